@@ -1,0 +1,1 @@
+"""Holdfast: robots ride chunk buffers while GPU processes infer."""

@@ -1,0 +1,1 @@
+"""The processes: each a pure core beside a thin shell."""

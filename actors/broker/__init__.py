@@ -1,0 +1,1 @@
+"""Routes between robots and replicas."""

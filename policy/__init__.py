@@ -1,0 +1,1 @@
+"""What predicts chunks. Knows no actor, robot or transport."""

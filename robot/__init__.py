@@ -1,0 +1,1 @@
+"""What moves and sees: robots, cameras, the simulator. Knows no actor, policy or transport."""
