@@ -1,0 +1,133 @@
+"""Which requests the device works on next: pure, no clock, no sockets, no policy.
+
+Each session has a mailbox of one: a newer request takes the place of an older one that nobody has
+begun yet, so that overload makes cycles longer and never queues. Ready sessions are served
+earliest deadline first, where a request's deadline is its arrival plus the playback its robot had
+left; up to `max_batch` requests of the same shape go together. In `round_robin` order sessions are
+served one at a time, the least recently served first.
+
+Guarantees, whatever arrives:
+
+- Nothing starves. Slack counts up to `max_slack_ns`, and a newer request inherits the deadline of
+  the one it replaces where that is earlier (a robot that repeats itself does not move to the back).
+  So once a request's deadline has passed, each other session is served at most once before it.
+- A request that could be served alone waits at most `max_wait_ns` for company, never beyond its own
+  deadline, and not at all once every open session has a request here: nobody else could join.
+- A session's requests are taken in the order of their `seq`, each at most once.
+
+It does not promise deadlines: with more work than the device can do they are missed in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from typing import Generic, Literal, TypeVar
+
+T = TypeVar("T")
+
+Order = Literal["deadline", "round_robin"]
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[T]):
+    """One request that waits for the device. Instants are monotonic ns on this host.
+
+    `shape` is whatever must be equal for two requests to share a batch; `expires_ns` is when its
+    robot stops waiting for the answer.
+    """
+
+    session: str
+    seq: int
+    shape: Hashable
+    arrived_ns: int
+    deadline_ns: int
+    expires_ns: int
+    payload: T
+
+
+class Schedule(Generic[T]):
+    """The mailboxes of all sessions of one replica."""
+
+    def __init__(
+        self,
+        *,
+        max_batch: int,
+        max_wait_ns: int,
+        order: Order = "deadline",
+        max_slack_ns: int = 10_000_000_000,
+    ) -> None:
+        self.max_batch = max_batch if order == "deadline" else 1
+        self._max_wait_ns = max_wait_ns if self.max_batch > 1 else 0
+        self._max_slack_ns = max_slack_ns
+        self._order: Order = order
+        self._waiting: dict[str, Job[T]] = {}
+        self._last_turn: dict[str, int] = {}
+        self._turns = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def put(self, job: Job[T]) -> Job[T] | None:
+        """Leave `job` in its session's mailbox; return the older request it replaced, if any.
+
+        A request that is not newer than the one waiting is returned itself: it is the one that
+        nobody wants any more.
+        """
+        waiting = self._waiting.get(job.session)
+        if waiting is not None and waiting.seq >= job.seq:
+            return job
+        deadline = min(job.deadline_ns, job.arrived_ns + self._max_slack_ns)
+        if waiting is not None:
+            deadline = min(deadline, waiting.deadline_ns)
+        self._waiting[job.session] = replace(job, deadline_ns=deadline)
+        return waiting
+
+    def remove(self, session: str) -> Job[T] | None:
+        """The session ended or began a new episode: forget its request and its turn."""
+        self._last_turn.pop(session, None)
+        return self._waiting.pop(session, None)
+
+    def expire(self, now: int) -> list[Job[T]]:
+        """Take out the requests whose robots no longer wait for an answer."""
+        dead = [job for job in self._waiting.values() if job.expires_ns <= now]
+        for job in dead:
+            del self._waiting[job.session]
+        return dead
+
+    def due(self, now: int, sessions: int) -> int | None:
+        """The instant from which `take` returns a batch (`now` or later), None if nothing waits.
+
+        `sessions` is how many sessions are open, waiting or not.
+        """
+        if not self._waiting:
+            return None
+        batch = self._batch()
+        if len(batch) >= self.max_batch or len(self._waiting) >= sessions:
+            return now
+        patience = min(job.arrived_ns for job in batch) + self._max_wait_ns
+        return max(now, min(patience, batch[0].deadline_ns))
+
+    def take(self, now: int, sessions: int) -> list[Job[T]]:
+        """The next batch, most urgent first; empty while it is worth waiting for company."""
+        due = self.due(now, sessions)
+        if due is None or due > now:
+            return []
+        batch = self._batch()
+        for job in batch:
+            del self._waiting[job.session]
+            self._turns += 1
+            self._last_turn[job.session] = self._turns
+        return batch
+
+    def _batch(self) -> list[Job[T]]:
+        """The most urgent request and those of its shape that would go with it."""
+        ready = sorted(self._waiting.values(), key=self._urgency)
+        shape = ready[0].shape
+        return [job for job in ready if job.shape == shape][: self.max_batch]
+
+    def _urgency(self, job: Job[T]) -> tuple[int, int]:
+        turn = self._last_turn.get(job.session, 0)
+        if self._order == "round_robin":
+            return turn, job.arrived_ns
+        return job.deadline_ns, turn
