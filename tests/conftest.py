@@ -1,0 +1,94 @@
+"""Suite-wide rules: no test leaves a process, a socket file or a shared-memory segment behind, and
+slow or GPU tests are skipped with a reason unless they can and should run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+MARK = "HOLDFAST_TEST_RUN"
+"""In the environment of every process a test starts, however deep: finds orphans that were
+re-parented away from us."""
+
+# Before anything of ours is imported: a test run never touches a fleet that runs on this machine.
+os.environ[MARK] = f"{os.getpid()}-{time.monotonic_ns()}"
+_base = Path(tempfile.mkdtemp(prefix="holdfast-tests-"))  # short: a socket path holds 107 bytes
+os.environ["HOLDFAST_RUNTIME"] = str(_base / "run")
+os.environ["HOLDFAST_STATE"] = str(_base / "state")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="also run the tests that take minutes")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    slow = pytest.mark.skip(reason="takes minutes: run with --slow (.ci/run does)")
+    gpu = pytest.mark.skip(reason="needs a CUDA device")
+    for item in items:
+        if "slow" in item.keywords and not config.getoption("--slow"):
+            item.add_marker(slow)
+        if "gpu" in item.keywords and not _has_cuda():
+            item.add_marker(gpu)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(_base, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind() -> Iterator[None]:
+    """Fails the test after which a process, a segment or a socket file of its own still exists."""
+    before = _traces()
+    yield
+    deadline = time.monotonic() + 3.0
+    while (left := _traces() - before) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not left, f"left behind by the test: {sorted(left)}"
+
+
+def _traces() -> set[str]:
+    return _processes() | _segments() | _sockets()
+
+
+def _processes() -> set[str]:
+    """Every live process that carries our mark, zombies we have not reaped included."""
+    mark = f"{MARK}={os.environ[MARK]}".encode()
+    found = {
+        f"process {c.pid} (zombie)"
+        for c in psutil.Process().children()
+        if c.status() == psutil.STATUS_ZOMBIE
+    }
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                found.add(f"process {entry.name} ({command.strip()})")
+        except OSError:
+            continue  # it ended while we looked, or is not ours to read
+    return found
+
+
+def _segments() -> set[str]:
+    """Named segments of ours: torch and others keep theirs under other names."""
+    return {f"/dev/shm/{p.name}" for p in Path("/dev/shm").glob("*holdfast*")}
+
+
+def _sockets() -> set[str]:
+    return {f"socket {p}" for p in _base.rglob("*") if p.is_socket()}
+
+
+def _has_cuda() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return torch.cuda.is_available()
