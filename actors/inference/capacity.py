@@ -1,0 +1,54 @@
+"""How many robots one replica carries, from the service times it measured: pure.
+
+A replica that runs one request at a time in `t` seconds carries
+`N = min(0.8 / (r t), (H dt / 2 - RTT) / t)` robots: at most 80 % of the device's time for the rate
+`r` at which each robot asks, and a whole round through all of them within half a chunk, so that a
+robot that is served last still has playback left. In batches of `b`, one batch costs `t(b)`:
+
+    N(b) = min(0.8 b / (r t(b)), b floor((H dt / 2 - RTT) / t(b)))
+
+where only sizes count that the robots can fill (`N(b) >= b`); the best of them is the capacity.
+
+It is an estimate for robots of one kind with steady requests. It does not know about bursts, nor
+about other work on the device: keep the measured times current.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+UTILISATION = 0.8
+"""Share of the device's time that may be planned for; the rest absorbs jitter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What one robot asks of a replica: requests per second, its chunk's length, the way there."""
+
+    rate_hz: float
+    chunk_s: float
+    rtt_s: float = 0.0
+
+
+def request_rate_hz(chunk_s: float, buffer_time_s: float, latency_s: float) -> float:
+    """How often a self-clocked robot asks.
+
+    It merges a chunk of which `latency_s` has passed, plays it down to `buffer_time_s`, asks, and
+    plays on for another `latency_s` until the answer is there.
+    """
+    return 1.0 / max(chunk_s - buffer_time_s, latency_s, 1e-3)
+
+
+def capacity(service_s: Mapping[int, float], load: Load) -> int:
+    """Robots that a replica carries whose batches of `b` take `service_s[b]` seconds; 0 if none."""
+    round_s = load.chunk_s / 2 - load.rtt_s
+    best = 0
+    for size, seconds in service_s.items():
+        by_device = UTILISATION * size / (load.rate_hz * seconds)
+        by_round = size * math.floor(round_s / seconds)
+        robots = math.floor(min(by_device, by_round))
+        if robots >= size:
+            best = max(best, robots)
+    return best
