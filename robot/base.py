@@ -66,7 +66,7 @@ class Robot(Protocol):
         """Open the hardware. Raises RobotError when it is absent or not what `spec` says."""
 
     def read_state(self, out: NDArray[np.float32]) -> int:
-        """Fill `out` [S] in `state_names`' order; return the instant of measurement, monotonic ns."""
+        """Fill `out` [S] in `state_names`' order; return when it was measured, monotonic ns."""
 
     def write_action(self, action: NDArray[np.float32]) -> None:
         """Command `action` [A], already checked against the limits."""
