@@ -1,0 +1,127 @@
+"""What each kind of actor is told about itself in its boot: frozen, and complete.
+
+The supervisor derives these from fleet.yaml (`fleet.expand`) and checks them there, so that an
+actor trusts what it gets: endpoints are final ZeroMQ addresses, segments are names in the boot's
+segment table, names of cameras, state and actions are those of the wire (a robot's `rename` is
+applied). Light on purpose: a control process imports this module. `ControlConfig` lives beside its
+loop.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+Scheduling = Literal["deadline", "round_robin"]
+
+
+class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Routes between robots (`front`) and replicas (`back`); it binds both."""
+
+    front: str
+    back: str
+    heartbeat_s: float = 0.5
+    replica_lost_after_s: float = 2.0
+    robot_lost_after_s: float = 5.0
+    session_idle_s: float = 300.0
+
+
+class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One replica of a service: one policy on one device.
+
+    `policy` is the kind (`flow`, `constant`, ...), `checkpoint` a directory or the name of a
+    shipped checkpoint. `outboxes` maps a robot of this host to the segment in which its frames
+    arrive.
+    """
+
+    service: str
+    replica: int
+    broker: str
+    policy: str
+    checkpoint: str | None = None
+    options: dict[str, Any] = {}
+    device: str = "cpu"
+    dtype: str = "float32"
+    threads: int = 1
+    max_sessions: int = 8
+    max_batch: int = 4
+    max_wait_ms: float = 4.0
+    scheduling: Scheduling = "deadline"
+    pin_task: str | None = None
+    default_task: str = ""
+    strict_fps: bool = False
+    heartbeat_s: float = 0.5
+    outboxes: dict[str, str] = {}
+
+
+class CameraFeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One camera of a robot as its network actor reads it: the ring it is in and its size there.
+    The feed's key in `NetworkConfig.cameras` is the name that travels."""
+
+    segment: str
+    width: int
+    height: int
+
+
+class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One robot's way to its service: it binds `control` for the loop and connects to `broker`.
+
+    `resize` says where images get the policy's resolution: here, or at the replica (`resize:
+    server` sends the camera's own). `jpeg_quality` 0 sends raw pixels; neither matters on the host
+    of the replica, where frames travel by `outbox`.
+    """
+
+    robot: str
+    service: str
+    control: str
+    broker: str
+    cameras: dict[str, CameraFeed]
+    state_names: tuple[str, ...]
+    action_names: tuple[str, ...]
+    control_mode: Literal["position", "velocity"]
+    fps: float
+    outbox: str | None = None
+    resize: Literal["edge", "server"] = "edge"
+    image_sizes: dict[str, tuple[int, int]] = {}
+    """(width, height) the policy wants by feature name, for `resize: edge`."""
+    jpeg_quality: int = 90
+    max_frame_age_s: float = 0.5
+    request_timeout_s: float = 5.0
+    broker_lost_after_s: float = 2.0
+    heartbeat_s: float = 0.5
+    tags: dict[str, str] = {}
+
+
+class SensorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One camera. `segment` is its frame ring; `scene` the simulated world's, if it is
+    simulated."""
+
+    robot: str
+    camera: str
+    driver: str
+    width: int
+    height: int
+    fps: float
+    segment: str
+    scene: str | None = None
+    options: dict[str, Any] = {}
+
+
+class WorldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What stands in for one simulated robot's physical world, stepped in real time."""
+
+    robot: str
+    scene: str
+    command: str
+    seed: int = 0
+    rate_hz: float = 120.0
+    options: dict[str, Any] = {}
+
+
+class WitnessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A bare sleeping loop at the fleet's fastest control rate: where it oversleeps, the machine
+    paused, not the control loop. `segment` is where it says when."""
+
+    segment: str
+    rate_hz: float = 30.0

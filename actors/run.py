@@ -1,0 +1,91 @@
+"""The process of an actor: `python -P -m holdfast.actors.run NAME`, started by the supervisor only.
+
+It reads its boot from the link (the descriptor in HOLDFAST_LINK), imports the one module that its
+kind needs, and runs the three phases. Nothing heavy is imported before the boot: the supervisor's
+patience is for the actor's own work. With `--preload MODULE` the process imports that module first
+and then waits, which makes it a warm spare: it becomes whichever actor its boot names.
+
+Exit codes: 0 stopped as asked; 1 crashed; 3 the configuration was refused, a restart is pointless;
+4 dead for good, a person must say so before it starts again (2 is Python's own usage error).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+
+from . import actor as _actor
+from .link import Link, receive_boot
+from .log import log_to_supervisor
+
+KINDS = {
+    "broker": "holdfast.actors.broker.broker:BrokerActor",
+    "inference": "holdfast.actors.inference.replica:InferenceActor",
+    "control": "holdfast.actors.control.loop:ControlActor",
+    "network": "holdfast.actors.network:NetworkActor",
+    "sensor": "holdfast.actors.sensor:SensorActor",
+    "world": "holdfast.actors.world:WorldActor",
+    "witness": "holdfast.actors.witness:WitnessActor",
+}
+"""Where each kind lives. Anyone's own kind is written `module:Class` in place of its name."""
+
+
+def load(kind: str) -> type[_actor.Actor]:
+    """Import the class of `kind`. Raises Refused when there is no such kind."""
+    where = KINDS.get(kind, kind)
+    module, colon, name = where.partition(":")
+    if not colon:
+        raise _actor.Refused(
+            f"no actor kind {kind!r}: expected one of {', '.join(KINDS)}, or module:Class"
+        )
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise _actor.Refused(
+            f"actor kind {kind!r} cannot be loaded from {where}: {error}"
+        ) from error
+    assert isinstance(found, type) and issubclass(found, _actor.Actor)
+    return found
+
+
+def main(argv: list[str]) -> int:
+    name = argv[0] if argv else "unnamed"
+    log_to_supervisor(name, 0)
+    try:
+        sock = socket.socket(fileno=int(os.environ.pop("HOLDFAST_LINK")))
+    except (KeyError, ValueError, OSError):
+        logging.error("HOLDFAST_LINK holds no socket: actors are started by `supervisor start`")
+        return _actor.EXIT_REFUSED
+    sock.set_inheritable(False)
+    if len(argv) == 3 and argv[1] == "--preload":
+        importlib.import_module(argv[2])
+    received = receive_boot(sock)
+    if received is None:
+        return _actor.EXIT_STOPPED
+    boot = _actor.map_boot(*received)
+    log_to_supervisor(boot.name, boot.incarnation)
+    _title(boot.name)
+    link = Link(sock)
+    link.catch_signals()
+    try:
+        actor = load(boot.kind)(boot, link)
+    except _actor.Refused as error:
+        logging.error("refused: %s", error)
+        link.farewell(str(error))
+        return _actor.EXIT_REFUSED
+    return actor.main()
+
+
+def _title(name: str) -> None:
+    """Show the actor's name in `ps` and `top`, which display 15 characters of it."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/comm").write_text(name[:15])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
