@@ -1,0 +1,133 @@
+"""What a control actor is told in its boot: frozen, complete and checked before a robot is enabled.
+
+Light on purpose: the supervisor imports this to derive and check it, and a control process imports
+nothing heavier.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from ...robot.base import ControlMode
+
+MergeMode = Literal["replace", "append", "blend"]
+Trim = Literal["consumed", "time"]
+Fallback = Literal["hold", "repeat_last", "zero"]
+
+
+class PlanSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How chunks become the plan.
+
+    `replace` is for policies that continue a prefix (RTC), `append` for those that do not, `blend`
+    averages where both plan the same tick, with `blend_weight` on the newer chunk: it makes actions
+    that no policy predicted, and is off unless asked for. `trim` says which of a late chunk's first
+    actions are dropped: as many as were played since its observation (`consumed`), or as many ticks
+    as passed (`time`: velocity control, moving scenes).
+    """
+
+    merge: MergeMode = "replace"
+    trim: Trim = "consumed"
+    blend_weight: float = 0.5
+    buffer_time_s: float = 0.5
+
+
+class SafetySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The bounds of the fail-safe.
+
+    `liveness_s` is the silence of the network actor after which the server counts as lost,
+    `open_timeout_s` how long one handshake may take. `fallback` is what the robot is told when the
+    plan is dry.
+    """
+
+    max_action_age_s: float = 3.0
+    degraded_after_s: float = 1.0
+    request_timeout_s: float = 5.0
+    max_offline_s: float = 60.0
+    liveness_s: float = 1.5
+    open_timeout_s: float = 2.0
+    backoff_s: float = 0.5
+    max_backoff_s: float = 10.0
+    fallback: Fallback = "hold"
+    safe_stop_timeout_s: float = 5.0
+
+
+class TimingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Opt-in privileges of the loop; status says which of them took effect."""
+
+    affinity: tuple[int, ...] | None = None
+    fifo_priority: int | None = None
+    mlock: bool = False
+
+
+class ControlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One robot's control loop.
+
+    `endpoint` is the network actor's ROUTER; `plan`, `scene`, `command` and `witness` name segments
+    of the boot. `driver` and `options` are for `drivers.create`.
+    """
+
+    robot: str
+    driver: str
+    service: str
+    endpoint: str
+    plan: str
+    fps: float = 30.0
+    interpolate: int = 1
+    task: str = ""
+    options: dict[str, Any] = {}
+    scene: str | None = None
+    command: str | None = None
+    witness: str | None = None
+    plan_settings: PlanSettings = PlanSettings()
+    safety: SafetySettings = SafetySettings()
+    timing: TimingSettings = TimingSettings()
+    tags: dict[str, str] = {}
+
+    @property
+    def dt_ns(self) -> int:
+        """Nanoseconds between two policy actions."""
+        return round(1e9 / self.fps)
+
+    @property
+    def tick_ns(self) -> int:
+        """Nanoseconds between two commands to the robot."""
+        return round(1e9 / (self.fps * self.interpolate))
+
+
+def faults(config: ControlConfig, mode: ControlMode) -> list[str]:
+    """Everything that forbids this loop to drive a robot of control `mode`, as sentences; empty if
+    nothing does. Paths are those of the robot's entry in fleet.yaml's vocabulary."""
+    found: list[str] = []
+    plan, safety = config.plan_settings, config.safety
+    if not 0 < config.fps <= 1000:
+        found.append(f"fps: {config.fps} is not between 0 and 1000: use the policy's rate, e.g. 30")
+    if config.interpolate < 1:
+        found.append(f"interpolate: {config.interpolate} commands per action: use 1 or more")
+    elif config.fps * config.interpolate > 2000:
+        found.append(
+            f"interpolate: {config.interpolate} at fps {config.fps} is more than 2000 commands a "
+            "second: lower one of them"
+        )
+    if not 0 < plan.blend_weight <= 1:
+        found.append(f"blend_weight: {plan.blend_weight} is not in (0, 1]")
+    for name in (
+        "max_action_age_s",
+        "degraded_after_s",
+        "request_timeout_s",
+        "max_offline_s",
+        "liveness_s",
+        "open_timeout_s",
+        "backoff_s",
+    ):
+        if not getattr(safety, name) > 0:
+            found.append(f"{name}: {getattr(safety, name)} must be more than 0 seconds")
+    if not plan.buffer_time_s > 0:
+        found.append(f"buffer_time_s: {plan.buffer_time_s} must be more than 0 seconds")
+    if mode is ControlMode.VELOCITY and safety.fallback != "zero":
+        found.append(
+            f"fallback: {safety.fallback!r} would keep a velocity-controlled robot moving when its "
+            "plan is dry: use 'zero'"
+        )
+    return found
