@@ -1,0 +1,173 @@
+"""Camera images as blobs: raw, JPEG, or in shared memory. RGB uint8 [h, w, 3] at both ends.
+
+Guarantees: a JPEG is not decoded before its own header agreed with the declared size and the
+limits, so no blob makes the decoder allocate more than an image of the declared size.
+
+Does not guarantee: equal pixels after JPEG. `raw` and `shm` are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import cv2
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .arrays import Buffer, Index, as_bytes
+from .limits import DEFAULT, Limits, WireError
+from .outbox import OutboxReader, Reference
+
+Pixels = NDArray[np.uint8]
+
+
+class Image(msgspec.Struct, frozen=True):
+    """One image: in blob number `blob` (raw, jpeg), or in this host's memory (shm)."""
+
+    width: Annotated[int, msgspec.Meta(ge=1, le=DEFAULT.max_image_width)]
+    height: Annotated[int, msgspec.Meta(ge=1, le=DEFAULT.max_image_height)]
+    encoding: Literal["raw", "jpeg", "shm"]
+    blob: Index = 0
+    reference: Reference | None = None
+
+
+def describe(image: Pixels, blobs: list[Buffer], quality: int = 0) -> Image:
+    """Append `image` to `blobs`, as JPEG of `quality` 1 to 100 or raw if 0; describe it.
+
+    A raw image's memory must stay as it is until the message is sent.
+    """
+    height, width = _size(image)
+    blobs.append(encode_jpeg(image, quality) if quality else as_bytes(image))
+    return Image(width, height, "jpeg" if quality else "raw", len(blobs) - 1)
+
+
+def refer(reference: Reference) -> Image:
+    """Describe an image that was put into an outbox of this host."""
+    return Image(reference.width, reference.height, "shm", reference=reference)
+
+
+def resolve(
+    image: Image,
+    blobs: Sequence[Buffer],
+    outboxes: Mapping[int, OutboxReader] | None = None,
+    limits: Limits = DEFAULT,
+) -> Pixels:
+    """The pixels of a described image, without a copy unless it is a JPEG.
+
+    `outboxes` are those mapped here, by nonce. After use of an `shm` image, ask its outbox whether
+    the reference was `valid` all the time. Raises WireError if anything does not agree.
+    """
+    if image.width > limits.max_image_width or image.height > limits.max_image_height:
+        raise WireError("image-size", f"an image of {image.width} x {image.height}")
+    if image.encoding == "shm":
+        return _shared(image, outboxes or {})
+    if image.blob >= len(blobs):
+        raise WireError("blob-index", f"an image in blob {image.blob} of {len(blobs)}")
+    blob = blobs[image.blob]
+    if image.encoding == "jpeg":
+        return decode_jpeg(blob, image.width, image.height)
+    if len(blob) != image.width * image.height * 3:
+        raise WireError(
+            "image-bytes",
+            f"{len(blob)} bytes for a raw image of {image.width} x {image.height} x 3",
+        )
+    view = np.frombuffer(blob, np.uint8).reshape(image.height, image.width, 3)
+    view.flags.writeable = False
+    return view
+
+
+def resize(image: Pixels, width: int, height: int) -> Pixels:
+    """Scale to `width` × `height` by area averaging; the input itself if it has that size.
+
+    Robots, replicas and training all use this function, so that a policy sees the same bytes
+    wherever the resize happened.
+    """
+    if image.shape[:2] == (height, width):
+        return image
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(
+        np.uint8, copy=False
+    )
+
+
+def encode_jpeg(image: Pixels, quality: int) -> bytes:
+    """JPEG of an RGB image."""
+    _size(image)
+    done, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    if not done:
+        raise WireError("image-jpeg", f"OpenCV could not encode an image {image.shape}")
+    return bytes(data)
+
+
+def decode_jpeg(data: Buffer, width: int, height: int) -> Pixels:
+    """RGB pixels of a JPEG that must be `width` × `height` by its own header.
+
+    Raises WireError: `image-jpeg` (not one, or damaged), `image-size` (another size).
+    """
+    found = jpeg_size(data)
+    if found != (width, height):
+        raise WireError("image-size", f"a JPEG of {found} is described as {(width, height)}")
+    try:
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise WireError("image-jpeg", f"OpenCV refused a JPEG: {error}") from error
+    if image is None or image.shape != (height, width, 3):
+        raise WireError("image-jpeg", "a damaged JPEG")
+    return image.astype(np.uint8, copy=False)
+
+
+def jpeg_size(data: Buffer) -> tuple[int, int]:
+    """Width and height that a JPEG declares in its frame header (SOF); nothing is decoded."""
+    view = memoryview(data)
+    if len(view) < 4 or view[0] != 0xFF or view[1] != 0xD8:
+        raise WireError("image-jpeg", "a blob that does not begin like a JPEG")
+    at = 2
+    while at + 4 <= len(view):
+        if view[at] != 0xFF:
+            raise WireError("image-jpeg", f"no JPEG marker at byte {at}")
+        marker = view[at + 1]
+        if marker == 0xFF:  # padding before a marker
+            at += 1
+            continue
+        length = view[at + 2] << 8 | view[at + 3]
+        if marker in _SOF:
+            if length < 8 or at + 9 > len(view):
+                break
+            height = view[at + 5] << 8 | view[at + 6]
+            width = view[at + 7] << 8 | view[at + 8]
+            return width, height
+        if marker in _BARE or length < 2:
+            break
+        at += 2 + length
+    raise WireError("image-jpeg", "a JPEG without a frame header")
+
+
+# Start of frame: baseline, extended and progressive Huffman. The rest (lossless, hierarchical,
+# arithmetic coding) no camera or encoder of ours makes, and decoders differ on it.
+_SOF = frozenset({0xC0, 0xC1, 0xC2})
+# Start or end of image, start of scan, restarts, TEM: none may come before the frame header.
+_BARE = frozenset({0x01, *range(0xD0, 0xDB)})
+
+
+def _shared(image: Image, outboxes: Mapping[int, OutboxReader]) -> Pixels:
+    reference = image.reference
+    if reference is None:
+        raise WireError("shm-reference", "an image in shared memory without a reference")
+    outbox = outboxes.get(reference.nonce)
+    if outbox is None:
+        raise WireError("shm-nonce", "a reference to an outbox that is not mapped here")
+    if (reference.width, reference.height) != (image.width, image.height):
+        raise WireError("shm-bounds", "a reference of another size than its image")
+    return outbox.view(reference)
+
+
+def _size(image: Pixels) -> tuple[int, int]:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise WireError(
+            "image-shape", f"an image {image.dtype} {image.shape}: expected uint8 (h, w, 3) RGB"
+        )
+    return image.shape[0], image.shape[1]

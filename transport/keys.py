@@ -1,0 +1,248 @@
+"""CURVE keys: who may connect, and as whom.
+
+A key belongs to one name and one role. A server's keyring holds the public keys of the peers it
+lets in; the authenticator answers libzmq's question about each new connection (ZAP, RFC 27) and
+stamps every message of it with the peer's identity, which `link.receive_from` returns.
+
+Guarantees: with a key on the socket, no message arrives of a peer whose key is not in the ring.
+Does not guarantee: that a peer uses its own name inside of messages. The receiver compares.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import zmq
+from zmq.utils import z85
+
+DOMAIN = b"holdfast"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,127}")
+_Z85 = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
+
+
+class KeyProblem(Exception):
+    """A key is missing, malformed or not allowed: the message says what to do."""
+
+
+class Role(StrEnum):
+    """What a key's holder may do."""
+
+    BROKER = "broker"
+    ROBOT = "robot"
+    REPLICA = "replica"
+    OPERATOR = "operator"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Whom a connection belongs to."""
+
+    name: str
+    role: Role
+
+    def __str__(self) -> str:
+        return f"{self.role}:{self.name}"
+
+
+@dataclass(frozen=True)
+class PublicKey:
+    """The public half: what others know of a peer. `public` is 40 characters of Z85."""
+
+    peer: Peer
+    public: bytes
+
+
+@dataclass(frozen=True, repr=False)
+class Key:
+    """Both halves. Never logged: its repr shows the public one."""
+
+    peer: Peer
+    public: bytes
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return f"Key({self.peer}, public={self.public.decode()})"
+
+
+def new(name: str, role: Role, directory: Path) -> Key:
+    """Make a key pair: `directory/name.key` (0600) for its holder, `name.pub` for everyone else.
+
+    Refuses to overwrite: a replaced key locks its holder out.
+    """
+    if not _NAME.fullmatch(name):
+        raise KeyProblem(f"{name!r} is no name for a key: use letters, digits and _ . / -")
+    public, secret = zmq.curve_keypair()
+    key = Key(Peer(name, role), public, secret)
+    path = _path(directory, name, ".key")
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lines = [f"name {name}", f"role {role}", f"public {public.decode()}"]
+    _create(path, [*lines, f"secret {secret.decode()}"], 0o600)
+    _create(_path(directory, name, ".pub"), lines, 0o644)
+    return key
+
+
+def load(path: Path) -> Key:
+    """Read a `.key` file. Raises KeyProblem if it is not one or if others may read it."""
+    if path.exists() and path.stat().st_mode & 0o077:
+        raise KeyProblem(f"the secret key {path} is readable by others: chmod 600 {path}")
+    fields = _read(path)
+    if b"secret" not in fields:
+        raise KeyProblem(f"{path} holds no secret key: give the .key file, not the .pub file")
+    public = _public(path, fields)
+    return Key(public.peer, public.public, _z85(path, fields, b"secret"))
+
+
+def load_public(path: Path) -> PublicKey:
+    """Read the public half from a `.pub` or `.key` file."""
+    return _public(path, _read(path))
+
+
+class Keyring:
+    """The public keys of all peers that are let in."""
+
+    def __init__(self, keys: Iterable[PublicKey]):
+        self._peers: dict[bytes, Peer] = {}
+        for key in keys:
+            other = self._peers.setdefault(key.public, key.peer)
+            if other != key.peer:
+                raise KeyProblem(f"{key.peer} and {other} have the same key: make each its own")
+
+    @classmethod
+    def of(cls, directory: Path) -> Keyring:
+        """All `.pub` files of a directory."""
+        return cls(load_public(path) for path in sorted(directory.glob("*.pub")))
+
+    def peer(self, public: bytes) -> Peer | None:
+        """Whom a public key (Z85) belongs to; None if it is unknown."""
+        return self._peers.get(public)
+
+
+class Authenticator:
+    """Answers libzmq's ZAP requests of one context: poll `socket`, call `handle` when readable.
+
+    It runs in its owner's loop: while that hangs nobody gets in. `refused` counts by reason.
+    """
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], ring: Keyring):
+        self.ring = ring
+        self.refused: Counter[str] = Counter()
+        self.socket = context.socket(zmq.ROUTER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.bind("inproc://zeromq.zap.01")
+
+    def handle(self) -> None:
+        """Answer all waiting requests."""
+        while True:
+            try:
+                frames = self.socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            self._answer(frames)
+
+    def close(self) -> None:
+        """Stop answering: no further connection is let in."""
+        self.socket.close()
+
+    def _answer(self, frames: list[bytes]) -> None:
+        split = frames.index(b"")
+        envelope, request = frames[: split + 1], frames[split + 1 :]
+        version, request_id, domain, _address, _routing_id, mechanism, *credentials = request
+        peer = None
+        if domain != DOMAIN:
+            reason = "domain"
+        elif mechanism != b"CURVE" or len(credentials) != 1:
+            reason = "mechanism"
+        else:
+            peer = self.ring.peer(z85.encode(credentials[0]))
+            reason = "unknown-key"
+        if peer is None:
+            self.refused[reason] += 1
+            verdict = [b"400", reason.encode(), b"", b""]
+        else:
+            verdict = [b"200", b"OK", str(peer).encode(), b""]
+        self.socket.send_multipart([*envelope, version, request_id, *verdict], zmq.DONTWAIT)
+
+
+def require(endpoint: str, key: Key | None, *, insecure: bool = False) -> None:
+    """Refuse to bind `endpoint` without a key where other machines can reach it.
+
+    Raises KeyProblem unless it is local (ipc, inproc, loopback), has a key, or `insecure` says that
+    somebody wants it open.
+    """
+    if key is None and not insecure and not is_local(endpoint):
+        raise KeyProblem(
+            f"{endpoint} can be reached from other machines and has no key: make keys (`actorctl "
+            "keys new NAME`) and name them in fleet.yaml, bind to 127.0.0.1, or write `insecure: "
+            "true` to let everyone on the network command the robots"
+        )
+
+
+def is_local(endpoint: str) -> bool:
+    """Whether only processes of this machine can reach `endpoint`."""
+    scheme, _, rest = endpoint.partition("://")
+    if scheme in ("ipc", "inproc"):
+        return True
+    host = rest.rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False  # an interface's name, `*`, or a host name
+
+
+def _path(directory: Path, name: str, suffix: str) -> Path:
+    return directory / (name.replace("/", "@") + suffix)
+
+
+def _create(path: Path, lines: list[str], mode: int) -> None:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError as error:
+        raise KeyProblem(
+            f"{path} exists: delete it first if its holder shall get a new key"
+        ) from error
+    with os.fdopen(fd, "w") as file:
+        file.write("\n".join(lines) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(path: Path) -> dict[bytes, bytes]:
+    try:
+        lines = path.read_bytes()[:4096].splitlines()
+    except OSError as error:
+        raise KeyProblem(f"cannot read the key {path}: {error.strerror}") from error
+    fields = {}
+    for line in lines:
+        field, _, value = line.partition(b" ")
+        fields[field] = value.strip()
+    return fields
+
+
+def _public(path: Path, fields: dict[bytes, bytes]) -> PublicKey:
+    name = fields.get(b"name", b"").decode("utf-8", "replace")
+    role = fields.get(b"role", b"").decode("utf-8", "replace")
+    if not _NAME.fullmatch(name) or role not in list(Role):
+        raise KeyProblem(
+            f"{path} names {name!r} as {role!r}: expected a name, and a role out of "
+            f"{', '.join(Role)}; make it with `actorctl keys new`"
+        )
+    return PublicKey(Peer(name, Role(role)), _z85(path, fields, b"public"))
+
+
+def _z85(path: Path, fields: dict[bytes, bytes], field: bytes) -> bytes:
+    value = fields.get(field, b"")
+    if not _Z85.fullmatch(value):
+        raise KeyProblem(
+            f"{path} holds no {field.decode()} key of 40 characters: make it anew with "
+            "`actorctl keys new`"
+        )
+    return value

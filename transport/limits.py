@@ -1,0 +1,44 @@
+"""`Limits`: everything that is bounded about what a peer may send, and the error for what is not.
+
+All of them are checked before memory is allocated for what they bound. Strings, maps and lists of a
+body are bounded by the types in messages.py, from `DEFAULT`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class WireError(Exception):
+    """A peer sent what the protocol forbids. `reason` is a short slug, to count by."""
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds for one message. Bytes unless the name says otherwise."""
+
+    max_frames: int = 64
+    """Parts of a multipart message, header and body included."""
+    max_body_bytes: int = 64 * 1024
+    max_blob_bytes: int = 32 * 1024 * 1024
+    """Also what a socket accepts for any single part: a peer that sends more is disconnected."""
+    max_message_bytes: int = 64 * 1024 * 1024
+    max_image_width: int = 4096
+    max_image_height: int = 4096
+    max_array_rank: int = 4
+    max_array_items: int = 1 << 20
+    max_nesting: int = 16
+    """Maps and lists within each other in a body."""
+    max_name_chars: int = 128
+    """Names of robots, cameras, motors, services, models, ...; reasons."""
+    max_text_chars: int = 2048
+    """Tasks and messages for people."""
+    max_items: int = 256
+    """Entries of any list or map in a body."""
+
+
+DEFAULT = Limits()

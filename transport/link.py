@@ -1,0 +1,186 @@
+"""ZeroMQ sockets, constructed and used in one place.
+
+Every socket is used by one thread. Nothing here blocks: `send` and `receive` say what happened, and
+callers poll. What cannot be sent is dropped, for the caller to count: queues would make robots act
+on the past. ZMTP heartbeats only tell that a peer's I/O thread lives, and clean up after one that
+vanished; liveness of an actor is its own progress, which is the caller's matter.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import zmq
+
+from .arrays import Buffer
+from .keys import Key, PublicKey
+from .limits import DEFAULT, Limits, WireError
+
+Context = zmq.Context[zmq.Socket[bytes]]
+Socket = zmq.Socket[bytes]
+
+RECONNECT_MS = 50
+RECONNECT_MAX_MS = 1000
+HEARTBEAT_MS = 1000
+HEARTBEAT_TIMEOUT_MS = 3000
+HANDSHAKE_MS = 5000
+DEALER_HWM = 4
+ROUTER_HWM = 8
+_IPC = "ipc://"
+_IPC_MAX = 107  # bytes of sun_path, less its final zero
+
+
+def dealer(
+    context: Context,
+    endpoint: str,
+    identity: str,
+    *,
+    key: Key | None = None,
+    server: PublicKey | None = None,
+    limits: Limits = DEFAULT,
+) -> Socket:
+    """A connecting socket whose peer sees it as `identity` (`name:incarnation`).
+
+    Messages are queued for a completed connection only (IMMEDIATE), at most a few. With `key` and
+    the `server`'s public key the connection is encrypted and both ends are authenticated.
+    """
+    socket = _socket(context, zmq.DEALER, DEALER_HWM, limits)
+    socket.setsockopt(zmq.IDENTITY, identity.encode())
+    socket.setsockopt(zmq.IMMEDIATE, 1)
+    socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+    if key is not None:
+        if server is None:
+            raise WireError("keys", f"a connection to {endpoint} needs the server's public key too")
+        socket.curve_secretkey = key.secret
+        socket.curve_publickey = key.public
+        socket.curve_serverkey = server.public
+    socket.connect(endpoint)
+    return socket
+
+
+def router(
+    context: Context, endpoint: str, *, key: Key | None = None, limits: Limits = DEFAULT
+) -> Socket:
+    """A bound socket that routes by the peer's identity, the first frame of what it receives.
+
+    Sending to an unknown peer or a full queue fails at once (MANDATORY). A peer that comes back
+    under an identity that is still connected takes it over: the old connection is half-open. With
+    `key` only peers that an `keys.Authenticator` on the same context lets in can connect.
+    """
+    socket = _socket(context, zmq.ROUTER, ROUTER_HWM, limits)
+    socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
+    if key is not None:
+        socket.setsockopt(zmq.ZAP_DOMAIN, b"holdfast")
+        socket.curve_server = True
+        socket.curve_secretkey = key.secret
+        socket.curve_publickey = key.public
+    socket.bind(endpoint)
+    return socket
+
+
+def send(socket: Socket, frames: Sequence[Buffer], *, copy: bool = True) -> bool:
+    """Send all frames or nothing, at once. False: the queue is full or the peer is not there.
+
+    With `copy=False` large frames are sent from where they lie, which must then stay as it is.
+    """
+    try:
+        socket.send_multipart(frames, zmq.DONTWAIT, copy=copy)
+    except zmq.ZMQError as error:
+        if error.errno in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+            return False
+        raise
+    return True
+
+
+def receive(socket: Socket, limits: Limits = DEFAULT) -> list[Buffer] | None:
+    """The frames of the next message, a ROUTER's with the identity first; None if there is none.
+
+    Raises WireError (`frames`, `message-bytes`) for a message beyond the limits, whose remaining
+    frames are dropped without being kept: call again for the next message.
+    """
+    try:
+        first = socket.recv(zmq.DONTWAIT)
+    except zmq.Again:
+        return None
+    return _rest(socket, first, limits)
+
+
+def _rest(socket: Socket, first: bytes, limits: Limits) -> list[Buffer]:
+    frames: list[Buffer] = [first]
+    total = len(first)
+    while socket.getsockopt(zmq.RCVMORE):
+        part = socket.recv(zmq.DONTWAIT)
+        total += len(part)
+        # Two more than a message has: an identity, and the robot's name between broker and replica.
+        if len(frames) >= limits.max_frames + 2:
+            _skip(socket)
+            raise WireError("frames", f"more than {limits.max_frames} frames")
+        if total > limits.max_message_bytes:
+            _skip(socket)
+            raise WireError("message-bytes", f"more than {limits.max_message_bytes} bytes")
+        frames.append(part)
+    return frames
+
+
+def receive_from(socket: Socket, limits: Limits = DEFAULT) -> tuple[str, list[Buffer]] | None:
+    """As `receive`, with whose key the connection has: `role:name`, or "" for one without keys."""
+    try:
+        first = socket.recv(zmq.DONTWAIT, copy=False)
+    except zmq.Again:
+        return None
+    try:
+        user = first.get("User-Id")
+    except zmq.ZMQError:  # not a property of connections without keys
+        user = ""
+    return str(user), _rest(socket, first.bytes, limits)
+
+
+def ipc(directory: Path, name: str) -> str:
+    """The endpoint of the socket file `name` in the runtime `directory`."""
+    path = directory / name
+    if len(bytes(path)) > _IPC_MAX:
+        raise ValueError(
+            f"the socket path {path} is longer than the {_IPC_MAX} bytes that a Unix socket "
+            "allows: use a shorter runtime directory"
+        )
+    return f"{_IPC}{path}"
+
+
+def unlink_stale(endpoint: str) -> bool:
+    """Remove the socket file of an ipc `endpoint` that a dead owner left; True if there was one.
+
+    Only for the holder of the runtime directory's lock: binding a path that is alive steals it.
+    """
+    if not endpoint.startswith(_IPC):
+        return False
+    path = Path(endpoint.removeprefix(_IPC))
+    try:
+        is_socket = stat.S_ISSOCK(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
+    if not is_socket:
+        raise ValueError(f"{path} is not a socket: remove it, or use another runtime directory")
+    path.unlink()
+    return True
+
+
+def _socket(context: Context, kind: int, hwm: int, limits: Limits) -> Socket:
+    socket = context.socket(kind)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.SNDHWM, hwm)
+    socket.setsockopt(zmq.RCVHWM, hwm)
+    socket.setsockopt(zmq.MAXMSGSIZE, limits.max_blob_bytes)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS)
+    return socket
+
+
+def _skip(socket: Socket) -> None:
+    while socket.getsockopt(zmq.RCVMORE):
+        socket.recv(zmq.DONTWAIT)

@@ -1,0 +1,323 @@
+"""Bodies, and whole messages: `encode` and `decode`.
+
+A message is multipart: `[header][body][blob]*`. The header says the kind, the kind says the type of
+the body, a MessagePack map; arrays and images lie in the blobs and are described in the body.
+
+Evolution is additive: receivers ignore keys they do not know, and default those that are missing.
+A field that is not optional here has been there since version 1 and will stay.
+
+Guarantees: whatever arrives, `decode` gives a `Message` or raises `WireError`; it allocates in
+proportion to the bytes received. Arrays and images are validated when they are asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import msgspec
+from numpy.typing import NDArray
+
+from . import arrays, images
+from .arrays import Array, Buffer
+from .header import VERSIONS, Header, Kind
+from .images import Image, Pixels
+from .limits import DEFAULT, Limits, WireError
+from .outbox import OutboxReader, Reference
+
+Name = Annotated[str, msgspec.Meta(max_length=DEFAULT.max_name_chars)]
+Text = Annotated[str, msgspec.Meta(max_length=DEFAULT.max_text_chars)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+Word = Annotated[int, msgspec.Meta(ge=0)]
+Steps = Annotated[int, msgspec.Meta(ge=0, le=1 << 20)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Load = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+Hertz = Annotated[float, msgspec.Meta(gt=0, le=1e5)]
+Pixel = Annotated[int, msgspec.Meta(ge=1, le=DEFAULT.max_image_width)]
+Version = Annotated[int, msgspec.Meta(ge=0, le=255)]
+
+_few = msgspec.Meta(max_length=DEFAULT.max_items)
+Names = Annotated[tuple[Name, ...], _few]
+Texts = Annotated[tuple[Text, ...], _few]
+Cameras = Annotated[dict[Name, tuple[Pixel, Pixel]], _few]
+ControlMode = Literal["position", "velocity"]
+PrefixMode = Literal["none", "guided", "trained"]
+
+
+class Open(msgspec.Struct, frozen=True, kw_only=True):
+    """A robot asks a service for a session. `cameras` are [width, height] by the policy's names.
+
+    `boot_id` and `outbox_nonce` offer shared memory to a replica on the same host.
+    """
+
+    robot: Name
+    service: Name
+    action_names: Names
+    state_names: Names
+    cameras: Cameras
+    fps: Hertz
+    versions: tuple[Version, Version] = VERSIONS
+    control_mode: ControlMode = "position"
+    rtc: bool = False
+    task: Text = ""
+    tasks: Texts = ()
+    tags: Annotated[dict[Name, Text], _few] = {}
+    boot_id: Name = ""
+    outbox_nonce: Word = 0
+    incarnation: Count = 0
+
+
+class Accept(msgspec.Struct, frozen=True, kw_only=True):
+    """The session is open, on these terms. `cameras` is what the policy sees: resize to it.
+
+    `shm`: references to the outbox that was offered will be honoured.
+    """
+
+    session: Name
+    replica: Name
+    model: Name
+    revision: Name
+    checkpoint: Name
+    chunk_size: Steps
+    fps: Hertz
+    action_names: Names
+    cameras: Cameras
+    prefix: PrefixMode = "none"
+    max_prefix_steps: Steps = 0
+    shm: bool = False
+    warnings: Texts = ()
+    version: Version = VERSIONS[1]
+    limits: Annotated[dict[Name, Count], _few] = {}
+
+
+class Reject(msgspec.Struct, frozen=True, kw_only=True):
+    """No session. `final`: asking again will not help, a person must; else wait `retry_after_s`."""
+
+    reason: Name
+    message: Text
+    final: bool = False
+    retry_after_s: Seconds = 0.0
+    load: Load = 0.0
+    alternatives: Names = ()
+
+
+class Close(msgspec.Struct, frozen=True, kw_only=True):
+    """The robot ends its session."""
+
+    reason: Name = ""
+
+
+class Reset(msgspec.Struct, frozen=True, kw_only=True):
+    """The header's episode has begun. Losing this costs nothing: requests carry the episode."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One observation, to be answered by a chunk.
+
+    `state` f4 [S]; `images` by the policy's camera names, `frame_age_s` how old each was when the
+    request was made; `prefix` f4 [P, A] in model space and `prefix_robot` in robot space: the
+    leftover plan, absent if there is none; `delay_steps`: ticks until the chunk is expected;
+    `slack_s`: playback left, the deadline that the scheduler goes by; `seed` of the noise.
+    """
+
+    state: Array
+    images: Annotated[dict[Name, Image], _few] = {}
+    frame_age_s: Annotated[dict[Name, Seconds], _few] = {}
+    task: Text = ""
+    delay_steps: Steps = 0
+    prefix: Array | None = None
+    prefix_robot: Array | None = None
+    slack_s: Seconds = 0.0
+    episode_start: bool = False
+    seed: Count = 0
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """The chunk, f4 [H, A] in model space and in robot space, and what it cost to make."""
+
+    chunk_model: Array
+    chunk: Array
+    queue_s: Seconds = 0.0
+    inference_s: Seconds = 0.0
+    batch: Count = 1
+    superseded: Count = 0
+    load: Load = 0.0
+
+
+class Error(msgspec.Struct, frozen=True, kw_only=True):
+    """The request that the header names failed, alone."""
+
+    reason: Name
+    message: Text = ""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something about the session: `lost`, `draining`, `replayed`, ... Unknown ones are ignored."""
+
+    what: Name
+    message: Text = ""
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
+    """`progress` is counted by the sender's own loop: equal counts mean that it hangs."""
+
+    progress: Count
+    load: Load = 0.0
+
+
+class Register(msgspec.Struct, frozen=True, kw_only=True):
+    """A replica offers a service: who it is, and what of its policy's contract robots must meet.
+
+    `batch_s`: measured duration of a batch of 1, 2, ... `host`, `boot_id` and `pid` tell where.
+    """
+
+    replica: Name
+    service: Name
+    capacity: Count
+    model: Name
+    revision: Name
+    checkpoint: Name
+    cameras: Cameras
+    state_names: Names
+    action_names: Names
+    chunk_size: Steps
+    fps: Hertz
+    control_mode: ControlMode = "position"
+    prefix: PrefixMode = "none"
+    max_prefix_steps: Steps = 0
+    stateful: bool = False
+    versions: tuple[Version, Version] = VERSIONS
+    batch_s: Annotated[tuple[Seconds, ...], _few] = ()
+    host: Name = ""
+    boot_id: Name = ""
+    pid: Count = 0
+    incarnation: Count = 0
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The broker has the replica on its list. `heartbeat_s`: how often it wants to hear of it."""
+
+    broker: Name = ""
+    heartbeat_s: Seconds = 0.0
+
+
+class Drain(msgspec.Struct, frozen=True, kw_only=True):
+    """A replica says that it will finish and go, or is told to."""
+
+    reason: Name = ""
+
+
+Body = (
+    Open
+    | Accept
+    | Reject
+    | Close
+    | Reset
+    | Request
+    | Reply
+    | Error
+    | Event
+    | Heartbeat
+    | Register
+    | Welcome
+    | Drain
+)
+BODIES: dict[Kind, type[Body]] = {
+    Kind.OPEN: Open,
+    Kind.ACCEPT: Accept,
+    Kind.REJECT: Reject,
+    Kind.CLOSE: Close,
+    Kind.RESET: Reset,
+    Kind.REQUEST: Request,
+    Kind.REPLY: Reply,
+    Kind.ERROR: Error,
+    Kind.EVENT: Event,
+    Kind.HEARTBEAT: Heartbeat,
+    Kind.REGISTER: Register,
+    Kind.WELCOME: Welcome,
+    Kind.DRAIN: Drain,
+}
+KINDS: dict[type[Body], Kind] = {body: kind for kind, body in BODIES.items()}
+_DECODERS = {kind: msgspec.msgpack.Decoder(body) for kind, body in BODIES.items()}
+_ENCODER = msgspec.msgpack.Encoder()
+
+AnyBody = TypeVar("AnyBody", bound=Body)
+
+
+class Blobs(list[Buffer]):
+    """Collects a message's blobs while its body is written.
+
+    blobs = Blobs()
+    body = Request(state=blobs.array(state), images={"top": blobs.image(pixels, quality=90)})
+    send(socket, encode(header, body, blobs))
+    """
+
+    def array(self, array: NDArray[Any]) -> Array:
+        """Add an array; see arrays.describe."""
+        return arrays.describe(array, self)
+
+    def image(self, image: Pixels, quality: int = 0) -> Image:
+        """Add an image, as JPEG of `quality` or raw if 0; see images.describe."""
+        return images.describe(image, self, quality)
+
+    @staticmethod
+    def reference(reference: Reference) -> Image:
+        """An image in shared memory: adds no blob."""
+        return images.refer(reference)
+
+
+class Message(msgspec.Struct, Generic[AnyBody], frozen=True):
+    """A decoded message. Its arrays and images are views of the received frames."""
+
+    header: Header
+    body: AnyBody
+    blobs: list[Buffer]
+
+    def array(self, array: Array, limits: Limits = DEFAULT) -> NDArray[Any]:
+        """The described array, read-only; see arrays.resolve."""
+        return arrays.resolve(array, self.blobs, limits)
+
+    def image(
+        self,
+        image: Image,
+        outboxes: Mapping[int, OutboxReader] | None = None,
+        limits: Limits = DEFAULT,
+    ) -> Pixels:
+        """The described image, RGB; see images.resolve."""
+        return images.resolve(image, self.blobs, outboxes, limits)
+
+
+def encode(header: Header, body: Body, blobs: Sequence[Buffer] = ()) -> list[Buffer]:
+    """The frames of a message. `header.kind` must be that of the body's type."""
+    if KINDS[type(body)] is not header.kind:
+        raise WireError("kind", f"a body {type(body).__name__} under a header {header.kind.name}")
+    return [header.pack(), _ENCODER.encode(body), *blobs]
+
+
+def decode(frames: Sequence[Buffer], limits: Limits = DEFAULT) -> Message[Any]:
+    """Read a message's frames. Raises WireError, whatever they are."""
+    check(frames, limits)
+    header = Header.unpack(frames[0])
+    try:
+        body = _DECODERS[header.kind].decode(frames[1])
+    except RecursionError as error:
+        raise WireError("nesting", f"a body {header.kind.name} nested too deeply") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise WireError("body", f"a body {header.kind.name}: {error}") from error
+    return Message(header, body, list(frames[2:]))
+
+
+def check(frames: Sequence[Buffer], limits: Limits = DEFAULT) -> None:
+    """Refuse too many frames or bytes; looks at lengths only. Raises WireError."""
+    if not 2 <= len(frames) <= limits.max_frames:
+        raise WireError("frames", f"{len(frames)} frames; 2 to {limits.max_frames} are allowed")
+    if len(frames[1]) > limits.max_body_bytes:
+        raise WireError("body-bytes", f"a body of {len(frames[1])} bytes")
+    total = 0
+    for frame in frames:
+        size = len(frame)
+        if size > limits.max_blob_bytes:
+            raise WireError("blob-bytes", f"a blob of {size} bytes")
+        total += size
+    if total > limits.max_message_bytes:
+        raise WireError("message-bytes", f"a message of {total} bytes")
