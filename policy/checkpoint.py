@@ -1,0 +1,171 @@
+"""A trained policy on disk: a directory of config.json, model.safetensors and norm_stats.json.
+
+Reading the spec, the hash and the statistics needs no torch: the supervisor checks fleet.yaml
+against a policy that its own host may be unable to run. The hash covers the bytes of the three
+files and nothing else, so notes kept beside them do not change which policy it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import PolicyError, PolicySpec
+from .normalize import Mode, Stats
+
+CONFIG, WEIGHTS, STATS = "config.json", "model.safetensors", "norm_stats.json"
+FILES = (CONFIG, WEIGHTS, STATS)
+SHIPPED = Path(__file__).parent / "checkpoints"
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """config.json: what the policy is, how its network is built and what made it.
+
+    `network` is the keyword arguments of the kind's own config; `vocabulary` the words in the
+    order of their numbers; `training` is for people and for nobody's code.
+    """
+
+    kind: str
+    spec: PolicySpec
+    network: dict[str, Any]
+    vocabulary: tuple[str, ...] = ()
+    state_mode: Mode = "zscore"
+    action_mode: Mode = "zscore"
+    training: dict[str, Any] = {}
+
+
+class NormStats(msgspec.Struct, frozen=True):
+    """norm_stats.json."""
+
+    state: Stats
+    action: Stats
+
+
+def shipped() -> list[str]:
+    """Names of the checkpoints that come with the package."""
+    if not SHIPPED.is_dir():
+        return []
+    return sorted(p.name for p in SHIPPED.iterdir() if (p / CONFIG).is_file())
+
+
+def resolve(name: str | os.PathLike[str]) -> Path:
+    """The directory of a checkpoint: a path, or the name of one that ships with the package.
+
+    Raises PolicyError that says what is there instead.
+    """
+    for directory in (Path(name).expanduser(), SHIPPED / str(name)):
+        if (directory / CONFIG).is_file():
+            return directory
+    available = ", ".join(shipped()) or "none"
+    if Path(name).is_dir():
+        raise PolicyError(f"no checkpoint in {name}: it holds no {CONFIG} (shipped: {available})")
+    raise PolicyError(
+        f"no checkpoint '{name}': neither a directory nor one of those shipped ({available}); "
+        "train one with: python -m holdfast.tools.train"
+    )
+
+
+def read_config(checkpoint: str | os.PathLike[str]) -> Config:
+    """config.json, checked. Raises PolicyError naming the file and what is wrong in it."""
+    return _read(resolve(checkpoint) / CONFIG, Config)
+
+
+def read_spec(checkpoint: str | os.PathLike[str]) -> PolicySpec:
+    """What the policy wants and gives, without loading it."""
+    return read_config(checkpoint).spec
+
+
+def read_stats(checkpoint: str | os.PathLike[str]) -> NormStats:
+    """norm_stats.json, checked against the spec beside it."""
+    directory = resolve(checkpoint)
+    stats, spec = _read(directory / STATS, NormStats), read_spec(directory)
+    for name, have, want in (
+        ("state", stats.state, len(spec.state_names)),
+        ("action", stats.action, len(spec.action_names)),
+    ):
+        sizes = {len(v) for v in msgspec.structs.astuple(have)}
+        if sizes != {want}:
+            raise PolicyError(
+                f"{directory / STATS}: {name} has {sorted(sizes)} entries where the spec "
+                f"names {want}; config.json and norm_stats.json are not of the same training"
+            )
+    return stats
+
+
+def read_weights(checkpoint: str | os.PathLike[str]) -> dict[str, NDArray[np.generic]]:
+    """Every tensor of model.safetensors by name, as numpy arrays."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    path = resolve(checkpoint) / WEIGHTS
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise PolicyError(f"{path}: not readable as safetensors: {error}") from error
+
+
+def checkpoint_hash(checkpoint: str | os.PathLike[str]) -> str:
+    """SHA-256 over names, sizes and bytes of the checkpoint's files, in hex."""
+    directory, digest = resolve(checkpoint), hashlib.sha256()
+    for name in FILES:
+        try:
+            content = (directory / name).read_bytes()
+        except OSError as error:
+            raise PolicyError(
+                f"{directory} is not a whole checkpoint: {name} cannot be read "
+                f"({error.strerror}); it takes {', '.join(FILES)}"
+            ) from error
+        digest.update(f"{name} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def save(
+    directory: str | os.PathLike[str],
+    config: Config,
+    stats: NormStats,
+    weights: Mapping[str, NDArray[Any]],
+) -> str:
+    """Write a checkpoint and return its hash. The same arguments give the same bytes.
+
+    Each file is replaced in one step, config.json last: a reader sees a whole old file or a whole
+    new one. A crash between two files leaves a mix, which the next save mends.
+    """
+    from safetensors.numpy import save as to_bytes
+
+    target = Path(directory)
+    target.mkdir(parents=True, exist_ok=True)
+    ordered = {name: np.ascontiguousarray(weights[name]) for name in sorted(weights)}
+    for name, content in (
+        (WEIGHTS, to_bytes(ordered)),
+        (STATS, _json(stats)),
+        (CONFIG, _json(config)),
+    ):
+        partial = target / f".{name}.partial"
+        partial.write_bytes(content)
+        partial.replace(target / name)
+    return checkpoint_hash(target)
+
+
+def _json(value: msgspec.Struct) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+def _read(path: Path, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except OSError as error:
+        raise PolicyError(f"{path}: cannot be read ({error.strerror})") from error
+    except msgspec.MsgspecError as error:
+        raise PolicyError(
+            f"{path}: {error}; it was not written by this version's holdfast.tools.train"
+        ) from error

@@ -1,0 +1,125 @@
+"""What the policies see: cameras, state and instruction as one vector.
+
+Every camera has its own small convolutional network. The instruction and the state modulate its
+features (FiLM, arXiv 1709.07871), so that "red" decides which pixels stand out, and a spatial
+softmax (arXiv 1504.00702) turns each feature map into the place where it is strongest: for picking
+things up, *where* is what matters, and a place survives shrinking an image far better than a pooled
+texture does.
+
+Auxiliary places can be supervised in training (true positions that the simulator knows); they feed
+the vector too, so that the network both learns to see sooner and uses what it saw.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from .tokens import PAD
+
+
+class SpatialSoftmax(nn.Module):
+    """Feature maps to the expected position of each one's mass, in [-1, 1], and its peak."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.sharpness = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b f"]:
+        height, width = x.shape[2:]
+        flat = x.flatten(2)
+        mass = torch.softmax(flat * self.sharpness[:, None], dim=-1).view(x.shape)
+        across = torch.linspace(-1, 1, width, device=x.device, dtype=x.dtype)
+        down = torch.linspace(-1, 1, height, device=x.device, dtype=x.dtype)
+        column = (mass.sum(2) * across).sum(-1)
+        row = (mass.sum(3) * down).sum(-1)
+        return torch.cat((column, row, torch.tanh(flat.amax(-1) / 8)), dim=-1)
+
+
+class CameraEncoder(nn.Module):
+    """One camera's image to a vector of places. Stride 4: a place is finer than its cell."""
+
+    def __init__(self, condition: int, width: int, places: int) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, width // 2, 5, stride=2, padding=2)
+        self.down = nn.Conv2d(width // 2, width, 3, stride=2, padding=1)
+        self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
+        self.norms = nn.ModuleList(nn.GroupNorm(4, width) for _ in range(2))
+        self.films = nn.ModuleList(nn.Linear(condition, 2 * width) for _ in range(2))
+        self.head = nn.Conv2d(width, places, 1)
+        self.places = SpatialSoftmax(places)
+        self.features = 3 * places
+
+    def forward(
+        self, image: UInt8[Tensor, "b h w 3"], condition: Float[Tensor, "b c"]
+    ) -> Float[Tensor, "b f"]:
+        x = image.permute(0, 3, 1, 2).to(condition.dtype) / 127.5 - 1.0
+        x = F.silu(self.stem(x))
+        x = F.silu(self.down(x))
+        for conv, norm, film in zip(self.convs, self.norms, self.films, strict=True):
+            gain, shift = film(condition)[:, :, None, None].chunk(2, dim=1)
+            x = x + F.silu(norm(conv(x)) * (1 + gain) + shift)
+        places: Tensor = self.places(self.head(x))
+        return places
+
+
+class InstructionEncoder(nn.Module):
+    """The words' mean embedding through a small network. Words in any order mean the same."""
+
+    def __init__(self, vocabulary: int, width: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(vocabulary, width, padding_idx=PAD)
+        self.mix = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b w"]:
+        # The divisor keeps an empty instruction finite; it then is its own, wordless meaning.
+        count = (tokens != PAD).sum(1, keepdim=True).clamp(min=1)
+        meaning: Tensor = self.mix(self.embed(tokens).sum(1) / count)
+        return meaning
+
+
+class ObservationEncoder(nn.Module):
+    """Everything a request carries, except the plan, as one vector [b, width]."""
+
+    def __init__(
+        self,
+        *,
+        cameras: tuple[str, ...],
+        state: int,
+        vocabulary: int,
+        width: int,
+        camera_width: int,
+        places: int,
+        auxiliary: int,
+    ) -> None:
+        super().__init__()
+        self.cameras = cameras
+        self.instruction = InstructionEncoder(vocabulary, 32)
+        self.state = nn.Sequential(nn.Linear(state, 64), nn.SiLU(), nn.Linear(64, 32))
+        self.eyes = nn.ModuleList(CameraEncoder(64, camera_width, places) for _ in cameras)
+        seen = 64 + len(cameras) * 3 * places
+        self.auxiliary = nn.Sequential(
+            nn.Linear(seen, width), nn.SiLU(), nn.Linear(width, auxiliary)
+        )
+        self.fuse = nn.Sequential(
+            nn.Linear(seen + auxiliary + state, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+            nn.SiLU(),
+            nn.Linear(width, width),
+        )
+
+    def forward(
+        self,
+        images: tuple[UInt8[Tensor, "b h w 3"], ...],
+        state: Float[Tensor, "b s"],
+        tokens: Int[Tensor, "b l"],
+    ) -> tuple[Float[Tensor, "b w"], Float[Tensor, "b x"]]:
+        """The vector, and the auxiliary places guessed on the way to it."""
+        condition = torch.cat((self.instruction(tokens), self.state(state)), dim=-1)
+        looks = [eye(image, condition) for eye, image in zip(self.eyes, images, strict=True)]
+        seen = torch.cat((condition, *looks), dim=-1)
+        places = self.auxiliary(seen)
+        return self.fuse(torch.cat((seen, places, state), dim=-1)), places

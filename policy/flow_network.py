@@ -1,0 +1,133 @@
+"""The network of the flow-matching policy, and how it is trained.
+
+Flow matching (arXiv 2210.02747): a chunk x1 and noise x0 lie at the ends of a straight path
+x_t = t x1 + (1-t) x0, and the network learns the direction x1 - x0 from x_t. It predicts x1 itself,
+from which the direction is (x1 - x_t) / (1 - t): what a demonstration says about a chunk is far
+simpler than the noise, and a small network spends its precision on the part that moves the arm.
+
+Training-time prefix conditioning (arXiv 2512.05964): for a random number of first steps the network
+is given the actions that were really carried out, clean and at t = 1, and learns the rest. It then
+continues whatever plan is under way, at any delay, for the price of nothing at inference.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor, nn
+
+from .encoder import ObservationEncoder
+from .transformer import ChunkTransformer, sinusoid
+
+# Steps of the prefix have their own time, which the path never takes: x_t at t = 1 is the chunk.
+CLEAN = 1.0
+# The direction divides by what is left of the path; sampling never asks this close to its end.
+MIN_LEFT = 1e-3
+
+
+class FlowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `network` of a flow checkpoint's config.json."""
+
+    width: int = 128
+    layers: int = 3
+    heads: int = 4
+    camera_width: int = 32
+    places: int = 24
+    auxiliary: int = 0
+    instruction_words: int = 16
+    euler_steps: int = 5
+
+
+class FlowNetwork(nn.Module):
+    """Observation vector and noisy chunk to a clean one."""
+
+    def __init__(
+        self,
+        config: FlowConfig,
+        *,
+        cameras: tuple[str, ...],
+        state: int,
+        actions: int,
+        steps: int,
+        vocabulary: int,
+    ) -> None:
+        super().__init__()
+        self.encoder = ObservationEncoder(
+            cameras=cameras,
+            state=state,
+            vocabulary=vocabulary,
+            width=config.width,
+            camera_width=config.camera_width,
+            places=config.places,
+            auxiliary=config.auxiliary,
+        )
+        self.time = nn.Sequential(
+            nn.Linear(64, config.width), nn.SiLU(), nn.Linear(config.width, config.width)
+        )
+        self.denoiser = ChunkTransformer(
+            steps=steps,
+            actions=actions,
+            width=config.width,
+            layers=config.layers,
+            heads=config.heads,
+        )
+
+    def observe(
+        self,
+        images: tuple[UInt8[Tensor, "b h w 3"], ...],
+        state: Float[Tensor, "b s"],
+        tokens: Int[Tensor, "b l"],
+    ) -> tuple[Float[Tensor, "b w"], Float[Tensor, "b x"]]:
+        """What denoising is conditioned on (computed once per chunk), and the auxiliary guesses."""
+        seen: tuple[Tensor, Tensor] = self.encoder(images, state, tokens)
+        return seen
+
+    def clean(
+        self,
+        seen: Float[Tensor, "b w"],
+        noisy: Float[Tensor, "b h a"],
+        time: Float[Tensor, " b"],
+        given: Bool[Tensor, "b h"] | None = None,
+    ) -> Float[Tensor, "b h a"]:
+        """The chunk x1 guessed from `noisy` at `time`; steps that are `given` are clean already."""
+        times = time[:, None]
+        if given is not None:
+            times = torch.cat((times, torch.full_like(times, CLEAN)), dim=1)
+        condition = nn.functional.silu(seen[:, None] + self.time(sinusoid(times, 64)))
+        pick = None if given is None else given.long()
+        chunk: Tensor = self.denoiser(noisy, condition, pick)
+        return chunk
+
+    def direction(
+        self,
+        seen: Float[Tensor, "b w"],
+        noisy: Float[Tensor, "b h a"],
+        time: Float[Tensor, " b"],
+        given: Bool[Tensor, "b h"] | None = None,
+    ) -> Float[Tensor, "b h a"]:
+        """The flow's velocity at `noisy`: where to go, per unit of time."""
+        left = (1.0 - time).clamp(min=MIN_LEFT)[:, None, None]
+        return (self.clean(seen, noisy, time, given) - noisy) / left
+
+
+def flow_loss(
+    network: FlowNetwork,
+    seen: Float[Tensor, "b w"],
+    chunk: Float[Tensor, "b h a"],
+    given: Bool[Tensor, "b h"],
+    counts: Bool[Tensor, "b h"],
+    generator: torch.Generator,
+) -> Float[Tensor, ""]:
+    """Mean squared error of the guessed chunk over the steps that count and are not given.
+
+    Time is drawn uniformly. Measured on x1, early times (hard, and what one long Euler step relies
+    on) weigh as much as late ones, and nothing blows up as t nears 1.
+    """
+    time = torch.rand(len(chunk), generator=generator)
+    noise = torch.randn(chunk.shape, generator=generator)
+    t = time[:, None, None]
+    noisy = torch.where(given[..., None], chunk, t * chunk + (1 - t) * noise)
+    error = (network.clean(seen, noisy, time, given) - chunk).square().mean(-1)
+    weight = (counts & ~given).to(error.dtype)
+    return (error * weight).sum() / weight.sum().clamp(min=1.0)

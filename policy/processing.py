@@ -1,0 +1,162 @@
+"""What happens to an observation before the network and to its chunk after it.
+
+A pipeline is a tuple of small steps. On the way in each changes the sample; on the way out they
+undo their part in reverse order. Steps hold only constants: what a step must remember between the
+two ways (the state that relative actions count from) travels in the sample itself, so that samples
+of different robots can be under way at once in one pipeline and never cross.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import Chunk, Observation, PolicySpec
+from .normalize import Normalizer
+from .tokens import Vocabulary
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One observation on its way through a pipeline.
+
+    `state` [S] and `prefix` [P, A] change from the robot's units to the network's; `anchor` [A] is
+    the state that relative actions count from, `tokens` [L] the instruction.
+    """
+
+    state: NDArray[np.float32]
+    tokens: NDArray[np.int64] | None = None
+    prefix: NDArray[np.float32] | None = None
+    anchor: NDArray[np.float32] | None = None
+    task: str = ""
+
+
+class Step(Protocol):
+    """One reversible change."""
+
+    def before(self, sample: Sample) -> Sample:
+        """The sample as the next step, or the network, wants it."""
+
+    def after(self, actions: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
+        """Actions [H, A] from the network's side to the robot's; `sample` as `before` left it."""
+
+
+@dataclass(frozen=True)
+class RelativeActions:
+    """The network plans offsets from the state seen now; the robot gets absolute targets.
+
+    `state_columns[i]` is the state entry that action `i` counts from, or None where it stays
+    absolute (a gripper). A prefix is re-anchored: it arrives absolute, in robot space, and becomes
+    relative to the state of *this* request.
+    """
+
+    state_columns: tuple[int | None, ...]
+
+    def before(self, sample: Sample) -> Sample:
+        anchor = np.array(
+            [0.0 if c is None else sample.state[c] for c in self.state_columns], dtype=np.float32
+        )
+        prefix = None if sample.prefix is None else sample.prefix - anchor
+        return replace(sample, anchor=anchor, prefix=prefix)
+
+    def after(self, actions: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
+        if sample.anchor is None:
+            raise ValueError("a chunk of relative actions came without the state it counts from")
+        return actions + sample.anchor
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """State and actions to the network's scale."""
+
+    state: Normalizer
+    action: Normalizer
+
+    def before(self, sample: Sample) -> Sample:
+        prefix = None if sample.prefix is None else self.action.normalize(sample.prefix)
+        return replace(sample, state=self.state.normalize(sample.state), prefix=prefix)
+
+    def after(self, actions: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
+        return self.action.unnormalize(actions)
+
+
+@dataclass(frozen=True)
+class Tokenize:
+    """The instruction to numbers."""
+
+    vocabulary: Vocabulary
+    length: int
+
+    def before(self, sample: Sample) -> Sample:
+        return replace(sample, tokens=self.vocabulary.encode(sample.task, self.length))
+
+    def after(self, actions: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
+        return actions
+
+
+class Pipeline:
+    """Steps in order. Stateless: one pipeline serves any number of robots."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = tuple(steps)
+        self._relative = any(isinstance(s, RelativeActions) for s in self.steps)
+
+    def before(self, observation: Observation) -> Sample:
+        """The observation as the network sees it.
+
+        The prefix is taken from robot space when the request carries it there and actions are
+        relative (its model-space form counts from an older state); else from model space, which
+        is already what the network wants and is passed through untouched, bit for bit.
+        """
+        relative = self._relative and observation.prefix_robot is not None
+        sample = Sample(
+            state=observation.state,
+            task=observation.task,
+            prefix=observation.prefix_robot if relative else None,
+        )
+        for step in self.steps:
+            sample = step.before(sample)
+        return sample if relative else replace(sample, prefix=observation.prefix)
+
+    def after(self, actions: NDArray[np.float32], sample: Sample) -> Chunk:
+        """Both forms of the network's actions [H, A]."""
+        robot = actions
+        for step in reversed(self.steps):
+            robot = step.after(robot, sample)
+        return Chunk(model=actions, robot=np.ascontiguousarray(robot, dtype=np.float32))
+
+
+def check_observation(spec: PolicySpec, observation: Observation) -> None:
+    """Raise ValueError, naming the feature, when `observation` does not fit `spec`."""
+    _check_array("state", observation.state, (len(spec.state_names),), np.float32)
+    for camera in spec.cameras:
+        image = observation.images.get(camera.name)
+        if image is None:
+            has = ", ".join(sorted(observation.images)) or "none"
+            raise ValueError(f"image '{camera.name}' is missing, the observation has: {has}")
+        shape = (camera.height, camera.width, 3)
+        _check_array(f"image '{camera.name}'", image, shape, np.uint8)
+    for name in ("prefix", "prefix_robot"):
+        value: NDArray[np.float32] | None = getattr(observation, name)
+        if value is not None:
+            if value.ndim != 2:
+                raise ValueError(f"{name} must be [steps, actions], found shape {value.shape}")
+            _check_array(name, value, (len(value), len(spec.action_names)), np.float32)
+    if observation.delay_steps < 0:
+        raise ValueError(f"delay_steps must be 0 or more, found {observation.delay_steps}")
+
+
+def _check_array(
+    name: str, value: NDArray[np.generic], shape: tuple[int, ...], dtype: type[np.generic]
+) -> None:
+    if value.shape != shape or value.dtype != dtype:
+        raise ValueError(
+            f"{name} must be {np.dtype(dtype)} {list(shape)}, "
+            f"found {value.dtype} {list(value.shape)}"
+        )
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        raise ValueError(f"{name} holds values that are not finite")

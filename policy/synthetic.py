@@ -1,0 +1,79 @@
+"""Policies without a network, for tests and benchmarks: they say nothing about a task.
+
+They take the spec of a checkpoint, so that a fleet made for that checkpoint runs with them
+unchanged, and need no torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from .base import Chunk, Observation, PolicySpec
+from .checkpoint import read_spec
+from .processing import check_observation
+
+
+class ConstantPolicy:
+    """Every step of every chunk is the same action: the state that the action's name has, so that
+    a position-controlled arm stays where it is, and `value` for actions that no state is named
+    after. `delay_s` is what a batch pretends to take on the device."""
+
+    def __init__(
+        self, checkpoint: str | os.PathLike[str], *, value: float = 0.0, delay_s: float = 0.0
+    ) -> None:
+        self.spec: PolicySpec = read_spec(checkpoint)
+        self.checkpoint_hash = _hash("constant", self.spec, value)
+        self.value, self.delay_s = value, delay_s
+        states = {name: i for i, name in enumerate(self.spec.state_names)}
+        self._columns = [states.get(name) for name in self.spec.action_names]
+
+    def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
+        """See `ChunkPolicy`."""
+        for observation in batch:
+            check_observation(self.spec, observation)
+        if self.delay_s > 0:
+            time.sleep(self.delay_s)
+        return [self._chunk(o.state) for o in batch]
+
+    def _chunk(self, state: NDArray[np.float32]) -> Chunk:
+        action = [self.value if c is None else float(state[c]) for c in self._columns]
+        chunk = np.tile(np.asarray(action, np.float32), (self.spec.chunk_size, 1))
+        return Chunk(model=chunk, robot=chunk.copy())
+
+
+class ShapeOnlyPolicy:
+    """Noise of the right shape, drawn from each observation's seed: cheap, and different for
+    different requests, so that a mixed-up reply shows. It starts with the prefix it was given."""
+
+    def __init__(self, checkpoint: str | os.PathLike[str], *, delay_s: float = 0.0) -> None:
+        self.spec: PolicySpec = read_spec(checkpoint)
+        self.checkpoint_hash = _hash("shape-only", self.spec)
+        self.delay_s = delay_s
+
+    def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
+        """See `ChunkPolicy`."""
+        for observation in batch:
+            check_observation(self.spec, observation)
+        if self.delay_s > 0:
+            time.sleep(self.delay_s)
+        return [self._chunk(o) for o in batch]
+
+    def _chunk(self, observation: Observation) -> Chunk:
+        shape = (self.spec.chunk_size, len(self.spec.action_names))
+        chunk = np.random.default_rng(observation.seed).standard_normal(shape, np.float32)
+        if observation.prefix is not None:
+            sure = min(observation.delay_steps, len(observation.prefix), len(chunk))
+            chunk[:sure] = observation.prefix[:sure]
+        return Chunk(model=chunk, robot=chunk.copy())
+
+
+def _hash(kind: str, spec: PolicySpec, *options: object) -> str:
+    """What stands for the weights: two of a kind that predict alike have the same."""
+    return hashlib.sha256(f"{kind} {options} ".encode() + msgspec.json.encode(spec)).hexdigest()

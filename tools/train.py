@@ -1,0 +1,161 @@
+"""`python -m holdfast.tools.train`: demonstrations, training and evaluation in one command.
+
+Ctrl-C saves what there is; the same command again goes on from there.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ..policy.base import PolicyError
+from ..policy.registry import load_policy
+from .dataset import Demonstrations, generate, load
+from .evaluate import Success, evaluate
+from .training import Trainer, TrainingConfig
+from .training_configs import CONFIGS
+
+SAVE_EVERY_S = 60.0
+LOG_EVERY = 20
+
+console = Console(stderr=True)
+
+
+def main(
+    config: Annotated[str, typer.Option(help=f"One of: {', '.join(CONFIGS)}.")],
+    out: Annotated[Path, typer.Option(help="Where the checkpoint and the metrics go.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Demonstrations, made if missing. Default: OUT/data.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, noise and order.")] = 0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Instead of the config's.")] = None,
+    shards: Annotated[
+        int | None, typer.Option(min=1, help="Shards of demonstrations, instead of the config's.")
+    ] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Instead of the config's.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that make demonstrations.")] = 2,
+    threads: Annotated[int, typer.Option(min=1, help="Threads that train.")] = 2,
+    episodes: Annotated[
+        int, typer.Option("--eval", min=0, help="Episodes to evaluate over at the end.")
+    ] = 200,
+    resume: Annotated[
+        bool, typer.Option(help="Go on from OUT's progress if there is some, or start over.")
+    ] = True,
+) -> None:
+    """Train a policy on demonstrations from the simulator and say how good it is.
+
+    Example: python -m holdfast.tools.train --config conveyor-flow --out runs/flow
+    """
+    if config not in CONFIGS:
+        raise typer.BadParameter(f"no config '{config}'; there are: {', '.join(CONFIGS)}")
+    changes = {"steps": steps, "shards": shards, "batch": batch}
+    chosen = msgspec.structs.replace(
+        CONFIGS[config], **{k: v for k, v in changes.items() if v is not None}
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        demonstrations = prepare(data or out / "data", chosen, workers)
+        torch.set_num_threads(threads)
+        trainer = Trainer(chosen, demonstrations, seed)
+        finished = fit(trainer, out, resume)
+        if finished and episodes:
+            report(out, assess(out, chosen.kind, episodes))
+    except (ValueError, PolicyError) as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from None
+    if not finished:
+        raise typer.Exit(130)
+
+
+def prepare(directory: Path, config: TrainingConfig, workers: int) -> Demonstrations:
+    """The demonstrations, made where they are missing."""
+    with _progress() as progress:
+        bar = progress.add_task("demonstrations", total=config.shards)
+        for finished in generate(directory, config.dataset, config.shards, workers):
+            progress.update(bar, completed=finished)
+    return load(directory, config.shards)
+
+
+def fit(trainer: Trainer, out: Path, resume: bool) -> bool:
+    """Train to the end, or until Ctrl-C or SIGTERM; True if it got to the end. Saves either way."""
+    progress_file, metrics = out / "progress.pt", out / "metrics.jsonl"
+    if resume and progress_file.exists():
+        trainer.load_progress(progress_file)
+        console.print(f"going on at step {trainer.step}")
+    else:
+        metrics.unlink(missing_ok=True)
+    stop = threading.Event()
+    before = {
+        number: signal.signal(number, lambda *_: stop.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    began, saved = time.monotonic(), time.monotonic()
+    command = f"python -m holdfast.tools.train {shlex.join(sys.argv[1:])}"
+
+    def save() -> None:
+        trainer.save(out, command=command, seconds=round(time.monotonic() - began))
+        trainer.save_progress(progress_file)
+
+    try:
+        with _progress() as progress, metrics.open("a") as log:
+            bar = progress.add_task("training", total=trainer.config.steps)
+            while trainer.step < trainer.config.steps and not stop.is_set():
+                row = trainer.advance()
+                progress.update(bar, completed=trainer.step, description=f"{row['loss']:.4f}")
+                if trainer.step % LOG_EVERY == 0:
+                    row = {"step": trainer.step, **row, "seconds": time.monotonic() - began}
+                    log.write(json.dumps({k: round(v, 6) for k, v in row.items()}) + "\n")
+                    log.flush()
+                if time.monotonic() - saved > SAVE_EVERY_S:
+                    save()
+                    saved = time.monotonic()
+        save()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return trainer.step >= trainer.config.steps
+
+
+def assess(out: Path, kind: str, episodes: int) -> Success:
+    """The success of the checkpoint in `out`, run synchronously."""
+    policy, success = load_policy(kind, out), Success(0, 0)
+    with _progress() as progress:
+        bar = progress.add_task("evaluating", total=episodes)
+        for success in evaluate(policy, episodes):
+            progress.update(bar, completed=success.tried, description=f"{success.rate:.0%}")
+    return success
+
+
+def report(out: Path, success: Success) -> None:
+    """Say it, and keep it beside the checkpoint."""
+    console.print(f"success: {success}")
+    low, high = success.interval
+    row = {"succeeded": success.succeeded, "tried": success.tried, "low": low, "high": high}
+    (out / "evaluation.json").write_text(json.dumps(row) + "\n")
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
