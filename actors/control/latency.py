@@ -1,0 +1,69 @@
+"""`LatencyWindow`: how long requests take, and so how many ticks a chunk will be late.
+
+Keeps the last 100 request latencies in memory that the caller owns, so that they survive a reset
+and a restart. The first answer after each connect is excluded: it pays for cold caches and connections
+and says nothing about the next. The estimate is the 95th percentile, because a delay that is
+underestimated makes the robot play actions that the policy was not told of.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+WINDOW = 100
+
+
+class LatencyWindow:
+    """The latest latencies, in `ring`, int64 with at least WINDOW + 1 items: the one after the
+    window counts all of them ever. `initial_ns` is believed until there is one."""
+
+    def __init__(self, ring: NDArray[np.int64] | None = None, initial_ns: int = 200_000_000):
+        self._ring = np.zeros(WINDOW + 1, np.int64) if ring is None else ring
+        self._initial_ns = initial_ns
+        self._cold = True
+        self._p50 = self._p95 = self._p99 = initial_ns
+        self._estimate()
+
+    def connected(self) -> None:
+        """A connection was opened: its first latency will be excluded."""
+        self._cold = True
+
+    def record(self, latency_ns: int) -> None:
+        """One request was answered after `latency_ns`."""
+        if self._cold:
+            self._cold = False
+            return
+        count = int(self._ring[WINDOW])
+        self._ring[count % WINDOW] = latency_ns
+        self._ring[WINDOW] = count + 1
+        self._estimate()
+
+    @property
+    def count(self) -> int:
+        """Latencies in the window."""
+        return min(int(self._ring[WINDOW]), WINDOW)
+
+    @property
+    def p95_ns(self) -> int:
+        return self._p95
+
+    def delay_steps(self, dt_ns: int, most: int) -> int:
+        """Ticks of `dt_ns` until a chunk asked for now is expected, at most `most`."""
+        return min(ceil(self._p95 / dt_ns), most)
+
+    def summary_ms(self) -> dict[str, float | None]:
+        """p50 and p99 of the window in ms; None while it is empty."""
+        if not self.count:
+            return {"p50": None, "p99": None}
+        return {"p50": round(self._p50 / 1e6, 2), "p99": round(self._p99 / 1e6, 2)}
+
+    def _estimate(self) -> None:
+        count = self.count
+        if count:
+            ordered = sorted(self._ring[:count].tolist())
+            self._p50, self._p95, self._p99 = (
+                ordered[ceil(percent * count / 100) - 1] for percent in (50, 95, 99)
+            )
