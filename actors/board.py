@@ -46,6 +46,11 @@ class Board:
         self._words[0] += 1
         self._words[1] = time.monotonic_ns()
 
+    @property
+    def turns(self) -> int:
+        """Turns of the actor's loop so far, over all incarnations."""
+        return self._words[0]
+
     def report(self, status: dict[str, Any]) -> bool:
         """Publish `status` (MessagePack types only); the caller throttles, a few times a second.
 

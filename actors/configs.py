@@ -115,8 +115,6 @@ class WorldConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     scene: str
     command: str
     seed: int = 0
-    rate_hz: float = 120.0
-    options: dict[str, Any] = {}
 
 
 class WitnessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

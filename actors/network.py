@@ -1,0 +1,260 @@
+"""The network actor: one robot's way to its service.
+
+Control speaks the wire protocol to it over ipc; it adds what control must not touch (images, the
+names of cameras, the offer of shared memory) and passes messages on, both ways. On the replica's
+host images go into this robot's outbox and only references travel; elsewhere they travel as JPEG,
+or raw. Every decision about the connection is `session.Session`'s.
+
+Nothing here blocks and nothing is queued: a message that cannot be sent now is dropped, counted,
+and where control waits for it, answered with an error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import cv2
+import msgspec
+import zmq
+
+from ..transport import link, messages
+from ..transport.arrays import Buffer
+from ..transport.frames import Frame, FrameReader
+from ..transport.header import Header, Kind
+from ..transport.host import boot_id
+from ..transport.images import resize
+from ..transport.limits import WireError
+from ..transport.messages import Accept, Blobs, Error, Event, Heartbeat, Open, Request
+from ..transport.outbox import Outbox
+from .actor import Actor
+from .configs import NetworkConfig
+from .session import Action, Phase, Session, Verdict
+
+_REPORT_NS = 250_000_000
+_CONTROL_HEARTBEAT_NS = 200_000_000
+_POLL_MS = 100
+
+
+class NetworkActor(Actor):
+    """See the module."""
+
+    kind = "network"
+    Config = NetworkConfig
+
+    def setup(self) -> None:
+        cv2.setNumThreads(1)
+        config: NetworkConfig = self.config
+        self._session = Session(round(config.broker_lost_after_s * 1e9))
+        self._readers = {
+            name: FrameReader(self.segment(feed.segment)) for name, feed in config.cameras.items()
+        }
+        self._outbox = Outbox(self.segment(config.outbox)) if config.outbox else None
+        self._terms: Accept | None = None
+        self._control_identity = b""
+        self._dropped: Counter[str] = Counter()
+        self._frame_age_ms: dict[str, float] = {}
+        self._sent = self._received = self._bytes_out = 0
+        self._context: link.Context = zmq.Context()
+        link.unlink_stale(config.control)
+        self._control = link.router(self._context, config.control)
+        identity = f"{config.robot}:{self.incarnation}"
+        self._broker = link.dealer(self._context, config.broker, identity)
+
+    def run(self) -> None:
+        self.ready()
+        poller = zmq.Poller()
+        for source in (self._control, self._broker, self.link.fileno()):
+            poller.register(source, zmq.POLLIN)
+        now = time.monotonic_ns()
+        beat_broker = beat_control = report = now
+        while not self.stopping:
+            ready = dict(poller.poll(_POLL_MS))
+            now = time.monotonic_ns()
+            if self._control in ready:
+                self._drain(self._control, self._from_control)
+            if self._broker in ready:
+                self._drain(self._broker, self._from_broker)
+            if self.link.fileno() in ready:
+                for command in self.link.commands():
+                    self.link.acknowledge(command.id, error=f"network cannot {command.verb}")
+            silent = self._session.tick(now)
+            if silent is not None:
+                self._lost(self._session.epoch, silent.reason)
+            if now >= beat_broker:
+                self._beat(now)
+                beat_broker = now + round(self.config.heartbeat_s * 1e9)
+            if now >= beat_control:
+                self._to_control(_heartbeat(self._session.epoch, self.board.turns))
+                beat_control = now + _CONTROL_HEARTBEAT_NS
+            if now >= report:
+                self.board.report(self._status())
+                report = now + _REPORT_NS
+            self.board.progress()
+
+    def teardown(self) -> None:
+        if not hasattr(self, "_context"):
+            return
+        if self._session.phase is not Phase.CLOSED:
+            close = Header(Kind.CLOSE, epoch=self._session.epoch)
+            link.send(self._broker, messages.encode(close, messages.Close(reason="stopping")))
+            self._lost(self._session.epoch, "the network actor is stopping")
+        # Long enough for the two last words to leave a socket that drops on close.
+        self._context.destroy(linger=100)
+        link.unlink_stale(self.config.control)
+
+    def _drain(self, socket: link.Socket, handle: Callable[[list[Buffer]], None]) -> None:
+        """Handle what has arrived, at most a few at a time so that no peer starves the other."""
+        for _ in range(16):
+            try:
+                frames = link.receive(socket)
+                if frames is None:
+                    return
+                handle(frames)
+            except WireError as error:
+                self._dropped[error.reason] += 1
+
+    def _from_control(self, frames: list[Buffer]) -> None:
+        identity, *rest = frames
+        if len(rest) < 2:
+            return  # the greeting of a connection, which only says who is there
+        header = Header.unpack(rest[0])
+        self._control_identity = bytes(identity)
+        verdict = self._session.from_control(header, time.monotonic_ns())
+        if verdict.action is Action.LOST:
+            self._lost(header.epoch, verdict.reason)
+        elif verdict.action is Action.DROP:
+            self._count(verdict)
+        elif header.kind is Kind.OPEN:
+            self._open(rest)
+        elif header.kind is Kind.REQUEST:
+            self._request(rest)
+        else:
+            self._send(rest)
+
+    def _from_broker(self, frames: list[Buffer]) -> None:
+        header = Header.unpack(frames[0])
+        lost = False
+        if header.kind is Kind.EVENT:
+            lost = messages.decode(frames).body.what == "lost"
+        verdict = self._session.from_broker(header, lost, time.monotonic_ns())
+        if verdict.action is Action.DROP:
+            self._count(verdict)
+            return
+        if header.kind is Kind.ACCEPT:
+            self._terms = messages.decode(frames).body
+        self._received += header.kind is Kind.REPLY
+        self._to_control(frames)
+
+    def _open(self, frames: list[Buffer]) -> None:
+        """Complete control's OPEN by what only this process knows."""
+        message = messages.decode(frames)
+        config: NetworkConfig = self.config
+        body: Open = msgspec.structs.replace(
+            message.body,
+            cameras={n: (feed.width, feed.height) for n, feed in config.cameras.items()},
+            boot_id=boot_id() if self._outbox else "",
+            outbox_nonce=self._outbox.nonce if self._outbox else 0,
+            tags={**config.tags, **message.body.tags},
+            incarnation=self.incarnation,
+        )
+        self._terms = None
+        if not self._send(messages.encode(message.header, body, message.blobs)):
+            self._lost(message.header.epoch, self._session.unreachable().reason)
+
+    def _request(self, frames: list[Buffer]) -> None:
+        """Add the newest frame of every camera; refuse when one is missing or too old."""
+        message = messages.decode(frames)
+        now = time.monotonic_ns()
+        captured = {name: self._newest(name) for name in self._wanted()}
+        self._frame_age_ms = {n: (now - f.capture_ns) / 1e6 for n, f in captured.items() if f}
+        unfit = [
+            f"{name} is {self._frame_age_ms[name]:.0f} ms old" if frame else f"{name} has no frame"
+            for name, frame in captured.items()
+            if frame is None or self._frame_age_ms[name] > self.config.max_frame_age_s * 1e3
+        ]
+        if unfit:
+            limit = f"at most {self.config.max_frame_age_s * 1e3:.0f} ms are allowed"
+            self._refuse(message.header, "stale-frame", f"{', '.join(unfit)}; {limit}")
+            return
+        blobs = Blobs(message.blobs)
+        pixels = {name: frame.image for name, frame in captured.items() if frame}
+        if self._terms is not None and self._terms.shm and self._outbox is not None:
+            images = {n: Blobs.reference(r) for n, r in self._outbox.put(pixels).items()}
+        else:
+            quality = self.config.jpeg_quality
+            images = {n: blobs.image(image, quality) for n, image in pixels.items()}
+        body: Request = msgspec.structs.replace(
+            message.body,
+            images=images,
+            frame_age_s={n: max(0.0, ms / 1e3) for n, ms in self._frame_age_ms.items()},
+        )
+        if self._send(messages.encode(message.header, body, blobs)):
+            self._sent += 1
+        else:
+            self._refuse(message.header, "unreachable", "the broker takes no message")
+
+    def _wanted(self) -> list[str]:
+        """The cameras whose images travel: those the policy asked for that this robot has."""
+        if self._terms is None:
+            return list(self._readers)
+        return [name for name in self._terms.cameras if name in self._readers]
+
+    def _newest(self, camera: str) -> Frame | None:
+        size = self._terms.cameras.get(camera) if self._terms else None
+        if size is None or self.config.resize != "edge":
+            return self._readers[camera].latest()
+        width, height = size
+        return self._readers[camera].latest(transform=lambda image: resize(image, width, height))
+
+    def _refuse(self, header: Header, reason: str, message: str) -> None:
+        self._dropped[reason] += 1
+        answer = header._replace(kind=Kind.ERROR)
+        self._to_control(messages.encode(answer, Error(reason=reason, message=message)))
+
+    def _lost(self, epoch: int, reason: str) -> None:
+        self.log.warning("session lost: %s", reason)
+        event = Event(what="lost", message=reason)
+        self._to_control(messages.encode(Header(Kind.EVENT, epoch=epoch), event))
+
+    def _beat(self, now: int) -> None:
+        """Sent in every phase: the broker's answer is how this actor hears that it is there."""
+        header = Header(Kind.HEARTBEAT, epoch=self._session.epoch, token=now)
+        self._send(messages.encode(header, Heartbeat(progress=self.board.turns)))
+
+    def _send(self, frames: list[Buffer]) -> bool:
+        if not link.send(self._broker, frames):
+            self._dropped["broker-full"] += 1
+            return False
+        self._bytes_out += sum(len(frame) for frame in frames)
+        return True
+
+    def _to_control(self, frames: list[Buffer]) -> None:
+        if self._control_identity and not link.send(
+            self._control, [self._control_identity, *frames]
+        ):
+            self._dropped["control-gone"] += 1
+
+    def _count(self, verdict: Verdict) -> None:
+        if verdict.reason != "heartbeat":
+            self._dropped[verdict.reason] += 1
+
+    def _status(self) -> dict[str, object]:
+        terms = self._terms
+        return {
+            "phase": self._session.phase,
+            "epoch": self._session.epoch,
+            "replica": terms.replica if terms else None,
+            "shm": bool(terms and terms.shm),
+            "warnings": list(terms.warnings) if terms else [],
+            "sent": self._sent,
+            "received": self._received,
+            "bytes_out": self._bytes_out,
+            "frame_age_ms": self._frame_age_ms,
+            "dropped": dict(self._dropped),
+        }
+
+
+def _heartbeat(epoch: int, progress: int) -> list[Buffer]:
+    return messages.encode(Header(Kind.HEARTBEAT, epoch=epoch), Heartbeat(progress=progress))
