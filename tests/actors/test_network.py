@@ -1,0 +1,237 @@
+"""The network actor between a control actor and a broker that the test plays, on real sockets."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import zmq
+
+from holdfast.actors.actor import boot_in_memory
+from holdfast.actors.network import NetworkActor
+from holdfast.transport import link, messages
+from holdfast.transport.frames import FrameRing
+from holdfast.transport.header import Header, Kind
+from holdfast.transport.images import resize
+from holdfast.transport.messages import Accept, Blobs, Event, Heartbeat, Message, Open, Request
+from holdfast.transport.outbox import Outbox, OutboxReader
+
+SHAPE = (48, 64, 3)
+
+
+class Bench:
+    """A network actor in a thread, with the test on all its sides."""
+
+    def __init__(self, rundir: Path, **options: object) -> None:
+        self.context: link.Context = zmq.Context()
+        self.front = link.router(self.context, link.ipc(rundir, "front"))
+        config = {
+            "robot": "r1",
+            "service": "pick",
+            "control": link.ipc(rundir, "r1.network"),
+            "broker": link.ipc(rundir, "front"),
+            "cameras": {"top": {"segment": "r1/top", "width": 64, "height": 48}},
+            "state_names": ["a", "b"],
+            "action_names": ["a"],
+            "control_mode": "position",
+            "fps": 30.0,
+            "outbox": "r1/outbox",
+            "heartbeat_s": 0.05,
+            "broker_lost_after_s": 0.4,
+            **options,
+        }
+        segments = {"r1/top": FrameRing.size_for(SHAPE), "r1/outbox": Outbox.size_for(32 * 1024)}
+        self.boot, self._link, self._supervisor = boot_in_memory(
+            "network", "r1/network", config, segments, rundir=rundir
+        )
+        self.camera = FrameRing(self.boot.memory["r1/top"], SHAPE)
+        self.control = link.dealer(self.context, config["control"], "r1/control:1")
+        self.peer = b""
+        self.codes: list[int] = []
+        actor = NetworkActor(self.boot, self._link)
+        self._thread = threading.Thread(target=lambda: self.codes.append(actor.main()))
+        self._thread.start()
+
+    def close(self) -> None:
+        self._supervisor.command("stop")
+        self._thread.join(5)
+        self._supervisor.close()
+        self._link.close()
+        self.context.destroy(linger=0)
+        assert self.codes == [0]
+
+    def ask(self, header: Header, body: messages.Body, blobs: Blobs | None = None) -> None:
+        """Send as control; the connection may still be under way."""
+        frames = messages.encode(header, body, blobs or ())
+        deadline = time.monotonic() + 5
+        while not link.send(self.control, frames):
+            assert time.monotonic() < deadline
+            time.sleep(0.005)
+
+    def at_broker(self, kind: Kind) -> Message:
+        """The next message of `kind` that reaches the broker."""
+        while True:
+            assert self.front.poll(5000), f"no {kind.name} reached the broker"
+            self.peer, *frames = self.front.recv_multipart()
+            message = messages.decode(frames)
+            if message.header.kind is kind:
+                return message
+
+    def at_control(self, kind: Kind) -> Message:
+        """The next message of `kind` that reaches control."""
+        while True:
+            assert self.control.poll(5000), f"no {kind.name} reached control"
+            message = messages.decode(self.control.recv_multipart())
+            if message.header.kind is kind:
+                return message
+
+    def answer(self, header: Header, body: messages.Body) -> None:
+        """Send as the broker."""
+        assert link.send(self.front, [self.peer, *messages.encode(header, body)])
+
+    def open(self, shm: bool, epoch: int = 1) -> Open:
+        """Go through a handshake; returns what the broker was told."""
+        asked = Open(
+            robot="r1",
+            service="pick",
+            action_names=("a",),
+            state_names=("a", "b"),
+            cameras={},
+            fps=30,
+        )
+        self.ask(Header(Kind.OPEN, epoch=epoch), asked)
+        opened = self.at_broker(Kind.OPEN).body
+        accept = Accept(
+            session="s",
+            replica="pick/0",
+            model="m",
+            revision="1",
+            checkpoint="c",
+            chunk_size=8,
+            fps=30,
+            action_names=("a",),
+            cameras={"top": (32, 24)},
+            shm=shm,
+        )
+        self.answer(Header(Kind.ACCEPT, epoch=epoch), accept)
+        self.at_control(Kind.ACCEPT)
+        assert isinstance(opened, Open)
+        return opened
+
+    def request(self, epoch: int = 1) -> None:
+        blobs = Blobs()
+        body = Request(state=blobs.array(np.array([1, 2], np.float32)), task="go")
+        self.ask(Header(Kind.REQUEST, seq=7, epoch=epoch, token=42), body, blobs)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+def picture(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, SHAPE, dtype=np.uint8)
+
+
+def test_an_open_leaves_with_the_cameras_and_the_offer_of_shared_memory(bench: Bench) -> None:
+    opened = bench.open(shm=True)
+    assert opened.cameras == {"top": (64, 48)}
+    assert opened.outbox_nonce == OutboxReader(bench.boot.memory["r1/outbox"]).nonce
+    assert opened.boot_id
+
+
+def test_on_one_host_a_request_carries_references_and_no_pixels(bench: Bench) -> None:
+    """The pixels behind the reference are those of the ring, resized as the replica would."""
+    bench.open(shm=True)
+    image = picture()
+    bench.camera.put(image, time.monotonic_ns())
+    bench.request()
+    message = bench.at_broker(Kind.REQUEST)
+    assert (message.header.seq, message.header.token) == (7, 42)
+    assert len(message.blobs) == 1, "only the state travels"
+    reader = OutboxReader(bench.boot.memory["r1/outbox"])
+    pixels = message.image(message.body.images["top"], {reader.nonce: reader})
+    assert np.array_equal(pixels, resize(image, 32, 24))
+    assert message.body.frame_age_s["top"] < 1
+    assert np.array_equal(message.array(message.body.state), [1, 2])
+
+
+def test_between_hosts_a_request_carries_jpeg_at_the_policys_resolution(bench: Bench) -> None:
+    bench.open(shm=False)
+    smooth = np.full(SHAPE, (200, 40, 90), np.uint8)
+    bench.camera.put(smooth, time.monotonic_ns())
+    bench.request()
+    message = bench.at_broker(Kind.REQUEST)
+    assert message.body.images["top"].encoding == "jpeg"
+    pixels = message.image(message.body.images["top"])
+    assert pixels.shape == (24, 32, 3)
+    assert np.abs(pixels.astype(int) - (200, 40, 90)).max() < 8, "channels are RGB at both ends"
+
+
+def test_a_request_never_uses_a_frame_that_is_too_old(bench: Bench) -> None:
+    """Control is told which camera and how old; the broker is told nothing."""
+    bench.open(shm=True)
+    bench.camera.put(picture(), time.monotonic_ns() - 2_000_000_000)
+    bench.request()
+    error = bench.at_control(Kind.ERROR)
+    assert error.header.seq == 7
+    assert error.body.reason == "stale-frame"
+    assert "top is 20" in error.body.message
+    assert "at most 500 ms" in error.body.message
+
+
+def test_a_camera_that_never_gave_a_frame_refuses_the_request(bench: Bench) -> None:
+    bench.open(shm=True)
+    bench.request()
+    assert "top has no frame" in bench.at_control(Kind.ERROR).body.message
+
+
+def test_a_silent_broker_is_told_to_control(bench: Bench) -> None:
+    bench.open(shm=True)
+    event = bench.at_control(Kind.EVENT)
+    assert event.header.epoch == 1
+    assert event.body.what == "lost"
+    assert "silent" in event.body.message
+
+
+def test_heartbeats_of_the_broker_keep_the_session_open(bench: Bench) -> None:
+    """For three times as long as silence would have ended it."""
+    bench.open(shm=True)
+    until = time.monotonic() + 1.2
+    while time.monotonic() < until:
+        beat = bench.at_broker(Kind.HEARTBEAT)
+        bench.answer(beat.header, Heartbeat(progress=1))
+    bench.camera.put(picture(), time.monotonic_ns())
+    bench.request()
+    bench.at_broker(Kind.REQUEST)
+
+
+def test_a_network_actor_without_a_session_says_so_at_once(bench: Bench) -> None:
+    """What control hears after a restart of the network actor, instead of silence."""
+    bench.request(epoch=3)
+    event = bench.at_control(Kind.EVENT)
+    assert (event.header.epoch, event.body.what) == (3, "lost")
+
+
+def test_a_lost_session_at_the_broker_reaches_control_and_ends_it_here(bench: Bench) -> None:
+    bench.open(shm=True)
+    bench.answer(Header(Kind.EVENT, epoch=1), Event(what="lost", message="unknown session"))
+    assert bench.at_control(Kind.EVENT).body.message == "unknown session"
+    bench.request()
+    assert "holds no session" in bench.at_control(Kind.EVENT).body.message
+
+
+def test_garbage_from_either_side_is_counted_and_survived(bench: Bench) -> None:
+    bench.open(shm=True)
+    for junk in ([b"x"], [b"\0" * 32, b"\xc1"], [b"HFST" + b"\xff" * 28, b"", b""]):
+        bench.control.send_multipart(junk)
+        bench.front.send_multipart([bench.peer, *junk])
+    bench.camera.put(picture(), time.monotonic_ns())
+    bench.request()
+    bench.at_broker(Kind.REQUEST)
