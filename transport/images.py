@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 import cv2
 import msgspec
 import numpy as np
+import simplejpeg
 from numpy.typing import NDArray
 
 from .arrays import Buffer, Index, as_bytes
@@ -59,21 +60,26 @@ def resolve(
     `outboxes` are those mapped here, by nonce. After use of an `shm` image, ask its outbox whether
     the reference was `valid` all the time. Raises WireError if anything does not agree.
     """
-    if image.width > limits.max_image_width or image.height > limits.max_image_height:
-        raise WireError("image-size", f"an image of {image.width} x {image.height}")
+    width, height = image.width, image.height
+    if (
+        width > limits.max_image_width
+        or height > limits.max_image_height
+        or width * height > limits.max_image_pixels
+    ):
+        raise WireError("image-size", f"an image of {width} x {height} is beyond the limits")
     if image.encoding == "shm":
         return _shared(image, outboxes or {})
     if image.blob >= len(blobs):
         raise WireError("blob-index", f"an image in blob {image.blob} of {len(blobs)}")
     blob = blobs[image.blob]
     if image.encoding == "jpeg":
-        return decode_jpeg(blob, image.width, image.height)
-    if len(blob) != image.width * image.height * 3:
+        return decode_jpeg(blob, width, height, limits)
+    if len(blob) != width * height * 3:
         raise WireError(
             "image-bytes",
-            f"{len(blob)} bytes for a raw image of {image.width} x {image.height} x 3",
+            f"{len(blob)} bytes for a raw image of {width} x {height} x 3",
         )
-    view = np.frombuffer(blob, np.uint8).reshape(image.height, image.width, 3)
+    view = np.frombuffer(blob, np.uint8).reshape(height, width, 3)
     view.flags.writeable = False
     return view
 
@@ -92,32 +98,34 @@ def resize(image: Pixels, width: int, height: int) -> Pixels:
 
 
 def encode_jpeg(image: Pixels, quality: int) -> bytes:
-    """JPEG of an RGB image."""
+    """Baseline JPEG (4:2:0) of an RGB image, `quality` 1 to 100."""
     _size(image)
-    done, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
-    if not done:
-        raise WireError("image-jpeg", f"OpenCV could not encode an image {image.shape}")
-    return bytes(data)
+    if not 1 <= quality <= 100:
+        raise WireError("image-quality", f"a JPEG quality of {quality}: expected 1 to 100")
+    pixels = np.ascontiguousarray(image)
+    data: bytes = simplejpeg.encode_jpeg(pixels, quality, colorspace="RGB", colorsubsampling="420")
+    return data
 
 
-def decode_jpeg(data: Buffer, width: int, height: int) -> Pixels:
-    """RGB pixels of a JPEG that must be `width` × `height` by its own header.
+def decode_jpeg(data: Buffer, width: int, height: int, limits: Limits = DEFAULT) -> Pixels:
+    """RGB pixels of a baseline JPEG that must be `width` x `height` by its own header.
 
     Raises WireError: `image-jpeg` (not one, or damaged), `image-size` (another size).
     """
     found = jpeg_size(data)
     if found != (width, height):
-        raise WireError("image-size", f"a JPEG of {found} is described as {(width, height)}")
+        raise WireError(
+            "image-size", f"a JPEG of {found} is described as {(width, height)}, width and height"
+        )
+    # Within entropy-coded data a 0xFF is followed by 0 or a restart, so this finds every scan.
+    if bytes(data).count(_START_OF_SCAN) > limits.max_jpeg_scans:
+        raise WireError("image-jpeg", f"a JPEG of more than {limits.max_jpeg_scans} scans")
+    image = np.empty((height, width, 3), np.uint8)
     try:
-        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error as error:
-        raise WireError("image-jpeg", f"OpenCV refused a JPEG: {error}") from error
-    if image is None or image.shape != (height, width, 3):
-        raise WireError("image-jpeg", "a damaged JPEG")
-    return image.astype(np.uint8, copy=False)
+        simplejpeg.decode_jpeg(data, colorspace="RGB", buffer=image)
+    except ValueError as error:
+        raise WireError("image-jpeg", f"a damaged JPEG: {error}") from error
+    return image
 
 
 def jpeg_size(data: Buffer) -> tuple[int, int]:
@@ -140,15 +148,19 @@ def jpeg_size(data: Buffer) -> tuple[int, int]:
             height = view[at + 5] << 8 | view[at + 6]
             width = view[at + 7] << 8 | view[at + 8]
             return width, height
+        if marker in _SOF_REFUSED:
+            raise WireError("image-jpeg", "a JPEG that is not baseline: encode it without options")
         if marker in _BARE or length < 2:
             break
         at += 2 + length
     raise WireError("image-jpeg", "a JPEG without a frame header")
 
 
-# Start of frame: baseline, extended and progressive Huffman. The rest (lossless, hierarchical,
-# arithmetic coding) no camera or encoder of ours makes, and decoders differ on it.
-_SOF = frozenset({0xC0, 0xC1, 0xC2})
+_START_OF_SCAN = b"\xff\xda"
+# Start of frame, baseline and extended sequential. Progressive ones cost a pass per scan, and the
+# rest (lossless, hierarchical, arithmetic coding) no camera makes and decoders differ on.
+_SOF = frozenset({0xC0, 0xC1})
+_SOF_REFUSED = frozenset(range(0xC2, 0xD0)) - {0xC4, 0xC8, 0xCC}  # tables and an extension
 # Start or end of image, start of scan, restarts, TEM: none may come before the frame header.
 _BARE = frozenset({0x01, *range(0xD0, 0xDB)})
 

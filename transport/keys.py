@@ -5,7 +5,7 @@ lets in; the authenticator answers libzmq's question about each new connection (
 stamps every message of it with the peer's identity, which `link.receive_from` returns.
 
 Guarantees: with a key on the socket, no message arrives of a peer whose key is not in the ring.
-Does not guarantee: that a peer uses its own name inside of messages. The receiver compares.
+Does not guarantee: that a peer uses its own name: `link.peer` compares it with the key's.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ class Keyring:
 class Authenticator:
     """Answers libzmq's ZAP requests of one context: poll `socket`, call `handle` when readable.
 
-    It runs in its owner's loop: while that hangs nobody gets in. `refused` counts by reason.
+    Make it before any socket with a key. It runs in its owner's loop: while that hangs nobody gets
+    in. `refused` counts by reason.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], ring: Keyring):

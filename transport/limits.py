@@ -27,8 +27,12 @@ class Limits:
     max_blob_bytes: int = 32 * 1024 * 1024
     """Also what a socket accepts for any single part: a peer that sends more is disconnected."""
     max_message_bytes: int = 64 * 1024 * 1024
+    max_images: int = 16
     max_image_width: int = 4096
     max_image_height: int = 4096
+    max_image_pixels: int = 1 << 23
+    max_jpeg_scans: int = 4
+    """A baseline JPEG has 1, or 3; each more costs a pass over all pixels for a few bytes."""
     max_array_rank: int = 4
     max_array_items: int = 1 << 20
     max_nesting: int = 16

@@ -4,10 +4,15 @@ Every socket is used by one thread. Nothing here blocks: `send` and `receive` sa
 callers poll. What cannot be sent is dropped, for the caller to count: queues would make robots act
 on the past. ZMTP heartbeats only tell that a peer's I/O thread lives, and clean up after one that
 vanished; liveness of an actor is its own progress, which is the caller's matter.
+
+Does not guarantee: that memory is bounded against a peer that never ends a message. libzmq bounds
+each frame, but keeps the frames of an unfinished message however many they are. Who can connect can
+do that; so an endpoint is in the locked runtime directory, or on loopback, or has keys.
 """
 
 from __future__ import annotations
 
+import secrets
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +20,7 @@ from pathlib import Path
 import zmq
 
 from .arrays import Buffer
-from .keys import Key, PublicKey
+from .keys import DOMAIN, Authenticator, Key, PublicKey, Role
 from .limits import DEFAULT, Limits, WireError
 
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -47,6 +52,10 @@ def dealer(
     the `server`'s public key the connection is encrypted and both ends are authenticated.
     """
     socket = _socket(context, zmq.DEALER, DEALER_HWM, limits)
+    if key is not None:
+        # A ROUTER hands an identity over to whoever connects with it last. Another key holder could
+        # not speak as this one, but would get its replies if the identity were easy to guess.
+        identity += f":{secrets.token_hex(8)}"
     socket.setsockopt(zmq.IDENTITY, identity.encode())
     socket.setsockopt(zmq.IMMEDIATE, 1)
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
@@ -62,19 +71,27 @@ def dealer(
 
 
 def router(
-    context: Context, endpoint: str, *, key: Key | None = None, limits: Limits = DEFAULT
+    context: Context,
+    endpoint: str,
+    *,
+    key: Key | None = None,
+    authenticator: Authenticator | None = None,
+    limits: Limits = DEFAULT,
 ) -> Socket:
     """A bound socket that routes by the peer's identity, the first frame of what it receives.
 
     Sending to an unknown peer or a full queue fails at once (MANDATORY). A peer that comes back
     under an identity that is still connected takes it over: the old connection is half-open. With
-    `key` only peers that an `keys.Authenticator` on the same context lets in can connect.
+    `key` only peers that the `authenticator`, of the same context, lets in can connect.
     """
+    if (key is None) is not (authenticator is None):
+        # libzmq lets every key in where nobody answers for the domain.
+        raise ValueError("a ROUTER takes a key and an authenticator, or neither")
     socket = _socket(context, zmq.ROUTER, ROUTER_HWM, limits)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
     socket.setsockopt(zmq.ROUTER_HANDOVER, 1)
     if key is not None:
-        socket.setsockopt(zmq.ZAP_DOMAIN, b"holdfast")
+        socket.setsockopt(zmq.ZAP_DOMAIN, DOMAIN)
         socket.curve_server = True
         socket.curve_secretkey = key.secret
         socket.curve_publickey = key.public
@@ -137,6 +154,24 @@ def receive_from(socket: Socket, limits: Limits = DEFAULT) -> tuple[str, list[Bu
     except zmq.ZMQError:  # not a property of connections without keys
         user = ""
     return str(user), _rest(socket, first.bytes, limits)
+
+
+def peer(identity: bytes, user: str = "", role: Role | None = None) -> tuple[str, int]:
+    """Name and incarnation that a ROUTER's identity frame says, `name:incarnation`.
+
+    Raises WireError("identity") if it says none, or if `user`, from `receive_from`, shows that its
+    key belongs to another name or to another role than `role`.
+    """
+    name, _, rest = identity.partition(b":")
+    try:
+        found = name.decode("ascii"), int(rest.partition(b":")[0] or 0)
+    except ValueError as error:
+        raise WireError("identity", f"a peer calls itself {identity!r}: not a name") from error
+    if not 1 <= len(name) <= DEFAULT.max_name_chars or found[1] < 0:
+        raise WireError("identity", f"a peer calls itself {identity!r}: not a name")
+    if user and user != f"{role}:{found[0]}":
+        raise WireError("identity", f"the key of {user} was used by {role}:{found[0]}")
+    return found
 
 
 def ipc(directory: Path, name: str) -> str:

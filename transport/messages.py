@@ -121,7 +121,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     state: Array
-    images: Annotated[dict[Name, Image], _few] = {}
+    images: Annotated[dict[Name, Image], msgspec.Meta(max_length=DEFAULT.max_images)] = {}
     frame_age_s: Annotated[dict[Name, Seconds], _few] = {}
     task: Text = ""
     delay_steps: Steps = 0
