@@ -1,9 +1,9 @@
 """`LatencyWindow`: how long requests take, and so how many ticks a chunk will be late.
 
 Keeps the last 100 request latencies in memory that the caller owns, so that they survive a reset
-and a restart. The first answer after each connect is excluded: it pays for cold caches and connections
-and says nothing about the next. The estimate is the 95th percentile, because a delay that is
-underestimated makes the robot play actions that the policy was not told of.
+and a restart. The first answer after each connect is excluded: it pays for cold caches and says
+nothing about the next. The estimate is the 95th percentile, because a delay that is underestimated
+makes the robot play actions that the policy was not told of.
 """
 
 from __future__ import annotations

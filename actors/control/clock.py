@@ -1,0 +1,116 @@
+"""`TickClock`: wakes the loop at absolute grid points, as punctually as the machine allows.
+
+Guarantees: the n-th wake-up is due at a fixed grid point; time spent in a tick or overslept is
+never made up by ticking faster. A wake-up later than a whole period skips the grid points it missed.
+
+Does not guarantee: punctuality. That is the kernel's, which the clock helps in two ways. It waits
+in `clock_nanosleep(TIMER_ABSTIME)` with a timer slack of 1 ns (Linux adds 50 µs otherwise). And it
+sleeps to shortly before the deadline and spins the rest, for as long as wake-ups tend to be late:
+the spin window follows the observed oversleep. Spinning pays on an idle machine, whose cores take
+their time to leave an idle state. On a busy one it is punished: the scheduler takes the core away
+from a process that burns it, when it is needed most. So whenever a spin turns out to have been
+interrupted, spinning stops for a while.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from errno import EINTR
+from time import monotonic_ns
+
+_TIMER_ABSTIME = 1
+_CLOCK_MONOTONIC = 1
+_PR_SET_TIMERSLACK = 29
+
+MAX_SPIN_NS = 200_000
+_RISE_NS = 4_000
+_FALL_NS = 40
+"""The window rises by 4 µs at an oversleep beyond it and falls by 40 ns otherwise, so that it
+settles where one wake-up in a hundred is beyond it."""
+_INTERRUPTED_NS = 30_000
+_CALM_TICKS = 200
+
+
+class _Timespec(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def set_timer_slack(ns: int = 1) -> bool:
+    """Let the kernel delay this thread's timers by at most `ns`; False where it cannot be set."""
+    return bool(_libc.prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(ns), 0, 0, 0) == 0)
+
+
+class TickClock:
+    """The grid `start + n * period`. `deadline_ns` is the grid point of the next wake-up."""
+
+    def __init__(self, period_ns: int, start_ns: int, spin: bool = True):
+        self.period_ns = period_ns
+        self.deadline_ns = start_ns
+        self._window = MAX_SPIN_NS // 2 if spin else 0
+        self._spin = spin
+        self._calm = 0
+        self._until = _Timespec()
+        self._until_reference = ctypes.byref(self._until)
+
+    @property
+    def spin_ns(self) -> int:
+        """How long before the deadline the next sleep ends."""
+        return 0 if self._calm else min(self._window, self.period_ns // 4)
+
+    def wait(self) -> int:
+        """Sleep to the deadline; return how late the wake-up is, in ns, at least 0."""
+        deadline, spin = self.deadline_ns, self.spin_ns
+        now = monotonic_ns()
+        if now < deadline - spin:
+            self._sleep(deadline - spin)
+            now = monotonic_ns()
+            self._learn(now - (deadline - spin))
+        if now < deadline:
+            now = self._spin_to(deadline, now)
+        return max(now - deadline, 0)
+
+    def advance(self, lateness_ns: int) -> int:
+        """Move on to the next grid point after a wake-up that was late by `lateness_ns`; return how
+        many grid points it missed."""
+        missed = lateness_ns // self.period_ns
+        self.deadline_ns += (missed + 1) * self.period_ns
+        return missed
+
+    def _sleep(self, until_ns: int) -> None:
+        self._until.seconds, self._until.nanoseconds = divmod(until_ns, 1_000_000_000)
+        # Interrupted by a signal it returns early: the handlers run, and it is entered again.
+        while (
+            _libc.clock_nanosleep(_CLOCK_MONOTONIC, _TIMER_ABSTIME, self._until_reference, None)
+            == EINTR
+        ):
+            pass
+
+    def _spin_to(self, deadline: int, now: int) -> int:
+        while now < deadline:
+            before, now = now, monotonic_ns()
+            if now - before > _INTERRUPTED_NS:
+                self._calm = _CALM_TICKS
+        return now
+
+    def _learn(self, oversleep_ns: int) -> None:
+        if self._calm:
+            self._calm -= 1
+        elif not self._spin:
+            return
+        elif oversleep_ns > self._window:
+            self._window = min(self._window + _RISE_NS, MAX_SPIN_NS)
+        else:
+            self._window = max(self._window - _FALL_NS, 0)
+
+
+def resume_grid(last_ns: int, period_ns: int, now_ns: int) -> tuple[int, int]:
+    """Continue the grid that the previous incarnation left at the deadline `last_ns`: (the next
+    deadline, grid points that nobody was there for). The newest point that passed is due at once.
+    """
+    passed = (now_ns - last_ns) // period_ns
+    if passed < 1:
+        return last_ns + period_ns, 0
+    return last_ns + passed * period_ns, passed - 1

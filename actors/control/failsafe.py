@@ -1,0 +1,288 @@
+"""`FailSafe`: what a control loop knows about its supply of actions, as a table and as a machine.
+
+The states tell about supply only. In every one but DEAD the plan is played as long as it holds
+actions that may be played; when it does not, the loop applies the fallback. PAUSED stands beside
+the states: while paused, no request is made, nothing is played, and every deadline stands still.
+
+Guarantees: the machine moves only along `TABLE`; DEAD is never left; what is not in the table for a
+state changes nothing. It is pure: instants come from the caller, and it neither sends nor sleeps.
+
+`python -m holdfast.actors.control.failsafe` prints the table as the diagram in failsafe.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    CONNECTING = "CONNECTING"
+    """The handshake is under way, or accepted and its first chunk is awaited."""
+    STREAMING = "STREAMING"
+    """Chunks come in time."""
+    DEGRADED = "DEGRADED"
+    """A chunk is late; the plan still lasts."""
+    STALLED = "STALLED"
+    """The plan is dry: the fallback is applied."""
+    RECONNECTING = "RECONNECTING"
+    """The server is lost; handshakes are tried with a growing pause between them."""
+    DEAD = "DEAD"
+    """For good: the robot comes to its safe rest, and a person must look."""
+
+
+class Event(StrEnum):
+    MERGED = "merged"
+    LATE = "late"
+    TIMEOUT = "timeout"
+    DRY = "dry"
+    LOST = "lost"
+    UNANSWERED = "unanswered"
+    ACCEPTED = "accepted"
+    OFFLINE = "offline"
+    CHANGED = "changed"
+    REFUSED = "refused"
+
+
+MEANING: dict[Event, str] = {
+    Event.MERGED: "a chunk became the plan",
+    Event.LATE: "no chunk for degraded_after_s while one was due",
+    Event.TIMEOUT: "a request was not answered within request_timeout_s",
+    Event.DRY: "the plan is empty, or too old to be played",
+    Event.LOST: "the server says so, or its heartbeats ended",
+    Event.UNANSWERED: "no answer for 2 * request_timeout_s",
+    Event.ACCEPTED: "the handshake was accepted",
+    Event.OFFLINE: "no chunk for max_offline_s",
+    Event.CHANGED: "the model, its revision or its actions are not those of before",
+    Event.REFUSED: "the server refuses this robot for good",
+}
+
+_FATAL = {Event.OFFLINE: State.DEAD, Event.CHANGED: State.DEAD, Event.REFUSED: State.DEAD}
+_GONE = {Event.LOST: State.RECONNECTING, Event.UNANSWERED: State.RECONNECTING}
+
+TABLE: dict[State, dict[Event, State]] = {
+    State.CONNECTING: {Event.MERGED: State.STREAMING, **_GONE, **_FATAL},
+    State.STREAMING: {
+        Event.LATE: State.DEGRADED,
+        Event.TIMEOUT: State.DEGRADED,
+        Event.DRY: State.STALLED,
+        **_GONE,
+        **_FATAL,
+    },
+    State.DEGRADED: {
+        Event.MERGED: State.STREAMING,
+        Event.DRY: State.STALLED,
+        **_GONE,
+        **_FATAL,
+    },
+    State.STALLED: {Event.MERGED: State.STREAMING, **_GONE, **_FATAL},
+    State.RECONNECTING: {Event.ACCEPTED: State.CONNECTING, **_FATAL},
+    State.DEAD: {},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The time bounds, in ns; `config.SafetySettings` says what each is for."""
+
+    degraded_after: int = 1_000_000_000
+    request_timeout: int = 5_000_000_000
+    max_offline: int = 60_000_000_000
+    open_timeout: int = 2_000_000_000
+    backoff: int = 500_000_000
+    max_backoff: int = 10_000_000_000
+
+
+class FailSafe:
+    """The machine. Report what happens with `on`, the passing of time with `elapse`.
+
+    `supplied_ns` is since when the robot has been offline: the last merge, or the first accepted
+    handshake before one. 0 until then: a robot that was never enabled has nothing to give up.
+    """
+
+    def __init__(self, bounds: Bounds, supplied_ns: int = 0, paused_ns: int = 0):
+        self._bounds = bounds
+        self.state = State.CONNECTING
+        self.cause: Event | None = None
+        """What led to the present state."""
+        self.supplied_ns = supplied_ns
+        self.paused_ns = paused_ns
+        """Since when it is paused; 0 when it is not."""
+        self.session_open = False
+        self._due_ns = 0
+        self._asked_ns = 0
+        self._unanswered_ns = 0
+        self._opening_ns = 0
+        self._next_open_ns = 0
+        self._backoff = bounds.backoff
+        self._begun = False
+
+    @property
+    def paused(self) -> bool:
+        return self.paused_ns != 0
+
+    @property
+    def may_request(self) -> bool:
+        """Whether a request may go out, as far as supply and pausing say."""
+        return self.session_open and not self.paused and self.state is not State.DEAD
+
+    def on(self, event: Event, now_ns: int) -> State:
+        """Take one event; the state afterwards."""
+        if self.state is State.DEAD:
+            return self.state
+        following = TABLE[self.state].get(event)
+        if event is Event.MERGED and self.state is not State.RECONNECTING:
+            self.supplied_ns = self.paused_ns or now_ns
+            self._due_ns = self._backoff = 0
+            self._begun = False
+        elif event is Event.ACCEPTED and self._opening_ns:
+            self._opening_ns = self._unanswered_ns = 0
+            self.session_open = True
+            self.supplied_ns = self.supplied_ns or self.paused_ns or now_ns
+        if following is not None:
+            self._enter(following, event, now_ns)
+        return self.state
+
+    def elapse(self, now_ns: int, *, dry: bool, due: bool) -> State:
+        """Let time pass up to now. `dry`: the plan has no action that may be played; `due`: it
+        holds less than it should, so that a chunk is wanted. While paused nothing passes.
+
+        After a reset the plan is dry by intention: it counts as DRY once its first chunk is late.
+        """
+        if self.paused or self.state is State.DEAD:
+            return self.state
+        bounds = self._bounds
+        if not due:
+            self._due_ns = 0
+        elif not self._due_ns:
+            self._due_ns = now_ns
+        if self.supplied_ns and now_ns - self.supplied_ns > bounds.max_offline:
+            return self.on(Event.OFFLINE, now_ns)
+        if self._unanswered_ns and now_ns - self._unanswered_ns >= 2 * bounds.request_timeout:
+            return self.on(Event.UNANSWERED, now_ns)
+        late = self._due_ns != 0 and now_ns - self._due_ns >= bounds.degraded_after
+        if dry and (late or not self._begun):
+            return self.on(Event.DRY, now_ns)
+        if late:
+            return self.on(Event.LATE, now_ns)
+        return self.state
+
+    def asked(self, now_ns: int) -> None:
+        """A request went out."""
+        self._asked_ns = now_ns
+        self._unanswered_ns = self._unanswered_ns or now_ns
+
+    def answered(self) -> None:
+        """The request was answered, by whatever answer: the server lives."""
+        self._asked_ns = self._unanswered_ns = 0
+
+    def request_timed_out(self, now_ns: int) -> bool:
+        """Whether the request in flight has waited for longer than `request_timeout`. It is then no
+        longer in flight, and counts as TIMEOUT."""
+        if not self._asked_ns or self.paused:
+            return False
+        if now_ns - self._asked_ns < self._bounds.request_timeout:
+            return False
+        self._asked_ns = 0
+        self.on(Event.TIMEOUT, now_ns)
+        return True
+
+    def should_open(self, now_ns: int) -> bool:
+        """Whether it is time for a handshake: none is open or under way, and the pause is over."""
+        if self.session_open or self.state is State.DEAD:
+            return False
+        if self._opening_ns:
+            if now_ns - self._opening_ns < self._bounds.open_timeout:
+                return False
+            self.open_failed(now_ns)
+        return now_ns >= self._next_open_ns
+
+    def opening(self, now_ns: int) -> None:
+        """A handshake was sent."""
+        self._opening_ns = now_ns
+
+    def open_failed(self, now_ns: int, retry_after: int = 0) -> None:
+        """The handshake was refused for now, or not answered: pause before the next one."""
+        self._opening_ns = 0
+        self._wait(now_ns, retry_after)
+
+    def pause(self, now_ns: int) -> None:
+        """Stop requests and playing; every deadline stands still from now on."""
+        if not self.paused and self.state is not State.DEAD:
+            self.paused_ns = now_ns
+
+    def resume(self, now_ns: int) -> None:
+        """Go on: the deadlines move by as long as the pause was."""
+        if not self.paused:
+            return
+        pause = now_ns - self.paused_ns
+        self.paused_ns = 0
+        if self.supplied_ns:
+            self.supplied_ns += pause
+        if self._due_ns:
+            self._due_ns += pause
+        if self._asked_ns:
+            self._asked_ns += pause
+        if self._unanswered_ns:
+            self._unanswered_ns += pause
+
+    def reset(self) -> None:
+        """An episode begins: what was due or asked belongs to the one before."""
+        self._due_ns = self._asked_ns = self._unanswered_ns = 0
+        self._begun = True
+
+    def _wait(self, now_ns: int, at_least: int = 0) -> None:
+        """Schedule the next handshake after the present pause, and double the pause. A robot that
+        was never enabled rides no buffer: it asks at least every second."""
+        bounds = self._bounds
+        self._next_open_ns = now_ns + max(self._backoff, at_least)
+        most = bounds.max_backoff if self.supplied_ns else 2 * bounds.backoff
+        self._backoff = min(max(2 * self._backoff, bounds.backoff), most)
+
+    def _enter(self, state: State, cause: Event, now_ns: int) -> None:
+        self.state, self.cause = state, cause
+        if state is State.RECONNECTING:
+            self.session_open = False
+            self._asked_ns = self._unanswered_ns = self._opening_ns = 0
+            # No pause after a chunk came; but a server that was lost before it sent one waits.
+            self._wait(now_ns)
+
+
+def diagram() -> str:
+    """TABLE as a Mermaid state diagram. Events that lead from a state to the same one share an
+    arrow."""
+    lines = ["stateDiagram-v2", "    [*] --> CONNECTING"]
+    for state, row in TABLE.items():
+        arrows: dict[State, list[Event]] = {}
+        for event, following in row.items():
+            arrows.setdefault(following, []).append(event)
+        for following, events in arrows.items():
+            lines.append(f"    {state} --> {following} : {', '.join(events)}")
+    lines.append("    DEAD --> [*]")
+    return "\n".join(lines)
+
+
+def document() -> str:
+    """failsafe.md: the diagram, and what each event means."""
+    rows = "\n".join(f"| {event} | {meaning} |" for event, meaning in MEANING.items())
+    return f"""# The fail-safe of a control loop
+
+Made from the table in failsafe.py by `python -m holdfast.actors.control.failsafe`; a test fails
+when it is out of date.
+
+```mermaid
+{diagram()}
+```
+
+| event | when |
+|---|---|
+{rows}
+
+In every state but DEAD the plan is played as long as it holds actions that may be played; when it
+does not, the fallback is applied. PAUSED stands beside the states: no request is made, nothing is
+played, and every deadline stands still. DEAD brings the robot to its safe rest and ends the actor.
+"""
+
+
+if __name__ == "__main__":
+    print(document(), end="")
