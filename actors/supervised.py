@@ -1,0 +1,192 @@
+"""The words of supervision: states, rules, events and effects. No behaviour: `supervision.step`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+NEVER = float("inf")
+
+
+class State(StrEnum):
+    """Where an actor is. WAITING is for others to get ready, or to be gone, before its start."""
+
+    STOPPED = "STOPPED"
+    WAITING = "WAITING"
+    STARTING = "STARTING"
+    READY = "READY"
+    STOPPING = "STOPPING"
+    BACKOFF = "BACKOFF"
+    FAILED = "FAILED"
+
+
+class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one actor is treated. `settle_s` of readiness make earlier failures forgotten."""
+
+    restart: Literal["always", "on_failure", "never"] = "always"
+    start_timeout_s: float = 60.0
+    hang_timeout_s: float = 5.0
+    stop_timeout_s: float = 2.0
+    drain_timeout_s: float = 30.0
+    max_restarts: int = 10
+    window_s: float = 60.0
+    backoff_s: float = 0.5
+    max_backoff_s: float = 10.0
+    settle_s: float = 10.0
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One actor as far as supervision cares. `after` names those that start before it."""
+
+    name: str
+    rules: Rules = Rules()
+    after: tuple[str, ...] = ()
+    group: str | None = None
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """What is known of one actor. `alive` is from the spawn to the exit, whatever the state."""
+
+    state: State = State.STOPPED
+    wanted: bool = False
+    alive: bool = False
+    incarnation: int = 0
+    since: float = 0.0
+    deadline: float = NEVER
+    progress: int = -1
+    progressed_at: float = 0.0
+    ready_at: float = NEVER
+    failures: int = 0
+    restarts: int = 0
+    restarted_at: tuple[float, ...] = ()
+    fault: str | None = None
+    """Why it is being ended by force, until it is gone."""
+    draining: bool = False
+    """It was asked to finish what it serves; `deadline` is when it is asked to stop."""
+    relaunch: bool = False
+    """It is being ended only to start again."""
+    reason: str = ""
+    """Of the last failure, or why it is in this state."""
+    for_ready: frozenset[str] = frozenset()
+    for_gone: frozenset[str] = frozenset()
+
+
+class Fleet(msgspec.Struct, frozen=True):
+    """All actors of one supervisor, in start order."""
+
+    members: dict[str, Member]
+    actors: dict[str, Actor]
+    now: float
+    stopping: bool = False
+    hastened: bool = False
+
+    @property
+    def gone(self) -> bool:
+        """True once a fleet that was stopped has no process left."""
+        return self.stopping and not any(actor.alive for actor in self.actors.values())
+
+
+# Events: what happened.
+
+
+class Start(msgspec.Struct, frozen=True):
+    """Start these, or all when None; what failed before is forgiven."""
+
+    names: tuple[str, ...] | None = None
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """A person stops these; with `drain` they may first finish what they serve."""
+
+    names: tuple[str, ...]
+    drain: bool = False
+
+
+class Restart(msgspec.Struct, frozen=True):
+    names: tuple[str, ...]
+
+
+class StopAll(msgspec.Struct, frozen=True):
+    """The end: in reverse order, or all at once and by force when `hasten`."""
+
+    hasten: bool = False
+
+
+class Ready(msgspec.Struct, frozen=True):
+    name: str
+    incarnation: int
+
+
+class Exited(msgspec.Struct, frozen=True):
+    """`code` is the exit status, or minus the signal; `error` why a spawn never succeeded."""
+
+    name: str
+    incarnation: int
+    code: int
+    error: str | None = None
+
+
+class Faulty(msgspec.Struct, frozen=True):
+    """The shell found a reason to end this incarnation (it eats memory)."""
+
+    name: str
+    incarnation: int
+    fault: str
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """Time passed; `progress` is every board's count."""
+
+    progress: Mapping[str, int] = {}
+
+
+Event = Start | Stop | Restart | StopAll | Ready | Exited | Faulty | Tick
+
+# Effects: what to do.
+
+
+class Spawn(msgspec.Struct, frozen=True):
+    name: str
+    incarnation: int
+
+
+class Ask(msgspec.Struct, frozen=True):
+    """Ask it to stop: the stop command and SIGTERM; with `drain`, the drain command only."""
+
+    name: str
+    incarnation: int
+    drain: bool = False
+
+
+class Kill(msgspec.Struct, frozen=True):
+    """SIGKILL its whole process group."""
+
+    name: str
+    incarnation: int
+
+
+class Changed(msgspec.Struct, frozen=True):
+    name: str
+    old: State
+    new: State
+    reason: str
+
+
+Effect = Spawn | Ask | Kill | Changed
+
+
+def fleet_of(members: Iterable[Member], now: float) -> Fleet:
+    """A fleet with nothing started. Raises ValueError for an `after` that is unknown or listed
+    later, because the start order is the list's."""
+    known: dict[str, Member] = {}
+    for member in members:
+        if member.name in known:
+            raise ValueError(f"two actors are named {member.name!r}")
+        missing = [name for name in member.after if name not in known]
+        if missing:
+            raise ValueError(f"{member.name!r} comes after {missing}, not listed before it")
+        known[member.name] = member
+    return Fleet(known, {name: Actor(since=now) for name in known}, now)

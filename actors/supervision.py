@@ -1,0 +1,353 @@
+"""Supervision: who is started, restarted, given up and stopped, when. Pure; the shell obeys.
+
+`step(fleet, event, now, luck)` returns the new fleet and the effects to carry out, in order. It
+reads no clock and no process; `luck` in [0, 1) is the jitter of a back-off. The caller feeds every
+exit, readiness and change of progress it sees, a `Tick` at least every STALL_S / 2, and progress
+before the `Tick` of the same turn.
+
+Guaranteed, for any order of events:
+
+- an actor is spawned only when its previous incarnation is known to be dead;
+- a stop wins: what is stopped stays so until a person starts it, whatever was pending;
+- a stop asked for, by a person or at the end, never counts as a failure;
+- every failure ends in a restart at once (the first one), BACKOFF, or FAILED; more than
+  `max_restarts` within `window_s` end in FAILED, as do exits that say that a restart is pointless;
+- whoever is asked to stop and is still there after `stop_timeout_s` is killed, again and again;
+- an actor that is not ready after `start_timeout_s`, or makes no progress for `hang_timeout_s`, is
+  killed and has failed; time in which the supervisor itself stood still does not count.
+
+Actors start when those they come `after` are ready or given up, and stop in the reverse order. In a
+`rest_for_one` group, a failure also restarts the members listed later, once they are all gone.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterable, Mapping
+
+from msgspec.structs import replace
+
+from .supervised import (
+    NEVER,
+    Ask,
+    Changed,
+    Effect,
+    Event,
+    Exited,
+    Faulty,
+    Fleet,
+    Kill,
+    Ready,
+    Restart,
+    Spawn,
+    Start,
+    State,
+    Stop,
+    StopAll,
+    Tick,
+)
+
+STALL_S = 1.0
+REKILL_S = 1.0
+EXIT_REASONS = {3: "refused its configuration", 4: "is dead until a person restarts it"}
+"""Exit codes after which a restart is pointless."""
+
+
+def step(fleet: Fleet, event: Event, now: float, luck: float = 0.5) -> tuple[Fleet, list[Effect]]:
+    """The fleet after `event` at `now`, and what to do about it."""
+    turn = _Turn(fleet, now, luck)
+    turn.handle(event)
+    turn.launch()
+    if turn.stopping:
+        turn.stop_in_order()
+    return Fleet(fleet.members, turn.actors, now, turn.stopping, turn.hastened), turn.effects
+
+
+def exit_text(code: int) -> str:
+    """`killed by SIGKILL`, `exited with status 1`."""
+    if code < 0:
+        try:
+            return f"killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"killed by signal {-code}"
+    return f"exited with status {code}"
+
+
+class _Turn:
+    """One step under way: a working copy of the actors, and the effects so far."""
+
+    def __init__(self, fleet: Fleet, now: float, luck: float) -> None:
+        self.members = fleet.members
+        self.actors = dict(fleet.actors)
+        self.now = now
+        self.luck = luck
+        self.stopping = fleet.stopping
+        self.hastened = fleet.hastened
+        self.stood_still = now - fleet.now if now - fleet.now > STALL_S else 0.0
+        self.effects: list[Effect] = []
+
+    def handle(self, event: Event) -> None:
+        if self.stood_still:
+            self.forgive_standstill()
+        match event:
+            case Start(names):
+                self.start(self.members if names is None else names)
+            case Stop(names, drain):
+                for name in names:
+                    self.stop(name, drain)
+            case Restart(names):
+                for name in names:
+                    self.restart(name)
+            case StopAll(hasten):
+                self.stop_all(hasten)
+            case Ready(name, incarnation):
+                if self.current(name, incarnation) and self.actors[name].state is State.STARTING:
+                    self.put(name, progressed_at=self.now, ready_at=self.now, deadline=NEVER)
+                    self.enter(name, State.READY, "")
+            case Exited(name, incarnation, code, error):
+                if self.current(name, incarnation):
+                    self.exited(name, code, error)
+            case Faulty(name, incarnation, fault):
+                if self.current(name, incarnation):
+                    self.end_by_fault(name, fault, gently=True)
+            case Tick(progress):
+                self.tick(progress)
+
+    def start(self, names: Iterable[str]) -> None:
+        if self.stopping:
+            return
+        names = list(names)
+        for name in names:
+            actor = self.actors[name]
+            self.put(name, wanted=True, failures=0, restarted_at=())
+            if actor.alive:
+                # One that is on its way out starts again when it is gone.
+                self.put(name, relaunch=actor.state is State.STOPPING)
+            elif actor.state is not State.WAITING:
+                before = frozenset(self.members[name].after).intersection(names)
+                self.put(name, for_ready=before)
+                self.enter(name, State.WAITING, "starting")
+
+    def stop(self, name: str, drain: bool) -> None:
+        self.put(name, wanted=False, relaunch=False)
+        if not self.actors[name].alive:
+            self.enter(name, State.STOPPED, "stopped by a person")
+        elif self.actors[name].state is not State.STOPPING or self.actors[name].draining:
+            self.end(name, "drained by a person" if drain else "stopped by a person", drain=drain)
+
+    def restart(self, name: str) -> None:
+        actor = self.actors[name]
+        if self.stopping:
+            return
+        if not actor.alive:
+            self.start([name])
+            return
+        self.put(name, wanted=True, relaunch=True, failures=0, restarted_at=())
+        if actor.state is not State.STOPPING:
+            self.end(name, "restarted by a person")
+
+    def stop_all(self, hasten: bool) -> None:
+        self.stopping = True
+        for name, actor in self.actors.items():
+            self.put(name, wanted=False, relaunch=False)
+            if not actor.alive and actor.state is not State.FAILED:
+                self.enter(name, State.STOPPED, "the fleet stops")
+        if hasten:
+            self.hastened = True
+            for name, actor in self.actors.items():
+                if actor.alive:
+                    self.kill(name, actor.fault)
+
+    def exited(self, name: str, code: int, error: str | None) -> None:
+        actor, rules = self.actors[name], self.members[name].rules
+        reason = actor.fault or error or exit_text(code)
+        self.put(name, alive=False, fault=None, draining=False, deadline=NEVER, reason=reason)
+        if not actor.wanted:
+            self.put(name, relaunch=False)
+            self.enter(name, State.STOPPED, reason)
+        elif actor.relaunch:
+            self.put(name, relaunch=False, restarts=actor.restarts + 1)
+            self.enter(name, State.WAITING, actor.reason)
+        elif code in EXIT_REASONS and not actor.fault:
+            self.give_up(name, f"{name} {EXIT_REASONS[code]}")
+        elif code == 0 and not actor.fault and rules.restart != "always":
+            self.put(name, wanted=False)
+            self.enter(name, State.STOPPED, "finished")
+        elif rules.restart == "never":
+            self.give_up(name, f"{reason}; it is not to be restarted")
+        else:
+            self.failed(name, reason)
+
+    def failed(self, name: str, reason: str) -> None:
+        actor, rules = self.actors[name], self.members[name].rules
+        settled = self.now - actor.ready_at >= rules.settle_s
+        failures = 1 if settled else actor.failures + 1
+        recent = tuple(at for at in actor.restarted_at if at > self.now - rules.window_s)
+        self.put(name, failures=failures, ready_at=NEVER)
+        if len(recent) >= rules.max_restarts:
+            self.give_up(
+                name,
+                f"{reason}; it failed {len(recent) + 1} times within {rules.window_s:g} s: mend "
+                f"the cause, then `actorctl start {name}`",
+            )
+            return
+        later = self.later_in_group(name)
+        self.put(
+            name,
+            restarts=actor.restarts + 1,
+            restarted_at=(*recent, self.now),
+            for_ready=frozenset(),
+            for_gone=frozenset(later),
+        )
+        for member in later:
+            self.follow(member, name)
+        if failures == 1:
+            self.enter(name, State.WAITING, reason)
+        else:
+            delay = min(rules.backoff_s * 2.0 ** (failures - 2), rules.max_backoff_s)
+            # Half of it is jitter, so that what fell together does not come back together.
+            self.put(name, deadline=self.now + delay * (0.5 + 0.5 * self.luck))
+            self.enter(name, State.BACKOFF, reason)
+
+    def follow(self, name: str, leader: str) -> None:
+        """End `name` because `leader`, before it in their group, failed; it starts again after."""
+        actor = self.actors[name]
+        before = frozenset(n for n in self.group_of(name) if n != name and self.is_before(n, name))
+        self.put(name, for_ready=before, for_gone=frozenset())
+        if actor.alive:
+            self.put(name, relaunch=True)
+            if actor.state is not State.STOPPING:
+                self.end(name, f"restarts with {leader}")
+
+    def give_up(self, name: str, reason: str) -> None:
+        self.put(name, reason=reason, deadline=NEVER)
+        self.enter(name, State.FAILED, reason)
+
+    def tick(self, progress: Mapping[str, int]) -> None:
+        for name, actor in list(self.actors.items()):
+            count = progress.get(name, actor.progress)
+            if count != actor.progress:
+                self.put(name, progress=count, progressed_at=self.now)
+                actor = self.actors[name]
+            rules = self.members[name].rules
+            if actor.state is State.READY:
+                if self.now - actor.progressed_at >= rules.hang_timeout_s:
+                    self.end_by_fault(name, f"hung: no progress for {rules.hang_timeout_s:g} s")
+            elif self.now < actor.deadline:
+                continue
+            elif actor.state is State.BACKOFF:
+                self.put(name, deadline=NEVER)
+                self.enter(name, State.WAITING, actor.reason)
+            elif actor.state is State.STARTING:
+                self.end_by_fault(name, f"not ready within {rules.start_timeout_s:g} s")
+            elif actor.state is State.STOPPING:
+                self.escalate(name)
+
+    def escalate(self, name: str) -> None:
+        actor = self.actors[name]
+        if actor.draining:
+            self.end(name, "did not finish draining")
+        else:
+            self.kill(name, actor.fault)
+
+    def end_by_fault(self, name: str, fault: str, gently: bool = False) -> None:
+        """End one that misbehaves; its exit will count as a failure."""
+        if self.actors[name].state is State.STOPPING:
+            return
+        if gently:
+            self.put(name, fault=fault)
+            self.end(name, fault)
+        else:
+            self.enter(name, State.STOPPING, fault)
+            self.kill(name, fault)
+
+    def end(self, name: str, reason: str, drain: bool = False) -> None:
+        actor, rules = self.actors[name], self.members[name].rules
+        patience = rules.drain_timeout_s if drain else rules.stop_timeout_s
+        self.put(name, deadline=self.now + patience, reason=reason, draining=drain)
+        self.enter(name, State.STOPPING, reason)
+        self.effects.append(Ask(name, actor.incarnation, drain))
+
+    def kill(self, name: str, fault: str | None) -> None:
+        self.put(name, deadline=self.now + REKILL_S, fault=fault)
+        if self.actors[name].state is not State.STOPPING:
+            self.enter(name, State.STOPPING, fault or "killed")
+        self.effects.append(Kill(name, self.actors[name].incarnation))
+
+    def launch(self) -> None:
+        """Spawn whoever waits for nobody any more."""
+        for name, actor in list(self.actors.items()):
+            if actor.state is not State.WAITING or actor.alive or self.stopping:
+                continue
+            if any(self.is_coming(other) for other in actor.for_ready):
+                continue
+            if any(self.actors[other].state is State.STOPPING for other in actor.for_gone):
+                continue
+            incarnation = actor.incarnation + 1
+            self.put(
+                name,
+                alive=True,
+                incarnation=incarnation,
+                deadline=self.now + self.members[name].rules.start_timeout_s,
+                ready_at=NEVER,
+                for_ready=frozenset(),
+                for_gone=frozenset(),
+            )
+            self.enter(name, State.STARTING, actor.reason)
+            self.effects.append(Spawn(name, incarnation))
+
+    def stop_in_order(self) -> None:
+        """Ask those to stop after whom nobody alive comes."""
+        needed = {
+            before
+            for name, actor in self.actors.items()
+            if actor.alive
+            for before in self.members[name].after
+        }
+        for name, actor in list(self.actors.items()):
+            if actor.alive and actor.state is not State.STOPPING and name not in needed:
+                self.end(name, "the fleet stops")
+
+    def is_coming(self, name: str) -> bool:
+        """True while it may still get ready by itself."""
+        actor = self.actors[name]
+        return actor.wanted and actor.state not in (State.READY, State.FAILED)
+
+    def later_in_group(self, name: str) -> list[str]:
+        return [
+            other
+            for other in self.group_of(name)
+            if other != name and self.is_before(name, other) and self.actors[other].wanted
+        ]
+
+    def group_of(self, name: str) -> list[str]:
+        group = self.members[name].group
+        if group is None:
+            return []
+        return [other for other, member in self.members.items() if member.group == group]
+
+    def is_before(self, first: str, second: str) -> bool:
+        order = list(self.members)
+        return order.index(first) < order.index(second)
+
+    def forgive_standstill(self) -> None:
+        for name, actor in list(self.actors.items()):
+            if actor.alive:
+                self.put(
+                    name,
+                    progressed_at=actor.progressed_at + self.stood_still,
+                    deadline=actor.deadline + self.stood_still,
+                )
+
+    def current(self, name: str, incarnation: int) -> bool:
+        actor = self.actors.get(name)
+        return actor is not None and actor.alive and actor.incarnation == incarnation
+
+    def put(self, name: str, **fields: object) -> None:
+        self.actors[name] = replace(self.actors[name], **fields)
+
+    def enter(self, name: str, state: State, reason: str) -> None:
+        old = self.actors[name].state
+        if old is not state:
+            self.put(name, state=state, since=self.now)
+            self.effects.append(Changed(name, old, state, reason))

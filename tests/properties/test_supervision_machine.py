@@ -1,0 +1,296 @@
+"""The supervision core against processes that do whatever they like, under a fake clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from holdfast.actors.supervised import (
+    Ask,
+    Changed,
+    Event,
+    Exited,
+    Faulty,
+    Kill,
+    Member,
+    Ready,
+    Restart,
+    Rules,
+    Spawn,
+    Start,
+    State,
+    Stop,
+    StopAll,
+    Tick,
+    fleet_of,
+)
+from holdfast.actors.supervision import step
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+RULES = Rules(
+    start_timeout_s=3,
+    hang_timeout_s=2,
+    stop_timeout_s=1,
+    drain_timeout_s=4,
+    max_restarts=4,
+    window_s=20,
+    backoff_s=0.5,
+    max_backoff_s=4,
+    settle_s=5,
+)
+MEMBERS = (
+    Member("broker", RULES),
+    Member("replica", RULES, after=("broker",)),
+    Member("world", RULES, group="cell"),
+    Member("sensor", RULES, after=("world",), group="cell"),
+    Member("control", RULES, after=("world", "broker"), group="cell"),
+)
+NAMES = [member.name for member in MEMBERS]
+TURN_S = 0.25
+
+
+@dataclass
+class Process:
+    """What the world knows about one incarnation."""
+
+    incarnation: int
+    born: float
+    stubborn: bool
+    """It ignores being asked to stop."""
+    ready: bool = False
+    asked: float | None = None
+    killed: bool = False
+    progressed: float = 0.0
+    count: int = 0
+
+
+class Supervision(RuleBasedStateMachine):
+    """Every effect is carried out on model processes and checked at the moment it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        self.fleet = fleet_of(MEMBERS, self.now)
+        self.processes: dict[str, Process] = {}
+        self.stopped = set(NAMES)
+        """Whom a person stopped, known without the core's help."""
+        self.over = False
+        self.counts = dict.fromkeys(NAMES, 0)
+        self.stubborn = False
+
+    # The shell.
+
+    def feed(self, event: Event, luck: float = 0.5) -> None:
+        before = {name: actor.failures for name, actor in self.fleet.actors.items()}
+        self.fleet, effects = step(self.fleet, event, self.now, luck)
+        for effect in effects:
+            match effect:
+                case Spawn(name, incarnation):
+                    assert name not in self.processes, f"two incarnations of {name} alive"
+                    assert name not in self.stopped, f"{name} started although stopped"
+                    assert not self.over, f"{name} started although the fleet stops"
+                    self.processes[name] = Process(incarnation, self.now, self.stubborn)
+                case Ask(name, incarnation):
+                    assert self.processes[name].incarnation == incarnation
+                    self.processes[name].asked = self.now
+                    if isinstance(event, StopAll | Exited) and not self.fleet.hastened:
+                        self.assert_nobody_needs(name)
+                case Kill(name, incarnation):
+                    assert self.processes[name].incarnation == incarnation
+                    self.processes[name].killed = True
+                case Changed(_, old, new, _):
+                    assert old is not new
+        if isinstance(event, Stop | StopAll | Restart):
+            for name, actor in self.fleet.actors.items():
+                assert actor.failures <= before[name], "what a person asks for is no failure"
+
+    def assert_nobody_needs(self, name: str) -> None:
+        for member in MEMBERS:
+            if name in member.after:
+                assert member.name not in self.processes, f"{name} stopped before {member.name}"
+
+    def turn(self) -> None:
+        """One turn of the shell: a quarter of a second, the boards, the tick."""
+        self.now += TURN_S
+        self.feed(Tick(dict(self.counts)))
+        for name, process in self.processes.items():
+            silent = self.now - max(process.progressed, process.born)
+            actor = self.fleet.actors[name]
+            if process.ready and silent >= RULES.hang_timeout_s + TURN_S:
+                assert process.killed or process.asked, f"{name} hangs and nobody minds"
+            if not process.ready and self.now - process.born >= RULES.start_timeout_s + TURN_S:
+                assert process.killed or process.asked, f"{name} never gets ready: nobody minds"
+            if process.asked is not None and not actor.draining:
+                late = self.now - process.asked - max(RULES.stop_timeout_s, TURN_S)
+                assert process.killed or late < TURN_S, f"{name} ignores its end: nobody minds"
+
+    def exit(self, name: str, code: int) -> None:
+        process = self.processes.pop(name)
+        wanted = name not in self.stopped and not self.over
+        self.feed(Exited(name, process.incarnation, code))
+        actor = self.fleet.actors[name]
+        if not wanted:
+            assert actor.state in (State.STOPPED, State.FAILED)
+
+    # What happens.
+
+    @initialize()
+    def start_all(self) -> None:
+        self.stopped.clear()
+        self.feed(Start())
+        assert set(self.processes) == {"broker", "world"}
+
+    @rule(turns=st.integers(1, 6))
+    def time_passes(self, turns: int) -> None:
+        for _ in range(turns):
+            self.turn()
+
+    @rule(turns=st.integers(1, 12))
+    def time_passes_and_all_behave(self, turns: int) -> None:
+        for _ in range(turns):
+            self.behave()
+            self.turn()
+
+    @rule(stubborn=st.booleans())
+    def the_next_ones_ignore_sigterm(self, stubborn: bool) -> None:
+        self.stubborn = stubborn
+
+    @precondition(lambda self: self.processes)
+    @rule(data=st.data(), code=st.sampled_from([0, 1, -9, -11, 3, 4]))
+    def one_exits(self, data: st.DataObject, code: int) -> None:
+        self.exit(data.draw(st.sampled_from(sorted(self.processes))), code)
+
+    @precondition(lambda self: self.processes)
+    @rule(code=st.sampled_from([1, -9]))
+    def all_exit_at_once(self, code: int) -> None:
+        for name in sorted(self.processes):
+            self.exit(name, code)
+
+    @precondition(lambda self: self.processes)
+    @rule(data=st.data())
+    def one_gets_ready(self, data: st.DataObject) -> None:
+        self.get_ready(data.draw(st.sampled_from(sorted(self.processes))))
+
+    @precondition(lambda self: self.processes)
+    @rule(data=st.data())
+    def one_eats_memory(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.processes)))
+        self.feed(Faulty(name, self.processes[name].incarnation, "memory"))
+        assert self.fleet.actors[name].state is State.STOPPING
+
+    @rule(name=st.sampled_from(NAMES))
+    def news_of_a_dead_incarnation_changes_nothing(self, name: str) -> None:
+        old = self.fleet.actors[name].incarnation - 1
+        before = self.fleet.actors
+        for event in (Exited(name, old, 1), Ready(name, old), Faulty(name, old, "memory")):
+            self.feed(event)
+        assert self.fleet.actors == before
+
+    @rule(name=st.sampled_from(NAMES))
+    def a_person_starts(self, name: str) -> None:
+        if not self.over:
+            self.stopped.discard(name)
+        self.feed(Start((name,)))
+
+    @rule(name=st.sampled_from(NAMES), drain=st.booleans())
+    def a_person_stops(self, name: str, drain: bool) -> None:
+        self.stopped.add(name)
+        self.feed(Stop((name,), drain))
+        assert self.fleet.actors[name].state in (State.STOPPED, State.STOPPING)
+
+    @rule(name=st.sampled_from(NAMES))
+    def a_person_restarts(self, name: str) -> None:
+        if not self.over:
+            self.stopped.discard(name)
+        self.feed(Restart((name,)))
+
+    @rule(hasten=st.booleans())
+    def a_person_ends_it(self, hasten: bool) -> None:
+        self.over = True
+        self.feed(StopAll(hasten))
+        if hasten:
+            assert all(process.killed for process in self.processes.values())
+
+    @rule(pause_s=st.floats(2, 100))
+    def the_supervisor_stands_still(self, pause_s: float) -> None:
+        """Silence while nobody listened is no hang."""
+        ready = [n for n, a in self.fleet.actors.items() if a.state is State.READY]
+        self.behave()
+        self.turn()
+        ready = [n for n in ready if self.fleet.actors[n].state is State.READY]
+        self.now += pause_s
+        for process in self.processes.values():
+            process.born += pause_s
+            process.progressed += pause_s
+            process.asked = None if process.asked is None else process.asked + pause_s
+        self.feed(Tick(dict(self.counts)))
+        assert all(self.fleet.actors[name].state is State.READY for name in ready)
+
+    # How processes behave when they behave.
+
+    def get_ready(self, name: str) -> None:
+        process = self.processes[name]
+        self.feed(Ready(name, process.incarnation))
+        if not process.ready:
+            process.ready = True
+            process.progressed = self.now
+
+    def behave(self) -> None:
+        for name in sorted(self.processes):
+            process = self.processes.get(name)
+            if process is None:
+                continue
+            if process.killed:
+                self.exit(name, -9)
+            elif process.asked is not None and not process.stubborn:
+                self.exit(name, 0)
+            else:
+                if not process.ready:
+                    self.get_ready(name)
+                self.counts[name] += 1
+                process.progressed = self.now
+
+    # What always holds.
+
+    @invariant()
+    def the_core_knows_who_is_alive(self) -> None:
+        alive = {name for name, actor in self.fleet.actors.items() if actor.alive}
+        assert alive == set(self.processes)
+
+    @invariant()
+    def states_and_life_agree(self) -> None:
+        for name, actor in self.fleet.actors.items():
+            living = actor.state in (State.STARTING, State.READY, State.STOPPING)
+            assert living == actor.alive, (name, actor)
+            if name in self.stopped:
+                assert actor.state in (State.STOPPED, State.STOPPING), (name, actor)
+
+    @invariant()
+    def restarts_within_the_window_are_bounded(self) -> None:
+        for actor in self.fleet.actors.values():
+            recent = [at for at in actor.restarted_at if at > self.now - RULES.window_s]
+            assert len(recent) <= RULES.max_restarts
+
+    def teardown(self) -> None:
+        """Once all behave, everything settles: READY, FAILED or STOPPED, and nothing in between."""
+        for _ in range(int(60 / TURN_S)):
+            self.behave()
+            self.turn()
+        for name, actor in self.fleet.actors.items():
+            assert actor.state in (State.READY, State.FAILED, State.STOPPED), (name, actor)
+            if name not in self.stopped and not self.over:
+                assert actor.state is not State.STOPPED, (name, actor)
+        if self.over:
+            assert not self.processes
+            assert self.fleet.gone
+
+
+TestSupervision = Supervision.TestCase
+TestSupervision.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
