@@ -2,36 +2,51 @@
 
 Seeds count from 0 and demonstrations from another end, so no scene was trained on. A delay can be
 pretended: the chunk then arrives so many ticks after its observation, and the robot plays on what
-it has, as it would with real delay; that measures the policy, not the machine.
+it has, as it would with real delay. That measures the policy, not the machine.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..policy.base import Chunk, ChunkPolicy, Observation
 from ..robot.sim.cell import ConveyorCell
 from ..robot.sim.draw import draw
+from ..robot.sim.rollout import rollout
+from ..robot.sim.task import Outcome
 from ..transport.images import resize
 
 EPISODES_PER_CELL = 4
 """In a row, so that most attempts begin where the one before left the arm."""
 
+REPLAN_STEPS = 24
+"""Between two observations: what a robot that asks again half a second before its plan ends does
+with the shipped policies, about."""
+
 
 @dataclass(frozen=True)
 class Success:
-    """`succeeded` of `tried` episodes."""
+    """How episodes ended."""
 
-    succeeded: int
-    tried: int
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+
+    @property
+    def tried(self) -> int:
+        return self.outcomes.total()
+
+    @property
+    def succeeded(self) -> int:
+        return self.outcomes[Outcome.PLACED]
 
     @property
     def rate(self) -> float:
-        return self.succeeded / self.tried if self.tried else 0.0
+        return self.succeeded / max(self.tried, 1)
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -44,75 +59,67 @@ class Success:
 
     def __str__(self) -> str:
         low, high = self.interval
-        return f"{self.rate:.1%} of {self.tried} episodes (95 % interval {low:.1%} to {high:.1%})"
+        failures = ", ".join(
+            f"{outcome.name.lower()} {count}"
+            for outcome, count in sorted(self.outcomes.items())
+            if outcome is not Outcome.PLACED
+        )
+        return (
+            f"{self.rate:.1%} of {self.tried} episodes (95 % interval {low:.1%} to {high:.1%}; "
+            f"failures: {failures or 'none'})"
+        )
+
+
+class Planner:
+    """A policy as `rollout` calls it; remembers its last chunk only to name the prefix."""
+
+    def __init__(self, policy: ChunkPolicy) -> None:
+        self.policy, self.requests = policy, 0
+        self._last: Chunk | None = None
+
+    def __call__(
+        self, cell: ConveyorCell, prefix: NDArray[np.float32], delay_steps: int
+    ) -> NDArray[np.float32]:
+        self.requests += 1
+        last = self._last if len(prefix) and self.policy.spec.prefix != "none" else None
+        observation = Observation(
+            state=cell.state(),
+            images=look(self.policy, cell, self.requests),
+            task=cell.task,
+            seed=self.requests,
+            prefix=None if last is None else last.model[-len(prefix) :],
+            prefix_robot=None if last is None else prefix,
+            delay_steps=delay_steps,
+        )
+        (self._last,) = self.policy.predict_chunk([observation])
+        return self._last.robot
+
+
+def look(policy: ChunkPolicy, cell: ConveyorCell, frame: int) -> dict[str, NDArray[np.uint8]]:
+    """What the policy's cameras see now, as serving hands it to the policy."""
+    block = cell.scene()
+    return {
+        c.name: resize(draw(c.name, block, frame=frame), c.width, c.height)
+        for c in policy.spec.cameras
+    }
 
 
 def evaluate(
-    policy: ChunkPolicy, episodes: int, *, execute_steps: int = 24, delay_steps: int = 0
-) -> Iterator[Success]:
-    """Run `episodes` episodes; yields the count so far after each cell."""
-    succeeded = tried = seed = 0
-    while tried < episodes:
-        cell = ConveyorCell(seed)
-        wanted = min(EPISODES_PER_CELL, episodes - tried)
-        run(policy, cell, wanted, execute_steps=execute_steps, delay_steps=delay_steps)
-        tried, succeeded, seed = tried + cell.tried, succeeded + cell.succeeded, seed + 1
-        yield Success(succeeded, tried)
-
-
-def run(
-    policy: ChunkPolicy, cell: ConveyorCell, episodes: int, *, execute_steps: int, delay_steps: int
-) -> None:
-    """Step `cell` through `episodes` episodes. A new chunk is asked for `execute_steps` ticks after
-    the last one took over, or when it ends; the plan is void when the episode changes."""
-    plan: Chunk | None = None
-    played = request = 0
-    while cell.tried < episodes:
-        episode, request = cell.episode, request + 1
-        observation = observe(policy, cell, request, plan, played, delay_steps)
-        (chunk,) = policy.predict_chunk([observation])
-        idle = plan is None
-        for _ in range(delay_steps):
-            if plan is not None and played < len(plan.robot):
-                cell.step_control(plan.robot[played])
-                played += 1
-            else:
-                cell.step_control()
-        # Ticks spent without a plan were not planned for; the first chunk starts at its start.
-        plan, played = chunk, 0 if idle else min(delay_steps, len(chunk.robot))
-        for _ in range(min(execute_steps, len(plan.robot) - played)):
-            if cell.episode != episode:
-                break
-            cell.step_control(plan.robot[played])
-            played += 1
-        if cell.episode != episode:
-            plan, played = None, 0
-
-
-def observe(
     policy: ChunkPolicy,
-    cell: ConveyorCell,
-    seed: int,
-    plan: Chunk | None,
-    played: int,
-    delay_steps: int,
-) -> Observation:
-    """What a request of this moment would carry."""
-    block, spec = cell.scene(), policy.spec
-    continues = plan is not None and spec.prefix != "none" and delay_steps > 0
-    return Observation(
-        state=cell.state(),
-        images={c.name: look(block, c.name, c.width, c.height, seed) for c in spec.cameras},
-        task=cell.task,
-        seed=seed,
-        prefix=plan.model[played:] if plan is not None and continues else None,
-        prefix_robot=plan.robot[played:] if plan is not None and continues else None,
-        delay_steps=delay_steps if continues else 0,
-    )
-
-
-def look(
-    block: bytes, camera: str, width: int, height: int, frame: int
-) -> np.typing.NDArray[np.uint8]:
-    """One camera's picture as serving hands it to a policy."""
-    return resize(draw(camera, block, frame=frame), width, height)
+    episodes: int,
+    *,
+    replan_steps: int = REPLAN_STEPS,
+    delay_steps: int = 0,
+    first_seed: int = 0,
+) -> Iterator[Success]:
+    """Run `episodes` episodes; yields the outcomes so far after each cell."""
+    outcomes: Counter[Outcome] = Counter()
+    seed = first_seed
+    while outcomes.total() < episodes:
+        wanted = min(EPISODES_PER_CELL, episodes - outcomes.total())
+        tally = rollout(
+            Planner(policy), ConveyorCell(seed), wanted, replan_steps, delay_steps=delay_steps
+        )
+        outcomes += tally.outcomes
+        seed += 1
+        yield Success(Counter(outcomes))

@@ -130,7 +130,7 @@ def fit(trainer: Trainer, out: Path, resume: bool) -> bool:
 
 def assess(out: Path, kind: str, episodes: int) -> Success:
     """The success of the checkpoint in `out`, run synchronously."""
-    policy, success = load_policy(kind, out), Success(0, 0)
+    policy, success = load_policy(kind, out), Success()
     with _progress() as progress:
         bar = progress.add_task("evaluating", total=episodes)
         for success in evaluate(policy, episodes):
@@ -142,7 +142,13 @@ def report(out: Path, success: Success) -> None:
     """Say it, and keep it beside the checkpoint."""
     console.print(f"success: {success}")
     low, high = success.interval
-    row = {"succeeded": success.succeeded, "tried": success.tried, "low": low, "high": high}
+    row = {
+        "succeeded": success.succeeded,
+        "tried": success.tried,
+        "low": round(low, 4),
+        "high": round(high, 4),
+        "outcomes": {o.name.lower(): n for o, n in sorted(success.outcomes.items())},
+    }
     (out / "evaluation.json").write_text(json.dumps(row) + "\n")
 
 

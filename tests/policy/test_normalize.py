@@ -1,0 +1,55 @@
+"""Normalisation."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from holdfast.policy.normalize import Mode, Normalizer, Stats
+
+SAMPLES = arrays(
+    np.float32, st.tuples(st.integers(2, 20), st.just(3)), elements=st.floats(-100, 100, width=32)
+)
+MODES = st.sampled_from(("zscore", "quantile"))
+
+
+@given(SAMPLES, MODES)
+def test_unnormalising_undoes_normalising(samples: np.ndarray, mode: Mode) -> None:
+    """Exact up to float32 rounding, also for features that never varied."""
+    normalizer = Normalizer(Stats.of(samples), mode)
+    back = normalizer.unnormalize(normalizer.normalize(samples))
+    np.testing.assert_allclose(back, samples, rtol=1e-4, atol=1e-3)
+
+
+@given(SAMPLES, MODES)
+def test_normalised_values_are_finite_float32(samples: np.ndarray, mode: Mode) -> None:
+    """No spread, however small, makes infinities or another dtype."""
+    value = Normalizer(Stats.of(samples), mode).normalize(samples)
+    assert value.dtype == np.float32
+    assert np.isfinite(value).all()
+
+
+def test_zscore_gives_mean_0_and_deviation_1() -> None:
+    """On the data it was measured on."""
+    samples = np.random.default_rng(0).normal((3, -50), (0.1, 20), (5000, 2)).astype(np.float32)
+    value = Normalizer(Stats.of(samples), "zscore").normalize(samples)
+    np.testing.assert_allclose(value.mean(0), 0, atol=1e-3)
+    np.testing.assert_allclose(value.std(0), 1, atol=1e-3)
+
+
+def test_quantiles_go_to_minus_1_and_1_whatever_the_outliers() -> None:
+    """One wild sample in a thousand changes nothing."""
+    samples = np.random.default_rng(0).uniform(-2, 6, (5000, 1)).astype(np.float32)
+    samples[::1000] = 1e6
+    value = Normalizer(Stats.of(samples), "quantile").normalize(np.float32([[-1.92], [5.92]]))
+    np.testing.assert_allclose(value, [[-1], [1]], atol=0.03)
+
+
+@pytest.mark.parametrize("samples", [np.zeros((0, 3)), np.zeros(3), np.full((2, 3), np.nan)])
+def test_statistics_of_unusable_samples_are_refused(samples: np.ndarray) -> None:
+    """No samples, the wrong rank or not finite."""
+    with pytest.raises(ValueError, match="samples"):
+        Stats.of(samples)

@@ -1,0 +1,137 @@
+"""The steps around a network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.policy.base import CameraFeature, Observation, PolicySpec
+from holdfast.policy.normalize import Normalizer, Stats
+from holdfast.policy.processing import (
+    Normalize,
+    Pipeline,
+    RelativeActions,
+    Tokenize,
+    check_observation,
+)
+from holdfast.policy.tokens import PAD, UNKNOWN, Vocabulary
+
+SPEC = PolicySpec(
+    model="m",
+    revision="1",
+    cameras=(CameraFeature("front", 8, 6),),
+    state_names=("x", "y", "grip"),
+    action_names=("x", "y"),
+    chunk_size=4,
+    fps=30.0,
+    prefix="trained",
+    max_prefix_steps=2,
+)
+
+
+def pipeline(relative: bool) -> Pipeline:
+    """Normalisation that is not the identity, after relative actions if asked for."""
+    rng = np.random.default_rng(5)
+    normalize = Normalize(
+        Normalizer(Stats.of(rng.normal(1, 3, (40, 3))), "zscore"),
+        Normalizer(Stats.of(rng.normal(-2, 0.5, (40, 2))), "quantile"),
+    )
+    return Pipeline([RelativeActions((0, None)), normalize] if relative else [normalize])
+
+
+@given(st.integers(0, 2**32))
+def test_a_robot_space_prefix_becomes_what_unnormalises_to_it(seed: int) -> None:
+    """For relative actions the way in and the way out are inverse about the same state."""
+    steps = pipeline(relative=True)
+    example = SPEC.example(seed)
+    observation = replace(example, prefix_robot=example.prefix, prefix=None)
+    sample = steps.before(observation)
+    assert sample.prefix is not None and observation.prefix_robot is not None
+    np.testing.assert_allclose(
+        steps.after(sample.prefix, sample).robot, observation.prefix_robot, atol=1e-4
+    )
+
+
+def test_a_model_space_prefix_passes_untouched() -> None:
+    """Absolute actions: the prefix is already what the network wants, to the last bit."""
+    observation = SPEC.example(1)
+    sample = pipeline(relative=False).before(observation)
+    assert observation.prefix is not None and sample.prefix is not None
+    assert sample.prefix.tobytes() == observation.prefix.tobytes()
+
+
+def test_relative_actions_of_two_robots_under_way_at_once_never_cross() -> None:
+    """Each chunk counts from the state of its own request, whatever came between."""
+    steps = Pipeline([RelativeActions((0, None))])
+    here = replace(SPEC.example(), state=np.float32([1, 0, 0]))
+    there = replace(SPEC.example(), state=np.float32([100, 0, 0]))
+    first, second = steps.before(here), steps.before(there)
+    zeros = np.zeros((4, 2), np.float32)
+    np.testing.assert_array_equal(steps.after(zeros, first).robot[:, 0], 1)
+    np.testing.assert_array_equal(steps.after(zeros, second).robot[:, 0], 100)
+    np.testing.assert_array_equal(steps.after(zeros, first).robot[:, 1], 0)
+
+
+def test_both_forms_of_a_chunk_come_out() -> None:
+    """Model space as the network made it, robot space in the robot's units."""
+    steps = pipeline(relative=False)
+    actions = np.random.default_rng(0).standard_normal((4, 2), np.float32)
+    chunk = steps.after(actions, steps.before(SPEC.example()))
+    np.testing.assert_array_equal(chunk.model, actions)
+    assert not np.allclose(chunk.robot, actions)
+    assert chunk.robot.dtype == np.float32 and chunk.robot.flags.c_contiguous
+
+
+def _with_image(observation: Observation, image: np.ndarray) -> Observation:
+    return replace(observation, images={"front": image})
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda o: replace(o, state=o.state[:2]), r"state must be float32 \[3\], found .* \[2\]"),
+        (lambda o: replace(o, state=o.state.astype(np.float64)), "state must be float32"),
+        (lambda o: replace(o, state=o.state * np.nan), "state holds values that are not finite"),
+        (lambda o: replace(o, images={"back": o.images["front"]}), "'front' is missing.*back"),
+        (lambda o: _with_image(o, o.images["front"][:, :-1]), r"'front' must be uint8 \[6, 8, 3\]"),
+        (lambda o: _with_image(o, o.images["front"] / 255), "'front' must be uint8"),
+        (lambda o: replace(o, prefix=o.prefix[:, :1]), r"prefix must be float32 \[2, 2\]"),
+        (lambda o: replace(o, prefix=o.prefix[0]), r"prefix must be \[steps, actions\]"),
+        (lambda o: replace(o, prefix_robot=o.prefix * np.inf), "prefix_robot holds values"),
+        (lambda o: replace(o, delay_steps=-1), "delay_steps must be 0 or more, found -1"),
+    ],
+)
+def test_an_observation_that_does_not_fit_is_refused_naming_the_feature(change, said) -> None:  # type: ignore[no-untyped-def]
+    """What was found and what was expected."""
+    check_observation(SPEC, SPEC.example())
+    with pytest.raises(ValueError, match=said):
+        check_observation(SPEC, change(SPEC.example()))
+
+
+@given(st.text())
+def test_any_text_becomes_numbers_of_the_vocabulary(task: str) -> None:
+    """Whatever a person types, the tokens have the length and the range the network expects."""
+    vocabulary = Vocabulary.of(["put the red parcel in the left bin"])
+    tokens = vocabulary.encode(task, 5)
+    assert tokens.shape == (5,) and tokens.dtype == np.int64
+    assert ((tokens >= 0) & (tokens < len(vocabulary))).all()
+
+
+def test_known_words_have_their_number_and_others_are_unknown() -> None:
+    """Case and punctuation do not matter; what was never seen is <unk>; the rest is padding."""
+    vocabulary = Vocabulary.of(["take red", "take blue"])
+    tokens = vocabulary.encode("Please, take RED!", 5)
+    assert tokens[0] == UNKNOWN
+    assert [vocabulary.words[t - 2] for t in tokens[1:3]] == ["take", "red"]
+    assert list(tokens[3:]) == [PAD, PAD]
+
+
+def test_a_tokenize_step_writes_the_tokens_of_the_task() -> None:
+    """Pipelines hand the network its tokens."""
+    vocabulary = Vocabulary(["take"])
+    sample = Pipeline([Tokenize(vocabulary, 3)]).before(replace(SPEC.example(), task="take it"))
+    assert sample.tokens is not None and list(sample.tokens) == [2, UNKNOWN, PAD]

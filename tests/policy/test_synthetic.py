@@ -1,0 +1,47 @@
+"""Policies without a network."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from holdfast.policy.registry import load_policy
+
+
+def test_a_constant_policy_keeps_the_robot_where_it_is(checkpoint: Path) -> None:
+    """Actions named like a state repeat that state."""
+    policy = load_policy("constant", checkpoint)
+    observation = policy.spec.example(2)
+    (chunk,) = policy.predict_chunk([observation])
+    np.testing.assert_array_equal(chunk.robot, np.tile(observation.state[:2], (12, 1)))
+
+
+def test_a_pretended_inference_takes_as_long_as_it_says(checkpoint: Path) -> None:
+    """For benchmarks: once per batch, not per sample."""
+    policy = load_policy("constant", checkpoint, delay_s=0.05)
+    began = time.monotonic()
+    policy.predict_chunk([policy.spec.example(s) for s in range(20)])
+    assert 0.05 <= time.monotonic() - began < 0.5
+
+
+def test_shape_only_chunks_tell_requests_apart_and_keep_the_prefix(checkpoint: Path) -> None:
+    """The same request gives the same chunk, another seed another one."""
+    policy = load_policy("shape-only", checkpoint)
+    one, two = policy.spec.example(1), policy.spec.example(2)
+    (first,), (again,), (other,) = (policy.predict_chunk([o]) for o in (one, one, two))
+    assert first.model.tobytes() == again.model.tobytes() != other.model.tobytes()
+    assert one.prefix is not None
+    np.testing.assert_array_equal(first.model[: one.delay_steps], one.prefix[: one.delay_steps])
+    free = policy.predict_chunk([replace(one, prefix=None)])[0]
+    np.testing.assert_array_equal(free.model[one.delay_steps :], first.model[one.delay_steps :])
+
+
+def test_the_hash_names_what_is_predicted(checkpoint: Path) -> None:
+    """Another value is another policy; the pretended delay is not."""
+    plain = load_policy("constant", checkpoint).checkpoint_hash
+    assert load_policy("constant", checkpoint, value=1.0).checkpoint_hash != plain
+    assert load_policy("shape-only", checkpoint).checkpoint_hash != plain
+    assert load_policy("constant", checkpoint, delay_s=1.0).checkpoint_hash == plain
