@@ -53,6 +53,17 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     strict_fps: bool = False
     heartbeat_s: float = 0.5
     outboxes: dict[str, str] = {}
+    request_timeout_s: float = 5.0
+    """How long robots wait for an answer: older requests are dropped."""
+    buffer_time_s: float = 0.5
+    """When robots ask for the next chunk, for computing how many of them one replica carries."""
+    session_idle_s: float = 300.0
+    drain_s: float = 2.0
+    """How long a replica that was told to stop waits for the broker to move its robots."""
+    audit_bytes: int = 16_000_000
+    """The newest lines kept in `<rundir>/audit`, one per request; 0 keeps none."""
+    capture_bytes: int = 0
+    """The newest requests and replies kept whole in `<rundir>/capture`, to run again offline."""
 
 
 class CameraFeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

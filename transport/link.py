@@ -45,13 +45,14 @@ def dealer(
     key: Key | None = None,
     server: PublicKey | None = None,
     limits: Limits = DEFAULT,
+    hwm: int = DEALER_HWM,
 ) -> Socket:
     """A connecting socket whose peer sees it as `identity` (`name:incarnation`).
 
-    Messages are queued for a completed connection only (IMMEDIATE), at most a few. With `key` and
+    Messages are queued for a completed connection only (IMMEDIATE), at most `hwm`. With `key` and
     the `server`'s public key the connection is encrypted and both ends are authenticated.
     """
-    socket = _socket(context, zmq.DEALER, DEALER_HWM, limits)
+    socket = _socket(context, zmq.DEALER, hwm, limits)
     if key is not None:
         # A ROUTER hands an identity over to whoever connects with it last. Another key holder could
         # not speak as this one, but would get its replies if the identity were easy to guess.

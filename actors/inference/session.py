@@ -1,0 +1,168 @@
+"""One robot's session at a replica, and how its requests become observations.
+
+A session knows nothing that a request does not repeat: losing it costs a handshake, no chunk. It
+belongs to one epoch of one robot; whatever carries another epoch is not its own.
+
+`observe` guarantees that the pixels of an observation are those the request meant: images in shared
+memory are copied (or resized, which copies) and only then checked against the outbox's sequence
+word, so a robot that overwrites them makes its own request fail and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...policy.base import Observation, PolicySpec
+from ...transport.images import Image, resize
+from ...transport.limits import WireError
+from ...transport.messages import Message, Request
+from ...transport.outbox import OutboxReader
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRule:
+    """What a service does with the task of a request: `pinned` allows no other, `default` stands
+    in where there is none."""
+
+    pinned: str | None = None
+    default: str = ""
+
+    def choose(self, asked: str) -> str:
+        """The task to use. Raises WireError(`task`) for one that a pinned service does not do."""
+        if self.pinned is None:
+            return asked or self.default
+        if asked and asked != self.pinned:
+            raise WireError(
+                "task",
+                f"task {asked!r} at a service that is pinned to {self.pinned!r}: give the robot "
+                "that task or none",
+            )
+        return self.pinned
+
+
+@dataclass
+class Session:
+    """One epoch of one robot. Instants are monotonic ns.
+
+    `outbox` is this host's memory that its images lie in, None for a robot that sends pixels.
+    `superseded` counts requests that a newer one replaced since the last reply.
+    """
+
+    robot: str
+    epoch: int
+    opened_ns: int
+    heard_ns: int
+    fps: float = 0.0
+    tags: dict[str, str] = field(default_factory=dict)
+    outbox: OutboxReader | None = None
+    episode: int = 0
+    last_seq: int = -1
+    superseded: int = 0
+    served: int = 0
+
+    @property
+    def name(self) -> str:
+        """What audit lines and the robot's own are joined by, with `seq`."""
+        return f"{self.robot}:{self.epoch}"
+
+
+def has_prefix(request: Request) -> bool:
+    """Whether there is a plan to continue; an empty one is none."""
+    return request.prefix is not None and 0 not in request.prefix.shape
+
+
+def noise_seed(robot: str, epoch: int, episode: int, seq: int) -> int:
+    """The seed of a request that brings none: the same on every replica and in every replay, and
+    unrelated between robots and requests. 63 bits."""
+    word = f"{robot}\0{epoch}\0{episode}\0{seq}".encode()
+    return int.from_bytes(hashlib.blake2b(word, digest_size=8).digest(), "little") >> 1
+
+
+def observe(
+    message: Message[Request],
+    robot: str,
+    spec: PolicySpec,
+    tasks: TaskRule,
+    outbox: OutboxReader | None,
+) -> Observation:
+    """What the policy is asked. Raises WireError whose message names what does not fit."""
+    request, header = message.body, message.header
+    prefix = prefix_robot = None
+    if spec.prefix != "none" and has_prefix(request):
+        prefix = _actions(message, "prefix", spec)
+        if request.prefix_robot is not None:
+            prefix_robot = _actions(message, "prefix_robot", spec)
+            if len(prefix_robot) != len(prefix):
+                raise WireError(
+                    "prefix-shape",
+                    f"prefix has {len(prefix)} steps, prefix_robot {len(prefix_robot)}: they are "
+                    "the same leftover plan in two spaces",
+                )
+    return Observation(
+        state=_floats(message, "state", (len(spec.state_names),)),
+        images={c.name: _image(message, c.name, c.width, c.height, outbox) for c in spec.cameras},
+        task=tasks.choose(request.task),
+        seed=request.seed or noise_seed(robot, header.epoch, header.episode, header.seq),
+        prefix=prefix,
+        prefix_robot=prefix_robot,
+        delay_steps=min(request.delay_steps, spec.chunk_size - 1),
+    )
+
+
+def _image(
+    message: Message[Request], name: str, width: int, height: int, outbox: OutboxReader | None
+) -> NDArray[np.uint8]:
+    described = message.body.images.get(name)
+    if described is None:
+        has = ", ".join(sorted(message.body.images)) or "none"
+        raise WireError(
+            "image-missing", f"the request has no image '{name}', only: {has}; send every camera"
+        )
+    pixels = message.image(described, _by_nonce(outbox))
+    image = resize(pixels, width, height)
+    if described.encoding == "shm":
+        if image is pixels:
+            image = pixels.copy()
+        _still_valid(described, name, outbox)
+    return image
+
+
+def _still_valid(image: Image, name: str, outbox: OutboxReader | None) -> None:
+    if outbox is None or image.reference is None or not outbox.valid(image.reference):
+        raise WireError(
+            "shm-overwritten",
+            f"image '{name}' was overwritten while it was read: the robot has sent several "
+            "requests since; it must keep one in flight",
+        )
+
+
+def _by_nonce(outbox: OutboxReader | None) -> dict[int, OutboxReader]:
+    return {} if outbox is None else {outbox.nonce: outbox}
+
+
+def _actions(message: Message[Request], name: str, spec: PolicySpec) -> NDArray[np.float32]:
+    """A prefix [P, A], cut to what the policy can be given."""
+    described = getattr(message.body, name)
+    steps = described.shape[0] if len(described.shape) == 2 else -1
+    prefix = _floats(message, name, (steps, len(spec.action_names)))
+    return prefix[: spec.max_prefix_steps]
+
+
+def _floats(message: Message[Request], name: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    described = getattr(message.body, name)
+    if described.dtype != "f4" or described.shape != shape:
+        raise WireError(
+            f"{name}-shape".replace("_", "-"),
+            f"{name} is {described.dtype}{list(described.shape)}, this policy wants "
+            f"f4{['steps' if n < 0 else n for n in shape]}",
+        )
+    values: NDArray[np.float32] = message.array(described)
+    if not np.isfinite(values).all():
+        raise WireError(
+            "not-finite", f"{name} holds values that are not finite: look at the robot's sensors"
+        )
+    return values
