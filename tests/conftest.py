@@ -70,7 +70,9 @@ def _processes() -> set[str]:
             continue
         try:
             if mark in (entry / "environ").read_bytes().split(b"\0"):
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                command = (
+                    (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                )
                 found.add(f"process {entry.name} ({command.strip()})")
         except OSError:
             continue  # it ended while we looked, or is not ours to read

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 import pytest
+
 from holdfast.actors.actor import EXIT_DEAD, EXIT_REFUSED, Actor, Dead, Refused, boot_in_memory
 from holdfast.actors.board import BOARD_SIZE, REPORT_BYTES, Board, BoardReader
 from holdfast.actors.link import (

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
+
 from holdfast.actors.inference.admission import Admitted, Occupancy, Terms, admit
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.transport.messages import Open, Reject

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from holdfast.actors.inference.audit import Audit, BoundedFile
 from hypothesis import given
 from hypothesis import strategies as st
+
+from holdfast.actors.inference.audit import Audit, BoundedFile
 
 
 @given(records=st.lists(st.binary(min_size=1, max_size=80), max_size=60))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from holdfast.actors.inference.capacity import Load, capacity, request_rate_hz
 from hypothesis import given
 from hypothesis import strategies as st
+
+from holdfast.actors.inference.capacity import Load, capacity, request_rate_hz
 
 rates = st.floats(0.1, 50)
 chunks = st.floats(0.2, 5)

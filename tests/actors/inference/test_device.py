@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 import numpy as np
 import pytest
+
 from holdfast.actors.inference.device import FATAL_FAILURES, Device, DeviceLost
 from holdfast.policy.base import Chunk, Observation, PolicySpec
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from holdfast.actors.inference.meters import WINDOW, Busyness, Percentiles
 from hypothesis import given
 from hypothesis import strategies as st
+
+from holdfast.actors.inference.meters import WINDOW, Busyness, Percentiles
 
 
 @given(

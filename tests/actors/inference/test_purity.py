@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 import pytest
+
 from holdfast.actors.inference.purity import serving_mode
 from holdfast.policy.base import CameraFeature, Chunk, Observation, PolicySpec
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from holdfast.actors.inference.schedule import Job, Order, Schedule
 from hypothesis import given
 from hypothesis import strategies as st
+
+from holdfast.actors.inference.schedule import Job, Order, Schedule
 
 MS = 1_000_000
 

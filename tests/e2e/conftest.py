@@ -1,0 +1,152 @@
+"""A whole fleet, started as a user starts it and watched through what a user has."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+BIN = Path(sys.executable).parent
+DEFAULT = Path(__file__).parents[2] / "fleet.yaml"
+
+
+class FleetProcess:
+    """`supervisor start` in a process of its own."""
+
+    def __init__(self, fleet: Path, directory: Path, *options: str) -> None:
+        self.report_path = directory / "report.json"
+        command = [BIN / "supervisor", "start", fleet, "--report", self.report_path, *options]
+        self.output = (directory / "output.txt").open("w+")
+        self.process = subprocess.Popen(
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=self.output,
+            stderr=subprocess.STDOUT,
+        )
+
+    def actorctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """What a user types in a second terminal, without arguments about where the fleet is."""
+        return subprocess.run(
+            [BIN / "actorctl", *words], capture_output=True, text=True, timeout=20, check=False
+        )
+
+    def status(self) -> dict[str, Any]:
+        """The report so far; empty as long as no fleet answers."""
+        done = self.actorctl("status", "--json")
+        return json.loads(done.stdout) if done.stdout.startswith("{") else {}
+
+    def actor(self, name: str) -> dict[str, Any]:
+        return next(a for a in self.status()["actors"] if a["name"] == name)
+
+    def wait_for(self, what: Callable[[dict[str, Any]], object], within_s: float) -> dict[str, Any]:
+        """The first status that satisfies `what`."""
+        deadline = time.monotonic() + within_s
+        while True:
+            status = self.status()
+            if status and what(status):
+                return status
+            assert self.process.poll() is None, f"the fleet ended:\n{self.said()}"
+            assert time.monotonic() < deadline, (
+                f"not within {within_s} s; last: {json.dumps(status, indent=1)[:6000]}"
+                f"\nsaid: {self.said()}"
+            )
+            time.sleep(0.1)
+
+    def streaming(self, within_s: float = 30.0) -> dict[str, Any]:
+        """Wait until every actor is READY and every robot STREAMING."""
+        return self.wait_for(all_well, within_s)
+
+    def pids(self) -> dict[str, int]:
+        """By actor name, of those that run."""
+        return {a["name"]: a["pid"] for a in self.status()["actors"] if a["pid"]}
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def wait(self, within_s: float) -> int:
+        try:
+            return self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            pytest.fail(f"still running after {within_s} s:\n{self.said()}")
+
+    def report(self) -> dict[str, Any]:
+        return json.loads(self.report_path.read_text())
+
+    def said(self) -> str:
+        return Path(self.output.name).read_text()[-6000:]
+
+    def end(self) -> None:
+        """Whatever the test did: end everything by pid."""
+        if self.process.poll() is None:
+            below = psutil.Process(self.process.pid).children(recursive=True)
+            self.process.terminate()
+            try:
+                self.process.wait(8)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait(5)
+            for process in below:
+                if process.is_running():
+                    process.kill()
+        self.output.close()
+
+
+def all_well(status: dict[str, Any]) -> bool:
+    """Every actor READY, every robot STREAMING."""
+    return all(a["state"] == "READY" for a in status["actors"]) and all(
+        r["state"] == "STREAMING" for r in status["robots"]
+    )
+
+
+@pytest.fixture
+def start_fleet(tmp_path: Path) -> Iterator[Callable[..., FleetProcess]]:
+    """Start the default fleet, or another file, with options of `supervisor start`."""
+    started: list[FleetProcess] = []
+
+    def start(*options: str, fleet: Path = DEFAULT) -> FleetProcess:
+        directory = tmp_path / str(len(started))
+        directory.mkdir()
+        started.append(FleetProcess(fleet, directory, *options))
+        return started[-1]
+
+    yield start
+    for fleet in started:
+        fleet.end()
+
+
+@pytest.fixture
+def gone() -> Callable[[dict[str, int], float], None]:
+    """Assert that processes, by name, end within so many seconds."""
+
+    def check(pids: dict[str, int], within_s: float) -> None:
+        deadline = time.monotonic() + within_s
+        left = pids
+        while left and time.monotonic() < deadline:
+            left = {name: pid for name, pid in left.items() if _alive(pid)}
+            time.sleep(0.02)
+        assert not left, f"still there after {within_s} s: {left}"
+
+    return check
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+@pytest.fixture
+def runtime() -> Path:
+    """Where the runtime directories of this run's fleets are."""
+    return Path(os.environ["HOLDFAST_RUNTIME"])

@@ -1,0 +1,214 @@
+"""The main job, as a stranger runs it: `supervisor start fleet.yaml`, then everything that can die
+dies. Real processes, the shipped policy, the default fleet."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.timeout(300)
+
+ACTOR_KEYS = {
+    "name",
+    "kind",
+    "state",
+    "pid",
+    "incarnation",
+    "restarts",
+    "uptime_s",
+    "last_exit",
+}
+ROBOT_KEYS = {
+    "name",
+    "state",
+    "ticks",
+    "missed_ticks",
+    "missed_ticks_machine",
+    "tick_lateness_us",
+    "plan_s",
+    "requests",
+    "merged",
+    "dropped",
+    "request_latency_ms",
+    "stalled_ticks",
+    "stale_dropped",
+    "episodes",
+    "successes",
+}
+
+
+def robot(status: dict[str, Any], name: str) -> dict[str, Any]:
+    return next(r for r in status["robots"] if r["name"] == name)
+
+
+def test_the_default_fleet_runs_its_time_and_ends_with_a_clean_report(start_fleet: Any) -> None:
+    """All READY and STREAMING within 20 s; then no tick is missed and no action stale."""
+    fleet = start_fleet("--duration", "45")
+    begun = time.monotonic()
+    fleet.streaming(within_s=20.0)
+    took_s = time.monotonic() - begun
+    assert fleet.actorctl("status").returncode == 0
+    assert fleet.wait(60) == 0, fleet.said()
+    report = fleet.report()
+    assert report["healthy"], report
+    assert report["uptime_s"] >= 45 - 1, (report["uptime_s"], took_s)
+    assert all(set(a) >= ACTOR_KEYS for a in report["actors"])
+    assert all(a["restarts"] == 0 for a in report["actors"])
+    assert {r["name"] for r in report["robots"]} == {"r1", "r2"}
+    for one in report["robots"]:
+        assert set(one) >= ROBOT_KEYS
+        assert one["missed_ticks"] == 0, one
+        assert one["stalled_ticks"] == 0, one
+        assert one["stale_dropped"] == 0, one
+        assert one["ticks"] > 20 * 30
+        assert one["merged"] > 10
+        assert one["episodes"] >= 2
+        assert one["successes"] >= 1
+        assert set(one["tick_lateness_us"]) == {"p50", "p99", "p999", "max"}
+        assert set(one["request_latency_ms"]) >= {"p50", "p99"}
+    assert report["witness"]["ticks"] > 20 * 30
+
+
+def test_ctrl_c_stops_everything_in_order_within_five_seconds(
+    start_fleet: Any, gone: Any, runtime: Path
+) -> None:
+    """That nothing is left is what the suite checks after every test."""
+    fleet = start_fleet()
+    fleet.streaming()
+    pids = fleet.pids()
+    fleet.interrupt()
+    assert fleet.wait(5.0) == 0, fleet.said()
+    gone(pids, 0.1)
+    assert not [p for p in runtime.rglob("*") if p.is_socket()]
+
+
+def test_ctrl_c_while_actors_are_still_starting_leaves_nothing(start_fleet: Any) -> None:
+    fleet = start_fleet()
+    fleet.wait_for(lambda s: any(a["pid"] for a in s["actors"]), 10)
+    fleet.interrupt()
+    fleet.wait(5.0)
+
+
+def test_every_actor_may_be_killed_and_the_robots_keep_moving(start_fleet: Any) -> None:
+    """kill -9 of each in turn: the other robot's control misses no tick; the hit robot's misses
+    none either unless it was control itself; all is READY again without a person."""
+    fleet = start_fleet("--duration", "600")
+    fleet.streaming()
+    victims = sorted(a["name"] for a in fleet.status()["actors"] if not a["name"].startswith("r2/"))
+    assert {"broker", "pick/0", "r1/control", "r1/network", "r1/overhead", "r1/world"} <= set(
+        victims
+    )
+    killed: dict[str, int] = {}
+    for victim in victims:
+        before = fleet.streaming(40.0)
+        pid = next(a["pid"] for a in before["actors"] if a["name"] == victim)
+        os.kill(pid, signal.SIGKILL)
+        killed[victim] = pid
+
+        def recovered(status: dict[str, Any], victim: str = victim, before: Any = before) -> bool:
+            merged = {r["name"]: r["merged"] for r in before["robots"]}
+            actor = next(a for a in status["actors"] if a["name"] == victim)
+            return (
+                actor["pid"] not in (None, killed[victim])
+                and actor["state"] == "READY"
+                and all(r["state"] == "STREAMING" for r in status["robots"])
+                and all(r["merged"] > merged[r["name"]] for r in status["robots"])
+            )
+
+        after = fleet.wait_for(recovered, 40.0)
+        for name in ("r1", "r2"):
+            if victim != f"{name}/control":
+                missed = robot(after, name)["missed_ticks"] - robot(before, name)["missed_ticks"]
+                assert missed == 0, f"{name} missed {missed} ticks when {victim} was killed"
+        for name in ("r1", "r2"):
+            played = robot(after, name)
+            assert played["ticks"] > robot(before, name)["ticks"]
+    fleet.streaming(40.0)
+    fleet.interrupt()
+    assert fleet.wait(8.0) == 0, fleet.said()
+    report = fleet.report()
+    restarts = {a["name"]: a["restarts"] for a in report["actors"]}
+    assert {name for name, count in restarts.items() if count} == set(victims)
+
+
+def test_when_the_supervisor_is_killed_everything_is_gone_and_the_next_start_works(
+    start_fleet: Any, gone: Any
+) -> None:
+    """Even an actor that was stopped (SIGSTOP) and so cannot notice."""
+    fleet = start_fleet()
+    fleet.streaming()
+    pids = fleet.pids()
+    os.kill(pids["r2/network"], signal.SIGSTOP)
+    fleet.process.kill()
+    fleet.process.wait(5)
+    gone(pids, 3.0)
+    again = start_fleet()
+    again.streaming()
+    again.interrupt()
+    assert again.wait(5.0) == 0, again.said()
+
+
+def test_kill_by_actorctl_needs_no_word_about_where_the_fleet_is(start_fleet: Any) -> None:
+    fleet = start_fleet()
+    before = fleet.streaming()
+    done = fleet.actorctl("kill", "r1/network")
+    assert done.returncode == 0, done.stderr
+    pid = next(a["pid"] for a in before["actors"] if a["name"] == "r1/network")
+    fleet.wait_for(
+        lambda s: any(
+            a["name"] == "r1/network" and a["state"] == "READY" and a["pid"] != pid
+            for a in s["actors"]
+        ),
+        20,
+    )
+    wrong = fleet.actorctl("kill", "r1/netwrk")
+    assert wrong.returncode != 0
+    assert "r1/network" in wrong.stderr + wrong.stdout
+    fleet.streaming()
+    fleet.interrupt()
+    assert fleet.wait(5.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("edit", "path", "remedy"),
+    [
+        (lambda t: t.replace("robots:", "robotz:", 1), "$", "robots"),
+        (lambda t: t.replace("fps: 30", "fps: 0", 1), "fps", "0"),
+        (lambda t: t.replace("fps: 30", "fps: fast", 1), "fps", "number"),
+        (lambda t: t.replace("name: r2", "name: r1", 1), "$.robots[1].name", "r1"),
+        (lambda t: t.replace("overhead:", "overheat:"), "overhead", "camera"),
+    ],
+    ids=["unknown-key", "fps-zero", "wrong-type", "two-of-one-name", "camera-matches-nothing"],
+)
+def test_a_bad_fleet_file_is_refused_before_any_process_starts(
+    start_fleet: Any, tmp_path: Path, edit: Callable[[str], str], path: str, remedy: str
+) -> None:
+    """The message names the place, what was found, and what would be right."""
+    good = (Path(__file__).parents[2] / "fleet.yaml").read_text()
+    bad = edit(good)
+    assert bad != good, "the default fleet no longer has what this test spoils"
+    (tmp_path / "bad.yaml").write_text(bad)
+    fleet = start_fleet(fleet=tmp_path / "bad.yaml")
+    assert fleet.wait(10) not in (0, None)
+    said = fleet.said()
+    assert path in said, said
+    assert remedy in said, said
+    assert "Traceback" not in said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_a_minute_without_a_missed_or_stalled_tick(start_fleet: Any) -> None:
+    """The promise of the README, on a machine that does nothing else."""
+    fleet = start_fleet("--duration", "60")
+    assert fleet.wait(90) == 0, fleet.said()
+    for one in fleet.report()["robots"]:
+        assert one["missed_ticks"] == 0, one
+        assert one["stalled_ticks"] == 0, one
+        assert one["successes"] >= 3, one
