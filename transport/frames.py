@@ -34,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .fence import LINE, align, fence, words
+from .layout import LayoutError, expect
 from .limits import DEFAULT
 
 MAGIC = int.from_bytes(b"hf:frame", "little")
@@ -44,7 +45,7 @@ _MAGIC, _LAYOUT, _HEIGHT, _WIDTH, _CHANNELS, _SLOTS, _INCARNATION, _HEAD = range
 _SEQUENCE, _NUMBER, _CAPTURE = range(3)
 
 
-class FrameError(Exception):
+class FrameError(LayoutError):
     """The memory holds no frame ring of this layout and shape."""
 
 
@@ -286,13 +287,8 @@ def _shape(ring: _Ring) -> tuple[int, int, int]:
 
 def _geometry(head: memoryview, size: int) -> tuple[tuple[int, int, int], int]:
     """The shape and slots that a formatted ring claims, checked against its memory."""
-    magic, layout, height, width, channels, slots = (int(w) for w in head[:_INCARNATION])
-    if magic != MAGIC or layout != LAYOUT:
-        raise FrameError(
-            f"the memory begins with {magic:#018x}, layout {layout}; a frame ring has "
-            f"{MAGIC:#018x}, layout {LAYOUT}: it was made by another version or for another use; "
-            "restart the fleet so that segments are created anew"
-        )
+    height, width, channels, slots = (int(w) for w in head[_HEIGHT:_INCARNATION])
+    expect(head, MAGIC, LAYOUT, "a frame ring", FrameError)
     shape = (height, width, channels)
     if (
         not 1 <= height <= DEFAULT.max_image_height

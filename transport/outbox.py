@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .fence import LINE, align, fence, words
+from .layout import LayoutError, expect
 from .limits import DEFAULT, Limits, WireError
 
 MAGIC = int.from_bytes(b"hf:outbx", "little")
@@ -37,7 +38,7 @@ CHANNELS = 3
 _MAGIC, _LAYOUT, _SLOTS, _CAPACITY, _NONCE, _HEAD = range(6)
 
 
-class OutboxError(Exception):
+class OutboxError(LayoutError):
     """The memory holds no outbox of this layout, or the images do not fit."""
 
 
@@ -220,13 +221,8 @@ def _pixels(data: memoryview, base: int, reference: Reference) -> NDArray[np.uin
 
 def _geometry(head: memoryview, size: int) -> tuple[int, int, int]:
     """Slots, capacity and nonce that a formatted outbox claims, checked against its memory."""
-    magic, layout, slots, capacity, nonce = (int(w) for w in head[:_HEAD])
-    if magic != MAGIC or layout != LAYOUT:
-        raise OutboxError(
-            f"the memory begins with {magic:#018x}, layout {layout}; an outbox has "
-            f"{MAGIC:#018x}, layout {LAYOUT}: it was made by another version or for another use; "
-            "restart the fleet so that segments are created anew"
-        )
+    slots, capacity, nonce = (int(w) for w in head[_SLOTS:_HEAD])
+    expect(head, MAGIC, LAYOUT, "an outbox", OutboxError)
     if not 2 <= slots <= 1024 or capacity % LINE or LINE + slots * (LINE + capacity) > size:
         raise OutboxError(
             f"the outbox claims {slots} slots of {capacity} bytes, which do not fit into its "

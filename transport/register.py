@@ -29,6 +29,7 @@ from mmap import mmap
 from zlib import crc32
 
 from .fence import LINE, align, fence, words
+from .layout import LayoutError, expect
 
 MAGIC = int.from_bytes(b"hf:regis", "little")
 LAYOUT = 1
@@ -38,7 +39,7 @@ _MAGIC, _LAYOUT, _CAPACITY, _SEQUENCE = range(4)
 _COPY_HEADER = 16
 
 
-class RegisterError(Exception):
+class RegisterError(LayoutError):
     """The memory holds no register of this layout, is damaged, or the value does not fit."""
 
 
@@ -152,17 +153,11 @@ class Register:
         """Learn the layout once; False as long as the memory is unformatted."""
         if self._capacity:
             return True
-        magic = self._words[_MAGIC]
-        if magic == 0:
+        if self._words[_MAGIC] == 0:
             return False
         fence()
-        layout, capacity = self._words[_LAYOUT], self._words[_CAPACITY]
-        if magic != MAGIC or layout != LAYOUT:
-            raise RegisterError(
-                f"the memory begins with {magic:#018x}, layout {layout}; a register has "
-                f"{MAGIC:#018x}, layout {LAYOUT}: it was made by another version or for another "
-                "use; restart the fleet so that segments are created anew"
-            )
+        expect(self._words, MAGIC, LAYOUT, "a register", RegisterError)
+        capacity = self._words[_CAPACITY]
         if capacity < 1 or self.size_for(capacity) > len(self._data):
             raise RegisterError(
                 f"the register claims values of up to {capacity} bytes, which do not fit into its "
