@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
 from holdfast.robot import camera as camera_module
 from holdfast.robot.base import RobotError
 from holdfast.robot.camera import OpenCVCamera

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+
 from holdfast.robot.sim import CONTROL_HZ, SPEC, TASKS
 from holdfast.robot.sim.arm import DT
 from holdfast.robot.sim.cell import BIN_X, ConveyorCell, place_of

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from holdfast.robot.sim import CONTROL_HZ, SPEC
 from holdfast.robot.sim.cell import ConveyorCell
 from holdfast.robot.sim.expert import Expert

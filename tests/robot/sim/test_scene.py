@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from holdfast.robot.base import RobotError
 from holdfast.robot.sim import SPEC, scene
 from holdfast.robot.sim.cell import ConveyorCell
 from holdfast.robot.sim.scene import MAX_PARCELS, SIZE, Parcel, Scene
-from hypothesis import given
-from hypothesis import strategies as st
 
 finite = st.floats(-1e6, 1e6)
 count = st.integers(0, 2**62)

@@ -5,6 +5,9 @@ import time
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from holdfast.robot.base import RobotError
 from holdfast.robot.sim import SPEC, command, scene
 from holdfast.robot.sim.arm import PHYSICS_HZ
@@ -12,8 +15,6 @@ from holdfast.robot.sim.cell import ConveyorCell
 from holdfast.robot.sim.driver import SimCamera, SimRobot
 from holdfast.robot.sim.expert import Expert
 from holdfast.robot.sim.world import MAX_CATCH_UP_S, World
-from hypothesis import given
-from hypothesis import strategies as st
 
 SECOND = 1_000_000_000
 
