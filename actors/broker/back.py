@@ -1,0 +1,171 @@
+"""What replicas say, and what the broker does about it.
+
+Only the replica at hand speaks for a session, and only in the session's epoch: what comes from one
+that was given up (it hung, and woke) is dropped and counted. A replica that the broker does not
+know is asked to register; registering says that it holds no sessions.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from ...transport.header import Header, Kind
+from ...transport.messages import Accept, Event, Heartbeat, Register, Reject, Welcome
+from .effects import Received
+from .peers import Peer
+from .placement import Placement
+from .registry import MAX_REPLICAS, Replica
+from .sessions import Session
+
+RETRYABLE = ("capacity", "draining")
+"""Refusals that are about the replica, not about the robot: another one may say yes."""
+
+
+class Back:
+    """The replicas' side of the routing."""
+
+    def __init__(self, placement: Placement, broker: str, heartbeat_s: float) -> None:
+        self._placement = placement
+        self._tally = placement.tally
+        self._welcome = Welcome(broker=broker, heartbeat_s=heartbeat_s)
+        self._of_itself = {
+            Kind.REGISTER: self._register,
+            Kind.HEARTBEAT: self._heartbeat,
+            Kind.DRAIN: self._drain,
+        }
+        self._of_session = {
+            Kind.ACCEPT: self._accept,
+            Kind.REJECT: self._reject,
+            Kind.REPLY: self._answer,
+            Kind.ERROR: self._answer,
+            Kind.EVENT: self._event,
+        }
+
+    def speaks(self, kind: Kind, robot: str) -> bool:
+        """Whether replicas may send `kind`, about `robot` or (empty) about themselves."""
+        return kind in (self._of_session if robot else self._of_itself)
+
+    def receive(self, peer: Peer, robot: str, message: Received, now: int) -> None:
+        """Handle one message of a replica, of a kind that replicas speak."""
+        kind = message.header.kind
+        if not robot:
+            self._of_itself[kind](peer, message, now)
+            return
+        session = self._placement.sessions.of(robot)
+        if (
+            session is None
+            or session.replica != peer.identity
+            or session.epoch != message.header.epoch
+        ):
+            self._tally.count(f"late-{kind.name.lower()}", peer.name)
+            return
+        self._of_session[kind](session, message, now)
+
+    # About itself
+
+    def _register(self, peer: Peer, message: Received, now: int) -> None:
+        offer = message.body
+        assert isinstance(offer, Register), "the shell decodes every REGISTER"
+        registry = self._placement.registry
+        if offer.replica != peer.name or offer.service != peer.service or not peer.service:
+            self._placement.violation(peer.identity, peer.name, "wrong-name", now)
+            return
+        known = registry.named(peer.name)
+        if known is not None and known.identity == peer.identity:
+            if known.token == message.header.token != 0:
+                # It has not seen the answer yet, and asks again.
+                self._placement.tell_replica(peer.identity, message.header, self._welcome)
+                return
+        elif known is not None and peer.incarnation < known.peer.incarnation:
+            self._tally.count("register-older", peer.name)
+            return
+        elif known is None and len(registry) >= MAX_REPLICAS:
+            self._placement.violation(peer.identity, peer.name, "too-many-replicas", now)
+            return
+        replica = Replica(peer, offer, message.header.token, progress_at=now)
+        self._placement.tell_replica(peer.identity, message.header, self._welcome)
+        self._placement.enlist(replica, now)
+
+    def _heartbeat(self, peer: Peer, message: Received, now: int) -> None:
+        beat = message.body
+        assert isinstance(beat, Heartbeat), "the shell decodes every HEARTBEAT of a replica"
+        replica = self._placement.registry.at(peer.identity)
+        if replica is None:
+            self._tally.count("unregistered", peer.name)
+            self._placement.tell_replica(peer.identity, Header(Kind.WELCOME), self._welcome)
+            return
+        replica.heard(beat.progress, beat.load, now)
+        answer = Heartbeat(progress=self._placement.turns)
+        self._placement.tell_replica(peer.identity, message.header, answer)
+
+    def _drain(self, peer: Peer, message: Received, now: int) -> None:
+        replica = self._placement.registry.at(peer.identity)
+        if replica is None:
+            self._tally.count("unregistered", peer.name)
+            return
+        replica.draining = True
+        replica.drained = False
+        self._placement.note(now, logging.INFO, "replica drains", replica=replica.name)
+        self._placement.drain(replica, now)
+
+    # About a session
+
+    def _accept(self, session: Session, message: Received, now: int) -> None:
+        terms = message.body
+        assert isinstance(terms, Accept), "the shell decodes every ACCEPT"
+        if session.settled:
+            self._tally.count("accept-repeated", session.robot)
+            return
+        if session.terms is None:
+            session.settled = True
+            session.terms = terms
+            self._placement.pass_to_robot(session, message)
+        elif _same_contract(terms, session.terms):
+            session.settled = True
+        else:
+            session.refused.add(session.replica)
+            why = f"replica {terms.replica} serves {terms.checkpoint!r}, not the session's weights"
+            self._placement.rescue(session, why, now)
+
+    def _reject(self, session: Session, message: Received, now: int) -> None:
+        answer = message.body
+        assert isinstance(answer, Reject), "the shell decodes every REJECT"
+        session.refused.add(session.replica)
+        if session.terms is None and answer.reason not in RETRYABLE:
+            self._tally.count("rejected-by-replica", session.robot)
+            self._placement.pass_to_robot(session, message)
+            self._placement.close(session, "rejected")
+            return
+        self._placement.rescue(session, f"its replica refused: {answer.message}", now)
+
+    def _answer(self, session: Session, message: Received, now: int) -> None:
+        """A REPLY, or an ERROR in its place: whichever is first answers the request."""
+        request = session.request
+        if request is None or request.seq != message.header.seq:
+            self._tally.count("reply-unexpected", session.robot)
+            return
+        session.request = None
+        self._tally.count("replies" if message.header.kind is Kind.REPLY else "errors")
+        self._placement.pass_to_robot(session, message)
+        replica = self._placement.registry.at(session.replica)
+        if replica is not None and replica.draining:
+            self._placement.drain(replica, now)
+
+    def _event(self, session: Session, message: Received, now: int) -> None:
+        event = message.body
+        assert isinstance(event, Event), "the shell decodes every EVENT"
+        self._placement.pass_to_robot(session, message)
+        if event.what == "lost":
+            self._placement.close(session, "lost-at-replica")
+
+
+def _same_contract(new: Accept, old: Accept) -> bool:
+    """Whether a robot that holds the terms `old` may go on under `new` without being told."""
+    return (
+        new.checkpoint == old.checkpoint
+        and new.model == old.model
+        and new.revision == old.revision
+        and new.action_names == old.action_names
+        and new.chunk_size == old.chunk_size
+        and (new.shm or not old.shm)
+    )

@@ -1,0 +1,30 @@
+"""Who is speaking."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Peer:
+    """One incarnation of one named peer; `identity` is the frame that its socket is routed by.
+
+    A robot's name is its own; a replica's is `<service>/<k>`. The incarnation counts restarts under
+    one supervisor: of two peers of one name the higher is the newer. With CURVE keys the shell has
+    checked that the name is the key's; without keys it is believed.
+    """
+
+    identity: bytes
+    name: str
+    incarnation: int
+
+    @property
+    def service(self) -> str:
+        """The service in a replica's name: everything before the last slash."""
+        return self.name.rpartition("/")[0]
+
+
+def label(identity: bytes) -> str:
+    """A name to count by for a peer whose identity may be anything; unprintable ones share one."""
+    name = identity.partition(b":")[0].decode("ascii", "replace")
+    return name[:64] if name and name.isascii() and name.isprintable() else "unnamed"

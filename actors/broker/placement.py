@@ -1,0 +1,223 @@
+"""Which session is at which replica: opening, moving, replaying, ending.
+
+All changes to the two tables happen here, and every one leaves them consistent: a session is at a
+registered replica or it does not exist. A session that loses its replica is opened at another one
+with the robot's stored OPEN, and its outstanding request, which the broker still holds, follows it
+at once; the robot sees a longer delay and nothing else. Exactly one reply reaches it, because only
+the replica at hand may answer, and only once.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from typing import Any
+
+from ...transport.header import Header, Kind
+from ...transport.messages import KINDS, Body, Close, Drain, Event, Reject
+from .admission import RETRY_AFTER_S, place_for, refuge_for
+from .effects import Effect, Received, ToReplica, ToRobot
+from .journal import Journal
+from .quarantine import Quarantine
+from .registry import Registry, Replica
+from .sessions import Session, Sessions
+from .tally import Tally
+
+MAX_HOMES = 4096
+"""Robots whose last replica is remembered after their session ended."""
+
+
+class Placement:
+    """The state of the routing, and the moves that are possible in it."""
+
+    def __init__(self, tally: Tally) -> None:
+        self.registry = Registry()
+        self.sessions = Sessions()
+        self.tally = tally
+        self.quarantine = Quarantine()
+        self.turns = 0
+        """The broker's own progress, told in its heartbeats."""
+        self._journal = Journal()
+        self._homes: OrderedDict[str, str] = OrderedDict()
+        self._effects: list[Effect] = []
+
+    # What comes out
+
+    def effects(self) -> list[Effect]:
+        """What is to be done since the last call, in order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def tell_robot(self, identity: bytes, about: Header, body: Body) -> None:
+        """Say something of the broker's own to a robot, about the message or session `about`."""
+        header = about._replace(kind=KINDS[type(body)])
+        self._effects.append(ToRobot(identity, header, body))
+
+    def pass_to_robot(self, session: Session, message: Received) -> None:
+        """Hand a replica's message on to the session's robot, as it came."""
+        self._effects.append(ToRobot(session.peer.identity, message.header, message.frames))
+
+    def tell_replica(self, identity: bytes, about: Header, body: Body, robot: str = "") -> None:
+        """Say something of the broker's own to a replica."""
+        header = about._replace(kind=KINDS[type(body)])
+        self._effects.append(ToReplica(identity, robot, header, body))
+
+    def pass_to_replica(self, session: Session, message: Received) -> None:
+        """Hand a robot's message on to its session's replica, as it came."""
+        header, frames = message.header, message.frames
+        self._effects.append(ToReplica(session.replica, session.robot, header, frames))
+
+    def note(self, now: int, level: int, event: str, **fields: Any) -> None:
+        """Write a line, at a bounded rate."""
+        self._effects += self._journal.note(now, level, event, **fields)
+
+    def violation(self, identity: bytes, name: str, reason: str, now: int) -> None:
+        """Count a broken rule against a peer, and stop listening to one that keeps breaking them."""
+        self.tally.count(reason, name)
+        self.note(now, logging.WARNING, "rule broken", peer=name, reason=reason)
+        if self.quarantine.violated(identity, now):
+            self.tally.count("quarantines", name)
+            self.note(now, logging.ERROR, "peer quarantined", peer=name, reason=reason)
+
+    # Sessions begin
+
+    def open(self, session: Session, now: int) -> bool:
+        """Begin `session` at the best replica of its service; False when none has room. Whatever
+        session its robot had before is over either way."""
+        before = self.sessions.of(session.robot)
+        if before is not None:
+            self.sessions.remove(before)
+            if before.request is not None:
+                self.tally.count("superseded", session.robot)
+            self._close_at_replica(before)
+        home = self._homes.get(session.robot)
+        place = place_for(self.registry, self.sessions.loads(), session.service, home)
+        if place is None:
+            return False
+        self.sessions.add(session)
+        self._put(session, place, now)
+        return True
+
+    def push(self, session: Session) -> None:
+        """Send what the replica at hand has not been sent yet: the OPEN, then the request."""
+        if not session.opened:
+            session.opened = True
+            self.pass_to_replica(session, session.opening)
+        request = session.request
+        if request is not None and not request.sent:
+            request.sent = True
+            self.pass_to_replica(session, request.message)
+
+    # Sessions move
+
+    def enlist(self, replica: Replica, now: int) -> None:
+        """Put a replica on the list; what an earlier one of its name had moves, to it if need be."""
+        before = self.registry.named(replica.name)
+        if before is not None:
+            self.registry.remove(before)
+        self.registry.add(replica)
+        self.note(now, logging.INFO, "replica registered", replica=replica.name)
+        if before is not None:
+            self.tally.count("replica-replaced", replica.name)
+            self._abandon(before, "was replaced by its next incarnation", now)
+
+    def forget_replica(self, replica: Replica, why: str, now: int) -> None:
+        """Take a dead replica off the list and move everything it had."""
+        self.registry.remove(replica)
+        self.tally.count(f"replica-{why}", replica.name)
+        self.note(now, logging.WARNING, f"replica {why}", replica=replica.name)
+        self._abandon(replica, f"is {why}", now)
+
+    def rescue(self, session: Session, why: str, now: int) -> None:
+        """Go on with `session` elsewhere after its replica died or refused it; or give it up."""
+        refuge = self._refuge(session)
+        if refuge is None:
+            self.lose(session, f"{why}, and no other of {session.service!r} can go on", now)
+            return
+        if session.request is not None:
+            self.tally.count("replays", session.robot)
+            seq = session.request.seq
+            about = session.request.message.header
+            self.note(now, logging.INFO, "replayed", robot=session.robot, seq=seq, to=refuge.name)
+            self.tell_robot(session.peer.identity, about, Event(what="replayed", message=why))
+        self._close_at_replica(session)
+        self._move(session, refuge, now)
+
+    def drain(self, replica: Replica, now: int) -> None:
+        """Move what can move off a draining replica, tell the robots that have to stay, and tell
+        the replica, once, when nothing is left to wait for."""
+        for session in self.sessions.on(replica):
+            refuge = self._refuge(session)
+            if refuge is None and session.terms is not None and not session.told_draining:
+                session.told_draining = True
+                why = f"replica {replica.name} drains; the session moves as soon as it can"
+                about = session.opening.header
+                self.tell_robot(session.peer.identity, about, Event(what="draining", message=why))
+            elif refuge is not None and session.request is None and session.settled:
+                self._close_at_replica(session)
+                self._move(session, refuge, now)
+        if not replica.drained and not self.sessions.on(replica):
+            replica.drained = True
+            self.tell_replica(replica.identity, Header(Kind.DRAIN), Drain(reason="drained"))
+
+    # Sessions end
+
+    def close(self, session: Session, reason: str) -> None:
+        """End `session` and tell its replica."""
+        if self.sessions.remove(session):
+            self.tally.count(f"ended-{reason}")
+            self._close_at_replica(session)
+
+    def lose(self, session: Session, why: str, now: int) -> None:
+        """End `session` because nobody can serve it, and tell its robot, which will reconnect."""
+        if not self.sessions.remove(session):
+            return
+        self._close_at_replica(session)
+        self.tally.count("lost", session.robot)
+        self.note(now, logging.WARNING, "session lost", robot=session.robot, why=why)
+        if session.terms is not None:
+            answer: Body = Event(what="lost", message=why)
+        else:
+            answer = Reject(reason="no-replica", message=why, retry_after_s=RETRY_AFTER_S)
+        self.tell_robot(session.peer.identity, session.opening.header, answer)
+
+    def deliver_closings(self, replica: Replica) -> None:
+        """Send ends of sessions again that the replica's socket had no room for."""
+        waiting, replica.closing = replica.closing, set()
+        for robot, epoch in sorted(waiting):
+            self._say_close(replica, robot, epoch)
+
+    def _refuge(self, session: Session) -> Replica | None:
+        loads = self.sessions.loads()
+        loads[session.replica] -= 1
+        return refuge_for(self.registry, loads, session)
+
+    def _abandon(self, replica: Replica, why: str, now: int) -> None:
+        for session in self.sessions.on(replica):
+            self.rescue(session, f"replica {replica.name} {why}", now)
+
+    def _put(self, session: Session, replica: Replica, now: int) -> None:
+        session.replica = replica.identity
+        session.opened = session.settled = session.told_draining = False
+        session.placed_at = now
+        if session.request is not None:
+            session.request.sent = False
+        # The end of an earlier session of this robot must not arrive after this beginning.
+        self.deliver_closings(replica)
+        self._homes[session.robot] = replica.name
+        self._homes.move_to_end(session.robot)
+        if len(self._homes) > MAX_HOMES:
+            self._homes.popitem(last=False)
+        self.push(session)
+
+    def _move(self, session: Session, refuge: Replica, now: int) -> None:
+        self.tally.count("moves", session.robot)
+        self._put(session, refuge, now)
+
+    def _close_at_replica(self, session: Session) -> None:
+        replica = self.registry.at(session.replica)
+        if replica is not None and session.opened:
+            self._say_close(replica, session.robot, session.epoch)
+
+    def _say_close(self, replica: Replica, robot: str, epoch: int) -> None:
+        self.tell_replica(replica.identity, Header(Kind.CLOSE, epoch=epoch), Close(), robot)
