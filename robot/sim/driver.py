@@ -114,7 +114,9 @@ class SimCamera:
 
     def open(self) -> None:
         """Wait for the world. Raises RobotError when it has not published a scene in time."""
-        _first_scene(self._source, self._timeout_s)
+        first = _first_scene(self._source, self._timeout_s)
+        # The first picture costs a hundred: it draws the textures that all others share.
+        draw_scene(self.name, first, self.width, self.height)
         self._due_ns = time.monotonic_ns()
 
     def read(self, out: NDArray[np.uint8]) -> int:
