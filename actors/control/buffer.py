@@ -15,99 +15,11 @@ allocated once; in the steady state nothing grows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
-from .config import MergeMode, Trim
+from .plan import Action, Drop, Floats, MergeRule, Snapshot
 from .segment import Mark, PlanSegment, Word
-
-Floats = NDArray[np.float32]
-
-
-class Drop(StrEnum):
-    """Why a reply did not become part of the plan."""
-
-    UNASKED = "unasked"
-    """Late, a duplicate, or of another episode or epoch: not the answer to what is outstanding."""
-    EXPIRED = "expired"
-    """Every action of it is meant for a tick that passed, or its observation is too old."""
-    MALFORMED = "malformed"
-    """Not [H, A] float32 in both spaces with this robot's A."""
-    NOT_FINITE = "not_finite"
-    OVERFLOW = "overflow"
-    """Appending it would exceed the plan's capacity."""
-    ERROR = "error"
-    """The replica answered that it could not predict."""
-    TIMEOUT = "timeout"
-    """Nothing came within `request_timeout_s`."""
-    ABANDONED = "abandoned"
-    """The connection that owed the answer was lost."""
-
-
-class Provenance(NamedTuple):
-    """Which chunk an action is from, and its place in it. A robot has one session per epoch, so
-    the epoch names the session."""
-
-    session: int
-    seq: int
-    episode: int
-    step: int
-
-
-class Action(NamedTuple):
-    """One popped action. The arrays are views of the plan's storage: use them before the next merge
-    but one. `mark` is the action's row of `Mark` columns."""
-
-    robot: Floats
-    model: Floats
-    mark: NDArray[np.int64]
-
-    @property
-    def observed_ns(self) -> int:
-        """The instant of the (older) observation that it was predicted from."""
-        return int(self.mark[Mark.OBSERVED_NS])
-
-    @property
-    def provenance(self) -> Provenance:
-        return Provenance(*self.mark[Mark.SESSION : Mark.INDEX + 1].tolist())
-
-    @property
-    def blended_with(self) -> Provenance | None:
-        """The older chunk's action in it, if it is a blend."""
-        if not self.mark[Mark.BLEND_SEQ]:
-            return None
-        return Provenance(*self.mark[Mark.BLEND_SESSION :].tolist())
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What a request is made from: who it is, and the plan that a chunk for it will continue.
-
-    `model` and `robot` are the leftovers [n, A], views that stay valid as long as this snapshot is
-    outstanding. `step` is the policy step (by the caller's clock) that the leftovers begin at.
-    """
-
-    seq: int
-    episode: int
-    epoch: int
-    cursor: int
-    observed_ns: int
-    step: int
-    model: Floats
-    robot: Floats
-
-
-@dataclass(frozen=True, slots=True)
-class MergeRule:
-    """How a chunk joins the plan; see `config.PlanSettings`."""
-
-    mode: MergeMode = "replace"
-    trim: Trim = "consumed"
-    blend_weight: float = 0.5
 
 
 class ChunkBuffer:

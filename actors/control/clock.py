@@ -1,7 +1,7 @@
 """`TickClock`: wakes the loop at absolute grid points, as punctually as the machine allows.
 
 Guarantees: the n-th wake-up is due at a fixed grid point; time spent in a tick or overslept is
-never made up by ticking faster. A wake-up later than a whole period skips the grid points it missed.
+never made up by ticking faster. A wake-up that is a period late or more skips what it missed.
 
 Does not guarantee: punctuality. That is the kernel's, which the clock helps in two ways. It waits
 in `clock_nanosleep(TIMER_ABSTIME)` with a timer slack of 1 ns (Linux adds 50 µs otherwise). And it

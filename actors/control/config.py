@@ -88,7 +88,7 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     @property
     def dt_ns(self) -> int:
         """Nanoseconds between two policy actions."""
-        return round(1e9 / self.fps)
+        return self.tick_ns * self.interpolate
 
     @property
     def tick_ns(self) -> int:
@@ -129,5 +129,10 @@ def faults(config: ControlConfig, mode: ControlMode) -> list[str]:
         found.append(
             f"fallback: {safety.fallback!r} would keep a velocity-controlled robot moving when its "
             "plan is dry: use 'zero'"
+        )
+    if mode is ControlMode.POSITION and safety.fallback == "zero":
+        found.append(
+            "fallback: 'zero' would send a position-controlled arm to its origin when its plan is "
+            "dry: use 'hold'"
         )
     return found

@@ -135,7 +135,7 @@ class FailSafe:
             self.supplied_ns = self.paused_ns or now_ns
             self._due_ns = self._backoff = 0
             self._begun = False
-        elif event is Event.ACCEPTED and self._opening_ns:
+        elif event is Event.ACCEPTED:
             self._opening_ns = self._unanswered_ns = 0
             self.session_open = True
             self.supplied_ns = self.supplied_ns or self.paused_ns or now_ns
@@ -241,9 +241,10 @@ class FailSafe:
 
     def _enter(self, state: State, cause: Event, now_ns: int) -> None:
         self.state, self.cause = state, cause
-        if state is State.RECONNECTING:
+        if state in (State.RECONNECTING, State.DEAD):
             self.session_open = False
             self._asked_ns = self._unanswered_ns = self._opening_ns = 0
+        if state is State.RECONNECTING:
             # No pause after a chunk came; but a server that was lost before it sent one waits.
             self._wait(now_ns)
 

@@ -14,7 +14,7 @@ Layout, native-endian, every part on its own cache lines:
     words     one 64-bit word per `Word`: counters and instants, each stored by one instruction
     latency   the ring of request latencies
     lateness  the bins of the tick lateness histogram
-    contract  a Register: what the robot was accepted under
+    kept      a Register: what the robot was accepted under, its task
     copy 0/1  generation, base, length, checksum; marks [C, 9]; model and robot actions [C, A]
 
 The plan's algorithm. `COMMITTED` names the generation `g` of the plan in force; it lies in copy
@@ -52,7 +52,7 @@ LAYOUT = 1
 MAX_STEPS = 1024
 LATENCY_SLOTS = 128
 LATENESS_BINS = 512
-_CONTRACT_BYTES = 4096
+_KEPT_BYTES = 16384
 _WORDS = 128
 _MARKS = 9
 _T = TypeVar("_T", bound=np.generic)
@@ -178,7 +178,7 @@ class PlanSegment:
         self.lateness: NDArray[np.int64] = _array(
             memory, _OFFSET_LATENESS, 1, LATENESS_BINS, np.dtype(np.int64)
         )[0]
-        self.contract = Register(memory[_OFFSET_CONTRACT:_OFFSET_COPIES])
+        self.kept = Register(memory[_OFFSET_KEPT:_OFFSET_COPIES])
         size = PlanCopy.size_for(steps, actions)
         self.copies = tuple(
             PlanCopy(memory[at + k * size : at + (k + 1) * size], steps, actions) for k in (0, 1)
@@ -211,10 +211,6 @@ class PlanSegment:
         words[Word.COMMITTED] = generation
         fence()
         return draft
-
-    def forget_contract(self) -> None:
-        """A person restarts a robot that is DEAD: nothing of before binds it any more."""
-        self.contract.write(b"")
 
     def _inspect(self) -> str:
         """Why the memory must be formatted, or "" when it is this robot's."""
@@ -273,5 +269,5 @@ def _array(memory: memoryview, at: int, rows: int, columns: int, kind: np.dtype[
 _OFFSET_WORDS = LINE
 _OFFSET_LATENCY = _OFFSET_WORDS + _WORDS * 8
 _OFFSET_LATENESS = _OFFSET_LATENCY + LATENCY_SLOTS * 8
-_OFFSET_CONTRACT = _OFFSET_LATENESS + LATENESS_BINS * 8
-_OFFSET_COPIES = _OFFSET_CONTRACT + Register.size_for(_CONTRACT_BYTES)
+_OFFSET_KEPT = _OFFSET_LATENESS + LATENESS_BINS * 8
+_OFFSET_COPIES = _OFFSET_KEPT + Register.size_for(_KEPT_BYTES)
