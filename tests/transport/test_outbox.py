@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.transport.limits import WireError
+from holdfast.transport.outbox import Outbox, OutboxError, OutboxReader, Reference
+
+Kill = Callable[[Callable[[], object]], Iterator[bool]]
+
+numbers = st.one_of(st.integers(0, 8), st.integers(-(2**64), 2**64))
+images = st.dictionaries(
+    st.sampled_from(["top", "wrist", "side"]),
+    st.tuples(st.integers(1, 12), st.integers(1, 12)).map(lambda s: (*s, 3)),
+    min_size=1,
+)
+
+
+def pair(capacity: int = 3 * 512, slots: int = 4) -> tuple[bytearray, Outbox, OutboxReader]:
+    memory = bytearray(Outbox.size_for(capacity, slots))
+    return memory, Outbox(memory, slots), OutboxReader(memory)
+
+
+def picture(value: int, shape: tuple[int, int, int] = (4, 6, 3)) -> np.ndarray:
+    return np.full(shape, value, np.uint8)
+
+
+@given(st.lists(images, min_size=1, max_size=6), st.randoms(use_true_random=False))
+def test_references_lead_to_the_images_that_were_put(requests, random):
+    """Several images of any shapes at once, the newest request always whole."""
+    _, outbox, reader = pair()
+    for shapes in requests:
+        put = {
+            name: np.frombuffer(random.randbytes(int(np.prod(shape))), np.uint8).reshape(shape)
+            for name, shape in shapes.items()
+        }
+        references = outbox.put(put)
+        assert references.keys() == put.keys()
+        for name, reference in references.items():
+            view = reader.view(reference)
+            assert np.array_equal(view, put[name])
+            assert not view.flags.writeable
+            assert not view.flags.owndata
+            assert reader.valid(reference)
+
+
+def test_images_filled_in_place_are_readable_once_published():
+    _, outbox, reader = pair()
+    arrays = outbox.reserve({"top": (4, 6, 3)})
+    arrays["top"][:] = 7
+    references = outbox.publish()
+    assert (reader.view(references["top"]) == 7).all()
+
+
+def test_a_reference_is_refused_once_its_slot_is_written_again():
+    """With one request in flight this never happens; the sequence word is what proves it."""
+    _, outbox, reader = pair(slots=3)
+    old = outbox.put({"top": picture(1)})["top"]
+    view = reader.view(old)
+    for value in (2, 3):
+        outbox.put({"top": picture(value)})
+        assert reader.valid(old)
+        assert (view == 1).all()
+    outbox.reserve({"top": (4, 6, 3)})
+    assert not reader.valid(old)
+    with pytest.raises(WireError, match="not there") as refused:
+        reader.view(old)
+    assert refused.value.reason == "shm-overwritten"
+
+
+@given(numbers, numbers, numbers, numbers, numbers)
+def test_no_reference_leads_outside_of_the_images_memory(nonce, number, offset, height, width):
+    """References come from the wire: whatever they say, they are refused or within their slot."""
+    memory, outbox, reader = pair()
+    for value in range(1, 6):
+        outbox.put({"top": picture(value)})
+    for name in (nonce, outbox.nonce):
+        reference = Reference(name, number, offset, height, width)
+        try:
+            view = reader.view(reference)
+        except WireError as refused:
+            assert refused.reason in ("shm-nonce", "shm-bounds", "shm-overwritten")
+            assert reader.valid(reference) in (False, True)
+        else:
+            slot = 64 + outbox.capacity
+            begin = 64 + number % 4 * slot + 64
+            start = view.ctypes.data - np.frombuffer(memory, np.uint8).ctypes.data
+            assert begin <= start
+            assert start + view.nbytes <= begin + outbox.capacity
+
+
+def test_a_reference_to_another_outbox_is_refused():
+    """The nonce is random: a robot's reference cannot lead to another robot's images."""
+    _, first, reader = pair()
+    _, second, _ = pair()
+    reference = second.put({"top": picture(1)})["top"]
+    first.put({"top": picture(2)})
+    with pytest.raises(WireError) as refused:
+        reader.view(reference)
+    assert refused.value.reason == "shm-nonce"
+    assert not reader.valid(reference)
+
+
+def test_a_reader_may_come_before_the_writer():
+    memory = bytearray(Outbox.size_for(512))
+    reader = OutboxReader(memoryview(memory).toreadonly())
+    assert reader.nonce == 0
+    with pytest.raises(WireError):
+        reader.view(Reference(0, 1, 0, 4, 6))
+    outbox = Outbox(memory)
+    assert reader.nonce == outbox.nonce != 0
+    assert (reader.view(outbox.put({"top": picture(9)})["top"]) == 9).all()
+
+
+def test_a_writer_killed_at_any_instruction_harms_no_reference(kill_at_every_instruction: Kill):
+    """A reference that was valid stays so or is refused; no number is used twice."""
+    memory, outbox, reader = pair(slots=2)
+    nonce = outbox.nonce
+    kept = outbox.put({"top": picture(1)})["top"]
+    value = 1
+    for _ in kill_at_every_instruction(lambda: Outbox(memory, 2).put({"top": picture(250)})):
+        if reader.valid(kept):
+            assert (reader.view(kept) == value).all()
+        successor = Outbox(memory, 2)
+        value = value % 200 + 1
+        new = successor.put({"top": picture(value)})["top"]
+        assert successor.nonce == nonce
+        assert new.number > kept.number
+        assert (reader.view(new) == value).all()
+        kept = new
+
+
+@given(st.binary(max_size=300))
+def test_memory_that_holds_anything_is_refused_or_empty(content: bytes):
+    reader = OutboxReader(content + bytes(200))
+    with suppress(OutboxError, WireError):
+        reader.view(Reference(reader.nonce, 1, 0, 1, 1))
+
+
+@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+def test_a_damaged_header_is_refused(slots: int, capacity: int):
+    memory, outbox, _ = pair()
+    reference = outbox.put({"top": picture(1)})["top"]
+    struct.pack_into("=QQ", memory, 16, slots, capacity)
+    with suppress(OutboxError, WireError):
+        assert OutboxReader(memory).view(reference).nbytes == reference.width * reference.height * 3
+
+
+def test_what_does_not_fit_is_refused_and_leaves_the_outbox_as_it_was():
+    memory, outbox, reader = pair(capacity=64)
+    kept = outbox.put({"top": picture(1, (4, 5, 3))})["top"]
+    with pytest.raises(OutboxError, match="do not fit"):
+        outbox.put({"top": picture(2, (40, 60, 3))})
+    with pytest.raises(OutboxError, match=r"expected uint8 \(h, w, 3\)"):
+        outbox.put({"top": np.zeros((4, 5, 3), np.float32)})
+    with pytest.raises(OutboxError, match=r"expected \(h, w, 3\)"):
+        outbox.reserve({"top": (4, 5, 4)})
+    with pytest.raises(OutboxError, match="without reserve"):
+        outbox.publish()
+    with pytest.raises(OutboxError, match="too few"):
+        Outbox(bytearray(100))
+    with pytest.raises(OutboxError, match="read-only"):
+        Outbox(bytes(memory))
+    assert (reader.view(kept) == 1).all()

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from holdfast.transport import segment
+
+SHM = Path("/dev/shm")
+
+
+def test_a_segment_has_no_name_from_the_start():
+    """What has no name cannot be left behind, whoever is killed."""
+    with segment.create(4096, "r1/board") as created:
+        assert not list(SHM.glob(f"holdfast-{os.getpid()}-*"))
+        with created.map(writable=True) as memory:
+            memory[:5] = b"hello"
+            with segment.map(created.fd, created.size, writable=False) as other:
+                assert other[:5] == b"hello"
+
+
+def test_memory_outlives_its_descriptor_as_long_as_it_is_mapped():
+    created = segment.create(4096, "r1/board")
+    with created.map(writable=True) as memory:
+        created.close()
+        created.close()
+        memory[0] = 7
+        assert memory[0] == 7
+
+
+def test_a_read_only_descriptor_cannot_be_mapped_writable():
+    """Readers get it, so that a reader gone mad cannot write into a camera's ring."""
+    with segment.create(4096, "r1/top") as created:
+        descriptor = created.read_only_fd()
+        try:
+            with segment.map(descriptor, 4096, writable=False) as memory:
+                assert memory[:4] == bytes(4)
+            with pytest.raises(PermissionError):
+                segment.map(descriptor, 4096, writable=True)
+        finally:
+            os.close(descriptor)
+
+
+def test_only_its_own_user_may_open_a_segment():
+    with segment.create(4096, "r1/top") as created:
+        assert os.fstat(created.fd).st_mode & 0o777 == 0o600
+
+
+def test_mapping_more_than_the_segment_has_is_refused():
+    """Otherwise the first touch behind the end would be a SIGBUS."""
+    with (
+        segment.create(4096, "r1/top") as created,
+        pytest.raises(segment.SegmentError, match="4096 bytes, 8192 are expected"),
+    ):
+        segment.map(created.fd, 8192, writable=False)
+
+
+def test_memory_that_does_not_exist_is_refused_at_creation():
+    """The pages are reserved: running out of memory is an error here, not a SIGBUS later."""
+    free = os.statvfs(SHM)
+    size = (free.f_blocks + 1) * free.f_frsize * 2
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with pytest.raises(segment.SegmentError, match="enlarge /dev/shm"):
+        segment.create(size, "r1/top")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_an_impossible_size_is_refused():
+    with pytest.raises(segment.SegmentError, match="0 bytes is impossible"):
+        segment.create(0, "r1/top")
+
+
+def test_names_of_creators_that_died_are_swept_and_those_of_the_living_stay():
+    """A creator killed between creating and unlinking leaves a name; the next start removes it."""
+    child = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
+    )
+    dead = SHM / f"holdfast-{int(child.stdout)}-0123456789abcdef"
+    alive = SHM / f"holdfast-{os.getpid()}-0123456789abcdef"
+    for path in (dead, alive):
+        path.touch()
+    try:
+        assert dead.name in segment.sweep()
+        assert not dead.exists()
+        assert alive.exists()
+    finally:
+        dead.unlink(missing_ok=True)
+        alive.unlink()
