@@ -17,7 +17,11 @@ Scheduling = Literal["deadline", "round_robin"]
 
 
 class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Routes between robots (`front`) and replicas (`back`); it binds both."""
+    """Routes between robots (`front`) and replicas (`back`); it binds both.
+
+    `key` is the broker's own secret key file and `keyring` the directory of its peers' public ones:
+    both or neither. `insecure` lets it bind where other machines reach it without keys.
+    """
 
     front: str
     back: str
@@ -25,6 +29,9 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     replica_lost_after_s: float = 2.0
     robot_lost_after_s: float = 5.0
     session_idle_s: float = 300.0
+    key: str | None = None
+    keyring: str | None = None
+    insecure: bool = False
 
 
 class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +64,6 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """How long robots wait for an answer: older requests are dropped."""
     buffer_time_s: float = 0.5
     """When robots ask for the next chunk, for computing how many of them one replica carries."""
-    session_idle_s: float = 300.0
     drain_s: float = 2.0
     """How long a replica that was told to stop waits for the broker to move its robots."""
     audit_bytes: int = 16_000_000

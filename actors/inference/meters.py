@@ -65,3 +65,9 @@ class Meters:
         self.inference_ms = Percentiles()
         self.wait_ms = Percentiles()
         self.busy = Busyness()
+
+    def ran(self, batch: int, start: int, end: int) -> None:
+        """A batch of this size occupied the device between these instants."""
+        self.batches[batch] += 1
+        self.inference_ms.add((end - start) / 1e6)
+        self.busy.add(start, end)

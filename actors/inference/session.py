@@ -1,4 +1,4 @@
-"""One robot's session at a replica, and how its requests become observations.
+"""One robot's session at a replica: how its requests become observations, and chunks replies.
 
 A session knows nothing that a request does not repeat: losing it costs a handshake, no chunk. It
 belongs to one epoch of one robot; whatever carries another epoch is not its own.
@@ -16,11 +16,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ...policy.base import Observation, PolicySpec
+from ...policy.base import Chunk, Observation, PolicySpec
+from ...transport.arrays import Buffer
+from ...transport.header import VERSION, Header, Kind
 from ...transport.images import Image, resize
-from ...transport.limits import WireError
-from ...transport.messages import Message, Request
-from ...transport.outbox import OutboxReader
+from ...transport.limits import DEFAULT, WireError
+from ...transport.messages import Blobs, Error, Message, Reply, Request, encode
+from ...transport.outbox import OutboxError, OutboxReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class TaskRule:
 
 @dataclass
 class Session:
-    """One epoch of one robot. Instants are monotonic ns.
+    """One epoch of one robot.
 
     `outbox` is this host's memory that its images lie in, None for a robot that sends pixels.
     `superseded` counts requests that a newer one replaced since the last reply.
@@ -54,20 +56,52 @@ class Session:
 
     robot: str
     epoch: int
-    opened_ns: int
-    heard_ns: int
-    fps: float = 0.0
     tags: dict[str, str] = field(default_factory=dict)
     outbox: OutboxReader | None = None
     episode: int = 0
     last_seq: int = -1
     superseded: int = 0
-    served: int = 0
 
     @property
     def name(self) -> str:
         """What audit lines and the robot's own are joined by, with `seq`."""
         return f"{self.robot}:{self.epoch}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a reply says about how it was made; see `messages.Reply`."""
+
+    queue_s: float = 0.0
+    inference_s: float = 0.0
+    batch: int = 1
+    superseded: int = 0
+    load: float = 0.0
+
+
+def answer(request: Header, result: Chunk | Exception, cost: Cost) -> list[Buffer]:
+    """The frames of the REPLY or ERROR to the request of that header."""
+    if isinstance(result, Exception):
+        body = Error(reason=reason_of(result), message=str(result)[: DEFAULT.max_text_chars])
+        return encode(request._replace(kind=Kind.ERROR, version=VERSION, flags=0), body)
+    blobs = Blobs()
+    reply = Reply(
+        chunk_model=blobs.array(result.model),
+        chunk=blobs.array(result.robot),
+        queue_s=cost.queue_s,
+        inference_s=cost.inference_s,
+        batch=cost.batch,
+        superseded=cost.superseded,
+        load=cost.load,
+    )
+    return encode(request._replace(kind=Kind.REPLY, version=VERSION, flags=0), reply, blobs)
+
+
+def reason_of(error: Exception) -> str:
+    """A slug to count by: what the wire or the observation got wrong, or that the policy failed."""
+    if isinstance(error, WireError):
+        return error.reason
+    return "observation" if isinstance(error, ValueError) else "policy"
 
 
 def has_prefix(request: Request) -> bool:
@@ -122,7 +156,10 @@ def _image(
         raise WireError(
             "image-missing", f"the request has no image '{name}', only: {has}; send every camera"
         )
-    pixels = message.image(described, _by_nonce(outbox))
+    try:
+        pixels = message.image(described, {} if outbox is None else {outbox.nonce: outbox})
+    except OutboxError as error:
+        raise WireError("shm-outbox", str(error)) from error
     image = resize(pixels, width, height)
     if described.encoding == "shm":
         if image is pixels:
@@ -138,10 +175,6 @@ def _still_valid(image: Image, name: str, outbox: OutboxReader | None) -> None:
             f"image '{name}' was overwritten while it was read: the robot has sent several "
             "requests since; it must keep one in flight",
         )
-
-
-def _by_nonce(outbox: OutboxReader | None) -> dict[int, OutboxReader]:
-    return {} if outbox is None else {outbox.nonce: outbox}
 
 
 def _actions(message: Message[Request], name: str, spec: PolicySpec) -> NDArray[np.float32]:

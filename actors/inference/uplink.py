@@ -1,16 +1,18 @@
-"""The replica's connection to the broker: how it registers, and is found again after a restart.
+"""The replica's connection to the broker: registering, being heard, coming back after a restart.
 
-Every message has the robot's name ahead of it, empty where the replica itself is meant. The uplink
-registers whenever a connection is made, and again when the broker has been silent for
-`SILENCE_NS` although heartbeats went out: a broker that was restarted knows nobody, and registering
-twice does no harm. What does not fit through the socket waits here, at most `KEPT` messages, newest
-first to stay: a reply that waits longer than that is one nobody waits for.
+Every message has the robot's name ahead of it, empty where the replica itself is meant. To register
+is to say that this replica holds no sessions, so whoever uses the uplink forgets them whenever
+`lost_sessions` says so: when a connection is made (the broker behind it may be another one), and
+when the broker says that it does not know us (it thought we hung). The token of a registration
+tells its repetition, for want of an answer, from a new one.
 
-It is used by one thread and never blocks. It decodes nothing but headers.
+What does not fit through the socket waits here, at most `KEPT` messages, the oldest dropped first.
+Used by one thread; never blocks.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Sequence
 
@@ -18,35 +20,38 @@ import zmq
 
 from ...transport import link
 from ...transport.arrays import Buffer
+from ...transport.header import Header, Kind
 from ...transport.limits import WireError
+from ...transport.messages import Drain, Heartbeat, Register, encode
 
-SILENCE_NS = 2_000_000_000
 KEPT = 256
 
 
 class Uplink:
     """A DEALER towards the broker's back endpoint. `identity` is `<service>/<k>:<incarnation>`."""
 
-    def __init__(self, endpoint: str, identity: str, sessions: int) -> None:
+    def __init__(self, endpoint: str, identity: str, sessions: int, offer: Register) -> None:
         """`sessions`: how many robots may have a request on its way here at once. That many wait in
         the socket while the device works, so that the broker need not hold them back."""
         self._context: link.Context = zmq.Context()
         hwm = max(link.DEALER_HWM, 2 * sessions)
         self._socket = link.dealer(self._context, endpoint, identity, hwm=hwm)
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._offer = offer
+        self._token = 0
         self._unsent: deque[list[Buffer]] = deque()
-        self._heard_ns = 0
         self.registered = False
-        """The broker has welcomed this replica since the last connection was made."""
-        self.dropped: Counter[str] = Counter()
+        """The broker has welcomed this replica, and no new connection was made since."""
+        self.dropped = Counter[str]()
 
     def watch(self, poller: zmq.Poller) -> None:
-        """Wake `poller` for everything that `receive`, `connected` or `flush` has to do."""
+        """Wake `poller` for everything there is to do here."""
         poller.register(self._monitor, zmq.POLLIN)
         poller.register(self._socket, zmq.POLLIN | (zmq.POLLOUT if self._unsent else 0))
 
-    def connected(self) -> bool:
-        """Whether a new connection was made since the last call: it is time to register."""
+    def lost_sessions(self) -> bool:
+        """Whether a new connection was made since the last call. If so this replica has offered
+        itself anew, and whatever sessions it held are void."""
         made = False
         while True:
             try:
@@ -55,21 +60,32 @@ class Uplink:
                 break
             made = True
         if made:
-            self.registered = False
-            self._unsent.clear()  # the broker behind this connection may not know what it is about
+            self._register_anew()
         return made
 
-    def silent(self, now: int) -> bool:
-        """Whether the broker should be registered with again because nothing is heard of it."""
-        return now - self._heard_ns > SILENCE_NS
+    def welcomed(self, header: Header) -> bool:
+        """A WELCOME arrived. True when it answers our registration; False when the broker does not
+        know us: then this replica has offered itself anew, and its sessions are void."""
+        self.registered = header.token == self._token
+        if not self.registered:
+            self._register_anew()
+        return self.registered
 
-    def receive(self, now: int) -> list[Buffer] | None:
+    def beat(self, progress: int, load: float, draining: bool) -> None:
+        """Say that the loop goes on; until the broker has answered, offer the service instead. A
+        replica that drains says so each time, and never registers."""
+        if draining:
+            self._say(Header(Kind.DRAIN), Drain(reason="stopping"))
+        if self.registered or draining:
+            self._say(Header(Kind.HEARTBEAT), Heartbeat(progress=progress, load=load))
+        else:
+            self._say(Header(Kind.REGISTER, token=self._token), self._offer)
+
+    def receive(self) -> list[Buffer] | None:
         """One message, the robot's name first; None when there is no more. Raises WireError."""
         frames = link.receive(self._socket)
-        if frames is not None:
-            self._heard_ns = now
-            if len(frames) < 3:
-                raise WireError("frames", f"{len(frames)} frames: robot, header and body at least")
+        if frames is not None and len(frames) < 3:
+            raise WireError("frames", f"{len(frames)} frames; robot, header and body are the least")
         return frames
 
     def send(self, robot: str, frames: Sequence[Buffer]) -> None:
@@ -79,10 +95,6 @@ class Uplink:
         while len(self._unsent) > KEPT:
             self._unsent.popleft()
             self.dropped["uplink-full"] += 1
-
-    def send_now_or_never(self, frames: Sequence[Buffer]) -> bool:
-        """For heartbeats and the like, which are worth nothing later: False when it did not fit."""
-        return not self._unsent and link.send(self._socket, [b"", *frames])
 
     def flush(self) -> bool:
         """Send what waits, as far as the socket takes it; True when nothing waits any more."""
@@ -97,3 +109,14 @@ class Uplink:
         self._socket.disable_monitor()
         self._monitor.close()
         self._context.destroy(linger=linger_ms)
+
+    def _register_anew(self) -> None:
+        self.registered = False
+        self._unsent.clear()  # the broker at the other end does not know what it is about
+        self._token = time.monotonic_ns()
+        self._say(Header(Kind.REGISTER, token=self._token), self._offer)
+
+    def _say(self, header: Header, body: Heartbeat | Drain | Register) -> None:
+        """For what is repeated anyway: it is dropped when it does not fit now."""
+        if self._unsent or not link.send(self._socket, [b"", *encode(header, body)]):
+            self.dropped[f"{header.kind.name.lower()}-unsent"] += 1

@@ -1,0 +1,177 @@
+"""Requests and replies kept whole, and the same work done again from them, byte for byte.
+
+A capture file is a sequence of records, each a length (u32, little-endian) and a MessagePack map:
+first an `Origin`, which says what served, then one `Batch` for each batch the device ran. Images
+that travelled through shared memory are kept as raw blobs: apart from that, frames are as they were
+on the wire.
+
+A replay runs the same batches through the same code from the wire onwards. It is exact on the same
+kind of device with the same number of threads; elsewhere kernels may sum in another order. Of a
+policy that remembers, it is exact only from the first reset in the file onwards.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ...policy.base import Observation
+from ...transport.arrays import Buffer
+from ...transport.messages import Blobs, Message, Reply, Request, decode, encode
+from .audit import BoundedFile
+from .device import Device
+from .session import Cost, TaskRule, answer, observe
+
+_LENGTH = struct.Struct("<I")
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True, tag="origin"):
+    """What served: enough to load it again. `checkpoint_hash` proves that it is the same."""
+
+    service: str
+    policy: str
+    checkpoint: str
+    checkpoint_hash: str
+    device: str
+    dtype: str
+    threads: int
+    options: dict[str, Any] = {}
+    pin_task: str | None = None
+    default_task: str = ""
+
+
+class Exchange(msgspec.Struct, frozen=True):
+    """One robot's request and the answer it got."""
+
+    robot: str
+    request: list[bytes]
+    reply: list[bytes]
+
+
+class Batch(msgspec.Struct, frozen=True, tag="batch"):
+    """What the device ran in one go; `reset`: the policy was told to forget just before."""
+
+    exchanges: list[Exchange]
+    reset: bool = False
+
+
+Record = Origin | Batch
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Record).decode
+
+
+class CaptureError(Exception):
+    """A file is no capture, or not of the policy at hand."""
+
+
+class Capture:
+    """The writing end; keeps nothing when `max_bytes` is 0."""
+
+    def __init__(self, path: Path, max_bytes: int, origin: Origin) -> None:
+        self._file = BoundedFile(path, max_bytes, _frame(origin))
+        self.enabled = max_bytes > 0
+
+    @property
+    def lost(self) -> int:
+        return self._file.lost
+
+    def batch(self, exchanges: Sequence[Exchange], reset: bool) -> None:
+        self._file.append(_frame(Batch(list(exchanges), reset)))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def self_contained(message: Message[Request], observation: Observation) -> list[bytes]:
+    """The request's frames with the pixels of images that lay in shared memory."""
+    request, blobs = message.body, Blobs(message.blobs)
+    images = {
+        name: blobs.image(observation.images[name]) if image.encoding == "shm" else image
+        for name, image in request.images.items()
+        if image.encoding != "shm" or name in observation.images
+    }
+    whole = msgspec.structs.replace(request, images=images)
+    return _bytes(encode(message.header, whole, blobs))
+
+
+def exchange(robot: str, request: list[bytes], reply: Sequence[Buffer]) -> Exchange:
+    return Exchange(robot, request, _bytes(reply))
+
+
+def read(path: Path) -> Iterator[Record]:
+    """The records of a capture, the older half first where there is one. A record that a killed
+    writer left unfinished ends its file."""
+    older = path.with_name(path.name + ".1")
+    for half in (older, path) if older.exists() else (path,):
+        with half.open("rb") as file:
+            while len(prefix := file.read(_LENGTH.size)) == _LENGTH.size:
+                (length,) = _LENGTH.unpack(prefix)
+                packed = file.read(length)
+                if len(packed) < length:
+                    break
+                try:
+                    yield _decode(packed)
+                except msgspec.MsgspecError as error:
+                    raise CaptureError(
+                        f"{half} holds no capture of this version ({error}); captures are written "
+                        "by a replica whose service has `capture_bytes` in fleet.yaml"
+                    ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An answer that came out otherwise than captured: whose, and how."""
+
+    robot: str
+    seq: int
+    captured: str
+    replayed: str
+
+
+def replay(batch: Batch, device: Device, tasks: TaskRule) -> list[Difference]:
+    """Run a captured batch again; empty when every answer is the same, byte for byte.
+
+    What depends on the clock (durations, load) is taken from the captured reply.
+    """
+    if batch.reset:
+        device.reset()
+    messages = [decode(e.request) for e in batch.exchanges]
+    observations = [
+        observe(m, e.robot, device.spec, tasks, None)
+        for m, e in zip(messages, batch.exchanges, strict=True)
+    ]
+    results, _ = device.predict(observations)
+    differences = []
+    for message, kept, result in zip(messages, batch.exchanges, results, strict=True):
+        before = decode(kept.reply).body
+        again = _bytes(answer(message.header, result, _cost(before)))
+        if again != kept.reply:
+            after = decode(again).body
+            differences.append(
+                Difference(kept.robot, message.header.seq, type(before).__name__, _words(after))
+            )
+    return differences
+
+
+def _cost(body: object) -> Cost:
+    if not isinstance(body, Reply):
+        return Cost()
+    return Cost(body.queue_s, body.inference_s, body.batch, body.superseded, body.load)
+
+
+def _words(body: object) -> str:
+    return "another chunk" if isinstance(body, Reply) else str(body)
+
+
+def _bytes(frames: Sequence[Buffer]) -> list[bytes]:
+    return [bytes(frame) for frame in frames]
+
+
+def _frame(record: Record) -> bytes:
+    packed = _encode(record)
+    return _LENGTH.pack(len(packed)) + packed

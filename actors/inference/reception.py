@@ -1,0 +1,117 @@
+"""Who has a session at this replica, and on which terms: handshakes.
+
+Guarantees that a robot holds at most one session, that of its newest epoch; that `limit` is never
+exceeded; and that shared memory is only promised to a robot whose offer names the very memory that
+is mapped here under its name, on this host and for this user.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from ...transport.arrays import Buffer
+from ...transport.header import Header, Kind
+from ...transport.host import boot_id
+from ...transport.limits import DEFAULT, WireError
+from ...transport.messages import Accept, Open, Reject, decode, encode
+from ...transport.outbox import OutboxError, OutboxReader
+from .admission import RETRY_AFTER_S, Admitted, Occupancy, Terms, admit
+from .meters import Meters
+from .session import Session
+
+Answer = list[Buffer]
+
+
+class Reception:
+    """See the module. `capacity` says how many robots the replica carries by what it measured."""
+
+    def __init__(
+        self,
+        replica: str,
+        terms: Terms,
+        checkpoint_hash: str,
+        outboxes: Mapping[str, OutboxReader],
+        meters: Meters,
+        capacity: Callable[[], int],
+    ) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.draining = False
+        self._replica, self._terms, self._checkpoint_hash = replica, terms, checkpoint_hash
+        self._outboxes, self._meters, self._capacity = outboxes, meters, capacity
+
+    def open(self, robot: str, header: Header, frames: list[Buffer]) -> Answer:
+        """Answer an OPEN by ACCEPT or REJECT. The same OPEN again is accepted again: the answer may
+        have been lost. Raises WireError for one of an epoch that is over."""
+        before = self.sessions.get(robot)
+        if before is not None and header.epoch < before.epoch:
+            raise WireError("stale-epoch", f"an OPEN of {robot} for epoch {header.epoch}")
+        if before is not None and header.epoch > before.epoch:
+            del self.sessions[robot]
+        try:
+            asked: Open = decode(frames).body
+        except WireError as error:
+            words = str(error)[: DEFAULT.max_text_chars]
+            return self._reject(header, Reject(reason=error.reason, message=words))
+        verdict = self._verdict(robot, asked)
+        if isinstance(verdict, Reject):
+            self.sessions.pop(robot, None)
+            return self._reject(header, verdict)
+        if robot not in self.sessions:
+            self._meters.counts["accepted"] += 1
+            self.sessions[robot] = Session(
+                robot, header.epoch, asked.tags, self._offered(robot, asked), header.episode
+            )
+        return encode(
+            header._replace(kind=Kind.ACCEPT), self._accept(self.sessions[robot], verdict)
+        )
+
+    def _verdict(self, robot: str, asked: Open) -> Admitted | Reject:
+        if self.draining:
+            return Reject(
+                reason="draining",
+                message=f"replica {self._replica} is draining: another replica or its successor "
+                "will serve",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        others = len(self.sessions) - (robot in self.sessions)
+        load = self._meters.busy.load(time.monotonic_ns())
+        return admit(asked, self._terms, Occupancy(others, load, self._capacity()))
+
+    def _accept(self, session: Session, verdict: Admitted) -> Accept:
+        spec = self._terms.spec
+        return Accept(
+            session=session.name,
+            replica=self._replica,
+            model=spec.model,
+            revision=spec.revision,
+            checkpoint=self._checkpoint_hash,
+            chunk_size=spec.chunk_size,
+            fps=spec.fps,
+            action_names=spec.action_names,
+            cameras={c.name: (c.width, c.height) for c in spec.cameras},
+            prefix=verdict.prefix,
+            max_prefix_steps=spec.max_prefix_steps if verdict.prefix != "none" else 0,
+            shm=session.outbox is not None,
+            warnings=verdict.warnings,
+            version=verdict.version,
+            limits={
+                "message_bytes": DEFAULT.max_message_bytes,
+                "blob_bytes": DEFAULT.max_blob_bytes,
+            },
+        )
+
+    def _reject(self, header: Header, refusal: Reject) -> Answer:
+        self._meters.counts[f"rejected:{refusal.reason}"] += 1
+        return encode(header._replace(kind=Kind.REJECT), refusal)
+
+    def _offered(self, robot: str, asked: Open) -> OutboxReader | None:
+        """The shared memory that the robot offered, if it is what is mapped here under its name."""
+        outbox = self._outboxes.get(robot)
+        if outbox is None or asked.boot_id != boot_id() or not asked.outbox_nonce:
+            return None
+        try:
+            return outbox if outbox.nonce == asked.outbox_nonce else None
+        except OutboxError:
+            self._meters.counts["outbox-unreadable"] += 1
+            return None  # the robot sends its pixels instead

@@ -1,0 +1,273 @@
+"""The inference actor: one replica of a service, one pre-warmed policy on one device.
+
+Guarantees: it registers only after everything it will run has been run once; a request is answered
+by a reply or an error, or was replaced by a newer one of its robot; one bad request costs nobody
+else anything; it never loads a model because somebody asked. It holds nothing that a robot cannot
+tell it again.
+
+One thread polls the sockets and runs the model in between. A thread of its own for the device was
+measured and gains nothing: with one core busy with the model, both shapes add 1.0 ms to a request
+with three 224x224 images; messages that arrive meanwhile wait in the socket, whose queue is sized
+for all sessions. What one thread buys is that the progress it reports is the model's progress. The
+price: nothing is heard while a batch runs, so a batch must stay well below the broker's
+`replica_lost_after_s`; heartbeats go out around batches to give it all of that time.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+
+import cv2
+import zmq
+
+from ...policy.base import ChunkPolicy, PolicyError
+from ...policy.registry import load_policy
+from ...transport.arrays import Buffer
+from ...transport.header import Header, Kind
+from ...transport.host import boot_id
+from ...transport.limits import WireError
+from ...transport.messages import Register
+from ...transport.outbox import OutboxReader
+from ..actor import Actor, Refused
+from ..configs import InferenceConfig
+from .audit import Audit
+from .capture import Capture, Origin
+from .device import Device
+from .meters import Meters
+from .service import Service
+from .uplink import Uplink
+
+MESSAGES_PER_TURN = 256
+REPORT_NS = 500_000_000
+
+
+class InferenceActor(Actor):
+    """See the module."""
+
+    kind = "inference"
+    Config = InferenceConfig
+
+    config: InferenceConfig
+
+    def setup(self) -> None:
+        config = self.config
+        cv2.setNumThreads(config.threads)
+        self._device = Device(self._load())
+        max_batch = config.max_batch if config.scheduling == "deadline" else 1
+        self._device.warm_up(max_batch, self.board.progress)
+        self.log.info("%s: %s", self._device.mode, self._device.mode_reason)
+        self._meters = Meters((self.board.previous() or {}).get("counts"))
+        self._service = self._serve()
+        self._uplink = Uplink(
+            config.broker, f"{self.name}:{self.incarnation}", self._service.limit, self._offer()
+        )
+        self._drain_until: int | None = None
+        self._released = False
+        self._beat_at = self._report_at = 0
+
+    def run(self) -> None:
+        self.ready(mode=self._device.mode, batch_s=self._device.times)
+        poller = zmq.Poller()
+        poller.register(self.link.fileno(), zmq.POLLIN)
+        while not self._finished(time.monotonic_ns()):
+            self._uplink.watch(poller)
+            poller.poll(self._patience_ms(time.monotonic_ns()))
+            self.board.progress()
+            now = time.monotonic_ns()
+            self._obey(now)
+            if self._uplink.lost_sessions():
+                self._service.forget_everyone()
+            self._receive(now)
+            self._uplink.flush()
+            self._work(now)
+            self._tell(time.monotonic_ns())
+
+    def teardown(self) -> None:
+        if hasattr(self, "_uplink"):
+            self.board.report(self._status(time.monotonic_ns()))
+            self._uplink.close()
+        if hasattr(self, "_service"):
+            self._service.close()
+
+    # The loop's parts
+
+    def _patience_ms(self, now: int) -> int:
+        """Until the next heartbeat or batch, rounded up: to wake early would be to spin."""
+        wake = self._beat_at
+        due = self._service.due(now)
+        if due is not None:
+            wake = min(wake, due)
+        return max(0, -(-(wake - now) // 1_000_000))
+
+    def _obey(self, now: int) -> None:
+        for command in self.link.commands():
+            if command.verb == "drain":
+                self._drain(now, "asked to drain")
+                self.link.acknowledge(command.id, {"sessions": len(self._service.sessions)})
+            else:
+                self.link.acknowledge(
+                    command.id, error=f"an inference replica cannot {command.verb}, only drain"
+                )
+        if self.stopping and not self.link.orphaned:
+            self._drain(now, "asked to stop")
+
+    def _receive(self, now: int) -> None:
+        for _ in range(MESSAGES_PER_TURN):
+            try:
+                frames = self._uplink.receive()
+                if frames is None:
+                    return
+                self._dispatch(frames, now)
+            except WireError as error:
+                self._meters.counts[f"dropped:{error.reason}"] += 1
+
+    def _dispatch(self, frames: list[Buffer], now: int) -> None:
+        try:
+            robot = bytes(frames[0]).decode()
+        except UnicodeDecodeError as error:
+            raise WireError("robot", "a robot's name that is not UTF-8") from error
+        header = Header.unpack(frames[1])
+        if robot:
+            for answer in self._service.receive(robot, header, frames[1:], now):
+                self._uplink.send(robot, answer)
+        elif header.kind is Kind.WELCOME:
+            if not self._uplink.welcomed(header):
+                self.log.warning("the broker does not know this replica: registering again")
+                self._service.forget_everyone()
+        elif header.kind is Kind.DRAIN:
+            self._released = self._drain_until is not None
+            self._drain(now, "drained by the broker")
+        elif header.kind is not Kind.HEARTBEAT:
+            raise WireError("kind", f"a {header.kind.name} to the replica itself")
+
+    def _work(self, now: int) -> None:
+        """Run at most one batch, with a heartbeat ahead of it if it may last beyond the next."""
+        due = self._service.due(now)
+        if due is None or due > now:
+            return
+        if now + self._service.longest_batch_ns >= self._beat_at:
+            self._beat(now)
+        for robot, frames in self._service.work(now):
+            self._uplink.send(robot, frames)
+
+    def _tell(self, now: int) -> None:
+        if now >= self._beat_at:
+            self._beat(now)
+        if now >= self._report_at:
+            self._report_at = now + REPORT_NS
+            self.board.report(self._status(now))
+
+    def _beat(self, now: int) -> None:
+        self._beat_at = now + round(self.config.heartbeat_s * 1e9)
+        load = self._meters.busy.load(now)
+        self._uplink.beat(self.board.turns, load, self._drain_until is not None)
+
+    # The end
+
+    def _drain(self, now: int, why: str) -> None:
+        """Take no new robot, answer what is here, and leave when the broker has moved the rest."""
+        if self._drain_until is not None:
+            return
+        self.log.info("draining: %s", why)
+        self._drain_until = now + round(self.config.drain_s * 1e9)
+        self._service.reception.draining = True
+        self._beat(now)
+
+    def _finished(self, now: int) -> bool:
+        if self.link.orphaned:
+            return True
+        if self._drain_until is None:
+            return False
+        if now >= self._drain_until:
+            self.log.warning("left with %d sessions", len(self._service.sessions))
+            return True
+        in_hand = len(self._service.waiting) > 0 or not self._uplink.flush()
+        alone = not self._uplink.registered or not self._service.sessions
+        return not in_hand and (self._released or alone)
+
+    # What it is made of
+
+    def _load(self) -> ChunkPolicy:
+        config = self.config
+        if config.checkpoint is None:
+            raise Refused(
+                f"service {config.service} names no checkpoint: a policy of kind {config.policy} "
+                "needs one, a directory or the name of a shipped one; set `checkpoint`"
+            )
+        try:
+            policy = load_policy(
+                config.policy, config.checkpoint, config.device, config.dtype, **config.options
+            )
+        except PolicyError as error:
+            raise Refused(str(error)) from error
+        if not callable(getattr(policy, "predict_chunk", None)):
+            raise Refused(
+                f"policy kind {config.policy} of service {config.service} predicts no chunks "
+                "(it has no predict_chunk): only policies with a chunk API can be served"
+            )
+        # Only now is it known whether the policy brought torch along.
+        if torch := sys.modules.get("torch"):
+            torch.set_num_threads(config.threads)
+        self.board.progress()
+        return policy
+
+    def _serve(self) -> Service:
+        config, device = self.config, self._device
+        place = self.name.replace("/", ".")
+        origin = Origin(
+            service=config.service,
+            policy=config.policy,
+            checkpoint=str(config.checkpoint),
+            checkpoint_hash=device.policy.checkpoint_hash,
+            device=config.device,
+            dtype=config.dtype,
+            threads=config.threads,
+            options=config.options,
+            pin_task=config.pin_task,
+            default_task=config.default_task,
+        )
+        return Service(
+            self.name,
+            config,
+            device,
+            {robot: OutboxReader(self.segment(s)) for robot, s in config.outboxes.items()},
+            self._meters,
+            Audit(self.rundir / "audit" / f"{place}.jsonl", config.audit_bytes),
+            Capture(self.rundir / "capture" / place, config.capture_bytes, origin),
+        )
+
+    def _offer(self) -> Register:
+        spec, device, config = self._device.spec, self._device, self.config
+        return Register(
+            replica=self.name,
+            service=config.service,
+            capacity=self._service.limit,
+            model=spec.model,
+            revision=spec.revision,
+            checkpoint=device.policy.checkpoint_hash,
+            cameras={c.name: (c.width, c.height) for c in spec.cameras},
+            state_names=spec.state_names,
+            action_names=spec.action_names,
+            chunk_size=spec.chunk_size,
+            fps=spec.fps,
+            control_mode=spec.control_mode,
+            prefix=spec.prefix,
+            max_prefix_steps=spec.max_prefix_steps,
+            stateful=device.mode == "exclusive",
+            batch_s=tuple(device.times[size] for size in sorted(device.times)),
+            host=socket.gethostname(),
+            boot_id=boot_id(),
+            pid=os.getpid(),
+            incarnation=self.incarnation,
+        )
+
+    def _status(self, now: int) -> dict[str, object]:
+        return {
+            "registered": self._uplink.registered,
+            "draining": self._drain_until is not None,
+            **self._service.status(now),
+            "unsent": dict(self._uplink.dropped),
+        }

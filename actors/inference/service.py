@@ -1,0 +1,299 @@
+"""The service that a replica gives: requests of its sessions in, answers out. No sockets, no polls.
+
+`work` runs one batch on the device; everything else returns at once. Images are looked into when
+the device takes a request, not when it arrives: what a newer one replaces costs nothing.
+
+An answer is given exactly once per request that is taken; which answers reach whom is the broker's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ...policy.base import Chunk, Observation
+from ...transport.arrays import Buffer
+from ...transport.header import Header, Kind
+from ...transport.limits import WireError
+from ...transport.messages import Event, Message, Request, decode, encode
+from ...transport.outbox import OutboxReader
+from ..configs import InferenceConfig
+from .admission import Terms
+from .audit import Audit
+from .capacity import Load, capacity, request_rate_hz
+from .capture import Capture, exchange, self_contained
+from .device import Device
+from .meters import Meters
+from .reception import Answer, Reception
+from .schedule import Job, Schedule
+from .session import Cost, Session, TaskRule, answer, has_prefix, observe, reason_of
+
+Waiting = Job[Message[Request]]
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
+
+
+class Service:
+    """See the module. `outboxes` are the shared memories of this host's robots, by robot."""
+
+    def __init__(
+        self,
+        replica: str,
+        config: InferenceConfig,
+        device: Device,
+        outboxes: Mapping[str, OutboxReader],
+        meters: Meters,
+        audit: Audit,
+        capture: Capture,
+    ) -> None:
+        shared = device.mode == "shared"
+        self.limit = config.max_sessions if shared else 1
+        self.waiting: Schedule[Message[Request]] = Schedule(
+            max_batch=max(device.times),
+            max_wait_ns=_ns(config.max_wait_ms / 1e3),
+            order=config.scheduling,
+        )
+        self._replica, self._config, self._device = replica, config, device
+        self._outboxes, self._meters = outboxes, meters
+        self._audit, self._capture = audit, capture
+        self._tasks = TaskRule(config.pin_task, config.default_task)
+        terms = Terms(config.service, device.spec, self.limit, config.pin_task, config.strict_fps)
+        self.reception = Reception(
+            replica, terms, device.policy.checkpoint_hash, outboxes, meters, self.capacity
+        )
+        self.sessions = self.reception.sessions
+        self._forget_first = True
+        """The next batch begins an episode of a policy that remembers."""
+
+    @property
+    def longest_batch_ns(self) -> int:
+        """What a batch may take, by the times measured so far."""
+        return _ns(max(self._device.times.values()))
+
+    # Messages
+
+    def receive(self, robot: str, header: Header, frames: list[Buffer], now: int) -> list[Answer]:
+        """Handle one message of a robot; return what to send to it now. Raises WireError for what
+        is to be dropped and counted."""
+        if header.kind is Kind.OPEN:
+            return self._open(robot, header, frames)
+        session = self.sessions.get(robot)
+        if session is not None and header.epoch < session.epoch:
+            raise WireError("stale-epoch", f"epoch {header.epoch} of {robot} is over")
+        if session is None or header.epoch > session.epoch:
+            return self._unknown(robot, header)
+        if header.kind is Kind.CLOSE:
+            self._end(session)
+        elif header.kind is Kind.RESET:
+            self._enter_episode(session, header.episode)
+        elif header.kind is Kind.REQUEST:
+            return self._request(session, header, frames, now)
+        else:
+            raise WireError("kind", f"a {header.kind.name} from {robot}")
+        return []
+
+    def _open(self, robot: str, header: Header, frames: list[Buffer]) -> list[Answer]:
+        before = self.sessions.get(robot)
+        answer_to_it = self.reception.open(robot, header, frames)
+        if self.sessions.get(robot) is not before:
+            self.waiting.remove(robot)
+            self._forget_first = True
+        return [answer_to_it]
+
+    def _unknown(self, robot: str, header: Header) -> list[Answer]:
+        if header.kind is not Kind.REQUEST:
+            raise WireError("no-session", f"a {header.kind.name} of {robot}, which has no session")
+        self._meters.counts["lost-sessions"] += 1
+        words = f"replica {self._replica} holds no session of {robot} in epoch {header.epoch}"
+        return [encode(header._replace(kind=Kind.EVENT), Event(what="lost", message=words))]
+
+    def _request(
+        self, session: Session, header: Header, frames: list[Buffer], now: int
+    ) -> list[Answer]:
+        if header.episode < session.episode or header.seq < session.last_seq:
+            raise WireError("stale-request", f"an older request of {session.robot}")
+        self._enter_episode(session, header.episode)
+        session.last_seq = header.seq
+        try:
+            message: Message[Request] = decode(frames)
+        except WireError as error:
+            return [self._failed(session.robot, header, error)]
+        job = Job(
+            session=session.robot,
+            seq=header.seq,
+            shape=has_prefix(message.body),
+            arrived_ns=now,
+            deadline_ns=now + _ns(message.body.slack_s),
+            expires_ns=now + _ns(self._config.request_timeout_s),
+            payload=message,
+        )
+        if self.waiting.put(job) is not None:
+            session.superseded += 1
+            self._meters.counts["superseded"] += 1
+        return []
+
+    def _enter_episode(self, session: Session, episode: int) -> None:
+        if episode <= session.episode:
+            return
+        session.episode = episode
+        self.waiting.remove(session.robot)
+        self._forget_first = True
+
+    def _end(self, session: Session) -> None:
+        del self.sessions[session.robot]
+        self.waiting.remove(session.robot)
+
+    def forget_everyone(self) -> None:
+        """All sessions are void: whoever told us about them is gone."""
+        for session in list(self.sessions.values()):
+            self._end(session)
+
+    # Work
+
+    def due(self, now: int) -> int | None:
+        """The instant from which `work` has something to do; None while nothing waits."""
+        return self.waiting.due(now, len(self.sessions))
+
+    def work(self, now: int) -> Iterator[tuple[str, Answer]]:
+        """Run the next batch, if it is time; its answers by robot, and those that come too late."""
+        for job in self.waiting.expire(now):
+            waited = (now - job.arrived_ns) / 1e9
+            words = f"it waited for {waited:.1f} s: this replica has more robots than it carries"
+            yield (
+                job.session,
+                self._failed(job.session, job.payload.header, WireError("expired", words)),
+            )
+        jobs: list[Waiting] = []
+        observations: list[Observation] = []
+        for job in self.waiting.take(now, len(self.sessions)):
+            session = self.sessions[job.session]
+            try:
+                observation = observe(
+                    job.payload, job.session, self._device.spec, self._tasks, session.outbox
+                )
+            except WireError as error:
+                yield job.session, self._failed(job.session, job.payload.header, error)
+                continue
+            jobs.append(job)
+            observations.append(observation)
+        if jobs:
+            yield from self._run(jobs, observations)
+
+    def _run(
+        self, jobs: list[Waiting], observations: list[Observation]
+    ) -> Iterator[tuple[str, Answer]]:
+        forget, self._forget_first = self._forget_first, False
+        if forget:
+            self._device.reset()
+        start = time.monotonic_ns()
+        results, seconds = self._device.predict(observations)
+        end = time.monotonic_ns()
+        self._meters.ran(len(jobs), start, end)
+        load = self._meters.busy.load(end)
+        exchanges = []
+        for job, observation, result in zip(jobs, observations, results, strict=True):
+            session = self.sessions[job.session]
+            queue_s = (start - job.arrived_ns) / 1e9
+            cost = Cost(queue_s, seconds, len(jobs), session.superseded, load)
+            session.superseded = 0
+            frames = answer(job.payload.header, result, cost)
+            if self._capture.enabled:
+                request = self_contained(job.payload, observation)
+                exchanges.append(exchange(job.session, request, frames))
+            self._note(session, job, observation, result, cost, late=end > job.deadline_ns)
+            yield job.session, frames
+        if exchanges:
+            self._capture.batch(exchanges, forget)
+
+    def _note(
+        self,
+        session: Session,
+        job: Waiting,
+        observation: Observation,
+        result: Chunk | Exception,
+        cost: Cost,
+        late: bool,
+    ) -> None:
+        """Count one answer and write it down."""
+        outcome = _outcome(result)
+        self._meters.counts[outcome] += 1
+        self._meters.counts["late"] += late and outcome == "served"
+        self._meters.wait_ms.add(cost.queue_s * 1e3)
+        self._audit.line(
+            at=time.time(),
+            session=session.name,
+            seq=job.seq,
+            episode=session.episode,
+            outcome=outcome,
+            error=str(result) if isinstance(result, Exception) else None,
+            queue_ms=round(cost.queue_s * 1e3, 3),
+            inference_ms=round(cost.inference_s * 1e3, 3),
+            batch=cost.batch,
+            slack_ms=round(job.payload.body.slack_s * 1e3, 3),
+            late=late,
+            superseded=cost.superseded,
+            delay_steps=observation.delay_steps,
+            prefix_steps=0 if observation.prefix is None else len(observation.prefix),
+            task=observation.task,
+            seed=observation.seed,
+            tags=session.tags,
+        )
+
+    def _failed(self, robot: str, header: Header, error: Exception) -> Answer:
+        """A request that never came to the device."""
+        outcome = _outcome(error)
+        self._meters.counts[outcome] += 1
+        self._audit.line(
+            at=time.time(),
+            session=f"{robot}:{header.epoch}",
+            seq=header.seq,
+            episode=header.episode,
+            outcome=outcome,
+            error=str(error),
+        )
+        return answer(header, error, Cost())
+
+    # What it says about itself
+
+    def capacity(self) -> int:
+        """Robots that this replica carries by its measured times, if they ask like its policy's."""
+        spec, times = self._device.spec, self._device.times
+        chunk_s = spec.chunk_size / spec.fps
+        rate_hz = request_rate_hz(chunk_s, self._config.buffer_time_s, times[1])
+        return capacity(times, Load(rate_hz, chunk_s))
+
+    def status(self, now: int) -> dict[str, Any]:
+        """For the board: MessagePack types only, bounded in size."""
+        device, meters = self._device, self._meters
+        return {
+            "service": self._config.service,
+            "model": device.spec.model,
+            "revision": device.spec.revision,
+            "checkpoint": device.policy.checkpoint_hash,
+            "mode": device.mode,
+            "mode_reason": device.mode_reason,
+            "sessions": sorted(self.sessions)[:64],
+            "max_sessions": self.limit,
+            "capacity": self.capacity(),
+            "queue": len(self.waiting),
+            "load": round(meters.busy.load(now), 4),
+            "batch_ms": {str(b): round(s * 1e3, 2) for b, s in sorted(device.times.items())},
+            "batches": {str(b): n for b, n in sorted(meters.batches.items())},
+            "inference_ms": meters.inference_ms.summary(),
+            "queue_ms": meters.wait_ms.summary(),
+            "counts": dict(meters.counts),
+            "evidence_lost": self._audit.lost + self._capture.lost,
+        }
+
+    def close(self) -> None:
+        self._audit.close()
+        self._capture.close()
+        for outbox in self._outboxes.values():
+            outbox.close()
+
+
+def _outcome(result: Chunk | Exception) -> str:
+    return f"error:{reason_of(result)}" if isinstance(result, Exception) else "served"
