@@ -82,7 +82,7 @@ class Back:
         elif known is None and len(registry) >= MAX_REPLICAS:
             self._placement.violation(peer.identity, peer.name, "too-many-replicas", now)
             return
-        replica = Replica(peer, offer, message.header.token, progress_at=now)
+        replica = Replica(peer, offer, message.header.token, progress_at=now, heard_at=now)
         self._placement.tell_replica(peer.identity, message.header, self._welcome)
         self._placement.enlist(replica, now)
 
@@ -131,7 +131,9 @@ class Back:
         answer = message.body
         assert isinstance(answer, Reject), "the shell decodes every REJECT"
         session.refused.add(session.replica)
-        if session.terms is None and answer.reason not in RETRYABLE:
+        placement = self._placement
+        final = answer.reason not in RETRYABLE or placement.refuge(session) is None
+        if session.terms is None and final:
             self._tally.count("rejected-by-replica", session.robot)
             self._placement.pass_to_robot(session, message)
             self._placement.close(session, "rejected")

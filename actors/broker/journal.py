@@ -20,7 +20,7 @@ class _Line:
 
 
 class Journal:
-    """Turns events into `Log` effects. Events are words of this package, so the table is bounded."""
+    """Turns events into `Log` effects. Events are words of this package: their table is bounded."""
 
     def __init__(self) -> None:
         self._lines: dict[str, _Line] = {}

@@ -72,7 +72,7 @@ class Placement:
         self._effects += self._journal.note(now, level, event, **fields)
 
     def violation(self, identity: bytes, name: str, reason: str, now: int) -> None:
-        """Count a broken rule against a peer, and stop listening to one that keeps breaking them."""
+        """Count a broken rule against a peer; stop listening to one that keeps breaking them."""
         self.tally.count(reason, name)
         self.note(now, logging.WARNING, "rule broken", peer=name, reason=reason)
         if self.quarantine.violated(identity, now):
@@ -111,7 +111,7 @@ class Placement:
     # Sessions move
 
     def enlist(self, replica: Replica, now: int) -> None:
-        """Put a replica on the list; what an earlier one of its name had moves, to it if need be."""
+        """Put a replica on the list; what an earlier one of its name had moves, maybe to it."""
         before = self.registry.named(replica.name)
         if before is not None:
             self.registry.remove(before)
@@ -122,7 +122,7 @@ class Placement:
             self._abandon(before, "was replaced by its next incarnation", now)
 
     def forget_replica(self, replica: Replica, why: str, now: int) -> None:
-        """Take a dead replica off the list and move everything it had."""
+        """Take a dead replica (`why`: hung, silent, unreachable) off the list and move its all."""
         self.registry.remove(replica)
         self.tally.count(f"replica-{why}", replica.name)
         self.note(now, logging.WARNING, f"replica {why}", replica=replica.name)
@@ -130,7 +130,7 @@ class Placement:
 
     def rescue(self, session: Session, why: str, now: int) -> None:
         """Go on with `session` elsewhere after its replica died or refused it; or give it up."""
-        refuge = self._refuge(session)
+        refuge = self.refuge(session)
         if refuge is None:
             self.lose(session, f"{why}, and no other of {session.service!r} can go on", now)
             return
@@ -147,7 +147,7 @@ class Placement:
         """Move what can move off a draining replica, tell the robots that have to stay, and tell
         the replica, once, when nothing is left to wait for."""
         for session in self.sessions.on(replica):
-            refuge = self._refuge(session)
+            refuge = self.refuge(session)
             if refuge is None and session.terms is not None and not session.told_draining:
                 session.told_draining = True
                 why = f"replica {replica.name} drains; the session moves as soon as it can"
@@ -187,7 +187,8 @@ class Placement:
         for robot, epoch in sorted(waiting):
             self._say_close(replica, robot, epoch)
 
-    def _refuge(self, session: Session) -> Replica | None:
+    def refuge(self, session: Session) -> Replica | None:
+        """Where `session` could go on, if anywhere; its own place there counts as free."""
         loads = self.sessions.loads()
         loads[session.replica] -= 1
         return refuge_for(self.registry, loads, session)

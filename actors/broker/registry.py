@@ -30,6 +30,7 @@ class Replica:
     offer: Register
     token: int
     progress_at: int
+    heard_at: int
     progress: int | None = None
     load: float = 0.0
     draining: bool = False
@@ -51,6 +52,7 @@ class Replica:
     def heard(self, progress: int, load: float, now: int) -> None:
         """Take a heartbeat: only progress that moved counts as life."""
         self.load = load
+        self.heard_at = now
         if progress != self.progress:
             self.progress = progress
             self.progress_at = now

@@ -108,7 +108,8 @@ class Routing:
             self._forgive(absence)
         for replica in placement.registry:
             if now - replica.progress_at >= self._replica_lost_ns:
-                placement.forget_replica(replica, "hung or silent", now)
+                silent = now - replica.heard_at >= self._replica_lost_ns
+                placement.forget_replica(replica, "silent" if silent else "hung", now)
         for session in placement.sessions:
             self._tick_session(session, now)
         for replica in placement.registry:
@@ -198,6 +199,7 @@ class Routing:
         self.tally.count("broker-absences")
         for replica in self._placement.registry:
             replica.progress_at += absence
+            replica.heard_at += absence
         for session in self._placement.sessions:
             session.seen_at += absence
             session.placed_at += absence

@@ -1,0 +1,241 @@
+"""The broker actor: routes between robots (front) and inference replicas (back).
+
+A thin shell around `Routing`: one poll, a short list of handlers, and the sends that the core asks
+for. It reads headers, and bodies of control messages only; requests and replies pass through as the
+frames they came in. No send ever waits: what does not go is counted, and the core decides whether
+it is tried again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import zmq
+
+from ...transport import link, messages
+from ...transport.header import Header, Kind
+from ...transport.keys import Authenticator, Key, KeyProblem, Keyring, Role, load
+from ...transport.limits import WireError
+from ..actor import Actor, Refused
+from ..configs import BrokerConfig
+from .door import Arrival, Door
+from .effects import Effect, Log, Received, ToRobot
+from .peers import Peer
+from .rate import Rate
+from .routing import Routing, Why
+
+TICK_NS = 50_000_000
+RETRY_NS = 2_000_000
+"""How soon to try again what a full socket did not take: its I/O thread needs microseconds."""
+REPORT_NS = 250_000_000
+PROBE_NS = 10_000_000
+"""Not more often than this are all peers probed because connections break."""
+MESSAGES_PER_TURN = 64
+FAREWELL_MS = 100
+
+ACTED_UPON = frozenset(
+    {
+        Kind.OPEN,
+        Kind.REGISTER,
+        Kind.HEARTBEAT,
+        Kind.ACCEPT,
+        Kind.REJECT,
+        Kind.EVENT,
+    }
+)
+"""Kinds whose body the core needs; all others pass unread."""
+
+
+class BrokerActor(Actor):
+    """See the module."""
+
+    kind = "broker"
+    Config = BrokerConfig
+
+    def setup(self) -> None:
+        config: BrokerConfig = self.config
+        previous = self.board.previous() or {}
+        self._context: link.Context = zmq.Context()
+        self._doors: list[Door] = []
+        self._authenticator: Authenticator | None = None
+        try:
+            key = self._security(config)
+            self._front = self._door(config.front, key)
+            self._back = self._door(config.back, key)
+        except KeyProblem as problem:
+            raise Refused(str(problem)) from problem
+        if config.insecure and key is None:
+            self.log.warning("insecure: whoever reaches %s commands the robots", config.front)
+        self._routing = Routing(
+            config,
+            f"{self.name}:{self.incarnation}",
+            time.monotonic_ns(),
+            previous.get("counters"),
+        )
+        self._rate = Rate()
+        self._retry = False
+
+    def run(self) -> None:
+        poller = zmq.Poller()
+        for door in self._doors:
+            poller.register(door.socket, zmq.POLLIN)
+            poller.register(door.monitor, zmq.POLLIN)
+        if self._authenticator is not None:
+            poller.register(self._authenticator.socket, zmq.POLLIN)
+        poller.register(self.link.fileno(), zmq.POLLIN)
+        tick = report = probe = time.monotonic_ns()
+        broke = False
+        self.ready()
+        while not self.stopping:
+            now = time.monotonic_ns()
+            poller.poll(max(0, (tick - now) // 1_000_000))
+            now = time.monotonic_ns()
+            if self._authenticator is not None:
+                self._authenticator.handle()
+            self._drain(self._back, now)
+            self._drain(self._front, now)
+            for door in self._doors:
+                broke |= door.broke()
+            if broke and now >= probe:
+                broke, probe = False, now + PROBE_NS
+                self._carry_out(self._routing.disconnected(now), now)
+            if self._retry:
+                tick = min(tick, now + RETRY_NS)
+            if now >= tick:
+                self._carry_out(self._routing.tick(now), now)
+                self._retry = self._routing.waits()
+                tick = now + (RETRY_NS if self._retry else TICK_NS)
+            if now >= report:
+                self.board.report(self._status(now))
+                report = now + REPORT_NS
+            self._obey()
+            self.board.progress()
+
+    def teardown(self) -> None:
+        if hasattr(self, "_routing"):
+            now = time.monotonic_ns()
+            self._carry_out(self._routing.farewell(), now)
+            self.board.report(self._status(now))
+        if hasattr(self, "_context"):
+            for door in self._doors:
+                door.close(FAREWELL_MS)
+            # Also what a setup that was refused half-way left open.
+            self._context.destroy(linger=FAREWELL_MS)
+
+    # What the loop calls
+
+    def _drain(self, door: Door, now: int) -> None:
+        """Handle what has arrived, boundedly: a flood at one door must not starve the other."""
+        for _ in range(MESSAGES_PER_TURN):
+            arrival = door.receive()
+            if arrival is None:
+                return
+            if self._routing.ignores(arrival.identity, now):
+                continue
+            try:
+                effects = self._handle(door, arrival, now)
+            except WireError as error:
+                effects = self._routing.malformed(arrival.identity, error.reason, now)
+            self._carry_out(effects, now)
+
+    def _handle(self, door: Door, arrival: Arrival, now: int) -> list[Effect]:
+        """Read what the core needs of a message, and let it decide. Raises WireError."""
+        if arrival.broken:
+            raise WireError(arrival.broken, "beyond the limits")
+        role = Role.ROBOT if door is self._front else Role.REPLICA
+        name, incarnation = link.peer(arrival.identity, arrival.user, role)
+        peer = Peer(arrival.identity, name, incarnation)
+        if door is self._front:
+            return self._routing.from_robot(peer, _read(arrival.frames), now)
+        robot = _robot(arrival.frames)
+        return self._routing.from_replica(peer, robot, _read(arrival.frames[1:]), now)
+
+    def _carry_out(self, effects: Sequence[Effect], now: int) -> None:
+        """Do what the core decided, in order. After a peer's first failed send nothing more of this
+        batch is tried with it, so that a request never overtakes the OPEN it depends on."""
+        waiting = deque(effects)
+        blocked: dict[tuple[bool, bytes], Why] = {}
+        while waiting:
+            effect = waiting.popleft()
+            if isinstance(effect, Log):
+                self._log(effect)
+                continue
+            way = isinstance(effect, ToRobot), effect.identity
+            why = blocked.get(way) or self._send(effect)
+            if why is not None:
+                blocked[way] = why
+                waiting.extend(self._routing.undelivered(effect, why, now))
+                self._retry = True
+
+    def _send(self, effect: Any) -> Why | None:
+        payload = effect.payload
+        if isinstance(payload, messages.Body):
+            payload = messages.encode(effect.header, payload)
+        if isinstance(effect, ToRobot):
+            return self._front.send([effect.identity, *payload])
+        return self._back.send([effect.identity, effect.robot.encode(), *payload])
+
+    def _log(self, line: Log) -> None:
+        fields = " ".join(f"{name}={value}" for name, value in line.fields.items())
+        more = f" ({line.suppressed} more since)" if line.suppressed else ""
+        self.log.log(line.level, "%s: %s%s", line.event, fields, more)
+
+    def _obey(self) -> None:
+        for command in self.link.commands():
+            self.link.acknowledge(command.id, error=f"a broker cannot {command.verb}")
+
+    def _status(self, now: int) -> dict[str, Any]:
+        status = self._routing.status(now)
+        status["requests_per_s"] = self._rate.of(status["requests"], now)
+        status["insecure"] = self.config.insecure
+        if self._authenticator is not None:
+            status["refused_keys"] = dict(self._authenticator.refused)
+        return status
+
+    # Setting up
+
+    def _security(self, config: BrokerConfig) -> Key | None:
+        """The broker's key, with the authenticator in place that lets its peers in."""
+        if config.key is None and config.keyring is None:
+            return None
+        if config.key is None or config.keyring is None:
+            raise KeyProblem(
+                f"the broker has key {config.key} and keyring {config.keyring}: it needs both, its "
+                "own secret key and the directory of its peers' public ones"
+            )
+        key = load(Path(config.key))
+        if key.peer.role is not Role.BROKER:
+            raise KeyProblem(f"{config.key} is the key of {key.peer}: the broker needs its own")
+        self._authenticator = Authenticator(self._context, Keyring.of(Path(config.keyring)))
+        return key
+
+    def _door(self, endpoint: str, key: Key | None) -> Door:
+        door = Door(
+            self._context,
+            endpoint,
+            key=key,
+            authenticator=self._authenticator,
+            insecure=self.config.insecure,
+        )
+        self._doors.append(door)
+        return door
+
+
+def _read(frames: list[Any]) -> Received:
+    """A message with its header read, and its body if the core acts upon it. Raises WireError."""
+    messages.check(frames)
+    header = Header.unpack(frames[0])
+    body = messages.decode(frames[:2]).body if header.kind in ACTED_UPON else None
+    return Received(header, frames, body)
+
+
+def _robot(frames: list[Any]) -> str:
+    """The robot's name ahead of a replica's message. Raises WireError."""
+    try:
+        return bytes(frames[0]).decode()
+    except (IndexError, UnicodeDecodeError) as error:
+        raise WireError("robot", "a replica's message begins with the robot's name") from error

@@ -1,0 +1,111 @@
+"""One of the broker's two ROUTER sockets, with what comes through it bounded and named.
+
+Guarantees: nothing here blocks; a message beyond the limits is never kept whole, and whoever sent
+it is known; blobs are neither copied in nor out. Does not guarantee that a message which was sent
+arrives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+
+from ...transport import link
+from ...transport.keys import Authenticator, Key, require
+from ...transport.limits import DEFAULT
+from .routing import Why
+
+COPIED = 4
+"""Frames that are taken as bytes: identity, robot, header, body. For a few hundred bytes a copy is
+cheaper than sharing; three raw camera images are shared 20 times faster than copied twice."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One message as it came. `user` is whose key vouches for it, empty without keys; `broken` says
+    which limit it exceeds, if any: its frames are then not all there."""
+
+    identity: bytes
+    user: str
+    frames: list[Any]
+    broken: str = ""
+
+
+class Door:
+    """A bound ROUTER and its connections' monitor. Poll `socket` and `monitor`."""
+
+    def __init__(
+        self,
+        context: link.Context,
+        endpoint: str,
+        *,
+        key: Key | None = None,
+        authenticator: Authenticator | None = None,
+        insecure: bool = False,
+    ) -> None:
+        """Bind. Raises KeyProblem for an endpoint that needs keys, RuntimeError if it is taken."""
+        require(endpoint, key, insecure=insecure)
+        self.endpoint = endpoint
+        self._keyed = key is not None
+        link.unlink_stale(endpoint)
+        try:
+            self.socket = link.router(context, endpoint, key=key, authenticator=authenticator)
+        except zmq.ZMQError as error:
+            raise RuntimeError(
+                f"the broker cannot bind {endpoint}: {error.strerror}; another fleet may run here: "
+                "stop it, or give this broker other ports"
+            ) from error
+        self.monitor = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+
+    def receive(self) -> Arrival | None:
+        """The next message; None when there is none."""
+        try:
+            first = self.socket.recv(zmq.DONTWAIT, copy=False)
+        except zmq.Again:
+            return None
+        # Connections without keys have no such property.
+        user = str(first.get("User-Id")) if self._keyed else ""
+        identity, total, broken = first.bytes, 0, ""
+        frames: list[Any] = []
+        while self.socket.getsockopt(zmq.RCVMORE):
+            part = self.socket.recv(zmq.DONTWAIT, copy=len(frames) < COPIED - 1)
+            total += len(part)
+            if len(frames) > DEFAULT.max_frames:
+                broken = "frames"
+            elif total > DEFAULT.max_message_bytes:
+                broken = "message-bytes"
+            else:
+                frames.append(part)
+        return Arrival(identity, user, frames, broken)
+
+    def send(self, frames: Sequence[Any]) -> Why | None:
+        """Send at once; else why not."""
+        try:
+            self.socket.send_multipart(frames, zmq.DONTWAIT, copy=False)
+        except zmq.Again:
+            return "full"
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:
+                return "unreachable"
+            raise
+        return None
+
+    def broke(self) -> bool:
+        """Whether a connection ended since the last call; the monitor does not know whose."""
+        ended = False
+        while True:
+            try:
+                self.monitor.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return ended
+            ended = True
+
+    def close(self, linger_ms: int) -> None:
+        """Give last words `linger_ms` to leave."""
+        self.socket.disable_monitor()
+        self.monitor.close(linger=0)
+        self.socket.close(linger=linger_ms)
+        link.unlink_stale(self.endpoint)
