@@ -1,0 +1,216 @@
+"""A YAML file against typed structs: everything that is wrong with it, each with path and line.
+
+msgspec alone stops at the first error and knows no lines. This walks the file itself, so that a
+person mends it once. It knows nothing about fleets: what the words mean is `faults.py`'s.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+import yaml
+from msgspec.structs import FieldInfo, fields
+
+
+class Fault(msgspec.Struct, frozen=True, order=True):
+    """One thing wrong: where, and what was found, what was expected, what to do."""
+
+    path: str
+    message: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line else ""
+        return f"{where}{self.path}: {self.message}"
+
+
+class Document:
+    """A parsed file: its plain value, and the line of every path in it."""
+
+    def __init__(self, value: Any, lines: Mapping[str, int], faults: tuple[Fault, ...]) -> None:
+        self.value = value
+        self.faults = faults
+        self._lines = lines
+
+    def fault(self, path: str, message: str) -> Fault:
+        """A fault at `path`, or at the nearest part of it that is in the file."""
+        known = path
+        while known not in self._lines and known != "$":
+            known = known[: max(known.rfind("."), known.rfind("["))]
+        return Fault(path, message, self._lines.get(known, 0))
+
+
+def parse(text: str) -> Document:
+    """Parse YAML. Syntax errors and keys given twice become faults of the document."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        lines: dict[str, int] = {}
+        faults: list[Fault] = []
+        if node is not None:
+            _trace(node, "$", lines, faults)
+        value = None if node is None else loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        message = f"this is not YAML: {error.problem or error.context}"
+        line = mark.line + 1 if mark else 0
+        return Document(None, {}, (Fault("$", message, line),))
+    except yaml.YAMLError as error:
+        return Document(None, {}, (Fault("$", f"this is not YAML: {error}"),))
+    finally:
+        loader.dispose()
+    return Document(value, lines, tuple(faults))
+
+
+def _trace(node: yaml.Node, path: str, lines: dict[str, int], faults: list[Fault]) -> None:
+    """Note the line of everything below `node`, and the keys that PyYAML would silently merge."""
+    lines.setdefault(path, node.start_mark.line + 1)
+    if isinstance(node, yaml.SequenceNode):
+        for i, item in enumerate(node.value):
+            _trace(item, f"{path}[{i}]", lines, faults)
+    elif isinstance(node, yaml.MappingNode):
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in seen:
+                message = f"given twice, first in line {seen[name]}: remove or rename one of them"
+                faults.append(Fault(f"{path}.{name}", message, line))
+            seen[name] = line
+            lines.setdefault(f"{path}.{name}", line)
+            _trace(value, f"{path}.{name}", lines, faults)
+
+
+def mismatches(document: Document, expected: Any) -> tuple[list[Fault], Any]:
+    """Where the document differs from the type `expected`, and its value without those parts.
+
+    The second is for looking for further faults in what remains; it may still not convert, when a
+    required part is among what was wrong.
+    """
+    faults: list[Fault] = []
+    kept = _fit(document, document.value, expected, "$", "", faults)
+    return faults, kept
+
+
+_WRONG = object()
+
+
+def _fit(
+    document: Document, value: Any, expected: Any, path: str, hint: str, faults: list[Fault]
+) -> Any:
+    """`value` without what does not fit `expected`, or _WRONG if nothing of it does."""
+    plain, hint = _plain(expected, hint)
+    if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
+        if isinstance(value, dict):
+            return _fit_struct(document, value, plain, path, faults)
+    elif get_origin(plain) is dict and isinstance(value, dict):
+        return _fit_dict(document, value, get_args(plain)[1], path, hint, faults)
+    elif get_origin(plain) in (list, tuple) and isinstance(value, list):
+        item = get_args(plain)[0]
+        fitted = [
+            _fit(document, entry, item, f"{path}[{i}]", hint, faults)
+            for i, entry in enumerate(value)
+        ]
+        return [entry for entry in fitted if entry is not _WRONG]
+    problem = _converts(value, expected)
+    if problem is None:
+        return value
+    faults.append(document.fault(path, _describe(value, problem, hint)))
+    return _WRONG
+
+
+def _fit_struct(
+    document: Document,
+    value: dict[Any, Any],
+    struct: type[msgspec.Struct],
+    path: str,
+    faults: list[Fault],
+) -> Any:
+    known: dict[str, FieldInfo] = {field.encode_name: field for field in fields(struct)}
+    types = get_type_hints(struct, include_extras=True)
+    kept: dict[str, Any] = {}
+    before = len(faults)
+    for key, entry in value.items():
+        if key not in known:
+            message = f"unknown key {key!r}; {closest(str(key), known)}"
+            faults.append(document.fault(f"{path}.{key}", message))
+            continue
+        fitted = _fit(document, entry, types[known[key].name], f"{path}.{key}", "", faults)
+        if fitted is not _WRONG:
+            kept[key] = fitted
+    missing = [name for name, field in known.items() if field.required and name not in value]
+    for name in missing:
+        _, hint = _plain(types[known[name].name], "")
+        message = f"missing; add `{name}:`" + (f" ({hint})" if hint else "")
+        faults.append(document.fault(f"{path}.{name}", message))
+    if len(faults) > before and any(f.required and n not in kept for n, f in known.items()):
+        return _WRONG
+    return kept
+
+
+def _fit_dict(
+    document: Document,
+    value: dict[Any, Any],
+    item: Any,
+    path: str,
+    hint: str,
+    faults: list[Fault],
+) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, entry in value.items():
+        if not isinstance(key, str):
+            message = f"the key {key!r} is read as {_kind(key)}; write it in quotes to make a name"
+            faults.append(document.fault(f"{path}.{key}", message))
+            continue
+        fitted = _fit(document, entry, item, f"{path}.{key}", hint, faults)
+        if fitted is not _WRONG:
+            kept[key] = fitted
+    return kept
+
+
+def _plain(expected: Any, hint: str) -> tuple[Any, str]:
+    """`expected` without its annotation and its `| None`, and what it is, in words."""
+    if get_origin(expected) is Annotated:
+        base, *metas = get_args(expected)
+        described = [m.description for m in metas if isinstance(m, msgspec.Meta)]
+        return _plain(base, next((d for d in described if d), hint))
+    if get_origin(expected) in (Union, UnionType):
+        some = [arg for arg in get_args(expected) if arg is not NoneType]
+        if len(some) == 1:
+            return _plain(some[0], hint)
+    return expected, hint
+
+
+def _converts(value: Any, expected: Any) -> str | None:
+    """None if `value` is an `expected`, else msgspec's sentence about it."""
+    try:
+        msgspec.convert(value, expected)
+    except msgspec.ValidationError as error:
+        return str(error).partition(" - at")[0]
+    return None
+
+
+def _describe(value: Any, problem: str, hint: str) -> str:
+    found = f"found {value!r}"
+    if isinstance(value, list | dict):
+        found = f"found a {'list' if isinstance(value, list) else 'mapping'}"
+    problem = problem.replace("`", "").replace("Expected", "expected").replace("object", "mapping")
+    problem = problem.replace("str,", "text,").replace("got str", "got text")
+    return f"{found}; {problem[:1].lower()}{problem[1:]}" + (f": {hint}" if hint else "")
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "yes or no", int: "a number", float: "a number", NoneType: "nothing"}
+    return kinds.get(type(value), type(value).__name__)
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'x'?` when one is near, else the list of those that exist."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"expected one of: {', '.join(known)}" if known else "there is none"

@@ -1,0 +1,337 @@
+"""A fleet as processes: what each actor of one host is told, and which memory it shares.
+
+The order of the list is the start order; the reverse is the order of the stop. Pure: the same fleet
+and host always give the same list.
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..transport import link
+from ..transport.frames import FrameRing
+from ..transport.outbox import Outbox
+from ..transport.register import Register
+from .board import BOARD_SIZE
+from .configs import (
+    BrokerConfig,
+    CameraFeed,
+    InferenceConfig,
+    NetworkConfig,
+    SensorConfig,
+    WitnessConfig,
+    WorldConfig,
+)
+from .control.config import ControlConfig
+from .control.segment import SEGMENT_BYTES
+from .document import Fault, closest
+from .faults import policy_spec, robot_spec
+from .fleet import Camera, Fleet, FleetError, Robot, Service, rules_of
+from .supervised import Member
+from .witness import KEPT
+
+COMMAND_BYTES = 4096
+"""Room for one command to a simulated world, of any arm."""
+
+_PAUSE_BYTES = 16
+_IMAGE_ALIGNMENT = 64
+
+
+class SegmentUse(msgspec.Struct, frozen=True):
+    """One segment that an actor maps. Its size is the same wherever the name appears."""
+
+    name: str
+    size: int
+    writable: bool = False
+
+
+class ActorSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One actor: what the supervisor needs to start it, and how to treat it."""
+
+    kind: str
+    member: Member
+    config: dict[str, Any]
+    segments: tuple[SegmentUse, ...]
+    robot: str | None = None
+    memory_mb: int | None = None
+
+    @property
+    def name(self) -> str:
+        return self.member.name
+
+
+def here(fleet: Fleet, host: str | None) -> str | None:
+    """The host of `fleet` that this machine is; None for a fleet without hosts.
+
+    Raises FleetError when it is none of them.
+    """
+    if not fleet.hosts:
+        if host is None:
+            return None
+        message = f"no host {host!r}: this fleet has no `hosts`; leave --host away"
+        raise FleetError(fleet.name, [Fault("$.hosts", message)])
+    found = host or socket.gethostname()
+    if found not in fleet.hosts:
+        message = f"this machine is {found!r}, none of them; {closest(found, fleet.hosts)} (--host)"
+        raise FleetError(fleet.name, [Fault("$.hosts", message)])
+    return found
+
+
+def expand(fleet: Fleet, host: str | None, rundir: Path) -> list[ActorSpec]:
+    """The actors of `fleet` on `host` (see `here`), in start order. Their sockets are in `rundir`.
+
+    Raises PolicyError for a checkpoint that has vanished since the fleet was loaded.
+    """
+    return _Expansion(fleet, host, rundir).actors()
+
+
+class _Expansion:
+    def __init__(self, fleet: Fleet, host: str | None, rundir: Path) -> None:
+        self.fleet = fleet
+        self.host = host
+        self.rundir = rundir
+        self.groups = {
+            member: group
+            for group, members in fleet.supervision.groups.items()
+            for member in members
+        }
+        self.known: set[str] = set()
+
+    def actors(self) -> list[ActorSpec]:
+        fleet = self.fleet
+        robots = [robot for robot in fleet.robots if robot.host == self.host]
+        made = [self.witness(robots)] if robots else []
+        if fleet.broker.host == self.host:
+            made.append(self.broker())
+        for name, service in fleet.services.items():
+            if service.host == self.host:
+                made += [self.replica(name, service, k) for k in range(service.replicas)]
+        simulated = [robot for robot in robots if robot.driver == "sim"]
+        made += [self.world(robot) for robot in simulated]
+        made += [
+            self.sensor(robot, name, camera)
+            for robot in robots
+            for name, camera in robot.cameras.items()
+        ]
+        made += [self.network(robot) for robot in robots]
+        made += [self.control(robot) for robot in robots]
+        return made
+
+    def witness(self, robots: list[Robot]) -> ActorSpec:
+        pauses = _pauses(writable=True)
+        rate = max(robot.fps * robot.interpolate for robot in robots)
+        return self.spec(
+            "witness", "witness", WitnessConfig(segment=pauses.name, rate_hz=rate), [pauses]
+        )
+
+    def broker(self) -> ActorSpec:
+        broker = self.fleet.broker
+        config = BrokerConfig(
+            front=self.endpoint("front", [robot.host for robot in self.fleet.robots]),
+            back=self.endpoint("back", [s.host for s in self.fleet.services.values()]),
+            heartbeat_s=broker.heartbeat_s,
+            replica_lost_after_s=broker.replica_lost_after_s,
+            robot_lost_after_s=broker.robot_lost_after_s,
+            session_idle_s=broker.session_idle_s,
+        )
+        return self.spec("broker", "broker", config, [])
+
+    def replica(self, name: str, service: Service, k: int) -> ActorSpec:
+        robots = [robot for robot in self.fleet.robots if robot.service == name]
+        near = [robot for robot in robots if robot.host == service.host]
+        outboxes = {robot.name: self.outbox(robot, writable=False) for robot in near}
+        config = InferenceConfig(
+            service=name,
+            replica=k,
+            broker=self.endpoint("back", [s.host for s in self.fleet.services.values()]),
+            policy=service.policy,
+            checkpoint=service.checkpoint,
+            options=service.options,
+            device=service.device,
+            dtype=service.dtype,
+            threads=service.threads,
+            max_sessions=service.max_sessions,
+            max_batch=service.max_batch,
+            max_wait_ms=service.max_wait_ms,
+            scheduling=service.scheduling,
+            pin_task=service.pin_task,
+            default_task=service.default_task,
+            strict_fps=service.strict_fps,
+            heartbeat_s=self.fleet.broker.heartbeat_s,
+            outboxes={robot: outbox.name for robot, outbox in outboxes.items()},
+            request_timeout_s=max((r.safety.request_timeout_s for r in robots), default=5.0),
+            buffer_time_s=max((r.plan.buffer_time_s for r in robots), default=0.5),
+        )
+        return self.spec(
+            "inference", f"{name}/{k}", config, list(outboxes.values()), after=["broker"]
+        )
+
+    def world(self, robot: Robot) -> ActorSpec:
+        scene, command = _scene(robot, writable=True), _command(robot)
+        config = WorldConfig(
+            robot=robot.name,
+            scene=scene.name,
+            command=command.name,
+            seed=robot.options.get("seed", 0),
+        )
+        return self.spec("world", f"{robot.name}/world", config, [scene, command], robot)
+
+    def sensor(self, robot: Robot, name: str, camera: Camera) -> ActorSpec:
+        frames = _frames(robot, name, writable=True)
+        scene = [_scene(robot)] if camera.driver == "sim" else []
+        config = SensorConfig(
+            robot=robot.name,
+            camera=name,
+            driver=camera.driver,
+            width=camera.width,
+            height=camera.height,
+            fps=camera.fps,
+            segment=frames.name,
+            scene=scene[0].name if scene else None,
+            options=camera.options,
+        )
+        return self.spec(
+            "sensor",
+            f"{robot.name}/{name}",
+            config,
+            [frames, *scene],
+            robot,
+            after=[f"{robot.name}/world"],
+        )
+
+    def network(self, robot: Robot) -> ActorSpec:
+        service = self.fleet.services[robot.service]
+        policy, own = policy_spec(service), robot_spec(robot)
+        assert own is not None, "faults_of refuses a driver without a spec"
+        frames = [_frames(robot, name) for name in robot.cameras]
+        near = service.host == robot.host
+        outbox = self.outbox(robot, writable=True)
+        config = NetworkConfig(
+            robot=robot.name,
+            service=robot.service,
+            control=self.own_endpoint(robot),
+            broker=self.endpoint("front", [r.host for r in self.fleet.robots]),
+            cameras={
+                robot.rename.get(name, name): CameraFeed(
+                    segment=ring.name, width=camera.width, height=camera.height
+                )
+                for ring, (name, camera) in zip(frames, robot.cameras.items(), strict=True)
+            },
+            state_names=tuple(robot.rename.get(n, n) for n in own.state_names),
+            action_names=tuple(robot.rename.get(n, n) for n in own.action_names),
+            control_mode=own.control_mode.value,
+            fps=robot.fps,
+            outbox=outbox.name if near else None,
+            resize=robot.images.resize,
+            image_sizes={camera.name: (camera.width, camera.height) for camera in policy.cameras},
+            jpeg_quality=robot.images.jpeg_quality,
+            max_frame_age_s=robot.images.max_frame_age_s,
+            request_timeout_s=robot.safety.request_timeout_s,
+            heartbeat_s=self.fleet.broker.heartbeat_s,
+            tags=robot.tags,
+        )
+        return self.spec(
+            "network",
+            f"{robot.name}/network",
+            config,
+            [*frames, outbox] if near else frames,
+            robot,
+            after=["broker"],
+        )
+
+    def control(self, robot: Robot) -> ActorSpec:
+        plan = SegmentUse(f"{robot.name}/plan", SEGMENT_BYTES, writable=True)
+        pauses = _pauses()
+        simulated = robot.driver == "sim"
+        world = [_scene(robot), _command(robot, writable=True)] if simulated else []
+        config = ControlConfig(
+            robot=robot.name,
+            driver=robot.driver,
+            service=robot.service,
+            endpoint=self.own_endpoint(robot),
+            plan=plan.name,
+            fps=robot.fps,
+            interpolate=robot.interpolate,
+            task=robot.task,
+            options=robot.options,
+            scene=world[0].name if world else None,
+            command=world[1].name if world else None,
+            witness=pauses.name,
+            plan_settings=robot.plan,
+            safety=robot.safety,
+            timing=robot.timing,
+            tags=robot.tags,
+        )
+        return self.spec(
+            "control",
+            f"{robot.name}/control",
+            config,
+            [plan, pauses, *world],
+            robot,
+            after=["witness", f"{robot.name}/world", f"{robot.name}/network"],
+        )
+
+    def spec(
+        self,
+        kind: str,
+        name: str,
+        config: msgspec.Struct,
+        segments: list[SegmentUse],
+        robot: Robot | None = None,
+        after: list[str] | None = None,
+    ) -> ActorSpec:
+        limits = self.fleet.supervision.memory_mb
+        before = [other for other in after or [] if other in self.known]
+        self.known.add(name)
+        return ActorSpec(
+            kind=kind,
+            member=Member(name, rules_of(self.fleet, kind), tuple(before), self.groups.get(name)),
+            config=msgspec.to_builtins(config),
+            segments=(SegmentUse(f"{name}/board", BOARD_SIZE, writable=True), *segments),
+            robot=None if robot is None else robot.name,
+            memory_mb=limits.get(kind, limits.get("all")),
+        )
+
+    def endpoint(self, end: str, hosts: list[str | None]) -> str:
+        """The broker's front or back: a socket file where everyone is on its host."""
+        broker = self.fleet.broker
+        if broker.host is None or all(host == broker.host for host in hosts):
+            return link.ipc(self.rundir, f"broker.{end}")
+        port = broker.front_port if end == "front" else broker.back_port
+        return f"tcp://{self.fleet.hosts[broker.host].address}:{port}"
+
+    def own_endpoint(self, robot: Robot) -> str:
+        return link.ipc(self.rundir, f"{robot.name}.network")
+
+    def outbox(self, robot: Robot, writable: bool) -> SegmentUse:
+        """Room for the images of one request, at the size in which they travel."""
+        policy = policy_spec(self.fleet.services[robot.service])
+        sizes = [(camera.width, camera.height) for camera in policy.cameras]
+        if robot.images.resize == "server":
+            sizes = [(camera.width, camera.height) for camera in robot.cameras.values()]
+        capacity = sum(w * h * 3 + _IMAGE_ALIGNMENT for w, h in sizes)
+        return SegmentUse(f"{robot.name}/outbox", Outbox.size_for(capacity), writable)
+
+
+def _frames(robot: Robot, name: str, writable: bool = False) -> SegmentUse:
+    camera = robot.cameras[name]
+    size = FrameRing.size_for((camera.height, camera.width, 3))
+    return SegmentUse(f"{robot.name}/{name}", size, writable)
+
+
+def _scene(robot: Robot, writable: bool = False) -> SegmentUse:
+    from ..robot.sim import scene
+
+    return SegmentUse(f"{robot.name}/scene", Register.size_for(scene.SIZE), writable)
+
+
+def _command(robot: Robot, writable: bool = False) -> SegmentUse:
+    return SegmentUse(f"{robot.name}/command", Register.size_for(COMMAND_BYTES), writable)
+
+
+def _pauses(writable: bool = False) -> SegmentUse:
+    return SegmentUse("witness/pauses", Register.size_for(KEPT * _PAUSE_BYTES), writable)

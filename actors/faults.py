@@ -1,0 +1,292 @@
+"""Everything that can be wrong with a fleet whose types are right, found before a process starts.
+
+Each check is a function from the fleet to faults; each fault has its path in the file, what was
+found, and what would be right. Nothing here opens a socket, a device or a policy's weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from ..policy.base import PolicyError, PolicySpec
+from ..policy.checkpoint import read_spec
+from ..policy.registry import KINDS as POLICY_KINDS
+from ..robot.base import RobotSpec
+from ..transport.keys import is_local
+from .control import config as control
+from .document import Fault, closest
+from .fleet import Fleet, Robot, Service, rules_of
+from .run import KINDS as ACTOR_KINDS
+
+RESERVED = ("control", "network", "world", "recorder")
+"""Names of a robot's own actors: a camera's actor stands beside them."""
+
+
+def faults_of(fleet: Fleet) -> list[Fault]:
+    """All that is wrong with `fleet`; empty if it can run."""
+    specs: dict[str, PolicySpec] = {}
+    faults = [*_services(fleet, specs), *_hosts(fleet), *_supervision(fleet)]
+    if not fleet.robots:
+        faults.append(Fault("$.robots", "no robot; list at least one"))
+    seen: dict[str, int] = {}
+    for i, robot in enumerate(fleet.robots):
+        path = f"$.robots[{i}]"
+        if robot.name in seen:
+            other = f"$.robots[{seen[robot.name]}]"
+            message = f"{robot.name!r} is the name of {other} too; each robot needs its own"
+            faults.append(Fault(f"{path}.name", message))
+        elif robot.name in fleet.services:
+            message = f"{robot.name!r} is a service's name too; rename one of them"
+            faults.append(Fault(f"{path}.name", message))
+        seen.setdefault(robot.name, i)
+        faults += _robot(fleet, robot, path, specs)
+    return faults
+
+
+def policy_spec(service: Service) -> PolicySpec:
+    """What the service's policy wants and gives. Raises PolicyError."""
+    return read_spec(service.checkpoint)
+
+
+def robot_spec(robot: Robot) -> RobotSpec | None:
+    """What the robot's driver says about it; None for a driver that does not exist."""
+    if robot.driver == "sim":
+        from ..robot.sim import SPEC
+
+        return SPEC
+    return None
+
+
+def _services(fleet: Fleet, specs: dict[str, PolicySpec]) -> Iterator[Fault]:
+    if not fleet.services:
+        yield Fault("$.services", "no service; name at least one")
+    for name, service in fleet.services.items():
+        path = f"$.services.{name}"
+        if not _is_name(name):
+            message = f"{name!r} is no name; use 1 to 32 letters, digits, `-` and `_`"
+            yield Fault(path, message)
+        if service.policy not in POLICY_KINDS:
+            message = f"no policy kind {service.policy!r}; {closest(service.policy, POLICY_KINDS)}"
+            yield Fault(f"{path}.policy", message)
+        try:
+            specs[name] = policy_spec(service)
+        except PolicyError as error:
+            yield Fault(f"{path}.checkpoint", str(error))
+
+
+def _hosts(fleet: Fleet) -> Iterator[Fault]:
+    placed = [("$.broker", fleet.broker.host)]
+    placed += [(f"$.services.{name}", s.host) for name, s in fleet.services.items()]
+    placed += [(f"$.robots[{i}]", robot.host) for i, robot in enumerate(fleet.robots)]
+    for path, host in placed:
+        if host is not None and host not in fleet.hosts:
+            yield Fault(f"{path}.host", f"no host {host!r}; {closest(host, fleet.hosts)}")
+        if host is None and fleet.hosts:
+            message = f"missing, because there are `hosts`; add one of: {', '.join(fleet.hosts)}"
+            yield Fault(f"{path}.host", message)
+    ports = (fleet.broker.front_port, fleet.broker.back_port)
+    if ports[0] == ports[1]:
+        yield Fault("$.broker.back_port", f"{ports[1]} is the front port too; use another")
+    broker = fleet.hosts.get(fleet.broker.host or "")
+    remote = broker and any(host != fleet.broker.host for _, host in placed)
+    if broker and remote and not fleet.insecure and not is_local(f"tcp://{broker.address}:1"):
+        yield Fault(
+            f"$.hosts.{fleet.broker.host}.address",
+            f"the broker at {broker.address} can be reached from other machines, and keys are not "
+            "supported by this version: use a loopback address, or write `insecure: true` to let "
+            "everyone on the network command the robots",
+        )
+
+
+def _supervision(fleet: Fleet) -> Iterator[Fault]:
+    path = "$.supervision"
+    for section, kinds in (
+        ("rules", fleet.supervision.rules),
+        ("memory_mb", fleet.supervision.memory_mb),
+    ):
+        for kind in kinds:
+            if kind not in ACTOR_KINDS and kind != "all":
+                message = f"no kind of actor {kind!r}; {closest(kind, ['all', *ACTOR_KINDS])}"
+                yield Fault(f"{path}.{section}.{kind}", message)
+    for kind in fleet.supervision.rules:
+        try:
+            rules_of(fleet, kind)
+        except msgspec.ValidationError as error:
+            yield Fault(f"{path}.rules.{kind}", str(error).replace("`", "'"))
+    names = actor_names(fleet)
+    taken: dict[str, str] = {}
+    for group, members in fleet.supervision.groups.items():
+        for i, member in enumerate(members):
+            at = f"{path}.groups.{group}[{i}]"
+            if member not in names:
+                yield Fault(at, f"no actor {member!r}; {closest(member, names)}")
+            elif member in taken:
+                yield Fault(at, f"{member!r} is in the group {taken[member]!r} already; remove one")
+            taken.setdefault(member, group)
+
+
+def _robot(fleet: Fleet, robot: Robot, path: str, specs: dict[str, PolicySpec]) -> Iterator[Fault]:
+    spec = robot_spec(robot)
+    if spec is None:
+        yield Fault(f"{path}.driver", f"no driver {robot.driver!r}; expected one of: sim")
+    else:
+        yield from _control(robot, path, spec)
+    yield from _cameras(robot, path)
+    if robot.service not in fleet.services:
+        message = f"no service {robot.service!r}; {closest(robot.service, fleet.services)}"
+        yield Fault(f"{path}.service", message)
+    elif robot.service in specs:
+        yield from _against_policy(robot, path, specs[robot.service], spec)
+
+
+def _control(robot: Robot, path: str, spec: RobotSpec) -> Iterator[Fault]:
+    """What the control loop itself refuses, said at the place in the file where it is mended."""
+    settings = control.ControlConfig(
+        robot=robot.name,
+        driver=robot.driver,
+        service=robot.service,
+        endpoint="",
+        plan="",
+        fps=robot.fps,
+        interpolate=robot.interpolate,
+        plan_settings=robot.plan,
+        safety=robot.safety,
+        timing=robot.timing,
+    )
+    for sentence in control.faults(settings, spec.control_mode):
+        key, _, message = sentence.partition(": ")
+        section = next(
+            (
+                f".{name}"
+                for name in ("plan", "safety", "timing")
+                if key in getattr(robot, name).__struct_fields__
+            ),
+            "",
+        )
+        yield Fault(f"{path}{section}.{key}", message)
+
+
+def _cameras(robot: Robot, path: str) -> Iterator[Fault]:
+    for old in robot.rename:
+        known = [*robot.cameras, *_own_names(robot)]
+        if old not in known:
+            yield Fault(f"{path}.rename.{old}", f"nothing is called {old!r}; {closest(old, known)}")
+    wire: dict[str, str] = {}
+    for name, camera in robot.cameras.items():
+        at = f"{path}.cameras.{name}"
+        if not _is_name(name) or name in RESERVED:
+            message = f"{name!r} cannot be a camera's name: an actor of the robot is called so"
+            if name not in RESERVED:
+                message = f"{name!r} is no name; use 1 to 32 letters, digits, `-` and `_`"
+            yield Fault(at, message)
+        as_policy = robot.rename.get(name, name)
+        if as_policy in wire:
+            message = f"becomes {as_policy!r}, as the camera {wire[as_policy]!r} does; rename one"
+            yield Fault(at, message)
+        wire[as_policy] = name
+        if camera.driver == "opencv" and "source" not in camera.options:
+            message = "missing; the device's number, a file or the URL of a stream"
+            yield Fault(f"{at}.options.source", message)
+        if camera.driver == "sim":
+            yield from _simulated_camera(robot, name, at)
+
+
+def _simulated_camera(robot: Robot, name: str, at: str) -> Iterator[Fault]:
+    from ..robot.sim.draw import CAMERAS
+
+    if robot.driver != "sim":
+        message = f"'sim' on a robot whose driver is {robot.driver!r}; use opencv"
+        yield Fault(f"{at}.driver", message)
+    view = robot.cameras[name].options.get("view", name)
+    if view not in CAMERAS:
+        message = f"the simulator has no view {view!r}; {closest(str(view), CAMERAS)}"
+        where = f"{at}.options.view" if "view" in robot.cameras[name].options else at
+        yield Fault(where, message)
+
+
+def _against_policy(
+    robot: Robot, path: str, policy: PolicySpec, spec: RobotSpec | None
+) -> Iterator[Fault]:
+    """What the service would refuse this robot for: better now than at the handshake."""
+    features = [camera.name for camera in policy.cameras]
+    offered = {robot.rename.get(name, name): name for name in robot.cameras}
+    for feature, name in offered.items():
+        if feature not in features:
+            yield Fault(
+                f"{path}.cameras.{name}",
+                f"no feature of the policy {policy.model} is called {feature!r} (it sees "
+                f"{', '.join(features)}); rename the camera with `rename: {{{name}: ...}}` or "
+                "remove it",
+            )
+    missing = [feature for feature in features if feature not in offered]
+    if missing:
+        yield Fault(
+            f"{path}.cameras",
+            f"the policy {policy.model} sees {', '.join(features)}; add {', '.join(missing)}, or "
+            "`rename` a camera to it",
+        )
+    lasts_s = policy.chunk_size / robot.fps
+    if robot.plan.buffer_time_s >= lasts_s:
+        yield Fault(
+            f"{path}.plan.buffer_time_s",
+            f"{robot.plan.buffer_time_s:g} s, but a chunk of {policy.chunk_size} actions at "
+            f"{robot.fps:g} fps lasts {lasts_s:.3g} s only; use less, e.g. {lasts_s / 2:.2g}",
+        )
+    if robot.plan.buffer_time_s >= robot.safety.max_action_age_s:
+        yield Fault(
+            f"{path}.safety.max_action_age_s",
+            f"{robot.safety.max_action_age_s:g} s is not more than plan.buffer_time_s "
+            f"({robot.plan.buffer_time_s:g}): every action would be too old; use 3.0",
+        )
+    if spec is not None:
+        yield from _names(robot, path, "action", spec.action_names, policy.action_names)
+        yield from _names(robot, path, "state", spec.state_names, policy.state_names)
+        if policy.control_mode != spec.control_mode:
+            yield Fault(
+                f"{path}.service",
+                f"{policy.model} commands {policy.control_mode}, {robot.name} obeys "
+                f"{spec.control_mode}; choose a service whose policy was trained for it",
+            )
+
+
+def _names(
+    robot: Robot, path: str, what: str, own: Sequence[str], wanted: Sequence[str]
+) -> Iterator[Fault]:
+    """Names and order: a chunk's columns are motors."""
+    renamed = [robot.rename.get(name, name) for name in own]
+    if renamed != list(wanted):
+        yield Fault(
+            f"{path}.rename",
+            f"the {what} of {robot.name} is {', '.join(renamed)}; the policy of service "
+            f"{robot.service!r} has {', '.join(wanted)}, in that order: rename them, or choose a "
+            "policy trained for this robot",
+        )
+
+
+def _own_names(robot: Robot) -> list[str]:
+    spec = robot_spec(robot)
+    return [] if spec is None else [*spec.action_names, *spec.state_names]
+
+
+def _is_name(name: str) -> bool:
+    from .fleet import Name
+
+    try:
+        msgspec.convert(name, Name)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+def actor_names(fleet: Fleet) -> list[str]:
+    """Every actor of the fleet, on whichever host, in start order."""
+    names = ["witness", "broker"]
+    names += [f"{name}/{k}" for name, s in fleet.services.items() for k in range(s.replicas)]
+    for robot in fleet.robots:
+        if robot.driver == "sim":
+            names.append(f"{robot.name}/world")
+        names += [f"{robot.name}/{camera}" for camera in robot.cameras]
+        names += [f"{robot.name}/network", f"{robot.name}/control"]
+    return names

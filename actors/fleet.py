@@ -1,0 +1,220 @@
+"""fleet.yaml as typed structs: what a person may write, with the meaning of every key.
+
+The descriptions are what error messages and the JSON schema say. `load` gives a fleet in which
+everything is right, or a FleetError with everything that is wrong; `expand.expand` makes processes
+of it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from . import document
+from .configs import Scheduling
+from .control.config import PlanSettings, SafetySettings, TimingSettings
+from .document import Fault
+from .supervised import Rules
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$",
+        description="a name of 1 to 32 letters, digits, `-` and `_`",
+    ),
+]
+Positive = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
+Seconds = Annotated[float, Meta(gt=0, description="seconds, more than 0")]
+Host = Annotated[str | None, Meta(description="a name under `hosts`")]
+
+
+class HostEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A machine of the fleet. Its key is its host name, or what `--host` says there."""
+
+    address: Annotated[str, Meta(description="the IP address or name that other hosts reach it by")]
+
+
+class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The one router between robots and replicas."""
+
+    host: Host = None
+    front_port: Annotated[
+        int, Meta(ge=1, le=65535, description="TCP port for robots, 1 to 65535, e.g. 7447")
+    ] = 7447
+    back_port: Annotated[
+        int, Meta(ge=1, le=65535, description="TCP port for replicas, 1 to 65535, e.g. 7448")
+    ] = 7448
+    heartbeat_s: Seconds = 0.5
+    replica_lost_after_s: Seconds = 2.0
+    robot_lost_after_s: Seconds = 5.0
+    session_idle_s: Seconds = 300.0
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One policy that robots may use, and the processes that serve it."""
+
+    policy: Annotated[str, Meta(description="the kind of policy, e.g. flow")]
+    checkpoint: Annotated[
+        str, Meta(description="a checkpoint's directory, or the name of a shipped one")
+    ]
+    options: dict[str, Any] = {}
+    device: Annotated[
+        str, Meta(pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="cpu, cuda, cuda:N or mps")
+    ] = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    threads: Positive = 1
+    replicas: Positive = 1
+    host: Host = None
+    max_sessions: Positive = 8
+    max_batch: Positive = 4
+    max_wait_ms: Annotated[float, Meta(ge=0, description="milliseconds, 0 or more")] = 4.0
+    scheduling: Scheduling = "deadline"
+    pin_task: str | None = None
+    default_task: str = ""
+    strict_fps: bool = False
+
+
+class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One camera of a robot."""
+
+    driver: Literal["sim", "opencv"] = "sim"
+    width: Annotated[int, Meta(ge=1, le=8192, description="pixels, 1 to 8192, e.g. 640")] = 640
+    height: Annotated[int, Meta(ge=1, le=8192, description="pixels, 1 to 8192, e.g. 480")] = 480
+    fps: Annotated[
+        float, Meta(gt=0, le=1000, description="frames per second, more than 0, e.g. 30")
+    ] = 30.0
+    options: dict[str, Any] = {}
+
+
+class Images(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a robot's frames get to its policy."""
+
+    resize: Literal["edge", "server"] = "edge"
+    jpeg_quality: Annotated[int, Meta(ge=0, le=100, description="1 to 100, or 0 for raw")] = 90
+    max_frame_age_s: Seconds = 0.5
+
+
+class Robot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One robot: its driver and cameras, the service it uses, and how it plays what it gets."""
+
+    name: Name
+    service: Annotated[str, Meta(description="a name under `services`")]
+    driver: Annotated[str, Meta(description="the robot's driver, e.g. sim")] = "sim"
+    options: dict[str, Any] = {}
+    host: Host = None
+    fps: Annotated[
+        float,
+        Meta(gt=0, le=1000, description="actions per second, the policy's own rate, e.g. 30"),
+    ] = 30.0
+    interpolate: Annotated[int, Meta(ge=1, le=100, description="commands per action, 1 to 100")] = 1
+    strategy: Annotated[Literal["base"], Meta(description="base: run, and record nothing")] = "base"
+    task: str = ""
+    cameras: dict[str, Camera] = {}
+    rename: dict[str, str] = {}
+    images: Images = Images()
+    plan: PlanSettings = PlanSettings()
+    safety: SafetySettings = SafetySettings()
+    timing: TimingSettings = TimingSettings()
+    tags: dict[str, str] = {}
+
+
+class Supervision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How actors are restarted: `rules` by kind of actor, `memory_mb` at most per kind, and
+    `groups` of actor names in which a failure restarts those listed after the failed one."""
+
+    rules: dict[str, dict[str, Any]] = {}
+    memory_mb: dict[str, Positive] = {}
+    groups: dict[str, list[str]] = {}
+
+
+class Logs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The log on disk: `files` of at most `file_mb` each, the oldest dropped."""
+
+    file_mb: Positive = 16
+    files: Annotated[int, Meta(ge=2, description="a whole number, 2 or more")] = 4
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole fleet."""
+
+    name: Name = "fleet"
+    hosts: dict[str, HostEntry] = {}
+    broker: Broker = Broker()
+    services: dict[str, Service]
+    robots: list[Robot]
+    supervision: Supervision = Supervision()
+    logs: Logs = Logs()
+    insecure: bool = False
+    """Let the broker be reached from other machines without keys."""
+
+
+class FleetError(Exception):
+    """fleet.yaml cannot be used: every fault of it."""
+
+    def __init__(self, source: str, faults: list[Fault]) -> None:
+        self.source = source
+        self.faults = sorted(set(faults), key=lambda fault: (fault.line, fault.path))
+        many = f"{len(self.faults)} things are wrong" if len(self.faults) > 1 else "one is wrong"
+        lines = "\n".join(f"  {fault}" for fault in self.faults)
+        super().__init__(f"{source}: {many}\n{lines}")
+
+
+def load(path: Path) -> Fleet:
+    """The fleet in the file `path`. Raises FleetError with all that is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        message = "there is no such file; `supervisor init` writes one to start from"
+        raise FleetError(str(path), [Fault("$", message)]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise FleetError(str(path), [Fault("$", f"cannot be read: {error}")]) from error
+    return loads(text, str(path))
+
+
+def loads(text: str, source: str = "fleet.yaml") -> Fleet:
+    """As `load`, from text."""
+    from .faults import faults_of
+
+    parsed = document.parse(text)
+    if parsed.faults and parsed.value is None:
+        raise FleetError(source, list(parsed.faults))
+    wrong, kept = document.mismatches(parsed, Fleet)
+    wrong += parsed.faults
+    # What converts without its wrong parts is looked at further, so that one run says everything.
+    try:
+        fleet = msgspec.convert(kept, Fleet)
+    except msgspec.ValidationError as error:
+        raise FleetError(source, wrong or [Fault("$", str(error))]) from None
+    wrong += [parsed.fault(fault.path, fault.message) for fault in faults_of(fleet)]
+    if wrong:
+        raise FleetError(source, wrong)
+    return fleet
+
+
+def rules_of(fleet: Fleet, kind: str) -> Rules:
+    """The restart rules of actors of `kind`: ours, under those of `supervision.rules`."""
+    given = fleet.supervision.rules.get("all", {}) | fleet.supervision.rules.get(kind, {})
+    return msgspec.convert(_DEFAULTS.get(kind, {}) | given, Rules)
+
+
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    # Loading and warming a policy, on a busy machine and from a cold disk.
+    "inference": {"start_timeout_s": 300.0, "hang_timeout_s": 30.0, "stop_timeout_s": 3.0},
+    "control": {"hang_timeout_s": 2.0, "stop_timeout_s": 2.5, "max_restarts": 20},
+    "broker": {"hang_timeout_s": 3.0},
+    "network": {"hang_timeout_s": 3.0},
+    "sensor": {"hang_timeout_s": 3.0},
+    "world": {"hang_timeout_s": 3.0},
+}
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of fleet.yaml, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "fleet.yaml of Holdfast",
+        **msgspec.json.schema(Fleet),
+    }

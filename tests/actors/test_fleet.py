@@ -1,0 +1,295 @@
+"""fleet.yaml: what is wrong with one is said all at once, with path, value and remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from holdfast.actors.configs import (
+    BrokerConfig,
+    InferenceConfig,
+    NetworkConfig,
+    SensorConfig,
+    WitnessConfig,
+    WorldConfig,
+)
+from holdfast.actors.control.config import ControlConfig
+from holdfast.actors.expand import ActorSpec, expand, here
+from holdfast.actors.faults import actor_names
+from holdfast.actors.fleet import Fleet, FleetError, loads, schema
+from holdfast.actors.supervised import Rules, fleet_of
+from holdfast.policy.base import CameraFeature, PolicySpec
+from holdfast.policy.checkpoint import Config
+from holdfast.robot.sim import SPEC
+
+SPEC_OF_POLICY = PolicySpec(
+    model="test",
+    revision="1",
+    cameras=(CameraFeature("overhead", 96, 72), CameraFeature("wrist", 96, 72)),
+    state_names=SPEC.state_names,
+    action_names=SPEC.action_names,
+    chunk_size=45,
+    fps=30,
+)
+
+
+@pytest.fixture
+def good(tmp_path: Path) -> dict[str, Any]:
+    """A fleet in which everything is right, as plain values."""
+    config = Config(kind="flow", spec=SPEC_OF_POLICY, network={})
+    (tmp_path / "config.json").write_bytes(msgspec.json.encode(config))
+    cameras = {name: {"width": 640, "height": 480} for name in ("overhead", "wrist")}
+    return {
+        "name": "test",
+        "services": {"pick": {"policy": "flow", "checkpoint": str(tmp_path), "replicas": 2}},
+        "robots": [
+            {"name": name, "service": "pick", "fps": 30, "cameras": dict(cameras)}
+            for name in ("r1", "r2")
+        ],
+    }
+
+
+def faults(values: dict[str, Any]) -> list[str]:
+    with pytest.raises(FleetError) as caught:
+        loads(yaml.safe_dump(values))
+    return [str(fault) for fault in caught.value.faults]
+
+
+def test_a_good_fleet_is_accepted(good: dict[str, Any]) -> None:
+    assert loads(yaml.safe_dump(good)).robots[1].name == "r2"
+
+
+Spoil = Callable[[dict[str, Any]], object]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda f: f.update(robotz=[]), ["$.robotz", "'robotz'", "did you mean 'robots'?"]),
+        (lambda f: f["robots"][0].update(fsp=30), ["$.robots[0].fsp", "did you mean 'fps'?"]),
+        (lambda f: f["robots"][0].update(fps=0), ["$.robots[0].fps", "found 0", "e.g. 30"]),
+        (lambda f: f["robots"][0].update(fps="fast"), ["$.robots[0].fps", "'fast'", "e.g. 30"]),
+        (lambda f: f["robots"][1].update(name="r1"), ["$.robots[1].name", "'r1'", "its own"]),
+        (lambda f: f["robots"][1].update(name="a/b"), ["$.robots[1].name", "'a/b'", "letters"]),
+        (lambda f: f["robots"][0].update(name="pick"), ["$.robots[0].name", "service's name"]),
+        (lambda f: f["robots"][0].pop("name"), ["$.robots[0].name", "missing", "add `name:`"]),
+        (lambda f: f["robots"][0].update(service="pik"), ["$.robots[0].service", "'pick'?"]),
+        (lambda f: f["robots"][0].update(driver="ur5"), ["$.robots[0].driver", "'ur5'", "sim"]),
+        (
+            lambda f: f["robots"][0]["cameras"].update(front={"options": {"view": "wrist"}}),
+            ["$.robots[0].cameras.front", "no feature", "'front'", "rename"],
+        ),
+        (
+            lambda f: f["robots"][0]["cameras"].pop("wrist"),
+            ["$.robots[0].cameras", "overhead, wrist", "add wrist"],
+        ),
+        (
+            lambda f: f["robots"][0]["cameras"].update(control={}),
+            ["$.robots[0].cameras.control", "an actor of the robot"],
+        ),
+        (
+            lambda f: f["robots"][0].update(plan={"buffer_time_s": 1.5}),
+            ["$.robots[0].plan.buffer_time_s", "1.5 s", "45 actions", "0.75"],
+        ),
+        (
+            lambda f: f["robots"][0].update(safety={"fallback": "stop"}),
+            ["$.robots[0].safety.fallback", "'stop'"],
+        ),
+        (
+            lambda f: f["robots"][0].update(safety={"max_action_age_s": -1}),
+            ["$.robots[0].safety.max_action_age_s", "-1"],
+        ),
+        (
+            lambda f: f["robots"][0].update(rename={"x": "base_x"}),
+            ["$.robots[0].rename", "base_x", "in that order"],
+        ),
+        (
+            lambda f: f["robots"][0].update(rename={"top": "wrist"}),
+            ["$.robots[0].rename.top", "'top'"],
+        ),
+        (lambda f: f["robots"][0].update(strategy="sentry"), ["$.robots[0].strategy", "base"]),
+        (
+            lambda f: f["services"]["pick"].update(policy="flaw"),
+            ["$.services.pick.policy", "'flow'?"],
+        ),
+        (
+            lambda f: f["services"]["pick"].update(checkpoint="/nowhere"),
+            ["$.services.pick.checkpoint", "/nowhere", "train"],
+        ),
+        (
+            lambda f: f["services"]["pick"].update(device="gpu"),
+            ["$.services.pick.device", "'gpu'", "cuda"],
+        ),
+        (
+            lambda f: f["services"]["pick"].update(replicas=0),
+            ["$.services.pick.replicas", "found 0", "1 or more"],
+        ),
+        (lambda f: f["robots"].clear(), ["$.robots", "at least one"]),
+        (lambda f: f["robots"][0].update(host="h1"), ["$.robots[0].host", "'h1'"]),
+        (
+            lambda f: f.update(supervision={"rules": {"contrl": {}}}),
+            ["$.supervision.rules.contrl", "'control'?"],
+        ),
+        (
+            lambda f: f.update(supervision={"rules": {"control": {"hang_timeout": 1}}}),
+            ["$.supervision.rules.control", "hang_timeout"],
+        ),
+        (
+            lambda f: f.update(supervision={"groups": {"g": ["r1/wrsit"]}}),
+            ["$.supervision.groups.g[0]", "'r1/wrist'?"],
+        ),
+        (
+            lambda f: f["robots"][0].update(timing={"fifo_priority": "high"}),
+            ["$.robots[0].timing.fifo_priority", "'high'"],
+        ),
+        (lambda f: f.update(services=3), ["$.services", "found 3"]),
+    ],
+)
+def test_what_is_wrong_is_named_by_path_value_and_remedy(
+    good: dict[str, Any], spoil: Spoil, said: list[str]
+) -> None:
+    spoil(good)
+    found = faults(good)
+    assert any(all(part in fault for part in said) for fault in found), found
+
+
+def test_everything_wrong_is_said_at_once_with_lines(good: dict[str, Any]) -> None:
+    good["robots"][0]["fps"] = 0
+    good["robots"][1]["name"] = "r1"
+    good["robots"][1]["service"] = "pack"
+    good["brocker"] = {}
+    found = faults(good)
+    assert len(found) == 4
+    assert all(fault.startswith("line ") for fault in found)
+    text = yaml.safe_dump(good).splitlines()
+    line = int(next(f for f in found if "fps" in f).split()[1].rstrip(":"))
+    assert text[line - 1].strip().endswith("fps: 0")
+
+
+def test_a_velocity_robot_may_not_hold(
+    good: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dataclasses import replace
+
+    from holdfast.actors import faults as module
+    from holdfast.robot.base import ControlMode
+
+    velocity = replace(SPEC, control_mode=ControlMode.VELOCITY)
+    monkeypatch.setattr(module, "robot_spec", lambda robot: velocity)
+    found = faults(good)
+    assert any("$.robots[0].safety.fallback" in fault and "'zero'" in fault for fault in found)
+    assert any("$.robots[0].service" in fault and "velocity" in fault for fault in found)
+
+
+def test_a_key_given_twice_is_not_silently_the_last_one(good: dict[str, Any]) -> None:
+    text = yaml.safe_dump(good) + "\nname: other\n"
+    with pytest.raises(FleetError, match=r"line \d+: \$.name: given twice"):
+        loads(text)
+
+
+@pytest.mark.parametrize("text", ["", "robots: [", "- 1", "a: b: c", "\t", "!!python/name:os.x"])
+def test_what_is_no_fleet_at_all_is_refused_with_a_sentence(text: str) -> None:
+    with pytest.raises(FleetError, match=r"\$"):
+        loads(text)
+
+
+def test_yes_as_a_name_is_explained(good: dict[str, Any]) -> None:
+    text = yaml.safe_dump(good).replace("    wrist:", "    on:", 1)
+    with pytest.raises(FleetError, match="in quotes"):
+        loads(text)
+
+
+CONFIGS: dict[str, type[msgspec.Struct]] = {
+    "broker": BrokerConfig,
+    "inference": InferenceConfig,
+    "network": NetworkConfig,
+    "sensor": SensorConfig,
+    "world": WorldConfig,
+    "witness": WitnessConfig,
+    "control": ControlConfig,
+}
+
+
+def actors(values: dict[str, Any], host: str | None = None) -> list[ActorSpec]:
+    fleet = loads(yaml.safe_dump(values))
+    return expand(fleet, here(fleet, host), Path("/run/x"))
+
+
+def test_every_actor_gets_a_config_of_its_kind_and_every_segment_it_names(
+    good: dict[str, Any],
+) -> None:
+    sizes: dict[str, int] = {}
+    writers: dict[str, str] = {}
+    for actor in actors(good):
+        msgspec.convert(actor.config, CONFIGS[actor.kind])
+        for use in actor.segments:
+            assert sizes.setdefault(use.name, use.size) == use.size
+            if use.writable:
+                assert writers.setdefault(use.name, actor.name) == actor.name, "two writers"
+        named = {use.name for use in actor.segments}
+        for key in ("segment", "scene", "command", "plan", "outbox", "witness"):
+            assert actor.config.get(key) is None or actor.config[key] in named
+    assert set(writers) == set(sizes), "a segment that nobody writes"
+
+
+def test_the_start_order_is_one_that_supervision_accepts(good: dict[str, Any]) -> None:
+    made = actors(good)
+    fleet_of([actor.member for actor in made], 0.0)
+    names = [actor.name for actor in made]
+    assert names[:2] == ["witness", "broker"]
+    assert set(names) == set(actor_names(loads(yaml.safe_dump(good))))
+    control = next(actor for actor in made if actor.name == "r1/control")
+    assert set(control.member.after) == {"witness", "r1/world", "r1/network"}
+
+
+def test_names_on_the_wire_are_the_policys(good: dict[str, Any]) -> None:
+    robot = good["robots"][0]
+    robot["cameras"]["top"] = {"options": {"view": "overhead"}}
+    del robot["cameras"]["overhead"]
+    robot["rename"] = {"top": "overhead"}
+    network = next(actor for actor in actors(good) if actor.name == "r1/network")
+    assert network.config["cameras"]["overhead"]["segment"] == "r1/top"
+
+
+def test_rules_are_by_kind_over_all_over_ours(good: dict[str, Any]) -> None:
+    good["supervision"] = {
+        "rules": {"all": {"backoff_s": 3.0}, "sensor": {"hang_timeout_s": 9.0}},
+        "memory_mb": {"inference": 4000},
+    }
+    made = {actor.name: actor for actor in actors(good)}
+    assert made["r1/wrist"].member.rules == Rules(backoff_s=3.0, hang_timeout_s=9.0)
+    assert made["pick/0"].memory_mb == 4000
+    assert made["r1/control"].memory_mb is None
+
+
+def test_over_hosts_each_host_gets_its_own_and_tcp_needs_to_be_allowed(
+    good: dict[str, Any],
+) -> None:
+    good["hosts"] = {"edge": {"address": "10.0.0.1"}, "gpu": {"address": "10.0.0.2"}}
+    good["broker"] = {"host": "gpu"}
+    good["services"]["pick"]["host"] = "gpu"
+    for robot in good["robots"]:
+        robot["host"] = "edge"
+    assert any("insecure: true" in fault for fault in faults(good))
+    good["insecure"] = True
+    at_gpu = {actor.name: actor for actor in actors(good, "gpu")}
+    at_edge = {actor.name: actor for actor in actors(good, "edge")}
+    assert set(at_gpu) == {"broker", "pick/0", "pick/1"}
+    assert at_gpu["pick/0"].config["outboxes"] == {}
+    assert at_gpu["broker"].config["front"] == "tcp://10.0.0.2:7447"
+    assert at_gpu["broker"].config["back"].startswith("ipc://")
+    assert at_edge["r1/network"].config["broker"] == "tcp://10.0.0.2:7447"
+    assert at_edge["r1/network"].config["outbox"] is None
+    with pytest.raises(FleetError, match="--host"):
+        actors(good, "edgy")
+
+
+def test_the_schema_describes_every_key() -> None:
+    found = schema()["$defs"]
+    assert "fps" in found["Robot"]["properties"]
+    assert set(found["Fleet"]["properties"]) == set(Fleet.__struct_fields__)
