@@ -2,7 +2,9 @@
 
 Guarantees: what passes has the robot's shape, is finite, lies in its range, and is no further from
 the last accepted command than the robot's `max_rate` allows in the time since. What fails is
-refused whole: clamping one joint of an arm would send it somewhere that nobody planned.
+refused whole: clamping one joint of an arm would send it somewhere that nobody planned. Only what
+exceeds the range by less than `MARGIN` of it is cut to the range, because a learned policy that
+wants a gripper fully open says 1.003.
 
 Does not guarantee: that the way there is free. That is the robot's surroundings' matter.
 """
@@ -18,8 +20,11 @@ from .base import RobotSpec
 
 Floats = NDArray[np.float32]
 
+MARGIN = 0.05
+"""Of each joint's range."""
+
 TOLERANCE = 1e-4
-"""Relative to each range or step: float32 rounding on the way through a policy's normalization."""
+"""Of each step: float32 rounding on the way through a policy's normalization."""
 
 
 class Refusal(StrEnum):
@@ -41,12 +46,14 @@ class CommandLimits:
 
     def __init__(self, spec: RobotSpec, tick_s: float, catch_up_ticks: int = 10):
         self._shape = (len(spec.action_names),)
-        lower, upper = np.array(spec.lower), np.array(spec.upper)
-        slack = TOLERANCE * np.where(np.isfinite(upper - lower), upper - lower, 0.0)
-        self._lower = (lower - slack).astype(np.float32)
-        self._upper = (upper + slack).astype(np.float32)
+        self._lower = np.array(spec.lower, np.float32)
+        self._upper = np.array(spec.upper, np.float32)
+        span = self._upper - self._lower
+        margin = np.where(np.isfinite(span), MARGIN * span, 0).astype(np.float32)
+        self._lowest, self._highest = self._lower - margin, self._upper + margin
         self._step = (np.array(spec.max_rate) * tick_s * (1 + TOLERANCE)).astype(np.float32)
         self._catch_up_ticks = catch_up_ticks
+        self._command = np.zeros(self._shape, np.float32)
         self._last = np.zeros(self._shape, np.float32)
         self._moved = np.zeros(self._shape, np.float32)
         self._allowed = np.zeros(self._shape, np.float32)
@@ -68,26 +75,28 @@ class CommandLimits:
         """Ticks passed without an accepted command."""
         self._ticks = min(self._ticks + ticks, self._catch_up_ticks)
 
-    def check(self, action: Floats) -> Refusal | None:
-        """None if `action` [A] may be written, and then it is the new reference; else why not."""
-        fault = self._fault(action)
-        if fault is None:
-            self._last[:] = action
-            self._known = True
-            self._ticks = 1
-        else:
+    def check(self, action: Floats) -> tuple[Floats | None, Refusal | None]:
+        """The command [A] to write for `action` [A], valid until the next call; it is then the new
+        reference. Or None, and why not."""
+        refusal = self._refusal(action)
+        if refusal is not None:
             self.missed()
-        return fault
+            return None, refusal
+        self._last[:] = self._command
+        self._known = True
+        self._ticks = 1
+        return self._command, None
 
-    def _fault(self, action: Floats) -> Refusal | None:
+    def _refusal(self, action: Floats) -> Refusal | None:
         if action.shape != self._shape:
             return Refusal.SHAPE
         if not np.isfinite(action).all():
             return Refusal.NOT_FINITE
-        if (action < self._lower).any() or (action > self._upper).any():
+        if (action < self._lowest).any() or (action > self._highest).any():
             return Refusal.RANGE
+        np.clip(action, self._lower, self._upper, out=self._command)
         if self._known:
-            np.subtract(action, self._last, out=self._moved)
+            np.subtract(self._command, self._last, out=self._moved)
             np.abs(self._moved, out=self._moved)
             np.multiply(self._step, self._ticks, out=self._allowed)
             if (self._moved > self._allowed).any():

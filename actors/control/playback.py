@@ -75,12 +75,13 @@ class Playback:
                 self._interpolator.start(self.action.robot)
         command = self._interpolator.command()
         if command is not None:
-            refusal = self._limits.check(command)
-            if refusal is None:
-                self._last[:] = command
+            accepted, refusal = self._limits.check(command)
+            if accepted is not None:
+                self._last[:] = accepted
                 self._commanded = True
-                return command
-            self._words[_REFUSED_WORD[refusal]] += 1
+                return accepted
+            if refusal is not None:
+                self._words[_REFUSED_WORD[refusal]] += 1
         else:
             self._limits.missed()
         return self._fall_back()

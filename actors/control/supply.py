@@ -26,6 +26,9 @@ from .plan import Drop, Floats, MergeRule, Snapshot
 from .segment import PlanSegment, Word
 
 _ERROR_PAUSE_NS = 100_000_000
+_UNSENT_PAUSE_NS = 50_000_000
+_MAX_STATE_AGE_NS = 500_000_000
+"""A chunk from an older state than this would be about a robot that has moved on."""
 _NS = 1_000_000_000
 
 
@@ -150,6 +153,7 @@ class Supply:
             or terms is None
             or self.buffer.outstanding is not None
             or now_ns < self._ask_after_ns
+            or now_ns - observed_ns > _MAX_STATE_AGE_NS
         ):
             return None
         snapshot = self.buffer.snapshot(self.epoch, observed_ns, step, now_ns)
@@ -173,9 +177,10 @@ class Supply:
         self._words[Word.REQUESTS] += 1
         self.failsafe.asked(now_ns)
 
-    def unsent(self) -> None:
-        """The request could not be sent: it is no longer outstanding."""
+    def unsent(self, now_ns: int) -> None:
+        """The request could not be sent: it is no longer outstanding, and the next one waits."""
         self.buffer.settle(Drop.UNSENT)
+        self._ask_after_ns = now_ns + _UNSENT_PAUSE_NS
 
     def accepted(self, terms: Accept, epoch: int, now_ns: int) -> None:
         """The handshake of `epoch` succeeded, on these terms."""
@@ -270,10 +275,14 @@ class Supply:
         self._ask_after_ns = 0
         return self.buffer.reset()
 
+    def follow_task(self, task: str) -> None:
+        """The robot's surroundings say what is to be done; they say it again after a restart."""
+        self.task = task
+
     def forget(self) -> None:
         """The actor ends in order: time until its next start is not time offline, and if a person
         starts it after it was DEAD, nothing of before binds it."""
-        self._words[Word.SUPPLIED_NS] = self._words[Word.PAUSED_NS] = 0
+        self._words[Word.SUPPLIED_NS] = 0
         if self.state is State.DEAD:
             self.contract = None
             self._keep()

@@ -1,0 +1,54 @@
+"""`create`: the robot that a control loop drives, by the name of its driver."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from mmap import mmap
+from typing import Any, cast
+
+from ...robot.base import Robot
+from ...transport.register import Register
+from ..actor import Refused
+from .config import ControlConfig
+
+BUILT_IN = ("sim",)
+
+
+def create(config: ControlConfig, segment: Callable[[str], mmap]) -> Robot:
+    """The driver that `config` names, not yet connected: a built-in one, or `module:Class`, which
+    is called with the robot's `options`. Raises Refused for one that does not exist."""
+    if config.driver == "sim":
+        return _sim(config, segment)
+    module, colon, name = config.driver.partition(":")
+    if not colon:
+        raise Refused(
+            f"robot {config.robot}: there is no driver {config.driver!r}; built in are "
+            f"{', '.join(BUILT_IN)}, and your own is named module:Class"
+        )
+    try:
+        driver: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise Refused(
+            f"robot {config.robot}: driver {config.driver!r} cannot be imported: {error}; install "
+            "it where the supervisor runs, or correct its name"
+        ) from error
+    try:
+        return cast(Robot, driver(**config.options))
+    except TypeError as error:
+        raise Refused(
+            f"robot {config.robot}: driver {config.driver!r} does not take the options "
+            f"{config.options}: {error}"
+        ) from error
+
+
+def _sim(config: ControlConfig, segment: Callable[[str], mmap]) -> Robot:
+    from ...robot.sim.driver import SimRobot
+
+    if config.scene is None or config.command is None:
+        raise Refused(
+            f"robot {config.robot}: a simulated robot needs the segments scene and command of its "
+            "world; the boot names none"
+        )
+    scene = Register(memoryview(segment(config.scene)), writable=False)
+    return SimRobot(scene, Register(segment(config.command)))

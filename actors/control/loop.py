@@ -1,0 +1,312 @@
+"""The control actor: one robot's tick. Shell of `Supply`, `Playback` and `TickClock`.
+
+A tick reads the robot's state, takes the plan's next command or the fallback and writes it, then
+asks for a chunk if one is due. What arrives is merged while the loop waits for the next deadline,
+until shortly before it. Nothing in it waits for another process.
+
+The robot is enabled (connected, then driven) when a handshake was accepted for the first time; a
+restarted loop finds that in its segment and drives on with the next action of the plan before it
+has spoken to anybody.
+
+Nothing heavy may be imported here: a warm spare is this module, imported.
+"""
+
+from __future__ import annotations
+
+import gc
+from time import monotonic_ns
+
+import numpy as np
+import zmq
+
+from ...robot.base import Robot
+from ...transport.register import Register
+from ..actor import Actor, Dead, Refused
+from ..link import Command
+from ..witness import overlaps
+from . import drivers, privileges
+from .buffer import ChunkBuffer
+from .clock import TickClock, resume_grid
+from .config import ControlConfig, faults
+from .failsafe import State
+from .histogram import Histogram
+from .misses import Misses
+from .playback import Playback
+from .segment import PlanSegment, Word
+from .status import status
+from .supply import Ask, Supply
+from .uplink import Uplink
+
+_REPORT_NS = 200_000_000
+_BEAT_NS = 200_000_000
+_COLLECT_NS = 10_000_000_000
+_QUIET_NS = 2_500_000
+"""Before a deadline, in which nothing is handled any more: a merge costs a tenth of it."""
+_START_NS = 10_000_000
+
+
+class ControlActor(Actor):
+    """See the module."""
+
+    kind = "control"
+    Config = ControlConfig
+
+    def setup(self) -> None:
+        config: ControlConfig = self.config
+        self._robot: Robot = drivers.create(config, self.segment)
+        spec = self._robot.spec
+        self._connected = False
+        wrong = faults(config, spec.control_mode)
+        if wrong:
+            raise Refused(f"robot {config.robot}: " + "; ".join(wrong))
+        self._plan = PlanSegment(self.segment(config.plan), config.robot, len(spec.action_names))
+        self._words: memoryview[int] = self._plan.words
+        self._words[Word.INCARNATION] = self.incarnation
+        self._buffer = ChunkBuffer(self._plan, round(config.safety.max_action_age_s * 1e9))
+        self._supply = Supply(config, spec, self._plan, self._buffer)
+        self._playback = Playback(config, spec, self._plan, self._buffer)
+        self._state = np.zeros(len(spec.state_names), np.float32)
+        self._lateness = Histogram(self._plan.lateness)
+        witness = self._register(config.witness)
+        self._misses = Misses(
+            self._words, (lambda a, b: overlaps(witness.read(), a, b)) if witness else None
+        )
+        self._timing = privileges.take(config.timing)
+        if self._supply.enabled:
+            self._connect()
+        self._clock = self._start_clock()
+        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+        self._uplink = Uplink(self._context, config, self.incarnation)
+        self._poller = zmq.Poller()
+        self._poller.register(self._uplink.socket, zmq.POLLIN)
+        self._poller.register(self.link.fileno(), zmq.POLLIN)
+        self._shown = ""
+        self._stop_by_ns = 0
+        self._report_ns = self._beat_ns = self._collect_ns = 0
+        # What exists now lives as long as the process: no collection looks at it again, and none
+        # runs at a moment that it chooses.
+        gc.freeze()
+        gc.disable()
+
+    def run(self) -> None:
+        self.ready(plan=self._plan.found)
+        while not self.stopping:
+            self._wait()
+            if not self.stopping:
+                self._tick(self._clock.wait())
+        self._settle_down()
+
+    def teardown(self) -> None:
+        if not hasattr(self, "_poller"):
+            return
+        try:
+            self._rest()
+        finally:
+            if self._supply.failsafe.session_open:
+                self._uplink.close(self._supply.epoch, "stopping")
+            else:
+                self._uplink.socket.close(linger=0)
+            self._context.term()
+            self._report()
+
+    def _register(self, name: str | None) -> Register | None:
+        return Register(memoryview(self.segment(name)), writable=False) if name else None
+
+    def _settle_down(self) -> None:
+        """An end in order: the time until the next start is neither a gap nor time offline."""
+        self._words[Word.GRID_NS] = self._words[Word.COMMAND_NS] = 0
+        self._supply.forget()
+
+    def _start_clock(self) -> TickClock:
+        """Continue the grid of the incarnation before, if it was killed; else begin one."""
+        now, period = monotonic_ns(), self.config.tick_ns
+        last = self._words[Word.GRID_NS]
+        if not last:
+            return TickClock(period, now + _START_NS)
+        start, unattended = resume_grid(last, period, now)
+        self._words[Word.MISSED_RESTART] += unattended
+        self._playback.missed(unattended)
+        return TickClock(period, start)
+
+    def _wait(self) -> None:
+        """Handle what arrives, until shortly before the deadline."""
+        now = monotonic_ns()
+        timeout_ms = (self._clock.deadline_ns - now - _QUIET_NS) // 1_000_000
+        if timeout_ms < 1:  # a fast or late loop still looks, without waiting
+            timeout_ms = 0
+        while True:
+            ready = self._poller.poll(timeout_ms)
+            if not ready:
+                return
+            for source, _ in ready:
+                if source is self._uplink.socket:
+                    self._receive()
+                else:
+                    self._obey()
+            if self.stopping:
+                return
+            timeout_ms = (self._clock.deadline_ns - monotonic_ns() - _QUIET_NS) // 1_000_000
+            if timeout_ms < 1:
+                return
+
+    def _tick(self, lateness_ns: int) -> None:
+        due, words = self._clock.deadline_ns, self._words
+        missed = self._clock.advance(lateness_ns)
+        now = due + lateness_ns
+        words[Word.GRID_NS] = self._clock.deadline_ns - self._clock.period_ns
+        words[Word.TICKS] += 1
+        self._lateness.record(lateness_ns)
+        if missed:
+            self._misses.missed(missed, due, now)
+            self._playback.missed(missed)
+            self._receive()  # what waited meanwhile is news, not silence
+        self._supply.elapse(now)
+        if self._supply.state is State.DEAD:
+            self._die(now)
+        elif self._connected:
+            self._drive(now)
+        elif self._supply.enabled:
+            self._connect()
+            self._clock = TickClock(self.config.tick_ns, monotonic_ns() + _START_NS)
+        self._keep_in_touch(now)
+        self.board.progress()
+
+    def _drive(self, now: int) -> None:
+        """Read the state, write the next command, ask for a chunk if one is due."""
+        supply, playback = self._supply, self._playback
+        observed = self._robot.read_state(self._state)
+        self._follow_episode()
+        playback.place(self._state)
+        ask: Ask | None = None
+        if supply.failsafe.paused:
+            command = playback.rest()
+        else:
+            if playback.begins_step:
+                ask = supply.ask(observed, self._step(), now)
+            command = playback.command(now)
+        if command is not None:
+            self._robot.write_action(command)
+        self._note_command(playback.action is not None and command is not None)
+        if ask is not None:
+            if self._uplink.ask(ask, self._state, now):
+                supply.asked(now)
+            else:
+                supply.unsent(now)
+
+    def _step(self) -> int:
+        """The policy step of the present tick, counted on the clock's grid."""
+        dt_ns: int = self.config.dt_ns
+        return (self._words[Word.GRID_NS] + dt_ns // 2) // dt_ns
+
+    def _note_command(self, played: bool) -> None:
+        """Keep the longest gap between two commands of the plan. A command is remembered across a
+        kill; a tick without one, by design or for want of a plan, begins anew."""
+        words = self._words
+        last, now = words[Word.COMMAND_NS], monotonic_ns()
+        if played and last and now - last > words[Word.MAX_GAP_NS]:
+            words[Word.MAX_GAP_NS] = now - last
+        words[Word.COMMAND_NS] = now if played else 0
+
+    def _follow_episode(self) -> None:
+        """The robot's surroundings begin an episode by themselves: so does the plan."""
+        episode = self._robot.episode()
+        if episode is None:
+            return
+        number = episode.number + 1  # 0 is: none seen yet
+        if self._words[Word.WORLD_EPISODE] != number:
+            seen = self._words[Word.WORLD_EPISODE] != 0
+            self._words[Word.WORLD_EPISODE] = number
+            if seen:
+                self._reset(episode.task)
+        self._supply.follow_task(episode.task)
+
+    def _reset(self, task: str | None = None) -> int:
+        episode = self._supply.reset(task)
+        self._playback.reset()
+        if self._supply.failsafe.session_open:
+            self._uplink.reset(episode, self._supply.epoch)
+        return episode
+
+    def _receive(self) -> None:
+        now = monotonic_ns()
+        if self._uplink.drain(self._supply, self._step() + 1, now):
+            self._playback.merged()
+
+    def _keep_in_touch(self, now: int) -> None:
+        """Handshakes, heartbeats, the board, and what else is due now and then."""
+        supply = self._supply
+        epoch = supply.open_epoch(now)
+        if epoch is not None and self._uplink.open(self._robot.spec, epoch, supply.task):
+            supply.opening(epoch, now)
+        if now - self._beat_ns >= _BEAT_NS and supply.failsafe.session_open:
+            self._beat_ns = now
+            self._uplink.beat(supply.epoch, self._words[Word.TICKS])
+        if now - self._report_ns >= _REPORT_NS:
+            self._report_ns = now
+            self._misses.settle(now)
+            self._report()
+        if now - self._collect_ns >= _COLLECT_NS:
+            self._collect_ns = now
+            gc.collect()  # what is frozen is not looked at: a fraction of a millisecond
+        if supply.state.value != self._shown:
+            self._shown = supply.state.value
+            self.log.info("%s %s", self._shown, supply.reason)
+
+    def _obey(self) -> None:
+        for command in self.link.commands():
+            try:
+                result = self._carry_out(command)
+            except ValueError as error:
+                self.link.acknowledge(command.id, error=str(error))
+            else:
+                self.link.acknowledge(command.id, result)
+                self._report()
+
+    def _carry_out(self, command: Command) -> dict[str, object]:
+        match command.verb:
+            case "pause":
+                self._supply.pause(monotonic_ns())
+            case "resume":
+                self._supply.resume(monotonic_ns())
+            case "reset" | "episode":
+                self._reset(command.args.get("task"))
+            case _:
+                raise ValueError(
+                    f"a control actor cannot {command.verb}: it can pause, resume and reset"
+                )
+        return {
+            "state": self._supply.state.value,
+            "paused": self._supply.failsafe.paused,
+            "episode": self._buffer.episode,
+        }
+
+    def _connect(self) -> None:
+        self._robot.connect()
+        self._connected = True
+
+    def _die(self, now: int) -> None:
+        """Bring the robot to its safe rest, a step per tick; then end for good."""
+        reason = self._supply.reason
+        if not self._connected:
+            self._settle_down()
+            raise Refused(f"robot {self.config.robot} was not enabled: {reason}")
+        if not self._stop_by_ns:
+            self._stop_by_ns = now + round(self.config.safety.safe_stop_timeout_s * 1e9)
+            self._report()
+        if self._robot.safe_stop() or now > self._stop_by_ns:
+            self._settle_down()
+            raise Dead(f"robot {self.config.robot}: {reason}")
+
+    def _rest(self) -> None:
+        """Leave the robot at rest: a velocity-controlled one is told so, others hold anyway."""
+        if self._connected:
+            command = self._playback.rest()
+            if command is not None:
+                self._robot.write_action(command)
+            self._robot.close()
+
+    def _report(self) -> None:
+        report = status(self._plan, self._supply, self._playback, self._lateness, self._misses)
+        report["timing"] = self._timing
+        report["malformed"] = dict(self._uplink.malformed)
+        self.board.report(report)

@@ -1,0 +1,56 @@
+"""What a control loop says about itself on its board, a few times a second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .histogram import Histogram
+from .misses import Misses
+from .playback import Playback
+from .segment import PlanSegment, Word
+from .supply import Supply
+
+
+def status(
+    segment: PlanSegment,
+    supply: Supply,
+    playback: Playback,
+    lateness: Histogram,
+    misses: Misses,
+) -> dict[str, Any]:
+    """The report. Counts go on over all incarnations, except where their name says otherwise.
+
+    `stalled_ticks`: policy steps without an action although a chunk of this episode had been merged
+    before, while not paused. `missed_ticks` excludes what the witness saw the machine miss
+    (`missed_ticks_machine`) and grid points at which no process was there (`missed_ticks_restart`).
+    `max_command_gap_ms`: the longest time between two commands of which the second continued the
+    first, whatever was killed in between.
+    """
+    words = segment.words
+    return {
+        "state": "PAUSED" if supply.failsafe.paused else supply.state.value,
+        "supply": supply.state.value,
+        "paused": supply.failsafe.paused,
+        "enabled": supply.enabled,
+        "reason": supply.reason,
+        "ticks": words[Word.TICKS],
+        "missed_ticks": misses.own,
+        "missed_ticks_machine": misses.machine,
+        "missed_ticks_restart": words[Word.MISSED_RESTART],
+        "tick_lateness_us": lateness.summary_us(),
+        "plan_s": round(supply.plan_ns / 1e9, 3),
+        "requests": words[Word.REQUESTS],
+        "merged": words[Word.MERGES],
+        "dropped": supply.buffer.dropped,
+        "request_latency_ms": supply.latency.summary_ms(),
+        "stalled_ticks": words[Word.STALLED],
+        "stale_dropped": words[Word.STALE],
+        "refused_commands": playback.refused,
+        "fallback_ticks": words[Word.FALLBACKS],
+        "episodes": words[Word.RESETS],
+        "episode": words[Word.EPISODE],
+        "epoch": words[Word.EPOCH],
+        "max_command_gap_ms": round(words[Word.MAX_GAP_NS] / 1e6, 2),
+        "merge": supply.rule.mode,
+        "plan_found": segment.found,
+    }
