@@ -18,7 +18,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 from numpy.typing import NDArray
 
-from . import arrays, images
+from . import arrays, images, nesting
 from .arrays import Array, Buffer
 from .header import VERSIONS, Header, Kind
 from .images import Image, Pixels
@@ -298,10 +298,10 @@ def decode(frames: Sequence[Buffer], limits: Limits = DEFAULT) -> Message[Any]:
     """Read a message's frames. Raises WireError, whatever they are."""
     check(frames, limits)
     header = Header.unpack(frames[0])
+    packed = bytes(frames[1])
+    nesting.check(packed, limits.max_nesting)
     try:
-        body = _DECODERS[header.kind].decode(frames[1])
-    except RecursionError as error:
-        raise WireError("nesting", f"a body {header.kind.name} nested too deeply") from error
+        body = _DECODERS[header.kind].decode(packed)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise WireError("body", f"a body {header.kind.name}: {error}") from error
     return Message(header, body, list(frames[2:]))

@@ -116,12 +116,11 @@ class Register:
             fence()
             start = self._copy(number)
             size, checksum = words(self._data, start, 2)
-            fits = size <= self._capacity
-            value = bytes(self._data[start + _COPY_HEADER :][: size if fits else 0])
+            value = bytes(self._data[start + _COPY_HEADER :][: min(size, self._capacity)])
             fence()
             if self._words[_SEQUENCE] != number:
                 continue
-            if not fits or checksum != _checksum(number, value):
+            if len(value) != size or checksum != _checksum(number, value):
                 raise RegisterError(
                     f"value {number} of the register fails its checksum: something else writes to "
                     "this memory; create the segment anew"
