@@ -1,0 +1,372 @@
+"""What a replica does with the messages of its robots, without sockets."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from holdfast.actors.inference.session import noise_seed
+from holdfast.policy.base import Chunk, Observation
+from holdfast.policy.registry import load_policy
+from holdfast.transport.header import Kind
+from holdfast.transport.images import resize
+from holdfast.transport.limits import WireError
+from holdfast.transport.outbox import Outbox, OutboxReader
+
+Bench, RobotSide, Echo = Any, Any, Any
+Example = Callable[..., Observation]
+SECOND = 1_000_000_000
+
+
+def chunk_of(message: Any) -> Chunk:
+    assert message.header.kind is Kind.REPLY, message.body
+    return Chunk(message.array(message.body.chunk_model), message.array(message.body.chunk))
+
+
+@pytest.mark.parametrize("kind", ["constant", "flow"])
+@pytest.mark.parametrize("way", ["raw", "shared memory", "shared memory, resized"])
+def test_a_chunk_that_travelled_is_byte_identical_to_one_made_in_process(
+    kind: str, way: str, checkpoint: Path, bench: Any, robot_side: Any, example: Example
+) -> None:
+    """Through encode, service, decode; images by value or by reference, resized here or there."""
+    policy = load_policy(kind, checkpoint)
+    memory = bytearray(Outbox.size_for(64_000))
+    outbox = Outbox(memory) if way != "raw" else None
+    b = bench(policy, {"r1": OutboxReader(memory)} if outbox else None)
+    robot = robot_side("r1", outbox)
+    [accepted] = b.receive("r1", robot.open())
+    assert accepted.body.shm is (outbox is not None)
+    for seq in (1, 2, 3):
+        given = example(seq)
+        if way.endswith("resized"):
+            big = {
+                name: np.random.default_rng(seq).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+                for name in given.images
+            }
+            sent = dataclasses.replace(given, images=big)
+            small = {n: resize(big[n], i.shape[1], i.shape[0]) for n, i in given.images.items()}
+            given = dataclasses.replace(given, images=small)
+        else:
+            sent = given
+        b.receive("r1", robot.request(sent, seq=seq))
+        [(name, reply)] = b.work()
+        [expected] = policy.predict_chunk([given])
+        got = chunk_of(reply)
+        assert name == "r1"
+        assert got.model.tobytes() == expected.model.tobytes()
+        assert got.robot.tobytes() == expected.robot.tobytes()
+
+
+def test_batched_chunks_agree_with_single_ones_and_never_mix(
+    checkpoint: Path, bench: Any, robot_side: Any, example: Example
+) -> None:
+    """Each with its own state, images, prefix, delay, task and noise."""
+    policy = load_policy("flow", checkpoint)
+    b = bench(policy, max_batch=4)
+    names = [f"r{i}" for i in range(4)]
+    b.join(*names)
+    given = {n: example(i, delay_steps=i) for i, n in enumerate(names, start=1)}
+    for name in names:
+        b.receive(name, robot_side(name).request(given[name]))
+    answers = dict(b.work())
+    assert set(answers) == set(names)
+    for name in names:
+        [alone] = policy.predict_chunk([given[name]])
+        assert answers[name].body.batch == 4
+        np.testing.assert_allclose(chunk_of(answers[name]).robot, alone.robot, atol=1e-4)
+
+
+def test_a_jpeg_is_decoded_and_resized_to_what_the_policy_sees(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    seen: list[Observation] = []
+    echo.chunk = lambda o, plain=echo.chunk: (seen.append(o), plain(o))[1]
+    b = bench(echo)
+    b.join("r1")
+    ramp = np.linspace(0, 255, 64, dtype=np.uint8)[None, :, None]
+    image = np.ascontiguousarray(np.broadcast_to(ramp, (48, 64, 3)))
+    sent = dataclasses.replace(example(1), images={"overhead": image, "wrist": image})
+    b.receive("r1", robot_side("r1").request(sent, quality=95))
+    b.work()
+    for camera in echo.spec.cameras:
+        got = seen[-1].images[camera.name]
+        assert got.shape == (camera.height, camera.width, 3)
+        expected = resize(image, camera.width, camera.height)
+        assert np.abs(got.astype(int) - expected).mean() < 3
+
+
+def test_pixels_that_were_overwritten_fail_that_request_and_no_other(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    memory = bytearray(Outbox.size_for(64_000))
+    outbox = Outbox(memory)
+    b = bench(echo, {"r1": OutboxReader(memory)}, max_batch=2)
+    careless = robot_side("r1", outbox)
+    b.receive("r1", careless.open())
+    b.join("r2")
+    b.receive("r1", careless.request(example(1)))
+    for seed in range(outbox.slots):
+        outbox.put(example(seed).images)
+    b.receive("r2", robot_side("r2").request(example(2)))
+    answers = dict(b.work())
+    assert answers["r1"].body.reason == "shm-overwritten"
+    assert answers["r2"].header.kind is Kind.REPLY
+
+
+def test_shared_memory_is_promised_only_for_the_memory_mapped_under_that_name(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    memories = {name: bytearray(Outbox.size_for(64_000)) for name in ("r1", "r2")}
+    outboxes = {name: Outbox(memory) for name, memory in memories.items()}
+    b = bench(echo, {name: OutboxReader(memory) for name, memory in memories.items()})
+
+    def promised(name: str, **changes: Any) -> bool:
+        epoch = 1 + int(b.service.sessions[name].epoch if name in b.service.sessions else 0)
+        [answer] = b.receive(name, robot_side(name, outboxes["r1"]).open(epoch, **changes))
+        return answer.body.shm
+
+    assert promised("r1")
+    assert not promised("r2"), "the memory of r1"
+    assert not promised("r1", outbox_nonce=outboxes["r1"].nonce + 1)
+    assert not promised("r1", boot_id="another host")
+    assert not promised("r3")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "says"),
+    [
+        ({"images": {}}, "image-missing", "'overhead'"),
+        ({"task": "dance"}, "task", "'dance'"),
+        ({"prefix_robot": None, "state": "prefix"}, "state-shape", "f4[3]"),
+    ],
+)
+def test_a_bad_request_fails_alone_with_a_reason(
+    change: dict[str, Any],
+    reason: str,
+    says: str,
+    bench: Any,
+    robot_side: Any,
+    example: Example,
+    echo: Echo,
+) -> None:
+    b = bench(echo, max_batch=2, pin_task="put the red parcel in the left bin")
+    b.join("good", "bad")
+    given = example(1)
+    frames = robot_side("bad").request(given)
+    if change.get("state") == "prefix":
+        described = msgspec.msgpack.decode(frames[1])
+        described["state"] = described["prefix"]
+        frames[1] = msgspec.msgpack.encode(described)
+    else:
+        frames = robot_side("bad").request(given, **change)
+    b.receive("bad", frames)
+    b.receive("good", robot_side("good").request(given))
+    answers = dict(b.work())
+    assert answers["bad"].header.kind is Kind.ERROR
+    assert answers["bad"].header.token == 77, "the header is the request's"
+    assert answers["bad"].body.reason == reason
+    assert says in answers["bad"].body.message
+    assert answers["good"].header.kind is Kind.REPLY
+    assert b.meters.counts[f"error:{reason}"] == 1
+
+
+@pytest.mark.parametrize("array", ["state", "prefix"])
+def test_numbers_that_are_not_finite_never_reach_the_policy(
+    array: str, bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    b = bench(echo)
+    b.join("r1")
+    values = getattr(example(1), array).copy()
+    values[..., 0] = np.nan
+    b.receive("r1", robot_side("r1").request(example(1, **{array: values})))
+    [(_, answer)] = b.work()
+    assert answer.body.reason == "not-finite"
+
+
+def test_an_observation_that_the_policy_refuses_costs_its_neighbours_nothing(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    b = bench(echo, max_batch=3)
+    b.join("r1", "r2", "r3")
+    for i, name in enumerate(("r1", "r2", "r3")):
+        state = np.array([-200.0 if name == "r2" else i, 0, 0], np.float32)
+        b.receive(name, robot_side(name).request(example(i, state=state)))
+    answers = dict(b.work())
+    assert answers["r2"].body.reason == "observation"
+    assert "out of this world" in answers["r2"].body.message
+    assert chunk_of(answers["r1"]).model[0, 0] == 0
+    assert chunk_of(answers["r3"]).model[0, 0] == 2
+
+
+def test_a_newer_request_supersedes_and_the_reply_says_how_often(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    b = bench(echo)
+    b.join("r1")
+    for seq in (1, 2, 3):
+        b.receive("r1", robot_side("r1").request(example(seq), seq=seq))
+    [(_, reply)] = b.work()
+    assert (reply.header.seq, reply.body.superseded) == (3, 2)
+    b.receive("r1", robot_side("r1").request(example(4), seq=4))
+    [(_, reply)] = b.work()
+    assert (reply.header.seq, reply.body.superseded) == (4, 0)
+
+
+def test_what_belongs_to_the_past_is_dropped(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    """Of an earlier epoch, an earlier episode, an earlier request."""
+    b = bench(echo)
+    robot = robot_side("r1")
+    b.receive("r1", robot.open(epoch=3))
+    b.receive("r1", robot.request(example(1), seq=9, episode=5, epoch=3))
+    for seq, episode, epoch in ((10, 5, 2), (10, 4, 3), (8, 5, 3)):
+        with pytest.raises(WireError, match="r1"):
+            b.receive("r1", robot.request(example(1), seq=seq, episode=episode, epoch=epoch))
+    with pytest.raises(WireError, match="OPEN of r1 for epoch 2"):
+        b.receive("r1", robot.open(epoch=2))
+    [(_, reply)] = b.work()
+    assert reply.header[1:4] == (9, 5, 3)
+
+
+def test_a_reset_drops_what_waits_of_the_old_episode(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    b = bench(echo)
+    b.join("r1")
+    b.receive("r1", robot_side("r1").request(example(1), episode=0))
+    b.receive("r1", robot_side("r1").reset(episode=1))
+    assert b.work() == []
+    b.receive("r1", robot_side("r1").request(example(1), seq=2, episode=2))
+    [(_, reply)] = b.work()
+    assert reply.header.episode == 2, "a lost reset costs nothing"
+
+
+def test_a_request_without_a_session_says_that_it_is_lost(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    """The robot then opens anew at once, instead of waiting for its timeout."""
+    b = bench(echo)
+    [answer] = b.receive("r1", robot_side("r1").request(example(1), epoch=4))
+    assert (answer.header.kind, answer.header.epoch, answer.body.what) == (Kind.EVENT, 4, "lost")
+
+
+def test_the_same_open_again_is_accepted_again_and_changes_nothing(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    """The first answer may have been lost."""
+    b = bench(echo, max_sessions=1)
+    b.join("r1")
+    b.receive("r1", robot_side("r1").request(example(1)))
+    b.join("r1")
+    assert len(b.work()) == 1
+    [refused] = b.receive("r2", robot_side("r2").open())
+    assert refused.body.reason == "capacity" and not refused.body.final
+
+
+def test_a_robot_that_comes_back_takes_its_own_place(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    b = bench(echo, max_sessions=1)
+    b.join("r1")
+    b.receive("r1", robot_side("r1").request(example(1)))
+    [answer] = b.receive("r1", robot_side("r1").open(epoch=2))
+    assert answer.header.kind is Kind.ACCEPT
+    assert b.work() == [], "what the old epoch asked is nobody's question any more"
+
+
+def test_a_replica_that_drains_takes_nobody_new_and_answers_what_it_has(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    b = bench(echo)
+    b.join("r1")
+    b.receive("r1", robot_side("r1").request(example(1)))
+    b.service.reception.draining = True
+    [refused] = b.receive("r2", robot_side("r2").open())
+    assert refused.body.reason == "draining" and not refused.body.final
+    assert len(b.work()) == 1
+
+
+def test_requests_that_waited_too_long_are_answered_with_an_error(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    b = bench(echo, request_timeout_s=2.0)
+    b.join("r1")
+    b.receive("r1", robot_side("r1").request(example(1)), now=0)
+    [(_, answer)] = b.work(now=2 * SECOND)
+    assert answer.body.reason == "expired"
+
+
+def test_noise_is_the_requests_own_unless_it_brings_a_seed(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    """So that a replay on another replica gives the same chunk."""
+    b = bench(echo)
+    b.join("r1")
+    seeds = []
+    for seq, own in ((1, {"seed": 0}), (2, {"seed": 0}), (3, {"seed": 123})):
+        b.receive("r1", robot_side("r1").request(example(1), seq=seq, **own))
+        [(_, reply)] = b.work()
+        seeds.append(chunk_of(reply).model[0, 1])
+    assert seeds == [noise_seed("r1", 1, 0, 1) % 1000, noise_seed("r1", 1, 0, 2) % 1000, 123]
+    assert (
+        len(
+            {
+                noise_seed(r, e, p, s)
+                for r in ("a", "b")
+                for e in (1, 2)
+                for p in (1, 2)
+                for s in (1, 2)
+            }
+        )
+        == 16
+    )
+
+
+def test_a_policy_that_remembers_serves_one_robot_and_forgets_between_episodes(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    echo.spec = msgspec.structs.replace(echo.spec, stateful=True)
+    b = bench(echo, max_sessions=8, max_batch=4)
+    b.join("r1")
+    [refused] = b.receive("r2", robot_side("r2").open())
+    assert refused.body.reason == "capacity"
+    before = echo.resets
+    for seq, episode in ((1, 0), (2, 0), (3, 1), (4, 1)):
+        b.receive("r1", robot_side("r1").request(example(1), seq=seq, episode=episode))
+        b.work()
+    assert echo.resets == before + 2, "at the session's start and at the new episode"
+
+
+def test_an_audit_line_is_written_for_every_request(
+    bench: Any, robot_side: Any, example: Example, echo: Echo, tmp_path: Path
+) -> None:
+    b = bench(echo, audit_bytes=1_000_000)
+    b.join("r1")
+    b.receive("r1", robot_side("r1").request(example(1), seq=5, slack_s=0.25))
+    b.work()
+    b.receive("r1", robot_side("r1").request(example(1), seq=6, images={}))
+    b.work()
+    served, failed = map(json.loads, (tmp_path / "audit.jsonl").read_text().splitlines())
+    assert (served["session"], served["seq"], served["outcome"]) == ("r1:1", 5, "served")
+    assert served["slack_ms"] == 250 and served["batch"] == 1
+    assert (failed["seq"], failed["outcome"]) == (6, "error:image-missing")
+
+
+def test_the_status_fits_the_board_and_names_what_people_look_for(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    b = bench(echo, max_sessions=500, max_batch=2)
+    b.join(*(f"robot-with-quite-a-long-name-{i}" for i in range(300)))
+    status = b.service.status(0)
+    assert len(msgspec.msgpack.encode(status)) < 8 * 1024
+    assert status["mode"] == "shared" and status["checkpoint"] == "echo"
+    assert set(status["batch_ms"]) == {"1", "2"}
+    assert status["counts"]["accepted"] == 300
