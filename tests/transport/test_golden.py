@@ -1,0 +1,213 @@
+"""The bytes of version 1 stay what they are: golden/*.json, each one message.
+
+`frames` are the bytes in hex, `header` and `body` what they say, `arrays` and `images` what the
+blobs hold. test_golden_independent.py reads the same files without our codec.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from holdfast.transport.arrays import Array
+from holdfast.transport.header import Header, Kind
+from holdfast.transport.messages import (
+    BODIES,
+    Accept,
+    Blobs,
+    Body,
+    Close,
+    Drain,
+    Error,
+    Event,
+    Heartbeat,
+    Open,
+    Register,
+    Reject,
+    Reply,
+    Request,
+    Reset,
+    Welcome,
+    decode,
+    encode,
+)
+from holdfast.transport.outbox import Reference
+
+GOLDEN = Path(__file__).parent / "golden"
+NAMES = ("x", "y", "gripper")
+
+
+def ramp(*shape: int) -> np.ndarray:
+    return np.arange(np.prod(shape), dtype="<f4").reshape(shape) / 4
+
+
+def red_then_blue() -> np.ndarray:
+    return np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8)
+
+
+def request(blobs: Blobs) -> Request:
+    return Request(
+        state=blobs.array(ramp(3)),
+        images={
+            "top": blobs.image(red_then_blue()),
+            "wrist": blobs.reference(Reference(2**62 + 1, 9, 64, 48, 64)),
+        },
+        frame_age_s={"top": 0.0125, "wrist": 0.5},
+        task="leg das rote Päckchen in die linke Kiste",
+        delay_steps=4,
+        prefix=blobs.array(ramp(2, 3)),
+        prefix_robot=blobs.array(-ramp(2, 3)),
+        slack_s=0.75,
+        episode_start=True,
+        seed=2**53 + 1,
+    )
+
+
+def reply(blobs: Blobs) -> Reply:
+    return Reply(
+        chunk_model=blobs.array(ramp(4, 3)),
+        chunk=blobs.array(-ramp(4, 3)),
+        queue_s=0.001,
+        inference_s=0.05,
+        batch=2,
+        superseded=1,
+        load=0.5,
+    )
+
+
+BODY: dict[Kind, Any] = {
+    Kind.OPEN: lambda _: Open(
+        robot="r1",
+        service="pick",
+        action_names=NAMES,
+        state_names=(*NAMES, "belt"),
+        cameras={"top": (640, 480), "wrist": (320, 240)},
+        fps=30.0,
+        control_mode="position",
+        rtc=True,
+        task="put the red parcel in the left bin",
+        tasks=("put the red parcel in the left bin",),
+        tags={"site": "bench"},
+        boot_id="6f1c/1000",
+        outbox_nonce=2**62 + 1,
+        incarnation=3,
+    ),
+    Kind.ACCEPT: lambda _: Accept(
+        session="r1#7",
+        replica="pick/0",
+        model="flow",
+        revision="v1",
+        checkpoint="sha256:00ff",
+        chunk_size=50,
+        fps=30.0,
+        action_names=NAMES,
+        cameras={"top": (96, 72)},
+        prefix="trained",
+        max_prefix_steps=12,
+        shm=True,
+        warnings=("camera wrist is not used",),
+        limits={"max_blob_bytes": 1 << 25},
+    ),
+    Kind.REJECT: lambda _: Reject(
+        reason="capacity",
+        message="all 4 places are taken",
+        final=False,
+        retry_after_s=2.5,
+        load=1.0,
+        alternatives=("pick-large",),
+    ),
+    Kind.CLOSE: lambda _: Close(reason="stopped"),
+    Kind.RESET: lambda _: Reset(),
+    Kind.REQUEST: request,
+    Kind.REPLY: reply,
+    Kind.ERROR: lambda _: Error(reason="policy", message="state has 3 values, 4 are expected"),
+    Kind.EVENT: lambda _: Event(what="draining", message="pick/0 is going"),
+    Kind.HEARTBEAT: lambda _: Heartbeat(progress=12345, load=0.25),
+    Kind.REGISTER: lambda _: Register(
+        replica="pick/0",
+        service="pick",
+        capacity=4,
+        model="flow",
+        revision="v1",
+        checkpoint="sha256:00ff",
+        cameras={"top": (96, 72)},
+        state_names=(*NAMES, "belt"),
+        action_names=NAMES,
+        chunk_size=50,
+        fps=30.0,
+        prefix="trained",
+        max_prefix_steps=12,
+        batch_s=(0.05, 0.08),
+        host="gpu1",
+        boot_id="6f1c/1000",
+        pid=4242,
+        incarnation=2,
+    ),
+    Kind.WELCOME: lambda _: Welcome(broker="main", heartbeat_s=0.5),
+    Kind.DRAIN: lambda _: Drain(reason="stop"),
+}
+
+
+def message(kind: Kind) -> tuple[Header, Body, Blobs]:
+    blobs = Blobs()
+    body = BODY[kind](blobs)
+    return Header(kind, seq=2**40 + 7, episode=3, epoch=2, token=2**63 + 5), body, blobs
+
+
+def document(kind: Kind) -> dict[str, Any]:
+    """What a golden file holds for a message of `kind`."""
+    header, body, blobs = message(kind)
+    decoded = decode(encode(header, body, blobs))
+    arrays = {
+        name: decoded.array(value).tolist()
+        for name in ("state", "prefix", "prefix_robot", "chunk", "chunk_model")
+        if isinstance(value := getattr(body, name, None), Array)
+    }
+    images = {
+        name: decoded.image(image).tolist()
+        for name, image in getattr(body, "images", {}).items()
+        if image.encoding != "shm"
+    }
+    return {
+        "header": {**header._asdict(), "kind": kind.name},
+        "body": msgspec.to_builtins(body),
+        "arrays": arrays,
+        "images": images,
+        "frames": [bytes(frame).hex() for frame in encode(header, body, blobs)],
+    }
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_the_bytes_of_version_1_never_change(kind: Kind):
+    """Peers of other versions, and clients in other languages, were built for them.
+
+    Additions append keys: then write a new file beside the old one, which must still be read.
+    """
+    golden = json.loads((GOLDEN / f"{kind.name.lower()}.json").read_text())
+    assert golden == json.loads(json.dumps(document(kind)))
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_golden_bytes_are_read_as_what_they_say(kind: Kind):
+    golden = json.loads((GOLDEN / f"{kind.name.lower()}.json").read_text())
+    found = decode([bytes.fromhex(frame) for frame in golden["frames"]])
+    header, body, _ = message(kind)
+    assert found.header == header
+    assert found.body == body
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_has_a_golden_file(kind: Kind):
+    assert type(message(kind)[1]) is BODIES[kind]
+
+
+if __name__ == "__main__":  # writes the files of kinds that have none; never changes one
+    for new in Kind:
+        path = GOLDEN / f"{new.name.lower()}.json"
+        if not path.exists():
+            path.write_text(json.dumps(document(new), indent=1, ensure_ascii=False) + "\n")

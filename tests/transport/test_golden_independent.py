@@ -1,0 +1,85 @@
+"""reference.md is enough to read the golden bytes: this client has only `struct` and `msgpack`.
+
+Nothing of holdfast is imported here, on purpose.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+GOLDEN = sorted((Path(__file__).parent / "golden").glob("*.json"))
+KINDS = {
+    1: "OPEN",
+    2: "ACCEPT",
+    3: "REJECT",
+    4: "CLOSE",
+    5: "RESET",
+    6: "REQUEST",
+    7: "REPLY",
+    8: "ERROR",
+    9: "EVENT",
+    10: "HEARTBEAT",
+    32: "REGISTER",
+    33: "WELCOME",
+    34: "DRAIN",
+}
+ITEMS = {"f4": "f", "f8": "d", "i4": "i", "i8": "q", "u1": "B"}
+
+
+def nested(flat: list[Any], shape: list[int]) -> Any:
+    if len(shape) == 1:
+        return flat
+    step = len(flat) // shape[0]
+    return [nested(flat[k * step : (k + 1) * step], shape[1:]) for k in range(shape[0])]
+
+
+def array(described: dict[str, Any], blobs: list[bytes]) -> Any:
+    count = 1
+    for side in described["shape"]:
+        count *= side
+    flat = struct.unpack(f"<{count}{ITEMS[described['dtype']]}", blobs[described["blob"]])
+    return nested(list(flat), described["shape"])
+
+
+@pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
+def test_golden_bytes_are_read_without_our_codec(path: Path):
+    golden = json.loads(path.read_text())
+    header, body, *blobs = (bytes.fromhex(frame) for frame in golden["frames"])
+    magic, version, kind, flags, seq, episode, epoch, token = struct.unpack("<4sBBHQIIQ", header)
+    assert magic == b"HFST"
+    assert golden["header"] == {
+        "version": version,
+        "kind": KINDS[kind],
+        "flags": flags,
+        "seq": seq,
+        "episode": episode,
+        "epoch": epoch,
+        "token": token,
+    }
+    fields = msgpack.unpackb(body)
+    assert fields == golden["body"]
+    for name, expected in golden["arrays"].items():
+        assert array(fields[name], blobs) == expected
+    for name, expected in golden["images"].items():
+        image = fields["images"][name]
+        assert image["encoding"] == "raw"
+        shape = [image["height"], image["width"], 3]
+        assert array({"dtype": "u1", "shape": shape, "blob": image["blob"]}, blobs) == expected
+
+
+def test_all_kinds_of_version_1_are_among_the_golden_files():
+    assert {path.stem.upper() for path in GOLDEN} == set(KINDS.values())
+
+
+def test_red_comes_first():
+    """Channel order, by bytes: the first pixel of the golden image is red."""
+    path = next(path for path in GOLDEN if path.stem == "request")
+    golden = json.loads(path.read_text())
+    blob = bytes.fromhex(golden["frames"][2 + golden["body"]["images"]["top"]["blob"]])
+    assert blob == bytes([255, 0, 0, 0, 0, 255])
