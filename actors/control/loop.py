@@ -97,8 +97,10 @@ class ControlActor(Actor):
         self._settle_down()
 
     def teardown(self) -> None:
-        if not hasattr(self, "_poller"):
+        if not hasattr(self, "_shown"):
             return
+        gc.enable()  # a process that embeds the actor goes on
+        gc.unfreeze()
         try:
             self._rest()
         finally:

@@ -42,7 +42,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...transport.fence import LINE, align, fence
-from ...transport.register import Register
+from ...transport.register import Register, RegisterError
 
 SEGMENT_BYTES = 1 << 20
 """What the supervisor allocates for `<robot>/plan`; untouched pages cost nothing."""
@@ -178,7 +178,7 @@ class PlanSegment:
         self.lateness: NDArray[np.int64] = _array(
             memory, _OFFSET_LATENESS, 1, LATENESS_BINS, np.dtype(np.int64)
         )[0]
-        self.kept = Register(memory[_OFFSET_KEPT:_OFFSET_COPIES])
+        self._kept = self._attach_kept()
         size = PlanCopy.size_for(steps, actions)
         self.copies = tuple(
             PlanCopy(memory[at + k * size : at + (k + 1) * size], steps, actions) for k in (0, 1)
@@ -211,6 +211,25 @@ class PlanSegment:
         words[Word.COMMITTED] = generation
         fence()
         return draft
+
+    def keep(self, data: bytes) -> None:
+        """Keep up to 16 KiB for the next incarnation, in place of what was kept before."""
+        self._kept.write(data)
+
+    def recall(self) -> bytes:
+        """What was kept last; empty if nothing was, or if it is damaged."""
+        try:
+            return self._kept.read() or b""
+        except RegisterError:
+            return b""
+
+    def _attach_kept(self) -> Register:
+        memory = self._memory[_OFFSET_KEPT:_OFFSET_COPIES]
+        try:
+            return Register(memory)
+        except RegisterError:
+            memory[:] = bytes(len(memory))
+            return Register(memory)
 
     def _inspect(self) -> str:
         """Why the memory must be formatted, or "" when it is this robot's."""

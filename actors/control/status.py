@@ -38,6 +38,7 @@ def status(
         "missed_ticks_machine": misses.machine,
         "missed_ticks_restart": words[Word.MISSED_RESTART],
         "tick_lateness_us": lateness.summary_us(),
+        "tick_lateness_buckets_us": lateness.buckets_us(),
         "plan_s": round(supply.plan_ns / 1e9, 3),
         "requests": words[Word.REQUESTS],
         "merged": words[Word.MERGES],

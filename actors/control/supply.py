@@ -90,7 +90,7 @@ class Supply:
             supplied_ns=self._words[Word.SUPPLIED_NS],
             paused_ns=self._words[Word.PAUSED_NS],
         )
-        packed = segment.kept.read()
+        packed = segment.recall()
         kept = msgspec.msgpack.decode(packed, type=Kept) if packed else Kept()
         self.contract = kept.contract
         self.task = config.task if kept.task is None else kept.task
@@ -299,7 +299,7 @@ class Supply:
         return asked
 
     def _keep(self) -> None:
-        self._segment.kept.write(msgspec.msgpack.encode(Kept(self.contract, self.task)))
+        self._segment.keep(msgspec.msgpack.encode(Kept(self.contract, self.task)))
 
     def _lose(self, why: str, now_ns: int) -> None:
         self.reason = why

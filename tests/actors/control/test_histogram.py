@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from holdfast.actors.control.histogram import BINS, Histogram
 from hypothesis import given
 from hypothesis import strategies as st
+
+from holdfast.actors.control.histogram import BINS, Histogram
 
 durations = st.lists(st.integers(min_value=0, max_value=16_000_000_000), min_size=1, max_size=200)
 

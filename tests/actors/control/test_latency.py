@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from holdfast.actors.control.latency import WINDOW, LatencyWindow
 from hypothesis import given
 from hypothesis import strategies as st
+
+from holdfast.actors.control.latency import WINDOW, LatencyWindow
 
 DT = 33_333_333
 

@@ -1,0 +1,307 @@
+"""The chunk buffer against an independent model: a list of actions, each with its age and origin.
+
+Every value in a chunk is unique, so that "the same action twice" is visible in the values alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
+from holdfast.actors.control.buffer import ChunkBuffer
+from holdfast.actors.control.plan import Drop, MergeRule, Provenance, Snapshot
+from holdfast.actors.control.segment import SEGMENT_BYTES, PlanSegment
+
+MS = 1_000_000
+MAX_AGE = 1000 * MS
+ACTIONS = 2
+
+
+@dataclass(frozen=True)
+class Step:
+    """An action as the model knows it. `value` is the first action value in robot space."""
+
+    value: float
+    observed: int
+    origin: Provenance
+    other: Provenance | None = None
+
+
+def arrays(first: int, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """A chunk whose values are `first`, `first + 1`, ... in robot space, negated in model space."""
+    values = np.repeat(np.arange(first, first + length, dtype=np.float32)[:, None], ACTIONS, 1)
+    return -values, values
+
+
+class PlanMachine(RuleBasedStateMachine):
+    """Snapshots, replies (late, doubled, of other epochs), pops, resets, restarts, idle time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = bytearray(SEGMENT_BYTES)
+        self.buffer = ChunkBuffer(PlanSegment(self.memory, "r1", ACTIONS), MAX_AGE)
+        self.now = 10_000 * MS
+        self.step = 0
+        self.epoch = 1
+        self.plan: list[Step] = []
+        self.popped = 0
+        self.stale = 0
+        self.asked: Snapshot | None = None
+        self.old: list[tuple[int, int, int]] = []
+        self.played: list[tuple[int, int]] = []
+        self.next_value = 1
+        self.counts = dict.fromkeys(Drop, 0)
+
+    @initialize(
+        weight=st.sampled_from([0.25, 0.5, 0.75]), trim=st.sampled_from(["consumed", "time"])
+    )
+    def choose(self, weight: float, trim: str) -> None:
+        self.rules = {
+            mode: MergeRule(mode, trim, weight)  # type: ignore[arg-type]
+            for mode in ("replace", "append", "blend")
+        }
+
+    @rule(ticks=st.integers(1, 12))
+    def time_passes(self, ticks: int) -> None:
+        """Ticks in which nothing is popped: the plan was dry, or the loop was paused."""
+        self.now += ticks * 40 * MS
+        self.step += ticks
+
+    @rule()
+    def pop(self) -> None:
+        self.now += 40 * MS
+        self.step += 1
+        self._expire()
+        action = self.buffer.pop(self.now)
+        if not self.plan:
+            assert action is None
+            return
+        expected = self.plan.pop(0)
+        self.popped += 1
+        assert action is not None
+        assert action.robot[0] == pytest.approx(expected.value)
+        assert action.model[0] == pytest.approx(-expected.value)
+        assert action.observed_ns == expected.observed
+        assert action.provenance == expected.origin
+        assert action.blended_with == expected.other
+        assert self.now - action.observed_ns <= MAX_AGE
+        assert action.provenance.episode == self.buffer.episode
+        place = (action.provenance.seq, action.provenance.step)
+        assert not self.played or place > self.played[-1], "played twice, or out of order"
+        self.played.append(place)
+
+    @precondition(lambda self: self.asked is None)
+    @rule(age=st.integers(0, 30))
+    def snapshot(self, age: int) -> None:
+        self._expire()
+        asked = self.buffer.snapshot(self.epoch, self.now - age * MS, self.step, self.now)
+        assert asked.cursor == self.popped
+        assert [float(v) for v in asked.robot[:, 0]] == pytest.approx([s.value for s in self.plan])
+        assert [float(v) for v in asked.model[:, 0]] == pytest.approx([-s.value for s in self.plan])
+        self.asked = asked
+
+    @precondition(lambda self: self.asked is not None)
+    @rule()
+    def a_second_snapshot_is_refused(self) -> None:
+        with pytest.raises(RuntimeError, match="outstanding"):
+            self.buffer.snapshot(self.epoch, self.now, self.step, self.now)
+
+    @precondition(lambda self: self.asked is not None)
+    @rule(mode=st.sampled_from(["replace", "append", "blend"]), length=st.integers(1, 30))
+    def reply(self, mode: str, length: int) -> None:
+        asked = self.asked
+        assert asked is not None
+        self.asked = None
+        key = (asked.seq, asked.episode, asked.epoch)
+        claimed = self.buffer.claim(*key)
+        assert claimed is asked
+        self.old.append(key)
+        model, robot = arrays(self.next_value, length)
+        first, self.next_value = self.next_value, self.next_value + length
+        how = self.rules[mode]
+        outcome = self.buffer.merge(model, robot, asked, how, step=self.step, now_ns=self.now)
+        assert outcome == self._merge(asked, how, first, length)
+        if outcome is not None:
+            self.counts[outcome] += 1
+
+    @precondition(lambda self: self.asked is not None)
+    @rule(
+        chunk=st.sampled_from(
+            [
+                np.zeros((4, ACTIONS + 1), np.float32),
+                np.zeros((4, ACTIONS), np.float64),
+                np.zeros((0, ACTIONS), np.float32),
+                np.zeros(4, np.float32),
+                np.full((4, ACTIONS), np.nan, np.float32),
+                np.zeros((5000, ACTIONS), np.float32),
+            ]
+        )
+    )
+    def a_bad_chunk_leaves_the_plan_alone(self, chunk: np.ndarray) -> None:
+        asked = self.asked
+        assert asked is not None
+        self.asked = None
+        assert self.buffer.claim(asked.seq, asked.episode, asked.epoch) is asked
+        why = self.buffer.merge(
+            chunk, chunk, asked, self.rules["replace"], step=self.step, now_ns=self.now
+        )
+        assert why is not None
+        too_old = self.now - asked.observed_ns > MAX_AGE
+        assert why in (Drop.MALFORMED, Drop.EXPIRED if too_old else Drop.NOT_FINITE)
+        self.counts[why] += 1
+
+    @precondition(lambda self: self.old)
+    @rule(data=st.data())
+    def a_late_or_doubled_reply_is_unasked(self, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(self.old))
+        assert self.buffer.claim(*key) is None
+        self.counts[Drop.UNASKED] += 1
+
+    @precondition(lambda self: self.asked is not None)
+    @rule(which=st.sampled_from(["seq", "episode", "epoch"]), by=st.sampled_from([-1, 1]))
+    def a_reply_of_another_time_is_unasked(self, which: str, by: int) -> None:
+        asked = self.asked
+        assert asked is not None
+        wrong = replace_key(asked, which, by)
+        assert self.buffer.claim(*wrong) is None
+        assert self.buffer.outstanding is asked
+        self.counts[Drop.UNASKED] += 1
+
+    @rule(why=st.sampled_from([Drop.TIMEOUT, Drop.ABANDONED]))
+    def settle(self, why: Drop) -> None:
+        self.buffer.settle(why)
+        if self.asked is not None:
+            self.counts[why] += 1
+            self.old.append((self.asked.seq, self.asked.episode, self.asked.epoch))
+        self.asked = None
+
+    @rule()
+    def reconnect(self) -> None:
+        self.settle(Drop.ABANDONED)
+        self.epoch += 1
+
+    @rule()
+    def reset(self) -> None:
+        before = self.buffer.episode
+        assert self.buffer.reset() == before + 1
+        if self.asked is not None:
+            self.old.append((self.asked.seq, self.asked.episode, self.asked.epoch))
+        self.asked, self.plan = None, []
+
+    @rule()
+    def restart(self) -> None:
+        """Killed between two calls: the next incarnation finds the plan, nothing outstanding."""
+        if self.asked is not None:
+            self.old.append((self.asked.seq, self.asked.episode, self.asked.epoch))
+        self.asked = None
+        self.buffer = ChunkBuffer(PlanSegment(self.memory, "r1", ACTIONS), MAX_AGE)
+
+    @invariant()
+    def holds_what_the_model_holds(self) -> None:
+        assert len(self.buffer) == len(self.plan)
+        assert self.buffer.cursor == self.popped
+        assert self.buffer.dropped == {w.value: n for w, n in self.counts.items() if n}
+        assert (self.buffer.outstanding is None) == (self.asked is None)
+
+    def _expire(self) -> None:
+        while self.plan and self.now - self.plan[0].observed > MAX_AGE:
+            self.plan.pop(0)
+            self.stale += 1
+
+    def _merge(self, asked: Snapshot, how: MergeRule, first: int, length: int) -> Drop | None:
+        if self.now - asked.observed_ns > MAX_AGE:
+            return Drop.EXPIRED
+        chunk = [
+            Step(
+                float(first + i),
+                asked.observed_ns,
+                Provenance(asked.epoch, asked.seq, asked.episode, i),
+            )
+            for i in range(length)
+        ]
+        if how.mode == "append":
+            self.plan = self.plan + chunk
+            return None
+        gone = self.step - asked.step if how.trim == "time" else self.popped - asked.cursor
+        if gone >= length:
+            return Drop.EXPIRED
+        new = chunk[gone:]
+        if how.mode == "blend":
+            w = how.blend_weight
+            for i, (old, fresh) in enumerate(zip(self.plan, new, strict=False)):
+                new[i] = replace(
+                    fresh,
+                    value=w * fresh.value + (1 - w) * old.value,
+                    observed=min(old.observed, fresh.observed),
+                    other=old.origin,
+                )
+        self.plan = new
+        return None
+
+
+def replace_key(asked: Snapshot, which: str, by: int) -> tuple[int, int, int]:
+    key = {"seq": asked.seq, "episode": asked.episode, "epoch": asked.epoch}
+    key[which] += by
+    return key["seq"], key["episode"], key["epoch"]
+
+
+TestPlan = PlanMachine.TestCase
+TestPlan.settings = settings(max_examples=80, stateful_step_count=80, deadline=None)
+
+
+@given(st.integers(0, 8), st.integers(0, 8), st.integers(1, 12))
+def test_idle_time_before_the_first_action_is_not_trimmed_unless_asked_for(
+    idle: int, played: int, length: int
+) -> None:
+    """`consumed` counts actions and `time` ticks: they differ by ticks without an action."""
+    for trim, gone in (("consumed", min(played, 3)), ("time", idle + played)):
+        buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), 10**12)
+        first = buffer.snapshot(1, 0, 0, 0)
+        buffer.claim(first.seq, first.episode, 1)
+        buffer.merge(*arrays(100, 3), first, MergeRule(), step=0, now_ns=0)
+        asked = buffer.snapshot(1, 0, 0, 0)
+        for _ in range(played):
+            buffer.pop(0)
+        buffer.claim(asked.seq, asked.episode, 1)
+        how = MergeRule("replace", trim)  # type: ignore[arg-type]
+        why = buffer.merge(*arrays(1, length), asked, how, step=idle + played, now_ns=0)
+        if gone >= length:
+            assert why is Drop.EXPIRED
+            assert len(buffer) == max(3 - played, 0), "the old plan stays"
+        else:
+            action = buffer.pop(0)
+            assert action is not None and action.robot[0] == 1 + gone
+
+
+def test_appending_a_fresh_chunk_does_not_make_old_actions_look_fresh() -> None:
+    buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), MAX_AGE)
+    for observed, first in ((0, 1), (900 * MS, 11)):
+        asked = buffer.snapshot(1, observed, 0, observed)
+        buffer.claim(asked.seq, asked.episode, 1)
+        buffer.merge(*arrays(first, 5), asked, MergeRule("append"), step=0, now_ns=observed)
+    action = buffer.pop(1100 * MS)
+    assert action is not None and action.robot[0] == 11
+    assert len(buffer) == 4
+
+
+def test_a_plan_that_would_outgrow_its_memory_is_not_appended_to() -> None:
+    buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), MAX_AGE)
+    chunk = np.zeros((buffer.capacity, ACTIONS), np.float32)
+    outcomes = []
+    for _ in range(2):
+        asked = buffer.snapshot(1, 0, 0, 0)
+        buffer.claim(asked.seq, asked.episode, 1)
+        outcomes.append(buffer.merge(chunk, chunk, asked, MergeRule("append"), step=0, now_ns=0))
+    assert outcomes == [None, Drop.OVERFLOW]
+    assert len(buffer) == buffer.capacity

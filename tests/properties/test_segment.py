@@ -1,0 +1,224 @@
+"""A crash at any write of the plan's memory recovers to the old or the new plan, never to a mix.
+
+A kill leaves a prefix of the stores that were issued. The test learns them from the memory itself:
+it takes an image of it at every fence (which orders everything before against everything after).
+Between two images either bulk data was written, and then any subset of its bytes may have arrived,
+in whatever order; or exactly one aligned word, which arrives whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdfast.actors.control import segment as segment_module
+from holdfast.actors.control.buffer import ChunkBuffer
+from holdfast.actors.control.plan import MergeRule
+from holdfast.actors.control.segment import SEGMENT_BYTES, PlanSegment, Word
+
+ACTIONS = 2
+SIZE = 96 * 1024  # small, so that images are cheap; the layout adapts its capacity
+Plan = tuple[int, list[tuple[float, ...]]]
+
+
+class Recorder:
+    """Memory images at each fence, from `start` on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, memory: bytearray):
+        self.memory = memory
+        self.images: list[bytes] = []
+        real = segment_module.fence
+
+        def fence() -> None:
+            real()
+            self.images.append(bytes(self.memory))
+
+        monkeypatch.setattr(segment_module, "fence", fence)
+
+    def start(self) -> None:
+        self.images = [bytes(self.memory)]
+
+    def stages(self) -> Iterator[tuple[bytes, bytes]]:
+        self.images.append(bytes(self.memory))
+        yield from zip(self.images, self.images[1:], strict=False)
+
+
+def merge(buffer: ChunkBuffer, first: int, length: int, mode: str = "replace") -> None:
+    asked = buffer.snapshot(1, 0, 0, 0)
+    assert buffer.claim(asked.seq, asked.episode, 1) is asked
+    values = np.repeat(np.arange(first, first + length, dtype=np.float32)[:, None], ACTIONS, 1)
+    how = MergeRule(mode)  # type: ignore[arg-type]
+    assert buffer.merge(-values, values, asked, how, step=0, now_ns=0) is None
+
+
+def plan_in(memory: bytes) -> Plan:
+    """What the next incarnation would play: (episode, actions)."""
+    buffer = ChunkBuffer(PlanSegment(bytearray(memory), "r1", ACTIONS), 10**12)
+    actions = []
+    while (action := buffer.pop(0)) is not None:
+        assert action.robot[0] == -action.model[0] == action.robot[1]
+        actions.append(tuple(action.robot.tolist()))
+    return buffer.episode, actions
+
+
+def partial(before: bytes, after: bytes, arrived: np.ndarray) -> bytes:
+    image = np.frombuffer(before, np.uint8).copy()
+    image[arrived] = np.frombuffer(after, np.uint8)[arrived]
+    return image.tobytes()
+
+
+def changed(before: bytes, after: bytes) -> np.ndarray:
+    return np.flatnonzero(np.frombuffer(before, np.uint8) != np.frombuffer(after, np.uint8))
+
+
+def is_one_word(places: np.ndarray) -> bool:
+    return len(places) > 0 and places[0] // 8 == places[-1] // 8
+
+
+@pytest.mark.parametrize("mode", ["replace", "append", "blend"])
+def test_a_merge_cut_at_every_byte_leaves_the_old_or_the_new_plan(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    memory = bytearray(SIZE)
+    recorder = Recorder(monkeypatch, memory)
+    buffer = ChunkBuffer(PlanSegment(memory, "r1", ACTIONS), 10**12)
+    merge(buffer, 1, 6)
+    buffer.pop(0)
+    merge(buffer, 50, 5)
+    buffer.pop(0)
+    old = plan_in(bytes(memory))
+    recorder.start()
+    merge(buffer, 100, 4, mode)
+    new = plan_in(bytes(memory))
+    assert old != new
+    seen = set()
+    for before, after in recorder.stages():
+        places = changed(before, after)
+        cuts = [0, len(places)] if is_one_word(places) else range(len(places) + 1)
+        for cut in cuts:
+            found = plan_in(partial(before, after, places[:cut]))
+            assert found in (old, new), f"{cut} of {len(places)} bytes written: a mix"
+            seen.add(found == new)
+    assert seen == {False, True}
+
+
+@given(data=st.data(), length=st.integers(1, 12), pops=st.integers(0, 14))
+@settings(max_examples=60, deadline=None)
+def test_stores_that_arrive_in_any_order_leave_the_old_or_the_new_plan(
+    data: st.DataObject, length: int, pops: int
+) -> None:
+    """Between two fences a machine may reorder: any subset of the bytes may be there."""
+    with pytest.MonkeyPatch.context() as patch:
+        memory = bytearray(SIZE)
+        recorder = Recorder(patch, memory)
+        buffer = ChunkBuffer(PlanSegment(memory, "r1", ACTIONS), 10**12)
+        merge(buffer, 1, length)
+        for _ in range(pops):
+            buffer.pop(0)
+        old = plan_in(bytes(memory))
+        recorder.start()
+        merge(buffer, 100, data.draw(st.integers(1, 12)))
+        new = plan_in(bytes(memory))
+    for before, after in recorder.stages():
+        places = changed(before, after)
+        if is_one_word(places):
+            continue
+        seed = data.draw(st.integers(0, 2**32 - 1))
+        there = np.random.default_rng(seed).random(len(places)) < 0.5
+        assert plan_in(partial(before, after, places[there])) in (old, new)
+
+
+def test_a_reset_cut_at_every_byte_leaves_the_old_plan_or_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing of the old episode is played once the new one has its number."""
+    memory = bytearray(SIZE)
+    recorder = Recorder(monkeypatch, memory)
+    buffer = ChunkBuffer(PlanSegment(memory, "r1", ACTIONS), 10**12)
+    merge(buffer, 1, 6)
+    old = plan_in(bytes(memory))
+    recorder.start()
+    buffer.reset()
+    for before, after in recorder.stages():
+        places = changed(before, after)
+        for cut in range(len(places) + 1):
+            episode, actions = plan_in(partial(before, after, places[:cut]))
+            assert (episode, actions) == old or actions == []
+
+
+def test_every_pop_is_one_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = bytearray(SIZE)
+    buffer = ChunkBuffer(PlanSegment(memory, "r1", ACTIONS), 10**12)
+    merge(buffer, 1, 200)
+    for n in range(200):
+        before = bytes(memory)
+        action = buffer.pop(0)
+        assert action is not None and action.robot[0] == n + 1
+        assert is_one_word(changed(before, bytes(memory)))
+
+
+@given(place=st.integers(0, SIZE - 1), bit=st.integers(0, 7))
+@settings(max_examples=300, deadline=None)
+def test_a_flipped_bit_is_never_played(place: int, bit: int) -> None:
+    """The checksum covers what is in force: damage costs the plan, and never changes it. (The
+    cursor is a word by itself: a damaged one skips or voids, and cannot alter an action.)"""
+    memory = bytearray(SIZE)
+    buffer = ChunkBuffer(PlanSegment(memory, "r1", ACTIONS), 10**12)
+    merge(buffer, 1, 6)
+    whole = plan_in(bytes(memory))[1]
+    memory[place] ^= 1 << bit
+    actions = plan_in(bytes(memory))[1]
+    assert actions == [] or actions == whole[-len(actions) :]
+
+
+def test_memory_of_another_robot_shape_or_version_is_not_played() -> None:
+    memory = bytearray(SIZE)
+    merge(ChunkBuffer(PlanSegment(memory, "r1", ACTIONS), 10**12), 1, 6)
+    assert PlanSegment(bytearray(memory), "r1", ACTIONS).found == "a plan"
+    assert PlanSegment(bytearray(memory), "r2", ACTIONS).found == "the plan of another robot"
+    assert "action size" in PlanSegment(bytearray(memory), "r1", 3).found
+    other = bytearray(memory)
+    other[8] += 1
+    taken = PlanSegment(other, "r1", ACTIONS)
+    assert "layout version" in taken.found
+    assert taken.plan.length == 0 and taken.words[Word.CURSOR] == 0
+
+
+def test_garbage_is_formatted_not_played() -> None:
+    rng = np.random.default_rng(1)
+    garbage = bytearray(rng.bytes(SIZE))
+    assert plan_in(bytes(garbage)) == (0, [])
+
+
+def test_the_counters_continue_in_the_next_incarnation() -> None:
+    memory = bytearray(SIZE)
+    first = PlanSegment(memory, "r1", ACTIONS)
+    first.words[Word.TICKS] = 7
+    first.keep(b"who")
+    second = PlanSegment(memory, "r1", ACTIONS)
+    assert (second.words[Word.TICKS], second.recall()) == (7, b"who")
+
+
+@pytest.mark.parametrize("where", ["magic", "value"])
+def test_what_was_kept_and_is_damaged_is_forgotten(where: str) -> None:
+    memory = bytearray(SIZE)
+    PlanSegment(memory, "r1", ACTIONS).keep(b"who")
+    place = memory.index(b"hf:regis" if where == "magic" else b"who")
+    memory[place] ^= 1
+    damaged = PlanSegment(memory, "r1", ACTIONS)
+    assert damaged.recall() == b""
+    damaged.keep(b"anew")
+    assert PlanSegment(memory, "r1", ACTIONS).recall() == b"anew"
+
+
+def test_the_segment_that_the_supervisor_allocates_holds_many_chunks_of_a_large_robot() -> None:
+    assert PlanSegment(bytearray(SEGMENT_BYTES), "humanoid", 32).steps >= 1000
+
+
+def test_memory_that_is_too_small_is_refused() -> None:
+    with pytest.raises(segment_module.PlanError, match="allocate"):
+        PlanSegment(bytearray(4096), "r1", ACTIONS)
