@@ -34,6 +34,15 @@ def test_nothing_is_lost_and_the_maximum_is_exact(values: list[int]) -> None:
     assert histogram.max_us == max(values) / 1000
 
 
+@given(durations)
+def test_buckets_count_exactly_what_lies_below_their_edges(values: list[int]) -> None:
+    histogram = Histogram()
+    for value in values:
+        histogram.record(value)
+    for edge_us, below in histogram.buckets_us():
+        assert below == sum(value < edge_us * 1000 for value in values)
+
+
 def test_an_absurd_duration_lands_in_the_last_bin() -> None:
     histogram = Histogram()
     histogram.record(10**18)
