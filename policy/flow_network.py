@@ -20,10 +20,11 @@ from torch import Tensor, nn
 from .encoder import ObservationEncoder
 from .transformer import ChunkTransformer, sinusoid
 
-# Steps of the prefix have their own time, which the path never takes: x_t at t = 1 is the chunk.
 CLEAN = 1.0
-# The direction divides by what is left of the path; sampling never asks this close to its end.
+"""The time of steps that are given: x_t at t = 1 is the chunk itself."""
+
 MIN_LEFT = 1e-3
+"""The direction divides by what is left of the path; sampling never asks this close to its end."""
 
 
 class FlowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -32,6 +33,7 @@ class FlowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     width: int = 128
     layers: int = 3
     heads: int = 4
+    patch: int = 4
     camera_width: int = 32
     places: int = 24
     auxiliary: int = 0
@@ -65,9 +67,19 @@ class FlowNetwork(nn.Module):
         self.time = nn.Sequential(
             nn.Linear(64, config.width), nn.SiLU(), nn.Linear(config.width, config.width)
         )
+        # A first guess straight from what is seen. The transformer has to learn only what the
+        # noise, the prefix and their own likelihood change about it.
+        self.guess = nn.Sequential(
+            nn.Linear(config.width, 2 * config.width),
+            nn.SiLU(),
+            nn.Linear(2 * config.width, steps * actions),
+        )
+        # Beside its action every step carries its own time.
         self.denoiser = ChunkTransformer(
             steps=steps,
+            channels=actions + 1,
             actions=actions,
+            patch=config.patch,
             width=config.width,
             layers=config.layers,
             heads=config.heads,
@@ -91,12 +103,13 @@ class FlowNetwork(nn.Module):
         given: Bool[Tensor, "b h"] | None = None,
     ) -> Float[Tensor, "b h a"]:
         """The chunk x1 guessed from `noisy` at `time`; steps that are `given` are clean already."""
-        times = time[:, None]
+        times = time[:, None].expand(noisy.shape[:2])
         if given is not None:
-            times = torch.cat((times, torch.full_like(times, CLEAN)), dim=1)
-        condition = nn.functional.silu(seen[:, None] + self.time(sinusoid(times, 64)))
-        pick = None if given is None else given.long()
-        chunk: Tensor = self.denoiser(noisy, condition, pick)
+            times = torch.where(given, CLEAN, times)
+        steps = torch.cat((noisy, 2 * times[..., None] - 1), dim=-1)
+        condition = nn.functional.silu(seen + self.time(sinusoid(time, 64)))
+        change = self.denoiser(steps, seen, condition)
+        chunk: Tensor = change + self.guess(seen).view(noisy.shape)
         return chunk
 
     def direction(

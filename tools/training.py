@@ -43,7 +43,7 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     batch: int = 64
     looks: int = 2
     fresh: float = 0.3
-    rate: float = 1e-3
+    rate: float = 2e-3
     warmup_steps: int = 100
     weight_decay: float = 1e-4
     ema: float = 0.998

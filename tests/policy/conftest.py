@@ -14,6 +14,9 @@ from holdfast.policy.flow import FlowPolicy, network_of
 from holdfast.policy.normalize import Stats
 from holdfast.policy.tokens import Vocabulary
 
+# One thread: the networks are tiny, and a second one only waits for the machine's other work.
+torch.set_num_threads(1)
+
 SPEC = PolicySpec(
     model="tiny",
     revision="7",
@@ -32,6 +35,7 @@ CONFIG = Config(
         "width": 16,
         "layers": 2,
         "heads": 2,
+        "patch": 3,
         "camera_width": 8,
         "places": 4,
         "auxiliary": 3,
