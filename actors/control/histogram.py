@@ -56,9 +56,9 @@ class Histogram:
 
     def buckets_us(self) -> list[list[int]]:
         """[edge, how many were below it] for each doubling from 16 µs to 1 s: exact, since every
-        such edge is one of a bin's."""
+        such edge is one of a bin's. The last one, 16.7 s, counts all."""
         running = np.cumsum(np.asarray(self._counts[:BINS]))
-        return [[2**k, int(running[k * PER_DOUBLING])] for k in range(4, 21)]
+        return [[2**k, int(running[k * PER_DOUBLING])] for k in (*range(4, 21), DOUBLINGS)]
 
     def summary_us(self) -> dict[str, float]:
         """p50, p99, p999 and max, in µs."""

@@ -41,6 +41,7 @@ def test_buckets_count_exactly_what_lies_below_their_edges(values: list[int]) ->
         histogram.record(value)
     for edge_us, below in histogram.buckets_us():
         assert below == sum(value < edge_us * 1000 for value in values)
+    assert histogram.buckets_us()[-1][1] == len(values)
 
 
 def test_an_absurd_duration_lands_in_the_last_bin() -> None:
