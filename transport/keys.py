@@ -90,11 +90,11 @@ def new(name: str, role: Role, directory: Path) -> Key:
 
 def load(path: Path) -> Key:
     """Read a `.key` file. Raises KeyProblem if it is not one or if others may read it."""
-    if path.exists() and path.stat().st_mode & 0o077:
-        raise KeyProblem(f"the secret key {path} is readable by others: chmod 600 {path}")
     fields = _read(path)
     if b"secret" not in fields:
         raise KeyProblem(f"{path} holds no secret key: give the .key file, not the .pub file")
+    if path.stat().st_mode & 0o077:
+        raise KeyProblem(f"the secret key {path} is readable by others: chmod 600 {path}")
     public = _public(path, fields)
     return Key(public.peer, public.public, _z85(path, fields, b"secret"))
 

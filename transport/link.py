@@ -20,7 +20,7 @@ from pathlib import Path
 import zmq
 
 from .arrays import Buffer
-from .keys import DOMAIN, Authenticator, Key, PublicKey, Role
+from .keys import DOMAIN, Authenticator, Key, KeyProblem, PublicKey, Role
 from .limits import DEFAULT, Limits, WireError
 
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -63,7 +63,7 @@ def dealer(
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
     if key is not None:
         if server is None:
-            raise WireError("keys", f"a connection to {endpoint} needs the server's public key too")
+            raise KeyProblem(f"a connection to {endpoint} needs the server's public key too")
         socket.curve_secretkey = key.secret
         socket.curve_publickey = key.public
         socket.curve_serverkey = server.public

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import socket as tcp
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.transport import link
+from holdfast.transport.keys import Role
+from holdfast.transport.limits import Limits, WireError
+
+SMALL = Limits(max_frames=4, max_blob_bytes=1000, max_message_bytes=2000)
+
+
+@pytest.fixture
+def context() -> Iterator[link.Context]:
+    made = zmq.Context()
+    yield made
+    made.destroy(linger=0)
+
+
+def until(action: Callable[[], Any], seconds: float = 5.0) -> Any:
+    """The first true result of `action`, tried until the deadline."""
+    deadline = time.monotonic() + seconds
+    while not (result := action()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.002)
+    return result
+
+
+def test_a_dealer_is_heard_under_its_identity_and_answered(context: link.Context, tmp_path: Path):
+    endpoint = link.ipc(tmp_path, "front")
+    router = link.router(context, endpoint)
+    dealer = link.dealer(context, endpoint, "r1:3")
+    assert link.receive(router) is None
+    until(lambda: link.send(dealer, [b"header", memoryview(b"body"), b""]))
+    received = until(lambda: link.receive(router))
+    assert received == [b"r1:3", b"header", b"body", b""]
+    assert link.send(router, [received[0], b"reply"])
+    assert until(lambda: link.receive(dealer)) == [b"reply"]
+
+
+def test_nothing_is_queued_for_a_peer_that_is_not_there(context: link.Context, tmp_path: Path):
+    """A robot must not act on what was sent before the connection stood."""
+    router = link.router(context, link.ipc(tmp_path, "front"))
+    assert not link.send(router, [b"nobody:1", b"message"])
+    dealer = link.dealer(context, link.ipc(tmp_path, "nothing"), "r1:1")
+    assert not link.send(dealer, [b"message"])
+
+
+def test_a_peer_that_does_not_read_costs_a_bounded_queue_and_never_blocks(
+    context: link.Context, tmp_path: Path
+):
+    endpoint = link.ipc(tmp_path, "front")
+    router = link.router(context, endpoint)
+    dealer = link.dealer(context, endpoint, "r1:1")
+    until(lambda: link.send(dealer, [b"first"]))
+    megabyte, sent, started = bytes(1 << 20), 0, time.monotonic()
+    while link.send(dealer, [megabyte]):
+        sent += 1
+        assert sent < 100
+    assert time.monotonic() - started < 5
+    assert until(lambda: link.receive(router)) == [b"r1:1", b"first"]
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [([b"x"] * 7, "frames"), ([b"x"] * 3000, "frames"), ([bytes(900)] * 3, "message-bytes")],
+)
+def test_a_message_beyond_the_limits_is_dropped_and_the_next_one_read(
+    context: link.Context, tmp_path: Path, frames: list[bytes], reason: str
+):
+    endpoint = link.ipc(tmp_path, "front")
+    router = link.router(context, endpoint, limits=SMALL)
+    dealer = link.dealer(context, endpoint, "r1:1")
+    until(lambda: link.send(dealer, frames))
+    until(lambda: link.send(dealer, [b"good"]))
+    with pytest.raises(WireError) as error:
+        until(lambda: link.receive(router, SMALL))
+    assert error.value.reason == reason
+    assert until(lambda: link.receive(router, SMALL)) == [b"r1:1", b"good"]
+
+
+def test_a_peer_that_sends_a_huge_frame_is_disconnected_and_others_stay(
+    context: link.Context, tmp_path: Path
+):
+    """The socket refuses by the declared length, before it allocates."""
+    endpoint = link.ipc(tmp_path, "front")
+    router = link.router(context, endpoint, limits=SMALL)
+    bad = link.dealer(context, endpoint, "bad:1")
+    good = link.dealer(context, endpoint, "good:1")
+    until(lambda: link.send(bad, [bytes(1001)]))
+    until(lambda: link.send(good, [b"message"]))
+    assert until(lambda: link.receive(router, SMALL)) == [b"good:1", b"message"]
+    until(lambda: link.send(bad, [b"small again"]) and link.receive(router, SMALL))
+
+
+def test_a_peer_that_comes_back_is_reached_under_its_old_identity(
+    context: link.Context, tmp_path: Path
+):
+    endpoint = link.ipc(tmp_path, "front")
+    router = link.router(context, endpoint)
+    first = link.dealer(context, endpoint, "r1:1")
+    until(lambda: link.send(first, [b"one"]))
+    until(lambda: link.receive(router))
+    second = link.dealer(context, endpoint, "r1:1")
+    until(lambda: link.send(second, [b"two"]))
+    assert until(lambda: link.receive(router)) == [b"r1:1", b"two"]
+    until(lambda: link.send(router, [b"r1:1", b"reply"]))
+    assert until(lambda: link.receive(second)) == [b"reply"]
+
+
+@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", bytes(100), b"\xff" * 5000])
+def test_garbage_on_the_port_harms_nobody(context: link.Context, garbage: bytes):
+    router = link.router(context, "tcp://127.0.0.1:*")
+    endpoint = router.getsockopt_string(zmq.LAST_ENDPOINT)
+    port = int(endpoint.rpartition(":")[2])
+    with tcp.create_connection(("127.0.0.1", port)) as raw:
+        raw.sendall(garbage)
+        dealer = link.dealer(context, endpoint, "r1:1")
+        until(lambda: link.send(dealer, [b"message"]))
+        assert until(lambda: link.receive(router)) == [b"r1:1", b"message"]
+
+
+def test_a_broker_that_restarts_is_found_again(tmp_path: Path, context: link.Context):
+    """The dealer reconnects by itself, within its capped back-off."""
+    endpoint = link.ipc(tmp_path, "front")
+    router = link.router(context, endpoint)
+    dealer = link.dealer(context, endpoint, "r1:1")
+    until(lambda: link.send(dealer, [b"one"]))
+    until(lambda: link.receive(router))
+    router.close()
+    again = zmq.Context()
+    try:
+        successor = until_bound(again, endpoint)
+        heard = until(lambda: link.send(dealer, [b"two"]) and link.receive(successor))
+        assert heard == [b"r1:1", b"two"]
+    finally:
+        again.destroy(linger=0)
+
+
+def until_bound(context: link.Context, endpoint: str) -> link.Socket:
+    def bind() -> link.Socket | None:
+        try:
+            return link.router(context, endpoint)
+        except zmq.ZMQError:
+            return None
+
+    bound: link.Socket = until(bind)
+    return bound
+
+
+def test_a_stale_socket_file_is_removed_and_nothing_else(tmp_path: Path):
+    endpoint = link.ipc(tmp_path, "front")
+    assert not link.unlink_stale(endpoint)
+    with tcp.socket(tcp.AF_UNIX) as left:
+        left.bind(str(tmp_path / "front"))
+    assert link.unlink_stale(endpoint)
+    assert not (tmp_path / "front").exists()
+    (tmp_path / "front").write_text("somebody's notes")
+    with pytest.raises(ValueError, match="not a socket"):
+        link.unlink_stale(endpoint)
+    assert (tmp_path / "front").exists()
+    assert not link.unlink_stale("tcp://127.0.0.1:5555")
+
+
+def test_a_socket_path_that_the_kernel_would_cut_is_refused():
+    with pytest.raises(ValueError, match="shorter runtime directory"):
+        link.ipc(Path("/tmp") / ("x" * 100), "front")
+
+
+@pytest.mark.parametrize(
+    ("identity", "expected"),
+    [
+        (b"r1:3", ("r1", 3)),
+        (b"pick/0:12", ("pick/0", 12)),
+        (b"r1", ("r1", 0)),
+        (b"r1:3:f0", ("r1", 3)),
+    ],
+)
+def test_an_identity_says_name_and_incarnation(identity: bytes, expected: tuple[str, int]):
+    assert link.peer(identity) == expected
+
+
+@given(st.binary(max_size=255))
+def test_any_identity_is_a_name_or_a_wire_error(identity: bytes):
+    try:
+        name, incarnation = link.peer(identity)
+    except WireError as error:
+        assert error.reason == "identity"
+    else:
+        assert name and incarnation >= 0
+
+
+@pytest.mark.parametrize("user", ["robot:r2", "replica:r1", "robot:r1:3", "r1"])
+def test_a_key_speaks_only_for_its_own_name_and_role(user: str):
+    assert link.peer(b"r1:3", "robot:r1", Role.ROBOT) == ("r1", 3)
+    with pytest.raises(WireError, match="was used by robot:r1") as error:
+        link.peer(b"r1:3", user, Role.ROBOT)
+    assert error.value.reason == "identity"
