@@ -70,6 +70,9 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The newest lines kept in `<rundir>/audit`, one per request; 0 keeps none."""
     capture_bytes: int = 0
     """The newest requests and replies kept whole in `<rundir>/capture`, to run again offline."""
+    key: str | None = None
+    broker_key: str | None = None
+    """This replica's secret key file and the broker's public one: both or neither."""
 
 
 class CameraFeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -96,18 +99,18 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cameras: dict[str, CameraFeed]
     state_names: tuple[str, ...]
     action_names: tuple[str, ...]
-    control_mode: Literal["position", "velocity"]
-    fps: float
     outbox: str | None = None
     resize: Literal["edge", "server"] = "edge"
-    image_sizes: dict[str, tuple[int, int]] = {}
-    """(width, height) the policy wants by feature name, for `resize: edge`."""
     jpeg_quality: int = 90
     max_frame_age_s: float = 0.5
-    request_timeout_s: float = 5.0
     broker_lost_after_s: float = 2.0
     heartbeat_s: float = 0.5
     tags: dict[str, str] = {}
+    audit_bytes: int = 4 << 20
+    """The newest lines kept in `<rundir>/audit`, one per request; 0 keeps none."""
+    key: str | None = None
+    broker_key: str | None = None
+    """This robot's secret key file and the broker's public one: both or neither."""
 
 
 class SensorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,3 +143,13 @@ class WitnessConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     segment: str
     rate_hz: float = 30.0
+
+
+class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The site's page, health and metrics over HTTP. `cameras` maps `robot/camera` to the segment
+    of its frame ring, for thumbnails."""
+
+    host: str = "127.0.0.1"
+    port: int | None = None
+    """None: the usual one, or any free one when another fleet has that."""
+    cameras: dict[str, str] = {}

@@ -205,7 +205,7 @@ class _Expansion:
 
     def network(self, robot: Robot) -> ActorSpec:
         service = self.fleet.services[robot.service]
-        policy, own = policy_spec(service), robot_spec(robot)
+        own = robot_spec(robot)
         assert own is not None, "faults_of refuses a driver without a spec"
         frames = [_frames(robot, name) for name in robot.cameras]
         near = service.host == robot.host
@@ -223,14 +223,10 @@ class _Expansion:
             },
             state_names=tuple(robot.rename.get(n, n) for n in own.state_names),
             action_names=tuple(robot.rename.get(n, n) for n in own.action_names),
-            control_mode=own.control_mode.value,
-            fps=robot.fps,
             outbox=outbox.name if near else None,
             resize=robot.images.resize,
-            image_sizes={camera.name: (camera.width, camera.height) for camera in policy.cameras},
             jpeg_quality=robot.images.jpeg_quality,
             max_frame_age_s=robot.images.max_frame_age_s,
-            request_timeout_s=robot.safety.request_timeout_s,
             heartbeat_s=self.fleet.broker.heartbeat_s,
             tags=robot.tags,
         )

@@ -21,15 +21,18 @@ import zmq
 
 from ..transport import link, messages
 from ..transport.arrays import Buffer
-from ..transport.frames import Frame, FrameReader
+from ..transport.frames import FrameReader
 from ..transport.header import Header, Kind
 from ..transport.host import boot_id
-from ..transport.images import resize
 from ..transport.limits import WireError
-from ..transport.messages import Accept, Blobs, Error, Event, Heartbeat, Open, Request
+from ..transport.messages import Accept, Blobs, Error, Event, Heartbeat, Open
 from ..transport.outbox import Outbox
 from .actor import Actor
 from .configs import NetworkConfig
+from .credentials import credentials
+from .feeds import Feeds, StaleFrame
+from .inference.audit import Audit
+from .journal import Journal
 from .session import Action, Phase, Session, Verdict
 
 _REPORT_NS = 250_000_000
@@ -47,20 +50,22 @@ class NetworkActor(Actor):
         cv2.setNumThreads(1)
         config: NetworkConfig = self.config
         self._session = Session(round(config.broker_lost_after_s * 1e9))
-        self._readers = {
-            name: FrameReader(self.segment(feed.segment)) for name, feed in config.cameras.items()
-        }
+        readers = {n: FrameReader(self.segment(c.segment)) for n, c in config.cameras.items()}
+        self._feeds = Feeds(readers, config.max_frame_age_s)
         self._outbox = Outbox(self.segment(config.outbox)) if config.outbox else None
         self._terms: Accept | None = None
         self._control_identity = b""
+        self._own_actions: tuple[str, ...] = ()
         self._dropped: Counter[str] = Counter()
-        self._frame_age_ms: dict[str, float] = {}
-        self._sent = self._received = self._bytes_out = 0
+        self._bytes_out = 0
+        audit = self.rundir / "audit" / f"{config.robot}.network.jsonl"
+        self._journal = Journal(config.robot, Audit(audit, config.audit_bytes))
         self._context: link.Context = zmq.Context()
         link.unlink_stale(config.control)
         self._control = link.router(self._context, config.control)
         identity = f"{config.robot}:{self.incarnation}"
-        self._broker = link.dealer(self._context, config.broker, identity)
+        key, server = credentials(self.name, config.key, config.broker_key)
+        self._broker = link.dealer(self._context, config.broker, identity, key=key, server=server)
 
     def run(self) -> None:
         self.ready()
@@ -100,6 +105,7 @@ class NetworkActor(Actor):
             close = Header(Kind.CLOSE, epoch=self._session.epoch)
             link.send(self._broker, messages.encode(close, messages.Close(reason="stopping")))
             self._lost(self._session.epoch, "the network actor is stopping")
+        self._journal.close()
         # Long enough for the two last words to leave a socket that drops on close.
         self._context.destroy(linger=100)
         link.unlink_stale(self.config.control)
@@ -143,16 +149,27 @@ class NetworkActor(Actor):
             self._count(verdict)
             return
         if header.kind is Kind.ACCEPT:
-            self._terms = messages.decode(frames).body
-        self._received += header.kind is Kind.REPLY
+            frames = self._accepted(messages.decode(frames))
+        elif header.kind in (Kind.REPLY, Kind.ERROR):
+            self._journal.answered(header, self._terms, time.monotonic_ns())
         self._to_control(frames)
 
+    def _accepted(self, message: messages.Message[Accept]) -> list[Buffer]:
+        """Note the terms; control hears of its own action names if they are what was agreed."""
+        self._terms = terms = message.body
+        if terms.action_names == self.config.action_names:
+            terms = msgspec.structs.replace(terms, action_names=self._own_actions)
+        return messages.encode(message.header, terms, message.blobs)
+
     def _open(self, frames: list[Buffer]) -> None:
-        """Complete control's OPEN by what only this process knows."""
+        """Complete control's OPEN by what only this process knows, names being the policy's."""
         message = messages.decode(frames)
         config: NetworkConfig = self.config
+        self._own_actions = message.body.action_names
         body: Open = msgspec.structs.replace(
             message.body,
+            action_names=config.action_names,
+            state_names=config.state_names,
             cameras={n: (feed.width, feed.height) for n, feed in config.cameras.items()},
             boot_id=boot_id() if self._outbox else "",
             outbox_nonce=self._outbox.nonce if self._outbox else 0,
@@ -166,47 +183,31 @@ class NetworkActor(Actor):
     def _request(self, frames: list[Buffer]) -> None:
         """Add the newest frame of every camera; refuse when one is missing or too old."""
         message = messages.decode(frames)
-        now = time.monotonic_ns()
-        captured = {name: self._newest(name) for name in self._wanted()}
-        self._frame_age_ms = {n: (now - f.capture_ns) / 1e6 for n, f in captured.items() if f}
-        unfit = [
-            f"{name} is {self._frame_age_ms[name]:.0f} ms old" if frame else f"{name} has no frame"
-            for name, frame in captured.items()
-            if frame is None or self._frame_age_ms[name] > self.config.max_frame_age_s * 1e3
-        ]
-        if unfit:
-            limit = f"at most {self.config.max_frame_age_s * 1e3:.0f} ms are allowed"
-            self._refuse(message.header, "stale-frame", f"{', '.join(unfit)}; {limit}")
+        header: Header = message.header
+        try:
+            pixels = self._feeds.newest(self._wanted(), time.monotonic_ns())
+        except StaleFrame as stale:
+            self._refuse(header, "stale-frame", str(stale))
             return
         blobs = Blobs(message.blobs)
-        pixels = {name: frame.image for name, frame in captured.items() if frame}
         if self._terms is not None and self._terms.shm and self._outbox is not None:
             images = {n: Blobs.reference(r) for n, r in self._outbox.put(pixels).items()}
         else:
             quality = self.config.jpeg_quality
             images = {n: blobs.image(image, quality) for n, image in pixels.items()}
-        body: Request = msgspec.structs.replace(
-            message.body,
-            images=images,
-            frame_age_s={n: max(0.0, ms / 1e3) for n, ms in self._frame_age_ms.items()},
-        )
-        if self._send(messages.encode(message.header, body, blobs)):
-            self._sent += 1
+        ages_s = {name: ms / 1e3 for name, ms in self._feeds.age_ms.items()}
+        body = msgspec.structs.replace(message.body, images=images, frame_age_s=ages_s)
+        if self._send(messages.encode(header, body, blobs)):
+            self._journal.asked(header, ages_s, time.monotonic_ns())
         else:
-            self._refuse(message.header, "unreachable", "the broker takes no message")
+            self._refuse(header, "unreachable", "the broker takes no message")
 
-    def _wanted(self) -> list[str]:
-        """The cameras whose images travel: those the policy asked for that this robot has."""
+    def _wanted(self) -> dict[str, tuple[int, int] | None]:
+        """The cameras whose images travel, and at what size: the policy's, or as captured."""
         if self._terms is None:
-            return list(self._readers)
-        return [name for name in self._terms.cameras if name in self._readers]
-
-    def _newest(self, camera: str) -> Frame | None:
-        size = self._terms.cameras.get(camera) if self._terms else None
-        if size is None or self.config.resize != "edge":
-            return self._readers[camera].latest()
-        width, height = size
-        return self._readers[camera].latest(transform=lambda image: resize(image, width, height))
+            return dict.fromkeys(self.config.cameras)
+        edge = self.config.resize == "edge"
+        return {n: size if edge else None for n, size in self._terms.cameras.items()}
 
     def _refuse(self, header: Header, reason: str, message: str) -> None:
         self._dropped[reason] += 1
@@ -248,10 +249,10 @@ class NetworkActor(Actor):
             "replica": terms.replica if terms else None,
             "shm": bool(terms and terms.shm),
             "warnings": list(terms.warnings) if terms else [],
-            "sent": self._sent,
-            "received": self._received,
+            "sent": self._journal.sent,
+            "received": self._journal.received,
             "bytes_out": self._bytes_out,
-            "frame_age_ms": self._frame_age_ms,
+            "frame_age_ms": self._feeds.age_ms,
             "dropped": dict(self._dropped),
         }
 

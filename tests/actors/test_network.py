@@ -37,8 +37,6 @@ class Bench:
             "cameras": {"top": {"segment": "r1/top", "width": 64, "height": 48}},
             "state_names": ["a", "b"],
             "action_names": ["a"],
-            "control_mode": "position",
-            "fps": 30.0,
             "outbox": "r1/outbox",
             "heartbeat_s": 0.05,
             "broker_lost_after_s": 0.4,
