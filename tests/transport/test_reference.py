@@ -1,0 +1,87 @@
+"""reference.md says what the code does: checked row by row, so that neither moves alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from msgspec import inspect
+
+import holdfast.transport
+from holdfast.transport.header import MAGIC, Kind
+from holdfast.transport.limits import DEFAULT
+from holdfast.transport.messages import BODIES
+
+PACKAGE = Path(holdfast.transport.__path__[0])
+TEXT = (PACKAGE / "reference.md").read_text()
+
+
+def written(kind: inspect.Type) -> str:
+    """A field's type in reference.md's words."""
+    match kind:
+        case inspect.IntType():
+            return "int"
+        case inspect.FloatType():
+            return "float"
+        case inspect.BoolType():
+            return "bool"
+        case inspect.StrType(max_length=length):
+            return {DEFAULT.max_name_chars: "name", DEFAULT.max_text_chars: "text"}[length]
+        case inspect.LiteralType(values=values):
+            return "mode" if "velocity" in values else "prefix mode"
+        case inspect.StructType(cls=cls):
+            return cls.__name__.lower()
+        case inspect.UnionType(types=types):
+            return " or ".join(
+                "nil" if isinstance(t, inspect.NoneType) else written(t) for t in types
+            )
+        case inspect.VarTupleType(item_type=item):
+            return f"[{written(item)}]"
+        case inspect.TupleType(item_types=items):
+            return f"[{', '.join(map(written, items))}]"
+        case inspect.DictType(key_type=key, value_type=value):
+            text = f"{{{written(key)}: {written(value)}}}"
+            return "cameras" if text == "{name: [int, int]}" else text
+        case _:
+            raise NotImplementedError(kind)
+
+
+def default(field: inspect.Field) -> str:
+    if field.required:
+        return ""
+    value: Any = field.default
+    if field.default_factory is not msgspec.NODEFAULT:
+        value = field.default_factory()
+    return f"`{'nil' if value is None else json.dumps(value)}`"
+
+
+@pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
+def test_every_key_of_a_body_is_described_as_it_is(kind: Kind):
+    section = TEXT.split(f"#### {kind.name}\n")[1].split("\n#")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) ?\|", section, re.MULTILINE)
+    fields = inspect.type_info(BODIES[kind]).fields
+    assert rows == [(f.name, written(f.type), default(f)) for f in fields]
+
+
+def test_every_kind_has_its_number():
+    rows = re.findall(r"^\| ([A-Z]+) \| (\d+) \|", TEXT, re.MULTILINE)
+    assert rows == [(kind.name, str(int(kind))) for kind in Kind]
+    assert f"`{MAGIC.decode()}`" in TEXT
+
+
+def test_every_limit_has_its_number():
+    rows = re.findall(r"\(`(max_\w+)`\) \| (\d+) \|", TEXT)
+    assert rows == [(name, str(value)) for name, value in dataclasses.asdict(DEFAULT).items()]
+
+
+def test_every_reason_is_named():
+    """Those that counters show: each WireError that the package raises."""
+    code = "".join(path.read_text() for path in PACKAGE.glob("*.py"))
+    raised = set(re.findall(r'WireError\(\s*"([a-z-]+)"', code))
+    described = set(re.findall(r"`([a-z-]+)`", TEXT.split("Reasons that a message is refused")[1]))
+    assert raised == described
