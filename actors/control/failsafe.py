@@ -204,6 +204,7 @@ class FailSafe:
     def open_failed(self, now_ns: int, retry_after: int = 0) -> None:
         """The handshake was refused for now, or not answered: pause before the next one."""
         self._opening_ns = 0
+        self._backoff = max(self._backoff, self._bounds.backoff)
         self._wait(now_ns, retry_after)
 
     def pause(self, now_ns: int) -> None:

@@ -1,7 +1,7 @@
 """`Histogram`: how often what happened, in fixed bins: nothing is allocated, nothing forgotten.
 
 Bins are logarithmic, 16 to each doubling, from 1 µs to 16.7 s: a quantile is read out at most 4.5 %
-too high and never too low. The counts live in memory that the caller owns, so that they outlive it.
+too high and 0.1 % too low. The counts live in memory that the caller owns, so that they outlive it.
 """
 
 from __future__ import annotations

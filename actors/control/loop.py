@@ -243,6 +243,10 @@ class ControlActor(Actor):
         if now - self._beat_ns >= _BEAT_NS and supply.failsafe.session_open:
             self._beat_ns = now
             self._uplink.beat(supply.epoch, self._words[Word.TICKS])
+        if supply.state.value != self._shown:
+            self._shown = supply.state.value
+            self._report_ns = 0
+            self.log.info("%s %s", self._shown, supply.reason)
         if now - self._report_ns >= _REPORT_NS:
             self._report_ns = now
             self._misses.settle(now)
@@ -250,9 +254,6 @@ class ControlActor(Actor):
         if now - self._collect_ns >= _COLLECT_NS:
             self._collect_ns = now
             gc.collect()  # what is frozen is not looked at: a fraction of a millisecond
-        if supply.state.value != self._shown:
-            self._shown = supply.state.value
-            self.log.info("%s %s", self._shown, supply.reason)
 
     def _obey(self) -> None:
         for command in self.link.commands():

@@ -73,6 +73,7 @@ class Supply:
         self._actions = spec.action_names
         self._dt_ns = config.dt_ns
         self._buffer_ns = round(plan.buffer_time_s * _NS)
+        self._max_offline_s = safety.max_offline_s
         self._liveness_ns = round(safety.liveness_s * _NS)
         self._configured = MergeRule(plan.merge, plan.trim, plan.blend_weight)
         self._seed = crc32(config.robot.encode()) << 31
@@ -131,7 +132,11 @@ class Supply:
             self.buffer.settle(Drop.TIMEOUT)
         if not machine.paused:
             self.buffer.expire(now_ns)
+        before = machine.state
         machine.elapse(now_ns, dry=not len(self.buffer), due=self._due)
+        if machine.state is State.DEAD and before is not State.DEAD:
+            last = f"; the last that was known: {self.reason}" if self.reason else ""
+            self.reason = f"no chunk came for {self._max_offline_s:g} s (max_offline_s){last}"
         self._settle()
 
     def open_epoch(self, now_ns: int) -> int | None:
@@ -317,8 +322,6 @@ class Supply:
         if not machine.session_open:
             self.terms = None
             self.buffer.settle(Drop.ABANDONED)
-        if machine.state is State.DEAD and not self.reason:
-            self.reason = "no chunk came for longer than max_offline_s"
         if self._words[Word.SUPPLIED_NS] != machine.supplied_ns:
             self._words[Word.SUPPLIED_NS] = machine.supplied_ns
         if self._words[Word.PAUSED_NS] != machine.paused_ns:

@@ -13,7 +13,7 @@ durations = st.lists(st.integers(min_value=0, max_value=16_000_000_000), min_siz
 
 
 @given(durations, st.sampled_from([0.5, 0.9, 0.99, 0.999, 1.0]))
-def test_a_quantile_is_at_most_one_bin_above_the_true_one_and_never_below(
+def test_a_quantile_is_at_most_one_bin_above_the_true_one_and_not_below_it(
     values: list[int], q: float
 ) -> None:
     histogram = Histogram()
@@ -21,7 +21,7 @@ def test_a_quantile_is_at_most_one_bin_above_the_true_one_and_never_below(
         histogram.record(value)
     true_us = sorted(values)[int(np.ceil(q * len(values))) - 1] / 1000
     read_us = histogram.quantile_us(q)
-    assert read_us >= true_us * (1 - 1e-9) or read_us == histogram.max_us
+    assert read_us >= true_us * (1 - 1e-3)
     assert read_us <= max(1.0, true_us * 2 ** (1 / 16) * 1.001)
 
 

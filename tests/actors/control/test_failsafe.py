@@ -1,0 +1,154 @@
+"""The fail-safe, row by row, and its diagram."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.actors.control import failsafe
+from holdfast.actors.control.failsafe import MEANING, TABLE, Bounds, Event, FailSafe, State
+
+S = 1_000_000_000
+
+
+def streaming() -> FailSafe:
+    machine = FailSafe(Bounds())
+    machine.opening(1)
+    machine.on(Event.ACCEPTED, 1)
+    assert machine.state is State.CONNECTING
+    machine.on(Event.MERGED, S)
+    assert machine.state is State.STREAMING
+    return machine
+
+
+def test_the_committed_diagram_is_that_of_the_table() -> None:
+    """`python -m holdfast.actors.control.failsafe > actors/control/failsafe.md` renews it."""
+    committed = Path(failsafe.__file__).with_suffix(".md").read_text()
+    assert committed == failsafe.document()
+
+
+def test_the_diagram_has_an_arrow_for_every_entry_of_the_table() -> None:
+    drawn = failsafe.diagram()
+    for state, row in TABLE.items():
+        for event, following in row.items():
+            arrow = next(x for x in drawn.splitlines() if f"{state} --> {following} :" in x)
+            assert event in arrow.split(" : ")[1].split(", ")
+
+
+def test_every_event_is_explained_and_every_state_has_its_row() -> None:
+    assert set(MEANING) == set(Event)
+    assert set(TABLE) == set(State)
+
+
+@pytest.mark.parametrize("state", [s for s in State if s is not State.DEAD])
+def test_whatever_is_final_leads_from_every_live_state_to_dead(state: State) -> None:
+    for event in (Event.OFFLINE, Event.CHANGED, Event.REFUSED):
+        assert TABLE[state][event] is State.DEAD
+
+
+def test_a_late_chunk_degrades_and_a_dry_plan_stalls() -> None:
+    machine = streaming()
+    assert machine.elapse(2 * S, dry=False, due=True) is State.STREAMING
+    assert machine.elapse(3 * S - 1, dry=False, due=True) is State.STREAMING
+    assert machine.elapse(3 * S, dry=False, due=True) is State.DEGRADED
+    assert machine.elapse(3 * S, dry=True, due=True) is State.STALLED
+    assert machine.on(Event.MERGED, 4 * S) is State.STREAMING
+
+
+def test_a_chunk_that_is_not_due_is_not_late() -> None:
+    machine = streaming()
+    assert machine.elapse(50 * S, dry=False, due=False) is State.STREAMING
+
+
+def test_a_request_that_times_out_degrades_and_twice_that_reconnects() -> None:
+    machine = streaming()
+    machine.asked(2 * S)
+    assert not machine.request_timed_out(7 * S - 1)
+    assert machine.request_timed_out(7 * S)
+    assert machine.state is State.DEGRADED
+    machine.asked(7 * S)
+    assert machine.elapse(12 * S - 1, dry=False, due=False) is State.DEGRADED
+    assert machine.elapse(12 * S, dry=False, due=False) is State.RECONNECTING
+
+
+def test_an_answer_of_any_kind_shows_that_the_server_lives() -> None:
+    machine = streaming()
+    machine.asked(2 * S)
+    assert machine.request_timed_out(7 * S)
+    machine.asked(7 * S)
+    machine.answered()
+    assert machine.elapse(13 * S, dry=False, due=False) is State.DEGRADED
+
+
+def test_handshakes_follow_each_other_at_half_a_second_doubling_to_ten() -> None:
+    machine = streaming()
+    now = 2 * S
+    machine.on(Event.LOST, now)
+    waits = []
+    for _ in range(8):
+        start = now
+        while not machine.should_open(now):
+            now += S // 100
+        waits.append(round((now - start) / S, 1))
+        machine.opening(now)
+        machine.open_failed(now)
+    assert waits == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+
+
+def test_a_server_that_is_lost_again_before_it_sent_a_chunk_is_not_hammered() -> None:
+    machine = streaming()
+    machine.on(Event.LOST, 2 * S)
+    assert machine.should_open(2 * S)
+    machine.opening(2 * S)
+    machine.on(Event.ACCEPTED, 2 * S)
+    machine.on(Event.LOST, 2 * S)
+    assert not machine.should_open(2 * S + S // 4)
+    assert machine.should_open(2 * S + S // 2)
+
+
+def test_a_handshake_that_nobody_answers_is_tried_again() -> None:
+    machine = FailSafe(Bounds())
+    assert machine.should_open(S)
+    machine.opening(S)
+    assert not machine.should_open(3 * S - 1)
+    assert not machine.should_open(3 * S), "first a pause"
+    assert machine.should_open(3 * S + S // 2)
+
+
+def test_a_robot_that_was_never_enabled_asks_every_second_and_never_dies_of_waiting() -> None:
+    machine = FailSafe(Bounds())
+    now = S
+    for _ in range(300):
+        assert machine.elapse(now, dry=True, due=True) is State.CONNECTING
+        assert machine.should_open(now)
+        machine.opening(now)
+        machine.open_failed(now)
+        now += S
+
+
+def test_the_offline_budget_counts_from_the_last_merge_and_stands_still_while_paused() -> None:
+    machine = streaming()
+    machine.on(Event.LOST, 2 * S)
+    machine.pause(30 * S)
+    assert machine.elapse(500 * S, dry=True, due=True) is State.RECONNECTING
+    machine.resume(500 * S)
+    assert machine.elapse(531 * S, dry=True, due=True) is State.RECONNECTING
+    assert machine.elapse(531 * S + 1, dry=True, due=True) is State.DEAD
+
+
+def test_the_offline_budget_and_the_pause_outlive_the_process() -> None:
+    machine = streaming()
+    machine.pause(30 * S)
+    heir = FailSafe(Bounds(), machine.supplied_ns, machine.paused_ns)
+    assert heir.paused
+    heir.resume(100 * S)
+    assert heir.elapse(131 * S, dry=True, due=True) is State.CONNECTING
+    assert heir.elapse(131 * S + 1, dry=True, due=True) is State.DEAD
+
+
+def test_an_episode_s_first_chunk_may_take_a_moment_before_that_is_a_stall() -> None:
+    machine = streaming()
+    machine.reset()
+    assert machine.elapse(2 * S, dry=True, due=True) is State.STREAMING
+    assert machine.elapse(3 * S, dry=True, due=True) is State.STALLED

@@ -1,0 +1,299 @@
+"""The control actor, with real sockets and shared memory, against a server under test control."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import pytest
+
+from holdfast.actors.actor import EXIT_CRASHED, EXIT_DEAD, EXIT_REFUSED, EXIT_STOPPED
+from holdfast.actors.control.segment import Word
+from holdfast.robot.base import ControlMode, Episode, RobotError
+from holdfast.transport.header import Kind
+from holdfast.transport.messages import Reject
+
+from .conftest import SPEC, Cell, until
+
+
+def in_order(values: list[float]) -> bool:
+    return all(a < b for a, b in pairwise(values))
+
+
+def is_streaming(cell: Cell) -> bool:
+    return cell.status().get("state") == "STREAMING"
+
+
+def running(cell: Cell) -> Cell:
+    cell.server.start()
+    cell.start()
+    until(lambda: len(cell.played()) > 20, "the robot to move")
+    return cell
+
+
+def test_a_plan_is_played_in_order_and_the_actor_stops_when_told(cell: Cell) -> None:
+    running(cell)
+    until(lambda: is_streaming(cell) and cell.status()["merged"] > 3, "some merges")
+    cell.stop()
+    assert in_order(cell.played())
+    assert cell.exit_code == EXIT_STOPPED
+    assert cell.robot.closed
+    assert cell.status()["stalled_ticks"] == 0
+    assert Kind.CLOSE in cell.server.kinds()
+
+
+def test_requests_carry_the_plan_that_is_left_and_the_delay_that_is_expected(cell: Cell) -> None:
+    running(cell)
+    until(lambda: cell.server.kinds().count(Kind.REQUEST) > 4, "requests")
+    requests = [(h, b) for kind, h, b in cell.server.seen if kind is Kind.REQUEST]
+    first, later = requests[0][1], requests[-1][1]
+    assert first.episode_start and first.prefix is None
+    assert not later.episode_start
+    assert later.prefix is not None and later.prefix.shape == later.prefix_robot.shape
+    assert 0 < later.prefix.shape[0] <= 20, "no longer than the policy can take"
+    assert later.delay_steps >= 1
+    assert 0 < later.slack_s <= 0.2
+    seqs = [header.seq for header, _ in requests]
+    assert seqs == sorted(set(seqs))
+
+
+def test_a_lost_server_costs_an_epoch_and_not_one_action(cell: Cell) -> None:
+    running(cell)
+    cell.server.lose()
+    until(lambda: cell.server.kinds().count(Kind.OPEN) == 2, "the second handshake")
+    until(lambda: is_streaming(cell) and cell.status()["epoch"] == 2, "the stream to go on")
+    assert in_order(cell.played())
+    assert cell.status()["stalled_ticks"] == 0
+
+
+def test_a_network_actor_that_restarted_is_noticed_by_its_heartbeat(cell: Cell) -> None:
+    """It keeps nothing: its heartbeat names no session."""
+    running(cell)
+    cell.server._epoch = 0
+    until(lambda: cell.status()["epoch"] == 2 and is_streaming(cell), "the next epoch")
+
+
+def test_a_silent_server_leaves_the_robot_holding_and_is_found_again(cell: Cell) -> None:
+    cell.config["safety"]["liveness_s"] = 0.3
+    running(cell)
+    cell.server.silent = True
+    until(lambda: cell.status()["state"] == "RECONNECTING", "the silence to be noticed")
+    until(lambda: cell.status()["plan_s"] == 0, "the plan to run dry")
+    held = len(cell.played())
+    ticks = cell.status()["ticks"]
+    until(lambda: cell.status()["ticks"] > ticks + 20, "ticks to go on")
+    assert len(cell.played()) == held, "a dry plan of a position-controlled arm: no command"
+    cell.server.silent = False
+    until(lambda: is_streaming(cell) and len(cell.played()) > held, "the robot to move again")
+    assert in_order(cell.played())
+    assert cell.status()["stalled_ticks"] > 0
+
+
+def test_unanswered_requests_degrade_then_stall_then_reconnect(cell: Cell) -> None:
+    running(cell)
+    cell.server.answering = False
+    states: list[str] = []
+
+    def reconnecting() -> bool:
+        state = cell.status()["state"]
+        if not states or states[-1] != state:
+            states.append(state)
+        return state == "RECONNECTING"
+
+    until(reconnecting, "the reconnection")
+    assert "STALLED" in states
+    assert cell.status()["dropped"]["timeout"] >= 1
+    cell.server.answering = True
+    until(lambda: is_streaming(cell), "the stream to go on")
+
+
+def test_another_model_after_a_reconnection_stops_the_robot_for_good(cell: Cell) -> None:
+    """DEAD: safe stop, exit with the reason, which status shows; only a person starts it again."""
+    running(cell)
+    accepted = cell.server.terms
+    cell.server.terms = msgspec.structs.replace(accepted, checkpoint="other weights")
+    cell.server.lose()
+    assert cell.ended() == EXIT_DEAD
+    played = len(cell.played())
+    assert cell.robot.stops >= 3, "the safe stop is taken a step a tick until it is reached"
+    assert cell.status()["state"] == "DEAD"
+    assert "'c' became 'other weights'" in cell.status()["reason"]
+    cell.stop()
+    cell.start()
+    until(lambda: len(cell.played()) > played + 10, "the robot that a person started again")
+
+
+def test_a_robot_that_is_refused_at_first_is_never_enabled(cell: Cell) -> None:
+    cell.server.reject = Reject(reason="actions", message="reorder your motors", final=True)
+    cell.server.start()
+    cell.start()
+    assert cell.ended() == EXIT_REFUSED
+    assert not cell.robot.connected and not cell.robot.commands
+    assert "reorder your motors" in cell.status()["reason"]
+
+
+def test_a_robot_that_is_refused_for_now_asks_again(cell: Cell) -> None:
+    cell.server.reject = Reject(reason="capacity", message="full", retry_after_s=0.05)
+    cell.server.start()
+    cell.start()
+    until(lambda: cell.server.kinds().count(Kind.OPEN) > 2, "more handshakes")
+    assert not cell.robot.connected
+    until(lambda: cell.status()["reason"] == "capacity: full", "the reason in status")
+    cell.server.reject = None
+    until(lambda: is_streaming(cell), "the stream")
+    epochs = [header.epoch for kind, header, _ in cell.server.seen if kind is Kind.OPEN]
+    assert epochs == sorted(set(epochs)), "an epoch is used once"
+
+
+def test_a_velocity_robot_that_would_hold_is_refused_at_start(cell: Cell) -> None:
+    cell.robot.spec = replace(SPEC, control_mode=ControlMode.VELOCITY)
+    cell.start()
+    assert cell.ended() == EXIT_REFUSED
+    assert not cell.robot.connected
+
+
+def test_a_velocity_robot_is_told_zero_when_its_plan_is_dry_and_when_it_stops(cell: Cell) -> None:
+    cell.robot.spec = replace(SPEC, control_mode=ControlMode.VELOCITY)
+    cell.config["safety"]["fallback"] = "zero"
+    running(cell)
+    cell.server.answering = False
+    until(lambda: cell.played()[-1] == 0, "the fallback")
+    cell.stop()
+    assert cell.played()[-1] == 0
+
+
+def test_pause_keeps_the_plan_and_resume_goes_on_with_its_next_action(cell: Cell) -> None:
+    running(cell)
+    cell.server.answering = False
+    answer = cell.command("pause")
+    assert answer.error is None and answer.result["paused"]
+    played = cell.played()
+    requests = cell.server.kinds().count(Kind.REQUEST)
+    ticks = cell.status()["ticks"]
+    until(lambda: cell.status()["ticks"] > ticks + 20, "ticks while paused")
+    assert cell.played() == played and cell.status()["state"] == "PAUSED"
+    assert cell.server.kinds().count(Kind.REQUEST) <= requests + 1
+    assert cell.command("resume").error is None
+    until(lambda: len(cell.played()) > len(played), "the next action")
+    assert cell.played()[len(played)] == played[-1] + 1
+
+
+def test_a_pause_outlives_the_process(cell: Cell) -> None:
+    running(cell)
+    cell.command("pause")
+    crash(cell)
+    played = len(cell.played())
+    cell.start()
+    until(lambda: cell.status()["epoch"] == 2, "the next incarnation")
+    ticks = cell.status()["ticks"]
+    until(lambda: cell.status()["ticks"] > ticks + 20, "ticks")
+    assert len(cell.played()) == played
+    cell.command("resume")
+    until(lambda: len(cell.played()) > played, "the robot to move")
+
+
+def test_reset_begins_an_episode_and_plays_nothing_of_the_one_before(cell: Cell) -> None:
+    running(cell)
+    cell.server.answering = False
+    before = cell.status()["requests"]
+    answer = cell.command("reset")
+    assert answer.result["episode"] == 1
+    played = len(cell.played())
+    until(lambda: Kind.RESET in cell.server.kinds(), "the replica to be told")
+    cell.server.answering = True
+    until(lambda: len(cell.played()) > played + 10, "the new episode's plan")
+    assert min(cell.played()[played:]) // 1000 > before - 1
+    requests = [h.episode for kind, h, _ in cell.server.seen if kind is Kind.REQUEST]
+    assert requests[-1] == 1
+    assert cell.status()["stalled_ticks"] == 0, "waiting for an episode's first chunk is no stall"
+
+
+def test_an_episode_that_the_world_begins_resets_the_plan(cell: Cell) -> None:
+    cell.robot.attempt = Episode(4, "first task")
+    running(cell)
+    cell.robot.attempt = Episode(5, "second task")
+    until(lambda: cell.status()["episode"] == 1, "the reset")
+    until(lambda: is_streaming(cell), "the stream")
+    tasks = [(h.episode, b.task) for kind, h, b in cell.server.seen if kind is Kind.REQUEST]
+    assert {task for episode, task in tasks if episode == 0} == {"first task"}
+    until(lambda: cell.server.seen[-1][2] and last_task(cell) == "second task", "its task")
+
+
+def last_task(cell: Cell) -> str:
+    return [b.task for kind, _, b in list(cell.server.seen) if kind is Kind.REQUEST][-1]
+
+
+def test_an_unknown_command_is_answered_with_what_is_possible(cell: Cell) -> None:
+    running(cell)
+    assert "pause, resume and reset" in cell.command("dance").error
+
+
+def crash(cell: Cell) -> None:
+    """End the actor without any of its last words: its robot fails under it."""
+
+    def fails(out: Any) -> int:
+        raise RobotError("the cable was pulled by the test")
+
+    cell.robot.read_state = fails  # type: ignore[method-assign]
+    assert cell.ended() == EXIT_CRASHED
+    del cell.robot.read_state  # type: ignore[method-assign]
+    cell.stop()
+
+
+def test_the_next_incarnation_goes_on_with_the_next_action_before_it_spoke_to_anybody(
+    cell: Cell,
+) -> None:
+    running(cell)
+    cell.server.silent = True
+    crash(cell)
+    played = cell.played()
+    cell.start()
+    until(lambda: len(cell.played()) >= len(played) + 3, "the plan to go on")
+    assert cell.played()[len(played)] == played[-1] + 1
+    assert in_order(cell.played())
+    status = cell.status()
+    assert status["plan_found"] == "a plan"
+    assert status["max_command_gap_ms"] > 10
+    cell.server.silent = False
+    until(lambda: is_streaming(cell) and cell.status()["epoch"] > 1, "the stream")
+    assert cell.status()["ticks"] > len(played)
+    assert in_order(cell.played())
+
+
+def test_counters_of_requests_epochs_and_episodes_never_go_back(cell: Cell) -> None:
+    running(cell)
+    cell.command("reset")
+    words = cell.actor._words
+    before = [words[w] for w in (Word.SEQ, Word.EPOCH, Word.EPISODE)]
+    crash(cell)
+    cell.start()
+    until(lambda: is_streaming(cell) and cell.status()["epoch"] == 2, "the stream")
+    after = [cell.actor._words[w] for w in (Word.SEQ, Word.EPOCH, Word.EPISODE)]
+    assert all(b >= a for a, b in zip(before, after, strict=True))
+
+
+def test_a_robot_that_hears_nothing_for_too_long_stops_for_good(cell: Cell) -> None:
+    cell.config["safety"].update(max_offline_s=0.8, liveness_s=0.2)
+    running(cell)
+    cell.server.silent = True
+    assert cell.ended() == EXIT_DEAD
+    assert "max_offline_s" in cell.status()["reason"]
+
+
+def test_the_end_of_the_supervisor_ends_the_actor_with_the_robot_at_rest(cell: Cell) -> None:
+    running(cell)
+    cell.supervisor.close()
+    assert cell.ended() == EXIT_STOPPED
+    assert cell.robot.closed
+
+
+def test_with_interpolation_every_action_is_reached_on_a_straight_line(cell: Cell) -> None:
+    cell.config["fps"], cell.config["interpolate"] = 50.0, 4
+    running(cell)
+    until(lambda: len(cell.played()) > 120, "commands")
+    cell.server.answering = False
+    values = cell.played()
+    chunk = [v for v in values if 1000 <= v < 1030]
+    assert chunk[4:12] == pytest.approx([chunk[4] + n / 4 for n in range(8)])

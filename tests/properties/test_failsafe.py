@@ -1,0 +1,118 @@
+"""The fail-safe machine: it moves along its table only, and DEAD is never left."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from holdfast.actors.control.failsafe import TABLE, Bounds, Event, FailSafe, State
+
+S = 1_000_000_000
+BOUNDS = Bounds()
+
+
+class SupplyMachine(RuleBasedStateMachine):
+    """Any order of events and of time, paused or not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.machine = FailSafe(BOUNDS)
+        self.now = 1000 * S
+        self.before = self.machine.state
+        self.offline = 0
+        self.counting = False
+        self.path: list[State] = [self.machine.state]
+
+    def _note(self, event: Event | None) -> None:
+        after = self.machine.state
+        if event is not None:
+            assert after is TABLE[self.before].get(event, self.before)
+        elif after is not self.before:
+            assert after in TABLE[self.before].values()
+        self.before = after
+        self.path.append(after)
+
+    @rule(event=st.sampled_from(list(Event)))
+    def happens(self, event: Event) -> None:
+        dead = self.machine.state is State.DEAD
+        if event is Event.MERGED and self.machine.state is not State.RECONNECTING and not dead:
+            self.offline, self.counting = 0, True
+        if event is Event.ACCEPTED and not dead and not self.counting:
+            self.offline, self.counting = 0, True
+        self.machine.on(event, self.now)
+        self._note(event)
+
+    @rule(ms=st.integers(1, 20_000), dry=st.booleans(), due=st.booleans())
+    def time_passes(self, ms: int, dry: bool, due: bool) -> None:
+        paused, dead = self.machine.paused, self.machine.state is State.DEAD
+        self.now += ms * S // 1000
+        if not paused:
+            self.offline += ms * S // 1000
+        after = self.machine.elapse(self.now, dry=dry, due=due)
+        if paused:
+            assert after is self.before, "while paused nothing passes"
+        elif self.counting and self.offline > BOUNDS.max_offline:
+            assert after is State.DEAD
+        elif not dead:
+            assert after is not State.DEAD, "time kills only after max_offline_s"
+        self._note(None)
+
+    @rule()
+    def pauses(self) -> None:
+        self.machine.pause(self.now)
+        assert self.machine.paused or self.machine.state is State.DEAD
+
+    @rule()
+    def resumes(self) -> None:
+        self.machine.resume(self.now)
+        assert not self.machine.paused
+        self._note(None)
+
+    @precondition(lambda self: self.machine.may_request)
+    @rule()
+    def asks(self) -> None:
+        self.machine.asked(self.now)
+
+    @rule()
+    def is_answered(self) -> None:
+        self.machine.answered()
+
+    @rule()
+    def looks_for_a_time_out(self) -> None:
+        self.machine.request_timed_out(self.now)
+        self._note(None)
+
+    @rule()
+    def resets(self) -> None:
+        self.machine.reset()
+        self._note(None)
+
+    @rule(answered=st.booleans())
+    def opens(self, answered: bool) -> None:
+        if self.machine.should_open(self.now):
+            assert not self.machine.session_open
+            self.machine.opening(self.now)
+            assert not self.machine.should_open(self.now), "one handshake at a time"
+            if answered:
+                self.machine.open_failed(self.now)
+                assert not self.machine.should_open(self.now), "a pause after a refusal"
+                assert self.machine.should_open(self.now + BOUNDS.max_backoff)
+
+    @invariant()
+    def dead_is_for_good(self) -> None:
+        if State.DEAD in self.path:
+            assert self.machine.state is State.DEAD
+            assert not self.machine.may_request
+            assert not self.machine.should_open(self.now + 1000 * S)
+
+    @invariant()
+    def nothing_is_asked_while_paused_or_without_a_session(self) -> None:
+        if self.machine.paused or not self.machine.session_open:
+            assert not self.machine.may_request
+        if self.machine.state is State.RECONNECTING:
+            assert not self.machine.session_open
+
+
+TestFailSafe = SupplyMachine.TestCase
+TestFailSafe.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
