@@ -19,6 +19,7 @@ import os
 import socket
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import zmq
@@ -28,6 +29,7 @@ from ...policy.registry import load_policy
 from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
 from ...transport.host import boot_id
+from ...transport.keys import Key, KeyProblem, PublicKey, load, load_public
 from ...transport.limits import WireError
 from ...transport.messages import Register
 from ...transport.outbox import OutboxReader
@@ -54,6 +56,7 @@ class InferenceActor(Actor):
 
     def setup(self) -> None:
         config = self.config
+        keys = self._keys()  # before the model: a missing key need not wait for it
         cv2.setNumThreads(config.threads)
         self._device = Device(self._load())
         max_batch = config.max_batch if config.scheduling == "deadline" else 1
@@ -61,9 +64,8 @@ class InferenceActor(Actor):
         self.log.info("%s: %s", self._device.mode, self._device.mode_reason)
         self._meters = Meters((self.board.previous() or {}).get("counts"))
         self._service = self._serve()
-        self._uplink = Uplink(
-            config.broker, f"{self.name}:{self.incarnation}", self._service.limit, self._offer()
-        )
+        identity = f"{self.name}:{self.incarnation}"
+        self._uplink = Uplink(config.broker, identity, self._offer(), *keys)
         self._drain_until: int | None = None
         self._released = False
         self._beat_at = self._report_at = 0
@@ -189,6 +191,20 @@ class InferenceActor(Actor):
         return not in_hand and (self._released or alone)
 
     # What it is made of
+
+    def _keys(self) -> tuple[Key, PublicKey] | tuple[None, None]:
+        key, broker = self.config.key, self.config.broker_key
+        if key is None and broker is None:
+            return None, None
+        if key is None or broker is None:
+            raise Refused(
+                f"replica {self.name} has {'the broker' if key is None else 'its own'} key only: "
+                "it takes `key` and `broker_key`, or neither"
+            )
+        try:
+            return load(Path(key)), load_public(Path(broker))
+        except KeyProblem as problem:
+            raise Refused(str(problem)) from problem
 
     def _load(self) -> ChunkPolicy:
         config = self.config

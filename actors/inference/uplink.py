@@ -21,6 +21,7 @@ import zmq
 from ...transport import link
 from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
+from ...transport.keys import Key, PublicKey
 from ...transport.limits import WireError
 from ...transport.messages import Drain, Heartbeat, Register, encode
 
@@ -30,12 +31,22 @@ KEPT = 256
 class Uplink:
     """A DEALER towards the broker's back endpoint. `identity` is `<service>/<k>:<incarnation>`."""
 
-    def __init__(self, endpoint: str, identity: str, sessions: int, offer: Register) -> None:
-        """`sessions`: how many robots may have a request on its way here at once. That many wait in
-        the socket while the device works, so that the broker need not hold them back."""
+    def __init__(
+        self,
+        endpoint: str,
+        identity: str,
+        offer: Register,
+        key: Key | None = None,
+        server: PublicKey | None = None,
+    ) -> None:
+        """`offer.capacity` robots may have a request on its way here at once, so that many wait in
+        the socket while the device works: the broker need not hold them back. With `key` and the
+        broker's `server` key the connection is encrypted."""
         self._context: link.Context = zmq.Context()
-        hwm = max(link.DEALER_HWM, 2 * sessions)
-        self._socket = link.dealer(self._context, endpoint, identity, hwm=hwm)
+        hwm = max(link.DEALER_HWM, 2 * offer.capacity)
+        self._socket = link.dealer(
+            self._context, endpoint, identity, key=key, server=server, hwm=hwm
+        )
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self._offer = offer
         self._token = 0
