@@ -33,6 +33,9 @@ HEARTBEAT_TIMEOUT_MS = 3000
 HANDSHAKE_MS = 5000
 DEALER_HWM = 4
 ROUTER_HWM = 8
+COPIED = 4
+"""Frames taken as bytes: identity, robot, header, body. Blobs are views of what libzmq received,
+which costs 0.7 µs more for a small one and saves 70 µs for a raw image."""
 _IPC = "ipc://"
 _IPC_MAX = 107  # bytes of sun_path, less its final zero
 
@@ -131,7 +134,11 @@ def _rest(socket: Socket, first: bytes, limits: Limits) -> list[Buffer]:
     frames: list[Buffer] = [first]
     total = len(first)
     while socket.getsockopt(zmq.RCVMORE):
-        part = socket.recv(zmq.DONTWAIT)
+        part: Buffer
+        if len(frames) < COPIED:
+            part = socket.recv(zmq.DONTWAIT)
+        else:
+            part = socket.recv(zmq.DONTWAIT, copy=False).buffer
         total += len(part)
         # Two more than a message has: an identity, and the robot's name between broker and replica.
         if len(frames) >= limits.max_frames + 2:
