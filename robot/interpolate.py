@@ -2,8 +2,8 @@
 
 A policy acts at 30 Hz where many arms want commands at 90 Hz or more. Command `k` of `N` (counted
 from 1) is `previous + (action - previous) * k / N`, so that the last one is the action itself, and
-it costs no delay beyond the period that the action is for. Without a previous action (the first one,
-or after a gap, in which the arm held) all `N` commands are the action.
+it costs no delay beyond the period that the action is for. Without a previous action (the first
+one, or after a gap, in which the arm held) all `N` commands are the action.
 """
 
 from __future__ import annotations

@@ -99,6 +99,8 @@ class Supply:
         self.rule = self._configured
         self.reason = ""
         """Why the state is what it is, in a sentence, where somebody gave one."""
+        self._opened: int | None = None
+        """The epoch of the handshake that awaits its answer, however late that may be."""
         self._asked_ns = 0
         self._ask_after_ns = 0
         self._heard_ns = 0
@@ -145,7 +147,7 @@ class Supply:
 
     def opening(self, epoch: int, now_ns: int) -> None:
         """The handshake of `epoch` is on its way."""
-        self._words[Word.EPOCH] = epoch
+        self._words[Word.EPOCH] = self._opened = epoch
         self.failsafe.opening(now_ns)
 
     def ask(self, observed_ns: int, step: int, now_ns: int) -> Ask | None:
@@ -189,8 +191,9 @@ class Supply:
 
     def accepted(self, terms: Accept, epoch: int, now_ns: int) -> None:
         """The handshake of `epoch` succeeded, on these terms."""
-        if epoch != self.epoch or self.failsafe.session_open or self.state is State.DEAD:
+        if epoch != self._opened or self.state is State.DEAD:
             return
+        self._opened = None
         contract = Contract(terms.model, terms.revision, terms.checkpoint, terms.action_names)
         if self.contract is not None and contract != self.contract:
             self._end(Event.CHANGED, _difference(self.contract, contract), now_ns)
@@ -217,8 +220,9 @@ class Supply:
 
     def rejected(self, answer: Reject, epoch: int, now_ns: int) -> None:
         """The handshake of `epoch` was refused."""
-        if epoch != self.epoch or self.failsafe.session_open:
+        if epoch != self._opened:
             return
+        self._opened = None
         self.reason = f"{answer.reason}: {answer.message}"
         if answer.final:
             self._end(Event.REFUSED, self.reason, now_ns)
