@@ -4,7 +4,7 @@ sockets."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -162,7 +162,9 @@ def echo() -> Echo:
 def bench(tmp_path: Path) -> Callable[..., Bench]:
     """Makes a service around a policy; `outboxes` by robot, the rest is its configuration."""
 
-    def make(policy: Any, outboxes: dict[str, OutboxReader] | None = None, **config: Any) -> Bench:
+    def make(
+        policy: Any, outboxes: dict[str, OutboxReader] | None = None, /, **config: Any
+    ) -> Bench:
         told = InferenceConfig(
             **{
                 "service": "pick",
@@ -199,7 +201,18 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
 
 
 @pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def one_thread() -> Iterator[None]:
+    """What replicas set for themselves: with another number kernels sum in another order."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A flow policy with random weights, small enough to make and run in milliseconds."""
     import torch
 

@@ -1,0 +1,110 @@
+"""Captured work that runs again, byte for byte."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from holdfast.actors.inference.capture import Batch, CaptureError, Origin, read
+from holdfast.policy.base import Observation
+from holdfast.policy.checkpoint import read_config, read_stats, read_weights, save
+from holdfast.policy.registry import load_policy
+from holdfast.tools.replay import run
+from holdfast.transport.outbox import Outbox, OutboxReader
+
+Example = Callable[..., Observation]
+
+
+@pytest.fixture
+def captured(
+    checkpoint: Path, bench: Any, robot_side: Any, example: Example, tmp_path: Path
+) -> Path:
+    """Two robots, batches of one and of two, one by shared memory; one request refused."""
+    memory = bytearray(Outbox.size_for(64_000))
+    outbox = Outbox(memory)
+    b = bench(
+        load_policy("flow", checkpoint),
+        {"r1": OutboxReader(memory)},
+        capture_bytes=10_000_000,
+        policy="flow",
+        checkpoint=str(checkpoint),
+    )
+    robots = {"r1": robot_side("r1", outbox), "r2": robot_side("r2")}
+    for name, robot in robots.items():
+        b.receive(name, robot.open())
+    for seq in range(1, 6):
+        for i, (name, robot) in enumerate(robots.items()):
+            if seq != 3 or name == "r1":
+                given = example(10 * seq + i, delay_steps=seq)
+                b.receive(name, robot.request(given, seq=seq, seed=0))
+        b.work()
+    b.service.close()
+    return tmp_path / "capture"
+
+
+def test_a_capture_runs_again_byte_for_byte(captured: Path) -> None:
+    result = run(captured)
+    assert (result.answers, result.batches) == (9, 5)
+    assert result.differences == []
+
+
+def test_a_capture_holds_the_pixels_that_lay_in_shared_memory(captured: Path) -> None:
+    """The memory is long gone when somebody looks."""
+    batches = [r for r in read(captured) if isinstance(r, Batch)]
+    assert [len(b.exchanges) for b in batches] == [2, 2, 1, 2, 2]
+    assert not any(b"shm" in e.request[1] for b in batches for e in b.exchanges)
+
+
+def test_other_weights_are_not_replayed_but_named(captured: Path, tmp_path: Path) -> None:
+    [origin, *_] = [r for r in read(captured) if isinstance(r, Origin)]
+    config, stats = read_config(origin.checkpoint), read_stats(origin.checkpoint)
+    weights = {k: np.asarray(v) * 1.01 for k, v in read_weights(origin.checkpoint).items()}
+    save(tmp_path / "other", config, stats, weights)
+    with pytest.raises(CaptureError, match="--checkpoint"):
+        run(captured, checkpoint=str(tmp_path / "other"))
+
+
+def test_a_reply_that_was_different_is_found(captured: Path) -> None:
+    """One bit of one reply."""
+    records = list(read(captured))
+    batch = records[2]
+    assert isinstance(batch, Batch)
+    reply = batch.exchanges[1].reply
+    reply[-1] = reply[-1][:-1] + bytes([reply[-1][-1] ^ 1])
+    packed = [msgspec.msgpack.encode(r) for r in records]
+    captured.write_bytes(b"".join(len(p).to_bytes(4, "little") + p for p in packed))
+    [difference] = run(captured).differences
+    assert (difference.robot, difference.seq) == ("r2", 2)
+
+
+def test_a_capture_whose_writer_was_killed_is_read_up_to_there(captured: Path) -> None:
+    captured.write_bytes(captured.read_bytes()[:-7])
+    assert run(captured).batches == 4
+
+
+def test_a_file_that_is_no_capture_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"\x05\x00\x00\x00hello and more")
+    with pytest.raises(CaptureError, match="no capture"):
+        list(read(tmp_path / "x"))
+
+
+def test_an_error_of_the_policy_is_replayed_as_the_same_error(
+    bench: Any, robot_side: Any, example: Example, checkpoint: Path, tmp_path: Path, echo: Any
+) -> None:
+    from holdfast.actors.inference.capture import replay
+    from holdfast.actors.inference.device import Device
+    from holdfast.actors.inference.session import TaskRule
+
+    b = bench(echo, capture_bytes=1_000_000)
+    b.join("r1")
+    bad = example(1, state=np.array([-200, 0, 0], np.float32))
+    b.receive("r1", robot_side("r1").request(bad))
+    b.work()
+    b.service.close()
+    [batch] = [r for r in read(tmp_path / "capture") if isinstance(r, Batch)]
+    assert replay(batch, Device(echo), TaskRule()) == []
