@@ -101,6 +101,24 @@ class PlanMachine(RuleBasedStateMachine):
         assert not self.played or place > self.played[-1], "played twice, or out of order"
         self.played.append(place)
 
+    @rule(
+        mode=st.sampled_from(["replace", "append", "blend"]),
+        length=st.integers(1, 30),
+        before=st.integers(0, 8),
+        in_flight=st.integers(0, 12),
+        rounds=st.integers(1, 4),
+    )
+    def stream(self, mode: str, length: int, before: int, in_flight: int, rounds: int) -> None:
+        """Requests that are answered while the plan is played."""
+        for _ in range(rounds):
+            for _ in range(before):
+                self.pop()
+            if self.asked is None:
+                self.snapshot(0)
+            for _ in range(in_flight):
+                self.pop()
+            self.reply(mode, length)
+
     @precondition(lambda self: self.asked is None)
     @rule(age=st.integers(0, 30))
     def snapshot(self, age: int) -> None:
@@ -257,7 +275,7 @@ def replace_key(asked: Snapshot, which: str, by: int) -> tuple[int, int, int]:
 
 
 TestPlan = PlanMachine.TestCase
-TestPlan.settings = settings(max_examples=80, stateful_step_count=80, deadline=None)
+TestPlan.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
 
 
 @given(st.integers(0, 8), st.integers(0, 8), st.integers(1, 12))
