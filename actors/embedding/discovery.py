@@ -1,0 +1,36 @@
+"""Which fleet a script means when it names none: the one that runs on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...transport import link
+from ..rundir import running
+
+
+def only_fleet(name: str | None = None) -> Path:
+    """The runtime directory of the fleet `name`, or of the only one that runs.
+
+    Raises LookupError when there is none, or several to choose from.
+    """
+    fleets = running()
+    if name is not None and name in fleets:
+        return fleets[name]
+    if name is None and len(fleets) == 1:
+        return next(iter(fleets.values()))
+    there = ", ".join(fleets) or "none"
+    wanted = f"no fleet {name!r} runs" if name else "it is not clear which fleet is meant"
+    raise LookupError(
+        f"{wanted} on this machine (running: {there}): start one with `supervisor start "
+        "fleet.yaml`, or name one"
+    )
+
+
+def front_of(fleet: str | None = None) -> str:
+    """Where robots reach the broker of a fleet on this machine."""
+    return link.ipc(only_fleet(fleet), "broker.front")
+
+
+def back_of(fleet: str | None = None) -> str:
+    """Where replicas reach it."""
+    return link.ipc(only_fleet(fleet), "broker.back")

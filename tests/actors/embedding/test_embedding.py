@@ -1,0 +1,184 @@
+"""RemotePolicy and serve in a script, around a real broker, in threads and processes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from holdfast import PolicyLost, PolicySpec, RemotePolicy, serve
+from holdfast.actors.actor import boot_in_memory
+from holdfast.actors.broker.broker import BrokerActor
+from holdfast.actors.control.config import SafetySettings
+from holdfast.policy.base import CameraFeature, Chunk
+from holdfast.transport import link
+
+ACTIONS = ("x", "y")
+STATES = ("x", "y", "speed")
+SPEC = PolicySpec(
+    model="counting",
+    revision="1",
+    cameras=(CameraFeature("top", 32, 24),),
+    state_names=STATES,
+    action_names=ACTIONS,
+    chunk_size=20,
+    fps=50.0,
+)
+SCRIPT = """
+import sys
+import numpy as np
+from holdfast import Chunk, PolicySpec, serve
+from holdfast.policy.base import CameraFeature
+
+SPEC = PolicySpec(model="counting", revision="1", cameras=(CameraFeature("top", 32, 24),),
+                  state_names=("x", "y", "speed"), action_names=("x", "y"), chunk_size=20, fps=50.0)
+
+def predict(batch):
+    steps = np.arange(20, dtype=np.float32)[:, None]
+    chunks = [np.hstack((steps, steps * 0 + o.images["top"].mean())) for o in batch]
+    return [Chunk(c.astype(np.float32), c.astype(np.float32)) for c in chunks]
+
+serve(predict, SPEC, service="pick", broker=sys.argv[1])
+"""
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A broker in a thread; yields its endpoints."""
+    ends = {end: link.ipc(tmp_path, end) for end in ("front", "back")}
+    boot, inner, outer = boot_in_memory("broker", "broker", ends, rundir=tmp_path)
+    actor = BrokerActor(boot, inner)
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(actor.main()))
+    thread.start()
+    yield ends
+    outer.command("stop")
+    thread.join(5)
+    outer.close()
+    inner.close()
+    assert codes == [0]
+
+
+@pytest.fixture
+def replica(broker: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The script that serves, in a process, next to files named as our packages are."""
+    for name in ("policy.py", "robot.py", "transport.py", "actors.py", "tools.py"):
+        (tmp_path / name).write_text("raise ImportError('a file of the user was imported')\n")
+    (tmp_path / "serving_script.py").write_text(textwrap.dedent(SCRIPT))
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "serving_script.py", broker["back"]], cwd=tmp_path
+    )
+    yield process
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 0
+
+
+def robot(broker: dict[str, str], **options: object) -> RemotePolicy:
+    return RemotePolicy(
+        "pick",
+        action_names=ACTIONS,
+        state_names=STATES,
+        cameras={"top": (64, 48)},
+        fps=50.0,
+        broker=broker["front"],
+        **options,
+    )
+
+
+def observation(level: int = 100) -> dict[str, object]:
+    return {
+        "state": np.zeros(3, np.float32),
+        "images": {"top": np.full((48, 64, 3), level, np.uint8)},
+    }
+
+
+def test_a_script_plays_what_another_script_serves(broker: dict[str, str], replica: object) -> None:
+    """Actions come in order, from pixels that travelled, and no call takes as long as a step."""
+    with robot(broker) as policy:
+        policy.wait(20)
+        played, slowest = [], 0.0
+        deadline = time.monotonic() + 10
+        while len(played) < 60 and time.monotonic() < deadline:
+            begun = time.perf_counter()
+            action = policy.act(observation())
+            slowest = max(slowest, time.perf_counter() - begun)
+            if action is not None:
+                played.append(action)
+            time.sleep(0.02)
+        assert len(played) == 60
+        assert policy.state == "STREAMING"
+        assert policy.latency_ms["p50"] is not None
+        assert all(action[1] == 100 for action in played)
+        steps = np.array([action[0] for action in played])
+        # This policy continues no plan, so its chunks are appended: each is played to its end.
+        assert np.array_equal(steps % 20, np.arange(60) % 20)
+
+
+def test_an_action_is_the_callers_own(broker: dict[str, str], replica: object) -> None:
+    """Writing to it must not write into the plan."""
+    with robot(broker) as policy:
+        policy.wait(20)
+        action = None
+        deadline = time.monotonic() + 10
+        while action is None and time.monotonic() < deadline:
+            action = policy.act(observation())
+            time.sleep(0.005)
+        assert action is not None
+        action[:] = -1
+        following = policy.act(observation())
+        assert following is not None
+        assert following[0] == 1
+
+
+def test_without_a_service_nothing_blocks_and_waiting_says_why(broker: dict[str, str]) -> None:
+    with robot(broker) as policy:
+        assert policy.act(observation()) is None
+        with pytest.raises(TimeoutError, match="pick"):
+            policy.wait(1.0)
+
+
+def test_an_observation_that_does_not_fit_is_refused_by_name(broker: dict[str, str]) -> None:
+    with robot(broker) as policy:
+        with pytest.raises(ValueError, match="x, y, speed"):
+            policy.act({"state": np.zeros(2), "images": {}})
+        with pytest.raises(ValueError, match=r"camera top.*\(48, 64, 3\)"):
+            policy.act({"state": np.zeros(3), "images": {"top": np.zeros((4, 4, 3), np.uint8)}})
+
+
+def test_a_service_that_stays_away_ends_the_policy_for_good(
+    broker: dict[str, str], replica: subprocess.Popen[bytes]
+) -> None:
+    """After max_offline_s without a chunk the script must bring its robot to rest."""
+    with robot(broker, safety=SafetySettings(max_offline_s=1.0)) as policy:
+        policy.wait(20)
+        deadline = time.monotonic() + 10
+        while policy.act(observation()) is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        replica.send_signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(PolicyLost, match="max_offline_s"):
+                while time.monotonic() < deadline:
+                    policy.act(observation())
+                    time.sleep(0.02)
+        finally:
+            replica.send_signal(signal.SIGCONT)
+
+
+def test_a_plain_function_needs_a_spec() -> None:
+    with pytest.raises(ValueError, match="spec=PolicySpec"):
+        serve(lambda batch: [Chunk(np.zeros((1, 1)), np.zeros((1, 1)))], service="pick", broker="x")
+
+
+def test_importing_holdfast_imports_neither_torch_nor_zmq() -> None:
+    """A robot's computer has no torch, and a script pays only for what it uses."""
+    code = "import sys, holdfast; assert not {'torch', 'zmq', 'cv2'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
