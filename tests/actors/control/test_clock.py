@@ -1,0 +1,85 @@
+"""The tick clock: absolute deadlines, the next-grid-point policy, a spin that knows its place."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.actors.control import clock as clock_module
+from holdfast.actors.control.clock import MAX_SPIN_NS, TickClock, resume_grid
+
+MS = 1_000_000
+
+
+@given(st.lists(st.integers(0, 10**9), max_size=50), st.integers(1 * MS, 100 * MS))
+def test_the_clock_never_bursts_and_never_leaves_its_grid(lateness: list[int], period: int) -> None:
+    """However late it woke up, the next deadline is the next grid point after that moment."""
+    clock = TickClock(period, 1000)
+    counted = 0
+    for late in lateness:
+        woke = clock.deadline_ns + late
+        missed = clock.advance(late)
+        counted += 1 + missed
+        assert missed == late // period, "a tick is missed once the loop is a period late"
+        assert woke < clock.deadline_ns <= woke + period
+        assert clock.deadline_ns == 1000 + counted * period
+
+
+@given(st.integers(1, 10**15), st.integers(0, 10**11), st.integers(1 * MS, 100 * MS))
+def test_a_restarted_loop_continues_the_grid_and_counts_who_was_not_there(
+    last: int, gap: int, period: int
+) -> None:
+    deadline, unattended = resume_grid(last, period, last + gap)
+    assert (deadline - last) % period == 0 and deadline > last
+    if gap < period:
+        assert (deadline, unattended) == (last + period, 0), "nothing was missed: wait for the next"
+    else:
+        assert deadline <= last + gap < deadline + period, "the newest point that passed is played"
+        assert unattended == (deadline - last) // period - 1
+
+
+def test_a_deadline_is_waited_for_and_a_passed_one_is_not() -> None:
+    start = time.monotonic_ns()
+    clock = TickClock(5 * MS, start + 5 * MS)
+    for _ in range(20):
+        lateness = clock.wait()
+        assert time.monotonic_ns() >= clock.deadline_ns
+        clock.advance(lateness)
+    assert time.monotonic_ns() - start >= 100 * MS
+    clock.deadline_ns = start
+    before = time.monotonic_ns()
+    assert clock.wait() >= before - start
+
+
+def test_the_spin_window_follows_the_oversleep_and_stays_bounded() -> None:
+    clock = TickClock(10 * MS, 0)
+    for _ in range(2000):
+        clock._learn(50_000)
+    assert 40_000 < clock.spin_ns < 60_000
+    for _ in range(20_000):
+        clock._learn(0)
+    assert clock.spin_ns < 1000, "where sleep is punctual, nothing is spun away"
+    for _ in range(2000):
+        clock._learn(10 * MS)
+    assert clock.spin_ns <= MAX_SPIN_NS
+
+
+def test_a_spin_that_was_interrupted_makes_the_clock_sleep_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another process wants the core: burning it would be answered by taking it away."""
+    clock = TickClock(10 * MS, 0)
+    instants = iter([1000, 2000, 900_000])
+    monkeypatch.setattr(clock_module, "monotonic_ns", lambda: next(instants))
+    clock._spin_to(800_000, 0)
+    assert clock.spin_ns == 0
+    for _ in range(200):
+        clock._learn(0)
+    assert clock.spin_ns > 0
+
+
+def test_a_fast_loop_never_spins_for_more_than_a_quarter_of_its_period() -> None:
+    assert TickClock(100_000, 0).spin_ns <= 25_000
