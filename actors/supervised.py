@@ -121,11 +121,12 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 class Exited(msgspec.Struct, frozen=True):
-    """`code` is the exit status, or minus the signal; `error` why a spawn never succeeded."""
+    """`code` is the exit status, or minus the signal, or None when no process could be made;
+    `error` is the actor's own last word, or why not."""
 
     name: str
     incarnation: int
-    code: int
+    code: int | None
     error: str | None = None
 
 

@@ -63,8 +63,12 @@ def step(fleet: Fleet, event: Event, now: float, luck: float = 0.5) -> tuple[Fle
     return Fleet(fleet.members, turn.actors, now, turn.stopping, turn.hastened), turn.effects
 
 
-def exit_text(code: int) -> str:
-    """`killed by SIGKILL`, `exited with status 1`."""
+def exit_text(code: int | None, error: str | None = None) -> str:
+    """`killed by SIGKILL`, `exited with status 1: no such camera`."""
+    if code is None:
+        return error or "could not be started"
+    if error:
+        return f"{exit_text(code)}: {error}"
     if code < 0:
         try:
             return f"killed by {signal.Signals(-code).name}"
@@ -158,9 +162,9 @@ class _Turn:
                 if actor.alive:
                     self.kill(name, actor.fault)
 
-    def exited(self, name: str, code: int, error: str | None) -> None:
+    def exited(self, name: str, code: int | None, error: str | None) -> None:
         actor, rules = self.actors[name], self.members[name].rules
-        reason = actor.fault or error or exit_text(code)
+        reason = actor.fault or exit_text(code, error)
         self.put(name, alive=False, fault=None, draining=False, deadline=NEVER, reason=reason)
         if not actor.wanted:
             self.put(name, relaunch=False)
@@ -168,8 +172,8 @@ class _Turn:
         elif actor.relaunch:
             self.put(name, relaunch=False, restarts=actor.restarts + 1)
             self.enter(name, State.WAITING, actor.reason)
-        elif code in EXIT_REASONS and not actor.fault:
-            self.give_up(name, f"{name} {EXIT_REASONS[code]}")
+        elif code is not None and code in EXIT_REASONS and not actor.fault:
+            self.give_up(name, f"{EXIT_REASONS[code]}: {error or exit_text(code)}")
         elif code == 0 and not actor.fault and rules.restart != "always":
             self.put(name, wanted=False)
             self.enter(name, State.STOPPED, "finished")

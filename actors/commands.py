@@ -1,0 +1,206 @@
+"""What people may ask of a running fleet over its control socket, verb by verb.
+
+`start`, `stop`, `restart` and `drain` are answered at once, when they are announced: whoever wants
+to know how it ends asks for the status until it has settled. Words for an actor itself (`pause`,
+`resume`, `reset`, ...) are answered by the actor, or with an error after ANSWER_S.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from .console import Client
+from .document import closest
+from .link import Reply
+from .supervised import Event, Restart, Start, Stop
+
+if TYPE_CHECKING:
+    from .supervisor import Supervisor
+
+ANSWER_S = 5.0
+ROBOT_VERBS = ("pause", "resume", "reset", "episode")
+
+
+class Commands:
+    """Handles the requests of a supervisor's clients."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, tuple[Client, str, float]] = {}
+        self._verbs: dict[str, Callable[[Client, dict[str, Any]], None]] = {
+            "status": self._status,
+            "start": self._start,
+            "stop": self._stop,
+            "restart": self._restart,
+            "drain": self._drain,
+            "kill": self._kill,
+            "graph": self._graph,
+            "segments": self._segments,
+            "attach": self._attach,
+            "shutdown": self._shutdown,
+            "tell": self._tell,
+            **dict.fromkeys(ROBOT_VERBS, self._robot),
+        }
+
+    def handle(self, client: Client, request: dict[str, Any]) -> None:
+        """Answer one request, now or later. A faulty one is refused in a sentence."""
+        verb = self._verbs.get(request["do"])
+        if verb is None:
+            client.refuse(f"no verb {request['do']!r}; {closest(request['do'], self._verbs)}")
+            return
+        try:
+            verb(client, request)
+        except LookupError as error:
+            client.refuse(str(error.args[0]))
+
+    def answered(self, reply: Reply) -> None:
+        """An actor answered a command."""
+        client, name, _ = self._waiting.pop(reply.id, (None, "", 0.0))
+        if client is None:
+            return
+        if reply.error is not None:
+            client.refuse(f"{name}: {reply.error}")
+        else:
+            client.reply({"ok": True, "name": name, "result": reply.result})
+
+    def expire(self, now: float) -> None:
+        """Tell those who wait for an actor that does not answer."""
+        for id, (client, name, deadline) in list(self._waiting.items()):
+            if now >= deadline:
+                del self._waiting[id]
+                client.refuse(f"{name} did not answer within {ANSWER_S:g} s; see `actorctl status`")
+
+    def _status(self, client: Client, request: dict[str, Any]) -> None:
+        supervisor = self._supervisor
+        places = {"rundir": str(supervisor.runtime.path), "log": str(supervisor.logs.path)}
+        client.reply({"ok": True, "status": supervisor.status(), **places})
+
+    def _start(self, client: Client, request: dict[str, Any]) -> None:
+        self._announce(client, request, Start)
+
+    def _stop(self, client: Client, request: dict[str, Any]) -> None:
+        self._announce(client, request, Stop)
+
+    def _restart(self, client: Client, request: dict[str, Any]) -> None:
+        self._announce(client, request, Restart)
+
+    def _drain(self, client: Client, request: dict[str, Any]) -> None:
+        self._announce(client, request, lambda names: Stop(names, drain=True))
+
+    def _announce(
+        self,
+        client: Client,
+        request: dict[str, Any],
+        event: Callable[[tuple[str, ...]], Event],
+    ) -> None:
+        supervisor = self._supervisor
+        names = tuple(self._names(request))
+        if supervisor.core.stopping:
+            raise LookupError(f"the fleet {supervisor.fleet!r} is stopping")
+        before = {name: supervisor.core.actors[name].incarnation for name in names}
+        supervisor.note("info", f"{request['do']} {', '.join(names)}, as a person asked")
+        supervisor.feed(event(names))
+        after = {name: supervisor.core.actors[name].state.value for name in names}
+        client.reply({"ok": True, "before": before, "states": after})
+
+    def _kill(self, client: Client, request: dict[str, Any]) -> None:
+        """Send a signal, without a word to the core: what comes of it is a failure like any."""
+        number = _signal(request.get("signal", "KILL"))
+        names = self._names(request)
+        for name in names:
+            process = self._supervisor.running[name].process
+            if process is None:
+                state = self._supervisor.core.actors[name].state
+                raise LookupError(f"{name} has no process: it is {state}")
+            self._supervisor.note("info", f"{name}: {number.name}, as a person asked")
+            process.signal(number)
+        client.reply({"ok": True, "names": names, "signal": number.name})
+
+    def _graph(self, client: Client, request: dict[str, Any]) -> None:
+        """Who starts after whom, and who shares which memory."""
+        rows = []
+        for name, running in self._supervisor.running.items():
+            actor = running.actor
+            rows.append(
+                {
+                    "name": name,
+                    "kind": actor.kind,
+                    "robot": actor.robot,
+                    "state": self._supervisor.core.actors[name].state.value,
+                    "after": list(actor.member.after),
+                    "group": actor.member.group,
+                    "writes": [use.name for use in actor.segments if use.writable],
+                    "reads": [use.name for use in actor.segments if not use.writable],
+                    "endpoints": {
+                        key: value
+                        for key, value in actor.config.items()
+                        if isinstance(value, str) and value.startswith(("ipc://", "tcp://"))
+                    },
+                }
+            )
+        client.reply({"ok": True, "actors": rows})
+
+    def _segments(self, client: Client, request: dict[str, Any]) -> None:
+        client.reply({"ok": True, "segments": self._supervisor.memory.sizes()})
+
+    def _attach(self, client: Client, request: dict[str, Any]) -> None:
+        """Hand out a segment to look at. Read-only, so that no script can hurt a robot with it."""
+        memory, name = self._supervisor.memory, str(request.get("segment"))
+        if name not in memory.sizes():
+            raise LookupError(f"no segment {name!r}; {closest(name, memory.sizes())}")
+        fd, size = memory.read_only(name)
+        client.hand_over({"ok": True, "segment": name, "size": size}, fd)
+
+    def _shutdown(self, client: Client, request: dict[str, Any]) -> None:
+        client.reply({"ok": True})
+        self._supervisor.stop("a person asked")
+
+    def _robot(self, client: Client, request: dict[str, Any]) -> None:
+        """A word for a robot's control actor."""
+        robots = self._supervisor.robots
+        for robot in request.get("names", []):
+            if robot not in robots:
+                raise LookupError(f"no robot {robot!r}; {closest(str(robot), robots)}")
+        names = [f"{robot}/control" for robot in request.get("names", [])]
+        self._deliver(client, names, request["do"], request.get("args", {}))
+
+    def _tell(self, client: Client, request: dict[str, Any]) -> None:
+        """Any word for any actor: {"do": "tell", "names": [...], "verb": ..., "args": {...}}."""
+        self._deliver(client, self._names(request), str(request["verb"]), request.get("args", {}))
+
+    def _deliver(self, client: Client, names: list[str], verb: str, args: dict[str, Any]) -> None:
+        if len(names) != 1:
+            raise LookupError(f"{verb} takes one name, got {len(names)}")
+        process = self._supervisor.running[names[0]].process
+        id = next(self._ids)
+        if process is None or not process.link.command(verb, args, id):
+            state = self._supervisor.core.actors[names[0]].state
+            raise LookupError(f"{names[0]} cannot be told to {verb}: it is {state}")
+        self._waiting[id] = (client, names[0], time.monotonic() + ANSWER_S)
+
+    def _names(self, request: dict[str, Any]) -> list[str]:
+        """The actors named in the request, all known."""
+        known = self._supervisor.running
+        names = [str(name) for name in request.get("names", [])]
+        for name in names:
+            if name not in known:
+                raise LookupError(f"no actor {name!r}; {closest(name, known)}")
+        if not names:
+            raise LookupError(f"{request['do']} whom? name one of: {', '.join(known)}")
+        return names
+
+
+def _signal(name: object) -> signal.Signals:
+    """SIGKILL from `9`, `KILL`, `sigkill`."""
+    text = str(name).upper()
+    if text.isdigit() and int(text) in signal.valid_signals():
+        return signal.Signals(int(text))
+    full = text if text.startswith("SIG") else f"SIG{text}"
+    if full in signal.Signals.__members__:
+        return signal.Signals[full]
+    raise LookupError(f"no signal {name!r}; {closest(full, signal.Signals.__members__)}")

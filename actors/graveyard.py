@@ -1,0 +1,71 @@
+"""The supervisor's side of the undertaker: its process, and what it has been told."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import select
+import signal
+import socket
+from collections.abc import Iterable
+
+from . import undertaker
+from .process import Process, spawn
+from .rundir import RuntimeDir
+
+PATIENCE_S = 3.0
+
+
+class Graveyard:
+    """Starts the undertaker and tells it who lives. `environment` marks every process below."""
+
+    def __init__(self, runtime: RuntimeDir) -> None:
+        self._runtime = runtime
+        self._mark = secrets.token_hex(8)
+        self._undertaking: undertaker.Undertaking | None = None
+        self._pid = 0
+        self._pidfd = -1
+        self.environment = {**os.environ, undertaker.MARK: self._mark}
+
+    @property
+    def mark(self) -> str:
+        return self._mark
+
+    def open(self, living: Iterable[Process]) -> int:
+        """Start an undertaker that watches `living`; return its pidfd."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        with theirs:
+            argv = undertaker.argv(self._runtime.path, self._mark)
+            # It holds the lock too, until the last actor of a killed supervisor is gone.
+            descriptors = {1: null, 2: null, 3: theirs.fileno(), 4: self._runtime.fd}
+            self._pid = spawn(argv, dict(os.environ), descriptors)
+        os.close(null)
+        self._pidfd = os.pidfd_open(self._pid)
+        self._undertaking = undertaker.Undertaking(ours)
+        for process in living:
+            self.watch(process)
+        return self._pidfd
+
+    def watch(self, process: Process) -> None:
+        if self._undertaking:
+            self._undertaking.watch(process.pid, process.pidfd)
+
+    def forget(self, pid: int) -> None:
+        if self._undertaking:
+            self._undertaking.forget(pid)
+
+    def pids(self) -> set[int]:
+        return {self._pid} if self._pid else set()
+
+    def close(self) -> None:
+        """Let the undertaker end, and wait for it. Idempotent."""
+        if self._undertaking is None:
+            return
+        self._undertaking.close()
+        self._undertaking = None
+        if not select.select([self._pidfd], [], [], PATIENCE_S)[0]:
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
+        os.close(self._pidfd)
+        self._pid = 0

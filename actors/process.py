@@ -1,0 +1,133 @@
+"""One actor's operating-system process, as the supervisor holds it: started by exec, watched by
+pidfd, ended together with everything it started.
+
+The process leads a session of its own, so its group is it and what it started. `reap` kills what is
+left of the group before it gives the leader's number back to the kernel: it can't hit a stranger.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import sys
+import time
+from collections.abc import Mapping
+
+from .link import SupervisorLink, pair
+
+LINK_FD = 3
+
+
+class Process:
+    """A started process. `out` and `err` are the reading ends of its log pipes."""
+
+    def __init__(
+        self, name: str, environment: Mapping[str, str], preload: str | None = None
+    ) -> None:
+        """Start it. Raises OSError when the machine does not give one more process."""
+        ours, theirs = pair()
+        pipes = [*os.pipe(), *os.pipe()]
+        self.out, out, self.err, err = pipes
+        argv = [sys.executable, "-P", "-m", "holdfast.actors.run", name]
+        argv += ["--preload", preload] if preload else []
+        try:
+            self.pid = spawn(
+                argv,
+                {**environment, "HOLDFAST_LINK": str(LINK_FD)},
+                {1: out, 2: err, LINK_FD: theirs.fileno()},
+            )
+            self.pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            for fd in (self.out, self.err):
+                os.close(fd)
+            ours.close()
+            raise
+        finally:
+            for fd in (out, err):
+                os.close(fd)
+            theirs.close()
+        self.link = SupervisorLink(ours)
+        self.started = time.monotonic()
+        self.exited: int | None = None
+
+    def terminate(self) -> None:
+        """Ask the whole group to end. SIGCONT, because one that is stopped would not hear it."""
+        self._signal_group(signal.SIGTERM)
+        self._signal_group(signal.SIGCONT)
+
+    def kill(self) -> None:
+        self._signal_group(signal.SIGKILL)
+
+    def signal(self, number: int) -> None:
+        """Send one signal to the actor itself."""
+        if self.exited is None:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, number)
+
+    def reap(self) -> int | None:
+        """Collect the exit of a process whose pidfd is readable: its status, or minus the signal.
+        None if it has not exited after all. The pipes and the link stay, to be read to their end.
+        """
+        if self.exited is None:
+            # Not collected yet, hence the leader's number, and with it the group's, is still ours.
+            if os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return None
+            self._signal_group(signal.SIGKILL)
+            _, status = os.waitpid(self.pid, 0)
+            self.exited = os.waitstatus_to_exitcode(status)
+        return self.exited
+
+    def wait(self) -> int:
+        """Wait for the exit of a process that was killed, and collect it."""
+        while (code := self.reap()) is None:
+            select.select([self.pidfd], [], [], 1.0)
+        return code
+
+    def close(self) -> None:
+        """Give up the descriptors of a process that was reaped."""
+        os.close(self.pidfd)
+        self.link.close()
+
+    def resident_mb(self) -> float:
+        """Private memory in use; shared segments do not count. 0 once it is gone."""
+        try:
+            with open(f"/proc/{self.pid}/statm") as statm:  # noqa: PTH123  called every second
+                _, resident, shared, *_ = map(int, statm.read().split())
+        except (OSError, ValueError):
+            return 0.0
+        return (resident - shared) * _PAGE / 1e6
+
+    def _signal_group(self, number: int) -> None:
+        if self.exited is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def spawn(argv: list[str], environment: Mapping[str, str], descriptors: Mapping[int, int]) -> int:
+    """Start `argv` in a session of its own with `descriptors` (number there: number here) and no
+    others, stdin empty; return its pid."""
+    with contextlib.ExitStack() as stack:
+        null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+        stack.callback(os.close, null)
+        actions = [(os.POSIX_SPAWN_DUP2, null, 0)]
+        for there, here in descriptors.items():
+            # Above all targets, so that one of them never overwrites the source of the next.
+            source = fcntl.fcntl(here, fcntl.F_DUPFD_CLOEXEC, 16)
+            stack.callback(os.close, source)
+            actions.append((os.POSIX_SPAWN_DUP2, source, there))
+        return os.posix_spawn(
+            argv[0],
+            argv,
+            environment,
+            file_actions=actions,
+            setsid=True,
+            setsigmask=[],
+            # Python ignores SIGPIPE and would have its children ignore it too.
+            setsigdef=[signal.SIGPIPE, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD],
+        )

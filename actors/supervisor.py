@@ -1,0 +1,410 @@
+"""The supervisor: the one process of a host that starts, watches and restarts the others.
+
+It is a shell around `supervision.step`: a loop over pidfds, links, log pipes and the control
+socket, which feeds events to the core and carries out its effects. It decides nothing by itself.
+
+Guaranteed: the death of an actor is noticed at once (its restart begins within milliseconds); what
+an actor started dies with it; nothing an actor does or fails to do blocks the loop; when the
+supervisor itself is killed, the undertaker sees to the rest. One thread; the view gets copies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import selectors
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from . import report
+from .commands import Commands
+from .console import Client, Console
+from .expand import ActorSpec
+from .graveyard import Graveyard
+from .link import BootMessage, Farewell, Ready, Reply
+from .log import Record
+from .logstore import LogStore, Stream
+from .memory import SharedMemory
+from .orphans import Orphans, become_subreaper
+from .process import Process
+from .rundir import SOCKET, RuntimeDir
+from .running import Running
+from .spare import Spare
+from .supervised import (
+    Ask,
+    Changed,
+    Effect,
+    Event,
+    Exited,
+    Faulty,
+    Kill,
+    Spawn,
+    Start,
+    State,
+    StopAll,
+    Tick,
+    fleet_of,
+)
+from .supervised import Ready as CoreReady
+from .supervision import exit_text, step
+
+TURN_S = 0.1
+PUBLISH_S = 0.25
+SERVE_S = 0.005
+MEMORY_S = 1.0
+STOP_WITHIN_S = 4.0
+"""An orderly stop that takes longer is hastened."""
+
+Status = dict[str, Any]
+LEVELS = {State.FAILED: "error", State.BACKOFF: "warning", State.STOPPING: "info"}
+
+
+class Supervisor:
+    """Runs `actors` (in start order) until it is told to stop and all are gone."""
+
+    def __init__(
+        self,
+        fleet: str,
+        actors: Sequence[ActorSpec],
+        runtime: RuntimeDir,
+        logs: LogStore,
+        publish: Callable[[Status], None] | None = None,
+    ) -> None:
+        """`publish` gets the status a few times a second and must return at once."""
+        self.fleet = fleet
+        self.runtime = runtime
+        self.logs = logs
+        self.core = fleet_of([actor.member for actor in actors], time.monotonic())
+        self.started = time.monotonic()
+        self.final: Status | None = None
+        """The status at the moment the stop began."""
+        self._publish = publish
+        self._events: deque[Event] = deque()
+        self._selector = selectors.DefaultSelector()
+        self.memory = SharedMemory(actors)
+        self.running = {actor.name: Running(actor, logs.add) for actor in actors}
+        self.robots = list(dict.fromkeys(actor.robot for actor in actors if actor.robot))
+        self._graveyard = Graveyard(runtime)
+        warm = next((actor.warm for actor in actors if actor.warm), None)
+        self._spare = Spare(warm, self._graveyard.environment, logs.add) if warm else None
+        self._orphans = Orphans(self._graveyard.mark)
+        self._commands = Commands(self)
+        self._muted: list[tuple[int, Callable[[], None]]] = []
+        self._due = dict.fromkeys(("turn", "publish", "memory"), 0.0)
+        self._stop_by = float("inf")
+        self._clients: list[Client] = []
+        self._console = Console(runtime.path / SOCKET, self._commands.handle)
+
+    # The loop.
+
+    def run(self, duration_s: float | None = None) -> Status:
+        """Start everything, supervise until stopped (or for `duration_s`), stop everything; return
+        the status at the moment the stop began. Main thread only: it takes the signals."""
+        with self._signals() as wakeup:
+            self._setup(wakeup)
+            try:
+                until = self.started + duration_s if duration_s else float("inf")
+                self.feed(Start())
+                while not self.core.gone:
+                    self._poll()
+                    if time.monotonic() >= until and not self.core.stopping:
+                        self.stop("the duration is over")
+            finally:
+                self._teardown()
+        assert self.final is not None, "a fleet is gone only after a stop"
+        return self.final
+
+    def stop(self, reason: str) -> None:
+        """Begin the end; said again, hasten it."""
+        if not self.core.stopping:
+            self.note("info", f"stopping: {reason}")
+            self.final = self.status()
+            self._stop_by = time.monotonic() + STOP_WITHIN_S
+            self.feed(StopAll())
+        elif not self.core.hastened:
+            self.note("warning", f"stopping by force: {reason}")
+            self.feed(StopAll(hasten=True))
+
+    def feed(self, event: Event) -> None:
+        """Give the core an event and carry out what it says; events of that come after it."""
+        self._events.append(event)
+        if len(self._events) > 1:
+            return  # a feed further up the stack is at it
+        while self._events:
+            self.core, effects = step(self.core, self._events[0], time.monotonic(), random.random())
+            for effect in effects:
+                self._carry_out(effect)
+            self._events.popleft()
+
+    def note(self, level: str, message: str) -> None:
+        """Log a word of the supervisor's own."""
+        self.logs.add(Record(t=time.time(), level=level, actor="supervisor", message=message))
+
+    def status(self) -> Status:
+        """The status object, see `report`."""
+        now = time.monotonic()
+        facts = [
+            running.facts(self.core.actors[name], self.memory, self.logs.errors.get(name), now)
+            for name, running in self.running.items()
+        ]
+        return report.status(self.fleet, now - self.started, facts, self.core.actors, self.robots)
+
+    def _poll(self) -> None:
+        timeout = max(0.0, self._due["turn"] - time.monotonic())
+        if self._serve():
+            timeout = min(timeout, SERVE_S)
+        for key, _ in self._selector.select(timeout):
+            key.data()
+        if time.monotonic() >= self._due["turn"]:
+            self._turn(time.monotonic())
+
+    def _turn(self, now: float) -> None:
+        """What is done by the clock: boards, the core's timers, the log, the view."""
+        self._due["turn"] = now + TURN_S
+        for fd, callback in self._muted:
+            self._watch(fd, callback)
+        self._muted.clear()
+        boards = self.memory.boards
+        self.feed(Tick({name: boards[name].progress()[0] for name in boards}))
+        if now >= self._stop_by and not self.core.hastened:
+            self.stop(f"an orderly stop took longer than {STOP_WITHIN_S:g} s")
+        if now >= self._due["memory"]:
+            self._due["memory"] = now + MEMORY_S
+            self._check_memory()
+        if self._publish and now >= self._due["publish"]:
+            self._due["publish"] = now + PUBLISH_S
+            self._publish(self.status())
+        if self._spare and not self.core.stopping and self._spare.is_due(now, self._calm()):
+            self._prepare_spare()
+        self._commands.expire(now)
+        self.logs.flush()
+
+    def _setup(self, wakeup: int) -> None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # Ten descriptors or so per actor: the usual soft limit is for a hundred of them.
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))
+        become_subreaper()
+        self._watch(wakeup, lambda: self._on_signal(wakeup))
+        self._watch(self._console.listener.fileno(), self._on_client)
+        self._bring_undertaker()
+        self.note("info", f"supervisor of {self.fleet!r} started, process {os.getpid()}")
+
+    def _teardown(self) -> None:
+        """Whatever happened: nothing of the fleet is left after this."""
+        for running in self.running.values():
+            if running.process:
+                running.process.kill()
+                running.process.wait()
+                self._bury(running)
+        if self._spare:
+            self._spare.close()
+        self._graveyard.close()
+        self._orphans.sweep(set(), patient=True)
+        self._serve()
+        for client in self._clients:
+            client.sock.close()
+        self._console.close()
+        self._selector.close()
+        self.memory.close()
+        self.note("info", "all actors are gone")
+        self.logs.close()
+        self.runtime.remove()
+
+    # Effects.
+
+    def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case Spawn(name, incarnation):
+                self._spawn(self.running[name], incarnation)
+            case Ask(name, _, drain):
+                self.running[name].ask(drain)
+            case Kill(name, _):
+                if process := self.running[name].process:
+                    process.kill()
+            case Changed(name, old, new, reason):
+                words = f"{name}: {old} -> {new}" + (f" ({reason})" if reason else "")
+                self.note(LEVELS.get(new, "info"), words)
+
+    def _spawn(self, running: Running, incarnation: int) -> None:
+        actor = running.actor
+        entries, fds = self.memory.table(actor)
+        boot = BootMessage(
+            kind=actor.kind,
+            name=actor.name,
+            incarnation=incarnation,
+            rundir=str(self.runtime.path),
+            config=actor.config,
+            segments=entries,
+        )
+        try:
+            spare = self._spare.take(actor.warm) if self._spare else None
+            if spare:
+                self._forget_all(*spare)
+            running.start(incarnation, self._graveyard.environment, spare)
+            assert running.process is not None
+            self._graveyard.watch(running.process)
+            running.process.link.boot(boot, fds)
+        except OSError as error:
+            # No process, or one that died before its boot: its pidfd tells of the second itself.
+            if running.process is None:
+                self.feed(Exited(actor.name, incarnation, None, f"cannot be started: {error}"))
+                return
+        self._watch(running.process.pidfd, lambda: self._on_exit(running, incarnation))
+        self._watch(running.process.link.fileno(), lambda: self._on_link(running, incarnation))
+        for stream in running.streams:
+            self._watch_stream(stream)
+
+    # Events.
+
+    def _on_exit(self, running: Running, incarnation: int) -> None:
+        process = running.process
+        if process is None or (code := process.reap()) is None:
+            return
+        self._on_link(running, incarnation)
+        last_word = running.farewell if code > 0 else None
+        running.last_exit = exit_text(code, last_word)
+        self._bury(running)
+        self.feed(Exited(running.actor.name, incarnation, code, last_word))
+        self._orphans.sweep(self._sessions())
+
+    def _bury(self, running: Running) -> None:
+        """Take leave of a process that was reaped: its last lines, its descriptors."""
+        process = running.process
+        assert process is not None
+        self._forget_all(process, running.streams)
+        self._graveyard.forget(process.pid)
+        running.end()
+
+    def _on_link(self, running: Running, incarnation: int) -> None:
+        process = running.process
+        if process is None:
+            return
+        said, closed = process.link.messages()
+        if closed:
+            self._forget(process.link.fileno())
+        for message in said:
+            match message:
+                case Ready():
+                    self.feed(CoreReady(running.actor.name, incarnation))
+                case Reply():
+                    self._commands.answered(message)
+                case Farewell(reason):
+                    running.farewell = reason
+
+    def _watch_stream(self, stream: Stream) -> None:
+        def read() -> None:
+            count = stream.read()
+            if count is None:
+                self._forget(stream.fd)
+            elif stream.greedy:
+                # The others first: it may go on in the next turn.
+                self._forget(stream.fd)
+                self._muted.append((stream.fd, read))
+
+        self._watch(stream.fd, read)
+
+    def _on_signal(self, wakeup: int) -> None:
+        for number in os.read(wakeup, 64):
+            if number == signal.SIGCHLD:
+                self._orphans.sweep(self._sessions())
+            else:
+                self.stop(f"{signal.Signals(number).name} received")
+
+    def _on_client(self) -> None:
+        client = self._console.accept()
+        if client:
+            self._clients.append(client)
+            self._watch(client.sock.fileno(), lambda: self._console.read(client))
+
+    def _serve(self) -> bool:
+        """Send what clients have not taken yet, part with those who are done; True if some of it
+        is left."""
+        for client in self._clients:
+            client.flush()
+            if client.closed:
+                self._forget(client.sock.fileno())
+                client.sock.close()
+        self._clients = [client for client in self._clients if not client.closed]
+        return any(client.outbox for client in self._clients)
+
+    def _check_memory(self) -> None:
+        for name, running in self.running.items():
+            limit = running.actor.memory_mb
+            if limit and running.process and (used := running.process.resident_mb()) > limit:
+                fault = f"uses {used:.0f} MB of memory, its limit is {limit}"
+                self.feed(Faulty(name, self.core.actors[name].incarnation, fault))
+
+    # The spare, the undertaker and the descriptors.
+
+    def _calm(self) -> bool:
+        """Nobody is starting: a spare's imports take nothing from anybody."""
+        return not any(
+            actor.state in (State.STARTING, State.WAITING) for actor in self.core.actors.values()
+        )
+
+    def _prepare_spare(self) -> None:
+        assert self._spare is not None
+        process = self._spare.prepare()
+        if process is None:
+            return
+        self._graveyard.watch(process)
+        spare = self._spare
+
+        def on_exit() -> None:
+            self._forget_all(process, spare.streams)
+            self._graveyard.forget(process.pid)
+            spare.lost(time.monotonic())
+
+        self._watch(process.pidfd, on_exit)
+        for stream in spare.streams:
+            self._watch_stream(stream)
+
+    def _bring_undertaker(self) -> None:
+        """Start it; start another if it dies, which tells that one of everybody alive."""
+        pidfd = self._graveyard.open([r.process for r in self.running.values() if r.process])
+
+        def on_exit() -> None:
+            self._forget(pidfd)
+            self._graveyard.close()
+            self.note("warning", "the undertaker died and is replaced")
+            self._bring_undertaker()
+
+        self._watch(pidfd, on_exit)
+
+    def _sessions(self) -> set[int]:
+        """Sessions whose members belong to a live actor."""
+        pids = {running.process.pid for running in self.running.values() if running.process}
+        return pids | self._graveyard.pids() | (self._spare.pids() if self._spare else set())
+
+    def _watch(self, fd: int, callback: Callable[[], None]) -> None:
+        self._selector.register(fd, selectors.EVENT_READ, callback)
+
+    def _forget(self, fd: int) -> None:
+        with contextlib.suppress(KeyError, ValueError):
+            self._selector.unregister(fd)
+        self._muted = [(muted, callback) for muted, callback in self._muted if muted != fd]
+
+    def _forget_all(self, process: Process, streams: list[Stream]) -> None:
+        for fd in (process.pidfd, process.link.fileno(), *(stream.fd for stream in streams)):
+            self._forget(fd)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[int]:
+        """Turn signals into bytes on a descriptor for as long as the block runs."""
+        reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
+        before = {number: signal.signal(number, lambda *_: None) for number in numbers}
+        woken = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+        try:
+            yield reading
+        finally:
+            signal.set_wakeup_fd(woken)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+            os.close(reading)
+            os.close(writing)

@@ -1,0 +1,132 @@
+"""The undertaker: sees to it that no actor outlives its supervisor by more than BURY_AFTER_S.
+
+Actors end by themselves when their link closes; one that is stopped, or hangs in foreign code,
+cannot. The supervisor starts this tiny process, gives it its lock and tells it every actor's pid
+together with a pidfd. When the supervisor is gone, however it went, the undertaker waits until all
+are dead, kills the process groups of those that are not, removes the runtime directory and ends,
+which gives back the lock.
+
+A process group is killed only while its leader is known to live by its pidfd, or for members that
+carry the fleet's mark in their environment: a number that the kernel has given to somebody else in
+between is never hit. A process that hides its environment and outlives its leader is missed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from .rundir import sweep
+
+BURY_AFTER_S = 2.0
+MARK = "HOLDFAST_MARK"
+_FORGET, _WATCH = b"-", b"+"
+
+
+class Undertaking:
+    """The supervisor's end."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+
+    def watch(self, pid: int, pidfd: int) -> None:
+        with contextlib.suppress(OSError):
+            socket.send_fds(self._sock, [_WATCH + str(pid).encode()], [pidfd])
+
+    def forget(self, pid: int) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.send(_FORGET + str(pid).encode())
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def argv(rundir: Path, mark: str) -> list[str]:
+    """The command line; the socket is descriptor 3, the lock descriptor 4."""
+    return [sys.executable, "-P", "-m", "holdfast.actors.undertaker", str(rundir), mark]
+
+
+def main(rundir: Path, mark: str, sock: socket.socket) -> None:
+    # A person's Ctrl-C is for the supervisor; this process ends after it, never before.
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    watched = _listen(sock)
+    _wait(list(watched.values()), BURY_AFTER_S)
+    for pid, pidfd in watched.items():
+        _bury(pid, pidfd, mark)
+    _wait(list(watched.values()), 1.0)
+    sweep(rundir)
+
+
+def _listen(sock: socket.socket) -> dict[int, int]:
+    """Follow the supervisor until its end; return the actors it left: pid to pidfd."""
+    watched: dict[int, int] = {}
+    while True:
+        try:
+            message, fds, _, _ = socket.recv_fds(sock, 64, 1, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionError:
+            return watched
+        if not message:
+            return watched
+        pid = int(message[1:])
+        if message[:1] == _WATCH and fds:
+            watched[pid] = fds[0]
+        elif pid in watched:
+            os.close(watched.pop(pid))
+
+
+def _wait(pidfds: list[int], seconds: float) -> None:
+    """Wait until all have exited, at most for `seconds`."""
+    deadline = time.monotonic() + seconds
+    living = select.poll()
+    left = set(pidfds)
+    for pidfd in left:
+        living.register(pidfd, select.POLLIN)
+    while left and (rest := deadline - time.monotonic()) > 0:
+        for pidfd, _ in living.poll(rest * 1000):
+            living.unregister(pidfd)
+            left.discard(pidfd)
+
+
+def _bury(pid: int, pidfd: int, mark: str) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if not select.select([pidfd], [], [], 0)[0]:
+            # The leader lives, so the group's number is still its own.
+            os.killpg(pid, signal.SIGKILL)
+            return
+    for member in members(pid):
+        if marked(member, mark):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member, signal.SIGKILL)
+
+
+def members(session: int) -> list[int]:
+    """Pids of the processes in `session`: an actor is the leader of its own."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                # After the command's closing bracket: state, ppid, pgrp, session.
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == session:
+                    found.append(int(entry.name))
+    return found
+
+
+def marked(pid: int, mark: str) -> bool:
+    """Whether the process was started below an actor of the fleet with this `mark`."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return f"{MARK}={mark}".encode() in environment.split(b"\0")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], socket.socket(fileno=3))

@@ -1,0 +1,151 @@
+"""Start a real supervisor over misbehaving actors, look at it through its socket, end it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from holdfast.actors.board import BOARD_SIZE
+from holdfast.actors.console import ConsoleError, ask
+from holdfast.actors.expand import ActorSpec, SegmentUse
+from holdfast.actors.rundir import SOCKET, runtime_base, state_dir
+from holdfast.actors.supervised import Member, Rules
+
+HERE = Path(__file__).parent
+QUICK = Rules(
+    start_timeout_s=10, hang_timeout_s=0.6, stop_timeout_s=0.5, backoff_s=0.1, max_backoff_s=0.3
+)
+T = TypeVar("T")
+Row = dict[str, Any]
+
+
+def actor(
+    name: str,
+    kind: str = "Steady",
+    rules: Rules = QUICK,
+    after: tuple[str, ...] = (),
+    segments: tuple[SegmentUse, ...] = (),
+    memory_mb: int | None = None,
+    group: str | None = None,
+    robot: str | None = None,
+    warm: str | None = None,
+    **config: object,
+) -> ActorSpec:
+    board = SegmentUse(f"{name}/board", BOARD_SIZE, writable=True)
+    return ActorSpec(
+        kind=f"misbehaving:{kind}",
+        member=Member(name, rules, after, group),
+        config=config,
+        segments=(board, *segments),
+        memory_mb=memory_mb,
+        robot=robot,
+        warm=warm,
+    )
+
+
+def until(what: Callable[[], T], deadline_s: float = 20.0, why: str = "it never came") -> T:
+    """Wait for a true value of `what` and return it."""
+    end = time.monotonic() + deadline_s
+    while not (value := what()):
+        assert time.monotonic() < end, why
+        time.sleep(0.01)
+    return value
+
+
+def exists(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+class Supervised:
+    """A supervisor in a process of its own, for the length of a `with` block."""
+
+    def __init__(self, *actors: ActorSpec, name: str = "misbehaving") -> None:
+        self.name = name
+        self.socket = runtime_base() / name / SOCKET
+        specs = json.dumps(msgspec.to_builtins(list(actors)))
+        argv = [sys.executable, str(HERE / "supervise.py"), name, specs]
+        self.process = subprocess.Popen(
+            argv,
+            env={**os.environ, "PYTHONPATH": str(HERE)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Supervised:
+        try:
+            until(self.answers, why="the supervisor does not start")
+        except AssertionError:
+            self.process.kill()
+            raise AssertionError(self.process.communicate()[1]) from None
+        return self
+
+    def answers(self) -> bool:
+        """Whether it is up. Right after one that was killed, the socket may still be that one's."""
+        try:
+            return bool(self.ask("status"))
+        except ConsoleError:
+            return False
+
+    def __exit__(self, *exc: object) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            _, err = self.process.communicate(timeout=10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            raise AssertionError("the supervisor does not end") from None
+        if not any(exc):
+            assert "Traceback" not in err, err
+
+    def ask(self, do: str, *names: str, **more: object) -> Row:
+        return ask(self.socket, do=do, names=list(names), **more)
+
+    def refused(self, do: str, *names: str, **more: object) -> str:
+        try:
+            answer = self.ask(do, *names, **more)
+        except ConsoleError as error:
+            return str(error)
+        raise AssertionError(f"not refused: {answer}")
+
+    def status(self) -> Row:
+        return self.ask("status")["status"]
+
+    def row(self, name: str) -> Row:
+        return next(row for row in self.status()["actors"] if row["name"] == name)
+
+    def turns(self, name: str) -> int:
+        """How far a Steady actor has counted."""
+        return int((self.row(name)["report"] or {}).get("turns", 0))
+
+    def reach(self, name: str, state: str, incarnation: int = 1, deadline_s: float = 20.0) -> Row:
+        """Wait until `name` is in `state`, in this incarnation or a later one."""
+        last: list[Row] = []
+
+        def there() -> Row | None:
+            row = self.row(name)
+            last[:] = [row]
+            return row if row["state"] == state and row["incarnation"] >= incarnation else None
+
+        try:
+            return until(there, deadline_s)
+        except AssertionError:
+            raise AssertionError(f"{name} never got {state}: {last}; {self.log()[-5:]}") from None
+
+    def log(self) -> list[Row]:
+        path = state_dir(self.name) / "log.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()]

@@ -1,0 +1,181 @@
+"""Actors that do what actors must not do, one class each, and `Steady`, which behaves.
+
+Their kinds are `misbehaving:Steady` and so on; a supervisor finds them by PYTHONPATH.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from holdfast.actors.actor import Actor, Dead, Refused
+from holdfast.transport.register import Register
+
+
+class Config(msgspec.Struct, frozen=True):
+    """`note` is a file in which an actor leaves what a test wants to know."""
+
+    note: str = ""
+    after_s: float = 0.0
+
+
+class Steady(Actor):
+    """Ready at once, makes progress, obeys. Counts its turns over all incarnations."""
+
+    kind = "steady"
+    Config = Config
+
+    def run(self) -> None:
+        turns = (self.board.previous() or {}).get("turns", 0)
+        self.ready()
+        self.on_ready()
+        until = time.monotonic() + self.config.after_s
+        while not self.stopping:
+            select.select([self.link], [], [], 0.02)
+            for command in self.link.commands():
+                self.obey(command.verb, command.id)
+            turns += 1
+            self.board.progress()
+            self.board.report({"turns": turns})
+            if time.monotonic() >= until:
+                self.misbehave()
+
+    def obey(self, verb: str, id: int) -> None:
+        if verb == "deaf":
+            return
+        if verb == "drain":
+            self.link.stopping = True
+        self.link.acknowledge(id, {"heard": verb})
+
+    def on_ready(self) -> None:
+        """What it does once."""
+
+    def misbehave(self) -> None:
+        """What it does every turn."""
+
+    def note(self, text: object) -> None:
+        with Path(self.config.note).open("a") as file:
+            file.write(f"{text}\n")
+
+
+class AlwaysCrash(Actor):
+    """Crashes before it is ready."""
+
+    kind = "always_crash"
+    Config = Config
+
+    def run(self) -> None:
+        raise RuntimeError("there is no such thing as a free lunch")
+
+
+class CrashAfterReady(Steady):
+    def misbehave(self) -> None:
+        raise RuntimeError("ready was a lie")
+
+
+class NeverReady(Actor):
+    kind = "never_ready"
+    Config = Config
+
+    def run(self) -> None:
+        while not self.stopping:
+            select.select([self.link], [], [])
+            self.link.commands()
+
+
+class HangAfterReady(Steady):
+    def misbehave(self) -> None:
+        time.sleep(3600)
+
+
+class IgnoresSigterm(Steady):
+    """Also ignores its link: only SIGKILL ends it."""
+
+    def on_ready(self) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            self.board.progress()
+            time.sleep(0.02)
+
+
+class LeavesGrandchildren(Steady):
+    """Starts one process in its own group and one that hides in a session of its own."""
+
+    def on_ready(self) -> None:
+        sleep = [sys.executable, "-c", "import time; time.sleep(3600)"]
+        for hidden in (False, True):
+            child = subprocess.Popen(sleep, start_new_session=hidden)
+            self.note(child.pid)
+
+
+class FloodsStdout(Steady):
+    """Writes as fast as its pipe takes it, and never waits for it."""
+
+    def on_ready(self) -> None:
+        os.set_blocking(1, True)
+
+    def misbehave(self) -> None:
+        os.write(1, b"the flood\n" * 2000)
+
+
+class EatsMemory(Steady):
+    eaten: list[bytearray]
+
+    def on_ready(self) -> None:
+        self.eaten = []
+
+    def misbehave(self) -> None:
+        if len(self.eaten) < 60:
+            self.eaten.append(bytearray(os.urandom(1)) * 10_000_000)
+
+
+class Refuses(Actor):
+    kind = "refuses"
+    Config = Config
+
+    def setup(self) -> None:
+        raise Refused("found no camera 7, expected one of 0, 1: mend `source` in fleet.yaml")
+
+
+class DiesForGood(Steady):
+    def misbehave(self) -> None:
+        raise Dead("the model changed under the robot")
+
+
+class TalksNonsense(Steady):
+    """Sends bytes that are no message, and prints what is no text."""
+
+    def misbehave(self) -> None:
+        sock: Any = self.link._sock
+        with contextlib.suppress(OSError):
+            sock.send(b"\xff\x00\xffnonsense")
+        os.write(1, b"\xff\xfe\x00 not text\n")
+
+
+class Logs(Steady):
+    def on_ready(self) -> None:
+        self.log.info("a %s record", "proper")
+        self.log.error("a bad one")
+        print("a stray print")
+        os.write(2, b"a stray line on stderr\nand one without an end")
+
+
+class Shares(Steady):
+    """Counts in a segment that outlives it; a reader's mapping must refuse to be written."""
+
+    def misbehave(self) -> None:
+        register = Register(self.segment("shared"))
+        if register.writable:
+            register.write(str(int(register.read() or b"0") + 1).encode())
+        else:
+            value = register.read()
+            self.note(value.decode() if value else "nothing")
