@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -16,6 +16,7 @@ SAMPLES = arrays(
 MODES = st.sampled_from(("zscore", "quantile"))
 
 
+@settings(deadline=None)
 @given(SAMPLES, MODES)
 def test_unnormalising_undoes_normalising(samples: np.ndarray, mode: Mode) -> None:
     """Exact up to float32 rounding, also for features that never varied."""
@@ -24,6 +25,7 @@ def test_unnormalising_undoes_normalising(samples: np.ndarray, mode: Mode) -> No
     np.testing.assert_allclose(back, samples, rtol=1e-4, atol=1e-3)
 
 
+@settings(deadline=None)
 @given(SAMPLES, MODES)
 def test_normalised_values_are_finite_float32(samples: np.ndarray, mode: Mode) -> None:
     """No spread, however small, makes infinities or another dtype."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.policy.base import CameraFeature, Observation, PolicySpec
@@ -43,6 +43,7 @@ def pipeline(relative: bool) -> Pipeline:
     return Pipeline([RelativeActions((0, None)), normalize] if relative else [normalize])
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32))
 def test_a_robot_space_prefix_becomes_what_unnormalises_to_it(seed: int) -> None:
     """For relative actions the way in and the way out are inverse about the same state."""
@@ -112,6 +113,7 @@ def test_an_observation_that_does_not_fit_is_refused_naming_the_feature(change, 
         check_observation(SPEC, change(SPEC.example()))
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_becomes_numbers_of_the_vocabulary(task: str) -> None:
     """Whatever a person types, the tokens have the length and the range the network expects."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.policy.base import Observation, PolicyError
@@ -79,6 +79,7 @@ def reference_chunk(policy: FlowPolicy, observation: Observation) -> np.ndarray:
     return x
 
 
+@settings(deadline=None)
 @given(st.sampled_from(SCHEDULES), st.integers(0, 20), st.integers(0, 20), st.integers(1, 16))
 def test_weights_are_those_of_the_paper(
     schedule: str, delay: int, horizon: int, steps: int
@@ -91,6 +92,7 @@ def test_weights_are_those_of_the_paper(
     assert (np.diff(weights) <= 1e-7).all(), "agreement never grows with time"
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0.1, 50))
 def test_the_guidance_weight_is_finite_and_at_most_the_clip(time: float, clip: float) -> None:
     """At both ends of the path, where the formula has no value, too."""
@@ -116,6 +118,7 @@ def test_a_guided_chunk_is_the_reference_s(checkpoint: Path, schedule: str, jaco
 
 
 @pytest.mark.parametrize("jacobian", ["gradient", "identity"])
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.floats(0.3, 2.0))
 def test_guidance_brings_a_chunk_to_its_prefix_where_they_must_agree(
     jacobian: str, seed: int, spread: float
