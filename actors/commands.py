@@ -8,6 +8,7 @@ to know how it ends asks for the status until it has settled. Words for an actor
 from __future__ import annotations
 
 import itertools
+import os
 import signal
 import time
 from collections.abc import Callable
@@ -77,7 +78,11 @@ class Commands:
 
     def _status(self, client: Client, request: dict[str, Any]) -> None:
         supervisor = self._supervisor
-        places = {"rundir": str(supervisor.runtime.path), "log": str(supervisor.logs.path)}
+        places = {
+            "pid": os.getpid(),
+            "rundir": str(supervisor.runtime.path),
+            "log": str(supervisor.logs.path),
+        }
         client.reply({"ok": True, "status": supervisor.status(), **places})
 
     def _start(self, client: Client, request: dict[str, Any]) -> None:

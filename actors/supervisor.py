@@ -102,12 +102,15 @@ class Supervisor:
 
     # The loop.
 
-    def run(self, duration_s: float | None = None) -> Status:
-        """Start everything, supervise until stopped (or for `duration_s`), stop everything; return
-        the status at the moment the stop began. Main thread only: it takes the signals."""
+    def run(self, duration_s: float | None = None, lifeline: int | None = None) -> Status:
+        """Start everything, supervise until stopped (or for `duration_s`, or until the descriptor
+        `lifeline` is at its end), stop everything; return the status at the moment the stop began.
+        Main thread only: it takes the signals."""
         with self._signals() as wakeup:
-            self._setup(wakeup)
             try:
+                self._setup(wakeup)
+                if lifeline is not None:
+                    self._watch(lifeline, lambda: self._on_lifeline(lifeline))
                 until = self.started + duration_s if duration_s else float("inf")
                 self.feed(Start())
                 while not self.core.gone:
@@ -314,6 +317,11 @@ class Supervisor:
                 self._orphans.sweep(self._sessions())
             else:
                 self.stop(f"{signal.Signals(number).name} received")
+
+    def _on_lifeline(self, lifeline: int) -> None:
+        if not os.read(lifeline, 4096):
+            self._forget(lifeline)
+            self.stop("whoever started it is gone")
 
     def _on_client(self) -> None:
         client = self._console.accept()

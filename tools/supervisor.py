@@ -1,0 +1,206 @@
+"""`supervisor`: start a fleet, check its file, write a first one, stop it.
+
+Exit status: 0 all was well, 1 the fleet ran and was not healthy at its end, 2 it was not started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .reach import ask, fail, reach
+
+app = typer.Typer(
+    help="Runs robots and their policies: every part a process, restarted when it fails.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+FleetFile = Annotated[Path, typer.Argument(help="The file that describes the fleet.")]
+HostOption = Annotated[
+    str | None, typer.Option(help="Which of the file's hosts this is; else by host name.")
+]
+FleetName = Annotated[str | None, typer.Option("--fleet", help="Which fleet, if several run.")]
+HERE = Path("fleet.yaml")
+DETACHED_S = 60.0
+
+
+@app.command()
+def start(
+    fleet_file: FleetFile = HERE,
+    duration: Annotated[float | None, typer.Option(help="Stop by itself after so many s.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Write the last status here, as JSON.")
+    ] = None,
+    host: HostOption = None,
+    detach: Annotated[bool, typer.Option(help="Return once it runs; it goes on.")] = False,
+    until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Start what belongs to this host, show it, and stop it in order on Ctrl-C."""
+    if detach:
+        _detach(fleet_file, duration, report, host)
+        return
+    from ..actors.console import ConsoleError
+    from ..actors.expand import expand, here
+    from ..actors.fleet import FleetError, load
+    from ..actors.logstore import LogStore
+    from ..actors.rundir import RuntimeDir, RuntimeProblem, state_dir
+    from ..actors.supervisor import Supervisor
+    from ..transport.segment import SegmentError
+    from .view import View, on_terminal
+
+    if report is not None:
+        _check_writable(report)
+    try:
+        fleet = load(fleet_file)
+        runtime = RuntimeDir(fleet.name)
+        try:
+            actors = expand(fleet, here(fleet, host), runtime.path)
+            logs = LogStore(state_dir(fleet.name), fleet.logs.file_mb * 1_000_000, fleet.logs.files)
+            view = View(live=on_terminal())
+            supervisor = Supervisor(fleet.name, actors, runtime, logs, view.show)
+        except BaseException:
+            runtime.remove()
+            raise
+    except (FleetError, RuntimeProblem, SegmentError, ConsoleError, ValueError) as error:
+        fail(str(error))
+    view.start()
+    final = supervisor.run(duration, lifeline=0 if until_stdin_closes else None)
+    view.end()
+    if report is not None:
+        _write(report, final)
+    _conclude(final, duration is not None)
+
+
+@app.command()
+def check(fleet_file: FleetFile = HERE, host: HostOption = None) -> None:
+    """Say everything that is wrong with the file, and start nothing."""
+    from ..actors.expand import expand, here
+    from ..actors.fleet import FleetError, load
+
+    try:
+        fleet = load(fleet_file)
+        actors = expand(fleet, here(fleet, host), Path("/run"))
+    except FleetError as error:
+        fail(str(error))
+    print(f"{fleet_file}: {fleet.name!r} is right; {len(actors)} actors on this host")
+
+
+@app.command()
+def init(
+    fleet_file: FleetFile = HERE,
+    force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
+) -> None:
+    """Write a commented fleet.yaml to start from: two simulated robots."""
+    template = (Path(__file__).parents[1] / "fleet.yaml").read_text(encoding="utf-8")
+    try:
+        with fleet_file.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(template)
+    except FileExistsError:
+        fail(f"{fleet_file} exists already; --force overwrites it")
+    except OSError as error:
+        fail(f"{fleet_file} cannot be written: {error.strerror}")
+    print(f"wrote {fleet_file}; `supervisor start {fleet_file}` starts it")
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of fleet.yaml, for editors."""
+    from ..actors.fleet import schema as of_fleet
+
+    print(json.dumps(of_fleet(), indent=2))
+
+
+@app.command()
+def stop(fleet: FleetName = None) -> None:
+    """Stop the running fleet in order, and wait until it is gone."""
+    path = reach(fleet)
+    ask(path, do="shutdown")
+    deadline = time.monotonic() + 15
+    while path.exists():
+        if time.monotonic() > deadline:
+            fail(f"the fleet {path.parent.name!r} is still there after 15 s", 1)
+        time.sleep(0.02)
+    print(f"{path.parent.name!r} is stopped")
+
+
+def _detach(
+    fleet_file: Path, duration: float | None, report: Path | None, host: str | None
+) -> None:
+    """Start it in a session of its own and wait until it answers, or says why not."""
+    from ..actors.console import ConsoleError
+    from ..actors.console import ask as try_to_ask
+    from ..actors.fleet import FleetError, load
+    from ..actors.rundir import SOCKET, runtime_base, state_dir
+
+    try:
+        name = load(fleet_file).name
+    except FleetError as error:
+        fail(str(error))
+    said = state_dir(name) / "supervisor.out"
+    said.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    command = [sys.executable, "-P", "-m", "holdfast.tools.supervisor", "start", str(fleet_file)]
+    for option, value in (("--duration", duration), ("--report", report), ("--host", host)):
+        command += [] if value is None else [option, str(value)]
+    with said.open("w") as output:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    socket = runtime_base() / name / SOCKET
+    deadline = time.monotonic() + DETACHED_S
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            fail(said.read_text().strip(), process.returncode or 2)
+        try:
+            answer = try_to_ask(socket, do="status")
+        except ConsoleError:
+            time.sleep(0.05)
+            continue
+        if answer["pid"] == process.pid:
+            print(f"{name!r} runs as process {process.pid}; `actorctl status`, `supervisor stop`")
+            return
+        time.sleep(0.05)
+    process.terminate()
+    fail(f"{name!r} did not answer within {DETACHED_S:g} s; see {said}", 1)
+
+
+def _check_writable(report: Path) -> None:
+    """Better now than after the run."""
+    if report.is_dir() or not os.access(report.resolve().parent, os.W_OK):
+        fail(f"the report cannot be written to {report}: name a file in a directory of yours")
+
+
+def _write(report: Path, final: dict[str, Any]) -> None:
+    """All of the report or nothing of it."""
+    draft = report.with_name(f".{report.name}.{os.getpid()}")
+    draft.write_text(json.dumps(final, indent=2) + "\n", encoding="utf-8")
+    draft.replace(report)
+
+
+def _conclude(final: dict[str, Any], judged: bool) -> None:
+    """Say what was not well; end with status 1 if the run was to prove that it was."""
+    from ..actors.report import unhealthy
+
+    if final["healthy"] or not judged:
+        return
+    for sentence in unhealthy(final):
+        print(f"not healthy: {sentence}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What `supervisor start` shows while the fleet runs: one live screen on a terminal, else a line
+for each change.
+
+It runs in a daemon thread of its own and gets copies: a terminal that is stopped, slow or gone
+holds up the view and nothing else.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any
+
+HINT = "Ctrl-C stops the fleet in order; actorctl status | logs -f | kill NAME in another terminal"
+REFRESH_S = 0.25
+
+
+class View(threading.Thread):
+    """Shows the newest status that it was given."""
+
+    def __init__(self, live: bool) -> None:
+        super().__init__(name="view", daemon=True)
+        self._live = live
+        self._latest: dict[str, Any] | None = None
+        self._news = threading.Event()
+        self._done = False
+
+    def show(self, status: dict[str, Any]) -> None:
+        """Make `status` the newest. Returns at once."""
+        self._latest = status
+        self._news.set()
+
+    def end(self, patience_s: float = 0.5) -> None:
+        """Draw what came last and stop; give up on a terminal that does not take it."""
+        self._done = True
+        self._news.set()
+        self.join(patience_s)
+
+    def run(self) -> None:
+        try:
+            if self._live:
+                self._draw()
+            else:
+                self._tell()
+        except OSError:
+            return  # the terminal or the pipe is gone: there is nobody to show anything to
+
+    def _statuses(self) -> Any:
+        """The newest status whenever there is one, until the end."""
+        while not self._done:
+            self._news.wait()
+            self._news.clear()
+            if self._latest is not None:
+                yield self._latest
+
+    def _draw(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        from .tables import screen
+
+        console = Console()
+        with Live(console=console, auto_refresh=False, transient=False) as live:
+            for status in self._statuses():
+                live.update(screen(status, HINT), refresh=True)
+                time.sleep(REFRESH_S)
+
+    def _tell(self) -> None:
+        from .tables import troubles
+
+        known: dict[str, str] = {}
+        for status in self._statuses():
+            for row in [*status["actors"], *status["robots"]]:
+                if known.get(row["name"]) != row["state"]:
+                    known[row["name"]] = row["state"]
+                    reason = dict(troubles(status)).get(row["name"], row["state"])
+                    print(f"{status['uptime_s']:9.2f} s  {row['name']:<16} {reason}", flush=True)
+
+
+def on_terminal() -> bool:
+    """Whether a live screen would be seen."""
+    return sys.stdout is not None and sys.stdout.isatty()
