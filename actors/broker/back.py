@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from ...transport.header import Header, Kind
-from ...transport.messages import Accept, Event, Heartbeat, Register, Reject, Welcome
+from ...transport.messages import Accept, Drain, Event, Heartbeat, Register, Reject, Welcome
 from .effects import Received
 from .peers import Peer
 from .placement import Placement
@@ -102,10 +102,12 @@ class Back:
         replica = self._placement.registry.at(peer.identity)
         if replica is None:
             self._tally.count("unregistered", peer.name)
+            self._placement.tell_replica(peer.identity, message.header, Drain(reason="drained"))
             return
+        if not replica.draining:
+            self._placement.note(now, logging.INFO, "replica drains", replica=replica.name)
         replica.draining = True
-        replica.drained = False
-        self._placement.note(now, logging.INFO, "replica drains", replica=replica.name)
+        replica.drained = False  # it asks again in case it missed the answer
         self._placement.drain(replica, now)
 
     # About a session

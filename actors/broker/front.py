@@ -2,8 +2,8 @@
 
 A robot's session belongs to the newest claim to its name, by (epoch, incarnation). An older claim
 is refused while the holder is heard of; once it is silent anybody may take over, because a robot
-whose whole computer restarted counts from one again. A new incarnation of the network actor goes on
-in the running epoch without a new OPEN.
+whose whole computer restarted counts from one again. A session is its opener's alone: whoever else
+has the name, be it the next incarnation of the same robot, opens its own.
 """
 
 from __future__ import annotations
@@ -43,18 +43,10 @@ class Front:
     def receive(self, peer: Peer, message: Received, now: int) -> None:
         """Handle one message of a robot, of a kind that robots speak."""
         session = self._placement.sessions.of(peer.name)
-        if session is not None and self._is_holder(session, peer, message):
-            session.peer = peer
+        if session is not None and session.peer.identity == peer.identity:
             session.seen_at = now
             session.reachable = True
         self._handlers[message.header.kind](peer, message, now)
-
-    def _is_holder(self, session: Session, peer: Peer, message: Received) -> bool:
-        """Whether `peer` holds `session`, or takes it over as its next incarnation."""
-        if session.peer.identity == peer.identity:
-            return True
-        same_epoch = message.header.epoch == session.epoch
-        return same_epoch and peer.incarnation > session.peer.incarnation
 
     def _open(self, peer: Peer, message: Received, now: int) -> None:
         asked = message.body
@@ -148,6 +140,10 @@ class Front:
     def _heartbeat(self, peer: Peer, message: Received, now: int) -> None:
         beat = Heartbeat(progress=self._placement.turns)
         self._placement.tell_robot(peer.identity, message.header, beat)
+        session = self._placement.sessions.of(peer.name)
+        if message.header.epoch and (session is None or session.peer.identity != peer.identity):
+            # It believes in a session that is not: the sooner it knows, the less it waits.
+            self._tell_lost(peer, message)
 
     def _mine(self, peer: Peer, message: Received) -> Session | None:
         """The session that `message` is about: of this robot, this incarnation and this epoch."""
@@ -163,7 +159,7 @@ class Front:
         if session is None:
             why = "unknown session: the broker restarted, or the session ended; open a new one"
         elif session.peer.identity != peer.identity:
-            why = f"{peer.name!r} is connected elsewhere: two robots may have this name"
+            why = f"the session of {peer.name!r} is another incarnation's; open a new one"
         else:
             why = f"the session is of epoch {session.epoch}, not {message.header.epoch}"
         self._placement.tell_robot(peer.identity, message.header, Event(what="lost", message=why))

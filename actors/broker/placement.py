@@ -101,6 +101,8 @@ class Placement:
     def push(self, session: Session) -> None:
         """Send what the replica at hand has not been sent yet: the OPEN, then the request."""
         if not session.opened:
+            # Ends of earlier sessions go first: they free the place, and may be this robot's own.
+            self._deliver_closings(session.replica)
             session.opened = True
             self.pass_to_replica(session, session.opening)
         request = session.request
@@ -181,11 +183,18 @@ class Placement:
             answer = Reject(reason="no-replica", message=why, retry_after_s=RETRY_AFTER_S)
         self.tell_robot(session.peer.identity, session.opening.header, answer)
 
-    def deliver_closings(self, replica: Replica) -> None:
-        """Send ends of sessions again that the replica's socket had no room for."""
-        waiting, replica.closing = replica.closing, set()
-        for robot, epoch in sorted(waiting):
-            self._say_close(replica, robot, epoch)
+    def retry(self, replica: Replica, now: int) -> None:
+        """Do again what could not be done at once: ends of sessions, moves off a draining one."""
+        self._deliver_closings(replica.identity)
+        if replica.draining:
+            self.drain(replica, now)
+
+    def _deliver_closings(self, identity: bytes) -> None:
+        replica = self.registry.at(identity)
+        if replica is not None:
+            waiting, replica.closing = replica.closing, set()
+            for robot, epoch in sorted(waiting):
+                self._say_close(replica, robot, epoch)
 
     def refuge(self, session: Session) -> Replica | None:
         """Where `session` could go on, if anywhere; its own place there counts as free."""
@@ -203,8 +212,6 @@ class Placement:
         session.placed_at = now
         if session.request is not None:
             session.request.sent = False
-        # The end of an earlier session of this robot must not arrive after this beginning.
-        self.deliver_closings(replica)
         self._homes[session.robot] = replica.name
         self._homes.move_to_end(session.robot)
         if len(self._homes) > MAX_HOMES:

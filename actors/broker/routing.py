@@ -113,9 +113,7 @@ class Routing:
         for session in placement.sessions:
             self._tick_session(session, now)
         for replica in placement.registry:
-            placement.deliver_closings(replica)
-            if replica.draining:
-                placement.drain(replica, now)
+            placement.retry(replica, now)
         if now - self._beat_at >= self._heartbeat_ns:
             self._beat_at = now
             self._probe_replicas()
