@@ -19,7 +19,6 @@ import os
 import socket
 import sys
 import time
-from pathlib import Path
 
 import cv2
 import zmq
@@ -29,12 +28,12 @@ from ...policy.registry import load_policy
 from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
 from ...transport.host import boot_id
-from ...transport.keys import Key, KeyProblem, PublicKey, load, load_public
 from ...transport.limits import WireError
 from ...transport.messages import Register
 from ...transport.outbox import OutboxReader
 from ..actor import Actor, Refused
 from ..configs import InferenceConfig
+from ..credentials import credentials
 from .audit import Audit
 from .capture import Capture, Origin
 from .device import Device
@@ -56,7 +55,8 @@ class InferenceActor(Actor):
 
     def setup(self) -> None:
         config = self.config
-        keys = self._keys()  # before the model: a missing key need not wait for it
+        # Before the model: a missing key need not wait for it.
+        keys = credentials(self.name, config.key, config.broker_key)
         cv2.setNumThreads(config.threads)
         self._device = Device(self._load())
         max_batch = config.max_batch if config.scheduling == "deadline" else 1
@@ -191,20 +191,6 @@ class InferenceActor(Actor):
         return not in_hand and (self._released or alone)
 
     # What it is made of
-
-    def _keys(self) -> tuple[Key, PublicKey] | tuple[None, None]:
-        key, broker = self.config.key, self.config.broker_key
-        if key is None and broker is None:
-            return None, None
-        if key is None or broker is None:
-            raise Refused(
-                f"replica {self.name} has {'the broker' if key is None else 'its own'} key only: "
-                "it takes `key` and `broker_key`, or neither"
-            )
-        try:
-            return load(Path(key)), load_public(Path(broker))
-        except KeyProblem as problem:
-            raise Refused(str(problem)) from problem
 
     def _load(self) -> ChunkPolicy:
         config = self.config
