@@ -221,7 +221,9 @@ class NetworkActor(Actor):
 
     def _beat(self, now: int) -> None:
         """Sent in every phase: the broker's answer is how this actor hears that it is there."""
-        header = Header(Kind.HEARTBEAT, epoch=self._session.epoch, token=now)
+        # An epoch claims a session: the broker says at once when it has none of it.
+        held = self._session.phase is not Phase.CLOSED
+        header = Header(Kind.HEARTBEAT, epoch=self._session.epoch if held else 0, token=now)
         self._send(messages.encode(header, Heartbeat(progress=self.board.turns)))
 
     def _send(self, frames: list[Buffer]) -> bool:
