@@ -12,12 +12,16 @@ the vector too, so that the network both learns to see sooner and uses what it s
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import msgspec
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .tokens import PAD
+from .checkpoint import Config
+from .tokens import PAD, Vocabulary
 
 
 class SpatialSoftmax(nn.Module):
@@ -80,35 +84,58 @@ class InstructionEncoder(nn.Module):
         return meaning
 
 
+class EncoderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The part of config.json's `network` that every kind has."""
+
+    width: int = 128
+    camera_width: int = 32
+    places: int = 24
+    auxiliary: int = 0
+    instruction_words: int = 16
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What a network must fit: given by the spec and the vocabulary, not chosen."""
+
+    cameras: tuple[str, ...]
+    state: int
+    actions: int
+    steps: int
+    vocabulary: int
+
+    @classmethod
+    def of(cls, config: Config) -> Sizes:
+        """Those of a checkpoint."""
+        return cls(
+            cameras=tuple(c.name for c in config.spec.cameras),
+            state=len(config.spec.state_names),
+            actions=len(config.spec.action_names),
+            steps=config.spec.chunk_size,
+            vocabulary=len(Vocabulary(config.vocabulary)),
+        )
+
+
 class ObservationEncoder(nn.Module):
     """Everything a request carries, except the plan, as one vector [b, width]."""
 
-    def __init__(
-        self,
-        *,
-        cameras: tuple[str, ...],
-        state: int,
-        vocabulary: int,
-        width: int,
-        camera_width: int,
-        places: int,
-        auxiliary: int,
-    ) -> None:
+    def __init__(self, config: EncoderConfig, sizes: Sizes) -> None:
         super().__init__()
-        self.cameras = cameras
-        self.instruction = InstructionEncoder(vocabulary, 32)
-        self.state = nn.Sequential(nn.Linear(state, 64), nn.SiLU(), nn.Linear(64, 32))
-        self.eyes = nn.ModuleList(CameraEncoder(64, camera_width, places) for _ in cameras)
-        seen = 64 + len(cameras) * 3 * places
+        self.instruction = InstructionEncoder(sizes.vocabulary, 32)
+        self.state = nn.Sequential(nn.Linear(sizes.state, 64), nn.SiLU(), nn.Linear(64, 32))
+        self.eyes = nn.ModuleList(
+            CameraEncoder(64, config.camera_width, config.places) for _ in sizes.cameras
+        )
+        seen = 64 + len(sizes.cameras) * 3 * config.places
         self.auxiliary = nn.Sequential(
-            nn.Linear(seen, width), nn.SiLU(), nn.Linear(width, auxiliary)
+            nn.Linear(seen, config.width), nn.SiLU(), nn.Linear(config.width, config.auxiliary)
         )
         self.fuse = nn.Sequential(
-            nn.Linear(seen + auxiliary + state, width),
+            nn.Linear(seen + config.auxiliary + sizes.state, config.width),
             nn.SiLU(),
-            nn.Linear(width, width),
+            nn.Linear(config.width, config.width),
             nn.SiLU(),
-            nn.Linear(width, width),
+            nn.Linear(config.width, config.width),
         )
 
     def forward(
@@ -123,3 +150,32 @@ class ObservationEncoder(nn.Module):
         seen = torch.cat((condition, *looks), dim=-1)
         places = self.auxiliary(seen)
         return self.fuse(torch.cat((seen, places, state), dim=-1)), places
+
+
+class EncodingNetwork(nn.Module):
+    """A policy's network: an encoder, and in the subclass what makes chunks of its vector."""
+
+    def __init__(self, config: EncoderConfig, sizes: Sizes) -> None:
+        super().__init__()
+        self.encoder = ObservationEncoder(config, sizes)
+
+    def observe(
+        self,
+        images: tuple[UInt8[Tensor, "b h w 3"], ...],
+        state: Float[Tensor, "b s"],
+        tokens: Int[Tensor, "b l"],
+    ) -> tuple[Float[Tensor, "b w"], Float[Tensor, "b x"]]:
+        """What chunks are made from (computed once per chunk), and the auxiliary guesses."""
+        seen: tuple[Tensor, Tensor] = self.encoder(images, state, tokens)
+        return seen
+
+    def loss(
+        self,
+        seen: Float[Tensor, "b w"],
+        chunk: Float[Tensor, "b h a"],
+        given: Bool[Tensor, "b h"],
+        counts: Bool[Tensor, "b h"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        """How far the network is from `chunk`, over the steps that count and are not given."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it is trained")

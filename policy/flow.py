@@ -1,11 +1,4 @@
-"""The flow-matching policy: observations in, chunks out.
-
-Guarantees: the same observation gives the same chunk, bit for bit, when it is alone in its batch on
-the same machine and number of threads; in a larger batch it agrees within float tolerance (kernels
-sum in another order) and no sample ever sees another one. Prefix steps that are certain to be
-played come back exactly as they were given, unless guidance was asked for in the place of trained
-conditioning: that only makes agreement likely. Nothing is remembered between calls.
-"""
+"""The flow-matching policy: from noise to a chunk in a few steps, continuing the plan under way."""
 
 from __future__ import annotations
 
@@ -19,48 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .base import Chunk, Observation, PolicyError, PolicySpec
-from .checkpoint import Config, NormStats, checkpoint_hash, read_config, read_stats, read_weights
+from .base import Observation, PolicyError, PolicySpec
+from .checkpoint import Config
+from .encoder import Sizes
 from .flow_network import FlowConfig, FlowNetwork
-from .normalize import Normalizer
-from .processing import Normalize, Pipeline, Sample, Tokenize, check_observation
+from .learned import LearnedPolicy, network_config
+from .processing import Sample
 from .rtc import Guidance, guided_direction, prefix_weights
-from .tokens import Vocabulary
 
 
-def network_of(config: Config) -> FlowNetwork:
-    """The untrained network that `config` describes."""
-    try:
-        network = msgspec.convert(config.network, FlowConfig)
-    except msgspec.ValidationError as error:
-        raise PolicyError(f"config.json: network: {error}") from error
-    spec = config.spec
-    return FlowNetwork(
-        network,
-        cameras=tuple(c.name for c in spec.cameras),
-        state=len(spec.state_names),
-        actions=len(spec.action_names),
-        steps=spec.chunk_size,
-        vocabulary=len(Vocabulary(config.vocabulary)),
-    )
+class FlowPolicy(LearnedPolicy):
+    """A flow checkpoint on one device. The prefix's steps that are sure to be played come back
+    exactly as they were given, unless guidance was asked for in the place of conditioning."""
 
-
-def pipeline_of(config: Config, stats: NormStats) -> Pipeline:
-    """The steps around the network, as training applies them too."""
-    words = msgspec.convert(config.network, FlowConfig).instruction_words
-    return Pipeline(
-        (
-            Normalize(
-                Normalizer(stats.state, config.state_mode),
-                Normalizer(stats.action, config.action_mode),
-            ),
-            Tokenize(Vocabulary(config.vocabulary), words),
-        )
-    )
-
-
-class FlowPolicy:
-    """A flow checkpoint on one device; see the module for what it guarantees."""
+    network: FlowNetwork
 
     def __init__(
         self,
@@ -74,42 +39,23 @@ class FlowPolicy:
     ) -> None:
         """`prefix` chooses another way to continue a plan than the checkpoint's own; `guidance` are
         the fields of `rtc.Guidance`, for `prefix="guided"`."""
-        config = read_config(checkpoint)
-        self.spec = _with_prefix(config.spec, prefix)
+        super().__init__(checkpoint, device=device, dtype=dtype)
+        self.spec = _with_prefix(self.spec, prefix)
         self.guidance = _guidance(self.spec, guidance)
-        self.checkpoint_hash = checkpoint_hash(checkpoint)
-        self.pipeline = pipeline_of(config, read_stats(checkpoint))
-        self.network = network_of(config)
-        self.euler_steps = euler_steps or FlowConfig(**config.network).euler_steps
-        self.device, self.dtype = torch.device(device), getattr(torch, dtype)
-        weights = {k: torch.from_numpy(v) for k, v in read_weights(checkpoint).items()}
-        try:
-            self.network.load_state_dict(weights)
-        except RuntimeError as error:
-            raise PolicyError(
-                f"{checkpoint}: model.safetensors does not fit config.json: {error}"
-            ) from error
-        self.network.to(self.device, self.dtype).eval().requires_grad_(False)
+        self.euler_steps = euler_steps or self.network.euler_steps
 
-    def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
-        """See `ChunkPolicy`."""
-        for observation in batch:
-            check_observation(self.spec, observation)
-        samples = [self.pipeline.before(o) for o in batch]
-        # Not inference mode: guidance differentiates through tensors made here.
-        with torch.no_grad():
-            seen, _ = self.network.observe(
-                tuple(
-                    torch.from_numpy(np.stack([o.images[c.name] for o in batch])).to(self.device)
-                    for c in self.spec.cameras
-                ),
-                self._tensor([s.state for s in samples]),
-                torch.from_numpy(np.stack([_tokens(s) for s in samples])).to(self.device),
-            )
-            denoise = self._guide if self.spec.prefix == "guided" else self._clamp
-            actions = denoise(seen, self._noise(batch), batch, samples)
-        chunks = actions.float().cpu().numpy()
-        return [self.pipeline.after(c, s) for c, s in zip(chunks, samples, strict=True)]
+    def _network(self, config: Config) -> FlowNetwork:
+        return FlowNetwork(network_config(config, FlowConfig), Sizes.of(config))
+
+    def _actions(
+        self, seen: Tensor, batch: Sequence[Observation], samples: Sequence[Sample]
+    ) -> Tensor:
+        shape = (self.spec.chunk_size, len(self.spec.action_names))
+        noise = self._tensor(
+            [np.random.default_rng(o.seed).standard_normal(shape, np.float32) for o in batch]
+        )
+        denoise = self._guide if self.spec.prefix == "guided" else self._clamp
+        return denoise(seen, noise, batch, samples)
 
     def _clamp(
         self, seen: Tensor, x: Tensor, batch: Sequence[Observation], samples: Sequence[Sample]
@@ -165,21 +111,6 @@ class FlowPolicy:
             row[:length] = known[:length]
             lengths.append(length)
         return self._tensor(list(prefixes)), lengths
-
-    def _noise(self, batch: Sequence[Observation]) -> Tensor:
-        """Each sample's own noise, from its own seed."""
-        shape = (self.spec.chunk_size, len(self.spec.action_names))
-        return self._tensor(
-            [np.random.default_rng(o.seed).standard_normal(shape, np.float32) for o in batch]
-        )
-
-    def _tensor(self, rows: Sequence[np.typing.NDArray[np.float32]]) -> Tensor:
-        return torch.from_numpy(np.stack(rows)).to(self.device, self.dtype)
-
-
-def _tokens(sample: Sample) -> np.typing.NDArray[np.int64]:
-    assert sample.tokens is not None, "the pipeline holds no Tokenize step"
-    return sample.tokens
 
 
 def _with_prefix(

@@ -12,12 +12,11 @@ continues whatever plan is under way, at any delay, for the price of nothing at 
 
 from __future__ import annotations
 
-import msgspec
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from .encoder import ObservationEncoder
+from .encoder import EncoderConfig, EncodingNetwork, Sizes
 from .transformer import ChunkTransformer, sinusoid
 
 CLEAN = 1.0
@@ -27,43 +26,21 @@ MIN_LEFT = 1e-3
 """The direction divides by what is left of the path; sampling never asks this close to its end."""
 
 
-class FlowConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FlowConfig(EncoderConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `network` of a flow checkpoint's config.json."""
 
-    width: int = 128
     layers: int = 3
     heads: int = 4
     patch: int = 4
-    camera_width: int = 32
-    places: int = 24
-    auxiliary: int = 0
-    instruction_words: int = 16
     euler_steps: int = 5
 
 
-class FlowNetwork(nn.Module):
+class FlowNetwork(EncodingNetwork):
     """Observation vector and noisy chunk to a clean one."""
 
-    def __init__(
-        self,
-        config: FlowConfig,
-        *,
-        cameras: tuple[str, ...],
-        state: int,
-        actions: int,
-        steps: int,
-        vocabulary: int,
-    ) -> None:
-        super().__init__()
-        self.encoder = ObservationEncoder(
-            cameras=cameras,
-            state=state,
-            vocabulary=vocabulary,
-            width=config.width,
-            camera_width=config.camera_width,
-            places=config.places,
-            auxiliary=config.auxiliary,
-        )
+    def __init__(self, config: FlowConfig, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+        self.euler_steps = config.euler_steps
         self.time = nn.Sequential(
             nn.Linear(64, config.width), nn.SiLU(), nn.Linear(config.width, config.width)
         )
@@ -72,28 +49,18 @@ class FlowNetwork(nn.Module):
         self.guess = nn.Sequential(
             nn.Linear(config.width, 2 * config.width),
             nn.SiLU(),
-            nn.Linear(2 * config.width, steps * actions),
+            nn.Linear(2 * config.width, sizes.steps * sizes.actions),
         )
         # Beside its action every step carries its own time.
         self.denoiser = ChunkTransformer(
-            steps=steps,
-            channels=actions + 1,
-            actions=actions,
+            steps=sizes.steps,
+            channels=sizes.actions + 1,
+            actions=sizes.actions,
             patch=config.patch,
             width=config.width,
             layers=config.layers,
             heads=config.heads,
         )
-
-    def observe(
-        self,
-        images: tuple[UInt8[Tensor, "b h w 3"], ...],
-        state: Float[Tensor, "b s"],
-        tokens: Int[Tensor, "b l"],
-    ) -> tuple[Float[Tensor, "b w"], Float[Tensor, "b x"]]:
-        """What denoising is conditioned on (computed once per chunk), and the auxiliary guesses."""
-        seen: tuple[Tensor, Tensor] = self.encoder(images, state, tokens)
-        return seen
 
     def clean(
         self,
@@ -123,24 +90,23 @@ class FlowNetwork(nn.Module):
         left = (1.0 - time).clamp(min=MIN_LEFT)[:, None, None]
         return (self.clean(seen, noisy, time, given) - noisy) / left
 
+    def loss(
+        self,
+        seen: Float[Tensor, "b w"],
+        chunk: Float[Tensor, "b h a"],
+        given: Bool[Tensor, "b h"],
+        counts: Bool[Tensor, "b h"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        """Mean squared error of the guessed chunk.
 
-def flow_loss(
-    network: FlowNetwork,
-    seen: Float[Tensor, "b w"],
-    chunk: Float[Tensor, "b h a"],
-    given: Bool[Tensor, "b h"],
-    counts: Bool[Tensor, "b h"],
-    generator: torch.Generator,
-) -> Float[Tensor, ""]:
-    """Mean squared error of the guessed chunk over the steps that count and are not given.
-
-    Time is drawn uniformly. Measured on x1, early times (hard, and what one long Euler step relies
-    on) weigh as much as late ones, and nothing blows up as t nears 1.
-    """
-    time = torch.rand(len(chunk), generator=generator)
-    noise = torch.randn(chunk.shape, generator=generator)
-    t = time[:, None, None]
-    noisy = torch.where(given[..., None], chunk, t * chunk + (1 - t) * noise)
-    error = (network.clean(seen, noisy, time, given) - chunk).square().mean(-1)
-    weight = (counts & ~given).to(error.dtype)
-    return (error * weight).sum() / weight.sum().clamp(min=1.0)
+        Time is drawn uniformly. Measured on x1, early times (hard, and what one long Euler step
+        relies on) weigh as much as late ones, and nothing blows up as t nears 1.
+        """
+        time = torch.rand(len(chunk), generator=generator)
+        noise = torch.randn(chunk.shape, generator=generator)
+        t = time[:, None, None]
+        noisy = torch.where(given[..., None], chunk, t * chunk + (1 - t) * noise)
+        error = (self.clean(seen, noisy, time, given) - chunk).square().mean(-1)
+        weight = (counts & ~given).to(error.dtype)
+        return (error * weight).sum() / weight.sum().clamp(min=1.0)

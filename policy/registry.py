@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .base import ChunkPolicy, PolicyError
+from .checkpoint import Config
 
-KINDS = ("flow", "constant", "shape-only")
+if TYPE_CHECKING:
+    from .encoder import EncodingNetwork
+
+KINDS = ("flow", "act", "constant", "shape-only")
 
 
 def load_policy(
@@ -30,6 +34,10 @@ def load_policy(
                 from .flow import FlowPolicy
 
                 return FlowPolicy(checkpoint, device=device, dtype=dtype, **options)
+            case "act":
+                from .act import ActPolicy
+
+                return ActPolicy(checkpoint, device=device, dtype=dtype, **options)
             case "constant":
                 from .synthetic import ConstantPolicy
 
@@ -45,3 +53,21 @@ def load_policy(
         ) from error
     except TypeError as error:
         raise PolicyError(f"policy kind '{kind}': {error}") from error
+
+
+def untrained_network(config: Config) -> EncodingNetwork:
+    """The network that `config` describes, fresh; needs torch."""
+    from .encoder import Sizes
+    from .learned import network_config
+
+    match config.kind:
+        case "flow":
+            from .flow_network import FlowConfig, FlowNetwork
+
+            return FlowNetwork(network_config(config, FlowConfig), Sizes.of(config))
+        case "act":
+            from .act import ActConfig, ActNetwork
+
+            return ActNetwork(network_config(config, ActConfig), Sizes.of(config))
+        case _:
+            raise PolicyError(f"no trainable policy kind '{config.kind}'; there are: flow, act")

@@ -20,9 +20,9 @@ from torch.nn import functional as F
 
 from ..policy.base import PolicySpec
 from ..policy.checkpoint import Config, NormStats, save
-from ..policy.flow import network_of
-from ..policy.flow_network import FlowNetwork, flow_loss
+from ..policy.encoder import EncoderConfig
 from ..policy.normalize import Normalizer, Stats
+from ..policy.registry import untrained_network
 from ..policy.tokens import UNKNOWN, Vocabulary
 from .dataset import AUXILIARY, LABEL_EVERY, DatasetConfig, Demonstrations
 
@@ -34,7 +34,7 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `fresh` is the share of them that continue no plan.
     """
 
-    kind: Literal["flow"]
+    kind: Literal["flow", "act"]
     spec: PolicySpec
     network: dict[str, Any]
     dataset: DatasetConfig
@@ -77,12 +77,12 @@ class Trainer:
         self.config, self.data, self.seed, self.step = config, data, seed, 0
         self.description, self.stats = describe(config, data, seed=seed), statistics(data)
         torch.manual_seed(seed)
-        self.network: FlowNetwork = network_of(self.description)
+        self.network = untrained_network(self.description)
         self.average = {k: v.detach().clone() for k, v in self.network.named_parameters()}
         self.optimizer = torch.optim.AdamW(
             _groups(self.network, config.weight_decay), lr=config.rate, betas=(0.9, 0.98)
         )
-        words = self.description.network.get("instruction_words", 16)
+        words = self.description.network.get("instruction_words", EncoderConfig().instruction_words)
         vocabulary = Vocabulary(self.description.vocabulary)
         self._tokens = np.stack([vocabulary.encode(t, words) for t in data.tasks])
         state = Normalizer(self.stats.state, self.description.state_mode)
@@ -106,8 +106,7 @@ class Trainer:
             torch.from_numpy(self._words(rows, rng)),
         )
         chunk, given, counts = self._chunks(np.repeat(rows, config.looks), rng)
-        loss = flow_loss(
-            self.network,
+        loss = self.network.loss(
             seen.repeat_interleave(config.looks, dim=0),
             chunk,
             given,
@@ -197,6 +196,8 @@ class Trainer:
         data, config = self.data, self.config
         delay = rng.integers(1, config.dataset.max_prefix_steps + 1, len(rows))
         delay[rng.random(len(rows)) < config.fresh] = 0
+        if config.spec.prefix != "trained":
+            delay[:] = 0
         # An episode that ends within the prefix leaves nothing to learn from it.
         delay[data.counts[rows, delay // LABEL_EVERY] <= delay] = 0
         column = delay // LABEL_EVERY

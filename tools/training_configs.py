@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from ..policy.base import CameraFeature, PolicySpec
 from ..robot.sim import CONTROL_HZ, SPEC
 from .dataset import DatasetConfig
@@ -13,24 +15,40 @@ _CAMERAS = (
 )
 _DATASET = DatasetConfig(cameras=_CAMERAS, chunk_size=48, max_prefix_steps=24)
 
+
+def _spec(model: str, prefix: Literal["none", "trained"]) -> PolicySpec:
+    return PolicySpec(
+        model=model,
+        revision="1",
+        cameras=_CAMERAS,
+        state_names=SPEC.state_names,
+        action_names=SPEC.action_names,
+        chunk_size=_DATASET.chunk_size,
+        fps=float(CONTROL_HZ),
+        control_mode=SPEC.control_mode.value,
+        prefix=prefix,
+        max_prefix_steps=_DATASET.max_prefix_steps if prefix == "trained" else 0,
+    )
+
+
+_NETWORK = {"width": 128, "layers": 3, "heads": 4, "patch": 4, "camera_width": 32, "places": 24}
+
 CONFIGS = {
     "conveyor-flow": TrainingConfig(
         kind="flow",
-        spec=PolicySpec(
-            model="conveyor-flow",
-            revision="1",
-            cameras=_CAMERAS,
-            state_names=SPEC.state_names,
-            action_names=SPEC.action_names,
-            chunk_size=_DATASET.chunk_size,
-            fps=float(CONTROL_HZ),
-            control_mode=SPEC.control_mode.value,
-            prefix="trained",
-            max_prefix_steps=_DATASET.max_prefix_steps,
-        ),
-        network={"width": 128, "layers": 3, "heads": 4, "camera_width": 32, "places": 24},
+        spec=_spec("conveyor-flow", "trained"),
+        network={**_NETWORK, "euler_steps": 5},
         dataset=_DATASET,
-        shards=200,
-        steps=4000,
+        shards=400,
+        steps=3600,
+    ),
+    "conveyor-act": TrainingConfig(
+        kind="act",
+        spec=_spec("conveyor-act", "none"),
+        network=_NETWORK,
+        dataset=_DATASET,
+        shards=400,
+        steps=2000,
+        looks=1,
     ),
 }

@@ -10,8 +10,9 @@ import torch
 
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import Config, NormStats, save
-from holdfast.policy.flow import FlowPolicy, network_of
+from holdfast.policy.flow import FlowPolicy
 from holdfast.policy.normalize import Stats
+from holdfast.policy.registry import untrained_network
 from holdfast.policy.tokens import Vocabulary
 
 # One thread: the networks are tiny, and a second one only waits for the machine's other work.
@@ -51,7 +52,7 @@ def random_weights(config: Config, seed: int) -> dict[str, np.ndarray]:
     generator = torch.Generator().manual_seed(seed)
     return {
         name: (0.3 * torch.randn(p.shape, generator=generator)).numpy()
-        for name, p in network_of(config).named_parameters()
+        for name, p in untrained_network(config).named_parameters()
     }
 
 

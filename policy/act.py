@@ -1,0 +1,82 @@
+"""An ACT-style policy (arXiv 2304.13705): the whole chunk at once, by regression.
+
+The same encoder as the flow policy's, then a transformer from one learned query per step to the
+action, trained on absolute error. Without the paper's variational latent, which matters for
+demonstrations that differ in style; ours come from one expert. It has no noise and no prefix: where
+a plan must be continued, the control actor appends or blends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from .base import Observation
+from .checkpoint import Config
+from .encoder import EncoderConfig, EncodingNetwork, Sizes
+from .learned import LearnedPolicy, network_config
+from .processing import Sample
+from .transformer import ChunkTransformer
+
+
+class ActConfig(EncoderConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `network` of an ACT checkpoint's config.json."""
+
+    layers: int = 3
+    heads: int = 4
+    patch: int = 4
+    query_width: int = 8
+
+
+class ActNetwork(EncodingNetwork):
+    """Observation vector to chunk."""
+
+    def __init__(self, config: ActConfig, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+        self.queries = nn.Parameter(torch.randn(sizes.steps, config.query_width))
+        self.decoder = ChunkTransformer(
+            steps=sizes.steps,
+            channels=config.query_width,
+            actions=sizes.actions,
+            patch=config.patch,
+            width=config.width,
+            layers=config.layers,
+            heads=config.heads,
+        )
+
+    def chunk(self, seen: Float[Tensor, "b w"]) -> Float[Tensor, "b h a"]:
+        """The chunk for what was seen."""
+        queries = self.queries.expand(len(seen), -1, -1)
+        actions: Tensor = self.decoder(queries, seen, nn.functional.silu(seen))
+        return actions
+
+    def loss(
+        self,
+        seen: Float[Tensor, "b w"],
+        chunk: Float[Tensor, "b h a"],
+        given: Bool[Tensor, "b h"],
+        counts: Bool[Tensor, "b h"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        """Mean absolute error, which a gripper's switch between two values needs: the mean of
+        squares would blur it."""
+        error = (self.chunk(seen) - chunk).abs().mean(-1)
+        weight = (counts & ~given).to(error.dtype)
+        return (error * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+class ActPolicy(LearnedPolicy):
+    """An ACT checkpoint on one device."""
+
+    network: ActNetwork
+
+    def _network(self, config: Config) -> ActNetwork:
+        return ActNetwork(network_config(config, ActConfig), Sizes.of(config))
+
+    def _actions(
+        self, seen: Tensor, batch: Sequence[Observation], samples: Sequence[Sample]
+    ) -> Tensor:
+        return self.network.chunk(seen)

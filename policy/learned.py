@@ -1,0 +1,119 @@
+"""What the trained policies have in common: from a checkpoint to chunks, around their network.
+
+Guarantees: the same observation gives the same chunk, bit for bit, when it is alone in its batch on
+the same machine and number of threads; in a larger batch it agrees within float tolerance (kernels
+sum in another order) and no sample ever sees another one. Nothing is remembered between calls.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TypeVar
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .base import Chunk, Observation, PolicyError, PolicySpec
+from .checkpoint import Config, NormStats, checkpoint_hash, read_config, read_stats, read_weights
+from .encoder import EncoderConfig, EncodingNetwork
+from .normalize import Normalizer
+from .processing import Normalize, Pipeline, Sample, Tokenize, check_observation
+from .tokens import Vocabulary
+
+C = TypeVar("C", bound=EncoderConfig)
+
+
+def network_config(config: Config, kind: type[C]) -> C:
+    """config.json's `network` as `kind`. Raises PolicyError naming the field that is wrong."""
+    try:
+        return msgspec.convert(config.network, kind)
+    except msgspec.ValidationError as error:
+        raise PolicyError(f"config.json: network: {error}") from error
+
+
+def pipeline_of(config: Config, stats: NormStats) -> Pipeline:
+    """The steps around the network, as training applies them too."""
+    words = int(config.network.get("instruction_words", EncoderConfig().instruction_words))
+    return Pipeline(
+        (
+            Normalize(
+                Normalizer(stats.state, config.state_mode),
+                Normalizer(stats.action, config.action_mode),
+            ),
+            Tokenize(Vocabulary(config.vocabulary), words),
+        )
+    )
+
+
+class LearnedPolicy(ABC):
+    """A checkpoint on one device."""
+
+    spec: PolicySpec
+    checkpoint_hash: str
+
+    def __init__(
+        self, checkpoint: str | os.PathLike[str], *, device: str = "cpu", dtype: str = "float32"
+    ) -> None:
+        config = read_config(checkpoint)
+        self.spec = config.spec
+        self.checkpoint_hash = checkpoint_hash(checkpoint)
+        self.pipeline = pipeline_of(config, read_stats(checkpoint))
+        self.device, self.dtype = torch.device(device), _dtype(dtype)
+        self.network = self._network(config)
+        weights = {k: torch.from_numpy(v) for k, v in read_weights(checkpoint).items()}
+        try:
+            self.network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise PolicyError(
+                f"{checkpoint}: model.safetensors does not fit config.json: {error}"
+            ) from error
+        self.network.to(self.device, self.dtype).eval().requires_grad_(False)
+
+    @abstractmethod
+    def _network(self, config: Config) -> EncodingNetwork:
+        """The untrained network that `config` describes."""
+
+    @abstractmethod
+    def _actions(
+        self, seen: Tensor, batch: Sequence[Observation], samples: Sequence[Sample]
+    ) -> Tensor:
+        """Chunks [b, H, A] in model space from what the network saw, [b, width]."""
+
+    def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
+        """See `ChunkPolicy`."""
+        for observation in batch:
+            check_observation(self.spec, observation)
+        samples = [self.pipeline.before(o) for o in batch]
+        # Not inference mode: guidance differentiates through tensors made here.
+        with torch.no_grad():
+            seen, _ = self.network.observe(
+                tuple(
+                    torch.from_numpy(np.stack([o.images[c.name] for o in batch])).to(self.device)
+                    for c in self.spec.cameras
+                ),
+                self._tensor([s.state for s in samples]),
+                torch.from_numpy(np.stack([_tokens(s) for s in samples])).to(self.device),
+            )
+            actions = self._actions(seen, batch, samples)
+        chunks = actions.float().cpu().numpy()
+        return [self.pipeline.after(c, s) for c, s in zip(chunks, samples, strict=True)]
+
+    def _tensor(self, rows: Sequence[NDArray[np.float32]]) -> Tensor:
+        return torch.from_numpy(np.stack(rows)).to(self.device, self.dtype)
+
+
+def _tokens(sample: Sample) -> NDArray[np.int64]:
+    assert sample.tokens is not None, "the pipeline holds no Tokenize step"
+    return sample.tokens
+
+
+def _dtype(name: str) -> torch.dtype:
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if name not in known:
+        raise PolicyError(f"dtype must be one of {', '.join(known)}, found '{name}'")
+    return known[name]
