@@ -146,8 +146,8 @@ def test_a_reset_cut_at_every_byte_leaves_the_old_plan_or_none(
     for before, after in recorder.stages():
         places = changed(before, after)
         for cut in range(len(places) + 1):
-            episode, actions = plan_in(partial(before, after, places[:cut]))
-            assert (episode, actions) == old or actions == []
+            found = plan_in(partial(before, after, places[:cut]))
+            assert found in (old, (1, [])), "half a reset"
 
 
 def test_every_pop_is_one_word(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,16 +161,17 @@ def test_every_pop_is_one_word(monkeypatch: pytest.MonkeyPatch) -> None:
         assert is_one_word(changed(before, bytes(memory)))
 
 
-@given(place=st.integers(0, SIZE - 1), bit=st.integers(0, 7))
-@settings(max_examples=300, deadline=None)
-def test_a_flipped_bit_is_never_played(place: int, bit: int) -> None:
+@given(data=st.data(), bit=st.integers(0, 7))
+@settings(max_examples=200, deadline=None)
+def test_a_flipped_bit_is_never_played(data: st.DataObject, bit: int) -> None:
     """The checksum covers what is in force: damage costs the plan, and never changes it. (The
     cursor is a word by itself: a damaged one skips or voids, and cannot alter an action.)"""
     memory = bytearray(SIZE)
     buffer = ChunkBuffer(PlanSegment(memory, "r1", ACTIONS), 10**12)
     merge(buffer, 1, 6)
     whole = plan_in(bytes(memory))[1]
-    memory[place] ^= 1 << bit
+    written = np.flatnonzero(np.frombuffer(memory, np.uint8)).tolist()
+    memory[data.draw(st.sampled_from(written))] ^= 1 << bit
     actions = plan_in(bytes(memory))[1]
     assert actions == [] or actions == whole[-len(actions) :]
 
