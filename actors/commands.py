@@ -35,6 +35,7 @@ class Commands:
         self._waiting: dict[int, tuple[Client, str, float]] = {}
         self._verbs: dict[str, Callable[[Client, dict[str, Any]], None]] = {
             "status": self._status,
+            "places": self._places,
             "start": self._start,
             "stop": self._stop,
             "restart": self._restart,
@@ -77,13 +78,12 @@ class Commands:
                 client.refuse(f"{name} did not answer within {ANSWER_S:g} s; see `actorctl status`")
 
     def _status(self, client: Client, request: dict[str, Any]) -> None:
-        supervisor = self._supervisor
-        places = {
-            "pid": os.getpid(),
-            "rundir": str(supervisor.runtime.path),
-            "log": str(supervisor.logs.path),
-        }
-        client.reply({"ok": True, "status": supervisor.status(), **places})
+        client.reply({"ok": True, "pid": os.getpid(), "status": self._supervisor.status()})
+
+    def _places(self, client: Client, request: dict[str, Any]) -> None:
+        """Where things are on disk."""
+        runtime, log = self._supervisor.runtime.path, self._supervisor.logs.path
+        client.reply({"ok": True, "rundir": str(runtime), "log": str(log)})
 
     def _start(self, client: Client, request: dict[str, Any]) -> None:
         self._announce(client, request, Start)
