@@ -44,13 +44,6 @@ class FlowNetwork(EncodingNetwork):
         self.time = nn.Sequential(
             nn.Linear(64, config.width), nn.SiLU(), nn.Linear(config.width, config.width)
         )
-        # A first guess straight from what is seen. The transformer has to learn only what the
-        # noise, the prefix and their own likelihood change about it.
-        self.guess = nn.Sequential(
-            nn.Linear(config.width, 2 * config.width),
-            nn.SiLU(),
-            nn.Linear(2 * config.width, sizes.steps * sizes.actions),
-        )
         # Beside its action every step carries its own time.
         self.denoiser = ChunkTransformer(
             steps=sizes.steps,
@@ -75,8 +68,7 @@ class FlowNetwork(EncodingNetwork):
             times = torch.where(given, CLEAN, times)
         steps = torch.cat((noisy, 2 * times[..., None] - 1), dim=-1)
         condition = nn.functional.silu(seen + self.time(sinusoid(time, 64)))
-        change = self.denoiser(steps, seen, condition)
-        chunk: Tensor = change + self.guess(seen).view(noisy.shape)
+        chunk: Tensor = self.denoiser(steps, seen, condition)
         return chunk
 
     def direction(

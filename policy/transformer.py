@@ -84,6 +84,11 @@ class ChunkTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.leave = nn.Linear(width, actions * patch)
         nn.init.normal_(self.leave.weight, std=0.02)
+        # A first guess straight from the context, which is most of a chunk and learned soonest.
+        # The tokens have to learn only what to change about it.
+        self.guess = nn.Sequential(
+            nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, steps * actions)
+        )
 
     def forward(
         self,
@@ -97,5 +102,6 @@ class ChunkTransformer(nn.Module):
         x = x + self.place + self.context(context)[:, None]
         for block in self.blocks:
             x = block(x, condition)
-        out: Tensor = self.leave(F.layer_norm(x, x.shape[-1:])).reshape(batch, horizon, -1)
+        change = self.leave(F.layer_norm(x, x.shape[-1:])).reshape(batch, horizon, -1)
+        out: Tensor = change + self.guess(context).view(change.shape)
         return out
