@@ -1,0 +1,149 @@
+"""actorctl against a running fleet of real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "misbehaving"))
+
+from harness import Supervised, actor, until
+
+BIN = Path(sys.executable).parent
+
+
+def actorctl(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BIN / "actorctl", *words],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Supervised]:
+    """One fleet for all tests that leave it as they found it."""
+    with Supervised(actor("r1/control", robot="r1"), actor("r1/network", "Logs")) as running:
+        running.reach("r1/control", "READY")
+        running.reach("r1/network", "READY")
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind() -> None:
+    """Replaces the suite's check for this module: its fleet lives from test to test."""
+
+
+def test_status_finds_the_fleet_by_itself_and_names_every_actor(fleet: Supervised) -> None:
+    done = actorctl("status", COLUMNS="160")
+    assert "r1/control" in done.stdout and "READY" in done.stdout
+    body = json.loads(actorctl("status", "--json").stdout)
+    assert [row["name"] for row in body["actors"]] == ["r1/control", "r1/network"]
+    assert {"fleet", "healthy", "uptime_s", "actors", "robots", "witness"} <= set(body)
+
+
+def test_the_exit_status_of_status_is_0_only_if_all_is_ready(fleet: Supervised) -> None:
+    # The robot of this fleet has a control actor that reports no fail-safe state.
+    assert actorctl("status").returncode == 1
+
+
+def test_a_wrong_name_is_answered_with_the_right_one(fleet: Supervised) -> None:
+    for words in (["kill", "r1/netwrk"], ["restart", "r1/netwrk"], ["stop", "r1/netwrk"]):
+        done = actorctl(*words)
+        assert done.returncode == 2
+        assert done.stderr.strip() == "no actor 'r1/netwrk'; did you mean 'r1/network'?"
+    assert "did you mean 'r1'?" in actorctl("pause", "r11").stderr
+    done = actorctl("status", "--fleet", "other")
+    assert done.returncode == 2 and fleet.name in done.stderr
+
+
+def test_an_actor_can_be_killed_stopped_started_and_restarted(fleet: Supervised) -> None:
+    incarnation = fleet.row("r1/network")["incarnation"]
+    assert actorctl("kill", "r1/network").returncode == 0
+    fleet.reach("r1/network", "READY", incarnation + 1)
+    done = actorctl("stop", "r1/network")
+    assert (done.returncode, done.stdout) == (0, "r1/network is STOPPED\n")
+    done = actorctl("start", "r1/network")
+    assert (done.returncode, done.stdout) == (0, "r1/network is READY\n")
+    done = actorctl("restart", "r1/network")
+    assert (done.returncode, done.stdout) == (0, "r1/network is READY\n")
+    assert fleet.row("r1/network")["incarnation"] == incarnation + 3
+
+
+def test_a_robot_can_be_paused(fleet: Supervised) -> None:
+    done = actorctl("pause", "r1")
+    assert (done.returncode, done.stdout) == (0, "r1: pause (heard pause)\n")
+
+
+def test_logs_show_what_was_said_and_filter_it(fleet: Supervised) -> None:
+    until(lambda: "a stray print" in actorctl("logs").stdout)
+    errors = actorctl("logs", "--level", "error").stdout.splitlines()
+    assert errors and all(" error " in line for line in errors)
+    found = actorctl("logs", "r1/network", "--grep", "prop.r").stdout.splitlines()
+    assert found and all("a proper record" in line for line in found)
+    assert len(actorctl("logs", "-n", "2").stdout.splitlines()) == 2
+    assert actorctl("logs", "--since", "1h").stdout
+    assert actorctl("logs", "--since", "yesterday").returncode == 2
+    assert "no level" in actorctl("logs", "--level", "loud").stderr
+    assert json.loads(actorctl("logs", "--json", "-n", "1").stdout)["message"]
+
+
+def test_logs_follow_what_comes(fleet: Supervised, tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w") as out:
+        following = subprocess.Popen([BIN / "actorctl", "logs", "-f", "-n", "1"], stdout=out)
+    try:
+        until(lambda: (tmp_path / "out").read_text())
+        actorctl("kill", "r1/network")
+        until(lambda: "SIGKILL, as a person asked" in (tmp_path / "out").read_text())
+    finally:
+        following.terminate()
+        following.wait()
+
+
+def test_the_graph_says_who_starts_after_whom(fleet: Supervised) -> None:
+    assert "r1/network" in actorctl("graph").stdout
+    assert actorctl("graph", "--dot").stdout.startswith("digraph")
+    assert len(json.loads(actorctl("graph", "--json").stdout)) == 2
+
+
+def test_doctor_gives_a_verdict_and_a_remedy_for_what_is_not_good(fleet: Supervised) -> None:
+    findings = json.loads(actorctl("doctor", "--json").stdout)
+    assert {finding["verdict"] for finding in findings} <= {"good", "poor", "bad"}
+    assert all(finding["remedy"] for finding in findings if finding["verdict"] != "good")
+
+
+def test_with_several_fleets_it_asks_which(fleet: Supervised) -> None:
+    with Supervised(actor("a"), name="second") as second:
+        second.reach("a", "READY")
+        done = actorctl("status")
+        assert done.returncode == 2
+        assert "misbehaving, second" in done.stderr and "--fleet" in done.stderr
+        assert actorctl("status", "--fleet", "second").returncode == 0
+
+
+def test_without_a_fleet_it_says_how_to_start_one(tmp_path: Path) -> None:
+    done = actorctl("status", HOLDFAST_RUNTIME=str(tmp_path))
+    assert done.returncode == 2
+    assert "supervisor start fleet.yaml" in done.stderr
+
+
+def test_a_command_costs_little_processor_time(fleet: Supervised) -> None:
+    """The promise is 300 ms; on a busy test machine only processor time can be held against it."""
+    before = os.times()
+    began = time.monotonic()
+    actorctl("kill", "r1/network", "--signal", "CONT")
+    after = os.times()
+    used = after.children_user + after.children_system
+    used -= before.children_user + before.children_system
+    assert used < 0.5, (used, time.monotonic() - began)
