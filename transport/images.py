@@ -11,10 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
-import cv2
 import msgspec
 import numpy as np
-import simplejpeg
 from numpy.typing import NDArray
 
 from .arrays import Buffer, Index, as_bytes
@@ -92,6 +90,8 @@ def resize(image: Pixels, width: int, height: int) -> Pixels:
     """
     if image.shape[:2] == (height, width):
         return image
+    import cv2  # here: only those who touch pixels carry it: a control loop does not
+
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(
         np.uint8, copy=False
     )
@@ -102,6 +102,8 @@ def encode_jpeg(image: Pixels, quality: int) -> bytes:
     _size(image)
     if not 1 <= quality <= 100:
         raise WireError("image-quality", f"a JPEG quality of {quality}: expected 1 to 100")
+    import simplejpeg  # as cv2 above
+
     pixels = np.ascontiguousarray(image)
     data: bytes = simplejpeg.encode_jpeg(pixels, quality, colorspace="RGB", colorsubsampling="420")
     return data
@@ -120,6 +122,8 @@ def decode_jpeg(data: Buffer, width: int, height: int, limits: Limits = DEFAULT)
     # Within entropy-coded data a 0xFF is followed by 0 or a restart, so this finds every scan.
     if bytes(data).count(_START_OF_SCAN) > limits.max_jpeg_scans:
         raise WireError("image-jpeg", f"a JPEG of more than {limits.max_jpeg_scans} scans")
+    import simplejpeg
+
     image = np.empty((height, width, 3), np.uint8)
     try:
         simplejpeg.decode_jpeg(data, colorspace="RGB", buffer=image)

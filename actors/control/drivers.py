@@ -8,6 +8,7 @@ from mmap import mmap
 from typing import Any, cast
 
 from ...robot.base import Robot
+from ...robot.sim.driver import SimRobot
 from ...transport.register import Register
 from ..actor import Refused
 from .config import ControlConfig
@@ -43,8 +44,6 @@ def create(config: ControlConfig, segment: Callable[[str], mmap]) -> Robot:
 
 
 def _sim(config: ControlConfig, segment: Callable[[str], mmap]) -> Robot:
-    from ...robot.sim.driver import SimRobot
-
     if config.scene is None or config.command is None:
         raise Refused(
             f"robot {config.robot}: a simulated robot needs the segments scene and command of its "

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ..base import Episode, RobotError
 from . import command
 from .arm import CONTROL_HZ, SPEC
-from .draw import CAMERAS, draw_scene
 from .scene import Scene, unpack
 from .world import Readable, Writable
 
@@ -100,6 +99,8 @@ class SimCamera:
         timeout_s: float = 10.0,
     ) -> None:
         """`timeout_s` is how long `open` waits for the world's first scene."""
+        from .draw import CAMERAS, draw_scene  # here: a control loop carries no OpenCV
+
         if name not in CAMERAS:
             raise RobotError(
                 f"the simulator has no camera {name!r}; it has {', '.join(CAMERAS)}: "
@@ -107,6 +108,7 @@ class SimCamera:
             )
         self.name, self.width, self.height = name, width, height
         self._source = scene
+        self._draw = draw_scene
         self._timeout_s = timeout_s
         self._period_ns = round(_NS / fps)
         self._due_ns = 0
@@ -116,7 +118,7 @@ class SimCamera:
         """Wait for the world. Raises RobotError when it has not published a scene in time."""
         first = _first_scene(self._source, self._timeout_s)
         # The first picture costs a hundred: it draws the textures that all others share.
-        draw_scene(self.name, first, self.width, self.height)
+        self._draw(self.name, first, self.width, self.height)
         self._due_ns = time.monotonic_ns()
 
     def read(self, out: NDArray[np.uint8]) -> int:
@@ -131,7 +133,7 @@ class SimCamera:
         if block is None:
             raise RobotError("the world has published no scene: call open() first")
         scene = unpack(block)
-        np.copyto(out, draw_scene(self.name, scene, self.width, self.height, self._frame))
+        np.copyto(out, self._draw(self.name, scene, self.width, self.height, self._frame))
         self._frame += 1
         return scene.instant_ns
 

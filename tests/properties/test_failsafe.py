@@ -43,7 +43,7 @@ class SupplyMachine(RuleBasedStateMachine):
         self.machine.on(event, self.now)
         self._note(event)
 
-    @rule(ms=st.integers(1, 20_000), dry=st.booleans(), due=st.booleans())
+    @rule(ms=st.integers(1, 90_000), dry=st.booleans(), due=st.booleans())
     def time_passes(self, ms: int, dry: bool, due: bool) -> None:
         paused, dead = self.machine.paused, self.machine.state is State.DEAD
         self.now += ms * S // 1000
