@@ -31,6 +31,7 @@ KINDS = {
     "sensor": "holdfast.actors.sensor:SensorActor",
     "world": "holdfast.actors.world:WorldActor",
     "witness": "holdfast.actors.witness:WitnessActor",
+    "gateway": "holdfast.actors.gateway.gateway:GatewayActor",
 }
 """Where each kind lives. Anyone's own kind is written `module:Class` in place of its name."""
 

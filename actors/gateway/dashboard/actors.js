@@ -1,0 +1,45 @@
+// The table of actors: one row each, coloured by state.
+
+import { command, token } from "./stream.js";
+import { duration, make, setState, setText, tone } from "./words.js";
+
+const CELLS = {
+  up: (a) => duration(a.pid ? a.uptime_s : null),
+  restarts: (a) => `${a.restarts}`,
+  progress: (a) => (a.progress_age_s == null ? "–" : `${a.progress_age_s.toFixed(1)} s`),
+  memory: (a) => (a.memory_mb == null ? "–" : `${a.memory_mb.toFixed(0)} MB`),
+  process: (a) => (a.pid ? `${a.pid}` : "–"),
+};
+
+export class ActorRow {
+  constructor(name, say) {
+    this.state = make("span", { class: "state" });
+    this.cells = new Map(Object.keys(CELLS).map((key) => [key, make("td", { class: "number" })]));
+    this.why = make("td", { class: "why" });
+    const button = make("button", { type: "button", "aria-label": `restart ${name}` }, "Restart");
+    button.disabled = !token;
+    button.addEventListener("click", async () => {
+      button.disabled = true;
+      say(await command(`api/actors/${name}/restart`, `restart ${name}`));
+      button.disabled = false;
+    });
+    this.element = make(
+      "tr", { "data-actor": name },
+      make("th", { scope: "row" }, name), make("td", {}, this.state),
+      ...this.cells.values(), this.why, make("td", {}, button),
+    );
+  }
+
+  show(actor) {
+    setState(this.state, actor.state);
+    this.element.dataset.tone = tone(actor.state);
+    for (const [key, cell] of this.cells) setText(cell, CELLS[key](actor));
+    const why = actor.reason || actor.last_error || actor.last_exit || "";
+    setText(this.why, why);
+    this.why.title = why;
+  }
+
+  remove() {
+    this.element.remove();
+  }
+}

@@ -1,0 +1,101 @@
+// The page: hears from the gateway what is new, and shows it.
+
+import { ActorRow } from "./actors.js";
+import { RobotCard } from "./robot.js";
+import { listen, token } from "./stream.js";
+import { duration, make, setState, setText } from "./words.js";
+
+const MAX_EVENTS = 200;
+const DRAW_MS = 100;
+const SILENT_MS = 5000;
+
+const $ = (id) => document.getElementById(id);
+const robots = new Map();
+const actors = new Map();
+let heardAt = performance.now();
+
+$("locked").hidden = Boolean(token);
+listen({ opened, heard, lost });
+setInterval(draw, DRAW_MS);
+
+function opened() {
+  heardAt = performance.now();
+  for (const card of robots.values()) card.timeline.clear();
+  $("events").replaceChildren();
+  setText($("link"), "live");
+}
+
+function lost() {
+  setText($("link"), "the gateway is gone; trying again");
+}
+
+function heard({ t, trouble, report, timelines, events }) {
+  heardAt = performance.now();
+  $("trouble").hidden = !trouble;
+  setText($("trouble"), trouble ? `What you see is old: ${trouble}` : "");
+  if (report) {
+    document.title = `${report.healthy ? "" : "✗ "}${report.fleet} · Holdfast`;
+    setText($("fleet"), report.fleet);
+    setText($("uptime"), `up ${duration(report.uptime_s)}`);
+    setState($("health"), report.healthy ? "healthy" : "not healthy");
+    $("health").dataset.tone = trouble ? "none" : report.healthy ? "good" : "bad";
+    sync(actors, report.actors, $("actors"), (name) => new ActorRow(name, say));
+    sync(robots, report.robots, $("robots"), (name) => new RobotCard(name, say));
+    for (const [name, card] of robots) card.showCameras(camerasOf(report, name));
+  }
+  for (const [name, points] of Object.entries(timelines)) robots.get(name)?.timeline.add(points, t);
+  note(events, t);
+}
+
+// Make, update, remove and order what stands for the entries of a list.
+function sync(shown, entries, parent, create) {
+  const names = new Set(entries.map((entry) => entry.name));
+  for (const [name, item] of shown) {
+    if (names.has(name)) continue;
+    item.remove();
+    shown.delete(name);
+  }
+  entries.forEach((entry, k) => {
+    if (!shown.has(entry.name)) shown.set(entry.name, create(entry.name));
+    const item = shown.get(entry.name);
+    if (parent.children[k] !== item.element) parent.insertBefore(item.element, parent.children[k] ?? null);
+    item.show(entry);
+  });
+}
+
+function camerasOf(report, robot) {
+  return report.actors
+    .filter((actor) => actor.kind === "sensor" && actor.name.startsWith(`${robot}/`))
+    .map((actor) => actor.name.slice(robot.length + 1));
+}
+
+function note(events, serverNow) {
+  const list = $("events");
+  for (const event of events) {
+    const at = new Date(Date.now() - (serverNow - event.t) * 1000);
+    list.prepend(
+      make(
+        "li", { "data-level": event.level },
+        make("time", { datetime: at.toISOString() }, at.toLocaleTimeString()),
+        make("strong", {}, event.who),
+        make("span", { class: "text" }, event.text),
+      ),
+    );
+  }
+  while (list.children.length > MAX_EVENTS) list.lastElementChild.remove();
+}
+
+function draw() {
+  if (performance.now() - heardAt > SILENT_MS) {
+    setText($("link"), `nothing heard for ${duration((performance.now() - heardAt) / 1000)}`);
+    $("health").dataset.tone = "none";
+  }
+  for (const card of robots.values()) if (card.visible) card.timeline.draw();
+}
+
+let silence;
+function say(sentence) {
+  setText($("said"), sentence);
+  clearTimeout(silence);
+  silence = setTimeout(() => setText($("said"), ""), 8000);
+}

@@ -1,0 +1,100 @@
+"""What happened between two status reports, in sentences. Pure.
+
+Derived from the reports alone, so that it needs nobody's cooperation and survives a restart of the
+supervisor. What begins and ends between two reports is seen only by its traces: an actor that died
+and is READY again has a new incarnation, and the event says why the old one ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import msgspec
+
+Level = Literal["info", "warning", "error"]
+Report = Mapping[str, Any]
+
+_ACTOR_LEVELS: dict[str, Level] = {"FAILED": "error", "BACKOFF": "warning"}
+_ROBOT_LEVELS: dict[str, Level] = {
+    "DOWN": "warning",
+    "DEAD": "error",
+    "STALLED": "warning",
+    "RECONNECTING": "warning",
+    "DEGRADED": "warning",
+}
+
+
+class Event(msgspec.Struct, frozen=True):
+    """One thing that happened to `who`, an actor, a robot or the fleet; `t` as in the report's
+    samples; `number` counts all events of one gateway."""
+
+    number: int
+    t: float
+    who: str
+    level: Level
+    text: str
+
+
+Happening = tuple[str, Level, str]
+
+
+def between(before: Report | None, after: Report) -> Iterator[Happening]:
+    """(who, level, text) of everything that is different in `after`."""
+    if before is None:
+        return
+    yield from _actors(_by_name(before, "actors"), _by_name(after, "actors"))
+    yield from _robots(_by_name(before, "robots"), _by_name(after, "robots"))
+    if before["healthy"] != after["healthy"]:
+        if after["healthy"]:
+            yield "fleet", "info", "healthy"
+        else:
+            yield "fleet", "warning", "not healthy"
+
+
+def _actors(before: Mapping[str, Report], after: Mapping[str, Report]) -> Iterator[Happening]:
+    for name, new in after.items():
+        old = before.get(name)
+        if old is None:
+            yield name, "info", "added"
+        elif new["incarnation"] != old["incarnation"]:
+            yield name, "warning", _restart(old, new)
+        elif new["state"] != old["state"]:
+            level = _ACTOR_LEVELS.get(new["state"], "info")
+            yield name, level, _because(f"{old['state']} → {new['state']}", new, level)
+    for name in before.keys() - after.keys():
+        yield name, "info", "removed"
+
+
+def _restart(old: Report, new: Report) -> str:
+    if not old["incarnation"]:
+        return f"started, {new['state']}"
+    why = f" ({new['last_exit']})" if new.get("last_exit") else ""
+    return f"incarnation {old['incarnation']} ended{why}; {new['incarnation']} is {new['state']}"
+
+
+def _because(text: str, actor: Report, level: Level) -> str:
+    reason = actor.get("reason") or actor.get("last_exit")
+    return f"{text}: {reason}" if reason and level != "info" else text
+
+
+def _robots(before: Mapping[str, Report], after: Mapping[str, Report]) -> Iterator[Happening]:
+    for name, new in after.items():
+        old = before.get(name)
+        if old is None:
+            continue
+        if new["state"] != old["state"]:
+            reason = new.get("reason")
+            text = f"{old['state']} → {new['state']}"
+            level = _ROBOT_LEVELS.get(new["state"], "info")
+            yield name, level, f"{text}: {reason}" if reason and level != "info" else text
+        missed = new["missed_ticks"] - old["missed_ticks"]
+        if missed > 0:
+            yield name, "warning", f"missed {missed} tick{'s' * (missed > 1)}"
+        stale = new["stale_dropped"] - old["stale_dropped"]
+        if stale > 0:
+            yield name, "warning", f"dropped {stale} action{'s' * (stale > 1)} as too old"
+
+
+def _by_name(report: Report, what: str) -> dict[str, Report]:
+    return {one["name"]: one for one in report[what]}

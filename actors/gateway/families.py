@@ -1,0 +1,115 @@
+"""The names, types, labels and meanings of every metric: an interface, only ever added to.
+
+Base units, seconds and bytes. Labels name actors, robots, services: never a pid, which would make a
+new series of every restart. Counters go on over restarts where the actor's memory does, and begin
+at zero where not; `rate()` copes with both. metrics.md is this table for people.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+
+class Family(NamedTuple):
+    """One metric."""
+
+    kind: Literal["gauge", "counter", "histogram"]
+    labels: tuple[str, ...]
+    about: str
+
+
+_NONE: tuple[str, ...] = ()
+_ACTOR = ("actor", "kind")
+_ROBOT = ("robot",)
+_REPLICA = ("actor", "service")
+
+FAMILIES: dict[str, Family] = {
+    "holdfast_supervisor_up": Family("gauge", _NONE, "1 while the supervisor answers, else 0."),
+    "holdfast_report_age_seconds": Family("gauge", _NONE, "Age of what the rest was read from."),
+    "holdfast_fleet_healthy": Family("gauge", _NONE, "1 while nothing needs a person, else 0."),
+    "holdfast_fleet_uptime_seconds": Family("gauge", _NONE, "Time since the fleet's start."),
+    "holdfast_actor_up": Family("gauge", _ACTOR, "1 while the actor is READY, else 0."),
+    "holdfast_actor_state": Family(
+        "gauge", ("actor", "state"), "1 for the state that the actor is in, 0 for the others."
+    ),
+    "holdfast_actor_restarts_total": Family("counter", _ACTOR, "Restarts since the fleet's start."),
+    "holdfast_actor_uptime_seconds": Family("gauge", _ACTOR, "Age of this incarnation."),
+    "holdfast_actor_progress_age_seconds": Family(
+        "gauge", _ACTOR, "Time since the actor's own loop last made progress."
+    ),
+    "holdfast_actor_memory_bytes": Family("gauge", _ACTOR, "Memory of the actor's process."),
+    "holdfast_robot_state": Family(
+        "gauge", ("robot", "state"), "1 for the fail-safe state of the robot, 0 for the others."
+    ),
+    "holdfast_robot_ticks_total": Family("counter", _ROBOT, "Ticks of the control loop."),
+    "holdfast_robot_missed_ticks_total": Family(
+        "counter",
+        ("robot", "cause"),
+        "Ticks missed by the loop itself (control), while the machine paused as the witness saw "
+        "(machine), or while no control process was there (restart).",
+    ),
+    "holdfast_robot_tick_lateness_seconds": Family(
+        "histogram", _ROBOT, "How late ticks began. Without a sum."
+    ),
+    "holdfast_robot_plan_seconds": Family("gauge", _ROBOT, "Playback left in the plan."),
+    "holdfast_robot_requests_total": Family("counter", _ROBOT, "Requests for chunks."),
+    "holdfast_robot_chunks_merged_total": Family("counter", _ROBOT, "Chunks merged into the plan."),
+    "holdfast_robot_dropped_total": Family(
+        "counter", ("robot", "reason"), "Chunks that were not merged, by reason."
+    ),
+    "holdfast_robot_request_latency_seconds": Family(
+        "gauge", ("robot", "quantile"), "Request to merge, over the last 100 requests."
+    ),
+    "holdfast_robot_stalled_ticks_total": Family(
+        "counter", _ROBOT, "Policy steps without an action although there had been a plan."
+    ),
+    "holdfast_robot_fallback_ticks_total": Family(
+        "counter", _ROBOT, "Policy steps in which the fallback stood in for an action."
+    ),
+    "holdfast_robot_stale_actions_dropped_total": Family(
+        "counter", _ROBOT, "Actions dropped because their observation was too old."
+    ),
+    "holdfast_robot_refused_commands_total": Family(
+        "counter", _ROBOT, "Actions beyond the robot's limits, not sent to it."
+    ),
+    "holdfast_robot_episodes_total": Family("counter", _ROBOT, "Attempts that have ended."),
+    "holdfast_robot_successes_total": Family("counter", _ROBOT, "Attempts that succeeded."),
+    "holdfast_camera_frames_total": Family("counter", ("actor",), "Frames of this incarnation."),
+    "holdfast_camera_frame_age_seconds": Family(
+        "gauge", ("actor",), "Age of the newest frame when the sensor reported."
+    ),
+    "holdfast_network_sent_bytes_total": Family(
+        "counter", ("actor",), "Sent towards the broker by this incarnation."
+    ),
+    "holdfast_replica_load_ratio": Family(
+        "gauge", _REPLICA, "Share of the last 5 s in which the device worked."
+    ),
+    "holdfast_replica_sessions": Family("gauge", _REPLICA, "Robots served."),
+    "holdfast_replica_sessions_limit": Family("gauge", _REPLICA, "Robots that may be served."),
+    "holdfast_replica_queue": Family("gauge", _REPLICA, "Requests that wait."),
+    "holdfast_replica_inference_seconds": Family(
+        "gauge", (*_REPLICA, "quantile"), "Duration of the last 512 batches."
+    ),
+    "holdfast_replica_queue_seconds": Family(
+        "gauge", (*_REPLICA, "quantile"), "How long the last 512 requests waited."
+    ),
+    "holdfast_replica_requests_total": Family(
+        "counter", (*_REPLICA, "outcome"), "Requests by what became of them."
+    ),
+    "holdfast_replica_batches_total": Family(
+        "counter", (*_REPLICA, "size"), "Batches of this incarnation, by size."
+    ),
+    "holdfast_broker_sessions": Family("gauge", _NONE, "Open sessions."),
+    "holdfast_broker_replicas": Family("gauge", _NONE, "Registered replicas."),
+    "holdfast_broker_events_total": Family(
+        "counter", ("event",), "What the broker counts: requests, replies, replays, each refusal."
+    ),
+    "holdfast_witness_ticks_total": Family("counter", _NONE, "Wake-ups of the witness."),
+    "holdfast_witness_pauses_total": Family(
+        "counter", _NONE, "Wake-ups that came a quarter of a period late or more."
+    ),
+    "holdfast_witness_oversleep_seconds": Family(
+        "gauge", ("quantile",), "How late the witness woke up, over its last 1024 wake-ups."
+    ),
+    "holdfast_gateway_pages": Family("gauge", _NONE, "Dashboard pages that are open."),
+}

@@ -1,0 +1,115 @@
+"""The gateway actor: the fleet over HTTP, for people, monitoring and scripts. One per site.
+
+Guarantees that it only looks: it asks the supervisor for its report, reads camera rings that are
+mapped read-only, and passes a person's commands on. Nobody waits for it, and nothing is lost when
+it dies but the timelines; an open page finds the next incarnation at the same address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+
+from ..actor import Actor, Refused
+from ..configs import GatewayConfig
+from ..rundir import SOCKET
+from . import access
+from .access import Access
+from .cameras import Thumbnails
+from .feed import Feed
+from .metrics import Exposition
+from .server import Server
+from .site import Site
+from .supervisor import Supervisor
+
+PORT = 8807
+"""Where the dashboard is unless fleet.yaml says otherwise, or another fleet has it."""
+
+_BEAT_S = 0.25
+_REPORT_BEATS = 4
+
+
+class GatewayActor(Actor):
+    """See the module."""
+
+    kind = "gateway"
+    Config = GatewayConfig
+
+    def setup(self) -> None:
+        config: GatewayConfig = self.config
+        port, self._token = access.last_known(self.rundir)
+        self._listener = _listen(config.host, config.port, [port or PORT, PORT, 0])
+        self._thumbnails = Thumbnails(
+            {camera: self.segment(segment) for camera, segment in config.cameras.items()}
+        )
+
+    def run(self) -> None:
+        asyncio.run(self._serve())
+
+    def teardown(self) -> None:
+        if hasattr(self, "_listener"):
+            self._listener.close()
+
+    async def _serve(self) -> None:
+        supervisor = Supervisor(self.rundir / SOCKET)
+        self._feed = Feed(supervisor)
+        exposition = Exposition(self._feed)
+        site = Site(Access(self._token), self._feed, supervisor, self._thumbnails, exposition)
+        self._server = Server(site.answer)
+        await self._server.start(self._listener)
+        port = self._listener.getsockname()[1]
+        access.publish(self.rundir, self.config.host, port, self._token)
+        self.ready(port=port)
+        watching = asyncio.create_task(self._feed.run())
+        try:
+            await self._beat(watching, port)
+        finally:
+            watching.cancel()
+            await self._server.close()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _beat(self, watching: asyncio.Task[None], port: int) -> None:
+        """Count progress and heed the supervisor, until told to stop."""
+        spoken = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self.link.fileno(), spoken.set)
+        beats = 0
+        while not self.stopping:
+            self.board.progress()
+            if watching.done():
+                watching.result()  # raises what ended it: a gateway that sees nothing must not stay
+            if beats % _REPORT_BEATS == 0:
+                self.board.report(
+                    {"port": port, "pages": self._feed.pages, "served": self._server.served}
+                )
+            beats += 1
+            try:
+                async with asyncio.timeout(_BEAT_S):
+                    await spoken.wait()
+            except TimeoutError:
+                continue
+            spoken.clear()
+            for command in self.link.commands():
+                self.link.acknowledge(command.id, error=f"a gateway cannot {command.verb}")
+
+
+def _listen(host: str, demanded: int | None, wished: list[int]) -> socket.socket:
+    """A listening socket at the port that fleet.yaml demands, or else at the first free one of
+    `wished`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    for port in wished if demanded is None else [demanded]:
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((host, port))
+            listener.listen(64)
+        except OSError as error:
+            listener.close()
+            if error.errno == errno.EADDRINUSE and demanded is None:
+                continue
+            raise Refused(
+                f"the gateway cannot listen on {host} port {port}: {error.strerror}; set another "
+                "`gateway.host` or `gateway.port` in fleet.yaml, or `gateway.enabled: false`"
+            ) from error
+        return listener
+    raise Refused(f"the gateway found no free port on {host}")

@@ -1,0 +1,211 @@
+"""The fleet for Prometheus: the supervisor's newest report under the names of `families.py`.
+
+Read at every scrape from what the gateway knows already, so that a scrape costs the fleet nothing.
+While the supervisor does not answer, only that is said: old figures would look like news.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+
+from ..control.failsafe import State as RobotState
+from ..report import DOWN
+from ..supervised import State as ActorState
+from .families import FAMILIES
+from .feed import Feed
+
+Point = tuple[str, tuple[str, ...], float | None]
+"""Name, label values, and the value; None where there is none yet."""
+Report = Mapping[str, Any]
+
+ACTOR_STATES = tuple(state.value for state in ActorState)
+ROBOT_STATES = (*(state.value for state in RobotState), "PAUSED", DOWN)
+_QUANTILES = {"p50": "0.5", "p99": "0.99", "max": "1"}
+
+
+class Exposition:
+    """What `/metrics` answers."""
+
+    def __init__(self, feed: Feed, clock: Callable[[], float] = time.monotonic) -> None:
+        self._feed = feed
+        self._clock = clock
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """(body, content type) in the format that `accept` asks for: OpenMetrics or text."""
+        encode, content_type = choose_encoder(accept)
+        return encode(self._registry), content_type
+
+    def collect(self) -> Iterator[Metric]:
+        """Every family that has a value now."""
+        families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+        for name, labels, value in self._points():
+            if value is None:
+                continue
+            family = families.get(name)
+            if family is None:
+                spec = FAMILIES[name]
+                make = CounterMetricFamily if spec.kind == "counter" else GaugeMetricFamily
+                family = families[name] = make(name, spec.about, labels=spec.labels)
+            family.add_metric(labels, value)
+        yield from families.values()
+        if self._report is not None:
+            yield from _lateness(self._report["robots"])
+
+    def describe(self) -> Iterator[Metric]:
+        """Nothing is asked at registration: there is no report yet."""
+        return iter(())
+
+    @property
+    def _report(self) -> Report | None:
+        watch = self._feed.watch
+        return watch.report if watch.trouble is None else None
+
+    def _points(self) -> Iterator[Point]:
+        watch, report = self._feed.watch, self._report
+        yield "holdfast_supervisor_up", (), float(report is not None)
+        yield "holdfast_gateway_pages", (), self._feed.pages
+        if report is None:
+            return
+        yield "holdfast_report_age_seconds", (), self._clock() - watch.at
+        yield "holdfast_fleet_healthy", (), report["healthy"]
+        yield "holdfast_fleet_uptime_seconds", (), report["uptime_s"]
+        for actor in report["actors"]:
+            yield from _actor(actor)
+            yield from _REPORTS.get(actor["kind"], _nothing)(actor["name"], actor["report"] or {})
+        for robot in report["robots"]:
+            yield from _robot(robot)
+
+
+def _actor(actor: Report) -> Iterator[Point]:
+    labels = (actor["name"], actor["kind"])
+    yield "holdfast_actor_up", labels, actor["state"] == ActorState.READY
+    yield "holdfast_actor_restarts_total", labels, actor["restarts"]
+    yield "holdfast_actor_uptime_seconds", labels, actor["uptime_s"]
+    yield "holdfast_actor_progress_age_seconds", labels, actor["progress_age_s"]
+    yield "holdfast_actor_memory_bytes", labels, _scaled(actor["memory_mb"], 1e6)
+    for state in ACTOR_STATES:
+        yield "holdfast_actor_state", (actor["name"], state), actor["state"] == state
+
+
+def _robot(robot: Report) -> Iterator[Point]:
+    name = (robot["name"],)
+    for state in ROBOT_STATES:
+        yield "holdfast_robot_state", (*name, state), robot["state"] == state
+    for cause, key in _MISSED.items():
+        yield "holdfast_robot_missed_ticks_total", (*name, cause), robot.get(key)
+    for metric, key in _ROBOT_COUNTERS.items():
+        yield metric, name, robot.get(key)
+    yield "holdfast_robot_plan_seconds", name, robot["plan_s"]
+    for reason, count in robot["dropped"].items():
+        yield "holdfast_robot_dropped_total", (*name, reason), count
+    yield from _quantiles(
+        "holdfast_robot_request_latency_seconds", name, robot["request_latency_ms"], 1e-3
+    )
+
+
+_MISSED = {
+    "control": "missed_ticks",
+    "machine": "missed_ticks_machine",
+    "restart": "missed_ticks_restart",
+}
+_ROBOT_COUNTERS = {
+    "holdfast_robot_ticks_total": "ticks",
+    "holdfast_robot_requests_total": "requests",
+    "holdfast_robot_chunks_merged_total": "merged",
+    "holdfast_robot_stalled_ticks_total": "stalled_ticks",
+    "holdfast_robot_fallback_ticks_total": "fallback_ticks",
+    "holdfast_robot_stale_actions_dropped_total": "stale_dropped",
+    "holdfast_robot_refused_commands_total": "refused_commands",
+    "holdfast_robot_episodes_total": "episodes",
+    "holdfast_robot_successes_total": "successes",
+}
+
+
+def _lateness(robots: Iterable[Report]) -> Iterator[Metric]:
+    name = "holdfast_robot_tick_lateness_seconds"
+    family = HistogramMetricFamily(name, FAMILIES[name].about, labels=FAMILIES[name].labels)
+    for robot in robots:
+        buckets = robot.get("tick_lateness_buckets_us")
+        if buckets:
+            *edges, (_, total) = buckets
+            below = [(repr(edge / 1e6), float(count)) for edge, count in edges]
+            family.add_metric([robot["name"]], [*below, ("+Inf", float(total))], None)
+    if family.samples:
+        yield family
+
+
+def _sensor(actor: str, said: Report) -> Iterator[Point]:
+    yield "holdfast_camera_frames_total", (actor,), said.get("frames")
+    age = _scaled(said.get("frame_age_ms"), 1e-3)
+    yield "holdfast_camera_frame_age_seconds", (actor,), age
+
+
+def _network(actor: str, said: Report) -> Iterator[Point]:
+    yield "holdfast_network_sent_bytes_total", (actor,), said.get("bytes_out")
+
+
+def _inference(actor: str, said: Report) -> Iterator[Point]:
+    if not said:
+        return
+    labels = (actor, said["service"])
+    yield "holdfast_replica_load_ratio", labels, said["load"]
+    yield "holdfast_replica_sessions", labels, len(said["sessions"])
+    yield "holdfast_replica_sessions_limit", labels, said["max_sessions"]
+    yield "holdfast_replica_queue", labels, said["queue"]
+    yield from _quantiles("holdfast_replica_inference_seconds", labels, said["inference_ms"], 1e-3)
+    yield from _quantiles("holdfast_replica_queue_seconds", labels, said["queue_ms"], 1e-3)
+    for outcome, count in said["counts"].items():
+        yield "holdfast_replica_requests_total", (*labels, outcome), count
+    for size, count in said["batches"].items():
+        yield "holdfast_replica_batches_total", (*labels, size), count
+
+
+def _broker(actor: str, said: Report) -> Iterator[Point]:
+    yield "holdfast_broker_sessions", (), said.get("session_count")
+    yield "holdfast_broker_replicas", (), said.get("replica_count")
+    for event, count in said.get("counters", {}).items():
+        yield "holdfast_broker_events_total", (event,), count
+
+
+def _witness(actor: str, said: Report) -> Iterator[Point]:
+    yield "holdfast_witness_ticks_total", (), said.get("ticks")
+    yield "holdfast_witness_pauses_total", (), said.get("pauses")
+    oversleep = said.get("oversleep_us", {})
+    yield from _quantiles("holdfast_witness_oversleep_seconds", (), oversleep, 1e-6)
+
+
+def _nothing(actor: str, said: Report) -> Iterator[Point]:
+    return iter(())
+
+
+_REPORTS: dict[str, Callable[[str, Report], Iterator[Point]]] = {
+    "sensor": _sensor,
+    "network": _network,
+    "inference": _inference,
+    "broker": _broker,
+    "witness": _witness,
+}
+
+
+def _quantiles(
+    name: str, labels: tuple[str, ...], summary: Mapping[str, float | None], unit: float
+) -> Iterator[Point]:
+    for key, quantile in _QUANTILES.items():
+        yield name, (*labels, quantile), _scaled(summary.get(key), unit)
+
+
+def _scaled(value: float | None, unit: float) -> float | None:
+    return None if value is None else value * unit

@@ -1,0 +1,211 @@
+"""HTTP/1.1 for one page and a few documents: h11's parser over asyncio's streams.
+
+Why not a framework: aiohttp brings eight packages with C extensions, starlette and uvicorn six, to
+every robot's computer, to route a dozen paths. Why not the standard library's `http.server`: it
+gives each client a thread, and lets each hold megabytes of headers for as long as it likes. h11 is
+one pure-Python package without dependencies, and does only the part that is easy to get wrong.
+
+Guarantees: whatever clients send or fail to read, each holds at most a few 100 KB, a request must
+be whole within `RECEIVE_S` and an answer read within `SEND_S`, and no more than `MAX_CLIENTS` are
+served at once. Does not do: TLS, compression, ranges, uploads; put a proxy before it for these.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, field
+from urllib.parse import unquote
+
+import h11
+import msgspec
+
+MAX_CLIENTS = 64
+MAX_HEAD = 16 * 1024
+MAX_BODY = 4 * 1024
+"""No request needs a body; what a client sends all the same is read and dropped up to here."""
+RECEIVE_S = 10.0
+SEND_S = 10.0
+
+_SECURITY = {
+    "cache-control": "no-store",
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+        "img-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+
+_log = logging.getLogger("http")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`path` is decoded and has no query; header names are lower-case; `peer` is an IP address."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    peer: str = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """`body` whole, or pieces for as long as the client listens."""
+
+    status: int
+    body: bytes | AsyncGenerator[bytes, None] = b""
+    content_type: str = "text/plain; charset=utf-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+def text(status: int, message: str) -> Response:
+    """A sentence for a person."""
+    return Response(status, f"{message}\n".encode())
+
+
+def json(status: int, value: object) -> Response:
+    return Response(status, msgspec.json.encode(value), "application/json")
+
+
+class Server:
+    """Answers on a listening socket with what `handler` says; `close` ends every connection."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+        self._clients: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.served = 0
+        """Requests answered so far."""
+
+    async def start(self, listener: socket.socket) -> None:
+        self._server = await asyncio.start_server(self._client, sock=listener, limit=MAX_HEAD)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        clients = list(self._clients)
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+
+    async def _client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._clients.add(task)
+        # Cancelled at close; the client's own faults are no news.
+        try:
+            with suppress(asyncio.CancelledError, ConnectionError, TimeoutError):
+                if len(self._clients) <= MAX_CLIENTS:
+                    await _Connection(reader, writer, self._count).serve()
+                else:
+                    writer.write(b"HTTP/1.1 503 too many clients\r\nconnection: close\r\n\r\n")
+        finally:
+            self._clients.discard(task)
+            writer.close()
+
+    async def _count(self, request: Request) -> Response:
+        self.served += 1
+        return await self._handler(request)
+
+
+class _Connection:
+    """One client, request after request."""
+
+    def __init__(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, handler: Handler
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._handler = handler
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+        self._peer = str(writer.get_extra_info("peername")[0])
+
+    async def serve(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(RECEIVE_S):
+                    request = await self._receive()
+            except h11.RemoteProtocolError as error:
+                await self._send(text(error.error_status_hint, f"this is no HTTP: {error}"))
+                return
+            if request is None:
+                return
+            await self._send(await self._answer(request), request.method)
+            if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
+                return
+            self._http.start_next_cycle()
+
+    async def _receive(self) -> Request | None:
+        """The next whole request; None when the client is done."""
+        head: h11.Request | None = None
+        size = 0
+        while True:
+            match await self._event():
+                case h11.Request() as head:
+                    pass
+                case h11.Data() as data:
+                    size += len(data.data)
+                    if size > MAX_BODY:
+                        raise h11.RemoteProtocolError("a body is not needed", 413)
+                case h11.EndOfMessage():
+                    assert head is not None
+                    return self._request(head)
+                case _:
+                    return None
+
+    async def _event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        while True:
+            event = self._http.next_event()
+            if event is not h11.NEED_DATA:
+                return event
+            if self._http.they_are_waiting_for_100_continue:
+                await self._write(h11.InformationalResponse(status_code=100, headers=[]))
+            self._http.receive_data(await self._reader.read(MAX_HEAD))
+
+    def _request(self, head: h11.Request) -> Request:
+        return Request(
+            method=head.method.decode("ascii"),
+            path=unquote(head.target.partition(b"?")[0].decode("latin-1")),
+            headers={name.decode("ascii"): v.decode("latin-1") for name, v in head.headers},
+            peer=self._peer,
+        )
+
+    async def _answer(self, request: Request) -> Response:
+        try:
+            return await self._handler(request)
+        except Exception:
+            _log.exception("%s %s failed", request.method, request.path)
+            return text(500, "the gateway failed at this; `actorctl logs gateway` says why")
+
+    async def _send(self, response: Response, method: str = "GET") -> None:
+        if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
+            return
+        headers = {**_SECURITY, "content-type": response.content_type, **response.headers}
+        if isinstance(response.body, bytes):
+            headers["content-length"] = str(len(response.body))
+        await self._write(h11.Response(status_code=response.status, headers=list(headers.items())))
+        if method == "HEAD" or response.status in (204, 304):
+            pass
+        elif isinstance(response.body, bytes):
+            await self._write(h11.Data(data=response.body))
+        else:
+            async with aclosing(response.body) as pieces:
+                async for piece in pieces:
+                    await self._write(h11.Data(data=piece))
+        await self._write(h11.EndOfMessage())
+
+    async def _write(self, event: h11.Event) -> None:
+        data = self._http.send(event)
+        if data:
+            self._writer.write(data)
+            async with asyncio.timeout(SEND_S):
+                await self._writer.drain()

@@ -1,0 +1,70 @@
+"""The gateway's side of the supervisor's control socket: a question, its answer, each bounded.
+
+A connection for each question, so that a command that an actor takes its time over holds up no
+status, and an answer that came too late is never taken for the next one's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+STATUS_S = 2.0
+COMMAND_S = 6.0
+"""The supervisor itself waits for an actor's answer, and says so when there is none."""
+MAX_ANSWER = 16 * 1024 * 1024
+"""A status report of some hundreds of robots is below one MiB."""
+
+
+class Unreachable(Exception):
+    """The supervisor did not answer: the message says how."""
+
+
+class Declined(Exception):
+    """The supervisor answered that it will not: its own words."""
+
+
+class Supervisor:
+    """The supervisor behind the socket `path`. Each call raises Unreachable or Declined."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def status(self) -> dict[str, Any]:
+        """The report: fleet, healthy, uptime_s, actors, robots, witness."""
+        answer = await self._ask(STATUS_S, do="status")
+        report: dict[str, Any] = answer["status"]
+        return report
+
+    async def robot(self, name: str, verb: str) -> Any:
+        """`pause`, `resume` or `reset` a robot; what its control actor answered."""
+        return (await self._ask(COMMAND_S, do=verb, names=[name])).get("result")
+
+    async def restart(self, actor: str) -> Any:
+        """Announce the restart of an actor; its state after that."""
+        return (await self._ask(COMMAND_S, do="restart", names=[actor])).get("states")
+
+    async def _ask(self, within_s: float, **question: Any) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(within_s):
+                line = await self._exchange(msgspec.json.encode(question) + b"\n")
+            answer = msgspec.json.decode(line, type=dict[str, Any])
+        except TimeoutError:
+            raise Unreachable(f"the supervisor did not answer within {within_s:g} s") from None
+        except (OSError, ValueError) as error:
+            raise Unreachable(f"the supervisor at {self._path} is gone: {error}") from error
+        if not answer.get("ok"):
+            raise Declined(str(answer.get("error", "the supervisor refused without a word")))
+        return answer
+
+    async def _exchange(self, line: bytes) -> bytes:
+        reader, writer = await asyncio.open_unix_connection(self._path, limit=MAX_ANSWER)
+        try:
+            writer.write(line)
+            await writer.drain()
+            return await reader.readline()
+        finally:
+            writer.close()
