@@ -47,7 +47,7 @@ class ActNetwork(EncodingNetwork):
             heads=config.heads,
         )
 
-    def chunk(self, seen: Float[Tensor, "b w"]) -> Float[Tensor, "b h a"]:
+    def chunk(self, seen: Float[Tensor, "b width"]) -> Float[Tensor, "b h a"]:
         """The chunk for what was seen."""
         queries = self.queries.expand(len(seen), -1, -1)
         actions: Tensor = self.decoder(queries, seen, nn.functional.silu(seen))
@@ -55,7 +55,7 @@ class ActNetwork(EncodingNetwork):
 
     def loss(
         self,
-        seen: Float[Tensor, "b w"],
+        seen: Float[Tensor, "b width"],
         chunk: Float[Tensor, "b h a"],
         given: Bool[Tensor, "b h"],
         counts: Bool[Tensor, "b h"],

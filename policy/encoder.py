@@ -77,7 +77,7 @@ class InstructionEncoder(nn.Module):
         self.embed = nn.Embedding(vocabulary, width, padding_idx=PAD)
         self.mix = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
-    def forward(self, tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b w"]:
+    def forward(self, tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b width"]:
         # The divisor keeps an empty instruction finite; it then is its own, wordless meaning.
         count = (tokens != PAD).sum(1, keepdim=True).clamp(min=1)
         meaning: Tensor = self.mix(self.embed(tokens).sum(1) / count)
@@ -140,10 +140,10 @@ class ObservationEncoder(nn.Module):
 
     def forward(
         self,
-        images: tuple[UInt8[Tensor, "b h w 3"], ...],
+        images: tuple[UInt8[Tensor, "b _ _ 3"], ...],
         state: Float[Tensor, "b s"],
         tokens: Int[Tensor, "b l"],
-    ) -> tuple[Float[Tensor, "b w"], Float[Tensor, "b x"]]:
+    ) -> tuple[Float[Tensor, "b width"], Float[Tensor, "b places"]]:
         """The vector, and the auxiliary places guessed on the way to it."""
         condition = torch.cat((self.instruction(tokens), self.state(state)), dim=-1)
         looks = [eye(image, condition) for eye, image in zip(self.eyes, images, strict=True)]
@@ -161,17 +161,17 @@ class EncodingNetwork(nn.Module):
 
     def observe(
         self,
-        images: tuple[UInt8[Tensor, "b h w 3"], ...],
+        images: tuple[UInt8[Tensor, "b _ _ 3"], ...],
         state: Float[Tensor, "b s"],
         tokens: Int[Tensor, "b l"],
-    ) -> tuple[Float[Tensor, "b w"], Float[Tensor, "b x"]]:
+    ) -> tuple[Float[Tensor, "b width"], Float[Tensor, "b places"]]:
         """What chunks are made from (computed once per chunk), and the auxiliary guesses."""
         seen: tuple[Tensor, Tensor] = self.encoder(images, state, tokens)
         return seen
 
     def loss(
         self,
-        seen: Float[Tensor, "b w"],
+        seen: Float[Tensor, "b width"],
         chunk: Float[Tensor, "b h a"],
         given: Bool[Tensor, "b h"],
         counts: Bool[Tensor, "b h"],

@@ -57,7 +57,7 @@ class FlowNetwork(EncodingNetwork):
 
     def clean(
         self,
-        seen: Float[Tensor, "b w"],
+        seen: Float[Tensor, "b width"],
         noisy: Float[Tensor, "b h a"],
         time: Float[Tensor, " b"],
         given: Bool[Tensor, "b h"] | None = None,
@@ -73,7 +73,7 @@ class FlowNetwork(EncodingNetwork):
 
     def direction(
         self,
-        seen: Float[Tensor, "b w"],
+        seen: Float[Tensor, "b width"],
         noisy: Float[Tensor, "b h a"],
         time: Float[Tensor, " b"],
         given: Bool[Tensor, "b h"] | None = None,
@@ -84,7 +84,7 @@ class FlowNetwork(EncodingNetwork):
 
     def loss(
         self,
-        seen: Float[Tensor, "b w"],
+        seen: Float[Tensor, "b width"],
         chunk: Float[Tensor, "b h a"],
         given: Bool[Tensor, "b h"],
         counts: Bool[Tensor, "b h"],

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-def sinusoid(value: Float[Tensor, " b"], width: int) -> Float[Tensor, "b w"]:
+def sinusoid(value: Float[Tensor, " b"], width: int) -> Float[Tensor, "b width"]:
     """`value` in [0, 1] as sines and cosines of rising frequency."""
     frequency = torch.exp(
         torch.linspace(0.0, math.log(1000.0), width // 2, device=value.device, dtype=value.dtype)
@@ -44,8 +44,8 @@ class Block(nn.Module):
             self.modulate.bias[5 * width :] = 0.5
 
     def forward(
-        self, x: Float[Tensor, "b n w"], condition: Float[Tensor, "b w"]
-    ) -> Float[Tensor, "b n w"]:
+        self, x: Float[Tensor, "b n width"], condition: Float[Tensor, "b width"]
+    ) -> Float[Tensor, "b n width"]:
         parts = self.modulate(condition)[:, None].chunk(6, dim=-1)
         shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = parts
         width = x.shape[-1:]
@@ -93,8 +93,8 @@ class ChunkTransformer(nn.Module):
     def forward(
         self,
         steps: Float[Tensor, "b h c"],
-        context: Float[Tensor, "b w"],
-        condition: Float[Tensor, "b w"],
+        context: Float[Tensor, "b width"],
+        condition: Float[Tensor, "b width"],
     ) -> Float[Tensor, "b h a"]:
         """`context` is added to every token; `condition` modulates every block."""
         batch, horizon, _ = steps.shape
