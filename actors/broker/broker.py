@@ -35,6 +35,7 @@ REPORT_NS = 250_000_000
 PROBE_NS = 10_000_000
 """Not more often than this are all peers probed because connections break."""
 MESSAGES_PER_TURN = 64
+ROWS = (48, 16, 4, 0)
 FAREWELL_MS = 100
 
 ACTED_UPON = frozenset(
@@ -110,7 +111,7 @@ class BrokerActor(Actor):
                 self._retry = self._routing.waits()
                 tick = now + (RETRY_NS if self._retry else TICK_NS)
             if now >= report:
-                self.board.report(self._status(now))
+                self._report(now)
                 report = now + REPORT_NS
             self._obey()
             self.board.progress()
@@ -118,8 +119,12 @@ class BrokerActor(Actor):
     def teardown(self) -> None:
         if hasattr(self, "_routing"):
             now = time.monotonic_ns()
-            self._carry_out(self._routing.farewell(), now)
-            self.board.report(self._status(now))
+            farewell = self._routing.farewell()
+            self._carry_out(farewell, now)
+            if farewell:
+                # A DEALER that is IMMEDIATE forgets what it has not read when the connection ends.
+                time.sleep(FAREWELL_MS / 1000)
+            self._report(now)
         if hasattr(self, "_context"):
             for door in self._doors:
                 door.close(FAREWELL_MS)
@@ -188,8 +193,14 @@ class BrokerActor(Actor):
         for command in self.link.commands():
             self.link.acknowledge(command.id, error=f"a broker cannot {command.verb}")
 
-    def _status(self, now: int) -> dict[str, Any]:
-        status = self._routing.status(now)
+    def _report(self, now: int) -> None:
+        """Put the status on the board, with as many rows as it has room for."""
+        for rows in ROWS:
+            if self.board.report(self._status(now, rows)):
+                return
+
+    def _status(self, now: int, rows: int) -> dict[str, Any]:
+        status = self._routing.status(now, rows)
         status["requests_per_s"] = self._rate.of(status["requests"], now)
         status["insecure"] = self.config.insecure
         if self._authenticator is not None:

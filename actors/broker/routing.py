@@ -142,9 +142,9 @@ class Routing:
             for session in placement.sessions
         )
 
-    def status(self, now: int) -> dict[str, Any]:
-        """What people want to know, as plain values of bounded size."""
-        return status_of(self._placement, now)
+    def status(self, now: int, rows: int = 48) -> dict[str, Any]:
+        """What people want to know, as plain values; at most `rows` of anything."""
+        return status_of(self._placement, now, rows)
 
     def _tick_session(self, session: Session, now: int) -> None:
         placement = self._placement

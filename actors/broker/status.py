@@ -7,13 +7,9 @@ from typing import Any
 from .peers import label
 from .placement import Placement
 
-MOST_ROWS = 48
-"""Rows per table: a board holds a few kilobytes. The counts beside them are of everything."""
-MOST_PEERS = 12
 
-
-def status_of(placement: Placement, now: int) -> dict[str, Any]:
-    """Replicas, sessions and counters."""
+def status_of(placement: Placement, now: int, rows: int) -> dict[str, Any]:
+    """Replicas, sessions and counters; tables hold at most `rows`, counts are of everything."""
     loads = placement.sessions.loads()
     replicas = [
         {
@@ -47,11 +43,11 @@ def status_of(placement: Placement, now: int) -> dict[str, Any]:
         "requests": reasons.get("requests", 0),
         "replies": reasons.get("replies", 0),
         "replays": reasons.get("replays", 0),
-        "replicas": replicas[:MOST_ROWS],
-        "sessions": sessions[:MOST_ROWS],
+        "replicas": replicas[:rows],
+        "sessions": sessions[:rows],
         "counters": reasons,
-        "peers": placement.tally.worst(MOST_PEERS),
-        "quarantined": [label(peer) for peer in placement.quarantine.held(now)][:MOST_PEERS],
+        "peers": placement.tally.worst(rows // 4),
+        "quarantined": [label(peer) for peer in placement.quarantine.held(now)][: rows // 4],
     }
 
 

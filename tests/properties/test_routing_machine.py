@@ -374,7 +374,7 @@ class World:
         sent = message(Kind.REQUEST, mark=mark, epoch=robot.epoch, seq=robot.seq)
         done = self.hear(robot, sent)
         held = self.at.get(robot.name)
-        if held is None or robot.state != "open":
+        if robot.state != "open" or held is None or held[::2] != (robot.peer.identity, robot.epoch):
             return
         replica = self.replicas[held[1]]
         if replica.up and not replica.full and len(replica.inbox) < SOCKET_HOLDS:

@@ -1,0 +1,341 @@
+"""The broker on real sockets, in this process: what passes, and what does not hold it up."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from holdfast.actors.actor import EXIT_REFUSED, EXIT_STOPPED, boot_in_memory
+from holdfast.actors.broker.broker import BrokerActor
+from holdfast.actors.broker.door import Door
+from holdfast.transport import keys, messages
+from holdfast.transport.header import Header, Kind
+from holdfast.transport.keys import Role
+from holdfast.transport.limits import DEFAULT
+from holdfast.transport.messages import Close, Drain, Error, Heartbeat, Open
+
+Start = Callable[..., Any]
+
+
+def site(broker: Any, robots: int = 1, capacity: int = 4) -> tuple[Any, list[Any]]:
+    """A replica and robots with open sessions at it."""
+    replica = broker.replica("flow/0:1")
+    replica.register(capacity)
+    opened = [broker.robot(f"r{n}:1") for n in range(1, robots + 1)]
+    for robot in opened:
+        robot.open(replica)
+    return replica, opened
+
+
+def test_a_request_and_its_reply_pass_byte_for_byte(broker: Any) -> None:
+    replica, (robot,) = site(broker)
+    robot.ask(seq=1, nbytes=400_000)
+    name, asked, frames = replica.get(Kind.REQUEST)
+    assert name == "r1"
+    assert asked.header.seq == 1
+    assert len(frames[2]) == 400_000
+    answer = [asked.header._replace(kind=Kind.REPLY).pack(), b"\x80", os.urandom(100), b""]
+    replica.raw([b"r1", *answer])
+    assert robot.socket.poll(2000)
+    received = robot.socket.recv_multipart()
+    while Header.unpack(received[0]).kind is not Kind.REPLY:
+        received = robot.socket.recv_multipart()
+    assert received == answer, "the broker neither parses nor changes a body"
+
+
+def test_heartbeats_are_answered_with_and_without_a_session(broker: Any) -> None:
+    robot = broker.robot("r1:1")
+    robot.say(Heartbeat(progress=1), token=77)
+    assert robot.get(Kind.HEARTBEAT)[1].header.token == 77
+    replica = broker.replica("flow/0:1")
+    replica.register()
+    replica.say(Heartbeat(progress=1), token=78)
+    tokens = {replica.get(Kind.HEARTBEAT)[1].header.token for _ in range(2)}
+    assert 78 in tokens
+
+
+def test_status_on_the_board_tells_who_is_where(broker: Any) -> None:
+    replica, (robot,) = site(broker)
+    robot.ask(seq=1)
+    replica.answer()
+    robot.get(Kind.REPLY)
+    status = broker.until(lambda status: status.get("replies") and status)
+    assert status["sessions"][0]["robot"] == "r1"
+    assert status["sessions"][0]["replica"] == "flow/0"
+    assert status["replicas"][0]["sessions"] == 1
+    assert status["replicas"][0]["progress_age_s"] < 2
+    assert status["requests"] == 1
+
+
+def test_counters_survive_a_restart_and_sessions_do_not(broker: Any) -> None:
+    """Its robots learn that they have no session, its replicas that they are not registered."""
+    replica, (robot,) = site(broker)
+    robot.ask(seq=1)
+    replica.answer()
+    robot.get(Kind.REPLY)
+    broker.supervisor.command("stop")
+    assert robot.get(Kind.EVENT)[1].body.what == "lost", "the broker says good-bye"
+    broker.stop()
+    assert broker.code == EXIT_STOPPED
+    broker.start()
+    robot.ask(seq=2)
+    lost = robot.get(Kind.EVENT)[1]
+    assert (lost.body.what, lost.header.epoch) == ("lost", 1)
+    replica.beat()
+    welcome = replica.get(Kind.WELCOME)[1]
+    assert welcome.header.token == 0
+    assert welcome.body.broker == "broker:2"
+    replica.register()
+    robot.open(replica, epoch=2)
+    assert broker.until(lambda status: status["counters"].get("replies")) == 1
+
+
+def test_a_replica_whose_socket_is_gone_is_replaced_within_milliseconds(broker: Any) -> None:
+    replica, (robot,) = site(broker)
+    other = broker.replica("flow/1:1")
+    other.register()
+    robot.ask(seq=1)
+    replica.get(Kind.REQUEST)
+    replica.socket.close(linger=0)
+    began = time.monotonic()
+    assert other.accept() == "r1"
+    other.answer()
+    robot.get(Kind.REPLY)
+    assert time.monotonic() - began < 1.0, "long before any heartbeat could be missed"
+    event = robot.get(Kind.EVENT)[1]
+    assert (event.body.what, event.header.seq) == ("replayed", 1)
+    assert "ACCEPT" not in robot.kinds()
+
+
+def test_a_draining_replica_is_told_when_nothing_is_left(broker: Any) -> None:
+    replica, (robot,) = site(broker)
+    other = broker.replica("flow/1:1")
+    other.register()
+    robot.ask(seq=1)
+    name, asked, _ = replica.get(Kind.REQUEST)
+    replica.say(Drain())
+    replica.say(Error(reason="observation"), name, seq=asked.header.seq, epoch=1)
+    robot.get(Kind.ERROR)
+    assert other.accept() == "r1"
+    replica.get(Kind.CLOSE)
+    replica.get(Kind.DRAIN)
+    robot.ask(seq=2)
+    other.answer()
+    assert robot.get(Kind.REPLY)[1].header.seq == 2
+
+
+def test_a_robot_that_stops_reading_delays_nobody(broker: Any) -> None:
+    """Its replies are dropped and counted; the other's arrive as if it were alone."""
+    replica, (quick,) = site(broker)
+    slow = broker.robot("slow:1", hwm=1)
+    slow.open(replica)
+    payload = [b"\x80", bytes(300_000)]
+    delays = []
+    for seq in range(1, 60):
+        slow.ask(seq=seq)
+        _, asked, _ = replica.get(Kind.REQUEST)
+        replica.raw([b"slow", asked.header._replace(kind=Kind.REPLY).pack(), *payload])
+        quick.ask(seq=seq)
+        began = time.monotonic()
+        replica.answer()
+        assert quick.get(Kind.REPLY)[1].header.seq == seq
+        delays.append(time.monotonic() - began)
+        if seq % 10 == 0:
+            replica.beat()
+    counters = broker.until(lambda s: s["counters"].get("robot-full-reply") and s["counters"])
+    assert counters["robot-full-reply"] > 10
+    assert sorted(delays)[len(delays) // 2] < 0.05
+
+
+def test_a_replica_that_stops_reading_delays_no_other(broker: Any) -> None:
+    """Its robot's newest request waits at the broker; nothing piles up behind it."""
+    stuck, (robot,) = site(broker)
+    for seq in range(1, 400):
+        robot.ask(seq=seq, nbytes=100_000)
+    other = broker.replica("act/0:1")
+    other.register()
+    robot2 = broker.robot("r2:1")
+    robot2.say(
+        Open(
+            robot="r2",
+            service="act",
+            action_names=("x",),
+            state_names=("x",),
+            cameras={},
+            fps=30.0,
+        ),
+        epoch=1,
+    )
+    other.accept()
+    robot2.get(Kind.ACCEPT)
+    for seq in range(1, 20):
+        robot2.ask(seq=seq)
+        other.answer()
+        robot2.get(Kind.REPLY, patience_s=1.0)
+    counters = broker.until(lambda s: s["counters"].get("superseded") and s["counters"])
+    assert counters["replica-full-request"] > 0
+    last = 0
+    stuck.beat()
+    while last != 399:
+        last = stuck.get(Kind.REQUEST)[1].header.seq
+
+
+HOSTILE = random.Random(7)
+
+
+def hostile_messages() -> list[list[bytes]]:
+    """Random bytes, mutated messages, wrong versions, huge counts, deep nesting, many frames."""
+    good = messages.encode(Header(Kind.HEARTBEAT), Heartbeat(progress=1))
+    frames = [bytes(frame) for frame in good]
+    made = [[HOSTILE.randbytes(HOSTILE.randrange(80)) for _ in range(n % 5 + 1)] for n in range(40)]
+    for n in range(60):
+        mutated = bytearray(frames[0])
+        mutated[HOSTILE.randrange(len(mutated))] = HOSTILE.randrange(256)
+        made.append([bytes(mutated), HOSTILE.randbytes(n)])
+    made.append([frames[0].replace(b"\x01", b"\x63", 1), frames[1]])
+    for kind in Kind:
+        header = Header(kind, epoch=1).pack()
+        made += [
+            [header],
+            [header, b""],
+            [header, b"\xdf\xff\xff\xff\xff"],
+            [header, b"\x91" * 3000],
+            [header, b"\x81\xa8progress\xcf" + b"\xff" * 8],
+            [header, bytes(DEFAULT.max_body_bytes + 1)],
+            [header, b"\x80", *[b""] * (DEFAULT.max_frames + 100)],
+        ]
+    return made
+
+
+@pytest.mark.parametrize("side", ["robot", "replica"])
+def test_hostile_frames_are_counted_and_survived(broker: Any, side: str) -> None:
+    """From many identities, and from one that is put into quarantine; others notice nothing."""
+    replica, (robot,) = site(broker)
+    for n, frames in enumerate(hostile_messages()):
+        if n % 12 == 0:
+            name = f"evil/{n}:1" if side == "replica" else f"evil{n}:1"
+            peer = getattr(broker, side)(name)
+        peer.raw(frames if n % 2 or side == "robot" else [b"r1", *frames])
+        if n % 20 == 0:
+            replica.beat()
+    one = getattr(broker, side)("worst/0:1" if side == "replica" else "worst:1")
+    for _ in range(60):
+        one.raw([HOSTILE.randbytes(40), b"\xc1"])
+    robot.ask(seq=1)
+    replica.answer()
+    robot.get(Kind.REPLY)
+    counters = broker.until(lambda s: s["counters"].get("quarantined") and s["counters"])
+    for reason in ("header", "version", "body", "frames", "body-bytes"):
+        assert counters.get(reason), (reason, counters)
+    worst = "worst/0" if side == "replica" else "worst"
+    assert broker.until(lambda s: worst in s["quarantined"])
+
+
+def test_peers_without_a_name_are_counted(broker: Any) -> None:
+    socket = broker.context.socket(zmq.DEALER)
+    socket.linger = 0
+    socket.connect(broker.front)
+    socket.send_multipart(messages.encode(Header(Kind.CLOSE), Close()))
+    assert broker.until(lambda s: s["counters"].get("identity")) == 1
+
+
+def test_off_loopback_the_broker_refuses_to_start_without_keys(tmp_path: Path) -> None:
+    config = {"front": "tcp://0.0.0.0:0", "back": "tcp://127.0.0.1:0"}
+    boot, link, supervisor = boot_in_memory("broker", "broker", config, rundir=tmp_path)
+    assert BrokerActor(boot, link).main() == EXIT_REFUSED
+    (farewell,), _ = supervisor.messages()
+    assert "insecure: true" in farewell.reason  # type: ignore[union-attr]
+    link.close()
+    supervisor.close()
+
+
+def test_insecure_is_said_out_loud(start_broker: Start) -> None:
+    broker = start_broker(front="tcp://0.0.0.0:*", insecure=True)
+    assert broker.until(lambda s: s.get("insecure"))
+
+
+def test_an_address_in_use_is_named(broker: Any) -> None:
+    context: Any = zmq.Context()
+    first = Door(context, "tcp://127.0.0.1:*")
+    taken = first.socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    with pytest.raises(RuntimeError, match="another fleet may run here"):
+        Door(context, taken)
+    first.close(linger_ms=0)
+    context.destroy(linger=0)
+
+
+# Keys
+
+
+class Ring:
+    """Keys for a broker and its peers, made in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.broker = keys.new("broker", Role.BROKER, directory)
+        self.server = keys.load_public(directory / "broker.pub")
+        self.config = {"key": str(directory / "broker.key"), "keyring": str(directory)}
+
+    def of(self, name: str, role: Role) -> dict[str, Any]:
+        """What a peer connects with."""
+        return {"key": keys.new(name, role, self.directory), "server": self.server}
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Ring:
+    return Ring(tmp_path)
+
+
+def test_peers_with_keys_work_as_without(start_broker: Start, ring: Ring) -> None:
+    ours, theirs = ring.of("r1", Role.ROBOT), ring.of("flow/0", Role.REPLICA)
+    broker = start_broker(**ring.config)
+    replica = broker.replica("flow/0:1", **theirs)
+    replica.register()
+    robot = broker.robot("r1:1", **ours)
+    robot.open(replica)
+    robot.ask(seq=1)
+    replica.answer()
+    robot.get(Kind.REPLY)
+
+
+def test_a_key_speaks_only_for_its_own_name_and_role(start_broker: Start, ring: Ring) -> None:
+    mine, yours = ring.of("r1", Role.ROBOT), ring.of("flow/0", Role.REPLICA)
+    broker = start_broker(**ring.config)
+    liar = broker.robot("r2:1", **mine)
+    liar.say(Heartbeat(progress=1))
+    intruder = broker.robot("flow/0:1", **yours)
+    intruder.is_replica = False
+    intruder.say(Heartbeat(progress=1))
+    broker.until(lambda s: s["counters"].get("identity") == 2)
+    for peer in (liar, intruder):
+        peer.take()
+        assert not peer.backlog, "it gets no answer"
+
+
+def test_unknown_keys_are_refused_and_counted(
+    start_broker: Start, ring: Ring, tmp_path: Path
+) -> None:
+    broker = start_broker(**ring.config)
+    stranger = keys.new("r1", Role.ROBOT, tmp_path / "elsewhere")
+    robot = broker.robot("r1:1", key=stranger, server=ring.server)
+    naked = broker.robot("r1:2")
+    assert broker.until(lambda s: s.get("refused_keys", {}).get("unknown-key"))
+    assert not robot.socket.poll(100, zmq.POLLOUT)
+    assert not naked.socket.poll(100, zmq.POLLOUT)
+
+
+@pytest.mark.parametrize("missing", ["key", "keyring"])
+def test_a_key_without_a_keyring_is_refused(ring: Ring, tmp_path: Path, missing: str) -> None:
+    config = {"front": f"ipc://{tmp_path}/f", "back": f"ipc://{tmp_path}/b", **ring.config}
+    del config[missing]
+    boot, link, supervisor = boot_in_memory("broker", "broker", config, rundir=tmp_path)
+    assert BrokerActor(boot, link).main() == EXIT_REFUSED
+    link.close()
+    supervisor.close()
