@@ -1,0 +1,200 @@
+"""From the SIGKILL of a control actor to the next command its robot gets: with a warm spare, and
+without one.
+
+A real control process drives a simulated arm along a plan in its segment, without a server, and is
+killed at a random moment. What takes over is started the way the supervisor does it: it polls the
+pidfd, and either boots the process that waits or starts one. The world's end of the command
+register is watched for the next command.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import select
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from ...actors.board import BOARD_SIZE
+from ...actors.control.buffer import ChunkBuffer
+from ...actors.control.config import ControlConfig, SafetySettings
+from ...actors.control.plan import MergeRule
+from ...actors.control.segment import SEGMENT_BYTES, PlanSegment
+from ...actors.control.supply import Contract, Kept
+from ...actors.link import BootMessage, SegmentEntry
+from ...actors.process import Process
+from ...robot.sim import command
+from ...robot.sim.arm import HOME, SPEC
+from ...robot.sim.cell import ConveyorCell
+from ...transport import segment
+from ...transport.register import Register
+
+MODULE = "holdfast.actors.control.loop"
+SIZES = {
+    "r1/control/board": BOARD_SIZE,
+    "r1/plan": SEGMENT_BYTES,
+    "r1/scene": Register.size_for(4096),
+    "r1/command": Register.size_for(4096),
+}
+_REFILL_BELOW = 300
+_ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_PATIENCE_S = 20.0
+
+
+class Stand:
+    """One robot's segments, the process that drives it, and perhaps a spare."""
+
+    def __init__(self, rundir: Path, fps: float) -> None:
+        self._segments = {name: segment.create(size, name) for name, size in SIZES.items()}
+        self._maps = {name: s.map(writable=True) for name, s in self._segments.items()}
+        self._commands = Register(memoryview(self._maps["r1/command"]), writable=False)
+        self._config = ControlConfig(
+            robot="r1",
+            driver="sim",
+            service="none",
+            endpoint=f"ipc://{rundir}/nobody",
+            plan="r1/plan",
+            scene="r1/scene",
+            command="r1/command",
+            fps=fps,
+            safety=SafetySettings(max_action_age_s=3600.0, max_offline_s=3600.0),
+        )
+        self._rundir = rundir
+        self._incarnation = 0
+        self.process: Process | None = None
+        self.spare: Process | None = None
+        Register(self._maps["r1/scene"]).write(ConveyorCell(1).scene(time.monotonic_ns()))
+        plan = self._plan()
+        kept = Kept(Contract("m", "1", "c", SPEC.action_names))
+        plan.keep(msgspec.msgpack.encode(kept))
+
+    def _plan(self) -> PlanSegment:
+        return PlanSegment(self._maps["r1/plan"], "r1", len(SPEC.action_names))
+
+    def fill(self) -> None:
+        """Give the robot as long a plan as fits: it stays at home. Nobody else may write."""
+        buffer = ChunkBuffer(self._plan(), 10**15)
+        asked = buffer.snapshot(1, time.monotonic_ns(), 0, 0)
+        buffer.claim(asked.seq, asked.episode, 1)
+        rows = np.repeat(np.array([HOME], np.float32), buffer.capacity, 0)
+        buffer.merge(rows, rows, asked, MergeRule(), step=0, now_ns=time.monotonic_ns())
+
+    @property
+    def left(self) -> int:
+        return len(ChunkBuffer(self._plan(), 10**15))
+
+    def start(self) -> None:
+        """Boot the next incarnation: the spare, if there is one."""
+        process = self.spare or Process("r1/control", _ENVIRONMENT)
+        self.process, self.spare = process, None
+        self._incarnation += 1
+        entries = tuple(SegmentEntry(name, SIZES[name], True) for name in SIZES)
+        message = BootMessage(
+            kind="control",
+            name="r1/control",
+            incarnation=self._incarnation,
+            rundir=str(self._rundir),
+            config=msgspec.to_builtins(self._config),
+            segments=entries,
+        )
+        process.link.boot(message, [self._segments[name].fd for name in SIZES])
+
+    def prepare_spare(self) -> None:
+        """Start one and wait until it has imported all it needs: it sleeps in its receive."""
+        self.spare = Process("spare", _ENVIRONMENT, preload=MODULE)
+        self._until(lambda: self._waits(self.spare), "the spare to be ready")
+
+    @staticmethod
+    def _waits(process: Process | None) -> bool:
+        assert process is not None
+        where = Path(f"/proc/{process.pid}/wchan").read_text()
+        state = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        # Asleep in a receive, or, where the kernel hides that, having used no time for a while.
+        if "recv" in where or "unix_stream" in where or "datagram" in where:
+            return True
+        before = int(state[11]) + int(state[12])
+        time.sleep(0.1)
+        after = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        return state[0] == "S" and before == int(after[11]) + int(after[12]) and before > 5
+
+    def commanded_ns(self) -> int:
+        """When the robot got its newest command; 0 before the first."""
+        block = self._commands.read()
+        return command.unpack(block)[1] if block else 0
+
+    def await_command(self, after_ns: int) -> int:
+        self._until(lambda: self.commanded_ns() > after_ns, "a command")
+        return self.commanded_ns()
+
+    def kill(self) -> float:
+        """SIGKILL the actor, boot the next one as soon as it is dead; ms until its command."""
+        assert self.process is not None
+        dying = self.process
+        killed = time.monotonic_ns()
+        dying.kill()
+        select.select([dying.pidfd], [], [])
+        last = self.commanded_ns()
+        dying.reap()
+        self.start()
+        gap_ms = (self.await_command(max(last, killed)) - killed) / 1e6
+        dying.close()
+        return gap_ms
+
+    def end(self) -> None:
+        for process in (self.process, self.spare):
+            if process is not None:
+                process.signal(signal.SIGKILL)
+                select.select([process.pidfd], [], [])
+                process.reap()
+                process.close()
+        self.process = self.spare = None
+
+    def close(self) -> None:
+        self.end()
+        for s in self._segments.values():
+            s.close()
+
+    def _until(self, condition: Any, what: str) -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while not condition():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"waited {_PATIENCE_S:g} s for {what}")
+            time.sleep(0.0005)
+
+
+@contextmanager
+def stand(fps: float = 30.0) -> Iterator[Stand]:
+    """A stand that leaves nothing behind."""
+    with tempfile.TemporaryDirectory(prefix="hf-") as directory:
+        built = Stand(Path(directory), fps)
+        try:
+            yield built
+        finally:
+            built.close()
+
+
+def gaps(kills: int, spare: bool) -> list[float]:
+    """Kill-to-next-command gaps in ms, at 30 Hz."""
+    found: list[float] = []
+    with stand() as robot:
+        while len(found) < kills:
+            if robot.left < _REFILL_BELOW:
+                robot.end()
+                robot.fill()
+            if robot.process is None:
+                robot.start()
+            robot.await_command(time.monotonic_ns())
+            if spare:
+                robot.prepare_spare()
+            robot.await_command(time.monotonic_ns())
+            time.sleep(random.random() * 0.1)
+            found.append(robot.kill())
+    return found
