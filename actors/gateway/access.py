@@ -1,4 +1,4 @@
-"""Who may ask the gateway what; and the link that lets a person press its buttons.
+"""Who may ask the gateway what.
 
 - A browser on this machine may look. It must have addressed us by a loopback name: a web page
   whose own domain was re-pointed at 127.0.0.1 (DNS rebinding) still carries that domain.
@@ -6,57 +6,18 @@
   a browser send, and there is no cookie that a browser would add by itself.
 - Other machines, if the gateway listens to them at all, get health and metrics and nothing else:
   what travels is not encrypted. `ssh -L` brings the page to them.
-
-The token lies in `gateway.url` in the runtime directory (mode 0600), as the whole address to open.
-It is in the address's fragment, which browsers do not send and servers do not log.
 """
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
-import os
-import secrets
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from .server import Request, Response, text
 
 PUBLIC = ("/healthz", "/readyz", "/metrics")
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
-_FILE = "gateway.url"
-
-
-def one_click(rundir: Path) -> str | None:
-    """The address that opens the dashboard with its buttons enabled; None if there is none."""
-    try:
-        return (rundir / _FILE).read_text(encoding="ascii").strip() or None
-    except (OSError, UnicodeDecodeError):
-        return None
-
-
-def last_known(rundir: Path) -> tuple[int | None, str]:
-    """Port and token of the previous incarnation, so that an open page outlives it; else no port
-    and a new token."""
-    parts = urlsplit(one_click(rundir) or "")
-    try:
-        return parts.port, parts.fragment or secrets.token_urlsafe(32)
-    except ValueError:
-        return None, secrets.token_urlsafe(32)
-
-
-def publish(rundir: Path, host: str, port: int, token: str) -> str:
-    """Write the one-click address for this user alone; return it."""
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
-    url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/#{token}"
-    # Made anew under another name: neither a link nor a looser mode left by anyone is inherited.
-    fresh = rundir / f"{_FILE}.{os.getpid()}"
-    fresh.unlink(missing_ok=True)
-    fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(fd, "w", encoding="ascii") as file:
-        file.write(url + "\n")
-    fresh.rename(rundir / _FILE)
-    return url
 
 
 class Access:

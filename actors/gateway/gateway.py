@@ -14,7 +14,7 @@ import socket
 from ..actor import Actor, Refused
 from ..configs import GatewayConfig
 from ..rundir import SOCKET
-from . import access
+from . import address
 from .access import Access
 from .cameras import Thumbnails
 from .feed import Feed
@@ -38,7 +38,7 @@ class GatewayActor(Actor):
 
     def setup(self) -> None:
         config: GatewayConfig = self.config
-        port, self._token = access.last_known(self.rundir)
+        port, self._token = address.last_known(self.rundir)
         self._listener = _listen(config.host, config.port, [port or PORT, PORT, 0])
         self._thumbnails = Thumbnails(
             {camera: self.segment(segment) for camera, segment in config.cameras.items()}
@@ -59,7 +59,7 @@ class GatewayActor(Actor):
         self._server = Server(site.answer)
         await self._server.start(self._listener)
         port = self._listener.getsockname()[1]
-        access.publish(self.rundir, self.config.host, port, self._token)
+        address.publish(self.rundir, self.config.host, port, self._token)
         self.ready(port=port)
         watching = asyncio.create_task(self._feed.run())
         try:

@@ -20,7 +20,7 @@ from holdfast.actors import report
 from holdfast.actors.actor import boot_in_memory
 from holdfast.actors.console import Client, Console
 from holdfast.actors.control.histogram import Histogram
-from holdfast.actors.gateway import access
+from holdfast.actors.gateway import address
 from holdfast.actors.gateway.gateway import GatewayActor
 from holdfast.actors.report import ActorFacts
 from holdfast.actors.rundir import SOCKET
@@ -189,7 +189,7 @@ class Gateway:
 
     @property
     def url(self) -> str:
-        found = access.one_click(self.rundir)
+        found = address.one_click(self.rundir)
         assert found is not None
         return found
 
