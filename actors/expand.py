@@ -20,6 +20,7 @@ from .board import BOARD_SIZE
 from .configs import (
     BrokerConfig,
     CameraFeed,
+    GatewayConfig,
     InferenceConfig,
     NetworkConfig,
     SensorConfig,
@@ -87,9 +88,17 @@ def here(fleet: Fleet, host: str | None) -> str | None:
 def expand(fleet: Fleet, host: str | None, rundir: Path) -> list[ActorSpec]:
     """The actors of `fleet` on `host` (see `here`), in start order. Their sockets are in `rundir`.
 
-    Raises PolicyError for a checkpoint that has vanished since the fleet was loaded.
+    Raises FleetError for keys that this host lacks, and PolicyError for a checkpoint that has
+    vanished since the fleet was loaded.
     """
-    return _Expansion(fleet, host, rundir).actors()
+    expansion = _Expansion(fleet, host, rundir)
+    made = expansion.actors()
+    missing = [path for path in sorted(expansion.key_files) if not path.is_file()]
+    if missing:
+        names = ", ".join(path.name for path in missing)
+        message = f"{fleet.security.keys} lacks {names}; `actorctl keys new NAME` makes them"
+        raise FleetError(fleet.name, [Fault("$.security.keys", message)])
+    return made
 
 
 class _Expansion:
@@ -103,6 +112,7 @@ class _Expansion:
             for member in members
         }
         self.known: set[str] = set()
+        self.key_files: set[Path] = set()
 
     def actors(self) -> list[ActorSpec]:
         fleet = self.fleet
@@ -122,6 +132,8 @@ class _Expansion:
         ]
         made += [self.network(robot) for robot in robots]
         made += [self.control(robot) for robot in robots]
+        if fleet.gateway.enabled and fleet.broker.host == self.host:
+            made.append(self.gateway(robots))
         return made
 
     def witness(self, robots: list[Robot]) -> ActorSpec:
@@ -140,6 +152,9 @@ class _Expansion:
             replica_lost_after_s=broker.replica_lost_after_s,
             robot_lost_after_s=broker.robot_lost_after_s,
             session_idle_s=broker.session_idle_s,
+            key=self.key("broker", "key"),
+            keyring=self.fleet.security.keys,
+            insecure=self.fleet.security.insecure,
         )
         return self.spec("broker", "broker", config, [])
 
@@ -168,6 +183,11 @@ class _Expansion:
             outboxes={robot: outbox.name for robot, outbox in outboxes.items()},
             request_timeout_s=max((r.safety.request_timeout_s for r in robots), default=5.0),
             buffer_time_s=max((r.plan.buffer_time_s for r in robots), default=0.5),
+            drain_s=service.drain_s,
+            audit_bytes=service.audit_bytes,
+            capture_bytes=service.capture_bytes,
+            key=self.key(f"{name}/{k}", "key"),
+            broker_key=self.key("broker", "pub"),
         )
         return self.spec(
             "inference", f"{name}/{k}", config, list(outboxes.values()), after=["broker"]
@@ -232,6 +252,8 @@ class _Expansion:
             max_frame_age_s=robot.images.max_frame_age_s,
             heartbeat_s=self.fleet.broker.heartbeat_s,
             tags=robot.tags,
+            key=self.key(robot.name, "key"),
+            broker_key=self.key("broker", "pub"),
         )
         return self.spec(
             "network",
@@ -273,6 +295,27 @@ class _Expansion:
             robot,
             after=["witness", f"{robot.name}/world", f"{robot.name}/network"],
         )
+
+    def gateway(self, robots: list[Robot]) -> ActorSpec:
+        rings = {
+            f"{robot.name}/{name}": _frames(robot, name)
+            for robot in robots
+            for name in robot.cameras
+        }
+        config = GatewayConfig(
+            host=self.fleet.gateway.host,
+            port=self.fleet.gateway.port,
+            cameras={camera: ring.name for camera, ring in rings.items()},
+        )
+        return self.spec("gateway", "gateway", config, list(rings.values()))
+
+    def key(self, name: str, half: str) -> str | None:
+        """The path of somebody's key file, which has to be there; None without security."""
+        if self.fleet.security.keys is None:
+            return None
+        path = Path(self.fleet.security.keys) / f"{name.replace('/', '@')}.{half}"
+        self.key_files.add(path)
+        return str(path)
 
     def spec(
         self,

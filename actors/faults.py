@@ -7,6 +7,7 @@ found, and what would be right. Nothing here opens a socket, a device or a polic
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -91,13 +92,17 @@ def _hosts(fleet: Fleet) -> Iterator[Fault]:
         yield Fault("$.broker.back_port", f"{ports[1]} is the front port too; use another")
     broker = fleet.hosts.get(fleet.broker.host or "")
     remote = broker and any(host != fleet.broker.host for _, host in placed)
-    if broker and remote and not fleet.insecure and not is_local(f"tcp://{broker.address}:1"):
+    reachable = broker and remote and not is_local(f"tcp://{broker.address}:1")
+    if broker and reachable and not fleet.security.insecure and not fleet.security.keys:
         yield Fault(
             f"$.hosts.{fleet.broker.host}.address",
-            f"the broker at {broker.address} can be reached from other machines, and keys are not "
-            "supported by this version: use a loopback address, or write `insecure: true` to let "
-            "everyone on the network command the robots",
+            f"the broker at {broker.address} can be reached from other machines: make keys "
+            "(`actorctl keys new NAME`) and name their directory with `security: {keys: ...}`, use "
+            "a loopback address, or write `security: {insecure: true}` to let everyone on the "
+            "network command the robots",
         )
+    if fleet.security.keys and not Path(fleet.security.keys).is_dir():
+        yield Fault("$.security.keys", f"no directory {fleet.security.keys}; `actorctl keys new`")
 
 
 def _supervision(fleet: Fleet) -> Iterator[Fault]:
@@ -289,4 +294,4 @@ def actor_names(fleet: Fleet) -> list[str]:
             names.append(f"{robot.name}/world")
         names += [f"{robot.name}/{camera}" for camera in robot.cameras]
         names += [f"{robot.name}/network", f"{robot.name}/control"]
-    return names
+    return [*names, "gateway"] if fleet.gateway.enabled else names

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from . import document
 from .configs import Scheduling
@@ -28,6 +29,7 @@ Name = Annotated[
 ]
 Positive = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 Seconds = Annotated[float, Meta(gt=0, description="seconds, more than 0")]
+Bytes = Annotated[int, Meta(ge=0, description="bytes of the newest kept on disk, 0 for none")]
 Host = Annotated[str | None, Meta(description="a name under `hosts`")]
 
 
@@ -75,6 +77,9 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     pin_task: str | None = None
     default_task: str = ""
     strict_fps: bool = False
+    drain_s: Seconds = 2.0
+    audit_bytes: Bytes = 16_000_000
+    capture_bytes: Bytes = 0
 
 
 class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -137,6 +142,24 @@ class Logs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     files: Annotated[int, Meta(ge=2, description="a whole number, 2 or more")] = 4
 
 
+class Gateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The page, health and metrics over HTTP, on the broker's host."""
+
+    enabled: bool = True
+    host: Annotated[str, Meta(description="the address to listen on")] = "127.0.0.1"
+    port: Annotated[
+        int | None, Meta(description="1 to 65535; left away, the usual one or any free one")
+    ] = None
+
+
+class Security(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may speak. `keys` is a directory of key files, relative to this file (`actorctl keys
+    new`); `insecure` lets the broker be reached from other machines without any."""
+
+    keys: str | None = None
+    insecure: bool = False
+
+
 class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole fleet."""
 
@@ -147,8 +170,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     robots: list[Robot]
     supervision: Supervision = Supervision()
     logs: Logs = Logs()
-    insecure: bool = False
-    """Let the broker be reached from other machines without keys."""
+    gateway: Gateway = Gateway()
+    security: Security = Security()
 
 
 class FleetError(Exception):
@@ -171,11 +194,11 @@ def load(path: Path) -> Fleet:
         raise FleetError(str(path), [Fault("$", message)]) from None
     except (OSError, UnicodeDecodeError) as error:
         raise FleetError(str(path), [Fault("$", f"cannot be read: {error}")]) from error
-    return loads(text, str(path))
+    return loads(text, str(path), path.resolve().parent)
 
 
-def loads(text: str, source: str = "fleet.yaml") -> Fleet:
-    """As `load`, from text."""
+def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> Fleet:
+    """As `load`, from text; paths in it are relative to `base`."""
     from .faults import faults_of
 
     parsed = document.parse(text)
@@ -188,10 +211,24 @@ def loads(text: str, source: str = "fleet.yaml") -> Fleet:
         fleet = msgspec.convert(kept, Fleet)
     except msgspec.ValidationError as error:
         raise FleetError(source, wrong or [Fault("$", str(error))]) from None
+    fleet = _anchored(fleet, base or Path.cwd())
     wrong += [parsed.fault(fault.path, fault.message) for fault in faults_of(fleet)]
     if wrong:
         raise FleetError(source, wrong)
     return fleet
+
+
+def _anchored(fleet: Fleet, base: Path) -> Fleet:
+    """`fleet` with its relative paths below `base`, where that is what they are."""
+    services = {
+        name: replace(service, checkpoint=str(base / service.checkpoint))
+        if (base / service.checkpoint).is_dir()
+        else service
+        for name, service in fleet.services.items()
+    }
+    keys = fleet.security.keys
+    security = replace(fleet.security, keys=str(base / keys)) if keys else fleet.security
+    return replace(fleet, services=services, security=security)
 
 
 def rules_of(fleet: Fleet, kind: str) -> Rules:
@@ -208,6 +245,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "network": {"hang_timeout_s": 3.0},
     "sensor": {"hang_timeout_s": 3.0},
     "world": {"hang_timeout_s": 3.0},
+    "gateway": {"hang_timeout_s": 10.0},
 }
 
 

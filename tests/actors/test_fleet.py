@@ -12,6 +12,7 @@ import yaml
 
 from holdfast.actors.configs import (
     BrokerConfig,
+    GatewayConfig,
     InferenceConfig,
     NetworkConfig,
     SensorConfig,
@@ -21,11 +22,13 @@ from holdfast.actors.configs import (
 from holdfast.actors.control.config import ControlConfig
 from holdfast.actors.expand import ActorSpec, expand, here
 from holdfast.actors.faults import actor_names
-from holdfast.actors.fleet import Fleet, FleetError, loads, schema
+from holdfast.actors.fleet import Fleet, FleetError, load, loads, schema
 from holdfast.actors.supervised import Rules, fleet_of
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import Config
 from holdfast.robot.sim import SPEC
+from holdfast.transport import keys
+from holdfast.transport.keys import Role
 
 SPEC_OF_POLICY = PolicySpec(
     model="test",
@@ -212,6 +215,7 @@ CONFIGS: dict[str, type[msgspec.Struct]] = {
     "world": WorldConfig,
     "witness": WitnessConfig,
     "control": ControlConfig,
+    "gateway": GatewayConfig,
 }
 
 
@@ -276,10 +280,10 @@ def test_over_hosts_each_host_gets_its_own_and_tcp_needs_to_be_allowed(
     for robot in good["robots"]:
         robot["host"] = "edge"
     assert any("insecure: true" in fault for fault in faults(good))
-    good["insecure"] = True
+    good["security"] = {"insecure": True}
     at_gpu = {actor.name: actor for actor in actors(good, "gpu")}
     at_edge = {actor.name: actor for actor in actors(good, "edge")}
-    assert set(at_gpu) == {"broker", "pick/0", "pick/1"}
+    assert set(at_gpu) == {"broker", "pick/0", "pick/1", "gateway"}
     assert at_gpu["pick/0"].config["outboxes"] == {}
     assert at_gpu["broker"].config["front"] == "tcp://10.0.0.2:7447"
     assert at_gpu["broker"].config["back"].startswith("ipc://")
@@ -287,6 +291,31 @@ def test_over_hosts_each_host_gets_its_own_and_tcp_needs_to_be_allowed(
     assert at_edge["r1/network"].config["outbox"] is None
     with pytest.raises(FleetError, match="--host"):
         actors(good, "edgy")
+
+
+def test_with_keys_each_actor_is_given_its_own_and_a_missing_one_is_named(
+    good: dict[str, Any], tmp_path: Path
+) -> None:
+    good["security"] = {"keys": str(tmp_path / "keys")}
+    assert any("$.security.keys" in fault for fault in faults(good))
+    made = [("broker", Role.BROKER), ("pick/0", Role.REPLICA), ("r1", Role.ROBOT)]
+    for name, role in made:
+        keys.new(name, role, tmp_path / "keys")
+    with pytest.raises(FleetError, match=r"lacks pick@1\.key, r2\.key"):
+        actors(good)
+    keys.new("pick/1", Role.REPLICA, tmp_path / "keys")
+    keys.new("r2", Role.ROBOT, tmp_path / "keys")
+    by_name = {actor.name: actor.config for actor in actors(good)}
+    assert by_name["pick/1"]["key"].endswith("pick@1.key")
+    assert by_name["r2/network"]["broker_key"].endswith("broker.pub")
+    assert by_name["broker"]["keyring"] == str(tmp_path / "keys")
+
+
+def test_paths_are_relative_to_the_file(good: dict[str, Any], tmp_path: Path) -> None:
+    good["services"]["pick"]["checkpoint"] = "."
+    path = tmp_path / "fleet.yaml"
+    path.write_text(yaml.safe_dump(good))
+    assert load(path).services["pick"].checkpoint == str(tmp_path)
 
 
 def test_the_schema_describes_every_key() -> None:

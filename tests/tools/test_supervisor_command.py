@@ -43,7 +43,7 @@ def fleet_file(tmp_path: Path) -> Path:
 def test_what_init_writes_is_right(fleet_file: Path) -> None:
     done = CliRunner().invoke(app, ["check", str(fleet_file)])
     assert done.exit_code == 0, done.output
-    assert "13 actors" in done.output
+    assert "14 actors" in done.output
 
 
 def test_init_overwrites_nothing_unasked(fleet_file: Path) -> None:
