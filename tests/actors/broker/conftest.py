@@ -180,6 +180,7 @@ class Wire:
         self.identity, self.name = identity, identity.rpartition(":")[0]
         self.socket = link.dealer(context, endpoint, identity, **options)
         self.is_replica = "/" in identity
+        self.asking: Open | None = None
         self.backlog: list[Got] = []
 
     def say(self, body: Body, robot: str = "", blobs: Any = (), **header: int) -> None:
@@ -331,6 +332,20 @@ def broker(start_broker: Callable[..., LiveBroker]) -> LiveBroker:
 
 
 @pytest.fixture
+def robot_of() -> Iterator[Callable[[str], Wire]]:
+    """robot_of(front): the robot r1 at a broker, its OPEN in `asking`."""
+    context: link.Context = zmq.Context()
+
+    def connect(front: str) -> Wire:
+        robot = Wire(context, front, "r1:1")
+        robot.asking = asking("r1")
+        return robot
+
+    yield connect
+    context.destroy(linger=0)
+
+
+@pytest.fixture
 def broker_process() -> Iterator[BrokerProcess]:
     with tempfile.TemporaryDirectory(prefix="hf-") as directory:
         process = BrokerProcess(Path(directory))
@@ -343,21 +358,31 @@ class BrokerProcess:
 
     def __init__(self, directory: Path) -> None:
         self.front, self.back = link.ipc(directory, "front"), link.ipc(directory, "back")
+        self.directory, self.incarnation = directory, 0
+        self.board = segment.create(BOARD_SIZE, "broker/board")
+        self.links: list[SupervisorLink] = []
+        self.launch()
+
+    def launch(self) -> None:
+        """Start its next incarnation."""
+        self.incarnation += 1
         ours, theirs = pair()
         self.link = SupervisorLink(ours)
-        self.board = segment.create(BOARD_SIZE, "broker/board")
+        self.links.append(self.link)
         self.process = _spawn(
             [sys.executable, "-P", "-m", "holdfast.actors.run", "broker"], HOLDFAST_LINK=theirs
         )
         entries = (SegmentEntry("broker/board", BOARD_SIZE, True),)
         config = {"front": self.front, "back": self.back}
-        boot = BootMessage("broker", "broker", 1, str(directory), config, entries)
+        rundir = str(self.directory)
+        boot = BootMessage("broker", "broker", self.incarnation, rundir, config, entries)
         self.link.boot(boot, [self.board.fd])
 
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.link.close()
+        for each in self.links:
+            each.close()
         self.board.close()
 
 

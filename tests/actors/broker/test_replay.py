@@ -1,0 +1,281 @@
+"""In-flight replay among real processes: a broker, and replicas that are killed or stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.actors.board import BoardReader
+from holdfast.transport.header import Kind
+from holdfast.transport.messages import Heartbeat
+
+REPLICA = """
+# A replica that accepts everybody, says which requests it got, and answers when a line comes in.
+import select, sys, time
+import numpy as np
+import zmq
+from holdfast.transport import link, messages
+from holdfast.transport.header import Header, Kind
+from holdfast.transport.messages import Accept, Blobs, Heartbeat, Register, Reply
+
+endpoint, identity, mode = sys.argv[1:]
+name = identity.partition(":")[0]
+offer = Register(
+    replica=name, service="flow", capacity=4, model="m", revision="1", checkpoint="weights",
+    cameras={}, state_names=("x",), action_names=("x",), chunk_size=50, fps=30.0,
+)
+terms = Accept(
+    session="s", replica=name, model="m", revision="1", checkpoint="weights", chunk_size=50,
+    fps=30.0, action_names=("x",), cameras={},
+)
+blobs = Blobs()
+actions = blobs.array(np.zeros((50, 1), np.float32))
+chunk = Reply(chunk_model=actions, chunk=actions)
+socket = link.dealer(zmq.Context(), endpoint, identity)
+poller = zmq.Poller()
+poller.register(socket, zmq.POLLIN)
+poller.register(sys.stdin, zmq.POLLIN)
+token, progress, beat_at, waiting = time.monotonic_ns(), 0, 0.0, []
+
+def say(robot, header, body, blobs=()):
+    socket.send_multipart([robot, *messages.encode(header, body, blobs)])
+
+def register():
+    say(b"", Header(Kind.REGISTER, token=token), offer)
+
+socket.poll(5000, zmq.POLLOUT)
+register()
+while True:
+    ready = dict(poller.poll(50))
+    if sys.stdin.fileno() in ready:
+        if not sys.stdin.readline():
+            sys.exit()
+        for robot, header in waiting:
+            say(robot, header._replace(kind=Kind.REPLY), chunk, blobs)
+        waiting.clear()
+    if time.monotonic() > beat_at:
+        beat_at = time.monotonic() + 0.2
+        progress += mode != "hung"
+        say(b"", Header(Kind.HEARTBEAT), Heartbeat(progress=progress))
+    while (frames := link.receive(socket)) is not None:
+        robot, header = bytes(frames[0]), Header.unpack(frames[1])
+        if header.kind is Kind.OPEN:
+            say(robot, header._replace(kind=Kind.ACCEPT), terms)
+        elif header.kind is Kind.REQUEST:
+            waiting.append((robot, header))
+            print("request", robot.decode(), header.seq, flush=True)
+        elif header.kind is Kind.WELCOME:
+            if header.token != token:
+                token = time.monotonic_ns()
+                register()
+            else:
+                print("registered", flush=True)
+"""
+
+
+class ReplicaProcess:
+    """One of them, and what it printed."""
+
+    def __init__(self, endpoint: str, identity: str, mode: str = "alive") -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", REPLICA, endpoint, identity, mode],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        self.said: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.said.append(line.strip())
+
+    def until_said(self, line: str, patience_s: float = 10.0) -> None:
+        deadline = time.monotonic() + patience_s
+        while line not in self.said:
+            assert time.monotonic() < deadline, f"never said {line!r}, but {self.said}"
+            time.sleep(0.005)
+
+    def answer(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write("answer\n")
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        for stream in (self.process.stdin, self.process.stdout):
+            assert stream is not None
+            stream.close()
+
+
+class Site:
+    """A broker process with replica processes, and a robot in this one."""
+
+    def __init__(self, broker: Any, robot: Any) -> None:
+        self.broker, self.robot = broker, robot
+        self.memory = broker.board.map(writable=False)
+        self.replicas: list[ReplicaProcess] = []
+
+    def start(self, identity: str, mode: str = "alive") -> ReplicaProcess:
+        replica = ReplicaProcess(self.broker.back, identity, mode)
+        self.replicas.append(replica)
+        replica.until_said("registered")
+        return replica
+
+    def open(self, epoch: int = 1) -> None:
+        self.robot.say(self.robot.asking, epoch=epoch)
+        self.robot.get(Kind.ACCEPT)
+
+    def count(self, reason: str) -> int:
+        report = BoardReader(self.memory).report() or {}
+        found: int = report.get("counters", {}).get(reason, 0)
+        return found
+
+    def until(self, reason: str, patience_s: float = 8.0) -> None:
+        """Wait until the broker has counted `reason`, as a living robot does."""
+        deadline = time.monotonic() + patience_s
+        while not self.count(reason):
+            assert time.monotonic() < deadline, f"nothing was counted as {reason!r}"
+            self.robot.say(Heartbeat(progress=1))
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def site(broker_process: Any, robot_of: Any) -> Iterator[Site]:
+    site = Site(broker_process, robot_of(broker_process.front))
+    yield site
+    for replica in site.replicas:
+        replica.close()
+
+
+def assert_one_reply(robot: Any, seq: int) -> None:
+    """The reply to `seq` arrives, and no second one."""
+    assert robot.get(Kind.REPLY)[1].header.seq == seq
+    robot.socket.poll(200)
+    robot.take()
+    assert "REPLY" not in robot.kinds()
+
+
+def test_the_request_of_a_killed_replica_is_answered_by_another(site: Site) -> None:
+    """The robot sees a longer delay, and one event that says why."""
+    first = site.start("flow/0:1")
+    site.open()
+    second = site.start("flow/1:1")
+    site.robot.ask(seq=1)
+    first.until_said("request r1 1")
+    began = time.monotonic()
+    first.signal(signal.SIGKILL)
+    second.until_said("request r1 1", patience_s=2.0)
+    assert time.monotonic() - began < 1.0, "the broken socket tells, not a timeout"
+    second.answer()
+    assert_one_reply(site.robot, 1)
+    assert site.robot.get(Kind.EVENT)[1].body.what == "replayed"
+    assert "ACCEPT" not in site.robot.kinds()
+
+
+@pytest.mark.parametrize("mode", ["stopped", "hung"])
+def test_the_request_of_a_replica_that_hangs_is_answered_by_another(site: Site, mode: str) -> None:
+    """Stopped, it is silent; hung, its heartbeats go on without progress. Its late answer, when it
+    wakes, reaches nobody."""
+    first = site.start("flow/0:1", mode if mode == "hung" else "alive")
+    site.open()
+    second = site.start("flow/1:1")
+    site.robot.ask(seq=1)
+    first.until_said("request r1 1")
+    if mode == "stopped":
+        first.signal(signal.SIGSTOP)
+    site.until("replays")
+    second.until_said("request r1 1")
+    second.answer()
+    assert_one_reply(site.robot, 1)
+    first.answer()
+    first.signal(signal.SIGCONT)
+    site.until("late-reply")
+    site.robot.take()
+    assert "REPLY" not in site.robot.kinds()
+    assert site.count("replies") == 1
+
+
+def test_a_replica_that_wakes_up_serves_again(site: Site) -> None:
+    first = site.start("flow/0:1")
+    first.signal(signal.SIGSTOP)
+    site.until("replica-silent")
+    first.said.clear()
+    first.signal(signal.SIGCONT)
+    first.until_said("registered")
+    site.open()
+    site.robot.ask(seq=1)
+    first.until_said("request r1 1")
+    first.answer()
+    assert_one_reply(site.robot, 1)
+
+
+def test_without_another_replica_the_robot_is_told_at_once(site: Site) -> None:
+    first = site.start("flow/0:1")
+    site.open()
+    site.robot.ask(seq=1)
+    first.until_said("request r1 1")
+    first.signal(signal.SIGKILL)
+    assert site.robot.get(Kind.EVENT, patience_s=2.0)[1].body.what == "lost"
+    again = site.start("flow/0:2")
+    site.open(epoch=2)
+    site.robot.ask(seq=1, epoch=2)
+    again.until_said("request r1 1")
+    again.answer()
+    assert_one_reply(site.robot, 1)
+
+
+def test_a_killed_broker_comes_back_without_memory_and_all_find_it(site: Site) -> None:
+    """Nothing on disk: the replica registers and the robot opens again by what they are told."""
+    replica = site.start("flow/0:1")
+    site.open()
+    replica.said.clear()
+    site.broker.process.kill()
+    site.broker.process.wait()
+    site.broker.launch()
+    replica.until_said("registered")
+    site.robot.ask(seq=1)
+    assert site.robot.get(Kind.EVENT)[1].body.what == "lost"
+    site.open(epoch=2)
+    site.robot.ask(seq=1, epoch=2)
+    replica.until_said("request r1 1")
+    replica.answer()
+    assert_one_reply(site.robot, 1)
+
+
+def test_a_stopped_broker_that_goes_on_gives_nobody_up(site: Site) -> None:
+    """The silence was its own."""
+    replica = site.start("flow/0:1")
+    site.open()
+    os.kill(site.broker.process.pid, signal.SIGSTOP)
+    time.sleep(2.5)  # longer than any replica may be silent
+    os.kill(site.broker.process.pid, signal.SIGCONT)
+    site.robot.ask(seq=1)
+    replica.until_said("request r1 1")
+    replica.answer()
+    assert_one_reply(site.robot, 1)
+    site.until("broker-absences")
+    assert site.count("replica-silent") == 0
+
+
+def test_the_supervisors_end_ends_the_broker(site: Site) -> None:
+    directory = Path(site.broker.front.removeprefix("ipc://")).parent
+    site.broker.link.close()
+    assert site.broker.process.wait(timeout=2.0) == 0
+    assert not list(directory.iterdir()), "no socket file is left"
