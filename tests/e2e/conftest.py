@@ -22,13 +22,29 @@ DEFAULT = Path(__file__).parents[2] / "fleet.yaml"
 class FleetProcess:
     """`supervisor start` in a process of its own."""
 
-    def __init__(self, fleet: Path, directory: Path, *options: str) -> None:
+    def __init__(
+        self,
+        fleet: Path,
+        directory: Path,
+        *options: str,
+        inside: tuple[str, ...] = (),
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        """`inside` is a command that runs another elsewhere, `environment` added to ours."""
         self.report_path = directory / "report.json"
-        command = [BIN / "supervisor", "start", fleet, "--report", self.report_path, *options]
+        self.directory = directory
+        start = [BIN / "supervisor", "start", fleet, "--report", self.report_path, *options]
+        self.command = [*inside, *start]
+        self.environment = {**os.environ, **(environment or {})}
         self.output = (directory / "output.txt").open("w+")
+        self.again()
+
+    def again(self) -> None:
+        """Start the same once more."""
         self.process = subprocess.Popen(
-            command,
-            cwd=directory,
+            self.command,
+            cwd=self.directory,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=self.output,
             stderr=subprocess.STDOUT,
@@ -37,7 +53,12 @@ class FleetProcess:
     def actorctl(self, *words: str) -> subprocess.CompletedProcess[str]:
         """What a user types in a second terminal, without arguments about where the fleet is."""
         return subprocess.run(
-            [BIN / "actorctl", *words], capture_output=True, text=True, timeout=20, check=False
+            [BIN / "actorctl", *words],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
         )
 
     def status(self) -> dict[str, Any]:
@@ -113,10 +134,10 @@ def start_fleet(tmp_path: Path) -> Iterator[Callable[..., FleetProcess]]:
     """Start the default fleet, or another file, with options of `supervisor start`."""
     started: list[FleetProcess] = []
 
-    def start(*options: str, fleet: Path = DEFAULT) -> FleetProcess:
+    def start(*options: str, fleet: Path = DEFAULT, **how: Any) -> FleetProcess:
         directory = tmp_path / str(len(started))
         directory.mkdir()
-        started.append(FleetProcess(fleet, directory, *options))
+        started.append(FleetProcess(fleet, directory, *options, **how))
         return started[-1]
 
     yield start

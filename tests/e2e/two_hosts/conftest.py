@@ -1,0 +1,122 @@
+"""Two hosts on one machine: network namespaces with a wire of ours between them, at packet level,
+so that delay, loss and cuts do not depend on which queueing disciplines a kernel was built with."""
+
+from __future__ import annotations
+
+import fcntl
+import heapq
+import os
+import random
+import select
+import shutil
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+
+
+@dataclass
+class Wire:
+    """Two tunnel interfaces, each in a namespace, and the thread that carries packets across.
+
+    `delay_s` is one-way; `loss` a probability per packet; `cut` loses everything.
+    """
+
+    names: tuple[str, str]
+    addresses: tuple[str, str]
+    delay_s: float = 0.0
+    loss: float = 0.0
+    cut: bool = False
+    carried: int = 0
+    lost: int = 0
+    _fds: list[int] = field(default_factory=list)
+
+    def lay(self) -> None:
+        for namespace, address in zip(self.names, self.addresses, strict=True):
+            device = f"w{namespace[-8:]}"
+            fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+            self._fds.append(fd)
+            fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH", device.encode(), IFF_TUN | IFF_NO_PI))
+            ip("netns", "add", namespace)
+            ip("link", "set", device, "netns", namespace)
+            ip("-n", namespace, "addr", "add", f"{address}/24", "dev", device)
+            ip("-n", namespace, "link", "set", "lo", "up")
+            ip("-n", namespace, "link", "set", device, "up", "mtu", "9000")
+        self._stop, self._wake = os.pipe()
+        self._thread = threading.Thread(target=self._carry)
+        self._thread.start()
+
+    def remove(self) -> None:
+        if hasattr(self, "_thread"):
+            os.close(self._wake)
+            self._thread.join(5)
+            os.close(self._stop)
+        for fd in self._fds:
+            os.close(fd)
+        for namespace in self.names:
+            subprocess.run(["ip", "netns", "del", namespace], check=False, capture_output=True)
+
+    def _carry(self) -> None:
+        rng = random.Random(1)
+        due: list[tuple[float, int, int, bytes]] = []
+        other = dict(zip(self._fds, reversed(self._fds), strict=True))
+        while True:
+            patience = max(0.0, due[0][0] - time.monotonic()) if due else None
+            ready, _, _ = select.select([*self._fds, self._stop], [], [], patience)
+            if self._stop in ready:
+                return
+            for fd in ready:
+                packet = os.read(fd, 65536)
+                if self.cut or rng.random() < self.loss:
+                    self.lost += 1
+                else:
+                    self.carried += 1
+                    at = time.monotonic() + self.delay_s
+                    heapq.heappush(due, (at, self.carried, other[fd], packet))
+            while due and due[0][0] <= time.monotonic():
+                _, _, fd, packet = heapq.heappop(due)
+                try:
+                    os.write(fd, packet)
+                except BlockingIOError:
+                    self.lost += 1  # the far end's queue is full: a real wire drops it too
+
+
+def ip(*words: str) -> None:
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"ip {' '.join(words)}: {done.stderr}"
+
+
+def _possible() -> str | None:
+    """Why this machine cannot have two hosts; None if it can."""
+    if os.getuid() != 0:
+        return "network namespaces need root"
+    if shutil.which("ip") is None:
+        return "needs iproute2"
+    if not os.path.exists("/dev/net/tun"):  # noqa: PTH110  a device
+        return "needs /dev/net/tun"
+    name = f"hf-probe-{os.getpid()}"
+    done = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
+    if done.returncode:
+        return f"no network namespaces here: {done.stderr.strip()}"
+    subprocess.run(["ip", "netns", "del", name], check=True)
+    return None
+
+
+@pytest.fixture
+def wire() -> Iterator[Wire]:
+    """A robot's host and a GPU's, each in its namespace, 10.77.0.1 and 10.77.0.2."""
+    if why := _possible():
+        pytest.skip(why)
+    pid = os.getpid()
+    wire = Wire((f"hf-cell-{pid}", f"hf-gpu-{pid}"), ("10.77.0.1", "10.77.0.2"))
+    try:
+        wire.lay()
+        yield wire
+    finally:
+        wire.remove()
