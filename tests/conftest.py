@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytest_plugins = ["holdfast.tests.browser"]
+
 MARK = "HOLDFAST_TEST_RUN"
 """In the environment of every process a test starts, however deep: finds orphans that were
 re-parented away from us."""

@@ -1,0 +1,171 @@
+"""The dashboard in a headless Chromium, against a scripted supervisor."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from holdfast.actors.supervised import State
+from holdfast.transport.frames import FrameRing
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+SHAPE = (48, 64, 3)
+TONE = "return document.querySelector(arguments[0])?.dataset.tone"
+INK = """
+  const canvas = document.querySelector("article canvas");
+  const pixels = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+  return pixels.filter((value, k) => k % 4 === 3 && value > 0).length;
+"""
+
+
+def test_the_page_shows_the_fleet_and_its_values_move(
+    browser: Any, gateway: Any, supervisor: Any
+) -> None:
+    for memory in gateway.rings.values():
+        FrameRing(memory, SHAPE).put(np.zeros(SHAPE, np.uint8), time.monotonic_ns())
+    browser.open(gateway.url)
+    browser.wait_for("return document.querySelectorAll('#actors tr').length === arguments[0]", 7)
+    browser.wait_for(f"{TONE} === 'good'", "#health")
+    assert browser.text("#fleet") == "cell"
+    assert browser.text("article .state") == "STREAMING"
+    assert "red parcel" in browser.text("article .task")
+    assert "0.80 s" in browser.text("article dl")
+    ink = browser.wait_for(INK)
+    for plan_s in (0.4, 1.9):
+        supervisor.said["r1/control"]["plan_s"] = plan_s
+        browser.wait_for(
+            "return document.querySelector('article dl').textContent.includes(arguments[0])",
+            f"{plan_s:.2f} s",
+        )
+    browser.wait_for(INK.replace("length;", "length > arguments[0];"), ink)
+    assert browser.complaints() == []
+
+
+def test_a_killed_actor_turns_red_and_back_and_the_events_say_why(
+    browser: Any, gateway: Any, supervisor: Any
+) -> None:
+    row = 'tr[data-actor="r1/network"]'
+    browser.open(gateway.url)
+    browser.wait_for(f"{TONE} === 'good'", row)
+    supervisor.last_exit["r1/network"] = "killed by SIGKILL"
+    supervisor.put("r1/network", State.BACKOFF, reason="killed by SIGKILL")
+    browser.wait_for(f"{TONE} === 'bad'", row)
+    browser.wait_for(f"{TONE} === 'bad'", "#health")
+    colour = "return getComputedStyle(document.querySelector(arguments[0])).backgroundColor"
+    red = browser.run(colour, row)
+    supervisor.put("r1/network", State.READY, incarnation=2)
+    browser.wait_for(f"{TONE} === 'good'", row)
+    assert browser.run(colour, row) != red
+    said = browser.text("#events")
+    assert "READY → BACKOFF: killed by SIGKILL" in said
+    assert "incarnation 1 ended (killed by SIGKILL); 2 is READY" in said
+
+
+def test_buttons_command_with_the_token_that_the_link_brought(
+    browser: Any, gateway: Any, supervisor: Any
+) -> None:
+    browser.open(gateway.url)
+    browser.wait_for("return document.querySelector('article button')")
+    assert "#" not in browser.run("return location.href"), "the token is out of sight"
+    browser.click("article button")
+    browser.wait_for("return document.getElementById('said').textContent")
+    assert browser.text("#said") == "pause r1: done"
+    supervisor.said["r1/control"].update(state="PAUSED", paused=True)
+    browser.wait_for("return document.querySelector('article button').textContent === 'Resume'")
+    browser.click("article button")
+    browser.click('tr[data-actor="broker"] button')
+    browser.wait_for("return document.getElementById('said').textContent.includes('broker')")
+    assert [(a["do"], a["names"]) for a in supervisor.asked] == [
+        ("pause", ["r1"]),
+        ("resume", ["r1"]),
+        ("restart", ["broker"]),
+    ]
+
+
+def test_the_keyboard_alone_reaches_and_presses_a_button(
+    browser: Any, gateway: Any, supervisor: Any, wait: Any
+) -> None:
+    browser.open(gateway.url)
+    browser.wait_for("return document.querySelector('article button')")
+    for _ in range(12):
+        browser.press("\ue004")
+        if browser.run("return document.activeElement.textContent") == "Reset":
+            break
+    browser.press("\ue007")
+    wait(lambda: supervisor.asked, "the button's command")
+    assert supervisor.asked == [{"do": "reset", "names": ["r1"]}]
+
+
+def test_without_the_token_the_page_only_looks_and_says_so(browser: Any, gateway: Any) -> None:
+    browser.open(gateway.url.partition("#")[0])
+    browser.wait_for("return document.querySelector('article button')")
+    assert browser.run("return [...document.querySelectorAll('button')].every(b => b.disabled)")
+    assert "actorctl status" in browser.text("#locked")
+
+
+def test_thumbnails_come_from_shared_memory_and_go_on(browser: Any, gateway: Any) -> None:
+    ring = FrameRing(gateway.rings["r1/overhead"], SHAPE)
+    frame = "return document.querySelector('figure img')?.dataset.frame"
+    for number, value in ((1, 40), (2, 220)):
+        ring.put(np.full(SHAPE, value, np.uint8), time.monotonic_ns())
+        if number == 1:
+            browser.open(gateway.url)
+        browser.wait_for(f"{frame} === arguments[0]", str(number))
+        browser.wait_for("return document.querySelector('figure img').naturalWidth === 64")
+    assert "ms old" in browser.text("figure figcaption") or "s old" in browser.text("figcaption")
+
+
+def test_the_page_says_when_what_it_shows_is_old_and_recovers(
+    browser: Any, gateway: Any, supervisor: Any
+) -> None:
+    browser.open(gateway.url)
+    browser.wait_for(f"{TONE} === 'good'", "#health")
+    supervisor.silent = True
+    browser.wait_for("return !document.getElementById('trouble').hidden")
+    assert "did not answer" in browser.text("#trouble")
+    assert browser.run(TONE, "#health") == "none"
+    supervisor.silent = False
+    browser.wait_for("return document.getElementById('trouble').hidden")
+    browser.wait_for(f"{TONE} === 'good'", "#health")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_is_readable_on_its_ground_in_both_schemes(
+    browser: Any, gateway: Any, supervisor: Any, scheme: str
+) -> None:
+    """WCAG AA: a contrast of at least 4.5 for every text on the page."""
+    supervisor.put("broker", State.BACKOFF, reason="killed by SIGKILL")
+    supervisor.put("r1/wrist", State.STARTING)
+    browser.emulate(prefers_color_scheme=scheme)
+    browser.open(gateway.url)
+    browser.wait_for(f"{TONE} === 'bad'", "#health")
+    dark = browser.run("return matchMedia('(prefers-color-scheme: dark)').matches")
+    assert dark == (scheme == "dark")
+    assert browser.run(CONTRASTS) == []
+
+
+CONTRASTS = """
+  const rgb = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b]
+    .map((v) => (v /= 255) <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0);
+  const ground = (element) => {
+    for (; element; element = element.parentElement) {
+      const found = rgb(getComputedStyle(element).backgroundColor);
+      if (found.length === 3 || found[3] === 1) return found;
+    }
+  };
+  const poor = [];
+  for (const element of document.querySelectorAll("body *")) {
+    const own = [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+    if (!own || !element.getClientRects().length || element.matches(":disabled")) continue;
+    const [a, b] = [rgb(getComputedStyle(element).color), ground(element)].map(light);
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    if (contrast < 4.5) poor.push(`${element.tagName} ${element.textContent}: ${contrast}`);
+  }
+  return poor;
+"""

@@ -1,0 +1,159 @@
+"""A headless Chromium, driven over the W3C WebDriver protocol.
+
+The protocol is JSON over HTTP, and a test of one page needs six of its commands: fewer lines than a
+driver library would be packages.
+"""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ABSENT = (
+    None
+    if shutil.which("chromium") and shutil.which("chromedriver")
+    else "needs a browser: apt install chromium chromium-driver"
+)
+_ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
+_FLAGS = (
+    "--headless",
+    "--no-sandbox",  # a container's root may not make one
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-breakpad",
+    "--window-size=1360,1400",
+)
+
+
+class Browser:
+    """One window. Elements are named by CSS selectors."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._driver = subprocess.Popen(
+            ["chromedriver", "--port=0", f"--log-path={directory / 'chromedriver.log'}"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self._port = self._announced_port()
+        options = {"args": [*_FLAGS, f"--user-data-dir={directory / 'profile'}"]}
+        logging = {"browser": "ALL"}
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": logging}
+        session = self._ask("POST", "/session", capabilities={"alwaysMatch": wanted})
+        self._session = f"/session/{session['sessionId']}"
+
+    def open(self, url: str) -> None:
+        self._do("POST", "/url", url=url)
+
+    def run(self, script: str, *args: Any) -> Any:
+        """The value of a function body of JavaScript; what it awaits is waited for."""
+        return self._do(
+            "POST", "/execute/sync", script=f"return (async () => {{{script}}})()", args=args
+        )
+
+    def text(self, selector: str) -> str:
+        """The text of the first such element, "" if there is none."""
+        return str(
+            self.run("return document.querySelector(arguments[0])?.textContent ?? ''", selector)
+        )
+
+    def click(self, selector: str) -> None:
+        """As a person does: the element has to be visible and not covered."""
+        found = self._do("POST", "/element", using="css selector", value=selector)
+        self._do("POST", f"/element/{found[_ELEMENT]}/click")
+
+    def press(self, key: str) -> None:
+        """Press and release a key, where the focus is."""
+        actions = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
+        self._do("POST", "/actions", actions=[{"type": "key", "id": "k", "actions": actions}])
+
+    def emulate(self, **features: str) -> None:
+        """Media features, like prefers_color_scheme="dark"."""
+        listed = [{"name": k.replace("_", "-"), "value": v} for k, v in features.items()]
+        self._do(
+            "POST",
+            "/goog/cdp/execute",
+            cmd="Emulation.setEmulatedMedia",
+            params={"features": listed},
+        )
+
+    def complaints(self) -> list[str]:
+        """What the page logged as an error since the last call: failures of scripts and loads."""
+        entries = self._do("POST", "/se/log", type="browser")
+        return [entry["message"] for entry in entries if entry["level"] == "SEVERE"]
+
+    def screenshot(self, path: Path) -> None:
+        path.write_bytes(base64.b64decode(self._do("GET", "/screenshot")))
+
+    def wait_for(self, script: str, *args: Any, within_s: float = 10.0) -> Any:
+        """The first value of `script` that is true."""
+        deadline = time.monotonic() + within_s
+        while not (value := self.run(script, *args)):
+            if time.monotonic() > deadline:
+                self.screenshot(self._directory / "failed.png")
+                page = self.run("return document.body.innerText")
+                pytest.fail(f"not within {within_s:g} s: {script} {args}; the page says:\n{page}")
+            time.sleep(0.05)
+        return value
+
+    def close(self) -> None:
+        try:
+            if hasattr(self, "_session"):
+                self._do("DELETE", "")
+        finally:
+            self._driver.terminate()
+            self._driver.wait(10)
+            assert self._driver.stdout is not None
+            self._driver.stdout.close()
+
+    def _announced_port(self) -> int:
+        assert self._driver.stdout is not None
+        for line in self._driver.stdout:
+            if "started successfully on port" in line:
+                return int(line.rstrip(".\n").rpartition(" ")[2])
+        pytest.fail("chromedriver did not start")
+
+    def _do(self, method: str, path: str, **body: Any) -> Any:
+        return self._ask(method, self._session + path, **body)
+
+    def _ask(self, method: str, path: str, **body: Any) -> Any:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
+        try:
+            payload = json.dumps(body).encode() if method == "POST" else None
+            connection.request(method, path, payload, {"content-type": "application/json"})
+            value = json.loads(connection.getresponse().read())["value"]
+        finally:
+            connection.close()
+        if isinstance(value, dict) and "error" in value:
+            raise AssertionError(f"{method} {path}: {value['error']}: {value['message']}")
+        return value
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    """A browser with a profile of its own, closed after the test."""
+    if ABSENT:
+        pytest.skip(ABSENT)
+    directory = Path(tempfile.mkdtemp(prefix="holdfast-browser-"))
+    window = Browser(directory)
+    try:
+        yield window
+    finally:
+        window.close()
+        shutil.rmtree(directory, ignore_errors=True)
