@@ -87,11 +87,11 @@ def bomb(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("size", [(65500, 65500), (64, 47), (0, 48), (4096, 4096)])
 def test_a_jpeg_of_another_size_than_described_is_not_decoded(size: tuple[int, int]):
     """A few bytes that claim gigabytes are refused by their own header."""
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(WireError) as error:
         decode_jpeg(bomb(*size), 64, 48)
     assert error.value.reason == "image-size"
-    assert time.perf_counter() - started < 0.1
+    assert time.process_time() - started < 0.1
 
 
 def test_an_image_beyond_the_limits_is_refused_whatever_it_is():

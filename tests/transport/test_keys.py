@@ -134,7 +134,7 @@ class Site:
         return link.dealer(context, self.endpoint, identity, key=key, server=server)
 
     def until(self, action: Callable[[], Any]) -> Any:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 20
         while not (result := action()):
             assert time.monotonic() < deadline, "it did not happen in time"
             self.authenticator.handle()

@@ -25,7 +25,7 @@ def context() -> Iterator[link.Context]:
     made.destroy(linger=0)
 
 
-def until(action: Callable[[], Any], seconds: float = 5.0) -> Any:
+def until(action: Callable[[], Any], seconds: float = 20.0) -> Any:
     """The first true result of `action`, tried until the deadline."""
     deadline = time.monotonic() + seconds
     while not (result := action()):
