@@ -6,13 +6,17 @@ softmax (arXiv 1504.00702) turns each feature map into the place where it is str
 things up, *where* is what matters, and a place survives shrinking an image far better than a pooled
 texture does.
 
-Auxiliary places can be supervised in training (true positions that the simulator knows); they feed
-the vector too, so that the network both learns to see sooner and uses what it saw.
+What the simulator knows can be supervised in training: true positions, and for each camera where in
+the picture the thing that the instruction names is, or that it is nowhere. Both feed the vector, so
+that the network learns to see sooner and uses what it saw. A classification over the cells of a
+feature map tells lookalikes apart long before a regression of their coordinates does, because two
+candidates pull a mean to the empty place between them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import msgspec
 import torch
@@ -22,6 +26,20 @@ from torch.nn import functional as F
 
 from .checkpoint import Config
 from .tokens import PAD, Vocabulary
+
+STRIDE = 4
+"""Pixels to a cell of a feature map, each way."""
+
+
+class Clues(NamedTuple):
+    """What training can compare with the truth.
+
+    `places` [b, places] are regressed quantities; `maps` has for each camera the logits [b, cells +
+    1] of where in the picture the thing is, row by row, the last of them for nowhere.
+    """
+
+    places: Tensor
+    maps: tuple[Tensor, ...]
 
 
 class SpatialSoftmax(nn.Module):
@@ -52,21 +70,25 @@ class CameraEncoder(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
         self.norms = nn.ModuleList(nn.GroupNorm(4, width) for _ in range(2))
         self.films = nn.ModuleList(nn.Linear(condition, 2 * width) for _ in range(2))
+        # The first map is where the named thing is.
         self.head = nn.Conv2d(width, places, 1)
         self.places = SpatialSoftmax(places)
-        self.features = 3 * places
+        self.nowhere = nn.Parameter(torch.zeros(1))
 
     def forward(
         self, image: UInt8[Tensor, "b h w 3"], condition: Float[Tensor, "b c"]
-    ) -> Float[Tensor, "b f"]:
+    ) -> tuple[Float[Tensor, "b f"], Float[Tensor, "b cells"]]:
+        """The features, and the logits of where the named thing is."""
         x = image.permute(0, 3, 1, 2).to(condition.dtype) / 127.5 - 1.0
         x = F.silu(self.stem(x))
         x = F.silu(self.down(x))
         for conv, norm, film in zip(self.convs, self.norms, self.films, strict=True):
             gain, shift = film(condition)[:, :, None, None].chunk(2, dim=1)
             x = x + F.silu(norm(conv(x)) * (1 + gain) + shift)
-        places: Tensor = self.places(self.head(x))
-        return places
+        maps = self.head(x)
+        logits = torch.cat((maps[:, 0].flatten(1), self.nowhere.expand(len(x), 1)), dim=1)
+        unseen = torch.softmax(logits, dim=1)[:, -1:]
+        return torch.cat((self.places(maps), unseen), dim=1), logits
 
 
 class InstructionEncoder(nn.Module):
@@ -126,7 +148,7 @@ class ObservationEncoder(nn.Module):
         self.eyes = nn.ModuleList(
             CameraEncoder(64, config.camera_width, config.places) for _ in sizes.cameras
         )
-        seen = 64 + len(sizes.cameras) * 3 * config.places
+        seen = 64 + len(sizes.cameras) * (3 * config.places + 1)
         self.auxiliary = nn.Sequential(
             nn.Linear(seen, config.width), nn.SiLU(), nn.Linear(config.width, config.auxiliary)
         )
@@ -143,13 +165,14 @@ class ObservationEncoder(nn.Module):
         images: tuple[UInt8[Tensor, "b _ _ 3"], ...],
         state: Float[Tensor, "b s"],
         tokens: Int[Tensor, "b l"],
-    ) -> tuple[Float[Tensor, "b width"], Float[Tensor, "b places"]]:
-        """The vector, and the auxiliary places guessed on the way to it."""
+    ) -> tuple[Float[Tensor, "b width"], Clues]:
+        """The vector, and what was guessed on the way to it."""
         condition = torch.cat((self.instruction(tokens), self.state(state)), dim=-1)
         looks = [eye(image, condition) for eye, image in zip(self.eyes, images, strict=True)]
-        seen = torch.cat((condition, *looks), dim=-1)
+        seen = torch.cat((condition, *(features for features, _ in looks)), dim=-1)
         places = self.auxiliary(seen)
-        return self.fuse(torch.cat((seen, places, state), dim=-1)), places
+        vector = self.fuse(torch.cat((seen, places, state), dim=-1))
+        return vector, Clues(places, tuple(logits for _, logits in looks))
 
 
 class EncodingNetwork(nn.Module):
@@ -164,9 +187,9 @@ class EncodingNetwork(nn.Module):
         images: tuple[UInt8[Tensor, "b _ _ 3"], ...],
         state: Float[Tensor, "b s"],
         tokens: Int[Tensor, "b l"],
-    ) -> tuple[Float[Tensor, "b width"], Float[Tensor, "b places"]]:
-        """What chunks are made from (computed once per chunk), and the auxiliary guesses."""
-        seen: tuple[Tensor, Tensor] = self.encoder(images, state, tokens)
+    ) -> tuple[Float[Tensor, "b width"], Clues]:
+        """What chunks are made from (computed once per chunk), and the clues to train on."""
+        seen: tuple[Tensor, Clues] = self.encoder(images, state, tokens)
         return seen
 
     def loss(

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from ..policy.base import CameraFeature
 from ..robot.sim import SPEC
 from ..robot.sim.cell import ConveyorCell, place_of
-from ..robot.sim.draw import draw
+from ..robot.sim.draw import draw, sight
 from ..robot.sim.expert import VISIBLE_Y, Expert
 from ..transport.images import resize
 
@@ -61,7 +61,8 @@ class Demonstrations:
     `images[camera]` uint8 [N, h, w, 3], `state` [N, S], `task` index into `tasks` [N]; `chunks`
     [N, D, H, A] with one label per delay 0, 3, 6, ... and `counts` [N, D] how many of its steps
     precede the episode's end; `auxiliary` [N, X] true places, `visible` [N] whether they can be
-    seen.
+    seen; `sights` [N, C, 2] where the parcel that the task names is in each picture (-1 to 1
+    across and down; beyond that it is out of sight).
     """
 
     images: dict[str, NDArray[np.uint8]]
@@ -72,6 +73,7 @@ class Demonstrations:
     counts: NDArray[np.int64]
     auxiliary: NDArray[np.float32]
     visible: NDArray[np.bool_]
+    sights: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.state)
@@ -188,6 +190,7 @@ def _observe(config: DatasetConfig, cell: ConveyorCell, tick: int) -> dict[str, 
         "task": np.array(cell.task),
         "auxiliary": np.array(places, np.float32) / _AUXILIARY_SCALE,
         "visible": np.array(y < VISIBLE_Y),
+        "sights": np.array([sight(c.name, scene, target) for c in config.cameras], np.float32),
     }
     for camera in config.cameras:
         picture = draw(camera.name, block, frame=tick)
@@ -247,4 +250,5 @@ def load(directory: Path, shards: int | None = None) -> Demonstrations:
         counts=whole("counts"),
         auxiliary=whole("auxiliary"),
         visible=whole("visible"),
+        sights=whole("sights"),
     )

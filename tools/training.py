@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from ..policy.base import PolicySpec
 from ..policy.checkpoint import Config, NormStats, save
-from ..policy.encoder import EncoderConfig
+from ..policy.encoder import STRIDE, Clues, EncoderConfig
 from ..policy.normalize import Normalizer, Stats
 from ..policy.registry import untrained_network
 from ..policy.tokens import UNKNOWN, Vocabulary
@@ -48,6 +48,7 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     weight_decay: float = 1e-4
     ema: float = 0.998
     auxiliary_weight: float = 0.3
+    finding_weight: float = 0.1
     word_dropout: float = 0.1
     brightness: float = 0.15
 
@@ -97,7 +98,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         rows = self._rows()
-        seen, places = self.network.observe(
+        seen, clues = self.network.observe(
             tuple(
                 torch.from_numpy(brighten(image[rows], config.brightness, rng))
                 for image in self.data.images.values()
@@ -113,9 +114,11 @@ class Trainer:
             counts,
             generator,
         )
-        auxiliary, error = self._auxiliary(places, rows)
+        auxiliary, error = self._auxiliary(clues.places, rows)
+        finding, found = self._finding(clues, rows)
         self.optimizer.zero_grad(set_to_none=True)
-        (loss + config.auxiliary_weight * auxiliary).backward()  # type: ignore[no-untyped-call]
+        total = loss + config.auxiliary_weight * auxiliary + config.finding_weight * finding
+        total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimizer.step()
         self._average()
@@ -123,6 +126,8 @@ class Trainer:
         return {
             "loss": float(loss.detach()),
             "auxiliary": float(auxiliary.detach()),
+            "finding": float(finding.detach()),
+            "found": found,
             "target_error_mm": error,
             "gradient_norm": float(norm),
             "rate": rate,
@@ -220,6 +225,25 @@ class Trainer:
             error = (off.norm(dim=1) * visible[:, 0]).sum() / visible.sum().clamp(min=1)
         return loss, float(error)
 
+    def _finding(self, clues: Clues, rows: NDArray[np.int64]) -> tuple[Tensor, float]:
+        """Cross-entropy of where each camera finds the named thing, and how often the first finds
+        it to the cell, or its neighbour, or rightly nowhere."""
+        losses, found = [], 0.0
+        for camera, logits in enumerate(clues.maps):
+            image = next(iter(self.data.images.values()))
+            rows_down, columns = image.shape[1] // STRIDE, image.shape[2] // STRIDE
+            cell = cells(self.data.sights[rows, camera], rows_down, columns)
+            losses.append(F.cross_entropy(logits, torch.from_numpy(cell)))
+            if camera == 0:
+                guess, none = logits.detach().argmax(1).numpy(), rows_down * columns
+                near = (abs(guess // columns - cell // columns) <= 1) & (
+                    abs(guess % columns - cell % columns) <= 1
+                )
+                found = float(
+                    np.where((guess == none) | (cell == none), guess == cell, near).mean()
+                )
+        return torch.stack(losses).mean(), found
+
     @torch.no_grad()
     def _average(self) -> None:
         # A young average of few steps would be mostly the random start.
@@ -227,6 +251,15 @@ class Trainer:
         torch._foreach_lerp_(
             list(self.average.values()), list(self.network.parameters()), 1.0 - keep
         )
+
+
+def cells(sights: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.int64]:
+    """Which cell of a map each sight [n, 2] falls into, row by row; the number after the last is
+    for sights beyond the picture's edge."""
+    across = np.floor((sights[:, 0] + 1) / 2 * columns).astype(np.int64)
+    down = np.floor((sights[:, 1] + 1) / 2 * rows).astype(np.int64)
+    inside = (across >= 0) & (across < columns) & (down >= 0) & (down < rows)
+    return np.where(inside, down * columns + across, rows * columns)
 
 
 def brighten(

@@ -40,7 +40,7 @@ CONFIGS = {
         network={**_NETWORK, "euler_steps": 5},
         dataset=_DATASET,
         shards=400,
-        steps=3600,
+        steps=5000,
     ),
     "conveyor-act": TrainingConfig(
         kind="act",

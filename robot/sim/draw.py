@@ -74,22 +74,36 @@ def draw_scene(
     camera_name: str, scene: Scene, width: int = 640, height: int = 480, frame: int = 0
 ) -> Image:
     """As `draw`, of an unpacked scene."""
-    if camera_name == "overhead":
-        focal = TEXELS * width / 640 * _OVERHEAD_HEIGHT
-        camera = _Pinhole(0.0, 0.0, _OVERHEAD_HEIGHT, focal, width, height)
-    elif camera_name == "wrist":
-        x, y, z, _, _ = scene.position
-        focal = width / _WRIST_WIDTH * _WRIST_ABOVE
-        camera = _Pinhole(x, y, z + _WRIST_ABOVE, focal, width, height)
-    else:
-        raise RobotError(
-            f"the simulator has no camera {camera_name!r}; it has {', '.join(CAMERAS)}: "
-            "name one of these in fleet.yaml"
-        )
+    camera = _camera(camera_name, scene, width, height)
     image = _ground(camera, scene)
     _parcels(image, camera, scene)
     _arm(image, camera, scene, whole=camera_name == "overhead")
     return _exposed(image, scene, CAMERAS.index(camera_name), frame)
+
+
+def sight(camera_name: str, scene: Scene, index: int) -> tuple[float, float]:
+    """Where the middle of parcel `index`'s top is in the picture: -1 is the left (upper) edge and 1
+    the right (lower) one; beyond them it is out of sight. What stands before it is not considered.
+    """
+    camera = _camera(camera_name, scene, 640, 480)
+    under = max(scene.position[2] - 0.012, 0.0) if index == scene.held else 0.0
+    x, y, _ = place_of(scene, index)
+    ((u, v),) = camera.pixels(np.array([(x, y)]), under + PARCEL_HEIGHT) / (320.0, 240.0) - 1.0
+    return float(u), float(v)
+
+
+def _camera(name: str, scene: Scene, width: int, height: int) -> _Pinhole:
+    if name == "overhead":
+        focal = TEXELS * width / 640 * _OVERHEAD_HEIGHT
+        return _Pinhole(0.0, 0.0, _OVERHEAD_HEIGHT, focal, width, height)
+    if name == "wrist":
+        x, y, z, _, _ = scene.position
+        focal = width / _WRIST_WIDTH * _WRIST_ABOVE
+        return _Pinhole(x, y, z + _WRIST_ABOVE, focal, width, height)
+    raise RobotError(
+        f"the simulator has no camera {name!r}; it has {', '.join(CAMERAS)}: "
+        "name one of these in fleet.yaml"
+    )
 
 
 def _ground(camera: _Pinhole, scene: Scene) -> Image:
