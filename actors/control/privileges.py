@@ -1,7 +1,8 @@
-"""What a control loop may ask of the kernel beyond an ordinary process, and whether it took.
+"""What a control loop asks of the kernel, and whether it took.
 
-Every one of these is opt-in, because each takes something from the rest of the machine. None is an
-error where it is not allowed: the loop runs without, and status says so.
+Timer slack and short slices take nothing from anybody and are always asked for. The others are
+opt-in, because each takes something from the rest of the machine. None is an error where it is not
+allowed: the loop runs without, and status says so.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-from .clock import set_timer_slack
+from .clock import set_slice, set_timer_slack
 from .config import TimingSettings
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
@@ -21,6 +22,7 @@ def take(settings: TimingSettings) -> dict[str, str]:
     """Ask for what `settings` wants: `yes`, `off` (not asked for), or why it did not take."""
     return {
         "timer_slack": TOOK if set_timer_slack() else "not allowed by this kernel",
+        "slice": TOOK if set_slice() else "this kernel has none to set (Linux 6.12)",
         "affinity": _affinity(settings.affinity),
         "fifo": _fifo(settings.fifo_priority),
         "mlock": _mlock() if settings.mlock else OFF,

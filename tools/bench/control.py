@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from ...actors.control.buffer import ChunkBuffer
-from ...actors.control.clock import TickClock, set_timer_slack
+from ...actors.control.clock import TickClock, set_slice, set_timer_slack
 from ...actors.control.plan import MergeRule
 from ...actors.control.segment import PlanSegment
 from . import figures
@@ -39,6 +39,9 @@ WORK_NS = 200_000
 """Of each tick: what reading a state, popping an action and writing it cost."""
 PAUSE_NS = 2_000_000
 DEFAULT_SLACK_NS = 50_000
+DEFAULT_SLICE_NS = 2_800_000
+"""What the kernel gives a process that asks for nothing, on two to three cores."""
+
 Samples = list[tuple[int, int]]
 """(when the wake-up was due, how late it was), ns."""
 
@@ -107,6 +110,7 @@ def _lateness_row(case: str, samples: Samples, machine: list[tuple[int, int]]) -
 def grid(period: int, ticks: int, spin: bool = True) -> Samples:
     """Our clock."""
     set_timer_slack(1)
+    set_slice()
     clock = TickClock(period, time.monotonic_ns() + period, spin)
     clock._window = _learnt.get((period, spin), clock._window)
     samples: Samples = []
@@ -126,6 +130,7 @@ _learnt: dict[tuple[int, bool], int] = {}
 def relative_sleep(period: int, ticks: int) -> Samples:
     """`time.sleep(period - elapsed)`."""
     set_timer_slack(DEFAULT_SLACK_NS)
+    set_slice(DEFAULT_SLICE_NS)
     samples: Samples = []
     start = time.monotonic_ns()
     for _ in range(ticks):
@@ -142,6 +147,7 @@ def relative_sleep(period: int, ticks: int) -> Samples:
 def sleep_spin(period: int, ticks: int) -> Samples:
     """Absolute deadlines; sleep to 1 ms before each, then spin."""
     set_timer_slack(DEFAULT_SLACK_NS)
+    set_slice(DEFAULT_SLICE_NS)
     samples: Samples = []
     due = time.monotonic_ns() + period
     for _ in range(ticks):

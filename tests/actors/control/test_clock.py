@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -83,3 +85,21 @@ def test_a_spin_that_was_interrupted_makes_the_clock_sleep_for_a_while(
 
 def test_a_fast_loop_never_spins_for_more_than_a_quarter_of_its_period() -> None:
     assert TickClock(100_000, 0).spin_ns <= 25_000
+
+
+def test_what_the_kernel_is_asked_for_is_reported_as_it_took() -> None:
+    """In a process of its own, because these settings stay."""
+    script = (
+        "from holdfast.actors.control.privileges import take\n"
+        "from holdfast.actors.control.config import TimingSettings\n"
+        "import os\n"
+        "took = take(TimingSettings(affinity=(0,)))\n"
+        "assert os.sched_getaffinity(0) == {0} if took['affinity'] == 'yes' else took['affinity']\n"
+        "assert took['fifo'] == took['mlock'] == 'off', took\n"
+        "slack = int(open('/proc/self/timerslack_ns').read())\n"
+        "assert (slack == 1) == (took['timer_slack'] == 'yes'), slack\n"
+        "took = take(TimingSettings(affinity=(4096,), fifo_priority=1000))\n"
+        "assert 'this machine offers' in took['affinity'], took\n"
+        "assert took['fifo'].startswith('priority 1000: '), took\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
