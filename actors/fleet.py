@@ -240,7 +240,13 @@ def rules_of(fleet: Fleet, kind: str) -> Rules:
 _DEFAULTS: dict[str, dict[str, Any]] = {
     # Loading and warming a policy, on a busy machine and from a cold disk.
     "inference": {"start_timeout_s": 300.0, "hang_timeout_s": 30.0, "stop_timeout_s": 3.0},
-    "control": {"hang_timeout_s": 2.0, "stop_timeout_s": 2.5, "max_restarts": 20},
+    # Its first restart is immediate; the next ones soon, because a robot waits.
+    "control": {
+        "hang_timeout_s": 2.0,
+        "stop_timeout_s": 2.5,
+        "max_restarts": 20,
+        "backoff_s": 0.1,
+    },
     "broker": {"hang_timeout_s": 3.0},
     "network": {"hang_timeout_s": 3.0},
     "sensor": {"hang_timeout_s": 3.0},

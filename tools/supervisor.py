@@ -63,7 +63,7 @@ def start(
         try:
             actors = expand(fleet, here(fleet, host), runtime.path)
             logs = LogStore(state_dir(fleet.name), fleet.logs.file_mb * 1_000_000, fleet.logs.files)
-            view = View(live=on_terminal())
+            view = View(on_terminal(), runtime.path)
             supervisor = Supervisor(fleet.name, actors, runtime, logs, view.show)
         except BaseException:
             runtime.remove()

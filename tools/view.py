@@ -10,7 +10,10 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
+
+from ..actors.gateway.address import one_click
 
 HINT = "Ctrl-C stops the fleet in order; actorctl status | logs -f | kill NAME in another terminal"
 REFRESH_S = 0.25
@@ -19,9 +22,10 @@ REFRESH_S = 0.25
 class View(threading.Thread):
     """Shows the newest status that it was given."""
 
-    def __init__(self, live: bool) -> None:
+    def __init__(self, live: bool, rundir: Path) -> None:
         super().__init__(name="view", daemon=True)
         self._live = live
+        self._rundir = rundir
         self._latest: dict[str, Any] | None = None
         self._news = threading.Event()
         self._done = False
@@ -63,7 +67,9 @@ class View(threading.Thread):
         console = Console()
         with Live(console=console, auto_refresh=False, transient=False) as live:
             for status in self._statuses():
-                live.update(screen(status, HINT), refresh=True)
+                address = one_click(self._rundir)
+                hint = f"dashboard {address}\n{HINT}" if address else HINT
+                live.update(screen(status, hint), refresh=True)
                 time.sleep(REFRESH_S)
 
     def _tell(self) -> None:

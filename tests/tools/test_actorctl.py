@@ -147,3 +147,26 @@ def test_a_command_costs_little_processor_time(fleet: Supervised) -> None:
     used = after.children_user + after.children_system
     used -= before.children_user + before.children_system
     assert used < 0.5, (used, time.monotonic() - began)
+
+
+def test_keys_are_made_for_the_role_that_the_name_suggests(tmp_path: Path) -> None:
+    directory = str(tmp_path / "keys")
+    for name, role in (("broker", "broker"), ("pick/0", "replica"), ("r1", "robot")):
+        assert f"{role}:{name}" in actorctl("keys", "new", name, "-d", directory).stdout
+    assert "exists" in actorctl("keys", "new", "r1", "-d", directory).stderr
+    listed = actorctl("keys", "list", "-d", directory).stdout
+    assert "replica:pick/0" in listed and listed.count("secret here") == 3
+    (tmp_path / "keys" / "r1.key").unlink()
+    assert "public only" in actorctl("keys", "list", "-d", directory).stdout
+
+
+def test_bench_names_the_benchmarks_and_corrects_a_wrong_one() -> None:
+    names = actorctl("bench").stdout.split()
+    assert "frames" in names
+    done = actorctl("bench", "frame")
+    assert done.returncode == 2 and "did you mean 'frames'?" in done.stderr
+    assert "--quick" in actorctl("bench", "frames", "--help").stdout
+
+
+def test_capacity_is_what_the_replicas_report(fleet: Supervised) -> None:
+    assert json.loads(actorctl("capacity", "--json").stdout) == []

@@ -1,0 +1,39 @@
+"""What several commands of `actorctl` take, and the names that a shell completes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+FleetName = Annotated[str | None, typer.Option("--fleet", help="Which fleet, if several run.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def actor_names(incomplete: str) -> list[str]:
+    return _complete(incomplete, "actors")
+
+
+def robot_names(incomplete: str) -> list[str]:
+    return _complete(incomplete, "robots")
+
+
+Names = Annotated[
+    list[str], typer.Argument(help="Actors, as `status` names them.", autocompletion=actor_names)
+]
+RobotName = Annotated[str, typer.Argument(help="A robot.", autocompletion=robot_names)]
+
+
+def _complete(incomplete: str, what: str) -> list[str]:
+    """Names for shell completion; none when no fleet answers."""
+    from ..actors import console
+    from ..actors.rundir import SOCKET, running
+
+    found: list[str] = []
+    for path in running().values():
+        try:
+            body = console.ask(path / SOCKET, timeout_s=1.0, do="status")["status"]
+        except console.ConsoleError:
+            continue
+        found += [row["name"] for row in body[what]]
+    return [name for name in found if name.startswith(incomplete)]
