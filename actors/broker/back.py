@@ -2,7 +2,8 @@
 
 Only the replica at hand speaks for a session, and only in the session's epoch: what comes from one
 that was given up (it hung, and woke) is dropped and counted. A replica that the broker does not
-know is asked to register; registering says that it holds no sessions.
+know is asked to register, by a WELCOME whose token is 0; registering says that it holds no
+sessions, and is answered by a WELCOME with its token.
 """
 
 from __future__ import annotations

@@ -301,7 +301,7 @@ class World:
 
     def _handle(self, replica: FakeReplica, effect: ToReplica) -> None:
         header, robot = effect.header, effect.robot
-        if header.kind is Kind.WELCOME and header.token != replica.token:
+        if header.kind is Kind.WELCOME and header.token == 0:
             if not replica.draining:
                 self.register(replica)
         elif header.kind is Kind.OPEN:

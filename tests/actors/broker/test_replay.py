@@ -45,6 +45,7 @@ poller = zmq.Poller()
 poller.register(socket, zmq.POLLIN)
 poller.register(sys.stdin, zmq.POLLIN)
 token, progress, beat_at, waiting = time.monotonic_ns(), 0, 0.0, []
+registered = False
 
 def say(robot, header, body, blobs=()):
     socket.send_multipart([robot, *messages.encode(header, body, blobs)])
@@ -73,12 +74,14 @@ while True:
         elif header.kind is Kind.REQUEST:
             waiting.append((robot, header))
             print("request", robot.decode(), header.seq, flush=True)
-        elif header.kind is Kind.WELCOME:
-            if header.token != token:
-                token = time.monotonic_ns()
-                register()
-            else:
-                print("registered", flush=True)
+        elif header.kind is Kind.WELCOME and header.token == token:
+            registered = True
+            print("registered", flush=True)
+        elif header.kind is Kind.WELCOME and header.token == 0 and registered:
+            # The broker does not know us. A second such wish, and answers to an earlier token,
+            # may still be on their way: to react to those would go on for ever.
+            token, registered = time.monotonic_ns(), False
+            register()
 """
 
 
