@@ -32,9 +32,10 @@ from .failsafe import State
 from .histogram import Histogram
 from .misses import Misses
 from .playback import Playback
-from .segment import PlanSegment, Word
+from .segment import PLAN_BYTES, PlanSegment, Word
 from .status import status
 from .supply import Ask, Supply
+from .ticks import TickLog
 from .uplink import Uplink
 
 _REPORT_NS = 200_000_000
@@ -59,7 +60,9 @@ class ControlActor(Actor):
         wrong = faults(config, spec.control_mode)
         if wrong:
             raise Refused(f"robot {config.robot}: " + "; ".join(wrong))
-        self._plan = PlanSegment(self.segment(config.plan), config.robot, len(spec.action_names))
+        memory = memoryview(self.segment(config.plan))
+        self._plan = PlanSegment(memory[:PLAN_BYTES], config.robot, len(spec.action_names))
+        self._log = TickLog(memory[PLAN_BYTES:], len(spec.state_names), len(spec.action_names))
         self._words: memoryview[int] = self._plan.words
         self._words[Word.INCARNATION] = self.incarnation
         self._buffer = ChunkBuffer(self._plan, round(config.safety.max_action_age_s * 1e9))
@@ -166,29 +169,34 @@ class ControlActor(Actor):
         if self._supply.state is State.DEAD:
             self._die(now)
         elif self._connected:
-            self._drive(now)
+            self._drive(now, lateness_ns)
         elif self._supply.enabled:
             self._connect()
             self._clock = TickClock(self.config.tick_ns, monotonic_ns() + _START_NS)
         self._keep_in_touch(now)
         self.board.progress()
 
-    def _drive(self, now: int) -> None:
-        """Read the state, write the next command, ask for a chunk if one is due."""
+    def _drive(self, now: int, lateness_ns: int) -> None:
+        """Read the state, write the next command, log both, ask for a chunk if one is due."""
         supply, playback = self._supply, self._playback
         observed = self._robot.read_state(self._state)
         self._follow_episode()
         playback.place(self._state)
         ask: Ask | None = None
+        begins_step = playback.begins_step
         if supply.failsafe.paused:
             command = playback.rest()
         else:
-            if playback.begins_step:
+            if begins_step:
                 ask = supply.ask(observed, self._step(), now)
             command = playback.command(now)
         if command is not None:
             self._robot.write_action(command)
-        self._note_command(playback.action is not None and command is not None)
+        action = playback.action
+        self._log.write(
+            now, lateness_ns, self._buffer.episode, self._state, command, action, begins_step
+        )
+        self._note_command(action is not None and command is not None)
         if ask is not None:
             if self._uplink.ask(ask, self._state, now):
                 supply.asked(now)

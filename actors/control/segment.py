@@ -44,8 +44,9 @@ from numpy.typing import NDArray
 from ...transport.fence import LINE, align, fence
 from ...transport.register import Register, RegisterError
 
+PLAN_BYTES = 768 << 10
 SEGMENT_BYTES = 1 << 20
-"""What the supervisor allocates for `<robot>/plan`; untouched pages cost nothing."""
+"""What the supervisor allocates for `<robot>/plan`: this, and behind it the tick log (ticks.py)."""
 
 MAGIC = int.from_bytes(b"hf:plan\0", "little")
 LAYOUT = 1

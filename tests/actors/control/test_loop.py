@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from holdfast.actors.actor import EXIT_CRASHED, EXIT_DEAD, EXIT_REFUSED, EXIT_STOPPED
-from holdfast.actors.control.segment import Word
+from holdfast.actors.control.segment import PLAN_BYTES, Word
+from holdfast.actors.control.ticks import TickReader
 from holdfast.robot.base import ControlMode, Episode, RobotError
 from holdfast.transport.header import Kind
 from holdfast.transport.messages import Reject
@@ -297,3 +298,19 @@ def test_with_interpolation_every_action_is_reached_on_a_straight_line(cell: Cel
     values = cell.played()
     chunk = [v for v in values if 1000 <= v < 1030]
     assert chunk[4:12] == pytest.approx([chunk[4] + n / 4 for n in range(8)])
+
+
+def test_every_tick_is_in_the_log_with_what_was_executed(cell: Cell) -> None:
+    running(cell)
+    memory = memoryview(cell.memory["r1/plan"])[PLAN_BYTES:].toreadonly()
+    reader = TickReader(memory, 2, 2)
+    until(lambda: len(cell.played()) > 60, "more ticks")
+    cell.stop()
+    ticks = reader.read()
+    assert [t.number for t in ticks] == list(range(ticks[0].number, ticks[-1].number + 1))
+    logged = [float(t.command[0]) for t in ticks if t.command is not None]
+    assert len(logged) > 20 and logged == cell.played()[-len(logged) :]
+    for tick in ticks:
+        if tick.command is not None and tick.provenance is not None:
+            assert tick.command[0] == tick.provenance.seq * 1000 + tick.provenance.step
+            assert tick.provenance.session == 1
