@@ -1,4 +1,6 @@
-"""How often a policy does the simulated task, run synchronously: the cell waits while it thinks.
+"""`python -m holdfast.tools.evaluate`: how often a policy does the simulated task.
+
+It is run synchronously: the cell waits while the policy thinks.
 
 Seeds count from 0 and demonstrations from another end, so no scene was trained on. A delay can be
 pretended: the chunk then arrives so many ticks after its observation, and the robot plays on what
@@ -7,15 +9,24 @@ it has, as it would with real delay. That measures the policy, not the machine.
 
 from __future__ import annotations
 
+import json
 import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Annotated, Any
 
+import cv2
 import numpy as np
+import typer
 from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ..policy.base import Chunk, ChunkPolicy, Observation
+from ..policy.base import Chunk, ChunkPolicy, Observation, PolicyError
+from ..policy.checkpoint import read_config
+from ..policy.registry import load_policy
 from ..robot.sim.cell import ConveyorCell
 from ..robot.sim.draw import draw
 from ..robot.sim.rollout import rollout
@@ -28,6 +39,9 @@ EPISODES_PER_CELL = 4
 REPLAN_STEPS = 24
 """Between two observations: what a robot that asks again half a second before its plan ends does
 with the shipped policies, about."""
+
+
+console = Console(stderr=True)
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,17 @@ class Success:
         n, p, z = self.tried, self.rate, 1.96
         centre, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
         return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
+
+    def row(self) -> dict[str, Any]:
+        """For a JSON file."""
+        low, high = self.interval
+        return {
+            "succeeded": self.succeeded,
+            "tried": self.tried,
+            "low": round(low, 4),
+            "high": round(high, 4),
+            "outcomes": {o.name.lower(): n for o, n in sorted(self.outcomes.items())},
+        }
 
     def __str__(self) -> str:
         low, high = self.interval
@@ -123,3 +148,73 @@ def evaluate(
         outcomes += tally.outcomes
         seed += 1
         yield Success(Counter(outcomes))
+
+
+def measure(policy: ChunkPolicy, episodes: int, **how: int) -> Success:
+    """`evaluate` to the end, with a progress bar."""
+    success = Success()
+    with bar_of() as progress:
+        bar = progress.add_task("evaluating", total=episodes)
+        for success in evaluate(policy, episodes, **how):
+            progress.update(bar, completed=success.tried, description=f"{success.rate:.0%}")
+    return success
+
+
+def one_core() -> None:
+    """Keep OpenCV and torch to this thread. Their pools spin while they wait, which on a shared
+    machine costs more than these small pictures and networks gain."""
+    cv2.setNumThreads(1)
+    if find_spec("torch"):
+        import torch
+
+        torch.set_num_threads(1)
+
+
+def bar_of() -> Progress:
+    """A progress bar with what the tools show."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def main(
+    checkpoint: Annotated[str, typer.Argument(help="A shipped name or a directory.")],
+    episodes: Annotated[int, typer.Option(min=1)] = 200,
+    replan_steps: Annotated[int, typer.Option(min=1, help="Ticks between requests.")] = (
+        REPLAN_STEPS
+    ),
+    delay_steps: Annotated[int, typer.Option(min=0, help="Pretended delay, ticks.")] = 0,
+    first_seed: Annotated[int, typer.Option(min=0, help="Other scenes.")] = 0,
+    prefix: Annotated[
+        str | None, typer.Option(help="none, guided or trained, instead of the checkpoint's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
+    """Run a policy in the simulator and say how often it succeeds.
+
+    Example: python -m holdfast.tools.evaluate conveyor-flow --episodes 40 --delay-steps 8
+    """
+    one_core()
+    try:
+        options = {} if prefix is None else {"prefix": prefix}
+        policy = load_policy(read_config(checkpoint).kind, checkpoint, **options)
+    except PolicyError as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from None
+    success = measure(
+        policy,
+        episodes,
+        replan_steps=replan_steps,
+        delay_steps=delay_steps,
+        first_seed=first_seed,
+    )
+    print(json.dumps(success.row()) if as_json else success)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -17,20 +17,16 @@ from typing import Annotated
 import msgspec
 import torch
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..policy.base import PolicyError
 from ..policy.registry import load_policy
 from .dataset import Demonstrations, generate, load
-from .evaluate import Success, evaluate
+from .evaluate import bar_of, console, measure, one_core
 from .training import Trainer, TrainingConfig
 from .training_configs import CONFIGS
 
 SAVE_EVERY_S = 60.0
 LOG_EVERY = 20
-
-console = Console(stderr=True)
 
 
 def main(
@@ -46,7 +42,9 @@ def main(
     ] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Instead of the config's.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that make demonstrations.")] = 2,
-    threads: Annotated[int, typer.Option(min=1, help="Threads that train.")] = 2,
+    threads: Annotated[
+        int, typer.Option(min=1, help="Threads that train; more than free cores slow it down.")
+    ] = 1,
     episodes: Annotated[
         int, typer.Option("--eval", min=0, help="Episodes to evaluate over at the end.")
     ] = 200,
@@ -71,7 +69,7 @@ def main(
         trainer = Trainer(chosen, demonstrations, seed)
         finished = fit(trainer, out, resume)
         if finished and episodes:
-            report(out, assess(out, chosen.kind, episodes))
+            assess(out, chosen.kind, episodes)
     except (ValueError, PolicyError) as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from None
@@ -81,7 +79,7 @@ def main(
 
 def prepare(directory: Path, config: TrainingConfig, workers: int) -> Demonstrations:
     """The demonstrations, made where they are missing."""
-    with _progress() as progress:
+    with bar_of() as progress:
         bar = progress.add_task("demonstrations", total=config.shards)
         for finished in generate(directory, config.dataset, config.shards, workers):
             progress.update(bar, completed=finished)
@@ -96,71 +94,45 @@ def fit(trainer: Trainer, out: Path, resume: bool) -> bool:
         console.print(f"going on at step {trainer.step}")
     else:
         metrics.unlink(missing_ok=True)
-    stop = threading.Event()
+    stop, resumed_at = threading.Event(), trainer.step
     before = {
         number: signal.signal(number, lambda *_: stop.set())
         for number in (signal.SIGINT, signal.SIGTERM)
     }
-    began, saved = time.monotonic(), time.monotonic()
+    saved = time.monotonic()
     command = f"python -m holdfast.tools.train {shlex.join(sys.argv[1:])}"
 
     def save() -> None:
-        trainer.save(out, command=command, seconds=round(time.monotonic() - began))
+        trainer.save(out, command=command, seconds=round(trainer.seconds))
         trainer.save_progress(progress_file)
 
     try:
-        with _progress() as progress, metrics.open("a") as log:
+        with bar_of() as progress, metrics.open("a") as log:
             bar = progress.add_task("training", total=trainer.config.steps)
             while trainer.step < trainer.config.steps and not stop.is_set():
                 row = trainer.advance()
                 progress.update(bar, completed=trainer.step, description=f"{row['loss']:.4f}")
                 if trainer.step % LOG_EVERY == 0:
-                    row = {"step": trainer.step, **row, "seconds": time.monotonic() - began}
+                    row = {"step": trainer.step, **row, "seconds": trainer.seconds}
                     log.write(json.dumps({k: round(v, 6) for k, v in row.items()}) + "\n")
                     log.flush()
                 if time.monotonic() - saved > SAVE_EVERY_S:
                     save()
                     saved = time.monotonic()
-        save()
+        if trainer.step > resumed_at:
+            save()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
     return trainer.step >= trainer.config.steps
 
 
-def assess(out: Path, kind: str, episodes: int) -> Success:
-    """The success of the checkpoint in `out`, run synchronously."""
-    policy, success = load_policy(kind, out), Success()
-    with _progress() as progress:
-        bar = progress.add_task("evaluating", total=episodes)
-        for success in evaluate(policy, episodes):
-            progress.update(bar, completed=success.tried, description=f"{success.rate:.0%}")
-    return success
-
-
-def report(out: Path, success: Success) -> None:
-    """Say it, and keep it beside the checkpoint."""
+def assess(out: Path, kind: str, episodes: int) -> None:
+    """Say how often the checkpoint in `out` succeeds, and keep it beside it."""
+    one_core()
+    success = measure(load_policy(kind, out), episodes)
     console.print(f"success: {success}")
-    low, high = success.interval
-    row = {
-        "succeeded": success.succeeded,
-        "tried": success.tried,
-        "low": round(low, 4),
-        "high": round(high, 4),
-        "outcomes": {o.name.lower(): n for o, n in sorted(success.outcomes.items())},
-    }
-    (out / "evaluation.json").write_text(json.dumps(row) + "\n")
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
+    (out / "evaluation.json").write_text(json.dumps(success.row()) + "\n")
 
 
 if __name__ == "__main__":

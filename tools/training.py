@@ -8,6 +8,7 @@ as the policy is the exponential moving average of the weights.
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,6 +77,7 @@ class Trainer:
 
     def __init__(self, config: TrainingConfig, data: Demonstrations, seed: int = 0) -> None:
         self.config, self.data, self.seed, self.step = config, data, seed, 0
+        self.seconds = 0.0
         self.description, self.stats = describe(config, data, seed=seed), statistics(data)
         torch.manual_seed(seed)
         self.network = untrained_network(self.description)
@@ -92,6 +94,7 @@ class Trainer:
 
     def advance(self) -> dict[str, float]:
         """Take one step; returns its metrics."""
+        began = time.monotonic()
         config, rng = self.config, np.random.default_rng((self.seed, self.step))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         rate = self._rate()
@@ -123,6 +126,7 @@ class Trainer:
         self.optimizer.step()
         self._average()
         self.step += 1
+        self.seconds += time.monotonic() - began
         return {
             "loss": float(loss.detach()),
             "auxiliary": float(auxiliary.detach()),
@@ -150,6 +154,7 @@ class Trainer:
             {
                 "step": self.step,
                 "seed": self.seed,
+                "seconds": self.seconds,
                 "network": self.network.state_dict(),
                 "average": self.average,
                 "optimizer": self.optimizer.state_dict(),
@@ -169,6 +174,7 @@ class Trainer:
         self.network.load_state_dict(saved["network"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.average, self.step = saved["average"], saved["step"]
+        self.seconds = saved.get("seconds", 0.0)
 
     def _rate(self) -> float:
         config = self.config
