@@ -6,9 +6,7 @@ Ctrl-C saves what there is; the same command again goes on from there.
 from __future__ import annotations
 
 import json
-import shlex
 import signal
-import sys
 import threading
 import time
 from pathlib import Path
@@ -67,7 +65,11 @@ def main(
         demonstrations = prepare(data or out / "data", chosen, workers)
         torch.set_num_threads(threads)
         trainer = Trainer(chosen, demonstrations, seed)
-        finished = fit(trainer, out, resume)
+        command = (
+            f"python -m holdfast.tools.train --config {config} --out DIRECTORY --seed {seed} "
+            f"--steps {chosen.steps} --shards {chosen.shards} --batch {chosen.batch}"
+        )
+        finished = fit(trainer, out, resume, command)
         if finished and episodes:
             assess(out, chosen.kind, episodes)
     except (ValueError, PolicyError) as error:
@@ -86,8 +88,9 @@ def prepare(directory: Path, config: TrainingConfig, workers: int) -> Demonstrat
     return load(directory, config.shards)
 
 
-def fit(trainer: Trainer, out: Path, resume: bool) -> bool:
-    """Train to the end, or until Ctrl-C or SIGTERM; True if it got to the end. Saves either way."""
+def fit(trainer: Trainer, out: Path, resume: bool, command: str) -> bool:
+    """Train to the end, or until Ctrl-C or SIGTERM; True if it got to the end. Saves either way.
+    `command` goes into the checkpoint: it makes the same one again."""
     progress_file, metrics = out / "progress.pt", out / "metrics.jsonl"
     if resume and progress_file.exists():
         trainer.load_progress(progress_file)
@@ -100,7 +103,6 @@ def fit(trainer: Trainer, out: Path, resume: bool) -> bool:
         for number in (signal.SIGINT, signal.SIGTERM)
     }
     saved = time.monotonic()
-    command = f"python -m holdfast.tools.train {shlex.join(sys.argv[1:])}"
 
     def save() -> None:
         trainer.save(out, command=command, seconds=round(trainer.seconds))
