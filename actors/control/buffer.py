@@ -42,6 +42,12 @@ class ChunkBuffer:
         return self._cursor
 
     @property
+    def last(self) -> Floats | None:
+        """The action popped last, in robot space, if it was of the plan in force."""
+        position = self._cursor - self._base - 1
+        return self._plan.robot[position] if position >= 0 else None
+
+    @property
     def episode(self) -> int:
         return self._words[Word.EPISODE]
 

@@ -41,16 +41,22 @@ class Playback:
         self._fed = len(buffer) > 0
         self._placed = False
         self.action: Action | None = None
+        if buffer.last is not None:  # the incarnation before told the robot this
+            self._placed = True
+            self._limits.reference(buffer.last)
 
     @property
     def begins_step(self) -> bool:
         return self._interpolator.needs_action
 
     def place(self, state: Floats) -> None:
-        """Learn from the measured `state` [S] where the robot is, if nothing is known of it yet."""
+        """Learn from the measured `state` [S] where the robot is, if nothing is known of it yet. A
+        velocity-controlled one is at rest then."""
         if not self._placed:
             self._placed = True
-            if self._joints is not None:
+            if self._velocity:
+                self._limits.reference(self._zero)
+            elif self._joints is not None:
                 self._limits.reference(state[self._joints])
 
     def merged(self) -> None:
@@ -117,10 +123,7 @@ class Playback:
 
 
 def _joints(spec: RobotSpec) -> list[int] | None:
-    """Where in the state each action's own measured value is; None if one has none, or if actions
-    are velocities, of which the state says nothing."""
-    if spec.control_mode is ControlMode.VELOCITY:
-        return None
+    """Where in the state each action's own measured value is; None if one has none."""
     if not set(spec.action_names) <= set(spec.state_names):
         return None
     return [spec.state_names.index(name) for name in spec.action_names]

@@ -14,12 +14,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from zlib import crc32
 
-import msgspec
-
 from ...robot.base import RobotSpec
 from ...transport.messages import Accept, Reject
 from .buffer import ChunkBuffer
 from .config import ControlConfig
+from .contract import Contract, Kept
 from .failsafe import Bounds, Event, FailSafe, State
 from .latency import LatencyWindow
 from .plan import Drop, Floats, MergeRule, Snapshot
@@ -30,22 +29,6 @@ _UNSENT_PAUSE_NS = 50_000_000
 _MAX_STATE_AGE_NS = 500_000_000
 """A chunk from an older state than this would be about a robot that has moved on."""
 _NS = 1_000_000_000
-
-
-class Contract(msgspec.Struct, frozen=True):
-    """What a robot was accepted under. It may not change while the robot is in use."""
-
-    model: str
-    revision: str
-    checkpoint: str
-    action_names: tuple[str, ...]
-
-
-class Kept(msgspec.Struct, frozen=True):
-    """What the segment's register keeps for the next incarnation."""
-
-    contract: Contract | None = None
-    task: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +74,7 @@ class Supply:
             supplied_ns=self._words[Word.SUPPLIED_NS],
             paused_ns=self._words[Word.PAUSED_NS],
         )
-        packed = segment.recall()
-        kept = msgspec.msgpack.decode(packed, type=Kept) if packed else Kept()
+        kept = Kept.unpack(segment.recall())
         self.contract = kept.contract
         self.task = config.task if kept.task is None else kept.task
         self.terms: Accept | None = None
@@ -194,9 +176,9 @@ class Supply:
         if epoch != self._opened or self.state is State.DEAD:
             return
         self._opened = None
-        contract = Contract(terms.model, terms.revision, terms.checkpoint, terms.action_names)
+        contract = Contract.of(terms)
         if self.contract is not None and contract != self.contract:
-            self._end(Event.CHANGED, _difference(self.contract, contract), now_ns)
+            self._end(Event.CHANGED, self.contract.changes(contract), now_ns)
             return
         if terms.action_names != self._actions:
             self._end(
@@ -308,7 +290,7 @@ class Supply:
         return asked
 
     def _keep(self) -> None:
-        self._segment.keep(msgspec.msgpack.encode(Kept(self.contract, self.task)))
+        self._segment.keep(Kept(self.contract, self.task).pack())
 
     def _lose(self, why: str, now_ns: int) -> None:
         self.reason = why
@@ -330,12 +312,3 @@ class Supply:
             self._words[Word.SUPPLIED_NS] = machine.supplied_ns
         if self._words[Word.PAUSED_NS] != machine.paused_ns:
             self._words[Word.PAUSED_NS] = machine.paused_ns
-
-
-def _difference(before: Contract, after: Contract) -> str:
-    changed = [
-        f"{name} {getattr(before, name)!r} became {getattr(after, name)!r}"
-        for name in Contract.__struct_fields__
-        if getattr(before, name) != getattr(after, name)
-    ]
-    return f"the service changed: {'; '.join(changed)}; start the robot again to accept it"

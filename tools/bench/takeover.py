@@ -26,9 +26,9 @@ import numpy as np
 from ...actors.board import BOARD_SIZE
 from ...actors.control.buffer import ChunkBuffer
 from ...actors.control.config import ControlConfig, SafetySettings
+from ...actors.control.contract import Contract, Kept
 from ...actors.control.plan import MergeRule
-from ...actors.control.segment import SEGMENT_BYTES, PlanSegment
-from ...actors.control.supply import Contract, Kept
+from ...actors.control.segment import PLAN_BYTES, SEGMENT_BYTES, PlanSegment
 from ...actors.link import BootMessage, SegmentEntry
 from ...actors.process import Process
 from ...robot.sim import command
@@ -74,10 +74,11 @@ class Stand:
         Register(self._maps["r1/scene"]).write(ConveyorCell(1).scene(time.monotonic_ns()))
         plan = self._plan()
         kept = Kept(Contract("m", "1", "c", SPEC.action_names))
-        plan.keep(msgspec.msgpack.encode(kept))
+        plan.keep(kept.pack())
 
     def _plan(self) -> PlanSegment:
-        return PlanSegment(self._maps["r1/plan"], "r1", len(SPEC.action_names))
+        memory = memoryview(self._maps["r1/plan"])[:PLAN_BYTES]
+        return PlanSegment(memory, "r1", len(SPEC.action_names))
 
     def fill(self) -> None:
         """Give the robot as long a plan as fits: it stays at home. Nobody else may write."""

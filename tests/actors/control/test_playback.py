@@ -26,8 +26,12 @@ class Rig:
         config = msgspec.convert({**fields, **settings}, ControlConfig)
         self.segment = PlanSegment.private("r", 1)
         self.words = self.segment.words
+        self._made_of = config, spec
+        self.restart()
+
+    def restart(self) -> None:
         self.buffer = ChunkBuffer(self.segment, MAX_AGE)
-        self.playback = Playback(config, spec, self.segment, self.buffer)
+        self.playback = Playback(*self._made_of, self.segment, self.buffer)
 
     def chunk(self, *values: float) -> None:
         asked = self.buffer.snapshot(1, 0, 0, 0)
@@ -68,7 +72,7 @@ def test_a_velocity_robot_may_always_be_stopped_at_once() -> None:
     """The step limit is for plans: zero is the way out, not a command that could be refused."""
     rig = Rig(ControlMode.VELOCITY, safety={"fallback": "zero"})
     rig.chunk(10)
-    assert [rig.tick() for _ in range(2)] == [10, 0]
+    assert [rig.tick() for _ in range(3)] == [10, 0, 0]
 
 
 def test_a_command_that_the_limits_refuse_is_a_missing_action() -> None:
@@ -84,6 +88,24 @@ def test_the_first_command_is_a_possible_step_from_where_the_robot_is() -> None:
     rig.playback.place(np.array([0.0, 7.0], np.float32))
     rig.chunk(5)
     assert rig.tick() is None
+    assert rig.playback.refused == {"step": 1}
+
+
+def test_a_restarted_loop_steps_on_from_the_last_action_and_not_from_where_the_arm_lags() -> None:
+    rig = Rig()
+    rig.playback.place(np.array([1.0, 7.0], np.float32))
+    rig.chunk(1, 2, 3)
+    assert [rig.tick() for _ in range(2)] == [1, 2]
+    rig.restart()
+    rig.playback.place(np.array([1.2, 7.0], np.float32))
+    assert rig.tick() == 3
+
+
+def test_a_velocity_robot_starts_from_rest() -> None:
+    rig = Rig(ControlMode.VELOCITY, safety={"fallback": "zero"})
+    rig.playback.place(np.array([9.0, 9.0], np.float32))
+    rig.chunk(9, 1)
+    assert [rig.tick() for _ in range(2)] == [0, 1]
     assert rig.playback.refused == {"step": 1}
 
 

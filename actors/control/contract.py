@@ -1,0 +1,48 @@
+"""What a robot was accepted under, and what of it the next incarnation of its loop must know."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ...transport.messages import Accept
+
+
+class Contract(msgspec.Struct, frozen=True):
+    """The model that a robot was accepted under. It may not change while the robot is in use."""
+
+    model: str
+    revision: str
+    checkpoint: str
+    action_names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, terms: Accept) -> Contract:
+        """The part of a handshake's `terms` that binds."""
+        return cls(terms.model, terms.revision, terms.checkpoint, terms.action_names)
+
+    def changes(self, after: Contract) -> str:
+        """How `after` differs, as a sentence for a person."""
+        changed = [
+            f"{name} {getattr(self, name)!r} became {getattr(after, name)!r}"
+            for name in self.__struct_fields__
+            if getattr(self, name) != getattr(after, name)
+        ]
+        return f"the service changed: {'; '.join(changed)}; start the robot again to accept it"
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What the segment keeps for the next incarnation."""
+
+    contract: Contract | None = None
+    task: str | None = None
+
+    def pack(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> Kept:
+        """What was packed; nothing, if it is empty or of another version."""
+        try:
+            return msgspec.msgpack.decode(packed, type=cls)
+        except msgspec.DecodeError:
+            return cls()
