@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from .console import Client
 from .document import closest
 from .link import Reply
@@ -26,6 +28,17 @@ ANSWER_S = 5.0
 ROBOT_VERBS = ("pause", "resume", "reset", "episode")
 
 
+class Request(msgspec.Struct, frozen=True):
+    """What may be in a request. Keys that its verb does not know are ignored."""
+
+    do: str
+    names: tuple[str, ...] = ()
+    args: dict[str, Any] = {}
+    signal: str | int = "KILL"
+    verb: str = ""
+    segment: str = ""
+
+
 class Commands:
     """Handles the requests of a supervisor's clients."""
 
@@ -33,7 +46,7 @@ class Commands:
         self._supervisor = supervisor
         self._ids = itertools.count(1)
         self._waiting: dict[int, tuple[Client, str, float]] = {}
-        self._verbs: dict[str, Callable[[Client, dict[str, Any]], None]] = {
+        self._verbs: dict[str, Callable[[Client, Request], None]] = {
             "status": self._status,
             "places": self._places,
             "start": self._start,
@@ -51,12 +64,14 @@ class Commands:
 
     def handle(self, client: Client, request: dict[str, Any]) -> None:
         """Answer one request, now or later. A faulty one is refused in a sentence."""
-        verb = self._verbs.get(request["do"])
-        if verb is None:
-            client.refuse(f"no verb {request['do']!r}; {closest(request['do'], self._verbs)}")
-            return
         try:
-            verb(client, request)
+            asked = msgspec.convert(request, Request)
+            verb = self._verbs.get(asked.do)
+            if verb is None:
+                raise LookupError(f"no verb {asked.do!r}; {closest(asked.do, self._verbs)}")
+            verb(client, asked)
+        except msgspec.ValidationError as error:
+            client.refuse(f"a request that cannot be understood: {error}")
         except LookupError as error:
             client.refuse(str(error.args[0]))
 
@@ -77,30 +92,30 @@ class Commands:
                 del self._waiting[id]
                 client.refuse(f"{name} did not answer within {ANSWER_S:g} s; see `actorctl status`")
 
-    def _status(self, client: Client, request: dict[str, Any]) -> None:
+    def _status(self, client: Client, request: Request) -> None:
         client.reply({"ok": True, "pid": os.getpid(), "status": self._supervisor.status()})
 
-    def _places(self, client: Client, request: dict[str, Any]) -> None:
+    def _places(self, client: Client, request: Request) -> None:
         """Where things are on disk."""
         runtime, log = self._supervisor.runtime.path, self._supervisor.logs.path
         client.reply({"ok": True, "rundir": str(runtime), "log": str(log)})
 
-    def _start(self, client: Client, request: dict[str, Any]) -> None:
+    def _start(self, client: Client, request: Request) -> None:
         self._announce(client, request, Start)
 
-    def _stop(self, client: Client, request: dict[str, Any]) -> None:
+    def _stop(self, client: Client, request: Request) -> None:
         self._announce(client, request, Stop)
 
-    def _restart(self, client: Client, request: dict[str, Any]) -> None:
+    def _restart(self, client: Client, request: Request) -> None:
         self._announce(client, request, Restart)
 
-    def _drain(self, client: Client, request: dict[str, Any]) -> None:
+    def _drain(self, client: Client, request: Request) -> None:
         self._announce(client, request, lambda names: Stop(names, drain=True))
 
     def _announce(
         self,
         client: Client,
-        request: dict[str, Any],
+        request: Request,
         event: Callable[[tuple[str, ...]], Event],
     ) -> None:
         supervisor = self._supervisor
@@ -108,14 +123,14 @@ class Commands:
         if supervisor.core.stopping:
             raise LookupError(f"the fleet {supervisor.fleet!r} is stopping")
         before = {name: supervisor.core.actors[name].incarnation for name in names}
-        supervisor.note("info", f"{request['do']} {', '.join(names)}, as a person asked")
+        supervisor.note("info", f"{request.do} {', '.join(names)}, as a person asked")
         supervisor.feed(event(names))
         after = {name: supervisor.core.actors[name].state.value for name in names}
         client.reply({"ok": True, "before": before, "states": after})
 
-    def _kill(self, client: Client, request: dict[str, Any]) -> None:
+    def _kill(self, client: Client, request: Request) -> None:
         """Send a signal, without a word to the core: what comes of it is a failure like any."""
-        number = _signal(request.get("signal", "KILL"))
+        number = _signal(request.signal)
         names = self._names(request)
         for name in names:
             process = self._supervisor.running[name].process
@@ -126,7 +141,7 @@ class Commands:
             process.signal(number)
         client.reply({"ok": True, "names": names, "signal": number.name})
 
-    def _graph(self, client: Client, request: dict[str, Any]) -> None:
+    def _graph(self, client: Client, request: Request) -> None:
         """Who starts after whom, and who shares which memory."""
         rows = []
         for name, running in self._supervisor.running.items():
@@ -150,33 +165,33 @@ class Commands:
             )
         client.reply({"ok": True, "actors": rows})
 
-    def _segments(self, client: Client, request: dict[str, Any]) -> None:
+    def _segments(self, client: Client, request: Request) -> None:
         client.reply({"ok": True, "segments": self._supervisor.memory.sizes()})
 
-    def _attach(self, client: Client, request: dict[str, Any]) -> None:
+    def _attach(self, client: Client, request: Request) -> None:
         """Hand out a segment to look at. Read-only, so that no script can hurt a robot with it."""
-        memory, name = self._supervisor.memory, str(request.get("segment"))
+        memory, name = self._supervisor.memory, request.segment
         if name not in memory.sizes():
             raise LookupError(f"no segment {name!r}; {closest(name, memory.sizes())}")
         fd, size = memory.read_only(name)
         client.hand_over({"ok": True, "segment": name, "size": size}, fd)
 
-    def _shutdown(self, client: Client, request: dict[str, Any]) -> None:
+    def _shutdown(self, client: Client, request: Request) -> None:
         client.reply({"ok": True})
         self._supervisor.stop("a person asked")
 
-    def _robot(self, client: Client, request: dict[str, Any]) -> None:
+    def _robot(self, client: Client, request: Request) -> None:
         """A word for a robot's control actor."""
         robots = self._supervisor.robots
-        for robot in request.get("names", []):
+        for robot in request.names:
             if robot not in robots:
-                raise LookupError(f"no robot {robot!r}; {closest(str(robot), robots)}")
-        names = [f"{robot}/control" for robot in request.get("names", [])]
-        self._deliver(client, names, request["do"], request.get("args", {}))
+                raise LookupError(f"no robot {robot!r}; {closest(robot, robots)}")
+        names = [f"{robot}/control" for robot in request.names]
+        self._deliver(client, names, request.do, request.args)
 
-    def _tell(self, client: Client, request: dict[str, Any]) -> None:
+    def _tell(self, client: Client, request: Request) -> None:
         """Any word for any actor: {"do": "tell", "names": [...], "verb": ..., "args": {...}}."""
-        self._deliver(client, self._names(request), str(request["verb"]), request.get("args", {}))
+        self._deliver(client, self._names(request), request.verb, request.args)
 
     def _deliver(self, client: Client, names: list[str], verb: str, args: dict[str, Any]) -> None:
         if len(names) != 1:
@@ -188,16 +203,15 @@ class Commands:
             raise LookupError(f"{names[0]} cannot be told to {verb}: it is {state}")
         self._waiting[id] = (client, names[0], time.monotonic() + ANSWER_S)
 
-    def _names(self, request: dict[str, Any]) -> list[str]:
+    def _names(self, request: Request) -> list[str]:
         """The actors named in the request, all known."""
         known = self._supervisor.running
-        names = [str(name) for name in request.get("names", [])]
-        for name in names:
+        for name in request.names:
             if name not in known:
                 raise LookupError(f"no actor {name!r}; {closest(name, known)}")
-        if not names:
-            raise LookupError(f"{request['do']} whom? name one of: {', '.join(known)}")
-        return names
+        if not request.names:
+            raise LookupError(f"{request.do} whom? name one of: {', '.join(known)}")
+        return list(request.names)
 
 
 def _signal(name: object) -> signal.Signals:

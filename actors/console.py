@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 MAX_REQUEST = 64 * 1024
 MAX_UNREAD = 4 * 1024 * 1024
 Answer = dict[str, Any]
@@ -36,7 +38,8 @@ class Client:
 
     def reply(self, answer: Answer) -> None:
         if not self.closed:
-            self.outbox += json.dumps(answer, default=str).encode() + b"\n"
+            # Not `json`: its NaN, which an actor may well report, is no JSON.
+            self.outbox += msgspec.json.encode(answer, enc_hook=str) + b"\n"
             self.flush()
 
     def hand_over(self, answer: Answer, fd: int) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import select
 import signal
 import socket
 from collections.abc import Iterable
 
 from . import undertaker
-from .process import Process, spawn
+from .process import Process, exited, spawn
 from .rundir import RuntimeDir
 
 PATIENCE_S = 3.0
@@ -34,18 +33,26 @@ class Graveyard:
     def open(self, living: Iterable[Process]) -> int:
         """Start an undertaker that watches `living`; return its pidfd."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._undertaking = undertaker.Undertaking(ours)
+        # Told before it is born: from its first moment on it knows whom to bury.
+        for process in living:
+            self.watch(process)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        with theirs:
+        try:
             argv = undertaker.argv(self._runtime.path, self._mark)
             # It holds the lock too, until the last actor of a killed supervisor is gone.
             descriptors = {1: null, 2: null, 3: theirs.fileno(), 4: self._runtime.fd}
             self._pid = spawn(argv, dict(os.environ), descriptors)
-        os.close(null)
+        finally:
+            os.close(null)
+            theirs.close()
         self._pidfd = os.pidfd_open(self._pid)
-        self._undertaking = undertaker.Undertaking(ours)
-        for process in living:
-            self.watch(process)
         return self._pidfd
+
+    def flush(self) -> None:
+        """Say what there was no room for; called now and then."""
+        if self._undertaking:
+            self._undertaking.flush()
 
     def watch(self, process: Process) -> None:
         if self._undertaking:
@@ -64,7 +71,7 @@ class Graveyard:
             return
         self._undertaking.close()
         self._undertaking = None
-        if not select.select([self._pidfd], [], [], PATIENCE_S)[0]:
+        if not exited(self._pidfd, PATIENCE_S):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         os.waitpid(self._pid, 0)
         os.close(self._pidfd)

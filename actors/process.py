@@ -83,7 +83,7 @@ class Process:
     def wait(self) -> int:
         """Wait for the exit of a process that was killed, and collect it."""
         while (code := self.reap()) is None:
-            select.select([self.pidfd], [], [], 1.0)
+            exited(self.pidfd, 1.0)
         return code
 
     def close(self) -> None:
@@ -104,6 +104,14 @@ class Process:
         if self.exited is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
+
+
+def exited(pidfd: int, within_s: float) -> bool:
+    """Wait for an exit; whether there was one. By poll, because select knows no descriptor above
+    1023, and a supervisor of hundreds has those."""
+    waiting = select.poll()
+    waiting.register(pidfd, select.POLLIN)
+    return bool(waiting.poll(within_s * 1000))
 
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -119,7 +119,7 @@ def _robot(name: str, facts: dict[str, ActorFacts], actors: dict[str, Actor]) ->
     record = actors[control.name]
     said = control.report or {}
     cell = (world.report if world else None) or {}
-    row = {"name": name, **_ROBOT, **said}
+    row = {"name": name} | _ROBOT | said | {"name": name}
     # A dead control's last words are about the past: its counters stand, its state does not.
     if (record.state is not State.READY and said.get("state") != "DEAD") or "state" not in said:
         row["state"] = DOWN

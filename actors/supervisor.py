@@ -185,6 +185,7 @@ class Supervisor:
         if self._spare and not self.core.stopping and self._spare.is_due(now, self._calm()):
             self._prepare_spare()
         self._commands.expire(now)
+        self._graveyard.flush()
         self.logs.flush()
 
     def _setup(self, wakeup: int) -> None:
@@ -406,7 +407,12 @@ class Supervisor:
         """Turn signals into bytes on a descriptor for as long as the block runs."""
         reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
-        before = {number: signal.signal(number, lambda *_: None) for number in numbers}
+        # What is ignored stays ignored: that is how `nohup` asks to outlive the terminal.
+        before = {
+            number: signal.signal(number, lambda *_: None)
+            for number in numbers
+            if signal.getsignal(number) is not signal.SIG_IGN
+        }
         woken = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
         try:
             yield reading

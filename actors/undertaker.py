@@ -30,18 +30,38 @@ _FORGET, _WATCH = b"-", b"+"
 
 
 class Undertaking:
-    """The supervisor's end."""
+    """The supervisor's end. It never waits: what an undertaker that does not read leaves no room
+    for is kept, and tried again at the next word or `flush`."""
 
     def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
         self._sock = sock
+        self._unsaid: dict[int, int | None] = {}
+        """By pid: the pidfd of one to watch, or None for one to forget."""
 
     def watch(self, pid: int, pidfd: int) -> None:
-        with contextlib.suppress(OSError):
-            socket.send_fds(self._sock, [_WATCH + str(pid).encode()], [pidfd])
+        self._unsaid[pid] = pidfd
+        self.flush()
 
     def forget(self, pid: int) -> None:
-        with contextlib.suppress(OSError):
-            self._sock.send(_FORGET + str(pid).encode())
+        """The process was collected; its pidfd may be closed after this."""
+        if self._unsaid.get(pid) is not None:
+            del self._unsaid[pid]
+            return
+        self._unsaid[pid] = None
+        self.flush()
+
+    def flush(self) -> None:
+        while self._unsaid:
+            pid, pidfd = next(iter(self._unsaid.items()))
+            try:
+                if pidfd is None:
+                    self._sock.send(_FORGET + str(pid).encode())
+                else:
+                    socket.send_fds(self._sock, [_WATCH + str(pid).encode()], [pidfd])
+            except OSError:
+                return  # no room now; or it died, and its successor is told of everybody alive
+            del self._unsaid[pid]
 
     def close(self) -> None:
         self._sock.close()
@@ -96,7 +116,7 @@ def _wait(pidfds: list[int], seconds: float) -> None:
 
 def _bury(pid: int, pidfd: int, mark: str) -> None:
     with contextlib.suppress(ProcessLookupError):
-        if not select.select([pidfd], [], [], 0)[0]:
+        if not _exited(pidfd):
             # The leader lives, so the group's number is still its own.
             os.killpg(pid, signal.SIGKILL)
             return
@@ -104,6 +124,12 @@ def _bury(pid: int, pidfd: int, mark: str) -> None:
         if marked(member, mark):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(member, signal.SIGKILL)
+
+
+def _exited(pidfd: int) -> bool:
+    now = select.poll()
+    now.register(pidfd, select.POLLIN)
+    return bool(now.poll(0))
 
 
 def members(session: int) -> list[int]:

@@ -68,7 +68,7 @@ def start(
         except BaseException:
             runtime.remove()
             raise
-    except (FleetError, RuntimeProblem, SegmentError, ConsoleError, ValueError) as error:
+    except (FleetError, RuntimeProblem, SegmentError, ConsoleError, ValueError, OSError) as error:
         fail(str(error))
     view.start()
     final = supervisor.run(duration, lifeline=0 if until_stdin_closes else None)

@@ -20,6 +20,7 @@ from holdfast.actors.console import ConsoleError, attach
 from holdfast.actors.expand import SegmentUse
 from holdfast.actors.rundir import RuntimeDir, RuntimeProblem, runtime_base
 from holdfast.actors.supervised import Rules
+from holdfast.actors.undertaker import Undertaking
 from holdfast.transport.register import Register
 
 
@@ -259,11 +260,21 @@ def test_words_for_an_actor_are_answered_by_it_or_with_an_error() -> None:
 def test_garbage_on_the_control_socket_is_answered_or_cut_off() -> None:
     with Supervised(actor("a")) as fleet:
         fleet.reach("a", "READY")
-        for garbage in (b"hello\n", b"[1]\n", b'{"do": 3}\n', b"\xff\xfe\n"):
+        garbage = {
+            b"hello": b"expected one JSON object",
+            b"[1]": b"expected one JSON object",
+            b"\xff\xfe": b"expected one JSON object",
+            b'{"do": 3}': b"expected one JSON object",
+            b'{"do": "kill", "names": 3}': b"Expected `array`, got `int`",
+            b'{"do": "stop", "names": [{}]}': b"Expected `str`, got `object`",
+            b'{"do": "pause", "names": ["r1"], "args": 7}': b"Expected `object`, got `int`",
+            b'{"do": "kill", "names": ["a"], "signal": "99"}': b"no signal",
+        }
+        for line, answer in garbage.items():
             with socket.socket(socket.AF_UNIX) as sock:
                 sock.connect(str(fleet.socket))
-                sock.sendall(garbage)
-                assert b"expected one JSON object" in sock.recv(4096)
+                sock.sendall(line + b"\n")
+                assert answer in sock.recv(4096)
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(5)
             sock.connect(str(fleet.socket))
@@ -381,3 +392,23 @@ def test_the_supervisor_costs_next_to_nothing_when_idle() -> None:
         while time.monotonic() - began < 3:
             time.sleep(0.1)
         assert (used() - before) / 3 < 0.03
+
+
+def test_an_undertaker_that_does_not_listen_holds_up_nobody() -> None:
+    """As many words as no socket holds; it is told them all once it listens again."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    undertaking = Undertaking(ours)
+    for pid in range(1, 2001):
+        undertaking.forget(pid)
+    heard = []
+    theirs.setblocking(False)
+    deadline = time.monotonic() + 5
+    while len(heard) < 2000 and time.monotonic() < deadline:
+        undertaking.flush()
+        try:
+            heard.append(int(theirs.recv(64)[1:]))
+        except BlockingIOError:
+            continue
+    assert heard == list(range(1, 2001))
+    undertaking.close()
+    theirs.close()
