@@ -58,7 +58,7 @@ def _actors(before: Mapping[str, Report], after: Mapping[str, Report]) -> Iterat
         if old is None:
             yield name, "info", "added"
         elif new["incarnation"] != old["incarnation"]:
-            yield name, "warning", _restart(old, new)
+            yield name, *_restart(old, new)
         elif new["state"] != old["state"]:
             level = _ACTOR_LEVELS.get(new["state"], "info")
             yield name, level, _because(f"{old['state']} → {new['state']}", new, level)
@@ -66,11 +66,12 @@ def _actors(before: Mapping[str, Report], after: Mapping[str, Report]) -> Iterat
         yield name, "info", "removed"
 
 
-def _restart(old: Report, new: Report) -> str:
+def _restart(old: Report, new: Report) -> tuple[Level, str]:
     if not old["incarnation"]:
-        return f"started, {new['state']}"
+        return "info", f"started, {new['state']}"
     why = f" ({new['last_exit']})" if new.get("last_exit") else ""
-    return f"incarnation {old['incarnation']} ended{why}; {new['incarnation']} is {new['state']}"
+    ended = f"incarnation {old['incarnation']} ended{why}"
+    return "warning", f"{ended}; {new['incarnation']} is {new['state']}"
 
 
 def _because(text: str, actor: Report, level: Level) -> str:

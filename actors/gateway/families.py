@@ -70,7 +70,7 @@ FAMILIES: dict[str, Family] = {
         "counter", _ROBOT, "Actions dropped because their observation was too old."
     ),
     "holdfast_robot_refused_commands_total": Family(
-        "counter", _ROBOT, "Actions beyond the robot's limits, not sent to it."
+        "counter", ("robot", "reason"), "Actions beyond the robot's limits, not sent to it."
     ),
     "holdfast_robot_episodes_total": Family("counter", _ROBOT, "Attempts that have ended."),
     "holdfast_robot_successes_total": Family("counter", _ROBOT, "Attempts that succeeded."),

@@ -109,8 +109,9 @@ def _robot(robot: Report) -> Iterator[Point]:
     for metric, key in _ROBOT_COUNTERS.items():
         yield metric, name, robot.get(key)
     yield "holdfast_robot_plan_seconds", name, robot["plan_s"]
-    for reason, count in robot["dropped"].items():
-        yield "holdfast_robot_dropped_total", (*name, reason), count
+    for metric, key in _ROBOT_REASONS.items():
+        for reason, count in robot.get(key, {}).items():
+            yield metric, (*name, reason), count
     yield from _quantiles(
         "holdfast_robot_request_latency_seconds", name, robot["request_latency_ms"], 1e-3
     )
@@ -128,9 +129,13 @@ _ROBOT_COUNTERS = {
     "holdfast_robot_stalled_ticks_total": "stalled_ticks",
     "holdfast_robot_fallback_ticks_total": "fallback_ticks",
     "holdfast_robot_stale_actions_dropped_total": "stale_dropped",
-    "holdfast_robot_refused_commands_total": "refused_commands",
     "holdfast_robot_episodes_total": "episodes",
     "holdfast_robot_successes_total": "successes",
+}
+
+_ROBOT_REASONS = {
+    "holdfast_robot_dropped_total": "dropped",
+    "holdfast_robot_refused_commands_total": "refused_commands",
 }
 
 

@@ -10,10 +10,10 @@ const FIGURES = {
   plan: (r) => [`${r.plan_s?.toFixed(2) ?? "–"} s`],
   latency: (r) => [milliseconds(r.request_latency_ms.p50), `p99 ${milliseconds(r.request_latency_ms.p99)}`],
   "tick p99": (r) => [microseconds(r.tick_lateness_us.p99), `max ${microseconds(r.tick_lateness_us.max)}`],
-  "missed ticks": (r) => [`${r.missed_ticks}`, `+${r.missed_ticks_machine} machine`],
-  "stalled ticks": (r) => [`${r.stalled_ticks}`],
+  missed: (r) => [`${r.missed_ticks}`, `machine ${r.missed_ticks_machine}`],
+  stalled: (r) => [`${r.stalled_ticks}`, "ticks"],
   dropped: (r) => [`${sum(r.dropped)}`, `of ${r.requests}`],
-  "done / tried": (r) => [`${r.successes ?? "–"} / ${r.episodes}`],
+  done: (r) => [`${r.successes ?? "–"}`, `of ${r.episodes} tried`],
 };
 
 export class RobotCard {

@@ -64,14 +64,11 @@ export class Timeline {
     pen.fillStyle = color("quiet");
     pen.textAlign = "right";
     pen.fillText("state", LEFT - 8, middle);
-    this.points.forEach((point, k) => {
-      const next = this.points[k + 1];
-      const end = next && next[0] - point[0] < GAP_S ? next[0] : Math.min(point[0] + GAP_S, now);
-      const from = Math.max(LEFT, x(point[0]));
-      if (x(end) <= from) return;
-      pen.fillStyle = color(tone(point[STATE]));
-      pen.fillRect(from, STRIP.top, x(end) - from + 0.5, STRIP.height);
-    });
+    for (const { state, from, to } of this.#spells(now)) {
+      const left = Math.max(LEFT, x(from));
+      pen.fillStyle = color(tone(state));
+      if (x(to) > left) pen.fillRect(left, STRIP.top, x(to) - left, STRIP.height);
+    }
     const last = this.points.at(-1);
     if (!last) return;
     pen.fillStyle = color(tone(last[STATE]));
@@ -80,6 +77,19 @@ export class Timeline {
     pen.font = `600 9px ${getComputedStyle(this.canvas).fontFamily}`;
     pen.fillText(last[STATE], x(now) + 4, middle);
     pen.restore();
+  }
+
+  // Stretches of time in one state; a gap is where nothing was heard.
+  #spells(now) {
+    const spells = [];
+    for (const [t, state] of this.points) {
+      const last = spells.at(-1);
+      if (last && t - last.to < GAP_S) last.to = t;
+      if (last?.state !== state || last.to !== t) spells.push({ state, from: t, to: t });
+    }
+    const last = spells.at(-1);
+    if (last) last.to = Math.min(last.to + GAP_S, now);
+    return spells;
   }
 
   #lane(pen, color, x, lane, top, width) {

@@ -1,0 +1,160 @@
+"""The HTTP server against clients that are wrong, slow, hostile or many; and who may ask what."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from holdfast.actors.gateway import server as _server
+from holdfast.actors.gateway.access import Access
+from holdfast.actors.gateway.server import Request
+
+TOKEN = "a-token"
+HOST = {"host": "localhost:8807"}
+
+
+def talk(port: int, data: bytes) -> bytes:
+    """Send, say that this was all, and read what comes until the server hangs up."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        received = b""
+        with contextlib.suppress(ConnectionError):
+            client.sendall(data)
+            client.shutdown(socket.SHUT_WR)
+            while piece := client.recv(65536):
+                received += piece
+        return received
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"\x00\x01\x02garbage\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 100_000 + b"\r\n\r\n", b"431"),
+        (
+            b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999\r\n\r\n" + b"x" * 99_999,
+            b"413",
+        ),
+    ],
+)
+def test_what_is_not_http_or_too_big_is_refused_and_dropped(
+    gateway: Any, data: bytes, status: bytes
+) -> None:
+    answer = talk(gateway.port, data)
+    assert answer.split(b" ")[1] == status
+    assert gateway.get("/healthz")[0] == 200
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.binary(max_size=400), st.binary(max_size=40))
+def test_no_bytes_bring_it_down(gateway: Any, head: bytes, path: bytes) -> None:
+    talk(gateway.port, head)
+    talk(gateway.port, b"GET /" + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert gateway.get("/healthz")[0] == 200
+
+
+def test_a_connection_carries_request_after_request(gateway: Any) -> None:
+    one = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert talk(gateway.port, one * 3).count(b"HTTP/1.1 200") == 3
+
+
+def test_head_is_answered_without_a_body(gateway: Any) -> None:
+    answer = talk(gateway.port, b"HEAD /app.js HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"200" in head
+    assert int(head.lower().partition(b"content-length: ")[2].split()[0]) > 1000
+    assert body == b""
+
+
+def test_a_slow_request_is_given_up(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_server, "RECEIVE_S", 0.2)
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as slow:
+        slow.sendall(b"GET / HT")
+        assert slow.recv(1) == b"", "it hung up"
+
+
+def test_one_client_too_many_is_turned_away_and_a_place_that_is_left_is_free(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch, wait: Any
+) -> None:
+    monkeypatch.setattr(_server, "MAX_CLIENTS", 3)
+    holding = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(3)]
+    # Accepted in order: the last of them is in before anyone after it.
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    assert talk(gateway.port, request).startswith(b"HTTP/1.1 503")
+    holding.pop().close()
+    wait(lambda: talk(gateway.port, request).startswith(b"HTTP/1.1 200"), "a free place")
+    for client in holding:
+        client.close()
+
+
+def test_every_answer_forbids_other_sites_to_use_it(gateway: Any) -> None:
+    for path in ("/", "/app.js", "/api/status", "/api/camera/r1/none.jpg", "/nothing"):
+        headers = gateway.get(path)[1]
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["cache-control"] == "no-store"
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert "access-control-allow-origin" not in headers
+
+
+def test_the_page_needs_nothing_from_elsewhere(gateway: Any) -> None:
+    """It works without internet: no address but its own in any file of it."""
+    for path in ("/", "/app.js", "/style.css", "/stream.js", "/robot.js", "/timeline.js"):
+        status, _, body = gateway.get(path)
+        assert status == 200
+        assert b"://" not in body
+
+
+def refused(method: str, path: str, peer: str = "127.0.0.1", **headers: str) -> int | None:
+    named = {name.replace("_", "-"): value for name, value in {**HOST, **headers}.items()}
+    refusal = Access(TOKEN).refusal(Request(method, path, named, peer))
+    return None if refusal is None else refusal.status
+
+
+@pytest.mark.parametrize("host", ["localhost", "localhost:8807", "127.0.0.1:1", "[::1]:8807"])
+def test_a_browser_on_this_machine_may_look(host: str) -> None:
+    assert refused("GET", "/", host=host) is None
+    assert refused("GET", "/api/status", "::1", host=host) is None
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8807", "localhost.evil.example", "", "127.0.0.1.nip.io"]
+)
+def test_a_page_whose_domain_was_pointed_at_us_may_not(host: str) -> None:
+    assert refused("GET", "/api/status", host=host) == 421
+    assert refused("POST", "/x", host=host, authorization=f"Bearer {TOKEN}") == 421
+
+
+@pytest.mark.parametrize("peer", ["192.168.1.7", "10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1"])
+def test_other_machines_get_health_and_metrics_and_nothing_else(peer: str) -> None:
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert refused("GET", path, peer, host="robot-host:8807") is None
+        assert refused("POST", path, peer, authorization=f"Bearer {TOKEN}") == 403
+    for path in ("/", "/api/status", "/api/camera/r1/overhead.jpg", "/api/events"):
+        assert refused("GET", path, peer) == 403
+
+
+def test_a_loopback_peer_in_ipv6_clothes_is_one() -> None:
+    assert refused("GET", "/", "::ffff:127.0.0.1") is None
+
+
+@pytest.mark.parametrize(
+    "authorization", ["", "Bearer", "Bearer ", "Bearer a-toke", "Basic a-token", "Bearer Ä", TOKEN]
+)
+def test_a_command_needs_the_whole_token(authorization: str) -> None:
+    assert refused("POST", "/api/robots/r1/pause", authorization=authorization) == 401
+    assert refused("POST", "/api/robots/r1/pause") == 401
+
+
+def test_a_command_with_the_token_passes_unless_another_sites_page_sends_it() -> None:
+    bearer = f"Bearer {TOKEN}"
+    assert refused("POST", "/x", authorization=bearer) is None
+    assert refused("POST", "/x", authorization=bearer, origin="http://localhost:8807") is None
+    for origin in ("https://evil.example", "null", "http://localhost:1234"):
+        assert refused("POST", "/x", authorization=bearer, origin=origin) == 403
