@@ -28,6 +28,7 @@ Socket = zmq.Socket[bytes]
 
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1000
+RECONNECT_MAX_LOCAL_MS = 100  # on this host asking costs nothing, and a plan lasts a second
 HEARTBEAT_MS = 1000
 HEARTBEAT_TIMEOUT_MS = 3000
 HANDSHAKE_MS = 5000
@@ -63,7 +64,9 @@ def dealer(
     socket.setsockopt(zmq.IDENTITY, identity.encode())
     socket.setsockopt(zmq.IMMEDIATE, 1)
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)
-    socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_MAX_MS)
+    local = endpoint.startswith(_IPC)
+    most = RECONNECT_MAX_LOCAL_MS if local else RECONNECT_MAX_MS
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, most)
     if key is not None:
         if server is None:
             raise KeyProblem(f"a connection to {endpoint} needs the server's public key too")
