@@ -49,6 +49,7 @@ from .supervised import (
 
 STALL_S = 1.0
 REKILL_S = 1.0
+UNREADY_PATIENCE_S = 0.5
 EXIT_REASONS = {3: "refused its configuration", 4: "is dead until a person restarts it"}
 """Exit codes after which a restart is pointless."""
 
@@ -268,6 +269,9 @@ class _Turn:
     def end(self, name: str, reason: str, drain: bool = False) -> None:
         actor, rules = self.actors[name], self.members[name].rules
         patience = rules.drain_timeout_s if drain else rules.stop_timeout_s
+        if actor.state is State.STARTING:
+            # It has nothing to finish, and may be deep in an import that hears nothing.
+            patience = min(patience, UNREADY_PATIENCE_S)
         self.put(name, deadline=self.now + patience, reason=reason, draining=drain)
         self.enter(name, State.STOPPING, reason)
         self.effects.append(Ask(name, actor.incarnation, drain))

@@ -119,9 +119,9 @@ def test_a_stop_wins_over_a_pending_restart() -> None:
     assert fake.state() is State.STOPPED
 
 
-def test_a_stop_during_the_start_is_asked_then_forced() -> None:
+def test_a_stop_is_asked_then_forced() -> None:
     fake = Fake(Member("a", Rules(stop_timeout_s=2)))
-    fake.up()
+    fake.up("a")
     assert fake.feed(Stop(("a",))) == [Ask("a", 1)]
     assert fake.wait(1.75) == []
     assert fake.wait(0.25) == [Kill("a", 1)]
@@ -129,6 +129,13 @@ def test_a_stop_during_the_start_is_asked_then_forced() -> None:
     fake.crash()
     assert fake.state() is State.STOPPED
     assert fake.fleet.actors["a"].failures == 0
+
+
+def test_one_that_is_not_ready_has_nothing_to_finish_and_is_forced_sooner() -> None:
+    fake = Fake(Member("a", Rules(stop_timeout_s=60)))
+    fake.up()
+    assert fake.feed(Stop(("a",))) == [Ask("a", 1)]
+    assert fake.wait(0.5) == [Kill("a", 1)]
 
 
 def test_a_start_while_it_stops_waits_for_the_end_of_the_old_incarnation() -> None:
