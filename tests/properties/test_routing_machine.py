@@ -35,7 +35,7 @@ MS = 1_000_000
 SECOND = 1_000 * MS
 CONFIG = BrokerConfig(front="inproc://front", back="inproc://back")
 SOCKET_HOLDS = 6
-SERVICES = ("flow", "act")
+SERVICES = ("flow", "flow", "flow", "act")
 NAMES = ("r1", "r2", "r3")
 
 
@@ -451,7 +451,7 @@ class RoutingMachine(RuleBasedStateMachine):
         self.world = World()
         self.incarnation = 0
 
-    @initialize(capacities=st.lists(st.integers(1, 3), min_size=1, max_size=3))
+    @initialize(capacities=st.lists(st.integers(1, 4), min_size=1, max_size=3))
     def begin(self, capacities: list[int]) -> None:
         """A site at work; everything else that a broker goes through, happens to it later."""
         for k, capacity in enumerate(capacities):
@@ -494,11 +494,7 @@ class RoutingMachine(RuleBasedStateMachine):
     @rule(data=st.data())
     def wake_replica(self, data: st.DataObject) -> None:
         """What it answers now may be late: the requests it finds were replayed elsewhere."""
-        replica = pick(data, self.hung())
-        replica.hung = False
-        self.world.work(replica)
-        for robot in list(replica.pending):
-            self.world.answer(replica, robot)
+        self.wake(pick(data, self.hung()))
 
     @precondition(lambda self: self.world.living())
     @rule(data=st.data(), for_ms=st.integers(1, 1500))
@@ -533,16 +529,19 @@ class RoutingMachine(RuleBasedStateMachine):
         self.world.work(pick(data, self.world.living()))
 
     @precondition(lambda self: self.serving())
-    @rule(data=st.data(), hangs=st.booleans())
-    def fail_in_flight(self, data: st.DataObject, hangs: bool) -> None:
-        """The one that matters: the replica that a robot waits for is no more."""
+    @rule(data=st.data(), how=st.sampled_from(("dies", "hangs", "wakes")))
+    def fail_in_flight(self, data: st.DataObject, how: str) -> None:
+        """The one that matters: the replica that a robot waits for is no more, or is late."""
         replica = pick(data, self.serving())
-        if hangs:
-            replica.hung = True
-            self.world.advance(2500 * MS)
-        else:
+        if how == "dies":
             replica.up = False
             self.world.carry_out(self.world.routing.disconnected(self.world.now))
+            return
+        self.world.work(replica)
+        replica.hung = True
+        self.world.advance(2500 * MS)
+        if how == "wakes":
+            self.wake(replica)
 
     @precondition(lambda self: self.pending())
     @rule(data=st.data())
@@ -647,8 +646,7 @@ class RoutingMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened: once all that live work again, nobody waits in vain."""
         for replica in self.hung():
-            replica.hung = False
-            self.world.work(replica)
+            self.wake(replica)
         for robot in self.world.present():
             robot.full = False
         for _ in range(16):
@@ -661,6 +659,12 @@ class RoutingMachine(RuleBasedStateMachine):
         for replica in [r for r in self.world.living() if r.listed]:
             held = {name for name, at in self.world.at.items() if at[1] == replica.peer.identity}
             assert set(replica.sessions) == held, "no session is left where nobody uses it"
+
+    def wake(self, replica: FakeReplica) -> None:
+        replica.hung = False
+        self.world.work(replica)
+        for robot in list(replica.pending):
+            self.world.answer(replica, robot)
 
     def hung(self) -> list[FakeReplica]:
         return [r for r in self.world.replicas.values() if r.up and r.hung]
