@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import settings
 
 pytest_plugins = ["holdfast.tests.browser"]
 
@@ -24,6 +25,10 @@ os.environ[MARK] = f"{os.getpid()}-{time.monotonic_ns()}"
 _base = Path(tempfile.mkdtemp(prefix="holdfast-tests-"))  # short: a socket path holds 107 bytes
 os.environ["HOLDFAST_RUNTIME"] = str(_base / "run")
 os.environ["HOLDFAST_STATE"] = str(_base / "state")
+
+# A property says nothing about time; on a machine that others use, an example may take seconds.
+settings.register_profile("holdfast", deadline=None)
+settings.load_profile("holdfast")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
