@@ -33,7 +33,7 @@ _PLACES = {
     "Observation": ".policy.base",
     "PolicySpec": ".policy.base",
 }
-__all__ = [  # noqa: F822  they are found by __getattr__
+__all__ = [
     "Chunk",
     "Fleet",
     "FleetFailed",

@@ -31,7 +31,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """config.json: what the policy is, how its network is built and what made it.
 
     `network` is the keyword arguments of the kind's own config; `vocabulary` the words in the
-    order of their numbers; `training` is for people and for nobody's code.
+    order of their numbers; `relative_actions` the actions that count from the state of the same
+    name as it is in the request; `action_limits` what the demonstrations' robot could be told,
+    lower and upper by action; `training` is for people and for nobody's code.
     """
 
     kind: str
@@ -40,6 +42,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     vocabulary: tuple[str, ...] = ()
     state_mode: Mode = "zscore"
     action_mode: Mode = "zscore"
+    relative_actions: tuple[str, ...] = ()
+    action_limits: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     training: dict[str, Any] = {}
 
 

@@ -22,7 +22,16 @@ from .base import Chunk, Observation, PolicyError, PolicySpec
 from .checkpoint import Config, NormStats, checkpoint_hash, read_config, read_stats, read_weights
 from .encoder import EncoderConfig, EncodingNetwork
 from .normalize import Normalizer
-from .processing import Normalize, Pipeline, Sample, Tokenize, check_observation
+from .processing import (
+    Clamp,
+    Normalize,
+    Pipeline,
+    RelativeActions,
+    Sample,
+    Step,
+    Tokenize,
+    check_observation,
+)
 from .tokens import Vocabulary
 
 C = TypeVar("C", bound=EncoderConfig)
@@ -39,15 +48,15 @@ def network_config(config: Config, kind: type[C]) -> C:
 def pipeline_of(config: Config, stats: NormStats) -> Pipeline:
     """The steps around the network, as training applies them too."""
     words = int(config.network.get("instruction_words", EncoderConfig().instruction_words))
-    return Pipeline(
-        (
-            Normalize(
-                Normalizer(stats.state, config.state_mode),
-                Normalizer(stats.action, config.action_mode),
-            ),
-            Tokenize(Vocabulary(config.vocabulary), words),
-        )
-    )
+    state = Normalizer(stats.state, config.state_mode)
+    action = Normalizer(stats.action, config.action_mode)
+    steps: list[Step] = [Normalize(state, action), Tokenize(Vocabulary(config.vocabulary), words)]
+    if config.relative_actions:
+        steps.insert(0, RelativeActions.named(config.spec, config.relative_actions))
+    if config.action_limits is not None:
+        lower, upper = (np.array(limit, np.float32) for limit in config.action_limits)
+        steps.insert(0, Clamp(lower, upper))
+    return Pipeline(steps)
 
 
 class LearnedPolicy(ABC):

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Chunk, Observation, PolicySpec
+from .base import Chunk, Observation, PolicyError, PolicySpec
 from .normalize import Normalizer
 from .tokens import Vocabulary
 
@@ -56,10 +56,28 @@ class RelativeActions:
 
     state_columns: tuple[int | None, ...]
 
-    def before(self, sample: Sample) -> Sample:
-        anchor = np.array(
-            [0.0 if c is None else sample.state[c] for c in self.state_columns], dtype=np.float32
+    @classmethod
+    def named(cls, spec: PolicySpec, relative: Sequence[str]) -> RelativeActions:
+        """The actions called `relative` count from the states of the same names. Raises PolicyError
+        when there are none."""
+        for name in relative:
+            if name not in spec.action_names or name not in spec.state_names:
+                raise PolicyError(
+                    f"relative action '{name}' must be an action and a state; actions: "
+                    f"{', '.join(spec.action_names)}; states: {', '.join(spec.state_names)}"
+                )
+        return cls(
+            tuple(spec.state_names.index(a) if a in relative else None for a in spec.action_names)
         )
+
+    def anchors(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What each action counts from, [..., A], in states [..., S]; 0 for absolute ones."""
+        zero = np.zeros_like(states[..., 0])
+        columns = [zero if c is None else states[..., c] for c in self.state_columns]
+        return np.stack(columns, axis=-1)
+
+    def before(self, sample: Sample) -> Sample:
+        anchor = self.anchors(sample.state)
         prefix = None if sample.prefix is None else sample.prefix - anchor
         return replace(sample, anchor=anchor, prefix=prefix)
 
@@ -67,6 +85,22 @@ class RelativeActions:
         if sample.anchor is None:
             raise ValueError("a chunk of relative actions came without the state it counts from")
         return actions + sample.anchor
+
+
+@dataclass(frozen=True)
+class Clamp:
+    """Targets stay within what the demonstrations' robot could be told. A network misses such an
+    edge by a hair's breadth, and a robot refuses what is out of its range; the model's own form,
+    which the next prefix is made of, stays as the network meant it."""
+
+    lower: NDArray[np.float32]
+    upper: NDArray[np.float32]
+
+    def before(self, sample: Sample) -> Sample:
+        return sample
+
+    def after(self, actions: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
+        return np.clip(actions, self.lower, self.upper)
 
 
 @dataclass(frozen=True)
@@ -108,19 +142,23 @@ class Pipeline:
     def before(self, observation: Observation) -> Sample:
         """The observation as the network sees it.
 
-        The prefix is taken from robot space when the request carries it there and actions are
-        relative (its model-space form counts from an older state); else from model space, which
-        is already what the network wants and is passed through untouched, bit for bit.
+        With relative actions the prefix is taken from robot space (its model-space form counts
+        from an older state; ValueError if only that is there). Else it is taken from model space,
+        which is already what the network wants and passes untouched, bit for bit.
         """
-        relative = self._relative and observation.prefix_robot is not None
+        if self._relative and observation.prefix is not None and observation.prefix_robot is None:
+            raise ValueError(
+                "prefix_robot is missing: the model-space prefix of a policy with relative actions "
+                "counts from the state of an older request; send the prefix in both spaces"
+            )
         sample = Sample(
             state=observation.state,
             task=observation.task,
-            prefix=observation.prefix_robot if relative else None,
+            prefix=observation.prefix_robot if self._relative else None,
         )
         for step in self.steps:
             sample = step.before(sample)
-        return sample if relative else replace(sample, prefix=observation.prefix)
+        return sample if self._relative else replace(sample, prefix=observation.prefix)
 
     def after(self, actions: NDArray[np.float32], sample: Sample) -> Chunk:
         """Both forms of the network's actions [H, A]."""

@@ -79,7 +79,8 @@ class ConveyorCell:
 
     @property
     def tried(self) -> int:
-        """Episodes that have ended."""
+        """Attempts that have ended: episodes in which the arm was commanded. One that passed while
+        nobody was there to try is nobody's failure."""
         return self._scene.tried
 
     @property
@@ -111,6 +112,7 @@ class ConveyorCell:
             raise ValueError(
                 f"action {values}, expected 5 finite numbers ({', '.join(SPEC.action_names)})"
             )
+        self._scene.attempted = 1
         self._scene.target = [
             min(max(v, low), high) for v, low, high in zip(values, _LOWER, _UPPER, strict=True)
         ]
@@ -196,7 +198,7 @@ class ConveyorCell:
     def _end(self, outcome: Outcome) -> None:
         scene = self._scene
         scene.outcome = int(outcome)
-        scene.tried += 1
+        scene.tried += scene.attempted
         scene.succeeded += outcome is Outcome.PLACED
         self._begin()
 
@@ -206,6 +208,7 @@ class ConveyorCell:
         scene.episode += 1
         scene.episode_steps = 0
         scene.held, scene.slip, scene.twist = -1, 0.0, 0.0
+        scene.attempted = 0
         rng = np.random.default_rng((scene.seed, scene.episode))
         scene.pace = float(rng.uniform(0.06, 0.12))
         scene.sway = float(rng.uniform(0.05, 0.15))

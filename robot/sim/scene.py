@@ -16,10 +16,10 @@ from ..base import RobotError
 from .task import sentence
 
 MAGIC = b"HFSCENE"
-VERSION = 1
+VERSION = 2
 MAX_PARCELS = 6
 
-_HEAD = struct.Struct("<7sB7q4b4x")
+_HEAD = struct.Struct("<7sB7q5b3x")
 _BODY = struct.Struct("<5d5d8d")
 _PARCEL = struct.Struct("<q3d")
 SIZE = _HEAD.size + _BODY.size + MAX_PARCELS * _PARCEL.size
@@ -42,7 +42,7 @@ class Scene:
     `instant_ns` is when the scene was true, on the clock of whoever stepped it. `held` indexes
     `parcels`, or is -1; `slip` and `twist` are how the held parcel sits between the fingers, along
     them and in yaw. The belt's speed is `pace * (1 + sway * sin(pulse * t + phase))`, t since the
-    episode began.
+    episode began. `attempted` is 1 once the arm was commanded in this episode.
     """
 
     seed: int
@@ -56,6 +56,7 @@ class Scene:
     bin: int = 0
     outcome: int = 0
     held: int = -1
+    attempted: int = 0
     position: list[float] = field(default_factory=lambda: [0.0] * 5)
     target: list[float] = field(default_factory=lambda: [0.0] * 5)
     speed: float = 0.0
@@ -87,6 +88,7 @@ class Scene:
             self.bin,
             self.outcome,
             self.held,
+            self.attempted,
             self.position[:],
             self.target[:],
             self.speed,
@@ -123,6 +125,7 @@ def pack(scene: Scene) -> bytes:
                 scene.bin,
                 scene.outcome,
                 scene.held,
+                scene.attempted,
             ),
             _BODY.pack(
                 *scene.position,

@@ -9,12 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.policy.base import CameraFeature, Observation, PolicySpec
+from holdfast.policy.base import CameraFeature, Observation, PolicyError, PolicySpec
 from holdfast.policy.normalize import Normalizer, Stats
 from holdfast.policy.processing import (
+    Clamp,
     Normalize,
     Pipeline,
     RelativeActions,
+    Sample,
     Tokenize,
     check_observation,
 )
@@ -49,7 +51,7 @@ def test_a_robot_space_prefix_becomes_what_unnormalises_to_it(seed: int) -> None
     """For relative actions the way in and the way out are inverse about the same state."""
     steps = pipeline(relative=True)
     example = SPEC.example(seed)
-    observation = replace(example, prefix_robot=example.prefix, prefix=None)
+    observation = replace(example, prefix_robot=example.prefix)
     sample = steps.before(observation)
     assert sample.prefix is not None and observation.prefix_robot is not None
     np.testing.assert_allclose(
@@ -75,6 +77,20 @@ def test_relative_actions_of_two_robots_under_way_at_once_never_cross() -> None:
     np.testing.assert_array_equal(steps.after(zeros, first).robot[:, 0], 1)
     np.testing.assert_array_equal(steps.after(zeros, second).robot[:, 0], 100)
     np.testing.assert_array_equal(steps.after(zeros, first).robot[:, 1], 0)
+
+
+def test_a_relative_policy_s_prefix_must_come_in_robot_space() -> None:
+    """Its model-space form counts from a state that is gone."""
+    with pytest.raises(ValueError, match="prefix_robot is missing"):
+        pipeline(relative=True).before(SPEC.example())
+
+
+def test_relative_actions_are_named_after_states() -> None:
+    """An action that no state is called like cannot count from one."""
+    assert RelativeActions.named(SPEC, ["y"]).state_columns == (None, 1)
+    for name in ("grip", "z"):
+        with pytest.raises(PolicyError, match=f"'{name}' must be an action and a state"):
+            RelativeActions.named(SPEC, [name])
 
 
 def test_both_forms_of_a_chunk_come_out() -> None:
@@ -137,3 +153,13 @@ def test_a_tokenize_step_writes_the_tokens_of_the_task() -> None:
     vocabulary = Vocabulary(["take"])
     sample = Pipeline([Tokenize(vocabulary, 3)]).before(replace(SPEC.example(), task="take it"))
     assert sample.tokens is not None and list(sample.tokens) == [2, UNKNOWN, PAD]
+
+
+def test_a_robot_is_never_told_what_it_would_refuse_by_a_hairs_breadth() -> None:
+    """Clamped in robot space only: the next prefix continues what the network meant."""
+    clamp = Clamp(np.array([0.0, -1.0], np.float32), np.array([1.0, 1.0], np.float32))
+    sample = Sample(state=np.zeros(1, np.float32))
+    meant = np.array([[-0.001, 0.5], [1.002, -1.5]], np.float32)
+    chunk = Pipeline((clamp,)).after(meant, sample)
+    assert np.array_equal(chunk.robot, np.array([[0.0, 0.5], [1.0, -1.0]], np.float32))
+    assert np.array_equal(chunk.model, meant)

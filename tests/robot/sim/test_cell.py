@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from holdfast.robot.sim import CONTROL_HZ, SPEC, TASKS
-from holdfast.robot.sim.arm import DT
+from holdfast.robot.sim.arm import DT, HOME
 from holdfast.robot.sim.cell import BIN_X, ConveyorCell, place_of
 from holdfast.robot.sim.expert import Expert
 from holdfast.robot.sim.task import Outcome
@@ -176,16 +176,29 @@ def test_a_parcel_let_go_over_the_belt_rides_on() -> None:
 
 
 def test_a_parcel_that_nobody_picks_is_missed() -> None:
-    """Every episode ends by itself, at the belt's end or by time-out."""
+    """Every episode ends by itself, at the belt's end or by time-out; none was an attempt."""
     cell = ConveyorCell(6)
     seen = set()
-    while cell.tried < 40:
-        before = cell.tried
+    while cell.episode <= 40:
+        before = cell.episode
         cell.step_control()
-        if cell.tried > before:
+        if cell.episode > before:
             seen.add(cell.outcome)
     assert Outcome.MISSED in seen and seen <= {Outcome.MISSED, Outcome.TIMED_OUT}
-    assert cell.succeeded == 0
+    assert (cell.tried, cell.succeeded) == (0, 0)
+
+
+def test_only_episodes_in_which_the_arm_was_commanded_are_attempts() -> None:
+    """Also in a cell that goes on from a scene of the middle of one."""
+    cell = ConveyorCell(6)
+    cell.step_control(np.array(HOME))
+    cell = ConveyorCell.from_scene(cell.scene())
+    while cell.episode == 1:
+        cell.step_control()
+    assert cell.tried == 1
+    while cell.episode == 2:
+        cell.step_control()
+    assert cell.tried == 1
 
 
 @pytest.mark.parametrize(
