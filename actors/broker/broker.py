@@ -93,14 +93,17 @@ class BrokerActor(Actor):
         self.ready()
         while not self.stopping:
             now = time.monotonic_ns()
-            poller.poll(max(0, (tick - now) // 1_000_000))
+            awake = dict(poller.poll(max(0, (tick - now) // 1_000_000)))
             now = time.monotonic_ns()
-            if self._authenticator is not None:
+            if self._authenticator is not None and self._authenticator.socket in awake:
                 self._authenticator.handle()
-            self._drain(self._back, now)
-            self._drain(self._front, now)
-            for door in self._doors:
-                broke |= door.broke()
+            for door in (self._back, self._front):
+                if door.socket in awake:
+                    self._drain(door, now)
+                if door.monitor in awake:
+                    broke |= door.broke()
+            if self.link.fileno() in awake:
+                self._obey()
             if broke and now >= probe:
                 broke, probe = False, now + PROBE_NS
                 self._carry_out(self._routing.disconnected(now), now)
@@ -113,7 +116,6 @@ class BrokerActor(Actor):
             if now >= report:
                 self._report(now)
                 report = now + REPORT_NS
-            self._obey()
             self.board.progress()
 
     def teardown(self) -> None:

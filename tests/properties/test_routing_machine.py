@@ -270,6 +270,21 @@ class World:
         for row in self.routing.status(self.now)["replicas"]:
             assert row["sessions"] <= row["capacity"]
 
+    def check_requests(self) -> None:
+        """What a robot waits for is at the replica at hand, wherever that was before; only a full
+        socket may hold it up until the next tick."""
+        for robot in self.robots.values():
+            held = self.at.get(robot.name)
+            mine = held is not None and held[::2] == (robot.peer.identity, robot.epoch)
+            if robot.state != "open" or robot.waiting is None or not mine or held is None:
+                continue
+            replica = self.replicas[held[1]]
+            there = [e.header.seq for e in replica.inbox if e.robot == robot.name]
+            if robot.name in replica.pending:
+                there.append(replica.pending[robot.name].header.seq)
+            excused = not replica.up or self.routing.waits()
+            assert robot.waiting in there or excused, f"{robot.waiting} of {robot.name} is nowhere"
+
     # Replicas
 
     def say(self, replica: FakeReplica, robot: str, what: Received) -> list[Effect]:
@@ -642,6 +657,10 @@ class RoutingMachine(RuleBasedStateMachine):
     @invariant()
     def no_replica_holds_more_than_it_offers(self) -> None:
         self.world.check_capacity()
+
+    @invariant()
+    def no_request_is_lost(self) -> None:
+        self.world.check_requests()
 
     def teardown(self) -> None:
         """Whatever happened: once all that live work again, nobody waits in vain."""
