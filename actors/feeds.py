@@ -1,7 +1,7 @@
 """`Feeds`: the newest frame of each of a robot's cameras, for one request.
 
-Guarantees that no frame older than the bound is ever used: a camera that died, or never began,
-makes the request impossible, and the reason names it and its age.
+Guarantees that no frame older than the bound is ever used, nor one from before the episode began: a
+camera that died, or never began, makes the request impossible, and the reason names it and its age.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Feeds:
         self.age_ms: dict[str, float] = {}
 
     def newest(
-        self, wanted: Mapping[str, tuple[int, int] | None], now_ns: int
+        self, wanted: Mapping[str, tuple[int, int] | None], now_ns: int, since_ns: int = 0
     ) -> dict[str, NDArray[np.uint8]]:
         """uint8 [h, w, 3] RGB of each wanted camera that this robot has, scaled to (w, h) where it
-        says so. Raises StaleFrame."""
+        says so, captured at `since_ns` or later. Raises StaleFrame."""
         frames = {n: self._read(n, size) for n, size in wanted.items() if n in self._readers}
         self.age_ms = {
             name: max(0.0, (now_ns - frame.capture_ns) / 1e6)
@@ -47,6 +47,9 @@ class Feeds:
             for name, frame in frames.items()
             if frame is None or self.age_ms[name] > self._max_age_ms
         ]
+        earlier = [n for n, frame in frames.items() if frame and frame.capture_ns < since_ns]
+        if earlier and not unfit:
+            raise StaleFrame(f"{', '.join(earlier)}: no frame of this episode yet")
         if unfit:
             raise StaleFrame(f"{', '.join(unfit)}; at most {self._max_age_ms:.0f} ms are allowed")
         return {name: frame.image for name, frame in frames.items() if frame is not None}

@@ -54,6 +54,8 @@ class NetworkActor(Actor):
         self._feeds = Feeds(readers, config.max_frame_age_s)
         self._outbox = Outbox(self.segment(config.outbox)) if config.outbox else None
         self._terms: Accept | None = None
+        self._episode: int | None = None
+        self._began_ns = 0
         self._control_identity = b""
         self._own_actions: tuple[str, ...] = ()
         self._dropped: Counter[str] = Counter()
@@ -134,10 +136,21 @@ class NetworkActor(Actor):
             self._count(verdict)
         elif header.kind is Kind.OPEN:
             self._open(rest)
-        elif header.kind is Kind.REQUEST:
-            self._request(rest)
         else:
-            self._send(rest)
+            self._follow_episode(header)
+            if header.kind is Kind.REQUEST:
+                self._request(rest)
+            else:
+                self._send(rest)
+
+    def _follow_episode(self, header: Header) -> None:
+        """What the cameras saw before an episode began says nothing about it. A lost RESET costs
+        nothing: the first request says the same."""
+        if header.kind is Kind.CLOSE or header.episode == self._episode:
+            return
+        if self._episode is not None or header.kind is Kind.RESET:
+            self._began_ns = time.monotonic_ns()
+        self._episode = header.episode
 
     def _from_broker(self, frames: list[Buffer]) -> None:
         header = Header.unpack(frames[0])
@@ -185,7 +198,7 @@ class NetworkActor(Actor):
         message = messages.decode(frames)
         header: Header = message.header
         try:
-            pixels = self._feeds.newest(self._wanted(), time.monotonic_ns())
+            pixels = self._feeds.newest(self._wanted(), time.monotonic_ns(), self._began_ns)
         except StaleFrame as stale:
             self._refuse(header, "stale-frame", str(stale))
             return

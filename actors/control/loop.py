@@ -20,6 +20,7 @@ import numpy as np
 import zmq
 
 from ...robot.base import Robot
+from ...transport.limits import DEFAULT
 from ...transport.register import Register
 from ..actor import Actor, Dead, Refused
 from ..link import Command
@@ -280,7 +281,7 @@ class ControlActor(Actor):
             case "resume":
                 self._supply.resume(monotonic_ns())
             case "reset" | "episode":
-                self._reset(command.args.get("task"))
+                self._reset(_task(command.args.get("task")))
             case _:
                 raise ValueError(
                     f"a control actor cannot {command.verb}: it can pause, resume and reset"
@@ -321,3 +322,12 @@ class ControlActor(Actor):
         report["timing"] = self._timing
         report["malformed"] = dict(self._uplink.malformed)
         self.board.report(report)
+
+
+def _task(asked: object) -> str | None:
+    """The task in a command, None for the one there was. Raises ValueError for what is no task."""
+    if asked is None or (isinstance(asked, str) and len(asked) <= DEFAULT.max_text_chars):
+        return asked
+    raise ValueError(
+        f"a task is a sentence of at most {DEFAULT.max_text_chars} characters, not {asked!r:.60}"
+    )

@@ -25,6 +25,8 @@ from .plan import Drop, Floats, MergeRule, Snapshot
 from .segment import PlanSegment, Word
 
 _ERROR_PAUSE_NS = 100_000_000
+_NEW_EPISODE_PAUSE_NS = 40_000_000
+"""Until the cameras have seen the new episode: a request before that is refused."""
 _UNSENT_PAUSE_NS = 50_000_000
 _MAX_STATE_AGE_NS = 500_000_000
 """A chunk from an older state than this would be about a robot that has moved on."""
@@ -85,6 +87,7 @@ class Supply:
         """The epoch of the handshake that awaits its answer, however late that may be."""
         self._asked_ns = 0
         self._ask_after_ns = 0
+        self._settling = False
         self._heard_ns = 0
         self._progress = -1
         self._episode_start = len(buffer) == 0
@@ -136,6 +139,9 @@ class Supply:
         """The request to send now, if one is due. Call it before the pop of the policy step `step`,
         whose observation it is made from; report `asked` or `unsent` afterwards."""
         terms = self.terms
+        if self._settling:
+            self._settling = False
+            self._ask_after_ns = now_ns + _NEW_EPISODE_PAUSE_NS
         if (
             not self._due
             or not self.failsafe.may_request
@@ -262,8 +268,7 @@ class Supply:
             self.task = task
             self._keep()
         self.failsafe.reset()
-        self._episode_start = True
-        self._ask_after_ns = 0
+        self._episode_start = self._settling = True
         return self.buffer.reset()
 
     def follow_task(self, task: str) -> None:

@@ -17,7 +17,16 @@ from holdfast.transport import link, messages
 from holdfast.transport.frames import FrameRing
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.images import resize
-from holdfast.transport.messages import Accept, Blobs, Event, Heartbeat, Message, Open, Request
+from holdfast.transport.messages import (
+    Accept,
+    Blobs,
+    Event,
+    Heartbeat,
+    Message,
+    Open,
+    Request,
+    Reset,
+)
 from holdfast.transport.outbox import Outbox, OutboxReader
 
 SHAPE = (48, 64, 3)
@@ -120,10 +129,10 @@ class Bench:
         assert isinstance(opened, Open)
         return opened
 
-    def request(self, epoch: int = 1) -> None:
+    def request(self, epoch: int = 1, episode: int = 0) -> None:
         blobs = Blobs()
         body = Request(state=blobs.array(np.array([1, 2], np.float32)), task="go")
-        self.ask(Header(Kind.REQUEST, seq=7, epoch=epoch, token=42), body, blobs)
+        self.ask(Header(Kind.REQUEST, 7, episode, epoch, token=42), body, blobs)
 
 
 @pytest.fixture
@@ -182,6 +191,23 @@ def test_a_request_never_uses_a_frame_that_is_too_old(bench: Bench) -> None:
     assert error.body.reason == "stale-frame"
     assert "top is 20" in error.body.message
     assert "at most 500 ms" in error.body.message
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_request_never_uses_a_frame_from_before_its_episode(bench: Bench, told: bool) -> None:
+    """Also when the RESET was lost: the first request carries the episode too."""
+    bench.open(shm=True)
+    bench.camera.put(picture(), time.monotonic_ns())
+    bench.request()
+    bench.at_broker(Kind.REQUEST)
+    if told:
+        bench.ask(Header(Kind.RESET, episode=1, epoch=1), Reset())
+        bench.at_broker(Kind.RESET)
+    bench.request(episode=1)
+    assert "no frame of this episode" in bench.at_control(Kind.ERROR).body.message
+    bench.camera.put(picture(1), time.monotonic_ns())
+    bench.request(episode=1)
+    assert bench.at_broker(Kind.REQUEST).header.episode == 1
 
 
 def test_a_camera_that_never_gave_a_frame_refuses_the_request(bench: Bench) -> None:
