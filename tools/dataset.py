@@ -39,7 +39,7 @@ FIRST_SEED = 1_000_000
 """Demonstrations start here and evaluation at 0: it never sees a scene of the training."""
 
 AUXILIARY = ("target_x", "target_y", "target_yaw", "offset_x", "offset_y", "in_view")
-_AUXILIARY_SCALE = np.array((0.1, 0.2, 0.5, 0.1, 0.2, 1.0), np.float32)
+AUXILIARY_SCALE = np.array((0.1, 0.2, 0.5, 0.1, 0.2, 1.0), np.float32)
 
 logger = logging.getLogger(__name__)
 
@@ -188,7 +188,7 @@ def _observe(config: DatasetConfig, cell: ConveyorCell, tick: int) -> dict[str, 
     row: dict[str, Any] = {
         "state": cell.state(),
         "task": np.array(cell.task),
-        "auxiliary": np.array(places, np.float32) / _AUXILIARY_SCALE,
+        "auxiliary": np.array(places, np.float32) / AUXILIARY_SCALE,
         "visible": np.array(y < VISIBLE_Y),
         "sights": np.array([sight(c.name, scene, target) for c in config.cameras], np.float32),
     }

@@ -18,9 +18,10 @@ import typer
 
 from ..policy.base import PolicyError
 from ..policy.registry import load_policy
+from .batches import TrainingConfig
 from .dataset import Demonstrations, generate, load
 from .evaluate import bar_of, console, measure, one_core
-from .training import Trainer, TrainingConfig
+from .training import Trainer
 from .training_configs import CONFIGS
 
 SAVE_EVERY_S = 60.0

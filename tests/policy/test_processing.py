@@ -70,8 +70,8 @@ def test_a_model_space_prefix_passes_untouched() -> None:
 def test_relative_actions_of_two_robots_under_way_at_once_never_cross() -> None:
     """Each chunk counts from the state of its own request, whatever came between."""
     steps = Pipeline([RelativeActions((0, None))])
-    here = replace(SPEC.example(), state=np.float32([1, 0, 0]))
-    there = replace(SPEC.example(), state=np.float32([100, 0, 0]))
+    here = replace(SPEC.example(), prefix=None, state=np.float32([1, 0, 0]))
+    there = replace(SPEC.example(), prefix=None, state=np.float32([100, 0, 0]))
     first, second = steps.before(here), steps.before(there)
     zeros = np.zeros((4, 2), np.float32)
     np.testing.assert_array_equal(steps.after(zeros, first).robot[:, 0], 1)
