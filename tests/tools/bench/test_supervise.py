@@ -1,0 +1,24 @@
+"""The benchmark of supervision runs, and says which peers it left out and how to get them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_it_runs_without_peers_and_says_how_to_get_them(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "holdfast.tools.bench.supervise", "--quick", "--json"]
+    done = subprocess.run(
+        [*command, "--peers", str(tmp_path)], capture_output=True, text=True, timeout=110
+    )
+    assert done.returncode == 0, done.stderr
+    rows = {row["case"]: row for row in json.loads(done.stdout)["rows"]}
+    assert set(rows) == {"holdfast/kill-to-restart", "holdfast/idle-cpu-6-actors"}
+    assert rows["holdfast/kill-to-restart"]["n"] == 3
+    assert 0 < rows["holdfast/kill-to-restart"]["p50"]
+    assert done.stderr.count("pip install circus supervisor") == 2
