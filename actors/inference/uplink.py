@@ -2,9 +2,10 @@
 
 Every message has the robot's name ahead of it, empty where the replica itself is meant. To register
 is to say that this replica holds no sessions, so whoever uses the uplink forgets them whenever
-`lost_sessions` says so: when a connection is made (the broker behind it may be another one), and
-when the broker says that it does not know us (it thought we hung). The token of a registration
-tells its repetition, for want of an answer, from a new one.
+`lost_sessions` or `welcomed` say so: when a new connection is made (the broker behind it may be
+another one), and when the broker says that it does not know us (it thought we hung). The token of a
+registration tells its repetition, for want of an answer, from a new one; no registration is
+answered by another, or the two sides could go on like that for ever.
 
 What does not fit through the socket waits here, at most `KEPT` messages, the oldest dropped first.
 Used by one thread; never blocks.
@@ -26,6 +27,8 @@ from ...transport.limits import WireError
 from ...transport.messages import Drain, Heartbeat, Register, encode
 
 KEPT = 256
+UNASKED = 0
+"""The token of a WELCOME that answers no registration: please register."""
 
 
 class Uplink:
@@ -49,7 +52,7 @@ class Uplink:
         )
         self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
         self._offer = offer
-        self._token = 0
+        self._token = time.monotonic_ns()
         self._unsent: deque[list[Buffer]] = deque()
         self.registered = False
         """The broker has welcomed this replica, and no new connection was made since."""
@@ -61,26 +64,28 @@ class Uplink:
         poller.register(self._socket, zmq.POLLIN | (zmq.POLLOUT if self._unsent else 0))
 
     def lost_sessions(self) -> bool:
-        """Whether a new connection was made since the last call. If so this replica has offered
-        itself anew, and whatever sessions it held are void."""
-        made = False
-        while True:
-            try:
-                self._monitor.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                break
-            made = True
-        if made:
+        """Whether a connection took the place of the one through which the broker welcomed this
+        replica. If so it has offered itself anew, and whatever sessions it held are void."""
+        if not self._connections():
+            return False
+        if self.registered:
             self._register_anew()
-        return made
+            return True
+        self._say(Header(Kind.REGISTER, token=self._token), self._offer)
+        return False
 
     def welcomed(self, header: Header) -> bool:
-        """A WELCOME arrived. True when it answers our registration; False when the broker does not
-        know us: then this replica has offered itself anew, and its sessions are void."""
-        self.registered = header.token == self._token
-        if not self.registered:
+        """A WELCOME arrived. False when it says that the broker does not know us: then this replica
+        has offered itself anew, and whatever sessions it held are void."""
+        if header.token == self._token:
+            # News of the connection that this came through must not pass for that of a newer one.
+            self._connections()
+            self.registered = True
+        elif header.token == UNASKED and self.registered:
             self._register_anew()
-        return self.registered
+            return False
+        # Anything else answers an offer that was replaced meanwhile, or repeats what is under way.
+        return True
 
     def beat(self, progress: int, load: float, draining: bool) -> None:
         """Say that the loop goes on; until the broker has answered, offer the service instead. A
@@ -120,6 +125,16 @@ class Uplink:
         self._socket.disable_monitor()
         self._monitor.close()
         self._context.destroy(linger=linger_ms)
+
+    def _connections(self) -> bool:
+        """Whether connections were made since the last call."""
+        made = False
+        while True:
+            try:
+                self._monitor.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return made
+            made = True
 
     def _register_anew(self) -> None:
         self.registered = False

@@ -216,7 +216,7 @@ def checkpoint(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A flow policy with random weights, small enough to make and run in milliseconds."""
     import torch
 
-    from holdfast.policy.flow import network_of
+    from holdfast.policy.registry import untrained_network
 
     config = Config(
         kind="flow",
@@ -231,7 +231,7 @@ def checkpoint(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Pa
     )
     weights = {
         name: (0.3 * torch.randn(p.shape, generator=generator)).numpy()
-        for name, p in network_of(config).named_parameters()
+        for name, p in untrained_network(config).named_parameters()
     }
     directory = tmp_path_factory.mktemp("policies") / "tiny"
     save(directory, config, stats, weights)

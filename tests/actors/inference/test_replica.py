@@ -41,12 +41,12 @@ class BrokerSide:
         self.identity = b""
 
     def send(self, robot: str, frames: list[Any]) -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while not link.send(self.socket, [self.identity, robot.encode(), *frames]):
             assert time.monotonic() < deadline, "the replica takes no message"
             time.sleep(0.001)
 
-    def hear(self, *kinds: Kind, deadline_s: float = 10) -> tuple[str, Message[Any]]:
+    def hear(self, *kinds: Kind, deadline_s: float = 30) -> tuple[str, Message[Any]]:
         """The next message of one of `kinds`; others are skipped."""
         deadline = time.monotonic() + deadline_s
         while self.socket.poll(max(0, int(1000 * (deadline - time.monotonic())))):
@@ -86,7 +86,7 @@ class Replica:
 
     def end(self) -> int:
         """Wait for its end; its exit code."""
-        self.thread.join(10)
+        self.thread.join(30)
         assert not self.thread.is_alive()
         return self.codes[0]
 
@@ -132,7 +132,7 @@ def replica(checkpoint: Path, endpoint: str, tmp_path: Path) -> Callable[..., An
     return running
 
 
-def until(condition: Callable[[], object], deadline_s: float = 10.0) -> None:
+def until(condition: Callable[[], object], deadline_s: float = 30.0) -> None:
     end = time.monotonic() + deadline_s
     while not condition():
         assert time.monotonic() < end, "the condition did not come true in time"
@@ -277,6 +277,7 @@ def test_asked_to_drain_it_answers_what_it_has_and_leaves_when_released(
         for name in ("r1", "r2"):
             broker.send(name, robot_side(name).open())
             broker.hear(Kind.ACCEPT)
+        for name in ("r1", "r2"):
             broker.send(name, robot_side(name).request(example(1)))
         it.supervisor.command("drain", id=5)
         answered = {broker.hear(Kind.REPLY)[0] for _ in range(2)}
@@ -408,7 +409,7 @@ def test_a_real_process_makes_progress_while_it_loads_serves_and_leaves_on_sigte
         it.process.send_signal(signal.SIGTERM)
         broker.hear(Kind.DRAIN)
         broker.send("", encode(Header(Kind.DRAIN), Drain(reason="drained")))
-        assert it.process.wait(5) == 0
+        assert it.process.wait(30) == 0
     line = json.loads((tmp_path / "audit" / "pick.0.jsonl").read_text())
     assert (line["session"], line["seq"], line["outcome"]) == ("r1:1", 1, "served")
 
@@ -428,5 +429,19 @@ def test_a_killed_replicas_last_status_stays_readable(
         board = BoardReader(it.board)
         until(lambda: (board.report() or {}).get("model") == "tiny")
         it.process.kill()
-        it.process.wait(5)
+        it.process.wait(30)
         assert (board.report() or {})["mode"] == "shared"
+
+
+def test_late_answers_to_earlier_offers_start_nothing(
+    replica: Any, broker: BrokerSide, robot_side: Any, example: Example
+) -> None:
+    """Otherwise each would be answered by a new offer, and the two would never come to rest."""
+    with replica():
+        token = broker.welcome().header.token
+        broker.send("r1", robot_side("r1").open())
+        broker.hear(Kind.ACCEPT)
+        for late in (token - 5, token, token + 7):
+            broker.send("", encode(Header(Kind.WELCOME, token=late), Welcome(broker="b")))
+        broker.send("r1", robot_side("r1").request(example(1)))
+        assert broker.hear(Kind.REPLY, Kind.EVENT, Kind.REGISTER)[1].header.kind is Kind.REPLY

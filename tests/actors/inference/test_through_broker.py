@@ -46,14 +46,14 @@ class Running:
 
     def until(self, condition: Callable[[dict[str, Any]], Any]) -> None:
         """Wait for the status to say so."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while not condition(self.status()):
             assert time.monotonic() < deadline, self.status()
             time.sleep(0.01)
 
     def end(self) -> None:
         self.supervisor.close()
-        self.thread.join(10)
+        self.thread.join(30)
         assert not self.thread.is_alive()
         self.link.close()
 
@@ -67,12 +67,12 @@ class Wire:
         self.socket = link.dealer(self.context, front, f"{side.name}:1", **security)
 
     def send(self, frames: list[Any]) -> None:
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 30
         while not link.send(self.socket, frames):
             assert time.monotonic() < deadline
             time.sleep(0.001)
 
-    def hear(self, *kinds: Kind, deadline_s: float = 10) -> Message[Any]:
+    def hear(self, *kinds: Kind, deadline_s: float = 30) -> Message[Any]:
         deadline = time.monotonic() + deadline_s
         while self.socket.poll(max(0, int(1000 * (deadline - time.monotonic())))):
             message = decode(link.receive(self.socket) or [])
@@ -82,7 +82,7 @@ class Wire:
 
     def join(self, epoch: int = 1) -> Message[Any]:
         """Open, again and again until a replica serves."""
-        deadline = time.monotonic() + 15
+        deadline = time.monotonic() + 30
         while True:
             self.send(self.side.open(epoch))
             answer = self.hear(Kind.ACCEPT, Kind.REJECT)
@@ -149,7 +149,7 @@ def test_a_drained_replicas_robots_go_on_at_the_standby_without_noticing(
     standby = start(site, 1)
     standby.until(lambda status: status.get("registered"))
     first.supervisor.command("drain")
-    first.thread.join(10)
+    first.thread.join(30)
     assert not first.thread.is_alive(), "released once its robot has moved"
     after = wire.ask(example(1, prefix=None), seq=2)
     assert after.header.kind is Kind.REPLY
