@@ -3,6 +3,7 @@
 import { command, token } from "./stream.js";
 import { duration, make, setState, setText, tone } from "./words.js";
 
+const COMING = ["WAITING", "STARTING"];
 const CELLS = {
   up: (a) => duration(a.pid ? a.uptime_s : null),
   restarts: (a) => `${a.restarts}`,
@@ -31,8 +32,10 @@ export class ActorRow {
   }
 
   show(actor) {
-    setState(this.state, actor.state);
-    this.element.dataset.tone = tone(actor.state);
+    // One that is on its way back from its death is not merely starting.
+    const fallen = COMING.includes(actor.state) && actor.last_exit;
+    setState(this.state, actor.state, fallen ? "bad" : tone(actor.state));
+    this.element.dataset.tone = this.state.dataset.tone;
     for (const [key, cell] of this.cells) setText(cell, CELLS[key](actor));
     const why = actor.reason || actor.last_error || actor.last_exit || "";
     setText(this.why, why);

@@ -37,8 +37,8 @@ function heard({ t, trouble, report, timelines, events }) {
     document.title = `${report.healthy ? "" : "✗ "}${report.fleet} · Holdfast`;
     setText($("fleet"), report.fleet);
     setText($("uptime"), `up ${duration(report.uptime_s)}`);
-    setState($("health"), report.healthy ? "healthy" : "not healthy");
-    $("health").dataset.tone = trouble ? "none" : report.healthy ? "good" : "bad";
+    const colour = report.healthy ? "good" : "bad";
+    setState($("health"), report.healthy ? "healthy" : "not healthy", trouble ? "none" : colour);
     sync(actors, report.actors, $("actors"), (name) => new ActorRow(name, say));
     sync(robots, report.robots, $("robots"), (name) => new RobotCard(name, say));
     for (const [name, card] of robots) card.showCameras(camerasOf(report, name));

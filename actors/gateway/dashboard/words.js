@@ -10,9 +10,9 @@ export function tone(state) {
   return TONES[state] ?? "none";
 }
 
-export function setState(element, state) {
+export function setState(element, state, colour = tone(state)) {
   setText(element, state);
-  element.dataset.tone = tone(state);
+  if (element.dataset.tone !== colour) element.dataset.tone = colour;
 }
 
 // Touches the document only where something changed: screen readers and layout stay quiet.

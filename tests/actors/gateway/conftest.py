@@ -204,7 +204,7 @@ class Gateway:
     def request(
         self, method: str, path: str, headers: dict[str, str] | None = None
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
             connection.request(method, path, headers=headers or {})
             answer = connection.getresponse()
@@ -225,7 +225,7 @@ class Gateway:
         if self.supervisor.fileno() < 0:
             return
         self.supervisor.command("stop")
-        self._thread.join(10)
+        self._thread.join(30)
         assert not self._thread.is_alive(), "the gateway did not stop"
         self._link.close()
         self.supervisor.close()
@@ -235,7 +235,7 @@ class Events:
     """A page's stream of server-sent events, read message by message."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self._socket.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
         self._lines = self._socket.makefile("rb")
 
@@ -248,19 +248,19 @@ class Events:
                 return message
 
     def until(self, what: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         while time.monotonic() < deadline:
             message = self.next()
             if what(message):
                 return message
-        pytest.fail("no such message within 10 s")
+        pytest.fail("no such message within 30 s")
 
     def close(self) -> None:
         self._lines.close()
         self._socket.close()
 
 
-def eventually(condition: Callable[[], object], what: str, within_s: float = 10.0) -> None:
+def eventually(condition: Callable[[], object], what: str, within_s: float = 30.0) -> None:
     deadline = time.monotonic() + within_s
     while not condition():
         assert time.monotonic() < deadline, f"not within {within_s:g} s: {what}"

@@ -57,12 +57,18 @@ def test_a_killed_actor_turns_red_and_back_and_the_events_say_why(
     browser.wait_for(f"{TONE} === 'bad'", "#health")
     colour = "return getComputedStyle(document.querySelector(arguments[0])).backgroundColor"
     red = browser.run(colour, row)
+    supervisor.put("r1/network", State.STARTING, incarnation=2, reason="killed by SIGKILL")
+    browser.wait_for(
+        "return document.querySelector(arguments[0]).innerText.includes('STARTING')", row
+    )
+    assert browser.run(TONE, row) == "bad", "until it is back"
     supervisor.put("r1/network", State.READY, incarnation=2)
     browser.wait_for(f"{TONE} === 'good'", row)
     assert browser.run(colour, row) != red
     said = browser.text("#events")
     assert "READY → BACKOFF: killed by SIGKILL" in said
-    assert "incarnation 1 ended (killed by SIGKILL); 2 is READY" in said
+    assert "incarnation 1 ended (killed by SIGKILL); 2 is STARTING" in said
+    assert "STARTING → READY" in said
 
 
 def test_buttons_command_with_the_token_that_the_link_brought(

@@ -1,0 +1,120 @@
+"""The dashboard on the default fleet, in a real browser, opened by the link that a user gets."""
+
+from __future__ import annotations
+
+import re
+import urllib.request
+from typing import Any
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from holdfast.actors.gateway.families import FAMILIES
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+WATCH = """
+  const row = document.querySelector(arguments[0]);
+  window.tones = [row.dataset.tone];
+  new MutationObserver(() => window.tones.push(row.dataset.tone))
+    .observe(row, { attributes: true, attributeFilter: ["data-tone"] });
+"""
+FRAMES = "return [...document.querySelectorAll('figure img')].map((i) => Number(i.dataset.frame))"
+ALL_STREAM = """
+  const states = [...document.querySelectorAll("article .state")].map((s) => s.textContent);
+  return states.length === 2 && states.every((s) => s === "STREAMING");
+"""
+
+
+def dashboard(fleet: Any) -> str:
+    """The link in what `actorctl status` prints."""
+    shown = fleet.actorctl("status").stdout
+    found = re.search(r"http://127\.0\.0\.1:\d+/#\S+", shown)
+    assert found, shown
+    return found[0]
+
+
+def test_a_person_sees_the_fleet_live_sees_a_death_and_presses_buttons(
+    start_fleet: Any, browser: Any
+) -> None:
+    """Values and pictures move, a killed replica turns red and back, pause and resume work."""
+    fleet = start_fleet()
+    fleet.streaming()
+    browser.open(dashboard(fleet))
+    browser.wait_for(ALL_STREAM)
+    browser.wait_for(f"{FRAMES}.length === 4 && {FRAMES[7:]}.every((n) => n > 0)")
+    frames = browser.run(FRAMES)
+    browser.wait_for(f"{FRAMES}.every((n, k) => n > arguments[0][k])", frames)
+    merged = browser.run("return document.querySelector('article dl').textContent")
+    browser.wait_for(
+        "return document.querySelector('article dl').textContent !== arguments[0]", merged
+    )
+    assert browser.complaints() == []
+
+    row = 'tr[data-actor="pick/0"]'
+    browser.run(WATCH, row)
+    assert fleet.actorctl("kill", "pick/0").returncode == 0
+    browser.wait_for(
+        "return window.tones.includes('bad') && window.tones.at(-1) === 'good'", within_s=60
+    )
+    assert "SIGKILL" in browser.text("#events")
+    fleet.streaming(60.0)
+
+    button = 'article[data-robot="r1"] button'
+    browser.wait_for(ALL_STREAM)
+    browser.click(button)
+    fleet.wait_for(lambda s: s["robots"][0]["state"] == "PAUSED", 10)
+    assert fleet.status()["robots"][1]["state"] != "PAUSED"
+    browser.wait_for("return document.querySelector(arguments[0]).textContent === 'Resume'", button)
+    browser.click(button)
+    fleet.streaming()
+    browser.wait_for(ALL_STREAM)
+
+    fleet.interrupt()
+    assert fleet.wait(8.0) == 0, fleet.said()
+    browser.wait_for("return document.getElementById('link').textContent.includes('gone')")
+
+
+def test_the_gateway_may_die_under_an_open_page_and_nobody_else_notices(
+    start_fleet: Any, browser: Any
+) -> None:
+    """The page finds the next one at the same address, and its buttons still work."""
+    fleet = start_fleet()
+    before = fleet.streaming()
+    url = dashboard(fleet)
+    browser.open(url)
+    browser.wait_for(ALL_STREAM)
+    browser.run(
+        "new MutationObserver(() => { window.gone = true; })"
+        ".observe(document.getElementById('link'), { childList: true })"
+    )
+    assert fleet.actorctl("kill", "gateway").returncode == 0
+    browser.wait_for("return window.gone && document.getElementById('link').textContent === 'live'")
+    assert dashboard(fleet) == url
+    browser.click('article[data-robot="r2"] button')
+    fleet.wait_for(lambda s: s["robots"][1]["state"] == "PAUSED", 10)
+    after = fleet.status()
+    for one, was in zip(after["robots"], before["robots"], strict=True):
+        assert one["missed_ticks"] == was["missed_ticks"]
+    restarts = {a["name"] for a in after["actors"] if a["restarts"]}
+    assert restarts == {"gateway"}
+
+
+def test_the_documented_metrics_are_those_of_a_running_fleet(start_fleet: Any) -> None:
+    """All of them, except counts of what need not have happened."""
+    fleet = start_fleet()
+    fleet.streaming()
+    fleet.wait_for(lambda s: all(r["merged"] > 3 for r in s["robots"]), 30)
+    base = dashboard(fleet).partition("#")[0]
+    with urllib.request.urlopen(f"{base}readyz", timeout=10) as answer:
+        assert answer.status == 200
+    with urllib.request.urlopen(f"{base}metrics", timeout=10) as answer:
+        families = list(text_string_to_metric_families(answer.read().decode()))
+    names = {f.name + ("_total" if f.type == "counter" else "") for f in families}
+    may_be_absent = {"holdfast_robot_dropped_total", "holdfast_robot_refused_commands_total"}
+    assert names | may_be_absent == set(FAMILIES)
+    by_name = {family.name: family for family in families}
+    robots = {s.labels["robot"] for s in by_name["holdfast_robot_ticks"].samples}
+    assert robots == {"r1", "r2"}
+    lateness = by_name["holdfast_robot_tick_lateness_seconds"].samples
+    assert max(sample.value for sample in lateness) > 30
