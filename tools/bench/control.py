@@ -63,7 +63,7 @@ def main() -> int:
     if options.only in (None, "lateness"):
         for busy in (False, True):
             for hz in RATES_HZ:
-                rows += lateness(hz, busy, seconds=0.6 if options.quick else 10.0)
+                rows += lateness(hz, busy, seconds=0.5 if options.quick else 10.0)
     if options.only in (None, "cost"):
         rows += costs(300 if options.quick else 5000)
     if options.only in (None, "takeover"):
