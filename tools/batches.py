@@ -29,7 +29,9 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """One named way to train; see tools/training_configs.py.
 
     `looks` is how many noisy chunks are denoised for each encoded image: images are what costs.
-    `fresh` is the share of them that continue no plan.
+    `fresh` is the share of them that continue no plan. `linger_steps` count after the end of an
+    episode, its last action held: letting a parcel go ends the episode, and one step of that is too
+    little for a median to notice.
     """
 
     kind: Literal["flow", "act"]
@@ -44,6 +46,7 @@ class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     relative_actions: tuple[str, ...] = ()
     looks: int = 2
     fresh: float = 0.3
+    linger_steps: int = 0
     rate: float = 2e-3
     warmup_steps: int = 100
     weight_decay: float = 1e-4
@@ -170,7 +173,8 @@ class Batches:
         column = delay // LABEL_EVERY
         chunk = self._action.normalize(data.chunks[rows, column] - self._anchors[rows][:, None])
         step = np.arange(chunk.shape[1])
-        return chunk, step < delay[:, None], step < data.counts[rows, column][:, None]
+        counts = data.counts[rows, column] + config.linger_steps
+        return chunk, step < delay[:, None], step < counts[:, None]
 
 
 def cells(sights: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.int64]:

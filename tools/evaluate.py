@@ -69,7 +69,8 @@ class Success:
             return 0.0, 1.0
         n, p, z = self.tried, self.rate, 1.96
         centre, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
+        low, high = ((centre + side * spread) / (1 + z * z / n) for side in (-1, 1))
+        return max(0.0, low), min(1.0, high)
 
     def row(self) -> dict[str, Any]:
         """For a JSON file."""

@@ -50,5 +50,6 @@ CONFIGS = {
         shards=400,
         steps=2000,
         looks=1,
+        linger_steps=12,
     ),
 }
