@@ -1,0 +1,40 @@
+"""The benchmark of control runs, and its figures have the form that all benchmarks share."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+ARGV = [sys.executable, "-m", "holdfast.tools.bench.control", "--quick", "--json", "--only"]
+
+
+def report(part: str) -> dict[str, dict[str, float]]:
+    out = subprocess.run([*ARGV, part], capture_output=True, text=True, check=True, timeout=110)
+    found = json.loads(out.stdout)
+    assert found["bench"] == "control" and found["machine"]["cpus"]
+    for row in found["rows"]:
+        assert row["n"] > 0 and row["p50"] <= row["p99"] <= row["max"]
+    return {row["case"]: row for row in found["rows"]}
+
+
+def test_what_the_plan_costs_is_measured() -> None:
+    rows = report("cost")
+    assert set(rows) == {
+        "holdfast/snapshot",
+        "holdfast/pop",
+        "holdfast/merge-replace",
+        "holdfast/merge-blend",
+    }
+    # The aims are 5 and 100 µs; a machine that others use may be slower, but not by ten times.
+    assert rows["holdfast/pop"]["p50"] < 50
+    assert rows["holdfast/merge-replace"]["p50"] < 1000
+
+
+@pytest.mark.slow
+def test_a_killed_loop_is_replaced_sooner_with_a_spare_than_without() -> None:
+    rows = report("takeover")
+    spare, cold = rows["holdfast/kill-to-command-spare"], rows["holdfast/kill-to-command-cold"]
+    assert spare["p50"] < cold["p50"]
