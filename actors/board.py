@@ -1,7 +1,8 @@
 """An actor's board: what it says about itself in shared memory, readable without its cooperation.
 
 The board guarantees that a reader never waits for the actor and never sees half a report, and that
-what a killed actor reported last stays readable, for the supervisor and for its next incarnation.
+what a killed actor reported last stays readable, for the supervisor and for its next incarnation;
+a board that something else has written over reads as empty.
 It does not say whether the actor is alive: only that its own loop made progress, and when.
 
 Layout: progress count (u64), instant of the last progress (monotonic ns, i64), padding to 64 bytes,
@@ -16,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from ..transport.register import Register
+from ..transport.register import Register, RegisterError
 
 _WORDS = 64
 REPORT_BYTES = 16 * 1024
@@ -32,7 +33,7 @@ class Board:
     def __init__(self, memory: mmap.mmap | memoryview) -> None:
         view = memoryview(memory)
         self._words = view[:16].cast("q")
-        self._register = Register(view[_WORDS:])
+        self._register = _attach(view[_WORDS:])
         self._previous = _report(self._register)
         self.oversized = 0
         """Reports dropped because they exceed REPORT_BYTES."""
@@ -78,10 +79,23 @@ class BoardReader:
         return self._words[0], self._words[1]
 
     def report(self) -> dict[str, Any] | None:
-        """The last report; None if there never was one."""
+        """The last report; None if there never was one, or if it is damaged."""
         return _report(self._register)
 
 
+def _attach(memory: memoryview) -> Register:
+    """The register in `memory`; one that something else has written over begins anew."""
+    try:
+        return Register(memory)
+    except RegisterError:
+        memory[:] = bytes(len(memory))
+        return Register(memory)
+
+
 def _report(register: Register) -> dict[str, Any] | None:
-    packed = register.read()
-    return None if packed is None else _decoder.decode(packed)
+    """The report in `register`; None if there is none, or what there is cannot be read."""
+    try:
+        packed = register.read()
+        return None if packed is None else _decoder.decode(packed)
+    except (RegisterError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -16,10 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..transport.segment import SegmentError
 from .console import Client
 from .document import closest
+from .expand import ActorSpec
 from .link import Reply
-from .supervised import Event, Restart, Start, Stop
+from .reload import differences
+from .supervised import Event, Restart, Start, Stop, ordered
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor
@@ -37,6 +41,8 @@ class Request(msgspec.Struct, frozen=True):
     signal: str | int = "KILL"
     verb: str = ""
     segment: str = ""
+    actors: tuple[ActorSpec, ...] = ()
+    dry: bool = False
 
 
 class Commands:
@@ -58,6 +64,7 @@ class Commands:
             "segments": self._segments,
             "attach": self._attach,
             "shutdown": self._shutdown,
+            "reform": self._reform,
             "tell": self._tell,
             **dict.fromkeys(ROBOT_VERBS, self._robot),
         }
@@ -74,6 +81,11 @@ class Commands:
             client.refuse(f"a request that cannot be understood: {error}")
         except LookupError as error:
             client.refuse(str(error.args[0]))
+        except Exception as error:
+            # Whatever it is: nobody's question may end a fleet.
+            fault = f"{type(error).__name__}: {error}"
+            self._supervisor.note("error", f"a request {request.get('do')!r:.100} failed: {fault}")
+            client.refuse(f"the supervisor failed over this request ({fault}): please report it")
 
     def answered(self, reply: Reply) -> None:
         """An actor answered a command."""
@@ -176,6 +188,20 @@ class Commands:
         fd, size = memory.read_only(name)
         client.hand_over({"ok": True, "segment": name, "size": size}, fd)
 
+    def _reform(self, client: Client, request: Request) -> None:
+        """Take over another list of actors; with `dry`, only say what that would change."""
+        supervisor = self._supervisor
+        if supervisor.core.stopping:
+            raise LookupError(f"the fleet {supervisor.fleet!r} is stopping")
+        difference = differences(supervisor.specs(), request.actors)
+        if not request.dry:
+            try:
+                ordered(actor.member for actor in request.actors)
+                supervisor.reform(request.actors)
+            except (ValueError, SegmentError) as error:
+                raise LookupError(str(error)) from error
+        client.reply({"ok": True, "difference": msgspec.to_builtins(difference)})
+
     def _shutdown(self, client: Client, request: Request) -> None:
         client.reply({"ok": True})
         self._supervisor.stop("a person asked")
@@ -198,14 +224,19 @@ class Commands:
             raise LookupError(f"{verb} takes one name, got {len(names)}")
         process = self._supervisor.running[names[0]].process
         id = next(self._ids)
-        if process is None or not process.link.command(verb, args, id):
+        try:
+            told = process is not None and process.link.command(verb, args, id)
+        except ValueError as error:
+            raise LookupError(f"{names[0]} cannot be told this: {error}") from error
+        if not told:
             state = self._supervisor.core.actors[names[0]].state
             raise LookupError(f"{names[0]} cannot be told to {verb}: it is {state}")
         self._waiting[id] = (client, names[0], time.monotonic() + ANSWER_S)
 
     def _names(self, request: Request) -> list[str]:
         """The actors named in the request, all known."""
-        known = self._supervisor.running
+        core = self._supervisor.core
+        known = [name for name in core.actors if name not in core.retired]
         for name in request.names:
             if name not in known:
                 raise LookupError(f"no actor {name!r}; {closest(name, known)}")
@@ -217,7 +248,7 @@ class Commands:
 def _signal(name: object) -> signal.Signals:
     """SIGKILL from `9`, `KILL`, `sigkill`."""
     text = str(name).upper()
-    if text.isdigit() and int(text) in signal.valid_signals():
+    if re.fullmatch("[0-9]{1,3}", text) and int(text) in signal.valid_signals():
         return signal.Signals(int(text))
     full = text if text.startswith("SIG") else f"SIG{text}"
     if full in signal.Signals.__members__:

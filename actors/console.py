@@ -2,7 +2,9 @@
 
 A request is `{"do": VERB, ...}`, its answer `{"ok": true, ...}` or `{"ok": false, "error":
 SENTENCE}`. Whoever may open the socket may command the fleet: it lies in the private runtime
-directory. The server never waits for a client; one that sends nonsense or does not read is cut off.
+directory. The server never waits for a client, answers them in turn, one request at a time, and
+looks at no further request of one that has not read the answers before. One that sends an endless
+line or lets answers pile up is cut off; of too many, the one that was quiet for longest is.
 """
 
 from __future__ import annotations
@@ -11,14 +13,20 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-MAX_REQUEST = 64 * 1024
+MAX_REQUEST = 1024 * 1024
+"""A reload's whole fleet of a thousand actors fits into one."""
+READ_BYTES = 64 * 1024
 MAX_UNREAD = 4 * 1024 * 1024
+MAX_CLIENTS = 128
+BACKLOG = 512
+"""Connections that may wait to be accepted while the supervisor does something else."""
 Answer = dict[str, Any]
 
 
@@ -35,12 +43,24 @@ class Client:
         self.inbox = b""
         self.outbox = b""
         self.closed = False
+        self.heard = self.served = time.monotonic()
+        """When it last said something, and when it was last attended to."""
+
+    @property
+    def waiting(self) -> bool:
+        """A whole request of it has arrived, and it has read all answers so far."""
+        return b"\n" in self.inbox and not self.outbox and not self.closed
 
     def reply(self, answer: Answer) -> None:
-        if not self.closed:
+        if self.closed:
+            return
+        try:
             # Not `json`: its NaN, which an actor may well report, is no JSON.
-            self.outbox += msgspec.json.encode(answer, enc_hook=str) + b"\n"
-            self.flush()
+            line = msgspec.json.encode(answer, enc_hook=str)
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            line = msgspec.json.encode({"ok": False, "error": f"the answer is no JSON: {error}"})
+        self.outbox += line + b"\n"
+        self.flush()
 
     def hand_over(self, answer: Answer, fd: int) -> None:
         """Reply with a copy of a descriptor. Only for a client that has read all before it."""
@@ -66,8 +86,8 @@ class Client:
 
 
 class Console:
-    """The server. The owner polls `listener` and every client's socket, and calls `accept`, `read`
-    and `flush` when they say so."""
+    """The server. The owner polls `listener` and every client's socket, and calls `accept` and
+    `read` when they say so; and in between `flush`, and `answer` for those `waiting` in turn."""
 
     def __init__(self, path: Path, handle: Callable[[Client, dict[str, Any]], None]) -> None:
         self.path = path
@@ -80,7 +100,7 @@ class Console:
                 f"the control socket {path} cannot be made ({error}); a path holds 107 bytes at "
                 "most: set HOLDFAST_RUNTIME to a shorter directory"
             ) from error
-        self.listener.listen(64)
+        self.listener.listen(BACKLOG)
         self.listener.setblocking(False)
         self._handle = handle
 
@@ -92,20 +112,26 @@ class Console:
         return Client(sock)
 
     def read(self, client: Client) -> None:
-        """Handle the requests that have arrived; `client.closed` is true once it is done with."""
+        """Take what has arrived, and handle one request of it; `client.closed` is true once it is
+        done with."""
         try:
-            data = client.sock.recv(MAX_REQUEST)
+            data = client.sock.recv(READ_BYTES)
         except BlockingIOError:
             return
         except ConnectionError:
             data = b""
-        if not data:
-            client.closed = True
-            return
-        *lines, client.inbox = (client.inbox + data).split(b"\n")
-        for line in lines:
-            self._request(client, line)
-        client.closed |= len(client.inbox) > MAX_REQUEST
+        client.heard = time.monotonic()
+        client.inbox += data
+        # Beyond this it sends faster than it reads the answers, or a line without an end.
+        client.closed |= not data or len(client.inbox) > MAX_REQUEST
+        if client.waiting:
+            self.answer(client)
+
+    def answer(self, client: Client) -> None:
+        """Handle one request of a client that is `waiting`."""
+        line, _, client.inbox = client.inbox.partition(b"\n")
+        client.served = time.monotonic()
+        self._request(client, line)
 
     def close(self) -> None:
         self.listener.close()
@@ -113,8 +139,9 @@ class Console:
 
     def _request(self, client: Client, line: bytes) -> None:
         try:
-            request = json.loads(line)
-        except ValueError:
+            # Not `json`: it lets half a character pass, which nothing can be made of later.
+            request = msgspec.json.decode(line)
+        except (ValueError, RecursionError):
             request = None
         if not isinstance(request, dict) or not isinstance(request.get("do"), str):
             client.refuse('expected one JSON object per line, like {"do": "status"}')
@@ -147,12 +174,12 @@ def _exchange(path: Path, timeout_s: float, request: dict[str, Any]) -> tuple[An
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(timeout_s)
         try:
-            sock.connect(str(path))
+            _connect(sock, path, timeout_s)
             sock.sendall(json.dumps(request).encode() + b"\n")
-            line, fds, _, _ = socket.recv_fds(sock, MAX_REQUEST, 1, socket.MSG_CMSG_CLOEXEC)
+            line, fds, _, _ = socket.recv_fds(sock, READ_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
             parts = [line]
             while parts[-1] and not parts[-1].endswith(b"\n"):
-                parts.append(sock.recv(MAX_REQUEST))
+                parts.append(sock.recv(READ_BYTES))
         except TimeoutError:
             raise ConsoleError(
                 f"the supervisor behind {path} did not answer within {timeout_s:g} s: it is "
@@ -167,3 +194,16 @@ def _exchange(path: Path, timeout_s: float, request: dict[str, Any]) -> tuple[An
     if not answer.get("ok"):
         raise ConsoleError(str(answer.get("error", "refused")))
     return answer, fds
+
+
+def _connect(sock: socket.socket, path: Path, timeout_s: float) -> None:
+    """Connect, and wait in the queue where it is full: the kernel does not for a socket with a
+    timeout."""
+    until = time.monotonic() + timeout_s
+    while True:
+        try:
+            return sock.connect(str(path))
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                raise TimeoutError from None
+            time.sleep(0.01)

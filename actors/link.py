@@ -20,6 +20,9 @@ from typing import Any
 
 import msgspec
 
+from ..transport import nesting
+from ..transport.limits import WireError
+
 MAX_PACKET = 128 * 1024
 FDS_PER_PACKET = 128
 """Linux carries at most 253 descriptors in one message."""
@@ -79,6 +82,11 @@ class Farewell(msgspec.Struct, frozen=True, tag="farewell"):
 
 FromSupervisor = Command | BootMessage | Descriptors
 FromActor = Ready | Reply | Farewell
+
+MAX_COMMAND = 64 * 1024
+MAX_NESTING = 32
+"""What a command may be, and how deep maps and lists may lie in it."""
+PACKETS_PER_CALL = 64
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode_at_actor = msgspec.msgpack.Decoder(FromSupervisor).decode
@@ -190,18 +198,21 @@ class SupervisorLink:
             rest = rest[FDS_PER_PACKET:]
 
     def command(self, verb: str, args: dict[str, Any] | None = None, id: int = 0) -> bool:
-        """Send a command; False when the actor is gone or does not read its link any more."""
+        """Send a command; False when the actor is gone or does not read its link any more. Raises
+        ValueError for one that no actor could read."""
+        packet = _checked(Command(verb, args or {}, id))
         try:
-            self._send(Command(verb, args or {}, id), [])
+            self._sock.send(packet)
         except (BlockingIOError, ConnectionError):
             return False
         return True
 
     def messages(self) -> tuple[list[FromActor], bool]:
         """(what the actor said, whether its end is closed); never blocks. What does not decode is
-        dropped: an actor gone mad must not take the supervisor with it."""
+        dropped, and of a flood the rest is left for the next call: an actor gone mad must not take
+        the supervisor with it."""
         received: list[FromActor] = []
-        while True:
+        for _ in range(PACKETS_PER_CALL):
             try:
                 packet = self._sock.recv(MAX_PACKET)
             except BlockingIOError:
@@ -210,8 +221,9 @@ class SupervisorLink:
                 return received, True
             if not packet:
                 return received, True
-            with contextlib.suppress(msgspec.DecodeError):
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 received.append(_decode_at_supervisor(packet))
+        return received, False
 
     def close(self) -> None:
         self._sock.close()
@@ -219,6 +231,17 @@ class SupervisorLink:
     def _send(self, message: FromSupervisor, fds: list[int]) -> None:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         self._sock.sendmsg([_encode(message)], rights)
+
+
+def _checked(command: Command) -> bytes:
+    try:
+        packet = _encode(command)
+        nesting.check(packet, MAX_NESTING)
+    except (ValueError, OverflowError, RecursionError, WireError) as error:
+        raise ValueError(f"it cannot be written down: {error}") from error
+    if len(packet) > MAX_COMMAND:
+        raise ValueError(f"it takes {len(packet)} bytes, and {MAX_COMMAND} is the most: say less")
+    return packet
 
 
 def receive_boot(sock: socket.socket) -> tuple[BootMessage, list[int]] | None:

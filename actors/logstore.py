@@ -163,8 +163,11 @@ class Stream:
             return
         self._allowance -= 1
         if line.startswith(b'{"t":'):
-            with contextlib.suppress(msgspec.DecodeError):
-                self._keep(_decode(line))
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                record = _decode(line)
+                # Whatever it says: only this actor can have written it.
+                record.actor, record.incarnation = self.actor, self.incarnation
+                self._keep(record)
                 return
         text = line[:MAX_LINE].decode(errors="replace")
         self._keep(stray(text, self.actor, self.incarnation, self._name))

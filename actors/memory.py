@@ -7,15 +7,11 @@ one that cannot be made writable again.
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from ..transport import segment
-from ..transport.register import RegisterError
 from .board import BoardReader
 from .expand import ActorSpec
 from .link import SegmentEntry
@@ -24,27 +20,43 @@ from .link import SegmentEntry
 class SharedMemory:
     """All segments of a supervisor, and its view of every board."""
 
-    def __init__(self, actors: Iterable[ActorSpec]) -> None:
+    def __init__(self, actors: Sequence[ActorSpec]) -> None:
         """Create what `actors` use. Raises SegmentError when the machine has no room for it."""
         self._segments: dict[str, segment.Segment] = {}
         self._read_only: dict[str, int] = {}
         self.boards: dict[str, BoardReader] = {}
         segment.sweep()
         try:
-            for actor in actors:
-                self._create(actor)
+            self.adapt(actors)
         except BaseException:
             self.close()
             raise
 
-    def _create(self, actor: ActorSpec) -> None:
-        for use in actor.segments:
-            if use.name not in self._segments:
-                made = segment.create(use.size, use.name)
-                self._segments[use.name] = made
-                self._read_only[use.name] = made.read_only_fd()
-        board = self._segments[f"{actor.name}/board"]
-        self.boards[actor.name] = BoardReader(board.map(writable=False))
+    def adapt(self, actors: Sequence[ActorSpec]) -> None:
+        """Have what `actors` use, and nothing else: what is there in the right size stays as it is,
+        with what is in it. Processes keep what they mapped. Raises SegmentError."""
+        uses = {use.name: use for actor in actors for use in actor.segments}
+        for name, use in uses.items():
+            if name not in self._segments or self._segments[name].size != use.size:
+                made = segment.create(use.size, name)
+                self._drop(name)
+                self._segments[name] = made
+                self._read_only[name] = made.read_only_fd()
+        for name in self._segments.keys() - uses.keys():
+            self._drop(name)
+        for actor in actors:
+            if actor.name not in self.boards:
+                board = self._segments[f"{actor.name}/board"]
+                self.boards[actor.name] = BoardReader(board.map(writable=False))
+
+    def forget(self, actor: str) -> None:
+        """An actor is gone for good: nobody reads its board any more."""
+        self.boards.pop(actor, None)
+
+    def _drop(self, name: str) -> None:
+        if name in self._segments:
+            os.close(self._read_only.pop(name))
+            self._segments.pop(name).close()
 
     def table(self, actor: ActorSpec) -> tuple[tuple[SegmentEntry, ...], list[int]]:
         """The segment table of an actor's boot, and the descriptors in the same order. They stay
@@ -66,14 +78,8 @@ class SharedMemory:
 
     def report(self, actor: str) -> dict[str, Any] | None:
         """What `actor` reported last; None if nothing, or nothing that can be read."""
-        with contextlib.suppress(RegisterError, msgspec.DecodeError):
-            return self.boards[actor].report()
-        return None
+        return self.boards[actor].report()
 
     def close(self) -> None:
-        for fd in self._read_only.values():
-            os.close(fd)
-        for made in self._segments.values():
-            made.close()
-        self._read_only.clear()
-        self._segments.clear()
+        for name in list(self._segments):
+            self._drop(name)

@@ -19,11 +19,12 @@ import signal
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from . import report
 from .commands import Commands
-from .console import Client, Console
+from .console import MAX_CLIENTS, Client, Console
 from .expand import ActorSpec
 from .graveyard import Graveyard
 from .link import BootMessage, Farewell, Ready, Reply
@@ -32,6 +33,7 @@ from .logstore import LogStore, Stream
 from .memory import SharedMemory
 from .orphans import Orphans, become_subreaper
 from .process import Process
+from .reload import differences
 from .rundir import SOCKET, RuntimeDir
 from .running import Running
 from .spare import Spare
@@ -43,6 +45,7 @@ from .supervised import (
     Exited,
     Faulty,
     Kill,
+    Reform,
     Spawn,
     Start,
     State,
@@ -56,7 +59,8 @@ from .supervision import exit_text, step
 TURN_S = 0.1
 PUBLISH_S = 0.25
 SERVE_S = 0.005
-MEMORY_S = 1.0
+ACCEPTED_PER_TURN = 32
+MEMORY_S = 0.25
 STOP_WITHIN_S = 4.0
 """An orderly stop that takes longer is hastened."""
 
@@ -88,7 +92,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self.memory = SharedMemory(actors)
         self.running = {actor.name: Running(actor, logs.add) for actor in actors}
-        self.robots = list(dict.fromkeys(actor.robot for actor in actors if actor.robot))
+        self.robots = _robots(actors)
         self._graveyard = Graveyard(runtime)
         warm = next((actor.warm for actor in actors if actor.warm), None)
         self._spare = Spare(warm, self._graveyard.environment, logs.add) if warm else None
@@ -133,16 +137,42 @@ class Supervisor:
             self.note("warning", f"stopping by force: {reason}")
             self.feed(StopAll(hasten=True))
 
+    def reform(self, actors: Sequence[ActorSpec]) -> None:
+        """Become the supervisor of `actors`: whom nothing changes for, runs on. Raises SegmentError
+        when the machine has no room for it, before anything was changed."""
+        difference = differences(self.specs(), actors)
+        self.memory.adapt(actors)
+        for actor in actors:
+            if actor.name in self.running:
+                self.running[actor.name].actor = actor
+            else:
+                self.running[actor.name] = Running(actor, self.logs.add)
+        self.robots = _robots(actors)
+        changed = frozenset(difference.changed)
+        self.feed(Reform(tuple(actor.member for actor in actors), changed))
+
+    def specs(self) -> list[ActorSpec]:
+        """What the fleet consists of now."""
+        return [
+            running.actor for name, running in self.running.items() if name not in self.core.retired
+        ]
+
     def feed(self, event: Event) -> None:
         """Give the core an event and carry out what it says; events of that come after it."""
         self._events.append(event)
         if len(self._events) > 1:
             return  # a feed further up the stack is at it
-        while self._events:
-            self.core, effects = step(self.core, self._events[0], time.monotonic(), random.random())
-            for effect in effects:
-                self._carry_out(effect)
-            self._events.popleft()
+        try:
+            while self._events:
+                self._take_step(self._events[0])
+                self._events.popleft()
+        finally:
+            self._events.clear()  # one that failed must not hold up all that come after it
+
+    def _take_step(self, event: Event) -> None:
+        self.core, effects = step(self.core, event, time.monotonic(), random.random())
+        for effect in effects:
+            self._carry_out(effect)
 
     def note(self, level: str, message: str) -> None:
         """Log a word of the supervisor's own."""
@@ -154,6 +184,7 @@ class Supervisor:
         facts = [
             running.facts(self.core.actors[name], self.memory, self.logs.errors.get(name), now)
             for name, running in self.running.items()
+            if name in self.core.actors
         ]
         return report.status(self.fleet, now - self.started, facts, self.core.actors, self.robots)
 
@@ -174,6 +205,9 @@ class Supervisor:
         self._muted.clear()
         boards = self.memory.boards
         self.feed(Tick({name: boards[name].progress()[0] for name in boards}))
+        for name in self.running.keys() - self.core.actors.keys():
+            del self.running[name]
+            self.memory.forget(name)
         if now >= self._stop_by and not self.core.hastened:
             self.stop(f"an orderly stop took longer than {STOP_WITHIN_S:g} s")
         if now >= self._due["memory"]:
@@ -325,21 +359,37 @@ class Supervisor:
             self.stop("whoever started it is gone")
 
     def _on_client(self) -> None:
-        client = self._console.accept()
-        if client:
+        for _ in range(ACCEPTED_PER_TURN):
+            client = self._console.accept()
+            if client is None:
+                break
             self._clients.append(client)
-            self._watch(client.sock.fileno(), lambda: self._console.read(client))
+            self._watch(client.sock.fileno(), partial(self._console.read, client))
+        excess = len(self._clients) - MAX_CLIENTS
+        if excess > 0:
+            for client in sorted(self._clients, key=lambda client: client.heard)[:excess]:
+                client.closed = True
+            self._serve()
 
     def _serve(self) -> bool:
-        """Send what clients have not taken yet, part with those who are done; True if some of it
-        is left."""
+        """Answer what clients asked at once, each in turn and not for long; send what they have not
+        taken yet, part with those who are done. True if something is left to do."""
         for client in self._clients:
             client.flush()
+        until = time.monotonic() + SERVE_S
+        waiting = (client for client in self._clients if client.waiting)
+        turn = deque(sorted(waiting, key=lambda client: client.served))
+        while turn and time.monotonic() < until:
+            client = turn.popleft()
+            self._console.answer(client)
+            if client.waiting:
+                turn.append(client)
+        for client in self._clients:
             if client.closed:
                 self._forget(client.sock.fileno())
                 client.sock.close()
         self._clients = [client for client in self._clients if not client.closed]
-        return any(client.outbox for client in self._clients)
+        return any(client.outbox or client.waiting for client in self._clients)
 
     def _check_memory(self) -> None:
         for name, running in self.running.items():
@@ -422,3 +472,7 @@ class Supervisor:
                 signal.signal(number, handler)
             os.close(reading)
             os.close(writing)
+
+
+def _robots(actors: Sequence[ActorSpec]) -> list[str]:
+    return list(dict.fromkeys(actor.robot for actor in actors if actor.robot))

@@ -161,6 +161,48 @@ class TalksNonsense(Steady):
         os.write(1, b"\xff\xfe\x00 not text\n")
 
 
+class FloodsItsLink(Steady):
+    """Sends packets as fast as they are read: junk, deep nesting, half characters, and replies to
+    questions that nobody asked."""
+
+    def misbehave(self) -> None:
+        sock: Any = self.link._sock
+        deep = b"\x82\xa4type\xa5ready\xa4info\x81\xa1a" + b"\x91" * 50_000
+        half = b"\x82\xa4type\xa8farewell\xa6reason\xa2\xff\xff"
+        stray = msgspec.msgpack.encode({"type": "reply", "id": 99, "result": {"x": 2**63}})
+        with contextlib.suppress(OSError):
+            for _ in range(2000):
+                for packet in (os.urandom(200), deep, half, stray):
+                    sock.send(packet)
+
+
+class LogsNonsense(Steady):
+    """Lines that begin like records and are none, and records in the name of others."""
+
+    def misbehave(self) -> None:
+        lines = [
+            b'{"t":1,"level":"\xff\xfe","actor":"a","message":""}',
+            b'{"t":1,"junk":' + b"[" * 30_000,
+            b'{"t":' + b"[" * 30_000,
+            b'{"t":1e999,"level":"error","actor":"a","message":"never"}',
+            *(
+                b'{"t":1,"level":"error","actor":"ghost%d","message":"I am another"}' % n
+                for n in range(50)
+            ),
+        ]
+        with contextlib.suppress(BlockingIOError):
+            os.write(2, b"\n".join(lines) + b"\n")
+
+
+class ScribblesOnItsBoard(Steady):
+    """Writes random bytes where its reports are, and then ends, for its successor to find them."""
+
+    def misbehave(self) -> None:
+        board = memoryview(self.segment(f"{self.name}/board"))
+        board[64:2048] = os.urandom(1984)
+        raise RuntimeError("enough scribbled")
+
+
 class Logs(Steady):
     def on_ready(self) -> None:
         self.log.info("a %s record", "proper")

@@ -1,0 +1,42 @@
+"""Actors that have gone mad towards their supervisor: on their link, in their log, on their board.
+Nothing of it ends or holds up the supervisor, or touches another actor."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "misbehaving"))
+
+from harness import QUICK, Supervised, actor, until
+from msgspec.structs import replace
+
+PATIENT = replace(QUICK, hang_timeout_s=5.0)
+"""For the busy machine of a test run: these actors hang nowhere."""
+
+
+def test_what_mad_actors_write_ends_nobody_and_is_not_believed() -> None:
+    """One floods its link with junk, one its log with lines that begin like records, one writes
+    over its board; the fourth behaves and goes on."""
+    mad = ("FloodsItsLink", "LogsNonsense", "ScribblesOnItsBoard")
+    actors = [actor(kind, kind, rules=PATIENT) for kind in mad]
+    with Supervised(*actors, actor("a", rules=PATIENT)) as fleet:
+        before = fleet.reach("a", "READY")
+        process = psutil.Process(fleet.process.pid)
+        scribbler = fleet.reach("ScribblesOnItsBoard", "FAILED", deadline_s=60)
+        assert "enough scribbled" in scribbler["reason"], "each found its board fit for use"
+        turns, memory = fleet.turns("a"), process.memory_info().rss
+        until(lambda: fleet.turns("a") > turns + 50, why="the actor that behaves stands still")
+        assert process.memory_info().rss - memory < 30e6
+        for name in ("FloodsItsLink", "LogsNonsense", "a"):
+            assert fleet.row(name)["state"] == "READY", fleet.row(name)
+        assert fleet.row("a")["pid"] == before["pid"]
+        began = time.monotonic()
+        fleet.status()
+        assert time.monotonic() - began < 2
+        records = fleet.log()
+        assert not [r for r in records if r["actor"].startswith("ghost")]
+        assert [r for r in records if r["actor"] == "LogsNonsense" and r["message"].startswith("I")]
