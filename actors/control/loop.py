@@ -271,8 +271,8 @@ class ControlActor(Actor):
             except ValueError as error:
                 self.link.acknowledge(command.id, error=str(error))
             else:
+                self._report()  # first: whoever gets the answer finds it in the status
                 self.link.acknowledge(command.id, result)
-                self._report()
 
     def _carry_out(self, command: Command) -> dict[str, object]:
         match command.verb:
