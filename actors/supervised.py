@@ -82,6 +82,8 @@ class Fleet(msgspec.Struct, frozen=True):
     now: float
     stopping: bool = False
     hastened: bool = False
+    retired: frozenset[str] = frozenset()
+    """Those that a new fleet.yaml no longer has: they vanish when they are gone."""
 
     @property
     def gone(self) -> bool:
@@ -107,6 +109,14 @@ class Stop(msgspec.Struct, frozen=True):
 
 class Restart(msgspec.Struct, frozen=True):
     names: tuple[str, ...]
+
+
+class Reform(msgspec.Struct, frozen=True):
+    """The fleet is to have these members from now on. `changed` are those whose processes must be
+    replaced because what they are told at their start is different."""
+
+    members: tuple[Member, ...]
+    changed: frozenset[str]
 
 
 class StopAll(msgspec.Struct, frozen=True):
@@ -144,7 +154,7 @@ class Tick(msgspec.Struct, frozen=True):
     progress: Mapping[str, int] = {}
 
 
-Event = Start | Stop | Restart | StopAll | Ready | Exited | Faulty | Tick
+Event = Start | Stop | Restart | Reform | StopAll | Ready | Exited | Faulty | Tick
 
 # Effects: what to do.
 
@@ -182,6 +192,12 @@ Effect = Spawn | Ask | Kill | Changed
 def fleet_of(members: Iterable[Member], now: float) -> Fleet:
     """A fleet with nothing started. Raises ValueError for an `after` that is unknown or listed
     later, because the start order is the list's."""
+    known = ordered(members)
+    return Fleet(known, {name: Actor(since=now) for name in known}, now)
+
+
+def ordered(members: Iterable[Member]) -> dict[str, Member]:
+    """Members by name, in their order. Raises ValueError as `fleet_of` does."""
     known: dict[str, Member] = {}
     for member in members:
         if member.name in known:
@@ -190,4 +206,4 @@ def fleet_of(members: Iterable[Member], now: float) -> Fleet:
         if missing:
             raise ValueError(f"{member.name!r} comes after {missing}, not listed before it")
         known[member.name] = member
-    return Fleet(known, {name: Actor(since=now) for name in known}, now)
+    return known

@@ -29,6 +29,7 @@ from msgspec.structs import replace
 
 from .supervised import (
     NEVER,
+    Actor,
     Ask,
     Changed,
     Effect,
@@ -37,7 +38,9 @@ from .supervised import (
     Faulty,
     Fleet,
     Kill,
+    Member,
     Ready,
+    Reform,
     Restart,
     Spawn,
     Start,
@@ -45,6 +48,7 @@ from .supervised import (
     Stop,
     StopAll,
     Tick,
+    ordered,
 )
 
 STALL_S = 1.0
@@ -61,7 +65,7 @@ def step(fleet: Fleet, event: Event, now: float, luck: float = 0.5) -> tuple[Fle
     turn.launch()
     if turn.stopping:
         turn.stop_in_order()
-    return Fleet(fleet.members, turn.actors, now, turn.stopping, turn.hastened), turn.effects
+    return turn.outcome(), turn.effects
 
 
 def exit_text(code: int | None, error: str | None = None) -> str:
@@ -83,6 +87,7 @@ class _Turn:
 
     def __init__(self, fleet: Fleet, now: float, luck: float) -> None:
         self.members = fleet.members
+        self.retired = fleet.retired
         self.actors = dict(fleet.actors)
         self.now = now
         self.luck = luck
@@ -90,6 +95,21 @@ class _Turn:
         self.hastened = fleet.hastened
         self.stood_still = now - fleet.now if now - fleet.now > STALL_S else 0.0
         self.effects: list[Effect] = []
+
+    def outcome(self) -> Fleet:
+        """The fleet after this step, without those that were retired and are gone."""
+        buried = {name for name in self.retired if not self.actors[name].alive}
+        if buried:
+            self.members = {n: member for n, member in self.members.items() if n not in buried}
+            self.actors = {n: actor for n, actor in self.actors.items() if n not in buried}
+        return Fleet(
+            self.members,
+            self.actors,
+            self.now,
+            self.stopping,
+            self.hastened,
+            self.retired - buried,
+        )
 
     def handle(self, event: Event) -> None:
         if self.stood_still:
@@ -103,6 +123,8 @@ class _Turn:
             case Restart(names):
                 for name in names:
                     self.restart(name)
+            case Reform(members, changed):
+                self.reform(ordered(members), changed)
             case StopAll(hasten):
                 self.stop_all(hasten)
             case Ready(name, incarnation):
@@ -121,7 +143,7 @@ class _Turn:
     def start(self, names: Iterable[str]) -> None:
         if self.stopping:
             return
-        names = list(names)
+        names = [name for name in names if name not in self.retired]
         for name in names:
             actor = self.actors[name]
             self.put(name, wanted=True, failures=0, restarted_at=())
@@ -142,7 +164,7 @@ class _Turn:
 
     def restart(self, name: str) -> None:
         actor = self.actors[name]
-        if self.stopping:
+        if self.stopping or name in self.retired:
             return
         if not actor.alive:
             self.start([name])
@@ -150,6 +172,22 @@ class _Turn:
         self.put(name, wanted=True, relaunch=True, failures=0, restarted_at=())
         if actor.state is not State.STOPPING:
             self.end(name, "restarted by a person")
+
+    def reform(self, members: dict[str, Member], changed: frozenset[str]) -> None:
+        """Retire whom the new fleet lacks, start whom it adds, replace the changed ones."""
+        if self.stopping:
+            return
+        before = set(self.members) - self.retired
+        self.retired = frozenset(set(self.members) - set(members))
+        self.members = members | {name: self.members[name] for name in self.retired}
+        for name in members:
+            self.actors.setdefault(name, Actor(since=self.now))
+        for name in before & self.retired:
+            self.stop(name, drain=False)
+        for name in changed & before - self.retired:
+            if self.actors[name].wanted:
+                self.restart(name)
+        self.start([name for name in members if name not in before])
 
     def stop_all(self, hasten: bool) -> None:
         self.stopping = True
@@ -289,7 +327,7 @@ class _Turn:
                 continue
             if any(self.is_coming(other) for other in actor.for_ready):
                 continue
-            if any(self.actors[other].state is State.STOPPING for other in actor.for_gone):
+            if any(self.is_going(other) for other in actor.for_gone):
                 continue
             incarnation = actor.incarnation + 1
             self.put(
@@ -318,8 +356,13 @@ class _Turn:
 
     def is_coming(self, name: str) -> bool:
         """True while it may still get ready by itself."""
-        actor = self.actors[name]
-        return actor.wanted and actor.state not in (State.READY, State.FAILED)
+        actor = self.actors.get(name)
+        return actor is not None and actor.wanted and actor.state not in (State.READY, State.FAILED)
+
+    def is_going(self, name: str) -> bool:
+        """True while it is being ended."""
+        actor = self.actors.get(name)
+        return actor is not None and actor.state is State.STOPPING
 
     def later_in_group(self, name: str) -> list[str]:
         return [

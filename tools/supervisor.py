@@ -130,6 +130,38 @@ def stop(fleet: FleetName = None) -> None:
     print(f"{path.parent.name!r} is stopped")
 
 
+@app.command()
+def reload(
+    fleet_file: FleetFile = HERE,
+    host: HostOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the difference.")] = False,
+) -> None:
+    """Make the running fleet the one in the file: start what is new, stop what is gone, restart
+    only what changed."""
+    import msgspec
+
+    from ..actors.expand import expand, here
+    from ..actors.fleet import FleetError, load
+
+    try:
+        fleet = load(fleet_file)
+        path = reach(fleet.name)
+        actors = expand(fleet, here(fleet, host), path.parent)
+    except FleetError as error:
+        fail(str(error))
+    plain = msgspec.to_builtins(actors)
+    difference = ask(path, do="reform", actors=plain, dry=True)["difference"]
+    for name in difference["added"]:
+        print(f"+ {name}")
+    for name in difference["removed"]:
+        print(f"- {name}")
+    for name, what in difference["changed"].items():
+        print(f"~ {name}  ({'; '.join(what)})")
+    print(f"{len(difference['same'])} actors run on as they are")
+    if not dry_run:
+        ask(path, do="reform", actors=plain)
+
+
 def _detach(
     fleet_file: Path, duration: float | None, report: Path | None, host: str | None
 ) -> None:

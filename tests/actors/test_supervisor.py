@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "misbehaving"))
@@ -412,3 +413,35 @@ def test_an_undertaker_that_does_not_listen_holds_up_nobody() -> None:
     assert heard == list(range(1, 2001))
     undertaking.close()
     theirs.close()
+
+
+def test_a_reload_touches_only_what_changed(tmp_path: Path) -> None:
+    small, large = (SegmentUse("shared", Register.size_for(n), writable=True) for n in (64, 128))
+    start = [actor("a"), actor("b"), actor("c"), actor("w", "Shares", segments=(small,))]
+    change = [actor("a"), actor("c", after_s=60.0), actor("d")]
+    change.append(actor("w", "Shares", segments=(large,)))
+    with Supervised(*start) as fleet:
+        for spec in start:
+            fleet.reach(spec.name, "READY")
+        before = {row["name"]: row["pid"] for row in fleet.status()["actors"]}
+        plain = msgspec.to_builtins(change)
+        said = fleet.ask("reform", actors=plain, dry=True)["difference"]
+        assert said["added"] == ["d"] and said["removed"] == ["b"] and said["same"] == ["a"]
+        assert said["changed"]["c"] == ["after_s: None -> 60.0"]
+        assert said["changed"]["w"] == ["shared memory shared"]
+        assert {row["name"]: row["pid"] for row in fleet.status()["actors"]} == before
+        fleet.ask("reform", actors=plain)
+        fleet.reach("d", "READY")
+        fleet.reach("c", "READY", 2)
+        fleet.reach("w", "READY", 2)
+        until(lambda: not any(row["name"] == "b" for row in fleet.status()["actors"]))
+        assert not exists(before["b"])
+        row = fleet.row("a")
+        assert (row["pid"], row["incarnation"]) == (before["a"], 1)
+        fd, size = attach(fleet.socket, "shared")
+        os.close(fd)
+        assert size == large.size
+        assert "no actor 'b'" in fleet.refused("start", "b")
+        broken = [{**plain[0], "member": {**plain[0]["member"], "after": ["nobody"]}}]
+        assert "nobody" in fleet.refused("reform", actors=broken)
+        assert fleet.status()["healthy"]

@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
+
 from holdfast.actors.supervised import (
     Ask,
     Changed,
@@ -13,6 +23,7 @@ from holdfast.actors.supervised import (
     Kill,
     Member,
     Ready,
+    Reform,
     Restart,
     Rules,
     Spawn,
@@ -24,15 +35,6 @@ from holdfast.actors.supervised import (
     fleet_of,
 )
 from holdfast.actors.supervision import step
-from hypothesis import settings
-from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-)
 
 RULES = Rules(
     start_timeout_s=3,
@@ -78,6 +80,8 @@ class Supervision(RuleBasedStateMachine):
         super().__init__()
         self.now = 1000.0
         self.fleet = fleet_of(MEMBERS, self.now)
+        self.listed = set(NAMES)
+        """Whom fleet.yaml has now."""
         self.processes: dict[str, Process] = {}
         self.stopped = set(NAMES)
         """Whom a person stopped, known without the core's help."""
@@ -107,9 +111,9 @@ class Supervision(RuleBasedStateMachine):
                     self.processes[name].killed = True
                 case Changed(_, old, new, _):
                     assert old is not new
-        if isinstance(event, Stop | StopAll | Restart):
+        if isinstance(event, Stop | StopAll | Restart | Reform):
             for name, actor in self.fleet.actors.items():
-                assert actor.failures <= before[name], "what a person asks for is no failure"
+                assert actor.failures <= before.get(name, 0), "what a person asks for is no failure"
 
     def assert_nobody_needs(self, name: str) -> None:
         for member in MEMBERS:
@@ -135,9 +139,10 @@ class Supervision(RuleBasedStateMachine):
         process = self.processes.pop(name)
         wanted = name not in self.stopped and not self.over
         self.feed(Exited(name, process.incarnation, code))
-        actor = self.fleet.actors[name]
-        if not wanted:
-            assert actor.state in (State.STOPPED, State.FAILED)
+        if name not in self.listed:
+            assert name not in self.fleet.actors, "one that was removed is gone with its process"
+        elif not wanted:
+            assert self.fleet.actors[name].state in (State.STOPPED, State.FAILED)
 
     # What happens.
 
@@ -185,8 +190,32 @@ class Supervision(RuleBasedStateMachine):
         self.feed(Faulty(name, self.processes[name].incarnation, "memory"))
         assert self.fleet.actors[name].state is State.STOPPING
 
+    @rule(kept=st.sets(st.sampled_from(NAMES)), changed=st.sets(st.sampled_from(NAMES)))
+    def a_person_changes_the_file(self, kept: set[str], changed: set[str]) -> None:
+        members = [m for m in MEMBERS if m.name in kept and kept.issuperset(m.after)]
+        listed = {member.name for member in members}
+        alive = {name: process.incarnation for name, process in self.processes.items()}
+        if not self.over:
+            self.stopped |= self.listed - listed
+            self.stopped -= listed - self.listed
+        same = (self.listed & listed) - changed
+        before = {name: self.fleet.actors[name] for name in same}
+        self.feed(Reform(tuple(members), frozenset(changed)))
+        if self.over:
+            return
+        self.listed = listed
+        assert set(self.fleet.actors) == listed | set(self.processes)
+        for name in same:
+            assert alive.get(name) == getattr(self.processes.get(name), "incarnation", None)
+            assert self.fleet.actors[name] == before[name], "it is none of its business"
+        for name in listed - same:
+            actor = self.fleet.actors[name]
+            assert actor.state in (State.WAITING, State.STARTING, State.STOPPING, State.STOPPED)
+
     @rule(name=st.sampled_from(NAMES))
     def news_of_a_dead_incarnation_changes_nothing(self, name: str) -> None:
+        if name not in self.fleet.actors:
+            return
         old = self.fleet.actors[name].incarnation - 1
         before = self.fleet.actors
         for event in (Exited(name, old, 1), Ready(name, old), Faulty(name, old, "memory")):
@@ -195,18 +224,24 @@ class Supervision(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(NAMES))
     def a_person_starts(self, name: str) -> None:
+        if name not in self.listed:
+            return
         if not self.over:
             self.stopped.discard(name)
         self.feed(Start((name,)))
 
     @rule(name=st.sampled_from(NAMES), drain=st.booleans())
     def a_person_stops(self, name: str, drain: bool) -> None:
+        if name not in self.listed:
+            return
         self.stopped.add(name)
         self.feed(Stop((name,), drain))
         assert self.fleet.actors[name].state in (State.STOPPED, State.STOPPING)
 
     @rule(name=st.sampled_from(NAMES))
     def a_person_restarts(self, name: str) -> None:
+        if name not in self.listed:
+            return
         if not self.over:
             self.stopped.discard(name)
         self.feed(Restart((name,)))
