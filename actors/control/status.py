@@ -53,5 +53,6 @@ def status(
         "epoch": words[Word.EPOCH],
         "max_command_gap_ms": round(words[Word.MAX_GAP_NS] / 1e6, 2),
         "merge": supply.rule.mode,
+        "warnings": list(supply.terms.warnings) if supply.terms else [],
         "plan_found": segment.found,
     }

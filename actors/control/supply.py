@@ -186,13 +186,9 @@ class Supply:
         if self.contract is not None and contract != self.contract:
             self._end(Event.CHANGED, self.contract.changes(contract), now_ns)
             return
-        if terms.action_names != self._actions:
-            self._end(
-                Event.REFUSED,
-                f"the service's actions are {', '.join(terms.action_names)}; this robot's are "
-                f"{', '.join(self._actions)}: use a service that was trained for it",
-                now_ns,
-            )
+        unfit = self._unfit(terms)
+        if unfit:
+            self._end(Event.REFUSED, unfit, now_ns)
             return
         if self.contract is None:
             self.contract = contract
@@ -286,6 +282,20 @@ class Supply:
     @property
     def _due(self) -> bool:
         return self.plan_ns < self._buffer_ns
+
+    def _unfit(self, terms: Accept) -> str:
+        """Why this robot cannot play what the service would send; empty if it can."""
+        if terms.action_names != self._actions:
+            return (
+                f"the service's actions are {', '.join(terms.action_names)}; this robot's are "
+                f"{', '.join(self._actions)}: use a service that was trained for it"
+            )
+        if not 0 < terms.chunk_size <= self.buffer.capacity:
+            return (
+                f"the service's chunks have {terms.chunk_size} steps; this robot's plan holds 1 to "
+                f"{self.buffer.capacity}: use a policy of shorter chunks"
+            )
+        return ""
 
     def _claim(self, key: tuple[int, int, int], now_ns: int) -> Snapshot | None:
         asked = self.buffer.claim(*key)
