@@ -96,7 +96,11 @@ class CameraView {
     this.path = `api/camera/${card.name}/${name}.jpg`;
     this.image = make("img", { alt: `camera ${name} of ${card.name}` });
     this.age = make("span");
-    this.element = make("figure", {}, this.image, make("figcaption", {}, make("span", {}, name), this.age));
+    this.element = make(
+      "figure", {},
+      make("div", { class: "view" }, this.image),
+      make("figcaption", {}, make("span", {}, name), this.age),
+    );
     this.#next();
   }
 

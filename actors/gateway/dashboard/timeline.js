@@ -66,7 +66,7 @@ export class Timeline {
     pen.fillText("state", LEFT - 8, middle);
     for (const { state, from, to } of this.#spells(now)) {
       const left = Math.max(LEFT, x(from));
-      pen.fillStyle = color(tone(state));
+      pen.fillStyle = color(`${tone(state)}-mark`);
       if (x(to) > left) pen.fillRect(left, STRIP.top, x(to) - left, STRIP.height);
     }
     const last = this.points.at(-1);
