@@ -29,8 +29,6 @@ def faults_of(fleet: Fleet) -> list[Fault]:
     """All that is wrong with `fleet`; empty if it can run."""
     specs: dict[str, PolicySpec] = {}
     faults = [*_services(fleet, specs), *_hosts(fleet), *_supervision(fleet)]
-    if not fleet.robots:
-        faults.append(Fault("$.robots", "no robot; list at least one"))
     seen: dict[str, int] = {}
     for i, robot in enumerate(fleet.robots):
         path = f"$.robots[{i}]"
@@ -61,8 +59,6 @@ def robot_spec(robot: Robot) -> RobotSpec | None:
 
 
 def _services(fleet: Fleet, specs: dict[str, PolicySpec]) -> Iterator[Fault]:
-    if not fleet.services:
-        yield Fault("$.services", "no service; name at least one")
     for name, service in fleet.services.items():
         path = f"$.services.{name}"
         if not _is_name(name):

@@ -161,7 +161,7 @@ class Security(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A whole fleet."""
+    """A whole fleet. Without services and robots it is a broker for those of scripts."""
 
     name: Name = "fleet"
     hosts: dict[str, HostEntry] = {}

@@ -18,12 +18,12 @@ def only_fleet(name: str | None = None) -> Path:
         return fleets[name]
     if name is None and len(fleets) == 1:
         return next(iter(fleets.values()))
-    there = ", ".join(fleets) or "none"
-    wanted = f"no fleet {name!r} runs" if name else "it is not clear which fleet is meant"
-    raise LookupError(
-        f"{wanted} on this machine (running: {there}): start one with `supervisor start "
-        "fleet.yaml`, or name one"
-    )
+    if not fleets:
+        raise LookupError(
+            "no fleet runs on this machine: start one with `supervisor start fleet.yaml`"
+        )
+    wanted = f"no fleet {name!r} runs here" if name else "it is not clear which fleet is meant"
+    raise LookupError(f"{wanted}: name one of {', '.join(fleets)}")
 
 
 def front_of(fleet: str | None = None) -> str:

@@ -132,7 +132,7 @@ Spoil = Callable[[dict[str, Any]], object]
             lambda f: f["services"]["pick"].update(replicas=0),
             ["$.services.pick.replicas", "found 0", "1 or more"],
         ),
-        (lambda f: f["robots"].clear(), ["$.robots", "at least one"]),
+        (lambda f: f["services"].clear(), ["$.robots[0].service", "'pick'"]),
         (lambda f: f["robots"][0].update(host="h1"), ["$.robots[0].host", "'h1'"]),
         (
             lambda f: f.update(supervision={"rules": {"contrl": {}}}),
@@ -322,3 +322,11 @@ def test_the_schema_describes_every_key() -> None:
     found = schema()["$defs"]
     assert "fps" in found["Robot"]["properties"]
     assert set(found["Fleet"]["properties"]) == set(Fleet.__struct_fields__)
+
+
+def test_a_fleet_may_be_a_broker_for_the_robots_and_policies_of_scripts() -> None:
+    """Both lists are there and empty: nobody forgot them."""
+    fleet = loads("name: lab\nservices: {}\nrobots: []\n")
+    kinds = [actor.kind for actor in expand(fleet, None, Path("/run"))]
+    assert "broker" in kinds
+    assert not {"control", "inference"} & set(kinds)

@@ -1,0 +1,91 @@
+"""What the README tells people to type, typed."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.S)
+
+pytestmark = pytest.mark.timeout(180)
+
+
+def script(containing: str, directory: Path) -> Path:
+    """The README's block that contains `containing`, as a file of the reader's."""
+    (block,) = [b for b in BLOCKS if containing in b]
+    path = directory / "example.py"
+    path.write_text(block)
+    return path
+
+
+def test_every_example_is_short() -> None:
+    assert len(BLOCKS) == 3
+    assert all(block.count("\n") < 30 for block in BLOCKS)
+
+
+def test_the_two_lines_that_set_everything_up_are_there() -> None:
+    """`.ci/run` finds the second by its shape, and pastes it into a fresh clone."""
+    lines = [line for line in README.splitlines() if line.startswith("python3 -m venv .venv && ")]
+    assert [line.rpartition("/")[2] for line in lines] == ["supervisor start fleet.yaml", "pytest"]
+
+
+def test_a_fleet_in_a_script(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, script("with Fleet", tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "r1 STREAMING" in done.stdout
+    assert re.search(r"frame \d+ \(480, 640, 3\)", done.stdout)
+
+
+def test_a_policy_and_a_control_loop_of_the_readers_own(tmp_path: Path) -> None:
+    """Both scripts at once, and the fleet whose broker brings them together."""
+    (tmp_path / "fleet.yaml").write_text("name: lab\nservices: {}\nrobots: []\n")
+    (tmp_path / "serving").mkdir()
+    running: list[subprocess.Popen[str]] = []
+    try:
+        supervisor = Path(sys.executable).parent / "supervisor"
+        running.append(
+            subprocess.Popen(
+                [supervisor, "start", tmp_path / "fleet.yaml"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+        assert running[0].stdout is not None
+        for line in running[0].stdout:
+            if "broker" in line and "READY" in line:
+                break
+        serving = script("serve(predict", tmp_path / "serving")
+        running.append(subprocess.Popen([sys.executable, serving], text=True))
+        done = subprocess.run(
+            [sys.executable, script("RemotePolicy(", tmp_path)],
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "STREAMING request latency" in done.stdout
+        running[1].send_signal(signal.SIGINT)
+        assert running[1].wait(15) == 0
+    finally:
+        for process in reversed(running):
+            process.send_signal(signal.SIGINT)
+            process.wait(20)
+            if process.stdout:
+                process.stdout.close()
