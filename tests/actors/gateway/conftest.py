@@ -145,14 +145,13 @@ class ScriptedSupervisor:
     def _run(self) -> None:
         while not self._ended.is_set():
             sockets = {c.sock.fileno(): c for c in self._clients if not c.closed}
-            ready, _, _ = select.select([self._console.listener, *sockets], [], [], 0.01)
+            listener = self._console.listener.fileno()
+            ready, _, _ = select.select([listener, *sockets], [], [], 0.01)
             for source in ready:
-                if source is self._console.listener:
-                    client = self._console.accept()
-                    if client:
-                        self._clients.append(client)
-                else:
+                if source != listener:
                     self._console.read(sockets[source])
+                elif client := self._console.accept():
+                    self._clients.append(client)
             for client in [c for c in self._clients if c.closed]:
                 client.sock.close()
                 self._clients.remove(client)

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import simplejpeg
 
+from holdfast.actors.gateway import supervisor as _supervisor
+from holdfast.actors.gateway.cameras import Thumbnails
 from holdfast.actors.supervised import State
 from holdfast.transport.frames import FrameRing
 
@@ -111,6 +113,16 @@ def test_what_the_supervisor_refuses_is_told_in_its_own_words(gateway: Any) -> N
     assert "did you mean 'r1/network'?" in body["error"]
 
 
+def test_a_command_to_a_supervisor_that_does_not_answer_says_so(
+    gateway: Any, supervisor: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_supervisor, "COMMAND_S", 0.2)
+    supervisor.silent = True
+    status, body = gateway.post("/api/robots/r1/pause")
+    assert status == 503
+    assert "did not answer" in body["error"]
+
+
 def test_no_other_command_gets_through(gateway: Any, supervisor: Any) -> None:
     authorization = {"authorization": f"Bearer {gateway.token}"}
     for path in ("/api/actors/broker/kill", "/api/robots/r1/shutdown", "/api/status", "/"):
@@ -134,6 +146,20 @@ def test_a_thumbnail_is_the_newest_frame_with_its_colours_and_its_age(gateway: A
     assert red > 240
     assert green < 15
     assert blue < 15
+
+
+def test_a_thumbnail_is_small_in_the_cameras_proportions_and_made_once_for_each_frame() -> None:
+    shape = (480, 640, 3)
+    memory = bytearray(FrameRing.size_for(shape))
+    thumbnails = Thumbnails({"r1/top": memory})
+    ring = FrameRing(memory, shape)
+    ring.put(np.full(shape, 77, np.uint8), time.monotonic_ns())
+    first = thumbnails.newest("r1/top")
+    assert first is not None
+    assert simplejpeg.decode_jpeg(first.jpeg).shape == (240, 320, 3)
+    assert thumbnails.newest("r1/top") is first
+    ring.put(np.full(shape, 78, np.uint8), time.monotonic_ns())
+    assert thumbnails.newest("r1/top") is not first
 
 
 def test_a_sensors_next_incarnation_and_another_camera_do_not_mix(gateway: Any) -> None:
