@@ -332,7 +332,8 @@ class _Expansion:
         return ActorSpec(
             kind=kind,
             member=Member(name, rules_of(self.fleet, kind), tuple(before), self.groups.get(name)),
-            config=msgspec.to_builtins(config),
+            # By way of JSON, so that it equals itself after travelling: no tuples.
+            config=msgspec.json.decode(msgspec.json.encode(config)),
             segments=(SegmentUse(f"{name}/board", BOARD_SIZE, writable=True), *segments),
             robot=None if robot is None else robot.name,
             memory_mb=limits.get(kind, limits.get("all")),

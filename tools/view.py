@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,13 +51,16 @@ class View(threading.Thread):
         except OSError:
             return  # the terminal or the pipe is gone: there is nobody to show anything to
 
-    def _statuses(self) -> Any:
-        """The newest status whenever there is one, until the end."""
-        while not self._done:
+    def _statuses(self) -> Iterator[dict[str, Any]]:
+        """The newest status whenever there is one; once more at the end."""
+        while True:
             self._news.wait()
             self._news.clear()
+            ending = self._done
             if self._latest is not None:
                 yield self._latest
+            if ending:
+                return
 
     def _draw(self) -> None:
         from rich.console import Console

@@ -1,9 +1,13 @@
-"""The `supervisor` command, as far as it starts nothing; that it starts is for the end-to-end
-tests."""
+"""The `supervisor` command. That a whole fleet does its job is for the end-to-end tests."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -14,6 +18,7 @@ from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import Config
 from holdfast.robot.sim import SPEC
 from holdfast.tools.supervisor import app
+from holdfast.tools.view import View
 
 SPEC_OF_POLICY = PolicySpec(
     model="test",
@@ -24,6 +29,13 @@ SPEC_OF_POLICY = PolicySpec(
     chunk_size=45,
     fps=30,
 )
+
+
+def supervisor(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).parent / "supervisor", *words]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL
+    )
 
 
 @pytest.fixture
@@ -77,3 +89,58 @@ def test_a_report_that_cannot_be_written_is_refused_before_the_run(
 def test_the_schema_is_json() -> None:
     done = CliRunner().invoke(app, ["schema"])
     assert json.loads(done.output)["title"] == "fleet.yaml of Holdfast"
+
+
+def test_a_fleet_is_started_detached_reloaded_and_stopped(fleet_file: Path, tmp_path: Path) -> None:
+    """One robot, its cameras and a policy that needs no torch; then another camera rate."""
+    text = fleet_file.read_text().replace("policy: flow", "policy: constant")
+    first, _, _ = text.partition("  - name: r2")
+    fleet_file.write_text(first.replace("name: conveyor", "name: detached"))
+    started = supervisor("start", str(fleet_file), "--detach")
+    assert started.returncode == 0, started.stderr
+    try:
+        assert "'detached' runs as process" in started.stdout
+        again = supervisor("start", str(fleet_file))
+        assert again.returncode == 2 and "runs already" in again.stderr
+        slower = fleet_file.read_text().replace("wrist: {width: 640, height: 480, fps: 30}", "X")
+        fleet_file.write_text(slower.replace("X", "wrist: {width: 640, height: 480, fps: 15}"))
+        shown = supervisor("reload", str(fleet_file), "--dry-run")
+        assert shown.stdout == "~ r1/wrist  (fps: 30.0 -> 15.0)\n8 actors run on as they are\n"
+        assert supervisor("reload", str(fleet_file)).returncode == 0
+        unchanged = supervisor("reload", str(fleet_file), "--dry-run")
+        assert unchanged.stdout == "9 actors run on as they are\n"
+    finally:
+        stopped = supervisor("stop", "--fleet", "detached")
+    assert stopped.stdout == "'detached' is stopped\n"
+
+
+def test_a_detached_start_that_fails_says_why(fleet_file: Path) -> None:
+    fleet_file.write_text(fleet_file.read_text() + "\nunknown: 1\n")
+    done = supervisor("start", str(fleet_file), "--detach")
+    assert done.returncode == 2 and "$.unknown" in done.stderr
+
+
+def test_a_view_that_nobody_reads_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its output is a full pipe, as that of a terminal under Ctrl-S."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    monkeypatch.setattr("sys.stdout", os.fdopen(writing, "w"))
+    view = View(live=False, rundir=tmp_path)
+    view.start()
+    row = {"name": "a", "state": "READY", "reason": "", "last_exit": None, "last_error": None}
+    began = time.monotonic()
+    for i in range(100):
+        state = {"state": "READY" if i % 2 else "BACKOFF"}
+        view.show({"uptime_s": float(i), "actors": [row | state], "robots": []})
+    view.end(patience_s=0.2)
+    assert time.monotonic() - began < 2.0
+    assert view.is_alive(), "it still waits for the reader"
+    os.close(reading)
+    view.join(5)
+    assert not view.is_alive(), "and ends quietly when there is none any more"
