@@ -2,8 +2,12 @@
 
 Every socket is used by one thread. Nothing here blocks: `send` and `receive` say what happened, and
 callers poll. What cannot be sent is dropped, for the caller to count: queues would make robots act
-on the past. ZMTP heartbeats only tell that a peer's I/O thread lives, and clean up after one that
-vanished; liveness of an actor is its own progress, which is the caller's matter.
+on the past. Liveness of an actor is its own progress, which is the caller's matter; of a host that
+vanished the kernel cleans up (TCP keepalive).
+
+ZMTP heartbeats stay off. libzmq 4.3.5 aborts the process (`Assertion failed: !_io_error`) when one
+falls due on a connection whose peer died while the receive queue was full; a process that is
+starved for a moment is then killed by the death of another. What they would tell is known anyway.
 
 Does not guarantee: that memory is bounded against a peer that never ends a message. libzmq bounds
 each frame, but keeps the frames of an unfinished message however many they are. Who can connect can
@@ -29,8 +33,8 @@ Socket = zmq.Socket[bytes]
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1000
 RECONNECT_MAX_LOCAL_MS = 100  # on this host asking costs nothing, and a plan lasts a second
-HEARTBEAT_MS = 1000
-HEARTBEAT_TIMEOUT_MS = 3000
+KEEPALIVE_S = 1
+KEEPALIVE_PROBES = 3
 HANDSHAKE_MS = 5000
 DEALER_HWM = 4
 ROUTER_HWM = 8
@@ -178,7 +182,8 @@ def peer(identity: bytes, user: str = "", role: Role | None = None) -> tuple[str
         found = name.decode("ascii"), int(rest.partition(b":")[0] or 0)
     except ValueError as error:
         raise WireError("identity", f"a peer calls itself {identity!r}: not a name") from error
-    if not 1 <= len(name) <= DEFAULT.max_name_chars or found[1] < 0:
+    # libzmq makes an identity up for who brings none: a zero byte, then four that may be anything.
+    if not 1 <= len(name) <= DEFAULT.max_name_chars or not found[0].isprintable() or found[1] < 0:
         raise WireError("identity", f"a peer calls itself {identity!r}: not a name")
     if user and user != f"{role}:{found[0]}":
         raise WireError("identity", f"the key of {user} was used by {role}:{found[0]}")
@@ -221,9 +226,11 @@ def _socket(context: Context, kind: int, hwm: int, limits: Limits) -> Socket:
     socket.setsockopt(zmq.RCVHWM, hwm)
     socket.setsockopt(zmq.MAXMSGSIZE, limits.max_blob_bytes)
     socket.setsockopt(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
-    socket.setsockopt(zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS)
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, KEEPALIVE_S)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_INTVL, KEEPALIVE_S)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_CNT, KEEPALIVE_PROBES)
+    socket.setsockopt(zmq.TCP_MAXRT, KEEPALIVE_PROBES * KEEPALIVE_S * 1000)
     return socket
 
 

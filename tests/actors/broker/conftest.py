@@ -45,6 +45,8 @@ from holdfast.transport.messages import (
 
 SECOND = 1_000_000_000
 PATIENCE_S = 8.0
+PATIENT = {"replica_lost_after_s": 60.0, "robot_lost_after_s": 60.0}
+"""For tests that are not about time, on machines that may be slow."""
 
 
 def asking(robot: str, service: str = "flow", **more: Any) -> Open:
@@ -260,7 +262,7 @@ class LiveBroker:
         self.front = config.pop("front", link.ipc(self.directory, "front"))
         self.back = config.pop("back", link.ipc(self.directory, "back"))
         self.context: link.Context = zmq.Context()
-        self.config = {"front": self.front, "back": self.back, **config}
+        self.config = {"front": self.front, "back": self.back, **PATIENT, **config}
         self.memory: Any = None
         self.incarnation = 0
         self.start()
@@ -373,7 +375,8 @@ class BrokerProcess:
             [sys.executable, "-P", "-m", "holdfast.actors.run", "broker"], HOLDFAST_LINK=theirs
         )
         entries = (SegmentEntry("broker/board", BOARD_SIZE, True),)
-        config = {"front": self.front, "back": self.back}
+        # A robot here is silent while the test waits for processes to start.
+        config = {"front": self.front, "back": self.back, "robot_lost_after_s": 60.0}
         rundir = str(self.directory)
         boot = BootMessage("broker", "broker", self.incarnation, rundir, config, entries)
         self.link.boot(boot, [self.board.fd])

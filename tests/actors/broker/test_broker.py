@@ -15,10 +15,10 @@ import zmq
 from holdfast.actors.actor import EXIT_REFUSED, EXIT_STOPPED, boot_in_memory
 from holdfast.actors.broker.broker import BrokerActor
 from holdfast.actors.broker.door import Door
-from holdfast.transport import keys, messages
+from holdfast.transport import keys, link, messages
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.keys import Role
-from holdfast.transport.limits import DEFAULT
+from holdfast.transport.limits import DEFAULT, WireError
 from holdfast.transport.messages import Close, Drain, Error, Heartbeat, Open
 
 Start = Callable[..., Any]
@@ -147,8 +147,6 @@ def test_a_robot_that_stops_reading_delays_nobody(broker: Any) -> None:
         replica.answer()
         assert quick.get(Kind.REPLY)[1].header.seq == seq
         delays.append(time.monotonic() - began)
-        if seq % 10 == 0:
-            replica.beat()
     counters = broker.until(lambda s: s["counters"].get("robot-full-reply") and s["counters"])
     assert counters["robot-full-reply"] > 10
     assert sorted(delays)[len(delays) // 2] < 0.05
@@ -179,10 +177,9 @@ def test_a_replica_that_stops_reading_delays_no_other(broker: Any) -> None:
         robot2.ask(seq=seq)
         other.answer()
         robot2.get(Kind.REPLY, patience_s=1.0)
-    counters = broker.until(lambda s: s["counters"].get("superseded") and s["counters"])
-    assert counters["replica-full-request"] > 0
+    broker.until(lambda s: s["counters"].get("replica-full-request"))
+    broker.until(lambda s: s["counters"].get("superseded"))
     last = 0
-    stuck.beat()
     while last != 399:
         last = stuck.get(Kind.REQUEST)[1].header.seq
 
@@ -223,8 +220,6 @@ def test_hostile_frames_are_counted_and_survived(broker: Any, side: str) -> None
             name = f"evil/{n}:1" if side == "replica" else f"evil{n}:1"
             peer = getattr(broker, side)(name)
         peer.raw(frames if n % 2 or side == "robot" else [b"r1", *frames])
-        if n % 20 == 0:
-            replica.beat()
     one = getattr(broker, side)("worst/0:1" if side == "replica" else "worst:1")
     for _ in range(60):
         one.raw([HOSTILE.randbytes(40), b"\xc1"])
@@ -246,13 +241,18 @@ def test_peers_without_a_name_are_counted(broker: Any) -> None:
     assert broker.until(lambda s: s["counters"].get("identity")) == 1
 
 
+def test_an_identity_that_libzmq_made_up_is_no_name() -> None:
+    with pytest.raises(WireError, match="not a name"):
+        link.peer(b"\x00abcd")
+
+
 def test_off_loopback_the_broker_refuses_to_start_without_keys(tmp_path: Path) -> None:
     config = {"front": "tcp://0.0.0.0:0", "back": "tcp://127.0.0.1:0"}
-    boot, link, supervisor = boot_in_memory("broker", "broker", config, rundir=tmp_path)
-    assert BrokerActor(boot, link).main() == EXIT_REFUSED
+    boot, actor_link, supervisor = boot_in_memory("broker", "broker", config, rundir=tmp_path)
+    assert BrokerActor(boot, actor_link).main() == EXIT_REFUSED
     (farewell,), _ = supervisor.messages()
     assert "insecure: true" in farewell.reason  # type: ignore[union-attr]
-    link.close()
+    actor_link.close()
     supervisor.close()
 
 
@@ -335,7 +335,7 @@ def test_unknown_keys_are_refused_and_counted(
 def test_a_key_without_a_keyring_is_refused(ring: Ring, tmp_path: Path, missing: str) -> None:
     config = {"front": f"ipc://{tmp_path}/f", "back": f"ipc://{tmp_path}/b", **ring.config}
     del config[missing]
-    boot, link, supervisor = boot_in_memory("broker", "broker", config, rundir=tmp_path)
-    assert BrokerActor(boot, link).main() == EXIT_REFUSED
-    link.close()
+    boot, actor_link, supervisor = boot_in_memory("broker", "broker", config, rundir=tmp_path)
+    assert BrokerActor(boot, actor_link).main() == EXIT_REFUSED
+    actor_link.close()
     supervisor.close()
