@@ -272,7 +272,9 @@ class World:
 
     def check_requests(self) -> None:
         """What a robot waits for is at the replica at hand, wherever that was before; only a full
-        socket may hold it up until the next tick."""
+        socket may hold it up until the next tick. Nobody is left at a replica that was given up."""
+        for name, held in self.at.items():
+            assert self.replicas[held[1]].listed, f"{name} is still at a replica that was given up"
         for robot in self.robots.values():
             held = self.at.get(robot.name)
             mine = held is not None and held[::2] == (robot.peer.identity, robot.epoch)
