@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...policy.base import Chunk, Observation
+from ...policy.base import Observation
 from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
 from ...transport.limits import WireError
@@ -24,10 +24,11 @@ from .audit import Audit
 from .capacity import Load, capacity, request_rate_hz
 from .capture import Capture, exchange, self_contained
 from .device import Device
+from .ledger import Ledger
 from .meters import Meters
 from .reception import Answer, Reception
 from .schedule import Job, Schedule
-from .session import Cost, Session, TaskRule, answer, has_prefix, observe, reason_of
+from .session import Cost, Session, TaskRule, answer, has_prefix, observe
 
 Waiting = Job[Message[Request]]
 
@@ -59,6 +60,7 @@ class Service:
         self._replica, self._config, self._device = replica, config, device
         self._outboxes, self._meters = outboxes, meters
         self._audit, self._capture = audit, capture
+        self._ledger = Ledger(meters, audit)
         self._tasks = TaskRule(config.pin_task, config.default_task)
         terms = Terms(config.service, device.spec, self.limit, config.pin_task, config.strict_fps)
         self.reception = Reception(
@@ -200,60 +202,26 @@ class Service:
             cost = Cost(queue_s, seconds, len(jobs), session.superseded, load)
             session.superseded = 0
             frames = answer(job.payload.header, result, cost)
+            yield job.session, frames  # first: robots wait for it, evidence does not
             if self._capture.enabled:
                 request = self_contained(job.payload, observation)
                 exchanges.append(exchange(job.session, request, frames))
-            self._note(session, job, observation, result, cost, late=end > job.deadline_ns)
-            yield job.session, frames
+            self._ledger.answered(
+                session.name,
+                job.payload.header,
+                observation,
+                result,
+                cost,
+                slack_s=job.payload.body.slack_s,
+                late=end > job.deadline_ns,
+                tags=session.tags,
+            )
         if exchanges:
             self._capture.batch(exchanges, forget)
 
-    def _note(
-        self,
-        session: Session,
-        job: Waiting,
-        observation: Observation,
-        result: Chunk | Exception,
-        cost: Cost,
-        late: bool,
-    ) -> None:
-        """Count one answer and write it down."""
-        outcome = _outcome(result)
-        self._meters.counts[outcome] += 1
-        self._meters.counts["late"] += late and outcome == "served"
-        self._meters.wait_ms.add(cost.queue_s * 1e3)
-        self._audit.line(
-            at=time.time(),
-            session=session.name,
-            seq=job.seq,
-            episode=session.episode,
-            outcome=outcome,
-            error=str(result) if isinstance(result, Exception) else None,
-            queue_ms=round(cost.queue_s * 1e3, 3),
-            inference_ms=round(cost.inference_s * 1e3, 3),
-            batch=cost.batch,
-            slack_ms=round(job.payload.body.slack_s * 1e3, 3),
-            late=late,
-            superseded=cost.superseded,
-            delay_steps=observation.delay_steps,
-            prefix_steps=0 if observation.prefix is None else len(observation.prefix),
-            task=observation.task,
-            seed=observation.seed,
-            tags=session.tags,
-        )
-
     def _failed(self, robot: str, header: Header, error: Exception) -> Answer:
         """A request that never came to the device."""
-        outcome = _outcome(error)
-        self._meters.counts[outcome] += 1
-        self._audit.line(
-            at=time.time(),
-            session=f"{robot}:{header.epoch}",
-            seq=header.seq,
-            episode=header.episode,
-            outcome=outcome,
-            error=str(error),
-        )
+        self._ledger.refused(f"{robot}:{header.epoch}", header, error)
         return answer(header, error, Cost())
 
     # What it says about itself
@@ -293,7 +261,3 @@ class Service:
         self._capture.close()
         for outbox in self._outboxes.values():
             outbox.close()
-
-
-def _outcome(result: Chunk | Exception) -> str:
-    return f"error:{reason_of(result)}" if isinstance(result, Exception) else "served"

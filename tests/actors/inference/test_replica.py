@@ -59,8 +59,8 @@ class BrokerSide:
         raise AssertionError(f"none of {kinds} within {deadline_s} s")
 
     def welcome(self) -> Message[Any]:
-        """Wait for a registration and answer it."""
-        _, registration = self.hear(Kind.REGISTER)
+        """Wait for a registration and answer it; a process may have torch to import before."""
+        _, registration = self.hear(Kind.REGISTER, deadline_s=90)
         header = registration.header._replace(kind=Kind.WELCOME)
         self.send("", encode(header, Welcome(broker="b", heartbeat_s=0.5)))
         return registration

@@ -93,14 +93,16 @@ class Wire:
 
     def ask(self, given: Observation, seq: int, epoch: int = 1) -> Message[Any]:
         self.send(self.side.request(given, seq=seq, epoch=epoch))
-        return self.hear(Kind.REPLY, Kind.ERROR)
+        while (answer := self.hear(Kind.REPLY, Kind.ERROR, Kind.EVENT)).header.kind is Kind.EVENT:
+            assert answer.body.what != "lost", answer.body.message
+        return answer
 
 
 @pytest.fixture
 def site(tmp_path: Path, checkpoint: Path) -> Iterator[dict[str, Any]]:
     """A broker, and the configuration of replicas that find it."""
     front, back = f"ipc://{tmp_path}/front", f"ipc://{tmp_path}/back"
-    config = {"front": front, "back": back, "heartbeat_s": 0.1, "replica_lost_after_s": 0.6}
+    config = {"front": front, "back": back, "heartbeat_s": 0.1, "replica_lost_after_s": 3.0}
     broker = Running(BrokerActor, "broker", config, tmp_path)
     replica = {
         "service": "pick",
