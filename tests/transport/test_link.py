@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import socket as tcp
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -44,6 +46,34 @@ def test_a_dealer_is_heard_under_its_identity_and_answered(context: link.Context
     assert received == [b"r1:3", b"header", b"body", b""]
     assert link.send(router, [received[0], b"reply"])
     assert until(lambda: link.receive(dealer)) == [b"reply"]
+
+
+STARVED = """
+import subprocess, sys, time, zmq
+from holdfast.transport import link
+
+endpoint = sys.argv[1]
+if sys.argv[2] == "flood":
+    router = link.router(zmq.Context(), endpoint)
+    while True:
+        if not link.send(router, [b"r1:1", b"x" * 1000]):
+            time.sleep(0.001)
+dealer = link.dealer(zmq.Context(), endpoint, "r1:1")
+peer = subprocess.Popen([sys.executable, "-c", sys.argv[3], endpoint, "flood", ""])
+assert dealer.poll(20_000), "nothing arrived"
+time.sleep(0.5)  # its queue fills, and it reads nothing
+peer.kill()
+peer.wait()
+time.sleep(1.5)  # longer than any heartbeat would be apart
+print("survived")
+"""
+
+
+def test_the_death_of_a_peer_does_not_kill_a_process_that_was_too_busy_to_read(tmp_path: Path):
+    """libzmq aborts here when its own heartbeats are on: see link.py. In processes of their own."""
+    argv = [sys.executable, "-c", STARVED, link.ipc(tmp_path, "front"), "starve", STARVED]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, "survived\n"), ended.stderr
 
 
 def test_nothing_is_queued_for_a_peer_that_is_not_there(context: link.Context, tmp_path: Path):
