@@ -315,6 +315,19 @@ def test_what_a_full_socket_did_not_take_is_sent_again(desk: Any, sent: Any) -> 
     assert desk.count("superseded") == 1
 
 
+def test_a_place_is_free_at_the_replica_before_it_is_given_again(desk: Any, sent: Any) -> None:
+    """The end that a full socket did not take goes ahead of the next beginning."""
+    desk.register("flow/0:1", capacity=1)
+    desk.opened("r1:1")
+    (end,) = sent(desk.robot("r1:1", Close(), epoch=1), ToReplica, Kind.CLOSE)
+    desk.routing.undelivered(end, "full", desk.now)
+    effects = desk.robot("r2:1", asking("r2"), epoch=1)
+    assert [(e.robot, e.header.kind) for e in effects if isinstance(e, ToReplica)] == [
+        ("r1", Kind.CLOSE),
+        ("r2", Kind.OPEN),
+    ]
+
+
 # Requests and replies
 
 
