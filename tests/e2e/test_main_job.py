@@ -180,7 +180,7 @@ def test_kill_by_actorctl_needs_no_word_about_where_the_fleet_is(start_fleet: An
     [
         (lambda t: t.replace("robots:", "robotz:", 1), "$", "robots"),
         (lambda t: t.replace("fps: 30", "fps: 0", 1), "fps", "0"),
-        (lambda t: t.replace("fps: 30", "fps: fast", 1), "fps", "number"),
+        (lambda t: t.replace("fps: 30", "fps: fast", 1), "fps", "actions per second"),
         (lambda t: t.replace("name: r2", "name: r1", 1), "$.robots[1].name", "r1"),
         (lambda t: t.replace("overhead:", "overheat:"), "overhead", "camera"),
     ],
