@@ -143,8 +143,11 @@ def test_memory_is_bounded_however_long_a_fleet_misbehaves() -> None:
     everything = watch.since(300.0)
     assert len(everything["events"]) == MAX_EVENTS
     assert len(everything["timelines"]["r1"]) == MAX_SAMPLES
-    watch.see(report(actor("broker"), robot("r2")), 301.0)
-    assert set(watch.since(301.0)["timelines"]) == {"r2"}, "a robot that left is forgotten"
+    for k in range(300, 600):
+        watch.see(report(robot("r1")), float(k))
+    assert watch.since(600.0)["timelines"]["r1"][0].t == 599 - KEEP_S, "at a slow rate, by age"
+    watch.see(report(actor("broker"), robot("r2")), 601.0)
+    assert set(watch.since(601.0)["timelines"]) == {"r2"}, "a robot that left is forgotten"
 
 
 @given(st.lists(st.integers(0, 10**9)), st.lists(st.integers(0, 10**9), min_size=1))
