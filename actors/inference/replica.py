@@ -5,11 +5,16 @@ by a reply or an error, or was replaced by a newer one of its robot; one bad req
 else anything; it never loads a model because somebody asked. It holds nothing that a robot cannot
 tell it again.
 
-One thread polls the sockets and runs the model in between. A thread of its own for the device was
-measured and gains nothing: with one core busy with the model, both shapes add 1.0 ms to a request
-with three 224x224 images; messages that arrive meanwhile wait in the socket, whose queue is sized
-for all sessions. What one thread buys is that the progress it reports is the model's progress. The
-price: nothing is heard while a batch runs, so a batch must stay well below the broker's
+One thread polls the sockets and runs the model in between. The reason is liveness: the progress it
+reports is then the model's own, and no second thread can keep a hung model looking alive. The
+hand-over that a thread for the device would need costs little either way: with three 224x224 images
+and a 20 ms model, one thread added 1.0 to 1.3 ms to a request, two added 1.2 to 1.3 (medians of 80,
+two rounds each in which the machine was not overrun by others). Whether the model itself runs
+faster in a thread of its own is open: there it took less processor time in five of six rounds, on
+a shared machine and for no known reason, so measure on the target before changing the shape.
+
+The price of one thread: nothing is heard while a batch runs. Messages wait in the socket, whose
+queue is sized for all sessions, and a batch must stay well below the broker's
 `replica_lost_after_s`; heartbeats go out around batches to give it all of that time.
 """
 
