@@ -14,7 +14,6 @@ import contextlib
 import os
 import random
 import resource
-import selectors
 import signal
 import time
 from collections import deque
@@ -29,10 +28,9 @@ from .expand import ActorSpec
 from .graveyard import Graveyard
 from .link import BootMessage, Farewell, Ready, Reply
 from .log import Record
-from .logstore import LogStore, Stream
+from .logstore import LogStore
 from .memory import SharedMemory
 from .orphans import Orphans, become_subreaper
-from .process import Process
 from .reload import differences
 from .rundir import SOCKET, RuntimeDir
 from .running import Running
@@ -55,6 +53,7 @@ from .supervised import (
 )
 from .supervised import Ready as CoreReady
 from .supervision import exit_text, step
+from .watches import Watches
 
 TURN_S = 0.1
 PUBLISH_S = 0.25
@@ -89,7 +88,7 @@ class Supervisor:
         """The status at the moment the stop began."""
         self._publish = publish
         self._events: deque[Event] = deque()
-        self._selector = selectors.DefaultSelector()
+        self._watches = Watches()
         self.memory = SharedMemory(actors)
         self.running = {actor.name: Running(actor, logs.add) for actor in actors}
         self.robots = _robots(actors)
@@ -98,7 +97,6 @@ class Supervisor:
         self._spare = Spare(warm, self._graveyard.environment, logs.add) if warm else None
         self._orphans = Orphans(self._graveyard.mark)
         self._commands = Commands(self)
-        self._muted: list[tuple[int, Callable[[], None]]] = []
         self._due = dict.fromkeys(("turn", "publish", "memory"), 0.0)
         self._stop_by = float("inf")
         self._clients: list[Client] = []
@@ -114,7 +112,7 @@ class Supervisor:
             try:
                 self._setup(wakeup)
                 if lifeline is not None:
-                    self._watch(lifeline, lambda: self._on_lifeline(lifeline))
+                    self._watches.add(lifeline, lambda: self._on_lifeline(lifeline))
                 until = self.started + duration_s if duration_s else float("inf")
                 self.feed(Start())
                 while not self.core.gone:
@@ -192,17 +190,14 @@ class Supervisor:
         timeout = max(0.0, self._due["turn"] - time.monotonic())
         if self._serve():
             timeout = min(timeout, SERVE_S)
-        for key, _ in self._selector.select(timeout):
-            key.data()
+        self._watches.poll(timeout)
         if time.monotonic() >= self._due["turn"]:
             self._turn(time.monotonic())
 
     def _turn(self, now: float) -> None:
         """What is done by the clock: boards, the core's timers, the log, the view."""
         self._due["turn"] = now + TURN_S
-        for fd, callback in self._muted:
-            self._watch(fd, callback)
-        self._muted.clear()
+        self._watches.unmute()
         boards = self.memory.boards
         self.feed(Tick({name: boards[name].progress()[0] for name in boards}))
         for name in self.running.keys() - self.core.actors.keys():
@@ -227,8 +222,8 @@ class Supervisor:
         # Ten descriptors or so per actor: the usual soft limit is for a hundred of them.
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))
         become_subreaper()
-        self._watch(wakeup, lambda: self._on_signal(wakeup))
-        self._watch(self._console.listener.fileno(), self._on_client)
+        self._watches.add(wakeup, lambda: self._on_signal(wakeup))
+        self._watches.add(self._console.listener.fileno(), self._on_client)
         self._bring_undertaker()
         self.note("info", f"supervisor of {self.fleet!r} started, process {os.getpid()}")
 
@@ -247,7 +242,7 @@ class Supervisor:
         for client in self._clients:
             client.sock.close()
         self._console.close()
-        self._selector.close()
+        self._watches.close()
         self.memory.close()
         self.note("info", "all actors are gone")
         self.logs.close()
@@ -282,7 +277,7 @@ class Supervisor:
         try:
             spare = self._spare.take(actor.warm) if self._spare else None
             if spare:
-                self._forget_all(*spare)
+                self._watches.forget_process(*spare)
             running.start(incarnation, self._graveyard.environment, spare)
             assert running.process is not None
             self._graveyard.watch(running.process)
@@ -292,10 +287,12 @@ class Supervisor:
             if running.process is None:
                 self.feed(Exited(actor.name, incarnation, None, f"cannot be started: {error}"))
                 return
-        self._watch(running.process.pidfd, lambda: self._on_exit(running, incarnation))
-        self._watch(running.process.link.fileno(), lambda: self._on_link(running, incarnation))
+        self._watches.add(running.process.pidfd, lambda: self._on_exit(running, incarnation))
+        self._watches.add(
+            running.process.link.fileno(), lambda: self._on_link(running, incarnation)
+        )
         for stream in running.streams:
-            self._watch_stream(stream)
+            self._watches.add_stream(stream)
 
     # Events.
 
@@ -314,7 +311,7 @@ class Supervisor:
         """Take leave of a process that was reaped: its last lines, its descriptors."""
         process = running.process
         assert process is not None
-        self._forget_all(process, running.streams)
+        self._watches.forget_process(process, running.streams)
         self._graveyard.forget(process.pid)
         running.end()
 
@@ -324,7 +321,7 @@ class Supervisor:
             return
         said, closed = process.link.messages()
         if closed:
-            self._forget(process.link.fileno())
+            self._watches.forget(process.link.fileno())
         for message in said:
             match message:
                 case Ready():
@@ -333,18 +330,6 @@ class Supervisor:
                     self._commands.answered(message)
                 case Farewell(reason):
                     running.farewell = reason
-
-    def _watch_stream(self, stream: Stream) -> None:
-        def read() -> None:
-            count = stream.read()
-            if count is None:
-                self._forget(stream.fd)
-            elif stream.greedy:
-                # The others first: it may go on in the next turn.
-                self._forget(stream.fd)
-                self._muted.append((stream.fd, read))
-
-        self._watch(stream.fd, read)
 
     def _on_signal(self, wakeup: int) -> None:
         for number in os.read(wakeup, 64):
@@ -355,7 +340,7 @@ class Supervisor:
 
     def _on_lifeline(self, lifeline: int) -> None:
         if not os.read(lifeline, 4096):
-            self._forget(lifeline)
+            self._watches.forget(lifeline)
             self.stop("whoever started it is gone")
 
     def _on_client(self) -> None:
@@ -364,7 +349,7 @@ class Supervisor:
             if client is None:
                 break
             self._clients.append(client)
-            self._watch(client.sock.fileno(), partial(self._console.read, client))
+            self._watches.add(client.sock.fileno(), partial(self._console.read, client))
         excess = len(self._clients) - MAX_CLIENTS
         if excess > 0:
             for client in sorted(self._clients, key=lambda client: client.heard)[:excess]:
@@ -386,7 +371,7 @@ class Supervisor:
                 turn.append(client)
         for client in self._clients:
             if client.closed:
-                self._forget(client.sock.fileno())
+                self._watches.forget(client.sock.fileno())
                 client.sock.close()
         self._clients = [client for client in self._clients if not client.closed]
         return any(client.outbox or client.waiting for client in self._clients)
@@ -415,42 +400,30 @@ class Supervisor:
         spare = self._spare
 
         def on_exit() -> None:
-            self._forget_all(process, spare.streams)
+            self._watches.forget_process(process, spare.streams)
             self._graveyard.forget(process.pid)
             spare.lost(time.monotonic())
 
-        self._watch(process.pidfd, on_exit)
+        self._watches.add(process.pidfd, on_exit)
         for stream in spare.streams:
-            self._watch_stream(stream)
+            self._watches.add_stream(stream)
 
     def _bring_undertaker(self) -> None:
         """Start it; start another if it dies, which tells that one of everybody alive."""
         pidfd = self._graveyard.open([r.process for r in self.running.values() if r.process])
 
         def on_exit() -> None:
-            self._forget(pidfd)
+            self._watches.forget(pidfd)
             self._graveyard.close()
             self.note("warning", "the undertaker died and is replaced")
             self._bring_undertaker()
 
-        self._watch(pidfd, on_exit)
+        self._watches.add(pidfd, on_exit)
 
     def _sessions(self) -> set[int]:
         """Sessions whose members belong to a live actor."""
         pids = {running.process.pid for running in self.running.values() if running.process}
         return pids | self._graveyard.pids() | (self._spare.pids() if self._spare else set())
-
-    def _watch(self, fd: int, callback: Callable[[], None]) -> None:
-        self._selector.register(fd, selectors.EVENT_READ, callback)
-
-    def _forget(self, fd: int) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            self._selector.unregister(fd)
-        self._muted = [(muted, callback) for muted, callback in self._muted if muted != fd]
-
-    def _forget_all(self, process: Process, streams: list[Stream]) -> None:
-        for fd in (process.pidfd, process.link.fileno(), *(stream.fd for stream in streams)):
-            self._forget(fd)
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[int]:

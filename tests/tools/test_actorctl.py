@@ -34,7 +34,8 @@ def actorctl(*words: str, **environment: str) -> subprocess.CompletedProcess[str
 @pytest.fixture(scope="module")
 def fleet() -> Iterator[Supervised]:
     """One fleet for all tests that leave it as they found it."""
-    with Supervised(actor("r1/control", robot="r1"), actor("r1/network", "Logs")) as running:
+    actors = actor("r1/control", robot="r1"), actor("r1/network", "Logs")
+    with Supervised(*actors, name="ctl") as running:
         running.reach("r1/control", "READY")
         running.reach("r1/network", "READY")
         yield running
@@ -128,7 +129,7 @@ def test_with_several_fleets_it_asks_which(fleet: Supervised) -> None:
         second.reach("a", "READY")
         done = actorctl("status")
         assert done.returncode == 2
-        assert "misbehaving, second" in done.stderr and "--fleet" in done.stderr
+        assert "ctl, second" in done.stderr and "--fleet" in done.stderr
         assert actorctl("status", "--fleet", "second").returncode == 0
 
 
