@@ -8,10 +8,10 @@ tell it again.
 One thread polls the sockets and runs the model in between. The reason is liveness: the progress it
 reports is then the model's own, and no second thread can keep a hung model looking alive. The
 hand-over that a thread for the device would need costs little either way: with three 224x224 images
-and a 20 ms model, one thread added 1.0 to 1.3 ms to a request, two added 1.2 to 1.3 (medians of 80,
-two rounds each in which the machine was not overrun by others). Whether the model itself runs
-faster in a thread of its own is open: there it took less processor time in five of six rounds, on
-a shared machine and for no known reason, so measure on the target before changing the shape.
+and a 20 ms model, one thread added 1.0 to 1.3 ms to a request, two added 1.2 to 1.3 (medians of 80;
+three and two rounds out of six each: the others were overrun by the machine's other work). Whether
+the model itself runs faster in a thread of its own is open: there it took less processor time in
+five of six rounds, for no known reason, so measure on the target before changing the shape.
 
 The price of one thread: nothing is heard while a batch runs. Messages wait in the socket, whose
 queue is sized for all sessions, and a batch must stay well below the broker's
