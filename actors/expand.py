@@ -32,7 +32,7 @@ from .control.segment import SEGMENT_BYTES
 from .document import Fault, closest
 from .faults import policy_spec, robot_spec
 from .fleet import Camera, Fleet, FleetError, Robot, Service, rules_of
-from .run import KINDS
+from .run import modules_of
 from .supervised import Member
 from .witness import KEPT
 
@@ -61,7 +61,7 @@ class ActorSpec(msgspec.Struct, frozen=True, kw_only=True):
     robot: str | None = None
     memory_mb: int | None = None
     warm: str | None = None
-    """The module that a warm spare for this actor imports in advance."""
+    """The modules that a warm spare for this actor imports in advance, with commas."""
 
     @property
     def name(self) -> str:
@@ -337,8 +337,7 @@ class _Expansion:
             segments=(SegmentUse(f"{name}/board", BOARD_SIZE, writable=True), *segments),
             robot=None if robot is None else robot.name,
             memory_mb=limits.get(kind, limits.get("all")),
-            # What a robot waits for when its control actor was killed.
-            warm=KINDS["control"].partition(":")[0] if kind == "control" else None,
+            warm=modules_of(kind),
         )
 
     def endpoint(self, end: str, hosts: list[str | None]) -> str:

@@ -2,7 +2,7 @@
 
 It reads its boot from the link (the descriptor in HOLDFAST_LINK), imports the one module that its
 kind needs, and runs the three phases. Nothing heavy is imported before the boot: the supervisor's
-patience is for the actor's own work. With `--preload MODULE` the process imports that module first
+patience is for the actor's own work. With `--preload MODULE,...` the process imports those first
 and then waits, which makes it a warm spare: it becomes whichever actor its boot names.
 
 Exit codes: 0 stopped as asked; 1 crashed; 3 the configuration was refused, a restart is pointless;
@@ -35,6 +35,22 @@ KINDS = {
 }
 """Where each kind lives. Anyone's own kind is written `module:Class` in place of its name."""
 
+_AROUND = ("network", "sensor", "broker", "world")
+WARM = {
+    "control": ("control",),
+    **dict.fromkeys(_AROUND, _AROUND),
+}
+"""The kinds that one warm spare can become. Control has its own, because its process carries
+nothing that it does not need; a policy is too much memory to keep twice."""
+
+
+def modules_of(kind: str) -> str | None:
+    """What a spare for `kind` imports in advance; None for kinds that start cold."""
+    together = WARM.get(kind)
+    if together is None:
+        return None
+    return ",".join(KINDS[other].partition(":")[0] for other in together)
+
 
 def load(kind: str) -> type[_actor.Actor]:
     """Import the class of `kind`. Raises Refused when there is no such kind."""
@@ -64,7 +80,8 @@ def main(argv: list[str]) -> int:
         return _actor.EXIT_REFUSED
     sock.set_inheritable(False)
     if len(argv) == 3 and argv[1] == "--preload":
-        importlib.import_module(argv[2])
+        for module in argv[2].split(","):
+            importlib.import_module(module)
     received = receive_boot(sock)
     if received is None:
         return _actor.EXIT_STOPPED

@@ -1,8 +1,8 @@
-"""A warm spare: a process that has imported what a control actor needs and waits for its boot.
+"""A warm spare: a process that has imported what some kinds of actor need and waits for its boot.
 
-When a control actor dies, its next incarnation is already there: it only maps its memory. There is
-one for all robots of a host; the next is prepared a while after the last one was taken, when no
-actor is starting, because on a small machine its imports would take time from them.
+When one of those dies, its next incarnation is already there: it only maps its memory. There is one
+for all actors of a host that need the same; the next is prepared a while after the last was taken,
+when no actor is starting, because on a small machine its imports would take time from them.
 """
 
 from __future__ import annotations
@@ -19,12 +19,13 @@ RETRY_AFTER_S = 10.0
 
 
 class Spare:
-    """The spare of one module. Its owner polls `fds` and asks `is_due` now and then."""
+    """The spare for some `modules`, with commas. Its owner asks `is_due` now and then, and polls
+    the process and streams that `prepare` gives."""
 
     def __init__(
-        self, module: str, environment: Mapping[str, str], keep: Callable[[Record], None]
+        self, modules: str, environment: Mapping[str, str], keep: Callable[[Record], None]
     ) -> None:
-        self._module = module
+        self._modules = modules
         self._environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **environment}
         self._keep = keep
         self._process: Process | None = None
@@ -45,17 +46,17 @@ class Spare:
     def prepare(self) -> Process | None:
         """Start one; None if the machine gives no process for it now."""
         try:
-            self._process = Process("spare", self._environment, preload=self._module)
+            self._process = Process("spare", self._environment, preload=self._modules)
         except OSError:
             self._calm_since = None
             return None
         self.streams = streams_of(self._process, "spare", 0, self._keep)
         return self._process
 
-    def take(self, module: str | None) -> Started | None:
-        """Hand over the spare, if it is one of `module` and lives."""
+    def take(self) -> Started | None:
+        """Hand over the spare, if there is one that lives."""
         process, streams = self._process, self.streams
-        if process is None or module != self._module:
+        if process is None:
             return None
         self._calm_since = None
         self._process, self.streams = None, []

@@ -60,6 +60,8 @@ PUBLISH_S = 0.25
 SERVE_S = 0.005
 ACCEPTED_PER_TURN = 32
 MEMORY_S = 0.25
+SPARE_S = 1.0
+"""Between the starts of two spares: each gets the processor to itself."""
 STOP_WITHIN_S = 4.0
 """An orderly stop that takes longer is hastened."""
 
@@ -93,11 +95,14 @@ class Supervisor:
         self.running = {actor.name: Running(actor, logs.add) for actor in actors}
         self.robots = _robots(actors)
         self._graveyard = Graveyard(runtime)
-        warm = next((actor.warm for actor in actors if actor.warm), None)
-        self._spare = Spare(warm, self._graveyard.environment, logs.add) if warm else None
+        self._spares = {
+            modules: Spare(modules, self._graveyard.environment, logs.add)
+            for modules in dict.fromkeys(actor.warm for actor in actors)
+            if modules
+        }
         self._orphans = Orphans(self._graveyard.mark)
         self._commands = Commands(self)
-        self._due = dict.fromkeys(("turn", "publish", "memory"), 0.0)
+        self._due = dict.fromkeys(("turn", "publish", "memory", "spare"), 0.0)
         self._stop_by = float("inf")
         self._clients: list[Client] = []
         self._console = Console(runtime.path / SOCKET, self._commands.handle)
@@ -211,8 +216,11 @@ class Supervisor:
         if self._publish and now >= self._due["publish"]:
             self._due["publish"] = now + PUBLISH_S
             self._publish(self.status())
-        if self._spare and not self.core.stopping and self._spare.is_due(now, self._calm()):
-            self._prepare_spare()
+        calm = self._calm() and not self.core.stopping
+        due = [spare for spare in self._spares.values() if spare.is_due(now, calm)]
+        if due and now >= self._due["spare"]:
+            self._due["spare"] = now + SPARE_S
+            self._prepare(due[0])
         self._commands.expire(now)
         self._graveyard.flush()
         self.logs.flush()
@@ -234,8 +242,8 @@ class Supervisor:
                 running.process.kill()
                 running.process.wait()
                 self._bury(running)
-        if self._spare:
-            self._spare.close()
+        for spare in self._spares.values():
+            spare.close()
         self._graveyard.close()
         self._orphans.sweep(set(), patient=True)
         self._serve()
@@ -275,10 +283,11 @@ class Supervisor:
             segments=entries,
         )
         try:
-            spare = self._spare.take(actor.warm) if self._spare else None
-            if spare:
-                self._watches.forget_process(*spare)
-            running.start(incarnation, self._graveyard.environment, spare)
+            spare = self._spares.get(actor.warm or "")
+            warm = spare.take() if spare else None
+            if warm:
+                self._watches.forget_process(*warm)
+            running.start(incarnation, self._graveyard.environment, warm)
             assert running.process is not None
             self._graveyard.watch(running.process)
             running.process.link.boot(boot, fds)
@@ -391,13 +400,11 @@ class Supervisor:
             actor.state in (State.STARTING, State.WAITING) for actor in self.core.actors.values()
         )
 
-    def _prepare_spare(self) -> None:
-        assert self._spare is not None
-        process = self._spare.prepare()
+    def _prepare(self, spare: Spare) -> None:
+        process = spare.prepare()
         if process is None:
             return
         self._graveyard.watch(process)
-        spare = self._spare
 
         def on_exit() -> None:
             self._watches.forget_process(process, spare.streams)
@@ -423,7 +430,7 @@ class Supervisor:
     def _sessions(self) -> set[int]:
         """Sessions whose members belong to a live actor."""
         pids = {running.process.pid for running in self.running.values() if running.process}
-        return pids | self._graveyard.pids() | (self._spare.pids() if self._spare else set())
+        return pids.union(self._graveyard.pids(), *(s.pids() for s in self._spares.values()))
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[int]:
