@@ -330,3 +330,12 @@ def test_a_fleet_may_be_a_broker_for_the_robots_and_policies_of_scripts() -> Non
     kinds = [actor.kind for actor in expand(fleet, None, Path("/run"))]
     assert "broker" in kinds
     assert not {"control", "inference"} & set(kinds)
+
+
+def test_what_a_warm_spare_imports_is_what_the_kinds_need(good: dict[str, Any]) -> None:
+    """Control keeps a spare of its own: nothing of the others' imports gets into its process."""
+    warm = {actor.kind: actor.warm for actor in actors(good)}
+    assert warm["control"] == "holdfast.actors.control.loop"
+    assert warm["network"] == warm["sensor"] == warm["broker"] == warm["world"]
+    assert "holdfast.actors.network" in str(warm["network"])
+    assert warm["inference"] is None
