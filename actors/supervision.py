@@ -53,6 +53,9 @@ from .supervised import (
 
 STALL_S = 1.0
 REKILL_S = 1.0
+FIRST_STARTS_AT_ONCE = 16
+"""A fleet of hundreds that all start at once would starve its own supervisor and time out. Restarts
+are never held back."""
 UNREADY_PATIENCE_S = 0.5
 EXIT_REASONS = {3: "refused its configuration", 4: "is dead until a person restarts it"}
 """Exit codes after which a restart is pointless."""
@@ -329,6 +332,8 @@ class _Turn:
                 continue
             if any(self.is_going(other) for other in actor.for_gone):
                 continue
+            if actor.incarnation == 0 and self.starting() >= FIRST_STARTS_AT_ONCE:
+                continue
             incarnation = actor.incarnation + 1
             self.put(
                 name,
@@ -353,6 +358,9 @@ class _Turn:
         for name, actor in list(self.actors.items()):
             if actor.alive and actor.state is not State.STOPPING and name not in needed:
                 self.end(name, "the fleet stops")
+
+    def starting(self) -> int:
+        return sum(actor.state is State.STARTING for actor in self.actors.values())
 
     def is_coming(self, name: str) -> bool:
         """True while it may still get ready by itself."""

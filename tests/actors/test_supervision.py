@@ -21,7 +21,7 @@ from holdfast.actors.supervised import (
     Tick,
     fleet_of,
 )
-from holdfast.actors.supervision import step
+from holdfast.actors.supervision import FIRST_STARTS_AT_ONCE, step
 
 
 class Fake:
@@ -238,3 +238,16 @@ def test_draining_has_its_own_patience_and_then_becomes_a_stop() -> None:
     assert fake.wait(2) == [Kill("a", 1)]
     fake.crash()
     assert fake.state() is State.STOPPED
+
+
+def test_hundreds_start_some_at_a_time_and_restarts_are_not_held_back() -> None:
+    names = [f"a{i}" for i in range(40)]
+    fake = Fake(*(Member(name) for name in names))
+    started = fake.feed(Start())
+    assert started == [Spawn(name, 1) for name in names[:FIRST_STARTS_AT_ONCE]]
+    assert fake.crash("a0") == [Spawn("a0", 2)]
+    waiting = names[FIRST_STARTS_AT_ONCE:]
+    for name in names[1:FIRST_STARTS_AT_ONCE]:
+        assert fake.feed(Ready(name, 1)) == [Spawn(waiting.pop(0), 1)]
+    assert fake.feed(Stop((waiting[0],))) == []
+    assert fake.feed(Ready("a0", 2)) == [Spawn(waiting[1], 1)], "one that is stopped has left"

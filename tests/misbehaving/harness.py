@@ -75,15 +75,19 @@ class Supervised:
     def __init__(self, *actors: ActorSpec, name: str = "misbehaving") -> None:
         self.name = name
         self.socket = runtime_base() / name / SOCKET
-        specs = json.dumps(msgspec.to_builtins(list(actors)))
-        argv = [sys.executable, str(HERE / "supervise.py"), name, specs]
+        argv = [sys.executable, str(HERE / "supervise.py"), name]
         self.process = subprocess.Popen(
             argv,
             env={**os.environ, "PYTHONPATH": str(HERE)},
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+        assert self.process.stdin is not None
+        self.process.stdin.write(msgspec.json.encode(list(actors)).decode())
+        self.process.stdin.close()
+        self.process.stdin = None  # communicate() would flush it
 
     def __enter__(self) -> Supervised:
         try:

@@ -1,8 +1,7 @@
-"""A supervisor of misbehaving actors: `python supervise.py NAME ACTORS_JSON`."""
+"""A supervisor of misbehaving actors: `python supervise.py NAME < ACTORS_JSON`."""
 
 from __future__ import annotations
 
-import json
 import sys
 
 import msgspec
@@ -14,12 +13,11 @@ from holdfast.actors.supervisor import Supervisor
 
 
 def main() -> None:
-    name, actors = sys.argv[1:]
-    specs = msgspec.convert(json.loads(actors), list[ActorSpec])
+    name = sys.argv[1]
+    specs = msgspec.json.decode(sys.stdin.buffer.read(), type=list[ActorSpec])
     runtime = RuntimeDir(name)
     logs = LogStore(state_dir(name), file_bytes=2_000_000, files=3)
-    final = Supervisor(name, specs, runtime, logs).run()
-    print(json.dumps(final))
+    Supervisor(name, specs, runtime, logs).run()
 
 
 if __name__ == "__main__":
