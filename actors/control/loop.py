@@ -86,6 +86,8 @@ class ControlActor(Actor):
         self._poller.register(self.link.fileno(), zmq.POLLIN)
         self._shown = ""
         self._stop_by_ns = 0
+        self._next_step = 0
+        """The policy step of the next pop, counted on the clock's grid."""
         self._report_ns = self._beat_ns = self._collect_ns = 0
         # What exists now lives as long as the process: no collection looks at it again, and none
         # runs at a moment that it chooses.
@@ -161,6 +163,8 @@ class ControlActor(Actor):
         now = due + lateness_ns
         words[Word.GRID_NS] = self._clock.deadline_ns - self._clock.period_ns
         words[Word.TICKS] += 1
+        if self._playback.begins_step:
+            self._next_step = (words[Word.GRID_NS] + self.config.dt_ns // 2) // self.config.dt_ns
         self._lateness.record(lateness_ns)
         if missed:
             self._misses.missed(missed, due, now)
@@ -189,10 +193,11 @@ class ControlActor(Actor):
             command = playback.rest()
         else:
             if begins_step:
-                ask = supply.ask(observed, self._step(), now)
+                ask = supply.ask(observed, self._next_step, now)
             command = playback.command(now)
         if command is not None:
             self._robot.write_action(command)
+        self._next_step += begins_step
         action = playback.action
         self._log.write(
             now, lateness_ns, self._buffer.episode, self._state, command, action, begins_step
@@ -203,11 +208,6 @@ class ControlActor(Actor):
                 supply.asked(now)
             else:
                 supply.unsent(now)
-
-    def _step(self) -> int:
-        """The policy step of the present tick, counted on the clock's grid."""
-        dt_ns: int = self.config.dt_ns
-        return (self._words[Word.GRID_NS] + dt_ns // 2) // dt_ns
 
     def _note_command(self, played: bool) -> None:
         """Keep the longest gap between two commands of the plan. A command is remembered across a
@@ -240,7 +240,7 @@ class ControlActor(Actor):
 
     def _receive(self) -> None:
         now = monotonic_ns()
-        if self._uplink.drain(self._supply, self._step() + 1, now):
+        if self._uplink.drain(self._supply, self._next_step, now):
             self._playback.merged()
 
     def _keep_in_touch(self, now: int) -> None:

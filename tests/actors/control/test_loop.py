@@ -314,3 +314,37 @@ def test_every_tick_is_in_the_log_with_what_was_executed(cell: Cell) -> None:
         if tick.command is not None and tick.provenance is not None:
             assert tick.command[0] == tick.provenance.seq * 1000 + tick.provenance.step
             assert tick.provenance.session == 1
+
+
+@pytest.mark.parametrize("interpolate", [1, 4])
+def test_trimmed_by_time_every_action_is_played_as_long_after_its_observation_as_it_is_meant(
+    cell: Cell, interpolate: int
+) -> None:
+    """Step `i` of a chunk is for `i` policy steps after the observation, however late it came and
+    however often the plan ran dry."""
+    cell.config["fps"], cell.config["interpolate"] = 25.0, interpolate
+    cell.config["plan_settings"]["trim"] = "time"
+    running(cell)
+    memory = memoryview(cell.memory["r1/plan"])[PLAN_BYTES:].toreadonly()
+    reader = TickReader(memory, 2, 2)
+    cell.server.answering = False
+    until(lambda: cell.status()["plan_s"] == 0, "the plan to run dry")
+    cell.server.answering = True
+    until(lambda: is_streaming(cell), "the stream to go on")
+    played = len(cell.played())
+    until(lambda: len(cell.played()) > played + 60, "more ticks")
+    cell.stop()
+    steps = [t for t in reader.read() if t.begins_step]
+    tick_ns = 40_000_000 // interpolate
+    compared = 0
+    for place, tick in enumerate(steps):
+        seen = [n for n, t in enumerate(steps) if t.instant_ns <= (tick.observed_ns or 0)]
+        if tick.provenance is None or not seen:
+            continue
+        between = steps[seen[-1] : place + 1]
+        missed = sum(t.lateness_ns // tick_ns for t in between[1:])
+        if missed and interpolate > 1:
+            continue  # the grid of policy steps has moved by a part of one
+        assert tick.provenance.step == len(between) - 1 + missed
+        compared += 1
+    assert compared > 0
