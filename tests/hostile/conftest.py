@@ -1,0 +1,142 @@
+"""Real processes to be hostile to, one actor each, with the test in the supervisor's place."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import pytest
+
+from holdfast.actors.board import BOARD_SIZE, BoardReader
+from holdfast.actors.link import BootMessage, Ready, SegmentEntry, SupervisorLink, pair
+from holdfast.policy.base import CameraFeature, PolicySpec
+from holdfast.policy.checkpoint import CONFIG, Config
+from holdfast.transport import link, segment
+
+PATIENCE_S = 60.0
+"""For a process that imports on a busy machine."""
+
+
+class ActorProcess:
+    """One actor, started as a supervisor starts it; `check` says that it took no harm."""
+
+    def __init__(
+        self, kind: str, name: str, config: dict[str, Any], sizes: dict[str, int], rundir: Path
+    ) -> None:
+        ours, theirs = pair()
+        self.link = SupervisorLink(ours)
+        self.segments = {
+            each: segment.create(size, each)
+            for each, size in {f"{name}/board": BOARD_SIZE, **sizes}.items()
+        }
+        theirs.set_inheritable(True)
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "holdfast.actors.run", name],
+            pass_fds=[theirs.fileno()],
+            env={**os.environ, "HOLDFAST_LINK": str(theirs.fileno()), "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
+        )
+        theirs.close()
+        entries = tuple(SegmentEntry(n, made.size, True) for n, made in self.segments.items())
+        boot = BootMessage(kind, name, 1, str(rundir), config, entries)
+        self.link.boot(boot, [made.fd for made in self.segments.values()])
+        self.board = BoardReader(self.segments[f"{name}/board"].map(writable=False))
+        self.name = name
+        self._wait_until_ready()
+        self._memory = 0
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not any(isinstance(said, Ready) for said in self.link.messages()[0]):
+            assert self.process.poll() is None, f"{self.name} ended: {self.process.returncode}"
+            assert time.monotonic() < deadline, f"{self.name} does not get ready"
+            time.sleep(0.02)
+
+    def status(self) -> dict[str, Any]:
+        return self.board.report() or {}
+
+    def until(self, condition: Callable[[dict[str, Any]], Any], within_s: float = 15.0) -> Any:
+        """Wait until the status makes `condition` true; what it gave."""
+        deadline = time.monotonic() + within_s
+        while not (found := condition(self.status())):
+            assert self.process.poll() is None, f"{self.name} ended: {self.process.returncode}"
+            assert time.monotonic() < deadline, f"{self.name}: {self.status()}"
+            time.sleep(0.02)
+        return found
+
+    def mark(self) -> None:
+        """From here on `check` counts growth."""
+        self._memory = psutil.Process(self.process.pid).memory_info().rss
+
+    def check(self, growth_mb: float) -> None:
+        """It is the same process, its loop turns, and it has not grown by more than this."""
+        assert self.process.poll() is None, f"{self.name} ended: {self.process.returncode}"
+        turns = self.board.progress()[0]
+        self.until(lambda _: self.board.progress()[0] > turns)
+        grown = (psutil.Process(self.process.pid).memory_info().rss - self._memory) / 1e6
+        assert grown < growth_mb, f"{self.name} grew by {grown:.0f} MB"
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.link.close()
+        for made in self.segments.values():
+            made.close()
+
+
+@pytest.fixture
+def rundir() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="hf-") as directory:
+        yield Path(directory)
+
+
+@pytest.fixture
+def start_actor(rundir: Path) -> Iterator[Callable[..., ActorProcess]]:
+    """start_actor(kind, name, config, sizes): a process that is ready; killed afterwards."""
+    started: list[ActorProcess] = []
+
+    def start(
+        kind: str, name: str, config: dict[str, Any], sizes: dict[str, int] | None = None
+    ) -> ActorProcess:
+        started.append(ActorProcess(kind, name, config, sizes or {}, rundir))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+@pytest.fixture
+def broker(start_actor: Callable[..., ActorProcess], rundir: Path) -> ActorProcess:
+    """A broker process; its endpoints are `rundir`/front and back."""
+    ends = {"front": link.ipc(rundir, "front"), "back": link.ipc(rundir, "back")}
+    return start_actor("broker", "broker", ends)
+
+
+SPEC = PolicySpec(
+    model="still",
+    revision="1",
+    cameras=(CameraFeature("overhead", 64, 48), CameraFeature("wrist", 64, 48)),
+    state_names=("x", "y", "gripper"),
+    action_names=("x", "y", "gripper"),
+    chunk_size=24,
+    fps=30.0,
+    prefix="trained",
+    max_prefix_steps=12,
+)
+
+
+@pytest.fixture
+def still(tmp_path: Path) -> Path:
+    """A checkpoint for `policy: constant`, which needs its config.json only."""
+    config = Config(kind="flow", spec=SPEC, network={}, vocabulary=())
+    (tmp_path / CONFIG).write_bytes(msgspec.json.encode(config))
+    return tmp_path

@@ -1,0 +1,225 @@
+"""A replica process behind a broker that lets everything through: it stays the same process,
+answers or counts what it gets, does not grow, and serves the robot that behaves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import zmq
+
+from holdfast.tests.hostile.conftest import SPEC
+from holdfast.tests.hostile.corpus import Corpus
+from holdfast.transport import link
+from holdfast.transport.header import Header, Kind
+from holdfast.transport.limits import WireError
+from holdfast.transport.messages import (
+    Blobs,
+    Body,
+    Heartbeat,
+    Message,
+    Open,
+    Request,
+    Welcome,
+    decode,
+    encode,
+)
+
+pytestmark = pytest.mark.timeout(180)
+PROMPT_S = 10.0
+GROWTH_MB = 150
+
+
+class Site:
+    """The broker's side of a replica's connection, and a robot that behaves."""
+
+    def __init__(self, replica: Any, context: link.Context, router: link.Socket) -> None:
+        self.replica, self.context, self.router = replica, context, router
+        self.seq = 0
+        self.opening = Open(
+            robot="good",
+            service="pick",
+            action_names=SPEC.action_names,
+            state_names=SPEC.state_names,
+            cameras={c.name: (c.width, c.height) for c in SPEC.cameras},
+            fps=SPEC.fps,
+            rtc=True,
+        )
+        registration = self.hear("", Kind.REGISTER)
+        self.send(
+            "",
+            [
+                *encode(
+                    registration.header._replace(kind=Kind.WELCOME),
+                    Welcome(broker="b", heartbeat_s=0.5),
+                )
+            ],
+        )
+        self.open("good", 1)
+
+    def send(self, robot: str | bytes, frames: list[Any]) -> None:
+        name = robot.encode() if isinstance(robot, str) else robot
+        deadline = time.monotonic() + PROMPT_S
+        while not link.send(self.router, [self.identity, name, *frames]):
+            assert time.monotonic() < deadline, "the replica takes no message any more"
+            time.sleep(0.001)
+
+    def say(self, robot: str, header: Header, body: Body, blobs: Any = ()) -> None:
+        self.send(robot, encode(header, body, blobs))
+
+    def hear(self, robot: str, *kinds: Kind) -> Message[Any]:
+        """The next message of one of `kinds` about `robot`; others are skipped."""
+        deadline = time.monotonic() + 30
+        while self.router.poll(max(0, int(1000 * (deadline - time.monotonic())))):
+            frames = link.receive(self.router)
+            assert frames is not None
+            self.identity = bytes(frames[0])
+            message = decode(frames[2:])
+            if bytes(frames[1]).decode() == robot and message.header.kind in kinds:
+                return message
+        raise AssertionError(f"none of {kinds} about {robot!r}")
+
+    def listen(self) -> None:
+        """Take what has arrived, so that the replica is never kept from speaking."""
+        while link.receive(self.router) is not None:
+            pass
+
+    def open(self, robot: str, epoch: int) -> None:
+        self.say(
+            robot,
+            Header(Kind.OPEN, epoch=epoch),
+            msgspec.structs.replace(self.opening, robot=robot),
+        )
+        self.hear(robot, Kind.ACCEPT)
+
+    def serves(self) -> None:
+        """The robot that behaves is answered by its own chunk, in time."""
+        self.seq += 1
+        blobs = Blobs()
+        state = np.full(3, self.seq, np.float32)
+        images = {c.name: np.zeros((c.height, c.width, 3), np.uint8) for c in SPEC.cameras}
+        body = Request(
+            state=blobs.array(state),
+            images={name: blobs.image(image) for name, image in images.items()},
+            slack_s=1.0,
+        )
+        began = time.monotonic()
+        self.say("good", Header(Kind.REQUEST, seq=self.seq, epoch=1), body, blobs)
+        answer = self.hear("good", Kind.REPLY, Kind.ERROR)
+        assert time.monotonic() - began < PROMPT_S
+        assert answer.header.kind is Kind.REPLY, answer.body
+        assert answer.header.seq == self.seq
+        assert (answer.array(answer.body.chunk) == state).all()
+
+
+@pytest.fixture
+def site(start_actor: Callable[..., Any], rundir: Path, still: Path) -> Iterator[Site]:
+    context: link.Context = zmq.Context()
+    router = link.router(context, link.ipc(rundir, "back"))
+    config = {
+        "service": "pick",
+        "replica": 0,
+        "broker": link.ipc(rundir, "back"),
+        "policy": "constant",
+        "checkpoint": str(still),
+        "max_sessions": 64,
+    }
+    site = Site(start_actor("inference", "pick/0", config), context, router)
+    for _ in range(10):
+        site.serves()
+    site.replica.mark()
+    yield site
+    site.serves()
+    site.replica.check(GROWTH_MB)
+    context.destroy(linger=0)
+
+
+def test_hostile_messages_are_answered_or_counted(site: Site) -> None:
+    """From a robot that has a session and from those that have none, and about nobody: only what
+    a broker may rightly tell its replica (WELCOME, DRAIN) is left out there."""
+    site.open("evil", 1)
+    corpus = Corpus(seed=17)
+    for n, frames in enumerate(corpus.messages(600)):
+        match n % 4:
+            case 0 if not _commands(frames):
+                site.send("", frames)
+            case 1:
+                site.send(f"stranger{n}", frames)
+            case 2:
+                site.send("evil", frames)
+            case _:
+                site.send(corpus.chance.randbytes(12), frames)
+        site.listen()
+        if n % 60 == 0:
+            site.serves()
+    site.serves()
+    counts = site.replica.until(lambda s: s["counts"].get("served", 0) >= site.seq and s["counts"])
+    for reason in ("header", "version", "kind", "frames", "robot"):
+        assert counts.get(f"dropped:{reason}"), (reason, counts)
+
+
+def test_pictures_that_are_not_what_they_claim_fail_alone(site: Site) -> None:
+    """Bombs, endless scans, half a picture, references to memory that is not shared."""
+    site.open("evil", 1)
+    for seq, frames in enumerate(Corpus(seed=2).pictures(), start=1):
+        header = Header.unpack(frames[0])._replace(seq=seq, epoch=1, kind=Kind.REQUEST)
+        try:
+            told = decode([header.pack(), *frames[1:]])
+        except WireError:
+            continue
+        state = Blobs(told.blobs)
+        body = msgspec.structs.replace(
+            told.body, state=state.array(np.zeros(3, np.float32)), prefix=None, prefix_robot=None
+        )
+        site.say("evil", header, body, state)
+        answer = site.hear("evil", Kind.REPLY, Kind.ERROR)
+        assert answer.header.seq == seq
+        if told.body.images["overhead"].width != 2048:  # that one is only large
+            assert answer.header.kind is Kind.ERROR
+        site.serves()
+
+
+def test_a_flood_of_sessions_and_requests_starves_nobody(site: Site) -> None:
+    """Beyond `max_sessions` robots are rejected; a robot that asks without pause has one request
+    waiting at most."""
+    for n in range(200):
+        header = Header(Kind.OPEN, epoch=1)
+        robot = f"crowd{n}"
+        site.say(robot, header, msgspec.structs.replace(site.opening, robot=robot))
+        site.listen()
+    blobs = Blobs()
+    body = Request(state=blobs.array(np.zeros(3, np.float32)))
+    for seq in range(2000):
+        site.say("crowd1", Header(Kind.REQUEST, seq=seq + 1, epoch=1), body, blobs)
+        site.listen()
+        if seq % 200 == 0:
+            site.serves()
+    assert len(site.replica.status()["sessions"]) <= 64
+
+
+def test_a_broker_that_does_not_read_is_ridden_out(site: Site) -> None:
+    """What the replica cannot send is bounded, and it goes on when it is read again."""
+    for n in range(1500):
+        site.send(
+            f"stranger{n}",
+            encode(
+                Header(Kind.REQUEST, epoch=3), Request(state=Blobs().array(np.zeros(3, np.float32)))
+            ),
+        )
+        if n == 700:
+            turns = site.replica.board.progress()[0]
+    site.replica.until(lambda _: site.replica.board.progress()[0] > turns)
+    site.listen()
+    site.say("good", Header(Kind.HEARTBEAT), Heartbeat(progress=1))
+
+
+def _commands(frames: list[bytes]) -> bool:
+    try:
+        return Header.unpack(frames[0]).kind in (Kind.WELCOME, Kind.DRAIN)
+    except (WireError, IndexError):
+        return False
