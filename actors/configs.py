@@ -67,9 +67,11 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     drain_s: float = 2.0
     """How long a replica that was told to stop waits for the broker to move its robots."""
     audit_bytes: int = 16_000_000
-    """The newest lines kept in `<rundir>/audit`, one per request; 0 keeps none."""
+    """The newest lines kept in `<evidence>/audit`, one per request; 0 keeps none."""
     capture_bytes: int = 0
-    """The newest requests and replies kept whole in `<rundir>/capture`, to run again offline."""
+    """The newest requests and replies kept whole in `<evidence>/capture`, to run again offline."""
+    evidence: str | None = None
+    """A directory that outlives the fleet; None: the runtime directory, which does not."""
     key: str | None = None
     broker_key: str | None = None
     """This replica's secret key file and the broker's public one: both or neither."""
@@ -107,7 +109,9 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     heartbeat_s: float = 0.5
     tags: dict[str, str] = {}
     audit_bytes: int = 4 << 20
-    """The newest lines kept in `<rundir>/audit`, one per request; 0 keeps none."""
+    """The newest lines kept in `<evidence>/audit`, one per request; 0 keeps none."""
+    evidence: str | None = None
+    """A directory that outlives the fleet; None: the runtime directory, which does not."""
     key: str | None = None
     broker_key: str | None = None
     """This robot's secret key file and the broker's public one: both or neither."""

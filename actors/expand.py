@@ -85,13 +85,16 @@ def here(fleet: Fleet, host: str | None) -> str | None:
     return found
 
 
-def expand(fleet: Fleet, host: str | None, rundir: Path) -> list[ActorSpec]:
-    """The actors of `fleet` on `host` (see `here`), in start order. Their sockets are in `rundir`.
+def expand(
+    fleet: Fleet, host: str | None, rundir: Path, evidence: Path | None = None
+) -> list[ActorSpec]:
+    """The actors of `fleet` on `host` (see `here`), in start order. Their sockets are in `rundir`,
+    their audit and captures in `evidence`.
 
     Raises FleetError for keys that this host lacks, and PolicyError for a checkpoint that has
     vanished since the fleet was loaded.
     """
-    expansion = _Expansion(fleet, host, rundir)
+    expansion = _Expansion(fleet, host, rundir, evidence or rundir)
     made = expansion.actors()
     missing = [path for path in sorted(expansion.key_files) if not path.is_file()]
     if missing:
@@ -102,10 +105,11 @@ def expand(fleet: Fleet, host: str | None, rundir: Path) -> list[ActorSpec]:
 
 
 class _Expansion:
-    def __init__(self, fleet: Fleet, host: str | None, rundir: Path) -> None:
+    def __init__(self, fleet: Fleet, host: str | None, rundir: Path, evidence: Path) -> None:
         self.fleet = fleet
         self.host = host
         self.rundir = rundir
+        self.evidence = str(evidence)
         self.groups = {
             member: group
             for group, members in fleet.supervision.groups.items()
@@ -164,6 +168,7 @@ class _Expansion:
         outboxes = {robot.name: self.outbox(robot, writable=False) for robot in near}
         config = InferenceConfig(
             service=name,
+            evidence=self.evidence,
             replica=k,
             broker=self.endpoint("back", [s.host for s in self.fleet.services.values()]),
             policy=service.policy,
@@ -235,6 +240,7 @@ class _Expansion:
         outbox = self.outbox(robot, writable=True)
         config = NetworkConfig(
             robot=robot.name,
+            evidence=self.evidence,
             service=robot.service,
             control=self.own_endpoint(robot),
             broker=self.endpoint("front", [r.host for r in self.fleet.robots]),

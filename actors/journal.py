@@ -49,7 +49,7 @@ class Journal:
 
     def _line(self, asked: _Asked, outcome: str, terms: Accept | None, now_ns: int) -> None:
         self._audit.line(
-            t=time.time(),
+            at=time.time(),
             robot=self._robot,
             session=terms.session if terms else None,
             replica=terms.replica if terms else None,

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import msgspec
@@ -60,8 +61,9 @@ class NetworkActor(Actor):
         self._own_actions: tuple[str, ...] = ()
         self._dropped: Counter[str] = Counter()
         self._bytes_out = 0
-        audit = self.rundir / "audit" / f"{config.robot}.network.jsonl"
-        self._journal = Journal(config.robot, Audit(audit, config.audit_bytes))
+        evidence = Path(config.evidence or self.rundir)
+        audit = Audit(evidence / "audit" / f"{config.robot}.network.jsonl", config.audit_bytes)
+        self._journal = Journal(config.robot, audit)
         self._context: link.Context = zmq.Context()
         link.unlink_stale(config.control)
         self._control = link.router(self._context, config.control)

@@ -74,7 +74,7 @@ def _load(origin: Origin, checkpoint: str | None, device: str | None) -> Device:
 
 
 def main(
-    capture: Annotated[Path, typer.Argument(help="A replica's file in <rundir>/capture.")],
+    capture: Annotated[Path, typer.Argument(help="A replica's file in <state>/capture.")],
     checkpoint: Annotated[str | None, typer.Option(help="Where the checkpoint is now.")] = None,
     device: Annotated[str | None, typer.Option(help="Run on another device than then.")] = None,
 ) -> None:

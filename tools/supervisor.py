@@ -61,7 +61,7 @@ def start(
         fleet = load(fleet_file)
         runtime = RuntimeDir(fleet.name)
         try:
-            actors = expand(fleet, here(fleet, host), runtime.path)
+            actors = expand(fleet, here(fleet, host), runtime.path, state_dir(fleet.name))
             logs = LogStore(state_dir(fleet.name), fleet.logs.file_mb * 1_000_000, fleet.logs.files)
             view = View(on_terminal(), runtime.path)
             supervisor = Supervisor(fleet.name, actors, runtime, logs, view.show)
@@ -142,11 +142,12 @@ def reload(
 
     from ..actors.expand import expand, here
     from ..actors.fleet import FleetError, load
+    from ..actors.rundir import state_dir
 
     try:
         fleet = load(fleet_file)
         path = reach(fleet.name)
-        actors = expand(fleet, here(fleet, host), path.parent)
+        actors = expand(fleet, here(fleet, host), path.parent, state_dir(fleet.name))
     except FleetError as error:
         fail(str(error))
     plain = msgspec.to_builtins(actors)

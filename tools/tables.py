@@ -67,13 +67,12 @@ def robots(status: dict[str, Any]) -> Table:
 
 
 def actors(status: dict[str, Any]) -> Table:
-    """A row per actor: its process, and what happened to the one before."""
+    """A row per actor: its process, and what happened to the one before. Fits 80 columns."""
     table = _table(
         "actor",
         "kind",
         "state",
         ">pid",
-        ">inc",
         ">restarts",
         ">up",
         ">progress",
@@ -86,7 +85,6 @@ def actors(status: dict[str, Any]) -> Table:
             row["kind"],
             _state(row["state"]),
             str(row["pid"] or "-"),
-            str(row["incarnation"]),
             str(row["restarts"]),
             duration(row["uptime_s"]),
             _number(row["progress_age_s"], "{:.2f} s"),

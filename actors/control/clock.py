@@ -31,12 +31,13 @@ _SYSCALLS = {"x86_64": (314, 315), "aarch64": (274, 275)}
 SLICE_NS = 100_000
 
 MAX_SPIN_NS = 200_000
-_RISE_NS = 4_000
-_FALL_NS = 40
-"""The window rises by 4 µs at an oversleep beyond it and falls by 40 ns otherwise, so that it
-settles where one wake-up in a hundred is beyond it."""
-_INTERRUPTED_NS = 30_000
-_CALM_TICKS = 200
+_RISE_NS = 2_000
+_FALL_NS = 100
+"""The window rises by 2 µs at an oversleep beyond it and falls by 100 ns otherwise, so that it
+settles where one wake-up in twenty is beyond it. Rarer ones are worth no spinning: they are the
+milliseconds that others had the core."""
+_INTERRUPTED_NS = 250_000
+_CALM_TICKS = 100
 
 
 class _Timespec(ctypes.Structure):

@@ -24,6 +24,7 @@ import os
 import socket
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import zmq
@@ -224,6 +225,7 @@ class InferenceActor(Actor):
     def _serve(self) -> Service:
         config, device = self.config, self._device
         place = self.name.replace("/", ".")
+        evidence = Path(config.evidence or self.rundir)
         origin = Origin(
             service=config.service,
             policy=config.policy,
@@ -242,8 +244,8 @@ class InferenceActor(Actor):
             device,
             {robot: OutboxReader(self.segment(s)) for robot, s in config.outboxes.items()},
             self._meters,
-            Audit(self.rundir / "audit" / f"{place}.jsonl", config.audit_bytes),
-            Capture(self.rundir / "capture" / place, config.capture_bytes, origin),
+            Audit(evidence / "audit" / f"{place}.jsonl", config.audit_bytes),
+            Capture(evidence / "capture" / place, config.capture_bytes, origin),
         )
 
     def _offer(self) -> Register:
