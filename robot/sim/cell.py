@@ -80,7 +80,7 @@ class ConveyorCell:
     @property
     def tried(self) -> int:
         """Attempts that have ended: episodes in which the arm was commanded. One that passed while
-        nobody was there to try is nobody's failure."""
+        nobody was there to try, or was under way when somebody came, is nobody's failure."""
         return self._scene.tried
 
     @property
@@ -112,8 +112,12 @@ class ConveyorCell:
             raise ValueError(
                 f"action {values}, expected 5 finite numbers ({', '.join(SPEC.action_names)})"
             )
-        self._scene.attempted = 1
-        self._scene.target = [
+        scene = self._scene
+        if not scene.joined:
+            scene.joined = scene.episode if scene.episode_steps else -1
+        # Whoever came in the middle of an episode is not judged by it.
+        scene.attempted = int(scene.episode != scene.joined)
+        scene.target = [
             min(max(v, low), high) for v, low, high in zip(values, _LOWER, _UPPER, strict=True)
         ]
 
@@ -199,7 +203,7 @@ class ConveyorCell:
         scene = self._scene
         scene.outcome = int(outcome)
         scene.tried += scene.attempted
-        scene.succeeded += outcome is Outcome.PLACED
+        scene.succeeded += scene.attempted and outcome is Outcome.PLACED
         self._begin()
 
     def _begin(self) -> None:

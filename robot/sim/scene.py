@@ -16,10 +16,10 @@ from ..base import RobotError
 from .task import sentence
 
 MAGIC = b"HFSCENE"
-VERSION = 2
+VERSION = 3
 MAX_PARCELS = 6
 
-_HEAD = struct.Struct("<7sB7q5b3x")
+_HEAD = struct.Struct("<7sB8q5b3x")
 _BODY = struct.Struct("<5d5d8d")
 _PARCEL = struct.Struct("<q3d")
 SIZE = _HEAD.size + _BODY.size + MAX_PARCELS * _PARCEL.size
@@ -42,7 +42,9 @@ class Scene:
     `instant_ns` is when the scene was true, on the clock of whoever stepped it. `held` indexes
     `parcels`, or is -1; `slip` and `twist` are how the held parcel sits between the fingers, along
     them and in yaw. The belt's speed is `pace * (1 + sway * sin(pulse * t + phase))`, t since the
-    episode began. `attempted` is 1 once the arm was commanded in this episode.
+    episode began. `attempted` is 1 once the arm was commanded in this episode;
+    `joined` is the episode in the middle of which it was commanded for the very first time, -1 if
+    that was at one's beginning, 0 before.
     """
 
     seed: int
@@ -52,6 +54,7 @@ class Scene:
     episode_steps: int = 0
     tried: int = 0
     succeeded: int = 0
+    joined: int = 0
     colour: int = 0
     bin: int = 0
     outcome: int = 0
@@ -84,6 +87,7 @@ class Scene:
             self.episode_steps,
             self.tried,
             self.succeeded,
+            self.joined,
             self.colour,
             self.bin,
             self.outcome,
@@ -121,6 +125,7 @@ def pack(scene: Scene) -> bytes:
                 scene.episode_steps,
                 scene.tried,
                 scene.succeeded,
+                scene.joined,
                 scene.colour,
                 scene.bin,
                 scene.outcome,

@@ -242,3 +242,16 @@ def test_every_task_comes_up() -> None:
         assert colours.count(scene.colour) == 1 and len(set(colours)) == len(colours)
     assert tasks == set(TASKS) and len(TASKS) == 8
     assert parcels == {3, 4}
+
+
+def test_the_episode_that_was_under_way_when_the_robot_came_is_not_its_attempt() -> None:
+    """Nor does its success count, should it come to one; the next episode is the first attempt."""
+    cell = ConveyorCell(6)
+    cell.step_control()
+    expert = Expert()
+    while cell.episode == 1:
+        cell.step_control(expert.act(cell))
+    assert (cell.tried, cell.succeeded) == (0, 0)
+    while cell.episode == 2:
+        cell.step_control(expert.act(cell))
+    assert (cell.tried, cell.succeeded) == (1, 1)

@@ -48,8 +48,8 @@ def truth(published: Latest) -> scene.Scene:
 def drive(world: World, robot: SimRobot, published: Latest, episodes: int, now: int) -> int:
     """The expert through the drivers, in simulated time, until `episodes` have ended."""
     expert, state = Expert(), np.empty(7, np.float32)
-    until = truth(published).tried + episodes
-    while truth(published).tried < until:
+    until = truth(published).episode + episodes
+    while truth(published).episode < until:
         robot.read_state(state)
         assert published.value is not None
         robot.write_action(expert.act(ConveyorCell.from_scene(published.value)))
