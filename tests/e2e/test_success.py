@@ -1,0 +1,27 @@
+"""What all the processes cost the task: success in real time against the same policy run in step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_asynchronous_success_is_within_five_points_of_the_synchronous(start_fleet: Any) -> None:
+    """At least 100 attempts of the default fleet, on the machine's own clock."""
+    pytest.importorskip("torch")
+    from holdfast.policy.registry import load_policy
+    from holdfast.tools.evaluate import evaluate
+
+    *_, in_step = evaluate(load_policy("flow", "conveyor-flow"), 100)
+    fleet = start_fleet()
+    status = fleet.wait_for(
+        lambda s: sum(robot["episodes"] for robot in s["robots"]) >= 100, within_s=400.0
+    )
+    fleet.interrupt()
+    assert fleet.wait(8.0) == 0, fleet.said()
+    tried = sum(robot["episodes"] for robot in status["robots"])
+    placed = sum(robot["successes"] for robot in status["robots"])
+    assert placed / tried >= in_step.rate - 0.05, (placed, tried, in_step)
