@@ -1,4 +1,4 @@
-"""What all the processes cost the task: success in real time against the same policy run in step."""
+"""What all the processes cost the task: success in real time against the policy run in step."""
 
 from __future__ import annotations
 
