@@ -58,6 +58,13 @@ class SupplyMachine(RuleBasedStateMachine):
             assert after is not State.DEAD, "time kills only after max_offline_s"
         self._note(None)
 
+    @rule(s=st.integers(1, 600), ms=st.integers(1, 2000))
+    def is_paused_for_a_while(self, s: int, ms: int) -> None:
+        self.pauses()
+        self.time_passes(1000 * s, True, True)
+        self.resumes()
+        self.time_passes(ms, False, False)
+
     @rule()
     def pauses(self) -> None:
         self.machine.pause(self.now)

@@ -91,6 +91,7 @@ class Server(threading.Thread):
         self.reject: messages.Reject | None = None
         self.silent = False
         self.answering = True
+        self.delay_s = 0.0
         self.say: list[messages.Body] = []
         self.seen: list[tuple[Kind, Header, Any]] = []
         self.ended = threading.Event()
@@ -134,6 +135,7 @@ class Server(threading.Thread):
             self._epoch = header.epoch
             yield messages.encode(header._replace(kind=Kind.ACCEPT), self.terms)
         elif header.kind is Kind.REQUEST and self.answering:
+            time.sleep(self.delay_s)
             steps = np.arange(CHUNK, dtype=np.float32)[:, None]
             chunk = np.repeat(header.seq * 1000 + steps, len(self.terms.action_names), 1)
             blobs = Blobs()

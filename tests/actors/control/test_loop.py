@@ -324,6 +324,7 @@ def test_trimmed_by_time_every_action_is_played_as_long_after_its_observation_as
     however often the plan ran dry."""
     cell.config["fps"], cell.config["interpolate"] = 25.0, interpolate
     cell.config["plan_settings"]["trim"] = "time"
+    cell.server.delay_s = 0.028  # late in a policy step
     running(cell)
     memory = memoryview(cell.memory["r1/plan"])[PLAN_BYTES:].toreadonly()
     reader = TickReader(memory, 2, 2)

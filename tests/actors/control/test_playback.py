@@ -99,6 +99,10 @@ def test_a_restarted_loop_steps_on_from_the_last_action_and_not_from_where_the_a
     rig.restart()
     rig.playback.place(np.array([1.2, 7.0], np.float32))
     assert rig.tick() == 3
+    rig.chunk(4, 9)
+    assert rig.tick() == 4
+    rig.restart()
+    assert rig.tick() is None and rig.playback.refused == {"step": 1}, "it knows where it was"
 
 
 def test_a_velocity_robot_starts_from_rest() -> None:
