@@ -1,9 +1,19 @@
-"""What a replica adds to a request beside the model: decoding, scheduling, preparing the images.
+"""From control asking to the chunk in its plan, every process of the way real.
 
-    python -m holdfast.tools.bench.request [--quick] [--json]
+    python -m holdfast.tools.bench.request [--quick] [--json] [--only CASE ...]
 
-Three 224x224 cameras, by each way that their images can take, interleaved so that all meet the same
-machine; `640x480` is what a robot costs that leaves the resizing to the replica.
+An observation of three 640x480 RGB cameras, 14 joints and a task is answered by a constant chunk of
+50 steps: through shared memory, raw through sockets, and as JPEG over loopback TCP, where robot and
+replica share no memory; `-224` is a policy of that resolution, to which the robot's side resizes.
+The cameras are filled at 30 Hz meanwhile. One request follows the other, in turns of some dozens,
+so that all cases and floors meet the same machine.
+
+The floors are of the same run: `echo` goes through a bare broker, `echo-direct` through nothing,
+`echo-three` also through a bare network actor (as many sockets as a request has); `memcpy` copies
+the three frames once, `jpeg` encodes and decodes them. A network actor never talks to a replica
+without a broker, so what the broker costs is seen in the echoes only.
+
+`cpu_ms` is by request, over all processes; `request_bytes` between network actor and broker.
 """
 
 from __future__ import annotations
@@ -11,96 +21,108 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
-from collections.abc import Callable, Sequence
+import tempfile
+from collections import defaultdict
+from contextlib import ExitStack
+from pathlib import Path as Directory
 from typing import Any
 
 import cv2
-import numpy as np
 
-from ...policy.base import CameraFeature, Chunk, Observation, PolicySpec
-from ...transport.header import Header, Kind
-from ...transport.outbox import Outbox, OutboxReader
-from .serving import MAX_WAIT_S, join, machine, ns, request, row, service_of
+from . import figures, floors
+from .path import WAYS, Path, cameras, images
+
+TURN = 25
+QUALITY = 90
+AIMS = (
+    ("holdfast/shm", 0.85, ()),
+    ("holdfast/jpeg-tcp", 1.3, ("floor/jpeg", "floor/echo")),
+)
+"""(case, at most so many of the floors' sum, floors), p50; of no floors: ms."""
 
 
 def main() -> int:
+    cases = [way.case for way in WAYS]
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, within 40 s")
+    parser.add_argument("--quick", action="store_true", help="fewer requests, within 40 s")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--only", nargs="+", choices=cases, default=cases, metavar="CASE")
+    parser.add_argument("-n", type=int, help="requests of each case")
     options = parser.parse_args()
-    cv2.setNumThreads(1)  # as replicas do
-    rows = overhead(200 if options.quick else 2000)
-    report = {"bench": "request", "machine": machine(), "rows": rows}
+    cv2.setNumThreads(1)
+    about = figures.machine()
+    rows = measure(options.only, options.n or (200 if options.quick else 2000))
+    report = {"bench": "request", "machine": about, "rows": rows, "aims": aims(rows)}
     print(json.dumps(report) if options.json else _text(report))
     return 0
 
 
-class NoModel:
-    """Costs nothing, so that what is left is the replica's own work."""
-
-    checkpoint_hash = "none"
-    spec = PolicySpec(
-        model="none",
-        revision="1",
-        cameras=tuple(CameraFeature(name, 224, 224) for name in ("left", "right", "wrist")),
-        state_names=tuple(f"joint{i}" for i in range(14)),
-        action_names=tuple(f"joint{i}" for i in range(14)),
-        chunk_size=50,
-        fps=50.0,
-        prefix="trained",
-        max_prefix_steps=25,
-    )
-
-    def __init__(self) -> None:
-        values = np.zeros((50, 14), np.float32)
-        self._chunk = Chunk(values, values)
-
-    def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
-        return [self._chunk] * len(batch)
-
-
-def overhead(rounds: int) -> list[dict[str, Any]]:
-    """What a request costs beside the model, by the way its images take: the ways interleaved."""
-    memory = bytearray(Outbox.size_for(1 << 20))
-    outbox, policy = Outbox(memory), NoModel()
-    service = service_of(policy, {"shm": OutboxReader(memory)}, max_sessions=4, max_batch=1)
-    seen, big = policy.spec.example(1), _camera_images(640, 480)
-    makers: dict[str, Callable[[], list[Any]]] = {
-        "shm": lambda: request(seen, outbox=outbox),
-        "raw": lambda: request(seen),
-        "jpeg": lambda: request(seen, quality=90),
-        "raw-640x480": lambda: request(seen, images=big),
-    }
-    for name in makers:
-        join(service, name, policy.spec, outbox.nonce if name == "shm" else 0)
-    seconds: dict[str, list[float]] = {name: [] for name in makers}
-    for seq in range(1, rounds + 1):
-        for name, make in makers.items():
-            header = Header(Kind.REQUEST, seq=seq, epoch=1)
-            frames = [header.pack(), *make()[1:]]
-            started = time.perf_counter()
-            now = time.monotonic_ns()
-            service.receive(name, header, frames, now)
-            answers = list(service.work(now + ns(MAX_WAIT_S)))
-            seconds[name].append(time.perf_counter() - started)
-            assert Header.unpack(answers[0][1][0]).kind is Kind.REPLY
-    return [row(f"holdfast/{name}", s, "ms", 1e3) for name, s in seconds.items()]
+def measure(cases: list[str], n: int) -> list[dict[str, Any]]:
+    """One row for each case and floor, of at least `n` values each."""
+    took: defaultdict[str, list[float]] = defaultdict(list)
+    cpu_s: defaultdict[str, float] = defaultdict(float)
+    with ExitStack() as stack:
+        directory = Directory(stack.enter_context(tempfile.TemporaryDirectory(prefix="hf-")))
+        seen = images()
+        once = {"floor/memcpy": floors.memcpy(seen), "floor/jpeg": floors.jpeg(seen, QUALITY)}
+        names = ("floor/echo-direct", "floor/echo", "floor/echo-three")
+        for proxies, name in enumerate(names):
+            once[name] = stack.enter_context(floors.echo(directory, proxies))
+        rings = stack.enter_context(cameras(directory))
+        paths = {}
+        for way in WAYS:
+            if way.case in cases:
+                path = Path(way, directory / str(len(paths)), rings)
+                stack.callback(path.close)
+                paths[way.case] = path
+        for turn in range(-(-n // TURN) + 1):
+            for name, path in paths.items():
+                for _ in range(5):
+                    path.ask()  # the others' turns have cooled it down
+                before = path.cpu_s()
+                values = [path.ask() for _ in range(TURN)]
+                used = path.cpu_s() - before
+                for other in paths.values():
+                    other.idle()
+                if turn:  # the first is for warming up
+                    took[name] += values
+                    cpu_s[name] += used
+            for name, floor in once.items():
+                floor()
+                values = [floor() for _ in range(TURN)]
+                took[name] += values if turn else []
+        sent = {name: path.request_bytes for name, path in paths.items()}
+    return [figures.row(name, took[name], "ms") for name in once] + [
+        figures.row(
+            name,
+            took[name],
+            "ms",
+            cpu_ms=round(cpu_s[name] / len(took[name]) * 1e3, 3),
+            request_bytes=sent[name],
+        )
+        for name in paths
+    ]
 
 
-def _camera_images(width: int, height: int) -> dict[str, Any]:
-    rng = np.random.default_rng(0)
-    return {
-        c.name: rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        for c in NoModel.spec.cameras
-    }
+def aims(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """How each aim's p50 stands to what it may be at most."""
+    p50 = {row["case"]: row["p50"] for row in rows}
+    found = []
+    for case, factor, of in AIMS:
+        if case in p50:
+            most = factor * (sum(p50[floor] for floor in of) if of else 1.0)
+            found.append({"case": case, "p50": p50[case], "aim": round(most, 3)})
+    return found
 
 
 def _text(report: dict[str, Any]) -> str:
-    lines = [f"{report['machine']}"]
-    for r in report["rows"]:
-        costs = f"p50 {r['p50']:8.2f}  p99 {r['p99']:8.2f}  max {r['max']:8.2f} ms"
-        lines.append(f"{r['case']:28} {costs}")
+    lines = [figures.text(report)]
+    for row in report["rows"]:
+        if "cpu_ms" in row:
+            costs = f"{row['cpu_ms']:.2f} ms of CPU, {row['request_bytes']} bytes a request"
+            lines.append(f"{row['case']}: {costs}")
+    for aim in report["aims"]:
+        lines.append(f"{aim['case']}: p50 {aim['p50']:.2f} ms, aim {aim['aim']:.2f} ms")
     return "\n".join(lines)
 
 
