@@ -6,7 +6,7 @@ camera that died, or never began, makes the request impossible, and the reason n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
@@ -14,6 +14,10 @@ from numpy.typing import NDArray
 
 from ..transport.frames import Frame, FrameReader
 from ..transport.images import resize
+
+Pixels = NDArray[np.uint8]
+Room = Callable[[Mapping[str, tuple[int, int, int]]], dict[str, Pixels]]
+"""Gives an array for each shape [h, w, c], by camera."""
 
 
 class StaleFrame(Exception):
@@ -29,14 +33,25 @@ class Feeds:
     def __init__(self, readers: Mapping[str, FrameReader], max_age_s: float) -> None:
         self._readers = readers
         self._max_age_ms = max_age_s * 1e3
+        self._kept: dict[str, Pixels] = {}
         self.age_ms: dict[str, float] = {}
 
     def newest(
-        self, wanted: Mapping[str, tuple[int, int] | None], now_ns: int, since_ns: int = 0
-    ) -> dict[str, NDArray[np.uint8]]:
+        self,
+        wanted: Mapping[str, tuple[int, int] | None],
+        now_ns: int,
+        since_ns: int = 0,
+        room: Room | None = None,
+    ) -> dict[str, Pixels]:
         """uint8 [h, w, 3] RGB of each wanted camera that this robot has, scaled to (w, h) where it
-        says so, captured at `since_ns` or later. Raises StaleFrame."""
-        frames = {n: self._read(n, size) for n, size in wanted.items() if n in self._readers}
+        says so, captured at `since_ns` or later. Raises StaleFrame.
+
+        The pixels are put where `room` says, by default into arrays that the next call overwrites.
+        """
+        ours = {n: size for n, size in wanted.items() if n in self._readers}
+        shapes = {n: shape for n, size in ours.items() if (shape := self._shape(n, size))}
+        targets = (room or self._keep)(shapes)
+        frames = {n: self._read(n, targets[n]) if n in targets else None for n in ours}
         self.age_ms = {
             name: max(0.0, (now_ns - frame.capture_ns) / 1e6)
             for name, frame in frames.items()
@@ -52,11 +67,29 @@ class Feeds:
             raise StaleFrame(f"{', '.join(earlier)}: no frame of this episode yet")
         if unfit:
             raise StaleFrame(f"{', '.join(unfit)}; at most {self._max_age_ms:.0f} ms are allowed")
-        return {name: frame.image for name, frame in frames.items() if frame is not None}
+        return {name: targets[name] for name in frames}
 
-    def _read(self, camera: str, size: tuple[int, int] | None) -> Frame | None:
-        if size is None:
-            return self._readers[camera].latest()
+    def _shape(self, camera: str, size: tuple[int, int] | None) -> tuple[int, int, int] | None:
+        """Of what travels; None as long as the camera never wrote."""
+        captured = self._readers[camera].shape
+        if captured is None or size is None:
+            return captured
+        return size[1], size[0], captured[2]
+
+    def _keep(self, shapes: Mapping[str, tuple[int, int, int]]) -> dict[str, Pixels]:
+        # Kept, because fresh memory for a picture costs more than copying the picture.
+        for name, shape in shapes.items():
+            if name not in self._kept or self._kept[name].shape != shape:
+                self._kept[name] = np.empty(shape, np.uint8)
+        return {name: self._kept[name] for name in shapes}
+
+    def _read(self, camera: str, target: Pixels) -> Frame | None:
+        reader = self._readers[camera]
+        if target.shape == reader.shape:
+            return reader.latest(target)
         # Scaled straight out of shared memory: the whole picture is never copied.
-        scale = partial(resize, width=size[0], height=size[1])
-        return self._readers[camera].latest(transform=scale)
+        scale = partial(resize, width=target.shape[1], height=target.shape[0])
+        frame = reader.latest(transform=scale)
+        if frame is not None:
+            np.copyto(target, frame.image)
+        return frame

@@ -199,14 +199,17 @@ class NetworkActor(Actor):
         """Add the newest frame of every camera; refuse when one is missing or too old."""
         message = messages.decode(frames)
         header: Header = message.header
+        shared = self._terms is not None and self._terms.shm
+        outbox = self._outbox if shared else None
+        room = outbox.reserve if outbox else None
         try:
-            pixels = self._feeds.newest(self._wanted(), time.monotonic_ns(), self._began_ns)
+            pixels = self._feeds.newest(self._wanted(), time.monotonic_ns(), self._began_ns, room)
         except StaleFrame as stale:
             self._refuse(header, "stale-frame", str(stale))
             return
         blobs = Blobs(message.blobs)
-        if self._terms is not None and self._terms.shm and self._outbox is not None:
-            images = {n: Blobs.reference(r) for n, r in self._outbox.put(pixels).items()}
+        if outbox is not None:
+            images = {n: Blobs.reference(r) for n, r in outbox.publish().items()}
         else:
             quality = self.config.jpeg_quality
             images = {n: blobs.image(image, quality) for n, image in pixels.items()}
