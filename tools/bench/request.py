@@ -69,7 +69,7 @@ def measure(cases: list[str], n: int) -> list[dict[str, Any]]:
         for proxies, name in enumerate(names):
             once[name] = stack.enter_context(floors.echo(directory, proxies))
         rings = stack.enter_context(cameras(directory))
-        paths = {}
+        paths: dict[str, Path] = {}
         for way in WAYS:
             if way.case in cases:
                 path = Path(way, directory / str(len(paths)), rings)

@@ -1,0 +1,28 @@
+"""The benchmark of a request runs: every process of its way, and the floors beside it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+ARGV = [sys.executable, "-m", "holdfast.tools.bench.request", "--json", "-n", "25", "--only"]
+
+
+def test_a_request_is_measured_through_shared_memory_with_every_process_real() -> None:
+    out = subprocess.run(
+        [*ARGV, "holdfast/shm"], capture_output=True, text=True, check=True, timeout=100
+    )
+    found = json.loads(out.stdout)
+    assert found["bench"] == "request" and found["machine"]["cpus"]
+    rows = {row["case"]: row for row in found["rows"]}
+    floors = {"echo-direct", "echo", "echo-three", "memcpy", "jpeg"}
+    assert set(rows) == {"holdfast/shm", *(f"floor/{name}" for name in floors)}
+    for row in rows.values():
+        assert row["n"] == 25
+        assert 0 < row["p50"] <= row["p95"] <= row["p99"] <= row["max"]
+    path = rows["holdfast/shm"]
+    assert path["p50"] > rows["floor/memcpy"]["p50"]
+    assert path["cpu_ms"] > 0
+    # References only: the pixels of one camera alone are 921600 bytes.
+    assert 0 < path["request_bytes"] < 20_000
