@@ -1,0 +1,176 @@
+"""A control loop whose network actor has gone mad: it plays what was asked for and nothing else,
+keeps ticking, and counts what it could not read."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from holdfast.tests.actors.control.conftest import CHUNK, Cell, Server, cell, until
+from holdfast.tests.hostile.corpus import Corpus
+from holdfast.transport import link, messages
+from holdfast.transport.header import Header, Kind
+from holdfast.transport.messages import Blobs, Reply, Request
+
+__all__ = ["cell"]
+
+POISON = -5e6
+
+
+class MadServer(Server):
+    """Answers every request well, after `ahead` hostile messages and replies to other questions
+    whose actions are POISON."""
+
+    def __init__(self, endpoint: str, ahead: int) -> None:
+        super().__init__(endpoint)
+        self.ahead = ahead
+        self.sent = 0
+        self.corpus = Corpus(seed=23).messages(10_000_000)
+
+    def _answer(self, message: messages.Message[Any]) -> Iterator[list[link.Buffer]]:
+        if message.header.kind is Kind.REQUEST:
+            yield from self._poison(message.header)
+            for frames in itertools.islice(self.corpus, self.ahead):
+                self.sent += 1
+                yield list(frames)
+        yield from super()._answer(message)
+
+    def _poison(self, header: Header) -> Iterator[list[link.Buffer]]:
+        """Chunks for the request before, an earlier and a later episode, another session; and for
+        this request, but of wrong shapes and values."""
+        wrong = (
+            header._replace(seq=header.seq - 1),
+            header._replace(seq=header.seq + 1),
+            header._replace(episode=header.episode + 1),
+            header._replace(epoch=header.epoch + 1),
+            header._replace(epoch=header.epoch - 1) if header.epoch else header._replace(seq=0),
+        )
+        chunk = np.full((CHUNK, 2), POISON, np.float32)
+        # A few at a time: more than the socket holds would push the right answer out.
+        for each in wrong[header.seq % 2 :: 2]:
+            blobs = Blobs()
+            body = Reply(chunk_model=blobs.array(chunk), chunk=blobs.array(chunk))
+            yield messages.encode(each._replace(kind=Kind.REPLY), body, blobs)
+
+
+def played_rightly(values: list[float]) -> None:
+    """Only actions of chunks that were asked for, each once and in order."""
+    assert POISON not in values
+    assert all(a < b for a, b in pairwise(values))
+    assert all(value % 1000 < CHUNK and value >= 1000 for value in values)
+
+
+def streaming(cell: Cell, server: Server) -> None:
+    cell.server = server
+    server.start()
+    cell.start()
+    until(lambda: len(cell.played()) > 20, "the robot to move", 20)
+
+
+def test_nothing_is_played_that_was_not_asked_for(cell: Cell) -> None:
+    """Late, foreign, malformed and mutated replies among the right ones."""
+    cell.config["plan_settings"]["buffer_time_s"] = 0.39  # ask almost always
+    cell.config["safety"]["request_timeout_s"] = 0.1
+    server = MadServer(cell.endpoint, ahead=3)
+    streaming(cell, server)
+    until(lambda: server.sent > 330 and cell.status()["merged"] > 30, "hostile messages", 40)
+    status = cell.status()
+    played_rightly(cell.played())
+    assert status["dropped"]["unasked"] > 50, status["dropped"]
+    for reason in ("header", "version", "kind", "body", "frames", "nesting"):
+        assert status["malformed"].get(reason), (reason, status["malformed"])
+    ticks = status["ticks"]
+    until(lambda: cell.status()["ticks"] > ticks + 20, "ticks to go on")
+    assert cell.exit_code is None
+
+
+@pytest.mark.parametrize("values", ["nan", "inf", "shape", "dtype", "empty", "huge", "spaces"])
+def test_a_chunk_that_cannot_be_played_is_refused_by_name_and_the_plan_stays(
+    cell: Cell, values: str
+) -> None:
+    """The right answer to the right question, of a replica that computes nonsense."""
+    good = np.ones((CHUNK, 2), np.float32)
+    chunk = {
+        "nan": np.where(np.arange(CHUNK)[:, None] == CHUNK - 1, np.nan, good).astype(np.float32),
+        "inf": good * np.float32(np.inf),
+        "shape": good[:, :1],
+        "dtype": good.astype(np.float64),
+        "empty": good[:0],
+        "huge": np.ones((100_000, 2), np.float32),
+        "spaces": good,
+    }[values]
+    other = good[:-1] if values == "spaces" else chunk
+
+    class Nonsense(Server):
+        spoiling = False
+
+        def _answer(self, message: messages.Message[Any]) -> Iterator[list[link.Buffer]]:
+            if not (self.spoiling and isinstance(message.body, Request)):
+                yield from super()._answer(message)
+                return
+            blobs = Blobs()
+            body = Reply(chunk_model=blobs.array(other), chunk=blobs.array(chunk))
+            yield messages.encode(message.header._replace(kind=Kind.REPLY), body, blobs)
+
+    server = Nonsense(cell.endpoint)
+    streaming(cell, server)
+    server.spoiling = True
+    before = cell.status()
+    why = "not_finite" if values in ("nan", "inf") else "malformed"
+    until(lambda: cell.status()["dropped"].get(why, 0) > 1, f"chunks dropped as {why}")
+    server.spoiling = False
+    until(lambda: cell.status()["merged"] > before["merged"] + 2, "good chunks again", 20)
+    played_rightly(cell.played())
+
+
+def test_a_flood_does_not_keep_the_loop_from_its_ticks(cell: Cell) -> None:
+    """Thousands of messages a second, hostile and well-formed, and large ones among them."""
+
+    class Flood(Server):
+        def run(self) -> None:
+            self.flooded = 0
+            super().run()
+
+        def _answer(self, message: messages.Message[Any]) -> Iterator[list[link.Buffer]]:
+            yield from super()._answer(message)
+            stale = messages.encode(
+                message.header._replace(kind=Kind.REPLY, seq=0),
+                Reply(
+                    chunk_model=Blobs().array(np.zeros((1, 2), np.float32)),
+                    chunk=Blobs().array(np.zeros((1, 2), np.float32)),
+                ),
+                [bytes(2_000_000)],
+            )
+            for n in range(400):
+                self.flooded += 1
+                yield stale if n % 20 == 0 else [b"x" * 32, b"\x80"]
+
+    server = Flood(cell.endpoint)
+    streaming(cell, server)
+    memory = psutil.Process().memory_info().rss
+    began, ticks = time.monotonic(), cell.status()["ticks"]
+    until(lambda: server.flooded > 8000, "the flood", 40)
+    took_s = time.monotonic() - began
+    until(lambda: cell.status()["ticks"] > ticks, "a report")
+    # It shares this interpreter with the flood's sender: half of the grid is what it must reach.
+    assert cell.status()["ticks"] - ticks > 0.5 * 100 * took_s
+    played_rightly(cell.played())
+    assert psutil.Process().memory_info().rss - memory < 150e6
+
+
+@pytest.mark.parametrize("task", [5, ["a"], {"a": 1}, "x" * 3000, True, 1.5])
+def test_a_task_that_is_none_is_refused_in_a_sentence(cell: Cell, task: object) -> None:
+    """It would otherwise travel with every request, and meet the next incarnation."""
+    streaming(cell, cell.server)
+    answer = cell.command("reset", task=task)
+    assert "a task is a sentence" in answer.error
+    assert cell.command("reset", task="put it down").error is None
+    merged = cell.status()["merged"]
+    until(lambda: cell.status()["merged"] > merged, "the stream to go on")

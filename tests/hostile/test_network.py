@@ -1,0 +1,155 @@
+"""A robot's network actor between a broker and a control loop that have both gone mad: it goes on
+passing what is well-formed, counts the rest, and stays as it is."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from holdfast.actors.board import BoardReader
+from holdfast.tests.actors.test_network import SHAPE, Bench
+from holdfast.tests.hostile.corpus import Corpus
+from holdfast.transport import link, messages
+from holdfast.transport.header import Header, Kind
+from holdfast.transport.limits import WireError
+from holdfast.transport.messages import Blobs, Heartbeat, Message, Reply
+
+pytestmark = pytest.mark.timeout(120)
+
+
+class Between:
+    """The two sides of the actor, and the next epoch."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.epoch = 0
+
+    def passes_a_request(self) -> None:
+        """A handshake, a request to the broker and its reply to control, among whatever else."""
+        bench = self.bench
+        self.epoch += 1
+        bench.open(shm=True, epoch=self.epoch)
+        bench.camera.put(np.zeros(SHAPE, np.uint8), time.monotonic_ns())
+        bench.request(epoch=self.epoch)
+        while (asked := bench.at_broker(Kind.REQUEST)).header.epoch != self.epoch:
+            pass
+        blobs = Blobs()
+        chunk = np.full((8, 1), self.epoch, np.float32)
+        body = Reply(chunk_model=blobs.array(chunk), chunk=blobs.array(chunk))
+        self.from_broker(messages.encode(asked.header._replace(kind=Kind.REPLY), body, blobs))
+        while (answer := self.hear()).header.kind is not Kind.REPLY or (
+            answer.header.epoch != self.epoch
+        ):
+            pass
+        assert (answer.array(answer.body.chunk) == self.epoch).all()
+
+    def hear(self) -> Message[Any]:
+        """The next well-formed message that reaches control."""
+        while True:
+            assert self.bench.control.poll(5000), "nothing reaches control any more"
+            try:
+                return messages.decode(self.bench.control.recv_multipart())
+            except WireError:
+                continue
+
+    def from_broker(self, frames: list[Any]) -> None:
+        self._push(self.bench.front, [self.bench.peer, *frames])
+
+    def from_control(self, frames: list[Any]) -> None:
+        self._push(self.bench.control, frames)
+
+    def take(self) -> None:
+        """Read what has arrived on both sides, so that the actor is never kept from sending."""
+        for side in (self.bench.front, self.bench.control):
+            while side.poll(0):
+                side.recv_multipart()
+
+    def settle(self) -> None:
+        """Read on both sides until the actor can send again, by its own heartbeats."""
+        while True:
+            full = self.status()["dropped"].get("broker-full", 0)
+            until = time.monotonic() + 0.6  # two of its reports
+            while time.monotonic() < until:
+                self.take()
+                time.sleep(0.01)
+            if self.status()["dropped"].get("broker-full", 0) == full:
+                return
+
+    def status(self) -> dict[str, Any]:
+        return BoardReader(self.bench.boot.memory["r1/network/board"]).report() or {}
+
+    def _push(self, socket: link.Socket, frames: list[Any]) -> None:
+        deadline = time.monotonic() + 5
+        while not link.send(socket, frames):
+            self.take()
+            assert time.monotonic() < deadline, "the actor takes no message any more"
+
+
+@pytest.fixture
+def between(tmp_path: Path) -> Iterator[Between]:
+    bench = Bench(tmp_path, broker_lost_after_s=30.0)
+    between = Between(bench)
+    between.passes_a_request()
+    yield between
+    between.settle()
+    between.passes_a_request()
+    bench.close()
+
+
+def test_hostile_messages_from_both_sides_are_counted_and_survived(between: Between) -> None:
+    """Of what control may send, OPEN is left out: its epoch is control's to say."""
+    memory = psutil.Process().memory_info().rss
+    corpus = Corpus(seed=29, epoch=1)
+    for n, frames in enumerate(corpus.messages(500)):
+        between.from_broker(frames)
+        if not _opens(frames):
+            between.from_control(frames)
+        between.take()
+        if n % 100 == 0:
+            between.passes_a_request()
+    deadline = time.monotonic() + 10
+    wanted = {"header", "version", "kind", "frames", "stale-epoch"}
+    while not wanted <= set(between.status().get("dropped", {})):
+        assert time.monotonic() < deadline, between.status()
+        time.sleep(0.05)
+    assert psutil.Process().memory_info().rss - memory < 150e6
+
+
+def test_a_control_loop_that_does_not_read_costs_a_bounded_queue(between: Between) -> None:
+    """Replies for it are dropped and counted; what it says meanwhile still passes."""
+    header = Header(Kind.ERROR, seq=1, epoch=between.epoch)
+    frames = messages.encode(header, messages.Error(reason="observation"))
+    deadline = time.monotonic() + 30
+    while not between.status().get("dropped", {}).get("control-gone"):
+        link.send(between.bench.front, [between.bench.peer, *frames, bytes(100_000)])
+        assert time.monotonic() < deadline, between.status()
+        while between.bench.front.poll(0):
+            between.bench.front.recv_multipart()
+
+
+def test_a_broker_that_does_not_read_costs_requests_and_no_memory(between: Between) -> None:
+    """Each is answered by an error, so that control knows and asks again."""
+    memory = psutil.Process().memory_info().rss
+    deadline = time.monotonic() + 30
+    beat = messages.encode(Header(Kind.HEARTBEAT), Heartbeat(progress=1))
+    while not between.status().get("dropped", {}).get("broker-full"):
+        link.send(between.bench.front, [between.bench.peer, *beat])
+        between.bench.camera.put(np.zeros(SHAPE, np.uint8), time.monotonic_ns())
+        between.bench.request(epoch=between.epoch)
+        while between.bench.control.poll(0):
+            between.bench.control.recv_multipart()
+        assert time.monotonic() < deadline, between.status()
+    assert psutil.Process().memory_info().rss - memory < 100e6
+
+
+def _opens(frames: list[bytes]) -> bool:
+    try:
+        return Header.unpack(frames[0]).kind is Kind.OPEN
+    except (WireError, IndexError):
+        return False
