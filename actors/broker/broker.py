@@ -93,7 +93,8 @@ class BrokerActor(Actor):
         self.ready()
         while not self.stopping:
             now = time.monotonic_ns()
-            awake = dict(poller.poll(max(0, (tick - now) // 1_000_000)))
+            # Rounded up: to wake early would be to spin until the tick.
+            awake = dict(poller.poll(max(0, -(-(tick - now) // 1_000_000))))
             now = time.monotonic_ns()
             if self._authenticator is not None and self._authenticator.socket in awake:
                 self._authenticator.handle()
