@@ -165,9 +165,10 @@ class NetworkActor(Actor):
             return
         if header.kind is Kind.ACCEPT:
             frames = self._accepted(messages.decode(frames))
-        elif header.kind in (Kind.REPLY, Kind.ERROR):
-            self._journal.answered(header, self._terms, time.monotonic_ns())
-        self._to_control(frames)
+        arrived = time.monotonic_ns()
+        self._to_control(frames)  # first: control waits for it, evidence does not
+        if header.kind in (Kind.REPLY, Kind.ERROR):
+            self._journal.answered(header, self._terms, arrived)
 
     def _accepted(self, message: messages.Message[Accept]) -> list[Buffer]:
         """Note the terms; control hears of its own action names if they are what was agreed."""
