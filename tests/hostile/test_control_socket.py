@@ -160,8 +160,8 @@ def test_a_client_that_asks_and_never_reads_is_cut_off(fleet: Supervised) -> Non
     with connected(fleet) as sock:
         sock.settimeout(5)
         with pytest.raises(ConnectionError):
-            for _ in range(200):
-                sock.sendall((line(do="status") + b"\n") * 200)
+            for _ in range(2 * MAX_REQUEST // 10_000):
+                sock.sendall(b"".join([line(do="status") + b"\n"] * 600))  # more than 10 kB
                 answers_promptly(fleet)
 
 
