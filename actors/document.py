@@ -15,6 +15,9 @@ import msgspec
 import yaml
 from msgspec.structs import FieldInfo, fields
 
+MAX_DEPTH = 40
+MAX_PLACES = 100_000
+
 
 class Fault(msgspec.Struct, frozen=True, order=True):
     """One thing wrong: where, and what was found, what was expected, what to do."""
@@ -46,14 +49,20 @@ class Document:
 
 def parse(text: str) -> Document:
     """Parse YAML. Syntax errors and keys given twice become faults of the document."""
-    loader = yaml.SafeLoader(text)
+    lines: dict[str, int] = {}
+    faults: list[Fault] = []
     try:
+        loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        lines: dict[str, int] = {}
-        faults: list[Fault] = []
         if node is not None:
             _trace(node, "$", lines, faults)
         value = None if node is None else loader.construct_document(node)
+    except (_TooLargeError, RecursionError):
+        message = (
+            f"nests deeper than {MAX_DEPTH} or has more than {MAX_PLACES} entries, aliases "
+            "counted as often as they are used: say less in one file"
+        )
+        return Document(None, {}, (Fault("$", message),))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         message = f"this is not YAML: {error.problem or error.context}"
@@ -61,17 +70,26 @@ def parse(text: str) -> Document:
         return Document(None, {}, (Fault("$", message, line),))
     except yaml.YAMLError as error:
         return Document(None, {}, (Fault("$", f"this is not YAML: {error}"),))
-    finally:
-        loader.dispose()
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        # PyYAML lets pass what int, float and date say about `!!int x` or 2001-99-99.
+        return Document(None, {}, (Fault("$", f"a value that is none: {error}"),))
     return Document(value, lines, tuple(faults))
 
 
-def _trace(node: yaml.Node, path: str, lines: dict[str, int], faults: list[Fault]) -> None:
+class _TooLargeError(Exception):
+    """A few bytes of YAML can stand for any number of values, or for themselves."""
+
+
+def _trace(
+    node: yaml.Node, path: str, lines: dict[str, int], faults: list[Fault], depth: int = 0
+) -> None:
     """Note the line of everything below `node`, and the keys that PyYAML would silently merge."""
+    if depth > MAX_DEPTH or len(lines) > MAX_PLACES:
+        raise _TooLargeError
     lines.setdefault(path, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
         for i, item in enumerate(node.value):
-            _trace(item, f"{path}[{i}]", lines, faults)
+            _trace(item, f"{path}[{i}]", lines, faults, depth + 1)
     elif isinstance(node, yaml.MappingNode):
         seen: dict[str, int] = {}
         for key, value in node.value:
@@ -81,7 +99,7 @@ def _trace(node: yaml.Node, path: str, lines: dict[str, int], faults: list[Fault
                 faults.append(Fault(f"{path}.{name}", message, line))
             seen[name] = line
             lines.setdefault(f"{path}.{name}", line)
-            _trace(value, f"{path}.{name}", lines, faults)
+            _trace(value, f"{path}.{name}", lines, faults, depth + 1)
 
 
 def mismatches(document: Document, expected: Any) -> tuple[list[Fault], Any]:
