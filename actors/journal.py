@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..transport.header import Header, Kind
 from ..transport.messages import Accept
-from .inference.audit import Audit
+from .audit import Audit
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,10 +29,10 @@ from ..transport.limits import WireError
 from ..transport.messages import Accept, Blobs, Error, Event, Heartbeat, Open
 from ..transport.outbox import Outbox
 from .actor import Actor
+from .audit import Audit
 from .configs import NetworkConfig
 from .credentials import credentials
 from .feeds import Feeds, StaleFrame
-from .inference.audit import Audit
 from .journal import Journal
 from .session import Action, Phase, Session, Verdict
 

@@ -23,7 +23,7 @@ import msgspec
 from ...policy.base import Observation
 from ...transport.arrays import Buffer
 from ...transport.messages import Blobs, Message, Reply, Request, decode, encode
-from .audit import BoundedFile
+from ..audit import BoundedFile
 from .device import Device
 from .session import Cost, TaskRule, answer, observe
 

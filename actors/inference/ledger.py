@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from ...policy.base import Chunk, Observation
 from ...transport.header import Header
-from .audit import Audit
+from ..audit import Audit
 from .meters import Meters
 from .session import Cost, reason_of
 

@@ -38,9 +38,9 @@ from ...transport.limits import WireError
 from ...transport.messages import Register
 from ...transport.outbox import OutboxReader
 from ..actor import Actor, Refused
+from ..audit import Audit
 from ..configs import InferenceConfig
 from ..credentials import credentials
-from .audit import Audit
 from .capture import Capture, Origin
 from .device import Device
 from .meters import Meters

@@ -18,9 +18,9 @@ from ...transport.header import Header, Kind
 from ...transport.limits import WireError
 from ...transport.messages import Event, Message, Request, decode, encode
 from ...transport.outbox import OutboxReader
+from ..audit import Audit
 from ..configs import InferenceConfig
 from .admission import Terms
-from .audit import Audit
 from .capacity import Load, capacity, request_rate_hz
 from .capture import Capture, exchange, self_contained
 from .device import Device

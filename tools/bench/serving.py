@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from ...actors.audit import Audit
 from ...actors.configs import InferenceConfig
-from ...actors.inference.audit import Audit
 from ...actors.inference.capture import Capture, Origin
 from ...actors.inference.device import Device
 from ...actors.inference.meters import Meters

@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 import pytest
 
+from holdfast.actors.audit import Audit
 from holdfast.actors.configs import InferenceConfig
-from holdfast.actors.inference.audit import Audit
 from holdfast.actors.inference.capture import Capture, Origin
 from holdfast.actors.inference.device import Device
 from holdfast.actors.inference.meters import Meters

@@ -1,4 +1,4 @@
-"""Evidence: what a replica did for whom, in files that cannot grow without bound.
+"""Evidence: what an actor did for whom, in files that cannot grow without bound.
 
 A `BoundedFile` keeps the newest records: when it has its fill it becomes `NAME.1` (replacing an
 older one) and a new file begins, so that between half of `max_bytes` and all of it is kept. Records

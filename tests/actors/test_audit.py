@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.actors.inference.audit import Audit, BoundedFile
+from holdfast.actors.audit import Audit, BoundedFile
 
 
 @given(records=st.lists(st.binary(min_size=1, max_size=80), max_size=60))
