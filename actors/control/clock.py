@@ -5,12 +5,8 @@ never made up by ticking faster. A wake-up that is a period late or more skips w
 
 Does not guarantee: punctuality. That is the kernel's, which the clock helps in three ways. It waits
 in `clock_nanosleep(TIMER_ABSTIME)` with a timer slack of 1 ns (Linux adds 50 µs otherwise). It asks
-the scheduler for short slices, which wake sooner at the same share of the processor. And it sleeps
-to shortly before the deadline and spins the rest, for as long as wake-ups tend to be late: the spin
-window follows the observed oversleep. Spinning pays on an idle machine, whose cores take their time
-to leave an idle state. On a busy one it is punished: the scheduler takes the core away from a
-process that burns it, when it is needed most. So whenever a spin turns out to have been
-interrupted, spinning stops for a while.
+the scheduler for short slices, which wake sooner at the same share of the processor. And where
+wake-ups are slow it sleeps to shortly before the deadline and spins the rest (see spin.py).
 """
 
 from __future__ import annotations
@@ -19,7 +15,10 @@ import ctypes
 import platform
 import struct
 from errno import EINTR
+from resource import RUSAGE_THREAD, getrusage
 from time import monotonic_ns
+
+from .spin import SpinWindow
 
 _TIMER_ABSTIME = 1
 _CLOCK_MONOTONIC = 1
@@ -29,15 +28,6 @@ _SYSCALLS = {"x86_64": (314, 315), "aarch64": (274, 275)}
 """The numbers of sched_setattr and sched_getattr, for which the C library has no functions."""
 
 SLICE_NS = 100_000
-
-MAX_SPIN_NS = 200_000
-_RISE_NS = 2_000
-_FALL_NS = 100
-"""The window rises by 2 µs at an oversleep beyond it and falls by 100 ns otherwise, so that it
-settles where one wake-up in twenty is beyond it. Rarer ones are worth no spinning: they are the
-milliseconds that others had the core."""
-_INTERRUPTED_NS = 250_000
-_CALM_TICKS = 100
 
 
 class _Timespec(ctypes.Structure):
@@ -81,16 +71,14 @@ class TickClock:
     def __init__(self, period_ns: int, start_ns: int, spin: bool = True):
         self.period_ns = period_ns
         self.deadline_ns = start_ns
-        self._window = MAX_SPIN_NS // 2 if spin else 0
-        self._spin = spin
-        self._calm = 0
+        self.window = SpinWindow() if spin else None
         self._until = _Timespec()
         self._until_reference = ctypes.byref(self._until)
 
     @property
     def spin_ns(self) -> int:
         """How long before the deadline the next sleep ends."""
-        return 0 if self._calm else min(self._window, self.period_ns // 4)
+        return min(self.window.ns, self.period_ns // 4) if self.window else 0
 
     def wait(self) -> int:
         """Sleep to the deadline; return how late the wake-up is, in ns, at least 0."""
@@ -99,9 +87,11 @@ class TickClock:
         if now < deadline - spin:
             self._sleep(deadline - spin)
             now = monotonic_ns()
-            self._learn(now - (deadline - spin))
-        if now < deadline:
-            now = self._spin_to(deadline, now)
+            if self.window:
+                # Of the tick before and of this sleep; the call costs less than the spin it saves.
+                self.window.learn(now - (deadline - spin), getrusage(RUSAGE_THREAD).ru_nivcsw)
+        while now < deadline:
+            now = monotonic_ns()
         return max(now - deadline, 0)
 
     def advance(self, lateness_ns: int) -> int:
@@ -119,23 +109,6 @@ class TickClock:
             == EINTR
         ):
             pass
-
-    def _spin_to(self, deadline: int, now: int) -> int:
-        while now < deadline:
-            before, now = now, monotonic_ns()
-            if now - before > _INTERRUPTED_NS:
-                self._calm = _CALM_TICKS
-        return now
-
-    def _learn(self, oversleep_ns: int) -> None:
-        if self._calm:
-            self._calm -= 1
-        elif not self._spin:
-            return
-        elif oversleep_ns > self._window:
-            self._window = min(self._window + _RISE_NS, MAX_SPIN_NS)
-        else:
-            self._window = max(self._window - _FALL_NS, 0)
 
 
 def resume_grid(last_ns: int, period_ns: int, now_ns: int) -> tuple[int, int]:

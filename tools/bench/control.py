@@ -31,6 +31,7 @@ from ...actors.control.buffer import ChunkBuffer
 from ...actors.control.clock import TickClock, set_slice, set_timer_slack
 from ...actors.control.plan import MergeRule
 from ...actors.control.segment import PlanSegment
+from ...actors.control.spin import SpinWindow
 from . import figures
 from .takeover import gaps
 
@@ -112,18 +113,18 @@ def grid(period: int, ticks: int, spin: bool = True) -> Samples:
     set_timer_slack(1)
     set_slice()
     clock = TickClock(period, time.monotonic_ns() + period, spin)
-    clock._window = _learnt.get((period, spin), clock._window)
+    if spin:
+        clock.window = _learnt.setdefault(period, clock.window)
     samples: Samples = []
     for _ in range(ticks):
         late = clock.wait()
         samples.append((clock.deadline_ns, late))
         clock.advance(late)
         work()
-    _learnt[period, spin] = clock._window
     return samples
 
 
-_learnt: dict[tuple[int, bool], int] = {}
+_learnt: dict[int, SpinWindow | None] = {}
 """A loop that runs for hours has learnt its window; turns must not begin anew each time."""
 
 

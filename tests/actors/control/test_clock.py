@@ -6,12 +6,10 @@ import subprocess
 import sys
 import time
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.actors.control import clock as clock_module
-from holdfast.actors.control.clock import MAX_SPIN_NS, TickClock, resume_grid
+from holdfast.actors.control.clock import TickClock, resume_grid
 
 MS = 1_000_000
 
@@ -54,33 +52,6 @@ def test_a_deadline_is_waited_for_and_a_passed_one_is_not() -> None:
     clock.deadline_ns = start
     before = time.monotonic_ns()
     assert clock.wait() >= before - start
-
-
-def test_the_spin_window_follows_the_oversleep_and_stays_bounded() -> None:
-    clock = TickClock(10 * MS, 0)
-    for _ in range(2000):
-        clock._learn(50_000)
-    assert 40_000 < clock.spin_ns < 60_000
-    for _ in range(20_000):
-        clock._learn(0)
-    assert clock.spin_ns < 1000, "where sleep is punctual, nothing is spun away"
-    for _ in range(2000):
-        clock._learn(10 * MS)
-    assert clock.spin_ns <= MAX_SPIN_NS
-
-
-def test_a_spin_that_was_interrupted_makes_the_clock_sleep_for_a_while(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Another process wants the core: burning it would be answered by taking it away."""
-    clock = TickClock(10 * MS, 0)
-    instants = iter([1000, 2000, 900_000])
-    monkeypatch.setattr(clock_module, "monotonic_ns", lambda: next(instants))
-    clock._spin_to(800_000, 0)
-    assert clock.spin_ns == 0
-    for _ in range(200):
-        clock._learn(0)
-    assert clock.spin_ns > 0
 
 
 def test_a_fast_loop_never_spins_for_more_than_a_quarter_of_its_period() -> None:
