@@ -7,6 +7,7 @@ to know how it ends asks for the status until it has settled. Words for an actor
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
@@ -248,8 +249,10 @@ class Commands:
 def _signal(name: object) -> signal.Signals:
     """SIGKILL from `9`, `KILL`, `sigkill`."""
     text = str(name).upper()
-    if re.fullmatch("[0-9]{1,3}", text) and int(text) in signal.valid_signals():
-        return signal.Signals(int(text))
+    if re.fullmatch("[0-9]{1,3}", text):
+        # `valid_signals` has real-time ones too, which have no names.
+        with contextlib.suppress(ValueError):
+            return signal.Signals(int(text))
     full = text if text.startswith("SIG") else f"SIG{text}"
     if full in signal.Signals.__members__:
         return signal.Signals[full]

@@ -31,7 +31,7 @@ from .control.config import ControlConfig
 from .control.segment import SEGMENT_BYTES
 from .document import Fault, closest
 from .faults import policy_spec, robot_spec
-from .fleet import Camera, Fleet, FleetError, Robot, Service, rules_of
+from .fleet import Camera, Fleet, FleetError, Robot, Service, memory_mb_of, rules_of
 from .run import modules_of
 from .supervised import Member
 from .witness import KEPT
@@ -332,7 +332,6 @@ class _Expansion:
         robot: Robot | None = None,
         after: list[str] | None = None,
     ) -> ActorSpec:
-        limits = self.fleet.supervision.memory_mb
         before = [other for other in after or [] if other in self.known]
         self.known.add(name)
         return ActorSpec(
@@ -342,7 +341,7 @@ class _Expansion:
             config=msgspec.json.decode(msgspec.json.encode(config)),
             segments=(SegmentUse(f"{name}/board", BOARD_SIZE, writable=True), *segments),
             robot=None if robot is None else robot.name,
-            memory_mb=limits.get(kind, limits.get("all")),
+            memory_mb=memory_mb_of(self.fleet, kind),
             warm=modules_of(kind),
         )
 

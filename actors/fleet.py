@@ -127,8 +127,9 @@ class Robot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How actors are restarted: `rules` by kind of actor, `memory_mb` at most per kind, and
-    `groups` of actor names in which a failure restarts those listed after the failed one."""
+    """How actors are restarted: `rules` by kind of actor, `memory_mb` at most per kind (what
+    strangers can reach has a limit anyway: broker 1024, network and gateway 512), and `groups` of
+    actor names in which a failure restarts those listed after the failed one."""
 
     rules: dict[str, dict[str, Any]] = {}
     memory_mb: dict[str, Positive] = {}
@@ -253,6 +254,17 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "world": {"hang_timeout_s": 3.0},
     "gateway": {"hang_timeout_s": 10.0},
 }
+
+
+def memory_mb_of(fleet: Fleet, kind: str) -> int | None:
+    """What an actor of `kind` may use before it is restarted; None for as much as there is."""
+    given = fleet.supervision.memory_mb
+    return given.get(kind, given.get("all", _MEMORY_MB.get(kind)))
+
+
+# Who keeps the frames of a message that never ends grows until somebody ends it: libzmq has no
+# bound for that. A broker of a hundred robots that send raw images stays below.
+_MEMORY_MB = {"broker": 1024, "network": 512, "gateway": 512}
 
 
 def schema() -> dict[str, Any]:

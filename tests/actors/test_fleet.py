@@ -271,6 +271,17 @@ def test_rules_are_by_kind_over_all_over_ours(good: dict[str, Any]) -> None:
     assert made["r1/control"].memory_mb is None
 
 
+def test_whoever_strangers_can_reach_has_a_memory_limit_unless_the_file_says_another(
+    good: dict[str, Any],
+) -> None:
+    made = {actor.name: actor.memory_mb for actor in actors(good)}
+    assert made["broker"] and made["r1/network"]
+    assert made["r1/control"] is None
+    good["supervision"] = {"memory_mb": {"all": 2000, "broker": 300}}
+    made = {actor.name: actor.memory_mb for actor in actors(good)}
+    assert (made["broker"], made["r1/network"], made["r1/control"]) == (300, 2000, 2000)
+
+
 def test_over_hosts_each_host_gets_its_own_and_tcp_needs_to_be_allowed(
     good: dict[str, Any],
 ) -> None:

@@ -86,6 +86,7 @@ HOSTILE = {
     + b"]}}",
     "a signal of 5 000 digits": line(do="kill", names=["a"], signal="9" * 5000),
     "a signal that looks like a digit": line(do="kill", names=["a"], signal="\u00b2"),
+    "a signal without a name": line(do="kill", names=["a"], signal=55),
     "signal 0": line(do="kill", names=["a"], signal=0),
     "a negative signal": line(do="kill", names=["a"], signal=-9),
     "a signal of many bits": line(do="kill", names=["a"], signal=2**70),

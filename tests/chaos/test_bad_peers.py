@@ -1,0 +1,147 @@
+"""A running fleet beside peers that mean no good: robots notice nothing, and a broker that is made
+to grow is restarted while they ride their buffers."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+
+from holdfast.tests.actors.broker.conftest import Wire
+from holdfast.tests.chaos.conftest import ACTIONS, STATES, ChaosFleet, actor, robot, streams_again
+from holdfast.tests.hostile.corpus import Corpus
+from holdfast.transport import link
+from holdfast.transport.header import Kind
+from holdfast.transport.messages import Open
+
+pytestmark = pytest.mark.timeout(300)
+SERVICES = {"r1": "pick", "r2": "place"}
+
+
+def test_hostile_slow_and_endless_peers_cost_the_robots_nothing(
+    start_chaos: Callable[..., ChaosFleet],
+) -> None:
+    fleet = start_chaos("bad-peers", MEMORY)
+    recorders = fleet.record()
+    before = fleet.status()
+    context: link.Context = zmq.Context()
+    rundir = fleet.console.parent
+    try:
+        send_garbage(context, rundir)
+        read_nothing(context, rundir)
+        talk_to_the_console(fleet.console)
+    finally:
+        context.destroy(linger=0)
+    fleet.wait_for(streams_again(before), 30)
+    after = fleet.status()
+    for row in after["actors"]:
+        assert row["pid"] == actor(before, row["name"])["pid"], f"{row['name']} was restarted"
+    for row in after["robots"]:
+        was = robot(before, row["name"])
+        assert row["epoch"] == was["epoch"], "nobody lost a session"
+        assert row["stalled_ticks"] == was["stalled_ticks"]
+    counters = actor(after, "broker")["report"]["counters"]
+    assert counters["quarantined"] >= 1 and counters["header"] >= 1, counters
+
+    with Endless(rundir / "broker.front"):
+        grown = fleet.wait_for(
+            lambda now: actor(now, "broker")["pid"] != actor(before, "broker")["pid"], 60
+        )
+    broker = actor(grown, "broker")
+    assert broker["restarts"] == 1
+    recovered = fleet.wait_for(streams_again(grown), 40)
+    said = " ".join(record["message"] for record in log(fleet) if record["actor"] == "supervisor")
+    assert "of memory, its limit is 300" in said
+    for row in recovered["robots"]:
+        was = robot(before, row["name"])
+        assert row["missed_ticks_restart"] == was["missed_ticks_restart"] == 0
+    fleet.end_well(recorders, SERVICES)
+
+
+MEMORY = "  memory_mb: {broker: 300}"
+
+
+def log(fleet: ChaosFleet) -> list[dict[str, Any]]:
+    import json
+
+    from holdfast.actors.rundir import state_dir
+
+    lines = (state_dir(fleet.name) / "log.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def send_garbage(context: link.Context, rundir: Path) -> None:
+    """At both doors, from many and from one that is shut out for it."""
+    corpus = Corpus(seed=41)
+    for door in ("front", "back"):
+        for n, frames in enumerate(corpus.messages(300)):
+            if n % 15 == 0 and n < 200:
+                stranger = Wire(context, link.ipc(rundir, f"broker.{door}"), f"evil/{n}:1")
+            stranger.raw([b"r1", *frames] if door == "back" else frames)
+
+
+def read_nothing(context: link.Context, rundir: Path) -> None:
+    """A robot with a session that asks without end and takes no answer."""
+    slow = Wire(context, link.ipc(rundir, "broker.front"), "slow:1", hwm=1)
+    asked = Open(
+        robot="slow",
+        service="pick",
+        action_names=ACTIONS,
+        state_names=STATES,
+        cameras={"overhead": (64, 48)},
+        fps=30.0,
+    )
+    slow.say(asked, epoch=1)
+    slow.get(Kind.ACCEPT)
+    until = time.monotonic() + 3
+    seq = 0
+    while time.monotonic() < until:
+        seq += 1
+        if slow.socket.poll(10, zmq.POLLOUT):
+            slow.ask(seq, nbytes=200_000)
+
+
+def talk_to_the_console(path: Path) -> None:
+    """Deep JSON, endless lines, questions whose answers nobody reads."""
+    for said in (b"[" * 60_000 + b"\n", b"x" * 200_000, b'{"do": "status"}\n' * 3000):
+        with socket.socket(socket.AF_UNIX) as sock, contextlib.suppress(OSError):
+            sock.settimeout(2)
+            sock.connect(str(path))
+            sock.sendall(said)
+
+
+class Endless(threading.Thread):
+    """A peer that speaks ZMTP 3 by hand and sends one message whose frames never end, as fast as
+    they are taken. Nothing in libzmq bounds what its receiver keeps of it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(daemon=True)
+        self._path = path
+        self._ended = threading.Event()
+
+    def __enter__(self) -> Endless:
+        self.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._ended.set()
+        self.join(10)
+
+    def run(self) -> None:
+        greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16 + 32)
+        ready = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x05bad:1"
+        size = 1 << 20
+        frame = b"\x03" + size.to_bytes(8, "big") + bytes(size)  # long, and more to come
+        with socket.socket(socket.AF_UNIX) as sock, contextlib.suppress(OSError):
+            sock.settimeout(2)
+            sock.connect(str(self._path))
+            sock.sendall(greeting + b"\x04" + bytes([len(ready)]) + ready)
+            while not self._ended.is_set():
+                sock.sendall(frame)

@@ -1,0 +1,75 @@
+"""An actor that dies as often as it is started ends in BACKOFF and then FAILED, says so, and costs
+nobody else anything; a person starts it again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from holdfast.tests.chaos.conftest import ChaosFleet, actor, robot, streams_again
+
+pytestmark = pytest.mark.timeout(300)
+
+RULES = """
+    sensor: {max_restarts: 4, backoff_s: 0.2}
+"""
+
+
+def kill_until_failed(fleet: ChaosFleet, victim: str) -> set[str]:
+    """Kill every incarnation as soon as it is there; the states seen on the way."""
+    seen: set[str] = set()
+    deadline = time.monotonic() + 60
+    while "FAILED" not in seen:
+        assert time.monotonic() < deadline, seen
+        row = actor(fleet.status(), victim)
+        seen.add(row["state"])
+        if row["pid"]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(row["pid"], signal.SIGKILL)
+    return seen
+
+
+def test_a_crash_loop_is_given_up_and_told_and_the_rest_goes_on(
+    start_chaos: Callable[..., ChaosFleet],
+) -> None:
+    """A camera: its robot's requests pause, its control loop ticks on. A replica of two: its robots
+    go to the other."""
+    fleet = start_chaos("crash-loop", RULES)
+    recorders = fleet.record()
+    before = fleet.status()
+
+    seen = kill_until_failed(fleet, "r1/overhead")
+    assert "BACKOFF" in seen
+    failed = actor(fleet.status(), "r1/overhead")
+    assert failed["restarts"] == 4
+    assert "5 times within 60 s" in failed["reason"] and "actorctl start" in failed["reason"]
+    assert fleet.actorctl("status").returncode != 0, "a fleet that needs a person says so"
+    hungry = fleet.wait_for(lambda now: robot(now, "r1")["state"] != "STREAMING", 20)
+    assert robot(hungry, "r2")["state"] == "STREAMING"
+    ticks = robot(hungry, "r1")["ticks"]
+    fleet.wait_for(lambda now: robot(now, "r1")["ticks"] > ticks + 60, 20)
+    assert fleet.actorctl("start", "r1/overhead").returncode == 0
+    fleet.wait_for(streams_again(hungry), 40)
+
+    assert "BACKOFF" in kill_until_failed(fleet, "pick/0")
+    bereft = fleet.status()
+
+    def streaming(now: dict[str, Any]) -> bool:
+        row = robot(now, "r1")
+        return row["state"] == "STREAMING" and row["merged"] > robot(bereft, "r1")["merged"]
+
+    fleet.wait_for(streaming, 30)
+    after = fleet.status()
+    untouched = {"broker", "r1/control", "r1/network", "r1/world", "r2/control", "place/0"}
+    for name in untouched:
+        assert actor(after, name)["pid"] == actor(before, name)["pid"], f"{name} was restarted"
+    assert robot(after, "r2")["stalled_ticks"] == robot(before, "r2")["stalled_ticks"]
+    fleet.actorctl("start", "pick/0")
+    fleet.streaming(40.0)
+    fleet.end_well(recorders, {"r1": "pick", "r2": "place"})
