@@ -346,6 +346,7 @@ def test_trimmed_by_time_every_action_is_played_as_long_after_its_observation_as
         missed = sum(t.lateness_ns // tick_ns for t in between[1:])
         if missed and interpolate > 1:
             continue  # the grid of policy steps has moved by a part of one
-        assert tick.provenance.step == len(between) - 1 + missed
+        # A tick missed after the merge delays the plan until the next chunk: no action is skipped.
+        assert 0 <= tick.provenance.step - (len(between) - 1) <= missed
         compared += 1
     assert compared > 0
