@@ -3,8 +3,10 @@ slow or GPU tests are skipped with a reason unless they can and should run."""
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["holdfast.tests.browser"]
 
@@ -20,14 +22,21 @@ MARK = "HOLDFAST_TEST_RUN"
 """In the environment of every process a test starts, however deep: finds orphans that were
 re-parented away from us."""
 
+SPARE_DESCRIPTORS = 12
+"""A library may keep a few for itself at its first use: torch's and zmq's threads, a log file."""
+
 # Before anything of ours is imported: a test run never touches a fleet that runs on this machine.
 os.environ[MARK] = f"{os.getpid()}-{time.monotonic_ns()}"
+_me = psutil.Process()
 _base = Path(tempfile.mkdtemp(prefix="holdfast-tests-"))  # short: a socket path holds 107 bytes
 os.environ["HOLDFAST_RUNTIME"] = str(_base / "run")
 os.environ["HOLDFAST_STATE"] = str(_base / "state")
 
+# A shell that starts us in its background makes us and every fleet of a test ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 # A property says nothing about time; on a machine that others use, an example may take seconds.
-settings.register_profile("holdfast", deadline=None)
+settings.register_profile("holdfast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("holdfast")
 
 
@@ -51,13 +60,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def leaves_nothing_behind() -> Iterator[None]:
-    """Fails the test after which a process, a segment or a socket file of its own still exists."""
+    """Fails the test after which a process, a segment, a socket file or many descriptors of its
+    own are still there."""
     before = _traces()
+    most = _me.num_fds() + SPARE_DESCRIPTORS
     yield
     deadline = time.monotonic() + 3.0
     while (left := _traces() - before) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not left, f"left behind by the test: {sorted(left)}"
+    if _me.num_fds() > most:
+        gc.collect()  # what only a cycle still holds is not left behind
+        assert _me.num_fds() <= most, "the test left many descriptors open"
 
 
 def _traces() -> set[str]:
@@ -68,9 +82,7 @@ def _processes() -> set[str]:
     """Every live process that carries our mark, zombies we have not reaped included."""
     mark = f"{MARK}={os.environ[MARK]}".encode()
     found = {
-        f"process {c.pid} (zombie)"
-        for c in psutil.Process().children()
-        if c.status() == psutil.STATUS_ZOMBIE
+        f"process {c.pid} (zombie)" for c in _me.children() if c.status() == psutil.STATUS_ZOMBIE
     }
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():

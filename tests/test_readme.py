@@ -86,6 +86,10 @@ def test_a_policy_and_a_control_loop_of_the_readers_own(tmp_path: Path) -> None:
     finally:
         for process in reversed(running):
             process.send_signal(signal.SIGINT)
-            process.wait(20)
-            if process.stdout:
-                process.stdout.close()
+            try:
+                process.wait(20)
+            finally:
+                process.kill()
+                process.wait()
+                if process.stdout:
+                    process.stdout.close()

@@ -96,7 +96,7 @@ def hear(link: SupervisorLink, kind: type[FromActor], deadline_s: float = 10.0) 
 def test_an_actor_in_process_gets_ready_answers_commands_and_stops_when_told() -> None:
     boot, link, supervisor = boot_in_memory("echo", "e", {"greeting": "hi"})
     codes: list[int] = []
-    thread = threading.Thread(target=lambda: codes.append(Echo(boot, link).main()))
+    thread = threading.Thread(target=lambda: codes.append(Echo(boot, link).main()), daemon=True)
     thread.start()
     assert hear(supervisor, Ready) == Ready({"pid": os.getpid()})
     supervisor.command("echo", id=7)
@@ -115,7 +115,7 @@ def test_an_actor_in_process_gets_ready_answers_commands_and_stops_when_told() -
 def test_an_actor_whose_supervisor_went_away_knows_that_it_is_an_orphan() -> None:
     boot, link, supervisor = boot_in_memory("echo", "e", {})
     actor = Echo(boot, link)
-    thread = threading.Thread(target=actor.main)
+    thread = threading.Thread(target=actor.main, daemon=True)
     thread.start()
     hear(supervisor, Ready)
     supervisor.close()

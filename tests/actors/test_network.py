@@ -60,7 +60,7 @@ class Bench:
         self.peer = b""
         self.codes: list[int] = []
         actor = NetworkActor(self.boot, self._link)
-        self._thread = threading.Thread(target=lambda: self.codes.append(actor.main()))
+        self._thread = threading.Thread(target=lambda: self.codes.append(actor.main()), daemon=True)
         self._thread.start()
 
     def close(self) -> None:

@@ -32,7 +32,7 @@ SEGMENTS = {
 def running(actor: Actor, stop: Callable[[], object]) -> Iterator[Actor]:
     """Run an actor's three phases in a thread; ends it, and fails if it crashed."""
     codes: list[int] = []
-    thread = threading.Thread(target=lambda: codes.append(actor.main()))
+    thread = threading.Thread(target=lambda: codes.append(actor.main()), daemon=True)
     thread.start()
     try:
         yield actor

@@ -118,7 +118,7 @@ class _TwoFramesThenSilence(BaseHTTPRequestHandler):
 def stream() -> Iterator[str]:
     over = _TwoFramesThenSilence.silent_until = threading.Event()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _TwoFramesThenSilence)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{server.server_address[1]}/"
     over.set()

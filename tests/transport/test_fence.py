@@ -26,7 +26,7 @@ def test_a_signal_handler_that_interrupts_a_fence_may_fence_too():
             fence()
 
     before = signal.signal(signal.SIGALRM, handler)
-    thread = threading.Thread(target=other)
+    thread = threading.Thread(target=other, daemon=True)
     thread.start()
     signal.setitimer(signal.ITIMER_REAL, 0.0005, 0.0005)
     try:

@@ -281,7 +281,7 @@ class LiveBroker:
         self.actor = BrokerActor(boot, ours)
         self.link = ours
         self.code: int | None = None
-        self.thread = threading.Thread(target=self._main)
+        self.thread = threading.Thread(target=self._main, daemon=True)
         self.thread.start()
 
     def _main(self) -> None:

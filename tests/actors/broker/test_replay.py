@@ -98,7 +98,7 @@ class ReplicaProcess:
             bufsize=1,
         )
         self.said: list[str] = []
-        self._reader = threading.Thread(target=self._read)
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:

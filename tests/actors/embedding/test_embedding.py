@@ -57,7 +57,7 @@ def broker(tmp_path: Path) -> Iterator[dict[str, str]]:
     boot, inner, outer = boot_in_memory("broker", "broker", ends, rundir=tmp_path)
     actor = BrokerActor(boot, inner)
     codes: list[int] = []
-    thread = threading.Thread(target=lambda: codes.append(actor.main()))
+    thread = threading.Thread(target=lambda: codes.append(actor.main()), daemon=True)
     thread.start()
     yield ends
     outer.command("stop")

@@ -99,7 +99,7 @@ class ScriptedSupervisor:
         self._console = Console(rundir / SOCKET, self._handle)
         self._clients: list[Client] = []
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def put(self, name: str, state: State, incarnation: int = 1, reason: str = "") -> None:
@@ -146,8 +146,10 @@ class ScriptedSupervisor:
         while not self._ended.is_set():
             sockets = {c.sock.fileno(): c for c in self._clients if not c.closed}
             listener = self._console.listener.fileno()
-            ready, _, _ = select.select([listener, *sockets], [], [], 0.01)
-            for source in ready:
+            poll = select.poll()  # not select: it knows only the first 1024 descriptors
+            for fd in (listener, *sockets):
+                poll.register(fd, select.POLLIN)
+            for source, _ in poll.poll(10):
                 if source != listener:
                     self._console.read(sockets[source])
                 elif client := self._console.accept():
@@ -175,7 +177,7 @@ class Gateway:
         self.rings = {camera: boot.memory[name] for camera, name in CAMERAS.items()}
         self.actor = GatewayActor(boot, link)
         self.code: int | None = None
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
         eventually(lambda: self._up() or self.code is not None, "the gateway is up")
 
@@ -285,9 +287,11 @@ def supervisor(rundir: Path) -> Iterator[ScriptedSupervisor]:
 def gateway(rundir: Path, supervisor: ScriptedSupervisor) -> Iterator[Gateway]:
     """A gateway that has seen its first report."""
     running = Gateway(rundir)
-    eventually(lambda: running.get("/api/status")[0] == 200, "the first report")
-    yield running
-    running.close()
+    try:
+        eventually(lambda: running.get("/api/status")[0] == 200, "the first report")
+        yield running
+    finally:
+        running.close()
 
 
 @pytest.fixture

@@ -76,7 +76,9 @@ class Replica:
         self.boot, self.link, self.supervisor = boot, link, supervisor
         self.actor = InferenceActor(boot, link)
         self.codes: list[int] = []
-        self.thread = threading.Thread(target=lambda: self.codes.append(self.actor.main()))
+        self.thread = threading.Thread(
+            target=lambda: self.codes.append(self.actor.main()), daemon=True
+        )
 
     def status(self) -> dict[str, Any]:
         return BoardReader(self.boot.memory["pick/0/board"]).report() or {}

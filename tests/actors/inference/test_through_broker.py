@@ -38,7 +38,7 @@ class Running:
             cls.kind, name, config, rundir=rundir
         )
         self.name = name
-        self.thread = threading.Thread(target=cls(self.boot, self.link).main)
+        self.thread = threading.Thread(target=cls(self.boot, self.link).main, daemon=True)
         self.thread.start()
 
     def status(self) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class Wire:
             ip("-n", namespace, "link", "set", "lo", "up")
             ip("-n", namespace, "link", "set", device, "up", "mtu", "9000")
         self._stop, self._wake = os.pipe()
-        self._thread = threading.Thread(target=self._carry)
+        self._thread = threading.Thread(target=self._carry, daemon=True)
         self._thread.start()
 
     def remove(self) -> None:
