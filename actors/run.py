@@ -27,7 +27,7 @@ KINDS = {
     "broker": "holdfast.actors.broker.broker:BrokerActor",
     "inference": "holdfast.actors.inference.replica:InferenceActor",
     "control": "holdfast.actors.control.loop:ControlActor",
-    "network": "holdfast.actors.network:NetworkActor",
+    "network": "holdfast.actors.network.network:NetworkActor",
     "sensor": "holdfast.actors.sensor:SensorActor",
     "world": "holdfast.actors.world:WorldActor",
     "witness": "holdfast.actors.witness:WitnessActor",

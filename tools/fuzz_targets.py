@@ -145,7 +145,7 @@ def key() -> Iterator[Run]:
 
 @contextlib.contextmanager
 def fleet() -> Iterator[Run]:
-    from ..actors.fleet import FleetError, loads
+    from ..actors.fleet.fleet import FleetError, loads
 
     def run(data: bytes) -> None:
         try:
@@ -181,12 +181,12 @@ def link() -> Iterator[Run]:
 def console() -> Iterator[Run]:
     """Requests to a supervisor that has one actor, which it never starts."""
     from ..actors.board import BOARD_SIZE
-    from ..actors.console import MAX_REQUEST, Client
-    from ..actors.expand import ActorSpec, SegmentUse
-    from ..actors.logstore import LogStore
+    from ..actors.fleet.expand import ActorSpec, SegmentUse
     from ..actors.rundir import RuntimeDir
-    from ..actors.supervised import Effect, Member
-    from ..actors.supervisor import Supervisor
+    from ..actors.supervision.console import MAX_REQUEST, Client
+    from ..actors.supervision.logstore import LogStore
+    from ..actors.supervision.supervised import Effect, Member
+    from ..actors.supervision.supervisor import Supervisor
 
     class Idle(Supervisor):
         def _carry_out(self, effect: Effect) -> None:
@@ -223,7 +223,7 @@ def log() -> Iterator[Run]:
     import os
 
     from ..actors.log import Record
-    from ..actors.logstore import Stream
+    from ..actors.supervision.logstore import Stream
 
     def run(data: bytes) -> None:
         reading, writing = os.pipe()

@@ -26,8 +26,8 @@ RobotName = Annotated[str, typer.Argument(help="A robot.", autocompletion=robot_
 
 def _complete(incomplete: str, what: str) -> list[str]:
     """Names for shell completion; none when no fleet answers."""
-    from ..actors import console
     from ..actors.rundir import SOCKET, running
+    from ..actors.supervision import console
 
     found: list[str] = []
     for path in running().values():

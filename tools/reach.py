@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ..actors import console
-from ..actors.console import ConsoleError
 from ..actors.rundir import SOCKET, running, runtime_base
+from ..actors.supervision import console
+from ..actors.supervision.console import ConsoleError
 
 REFUSED = 2
 """Exit status of a command that could not be carried out, with the reason on stderr."""

@@ -91,7 +91,7 @@ def bench(
         print("\n".join(sorted(there)))
         return
     if name not in there:
-        from ..actors.document import closest
+        from ..actors.fleet.document import closest
 
         fail(f"no benchmark {name!r}; {closest(name, sorted(there))}")
     _run(f"holdfast.tools.bench.{name}", context.args)

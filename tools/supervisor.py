@@ -46,12 +46,12 @@ def start(
     if detach:
         _detach(fleet_file, duration, report, host)
         return
-    from ..actors.console import ConsoleError
-    from ..actors.expand import expand, here
-    from ..actors.fleet import FleetError, load
-    from ..actors.logstore import LogStore
+    from ..actors.fleet.expand import expand, here
+    from ..actors.fleet.fleet import FleetError, load
     from ..actors.rundir import RuntimeDir, RuntimeProblem, state_dir
-    from ..actors.supervisor import Supervisor
+    from ..actors.supervision.console import ConsoleError
+    from ..actors.supervision.logstore import LogStore
+    from ..actors.supervision.supervisor import Supervisor
     from ..transport.segment import SegmentError
     from .view import View, on_terminal
 
@@ -81,8 +81,8 @@ def start(
 @app.command()
 def check(fleet_file: FleetFile = HERE, host: HostOption = None) -> None:
     """Say everything that is wrong with the file, and start nothing."""
-    from ..actors.expand import expand, here
-    from ..actors.fleet import FleetError, load
+    from ..actors.fleet.expand import expand, here
+    from ..actors.fleet.fleet import FleetError, load
 
     try:
         fleet = load(fleet_file)
@@ -112,7 +112,7 @@ def init(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of fleet.yaml, for editors."""
-    from ..actors.fleet import schema as of_fleet
+    from ..actors.fleet.fleet import schema as of_fleet
 
     print(json.dumps(of_fleet(), indent=2))
 
@@ -140,8 +140,8 @@ def reload(
     only what changed."""
     import msgspec
 
-    from ..actors.expand import expand, here
-    from ..actors.fleet import FleetError, load
+    from ..actors.fleet.expand import expand, here
+    from ..actors.fleet.fleet import FleetError, load
     from ..actors.rundir import state_dir
 
     try:
@@ -167,10 +167,10 @@ def _detach(
     fleet_file: Path, duration: float | None, report: Path | None, host: str | None
 ) -> None:
     """Start it in a session of its own and wait until it answers, or says why not."""
-    from ..actors.console import ConsoleError
-    from ..actors.console import ask as try_to_ask
-    from ..actors.fleet import FleetError, load
+    from ..actors.fleet.fleet import FleetError, load
     from ..actors.rundir import SOCKET, runtime_base, state_dir
+    from ..actors.supervision.console import ConsoleError
+    from ..actors.supervision.console import ask as try_to_ask
 
     try:
         name = load(fleet_file).name
@@ -222,7 +222,7 @@ def _write(report: Path, final: dict[str, Any]) -> None:
 
 def _conclude(final: dict[str, Any], judged: bool) -> None:
     """Say what was not well; end with status 1 if the run was to prove that it was."""
-    from ..actors.report import unhealthy
+    from ..actors.supervision.report import unhealthy
 
     if final["healthy"] or not judged:
         return

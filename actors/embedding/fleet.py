@@ -21,9 +21,9 @@ from typing import Any, Self
 
 from ...transport import segment
 from ...transport.frames import FrameReader
-from ..console import ConsoleError, ask, attach
-from ..fleet import load
+from ..fleet.fleet import load
 from ..rundir import SOCKET, runtime_base
+from ..supervision.console import ConsoleError, ask, attach
 
 _STOP_S = 8.0
 

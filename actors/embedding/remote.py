@@ -39,7 +39,7 @@ from ..control.playback import Playback
 from ..control.segment import SEGMENT_BYTES, PlanSegment, Word
 from ..control.supply import Supply
 from ..control.uplink import Uplink
-from ..network import NetworkActor
+from ..network.network import NetworkActor
 from .discovery import front_of
 from .worker import Worker
 

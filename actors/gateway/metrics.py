@@ -20,8 +20,8 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 
 from ..control.failsafe import State as RobotState
-from ..report import DOWN
-from ..supervised import State as ActorState
+from ..supervision.report import DOWN
+from ..supervision.supervised import State as ActorState
 from .families import FAMILIES
 from .feed import Feed
 

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from holdfast.actors.board import BOARD_SIZE
-from holdfast.actors.console import ConsoleError, ask
-from holdfast.actors.expand import ActorSpec, SegmentUse
+from holdfast.actors.fleet.expand import ActorSpec, SegmentUse
 from holdfast.actors.rundir import SOCKET, runtime_base, state_dir
-from holdfast.actors.supervised import Member, Rules
+from holdfast.actors.supervision.console import ConsoleError, ask
+from holdfast.actors.supervision.supervised import Member, Rules
 
 HERE = Path(__file__).parent
 QUICK = Rules(

@@ -6,10 +6,10 @@ import sys
 
 import msgspec
 
-from holdfast.actors.expand import ActorSpec
-from holdfast.actors.logstore import LogStore
+from holdfast.actors.fleet.expand import ActorSpec
 from holdfast.actors.rundir import RuntimeDir, state_dir
-from holdfast.actors.supervisor import Supervisor
+from holdfast.actors.supervision.logstore import LogStore
+from holdfast.actors.supervision.supervisor import Supervisor
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from holdfast.actors.session import Action, Phase, Session
+from holdfast.actors.network.session import Action, Phase, Session
 from holdfast.transport.header import Header, Kind
 
 LOST_AFTER = 2_000

@@ -14,7 +14,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from holdfast.actors.supervised import (
+from holdfast.actors.supervision.core import step
+from holdfast.actors.supervision.supervised import (
     Ask,
     Changed,
     Event,
@@ -34,7 +35,6 @@ from holdfast.actors.supervised import (
     Tick,
     fleet_of,
 )
-from holdfast.actors.supervision import step
 
 RULES = Rules(
     start_timeout_s=3,

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.actors.log import MAX_LINE, Record, stray
-from holdfast.actors.logstore import BURST, LogStore, Stream
+from holdfast.actors.supervision.logstore import BURST, LogStore, Stream
 from holdfast.tools.logs import Selection, line, parse_since, read
 
 

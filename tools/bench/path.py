@@ -32,7 +32,7 @@ from ...actors.control.segment import PlanSegment
 from ...actors.control.supply import Supply
 from ...actors.control.uplink import Uplink
 from ...actors.link import BootMessage, Ready, SegmentEntry
-from ...actors.process import Process
+from ...actors.supervision.process import Process
 from ...policy.base import CameraFeature, PolicySpec
 from ...policy.checkpoint import CONFIG, Config
 from ...robot.base import ControlMode, RobotSpec

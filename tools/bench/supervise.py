@@ -32,8 +32,8 @@ import msgspec
 
 from ...actors.actor import Actor
 from ...actors.board import BOARD_SIZE
-from ...actors.expand import ActorSpec, SegmentUse
-from ...actors.supervised import Member, Rules
+from ...actors.fleet.expand import ActorSpec, SegmentUse
+from ...actors.supervision.supervised import Member, Rules
 from . import figures
 
 SETTLE_S = 1.5
@@ -142,9 +142,9 @@ def wait_for_children(pid: int, count: int) -> set[int]:
 
 def supervise(count: int) -> None:
     """Be a supervisor of `count` idle actors."""
-    from ...actors.logstore import LogStore
     from ...actors.rundir import RuntimeDir, state_dir
-    from ...actors.supervisor import Supervisor
+    from ...actors.supervision.logstore import LogStore
+    from ...actors.supervision.supervisor import Supervisor
 
     rules = Rules(settle_s=0.5, hang_timeout_s=60.0)
     actors = [

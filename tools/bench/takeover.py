@@ -30,7 +30,7 @@ from ...actors.control.contract import Contract, Kept
 from ...actors.control.plan import MergeRule
 from ...actors.control.segment import PLAN_BYTES, SEGMENT_BYTES, PlanSegment
 from ...actors.link import BootMessage, SegmentEntry
-from ...actors.process import Process
+from ...actors.supervision.process import Process
 from ...robot.sim import command
 from ...robot.sim.arm import HOME, SPEC
 from ...robot.sim.cell import ConveyorCell

@@ -13,8 +13,8 @@ import psutil
 import pytest
 
 from holdfast import Fleet
-from holdfast.actors.console import ConsoleError
-from holdfast.actors.fleet import FleetError
+from holdfast.actors.fleet.fleet import FleetError
+from holdfast.actors.supervision.console import ConsoleError
 
 FLEET = """
 name: embedded

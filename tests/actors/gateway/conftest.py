@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 
-from holdfast.actors import report
 from holdfast.actors.actor import boot_in_memory
-from holdfast.actors.console import Client, Console
 from holdfast.actors.control.histogram import Histogram
 from holdfast.actors.gateway import address
 from holdfast.actors.gateway.gateway import GatewayActor
-from holdfast.actors.report import ActorFacts
 from holdfast.actors.rundir import SOCKET
-from holdfast.actors.supervised import Actor, State
+from holdfast.actors.supervision import report
+from holdfast.actors.supervision.console import Client, Console
+from holdfast.actors.supervision.report import ActorFacts
+from holdfast.actors.supervision.supervised import Actor, State
 from holdfast.transport.frames import FrameRing
 
 SHAPE = (48, 64, 3)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from holdfast.actors.supervised import State
+from holdfast.actors.supervision.supervised import State
 from holdfast.transport.frames import FrameRing
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]

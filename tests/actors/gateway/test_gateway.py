@@ -15,7 +15,7 @@ import simplejpeg
 
 from holdfast.actors.gateway import supervisor as _supervisor
 from holdfast.actors.gateway.cameras import Thumbnails
-from holdfast.actors.supervised import State
+from holdfast.actors.supervision.supervised import State
 from holdfast.transport.frames import FrameRing
 
 SHAPE = (48, 64, 3)

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from holdfast.actors.gateway.families import FAMILIES
 from holdfast.actors.gateway.metrics import ACTOR_STATES, ROBOT_STATES
-from holdfast.actors.supervised import State
+from holdfast.actors.supervision.supervised import State
 
 ROOT = Path(__file__).parents[3]
 

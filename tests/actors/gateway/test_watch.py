@@ -14,7 +14,7 @@ from holdfast.actors.control.histogram import Histogram
 from holdfast.actors.gateway.events import between
 from holdfast.actors.gateway.metrics import ROBOT_STATES
 from holdfast.actors.gateway.watch import KEEP_S, MAX_EVENTS, MAX_SAMPLES, Watch, sample
-from holdfast.actors.supervised import State
+from holdfast.actors.supervision.supervised import State
 
 names = st.sampled_from(["broker", "pick/0", "r1/control", "r1/network"])
 robot_names = st.sampled_from(["r1", "r2"])

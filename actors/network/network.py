@@ -20,18 +20,18 @@ import cv2
 import msgspec
 import zmq
 
-from ..transport import link, messages
-from ..transport.arrays import Buffer
-from ..transport.frames import FrameReader
-from ..transport.header import Header, Kind
-from ..transport.host import boot_id
-from ..transport.limits import WireError
-from ..transport.messages import Accept, Blobs, Error, Event, Heartbeat, Open
-from ..transport.outbox import Outbox
-from .actor import Actor
-from .audit import Audit
-from .configs import NetworkConfig
-from .credentials import credentials
+from ...transport import link, messages
+from ...transport.arrays import Buffer
+from ...transport.frames import FrameReader
+from ...transport.header import Header, Kind
+from ...transport.host import boot_id
+from ...transport.limits import WireError
+from ...transport.messages import Accept, Blobs, Error, Event, Heartbeat, Open
+from ...transport.outbox import Outbox
+from ..actor import Actor
+from ..audit import Audit
+from ..configs import NetworkConfig
+from ..credentials import credentials
 from .feeds import Feeds, StaleFrame
 from .journal import Journal
 from .session import Action, Phase, Session, Verdict

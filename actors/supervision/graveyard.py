@@ -8,9 +8,9 @@ import signal
 import socket
 from collections.abc import Iterable
 
+from ..rundir import RuntimeDir
 from . import undertaker
 from .process import Process, exited, spawn
-from .rundir import RuntimeDir
 
 PATIENCE_S = 3.0
 

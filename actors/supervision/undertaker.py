@@ -22,7 +22,7 @@ import sys
 import time
 from pathlib import Path
 
-from .rundir import sweep
+from ..rundir import sweep
 
 BURY_AFTER_S = 2.0
 MARK = "HOLDFAST_MARK"
@@ -69,7 +69,7 @@ class Undertaking:
 
 def argv(rundir: Path, mark: str) -> list[str]:
     """The command line; the socket is descriptor 3, the lock descriptor 4."""
-    return [sys.executable, "-P", "-m", "holdfast.actors.undertaker", str(rundir), mark]
+    return [sys.executable, "-P", "-m", "holdfast.actors.supervision.undertaker", str(rundir), mark]
 
 
 def main(rundir: Path, mark: str, sock: socket.socket) -> None:

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from .link import SupervisorLink, pair
+from ..link import SupervisorLink, pair
 
 LINK_FD = 3
 

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..transport.segment import SegmentError
+from ...transport.segment import SegmentError
+from ..fleet.document import closest
+from ..fleet.expand import ActorSpec
+from ..link import Reply
 from .console import Client
-from .document import closest
-from .expand import ActorSpec
-from .link import Reply
 from .reload import differences
 from .supervised import Event, Restart, Start, Stop, ordered
 

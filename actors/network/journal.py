@@ -7,9 +7,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ..transport.header import Header, Kind
-from ..transport.messages import Accept
-from .audit import Audit
+from ...transport.header import Header, Kind
+from ...transport.messages import Accept
+from ..audit import Audit
 
 
 @dataclass(frozen=True, slots=True)

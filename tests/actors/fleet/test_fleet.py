@@ -20,10 +20,10 @@ from holdfast.actors.configs import (
     WorldConfig,
 )
 from holdfast.actors.control.config import ControlConfig
-from holdfast.actors.expand import ActorSpec, expand, here
-from holdfast.actors.faults import actor_names
-from holdfast.actors.fleet import Fleet, FleetError, load, loads, schema
-from holdfast.actors.supervised import Rules, fleet_of
+from holdfast.actors.fleet.expand import ActorSpec, expand, here
+from holdfast.actors.fleet.faults import actor_names
+from holdfast.actors.fleet.fleet import Fleet, FleetError, load, loads, schema
+from holdfast.actors.supervision.supervised import Rules, fleet_of
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import Config
 from holdfast.robot.sim import SPEC
@@ -179,7 +179,7 @@ def test_a_velocity_robot_may_not_hold(
 ) -> None:
     from dataclasses import replace
 
-    from holdfast.actors import faults as module
+    from holdfast.actors.fleet import faults as module
     from holdfast.robot.base import ControlMode
 
     velocity = replace(SPEC, control_mode=ControlMode.VELOCITY)
@@ -348,5 +348,5 @@ def test_what_a_warm_spare_imports_is_what_the_kinds_need(good: dict[str, Any]) 
     warm = {actor.kind: actor.warm for actor in actors(good)}
     assert warm["control"] == "holdfast.actors.control.loop"
     assert warm["network"] == warm["sensor"] == warm["broker"] == warm["world"]
-    assert "holdfast.actors.network" in str(warm["network"])
+    assert "holdfast.actors.network.network" in str(warm["network"])
     assert warm["inference"] is None

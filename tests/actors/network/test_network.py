@@ -12,7 +12,7 @@ import pytest
 import zmq
 
 from holdfast.actors.actor import boot_in_memory
-from holdfast.actors.network import NetworkActor
+from holdfast.actors.network.network import NetworkActor
 from holdfast.transport import link, messages
 from holdfast.transport.frames import FrameRing
 from holdfast.transport.header import Header, Kind

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from .expand import ActorSpec
-from .log import Record
+from ..fleet.expand import ActorSpec
+from ..log import Record
 from .logstore import Stream
 from .memory import SharedMemory
 from .process import Process

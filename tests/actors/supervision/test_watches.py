@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from holdfast.actors.watches import Watches
+from holdfast.actors.supervision.watches import Watches
 
 
 def test_a_forgotten_callback_is_not_called_although_it_was_readable_in_the_same_round() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from holdfast.actors.supervised import (
+from holdfast.actors.supervision.core import FIRST_STARTS_AT_ONCE, step
+from holdfast.actors.supervision.supervised import (
     Ask,
     Changed,
     Effect,
@@ -21,7 +22,6 @@ from holdfast.actors.supervised import (
     Tick,
     fleet_of,
 )
-from holdfast.actors.supervision import FIRST_STARTS_AT_ONCE, step
 
 
 class Fake:

@@ -14,11 +14,11 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
+from ..configs import Scheduling
+from ..control.config import PlanSettings, SafetySettings, TimingSettings
+from ..supervision.supervised import Rules
 from . import document
-from .configs import Scheduling
-from .control.config import PlanSettings, SafetySettings, TimingSettings
 from .document import Fault
-from .supervised import Rules
 
 Name = Annotated[
     str,

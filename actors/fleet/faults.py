@@ -11,15 +11,15 @@ from pathlib import Path
 
 import msgspec
 
-from ..policy.base import PolicyError, PolicySpec
-from ..policy.checkpoint import read_spec
-from ..policy.registry import KINDS as POLICY_KINDS
-from ..robot.base import RobotSpec
-from ..transport.keys import is_local
-from .control import config as control
+from ...policy.base import PolicyError, PolicySpec
+from ...policy.checkpoint import read_spec
+from ...policy.registry import KINDS as POLICY_KINDS
+from ...robot.base import RobotSpec
+from ...transport.keys import is_local
+from ..control import config as control
+from ..run import KINDS as ACTOR_KINDS
 from .document import Fault, closest
 from .fleet import Fleet, Robot, Service, rules_of
-from .run import KINDS as ACTOR_KINDS
 
 RESERVED = ("control", "network", "world", "recorder")
 """Names of a robot's own actors: a camera's actor stands beside them."""
@@ -52,7 +52,7 @@ def policy_spec(service: Service) -> PolicySpec:
 def robot_spec(robot: Robot) -> RobotSpec | None:
     """What the robot's driver says about it; None for a driver that does not exist."""
     if robot.driver == "sim":
-        from ..robot.sim import SPEC
+        from ...robot.sim import SPEC
 
         return SPEC
     return None
@@ -195,7 +195,7 @@ def _cameras(robot: Robot, path: str) -> Iterator[Fault]:
 
 
 def _simulated_camera(robot: Robot, name: str, at: str) -> Iterator[Fault]:
-    from ..robot.sim.draw import CAMERAS
+    from ...robot.sim.draw import CAMERAS
 
     if robot.driver != "sim":
         message = f"'sim' on a robot whose driver is {robot.driver!r}; use opencv"

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ..transport.header import Header, Kind
+from ...transport.header import Header, Kind
 
 
 class Phase(StrEnum):

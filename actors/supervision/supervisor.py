@@ -21,18 +21,19 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from ..fleet.expand import ActorSpec
+from ..link import BootMessage, Farewell, Ready, Reply
+from ..log import Record
+from ..rundir import SOCKET, RuntimeDir
 from . import report
 from .commands import Commands
 from .console import MAX_CLIENTS, Client, Console
-from .expand import ActorSpec
+from .core import exit_text, step
 from .graveyard import Graveyard
-from .link import BootMessage, Farewell, Ready, Reply
-from .log import Record
 from .logstore import LogStore
 from .memory import SharedMemory
 from .orphans import Orphans, become_subreaper
 from .reload import differences
-from .rundir import SOCKET, RuntimeDir
 from .running import Running
 from .spare import Spare
 from .supervised import (
@@ -52,7 +53,6 @@ from .supervised import (
     fleet_of,
 )
 from .supervised import Ready as CoreReady
-from .supervision import exit_text, step
 from .watches import Watches
 
 TURN_S = 0.1

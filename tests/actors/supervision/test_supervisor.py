@@ -13,15 +13,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "misbehaving"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "misbehaving"))
 
 from harness import Supervised, actor, exists, until
 
-from holdfast.actors.console import ConsoleError, attach
-from holdfast.actors.expand import SegmentUse
+from holdfast.actors.fleet.expand import SegmentUse
 from holdfast.actors.rundir import RuntimeDir, RuntimeProblem, runtime_base
-from holdfast.actors.supervised import Rules
-from holdfast.actors.undertaker import Undertaking
+from holdfast.actors.supervision.console import ConsoleError, attach
+from holdfast.actors.supervision.supervised import Rules
+from holdfast.actors.supervision.undertaker import Undertaking
 from holdfast.transport.register import Register
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from .log import Record
+from ..log import Record
 from .logstore import Stream
 from .process import Process
 from .running import Started, streams_of

@@ -12,12 +12,12 @@ from typing import Any
 
 import msgspec
 
-from ..transport import link
-from ..transport.frames import FrameRing
-from ..transport.outbox import Outbox
-from ..transport.register import Register
-from .board import BOARD_SIZE
-from .configs import (
+from ...transport import link
+from ...transport.frames import FrameRing
+from ...transport.outbox import Outbox
+from ...transport.register import Register
+from ..board import BOARD_SIZE
+from ..configs import (
     BrokerConfig,
     CameraFeed,
     GatewayConfig,
@@ -27,14 +27,14 @@ from .configs import (
     WitnessConfig,
     WorldConfig,
 )
-from .control.config import ControlConfig
-from .control.segment import SEGMENT_BYTES
+from ..control.config import ControlConfig
+from ..control.segment import SEGMENT_BYTES
+from ..run import modules_of
+from ..supervision.supervised import Member
+from ..witness import KEPT
 from .document import Fault, closest
 from .faults import policy_spec, robot_spec
 from .fleet import Camera, Fleet, FleetError, Robot, Service, memory_mb_of, rules_of
-from .run import modules_of
-from .supervised import Member
-from .witness import KEPT
 
 COMMAND_BYTES = 4096
 """Room for one command to a simulated world, of any arm."""
@@ -373,7 +373,7 @@ def _frames(robot: Robot, name: str, writable: bool = False) -> SegmentUse:
 
 
 def _scene(robot: Robot, writable: bool = False) -> SegmentUse:
-    from ..robot.sim import scene
+    from ...robot.sim import scene
 
     return SegmentUse(f"{robot.name}/scene", Register.size_for(scene.SIZE), writable)
 

@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ..transport.frames import Frame, FrameReader
-from ..transport.images import resize
+from ...transport.frames import Frame, FrameReader
+from ...transport.images import resize
 
 Pixels = NDArray[np.uint8]
 Room = Callable[[Mapping[str, tuple[int, int, int]]], dict[str, Pixels]]

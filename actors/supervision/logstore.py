@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from .log import MAX_LINE, Record, stray
+from ..log import MAX_LINE, Record, stray
 
 LINES_PER_S = 500
 BURST = 2000

@@ -11,10 +11,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from ..transport import segment
-from .board import BoardReader
-from .expand import ActorSpec
-from .link import SegmentEntry
+from ...transport import segment
+from ..board import BoardReader
+from ..fleet.expand import ActorSpec
+from ..link import SegmentEntry
 
 
 class SharedMemory:

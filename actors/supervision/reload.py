@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from .expand import ActorSpec
+from ..fleet.expand import ActorSpec
 
 
 class Difference(msgspec.Struct, frozen=True):

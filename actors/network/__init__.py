@@ -1,0 +1,1 @@
+"""The network actor: one robot's way to its service."""
