@@ -8,17 +8,13 @@ a plan must be continued, the control actor appends or blends.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from .base import Observation
 from .checkpoint import Config
 from .encoder import EncoderConfig, EncodingNetwork, Sizes
 from .learned import LearnedPolicy, network_config
-from .processing import Sample
 from .transformer import ChunkTransformer
 
 
@@ -76,7 +72,5 @@ class ActPolicy(LearnedPolicy):
     def _network(self, config: Config) -> ActNetwork:
         return ActNetwork(network_config(config, ActConfig), Sizes.of(config))
 
-    def _actions(
-        self, seen: Tensor, batch: Sequence[Observation], samples: Sequence[Sample]
-    ) -> Tensor:
+    def _actions(self, seen: Tensor, *inputs: Tensor) -> Tensor:
         return self.network.chunk(seen)

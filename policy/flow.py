@@ -47,25 +47,44 @@ class FlowPolicy(LearnedPolicy):
     def _network(self, config: Config) -> FlowNetwork:
         return FlowNetwork(network_config(config, FlowConfig), Sizes.of(config))
 
-    def _actions(
-        self, seen: Tensor, batch: Sequence[Observation], samples: Sequence[Sample]
-    ) -> Tensor:
-        shape = (self.spec.chunk_size, len(self.spec.action_names))
+    def _inputs(
+        self, batch: Sequence[Observation], samples: Sequence[Sample]
+    ) -> tuple[Tensor, ...]:
+        """Noise [b, H, A], prefixes [b, H, A], and how much each step is the prefix's [b, H]: as a
+        weight where chunks are guided, else as yes or no."""
+        steps, actions = self.spec.chunk_size, len(self.spec.action_names)
         noise = self._tensor(
-            [np.random.default_rng(o.seed).standard_normal(shape, np.float32) for o in batch]
+            [
+                np.random.default_rng(o.seed).standard_normal((steps, actions), np.float32)
+                for o in batch
+            ]
         )
-        denoise = self._guide if self.spec.prefix == "guided" else self._clamp
-        return denoise(seen, noise, batch, samples)
-
-    def _clamp(
-        self, seen: Tensor, x: Tensor, batch: Sequence[Observation], samples: Sequence[Sample]
-    ) -> Tensor:
-        """Euler steps from noise to a chunk, the prefix clamped before each and after the last."""
-        limit = 0 if self.spec.prefix == "none" else self.spec.max_prefix_steps
         prefix, lengths = self._prefixes(samples)
-        sure = [min(o.delay_steps, n, limit) for o, n in zip(batch, lengths, strict=True)]
-        step = torch.arange(x.shape[1], device=self.device)
-        given = step < torch.tensor(sure, device=self.device)[:, None]
+        delays = [o.delay_steps for o in batch]
+        if self.spec.prefix == "guided":
+            guidance = self.guidance
+            weights = [
+                prefix_weights(
+                    guidance.schedule,
+                    delay=delay,
+                    horizon=min(n, guidance.execution_horizon or n),
+                    steps=steps,
+                )
+                for delay, n in zip(delays, lengths, strict=True)
+            ]
+            return noise, prefix, self._tensor(weights)
+        limit = 0 if self.spec.prefix == "none" else self.spec.max_prefix_steps
+        sure = [min(delay, n, limit) for delay, n in zip(delays, lengths, strict=True)]
+        given = np.arange(steps) < np.array(sure)[:, None]
+        return noise, prefix, torch.from_numpy(given).to(self.device)
+
+    def _actions(self, seen: Tensor, *inputs: Tensor) -> Tensor:
+        noise, prefix, agree = inputs
+        denoise = self._guide if self.spec.prefix == "guided" else self._clamp
+        return denoise(seen, noise, prefix, agree)
+
+    def _clamp(self, seen: Tensor, x: Tensor, prefix: Tensor, given: Tensor) -> Tensor:
+        """Euler steps from noise to a chunk, the prefix clamped before each and after the last."""
         held = given[..., None]
         x = torch.where(held, prefix, x)
         for time in self._times():
@@ -74,27 +93,12 @@ class FlowPolicy(LearnedPolicy):
             x = torch.where(held, prefix, x)
         return x
 
-    def _guide(
-        self, seen: Tensor, x: Tensor, batch: Sequence[Observation], samples: Sequence[Sample]
-    ) -> Tensor:
+    def _guide(self, seen: Tensor, x: Tensor, prefix: Tensor, weights: Tensor) -> Tensor:
         """Euler steps from noise to a chunk, each bent towards the prefix."""
-        guidance = self.guidance
-        prefix, lengths = self._prefixes(samples)
-        weights = self._tensor(
-            [
-                prefix_weights(
-                    guidance.schedule,
-                    delay=o.delay_steps,
-                    horizon=min(n, guidance.execution_horizon or n),
-                    steps=x.shape[1],
-                )
-                for o, n in zip(batch, lengths, strict=True)
-            ]
-        )
         for time in self._times():
             at = torch.full((len(x),), time, device=x.device, dtype=x.dtype)
             clean = partial(self.network.clean, seen, time=at)
-            direction = guided_direction(clean, x, time, prefix, weights, guidance)
+            direction = guided_direction(clean, x, time, prefix, weights, self.guidance)
             x = x + direction / self.euler_steps
         return x
 

@@ -65,7 +65,7 @@ class FlowNetwork(EncodingNetwork):
         """The chunk x1 guessed from `noisy` at `time`; steps that are `given` are clean already."""
         times = time[:, None].expand(noisy.shape[:2])
         if given is not None:
-            times = torch.where(given, CLEAN, times)
+            times = times.masked_fill(given, CLEAN)
         steps = torch.cat((noisy, 2 * times[..., None] - 1), dim=-1)
         condition = nn.functional.silu(seen + self.time(sinusoid(time, 64)))
         chunk: Tensor = self.denoiser(steps, seen, condition)

@@ -88,29 +88,54 @@ class LearnedPolicy(ABC):
         """The untrained network that `config` describes."""
 
     @abstractmethod
-    def _actions(
-        self, seen: Tensor, batch: Sequence[Observation], samples: Sequence[Sample]
-    ) -> Tensor:
-        """Chunks [b, H, A] in model space from what the network saw, [b, width]."""
+    def _actions(self, seen: Tensor, *inputs: Tensor) -> Tensor:
+        """Chunks [b, H, A] in model space from what the network saw, [b, width], and `_inputs`.
+
+        A function of these tensors alone: what it would ask of Python or copy from the host while
+        it runs would be frozen into a graph.
+        """
+
+    def _inputs(
+        self, batch: Sequence[Observation], samples: Sequence[Sample]
+    ) -> tuple[Tensor, ...]:
+        """What `_actions` needs besides, on the device; of the same shapes for every batch of a
+        size."""
+        return ()
 
     def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
         """See `ChunkPolicy`."""
         for observation in batch:
             check_observation(self.spec, observation)
         samples = [self.pipeline.before(o) for o in batch]
+        inputs = (*self._observed(batch, samples), *self._inputs(batch, samples))
         # Not inference mode: guidance differentiates through tensors made here.
         with torch.no_grad():
-            seen, _ = self.network.observe(
-                tuple(
-                    torch.from_numpy(np.stack([o.images[c.name] for o in batch])).to(self.device)
-                    for c in self.spec.cameras
-                ),
-                self._tensor([s.state for s in samples]),
-                torch.from_numpy(np.stack([_tokens(s) for s in samples])).to(self.device),
-            )
-            actions = self._actions(seen, batch, samples)
+            actions = self._chunks(*inputs)
         chunks = actions.float().cpu().numpy()
         return [self.pipeline.after(c, s) for c, s in zip(chunks, samples, strict=True)]
+
+    def _observed(
+        self, batch: Sequence[Observation], samples: Sequence[Sample]
+    ) -> tuple[Tensor, ...]:
+        """Each camera's images, the states and the instructions, on the device."""
+        images = [np.stack([o.images[c.name] for o in batch]) for c in self.spec.cameras]
+        tokens = np.stack([_tokens(s) for s in samples])
+        return (
+            *(torch.from_numpy(i).to(self.device) for i in images),
+            self._tensor([s.state for s in samples]),
+            torch.from_numpy(tokens).to(self.device),
+        )
+
+    def _seen(self, *observed: Tensor) -> Tensor:
+        """What the network makes of `_observed`, [b, width]."""
+        *images, state, tokens = observed
+        seen, _ = self.network.observe(tuple(images), state, tokens)
+        return seen
+
+    def _chunks(self, *inputs: Tensor) -> Tensor:
+        """All that the device computes for a batch, from `_observed` and `_inputs`."""
+        observed = len(self.spec.cameras) + 2
+        return self._actions(self._seen(*inputs[:observed]), *inputs[observed:])
 
     def _tensor(self, rows: Sequence[NDArray[np.float32]]) -> Tensor:
         return torch.from_numpy(np.stack(rows)).to(self.device, self.dtype)
