@@ -78,10 +78,13 @@ def refusal(registry: Registry, loads: Counter[bytes], asked: Open) -> Reject:
     used = sum(loads[replica.identity] for replica in replicas)
     draining = all(replica.draining for replica in replicas)
     state = "is draining" if draining else "is full"
+    advice = "add a replica or raise its limit"
+    if all(replica.offer.stateful for replica in replicas):
+        advice = "each serves one robot at a time, as its policy must; add a replica"
     return Reject(
         reason="draining" if draining else "capacity",
         message=f"{asked.service!r} {state}: {used} sessions, room for {capacity} on "
-        f"{len(replicas)} replicas; add a replica or raise its limit{hint}",
+        f"{len(replicas)} replicas; {advice}{hint}",
         retry_after_s=RETRY_AFTER_S,
         load=used / capacity if capacity else 1.0,
         alternatives=tuple(elsewhere),

@@ -25,13 +25,15 @@ RETRY_AFTER_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a service demands. `limit` is how many sessions one replica holds."""
+    """What a service demands. `limit` is how many sessions one replica holds; `alone` says why it
+    is one, where its policy cannot be shared."""
 
     service: str
     spec: PolicySpec
     limit: int
     pin_task: str | None = None
     strict_fps: bool = False
+    alone: str = ""
     versions: tuple[int, int] = VERSIONS
 
 
@@ -173,6 +175,14 @@ def _fps(robot: Open, terms: Terms) -> Reject | None:
 def _room(terms: Terms, occupancy: Occupancy) -> Reject | None:
     if occupancy.sessions < terms.limit:
         return None
+    if terms.alone:
+        return Reject(
+            reason="capacity",
+            message=f"this replica of '{terms.service}' serves one robot at a time and has one, "
+            f"because {terms.alone}: start another replica",
+            retry_after_s=RETRY_AFTER_S,
+            load=occupancy.load,
+        )
     return Reject(
         reason="capacity",
         message=f"this replica of '{terms.service}' holds {occupancy.sessions} of {terms.limit} "

@@ -62,7 +62,14 @@ class Service:
         self._audit, self._capture = audit, capture
         self._ledger = Ledger(meters, audit)
         self._tasks = TaskRule(config.pin_task, config.default_task)
-        terms = Terms(config.service, device.spec, self.limit, config.pin_task, config.strict_fps)
+        terms = Terms(
+            config.service,
+            device.spec,
+            self.limit,
+            config.pin_task,
+            config.strict_fps,
+            alone="" if shared else device.mode_reason,
+        )
         self.reception = Reception(
             replica, terms, device.policy.checkpoint_hash, outboxes, meters, self.capacity
         )
@@ -231,7 +238,8 @@ class Service:
         spec, times = self._device.spec, self._device.times
         chunk_s = spec.chunk_size / spec.fps
         rate_hz = request_rate_hz(chunk_s, self._config.buffer_time_s, times[1])
-        return capacity(times, Load(rate_hz, chunk_s))
+        carried = capacity(times, Load(rate_hz, chunk_s))
+        return carried if self._device.mode == "shared" else min(carried, 1)
 
     def status(self, now: int) -> dict[str, Any]:
         """For the board: MessagePack types only, bounded in size."""

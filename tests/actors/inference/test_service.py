@@ -330,21 +330,6 @@ def test_noise_is_the_requests_own_unless_it_brings_a_seed(
     )
 
 
-def test_a_policy_that_remembers_serves_one_robot_and_forgets_between_episodes(
-    bench: Any, robot_side: Any, example: Example, echo: Echo
-) -> None:
-    echo.spec = msgspec.structs.replace(echo.spec, stateful=True)
-    b = bench(echo, max_sessions=8, max_batch=4)
-    b.join("r1")
-    [refused] = b.receive("r2", robot_side("r2").open())
-    assert refused.body.reason == "capacity"
-    before = echo.resets
-    for seq, episode in ((1, 0), (2, 0), (3, 1), (4, 1)):
-        b.receive("r1", robot_side("r1").request(example(1), seq=seq, episode=episode))
-        b.work()
-    assert echo.resets == before + 2, "at the session's start and at the new episode"
-
-
 def test_an_audit_line_is_written_for_every_request(
     bench: Any, robot_side: Any, example: Example, echo: Echo, tmp_path: Path
 ) -> None:

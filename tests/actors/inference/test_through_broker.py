@@ -18,14 +18,16 @@ import zmq
 from holdfast.actors.actor import Actor, boot_in_memory
 from holdfast.actors.board import BOARD_SIZE, BoardReader
 from holdfast.actors.broker.broker import BrokerActor
+from holdfast.actors.inference import replica as replicas
 from holdfast.actors.inference.replica import InferenceActor
 from holdfast.actors.link import BootMessage, SegmentEntry, SupervisorLink, pair
 from holdfast.policy.base import Observation
 from holdfast.policy.registry import load_policy
+from holdfast.tests.actors.inference.diffusion import DiffusionPolicy, make
 from holdfast.transport import link, segment
-from holdfast.transport.header import Kind
+from holdfast.transport.header import Header, Kind
 from holdfast.transport.keys import Role, load_public, new
-from holdfast.transport.messages import Message, decode
+from holdfast.transport.messages import Close, Message, decode, encode
 
 Example = Callable[..., Observation]
 
@@ -137,6 +139,40 @@ def test_a_chunk_that_came_through_the_broker_is_byte_identical(
         assert reply.array(reply.body.chunk).tobytes() == expected.robot.tobytes()
         assert reply.array(reply.body.chunk_model).tobytes() == expected.model.tobytes()
     wire.context.destroy(linger=0)
+    replica.end()
+
+
+def test_a_policy_that_remembers_serves_the_next_robot_when_the_first_has_left(
+    site: dict[str, Any],
+    checkpoint: Path,
+    robot_side: Any,
+    example: Example,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Meanwhile the next one is told why it is not served; it then finds nothing of the first."""
+    weights = make(tmp_path / "diffusion", checkpoint)
+    monkeypatch.setattr(replicas, "load_policy", lambda *told, **options: DiffusionPolicy(weights))
+    replica = start(site, 0, max_sessions=8)
+    first, second = (Wire(site["front"], robot_side(name)) for name in ("r1", "r2"))
+    first.join()
+    first.ask(example(1, prefix=None), seq=1)
+    second.send(second.side.open(1))
+    refused = second.hear(Kind.ACCEPT, Kind.REJECT)
+    assert (refused.header.kind, refused.body.reason) == (Kind.REJECT, "capacity")
+    assert "room for 1" in refused.body.message
+    assert "one robot at a time" in refused.body.message
+    assert first.ask(example(2, prefix=None), seq=2).header.kind is Kind.REPLY
+    first.send(encode(Header(Kind.CLOSE, epoch=1), Close()))
+    replica.until(lambda status: status["sessions"] == [])
+    second.join(epoch=2)
+    given = example(3, prefix=None)
+    reply = second.ask(given, seq=1, epoch=2)
+    [expected] = DiffusionPolicy(weights).predict_chunk([given])
+    assert reply.array(reply.body.chunk_model).tobytes() == expected.model.tobytes()
+    assert reply.array(reply.body.chunk).tobytes() == expected.robot.tobytes()
+    for wire in (first, second):
+        wire.context.destroy(linger=0)
     replica.end()
 
 
