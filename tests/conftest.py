@@ -14,6 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import zmq
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["holdfast.tests.browser"]
@@ -34,6 +35,10 @@ os.environ["HOLDFAST_STATE"] = str(_base / "state")
 
 # A shell that starts us in its background makes us and every fleet of a test ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A test that fails half-way leaves sockets open, and the collection of their context would wait for
+# them for ever, in whichever test comes next. Tests that pass close their own.
+zmq.Context.__del__ = lambda self: None  # type: ignore[method-assign]
 
 # A property says nothing about time; on a machine that others use, an example may take seconds.
 settings.register_profile("holdfast", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -12,6 +12,7 @@ same seeds give the same bytes; a shard appears whole or not at all.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import shutil
@@ -22,7 +23,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from multiprocessing_logging import install_mp_handler
+from multiprocessing_logging import (
+    MultiProcessingHandler,
+    install_mp_handler,
+    uninstall_mp_handler,
+)
 from numpy.typing import NDArray
 
 from ..policy.base import CameraFeature
@@ -212,12 +217,24 @@ def generate(directory: Path, config: DatasetConfig, seeds: int, workers: int) -
     missing = [s for s in range(seeds) if not (directory / f"shard-{s:05d}").exists()]
     finished = seeds - len(missing)
     yield finished
-    install_mp_handler()
-    with multiprocessing.get_context("fork").Pool(workers) as pool:
+    with _workers_records(), multiprocessing.get_context("fork").Pool(workers) as pool:
         jobs = ((directory, config, s) for s in missing)
         for _ in pool.imap_unordered(_make_shard, jobs):
             finished += 1
             yield finished
+
+
+@contextlib.contextmanager
+def _workers_records() -> Iterator[None]:
+    """What forked workers log comes out of this process's handlers, line by line."""
+    install_mp_handler()
+    ours = [h for h in logging.getLogger().handlers if isinstance(h, MultiProcessingHandler)]
+    try:
+        yield
+    finally:
+        uninstall_mp_handler()
+        for handler in ours:
+            handler.close()
 
 
 def _make_shard(job: tuple[Path, DatasetConfig, int]) -> None:

@@ -72,13 +72,15 @@ def site(start_actor: Callable[..., Any], rundir: Path) -> Iterator[Site]:
     }
     broker = start_actor("broker", "broker", config)
     site = Site(broker, rundir)
-    for _ in range(20):
+    try:
+        for _ in range(20):
+            site.serves()
+        broker.mark()
+        yield site
         site.serves()
-    broker.mark()
-    yield site
-    site.serves()
-    broker.check(GROWTH_MB)
-    site.context.destroy(linger=0)
+        broker.check(GROWTH_MB)
+    finally:
+        site.context.destroy(linger=0)
 
 
 @pytest.mark.parametrize("door", ["front", "back"])

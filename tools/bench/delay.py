@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from multiprocessing_logging import install_mp_handler
 from numpy.typing import NDArray
 
 from ...actors.control.buffer import ChunkBuffer
@@ -181,7 +180,6 @@ def rows(delays: list[int], episodes: int, workers: int) -> Iterator[dict[str, A
         for checkpoint, methods in METHODS.items()
         for method in methods
     ]
-    install_mp_handler()
     # Spawned: torch does not survive a fork once it has run.
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
         yield from pool.imap(cell, jobs)
