@@ -6,6 +6,7 @@ registry      policies by kind
 processing    what happens around a network: normalize, tokens
 encoder       cameras, state and instruction as one vector
 transformer   over the steps of a chunk
+graphs        a network's work as CUDA graphs, where there is a GPU
 learned       what the trained policies have in common
 flow          flow matching (flow_network), continuing a plan by conditioning or guidance (rtc)
 act           regression of the whole chunk

@@ -33,16 +33,19 @@ class FlowPolicy(LearnedPolicy):
         *,
         device: str = "cpu",
         dtype: str = "float32",
+        graphs: object = "auto",
         euler_steps: int | None = None,
         prefix: Literal["none", "guided", "trained"] | None = None,
         **guidance: Any,
     ) -> None:
         """`prefix` chooses another way to continue a plan than the checkpoint's own; `guidance` are
         the fields of `rtc.Guidance`, for `prefix="guided"`."""
-        super().__init__(checkpoint, device=device, dtype=dtype)
+        super().__init__(checkpoint, device=device, dtype=dtype, graphs=graphs)
         self.spec = _with_prefix(self.spec, prefix)
         self.guidance = _guidance(self.spec, guidance)
         self.euler_steps = euler_steps or self.network.euler_steps
+        if self.spec.prefix == "guided" and self.guidance.jacobian == "gradient":
+            self.chunks.stay_eager("guidance by gradient differentiates while it denoises")
 
     def _network(self, config: Config) -> FlowNetwork:
         return FlowNetwork(network_config(config, FlowConfig), Sizes.of(config))

@@ -21,6 +21,7 @@ from torch import Tensor
 from .base import Chunk, Observation, PolicyError, PolicySpec
 from .checkpoint import Config, NormStats, checkpoint_hash, read_config, read_stats, read_weights
 from .encoder import EncoderConfig, EncodingNetwork
+from .graphs import GraphedFunction
 from .normalize import Normalizer
 from .processing import (
     Clamp,
@@ -60,13 +61,18 @@ def pipeline_of(config: Config, stats: NormStats) -> Pipeline:
 
 
 class LearnedPolicy(ABC):
-    """A checkpoint on one device."""
+    """A checkpoint on one device. `graphs` is `auto` (on a GPU, see `graphs`) or `off`."""
 
     spec: PolicySpec
     checkpoint_hash: str
 
     def __init__(
-        self, checkpoint: str | os.PathLike[str], *, device: str = "cpu", dtype: str = "float32"
+        self,
+        checkpoint: str | os.PathLike[str],
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+        graphs: object = "auto",
     ) -> None:
         config = read_config(checkpoint)
         self.spec = config.spec
@@ -82,6 +88,12 @@ class LearnedPolicy(ABC):
                 f"{checkpoint}: model.safetensors does not fit config.json: {error}"
             ) from error
         self.network.to(self.device, self.dtype).eval().requires_grad_(False)
+        self.chunks = GraphedFunction.on(self.device, self._chunks, graphs)
+
+    @property
+    def execution(self) -> str:
+        """How the network runs, for people: as graphs of which batch sizes, or why it is eager."""
+        return self.chunks.state
 
     @abstractmethod
     def _network(self, config: Config) -> EncodingNetwork:
@@ -91,8 +103,7 @@ class LearnedPolicy(ABC):
     def _actions(self, seen: Tensor, *inputs: Tensor) -> Tensor:
         """Chunks [b, H, A] in model space from what the network saw, [b, width], and `_inputs`.
 
-        A function of these tensors alone: what it would ask of Python or copy from the host while
-        it runs would be frozen into a graph.
+        A function of these tensors alone, such as `graphs` can capture.
         """
 
     def _inputs(
@@ -110,7 +121,7 @@ class LearnedPolicy(ABC):
         inputs = (*self._observed(batch, samples), *self._inputs(batch, samples))
         # Not inference mode: guidance differentiates through tensors made here.
         with torch.no_grad():
-            actions = self._chunks(*inputs)
+            actions = self.chunks(*inputs)
         chunks = actions.float().cpu().numpy()
         return [self.pipeline.after(c, s) for c, s in zip(chunks, samples, strict=True)]
 

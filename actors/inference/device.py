@@ -60,6 +60,11 @@ class Device:
         self.reset()
         return largest
 
+    @property
+    def execution(self) -> str:
+        """How the policy says that it runs: for people, and empty where it says nothing."""
+        return str(getattr(self.policy, "execution", ""))
+
     def reset(self) -> None:
         """Forget the episode before. Only a policy that remembers is asked to: it is served
         exclusively, and a shared one must have nothing to forget."""

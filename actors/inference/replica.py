@@ -68,6 +68,8 @@ class InferenceActor(Actor):
         max_batch = config.max_batch if config.scheduling == "deadline" else 1
         self._device.warm_up(max_batch, self.board.progress)
         self.log.info("%s: %s", self._device.mode, self._device.mode_reason)
+        if self._device.execution:
+            self.log.info(self._device.execution)
         self._meters = Meters((self.board.previous() or {}).get("counts"))
         self._service = self._serve()
         identity = f"{self.name}:{self.incarnation}"

@@ -251,6 +251,7 @@ class Service:
             "checkpoint": device.policy.checkpoint_hash,
             "mode": device.mode,
             "mode_reason": device.mode_reason,
+            "execution": device.execution,
             "sessions": sorted(self.sessions)[:64],
             "max_sessions": self.limit,
             "capacity": self.capacity(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -70,6 +71,20 @@ def checkpoint(tmp_path: Path) -> Path:
     """A whole checkpoint on disk."""
     directory = tmp_path / "tiny"
     save(directory, CONFIG, random_stats(0), random_weights(CONFIG, 0))
+    return directory
+
+
+@pytest.fixture
+def act_checkpoint(tmp_path: Path) -> Path:
+    """The same robot's, for the ACT policy."""
+    config = msgspec.structs.replace(
+        CONFIG,
+        kind="act",
+        spec=msgspec.structs.replace(SPEC, prefix="none", max_prefix_steps=0),
+        network={k: v for k, v in CONFIG.network.items() if k != "euler_steps"},
+    )
+    directory = tmp_path / "act"
+    save(directory, config, random_stats(0), random_weights(config, 0))
     return directory
 
 

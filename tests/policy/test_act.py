@@ -5,30 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 
 from holdfast.policy.base import ChunkPolicy
-from holdfast.policy.checkpoint import read_config, read_stats, save
-from holdfast.policy.registry import load_policy, untrained_network
+from holdfast.policy.registry import load_policy
 
 
 @pytest.fixture
-def act(checkpoint: Path) -> ChunkPolicy:
+def act(act_checkpoint: Path) -> ChunkPolicy:
     """The tiny robot's ACT policy."""
-    config = read_config(checkpoint)
-    network = {k: v for k, v in config.network.items() if k != "euler_steps"}
-    spec = msgspec.structs.replace(config.spec, prefix="none", max_prefix_steps=0)
-    config = msgspec.structs.replace(config, kind="act", spec=spec, network=network)
-    rng = np.random.default_rng(0)
-    weights = {
-        name: rng.normal(0, 0.3, tuple(p.shape)).astype(np.float32)
-        for name, p in untrained_network(config).named_parameters()
-    }
-    directory = checkpoint.with_name("act")
-    save(directory, config, read_stats(checkpoint), weights)
-    return load_policy("act", directory)
+    return load_policy("act", act_checkpoint)
 
 
 def test_samples_of_a_batch_never_mix_and_repeat_bit_for_bit(act: ChunkPolicy) -> None:

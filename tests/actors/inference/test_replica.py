@@ -326,6 +326,23 @@ def test_a_policy_that_cannot_be_loaded_is_refused_before_anybody_is_served(
         assert says in farewell.reason
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({}, "eager: graphs need a cuda device, this one is cpu"),
+        ({"graphs": False}, "switched off"),
+    ],
+)
+def test_how_the_network_runs_is_in_the_status(
+    options: dict[str, Any], says: str, replica: Any, broker: BrokerSide
+) -> None:
+    """And `graphs: off`, which YAML reads as false, reaches the policy through `options`."""
+    with replica(policy="flow", max_batch=1, options=options) as it:
+        broker.welcome()
+        until(lambda: it.status())
+        assert says in it.status()["execution"]
+
+
 def test_counts_go_on_in_the_next_incarnation(
     replica: Any, broker: BrokerSide, robot_side: Any, example: Example
 ) -> None:

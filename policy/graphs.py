@@ -1,0 +1,143 @@
+"""A function of tensors, run as a CUDA graph where there is a GPU, and as it is elsewhere.
+
+A small network is a few hundred kernels of microseconds each, and launching one costs as much: the
+GPU waits for Python. A graph holds all the launches of one batch size and is replayed by one call.
+It runs the very kernels that eager execution runs, so that answers stay what they were.
+
+Graphs are captured here by hand rather than by torch.compile(mode="reduce-overhead"). That would
+compile every batch size anew at each start, for minutes, needs a C compiler at every site, may
+compile again in the middle of serving when a guard fails, and generates other kernels with other
+rounding than those a replay elsewhere runs. What it adds, fused kernels, is worth little beside the
+launches that are saved either way.
+
+Guaranteed: each shape is decided for good at its first call, before that call answers, so that the
+same inputs give the same bytes from the first call on; a graph is used only after its first replay
+agreed with the eager run; where capturing fails, everything not captured yet stays eager, and the
+reason is logged once. Not guaranteed: that a capture which fails leaves the GPU usable (an error of
+CUDA itself may not): then the eager run fails too, and `graphs: off` avoids the attempt. The number
+of shapes is not bounded here; each keeps buffers.
+
+The function must depend on its tensors alone, must not differentiate, and must not touch the host:
+what Python computes in it is frozen into the graph, and what it copies from the host fails.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .base import PolicyError
+
+Function = Callable[..., Tensor]
+Capture = Callable[[Function, tuple[Tensor, ...]], Function]
+"""Makes of a function and an example of its inputs what runs the function on such inputs."""
+
+WARM_UP_RUNS = 3
+"""Before a capture: libraries choose their kernels and allocate their workspaces in the first."""
+
+
+class GraphedFunction:
+    """`function`, as a graph for each shape of its inputs that `capture` could capture.
+
+    Without `capture` it is eager, for the reason `eager_because`.
+    """
+
+    def __init__(
+        self, function: Function, capture: Capture | None, eager_because: str = ""
+    ) -> None:
+        self._function, self._capture = function, capture
+        self._eager_because = eager_because
+        self._runs: dict[tuple[torch.Size, ...], Function] = {}
+
+    @classmethod
+    def on(cls, device: torch.device, function: Function, wanted: object) -> GraphedFunction:
+        """What `wanted`, `auto` or `off`, means on `device`. Raises PolicyError for other words."""
+        # YAML reads a bare off as false.
+        if wanted in ("off", False):
+            return cls(function, None, "graphs are switched off")
+        if wanted != "auto":
+            raise PolicyError(
+                f"graphs must be auto (where the device has them) or off, found {wanted!r}"
+            )
+        if device.type != "cuda":
+            return cls(function, None, f"graphs need a cuda device, this one is {device}")
+        return cls(function, CudaCapture(device))
+
+    def stay_eager(self, because: str) -> None:
+        """Capture nothing from now on."""
+        self._capture, self._eager_because = None, because
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
+        shapes = tuple(i.shape for i in inputs)
+        run = self._runs.get(shapes)
+        if run is None:
+            run = self._runs[shapes] = self._captured(inputs) or self._function
+        return run(*inputs)
+
+    @property
+    def state(self) -> str:
+        """For people: the batch sizes that run as graphs, and why others don't."""
+        sizes = sorted(
+            shapes[0][0] for shapes, run in self._runs.items() if run is not self._function
+        )
+        if not sizes:
+            return f"eager: {self._eager_because or 'nothing has run yet'}"
+        graphs = f"graphs for batches of {', '.join(map(str, sizes))}"
+        return f"{graphs}; else eager: {self._eager_because}" if self._eager_because else graphs
+
+    def _captured(self, inputs: tuple[Tensor, ...]) -> Function | None:
+        if self._capture is None:
+            return None
+        eager = self._function(*inputs)
+        try:
+            replay = self._capture(self._function, inputs)
+            # Chunks in model space are of the order of 1; a wrong graph is wrong by more.
+            if torch.allclose(replay(*inputs), eager, rtol=1e-2, atol=1e-2, equal_nan=True):
+                return replay
+            reason = "a captured graph gave another answer than the eager run"
+        except RuntimeError as error:
+            first, _, _ = str(error).partition("\n")  # what follows is CUDA's general advice
+            reason = f"capturing failed: {first or repr(error)}"
+        logging.getLogger(__name__).warning("no graph for a batch of %d: %s", len(eager), reason)
+        self.stay_eager(reason)
+        return None
+
+
+class CudaCapture:
+    """Captures on one GPU. Its graphs share one pool of memory for what they compute on the way:
+    they run one at a time, and each answer is copied out before the next graph may write there."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream: torch.cuda.Stream | None = None
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, function: Function, inputs: tuple[Tensor, ...]) -> Function:
+        """Raises RuntimeError where `function` cannot be captured."""
+        held = tuple(i.clone() for i in inputs)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(self._device):
+            if self._stream is None:
+                self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call] # torch's own
+            self._stream.wait_stream(torch.cuda.current_stream())
+            # Also around the capture itself, which leaves its stream current when it fails.
+            with torch.cuda.stream(self._stream):
+                for _ in range(WARM_UP_RUNS):
+                    function(*held)
+                # Only this thread's calls are forbidden meanwhile: others may use the GPU too.
+                with torch.cuda.graph(
+                    graph, self._pool, self._stream, capture_error_mode="thread_local"
+                ):
+                    answer = function(*held)
+            torch.cuda.current_stream().wait_stream(self._stream)
+
+        def replay(*given: Tensor) -> Tensor:
+            for buffer, value in zip(held, given, strict=True):
+                buffer.copy_(value)
+            graph.replay()
+            return answer.clone()
+
+        return replay

@@ -1,0 +1,239 @@
+"""Networks as graphs: what is captured, what stays eager, and that both say the same.
+
+Without a GPU a graph is played by a trace: the same list of operations again on other numbers, with
+everything that Python computed frozen into it, which is what a CUDA graph is.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from holdfast.policy.base import ChunkPolicy, PolicyError
+from holdfast.policy.graphs import Function, GraphedFunction
+from holdfast.policy.registry import load_policy
+
+HOST = ("scalar_tensor", "lift_fresh", "_local_scalar_dense")
+"""Operations that copy between host and device, which a capture does not allow; so does a
+conversion that names a device."""
+
+
+class Trace:
+    """Captures on the CPU, into buffers of its own as a GPU would."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.with_host: set[str] = set()
+        self.replays = 0
+
+    def __call__(self, function: Function, inputs: tuple[Tensor, ...]) -> Function:
+        self.sizes.append(len(inputs[0]))
+        held = tuple(i.clone() for i in inputs)
+        trace = make_fx(function)(*held)
+        self.with_host |= {str(node) for node in trace.graph.nodes if _needs_host(node)}
+
+        def replay(*given: Tensor) -> Tensor:
+            self.replays += 1
+            for buffer, value in zip(held, given, strict=True):
+                buffer.copy_(value)
+            return trace(*held).clone()
+
+        return replay
+
+
+def _needs_host(node: torch.fx.Node) -> bool:
+    target = str(node.target)
+    converts = "_to_copy" in target and "device" in node.kwargs
+    return converts or any(word in target for word in HOST)
+
+
+POLICIES: dict[str, dict[str, Any]] = {
+    "trained": {},
+    "plain": {"prefix": "none"},
+    "guided": {"prefix": "guided", "jacobian": "identity"},
+    "act": {},
+}
+
+
+@pytest.fixture(params=POLICIES)
+def made(request: pytest.FixtureRequest, checkpoint: Path, act_checkpoint: Path) -> Any:
+    """Makes one of the policies that graphs can hold, with further options."""
+    kind, where = ("act", act_checkpoint) if request.param == "act" else ("flow", checkpoint)
+
+    def make(**options: Any) -> Any:
+        return load_policy(kind, where, **POLICIES[request.param], **options)
+
+    return make
+
+
+def close(one: ChunkPolicy, other: ChunkPolicy, seeds: range, tolerance: float) -> None:
+    batch = [one.spec.example(seed) for seed in seeds]
+    for a, b in zip(one.predict_chunk(batch), other.predict_chunk(batch), strict=True):
+        np.testing.assert_allclose(a.model, b.model, rtol=tolerance, atol=tolerance)
+        np.testing.assert_allclose(a.robot, b.robot, rtol=tolerance, atol=tolerance)
+
+
+def test_a_trace_of_one_batch_gives_what_eager_gives_for_every_other_batch(
+    made: Callable[..., Any],
+) -> None:
+    """Nothing of an observation (its delay, its prefix, its noise) is computed where it would be
+    frozen into the graph, and nothing is copied from the host on the way."""
+    graphed, eager, trace = made(), made(), Trace()
+    graphed.chunks = GraphedFunction(graphed._chunks, trace)
+    for start in range(0, 12, 3):
+        close(graphed, eager, range(start, start + 3), 1e-5)
+        close(graphed, eager, range(start, start + 1), 1e-5)
+    assert trace.sizes == [3, 1], "once per batch size"
+    assert trace.replays == 8 + len(trace.sizes), "and after that every batch, the first included"
+    assert not trace.with_host
+    assert graphed.execution == "graphs for batches of 1, 3"
+
+
+def test_on_the_cpu_everything_is_eager(made: Callable[..., Any]) -> None:
+    """By default, and without torch.compile, which would look for a compiler."""
+    policy = made()
+    policy.predict_chunk([policy.spec.example(1)])
+    assert policy.execution == "eager: graphs need a cuda device, this one is cpu"
+
+
+@pytest.mark.parametrize("off", ["off", False])
+def test_graphs_can_be_switched_off(off: object, made: Callable[..., Any]) -> None:
+    """`off` as YAML gives it, too."""
+    assert made(graphs=off).execution == "eager: graphs are switched off"
+
+
+@pytest.mark.parametrize("word", ["on", True, "always"])
+def test_another_word_is_refused(word: object, made: Callable[..., Any]) -> None:
+    with pytest.raises(PolicyError, match=r"auto .* or off"):
+        made(graphs=word)
+
+
+def test_guidance_by_gradient_stays_eager_and_says_why(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where there is a GPU: capturing is not tried."""
+    trace = Trace()
+    with monkeypatch.context() as patch:
+        on = lambda device, function, wanted: GraphedFunction(function, trace)  # noqa: E731
+        patch.setattr(GraphedFunction, "on", on)
+        policy = load_policy("flow", checkpoint, prefix="guided", jacobian="gradient")
+    policy.predict_chunk([policy.spec.example(1)])
+    assert trace.sizes == []
+    assert policy.execution == "eager: guidance by gradient differentiates while it denoises"
+
+
+def double(x: Tensor) -> Tensor:
+    return 2 * x
+
+
+def test_a_capture_that_fails_leaves_the_function_eager_and_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """And is not tried again for other batch sizes."""
+    attempts = []
+
+    def fails(function: Function, inputs: tuple[Tensor, ...]) -> Function:
+        attempts.append(len(inputs[0]))
+        raise RuntimeError("operation not permitted when stream is capturing\nadvice\nadvice")
+
+    function = GraphedFunction(double, fails)
+    with caplog.at_level(logging.WARNING):
+        for size in (2, 1, 2, 3):
+            assert function(torch.ones(size)).tolist() == [2.0] * size
+    assert attempts == [2]
+    [record] = caplog.records
+    assert record.getMessage().endswith("operation not permitted when stream is capturing")
+    assert function.state == f"eager: {record.getMessage().split(': ', 1)[1]}"
+
+
+def test_what_was_captured_before_a_failure_goes_on(caplog: pytest.LogCaptureFixture) -> None:
+    """Its answers come from its graph already: the same question gets the same bytes."""
+    trace = Trace()
+
+    def runs_out(function: Function, inputs: tuple[Tensor, ...]) -> Function:
+        if len(inputs[0]) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return trace(function, inputs)
+
+    function = GraphedFunction(double, runs_out)
+    for size in (1, 2, 3, 4, 1):
+        assert function(torch.ones(size)).tolist() == [2.0] * size
+    assert trace.replays == 2 + 3
+    assert function.state == (
+        "graphs for batches of 1, 2; else eager: capturing failed: CUDA out of memory"
+    )
+
+
+def test_a_graph_that_disagrees_with_the_eager_run_is_never_used() -> None:
+    """A capture may miss work without any error."""
+
+    def misses(function: Function, inputs: tuple[Tensor, ...]) -> Function:
+        return lambda *given: torch.zeros_like(given[0])
+
+    function = GraphedFunction(double, misses)
+    assert function(torch.ones(2)).tolist() == [2.0, 2.0]
+    assert "another answer" in function.state
+
+
+def test_an_error_of_the_function_itself_is_raised_and_captures_nothing() -> None:
+    """It is not taken for a failed capture: the next call may be fine."""
+    trace = Trace()
+
+    def picky(x: Tensor) -> Tensor:
+        if len(x) > 1 and not trace.sizes:
+            raise RuntimeError("CUDA error")
+        return 2 * x
+
+    function = GraphedFunction(picky, trace)
+    with pytest.raises(RuntimeError, match="CUDA error"):
+        function(torch.ones(2))
+    assert function(torch.ones(1)).tolist() == [2.0]
+    assert function.state == "graphs for batches of 1"
+
+
+@pytest.mark.gpu
+def test_graphs_and_eager_agree_on_a_gpu(made: Callable[..., Any]) -> None:
+    """In every batch size, in turn, with other observations than those captured with."""
+    graphed, eager = made(device="cuda"), made(device="cuda", graphs="off")
+    for start in range(0, 12, 4):
+        for size in (1, 4, 2, 3):
+            close(graphed, eager, range(start, start + size), 1e-4)
+    assert graphed.execution == "graphs for batches of 1, 2, 3, 4"
+
+
+@pytest.mark.gpu
+def test_the_same_observation_gives_the_same_bytes_from_a_graph(made: Callable[..., Any]) -> None:
+    """Also after graphs that share its memory have run."""
+    policy = made(device="cuda")
+    observation = policy.spec.example(3)
+    [first] = policy.predict_chunk([observation])
+    policy.predict_chunk([policy.spec.example(seed) for seed in range(3)])
+    [again] = policy.predict_chunk([observation])
+    assert first.model.tobytes() == again.model.tobytes()
+
+
+@pytest.mark.gpu
+def test_a_capture_that_fails_on_a_gpu_leaves_it_usable() -> None:
+    """What synchronizes cannot be captured; the next function can."""
+    device = torch.device("cuda")
+
+    def synchronizes(x: Tensor) -> Tensor:
+        return x * float(x.sum().item())
+
+    ones = torch.ones(2, device=device)
+    function = GraphedFunction.on(device, synchronizes, "auto")
+    stream = torch.cuda.current_stream()
+    assert [function(ones).tolist() for _ in range(2)] == [[2.0, 2.0]] * 2
+    assert function.state.startswith("eager: capturing failed")
+    assert torch.cuda.current_stream() == stream
+    good = GraphedFunction.on(device, double, "auto")
+    assert good(ones).tolist() == [2.0, 2.0]
+    assert good.state == "graphs for batches of 2"
