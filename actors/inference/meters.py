@@ -36,22 +36,25 @@ class Busyness:
     def __init__(self, window_ns: int = 5_000_000_000) -> None:
         self._window_ns = window_ns
         self._spans: deque[tuple[int, int]] = deque()
+        self._worked_ns = 0
+        """Their sum: there are thousands of spans, and each reply says the load."""
 
     def add(self, start: int, end: int) -> None:
         """The device worked from `start` to `end`; spans come in order and do not overlap."""
         self._spans.append((start, end))
+        self._worked_ns += end - start
         self._trim(end)
 
     def load(self, now: int) -> float:
         """At `now`, which is no earlier than the end of the last span."""
         self._trim(now)
-        horizon = now - self._window_ns
-        worked = sum(end - max(start, horizon) for start, end in self._spans)
-        return worked / self._window_ns
+        outside = max(0, now - self._window_ns - self._spans[0][0]) if self._spans else 0
+        return (self._worked_ns - outside) / self._window_ns
 
     def _trim(self, now: int) -> None:
         while self._spans and self._spans[0][1] <= now - self._window_ns:
-            self._spans.popleft()
+            start, end = self._spans.popleft()
+            self._worked_ns -= end - start
 
 
 class Meters:

@@ -28,7 +28,7 @@ from .ledger import Ledger
 from .meters import Meters
 from .reception import Answer, Reception
 from .schedule import Job, Schedule
-from .session import Cost, Session, TaskRule, answer, has_prefix, observe
+from .session import Cost, Session, TaskRule, answer, has_prefix, observe, overwritten
 
 Waiting = Job[Message[Request]]
 
@@ -74,6 +74,9 @@ class Service:
             replica, terms, device.policy.checkpoint_hash, outboxes, meters, self.capacity
         )
         self.sessions = self.reception.sessions
+        self._keeps_images = not shared or capture.enabled
+        """Who looks at images after their chunk was made: a policy that remembers,
+        and the capture."""
         self._forget_first = True
         """The next batch begins an episode of a policy that remembers."""
 
@@ -89,6 +92,8 @@ class Service:
         is to be dropped and counted."""
         if header.kind is Kind.OPEN:
             return self._open(robot, header, frames)
+        if header.kind is Kind.INQUIRY:
+            return [self.reception.inquire(robot, header, frames)]
         session = self.sessions.get(robot)
         if session is not None and header.epoch < session.epoch:
             raise WireError("stale-epoch", f"epoch {header.epoch} of {robot} is over")
@@ -181,7 +186,12 @@ class Service:
             session = self.sessions[job.session]
             try:
                 observation = observe(
-                    job.payload, job.session, self._device.spec, self._tasks, session.outbox
+                    job.payload,
+                    job.session,
+                    self._device.spec,
+                    self._tasks,
+                    session.outbox,
+                    self._keeps_images,
                 )
             except WireError as error:
                 yield job.session, self._failed(job.session, job.payload.header, error)
@@ -205,6 +215,8 @@ class Service:
         exchanges = []
         for job, observation, result in zip(jobs, observations, results, strict=True):
             session = self.sessions[job.session]
+            if not self._keeps_images:
+                result = overwritten(job.payload, observation.images, session.outbox) or result
             queue_s = (start - job.arrived_ns) / 1e9
             cost = Cost(queue_s, seconds, len(jobs), session.superseded, load)
             session.superseded = 0

@@ -3,14 +3,16 @@
 A session knows nothing that a request does not repeat: losing it costs a handshake, no chunk. It
 belongs to one epoch of one robot; whatever carries another epoch is not its own.
 
-`observe` guarantees that the pixels of an observation are those the request meant: images in shared
-memory are copied (or resized, which copies) and only then checked against the outbox's sequence
-word, so a robot that overwrites them makes its own request fail and nothing else.
+The pixels that a chunk is made from are those the request meant. Images in shared memory are read
+where they lie (copied only for who keeps them) and checked against the outbox's sequence word after
+they were used: `observe` does so for what it copies or resizes, `overwritten` for the rest. A robot
+that overwrites them makes its own request fail and nothing else.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -122,8 +124,13 @@ def observe(
     spec: PolicySpec,
     tasks: TaskRule,
     outbox: OutboxReader | None,
+    keep: bool = True,
 ) -> Observation:
-    """What the policy is asked. Raises WireError whose message names what does not fit."""
+    """What the policy is asked. Raises WireError whose message names what does not fit.
+
+    Without `keep`, images in shared memory that need no resize are views of it, which the robot may
+    overwrite: ask `overwritten` once they have been used.
+    """
     request, header = message.body, message.header
     prefix = prefix_robot = None
     if spec.prefix != "none" and has_prefix(request):
@@ -138,7 +145,9 @@ def observe(
                 )
     return Observation(
         state=_floats(message, "state", (len(spec.state_names),)),
-        images={c.name: _image(message, c.name, c.width, c.height, outbox) for c in spec.cameras},
+        images={
+            c.name: _image(message, c.name, c.width, c.height, outbox, keep) for c in spec.cameras
+        },
         task=tasks.choose(request.task),
         seed=request.seed or noise_seed(robot, header.epoch, header.episode, header.seq),
         prefix=prefix,
@@ -147,8 +156,25 @@ def observe(
     )
 
 
+def overwritten(
+    message: Message[Request], cameras: Iterable[str], outbox: OutboxReader | None
+) -> WireError | None:
+    """What to answer when an image of these cameras that lay in shared memory is no longer the
+    request's; None if all still are."""
+    for name in cameras:
+        image = message.body.images[name]
+        if image.encoding == "shm" and not _still_valid(image, outbox):
+            return _Overwritten(name)
+    return None
+
+
 def _image(
-    message: Message[Request], name: str, width: int, height: int, outbox: OutboxReader | None
+    message: Message[Request],
+    name: str,
+    width: int,
+    height: int,
+    outbox: OutboxReader | None,
+    keep: bool,
 ) -> NDArray[np.uint8]:
     described = message.body.images.get(name)
     if described is None:
@@ -161,18 +187,23 @@ def _image(
     except OutboxError as error:
         raise WireError("shm-outbox", str(error)) from error
     image = resize(pixels, width, height)
-    if described.encoding == "shm":
+    if described.encoding == "shm" and (keep or image is not pixels):
         if image is pixels:
             image = pixels.copy()
-        _still_valid(described, name, outbox)
+        if not _still_valid(described, outbox):
+            raise _Overwritten(name)
     return image
 
 
-def _still_valid(image: Image, name: str, outbox: OutboxReader | None) -> None:
-    if outbox is None or image.reference is None or not outbox.valid(image.reference):
-        raise WireError(
+def _still_valid(image: Image, outbox: OutboxReader | None) -> bool:
+    return outbox is not None and image.reference is not None and outbox.valid(image.reference)
+
+
+class _Overwritten(WireError):
+    def __init__(self, camera: str) -> None:
+        super().__init__(
             "shm-overwritten",
-            f"image '{name}' was overwritten while it was read: the robot has sent several "
+            f"image '{camera}' was overwritten while it was read: the robot has sent several "
             "requests since; it must keep one in flight",
         )
 

@@ -120,6 +120,34 @@ def test_pixels_that_were_overwritten_fail_that_request_and_no_other(
     assert answers["r2"].header.kind is Kind.REPLY
 
 
+def test_pixels_that_are_overwritten_while_the_policy_looks_at_them_fail_that_request_and_no_other(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    """They are not copied for a policy that forgets: what it made of them is not sent."""
+    memory = bytearray(Outbox.size_for(64_000))
+    outbox = Outbox(memory)
+    looked: list[bool] = []
+
+    def look(observation: Observation, plain: Any = echo.chunk) -> Any:
+        looked.append(np.shares_memory(observation.images["overhead"], np.frombuffer(memory, "u1")))
+        if looked == [True]:
+            for seed in range(outbox.slots):
+                outbox.put(example(seed).images)
+        return plain(observation)
+
+    b = bench(echo, {"r1": OutboxReader(memory)}, max_batch=2)
+    careless = robot_side("r1", outbox)
+    b.receive("r1", careless.open())
+    b.join("r2")
+    echo.chunk = look
+    b.receive("r1", careless.request(example(1)))
+    b.receive("r2", robot_side("r2").request(example(2)))
+    answers = dict(b.work())
+    assert sorted(looked) == [False, True]
+    assert answers["r1"].body.reason == "shm-overwritten"
+    assert answers["r2"].header.kind is Kind.REPLY
+
+
 def test_shared_memory_is_promised_only_for_the_memory_mapped_under_that_name(
     bench: Any, robot_side: Any, example: Example, echo: Echo
 ) -> None:
