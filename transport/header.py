@@ -31,6 +31,8 @@ class Kind(IntEnum):
     ERROR = 8
     EVENT = 9
     HEARTBEAT = 10
+    INQUIRY = 11
+    VERDICT = 12
     REGISTER = 32
     WELCOME = 33
     DRAIN = 34

@@ -165,6 +165,23 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     load: Load = 0.0
 
 
+class Inquiry(msgspec.Struct, frozen=True, kw_only=True):
+    """Would this OPEN be accepted? Nothing changes by asking, least of all a session.
+
+    A kind of its own, not a flag of OPEN: a peer that does not know it drops it, and never takes a
+    question for a robot.
+    """
+
+    open: Open
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What the OPEN of an inquiry would be answered: one of the two. `accept` opens nothing."""
+
+    accept: Accept | None = None
+    reject: Reject | None = None
+
+
 class Register(msgspec.Struct, frozen=True, kw_only=True):
     """A replica offers a service: who it is, and what of its policy's contract robots must meet.
 
@@ -218,6 +235,8 @@ Body = (
     | Error
     | Event
     | Heartbeat
+    | Inquiry
+    | Verdict
     | Register
     | Welcome
     | Drain
@@ -233,6 +252,8 @@ BODIES: dict[Kind, type[Body]] = {
     Kind.ERROR: Error,
     Kind.EVENT: Event,
     Kind.HEARTBEAT: Heartbeat,
+    Kind.INQUIRY: Inquiry,
+    Kind.VERDICT: Verdict,
     Kind.REGISTER: Register,
     Kind.WELCOME: Welcome,
     Kind.DRAIN: Drain,

@@ -13,20 +13,21 @@ import logging
 from ...transport.header import Header, Kind
 from ...transport.messages import Accept, Drain, Event, Heartbeat, Register, Reject, Welcome
 from .effects import Received
+from .inquiries import Inquiries
 from .peers import Peer
-from .placement import Placement
+from .placement import RETRYABLE, Placement
 from .registry import MAX_REPLICAS, Replica
 from .sessions import Session
-
-RETRYABLE = ("capacity", "draining")
-"""Refusals that are about the replica, not about the robot: another one may say yes."""
 
 
 class Back:
     """The replicas' side of the routing."""
 
-    def __init__(self, placement: Placement, broker: str, heartbeat_s: float) -> None:
+    def __init__(
+        self, placement: Placement, inquiries: Inquiries, broker: str, heartbeat_s: float
+    ) -> None:
         self._placement = placement
+        self._inquiries = inquiries
         self._tally = placement.tally
         self._welcome = Welcome(broker=broker, heartbeat_s=heartbeat_s)
         self._of_itself = {
@@ -44,13 +45,18 @@ class Back:
 
     def speaks(self, kind: Kind, robot: str) -> bool:
         """Whether replicas may send `kind`, about `robot` or (empty) about themselves."""
-        return kind in (self._of_session if robot else self._of_itself)
+        if robot:
+            return kind in self._of_session or kind is Kind.VERDICT
+        return kind in self._of_itself
 
     def receive(self, peer: Peer, robot: str, message: Received, now: int) -> None:
         """Handle one message of a replica, of a kind that replicas speak."""
         kind = message.header.kind
         if not robot:
             self._of_itself[kind](peer, message, now)
+            return
+        if kind is Kind.VERDICT:
+            self._inquiries.answered(peer, robot, message, now)
             return
         session = self._placement.sessions.of(robot)
         if (

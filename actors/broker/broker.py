@@ -46,6 +46,8 @@ ACTED_UPON = frozenset(
         Kind.ACCEPT,
         Kind.REJECT,
         Kind.EVENT,
+        Kind.INQUIRY,
+        Kind.VERDICT,
     }
 )
 """Kinds whose body the core needs; all others pass unread."""

@@ -11,9 +11,10 @@ from __future__ import annotations
 import logging
 
 from ...transport.header import Kind
-from ...transport.messages import Event, Heartbeat, Open, Reject
+from ...transport.messages import Event, Heartbeat, Inquiry, Open, Reject, Verdict
 from .admission import RETRY_AFTER_S, refusal
 from .effects import Received
+from .inquiries import Inquiries
 from .peers import Peer
 from .placement import Placement
 from .sessions import Outstanding, Session
@@ -25,8 +26,9 @@ TAKEOVER_NS = 1_500_000_000
 class Front:
     """The robots' side of the routing."""
 
-    def __init__(self, placement: Placement) -> None:
+    def __init__(self, placement: Placement, inquiries: Inquiries) -> None:
         self._placement = placement
+        self._inquiries = inquiries
         self._tally = placement.tally
         self._handlers = {
             Kind.OPEN: self._open,
@@ -34,6 +36,7 @@ class Front:
             Kind.RESET: self._reset,
             Kind.REQUEST: self._request,
             Kind.HEARTBEAT: self._heartbeat,
+            Kind.INQUIRY: self._inquire,
         }
 
     def speaks(self, kind: Kind) -> bool:
@@ -52,17 +55,7 @@ class Front:
         asked = message.body
         assert isinstance(asked, Open), "the shell decodes every OPEN"
         if asked.robot != peer.name:
-            self._placement.violation(peer.identity, peer.name, "wrong-name", now)
-            self._refuse(
-                peer,
-                message,
-                Reject(
-                    reason="identity",
-                    message=f"{peer.name!r} asks for a session of {asked.robot!r}: a robot opens "
-                    "sessions under its own name only",
-                    final=True,
-                ),
-            )
+            self._refuse(peer, message, self._wrong_name(peer, asked, now))
             return
         session = Session(
             peer=peer,
@@ -82,6 +75,24 @@ class Front:
             answer = refusal(self._placement.registry, loads, asked)
             self._tally.count(f"rejected-{answer.reason}", peer.name)
             self._refuse(peer, message, answer)
+
+    def _inquire(self, peer: Peer, message: Received, now: int) -> None:
+        inquiry = message.body
+        assert isinstance(inquiry, Inquiry), "the shell decodes every INQUIRY"
+        if inquiry.open.robot != peer.name:
+            answer = Verdict(reject=self._wrong_name(peer, inquiry.open, now))
+            self._placement.tell_robot(peer.identity, message.header, answer)
+            return
+        self._inquiries.ask(peer, message, now)
+
+    def _wrong_name(self, peer: Peer, asked: Open, now: int) -> Reject:
+        self._placement.violation(peer.identity, peer.name, "wrong-name", now)
+        return Reject(
+            reason="identity",
+            message=f"{peer.name!r} asks for a session of {asked.robot!r}: a robot opens "
+            "sessions under its own name only",
+            final=True,
+        )
 
     def _is_present(self, holder: Session, now: int) -> bool:
         return holder.reachable and now - holder.seen_at < TAKEOVER_NS

@@ -23,6 +23,8 @@ from .registry import Registry, Replica
 from .sessions import Session, Sessions
 from .tally import Tally
 
+RETRYABLE = ("capacity", "draining")
+"""Refusals that are about the replica, not about the robot: another one may say yes."""
 MAX_HOMES = 4096
 """Robots whose last replica is remembered after their session ended."""
 
@@ -90,13 +92,20 @@ class Placement:
             if before.request is not None:
                 self.tally.count("superseded", session.robot)
             self._close_at_replica(before)
-        home = self._homes.get(session.robot)
-        place = place_for(self.registry, self.sessions.loads(), session.service, home)
+        place = self.place(session.robot, session.service)
         if place is None:
             return False
         self.sessions.add(session)
         self._put(session, place, now)
         return True
+
+    def place(self, robot: str, service: str) -> Replica | None:
+        """Where a session of `robot` would begin; the place of its present one counts as free."""
+        loads = self.sessions.loads()
+        present = self.sessions.of(robot)
+        if present is not None:
+            loads[present.replica] -= 1
+        return place_for(self.registry, loads, service, self._homes.get(robot))
 
     def push(self, session: Session) -> None:
         """Send what the replica at hand has not been sent yet: the OPEN, then the request."""

@@ -24,6 +24,7 @@ from ..configs import BrokerConfig
 from .back import Back
 from .effects import Effect, Received, ToReplica, ToRobot
 from .front import Front
+from .inquiries import Inquiries
 from .peers import Peer, label
 from .placement import Placement
 from .sessions import Session
@@ -53,8 +54,9 @@ class Routing:
         self._robot_lost_ns = _ns(config.robot_lost_after_s)
         self._idle_ns = _ns(config.session_idle_s)
         self._placement = Placement(Tally(counters))
-        self._front = Front(self._placement)
-        self._back = Back(self._placement, name, config.heartbeat_s)
+        self._inquiries = Inquiries(self._placement)
+        self._front = Front(self._placement, self._inquiries)
+        self._back = Back(self._placement, self._inquiries, name, config.heartbeat_s)
         self._ticked_at = now
         self._beat_at = now
 
@@ -112,6 +114,7 @@ class Routing:
                 placement.forget_replica(replica, "silent" if silent else "hung", now)
         for session in placement.sessions:
             self._tick_session(session, now)
+        self._inquiries.tick(now)
         for replica in placement.registry:
             placement.retry(replica, now)
         if now - self._beat_at >= self._heartbeat_ns:
@@ -201,6 +204,7 @@ class Routing:
         for session in self._placement.sessions:
             session.seen_at += absence
             session.placed_at += absence
+        self._inquiries.forgive(absence)
 
     def _probe_replicas(self) -> None:
         beat = Heartbeat(progress=self._placement.turns)

@@ -14,7 +14,7 @@ from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
 from ...transport.host import boot_id
 from ...transport.limits import DEFAULT, WireError
-from ...transport.messages import Accept, Open, Reject, decode, encode
+from ...transport.messages import Accept, Inquiry, Message, Open, Reject, Verdict, decode, encode
 from ...transport.outbox import OutboxError, OutboxReader
 from .admission import RETRY_AFTER_S, Admitted, Occupancy, Terms, admit
 from .meters import Meters
@@ -62,9 +62,26 @@ class Reception:
             self.sessions[robot] = Session(
                 robot, header.epoch, asked.tags, self._offered(robot, asked), header.episode
             )
-        return encode(
-            header._replace(kind=Kind.ACCEPT), self._accept(self.sessions[robot], verdict)
-        )
+        session = self.sessions[robot]
+        terms = self._accept(verdict, session.name, shm=session.outbox is not None)
+        return encode(header._replace(kind=Kind.ACCEPT), terms)
+
+    def inquire(self, robot: str, header: Header, frames: list[Buffer]) -> Answer:
+        """Answer an INQUIRY by the VERDICT that its OPEN would get; whoever has a session here
+        keeps it, and nobody gets one."""
+        self._meters.counts["inquiries"] += 1
+        try:
+            message: Message[Inquiry] = decode(frames)
+        except WireError as error:
+            words = str(error)[: DEFAULT.max_text_chars]
+            answer = Verdict(reject=Reject(reason=error.reason, message=words))
+        else:
+            verdict = self._verdict(robot, message.body.open)
+            if isinstance(verdict, Reject):
+                answer = Verdict(reject=verdict)
+            else:
+                answer = Verdict(accept=self._accept(verdict, session="", shm=False))
+        return encode(header._replace(kind=Kind.VERDICT), answer)
 
     def _verdict(self, robot: str, asked: Open) -> Admitted | Reject:
         if self.draining:
@@ -78,10 +95,10 @@ class Reception:
         load = self._meters.busy.load(time.monotonic_ns())
         return admit(asked, self._terms, Occupancy(others, load, self._capacity()))
 
-    def _accept(self, session: Session, verdict: Admitted) -> Accept:
+    def _accept(self, verdict: Admitted, session: str, shm: bool) -> Accept:
         spec = self._terms.spec
         return Accept(
-            session=session.name,
+            session=session,
             replica=self._replica,
             model=spec.model,
             revision=spec.revision,
@@ -92,7 +109,7 @@ class Reception:
             cameras={c.name: (c.width, c.height) for c in spec.cameras},
             prefix=verdict.prefix,
             max_prefix_steps=spec.max_prefix_steps if verdict.prefix != "none" else 0,
-            shm=session.outbox is not None,
+            shm=shm,
             warnings=verdict.warnings,
             version=verdict.version,
             limits={

@@ -26,9 +26,11 @@ from holdfast.transport.messages import (
     Drain,
     Event,
     Heartbeat,
+    Inquiry,
     Open,
     Register,
     Reject,
+    Verdict,
 )
 
 MS = 1_000_000
@@ -143,6 +145,9 @@ class World:
         self.at: dict[str, tuple[bytes, bytes, int]] = {}
         """Robot name to (robot's identity, replica's identity, epoch): who is where."""
         self.refused: dict[str, set[bytes]] = {}
+        self.askers: dict[bytes, FakeRobot] = {}
+        self.asked: dict[str, tuple[bytes, int]] = {}
+        """Robot name to (asker's identity, instant): the newest question that is not answered."""
 
     # Sends, as the shell does them
 
@@ -205,6 +210,9 @@ class World:
     def _to_robot(self, effect: ToRobot) -> str | None:
         robot = self.robots.get(effect.identity)
         kind, epoch = effect.header.kind, effect.header.epoch
+        if kind is Kind.VERDICT:
+            self._check_verdict(effect)
+            return None
         lost = robot is None or not robot.reachable
         if lost or robot.full:  # type: ignore[union-attr]
             if kind in (Kind.REPLY, Kind.ERROR) and robot is not None:
@@ -250,6 +258,16 @@ class World:
         able = self.could_serve(robot)
         assert not able, f"{robot.name} was given up although {able} could serve it"
         self.at.pop(robot.name, None)
+
+    def _check_verdict(self, effect: ToRobot) -> None:
+        asker = self.askers[effect.identity]
+        newest, _ = self.asked.pop(asker.name)
+        assert newest == effect.identity, "the newest question of a name is answered, and once"
+        assert effect.header.token == asker.epoch, "an answer echoes what it answers"
+        body = effect.payload
+        if isinstance(body, Verdict) and body.reject and body.reject.reason != "no-answer":
+            able = self.could_serve(asker)
+            assert not able, f"{asker.name} was told no although {able} could serve it"
 
     def could_serve(self, robot: FakeRobot) -> list[str]:
         used: dict[bytes, int] = {}
@@ -321,6 +339,12 @@ class World:
         if header.kind is Kind.WELCOME and header.token == 0:
             if not replica.draining:
                 self.register(replica)
+        elif header.kind is Kind.INQUIRY:
+            no = Reject(reason="capacity", message="full") if replica.picky else None
+            yes = None if no else terms(replica.peer.name)
+            verdict = Verdict(accept=yes, reject=no)
+            header = header._replace(kind=Kind.VERDICT)
+            self.say(replica, robot, Received(header, ("frames", "verdict"), verdict))
         elif header.kind is Kind.OPEN:
             replica.pending.pop(robot, None)
             replica.turned_away.pop(robot, None)
@@ -405,6 +429,14 @@ class World:
         if held is not None and (held[0], held[2]) == (robot.peer.identity, robot.epoch):
             del self.at[robot.name]
 
+    def inquire(self, asker: FakeRobot) -> None:
+        """Somebody asks, in the name of a robot that may be at work, whether it would be served."""
+        self.askers[asker.peer.identity] = asker
+        self.asked[asker.name] = asker.peer.identity, self.now
+        body = Inquiry(open=open_body(asker.name, asker.service))
+        asked = message(Kind.INQUIRY, body, "inquiry", token=asker.epoch)
+        self.carry_out(self.routing.from_robot(asker.peer, asked, self.now))
+
     # Time
 
     def advance(self, ns: int) -> None:
@@ -432,6 +464,8 @@ class World:
     def _tick(self) -> None:
         self._expire()
         self.carry_out(self.routing.tick(self.now))
+        for name, (_, asked_at) in self.asked.items():
+            assert self.now - asked_at < 2 * SECOND, f"the question about {name} has no answer"
 
     def _expire(self) -> None:
         for replica in self.replicas.values():
@@ -445,6 +479,7 @@ class World:
     def restart_broker(self) -> None:
         self.routing = Routing(CONFIG, "broker:2", self.now)
         self.at.clear()
+        self.asked.clear()
         for replica in self.replicas.values():
             replica.listed = False
             replica.inbox.clear()
@@ -635,6 +670,22 @@ class RoutingMachine(RuleBasedStateMachine):
             epoch=robot.epoch,
             seq=robot.seq,
         )
+
+    @rule(name=st.sampled_from(NAMES), service=st.sampled_from(SERVICES), gets_there=st.booleans())
+    def inquire(self, name: str, service: str, gets_there: bool) -> None:
+        """To ask changes nothing for anybody, whatever the answer will be."""
+        self.incarnation += 1
+        peer = Peer(f"{name}:0:{self.incarnation}".encode(), name, 0)
+        world = self.world
+        before = dict(world.at), world.routing.status(world.now)["sessions"]
+        held = {k: (dict(r.sessions), dict(r.pending)) for k, r in world.replicas.items()}
+        listed = {k: r.listed for k, r in world.replicas.items()}
+        world.inquire(FakeRobot(peer, service, epoch=self.incarnation))
+        if listed == {k: r.listed for k, r in world.replicas.items()}:  # nobody was found dead
+            assert before == (dict(world.at), world.routing.status(world.now)["sessions"])
+        assert held == {k: (dict(r.sessions), dict(r.pending)) for k, r in world.replicas.items()}
+        for replica in world.living() if gets_there else ():
+            world.work(replica)
 
     @precondition(lambda self: self.world.present())
     @rule(data=st.data())

@@ -25,6 +25,8 @@ KINDS = {
     8: "ERROR",
     9: "EVENT",
     10: "HEARTBEAT",
+    11: "INQUIRY",
+    12: "VERDICT",
     32: "REGISTER",
     33: "WELCOME",
     34: "DRAIN",

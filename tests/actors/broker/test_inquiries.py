@@ -1,0 +1,132 @@
+"""Questions whether a robot would be served: routed as its OPEN would be, and leaving no trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from holdfast.actors.broker.effects import ToReplica, ToRobot
+from holdfast.actors.broker.inquiries import MAX_INQUIRIES
+from holdfast.transport.header import Kind
+from holdfast.transport.messages import Accept, Inquiry, Open, Reject, Verdict
+
+NO = Verdict(reject=Reject(reason="action-names", message="other motors", final=True))
+FULL = Verdict(reject=Reject(reason="capacity", message="full"))
+
+
+def about(robot: str, service: str = "flow") -> Inquiry:
+    asked = Open(
+        robot=robot,
+        service=service,
+        action_names=("x",),
+        state_names=("x",),
+        cameras={},
+        fps=30.0,
+    )
+    return Inquiry(open=asked)
+
+
+def answer(effects: list[Any], sent: Any) -> Verdict:
+    (told,) = sent(effects, ToRobot, Kind.VERDICT)
+    assert isinstance(told.payload, Verdict)
+    return told.payload
+
+
+def test_a_question_about_a_robot_at_work_goes_to_its_own_place_and_disturbs_nothing(
+    desk: Any, sent: Any
+) -> None:
+    """The service is full: of this robot."""
+    desk.register("flow/0:1", capacity=1)
+    desk.opened("r1:1", epoch=4)
+    before = desk.routing.status(desk.now)["sessions"]
+    effects = desk.robot("r1:0", about("r1"), epoch=4, token=77)
+    (asked,) = sent(effects, ToReplica, Kind.INQUIRY)
+    assert asked.identity == b"flow/0:1" and asked.robot == "r1"
+    # Its epoch is the session's, by chance or by malice; its refusal ends nothing all the same.
+    (told,) = sent(desk.replica("flow/0:1", NO, "r1", epoch=4, token=77), ToRobot, Kind.VERDICT)
+    assert told.identity == b"r1:0"
+    assert desk.routing.status(desk.now)["sessions"] == before
+    assert desk.robot("r1:1", Kind.REQUEST, epoch=4, seq=1), "and it is served as before"
+
+
+def test_to_ask_does_not_keep_a_silent_robots_session_alive(desk: Any) -> None:
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    for _ in range(6):
+        desk.robot("r1:0", about("r1"))
+        desk.wait(1.0, beats=("flow/0:1",))
+    assert desk.sessions() == {}
+
+
+def test_who_is_full_says_so_and_another_replica_is_asked(desk: Any, sent: Any) -> None:
+    desk.register("flow/0:1")
+    desk.register("flow/1:1")
+    (first,) = sent(desk.robot("r1:0", about("r1"), token=1), ToReplica, Kind.INQUIRY)
+    (second,) = sent(
+        desk.replica(first.identity.decode(), FULL, "r1", token=1), ToReplica, Kind.INQUIRY
+    )
+    assert {first.identity, second.identity} == {b"flow/0:1", b"flow/1:1"}
+    told = desk.replica(second.identity.decode(), FULL, "r1", token=1)
+    assert len(sent(told, ToRobot, Kind.VERDICT)) == 1
+
+
+def test_without_a_replica_the_broker_answers_at_once(desk: Any, sent: Any) -> None:
+    refusal = answer(desk.robot("r1:0", about("r1")), sent).reject
+    assert refusal is not None and refusal.reason == "no-replica"
+    desk.register("flow/0:1", capacity=1)
+    desk.opened("r2:1")
+    refusal = answer(desk.robot("r1:0", about("r1")), sent).reject
+    assert refusal is not None and refusal.reason == "capacity"
+
+
+def test_a_replica_that_knows_no_inquiries_costs_two_seconds(desk: Any, sent: Any) -> None:
+    """One of an older release drops the question; its sessions go on."""
+    desk.register("flow/0:1")
+    desk.opened("r2:1")
+    desk.robot("r1:0", about("r1"))
+    early = desk.wait(1.75, beats=("flow/0:1",), robots=("r2:1",))
+    assert sent(early, ToRobot, Kind.VERDICT) == []
+    refusal = answer(desk.wait(0.25, beats=("flow/0:1",), robots=("r2:1",)), sent).reject
+    assert refusal is not None and refusal.reason == "no-answer"
+    assert desk.sessions() == {"r2": "flow/0"}
+    assert desk.replica("flow/0:1", NO, "r1") == [], "what comes later is nobody's"
+
+
+def test_only_the_replica_that_was_asked_answers_and_only_once(desk: Any, sent: Any) -> None:
+    desk.register("flow/0:1")
+    desk.register("flow/1:1")
+    (asked,) = sent(desk.robot("r1:0", about("r1"), token=5), ToReplica, Kind.INQUIRY)
+    replica = asked.identity.decode()
+    other = "flow/1:1" if replica == "flow/0:1" else "flow/0:1"
+    assert desk.replica(other, NO, "r1", token=5) == []
+    assert desk.replica(replica, NO, "r1", token=6) == []
+    assert len(desk.replica(replica, NO, "r1", token=5)) == 1
+    assert desk.replica(replica, NO, "r1", token=5) == []
+    assert desk.count("late-verdict") == 3
+
+
+def test_nobody_asks_in_anothers_name(desk: Any, sent: Any) -> None:
+    desk.register("flow/0:1")
+    refusal = answer(desk.robot("r2:0", about("r1")), sent).reject
+    assert refusal is not None and refusal.reason == "identity"
+    assert desk.count("wrong-name") == 1
+
+
+def test_questions_without_end_fill_no_memory(desk: Any, sent: Any) -> None:
+    desk.register("flow/0:1")
+    for n in range(MAX_INQUIRIES + 10):
+        desk.robot(f"r{n}:0", about(f"r{n}"))
+    assert desk.count("inquiries-dropped") == 10
+    accept = Accept(
+        session="",
+        replica="flow/0",
+        model="m",
+        revision="1",
+        checkpoint="weights",
+        chunk_size=50,
+        fps=30.0,
+        action_names=("x",),
+        cameras={},
+    )
+    told = desk.replica("flow/0:1", Verdict(accept=accept), f"r{MAX_INQUIRIES}")
+    assert len(sent(told, ToRobot, Kind.VERDICT)) == 1
+    assert desk.replica("flow/0:1", Verdict(accept=accept), "r0") == [], "the oldest went"
