@@ -32,19 +32,7 @@ class Uplink:
 
     def open(self, spec: RobotSpec, epoch: int, task: str) -> bool:
         """Ask for a session. The network actor adds what it knows: cameras, shared memory."""
-        body = Open(
-            robot=self._config.robot,
-            service=self._config.service,
-            action_names=spec.action_names,
-            state_names=spec.state_names,
-            cameras={},
-            fps=self._config.fps,
-            control_mode=spec.control_mode.value,
-            rtc=self._config.plan_settings.merge == "replace",
-            task=task,
-            tags=self._config.tags,
-            incarnation=self._incarnation,
-        )
+        body = opening(self._config, spec, task, self._incarnation)
         return self._send(Header(Kind.OPEN, epoch=epoch), body)
 
     def ask(self, ask: Ask, state: Floats, now_ns: int) -> bool:
@@ -93,6 +81,23 @@ class Uplink:
 
     def _send(self, header: Header, body: messages.Body, blobs: Blobs | None = None) -> bool:
         return link.send(self.socket, messages.encode(header, body, blobs or ()))
+
+
+def opening(config: ControlConfig, spec: RobotSpec, task: str, incarnation: int) -> Open:
+    """What a robot asks its service for, in its own names, as far as control knows it."""
+    return Open(
+        robot=config.robot,
+        service=config.service,
+        action_names=spec.action_names,
+        state_names=spec.state_names,
+        cameras={},
+        fps=config.fps,
+        control_mode=spec.control_mode.value,
+        rtc=config.plan_settings.merge == "replace",
+        task=task,
+        tags=config.tags,
+        incarnation=incarnation,
+    )
 
 
 def _dispatch(

@@ -26,7 +26,7 @@ from ...transport.frames import FrameReader
 from ...transport.header import Header, Kind
 from ...transport.host import boot_id
 from ...transport.limits import WireError
-from ...transport.messages import Accept, Blobs, Error, Event, Heartbeat, Open
+from ...transport.messages import Accept, Blobs, Error, Event, Heartbeat
 from ...transport.outbox import Outbox
 from ..actor import Actor
 from ..audit import Audit
@@ -34,6 +34,7 @@ from ..configs import NetworkConfig
 from ..credentials import credentials
 from .feeds import Feeds, StaleFrame
 from .journal import Journal
+from .opening import as_policy_says
 from .session import Action, Phase, Session, Verdict
 
 _REPORT_NS = 250_000_000
@@ -182,14 +183,10 @@ class NetworkActor(Actor):
         message = messages.decode(frames)
         config: NetworkConfig = self.config
         self._own_actions = message.body.action_names
-        body: Open = msgspec.structs.replace(
-            message.body,
-            action_names=config.action_names,
-            state_names=config.state_names,
-            cameras={n: (feed.width, feed.height) for n, feed in config.cameras.items()},
+        body = msgspec.structs.replace(
+            as_policy_says(message.body, config),
             boot_id=boot_id() if self._outbox else "",
             outbox_nonce=self._outbox.nonce if self._outbox else 0,
-            tags={**config.tags, **message.body.tags},
             incarnation=self.incarnation,
         )
         self._terms = None
