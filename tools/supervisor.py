@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .options import AsJson
 from .reach import ask, fail, reach
 
 app = typer.Typer(
@@ -79,17 +80,52 @@ def start(
 
 
 @app.command()
-def check(fleet_file: FleetFile = HERE, host: HostOption = None) -> None:
-    """Say everything that is wrong with the file, and start nothing."""
+def check(
+    fleet_file: FleetFile = HERE,
+    host: HostOption = None,
+    online: Annotated[
+        bool, typer.Option("--online", help="Also ask the running services about each robot.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Say everything that is wrong with the file, and start nothing. With --online also ask the
+    running services whether they would accept each robot, without enabling any: exit status 1 if
+    one would not."""
+    import msgspec
+
     from ..actors.fleet.expand import expand, here
     from ..actors.fleet.fleet import FleetError, load
 
+    said: dict[str, Any] = {"faults": []}
     try:
         fleet = load(fleet_file)
         actors = expand(fleet, here(fleet, host), Path("/run"))
     except FleetError as error:
+        if as_json:
+            print(json.dumps({"faults": msgspec.to_builtins(error.faults)}, indent=2))
+            raise SystemExit(2) from None
         fail(str(error))
-    print(f"{fleet_file}: {fleet.name!r} is right; {len(actors)} actors on this host")
+    said |= {"fleet": fleet.name, "actors": [actor.name for actor in actors]}
+    if not as_json:
+        print(f"{fleet_file}: {fleet.name!r} is right; {len(actors)} actors on this host")
+    if online:
+        from .online import Unreachable, accepted, table
+
+        try:
+            answers = accepted(fleet)
+        except Unreachable as problem:
+            if as_json:
+                print(json.dumps(said | {"problem": str(problem)}, indent=2))
+            fail(str(problem), 1)
+        said["robots"] = msgspec.to_builtins(answers)
+        if not as_json:
+            from rich.console import Console
+
+            Console().print(table(answers))
+    if as_json:
+        print(json.dumps(said, indent=2))
+    if online and not all(answer.accepted for answer in answers):
+        raise SystemExit(1)
 
 
 @app.command()

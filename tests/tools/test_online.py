@@ -1,0 +1,243 @@
+"""`supervisor check --online` against a running fleet, whose robots must not notice."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from holdfast import Fleet
+from holdfast.policy.base import CameraFeature, PolicySpec
+from holdfast.policy.checkpoint import Config
+from holdfast.robot.sim import SPEC
+from holdfast.transport.keys import Role, new
+
+WITHIN_S = 12.0
+"""Five seconds are promised; starting Python on a busy test machine comes on top."""
+FLEET = """
+name: online
+gateway: {{enabled: false}}
+{security}
+services:
+  pick: {{policy: constant, checkpoint: {pick}, max_sessions: 1}}
+  strict: {{policy: constant, checkpoint: {strict}, strict_fps: true}}
+robots:
+  - name: r1
+    service: pick
+    fps: {fps}
+    cameras: {{overhead: {{width: 64, height: 48}}}}
+    rename: {rename}
+  - name: r2
+    service: strict
+    fps: {fps}
+    cameras: {{overhead: {{width: 64, height: 48}}}}
+    rename: {rename}
+"""
+
+
+class Files:
+    """Fleet files that differ in what their robots say of themselves."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def write(self, camera: str = "overhead", fps: int = 30, security: str = "") -> Path:
+        policy = self.policy(camera)
+        path = self.directory / f"{camera}-{fps}-{bool(security)}.yaml"
+        rename = "{}" if camera == "overhead" else f"{{overhead: {camera}}}"
+        text = FLEET.format(pick=policy, strict=policy, fps=fps, rename=rename, security=security)
+        path.write_text(text)
+        return path
+
+    def policy(self, camera: str) -> Path:
+        """A checkpoint that needs no weights, and sees through `camera`."""
+        directory = self.directory / f"sees-{camera}"
+        directory.mkdir(exist_ok=True)
+        spec = PolicySpec(
+            model="test",
+            revision="1",
+            cameras=(CameraFeature(camera, 32, 24),),
+            state_names=SPEC.state_names,
+            action_names=SPEC.action_names,
+            chunk_size=45,
+            fps=30,
+        )
+        config = Config(kind="constant", spec=spec, network={})
+        (directory / "config.json").write_bytes(msgspec.json.encode(config))
+        return directory
+
+
+def run(command: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).parent / command, *words],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+
+
+def check(fleet: Path) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Exit status, and what is said about each robot."""
+    began = time.monotonic()
+    done = run("supervisor", "check", fleet, "--online", "--json")
+    assert time.monotonic() - began < WITHIN_S
+    assert done.stdout.startswith("{"), done.stderr
+    return done.returncode, {row["robot"]: row for row in json.loads(done.stdout)["robots"]}
+
+
+@contextmanager
+def unnoticed(fleet: Fleet, questions: int = 2) -> Iterator[None]:
+    """Asserts that the running robots do not notice what is done inside, `questions` asked."""
+    before = state(fleet)
+    asked = broker(fleet)["counters"].get("inquiries", 0) + questions
+    yield
+    until(lambda: broker(fleet)["counters"].get("inquiries", 0) >= asked)
+    assert state(fleet) == before
+
+
+def broker(fleet: Fleet) -> dict[str, Any]:
+    """What the broker reports of itself, some times a second."""
+    report = next(a for a in fleet.status()["actors"] if a["name"] == "broker")["report"]
+    return report or {"sessions": [], "counters": {}}
+
+
+def state(fleet: Fleet) -> dict[str, Any]:
+    """What would be different if a robot had noticed."""
+    report = broker(fleet)
+    sessions = {(s["robot"], s["epoch"], s["replica"], s["state"]) for s in report["sessions"]}
+    ended = {k: n for k, n in report["counters"].items() if k.startswith(("ended", "lost", "mov"))}
+    # An episode's end drops what was asked in it, whoever asks what.
+    faults = ("timeout", "unsent", "malformed")
+    robots = {
+        r["name"]: (r["enabled"], r["epoch"], {k: r["dropped"].get(k, 0) for k in faults})
+        for r in fleet.status()["robots"]
+    }
+    return {"sessions": sessions, "ended": ended, "robots": robots}
+
+
+def streaming(fleet: Fleet) -> None:
+    """Everything is well, and the broker has reported it."""
+    fleet.wait()
+    until(lambda: [s["state"] for s in broker(fleet)["sessions"]] == ["open", "open"])
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    return Files(tmp_path_factory.mktemp("online"))
+
+
+@pytest.fixture(scope="module")
+def fleet(files: Files) -> Iterator[Fleet]:
+    """One fleet for all tests that leave it as they found it."""
+    with Fleet(files.write()) as running:
+        streaming(running)
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind() -> None:
+    """Replaces the suite's check for this module: its fleet lives from test to test."""
+
+
+def test_without_the_fleet_it_says_that_nobody_can_be_asked(tmp_path: Path) -> None:
+    path = Files(tmp_path).write()
+    path.write_text(path.read_text().replace("name: online", "name: absent"))
+    done = run("supervisor", "check", path, "--online")
+    assert done.returncode == 1
+    assert "no fleet 'absent' runs on this machine" in done.stderr
+    assert run("supervisor", "check", path).returncode == 0, "the file itself is right"
+
+
+def test_robots_at_work_are_accepted_in_their_own_places_and_do_not_notice(
+    files: Files, fleet: Fleet
+) -> None:
+    """`pick` has one place, which r1 has; chunks go on coming."""
+    merged = {r["name"]: r["merged"] for r in fleet.status()["robots"]}
+    with unnoticed(fleet):
+        status, rows = check(files.write())
+        until(lambda: all(r["merged"] > merged[r["name"]] for r in fleet.status()["robots"]))
+    assert (status, {n: r["accepted"] for n, r in rows.items()}) == (0, {"r1": True, "r2": True})
+    assert rows["r1"]["replica"] == "pick/0"
+    assert any("cannot continue a plan" in warning for warning in rows["r1"]["warnings"])
+
+
+def test_a_camera_that_the_running_policy_does_not_know_is_rejected_by_name(
+    files: Files, fleet: Fleet
+) -> None:
+    """The file is right in itself: only the fleet that runs has another checkpoint."""
+    with unnoticed(fleet):
+        status, rows = check(files.write(camera="hand"))
+    assert status == 1
+    for name in ("r1", "r2"):
+        assert not rows[name]["accepted"] and rows[name]["reason"] == "cameras"
+        assert "has cameras [hand]" in rows[name]["message"]
+        assert "[overhead]" in rows[name]["message"]
+    shown = run("supervisor", "check", files.write(camera="hand"), "--online")
+    assert shown.returncode == 1 and "r1: robot r1 has cameras [hand]" in shown.stdout
+
+
+def test_another_rate_is_a_warning_or_a_rejection_as_the_service_says(
+    files: Files, fleet: Fleet
+) -> None:
+    with unnoticed(fleet):
+        status, rows = check(files.write(fps=20))
+    assert status == 1
+    assert rows["r1"]["accepted"]
+    assert any("runs at 20 Hz" in warning for warning in rows["r1"]["warnings"])
+    assert not rows["r2"]["accepted"] and rows["r2"]["reason"] == "fps"
+
+
+def test_a_service_without_a_replica_and_a_fleet_without_a_broker_are_told_apart(
+    files: Files, fleet: Fleet
+) -> None:
+    assert run("actorctl", "stop", "strict/0").returncode == 0
+    status, rows = check(files.write())
+    assert status == 1
+    assert rows["r1"]["accepted"] and rows["r2"]["reason"] == "no-replica"
+    assert run("actorctl", "stop", "broker").returncode == 0
+    done = run("supervisor", "check", files.write(), "--online")
+    assert done.returncode == 1
+    assert "no broker answers at ipc://" in done.stderr
+    assert run("actorctl", "start", "broker", "strict/0").returncode == 0
+    streaming(fleet)
+
+
+def test_with_keys_each_robot_is_asked_about_under_its_own(tmp_path: Path) -> None:
+    """And without them the broker does not listen."""
+    files, keys = Files(tmp_path), tmp_path / "keys"
+    for name, role in (
+        ("broker", Role.BROKER),
+        ("r1", Role.ROBOT),
+        ("r2", Role.ROBOT),
+        ("pick/0", Role.REPLICA),
+        ("strict/0", Role.REPLICA),
+    ):
+        new(name, role, keys)
+    secured = files.write(security=f"security: {{keys: {keys}}}")
+    plain = files.write()
+    for path in (secured, plain):
+        path.write_text(path.read_text().replace("name: online", "name: secured"))
+    with Fleet(secured) as fleet:
+        streaming(fleet)
+        with unnoticed(fleet):
+            assert check(secured)[0] == 0
+        with unnoticed(fleet, questions=0):
+            done = run("supervisor", "check", plain, "--online")
+        assert done.returncode == 1 and "no broker answers" in done.stderr
