@@ -1,7 +1,6 @@
 """Networks as graphs: what is captured, what stays eager, and that both say the same.
 
-Without a GPU a graph is played by a trace: the same list of operations again on other numbers, with
-everything that Python computed frozen into it, which is what a CUDA graph is.
+Without a GPU a trace stands in for a graph.
 """
 
 from __future__ import annotations
@@ -15,45 +14,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from holdfast.policy.base import ChunkPolicy, PolicyError
 from holdfast.policy.graphs import Function, GraphedFunction
 from holdfast.policy.registry import load_policy
-
-HOST = ("scalar_tensor", "lift_fresh", "_local_scalar_dense")
-"""Operations that copy between host and device, which a capture does not allow; so does a
-conversion that names a device."""
-
-
-class Trace:
-    """Captures on the CPU, into buffers of its own as a GPU would."""
-
-    def __init__(self) -> None:
-        self.sizes: list[int] = []
-        self.with_host: set[str] = set()
-        self.replays = 0
-
-    def __call__(self, function: Function, inputs: tuple[Tensor, ...]) -> Function:
-        self.sizes.append(len(inputs[0]))
-        held = tuple(i.clone() for i in inputs)
-        trace = make_fx(function)(*held)
-        self.with_host |= {str(node) for node in trace.graph.nodes if _needs_host(node)}
-
-        def replay(*given: Tensor) -> Tensor:
-            self.replays += 1
-            for buffer, value in zip(held, given, strict=True):
-                buffer.copy_(value)
-            return trace(*held).clone()
-
-        return replay
-
-
-def _needs_host(node: torch.fx.Node) -> bool:
-    target = str(node.target)
-    converts = "_to_copy" in target and "device" in node.kwargs
-    return converts or any(word in target for word in HOST)
-
+from holdfast.tests.policy.trace import Trace
 
 POLICIES: dict[str, dict[str, Any]] = {
     "trained": {},

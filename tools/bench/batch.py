@@ -1,6 +1,6 @@
 """How many robots one replica carries: deadline-aware batching against one at a time.
 
-    python -m holdfast.tools.bench.batch [--quick] [--json] [--checkpoint NAME] [--device cuda]
+    actorctl bench batch [--quick] [--json] [--checkpoint NAME] [--device cuda] [--graphs off]
 
 First the policy is timed at every batch size, the sizes interleaved so that all meet the same
 machine. Then robots ask as real ones do (a chunk each time half a second of playback is left) of
@@ -8,70 +8,115 @@ the replica's own scheduler, whose device takes times drawn from those measured;
 of robots of whose requests at most 1 % come late is what each way of serving carries. Four fifths
 of that number are then served for some seconds in real time by the replica's own code, model
 included: that shows what the machine makes of it (`cpu_share` below 0.9 means that others used it).
+
+On a GPU all of it is then done once more for a transformer of π0's size (`pi0`), in bfloat16, with
+random weights and as many layers as the memory holds; on a CPU that would measure patience.
 """
 
 from __future__ import annotations
 
 import argparse
-import heapq
 import json
 import sys
 import time
 from dataclasses import dataclass
-from typing import Any
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...actors.inference.schedule import Job, Order, Schedule
-from ...policy.base import ChunkPolicy, PolicySpec
-from ...policy.checkpoint import shipped
+from ...actors.inference.schedule import Order
+from ...policy.base import ChunkPolicy
+from ...policy.checkpoint import read_config, shipped
 from ...policy.registry import load_policy
 from ...transport.header import Header, Kind
-from .serving import BUFFER_TIME_S, MAX_WAIT_S, join, machine, ns, request, row, service_of
+from .carried import carried, simulate
+from .serving import BUFFER_TIME_S, join, machine, ns, request, row, service_of
 
-LATE_ALLOWED = 0.01
-MAX_ROBOTS = 512
-WAYS: dict[str, Order] = {"holdfast/batching": "deadline", "peer/one-at-a-time": "round_robin"}
+if TYPE_CHECKING:
+    from .pi0 import Pi0Policy
+
+WAYS: dict[str, Order] = {
+    "holdfast/{}batching": "deadline",
+    "peer/{}one-at-a-time": "round_robin",
+}
+PI0 = "pi0-"
+"""What the cases of the π0-sized policy begin with."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, within 40 s")
+    parser.add_argument(
+        "--quick", action="store_true", help="fewer rounds, within 40 s (with a GPU, twice that)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--policy", default="flow")
     parser.add_argument("--checkpoint", help="a shipped one's name or a path", default=None)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--device", help="cuda or cpu; without it, what there is")
+    parser.add_argument("--dtype", default="float32", help="of the shipped policy")
+    parser.add_argument("--graphs", choices=("auto", "off"), default="auto", help="CUDA graphs")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-batch", type=int, default=8)
     o = parser.parse_args()
-    checkpoint = o.checkpoint or next(iter(shipped()), None)
+    fitting = [name for name in shipped() if read_config(name).kind == o.policy]
+    checkpoint = o.checkpoint or next(iter(fitting or shipped()), None)
     if checkpoint is None:
         parser.error("no checkpoint is shipped: give one with --checkpoint")
-    policy = load_policy(o.policy, checkpoint, o.device, o.dtype)
+    gpu = has_gpu()
+    device = o.device or ("cuda" if gpu else "cpu")
+    if device.startswith("cuda") and not gpu:
+        parser.error(f"--device {device}: torch finds no CUDA device here; give --device cpu")
+    options = {} if o.graphs == "auto" else {"graphs": o.graphs}
+    policy = load_policy(o.policy, checkpoint, device, o.dtype, **options)
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(o.threads)
-    times = measure(policy, o.max_batch, rounds=15 if o.quick else 100)
-    rows = [_times_row(size, seconds) for size, seconds in times.items()]
-    for case, order in WAYS.items():
-        robots = carried(times, order, policy.spec)
-        latencies = simulate(robots, times, order, policy.spec.chunk_size / policy.spec.fps)
-        rows.append({**row(case, latencies.tolist(), "ms", 1e3), **_late(latencies, robots)})
-        fewer, seconds = max(1, robots * 4 // 5), 6.0 if o.quick else 30.0
-        rows.append(serve(policy, f"{case}-realtime", order, fewer, o.max_batch, seconds))
-    report = {
-        "bench": "batch",
-        "machine": {
-            **machine(),
-            "device": o.device,
-            "dtype": o.dtype,
-            "threads": o.threads,
-            "model": policy.spec.model,
-        },
-        "rows": rows,
-    }
+    found, left_out = rows(policy, o.max_batch, o.quick), []
+    about = {"model": policy.spec.model, "execution": getattr(policy, "execution", "")}
+    if device.startswith("cuda"):
+        large = pi0(device, o.graphs)
+        found += rows(large, o.max_batch, o.quick, PI0)
+        about["pi0"] = f"{large.spec.model} in bfloat16, {large.execution}"
+    else:
+        left_out.append(f"{PI0}*: needs a GPU, this ran on the {device}")
+    where = {**machine(), "device": device, "dtype": o.dtype, "threads": o.threads, **about}
+    report = {"bench": "batch", "machine": where, "rows": found, "left_out": left_out}
     print(json.dumps(report) if o.json else _text(report))
     return 0
+
+
+def has_gpu() -> bool:
+    """Whether torch is installed and finds one."""
+    if find_spec("torch") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def pi0(device: str, graphs: str) -> Pi0Policy:
+    """The π0-sized policy, in as much of that GPU's memory as is free."""
+    import torch
+
+    from .pi0 import Pi0Policy, Shape
+
+    free, _ = torch.cuda.mem_get_info(torch.device(device))
+    return Pi0Policy(Shape.fitting(free), device, torch.bfloat16, graphs)
+
+
+def rows(policy: ChunkPolicy, max_batch: int, quick: bool, name: str = "") -> list[dict[str, Any]]:
+    """The policy's times by batch size, and how many robots each way of serving carries with them;
+    its cases begin with `name`."""
+    times = measure(policy, max_batch, rounds=15 if quick else 100)
+    found = [_times_row(f"holdfast/{name}batch-{n}", n, seconds) for n, seconds in times.items()]
+    for way, order in WAYS.items():
+        case = way.format(name)
+        robots = carried(times, order, policy.spec)
+        chunk_s = policy.spec.chunk_size / policy.spec.fps
+        latencies = simulate(max(1, robots), times, order, chunk_s)
+        found.append({**row(case, latencies.tolist(), "ms", 1e3), **_late(latencies, robots)})
+        fewer, seconds = max(1, robots * 4 // 5), 6.0 if quick else 30.0
+        found.append(serve(policy, f"{case}-realtime", order, fewer, max_batch, seconds))
+    return found
 
 
 def measure(policy: ChunkPolicy, max_batch: int, rounds: int) -> dict[int, list[float]]:
@@ -88,62 +133,6 @@ def measure(policy: ChunkPolicy, max_batch: int, rounds: int) -> dict[int, list[
             if turn > 0:
                 times[size].append(time.perf_counter() - started)
     return times
-
-
-def carried(times: dict[int, list[float]], order: Order, spec: PolicySpec) -> int:
-    """The largest number of robots that are served in time; 0 if not even one is."""
-
-    def fits(robots: int) -> bool:
-        latencies = simulate(robots, times, order, spec.chunk_size / spec.fps)
-        return float(np.mean(latencies > BUFFER_TIME_S)) <= LATE_ALLOWED
-
-    good, bad = 0, 1
-    while bad <= MAX_ROBOTS and fits(bad):
-        good, bad = bad, bad * 2
-    while bad - good > 1:
-        middle = (good + bad) // 2
-        good, bad = (middle, bad) if fits(middle) else (good, middle)
-    return good
-
-
-def simulate(
-    robots: int,
-    times: dict[int, list[float]],
-    order: Order,
-    chunk_s: float,
-    duration_s: float = 40.0,
-    seed: int = 0,
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Seconds from request to reply of the requests made after the first two chunks.
-
-    A robot asks when `BUFFER_TIME_S` of its plan is left, and not before the last answer came.
-    """
-    rng = np.random.default_rng(seed)
-    schedule: Schedule[int] = Schedule(
-        max_batch=max(times), max_wait_ns=ns(MAX_WAIT_S), order=order
-    )
-    period, now = chunk_s - BUFFER_TIME_S, 0
-    asking = [(ns(float(rng.uniform(0, period))), robot, 0) for robot in range(robots)]
-    heapq.heapify(asking)
-    latencies: list[float] = []
-    while now < ns(duration_s):
-        while asking and asking[0][0] <= now:
-            at, robot, seq = heapq.heappop(asking)
-            never = ns(2 * duration_s)
-            schedule.put(Job(str(robot), seq, None, at, at + ns(BUFFER_TIME_S), never, robot))
-        due = schedule.due(now, robots)
-        if due is None or due > now:
-            now = min(t for t in (due, asking[0][0] if asking else None) if t is not None)
-            continue
-        batch = schedule.take(now, robots)
-        seconds = times[len(batch)]
-        now += ns(seconds[rng.integers(len(seconds))])
-        for job in batch:
-            if job.arrived_ns > ns(2 * chunk_s):
-                latencies.append((now - job.arrived_ns) / 1e9)
-            again = max(now, job.arrived_ns + ns(period))
-            heapq.heappush(asking, (again, job.payload, job.seq + 1))
-    return np.array(latencies or [np.inf])
 
 
 @dataclass
@@ -198,8 +187,8 @@ def serve(
     return {**row(case, latencies, "ms", 1e3), **late, "cpu_share": round(share, 2)}
 
 
-def _times_row(size: int, seconds: list[float]) -> dict[str, Any]:
-    timed = row(f"holdfast/batch-{size}", seconds, "ms", 1e3)
+def _times_row(case: str, size: int, seconds: list[float]) -> dict[str, Any]:
+    timed = row(case, seconds, "ms", 1e3)
     return {**timed, "per_sample_p50": round(timed["p50"] / size, 4)}
 
 
@@ -218,7 +207,7 @@ def _text(report: dict[str, Any]) -> str:
         if "cpu_share" in r:
             line += f", {r['cpu_share']:.0%} of a CPU"
         lines.append(line)
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"left out: {what}" for what in report["left_out"])])
 
 
 if __name__ == "__main__":

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from holdfast.actors.inference.capacity import Load, capacity
 from holdfast.policy.base import PolicySpec
-from holdfast.tools.bench.batch import carried, simulate
+from holdfast.tools.bench import batch
+from holdfast.tools.bench.carried import carried, simulate
 from holdfast.tools.bench.serving import BUFFER_TIME_S
 
 SPEC = PolicySpec(
@@ -46,3 +49,28 @@ def test_the_published_capacity_is_carried_with_room_to_spare() -> None:
     rate = 1 / (SPEC.chunk_size / SPEC.fps - BUFFER_TIME_S)
     planned = capacity({b: t[0] for b, t in times.items()}, Load(rate, SPEC.chunk_size / SPEC.fps))
     assert 0 < planned <= carried(times, "deadline", SPEC) <= 1.6 * planned
+
+
+def test_without_a_gpu_it_says_which_rows_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And invents none."""
+    monkeypatch.setattr(batch, "has_gpu", lambda: False)
+    monkeypatch.setattr(batch, "rows", lambda *asked: [])
+    monkeypatch.setattr("sys.argv", ["batch", "--policy", "shape-only", "--threads", "1"])
+    assert batch.main() == 0
+    assert "left out: pi0-*: needs a GPU, this ran on the cpu" in capsys.readouterr().out
+    monkeypatch.setattr("sys.argv", ["batch", "--json", "--policy", "shape-only"])
+    assert batch.main() == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["rows"] == [] and len(report["left_out"]) == 1
+
+
+def test_a_gpu_that_is_not_there_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(batch, "has_gpu", lambda: False)
+    monkeypatch.setattr("sys.argv", ["batch", "--device", "cuda"])
+    with pytest.raises(SystemExit):
+        batch.main()
+    assert "no CUDA device" in capsys.readouterr().err

@@ -1,0 +1,106 @@
+"""The π0-sized policy of the batch benchmark, in miniature."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from holdfast.actors.inference.device import Device
+from holdfast.policy.base import PolicyError
+from holdfast.policy.graphs import GraphedFunction
+from holdfast.tests.policy.trace import Trace
+from holdfast.tools.bench.batch import serve
+from holdfast.tools.bench.pi0 import Pi0Policy, Shape, Size
+
+TINY = Shape(
+    vision=Size(24, 48, 2, 2, 12, gated=False),
+    language=Size(32, 64, 2, 1, 16),
+    expert=Size(16, 32, 2, 1, 16),
+    depth=2,
+    pixels=28,
+    vocabulary=64,
+    instruction=8,
+    joints=3,
+    flow_steps=4,
+)
+
+
+@pytest.fixture
+def policy() -> Pi0Policy:
+    return Pi0Policy(TINY, "cpu", torch.float32, "auto")
+
+
+def test_a_batch_gives_what_each_observation_gives_alone(policy: Pi0Policy) -> None:
+    """Of the spec's shape, finite, and of no other sample."""
+    batch = [policy.spec.example(seed) for seed in range(3)]
+    for observation, chunk in zip(batch, policy.predict_chunk(batch), strict=True):
+        [alone] = policy.predict_chunk([observation])
+        assert chunk.robot.shape == (TINY.chunk, TINY.joints)
+        assert chunk.robot.dtype == np.float32
+        assert np.isfinite(chunk.robot).all()
+        np.testing.assert_allclose(chunk.robot, alone.robot, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("feature", ["state", "images", "task", "seed"])
+def test_every_input_comes_as_far_as_the_chunk(feature: str, policy: Pi0Policy) -> None:
+    """So that no part of the arithmetic is done for nothing: the images' and the instruction's part
+    of it reaches the actions only through the keys and values that were kept."""
+    one, other = policy.spec.example(1), replace(policy.spec.example(2), task="the left bin")
+    changed = replace(one, **{feature: getattr(other, feature)})
+    [before], [after] = policy.predict_chunk([one]), policy.predict_chunk([changed])
+    assert np.abs(before.robot - after.robot).max() > 1e-4
+
+
+def test_it_is_served_like_any_policy(policy: Pi0Policy) -> None:
+    """Shared, in batches, by the replica's own code."""
+    device = Device(policy)
+    assert device.warm_up(max_batch=2) == 2
+    assert device.mode == "shared"
+    row = serve(policy, "pi0", "deadline", robots=3, max_batch=2, duration_s=2.5)
+    assert row["n"] >= 3
+    assert row["late"] < 1.0
+
+
+def test_its_whole_shape_has_as_many_parameters_as_the_original() -> None:
+    """Counted without any memory for them."""
+    assert Shape().parameters() == pytest.approx(3.24e9, rel=0.01)
+
+
+def test_it_is_made_as_deep_as_the_memory_allows() -> None:
+    gib = 2**30
+    assert Shape.fitting(24 * gib) == Shape()
+    fewer = Shape.fitting(6 * gib)
+    assert 1 <= fewer.depth < Shape().depth
+    assert (
+        2 * fewer.parameters() <= 4 * gib < 2 * fewer._replace(depth=fewer.depth + 1).parameters()
+    )
+    with pytest.raises(PolicyError, match=r"0\.5 GiB are free"):
+        Shape.fitting(gib // 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_graph_can_hold_all_of_it(dtype: torch.dtype) -> None:
+    """In the precision it is measured in, too: traced with one batch, right for another."""
+    eager, graphed = (Pi0Policy(TINY, "cpu", dtype, "off") for _ in range(2))
+    trace = Trace()
+    graphed.chunks = GraphedFunction(graphed.network, trace)
+    for start in (0, 2):
+        batch = [eager.spec.example(seed) for seed in range(start, start + 2)]
+        for a, b in zip(graphed.predict_chunk(batch), eager.predict_chunk(batch), strict=True):
+            assert np.isfinite(a.robot).all()
+            np.testing.assert_allclose(a.robot, b.robot, rtol=1e-2, atol=1e-2)
+    assert trace.sizes == [2]
+    assert not trace.with_host
+
+
+@pytest.mark.gpu
+def test_in_bfloat16_its_graphs_agree_with_the_eager_run() -> None:
+    graphed, eager = (Pi0Policy(TINY, "cuda", torch.bfloat16, graphs) for graphs in ("auto", "off"))
+    for size in (1, 3, 2, 3):
+        batch = [eager.spec.example(seed) for seed in range(size)]
+        for a, b in zip(graphed.predict_chunk(batch), eager.predict_chunk(batch), strict=True):
+            np.testing.assert_allclose(a.robot, b.robot, rtol=2e-2, atol=2e-2)
+    assert graphed.execution == "graphs for batches of 1, 2, 3"
