@@ -49,8 +49,13 @@ class Fleet:
         command += ["--until-stdin-closes"]
         if self._host:
             command += ["--host", self._host]
+        # A session of its own: Ctrl-C, and a notebook's stop button, mean the script or its cell.
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=self._said, stderr=subprocess.STDOUT
+            command,
+            stdin=subprocess.PIPE,
+            stdout=self._said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
         deadline = time.monotonic() + 20.0
         while True:

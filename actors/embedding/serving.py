@@ -111,10 +111,11 @@ def serve(
 def _signals(link: Link) -> Iterator[None]:
     """Make SIGINT and SIGTERM mean `drain and stop` for a while."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    wakeup = signal.set_wakeup_fd(-1)  # an event loop's, in a notebook
     link.catch_signals()
     try:
         yield
     finally:
-        signal.set_wakeup_fd(-1)
+        signal.set_wakeup_fd(wakeup)
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,0 +1,162 @@
+"""What scripts do, done in the cells of a notebook by a real kernel."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from holdfast import Fleet
+
+if not all(importlib.util.find_spec(name) for name in ("nbclient", "ipykernel")):
+    pytest.skip("needs nbclient and ipykernel: a Jupyter kernel", allow_module_level=True)
+
+FLEET = """
+name: noted
+gateway: {enabled: false}
+services:
+  pick: {policy: constant, checkpoint: conveyor-flow}
+robots:
+  - {name: r1, service: pick, cameras: {overhead: {}, wrist: {}}}
+"""
+IMPORT = "from holdfast import Fleet"
+BLOCK = """
+with Fleet("fleet.yaml") as fleet:
+    fleet.wait(60)
+    print(*(actor["pid"] for actor in fleet.status()["actors"]))
+    print(fleet.camera("r1/overhead").latest().image.shape)
+"""
+SERVE = """
+import numpy as np
+from holdfast import Chunk, PolicySpec, serve
+spec = PolicySpec(model="nod", revision="1", cameras=(), state_names=("neck",),
+                  action_names=("neck",), chunk_size=50, fps=50.0)
+chunk = np.zeros((50, 1), np.float32)
+print("begun")
+serve(lambda seen: [Chunk(model=chunk, robot=chunk) for _ in seen], spec, service="nod")
+"""
+START = "fleet = Fleet('fleet.yaml'); fleet.start(); fleet.wait(60)"
+PIDS = "print(*(actor['pid'] for actor in fleet.status()['actors']))"
+
+pytestmark = pytest.mark.timeout(150)
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the notebook lies, and what kernels would otherwise leave in the home directory."""
+    (tmp_path / "fleet.yaml").write_text(FLEET)
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "jupyter"))
+    return tmp_path
+
+
+class Kernel:
+    """A running kernel and what a person does with it."""
+
+    def __init__(self, directory: Path) -> None:
+        import jupyter_client
+
+        self.manager, self.client = jupyter_client.manager.start_new_kernel(cwd=str(directory))
+
+    def run(self, cell: str) -> str:
+        """What the cell printed. Fails with the cell's own traceback."""
+        said: list[str] = []
+
+        def hear(message: dict[str, Any]) -> None:
+            content = message["content"]
+            said.append(content.get("text", "") + "\n".join(content.get("traceback", ())))
+
+        reply = self.client.execute_interactive(cell, output_hook=hear, timeout=100)
+        assert reply["content"]["status"] == "ok", "".join(said)
+        return "".join(said)
+
+    def begin(self, cell: str) -> None:
+        """Start a cell that lasts, and go on once it has printed `begun`."""
+        self.client.execute(cell)
+        until(lambda: self.client.get_iopub_msg(timeout=30)["content"].get("text") == "begun\n")
+
+    def stop(self) -> str:
+        """Press the stop button; how the cell that runs ended."""
+        self.manager.interrupt_kernel()
+        content = self.client.get_shell_msg(timeout=30)["content"]
+        return str(content.get("ename", content["status"]))
+
+    def end(self) -> None:
+        self.client.stop_channels()
+        self.manager.shutdown_kernel(now=True)
+        self.manager.cleanup_resources()
+        self.client.context.destroy(linger=0)
+
+
+@pytest.fixture
+def kernel(directory: Path) -> Iterator[Kernel]:
+    running = Kernel(directory)
+    yield running
+    running.end()
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def ended(pids: str) -> None:
+    """Wait until no process of those is there."""
+    assert len(pids.split()) == 8
+    until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids.split()))
+
+
+def test_a_fleet_runs_in_a_cell_and_ends_with_it(directory: Path) -> None:
+    import nbclient
+    import nbformat
+
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(cell) for cell in (IMPORT, BLOCK)]
+    )
+    resources = {"metadata": {"path": str(directory)}}
+    nbclient.NotebookClient(notebook, timeout=100, resources=resources).execute()
+    pids, shape = notebook.cells[1].outputs[0].text.splitlines()
+    assert shape == "(480, 640, 3)"
+    ended(pids)
+
+
+def test_stopping_a_cell_leaves_the_fleet_of_another_cell_running(kernel: Kernel) -> None:
+    """Jupyter interrupts the kernel's whole process group."""
+    kernel.run(f"{IMPORT}\n{START}")
+    pids = kernel.run(PIDS)
+    kernel.begin("print('begun')\nimport time; time.sleep(60)")
+    assert kernel.stop() == "KeyboardInterrupt"
+    assert kernel.run(PIDS) == pids
+    kernel.run("fleet.wait(20); fleet.stop()")
+    ended(pids)
+
+
+def test_a_policy_is_served_by_a_cell_until_that_is_stopped(kernel: Kernel, tmp_path: Path) -> None:
+    """It leaves in order, and the notebook goes on."""
+    broker = tmp_path / "broker.yaml"
+    broker.write_text("name: lab\nservices: {}\nrobots: []\ngateway: {enabled: false}\n")
+    with Fleet(broker) as fleet:
+        kernel.begin(SERVE)
+        until(lambda: replicas(fleet) == 1)
+        assert kernel.stop() == "ok"
+        assert kernel.run("print('goes on')") == "goes on\n"
+        until(lambda: replicas(fleet) == 0)
+
+
+def replicas(fleet: Fleet) -> int:
+    (broker,) = fleet.status()["actors"]
+    return int((broker["report"] or {}).get("replica_count", 0))
+
+
+def test_a_fleet_ends_when_its_kernel_is_killed(kernel: Kernel) -> None:
+    kernel.run(f"{IMPORT}\n{START}")
+    pids = kernel.run(PIDS)
+    kernel.manager.shutdown_kernel(now=True)
+    ended(pids)
