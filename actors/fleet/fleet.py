@@ -62,7 +62,13 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     checkpoint: Annotated[
         str, Meta(description="a checkpoint's directory, or the name of a shipped one")
     ]
-    options: dict[str, Any] = {}
+    options: Annotated[
+        dict[str, Any],
+        Meta(
+            description="of the policy's kind: graphs (auto, or off for no CUDA graphs); for flow "
+            "also euler_steps, prefix, and with prefix guided the fields of its guidance"
+        ),
+    ] = {}
     device: Annotated[
         str, Meta(pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="cpu, cuda, cuda:N or mps")
     ] = "cpu"
