@@ -15,6 +15,7 @@ from holdfast.policy.base import Chunk, Observation
 from holdfast.tests.actors.inference.diffusion import DiffusionPolicy, make
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import Close, encode
+from holdfast.transport.outbox import Outbox, OutboxReader
 
 Example = Callable[..., Observation]
 
@@ -116,6 +117,23 @@ def test_a_chunk_depends_on_the_observation_before_and_on_none_earlier(
     assert served[1] != alone(seen(example, 2))[0], "it remembers the first"
     assert served[2] == served[4], "with the same before it, whatever came earlier"
     assert served[1] != served[3]
+
+
+def test_what_it_remembers_is_not_overwritten_with_the_robots_memory(
+    policy: DiffusionPolicy, bench: Any, robot_side: Any, example: Example, alone: Any
+) -> None:
+    """Its images lay in shared memory, which the robot has used again since."""
+    memory = bytearray(Outbox.size_for(64_000))
+    outbox = Outbox(memory)
+    b = bench(policy, {"r1": OutboxReader(memory)})
+    side = robot_side("r1", outbox)
+    [accepted] = b.receive("r1", side.open())
+    assert accepted.body.shm
+    robot = Asker(b, side, example)
+    first = robot.ask(1)
+    for seed in range(2 * outbox.slots):
+        outbox.put(seen(example, 50 + seed).images)
+    assert [first, robot.ask(2)] == alone(seen(example, 1), seen(example, 2))
 
 
 @pytest.mark.parametrize("forgets", [True, False])
