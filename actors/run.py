@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 
 from . import actor as _actor
+from .heap import keep_blocks
 from .link import Link, receive_boot
 from .log import log_to_supervisor
 
@@ -73,6 +74,7 @@ def load(kind: str) -> type[_actor.Actor]:
 def main(argv: list[str]) -> int:
     name = argv[0] if argv else "unnamed"
     log_to_supervisor(name, 0)
+    keep_blocks()
     try:
         sock = socket.socket(fileno=int(os.environ.pop("HOLDFAST_LINK")))
     except (KeyError, ValueError, OSError):
