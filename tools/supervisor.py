@@ -88,9 +88,10 @@ def check(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say everything that is wrong with the file, and start nothing. With --online also ask the
-    running services whether they would accept each robot, without enabling any: exit status 1 if
-    one would not."""
+    """Say everything that is wrong with the file, and start nothing.
+
+    With --online also ask the running services whether they would accept each robot, without
+    enabling any: exit status 1 if one would not."""
     import msgspec
 
     from ..actors.fleet.expand import expand, here
@@ -172,8 +173,10 @@ def reload(
     host: HostOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show the difference.")] = False,
 ) -> None:
-    """Make the running fleet the one in the file: start what is new, stop what is gone, restart
-    only what changed."""
+    """Make the running fleet the one in the file.
+
+    What is new is started, what is gone is stopped, and only what changed is restarted; the
+    difference is shown first."""
     import msgspec
 
     from ..actors.fleet.expand import expand, here

@@ -7,9 +7,10 @@ person mends it once. It knows nothing about fleets: what the words mean is `fau
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
@@ -133,6 +134,12 @@ def _fit(
             for i, entry in enumerate(value)
         ]
         return [entry for entry in fitted if entry is not _WRONG]
+    elif get_origin(plain) is Literal and isinstance(value, str):
+        if value in get_args(plain):
+            return value
+        message = f"found {value!r}; {closest(value, get_args(plain))}"
+        faults.append(document.fault(path, message))
+        return _WRONG
     problem = _converts(value, expected)
     if problem is None:
         return value
@@ -215,9 +222,27 @@ def _describe(value: Any, problem: str, hint: str) -> str:
     found = f"found {value!r}"
     if isinstance(value, list | dict):
         found = f"found a {'list' if isinstance(value, list) else 'mapping'}"
-    problem = problem.replace("`", "").replace("Expected", "expected").replace("object", "mapping")
-    problem = problem.replace("str,", "text,").replace("got str", "got text")
+        problem = problem.partition(", got")[0]
+    if hint and "regex" in problem:
+        return f"{found}; expected {hint}"
+    problem = re.sub(r"`([a-z |]+)`", _in_words, problem)
     return f"{found}; {problem[:1].lower()}{problem[1:]}" + (f": {hint}" if hint else "")
+
+
+_WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "nothing",
+    "array": "a list",
+    "object": "a mapping",
+}
+
+
+def _in_words(types: re.Match[str]) -> str:
+    """msgspec's names of types, as a person calls them."""
+    return " or ".join(_WORDS.get(name, name) for name in types[1].split(" | "))
 
 
 def _kind(value: Any) -> str:

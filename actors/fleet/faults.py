@@ -18,8 +18,9 @@ from ...robot.base import RobotSpec
 from ...transport.keys import is_local
 from ..control import config as control
 from ..run import KINDS as ACTOR_KINDS
-from .document import Fault, closest
-from .fleet import Fleet, Robot, Service, rules_of
+from ..supervision.supervised import Rules
+from .document import Document, Fault, closest, mismatches
+from .fleet import Fleet, Robot, Service
 
 RESERVED = ("control", "network", "world", "recorder")
 """Names of a robot's own actors: a camera's actor stands beside them."""
@@ -79,7 +80,10 @@ def _hosts(fleet: Fleet) -> Iterator[Fault]:
     placed += [(f"$.robots[{i}]", robot.host) for i, robot in enumerate(fleet.robots)]
     for path, host in placed:
         if host is not None and host not in fleet.hosts:
-            yield Fault(f"{path}.host", f"no host {host!r}; {closest(host, fleet.hosts)}")
+            advice = closest(host, fleet.hosts)
+            if not fleet.hosts:
+                advice = "this fleet has no `hosts`: name its machines there, or remove this"
+            yield Fault(f"{path}.host", f"no host {host!r}; {advice}")
         if host is None and fleet.hosts:
             message = f"missing, because there are `hosts`; add one of: {', '.join(fleet.hosts)}"
             yield Fault(f"{path}.host", message)
@@ -111,11 +115,9 @@ def _supervision(fleet: Fleet) -> Iterator[Fault]:
             if kind not in ACTOR_KINDS and kind != "all":
                 message = f"no kind of actor {kind!r}; {closest(kind, ['all', *ACTOR_KINDS])}"
                 yield Fault(f"{path}.{section}.{kind}", message)
-    for kind in fleet.supervision.rules:
-        try:
-            rules_of(fleet, kind)
-        except msgspec.ValidationError as error:
-            yield Fault(f"{path}.rules.{kind}", str(error).replace("`", "'"))
+    for kind, given in fleet.supervision.rules.items():
+        wrong, _ = mismatches(Document(given, {}, ()), Rules)
+        yield from (Fault(f"{path}.rules.{kind}{f.path[1:]}", f.message) for f in wrong)
     names = actor_names(fleet)
     taken: dict[str, str] = {}
     for group, members in fleet.supervision.groups.items():

@@ -187,7 +187,8 @@ class FleetError(Exception):
     def __init__(self, source: str, faults: list[Fault]) -> None:
         self.source = source
         self.faults = sorted(set(faults), key=lambda fault: (fault.line, fault.path))
-        many = f"{len(self.faults)} things are wrong" if len(self.faults) > 1 else "one is wrong"
+        count = len(self.faults)
+        many = f"{count} things are wrong" if count > 1 else "one thing is wrong"
         lines = "\n".join(f"  {fault}" for fault in self.faults)
         super().__init__(f"{source}: {many}\n{lines}")
 
@@ -200,7 +201,8 @@ def load(path: Path) -> Fleet:
         message = "there is no such file; `supervisor init` writes one to start from"
         raise FleetError(str(path), [Fault("$", message)]) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise FleetError(str(path), [Fault("$", f"cannot be read: {error}")]) from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise FleetError(str(path), [Fault("$", f"cannot be read: {reason}")]) from error
     return loads(text, str(path), path.resolve().parent)
 
 
@@ -211,6 +213,9 @@ def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> Fl
     parsed = document.parse(text)
     if parsed.faults and parsed.value is None:
         raise FleetError(source, list(parsed.faults))
+    if parsed.value is None:
+        message = "the file says nothing; `supervisor init` writes one to start from"
+        raise FleetError(source, [Fault("$", message)])
     wrong, kept = document.mismatches(parsed, Fleet)
     wrong += parsed.faults
     # What converts without its wrong parts is looked at further, so that one run says everything.

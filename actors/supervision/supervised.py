@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
 NEVER = float("inf")
+
+Timeout = Annotated[float, Meta(gt=0, description="seconds, more than 0")]
+Seconds = Annotated[float, Meta(ge=0, description="seconds, 0 or more")]
 
 
 class State(StrEnum):
@@ -27,15 +31,15 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """How one actor is treated. `settle_s` of readiness make earlier failures forgotten."""
 
     restart: Literal["always", "on_failure", "never"] = "always"
-    start_timeout_s: float = 60.0
-    hang_timeout_s: float = 5.0
-    stop_timeout_s: float = 2.0
-    drain_timeout_s: float = 30.0
-    max_restarts: int = 10
-    window_s: float = 60.0
-    backoff_s: float = 0.5
-    max_backoff_s: float = 10.0
-    settle_s: float = 10.0
+    start_timeout_s: Timeout = 60.0
+    hang_timeout_s: Timeout = 5.0
+    stop_timeout_s: Seconds = 2.0
+    drain_timeout_s: Seconds = 30.0
+    max_restarts: Annotated[int, Meta(ge=0, description="a whole number, 0 or more")] = 10
+    window_s: Seconds = 60.0
+    backoff_s: Seconds = 0.5
+    max_backoff_s: Seconds = 10.0
+    settle_s: Seconds = 10.0
 
 
 class Member(msgspec.Struct, frozen=True):

@@ -101,7 +101,7 @@ Spoil = Callable[[dict[str, Any]], object]
         ),
         (
             lambda f: f["robots"][0].update(safety={"fallback": "stop"}),
-            ["$.robots[0].safety.fallback", "'stop'"],
+            ["$.robots[0].safety.fallback", "'stop'", "expected one of: hold, repeat_last, zero"],
         ),
         (
             lambda f: f["robots"][0].update(safety={"max_action_age_s": -1}),
@@ -133,15 +133,28 @@ Spoil = Callable[[dict[str, Any]], object]
             ["$.services.pick.replicas", "found 0", "1 or more"],
         ),
         (lambda f: f["services"].clear(), ["$.robots[0].service", "'pick'"]),
-        (lambda f: f["robots"][0].update(host="h1"), ["$.robots[0].host", "'h1'"]),
+        (lambda f: f["robots"][0].update(host="h1"), ["$.robots[0].host", "'h1'", "no `hosts`"]),
         (
             lambda f: f.update(supervision={"rules": {"contrl": {}}}),
             ["$.supervision.rules.contrl", "'control'?"],
         ),
         (
             lambda f: f.update(supervision={"rules": {"control": {"hang_timeout": 1}}}),
-            ["$.supervision.rules.control", "hang_timeout"],
+            ["$.supervision.rules.control.hang_timeout", "did you mean 'hang_timeout_s'?"],
         ),
+        (
+            lambda f: f.update(supervision={"rules": {"control": {"hang_timeout_s": -1}}}),
+            ["$.supervision.rules.control.hang_timeout_s", "found -1", "more than 0"],
+        ),
+        (
+            lambda f: f["robots"][0].update(plan={"merge": "replce"}),
+            ["$.robots[0].plan.merge", "found 'replce'; did you mean 'replace'?"],
+        ),
+        (
+            lambda f: f["robots"][0].update(fps="30"),
+            ["$.robots[0].fps", "found '30'; expected a number, got text"],
+        ),
+        (lambda f: f.update(robots={"a": 1}), ["$.robots", "found a mapping; expected a list"]),
         (
             lambda f: f.update(supervision={"groups": {"g": ["r1/wrsit"]}}),
             ["$.supervision.groups.g[0]", "'r1/wrist'?"],
@@ -159,6 +172,12 @@ def test_what_is_wrong_is_named_by_path_value_and_remedy(
     spoil(good)
     found = faults(good)
     assert any(all(part in fault for part in said) for fault in found), found
+
+
+@pytest.mark.parametrize("text", ["", "# only a comment\n", "null\n"])
+def test_a_file_that_says_nothing_is_told_how_to_begin(text: str) -> None:
+    with pytest.raises(FleetError, match="says nothing; `supervisor init`"):
+        loads(text)
 
 
 def test_everything_wrong_is_said_at_once_with_lines(good: dict[str, Any]) -> None:
