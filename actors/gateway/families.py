@@ -81,6 +81,9 @@ FAMILIES: dict[str, Family] = {
     "holdfast_network_sent_bytes_total": Family(
         "counter", ("actor",), "Sent towards the broker by this incarnation."
     ),
+    "holdfast_network_received_bytes_total": Family(
+        "counter", ("actor",), "Received from the broker by this incarnation."
+    ),
     "holdfast_replica_load_ratio": Family(
         "gauge", _REPLICA, "Share of the last 5 s in which the device worked."
     ),

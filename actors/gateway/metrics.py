@@ -160,6 +160,7 @@ def _sensor(actor: str, said: Report) -> Iterator[Point]:
 
 def _network(actor: str, said: Report) -> Iterator[Point]:
     yield "holdfast_network_sent_bytes_total", (actor,), said.get("bytes_out")
+    yield "holdfast_network_received_bytes_total", (actor,), said.get("bytes_in")
 
 
 def _inference(actor: str, said: Report) -> Iterator[Point]:

@@ -61,7 +61,7 @@ class NetworkActor(Actor):
         self._control_identity = b""
         self._own_actions: tuple[str, ...] = ()
         self._dropped: Counter[str] = Counter()
-        self._bytes_out = 0
+        self._bytes_out = self._bytes_in = 0
         evidence = Path(config.evidence or self.rundir)
         audit = Audit(evidence / "audit" / f"{config.robot}.network.jsonl", config.audit_bytes)
         self._journal = Journal(config.robot, audit)
@@ -157,6 +157,7 @@ class NetworkActor(Actor):
 
     def _from_broker(self, frames: list[Buffer]) -> None:
         header = Header.unpack(frames[0])
+        self._bytes_in += sum(len(frame) for frame in frames)
         lost = False
         if header.kind is Kind.EVENT:
             lost = messages.decode(frames).body.what == "lost"
@@ -270,6 +271,7 @@ class NetworkActor(Actor):
             "sent": self._journal.sent,
             "received": self._journal.received,
             "bytes_out": self._bytes_out,
+            "bytes_in": self._bytes_in,
             "frame_age_ms": self._feeds.age_ms,
             "dropped": dict(self._dropped),
         }

@@ -39,6 +39,7 @@ from ...robot.base import ControlMode, RobotSpec
 from ...transport import link, segment
 from ...transport.frames import FrameRing
 from ...transport.outbox import Outbox
+from .pipe import Pipe
 
 WIDTH, HEIGHT = 640, 480
 CAMERAS = ("left", "right", "wrist")
@@ -178,13 +179,15 @@ class Started:
 @dataclass(frozen=True)
 class Way:
     """How the images go. `size` is the policy's; `hosts` says that robot and replica are apart, as
-    far as they can tell: their broker is reached by TCP and they share no memory."""
+    far as they can tell: their broker is reached by TCP and they share no memory. `bare` has the
+    pipe in the broker's place."""
 
     case: str
     shared: bool = False
     hosts: bool = False
     quality: int = 0
     size: tuple[int, int] = (WIDTH, HEIGHT)
+    bare: bool = False
 
 
 WAYS = (
@@ -193,6 +196,9 @@ WAYS = (
     Way("holdfast/raw"),
     Way("holdfast/jpeg-tcp", hosts=True, quality=90),
     Way("holdfast/jpeg-tcp-224", hosts=True, quality=90, size=(224, 224)),
+    Way("floor/pipe-shm", shared=True, bare=True),
+    Way("floor/pipe-raw", bare=True),
+    Way("floor/pipe-jpeg-tcp", hosts=True, quality=90, bare=True),
 )
 
 
@@ -246,7 +252,8 @@ class Path:
         for name in RINGS.values():
             ring = self._rings[name]
             started._segments[name] = segment.Segment(os.dup(ring.fd), ring.size, name)
-        started.start("broker", "broker", BrokerConfig(front=front, back=back), {})
+        broker = Pipe.kind if way.bare else "broker"
+        started.start(broker, "broker", BrokerConfig(front=front, back=back), {})
         service = InferenceConfig(
             service="bench",
             replica=0,
@@ -342,6 +349,12 @@ class Path:
         """Between network actor and broker, by request; its few heartbeats are counted too."""
         status = self._started.status("r1/network")
         return round(int(status["bytes_out"]) / max(int(status["sent"]), 1))
+
+    @property
+    def reply_bytes(self) -> int:
+        """Between broker and network actor, by reply; the few heartbeats are counted too."""
+        status = self._started.status("r1/network")
+        return round(int(status["bytes_in"]) / max(int(status["received"]), 1))
 
     def cpu_s(self) -> float:
         """What its processes and this one have used so far, all threads."""

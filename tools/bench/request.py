@@ -11,9 +11,11 @@ so that all cases and floors meet the same machine.
 The floors are of the same run: `echo` goes through a bare broker, `echo-direct` through nothing,
 `echo-three` also through a bare network actor (as many sockets as a request has); `memcpy` copies
 the three frames once, `jpeg` encodes and decodes them. A network actor never talks to a replica
-without a broker, so what the broker costs is seen in the echoes only.
+without a broker; `pipe-...` are the same ways through a broker that decides nothing, so that the
+difference is what the real one costs.
 
-`cpu_ms` is by request, over all processes; `request_bytes` between network actor and broker.
+`cpu_ms` is by request, over all processes; `request_bytes` and `reply_bytes` are those between
+network actor and broker.
 """
 
 from __future__ import annotations
@@ -91,14 +93,17 @@ def measure(cases: list[str], n: int) -> list[dict[str, Any]]:
                 floor()
                 values = [floor() for _ in range(TURN)]
                 took[name] += values if turn else []
-        sent = {name: path.request_bytes for name, path in paths.items()}
+        told = {
+            name: {"request_bytes": path.request_bytes, "reply_bytes": path.reply_bytes}
+            for name, path in paths.items()
+        }
     return [figures.row(name, took[name], "ms") for name in once] + [
         figures.row(
             name,
             took[name],
             "ms",
             cpu_ms=round(cpu_s[name] / len(took[name]) * 1e3, 3),
-            request_bytes=sent[name],
+            **told[name],
         )
         for name in paths
     ]
@@ -119,8 +124,8 @@ def _text(report: dict[str, Any]) -> str:
     lines = [figures.text(report)]
     for row in report["rows"]:
         if "cpu_ms" in row:
-            costs = f"{row['cpu_ms']:.2f} ms of CPU, {row['request_bytes']} bytes a request"
-            lines.append(f"{row['case']}: {costs}")
+            travelled = f"{row['request_bytes']} bytes of request, {row['reply_bytes']} of reply"
+            lines.append(f"{row['case']}: {row['cpu_ms']:.2f} ms of CPU, {travelled}")
     for aim in report["aims"]:
         lines.append(f"{aim['case']}: p50 {aim['p50']:.2f} ms, aim {aim['aim']:.2f} ms")
     return "\n".join(lines)

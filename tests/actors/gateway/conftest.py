@@ -81,7 +81,7 @@ SAID: dict[str, dict[str, Any]] = {
     },
     "r1/overhead": {"frames": 300, "frame_age_ms": 12.0},
     "r1/wrist": {"frames": 300, "frame_age_ms": 12.0},
-    "r1/network": {"bytes_out": 123456},
+    "r1/network": {"bytes_out": 123456, "bytes_in": 45678},
     "r1/control": CONTROL,
 }
 

@@ -11,12 +11,16 @@ ARGV = [sys.executable, "-m", "holdfast.tools.bench.request", "--json", "-n", "2
 
 def test_a_request_is_measured_through_shared_memory_with_every_process_real() -> None:
     out = subprocess.run(
-        [*ARGV, "holdfast/shm"], capture_output=True, text=True, check=True, timeout=100
+        [*ARGV, "holdfast/shm", "floor/pipe-shm"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
     )
     found = json.loads(out.stdout)
     assert found["bench"] == "request" and found["machine"]["cpus"]
     rows = {row["case"]: row for row in found["rows"]}
-    floors = {"echo-direct", "echo", "echo-three", "memcpy", "jpeg"}
+    floors = {"echo-direct", "echo", "echo-three", "memcpy", "jpeg", "pipe-shm"}
     assert set(rows) == {"holdfast/shm", *(f"floor/{name}" for name in floors)}
     for row in rows.values():
         assert row["n"] == 25
@@ -26,3 +30,4 @@ def test_a_request_is_measured_through_shared_memory_with_every_process_real() -
     assert path["cpu_ms"] > 0
     # References only: the pixels of one camera alone are 921600 bytes.
     assert 0 < path["request_bytes"] < 20_000
+    assert 50 * 14 * 4 * 2 < path["reply_bytes"] < 20_000

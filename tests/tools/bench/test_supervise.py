@@ -9,6 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.tools.bench.supervise import KILLS, RULES
+
+
+def test_a_full_run_kills_less_often_than_the_supervisor_puts_up_with() -> None:
+    assert RULES.max_restarts > KILLS
+
 
 @pytest.mark.slow
 def test_it_runs_without_peers_and_says_how_to_get_them(tmp_path: Path) -> None:
