@@ -8,6 +8,7 @@ Exit status: 0 done (`status`: and all is ready), 1 not healthy or not done, 2 r
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -80,9 +81,12 @@ def logs(
     from . import logs as store
 
     selection = _selection(tuple(names or ()), since, level, grep)
+    log = _log_of(fleet)
+    for name in selection.names:
+        _must_be_known(name, log)
     colour = sys.stdout.isatty()
     try:
-        for record in store.read(_log_of(fleet), selection, None if since else lines, follow):
+        for record in store.read(log, selection, None if since else lines, follow):
             if record is None:
                 sys.stdout.flush()
             else:
@@ -121,6 +125,25 @@ def _log_of(fleet: str | None) -> Path:
     return Path(ask(reach(fleet), do="places")["log"])
 
 
+def _must_be_known(name: str, log: Path) -> None:
+    """Of the running fleet, or somebody who has said something. The empty answer to a misspelt name
+    would look like silence."""
+    from ..actors.fleet.document import closest
+    from ..actors.rundir import SOCKET, running
+    from ..actors.supervision import console
+    from . import logs as store
+
+    known: set[str] = set()
+    with contextlib.suppress(console.ConsoleError, KeyError):
+        body = console.ask(running()[log.parent.name] / SOCKET, do="status")["status"]
+        known = {row["name"] for row in (*body["actors"], *body["robots"])}
+    if name in known or any(store.read(log, store.Selection((name,)), 1, follow=False)):
+        return
+    said = store.read(log, store.Selection(), None, follow=False)
+    known |= {record["actor"] for record in said if record is not None}
+    fail(f"nobody called {name!r} said anything; {closest(name, sorted(known))}")
+
+
 def _selection(names: tuple[str, ...], since: str | None, level: str, grep: str | None) -> Any:
     import re
 
@@ -135,8 +158,10 @@ def _selection(names: tuple[str, ...], since: str | None, level: str, grep: str 
             level,
             None if grep is None else re.compile(grep),
         )
-    except (ValueError, re.error) as error:
-        fail(f"{error}")
+    except re.error as error:
+        fail(f"--grep {grep!r} is no regular expression: {error}")
+    except ValueError as error:
+        fail(str(error))
 
 
 app.add_typer(orders.app)

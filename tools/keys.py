@@ -24,8 +24,7 @@ def new(
     ] = None,
     directory: Directory = HERE,
 ) -> None:
-    """Make a key pair. The .key file goes to its holder's host only, the .pub file to the
-    broker's."""
+    """Make a key pair: the .key file for its holder's host only, the .pub file for the broker's."""
     from ..transport.keys import KeyProblem, Role
     from ..transport.keys import new as make
 

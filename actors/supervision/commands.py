@@ -22,6 +22,7 @@ from ...transport.segment import SegmentError
 from ..fleet.document import closest
 from ..fleet.expand import ActorSpec
 from ..link import Reply
+from ..run import KINDS
 from .console import Client
 from .reload import differences
 from .supervised import Event, Restart, Start, Stop, ordered
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from .supervisor import Supervisor
 
 ANSWER_S = 5.0
+NOTHING_TO_DRAIN = frozenset(KINDS) - {"inference"}
 ROBOT_VERBS = ("pause", "resume", "reset", "episode")
 
 
@@ -123,6 +125,13 @@ class Commands:
         self._announce(client, request, Restart)
 
     def _drain(self, client: Client, request: Request) -> None:
+        for name in self._names(request):
+            kind = self._supervisor.running[name].actor.kind
+            if kind in NOTHING_TO_DRAIN:
+                raise LookupError(
+                    f"{name} has nothing to drain: only a replica hands over what it serves; "
+                    f"`actorctl stop {name}` stops it"
+                )
         self._announce(client, request, lambda names: Stop(names, drain=True))
 
     def _announce(
@@ -239,6 +248,9 @@ class Commands:
         core = self._supervisor.core
         known = [name for name in core.actors if name not in core.retired]
         for name in request.names:
+            if name in self._supervisor.robots:
+                own = ", ".join(other for other in known if other.startswith(f"{name}/"))
+                raise LookupError(f"{name!r} is a robot; its actors are {own}")
             if name not in known:
                 raise LookupError(f"no actor {name!r}; {closest(name, known)}")
         if not request.names:

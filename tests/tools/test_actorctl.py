@@ -65,6 +65,9 @@ def test_a_wrong_name_is_answered_with_the_right_one(fleet: Supervised) -> None:
         assert done.returncode == 2
         assert done.stderr.strip() == "no actor 'r1/netwrk'; did you mean 'r1/network'?"
     assert "did you mean 'r1'?" in actorctl("pause", "r11").stderr
+    done = actorctl("stop", "r1")
+    assert done.returncode == 2
+    assert done.stderr == "'r1' is a robot; its actors are r1/control, r1/network\n"
     done = actorctl("status", "--fleet", "other")
     assert done.returncode == 2 and fleet.name in done.stderr
 
@@ -97,6 +100,10 @@ def test_logs_show_what_was_said_and_filter_it(fleet: Supervised) -> None:
     assert actorctl("logs", "--since", "1h").stdout
     assert actorctl("logs", "--since", "yesterday").returncode == 2
     assert "no level" in actorctl("logs", "--level", "loud").stderr
+    assert "--grep '(' is no regular expression" in actorctl("logs", "--grep", "(").stderr
+    done = actorctl("logs", "r1/netwrk")
+    assert done.returncode == 2 and "did you mean 'r1/network'?" in done.stderr
+    assert actorctl("logs", "r1").stdout
     assert json.loads(actorctl("logs", "--json", "-n", "1").stdout)["message"]
 
 

@@ -32,7 +32,11 @@ SPEC_OF_POLICY = PolicySpec(
 
 
 def supervisor(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [Path(sys.executable).parent / "supervisor", *words]
+    return run("supervisor", *words)
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).parent / words[0], *words[1:]]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL
     )
@@ -109,6 +113,9 @@ def test_a_fleet_is_started_detached_reloaded_and_stopped(fleet_file: Path, tmp_
         assert supervisor("reload", str(fleet_file)).returncode == 0
         unchanged = supervisor("reload", str(fleet_file), "--dry-run")
         assert unchanged.stdout == "9 actors run on as they are\n"
+        refused = run("actorctl", "drain", "r1/control")
+        assert refused.returncode == 2 and "`actorctl stop r1/control`" in refused.stderr
+        assert run("actorctl", "drain", "pick/0").stdout == "pick/0 is STOPPED\n"
     finally:
         stopped = supervisor("stop", "--fleet", "detached")
     assert stopped.stdout == "'detached' is stopped\n"
