@@ -134,7 +134,14 @@ def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim", expand=False)
     for column in columns:
         right = column.startswith(">")
-        table.add_column(column.lstrip(">"), justify="right" if right else "left", no_wrap=True)
+        # What must give way on a narrow terminal is the last column, if it is prose.
+        gives = column == "last exit"
+        table.add_column(
+            Text(column.lstrip(">"), no_wrap=True, overflow="ellipsis"),
+            justify="right" if right else "left",
+            no_wrap=not gives,
+            min_width=4 if gives else None,
+        )
     return table
 
 
