@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
@@ -40,14 +41,29 @@ def differences(old: Iterable[ActorSpec], new: Iterable[ActorSpec]) -> Differenc
 def _changes(old: ActorSpec, new: ActorSpec) -> Iterable[str]:
     if old.kind != new.kind:
         yield f"kind: {old.kind} -> {new.kind}"
-    for key in old.config | new.config:
-        was, becomes = old.config.get(key), new.config.get(key)
-        if was != becomes:
-            yield f"{key}: {_short(was)} -> {_short(becomes)}"
+    yield from _differing(old.config, new.config)
     segments = {use.name: use for use in old.segments}, {use.name: use for use in new.segments}
     for name in segments[0] | segments[1]:
-        if segments[0].get(name) != segments[1].get(name):
+        if name not in segments[1]:
+            yield f"without shared memory {name}"
+        elif name not in segments[0]:
+            yield f"with shared memory {name}"
+        elif segments[0][name] != segments[1][name]:
             yield f"shared memory {name}"
+
+
+def _differing(old: dict[str, Any], new: dict[str, Any], within: str = "") -> Iterable[str]:
+    """The keys that differ, however deep, each with both values or as gone or new."""
+    for key in old | new:
+        path, was, becomes = f"{within}{key}", old.get(key), new.get(key)
+        if key not in new:
+            yield f"{path} is gone"
+        elif key not in old:
+            yield f"{path} is new"
+        elif isinstance(was, dict) and isinstance(becomes, dict):
+            yield from _differing(was, becomes, f"{path}.")
+        elif was != becomes:
+            yield f"{path}: {_short(was)} -> {_short(becomes)}"
 
 
 def _short(value: object) -> str:
