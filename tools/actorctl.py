@@ -104,13 +104,16 @@ def _watch(path: Path, as_json: bool) -> None:
     from rich.console import Console
     from rich.live import Live
 
-    from .tables import screen
+    from .tables import live_screen
 
+    console = Console()
     try:
-        with Live(console=Console(), screen=True, auto_refresh=False) as live:
+        with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:
                 body = ask(path, do="status")["status"]
-                live.update(screen(body, "Ctrl-C ends this view"), refresh=True)
+                live.update(
+                    live_screen(body, "Ctrl-C ends this view", console.height), refresh=True
+                )
                 time.sleep(0.25)
     except KeyboardInterrupt:
         return

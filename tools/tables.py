@@ -28,13 +28,35 @@ COLOURS = {
 """Everything else is red."""
 
 
-def screen(status: dict[str, Any], hint: str = "") -> RenderableType:
+def screen(status: dict[str, Any]) -> RenderableType:
     """The whole status: a line about the fleet, robots, actors, and what is wrong."""
-    parts: list[RenderableType] = [_headline(status), robots(status), actors(status)]
-    parts += [Text(f"{name}: {what}", style="red") for name, what in troubles(status)]
-    if hint:
-        parts.append(Text(hint, style="dim"))
-    return Group(*parts)
+    wrong = [Text(f"{name}: {what}", style="red") for name, what in troubles(status)]
+    return Group(_headline(status), robots(status), actors(status), *wrong)
+
+
+def live_screen(status: dict[str, Any], hint: str, height: int) -> RenderableType:
+    """The status in `height` lines: what is wrong first, and where not all rows fit, of the robots
+    and actors those that are not well."""
+    wrong = [
+        Text(f"{name}: {what}", style="red", no_wrap=True, overflow="ellipsis")
+        for name, what in troubles(status)
+    ][: max(1, height // 4)]
+    # The headline, two tables' heads and the line that says what is left out.
+    room = height - 4 - len(wrong) - len(hint.splitlines())
+    some_robots = _fitting(status["robots"], room // 2, ("STREAMING", "PAUSED"))
+    some_actors = _fitting(status["actors"], room - len(some_robots), ("READY", "STOPPED"))
+    left_out = len(status["robots"]) - len(some_robots) + len(status["actors"]) - len(some_actors)
+    shown = {**status, "robots": some_robots, "actors": some_actors}
+    parts: list[RenderableType] = [_headline(status), *wrong, robots(shown), actors(shown)]
+    if left_out:
+        parts.append(Text(f"... and {left_out} more: `actorctl status` shows all", style="dim"))
+    return Group(*parts, Text(hint, style="dim"))
+
+
+def _fitting(rows: list[dict[str, Any]], room: int, well: tuple[str, ...]) -> list[dict[str, Any]]:
+    """At most `room` of the rows, one at least, in their order."""
+    urgent = sorted(range(len(rows)), key=lambda i: rows[i]["state"] in well)
+    return [rows[i] for i in sorted(urgent[: max(1, room)])]
 
 
 def robots(status: dict[str, Any]) -> Table:

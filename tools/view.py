@@ -66,14 +66,14 @@ class View(threading.Thread):
         from rich.console import Console
         from rich.live import Live
 
-        from .tables import screen
+        from .tables import live_screen
 
         console = Console()
         with Live(console=console, auto_refresh=False, transient=False) as live:
             for status in self._statuses():
                 address = one_click(self._rundir)
                 hint = f"dashboard {address}\n{HINT}" if address else HINT
-                live.update(screen(status, hint), refresh=True)
+                live.update(live_screen(status, hint, console.height), refresh=True)
                 time.sleep(REFRESH_S)
 
     def _tell(self) -> None:
