@@ -20,6 +20,7 @@ from ...transport import link, messages
 from ...transport.header import Header, Kind
 from ...transport.keys import Authenticator, Key, KeyProblem, Keyring, Role, load
 from ...transport.limits import WireError
+from ...transport.poll import Poll
 from ..actor import Actor, Refused
 from ..configs import BrokerConfig
 from .door import Arrival, Door
@@ -83,20 +84,19 @@ class BrokerActor(Actor):
         self._retry = False
 
     def run(self) -> None:
-        poller = zmq.Poller()
-        for door in self._doors:
-            poller.register(door.socket, zmq.POLLIN)
-            poller.register(door.monitor, zmq.POLLIN)
-        if self._authenticator is not None:
-            poller.register(self._authenticator.socket, zmq.POLLIN)
-        poller.register(self.link.fileno(), zmq.POLLIN)
-        tick = report = probe = time.monotonic_ns()
+        poll = Poll(self.link.fileno(), *(door.socket for door in self._doors))
         broke = False
+        for door in self._doors:
+            broke |= door.broke()
+            poll.add(door.monitor, quiet=True)
+        if self._authenticator is not None:
+            poll.add(self._authenticator.socket)
+        tick = report = probe = time.monotonic_ns()
         self.ready()
         while not self.stopping:
             now = time.monotonic_ns()
             # Rounded up: to wake early would be to spin until the tick.
-            awake = dict(poller.poll(max(0, -(-(tick - now) // 1_000_000))))
+            awake = poll.wait(max(0, -(-(tick - now) // 1_000_000)))
             now = time.monotonic_ns()
             if self._authenticator is not None and self._authenticator.socket in awake:
                 self._authenticator.handle()

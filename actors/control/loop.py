@@ -21,6 +21,7 @@ import zmq
 
 from ...robot.base import Robot
 from ...transport.limits import DEFAULT
+from ...transport.poll import Poll
 from ...transport.register import Register
 from ..actor import Actor, Dead, Refused
 from ..link import Command
@@ -81,9 +82,7 @@ class ControlActor(Actor):
         self._clock = self._start_clock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._uplink = Uplink(self._context, config, self.incarnation)
-        self._poller = zmq.Poller()
-        self._poller.register(self._uplink.socket, zmq.POLLIN)
-        self._poller.register(self.link.fileno(), zmq.POLLIN)
+        self._poll = Poll(self._uplink.socket, self.link.fileno())
         self._shown = ""
         self._stop_by_ns = 0
         self._next_step = 0
@@ -143,14 +142,11 @@ class ControlActor(Actor):
         if timeout_ms < 1:  # a fast or late loop still looks, without waiting
             timeout_ms = 0
         while True:
-            ready = self._poller.poll(timeout_ms)
-            if not ready:
-                return
-            for source, _ in ready:
-                if source is self._uplink.socket:
-                    self._receive()
-                else:
-                    self._obey()
+            ready = self._poll.wait(timeout_ms)
+            if self._uplink.socket in ready:
+                self._receive()
+            if self.link.fileno() in ready:
+                self._obey()
             if self.stopping:
                 return
             timeout_ms = (self._clock.deadline_ns - monotonic_ns() - _QUIET_NS) // 1_000_000

@@ -27,7 +27,6 @@ import time
 from pathlib import Path
 
 import cv2
-import zmq
 
 from ...policy.base import ChunkPolicy, PolicyError
 from ...policy.registry import load_policy
@@ -37,6 +36,7 @@ from ...transport.host import boot_id
 from ...transport.limits import WireError
 from ...transport.messages import Register
 from ...transport.outbox import OutboxReader
+from ...transport.poll import Poll
 from ..actor import Actor, Refused
 from ..audit import Audit
 from ..configs import InferenceConfig
@@ -80,11 +80,10 @@ class InferenceActor(Actor):
 
     def run(self) -> None:
         self.ready(mode=self._device.mode, batch_s=self._device.times)
-        poller = zmq.Poller()
-        poller.register(self.link.fileno(), zmq.POLLIN)
+        poll = Poll(self.link.fileno())
+        self._uplink.watch(poll)
         while not self._finished(time.monotonic_ns()):
-            self._uplink.watch(poller)
-            poller.poll(self._patience_ms(time.monotonic_ns()))
+            poll.wait(self._patience_ms(time.monotonic_ns()), self._uplink.sendable)
             self.board.progress()
             now = time.monotonic_ns()
             self._obey(now)

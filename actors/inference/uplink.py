@@ -25,6 +25,7 @@ from ...transport.header import Header, Kind
 from ...transport.keys import Key, PublicKey
 from ...transport.limits import WireError
 from ...transport.messages import Drain, Heartbeat, Register, encode
+from ...transport.poll import Poll
 
 KEPT = 256
 UNASKED = 0
@@ -58,14 +59,21 @@ class Uplink:
         """The broker has welcomed this replica, and no new connection was made since."""
         self.dropped = Counter[str]()
 
-    def watch(self, poller: zmq.Poller) -> None:
-        """Wake `poller` for everything there is to do here."""
-        poller.register(self._monitor, zmq.POLLIN)
-        poller.register(self._socket, zmq.POLLIN | (zmq.POLLOUT if self._unsent else 0))
+    def watch(self, poll: Poll) -> None:
+        """Wake `poll` for what arrives here, and for new connections."""
+        self.lost_sessions()  # those made already
+        poll.add(self._socket)
+        poll.add(self._monitor, quiet=True)
+
+    @property
+    def sendable(self) -> link.Socket | None:
+        """The socket while something waits for room in it: to be woken when there is some."""
+        return self._socket if self._unsent else None
 
     def lost_sessions(self) -> bool:
         """Whether a connection took the place of the one through which the broker welcomed this
-        replica. If so it has offered itself anew, and whatever sessions it held are void."""
+        replica. If so it has offered itself anew, and whatever sessions it held are void. Call it
+        in every turn of the poll."""
         if not self._connections():
             return False
         if self.registered:

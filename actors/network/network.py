@@ -28,6 +28,7 @@ from ...transport.host import boot_id
 from ...transport.limits import WireError
 from ...transport.messages import Accept, Blobs, Error, Event, Heartbeat
 from ...transport.outbox import Outbox
+from ...transport.poll import Poll
 from ..actor import Actor
 from ..audit import Audit
 from ..configs import NetworkConfig
@@ -74,13 +75,11 @@ class NetworkActor(Actor):
 
     def run(self) -> None:
         self.ready()
-        poller = zmq.Poller()
-        for source in (self._control, self._broker, self.link.fileno()):
-            poller.register(source, zmq.POLLIN)
+        poll = Poll(self._control, self._broker, self.link.fileno())
         now = time.monotonic_ns()
         beat_broker = beat_control = report = now
         while not self.stopping:
-            ready = dict(poller.poll(_POLL_MS))
+            ready = poll.wait(_POLL_MS)
             now = time.monotonic_ns()
             if self._control in ready:
                 self._drain(self._control, self._from_control)
