@@ -44,7 +44,7 @@ def live_screen(status: dict[str, Any], hint: str, height: int) -> RenderableTyp
     # The headline, two tables' heads and the line that says what is left out.
     room = height - 4 - len(wrong) - len(hint.splitlines())
     some_robots = _fitting(status["robots"], room // 2, ("STREAMING", "PAUSED"))
-    some_actors = _fitting(status["actors"], room - len(some_robots), ("READY", "STOPPED"))
+    some_actors = _fitting(status["actors"], room - len(some_robots), ("READY",))
     left_out = len(status["robots"]) - len(some_robots) + len(status["actors"]) - len(some_actors)
     shown = {**status, "robots": some_robots, "actors": some_actors}
     parts: list[RenderableType] = [_headline(status), *wrong, robots(shown), actors(shown)]

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..actors.gateway.address import one_click
 
-HINT = "Ctrl-C stops the fleet in order; actorctl status | logs -f | kill NAME in another terminal"
+HINT = "Ctrl-C stops the fleet; beside it: actorctl status, logs -f, kill NAME, ..."
 REFRESH_S = 0.25
 
 
