@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from . import keys, orders, studies
-from .options import AsJson, FleetName, actor_names
+from .options import AsJson, FleetName, speaker_names
 from .reach import ask, fail, reach
 
 app = typer.Typer(
@@ -65,11 +65,17 @@ def top(fleet: FleetName = None) -> None:
 def logs(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Actors, or robots with all theirs.", autocompletion=actor_names),
+        typer.Argument(help="Actors, or robots with all theirs.", autocompletion=speaker_names),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it comes.")] = False,
     since: Annotated[str | None, typer.Option(help="30s, 10m, 2h, 14:05, ...")] = None,
-    level: Annotated[str, typer.Option(help="At least: debug, info, warning, error.")] = "debug",
+    level: Annotated[
+        str,
+        typer.Option(
+            help="At least: debug, info, warning, error.",
+            autocompletion=lambda: ["debug", "info", "warning", "error"],
+        ),
+    ] = "debug",
     grep: Annotated[
         str | None, typer.Option(help="Only what this regular expression finds.")
     ] = None,

@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-FleetName = Annotated[str | None, typer.Option("--fleet", help="Which fleet, if several run.")]
+
+def fleet_names(incomplete: str) -> list[str]:
+    from ..actors.rundir import running
+
+    return [name for name in running() if name.startswith(incomplete)]
+
+
+FleetName = Annotated[
+    str | None,
+    typer.Option("--fleet", help="Which fleet, if several run.", autocompletion=fleet_names),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -16,6 +26,11 @@ def actor_names(incomplete: str) -> list[str]:
 
 def robot_names(incomplete: str) -> list[str]:
     return _complete(incomplete, "robots")
+
+
+def speaker_names(incomplete: str) -> list[str]:
+    """Whose logs there are: actors, and robots for all of theirs."""
+    return [*robot_names(incomplete), *actor_names(incomplete)]
 
 
 Names = Annotated[

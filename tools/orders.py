@@ -42,7 +42,15 @@ def drain(names: Names, no_wait: NoWait = False, fleet: FleetName = None) -> Non
 @app.command()
 def kill(
     names: Names,
-    signal: Annotated[str, typer.Option("--signal", "-s", help="KILL, STOP, 15, ...")] = "KILL",
+    signal: Annotated[
+        str,
+        typer.Option(
+            "--signal",
+            "-s",
+            help="KILL, STOP, 15, ...",
+            autocompletion=lambda: ["KILL", "TERM", "INT", "STOP", "CONT"],
+        ),
+    ] = "KILL",
     fleet: FleetName = None,
 ) -> None:
     """Send a signal to actors, to see what becomes of them."""

@@ -76,24 +76,32 @@ def _carried(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def benchmarks() -> list[str]:
+    """The names of those that are programs."""
+    directory = Path(__file__).parent / "bench"
+    return sorted(path.stem for path in directory.glob("*.py") if _runs(path))
+
+
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 
 @app.command(context_settings=PASS_ON)
 def bench(
     context: typer.Context,
-    name: Annotated[str | None, typer.Argument(help="Which; without one, their names.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Which; without one, their names.", autocompletion=benchmarks),
+    ] = None,
 ) -> None:
     """Run one of the benchmarks that come with Holdfast; options go to it (--quick, --json)."""
-    directory = Path(__file__).parent / "bench"
-    there = [path.stem for path in directory.glob("*.py") if _runs(path)]
+    there = benchmarks()
     if name is None:
-        print("\n".join(sorted(there)))
+        print("\n".join(there))
         return
     if name not in there:
         from ..actors.fleet.document import closest
 
-        fail(f"no benchmark {name!r}; {closest(name, sorted(there))}")
+        fail(f"no benchmark {name!r}; {closest(name, there)}")
     _run(f"holdfast.tools.bench.{name}", context.args)
 
 

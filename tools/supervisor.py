@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import AsJson
+from .options import AsJson, FleetName
 from .reach import ask, fail, reach
 
 app = typer.Typer(
@@ -27,7 +27,6 @@ FleetFile = Annotated[Path, typer.Argument(help="The file that describes the fle
 HostOption = Annotated[
     str | None, typer.Option(help="Which of the file's hosts this is; else by host name.")
 ]
-FleetName = Annotated[str | None, typer.Option("--fleet", help="Which fleet, if several run.")]
 HERE = Path("fleet.yaml")
 DETACHED_S = 60.0
 

@@ -178,3 +178,27 @@ def test_bench_names_the_benchmarks_and_corrects_a_wrong_one() -> None:
 
 def test_capacity_is_what_the_replicas_report(fleet: Supervised) -> None:
     assert json.loads(actorctl("capacity", "--json").stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("kill r1/n", {"r1/network"}),
+        ("logs r1", {"r1", "r1/control", "r1/network"}),
+        ("pause ", {"r1"}),
+        ("status --fleet ", {"ctl"}),
+        ("kill r1/network --signal ST", {"STOP"}),
+        ("logs --level w", {"warning"}),
+        ("bench su", {"supervise"}),
+        ("capa", {"capacity"}),
+    ],
+)
+def test_the_shell_completes_what_is_there(
+    fleet: Supervised, words: str, offered: set[str]
+) -> None:
+    done = actorctl(
+        _ACTORCTL_COMPLETE="complete_bash",
+        COMP_WORDS=f"actorctl {words}",
+        COMP_CWORD=str(len(words.split(" "))),
+    )
+    assert set(done.stdout.split()) == offered, done.stderr
