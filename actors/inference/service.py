@@ -220,6 +220,8 @@ class Service:
             queue_s = (start - job.arrived_ns) / 1e9
             cost = Cost(queue_s, seconds, len(jobs), session.superseded, load)
             session.superseded = 0
+            reckoned_s = observation.delay_steps / self._device.spec.fps
+            session.away_s = max(0.0, reckoned_s - queue_s - seconds)
             frames = answer(job.payload.header, result, cost)
             yield job.session, frames  # first: robots wait for it, evidence does not
             if self._capture.enabled:
@@ -246,11 +248,13 @@ class Service:
     # What it says about itself
 
     def capacity(self) -> int:
-        """Robots that this replica carries by its measured times, if they ask like its policy's."""
+        """Robots that this replica carries by its measured times, if they ask like its policy's and
+        are as far away as the farthest that it serves."""
         spec, times = self._device.spec, self._device.times
         chunk_s = spec.chunk_size / spec.fps
         rate_hz = request_rate_hz(chunk_s, self._config.buffer_time_s, times[1])
-        carried = capacity(times, Load(rate_hz, chunk_s))
+        rtt_s = max((session.away_s for session in self.sessions.values()), default=0.0)
+        carried = capacity(times, Load(rate_hz, chunk_s, rtt_s))
         return carried if self._device.mode == "shared" else min(carried, 1)
 
     def status(self, now: int) -> dict[str, Any]:

@@ -53,7 +53,8 @@ class Session:
     """One epoch of one robot.
 
     `outbox` is this host's memory that its images lie in, None for a robot that sends pixels.
-    `superseded` counts requests that a newer one replaced since the last reply.
+    `superseded` counts requests that a newer one replaced since the last reply. `away_s` is what a
+    request and its chunk spend outside of this replica, by the delay that the robot reckons with.
     """
 
     robot: str
@@ -63,6 +64,7 @@ class Session:
     episode: int = 0
     last_seq: int = -1
     superseded: int = 0
+    away_s: float = 0.0
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -383,3 +384,27 @@ def test_the_status_fits_the_board_and_names_what_people_look_for(
     assert status["mode"] == "shared" and status["checkpoint"] == "echo"
     assert set(status["batch_ms"]) == {"1", "2"}
     assert status["counts"]["accepted"] == 300
+
+
+def test_a_robot_that_is_far_away_leaves_less_time_for_a_round_of_all(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    """The delay that it reckons with, less what it spent here, is the way there and back."""
+    b = bench(echo, max_batch=1, buffer_time_s=0.1)
+    b.join("r1")
+    spec = echo.spec
+    half_s = spec.chunk_size / spec.fps / 2
+
+    def carried(delay_steps: int, seq: int) -> int:
+        seen = dataclasses.replace(example(seq), delay_steps=delay_steps)
+        now = time.monotonic_ns()
+        b.receive("r1", robot_side("r1").request(seen, seq=seq), now)
+        b.work(now)
+        b.device.times[1] = half_s / 10  # a round of ten fits into half a chunk
+        return b.service.capacity()
+
+    near = carried(0, seq=1)
+    assert near > 0
+    assert carried(spec.chunk_size // 2 - 1, seq=2) < near
+    assert carried(spec.chunk_size - 1, seq=3) == 0, "its chunks come too late for any round"
+    assert carried(0, seq=4) == near
