@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,6 +36,8 @@ from ..transport.header import Header, Kind
 from ..transport.limits import WireError
 from ..transport.messages import Inquiry, Open, Verdict, decode, encode
 
+AT_ONCE = link.ROUTER_HWM // 2
+"""Questions under way: half of what fits on the broker's way to a replica."""
 PATIENCE_S = 4.0
 """The broker answers within 2 s what no replica answers; the rest is for connecting."""
 
@@ -90,7 +93,8 @@ def _questions(fleet: Fleet, host: str | None, answers: dict[str, Acceptance]) -
         for robot in robots:
             answer = answers[robot.name]
             answer.reason = "keys"
-            answer.message = f"not asked: {'; '.join(fault.message for fault in error.faults)}"
+            lacks = "; ".join(fault.message for fault in error.faults)
+            answer.message = f"not asked, its keys are those of host {host}; ask there ({lacks})"
         return []
     return [
         _Question(network, _opening(robot, control, network), answers[robot.name])
@@ -122,19 +126,19 @@ def _must_run_here(fleet: Fleet, questions: Sequence[_Question]) -> None:
 
 
 def _ask(questions: Sequence[_Question], patience_s: float) -> None:
-    """Send every question as soon as its connection is there, and take the answers."""
+    """Ask the questions, a few at a time: robots at work speak to the same broker."""
     deadline = time.monotonic() + patience_s
     context: link.Context = zmq.Context()
-    context.set(zmq.MAX_SOCKETS, max(1024, 2 * len(questions)))
     poller = zmq.Poller()
+    ahead = deque(questions)
     waiting: dict[Any, _Question] = {}
     try:
-        for question in questions:
-            socket = _connect(context, question)
-            if socket is not None:
-                waiting[socket] = question
-                poller.register(socket, zmq.POLLIN | zmq.POLLOUT)
-        while waiting and (left_s := deadline - time.monotonic()) > 0:
+        while (ahead or waiting) and (left_s := deadline - time.monotonic()) > 0:
+            while ahead and len(waiting) < AT_ONCE:
+                question = ahead.popleft()
+                if (made := _connect(context, question)) is not None:
+                    waiting[made] = question
+                    poller.register(made, zmq.POLLIN | zmq.POLLOUT)
             for socket, _ in poller.poll(int(left_s * 1000) + 1):
                 question = waiting[socket]
                 if not question.sent:
@@ -144,8 +148,9 @@ def _ask(questions: Sequence[_Question], patience_s: float) -> None:
                         poller.register(socket, zmq.POLLIN)
                 if _heard(socket, question):
                     poller.unregister(socket)
+                    socket.close()
                     del waiting[socket]
-        for question in waiting.values():
+        for question in (*waiting.values(), *ahead):
             _give_up(question, patience_s)
     finally:
         context.destroy(linger=0)

@@ -89,8 +89,8 @@ def check(
 ) -> None:
     """Say everything that is wrong with the file, and start nothing.
 
-    With --online also ask the running services whether they would accept each robot, without
-    enabling any: exit status 1 if one would not."""
+    With --online also ask the running services whether they would accept each robot, one by
+    one, without enabling any: exit status 1 if one would not."""
     import msgspec
 
     from ..actors.fleet.expand import expand, here

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from ...transport.header import Header
 from ...transport.messages import Inquiry, Open, Reject, Verdict
 from .admission import RETRY_AFTER_S, refusal
-from .effects import Received
+from .effects import Received, ToReplica
 from .peers import Peer
 from .placement import RETRYABLE, Placement
 from .registry import Replica
@@ -82,9 +82,11 @@ class Inquiries:
         self._placement.pass_to_robot(question, message)
 
     def tick(self, now: int) -> None:
-        """Answer those that no replica has answered in time."""
+        """Send what did not fit, and answer what no replica has answered in time."""
         for robot, question in list(self._waiting.items()):
             if now - question.placed_at < ANSWER_NS:
+                if not question.opened:
+                    self._send(question)
                 continue
             del self._waiting[robot]
             self._tally.count("inquiries-unanswered")
@@ -101,8 +103,22 @@ class Inquiries:
         for question in self._waiting.values():
             question.placed_at += absence
 
+    def waits(self) -> bool:
+        """Whether something could not be sent and wants a tick soon."""
+        return any(not question.opened for question in self._waiting.values())
+
+    def unsent(self, effect: ToReplica) -> None:
+        """The replica's socket was full: the work that it has goes first."""
+        question = self._waiting.get(effect.robot)
+        if question is not None and question.replica == effect.identity:
+            question.opened = False
+
     def _put(self, question: Session, replica: Replica) -> None:
         question.replica = replica.identity
+        self._send(question)
+
+    def _send(self, question: Session) -> None:
+        question.opened = True
         self._placement.pass_to_replica(question, question.opening)
 
     def _refuse(self, question: Session, answer: Reject) -> None:

@@ -140,7 +140,9 @@ class Routing:
     def waits(self) -> bool:
         """Whether something could not be sent and wants a tick soon."""
         placement = self._placement
-        return any(replica.closing for replica in placement.registry) or any(
+        if self._inquiries.waits() or any(replica.closing for replica in placement.registry):
+            return True
+        return any(
             not session.opened or (session.request is not None and not session.request.sent)
             for session in placement.sessions
         )
@@ -177,6 +179,9 @@ class Routing:
             return
         if why == "unreachable":
             placement.forget_replica(replica, "unreachable", now)
+            return
+        if kind is Kind.INQUIRY:
+            self._inquiries.unsent(effect)
             return
         if kind is Kind.CLOSE:
             replica.closing.add((effect.robot, effect.header.epoch))

@@ -91,6 +91,16 @@ def test_a_replica_that_knows_no_inquiries_costs_two_seconds(desk: Any, sent: An
     assert desk.replica("flow/0:1", NO, "r1") == [], "what comes later is nobody's"
 
 
+def test_what_a_full_socket_did_not_take_is_asked_again(desk: Any, sent: Any) -> None:
+    desk.register("flow/0:1")
+    (asked,) = sent(desk.robot("r1:0", about("r1"), token=5), ToReplica, Kind.INQUIRY)
+    assert desk.routing.undelivered(asked, "full", desk.now) == []
+    assert desk.routing.waits()
+    (again,) = sent(desk.routing.tick(desk.now), ToReplica, Kind.INQUIRY)
+    assert again == asked and not desk.routing.waits()
+    assert len(desk.replica("flow/0:1", NO, "r1", token=5)) == 1
+
+
 def test_only_the_replica_that_was_asked_answers_and_only_once(desk: Any, sent: Any) -> None:
     desk.register("flow/0:1")
     desk.register("flow/1:1")
