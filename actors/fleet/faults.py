@@ -176,6 +176,13 @@ def _cameras(robot: Robot, path: str) -> Iterator[Fault]:
         known = [*robot.cameras, *_own_names(robot)]
         if old not in known:
             yield Fault(f"{path}.rename.{old}", f"nothing is called {old!r}; {closest(old, known)}")
+        elif known.count(old) > 1 and old in robot.cameras:
+            message = (
+                f"{old!r} is a camera and a joint of {robot.name}, both would be renamed: call the "
+                "camera something else under `cameras` (a simulated one says what it sees with "
+                f"`options: {{view: {old}}}`) and rename that"
+            )
+            yield Fault(f"{path}.rename.{old}", message)
     wire: dict[str, str] = {}
     for name, camera in robot.cameras.items():
         at = f"{path}.cameras.{name}"
