@@ -127,10 +127,16 @@ def _watch(path: Path, as_json: bool) -> None:
 
 def _log_of(fleet: str | None) -> Path:
     """The log of the running fleet; with `fleet`, also of one that has ended."""
-    from ..actors.rundir import state_dir
+    from ..actors.rundir import running, state_dir
 
     if fleet is not None and (log := state_dir(fleet) / "log.jsonl").exists():
         return log
+    found = running()
+    if (fleet or next(iter(found), None)) not in found:
+        kept = sorted(path.parent.name for path in state_dir("").glob("*/log.jsonl"))
+        what = f"no fleet {fleet!r} is" if fleet else "no fleet is"
+        if kept:
+            fail(f"{what} running; logs are kept of: {', '.join(kept)} (--fleet NAME)")
     return Path(ask(reach(fleet), do="places")["log"])
 
 

@@ -146,6 +146,19 @@ def test_without_a_fleet_it_says_how_to_start_one(tmp_path: Path) -> None:
     assert "supervisor start fleet.yaml" in done.stderr
 
 
+def test_the_logs_of_a_fleet_that_ended_are_offered(tmp_path: Path) -> None:
+    (tmp_path / "state" / "old").mkdir(parents=True)
+    record = {"t": 0.0, "actor": "r1/control", "level": "info", "message": "it was"}
+    (tmp_path / "state" / "old" / "log.jsonl").write_text(json.dumps(record) + "\n")
+    places = {"HOLDFAST_RUNTIME": str(tmp_path), "HOLDFAST_STATE": str(tmp_path / "state")}
+    for words in ([], ["--fleet", "odl"]):
+        done = actorctl("logs", *words, **places)
+        assert done.returncode == 2 and "logs are kept of: old (--fleet NAME)" in done.stderr
+    assert "it was" in actorctl("logs", "--fleet", "old", **places).stdout
+    done = actorctl("logs", "r1/contrl", "--fleet", "old", **places)
+    assert "did you mean 'r1/control'?" in done.stderr
+
+
 def test_a_command_costs_little_processor_time(fleet: Supervised) -> None:
     """The promise is 300 ms; on a busy test machine only processor time can be held against it."""
     before = os.times()
