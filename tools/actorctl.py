@@ -104,15 +104,21 @@ def logs(
 def _watch(path: Path, as_json: bool) -> None:
     """Show the status again and again, until Ctrl-C or the end of the fleet."""
     if as_json:
-        while True:
-            print(json.dumps(ask(path, do="status")["status"]), flush=True)
-            time.sleep(1.0)
+        try:
+            while True:
+                print(json.dumps(ask(path, do="status")["status"]), flush=True)
+                time.sleep(1.0)
+        except (KeyboardInterrupt, BrokenPipeError):
+            sys.stderr.close()  # as in `logs`
+            return
     from rich.console import Console
     from rich.live import Live
 
     from .tables import live_screen
 
     console = Console()
+    if not console.is_terminal:
+        fail("a live view needs a terminal; `actorctl status --watch --json` writes lines")
     try:
         with Live(console=console, screen=True, auto_refresh=False) as live:
             while True:

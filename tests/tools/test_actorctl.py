@@ -85,6 +85,26 @@ def test_an_actor_can_be_killed_stopped_started_and_restarted(fleet: Supervised)
     assert fleet.row("r1/network")["incarnation"] == incarnation + 3
 
 
+def test_a_live_view_without_a_terminal_does_not_wait_for_one(fleet: Supervised) -> None:
+    for words in (["top"], ["status", "--watch"]):
+        done = actorctl(*words)
+        assert done.returncode == 2 and "status --watch --json" in done.stderr
+
+
+def test_a_watched_status_ends_quietly_with_its_reader(fleet: Supervised) -> None:
+    watching = subprocess.Popen(
+        [BIN / "actorctl", "status", "--watch", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert watching.stdout is not None and watching.stderr is not None
+    assert json.loads(watching.stdout.readline())["fleet"] == fleet.name
+    watching.stdout.close()
+    assert watching.wait(20) is not None
+    assert watching.stderr.read() == b""
+    watching.stderr.close()
+
+
 def test_a_robot_can_be_paused(fleet: Supervised) -> None:
     done = actorctl("pause", "r1")
     assert (done.returncode, done.stdout) == (0, "r1: pause (heard pause)\n")
