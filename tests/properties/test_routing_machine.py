@@ -145,6 +145,7 @@ class World:
         self.at: dict[str, tuple[bytes, bytes, int]] = {}
         """Robot name to (robot's identity, replica's identity, epoch): who is where."""
         self.refused: dict[str, set[bytes]] = {}
+        self.name_taken = False
         self.askers: dict[bytes, FakeRobot] = {}
         self.asked: dict[str, tuple[bytes, int]] = {}
         """Robot name to (asker's identity, instant): the newest question that is not answered."""
@@ -245,6 +246,7 @@ class World:
         body, current = effect.payload, self.at.get(robot.name)
         if effect.header.kind is Kind.REJECT:
             if isinstance(body, Reject) and body.reason == "name-taken":
+                self.name_taken = True
                 return
         elif not _is_lost(effect):
             return
@@ -403,10 +405,13 @@ class World:
     def open(self, robot: FakeRobot) -> None:
         robot.epoch += 1
         robot.state, robot.waiting = "opening", None
-        self.refused.pop(robot.name, None)
+        refused = self.refused.pop(robot.name, set())
         mark = "open", robot.peer.identity, robot.epoch
         body = open_body(robot.name, robot.service)
+        self.name_taken = False
         self.hear(robot, message(Kind.OPEN, body, mark, epoch=robot.epoch))
+        if self.name_taken:  # the holder's session goes on, and who refused that has not changed
+            self.refused[robot.name] = refused
 
     def request(self, robot: FakeRobot) -> None:
         robot.seq += 1
