@@ -15,7 +15,6 @@ import ctypes
 import platform
 import struct
 from errno import EINTR
-from resource import RUSAGE_THREAD, getrusage
 from time import monotonic_ns
 
 from .spin import SpinWindow
@@ -88,11 +87,14 @@ class TickClock:
             self._sleep(deadline - spin)
             now = monotonic_ns()
             if self.window:
-                # Of the tick before and of this sleep; the call costs less than the spin it saves.
-                self.window.learn(now - (deadline - spin), getrusage(RUSAGE_THREAD).ru_nivcsw)
+                self.window.learn(now - (deadline - spin))
+        spins = now < deadline
         while now < deadline:
             now = monotonic_ns()
-        return max(now - deadline, 0)
+        late = max(now - deadline, 0)
+        if spins and self.window:
+            self.window.spun(late)
+        return late
 
     def advance(self, lateness_ns: int) -> int:
         """Move on to the next grid point after a wake-up that was late by `lateness_ns`; return how
