@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from holdfast.actors.board import BoardReader
-from holdfast.tests.actors.test_network import SHAPE, Bench
+from holdfast.tests.actors.network.test_network import SHAPE, Bench
 from holdfast.tests.hostile.corpus import Corpus
 from holdfast.transport import link, messages
 from holdfast.transport.header import Header, Kind
