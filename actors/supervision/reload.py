@@ -57,9 +57,9 @@ def _differing(old: dict[str, Any], new: dict[str, Any], within: str = "") -> It
     for key in old | new:
         path, was, becomes = f"{within}{key}", old.get(key), new.get(key)
         if key not in new:
-            yield f"{path} is gone"
+            yield f"{path} is gone, was {_short(was)}"
         elif key not in old:
-            yield f"{path} is new"
+            yield f"{path} is new: {_short(becomes)}"
         elif isinstance(was, dict) and isinstance(becomes, dict):
             yield from _differing(was, becomes, f"{path}.")
         elif was != becomes:

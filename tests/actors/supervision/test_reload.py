@@ -22,7 +22,11 @@ def test_each_value_that_differs_is_named_by_its_path_however_deep() -> None:
     old = actor("a", fps=30, plan={"merge": "replace", "trim": "time"}, cameras={"x": {"w": 1}})
     new = actor("a", fps=30, plan={"merge": "append", "trim": "time"}, cameras={"y": {"w": 1}})
     assert differences([old], [new]).changed == {
-        "a": ["plan.merge: 'replace' -> 'append'", "cameras.x is gone", "cameras.y is new"]
+        "a": [
+            "plan.merge: 'replace' -> 'append'",
+            "cameras.x is gone, was {'w': 1}",
+            "cameras.y is new: {'w': 1}",
+        ]
     }
 
 

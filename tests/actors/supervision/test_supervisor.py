@@ -427,7 +427,7 @@ def test_a_reload_touches_only_what_changed(tmp_path: Path) -> None:
         plain = msgspec.to_builtins(change)
         said = fleet.ask("reform", actors=plain, dry=True)["difference"]
         assert said["added"] == ["d"] and said["removed"] == ["b"] and said["same"] == ["a"]
-        assert said["changed"]["c"] == ["after_s: None -> 60.0"]
+        assert said["changed"]["c"] == ["after_s is new: 60.0"]
         assert said["changed"]["w"] == ["shared memory shared"]
         assert {row["name"]: row["pid"] for row in fleet.status()["actors"]} == before
         fleet.ask("reform", actors=plain)
