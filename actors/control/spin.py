@@ -19,7 +19,7 @@ MAX_NS = 400_000
 LOST_NS = 500_000
 """A spin that ends so late had lost the core: others are given it for a millisecond or more."""
 
-_START_NS = 200_000
+_START_NS = 100_000
 _RISE_NS, _FALL_NS = 4_000, 40
 """Up when one of a hundred is beyond the window, down otherwise: where these balance is p99."""
 
