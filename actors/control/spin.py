@@ -1,31 +1,32 @@
 """`SpinWindow`: how long before a deadline a loop wakes up, to spin for the rest.
 
 A core that idles takes its time to wake up, 50 to 200 µs in a virtual machine, and spinning hides
-that. Where others want the core the kernel may take it from a loop that spins, and give it back
-milliseconds later; a loop that slept would have been woken at once. What a machine does changes by
-the minute, so the window follows what is observed:
+that. Where others want the core, spinning is paid for: the kernel takes the core from a loop that
+spins, or lets one wait that has used more than it would by sleeping, for milliseconds. What a
+machine does changes by the minute, so the window follows what is observed:
 
-* its length is the 99th percentile of the oversleep. What exceeds MAX_NS is not learnt from: such
+* its length is the 99th percentile of the oversleep. What exceeds LOST_NS is not learnt from: such
   wake-ups wait for others to leave the core, and no spinning helps.
-* it is closed for a few ticks when the loop lost the core while it spun (the deadline passed by far
-  more than one turn of the spin takes), for twice as many when that happens again soon.
+* it is closed for a few ticks when the loop was without the core, and for twice as many when that
+  happens again soon.
 
 Pure: it is told what happened and knows no clock.
 """
 
 from __future__ import annotations
 
-MAX_NS = 400_000
-LOST_NS = 500_000
-"""A spin that ends so late had lost the core: others are given it for a millisecond or more."""
+LOST_NS = 400_000
+"""Who wakes or ends a spin so late was without the core: others had it for a millisecond or more.
+No window is longer."""
 
 _START_NS = 100_000
 _RISE_NS, _FALL_NS = 4_000, 40
 """Up when one of a hundred is beyond the window, down otherwise: where these balance is p99."""
 
-LEAST_REST, MOST_REST = 2, 64
-CLEAN_SPINS = 20
-"""So many spins in a row that kept the core make up for those before."""
+LEAST_REST, MOST_REST = 2, 256
+CLEAN_SPINS = 300
+"""So many spins in a row that kept the core make up for those before: a virtual machine's own
+pauses are rarer than that, the claims of others are not."""
 
 
 class SpinWindow:
@@ -43,20 +44,26 @@ class SpinWindow:
 
     def learn(self, oversleep_ns: int) -> None:
         """A sleep, which there is one of before each deadline, ended so much later than asked."""
-        self._rest = max(self._rest - 1, 0)
-        if oversleep_ns > MAX_NS:
+        if self._rest:
+            self._rest -= 1
+        elif oversleep_ns > LOST_NS:
+            self._lost()
+        if oversleep_ns > LOST_NS:
             return
         if oversleep_ns > self._length:
-            self._length = min(self._length + _RISE_NS, MAX_NS)
+            self._length = min(self._length + _RISE_NS, LOST_NS)
         else:
             self._length = max(self._length - _FALL_NS, 0)
 
     def spun(self, lateness_ns: int) -> None:
         """A spin to the deadline ended so late."""
         if lateness_ns > LOST_NS:
-            self._rest, self._clean = self._next_rest, 0
-            self._next_rest = min(2 * self._next_rest, MOST_REST)
+            self._lost()
             return
         self._clean += 1
         if self._clean >= CLEAN_SPINS:
             self._next_rest = LEAST_REST
+
+    def _lost(self) -> None:
+        self._rest, self._clean = self._next_rest, 0
+        self._next_rest = min(2 * self._next_rest, MOST_REST)
