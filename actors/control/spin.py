@@ -24,7 +24,7 @@ _RISE_NS, _FALL_NS = 4_000, 40
 """Up when one of a hundred is beyond the window, down otherwise: where these balance is p99."""
 
 LEAST_REST, MOST_REST = 2, 256
-CLEAN_SPINS = 300
+CLEAN_SPINS = 100
 """So many spins in a row that kept the core make up for those before: a virtual machine's own
 pauses are rarer than that, the claims of others are not."""
 
