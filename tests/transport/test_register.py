@@ -99,15 +99,18 @@ def test_values_are_whole_and_rise_while_their_writer_is_killed_again_and_again(
     with segment.create(Register.size_for(4000), "test") as shared:
         reader = Register(shared.map(writable=False))
         seen = reads = 0
-        for _ in range(5):
+        for wanted in range(200, 1001, 200):
             command = [sys.executable, "-c", WRITER, str(shared.fd), str(shared.size)]
             writer = subprocess.Popen(command, pass_fds=[shared.fd])
             start = reader.version
             deadline = time.monotonic() + 20
             try:
-                while reader.version < start + 3000:
+                while reader.version < start + 3000 or reads < wanted:
                     assert time.monotonic() < deadline and writer.poll() is None
-                    value = reader.read()
+                    try:
+                        value = reader.read()
+                    except RegisterError:  # it never rests: now and then every read is overtaken
+                        continue
                     if value is None:
                         continue
                     (count,) = struct.unpack_from("<Q", value)
@@ -121,7 +124,6 @@ def test_values_are_whole_and_rise_while_their_writer_is_killed_again_and_again(
             value = reader.read()
             assert value is not None
             assert struct.unpack_from("<Q", value)[0] == reader.version
-        assert reads > 1000
 
 
 @given(st.binary(min_size=256, max_size=256))
