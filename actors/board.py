@@ -20,7 +20,8 @@ import msgspec
 from ..transport.register import Register, RegisterError
 
 _WORDS = 64
-REPORT_BYTES = 16 * 1024
+REPORT_BYTES = 64 * 1024
+"""Of the largest report, a broker's of many robots. Memory that is never written is never used."""
 BOARD_SIZE = _WORDS + Register.size_for(REPORT_BYTES)
 
 _encoder = msgspec.msgpack.Encoder()

@@ -75,6 +75,8 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     key: str | None = None
     broker_key: str | None = None
     """This replica's secret key file and the broker's public one: both or neither."""
+    script: bool = False
+    """Whether a program serves it, not a fleet."""
 
 
 class CameraFeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -115,6 +117,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     key: str | None = None
     broker_key: str | None = None
     """This robot's secret key file and the broker's public one: both or neither."""
+    script: bool = False
+    """Whether the loop is a program's own, not a fleet's."""
 
 
 class SensorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

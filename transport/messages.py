@@ -32,6 +32,8 @@ Word = Annotated[int, msgspec.Meta(ge=0)]
 Steps = Annotated[int, msgspec.Meta(ge=0, le=1 << 20)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Load = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Hertz = Annotated[float, msgspec.Meta(gt=0, le=1e5)]
 Pixel = Annotated[int, msgspec.Meta(ge=1, le=DEFAULT.max_image_width)]
 Version = Annotated[int, msgspec.Meta(ge=0, le=255)]
@@ -47,7 +49,8 @@ PrefixMode = Literal["none", "guided", "trained"]
 class Open(msgspec.Struct, frozen=True, kw_only=True):
     """A robot asks a service for a session. `cameras` are [width, height] by the policy's names.
 
-    `boot_id` and `outbox_nonce` offer shared memory to a replica on the same host.
+    `boot_id` and `outbox_nonce` offer shared memory to a replica on the same host. `host`, `pid`
+    and `kind` ("fleet", "script") tell people where the robot lives.
     """
 
     robot: Name
@@ -65,6 +68,9 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     boot_id: Name = ""
     outbox_nonce: Word = 0
     incarnation: Count = 0
+    host: Name = ""
+    pid: Count = 0
+    kind: Name = ""
 
 
 class Accept(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,11 +164,48 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     message: Text = ""
 
 
+class Vitals(msgspec.Struct, frozen=True, kw_only=True):
+    """How a robot fares, for people; nothing is decided by it. Counts go on over restarts.
+
+    Attributes:
+        state: the fail-safe's: CONNECTING, STREAMING, DEGRADED, STALLED, RECONNECTING, DEAD, or
+            PAUSED.
+        reason: why the state is what it is: what is not reachable, not accepted, not answering.
+        plan_s: how long the plan lasts.
+        fps: policy steps per second, as they really come.
+        steps: policy steps taken.
+        missed_steps: steps whose time passed while the loop was elsewhere.
+        stalled_steps: steps without an action although chunks had come before.
+        refused: commands that the robot's limits refused.
+        refusing_s: for how long every command of the plan has been refused, 0 if none or some.
+        refusing: why, in words.
+        dropped: answers that did not become part of the plan, by reason.
+        latency_ms: `p50` and `p99` from asking to having a chunk; empty until there is one.
+        warnings: what the service, or the loop, warns of.
+    """
+
+    state: Name = ""
+    reason: Text = ""
+    plan_s: Seconds = 0.0
+    fps: Rate = 0.0
+    steps: Count = 0
+    missed_steps: Count = 0
+    stalled_steps: Count = 0
+    refused: Count = 0
+    refusing_s: Seconds = 0.0
+    refusing: Text = ""
+    dropped: Annotated[dict[Name, Count], _few] = {}
+    latency_ms: Annotated[dict[Name, Milliseconds], _few] = {}
+    warnings: Texts = ()
+
+
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
-    """`progress` is counted by the sender's own loop: equal counts mean that it hangs."""
+    """`progress` is counted by the sender's own loop: equal counts mean that it hangs. A robot's
+    carries its vitals."""
 
     progress: Count
     load: Load = 0.0
+    vitals: Vitals | None = None
 
 
 class Inquiry(msgspec.Struct, frozen=True, kw_only=True):
@@ -185,7 +228,8 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 class Register(msgspec.Struct, frozen=True, kw_only=True):
     """A replica offers a service: who it is, and what of its policy's contract robots must meet.
 
-    `batch_s`: measured duration of a batch of 1, 2, ... `host`, `boot_id` and `pid` tell where.
+    `batch_s`: measured duration of a batch of 1, 2, ... `host`, `boot_id` and `pid` tell where,
+    `kind` ("fleet", "script") whose it is.
     """
 
     replica: Name
@@ -209,6 +253,7 @@ class Register(msgspec.Struct, frozen=True, kw_only=True):
     boot_id: Name = ""
     pid: Count = 0
     incarnation: Count = 0
+    kind: Name = ""
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ REPORT_NS = 250_000_000
 PROBE_NS = 10_000_000
 """Not more often than this are all peers probed because connections break."""
 MESSAGES_PER_TURN = 64
-ROWS = (48, 16, 4, 0)
+ROWS = (128, 48, 16, 4, 0)
 FAREWELL_MS = 100
 
 ACTED_UPON = frozenset(

@@ -70,6 +70,7 @@ class Front:
         if holder is not None and session.age < holder.age and self._is_present(holder, now):
             self._refuse_older(peer, message, holder, now)
             return
+        self._placement.callers.asked(peer.name, asked, now)
         if not self._placement.open(session, now):
             loads = self._placement.sessions.loads()
             answer = refusal(self._placement.registry, loads, asked)
@@ -120,6 +121,7 @@ class Front:
             self._tally.count("late-close", peer.name)
             return
         self._placement.close(session, "closed")
+        self._placement.callers.forget(peer.name)
 
     def _reset(self, peer: Peer, message: Received, now: int) -> None:
         session = self._mine(peer, message)
@@ -152,6 +154,10 @@ class Front:
         beat = Heartbeat(progress=self._placement.turns)
         self._placement.tell_robot(peer.identity, message.header, beat)
         session = self._placement.sessions.of(peer.name)
+        said = message.body
+        assert isinstance(said, Heartbeat), "the shell decodes every HEARTBEAT"
+        if session is None or session.peer.identity == peer.identity:
+            self._placement.callers.beat(peer.name, said.vitals, now)
         if message.header.epoch and (session is None or session.peer.identity != peer.identity):
             # It believes in a session that is not: the sooner it knows, the less it waits.
             self._tell_lost(peer, message)

@@ -16,6 +16,7 @@ from typing import Any
 from ...transport.header import Header, Kind
 from ...transport.messages import KINDS, Body, Close, Drain, Event, Reject
 from .admission import RETRY_AFTER_S, place_for, refuge_for
+from .callers import Callers
 from .effects import Effect, Received, ToReplica, ToRobot
 from .journal import Journal
 from .quarantine import Quarantine
@@ -37,6 +38,7 @@ class Placement:
         self.sessions = Sessions()
         self.tally = tally
         self.quarantine = Quarantine()
+        self.callers = Callers()
         self.turns = 0
         """The broker's own progress, told in its heartbeats."""
         self._journal = Journal()

@@ -114,6 +114,7 @@ class Routing:
                 placement.forget_replica(replica, "silent" if silent else "hung", now)
         for session in placement.sessions:
             self._tick_session(session, now)
+        placement.callers.expire(now - self._robot_lost_ns)
         self._inquiries.tick(now)
         for replica in placement.registry:
             placement.retry(replica, now)
@@ -209,6 +210,7 @@ class Routing:
         for session in self._placement.sessions:
             session.seen_at += absence
             session.placed_at += absence
+        self._placement.callers.forgive(absence)
         self._inquiries.forgive(absence)
 
     def _probe_replicas(self) -> None:

@@ -33,12 +33,14 @@ from .config import ControlConfig, faults
 from .failsafe import State
 from .histogram import Histogram
 from .misses import Misses
+from .pace import Pace
 from .playback import Playback
 from .segment import PLAN_BYTES, PlanSegment, Word
 from .status import status
 from .supply import Ask, Supply
 from .ticks import TickLog
 from .uplink import Uplink
+from .vitals import vitals
 
 _REPORT_NS = 200_000_000
 _BEAT_NS = 200_000_000
@@ -46,6 +48,8 @@ _COLLECT_NS = 10_000_000_000
 _QUIET_NS = 2_500_000
 """Before a deadline, in which nothing is handled any more: a merge costs a tenth of it."""
 _START_NS = 10_000_000
+_BREAK_NS = 10_000_000_000
+"""Between two ticks: longer than any pause of a machine; only a stopped process is away so long."""
 
 
 class ControlActor(Actor):
@@ -83,6 +87,7 @@ class ControlActor(Actor):
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._uplink = Uplink(self._context, config, self.incarnation)
         self._poll = Poll(self._uplink.socket, self.link.fileno())
+        self._pace = Pace(_BREAK_NS)
         self._shown = ""
         self._stop_by_ns = 0
         self._next_step = 0
@@ -159,6 +164,7 @@ class ControlActor(Actor):
         now = due + lateness_ns
         words[Word.GRID_NS] = self._clock.deadline_ns - self._clock.period_ns
         words[Word.TICKS] += 1
+        self._pace.step(now)
         if self._playback.begins_step:
             self._next_step = (words[Word.GRID_NS] + self.config.dt_ns // 2) // self.config.dt_ns
         self._lateness.record(lateness_ns)
@@ -245,9 +251,9 @@ class ControlActor(Actor):
         epoch = supply.open_epoch(now)
         if epoch is not None and self._uplink.open(self._robot.spec, epoch, supply.task):
             supply.opening(epoch, now)
-        if now - self._beat_ns >= _BEAT_NS and supply.failsafe.session_open:
+        if now - self._beat_ns >= _BEAT_NS:
             self._beat_ns = now
-            self._uplink.beat(supply.epoch, self._words[Word.TICKS])
+            self._beat()
         if supply.state.value != self._shown:
             self._shown = supply.state.value
             self._report_ns = 0
@@ -259,6 +265,14 @@ class ControlActor(Actor):
         if now - self._collect_ns >= _COLLECT_NS:
             self._collect_ns = now
             gc.collect()  # what is frozen is not looked at: a fraction of a millisecond
+
+    def _beat(self) -> None:
+        """Sent without a session too: whoever waits is seen, and told why."""
+        supply, interpolate = self._supply, self.config.interpolate
+        fps = self._pace.hz / interpolate
+        said = vitals(self._plan, supply, self._playback, fps=fps, interpolate=interpolate)
+        epoch = supply.epoch if supply.failsafe.session_open else 0
+        self._uplink.beat(epoch, self._words[Word.TICKS], said)
 
     def _obey(self) -> None:
         for command in self.link.commands():

@@ -12,7 +12,7 @@ from ...robot.base import RobotSpec
 from ...transport import link, messages
 from ...transport.header import Header, Kind
 from ...transport.limits import WireError
-from ...transport.messages import Blobs, Close, Heartbeat, Open, Request, Reset
+from ...transport.messages import Blobs, Close, Heartbeat, Open, Request, Reset, Vitals
 from .config import ControlConfig
 from .plan import Floats
 from .supply import Ask, Supply
@@ -56,9 +56,11 @@ class Uplink:
         """Tell the replica that `episode` has begun; losing this costs nothing."""
         return self._send(Header(Kind.RESET, episode=episode, epoch=epoch), Reset())
 
-    def beat(self, epoch: int, progress: int) -> bool:
-        """Say that this loop is there; a network actor that lost the session answers so."""
-        return self._send(Header(Kind.HEARTBEAT, epoch=epoch), Heartbeat(progress=progress))
+    def beat(self, epoch: int, progress: int, vitals: Vitals) -> bool:
+        """Say that this loop is there, and how it fares. `epoch` is that of the session, 0 without
+        one; a network actor that lost the session answers so."""
+        beat = Heartbeat(progress=progress, vitals=vitals)
+        return self._send(Header(Kind.HEARTBEAT, epoch=epoch), beat)
 
     def close(self, epoch: int, reason: str) -> None:
         """End the session, and the connection once that is on its way."""

@@ -31,19 +31,24 @@ from numpy.typing import NDArray
 from ...robot.base import ControlMode, RobotSpec
 from ...transport import link
 from ...transport.frames import FrameRing
+from ...transport.messages import Vitals
 from ..configs import CameraFeed, NetworkConfig
 from ..control.buffer import ChunkBuffer
 from ..control.config import ControlConfig, PlanSettings, SafetySettings, faults
 from ..control.failsafe import State
+from ..control.pace import Pace
 from ..control.playback import Playback
 from ..control.segment import SEGMENT_BYTES, PlanSegment, Word
 from ..control.supply import Supply
 from ..control.uplink import Uplink
+from ..control.vitals import vitals
 from ..network.network import NetworkActor
 from .discovery import front_of
 from .worker import Worker
 
 _BEAT_NS = 200_000_000
+_BREAK_NS = 1_000_000_000
+"""Between two calls of `act`: a loop that slow is not in its episode."""
 
 
 class PolicyLost(Exception):
@@ -99,6 +104,7 @@ class RemotePolicy:
                     action_names=spec.action_names,
                     jpeg_quality=jpeg_quality,
                     audit_bytes=0,
+                    script=True,
                     key=key,
                     broker_key=broker_key,
                 )
@@ -127,7 +133,9 @@ class RemotePolicy:
             for name, shape in self._shapes.items()
         }
         self._spec = spec
-        segment = PlanSegment(mmap(-1, SEGMENT_BYTES), robot, len(spec.action_names))
+        self._segment = segment = PlanSegment(
+            mmap(-1, SEGMENT_BYTES), robot, len(spec.action_names)
+        )
         age_ns = round(config.safety.max_action_age_s * 1e9)
         self._buffer = ChunkBuffer(segment, age_ns)
         self._supply = Supply(config, spec, segment, self._buffer)
@@ -137,6 +145,7 @@ class RemotePolicy:
         segment.words[Word.EPOCH] = self._worker.incarnation
         self._uplink = Uplink(self._context, config, self._worker.incarnation)
         self._step = 0
+        self._pace = Pace(_BREAK_NS)
         self._beat_ns = 0
 
     @property
@@ -158,6 +167,16 @@ class RemotePolicy:
     def latency_ms(self) -> dict[str, float | None]:
         """p50 and p99 of the time from asking to having a chunk."""
         return dict(self._supply.latency.summary_ms())
+
+    def stats(self) -> Vitals:
+        """How this robot fares: the figures that `actorctl status` shows of it."""
+        return vitals(
+            self._segment,
+            self._supply,
+            self._playback,
+            fps=self._pace.hz,
+            reason=self._worker.failure,
+        )
 
     def wait(self, timeout_s: float = 10.0) -> None:
         """Wait until the service has accepted this robot: before the robot is enabled.
@@ -197,6 +216,8 @@ class RemotePolicy:
             else:
                 self._supply.unsent(now)
         self._step += 1
+        self._segment.words[Word.TICKS] += 1
+        self._pace.step(now)
         return None if command is None else command.copy()
 
     def reset(self, task: str | None = None) -> None:
@@ -234,9 +255,10 @@ class RemotePolicy:
         epoch = self._supply.open_epoch(now)
         if epoch is not None and self._uplink.open(self._spec, epoch, self._supply.task):
             self._supply.opening(epoch, now)
-        if now - self._beat_ns >= _BEAT_NS and self._supply.failsafe.session_open:
+        if now - self._beat_ns >= _BEAT_NS:
             self._beat_ns = now
-            self._uplink.beat(self._supply.epoch, self._step)
+            epoch = self._supply.epoch if self._supply.failsafe.session_open else 0
+            self._uplink.beat(epoch, self._step, self.stats())
 
     def _checked(self, observation: Mapping[str, Any]) -> NDArray[np.float32]:
         state = np.asarray(observation["state"], np.float32)

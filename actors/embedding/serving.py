@@ -87,6 +87,7 @@ def serve(
         max_sessions=max_sessions,
         max_batch=max_batch,
         audit_bytes=0,
+        script=True,
         key=key,
         broker_key=broker_key,
     )

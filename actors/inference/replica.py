@@ -271,6 +271,7 @@ class InferenceActor(Actor):
             host=socket.gethostname(),
             boot_id=boot_id(),
             pid=os.getpid(),
+            kind="script" if config.script else "fleet",
             incarnation=self.incarnation,
         )
 

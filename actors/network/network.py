@@ -11,6 +11,8 @@ and where control waits for it, answered with an error.
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -26,7 +28,7 @@ from ...transport.frames import FrameReader
 from ...transport.header import Header, Kind
 from ...transport.host import boot_id
 from ...transport.limits import WireError
-from ...transport.messages import Accept, Blobs, Error, Event, Heartbeat
+from ...transport.messages import Accept, Blobs, Error, Event, Heartbeat, Vitals
 from ...transport.outbox import Outbox
 from ...transport.poll import Poll
 from ..actor import Actor
@@ -40,6 +42,8 @@ from .session import Action, Phase, Session, Verdict
 
 _REPORT_NS = 250_000_000
 _CONTROL_HEARTBEAT_NS = 200_000_000
+_VITALS_NS = 2_000_000_000
+"""After which what control said of itself is old, and told no more."""
 _POLL_MS = 100
 
 
@@ -60,6 +64,8 @@ class NetworkActor(Actor):
         self._episode: int | None = None
         self._began_ns = 0
         self._control_identity = b""
+        self._vitals: Vitals | None = None
+        self._vitals_ns = 0
         self._own_actions: tuple[str, ...] = ()
         self._dropped: Counter[str] = Counter()
         self._bytes_out = self._bytes_in = 0
@@ -131,6 +137,11 @@ class NetworkActor(Actor):
             return  # the greeting of a connection, which only says who is there
         header = Header.unpack(rest[0])
         self._control_identity = bytes(identity)
+        if header.kind is Kind.HEARTBEAT:
+            self._vitals = messages.decode(rest).body.vitals
+            self._vitals_ns = time.monotonic_ns()
+            if not header.epoch:
+                return  # control holds no session, and claims none
         verdict = self._session.from_control(header, time.monotonic_ns())
         if verdict.action is Action.LOST:
             self._lost(header.epoch, verdict.reason)
@@ -188,6 +199,9 @@ class NetworkActor(Actor):
             boot_id=boot_id() if self._outbox else "",
             outbox_nonce=self._outbox.nonce if self._outbox else 0,
             incarnation=self.incarnation,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            kind="script" if config.script else "fleet",
         )
         self._terms = None
         if not self._send(messages.encode(message.header, body, message.blobs)):
@@ -240,7 +254,10 @@ class NetworkActor(Actor):
         # An epoch claims a session: the broker says at once when it has none of it.
         held = self._session.phase is not Phase.CLOSED
         header = Header(Kind.HEARTBEAT, epoch=self._session.epoch if held else 0, token=now)
-        self._send(messages.encode(header, Heartbeat(progress=self.board.turns)))
+        if now - self._vitals_ns > _VITALS_NS:
+            self._vitals = None
+        beat = Heartbeat(progress=self.board.turns, vitals=self._vitals)
+        self._send(messages.encode(header, beat))
 
     def _send(self, frames: list[Buffer]) -> bool:
         if not link.send(self._broker, frames):

@@ -15,7 +15,7 @@ from msgspec import inspect
 import holdfast.transport
 from holdfast.transport.header import MAGIC, Kind
 from holdfast.transport.limits import DEFAULT
-from holdfast.transport.messages import BODIES
+from holdfast.transport.messages import BODIES, Vitals
 
 PACKAGE = Path(holdfast.transport.__path__[0])
 TEXT = (PACKAGE / "reference.md").read_text()
@@ -62,10 +62,21 @@ def default(field: inspect.Field) -> str:
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
 def test_every_key_of_a_body_is_described_as_it_is(kind: Kind):
-    section = TEXT.split(f"#### {kind.name}\n")[1].split("\n#")[0]
-    rows = re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) ?\|", section, re.MULTILINE)
-    fields = inspect.type_info(BODIES[kind]).fields
-    assert rows == [(f.name, written(f.type), default(f)) for f in fields]
+    assert rows(f"#### {kind.name}") == described(BODIES[kind])
+
+
+def test_every_key_of_the_vitals_is_described_as_it_is():
+    assert rows("### Vitals") == described(Vitals)
+
+
+def rows(heading: str) -> list[tuple[str, str, str]]:
+    """Name, type and default in each row of a section's table."""
+    section = TEXT.split(f"\n{heading}\n")[1].split("\n#")[0]
+    return re.findall(r"^\| `(\w+)` \| (.*?) \| (.*?) ?\|", section, re.MULTILINE)
+
+
+def described(body: type) -> list[tuple[str, str, str]]:
+    return [(f.name, written(f.type), default(f)) for f in inspect.type_info(body).fields]
 
 
 def test_every_kind_has_its_number():

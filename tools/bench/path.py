@@ -38,6 +38,7 @@ from ...policy.checkpoint import CONFIG, Config
 from ...robot.base import ControlMode, RobotSpec
 from ...transport import link, segment
 from ...transport.frames import FrameRing
+from ...transport.messages import Vitals
 from ...transport.outbox import Outbox
 from .pipe import Pipe
 
@@ -342,7 +343,7 @@ class Path:
             supply.opening(epoch, now)
         if now - self._beat_ns > 200_000_000 and supply.failsafe.session_open:
             self._beat_ns = now
-            self._uplink.beat(supply.epoch, self._step)
+            self._uplink.beat(supply.epoch, self._step, Vitals())
 
     @property
     def request_bytes(self) -> int:

@@ -137,7 +137,8 @@ class Desk:
 
     def sessions(self) -> dict[str, str]:
         """Robot name to the replica that serves it."""
-        return {s["robot"]: s["replica"] for s in self.routing.status(self.now)["sessions"]}
+        rows = self.routing.status(self.now)["sessions"]
+        return {row["robot"]: row["replica"] for row in rows if row["state"] != "none"}
 
     def count(self, reason: str) -> int:
         return self.routing.tally.reasons[reason]

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
+from holdfast.actors.board import REPORT_BYTES
 from holdfast.actors.broker.admission import RETRY_AFTER_S
+from holdfast.actors.broker.broker import ROWS
+from holdfast.actors.broker.callers import MAX_CALLERS
 from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.actors.broker.quarantine import TOLERATED
 from holdfast.actors.broker.sessions import Session
@@ -21,6 +25,7 @@ from holdfast.transport.messages import (
     Open,
     Register,
     Reject,
+    Vitals,
 )
 
 EVENT = Event(what="lost")
@@ -554,11 +559,71 @@ def test_what_the_broker_says_about_itself_stays_small(desk: Any) -> None:
     desk.register("flow/0:1", capacity=500)
     for n in range(500):
         desk.opened(f"robot-with-a-long-name-{n}:1")
-    import msgspec
-
     status = desk.routing.status(desk.now)
     assert status["session_count"] == 500
     assert len(msgspec.msgpack.encode(status)) < 14_000
+
+
+VITALS = Vitals(state="STALLED", reason="r" * 2048, plan_s=0.25, warnings=("w" * 2048,) * 256)
+
+
+def test_what_a_robot_says_of_itself_stands_in_its_row(desk: Any) -> None:
+    """In as many characters as a table has room for."""
+    desk.register("flow/0:1", kind="script", host="gpu", pid=7)
+    desk.opened("r1:1", kind="script", host="arm", pid=8)
+    desk.robot("r1:1", Heartbeat(progress=1, vitals=VITALS), epoch=1)
+    desk.robot("r1:2", Heartbeat(progress=1, vitals=Vitals(state="IMPOSTOR")), epoch=1)
+    status = desk.routing.status(desk.now)
+    (row,), (replica,) = status["sessions"], status["replicas"]
+    assert (row["kind"], row["host"], row["pid"]) == ("script", "arm", 8)
+    assert (replica["kind"], replica["host"], replica["pid"]) == ("script", "gpu", 7)
+    assert row["vitals"]["state"] == "STALLED"
+    assert row["vitals"]["plan_s"] == 0.25
+    assert len(repr(row)) < 2500
+
+
+def test_a_robot_that_waits_for_a_session_has_a_row_that_says_why(desk: Any) -> None:
+    said = Vitals(state="CONNECTING", reason="no replica serves 'flow'")
+    desk.robot("r1:1", asking("r1", host="arm", kind="script"), epoch=1)
+    desk.robot("r1:1", Heartbeat(progress=1, vitals=said))
+    (row,) = desk.routing.status(desk.now)["sessions"]
+    assert (row["robot"], row["service"], row["state"]) == ("r1", "flow", "none")
+    assert row["vitals"]["reason"] == said.reason
+    assert desk.routing.status(desk.now)["session_count"] == 0
+    desk.wait(4, robots=("r1:1",))
+    assert desk.routing.status(desk.now)["sessions"], "it is still heard of"
+    desk.wait(6)
+    assert desk.routing.status(desk.now)["sessions"] == []
+
+
+def test_a_robot_that_ends_its_session_leaves_no_row(desk: Any) -> None:
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    desk.robot("r1:1", Heartbeat(progress=1, vitals=VITALS), epoch=1)
+    desk.robot("r1:1", Close(), epoch=1)
+    assert desk.routing.status(desk.now)["sessions"] == []
+
+
+def test_names_that_only_call_are_bounded(desk: Any) -> None:
+    for n in range(MAX_CALLERS + 100):
+        desk.robot(f"r{n}:1", asking(f"r{n}"), epoch=1)
+    assert len(list(desk.routing._placement.callers)) == MAX_CALLERS
+
+
+def test_the_rows_of_many_robots_fit_the_board(desk: Any) -> None:
+    """Whatever the robots say of themselves: the shell takes fewer rows then, and never none of
+    robots that say what robots say."""
+    desk.register("flow/0:1", capacity=500)
+    said = Vitals(state="STREAMING", plan_s=1.25, fps=29.9, steps=10**9, dropped={"expired": 10**6})
+    for n in range(200):
+        desk.opened(f"robot-with-a-long-name-{n}:1", host="a-long-host-name", kind="fleet")
+        desk.robot(f"robot-with-a-long-name-{n}:1", Heartbeat(progress=1, vitals=said), epoch=1)
+    fitting = [
+        rows
+        for rows in ROWS
+        if len(msgspec.msgpack.encode(desk.routing.status(desk.now, rows))) < REPORT_BYTES
+    ]
+    assert fitting[0] == ROWS[0]
 
 
 def test_a_session_that_was_replaced_cannot_be_removed_twice(desk: Any) -> None:

@@ -14,7 +14,7 @@ from holdfast.actors.control.segment import PLAN_BYTES, Word
 from holdfast.actors.control.ticks import TickReader
 from holdfast.robot.base import ControlMode, Episode, RobotError
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import Reject
+from holdfast.transport.messages import Reject, Vitals
 
 from .conftest import SPEC, Cell, until
 
@@ -58,6 +58,30 @@ def test_requests_carry_the_plan_that_is_left_and_the_delay_that_is_expected(cel
     assert 0 < later.slack_s <= 0.2
     seqs = [header.seq for header, _ in requests]
     assert seqs == sorted(set(seqs))
+
+
+def test_heartbeats_say_how_the_robot_fares_with_a_session_and_without_one(cell: Cell) -> None:
+    """In epoch 0 while there is none: whoever waits is seen too."""
+    cell.server.reject = Reject(reason="capacity", message="full", retry_after_s=0.05)
+    cell.server.start()
+    cell.start()
+
+    def beats() -> list[tuple[int, Vitals]]:
+        seen = list(cell.server.seen)
+        return [(h.epoch, body.vitals) for kind, h, body in seen if kind is Kind.HEARTBEAT]
+
+    until(lambda: any("full" in said.reason for _, said in beats()), "the reason")
+    assert {(epoch, said.state) for epoch, said in beats()} == {(0, "CONNECTING")}
+    cell.server.reject = None
+    cell.server.terms = msgspec.structs.replace(cell.server.terms, warnings=("mind the gap",))
+    until(lambda: beats()[-1][1].state == "STREAMING" and beats()[-1][1].fps > 0, "the stream")
+    epoch, said = beats()[-1]
+    assert epoch == cell.status()["epoch"]
+    assert 90 < said.fps < 110
+    assert said.warnings == ("mind the gap",)
+    assert said.latency_ms.keys() <= {"p50", "p99"}
+    assert 0 < said.steps <= cell.status()["ticks"] + 20
+    assert 0 < said.plan_s <= 0.4
 
 
 def test_a_lost_server_costs_an_epoch_and_not_one_action(cell: Cell) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +28,7 @@ from holdfast.transport.messages import (
     Open,
     Request,
     Reset,
+    Vitals,
 )
 from holdfast.transport.outbox import Outbox, OutboxReader
 
@@ -234,6 +237,24 @@ def test_heartbeats_of_the_broker_keep_the_session_open(bench: Bench) -> None:
     bench.camera.put(picture(), time.monotonic_ns())
     bench.request()
     bench.at_broker(Kind.REQUEST)
+
+
+def test_what_control_says_of_itself_travels_on_with_the_next_heartbeat(bench: Bench) -> None:
+    """Without a session too, and not for longer than it is news."""
+    said = Vitals(state="CONNECTING", reason="no replica serves 'pick'", dropped={"error": 2})
+    bench.ask(Header(Kind.HEARTBEAT), Heartbeat(progress=1, vitals=said))
+    while (beat := bench.at_broker(Kind.HEARTBEAT)).body.vitals is None:
+        pass
+    assert beat.body.vitals == said
+    assert beat.header.epoch == 0
+    while bench.at_broker(Kind.HEARTBEAT).body.vitals is not None:
+        pass
+    assert not bench.control.poll(0) or bench.at_control(Kind.HEARTBEAT), "no session was claimed"
+
+
+def test_a_robot_says_where_it_lives(bench: Bench) -> None:
+    opened = bench.open(shm=True)
+    assert (opened.host, opened.pid, opened.kind) == (socket.gethostname(), os.getpid(), "fleet")
 
 
 def test_a_network_actor_without_a_session_says_so_at_once(bench: Bench) -> None:

@@ -1,0 +1,48 @@
+"""`vitals`: what a robot's loop tells its broker about itself, with each heartbeat.
+
+The loop reports to its own host's status by its board (status.py); these are the figures of it that
+travel, so that a robot of another host, or a script's, is seen where the broker is.
+"""
+
+from __future__ import annotations
+
+from ...transport.limits import DEFAULT
+from ...transport.messages import Vitals
+from .playback import Playback
+from .segment import PlanSegment, Word
+from .supply import Supply
+
+
+def vitals(
+    segment: PlanSegment,
+    supply: Supply,
+    playback: Playback,
+    *,
+    fps: float,
+    interpolate: int = 1,
+    reason: str = "",
+    warnings: tuple[str, ...] = (),
+) -> Vitals:
+    """The figures now. `fps` is the measured rate of policy steps, each of `interpolate` ticks;
+    `reason` stands in where the supply has none, `warnings` are the loop's own."""
+    words = segment.words
+    missed = words[Word.MISSED] + words[Word.MISSED_RESTART]
+    handshake = supply.terms.warnings if supply.terms else ()
+    return Vitals(
+        state="PAUSED" if supply.failsafe.paused else supply.state.value,
+        reason=_cut(supply.reason or reason),
+        plan_s=round(supply.plan_ns / 1e9, 3),
+        fps=round(fps, 2),
+        steps=words[Word.TICKS] // interpolate,
+        missed_steps=missed // interpolate,
+        stalled_steps=words[Word.STALLED],
+        refused=sum(playback.refused.values()),
+        dropped=supply.buffer.dropped,
+        latency_ms={name: ms for name, ms in supply.latency.summary_ms().items() if ms is not None},
+        warnings=tuple(map(_cut, (*handshake, *warnings)))[: DEFAULT.max_items],
+    )
+
+
+def _cut(text: str) -> str:
+    """As much of `text` as the wire takes: a message that breaks a limit is dropped whole."""
+    return text[: DEFAULT.max_text_chars]
