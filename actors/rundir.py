@@ -4,26 +4,25 @@ directory.
 The runtime directory is private to its user (0700) and guarded by a lock on an open file, which the
 kernel gives back however its holders die: two supervisors never share it, and what a killed one
 left in it never hinders the next. The supervisor's undertaker holds the same lock until the last
-actor is gone, so that a new fleet never meets processes of the old one.
+actor is gone, so that a new fleet never meets processes of the old one. A directory that holds
+anything and was not made by us is never touched (see claim.py).
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import socket
-import stat
 import time
+from contextlib import suppress
 from pathlib import Path
+
+from .claim import RUNTIME, claim, empty, own_directory, release
+from .claim import RuntimeProblem as RuntimeProblem
 
 SOCKET = "supervisor.sock"
 LOCK = "lock"
 BURIAL_S = 5.0
-
-
-class RuntimeProblem(Exception):
-    """The runtime directory cannot be used: the message says why and what to do."""
 
 
 def runtime_base() -> Path:
@@ -64,12 +63,12 @@ class RuntimeDir:
     it holds the lock too."""
 
     def __init__(self, fleet: str) -> None:
-        """Make, lock and empty the directory. Raises RuntimeProblem when it is in use, or another
-        user's."""
+        """Make, lock and empty the directory. Raises RuntimeProblem when it is in use, another
+        user's, or holds what is not ours."""
         self.path = runtime_base() / fleet
-        self._make()
+        own_directory(self.path.parent, RUNTIME)
         self.fd = self._lock(fleet)
-        _empty(self.path)
+        empty(self.path, RUNTIME, LOCK)
 
     def remove(self) -> None:
         """Delete the directory and give up the lock. Idempotent."""
@@ -78,46 +77,44 @@ class RuntimeDir:
             os.close(self.fd)
             self.fd = -1
 
-    def _make(self) -> None:
-        for path in (self.path.parent, self.path):
-            try:
-                path.mkdir(mode=0o700, parents=True, exist_ok=True)
-                found = path.lstat()
-            except OSError as error:
-                raise RuntimeProblem(
-                    f"the runtime directory {path} cannot be made ({error.strerror}): set "
-                    "HOLDFAST_RUNTIME to a directory of yours"
-                ) from error
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-                raise RuntimeProblem(
-                    f"{path} is not a directory of yours: set HOLDFAST_RUNTIME to one that is"
-                )
-        self.path.chmod(0o700)
-
     def _lock(self, fleet: str) -> int:
         deadline = time.monotonic() + BURIAL_S
         while True:
-            self.path.mkdir(mode=0o700, exist_ok=True)
+            claim(self.path, RUNTIME, _is_lock)
             fd = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                holder = os.pread(fd, 32, 0).decode()
-                os.close(fd)
-                # While a dead supervisor's last actors are being buried, it is worth the wait.
-                if _alive(holder) or time.monotonic() > deadline:
-                    raise RuntimeProblem(
-                        f"the fleet {fleet!r} runs already (process {holder or 'unknown'}): stop "
-                        f"it with `supervisor stop --fleet {fleet}`, or give this one another "
-                        "`name:`"
-                    ) from None
+                try:
+                    self._refuse_if_used(fd, fleet, waited=time.monotonic() > deadline)
+                finally:
+                    os.close(fd)
                 time.sleep(0.02)
                 continue
-            if self._still_there(fd):
-                os.ftruncate(fd, 0)
-                os.pwrite(fd, str(os.getpid()).encode(), 0)
-                return fd
+            try:
+                if self._still_there(fd):
+                    # Its last holder may have removed the marker after we saw it.
+                    claim(self.path, RUNTIME, _is_lock)
+                    os.ftruncate(fd, 0)
+                    os.pwrite(fd, str(os.getpid()).encode(), 0)
+                    return fd
+            except BaseException:
+                os.close(fd)
+                raise
             os.close(fd)  # its last holder removed the directory between our two calls
+
+    def _refuse_if_used(self, fd: int, fleet: str, waited: bool) -> None:
+        """Raise RuntimeProblem when the holder of the lock is a supervisor, or `waited` is true:
+        after a supervisor was killed its actors are ended first, and that is worth a wait."""
+        lock = os.fstat(fd)
+        owner = os.pread(fd, 32, 0).decode(errors="replace")
+        if owner.isdigit() and _holds(Path("/proc", owner), lock):
+            raise RuntimeProblem(
+                f"the fleet {fleet!r} runs already (process {owner}): stop it with `supervisor "
+                f"stop --fleet {fleet}`, or give this one another `name:`"
+            )
+        if waited:
+            raise RuntimeProblem(_left_over(fleet, self.path / LOCK, owner, _holders(lock)))
 
     def _still_there(self, fd: int) -> bool:
         try:
@@ -127,26 +124,57 @@ class RuntimeDir:
 
 
 def sweep(path: Path) -> None:
-    """Remove a runtime directory whose lock the caller holds; the lock's own file goes last, so
-    that nobody can lock the directory anew while it is being emptied."""
-    _empty(path)
-    (path / LOCK).unlink(missing_ok=True)
-    try:
-        path.rmdir()
-    except OSError:
-        return  # a new supervisor has made itself at home
+    """Remove a runtime directory of ours whose lock the caller holds."""
+    release(path, RUNTIME, LOCK)
 
 
-def _empty(path: Path) -> None:
-    """Remove everything but the lock."""
-    for left in path.iterdir() if path.is_dir() else ():
-        if left.name == LOCK:
-            continue
-        if left.is_dir() and not left.is_symlink():
-            shutil.rmtree(left, ignore_errors=True)
-        else:
-            left.unlink(missing_ok=True)
+def _is_lock(path: Path) -> bool:
+    """Whether `path` is a lock of ours: what is left when its directory is being removed."""
+    if path.name != LOCK or path.is_symlink() or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        content = file.read(33)
+    return len(content) < 33 and (not content or content.isdigit())
 
 
-def _alive(pid: str) -> bool:
-    return pid.isdigit() and Path(f"/proc/{pid}").exists()
+def _left_over(fleet: str, lock: Path, owner: str, holders: list[int]) -> str:
+    """What to say of a lock that is held although its supervisor is gone."""
+    if not holders:
+        return (
+            f"{lock} is locked by a process that cannot be seen from here (its supervisor, "
+            f"process {owner or 'unknown'}, is gone): end what is left of the fleet {fleet!r}, in "
+            "another container or as another user, or give this one another `name:`"
+        )
+    said = ", ".join(f"process {pid} ({_command(pid)})" for pid in holders)
+    return (
+        f"{lock} is still held {BURIAL_S:g} s after its supervisor (process {owner or 'unknown'}) "
+        f"ended, by {said}: end it with `kill -9 {' '.join(map(str, holders))}` and start again"
+    )
+
+
+def _holders(lock: os.stat_result) -> list[int]:
+    """The processes that have the file `lock` open, as far as this user may see them."""
+    others = (p for p in Path("/proc").iterdir() if p.name.isdigit() and int(p.name) != os.getpid())
+    return sorted(int(process.name) for process in others if _holds(process, lock))
+
+
+def _holds(process: Path, lock: os.stat_result) -> bool:
+    """Whether `process`, a directory in /proc, has the file `lock` open."""
+    with suppress(OSError):
+        for descriptor in (process / "fd").iterdir():
+            with suppress(OSError):
+                # By name first: to stat a file of a network that is gone would block.
+                named = str(descriptor.readlink()).endswith(f"/{LOCK}")
+                if named and os.path.samestat(descriptor.stat(), lock):
+                    return True
+    return False
+
+
+def _command(pid: int) -> str:
+    """Its command line, shortened, and whether it is stopped."""
+    with suppress(OSError):
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        name = next((w for w in words if w.startswith(b"holdfast.")), words[0])
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return name.decode(errors="replace") + (", stopped" if state == "T" else "")
+    return "ended meanwhile"

@@ -205,6 +205,7 @@ def _detach(
     fleet_file: Path, duration: float | None, report: Path | None, host: str | None
 ) -> None:
     """Start it in a session of its own and wait until it answers, or says why not."""
+    from ..actors.claim import STATE, RuntimeProblem, claim
     from ..actors.fleet.fleet import FleetError, load
     from ..actors.rundir import SOCKET, runtime_base, state_dir
     from ..actors.supervision.console import ConsoleError
@@ -212,10 +213,10 @@ def _detach(
 
     try:
         name = load(fleet_file).name
-    except FleetError as error:
+        claim(state_dir(name), STATE)
+    except (FleetError, RuntimeProblem) as error:
         fail(str(error))
     said = state_dir(name) / "supervisor.out"
-    said.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     command = [sys.executable, "-P", "-m", "holdfast.tools.supervisor", "start", str(fleet_file)]
     for option, value in (("--duration", duration), ("--report", report), ("--host", host)):
         command += [] if value is None else [option, str(value)]

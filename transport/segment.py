@@ -14,6 +14,8 @@ import mmap as _mmap
 import os
 import re
 import secrets
+import stat
+import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +24,8 @@ import posix_ipc
 
 _PREFIX = "holdfast"
 _SHM = Path("/dev/shm")
+ABANDONED_AFTER_S = 10.0
+"""`create` holds its name for some microseconds."""
 
 
 class SegmentError(Exception):
@@ -74,7 +78,8 @@ def create(size: int, name: str) -> Segment:
         raise SegmentError(f"segment {name}: a size of {size} bytes is impossible")
     unique = f"/{_PREFIX}-{os.getpid()}-{secrets.token_hex(8)}"
     memory = posix_ipc.SharedMemory(unique, flags=posix_ipc.O_CREX, mode=0o600, size=size)
-    posix_ipc.unlink_shared_memory(unique)
+    with suppress(posix_ipc.ExistentialError):  # the directory may be cleared by others
+        posix_ipc.unlink_shared_memory(unique)
     try:
         # Without this, memory is found missing at the first touch of a page, which is a SIGBUS.
         os.posix_fallocate(memory.fd, 0, size)
@@ -103,12 +108,23 @@ def map(fd: int, size: int, writable: bool) -> _mmap.mmap:
 
 
 def sweep() -> list[str]:
-    """Unlink names that creators left behind by dying in the middle of `create`; return them."""
+    """Unlink names that this user's creators left behind by dying in the middle of `create`; return
+    them. A name younger than `ABANDONED_AFTER_S` stays: its creator may live where its pid means
+    nothing here (another container with the same /dev/shm)."""
     swept = []
     for path in _SHM.glob(f"{_PREFIX}-*"):
-        match = re.fullmatch(rf"{_PREFIX}-(\d+)-[0-9a-f]+", path.name)
-        if match and not Path(f"/proc/{match[1]}").exists():
-            with suppress(OSError):  # another user's, or swept by someone else meanwhile
+        match = re.fullmatch(rf"{_PREFIX}-(\d+)-[0-9a-f]{{16}}", path.name)
+        if match and not Path(f"/proc/{match[1]}").exists() and _abandoned(path):
+            with suppress(OSError):  # swept by another process meanwhile
                 path.unlink()
                 swept.append(path.name)
     return swept
+
+
+def _abandoned(path: Path) -> bool:
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    ours = stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid()
+    return ours and time.time() - found.st_mtime > ABANDONED_AFTER_S

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from ..claim import STATE, claim
 from ..log import MAX_LINE, Record, stray
 
 LINES_PER_S = 500
@@ -29,10 +30,13 @@ _decode = msgspec.json.Decoder(Record).decode
 
 
 class LogStore:
-    """Appends records to `directory`/log.jsonl and rotates it to log.1.jsonl, log.2.jsonl, ..."""
+    """Appends records to `directory`/log.jsonl and rotates it to log.1.jsonl, log.2.jsonl, ...
+
+    Raises RuntimeProblem for a directory that is not ours to rotate files in.
+    """
 
     def __init__(self, directory: Path, file_bytes: int, files: int) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        claim(directory, STATE)
         self.path = directory / FILE
         self.lost = 0
         """Records that the disk did not take."""

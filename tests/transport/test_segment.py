@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -78,14 +79,24 @@ def test_names_of_creators_that_died_are_swept_and_those_of_the_living_stay():
     child = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
     )
-    dead = SHM / f"holdfast-{int(child.stdout)}-0123456789abcdef"
-    alive = SHM / f"holdfast-{os.getpid()}-0123456789abcdef"
-    for path in (dead, alive):
+    pid = int(child.stdout)
+    dead = SHM / f"holdfast-{pid}-0123456789abcdef"
+    stays = [
+        SHM / f"holdfast-{os.getpid()}-0123456789abcdef",
+        SHM / f"holdfast-{pid}-fedcba9876543210",  # too young: of another pid namespace, maybe
+        SHM / f"holdfast-{pid}-notes",
+        SHM / f"holdfast-{pid}-0000000000000000",  # a link, to what may be anything
+    ]
+    long_ago = time.time() - 3600
+    for path in (dead, *stays[:3]):
         path.touch()
+    for path in (dead, stays[0], stays[2]):
+        os.utime(path, (long_ago, long_ago))
+    stays[3].symlink_to(stays[2])
     try:
         assert dead.name in segment.sweep()
         assert not dead.exists()
-        assert alive.exists()
+        assert all(path.exists() for path in stays)
     finally:
-        dead.unlink(missing_ok=True)
-        alive.unlink()
+        for path in (dead, *stays):
+            path.unlink(missing_ok=True)
