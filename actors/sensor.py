@@ -12,9 +12,10 @@ import time
 from collections import deque
 
 import cv2
+import msgspec
 
 from ..robot.base import Camera, RobotError
-from ..robot.sim.driver import SimCamera
+from ..robot.sim.driver import SimCamera, SimCameraOptions
 from ..transport.frames import FrameRing
 from ..transport.register import Register
 from .actor import Actor, Refused
@@ -68,16 +69,17 @@ class SensorActor(Actor):
         camera: Camera
         if config.driver == "sim":
             camera = SimCamera(
-                config.options.get("view", config.camera),
+                msgspec.convert(config.options, SimCameraOptions).view or config.camera,
                 Register(self.segment(config.scene)),
                 config.fps,
                 config.width,
                 config.height,
             )
         elif config.driver == "opencv":
-            from ..robot.camera import OpenCVCamera
+            from ..robot.camera import OpenCVCamera, OpenCVOptions
 
-            camera = OpenCVCamera(config.options["source"], config.width, config.height, config.fps)
+            options = msgspec.convert(config.options, OpenCVOptions)
+            camera = OpenCVCamera.of(options, config.width, config.height, config.fps)
         else:
             raise Refused(
                 f"camera {config.camera} of {config.robot} has driver {config.driver!r}; "

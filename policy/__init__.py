@@ -2,6 +2,7 @@
 
 base          what a policy is: its spec, observations, chunks (no torch)
 checkpoint    a trained policy on disk (no torch)
+options       what may be said about a policy beside its checkpoint (no torch)
 registry      policies by kind
 processing    what happens around a network: normalize, tokens
 encoder       cameras, state and instruction as one vector

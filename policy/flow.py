@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .base import Observation, PolicyError, PolicySpec
+from .base import Observation, PolicySpec
 from .checkpoint import Config
 from .encoder import Sizes
 from .flow_network import FlowConfig, FlowNetwork
@@ -39,10 +39,10 @@ class FlowPolicy(LearnedPolicy):
         **guidance: Any,
     ) -> None:
         """`prefix` chooses another way to continue a plan than the checkpoint's own; `guidance` are
-        the fields of `rtc.Guidance`, for `prefix="guided"`."""
+        the fields of `rtc.Guidance`, for `prefix="guided"`. `load_policy` checks that they fit."""
         super().__init__(checkpoint, device=device, dtype=dtype, graphs=graphs)
         self.spec = _with_prefix(self.spec, prefix)
-        self.guidance = _guidance(self.spec, guidance)
+        self.guidance = msgspec.convert(guidance, Guidance)
         self.euler_steps = euler_steps or self.network.euler_steps
         if self.spec.prefix == "guided" and self.guidance.jacobian == "gradient":
             self.chunks.stay_eager("guidance by gradient differentiates while it denoises")
@@ -125,24 +125,5 @@ def _with_prefix(
 ) -> PolicySpec:
     if prefix is None or prefix == spec.prefix:
         return spec
-    if prefix == "trained":
-        raise PolicyError(
-            f"{spec.model} was not trained with prefixes (its spec says '{spec.prefix}'); "
-            "ask for prefix 'guided' or train it again"
-        )
-    if prefix not in ("none", "guided"):
-        raise PolicyError(f"prefix must be none, guided or trained, found '{prefix}'")
     steps = spec.chunk_size if prefix == "guided" else 0
     return msgspec.structs.replace(spec, prefix=prefix, max_prefix_steps=steps)
-
-
-def _guidance(spec: PolicySpec, options: dict[str, Any]) -> Guidance:
-    if options and spec.prefix != "guided":
-        raise PolicyError(
-            f"{', '.join(options)}: guidance options are for prefix 'guided', "
-            f"this policy's is '{spec.prefix}'"
-        )
-    try:
-        return msgspec.convert(options, Guidance)
-    except msgspec.ValidationError as error:
-        raise PolicyError(f"guidance: {error}") from error

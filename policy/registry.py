@@ -6,12 +6,13 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from .base import ChunkPolicy, PolicyError
-from .checkpoint import Config
+from .checkpoint import Config, read_spec
+from .options import OPTIONS, options_of
 
 if TYPE_CHECKING:
     from .encoder import EncodingNetwork
 
-KINDS = ("flow", "act", "constant", "shape-only")
+KINDS = tuple(OPTIONS)
 
 
 def load_policy(
@@ -28,31 +29,32 @@ def load_policy(
     """
     if kind not in KINDS:
         raise PolicyError(f"no policy kind '{kind}'; there are: {', '.join(KINDS)}")
+    typed = options_of(kind, options)
+    for name, problem in typed.conflicts(read_spec(checkpoint)):
+        raise PolicyError(f"options of policy kind '{kind}': {name}: {problem}")
     try:
         match kind:
             case "flow":
                 from .flow import FlowPolicy
 
-                return FlowPolicy(checkpoint, device=device, dtype=dtype, **options)
+                return FlowPolicy(checkpoint, device=device, dtype=dtype, **typed.given())
             case "act":
                 from .act import ActPolicy
 
-                return ActPolicy(checkpoint, device=device, dtype=dtype, **options)
+                return ActPolicy(checkpoint, device=device, dtype=dtype, **typed.given())
             case "constant":
                 from .synthetic import ConstantPolicy
 
-                return ConstantPolicy(checkpoint, **options)
+                return ConstantPolicy(checkpoint, **typed.given())
             case _:
                 from .synthetic import ShapeOnlyPolicy
 
-                return ShapeOnlyPolicy(checkpoint, **options)
+                return ShapeOnlyPolicy(checkpoint, **typed.given())
     except ModuleNotFoundError as error:
         raise PolicyError(
             f"policy kind '{kind}' needs {error.name}, which is not installed; "
             "install the policy extra: pip install 'holdfast[policy]'"
         ) from error
-    except TypeError as error:
-        raise PolicyError(f"policy kind '{kind}': {error}") from error
 
 
 def untrained_network(config: Config) -> EncodingNetwork:

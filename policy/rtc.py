@@ -13,7 +13,6 @@ Every sample of a batch has its own delay, prefix and weights; none sees another
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -22,7 +21,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-Schedule = Literal["zeros", "ones", "linear", "exp"]
+from .options import Clip, Horizon, Jacobian, Schedule
 
 
 class Guidance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,9 +32,9 @@ class Guidance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """
 
     schedule: Schedule = "exp"
-    clip: Annotated[float, msgspec.Meta(gt=0)] = 5.0
-    execution_horizon: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    jacobian: Literal["gradient", "identity"] = "gradient"
+    clip: Clip = 5.0
+    execution_horizon: Horizon | None = None
+    jacobian: Jacobian = "gradient"
 
 
 def prefix_weights(

@@ -7,16 +7,27 @@ about plans, policies or processes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 
 class RobotError(Exception):
     """The hardware (or its simulation) failed: the message says what and what to do about it."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of what fleet.yaml may say about a driver or a camera beside its name: each kind has its
+    own, frozen and typed, beside the class that obeys it."""
+
+    def conflicts(self) -> Iterator[tuple[str, str]]:
+        """The options that would have no effect on what the others name: the key, and why."""
+        return iter(())
 
 
 class ControlMode(StrEnum):

@@ -114,6 +114,12 @@ def mismatches(document: Document, expected: Any) -> tuple[list[Fault], Any]:
     return faults, kept
 
 
+def mismatches_within(path: str, value: Any, expected: Any) -> list[Fault]:
+    """The same for a part of a document that was read as anything, at `path`."""
+    faults, _ = mismatches(Document(value, {}, ()), expected)
+    return [Fault(path + fault.path.removeprefix("$"), fault.message) for fault in faults]
+
+
 _WRONG = object()
 
 

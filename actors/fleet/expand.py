@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ...robot.sim.driver import SimOptions
 from ...transport import link
 from ...transport.frames import FrameRing
 from ...transport.outbox import Outbox
@@ -204,7 +205,7 @@ class _Expansion:
             robot=robot.name,
             scene=scene.name,
             command=command.name,
-            seed=robot.options.get("seed", 0),
+            seed=msgspec.convert(robot.options, SimOptions).seed,
         )
         return self.spec("world", f"{robot.name}/world", config, [scene, command], robot)
 

@@ -12,15 +12,19 @@ from pathlib import Path
 import msgspec
 
 from ...policy.base import PolicyError, PolicySpec
-from ...policy.checkpoint import read_spec
-from ...policy.registry import KINDS as POLICY_KINDS
+from ...policy.checkpoint import read_config, read_spec
+from ...policy.options import OPTIONS as POLICY_KINDS
 from ...robot.base import RobotSpec
 from ...transport.keys import is_local
 from ..control import config as control
 from ..run import KINDS as ACTOR_KINDS
 from ..supervision.supervised import Rules
-from .document import Document, Fault, closest, mismatches
-from .fleet import Fleet, Robot, Service
+from . import options
+from .document import Fault, closest, mismatches_within
+from .fleet import Camera, Fleet, Robot, Service
+
+WITHOUT_NETWORK = ("constant", "shape-only")
+"""Kinds of policy that compute nothing on any device."""
 
 RESERVED = ("control", "network", "world", "recorder")
 """Names of a robot's own actors: a camera's actor stands beside them."""
@@ -72,6 +76,29 @@ def _services(fleet: Fleet, specs: dict[str, PolicySpec]) -> Iterator[Fault]:
             specs[name] = policy_spec(service)
         except PolicyError as error:
             yield Fault(f"{path}.checkpoint", str(error))
+        else:
+            yield from _policy(service, path, specs[name])
+
+
+def _policy(service: Service, path: str, spec: PolicySpec) -> Iterator[Fault]:
+    """What the kind of policy makes of its options and its device."""
+    kind = POLICY_KINDS.get(service.policy)
+    if kind is None:
+        return
+    yield from options.faults(f"{path}.options", service.options, kind, spec)
+    if service.policy in WITHOUT_NETWORK:
+        for key, value, usual in (
+            ("device", service.device, "cpu"),
+            ("dtype", service.dtype, "float32"),
+        ):
+            if value != usual:
+                message = f"has no effect: policy {service.policy} has no network; remove it"
+                yield Fault(f"{path}.{key}", message)
+        return
+    made_for = read_config(service.checkpoint).kind
+    if made_for != service.policy:
+        message = f"{service.policy!r}, but the checkpoint is one of kind {made_for!r}; use that"
+        yield Fault(f"{path}.policy", message)
 
 
 def _hosts(fleet: Fleet) -> Iterator[Fault]:
@@ -116,8 +143,7 @@ def _supervision(fleet: Fleet) -> Iterator[Fault]:
                 message = f"no kind of actor {kind!r}; {closest(kind, ['all', *ACTOR_KINDS])}"
                 yield Fault(f"{path}.{section}.{kind}", message)
     for kind, given in fleet.supervision.rules.items():
-        wrong, _ = mismatches(Document(given, {}, ()), Rules)
-        yield from (Fault(f"{path}.rules.{kind}{f.path[1:]}", f.message) for f in wrong)
+        yield from mismatches_within(f"{path}.rules.{kind}", given, Rules)
     names = actor_names(fleet)
     taken: dict[str, str] = {}
     for group, members in fleet.supervision.groups.items():
@@ -136,6 +162,8 @@ def _robot(fleet: Fleet, robot: Robot, path: str, specs: dict[str, PolicySpec]) 
         yield Fault(f"{path}.driver", f"no driver {robot.driver!r}; expected one of: sim")
     else:
         yield from _control(robot, path, spec)
+    if (kind := options.of_robot(robot.driver)) is not None:
+        yield from options.faults(f"{path}.options", robot.options, kind)
     yield from _cameras(robot, path)
     if robot.service not in fleet.services:
         message = f"no service {robot.service!r}; {closest(robot.service, fleet.services)}"
@@ -196,11 +224,27 @@ def _cameras(robot: Robot, path: str) -> Iterator[Fault]:
             message = f"becomes {as_policy!r}, as the camera {wire[as_policy]!r} does; rename one"
             yield Fault(at, message)
         wire[as_policy] = name
-        if camera.driver == "opencv" and "source" not in camera.options:
-            message = "missing; the device's number, a file or the URL of a stream"
-            yield Fault(f"{at}.options.source", message)
+        kind = options.of_camera(camera.driver)
+        yield from options.faults(f"{at}.options", camera.options, kind)
+        yield from _frame_age(robot, camera, at)
         if camera.driver == "sim":
             yield from _simulated_camera(robot, name, at)
+
+
+def _frame_age(robot: Robot, camera: Camera, at: str) -> Iterator[Fault]:
+    """A request needs a frame of every camera that is young enough."""
+    newest_s, bound_s = 1 / camera.fps, robot.images.max_frame_age_s
+    if newest_s < bound_s:
+        return
+    share = f"only {bound_s / newest_s:.0%} of the requests find one that is young enough"
+    if newest_s == bound_s:
+        share = "any delay makes it too old for a request"
+    yield Fault(
+        f"{at}.fps",
+        f"at {camera.fps:g} fps the newest frame is up to {newest_s:.3g} s old, and "
+        f"images.max_frame_age_s is {bound_s:g}: {share}; use fps {2 / bound_s:.3g} or more, or "
+        f"`images: {{max_frame_age_s: {1.5 * newest_s:.3g}}}`",
+    )
 
 
 def _simulated_camera(robot: Robot, name: str, at: str) -> Iterator[Fault]:

@@ -280,8 +280,12 @@ _MEMORY_MB = {"broker": 1024, "network": 512, "gateway": 512}
 
 def schema() -> dict[str, Any]:
     """The JSON schema of fleet.yaml, for editors."""
+    from . import options
+
+    made = msgspec.json.schema(Fleet)
+    options.schema(made["$defs"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "fleet.yaml of Holdfast",
-        **msgspec.json.schema(Fleet),
+        **made,
     }

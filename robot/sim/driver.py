@@ -9,11 +9,13 @@ its old instant, and it is for their reader to judge their age.
 from __future__ import annotations
 
 import time
+from typing import Annotated
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
-from ..base import Episode, RobotError
+from ..base import Episode, Options, RobotError
 from . import command
 from .arm import CONTROL_HZ, SPEC
 from .scene import Scene, unpack
@@ -25,6 +27,18 @@ _STOP_SPEED = (0.20, 0.20, 0.20, 1.0, 0.0)
 """Of `safe_stop`, per second. The gripper keeps what it holds."""
 
 _STOP_HEIGHT = 0.12
+
+
+class SimOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of a simulated robot: `seed` chooses its parcels and their order."""
+
+    seed: Annotated[int, Meta(ge=0, le=2**53, description="a whole number, 0 or more")] = 0
+
+
+class SimCameraOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of a simulated camera: `view` is what it sees, overhead or wrist; else by its name."""
+
+    view: Annotated[str | None, Meta(description="overhead or wrist")] = None
 
 
 class SimRobot:

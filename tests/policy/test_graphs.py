@@ -77,7 +77,7 @@ def test_graphs_can_be_switched_off(off: object, made: Callable[..., Any]) -> No
 
 @pytest.mark.parametrize("word", ["on", True, "always"])
 def test_another_word_is_refused(word: object, made: Callable[..., Any]) -> None:
-    with pytest.raises(PolicyError, match=r"auto .* or off"):
+    with pytest.raises(PolicyError, match="graphs"):
         made(graphs=word)
 
 

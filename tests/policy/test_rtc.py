@@ -160,7 +160,8 @@ def test_without_a_prefix_guidance_changes_nothing(checkpoint: Path) -> None:
         ({"prefix": "guided", "clip": 0}, "clip"),
         ({"prefix": "guided", "beta": 1}, "beta"),
         ({"schedule": "exp"}, "schedule: guidance options are for prefix 'guided'"),
-        ({"prefix": "magic"}, "none, guided or trained, found 'magic'"),
+        ({"prefix": "magic"}, r"'magic' - at `\$\.prefix`"),
+        ({"prefix": "guided", "execution_horizon": 13}, "13 steps, but a chunk has 12"),
     ],
 )
 def test_impossible_guidance_is_refused(checkpoint: Path, options: dict, said: str) -> None:  # type: ignore[type-arg]

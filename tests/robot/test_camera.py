@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.robot import camera as camera_module
 from holdfast.robot.base import RobotError
-from holdfast.robot.camera import OpenCVCamera
+from holdfast.robot.camera import Ended, OpenCVCamera, OpenCVOptions
 
 SIZE = 64, 48
 RGB = ((200, 30, 30), (30, 200, 30), (30, 30, 200))
@@ -67,7 +67,7 @@ def test_a_file_that_does_not_loop_ends_with_an_error(video: str) -> None:
     out = np.empty((SIZE[1], SIZE[0], 3), np.uint8)
     for _ in RGB:
         camera.read(out)
-    with pytest.raises(RobotError, match="no further picture"):
+    with pytest.raises(Ended, match="has ended"):
         camera.read(out)
     camera.close()
     camera.close()
@@ -150,15 +150,21 @@ class Device:
 
     pictures = 1
     waits: list[int]
+    properties: dict[int, float]
+    longest_exposure = 1e6
 
     def __init__(self, *source: Any) -> None:
-        Device.waits = []
+        Device.waits, Device.properties = [], {}
 
     def isOpened(self) -> bool:
         return True
 
-    def set(self, *_: Any) -> bool:
+    def set(self, name: int, value: float) -> bool:
+        Device.properties[name] = min(value, Device.longest_exposure)
         return True
+
+    def get(self, name: int) -> float:
+        return Device.properties[name]
 
     def grab(self) -> bool:
         raise AssertionError("this would block, or drop the picture that waitAny grabbed")
@@ -189,3 +195,35 @@ def test_a_device_that_falls_silent_is_an_error_in_bounded_time(
     with pytest.raises(RobotError, match=r"no further picture within 0\.5 s"):
         camera.read(out)
     assert Device.waits == [500_000_000] * 3
+
+
+def test_a_devices_exposure_is_set_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By hand, at the value asked for; a device that takes another is not used silently."""
+    monkeypatch.setattr(camera_module.cv2, "VideoCapture", Device)
+    monkeypatch.setattr(Device, "pictures", 9)
+    options = OpenCVOptions(source=0, exposure=157)
+    camera = OpenCVCamera.of(options, *SIZE, 30.0)
+    camera.open()
+    assert Device.properties[cv2.CAP_PROP_EXPOSURE] == 157
+    assert Device.properties[cv2.CAP_PROP_AUTO_EXPOSURE] == 1
+    camera.close()
+    monkeypatch.setattr(Device, "longest_exposure", 100)
+    with pytest.raises(RobotError, match="did not take exposure 157, it has 100"):
+        camera.open()
+
+
+@pytest.mark.parametrize("source", [0, "/dev/video3", "rtsp://cell/1", "clip.avi"])
+@pytest.mark.parametrize(
+    ("option", "value", "obeyed_by"),
+    [
+        ("loop", False, ("clip.avi",)),
+        ("timeout_s", 0.5, (0, "/dev/video3", "rtsp://cell/1")),
+        ("exposure", 5.0, (0, "/dev/video3")),
+    ],
+)
+def test_an_option_that_its_source_cannot_obey_is_told(
+    source: int | str, option: str, value: Any, obeyed_by: tuple[int | str, ...]
+) -> None:
+    """Each kind of source has its own."""
+    options = OpenCVOptions(source=source, **{option: value})
+    assert [name for name, _ in options.conflicts()] == ([] if source in obeyed_by else [option])

@@ -26,6 +26,7 @@ from holdfast.actors.fleet.fleet import Fleet, FleetError, load, loads, schema
 from holdfast.actors.supervision.supervised import Rules, fleet_of
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import Config
+from holdfast.policy.options import OPTIONS
 from holdfast.robot.sim import SPEC
 from holdfast.transport import keys
 from holdfast.transport.keys import Role
@@ -168,6 +169,76 @@ Spoil = Callable[[dict[str, Any]], object]
             ["$.robots[0].timing.fifo_priority", "'high'"],
         ),
         (lambda f: f.update(services=3), ["$.services", "found 3"]),
+        (
+            lambda f: f["robots"][0].update(options={"seeed": 1}),
+            ["$.robots[0].options.seeed", "did you mean 'seed'?"],
+        ),
+        (
+            lambda f: f["robots"][0].update(options={"seed": "one"}),
+            ["$.robots[0].options.seed", "found 'one'", "0 or more"],
+        ),
+        (
+            lambda f: f["robots"][0]["cameras"]["wrist"].update(options={"veiw": "wrist"}),
+            ["$.robots[0].cameras.wrist.options.veiw", "did you mean 'view'?"],
+        ),
+        (
+            lambda f: f["robots"][0]["cameras"]["wrist"].update(driver="opencv"),
+            ["$.robots[0].cameras.wrist.options.source", "missing", "a device's number"],
+        ),
+        (
+            lambda f: f["robots"][0]["cameras"]["wrist"].update(
+                driver="opencv", options={"source": 0, "loop": False}
+            ),
+            ["$.robots[0].cameras.wrist.options.loop", "no effect", "a device"],
+        ),
+        (
+            lambda f: f["robots"][0]["cameras"]["wrist"].update(
+                driver="opencv", options={"source": "rtsp://a", "timeout_s": 0}
+            ),
+            ["$.robots[0].cameras.wrist.options.timeout_s", "found 0", "more than 0"],
+        ),
+        (
+            lambda f: f["robots"][0]["cameras"]["wrist"].update(fps=1),
+            ["$.robots[0].cameras.wrist.fps", "1 s old", "max_frame_age_s is 0.5", "50%"],
+        ),
+        (
+            lambda f: f["services"]["pick"].update(options={"euler_step": 3}),
+            ["$.services.pick.options.euler_step", "did you mean 'euler_steps'?"],
+        ),
+        (
+            lambda f: f["services"]["pick"].update(options={"clip": 3.0}),
+            ["$.services.pick.options.clip", "prefix 'guided'"],
+        ),
+        (
+            lambda f: f["services"]["pick"].update(options={"prefix": "trained"}),
+            ["$.services.pick.options.prefix", "was not trained with prefixes"],
+        ),
+        (
+            lambda f: f["services"]["pick"].update(
+                options={"prefix": "guided", "execution_horizon": 50}
+            ),
+            ["$.services.pick.options.execution_horizon", "50 steps", "45 only"],
+        ),
+        (
+            lambda f: f["services"]["pick"].update(policy="act", options={"euler_steps": 3}),
+            ["$.services.pick.options.euler_steps", "expected one of: graphs"],
+        ),
+        (
+            lambda f: f["services"]["pick"].update(policy="constant", options={"delay_s": -1}),
+            ["$.services.pick.options.delay_s", "found -1", "0 to 3600"],
+        ),
+        (
+            lambda f: f["services"]["pick"].update(policy="shape-only", options={"value": 1.0}),
+            ["$.services.pick.options.value", "expected one of: delay_s"],
+        ),
+        (
+            lambda f: f["services"]["pick"].update(policy="constant", device="cuda"),
+            ["$.services.pick.device", "no effect", "no network"],
+        ),
+        (
+            lambda f: f["services"]["pick"].update(policy="act"),
+            ["$.services.pick.policy", "'act'", "kind 'flow'"],
+        ),
     ],
 )
 def test_what_is_wrong_is_named_by_path_value_and_remedy(
@@ -356,6 +427,39 @@ def test_the_schema_describes_every_key() -> None:
     found = schema()["$defs"]
     assert "fps" in found["Robot"]["properties"]
     assert set(found["Fleet"]["properties"]) == set(Fleet.__struct_fields__)
+
+
+def test_the_schema_shows_the_options_of_every_kind() -> None:
+    """By the policy or driver beside them; the kind that is meant when none is named, too."""
+    made = schema()["$defs"]
+    for owner, struct in (
+        *(("Service", kind.__name__) for kind in OPTIONS.values()),
+        ("Camera", "OpenCVOptions"),
+        ("Camera", "SimCameraOptions"),
+        ("Robot", "SimOptions"),
+    ):
+        shown = [
+            case["then"]["properties"]["options"]["$ref"].rpartition("/")[2]
+            for case in made[owner]["allOf"]
+        ]
+        assert struct in shown
+        assert made[struct]["additionalProperties"] is False
+    usual = made["Camera"]["allOf"][0]["if"]
+    assert usual == {"properties": {"driver": {"const": "sim"}}}
+    assert made["Supervision"]["properties"]["rules"]["additionalProperties"] == {
+        "$ref": "#/$defs/Rules"
+    }
+
+
+def test_the_options_reach_the_actors_that_obey_them(good: dict[str, Any]) -> None:
+    good["robots"][1]["options"] = {"seed": 7}
+    good["robots"][1]["cameras"]["wrist"] |= {
+        "driver": "opencv",
+        "options": {"source": "rtsp://cell/1", "timeout_s": 0.7},
+    }
+    made = {actor.name: actor.config for actor in actors(good)}
+    assert (made["r1/world"]["seed"], made["r2/world"]["seed"]) == (0, 7)
+    assert made["r2/wrist"]["options"] == {"source": "rtsp://cell/1", "timeout_s": 0.7}
 
 
 def test_a_fleet_may_be_a_broker_for_the_robots_and_policies_of_scripts() -> None:

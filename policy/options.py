@@ -1,0 +1,116 @@
+"""What may be said about a policy beside its checkpoint, by kind. No torch: fleet.yaml is checked
+against these where the policy itself may be unable to run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from .base import PolicyError, PolicySpec
+
+Schedule = Literal["zeros", "ones", "linear", "exp"]
+Jacobian = Literal["gradient", "identity"]
+Clip = Annotated[float, Meta(gt=0, le=1e6, description="a number, more than 0, e.g. 5")]
+Horizon = Annotated[int, Meta(ge=1, description="steps from the observation, 1 or more")]
+Delay = Annotated[float, Meta(ge=0, le=3600, description="seconds, 0 to 3600")]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every kind's options. What is None was not given, and left to the checkpoint."""
+
+    def conflicts(self, spec: PolicySpec) -> Iterator[tuple[str, str]]:
+        """The options that a checkpoint of `spec` cannot obey: the key, and why."""
+        return iter(())
+
+    def given(self) -> dict[str, Any]:
+        """Those that say something, as keywords of the policy."""
+        return {
+            name: value
+            for name in self.__struct_fields__
+            if (value := getattr(self, name)) is not None
+        }
+
+
+class ConstantOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`value` is commanded where no state has the action's name; `delay_s` is what a batch
+    pretends to take."""
+
+    value: Annotated[float, Meta(ge=-1e9, le=1e9, description="a number")] = 0.0
+    delay_s: Delay = 0.0
+
+
+class ShapeOnlyOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`delay_s` is what a batch pretends to take."""
+
+    delay_s: Delay = 0.0
+
+
+class LearnedOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`graphs`: `auto` uses CUDA graphs where the device has them, `off` does not."""
+
+    # YAML reads a bare off as false.
+    graphs: Literal["auto", "off"] | bool = "auto"
+
+    def conflicts(self, spec: PolicySpec) -> Iterator[tuple[str, str]]:
+        if self.graphs is True:
+            yield "graphs", "found true; expected auto (where the device has them) or off"
+
+
+class ActOptions(LearnedOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Nothing of its own."""
+
+
+GUIDANCE = ("schedule", "clip", "execution_horizon", "jacobian")
+
+
+class FlowOptions(LearnedOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`euler_steps` from noise to a chunk, and `prefix`, the way to continue a plan, in the place
+    of the checkpoint's own; the others are the fields of `rtc.Guidance`, for `prefix: guided`."""
+
+    euler_steps: Annotated[int, Meta(ge=1, le=1000, description="1 to 1000")] | None = None
+    prefix: Literal["none", "guided", "trained"] | None = None
+    schedule: Schedule | None = None
+    clip: Clip | None = None
+    execution_horizon: Horizon | None = None
+    jacobian: Jacobian | None = None
+
+    def conflicts(self, spec: PolicySpec) -> Iterator[tuple[str, str]]:
+        yield from super().conflicts(spec)
+        prefix = self.prefix or spec.prefix
+        if prefix == "trained" and spec.prefix != "trained":
+            yield (
+                "prefix",
+                f"{spec.model} was not trained with prefixes (its spec says '{spec.prefix}'); "
+                "ask for prefix 'guided' or train it again",
+            )
+        for name in GUIDANCE:
+            if prefix != "guided" and getattr(self, name) is not None:
+                message = (
+                    "guidance options are for prefix 'guided', this policy's is "
+                    f"'{prefix}': remove it, or add `prefix: guided`"
+                )
+                yield name, message
+        if (self.execution_horizon or 0) > spec.chunk_size:
+            message = f"{self.execution_horizon} steps, but a chunk has {spec.chunk_size} only"
+            yield "execution_horizon", message
+
+
+OPTIONS: dict[str, type[Options]] = {
+    "flow": FlowOptions,
+    "act": ActOptions,
+    "constant": ConstantOptions,
+    "shape-only": ShapeOnlyOptions,
+}
+"""Every kind of policy, and the type of its options."""
+
+
+def options_of(kind: str, given: Mapping[str, Any]) -> Options:
+    """What was given for a policy of `kind`, typed. Raises PolicyError naming the option."""
+    try:
+        return msgspec.convert(given, OPTIONS[kind])
+    except msgspec.ValidationError as error:
+        known = ", ".join(OPTIONS[kind].__struct_fields__)
+        raise PolicyError(f"options of policy kind '{kind}': {error}; it takes {known}") from error
