@@ -25,7 +25,7 @@ from ..link import Reply
 from ..run import KINDS
 from .console import Client
 from .reload import differences
-from .supervised import Event, Restart, Start, Stop, ordered
+from .supervised import Event, Restart, Start, Stop
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor
@@ -206,7 +206,6 @@ class Commands:
         difference = differences(supervisor.specs(), request.actors)
         if not request.dry:
             try:
-                ordered(actor.member for actor in request.actors)
                 supervisor.reform(request.actors)
             except (ValueError, SegmentError) as error:
                 raise LookupError(str(error)) from error

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...transport import segment
+from ...transport.segment import SegmentError
 from ..board import BoardReader
 from ..fleet.expand import ActorSpec
 from ..link import SegmentEntry
@@ -34,24 +35,40 @@ class SharedMemory:
 
     def adapt(self, actors: Sequence[ActorSpec]) -> None:
         """Have what `actors` use, and nothing else: what is there in the right size stays as it is,
-        with what is in it. Processes keep what they mapped. Raises SegmentError."""
-        uses = {use.name: use for actor in actors for use in actor.segments}
-        for name, use in uses.items():
-            if name not in self._segments or self._segments[name].size != use.size:
-                made = segment.create(use.size, name)
-                self._drop(name)
-                self._segments[name] = made
-                self._read_only[name] = made.read_only_fd()
-        for name in self._segments.keys() - uses.keys():
+        with what is in it. Processes keep what they mapped. Raises SegmentError, and has changed
+        nothing then: a producer and its consumer would otherwise hold different memory."""
+        uses = _sizes(actors)
+        missing = {n: size for n, size in uses.items() if self._size(n) != size}
+        made: dict[str, segment.Segment] = {}
+        read_only: dict[str, int] = {}
+        boards: dict[str, BoardReader] = {}
+        try:
+            for name, size in missing.items():
+                made[name] = segment.create(size, name)
+                read_only[name] = made[name].read_only_fd()
+            for actor in actors:
+                board = board_of(actor.name)
+                if board in made or actor.name not in self.boards:
+                    memory = made[board] if board in made else self._segments[board]
+                    boards[actor.name] = BoardReader(memory.map(writable=False))
+        except BaseException as error:
+            _close(made, read_only)
+            if isinstance(error, OSError):
+                raise SegmentError(f"no shared memory for all actors: {error}") from error
+            raise
+        for name in missing.keys() | (self._segments.keys() - uses.keys()):
             self._drop(name)
-        for actor in actors:
-            if actor.name not in self.boards:
-                board = self._segments[f"{actor.name}/board"]
-                self.boards[actor.name] = BoardReader(board.map(writable=False))
+        self._segments |= made
+        self._read_only |= read_only
+        # Also of one that was removed and came back before its process was gone: it has a new one.
+        self.boards |= boards
 
     def forget(self, actor: str) -> None:
         """An actor is gone for good: nobody reads its board any more."""
         self.boards.pop(actor, None)
+
+    def _size(self, name: str) -> int | None:
+        return self._segments[name].size if name in self._segments else None
 
     def _drop(self, name: str) -> None:
         if name in self._segments:
@@ -83,3 +100,31 @@ class SharedMemory:
     def close(self) -> None:
         for name in list(self._segments):
             self._drop(name)
+
+
+def board_of(actor: str) -> str:
+    """The name of the segment that holds an actor's board."""
+    return f"{actor}/board"
+
+
+def _sizes(actors: Sequence[ActorSpec]) -> dict[str, int]:
+    """Bytes by name of segment. Raises SegmentError where `actors` disagree, or one has no
+    board."""
+    sizes: dict[str, int] = {}
+    for actor in actors:
+        for use in actor.segments:
+            if sizes.setdefault(use.name, use.size) != use.size:
+                raise SegmentError(
+                    f"segment {use.name}: {actor.name} expects {use.size} bytes, another actor "
+                    f"{sizes[use.name]}: both must be told the same size"
+                )
+        if board_of(actor.name) not in {use.name for use in actor.segments}:
+            raise SegmentError(f"{actor.name} has no segment {board_of(actor.name)} for its status")
+    return sizes
+
+
+def _close(made: dict[str, segment.Segment], read_only: dict[str, int]) -> None:
+    for fd in read_only.values():
+        os.close(fd)
+    for whole in made.values():
+        whole.close()

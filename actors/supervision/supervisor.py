@@ -51,6 +51,7 @@ from .supervised import (
     StopAll,
     Tick,
     fleet_of,
+    ordered,
 )
 from .supervised import Ready as CoreReady
 from .watches import Watches
@@ -141,18 +142,20 @@ class Supervisor:
             self.feed(StopAll(hasten=True))
 
     def reform(self, actors: Sequence[ActorSpec]) -> None:
-        """Become the supervisor of `actors`: whom nothing changes for, runs on. Raises SegmentError
-        when the machine has no room for it, before anything was changed."""
+        """Become the supervisor of `actors`: whom nothing changes for, runs on. All or nothing:
+        raises ValueError for a list that cannot be supervised and SegmentError when the machine has
+        no room for it, before anything was changed."""
+        members = tuple(ordered(actor.member for actor in actors).values())
+        robots = _robots(actors)
         difference = differences(self.specs(), actors)
-        self.memory.adapt(actors)
+        self.memory.adapt(actors)  # the last thing that can fail
         for actor in actors:
             if actor.name in self.running:
                 self.running[actor.name].actor = actor
             else:
                 self.running[actor.name] = Running(actor, self.logs.add)
-        self.robots = _robots(actors)
-        changed = frozenset(difference.changed)
-        self.feed(Reform(tuple(actor.member for actor in actors), changed))
+        self.robots = robots
+        self.feed(Reform(members, frozenset(difference.changed)))
 
     def specs(self) -> list[ActorSpec]:
         """What the fleet consists of now."""
@@ -455,4 +458,11 @@ class Supervisor:
 
 
 def _robots(actors: Sequence[ActorSpec]) -> list[str]:
-    return list(dict.fromkeys(actor.robot for actor in actors if actor.robot))
+    """The robots among `actors`. Raises ValueError for one without a control actor: every robot's
+    status is its control's."""
+    robots = list(dict.fromkeys(actor.robot for actor in actors if actor.robot))
+    names = {actor.name for actor in actors}
+    for robot in robots:
+        if f"{robot}/control" not in names:
+            raise ValueError(f"robot {robot!r} has no actor {robot}/control among its own")
+    return robots

@@ -198,6 +198,9 @@ class Supervision(RuleBasedStateMachine):
         if not self.over:
             self.stopped |= self.listed - listed
             self.stopped -= listed - self.listed
+        if not self.over:
+            # Whoever comes back has a new board, even while its old process still is there.
+            self.counts |= dict.fromkeys(listed - self.listed, 0)
         same = (self.listed & listed) - changed
         before = {name: self.fleet.actors[name] for name in same}
         self.feed(Reform(tuple(members), frozenset(changed)))

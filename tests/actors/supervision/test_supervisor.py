@@ -445,3 +445,58 @@ def test_a_reload_touches_only_what_changed(tmp_path: Path) -> None:
         broken = [{**plain[0], "member": {**plain[0]["member"], "after": ["nobody"]}}]
         assert "nobody" in fleet.refused("reform", actors=broken)
         assert fleet.status()["healthy"]
+
+
+def test_an_actor_that_is_removed_and_added_before_its_process_is_gone_is_supervised() -> None:
+    """The new incarnation is seen on the new board, so it is no hung one."""
+    patient = Rules(stop_timeout_s=1.0, hang_timeout_s=0.6)
+    gone, kept = actor("a", "IgnoresSigterm", patient), actor("b")
+    with Supervised(gone, kept) as fleet:
+        pid = fleet.reach("a", "READY")["pid"]
+        fleet.ask("reform", actors=msgspec.to_builtins([kept]))
+        assert exists(pid) and fleet.row("a")["state"] == "STOPPING"
+        fleet.ask("reform", actors=msgspec.to_builtins([actor("a"), kept]))
+        fleet.reach("a", "READY", 2)
+        assert not exists(pid)
+        turns = fleet.turns("a")
+        until(lambda: fleet.turns("a") > turns + 60)  # over a second: twice its hang timeout
+        row = fleet.row("a")
+        assert (row["state"], row["incarnation"]) == ("READY", 2)
+
+
+def test_a_reload_that_the_machine_has_no_room_for_changes_nothing() -> None:
+    """Not even the memory of those whose turn came before the one that does not fit."""
+    size = Register.size_for(64)
+    writer = actor("w", "Shares", segments=(SegmentUse("shared", size, writable=True),))
+    larger = SegmentUse("shared", Register.size_for(128), writable=True)
+    shm = os.statvfs("/dev/shm")
+    huge = SegmentUse("huge", 2 * (shm.f_blocks + 1) * shm.f_frsize, writable=True)
+    with Supervised(writer, actor("a")) as fleet:
+        fleet.reach("w", "READY")
+        before = {row["name"]: row["pid"] for row in fleet.status()["actors"]}
+        change = [actor("w", "Shares", segments=(larger,)), actor("new", segments=(huge,))]
+        assert "/dev/shm" in fleet.refused("reform", actors=msgspec.to_builtins(change))
+        fd, found = attach(fleet.socket, "shared")
+        with mmap.mmap(fd, found, prot=mmap.PROT_READ) as memory:
+            register = Register(memory)
+            version = register.version
+            assert found == size
+            until(lambda: register.version > version)  # the writer still writes there
+            register.close()
+        os.close(fd)
+        assert {row["name"]: row["pid"] for row in fleet.status()["actors"]} == before
+
+
+def test_a_robot_without_a_control_actor_is_refused() -> None:
+    with Supervised(actor("a")) as fleet:
+        change = msgspec.to_builtins([actor("r1/network", robot="r1")])
+        assert "r1/control" in fleet.refused("reform", actors=change)
+        assert [row["name"] for row in fleet.status()["actors"]] == ["a"]
+
+
+def test_a_fleet_that_stops_takes_no_other_file() -> None:
+    with Supervised(actor("a", "IgnoresSigterm", Rules(stop_timeout_s=2.0))) as fleet:
+        fleet.reach("a", "READY")
+        fleet.ask("shutdown")
+        change = msgspec.to_builtins([actor("b")])
+        assert "is stopping" in fleet.refused("reform", actors=change)
