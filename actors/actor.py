@@ -101,6 +101,12 @@ class Actor:
         self.board.progress()
         self.link.ready(info)
 
+    def phase(self, text: str) -> None:
+        """Say on the board what a long `setup` is at now: a person who waits for it sees that. What
+        the incarnation before reported stays beside it."""
+        said = {"incarnation": self.incarnation, "text": text}
+        self.board.report({**(self.board.previous() or {}), "phase": said})
+
     def segment(self, name: str) -> mmap.mmap:
         """The mapping of the segment `name`. Raises KeyError for one that the boot does not
         have."""

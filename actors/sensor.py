@@ -39,6 +39,7 @@ class SensorActor(Actor):
             (config.height, config.width, 3),
             incarnation=self.incarnation,
         )
+        self.phase(f"opens camera {config.camera} ({config.driver})")
         self._camera = self._open()
         self._captured: deque[int] = deque(maxlen=64)
         self._frames = 0

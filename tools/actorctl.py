@@ -34,7 +34,18 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it.")] = False,
     fleet: FleetName = None,
 ) -> None:
-    """Every actor and robot. Exit status 0 only if all is ready."""
+    """Every actor and robot, those of scripts and other hosts included.
+
+    Exit status 0 only if all is ready: also not while a person has stopped an actor.
+
+    `plan s`: seconds of plan left. `tick p99`: how late ticks began in the last minute. `missed`:
+    ticks missed by the loop itself + by the whole machine. `latency`: median from request to
+    chunk. `stalled`: steps without an action. `dropped`: chunks and actions not used. `refused`:
+    commands beyond the robot's limits. `done`: attempts that succeeded / were made. `progress`:
+    time since the actor's own loop last turned.
+    """
+    from ..actors.supervision.health import unready
+
     path = reach(fleet)
     if watch:
         _watch(path, as_json)
@@ -51,8 +62,7 @@ def status(
         Console().print(screen(body))
         if address := one_click(path.parent):
             print(f"dashboard {address}")
-    ready = all(row["state"] in ("READY", "STOPPED") for row in body["actors"])
-    raise SystemExit(0 if ready and body["healthy"] else 1)
+    raise SystemExit(0 if body["healthy"] and not unready(body) else 1)
 
 
 @app.command()

@@ -261,7 +261,7 @@ def _write(report: Path, final: dict[str, Any]) -> None:
 
 def _conclude(final: dict[str, Any], judged: bool) -> None:
     """Say what was not well; end with status 1 if the run was to prove that it was."""
-    from ..actors.supervision.report import unhealthy
+    from ..actors.supervision.health import unhealthy
 
     if final["healthy"] or not judged:
         return

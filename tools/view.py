@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..actors.gateway.address import one_click
+from ..actors.supervision.health import cause, refusal, warnings
 
 HINT = "Ctrl-C stops the fleet; beside it: actorctl status, logs -f, kill NAME, ..."
 REFRESH_S = 0.25
@@ -77,15 +78,23 @@ class View(threading.Thread):
                 time.sleep(REFRESH_S)
 
     def _tell(self) -> None:
-        from .tables import troubles
-
-        known: dict[str, str] = {}
+        known: dict[object, object] = {}
         for status in self._statuses():
-            for row in [*status["actors"], *status["robots"]]:
-                if known.get(row["name"]) != row["state"]:
-                    known[row["name"]] = row["state"]
-                    reason = dict(troubles(status)).get(row["name"], row["state"])
-                    print(f"{status['uptime_s']:9.2f} s  {row['name']:<16} {reason}", flush=True)
+            for about, word, line in _news(status):
+                if known.get(about) != word:
+                    known[about] = word
+                    print(f"{status['uptime_s']:9.2f} s  {line}", flush=True)
+
+
+def _news(status: dict[str, Any]) -> Iterator[tuple[object, object, str]]:
+    """(what it is about, what makes it new, the line): figures go on changing and are no news."""
+    site = status["site"]
+    for row in (*status["actors"], *status["robots"], *site["robots"], *site["replicas"]):
+        refused = refusal(row)
+        said = refused or ": ".join(filter(None, (row["state"], cause(row))))
+        yield row["name"], (row["state"], bool(refused)), f"{row['name']:<16} {said}"
+    for name, warning in warnings(status):
+        yield (name, warning), True, f"{name:<16} warning: {warning}"
 
 
 def on_terminal() -> bool:

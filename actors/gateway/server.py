@@ -29,6 +29,7 @@ MAX_BODY = 4 * 1024
 """No request needs a body; what a client sends all the same is read and dropped up to here."""
 RECEIVE_S = 10.0
 SEND_S = 10.0
+TURNED_AWAY_S = 0.2
 
 _SECURITY = {
     "cache-control": "no-store",
@@ -108,6 +109,9 @@ class Server:
                     await _Connection(reader, writer, self._count).serve()
                 else:
                     writer.write(b"HTTP/1.1 503 too many clients\r\nconnection: close\r\n\r\n")
+                    # To close with a request unread is a reset, which takes the answer back.
+                    async with asyncio.timeout(TURNED_AWAY_S):
+                        await reader.read(MAX_HEAD)
         finally:
             self._clients.discard(task)
             writer.close()

@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from ...transport.frames import FrameError
-from ..supervision.report import unhealthy
+from ..supervision.health import unhealthy
 from .access import Access
 from .cameras import Thumbnails
 from .feed import Feed

@@ -64,8 +64,10 @@ class InferenceActor(Actor):
         # Before the model: a missing key need not wait for it.
         keys = credentials(self.name, config.key, config.broker_key)
         cv2.setNumThreads(config.threads)
+        self.phase(f"loads policy {config.policy} onto {config.device}")
         self._device = Device(self._load())
         max_batch = config.max_batch if config.scheduling == "deadline" else 1
+        self.phase(f"warms up with batches of 1 to {max_batch}")
         self._device.warm_up(max_batch, self.board.progress)
         self.log.info("%s: %s", self._device.mode, self._device.mode_reason)
         if self._device.execution:

@@ -155,7 +155,8 @@ class _Turn:
                 self.put(name, relaunch=actor.state is State.STOPPING)
             elif actor.state is not State.WAITING:
                 before = frozenset(self.members[name].after).intersection(names)
-                self.put(name, for_ready=before)
+                why = "started by a person" if actor.incarnation else ""
+                self.put(name, for_ready=before, reason=why)
                 self.enter(name, State.WAITING, "starting")
 
     def stop(self, name: str, drain: bool) -> None:
@@ -207,6 +208,9 @@ class _Turn:
     def exited(self, name: str, code: int | None, error: str | None) -> None:
         actor, rules = self.actors[name], self.members[name].rules
         reason = actor.fault or exit_text(code, error)
+        if actor.state is State.STOPPING and not actor.fault:
+            # It was asked to: that is the reason, and how it ended only where it did not obey.
+            reason = actor.reason if code == 0 else f"{actor.reason}; {reason}"
         self.put(name, alive=False, fault=None, draining=False, deadline=NEVER, reason=reason)
         if not actor.wanted:
             self.put(name, relaunch=False)

@@ -2,21 +2,22 @@
 view. Names in it are an interface: they are added to, never changed.
 
 `healthy` means that nothing needs a person: every actor is READY (or was stopped by a person) and
-every robot is driven: its plan is supplied, or rides its buffer, or it is paused.
+every robot is driven: its plan is supplied and its limits accept it, or it rides its buffer, or it
+is paused. `health.py` says the same in sentences.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
-from .supervised import Actor, State
-
-DRIVEN = ("STREAMING", "DEGRADED", "PAUSED")
-"""Fail-safe states in which a robot needs nobody."""
+from . import health
+from .site import site
+from .supervised import Actor, Member, Rules, State
+from .waits import waits_for
 
 DOWN = "DOWN"
 """The state of a robot without a control actor."""
@@ -34,6 +35,10 @@ _ROBOT: dict[str, Any] = {
     "request_latency_ms": _EMPTY_LATENCY,
     "stalled_ticks": 0,
     "stale_dropped": 0,
+    "refused_commands": {},
+    "refusing_s": 0.0,
+    "refusing": "",
+    "warnings": [],
 }
 """What a robot that has not reported yet is said to be."""
 
@@ -57,46 +62,40 @@ def status(
     fleet: str,
     uptime_s: float,
     facts: Iterable[ActorFacts],
-    actors: dict[str, Actor],
+    actors: Mapping[str, Actor],
     robots: Iterable[str],
+    members: Mapping[str, Member] | None = None,
+    now: float | None = None,
 ) -> dict[str, Any]:
-    """The status object. `actors` are the core's records by name."""
+    """The status object. `actors` and `members` are the core's by name, `now` is its clock."""
     by_name = {fact.name: fact for fact in facts}
-    rows = [_actor(fact, actors[name]) for name, fact in by_name.items()]
-    robot_rows = [_robot(name, by_name, actors) for name in robots]
+    now = time.monotonic() if now is None else now
+    rows = [
+        _actor(fact, actors, (members or {}).get(name, Member(name)).rules, now)
+        for name, fact in by_name.items()
+    ]
+    by_row = {row["name"]: row for row in rows}
+    robot_rows = [_robot(name, by_name, by_row) for name in robots]
     witness = by_name.get("witness")
-    return {
+    body = {
         "fleet": fleet,
-        "healthy": _healthy(rows, robot_rows),
+        "healthy": False,
         "uptime_s": round(uptime_s, 3),
         "time": time.time(),
         "actors": rows,
         "robots": robot_rows,
+        "site": site(rows, robot_rows),
         "witness": None if witness is None else witness.report,
     }
+    at_work = any(row["state"] == State.READY for row in rows)
+    body["healthy"] = at_work and not health.unhealthy(body)
+    return body
 
 
-def unhealthy(body: dict[str, Any]) -> list[str]:
-    """Why a status is not healthy, a sentence each."""
-    why = [
-        f"{row['name']} is {row['state']}" + (f": {row['reason']}" if row["reason"] else "")
-        for row in body["actors"]
-        if row["state"] not in (State.READY, State.STOPPED)
-    ]
-    why += [
-        f"robot {row['name']} is {row['state']}" + (f": {row['reason']}" if row["reason"] else "")
-        for row in body["robots"]
-        if row["state"] not in DRIVEN and not row["stopped"]
-    ]
-    return why
-
-
-def _healthy(actors: list[dict[str, Any]], robots: list[dict[str, Any]]) -> bool:
-    ready = [row for row in actors if row["state"] == State.READY]
-    return bool(ready) and not unhealthy({"actors": actors, "robots": robots})
-
-
-def _actor(fact: ActorFacts, actor: Actor) -> dict[str, Any]:
+def _actor(
+    fact: ActorFacts, actors: Mapping[str, Actor], rules: Rules, now: float
+) -> dict[str, Any]:
+    actor = actors[fact.name]
     return {
         "name": fact.name,
         "kind": fact.kind,
@@ -106,29 +105,44 @@ def _actor(fact: ActorFacts, actor: Actor) -> dict[str, Any]:
         "restarts": actor.restarts,
         "uptime_s": _rounded(fact.uptime_s),
         "progress_age_s": _rounded(fact.progress_age_s),
+        "hang_timeout_s": rules.hang_timeout_s,
         "memory_mb": _rounded(fact.memory_mb),
         "last_exit": fact.last_exit,
         "last_error": fact.last_error,
         "reason": "" if actor.state is State.READY else actor.reason,
+        "waits_for": waits_for(actor, rules, actors, fact.report, now),
         "report": fact.report,
     }
 
 
-def _robot(name: str, facts: dict[str, ActorFacts], actors: dict[str, Actor]) -> dict[str, Any]:
+def _robot(
+    name: str, facts: Mapping[str, ActorFacts], rows: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
     control, world = facts[f"{name}/control"], facts.get(f"{name}/world")
-    record = actors[control.name]
+    record = rows[control.name]
     said = control.report or {}
     cell = (world.report if world else None) or {}
     row = {"name": name} | _ROBOT | said | {"name": name}
     # A dead control's last words are about the past: its counters stand, its state does not.
-    if (record.state is not State.READY and said.get("state") != "DEAD") or "state" not in said:
+    if (record["state"] != State.READY and said.get("state") != "DEAD") or "state" not in said:
         row["state"] = DOWN
-    row["stopped"] = record.state is State.STOPPED
-    row["reason"] = said.get("reason") or ("" if record.state is State.READY else record.reason)
+        row["reason"] = _why_down(record)
+        row["refusing_s"], row["refusing"], row["warnings"] = 0.0, "", []
+    else:
+        row["reason"] = said.get("reason") or (
+            f"`actorctl resume {name}` goes on" if row["state"] == "PAUSED" else ""
+        )
+    row["stopped"] = record["state"] == State.STOPPED
     row["episodes"] = cell.get("tried", said.get("episodes", 0))
     row["successes"] = cell.get("successes", said.get("successes"))
     row["task"] = cell.get("task", said.get("task"))
     return row
+
+
+def _why_down(control: dict[str, Any]) -> str:
+    if control["state"] == State.READY:
+        return f"{control['name']} has not reported yet"
+    return health.sentence(control)
 
 
 def _rounded(value: float | None) -> float | None:

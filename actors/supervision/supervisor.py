@@ -192,7 +192,10 @@ class Supervisor:
             for name, running in self.running.items()
             if name in self.core.actors
         ]
-        return report.status(self.fleet, now - self.started, facts, self.core.actors, self.robots)
+        core = self.core
+        return report.status(
+            self.fleet, now - self.started, facts, core.actors, self.robots, core.members, now
+        )
 
     def _poll(self) -> None:
         timeout = max(0.0, self._due["turn"] - time.monotonic())

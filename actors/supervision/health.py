@@ -1,0 +1,91 @@
+"""What is not well in a status, in sentences. Pure.
+
+Three questions, from the strictest to the mildest:
+
+- `unready`: what is not at work? `actorctl status` exits with 0 only if nothing is. Somebody whom a
+  person stopped is not ready, though nothing is wrong with him.
+- `unhealthy`: what needs a person? That is `healthy` in the status and /readyz. Warnings do not
+  count, nor do robots and replicas of scripts and of other hosts: their own program or their own
+  host's status says how they are, and this fleet could not mend them.
+- `failing`: which process of this host does not do its work? That is /healthz.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .supervised import State
+
+DRIVEN = ("STREAMING", "DEGRADED", "PAUSED")
+"""Fail-safe states in which a robot needs nobody."""
+
+REFUSING_S = 1.0
+"""A robot that refused every command of its plan for longer than this is not driven."""
+
+LATE = 0.5
+"""Of the hang timeout, after which the supervisor kills: an actor without progress for this share
+of it is failing. Later nobody would ever see it."""
+
+Row = Mapping[str, Any]
+
+
+def unready(body: Row) -> list[str]:
+    """Why not all of a status is ready, a sentence each."""
+    stopped = [sentence(row) for row in body["actors"] if row["state"] == State.STOPPED]
+    return unhealthy(body) + stopped
+
+
+def unhealthy(body: Row) -> list[str]:
+    """Why a status is not healthy, a sentence each."""
+    actors = [
+        sentence(row) for row in body["actors"] if row["state"] not in (State.READY, State.STOPPED)
+    ]
+    robots = [
+        f"robot {sentence(row)}"
+        for row in body["robots"]
+        if row["state"] not in DRIVEN and not row["stopped"]
+    ]
+    refusing = [f"robot {row['name']} {refusal(row)}" for row in body["robots"] if refusal(row)]
+    return actors + robots + refusing
+
+
+def failing(body: Row) -> list[str]:
+    """Which actors of this host hang, or do not run though they did and ought to, a sentence each.
+    One that starts for the first time, and one that a person stopped, is neither."""
+    why = []
+    for row in body["actors"]:
+        age, bound = row["progress_age_s"], row.get("hang_timeout_s")
+        if row["state"] == State.READY:
+            if age is not None and bound is not None and age > bound * LATE:
+                why.append(f"{row['name']} has made no progress for {age:.1f} s")
+        elif row["state"] in (State.BACKOFF, State.FAILED) or (
+            row["state"] != State.STOPPED and row["last_exit"]
+        ):
+            why.append(sentence(row))
+    return why
+
+
+def warnings(body: Row) -> list[tuple[str, str]]:
+    """(robot, warning) of every handshake's warnings, those of scripts and other hosts included."""
+    rows = [*body["robots"], *body.get("site", {}).get("robots", [])]
+    return [(row["name"], text) for row in rows for text in row.get("warnings", ())]
+
+
+def sentence(row: Row) -> str:
+    """`pick/0 is BACKOFF: killed by SIGKILL; waits for its next start in 0.4 s`."""
+    return f"{row['name']} is {row['state']}" + (f": {cause(row)}" if cause(row) else "")
+
+
+def cause(row: Row) -> str:
+    """Why an actor or a robot is in its state, and what it waits for; empty where that is plain."""
+    waits = row.get("waits_for")
+    return "; ".join(filter(None, (row["reason"], waits and f"waits for {waits}")))
+
+
+def refusal(row: Row) -> str:
+    """Why a robot is not driven though its plan is supplied; empty if it is driven."""
+    if row["state"] not in DRIVEN or row.get("refusing_s", 0.0) <= REFUSING_S:
+        return ""
+    why = row.get("refusing") or "its limits say so"
+    return f"has refused every command for {row['refusing_s']:.0f} s: {why}"

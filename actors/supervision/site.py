@@ -1,0 +1,90 @@
+"""Who else is at the site: robots and replicas of scripts and of other hosts, as the broker of this
+host knows them. Pure.
+
+`where` tells whose they are: `script` for a program on this machine that calls `RemotePolicy` or
+`serve`, `script on HOST` for one elsewhere, `HOST` for an actor of another host's supervisor. A
+host without the broker sees its own actors and robots only: `site` is empty there.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+SILENT_S = 1.0
+"""A robot that the broker has not heard of for this long is said to be silent."""
+
+_UNKNOWN: dict[str, Any] = {
+    "plan_s": None,
+    "fps": None,
+    "steps": None,
+    "missed_steps": None,
+    "stalled_steps": None,
+    "refused": None,
+    "refusing_s": 0.0,
+    "refusing": "",
+    "dropped": {},
+    "latency_ms": {},
+    "warnings": [],
+}
+"""What a robot that says nothing about itself is said to be."""
+
+Row = Mapping[str, Any]
+
+
+def site(actors: Sequence[Row], robots: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
+    """`robots` and `replicas` that are at the broker and not of this host's fleet."""
+    said: Row = next((row["report"] or {} for row in actors if row["kind"] == "broker"), {})
+    own = {row["name"] for row in (*actors, *robots)}
+    here = socket.gethostname()
+    sessions = (row for row in said.get("sessions", ()) if row["robot"] not in own)
+    replicas = (row for row in said.get("replicas", ()) if row["name"] not in own)
+    return {
+        "robots": [_robot(row, here) for row in sessions],
+        "replicas": [_replica(row, here) for row in replicas],
+    }
+
+
+def _robot(session: Row, here: str) -> dict[str, Any]:
+    vitals = session.get("vitals") or {}
+    silent_s = session["silent_s"]
+    reason = vitals.get("reason", "")
+    if silent_s > SILENT_S:
+        reason = f"silent for {silent_s:.1f} s" + (f"; its last word: {reason}" if reason else "")
+    return {
+        "name": session["robot"],
+        "where": _where(session, here),
+        "service": session["service"],
+        "replica": session["replica"],
+        **_UNKNOWN,
+        **vitals,
+        "state": vitals.get("state") or _WITHOUT_VITALS.get(session["state"], "CONNECTING"),
+        "reason": reason or _SESSION_REASONS.get(session["state"], ""),
+        "silent_s": silent_s,
+    }
+
+
+_WITHOUT_VITALS = {"open": "OPEN", "moving": "MOVING"}
+_SESSION_REASONS = {
+    "none": "the broker has no session of it: no replica has accepted it yet",
+    "opening": "a replica has its handshake and has not answered yet",
+    "moving": "its session moves to another replica",
+}
+
+
+def _replica(replica: Row, here: str) -> dict[str, Any]:
+    draining = replica["draining"]
+    return {
+        **replica,
+        "where": _where(replica, here),
+        "state": "DRAINING" if draining else "READY",
+        "reason": "it takes no new robots and hands over those it has" if draining else "",
+    }
+
+
+def _where(row: Row, here: str) -> str:
+    host = row.get("host") or "unknown"
+    if row.get("kind") != "script":
+        return str(host)
+    return "script" if host == here else f"script on {host}"

@@ -1,0 +1,57 @@
+"""What an actor that is not ready waits for, in words. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .core import FIRST_STARTS_AT_ONCE
+from .supervised import NEVER, Actor, Rules, State
+
+
+def waits_for(
+    actor: Actor,
+    rules: Rules,
+    actors: Mapping[str, Actor],
+    report: Mapping[str, Any] | None,
+    now: float,
+) -> str:
+    """What ends the state of `actor`, empty for one that waits for nothing. `report` is what it
+    wrote on its board: an actor whose `setup` is long says there what it is at (`Actor.phase`)."""
+    match actor.state:
+        case State.WAITING:
+            return _others(actor, actors)
+        case State.STARTING:
+            said = (report or {}).get("phase") or {}
+            phase = said.get("text") if said.get("incarnation") == actor.incarnation else None
+            lasted = f"{max(0.0, now - actor.since):.0f} s of at most {rules.start_timeout_s:g} s"
+            return f"its setup, {lasted}" + (f": {phase}" if phase else "")
+        case State.BACKOFF:
+            return f"its next start{_within(actor.deadline, now)}"
+        case State.STOPPING:
+            what = "its robots to be handed over" if actor.draining else "its process to end"
+            return f"{what}, by force{_within(actor.deadline, now)}"
+    return ""
+
+
+def _others(actor: Actor, actors: Mapping[str, Actor]) -> str:
+    """Of those before it in the start order, who is not ready or gone yet."""
+    coming = [
+        f"{name} ({actors[name].state})"
+        for name in sorted(actor.for_ready)
+        if name in actors and actors[name].state not in (State.READY, State.FAILED)
+    ]
+    if coming:
+        return f"{', '.join(coming)} to be ready"
+    going = [
+        name
+        for name in sorted(actor.for_gone)
+        if name in actors and actors[name].state is State.STOPPING
+    ]
+    if going:
+        return f"{', '.join(going)} to be gone"
+    return f"its turn: at most {FIRST_STARTS_AT_ONCE} start at once"
+
+
+def _within(deadline: float, now: float) -> str:
+    return "" if deadline == NEVER else f" in {max(0.0, deadline - now):.1f} s"

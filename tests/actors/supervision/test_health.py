@@ -1,0 +1,152 @@
+"""What counts as not ready, not healthy and failing, and the sentences that say so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from holdfast.actors.supervision import report
+from holdfast.actors.supervision.health import failing, unhealthy, unready, warnings
+from holdfast.actors.supervision.report import ActorFacts
+from holdfast.actors.supervision.supervised import Actor, Member, Rules, State
+
+STREAMING = {"state": "STREAMING", "reason": "", "refusing_s": 0.0, "refusing": "", "warnings": []}
+SESSION = {
+    "robot": "guest",
+    "epoch": 3,
+    "service": "pick",
+    "replica": "pick/0",
+    "state": "open",
+    "waiting": False,
+    "silent_s": 0.2,
+    "kind": "script",
+    "host": "bench",
+    "pid": 17,
+}
+
+
+def status(
+    control: dict[str, Any] | None = None,
+    state: State = State.READY,
+    *,
+    reason: str = "",
+    last_exit: str | None = None,
+    age_s: float | None = 0.01,
+    broker: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Of a fleet of a broker and r1/control, which is in `state` and has reported `control`."""
+    facts = [
+        ActorFacts(
+            name=name,
+            kind=name.rpartition("/")[2],
+            robot=None,
+            pid=1,
+            uptime_s=1.0,
+            progress_age_s=age if state is State.READY else None,
+            memory_mb=1.0,
+            last_exit=said_last,
+            last_error=None,
+            report=said,
+        )
+        for name, said, age, said_last in (
+            ("broker", broker, 0.01, None),
+            ("r1/control", STREAMING | (control or {}), age_s, last_exit),
+        )
+    ]
+    actors = {"broker": Actor(State.READY), "r1/control": Actor(state, reason=reason)}
+    rules = Rules(hang_timeout_s=5.0)
+    members = {name: Member(name, rules) for name in actors}
+    return report.status("cell", 1.0, facts, actors, ["r1"], members, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("refusing_s", "healthy"), [(0.0, True), (0.9, True), (1.1, False), (600.0, False)]
+)
+def test_a_robot_none_of_whose_commands_are_accepted_is_not_healthy(
+    refusing_s: float, healthy: bool
+) -> None:
+    why = "joint elbow: 92.1 is beyond its limit of 2.6"
+    body = status({"refusing_s": refusing_s, "refusing": why})
+    assert body["healthy"] is healthy
+    said = [f"robot r1 has refused every command for {refusing_s:.0f} s: {why}"]
+    assert unhealthy(body) == ([] if healthy else said)
+
+
+def test_warnings_are_told_and_leave_a_fleet_healthy() -> None:
+    body = status({"warnings": ["fps 60 on a policy of 30"]})
+    assert body["healthy"] and unready(body) == []
+    assert warnings(body) == [("r1", "fps 60 on a policy of 30")]
+
+
+@pytest.mark.parametrize("state", ["CONNECTING", "STALLED", "RECONNECTING", "DEAD"])
+def test_a_robot_that_is_not_driven_is_not_healthy_and_the_reason_is_told(state: str) -> None:
+    body = status({"state": state, "reason": "tcp://gpu:7447 does not answer"})
+    assert unhealthy(body) == [f"robot r1 is {state}: tcp://gpu:7447 does not answer"]
+
+
+def test_a_robot_without_a_control_actor_says_why_it_has_none_and_nothing_old() -> None:
+    """Its last report is about the past: reason, refusals and warnings of it are not shown."""
+    said = {"reason": "an old reason", "refusing_s": 9.0, "refusing": "old", "warnings": ["old"]}
+    body = status(said, State.BACKOFF, reason="killed by SIGKILL")
+    (row,) = body["robots"]
+    assert row["state"] == "DOWN"
+    assert row["reason"] == ("r1/control is BACKOFF: killed by SIGKILL; waits for its next start")
+    assert (row["refusing_s"], row["refusing"], row["warnings"]) == (0.0, "", [])
+    assert not any("old" in sentence for sentence in unhealthy(body))
+
+
+def test_who_was_stopped_by_a_person_is_healthy_and_not_ready() -> None:
+    body = status(state=State.STOPPED, reason="stopped by a person", last_exit="exited with 0")
+    assert body["healthy"] and unhealthy(body) == []
+    assert unready(body) == ["r1/control is STOPPED: stopped by a person"]
+    assert failing(body) == []
+
+
+def test_what_fails_is_what_hangs_or_does_not_run_though_it_did() -> None:
+    """Half of the hang timeout without progress is a hang: at the whole of it the supervisor kills,
+    and nobody would ever see it. A first start is none."""
+    assert failing(status(age_s=2.4)) == []
+    assert failing(status(age_s=2.6)) == ["r1/control has made no progress for 2.6 s"]
+    assert failing(status(state=State.STARTING)) == []
+    assert failing(status(state=State.WAITING)) == []
+    fallen = status(state=State.STARTING, reason="killed by SIGKILL", last_exit="killed by SIGKILL")
+    assert failing(fallen)[0].startswith("r1/control is STARTING: killed by SIGKILL; waits for")
+    for state in (State.BACKOFF, State.FAILED):
+        assert failing(status(state=state)), state
+    assert failing(status({"state": "STALLED", "reason": "no replica"})) == [], "no process fails"
+
+
+def test_the_robots_of_scripts_and_other_hosts_are_seen_and_are_not_this_fleets_to_mend() -> None:
+    trouble = {"state": "STALLED", "reason": "no replica", "warnings": ["fps 60 on a policy of 30"]}
+    replica = {"name": "pick/9", "service": "pick", "sessions": 1, "capacity": 8, "load": 0.1}
+    own = SESSION | {"robot": "r1", "kind": "fleet"}
+    sessions = [own, SESSION | {"vitals": trouble}]
+    broker = {
+        "sessions": sessions,
+        "replicas": [
+            replica
+            | {"progress_age_s": 0.1, "draining": True, "kind": "fleet", "host": "gpu", "pid": 4}
+        ],
+    }
+    body = status(broker=broker)
+    (robot,) = body["site"]["robots"]
+    assert (robot["name"], robot["where"]) == ("guest", "script on bench")
+    assert robot["state"] == "STALLED"
+    assert (robot["reason"], robot["plan_s"], robot["dropped"]) == ("no replica", None, {})
+    (other,) = body["site"]["replicas"]
+    assert (other["name"], other["where"], other["state"]) == ("pick/9", "gpu", "DRAINING")
+    assert body["healthy"] and unready(body) == []
+    assert warnings(body) == [("guest", "fps 60 on a policy of 30")]
+
+
+@pytest.mark.parametrize(("session", "waits"), [("opening", "handshake"), ("none", "no replica")])
+def test_a_robot_that_says_nothing_about_itself_has_a_state_and_a_reason(
+    session: str, waits: str
+) -> None:
+    body = status(broker={"sessions": [SESSION | {"state": session}], "replicas": []})
+    (row,) = body["site"]["robots"]
+    assert row["state"] == "CONNECTING" and waits in row["reason"]
+    body = status(broker={"sessions": [SESSION | {"silent_s": 3.0}], "replicas": []})
+    (row,) = body["site"]["robots"]
+    assert row["state"] == "OPEN" and row["reason"] == "silent for 3.0 s"
