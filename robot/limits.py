@@ -1,10 +1,10 @@
 """`CommandLimits`: the last check between the plan and the robot.
 
 Guarantees: what passes has the robot's shape, is finite, lies in its range, and is no further from
-the last accepted command than the robot's `max_rate` allows in the time since. What fails is
-refused whole: clamping one joint of an arm would send it somewhere that nobody planned. Only what
-exceeds the range by less than `MARGIN` of it is cut to the range, because a learned policy that
-wants a gripper fully open says 1.003.
+where the robot was told to be, or is, than its `max_rate` allows in the time since. What fails is
+refused whole: clamping one joint of an arm would send it somewhere that the policy did not plan.
+Only what exceeds the range by less than `MARGIN` of it is cut to the range, because a learned
+policy that wants a gripper fully open says 1.003.
 
 Does not guarantee: that the way there is free. That is the robot's surroundings' matter.
 """
@@ -26,6 +26,10 @@ MARGIN = 0.05
 TOLERANCE = 1e-4
 """Of each step: float32 rounding on the way through a policy's normalization."""
 
+FLOW_S = 0.3
+"""Commands flow as long as the last one is no older than this. A joint that trails its command is
+then not held back by where it is measured; after that it may have been moved by others."""
+
 
 class Refusal(StrEnum):
     """Why a command was refused."""
@@ -39,12 +43,15 @@ class Refusal(StrEnum):
 class CommandLimits:
     """Checks the commands of one robot that is sent one every `tick_s`.
 
-    The allowed step is `max_rate * tick_s`, times the ticks since the last accepted command: after
-    a refusal the plan goes on, and its next action is legitimately further away. `catch_up_ticks`
-    bounds that, so that a command after a long hold may still not jump.
+    The allowed step is `max_rate * tick_s`, times the ticks since the last accepted command, at
+    most as many as `FLOW_S` has: after a refusal or a hold the plan goes on, and its next action is
+    legitimately further away. It is measured from the last command while commands flow, and from
+    the measured position after a pause, hold, gap or takeover. A joint whose position is not known
+    is checked by its range only until its first command.
     """
 
-    def __init__(self, spec: RobotSpec, tick_s: float, catch_up_ticks: int = 10):
+    def __init__(self, spec: RobotSpec, tick_s: float):
+        self._names = spec.action_names
         self._shape = (len(spec.action_names),)
         self._lower = np.array(spec.lower, np.float32)
         self._upper = np.array(spec.upper, np.float32)
@@ -52,53 +59,102 @@ class CommandLimits:
         margin = np.where(np.isfinite(span), MARGIN * span, 0).astype(np.float32)
         self._lowest, self._highest = self._lower - margin, self._upper + margin
         self._step = (np.array(spec.max_rate) * tick_s * (1 + TOLERANCE)).astype(np.float32)
-        self._catch_up_ticks = catch_up_ticks
+        self.flow_ticks = max(1, round(FLOW_S / tick_s))
+        """Ticks that `FLOW_S` lasts, at least 1."""
+        # NaN is a position that is not known: no distance to it exceeds any step.
+        self._last = np.full(self._shape, np.nan, np.float32)
+        self._measured = np.full(self._shape, np.nan, np.float32)
         self._command = np.zeros(self._shape, np.float32)
-        self._last = np.zeros(self._shape, np.float32)
         self._moved = np.zeros(self._shape, np.float32)
         self._allowed = np.zeros(self._shape, np.float32)
-        self._known = False
+        self._finite = np.zeros(self._shape, np.bool_)
+        self._refused = np.zeros(self._shape, np.float32)
+        self._why: Refusal | None = None
+        self._found: tuple[int, ...] = self._shape
+        self._from_last = False
+        self._flowing = False
         self._ticks = 1
 
-    def reference(self, position: Floats) -> None:
-        """Say where the robot is, before its first command or after it was moved by others."""
-        if position.shape == self._shape and np.isfinite(position).all():
-            self._last[:] = position
-            self._known = True
-            self._ticks = 1
+    @property
+    def flowing(self) -> bool:
+        """Whether the next step is measured from the last command."""
+        return self._flowing and self._ticks <= self.flow_ticks
 
-    def forget(self) -> None:
-        """Nobody knows where the robot is: the next command is not checked against the last."""
-        self._known = False
+    def locate(self, position: Floats) -> None:
+        """Where the robot is measured to be, [A]; NaN where that is not known now."""
+        np.isfinite(position, out=self._finite)
+        np.copyto(self._measured, position, where=self._finite)
+
+    def commanded(self, command: Floats) -> None:
+        """The robot was told `command` [A], which is not the plan's: a stop, or what the process
+        before told it."""
+        self._last[:] = command
+        self._flowing = True
+
+    def interrupt(self) -> None:
+        """The robot may have been moved by others: the next step is measured from where it is."""
+        self._flowing = False
 
     def missed(self, ticks: int = 1) -> None:
         """Ticks passed without an accepted command."""
-        self._ticks = min(self._ticks + ticks, self._catch_up_ticks)
+        self._ticks = min(self._ticks + ticks, self.flow_ticks + 1)
 
     def check(self, action: Floats) -> tuple[Floats | None, Refusal | None]:
-        """The command [A] to write for `action` [A], valid until the next call; it is then the new
-        reference. Or None, and why not."""
-        refusal = self._refusal(action)
-        if refusal is not None:
+        """The command [A] to write for `action` [A], valid until the next call; it is then the last
+        command. Or None, and why not."""
+        self._why = self._refusal(action)
+        if self._why is not None:
             self.missed()
-            return None, refusal
+            return None, self._why
         self._last[:] = self._command
-        self._known = True
+        self._flowing = True
         self._ticks = 1
         return self._command, None
 
+    def explanation(self) -> str:
+        """Which joint's value was refused last, how far it was off and which limit that is, in a
+        sentence; empty if the last command was accepted."""
+        match self._why:
+            case None:
+                return ""
+            case Refusal.SHAPE:
+                return f"an action of shape {self._found}, expected {self._shape}"
+            case Refusal.NOT_FINITE:
+                joint = int(np.argmin(np.isfinite(self._refused)))
+                return f"{self._names[joint]}: {self._refused[joint]} is not a finite number"
+            case Refusal.RANGE:
+                over = np.maximum(self._lowest - self._refused, self._refused - self._highest)
+                joint = int(np.argmax(over))
+                return (
+                    f"{self._names[joint]}: {self._refused[joint]:.4g} is outside its range "
+                    f"{self._lower[joint]:.4g} to {self._upper[joint]:.4g}"
+                )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            joint = int(np.nanargmax(self._moved / self._allowed))
+        start = "the last command" if self._from_last else "where the robot is"
+        return (
+            f"{self._names[joint]}: {self._refused[joint]:.4g} is {self._moved[joint]:.4g} away "
+            f"from {start}; its max_rate allows {self._allowed[joint]:.4g}"
+        )
+
     def _refusal(self, action: Floats) -> Refusal | None:
         if action.shape != self._shape:
+            self._found = action.shape
             return Refusal.SHAPE
-        if not np.isfinite(action).all():
+        np.isfinite(action, out=self._finite)
+        if not self._finite.all():
+            self._refused[:] = action
             return Refusal.NOT_FINITE
         if (action < self._lowest).any() or (action > self._highest).any():
+            self._refused[:] = action
             return Refusal.RANGE
         np.clip(action, self._lower, self._upper, out=self._command)
-        if self._known:
-            np.subtract(self._command, self._last, out=self._moved)
-            np.abs(self._moved, out=self._moved)
-            np.multiply(self._step, self._ticks, out=self._allowed)
-            if (self._moved > self._allowed).any():
-                return Refusal.STEP
+        self._from_last = self.flowing
+        start = self._last if self._from_last else self._measured
+        np.subtract(self._command, start, out=self._moved)
+        np.abs(self._moved, out=self._moved)
+        np.multiply(self._step, min(self._ticks, self.flow_ticks), out=self._allowed)
+        if (self._moved > self._allowed).any():
+            self._refused[:] = action
+            return Refusal.STEP
         return None

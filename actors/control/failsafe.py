@@ -115,7 +115,14 @@ class FailSafe:
         self._opening_ns = 0
         self._next_open_ns = 0
         self._backoff = bounds.backoff
-        self._begun = False
+        self._begun = not supplied_ns
+        """Whether an episode has begun whose first chunk has neither come nor become late."""
+
+    @property
+    def action_due(self) -> bool:
+        """Whether a tick without an action of the plan counts as stalled. It does not while paused,
+        nor from a start or a reset until the first chunk came or was late by `degraded_after`."""
+        return not (self.paused or self._begun)
 
     @property
     def paused(self) -> bool:
@@ -138,6 +145,8 @@ class FailSafe:
         elif event is Event.ACCEPTED:
             self._opening_ns = self._unanswered_ns = 0
             self.session_open = True
+            if not self.supplied_ns:  # enabled now: until here nothing could have been due
+                self._begun, self._due_ns = True, 0
             self.supplied_ns = self.supplied_ns or self.paused_ns or now_ns
         if following is not None:
             self._enter(following, event, now_ns)
@@ -161,7 +170,9 @@ class FailSafe:
         if self._unanswered_ns and now_ns - self._unanswered_ns >= 2 * bounds.request_timeout:
             return self.on(Event.UNANSWERED, now_ns)
         late = self._due_ns != 0 and now_ns - self._due_ns >= bounds.degraded_after
-        if dry and (late or not self._begun):
+        if late:
+            self._begun = False
+        if dry and not self._begun:
             return self.on(Event.DRY, now_ns)
         if late:
             return self.on(Event.LATE, now_ns)

@@ -188,7 +188,7 @@ class ControlActor(Actor):
         supply, playback = self._supply, self._playback
         observed = self._robot.read_state(self._state)
         self._follow_episode()
-        playback.place(self._state)
+        playback.locate(self._state)
         ask: Ask | None = None
         begins_step = playback.begins_step
         if supply.failsafe.paused:
@@ -196,15 +196,15 @@ class ControlActor(Actor):
         else:
             if begins_step:
                 ask = supply.ask(observed, self._next_step, now)
-            command = playback.command(now)
+            command = playback.command(now, due=supply.failsafe.action_due)
         if command is not None:
             self._robot.write_action(command)
         self._next_step += begins_step
-        action = playback.action
+        action = playback.action if playback.accepted else None
         self._log.write(
             now, lateness_ns, self._buffer.episode, self._state, command, action, begins_step
         )
-        self._note_command(action is not None and command is not None)
+        self._note_command(playback.accepted)
         if ask is not None:
             if self._uplink.ask(ask, self._state, now):
                 supply.asked(now)
@@ -235,15 +235,13 @@ class ControlActor(Actor):
 
     def _reset(self, task: str | None = None) -> int:
         episode = self._supply.reset(task)
-        self._playback.reset()
+        self._playback.interrupt()
         if self._supply.failsafe.session_open:
             self._uplink.reset(episode, self._supply.epoch)
         return episode
 
     def _receive(self) -> None:
-        now = monotonic_ns()
-        if self._uplink.drain(self._supply, self._next_step, now):
-            self._playback.merged()
+        self._uplink.drain(self._supply, self._next_step, monotonic_ns())
 
     def _keep_in_touch(self, now: int) -> None:
         """Handshakes, heartbeats, the board, and what else is due now and then."""

@@ -22,6 +22,7 @@ class Playback:
 
     Attributes:
         action: the policy action that is being played, or None.
+        accepted: whether the last `command` was the plan's, and not the fallback.
         begins_step: whether the next `command` begins a policy step (with interpolation, one in N).
     """
 
@@ -34,75 +35,87 @@ class Playback:
         self._velocity = spec.control_mode is ControlMode.VELOCITY
         self._limits = CommandLimits(spec, config.tick_ns / 1e9)
         self._interpolator = Interpolator(config.interpolate, len(spec.action_names))
-        self._joints = _joints(spec)
+        self._joints, self._sources = _joints(spec)
+        self._position = np.full(len(spec.action_names), np.nan, np.float32)
         self._zero = np.zeros(len(spec.action_names), np.float32)
         self._last = np.zeros(len(spec.action_names), np.float32)
         self._commanded = False
-        self._fed = len(buffer) > 0
-        self._placed = False
+        self._refused_since_ns = self._refused_ns = 0
         self.action: Action | None = None
-        if buffer.last is not None:  # the incarnation before told the robot this
-            self._placed = True
-            self._limits.reference(buffer.last)
+        self.accepted = False
+        if buffer.last is not None and self._words[Word.COMMAND_NS]:
+            self._limits.commanded(buffer.last)  # by the incarnation before
 
     @property
     def begins_step(self) -> bool:
         return self._interpolator.needs_action
 
-    def place(self, state: Floats) -> None:
-        """Learn from the measured `state` [S] where the robot is, if nothing is known of it yet. A
-        velocity-controlled one is at rest then."""
-        if not self._placed:
-            self._placed = True
-            if self._velocity:
-                self._limits.reference(self._zero)
-            elif self._joints is not None:
-                self._limits.reference(state[self._joints])
+    def locate(self, state: Floats) -> None:
+        """Learn from the measured `state` [S] where the robot is. A velocity-controlled one counts
+        as at rest whenever commands do not flow."""
+        if self._velocity:
+            self._limits.locate(self._zero)
+            return
+        self._position[self._joints] = state[self._sources]
+        self._limits.locate(self._position)
 
-    def merged(self) -> None:
-        """A chunk arrived: from now on a step without an action is a stall."""
-        self._fed = True
-
-    def reset(self) -> None:
-        """An episode begins: nothing of the one before is continued, nor where the robot was."""
+    def interrupt(self) -> None:
+        """Somebody or something else may have moved the robot: the next command's step is measured
+        from where it is, and no motion of before is continued."""
         self._interpolator.stop()
-        self._limits.forget()
-        self._fed = self._placed = self._commanded = False
+        self._limits.interrupt()
+        self._commanded = self.accepted = False
+        self._refused_since_ns = self._refused_ns = 0
         self.action = None
 
-    def command(self, now_ns: int) -> Floats | None:
-        """The command [A] to write at this tick, or None for none; valid until the next call."""
+    def command(self, now_ns: int, *, due: bool = True) -> Floats | None:
+        """The command [A] to write at this tick, or None for none; valid until the next call. A
+        tick for which the plan has no action counts as stalled if one is `due`."""
         if self._interpolator.needs_action:
             self.action = self._buffer.pop(now_ns)
             if self.action is None:
                 self._interpolator.skip()
-                self._words[Word.STALLED] += self._fed
             else:
                 self._interpolator.start(self.action.robot)
         command = self._interpolator.command()
-        if command is not None:
-            accepted, refusal = self._limits.check(command)
-            if accepted is not None:
-                self._last[:] = accepted
-                self._commanded = True
-                return accepted
+        self.accepted = False
+        if command is None:
+            self._words[Word.STALLED] += due
+            self._limits.missed()
+            return self._fall_back()
+        accepted, refusal = self._limits.check(command)
+        if accepted is None:
             if refusal is not None:
                 self._words[_REFUSED_WORD[refusal]] += 1
-        else:
-            self._limits.missed()
-        return self._fall_back()
+            self._refused_since_ns = self._refused_since_ns or now_ns
+            self._refused_ns = now_ns
+            return self._fall_back()
+        self._last[:] = accepted
+        self._commanded = self.accepted = True
+        self._refused_since_ns = self._refused_ns = 0
+        return accepted
 
     def rest(self) -> Floats | None:
-        """The command for a tick in which the plan is not to be played (paused, not enabled):
-        none for a position-controlled arm, which holds by itself, zero for a velocity."""
-        self._interpolator.stop()
+        """The command for a tick in which the plan is not to be played (paused, its driver gone,
+        not enabled): none for a position-controlled arm, which holds by itself, zero for a
+        velocity. What is commanded next is an interruption later: see `interrupt`."""
+        self.interrupt()
         self._limits.missed()
-        self.action = None
         return self._halt() if self._velocity else None
 
     def missed(self, ticks: int) -> None:
         """Ticks passed in which the loop was not awake."""
         self._limits.missed(ticks)
+
+    @property
+    def refusing_s(self) -> float:
+        """For how long every command of the plan was refused; 0.0 once one was accepted."""
+        return (self._refused_ns - self._refused_since_ns) / 1e9
+
+    @property
+    def refusing(self) -> str:
+        """Why the last command of the plan was refused, in a sentence; empty if it was not."""
+        return self._limits.explanation() if self._refused_since_ns else ""
 
     @property
     def refused(self) -> dict[str, int]:
@@ -118,15 +131,14 @@ class Playback:
         return None
 
     def _halt(self) -> Floats:
-        self._limits.reference(self._zero)
+        self._limits.commanded(self._zero)
         return self._zero
 
 
-def _joints(spec: RobotSpec) -> list[int] | None:
-    """Where in the state each action's own measured value is; None if one has none."""
-    if not set(spec.action_names) <= set(spec.state_names):
-        return None
-    return [spec.state_names.index(name) for name in spec.action_names]
+def _joints(spec: RobotSpec) -> tuple[list[int], list[int]]:
+    """The actions whose own value is measured, and where in the state each of them is."""
+    joints = [n for n, name in enumerate(spec.action_names) if name in spec.state_names]
+    return joints, [spec.state_names.index(spec.action_names[n]) for n in joints]
 
 
 _REFUSED_WORD = {why: Word.REFUSED + place for place, why in enumerate(Refusal)}

@@ -207,7 +207,7 @@ class RemotePolicy:
             self._supply.follow_task(observation["task"])
         self._converse(now)
         ask = self._supply.ask(now, self._step, now)
-        command = self._playback.command(now)
+        command = self._playback.command(now, due=self._supply.failsafe.action_due)
         if ask is not None:
             for name, ring in self._cameras.items():
                 ring.put(observation["images"][name], now)
@@ -223,7 +223,7 @@ class RemotePolicy:
     def reset(self, task: str | None = None) -> None:
         """An episode begins: the plan of the one before is void."""
         episode = self._supply.reset(task)
-        self._playback.reset()
+        self._playback.interrupt()
         if self._supply.failsafe.session_open:
             self._uplink.reset(episode, self._supply.epoch)
 
@@ -247,8 +247,7 @@ class RemotePolicy:
     def _converse(self, now: int) -> None:
         """Everything between two actions: what arrived, what time did, what is to be said."""
         self._worker.keep()
-        if self._uplink.drain(self._supply, self._step, now):
-            self._playback.merged()
+        self._uplink.drain(self._supply, self._step, now)
         self._supply.elapse(now)
         if self._supply.state is State.DEAD:
             raise PolicyLost(self.reason)

@@ -203,7 +203,6 @@ class CoreMachine(RuleBasedStateMachine):
             assert seq not in self.merged, "merged twice"
             assert epoch == self.supply.epoch and episode == self.episode
             self.merged.add(seq)
-            self.playback.merged()
 
     @precondition(lambda self: self.supply.buffer.outstanding is not None)
     @rule(late=st.integers(0, 6))
@@ -243,7 +242,7 @@ class CoreMachine(RuleBasedStateMachine):
     @rule()
     def an_episode_begins(self) -> None:
         assert self.supply.reset() == self.episode + 1
-        self.playback.reset()
+        self.playback.interrupt()
         self.episode += 1
 
     @precondition(lambda self: not self.dead)

@@ -58,7 +58,7 @@ def test_whatever_passes_is_finite_in_range_and_a_possible_step_from_the_last(
 )
 def test_each_reason_for_a_refusal_is_named(wanted: np.ndarray, why: Refusal) -> None:
     limits = CommandLimits(SPEC, TICK_S)
-    limits.reference(action(0.0))
+    limits.commanded(action(0.0))
     assert limits.check(wanted) == (None, why)
 
 
@@ -71,24 +71,42 @@ def test_a_refusal_does_not_lock_the_robot_in_while_its_plan_goes_on() -> None:
     """A plan moves on at full speed after one refused command: the next ones are further away, and
     legitimately so. The allowed step grows with the ticks that passed."""
     limits = CommandLimits(SPEC, TICK_S)
-    limits.reference(action(-1.0))
+    limits.commanded(action(-1.0))
     assert limits.check(action(np.nan))[1] is Refusal.NOT_FINITE
     command, refusal = limits.check(action(-0.8))
     assert refusal is None and command is not None
 
 
-def test_a_long_hold_does_not_allow_a_jump() -> None:
-    limits = CommandLimits(SPEC, 0.01, catch_up_ticks=10)
-    limits.reference(action(-1.0))
+def test_a_long_hold_does_not_allow_a_jump_from_where_the_robot_is() -> None:
+    limits = CommandLimits(SPEC, 0.01)
+    limits.commanded(action(-1.0))
+    limits.locate(action(-0.9))
     limits.missed(10_000)
-    assert limits.check(action(-0.8))[1] is Refusal.STEP
-    assert limits.check(action(-0.9))[1] is None
+    assert limits.check(action(-0.5))[1] is Refusal.STEP
+    assert limits.check(action(-0.65))[1] is None
 
 
-def test_a_robot_that_was_moved_by_others_may_start_from_where_it_is() -> None:
+def test_a_robot_that_was_moved_by_others_starts_from_where_it_is() -> None:
     limits = CommandLimits(SPEC, TICK_S)
-    limits.reference(action(-1.0))
-    limits.reference(action(0.9))
+    limits.commanded(action(-1.0))
+    limits.locate(action(0.9))
+    limits.interrupt()
+    assert limits.check(action(-0.95))[1] is Refusal.STEP
     assert limits.check(action(0.95))[1] is None
-    limits.forget()
+
+
+def test_an_arm_that_trails_its_commands_is_not_held_back_by_where_it_is() -> None:
+    limits = CommandLimits(SPEC, TICK_S)
+    limits.locate(action(-1.0))
+    for x in np.arange(-0.9, 0.9, 0.1):
+        assert limits.check(action(x))[1] is None
+    limits.missed()
+    assert limits.check(action(1.0))[1] is None
+
+
+def test_a_joint_that_is_measured_nowhere_is_checked_from_its_first_command_on() -> None:
+    limits = CommandLimits(SPEC, TICK_S)
+    limits.locate(action(np.nan, 0.0))
     assert limits.check(action(-0.9))[1] is None
+    assert limits.check(action(0.9))[1] is Refusal.STEP
+    assert limits.explanation().startswith("x: 0.9 is 1.8 away from the last command")

@@ -38,7 +38,6 @@ class Rig:
         self.buffer.claim(asked.seq, asked.episode, 1)
         rows = np.array(values, np.float32)[:, None]
         assert self.buffer.merge(rows, rows, asked, MergeRule(), step=0, now_ns=0) is None
-        self.playback.merged()
 
     def tick(self, now: int = 0) -> float | None:
         command = self.playback.command(now)
@@ -85,19 +84,20 @@ def test_a_command_that_the_limits_refuse_is_a_missing_action() -> None:
 
 def test_the_first_command_is_a_possible_step_from_where_the_robot_is() -> None:
     rig = Rig()
-    rig.playback.place(np.array([0.0, 7.0], np.float32))
+    rig.playback.locate(np.array([0.0, 7.0], np.float32))
     rig.chunk(5)
     assert rig.tick() is None
     assert rig.playback.refused == {"step": 1}
 
 
-def test_a_restarted_loop_steps_on_from_the_last_action_and_not_from_where_the_arm_lags() -> None:
+def test_a_restarted_loop_steps_on_from_the_last_command_and_not_from_where_the_arm_lags() -> None:
     rig = Rig()
-    rig.playback.place(np.array([1.0, 7.0], np.float32))
+    rig.playback.locate(np.array([1.0, 7.0], np.float32))
     rig.chunk(1, 2, 3)
     assert [rig.tick() for _ in range(2)] == [1, 2]
+    rig.words[Word.COMMAND_NS] = 5  # as the loop notes after each command of the plan
     rig.restart()
-    rig.playback.place(np.array([1.2, 7.0], np.float32))
+    rig.playback.locate(np.array([1.2, 7.0], np.float32))
     assert rig.tick() == 3
     rig.chunk(4, 9)
     assert rig.tick() == 4
@@ -105,27 +105,52 @@ def test_a_restarted_loop_steps_on_from_the_last_action_and_not_from_where_the_a
     assert rig.tick() is None and rig.playback.refused == {"step": 1}, "it knows where it was"
 
 
+def test_a_loop_restarted_after_a_refusal_starts_from_where_the_arm_is() -> None:
+    """What was popped last may have been refused: it is not where the arm was told to be."""
+    rig = Rig()
+    rig.chunk(1, 9, 3)
+    assert [rig.tick() for _ in range(2)] == [1, None]
+    rig.words[Word.COMMAND_NS] = 0
+    rig.restart()
+    rig.playback.locate(np.array([2.5, 7.0], np.float32))
+    assert rig.tick() == 3
+
+
 def test_a_velocity_robot_starts_from_rest() -> None:
     rig = Rig(ControlMode.VELOCITY, safety={"fallback": "zero"})
-    rig.playback.place(np.array([9.0, 9.0], np.float32))
+    rig.playback.locate(np.array([9.0, 9.0], np.float32))
     rig.chunk(9, 1)
     assert [rig.tick() for _ in range(2)] == [0, 1]
     assert rig.playback.refused == {"step": 1}
 
 
-def test_stalls_are_counted_from_an_episode_s_first_chunk_on() -> None:
-    rig = Rig()
-    rig.tick()
+def test_every_tick_without_an_action_is_a_stall_while_one_is_due() -> None:
+    rig = Rig(interpolate=2)
+    rig.playback.command(0, due=False)
+    rig.playback.command(0, due=False)
     assert rig.words[Word.STALLED] == 0
     rig.chunk(1)
-    rig.tick(), rig.tick()
-    assert rig.words[Word.STALLED] == 1
-    rig.buffer.reset()
-    rig.playback.reset()
-    rig.tick()
-    assert rig.words[Word.STALLED] == 1
+    assert [rig.tick() for _ in range(5)] == [1, 1, None, None, None]
+    assert rig.words[Word.STALLED] == 3, "every command of a policy step that has no action"
     rig.playback.rest()
-    assert rig.words[Word.STALLED] == 1
+    assert rig.words[Word.STALLED] == 3
+
+
+def test_a_refusal_says_which_joint_how_far_and_which_limit_until_one_is_accepted() -> None:
+    rig = Rig()
+    rig.playback.locate(np.array([0.0, 7.0], np.float32))
+    rig.chunk(5, 6, 99, 1, 2)
+    said = []
+    for n in range(3):
+        rig.tick(now=n * 10**8 + 1)
+        said.append((rig.playback.refusing_s, rig.playback.refusing))
+    assert said == [
+        (0.0, "a: 5 is 5 away from where the robot is; its max_rate allows 1"),
+        (0.1, "a: 6 is 6 away from where the robot is; its max_rate allows 2"),
+        (0.2, "a: 99 is outside its range -10 to 10"),
+    ]
+    assert rig.tick() == 1
+    assert (rig.playback.refusing_s, rig.playback.refusing) == (0.0, "")
 
 
 def test_an_action_that_is_too_old_is_not_played() -> None:
