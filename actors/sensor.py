@@ -1,8 +1,11 @@
 """The sensor actor: one camera's frames into one shared-memory ring.
 
-Guarantees that every frame in the ring carries the instant it was captured, and that a camera that
-fails is reported and tried again by a new incarnation rather than papered over with old frames: an
-old frame stays in the ring with its old instant, and requests stop using it by its age.
+Guarantees that every frame in the ring carries the instant it was captured. A camera that fails is
+opened again and again, each time after a longer pause; the log has one line when it fails, one when
+the reason changes and one when it is back. Old frames are never published anew: the last one stays
+in the ring with its old instant, and requests stop using it by its age. The actor is ready once the
+camera has been opened for the first time. Not guaranteed: that a driver which hangs in a call is
+noticed here; the supervisor ends the process by its missing progress.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from collections import deque
 import cv2
 import msgspec
 
-from ..robot.base import Camera, RobotError
+from ..robot.base import Camera, Ended, RobotError
 from ..robot.sim.driver import SimCamera, SimCameraOptions
 from ..transport.frames import FrameRing
 from ..transport.register import Register
@@ -22,6 +25,11 @@ from .actor import Actor, Refused
 from .configs import SensorConfig
 
 _REPORT_NS = 500_000_000
+_PAUSE_S = 0.25
+"""After the first failure; doubled at every further one."""
+_MAX_PAUSE_S = 2.0
+_MARGIN_S = 2.0
+"""Of the hang timeout, over the longest call that the camera's own timeouts allow."""
 
 
 class SensorActor(Actor):
@@ -39,66 +47,153 @@ class SensorActor(Actor):
             (config.height, config.width, 3),
             incarnation=self.incarnation,
         )
-        self.phase(f"opens camera {config.camera} ({config.driver})")
-        self._camera = self._open()
+        self._camera = self._make()
         self._captured: deque[int] = deque(maxlen=64)
         self._frames = 0
+        self._outage = Outage()
+        self._report_at = 0
+        self._is_ready = False
+        self._opening = f"opens camera {config.camera} ({config.driver})"
 
     def run(self) -> None:
-        self.ready(width=self.config.width, height=self.config.height)
-        report_at = 0
+        self.phase(self._opening)
+        if not self._reopen():
+            return
+        self._become_ready()
         while not self.stopping:
-            capture_ns = self._camera.read(self._ring.slot())
-            self._ring.publish(capture_ns)
-            self._frames += 1
-            self._captured.append(capture_ns)
-            self.board.progress()
-            if select.select([self.link], [], [], 0)[0]:
-                for command in self.link.commands():
-                    self.link.acknowledge(command.id, error=f"a sensor cannot {command.verb}")
-            now = time.monotonic_ns()
-            if now >= report_at:
-                self.board.report(self._status(now))
-                report_at = now + _REPORT_NS
+            try:
+                capture_ns = self._camera.read(self._ring.slot())
+            except Ended as ended:
+                self.log.info("%s: no further frames", ended)
+                self._outage.failed(str(ended), time.monotonic_ns())
+                self._rest()
+            except RobotError as error:
+                self._lost(error)
+                self._reopen()
+            else:
+                self._ring.publish(capture_ns)
+                self._frames += 1
+                self._captured.append(capture_ns)
+                self._serve(0.0)
 
     def teardown(self) -> None:
         if hasattr(self, "_camera"):
             self._camera.close()
 
-    def _open(self) -> Camera:
+    # The loop's parts
+
+    def _serve(self, rest_s: float) -> None:
+        """Count progress, report, and take the supervisor's word, which ends the rest early."""
+        self.board.progress()
+        if select.select([self.link], [], [], rest_s)[0]:
+            for command in self.link.commands():
+                self.link.acknowledge(command.id, error=f"a sensor cannot {command.verb}")
+        now = time.monotonic_ns()
+        if now < self._report_at:
+            return
+        self._report_at = now + _REPORT_NS
+        if self._is_ready:
+            self.board.report(self._status(now))
+        else:
+            self.phase(f"{self._opening}: {self._outage.reason}")
+
+    def _become_ready(self) -> None:
+        size = {"width": self.config.width, "height": self.config.height}
+        # A call that may take longer than the usual bound is no hang.
+        patience_s = getattr(self._camera, "patience_s", None)
+        hang = {} if patience_s is None else {"hang_timeout_s": patience_s + _MARGIN_S}
+        self.ready(**size, **hang)
+        self._is_ready = True
+        self._report_at = 0
+
+    def _reopen(self) -> bool:
+        """Open the camera, however often it takes; False if the actor was stopped meanwhile."""
+        while not self.stopping:
+            try:
+                self._camera.open()
+            except RobotError as error:
+                self._lost(error)
+                self._pause()
+            else:
+                if (lost_s := self._outage.ended(time.monotonic_ns())) is not None:
+                    self.log.info("frames again, after %.1f s without", lost_s)
+                return True
+        return False
+
+    def _lost(self, error: RobotError) -> None:
+        self._camera.close()
+        if self._outage.failed(str(error), time.monotonic_ns()):
+            self.log.warning("no frames: %s", error)
+            self._report_at = 0
+
+    def _pause(self) -> None:
+        """Wait before the next try, serving the supervisor."""
+        until_ns = time.monotonic_ns() + round(self._outage.pause_s * 1e9)
+        while not self.stopping and (left_ns := until_ns - time.monotonic_ns()) > 0:
+            self._serve(left_ns / 1e9)
+
+    def _rest(self) -> None:
+        """There will be no further frame: wait for the end."""
+        while not self.stopping:
+            self._serve(_MAX_PAUSE_S)
+
+    def _make(self) -> Camera:
         config = self.config
-        camera: Camera
         if config.driver == "sim":
-            camera = SimCamera(
+            return SimCamera(
                 msgspec.convert(config.options, SimCameraOptions).view or config.camera,
                 Register(self.segment(config.scene)),
                 config.fps,
                 config.width,
                 config.height,
             )
-        elif config.driver == "opencv":
+        if config.driver == "opencv":
             from ..robot.camera import OpenCVCamera, OpenCVOptions
 
             options = msgspec.convert(config.options, OpenCVOptions)
-            camera = OpenCVCamera.of(options, config.width, config.height, config.fps)
-        else:
-            raise Refused(
-                f"camera {config.camera} of {config.robot} has driver {config.driver!r}; "
-                "expected sim or opencv: mend `driver` in fleet.yaml"
-            )
-        try:
-            camera.open()
-        except RobotError:
-            camera.close()
-            raise
-        return camera
+            return OpenCVCamera.of(options, config.width, config.height, config.fps)
+        raise Refused(
+            f"camera {config.camera} of {config.robot} has driver {config.driver!r}; "
+            "expected sim or opencv: mend `driver` in fleet.yaml"
+        )
 
     def _status(self, now: int) -> dict[str, object]:
-        span_s = (self._captured[-1] - self._captured[0]) / 1e9
+        span_s = (self._captured[-1] - self._captured[0]) / 1e9 if self._captured else 0.0
         return {
             "frames": self._frames,
             "fps": (len(self._captured) - 1) / span_s if span_s > 0 else 0.0,
-            "frame_age_ms": (now - self._captured[-1]) / 1e6,
+            "frame_age_ms": (now - self._captured[-1]) / 1e6 if self._captured else None,
             "width": self.config.width,
             "height": self.config.height,
+            "reason": self._outage.reason,
+            "outages": self._outage.count,
         }
+
+
+class Outage:
+    """Why a camera gives no frames, and when to try again. No clock of its own."""
+
+    def __init__(self) -> None:
+        self.reason = ""
+        """Empty while there are frames."""
+        self.count = 0
+        self.pause_s = 0.0
+        self._since_ns = 0
+
+    def failed(self, reason: str, now_ns: int) -> bool:
+        """The camera failed; True if that is news, the first time or for another reason."""
+        news = reason != self.reason
+        if not self.reason:
+            self._since_ns, self.pause_s = now_ns, _PAUSE_S
+            self.count += 1
+        else:
+            self.pause_s = min(2 * self.pause_s, _MAX_PAUSE_S)
+        self.reason = reason
+        return news
+
+    def ended(self, now_ns: int) -> float | None:
+        """There are frames; for how many seconds there were none, None if there always were."""
+        if not self.reason:
+            return None
+        self.reason = ""
+        return (now_ns - self._since_ns) / 1e9

@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from .base import Options, RobotError
+from .base import Ended, Options, RobotError
 
 _NS = 1_000_000_000
 _MANUAL = 1
@@ -78,10 +78,6 @@ class OpenCVOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                     f"{', '.join(obeyed)}; remove it"
                 )
                 yield name, message
-
-
-class Ended(RobotError):
-    """A file that was not to begin again has been shown to its end."""
 
 
 class OpenCVCamera:

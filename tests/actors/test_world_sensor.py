@@ -7,11 +7,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
-from holdfast.actors.actor import Actor, boot_in_memory
+from holdfast.actors.actor import Actor, SupervisorLink, boot_in_memory
+from holdfast.actors.board import BoardReader
+from holdfast.actors.link import Ready
 from holdfast.actors.sensor import SensorActor
 from holdfast.actors.witness import WitnessActor, overlaps
 from holdfast.actors.world import WorldActor
@@ -105,6 +109,85 @@ def test_frames_carry_the_instant_of_the_scene_they_show() -> None:
             assert frame.image.std() > 5, "a picture of nothing"
         supervisor.close()
         link.close()
+
+
+VIDEO = {
+    "robot": "r",
+    "camera": "clip",
+    "driver": "opencv",
+    "width": 160,
+    "height": 120,
+    "fps": 60.0,
+    "segment": "r/clip",
+}
+
+
+def write_video(path: Path, frames: int) -> None:
+    draft = path.with_suffix(".draft.avi")
+    writer = cv2.VideoWriter(str(draft), cv2.VideoWriter.fourcc(*"MJPG"), 60, (160, 120))
+    for i in range(frames):
+        writer.write(np.full((120, 160, 3), 10 * i, np.uint8))
+    writer.release()
+    draft.replace(path)
+
+
+@contextmanager
+def sensor(options: dict[str, object]) -> Iterator[tuple[FrameReader, SupervisorLink, BoardReader]]:
+    """A sensor of a video file, until it is asked to stop."""
+    boot, link, supervisor = boot_in_memory(
+        "sensor", "r/clip", VIDEO | {"options": options}, {"r/clip": SEGMENTS["r/top"]}
+    )
+    with running(SensorActor(boot, link), lambda: supervisor.command("stop")):
+        yield (
+            FrameReader(boot.memory["r/clip"]),
+            supervisor,
+            BoardReader(boot.memory["r/clip/board"]),
+        )
+    supervisor.close()
+    link.close()
+
+
+def phase(board: BoardReader) -> str:
+    """What a starting actor says it is at."""
+    return str(((board.report() or {}).get("phase") or {}).get("text"))
+
+
+def is_ready(supervisor: SupervisorLink) -> bool:
+    return any(isinstance(message, Ready) for message in supervisor.messages()[0])
+
+
+def test_a_camera_that_is_not_there_is_told_once_and_opened_when_it_comes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Tries are many; lines are one for each change, and none has a traceback."""
+    caplog.set_level("INFO")
+    path = tmp_path / "clip.avi"
+    with sensor({"source": str(path)}) as (reader, supervisor, board):
+        begun = board.progress()[0]
+        wait_for(lambda: "is no file" in phase(board))
+        wait_for(lambda: board.progress()[0] > begun + 2)
+        assert not is_ready(supervisor)
+        path.write_text("no video")
+        wait_for(lambda: "does not open" in phase(board), 10)
+        write_video(path, 10)
+        wait_for(lambda: is_ready(supervisor), 10)
+        wait_for(lambda: reader.number >= 3)
+        path.unlink()
+    said = [record.getMessage() for record in caplog.records if record.name == "r/clip"]
+    assert ["is no file" in said[0], "does not open" in said[1], "frames again" in said[2]] == [
+        True
+    ] * 3, said
+    assert len(said) == 3
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_a_video_that_is_not_to_begin_again_ends_and_stays_so(tmp_path: Path) -> None:
+    """`loop: false`: every frame once, then none, and a reason; the process lives on."""
+    path = tmp_path / "clip.avi"
+    write_video(path, 5)
+    with sensor({"source": str(path), "loop": False}) as (reader, _, board):
+        wait_for(lambda: "has ended" in str((board.report() or {}).get("reason")))
+        assert reader.number == 5
 
 
 def test_the_witness_publishes_the_pauses_it_slept_through(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from holdfast.robot import camera as camera_module
-from holdfast.robot.base import RobotError
-from holdfast.robot.camera import Ended, OpenCVCamera, OpenCVOptions
+from holdfast.robot.base import Ended, RobotError
+from holdfast.robot.camera import OpenCVCamera, OpenCVOptions
 
 SIZE = 64, 48
 RGB = ((200, 30, 30), (30, 200, 30), (30, 30, 200))
