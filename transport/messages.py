@@ -307,6 +307,9 @@ KINDS: dict[type[Body], Kind] = {body: kind for kind, body in BODIES.items()}
 _DECODERS = {kind: msgspec.msgpack.Decoder(body) for kind, body in BODIES.items()}
 _ENCODER = msgspec.msgpack.Encoder()
 
+UNREADABLE_RETRY_S = 1.0
+"""Until a handshake that could not be read is tried again: it may have been damaged on its way."""
+
 AnyBody = TypeVar("AnyBody", bound=Body)
 
 
@@ -387,3 +390,14 @@ def check(frames: Sequence[Buffer], limits: Limits = DEFAULT) -> None:
         total += size
     if total > limits.max_message_bytes:
         raise WireError("message-bytes", f"a message of {total} bytes")
+
+
+def unreadable(kind: Kind, error: WireError) -> Reject | Error | Verdict | None:
+    """What the sender of an unreadable message of `kind` is told; None where none is waited for."""
+    words = f"what was sent breaks the protocol: {error}"[: DEFAULT.max_text_chars]
+    if kind is Kind.REQUEST:
+        return Error(reason=error.reason, message=words)
+    refusal = Reject(reason=error.reason, message=words, retry_after_s=UNREADABLE_RETRY_S)
+    if kind is Kind.OPEN:
+        return refusal
+    return Verdict(reject=refusal) if kind is Kind.INQUIRY else None

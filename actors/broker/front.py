@@ -1,9 +1,11 @@
 """What robots say, and what the broker does about it.
 
-A robot's session belongs to the newest claim to its name, by (epoch, incarnation). An older claim
-is refused while the holder is heard of; once it is silent anybody may take over, because a robot
-whose whole computer restarted counts from one again. A session is its opener's alone: whoever else
-has the name, be it the next incarnation of the same robot, opens its own.
+A robot's session belongs to the newest claim to its name, by (epoch, incarnation). Another peer's
+older claim is refused while the holder is heard of; once it is silent anybody may take over,
+because a robot whose whole computer restarted counts from one again. The holder's own later claim
+counts whatever its epoch: no number that was ever sent in its name keeps it out. A session is its
+opener's alone: whoever else has the name, be it the next incarnation of the same robot, opens its
+own.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import logging
 
 from ...transport.header import Kind
-from ...transport.messages import Event, Heartbeat, Inquiry, Open, Reject, Verdict
+from ...transport.messages import Error, Event, Heartbeat, Inquiry, Open, Reject, Verdict
 from .admission import RETRY_AFTER_S, refusal
 from .effects import Received
 from .inquiries import Inquiries
@@ -67,7 +69,7 @@ class Front:
             placed_at=now,
         )
         holder = self._placement.sessions.of(peer.name)
-        if holder is not None and session.age < holder.age and self._is_present(holder, now):
+        if holder is not None and self._is_older(session, holder, now):
             self._refuse_older(peer, message, holder, now)
             return
         self._placement.callers.asked(peer.name, asked, now)
@@ -94,6 +96,12 @@ class Front:
             "sessions under its own name only",
             final=True,
         )
+
+    def _is_older(self, claim: Session, holder: Session, now: int) -> bool:
+        """Whether `claim` is another peer's, and the holder's is newer and alive."""
+        if claim.peer.identity == holder.peer.identity:
+            return False
+        return claim.age < holder.age and self._is_present(holder, now)
 
     def _is_present(self, holder: Session, now: int) -> bool:
         return holder.reachable and now - holder.seen_at < TAKEOVER_NS
@@ -139,10 +147,15 @@ class Front:
         if session.terms is None:
             self._tally.count("request-before-accept", peer.name)
             return
-        if header.seq <= session.last_seq:
+        waiting = session.request
+        if header.seq == session.last_seq or (waiting is not None and header.seq < waiting.seq):
             self._tally.count("request-repeated", peer.name)
+            if waiting is not None and header.seq < waiting.seq:
+                words = f"request {waiting.seq} of this robot is newer and waits for its answer"
+                error = Error(reason="superseded", message=words)
+                self._placement.tell_robot(peer.identity, header, error)
             return
-        if session.request is not None:
+        if waiting is not None:
             self._tally.count("superseded", peer.name)
         session.last_seq = header.seq
         session.active_at = now

@@ -42,11 +42,9 @@ class Reception:
 
     def open(self, robot: str, header: Header, frames: list[Buffer]) -> Answer:
         """Answer an OPEN by ACCEPT or REJECT. The same OPEN again is accepted again: the answer may
-        have been lost. Raises WireError for one of an epoch that is over."""
+        have been lost. One of another epoch replaces the session: the broker says whose it is."""
         before = self.sessions.get(robot)
-        if before is not None and header.epoch < before.epoch:
-            raise WireError("stale-epoch", f"an OPEN of {robot} for epoch {header.epoch}")
-        if before is not None and header.epoch > before.epoch:
+        if before is not None and header.epoch != before.epoch:
             del self.sessions[robot]
         try:
             asked: Open = decode(frames).body

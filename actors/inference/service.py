@@ -102,7 +102,7 @@ class Service:
         if header.kind is Kind.CLOSE:
             self._end(session)
         elif header.kind is Kind.RESET:
-            self._enter_episode(session, header.episode)
+            self._enter_episode(session, max(header.episode, session.episode))
         elif header.kind is Kind.REQUEST:
             return self._request(session, header, frames, now)
         else:
@@ -127,14 +127,12 @@ class Service:
     def _request(
         self, session: Session, header: Header, frames: list[Buffer], now: int
     ) -> list[Answer]:
-        if header.episode < session.episode or header.seq < session.last_seq:
-            raise WireError("stale-request", f"an older request of {session.robot}")
-        self._enter_episode(session, header.episode)
-        session.last_seq = header.seq
         try:
             message: Message[Request] = decode(frames)
         except WireError as error:
             return [self._failed(session.robot, header, error)]
+        # Whatever was said before, in error: the robot is where its request says.
+        self._enter_episode(session, header.episode)
         job = Job(
             session=session.robot,
             seq=header.seq,
@@ -150,7 +148,7 @@ class Service:
         return []
 
     def _enter_episode(self, session: Session, episode: int) -> None:
-        if episode <= session.episode:
+        if episode == session.episode:
             return
         session.episode = episode
         self.waiting.remove(session.robot)

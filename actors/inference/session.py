@@ -62,7 +62,6 @@ class Session:
     tags: dict[str, str] = field(default_factory=dict)
     outbox: OutboxReader | None = None
     episode: int = 0
-    last_seq: int = -1
     superseded: int = 0
     away_s: float = 0.0
 

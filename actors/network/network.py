@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import msgspec
@@ -28,7 +29,16 @@ from ...transport.frames import FrameReader
 from ...transport.header import Header, Kind
 from ...transport.host import boot_id
 from ...transport.limits import WireError
-from ...transport.messages import Accept, Blobs, Error, Event, Heartbeat, Vitals
+from ...transport.messages import (
+    Accept,
+    Blobs,
+    Error,
+    Event,
+    Heartbeat,
+    Reject,
+    Vitals,
+    unreadable,
+)
 from ...transport.outbox import Outbox
 from ...transport.poll import Poll
 from ..actor import Actor
@@ -38,7 +48,7 @@ from ..credentials import credentials
 from .feeds import Feeds, StaleFrame
 from .journal import Journal
 from .opening import as_policy_says
-from .session import Action, Phase, Session, Verdict
+from .session import TAKEOVER_NS, Action, Phase, Session, Verdict
 
 _REPORT_NS = 250_000_000
 _CONTROL_HEARTBEAT_NS = 200_000_000
@@ -74,7 +84,9 @@ class NetworkActor(Actor):
         self._journal = Journal(config.robot, audit)
         self._context: link.Context = zmq.Context()
         link.unlink_stale(config.control)
-        self._control = link.router(self._context, config.control)
+        # Control's next incarnation has another identity, and the kernel ends what a dead one had:
+        # a second connection under the same identity is never control's.
+        self._control = link.router(self._context, config.control, handover=False)
         identity = f"{config.robot}:{self.incarnation}"
         key, server = credentials(self.name, config.key, config.broker_key)
         self._broker = link.dealer(self._context, config.broker, identity, key=key, server=server)
@@ -96,7 +108,7 @@ class NetworkActor(Actor):
                     self.link.acknowledge(command.id, error=f"network cannot {command.verb}")
             silent = self._session.tick(now)
             if silent is not None:
-                self._lost(self._session.epoch, silent.reason)
+                self._lost(self._session.epoch, silent.message)
             if now >= beat_broker:
                 self._beat(now)
                 beat_broker = now + round(self.config.heartbeat_s * 1e9)
@@ -135,26 +147,53 @@ class NetworkActor(Actor):
         identity, *rest = frames
         if len(rest) < 2:
             return  # the greeting of a connection, which only says who is there
+        sender = bytes(identity)
+        incarnation = self._incarnation_of_control(sender)
         header = Header.unpack(rest[0])
-        self._control_identity = bytes(identity)
+        message = self._decode(sender, header, rest)
         if header.kind is Kind.HEARTBEAT:
-            self._vitals = messages.decode(rest).body.vitals
-            self._vitals_ns = time.monotonic_ns()
+            self._vitals, self._vitals_ns = message.body.vitals, time.monotonic_ns()
             if not header.epoch:
                 return  # control holds no session, and claims none
-        verdict = self._session.from_control(header, time.monotonic_ns())
+        verdict = self._session.from_control(header, incarnation, time.monotonic_ns())
         if verdict.action is Action.LOST:
-            self._lost(header.epoch, verdict.reason)
+            self._tell(sender, header.epoch, verdict.message)
+        elif verdict.action is Action.REFUSE:
+            self._dropped[verdict.reason] += 1
+            refusal = Reject(
+                reason=verdict.reason, message=verdict.message, retry_after_s=TAKEOVER_NS / 1e9
+            )
+            self._reply(sender, header, refusal)
         elif verdict.action is Action.DROP:
             self._count(verdict)
         elif header.kind is Kind.OPEN:
-            self._open(rest)
+            self._control_identity = sender
+            self._open(message)
         else:
             self._follow_episode(header)
             if header.kind is Kind.REQUEST:
-                self._request(rest)
+                self._request(message)
             else:
                 self._send(rest)
+
+    def _incarnation_of_control(self, identity: bytes) -> int:
+        """Of a connection to this robot's control socket. Raises WireError for any other peer's."""
+        name, incarnation = link.peer(identity)
+        if name != f"{self.config.robot}/control":
+            raise WireError(
+                "identity", f"{name} speaks to the network actor of {self.config.robot}"
+            )
+        return incarnation
+
+    def _decode(self, sender: bytes, header: Header, frames: list[Buffer]) -> messages.Message[Any]:
+        """Read a message of control. One that cannot be read changes nothing, and is answered where
+        an answer is waited for. Raises WireError."""
+        try:
+            return messages.decode(frames)
+        except WireError as error:
+            if answer := unreadable(header.kind, error):
+                self._reply(sender, header, answer)
+            raise
 
     def _follow_episode(self, header: Header) -> None:
         """What the cameras saw before an episode began says nothing about it. A lost RESET costs
@@ -168,10 +207,8 @@ class NetworkActor(Actor):
     def _from_broker(self, frames: list[Buffer]) -> None:
         header = Header.unpack(frames[0])
         self._bytes_in += sum(len(frame) for frame in frames)
-        lost = False
-        if header.kind is Kind.EVENT:
-            lost = messages.decode(frames).body.what == "lost"
-        verdict = self._session.from_broker(header, lost, time.monotonic_ns())
+        event = messages.decode(frames).body.what if header.kind is Kind.EVENT else ""
+        verdict = self._session.from_broker(header, event, time.monotonic_ns())
         if verdict.action is Action.DROP:
             self._count(verdict)
             return
@@ -189,9 +226,8 @@ class NetworkActor(Actor):
             terms = msgspec.structs.replace(terms, action_names=self._own_actions)
         return messages.encode(message.header, terms, message.blobs)
 
-    def _open(self, frames: list[Buffer]) -> None:
+    def _open(self, message: messages.Message[messages.Open]) -> None:
         """Complete control's OPEN by what only this process knows, names being the policy's."""
-        message = messages.decode(frames)
         config: NetworkConfig = self.config
         self._own_actions = message.body.action_names
         body = msgspec.structs.replace(
@@ -205,12 +241,11 @@ class NetworkActor(Actor):
         )
         self._terms = None
         if not self._send(messages.encode(message.header, body, message.blobs)):
-            self._lost(message.header.epoch, self._session.unreachable().reason)
+            self._lost(message.header.epoch, self._session.unreachable().message)
 
-    def _request(self, frames: list[Buffer]) -> None:
+    def _request(self, message: messages.Message[messages.Request]) -> None:
         """Add the newest frame of every camera; refuse when one is missing or too old."""
-        message = messages.decode(frames)
-        header: Header = message.header
+        header = message.header
         shared = self._terms is not None and self._terms.shm
         outbox = self._outbox if shared else None
         room = outbox.reserve if outbox else None
@@ -227,7 +262,13 @@ class NetworkActor(Actor):
             images = {n: blobs.image(image, quality) for n, image in pixels.items()}
         ages_s = {name: ms / 1e3 for name, ms in self._feeds.age_ms.items()}
         body = msgspec.structs.replace(message.body, images=images, frame_age_s=ages_s)
-        if self._send(messages.encode(header, body, blobs)):
+        frames = messages.encode(header, body, blobs)
+        try:
+            messages.check(frames)
+        except WireError as error:
+            self._refuse(header, error.reason, f"{error}: send smaller images, or JPEG")
+            return
+        if self._send(frames):
             self._journal.asked(header, ages_s, time.monotonic_ns())
         else:
             self._refuse(header, "unreachable", "the broker takes no message")
@@ -241,13 +282,19 @@ class NetworkActor(Actor):
 
     def _refuse(self, header: Header, reason: str, message: str) -> None:
         self._dropped[reason] += 1
-        answer = header._replace(kind=Kind.ERROR)
-        self._to_control(messages.encode(answer, Error(reason=reason, message=message)))
+        self._reply(self._control_identity, header, Error(reason=reason, message=message))
 
     def _lost(self, epoch: int, reason: str) -> None:
         self.log.warning("session lost: %s", reason)
-        event = Event(what="lost", message=reason)
-        self._to_control(messages.encode(Header(Kind.EVENT, epoch=epoch), event))
+        self._tell(self._control_identity, epoch, reason)
+
+    def _tell(self, identity: bytes, epoch: int, reason: str) -> None:
+        """Say that the session of `epoch` is lost."""
+        self._reply(identity, Header(Kind.EVENT, epoch=epoch), Event(what="lost", message=reason))
+
+    def _reply(self, identity: bytes, about: Header, body: messages.Body) -> None:
+        header = about._replace(kind=messages.KINDS[type(body)])
+        self._to_control(messages.encode(header, body), identity)
 
     def _beat(self, now: int) -> None:
         """Sent in every phase: the broker's answer is how this actor hears that it is there."""
@@ -266,10 +313,9 @@ class NetworkActor(Actor):
         self._bytes_out += sum(len(frame) for frame in frames)
         return True
 
-    def _to_control(self, frames: list[Buffer]) -> None:
-        if self._control_identity and not link.send(
-            self._control, [self._control_identity, *frames]
-        ):
+    def _to_control(self, frames: list[Buffer], identity: bytes = b"") -> None:
+        identity = identity or self._control_identity
+        if identity and not link.send(self._control, [identity, *frames]):
             self._dropped["control-gone"] += 1
 
     def _count(self, verdict: Verdict) -> None:

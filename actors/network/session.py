@@ -7,6 +7,11 @@ epoch. The machine guarantees that nothing of an earlier epoch passes in either 
 nothing but an answer to an open handshake opens a session, and that a broker that falls silent is
 told to control once.
 
+A session belongs to its newest claim, by control's (incarnation, epoch). An older claim, or an
+epoch that is `MAX_JUMP` beyond the one at hand, is refused while the holder is heard of. Once the
+holder has been silent for `TAKEOVER_NS` any claim replaces it: whatever one message said, control
+gets in again.
+
 It does not retry, time requests out, or judge replies: that is the fail-safe's, in control.
 """
 
@@ -17,6 +22,11 @@ from enum import StrEnum
 
 from ...transport.header import Header, Kind
 
+TAKEOVER_NS = 1_500_000_000
+"""Seven of control's heartbeats: how long a holder must be silent before any claim replaces it."""
+MAX_JUMP = 1 << 16
+"""Epochs count connections: more of them are not missed while a holder lives."""
+
 
 class Phase(StrEnum):
     CLOSED = "closed"
@@ -25,18 +35,22 @@ class Phase(StrEnum):
 
 
 class Action(StrEnum):
-    """What to do with a message: pass it on, drop it (counted by reason), or tell control that its
-    session is lost."""
+    """What to do with a message: pass it on, drop it (counted by reason), refuse a handshake, or
+    tell its sender that the session is lost."""
 
     FORWARD = "forward"
     DROP = "drop"
+    REFUSE = "refuse"
     LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
+    """`reason` is a slug to count by, `message` for people."""
+
     action: Action
     reason: str = ""
+    message: str = ""
 
 
 FORWARD = Verdict(Action.FORWARD)
@@ -49,22 +63,24 @@ class Session:
         self._lost_after_ns = broker_lost_after_ns
         self.phase = Phase.CLOSED
         self.epoch = 0
+        self._control: int | None = None
+        """The incarnation of control whose claim is at hand; None before the first."""
+        self._control_heard_ns = 0
         self._heard_ns = 0
 
-    def from_control(self, header: Header, now: int) -> Verdict:
-        """A message of the control actor, on its way to the broker."""
+    def from_control(self, header: Header, incarnation: int, now: int) -> Verdict:
+        """A message of the control actor's `incarnation`, on its way to the broker."""
         if header.kind is Kind.OPEN:
-            if header.epoch < self.epoch:
-                return _drop("stale-epoch")
-            self.phase, self.epoch, self._heard_ns = Phase.OPENING, header.epoch, now
-            return FORWARD
-        if header.epoch < self.epoch:
+            return self._claim(header.epoch, incarnation, now)
+        older = self._control is not None and incarnation < self._control
+        if older or (incarnation == self._control and header.epoch < self.epoch):
             return _drop("stale-epoch")
-        if header.epoch > self.epoch or self.phase is Phase.CLOSED:
-            # Control believes in a session that this process never saw, or has given up.
-            if header.kind is Kind.CLOSE:
-                return _drop("no-session")
-            return Verdict(Action.LOST, "the network actor holds no session (it was restarted)")
+        if incarnation != self._control or header.epoch > self.epoch:
+            # Control believes in a session that this process never saw.
+            return _no_session(header)
+        self._control_heard_ns = now
+        if self.phase is Phase.CLOSED:
+            return _no_session(header)
         if header.kind is Kind.HEARTBEAT:
             return _drop("heartbeat")
         if header.kind is Kind.CLOSE:
@@ -74,15 +90,18 @@ class Session:
             return _drop("unexpected-kind")
         return FORWARD if self.phase is Phase.OPEN else _drop("not-open")
 
-    def from_broker(self, header: Header, lost: bool, now: int) -> Verdict:
-        """A message of the broker, on its way to control; `lost` says that it is such an event."""
+    def from_broker(self, header: Header, event: str, now: int) -> Verdict:
+        """A message of the broker, on its way to control; `event` is what an EVENT says."""
         self._heard_ns = now
         if header.kind is Kind.HEARTBEAT:
             return _drop("heartbeat")
+        if event == "available":
+            # For a robot that waits: it has no session that this could be about.
+            return FORWARD
         if header.epoch != self.epoch or self.phase is Phase.CLOSED:
             return _drop("stale-epoch")
         if header.kind is Kind.EVENT:
-            if lost:
+            if event == "lost":
                 self.phase = Phase.CLOSED
             return FORWARD
         if header.kind in (Kind.ACCEPT, Kind.REJECT):
@@ -97,7 +116,7 @@ class Session:
     def unreachable(self) -> Verdict:
         """The broker took no message: nobody is there to take it."""
         self.phase = Phase.CLOSED
-        return Verdict(Action.LOST, "the broker is not reachable")
+        return Verdict(Action.LOST, "unreachable", "the broker is not reachable")
 
     def tick(self, now: int) -> Verdict | None:
         """Whether the broker has been silent for too long, once; None as long as all is well."""
@@ -105,7 +124,29 @@ class Session:
             return None
         self.phase = Phase.CLOSED
         silence_s = (now - self._heard_ns) / 1e9
-        return Verdict(Action.LOST, f"the broker has been silent for {silence_s:.1f} s")
+        words = f"the broker has been silent for {silence_s:.1f} s"
+        return Verdict(Action.LOST, "broker-silent", words)
+
+    def _claim(self, epoch: int, incarnation: int, now: int) -> Verdict:
+        held = self._control
+        if held is not None and now - self._control_heard_ns < TAKEOVER_NS:
+            claims = f"epoch {epoch} of control's incarnation {incarnation} asks for a session"
+            holds = f"epoch {self.epoch} of incarnation {held} holds it"
+            if (incarnation, epoch) < (held, self.epoch):
+                return Verdict(Action.REFUSE, "stale-epoch", f"{claims}; {holds}, which is newer")
+            if epoch > self.epoch + MAX_JUMP:
+                words = f"{claims}; {holds}, and epochs go up one by one"
+                return Verdict(Action.REFUSE, "epoch-jump", words)
+        self.phase, self.epoch, self._control = Phase.OPENING, epoch, incarnation
+        self._heard_ns = self._control_heard_ns = now
+        return FORWARD
+
+
+def _no_session(header: Header) -> Verdict:
+    if header.kind is Kind.CLOSE:
+        return _drop("no-session")
+    words = "the network actor holds no session (it was restarted)"
+    return Verdict(Action.LOST, "no-session", words)
 
 
 def _drop(reason: str) -> Verdict:

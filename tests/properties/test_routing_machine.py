@@ -625,6 +625,17 @@ class RoutingMachine(RuleBasedStateMachine):
         robot = pick(data, self.world.present())
         self.world.open(robot)
 
+    @precondition(lambda self: self.world.present())
+    @rule(data=st.data())
+    def leap(self, data: st.DataObject) -> None:
+        """One OPEN with an epoch that no counting reaches; the robot goes on from where it was."""
+        robot = pick(data, self.world.present())
+        before, robot.epoch = robot.epoch, 2**32 - 2
+        self.world.open(robot)
+        robot.epoch = before
+        self.world.open(robot)
+        assert self.world.at.get(robot.name, (b"", b"", 0))[2] != 2**32 - 1
+
     @precondition(lambda self: self.in_state("closed"))
     @rule(data=st.data(), gets_there=st.booleans())
     def reopen(self, data: st.DataObject, gets_there: bool) -> None:

@@ -1,16 +1,18 @@
-"""The network actor's session, against a model that knows only what was opened and answered."""
+"""The network actor's session, against a model that knows only what was claimed and answered."""
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from holdfast.actors.network.session import Action, Phase, Session
+from holdfast.actors.network.session import MAX_JUMP, TAKEOVER_NS, Action, Phase, Session
 from holdfast.transport.header import Header, Kind
 
-LOST_AFTER = 2_000
-EPOCHS = st.integers(0, 4)
+LOST_AFTER = TAKEOVER_NS // 2
+EPOCHS = st.one_of(st.integers(0, 4), st.sampled_from([MAX_JUMP, MAX_JUMP + 3, 2**32 - 1]))
+INCARNATIONS = st.integers(1, 3)
+SILENCES = st.one_of(st.integers(0, TAKEOVER_NS // 4), st.just(TAKEOVER_NS))
 
 
 class SessionMachine(RuleBasedStateMachine):
@@ -19,13 +21,19 @@ class SessionMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.session = Session(LOST_AFTER)
-        self.now = 0
-        self.epoch = 0
+        self.now = 10 * TAKEOVER_NS
+        self.claim: tuple[int, int] | None = None
+        """(incarnation, epoch) of the claim at hand."""
+        self.claimant_heard = 0
         self.asked = False
         self.open = False
         self.heard = 0
 
-    @rule(by=st.integers(0, 3_000))
+    @property
+    def epoch(self) -> int:
+        return self.claim[1] if self.claim else 0
+
+    @rule(by=SILENCES)
     def time_passes(self, by: int) -> None:
         self.now += by
         verdict = self.session.tick(self.now)
@@ -34,33 +42,51 @@ class SessionMachine(RuleBasedStateMachine):
         if silent:
             self.asked = self.open = False
 
-    @rule(epoch=EPOCHS)
-    def control_opens(self, epoch: int) -> None:
-        verdict = self.session.from_control(Header(Kind.OPEN, epoch=epoch), self.now)
-        assert (verdict.action is Action.FORWARD) == (epoch >= self.epoch)
-        if epoch >= self.epoch:
-            self.epoch, self.asked, self.open, self.heard = epoch, True, False, self.now
+    @rule(epoch=EPOCHS, incarnation=INCARNATIONS)
+    def control_opens(self, epoch: int, incarnation: int) -> None:
+        verdict = self.session.from_control(Header(Kind.OPEN, epoch=epoch), incarnation, self.now)
+        claim = incarnation, epoch
+        free = self.claim is None or self.now - self.claimant_heard >= TAKEOVER_NS
+        newer = self.claim is None or (claim >= self.claim and epoch <= self.epoch + MAX_JUMP)
+        expected = Action.FORWARD if free or newer else Action.REFUSE
+        assert verdict.action is expected
+        if expected is Action.FORWARD:
+            self.claim, self.asked, self.open = claim, True, False
+            self.heard = self.claimant_heard = self.now
 
-    @rule(epoch=EPOCHS, kind=st.sampled_from([Kind.REQUEST, Kind.RESET, Kind.HEARTBEAT]))
-    def control_speaks(self, epoch: int, kind: Kind) -> None:
-        verdict = self.session.from_control(Header(kind, epoch=epoch), self.now)
-        passes = self.open and epoch == self.epoch and kind is not Kind.HEARTBEAT
-        assert (verdict.action is Action.FORWARD) == passes
-        mistaken = epoch > self.epoch or (epoch == self.epoch and not (self.asked or self.open))
+    @rule(
+        epoch=EPOCHS,
+        incarnation=INCARNATIONS,
+        kind=st.sampled_from([Kind.REQUEST, Kind.RESET, Kind.HEARTBEAT]),
+    )
+    def control_speaks(self, epoch: int, incarnation: int, kind: Kind) -> None:
+        verdict = self.session.from_control(Header(kind, epoch=epoch), incarnation, self.now)
+        holds = (incarnation, epoch) == self.claim
+        assert (verdict.action is Action.FORWARD) == (
+            self.open and holds and kind is not Kind.HEARTBEAT
+        )
+        newer = self.claim is None or (incarnation, epoch) > self.claim
+        mistaken = newer or (holds and not (self.asked or self.open))
         assert (verdict.action is Action.LOST) == mistaken
+        if holds:
+            self.claimant_heard = self.now
 
-    @rule(epoch=EPOCHS)
-    def control_closes(self, epoch: int) -> None:
-        verdict = self.session.from_control(Header(Kind.CLOSE, epoch=epoch), self.now)
-        passes = epoch == self.epoch and (self.asked or self.open)
+    @rule(epoch=EPOCHS, incarnation=INCARNATIONS)
+    def control_closes(self, epoch: int, incarnation: int) -> None:
+        header = Header(Kind.CLOSE, epoch=epoch)
+        verdict = self.session.from_control(header, incarnation, self.now)
+        holds = (incarnation, epoch) == self.claim
+        passes = holds and (self.asked or self.open)
         assert (verdict.action is Action.FORWARD) == passes
+        if holds:
+            self.claimant_heard = self.now
         if passes:
             self.asked = self.open = False
 
     @rule(epoch=EPOCHS, kind=st.sampled_from([Kind.ACCEPT, Kind.REJECT]))
     def broker_answers_a_handshake(self, epoch: int, kind: Kind) -> None:
         self.heard = self.now
-        verdict = self.session.from_broker(Header(kind, epoch=epoch), False, self.now)
+        verdict = self.session.from_broker(Header(kind, epoch=epoch), "", self.now)
         passes = self.asked and epoch == self.epoch
         assert (verdict.action is Action.FORWARD) == passes
         if passes:
@@ -69,23 +95,23 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(epoch=EPOCHS, kind=st.sampled_from([Kind.REPLY, Kind.ERROR]))
     def broker_replies(self, epoch: int, kind: Kind) -> None:
         self.heard = self.now
-        verdict = self.session.from_broker(Header(kind, epoch=epoch), False, self.now)
+        verdict = self.session.from_broker(Header(kind, epoch=epoch), "", self.now)
         assert (verdict.action is Action.FORWARD) == (self.open and epoch == self.epoch)
 
-    @rule(epoch=EPOCHS, lost=st.booleans())
-    def broker_tells_an_event(self, epoch: int, lost: bool) -> None:
+    @rule(epoch=EPOCHS, what=st.sampled_from(["lost", "replayed", "available"]))
+    def broker_tells_an_event(self, epoch: int, what: str) -> None:
         self.heard = self.now
-        verdict = self.session.from_broker(Header(Kind.EVENT, epoch=epoch), lost, self.now)
-        passes = (self.asked or self.open) and epoch == self.epoch
-        assert (verdict.action is Action.FORWARD) == passes
-        if passes and lost:
+        verdict = self.session.from_broker(Header(Kind.EVENT, epoch=epoch), what, self.now)
+        ours = (self.asked or self.open) and epoch == self.epoch
+        assert (verdict.action is Action.FORWARD) == (ours or what == "available")
+        if ours and what == "lost":
             self.asked = self.open = False
 
     @rule()
     def broker_beats(self) -> None:
         self.heard = self.now
         header = Header(Kind.HEARTBEAT)
-        assert self.session.from_broker(header, False, self.now).action is Action.DROP
+        assert self.session.from_broker(header, "", self.now).action is Action.DROP
 
     @invariant()
     def the_phase_is_what_was_agreed(self) -> None:
@@ -95,3 +121,47 @@ class SessionMachine(RuleBasedStateMachine):
 
 SessionMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
 TestSessionMachine = SessionMachine.TestCase
+
+messages = st.tuples(
+    st.sampled_from([Kind.OPEN, Kind.REQUEST, Kind.CLOSE, Kind.HEARTBEAT, Kind.RESET]),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**63),
+)
+
+
+@given(before=st.lists(messages), epoch=st.integers(0, 2**32 - 1), incarnation=st.integers(0, 99))
+def test_whatever_was_said_control_gets_in_once_the_claimant_is_silent(
+    before: list[tuple[Kind, int, int]], epoch: int, incarnation: int
+) -> None:
+    """No counter that a peer sets locks the owner of the session out."""
+    session, now = Session(LOST_AFTER), 10 * TAKEOVER_NS
+    for kind, said, by in before:
+        session.from_control(Header(kind, epoch=said), by, now)
+    header = Header(Kind.OPEN, epoch=epoch)
+    now += TAKEOVER_NS
+    assert session.from_control(header, incarnation, now).action is Action.FORWARD
+    assert session.epoch == epoch
+
+
+@given(
+    before=st.lists(messages),
+    said=messages,
+    epoch=st.integers(0, 2**31),
+    incarnation=st.integers(1, 9),
+)
+def test_a_control_that_is_heard_of_keeps_its_session_against_leaping_counters(
+    before: list[tuple[Kind, int, int]], said: tuple[Kind, int, int], epoch: int, incarnation: int
+) -> None:
+    """A message whose epoch no counting reaches changes nothing for the holder."""
+    session, now = Session(LOST_AFTER), 10 * TAKEOVER_NS
+    for kind, told, by in before:
+        session.from_control(Header(kind, epoch=told), by, 0)
+    session.from_control(Header(Kind.OPEN, epoch=epoch), incarnation, now)
+    session.from_broker(Header(Kind.ACCEPT, epoch=epoch), "", now)
+    kind, told, by = said
+    if told <= epoch + MAX_JUMP:
+        told += MAX_JUMP + epoch + 1
+    session.from_control(Header(kind, epoch=told), by, now)
+    assert (session.phase, session.epoch) == (Phase.OPEN, epoch)
+    header = Header(Kind.REQUEST, epoch=epoch)
+    assert session.from_control(header, incarnation, now).action is Action.FORWARD

@@ -349,12 +349,28 @@ def test_a_newer_request_supersedes_the_older_and_its_reply(desk: Any, sent: Any
 
 
 def test_a_request_that_was_seen_is_not_sent_twice(desk: Any, sent: Any) -> None:
+    """An older one is answered: whoever sent it must not wait for it."""
     desk.register("flow/0:1")
     desk.opened("r1:1")
     desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=5)
-    for seq in (5, 4):
-        assert not desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=seq)
+    assert not desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=5)
+    (told,) = desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=4)
+    assert (told.header.kind, told.header.seq) == (Kind.ERROR, 4)
+    assert told.payload.reason == "superseded"
     assert desk.count("request-repeated") == 2
+
+
+@pytest.mark.parametrize("seq", [2**63, 2**64 - 1])
+def test_a_seq_that_nobody_reaches_by_counting_does_not_end_the_requests(
+    desk: Any, sent: Any, seq: int
+) -> None:
+    """The next request is served as soon as that one was answered."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=seq)
+    desk.replica("flow/0:1", Kind.ERROR, "r1", epoch=1, seq=seq)
+    assert sent(desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=3), ToReplica, Kind.REQUEST)
+    assert sent(desk.replica("flow/0:1", Kind.REPLY, "r1", epoch=1, seq=3), ToRobot, Kind.REPLY)
 
 
 def test_an_error_answers_a_request_as_a_reply_does(desk: Any, sent: Any) -> None:
@@ -476,6 +492,20 @@ def test_the_newest_claim_to_a_name_holds_it(desk: Any, sent: Any) -> None:
     assert told.payload.what == "lost"
     assert told.identity == b"r1:1"
     assert desk.routing.status(desk.now)["session_count"] == 1
+
+
+def test_an_epoch_that_nobody_reaches_by_counting_does_not_lock_its_robot_out(
+    desk: Any, sent: Any
+) -> None:
+    """Of one connection the later claim is the newer, whatever the numbers are."""
+    desk.register("flow/0:1")
+    desk.opened("r1:2", epoch=2**32 - 1)
+    effects = desk.robot("r1:2", asking("r1"), epoch=6)
+    assert [(e.header.kind, e.header.epoch) for e in effects if isinstance(e, ToReplica)] == [
+        (Kind.CLOSE, 2**32 - 1),
+        (Kind.OPEN, 6),
+    ]
+    assert not sent(effects, ToRobot, Kind.REJECT)
 
 
 @pytest.mark.parametrize(("identity", "epoch"), [("r1:1", 4), ("r1:9", 4), ("r1:1", 5)])

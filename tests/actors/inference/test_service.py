@@ -251,16 +251,31 @@ def test_a_newer_request_supersedes_and_the_reply_says_how_often(
 def test_what_belongs_to_the_past_is_dropped(
     bench: Any, robot_side: Any, example: Example, echo: Echo
 ) -> None:
-    """Of an earlier epoch, an earlier episode, an earlier request."""
+    """Of an earlier epoch, an earlier request; a reset to an earlier episode."""
     b = bench(echo)
     robot = robot_side("r1")
     b.receive("r1", robot.open(epoch=3))
     b.receive("r1", robot.request(example(1), seq=9, episode=5, epoch=3))
-    for seq, episode, epoch in ((10, 5, 2), (10, 4, 3), (8, 5, 3)):
-        with pytest.raises(WireError, match="r1"):
-            b.receive("r1", robot.request(example(1), seq=seq, episode=episode, epoch=epoch))
-    with pytest.raises(WireError, match="OPEN of r1 for epoch 2"):
-        b.receive("r1", robot.open(epoch=2))
+    with pytest.raises(WireError, match="r1"):
+        b.receive("r1", robot.request(example(1), seq=10, episode=5, epoch=2))
+    b.receive("r1", robot.request(example(1), seq=8, episode=5, epoch=3))
+    b.receive("r1", robot.reset(episode=4, epoch=3))
+    [(_, reply)] = b.work()
+    assert reply.header[1:4] == (9, 5, 3)
+
+
+def test_numbers_that_no_counting_reaches_lock_no_robot_out(
+    bench: Any, robot_side: Any, example: Example, echo: Echo
+) -> None:
+    """A session is the one that the broker opened last, an episode the one of the last request."""
+    b = bench(echo)
+    robot = robot_side("r1")
+    b.receive("r1", robot.open(epoch=2**32 - 1))
+    b.receive("r1", robot.open(epoch=3))
+    b.receive("r1", robot.reset(episode=2**32 - 1, epoch=3))
+    b.receive("r1", robot.request(example(1), seq=2**64 - 1, episode=2**32 - 1, epoch=3))
+    b.work()
+    b.receive("r1", robot.request(example(1), seq=9, episode=5, epoch=3))
     [(_, reply)] = b.work()
     assert reply.header[1:4] == (9, 5, 3)
 

@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 import zmq
 
 from holdfast.actors.actor import boot_in_memory
+from holdfast.actors.board import BoardReader
 from holdfast.actors.network.network import NetworkActor
 from holdfast.transport import link, messages
 from holdfast.transport.frames import FrameRing
@@ -73,6 +75,11 @@ class Bench:
         self._link.close()
         self.context.destroy(linger=0)
         assert self.codes == [0]
+
+    def dropped(self) -> dict[str, int]:
+        """What the actor says that it dropped, by reason."""
+        report = BoardReader(self.boot.memory["r1/network/board"]).report() or {}
+        return dict(report.get("dropped", {}))
 
     def ask(self, header: Header, body: messages.Body, blobs: Blobs | None = None) -> None:
         """Send as control; the connection may still be under way."""
@@ -141,6 +148,14 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
+    yield bench
+    bench.close()
+
+
+@pytest.fixture
+def patient(tmp_path: Path) -> Iterator[Bench]:
+    """For tests that are not about the broker's silence."""
+    bench = Bench(tmp_path, broker_lost_after_s=60.0)
     yield bench
     bench.close()
 
@@ -280,3 +295,84 @@ def test_garbage_from_either_side_is_counted_and_survived(bench: Bench) -> None:
     bench.camera.put(picture(), time.monotonic_ns())
     bench.request()
     bench.at_broker(Kind.REQUEST)
+
+
+def asking(epoch: int) -> list[bytes]:
+    body = Open(
+        robot="r1",
+        service="pick",
+        action_names=("a",),
+        state_names=("a", "b"),
+        cameras={},
+        fps=30,
+    )
+    return messages.encode(Header(Kind.OPEN, epoch=epoch), body)
+
+
+@pytest.mark.parametrize(
+    ("identity", "counted"),
+    [
+        ("r1/control:1x", {"identity"}),
+        ("r2/control:9", {"identity"}),
+        ("r1:9", {"identity"}),
+        ("r1/control:2", {"epoch-jump"}),
+        ("r1/control:1", set()),  # taken: a connection under it is not heard
+    ],
+)
+def test_one_open_of_another_peer_does_not_end_the_robots_session(
+    patient: Bench, identity: str, counted: set[str]
+) -> None:
+    """Neither under another name nor under control's own, with the highest epoch there is."""
+    patient.open(shm=True, epoch=5)
+    other = link.dealer(patient.context, patient.boot.config["control"], identity)
+    assert other.poll(5000, zmq.POLLOUT)
+    assert link.send(other, asking(2**32 - 1))
+    deadline = time.monotonic() + 5
+    while not counted <= set(patient.dropped()):
+        assert time.monotonic() < deadline, patient.dropped()
+        time.sleep(0.02)
+    patient.camera.put(picture(), time.monotonic_ns())
+    patient.request(epoch=5)
+    assert patient.at_broker(Kind.REQUEST).header.epoch == 5
+    other.close()
+
+
+def test_control_gets_in_after_another_claimed_the_session_and_fell_silent(patient: Bench) -> None:
+    """Nobody was at work when it came, so that the network actor could not know better."""
+    other = link.dealer(patient.context, patient.boot.config["control"], "r1/control:7")
+    assert other.poll(5000, zmq.POLLOUT)
+    assert link.send(other, asking(2**32 - 1))
+    patient.at_broker(Kind.OPEN)
+    other.close()
+    deadline = time.monotonic() + 10
+    while True:
+        patient.ask(Header(Kind.OPEN, epoch=2), messages.decode(asking(2)).body)
+        if patient.front.poll(300):
+            _, *frames = patient.front.recv_multipart()
+            if messages.decode(frames).header[:4] == (Kind.OPEN, 0, 0, 2):
+                break
+        assert time.monotonic() < deadline, "control never got in again"
+    refused = patient.at_control(Kind.REJECT)
+    assert refused.body.reason == "stale-epoch" and not refused.body.final
+    assert "4294967295" in refused.body.message
+
+
+def test_what_control_sends_beyond_a_limit_is_answered_with_the_limit(patient: Bench) -> None:
+    """A request by ERROR, a handshake by a REJECT that is not for good: control need not guess."""
+    patient.open(shm=True)
+    header, body = asking(2)
+    bad_text = msgspec.msgpack.encode({**msgspec.msgpack.decode(body), "task": "x" * 3000})
+    assert link.send(patient.control, [header, bad_text])
+    refused = patient.at_control(Kind.REJECT)
+    assert refused.header.epoch == 2 and not refused.body.final
+    assert refused.body.reason == "body" and "2048" in refused.body.message
+    state = {"dtype": "f4", "shape": [2], "blob": 0}
+    long_task = msgspec.msgpack.encode({"state": state, "task": "x" * 3000})
+    asked = Header(Kind.REQUEST, seq=9, epoch=1)
+    assert link.send(patient.control, [asked.pack(), long_task, bytes(8)])
+    error = patient.at_control(Kind.ERROR)
+    assert error.header == asked._replace(kind=Kind.ERROR)
+    assert "2048" in error.body.message
+    patient.camera.put(picture(), time.monotonic_ns())
+    patient.request()
+    patient.at_broker(Kind.REQUEST)
