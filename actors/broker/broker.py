@@ -149,13 +149,14 @@ class BrokerActor(Actor):
             try:
                 effects = self._handle(door, arrival, now)
             except WireError as error:
-                effects = self._routing.malformed(arrival.identity, error.reason, now)
+                asked = _header(arrival) if door is self._front else None
+                effects = self._routing.malformed(arrival.identity, error, now, asked)
             self._carry_out(effects, now)
 
     def _handle(self, door: Door, arrival: Arrival, now: int) -> list[Effect]:
         """Read what the core needs of a message, and let it decide. Raises WireError."""
         if arrival.broken:
-            raise WireError(arrival.broken, "beyond the limits")
+            raise WireError(arrival.broken, arrival.excess)
         role = Role.ROBOT if door is self._front else Role.REPLICA
         name, incarnation = link.peer(arrival.identity, arrival.user, role)
         peer = Peer(arrival.identity, name, incarnation)
@@ -247,6 +248,14 @@ def _read(frames: list[Any]) -> Received:
     header = Header.unpack(frames[0])
     body = messages.decode(frames[:2]).body if header.kind in ACTED_UPON else None
     return Received(header, frames, body)
+
+
+def _header(arrival: Arrival) -> Header | None:
+    """What the header of a message that was refused says; None where it cannot be read."""
+    try:
+        return Header.unpack(arrival.frames[0])
+    except (WireError, IndexError):
+        return None
 
 
 def _robot(frames: list[Any]) -> str:

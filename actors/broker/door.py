@@ -33,6 +33,15 @@ class Arrival:
     frames: list[Any]
     broken: str = ""
 
+    @property
+    def excess(self) -> str:
+        """The limit that `broken` names, in words."""
+        most = {
+            "frames": f"more than {DEFAULT.max_frames} frames",
+            "message-bytes": f"a message of more than {DEFAULT.max_message_bytes} bytes",
+        }
+        return most.get(self.broken, self.broken)
+
 
 class Door:
     """A bound ROUTER and its connections' monitor. Poll `socket` and `monitor`."""

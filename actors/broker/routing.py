@@ -19,7 +19,8 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from ...transport.header import Header, Kind
-from ...transport.messages import Event, Heartbeat
+from ...transport.limits import WireError
+from ...transport.messages import Event, Heartbeat, unreadable
 from ..configs import BrokerConfig
 from .back import Back
 from .effects import Effect, Received, ToReplica, ToRobot
@@ -72,22 +73,32 @@ class Routing:
         self.tally.count("quarantined", label(identity))
         return True
 
-    def malformed(self, identity: bytes, reason: str, now: int) -> list[Effect]:
-        """A message broke the wire's limits (`reason` is its slug) and was dropped."""
-        self._placement.violation(identity, label(identity), reason, now)
+    def malformed(
+        self, identity: bytes, error: WireError, now: int, asked: Header | None = None
+    ) -> list[Effect]:
+        """A message broke the wire's limits and was dropped. `asked` is the header of a robot's:
+        where it waits for an answer, it learns why there is none."""
+        self._placement.violation(identity, label(identity), error.reason, now)
+        answer = unreadable(asked.kind, error) if asked is not None else None
+        if asked is not None and answer is not None:
+            self._placement.tell_robot(identity, asked, answer)
         return self._placement.effects()
 
     def from_robot(self, peer: Peer, message: Received, now: int) -> list[Effect]:
         """A message came in at the front."""
         if not self._front.speaks(message.header.kind):
-            return self.malformed(peer.identity, "kind-from-robot", now)
+            kind = message.header.kind.name
+            wrong = WireError("kind-from-robot", f"robots do not send {kind}")
+            return self.malformed(peer.identity, wrong, now)
         self._front.receive(peer, message, now)
         return self._placement.effects()
 
     def from_replica(self, peer: Peer, robot: str, message: Received, now: int) -> list[Effect]:
         """A message came in at the back, about `robot` or (empty) about the replica itself."""
         if not self._back.speaks(message.header.kind, robot):
-            return self.malformed(peer.identity, "kind-from-replica", now)
+            kind = message.header.kind.name
+            wrong = WireError("kind-from-replica", f"replicas do not send {kind} there")
+            return self.malformed(peer.identity, wrong, now)
         self._back.receive(peer, robot, message, now)
         return self._placement.effects()
 

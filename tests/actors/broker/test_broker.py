@@ -233,6 +233,29 @@ def test_hostile_frames_are_counted_and_survived(broker: Any, side: str) -> None
     assert broker.until(lambda s: worst in s["quarantined"])
 
 
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [(Kind.OPEN, Kind.REJECT), (Kind.REQUEST, Kind.ERROR), (Kind.INQUIRY, Kind.VERDICT)],
+)
+def test_who_waits_for_an_answer_learns_which_limit_was_broken(
+    broker: Any, kind: Kind, answer: Kind
+) -> None:
+    """Silence would cost it a time-out, and tell it nothing."""
+    robot = broker.robot("r1:1")
+    asked = Header(kind, seq=7, episode=2, epoch=3, token=5)
+    robot.raw([asked.pack(), bytes(DEFAULT.max_body_bytes + 1)])
+    _, message, _ = robot.get(answer)
+    assert message.header == asked._replace(kind=answer)
+    body = getattr(message.body, "reject", None) or message.body
+    assert body.reason == "body-bytes" and str(DEFAULT.max_body_bytes + 1) in body.message
+    robot.raw([asked._replace(seq=8).pack(), b"\x80", *[b""] * (DEFAULT.max_frames + 1)])
+    _, message, _ = robot.get(answer)
+    body = getattr(message.body, "reject", None) or message.body
+    assert message.header.seq == 8
+    assert body.reason == "frames" and str(DEFAULT.max_frames) in body.message
+    assert not getattr(body, "final", False), "it may have been damaged on its way"
+
+
 def test_peers_without_a_name_are_counted(broker: Any) -> None:
     socket = broker.context.socket(zmq.DEALER)
     socket.linger = 0

@@ -16,6 +16,7 @@ from holdfast.actors.broker.quarantine import TOLERATED
 from holdfast.actors.broker.sessions import Session
 from holdfast.actors.broker.tally import MAX_PEERS, Tally
 from holdfast.transport.header import Kind
+from holdfast.transport.limits import WireError
 from holdfast.transport.messages import (
     Accept,
     Close,
@@ -546,7 +547,7 @@ def test_who_keeps_breaking_rules_is_not_listened_to_for_a_while(desk: Any) -> N
     for _ in range(TOLERATED):
         desk.robot("r1:1", Kind.REGISTER)
     assert not desk.routing.ignores(b"r1:1", desk.now)
-    desk.routing.malformed(b"r1:1", "frames", desk.now)
+    desk.routing.malformed(b"r1:1", WireError("frames", ""), desk.now)
     assert desk.routing.ignores(b"r1:1", desk.now)
     assert not desk.routing.ignores(b"r2:1", desk.now)
     assert desk.count("quarantines") == 1
@@ -562,7 +563,7 @@ def test_who_keeps_breaking_rules_is_not_listened_to_for_a_while(desk: Any) -> N
 
 def test_single_faults_far_apart_are_forgiven(desk: Any) -> None:
     for _ in range(3 * TOLERATED):
-        desk.routing.malformed(b"r1:1", "body", desk.now)
+        desk.routing.malformed(b"r1:1", WireError("body", ""), desk.now)
         desk.wait(1)
     assert not desk.routing.ignores(b"r1:1", desk.now)
 
@@ -577,10 +578,14 @@ def test_counting_by_peer_is_bounded_and_loses_nothing() -> None:
 
 
 def test_floods_of_one_event_write_one_line_a_second(desk: Any) -> None:
-    lines = [line for _ in range(500) for line in desk.routing.malformed(b"x:1", "body", desk.now)]
+    lines = [
+        line
+        for _ in range(500)
+        for line in desk.routing.malformed(b"x:1", WireError("body", ""), desk.now)
+    ]
     assert len(lines) == 2, "the rule that was broken, and the quarantine that it led to"
     desk.now += 1_000_000_000
-    (line,) = desk.routing.malformed(b"y:1", "body", desk.now)
+    (line,) = desk.routing.malformed(b"y:1", WireError("body", ""), desk.now)
     assert line.suppressed == 499
 
 
