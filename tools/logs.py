@@ -16,6 +16,8 @@ from typing import Any
 
 import msgspec
 
+from ..actors.bounded import older
+
 LEVELS = ("debug", "info", "warning", "error", "critical")
 POLL_S = 0.1
 _COLOURS = {
@@ -97,7 +99,7 @@ def read(
 def _older(log: Path, current: int, selection: Selection, wanted: int | None) -> list[Record]:
     """Selected records of the rotated files: of as many of the newest as hold `wanted` of them."""
     found: list[Record] = []
-    for path in sorted(log.parent.glob("log.[0-9]*.jsonl"), key=_age):
+    for path in older(log):
         if wanted is not None and len(found) >= wanted:
             break
         # The current file may have been rotated since it was opened.
@@ -140,7 +142,3 @@ def _rotated(log: Path, fd: int) -> bool:
         return not os.path.samestat(log.stat(), os.fstat(fd))
     except FileNotFoundError:
         return False  # between the two renames of a rotation
-
-
-def _age(path: Path) -> int:
-    return int(path.name.split(".")[1])

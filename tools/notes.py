@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from ..actors.supervision.health import cause, refusal
+from ..actors.supervision.health import cause, refusal, unlogged
 
 _COMING = (
     "WAITING",
@@ -47,6 +47,8 @@ def notes(status: dict[str, Any]) -> list[Note]:
 
 def _notes(status: dict[str, Any]) -> Iterator[Note]:
     site = status.get("site", {})
+    if said := unlogged(status):
+        yield Note(Weight.WRONG, "log", said)
     for row in status["robots"]:
         # Where no control process is, the actor's own line says why.
         if row["state"] != "DOWN" or "has not reported" in row["reason"]:

@@ -239,6 +239,8 @@ def _headline(status: dict[str, Any]) -> Text:
     if witness:
         worst = witness["oversleep_us"]["max"] / 1000
         text.append(f"  machine: {witness['pauses']} pauses, longest {worst:.1f} ms", "dim")
+    if lost := (status.get("log") or {}).get("lost"):
+        text.append(f"  {lost} log lines lost", "yellow")
     return text
 
 

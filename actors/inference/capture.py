@@ -12,9 +12,11 @@ policy that remembers, it is exact only from the first reset in the file onwards
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,8 @@ import msgspec
 from ...policy.base import Observation
 from ...transport.arrays import Buffer
 from ...transport.messages import Blobs, Message, Reply, Request, decode, encode
-from ..audit import BoundedFile
+from ..audit import tell_change
+from ..bounded import BoundedFile, older
 from .device import Device
 from .session import Cost, TaskRule, answer, observe
 
@@ -73,7 +76,7 @@ class Capture:
     """The writing end; keeps nothing when `max_bytes` is 0."""
 
     def __init__(self, path: Path, max_bytes: int, origin: Origin) -> None:
-        self._file = BoundedFile(path, max_bytes, _frame(origin))
+        self._file = BoundedFile(path, max_bytes // 2, preamble=_frame(origin), whole=_whole)
         self.enabled = max_bytes > 0
 
     @property
@@ -81,7 +84,9 @@ class Capture:
         return self._file.lost
 
     def batch(self, exchanges: Sequence[Exchange], reset: bool) -> None:
+        before = self._file.error
         self._file.append(_frame(Batch(list(exchanges), reset)))
+        tell_change(self._file, before)
 
     def close(self) -> None:
         self._file.close()
@@ -106,8 +111,7 @@ def exchange(robot: str, request: list[bytes], reply: Sequence[Buffer]) -> Excha
 def read(path: Path) -> Iterator[Record]:
     """The records of a capture, the older half first where there is one. A record that a killed
     writer left unfinished ends its file."""
-    older = path.with_name(path.name + ".1")
-    for half in (older, path) if older.exists() else (path,):
+    for half in (*reversed(older(path)), path):
         with half.open("rb") as file:
             while len(prefix := file.read(_LENGTH.size)) == _LENGTH.size:
                 (length,) = _LENGTH.unpack(prefix)
@@ -175,3 +179,15 @@ def _bytes(frames: Sequence[Buffer]) -> list[bytes]:
 def _frame(record: Record) -> bytes:
     packed = _encode(record)
     return _LENGTH.pack(len(packed)) + packed
+
+
+def _whole(file: FileIO) -> int:
+    """How many bytes at the beginning of a capture are whole records."""
+    size, end = file.seek(0, os.SEEK_END), 0
+    while end + _LENGTH.size <= size:
+        file.seek(end)
+        (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+        if end + _LENGTH.size + length > size:
+            break
+        end += _LENGTH.size + length
+    return end

@@ -47,7 +47,18 @@ def unhealthy(body: Row) -> list[str]:
         if row["state"] not in DRIVEN and not row["stopped"]
     ]
     refusing = [f"robot {row['name']} {refusal(row)}" for row in body["robots"] if refusal(row)]
-    return actors + robots + refusing
+    return actors + robots + refusing + [said for said in [unlogged(body)] if said]
+
+
+def unlogged(body: Row) -> str:
+    """Why the fleet's log is not kept; empty if it is."""
+    log = body.get("log") or {}
+    if not log.get("error"):
+        return ""
+    return (
+        f"the log {log['path']} cannot be written ({log['error']}), {log['lost']} lines are lost: "
+        "make room for it"
+    )
 
 
 def failing(body: Row) -> list[str]:

@@ -2,7 +2,8 @@
 
 Guaranteed: records never interleave, the size on disk is bounded, and one actor that floods costs
 the others nothing: above LINES_PER_S its lines are counted instead of kept. Records of one turn
-are ordered by their time; across turns, by arrival. A full disk loses records and nothing else.
+are ordered by their time; across turns, by arrival. A full disk loses records and nothing else:
+they are counted, and the first that is written again says how many.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
+from ..bounded import BoundedFile
 from ..claim import STATE, claim
 from ..log import MAX_LINE, Record, stray
 
@@ -24,13 +26,14 @@ FILE = "log.jsonl"
 READ_BYTES = 64 * 1024
 TURN_BYTES = 128 * 1024
 TURN_S = 0.1
+WRITE_BYTES = 256 * 1024
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Record).decode
 
 
 class LogStore:
-    """Appends records to `directory`/log.jsonl and rotates it to log.1.jsonl, log.2.jsonl, ...
+    """Appends records to `directory`/log.jsonl, whose older files are log.jsonl.1 and so on.
 
     Raises RuntimeProblem for a directory that is not ours to rotate files in.
     """
@@ -38,14 +41,22 @@ class LogStore:
     def __init__(self, directory: Path, file_bytes: int, files: int) -> None:
         claim(directory, STATE)
         self.path = directory / FILE
-        self.lost = 0
-        """Records that the disk did not take."""
         self.errors: dict[str, Record] = {}
         """The last error of each actor."""
-        self._file_bytes = file_bytes
-        self._files = files
+        self._file = BoundedFile(self.path, file_bytes, files)
         self._pending: list[Record] = []
-        self._open()
+        self._unsaid = 0
+        """Lost records of which the log itself does not tell yet."""
+
+    @property
+    def lost(self) -> int:
+        """Records that the disk did not take."""
+        return self._file.lost
+
+    @property
+    def error(self) -> str:
+        """Why the disk takes no records now; empty when it does."""
+        return self._file.error
 
     def add(self, record: Record) -> None:
         if record.level in ("error", "critical"):
@@ -56,32 +67,38 @@ class LogStore:
         """Write what was added, in the order of its time."""
         if not self._pending:
             return
-        self._pending.sort(key=lambda record: record.t)
-        data = b"".join(_encode(record) + b"\n" for record in self._pending)
-        count = len(self._pending)
-        self._pending = []
-        try:
-            if self._size + len(data) > self._file_bytes and self._size:
-                self._rotate()
-            self._size += os.write(self._fd, data)
-        except OSError:
-            self.lost += count
+        pending, self._pending = self._pending, []
+        pending.sort(key=lambda record: record.t)
+        for records, lines in _batches(pending, self._file.file_bytes):
+            if self._unsaid:
+                # The first that gets through tells of those that did not.
+                records[0].lost += self._unsaid
+                lines[0] = _line(records[0])
+            before = self.lost
+            self._file.append(b"".join(lines), len(lines))
+            self._unsaid = self._unsaid + self.lost - before if self.lost > before else 0
 
     def close(self) -> None:
         self.flush()
-        os.close(self._fd)
+        self._file.close()
 
-    def _open(self) -> None:
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        self._size = os.fstat(self._fd).st_size
 
-    def _rotate(self) -> None:
-        for k in range(self._files - 1, 0, -1):
-            older = self.path if k == 1 else self.path.with_name(f"log.{k - 1}.jsonl")
-            with contextlib.suppress(FileNotFoundError):
-                older.replace(self.path.with_name(f"log.{k}.jsonl"))
-        os.close(self._fd)
-        self._open()
+def _batches(records: list[Record], file_bytes: int) -> Iterator[tuple[list[Record], list[bytes]]]:
+    """The records with their lines, as many at a time as one write may have."""
+    most, size, begin = min(file_bytes // 2, WRITE_BYTES), 0, 0
+    lines: list[bytes] = []
+    for k, record in enumerate(records):
+        line = _line(record)
+        if lines and size + len(line) > most:
+            yield records[begin:k], lines
+            lines, size, begin = [], 0, k
+        lines.append(line)
+        size += len(line)
+    yield records[begin:], lines
+
+
+def _line(record: Record) -> bytes:
+    return _encode(record) + b"\n"
 
 
 class Stream:

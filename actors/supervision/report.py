@@ -58,6 +58,14 @@ class ActorFacts(msgspec.Struct, kw_only=True):
     report: dict[str, Any] | None
 
 
+class LogFacts(msgspec.Struct, frozen=True):
+    """The fleet's log on disk: lines that it did not take, and why it takes none now (or "")."""
+
+    path: str = ""
+    lost: int = 0
+    error: str = ""
+
+
 def status(
     fleet: str,
     uptime_s: float,
@@ -66,6 +74,7 @@ def status(
     robots: Iterable[str],
     members: Mapping[str, Member] | None = None,
     now: float | None = None,
+    log: LogFacts | None = None,
 ) -> dict[str, Any]:
     """The status object. `actors` and `members` are the core's by name, `now` is its clock."""
     by_name = {fact.name: fact for fact in facts}
@@ -86,6 +95,7 @@ def status(
         "robots": robot_rows,
         "site": site(rows, robot_rows),
         "witness": None if witness is None else witness.report,
+        "log": msgspec.to_builtins(log or LogFacts()),
     }
     at_work = any(row["state"] == State.READY for row in rows)
     body["healthy"] = at_work and not health.unhealthy(body)

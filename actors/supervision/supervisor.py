@@ -193,8 +193,9 @@ class Supervisor:
             if name in self.core.actors
         ]
         core = self.core
+        log = report.LogFacts(str(self.logs.path), self.logs.lost, self.logs.error)
         return report.status(
-            self.fleet, now - self.started, facts, core.actors, self.robots, core.members, now
+            self.fleet, now - self.started, facts, core.actors, self.robots, core.members, now, log
         )
 
     def _poll(self) -> None:

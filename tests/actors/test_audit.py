@@ -1,44 +1,23 @@
-"""Files of evidence that cannot grow without bound."""
+"""Files of evidence: continued, counted, one JSON object per line."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from holdfast.actors.audit import Audit, BoundedFile
-
-
-@given(records=st.lists(st.binary(min_size=1, max_size=80), max_size=60))
-def test_the_newest_records_are_kept_whole_and_in_order(
-    records: list[bytes], tmp_path_factory
-) -> None:
-    path = tmp_path_factory.mktemp("audit") / "a.jsonl"
-    file = BoundedFile(path, 400)
-    for record in records:
-        file.append(record)
-    file.close()
-    older = path.with_name("a.jsonl.1")
-    kept = (older.read_bytes() if older.exists() else b"") + (path.read_bytes() if records else b"")
-    everything = b"".join(records)
-    assert len(kept) <= 400
-    assert everything.endswith(kept)
-    assert kept == everything or len(kept) > 400 // 2 - 80
-    assert any(
-        everything[: len(everything) - len(kept)] == b"".join(records[:i])
-        for i in range(len(records) + 1)
-    ), "the file begins with a whole record"
+from holdfast.actors.audit import Audit
+from holdfast.actors.bounded import BoundedFile
 
 
 def test_a_file_that_exists_is_continued(tmp_path: Path) -> None:
     """The next incarnation writes to the same file."""
     for i in range(3):
         file = BoundedFile(tmp_path / "a", 10_000)
-        file.append(b"%d" % i)
+        file.append(b"%d\n" % i)
         file.close()
-    assert (tmp_path / "a").read_bytes() == b"012"
+    assert (tmp_path / "a").read_bytes() == b"0\n1\n2\n"
 
 
 def test_what_cannot_be_written_is_counted_and_raises_nothing(tmp_path: Path) -> None:
@@ -50,7 +29,7 @@ def test_what_cannot_be_written_is_counted_and_raises_nothing(tmp_path: Path) ->
 
 
 def test_a_record_larger_than_the_bound_is_lost_alone(tmp_path: Path) -> None:
-    file = BoundedFile(tmp_path / "a", 100)
+    file = BoundedFile(tmp_path / "a", 50)
     file.append(b"x" * 51)
     file.append(b"y" * 50)
     file.close()
@@ -71,3 +50,17 @@ def test_an_audit_line_is_one_json_object(tmp_path: Path) -> None:
     audit.close()
     lines = (tmp_path / "a.jsonl").read_text().splitlines()
     assert [json.loads(line)["robot"] for line in lines] == ["r1", "r2"]
+
+
+def test_a_disk_that_fills_up_and_is_cleared_is_told_twice(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "audit").write_text("a file where a directory is needed")
+    audit = Audit(tmp_path / "audit" / "a.jsonl", 10_000)
+    for seq in range(3):
+        audit.line(seq=seq)
+    (tmp_path / "audit").unlink()
+    audit.line(seq=3)
+    audit.close()
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2 and "not written" in said[0] and "3 records are lost" in said[1]

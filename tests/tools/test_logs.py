@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import resource
 import time
 from pathlib import Path
 
@@ -75,15 +76,23 @@ def test_the_last_error_of_an_actor_is_kept(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_full_disk_loses_records_and_nothing_else(tmp_path: Path) -> None:
+def test_a_full_disk_loses_records_and_the_next_one_tells_how_many(tmp_path: Path) -> None:
     store = LogStore(tmp_path, 10**6, 3)
-    full = os.open("/dev/full", os.O_WRONLY)
-    os.dup2(full, store._fd)
-    os.close(full)
-    store.add(record("x"))
-    store.flush()
-    assert store.lost == 1
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30, hard))  # less than one line
+    try:
+        for name in ("x", "y"):
+            store.add(record(name))
+            store.flush()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert store.lost == 2 and store.error
+    store.add(record("z"))
+    store.add(record("later"))
     store.close()
+    assert (store.lost, store.error) == (2, "")
+    found = [r for r in read(store.path, Selection(), None, follow=False) if r]
+    assert [(r["message"], r.get("lost", 0)) for r in found] == [("z", 2), ("later", 0)]
 
 
 @given(st.lists(st.binary(max_size=60), max_size=30), st.lists(st.integers(1, 200), min_size=1))

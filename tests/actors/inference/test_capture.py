@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from holdfast.actors.inference.capture import Batch, CaptureError, Origin, read
+from holdfast.actors.inference.capture import Batch, Capture, CaptureError, Origin, read
 from holdfast.policy.base import Observation
 from holdfast.policy.checkpoint import read_config, read_stats, read_weights, save
 from holdfast.policy.registry import load_policy
@@ -85,6 +85,18 @@ def test_a_reply_that_was_different_is_found(captured: Path) -> None:
 def test_a_capture_whose_writer_was_killed_is_read_up_to_there(captured: Path) -> None:
     captured.write_bytes(captured.read_bytes()[:-7])
     assert run(captured).batches == 4
+
+
+def test_what_a_killed_writer_left_unfinished_hides_nothing_of_the_next_one(
+    captured: Path,
+) -> None:
+    origin = next(iter(read(captured)))
+    captured.write_bytes(captured.read_bytes()[:-7])
+    before = list(read(captured))
+    following = Capture(captured, 10_000_000, origin)  # type: ignore[arg-type]
+    following.batch([], reset=True)
+    following.close()
+    assert list(read(captured)) == [*before, origin, Batch([], reset=True)]
 
 
 def test_a_file_that_is_no_capture_is_named(tmp_path: Path) -> None:

@@ -150,3 +150,12 @@ def test_a_robot_that_says_nothing_about_itself_has_a_state_and_a_reason(
     body = status(broker={"sessions": [SESSION | {"silent_s": 3.0}], "replicas": []})
     (row,) = body["site"]["robots"]
     assert row["state"] == "OPEN" and row["reason"] == "silent for 3.0 s"
+
+
+def test_a_log_that_cannot_be_written_needs_a_person_and_one_that_could_not_does_not() -> None:
+    """Lines that were lost stay counted; only a disk that is full now is to be mended."""
+    log = {"path": "/state/log.jsonl", "lost": 7, "error": "No space left on device"}
+    body = {"actors": [], "robots": [], "log": log}
+    [said] = unhealthy(body)
+    assert "/state/log.jsonl" in said and "No space left" in said and "7 lines" in said
+    assert unhealthy({**body, "log": {**log, "error": ""}}) == []
