@@ -17,7 +17,8 @@ Scheduling = Literal["deadline", "round_robin"]
 
 
 class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Routes between robots (`front`) and replicas (`back`); it binds both.
+    """Routes between robots (`front`) and replicas (`back`); it binds both, and beside them
+    `front_tcp` and `back_tcp` where other hosts shall reach it.
 
     `key` is the broker's own secret key file and `keyring` the directory of its peers' public ones:
     both or neither. `insecure` lets it bind where other machines reach it without keys.
@@ -25,6 +26,8 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     front: str
     back: str
+    front_tcp: str | None = None
+    back_tcp: str | None = None
     heartbeat_s: float = 0.5
     replica_lost_after_s: float = 2.0
     robot_lost_after_s: float = 5.0

@@ -20,13 +20,14 @@ from typing import Any
 
 import msgspec
 import zmq
+from msgspec.structs import replace
 
 from ..actors.actor import Refused
 from ..actors.configs import NetworkConfig
 from ..actors.control.config import ControlConfig
 from ..actors.control.uplink import opening
 from ..actors.credentials import credentials
-from ..actors.fleet.expand import expand
+from ..actors.fleet.expand import expand, front_address
 from ..actors.fleet.faults import robot_spec
 from ..actors.fleet.fleet import Fleet, FleetError, Robot
 from ..actors.network.opening import as_policy_says
@@ -100,8 +101,16 @@ def _questions(fleet: Fleet, host: str | None, answers: dict[str, Acceptance]) -
         _Question(network, _opening(robot, control, network), answers[robot.name])
         for robot in robots
         for control in [msgspec.convert(specs[f"{robot.name}/control"].config, ControlConfig)]
-        for network in [msgspec.convert(specs[f"{robot.name}/network"].config, NetworkConfig)]
+        for network in [_network(fleet, specs[f"{robot.name}/network"].config)]
     ]
+
+
+def _network(fleet: Fleet, told: dict[str, Any]) -> NetworkConfig:
+    """What the robot's network actor is told; but the broker is asked over TCP where it listens,
+    because the question may come from any host."""
+    config = msgspec.convert(told, NetworkConfig)
+    address = front_address(fleet)
+    return config if address is None else replace(config, broker=address)
 
 
 def _opening(robot: Robot, control: ControlConfig, network: NetworkConfig) -> Open:

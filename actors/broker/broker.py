@@ -68,12 +68,13 @@ class BrokerActor(Actor):
         self._authenticator: Authenticator | None = None
         try:
             key = self._security(config)
-            self._front = self._door(config.front, key)
-            self._back = self._door(config.back, key)
+            self._front = self._door(config.front, config.front_tcp, key)
+            self._back = self._door(config.back, config.back_tcp, key)
         except KeyProblem as problem:
             raise Refused(str(problem)) from problem
         if config.insecure and key is None:
-            self.log.warning("insecure: whoever reaches %s commands the robots", config.front)
+            reached = config.front_tcp or config.front
+            self.log.warning("insecure: whoever reaches %s commands the robots", reached)
         self._routing = Routing(
             config,
             f"{self.name}:{self.incarnation}",
@@ -230,10 +231,11 @@ class BrokerActor(Actor):
         self._authenticator = Authenticator(self._context, Keyring.of(Path(config.keyring)))
         return key
 
-    def _door(self, endpoint: str, key: Key | None) -> Door:
+    def _door(self, endpoint: str, tcp: str | None, key: Key | None) -> Door:
         door = Door(
             self._context,
             endpoint,
+            tcp,
             key=key,
             authenticator=self._authenticator,
             insecure=self.config.insecure,

@@ -7,6 +7,8 @@ arrives.
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,22 +52,31 @@ class Door:
         self,
         context: link.Context,
         endpoint: str,
+        tcp: str | None = None,
         *,
         key: Key | None = None,
         authenticator: Authenticator | None = None,
         insecure: bool = False,
     ) -> None:
-        """Bind. Raises KeyProblem for an endpoint that needs keys, RuntimeError if it is taken."""
-        require(endpoint, key, insecure=insecure)
+        """Bind `endpoint`, and `tcp` beside it. Raises KeyProblem for one that needs keys,
+        RuntimeError for one that is taken or not this machine's."""
+        for one in (endpoint, tcp):
+            if one is not None:
+                require(one, key, insecure=insecure)
         self.endpoint = endpoint
         self._keyed = key is not None
         link.unlink_stale(endpoint)
         try:
             self.socket = link.router(context, endpoint, key=key, authenticator=authenticator)
+            if tcp is not None:
+                endpoint = tcp
+                self.socket.bind(_numeric(tcp))
         except zmq.ZMQError as error:
+            remedy = "another fleet may run here: stop it, or give this broker other ports"
+            if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+                remedy = "this machine has no such address: mend `hosts` in fleet.yaml"
             raise RuntimeError(
-                f"the broker cannot bind {endpoint}: {error.strerror}; another fleet may run here: "
-                "stop it, or give this broker other ports"
+                f"the broker cannot bind {endpoint}: {error.strerror}; {remedy}"
             ) from error
         self.monitor = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
 
@@ -118,3 +129,12 @@ class Door:
         self.monitor.close(linger=0)
         self.socket.close(linger=linger_ms)
         link.unlink_stale(self.endpoint)
+
+
+def _numeric(endpoint: str) -> str:
+    """`endpoint` with its host's address in place of its name, as libzmq binds addresses only."""
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    try:
+        return f"tcp://{socket.gethostbyname(host)}:{port}"
+    except OSError:
+        return endpoint  # an interface, or all of them

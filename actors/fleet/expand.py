@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -34,7 +34,7 @@ from ..run import modules_of
 from ..supervision.supervised import Member
 from ..witness import KEPT
 from .document import Fault, closest
-from .faults import policy_spec, robot_spec
+from .faults import policy_spec, ports_of, robot_spec
 from .fleet import Camera, Fleet, FleetError, Robot, Service, memory_mb_of, rules_of
 
 COMMAND_BYTES = 4096
@@ -105,6 +105,21 @@ def expand(
     return made
 
 
+def front_address(fleet: Fleet) -> str | None:
+    """Where robots of other hosts reach the broker; None for a fleet without hosts."""
+    return _address(fleet, ports_of(fleet.broker)[0])
+
+
+def back_address(fleet: Fleet) -> str | None:
+    """Where replicas of other hosts do."""
+    return _address(fleet, ports_of(fleet.broker)[1])
+
+
+def _address(fleet: Fleet, port: int) -> str | None:
+    host = fleet.broker.host
+    return None if host is None else f"tcp://{fleet.hosts[host].address}:{port}"
+
+
 class _Expansion:
     def __init__(self, fleet: Fleet, host: str | None, rundir: Path, evidence: Path) -> None:
         self.fleet = fleet
@@ -151,8 +166,10 @@ class _Expansion:
     def broker(self) -> ActorSpec:
         broker = self.fleet.broker
         config = BrokerConfig(
-            front=self.endpoint("front", [robot.host for robot in self.fleet.robots]),
-            back=self.endpoint("back", [s.host for s in self.fleet.services.values()]),
+            front=link.ipc(self.rundir, "broker.front"),
+            back=link.ipc(self.rundir, "broker.back"),
+            front_tcp=front_address(self.fleet),
+            back_tcp=back_address(self.fleet),
             heartbeat_s=broker.heartbeat_s,
             replica_lost_after_s=broker.replica_lost_after_s,
             robot_lost_after_s=broker.robot_lost_after_s,
@@ -171,7 +188,7 @@ class _Expansion:
             service=name,
             evidence=self.evidence,
             replica=k,
-            broker=self.endpoint("back", [s.host for s in self.fleet.services.values()]),
+            broker=self.endpoint("back", service.host),
             policy=service.policy,
             checkpoint=service.checkpoint,
             options=service.options,
@@ -244,7 +261,7 @@ class _Expansion:
             evidence=self.evidence,
             service=robot.service,
             control=self.own_endpoint(robot),
-            broker=self.endpoint("front", [r.host for r in self.fleet.robots]),
+            broker=self.endpoint("front", robot.host),
             cameras={
                 robot.rename.get(name, name): CameraFeed(
                     segment=ring.name, width=camera.width, height=camera.height
@@ -346,13 +363,12 @@ class _Expansion:
             warm=modules_of(kind),
         )
 
-    def endpoint(self, end: str, hosts: list[str | None]) -> str:
-        """The broker's front or back: a socket file where everyone is on its host."""
-        broker = self.fleet.broker
-        if broker.host is None or all(host == broker.host for host in hosts):
+    def endpoint(self, end: Literal["front", "back"], host: str | None) -> str:
+        """Where somebody on `host` reaches the broker: by a socket file on its own host."""
+        address = front_address(self.fleet) if end == "front" else back_address(self.fleet)
+        if address is None or host == self.fleet.broker.host:
             return link.ipc(self.rundir, f"broker.{end}")
-        port = broker.front_port if end == "front" else broker.back_port
-        return f"tcp://{self.fleet.hosts[broker.host].address}:{port}"
+        return address
 
     def own_endpoint(self, robot: Robot) -> str:
         return link.ipc(self.rundir, f"{robot.name}.network")

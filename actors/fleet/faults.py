@@ -17,12 +17,14 @@ from ...policy.options import OPTIONS as POLICY_KINDS
 from ...robot.base import RobotSpec
 from ...transport.keys import is_local
 from ..control import config as control
+from ..control.config import PlanSettings
 from ..run import KINDS as ACTOR_KINDS
 from ..supervision.supervised import Rules
 from . import options
 from .document import Fault, closest, mismatches_within
-from .fleet import Camera, Fleet, Robot, Service
+from .fleet import Broker, Camera, Fleet, Gateway, Robot, Service
 
+FRONT_PORT, BACK_PORT = 7447, 7448
 WITHOUT_NETWORK = ("constant", "shape-only")
 """Kinds of policy that compute nothing on any device."""
 
@@ -33,7 +35,7 @@ RESERVED = ("control", "network", "world", "recorder")
 def faults_of(fleet: Fleet) -> list[Fault]:
     """All that is wrong with `fleet`; empty if it can run."""
     specs: dict[str, PolicySpec] = {}
-    faults = [*_services(fleet, specs), *_hosts(fleet), *_supervision(fleet)]
+    faults = [*_services(fleet, specs), *_hosts(fleet), *_gateway(fleet), *_supervision(fleet)]
     seen: dict[str, int] = {}
     for i, robot in enumerate(fleet.robots):
         path = f"$.robots[{i}]"
@@ -47,6 +49,11 @@ def faults_of(fleet: Fleet) -> list[Fault]:
         seen.setdefault(robot.name, i)
         faults += _robot(fleet, robot, path, specs)
     return faults
+
+
+def ports_of(broker: Broker) -> tuple[int, int]:
+    """The TCP ports of a broker that listens: its front's and its back's."""
+    return broker.front_port or FRONT_PORT, broker.back_port or BACK_PORT
 
 
 def policy_spec(service: Service) -> PolicySpec:
@@ -114,22 +121,60 @@ def _hosts(fleet: Fleet) -> Iterator[Fault]:
         if host is None and fleet.hosts:
             message = f"missing, because there are `hosts`; add one of: {', '.join(fleet.hosts)}"
             yield Fault(f"{path}.host", message)
-    ports = (fleet.broker.front_port, fleet.broker.back_port)
-    if ports[0] == ports[1]:
-        yield Fault("$.broker.back_port", f"{ports[1]} is the front port too; use another")
-    broker = fleet.hosts.get(fleet.broker.host or "")
-    remote = broker and any(host != fleet.broker.host for _, host in placed)
-    reachable = broker and remote and not is_local(f"tcp://{broker.address}:1")
-    if broker and reachable and not fleet.security.insecure and not fleet.security.keys:
+    yield from _broker(fleet)
+    if fleet.security.keys and not Path(fleet.security.keys).is_dir():
+        yield Fault("$.security.keys", f"no directory {fleet.security.keys}; `actorctl keys new`")
+
+
+def _broker(fleet: Fleet) -> Iterator[Fault]:
+    """Where it listens, and who may then speak to it."""
+    broker = fleet.broker
+    for key in ("replica_lost_after_s", "robot_lost_after_s"):
+        if getattr(broker, key) < 2 * broker.heartbeat_s:
+            yield Fault(
+                f"$.broker.{key}",
+                f"{getattr(broker, key):g} s is less than two heartbeats "
+                f"({broker.heartbeat_s:g} s): a single late one would count as lost; use "
+                f"{4 * broker.heartbeat_s:g}",
+            )
+    if not fleet.hosts:
+        for key, port in (("front_port", broker.front_port), ("back_port", broker.back_port)):
+            if port is not None:
+                yield Fault(
+                    f"$.broker.{key}",
+                    f"{port} has no effect: without `hosts` the broker listens on no TCP port; "
+                    "name this machine (`hosts: {NAME: {address: ...}}`) and put `host: NAME` "
+                    "under `broker`, or remove this",
+                )
+        if fleet.security.insecure:
+            message = "has no effect: without `hosts` no other machine reaches the broker; remove"
+            yield Fault("$.security.insecure", message)
+        return
+    front, back = ports_of(broker)
+    if front == back:
+        yield Fault("$.broker.back_port", f"{back} is the front port too; use another")
+    if fleet.security.keys and fleet.security.insecure:
+        yield Fault("$.security.insecure", "has no effect, because there are `keys`: remove one")
+    host = fleet.hosts.get(broker.host or "")
+    if host is None or is_local(f"tcp://{host.address}:1"):
+        return
+    if not fleet.security.insecure and not fleet.security.keys:
         yield Fault(
-            f"$.hosts.{fleet.broker.host}.address",
-            f"the broker at {broker.address} can be reached from other machines: make keys "
+            f"$.hosts.{broker.host}.address",
+            f"the broker at {host.address} can be reached from other machines: make keys "
             "(`actorctl keys new NAME`) and name their directory with `security: {keys: ...}`, use "
             "a loopback address, or write `security: {insecure: true}` to let everyone on the "
             "network command the robots",
         )
-    if fleet.security.keys and not Path(fleet.security.keys).is_dir():
-        yield Fault("$.security.keys", f"no directory {fleet.security.keys}; `actorctl keys new`")
+
+
+def _gateway(fleet: Fleet) -> Iterator[Fault]:
+    usual = Gateway()
+    for key in ("host", "port"):
+        value = getattr(fleet.gateway, key)
+        if not fleet.gateway.enabled and value != getattr(usual, key):
+            message = f"{value} has no effect: write `enabled: true`, or remove this"
+            yield Fault(f"$.gateway.{key}", message)
 
 
 def _supervision(fleet: Fleet) -> Iterator[Fault]:
@@ -164,6 +209,12 @@ def _robot(fleet: Fleet, robot: Robot, path: str, specs: dict[str, PolicySpec]) 
         yield from _control(robot, path, spec)
     if (kind := options.of_robot(robot.driver)) is not None:
         yield from options.faults(f"{path}.options", robot.options, kind)
+    if robot.plan.merge != "blend" and robot.plan.blend_weight != PlanSettings().blend_weight:
+        yield Fault(
+            f"{path}.plan.blend_weight",
+            f"{robot.plan.blend_weight:g} has no effect with merge: {robot.plan.merge}; write "
+            "`merge: blend`, or remove this",
+        )
     yield from _cameras(robot, path)
     if robot.service not in fleet.services:
         message = f"no service {robot.service!r}; {closest(robot.service, fleet.services)}"

@@ -27,8 +27,9 @@ Name = Annotated[
         description="a name of 1 to 32 letters, digits, `-` and `_`",
     ),
 ]
-Positive = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
-Seconds = Annotated[float, Meta(gt=0, description="seconds, more than 0")]
+Positive = Annotated[int, Meta(ge=1, le=10**9, description="a whole number, 1 or more")]
+Seconds = Annotated[float, Meta(gt=0, le=1e6, description="seconds, more than 0, at most 1000000")]
+Port = Annotated[int, Meta(ge=1, le=65535, description="a TCP port, 1 to 65535")]
 Bytes = Annotated[int, Meta(ge=0, description="bytes of the newest kept on disk, 0 for none")]
 Host = Annotated[str | None, Meta(description="a name under `hosts`")]
 
@@ -36,19 +37,22 @@ Host = Annotated[str | None, Meta(description="a name under `hosts`")]
 class HostEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A machine of the fleet. Its key is its host name, or what `--host` says there."""
 
-    address: Annotated[str, Meta(description="the IP address or name that other hosts reach it by")]
+    address: Annotated[
+        str,
+        Meta(
+            pattern=r"^[^\s/:]+$|^\[[^\s/]+\]$",
+            description="the IP address or name that other hosts reach it by",
+        ),
+    ]
 
 
 class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The one router between robots and replicas."""
+    """The one router between robots and replicas. In a fleet with `hosts` it listens on TCP at its
+    host's address: `front_port` is for robots (7447), `back_port` for replicas (7448)."""
 
     host: Host = None
-    front_port: Annotated[
-        int, Meta(ge=1, le=65535, description="TCP port for robots, 1 to 65535, e.g. 7447")
-    ] = 7447
-    back_port: Annotated[
-        int, Meta(ge=1, le=65535, description="TCP port for replicas, 1 to 65535, e.g. 7448")
-    ] = 7448
+    front_port: Port | None = None
+    back_port: Port | None = None
     heartbeat_s: Seconds = 0.5
     replica_lost_after_s: Seconds = 2.0
     robot_lost_after_s: Seconds = 5.0
@@ -73,12 +77,14 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         str, Meta(pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="cpu, cuda, cuda:N or mps")
     ] = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    threads: Positive = 1
-    replicas: Positive = 1
+    threads: Annotated[int, Meta(ge=1, le=1024, description="processor threads, 1 to 1024")] = 1
+    replicas: Annotated[int, Meta(ge=1, le=64, description="processes on one host, 1 to 64")] = 1
     host: Host = None
-    max_sessions: Positive = 8
-    max_batch: Positive = 4
-    max_wait_ms: Annotated[float, Meta(ge=0, description="milliseconds, 0 or more")] = 4.0
+    max_sessions: Annotated[int, Meta(ge=1, le=10_000, description="robots, 1 to 10000")] = 8
+    max_batch: Annotated[int, Meta(ge=1, le=1024, description="requests, 1 to 1024")] = 4
+    max_wait_ms: Annotated[float, Meta(ge=0, le=10_000, description="milliseconds, 0 to 10000")] = (
+        4.0
+    )
     scheduling: Scheduling = "deadline"
     pin_task: str | None = None
     default_task: str = ""
@@ -145,8 +151,8 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Logs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The log on disk: `files` of at most `file_mb` each, the oldest dropped."""
 
-    file_mb: Positive = 16
-    files: Annotated[int, Meta(ge=2, description="a whole number, 2 or more")] = 4
+    file_mb: Annotated[int, Meta(ge=1, le=100_000, description="megabytes, 1 to 100000")] = 16
+    files: Annotated[int, Meta(ge=2, le=1000, description="a whole number, 2 to 1000")] = 4
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -155,7 +161,7 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     enabled: bool = True
     host: Annotated[str, Meta(description="the address to listen on")] = "127.0.0.1"
     port: Annotated[
-        int | None, Meta(description="1 to 65535; left away, the usual one or any free one")
+        Port | None, Meta(description="1 to 65535; left away, the usual one or any free one")
     ] = None
 
 
@@ -173,8 +179,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     name: Name = "fleet"
     hosts: dict[str, HostEntry] = {}
     broker: Broker = Broker()
-    services: dict[str, Service]
-    robots: list[Robot]
+    services: dict[str, Service] = {}
+    robots: list[Robot] = []
     supervision: Supervision = Supervision()
     logs: Logs = Logs()
     gateway: Gateway = Gateway()

@@ -284,6 +284,35 @@ def test_insecure_is_said_out_loud(start_broker: Start) -> None:
     assert broker.until(lambda s: s.get("insecure"))
 
 
+def test_a_door_is_open_on_its_own_host_and_on_tcp_at_once(tmp_path: Path) -> None:
+    """Peers of both kinds are heard and answered by the same socket."""
+    context: Any = zmq.Context()
+    own = f"ipc://{tmp_path}/front"
+    door = Door(context, own, "tcp://localhost:*")
+    tcp = door.socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    assert tcp.startswith("tcp://127.0.0.1:")
+    near, far = link.dealer(context, own, "near:1"), link.dealer(context, tcp, "far:1")
+    for peer in (near, far):
+        peer.send(b"hello")
+        assert door.socket.poll(5000)
+        arrival = door.receive()
+        assert arrival is not None
+        assert door.send([arrival.identity, b"welcome"]) is None
+        assert peer.poll(5000) and peer.recv() == b"welcome"
+        peer.close()
+    door.close(linger_ms=0)
+    context.destroy(linger=0)
+
+
+def test_an_address_that_is_not_this_machines_is_told_apart_from_one_in_use(
+    tmp_path: Path,
+) -> None:
+    context: Any = zmq.Context()
+    with pytest.raises(RuntimeError, match="no such address: mend `hosts`"):
+        Door(context, f"ipc://{tmp_path}/front", "tcp://192.0.2.1:7447", insecure=True)
+    context.destroy(linger=0)
+
+
 def test_an_address_in_use_is_named(broker: Any) -> None:
     context: Any = zmq.Context()
     first = Door(context, "tcp://127.0.0.1:*")

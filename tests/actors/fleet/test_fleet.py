@@ -135,7 +135,7 @@ Spoil = Callable[[dict[str, Any]], object]
         ),
         (
             lambda f: f["services"]["pick"].update(replicas=0),
-            ["$.services.pick.replicas", "found 0", "1 or more"],
+            ["$.services.pick.replicas", "found 0", "1 to 64"],
         ),
         (lambda f: f["services"].clear(), ["$.robots[0].service", "'pick'"]),
         (lambda f: f["robots"][0].update(host="h1"), ["$.robots[0].host", "'h1'", "no `hosts`"]),
@@ -169,6 +169,34 @@ Spoil = Callable[[dict[str, Any]], object]
             ["$.robots[0].timing.fifo_priority", "'high'"],
         ),
         (lambda f: f.update(services=3), ["$.services", "found 3"]),
+        (
+            lambda f: f.update(broker={"front_port": 17447}),
+            ["$.broker.front_port", "17447 has no effect", "`hosts`"],
+        ),
+        (
+            lambda f: f.update(security={"insecure": True}),
+            ["$.security.insecure", "no effect", "without `hosts`"],
+        ),
+        (
+            lambda f: f.update(broker={"heartbeat_s": 1.5}),
+            ["$.broker.replica_lost_after_s", "2 s is less than two heartbeats", "use 6"],
+        ),
+        (
+            lambda f: f["services"]["pick"].update(replicas=100_000),
+            ["$.services.pick.replicas", "found 100000", "1 to 64"],
+        ),
+        (
+            lambda f: f.update(gateway={"enabled": False, "port": 8000}),
+            ["$.gateway.port", "no effect", "enabled: true"],
+        ),
+        (
+            lambda f: f["robots"][0].update(plan={"blend_weight": 0.3}),
+            ["$.robots[0].plan.blend_weight", "no effect", "merge: blend"],
+        ),
+        (
+            lambda f: f.update(hosts={"a": {"address": "10.0.0.1:7447"}}),
+            ["$.hosts.a.address", "'10.0.0.1:7447'", "IP address or name"],
+        ),
         (
             lambda f: f["robots"][0].update(options={"seeed": 1}),
             ["$.robots[0].options.seeed", "did you mean 'seed'?"],
@@ -390,8 +418,11 @@ def test_over_hosts_each_host_gets_its_own_and_tcp_needs_to_be_allowed(
     at_edge = {actor.name: actor for actor in actors(good, "edge")}
     assert set(at_gpu) == {"broker", "pick/0", "pick/1", "gateway"}
     assert at_gpu["pick/0"].config["outboxes"] == {}
-    assert at_gpu["broker"].config["front"] == "tcp://10.0.0.2:7447"
-    assert at_gpu["broker"].config["back"].startswith("ipc://")
+    broker = at_gpu["broker"].config
+    assert broker["front_tcp"] == "tcp://10.0.0.2:7447"
+    assert broker["back_tcp"] == "tcp://10.0.0.2:7448"
+    assert broker["front"].startswith("ipc://") and broker["back"].startswith("ipc://")
+    assert at_gpu["pick/0"].config["broker"] == broker["back"]
     assert at_edge["r1/network"].config["broker"] == "tcp://10.0.0.2:7447"
     assert at_edge["r1/network"].config["outbox"] is None
     with pytest.raises(FleetError, match="--host"):
@@ -462,12 +493,26 @@ def test_the_options_reach_the_actors_that_obey_them(good: dict[str, Any]) -> No
     assert made["r2/wrist"]["options"] == {"source": "rtsp://cell/1", "timeout_s": 0.7}
 
 
-def test_a_fleet_may_be_a_broker_for_the_robots_and_policies_of_scripts() -> None:
-    """Both lists are there and empty: nobody forgot them."""
-    fleet = loads("name: lab\nservices: {}\nrobots: []\n")
-    kinds = [actor.kind for actor in expand(fleet, None, Path("/run"))]
-    assert "broker" in kinds
-    assert not {"control", "inference"} & set(kinds)
+@pytest.mark.parametrize("rest", ["", "services: {}\nrobots: []\n"])
+def test_a_fleet_may_be_a_broker_for_the_robots_and_policies_of_scripts(rest: str) -> None:
+    """A name is enough; the page and the metrics are there as usual."""
+    fleet = loads(f"name: lab\n{rest}")
+    assert [actor.kind for actor in expand(fleet, None, Path("/run"))] == ["broker", "gateway"]
+
+
+def test_with_hosts_the_broker_listens_on_tcp_whoever_the_file_names() -> None:
+    """Robots and replicas of scripts on other machines are in no file."""
+    hosts = "hosts: {gpu: {address: 127.0.0.1}, laptop: {address: 127.0.0.2}}\n"
+    for ports, expected in (
+        ("", ("tcp://127.0.0.1:7447", "tcp://127.0.0.1:7448")),
+        (
+            ", front_port: 17447, back_port: 17448",
+            ("tcp://127.0.0.1:17447", "tcp://127.0.0.1:17448"),
+        ),
+    ):
+        fleet = loads(f"name: lab\n{hosts}broker: {{host: gpu{ports}}}\n")
+        config = expand(fleet, "gpu", Path("/run"))[0].config
+        assert (config["front_tcp"], config["back_tcp"]) == expected
 
 
 def test_what_a_warm_spare_imports_is_what_the_kinds_need(good: dict[str, Any]) -> None:
