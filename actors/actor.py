@@ -95,11 +95,11 @@ class Actor:
         """True after `stop`, SIGTERM or the supervisor's end, as seen by `link.commands()`."""
         return self.link.stopping
 
-    def ready(self, **info: Any) -> None:
+    def ready(self, hang_timeout_s: float = 0.0, **info: Any) -> None:
         """Tell the supervisor that the loop runs; call once, at the start of `run`. From here on
-        the hang timeout counts."""
+        the hang timeout counts: the configured one, or `hang_timeout_s` if that is longer."""
         self.board.progress()
-        self.link.ready(info)
+        self.link.ready(info, hang_timeout_s)
 
     def phase(self, text: str) -> None:
         """Say on the board what a long `setup` is at now: a person who waits for it sees that. What

@@ -61,9 +61,11 @@ class Descriptors(msgspec.Struct, frozen=True, tag="descriptors"):
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
-    """The actor's loop runs: its setup is behind it."""
+    """The actor's loop runs: its setup is behind it. `hang_timeout_s`: a turn of the loop may take
+    so long, by what was measured; the supervisor waits for that or its own limit, the longer."""
 
     info: dict[str, Any] = {}
+    hang_timeout_s: float = 0.0
 
 
 class Reply(msgspec.Struct, frozen=True, tag="reply"):
@@ -162,8 +164,8 @@ class Link:
         """Answer the command `id`; the person who asked sees `result` or `error`."""
         self._send(Reply(id, result, error))
 
-    def ready(self, info: dict[str, Any]) -> None:
-        self._send(Ready(info))
+    def ready(self, info: dict[str, Any], hang_timeout_s: float = 0.0) -> None:
+        self._send(Ready(info, hang_timeout_s))
 
     def farewell(self, reason: str) -> None:
         self._send(Farewell(reason))

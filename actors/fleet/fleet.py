@@ -256,19 +256,22 @@ def rules_of(fleet: Fleet, kind: str) -> Rules:
 
 
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    # Loading and warming a policy, on a busy machine and from a cold disk.
-    "inference": {"start_timeout_s": 300.0, "hang_timeout_s": 30.0, "stop_timeout_s": 3.0},
-    # Its first restart is immediate; the next ones soon, because a robot waits.
+    # Loading and warming a policy, on a busy machine and from a cold disk. How long a batch takes
+    # the replica measures itself, and asks for more patience where it needs it.
+    "inference": {"start_timeout_s": 300.0, "hang_timeout_s": 3.0, "stop_timeout_s": 3.0},
+    # Robots wait for these: a start that is not over by now would cost them more (`max_offline_s`)
+    # than another attempt. The first restart is immediate; control's next ones come soon.
     "control": {
+        "start_timeout_s": 10.0,
         "hang_timeout_s": 2.0,
         "stop_timeout_s": 2.5,
-        "max_restarts": 20,
         "backoff_s": 0.1,
     },
-    "broker": {"hang_timeout_s": 3.0},
-    "network": {"hang_timeout_s": 3.0},
-    "sensor": {"hang_timeout_s": 3.0},
-    "world": {"hang_timeout_s": 3.0},
+    "broker": {"start_timeout_s": 10.0, "hang_timeout_s": 3.0},
+    "network": {"start_timeout_s": 10.0, "hang_timeout_s": 3.0},
+    "world": {"start_timeout_s": 20.0, "hang_timeout_s": 3.0},
+    # Opening a camera may take many seconds.
+    "sensor": {"start_timeout_s": 30.0, "hang_timeout_s": 3.0},
     "gateway": {"hang_timeout_s": 10.0},
 }
 

@@ -48,6 +48,9 @@ from .service import Service
 from .uplink import Uplink
 
 MESSAGES_PER_TURN = 256
+HANG_BATCHES = 3.0
+"""A turn of the loop runs one batch. One that takes so many times the longest that was measured at
+the warm-up counts as hung: the first sign of life comes after it."""
 REPORT_NS = 500_000_000
 
 
@@ -81,7 +84,8 @@ class InferenceActor(Actor):
         self._beat_at = self._report_at = 0
 
     def run(self) -> None:
-        self.ready(mode=self._device.mode, batch_s=self._device.times)
+        longest_s = max(self._device.times.values(), default=0.0)
+        self.ready(HANG_BATCHES * longest_s, mode=self._device.mode, batch_s=self._device.times)
         poll = Poll(self.link.fileno())
         self._uplink.watch(poll)
         while not self._finished(time.monotonic_ns()):

@@ -11,7 +11,8 @@ Guaranteed, for any order of events:
 - a stop wins: what is stopped stays so until a person starts it, whatever was pending;
 - a stop asked for, by a person or at the end, never counts as a failure;
 - every failure ends in a restart at once (the first one), BACKOFF, or FAILED; more than
-  `max_restarts` within `window_s` end in FAILED, as do exits that say that a restart is pointless;
+  `max_restarts` in a row, none of them up for `settle_s`, end in FAILED however long they take, as
+  do more within `window_s`, and exits that say that a restart is pointless;
 - whoever is asked to stop and is still there after `stop_timeout_s` is killed, again and again;
 - an actor that is not ready after `start_timeout_s`, or makes no progress for `hang_timeout_s`, is
   killed and has failed; time in which the supervisor itself stood still does not count.
@@ -42,6 +43,7 @@ from .supervised import (
     Ready,
     Reform,
     Restart,
+    Rules,
     Spawn,
     Start,
     State,
@@ -83,6 +85,11 @@ def exit_text(code: int | None, error: str | None = None) -> str:
         except ValueError:
             return f"killed by signal {-code}"
     return f"exited with status {code}"
+
+
+def hang_timeout_s(actor: Actor, rules: Rules) -> float:
+    """For how long `actor` may make no progress before it counts as hung."""
+    return max(rules.hang_timeout_s, actor.hang_timeout_s)
 
 
 class _Turn:
@@ -130,9 +137,10 @@ class _Turn:
                 self.reform(ordered(members), changed)
             case StopAll(hasten):
                 self.stop_all(hasten)
-            case Ready(name, incarnation):
+            case Ready(name, incarnation, hang_timeout_s):
                 if self.current(name, incarnation) and self.actors[name].state is State.STARTING:
                     self.put(name, progressed_at=self.now, ready_at=self.now, deadline=NEVER)
+                    self.put(name, hang_timeout_s=hang_timeout_s)
                     self.enter(name, State.READY, "")
             case Exited(name, incarnation, code, error):
                 if self.current(name, incarnation):
@@ -234,12 +242,14 @@ class _Turn:
         failures = 1 if settled else actor.failures + 1
         recent = tuple(at for at in actor.restarted_at if at > self.now - rules.window_s)
         self.put(name, failures=failures, ready_at=NEVER)
-        if len(recent) >= rules.max_restarts:
-            self.give_up(
-                name,
-                f"{reason}; it failed {len(recent) + 1} times within {rules.window_s:g} s: mend "
-                f"the cause, then `actorctl start {name}`",
-            )
+        often = ""
+        if failures > rules.max_restarts:
+            often = f"{failures} times in a row, never up for {rules.settle_s:g} s"
+        elif len(recent) >= rules.max_restarts:
+            often = f"{len(recent) + 1} times within {rules.window_s:g} s"
+        if often:
+            remedy = f"mend the cause, then `actorctl start {name}`"
+            self.give_up(name, f"{reason}; it failed {often}: {remedy}")
             return
         later = self.later_in_group(name)
         self.put(
@@ -281,8 +291,9 @@ class _Turn:
                 actor = self.actors[name]
             rules = self.members[name].rules
             if actor.state is State.READY:
-                if self.now - actor.progressed_at >= rules.hang_timeout_s:
-                    self.end_by_fault(name, f"hung: no progress for {rules.hang_timeout_s:g} s")
+                patience = hang_timeout_s(actor, rules)
+                if self.now - actor.progressed_at >= patience:
+                    self.end_by_fault(name, f"hung: no progress for {patience:g} s")
             elif self.now < actor.deadline:
                 continue
             elif actor.state is State.BACKOFF:
@@ -345,6 +356,7 @@ class _Turn:
                 incarnation=incarnation,
                 deadline=self.now + self.members[name].rules.start_timeout_s,
                 ready_at=NEVER,
+                hang_timeout_s=0.0,
                 for_ready=frozenset(),
                 for_gone=frozenset(),
             )

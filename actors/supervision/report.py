@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from . import health
+from .core import hang_timeout_s
 from .site import site
 from .supervised import Actor, Member, Rules, State
 from .waits import waits_for
@@ -115,7 +116,7 @@ def _actor(
         "restarts": actor.restarts,
         "uptime_s": _rounded(fact.uptime_s),
         "progress_age_s": _rounded(fact.progress_age_s),
-        "hang_timeout_s": rules.hang_timeout_s,
+        "hang_timeout_s": hang_timeout_s(actor, rules),
         "memory_mb": _rounded(fact.memory_mb),
         "last_exit": fact.last_exit,
         "last_error": fact.last_error,

@@ -28,7 +28,8 @@ class State(StrEnum):
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one actor is treated. `settle_s` of readiness make earlier failures forgotten."""
+    """How one actor is treated. It is given up when it fails more than `max_restarts` times, in a
+    row or within `window_s`; `settle_s` of readiness end such a row."""
 
     restart: Literal["always", "on_failure", "never"] = "always"
     start_timeout_s: Timeout = 60.0
@@ -36,7 +37,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     stop_timeout_s: Seconds = 2.0
     drain_timeout_s: Seconds = 30.0
     max_restarts: Annotated[int, Meta(ge=0, description="a whole number, 0 or more")] = 10
-    window_s: Seconds = 60.0
+    window_s: Seconds = 300.0
     backoff_s: Seconds = 0.5
     max_backoff_s: Seconds = 10.0
     settle_s: Seconds = 10.0
@@ -63,7 +64,10 @@ class Actor(msgspec.Struct, frozen=True):
     progress: int = -1
     progressed_at: float = 0.0
     ready_at: float = NEVER
+    hang_timeout_s: float = 0.0
+    """What this incarnation said that one turn of its loop may take; its rules say the least."""
     failures: int = 0
+    """In a row: none of them was ready for `settle_s`."""
     restarts: int = 0
     restarted_at: tuple[float, ...] = ()
     fault: str | None = None
@@ -130,8 +134,12 @@ class StopAll(msgspec.Struct, frozen=True):
 
 
 class Ready(msgspec.Struct, frozen=True):
+    """Its loop runs. `hang_timeout_s`: one turn of it may take so long, if that is more than its
+    rules say."""
+
     name: str
     incarnation: int
+    hang_timeout_s: float = 0.0
 
 
 class Exited(msgspec.Struct, frozen=True):

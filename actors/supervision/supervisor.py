@@ -63,6 +63,8 @@ ACCEPTED_PER_TURN = 32
 MEMORY_S = 0.25
 SPARE_S = 1.0
 """Between the starts of two spares: each gets the processor to itself."""
+LONGEST_HANG_S = 600.0
+"""The most that an actor may ask for."""
 STOP_WITHIN_S = 4.0
 """An orderly stop that takes longer is hastened."""
 
@@ -340,8 +342,9 @@ class Supervisor:
             self._watches.forget(process.link.fileno())
         for message in said:
             match message:
-                case Ready():
-                    self.feed(CoreReady(running.actor.name, incarnation))
+                case Ready(_, hang_timeout_s):
+                    patience = min(hang_timeout_s, LONGEST_HANG_S)
+                    self.feed(CoreReady(running.actor.name, incarnation, patience))
                 case Reply():
                     self._commands.answered(message)
                 case Farewell(reason):

@@ -284,3 +284,16 @@ def test_a_kind_that_does_not_exist_is_refused_not_crashed(module: Path) -> None
         farewell = hear(started.link, Farewell)
         assert isinstance(farewell, Farewell)
         assert "'sensr'" in farewell.reason and "sensor" in farewell.reason
+
+
+def test_an_actor_tells_with_its_readiness_how_long_a_turn_of_its_loop_may_take() -> None:
+    """The supervisor waits for that, or its own limit, whichever is longer."""
+    _boot, link, supervisor = boot_in_memory("steady", "a", {})
+    try:
+        link.ready({"mode": "shared"}, 7.5)
+        link.ready({})
+        said, _ = supervisor.messages()
+        assert said == [Ready({"mode": "shared"}, 7.5), Ready({}, 0.0)]
+    finally:
+        supervisor.close()
+        link.close()

@@ -67,6 +67,22 @@ class Steady(Actor):
             file.write(f"{text}\n")
 
 
+class Slow(Steady):
+    """A turn of its loop takes a second, and it says so."""
+
+    kind = "slow"
+
+    def run(self) -> None:
+        self.ready(hang_timeout_s=3.0)
+        turns = 0
+        while not self.stopping:
+            select.select([self.link], [], [], 1.0)
+            self.link.commands()
+            turns += 1
+            self.board.progress()
+            self.board.report({"turns": turns})
+
+
 class AlwaysCrash(Actor):
     """Crashes before it is ready."""
 

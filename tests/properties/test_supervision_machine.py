@@ -67,6 +67,8 @@ class Process:
     stubborn: bool
     """It ignores being asked to stop."""
     ready: bool = False
+    slow_s: float = 0.0
+    """For how long it said that one turn of its loop may take."""
     asked: float | None = None
     killed: bool = False
     progressed: float = 0.0
@@ -127,7 +129,7 @@ class Supervision(RuleBasedStateMachine):
         for name, process in self.processes.items():
             silent = self.now - max(process.progressed, process.born)
             actor = self.fleet.actors[name]
-            if process.ready and silent >= RULES.hang_timeout_s + TURN_S:
+            if process.ready and silent >= max(RULES.hang_timeout_s, process.slow_s) + TURN_S:
                 assert process.killed or process.asked, f"{name} hangs and nobody minds"
             if not process.ready and self.now - process.born >= RULES.start_timeout_s + TURN_S:
                 assert process.killed or process.asked, f"{name} never gets ready: nobody minds"
@@ -179,9 +181,25 @@ class Supervision(RuleBasedStateMachine):
             self.exit(name, code)
 
     @precondition(lambda self: self.processes)
-    @rule(data=st.data())
-    def one_gets_ready(self, data: st.DataObject) -> None:
-        self.get_ready(data.draw(st.sampled_from(sorted(self.processes))))
+    @rule(data=st.data(), slow_s=st.sampled_from([0.0, 1.0, 4.0]))
+    def one_gets_ready(self, data: st.DataObject, slow_s: float) -> None:
+        self.get_ready(data.draw(st.sampled_from(sorted(self.processes))), slow_s)
+
+    @precondition(lambda self: self.processes)
+    @rule(data=st.data(), share=st.floats(0.1, 0.9))
+    def one_is_slow_and_no_hung_one(self, data: st.DataObject, share: float) -> None:
+        """Silence for less than its limit, the rules' or its own, ends no actor."""
+        name = data.draw(st.sampled_from(sorted(self.processes)))
+        if self.fleet.actors[name].state is not State.READY:
+            return
+        self.behave()
+        if name not in self.processes:
+            return
+        self.turn()
+        limit = max(RULES.hang_timeout_s, self.processes[name].slow_s)
+        for _ in range(int(share * limit / TURN_S)):
+            self.turn()
+        assert name not in self.fleet.actors or "hung" not in (self.fleet.actors[name].fault or "")
 
     @precondition(lambda self: self.processes)
     @rule(data=st.data())
@@ -273,11 +291,11 @@ class Supervision(RuleBasedStateMachine):
 
     # How processes behave when they behave.
 
-    def get_ready(self, name: str) -> None:
+    def get_ready(self, name: str, slow_s: float = 0.0) -> None:
         process = self.processes[name]
-        self.feed(Ready(name, process.incarnation))
+        self.feed(Ready(name, process.incarnation, slow_s))
         if not process.ready:
-            process.ready = True
+            process.ready, process.slow_s = True, slow_s
             process.progressed = self.now
 
     def behave(self) -> None:
@@ -315,6 +333,8 @@ class Supervision(RuleBasedStateMachine):
         for actor in self.fleet.actors.values():
             recent = [at for at in actor.restarted_at if at > self.now - RULES.window_s]
             assert len(recent) <= RULES.max_restarts
+            if actor.state in (State.BACKOFF, State.STARTING):
+                assert actor.failures <= RULES.max_restarts, "more in a row than its rules allow"
 
     def teardown(self) -> None:
         """Once all behave, everything settles: READY, FAILED or STOPPED, and nothing in between."""

@@ -19,7 +19,7 @@ from holdfast.actors.configs import (
     WitnessConfig,
     WorldConfig,
 )
-from holdfast.actors.control.config import ControlConfig
+from holdfast.actors.control.config import ControlConfig, SafetySettings
 from holdfast.actors.fleet.expand import ActorSpec, expand, here
 from holdfast.actors.fleet.faults import actor_names
 from holdfast.actors.fleet.fleet import Fleet, FleetError, load, loads, schema
@@ -388,7 +388,8 @@ def test_rules_are_by_kind_over_all_over_ours(good: dict[str, Any]) -> None:
         "memory_mb": {"inference": 4000},
     }
     made = {actor.name: actor for actor in actors(good)}
-    assert made["r1/wrist"].member.rules == Rules(backoff_s=3.0, hang_timeout_s=9.0)
+    wrist = Rules(backoff_s=3.0, hang_timeout_s=9.0, start_timeout_s=30.0)
+    assert made["r1/wrist"].member.rules == wrist
     assert made["pick/0"].memory_mb == 4000
     assert made["r1/control"].memory_mb is None
 
@@ -522,3 +523,11 @@ def test_what_a_warm_spare_imports_is_what_the_kinds_need(good: dict[str, Any]) 
     assert warm["network"] == warm["sensor"] == warm["broker"] == warm["world"]
     assert "holdfast.actors.network.network" in str(warm["network"])
     assert warm["inference"] is None
+
+
+def test_no_start_takes_so_long_that_its_robot_is_given_up(good: dict[str, Any]) -> None:
+    """Two attempts of whatever a robot waits for end within the time that it may be offline; a
+    policy's loading takes as long as it takes."""
+    for actor in actors(good):
+        if actor.kind in ("control", "network", "broker", "world"):
+            assert 2 * actor.member.rules.start_timeout_s < SafetySettings().max_offline_s

@@ -418,7 +418,10 @@ def test_a_real_process_makes_progress_while_it_loads_serves_and_leaves_on_sigte
         registration = broker.welcome().body
         assert registration.pid == it.process.pid
         assert board.progress()[0] > 10, "warming up counts as progress"
-        until(lambda: any(isinstance(m, Ready) for m in it.link.messages()[0]))
+        said: list[Any] = []
+        until(lambda: said.extend(it.link.messages()[0]) or any(isinstance(m, Ready) for m in said))
+        [ready] = [m for m in said if isinstance(m, Ready)]
+        assert ready.hang_timeout_s == 3 * max(registration.batch_s) > 0
         broker.send("r1", robot_side("r1").open())
         broker.hear(Kind.ACCEPT)
         broker.send("r1", robot_side("r1").request(example(1)))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
 from holdfast.actors.supervision.core import FIRST_STARTS_AT_ONCE, step
 from holdfast.actors.supervision.supervised import (
     Ask,
@@ -98,6 +102,67 @@ def test_restarts_out_of_the_window_do_not_count() -> None:
     fake.wait(2)
     fake.crash()
     assert fake.state() is State.FAILED
+
+
+@given(
+    lives=st.lists(
+        st.tuples(st.floats(0, 50), st.none() | st.floats(0, 9.5)), min_size=30, max_size=30
+    ),
+    most=st.integers(0, 12),
+    window_s=st.floats(1, 300),
+)
+def test_a_crash_loop_ends_in_failed_however_long_each_attempt_takes(
+    lives: list[tuple[float, float | None]], most: int, window_s: float
+) -> None:
+    """(seconds until ready, seconds after that or never ready); none stays up for `settle_s`."""
+    rules = Rules(max_restarts=most, window_s=window_s, settle_s=10, start_timeout_s=100)
+    fake = Fake(Member("a", replace(rules, hang_timeout_s=1000)))
+    fake.up()
+    failures = 0
+    for start_s, up_s in lives:
+        while fake.state() is State.BACKOFF:
+            fake.wait(0.25)
+        if fake.state() is State.FAILED:
+            break
+        fake.now += min(start_s, 0.9)  # in steps below what counts as a standstill
+        for _ in range(int(start_s)):
+            fake.wait(1)
+        if up_s is not None:
+            fake.feed(Ready("a", fake.fleet.actors["a"].incarnation))
+            fake.wait(up_s // 0.25 * 0.25)
+        fake.crash()
+        failures += 1
+    assert fake.state() is State.FAILED
+    assert failures <= most + 1
+    assert "actorctl start a" in fake.fleet.actors["a"].reason
+
+
+@given(lives=st.lists(st.floats(31, 80_000), min_size=20, max_size=40))
+def test_single_kills_over_a_day_never_end_in_failed(lives: list[float]) -> None:
+    """Ten restarts within five minutes are too many; one every half minute is not."""
+    fake = Fake(Member("a", Rules(hang_timeout_s=1e9)))
+    fake.up("a")
+    for incarnation, up_s in enumerate(lives, 2):
+        fake.now += 0.9
+        fake.feed(Tick({}))
+        fake.fleet = replace(fake.fleet, now=fake.now + up_s)  # a day in one step
+        fake.now += up_s
+        assert fake.crash() == [Spawn("a", incarnation)]
+        fake.feed(Ready("a", incarnation))
+
+
+def test_what_an_actor_measured_extends_its_hang_timeout_for_this_incarnation() -> None:
+    """Never below the rules', and the next incarnation has to say it again."""
+    fake = Fake(Member("a", Rules(hang_timeout_s=2)))
+    fake.feed(Start())
+    fake.feed(Ready("a", 1, hang_timeout_s=6))
+    assert fake.wait(5.75) == []
+    assert fake.wait(0.25) == [Kill("a", 1)]
+    fake.crash()
+    assert fake.fleet.actors["a"].reason == "hung: no progress for 6 s"
+    fake.feed(Ready("a", 2, hang_timeout_s=0.5))
+    assert fake.wait(1.75) == []
+    assert fake.wait(0.25) == [Kill("a", 2)]
 
 
 def test_exits_that_say_that_a_restart_is_pointless_are_final_until_a_person_starts_it() -> None:

@@ -91,6 +91,15 @@ def test_a_hang_is_noticed_by_its_lack_of_progress() -> None:
         assert any("hung: no progress" in record["message"] for record in fleet.log())
 
 
+def test_one_that_measured_long_turns_is_no_hung_one() -> None:
+    """Its rules allow 0.6 s without progress, a turn takes 1 s, and it asked for 3."""
+    with Supervised(actor("a", "Slow")) as fleet:
+        fleet.reach("a", "READY")
+        until(lambda: fleet.turns("a") > 3)
+        row = fleet.row("a")
+        assert (row["incarnation"], row["hang_timeout_s"]) == (1, 3.0)
+
+
 def test_a_stopped_process_is_a_hung_one() -> None:
     with Supervised(actor("a")) as fleet:
         fleet.ask("kill", "a", signal="STOP") if fleet.reach("a", "READY") else None
