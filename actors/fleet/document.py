@@ -6,15 +6,19 @@ person mends it once. It knows nothing about fleets: what the words mean is `fau
 
 from __future__ import annotations
 
+import datetime
 import difflib
+import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 import yaml
 from msgspec.structs import FieldInfo, fields
+
+from . import yaml11
 
 MAX_DEPTH = 40
 MAX_PLACES = 100_000
@@ -35,72 +39,113 @@ class Fault(msgspec.Struct, frozen=True, order=True):
 class Document:
     """A parsed file: its plain value, and the line of every path in it."""
 
-    def __init__(self, value: Any, lines: Mapping[str, int], faults: tuple[Fault, ...]) -> None:
+    def __init__(self, value: Any, trace: Trace | None = None) -> None:
         self.value = value
-        self.faults = faults
-        self._lines = lines
+        self._trace = trace or Trace()
+        self.faults = tuple(self._trace.faults)
 
     def fault(self, path: str, message: str) -> Fault:
-        """A fault at `path`, or at the nearest part of it that is in the file."""
-        known = path
-        while known not in self._lines and known != "$":
-            known = known[: max(known.rfind("."), known.rfind("["))]
-        return Fault(path, message, self._lines.get(known, 0))
+        """A fault at `path`, with the line of the nearest part of it that is in the file, and with
+        what YAML made of the word there when that is not what it looks like."""
+        if surprise := self._trace.surprises.get(path):
+            message = f"{message}; {surprise}"
+        return Fault(path, message, self._trace.lines.get(self.nearest(path), 0))
+
+    def nearest(self, path: str) -> str:
+        """`path`, or the nearest part of it that is in the file."""
+        while path not in self._trace.lines and path != "$":
+            path = path[: max(path.rfind("."), path.rfind("["))]
+        return path
+
+    def key(self, path: str, key: Any) -> str:
+        """A key of the mapping at `path` as the file spells it."""
+        return self._trace.keys.get((path, key), str(key))
+
+
+class Trace:
+    """What is known of the places of a file, by path, beside their values."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, int] = {}
+        self.surprises: dict[str, str] = {}
+        """What YAML made of plain words that look like something else."""
+        self.keys: dict[tuple[str, Any], str] = {}
+        """Keys that are no text, as they are spelt."""
+        self.faults: list[Fault] = []
+
+    def follow(self, loader: yaml.SafeLoader, node: yaml.Node, path: str, depth: int = 0) -> None:
+        """Note everything below `node`, and the keys that PyYAML would silently merge."""
+        if depth > MAX_DEPTH or len(self.lines) > MAX_PLACES:
+            raise _TooLargeError
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.SequenceNode):
+            for i, item in enumerate(node.value):
+                self.follow(loader, item, f"{path}[{i}]", depth + 1)
+        elif isinstance(node, yaml.MappingNode):
+            self._follow_mapping(loader, node, path, depth)
+        elif isinstance(node, yaml.ScalarNode) and node.style is None:
+            self._note_word(path, node.value, loader.construct_object(node))
+
+    def _follow_mapping(
+        self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: str, depth: int
+    ) -> None:
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.style is None:
+                self.keys[path, loader.construct_object(key)] = name
+            if name in seen:
+                message = f"given twice, first in line {seen[name]}: remove or rename one of them"
+                self.faults.append(Fault(f"{path}.{name}", message, line))
+            seen[name] = line
+            self.lines.setdefault(f"{path}.{name}", line)
+            self.follow(loader, value, f"{path}.{name}", depth + 1)
+
+    def _note_word(self, path: str, text: str, value: Any) -> None:
+        if path in self.surprises:
+            return
+        self.surprises[path] = yaml11.surprise(text, value)
+        if said := yaml11.changed(text, value):
+            self.faults.append(Fault(path, said, self.lines[path]))
 
 
 def parse(text: str) -> Document:
     """Parse YAML. Syntax errors and keys given twice become faults of the document."""
-    lines: dict[str, int] = {}
-    faults: list[Fault] = []
+    trace = Trace()
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         if node is not None:
-            _trace(node, "$", lines, faults)
+            trace.follow(loader, node, "$")
         value = None if node is None else loader.construct_document(node)
     except (_TooLargeError, RecursionError):
         message = (
             f"nests deeper than {MAX_DEPTH} or has more than {MAX_PLACES} entries, aliases "
             "counted as often as they are used: say less in one file"
         )
-        return Document(None, {}, (Fault("$", message),))
+        return _unreadable(message)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         message = f"this is not YAML: {error.problem or error.context}"
-        line = mark.line + 1 if mark else 0
-        return Document(None, {}, (Fault("$", message, line),))
+        if "'\\t'" in message:
+            message += "; indent with spaces, not with tabs"
+        return _unreadable(message, mark.line + 1 if mark else 0)
     except yaml.YAMLError as error:
-        return Document(None, {}, (Fault("$", f"this is not YAML: {error}"),))
-    except (ValueError, TypeError, AttributeError, OverflowError) as error:
+        return _unreadable(f"this is not YAML: {error}")
+    except (ValueError, TypeError, AttributeError, OverflowError, LookupError) as error:
         # PyYAML lets pass what int, float and date say about `!!int x` or 2001-99-99.
-        return Document(None, {}, (Fault("$", f"a value that is none: {error}"),))
-    return Document(value, lines, tuple(faults))
+        return _unreadable(f"a value that is none: {error}")
+    return Document(value, trace)
+
+
+def _unreadable(message: str, line: int = 0) -> Document:
+    trace = Trace()
+    trace.faults.append(Fault("$", message, line))
+    return Document(None, trace)
 
 
 class _TooLargeError(Exception):
     """A few bytes of YAML can stand for any number of values, or for themselves."""
-
-
-def _trace(
-    node: yaml.Node, path: str, lines: dict[str, int], faults: list[Fault], depth: int = 0
-) -> None:
-    """Note the line of everything below `node`, and the keys that PyYAML would silently merge."""
-    if depth > MAX_DEPTH or len(lines) > MAX_PLACES:
-        raise _TooLargeError
-    lines.setdefault(path, node.start_mark.line + 1)
-    if isinstance(node, yaml.SequenceNode):
-        for i, item in enumerate(node.value):
-            _trace(item, f"{path}[{i}]", lines, faults, depth + 1)
-    elif isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
-        for key, value in node.value:
-            name, line = str(key.value), key.start_mark.line + 1
-            if name in seen:
-                message = f"given twice, first in line {seen[name]}: remove or rename one of them"
-                faults.append(Fault(f"{path}.{name}", message, line))
-            seen[name] = line
-            lines.setdefault(f"{path}.{name}", line)
-            _trace(value, f"{path}.{name}", lines, faults, depth + 1)
 
 
 def mismatches(document: Document, expected: Any) -> tuple[list[Fault], Any]:
@@ -116,7 +161,7 @@ def mismatches(document: Document, expected: Any) -> tuple[list[Fault], Any]:
 
 def mismatches_within(path: str, value: Any, expected: Any) -> list[Fault]:
     """The same for a part of a document that was read as anything, at `path`."""
-    faults, _ = mismatches(Document(value, {}, ()), expected)
+    faults, _ = mismatches(Document(value), expected)
     return [Fault(path + fault.path.removeprefix("$"), fault.message) for fault in faults]
 
 
@@ -166,8 +211,9 @@ def _fit_struct(
     before = len(faults)
     for key, entry in value.items():
         if key not in known:
-            message = f"unknown key {key!r}; {closest(str(key), known)}"
-            faults.append(document.fault(f"{path}.{key}", message))
+            name = document.key(path, key)
+            message = f"unknown key {name!r}; {closest(name, known)}"
+            faults.append(document.fault(f"{path}.{name}", message))
             continue
         fitted = _fit(document, entry, types[known[key].name], f"{path}.{key}", "", faults)
         if fitted is not _WRONG:
@@ -193,8 +239,9 @@ def _fit_dict(
     kept: dict[str, Any] = {}
     for key, entry in value.items():
         if not isinstance(key, str):
-            message = f"the key {key!r} is read as {_kind(key)}; write it in quotes to make a name"
-            faults.append(document.fault(f"{path}.{key}", message))
+            name = document.key(path, key)
+            message = f"the key {name} is read as {_kind(key)}; write it in quotes to make a name"
+            faults.append(document.fault(f"{path}.{name}", message))
             continue
         fitted = _fit(document, entry, item, f"{path}.{key}", hint, faults)
         if fitted is not _WRONG:
@@ -217,6 +264,8 @@ def _plain(expected: Any, hint: str) -> tuple[Any, str]:
 
 def _converts(value: Any, expected: Any) -> str | None:
     """None if `value` is an `expected`, else msgspec's sentence about it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "Expected a finite number"
     try:
         msgspec.convert(value, expected)
     except msgspec.ValidationError as error:
@@ -225,10 +274,8 @@ def _converts(value: Any, expected: Any) -> str | None:
 
 
 def _describe(value: Any, problem: str, hint: str) -> str:
-    found = f"found {value!r}"
-    if isinstance(value, list | dict):
-        found = f"found a {'list' if isinstance(value, list) else 'mapping'}"
-        problem = problem.partition(", got")[0]
+    found = f"found {_shown(value)}"
+    problem = problem.partition(", got")[0]
     if hint and "regex" in problem:
         return f"{found}; expected {hint}"
     problem = re.sub(r"`([a-z |]+)`", _in_words, problem)
@@ -249,6 +296,17 @@ _WORDS = {
 def _in_words(types: re.Match[str]) -> str:
     """msgspec's names of types, as a person calls them."""
     return " or ".join(_WORDS.get(name, name) for name in types[1].split(" | "))
+
+
+def _shown(value: Any) -> str:
+    """A value as it would be written in the file."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | dict):
+        return f"a {'list' if isinstance(value, list) else 'mapping'}"
+    return str(value) if isinstance(value, datetime.date) else repr(value)
 
 
 def _kind(value: Any) -> str:

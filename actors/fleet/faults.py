@@ -25,6 +25,7 @@ from .document import Fault, closest, mismatches_within
 from .fleet import Broker, Camera, Fleet, Gateway, Robot, Service
 
 FRONT_PORT, BACK_PORT = 7447, 7448
+MAX_SECONDS = 1e6
 WITHOUT_NETWORK = ("constant", "shape-only")
 """Kinds of policy that compute nothing on any device."""
 
@@ -225,6 +226,11 @@ def _robot(fleet: Fleet, robot: Robot, path: str, specs: dict[str, PolicySpec]) 
 
 def _control(robot: Robot, path: str, spec: RobotSpec) -> Iterator[Fault]:
     """What the control loop itself refuses, said at the place in the file where it is mended."""
+    for section in ("plan", "safety"):
+        for key, value in msgspec.structs.asdict(getattr(robot, section)).items():
+            if key.endswith("_s") and isinstance(value, float) and value > MAX_SECONDS:
+                message = f"found {value:g}; expected at most {MAX_SECONDS:g} seconds"
+                yield Fault(f"{path}.{section}.{key}", message)
     settings = control.ControlConfig(
         robot=robot.name,
         driver=robot.driver,
