@@ -5,6 +5,7 @@ This module imports no torch: a robot's computer reads a policy's spec without b
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -47,8 +48,17 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
     max_prefix_steps: int = 0
     stateful: bool = False
 
-    def example(self, seed: int = 0) -> Observation:
-        """A valid synthetic observation, the same for the same seed, for warm-up and tests."""
+    def contract(self, checkpoint_hash: str) -> str:
+        """A hash, 64 hex digits, of all that a robot relies on: two policies whose contracts are
+        equal can take each other's place in the middle of a session."""
+        said = {**msgspec.to_builtins(self), "checkpoint": checkpoint_hash}
+        # How a policy is shared is the replica's affair.
+        said.pop("stateful")
+        return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
+
+    def example(self, seed: int = 0, task: str = "") -> Observation:
+        """A valid synthetic observation with that task, the same for the same seed, for warm-up and
+        tests."""
         rng = np.random.default_rng(seed)
         prefix = None
         if self.prefix != "none":
@@ -60,7 +70,7 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
                 c.name: rng.integers(0, 256, (c.height, c.width, 3), dtype=np.uint8)
                 for c in self.cameras
             },
-            task="put the red parcel in the left bin",
+            task=task,
             seed=seed,
             prefix=prefix,
             delay_steps=0 if prefix is None else len(prefix) // 2,
@@ -95,10 +105,12 @@ class Observation:
 @dataclass(frozen=True)
 class Chunk:
     """Future actions, float32 [H, A] each: step `i` is meant for `i` ticks after the observation.
-    `model` is in model space, what a later prefix needs; `robot` in the robot's units."""
+    `model` is in model space, what a later prefix needs; `robot` in the robot's units. `clipped`
+    counts the values of the observation that the policy bounded before it used them."""
 
     model: NDArray[np.float32]
     robot: NDArray[np.float32]
+    clipped: int = 0
 
 
 class ChunkPolicy(Protocol):

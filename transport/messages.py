@@ -51,6 +51,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
 
     `boot_id` and `outbox_nonce` offer shared memory to a replica on the same host. `host`, `pid`
     and `kind` ("fleet", "script") tell people where the robot lives.
+    `max_action_age_s` and `buffer_time_s` are the robot's settings (0: not said): how old an action
+    may be when it is played, and with how much playback left it asks for the next chunk.
     """
 
     robot: Name
@@ -71,6 +73,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     host: Name = ""
     pid: Count = 0
     kind: Name = ""
+    max_action_age_s: Seconds = 0.0
+    buffer_time_s: Seconds = 0.0
 
 
 class Accept(msgspec.Struct, frozen=True, kw_only=True):
@@ -230,6 +234,7 @@ class Register(msgspec.Struct, frozen=True, kw_only=True):
 
     `batch_s`: measured duration of a batch of 1, 2, ... `host`, `boot_id` and `pid` tell where,
     `kind` ("fleet", "script") whose it is.
+    `contract` is a hash of all that robots rely on: all replicas of a service say the same.
     """
 
     replica: Name
@@ -254,6 +259,7 @@ class Register(msgspec.Struct, frozen=True, kw_only=True):
     pid: Count = 0
     incarnation: Count = 0
     kind: Name = ""
+    contract: Name = ""
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):

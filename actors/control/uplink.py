@@ -99,6 +99,8 @@ def opening(config: ControlConfig, spec: RobotSpec, task: str, incarnation: int)
         task=task,
         tags=config.tags,
         incarnation=incarnation,
+        max_action_age_s=config.safety.max_action_age_s,
+        buffer_time_s=config.plan_settings.buffer_time_s,
     )
 
 

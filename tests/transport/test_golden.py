@@ -105,6 +105,8 @@ BODY: dict[Kind, Any] = {
         host="arm1",
         pid=777,
         kind="script",
+        max_action_age_s=3.0,
+        buffer_time_s=0.5,
     ),
     Kind.ACCEPT: lambda _: Accept(
         session="r1#7",
@@ -177,6 +179,7 @@ BODY: dict[Kind, Any] = {
         pid=4242,
         incarnation=2,
         kind="fleet",
+        contract="5f0c",
     ),
     Kind.WELCOME: lambda _: Welcome(broker="main", heartbeat_s=0.5),
     Kind.DRAIN: lambda _: Drain(reason="stop"),

@@ -29,6 +29,7 @@ from ...policy.tokens import Vocabulary
 from ...policy.transformer import sinusoid
 
 CAMERAS = ("base", "left_wrist", "right_wrist")
+TASK = "put the red parcel in the left bin"
 DEPTH = 18
 Pair = tuple[Tensor, Tensor]
 Linear = partial(nn.Linear, bias=False)
@@ -173,7 +174,7 @@ class Pi0Policy:
             chunk_size=shape.chunk,
             fps=50.0,
         )
-        self._vocabulary = Vocabulary.of([self.spec.example().task])
+        self._vocabulary = Vocabulary.of([TASK])
         with torch.device("meta"):
             network = Network(shape).to(dtype)
         self.network = network.to_empty(device=self.device).requires_grad_(False)

@@ -1,0 +1,132 @@
+"""Weights that come within an object, and the contract that their hash is part of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from torch import nn
+
+from holdfast.policy.base import CameraFeature, PolicySpec
+from holdfast.policy.weights import weights_hash
+
+SPEC = PolicySpec(
+    model="m",
+    revision="1",
+    cameras=(CameraFeature("top", 32, 24),),
+    state_names=("a", "b"),
+    action_names=("a", "b"),
+    chunk_size=30,
+    fps=30.0,
+    prefix="trained",
+    max_prefix_steps=10,
+)
+
+
+def network(seed: int, dtype: torch.dtype = torch.float32) -> nn.Module:
+    generator = torch.Generator().manual_seed(seed)
+    made = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    for parameter in made.parameters():
+        nn.init.normal_(parameter, generator=generator)
+    return made.to(dtype)
+
+
+class Holder:
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+    def predict_chunk(self, batch: Any) -> Any:
+        return self.held(batch)
+
+    def __call__(self, batch: Any) -> Any:
+        return self.held(batch)
+
+
+class Slotted:
+    def __call__(self, batch: Any) -> Any:
+        return GLOBAL(batch)
+
+
+GLOBAL: Any = None
+
+
+def uses_global(batch: Any) -> Any:
+    return GLOBAL(batch)
+
+
+def calls_another(batch: Any) -> Any:
+    return [uses_global(one) for one in batch]
+
+
+def closed_over(net: nn.Module) -> Any:
+    def predict(batch: Any) -> Any:
+        return net(batch)
+
+    return predict
+
+
+HOLDERS: dict[str, Callable[[nn.Module], Any]] = {
+    "itself": lambda net: net,
+    "attribute": Holder,
+    "attribute of an attribute": lambda net: Holder(Holder(net)),
+    "list": lambda net: Holder([net]),
+    "dict": lambda net: Holder({"net": net}),
+    "method": lambda net: Holder(net).predict_chunk,
+    "partial": lambda net: partial(uses_global, net=net),
+    "closure": closed_over,
+    "wrapped closure": lambda net: partial(closed_over(net)),
+    "global": lambda net: uses_global,
+    "global of a function that it calls": lambda net: calls_another,
+    "global of a method": lambda net: Slotted(),
+}
+
+
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_the_weights_are_found_wherever_code_finds_them(
+    holder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same weights have the same hash, others have another."""
+
+    def hashed(net: nn.Module) -> str | None:
+        monkeypatch.setitem(globals(), "GLOBAL", net)
+        return weights_hash(HOLDERS[holder](net))
+
+    first = hashed(network(1))
+    assert first is not None
+    assert hashed(network(1)) == first
+    assert len({first, hashed(network(2)), hashed(network(1, torch.bfloat16))}) == 3
+    changed = network(1)
+    changed[1].running_mean += 1
+    assert hashed(changed) != first
+
+
+def test_what_holds_no_network_has_no_hash() -> None:
+    assert weights_hash(lambda batch: batch) is None
+    assert weights_hash(Holder(3)) is None
+
+
+CHANGES: dict[str, Any] = {
+    "model": "n",
+    "revision": "2",
+    "cameras": (CameraFeature("top", 64, 24),),
+    "state_names": ("b", "a"),
+    "action_names": ("b", "a"),
+    "chunk_size": 31,
+    "fps": 31.0,
+    "control_mode": "velocity",
+    "prefix": "guided",
+    "max_prefix_steps": 9,
+}
+
+
+def test_whatever_a_robot_relies_on_changes_the_contract() -> None:
+    """And nothing else does."""
+    changed = [msgspec.structs.replace(SPEC, **{key: value}) for key, value in CHANGES.items()]
+    contracts = {SPEC.contract("0"), SPEC.contract("1"), *(s.contract("0") for s in changed)}
+    assert len(contracts) == 2 + len(CHANGES)
+    assert msgspec.structs.replace(SPEC, stateful=True).contract("0") == SPEC.contract("0")
+    assert set(CHANGES) == set(PolicySpec.__struct_fields__) - {"stateful"}
