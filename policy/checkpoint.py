@@ -11,7 +11,7 @@ import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -33,7 +33,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     `network` is the keyword arguments of the kind's own config; `vocabulary` the words in the
     order of their numbers; `relative_actions` the actions that count from the state of the same
     name as it is in the request; `action_limits` what the demonstrations' robot could be told,
-    lower and upper by action; `training` is for people and for nobody's code.
+    lower and upper by action; `state_bound` how far from the middle of its statistics a state may
+    be for the network, in standard deviations or half quantile ranges, as its mode is: what is
+    beyond counts as that far; `training` is for people and for nobody's code.
     """
 
     kind: str
@@ -44,6 +46,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     action_mode: Mode = "zscore"
     relative_actions: tuple[str, ...] = ()
     action_limits: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    state_bound: Annotated[float, msgspec.Meta(gt=0)] = 10.0
     training: dict[str, Any] = {}
 
 

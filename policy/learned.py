@@ -51,7 +51,8 @@ def pipeline_of(config: Config, stats: NormStats) -> Pipeline:
     words = int(config.network.get("instruction_words", EncoderConfig().instruction_words))
     state = Normalizer(stats.state, config.state_mode)
     action = Normalizer(stats.action, config.action_mode)
-    steps: list[Step] = [Normalize(state, action), Tokenize(Vocabulary(config.vocabulary), words)]
+    normalize = Normalize(state, action, config.state_bound)
+    steps: list[Step] = [normalize, Tokenize(Vocabulary(config.vocabulary), words)]
     if config.relative_actions:
         steps.insert(0, RelativeActions.named(config.spec, config.relative_actions))
     if config.action_limits is not None:

@@ -2,8 +2,9 @@
 
 The statistics are measured once over the demonstrations and travel with the checkpoint in
 norm_stats.json. Normalising and unnormalising are exact inverses up to float32 rounding, also for
-features that never varied. Nothing is clipped: a value outside what training saw stays outside, so
-that a policy far from its data can be told from one at the edge of it.
+features that never varied. A value outside what training saw stays outside, so that a policy far
+from its data can be told from one at the edge of it; only what is absurd is bounded (`bounded`),
+because a network makes NaN of it.
 """
 
 from __future__ import annotations
@@ -58,8 +59,15 @@ class Normalizer:
 
     def normalize(self, value: NDArray[np.float32]) -> NDArray[np.float32]:
         """[..., D] in the robot's units to [..., D] in the network's."""
-        return (value - self.offset) / self.scale
+        with np.errstate(over="ignore"):  # float32 has an end, and what is beyond it is infinite
+            return (value - self.offset) / self.scale
 
     def unnormalize(self, value: NDArray[np.float32]) -> NDArray[np.float32]:
         """The inverse of `normalize`."""
         return value * self.scale + self.offset
+
+
+def bounded(normalized: NDArray[np.float32], bound: float) -> tuple[NDArray[np.float32], int]:
+    """Values within ±`bound`, and how many were not; infinities too, but no NaN."""
+    beyond = int(np.count_nonzero(np.abs(normalized) > bound))
+    return (np.clip(normalized, -bound, bound), beyond) if beyond else (normalized, 0)

@@ -8,6 +8,7 @@ of different robots can be under way at once in one pipeline and never cross.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .base import Chunk, Observation, PolicyError, PolicySpec
-from .normalize import Normalizer
+from .normalize import Normalizer, bounded
 from .tokens import Vocabulary
 
 
@@ -25,7 +26,8 @@ class Sample:
     """One observation on its way through a pipeline.
 
     `state` [S] and `prefix` [P, A] change from the robot's units to the network's; `anchor` [A] is
-    the state that relative actions count from, `tokens` [L] the instruction.
+    the state that relative actions count from, `tokens` [L] the instruction, `clipped` how many
+    values were bounded.
     """
 
     state: NDArray[np.float32]
@@ -33,6 +35,7 @@ class Sample:
     prefix: NDArray[np.float32] | None = None
     anchor: NDArray[np.float32] | None = None
     task: str = ""
+    clipped: int = 0
 
 
 class Step(Protocol):
@@ -105,14 +108,19 @@ class Clamp:
 
 @dataclass(frozen=True)
 class Normalize:
-    """State and actions to the network's scale."""
+    """State and actions to the network's scale, where both stay within ±`bound`."""
 
     state: Normalizer
     action: Normalizer
+    bound: float = math.inf
 
     def before(self, sample: Sample) -> Sample:
-        prefix = None if sample.prefix is None else self.action.normalize(sample.prefix)
-        return replace(sample, state=self.state.normalize(sample.state), prefix=prefix)
+        state, clipped = bounded(self.state.normalize(sample.state), self.bound)
+        prefix = sample.prefix
+        if prefix is not None:
+            prefix, more = bounded(self.action.normalize(prefix), self.bound)
+            clipped += more
+        return replace(sample, state=state, prefix=prefix, clipped=sample.clipped + clipped)
 
     def after(self, actions: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
         return self.action.unnormalize(actions)
@@ -165,7 +173,7 @@ class Pipeline:
         robot = actions
         for step in reversed(self.steps):
             robot = step.after(robot, sample)
-        return Chunk(model=actions, robot=np.ascontiguousarray(robot, dtype=np.float32))
+        return Chunk(actions, np.ascontiguousarray(robot, dtype=np.float32), sample.clipped)
 
 
 def check_observation(spec: PolicySpec, observation: Observation) -> None:

@@ -16,12 +16,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import msgspec
 
 from ...policy.base import Chunk, ChunkPolicy, Observation, PolicySpec
+from ...policy.weights import weights_hash
 from ..actor import EXIT_STOPPED, Link, boot_in_memory
 from ..configs import InferenceConfig
+from ..inference.example import Examples
 from ..inference.replica import InferenceActor
 from ..link import Farewell
 from .discovery import back_of
@@ -33,16 +36,14 @@ class ServingFailed(Exception):
     """The replica ended otherwise than by being asked to: the message says why."""
 
 
-class _Callable:
-    """A function as a policy. It has no weights to name: its identity is what it was called."""
+class _Given:
+    """What the caller gave, with the name of its weights."""
 
-    def __init__(self, predict: Predict, spec: PolicySpec) -> None:
-        self.spec = spec
-        self.checkpoint_hash = f"{spec.model}@{spec.revision}"
-        self._predict = predict
-
-    def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
-        return self._predict(batch)
+    def __init__(self, given: Any, spec: PolicySpec, checkpoint_hash: str) -> None:
+        self.spec, self.checkpoint_hash = spec, checkpoint_hash
+        self.predict_chunk: Predict = getattr(given, "predict_chunk", given)
+        self.execution = str(getattr(given, "execution", ""))
+        self.reset: Callable[[], object] | None = getattr(given, "reset", None)
 
 
 def serve(
@@ -54,6 +55,10 @@ def serve(
     name: str | None = None,
     max_sessions: int = 8,
     max_batch: int = 1,
+    default_task: str = "",
+    pin_task: str | None = None,
+    example: Observation | None = None,
+    checkpoint_hash: str | None = None,
     key: str | None = None,
     broker_key: str | None = None,
 ) -> None:
@@ -61,21 +66,41 @@ def serve(
 
     `policy` is a `ChunkPolicy`, or a function from observations to chunks whose `spec` is given.
     `broker` is its back endpoint, by default that of the fleet that runs on this machine. Call it
-    from the main thread. Raises ValueError when a function comes without a spec, ServingFailed when
-    the replica could not serve.
+    from the main thread. Raises ValueError when a function comes without a spec or the example does
+    not fit it, ServingFailed when the replica could not serve.
+
+    Before it registers it is warmed up with observations that are made from its spec. Their task is
+    `pin_task`, else `default_task`: a policy that knows only certain tasks must be given one of
+    them. One that accepts only certain observations takes an `example`, which is then varied a
+    little.
+
+    `checkpoint_hash` names the weights, which must not change under a robot, and must be the same
+    at all replicas of a service. By default it is the policy's own `checkpoint_hash`; else the
+    SHA-256 of the `state_dict` of every torch module that the policy is or holds: in attributes, in
+    variables that its functions close over, in globals that they name. Weights elsewhere (numpy or
+    JAX arrays, another server) are not hashed: pass a `checkpoint_hash` for them, or change
+    `spec.revision` with them, which stands in where nothing is found.
     """
-    if callable(getattr(policy, "predict_chunk", None)):
-        given: ChunkPolicy = policy  # type: ignore[assignment]
-    elif spec is None:
+    spec = spec or getattr(policy, "spec", None)
+    if spec is None:
         raise ValueError(
             "a plain function needs spec=PolicySpec(...): what it sees, and what its chunks are"
         )
-    else:
-        given = _Callable(policy, spec)  # type: ignore[arg-type]
+    Examples(spec, given=example)  # raises ValueError here, where the caller sees it
+    weights = (
+        checkpoint_hash
+        or getattr(policy, "checkpoint_hash", None)
+        or weights_hash(policy)
+        or f"{spec.model}@{spec.revision}"
+    )
+    given = _Given(policy, spec, weights)
 
     class Replica(InferenceActor):
         def _load(self) -> ChunkPolicy:
             return given
+
+        def _example(self) -> Observation | None:
+            return example
 
     # Unique among the fleet's own <service>/<k>: two replicas of one name would fight for it.
     replica = name or f"{service}/{socket.gethostname()}-{os.getpid()}"
@@ -86,6 +111,8 @@ def serve(
         policy="given",
         max_sessions=max_sessions,
         max_batch=max_batch,
+        default_task=default_task,
+        pin_task=pin_task,
         audit_bytes=0,
         script=True,
         key=key,

@@ -9,7 +9,7 @@ from ...policy.base import Chunk, Observation
 from ...transport.header import Header
 from ..audit import Audit
 from .meters import Meters
-from .session import Cost, reason_of
+from .session import Cost, reason_of, words_of
 
 
 class Ledger:
@@ -42,7 +42,7 @@ class Ledger:
             seq=request.seq,
             episode=request.episode,
             outcome=outcome,
-            error=str(result) if failed else None,
+            error=words_of(result) if isinstance(result, Exception) else None,
             queue_ms=round(cost.queue_s * 1e3, 3),
             inference_ms=round(cost.inference_s * 1e3, 3),
             batch=cost.batch,
@@ -53,6 +53,7 @@ class Ledger:
             prefix_steps=0 if seen.prefix is None else len(seen.prefix),
             task=seen.task,
             seed=seen.seed,
+            clipped=result.clipped if isinstance(result, Chunk) else 0,
             tags=tags,
         )
 
@@ -66,7 +67,7 @@ class Ledger:
             seq=request.seq,
             episode=request.episode,
             outcome=outcome,
-            error=str(error),
+            error=words_of(error),
         )
 
 

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import cv2
 
-from ...policy.base import ChunkPolicy, PolicyError
+from ...policy.base import ChunkPolicy, Observation, PolicyError
 from ...policy.registry import load_policy
 from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
@@ -42,7 +42,9 @@ from ..audit import Audit
 from ..configs import InferenceConfig
 from ..credentials import credentials
 from .capture import Capture, Origin
-from .device import Device
+from .device import Device, UnfitPolicy
+from .example import Examples
+from .history import Histories
 from .meters import Meters
 from .service import Service
 from .uplink import Uplink
@@ -68,14 +70,14 @@ class InferenceActor(Actor):
         keys = credentials(self.name, config.key, config.broker_key)
         cv2.setNumThreads(config.threads)
         self.phase(f"loads policy {config.policy} onto {config.device}")
-        self._device = Device(self._load())
-        max_batch = config.max_batch if config.scheduling == "deadline" else 1
-        self.phase(f"warms up with batches of 1 to {max_batch}")
-        self._device.warm_up(max_batch, self.board.progress)
+        self._device = self._warmed(self._load())
         self.log.info("%s: %s", self._device.mode, self._device.mode_reason)
         if self._device.execution:
             self.log.info(self._device.execution)
-        self._meters = Meters((self.board.previous() or {}).get("counts"))
+        before = self.board.previous() or {}
+        self._meters = Meters(before.get("counts"))
+        self._histories = Histories()
+        self._histories.restore(before.get("robots", {}))
         self._service = self._serve()
         identity = f"{self.name}:{self.incarnation}"
         self._uplink = Uplink(config.broker, identity, self._offer(), *keys)
@@ -229,6 +231,29 @@ class InferenceActor(Actor):
         self.board.progress()
         return policy
 
+    def _example(self) -> Observation | None:
+        """What to make the warm-up's observations from, where they cannot be synthetic."""
+        return None
+
+    def _warmed(self, policy: ChunkPolicy) -> Device:
+        config = self.config
+        max_batch = config.max_batch if config.scheduling == "deadline" else 1
+        self.phase(f"warms up with batches of 1 to {max_batch}")
+        try:
+            task = config.pin_task or config.default_task
+            device = Device(policy, Examples(policy.spec, task, self._example()), self._predicted)
+            device.warm_up(max_batch)
+        except UnfitPolicy as error:
+            raise Refused(str(error)) from error
+        return device
+
+    def _predicted(self) -> None:
+        """The policy did something: a sign of life, also within a batch that is done one by one."""
+        self.board.progress()
+        now = time.monotonic_ns()
+        if hasattr(self, "_beat_at") and now >= self._beat_at:
+            self._beat(now)
+
     def _serve(self) -> Service:
         config, device = self.config, self._device
         place = self.name.replace("/", ".")
@@ -253,6 +278,8 @@ class InferenceActor(Actor):
             self._meters,
             Audit(evidence / "audit" / f"{place}.jsonl", config.audit_bytes),
             Capture(evidence / "capture" / place, config.capture_bytes, origin),
+            self._histories,
+            self.log,
         )
 
     def _offer(self) -> Register:
@@ -279,6 +306,7 @@ class InferenceActor(Actor):
             pid=os.getpid(),
             kind="script" if config.script else "fleet",
             incarnation=self.incarnation,
+            contract=spec.contract(device.policy.checkpoint_hash),
         )
 
     def _status(self, now: int) -> dict[str, object]:

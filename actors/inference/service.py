@@ -8,11 +8,12 @@ An answer is given exactly once per request that is taken; which answers reach w
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ...policy.base import Observation
+from ...policy.base import Chunk, Observation
 from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
 from ...transport.limits import WireError
@@ -23,12 +24,22 @@ from ..configs import InferenceConfig
 from .admission import Terms
 from .capacity import Load, capacity, request_rate_hz
 from .capture import Capture, exchange, self_contained
-from .device import Device
+from .device import Device, DeviceLost
+from .history import Histories, History
 from .ledger import Ledger
 from .meters import Meters
 from .reception import Answer, Reception
 from .schedule import Job, Schedule
-from .session import Cost, Session, TaskRule, answer, has_prefix, observe, overwritten
+from .session import (
+    Cost,
+    Session,
+    TaskRule,
+    answer,
+    has_prefix,
+    observe,
+    overwritten,
+    words_of,
+)
 
 Waiting = Job[Message[Request]]
 
@@ -49,6 +60,8 @@ class Service:
         meters: Meters,
         audit: Audit,
         capture: Capture,
+        histories: Histories | None = None,
+        log: logging.Logger | None = None,
     ) -> None:
         shared = device.mode == "shared"
         self.limit = config.max_sessions if shared else 1
@@ -60,6 +73,8 @@ class Service:
         self._replica, self._config, self._device = replica, config, device
         self._outboxes, self._meters = outboxes, meters
         self._audit, self._capture = audit, capture
+        self._histories = histories or Histories()
+        self._log = log or logging.getLogger(replica)
         self._ledger = Ledger(meters, audit)
         self._tasks = TaskRule(config.pin_task, config.default_task)
         terms = Terms(
@@ -127,25 +142,40 @@ class Service:
     def _request(
         self, session: Session, header: Header, frames: list[Buffer], now: int
     ) -> list[Answer]:
+        history = self._histories.of(session.robot)
+        rest_s = self._histories.resting(session.robot, now)
+        if rest_s > 0:
+            words = f"the next request is taken in {rest_s:.1f} s, because {self._why(history)}"
+            return [self._failed(session.robot, header, WireError("resting", words))]
         try:
             message: Message[Request] = decode(frames)
         except WireError as error:
             return [self._failed(session.robot, header, error)]
         # Whatever was said before, in error: the robot is where its request says.
         self._enter_episode(session, header.episode)
+        expires_ns = now + _ns(self._config.request_timeout_s)
         job = Job(
             session=session.robot,
             seq=header.seq,
-            shape=has_prefix(message.body),
+            # Equal shapes share a batch: a robot in trouble has one of its own, and comes last.
+            shape=(has_prefix(message.body), session.robot if history.alone else ""),
             arrived_ns=now,
-            deadline_ns=now + _ns(message.body.slack_s),
-            expires_ns=now + _ns(self._config.request_timeout_s),
+            deadline_ns=expires_ns if history.alone else now + _ns(message.body.slack_s),
+            expires_ns=expires_ns,
             payload=message,
         )
         if self.waiting.put(job) is not None:
             session.superseded += 1
             self._meters.counts["superseded"] += 1
         return []
+
+    @staticmethod
+    def _why(history: History) -> str:
+        if history.losses:
+            return f"the device was lost at its requests {history.losses} times: {history.reason}"
+        if history.failing:
+            return f"the last {history.failing} failed: {history.reason}"
+        return f"the last {history.slow} took much longer than other robots'"
 
     def _enter_episode(self, session: Session, episode: int) -> None:
         if episode == session.episode:
@@ -202,11 +232,19 @@ class Service:
     def _run(
         self, jobs: list[Waiting], observations: list[Observation]
     ) -> Iterator[tuple[str, Answer]]:
-        forget, self._forget_first = self._forget_first, False
+        forget, self._forget_first = self._forget_first or self._device.disturbed, False
         if forget:
             self._device.reset()
+        robots = [job.session for job in jobs]
+        usual_s = self._device.times.get(len(jobs), 0.0)
         start = time.monotonic_ns()
-        results, seconds = self._device.predict(observations)
+        try:
+            results, seconds = self._device.predict(
+                observations, learn=self._representative(robots)
+            )
+        except DeviceLost as error:
+            self._histories.lost(robots, str(error), time.monotonic_ns())
+            raise
         end = time.monotonic_ns()
         self._meters.ran(len(jobs), start, end)
         load = self._meters.busy.load(end)
@@ -220,6 +258,7 @@ class Service:
             session.superseded = 0
             reckoned_s = observation.delay_steps / self._device.spec.fps
             session.away_s = max(0.0, reckoned_s - queue_s - seconds)
+            self._remember(job.session, result, seconds, usual_s, len(jobs), end)
             frames = answer(job.payload.header, result, cost)
             yield job.session, frames  # first: robots wait for it, evidence does not
             if self._capture.enabled:
@@ -237,6 +276,35 @@ class Service:
             )
         if exchanges:
             self._capture.batch(exchanges, forget)
+
+    def _representative(self, robots: list[str]) -> bool:
+        """Whether the time of a batch of these tells what batches take: not if it is a robot's that
+        is slower than all others."""
+        return not any(
+            self._histories.of(robot).slow and not self._histories.others_slow(robot)
+            for robot in robots
+        )
+
+    def _remember(
+        self,
+        robot: str,
+        result: Chunk | Exception,
+        seconds: float,
+        usual_s: float,
+        batch: int,
+        now: int,
+    ) -> None:
+        shared = len(self.sessions) > 1
+        if isinstance(result, Chunk):
+            self._histories.clipped(robot, result.clipped)
+            said = self._histories.served(robot, seconds, usual_s, batch == 1, now, shared)
+            if said:
+                self._log.info(said)
+            return
+        own_s = seconds / batch  # of a batch that was retried one by one, about its own share
+        said = self._histories.failed(robot, words_of(result), own_s, now, shared)
+        if said:
+            self._log.warning(said)
 
     def _failed(self, robot: str, header: Header, error: Exception) -> Answer:
         """A request that never came to the device."""
@@ -276,6 +344,7 @@ class Service:
             "inference_ms": meters.inference_ms.summary(),
             "queue_ms": meters.wait_ms.summary(),
             "counts": dict(meters.counts),
+            "robots": self._histories.rows(),
             "evidence_lost": self._audit.lost + self._capture.lost,
         }
 

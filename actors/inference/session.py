@@ -25,6 +25,7 @@ from ...transport.images import Image, resize
 from ...transport.limits import DEFAULT, WireError
 from ...transport.messages import Blobs, Error, Message, Reply, Request, encode
 from ...transport.outbox import OutboxError, OutboxReader
+from .output import WrongOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class Cost:
 def answer(request: Header, result: Chunk | Exception, cost: Cost) -> list[Buffer]:
     """The frames of the REPLY or ERROR to the request of that header."""
     if isinstance(result, Exception):
-        body = Error(reason=reason_of(result), message=str(result)[: DEFAULT.max_text_chars])
+        body = Error(reason=reason_of(result), message=words_of(result)[: DEFAULT.max_text_chars])
         return encode(request._replace(kind=Kind.ERROR, version=VERSION, flags=0), body)
     blobs = Blobs()
     reply = Reply(
@@ -105,6 +106,13 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, WireError):
         return error.reason
     return "observation" if isinstance(error, ValueError) else "policy"
+
+
+def words_of(error: Exception) -> str:
+    """Why a request failed, for people: in the policy's own words where it was the policy."""
+    if isinstance(error, WireError | ValueError | WrongOutput):
+        return str(error)
+    return f"the policy failed at this request with {type(error).__name__}: {error}"
 
 
 def has_prefix(request: Request) -> bool:

@@ -99,3 +99,16 @@ def test_a_bad_observation_is_refused_and_the_next_one_served(policy: FlowPolicy
         policy.predict_chunk([good, replace(good, images={"front": good.images["front"]})])
     (after,) = policy.predict_chunk([good])
     assert before.model.tobytes() == after.model.tobytes()
+
+
+@pytest.mark.parametrize("value", [1e6, 1e12, -3e38])
+def test_an_absurd_state_gives_a_finite_chunk_and_is_counted(
+    policy: FlowPolicy, value: float
+) -> None:
+    """The network sees nothing further out than the checkpoint's `state_bound`."""
+    normal = policy.spec.example(1)
+    absurd = normal.state.copy()
+    absurd[0] = value
+    usual, bounded = policy.predict_chunk([normal, replace(normal, state=absurd)])
+    assert np.isfinite(bounded.model).all()
+    assert (usual.clipped, bounded.clipped) == (0, 1)

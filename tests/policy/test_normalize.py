@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from holdfast.policy.normalize import Mode, Normalizer, Stats
+from holdfast.policy.normalize import Mode, Normalizer, Stats, bounded
 
 SAMPLES = arrays(
     np.float32, st.tuples(st.integers(2, 20), st.just(3)), elements=st.floats(-100, 100, width=32)
@@ -55,3 +55,19 @@ def test_statistics_of_unusable_samples_are_refused(samples: np.ndarray) -> None
     """No samples, the wrong rank or not finite."""
     with pytest.raises(ValueError, match="samples"):
         Stats.of(samples)
+
+
+@settings(deadline=None)
+@given(
+    arrays(np.float32, 4, elements=st.floats(allow_nan=False, width=32)),
+    st.floats(0.5, 100, width=32),
+)
+def test_whatever_is_finite_is_bounded_and_the_rest_untouched(
+    values: np.ndarray, bound: float
+) -> None:
+    """Infinities too: a finite float32 may become one by being normalised."""
+    within, beyond = bounded(values, bound)
+    assert np.abs(within).max() <= bound
+    inside = np.abs(values) <= bound
+    assert np.array_equal(within[inside], values[inside])
+    assert beyond == int((~inside).sum())

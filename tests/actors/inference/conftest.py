@@ -16,6 +16,7 @@ from holdfast.actors.audit import Audit
 from holdfast.actors.configs import InferenceConfig
 from holdfast.actors.inference.capture import Capture, Origin
 from holdfast.actors.inference.device import Device
+from holdfast.actors.inference.example import Examples
 from holdfast.actors.inference.meters import Meters
 from holdfast.actors.inference.service import Service
 from holdfast.policy.base import CameraFeature, Chunk, Observation, PolicySpec
@@ -140,7 +141,7 @@ class Echo:
 
 def seen(seed: int, **changes: Any) -> Observation:
     """A valid observation, different for each seed."""
-    return dataclasses.replace(SPEC.example(seed), task=TASK, **changes)
+    return dataclasses.replace(SPEC.example(seed, TASK), **changes)
 
 
 @pytest.fixture
@@ -175,7 +176,8 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
                 **config,
             }
         )
-        device, meters = Device(policy), Meters()
+        examples = Examples(policy.spec, told.pin_task or told.default_task)
+        device, meters = Device(policy, examples), Meters()
         device.warm_up(told.max_batch)
         origin = Origin(
             service="pick",
