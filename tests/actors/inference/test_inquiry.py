@@ -38,8 +38,8 @@ def asked(frames: list[Any], **changes: Any) -> Open:
 
 
 def state(b: Any) -> Any:
-    """Who has a session, how far it is, and what was refused so far."""
-    sessions = {n: (id(s), s.epoch, s.last_seq) for n, s in b.service.sessions.items()}
+    """Who has a session, in which episode, and what was refused so far."""
+    sessions = {n: (id(s), s.epoch, s.episode) for n, s in b.service.sessions.items()}
     return sessions, len(b.service.waiting), {**b.meters.counts, "inquiries": 0}
 
 
