@@ -28,7 +28,7 @@ def place_for(
     """The replica for a robot that opens a session; `home` names the one it was at last."""
     open_ones = [r for r in registry.of(service) if has_room(r, loads)]
     for replica in open_ones:
-        if replica.name == home:
+        if replica.name == home and not replica.suspect:
             return replica
     return _emptiest(open_ones, loads)
 
@@ -92,12 +92,14 @@ def refusal(registry: Registry, loads: Counter[bytes], asked: Open) -> Reject:
 
 
 def _emptiest(replicas: list[Replica], loads: Counter[bytes]) -> Replica | None:
-    """The one with the smallest share of its places taken; by name among equals."""
-    return min(
-        replicas,
-        key=lambda replica: (loads[replica.identity] / replica.offer.capacity, replica.name),
-        default=None,
-    )
+    """The one with the smallest share of its places taken, of those that answer; by name among
+    equals."""
+
+    def rank(replica: Replica) -> tuple[bool, float, str]:
+        share = loads[replica.identity] / replica.offer.capacity
+        return replica.suspect, share, replica.name
+
+    return min(replicas, key=rank, default=None)
 
 
 def _boot_id(session: Session) -> str:

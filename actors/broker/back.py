@@ -11,13 +11,17 @@ from __future__ import annotations
 import logging
 
 from ...transport.header import Header, Kind
+from ...transport.limits import DEFAULT
 from ...transport.messages import Accept, Drain, Event, Heartbeat, Register, Reject, Welcome
+from .contracts import differences
 from .effects import Received
 from .inquiries import Inquiries
 from .peers import Peer
 from .placement import RETRYABLE, Placement
 from .registry import MAX_REPLICAS, Replica
 from .sessions import Session
+
+MAX_TEXT = DEFAULT.max_text_chars
 
 
 class Back:
@@ -58,6 +62,9 @@ class Back:
         if kind is Kind.VERDICT:
             self._inquiries.answered(peer, robot, message, now)
             return
+        replica = self._placement.registry.at(peer.identity)
+        if replica is not None and kind is not Kind.EVENT:
+            replica.moved(now)
         session = self._placement.sessions.of(robot)
         if (
             session is None
@@ -89,9 +96,36 @@ class Back:
         elif known is None and len(registry) >= MAX_REPLICAS:
             self._placement.violation(peer.identity, peer.name, "too-many-replicas", now)
             return
+        if unlike := self._other_contract(offer):
+            self._refuse(peer, message, unlike, now)
+            return
         replica = Replica(peer, offer, message.header.token, progress_at=now, heard_at=now)
         self._placement.tell_replica(peer.identity, message.header, self._welcome)
         self._placement.enlist(replica, now)
+
+    def _other_contract(self, offer: Register) -> str:
+        """In what `offer` differs from what the service's replicas serve; empty where it may join
+        them. Those that drain are on their way out, and its own former incarnation is gone."""
+        for replica in self._placement.registry.of(offer.service):
+            if replica.name == offer.replica or replica.draining:
+                continue
+            if unlike := differences(offer, replica.offer):
+                return f"{unlike}, as {replica.name} serves it"
+        return ""
+
+    def _refuse(self, peer: Peer, message: Received, unlike: str, now: int) -> None:
+        """Robots of the service go on with what they were promised."""
+        self._tally.count("replica-refused", peer.name)
+        words = (
+            f"{peer.name} offers {unlike}: the replicas of one service must be alike; serve it "
+            "under a name of its own, or stop the others first"
+        )
+        self._placement.note(now, logging.WARNING, "replica refused", replica=peer.name, why=unlike)
+        known = self._placement.registry.at(peer.identity)
+        if known is not None:
+            self._placement.forget_replica(known, "replaced", now)
+        refusal = Reject(reason="contract", message=words[:MAX_TEXT], final=True)
+        self._placement.tell_replica(peer.identity, message.header, refusal)
 
     def _heartbeat(self, peer: Peer, message: Received, now: int) -> None:
         beat = message.body
@@ -131,6 +165,7 @@ class Back:
             self._placement.pass_to_robot(session, message)
         elif _same_contract(terms, session.terms):
             session.settled = True
+            session.refused.clear()  # who had no room then may have some when this one dies
         else:
             session.refused.add(session.replica)
             why = f"replica {terms.replica} serves {terms.checkpoint!r}, not the session's weights"
@@ -156,9 +191,10 @@ class Back:
             self._tally.count("reply-unexpected", session.robot)
             return
         session.request = None
+        if (replica := self._placement.registry.at(session.replica)) is not None:
+            replica.answered(now - request.asked_at)
         self._tally.count("replies" if message.header.kind is Kind.REPLY else "errors")
         self._placement.pass_to_robot(session, message)
-        replica = self._placement.registry.at(session.replica)
         if replica is not None and replica.draining:
             self._placement.drain(replica, now)
 

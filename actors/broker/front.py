@@ -78,6 +78,7 @@ class Front:
             answer = refusal(self._placement.registry, loads, asked)
             self._tally.count(f"rejected-{answer.reason}", peer.name)
             self._refuse(peer, message, answer)
+            self._placement.wait_for_place(session, now)
 
     def _inquire(self, peer: Peer, message: Received, now: int) -> None:
         inquiry = message.body
@@ -129,6 +130,7 @@ class Front:
             self._tally.count("late-close", peer.name)
             return
         self._placement.close(session, "closed")
+        self._placement.waiting.discard(peer.name)
         self._placement.callers.forget(peer.name)
 
     def _reset(self, peer: Peer, message: Received, now: int) -> None:
@@ -159,7 +161,7 @@ class Front:
             self._tally.count("superseded", peer.name)
         session.last_seq = header.seq
         session.active_at = now
-        session.request = Outstanding(header.seq, message)
+        session.request = Outstanding(header.seq, message, now)
         self._tally.count("requests")
         self._placement.push(session)
 

@@ -14,18 +14,22 @@ from collections import OrderedDict
 from typing import Any
 
 from ...transport.header import Header, Kind
-from ...transport.messages import KINDS, Body, Close, Drain, Event, Reject
-from .admission import RETRY_AFTER_S, place_for, refuge_for
+from ...transport.limits import DEFAULT
+from ...transport.messages import KINDS, Body, Close, Drain, Error, Event, Reject
+from .admission import RETRY_AFTER_S, has_room, place_for, refuge_for
 from .callers import Callers
 from .effects import Effect, Received, ToReplica, ToRobot
 from .journal import Journal
 from .quarantine import Quarantine
 from .registry import Registry, Replica
-from .sessions import Session, Sessions
+from .sessions import Outstanding, Session, Sessions
 from .tally import Tally
+from .waiting import HOLDOFF_NS, Waiter, Waiting
 
 RETRYABLE = ("capacity", "draining")
 """Refusals that are about the replica, not about the robot: another one may say yes."""
+MOST_FAILURES = 2
+"""So many replicas may die or hang with one request."""
 MAX_HOMES = 4096
 """Robots whose last replica is remembered after their session ended."""
 
@@ -39,6 +43,7 @@ class Placement:
         self.tally = tally
         self.quarantine = Quarantine()
         self.callers = Callers()
+        self.waiting = Waiting()
         self.turns = 0
         """The broker's own progress, told in its heartbeats."""
         self._journal = Journal()
@@ -97,6 +102,7 @@ class Placement:
         place = self.place(session.robot, session.service)
         if place is None:
             return False
+        self.waiting.discard(session.robot)
         self.sessions.add(session)
         self._put(session, place, now)
         return True
@@ -132,7 +138,29 @@ class Placement:
         self.note(now, logging.INFO, "replica registered", replica=replica.name)
         if before is not None:
             self.tally.count("replica-replaced", replica.name)
-            self._abandon(before, "was replaced by its next incarnation", now)
+            alive = before.identity == replica.identity
+            how = "registered anew" if alive else "was replaced by its next incarnation"
+            self._abandon(before, how, now, failed=not alive)
+        self._call(replica.service, now)
+
+    def wait_for_place(self, session: Session, now: int) -> None:
+        """`session`'s robot was told that nobody has room for it; it is told when somebody has."""
+        about = session.opening.header
+        waiter = Waiter(session.peer.identity, about, session.service, now)
+        self.waiting.add(session.robot, waiter)
+
+    def call_waiting(self, now: int) -> None:
+        """Tell those that wait for a place of the services that have one."""
+        loads = self.sessions.loads()
+        for service in self.waiting.services():
+            if any(has_room(replica, loads) for replica in self.registry.of(service)):
+                self._call(service, now - HOLDOFF_NS)
+
+    def _call(self, service: str, before: int) -> None:
+        for waiter in self.waiting.take(service, before):
+            self.tally.count("called")
+            there = Event(what="available", message=service)
+            self.tell_robot(waiter.identity, waiter.about, there)
 
     def forget_replica(self, replica: Replica, why: str, now: int) -> None:
         """Take a dead replica (`why`: hung, silent, unreachable) off the list and move its all."""
@@ -141,11 +169,35 @@ class Placement:
         self.note(now, logging.WARNING, f"replica {why}", replica=replica.name)
         self._abandon(replica, f"is {why}", now)
 
+    def suspect(self, replica: Replica, now: int) -> None:
+        """`replica` owes answers for longer than any took: whoever waits for one and can go on
+        elsewhere, does. It keeps its other sessions, and its place on the list, until it is lost.
+        """
+        if not replica.suspect:
+            replica.suspect = True
+            self.tally.count("replica-overdue", replica.name)
+            self.note(now, logging.WARNING, "replica overdue", replica=replica.name)
+        for session in self.sessions.on(replica):
+            refuge = self.refuge(session)
+            if self.owed(session) and refuge is not None and not refuge.suspect:
+                self._blame(session, replica)
+                self.rescue(session, f"replica {replica.name} does not answer", now)
+
+    @staticmethod
+    def owed(session: Session) -> bool:
+        """Whether the replica at hand has something to answer."""
+        request = session.request
+        return session.opened and (not session.settled or (request is not None and request.sent))
+
     def rescue(self, session: Session, why: str, now: int) -> None:
-        """Go on with `session` elsewhere after its replica died or refused it; or give it up."""
+        """Go on with `session` elsewhere after its replica died or refused it; or give it up. A
+        request that two replicas failed with is not tried on a third: it may be the reason."""
+        if session.request is not None and len(session.request.failed) >= MOST_FAILURES:
+            self._give_up_request(session, session.request, now)
         refuge = self.refuge(session)
         if refuge is None:
             self.lose(session, f"{why}, and no other of {session.service!r} can go on", now)
+            self.wait_for_place(session, now)
             return
         if session.request is not None:
             self.tally.count("replays", session.robot)
@@ -213,8 +265,33 @@ class Placement:
         loads[session.replica] -= 1
         return refuge_for(self.registry, loads, session)
 
-    def _abandon(self, replica: Replica, why: str, now: int) -> None:
+    def _give_up_request(self, session: Session, request: Outstanding, now: int) -> None:
+        session.request = None
+        names = " and ".join(request.failed)
+        self.tally.count("requests-given-up", session.robot)
+        self.note(
+            now,
+            logging.ERROR,
+            "request given up",
+            robot=session.robot,
+            seq=request.seq,
+            replicas=names,
+        )
+        words = f"replicas {names} died or hung while they had this request: it is not tried again"
+        error = Error(reason="replicas-failed", message=words[: DEFAULT.max_text_chars])
+        self.tell_robot(session.peer.identity, request.message.header, error)
+
+    def _blame(self, session: Session, replica: Replica) -> None:
+        """Note that `replica` failed while it had the request of `session`."""
+        request = session.request
+        if request is not None and request.sent:
+            request.failed = (*request.failed, replica.name)
+            self.tally.count("replica-failed-with-request", session.robot)
+
+    def _abandon(self, replica: Replica, why: str, now: int, failed: bool = True) -> None:
         for session in self.sessions.on(replica):
+            if failed:
+                self._blame(session, replica)
             self.rescue(session, f"replica {replica.name} {why}", now)
 
     def _put(self, session: Session, replica: Replica, now: int) -> None:
@@ -223,6 +300,7 @@ class Placement:
         session.placed_at = now
         if session.request is not None:
             session.request.sent = False
+            session.request.asked_at = now
         self._homes[session.robot] = replica.name
         self._homes.move_to_end(session.robot)
         if len(self._homes) > MAX_HOMES:

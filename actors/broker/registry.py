@@ -2,12 +2,16 @@
 
 A replica is alive while it says so *and* its own progress moves: one that hangs may still have a
 socket that talks, so a message alone proves nothing. `progress` is the count that its own loop
-reports with each heartbeat; once it stands still for too long, the replica is as dead as a silent
-one.
+reports with each heartbeat, and an answer is progress too; once there is none for too long, the
+replica is as dead as a silent one.
+
+How long is too long follows from what the replica measured (`batch_s`) and from how it answers:
+nothing is heard of it while a batch runs.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -16,6 +20,10 @@ from .peers import Peer
 
 MAX_REPLICAS = 1024
 """More than any site has; a bound, because names cost a peer nothing."""
+ANSWERS = 64
+"""So many of the last answers say how long one takes."""
+OVERDUE_NS = 300_000_000
+"""The least that an answer may be late before another replica is asked: machines pause so long."""
 
 
 @dataclass
@@ -36,6 +44,12 @@ class Replica:
     draining: bool = False
     drained: bool = False
     closing: set[tuple[str, int]] = field(default_factory=set)
+    suspect: bool = False
+    """It owes an answer for so long that whoever can goes elsewhere, until it is heard of again."""
+    owed_at: int = 0
+    """When it last owed an answer."""
+    took: deque[int] = field(default_factory=lambda: deque(maxlen=ANSWERS))
+    """How long its last answers took, in ns."""
 
     @property
     def identity(self) -> bytes:
@@ -55,7 +69,32 @@ class Replica:
         self.heard_at = now
         if progress != self.progress:
             self.progress = progress
-            self.progress_at = now
+            self.moved(now)
+
+    def moved(self, now: int) -> None:
+        """It made progress: its count moved, or it answered."""
+        self.heard_at = self.progress_at = now
+        self.suspect = False
+
+    def answered(self, took: int) -> None:
+        """An answer took so long. Not those that were overdue: they say how long a pause was."""
+        if took < self.overdue_ns:
+            self.took.append(took)
+
+    @property
+    def batch_ns(self) -> int:
+        """The longest batch that it measured before it registered."""
+        return round(max(self.offer.batch_s, default=0.0) * 1e9)
+
+    @property
+    def overdue_ns(self) -> int:
+        """From when on an answer is overdue: twice what is expected at most."""
+        return max(OVERDUE_NS, 2 * max(self.batch_ns, *self.took, 0))
+
+    def lost_after_ns(self, configured: int, now: int) -> int:
+        """How long it may stand still: three of its longest batches while one may be running."""
+        batches = 3 * max(self.batch_ns, *self.took, 0)
+        return max(configured, batches) if now - self.owed_at < batches else configured
 
 
 class Registry:

@@ -31,6 +31,7 @@ from .placement import Placement
 from .sessions import Session
 from .status import status_of
 from .tally import Tally
+from .waiting import FORGOTTEN_NS
 
 ANSWER_OPEN_NS = 5_000_000_000
 """How long a live replica may take to answer an OPEN: it validates, it does not load anything."""
@@ -119,12 +120,11 @@ class Routing:
         self._ticked_at = now
         if absence > ABSENT_NS:
             self._forgive(absence)
-        for replica in placement.registry:
-            if now - replica.progress_at >= self._replica_lost_ns:
-                silent = now - replica.heard_at >= self._replica_lost_ns
-                placement.forget_replica(replica, "silent" if silent else "hung", now)
+        self._watch_replicas(now)
         for session in placement.sessions:
             self._tick_session(session, now)
+        placement.waiting.expire(now - FORGOTTEN_NS)
+        placement.call_waiting(now)
         placement.callers.expire(now - self._robot_lost_ns)
         self._inquiries.tick(now)
         for replica in placement.registry:
@@ -162,6 +162,28 @@ class Routing:
     def status(self, now: int, rows: int = 48) -> dict[str, Any]:
         """What people want to know, as plain values; at most `rows` of anything."""
         return status_of(self._placement, now, rows)
+
+    def _watch_replicas(self, now: int) -> None:
+        """Leave the replicas that answer too late, and forget those that make no progress."""
+        placement = self._placement
+        owed: dict[bytes, int] = {}
+        for session in placement.sessions:
+            if placement.owed(session):
+                request = session.request
+                asked_at = request.asked_at if session.settled and request else session.placed_at
+                owed[session.replica] = min(asked_at, owed.get(session.replica, asked_at))
+        for replica in placement.registry:
+            since = owed.get(replica.identity)
+            if since is not None:
+                replica.owed_at = now
+            lost_after = replica.lost_after_ns(self._replica_lost_ns, now)
+            if now - replica.progress_at >= lost_after:
+                silent = now - replica.heard_at >= lost_after
+                placement.forget_replica(replica, "silent" if silent else "hung", now)
+            elif since is not None and (
+                replica.suspect or now - max(since, replica.progress_at) >= replica.overdue_ns
+            ):
+                placement.suspect(replica, now)
 
     def _tick_session(self, session: Session, now: int) -> None:
         placement = self._placement
@@ -221,6 +243,8 @@ class Routing:
         for session in self._placement.sessions:
             session.seen_at += absence
             session.placed_at += absence
+            if session.request is not None:
+                session.request.asked_at += absence
         self._placement.callers.forgive(absence)
         self._inquiries.forgive(absence)
 

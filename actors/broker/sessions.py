@@ -19,11 +19,13 @@ from .registry import Replica
 @dataclass
 class Outstanding:
     """The request a robot waits for, kept whole until its reply is there. `sent` to the replica
-    at hand; False while its socket is full."""
+    at hand; False while its socket is full. `failed` are the replicas that died or hung with it."""
 
     seq: int
     message: Received
+    asked_at: int
     sent: bool = False
+    failed: tuple[str, ...] = ()
 
 
 @dataclass

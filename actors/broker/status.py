@@ -58,6 +58,7 @@ def _replica(replica: Replica, sessions: int, now: int) -> dict[str, Any]:
         "load": round(replica.load, 3),
         "progress_age_s": round((now - replica.progress_at) / 1e9, 3),
         "draining": replica.draining,
+        "overdue": replica.suspect,
         "kind": offer.kind,
         "host": offer.host,
         "pid": offer.pid,

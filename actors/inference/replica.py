@@ -14,8 +14,8 @@ the model itself runs faster in a thread of its own is open: there it took less 
 five of six rounds, for no known reason, so measure on the target before changing the shape.
 
 The price of one thread: nothing is heard while a batch runs. Messages wait in the socket, whose
-queue is sized for all sessions, and a batch must stay well below the broker's
-`replica_lost_after_s`; heartbeats go out around batches to give it all of that time.
+queue is sized for all sessions, and the broker waits for three of the longest batches measured at
+warm-up; heartbeats go out around batches to give them all of that time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
 from ...transport.host import boot_id
 from ...transport.limits import WireError
-from ...transport.messages import Register
+from ...transport.messages import Register, decode
 from ...transport.outbox import OutboxReader
 from ...transport.poll import Poll
 from ..actor import Actor, Refused
@@ -154,6 +154,9 @@ class InferenceActor(Actor):
             if not self._uplink.welcomed(header):
                 self.log.warning("the broker does not know this replica: registering again")
                 self._service.forget_everyone()
+        elif header.kind is Kind.REJECT:
+            # For good, and for a person: another process would be refused like this one.
+            raise Refused(decode(frames[1:]).body.message)
         elif header.kind is Kind.DRAIN:
             self._released = self._drain_until is not None
             self._drain(now, "drained by the broker")
@@ -169,6 +172,7 @@ class InferenceActor(Actor):
             self._beat(now)
         for robot, frames in self._service.work(now):
             self._uplink.send(robot, frames)
+        self.board.progress()  # the heartbeat after a batch tells of it
 
     def _tell(self, now: int) -> None:
         if now >= self._beat_at:

@@ -222,6 +222,9 @@ class World:
         assert robot is not None
         if kind is Kind.REPLY:
             self._check_reply(robot, effect)
+        elif kind is Kind.ERROR:
+            assert (epoch, effect.header.seq) == (robot.epoch, robot.waiting), "nobody asked that"
+            robot.waiting = None
         elif epoch == robot.epoch and kind is Kind.ACCEPT:
             assert robot.state == "opening", "a robot is accepted once per OPEN"
             robot.state = "open"

@@ -207,10 +207,11 @@ def test_the_request_of_a_dead_replica_is_replayed_behind_its_open(desk: Any, se
     assert first == b"flow/0:1"
     moved = [e for e in effects if isinstance(e, ToReplica) and e.robot == "r1"]
     assert [(e.identity, e.header.kind) for e in moved] == [
+        (b"flow/0:1", Kind.CLOSE),
         (b"flow/1:1", Kind.OPEN),
         (b"flow/1:1", Kind.REQUEST),
     ]
-    assert moved[1].header.seq == 4
+    assert moved[2].header.seq == 4
     (told,) = sent(effects, ToRobot, Kind.EVENT)
     assert (told.payload.what, told.header.seq, told.header.epoch) == ("replayed", 4, 1)
 
@@ -271,8 +272,9 @@ def test_references_to_shared_memory_move_on_the_same_host_only(
     desk.opened("r1:1", boot_id="here")
     desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=1)
     effects = desk.wait(2.5, beats=("flow/1:1",), robots=("r1:1",))
-    (told,) = sent(effects, ToRobot, Kind.EVENT)
+    told, *more = sent(effects, ToRobot, Kind.EVENT)
     assert told.payload.what == what
+    assert [e.payload.what for e in more] == (["available"] if what == "lost" else [])
 
 
 def test_the_next_incarnation_of_a_replica_takes_over_what_it_left(desk: Any, sent: Any) -> None:

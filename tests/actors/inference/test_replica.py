@@ -26,7 +26,7 @@ from holdfast.policy.base import Observation
 from holdfast.policy.registry import load_policy
 from holdfast.transport import link, segment
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import Drain, Heartbeat, Message, Welcome, decode, encode
+from holdfast.transport.messages import Drain, Heartbeat, Message, Reject, Welcome, decode, encode
 from holdfast.transport.outbox import Outbox
 
 Example = Callable[..., Observation]
@@ -268,6 +268,19 @@ def test_what_no_robot_should_send_is_dropped_and_counted(
         until(counted)
         for reason in ("header", "version", "kind", "frames"):
             assert counts[f"dropped:{reason}"] >= 1, counts
+
+
+def test_a_replica_that_the_broker_refuses_ends_with_the_brokers_words(
+    replica: Any, broker: BrokerSide
+) -> None:
+    """It would be refused again: a person must decide which of the two is meant."""
+    with replica() as it:
+        token = broker.hear(Kind.REGISTER)[1].header.token
+        refusal = Reject(reason="contract", message="weights a instead of b", final=True)
+        broker.send("", encode(Header(Kind.REJECT, token=token), refusal))
+        assert it.end() == actors.EXIT_REFUSED
+        [farewell] = [m for m in it.supervisor.messages()[0] if isinstance(m, Farewell)]
+        assert "weights a instead of b" in farewell.reason
 
 
 def test_asked_to_drain_it_answers_what_it_has_and_leaves_when_released(
