@@ -2,8 +2,8 @@
 
 The same encoder as the flow policy's, then a transformer from one learned query per step to the
 action, trained on absolute error. Without the paper's variational latent, which matters for
-demonstrations that differ in style; ours come from one expert. It has no noise and no prefix: where
-a plan must be continued, the control actor appends or blends.
+demonstrations that differ in style; ours come from one expert. It has no noise and no prefix: its
+chunks replace the plan under way without continuing it, or are blended into it where that is asked.
 """
 
 from __future__ import annotations

@@ -82,6 +82,16 @@ class ChunkBuffer:
             self._words[Word.STALE] += stale
         return stale
 
+    def void(self) -> int:
+        """Drop the whole plan, and what is outstanding: the motion that they continue did not
+        happen. Return how many actions that were."""
+        gone = len(self)
+        self.settle(Drop.VOID)
+        if gone:
+            self._keep(self._length, self._length)
+            self._words[Word.VOID] += gone
+        return gone
+
     def snapshot(self, epoch: int, observed_ns: int, step: int, now_ns: int) -> Snapshot:
         """Begin the one request in flight, made from the observation of `observed_ns`.
 

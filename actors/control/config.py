@@ -6,7 +6,7 @@ nothing heavier.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -15,22 +15,30 @@ from ...robot.base import ControlMode
 MergeMode = Literal["replace", "append", "blend"]
 Trim = Literal["consumed", "time"]
 Fallback = Literal["hold", "repeat_last", "zero"]
+Bound = Annotated[
+    float | Literal["none"] | None,
+    msgspec.Meta(description="seconds, or none to wait without an end"),
+]
+"""Two spellings of none: YAML's own is null, and people write none."""
 
 
 class PlanSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How chunks become the plan.
 
-    `replace` is for policies that continue a prefix (RTC), `append` for those that do not, `blend`
-    averages where both plan the same tick, with `blend_weight` on the newer chunk: it makes actions
-    that no policy predicted, and is off unless asked for. `trim` says which of a late chunk's first
-    actions are dropped: as many as were played since its observation (`consumed`), or as many ticks
-    as passed (`time`: velocity control, moving scenes).
+    `replace` continues the motion under way where the policy takes a prefix (RTC), and is the best
+    of what there is where it does not; `append` plays what is left first; `blend` averages where
+    both plan the same tick, with `blend_weight` on the newer chunk: it makes actions that no policy
+    predicted, and is off unless asked for. `trim` says which of a late chunk's first actions are
+    dropped: as many as were played since its observation (`consumed`), or as many ticks as passed
+    (`time`: velocity control, moving scenes). `latency_quantile` of the latest request latencies is
+    the delay that the policy is told to expect; 1.0 is their maximum.
     """
 
     merge: MergeMode = "replace"
     trim: Trim = "consumed"
     blend_weight: float = 0.5
     buffer_time_s: float = 0.5
+    latency_quantile: float = 0.95
 
 
 class SafetySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,19 +46,29 @@ class SafetySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     `liveness_s` is the silence of the network actor after which the server counts as lost,
     `open_timeout_s` how long one handshake may take. `fallback` is what the robot is told when the
-    plan is dry.
+    plan is dry. A state that stands still for `driver_lost_after_s` (and three ticks) means that
+    the robot's driver is gone: nothing is commanded until it moves on, and the plan is void. From a
+    state older than `max_state_age_s` no chunk is asked for. With `max_offline_s` none the robot
+    waits without an end.
     """
 
     max_action_age_s: float = 3.0
     degraded_after_s: float = 1.0
     request_timeout_s: float = 5.0
-    max_offline_s: float = 60.0
+    max_offline_s: Bound = 60.0
+    driver_lost_after_s: float = 0.3
+    max_state_age_s: float = 0.5
     liveness_s: float = 1.5
     open_timeout_s: float = 2.0
     backoff_s: float = 0.5
     max_backoff_s: float = 10.0
     fallback: Fallback = "hold"
     safe_stop_timeout_s: float = 5.0
+
+    @property
+    def max_offline_ns(self) -> int | None:
+        """None: without a bound."""
+        return None if isinstance(self.max_offline_s, str | None) else _ns(self.max_offline_s)
 
 
 class TimingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -91,9 +109,18 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return self.tick_ns * self.interpolate
 
     @property
+    def driver_lost_after_ns(self) -> int:
+        """How long the driver's state may stand still: a slow loop needs three ticks to tell."""
+        return max(_ns(self.safety.driver_lost_after_s), 3 * self.tick_ns)
+
+    @property
     def tick_ns(self) -> int:
         """Nanoseconds between two commands to the robot."""
         return round(1e9 / (self.fps * self.interpolate))
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
 
 
 def faults(config: ControlConfig, mode: ControlMode) -> list[str]:
@@ -117,13 +144,21 @@ def faults(config: ControlConfig, mode: ControlMode) -> list[str]:
         "degraded_after_s",
         "request_timeout_s",
         "max_offline_s",
+        "driver_lost_after_s",
+        "max_state_age_s",
         "liveness_s",
         "open_timeout_s",
         "backoff_s",
     ):
-        if not getattr(safety, name) > 0:
-            found.append(f"{name}: {getattr(safety, name)} must be more than 0 seconds")
-    if not plan.buffer_time_s > 0:
+        value = getattr(safety, name)
+        if not isinstance(value, str | None) and not 0 < value < 1e9:
+            found.append(f"{name}: {value} must be more than 0 seconds, and less than 1e9")
+    if not 0 < plan.latency_quantile <= 1:
+        found.append(
+            f"latency_quantile: {plan.latency_quantile} is not in (0, 1]: use 0.95, or 1.0 for the "
+            "maximum"
+        )
+    if not 0 < plan.buffer_time_s < 1e9:
         found.append(f"buffer_time_s: {plan.buffer_time_s} must be more than 0 seconds")
     if mode is ControlMode.VELOCITY and safety.fallback != "zero":
         found.append(

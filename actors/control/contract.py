@@ -14,11 +14,19 @@ class Contract(msgspec.Struct, frozen=True):
     revision: str
     checkpoint: str
     action_names: tuple[str, ...]
+    continues_a_plan: bool
+    """Whether its chunks continue the plan under way (real-time chunking)."""
 
     @classmethod
     def of(cls, terms: Accept) -> Contract:
         """The part of a handshake's `terms` that binds."""
-        return cls(terms.model, terms.revision, terms.checkpoint, terms.action_names)
+        return cls(
+            terms.model,
+            terms.revision,
+            terms.checkpoint,
+            terms.action_names,
+            terms.prefix != "none",
+        )
 
     def changes(self, after: Contract) -> str:
         """How `after` differs, as a sentence for a person."""

@@ -52,8 +52,8 @@ MEANING: dict[Event, str] = {
     Event.LOST: "the server says so, or its heartbeats ended",
     Event.UNANSWERED: "no answer for 2 * request_timeout_s",
     Event.ACCEPTED: "the handshake was accepted",
-    Event.OFFLINE: "no chunk for max_offline_s",
-    Event.CHANGED: "the model, its revision or its actions are not those of before",
+    Event.OFFLINE: "no chunk for max_offline_s while one was due, if there is such a bound",
+    Event.CHANGED: "the model, its revision, weights, actions or prefix capability changed",
     Event.REFUSED: "the server refuses this robot for good",
 }
 
@@ -83,11 +83,12 @@ TABLE: dict[State, dict[Event, State]] = {
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The time bounds, in ns; `config.SafetySettings` says what each is for."""
+    """The time bounds, in ns; `config.SafetySettings` says what each is for. `max_offline` None:
+    the robot waits without an end."""
 
     degraded_after: int = 1_000_000_000
     request_timeout: int = 5_000_000_000
-    max_offline: int = 60_000_000_000
+    max_offline: int | None = 60_000_000_000
     open_timeout: int = 2_000_000_000
     backoff: int = 500_000_000
     max_backoff: int = 10_000_000_000
@@ -97,7 +98,8 @@ class FailSafe:
     """The machine. Report what happens with `on`, the passing of time with `elapse`.
 
     `supplied_ns` is since when the robot has been offline: the last merge, or the first accepted
-    handshake before one. 0 until then: a robot that was never enabled has nothing to give up.
+    handshake before one. It moves on with the clock while paused, and while no chunk is due and no
+    request in flight. 0 until then: a robot that was never enabled has nothing to give up.
     """
 
     def __init__(self, bounds: Bounds, supplied_ns: int = 0, paused_ns: int = 0):
@@ -114,6 +116,7 @@ class FailSafe:
         self._unanswered_ns = 0
         self._opening_ns = 0
         self._next_open_ns = 0
+        self._elapsed_ns = 0
         self._backoff = bounds.backoff
         self._begun = not supplied_ns
         """Whether an episode has begun whose first chunk has neither come nor become late."""
@@ -161,11 +164,16 @@ class FailSafe:
         if self.paused or self.state is State.DEAD:
             return self.state
         bounds = self._bounds
+        if self.supplied_ns and not (self._due_ns or self._asked_ns):
+            idle = now_ns - (self._elapsed_ns or now_ns)
+            self.supplied_ns = min(self.supplied_ns + idle, now_ns)
+        self._elapsed_ns = now_ns
         if not due:
             self._due_ns = 0
         elif not self._due_ns:
             self._due_ns = now_ns
-        if self.supplied_ns and now_ns - self.supplied_ns > bounds.max_offline:
+        most = bounds.max_offline
+        if most is not None and self.supplied_ns and now_ns - self.supplied_ns > most:
             return self.on(Event.OFFLINE, now_ns)
         if self._unanswered_ns and now_ns - self._unanswered_ns >= 2 * bounds.request_timeout:
             return self.on(Event.UNANSWERED, now_ns)
@@ -184,7 +192,8 @@ class FailSafe:
         self._unanswered_ns = self._unanswered_ns or now_ns
 
     def answered(self) -> None:
-        """The request was answered, by whatever answer: the server lives."""
+        """The request was answered, by whatever answer: the server lives. Or its answer is of no
+        use any more."""
         self._asked_ns = self._unanswered_ns = 0
 
     def request_timed_out(self, now_ns: int) -> bool:
@@ -197,6 +206,11 @@ class FailSafe:
         self._asked_ns = 0
         self.on(Event.TIMEOUT, now_ns)
         return True
+
+    @property
+    def handshake_open(self) -> bool:
+        """Whether a handshake was sent and awaits its answer."""
+        return self._opening_ns != 0
 
     def should_open(self, now_ns: int) -> bool:
         """Whether it is time for a handshake: none is open or under way, and the pause is over."""
@@ -218,6 +232,11 @@ class FailSafe:
         self._backoff = max(self._backoff, self._bounds.backoff)
         self._wait(now_ns, retry_after)
 
+    def available(self, now_ns: int) -> None:
+        """The service is there (again): the pause before the next handshake is over, and the one
+        after that is short."""
+        self._next_open_ns, self._backoff = now_ns, self._bounds.backoff
+
     def pause(self, now_ns: int) -> None:
         """Stop requests and playing; every deadline stands still from now on."""
         if not self.paused and self.state is not State.DEAD:
@@ -229,6 +248,7 @@ class FailSafe:
             return
         pause = now_ns - self.paused_ns
         self.paused_ns = 0
+        self._elapsed_ns = now_ns
         if self.supplied_ns:
             self.supplied_ns += pause
         if self._due_ns:

@@ -2,7 +2,7 @@
 
 Keeps the last 100 request latencies in memory that the caller owns, so that they survive a reset
 and a restart. The first answer after each connect is excluded: it pays for cold caches and says
-nothing about the next. The estimate is the 95th percentile, because a delay that is underestimated
+nothing about the next. The estimate is a high quantile, because a delay that is underestimated
 makes the robot play actions that the policy was not told of.
 """
 
@@ -18,13 +18,20 @@ WINDOW = 100
 
 class LatencyWindow:
     """The latest latencies, in `ring`, int64 with at least WINDOW + 1 items: the one after the
-    window counts all of them ever. `initial_ns` is believed until there is one."""
+    window counts all of them ever. `initial_ns` is believed until there is one. `quantile` of the
+    estimate is in (0, 1]."""
 
-    def __init__(self, ring: NDArray[np.int64] | None = None, initial_ns: int = 200_000_000):
+    def __init__(
+        self,
+        ring: NDArray[np.int64] | None = None,
+        initial_ns: int = 200_000_000,
+        quantile: float = 0.95,
+    ):
         self._ring = np.zeros(WINDOW + 1, np.int64) if ring is None else ring
+        self._quantile = quantile
         self._initial_ns = initial_ns
         self._cold = True
-        self._p50 = self._p95 = self._p99 = initial_ns
+        self._p50 = self._expected = self._p99 = initial_ns
         self._estimate()
 
     def connected(self) -> None:
@@ -44,15 +51,16 @@ class LatencyWindow:
     @property
     def count(self) -> int:
         """Latencies in the window."""
-        return min(int(self._ring[WINDOW]), WINDOW)
+        return min(max(int(self._ring[WINDOW]), 0), WINDOW)
 
     @property
-    def p95_ns(self) -> int:
-        return self._p95
+    def expected_ns(self) -> int:
+        """The quantile of the window."""
+        return self._expected
 
     def delay_steps(self, dt_ns: int, most: int) -> int:
         """Ticks of `dt_ns` until a chunk asked for now is expected, at most `most`."""
-        return min(ceil(self._p95 / dt_ns), most)
+        return min(ceil(self._expected / dt_ns), most)
 
     def summary_ms(self) -> dict[str, float | None]:
         """p50 and p99 of the window in ms; None while it is empty."""
@@ -64,6 +72,6 @@ class LatencyWindow:
         count = self.count
         if count:
             ordered = sorted(self._ring[:count].tolist())
-            self._p50, self._p95, self._p99 = (
-                ordered[ceil(percent * count / 100) - 1] for percent in (50, 95, 99)
+            self._p50, self._expected, self._p99 = (
+                ordered[max(ceil(q * count), 1) - 1] for q in (0.5, self._quantile, 0.99)
             )

@@ -14,6 +14,7 @@ Nothing heavy may be imported here: a warm spare is this module, imported.
 from __future__ import annotations
 
 import gc
+from logging import INFO, WARNING
 from time import monotonic_ns
 
 import numpy as np
@@ -30,6 +31,7 @@ from . import drivers, privileges
 from .buffer import ChunkBuffer
 from .clock import TickClock, resume_grid
 from .config import ControlConfig, faults
+from .driver_watch import DriverWatch
 from .failsafe import State
 from .histogram import Histogram
 from .misses import Misses
@@ -45,6 +47,8 @@ from .vitals import vitals
 _REPORT_NS = 200_000_000
 _BEAT_NS = 200_000_000
 _COLLECT_NS = 10_000_000_000
+_TELL_NS = 1_000_000_000
+"""Between two lines of the log about one state."""
 _QUIET_NS = 2_500_000
 """Before a deadline, in which nothing is handled any more: a merge costs a tenth of it."""
 _START_NS = 10_000_000
@@ -74,6 +78,7 @@ class ControlActor(Actor):
         self._buffer = ChunkBuffer(self._plan, round(config.safety.max_action_age_s * 1e9))
         self._supply = Supply(config, spec, self._plan, self._buffer)
         self._playback = Playback(config, spec, self._plan, self._buffer)
+        self._driver = DriverWatch(config.driver_lost_after_ns)
         self._state = np.zeros(len(spec.state_names), np.float32)
         self._lateness = Histogram(self._plan.lateness)
         witness = self._register(config.witness)
@@ -89,6 +94,8 @@ class ControlActor(Actor):
         self._poll = Poll(self._uplink.socket, self.link.fileno())
         self._pace = Pace(_BREAK_NS)
         self._shown = ""
+        self._told = ("", "", False)
+        self._told_ns = 0
         self._stop_by_ns = 0
         self._next_step = 0
         """The policy step of the next pop, counted on the clock's grid."""
@@ -191,7 +198,15 @@ class ControlActor(Actor):
         playback.locate(self._state)
         ask: Ask | None = None
         begins_step = playback.begins_step
-        if supply.failsafe.paused:
+        gone = self._driver.gone(observed, now)
+        if gone and not supply.why.driver:
+            supply.driver_lost(
+                "the robot's driver is gone: its state stands still for more than "
+                f"{self.config.driver_lost_after_ns / 1e9:g} s (driver_lost_after_s)"
+            )
+        elif supply.why.driver and not gone:
+            supply.driver_found()
+        if gone or supply.failsafe.paused:
             command = playback.rest()
         else:
             if begins_step:
@@ -247,19 +262,24 @@ class ControlActor(Actor):
         """Handshakes, heartbeats, the board, and what else is due now and then."""
         supply = self._supply
         epoch = supply.open_epoch(now)
-        if epoch is not None and self._uplink.open(self._robot.spec, epoch, supply.task):
-            supply.opening(epoch, now)
+        if epoch is not None:
+            if self._uplink.open(self._robot.spec, epoch, supply.task):
+                supply.opening(epoch, now)
+            else:
+                supply.unopened()
         if now - self._beat_ns >= _BEAT_NS:
             self._beat_ns = now
             self._beat()
         if supply.state.value != self._shown:
             self._shown = supply.state.value
             self._report_ns = 0
-            self.log.info("%s %s", self._shown, supply.reason)
+            self._tell(now)
         if now - self._report_ns >= _REPORT_NS:
             self._report_ns = now
             self._misses.settle(now)
             self._report()
+            if now - self._told_ns >= _TELL_NS:
+                self._tell(now)
         if now - self._collect_ns >= _COLLECT_NS:
             self._collect_ns = now
             gc.collect()  # what is frozen is not looked at: a fraction of a millisecond
@@ -271,6 +291,17 @@ class ControlActor(Actor):
         said = vitals(self._plan, supply, self._playback, fps=fps, interpolate=interpolate)
         epoch = supply.epoch if supply.failsafe.session_open else 0
         self._uplink.beat(epoch, self._words[Word.TICKS], said)
+
+    def _tell(self, now: int) -> None:
+        """Log the state, and why it is so, if that is news."""
+        refusing = self._playback.refusing if self._playback.refusing_s >= 1 else ""
+        cause = self._supply.why.cause(self._supply.state)
+        news = f"{self._shown} {cause}".rstrip()
+        if refusing:
+            news += f"; every command is refused for {self._playback.refusing_s:.0f} s: {refusing}"
+        if (self._shown, cause, bool(refusing)) != self._told:
+            self._told, self._told_ns = (self._shown, cause, bool(refusing)), now
+            self.log.log(WARNING if refusing else INFO, news)
 
     def _obey(self) -> None:
         for command in self.link.commands():

@@ -36,6 +36,8 @@ class Drop(StrEnum):
     """The request could not be handed to the network actor."""
     ABANDONED = "abandoned"
     """The connection that owed the answer was lost."""
+    VOID = "void"
+    """The robot's driver was gone meanwhile: the motion that it continues did not happen."""
 
 
 class Provenance(NamedTuple):

@@ -86,6 +86,8 @@ class Word(IntEnum):
     MAX_GAP_NS = 20
     LATENCIES = 21
     FALLBACKS = 22
+    DRIVER_GAPS = 23
+    VOID = 24
     DROPPED = 32
     REFUSED = 48
 

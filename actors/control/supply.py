@@ -22,14 +22,15 @@ from .contract import Contract, Kept
 from .failsafe import Bounds, Event, FailSafe, State
 from .latency import LatencyWindow
 from .plan import Drop, Floats, MergeRule, Snapshot
+from .reason import Reason
 from .segment import PlanSegment, Word
 
 _ERROR_PAUSE_NS = 100_000_000
+_MAX_ERROR_PAUSE_NS = 5_000_000_000
+"""A robot whose requests keep failing takes less and less of a service that others share."""
 _NEW_EPISODE_PAUSE_NS = 40_000_000
 """Until the cameras have seen the new episode: a request before that is refused."""
 _UNSENT_PAUSE_NS = 50_000_000
-_MAX_STATE_AGE_NS = 500_000_000
-"""A chunk from an older state than this would be about a robot that has moved on."""
 _NS = 1_000_000_000
 
 
@@ -56,19 +57,21 @@ class Supply:
         plan, safety = config.plan_settings, config.safety
         self._segment, self._words = segment, segment.words
         self._actions = spec.action_names
+        self._service = config.service
         self._dt_ns = config.dt_ns
         self._buffer_ns = round(plan.buffer_time_s * _NS)
-        self._max_offline_s = safety.max_offline_s
+        self._safety = safety
+        self._max_state_age_ns = round(safety.max_state_age_s * _NS)
         self._liveness_ns = round(safety.liveness_s * _NS)
-        self._configured = MergeRule(plan.merge, plan.trim, plan.blend_weight)
+        self.rule = MergeRule(plan.merge, plan.trim, plan.blend_weight)
         self._seed = crc32(config.robot.encode()) << 31
         self.buffer = buffer
-        self.latency = LatencyWindow(segment.latency)
+        self.latency = LatencyWindow(segment.latency, quantile=plan.latency_quantile)
         self.failsafe = FailSafe(
             Bounds(
                 degraded_after=round(safety.degraded_after_s * _NS),
                 request_timeout=round(safety.request_timeout_s * _NS),
-                max_offline=round(safety.max_offline_s * _NS),
+                max_offline=safety.max_offline_ns,
                 open_timeout=round(safety.open_timeout_s * _NS),
                 backoff=round(safety.backoff_s * _NS),
                 max_backoff=round(safety.max_backoff_s * _NS),
@@ -80,13 +83,14 @@ class Supply:
         self.contract = kept.contract
         self.task = config.task if kept.task is None else kept.task
         self.terms: Accept | None = None
-        self.rule = self._configured
-        self.reason = ""
-        """Why the state is what it is, in a sentence, where somebody gave one."""
+        self.why = Reason(config.service)
+        self._endpoint = config.endpoint
+        self._now_ns = 0
         self._opened: int | None = None
         """The epoch of the handshake that awaits its answer, however late that may be."""
         self._asked_ns = 0
         self._ask_after_ns = 0
+        self._error_pause_ns = _ERROR_PAUSE_NS
         self._settling = False
         self._heard_ns = 0
         self._progress = -1
@@ -106,29 +110,57 @@ class Supply:
         return self.failsafe.state
 
     @property
+    def reason(self) -> str:
+        """Why the state is what it is, in a sentence. Never empty but while all is well."""
+        return self.why.sentence(self.state, self._now_ns)
+
+    @property
+    def warnings(self) -> list[str]:
+        """What does not fit, though the session is open."""
+        return list(self.terms.warnings) if self.terms else []
+
+    @property
     def plan_ns(self) -> int:
         """How long the plan lasts."""
         return len(self.buffer) * self._dt_ns
 
     def elapse(self, now_ns: int) -> None:
         """Let time pass: time-outs, silence, a plan that grows old. Once a tick, before `ask`."""
-        machine = self.failsafe
+        machine, self._now_ns = self.failsafe, now_ns
         if machine.session_open and now_ns - self._heard_ns > self._liveness_ns:
-            self._lose("the network actor fell silent", now_ns)
+            silent_s = self._safety.liveness_s
+            self._lose(f"the network actor has been silent for {silent_s:g} s", now_ns)
         if machine.request_timed_out(now_ns):
             self.buffer.settle(Drop.TIMEOUT)
+            timeout_s = self._safety.request_timeout_s
+            self.why.request = f"{self.why.replica} did not answer a request within {timeout_s:g} s"
         if not machine.paused:
             self.buffer.expire(now_ns)
-        before = machine.state
+        before, cause = machine.state, self.why.cause(machine.state)
         machine.elapse(now_ns, dry=not len(self.buffer), due=self._due)
-        if machine.state is State.DEAD and before is not State.DEAD:
-            last = f"; the last that was known: {self.reason}" if self.reason else ""
-            self.reason = f"no chunk came for {self._max_offline_s:g} s (max_offline_s){last}"
+        if machine.state is not before:
+            self._note(before, cause)
         self._settle()
 
     def open_epoch(self, now_ns: int) -> int | None:
-        """The epoch of the handshake to send now, if it is time for one; then report `opening`."""
-        return self.epoch + 1 if self.failsafe.should_open(now_ns) else None
+        """The epoch of the handshake to send now, if it is time for one; then report `opening` or
+        `unopened`."""
+        waiting = self.failsafe.handshake_open
+        due = self.failsafe.should_open(now_ns)
+        if waiting and not self.failsafe.handshake_open:
+            self.why.session = (
+                f"the broker took the handshake with service '{self._service}', which was not "
+                f"answered within {self._safety.open_timeout_s:g} s"
+            )
+        return self.epoch + 1 if due else None
+
+    def unopened(self) -> None:
+        """The handshake could not be sent: the network actor is not there. It is tried again."""
+        self.why.session = f"the network actor does not answer at {self._endpoint}"
+
+    def available(self, now_ns: int) -> None:
+        """The service has room for this robot now: the next handshake goes out at once."""
+        self.failsafe.available(now_ns)
 
     def opening(self, epoch: int, now_ns: int) -> None:
         """The handshake of `epoch` is on its way."""
@@ -148,8 +180,13 @@ class Supply:
             or terms is None
             or self.buffer.outstanding is not None
             or now_ns < self._ask_after_ns
-            or now_ns - observed_ns > _MAX_STATE_AGE_NS
         ):
+            return None
+        if now_ns - observed_ns > self._max_state_age_ns:
+            self.why.request = (
+                f"the robot's state is more than {self._safety.max_state_age_s:g} s old "
+                "(max_state_age_s): no request is made from it"
+            )
             return None
         snapshot = self.buffer.snapshot(self.epoch, observed_ns, step, now_ns)
         prefix = min(len(snapshot.model), terms.max_prefix_steps)
@@ -175,6 +212,7 @@ class Supply:
     def unsent(self, now_ns: int) -> None:
         """The request could not be sent: it is no longer outstanding, and the next one waits."""
         self.buffer.settle(Drop.UNSENT)
+        self.why.request = f"the network actor takes no request at {self._endpoint}"
         self._ask_after_ns = now_ns + _UNSENT_PAUSE_NS
 
     def accepted(self, terms: Accept, epoch: int, now_ns: int) -> None:
@@ -193,10 +231,9 @@ class Supply:
         if self.contract is None:
             self.contract = contract
             self._keep()
-        self.terms, self.reason = terms, ""
-        # A policy that cannot continue a plan must not replace it half-way.
-        no_prefix = terms.prefix == "none" and self._configured.mode == "replace"
-        self.rule = MergeRule("append") if no_prefix else self._configured
+        self.terms = terms
+        self.why.opened(terms.replica, now_ns)
+        self._error_pause_ns = _ERROR_PAUSE_NS
         self.latency.connected()
         self._heard_ns, self._progress = now_ns, -1
         self.failsafe.on(Event.ACCEPTED, now_ns)
@@ -207,9 +244,9 @@ class Supply:
         if epoch != self._opened:
             return
         self._opened = None
-        self.reason = f"{answer.reason}: {answer.message}"
+        self.why.session = f"{answer.reason}: {answer.message}"
         if answer.final:
-            self._end(Event.REFUSED, self.reason, now_ns)
+            self._end(Event.REFUSED, self.why.session, now_ns)
         else:
             self.failsafe.open_failed(now_ns, round(answer.retry_after_s * _NS))
 
@@ -224,17 +261,30 @@ class Supply:
         self.latency.record(now_ns - self._asked_ns)
         fault = self.buffer.merge(model, robot, asked, self.rule, step=step, now_ns=now_ns)
         if fault is None:
-            self._episode_start, self.reason = False, ""
+            self._episode_start, self._error_pause_ns = False, _ERROR_PAUSE_NS
+            self.why.merged(now_ns)
             self.failsafe.on(Event.MERGED, now_ns)
             self._settle()
+        elif fault is Drop.EXPIRED:
+            self.why.request = f"{self.why.replica} answers too late: the chunk was expired"
+        else:
+            self.why.request = f"{self.why.replica} sends chunks that cannot be played: {fault}"
+            self._slow_down(now_ns)
         return fault
 
-    def failed(self, reason: str, key: tuple[int, int, int], now_ns: int) -> None:
-        """The request `key` was answered by an error. The next one waits a little."""
-        if self._claim(key, now_ns) is not None:
-            self.reason = reason
-            self.buffer.count(Drop.ERROR)
+    def failed(
+        self, reason: str, key: tuple[int, int, int], now_ns: int, *, near: bool = False
+    ) -> None:
+        """The request `key` was answered by an error, of this robot's own network actor if `near`.
+        The next one waits, the longer the more have failed in a row; a near one costs nobody."""
+        if self._claim(key, now_ns) is None:
+            return
+        self.why.request = reason
+        self.buffer.count(Drop.ERROR)
+        if near:
             self._ask_after_ns = now_ns + _ERROR_PAUSE_NS
+        else:
+            self._slow_down(now_ns)
 
     def heard(self, progress: int, epoch: int, now_ns: int) -> None:
         """A heartbeat of the network actor, which says whose session it holds. It keeps nothing
@@ -245,9 +295,26 @@ class Supply:
             self._lose("the network actor restarted", now_ns)
 
     def lost(self, message: str, epoch: int, now_ns: int) -> None:
-        """The broker or the network actor says that the session of `epoch` is gone."""
+        """The broker or the network actor says that the session of `epoch` is gone, or that its
+        handshake got nowhere."""
         if self.failsafe.session_open and epoch == self.epoch:
             self._lose(message, now_ns)
+        elif epoch == self._opened:
+            self._opened = None
+            self.why.session = message
+            self.failsafe.open_failed(now_ns)
+
+    def driver_lost(self, why: str) -> None:
+        """The robot cannot be commanded: what was planned does not happen, and what was asked for
+        does not continue it. No chunk is due until `driver_found`."""
+        self.why.driver = why
+        self._words[Word.DRIVER_GAPS] += 1
+        self.buffer.void()
+        self.failsafe.answered()
+
+    def driver_found(self) -> None:
+        """The robot can be commanded (again)."""
+        self.why.driver = ""
 
     def pause(self, now_ns: int) -> None:
         self.failsafe.pause(now_ns)
@@ -281,7 +348,7 @@ class Supply:
 
     @property
     def _due(self) -> bool:
-        return self.plan_ns < self._buffer_ns
+        return not self.why.driver and self.plan_ns < self._buffer_ns
 
     def _unfit(self, terms: Accept) -> str:
         """Why this robot cannot play what the service would send; empty if it can."""
@@ -307,13 +374,31 @@ class Supply:
     def _keep(self) -> None:
         self._segment.keep(Kept(self.contract, self.task).pack())
 
+    def _slow_down(self, now_ns: int) -> None:
+        self._ask_after_ns = now_ns + self._error_pause_ns
+        self._error_pause_ns = min(2 * self._error_pause_ns, _MAX_ERROR_PAUSE_NS)
+
     def _lose(self, why: str, now_ns: int) -> None:
-        self.reason = why
+        self.why.closed(why, now_ns)
         self.failsafe.on(Event.LOST, now_ns)
         self._settle()
 
+    def _note(self, before: State, cause: str) -> None:
+        """Say why time led from the state `before`, whose cause was `cause`, to the present one."""
+        match self.failsafe.cause:
+            case Event.OFFLINE:
+                last = f"; the last that was known: {cause}" if cause else ""
+                self.why.dead = (
+                    f"no chunk came for {self._safety.max_offline_s:g} s (max_offline_s){last}"
+                )
+            case Event.UNANSWERED:
+                silent_s = 2 * self._safety.request_timeout_s
+                self.why.closed(
+                    f"{self.why.replica} has not answered for {silent_s:g} s", self._now_ns
+                )
+
     def _end(self, event: Event, why: str, now_ns: int) -> None:
-        self.reason = why
+        self.why.dead = why
         self.failsafe.on(event, now_ns)
         self._settle()
 

@@ -19,6 +19,8 @@ from .supply import Ask, Supply
 
 _DRAINED = 8
 """Messages handled per call: one reply can be outstanding, so more than a few is a fault."""
+_NEAR = frozenset(("stale-frame", "unreachable"))
+"""What this robot's own network actor refuses a request for."""
 
 
 class Uplink:
@@ -122,9 +124,12 @@ def _dispatch(
         case messages.Reject():
             supply.rejected(body, header.epoch, now_ns)
         case messages.Error():
-            supply.failed(f"{body.reason}: {body.message}", key, now_ns)
+            near = body.reason in _NEAR
+            supply.failed(f"{body.reason}: {body.message}", key, now_ns, near=near)
         case messages.Heartbeat():
             supply.heard(body.progress, header.epoch, now_ns)
         case messages.Event(what="lost"):
             supply.lost(body.message, header.epoch, now_ns)
+        case messages.Event(what="available"):
+            supply.available(now_ns)
     return False

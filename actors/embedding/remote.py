@@ -252,8 +252,11 @@ class RemotePolicy:
         if self._supply.state is State.DEAD:
             raise PolicyLost(self.reason)
         epoch = self._supply.open_epoch(now)
-        if epoch is not None and self._uplink.open(self._spec, epoch, self._supply.task):
-            self._supply.opening(epoch, now)
+        if epoch is not None:
+            if self._uplink.open(self._spec, epoch, self._supply.task):
+                self._supply.opening(epoch, now)
+            else:
+                self._supply.unopened()
         if now - self._beat_ns >= _BEAT_NS:
             self._beat_ns = now
             epoch = self._supply.epoch if self._supply.failsafe.session_open else 0

@@ -216,8 +216,8 @@ def _warnings(robot: Open, terms: Terms, occupancy: Occupancy) -> list[str]:
         )
     if robot.rtc and spec.prefix == "none":
         warnings.append(
-            f"policy {spec.model} cannot continue a plan (no real-time chunking): its chunks are "
-            "to be appended to the plan"
+            f"policy {spec.model} cannot continue a plan (no real-time chunking): its chunks "
+            "replace the plan, trimmed by what was played; the motion may jump where they begin"
         )
     if occupancy.sessions >= occupancy.capacity:
         warnings.append(

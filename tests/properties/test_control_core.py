@@ -226,8 +226,25 @@ class CoreMachine(RuleBasedStateMachine):
     @rule()
     def the_server_is_lost(self) -> None:
         self.supply.lost("gone", self.supply.epoch, self.now)
+        self.awaited = False
         assert not self.supply.failsafe.session_open
         assert self.supply.buffer.outstanding is None
+
+    @rule(ticks=st.integers(1, 20))
+    def the_driver_is_gone_for_a_while(self, ticks: int) -> None:
+        """What was planned and asked for before is void, and nothing is asked for meanwhile."""
+        if self.dead:
+            return
+        self.supply.driver_lost("its cable is out")
+        assert len(self.supply.buffer) == 0 and self.supply.buffer.outstanding is None
+        for _ in range(ticks):
+            self.now += DT
+            self.supply.elapse(self.now)
+            if self.supply.state is not State.DEAD:
+                assert self.supply.reason == "its cable is out"
+                assert self.supply.ask(self.now, self.step, self.now) is None
+        self.dead |= self.supply.state is State.DEAD
+        self.supply.driver_found()
 
     @rule()
     def a_person_pauses(self) -> None:
@@ -261,6 +278,15 @@ class CoreMachine(RuleBasedStateMachine):
             assert self.supply.open_epoch(self.now) is None
         else:
             assert self.supply.failsafe.paused == self.paused
+
+    @invariant()
+    def whoever_waits_is_told_for_what(self) -> None:
+        waits = self.supply.state is not State.STREAMING
+        assert bool(self.supply.reason) == waits
+        if self.supply.failsafe.session_open:
+            assert "handshake" not in self.supply.reason, "an old reason"
+        elif not self.dead:
+            assert "chunk is awaited" not in self.supply.reason
 
     @invariant()
     def nothing_is_awaited_without_a_session(self) -> None:

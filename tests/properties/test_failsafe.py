@@ -22,6 +22,8 @@ class SupplyMachine(RuleBasedStateMachine):
         self.before = self.machine.state
         self.offline = 0
         self.counting = False
+        self.wanted = self.asked = False
+        self.elapsed: int | None = None
         self.path: list[State] = [self.machine.state]
 
     def _note(self, event: Event | None) -> None:
@@ -30,6 +32,8 @@ class SupplyMachine(RuleBasedStateMachine):
             assert after is TABLE[self.before].get(event, self.before)
         elif after is not self.before:
             assert after in TABLE[self.before].values()
+        if after in (State.RECONNECTING, State.DEAD):
+            self.asked = False
         self.before = after
         self.path.append(after)
 
@@ -37,9 +41,9 @@ class SupplyMachine(RuleBasedStateMachine):
     def happens(self, event: Event) -> None:
         dead = self.machine.state is State.DEAD
         if event is Event.MERGED and self.machine.state is not State.RECONNECTING and not dead:
-            self.offline, self.counting = 0, True
+            self.offline, self.counting, self.wanted = 0, True, False
         if event is Event.ACCEPTED and not dead and not self.counting:
-            self.offline, self.counting = 0, True
+            self.offline, self.counting, self.wanted = 0, True, False
         self.machine.on(event, self.now)
         self._note(event)
 
@@ -48,7 +52,10 @@ class SupplyMachine(RuleBasedStateMachine):
         paused, dead = self.machine.paused, self.machine.state is State.DEAD
         self.now += ms * S // 1000
         if not paused:
-            self.offline += ms * S // 1000
+            # What was due or in flight when it was last looked at has been so since.
+            if self.wanted or self.asked or self.elapsed is None:
+                self.offline += ms * S // 1000
+            self.wanted, self.elapsed = due, self.now
         after = self.machine.elapse(self.now, dry=dry, due=due)
         if paused:
             assert after is self.before, "while paused nothing passes"
@@ -72,6 +79,8 @@ class SupplyMachine(RuleBasedStateMachine):
 
     @rule()
     def resumes(self) -> None:
+        if self.machine.paused:
+            self.elapsed = self.now
         self.machine.resume(self.now)
         assert not self.machine.paused
         self._note(None)
@@ -80,20 +89,31 @@ class SupplyMachine(RuleBasedStateMachine):
     @rule()
     def asks(self) -> None:
         self.machine.asked(self.now)
+        self.asked = True
 
     @rule()
     def is_answered(self) -> None:
         self.machine.answered()
+        self.asked = False
 
     @rule()
     def looks_for_a_time_out(self) -> None:
-        self.machine.request_timed_out(self.now)
+        if self.machine.request_timed_out(self.now):
+            self.asked = False
         self._note(None)
 
     @rule()
     def resets(self) -> None:
         self.machine.reset()
+        self.wanted = self.asked = False
         self._note(None)
+
+    @rule(s=st.integers(100, 1000))
+    def somebody_takes_a_break(self, s: int) -> None:
+        """Nothing is due and nothing in flight: that is not a loss, however long it lasts."""
+        self.resets()
+        self.time_passes(1000 * s, True, False)
+        self.time_passes(1000 * s, True, False)
 
     @rule(answered=st.booleans())
     def opens(self, answered: bool) -> None:

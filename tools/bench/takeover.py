@@ -65,7 +65,9 @@ class Stand:
             scene="r1/scene",
             command="r1/command",
             fps=fps,
-            safety=SafetySettings(max_action_age_s=3600.0, max_offline_s=3600.0),
+            safety=SafetySettings(
+                max_action_age_s=3600.0, max_offline_s=None, driver_lost_after_s=3600.0
+            ),
         )
         self._rundir = rundir
         self._incarnation = 0
@@ -73,7 +75,7 @@ class Stand:
         self.spare: Process | None = None
         Register(self._maps["r1/scene"]).write(ConveyorCell(1).scene(time.monotonic_ns()))
         plan = self._plan()
-        kept = Kept(Contract("m", "1", "c", SPEC.action_names))
+        kept = Kept(Contract("m", "1", "c", SPEC.action_names, True))
         plan.keep(kept.pack())
 
     def _plan(self) -> PlanSegment:

@@ -129,6 +129,7 @@ def test_a_robot_that_was_never_enabled_asks_every_second_and_never_dies_of_wait
 
 def test_the_offline_budget_counts_from_the_last_merge_and_stands_still_while_paused() -> None:
     machine = streaming()
+    machine.elapse(S, dry=False, due=True)
     machine.on(Event.LOST, 2 * S)
     machine.pause(30 * S)
     assert machine.elapse(500 * S, dry=True, due=True) is State.RECONNECTING
@@ -143,8 +144,30 @@ def test_the_offline_budget_and_the_pause_outlive_the_process() -> None:
     heir = FailSafe(Bounds(), machine.supplied_ns, machine.paused_ns)
     assert heir.paused
     heir.resume(100 * S)
+    heir.elapse(100 * S, dry=True, due=True)
     assert heir.elapse(131 * S, dry=True, due=True) is State.CONNECTING
     assert heir.elapse(131 * S + 1, dry=True, due=True) is State.DEAD
+
+
+def test_without_a_bound_a_robot_waits_without_an_end() -> None:
+    machine = FailSafe(Bounds(max_offline=None), supplied_ns=S)
+    machine.on(Event.LOST, 2 * S)
+    for now in range(2, 10**6, 1000):
+        assert machine.elapse(now * S, dry=True, due=True) is not State.DEAD
+
+
+def test_a_service_that_is_available_ends_the_pause_and_makes_the_next_one_short() -> None:
+    machine = streaming()
+    machine.on(Event.LOST, 2 * S)
+    for now in (10 * S, 20 * S, 30 * S):
+        machine.opening(now)
+        machine.open_failed(now)
+    assert not machine.should_open(31 * S)
+    machine.available(31 * S)
+    assert machine.should_open(31 * S)
+    machine.opening(31 * S)
+    machine.open_failed(32 * S)
+    assert machine.should_open(32 * S + S // 2)
 
 
 def test_an_episode_s_first_chunk_may_take_a_moment_before_that_is_a_stall() -> None:

@@ -52,11 +52,23 @@ def chunk(length: int = 10) -> np.ndarray:
     return np.zeros((length, 1), np.float32)
 
 
-def test_a_policy_that_cannot_continue_a_plan_is_accepted_as_append() -> None:
-    assert opened(supply()).rule.mode == "replace"
-    assert opened(supply(), prefix="none").rule.mode == "append"
-    blended = opened(supply(plan_settings={"merge": "blend"}), prefix="none")
-    assert blended.rule.mode == "blend", "who asks for blending gets it"
+def test_a_policy_that_cannot_continue_a_plan_replaces_it_unless_appending_was_asked_for() -> None:
+    for merge in ("replace", "append", "blend"):
+        robot = opened(supply(plan_settings={"merge": merge}), prefix="none")
+        assert robot.rule.mode == merge
+        ask = robot.ask(S, 10, S)
+        assert ask is not None and ask.prefix is None
+
+
+def test_a_prefix_capability_that_is_lost_across_a_reconnection_is_the_end() -> None:
+    robot = opened(supply())
+    robot.lost("gone", 1, 2 * S)
+    opened(robot, now=3 * S, prefix="trained")
+    assert robot.failsafe.session_open, "guided or trained: both continue a plan"
+    robot.lost("gone", 2, 4 * S)
+    opened(robot, now=10 * S, prefix="none")
+    assert robot.state is State.DEAD
+    assert "continues_a_plan True became False" in robot.reason
 
 
 def test_a_service_of_other_motors_is_refused_with_both_orders_named() -> None:
@@ -113,15 +125,98 @@ def test_a_state_that_is_too_old_is_not_asked_from() -> None:
     assert robot.ask(S, 10, S + 600_000_000) is None
 
 
-def test_an_error_is_an_answer_after_which_the_next_request_waits_a_little() -> None:
-    robot = opened(supply())
-    ask = robot.ask(S, 10, S)
+def fails(robot: Supply, now: int, **how: Any) -> None:
+    ask = robot.ask(now, 10, now)
     assert ask is not None
-    robot.asked(S)
-    robot.failed("stale-frame", (ask.asked.seq, 0, 1), S)
-    assert robot.ask(S, 10, S + 1) is None
-    assert robot.ask(S, 10, S + 100_000_000) is not None
-    assert robot.buffer.dropped == {"error": 1}
+    robot.asked(now)
+    robot.failed("policy: it said no", (ask.asked.seq, 0, 1), now, **how)
+
+
+def pause_ms(robot: Supply, now: int) -> int:
+    """How long the robot waits before it asks again."""
+    for ms in range(0, 60_000, 10):
+        if robot.ask(now + ms * 1_000_000, 10, now + ms * 1_000_000) is not None:
+            robot.buffer.settle(Drop.TIMEOUT)
+            return ms
+    raise AssertionError("it never asks again")
+
+
+def test_errors_slow_a_robot_down_until_one_of_its_requests_succeeds() -> None:
+    robot, now, pauses = opened(supply(safety={"liveness_s": 1000.0})), S, []
+    for _ in range(8):
+        fails(robot, now)
+        pauses.append(pause_ms(robot, now))
+        now += 10 * S
+    assert pauses == [100, 200, 400, 800, 1600, 3200, 5000, 5000]
+    assert robot.why.request == "policy: it said no"
+    ask = robot.ask(now, 10, now)
+    assert ask is not None
+    robot.replied(chunk(1), chunk(1), (ask.asked.seq, 0, 1), 10, now)
+    assert robot.reason == ""
+    fails(robot, now)
+    assert pause_ms(robot, now) == 100
+
+
+def test_what_the_robot_s_own_network_actor_refuses_is_asked_for_again_soon() -> None:
+    """A camera's old frame costs nobody else: the robot looks again in a tenth of a second."""
+    robot, now = opened(supply()), S
+    for _ in range(5):
+        fails(robot, now, near=True)
+        assert pause_ms(robot, now) == 100
+        now += 10 * S
+    assert robot.buffer.dropped == {"error": 5, "timeout": 5}
+
+
+def test_a_handshake_that_gets_nowhere_says_why_and_the_reason_goes_with_it() -> None:
+    robot = supply()
+    robot.elapse(S)
+    assert robot.reason == "the handshake with service 's' is not answered"
+    robot.unopened()
+    assert robot.reason == "the network actor does not answer at e"
+    robot.opening(1, S)
+    robot.lost("the broker at tcp://gpu:8801 does not answer", 1, S + 1)
+    robot.elapse(13 * S)
+    told = "the broker at tcp://gpu:8801 does not answer (no session for 12 s)"
+    assert robot.state is State.CONNECTING and robot.reason == told
+    robot.opening(2, 13 * S)
+    assert robot.open_epoch(15 * S) is None
+    assert "the broker took the handshake with service 's'" in robot.reason
+    opened(robot, now=20 * S)
+    assert robot.reason == "a chunk is awaited from s/0"
+
+
+def test_waiting_for_a_chunk_says_on_what_and_for_how_long() -> None:
+    robot = opened(supply(safety={"request_timeout_s": 2.0, "liveness_s": 1000.0}))
+    robot.ask(S, 10, S), robot.asked(S)
+    robot.elapse(2 * S)
+    assert robot.reason == "a chunk is awaited from s/0 (no chunk for 1 s)"
+    robot.elapse(3 * S)
+    assert robot.reason == "s/0 did not answer a request within 2 s (no chunk for 2 s)"
+    robot.ask(3 * S, 10, 3 * S), robot.asked(3 * S)
+    robot.elapse(5 * S)
+    assert robot.state is State.RECONNECTING
+    assert robot.reason == "s/0 has not answered for 4 s"
+
+
+def test_an_unbounded_wait_is_spelled_as_people_spell_it() -> None:
+    for spelled in (None, "none"):
+        robot = opened(supply(safety={"max_offline_s": spelled, "liveness_s": 1e8}))
+        robot.elapse(10**6 * S)
+        robot.elapse(10**7 * S)
+        assert robot.state is not State.DEAD
+
+
+def test_the_expected_delay_is_the_quantile_that_was_asked_for() -> None:
+    steps = {}
+    for quantile in (0.5, 0.95, 1.0):
+        robot = opened(supply(plan_settings={"latency_quantile": quantile}))
+        robot.latency.record(0)  # the first after a connect is not counted
+        for ms in range(100, 1000, 100):
+            robot.latency.record(ms * 1_000_000)
+        ask = robot.ask(S, 10, S)
+        assert ask is not None
+        steps[quantile] = ask.delay_steps
+    assert steps == {0.5: 5, 0.95: 9, 1.0: 9}
 
 
 def test_a_request_that_could_not_be_sent_is_not_awaited() -> None:
@@ -141,7 +236,7 @@ def test_silence_is_loss_and_a_heartbeat_without_progress_is_silence() -> None:
     robot.heard(5, 1, 12 * S)
     robot.elapse(12 * S)
     assert robot.state is State.RECONNECTING
-    assert robot.reason == "the network actor fell silent"
+    assert robot.reason == "the network actor has been silent for 1.5 s"
 
 
 def test_the_next_incarnation_is_bound_by_what_was_agreed() -> None:

@@ -109,6 +109,22 @@ Spoil = Callable[[dict[str, Any]], object]
             ["$.robots[0].safety.max_action_age_s", "-1"],
         ),
         (
+            lambda f: f["robots"][0].update(safety={"max_offline_s": "soon"}),
+            ["$.robots[0].safety.max_offline_s", "'soon'", "seconds, or none"],
+        ),
+        (
+            lambda f: f["robots"][0].update(safety={"driver_lost_after_s": 0}),
+            ["$.robots[0].safety.driver_lost_after_s", "more than 0 seconds"],
+        ),
+        (
+            lambda f: f["robots"][0].update(safety={"max_state_age_s": float("inf")}),
+            ["$.robots[0].safety.max_state_age_s", "inf", "less than 1e9"],
+        ),
+        (
+            lambda f: f["robots"][0].update(plan={"latency_quantile": 95}),
+            ["$.robots[0].plan.latency_quantile", "95", "use 0.95, or 1.0"],
+        ),
+        (
             lambda f: f["robots"][0].update(rename={"x": "base_x"}),
             ["$.robots[0].rename", "base_x", "in that order"],
         ),
@@ -281,6 +297,15 @@ def test_what_is_wrong_is_named_by_path_value_and_remedy(
 def test_a_file_that_says_nothing_is_told_how_to_begin(text: str) -> None:
     with pytest.raises(FleetError, match="says nothing; `supervisor init`"):
         loads(text)
+
+
+@pytest.mark.parametrize("spelled", ["none", "null", "~", ""])
+def test_a_robot_may_be_told_to_wait_for_its_server_without_an_end(
+    good: dict[str, Any], spelled: str
+) -> None:
+    good["robots"][0]["safety"] = {"max_offline_s": 61.5}
+    robot = loads(yaml.safe_dump(good).replace("61.5", spelled)).robots[0]
+    assert robot.safety.max_offline_ns is None
 
 
 def test_everything_wrong_is_said_at_once_with_lines(good: dict[str, Any]) -> None:

@@ -1,0 +1,65 @@
+"""`Reason`: why a robot gets no chunks now, in a sentence that is true now.
+
+Each part of the way (the driver, the session, the request) says what is wrong with it, and takes it
+back when it is well again: what was wrong before is not repeated.
+"""
+
+from __future__ import annotations
+
+from .failsafe import State
+
+_NS = 1_000_000_000
+
+
+class Reason:
+    """One robot's. `service` is the name that it asks for.
+
+    Attributes:
+        dead: why the robot stopped for good.
+        driver: why the robot cannot be commanded; empty if it can.
+        session: why there is no session; empty if there is one, or nothing is known.
+        request: why the last request brought no chunk; empty if it did, or its answer is awaited.
+        replica: who serves the session.
+    """
+
+    def __init__(self, service: str):
+        self._service = service
+        self.dead = self.driver = self.session = self.request = self.replica = ""
+        self._since_ns = 0
+
+    def opened(self, replica: str, now_ns: int) -> None:
+        """There is a session, by `replica`."""
+        self.session, self.request, self.replica = "", "", replica
+        self._since_ns = now_ns
+
+    def closed(self, why: str, now_ns: int) -> None:
+        """The session is lost, because of `why`."""
+        self.session, self.replica = why, ""
+        self._since_ns = now_ns
+
+    def merged(self, now_ns: int) -> None:
+        """A chunk became the plan."""
+        self.request = ""
+        self._since_ns = now_ns
+
+    def cause(self, state: State) -> str:
+        """Without how long: it changes when something else is wrong. Empty if all is well."""
+        if state is State.DEAD:
+            return self.dead
+        if self.driver:
+            return self.driver
+        if state is State.STREAMING:
+            return ""
+        if not self.replica:
+            return self.session or f"the handshake with service '{self._service}' is not answered"
+        return self.request or f"a chunk is awaited from {self.replica}"
+
+    def sentence(self, state: State, now_ns: int) -> str:
+        """The cause, and for how long it has kept chunks away, once that is a second or more."""
+        cause = self.cause(state)
+        self._since_ns = self._since_ns or now_ns
+        whole_s = (now_ns - self._since_ns) // _NS
+        if not cause or self.driver or state is State.DEAD or whole_s < 1:
+            return cause
+        what = "no chunk" if self.replica else "no session"
+        return f"{cause} ({what} for {whole_s} s)"

@@ -1,0 +1,54 @@
+"""A driver that stands still, in a running fleet, seen from outside: by the tick log."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import pytest
+
+from holdfast.tests.chaos.conftest import ChaosFleet, actor, robot, streams_again
+
+FROZEN_S = 1.3
+LOST_AFTER_S = 0.3
+TICK_S = 1 / 30
+
+
+@pytest.mark.timeout(200)
+def test_nothing_is_commanded_onto_a_frozen_state_and_the_plan_of_before_is_void(
+    start_chaos: Callable[..., ChaosFleet],
+) -> None:
+    fleet = start_chaos("frozen")
+    recorders = fleet.record()
+    before = fleet.streaming(60.0)
+    pid = actor(before, "r1/world")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    stopped = time.monotonic_ns()
+    told = fleet.wait_for(
+        lambda now: time.monotonic_ns() - stopped > FROZEN_S * 1e9 and robot(now, "r1")["reason"],
+        30.0,
+    )
+    continued = time.monotonic_ns()
+    os.kill(pid, signal.SIGCONT)
+    after = fleet.wait_for(streams_again(told), 60.0)
+    for recorder in recorders:
+        recorder.end()
+
+    assert (
+        "driver is gone: its state stands still for more than 0.3 s" in robot(told, "r1")["reason"]
+    )
+    assert robot(after, "r1")["driver_gaps"] == robot(before, "r1")["driver_gaps"] + 1
+    assert robot(after, "r1")["void_dropped"] > robot(before, "r1")["void_dropped"]
+    assert actor(after, "r1/world")["pid"] == pid, "it was not taken for a hung one"
+    ticks = next(r.ticks for r in recorders if r.robot == "r1")
+    # A state that was read is at most a tick old, and so is what is found out about it.
+    lost = stopped + (LOST_AFTER_S + 2 * TICK_S) * 1e9
+    silent = [t for t in ticks if lost < t.instant_ns < continued]
+    assert len(silent) > 15
+    assert [t for t in silent if t.command is not None] == []
+    played = [t.provenance.seq for t in ticks if t.provenance and t.instant_ns <= continued]
+    later = [t for t in ticks if t.provenance and t.instant_ns > continued]
+    assert later and min(t.provenance.seq for t in later if t.provenance) > max(played)
+    assert min(t.observed_ns or 0 for t in later) > continued, "made from what was seen since"
