@@ -120,6 +120,36 @@ def read_weights(checkpoint: str | os.PathLike[str]) -> dict[str, NDArray[np.gen
         raise PolicyError(f"{path}: not readable as safetensors: {error}") from error
 
 
+def check_whole(checkpoint: str | os.PathLike[str]) -> None:
+    """See that a checkpoint can be loaded, without loading it: its three files are there, the
+    statistics fit, and the weights are as long as their header says. Raises PolicyError."""
+    directory = resolve(checkpoint)
+    missing = [name for name in FILES if not (directory / name).is_file()]
+    if missing:
+        raise PolicyError(
+            f"{directory} is not a whole checkpoint: it lacks {', '.join(missing)}; it takes "
+            f"{', '.join(FILES)}"
+        )
+    read_stats(directory)
+    path = directory / WEIGHTS
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            there = path.stat().st_size
+            header = file.read(size) if size < there else b""
+        tensors = msgspec.json.decode(header, type=dict[str, dict[str, Any]])
+        ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
+    except OSError as error:
+        raise PolicyError(f"{path}: cannot be read ({error.strerror})") from error
+    except (msgspec.MsgspecError, LookupError, TypeError) as error:
+        raise PolicyError(f"{path}: not readable as safetensors: it has no such header") from error
+    if 8 + size + max(ends, default=0) != there:
+        raise PolicyError(
+            f"{path}: {there} bytes, its header says {8 + size + max(ends, default=0)}: it is "
+            "damaged, copy it again"
+        )
+
+
 def checkpoint_hash(checkpoint: str | os.PathLike[str]) -> str:
     """SHA-256 over names, sizes and bytes of the checkpoint's files, in hex."""
     directory, digest = resolve(checkpoint), hashlib.sha256()

@@ -79,7 +79,7 @@ class LearnedPolicy(ABC):
         self.spec = config.spec
         self.checkpoint_hash = checkpoint_hash(checkpoint)
         self.pipeline = pipeline_of(config, read_stats(checkpoint))
-        self.device, self.dtype = torch.device(device), _dtype(dtype)
+        self.device, self.dtype = _device(device), _dtype(dtype)
         self.network = self._network(config)
         weights = {k: torch.from_numpy(v) for k, v in read_weights(checkpoint).items()}
         try:
@@ -156,6 +156,24 @@ class LearnedPolicy(ABC):
 def _tokens(sample: Sample) -> NDArray[np.int64]:
     assert sample.tokens is not None, "the pipeline holds no Tokenize step"
     return sample.tokens
+
+
+def _device(name: str) -> torch.device:
+    """Raises PolicyError for one that this machine, or this build of torch, lacks."""
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise PolicyError(f"no device '{name}'; expected cpu, cuda, cuda:N or mps") from error
+    there = {
+        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
+        "mps": int(torch.backends.mps.is_available()),
+    }.get(device.type, 1)
+    if (device.index or 0) >= there:
+        raise PolicyError(
+            f"device '{name}': torch {torch.__version__} finds {there} of type {device.type} here; "
+            "use another, or cpu"
+        )
+    return device
 
 
 def _dtype(name: str) -> torch.dtype:

@@ -48,6 +48,7 @@ def start(
         return
     from ..actors.fleet.expand import expand, here
     from ..actors.fleet.fleet import FleetError, load
+    from ..actors.fleet.surroundings import require
     from ..actors.rundir import RuntimeDir, RuntimeProblem, state_dir
     from ..actors.supervision.console import ConsoleError
     from ..actors.supervision.logstore import LogStore
@@ -59,9 +60,12 @@ def start(
         _check_writable(report)
     try:
         fleet = load(fleet_file)
+        place = here(fleet, host)
+        for missing in require(fleet, place, fleet_file):
+            print(f"{missing}; its sensor waits for it", file=sys.stderr)
         runtime = RuntimeDir(fleet.name)
         try:
-            actors = expand(fleet, here(fleet, host), runtime.path, state_dir(fleet.name))
+            actors = expand(fleet, place, runtime.path, state_dir(fleet.name))
             logs = LogStore(state_dir(fleet.name), fleet.logs.file_mb * 1_000_000, fleet.logs.files)
             view = View(on_terminal(), runtime.path)
             supervisor = Supervisor(fleet.name, actors, runtime, logs, view.show)
@@ -95,11 +99,14 @@ def check(
 
     from ..actors.fleet.expand import expand, here
     from ..actors.fleet.fleet import FleetError, load
+    from ..actors.fleet.surroundings import require
 
     said: dict[str, Any] = {"faults": []}
     try:
         fleet = load(fleet_file)
-        actors = expand(fleet, here(fleet, host), Path("/run"))
+        place = here(fleet, host)
+        require(fleet, place, fleet_file, strict=True)
+        actors = expand(fleet, place, Path("/run"))
     except FleetError as error:
         if as_json:
             print(json.dumps({"faults": msgspec.to_builtins(error.faults)}, indent=2))
@@ -180,12 +187,15 @@ def reload(
 
     from ..actors.fleet.expand import expand, here
     from ..actors.fleet.fleet import FleetError, load
+    from ..actors.fleet.surroundings import require
     from ..actors.rundir import state_dir
 
     try:
         fleet = load(fleet_file)
         path = reach(fleet.name)
-        actors = expand(fleet, here(fleet, host), path.parent, state_dir(fleet.name))
+        place = here(fleet, host)
+        require(fleet, place, fleet_file)
+        actors = expand(fleet, place, path.parent, state_dir(fleet.name))
     except FleetError as error:
         fail(str(error))
     plain = msgspec.to_builtins(actors)

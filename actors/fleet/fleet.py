@@ -7,6 +7,7 @@ of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -236,6 +237,12 @@ def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> Fl
     return fleet
 
 
+def placed(path: Path, faults: Iterable[Fault]) -> list[Fault]:
+    """`faults` that were found without the file, with their lines in it."""
+    parsed = document.parse(path.read_text(encoding="utf-8"))
+    return [parsed.fault(fault.path, fault.message) for fault in faults]
+
+
 def _anchored(fleet: Fleet, base: Path) -> Fleet:
     """`fleet` with its relative paths below `base`, where that is what they are."""
     services = {
@@ -244,9 +251,28 @@ def _anchored(fleet: Fleet, base: Path) -> Fleet:
         else service
         for name, service in fleet.services.items()
     }
+    robots = [
+        replace(
+            robot,
+            cameras={name: _camera(camera, base) for name, camera in robot.cameras.items()},
+        )
+        for robot in fleet.robots
+    ]
     keys = fleet.security.keys
     security = replace(fleet.security, keys=str(base / keys)) if keys else fleet.security
-    return replace(fleet, services=services, security=security)
+    return replace(fleet, services=services, robots=robots, security=security)
+
+
+def _camera(camera: Camera, base: Path) -> Camera:
+    """`camera` with its video file's path anchored, if it has one."""
+    source = camera.options.get("source")
+    if camera.driver != "opencv" or not isinstance(source, str):
+        return camera
+    from ...robot.camera import Source
+
+    if Source.of(source) is not Source.FILE:
+        return camera
+    return replace(camera, options={**camera.options, "source": str(base / source)})
 
 
 def rules_of(fleet: Fleet, kind: str) -> Rules:

@@ -10,25 +10,11 @@ import sys
 import time
 from pathlib import Path
 
-import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from holdfast.policy.base import CameraFeature, PolicySpec
-from holdfast.policy.checkpoint import Config
-from holdfast.robot.sim import SPEC
 from holdfast.tools.supervisor import app
 from holdfast.tools.view import View
-
-SPEC_OF_POLICY = PolicySpec(
-    model="test",
-    revision="1",
-    cameras=(CameraFeature("overhead", 96, 72), CameraFeature("wrist", 96, 72)),
-    state_names=SPEC.state_names,
-    action_names=SPEC.action_names,
-    chunk_size=45,
-    fps=30,
-)
 
 
 def supervisor(*words: str) -> subprocess.CompletedProcess[str]:
@@ -44,15 +30,9 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def fleet_file(tmp_path: Path) -> Path:
-    """The file that `supervisor init` writes, with a checkpoint that needs no training."""
+    """The file that `supervisor init` writes."""
     path = tmp_path / "fleet.yaml"
     assert CliRunner().invoke(app, ["init", str(path)]).exit_code == 0
-    checkpoint = tmp_path / "checkpoint"
-    checkpoint.mkdir()
-    config = Config(kind="flow", spec=SPEC_OF_POLICY, network={})
-    (checkpoint / "config.json").write_bytes(msgspec.json.encode(config))
-    text = path.read_text().replace("checkpoint: conveyor-flow", f"checkpoint: {checkpoint} ")
-    path.write_text(text)
     return path
 
 
@@ -141,10 +121,11 @@ def test_a_view_that_nobody_reads_holds_up_nobody(
     view = View(live=False, rundir=tmp_path)
     view.start()
     row = {"name": "a", "state": "READY", "reason": "", "last_exit": None, "last_error": None}
+    body = {"robots": [], "site": {"robots": [], "replicas": []}}
     began = time.monotonic()
     for i in range(100):
         state = {"state": "READY" if i % 2 else "BACKOFF"}
-        view.show({"uptime_s": float(i), "actors": [row | state], "robots": []})
+        view.show(body | {"uptime_s": float(i), "actors": [row | state]})
     view.end(patience_s=0.2)
     assert time.monotonic() - began < 2.0
     assert view.is_alive(), "it still waits for the reader"

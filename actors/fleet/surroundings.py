@@ -1,0 +1,234 @@
+"""What a fleet needs of the machine that it runs on: files, keys, devices, and PyTorch's own.
+
+Each look is at what belongs to one host, and none opens hardware. Nothing here imports torch: what
+a GPU is there is asked of a short process of the interpreter that will run the replica.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ...policy.base import PolicyError
+from ...policy.checkpoint import check_whole
+from ...transport.keys import Key, KeyProblem, Keyring, PublicKey, Role, load, load_public
+from .document import Fault
+from .faults import WITHOUT_NETWORK
+from .fleet import Fleet, FleetError, Robot, placed
+
+PATIENCE_S = 120.0
+"""For importing torch from a cold disk."""
+
+_ASK_TORCH = """
+import json, torch
+cuda = torch.cuda.device_count() if torch.cuda.is_available() else 0
+mps = torch.backends.mps.is_available()
+print(json.dumps({"version": torch.__version__, "built": torch.version.cuda, "cuda": cuda,
+    "mps": mps}))
+"""
+
+
+def faults_here(fleet: Fleet, host: str | None) -> list[Fault]:
+    """What of `fleet` cannot run on this machine, which is its `host`, and does not come by itself:
+    what is missing or damaged."""
+    robots = [(i, robot) for i, robot in enumerate(fleet.robots) if robot.host == host]
+    found = [*_policies(fleet, host), *_keys(fleet, host)]
+    for i, robot in robots:
+        found += _files(robot, f"$.robots[{i}]")
+        found += _processors(robot, f"$.robots[{i}]")
+    return found
+
+
+def devices_missing(fleet: Fleet, host: str | None) -> list[Fault]:
+    """The cameras of this machine that are not there or not accessible now. They may be plugged in
+    later: their sensors wait for them."""
+    return [
+        fault
+        for i, robot in enumerate(fleet.robots)
+        if robot.host == host
+        for fault in _devices(robot, f"$.robots[{i}]")
+    ]
+
+
+def require(fleet: Fleet, host: str | None, source: Path, strict: bool = False) -> list[Fault]:
+    """See that `fleet`, from the file `source`, can start on its `host`, this machine. Raises
+    FleetError; returns what is missing and may come later, which `strict` forbids too."""
+    faults, later = faults_here(fleet, host), devices_missing(fleet, host)
+    if faults or (strict and later):
+        raise FleetError(str(source), placed(source, [*faults, *(later if strict else ())]))
+    return placed(source, later)
+
+
+def _policies(fleet: Fleet, host: str | None) -> Iterator[Fault]:
+    torch: dict[str, Any] | str | None = None
+    for name, service in fleet.services.items():
+        if service.host != host or service.policy in WITHOUT_NETWORK:
+            continue
+        path = f"$.services.{name}"
+        try:
+            check_whole(service.checkpoint)
+        except PolicyError as error:
+            yield Fault(f"{path}.checkpoint", str(error))
+        missing = [m for m in ("torch", "safetensors") if importlib.util.find_spec(m) is None]
+        if missing:
+            yield Fault(
+                f"{path}.policy",
+                f"{service.policy!r} needs {' and '.join(missing)}, not installed for "
+                f"{sys.executable}: pip install 'holdfast[policy]'",
+            )
+        elif service.device != "cpu":
+            torch = torch or _torch()
+            if problem := _device_problem(service.device, torch):
+                yield Fault(f"{path}.device", problem)
+
+
+def _torch() -> dict[str, Any] | str:
+    """What PyTorch finds on this machine, or why it does not say."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", _ASK_TORCH],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"torch cannot be asked: {error}"
+    try:
+        answer: dict[str, Any] = json.loads(done.stdout.strip().rpartition("\n")[2])
+    except ValueError:
+        last = done.stderr.strip().rpartition("\n")[2] or f"exit status {done.returncode}"
+        return f"torch cannot be imported: {last}"
+    return answer
+
+
+def _device_problem(device: str, torch: dict[str, Any] | str) -> str:
+    """Why a replica could not compute on `device`; empty if it can."""
+    if isinstance(torch, str):
+        return f"found {device!r}; {torch}"
+    if device == "mps":
+        return "" if torch["mps"] else "found 'mps', which only Apple's machines have; use cpu"
+    number = int(device.partition(":")[2] or 0)
+    if number < torch["cuda"]:
+        return ""
+    if torch["built"] is None:
+        return (
+            f"found {device!r}; torch {torch['version']} is built without CUDA: install one with "
+            "it (https://pytorch.org/get-started), or use cpu"
+        )
+    if torch["cuda"] == 0:
+        return (
+            f"found {device!r}; torch {torch['version']} sees no GPU: see `nvidia-smi` and "
+            "CUDA_VISIBLE_DEVICES, or use cpu"
+        )
+    return f"found {device!r}; the GPUs here are cuda:0 to cuda:{torch['cuda'] - 1}"
+
+
+def _keys(fleet: Fleet, host: str | None) -> Iterator[Fault]:
+    """Key files that are missing, or are not what they ought to be."""
+    if fleet.security.keys is None:
+        return
+    directory = Path(fleet.security.keys)
+    needed = [(f"{name}/{k}", Role.REPLICA)
+              for name, service in fleet.services.items() if service.host == host
+              for k in range(service.replicas)]  # fmt: skip
+    needed += [(robot.name, Role.ROBOT) for robot in fleet.robots if robot.host == host]
+    own = [("broker", Role.BROKER)] if fleet.broker.host == host else []
+    files = [(directory / f"{name.replace('/', '@')}.key", name, role)
+             for name, role in (*own, *needed)]  # fmt: skip
+    if needed:
+        files.append((directory / "broker.pub", "broker", Role.BROKER))
+    for path, name, role in files:
+        if path.is_file():
+            yield from _key(path, name, role)
+    if missing := [path.name for path, _, _ in files if not path.is_file()]:
+        message = f"{directory} lacks {', '.join(missing)}; `actorctl keys new NAME` makes them"
+        yield Fault("$.security.keys", message)
+    if own:
+        try:
+            Keyring.of(directory)
+        except (KeyProblem, OSError) as problem:
+            yield Fault("$.security.keys", str(problem))
+
+
+def _key(path: Path, name: str, role: Role) -> Iterator[Fault]:
+    key: Key | PublicKey
+    try:
+        key = load(path) if path.suffix == ".key" else load_public(path)
+    except (KeyProblem, OSError) as problem:
+        yield Fault("$.security.keys", str(problem))
+        return
+    if (key.peer.name, key.peer.role) != (name, role):
+        message = f"{path} is the key of {key.peer}, expected that of {role}:{name}"
+        yield Fault("$.security.keys", f"{message}; `actorctl keys new {name} --role {role}`")
+
+
+def _files(robot: Robot, path: str) -> Iterator[Fault]:
+    """Video files that stand in for cameras: there, readable, a video, and of the size said."""
+    for name, camera in robot.cameras.items():
+        if camera.driver != "opencv":
+            continue
+        from ...robot.base import RobotError
+        from ...robot.camera import OpenCVCamera, OpenCVOptions, Source
+
+        options = msgspec.convert(camera.options, OpenCVOptions)
+        if Source.of(options.source) is not Source.FILE:
+            continue
+        at, file = f"{path}.cameras.{name}.options.source", Path(str(options.source))
+        if not file.is_file():
+            what = "is a directory" if file.is_dir() else "is not there"
+            yield Fault(at, f"the video file {file} {what}; paths are relative to this file")
+        elif not os.access(file, os.R_OK):
+            yield Fault(
+                at, f"the video file {file} is not readable by this user; chmod or chown it"
+            )
+        else:
+            video = OpenCVCamera.of(options, camera.width, camera.height, camera.fps)
+            try:
+                video.open()
+            except RobotError as error:
+                yield Fault(at, str(error))
+            finally:
+                video.close()
+
+
+def _devices(robot: Robot, path: str) -> Iterator[Fault]:
+    for name, camera in robot.cameras.items():
+        if camera.driver != "opencv":
+            continue
+        from ...robot.camera import OpenCVOptions, Source
+
+        source = msgspec.convert(camera.options, OpenCVOptions).source
+        if Source.of(source) is not Source.DEVICE:
+            continue
+        device = Path(f"/dev/video{source}" if str(source).isdigit() else str(source))
+        at = f"{path}.cameras.{name}.options.source"
+        try:
+            kind = device.stat().st_mode
+        except OSError:
+            there = ", ".join(sorted(str(other) for other in Path("/dev").glob("video*")))
+            yield Fault(at, f"there is no {device} now; there are: {there or 'no cameras at all'}")
+            continue
+        if not stat.S_ISCHR(kind):
+            yield Fault(at, f"{device} is no device; for a video file leave /dev/ out of its path")
+        elif not os.access(device, os.R_OK | os.W_OK):
+            message = f"{device} is not accessible to this user; `usermod -aG video $USER`"
+            yield Fault(at, f"{message}, then log in anew")
+
+
+def _processors(robot: Robot, path: str) -> Iterator[Fault]:
+    there = os.sched_getaffinity(0)
+    for processor in robot.timing.affinity or ():
+        if processor not in there:
+            shown = ", ".join(map(str, sorted(there)))
+            message = f"there is no processor {processor} for this user; there are: {shown}"
+            yield Fault(f"{path}.timing.affinity", message)

@@ -1,0 +1,212 @@
+"""What a fleet needs of its machine: what is missing is said with its place, before the start."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+from holdfast.actors.fleet import surroundings
+from holdfast.actors.fleet.fleet import Fleet, FleetError, load
+from holdfast.actors.fleet.surroundings import devices_missing, faults_here, require
+from holdfast.policy.checkpoint import FILES, SHIPPED
+from holdfast.transport import keys
+from holdfast.transport.keys import Role
+
+WHOLE = SHIPPED / "conveyor-flow"
+
+
+@pytest.fixture
+def values(tmp_path: Path) -> dict[str, Any]:
+    """A fleet in which everything is there: a video for a camera, a copy of a checkpoint."""
+    shutil.copytree(WHOLE, tmp_path / "checkpoint")
+    write_video(tmp_path / "clip.avi", (640, 480))
+    return {
+        "name": "test",
+        "services": {"pick": {"policy": "flow", "checkpoint": "checkpoint"}},
+        "robots": [
+            {
+                "name": "r1",
+                "service": "pick",
+                "cameras": {
+                    "overhead": {},
+                    "wrist": {"driver": "opencv", "options": {"source": "clip.avi"}},
+                },
+            }
+        ],
+    }
+
+
+def write_video(path: Path, size: tuple[int, int]) -> None:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30, size)
+    writer.write(np.zeros((size[1], size[0], 3), np.uint8))
+    writer.release()
+
+
+def written(values: dict[str, Any], directory: Path) -> tuple[Fleet, Path]:
+    path = directory / "fleet.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return load(path), path
+
+
+def said(values: dict[str, Any], directory: Path) -> list[str]:
+    fleet, _ = written(values, directory)
+    return [str(fault) for fault in faults_here(fleet, None)]
+
+
+def test_nothing_is_said_of_a_fleet_whose_things_are_there(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    """Paths are relative to the file, wherever the command runs."""
+    assert said(values, tmp_path) == []
+    fleet, _ = written(values, tmp_path)
+    assert fleet.robots[0].cameras["wrist"].options["source"] == str(tmp_path / "clip.avi")
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != "config.json"])
+def test_a_checkpoint_without_one_of_its_files_is_no_checkpoint(
+    values: dict[str, Any], tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "checkpoint" / name).unlink()
+    (found,) = said(values, tmp_path)
+    assert "$.services.pick.checkpoint" in found and f"lacks {name}" in found
+
+
+@pytest.mark.parametrize("keep", [0, 4, 100, 20_000])
+def test_weights_that_were_cut_short_are_damaged(
+    values: dict[str, Any], tmp_path: Path, keep: int
+) -> None:
+    """Known from the header, without reading the weights."""
+    weights = tmp_path / "checkpoint" / "model.safetensors"
+    os.truncate(weights, keep)
+    (found,) = said(values, tmp_path)
+    assert "$.services.pick.checkpoint" in found
+    assert "no such header" in found or "its header says" in found
+
+
+def test_a_policy_without_a_network_needs_no_weights(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    values["services"]["pick"]["policy"] = "constant"
+    (tmp_path / "checkpoint" / "model.safetensors").unlink()
+    assert said(values, tmp_path) == []
+
+
+def test_what_another_host_needs_is_not_looked_for_here(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    values["hosts"] = {"here": {"address": "127.0.0.1"}, "there": {"address": "127.0.0.2"}}
+    values["broker"] = {"host": "here"}
+    values["services"]["pick"]["host"] = values["robots"][0]["host"] = "there"
+    (tmp_path / "checkpoint" / "model.safetensors").unlink()
+    (tmp_path / "clip.avi").unlink()
+    fleet, _ = written(values, tmp_path)
+    assert faults_here(fleet, "here") == []
+    assert len(faults_here(fleet, "there")) == 2
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (lambda path: path.unlink(), "is not there"),
+        (lambda path: (path.unlink(), path.mkdir()), "is a directory"),
+        (lambda path: path.write_text("no video"), "does not open as a file"),
+        (lambda path: write_video(path, (320, 240)), r"(240, 320, 3), expected (480, 640, 3)"),
+    ],
+)
+def test_a_video_file_that_cannot_be_a_camera_is_named(
+    values: dict[str, Any], tmp_path: Path, spoil: Any, expected: str
+) -> None:
+    spoil(tmp_path / "clip.avi")
+    (found,) = said(values, tmp_path)
+    assert "$.robots[0].cameras.wrist.options.source" in found and expected in found
+
+
+@pytest.mark.parametrize("source", [987, "987", "/dev/video987", "/dev/shm"])
+def test_a_device_that_is_not_there_fails_a_check_and_lets_a_start_wait_for_it(
+    values: dict[str, Any], tmp_path: Path, source: int | str
+) -> None:
+    values["robots"][0]["cameras"]["wrist"]["options"] = {"source": source}
+    fleet, path = written(values, tmp_path)
+    assert faults_here(fleet, None) == []
+    (fault,) = devices_missing(fleet, None)
+    assert fault.path == "$.robots[0].cameras.wrist.options.source"
+    (later,) = require(fleet, None, path)
+    assert later.line > 0
+    with pytest.raises(FleetError, match=r"line \d+: \$\.robots"):
+        require(fleet, None, path, strict=True)
+
+
+def test_a_processor_that_the_machine_lacks_is_named(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    values["robots"][0]["timing"] = {"affinity": [min(os.sched_getaffinity(0)), 4095]}
+    (found,) = said(values, tmp_path)
+    assert "$.robots[0].timing.affinity" in found and "no processor 4095" in found
+
+
+def test_keys_that_are_missing_damaged_or_anothers_are_named(
+    values: dict[str, Any], tmp_path: Path
+) -> None:
+    directory = tmp_path / "keys"
+    values["security"] = {"keys": "keys"}
+    for name, role in (("broker", Role.BROKER), ("other", Role.ROBOT), ("r1", Role.OPERATOR)):
+        keys.new(name, role, directory)
+    found = " | ".join(said(values, tmp_path))
+    assert "lacks pick@0.key" in found
+    assert "r1.key is the key of operator:r1, expected that of robot:r1" in found
+    keys.new("pick/0", Role.REPLICA, directory)
+    (directory / "r1.key").write_text("nothing\n")
+    (directory / "r1.key").chmod(0o600)
+    (found,) = said(values, tmp_path)
+    assert "$.security.keys" in found and "r1.key" in found
+
+
+TORCH = {"version": "2.9", "built": "12.8", "cuda": 2, "mps": False}
+
+
+@pytest.mark.parametrize(
+    ("device", "torch", "expected"),
+    [
+        ("cuda", TORCH, ""),
+        ("cuda:1", TORCH, ""),
+        ("cuda:2", TORCH, "cuda:0 to cuda:1"),
+        ("cuda", TORCH | {"cuda": 0}, "sees no GPU"),
+        ("cuda", TORCH | {"cuda": 0, "built": None}, "built without CUDA"),
+        ("mps", TORCH, "Apple"),
+        ("mps", TORCH | {"mps": True}, ""),
+        ("cuda", "torch cannot be imported: OSError: libcudart", "libcudart"),
+    ],
+)
+def test_a_device_that_torch_does_not_find_is_refused_with_what_it_finds(
+    device: str, torch: Any, expected: str
+) -> None:
+    found = surroundings._device_problem(device, torch)
+    assert (expected in found) if expected else found == ""
+
+
+def test_torch_is_asked_in_its_own_interpreter_and_only_for_other_devices(
+    values: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The supervisor's process imports no torch for it."""
+    asked = []
+
+    def answer() -> dict[str, Any]:
+        asked.append(1)
+        return TORCH | {"cuda": 1}
+
+    monkeypatch.setattr(surroundings, "_torch", answer)
+    assert said(values, tmp_path) == [] and not asked
+    values["services"]["pick"]["device"] = "cuda:3"
+    values["services"]["again"] = dict(values["services"]["pick"], device="cuda:0")
+    (found,) = said(values, tmp_path)
+    assert "$.services.pick.device" in found and len(asked) == 1
+    monkeypatch.undo()
+    real = surroundings._torch()
+    assert isinstance(real, dict) and real.keys() == TORCH.keys()
