@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 import zmq
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 pytest_plugins = ["holdfast.tests.browser"]
 
@@ -43,6 +43,15 @@ zmq.Context.__del__ = lambda self: None  # type: ignore[method-assign]
 # A property says nothing about time; on a machine that others use, an example may take seconds.
 settings.register_profile("holdfast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("holdfast")
+# For tests/mutate.py: the same examples for every mutant, and no time spent on shrinking them.
+settings.register_profile(
+    "mutation",
+    settings.get_profile("holdfast"),
+    derandomize=True,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    report_multiple_bugs=False,
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
