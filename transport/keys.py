@@ -2,7 +2,7 @@
 
 A key belongs to one name and one role. A server's keyring holds the public keys of the peers it
 lets in; the authenticator answers libzmq's question about each new connection (ZAP, RFC 27) and
-stamps every message of it with the peer's identity, which `link.receive_from` returns.
+stamps every message of it with whose key it has (`User-Id`), for a server to read.
 
 Guarantees: with a key on the socket, no message arrives of a peer whose key is not in the ring.
 Does not guarantee: that a peer uses its own name: `link.peer` compares it with the key's.

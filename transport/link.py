@@ -138,10 +138,6 @@ def receive(socket: Socket, limits: Limits = DEFAULT) -> list[Buffer] | None:
         first = socket.recv(zmq.DONTWAIT)
     except zmq.Again:
         return None
-    return _rest(socket, first, limits)
-
-
-def _rest(socket: Socket, first: bytes, limits: Limits) -> list[Buffer]:
     frames: list[Buffer] = [first]
     total = len(first)
     while socket.getsockopt(zmq.RCVMORE):
@@ -162,24 +158,11 @@ def _rest(socket: Socket, first: bytes, limits: Limits) -> list[Buffer]:
     return frames
 
 
-def receive_from(socket: Socket, limits: Limits = DEFAULT) -> tuple[str, list[Buffer]] | None:
-    """As `receive`, with whose key the connection has: `role:name`, or "" for one without keys."""
-    try:
-        first = socket.recv(zmq.DONTWAIT, copy=False)
-    except zmq.Again:
-        return None
-    try:
-        user = first.get("User-Id")
-    except zmq.ZMQError:  # not a property of connections without keys
-        user = ""
-    return str(user), _rest(socket, first.bytes, limits)
-
-
 def peer(identity: bytes, user: str = "", role: Role | None = None) -> tuple[str, int]:
     """Name and incarnation that a ROUTER's identity frame says, `name:incarnation`.
 
-    Raises WireError("identity") if it says none, or if `user`, from `receive_from`, shows that its
-    key belongs to another name or to another role than `role`.
+    Raises WireError("identity") if it says none, or if `user`, whose key the connection has
+    (`role:name`), is of another name or of another role than `role`.
     """
     name, _, rest = identity.partition(b":")
     try:

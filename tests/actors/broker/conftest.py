@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
 from holdfast.actors.actor import boot_in_memory
 from holdfast.actors.board import BOARD_SIZE, BoardReader
@@ -169,6 +170,31 @@ def desk() -> Desk:
 def sent() -> Callable[..., list[Any]]:
     """sent(effects, ToRobot, Kind.REPLY): the effects that send such a message."""
     return lambda effects, way, kind: [e for e in effects if is_a(e, way, kind)]
+
+
+class WatchedContext(zmq.Context[zmq.Socket[bytes]]):
+    """Its DEALERs are watched from before they connect: a connection whose key is refused is tried
+    once."""
+
+    monitors: list[Any]
+
+    def socket(self, kind: int, *args: Any, **options: Any) -> Any:
+        made = super().socket(kind, *args, **options)
+        if kind == zmq.DEALER:
+            failed = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
+            failed |= zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_DISCONNECTED
+            monitor = made.get_monitor_socket(failed | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+            self.monitors = [monitor]
+        return made
+
+    def handshake(self) -> str:
+        """How the newest DEALER's next handshake ended, `accepted` or `refused`; empty if none has
+        ended yet."""
+        (monitor,) = self.monitors
+        if not monitor.poll(1):
+            return ""
+        event = recv_monitor_message(monitor)["event"]
+        return "accepted" if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else "refused"
 
 
 Got = tuple[str, Message[Any], list[Any]]

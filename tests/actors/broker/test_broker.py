@@ -15,6 +15,13 @@ import zmq
 from holdfast.actors.actor import EXIT_REFUSED, EXIT_STOPPED, boot_in_memory
 from holdfast.actors.broker.broker import BrokerActor
 from holdfast.actors.broker.door import Door
+from holdfast.tests.actors.broker.conftest import (
+    PATIENCE_S,
+    WatchedContext,
+    Wire,
+    asking,
+    offering,
+)
 from holdfast.transport import keys, link, messages
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.keys import Role
@@ -358,29 +365,54 @@ def test_peers_with_keys_work_as_without(start_broker: Start, ring: Ring) -> Non
 
 
 def test_a_key_speaks_only_for_its_own_name_and_role(start_broker: Start, ring: Ring) -> None:
-    mine, yours = ring.of("r1", Role.ROBOT), ring.of("flow/0", Role.REPLICA)
+    """At either door: the name of another, a replica's key as a robot's, a robot's as a replica's.
+    None of them gets a session or a place among the replicas; a robot learns why."""
+    robot_key, replica_key = ring.of("r1", Role.ROBOT), ring.of("flow/0", Role.REPLICA)
     broker = start_broker(**ring.config)
-    liar = broker.robot("r2:1", **mine)
-    liar.say(Heartbeat(progress=1))
-    intruder = broker.robot("flow/0:1", **yours)
-    intruder.is_replica = False
-    intruder.say(Heartbeat(progress=1))
-    broker.until(lambda s: s["counters"].get("identity") == 2)
-    for peer in (liar, intruder):
-        peer.take()
-        assert not peer.backlog, "it gets no answer"
+    liars = [broker.robot("r2:1", **robot_key), broker.robot("flow/0:1", **replica_key)]
+    for liar in liars:
+        liar.is_replica = False
+        liar.say(asking(liar.name), epoch=1)
+    liars += [broker.replica("flow/1:1", **replica_key), broker.replica("r1:1", **robot_key)]
+    for liar in liars[2:]:
+        liar.is_replica = True
+        liar.say(offering("flow/1"), token=1)
+    broker.until(lambda s: s["counters"].get("identity") == 4)
+    replica, robot = broker.replica("flow/0:1", **replica_key), broker.robot("r1:1", **robot_key)
+    replica.register()
+    robot.open(replica)
+    status = broker.until(lambda s: s.get("sessions") and s)
+    assert [row["robot"] for row in status["sessions"]] == ["r1"]
+    assert [row["name"] for row in status["replicas"]] == ["flow/0"]
+    for liar in liars[:2]:
+        refused = liar.get(Kind.REJECT)[1].body
+        assert (refused.reason, "key of" in refused.message) == ("identity", True), refused
+    for liar in liars:
+        liar.take()
+        assert not liar.backlog, "it gets no answer"
 
 
-def test_unknown_keys_are_refused_and_counted(
+def test_strangers_get_no_connection_and_are_counted(
     start_broker: Start, ring: Ring, tmp_path: Path
 ) -> None:
+    """One with a key that the broker does not know, one without: both handshakes fail, while a
+    peer that is known is served."""
+    replica_key, robot_key = ring.of("flow/0", Role.REPLICA), ring.of("r1", Role.ROBOT)
     broker = start_broker(**ring.config)
     stranger = keys.new("r1", Role.ROBOT, tmp_path / "elsewhere")
-    robot = broker.robot("r1:1", key=stranger, server=ring.server)
-    naked = broker.robot("r1:2")
+    for options in ({"key": stranger, "server": ring.server}, {}):
+        context = WatchedContext()
+        peer = Wire(context, broker.front, "r1:1", **options)
+        deadline = time.monotonic() + PATIENCE_S
+        while not (ended := context.handshake()):
+            assert time.monotonic() < deadline, "no handshake ended"
+        assert ended == "refused"
+        assert not link.send(peer.socket, [b"hello"])
+        context.destroy(linger=0)
     assert broker.until(lambda s: s.get("refused_keys", {}).get("unknown-key"))
-    assert not robot.socket.poll(100, zmq.POLLOUT)
-    assert not naked.socket.poll(100, zmq.POLLOUT)
+    replica = broker.replica("flow/0:1", **replica_key)
+    replica.register()
+    broker.robot("r1:3", **robot_key).open(replica)
 
 
 @pytest.mark.parametrize("missing", ["key", "keyring"])
