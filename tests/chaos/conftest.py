@@ -21,6 +21,7 @@ from holdfast.actors.rundir import SOCKET, runtime_base, state_dir
 from holdfast.actors.supervision.console import ConsoleError, ask, attach
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import CONFIG, Config
+from holdfast.tests.chaos.witnesses import Witnesses
 from holdfast.tests.e2e.conftest import FleetProcess, all_well
 
 STATES = ("x", "y", "z", "wrist", "gripper", "belt_speed", "grip")
@@ -156,6 +157,14 @@ def streams_again(before: dict[str, Any]) -> Callable[[dict[str, Any]], bool]:
     """All is well, and every robot has merged a chunk since `before`."""
     merged = {r["name"]: r["merged"] for r in before["robots"]}
     return lambda now: all_well(now) and all(r["merged"] > merged[r["name"]] for r in now["robots"])
+
+
+@pytest.fixture
+def witnesses(tmp_path: Path) -> Iterator[Witnesses]:
+    """Whoever sees the machine pause, whatever is done to the fleet."""
+    watching = Witnesses(tmp_path)
+    yield watching
+    watching.close()
 
 
 @pytest.fixture

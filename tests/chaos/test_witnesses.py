@@ -1,0 +1,77 @@
+"""The judge of missed ticks: what the machine explains, and nothing more."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.actors.control.ticks import Tick
+from holdfast.tests.chaos.witnesses import Miss, Witnesses, misses, unexplained
+
+MS = 1_000_000
+PERIOD = 33 * MS
+
+
+def tick(due_ns: int, lateness_ns: int) -> Tick:
+    none = np.zeros(0, np.float32)
+    return Tick(0, due_ns + lateness_ns, lateness_ns, 0, none, None, None, None, True)
+
+
+@given(st.lists(st.integers(0, 5 * PERIOD), min_size=1, max_size=30))
+def test_a_grid_s_misses_are_those_that_the_loop_s_lateness_cost(late: list[int]) -> None:
+    """Lateness of less than a period costs nothing; of n periods, n ticks."""
+    due, ticks = 10 * PERIOD, []
+    for lateness in [*late, 0]:
+        ticks.append(tick(due, lateness))
+        due += (1 + lateness // PERIOD) * PERIOD
+    found = misses(ticks, PERIOD)
+    assert [m.ticks for m in found] == [n for lateness in late if (n := lateness // PERIOD)]
+    assert all(m.until_ns - m.due_ns >= m.ticks * PERIOD for m in found)
+
+
+def test_ticks_that_nobody_logged_are_missed_without_any_lateness() -> None:
+    (found,) = misses([tick(0, 0), tick(10 * PERIOD, 0)], PERIOD)
+    assert found == Miss(0, 10 * PERIOD, 9)
+    assert unexplained(found, [(0, PERIOD)], PERIOD)
+
+
+intervals = st.tuples(st.integers(0, 400), st.integers(1, 100)).map(
+    lambda drawn: (drawn[0] * MS, (drawn[0] + drawn[1]) * MS)
+)
+
+
+@given(st.lists(intervals, max_size=6), intervals)
+def test_a_miss_is_unexplained_by_the_part_of_it_outside_all_pauses(
+    pauses: list[tuple[int, int]], during: tuple[int, int]
+) -> None:
+    """Counted millisecond by millisecond, however the pauses overlap."""
+    miss = Miss(*during, 1)
+    free = [
+        at
+        for at in range(during[0] // MS, during[1] // MS)
+        if not any(start // MS <= at < end // MS for start, end in pauses)
+    ]
+    assert unexplained(miss, pauses, PERIOD) is (len(free) * MS >= PERIOD)
+
+
+def test_a_witness_tells_how_long_it_could_not_run(witnesses: Witnesses) -> None:
+    """One that is stopped: the machine does the same to all of them at once."""
+    began = time.monotonic_ns()
+    pid = witnesses._processes[0].pid
+    deadline = time.monotonic() + 10
+    while os.sched_getaffinity(pid) == os.sched_getaffinity(0) and len(witnesses._files) > 1:
+        assert time.monotonic() < deadline, "it never went to its core"
+    os.kill(pid, signal.SIGSTOP)
+    stopped = time.monotonic_ns()
+    time.sleep(0.3)  # that it misses this is what is tested
+    resumed = time.monotonic_ns()
+    os.kill(pid, signal.SIGCONT)
+    pauses = witnesses.end()
+    assert all(began < start < end < time.monotonic_ns() for start, end in pauses)
+    miss = Miss(stopped, resumed, 9)
+    assert unexplained(miss, [], PERIOD) and not unexplained(miss, pauses, PERIOD)

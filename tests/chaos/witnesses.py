@@ -1,0 +1,102 @@
+"""Which of a control loop's missed ticks the machine explains, by witnesses that no fleet can harm.
+
+The fleet's own witness is one of the victims of these tests. Here one process per core does nothing
+but sleep `NAP_NS` on its core and write down when it overslept. A miss is excused as far as those
+pauses reach: what is left of its lateness must be less than a period, or it is the loop's own.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from holdfast.actors.control.ticks import Tick
+
+NAP_NS = 5_000_000
+CORES = 8
+
+WITNESS = """
+import os, select, sys, time
+core, nap_ns = int(sys.argv[1]), int(sys.argv[2])
+os.sched_setaffinity(0, {core})
+due = time.monotonic_ns() + nap_ns
+ended = False
+while not ended:
+    ended = bool(select.select([0], [], [], max(due - time.monotonic_ns(), 0) / 1e9)[0])
+    now = time.monotonic_ns()
+    if now - due >= nap_ns // 4:
+        os.write(1, b"%d %d\\n" % (due, now))
+    due = now + nap_ns
+"""
+
+Pause = tuple[int, int]
+
+
+class Witnesses:
+    """One process on each of the first `CORES` cores, from here to `end`."""
+
+    def __init__(self, directory: Path) -> None:
+        self._files = []
+        self._processes = []
+        for core in sorted(os.sched_getaffinity(0))[:CORES]:
+            path = directory / f"witness-{core}.txt"
+            with path.open("wb") as file:
+                command = [sys.executable, "-S", "-c", WITNESS, str(core), str(NAP_NS)]
+                process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=file)
+            self._files.append(path)
+            self._processes.append(process)
+
+    def end(self) -> list[Pause]:
+        """Stop them, each after its last word; the pauses that any of them saw."""
+        codes = []
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.close()
+            codes.append(process.wait(10))
+        assert not any(codes), f"witnesses ended with {codes}"
+        said = [line.split() for path in self._files for line in path.read_text().splitlines()]
+        return [(int(start), int(end)) for start, end in said]
+
+    def close(self) -> None:
+        """End those that are still there, for a test that failed before it asked them."""
+        for process in self._processes:
+            process.kill()
+            process.wait()
+            assert process.stdin is not None
+            process.stdin.close()
+
+
+class Miss(NamedTuple):
+    """`ticks` grid points without a tick: what was due at `due_ns` came, or came to its end, only
+    at `until_ns`."""
+
+    due_ns: int
+    until_ns: int
+    ticks: int
+
+
+def misses(ticks: Sequence[Tick], period_ns: int) -> list[Miss]:
+    """The holes in the grid of logged ticks."""
+    found = []
+    for tick, following in pairwise(ticks):
+        due, next_due = (t.instant_ns - t.lateness_ns for t in (tick, following))
+        missing = round((next_due - due) / period_ns) - 1
+        if missing > 0:
+            late = tick.lateness_ns // period_ns == missing
+            found.append(Miss(due, tick.instant_ns if late else next_due, missing))
+    return found
+
+
+def unexplained(miss: Miss, pauses: Sequence[Pause], period_ns: int) -> bool:
+    """Whether the loop would have missed a tick here without the machine's `pauses` too."""
+    left, at = 0, miss.due_ns
+    for start, end in sorted(pauses):
+        if start < miss.until_ns and end > at:
+            left += max(0, start - at)
+            at = end
+    return left + max(0, miss.until_ns - at) >= period_ns
