@@ -186,6 +186,8 @@ class SupervisorLink:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self.closed = False
+        """The actor's end is known to be closed."""
 
     def fileno(self) -> int:
         return self._sock.fileno()
@@ -220,8 +222,9 @@ class SupervisorLink:
             except BlockingIOError:
                 return received, False
             except ConnectionError:
-                return received, True
+                packet = b""
             if not packet:
+                self.closed = True
                 return received, True
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 received.append(_decode_at_supervisor(packet))
@@ -246,8 +249,15 @@ def _checked(command: Command) -> bytes:
     return packet
 
 
+def say_ready(sock: socket.socket) -> None:
+    """Tell the supervisor on an actor's fresh socket that a boot would be received at once."""
+    with contextlib.suppress(ConnectionError):
+        sock.send(_encode(Ready()))
+
+
 def receive_boot(sock: socket.socket) -> tuple[BootMessage, list[int]] | None:
-    """Wait for the boot on an actor's fresh socket; None when the supervisor went away instead."""
+    """Wait for the boot on an actor's fresh socket; None when the supervisor went away instead. A
+    command before it is a ping, and is answered."""
     boot: BootMessage | None = None
     fds: list[int] = []
     sock.setblocking(True)
@@ -262,4 +272,6 @@ def receive_boot(sock: socket.socket) -> tuple[BootMessage, list[int]] | None:
         message = _decode_at_actor(packet)
         if isinstance(message, BootMessage):
             boot = message
+        elif isinstance(message, Command):
+            sock.send(_encode(Reply(message.id)))
     return boot, fds

@@ -3,7 +3,8 @@
 It reads its boot from the link (the descriptor in HOLDFAST_LINK), imports the one module that its
 kind needs, and runs the three phases. Nothing heavy is imported before the boot: the supervisor's
 patience is for the actor's own work. With `--preload MODULE,...` the process imports those first
-and then waits, which makes it a warm spare: it becomes whichever actor its boot names.
+and then waits, which makes it a warm spare: it becomes whichever actor its boot names, and answers
+pings until then.
 
 Exit codes: 0 stopped as asked; 1 crashed; 3 the configuration was refused, a restart is pointless;
 4 dead for good, a person must say so before it starts again (2 is Python's own usage error).
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from . import actor as _actor
 from .heap import keep_blocks
-from .link import Link, receive_boot
+from .link import Link, receive_boot, say_ready
 from .log import log_to_supervisor
 
 KINDS = {
@@ -84,6 +85,7 @@ def main(argv: list[str]) -> int:
     if len(argv) == 3 and argv[1] == "--preload":
         for module in argv[2].split(","):
             importlib.import_module(module)
+        say_ready(sock)
     received = receive_boot(sock)
     if received is None:
         return _actor.EXIT_STOPPED

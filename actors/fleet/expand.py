@@ -35,7 +35,7 @@ from ..supervision.supervised import Member
 from ..witness import KEPT
 from .document import Fault, closest
 from .faults import policy_spec, ports_of, robot_spec
-from .fleet import Camera, Fleet, FleetError, Robot, Service, memory_mb_of, rules_of
+from .fleet import Camera, Fleet, FleetError, Robot, Service, memory_mb_of, rules_of, spares_of
 
 COMMAND_BYTES = 4096
 """Room for one command to a simulated world, of any arm."""
@@ -63,6 +63,8 @@ class ActorSpec(msgspec.Struct, frozen=True, kw_only=True):
     memory_mb: int | None = None
     warm: str | None = None
     """The modules that a warm spare for this actor imports in advance, with commas."""
+    spares: int = 1
+    """How many warm spares there may be for it and the others of the same `warm`."""
 
     @property
     def name(self) -> str:
@@ -361,6 +363,7 @@ class _Expansion:
             robot=None if robot is None else robot.name,
             memory_mb=memory_mb_of(self.fleet, kind),
             warm=modules_of(kind),
+            spares=spares_of(self.fleet, kind),
         )
 
     def endpoint(self, end: Literal["front", "back"], host: str | None) -> str:

@@ -142,11 +142,13 @@ class Robot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Supervision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How actors are restarted: `rules` by kind of actor, `memory_mb` at most per kind (what
     strangers can reach has a limit anyway: broker 1024, network and gateway 512), and `groups` of
-    actor names in which a failure restarts those listed after the failed one."""
+    actor names in which a failure restarts those listed after the failed one. `spares` control
+    processes at most stand ready for those that die, one per robot of a host: each takes 20 MB."""
 
     rules: dict[str, dict[str, Any]] = {}
     memory_mb: dict[str, Positive] = {}
     groups: dict[str, list[str]] = {}
+    spares: Annotated[int, Meta(ge=0, description="a whole number, 0 or more")] = 4
 
 
 class Logs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -306,6 +308,12 @@ def memory_mb_of(fleet: Fleet, kind: str) -> int | None:
     """What an actor of `kind` may use before it is restarted; None for as much as there is."""
     given = fleet.supervision.memory_mb
     return given.get(kind, given.get("all", _MEMORY_MB.get(kind)))
+
+
+def spares_of(fleet: Fleet, kind: str) -> int:
+    """How many warm spares there may be for actors of `kind` on a host: a robot without control
+    loses its ticks, other actors' restarts cost it none."""
+    return fleet.supervision.spares if kind == "control" else min(1, fleet.supervision.spares)
 
 
 # Who keeps the frames of a message that never ends grows until somebody ends it: libzmq has no

@@ -54,6 +54,14 @@ class Graveyard:
         if self._undertaking:
             self._undertaking.flush()
 
+    def check(self) -> bool:
+        """Ping the undertaker, once a second or so; False if it is frozen: it is killed then, and
+        its pidfd tells when it is to be replaced."""
+        if self._undertaking is None or self._undertaking.ping():
+            return True
+        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        return False
+
     def watch(self, process: Process) -> None:
         if self._undertaking:
             self._undertaking.watch(process.pid, process.pidfd)

@@ -39,7 +39,7 @@ class Running:
             for stream in self.streams:
                 stream.actor, stream.incarnation = self.actor.name, incarnation
             return
-        self.process = Process(self.actor.name, _for_kind(self.actor.kind, environment))
+        self.process = Process(self.actor.name, environment_for(self.actor.kind, environment))
         self.streams = streams_of(self.process, self.actor.name, incarnation, self._keep)
 
     def ask(self, drain: bool) -> None:
@@ -90,9 +90,9 @@ def streams_of(
     ]
 
 
-def _for_kind(kind: str, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """Only a policy computes with more than one thread: elsewhere, numpy's idle thread pools cost
-    start-up time and memory in every process."""
+def environment_for(kind: str, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment of a process of `kind`. Only a policy computes with more than one thread:
+    elsewhere, numpy's idle thread pools cost start-up time and memory in every process."""
     if kind == "inference":
         return environment
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")

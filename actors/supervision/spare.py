@@ -1,83 +1,82 @@
 """A warm spare: a process that has imported what some kinds of actor need and waits for its boot.
 
-When one of those dies, its next incarnation is already there: it only maps its memory. There is one
-for all actors of a host that need the same; the next is prepared a while after the last was taken,
-when no actor is starting, because on a small machine its imports would take time from them.
+When one of those dies, its next incarnation is already there: it only maps its memory. A spare says
+when its imports are done, and answers a ping from then on: only one that lives is handed out.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
+from ..link import Ready, Reply
 from ..log import Record
-from .logstore import Stream
 from .process import Process
 from .running import Started, streams_of
 
-PREPARE_AFTER_S = 2.0
-RETRY_AFTER_S = 10.0
+START_S = 30.0
+UNANSWERED = 3
+"""So many pings in a row without an answer are a process that is frozen."""
 
 
 class Spare:
-    """The spare for some `modules`, with commas. Its owner asks `is_due` now and then, and polls
-    the process and streams that `prepare` gives."""
+    """One spare. Its owner polls `process` and `streams`."""
 
     def __init__(
         self, modules: str, environment: Mapping[str, str], keep: Callable[[Record], None]
     ) -> None:
-        self._modules = modules
-        self._environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", **environment}
-        self._keep = keep
-        self._process: Process | None = None
-        self._calm_since: float | None = None
-        self._not_before = 0.0
-        self.streams: list[Stream] = []
+        """Start it; it imports `modules`, with commas. Raises OSError."""
+        self.modules = modules
+        self.process = Process("spare", environment, preload=modules)
+        self.streams = streams_of(self.process, "spare", 0, keep)
+        self.ended = False
+        """It was killed, and is to be collected."""
+        self.ready = False
+        """Its imports are done."""
+        self._since = time.monotonic()
+        self._asked = self._answered = 0
 
-    def is_due(self, now: float, calm: bool) -> bool:
-        """Whether to `prepare` one: none is there, and it has been calm for long enough."""
-        if not calm:
-            self._calm_since = None
-            return False
-        if self._calm_since is None:
-            self._calm_since = now
-        rested = now - self._calm_since >= PREPARE_AFTER_S and now >= self._not_before
-        return rested and self._process is None
+    @property
+    def answered(self) -> bool:
+        """It has answered the last ping."""
+        return self._answered == self._asked
 
-    def prepare(self) -> Process | None:
-        """Start one; None if the machine gives no process for it now."""
-        try:
-            self._process = Process("spare", self._environment, preload=self._modules)
-        except OSError:
-            self._calm_since = None
-            return None
-        self.streams = streams_of(self._process, "spare", 0, self._keep)
-        return self._process
+    def ping(self) -> None:
+        self._asked += 1
+        self.process.link.command("ping", id=self._asked)
 
-    def take(self) -> Started | None:
-        """Hand over the spare, if there is one that lives."""
-        process, streams = self._process, self.streams
-        if process is None:
-            return None
-        self._calm_since = None
-        self._process, self.streams = None, []
-        return process, streams
+    def hear(self) -> None:
+        """Take in what it said."""
+        for message in self.process.link.messages()[0]:
+            if isinstance(message, Ready):
+                self.ready = True
+            elif isinstance(message, Reply):
+                self._answered = max(self._answered, min(message.id, self._asked))
 
-    def pids(self) -> set[int]:
-        return {self._process.pid} if self._process else set()
+    def check(self, now: float) -> str | None:
+        """Ping it, now and then: None, or why it is no use."""
+        self.hear()
+        if not self.ready:
+            late = now - self._since > START_S
+            return f"did not finish its imports within {START_S:g} s" if late else None
+        if self._asked - self._answered >= UNANSWERED:
+            return f"left {UNANSWERED} pings unanswered"
+        self.ping()
+        return None
 
-    def lost(self, now: float) -> None:
-        """It died by itself: bury it, and try again later."""
-        self._not_before = now + RETRY_AFTER_S
-        self.close()
+    def end(self) -> None:
+        """Kill it; its pidfd tells when it is to be collected."""
+        self.ended = True
+        self.process.kill()
+
+    def started(self) -> Started:
+        return self.process, self.streams
 
     def close(self) -> None:
-        """End it, if there is one."""
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.wait()
+        """Kill and collect it."""
+        self.process.kill()
+        self.process.wait()
         for stream in self.streams:
             stream.drain()
             stream.close()
-        self._process.close()
-        self._process, self.streams = None, []
+        self.process.close()

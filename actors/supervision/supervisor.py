@@ -35,7 +35,7 @@ from .memory import SharedMemory
 from .orphans import Orphans, become_subreaper
 from .reload import differences
 from .running import Running
-from .spare import Spare
+from .spares import Spares
 from .supervised import (
     Ask,
     Changed,
@@ -65,6 +65,7 @@ SPARE_S = 1.0
 """Between the starts of two spares: each gets the processor to itself."""
 LONGEST_HANG_S = 600.0
 """The most that an actor may ask for."""
+HELPERS_S = 1.0
 STOP_WITHIN_S = 4.0
 """An orderly stop that takes longer is hastened."""
 
@@ -98,14 +99,10 @@ class Supervisor:
         self.running = {actor.name: Running(actor, logs.add) for actor in actors}
         self.robots = _robots(actors)
         self._graveyard = Graveyard(runtime)
-        self._spares = {
-            modules: Spare(modules, self._graveyard.environment, logs.add)
-            for modules in dict.fromkeys(actor.warm for actor in actors)
-            if modules
-        }
+        self._spares = Spares(actors, self._graveyard.environment, logs.add)
         self._orphans = Orphans(self._graveyard.mark)
         self._commands = Commands(self)
-        self._due = dict.fromkeys(("turn", "publish", "memory", "spare"), 0.0)
+        self._due = dict.fromkeys(("turn", "publish", "memory", "spare", "helpers"), 0.0)
         self._stop_by = float("inf")
         self._clients: list[Client] = []
         self._console = Console(runtime.path / SOCKET, self._commands.handle)
@@ -157,6 +154,7 @@ class Supervisor:
             else:
                 self.running[actor.name] = Running(actor, self.logs.add)
         self.robots = robots
+        self._spares.adapt(actors)
         self.feed(Reform(members, frozenset(difference.changed)))
 
     def specs(self) -> list[ActorSpec]:
@@ -196,9 +194,10 @@ class Supervisor:
         ]
         core = self.core
         log = report.LogFacts(str(self.logs.path), self.logs.lost, self.logs.error)
-        return report.status(
+        body = report.status(
             self.fleet, now - self.started, facts, core.actors, self.robots, core.members, now, log
         )
+        return body | {"spares": self._spares.report()}
 
     def _poll(self) -> None:
         timeout = max(0.0, self._due["turn"] - time.monotonic())
@@ -226,10 +225,13 @@ class Supervisor:
             self._due["publish"] = now + PUBLISH_S
             self._publish(self.status())
         calm = self._calm() and not self.core.stopping
-        due = [spare for spare in self._spares.values() if spare.is_due(now, calm)]
-        if due and now >= self._due["spare"]:
+        modules = self._spares.due(now, calm)
+        if modules and now >= self._due["spare"]:
             self._due["spare"] = now + SPARE_S
-            self._prepare(due[0])
+            self._prepare(modules)
+        if now >= self._due["helpers"]:
+            self._due["helpers"] = now + HELPERS_S
+            self._check_helpers(now)
         self._commands.expire(now)
         self._graveyard.flush()
         self.logs.flush()
@@ -251,8 +253,7 @@ class Supervisor:
                 running.process.kill()
                 running.process.wait()
                 self._bury(running)
-        for spare in self._spares.values():
-            spare.close()
+        self._spares.close()
         self._graveyard.close()
         self._orphans.sweep(set(), patient=True)
         self._serve()
@@ -292,8 +293,7 @@ class Supervisor:
             segments=entries,
         )
         try:
-            spare = self._spares.get(actor.warm or "")
-            warm = spare.take() if spare else None
+            warm = self._spares.take(actor.warm)
             if warm:
                 self._watches.forget_process(*warm)
             running.start(incarnation, self._graveyard.environment, warm)
@@ -410,20 +410,28 @@ class Supervisor:
             actor.state in (State.STARTING, State.WAITING) for actor in self.core.actors.values()
         )
 
-    def _prepare(self, spare: Spare) -> None:
-        process = spare.prepare()
-        if process is None:
+    def _prepare(self, modules: str) -> None:
+        spare = self._spares.prepare(modules)
+        if spare is None:
             return
+        process = spare.process
         self._graveyard.watch(process)
 
         def on_exit() -> None:
             self._watches.forget_process(process, spare.streams)
             self._graveyard.forget(process.pid)
-            spare.lost(time.monotonic())
+            self._spares.lost(spare, time.monotonic())
 
         self._watches.add(process.pidfd, on_exit)
         for stream in spare.streams:
             self._watches.add_stream(stream)
+
+    def _check_helpers(self, now: float) -> None:
+        """See to it that those live who have nothing to do until somebody dies."""
+        for said in self._spares.check(now):
+            self.note("warning", said)
+        if not self._graveyard.check():
+            self.note("warning", "the undertaker is frozen and is killed")
 
     def _bring_undertaker(self) -> None:
         """Start it; start another if it dies, which tells that one of everybody alive."""
@@ -440,7 +448,7 @@ class Supervisor:
     def _sessions(self) -> set[int]:
         """Sessions whose members belong to a live actor."""
         pids = {running.process.pid for running in self.running.values() if running.process}
-        return pids.union(self._graveyard.pids(), *(s.pids() for s in self._spares.values()))
+        return pids.union(self._graveyard.pids(), self._spares.pids())
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[int]:

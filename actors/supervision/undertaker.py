@@ -2,9 +2,9 @@
 
 Actors end by themselves when their link closes; one that is stopped, or hangs in foreign code,
 cannot. The supervisor starts this tiny process, gives it its lock and tells it every actor's pid
-together with a pidfd. When the supervisor is gone, however it went, the undertaker waits until all
-are dead, kills the process groups of those that are not, removes the runtime directory and ends,
-which gives back the lock.
+together with a pidfd; it answers pings, so that one that is frozen is noticed and replaced. When
+the supervisor is gone, however it went, the undertaker waits until all are dead, kills the process
+groups of those that are not, removes the runtime directory and ends, which gives back the lock.
 
 A process group is killed only while its leader is known to live by its pidfd, or for members that
 carry the fleet's mark in their environment: a number that the kernel has given to somebody else in
@@ -26,7 +26,10 @@ from ..rundir import sweep
 
 BURY_AFTER_S = 2.0
 MARK = "HOLDFAST_MARK"
-_FORGET, _WATCH = b"-", b"+"
+UNANSWERED = 3
+"""So many pings in a row without an answer are a process that is frozen."""
+UNANSWERED_AT_START = 30
+_FORGET, _WATCH, _PING = b"-", b"+", b"?"
 
 
 class Undertaking:
@@ -38,6 +41,8 @@ class Undertaking:
         self._sock = sock
         self._unsaid: dict[int, int | None] = {}
         """By pid: the pidfd of one to watch, or None for one to forget."""
+        self._unanswered = 0
+        self._patience = UNANSWERED_AT_START
 
     def watch(self, pid: int, pidfd: int) -> None:
         self._unsaid[pid] = pidfd
@@ -62,6 +67,18 @@ class Undertaking:
             except OSError:
                 return  # no room now; or it died, and its successor is told of everybody alive
             del self._unsaid[pid]
+
+    def ping(self) -> bool:
+        """Ask it for a sign of life, once a second or so; False when it gave none for too long."""
+        with contextlib.suppress(OSError):
+            while self._sock.recv(16):
+                self._unanswered, self._patience = 0, UNANSWERED
+        if self._unanswered >= self._patience:
+            return False
+        self._unanswered += 1
+        with contextlib.suppress(OSError):
+            self._sock.send(_PING)
+        return True
 
     def close(self) -> None:
         self._sock.close()
@@ -94,6 +111,10 @@ def _listen(sock: socket.socket) -> dict[int, int]:
             return watched
         if not message:
             return watched
+        if message == _PING:
+            with contextlib.suppress(OSError):
+                sock.send(_PING, socket.MSG_DONTWAIT)
+            continue
         pid = int(message[1:])
         if message[:1] == _WATCH and fds:
             watched[pid] = fds[0]

@@ -38,6 +38,7 @@ def actor(
     group: str | None = None,
     robot: str | None = None,
     warm: str | None = None,
+    spares: int = 1,
     **config: object,
 ) -> ActorSpec:
     board = SegmentUse(f"{name}/board", BOARD_SIZE, writable=True)
@@ -49,6 +50,7 @@ def actor(
         memory_mb=memory_mb,
         robot=robot,
         warm=warm,
+        spares=spares,
     )
 
 

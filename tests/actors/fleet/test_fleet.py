@@ -582,6 +582,14 @@ def test_what_a_warm_spare_imports_is_what_the_kinds_need(good: dict[str, Any]) 
     assert warm["inference"] is None
 
 
+def test_control_has_a_spare_per_robot_up_to_what_the_file_allows(good: dict[str, Any]) -> None:
+    for given, control, others in ((None, 4, 1), (2, 2, 1), (0, 0, 0)):
+        if given is not None:
+            good["supervision"] = {"spares": given}
+        found = {actor.kind: actor.spares for actor in actors(good)}
+        assert (found["control"], found["network"], found["world"]) == (control, others, others)
+
+
 def test_no_start_takes_so_long_that_its_robot_is_given_up(good: dict[str, Any]) -> None:
     """Two attempts of whatever a robot waits for end within the time that it may be offline; a
     policy's loading takes as long as it takes."""

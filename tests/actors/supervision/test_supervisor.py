@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "misbehaving"))
 
 from harness import Supervised, actor, exists, until
 
-from holdfast.actors.fleet.expand import SegmentUse
+from holdfast.actors.fleet.expand import ActorSpec, SegmentUse
 from holdfast.actors.rundir import RuntimeDir, RuntimeProblem, runtime_base
 from holdfast.actors.supervision.console import ConsoleError, attach
 from holdfast.actors.supervision.supervised import Rules
@@ -300,7 +300,8 @@ def test_a_warm_spare_stands_in_and_is_replaced_when_all_is_calm() -> None:
         fleet.reach("a", "READY")
         spare = 0
         for incarnation in (2, 3):
-            spare = until(lambda old=spare: _child(fleet, b"--preload", old))
+            until(lambda: _ready_spares(fleet))
+            spare = _child(fleet, b"--preload", spare)
             os.kill(fleet.row("a")["pid"], signal.SIGKILL)
             assert fleet.reach("a", "READY", incarnation)["pid"] == spare
         log = [r for r in fleet.log() if r["actor"] == "spare"]
@@ -314,6 +315,57 @@ def test_a_spare_that_dies_costs_nobody_anything() -> None:
         until(lambda: not _child(fleet, b"--preload"))
         os.kill(fleet.row("a")["pid"], signal.SIGKILL)
         fleet.reach("a", "READY", 2)
+
+
+def test_a_frozen_spare_is_handed_to_nobody_and_replaced() -> None:
+    """The actor starts cold instead; its start does not wait for the spare for longer than that."""
+    with Supervised(actor("a", warm="misbehaving", rules=Rules(settle_s=0.2))) as fleet:
+        fleet.reach("a", "READY")
+        spare = until(lambda: _child(fleet, b"--preload"))
+        until(lambda: _ready_spares(fleet))
+        os.kill(spare, signal.SIGSTOP)
+        os.kill(fleet.row("a")["pid"], signal.SIGKILL)
+        row = fleet.reach("a", "READY", 2, deadline_s=3)
+        assert row["pid"] != spare
+        until(lambda: not exists(spare))
+        until(lambda: _child(fleet, b"--preload"))
+        assert any("pings unanswered" in r["message"] for r in fleet.log())
+
+
+def _ready_spares(fleet: Supervised) -> int:
+    return int(fleet.status()["spares"]["ready"])
+
+
+def _asleep(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
+def test_there_is_a_spare_for_each_that_shares_it_up_to_a_limit() -> None:
+    """Two that die at once are both back from spares; a third robot that a reload adds has its own,
+    and a fleet that shrinks keeps no more than it needs."""
+    forgetful = Rules(settle_s=0.2)
+
+    def fleet_of(*names: str) -> list[ActorSpec]:
+        return [actor(name, rules=forgetful, warm="misbehaving", spares=3) for name in names]
+
+    with Supervised(*fleet_of("a", "b")) as fleet:
+        for name in "ab":
+            fleet.reach(name, "READY")
+        until(lambda: _ready_spares(fleet) == 2)
+        spares = _spares(fleet)
+        for name in "ab":
+            os.kill(fleet.row(name)["pid"], signal.SIGKILL)
+        assert {fleet.reach(name, "READY", 2)["pid"] for name in "ab"} == spares
+        fleet.ask("reform", actors=msgspec.to_builtins(fleet_of("a", "b", "c", "d")))
+        fleet.reach("d", "READY")
+        until(lambda: _ready_spares(fleet) == 3)
+        fleet.ask("reform", actors=msgspec.to_builtins(fleet_of("a")))
+        until(lambda: len(_spares(fleet)) == 1)
+
+
+def _spares(fleet: Supervised) -> set[int]:
+    pids = {row["pid"] for row in fleet.status()["actors"]}
+    return set(_children(fleet, b"--preload")) - pids
 
 
 def test_two_supervisors_never_share_a_fleet() -> None:
@@ -375,15 +427,29 @@ def test_a_killed_undertaker_is_replaced_and_still_buries(tmp_path: Path) -> Non
         until(lambda: not exists(pid), 3.5)
 
 
+def test_a_frozen_undertaker_is_replaced_and_its_lock_holds_up_no_new_fleet() -> None:
+    """Noticed while the supervisor lives, whose death then ends as ever."""
+    with Supervised(actor("a", "IgnoresSigterm", Rules(hang_timeout_s=60))) as fleet:
+        pid = fleet.reach("a", "READY")["pid"]
+        undertaker = _child(fleet, b"undertaker")
+        until(lambda: _asleep(undertaker))
+        os.kill(undertaker, signal.SIGSTOP)
+        until(lambda: _child(fleet, b"undertaker") not in (undertaker, 0), why="not replaced")
+        assert not exists(undertaker)
+        fleet.process.kill()
+        until(lambda: not exists(pid), 3.5)
+        until(lambda: not (runtime_base() / fleet.name).exists(), 3.0)
+
+
 def _child(fleet: Supervised, word: bytes, but: int = 0) -> int:
     """The supervisor's live child with `word` in its command line; 0 if there is none."""
+    return next((pid for pid in _children(fleet, word) if pid != but), 0)
+
+
+def _children(fleet: Supervised, word: bytes) -> list[int]:
     task = Path(f"/proc/{fleet.process.pid}/task/{fleet.process.pid}")
-    for pid in (task / "children").read_text().split():
-        if int(pid) == but or not exists(int(pid)):
-            continue
-        if word in Path(f"/proc/{pid}/cmdline").read_bytes():
-            return int(pid)
-    return 0
+    pids = [int(pid) for pid in (task / "children").read_text().split()]
+    return [p for p in pids if exists(p) and word in Path(f"/proc/{p}/cmdline").read_bytes()]
 
 
 def test_the_supervisor_costs_next_to_nothing_when_idle() -> None:

@@ -1,0 +1,139 @@
+"""The warm spares of a host: for each list of modules as many as its actors may need at once.
+
+Guaranteed: a spare that is handed out was alive a moment ago; one that is frozen is ended and
+replaced. The next one is prepared a while after the last was taken, when no actor is starting,
+because on a small machine its imports would take time from them.
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+
+from ..fleet.expand import ActorSpec
+from ..log import Record
+from .running import Started, environment_for
+from .spare import Spare
+
+PREPARE_AFTER_S = 2.0
+RETRY_AFTER_S = 10.0
+ANSWER_S = 0.1
+"""For how long a spare may keep a dead actor waiting for the proof that it lives: less than a start
+without one takes. It answers within a millisecond."""
+
+
+class Spares:
+    """Their owner asks `due` now and then, polls what `prepare` gives, and says when one `lost`."""
+
+    def __init__(
+        self,
+        actors: Iterable[ActorSpec],
+        environment: Mapping[str, str],
+        keep: Callable[[Record], None],
+    ) -> None:
+        self._environment = environment
+        self._keep = keep
+        self._spares: list[Spare] = []
+        self._wanted: dict[str, int] = {}
+        self._kinds: dict[str, str] = {}
+        self._calm_since: float | None = None
+        self._not_before: dict[str, float] = {}
+        self.adapt(actors)
+
+    def adapt(self, actors: Iterable[ActorSpec]) -> None:
+        """Have spares for these from now on: one for each actor that needs the same modules, up to
+        what its `spares` allows."""
+        warm = [actor for actor in actors if actor.warm]
+        sharing = Counter(actor.warm for actor in warm)
+        self._kinds = {actor.warm or "": actor.kind for actor in warm}
+        # Control first: nothing else costs a robot its ticks.
+        warm.sort(key=lambda actor: actor.kind != "control")
+        self._wanted = {actor.warm or "": min(sharing[actor.warm], actor.spares) for actor in warm}
+        for modules in {spare.modules for spare in self._spares}:
+            for spare in self._of(modules)[self._wanted.get(modules, 0) :]:
+                spare.end()
+
+    def due(self, now: float, calm: bool) -> str | None:
+        """The modules for which to `prepare` one: it is missing, and all has been calm."""
+        if not calm:
+            self._calm_since = None
+            return None
+        if self._calm_since is None:
+            self._calm_since = now
+        if now - self._calm_since < PREPARE_AFTER_S:
+            return None
+        missing = (
+            modules
+            for modules, wanted in self._wanted.items()
+            if len(self._of(modules)) < wanted and now >= self._not_before.get(modules, 0.0)
+        )
+        return next(missing, None)
+
+    def prepare(self, modules: str) -> Spare | None:
+        """Start one; None if the machine gives no process for it now."""
+        environment = environment_for(self._kinds[modules], self._environment)
+        try:
+            spare = Spare(modules, environment, self._keep)
+        except OSError:
+            self._calm_since = None
+            return None
+        self._spares.append(spare)
+        return spare
+
+    def take(self, modules: str | None) -> Started | None:
+        """Hand over a spare that has just proved to live, if there is one. Waits for ANSWER_S at
+        most, and only for those that do not answer at once."""
+        waiting = select.poll()
+        asked = {}
+        for spare in self._of(modules):
+            spare.hear()
+            if spare.ready:
+                spare.ping()
+                asked[spare.process.link.fileno()] = spare
+                waiting.register(spare.process.link, select.POLLIN)
+        until = time.monotonic() + ANSWER_S
+        while asked and (rest := until - time.monotonic()) > 0:
+            for fd, _ in waiting.poll(rest * 1000):
+                asked[fd].hear()
+                if asked[fd].answered:
+                    self._spares.remove(asked[fd])
+                    return asked[fd].started()
+                if asked[fd].process.link.closed:
+                    waiting.unregister(fd)
+                    del asked[fd]
+        return None
+
+    def check(self, now: float) -> list[str]:
+        """Ping all, once a second or so; end those that are frozen, and say which and why."""
+        said = []
+        for spare in self._spares:
+            if not spare.ended and (why := spare.check(now)):
+                said.append(f"a warm spare (process {spare.process.pid}) {why}: it is replaced")
+                spare.end()
+        return said
+
+    def lost(self, spare: Spare, now: float) -> None:
+        """It has ended: collect it. If it died by itself, the next one can wait."""
+        if not spare.ended:
+            self._not_before[spare.modules] = now + RETRY_AFTER_S
+        self._spares.remove(spare)
+        spare.close()
+
+    def report(self) -> dict[str, int]:
+        """How many there should be, and how many could be taken."""
+        ready = sum(spare.ready and not spare.ended for spare in self._spares)
+        return {"wanted": sum(self._wanted.values()), "ready": ready}
+
+    def pids(self) -> set[int]:
+        return {spare.process.pid for spare in self._spares}
+
+    def close(self) -> None:
+        """End and collect all."""
+        for spare in self._spares:
+            spare.close()
+        self._spares = []
+
+    def _of(self, modules: str | None) -> list[Spare]:
+        return [spare for spare in self._spares if spare.modules == modules and not spare.ended]
