@@ -164,3 +164,5 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     port: int | None = None
     """None: the usual one, or any free one when another fleet has that."""
     cameras: dict[str, str] = {}
+    metrics: Literal["owner", "anyone"] = "owner"
+    """Who on this machine may read /metrics: this user and root, or anyone."""

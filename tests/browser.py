@@ -83,6 +83,16 @@ class Browser:
         actions = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
         self._do("POST", "/actions", actions=[{"type": "key", "id": "k", "actions": actions}])
 
+    def resize(self, width: int, height: int) -> None:
+        """What the page has to draw in, in CSS pixels: narrower than a window may be."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._do(
+            "POST",
+            "/goog/cdp/execute",
+            cmd="Emulation.setDeviceMetricsOverride",
+            params=size,
+        )
+
     def emulate(self, **features: str) -> None:
         """Media features, like prefers_color_scheme="dark"."""
         listed = [{"name": k.replace("_", "-"), "value": v} for k, v in features.items()]

@@ -13,7 +13,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderR
 from rich.table import Table
 from rich.text import Text
 
-from .notes import Note, Weight, notes
+from ..actors.supervision.notes import Note, Weight, notes
 
 COLOURS = {
     "READY": "green",

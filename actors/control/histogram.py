@@ -15,6 +15,9 @@ BINS = PER_DOUBLING * DOUBLINGS + 1
 """The first bin holds everything below 1 µs; the last everything from 2**24 µs on."""
 
 _EDGES_US = 2.0 ** (np.arange(BINS) / PER_DOUBLING)
+WINDOW_S = 60
+"""What `Recent` looks back on."""
+_PIECES = 6
 _QUANTILES = {"p50": 0.5, "p99": 0.99, "p999": 0.999}
 
 
@@ -45,14 +48,15 @@ class Histogram:
     def max_us(self) -> float:
         return self._counts[BINS] / 1000
 
+    @property
+    def bins(self) -> NDArray[np.int64]:
+        """A view of the counts, [BINS]."""
+        return np.asarray(self._counts[:BINS])
+
     def quantile_us(self, q: float) -> float:
         """The duration that a share `q` of all do not exceed: the upper edge of its bin; 0 if
         nothing was counted."""
-        running = np.cumsum(np.asarray(self._counts[:BINS]))
-        if not running[-1]:
-            return 0.0
-        place = int(np.searchsorted(running, q * running[-1]))
-        return min(float(_EDGES_US[min(place, BINS - 1)]), self.max_us)
+        return min(_quantile_us(self.bins, q), self.max_us)
 
     def buckets_us(self) -> list[list[int]]:
         """[edge, how many were below it] for each doubling from 16 µs to 1 s: exact, since every
@@ -64,6 +68,39 @@ class Histogram:
         """p50, p99, p999 and max, in µs."""
         found = {name: round(self.quantile_us(q), 1) for name, q in _QUANTILES.items()}
         return {**found, "max": round(self.max_us, 1)}
+
+
+class Recent:
+    """The newest part of a histogram that never forgets: what was counted since a snapshot that is
+    `WINDOW_S` old, at most a sixth of that older, or as old as this object."""
+
+    def __init__(self, histogram: Histogram, now_ns: int) -> None:
+        self._histogram = histogram
+        self._snapshots = np.zeros((_PIECES + 1, BINS), np.int64)
+        self._taken_ns = [now_ns] * (_PIECES + 1)
+        self._snapshots[:] = histogram.bins
+        self._newest = 0
+
+    def summary_us(self, now_ns: int) -> dict[str, float]:
+        """p50, p99, p999 and max, in µs: upper edges of bins; 0 if nothing was counted."""
+        oldest = (self._newest + 1) % len(self._taken_ns)
+        if now_ns - self._taken_ns[self._newest] >= WINDOW_S * 1_000_000_000 // _PIECES:
+            self._newest = oldest
+            self._snapshots[oldest] = self._histogram.bins
+            self._taken_ns[oldest] = now_ns
+            oldest = (oldest + 1) % len(self._taken_ns)
+        counted = self._histogram.bins - self._snapshots[oldest]
+        quantiles = {**_QUANTILES, "max": 1.0}
+        most = self._histogram.max_us
+        return {n: round(min(_quantile_us(counted, q), most), 1) for n, q in quantiles.items()}
+
+
+def _quantile_us(bins: NDArray[np.int64], q: float) -> float:
+    running = np.cumsum(bins)
+    if running[-1] <= 0:
+        return 0.0
+    place = int(np.searchsorted(running, q * running[-1]))
+    return float(_EDGES_US[min(place, BINS - 1)])
 
 
 def _place(duration_ns: int) -> int:

@@ -33,7 +33,7 @@ from .clock import TickClock, resume_grid
 from .config import ControlConfig, faults
 from .driver_watch import DriverWatch
 from .failsafe import State
-from .histogram import Histogram
+from .histogram import Histogram, Recent
 from .misses import Misses
 from .pace import Pace
 from .playback import Playback
@@ -81,6 +81,7 @@ class ControlActor(Actor):
         self._driver = DriverWatch(config.driver_lost_after_ns)
         self._state = np.zeros(len(spec.state_names), np.float32)
         self._lateness = Histogram(self._plan.lateness)
+        self._recent = Recent(self._lateness, monotonic_ns())
         witness = self._register(config.witness)
         self._misses = Misses(
             self._words, (lambda a, b: overlaps(witness.read(), a, b)) if witness else None
@@ -358,6 +359,7 @@ class ControlActor(Actor):
 
     def _report(self) -> None:
         report = status(self._plan, self._supply, self._playback, self._lateness, self._misses)
+        report["tick_lateness_recent_us"] = self._recent.summary_us(monotonic_ns())
         report["timing"] = self._timing
         report["malformed"] = dict(self._uplink.malformed)
         self.board.report(report)

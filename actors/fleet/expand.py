@@ -331,6 +331,7 @@ class _Expansion:
         config = GatewayConfig(
             host=self.fleet.gateway.host,
             port=self.fleet.gateway.port,
+            metrics=self.fleet.gateway.metrics,
             cameras={camera: ring.name for camera, ring in rings.items()},
         )
         return self.spec("gateway", "gateway", config, list(rings.values()))

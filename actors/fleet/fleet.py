@@ -166,6 +166,10 @@ class Gateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     port: Annotated[
         Port | None, Meta(description="1 to 65535; left away, the usual one or any free one")
     ] = None
+    metrics: Annotated[
+        Literal["owner", "anyone"],
+        Meta(description="who on this machine may read /metrics: this user and root, or anyone"),
+    ] = "owner"
 
 
 class Security(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

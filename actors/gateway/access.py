@@ -1,35 +1,51 @@
 """Who may ask the gateway what.
 
-- A browser on this machine may look. It must have addressed us by a loopback name: a web page
-  whose own domain was re-pointed at 127.0.0.1 (DNS rebinding) still carries that domain.
-- Commands need the token, in a header: no other site's page can add one to a request that it makes
-  a browser send, and there is no cookie that a browser would add by itself.
+- The page's files say nothing about the fleet: every browser on this machine gets them.
+- What the fleet does (status, pictures, events) and commands need the token, in a header: the
+  runtime directory, where the token is, is this user's alone, and so is what it opens. No other
+  site's page can add a header to a request that it makes a browser send, and there is no cookie
+  that a browser would add by itself.
+- Health is for everybody, in one word; the reasons are for whoever is trusted: has the token, or is
+  a process of this user or of root on this machine.
+- Metrics are for the trusted, or on this machine for `anyone` if fleet.yaml says so.
 - Other machines, if the gateway listens to them at all, get health and metrics and nothing else:
   what travels is not encrypted. `ssh -L` brings the page to them.
+- A browser must have addressed us by a loopback name: a web page whose own domain was re-pointed at
+  127.0.0.1 (DNS rebinding) still carries that domain.
 """
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
+import os
+from typing import Literal
 from urllib.parse import urlsplit
 
 from .server import Request, Response, text
+from .socket_owner import owner
 
-PUBLIC = ("/healthz", "/readyz", "/metrics")
+HEALTH = ("/healthz", "/readyz")
+METRICS = "/metrics"
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+
+Audience = Literal["owner", "anyone"]
 
 
 class Access:
     """Holds the token; refuses what is not to be answered."""
 
-    def __init__(self, token: str) -> None:
+    def __init__(self, token: str, metrics: Audience = "owner") -> None:
         self._token = token
+        self._metrics = metrics
 
     def refusal(self, request: Request) -> Response | None:
         """Why `request` is not answered; None if it is."""
-        if request.path in PUBLIC and request.method in ("GET", "HEAD"):
+        looks = request.method in ("GET", "HEAD")
+        if looks and request.path in HEALTH:
             return None
+        if looks and request.path == METRICS:
+            return self._metrics_refusal(request)
         if not _is_loopback(request.peer):
             return text(
                 403,
@@ -41,20 +57,41 @@ class Access:
             return text(
                 421, f"addressed as {host!r}, expected localhost or 127.0.0.1: use one of these"
             )
-        if request.method in ("GET", "HEAD"):
+        if looks and not request.path.startswith("/api/"):
             return None
         origin = request.headers.get("origin")
-        if origin is not None and origin != f"http://{host}":
+        if not looks and origin is not None and origin != f"http://{host}":
             return text(403, f"the page at {origin} may not command this fleet")
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(
-            token.strip().encode("latin-1"), self._token.encode()
-        ):
+        if not self._has_token(request):
             return text(
                 401,
-                "commands need this fleet's token: open the link that `actorctl status` prints",
+                "this needs the fleet's token, as `Authorization: Bearer TOKEN`: it is what comes "
+                "after # in the link that `actorctl status` prints",
             )
         return None
+
+    def trusts(self, request: Request) -> bool:
+        """Whether who asks may know what goes on: has the token, or could read it."""
+        if self._has_token(request):
+            return True
+        if not _is_loopback(request.peer) or request.ends is None:
+            return False
+        return owner(*request.ends) in (0, os.getuid())
+
+    def _metrics_refusal(self, request: Request) -> Response | None:
+        if self._metrics == "anyone" or not _is_loopback(request.peer) or self.trusts(request):
+            return None
+        return text(
+            401,
+            "on this machine the fleet's own user, root and whoever has its token may read "
+            "/metrics: scrape as one of them, or set `gateway.metrics: anyone` in fleet.yaml",
+        )
+
+    def _has_token(self, request: Request) -> bool:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(
+            token.strip().encode("latin-1"), self._token.encode()
+        )
 
 
 def _is_loopback(peer: str) -> bool:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from ..supervision.health import DRIVEN, refusal
+
 Level = Literal["info", "warning", "error"]
 Report = Mapping[str, Any]
 
@@ -45,6 +47,7 @@ def between(before: Report | None, after: Report) -> Iterator[Happening]:
         return
     yield from _actors(_by_name(before, "actors"), _by_name(after, "actors"))
     yield from _robots(_by_name(before, "robots"), _by_name(after, "robots"))
+    yield from _guests(_guests_of(before), _guests_of(after))
     if before["healthy"] != after["healthy"]:
         if after["healthy"]:
             yield "fleet", "info", "healthy"
@@ -89,12 +92,44 @@ def _robots(before: Mapping[str, Report], after: Mapping[str, Report]) -> Iterat
             text = f"{old['state']} → {new['state']}"
             level = _ROBOT_LEVELS.get(new["state"], "info")
             yield name, level, f"{text}: {reason}" if reason and level != "info" else text
+        yield from _commands(name, old, new)
         missed = new["missed_ticks"] - old["missed_ticks"]
         if missed > 0:
             yield name, "warning", f"missed {missed} tick{'s' * (missed > 1)}"
         stale = new["stale_dropped"] - old["stale_dropped"]
         if stale > 0:
             yield name, "warning", f"dropped {stale} action{'s' * (stale > 1)} as too old"
+
+
+def _commands(name: str, old: Report, new: Report) -> Iterator[Happening]:
+    """What is told about a robot beside its state: warnings, and that its limits accept nothing."""
+    for warning in new.get("warnings", ()):
+        if warning not in old.get("warnings", ()):
+            yield name, "warning", f"warning: {warning}"
+    was, now = refusal(old), refusal(new)
+    if now and not was:
+        yield name, "error", now
+    elif was and not now and new["state"] in DRIVEN:
+        yield name, "info", "a command was accepted again"
+
+
+def _guests(before: Mapping[str, Report], after: Mapping[str, Report]) -> Iterator[Happening]:
+    """Robots and replicas of scripts and other hosts."""
+    for name, new in after.items():
+        old = before.get(name)
+        if old is None:
+            yield name, "info", f"joined from {new['where']}, {new['state']}"
+        elif new["state"] != old["state"]:
+            level = _ROBOT_LEVELS.get(new["state"], "info")
+            yield name, level, _because(f"{old['state']} → {new['state']}", new, level)
+        yield from _commands(name, old or {"state": "", "warnings": ()}, new)
+    for name in before.keys() - after.keys():
+        yield name, "info", f"left ({before[name]['where']})"
+
+
+def _guests_of(report: Report) -> dict[str, Report]:
+    site = report.get("site", {})
+    return {one["name"]: one for one in (*site.get("robots", ()), *site.get("replicas", ()))}
 
 
 def _by_name(report: Report, what: str) -> dict[str, Report]:

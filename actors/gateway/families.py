@@ -22,6 +22,8 @@ _NONE: tuple[str, ...] = ()
 _ACTOR = ("actor", "kind")
 _ROBOT = ("robot",)
 _REPLICA = ("actor", "service")
+_GUEST = ("robot", "where")
+_GUEST_REPLICA = ("replica", "where", "service")
 
 FAMILIES: dict[str, Family] = {
     "holdfast_supervisor_up": Family("gauge", _NONE, "1 while the supervisor answers, else 0."),
@@ -51,6 +53,9 @@ FAMILIES: dict[str, Family] = {
     "holdfast_robot_tick_lateness_seconds": Family(
         "histogram", _ROBOT, "How late ticks began. Without a sum."
     ),
+    "holdfast_robot_tick_lateness_recent_seconds": Family(
+        "gauge", ("robot", "quantile"), "How late ticks began, over the last 60 s."
+    ),
     "holdfast_robot_plan_seconds": Family("gauge", _ROBOT, "Playback left in the plan."),
     "holdfast_robot_requests_total": Family("counter", _ROBOT, "Requests for chunks."),
     "holdfast_robot_chunks_merged_total": Family("counter", _ROBOT, "Chunks merged into the plan."),
@@ -72,6 +77,10 @@ FAMILIES: dict[str, Family] = {
     "holdfast_robot_refused_commands_total": Family(
         "counter", ("robot", "reason"), "Actions beyond the robot's limits, not sent to it."
     ),
+    "holdfast_robot_refusing_seconds": Family(
+        "gauge", _ROBOT, "For how long every action has been beyond the robot's limits, else 0."
+    ),
+    "holdfast_robot_warnings": Family("gauge", _ROBOT, "Warnings of the present handshake."),
     "holdfast_robot_episodes_total": Family("counter", _ROBOT, "Attempts that have ended."),
     "holdfast_robot_successes_total": Family("counter", _ROBOT, "Attempts that succeeded."),
     "holdfast_camera_frames_total": Family("counter", ("actor",), "Frames of this incarnation."),
@@ -106,6 +115,34 @@ FAMILIES: dict[str, Family] = {
     "holdfast_broker_replicas": Family("gauge", _NONE, "Registered replicas."),
     "holdfast_broker_events_total": Family(
         "counter", ("event",), "What the broker counts: requests, replies, replays, each refusal."
+    ),
+    "holdfast_site_robot_state": Family(
+        "gauge",
+        (*_GUEST, "state"),
+        "1 for the state of a robot of a script or another host, 0 for the others.",
+    ),
+    "holdfast_site_robot_plan_seconds": Family("gauge", _GUEST, "Playback left in its plan."),
+    "holdfast_site_robot_steps_per_second": Family("gauge", _GUEST, "Its loop's real rate."),
+    "holdfast_site_robot_steps_total": Family(
+        "counter",
+        (*_GUEST, "outcome"),
+        "Its policy steps: taken, missed by its loop, without an action (stalled), refused by its "
+        "limits.",
+    ),
+    "holdfast_site_robot_dropped_total": Family(
+        "counter", (*_GUEST, "reason"), "Its chunks that were not merged, by reason."
+    ),
+    "holdfast_site_robot_request_latency_seconds": Family(
+        "gauge", (*_GUEST, "quantile"), "Its requests, from asking to having the chunk."
+    ),
+    "holdfast_site_robot_warnings": Family("gauge", _GUEST, "Warnings of its present handshake."),
+    "holdfast_site_replica_load_ratio": Family(
+        "gauge", _GUEST_REPLICA, "Load of a replica of a script or another host."
+    ),
+    "holdfast_site_replica_sessions": Family("gauge", _GUEST_REPLICA, "Robots it serves."),
+    "holdfast_site_replica_sessions_limit": Family("gauge", _GUEST_REPLICA, "Robots it may serve."),
+    "holdfast_site_replica_progress_age_seconds": Family(
+        "gauge", _GUEST_REPLICA, "Time since the broker last heard of its progress."
     ),
     "holdfast_witness_ticks_total": Family("counter", _NONE, "Wake-ups of the witness."),
     "holdfast_witness_pauses_total": Family(

@@ -55,7 +55,8 @@ class GatewayActor(Actor):
         supervisor = Supervisor(self.rundir / SOCKET)
         self._feed = Feed(supervisor)
         exposition = Exposition(self._feed)
-        site = Site(Access(self._token), self._feed, supervisor, self._thumbnails, exposition)
+        access = Access(self._token, self.config.metrics)
+        site = Site(access, self._feed, supervisor, self._thumbnails, exposition)
         self._server = Server(site.answer)
         await self._server.start(self._listener)
         port = self._listener.getsockname()[1]

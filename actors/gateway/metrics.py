@@ -31,6 +31,7 @@ Report = Mapping[str, Any]
 
 ACTOR_STATES = tuple(state.value for state in ActorState)
 ROBOT_STATES = (*(state.value for state in RobotState), "PAUSED", DOWN)
+GUEST_STATES = (*(state.value for state in RobotState), "PAUSED", "OPEN", "MOVING")
 _QUANTILES = {"p50": "0.5", "p99": "0.99", "max": "1"}
 
 
@@ -87,6 +88,10 @@ class Exposition:
             yield from _REPORTS.get(actor["kind"], _nothing)(actor["name"], actor["report"] or {})
         for robot in report["robots"]:
             yield from _robot(robot)
+        for robot in report["site"]["robots"]:
+            yield from _guest(robot)
+        for replica in report["site"]["replicas"]:
+            yield from _guest_replica(replica)
 
 
 def _actor(actor: Report) -> Iterator[Point]:
@@ -115,6 +120,11 @@ def _robot(robot: Report) -> Iterator[Point]:
     yield from _quantiles(
         "holdfast_robot_request_latency_seconds", name, robot["request_latency_ms"], 1e-3
     )
+    yield from _quantiles(
+        "holdfast_robot_tick_lateness_recent_seconds", name, robot["tick_lateness_recent_us"], 1e-6
+    )
+    yield "holdfast_robot_refusing_seconds", name, robot["refusing_s"]
+    yield "holdfast_robot_warnings", name, len(robot["warnings"])
 
 
 _MISSED = {
@@ -137,6 +147,37 @@ _ROBOT_REASONS = {
     "holdfast_robot_dropped_total": "dropped",
     "holdfast_robot_refused_commands_total": "refused_commands",
 }
+
+
+def _guest(robot: Report) -> Iterator[Point]:
+    labels = (robot["name"], robot["where"])
+    for state in GUEST_STATES:
+        yield "holdfast_site_robot_state", (*labels, state), robot["state"] == state
+    yield "holdfast_site_robot_plan_seconds", labels, robot["plan_s"]
+    yield "holdfast_site_robot_steps_per_second", labels, robot["fps"]
+    for outcome, key in _STEPS.items():
+        yield "holdfast_site_robot_steps_total", (*labels, outcome), robot[key]
+    for reason, count in robot["dropped"].items():
+        yield "holdfast_site_robot_dropped_total", (*labels, reason), count
+    latency = robot["latency_ms"]
+    yield from _quantiles("holdfast_site_robot_request_latency_seconds", labels, latency, 1e-3)
+    yield "holdfast_site_robot_warnings", labels, len(robot["warnings"])
+
+
+_STEPS = {
+    "taken": "steps",
+    "missed": "missed_steps",
+    "stalled": "stalled_steps",
+    "refused": "refused",
+}
+
+
+def _guest_replica(replica: Report) -> Iterator[Point]:
+    labels = (replica["name"], replica["where"], replica["service"])
+    yield "holdfast_site_replica_load_ratio", labels, replica["load"]
+    yield "holdfast_site_replica_sessions", labels, replica["sessions"]
+    yield "holdfast_site_replica_sessions_limit", labels, replica["capacity"]
+    yield "holdfast_site_replica_progress_age_seconds", labels, replica["progress_age_s"]
 
 
 def _lateness(robots: Iterable[Report]) -> Iterator[Metric]:

@@ -23,6 +23,8 @@ from urllib.parse import unquote
 import h11
 import msgspec
 
+from .socket_owner import End
+
 MAX_CLIENTS = 64
 MAX_HEAD = 16 * 1024
 MAX_BODY = 4 * 1024
@@ -47,12 +49,14 @@ _log = logging.getLogger("http")
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """`path` is decoded and has no query; header names are lower-case; `peer` is an IP address."""
+    """`path` is decoded and has no query; header names are lower-case; `peer` is an IP address;
+    `ends` are the connection's, the peer's first."""
 
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     peer: str = "127.0.0.1"
+    ends: tuple[End, End] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +135,8 @@ class _Connection:
         self._writer = writer
         self._handler = handler
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
-        self._peer = str(writer.get_extra_info("peername")[0])
+        peer, own = writer.get_extra_info("peername"), writer.get_extra_info("sockname")
+        self._ends = End(str(peer[0]), peer[1]), End(str(own[0]), own[1])
 
     async def serve(self) -> None:
         while True:
@@ -180,7 +185,8 @@ class _Connection:
             method=head.method.decode("ascii"),
             path=unquote(head.target.partition(b"?")[0].decode("latin-1")),
             headers={name.decode("ascii"): v.decode("latin-1") for name, v in head.headers},
-            peer=self._peer,
+            peer=self._ends[0].host,
+            ends=self._ends,
         )
 
     async def _answer(self, request: Request) -> Response:

@@ -1,13 +1,14 @@
 """What the gateway answers at which path.
 
 /  /app.js  /style.css ...       the dashboard, as files of the package
-/healthz                         this process answers
+/healthz                         503 while an actor of this host hangs or does not run
 /readyz                          200 while the fleet is healthy, else 503 and why
 /metrics                         for Prometheus; metrics.md lists the names
+                                 with the token, see access.py:
 /api/status                      the supervisor's report
 /api/events                      the same as server-sent events, with timelines and what happened
 /api/camera/<robot>/<camera>.jpg the newest frame, small
-POST /api/robots/<robot>/<pause|resume|reset>     with the token, see access.py
+POST /api/robots/<robot>/<pause|resume|reset>
 POST /api/actors/<actor>/restart
 """
 
@@ -21,7 +22,7 @@ from pathlib import Path
 import msgspec
 
 from ...transport.frames import FrameError
-from ..supervision.health import unhealthy
+from ..supervision.health import failing, unhealthy
 from .access import Access
 from .cameras import Thumbnails
 from .feed import Feed
@@ -59,7 +60,7 @@ class Site:
         self._exposition = exposition
         self._pages = _pages(Path(__file__).with_name("dashboard"))
         self._looks: dict[str, Callable[[Request], Response]] = {
-            "/healthz": lambda request: text(200, "ok"),
+            "/healthz": self._health,
             "/readyz": self._readiness,
             "/metrics": self._metrics,
             "/api/status": self._status,
@@ -81,14 +82,28 @@ class Site:
             return self._camera(request.path[len("/api/camera/") : -len(".jpg")])
         return self._pages.get(request.path) or text(404, f"nothing is at {request.path!r}")
 
+    def _health(self, request: Request) -> Response:
+        """A fleet that is being started fails nothing yet."""
+        report = self._feed.watch.report
+        if report is None:
+            return text(200, "ok")
+        return self._verdict(request, "ok", "not healthy", failing(report))
+
     def _readiness(self, request: Request) -> Response:
+        report = self._feed.watch.report
+        why = ["the supervisor has not answered yet"]
+        if report is not None:
+            why = [] if report["healthy"] else unhealthy(report) or ["nothing is READY"]
+        return self._verdict(request, "ready", "not ready", why)
+
+    def _verdict(self, request: Request, well: str, ill: str, why: list[str]) -> Response:
+        """200 if there is no reason against it. Reasons are for those who may know them."""
         watch = self._feed.watch
-        report = watch.report
-        if report is None or time.monotonic() - watch.at > STALE_S:
-            return text(503, f"not ready: {watch.trouble or 'the report is too old'}")
-        if not report["healthy"]:
-            return text(503, f"not ready: {'; '.join(unhealthy(report)) or 'nothing is READY'}")
-        return text(200, "ready")
+        if watch.report is not None and time.monotonic() - watch.at > STALE_S:
+            why = [watch.trouble or "the supervisor's report is too old"]
+        if not why:
+            return text(200, well)
+        return text(503, f"{ill}: {'; '.join(why)}" if self._access.trusts(request) else ill)
 
     def _metrics(self, request: Request) -> Response:
         body, content_type = self._exposition.render(request.headers.get("accept", ""))

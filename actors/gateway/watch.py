@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ..supervision.notes import notes
 from .events import Event, Level, Report, between
 
 KEEP_S = 120.0
@@ -74,6 +75,10 @@ class Watch:
             "t": now,
             "trouble": self.trouble,
             "report": self.report and _brief(self.report),
+            "notes": [
+                {"level": note.weight.name.lower(), "who": note.name, "text": note.text}
+                for note in (notes(self.report) if self.report else ())
+            ],
             "timelines": {
                 name: [sample for sample in timeline if sample.t > t]
                 for name, timeline in self._timelines.items()

@@ -91,7 +91,7 @@ def sentence(row: Row) -> str:
 def cause(row: Row) -> str:
     """Why an actor or a robot is in its state, and what it waits for; empty where that is plain."""
     waits = row.get("waits_for")
-    return "; ".join(filter(None, (row["reason"], waits and f"waits for {waits}")))
+    return "; ".join(filter(None, (row.get("reason"), waits and f"waits for {waits}")))
 
 
 def refusal(row: Row) -> str:

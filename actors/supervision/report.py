@@ -29,6 +29,7 @@ _ROBOT: dict[str, Any] = {
     "missed_ticks": 0,
     "missed_ticks_machine": 0,
     "tick_lateness_us": {"p50": None, "p99": None, "p999": None, "max": None},
+    "tick_lateness_recent_us": {"p50": None, "p99": None, "p999": None, "max": None},
     "plan_s": 0.0,
     "requests": 0,
     "merged": 0,

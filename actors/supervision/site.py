@@ -66,6 +66,7 @@ def _robot(session: Row, here: str) -> dict[str, Any]:
 
 
 _WITHOUT_VITALS = {"open": "OPEN", "moving": "MOVING"}
+"""Everything else is CONNECTING."""
 _SESSION_REASONS = {
     "none": "the broker has no session of it: no replica has accepted it yet",
     "opening": "a replica has its handshake and has not answered yet",

@@ -1,7 +1,7 @@
 // The table of actors: one row each, coloured by state.
 
-import { command, token } from "./stream.js";
-import { duration, make, setState, setText, tone } from "./words.js";
+import { command } from "./stream.js";
+import { duration, make, setState, setText, term, tone } from "./words.js";
 
 const COMING = ["WAITING", "STARTING"];
 const CELLS = {
@@ -12,13 +12,25 @@ const CELLS = {
   process: (a) => (a.pid ? `${a.pid}` : "–"),
 };
 
+// The headings of the cells, each with its meaning.
+export function headings(row) {
+  for (const key of Object.keys(CELLS)) {
+    row.append(make("th", { scope: "col", class: "number" }, term(key, key[0].toUpperCase() + key.slice(1))));
+  }
+  row.append(
+    make("th", { scope: "col" }, "Why, or last exit"),
+    make("th", { scope: "col" }, make("span", { class: "unseen" }, "Commands")),
+  );
+}
+
 export class ActorRow {
   constructor(name, say) {
     this.state = make("span", { class: "state" });
-    this.cells = new Map(Object.keys(CELLS).map((key) => [key, make("td", { class: "number" })]));
+    this.cells = new Map(
+      Object.keys(CELLS).map((key) => [key, make("td", { class: "number", "data-term": key })]),
+    );
     this.why = make("td", { class: "why" });
     const button = make("button", { type: "button", "aria-label": `restart ${name}` }, "Restart");
-    button.disabled = !token;
     button.addEventListener("click", async () => {
       button.disabled = true;
       say(await command(`api/actors/${name}/restart`, `restart ${name}`));
@@ -26,8 +38,8 @@ export class ActorRow {
     });
     this.element = make(
       "tr", { "data-actor": name },
-      make("th", { scope: "row" }, name), make("td", {}, this.state),
-      ...this.cells.values(), this.why, make("td", {}, button),
+      make("th", { scope: "row" }, name), make("td", { class: "is" }, this.state),
+      ...this.cells.values(), this.why, make("td", { class: "do" }, button),
     );
   }
 
@@ -37,7 +49,7 @@ export class ActorRow {
     setState(this.state, actor.state, fallen ? "bad" : tone(actor.state));
     this.element.dataset.tone = this.state.dataset.tone;
     for (const [key, cell] of this.cells) setText(cell, CELLS[key](actor));
-    const why = actor.reason || actor.last_error || actor.last_exit || "";
+    const why = because(actor) || actor.last_error || actor.last_exit || "";
     setText(this.why, why);
     this.why.title = why;
   }
@@ -45,4 +57,9 @@ export class ActorRow {
   remove() {
     this.element.remove();
   }
+}
+
+export function because(row) {
+  const waits = row.waits_for && `waits for ${row.waits_for}`;
+  return [row.reason, waits].filter(Boolean).join("; ");
 }

@@ -1,6 +1,7 @@
 // The page: hears from the gateway what is new, and shows it.
 
-import { ActorRow } from "./actors.js";
+import { ActorRow, headings } from "./actors.js";
+import { GuestRow } from "./guests.js";
 import { RobotCard } from "./robot.js";
 import { listen, token } from "./stream.js";
 import { duration, make, setState, setText } from "./words.js";
@@ -12,11 +13,26 @@ const SILENT_MS = 5000;
 const $ = (id) => document.getElementById(id);
 const robots = new Map();
 const actors = new Map();
+const guests = new Map();
 let heardAt = performance.now();
 
-$("locked").hidden = Boolean(token);
-listen({ opened, heard, lost });
-setInterval(draw, DRAW_MS);
+headings($("actor-heads"));
+if (token) {
+  listen({ opened, heard, lost });
+  setInterval(draw, DRAW_MS);
+} else {
+  lock("This page shows the fleet to whoever has its token.");
+}
+
+function lock(why) {
+  $("locked").replaceChildren(
+    `${why} Open the link that `, make("code", {}, "actorctl status"), " prints.",
+  );
+  $("locked").hidden = false;
+  $("site").hidden = true;
+  setState($("health"), "locked", "none");
+  setText($("link"), "");
+}
 
 function opened() {
   heardAt = performance.now();
@@ -25,11 +41,12 @@ function opened() {
   setText($("link"), "live");
 }
 
-function lost() {
-  setText($("link"), "the gateway is gone; trying again");
+function lost(error) {
+  if (error.status === 401) lock("The token of this page is not this fleet's: it was started anew.");
+  else setText($("link"), "the gateway is gone; trying again");
 }
 
-function heard({ t, trouble, report, timelines, events }) {
+function heard({ t, trouble, report, timelines, events, notes }) {
   heardAt = performance.now();
   $("trouble").hidden = !trouble;
   setText($("trouble"), trouble ? `What you see is old: ${trouble}` : "");
@@ -41,10 +58,31 @@ function heard({ t, trouble, report, timelines, events }) {
     setState($("health"), report.healthy ? "healthy" : "not healthy", trouble ? "none" : colour);
     sync(actors, report.actors, $("actors"), (name) => new ActorRow(name, say));
     sync(robots, report.robots, $("robots"), (name) => new RobotCard(name, say));
+    const { site } = report;
+    const elsewhere = [...site.robots, ...site.replicas];
+    sync(guests, elsewhere, $("guests"), (name) => new GuestRow(name));
+    $("elsewhere").hidden = !elsewhere.length;
+    $("no-robots").hidden = Boolean(report.robots.length || site.robots.length);
+    $("site").hidden = false;
+    attend(notes);
     for (const [name, card] of robots) card.showCameras(camerasOf(report, name));
   }
   for (const [name, points] of Object.entries(timelines)) robots.get(name)?.timeline.add(points, t);
   note(events, t);
+}
+
+// What is wrong, waited for or warned of; what was lost stands in the robots' own cards.
+function attend(notes) {
+  const lines = notes.filter(({ level }) => level !== "lost" && level !== "intended");
+  const list = $("notes");
+  while (list.children.length > lines.length) list.lastElementChild.remove();
+  lines.forEach(({ level, who, text }, k) => {
+    if (!list.children[k]) list.append(make("li", {}, make("strong"), " ", make("span")));
+    const [name, said] = list.children[k].children;
+    list.children[k].dataset.level = level;
+    setText(name, who);
+    setText(said, text);
+  });
 }
 
 // Make, update, remove and order what stands for the entries of a list.
@@ -76,7 +114,7 @@ function note(events, serverNow) {
     list.prepend(
       make(
         "li", { "data-level": event.level },
-        make("time", { datetime: at.toISOString() }, at.toLocaleTimeString()),
+        make("time", { datetime: at.toISOString() }, at.toLocaleTimeString([], { hourCycle: "h23" })),
         make("strong", {}, event.who),
         make("span", { class: "text" }, event.text),
       ),

@@ -1,26 +1,35 @@
 // One robot's card: state, figures, timeline, cameras, buttons.
 
-import { command, token } from "./stream.js";
+import { ask, command } from "./stream.js";
 import { Timeline } from "./timeline.js";
-import { make, microseconds, milliseconds, setState, setText, sum } from "./words.js";
+import {
+  count, make, microseconds, milliseconds, reasons, seconds, setState, setText, sum, term,
+} from "./words.js";
 
 const CAMERA_MS = 500;
 const OLD_MS = 1000;
+const REFUSING_S = 1;
 const FIGURES = {
-  plan: (r) => [`${r.plan_s?.toFixed(2) ?? "–"} s`],
+  plan: (r) => [seconds(r.plan_s), "left to play"],
   latency: (r) => [milliseconds(r.request_latency_ms.p50), `p99 ${milliseconds(r.request_latency_ms.p99)}`],
-  "tick p99": (r) => [microseconds(r.tick_lateness_us.p99), `max ${microseconds(r.tick_lateness_us.max)}`],
-  missed: (r) => [`${r.missed_ticks}`, `machine ${r.missed_ticks_machine}`],
-  stalled: (r) => [`${r.stalled_ticks}`, "ticks"],
-  dropped: (r) => [`${sum(r.dropped)}`, `of ${r.requests}`],
+  "tick p99": (r) => [microseconds(recent(r).p99), `max ${microseconds(recent(r).max)}`],
+  missed: (r) => [count(r.missed_ticks, "tick"), `+ ${r.missed_ticks_machine} by the machine`],
+  stalled: (r) => [count(r.stalled_ticks, "step"), ""],
+  dropped: (r) => [count(sum(r.dropped), "chunk"), reasons(r.dropped) || `of ${count(r.requests, "request")}`],
+  refused: (r) => [count(sum(r.refused_commands), "command"), reasons(r.refused_commands)],
   done: (r) => [`${r.successes ?? "–"}`, `of ${r.episodes} tried`],
 };
+
+function recent(robot) {
+  return robot.tick_lateness_recent_us ?? robot.tick_lateness_us;
+}
 
 export class RobotCard {
   constructor(name, say) {
     this.name = name;
     this.say = say;
     this.state = make("span", { class: "state", role: "status", "data-of": name });
+    this.reason = make("p", { class: "reason" });
     this.task = make("p", { class: "task" });
     this.pause = this.#button("Pause", () => (this.paused ? "resume" : "pause"));
     this.reset = this.#button("Reset", () => "reset");
@@ -29,11 +38,11 @@ export class RobotCard {
     this.timeline = new Timeline(this.canvas);
     this.cameras = new Map();
     this.gallery = make("div", { class: "cameras" });
-    const pairs = [...this.figures].map(([key, dd]) => make("div", {}, make("dt", {}, key), dd));
+    const pairs = [...this.figures].map(([key, dd]) => make("div", {}, make("dt", {}, term(key)), dd));
     this.element = make(
       "article", { "aria-label": `robot ${name}`, "data-robot": name },
       make("div", {}, make("h3", {}, name), this.state, make("span", { class: "grow" }), this.pause, this.reset),
-      this.task, make("dl", {}, ...pairs), this.canvas, this.gallery,
+      this.reason, this.task, make("dl", {}, ...pairs), this.canvas, this.gallery,
     );
     this.seen = true;
     new IntersectionObserver(([entry]) => { this.seen = entry.isIntersecting; }).observe(this.element);
@@ -46,7 +55,11 @@ export class RobotCard {
   show(robot) {
     this.paused = robot.paused ?? robot.state === "PAUSED";
     setState(this.state, robot.state);
-    setText(this.task, robot.reason || robot.task || "");
+    const warnings = (robot.warnings ?? []).map((text) => `Warning: ${text}`);
+    const refusing = robot.refusing_s > REFUSING_S ? [`Every command is refused: ${robot.refusing}`] : [];
+    setText(this.reason, [robot.reason, ...refusing, ...warnings].filter(Boolean).join("\n"));
+    this.reason.dataset.tone = refusing.length ? "bad" : robot.reason ? this.state.dataset.tone : "fair";
+    setText(this.task, robot.task || "");
     setText(this.pause, this.paused ? "Resume" : "Pause");
     for (const [key, dd] of this.figures) {
       const [figure, note] = FIGURES[key](robot);
@@ -79,7 +92,6 @@ export class RobotCard {
 
   #button(label, verb) {
     const button = make("button", { type: "button" }, label);
-    button.disabled = !token;
     button.addEventListener("click", async () => {
       const what = verb();
       button.disabled = true;
@@ -118,8 +130,7 @@ class CameraView {
 
   async #load() {
     try {
-      const answer = await fetch(this.path, { signal: AbortSignal.timeout(3000) });
-      if (!answer.ok) throw new Error(await answer.text());
+      const answer = await ask(this.path, { signal: AbortSignal.timeout(3000) });
       const age = Number(answer.headers.get("x-frame-age-ms"));
       const shown = this.image.src;
       this.image.src = URL.createObjectURL(await answer.blob());

@@ -1,11 +1,15 @@
 // The live connection to the gateway, and commands to it.
 //
-// The token comes in the address's fragment, is moved out of sight at once, and goes back only in
-// the header of a command: this page has no cookie that another site could make the browser send.
+// The token comes in the address's fragment, is moved out of sight at once, and goes back only in a
+// header: this page has no cookie that another site could make the browser send. That is also why
+// events come by fetch: an EventSource sends no headers.
 
 const KEY = "holdfast-token";
+const AGAIN_MS = 1000;
 
 export const token = takeToken();
+// A new link pasted into an open page changes the fragment only, which loads nothing by itself.
+addEventListener("hashchange", () => { if (takeToken() !== token) location.reload(); });
 
 function takeToken() {
   const given = location.hash.slice(1);
@@ -16,33 +20,56 @@ function takeToken() {
   return sessionStorage.getItem(KEY);
 }
 
-// Calls `opened` at each (re)connection, `heard` with each message, `lost` while there is none.
-export function listen({ opened, heard, lost }) {
-  const source = new EventSource("api/events");
-  source.onopen = opened;
-  source.onmessage = (message) => heard(JSON.parse(message.data));
-  source.onerror = () => {
-    lost();
-    if (source.readyState === EventSource.CLOSED) {
-      // The browser gives up on some failures; a gateway that restarts is worth waiting for.
-      setTimeout(() => listen({ opened, heard, lost }), 1000);
+// Asks with the token; any answer but a good one is an error that says why.
+export async function ask(path, options = {}) {
+  const headers = { authorization: `Bearer ${token}` };
+  const answer = await fetch(path, { ...options, headers, cache: "no-store" });
+  if (!answer.ok) {
+    const said = sentence(await answer.text()) || `refused with status ${answer.status}`;
+    throw Object.assign(new Error(said), { status: answer.status });
+  }
+  return answer;
+}
+
+// Calls `opened` at each (re)connection, `heard` with each message, `lost` with the error while there
+// is none. A gateway that restarts is worth waiting for; one that knows another token is not.
+export async function listen({ opened, heard, lost }) {
+  for (;;) {
+    try {
+      const answer = await ask("api/events");
+      opened();
+      await read(answer.body.pipeThrough(new TextDecoderStream()), heard);
+      lost(new Error("the gateway ended the connection"));
+    } catch (error) {
+      lost(error);
+      if (error.status === 401) return;
     }
-  };
+    await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+  }
+}
+
+// Server-sent events, of which the gateway sends the plainest: a line of data, an empty line.
+async function read(stream, heard) {
+  let rest = "";
+  for await (const piece of pieces(stream)) {
+    const lines = (rest + piece).split("\n");
+    rest = lines.pop();
+    for (const line of lines) if (line.startsWith("data: ")) heard(JSON.parse(line.slice(6)));
+  }
+}
+
+async function* pieces(stream) {
+  const reader = stream.getReader();
+  for (let step = await reader.read(); !step.done; step = await reader.read()) yield step.value;
 }
 
 // Sends a command; resolves to a sentence about what came of it.
 export async function command(path, what) {
   try {
-    const answer = await fetch(path, {
-      method: "POST",
-      headers: { authorization: `Bearer ${token}` },
-      signal: AbortSignal.timeout(10_000),
-    });
-    if (answer.ok) return `${what}: done`;
-    const text = await answer.text();
-    return `${what}: ${sentence(text) || `refused with status ${answer.status}`}`;
+    await ask(path, { method: "POST", signal: AbortSignal.timeout(10_000) });
+    return `${what}: done`;
   } catch (error) {
-    return `${what}: the gateway did not answer (${error.message})`;
+    return `${what}: ${error.status ? error.message : `the gateway did not answer (${error.message})`}`;
   }
 }
 

@@ -1,18 +1,20 @@
 // One robot's last minute and a half on a canvas: the fail-safe state as a strip, and below it, on
-// one time axis, plan depth, request latency and tick lateness.
+// one time axis, plan depth, request latency and tick lateness. Each lane has its title and its
+// newest value above it and its scale at the left, so that nothing is cut however narrow it is.
 
-import { microseconds, milliseconds, tone } from "./words.js";
+import { microseconds, milliseconds, seconds, tone } from "./words.js";
 
 const SPAN_S = 90;
-const LEFT = 92;
-const RIGHT = 64;
-const STRIP = { top: 4, height: 16 };
+const LEFT = 50;
+const RIGHT = 8;
+const HEAD = 15;
+const STRIP = { height: 10 };
 const LANES = [
-  { title: "plan", column: 2, ceiling: 2, write: (v) => `${v.toFixed(2)} s` },
-  { title: "latency", column: 3, ceiling: 100, write: milliseconds },
-  { title: "tick lateness", column: 4, ceiling: 1000, write: microseconds, log: 16 },
+  { title: "plan left to play", column: 2, ceiling: 2, write: seconds },
+  { title: "request latency", column: 3, ceiling: 100, write: milliseconds },
+  { title: "tick lateness, logarithmic", column: 4, ceiling: 1000, write: microseconds, log: 16 },
 ];
-const LANE = { top: 30, height: 44, gap: 8 };
+const LANE = { top: HEAD + STRIP.height + 8, height: 38, gap: 7 };
 const STATE = 1;
 const GAP_S = 3;
 
@@ -46,37 +48,46 @@ export class Timeline {
       canvas.height = Math.round(height * scale);
     }
     const style = getComputedStyle(canvas);
-    const color = (name) => style.getPropertyValue(`--${name}`);
     const pen = canvas.getContext("2d");
     pen.setTransform(scale, 0, 0, scale, 0, 0);
     pen.clearRect(0, 0, width, height);
-    pen.font = `11px ${style.fontFamily}`;
     pen.textBaseline = "middle";
     const now = performance.now() / 1000 + this.ahead;
-    const x = (t) => LEFT + ((t - now) / SPAN_S + 1) * (width - LEFT - RIGHT);
-    this.#strip(pen, color, x, now);
-    LANES.forEach((lane, k) => this.#lane(pen, color, x, lane, LANE.top + k * (LANE.height + LANE.gap), width));
-    this.#axis(pen, color, x, now, height);
+    const plot = {
+      pen,
+      now,
+      right: width - RIGHT,
+      font: style.fontFamily,
+      color: (name) => style.getPropertyValue(`--${name}`),
+      x: (t) => LEFT + ((t - now) / SPAN_S + 1) * (width - LEFT - RIGHT),
+    };
+    this.#strip(plot);
+    LANES.forEach((lane, k) => this.#lane(plot, lane, LANE.top + k * (HEAD + LANE.height + LANE.gap)));
+    this.#axis(plot, height);
   }
 
-  #strip(pen, color, x, now) {
-    const middle = STRIP.top + STRIP.height / 2;
+  // The line above a lane: what it shows at the left, its newest value at the right.
+  #head({ pen, color, right, font }, title, value, top, valueColor) {
+    pen.font = `11px ${font}`;
     pen.fillStyle = color("quiet");
+    pen.textAlign = "left";
+    pen.fillText(title, LEFT, top + HEAD / 2);
+    if (value == null) return;
+    pen.font = `600 11px ${font}`;
+    pen.fillStyle = color(valueColor);
     pen.textAlign = "right";
-    pen.fillText("state", LEFT - 8, middle);
+    pen.fillText(value, right, top + HEAD / 2);
+  }
+
+  #strip(plot) {
+    const { pen, color, x, now } = plot;
     for (const { state, from, to } of this.#spells(now)) {
       const left = Math.max(LEFT, x(from));
       pen.fillStyle = color(`${tone(state)}-mark`);
-      if (x(to) > left) pen.fillRect(left, STRIP.top, x(to) - left, STRIP.height);
+      if (x(to) > left) pen.fillRect(left, HEAD, x(to) - left, STRIP.height);
     }
-    const last = this.points.at(-1);
-    if (!last) return;
-    pen.fillStyle = color(tone(last[STATE]));
-    pen.textAlign = "left";
-    pen.save();
-    pen.font = `600 9px ${getComputedStyle(this.canvas).fontFamily}`;
-    pen.fillText(last[STATE], x(now) + 4, middle);
-    pen.restore();
+    const last = this.points.at(-1)?.[STATE];
+    this.#head(plot, "state", last, 0, tone(last));
   }
 
   // Stretches of time in one state; a gap is where nothing was heard.
@@ -92,7 +103,9 @@ export class Timeline {
     return spells;
   }
 
-  #lane(pen, color, x, lane, top, width) {
+  #lane(plot, lane, start) {
+    const { pen, color, x, right, font } = plot;
+    const top = start + HEAD;
     const bottom = top + LANE.height;
     const values = this.points.map((p) => p[lane.column]).filter((v) => v != null);
     const ceiling = Math.max(lane.ceiling, ...values);
@@ -102,15 +115,21 @@ export class Timeline {
         : v / ceiling;
       return bottom - part * LANE.height;
     };
+    this.#head(plot, lane.title, lane.write(this.points.at(-1)?.[lane.column]), start, "text");
     pen.strokeStyle = color("line");
     pen.lineWidth = 1;
-    pen.strokeRect(LEFT + 0.5, top + 0.5, width - LEFT - RIGHT - 1, LANE.height - 1);
+    pen.strokeRect(LEFT + 0.5, top + 0.5, right - LEFT - 1, LANE.height - 1);
+    pen.font = `10px ${font}`;
     pen.fillStyle = color("quiet");
     pen.textAlign = "right";
-    pen.fillText(lane.title, LEFT - 8, top + LANE.height / 2);
+    const middle = lane.log ? Math.sqrt(lane.log * ceiling) : ceiling / 2;
+    const foot = lane.log ?? 0;
+    for (const [value, y] of [[ceiling, top + 5], [middle, (top + bottom) / 2], [foot, bottom - 4]]) {
+      pen.fillText(lane.write(value), LEFT - 5, y);
+    }
     pen.save();
     pen.beginPath();
-    pen.rect(LEFT, top, width - LEFT - RIGHT, LANE.height);
+    pen.rect(LEFT, top, right - LEFT, LANE.height);
     pen.clip();
     pen.strokeStyle = color("accent");
     pen.lineWidth = 1.5;
@@ -126,21 +145,14 @@ export class Timeline {
     }
     pen.stroke();
     pen.restore();
-    pen.textAlign = "left";
-    pen.fillStyle = color("quiet");
-    pen.fillText(lane.write(ceiling), width - RIGHT + 4, top + 6);
-    const last = this.points.at(-1)?.[lane.column];
-    if (last != null) {
-      pen.fillStyle = color("text");
-      pen.fillText(lane.write(last), width - RIGHT + 4, Math.max(top + 20, Math.min(height(last), bottom - 5)));
-    }
   }
 
-  #axis(pen, color, x, now, height) {
+  #axis({ pen, color, x, now, font }, height) {
+    pen.font = `10px ${font}`;
     pen.fillStyle = color("quiet");
-    pen.textAlign = "center";
-    for (const ago of [90, 60, 30, 0]) {
-      pen.fillText(ago ? `−${ago} s` : "now", x(now - ago), height - 6);
+    for (const [ago, align] of [[90, "left"], [60, "center"], [30, "center"], [0, "right"]]) {
+      pen.textAlign = align;
+      pen.fillText(ago ? `−${ago} s` : "now", x(now - ago), height - 7);
     }
   }
 }

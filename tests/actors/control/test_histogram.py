@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.actors.control.histogram import BINS, Histogram
+from holdfast.actors.control.histogram import BINS, WINDOW_S, Histogram, Recent
 
 durations = st.lists(st.integers(min_value=0, max_value=16_000_000_000), min_size=1, max_size=200)
 
@@ -66,3 +66,43 @@ def test_an_empty_histogram_reads_zero() -> None:
 def test_too_little_memory_is_refused() -> None:
     with pytest.raises(ValueError, match="too few"):
         Histogram(np.zeros(10, np.int64))
+
+
+ticks = st.lists(st.tuples(st.integers(0, 15_000_000_000), st.integers(0, 50_000_000)), max_size=60)
+
+
+@given(ticks, ticks)
+def test_the_recent_window_holds_its_minute_and_at_most_a_sixth_more(
+    before: list[tuple[int, int]], after: list[tuple[int, int]]
+) -> None:
+    """Whatever the rhythm in which it is asked: what is older is forgotten, nothing younger is. The
+    independent model keeps every tick with its instant."""
+    now, told = 1_000_000_000, []
+    histogram = Histogram()
+    for _, late in before:
+        histogram.record(late)
+    recent = Recent(histogram, now)
+    for pause, late in after:
+        now += pause
+        histogram.record(late)
+        told.append((now, late))
+        read = recent.summary_us(now)
+        window, rhythm = WINDOW_S * 1_000_000_000, max(pause for pause, _ in after)
+        surely = [late for at, late in told if at > now - window]
+        perhaps = [late for at, late in told if at > now - window * 7 // 6 - 7 * rhythm]
+        assert read["max"] >= max(surely) / 1000 * (1 - 1e-3) - 0.1
+        assert read["max"] <= max(1.0, max(perhaps) / 1000 * 2 ** (1 / 16) * 1.001 + 0.1)
+        assert 0 <= read["p50"] <= read["p99"] <= read["p999"] <= read["max"]
+
+
+def test_a_quiet_minute_forgets_the_bad_one_before() -> None:
+    histogram = Histogram()
+    recent = Recent(histogram, 0)
+    histogram.record(90_000_000)
+    seconds = 1_000_000_000
+    assert recent.summary_us(seconds)["p99"] == 90_000
+    for second in range(2, 80):
+        histogram.record(20_000)
+        last = recent.summary_us(second * seconds)
+    assert last["max"] == pytest.approx(20, rel=0.05)
+    assert histogram.summary_us()["max"] == 90_000

@@ -24,7 +24,7 @@ from holdfast.actors.rundir import SOCKET
 from holdfast.actors.supervision import report
 from holdfast.actors.supervision.console import Client, Console
 from holdfast.actors.supervision.report import ActorFacts
-from holdfast.actors.supervision.supervised import Actor, State
+from holdfast.actors.supervision.supervised import Actor, Member, Rules, State
 from holdfast.transport.frames import FrameRing
 
 SHAPE = (48, 64, 3)
@@ -48,6 +48,7 @@ CONTROL = {
     "missed_ticks_restart": 1,
     "tick_lateness_us": {"p50": 40.0, "p99": 120.0, "p999": 300.0, "max": 410.0},
     "tick_lateness_buckets_us": Histogram().buckets_us(),
+    "tick_lateness_recent_us": {"p50": 35.0, "p99": 90.0, "p999": 95.0, "max": 99.0},
     "plan_s": 0.8,
     "requests": 50,
     "merged": 48,
@@ -56,10 +57,53 @@ CONTROL = {
     "stalled_ticks": 3,
     "stale_dropped": 0,
     "refused_commands": {"range": 1},
+    "refusing_s": 0.0,
+    "refusing": "",
+    "warnings": [],
     "fallback_ticks": 4,
     "episodes": 5,
     "successes": 4,
     "task": "put the red parcel in the left bin",
+}
+GUEST = {
+    "robot": "bench-arm",
+    "epoch": 7,
+    "service": "pick",
+    "replica": "pick/lab-12",
+    "state": "open",
+    "waiting": False,
+    "silent_s": 0.1,
+    "kind": "script",
+    "host": "lab",
+    "pid": 17,
+    "vitals": {
+        "state": "STREAMING",
+        "reason": "",
+        "plan_s": 0.7,
+        "fps": 29.8,
+        "steps": 900,
+        "missed_steps": 3,
+        "stalled_steps": 2,
+        "refused": 1,
+        "refusing_s": 0.0,
+        "refusing": "",
+        "dropped": {"expired": 4},
+        "latency_ms": {"p50": 40.0, "p99": 70.0},
+        "warnings": [],
+    },
+}
+GUEST_REPLICA = {
+    "name": "pick/lab-12",
+    "service": "pick",
+    "incarnation": 1,
+    "sessions": 1,
+    "capacity": 8,
+    "load": 0.4,
+    "progress_age_s": 0.2,
+    "draining": False,
+    "kind": "script",
+    "host": "lab",
+    "pid": 12,
 }
 SAID: dict[str, dict[str, Any]] = {
     "witness": {
@@ -67,7 +111,13 @@ SAID: dict[str, dict[str, Any]] = {
         "pauses": 2,
         "oversleep_us": {"p50": 60.0, "p99": 900.0, "max": 4000.0},
     },
-    "broker": {"session_count": 1, "replica_count": 1, "counters": {"requests": 50, "replies": 48}},
+    "broker": {
+        "session_count": 1,
+        "replica_count": 1,
+        "counters": {"requests": 50, "replies": 48},
+        "sessions": [GUEST],
+        "replicas": [GUEST_REPLICA],
+    },
     "pick/0": {
         "service": "pick",
         "load": 0.25,
@@ -92,10 +142,12 @@ class ScriptedSupervisor:
     def __init__(self, rundir: Path) -> None:
         self.asked: list[dict[str, Any]] = []
         self.silent = False
+        self.robots = ["r1"]
         self.pids = {name: 1000 + k for k, name in enumerate(KINDS)}
         self.cores = {name: Actor(State.READY, incarnation=1) for name in KINDS}
         self.said = {name: dict(said) for name, said in SAID.items()}
         self.last_exit: dict[str, str] = {}
+        self.ages: dict[str, float] = {}
         self._console = Console(rundir / SOCKET, self._handle)
         self._clients: list[Client] = []
         self._ended = threading.Event()
@@ -113,7 +165,7 @@ class ScriptedSupervisor:
                 robot="r1" if name.startswith("r1/") else None,
                 pid=self.pids[name] if self.cores[name].state is State.READY else None,
                 uptime_s=12.0,
-                progress_age_s=0.01,
+                progress_age_s=self.ages.get(name, 0.01),
                 memory_mb=40.0,
                 last_exit=self.last_exit.get(name),
                 last_error=None,
@@ -121,7 +173,9 @@ class ScriptedSupervisor:
             )
             for name, kind in KINDS.items()
         ]
-        return report.status("cell", 12.0, facts, self.cores, ["r1"])
+        rules = Rules(hang_timeout_s=5.0)
+        members = {name: Member(name, rules) for name in KINDS}
+        return report.status("cell", 12.0, facts, self.cores, self.robots, members)
 
     def close(self) -> None:
         self._ended.set()
@@ -213,8 +267,12 @@ class Gateway:
         finally:
             connection.close()
 
+    @property
+    def bearer(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.token}"}
+
     def get(self, path: str, **headers: str) -> tuple[int, http.client.HTTPMessage, bytes]:
-        return self.request("GET", path, headers)
+        return self.request("GET", path, {**self.bearer, **headers})
 
     def post(self, path: str, token: str | None = None) -> tuple[int, dict[str, Any]]:
         authorization = f"Bearer {self.token if token is None else token}"
@@ -235,9 +293,10 @@ class Gateway:
 class Events:
     """A page's stream of server-sent events, read message by message."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, token: str) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
-        self._socket.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        request = f"GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}"
+        self._socket.sendall(f"{request}\r\n\r\n".encode())
         self._lines = self._socket.makefile("rb")
 
     def next(self) -> dict[str, Any]:
@@ -309,7 +368,7 @@ def make_gateway(rundir: Path) -> Iterator[Callable[..., Gateway]]:
 
 @pytest.fixture
 def events(gateway: Gateway) -> Iterator[Events]:
-    stream = Events(gateway.port)
+    stream = Events(gateway.port, gateway.token)
     yield stream
     stream.close()
 

@@ -106,11 +106,18 @@ def test_the_keyboard_alone_reaches_and_presses_a_button(
     assert supervisor.asked == [{"do": "reset", "names": ["r1"]}]
 
 
-def test_without_the_token_the_page_only_looks_and_says_so(browser: Any, gateway: Any) -> None:
+def test_without_the_fleets_token_the_page_shows_nothing_and_says_what_to_open(
+    browser: Any, gateway: Any
+) -> None:
     browser.open(gateway.url.partition("#")[0])
-    browser.wait_for("return document.querySelector('article button')")
-    assert browser.run("return [...document.querySelectorAll('button')].every(b => b.disabled)")
+    browser.wait_for("return !document.getElementById('locked').hidden")
     assert "actorctl status" in browser.text("#locked")
+    assert browser.run("return document.getElementById('site').hidden")
+    browser.open(gateway.url.partition("#")[0] + "#a-token-of-an-earlier-fleet")
+    browser.wait_for("return document.getElementById('locked').textContent.includes('anew')")
+    browser.run("location.hash = arguments[0]", gateway.token)
+    browser.wait_for("return document.querySelector('article button')")
+    assert browser.run("return document.getElementById('locked').hidden")
 
 
 def test_thumbnails_come_from_shared_memory_and_go_on(browser: Any, gateway: Any) -> None:
@@ -175,3 +182,96 @@ CONTRASTS = """
   }
   return poor;
 """
+
+
+def test_what_is_refused_warned_of_and_waited_for_stands_on_the_page(
+    browser: Any, gateway: Any, supervisor: Any
+) -> None:
+    """What is wrong first; drops and refusals by reason; hovering explains the terms."""
+    supervisor.said["r1/control"].update(
+        warnings=["fps 60 on a policy of 30"],
+        refusing_s=4.0,
+        refusing="elbow: 92.1 is beyond its limit of 2.6",
+    )
+    supervisor.put("r1/wrist", State.STARTING)
+    browser.open(gateway.url)
+    browser.wait_for("return document.querySelectorAll('#notes li').length === 3")
+    notes = browser.run(
+        "return [...document.querySelectorAll('#notes li')].map((l) => l.innerText)"
+    )
+    assert [note.split()[0] for note in notes] == ["r1", "r1/wrist", "r1"]
+    assert "elbow: 92.1" in notes[0] and "its setup" in notes[1] and "fps 60" in notes[2]
+    assert "elbow: 92.1" in browser.text("article .reason")
+    assert "2 expired" in browser.text("article dl") and "1 range" in browser.text("article dl")
+    assert browser.run(TONE, "#health") == "bad"
+    unexplained = """
+      return [...document.querySelectorAll('dt, th.number')]
+        .filter((element) => !element.querySelector('abbr[title]')).map((e) => e.innerText);
+    """
+    assert browser.run(unexplained) == []
+
+
+def test_scripts_and_other_hosts_have_a_section_that_says_where_they_are(
+    browser: Any, gateway: Any
+) -> None:
+    browser.open(gateway.url)
+    browser.wait_for("return document.querySelectorAll('#guests tr').length === 2")
+    row = browser.run("return document.querySelector('#guests tr').innerText")
+    for told in ("bench-arm", "script on lab", "STREAMING", "29.8 Hz", "3 of 900 steps"):
+        assert told in row
+    assert "1 of 8 robots" in browser.text("#guests tr:last-child")
+
+
+def test_a_fleet_without_robots_says_that_scripts_may_join(
+    browser: Any, gateway: Any, supervisor: Any
+) -> None:
+    supervisor.robots = []
+    supervisor.said["broker"].update(sessions=[], replicas=[])
+    browser.open(gateway.url)
+    browser.wait_for("return !document.getElementById('no-robots').hidden")
+    assert "RemotePolicy" in browser.text("#no-robots")
+    assert browser.run("return document.getElementById('elsewhere').hidden")
+
+
+@pytest.mark.parametrize("width", [400, 1280])
+def test_nothing_is_cut_or_sticks_out_at_any_width(
+    browser: Any, gateway: Any, supervisor: Any, width: int
+) -> None:
+    """No sideways scrolling, no word of a state cut, no time of day wrapped, in the worst case."""
+    supervisor.said["r1/control"].update(state="RECONNECTING", reason="no replica serves 'pick'")
+    supervisor.put("r1/overhead", State.BACKOFF, reason="exited with status 1: " + "no camera " * 9)
+    browser.resize(width, 900)
+    browser.open(gateway.url)
+    browser.wait_for(
+        "return document.querySelector('article .state')?.innerText === 'RECONNECTING'"
+    )
+    supervisor.put("broker", State.READY, incarnation=2)
+    browser.wait_for("return document.querySelector('#events time')")
+    assert browser.run("return document.documentElement.scrollWidth") <= width
+    lines = """
+      const lines = (element) => {
+        const range = document.createRange();
+        range.selectNodeContents(element);
+        return new Set([...range.getClientRects()].map((box) => Math.round(box.bottom / 8))).size;
+      };
+      return [...document.querySelectorAll('.state, #events time, button, dt')]
+        .filter((element) => lines(element) > 1).map((element) => element.innerText);
+    """
+    assert browser.run(lines) == []
+    drawn = browser.run("""
+      const canvas = document.querySelector('article canvas');
+      const pen = canvas.getContext('2d');
+      const told = [];
+      const write = pen.fillText.bind(pen);
+      pen.fillText = (text, x, y) => {
+        const wide = pen.measureText(text).width;
+        const left = { left: x, right: x - wide, center: x - wide / 2 }[pen.textAlign];
+        told.push([text, left >= 0 && left + wide <= canvas.clientWidth]);
+        write(text, x, y);
+      };
+      await new Promise((done) => setTimeout(done, 400));
+      return told;
+    """)
+    assert "RECONNECTING" in {text for text, _ in drawn}
+    assert {"state", "plan left to play", "request latency", "now"} <= {text for text, _ in drawn}
+    assert [text for text, whole in drawn if not whole] == []

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
+from holdfast.actors.gateway import site as _site
 from holdfast.actors.gateway import supervisor as _supervisor
 from holdfast.actors.gateway.cameras import Thumbnails
 from holdfast.actors.supervision.supervised import State
@@ -28,6 +29,71 @@ def test_health_says_that_the_process_answers_even_without_a_supervisor(make_gat
     assert status == 503
     assert b"supervisor" in body
     assert gateway.get("/api/status")[0] == 503
+
+
+def test_health_is_503_while_an_actor_hangs_or_does_not_run_and_says_which(
+    gateway: Any, supervisor: Any, wait: Any
+) -> None:
+    """Half of the hang timeout without progress is a hang: at the whole of it, it is killed."""
+    assert gateway.get("/healthz")[0] == 200
+    supervisor.ages["r1/overhead"] = 2.7
+    wait(lambda: gateway.get("/healthz")[0] == 503, "a hang")
+    assert b"r1/overhead has made no progress for 2.7 s" in gateway.get("/healthz")[2]
+    assert gateway.get("/readyz")[0] == 200, "it may still come back by itself"
+    del supervisor.ages["r1/overhead"]
+    wait(lambda: gateway.get("/healthz")[0] == 200, "it goes on")
+    supervisor.last_exit["broker"] = "killed by SIGKILL"
+    supervisor.put("broker", State.STARTING, incarnation=2, reason="killed by SIGKILL")
+    wait(lambda: gateway.get("/healthz")[0] == 503, "one that died is not back")
+    supervisor.put("broker", State.READY, incarnation=2)
+    wait(lambda: gateway.get("/healthz")[0] == 200, "it is back")
+    supervisor.put("r1/control", State.STOPPED, reason="stopped by a person")
+    wait(lambda: b"STOPPED" in gateway.get("/api/status")[2], "the stop")
+    assert gateway.get("/healthz")[0] == 200
+
+
+def test_a_supervisor_that_has_fallen_silent_is_not_health(
+    gateway: Any, supervisor: Any, monkeypatch: pytest.MonkeyPatch, wait: Any
+) -> None:
+    monkeypatch.setattr(_site, "STALE_S", 0.5)
+    supervisor.silent = True
+    wait(lambda: gateway.get("/healthz")[0] == 503, "it is missed")
+    supervisor.silent = False
+    wait(lambda: gateway.get("/healthz")[0] == 200, "it answers again")
+
+
+def test_a_robot_that_refuses_every_command_makes_the_fleet_unready_and_a_warning_does_not(
+    gateway: Any, supervisor: Any, events: Any, wait: Any
+) -> None:
+    """Both are told: as an event, and in the page's notes."""
+    control = supervisor.said["r1/control"]
+    control.update(warnings=["fps 60 on a policy of 30"])
+    told = events.until(lambda m: any("fps 60" in e["text"] for e in m["events"]))
+    assert [e["level"] for e in told["events"]] == ["warning"]
+    assert {"level": "warns", "who": "r1", "text": "warning: fps 60 on a policy of 30"} in told[
+        "notes"
+    ]
+    assert gateway.get("/readyz")[0] == 200
+    control.update(refusing_s=3.0, refusing="elbow: 92.1 is beyond its limit of 2.6")
+    told = events.until(lambda m: any("refused" in e["text"] for e in m["events"]))
+    assert told["notes"][0]["level"] == "wrong"
+    assert b"elbow: 92.1" in gateway.get("/readyz")[2]
+    control.update(refusing_s=0.0, refusing="")
+    events.until(lambda m: any("accepted again" in e["text"] for e in m["events"]))
+
+
+def test_robots_and_replicas_of_scripts_come_and_go_as_events(
+    gateway: Any, supervisor: Any, events: Any
+) -> None:
+    broker = supervisor.said["broker"]
+    guests, broker["sessions"] = broker["sessions"], []
+    told = events.until(lambda m: m["events"])["events"]
+    assert [(e["who"], e["text"]) for e in told] == [("bench-arm", "left (script on lab)")]
+    stalled = {**guests[0]["vitals"], "state": "STALLED", "reason": "no replica"}
+    broker["sessions"] = [{**guests[0], "vitals": stalled}]
+    told = events.until(lambda m: m["events"])["events"]
+    assert [e["text"] for e in told] == ["joined from script on lab, STALLED"]
+    assert gateway.get("/readyz")[0] == 200, "it is not this fleet's to mend"
 
 
 def test_ready_is_200_only_while_the_fleet_is_healthy_and_says_who_is_not(
@@ -220,7 +286,8 @@ def test_a_taken_usual_port_is_evaded_and_a_demanded_one_refused(
 
 def test_progress_is_counted_while_a_page_that_does_not_read_is_open(gateway: Any) -> None:
     with socket.create_connection(("127.0.0.1", gateway.port)) as lazy:
-        lazy.sendall(b"GET /api/events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        token = f"Authorization: Bearer {gateway.token}"
+        lazy.sendall(f"GET /api/events HTTP/1.1\r\nHost: localhost\r\n{token}\r\n\r\n".encode())
         before = gateway.actor.board.turns
         deadline = time.monotonic() + 5
         while gateway.actor.board.turns < before + 4:

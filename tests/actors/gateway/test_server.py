@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from holdfast.actors.gateway import access as _access
 from holdfast.actors.gateway import server as _server
 from holdfast.actors.gateway.access import Access
 from holdfast.actors.gateway.server import Request
+from holdfast.actors.gateway.socket_owner import End, owner
+from holdfast.actors.supervision.supervised import State
 
 TOKEN = "a-token"
 HOST = {"host": "localhost:8807"}
@@ -124,9 +128,17 @@ def refused(method: str, path: str, peer: str = "127.0.0.1", **headers: str) -> 
 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8807", "127.0.0.1:1", "[::1]:8807"])
-def test_a_browser_on_this_machine_may_look(host: str) -> None:
+def test_a_browser_on_this_machine_gets_the_page_and_with_the_token_the_fleet(host: str) -> None:
+    bearer = f"Bearer {TOKEN}"
     assert refused("GET", "/", host=host) is None
-    assert refused("GET", "/api/status", "::1", host=host) is None
+    assert refused("GET", "/api/status", "::1", host=host, authorization=bearer) is None
+
+
+@pytest.mark.parametrize("path", ["/api/status", "/api/events", "/api/camera/r1/overhead.jpg"])
+def test_what_the_fleet_does_is_for_whoever_has_its_token(path: str) -> None:
+    """The runtime directory is this user's alone: another local user must not see the pictures."""
+    assert refused("GET", path) == 401
+    assert refused("GET", path, authorization="Bearer another") == 401
 
 
 @pytest.mark.parametrize(
@@ -164,3 +176,61 @@ def test_a_command_with_the_token_passes_unless_another_sites_page_sends_it() ->
     assert refused("POST", "/x", authorization=bearer, origin="http://localhost:8807") is None
     for origin in ("https://evil.example", "null", "http://localhost:1234"):
         assert refused("POST", "/x", authorization=bearer, origin=origin) == 403
+
+
+def test_the_owner_of_a_connection_is_read_from_the_kernel() -> None:
+    """Of an established one, over IPv4, IPv6, and IPv4 in IPv6 clothes; of no other."""
+    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with socket.create_server((address, 0), family=family) as listener:
+            client = socket.create_connection(listener.getsockname()[:2])
+            server, peer = listener.accept()
+            with server:
+                theirs, ours = End(*peer[:2]), End(*server.getsockname()[:2])
+                assert owner(theirs, ours) == os.getuid()
+                if family == socket.AF_INET:
+                    assert owner(End(f"::ffff:{theirs.host}", theirs.port), ours) == os.getuid()
+                assert owner(theirs, End(ours.host, ours.port + 1)) is None
+                client.close()
+                assert owner(theirs, ours) is None, "a socket that nobody holds is nobody's"
+
+
+@pytest.mark.parametrize(
+    ("metrics", "uid", "peer", "answer"),
+    [
+        ("owner", os.getuid(), "127.0.0.1", None),
+        ("owner", 0, "127.0.0.1", None),
+        ("owner", 4242, "127.0.0.1", 401),
+        ("owner", None, "::1", 401),
+        ("anyone", 4242, "127.0.0.1", None),
+        ("owner", None, "10.0.0.1", None),
+    ],
+)
+def test_metrics_are_for_this_user_unless_the_file_says_anyone(
+    monkeypatch: pytest.MonkeyPatch,
+    metrics: Any,
+    uid: int | None,
+    peer: str,
+    answer: int | None,
+) -> None:
+    """On this machine; that other machines may is what `gateway.host` decides."""
+    monkeypatch.setattr(_access, "owner", lambda theirs, ours: uid)
+    access = Access(TOKEN, metrics)
+    ends = End(peer, 1), End("127.0.0.1", 2)
+    refusal = access.refusal(Request("GET", "/metrics", HOST, peer, ends))
+    assert (refusal and refusal.status) == answer
+    with_token = {**HOST, "authorization": f"Bearer {TOKEN}"}
+    assert access.refusal(Request("GET", "/metrics", with_token, peer, ends)) is None
+
+
+def test_health_is_for_everybody_and_its_reasons_are_not(
+    gateway: Any, supervisor: Any, monkeypatch: pytest.MonkeyPatch, wait: Any
+) -> None:
+    supervisor.put("broker", State.FAILED, reason="no such key")
+    for path in ("/healthz", "/readyz"):
+        wait(lambda path=path: gateway.request("GET", path)[0] == 503, path)
+        assert b"broker is FAILED: no such key" in gateway.request("GET", path)[2]
+        with monkeypatch.context() as patch:
+            patch.setattr(_access, "owner", lambda theirs, ours: 4242)
+            status, _, body = gateway.request("GET", path)
+            assert status == 503 and b"broker" not in body
+            assert b"broker" in gateway.get(path)[2]

@@ -1,5 +1,6 @@
-"""What a status says in sentences: what is wrong first, then what is waited for, then warnings.
-Pure."""
+"""What a status says in sentences, for terminals and the page: what is wrong first, then what is
+waited for, then warnings, then what was lost, and what a person wanted so. Pure.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from ..actors.supervision.health import cause, refusal, unlogged
+from .health import cause, refusal, unlogged
 
 _COMING = (
     "WAITING",
@@ -28,7 +29,9 @@ class Weight(IntEnum):
     WRONG = 0
     WAITS = 1
     WARNS = 2
-    INTENDED = 3
+    LOST = 3
+    """Chunks and commands that did not reach the robot, by reason: some are usual."""
+    INTENDED = 4
     """As a person wanted it: stopped, paused."""
 
 
@@ -47,11 +50,12 @@ def notes(status: dict[str, Any]) -> list[Note]:
 
 def _notes(status: dict[str, Any]) -> Iterator[Note]:
     site = status.get("site", {})
+    states = {row["name"]: row["state"] for row in status["actors"]}
     if said := unlogged(status):
         yield Note(Weight.WRONG, "log", said)
     for row in status["robots"]:
-        # Where no control process is, the actor's own line says why.
-        if row["state"] != "DOWN" or "has not reported" in row["reason"]:
+        # Where the control actor is not at work, its own line says why.
+        if row["state"] != "DOWN" or states.get(f"{row['name']}/control", "READY") == "READY":
             yield from _note(row, row["name"])
         yield from _about_commands(row, row["name"])
     for row in status["actors"]:
@@ -85,3 +89,17 @@ def _about_commands(row: dict[str, Any], name: str) -> Iterator[Note]:
         yield Note(Weight.WRONG, name, refused)
     for warning in row.get("warnings", ()):
         yield Note(Weight.WARNS, name, f"warning: {warning}")
+    lost = {
+        "chunks dropped": row.get("dropped") or {},
+        "commands refused": row.get("refused_commands") or {},
+        "actions dropped": {"too old": row.get("stale_dropped") or 0},
+    }
+    told = [f"{what}: {counts}" for what, by in lost.items() if (counts := _counts(by))]
+    if told:
+        yield Note(Weight.LOST, name, "; ".join(told))
+
+
+def _counts(by_reason: dict[str, int]) -> str:
+    """`12 expired, 3 unsent`, the most first."""
+    most = sorted(by_reason.items(), key=lambda item: -item[1])
+    return ", ".join(f"{count} {reason}" for reason, count in most if count)

@@ -1,0 +1,50 @@
+// The table of robots and replicas that live elsewhere: in scripts and on other hosts.
+
+import { because } from "./actors.js";
+import { make, milliseconds, reasons, seconds, setState, setText, sum } from "./words.js";
+
+export class GuestRow {
+  constructor(name) {
+    this.state = make("span", { class: "state" });
+    const cell = () => make("td");
+    [this.where, this.service, this.figures, this.why] = [cell(), cell(), cell(), cell()];
+    this.why.className = "why";
+    this.element = make(
+      "tr", { "data-guest": name },
+      make("th", { scope: "row" }, name), this.where, this.service,
+      make("td", { class: "is" }, this.state), this.figures, this.why,
+    );
+  }
+
+  show(guest) {
+    setState(this.state, guest.state);
+    this.element.dataset.tone = this.state.dataset.tone;
+    setText(this.where, guest.where);
+    setText(this.service, guest.service);
+    setText(this.figures, "capacity" in guest ? ofReplica(guest) : ofRobot(guest));
+    setText(this.why, [because(guest), ...(guest.warnings ?? [])].filter(Boolean).join("; "));
+    this.why.title = this.why.textContent;
+  }
+
+  remove() {
+    this.element.remove();
+  }
+}
+
+function ofRobot(robot) {
+  if (robot.fps == null) return "says nothing about itself";
+  const dropped = reasons(robot.dropped);
+  return [
+    `plan ${seconds(robot.plan_s)}`,
+    `${robot.fps.toFixed(1)} Hz`,
+    `latency ${milliseconds(robot.latency_ms?.p50)}`,
+    `missed ${robot.missed_steps} of ${robot.steps} steps`,
+    `stalled ${robot.stalled_steps}`,
+    `dropped ${dropped || sum(robot.dropped)}`,
+    ...(robot.refused ? [`refused ${robot.refused}`] : []),
+  ].join(" · ");
+}
+
+function ofReplica(replica) {
+  return `${replica.sessions} of ${replica.capacity} robots · load ${(100 * replica.load).toFixed(0)} %`;
+}
