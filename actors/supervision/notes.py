@@ -92,7 +92,10 @@ def _about_commands(row: dict[str, Any], name: str) -> Iterator[Note]:
     lost = {
         "chunks dropped": row.get("dropped") or {},
         "commands refused": row.get("refused_commands") or {},
-        "actions dropped": {"too old": row.get("stale_dropped") or 0},
+        "actions dropped": {
+            "too old": row.get("stale_dropped") or 0,
+            "void after a gap of the driver": row.get("void_dropped") or 0,
+        },
     }
     told = [f"{what}: {counts}" for what, by in lost.items() if (counts := _counts(by))]
     if told:
