@@ -6,6 +6,8 @@ computer never needs torch:
 - `Fleet`: a whole fleet.yaml inside a `with` block.
 - `RemotePolicy`: a served policy in a script's own control loop; `act` never blocks.
 - `serve`: a policy object of this program as a replica of a service.
+
+Beside them the settings that they take and the errors that they raise.
 """
 
 from __future__ import annotations
@@ -14,33 +16,54 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .actors.control.config import PlanSettings as PlanSettings
+    from .actors.control.config import SafetySettings as SafetySettings
     from .actors.embedding.fleet import Fleet as Fleet
     from .actors.embedding.fleet import FleetFailed as FleetFailed
     from .actors.embedding.remote import PolicyLost as PolicyLost
     from .actors.embedding.remote import RemotePolicy as RemotePolicy
+    from .actors.embedding.serving import ServingFailed as ServingFailed
     from .actors.embedding.serving import serve as serve
+    from .actors.fleet.fleet import FleetError as FleetError
+    from .policy.base import CameraFeature as CameraFeature
     from .policy.base import Chunk as Chunk
+    from .policy.base import ChunkPolicy as ChunkPolicy
     from .policy.base import Observation as Observation
     from .policy.base import PolicySpec as PolicySpec
+    from .transport.messages import Vitals as Vitals
 
 _PLACES = {
-    "Fleet": ".actors.embedding.fleet",
-    "FleetFailed": ".actors.embedding.fleet",
-    "PolicyLost": ".actors.embedding.remote",
-    "RemotePolicy": ".actors.embedding.remote",
-    "serve": ".actors.embedding.serving",
+    "CameraFeature": ".policy.base",
     "Chunk": ".policy.base",
+    "ChunkPolicy": ".policy.base",
+    "Fleet": ".actors.embedding.fleet",
+    "FleetError": ".actors.fleet.fleet",
+    "FleetFailed": ".actors.embedding.fleet",
     "Observation": ".policy.base",
+    "PlanSettings": ".actors.control.config",
+    "PolicyLost": ".actors.embedding.remote",
     "PolicySpec": ".policy.base",
+    "RemotePolicy": ".actors.embedding.remote",
+    "SafetySettings": ".actors.control.config",
+    "ServingFailed": ".actors.embedding.serving",
+    "Vitals": ".transport.messages",
+    "serve": ".actors.embedding.serving",
 }
 __all__ = [
+    "CameraFeature",
     "Chunk",
+    "ChunkPolicy",
     "Fleet",
+    "FleetError",
     "FleetFailed",
     "Observation",
+    "PlanSettings",
     "PolicyLost",
     "PolicySpec",
     "RemotePolicy",
+    "SafetySettings",
+    "ServingFailed",
+    "Vitals",
     "serve",
 ]
 

@@ -6,13 +6,15 @@ This module imports no torch: a robot's computer reads a policy's spec without b
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+from .. import arguments
 
 
 class PolicyError(Exception):
@@ -25,6 +27,11 @@ class CameraFeature(msgspec.Struct, frozen=True):
     name: str
     width: int
     height: int
+
+    def __post_init__(self) -> None:
+        arguments.name("name", self.name)
+        for side in ("width", "height"):
+            arguments.count(side, getattr(self, side), 1, 4096)
 
 
 class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +54,24 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
     prefix: Literal["none", "guided", "trained"] = "none"
     max_prefix_steps: int = 0
     stateful: bool = False
+
+    def __post_init__(self) -> None:
+        """Sequences become tuples. Raises TypeError or ValueError that begins with the field."""
+        for field, plain in (
+            ("model", arguments.name("model", self.model)),
+            ("revision", arguments.name("revision", self.revision)),
+            ("cameras", _features(self.cameras)),
+            ("state_names", arguments.names("state_names", self.state_names)),
+            ("action_names", arguments.names("action_names", self.action_names, least=1)),
+            ("chunk_size", arguments.count("chunk_size", self.chunk_size, 1, 1 << 16)),
+            ("fps", arguments.number("fps", self.fps, most=1000)),
+            (
+                "max_prefix_steps",
+                arguments.count("max_prefix_steps", self.max_prefix_steps, 0, 1 << 16),
+            ),
+        ):
+            msgspec.structs.force_setattr(self, field, plain)
+        arguments.fields(self)
 
     def contract(self, checkpoint_hash: str) -> str:
         """A hash, 64 hex digits, of all that a robot relies on: two policies whose contracts are
@@ -125,3 +150,20 @@ class ChunkPolicy(Protocol):
 
         Raises ValueError for an observation that does not fit `spec`, naming the feature.
         """
+
+
+def _features(cameras: object) -> tuple[CameraFeature, ...]:
+    """A spec's cameras, each of another name."""
+    if isinstance(cameras, str | bytes) or not isinstance(cameras, Iterable):
+        raise TypeError(
+            f"cameras: {arguments.shown(cameras)}, expected CameraFeature(name, width, height)s"
+        )
+    found = tuple(cameras)
+    for place, each in enumerate(found):
+        if not isinstance(each, CameraFeature):
+            raise TypeError(
+                f"cameras[{place}]: {arguments.shown(each)}, expected "
+                "CameraFeature(name, width, height)"
+            )
+    arguments.names("cameras", [each.name for each in found])
+    return found

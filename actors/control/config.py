@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from ... import arguments
 from ...robot.base import ControlMode
 
 MergeMode = Literal["replace", "append", "blend"]
@@ -40,6 +41,9 @@ class PlanSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     buffer_time_s: float = 0.5
     latency_quantile: float = 0.95
 
+    def __post_init__(self) -> None:
+        arguments.fields(self)
+
 
 class SafetySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The bounds of the fail-safe.
@@ -64,6 +68,9 @@ class SafetySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_backoff_s: float = 10.0
     fallback: Fallback = "hold"
     safe_stop_timeout_s: float = 5.0
+
+    def __post_init__(self) -> None:
+        arguments.fields(self)
 
     @property
     def max_offline_ns(self) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _WINDOW_NS = 1_000_000_000
 _FEWEST = 4
+_OFF = 0.1
 
 
 class Pace:
@@ -15,7 +16,7 @@ class Pace:
         self._since_ns = 0
         self._last_ns = 0
         self._steps = 0
-        self._hz = 0.0
+        self._hz = self._hz_before = 0.0
 
     @property
     def hz(self) -> float:
@@ -28,6 +29,15 @@ class Pace:
         else:
             self._steps += 1
             if now_ns - self._since_ns >= _WINDOW_NS and self._steps >= _FEWEST:
+                self._hz_before = self._hz
                 self._hz = self._steps * 1e9 / (now_ns - self._since_ns)
                 self._since_ns, self._steps = now_ns, 0
         self._last_ns = now_ns
+
+    def differs(self, hz: float) -> bool:
+        """Whether the rate was more than a tenth away from `hz` for two windows in a row: one may
+        be a hiccup."""
+        return (
+            all(abs(found - hz) > _OFF * hz for found in (self._hz, self._hz_before) if found)
+            and self._hz_before > 0
+        )

@@ -58,7 +58,9 @@ class Supply:
         self._segment, self._words = segment, segment.words
         self._actions = spec.action_names
         self._service = config.service
-        self._dt_ns = config.dt_ns
+        self.step_ns = config.dt_ns
+        """Between two policy steps. A loop that takes them at another pace than it meant to says so
+        here: what the plan lasts and how many steps a chunk will be late follow from it."""
         self._buffer_ns = round(plan.buffer_time_s * _NS)
         self._safety = safety
         self._max_state_age_ns = round(safety.max_state_age_s * _NS)
@@ -122,7 +124,7 @@ class Supply:
     @property
     def plan_ns(self) -> int:
         """How long the plan lasts."""
-        return len(self.buffer) * self._dt_ns
+        return len(self.buffer) * self.step_ns
 
     def elapse(self, now_ns: int) -> None:
         """Let time pass: time-outs, silence, a plan that grows old. Once a tick, before `ask`."""
@@ -196,7 +198,7 @@ class Supply:
             asked=snapshot,
             prefix=snapshot.model[:prefix] if prefix else None,
             prefix_robot=snapshot.robot[:prefix] if prefix else None,
-            delay_steps=self.latency.delay_steps(self._dt_ns, terms.chunk_size),
+            delay_steps=self.latency.delay_steps(self.step_ns, terms.chunk_size),
             slack_s=self.plan_ns / _NS,
             episode_start=self._episode_start,
             seed=self._seed + (snapshot.seq & 0x7FFFFFFF),
@@ -321,6 +323,8 @@ class Supply:
         self._settle()
 
     def resume(self, now_ns: int) -> None:
+        if self.failsafe.paused:  # how long a request took is told without the pause
+            self._asked_ns += now_ns - self.failsafe.paused_ns
         self.failsafe.resume(now_ns)
         self._settle()
 

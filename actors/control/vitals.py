@@ -20,23 +20,25 @@ def vitals(
     *,
     fps: float,
     interpolate: int = 1,
-    reason: str = "",
+    reason: str | None = None,
     warnings: tuple[str, ...] = (),
 ) -> Vitals:
     """The figures now. `fps` is the measured rate of policy steps, each of `interpolate` ticks;
-    `reason` stands in where the supply has none, `warnings` are the loop's own."""
+    `reason` says more than the supply's own, `warnings` are the loop's."""
     words = segment.words
     missed = words[Word.MISSED] + words[Word.MISSED_RESTART]
     handshake = supply.terms.warnings if supply.terms else ()
     return Vitals(
         state="PAUSED" if supply.failsafe.paused else supply.state.value,
-        reason=_cut(supply.reason or reason),
+        reason=_cut(supply.reason if reason is None else reason),
         plan_s=round(supply.plan_ns / 1e9, 3),
         fps=round(fps, 2),
         steps=words[Word.TICKS] // interpolate,
         missed_steps=missed // interpolate,
         stalled_steps=words[Word.STALLED],
         refused=sum(playback.refused.values()),
+        refusing_s=round(playback.refusing_s, 1),
+        refusing=_cut(playback.refusing),
         dropped=supply.buffer.dropped,
         latency_ms={name: ms for name, ms in supply.latency.summary_ms().items() if ms is not None},
         warnings=tuple(map(_cut, (*handshake, *warnings)))[: DEFAULT.max_items],

@@ -16,25 +16,25 @@ that is killed loses its plan.
 
 from __future__ import annotations
 
-import math
+import logging
+import os
 import time
 from collections.abc import Mapping, Sequence
 from mmap import mmap
 from pathlib import Path
 from typing import Any, Self
 
-import msgspec
 import numpy as np
 import zmq
 from numpy.typing import NDArray
 
-from ...robot.base import ControlMode, RobotSpec
+from ... import arguments
+from ...robot.base import ControlMode
 from ...transport import link
 from ...transport.frames import FrameRing
 from ...transport.messages import Vitals
-from ..configs import CameraFeed, NetworkConfig
 from ..control.buffer import ChunkBuffer
-from ..control.config import ControlConfig, PlanSettings, SafetySettings, faults
+from ..control.config import PlanSettings, SafetySettings
 from ..control.failsafe import State
 from ..control.pace import Pace
 from ..control.playback import Playback
@@ -43,12 +43,17 @@ from ..control.supply import Supply
 from ..control.uplink import Uplink
 from ..control.vitals import vitals
 from ..network.network import NetworkActor
-from .discovery import front_of
+from .config import ScriptConfig
+from .observation import Declared
+from .steps import StepClock
 from .worker import Worker
 
 _BEAT_NS = 200_000_000
 _BREAK_NS = 1_000_000_000
-"""Between two calls of `act`: a loop that slow is not in its episode."""
+_BREAK_STEPS = 5
+"""Between two calls of `act`: a loop that was elsewhere for longer than both was not late, it had a
+break."""
+_log = logging.getLogger(__name__)
 
 
 class PolicyLost(Exception):
@@ -56,7 +61,7 @@ class PolicyLost(Exception):
 
 
 class RemotePolicy:
-    """One robot's session with a service. Use it from one thread."""
+    """One robot's session with a service. Use it from one thread, in the process that made it."""
 
     def __init__(
         self,
@@ -73,90 +78,89 @@ class RemotePolicy:
         jpeg_quality: int = 0,
         plan: PlanSettings | None = None,
         safety: SafetySettings | None = None,
-        key: str | None = None,
-        broker_key: str | None = None,
+        audit: str | Path | None = None,
+        key: str | Path | None = None,
+        broker_key: str | Path | None = None,
     ) -> None:
         """Names are the policy's; `cameras` are (width, height) of the images `act` will get.
 
+        `fps` is how often `act` will be called. A loop that turns out slower or faster is told so,
+        by a warning and in `stats`; `plan.trim` says what it plays then. With `consumed`, the
+        default, each call plays the plan's next action: a slow loop moves slowly, along the same
+        path. With `time` each call plays the action for this instant: a slow loop leaves out
+        actions whose time has passed, a fast one has each several times.
+
         `broker` is its front endpoint (`tcp://host:7447`); by default that of the fleet that runs
         on this machine. `jpeg_quality` 0 sends raw pixels: right on one machine, use 90 across a
-        network. Raises ValueError for settings that cannot work.
+        network. `audit` is a directory that gets a line for each request, at most 4 MB of them.
+
+        Raises TypeError or ValueError, which begin with the argument's name, for arguments that
+        cannot work, LookupError when no fleet runs here and no broker is named.
         """
-        mode = ControlMode(control_mode)
-        spec = _spec(tuple(action_names), tuple(state_names), mode)
-        self._rings = {name: f"{robot}/{name}" for name in cameras}
-        self._shapes = {name: (h, w, 3) for name, (w, h) in cameras.items()}
-        front = broker or front_of()
-
-        def network(directory: Path) -> dict[str, Any]:
-            feeds = {
-                name: CameraFeed(segment=self._rings[name], width=w, height=h)
-                for name, (w, h) in cameras.items()
-            }
-            return msgspec.to_builtins(  # type: ignore[no-any-return]
-                NetworkConfig(
-                    robot=robot,
-                    service=service,
-                    control=link.ipc(directory, "network"),
-                    broker=front,
-                    cameras=feeds,
-                    state_names=spec.state_names,
-                    action_names=spec.action_names,
-                    jpeg_quality=jpeg_quality,
-                    audit_bytes=0,
-                    script=True,
-                    key=key,
-                    broker_key=broker_key,
-                )
-            )
-
-        config = ControlConfig(
-            robot=robot,
-            driver="script",
+        self._config = config = ScriptConfig.checked(
             service=service,
-            endpoint="",
-            plan="plan",
+            action_names=action_names,
+            state_names=state_names,
+            cameras=cameras,
             fps=fps,
+            robot=robot,
             task=task,
-            plan_settings=plan or PlanSettings(),
-            safety=safety or SafetySettings(),
+            control_mode=control_mode,
+            broker=broker,
+            jpeg_quality=jpeg_quality,
+            plan=plan,
+            safety=safety,
+            audit=audit,
+            key=key,
+            broker_key=broker_key,
         )
-        if wrong := faults(config, mode):
-            raise ValueError(f"robot {robot}: " + "; ".join(wrong))
-        sizes = {self._rings[n]: FrameRing.size_for(shape) for n, shape in self._shapes.items()}
-        self._worker = Worker(NetworkActor, f"{robot}/network", network, sizes)
-        config = msgspec.structs.replace(
-            config, endpoint=link.ipc(self._worker.directory, "network")
-        )
+        loop, name = config.control, config.control.robot
+        self._declared = Declared(config.robot.state_names, config.cameras)
+        # What may still fail comes before the worker, which would have to be ended.
+        segment = PlanSegment(mmap(-1, SEGMENT_BYTES), name, len(config.robot.action_names))
+        self._segment = segment
+        self._buffer = ChunkBuffer(segment, round(loop.safety.max_action_age_s * 1e9))
+        self._supply = Supply(loop, config.robot, segment, self._buffer)
+        self._playback = Playback(loop, config.robot, segment, self._buffer)
+        self._worker = Worker(NetworkActor, f"{name}/network", config.network, config.rings)
+        self._loop = loop = config.loop(self._worker.directory)
         self._cameras = {
-            name: FrameRing(self._worker.memory[self._rings[name]], shape)
-            for name, shape in self._shapes.items()
+            camera: FrameRing(self._worker.memory[config.ring(camera)], shape)
+            for camera, shape in self._declared.shapes.items()
         }
-        self._spec = spec
-        self._segment = segment = PlanSegment(
-            mmap(-1, SEGMENT_BYTES), robot, len(spec.action_names)
-        )
-        age_ns = round(config.safety.max_action_age_s * 1e9)
-        self._buffer = ChunkBuffer(segment, age_ns)
-        self._supply = Supply(config, spec, segment, self._buffer)
-        self._playback = Playback(config, spec, segment, self._buffer)
         self._context: link.Context = zmq.Context()
         # Epochs rise over restarts of the script too: the broker forgets an old session late.
         segment.words[Word.EPOCH] = self._worker.incarnation
-        self._uplink = Uplink(self._context, config, self._worker.incarnation)
-        self._step = 0
-        self._pace = Pace(_BREAK_NS)
-        self._beat_ns = 0
+        self._uplink = Uplink(self._context, loop, self._worker.incarnation)
+        self._pid = os.getpid()
+        self._break_ns = max(_BREAK_NS, _BREAK_STEPS * loop.dt_ns)
+        self._pace = Pace(self._break_ns)
+        self._steps = StepClock(loop.dt_ns)
+        self._plan_step = 0
+        """The policy step that the plan's next action is for; matters where time trims."""
+        self._action: NDArray[np.float32] | None = None
+        self._called_ns = self._counted_ns = self._beat_ns = 0
+        self._logged: set[str] = set()
 
     @property
     def state(self) -> str:
-        """The fail-safe's state: CONNECTING, STREAMING, DEGRADED, STALLED, RECONNECTING, DEAD."""
-        return self._supply.state.value
+        """The fail-safe's state: CONNECTING, STREAMING, DEGRADED, STALLED, RECONNECTING, DEAD; or
+        PAUSED."""
+        return "PAUSED" if self._supply.failsafe.paused else self._supply.state.value
 
     @property
     def reason(self) -> str:
-        """Why the state is what it is, where somebody gave a reason; else empty."""
-        return self._supply.reason or self._worker.failure
+        """Why the state is what it is: what is not reachable, not accepted or not answering. Empty
+        where there is nothing to explain."""
+        said, broker = self._why, self._config.broker
+        waits = not self._supply.failsafe.session_open and self._supply.state is not State.DEAD
+        return f"{said}; the broker is {broker}" if waits and broker not in said else said
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the service warned of when it accepted this robot, and what the loop's pace gives
+        cause to. Each is also logged, once."""
+        return self.stats().warnings
 
     @property
     def plan_s(self) -> float:
@@ -169,67 +173,121 @@ class RemotePolicy:
         return dict(self._supply.latency.summary_ms())
 
     def stats(self) -> Vitals:
-        """How this robot fares: the figures that `actorctl status` shows of it."""
+        """How this robot fares, frozen: what `actorctl status` shows of it.
+
+        `state`, `reason`, `plan_s`, `fps` (calls of `act` per second), `steps` (calls),
+        `missed_steps` (whose time passed between two calls), `stalled_steps` (without an action,
+        although chunks had come before), `refused` (actions that were not finite), `dropped`
+        (answers that did not become part of the plan, by reason), `latency_ms` (`p50` and `p99`
+        from asking to having a chunk) and `warnings`.
+        """
+        slow = self._pace_warning()
         return vitals(
             self._segment,
             self._supply,
             self._playback,
             fps=self._pace.hz,
-            reason=self._worker.failure,
+            reason=self.reason,
+            warnings=(slow,) if slow else (),
         )
 
     def wait(self, timeout_s: float = 10.0) -> None:
         """Wait until the service has accepted this robot: before the robot is enabled.
 
-        Raises PolicyLost when it refuses, TimeoutError when nobody answered in time.
+        Raises PolicyLost when it refuses, TimeoutError when nobody accepted in time, with what is
+        not reachable, not accepted or not answering.
         """
-        deadline = time.monotonic() + timeout_s
+        limit_s = arguments.number("timeout_s", timeout_s, most=1e9)
+        self._own()
+        deadline = time.monotonic() + limit_s
         while not self._supply.enabled or not self._supply.failsafe.session_open:
-            self._converse(time.monotonic_ns())
+            now = time.monotonic_ns()
+            self._notice_break(now)
+            self._converse(now, self._steps.step + 1)
             if time.monotonic() > deadline:
                 raise TimeoutError(
-                    f"no service accepted this robot within {timeout_s:g} s "
-                    f"({self.reason or 'nobody answered'}): see `actorctl status`, and the "
-                    "broker's address"
+                    f"service {self._loop.service!r} did not accept robot "
+                    f"{self._loop.robot!r} within {limit_s:g} s, through the broker at "
+                    f"{self._config.broker}: {self._why}"
                 )
             time.sleep(0.01)
 
     def act(self, observation: Mapping[str, Any]) -> NDArray[np.float32] | None:
         """The action for this control step, float32 [A], or None to hold. Never blocks.
 
-        `observation`: `state` [S], `images` {name: uint8 [h, w, 3] RGB} for every camera, and
-        `task` where it changes. Raises ValueError when it does not fit what was declared,
-        PolicyLost when the policy must not be used any more.
+        `observation`: `state` [S], finite numbers, `images` {name: uint8 [h, w, 3] RGB} for every
+        camera, and `task` where it changes. Raises TypeError or ValueError when it does not fit
+        what was declared, and nothing has happened then: the next call goes on. Raises PolicyLost
+        when the policy must not be used any more.
         """
+        self._own()
+        state = self._declared.state(observation)
+        images = self._declared.images(observation)
+        task = arguments.text("task", observation["task"]) if "task" in observation else None
         now = time.monotonic_ns()
-        state = self._checked(observation)
-        if "task" in observation and observation["task"] != self._supply.task:
-            self._supply.follow_task(observation["task"])
-        self._converse(now)
-        ask = self._supply.ask(now, self._step, now)
-        command = self._playback.command(now, due=self._supply.failsafe.action_due)
-        if ask is not None:
-            for name, ring in self._cameras.items():
-                ring.put(observation["images"][name], now)
-            if self._uplink.ask(ask, state, now):
-                self._supply.asked(now)
-            else:
+        if task is not None and task != self._supply.task:
+            self._supply.follow_task(task)
+        self._notice_break(now)
+        passed = self._count_step(now)
+        self._converse(now, self._steps.step if passed else self._steps.step + 1)
+        if self._supply.failsafe.paused:
+            return self._rest()
+        if self._by_time:
+            if not passed:
+                return None if self._action is None else self._action.copy()
+            self._leave_out(now)
+        before = self._buffer.outstanding
+        try:
+            ask = self._supply.ask(now, self._steps.step, now)
+            command = self._playback.command(now, due=self._supply.failsafe.action_due)
+            self._plan_step = self._steps.step + 1
+            if ask is not None:
+                for name, ring in self._cameras.items():
+                    ring.put(images[name], now)
+                if self._uplink.ask(ask, state, now):
+                    self._supply.asked(now)
+                else:
+                    self._supply.unsent(now)
+        except BaseException:  # a notebook's stop button too: no request may seem under way
+            if self._buffer.outstanding is not before:
                 self._supply.unsent(now)
-        self._step += 1
-        self._segment.words[Word.TICKS] += 1
-        self._pace.step(now)
+            raise
+        self._action = None if command is None else command.copy()
         return None if command is None else command.copy()
 
+    def pause(self) -> None:
+        """Ask for no chunks and play nothing until `resume`: `act` returns None, and every deadline
+        stands still. What the plan holds is kept, and grows old. Idempotent."""
+        self._own()
+        now = time.monotonic_ns()
+        self._notice_break(now)
+        self._supply.pause(now)
+        self._say_vitals(now)
+
+    def resume(self) -> None:
+        """Go on after `pause`. A break between two calls of `act` needs neither: time in which the
+        script asks for no actions is no time offline."""
+        self._own()
+        now = time.monotonic_ns()
+        if self._supply.failsafe.paused:
+            self._supply.resume(now)
+            self._called_ns = now
+
     def reset(self, task: str | None = None) -> None:
-        """An episode begins: the plan of the one before is void."""
-        episode = self._supply.reset(task)
+        """An episode begins, with another `task` if one is given: the plan of the one before is
+        void."""
+        self._own()
+        given = None if task is None else arguments.text("task", task)
+        episode = self._supply.reset(given)
         self._playback.interrupt()
+        self._action = None
         if self._supply.failsafe.session_open:
             self._uplink.reset(episode, self._supply.epoch)
 
     def close(self) -> None:
-        """End the session and the worker. Idempotent."""
-        if self._context.closed:
+        """End the session and the worker. Idempotent; does nothing in a forked child, whose
+        parent's they are."""
+        if self._context.closed or os.getpid() != self._pid:
             return
         if self._supply.failsafe.session_open:
             self._uplink.close(self._supply.epoch, "the script ended")
@@ -244,41 +302,104 @@ class RemotePolicy:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _converse(self, now: int) -> None:
-        """Everything between two actions: what arrived, what time did, what is to be said."""
+    @property
+    def _by_time(self) -> bool:
+        """Whether each call plays the action for its instant. Chunks that are appended are not for
+        any instant."""
+        rule = self._supply.rule
+        return rule.trim == "time" and rule.mode != "append"
+
+    @property
+    def _why(self) -> str:
+        """The reason, as far as the supply and the worker know it."""
+        if self._worker.failure and not self._worker.alive:
+            return f"its network worker ended, and is started again: {self._worker.failure}"
+        return self._supply.reason
+
+    def _own(self) -> None:
+        """Raises RuntimeError where this object must not be used."""
+        if os.getpid() != self._pid:
+            raise RuntimeError(
+                f"this RemotePolicy belongs to process {self._pid}, its sockets cannot be used in "
+                "a forked child: make one there"
+            )
+        if self._context.closed:
+            raise RuntimeError("this RemotePolicy is closed: make another one")
+
+    def _notice_break(self, now: int) -> None:
+        """Nothing was due or missed while the script was elsewhere by intention."""
+        gap = now - self._called_ns if self._called_ns else 0
+        if gap > self._break_ns and not self._supply.failsafe.paused:
+            self._supply.pause(self._called_ns)
+            self._supply.resume(now)
+        self._called_ns = now
+
+    def _count_step(self, now: int) -> int:
+        """How many steps have passed since the call before, by the clock; those that were missed
+        are counted."""
+        words = self._segment.words
+        gap = now - self._counted_ns if self._counted_ns else 0
+        self._counted_ns = now
+        passed = self._steps.advance(now)
+        if passed > 1 and gap <= self._break_ns and not self._supply.failsafe.paused:
+            words[Word.MISSED] += passed - 1
+        words[Word.TICKS] += 1
+        self._pace.step(now)
+        as_meant = self._by_time or not self._pace.differs(self._loop.fps)
+        self._supply.step_ns = self._loop.dt_ns if as_meant else round(1e9 / self._pace.hz)
+        return passed
+
+    def _leave_out(self, now: int) -> None:
+        """Drop the actions of the plan that were for steps before this one."""
+        for _ in range(min(self._steps.step - self._plan_step, len(self._buffer))):
+            self._buffer.pop(now)
+
+    def _rest(self) -> NDArray[np.float32] | None:
+        self._action = None
+        command = self._playback.rest()
+        return None if command is None else command.copy()
+
+    def _converse(self, now: int, next_step: int) -> None:
+        """Everything between two actions: what arrived, what time did, what is to be said.
+        `next_step` is the policy step of the next pop."""
         self._worker.keep()
-        self._uplink.drain(self._supply, self._step, now)
+        if self._uplink.drain(self._supply, next_step, now):
+            self._plan_step = next_step
         self._supply.elapse(now)
         if self._supply.state is State.DEAD:
+            self._say_vitals(now)
             raise PolicyLost(self.reason)
         epoch = self._supply.open_epoch(now)
         if epoch is not None:
-            if self._uplink.open(self._spec, epoch, self._supply.task):
+            if self._uplink.open(self._config.robot, epoch, self._supply.task):
                 self._supply.opening(epoch, now)
             else:
                 self._supply.unopened()
         if now - self._beat_ns >= _BEAT_NS:
-            self._beat_ns = now
-            epoch = self._supply.epoch if self._supply.failsafe.session_open else 0
-            self._uplink.beat(epoch, self._step, self.stats())
+            self._say_vitals(now)
 
-    def _checked(self, observation: Mapping[str, Any]) -> NDArray[np.float32]:
-        state = np.asarray(observation["state"], np.float32)
-        if state.shape != (len(self._spec.state_names),):
-            raise ValueError(
-                f"state of shape {state.shape}, expected one number for each of "
-                f"{', '.join(self._spec.state_names)}"
-            )
-        images = observation.get("images", {})
-        for name, shape in self._shapes.items():
-            image = images.get(name)
-            if image is None or image.shape != shape or image.dtype != np.uint8:
-                found = "no image" if image is None else f"an image {image.dtype} {image.shape}"
-                raise ValueError(f"camera {name}: {found}, expected uint8 {shape} RGB")
-        return state
+    def _say_vitals(self, now: int) -> None:
+        """Tell the broker how this robot fares, and the log what is new."""
+        self._beat_ns = now
+        epoch = self._supply.epoch if self._supply.failsafe.session_open else 0
+        said = self.stats()
+        self._uplink.beat(epoch, said.steps, said)
+        pace = self._pace_warning()
+        for text in said.warnings:
+            key = "pace" if text == pace else text  # its figures change all the time
+            if key not in self._logged:
+                self._logged.add(key)
+                _log.warning("robot %s: %s", self._loop.robot, text)
 
-
-def _spec(actions: tuple[str, ...], states: tuple[str, ...], mode: ControlMode) -> RobotSpec:
-    """The script's robot: it enforces its own limits."""
-    endless = (math.inf,) * len(actions)
-    return RobotSpec(actions, states, mode, tuple(-x for x in endless), endless, endless)
+    def _pace_warning(self) -> str:
+        hz, fps = self._pace.hz, self._loop.fps
+        if not self._pace.differs(fps):
+            return ""
+        if self._by_time:
+            effect = "actions are left out" if hz < fps else "each action is played several times"
+        else:
+            effect = f"motions are {hz / fps:.2g} times as fast as the policy means them"
+        return (
+            f"act is called {hz:.3g} times a second, fps says {fps:g}: {effect}; call it at that "
+            "pace, or set fps"
+        )

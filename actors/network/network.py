@@ -126,7 +126,8 @@ class NetworkActor(Actor):
         if self._session.phase is not Phase.CLOSED:
             close = Header(Kind.CLOSE, epoch=self._session.epoch)
             link.send(self._broker, messages.encode(close, messages.Close(reason="stopping")))
-            self._lost(self._session.epoch, "the network actor is stopping")
+            # An end in order is no news to warn of.
+            self._tell(self._control_identity, self._session.epoch, "the network actor is stopping")
         self._journal.close()
         # Long enough for the two last words to leave a socket that drops on close.
         self._context.destroy(linger=100)

@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from holdfast import PolicyLost, PolicySpec, RemotePolicy, serve
+from holdfast import PlanSettings, PolicyLost, PolicySpec, RemotePolicy, SafetySettings, serve
 from holdfast.actors.actor import boot_in_memory
 from holdfast.actors.broker.broker import BrokerActor
-from holdfast.actors.control.config import SafetySettings
 from holdfast.policy.base import CameraFeature, Chunk
 from holdfast.transport import link
 
@@ -102,7 +101,7 @@ def observation(level: int = 100) -> dict[str, object]:
 
 def test_a_script_plays_what_another_script_serves(broker: dict[str, str], replica: object) -> None:
     """Actions come in order, from pixels that travelled, and no call takes as long as a step."""
-    with robot(broker) as policy:
+    with robot(broker, plan=PlanSettings(merge="append")) as policy:
         policy.wait(20)
         played, slowest = [], 0.0
         deadline = time.monotonic() + 10
@@ -118,13 +117,13 @@ def test_a_script_plays_what_another_script_serves(broker: dict[str, str], repli
         assert policy.latency_ms["p50"] is not None
         assert all(action[1] == 100 for action in played)
         steps = np.array([action[0] for action in played])
-        # This policy continues no plan, so its chunks are appended: each is played to its end.
+        # Chunks that are appended are played to their ends.
         assert np.array_equal(steps % 20, np.arange(60) % 20)
 
 
 def test_an_action_is_the_callers_own(broker: dict[str, str], replica: object) -> None:
     """Writing to it must not write into the plan."""
-    with robot(broker) as policy:
+    with robot(broker, plan=PlanSettings(merge="append")) as policy:
         policy.wait(20)
         action = None
         deadline = time.monotonic() + 10

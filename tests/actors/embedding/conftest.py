@@ -1,0 +1,186 @@
+"""A script's loop without processes, sockets and real time: `Loop`."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from holdfast import RemotePolicy
+from holdfast.actors.control.plan import Floats
+from holdfast.actors.control.supply import Ask, Supply
+from holdfast.actors.embedding import remote
+from holdfast.transport.messages import Accept, Vitals
+
+BROKER = "ipc:///nowhere/broker.front"
+
+
+class FakeWorker:
+    """What `Worker` offers, without a thread."""
+
+    def __init__(self, *_: Any) -> None:
+        self.directory = Path("/nowhere")
+        self.memory = FakeMemory()
+        self.incarnation = 7
+        self.failure = ""
+        self.alive = True
+        self.closed = False
+
+    def keep(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class FakeMemory:
+    def __getitem__(self, name: str) -> bytearray:
+        return bytearray(1 << 20)
+
+
+class Server:
+    """An uplink that accepts at once and answers each request `took_s` later by a chunk whose
+    action i says the instant, in seconds, that it is meant for."""
+
+    def __init__(self, clock: FakeClock, chunk_size: int, fps: float) -> None:
+        self.clock = clock
+        self.chunk_size, self.fps = chunk_size, fps
+        self.took_s = 0.1
+        self.answers = True
+        self.prefix = "trained"
+        self.warnings: tuple[str, ...] = ()
+        self.asked: list[Ask] = []
+        self.opened: list[int] = []
+        self.beats: list[tuple[int, Vitals]] = []
+        self.socket = SimpleNamespace(close=lambda linger: None)
+        self.raises: BaseException | None = None
+        self._due: deque[tuple[int, Callable[[Supply, int], bool]]] = deque()
+        self._progress = count()
+
+    def open(self, spec: Any, epoch: int, task: str) -> bool:
+        if not self.answers:
+            return True
+        self.opened.append(epoch)
+        terms = Accept(
+            session="s",
+            replica="p/0",
+            model="m",
+            revision="1",
+            checkpoint="c",
+            chunk_size=self.chunk_size,
+            fps=self.fps,
+            action_names=spec.action_names,
+            cameras={},
+            prefix=self.prefix,  # type: ignore[arg-type]
+            max_prefix_steps=self.chunk_size if self.prefix != "none" else 0,
+            warnings=self.warnings,
+        )
+
+        def accept(supply: Supply, step: int) -> bool:
+            supply.accepted(terms, epoch, self.clock.now_ns)
+            return False
+
+        self._due.append((self.clock.now_ns, accept))
+        return True
+
+    def ask(self, ask: Ask, state: Floats, now_ns: int) -> bool:
+        if self.raises is not None:
+            raise self.raises
+        self.asked.append(ask)
+        if self.answers:
+            meant = now_ns / 1e9 + np.arange(self.chunk_size) / self.fps
+            chunk = np.repeat(meant.astype(np.float32)[:, None], 1, 1)
+            key = (ask.asked.seq, ask.asked.episode, ask.asked.epoch)
+
+            def reply(supply: Supply, step: int) -> bool:
+                return supply.replied(chunk, chunk, key, step, self.clock.now_ns) is None
+
+            self._due.append((now_ns + round(self.took_s * 1e9), reply))
+        return True
+
+    def drain(self, supply: Supply, step: int, now_ns: int) -> bool:
+        merged = False
+        while self._due and self._due[0][0] <= now_ns:
+            merged |= self._due.popleft()[1](supply, step)
+        supply.heard(next(self._progress), supply.epoch, now_ns)
+        return merged
+
+    def beat(self, epoch: int, progress: int, vitals: Vitals) -> bool:
+        self.beats.append((epoch, vitals))
+        return True
+
+    def reset(self, episode: int, epoch: int) -> bool:
+        return True
+
+    def close(self, epoch: int, reason: str) -> None:
+        pass
+
+
+class FakeClock:
+    """Stands in for the module `time`."""
+
+    def __init__(self) -> None:
+        self.now_ns = 100_000_000_000
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+    def monotonic(self) -> float:
+        return self.now_ns / 1e9
+
+    def sleep(self, seconds: float) -> None:
+        self.now_ns += round(seconds * 1e9)
+
+
+class Loop:
+    """A script's loop: `policy`, its `server`, and the `clock` that only the loop moves."""
+
+    def __init__(
+        self, clock: FakeClock, chunk_size: int = 50, policy_fps: float = 30.0, **options: Any
+    ) -> None:
+        self.clock = clock
+        given = {"action_names": ["t"], "state_names": ["t"], "cameras": {}, "robot": "r"}
+        self.policy = RemotePolicy("ok", broker=BROKER, **{**given, **options})
+        self.policy._uplink.socket.close(linger=0)
+        self.server = Server(clock, chunk_size, policy_fps)
+        self.policy._uplink = self.server  # type: ignore[assignment]
+
+    def act(self, **observation: Any) -> np.ndarray | None:
+        return self.policy.act({"state": np.zeros(1), **observation})
+
+    def run(self, hz: float, seconds: float) -> list[tuple[float, float | None]]:
+        """Call `act` at `hz`: (instant, what the action said)."""
+        found = []
+        for _ in range(round(hz * seconds)):
+            action = self.act()
+            found.append((self.clock.monotonic(), None if action is None else float(action[0])))
+            self.clock.sleep(1 / hz)
+        return found
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
+    clock = FakeClock()
+    monkeypatch.setattr(remote, "time", clock)
+    monkeypatch.setattr(remote, "Worker", FakeWorker)
+    return clock
+
+
+@pytest.fixture
+def loop(clock: FakeClock) -> Iterator[Callable[..., Loop]]:
+    """Makes loops, and ends them."""
+    made: list[Loop] = []
+
+    def make(**options: Any) -> Loop:
+        made.append(Loop(clock, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.policy.close()

@@ -1,0 +1,267 @@
+"""Arguments of the Python API: what is wrong is refused where it enters, by its name."""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from holdfast import (
+    CameraFeature,
+    PlanSettings,
+    PolicySpec,
+    RemotePolicy,
+    SafetySettings,
+)
+
+from .conftest import BROKER, Loop
+
+NAN = math.nan
+MEGABYTE = "pick " * 200_000
+
+ROBOT: dict[str, Any] = {
+    "service": "ok",
+    "action_names": ["t"],
+    "state_names": ["t"],
+    "cameras": {},
+    "broker": BROKER,
+}
+NO_TEXT = (None, b"pick", ["pick"], 3)
+NO_LABEL = (*NO_TEXT, "", "a b", "a/b", "a:b", "-a", "ä", "a" * 33, "\ud800", MEGABYTE)
+NO_NAMES = (None, "neck", b"neck", 3, {"a"}, {"a": 1}, ["a", "a"], [""], [None], ["\ud800"], [b"a"])
+NO_RATE = (0, -1, NAN, math.inf, 1001, "30", None, True, [30])
+NO_COUNT = (0, -1, 1.5, NAN, "1", None, True)
+
+WRONG_OF_ROBOT = [
+    *(("service", value) for value in NO_LABEL),
+    *(("robot", value) for value in NO_LABEL),
+    *(("action_names", value) for value in (*NO_NAMES, [], [str(n) for n in range(300)])),
+    *(("state_names", value) for value in (*NO_NAMES, [])),
+    *(("fps", value) for value in NO_RATE),
+    *(("task", value) for value in (*NO_TEXT, "\ud800", MEGABYTE)),
+    *(("control_mode", value) for value in (None, "torque", 3)),
+    *(("jpeg_quality", value) for value in (-1, 101, 90.5, "90", None, True)),
+    *(("plan", value) for value in ({"merge": "append"}, SafetySettings(), "append")),
+    *(("safety", value) for value in ({"max_offline_s": 6}, PlanSettings(), 6)),
+    *(("audit", value) for value in (3, b"x", "", ["a"])),
+    *(("key", value) for value in (3, "no/such/file")),
+    *(
+        ("broker", value)
+        for value in (
+            3,
+            b"x",
+            "",
+            "lab",
+            "tcp://lab",
+            "tcp://lab:x",
+            "tcp://*:7447",
+            "tcp://a:99999",
+        )
+    ),
+    *(
+        ("cameras", value)
+        for value in (
+            None,
+            ["top"],
+            "top",
+            {"top": 640},
+            {"top": (640,)},
+            {"top": (640, 480, 3)},
+            {"top": "640x480"},
+            {"top": (0, 480)},
+            {"top": (640.0, 480.0)},
+            {"top": (5000, 480)},
+            {"top": (4096, 4096)},
+            {3: (640, 480)},
+            {"": (640, 480)},
+            {f"c{n}": (64, 48) for n in range(17)},
+        )
+    ),
+]
+
+
+def identity(case: tuple[str, Any]) -> str:
+    return f"{case[0]}={case[1]!r:.24}".encode("ascii", "replace").decode()
+
+
+@pytest.mark.parametrize(("argument", "value"), WRONG_OF_ROBOT, ids=map(identity, WRONG_OF_ROBOT))
+def test_a_robots_argument_that_cannot_work_is_refused_by_its_name(argument: str, value: Any):
+    """And leaves no thread behind."""
+    threads = threading.active_count()
+    with pytest.raises((TypeError, ValueError), match=f"^{argument}"):
+        RemotePolicy(**{**ROBOT, argument: value})
+    assert threading.active_count() == threads
+
+
+def test_numpys_and_lists_are_taken_for_what_they_mean(loop: Callable[..., Loop]) -> None:
+    script = loop(
+        robot=np.str_("r-1"),
+        task=np.str_("pick"),
+        action_names=np.array(["t"]),
+        state_names=[np.str_("t")],
+        cameras={np.str_("top"): [np.int64(6), 4]},
+        fps=np.float32(30),
+    )
+    assert script.policy._loop.fps == 30.0
+    kept = (*script.policy._config.robot.action_names, *script.policy._config.robot.state_names)
+    assert {type(name) for name in kept} == {str}
+    image = np.zeros((4, 6, 3), np.uint8)
+    script.policy.act({"state": [np.float64(1)], "images": {"top": image}, "task": np.str_("put")})
+    assert type(script.policy._supply.task) is str
+
+
+@pytest.mark.parametrize(
+    ("observation", "said"),
+    [
+        (None, "observation: None"),
+        ([0.0], "observation: a list"),
+        ({}, "observation: has nothing, expected 'state'"),
+        ({"stat": [0]}, "observation: has stat, expected 'state'"),
+        ({"state": None}, "state: None"),
+        ({"state": "0"}, "state: a str"),
+        ({"state": [0, 0]}, r"state of shape \(2,\), expected one number for each of t"),
+        ({"state": 0.0}, r"state of shape \(\)"),
+        ({"state": [[0], [0, 0]]}, "state: a list"),
+        ({"state": [1j]}, "state: a list"),
+        ({"state": [NAN]}, "state: t not finite"),
+        ({"state": [1e300]}, "state: t not finite"),
+        ({"state": [0]}, "camera top: no image"),
+        ({"state": [0], "images": []}, "images: a list"),
+        ({"state": [0], "images": {"top": [[[0, 0, 0]]]}}, "camera top: a list"),
+        (
+            {"state": [0], "images": {"top": np.zeros((6, 4, 3), np.uint8)}},
+            r"camera top: an image uint8 \(6, 4, 3\), expected a numpy array uint8 \(4, 6, 3\) RGB",
+        ),
+        ({"state": [0], "images": {"top": np.zeros((4, 6, 3))}}, "camera top: an image float64"),
+    ],
+)
+def test_an_observation_that_does_not_fit_says_where(
+    loop: Callable[..., Loop], observation: Any, said: str
+) -> None:
+    script = loop(cameras={"top": (6, 4)})
+    with pytest.raises((TypeError, ValueError), match=f"^{said}"):
+        script.policy.act(observation)
+
+
+@pytest.mark.parametrize("task", [b"pick", ["pick"], 3, "\ud800", MEGABYTE])
+def test_an_instruction_that_cannot_travel_is_refused_each_time_it_is_said(
+    loop: Callable[..., Loop], task: Any
+) -> None:
+    script = loop()
+    script.run(30, 2)
+    for _ in range(3):
+        with pytest.raises((TypeError, ValueError), match=r"^task: "):
+            script.act(task=task)
+        with pytest.raises((TypeError, ValueError), match=r"^task: "):
+            script.policy.reset(task)
+    with pytest.raises(TypeError, match=r"^task: None"):
+        script.act(task=None)
+    script.run(30, 2)
+    assert script.policy.state == "STREAMING"
+
+
+@pytest.mark.parametrize(
+    ("settings", "field", "value"),
+    [
+        (PlanSettings, "merge", "replac"),
+        (PlanSettings, "trim", None),
+        (PlanSettings, "blend_weight", "1"),
+        (PlanSettings, "buffer_time_s", [1]),
+        (SafetySettings, "max_offline_s", "60"),
+        (SafetySettings, "fallback", "stop"),
+    ],
+)
+def test_settings_of_a_wrong_type_are_refused_where_they_are_made(
+    settings: Any, field: str, value: Any
+) -> None:
+    with pytest.raises(TypeError, match=f"^{field}: "):
+        settings(**{field: value})
+
+
+@pytest.mark.parametrize("value", [0, -1, NAN, math.inf])
+@pytest.mark.parametrize("field", ["max_offline_s", "max_action_age_s", "liveness_s"])
+def test_settings_out_of_range_are_refused_by_the_robot(field: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"^{field}: "):
+        RemotePolicy(**ROBOT, safety=SafetySettings(**{field: value}))
+
+
+SPEC: dict[str, Any] = {
+    "model": "nod",
+    "revision": "1",
+    "cameras": [CameraFeature("top", 64, 48)],
+    "state_names": ["neck"],
+    "action_names": ["neck"],
+    "chunk_size": 50,
+    "fps": 50,
+}
+WRONG_OF_SPEC = [
+    *(("model", value) for value in (*NO_TEXT, "")),
+    *(("revision", value) for value in (*NO_TEXT, "", 1)),
+    *(("state_names", value) for value in NO_NAMES),
+    *(("action_names", value) for value in (*NO_NAMES, [])),
+    *(("chunk_size", value) for value in NO_COUNT),
+    *(("fps", value) for value in NO_RATE),
+    *(("max_prefix_steps", value) for value in (-1, 1.5, "1", None)),
+    *(("prefix", value) for value in (None, "some", 1)),
+    *(("control_mode", value) for value in (None, "torque")),
+    *(("stateful", value) for value in (None, "no", 1)),
+    *(
+        ("cameras", value)
+        for value in (
+            None,
+            "top",
+            ["top"],
+            [("top", 64, 48)],
+            {"top": (64, 48)},
+            [CameraFeature("top", 64, 48), CameraFeature("top", 32, 24)],
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG_OF_SPEC, ids=map(identity, WRONG_OF_SPEC))
+def test_a_spec_that_cannot_work_is_refused_by_its_field(field: str, value: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=f"^{field}"):
+        PolicySpec(**{**SPEC, field: value})
+
+
+@pytest.mark.parametrize("wrong", [("top", 0, 48), ("top", 64, 5000), ("", 64, 48), (None, 64, 48)])
+def test_a_camera_of_a_spec_has_a_name_and_a_size(wrong: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"^(name|width|height): "):
+        CameraFeature(*wrong)
+
+
+def test_a_spec_of_lists_and_numpys_is_the_spec_of_tuples() -> None:
+    """It is compared with what robots say of themselves, name by name."""
+    plain = PolicySpec(
+        model="nod",
+        revision="1",
+        cameras=(CameraFeature("top", 64, 48),),
+        state_names=("neck",),
+        action_names=("neck",),
+        chunk_size=50,
+        fps=50.0,
+    )
+    assert PolicySpec(**SPEC) == plain
+    loose = {
+        **SPEC,
+        "model": np.str_("nod"),
+        "state_names": np.array(["neck"]),
+        "chunk_size": np.int64(50),
+        "fps": np.float32(50),
+    }
+    assert PolicySpec(**loose) == plain
+    assert type(PolicySpec(**loose).model) is str
+
+
+def test_every_name_that_the_package_offers_is_there() -> None:
+    import holdfast
+
+    assert all(getattr(holdfast, name) for name in holdfast.__all__)
+    with pytest.raises(AttributeError, match=re.escape("it has CameraFeature")):
+        _ = holdfast.RemotPolicy

@@ -1,0 +1,231 @@
+"""Time in a script's loop: which action a call gets, what counts as late, what as a break."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from holdfast import PlanSettings, PolicyLost, SafetySettings
+
+from .conftest import Loop
+
+BY_TIME = PlanSettings(trim="time", buffer_time_s=1.0)
+DT = 1 / 30
+Make = Callable[..., Loop]
+
+
+def lateness(played: list[tuple[float, float | None]]) -> np.ndarray:
+    """How long ago each action was meant for, in seconds."""
+    return np.array([now - said for now, said in played if said is not None])
+
+
+@pytest.mark.parametrize("hz", [12, 25, 30, 47, 100])
+def test_by_time_each_call_plays_the_action_for_its_instant(loop: Make, hz: float) -> None:
+    """Within a step, whatever the loop's rate: float32 seconds are exact to 8 µs here."""
+    script = loop(plan=BY_TIME)
+    script.run(hz, 2)
+    late = lateness(script.run(hz, 5))
+    assert len(late) == hz * 5, "no call is left without an action"
+    assert abs(late).max() < DT + 0.001
+
+
+def test_by_default_each_call_plays_the_next_action(loop: Make) -> None:
+    """A slow loop moves slowly, along the same path."""
+    script = loop(chunk_size=200, plan=PlanSettings(buffer_time_s=0.5))
+    script.run(12, 1)
+    said = [said for _, said in script.run(12, 2) if said is not None]
+    assert np.allclose(np.diff(said), DT, atol=1e-4)
+
+
+@pytest.mark.parametrize("hz", [12, 30, 100])
+def test_the_delay_is_told_in_steps_as_they_really_come(loop: Make, hz: float) -> None:
+    script = loop(chunk_size=200)
+    script.server.took_s = 0.3
+    script.run(hz, 12)
+    told = script.server.asked[-1].delay_steps
+    assert 0.3 * hz - 1 <= told <= 0.3 * hz + 3
+
+
+def test_the_plan_lasts_as_long_as_the_loop_really_takes_to_play_it(loop: Make) -> None:
+    """At 100 Hz a plan of 50 steps is half a second, and the next chunk is asked for in time."""
+    script = loop(chunk_size=100)
+    script.server.took_s = 0.3
+    script.run(100, 5)
+    stalled = script.policy.stats().stalled_steps
+    script.run(100, 5)
+    assert script.policy.stats().stalled_steps == stalled
+
+
+@pytest.mark.parametrize("hz", [25, 36])
+def test_a_loop_of_another_rate_is_told_once_and_in_its_stats(
+    loop: Make, hz: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = loop()
+    with caplog.at_level(logging.WARNING):
+        script.run(hz, 6)
+    (said,) = script.policy.warnings
+    assert f"{hz} times a second" in said and "fps says 30" in said
+    assert script.policy.stats().fps == pytest.approx(hz, rel=0.02)
+    assert len([r for r in caplog.records if "times a second" in r.getMessage()]) == 1
+    script.run(30, 6)
+    assert script.policy.warnings == ()
+
+
+def test_a_hiccup_is_no_other_rate(loop: Make) -> None:
+    script = loop()
+    script.run(30, 4)
+    script.clock.sleep(0.4)
+    script.run(30, 0.7)
+    script.run(30, 0.7)
+    assert script.policy.warnings == ()
+
+
+def test_missed_steps_are_those_whose_time_passed_between_two_calls(loop: Make) -> None:
+    script = loop()
+    script.run(30, 3)
+    assert script.policy.stats().missed_steps == 0
+    script.clock.sleep(10 * DT)
+    script.run(30, 1)
+    assert script.policy.stats().missed_steps == 10
+
+
+@pytest.mark.parametrize("trim", ["consumed", "time"])
+def test_a_break_is_neither_a_loss_nor_late(loop: Make, trim: Any) -> None:
+    """A person needs an hour to put the objects back: nothing was due meanwhile."""
+    script = loop(
+        plan=PlanSettings(trim=trim), safety=SafetySettings(max_offline_s=6, request_timeout_s=2)
+    )
+    for _ in range(3):
+        played = script.run(30, 4)
+        assert script.policy.state == "STREAMING"
+        assert sum(said is None for _, said in played) < 15
+        script.clock.sleep(3600)
+        script.policy.reset()
+    assert script.policy.stats().missed_steps == 0
+    assert script.policy.latency_ms["p99"] < 500
+    assert len(script.server.opened) == 1
+
+
+def test_a_break_with_a_request_under_way_is_told_from_its_latency(loop: Make) -> None:
+    script = loop()
+    script.server.took_s = 0.3
+    script.run(30, 3)
+    asked = len(script.server.asked)
+    while len(script.server.asked) == asked:
+        script.run(30, DT)
+    script.clock.sleep(2.0)
+    script.run(30, 3)
+    assert script.policy.state == "STREAMING"
+    assert script.policy.latency_ms["p99"] < 500
+
+
+def test_a_server_that_answers_nothing_more_is_a_loss(loop: Make) -> None:
+    script = loop(safety=SafetySettings(max_offline_s=6, request_timeout_s=1))
+    script.run(30, 3)
+    script.server.answers = False
+    with pytest.raises(PolicyLost, match="max_offline_s"):
+        script.run(30, 12)
+    assert script.server.beats[-1][1].state == "DEAD"
+
+
+def test_while_paused_nothing_is_played_or_asked_and_no_deadline_runs(loop: Make) -> None:
+    script = loop(safety=SafetySettings(max_offline_s=6))
+    script.run(30, 3)
+    script.policy.pause()
+    script.policy.pause()
+    asked = len(script.server.asked)
+    assert script.policy.state == script.policy.stats().state == "PAUSED"
+    assert {said for _, said in script.run(30, 20)} == {None}
+    assert len(script.server.asked) == asked
+    script.policy.resume()
+    script.policy.resume()
+    played = script.run(30, 3)
+    assert script.policy.state == "STREAMING"
+    assert played[-1][1] is not None
+    assert script.policy.stats().missed_steps == 0
+
+
+def test_a_velocity_is_zero_while_paused(loop: Make) -> None:
+    script = loop(control_mode="velocity")
+    script.run(30, 2)
+    script.policy.pause()
+    action = script.act()
+    assert action is not None and not action.any()
+
+
+def test_what_the_service_warns_of_can_be_read_and_is_logged_once(
+    loop: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    script = loop()
+    script.server.warnings = ("state values are named [shoulder]",)
+    with caplog.at_level(logging.WARNING):
+        script.run(30, 2)
+    assert script.policy.warnings == script.server.warnings
+    assert script.policy.stats().warnings == script.server.warnings
+    said = [r.getMessage() for r in caplog.records if "shoulder" in r.getMessage()]
+    assert said == ["robot r: state values are named [shoulder]"]
+
+
+def test_vitals_travel_before_any_session_and_are_those_of_stats(loop: Make) -> None:
+    script = loop()
+    script.server.answers = False
+    script.run(30, 1)
+    epoch, said = script.server.beats[-1]
+    assert (epoch, said.state) == (0, "CONNECTING")
+    assert "ipc:///nowhere" in said.reason == script.policy.reason
+    script.server.answers = True
+    script.run(30, 6)
+    epoch, said = script.server.beats[-1]
+    assert epoch == script.server.opened[-1]
+    assert said.state == "STREAMING" and said.reason == ""
+
+
+GOOD = st.just({"state": np.zeros(1), "images": {"top": np.zeros((4, 6, 3), np.uint8)}})
+WRONG = st.sampled_from(
+    [
+        {},
+        None,
+        {"state": None},
+        {"state": "x"},
+        {"state": np.zeros(2)},
+        {"state": [float("nan")]},
+        {"state": np.zeros(1)},
+        {"state": np.zeros(1), "images": {"top": [[0]]}},
+        {"state": np.zeros(1), "images": {"top": np.zeros((6, 4, 3), np.uint8)}},
+        *(
+            {"state": np.zeros(1), "images": {"top": np.zeros((4, 6, 3), np.uint8)}, "task": task}
+            for task in (None, b"x", ["x"], "x" * 3000, "\ud800", 3)
+        ),
+    ]
+)
+FAILURE = st.sampled_from([KeyboardInterrupt(), MemoryError(), ValueError("x")])
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(calls=st.lists(GOOD | WRONG | FAILURE, max_size=60), gap=st.sampled_from([DT, 0.2, 2.0]))
+def test_whatever_act_raises_the_conversation_goes_on(loop: Make, calls: list[Any], gap: float):
+    """No request seems to be under way that was never sent; the next good calls stream."""
+    script = loop(cameras={"top": (6, 4)})
+    good = {"state": np.zeros(1), "images": {"top": np.zeros((4, 6, 3), np.uint8)}}
+    for call in calls:
+        script.server.raises = call if isinstance(call, BaseException) else None
+        observation = good if isinstance(call, BaseException) else call
+        with contextlib.suppress(KeyboardInterrupt, MemoryError, TypeError, ValueError):
+            script.policy.act(observation)
+        outstanding = script.policy._buffer.outstanding
+        if outstanding is not None:
+            assert outstanding.seq == script.server.asked[-1].asked.seq
+        script.clock.sleep(gap)
+    script.server.raises = None
+    for _ in range(120):
+        script.policy.act(good)
+        script.clock.sleep(DT)
+    assert script.policy.state == "STREAMING"
+    script.policy.close()
