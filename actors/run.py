@@ -43,11 +43,22 @@ WARM = {
     **dict.fromkeys(_AROUND, _AROUND),
 }
 """The kinds that one warm spare can become. Control has its own, because its process carries
-nothing that it does not need; a policy is too much memory to keep twice."""
+nothing that it does not need."""
+
+POLICIES = {
+    "flow": "holdfast.policy.flow",
+    "act": "holdfast.policy.act",
+}
+"""What a replica of these policies imports besides its own: torch takes longer than all the rest of
+its start. Its weights are too much memory to keep twice."""
 
 
-def modules_of(kind: str) -> str | None:
-    """What a spare for `kind` imports in advance; None for kinds that start cold."""
+def modules_of(kind: str, policy: str | None = None) -> str | None:
+    """What a spare for `kind`, a replica of `policy`, imports in advance; None for what starts
+    cold."""
+    if kind == "inference":
+        own = KINDS[kind].partition(":")[0]
+        return f"{own},{POLICIES[policy]}" if policy in POLICIES else None
     together = WARM.get(kind)
     if together is None:
         return None

@@ -143,12 +143,15 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How actors are restarted: `rules` by kind of actor, `memory_mb` at most per kind (what
     strangers can reach has a limit anyway: broker 1024, network and gateway 512), and `groups` of
     actor names in which a failure restarts those listed after the failed one. `spares` control
-    processes at most stand ready for those that die, one per robot of a host: each takes 20 MB."""
+    processes at most stand ready for those that die, one per robot of a host: each takes 20 MB.
+    `policy_spare`: one process per kind of policy that needs torch stands ready for its replicas,
+    without weights, which takes 150 MB."""
 
     rules: dict[str, dict[str, Any]] = {}
     memory_mb: dict[str, Positive] = {}
     groups: dict[str, list[str]] = {}
     spares: Annotated[int, Meta(ge=0, description="a whole number, 0 or more")] = 4
+    policy_spare: bool = True
 
 
 class Logs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -317,6 +320,8 @@ def memory_mb_of(fleet: Fleet, kind: str) -> int | None:
 def spares_of(fleet: Fleet, kind: str) -> int:
     """How many warm spares there may be for actors of `kind` on a host: a robot without control
     loses its ticks, other actors' restarts cost it none."""
+    if kind == "inference":
+        return int(fleet.supervision.policy_spare)
     return fleet.supervision.spares if kind == "control" else min(1, fleet.supervision.spares)
 
 

@@ -23,6 +23,7 @@ from holdfast.actors.control.config import ControlConfig, SafetySettings
 from holdfast.actors.fleet.expand import ActorSpec, expand, here
 from holdfast.actors.fleet.faults import actor_names
 from holdfast.actors.fleet.fleet import Fleet, FleetError, load, loads, schema
+from holdfast.actors.run import modules_of
 from holdfast.actors.supervision.supervised import Rules, fleet_of
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import Config
@@ -579,7 +580,8 @@ def test_what_a_warm_spare_imports_is_what_the_kinds_need(good: dict[str, Any]) 
     assert warm["control"] == "holdfast.actors.control.loop"
     assert warm["network"] == warm["sensor"] == warm["broker"] == warm["world"]
     assert "holdfast.actors.network.network" in str(warm["network"])
-    assert warm["inference"] is None
+    assert "holdfast.policy.flow" in str(warm["inference"])
+    assert modules_of("inference", "constant") is None, "without torch it starts soon enough"
 
 
 def test_control_has_a_spare_per_robot_up_to_what_the_file_allows(good: dict[str, Any]) -> None:
@@ -588,6 +590,12 @@ def test_control_has_a_spare_per_robot_up_to_what_the_file_allows(good: dict[str
             good["supervision"] = {"spares": given}
         found = {actor.kind: actor.spares for actor in actors(good)}
         assert (found["control"], found["network"], found["world"]) == (control, others, others)
+
+
+def test_a_replica_has_one_spare_unless_the_file_saves_its_memory(good: dict[str, Any]) -> None:
+    for given, expected in ((True, 1), (False, 0)):
+        good["supervision"] = {"policy_spare": given}
+        assert {a.spares for a in actors(good) if a.kind == "inference"} == {expected}
 
 
 def test_no_start_takes_so_long_that_its_robot_is_given_up(good: dict[str, Any]) -> None:
