@@ -54,11 +54,13 @@ def dealer(
     server: PublicKey | None = None,
     limits: Limits = DEFAULT,
     hwm: int = DEALER_HWM,
+    connect: bool = True,
 ) -> Socket:
     """A connecting socket whose peer sees it as `identity` (`name:incarnation`).
 
     Messages are queued for a completed connection only (IMMEDIATE), at most `hwm`. With `key` and
-    the `server`'s public key the connection is encrypted and both ends are authenticated.
+    the `server`'s public key the connection is encrypted and both ends are authenticated. Without
+    `connect` that is left to the caller.
     """
     socket = _socket(context, zmq.DEALER, hwm, limits)
     if key is not None:
@@ -77,7 +79,8 @@ def dealer(
         socket.curve_secretkey = key.secret
         socket.curve_publickey = key.public
         socket.curve_serverkey = server.public
-    socket.connect(endpoint)
+    if connect:
+        socket.connect(endpoint)
     return socket
 
 

@@ -40,6 +40,14 @@ class Poll:
         if not quiet and not isinstance(source, int):
             self._asked.append(source)
 
+    def remove(self, source: Source) -> None:
+        """Do not wait for `source` any more; before it is closed."""
+        fd = source if isinstance(source, int) else int(source.getsockopt(zmq.FD))
+        del self._sources[fd]
+        self._poll.unregister(fd)
+        if source in self._asked:
+            self._asked.remove(source)
+
     def wait(self, timeout_ms: int, sendable: Socket | None = None) -> set[Source]:
         """Those with something to read (or at their end), or `sendable` if it takes a message now;
         empty after `timeout_ms`, or before: news may turn out to be none."""

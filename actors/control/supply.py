@@ -164,6 +164,11 @@ class Supply:
         """The service has room for this robot now: the next handshake goes out at once."""
         self.failsafe.available(now_ns)
 
+    def waiting(self, why: str) -> None:
+        """The network actor says why there is no way to the broker."""
+        if not self.failsafe.session_open:
+            self.why.session = why
+
     def opening(self, epoch: int, now_ns: int) -> None:
         """The handshake of `epoch` is on its way."""
         self._words[Word.EPOCH] = self._opened = epoch

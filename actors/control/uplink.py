@@ -132,4 +132,6 @@ def _dispatch(
             supply.lost(body.message, header.epoch, now_ns)
         case messages.Event(what="available"):
             supply.available(now_ns)
+        case messages.Event(what="waiting"):
+            supply.waiting(body.message)
     return False

@@ -21,6 +21,7 @@ import zmq
 
 from ...transport import link
 from ...transport.arrays import Buffer
+from ...transport.connection import Connection
 from ...transport.header import Header, Kind
 from ...transport.keys import Key, PublicKey
 from ...transport.limits import WireError
@@ -28,6 +29,9 @@ from ...transport.messages import Drain, Heartbeat, Register, encode
 from ...transport.poll import Poll
 
 KEPT = 256
+UNANSWERED = 4
+"""So many heartbeats without an answer, and this silence: the connection leads nowhere."""
+LOST_AFTER_NS = 2_000_000_000
 UNASKED = 0
 """The token of a WELCOME that answers no registration: please register."""
 
@@ -47,11 +51,16 @@ class Uplink:
         the socket while the device works: the broker need not hold them back. With `key` and the
         broker's `server` key the connection is encrypted."""
         self._context: link.Context = zmq.Context()
-        hwm = max(link.DEALER_HWM, 2 * offer.capacity)
-        self._socket = link.dealer(
-            self._context, endpoint, identity, key=key, server=server, hwm=hwm
+        self._connection = Connection(
+            self._context,
+            endpoint,
+            identity,
+            key=key,
+            server=server,
+            hwm=max(link.DEALER_HWM, 2 * offer.capacity),
+            lost_after_ns=LOST_AFTER_NS,
         )
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._unanswered = 0
         self._offer = offer
         self._token = time.monotonic_ns()
         self._unsent: deque[list[Buffer]] = deque()
@@ -62,20 +71,25 @@ class Uplink:
     def watch(self, poll: Poll) -> None:
         """Wake `poll` for what arrives here, and for new connections."""
         self.lost_sessions()  # those made already
-        poll.add(self._socket)
-        poll.add(self._monitor, quiet=True)
+        self._connection.watch(poll)
 
     @property
     def sendable(self) -> link.Socket | None:
         """The socket while something waits for room in it: to be woken when there is some."""
-        return self._socket if self._unsent else None
+        return self._connection.socket if self._unsent else None
+
+    @property
+    def reason(self) -> str:
+        """Why the broker cannot be reached; empty when it can."""
+        return self._connection.reason
 
     def lost_sessions(self) -> bool:
         """Whether a connection took the place of the one through which the broker welcomed this
         replica. If so it has offered itself anew, and whatever sessions it held are void. Call it
         in every turn of the poll."""
-        if not self._connections():
+        if not self._connection.made():
             return False
+        self._unanswered = 0
         if self.registered:
             self._register_anew()
             return True
@@ -87,7 +101,7 @@ class Uplink:
         has offered itself anew, and whatever sessions it held are void."""
         if header.token == self._token:
             # News of the connection that this came through must not pass for that of a newer one.
-            self._connections()
+            self._connection.made()
             self.registered = True
         elif header.token == UNASKED and self.registered:
             self._register_anew()
@@ -97,7 +111,13 @@ class Uplink:
 
     def beat(self, progress: int, load: float, draining: bool) -> None:
         """Say that the loop goes on; until the broker has answered, offer the service instead. A
-        replica that drains says so each time, and never registers."""
+        replica that drains says so each time, and never registers. When `UNANSWERED` of them had no
+        answer the connection is made anew."""
+        # A batch may last longer than any silence: what counts is what was asked and not answered.
+        patient = self._unanswered < UNANSWERED
+        if self._connection.tick(time.monotonic_ns(), patient):
+            self._unanswered = 0
+        self._unanswered += 1
         if draining:
             self._say(Header(Kind.DRAIN), Drain(reason="stopping"))
         if self.registered or draining:
@@ -107,7 +127,10 @@ class Uplink:
 
     def receive(self) -> list[Buffer] | None:
         """One message, the robot's name first; None when there is no more. Raises WireError."""
-        frames = link.receive(self._socket)
+        frames = link.receive(self._connection.socket)
+        if frames is not None:
+            self._unanswered = 0
+            self._connection.heard(time.monotonic_ns())
         if frames is not None and len(frames) < 3:
             raise WireError("frames", f"{len(frames)} frames; robot, header and body are the least")
         return frames
@@ -123,26 +146,15 @@ class Uplink:
     def flush(self) -> bool:
         """Send what waits, as far as the socket takes it; True when nothing waits any more."""
         while self._unsent:
-            if not link.send(self._socket, self._unsent[0]):
+            if not link.send(self._connection.socket, self._unsent[0]):
                 return False
             self._unsent.popleft()
         return True
 
     def close(self, linger_ms: int = 200) -> None:
         """Give the last words `linger_ms` to leave, then close everything."""
-        self._socket.disable_monitor()
-        self._monitor.close()
+        self._connection.close()
         self._context.destroy(linger=linger_ms)
-
-    def _connections(self) -> bool:
-        """Whether connections were made since the last call."""
-        made = False
-        while True:
-            try:
-                self._monitor.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                return made
-            made = True
 
     def _register_anew(self) -> None:
         self.registered = False
@@ -152,5 +164,5 @@ class Uplink:
 
     def _say(self, header: Header, body: Heartbeat | Drain | Register) -> None:
         """For what is repeated anyway: it is dropped when it does not fit now."""
-        if self._unsent or not link.send(self._socket, [b"", *encode(header, body)]):
+        if self._unsent or not link.send(self._connection.socket, [b"", *encode(header, body)]):
             self.dropped[f"{header.kind.name.lower()}-unsent"] += 1

@@ -25,6 +25,7 @@ import zmq
 
 from ...transport import link, messages
 from ...transport.arrays import Buffer
+from ...transport.connection import Connection
 from ...transport.frames import FrameReader
 from ...transport.header import Header, Kind
 from ...transport.host import boot_id
@@ -55,6 +56,8 @@ _CONTROL_HEARTBEAT_NS = 200_000_000
 _VITALS_NS = 2_000_000_000
 """After which what control said of itself is old, and told no more."""
 _POLL_MS = 100
+UNREACHABLE_RETRY_S = 0.5
+"""Control is told when the broker answers again; this is for the case that that is lost."""
 
 
 class NetworkActor(Actor):
@@ -89,11 +92,20 @@ class NetworkActor(Actor):
         self._control = link.router(self._context, config.control, handover=False)
         identity = f"{config.robot}:{self.incarnation}"
         key, server = credentials(self.name, config.key, config.broker_key)
-        self._broker = link.dealer(self._context, config.broker, identity, key=key, server=server)
+        self._broker = Connection(
+            self._context,
+            config.broker,
+            identity,
+            key=key,
+            server=server,
+            lost_after_ns=round(config.broker_lost_after_s * 1e9),
+        )
+        self._told = ""
 
     def run(self) -> None:
         self.ready()
-        poll = Poll(self._control, self._broker, self.link.fileno())
+        poll = Poll(self._control, self.link.fileno())
+        self._broker.watch(poll)
         now = time.monotonic_ns()
         beat_broker = beat_control = report = now
         while not self.stopping:
@@ -101,8 +113,9 @@ class NetworkActor(Actor):
             now = time.monotonic_ns()
             if self._control in ready:
                 self._drain(self._control, self._from_control)
-            if self._broker in ready:
-                self._drain(self._broker, self._from_broker)
+            if self._broker.socket in ready:
+                self._drain(self._broker.socket, self._from_broker)
+            self._watch_broker(now)
             if self.link.fileno() in ready:
                 for command in self.link.commands():
                     self.link.acknowledge(command.id, error=f"network cannot {command.verb}")
@@ -125,10 +138,12 @@ class NetworkActor(Actor):
             return
         if self._session.phase is not Phase.CLOSED:
             close = Header(Kind.CLOSE, epoch=self._session.epoch)
-            link.send(self._broker, messages.encode(close, messages.Close(reason="stopping")))
+            bye = messages.encode(close, messages.Close(reason="stopping"))
+            link.send(self._broker.socket, bye)
             # An end in order is no news to warn of.
             self._tell(self._control_identity, self._session.epoch, "the network actor is stopping")
         self._journal.close()
+        self._broker.close()
         # Long enough for the two last words to leave a socket that drops on close.
         self._context.destroy(linger=100)
         link.unlink_stale(self.config.control)
@@ -196,6 +211,21 @@ class NetworkActor(Actor):
                 self._reply(sender, header, answer)
             raise
 
+    def _watch_broker(self, now: int) -> None:
+        """Tell control, while it waits for a session, what becomes of the way to the broker."""
+        made = self._broker.made()
+        if self._broker.tick(now):
+            self.log.warning("connecting to the broker anew: %s", self._broker.reason)
+        reason = self._broker.reason
+        if reason == self._told and not made:
+            return
+        self._told = reason
+        if self._session.phase is not Phase.CLOSED:
+            return
+        what, words = ("waiting", reason) if reason else ("available", self.config.service)
+        about = Header(Kind.EVENT, epoch=self._session.epoch)
+        self._reply(self._control_identity, about, Event(what=what, message=words))
+
     def _follow_episode(self, header: Header) -> None:
         """What the cameras saw before an episode began says nothing about it. A lost RESET costs
         nothing: the first request says the same."""
@@ -207,6 +237,7 @@ class NetworkActor(Actor):
 
     def _from_broker(self, frames: list[Buffer]) -> None:
         header = Header.unpack(frames[0])
+        self._broker.heard(time.monotonic_ns())
         self._bytes_in += sum(len(frame) for frame in frames)
         event = messages.decode(frames).body.what if header.kind is Kind.EVENT else ""
         verdict = self._session.from_broker(header, event, time.monotonic_ns())
@@ -242,7 +273,10 @@ class NetworkActor(Actor):
         )
         self._terms = None
         if not self._send(messages.encode(message.header, body, message.blobs)):
-            self._lost(message.header.epoch, self._session.unreachable().message)
+            self._session.unreachable()
+            words = self._broker.reason or "the broker takes no message"
+            refusal = Reject(reason="unreachable", message=words, retry_after_s=UNREACHABLE_RETRY_S)
+            self._reply(self._control_identity, message.header, refusal)
 
     def _request(self, message: messages.Message[messages.Request]) -> None:
         """Add the newest frame of every camera; refuse when one is missing or too old."""
@@ -308,7 +342,7 @@ class NetworkActor(Actor):
         self._send(messages.encode(header, beat))
 
     def _send(self, frames: list[Buffer]) -> bool:
-        if not link.send(self._broker, frames):
+        if not link.send(self._broker.socket, frames):
             self._dropped["broker-full"] += 1
             return False
         self._bytes_out += sum(len(frame) for frame in frames)
@@ -327,6 +361,8 @@ class NetworkActor(Actor):
         terms = self._terms
         return {
             "phase": self._session.phase,
+            "broker": self._broker.reason,
+            "reconnects": self._broker.remade,
             "epoch": self._session.epoch,
             "replica": terms.replica if terms else None,
             "shm": bool(terms and terms.shm),

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -76,10 +77,12 @@ class Bench:
         self.context.destroy(linger=0)
         assert self.codes == [0]
 
+    def status(self) -> dict[str, Any]:
+        return BoardReader(self.boot.memory["r1/network/board"]).report() or {}
+
     def dropped(self) -> dict[str, int]:
         """What the actor says that it dropped, by reason."""
-        report = BoardReader(self.boot.memory["r1/network/board"]).report() or {}
-        return dict(report.get("dropped", {}))
+        return dict(self.status().get("dropped", {}))
 
     def ask(self, header: Header, body: messages.Body, blobs: Blobs | None = None) -> None:
         """Send as control; the connection may still be under way."""
@@ -355,6 +358,35 @@ def test_control_gets_in_after_another_claimed_the_session_and_fell_silent(patie
     refused = patient.at_control(Kind.REJECT)
     assert refused.body.reason == "stale-epoch" and not refused.body.final
     assert "4294967295" in refused.body.message
+
+
+def test_without_a_broker_control_learns_at_once_whom_nobody_answers_for(tmp_path: Path) -> None:
+    """A handshake is refused with the address, and control is called when the broker is there."""
+    bench = Bench(tmp_path, broker=link.ipc(tmp_path, "elsewhere"), broker_lost_after_s=60.0)
+    bench.ask(Header(Kind.OPEN, epoch=1), messages.decode(asking(1)).body)
+    refused = bench.at_control(Kind.REJECT).body
+    assert refused.reason == "unreachable" and not refused.final
+    assert link.ipc(tmp_path, "elsewhere") in refused.message
+    broker = link.router(bench.context, link.ipc(tmp_path, "elsewhere"))
+    while (event := bench.at_control(Kind.EVENT).body).what != "available":
+        assert event.what == "waiting" and "elsewhere" in event.message
+    assert event.message == "pick"
+    broker.close()
+    while (event := bench.at_control(Kind.EVENT).body).what != "waiting":
+        pass
+    assert "nobody answers" in event.message
+    bench.close()
+
+
+def test_a_connection_that_leads_nowhere_is_replaced(bench: Bench) -> None:
+    """A relay that forgot it looks like this: open, and silent for the bound."""
+    bench.open(shm=True)
+    bench.at_control(Kind.EVENT)
+    deadline = time.monotonic() + 10
+    while not bench.status().get("reconnects"):
+        assert time.monotonic() < deadline, bench.status()
+        time.sleep(0.02)
+    bench.open(shm=True, epoch=2)
 
 
 def test_what_control_sends_beyond_a_limit_is_answered_with_the_limit(patient: Bench) -> None:
