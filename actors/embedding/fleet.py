@@ -12,6 +12,7 @@ that dies.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from ... import arguments
 from ...transport import segment
 from ...transport.frames import FrameReader
 from ..fleet.fleet import load
@@ -33,12 +35,14 @@ class FleetFailed(Exception):
 
 
 class Fleet:
-    """One fleet, started by this script. Raises FleetError for a fleet.yaml that cannot be used."""
+    """One fleet, started by this script. Raises FleetError for a fleet.yaml that cannot be used,
+    TypeError or ValueError for arguments that cannot."""
 
     def __init__(self, path: str | Path, *, host: str | None = None) -> None:
-        self.path = Path(path)
+        self.path = arguments.path("path", path)
+        self._host = None if host is None else arguments.label("host", host)
         self.name = load(self.path).name
-        self._host = host
+        self._pid = os.getpid()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -71,10 +75,11 @@ class Fleet:
                 return
 
     def stop(self) -> None:
-        """End the fleet in order. Idempotent."""
-        process, self._process = self._process, None
-        if process is None:
+        """End the fleet in order. Idempotent; does nothing in a forked child, whose parent's it
+        is."""
+        if self._process is None or os.getpid() != self._pid:
             return
+        process, self._process = self._process, None
         process.terminate()
         try:
             process.wait(_STOP_S)
@@ -93,19 +98,22 @@ class Fleet:
     def wait(self, timeout_s: float = 60.0) -> dict[str, Any]:
         """Wait until every actor is READY and every robot STREAMING; the status then.
 
-        Raises TimeoutError that names who is not, FleetFailed when the fleet ended.
+        Raises TimeoutError that names who is not and why, FleetFailed when the fleet ended.
         """
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + arguments.number("timeout_s", timeout_s, most=1e9)
         while True:
             if self._process is None or self._process.poll() is not None:
                 self._fail("ended")
             status = self.status()
-            late = [a["name"] for a in status["actors"] if a["state"] != "READY"]
-            late += [r["name"] for r in status["robots"] if r["state"] != "STREAMING"]
+            late = [
+                *(each for each in status["actors"] if each["state"] != "READY"),
+                *(each for each in status["robots"] if each["state"] != "STREAMING"),
+            ]
             if not late:
                 return status
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not ready within {timeout_s:g} s: {', '.join(late)}")
+                who = "; ".join(map(_waits, late))
+                raise TimeoutError(f"not ready within {timeout_s:g} s: {who}")
             time.sleep(0.05)
 
     def camera(self, name: str) -> FrameReader:
@@ -118,17 +126,18 @@ class Fleet:
 
     def pause(self, robot: str) -> None:
         """Stop asking for chunks and playing; the plan is kept."""
-        self._ask(do="pause", names=[robot])
+        self._ask(do="pause", names=[arguments.label("robot", robot)])
 
     def resume(self, robot: str) -> None:
-        self._ask(do="resume", names=[robot])
+        self._ask(do="resume", names=[arguments.label("robot", robot)])
 
     def reset(self, robot: str, task: str | None = None) -> None:
-        """An episode begins: the plan is void."""
-        self._ask(do="reset", names=[robot], args={"task": task} if task else {})
+        """An episode begins, with another `task` if one is given: the plan is void."""
+        args = {} if task is None else {"task": arguments.text("task", task)}
+        self._ask(do="reset", names=[arguments.label("robot", robot)], args=args)
 
     def restart(self, actor: str) -> None:
-        self._ask(do="restart", names=[actor])
+        self._ask(do="restart", names=[arguments.name("actor", actor)])
 
     def __enter__(self) -> Self:
         try:
@@ -153,3 +162,9 @@ class Fleet:
         said = self._said.read().decode(errors="replace").strip()
         self.stop()
         raise FleetFailed(f"the fleet of {self.path} {what}:\n{said[-2000:]}")
+
+
+def _waits(row: dict[str, Any]) -> str:
+    """Who is in which state, and why, as far as its row of the status says."""
+    why = row.get("reason")
+    return f"{row['name']} is {row['state'] or 'unknown'}" + (f" ({why})" if why else "")

@@ -11,39 +11,31 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import msgspec
 
-from ...policy.base import Chunk, ChunkPolicy, Observation, PolicySpec
+from ... import arguments
+from ...policy.base import ChunkPolicy, Observation, PolicySpec
 from ...policy.weights import weights_hash
-from ..actor import EXIT_STOPPED, Link, boot_in_memory
+from ..actor import EXIT_STOPPED, Link, Refused, boot_in_memory
 from ..configs import InferenceConfig
+from ..credentials import credentials
 from ..inference.example import Examples
-from ..inference.replica import InferenceActor
 from ..link import Farewell
 from .discovery import back_of
+from .given import GivenPolicy, GivenReplica, Predict, StopEvent, spoken
 
-Predict = Callable[[Sequence[Observation]], list[Chunk]]
+_AUDIT_BYTES = 16_000_000
 
 
 class ServingFailed(Exception):
     """The replica ended otherwise than by being asked to: the message says why."""
-
-
-class _Given:
-    """What the caller gave, with the name of its weights."""
-
-    def __init__(self, given: Any, spec: PolicySpec, checkpoint_hash: str) -> None:
-        self.spec, self.checkpoint_hash = spec, checkpoint_hash
-        self.predict_chunk: Predict = getattr(given, "predict_chunk", given)
-        self.execution = str(getattr(given, "execution", ""))
-        self.reset: Callable[[], object] | None = getattr(given, "reset", None)
 
 
 def serve(
@@ -59,15 +51,25 @@ def serve(
     pin_task: str | None = None,
     example: Observation | None = None,
     checkpoint_hash: str | None = None,
-    key: str | None = None,
-    broker_key: str | None = None,
+    audit: str | Path | None = None,
+    stop: StopEvent | None = None,
+    key: str | Path | None = None,
+    broker_key: str | Path | None = None,
 ) -> None:
     """Serve `policy` until SIGINT or SIGTERM, which drain it: robots move to another replica.
 
     `policy` is a `ChunkPolicy`, or a function from observations to chunks whose `spec` is given.
-    `broker` is its back endpoint, by default that of the fleet that runs on this machine. Call it
-    from the main thread. Raises ValueError when a function comes without a spec or the example does
-    not fit it, ServingFailed when the replica could not serve.
+    `broker` is its back endpoint, by default that of the fleet that runs on this machine; `name`
+    is `service/` and a name of its own among the service's replicas. `audit` is a directory that
+    gets a line for each request, at most 16 MB of them.
+
+    In another thread than the main one, where signals do not arrive, setting the event `stop` does
+    what they do. What is waited for, readiness, and which robots come and go is logged, to stderr
+    if the program has not set logging up.
+
+    Raises TypeError or ValueError, which begin with the argument's name, for arguments that cannot
+    work, LookupError when no fleet runs here and no broker is named, ServingFailed when the replica
+    could not serve.
 
     Before it registers it is warmed up with observations that are made from its spec. Their task is
     `pin_task`, else `default_task`: a policy that knows only certain tasks must be given one of
@@ -81,42 +83,44 @@ def serve(
     JAX arrays, another server) are not hashed: pass a `checkpoint_hash` for them, or change
     `spec.revision` with them, which stands in where nothing is found.
     """
-    spec = spec or getattr(policy, "spec", None)
-    if spec is None:
-        raise ValueError(
-            "a plain function needs spec=PolicySpec(...): what it sees, and what its chunks are"
-        )
+    service = arguments.label("service", service)
+    spec = _spec(policy, spec)
+    if example is not None and not isinstance(example, Observation):
+        raise TypeError(f"example: {arguments.shown(example)}, expected an Observation(...)")
     Examples(spec, given=example)  # raises ValueError here, where the caller sees it
+    if stop is not None and not callable(getattr(stop, "is_set", None)):
+        raise TypeError(f"stop: {arguments.shown(stop)}, expected a threading.Event")
+    if checkpoint_hash is not None:
+        checkpoint_hash = arguments.name("checkpoint_hash", checkpoint_hash)
+    keys = [
+        None if given is None else str(arguments.path(argument, given))
+        for argument, given in (("key", key), ("broker_key", broker_key))
+    ]
+    replica = _name(name, service)
+    try:
+        credentials(replica, *keys)
+    except Refused as refused:
+        raise ValueError(f"key, broker_key: {refused}") from refused
+    config = InferenceConfig(
+        service=service,
+        replica=0,
+        broker=back_of() if broker is None else arguments.endpoint("broker", broker),
+        policy="given",
+        max_sessions=arguments.count("max_sessions", max_sessions, 1, 4096),
+        max_batch=arguments.count("max_batch", max_batch, 1, 1024),
+        default_task=arguments.text("default_task", default_task),
+        pin_task=None if pin_task is None else arguments.text("pin_task", pin_task),
+        audit_bytes=0 if audit is None else _AUDIT_BYTES,
+        evidence=None if audit is None else str(arguments.path("audit", audit).absolute()),
+        script=True,
+        key=keys[0],
+        broker_key=keys[1],
+    )
     weights = (
         checkpoint_hash
         or getattr(policy, "checkpoint_hash", None)
         or weights_hash(policy)
         or f"{spec.model}@{spec.revision}"
-    )
-    given = _Given(policy, spec, weights)
-
-    class Replica(InferenceActor):
-        def _load(self) -> ChunkPolicy:
-            return given
-
-        def _example(self) -> Observation | None:
-            return example
-
-    # Unique among the fleet's own <service>/<k>: two replicas of one name would fight for it.
-    replica = name or f"{service}/{socket.gethostname()}-{os.getpid()}"
-    config = InferenceConfig(
-        service=service,
-        replica=0,
-        broker=broker or back_of(),
-        policy="given",
-        max_sessions=max_sessions,
-        max_batch=max_batch,
-        default_task=default_task,
-        pin_task=pin_task,
-        audit_bytes=0,
-        script=True,
-        key=key,
-        broker_key=broker_key,
     )
     with TemporaryDirectory(prefix="holdfast-") as directory:
         boot, link, supervisor = boot_in_memory(
@@ -126,8 +130,9 @@ def serve(
             incarnation=time.monotonic_ns() // 100_000_000,
             rundir=Path(directory),
         )
-        with _signals(link):
-            code = Replica(boot, link).main()
+        actor = GivenReplica(boot, link, GivenPolicy(policy, spec, weights), example, stop)
+        with spoken(), _signals(link):
+            code = actor.main()
         said = [m.reason for m in supervisor.messages()[0] if isinstance(m, Farewell)]
         supervisor.close()
         link.close()
@@ -135,9 +140,47 @@ def serve(
         raise ServingFailed(f"{replica} ended: {said[-1] if said else f'code {code}'}")
 
 
+def _spec(policy: object, spec: object) -> PolicySpec:
+    """The spec that was given, else the policy's own."""
+    if isinstance(policy, type):
+        raise TypeError(f"policy: the class {policy.__name__}, expected an instance of it")
+    whole = callable(getattr(policy, "predict_chunk", None))
+    if not whole and not callable(policy):
+        raise TypeError(
+            f"policy: {arguments.shown(policy)}, expected an object with predict_chunk, or a "
+            "function from observations to chunks"
+        )
+    spec = spec if spec is not None else getattr(policy, "spec", None)
+    if spec is None:
+        raise ValueError(
+            "spec: None, a plain function needs spec=PolicySpec(...): what it sees, and what its "
+            "chunks are"
+        )
+    if not isinstance(spec, PolicySpec):
+        raise TypeError(f"spec: {arguments.shown(spec)}, expected PolicySpec(...)")
+    return spec
+
+
+def _name(name: object, service: str) -> str:
+    """The replica's name: the broker takes its service from it."""
+    if name is None:
+        # Unique among the fleet's own <service>/<k>: two replicas of one name would fight for it.
+        host = "".join(c if c.isascii() and c.isalnum() else "-" for c in socket.gethostname())
+        return f"{service}/{host[:48]}-{os.getpid()}"
+    plain = arguments.name("name", name)
+    before, _, own = plain.rpartition("/")
+    if before != service:
+        raise ValueError(f"name: {plain!r:.60}, expected {service}/ and a name of its own")
+    arguments.label("name: after the slash", own)
+    return plain
+
+
 @contextmanager
 def _signals(link: Link) -> Iterator[None]:
-    """Make SIGINT and SIGTERM mean `drain and stop` for a while."""
+    """Make SIGINT and SIGTERM mean `drain and stop` for a while, in the thread that gets them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     wakeup = signal.set_wakeup_fd(-1)  # an event loop's, in a notebook
     link.catch_signals()

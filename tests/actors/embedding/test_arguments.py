@@ -13,10 +13,13 @@ import pytest
 
 from holdfast import (
     CameraFeature,
+    Chunk,
+    Fleet,
     PlanSettings,
     PolicySpec,
     RemotePolicy,
     SafetySettings,
+    serve,
 )
 
 from .conftest import BROKER, Loop
@@ -257,6 +260,47 @@ def test_a_spec_of_lists_and_numpys_is_the_spec_of_tuples() -> None:
     }
     assert PolicySpec(**loose) == plain
     assert type(PolicySpec(**loose).model) is str
+
+
+def predict(batch: Any) -> list[Chunk]:
+    raise AssertionError("nothing is served")
+
+
+WRONG_OF_SERVICE = [
+    *(("service", value) for value in NO_LABEL),
+    *(("name", value) for value in (3, b"x", "x", "ok/", "other/1", "ok/a:b", "ok/ä", "ok/a b")),
+    *(("max_sessions", value) for value in (*NO_COUNT, 5000)),
+    *(("max_batch", value) for value in (*NO_COUNT, 5000)),
+    *(("spec", value) for value in (None, {}, "spec")),
+    *(("policy", value) for value in (None, 3, "flow")),
+    *(("broker", value) for value in ("lab", 3, "tcp://lab")),
+    *(("audit", value) for value in (3, "")),
+    *(("key", value) for value in (3, "no/such/file")),
+    *(("stop", value) for value in (True, 3)),
+]
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"), WRONG_OF_SERVICE, ids=map(identity, WRONG_OF_SERVICE)
+)
+def test_a_services_argument_that_cannot_work_is_refused_by_its_name(argument: str, value: Any):
+    given = {"policy": predict, "spec": PolicySpec(**SPEC), "service": "ok", "broker": BROKER}
+    given[argument] = value
+    with pytest.raises((TypeError, ValueError), match=f"^{argument}"):
+        serve(given.pop("policy"), given.pop("spec"), **given)
+
+
+@pytest.mark.parametrize(("argument", "value"), [("path", 3), ("path", None), ("path", b"x")])
+def test_a_fleets_path_is_a_path(argument: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"^{argument}: "):
+        Fleet(value)
+
+
+@pytest.mark.parametrize("value", [3, b"gpu", ["gpu"]])
+def test_a_fleets_host_is_a_name(tmp_path: Any, value: Any) -> None:
+    (tmp_path / "fleet.yaml").write_text("name: lab\nservices: {}\nrobots: []\n")
+    with pytest.raises(TypeError, match=r"^host: "):
+        Fleet(tmp_path / "fleet.yaml", host=value)
 
 
 def test_every_name_that_the_package_offers_is_there() -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +21,7 @@ import pytest
 from holdfast import PlanSettings, PolicyLost, PolicySpec, RemotePolicy, SafetySettings, serve
 from holdfast.actors.actor import boot_in_memory
 from holdfast.actors.broker.broker import BrokerActor
-from holdfast.policy.base import CameraFeature, Chunk
+from holdfast.policy.base import CameraFeature, Chunk, Observation
 from holdfast.transport import link
 
 ACTIONS = ("x", "y")
@@ -73,11 +77,15 @@ def replica(broker: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen
         (tmp_path / name).write_text("raise ImportError('a file of the user was imported')\n")
     (tmp_path / "serving_script.py").write_text(textwrap.dedent(SCRIPT))
     process = subprocess.Popen(
-        [sys.executable, tmp_path / "serving_script.py", broker["back"]], cwd=tmp_path
+        [sys.executable, tmp_path / "serving_script.py", broker["back"]],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
     )
     yield process
     process.send_signal(signal.SIGINT)
     assert process.wait(10) == 0
+    assert process.stderr is not None
+    process.stderr.close()
 
 
 def robot(broker: dict[str, str], **options: object) -> RemotePolicy:
@@ -179,6 +187,114 @@ def test_a_service_that_stays_away_ends_the_policy_for_good(
 def test_a_plain_function_needs_a_spec() -> None:
     with pytest.raises(ValueError, match="spec=PolicySpec"):
         serve(lambda batch: [Chunk(np.zeros((1, 1)), np.zeros((1, 1)))], service="pick", broker="x")
+
+
+def predict(batch: Sequence[Observation]) -> list[Chunk]:
+    chunk = np.zeros((20, 2), np.float32)
+    return [Chunk(chunk, chunk) for _ in batch]
+
+
+class Serving:
+    """`serve` in a thread of this process."""
+
+    def __init__(self, broker: str, **options: object) -> None:
+        self.stop = threading.Event()
+        self.failure: BaseException | None = None
+        self._options = {"service": "pick", "broker": broker, "stop": self.stop, **options}
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            serve(predict, SPEC, **self._options)
+        except BaseException as failure:
+            self.failure = failure
+
+    def end(self) -> None:
+        self.stop.set()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        assert self.failure is None
+
+
+def until(condition: Callable[[], object], what: str) -> None:
+    deadline = time.monotonic() + 15
+    while not condition():
+        assert time.monotonic() < deadline, f"waited for {what}"
+        time.sleep(0.01)
+
+
+def test_a_thread_serves_until_its_event_is_set_and_says_what_happens(
+    broker: dict[str, str], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """Signals reach the main thread only, which goes on with its own loop here. Robot and replica
+    both leave a line for each request."""
+    caplog.set_level(logging.INFO)
+    handler = signal.getsignal(signal.SIGINT)
+    serving = Serving(broker["back"], name="pick/mine", audit=tmp_path / "replica")
+    with robot(broker, audit=tmp_path / "robot") as policy:
+        policy.wait(20)
+        until(lambda: policy.act(observation()) is not None, "an action")
+        until(lambda: "pick/mine: serves robot script, 1 in all" in caplog.text, "the robot's name")
+    assert f"pick/mine: ready, registered with the broker at {broker['back']}" in caplog.text
+    until(lambda: "pick/mine: robot script has left" in caplog.text, "the robot's end")
+    serving.end()
+    assert signal.getsignal(signal.SIGINT) is handler
+    (asked,) = (tmp_path / "robot").rglob("script.network.jsonl")
+    (served,) = (tmp_path / "replica").rglob("pick.mine.jsonl")
+    lines = [json.loads(path.read_text().splitlines()[0]) for path in (asked, served)]
+    assert len({(line["session"], line["seq"]) for line in lines}) == 1, "they can be joined"
+
+
+def test_serving_without_a_broker_says_whom_it_waits_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    nobody = link.ipc(tmp_path, "nobody")
+    serving = Serving(nobody)
+    until(lambda: f"waiting for the broker at {nobody}" in caplog.text, "the broker's address")
+    serving.end()
+
+
+def test_a_robot_without_a_broker_says_whom_it_waits_for(tmp_path: Path) -> None:
+    nobody = {"front": link.ipc(tmp_path, "nobody")}
+    with robot(nobody) as policy:
+        until(lambda: policy.act(observation()) is None and policy.reason, "a reason")
+        assert nobody["front"] in policy.reason
+        with pytest.raises(TimeoutError, match=re.escape(nobody["front"])):
+            policy.wait(0.2)
+
+
+def test_a_program_that_set_no_logging_up_reads_on_stderr_that_it_serves(
+    broker: dict[str, str], replica: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    with robot(broker) as policy:
+        policy.wait(20)
+    replica.send_signal(signal.SIGINT)
+    assert replica.stderr is not None
+    said = replica.stderr.read().decode()
+    assert "holdfast: pick/" in said and "ready, registered with the broker" in said
+    assert "serves robot script" in said
+
+
+def test_what_a_forked_child_closes_is_still_its_parents(
+    broker: dict[str, str], replica: object
+) -> None:
+    """A script that forks workers (a data loader) leaves its `with` block in each of them."""
+    with robot(broker) as policy:
+        policy.wait(20)
+        child = os.fork()
+        if not child:
+            try:
+                policy.close()
+                policy.act(observation())
+            except RuntimeError:
+                os._exit(7)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        until(lambda: policy.act(observation()) is not None, "an action")
+        assert policy._worker.alive
+        assert policy._worker.directory.exists()
 
 
 def test_importing_holdfast_imports_neither_torch_nor_zmq() -> None:
