@@ -47,6 +47,7 @@ settings.load_profile("holdfast")
 settings.register_profile(
     "mutation",
     settings.get_profile("holdfast"),
+    max_examples=30,
     derandomize=True,
     database=None,
     phases=(Phase.explicit, Phase.generate),

@@ -52,7 +52,7 @@ def copy(folder: Path, files: list[str]) -> None:
     for machine in (folder / "holdfast/tests/properties").glob("*.py"):
         # A mutant that a machine's test finds at all it finds in its first runs.
         text = machine.read_text()
-        machine.write_text(re.sub(r"max_examples=\d+, stateful", "max_examples=30, stateful", text))
+        machine.write_text(re.sub(r"max_examples=\d+, stateful", "max_examples=12, stateful", text))
     text = SETTINGS.read_text()
     if files:
         chosen = json.dumps(files)

@@ -58,7 +58,7 @@ class Schedule(Generic[T]):
         max_slack_ns: int = 10_000_000_000,
     ) -> None:
         self.max_batch = max_batch if order == "deadline" else 1
-        self._max_wait_ns = max_wait_ns if self.max_batch > 1 else 0
+        self._max_wait_ns = max_wait_ns
         self._max_slack_ns = max_slack_ns
         self._order: Order = order
         self._waiting: dict[str, Job[T]] = {}

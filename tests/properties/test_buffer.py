@@ -5,6 +5,7 @@ Every value in a chunk is unique, so that "the same action twice" is visible in 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,7 +22,7 @@ from hypothesis.stateful import (
 
 from holdfast.actors.control.buffer import ChunkBuffer
 from holdfast.actors.control.plan import Drop, MergeRule, Provenance, Snapshot
-from holdfast.actors.control.segment import SEGMENT_BYTES, PlanSegment
+from holdfast.actors.control.segment import SEGMENT_BYTES, Mark, PlanSegment, Word
 
 MS = 1_000_000
 MAX_AGE = 1000 * MS
@@ -56,7 +57,7 @@ class PlanMachine(RuleBasedStateMachine):
         self.epoch = 1
         self.plan: list[Step] = []
         self.popped = 0
-        self.stale = 0
+        self.stale = self.merged = self.resets = self.requests = self.voided = 0
         self.asked: Snapshot | None = None
         self.old: list[tuple[int, int, int]] = []
         self.played: list[tuple[int, int]] = []
@@ -95,6 +96,8 @@ class PlanMachine(RuleBasedStateMachine):
         assert action.observed_ns == expected.observed
         assert action.provenance == expected.origin
         assert action.blended_with == expected.other
+        if expected.other is None:
+            assert not action.mark[Mark.BLEND_SESSION :].any(), "nothing is left of another plan"
         assert self.now - action.observed_ns <= MAX_AGE
         assert action.provenance.episode == self.buffer.episode
         place = (action.provenance.seq, action.provenance.step)
@@ -124,6 +127,8 @@ class PlanMachine(RuleBasedStateMachine):
     def snapshot(self, age: int) -> None:
         self._expire()
         asked = self.buffer.snapshot(self.epoch, self.now - age * MS, self.step, self.now)
+        self.requests += 1
+        assert asked.seq == self.requests, "each request has the next number"
         assert asked.cursor == self.popped
         assert [float(v) for v in asked.robot[:, 0]] == pytest.approx([s.value for s in self.plan])
         assert [float(v) for v in asked.model[:, 0]] == pytest.approx([-s.value for s in self.plan])
@@ -152,6 +157,8 @@ class PlanMachine(RuleBasedStateMachine):
         assert outcome == self._merge(asked, how, first, length)
         if outcome is not None:
             self.counts[outcome] += 1
+        else:
+            self.merged += 1
 
     @precondition(lambda self: self.asked is not None)
     @rule(
@@ -213,9 +220,18 @@ class PlanMachine(RuleBasedStateMachine):
     def reset(self) -> None:
         before = self.buffer.episode
         assert self.buffer.reset() == before + 1
+        self.resets += 1
         if self.asked is not None:
             self.old.append((self.asked.seq, self.asked.episode, self.asked.epoch))
         self.asked, self.plan = None, []
+
+    @rule()
+    def void(self) -> None:
+        """What the plan continues did not happen."""
+        self.settle(Drop.VOID)
+        assert self.buffer.void() == len(self.plan)
+        self.voided += len(self.plan)
+        self.plan = []
 
     @rule()
     def restart(self) -> None:
@@ -231,6 +247,13 @@ class PlanMachine(RuleBasedStateMachine):
         assert self.buffer.cursor == self.popped
         assert self.buffer.dropped == {w.value: n for w, n in self.counts.items() if n}
         assert (self.buffer.outstanding is None) == (self.asked is None)
+
+    @invariant()
+    def counts_what_the_model_counts(self) -> None:
+        """In the segment, over all incarnations."""
+        words = PlanSegment(self.memory, "r1", ACTIONS).words
+        counted = [words[w] for w in (Word.MERGES, Word.RESETS, Word.STALE, Word.VOID)]
+        assert counted == [self.merged, self.resets, self.stale, self.voided]
 
     def _expire(self) -> None:
         while self.plan and self.now - self.plan[0].observed > MAX_AGE:
@@ -323,3 +346,47 @@ def test_a_plan_that_would_outgrow_its_memory_is_not_appended_to() -> None:
         outcomes.append(buffer.merge(chunk, chunk, asked, MergeRule("append"), step=0, now_ns=0))
     assert outcomes == [None, Drop.OVERFLOW]
     assert len(buffer) == buffer.capacity
+
+
+def asked_at(buffer: ChunkBuffer, observed_ns: int) -> Snapshot:
+    """A claimed snapshot of that observation."""
+    asked = buffer.snapshot(1, observed_ns, 0, observed_ns)
+    claimed = buffer.claim(asked.seq, asked.episode, 1)
+    assert claimed is asked
+    return asked
+
+
+def test_an_action_may_be_played_up_to_its_last_nanosecond() -> None:
+    """An observation of exactly the greatest age still counts: in a merge, a pop and a sweep."""
+    for late, why, left in ((0, None, 3), (1, Drop.EXPIRED, 0)):
+        buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), MAX_AGE)
+        asked = asked_at(buffer, 0)
+        merged = buffer.merge(*arrays(1, 3), asked, MergeRule(), step=0, now_ns=MAX_AGE + late)
+        assert (merged, len(buffer)) == (why, left)
+    buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), MAX_AGE)
+    buffer.merge(*arrays(1, 3), asked_at(buffer, 0), MergeRule(), step=0, now_ns=0)
+    assert buffer.pop(MAX_AGE) is not None
+    assert buffer.expire(MAX_AGE) == 0
+    assert buffer.pop(MAX_AGE + 1) is None and len(buffer) == 0
+
+
+@pytest.mark.parametrize("space", ["model", "robot"])
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (lambda chunk: np.where(chunk == 2, np.nan, chunk).astype(np.float32), Drop.NOT_FINITE),
+        (lambda chunk: np.where(chunk == -2, np.inf, chunk).astype(np.float32), None),
+        (lambda chunk: chunk[:-1], Drop.MALFORMED),
+        (lambda chunk: chunk.astype(np.float64), Drop.MALFORMED),
+    ],
+    ids=["nan", "sound", "shorter", "float64"],
+)
+def test_a_chunk_is_refused_for_a_fault_in_either_of_its_spaces(
+    space: str, spoil: Callable[[np.ndarray], np.ndarray], why: Drop | None
+) -> None:
+    buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), MAX_AGE)
+    chunk = np.arange(8, dtype=np.float32).reshape(4, ACTIONS)
+    spaces = {"model": chunk, "robot": chunk, space: spoil(chunk)}
+    asked = asked_at(buffer, 0)
+    assert buffer.merge(**spaces, asked=asked, rule=MergeRule(), step=0, now_ns=0) is why
+    assert len(buffer) == (4 if why is None else 0)

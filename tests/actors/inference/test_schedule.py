@@ -60,6 +60,32 @@ def test_an_older_request_that_arrives_late_never_replaces_a_newer_one() -> None
     assert [j.seq for j in s.take(0, 1)] == [5]
 
 
+def test_a_request_that_is_repeated_does_not_take_its_own_place() -> None:
+    s = schedule()
+    s.put(job("r1", seq=5, at=0))
+    again = job("r1", seq=5, at=3)
+    assert s.put(again) is again
+    assert [j.arrived_ns for j in s.take(5 * MS, 1)] == [0]
+
+
+def test_batches_go_by_deadline_unless_told_otherwise() -> None:
+    s: Schedule[None] = Schedule(max_batch=2, max_wait_ns=0)
+    for name, slack in (("patient", 400), ("urgent", 50), ("soon", 100)):
+        s.put(job(name, slack=slack))
+    assert [j.session for j in s.take(0, 3)] == ["urgent", "soon"]
+
+
+def test_whoever_comes_again_has_had_no_turn_yet() -> None:
+    s = schedule(order="round_robin")
+    for name in ("r1", "r2"):
+        s.put(job(name, seq=1))
+        s.take(0, 1)
+    s.remove("r2")
+    s.put(job("r1", seq=2, at=1))
+    s.put(job("r2", seq=2, at=2))
+    assert [s.take(2 * MS, 2)[0].session for _ in range(2)] == ["r2", "r1"]
+
+
 def test_a_robot_that_repeats_itself_keeps_its_place() -> None:
     s = schedule(max_batch=1)
     s.put(job("r1", seq=1, at=0, slack=100))
