@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from holdfast.actors.broker.broker import BrokerActor
 from holdfast.actors.broker.door import Door
 from holdfast.tests.actors.broker.conftest import (
     PATIENCE_S,
+    PATIENT,
     WatchedContext,
     Wire,
     asking,
@@ -104,18 +106,19 @@ def test_counters_survive_a_restart_and_sessions_do_not(broker: Any) -> None:
     assert broker.until(lambda status: status["counters"].get("replies")) == 1
 
 
-def test_a_replica_whose_socket_is_gone_is_replaced_within_milliseconds(broker: Any) -> None:
+def test_a_replica_whose_socket_is_gone_is_replaced_before_it_could_be_called_silent(
+    broker: Any,
+) -> None:
     replica, (robot,) = site(broker)
     other = broker.replica("flow/1:1")
     other.register()
     robot.ask(seq=1)
     replica.get(Kind.REQUEST)
     replica.socket.close(linger=0)
-    began = time.monotonic()
+    assert PATIENT["replica_lost_after_s"] > PATIENCE_S
     assert other.accept() == "r1"
     other.answer()
     robot.get(Kind.REPLY)
-    assert time.monotonic() - began < 1.0, "long before any heartbeat could be missed"
     event = robot.get(Kind.EVENT)[1]
     assert (event.body.what, event.header.seq) == ("replayed", 1)
     assert "ACCEPT" not in robot.kinds()
@@ -144,19 +147,22 @@ def test_a_robot_that_stops_reading_delays_nobody(broker: Any) -> None:
     slow = broker.robot("slow:1", hwm=1)
     slow.open(replica)
     payload = [b"\x80", bytes(300_000)]
-    delays = []
-    for seq in range(1, 60):
-        slow.ask(seq=seq)
-        _, asked, _ = replica.get(Kind.REQUEST)
-        replica.raw([b"slow", asked.header._replace(kind=Kind.REPLY).pack(), *payload])
+    delays: dict[bool, list[float]] = {False: [], True: []}
+    for seq in range(1, 120):
+        crowded = seq % 2 == 0
+        if crowded:
+            slow.ask(seq=seq)
+            _, asked, _ = replica.get(Kind.REQUEST)
+            replica.raw([b"slow", asked.header._replace(kind=Kind.REPLY).pack(), *payload])
         quick.ask(seq=seq)
         began = time.monotonic()
         replica.answer()
         assert quick.get(Kind.REPLY)[1].header.seq == seq
-        delays.append(time.monotonic() - began)
+        delays[crowded].append(time.monotonic() - began)
     counters = broker.until(lambda s: s["counters"].get("robot-full-reply") and s["counters"])
     assert counters["robot-full-reply"] > 10
-    assert sorted(delays)[len(delays) // 2] < 0.05
+    alone_s, crowded_s = (statistics.median(delays[crowded]) for crowded in (False, True))
+    assert crowded_s < 5 * alone_s + 0.01, (alone_s, crowded_s)
 
 
 def test_a_replica_that_stops_reading_delays_no_other(broker: Any) -> None:
