@@ -24,8 +24,8 @@ def kill_at_every_instruction() -> Callable[[Callable[[], object]], Iterator[boo
     """Call an action again and again, killed one bytecode instruction later each time.
 
     Counts the instructions of the transport package. Yields False after each killed call, and True
-    after the first that lived to its end. The stores to shared memory are single instructions, so
-    no other interleaving is possible.
+    after the first that lived to its end, which takes some tens of instructions at least. The
+    stores to shared memory are single instructions, so no other interleaving is possible.
     """
 
     def every(action: Callable[[], object]) -> Iterator[bool]:
@@ -33,6 +33,7 @@ def kill_at_every_instruction() -> Callable[[Callable[[], object]], Iterator[boo
             finished = _run(action, instructions)
             yield finished
             if finished:
+                assert instructions > 20, f"{instructions} instructions are no writer's: {PACKAGE}?"
                 return
 
     return every

@@ -168,4 +168,5 @@ def test_a_rollout_offers_the_rest_of_the_plan() -> None:
         if len(prefix) and all(a is not None for a in played[at : at + 4]):
             following = played[at : at + len(prefix)]
             checked += np.array_equal(prefix[: len(following)], following)
-    assert checked >= 0.8 * len(offered) - 3
+    # Not where an episode begins: nothing is offered, or what the one before left is not played.
+    assert len(offered) > 20 and checked >= len(offered) - tally.episodes
