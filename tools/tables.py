@@ -110,7 +110,7 @@ def elsewhere(status: dict[str, Any]) -> list[RenderableType]:
 
 
 _ROBOT_ELSEWHERE: list[Column] = [
-    ("robot of", lambda row: row["name"]),
+    ("other robot", lambda row: row["name"]),
     ("where", lambda row: row["where"]),
     ("service", lambda row: row["service"]),
     ("state", lambda row: _state(row["state"])),
@@ -123,7 +123,7 @@ _ROBOT_ELSEWHERE: list[Column] = [
     (">refused", lambda row: _number(row["refused"], "{}")),
 ]
 _REPLICA_ELSEWHERE: list[Column] = [
-    ("replica of", lambda row: row["name"]),
+    ("other replica", lambda row: row["name"]),
     ("where", lambda row: row["where"]),
     ("service", lambda row: row["service"]),
     ("state", lambda row: _state(row["state"])),
@@ -192,15 +192,24 @@ class _Fitted:
         for row in self._cells:
             table.add_row(*(self._cut(row[k], left) if k == prose else row[k] for k in kept))
         yield table
+        if prose is not None and not self._one_line:
+            for row in self._cells:
+                if not _fits(row[prose], left):
+                    yield Text(f"{row[0]} ended: {row[prose]}", style="dim", overflow="fold")
 
     def _column(self, k: int) -> list[str | Text]:
         return [self._headings[k].lstrip(">."), *(row[k] for row in self._cells)]
 
     def _cut(self, cell: str | Text, width: int) -> Text:
+        """Prose that would make a tower is cut here, and stands whole below the table."""
         text = Text(str(cell))
-        if self._one_line:
+        if self._one_line or not _fits(cell, width):
             text.truncate(width, overflow="ellipsis")
         return text
+
+
+def _fits(cell: str | Text, width: int) -> bool:
+    return cell_len(str(cell)) <= 2 * width
 
 
 def _fitting(rows: list[Row], room: int) -> list[Row]:

@@ -65,7 +65,6 @@ class Playback:
         self._interpolator.stop()
         self._limits.interrupt()
         self._commanded = self.accepted = False
-        self._refused_since_ns = self._refused_ns = 0
         self.action = None
 
     def command(self, now_ns: int, *, due: bool = True) -> Floats | None:
@@ -109,7 +108,8 @@ class Playback:
 
     @property
     def refusing_s(self) -> float:
-        """For how long every command of the plan was refused; 0.0 once one was accepted."""
+        """For how long every command of the plan was refused, episodes and pauses included; 0.0
+        once one was accepted."""
         return (self._refused_ns - self._refused_since_ns) / 1e9
 
     @property

@@ -110,7 +110,7 @@ def _commands(name: str, old: Report, new: Report) -> Iterator[Happening]:
     if now and not was:
         yield name, "error", now
     elif was and not now and new["state"] in DRIVEN:
-        yield name, "info", "a command was accepted again"
+        yield name, "info", "no longer refuses every command"
 
 
 def _guests(before: Mapping[str, Report], after: Mapping[str, Report]) -> Iterator[Happening]:

@@ -20,6 +20,9 @@ from .supervised import State
 DRIVEN = ("STREAMING", "DEGRADED", "PAUSED")
 """Fail-safe states in which a robot needs nobody."""
 
+PLAYED = ("STREAMING", "DEGRADED")
+"""Those of them in which its plan is played."""
+
 REFUSING_S = 1.0
 """A robot that refused every command of its plan for longer than this is not driven."""
 
@@ -96,7 +99,7 @@ def cause(row: Row) -> str:
 
 def refusal(row: Row) -> str:
     """Why a robot is not driven though its plan is supplied; empty if it is driven."""
-    if row["state"] not in DRIVEN or row.get("refusing_s", 0.0) <= REFUSING_S:
+    if row["state"] not in PLAYED or row.get("refusing_s", 0.0) <= REFUSING_S:
         return ""
     why = row.get("refusing") or "its limits say so"
     return f"has refused every command for {row['refusing_s']:.0f} s: {why}"

@@ -153,6 +153,18 @@ def test_a_refusal_says_which_joint_how_far_and_which_limit_until_one_is_accepte
     assert (rig.playback.refusing_s, rig.playback.refusing) == (0.0, "")
 
 
+def test_an_episode_or_a_pause_in_between_is_no_accepted_command() -> None:
+    """A robot that can play nothing of its policy says so for as long as that is so."""
+    rig = Rig()
+    rig.chunk(99, 99, 99)
+    rig.tick(now=1)
+    rig.playback.interrupt()
+    rig.playback.rest()
+    rig.tick(now=10**9 + 1)
+    assert rig.playback.refusing_s == 1.0
+    assert rig.playback.refusing == "a: 99 is outside its range -10 to 10"
+
+
 def test_an_action_that_is_too_old_is_not_played() -> None:
     rig = Rig()
     rig.chunk(1, 2, 3)

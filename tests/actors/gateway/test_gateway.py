@@ -79,7 +79,7 @@ def test_a_robot_that_refuses_every_command_makes_the_fleet_unready_and_a_warnin
     assert told["notes"][0]["level"] == "wrong"
     assert b"elbow: 92.1" in gateway.get("/readyz")[2]
     control.update(refusing_s=0.0, refusing="")
-    events.until(lambda m: any("accepted again" in e["text"] for e in m["events"]))
+    events.until(lambda m: any("no longer refuses" in e["text"] for e in m["events"]))
 
 
 def test_robots_and_replicas_of_scripts_come_and_go_as_events(
