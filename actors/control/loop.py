@@ -34,6 +34,7 @@ from .config import ControlConfig, faults
 from .driver_watch import DriverWatch
 from .failsafe import State
 from .histogram import Histogram, Recent
+from .losses import Losses
 from .misses import Misses
 from .pace import Pace
 from .playback import Playback
@@ -97,6 +98,9 @@ class ControlActor(Actor):
         self._shown = ""
         self._told = ("", "", False)
         self._told_ns = 0
+        self._warned: list[str] = []
+        dropped, refused = self._supply.buffer.dropped, self._playback.refused
+        self._losses = Losses(dropped, refused, monotonic_ns())
         self._stop_by_ns = 0
         self._next_step = 0
         """The policy step of the next pop, counted on the clock's grid."""
@@ -303,6 +307,18 @@ class ControlActor(Actor):
         if (self._shown, cause, bool(refusing)) != self._told:
             self._told, self._told_ns = (self._shown, cause, bool(refusing)), now
             self.log.log(WARNING if refusing else INFO, news)
+        self._warn(now)
+
+    def _warn(self, now: int) -> None:
+        """Log the handshake's warnings once each session; what was lost, at most once a minute."""
+        warnings = self._supply.warnings
+        for text in warnings:
+            if text not in self._warned:
+                self.log.warning("the handshake warns: %s", text)
+        self._warned = warnings
+        lost = self._losses.news(self._supply.buffer.dropped, self._playback.refused, now)
+        if lost:
+            self.log.warning("not played since the last such line: %s", lost)
 
     def _obey(self) -> None:
         for command in self.link.commands():
