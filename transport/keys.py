@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -119,21 +119,40 @@ class Keyring:
         """All `.pub` files of a directory."""
         return cls(load_public(path) for path in sorted(directory.glob("*.pub")))
 
+    def __len__(self) -> int:
+        return len(self._peers)
+
     def peer(self, public: bytes) -> Peer | None:
         """Whom a public key (Z85) belongs to; None if it is unknown."""
         return self._peers.get(public)
+
+
+KEY_PROPERTY = "X-Key"
+"""The message property with the public key (Z85) of the connection that it came through."""
+MAX_STRANGERS = 64
+
+
+@dataclass
+class Stranger:
+    """A key that was refused: where it was used last, and how often."""
+
+    key: str
+    address: str = ""
+    times: int = 0
 
 
 class Authenticator:
     """Answers libzmq's ZAP requests of one context: poll `socket`, call `handle` when readable.
 
     Make it before any socket with a key. It runs in its owner's loop: while that hangs nobody gets
-    in. `refused` counts by reason.
+    in. `refused` counts by reason; `strangers` are the last keys that were not known. Whoever is in
+    stays in when the ring changes: the owner looks at `KEY_PROPERTY` of what arrives.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], ring: Keyring):
         self.ring = ring
         self.refused: Counter[str] = Counter()
+        self.strangers: OrderedDict[str, Stranger] = OrderedDict()
         self.socket = context.socket(zmq.ROUTER)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.bind("inproc://zeromq.zap.01")
@@ -154,21 +173,36 @@ class Authenticator:
     def _answer(self, frames: list[bytes]) -> None:
         split = frames.index(b"")
         envelope, request = frames[: split + 1], frames[split + 1 :]
-        version, request_id, domain, _address, _routing_id, mechanism, *credentials = request
-        peer = None
+        version, request_id, domain, address, _routing_id, mechanism, *credentials = request
+        peer, public = None, b""
         if domain != DOMAIN:
             reason = "domain"
         elif mechanism != b"CURVE" or len(credentials) != 1:
             reason = "mechanism"
         else:
-            peer = self.ring.peer(z85.encode(credentials[0]))
+            public = z85.encode(credentials[0])
+            peer = self.ring.peer(public)
             reason = "unknown-key"
         if peer is None:
             self.refused[reason] += 1
+            if public:
+                self._note(public.decode(), address.decode("ascii", "replace"))
             verdict = [b"400", reason.encode(), b"", b""]
         else:
-            verdict = [b"200", b"OK", str(peer).encode(), b""]
+            verdict = [b"200", b"OK", str(peer).encode(), _metadata(KEY_PROPERTY, public)]
         self.socket.send_multipart([*envelope, version, request_id, *verdict], zmq.DONTWAIT)
+
+    def _note(self, key: str, address: str) -> None:
+        stranger = self.strangers.setdefault(key, Stranger(key))
+        stranger.address, stranger.times = address[:64], stranger.times + 1
+        self.strangers.move_to_end(key)
+        if len(self.strangers) > MAX_STRANGERS:
+            self.strangers.popitem(last=False)
+
+
+def _metadata(name: str, value: bytes) -> bytes:
+    """One property as ZAP writes it (RFC 27, as in ZMTP)."""
+    return bytes([len(name)]) + name.encode() + len(value).to_bytes(4, "big") + value
 
 
 def require(endpoint: str, key: Key | None, *, insecure: bool = False) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,15 @@ import zmq
 
 from ...transport import link, messages
 from ...transport.header import Header, Kind
-from ...transport.keys import Authenticator, Key, KeyProblem, Keyring, Role, load
+from ...transport.keyring import FollowedRing
+from ...transport.keys import MAX_STRANGERS, Authenticator, Key, KeyProblem, Role, load
 from ...transport.limits import WireError
 from ...transport.poll import Poll
 from ..actor import Actor, Refused
 from ..configs import BrokerConfig
 from .door import Arrival, Door
 from .effects import Effect, Log, Received, ToRobot
-from .peers import Peer
+from .peers import Peer, label
 from .rate import Rate
 from .routing import Routing, Why
 
@@ -83,6 +85,8 @@ class BrokerActor(Actor):
         )
         self._rate = Rate()
         self._retry = False
+        self._told: deque[str] = deque(maxlen=2 * MAX_STRANGERS)
+        """Keys that the log has named."""
 
     def run(self) -> None:
         poll = Poll(self.link.fileno(), *(door.socket for door in self._doors))
@@ -118,6 +122,8 @@ class BrokerActor(Actor):
                 self._retry = self._routing.waits()
                 tick = now + (RETRY_NS if self._retry else TICK_NS)
             if now >= report:
+                if self._authenticator is not None:
+                    self._follow_keys(now)
                 self._report(now)
                 report = now + REPORT_NS
             self.board.progress()
@@ -145,7 +151,7 @@ class BrokerActor(Actor):
             arrival = door.receive()
             if arrival is None:
                 return
-            if self._routing.ignores(arrival.identity, now):
+            if self._is_revoked(arrival) or self._routing.ignores(arrival.identity, now):
                 continue
             try:
                 effects = self._handle(door, arrival, now)
@@ -154,13 +160,41 @@ class BrokerActor(Actor):
                 effects = self._routing.malformed(arrival.identity, error, now, asked)
             self._carry_out(effects, now)
 
+    def _is_revoked(self, arrival: Arrival) -> bool:
+        """Whether it came through a connection that would not be let in any more. Its peer hears
+        nothing, and learns why when it connects anew."""
+        if not arrival.key or self._followed.ring.peer(arrival.key.encode()) is not None:
+            return False
+        self._routing.tally.count("revoked-key", label(arrival.identity))
+        return True
+
+    def _follow_keys(self, now: int) -> None:
+        """Let in who is in the directory of keys now, and shut out who is not."""
+        assert self._authenticator is not None, "there is a ring where there is an authenticator"
+        gone = self._followed.follow()
+        if gone is not None:
+            self._authenticator.ring = self._followed.ring
+            self.log.info("%d keys are let in now", len(self._followed.ring))
+            for problem in self._followed.problems:
+                self.log.warning("a key is not used: %s", problem)
+            self._carry_out(self._routing.revoked({key.decode() for key in gone}, now), now)
+        for stranger in list(self._authenticator.strangers.values()):
+            if stranger.key not in self._told:
+                self._told.append(stranger.key)
+                self.log.warning(
+                    "a peer at %s was refused: its key %s is not in %s",
+                    stranger.address,
+                    stranger.key,
+                    self.config.keyring,
+                )
+
     def _handle(self, door: Door, arrival: Arrival, now: int) -> list[Effect]:
         """Read what the core needs of a message, and let it decide. Raises WireError."""
         if arrival.broken:
             raise WireError(arrival.broken, arrival.excess)
         role = Role.ROBOT if door is self._front else Role.REPLICA
         name, incarnation = link.peer(arrival.identity, arrival.user, role)
-        peer = Peer(arrival.identity, name, incarnation)
+        peer = Peer(arrival.identity, name, incarnation, arrival.key)
         if door is self._front:
             return self._routing.from_robot(peer, _read(arrival.frames), now)
         robot = _robot(arrival.frames)
@@ -212,6 +246,8 @@ class BrokerActor(Actor):
         status["insecure"] = self.config.insecure
         if self._authenticator is not None:
             status["refused_keys"] = dict(self._authenticator.refused)
+            last = list(self._authenticator.strangers.values())[-(rows // 6) :] if rows else []
+            status["strangers"] = [asdict(stranger) for stranger in last]
         return status
 
     # Setting up
@@ -228,7 +264,8 @@ class BrokerActor(Actor):
         key = load(Path(config.key))
         if key.peer.role is not Role.BROKER:
             raise KeyProblem(f"{config.key} is the key of {key.peer}: the broker needs its own")
-        self._authenticator = Authenticator(self._context, Keyring.of(Path(config.keyring)))
+        self._followed = FollowedRing(Path(config.keyring))
+        self._authenticator = Authenticator(self._context, self._followed.ring)
         return key
 
     def _door(self, endpoint: str, tcp: str | None, key: Key | None) -> Door:

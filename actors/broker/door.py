@@ -16,7 +16,7 @@ from typing import Any
 import zmq
 
 from ...transport import link
-from ...transport.keys import Authenticator, Key, require
+from ...transport.keys import KEY_PROPERTY, Authenticator, Key, require
 from ...transport.limits import DEFAULT
 from .routing import Why
 
@@ -27,13 +27,15 @@ cheaper than sharing; three raw camera images are shared 20 times faster than co
 
 @dataclass(frozen=True)
 class Arrival:
-    """One message as it came. `user` is whose key vouches for it, empty without keys; `broken` says
-    which limit it exceeds, if any: its frames are then not all there."""
+    """One message as it came. `user` is whose key vouches for it, `key` the public key itself
+    (Z85), both empty without keys; `broken` says which limit it exceeds, if any: its frames are
+    then not all there."""
 
     identity: bytes
     user: str
     frames: list[Any]
     broken: str = ""
+    key: str = ""
 
     @property
     def excess(self) -> str:
@@ -88,6 +90,7 @@ class Door:
             return None
         # Connections without keys have no such property.
         user = str(first.get("User-Id")) if self._keyed else ""
+        key = str(first.get(KEY_PROPERTY)) if self._keyed else ""
         identity, total, broken = first.bytes, 0, ""
         frames: list[Any] = []
         while self.socket.getsockopt(zmq.RCVMORE):
@@ -99,7 +102,7 @@ class Door:
                 broken = "message-bytes"
             else:
                 frames.append(part)
-        return Arrival(identity, user, frames, broken)
+        return Arrival(identity, user, frames, broken, key)
 
     def send(self, frames: Sequence[Any]) -> Why | None:
         """Send at once; else why not."""

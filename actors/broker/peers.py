@@ -17,6 +17,8 @@ class Peer:
     identity: bytes
     name: str
     incarnation: int
+    key: str = ""
+    """The public key (Z85) that it connected with; empty without keys."""
 
     @property
     def service(self) -> str:

@@ -167,7 +167,7 @@ class Placement:
         self.registry.remove(replica)
         self.tally.count(f"replica-{why}", replica.name)
         self.note(now, logging.WARNING, f"replica {why}", replica=replica.name)
-        self._abandon(replica, f"is {why}", now)
+        self._abandon(replica, f"is {why}", now, failed=why != "revoked")
 
     def suspect(self, replica: Replica, now: int) -> None:
         """`replica` owes answers for longer than any took: whoever waits for one and can go on

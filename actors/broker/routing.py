@@ -16,6 +16,8 @@ robots that use the same name, incarnation and epoch: their keys must.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Collection
 from typing import Any, Literal
 
 from ...transport.header import Header, Kind
@@ -84,6 +86,20 @@ class Routing:
         if asked is not None and answer is not None:
             self._placement.tell_robot(identity, asked, answer)
         return self._placement.effects()
+
+    def revoked(self, keys: Collection[str], now: int) -> list[Effect]:
+        """These public keys are let in no more: what their holders have here ends."""
+        placement = self._placement
+        for session in placement.sessions:
+            if session.peer.key in keys:
+                gone = Event(what="lost", message="the key of this robot was revoked at the broker")
+                placement.tell_robot(session.peer.identity, session.opening.header, gone)
+                placement.close(session, "revoked")
+                placement.note(now, logging.WARNING, "key revoked", robot=session.robot)
+        for replica in placement.registry:
+            if replica.peer.key in keys:
+                placement.forget_replica(replica, "revoked", now)
+        return placement.effects()
 
     def from_robot(self, peer: Peer, message: Received, now: int) -> list[Effect]:
         """A message came in at the front."""

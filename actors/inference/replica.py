@@ -81,6 +81,7 @@ class InferenceActor(Actor):
         self._service = self._serve()
         identity = f"{self.name}:{self.incarnation}"
         self._uplink = Uplink(config.broker, identity, self._offer(), *keys)
+        self._unreachable = ""
         self._drain_until: int | None = None
         self._released = False
         self._beat_at = self._report_at = 0
@@ -175,6 +176,10 @@ class InferenceActor(Actor):
         self.board.progress()  # the heartbeat after a batch tells of it
 
     def _tell(self, now: int) -> None:
+        if (why := self._uplink.reason) != self._unreachable:
+            self._unreachable = why
+            if why:
+                self.log.warning("not registered: %s", why)
         if now >= self._beat_at:
             self._beat(now)
         if now >= self._report_at:
@@ -316,6 +321,7 @@ class InferenceActor(Actor):
     def _status(self, now: int) -> dict[str, object]:
         return {
             "registered": self._uplink.registered,
+            "broker": self._uplink.reason,
             "draining": self._drain_until is not None,
             **self._service.status(now),
             "unsent": dict(self._uplink.dropped),

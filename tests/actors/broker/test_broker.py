@@ -429,3 +429,56 @@ def test_a_key_without_a_keyring_is_refused(ring: Ring, tmp_path: Path, missing:
     assert BrokerActor(boot, actor_link).main() == EXIT_REFUSED
     actor_link.close()
     supervisor.close()
+
+
+def test_a_key_that_is_revoked_is_shut_out_at_once_with_what_it_has(
+    start_broker: Start, ring: Ring
+) -> None:
+    """The session and the place of its holders end although their connections stay."""
+    ours, theirs = ring.of("r1", Role.ROBOT), ring.of("flow/0", Role.REPLICA)
+    others = ring.of("r2", Role.ROBOT)
+    broker = start_broker(**ring.config)
+    replica = broker.replica("flow/0:1", **theirs)
+    replica.register()
+    robot, other = broker.robot("r1:1", **ours), broker.robot("r2:1", **others)
+    for each in (robot, other):
+        each.open(replica)
+    (ring.directory / "r1.pub").unlink()
+    assert "revoked" in robot.get(Kind.EVENT)[1].body.message
+    assert replica.get(Kind.CLOSE)[0] == "r1"
+    robot.say(asking("r1"), epoch=2)
+    assert broker.until(lambda s: s["counters"].get("revoked-key"))
+    other.ask(seq=1)
+    replica.answer()
+    other.get(Kind.REPLY)
+    robot.take()
+    assert not robot.backlog, "it gets no answer"
+    (ring.directory / "flow@0.pub").unlink()
+    broker.until(lambda s: s["replica_count"] == 0)
+    assert "lost" in other.get(Kind.EVENT)[1].body.what
+
+
+def test_a_key_that_is_added_is_let_in_without_a_restart(
+    start_broker: Start, ring: Ring, tmp_path: Path
+) -> None:
+    """Until then its holder is a stranger, whose key and address are shown to people; a file that
+    is no key costs nobody anything."""
+    theirs = ring.of("flow/0", Role.REPLICA)
+    broker = start_broker(**ring.config)
+    late = keys.new("r1", Role.ROBOT, tmp_path / "elsewhere")
+    stranger = broker.robot("r1:1", key=late, server=ring.server)
+    (shown,) = broker.until(lambda s: s.get("strangers"))
+    assert shown["key"] == late.public.decode() and shown["times"] >= 1
+    (ring.directory / "broken.pub").write_text("name r9\n")
+    (tmp_path / "elsewhere" / "r1.pub").rename(ring.directory / "r1.pub")
+    replica = broker.replica("flow/0:1", **theirs)
+    replica.register()
+    stranger.socket.close(linger=0)
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        robot = broker.robot("r1:2", key=late, server=ring.server)
+        if robot.socket.poll(500, zmq.POLLOUT):
+            break
+        robot.socket.close(linger=0)
+        assert time.monotonic() < deadline, broker.status()
+    robot.open(replica)

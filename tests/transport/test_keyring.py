@@ -1,0 +1,54 @@
+"""The keyring follows its directory."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from holdfast.transport import keys
+from holdfast.transport.keyring import FollowedRing
+from holdfast.transport.keys import KeyProblem, Role
+
+
+def test_who_is_added_is_let_in_and_who_is_removed_is_not(tmp_path: Path) -> None:
+    """A key that is replaced under the same name is gone like one that is removed."""
+    first = keys.new("r1", Role.ROBOT, tmp_path)
+    ring = FollowedRing(tmp_path)
+    assert ring.follow() is None, "nothing changed"
+    second = keys.new("r2", Role.ROBOT, tmp_path)
+    assert ring.follow() == set()
+    assert ring.ring.peer(second.public) == second.peer
+    for file in ("r1.pub", "r1.key"):
+        (tmp_path / file).unlink()
+    third = keys.new("r1", Role.ROBOT, tmp_path)
+    assert ring.follow() == {first.public}
+    assert ring.ring.peer(first.public) is None
+    assert ring.ring.peer(third.public) == third.peer
+    assert ring.follow() is None
+
+
+def test_a_file_that_is_no_key_costs_nobody_else_anything(tmp_path: Path) -> None:
+    """At the start it is refused; later it is told, and its name is not let in."""
+    made = keys.new("r1", Role.ROBOT, tmp_path)
+    ring = FollowedRing(tmp_path)
+    (tmp_path / "r2.pub").write_text("name r2\n")
+    (tmp_path / "r3.pub").write_text((tmp_path / "r1.pub").read_text().replace("r1", "r3"))
+    assert ring.follow() == set()
+    assert ring.ring.peer(made.public) == made.peer
+    assert [problem.split()[0] for problem in ring.problems] == [
+        str(tmp_path / "r2.pub"),
+        str(tmp_path / "r3.pub"),
+    ]
+    with pytest.raises(KeyProblem):
+        FollowedRing(tmp_path)
+
+
+def test_a_directory_that_is_gone_shuts_nobody_out(tmp_path: Path) -> None:
+    """A file system that went away is no decision about anybody."""
+    made = keys.new("r1", Role.ROBOT, tmp_path / "keys")
+    ring = FollowedRing(tmp_path / "keys")
+    shutil.move(tmp_path / "keys", tmp_path / "away")
+    assert ring.follow() is None
+    assert ring.ring.peer(made.public) == made.peer
