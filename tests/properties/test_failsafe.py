@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -143,3 +143,51 @@ class SupplyMachine(RuleBasedStateMachine):
 
 TestFailSafe = SupplyMachine.TestCase
 TestFailSafe.settings = settings(max_examples=100, stateful_step_count=60, deadline=None)
+
+
+steps = st.lists(
+    st.tuples(
+        st.integers(1, 3 * S),  # ns until this step
+        st.sampled_from(["elapse", "dry", "asked", "answered", "timed out", "merged", "reset"]),
+        st.booleans(),  # whether a chunk is due
+        st.integers(0, 100 * S),  # for how long the one of the two is paused before it
+    ),
+    max_size=30,
+)
+
+
+@given(steps)
+def test_a_pause_moves_every_deadline_by_its_length_and_changes_nothing_else(
+    taken: list[tuple[int, str, bool, int]],
+) -> None:
+    """One machine is paused now and then, its twin never; by their own clocks they agree."""
+    twins = [FailSafe(BOUNDS), FailSafe(BOUNDS)]
+    now, paused = S, 0
+    for machine in twins:
+        machine.on(Event.ACCEPTED, now)
+    for wait, what, due, pause in taken:
+        now += wait
+        if pause:
+            twins[1].pause(now + paused)
+            assert not twins[1].request_timed_out(now + paused + pause)
+            twins[1].elapse(now + paused + pause, dry=True, due=True)
+            paused += pause
+            twins[1].resume(now + paused)
+        said = [_take(m, what, due, at) for m, at in zip(twins, (now, now + paused), strict=True)]
+        assert said[0] == said[1]
+        assert twins[0].action_due is twins[1].action_due
+
+
+def _take(machine: FailSafe, what: str, due: bool, now: int) -> object:
+    match what:
+        case "elapse" | "dry":
+            return machine.elapse(now, dry=what == "dry", due=due)
+        case "asked":
+            return machine.asked(now) if machine.may_request else None
+        case "answered":
+            return machine.answered()
+        case "timed out":
+            return machine.request_timed_out(now)
+        case "merged":
+            return machine.on(Event.MERGED, now)
+    return machine.reset()

@@ -107,10 +107,52 @@ def test_a_server_that_is_lost_again_before_it_sent_a_chunk_is_not_hammered() ->
     assert machine.should_open(2 * S + S // 2)
 
 
+def test_a_session_that_is_lost_long_after_its_handshake_without_a_chunk_pauses_from_then() -> None:
+    machine = streaming()
+    machine.on(Event.LOST, 2 * S)
+    machine.opening(2 * S)
+    machine.on(Event.ACCEPTED, 2 * S)
+    machine.on(Event.LOST, 10 * S)
+    assert not machine.should_open(10 * S + S // 2 - 1)
+    assert machine.should_open(10 * S + S // 2)
+
+
+def test_without_a_request_none_times_out_and_each_does_so_once() -> None:
+    machine = streaming()
+    assert not machine.request_timed_out(100 * S)
+    machine.asked(100 * S)
+    assert machine.request_timed_out(105 * S)
+    assert not machine.request_timed_out(110 * S)
+
+
+def test_once_an_episode_s_first_chunk_came_a_dry_plan_stalls_at_once() -> None:
+    machine = streaming()
+    machine.reset()
+    machine.on(Event.MERGED, 2 * S)
+    assert machine.elapse(2 * S + 1, dry=True, due=True) is State.STALLED
+
+
+def test_a_robot_that_was_accepted_and_gets_no_chunk_gives_up_however_often_it_is_accepted() -> (
+    None
+):
+    """The budget counts from the first handshake; those after it are no supply."""
+    machine = FailSafe(Bounds())
+    machine.on(Event.ACCEPTED, S)
+    machine.elapse(S, dry=True, due=True)
+    for now in range(10, 61, 10):
+        machine.on(Event.LOST, now * S)
+        machine.on(Event.ACCEPTED, now * S)
+        assert machine.elapse(now * S, dry=True, due=True) is State.CONNECTING
+    assert machine.elapse(61 * S, dry=True, due=True) is State.CONNECTING
+    assert machine.elapse(61 * S + 1, dry=True, due=True) is State.DEAD
+
+
 def test_a_handshake_that_nobody_answers_is_tried_again() -> None:
     machine = FailSafe(Bounds())
     assert machine.should_open(S)
     machine.opening(S)
+    for tenths in range(10, 30):
+        assert not machine.should_open(tenths * S // 10)
     assert not machine.should_open(3 * S - 1)
     assert not machine.should_open(3 * S), "first a pause"
     assert machine.should_open(3 * S + S // 2)
@@ -119,11 +161,12 @@ def test_a_handshake_that_nobody_answers_is_tried_again() -> None:
 def test_a_robot_that_was_never_enabled_asks_every_second_and_never_dies_of_waiting() -> None:
     machine = FailSafe(Bounds())
     now = S
-    for _ in range(300):
+    for handshake in range(300):
         assert machine.elapse(now, dry=True, due=True) is State.CONNECTING
         assert machine.should_open(now)
         machine.opening(now)
         machine.open_failed(now)
+        assert not machine.should_open(now + (S if handshake else S // 2) - 1)
         now += S
 
 
