@@ -312,7 +312,7 @@ class RemotePolicy:
     @property
     def _why(self) -> str:
         """The reason, as far as the supply and the worker know it."""
-        if self._worker.failure and not self._worker.alive:
+        if self._worker.failure and not self._worker.alive and not self._context.closed:
             return f"its network worker ended, and is started again: {self._worker.failure}"
         return self._supply.reason
 
