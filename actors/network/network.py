@@ -336,10 +336,19 @@ class NetworkActor(Actor):
         # An epoch claims a session: the broker says at once when it has none of it.
         held = self._session.phase is not Phase.CLOSED
         header = Header(Kind.HEARTBEAT, epoch=self._session.epoch if held else 0, token=now)
-        if now - self._vitals_ns > _VITALS_NS:
-            self._vitals = None
-        beat = Heartbeat(progress=self.board.turns, vitals=self._vitals)
+        beat = Heartbeat(progress=self.board.turns, vitals=self._current_vitals(now))
         self._send(messages.encode(header, beat))
+
+    def _current_vitals(self, now: int) -> Vitals | None:
+        """What the loop said of itself last, as long as it is news. A script's loop rests whenever
+        its program does something else: it plays nothing and asks for nothing meanwhile."""
+        said, silent_ns = self._vitals, now - self._vitals_ns
+        if said is None or silent_ns <= _VITALS_NS or said.state == "DEAD":
+            return said
+        if not self.config.script:
+            return None
+        reason = f"the script has not called act for {silent_ns / 1e9:.0f} s"
+        return msgspec.structs.replace(said, state="PAUSED", reason=reason, fps=0.0)
 
     def _send(self, frames: list[Buffer]) -> bool:
         if not link.send(self._broker.socket, frames):

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,25 @@ def test_what_control_says_of_itself_travels_on_with_the_next_heartbeat(bench: B
     while bench.at_broker(Kind.HEARTBEAT).body.vitals is not None:
         pass
     assert not bench.control.poll(0) or bench.at_control(Kind.HEARTBEAT), "no session was claimed"
+
+
+@pytest.mark.parametrize("last", ["STREAMING", "DEAD"])
+def test_a_script_that_calls_nothing_is_told_to_rest_unless_it_is_dead(
+    tmp_path: Path, last: str
+) -> None:
+    """Between two episodes a person puts the objects back: that is no fault to show."""
+    said = Vitals(state=last, reason="why", fps=30.0, plan_s=0.5)
+    with closing(Bench(tmp_path, script=True)) as bench:
+        bench.ask(Header(Kind.HEARTBEAT), Heartbeat(progress=1, vitals=said))
+        began = time.monotonic()
+        while (found := bench.at_broker(Kind.HEARTBEAT).body.vitals) in (None, said):
+            if last == "DEAD" and time.monotonic() - began > 2.5:
+                break
+    if last == "DEAD":
+        assert found == said
+    else:
+        assert (found.state, found.fps, found.plan_s) == ("PAUSED", 0.0, 0.5)
+        assert "has not called act for 2 s" in found.reason
 
 
 def test_a_robot_says_where_it_lives(bench: Bench) -> None:
