@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from . import keys, orders, studies
-from .options import AsJson, FleetName, speaker_names
+from .options import INTERRUPTED, AsJson, FleetName, Version, run, speaker_names
 from .reach import ask, fail, reach
 
 app = typer.Typer(
@@ -28,10 +28,17 @@ app = typer.Typer(
 )
 
 
+@app.callback()
+def common(version: Version = False) -> None:
+    """What comes before the command."""
+
+
 @app.command()
 def status(
     as_json: AsJson = False,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on showing it.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it again and again, until Ctrl-C.")
+    ] = False,
     fleet: FleetName = None,
 ) -> None:
     """Every actor and robot, those of scripts and other hosts included.
@@ -75,21 +82,39 @@ def top(fleet: FleetName = None) -> None:
 def logs(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Actors, or robots with all theirs.", autocompletion=speaker_names),
+        typer.Argument(
+            help="Actors, or robots for all of theirs, e.g. r1 pick/0; without any, everyone.",
+            autocompletion=speaker_names,
+        ),
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it comes.")] = False,
-    since: Annotated[str | None, typer.Option(help="30s, 10m, 2h, 14:05, ...")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="What was said since: 30s, 10m, 2h or 1d ago, 14:05 today, or 2026-05-01T14:05.",
+        ),
+    ] = None,
     level: Annotated[
         str,
         typer.Option(
-            help="At least: debug, info, warning, error.",
+            metavar="LEVEL",
+            help="The least that is shown: debug, info, warning, error or critical.",
             autocompletion=lambda: ["debug", "info", "warning", "error"],
         ),
     ] = "debug",
     grep: Annotated[
-        str | None, typer.Option(help="Only what this regular expression finds.")
+        str | None,
+        typer.Option(metavar="REGEX", help="Only lines, or tracebacks, in which this is found."),
     ] = None,
-    lines: Annotated[int, typer.Option("--lines", "-n", help="At most so many old ones.")] = 200,
+    lines: Annotated[
+        int,
+        typer.Option(
+            "--lines", "-n", min=0, help="At most so many old ones, unless --since says from when."
+        ),
+    ] = 200,
     as_json: AsJson = False,
     fleet: FleetName = None,
 ) -> None:
@@ -107,7 +132,7 @@ def logs(
                 sys.stdout.flush()
             else:
                 print(json.dumps(record) if as_json else store.line(record, colour))
-    except (KeyboardInterrupt, BrokenPipeError):
+    except BrokenPipeError:
         sys.stderr.close()  # Python would complain there about the pipe that `head` has closed
 
 
@@ -118,7 +143,7 @@ def _watch(path: Path, as_json: bool) -> None:
             while True:
                 print(json.dumps(ask(path, do="status")["status"]), flush=True)
                 time.sleep(1.0)
-        except (KeyboardInterrupt, BrokenPipeError):
+        except BrokenPipeError:
             sys.stderr.close()  # as in `logs`
             return
     from rich.console import Console
@@ -138,7 +163,7 @@ def _watch(path: Path, as_json: bool) -> None:
                 )
                 time.sleep(0.25)
     except KeyboardInterrupt:
-        return
+        raise SystemExit(INTERRUPTED) from None
 
 
 def _log_of(fleet: str | None) -> Path:
@@ -201,7 +226,7 @@ app.add_typer(keys.app, name="keys")
 
 
 def main() -> None:
-    app()
+    run(app)
 
 
 if __name__ == "__main__":

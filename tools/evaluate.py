@@ -185,7 +185,9 @@ def bar_of() -> Progress:
 
 def main(
     checkpoint: Annotated[str, typer.Argument(help="A shipped name or a directory.")],
-    episodes: Annotated[int, typer.Option(min=1)] = 200,
+    episodes: Annotated[
+        int, typer.Option(min=1, help="How many, each from a seed of its own.")
+    ] = 200,
     replan_steps: Annotated[int, typer.Option(min=1, help="Ticks between requests.")] = (
         REPLAN_STEPS
     ),
@@ -194,7 +196,7 @@ def main(
     prefix: Annotated[
         str | None, typer.Option(help="none, guided or trained, instead of the checkpoint's.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
     """Run a policy in the simulator and say how often it succeeds.
 

@@ -19,6 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from .bench.figures import count, run
 from .fuzz_targets import TARGETS
 
 MAX_BYTES = 8192
@@ -32,7 +33,7 @@ NOT_INSTALLED = (
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--seconds", type=int, default=60, help="per target")
+    parser.add_argument("--seconds", type=count, default=60, help="for each target (60)")
     parser.add_argument("--target", choices=sorted(TARGETS), help="one of them; else all in turn")
     parser.add_argument("--corpus", type=Path, help="keep the corpora here, by target")
     parser.add_argument("--reproduce", type=Path, metavar="FILE", help="run one input, no more")
@@ -91,4 +92,4 @@ def fuzz(name: str, corpus: Path, seconds: int) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

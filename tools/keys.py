@@ -11,7 +11,13 @@ from .reach import fail
 
 app = typer.Typer(help="Keys of brokers, replicas and robots.", no_args_is_help=True)
 Directory = Annotated[
-    Path, typer.Option("--directory", "-d", help="What `security: {keys: ...}` names.")
+    Path,
+    typer.Option(
+        "--directory",
+        "-d",
+        metavar="DIRECTORY",
+        help="What `security: {keys: ...}` names in fleet.yaml.",
+    ),
 ]
 HERE = Path("keys")
 
@@ -20,7 +26,8 @@ HERE = Path("keys")
 def new(
     name: Annotated[str, typer.Argument(help="`broker`, a replica (`pick/0`) or a robot (`r1`).")],
     role: Annotated[
-        str | None, typer.Option(help="broker, replica, robot or operator; else by the name.")
+        str | None,
+        typer.Option(help="broker, replica, robot or operator; without it, as the name looks."),
     ] = None,
     directory: Directory = HERE,
 ) -> None:

@@ -46,11 +46,20 @@ class Selection:
             return False
         if self.since is not None and record["t"] < self.since:
             return False
-        if LEVELS.index(record.get("level", "info")) < LEVELS.index(self.level):
+        if _rank(record.get("level", "info")) < _rank(self.level):
             return False
         return self.grep is None or bool(
             self.grep.search(record["message"]) or self.grep.search(record.get("trace", ""))
         )
+
+
+def _rank(level: str) -> float:
+    """How severe a level is, in Python's numbers. Libraries have levels of their own: one without
+    a name is written `level 25`, and a name that says nothing here counts as info."""
+    if level in LEVELS:
+        return 10.0 * (1 + LEVELS.index(level))
+    number = level.removeprefix("level ")
+    return float(number) if number.isdecimal() else _rank("info")
 
 
 def parse_since(text: str) -> float:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import math
+from collections.abc import Callable
+from typing import Annotated, NoReturn
 
 import typer
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
 
 
 def fleet_names(incomplete: str) -> list[str]:
@@ -15,9 +20,50 @@ def fleet_names(incomplete: str) -> list[str]:
 
 FleetName = Annotated[
     str | None,
-    typer.Option("--fleet", help="Which fleet, if several run.", autocompletion=fleet_names),
+    typer.Option(
+        "--fleet",
+        metavar="NAME",
+        help="Which fleet, by the `name` in its file; needed only if several run.",
+        autocompletion=fleet_names,
+    ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def seconds(text: str) -> float:
+    """The type of an option that is a time."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise typer.BadParameter(f"{text!r} is no number of seconds, more than 0, e.g. 60")
+    return value
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"holdfast {version('holdfast')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_say_version, is_eager=True, help="Print it and end."),
+]
+
+
+def run(app: Callable[[], object]) -> NoReturn:
+    """Run a command line as the process's; Ctrl-C ends it quietly, wherever it is."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+    raise SystemExit(0)
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def actor_names(incomplete: str) -> list[str]:
@@ -34,9 +80,15 @@ def speaker_names(incomplete: str) -> list[str]:
 
 
 Names = Annotated[
-    list[str], typer.Argument(help="Actors, as `status` names them.", autocompletion=actor_names)
+    list[str],
+    typer.Argument(
+        help="Actors, as `actorctl status` names them, e.g. pick/0 r1/network.",
+        autocompletion=actor_names,
+    ),
 ]
-RobotName = Annotated[str, typer.Argument(help="A robot.", autocompletion=robot_names)]
+RobotName = Annotated[
+    str, typer.Argument(help="A robot's name, e.g. r1.", autocompletion=robot_names)
+]
 
 
 def _complete(incomplete: str, what: str) -> list[str]:

@@ -12,7 +12,9 @@ from .options import FleetName, Names, RobotName
 from .reach import ask, reach
 
 app = typer.Typer()
-NoWait = Annotated[bool, typer.Option("--no-wait", help="Return once it is announced.")]
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Return once it is asked for; else wait until it is done.")
+]
 
 
 @app.command()
@@ -47,7 +49,8 @@ def kill(
         typer.Option(
             "--signal",
             "-s",
-            help="KILL, STOP, 15, ...",
+            metavar="SIGNAL",
+            help="Its name or number: KILL, TERM, STOP (freezes), CONT, 15.",
             autocompletion=lambda: ["KILL", "TERM", "INT", "STOP", "CONT"],
         ),
     ] = "KILL",
@@ -73,7 +76,10 @@ def resume(robot: RobotName, fleet: FleetName = None) -> None:
 @app.command()
 def reset(
     robot: RobotName,
-    task: Annotated[str | None, typer.Option(help="The task from now on.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="The sentence that the policy is told from now on."),
+    ] = None,
     fleet: FleetName = None,
 ) -> None:
     """An episode begins: the plan is void."""
@@ -83,7 +89,10 @@ def reset(
 @app.command()
 def episode(
     robot: RobotName,
-    task: Annotated[str | None, typer.Option(help="The task from now on.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="The sentence that the policy is told from now on."),
+    ] = None,
     fleet: FleetName = None,
 ) -> None:
     """The same as `reset`, for robots whose episodes only a person can tell apart."""

@@ -1,4 +1,4 @@
-"""Run captured requests again, offline: `python -m holdfast.tools.replay CAPTURE`.
+"""Run captured requests again, offline: `actorctl replay FILE`.
 
 A replica whose service has `capture_bytes` in fleet.yaml keeps its requests and replies whole. This
 loads the same policy, gives it the same batches through the same code, and says which answers
@@ -10,9 +10,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.console import Console
 
 from ..actors.inference.capture import CaptureError, Difference, Origin, read, replay
@@ -51,6 +49,8 @@ def run(path: Path, checkpoint: str | None = None, device: str | None = None) ->
         result.batches += 1
         result.answers += len(record.exchanges)
         result.differences += replay(record, served, tasks)
+    if served is None:
+        raise CaptureError(f"{path} holds no requests: it is no capture, or of a replica that died")
     return result
 
 
@@ -73,24 +73,16 @@ def _load(origin: Origin, checkpoint: str | None, device: str | None) -> Device:
     return Device(policy)
 
 
-def main(
-    capture: Annotated[Path, typer.Argument(help="A replica's file in <state>/capture.")],
-    checkpoint: Annotated[str | None, typer.Option(help="Where the checkpoint is now.")] = None,
-    device: Annotated[str | None, typer.Option(help="Run on another device than then.")] = None,
-) -> None:
-    """Run captured requests again and compare the answers byte for byte."""
+def show(capture: Path, checkpoint: str | None, device: str | None) -> int:
+    """Replay, say what came out, and return the exit status of that."""
     console = Console()
     try:
         result = run(capture, checkpoint, device)
     except (CaptureError, PolicyError, OSError) as problem:
-        console.print(f"[red]{problem}[/]")
-        raise typer.Exit(2) from problem
+        Console(stderr=True).print(str(problem), style="red", markup=False)
+        return 2
     for d in result.differences[:20]:
         console.print(f"{d.robot} seq {d.seq}: captured {d.captured}, replayed {d.replayed}")
     same = result.answers - len(result.differences)
     console.print(f"{same} of {result.answers} answers are the same, in {result.batches} batches")
-    raise typer.Exit(1 if result.differences else 0)
-
-
-if __name__ == "__main__":
-    typer.run(main)
+    return 1 if result.differences else 0

@@ -11,14 +11,19 @@ from typing import Annotated, Any
 import typer
 
 from .options import AsJson, FleetName
-from .reach import ask, fail, reach
+from .reach import ask, reach
 
 app = typer.Typer()
 
 
 @app.command()
 def graph(
-    dot: Annotated[bool, typer.Option(help="Print it for Graphviz.")] = False,
+    dot: Annotated[
+        bool,
+        typer.Option(
+            "--dot", help="Print it in Graphviz's language: `actorctl graph --dot | dot -Tsvg`."
+        ),
+    ] = False,
     as_json: AsJson = False,
     fleet: FleetName = None,
 ) -> None:
@@ -76,46 +81,60 @@ def _carried(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def benchmarks() -> list[str]:
-    """The names of those that are programs."""
+def benchmarks() -> dict[str, str]:
+    """Those that are programs, with what each measures: the first sentence of its file."""
     directory = Path(__file__).parent / "bench"
-    return sorted(path.stem for path in directory.glob("*.py") if _runs(path))
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in directory.glob("*.py")}
+    return {
+        name: " ".join(text.partition('"""')[2].partition(".\n\n")[0].split())
+        for name, text in sorted(texts.items())
+        if '__name__ == "__main__"' in text
+    }
 
 
-PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
-
-
-@app.command(context_settings=PASS_ON)
-def bench(
-    context: typer.Context,
-    name: Annotated[
+@app.command()
+def replay(
+    capture: Annotated[
+        Path, typer.Argument(help="A file of a replica, in <state>/FLEET/capture.", metavar="FILE")
+    ],
+    checkpoint: Annotated[
         str | None,
-        typer.Argument(help="Which; without one, their names.", autocompletion=benchmarks),
+        typer.Option(metavar="DIRECTORY", help="Where the checkpoint is now, if it has moved."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Another device than then: cpu, cuda, cuda:N or mps.")
     ] = None,
 ) -> None:
-    """Run one of the benchmarks that come with Holdfast; options go to it (--quick, --json)."""
-    there = benchmarks()
-    if name is None:
-        print("\n".join(there))
-        return
-    if name not in there:
-        from ..actors.fleet.document import closest
+    """Run a replica's captured requests again, offline, and compare the answers byte for byte.
 
-        fail(f"no benchmark {name!r}; {closest(name, there)}")
-    _run(f"holdfast.tools.bench.{name}", context.args)
+    A service with `capture_bytes` in fleet.yaml keeps them. Exit status 0 only if all are the same.
+    """
+    from . import replay as again
+
+    raise SystemExit(again.show(capture, checkpoint, device))
 
 
-@app.command(context_settings=PASS_ON)
-def replay(context: typer.Context) -> None:
-    """Run a replica's captured requests again, offline, and compare the answers byte for byte."""
-    _run("holdfast.tools.replay", context.args or ["--help"])
+def _benchmark(name: str, about: str) -> None:
+    """A command that becomes the program: its options, --help among them, are the program's."""
+
+    def run(context: typer.Context) -> None:
+        sys.stdout.flush()
+        module = f"holdfast.tools.bench.{name}"
+        os.execv(sys.executable, [sys.executable, "-P", "-m", module, *context.args])
+
+    settings = {
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    }
+    bench.command(name, help=about, context_settings=settings)(run)
 
 
-def _runs(path: Path) -> bool:
-    return '__name__ == "__main__"' in path.read_text(encoding="utf-8")
-
-
-def _run(module: str, arguments: list[str]) -> None:
-    """Become `python -m module`: its output and exit status are ours."""
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-P", "-m", module, *arguments])
+bench = typer.Typer(
+    help="The benchmarks that come with Holdfast: each measures this machine and prints its n, "
+    "p50, p99 and max. All take --quick (within 40 s) and --json.",
+    no_args_is_help=True,
+)
+for _name, _about in benchmarks().items():
+    _benchmark(_name, _about)
+app.add_typer(bench, name="bench")

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .options import AsJson, FleetName
+from .options import AsJson, FleetName, Version, run, seconds
 from .reach import ask, fail, reach
 
 app = typer.Typer(
@@ -23,26 +23,54 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-FleetFile = Annotated[Path, typer.Argument(help="The file that describes the fleet.")]
+FleetFile = Annotated[
+    Path, typer.Argument(help="The file that describes the fleet.", metavar="FILE")
+]
 HostOption = Annotated[
-    str | None, typer.Option(help="Which of the file's hosts this is; else by host name.")
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Which of the file's `hosts` this machine is; without it, the one called as `hostname`"
+        " says.",
+    ),
 ]
 HERE = Path("fleet.yaml")
 DETACHED_S = 60.0
 
 
+@app.callback()
+def common(version: Version = False) -> None:
+    """What comes before the command."""
+
+
 @app.command()
 def start(
     fleet_file: FleetFile = HERE,
-    duration: Annotated[float | None, typer.Option(help="Stop by itself after so many s.")] = None,
+    duration: Annotated[
+        float | None,
+        typer.Option(
+            parser=seconds,
+            metavar="SECONDS",
+            help="Stop by itself after so long; exit status 1 if it was then not healthy.",
+        ),
+    ] = None,
     report: Annotated[
-        Path | None, typer.Option(help="Write the last status here, as JSON.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the last status here, as `status --json` has it."),
     ] = None,
     host: HostOption = None,
-    detach: Annotated[bool, typer.Option(help="Return once it runs; it goes on.")] = False,
+    detach: Annotated[
+        bool,
+        typer.Option(
+            "--detach", help="Return once it runs, and let it go on; `supervisor stop` ends it."
+        ),
+    ] = False,
     until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
-    """Start what belongs to this host, show it, and stop it in order on Ctrl-C."""
+    """Start what belongs to this host, show it, and stop it in order on Ctrl-C.
+
+    For example: supervisor start fleet.yaml --duration 60 --report run.json
+    """
     if detach:
         _detach(fleet_file, duration, report, host)
         return
@@ -87,14 +115,17 @@ def check(
     fleet_file: FleetFile = HERE,
     host: HostOption = None,
     online: Annotated[
-        bool, typer.Option("--online", help="Also ask the running services about each robot.")
+        bool,
+        typer.Option(
+            "--online",
+            help="Also ask the running services whether they would accept each robot, one by one, "
+            "without enabling any; exit status 1 if one would not.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say everything that is wrong with the file, and start nothing.
-
-    With --online also ask the running services whether they would accept each robot, one by
-    one, without enabling any: exit status 1 if one would not."""
+    """Say everything that is wrong with the file, or that this machine lacks for it, and start
+    nothing. Exit status 2 if there is anything."""
     import msgspec
 
     from ..actors.fleet.expand import expand, here
@@ -138,7 +169,9 @@ def check(
 @app.command()
 def init(
     fleet_file: FleetFile = HERE,
-    force: Annotated[bool, typer.Option(help="Overwrite what is there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite the file if it is there.")
+    ] = False,
 ) -> None:
     """Write a commented fleet.yaml to start from: two simulated robots."""
     template = (Path(__file__).parents[1] / "fleet.yaml").read_text(encoding="utf-8")
@@ -154,7 +187,11 @@ def init(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON schema of fleet.yaml, for editors."""
+    """Print the JSON schema of fleet.yaml, for editors.
+
+    For example: supervisor schema > fleet.schema.json, and in the file's first line
+    # yaml-language-server: $schema=fleet.schema.json
+    """
     from ..actors.fleet.fleet import schema as of_fleet
 
     print(json.dumps(of_fleet(), indent=2))
@@ -281,7 +318,7 @@ def _conclude(final: dict[str, Any], judged: bool) -> None:
 
 
 def main() -> None:
-    app()
+    run(app)
 
 
 if __name__ == "__main__":

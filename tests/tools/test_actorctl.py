@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -202,11 +203,46 @@ def test_keys_are_made_for_the_role_that_the_name_suggests(tmp_path: Path) -> No
 
 
 def test_bench_names_the_benchmarks_and_corrects_a_wrong_one() -> None:
-    names = actorctl("bench").stdout.split()
-    assert "frames" in names
+    shown = actorctl("bench", "--help").stdout
+    assert "frames" in shown and "a hunt for torn" in shown
     done = actorctl("bench", "frame")
-    assert done.returncode == 2 and "did you mean 'frames'?" in done.stderr
-    assert "--quick" in actorctl("bench", "frames", "--help").stdout
+    assert done.returncode == 2 and "Did you mean 'frames'?" in done.stderr
+    options = actorctl("bench", "frames", "--help").stdout
+    assert "usage: actorctl bench frames" in options and "--reads" in options
+    done = actorctl("bench", "frames", "--reads", "-3")
+    assert done.returncode == 2 and "-3 is less than 1" in done.stderr
+
+
+def test_replay_shows_its_options_and_refuses_what_is_no_capture(tmp_path: Path) -> None:
+    assert "--checkpoint" in actorctl("replay", "--help").stdout
+    (tmp_path / "capture").write_text("no [capture]")
+    done = actorctl("replay", str(tmp_path / "capture"))
+    assert done.returncode == 2 and done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("actorctl", "logs", "-f"),
+        ("actorctl", "status", "--watch", "--json"),
+    ],
+)
+def test_ctrl_c_ends_what_goes_on_quietly_with_130(
+    fleet: Supervised, words: tuple[str, ...]
+) -> None:
+    with subprocess.Popen(
+        [BIN / words[0], *words[1:]],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        # As a terminal does: to all of the foreground.
+        os.killpg(process.pid, signal.SIGINT)
+        _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (130, "")
 
 
 def test_capacity_is_what_the_replicas_report(fleet: Supervised) -> None:

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from holdfast.actors.log import MAX_LINE, Record, stray
 from holdfast.actors.supervision.logstore import BURST, LogStore, Stream
-from holdfast.tools.logs import Selection, line, parse_since, read
+from holdfast.tools.logs import LEVELS, Selection, line, parse_since, read
 
 
 def record(message: str, t: float = 1.0, actor: str = "a", level: str = "info") -> Record:
@@ -46,6 +46,22 @@ def test_the_log_is_bounded_and_reading_it_spans_its_files(tmp_path: Path) -> No
     found = [int(message) for message in messages(tmp_path)]
     assert found == list(range(found[0], 500)) and len(found) > 100
     assert messages(tmp_path, last=150) == [str(i) for i in range(350, 500)]
+
+
+@pytest.mark.parametrize(
+    ("level", "shown_from"),
+    [("level 25", "info"), ("level 35", "warning"), ("level 5", None), ("notice", "info")],
+)
+def test_a_librarys_own_level_is_shown_by_its_number_or_as_info(
+    tmp_path: Path, level: str, shown_from: str | None
+) -> None:
+    """Of a level with a name only its name is known."""
+    store = LogStore(tmp_path, 10**6, 3)
+    store.add(record("odd", level=level))
+    store.close()
+    for least in ("debug", "info", "warning", "error"):
+        shown = shown_from is not None and LEVELS.index(least) <= LEVELS.index(shown_from)
+        assert messages(tmp_path, level=least) == (["odd"] if shown else [])
 
 
 def test_following_misses_nothing_over_a_rotation(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ random weights and as many layers as the memory holds; on a CPU that would measu
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
@@ -30,6 +29,7 @@ from ...policy.base import ChunkPolicy
 from ...policy.checkpoint import read_config, shipped
 from ...policy.registry import load_policy
 from ...transport.header import Header, Kind
+from . import figures
 from .carried import carried, simulate
 from .serving import BUFFER_TIME_S, join, machine, ns, request, row, service_of
 
@@ -45,18 +45,21 @@ PI0 = "pi0-"
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument(
-        "--quick", action="store_true", help="fewer rounds, within 40 s (with a GPU, twice that)"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--policy", default="flow")
+    parser = figures.parser("batch", __doc__, "fewer rounds (with a GPU, twice the time)")
+    parser.add_argument("--policy", default="flow", help="the kind, flow or act (flow)")
     parser.add_argument("--checkpoint", help="a shipped one's name or a path", default=None)
     parser.add_argument("--device", help="cuda or cpu; without it, what there is")
-    parser.add_argument("--dtype", default="float32", help="of the shipped policy")
-    parser.add_argument("--graphs", choices=("auto", "off"), default="auto", help="CUDA graphs")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--max-batch", type=int, default=8)
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16", "float16"),
+        default="float32",
+        help="of the shipped policy (float32)",
+    )
+    parser.add_argument(
+        "--graphs", choices=("auto", "off"), default="auto", help="CUDA graphs (auto)"
+    )
+    parser.add_argument("--threads", type=figures.count, default=1, help="of torch (1)")
+    parser.add_argument("--max-batch", type=figures.count, default=8, help="requests (8)")
     o = parser.parse_args()
     fitting = [name for name in shipped() if read_config(name).kind == o.policy]
     checkpoint = o.checkpoint or next(iter(fitting or shipped()), None)
@@ -211,4 +214,4 @@ def _text(report: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    figures.run(main)

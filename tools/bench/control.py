@@ -1,6 +1,6 @@
 """How punctual a control loop is, what its plan costs, and how soon a killed one is replaced.
 
-    python -m holdfast.tools.bench.control [--quick] [--json]
+    actorctl bench control [--quick] [--json]
 
 Lateness: each way of waiting runs the same work at the same rate, in turns of a few hundred ticks
 so that all meet the same machine; idle, and with both cores busy. A wake-up is late against what
@@ -48,10 +48,8 @@ Samples = list[tuple[int, int]]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer of all, within 40 s")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--only", choices=["lateness", "cost", "takeover"])
+    parser = figures.parser("control", __doc__, "fewer of all")
+    parser.add_argument("--only", choices=["lateness", "cost", "takeover"], help="one part")
     parser.add_argument("--role", choices=["burn", "witness"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role == "burn":
@@ -248,4 +246,4 @@ def _since(ns: int) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    figures.run(main)

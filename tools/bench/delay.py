@@ -1,6 +1,6 @@
 """Success against inference delay, by the way in which a chunk joins the plan.
 
-    python -m holdfast.tools.bench.delay [--quick] [--json] [--plot FILE]
+    actorctl bench delay [--quick] [--json] [--plot FILE]
 
 The shipped policies do the simulated task while each chunk arrives a given number of ticks after
 its observation. The plan is the control actor's own (`ChunkBuffer`), the cell waits for nobody, and
@@ -17,10 +17,8 @@ the next chunk is asked for as the control actor asks. Every method meets the sa
 
 from __future__ import annotations
 
-import argparse
 import json
 import multiprocessing
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -43,7 +41,7 @@ from ...robot.sim import CONTROL_HZ
 from ...robot.sim.cell import ConveyorCell
 from ...robot.sim.task import Outcome
 from ..evaluate import EPISODES_PER_CELL, Success, look, one_core
-from .figures import machine
+from . import figures
 
 DT_NS = round(1e9 / CONTROL_HZ)
 BUFFER_STEPS = CONTROL_HZ // 2
@@ -232,13 +230,18 @@ def plot(report: dict[str, Any], path: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="8 episodes at 3 delays")
-    parser.add_argument("--episodes", type=int, default=100)
-    parser.add_argument("--step", type=int, default=2, help="between two delays, ticks")
-    parser.add_argument("--workers", type=int, default=multiprocessing.cpu_count())
+    parser = figures.parser("delay", __doc__, "8 episodes at 3 delays")
+    parser.add_argument("--episodes", type=figures.count, default=100, help="each (100)")
+    parser.add_argument(
+        "--step", type=figures.count, default=2, help="ticks between two delays (2)"
+    )
+    parser.add_argument(
+        "--workers",
+        type=figures.count,
+        default=multiprocessing.cpu_count(),
+        help="processes (one for each core)",
+    )
     parser.add_argument("--plot", type=Path, help="write the curves there, as PNG or SVG")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     if options.plot and not find_spec("matplotlib"):
         parser.error("--plot needs matplotlib: pip install 'holdfast[plots]'")
@@ -246,7 +249,7 @@ def main() -> int:
     episodes = 8 if options.quick else options.episodes
     report: dict[str, Any] = {
         "bench": "delay",
-        "machine": machine(),
+        "machine": figures.machine(),
         "episodes": episodes,
         "rows": list(rows(delays, episodes, options.workers)),
     }
@@ -257,4 +260,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    figures.run(main)

@@ -2,12 +2,44 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import platform
-from collections.abc import Sequence
-from typing import Any
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
 
 import numpy as np
+
+
+def parser(name: str, doc: str | None, quick: str) -> argparse.ArgumentParser:
+    """The command line that every benchmark has: --json, and --quick, which does what `quick` says.
+    `name` and `doc` are its module's."""
+    made = argparse.ArgumentParser(
+        prog=f"actorctl bench {name}",
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    made.add_argument("--quick", action="store_true", help=f"{quick}; within 40 s")
+    made.add_argument("--json", action="store_true", help="print one JSON object, not a table")
+    return made
+
+
+def count(text: str) -> int:
+    """The type of an argument that counts something."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def run(main: Callable[[], int]) -> NoReturn:
+    """Run a benchmark's `main` as the process's; Ctrl-C ends it quietly."""
+    try:
+        status = main()
+    except KeyboardInterrupt:
+        status = 130
+    sys.exit(status)
 
 
 def machine() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What a camera frame costs in shared memory, and a hunt for torn ones.
 
-    python -m holdfast.tools.bench.frames [--quick] [--json]
+    actorctl bench frames [--quick] [--json]
 
 Times a ring's put and get of one 640x480 RGB frame beside the memcpy of the same bytes,
 interleaved so that all meet the same machine. Then reader processes read from a writer that never
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from ...transport import segment
 from ...transport.frames import FrameReader, FrameRing
+from . import figures
 
 CAMERA = (480, 640, 3)
 SMALL = (120, 160, 3)  # quick to write, and long enough to be caught reading
@@ -39,10 +40,8 @@ STRIDE = 251  # the largest prime below 256: neighbouring frames never look alik
 
 def main() -> int:
     """Run the benchmark, or one of the processes it starts."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, within 40 s")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--reads", type=int, help="frames to read in the hunt")
+    parser = figures.parser("frames", __doc__, "fewer rounds")
+    parser.add_argument("--reads", type=figures.count, help="frames to read in the hunt")
     parser.add_argument("--role", choices=["write", "read"], help=argparse.SUPPRESS)
     parser.add_argument("--fd", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -199,4 +198,4 @@ def _text(report: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    figures.run(main)

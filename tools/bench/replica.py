@@ -1,6 +1,6 @@
 """What a replica adds to a request beside the model: decoding, scheduling, preparing the images.
 
-    python -m holdfast.tools.bench.replica [--quick] [--json]
+    actorctl bench replica [--quick] [--json]
 
 Three 224x224 cameras, by each way that their images can take, interleaved so that all meet the same
 machine; `640x480` is what a robot costs that leaves the resizing to the replica.
@@ -8,9 +8,7 @@ machine; `640x480` is what a robot costs that leaves the resizing to the replica
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,13 +19,12 @@ import numpy as np
 from ...policy.base import CameraFeature, Chunk, Observation, PolicySpec
 from ...transport.header import Header, Kind
 from ...transport.outbox import Outbox, OutboxReader
+from . import figures
 from .serving import MAX_WAIT_S, join, machine, ns, request, row, service_of
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, within 40 s")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = figures.parser("replica", __doc__, "fewer rounds")
     options = parser.parse_args()
     cv2.setNumThreads(1)  # as replicas do
     rows = overhead(200 if options.quick else 2000)
@@ -105,4 +102,4 @@ def _text(report: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    figures.run(main)

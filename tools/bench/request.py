@@ -1,6 +1,6 @@
 """From control asking to the chunk in its plan, every process of the way real.
 
-    python -m holdfast.tools.bench.request [--quick] [--json] [--only CASE ...]
+    actorctl bench request [--quick] [--json] [--only CASE ...]
 
 An observation of three 640x480 RGB cameras, 14 joints and a task is answered by a constant chunk of
 50 steps: through shared memory, raw through sockets, and as JPEG over loopback TCP, where robot and
@@ -20,9 +20,7 @@ network actor and broker.
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import tempfile
 from collections import defaultdict
 from contextlib import ExitStack
@@ -45,11 +43,16 @@ AIMS = (
 
 def main() -> int:
     cases = [way.case for way in WAYS]
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer requests, within 40 s")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--only", nargs="+", choices=cases, default=cases, metavar="CASE")
-    parser.add_argument("-n", type=int, help="requests of each case")
+    parser = figures.parser("request", __doc__, "fewer requests")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=cases,
+        default=cases,
+        metavar="CASE",
+        help=f"of {', '.join(cases)}",
+    )
+    parser.add_argument("-n", type=figures.count, help="requests of each case (2000)")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     about = figures.machine()
@@ -132,4 +135,4 @@ def _text(report: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    figures.run(main)

@@ -1,7 +1,7 @@
 """How soon a supervisor begins to replace a killed process, and what it costs while nothing
 happens.
 
-    python -m holdfast.tools.bench.supervise [--quick] [--json] [--peers VENV]
+    actorctl bench supervise [--quick] [--json] [--peers VENV]
 
 A restart has begun when the supervisor has a new child, seen from outside by polling the kernel's
 list of its children: what the new process then loads is its own affair, and the same for all. Each
@@ -66,9 +66,7 @@ class Idle(Actor):
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="fewer of all, within 40 s")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser = figures.parser("supervise", __doc__, "fewer of all")
     parser.add_argument("--peers", type=Path, help="a virtual environment that has the peers")
     parser.add_argument("--role", type=int, metavar="ACTORS", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -250,4 +248,4 @@ def end(process: subprocess.Popen[bytes]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    figures.run(main)
