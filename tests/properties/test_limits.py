@@ -1,0 +1,147 @@
+"""The command limits against an independent model: plain numbers, one joint after the other.
+
+Values are multiples of 1/20, so that nothing lies within rounding of a limit; what lies exactly on
+one is tested with numbers that float32 holds.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, rule
+
+from holdfast.robot.base import ControlMode, RobotSpec
+from holdfast.robot.limits import FLOW_S, CommandLimits, Refusal
+
+TICK_S = 0.1
+FLOW_TICKS = round(FLOW_S / TICK_S)
+LOWER, UPPER, RATE = (-1.0, 0.0, -math.inf), (1.0, 20.0, math.inf), (1.0, math.inf, 2.0)
+SPEC = RobotSpec(
+    action_names=("x", "grip", "turn"),
+    state_names=("x", "grip", "turn"),
+    control_mode=ControlMode.POSITION,
+    lower=LOWER,
+    upper=UPPER,
+    max_rate=RATE,
+)
+twentieths = st.integers(-30, 30).filter(lambda n: abs(n) != 22).map(lambda n: n / 20)
+grips = st.sampled_from([-1.05, -1.0, -0.05, 0.0, 10.0, 20.0, 20.95, 21.0, 21.05])
+near = st.tuples(twentieths, grips, twentieths)
+unknown = st.tuples(twentieths | st.just(math.nan), grips, twentieths | st.just(math.inf))
+
+
+class LimitsMachine(RuleBasedStateMachine):
+    """Commands, measurements, holds, gaps and takeovers in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.limits = CommandLimits(SPEC, TICK_S)
+        self.last = self.measured = [math.nan] * 3
+        self.flowing, self.ticks = False, 1
+
+    @rule(position=unknown)
+    def is_measured(self, position: tuple[float, ...]) -> None:
+        self.limits.locate(np.array(position, np.float32))
+        pairs = zip(position, self.measured, strict=True)
+        self.measured = [new if math.isfinite(new) else old for new, old in pairs]
+
+    @rule(command=near)
+    def is_told_by_others(self, command: tuple[float, ...]) -> None:
+        self.limits.commanded(np.array(command, np.float32))
+        self.last, self.flowing = list(command), True
+
+    @rule()
+    def is_interrupted(self) -> None:
+        self.limits.interrupt()
+        self.flowing = False
+
+    @rule(ticks=st.integers(1, 6))
+    def misses(self, ticks: int) -> None:
+        self.limits.missed(ticks)
+        self.ticks += ticks
+
+    @rule(action=near)
+    def is_commanded(self, action: tuple[float, ...]) -> None:
+        expected = self._refusal(action)
+        flows = self.flowing and self.ticks <= FLOW_TICKS
+        assert self.limits.flowing is flows
+        command, why = self.limits.check(np.array(action, np.float32))
+        assert why is expected
+        assert (self.limits.explanation() == "") is (why is None)
+        if why is not None:
+            assert command is None
+            self.ticks += 1
+            return
+        assert command is not None
+        self.last = [min(max(a, lo), up) for a, lo, up in zip(action, LOWER, UPPER, strict=True)]
+        np.testing.assert_allclose(command, self.last, rtol=1e-6)
+        self.flowing, self.ticks = True, 1
+
+    @rule(action=near, steps=st.integers(1, 2), joint=st.sampled_from([0, 2]))
+    def goes_on_from_where_it_was_told_to_be(
+        self, action: tuple[float, ...], steps: int, joint: int
+    ) -> None:
+        """Most of what a plan says: a step of what is allowed, or of twice that."""
+        if any(map(math.isnan, self.last)):
+            return
+        wanted = list(self.last)
+        wanted[joint] = round((self.last[joint] + steps * RATE[joint] * TICK_S) * 20) / 20
+        if not -1.05 <= wanted[0] <= 1.05:
+            wanted[0] = -1.0
+        self.is_commanded(tuple(wanted))
+
+    @rule(place=st.integers(0, 2), value=st.sampled_from([math.nan, math.inf, -math.inf]))
+    def is_told_what_is_no_number(self, place: int, value: float) -> None:
+        action = np.zeros(3, np.float32)
+        action[place] = value
+        assert self.limits.check(action) == (None, Refusal.NOT_FINITE)
+        assert self.limits.explanation().startswith(SPEC.action_names[place])
+        self.ticks += 1
+
+    @rule(length=st.sampled_from([0, 2, 4]))
+    def is_told_of_other_joints(self, length: int) -> None:
+        assert self.limits.check(np.zeros(length, np.float32)) == (None, Refusal.SHAPE)
+        assert self.limits.explanation() == f"an action of shape ({length},), expected (3,)"
+        self.ticks += 1
+
+    def _refusal(self, action: tuple[float, ...]) -> Refusal | None:
+        for value, lower, upper in zip(action, LOWER, UPPER, strict=True):
+            margin = 0.05 * (upper - lower) if math.isfinite(upper - lower) else 0.0
+            if not lower - margin <= value <= upper + margin:
+                return Refusal.RANGE
+        start = self.last if self.flowing and self.ticks <= FLOW_TICKS else self.measured
+        for value, lower, upper, was, rate in zip(action, LOWER, UPPER, start, RATE, strict=True):
+            moved = abs(min(max(value, lower), upper) - was)
+            if moved > rate * TICK_S * min(self.ticks, FLOW_TICKS) * 1.0001:  # never of NaN
+                return Refusal.STEP
+        return None
+
+
+TestLimits = LimitsMachine.TestCase
+TestLimits.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.parametrize("tick_s", [0.001, 1 / 30, 0.1, 1.0])
+def test_commands_flow_for_a_third_of_a_second_at_any_rate_and_one_tick_at_least(
+    tick_s: float,
+) -> None:
+    limits = CommandLimits(SPEC, tick_s)
+    limits.commanded(np.zeros(3, np.float32))
+    flows = 1
+    while limits.flowing:
+        limits.missed()
+        flows += limits.flowing
+    assert flows == limits.flow_ticks == max(1, round(FLOW_S / tick_s))
+
+
+def test_rounding_on_the_way_through_a_policy_is_not_a_step_too_far() -> None:
+    """float32 of a normalized action: a hundred-thousandth of the step more, a thousandth not."""
+    for more, why in ((1e-5, None), (1e-3, Refusal.STEP)):
+        limits = CommandLimits(SPEC, TICK_S)
+        limits.commanded(np.zeros(3, np.float32))
+        step = np.array([0.1 * (1 + more), 0, 0], np.float32)
+        assert limits.check(step)[1] is why
