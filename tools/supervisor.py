@@ -78,6 +78,7 @@ def start(
     from ..actors.fleet.fleet import FleetError, load
     from ..actors.fleet.surroundings import require
     from ..actors.rundir import RuntimeDir, RuntimeProblem, state_dir
+    from ..actors.supervision import headroom
     from ..actors.supervision.console import ConsoleError
     from ..actors.supervision.logstore import LogStore
     from ..actors.supervision.supervisor import Supervisor
@@ -94,13 +95,22 @@ def start(
         runtime = RuntimeDir(fleet.name)
         try:
             actors = expand(fleet, place, runtime.path, state_dir(fleet.name))
+            headroom.require(headroom.needs(actors))
             logs = LogStore(state_dir(fleet.name), fleet.logs.file_mb * 1_000_000, fleet.logs.files)
             view = View(on_terminal(), runtime.path)
             supervisor = Supervisor(fleet.name, actors, runtime, logs, view.show)
         except BaseException:
             runtime.remove()
             raise
-    except (FleetError, RuntimeProblem, SegmentError, ConsoleError, ValueError, OSError) as error:
+    except (
+        FleetError,
+        RuntimeProblem,
+        headroom.NoHeadroom,
+        SegmentError,
+        ConsoleError,
+        ValueError,
+        OSError,
+    ) as error:
         fail(str(error))
     view.start()
     final = supervisor.run(duration, lifeline=0 if until_stdin_closes else None)
@@ -318,6 +328,12 @@ def _conclude(final: dict[str, Any], judged: bool) -> None:
 
 
 def main() -> None:
+    from ..actors.supervision.headroom import BARE, NoHeadroom, require
+
+    try:
+        require(BARE)  # or else the imports fail, in words of their own
+    except NoHeadroom as error:
+        fail(str(error))
     run(app)
 
 

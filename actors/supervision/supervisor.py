@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import random
-import resource
 import signal
 import time
 from collections import deque
@@ -30,6 +29,7 @@ from .commands import Commands
 from .console import MAX_CLIENTS, Client, Console
 from .core import exit_text, step
 from .graveyard import Graveyard
+from .headroom import raise_descriptor_limit
 from .logstore import LogStore
 from .memory import SharedMemory
 from .orphans import Orphans, become_subreaper
@@ -85,6 +85,7 @@ class Supervisor:
         publish: Callable[[Status], None] | None = None,
     ) -> None:
         """`publish` gets the status a few times a second and must return at once."""
+        raise_descriptor_limit()
         self.fleet = fleet
         self.runtime = runtime
         self.logs = logs
@@ -237,9 +238,6 @@ class Supervisor:
         self.logs.flush()
 
     def _setup(self, wakeup: int) -> None:
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        # Ten descriptors or so per actor: the usual soft limit is for a hundred of them.
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 65536)), hard))
         become_subreaper()
         self._watches.add(wakeup, lambda: self._on_signal(wakeup))
         self._watches.add(self._console.listener.fileno(), self._on_client)

@@ -29,6 +29,8 @@ MARK = "HOLDFAST_MARK"
 UNANSWERED = 3
 """So many pings in a row without an answer are a process that is frozen."""
 UNANSWERED_AT_START = 30
+UNDERTAKER_DESCRIPTORS = 16
+"""Its own; beside them it has one for each process that it watches."""
 _FORGET, _WATCH, _PING = b"-", b"+", b"?"
 
 
