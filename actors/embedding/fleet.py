@@ -24,7 +24,7 @@ from ... import arguments
 from ...transport import segment
 from ...transport.frames import FrameReader
 from ..fleet.fleet import load
-from ..rundir import SOCKET, runtime_base
+from ..rundir import LOCK, SOCKET, runtime_base
 from ..supervision.console import ConsoleError, ask, attach
 
 _STOP_S = 8.0
@@ -65,14 +65,11 @@ class Fleet:
         while True:
             if self._process.poll() is not None:
                 self._fail("did not start")
-            try:
-                self._ask(do="status")
-            except ConsoleError:
-                if time.monotonic() > deadline:
-                    self._fail("did not answer within 20 s")
-                time.sleep(0.02)
-            else:
+            if self._answers():
                 return
+            if time.monotonic() > deadline:
+                self._fail("did not answer within 20 s")
+            time.sleep(0.02)
 
     def stop(self) -> None:
         """End the fleet in order. Idempotent; does nothing in a forked child, whose parent's it
@@ -156,6 +153,19 @@ class Fleet:
 
     def _ask(self, **request: Any) -> dict[str, Any]:
         return ask(self._socket, **request)
+
+    def _answers(self) -> bool:
+        """Whether the supervisor that this object started answers. Another one of the same name
+        may, until ours has found that it is there and ended."""
+        assert self._process is not None
+        lock = self._socket.with_name(LOCK)
+        try:
+            if lock.read_text() != str(self._process.pid):
+                return False
+            self._ask(do="status")
+        except (ConsoleError, OSError):
+            return False
+        return True
 
     def _fail(self, what: str) -> None:
         self._said.seek(0)

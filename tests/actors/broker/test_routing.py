@@ -648,8 +648,7 @@ def test_names_that_only_call_are_bounded(desk: Any) -> None:
 
 
 def test_the_rows_of_many_robots_fit_the_board(desk: Any) -> None:
-    """Whatever the robots say of themselves: the shell takes fewer rows then, and never none of
-    robots that say what robots say."""
+    """The shell takes fewer rows where they do not fit; those of ordinary robots do."""
     desk.register("flow/0:1", capacity=500)
     said = Vitals(state="STREAMING", plan_s=1.25, fps=29.9, steps=10**9, dropped={"expired": 10**6})
     for n in range(200):

@@ -12,8 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from holdfast import Fleet
-from holdfast.actors.fleet.fleet import FleetError
+from holdfast import Fleet, FleetError, FleetFailed
 from holdfast.actors.supervision.console import ConsoleError
 
 FLEET = """
@@ -105,3 +104,47 @@ def test_a_frame_from_a_fleet_is_the_readers_own(fleet_file: Path) -> None:
         later = fleet.camera("r1/wrist").latest()
         assert later is not None
         assert not np.array_equal(later.image, frame.image)
+
+
+@pytest.mark.timeout(120)
+def test_a_fleet_that_runs_already_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    """The second one says so, and leaves the first alone."""
+    path = tmp_path / "fleet.yaml"
+    path.write_text("name: twice\nservices: {}\nrobots: []\ngateway: {enabled: false}\n")
+    with Fleet(path) as first:
+        with pytest.raises(FleetFailed, match="runs already"):
+            Fleet(path).start()
+        assert first.wait(20)["fleet"] == "twice"
+
+
+@pytest.mark.timeout(120)
+def test_who_is_not_ready_in_time_is_named_with_its_reason(tmp_path: Path) -> None:
+    """A robot whose service has no replica waits, and says for what."""
+    path = tmp_path / "fleet.yaml"
+    path.write_text(FLEET)
+    with Fleet(path) as fleet:
+        fleet.wait(60)
+        fleet._ask(do="stop", names=["pick/0"])
+        fleet.restart("r1/control")
+        deadline = time.monotonic() + 20
+        said = ""
+        while "no replica serves" not in said:
+            assert time.monotonic() < deadline, said
+            with pytest.raises(TimeoutError) as late:
+                fleet.wait(0.5)
+            said = str(late.value)
+        assert "r1 is " in said and "pick/0 is " in said
+
+
+def test_a_forked_child_does_not_end_its_parents_fleet(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text("name: forked\nservices: {}\nrobots: []\ngateway: {enabled: false}\n")
+    with Fleet(path) as fleet:
+        child = os.fork()
+        if not child:
+            try:
+                fleet.stop()
+            finally:
+                os._exit(0)
+        os.waitpid(child, 0)
+        assert fleet.wait(20)["actors"]
