@@ -34,7 +34,7 @@ class Board:
     def __init__(self, memory: mmap.mmap | memoryview) -> None:
         view = memoryview(memory)
         self._words = view[:16].cast("q")
-        self._register = _attach(view[_WORDS:])
+        self._register = Register.owned(view[_WORDS:])
         self._previous = _report(self._register)
         self.oversized = 0
         """Reports dropped because they exceed REPORT_BYTES."""
@@ -82,15 +82,6 @@ class BoardReader:
     def report(self) -> dict[str, Any] | None:
         """The last report; None if there never was one, or if it is damaged."""
         return _report(self._register)
-
-
-def _attach(memory: memoryview) -> Register:
-    """The register in `memory`; one that something else has written over begins anew."""
-    try:
-        return Register(memory)
-    except RegisterError:
-        memory[:] = bytes(len(memory))
-        return Register(memory)
 
 
 def _report(register: Register) -> dict[str, Any] | None:

@@ -20,7 +20,8 @@ import msgspec
 from ..robot.base import Camera, Ended, RobotError
 from ..robot.sim.driver import SimCamera, SimCameraOptions
 from ..transport.frames import FrameRing
-from ..transport.register import Register
+from ..transport.layout import own
+from ..transport.register import SteadyReader
 from .actor import Actor, Refused
 from .configs import SensorConfig
 
@@ -42,10 +43,10 @@ class SensorActor(Actor):
         # One frame at a time on one core: a pool of threads would take the control loop's core.
         cv2.setNumThreads(1)
         config = self.config
-        self._ring = FrameRing(
+        shape = (config.height, config.width, 3)
+        self._ring = own(
             self.segment(config.segment),
-            (config.height, config.width, 3),
-            incarnation=self.incarnation,
+            lambda memory: FrameRing(memory, shape, incarnation=self.incarnation),
         )
         self._camera = self._make()
         self._captured: deque[int] = deque(maxlen=64)
@@ -142,7 +143,7 @@ class SensorActor(Actor):
         if config.driver == "sim":
             return SimCamera(
                 msgspec.convert(config.options, SimCameraOptions).view or config.camera,
-                Register(self.segment(config.scene)),
+                SteadyReader(self.segment(config.scene)),
                 config.fps,
                 config.width,
                 config.height,

@@ -39,7 +39,7 @@ class WitnessActor(Actor):
     Config = WitnessConfig
 
     def setup(self) -> None:
-        self._register = Register(self.segment(self.config.segment), writable=True)
+        self._register = Register.owned(self.segment(self.config.segment))
         self._pauses: deque[tuple[int, int]] = deque(maxlen=KEPT)
         self._oversleep_us: deque[float] = deque(maxlen=WINDOW)
         self._count = 0
@@ -100,7 +100,8 @@ def overlaps(payload: bytes | None, start_ns: int, end_ns: int) -> bool:
     """Whether the witness overslept at any time in [start_ns, end_ns], by its register's value."""
     if payload is None:
         return False
-    edges = struct.unpack(f"={len(payload) // 8}q", payload)
+    pairs = len(payload) // 16
+    edges = struct.unpack_from(f"={2 * pairs}q", payload)
     return any(
         begin <= end_ns and end >= start_ns
         for begin, end in zip(edges[::2], edges[1::2], strict=True)

@@ -11,7 +11,7 @@ import select
 import time
 
 from ..robot.sim.world import World
-from ..transport.register import Register
+from ..transport.register import Register, SteadyReader
 from .actor import Actor
 from .configs import WorldConfig
 
@@ -28,8 +28,8 @@ class WorldActor(Actor):
         config: WorldConfig = self.config
         self._world = World(
             config.seed,
-            commands=Register(self.segment(config.command)),
-            scene=Register(self.segment(config.scene), writable=True),
+            commands=SteadyReader(self.segment(config.command)),
+            scene=Register.owned(self.segment(config.scene)),
         )
 
     def run(self) -> None:

@@ -39,6 +39,7 @@ from .limits import DEFAULT
 
 MAGIC = int.from_bytes(b"hf:frame", "little")
 LAYOUT = 1
+_LAST = 1 << 61  # no writer gets there; a damaged word may be beyond
 ATTEMPTS = 50  # one retry takes a writer that passed `slots - 1` frames during one copy
 
 _MAGIC, _LAYOUT, _HEIGHT, _WIDTH, _CHANNELS, _SLOTS, _INCARNATION, _HEAD = range(8)
@@ -125,6 +126,11 @@ class FrameRing:
         self._ring = _Ring.over(view, shape, slots)
         begun = max((int(w[_SEQUENCE]) + 1) // 2 for w in self._ring.slot_words)
         self._number = max(head[_HEAD], begun)
+        if self._number > _LAST:
+            raise FrameError(
+                f"the ring's newest frame has number {self._number}: something else writes to this "
+                "memory; create the segment anew"
+            )
         self._open = False
 
     @staticmethod

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from mmap import mmap
+from typing import TypeVar
+
+T = TypeVar("T")
+
 
 class LayoutError(Exception):
     """The memory is not laid out as its user expects: the message says what to do."""
@@ -15,3 +21,14 @@ def expect(head: memoryview, magic: int, version: int, what: str, error: type[La
             f"{magic:#018x}, layout {version}: it was made by another version or for another use; "
             "restart the fleet so that segments are created anew"
         )
+
+
+def own(buffer: memoryview | mmap | bytearray, make: Callable[[memoryview], T]) -> T:
+    """What `make` makes of the memory of its only writer. Memory that something else has written
+    over begins anew: without that a process that is started again would fail on it every time."""
+    memory = memoryview(buffer).cast("B")
+    try:
+        return make(memory)
+    except LayoutError:
+        memory[:] = bytes(len(memory))
+        return make(memory)

@@ -29,7 +29,7 @@ from mmap import mmap
 from zlib import crc32
 
 from .fence import LINE, align, fence, words
-from .layout import LayoutError, expect
+from .layout import LayoutError, expect, own
 
 MAGIC = int.from_bytes(b"hf:regis", "little")
 LAYOUT = 1
@@ -37,6 +37,7 @@ ATTEMPTS = 200  # a torn read needs two whole writes within one read: this many 
 
 _MAGIC, _LAYOUT, _CAPACITY, _SEQUENCE = range(4)
 _COPY_HEADER = 16
+_LAST = 1 << 62  # no writer gets there; a damaged word may be beyond
 
 
 class RegisterError(LayoutError):
@@ -65,6 +66,18 @@ class Register:
             self._format()
         self._attach()
 
+    @classmethod
+    def owned(cls, buffer: memoryview | mmap | bytearray) -> Register:
+        """The register of the only writer of `buffer`: one that something else has written over
+        begins anew, without a value."""
+
+        def readable(memory: memoryview) -> Register:
+            register = cls(memory, writable=True)
+            register.read()
+            return register
+
+        return own(buffer, readable)
+
     @staticmethod
     def size_for(capacity: int) -> int:
         """Bytes of memory for a register whose values are at most `capacity` bytes."""
@@ -91,7 +104,7 @@ class Register:
                 f"a value of {size} bytes does not fit into a register of {self._capacity}: "
                 f"create it with Register.size_for({size}) or write less"
             )
-        number = self._words[_SEQUENCE] + 1
+        number = self._words[_SEQUENCE] % _LAST + 1
         start = self._copy(number)
         fence()
         head = words(self._data, start, 2)
@@ -164,6 +177,32 @@ class Register:
             )
         self._capacity = capacity
         return True
+
+
+class SteadyReader:
+    """A register's reader to which damage is a count and a reason, and never an error.
+
+    `damaged` counts the reads that found no whole value; `fault` says why the last read did, and is
+    empty when it found one, or when there was none to find.
+    """
+
+    def __init__(self, buffer: memoryview | mmap | bytearray) -> None:
+        self._buffer = memoryview(buffer).cast("B").toreadonly()
+        self._register: Register | None = None
+        self._value: bytes | None = None
+        self.damaged = 0
+        self.fault = ""
+
+    def read(self) -> bytes | None:
+        """The newest value that could be read whole; None before the first."""
+        try:
+            register = self._register = self._register or Register(self._buffer)
+            self._value = register.read()
+            self.fault = ""
+        except RegisterError as error:
+            self.damaged += 1
+            self.fault = str(error)
+        return self._value
 
 
 def _checksum(number: int, data: bytes | memoryview) -> int:

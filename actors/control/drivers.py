@@ -9,18 +9,23 @@ from typing import Any, cast
 
 from ...robot.base import Robot
 from ...robot.sim.driver import SimRobot
-from ...transport.register import Register
+from ...transport.register import Register, SteadyReader
 from ..actor import Refused
 from .config import ControlConfig
 
 BUILT_IN = ("sim",)
 
 
-def create(config: ControlConfig, segment: Callable[[str], mmap]) -> Robot:
+def create(
+    config: ControlConfig,
+    segment: Callable[[str], mmap],
+    reader: Callable[[str], SteadyReader],
+) -> Robot:
     """The driver that `config` names, not yet connected: a built-in one, or `module:Class`, which
-    is called with the robot's `options`. Raises Refused for one that does not exist."""
+    is called with the robot's `options`. `segment` gives what the driver writes to, `reader` what
+    others write. Raises Refused for a driver that does not exist."""
     if config.driver == "sim":
-        return _sim(config, segment)
+        return _sim(config, segment, reader)
     module, colon, name = config.driver.partition(":")
     if not colon:
         raise Refused(
@@ -43,11 +48,14 @@ def create(config: ControlConfig, segment: Callable[[str], mmap]) -> Robot:
         ) from error
 
 
-def _sim(config: ControlConfig, segment: Callable[[str], mmap]) -> Robot:
+def _sim(
+    config: ControlConfig,
+    segment: Callable[[str], mmap],
+    reader: Callable[[str], SteadyReader],
+) -> Robot:
     if config.scene is None or config.command is None:
         raise Refused(
             f"robot {config.robot}: a simulated robot needs the segments scene and command of its "
             "world; the boot names none"
         )
-    scene = Register(memoryview(segment(config.scene)), writable=False)
-    return SimRobot(scene, Register(segment(config.command)))
+    return SimRobot(reader(config.scene), Register.owned(segment(config.command)))

@@ -23,7 +23,7 @@ import zmq
 from ...robot.base import Robot
 from ...transport.limits import DEFAULT
 from ...transport.poll import Poll
-from ...transport.register import Register
+from ...transport.register import SteadyReader
 from ..actor import Actor, Dead, Refused
 from ..link import Command
 from ..witness import overlaps
@@ -65,7 +65,8 @@ class ControlActor(Actor):
 
     def setup(self) -> None:
         config: ControlConfig = self.config
-        self._robot: Robot = drivers.create(config, self.segment)
+        self._readers: dict[str, SteadyReader] = {}
+        self._robot: Robot = drivers.create(config, self.segment, self._reader)
         spec = self._robot.spec
         self._connected = False
         wrong = faults(config, spec.control_mode)
@@ -83,7 +84,7 @@ class ControlActor(Actor):
         self._state = np.zeros(len(spec.state_names), np.float32)
         self._lateness = Histogram(self._plan.lateness)
         self._recent = Recent(self._lateness, monotonic_ns())
-        witness = self._register(config.witness)
+        witness = self._reader(config.witness) if config.witness else None
         self._misses = Misses(
             self._words, (lambda a, b: overlaps(witness.read(), a, b)) if witness else None
         )
@@ -133,8 +134,9 @@ class ControlActor(Actor):
             self._context.term()
             self._report()
 
-    def _register(self, name: str | None) -> Register | None:
-        return Register(memoryview(self.segment(name)), writable=False) if name else None
+    def _reader(self, name: str) -> SteadyReader:
+        """Of the register that somebody else writes to the segment `name`."""
+        return self._readers.setdefault(name, SteadyReader(self.segment(name)))
 
     def _settle_down(self) -> None:
         """An end in order: the time until the next start is neither a gap nor time offline."""
@@ -205,10 +207,7 @@ class ControlActor(Actor):
         begins_step = playback.begins_step
         gone = self._driver.gone(observed, now)
         if gone and not supply.why.driver:
-            supply.driver_lost(
-                "the robot's driver is gone: its state stands still for more than "
-                f"{self.config.driver_lost_after_ns / 1e9:g} s (driver_lost_after_s)"
-            )
+            supply.driver_lost(self._why_gone())
         elif supply.why.driver and not gone:
             supply.driver_found()
         if gone or supply.failsafe.paused:
@@ -230,6 +229,14 @@ class ControlActor(Actor):
                 supply.asked(now)
             else:
                 supply.unsent(now)
+
+    def _why_gone(self) -> str:
+        bound_s = self.config.driver_lost_after_ns / 1e9
+        faults = [f"; {name}: {r.fault}" for name, r in self._readers.items() if r.fault]
+        return (
+            f"the robot's driver is gone: its state stands still for more than {bound_s:g} s "
+            f"(driver_lost_after_s){''.join(faults)}"
+        )
 
     def _note_command(self, played: bool) -> None:
         """Keep the longest gap between two commands of the plan. A command is remembered across a
@@ -378,6 +385,7 @@ class ControlActor(Actor):
         report["tick_lateness_recent_us"] = self._recent.summary_us(monotonic_ns())
         report["timing"] = self._timing
         report["malformed"] = dict(self._uplink.malformed)
+        report["damaged"] = {name: r.damaged for name, r in self._readers.items() if r.damaged}
         self.board.report(report)
 
 

@@ -181,7 +181,7 @@ class PlanSegment:
         self.lateness: NDArray[np.int64] = _array(
             memory, _OFFSET_LATENESS, 1, LATENESS_BINS, np.dtype(np.int64)
         )[0]
-        self._kept = self._attach_kept()
+        self._kept = Register.owned(self._memory[_OFFSET_KEPT:_OFFSET_COPIES])
         size = PlanCopy.size_for(steps, actions)
         self.copies = tuple(
             PlanCopy(memory[at + k * size : at + (k + 1) * size], steps, actions) for k in (0, 1)
@@ -225,14 +225,6 @@ class PlanSegment:
             return self._kept.read() or b""
         except RegisterError:
             return b""
-
-    def _attach_kept(self) -> Register:
-        memory = self._memory[_OFFSET_KEPT:_OFFSET_COPIES]
-        try:
-            return Register(memory)
-        except RegisterError:
-            memory[:] = bytes(len(memory))
-            return Register(memory)
 
     def _inspect(self) -> str:
         """Why the memory must be formatted, or "" when it is this robot's."""

@@ -6,18 +6,21 @@ camera that died, or never began, makes the request impossible, and the reason n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...transport.frames import Frame, FrameReader
+from ...transport.frames import Frame, FrameError, FrameReader
 from ...transport.images import resize
 
 Pixels = NDArray[np.uint8]
 Room = Callable[[Mapping[str, tuple[int, int, int]]], dict[str, Pixels]]
 """Gives an array for each shape [h, w, c], by camera."""
+_EARLY_MS = 100.0
+"""By which a frame may be newer than the request for it: it was captured meanwhile."""
 
 
 class StaleFrame(Exception):
@@ -27,14 +30,24 @@ class StaleFrame(Exception):
 class Feeds:
     """The readers of a robot's frame rings by the names that travel.
 
-    `age_ms`: how old each camera's frame was when it was last asked for.
+    `age_ms`: how old each camera's frame was when it was last asked for. `damaged`: how often a
+    camera's ring could not be read, or held a frame of the future.
     """
 
-    def __init__(self, readers: Mapping[str, FrameReader], max_age_s: float) -> None:
+    def __init__(
+        self,
+        readers: Mapping[str, FrameReader],
+        max_age_s: float,
+        sizes: Mapping[str, tuple[int, int]],
+    ) -> None:
+        """`sizes`: (width, height) of what each camera captures, as it is configured."""
         self._readers = readers
+        self._sizes = sizes
         self._max_age_ms = max_age_s * 1e3
         self._kept: dict[str, Pixels] = {}
         self.age_ms: dict[str, float] = {}
+        self.damaged: Counter[str] = Counter()
+        self._faults: dict[str, str] = {}
 
     def newest(
         self,
@@ -48,19 +61,24 @@ class Feeds:
 
         The pixels are put where `room` says, by default into arrays that the next call overwrites.
         """
+        self._faults.clear()
         ours = {n: size for n, size in wanted.items() if n in self._readers}
         shapes = {n: shape for n, size in ours.items() if (shape := self._shape(n, size))}
         targets = (room or self._keep)(shapes)
         frames = {n: self._read(n, targets[n]) if n in targets else None for n in ours}
-        self.age_ms = {
-            name: max(0.0, (now_ns - frame.capture_ns) / 1e6)
-            for name, frame in frames.items()
-            if frame is not None
-        }
+        ages_ms = {n: (now_ns - f.capture_ns) / 1e6 for n, f in frames.items() if f is not None}
+        for name, age_ms in ages_ms.items():
+            if age_ms < -_EARLY_MS:
+                self._fault(name, "its ring is damaged: a frame is dated in the future")
+        self.age_ms = {n: max(0.0, age) for n, age in ages_ms.items() if n not in self._faults}
         unfit = [
-            f"{name} has no frame" if frame is None else f"{name} is {self.age_ms[name]:.0f} ms old"
+            f"{name}: {self._faults[name]}"
+            if name in self._faults
+            else f"{name} has no frame"
+            if frame is None
+            else f"{name} is {self.age_ms[name]:.0f} ms old"
             for name, frame in frames.items()
-            if frame is None or self.age_ms[name] > self._max_age_ms
+            if name not in self.age_ms or self.age_ms[name] > self._max_age_ms
         ]
         earlier = [n for n, frame in frames.items() if frame and frame.capture_ns < since_ns]
         if earlier and not unfit:
@@ -71,10 +89,22 @@ class Feeds:
 
     def _shape(self, camera: str, size: tuple[int, int] | None) -> tuple[int, int, int] | None:
         """Of what travels; None as long as the camera never wrote."""
-        captured = self._readers[camera].shape
-        if captured is None or size is None:
-            return captured
-        return size[1], size[0], captured[2]
+        try:
+            captured = self._readers[camera].shape
+        except FrameError as error:
+            self._fault(camera, f"its ring is damaged: {error}")
+            return None
+        width, height = self._sizes[camera]
+        if captured is None:
+            return None
+        if captured != (height, width, 3):
+            self._fault(camera, f"its ring holds frames of {captured}, not ({height}, {width}, 3)")
+            return None
+        return (size[1], size[0], 3) if size else captured
+
+    def _fault(self, camera: str, why: str) -> None:
+        self.damaged[camera] += 1
+        self._faults[camera] = why
 
     def _keep(self, shapes: Mapping[str, tuple[int, int, int]]) -> dict[str, Pixels]:
         # Kept, because fresh memory for a picture costs more than copying the picture.

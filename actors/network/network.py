@@ -29,6 +29,7 @@ from ...transport.connection import Connection
 from ...transport.frames import FrameReader
 from ...transport.header import Header, Kind
 from ...transport.host import boot_id
+from ...transport.layout import own
 from ...transport.limits import WireError
 from ...transport.messages import (
     Accept,
@@ -71,8 +72,9 @@ class NetworkActor(Actor):
         config: NetworkConfig = self.config
         self._session = Session(round(config.broker_lost_after_s * 1e9))
         readers = {n: FrameReader(self.segment(c.segment)) for n, c in config.cameras.items()}
-        self._feeds = Feeds(readers, config.max_frame_age_s)
-        self._outbox = Outbox(self.segment(config.outbox)) if config.outbox else None
+        sizes = {n: (c.width, c.height) for n, c in config.cameras.items()}
+        self._feeds = Feeds(readers, config.max_frame_age_s, sizes)
+        self._outbox = own(self.segment(config.outbox), Outbox) if config.outbox else None
         self._terms: Accept | None = None
         self._episode: int | None = None
         self._began_ns = 0
@@ -381,6 +383,7 @@ class NetworkActor(Actor):
             "bytes_out": self._bytes_out,
             "bytes_in": self._bytes_in,
             "frame_age_ms": self._feeds.age_ms,
+            "damaged": dict(self._feeds.damaged),
             "dropped": dict(self._dropped),
         }
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.transport import segment
-from holdfast.transport.register import Register, RegisterError
+from holdfast.transport.register import Register, RegisterError, SteadyReader
 
 Kill = Callable[[Callable[[], object]], Iterator[bool]]
 
@@ -194,3 +194,25 @@ def test_a_reader_that_is_always_overtaken_gives_up_with_an_error():
     Register(memory).write(b"value")
     with pytest.raises(RegisterError, match="overtaken"):
         Overtaking(memory, writable=False).read()
+
+
+@given(damage=st.lists(st.tuples(st.integers(0, 255), st.binary(min_size=1, max_size=40))))
+def test_damage_costs_a_steady_reader_a_count_and_a_reason_and_its_writer_a_fresh_start(damage):
+    """Whatever bytes are written over it: no error, and what is read was written by a writer."""
+    memory = bytearray(Register.size_for(64))
+    writer = Register(memory)
+    writer.write(b"value")
+    reader = SteadyReader(memory)
+    early = SteadyReader(memory)
+    assert early.read() == b"value"
+    for place, data in damage:
+        memory[place : place + len(data)] = data[: len(memory) - place]
+    for steady in (reader, early):
+        before = steady.damaged
+        assert steady.read() in (None, b"value")
+        assert (steady.damaged > before) == (steady.fault != "")
+    assert early.read() in (None, b"value"), "what was read whole is kept"
+    owner = Register.owned(memory)
+    owner.write(b"anew")
+    assert SteadyReader(memory).read() == b"anew"
+    assert early.read() == b"anew" and early.fault == ""

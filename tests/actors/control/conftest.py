@@ -160,7 +160,7 @@ class Cell:
             "plan_settings": {"buffer_time_s": 0.2},
             "safety": {"request_timeout_s": 0.4, "degraded_after_s": 0.2, "backoff_s": 0.05},
         }
-        monkeypatch.setattr(drivers, "create", lambda config, segment: self.robot)
+        monkeypatch.setattr(drivers, "create", lambda *_: self.robot)
         self.memory: dict[str, mmap.mmap] = {}
         self.incarnation = 0
         self.exit_code: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from dataclasses import replace
 from itertools import pairwise
 from time import monotonic_ns
@@ -323,6 +324,16 @@ def test_with_interpolation_every_action_is_reached_on_a_straight_line(cell: Cel
     values = cell.played()
     chunk = [v for v in values if 1000 <= v < 1030]
     assert chunk[4:12] == pytest.approx([chunk[4] + n / 4 for n in range(8)])
+
+
+def test_a_witness_s_damaged_register_costs_a_count_and_not_the_robot(cell: Cell) -> None:
+    cell.config["witness"] = "witness/pauses"
+    cell.memory["witness/pauses"] = mmap.mmap(-1, 4096)
+    cell.memory["witness/pauses"][:16] = b"not a register.."
+    running(cell)
+    cell.actor._misses.missed(1, 0, 0)  # to be judged by what the witness says
+    until(lambda: cell.status().get("damaged", {}).get("witness/pauses"), "the damage to be told")
+    assert is_streaming(cell)
 
 
 def test_every_tick_is_in_the_log_with_what_was_executed(cell: Cell) -> None:

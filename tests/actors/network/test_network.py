@@ -232,6 +232,21 @@ def test_a_request_never_uses_a_frame_from_before_its_episode(bench: Bench, told
     assert bench.at_broker(Kind.REQUEST).header.episode == 1
 
 
+def test_a_camera_whose_memory_is_damaged_refuses_the_request_and_ends_nothing(
+    bench: Bench,
+) -> None:
+    bench.open(shm=True)
+    memory = bench.boot.memory["r1/top"]
+    memory[:8] = b"garbage!"
+    bench.request()
+    error = bench.at_control(Kind.ERROR)
+    assert error.body.reason == "stale-frame" and "ring is damaged" in error.body.message
+    memory[:8] = bytes(8)
+    FrameRing(memory, SHAPE).put(np.zeros(SHAPE, np.uint8), time.monotonic_ns())
+    bench.request()
+    bench.at_broker(Kind.REQUEST)
+
+
 def test_a_camera_that_never_gave_a_frame_refuses_the_request(bench: Bench) -> None:
     bench.open(shm=True)
     bench.request()
