@@ -160,12 +160,6 @@ class Supply:
         """The handshake could not be sent: the network actor is not there. It is tried again."""
         self.why.session = f"the network actor does not answer at {self._endpoint}"
 
-    def waiting(self, why: str) -> None:
-        """The network actor says what becomes of the way to the broker; `why` is empty, or a
-        sentence, while there is no session."""
-        if not self.failsafe.session_open:
-            self.why.session = why
-
     def available(self, now_ns: int) -> None:
         """The service has room for this robot now: the next handshake goes out at once."""
         self.failsafe.available(now_ns)

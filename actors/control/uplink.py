@@ -130,8 +130,6 @@ def _dispatch(
             supply.heard(body.progress, header.epoch, now_ns)
         case messages.Event(what="lost"):
             supply.lost(body.message, header.epoch, now_ns)
-        case messages.Event(what="waiting"):
-            supply.waiting(body.message)
         case messages.Event(what="available"):
             supply.available(now_ns)
         case messages.Event(what="waiting"):
