@@ -143,7 +143,11 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """The chunk, f4 [H, A] in model space and in robot space, and what it cost to make."""
+    """The chunk, f4 [H, A] in model space and in robot space, and what it cost to make.
+
+    `oldest_input_age_s`: how old the oldest image was when the robot asked; its own network actor
+    fills that in, because the age of an action counts from the oldest input.
+    """
 
     chunk_model: Array
     chunk: Array
@@ -152,6 +156,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     batch: Count = 1
     superseded: Count = 0
     load: Load = 0.0
+    oldest_input_age_s: Seconds = 0.0
 
 
 class Error(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +167,8 @@ class Error(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something about the session: `lost`, `draining`, `replayed`, ... Unknown ones are ignored."""
+    """Something about the session: `lost`, `draining`, `replayed`, `reset` (the replica knows the
+    header's episode), ... Unknown ones are ignored."""
 
     what: Name
     message: Text = ""

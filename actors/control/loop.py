@@ -317,11 +317,11 @@ class ControlActor(Actor):
         self._warn(now)
 
     def _warn(self, now: int) -> None:
-        """Log the handshake's warnings once each session; what was lost, at most once a minute."""
+        """Log the warnings of the session once; what was lost, at most once a minute."""
         warnings = self._supply.warnings
         for text in warnings:
             if text not in self._warned:
-                self.log.warning("the handshake warns: %s", text)
+                self.log.warning("the session warns: %s", text)
         self._warned = warnings
         lost = self._losses.news(self._supply.buffer.dropped, self._playback.refused, now)
         if lost:

@@ -11,7 +11,7 @@ played.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 from ...robot.base import RobotSpec
@@ -31,6 +31,8 @@ _MAX_ERROR_PAUSE_NS = 5_000_000_000
 _NEW_EPISODE_PAUSE_NS = 40_000_000
 """Until the cameras have seen the new episode: a request before that is refused."""
 _UNSENT_PAUSE_NS = 50_000_000
+_RESET_NS = 1_000_000_000
+"""In which a replica acknowledges a reset. A lost one costs nothing: requests say the episode."""
 _NS = 1_000_000_000
 
 
@@ -94,6 +96,8 @@ class Supply:
         self._ask_after_ns = 0
         self._error_pause_ns = _ERROR_PAUSE_NS
         self._settling = False
+        self._reset_ns = 0
+        """When the reset that awaits its acknowledgement was made; 0 if none does."""
         self._heard_ns = 0
         self._progress = -1
         self._episode_start = len(buffer) == 0
@@ -118,8 +122,14 @@ class Supply:
 
     @property
     def warnings(self) -> list[str]:
-        """What does not fit, though the session is open."""
-        return list(self.terms.warnings) if self.terms else []
+        """What is not as it should be, though the session is open."""
+        told = list(self.terms.warnings) if self.terms else []
+        if self.terms and self._reset_ns and self._now_ns - self._reset_ns >= _RESET_NS:
+            told.append(
+                f"{self.why.replica} has not acknowledged the reset to episode "
+                f"{self.buffer.episode} within {_RESET_NS / _NS:g} s"
+            )
+        return told
 
     @property
     def plan_ns(self) -> int:
@@ -238,7 +248,7 @@ class Supply:
         if self.contract is None:
             self.contract = contract
             self._keep()
-        self.terms = terms
+        self.terms, self._reset_ns = terms, 0
         self.why.opened(terms.replica, now_ns)
         self._error_pause_ns = _ERROR_PAUSE_NS
         self.latency.connected()
@@ -258,13 +268,23 @@ class Supply:
             self.failsafe.open_failed(now_ns, round(answer.retry_after_s * _NS))
 
     def replied(
-        self, model: Floats, robot: Floats, key: tuple[int, int, int], step: int, now_ns: int
+        self,
+        model: Floats,
+        robot: Floats,
+        key: tuple[int, int, int],
+        step: int,
+        now_ns: int,
+        oldest_age_ns: int = 0,
     ) -> Drop | None:
         """A chunk arrived for (seq, episode, epoch) `key`; None if it became part of the plan.
-        `step` is the policy step of the next pop."""
+        `step` is the policy step of the next pop; `oldest_age_ns` says how old the oldest input was
+        when the request was made, which may be older than the robot's state."""
         asked = self._claim(key, now_ns)
         if asked is None:
             return Drop.UNASKED
+        if oldest_age_ns:
+            oldest_ns = min(asked.observed_ns, self._asked_ns - oldest_age_ns)
+            asked = replace(asked, observed_ns=oldest_ns)
         self.latency.record(now_ns - self._asked_ns)
         fault = self.buffer.merge(model, robot, asked, self.rule, step=step, now_ns=now_ns)
         if fault is None:
@@ -340,8 +360,14 @@ class Supply:
             self.task = task
             self._keep()
         self.failsafe.reset()
+        self._reset_ns = self._now_ns if self.failsafe.session_open else 0
         self._episode_start = self._settling = True
         return self.buffer.reset()
+
+    def acknowledged(self, episode: int) -> None:
+        """The replica knows that `episode` has begun."""
+        if episode == self.buffer.episode:
+            self._reset_ns = 0
 
     def follow_task(self, task: str) -> None:
         """The robot's surroundings say what is to be done; they say it again after a restart."""

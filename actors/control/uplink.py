@@ -118,7 +118,8 @@ def _dispatch(
             except WireError as error:  # an answer, if a useless one: the request is not waited for
                 supply.failed(f"{error.reason}: {error}", key, now_ns)
                 raise
-            return supply.replied(model, robot, key, step, now_ns) is None
+            age_ns = round(body.oldest_input_age_s * 1e9)
+            return supply.replied(model, robot, key, step, now_ns, age_ns) is None
         case messages.Accept():
             supply.accepted(body, header.epoch, now_ns)
         case messages.Reject():
@@ -130,6 +131,8 @@ def _dispatch(
             supply.heard(body.progress, header.epoch, now_ns)
         case messages.Event(what="lost"):
             supply.lost(body.message, header.epoch, now_ns)
+        case messages.Event(what="reset"):
+            supply.acknowledged(header.episode)
         case messages.Event(what="available"):
             supply.available(now_ns)
         case messages.Event(what="waiting"):

@@ -118,6 +118,7 @@ class Service:
             self._end(session)
         elif header.kind is Kind.RESET:
             self._enter_episode(session, max(header.episode, session.episode))
+            return [encode(header._replace(kind=Kind.EVENT), Event(what="reset"))]
         elif header.kind is Kind.REQUEST:
             return self._request(session, header, frames, now)
         else:

@@ -46,6 +46,8 @@ class Feeds:
         self._max_age_ms = max_age_s * 1e3
         self._kept: dict[str, Pixels] = {}
         self.age_ms: dict[str, float] = {}
+        self.oldest_ns = 0
+        """When the oldest frame of the last `newest` was captured; 0 if there was none."""
         self.damaged: Counter[str] = Counter()
         self._faults: dict[str, str] = {}
 
@@ -85,6 +87,7 @@ class Feeds:
             raise StaleFrame(f"{', '.join(earlier)}: no frame of this episode yet")
         if unfit:
             raise StaleFrame(f"{', '.join(unfit)}; at most {self._max_age_ms:.0f} ms are allowed")
+        self.oldest_ns = min((f.capture_ns for f in frames.values() if f is not None), default=0)
         return {name: targets[name] for name in frames}
 
     def _shape(self, camera: str, size: tuple[int, int] | None) -> tuple[int, int, int] | None:

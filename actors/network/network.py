@@ -82,6 +82,9 @@ class NetworkActor(Actor):
         self._vitals: Vitals | None = None
         self._vitals_ns = 0
         self._own_actions: tuple[str, ...] = ()
+        self._asked: Header | None = None
+        self._oldest_ns = 0
+        """When the oldest image of the last request was captured; 0 if it had none."""
         self._dropped: Counter[str] = Counter()
         self._bytes_out = self._bytes_in = 0
         evidence = Path(config.evidence or self.rundir)
@@ -248,6 +251,8 @@ class NetworkActor(Actor):
             return
         if header.kind is Kind.ACCEPT:
             frames = self._accepted(messages.decode(frames))
+        elif header.kind is Kind.REPLY and self._oldest_ns:
+            frames = self._with_age(messages.decode(frames))
         arrived = time.monotonic_ns()
         self._to_control(frames)  # first: control waits for it, evidence does not
         if header.kind in (Kind.REPLY, Kind.ERROR):
@@ -259,6 +264,16 @@ class NetworkActor(Actor):
         if terms.action_names == self.config.action_names:
             terms = msgspec.structs.replace(terms, action_names=self._own_actions)
         return messages.encode(message.header, terms, message.blobs)
+
+    def _with_age(self, message: messages.Message[messages.Reply]) -> list[Buffer]:
+        """The reply, with how old the oldest image was when control asked."""
+        asked, header = self._asked, message.header
+        if asked is None or (asked.seq, asked.epoch) != (header.seq, header.epoch):
+            age_s = 0.0  # it is not the answer that control waits for
+        else:
+            age_s = max(0.0, (asked.token - self._oldest_ns) / 1e9)
+        body = msgspec.structs.replace(message.body, oldest_input_age_s=age_s)
+        return messages.encode(header, body, message.blobs)
 
     def _open(self, message: messages.Message[messages.Open]) -> None:
         """Complete control's OPEN by what only this process knows, names being the policy's."""
@@ -298,6 +313,8 @@ class NetworkActor(Actor):
             quality = self.config.jpeg_quality
             images = {n: blobs.image(image, quality) for n, image in pixels.items()}
         ages_s = {name: ms / 1e3 for name, ms in self._feeds.age_ms.items()}
+        self._oldest_ns = self._feeds.oldest_ns
+        self._asked = header
         body = msgspec.structs.replace(message.body, images=images, frame_age_s=ages_s)
         frames = messages.encode(header, body, blobs)
         try:

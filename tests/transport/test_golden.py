@@ -83,6 +83,7 @@ def reply(blobs: Blobs) -> Reply:
         batch=2,
         superseded=1,
         load=0.5,
+        oldest_input_age_s=0.25,
     )
 
 

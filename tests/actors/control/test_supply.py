@@ -206,6 +206,33 @@ def test_an_unbounded_wait_is_spelled_as_people_spell_it() -> None:
         assert robot.state is not State.DEAD
 
 
+def test_an_action_is_as_old_as_the_oldest_of_the_inputs_that_it_was_made_from() -> None:
+    """A frame may be older than the robot's state: its age bounds how long the chunk is played."""
+    for age_s, played in ((0.0, 3), (0.2, 1)):
+        robot = opened(supply())
+        ask = robot.ask(S, 10, S + S // 20)
+        assert ask is not None
+        robot.asked(S + S // 20)
+        key = (ask.asked.seq, 0, 1)
+        assert robot.replied(chunk(), chunk(), key, 10, 2 * S, round(age_s * S)) is None
+        ages = [4 * S - 150_000_000, 4 * S - 50_000_000, 4 * S]
+        assert sum(robot.buffer.pop(now) is not None for now in ages) == played
+
+
+def test_a_reset_that_no_replica_acknowledges_is_warned_of_until_one_does() -> None:
+    robot = opened(supply(), warnings=("camera wrist is not used",))
+    robot.elapse(S)
+    robot.reset()
+    robot.elapse(2 * S - 1)
+    assert robot.warnings == ["camera wrist is not used"]
+    robot.elapse(2 * S)
+    assert robot.warnings[1] == ("s/0 has not acknowledged the reset to episode 1 within 1 s")
+    robot.acknowledged(0)
+    assert len(robot.warnings) == 2, "of an episode before"
+    robot.acknowledged(1)
+    assert robot.warnings == ["camera wrist is not used"]
+
+
 def test_the_expected_delay_is_the_quantile_that_was_asked_for() -> None:
     steps = {}
     for quantile in (0.5, 0.95, 1.0):

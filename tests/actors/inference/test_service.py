@@ -286,7 +286,8 @@ def test_a_reset_drops_what_waits_of_the_old_episode(
     b = bench(echo)
     b.join("r1")
     b.receive("r1", robot_side("r1").request(example(1), episode=0))
-    b.receive("r1", robot_side("r1").reset(episode=1))
+    [known] = b.receive("r1", robot_side("r1").reset(episode=1))
+    assert (known.body.what, known.header.episode) == ("reset", 1), "it is acknowledged"
     assert b.work() == []
     b.receive("r1", robot_side("r1").request(example(1), seq=2, episode=2))
     [(_, reply)] = b.work()

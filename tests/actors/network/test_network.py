@@ -30,6 +30,7 @@ from holdfast.transport.messages import (
     Heartbeat,
     Message,
     Open,
+    Reply,
     Request,
     Reset,
     Vitals,
@@ -201,6 +202,24 @@ def test_between_hosts_a_request_carries_jpeg_at_the_policys_resolution(bench: B
     pixels = message.image(message.body.images["top"])
     assert pixels.shape == (24, 32, 3)
     assert np.abs(pixels.astype(int) - (200, 40, 90)).max() < 8, "channels are RGB at both ends"
+
+
+def test_a_reply_says_how_old_the_oldest_image_was_when_control_asked(bench: Bench) -> None:
+    bench.open(shm=True)
+    asked_ns = time.monotonic_ns()
+    bench.camera.put(np.zeros(SHAPE, np.uint8), asked_ns - 300_000_000)
+    blobs = Blobs()
+    body = Request(state=blobs.array(np.array([1, 2], np.float32)), task="go")
+    bench.ask(Header(Kind.REQUEST, 7, 0, 1, token=asked_ns), body, blobs)
+    header = bench.at_broker(Kind.REQUEST).header
+    blobs = Blobs()
+    rows = np.zeros((8, 1), np.float32)
+    reply = Reply(chunk_model=blobs.array(rows), chunk=blobs.array(rows + 1), load=0.5)
+    frames = messages.encode(header._replace(kind=Kind.REPLY), reply, blobs)
+    assert link.send(bench.front, [bench.peer, *frames])
+    told = bench.at_control(Kind.REPLY)
+    assert told.body.oldest_input_age_s == pytest.approx(0.3, abs=1e-6)
+    assert told.body.load == 0.5 and (told.array(told.body.chunk) == 1).all()
 
 
 def test_a_request_never_uses_a_frame_that_is_too_old(bench: Bench) -> None:
