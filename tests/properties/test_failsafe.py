@@ -147,11 +147,12 @@ TestFailSafe.settings = settings(max_examples=100, stateful_step_count=60, deadl
 
 steps = st.lists(
     st.tuples(
-        st.integers(1, 3 * S),  # ns until this step
+        st.integers(1, 15),  # tenths of a second until this step
         st.sampled_from(["elapse", "dry", "asked", "answered", "timed out", "merged", "reset"]),
         st.booleans(),  # whether a chunk is due
-        st.integers(0, 100 * S),  # for how long the one of the two is paused before it
+        st.integers(0, 30),  # and for how many one of the two is paused before it
     ),
+    min_size=5,
     max_size=30,
 )
 
@@ -161,12 +162,14 @@ def test_a_pause_moves_every_deadline_by_its_length_and_changes_nothing_else(
     taken: list[tuple[int, str, bool, int]],
 ) -> None:
     """One machine is paused now and then, its twin never; by their own clocks they agree."""
-    twins = [FailSafe(BOUNDS), FailSafe(BOUNDS)]
+    bounds = Bounds(request_timeout=2 * S)
+    twins = [FailSafe(bounds), FailSafe(bounds)]
     now, paused = S, 0
     for machine in twins:
         machine.on(Event.ACCEPTED, now)
-    for wait, what, due, pause in taken:
-        now += wait
+        machine.on(Event.MERGED, now)
+    for wait, what, due, tenths in taken:
+        now, pause = now + wait * S // 10, tenths * S // 10
         if pause:
             twins[1].pause(now + paused)
             assert not twins[1].request_timed_out(now + paused + pause)

@@ -181,6 +181,40 @@ def test_the_offline_budget_counts_from_the_last_merge_and_stands_still_while_pa
     assert machine.elapse(531 * S + 1, dry=True, due=True) is State.DEAD
 
 
+def test_a_pause_moves_what_is_due_asked_and_unanswered_by_its_length() -> None:
+    late, asked, unanswered = streaming(), streaming(), streaming()
+    late.elapse(2 * S, dry=False, due=True)
+    for machine in (asked, unanswered):
+        machine.asked(2 * S)
+    assert unanswered.request_timed_out(7 * S)
+    for machine, now in ((late, S // 2 * 5), (asked, 4 * S), (unanswered, 8 * S)):
+        machine.pause(now)
+        machine.resume(now + 100 * S)
+    assert late.elapse(103 * S - 1, dry=False, due=True) is State.STREAMING
+    assert late.elapse(103 * S, dry=False, due=True) is State.DEGRADED
+    assert not asked.request_timed_out(107 * S - 1)
+    assert asked.request_timed_out(107 * S)
+    assert unanswered.elapse(112 * S - 1, dry=False, due=False) is State.DEGRADED
+    assert unanswered.elapse(112 * S, dry=False, due=False) is State.RECONNECTING
+
+
+def test_an_action_is_due_from_the_first_chunk_on_also_for_the_next_incarnation() -> None:
+    machine = FailSafe(Bounds())
+    assert not machine.action_due
+    machine.on(Event.ACCEPTED, S)
+    assert not machine.action_due
+    machine.on(Event.MERGED, S)
+    assert machine.action_due
+    assert FailSafe(Bounds(), machine.supplied_ns).action_due
+
+
+def test_the_next_incarnation_goes_on_with_the_budget_that_was_left() -> None:
+    heir = FailSafe(Bounds(), supplied_ns=S)
+    assert heir.elapse(50 * S, dry=True, due=True) is State.CONNECTING
+    assert heir.elapse(61 * S, dry=True, due=True) is State.CONNECTING
+    assert heir.elapse(61 * S + 1, dry=True, due=True) is State.DEAD
+
+
 def test_the_offline_budget_and_the_pause_outlive_the_process() -> None:
     machine = streaming()
     machine.pause(30 * S)
