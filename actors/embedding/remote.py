@@ -36,7 +36,6 @@ from ...transport.messages import Vitals
 from ..control.buffer import ChunkBuffer
 from ..control.config import PlanSettings, SafetySettings
 from ..control.failsafe import State
-from ..control.pace import Pace
 from ..control.playback import Playback
 from ..control.segment import SEGMENT_BYTES, PlanSegment, Word
 from ..control.supply import Supply
@@ -45,14 +44,10 @@ from ..control.vitals import vitals
 from ..network.network import NetworkActor
 from .config import ScriptConfig
 from .observation import Declared
-from .steps import StepClock
+from .pacing import Pacing
 from .worker import Worker
 
 _BEAT_NS = 200_000_000
-_BREAK_NS = 1_000_000_000
-_BREAK_STEPS = 5
-"""Between two calls of `act`: a loop that was elsewhere for longer than both was not late, it had a
-break."""
 _log = logging.getLogger(__name__)
 
 
@@ -133,13 +128,9 @@ class RemotePolicy:
         segment.words[Word.EPOCH] = self._worker.incarnation
         self._uplink = Uplink(self._context, loop, self._worker.incarnation)
         self._pid = os.getpid()
-        self._break_ns = max(_BREAK_NS, _BREAK_STEPS * loop.dt_ns)
-        self._pace = Pace(self._break_ns)
-        self._steps = StepClock(loop.dt_ns)
-        self._plan_step = 0
-        """The policy step that the plan's next action is for; matters where time trims."""
+        self._pacing = Pacing(loop, segment.words, self._supply, self._buffer)
         self._action: NDArray[np.float32] | None = None
-        self._called_ns = self._counted_ns = self._beat_ns = 0
+        self._beat_ns = 0
         self._logged: set[str] = set()
 
     @property
@@ -181,12 +172,12 @@ class RemotePolicy:
         (answers that did not become part of the plan, by reason), `latency_ms` (`p50` and `p99`
         from asking to having a chunk) and `warnings`.
         """
-        slow = self._pace_warning()
+        slow = self._pacing.warning()
         return vitals(
             self._segment,
             self._supply,
             self._playback,
-            fps=self._pace.hz,
+            fps=self._pacing.hz,
             reason=self.reason,
             warnings=(slow,) if slow else (),
         )
@@ -202,8 +193,8 @@ class RemotePolicy:
         deadline = time.monotonic() + limit_s
         while not self._supply.enabled or not self._supply.failsafe.session_open:
             now = time.monotonic_ns()
-            self._notice_break(now)
-            self._converse(now, self._steps.step + 1)
+            self._pacing.notice(now)
+            self._converse(now)
             if time.monotonic() > deadline:
                 raise TimeoutError(
                     f"service {self._loop.service!r} did not accept robot "
@@ -227,20 +218,19 @@ class RemotePolicy:
         now = time.monotonic_ns()
         if task is not None and task != self._supply.task:
             self._supply.follow_task(task)
-        self._notice_break(now)
-        passed = self._count_step(now)
-        self._converse(now, self._steps.step if passed else self._steps.step + 1)
+        begins_step = self._pacing.call(now)
+        self._converse(now)
         if self._supply.failsafe.paused:
             return self._rest()
-        if self._by_time:
-            if not passed:
+        if self._pacing.by_time:
+            if not begins_step:
                 return None if self._action is None else self._action.copy()
-            self._leave_out(now)
+            self._pacing.leave_out(now)
         before = self._buffer.outstanding
         try:
-            ask = self._supply.ask(now, self._steps.step, now)
+            ask = self._supply.ask(now, self._pacing.next_step, now)
             command = self._playback.command(now, due=self._supply.failsafe.action_due)
-            self._plan_step = self._steps.step + 1
+            self._pacing.played()
             if ask is not None:
                 for name, ring in self._cameras.items():
                     ring.put(images[name], now)
@@ -260,7 +250,7 @@ class RemotePolicy:
         stands still. What the plan holds is kept, and grows old. Idempotent."""
         self._own()
         now = time.monotonic_ns()
-        self._notice_break(now)
+        self._pacing.notice(now)
         self._supply.pause(now)
         self._say_vitals(now)
 
@@ -270,8 +260,8 @@ class RemotePolicy:
         self._own()
         now = time.monotonic_ns()
         if self._supply.failsafe.paused:
+            self._pacing.notice(now)
             self._supply.resume(now)
-            self._called_ns = now
 
     def reset(self, task: str | None = None) -> None:
         """An episode begins, with another `task` if one is given: the plan of the one before is
@@ -303,13 +293,6 @@ class RemotePolicy:
         self.close()
 
     @property
-    def _by_time(self) -> bool:
-        """Whether each call plays the action for its instant. Chunks that are appended are not for
-        any instant."""
-        rule = self._supply.rule
-        return rule.trim == "time" and rule.mode != "append"
-
-    @property
     def _why(self) -> str:
         """The reason, as far as the supply and the worker know it."""
         if self._worker.failure and not self._worker.alive and not self._context.closed:
@@ -326,45 +309,16 @@ class RemotePolicy:
         if self._context.closed:
             raise RuntimeError("this RemotePolicy is closed: make another one")
 
-    def _notice_break(self, now: int) -> None:
-        """Nothing was due or missed while the script was elsewhere by intention."""
-        gap = now - self._called_ns if self._called_ns else 0
-        if gap > self._break_ns and not self._supply.failsafe.paused:
-            self._supply.pause(self._called_ns)
-            self._supply.resume(now)
-        self._called_ns = now
-
-    def _count_step(self, now: int) -> int:
-        """How many steps have passed since the call before, by the clock; those that were missed
-        are counted."""
-        words = self._segment.words
-        gap = now - self._counted_ns if self._counted_ns else 0
-        self._counted_ns = now
-        passed = self._steps.advance(now)
-        if passed > 1 and gap <= self._break_ns and not self._supply.failsafe.paused:
-            words[Word.MISSED] += passed - 1
-        words[Word.TICKS] += 1
-        self._pace.step(now)
-        as_meant = self._by_time or not self._pace.differs(self._loop.fps)
-        self._supply.step_ns = self._loop.dt_ns if as_meant else round(1e9 / self._pace.hz)
-        return passed
-
-    def _leave_out(self, now: int) -> None:
-        """Drop the actions of the plan that were for steps before this one."""
-        for _ in range(min(self._steps.step - self._plan_step, len(self._buffer))):
-            self._buffer.pop(now)
-
     def _rest(self) -> NDArray[np.float32] | None:
         self._action = None
         command = self._playback.rest()
         return None if command is None else command.copy()
 
-    def _converse(self, now: int, next_step: int) -> None:
-        """Everything between two actions: what arrived, what time did, what is to be said.
-        `next_step` is the policy step of the next pop."""
+    def _converse(self, now: int) -> None:
+        """Everything between two actions: what arrived, what time did, what is to be said."""
         self._worker.keep()
-        if self._uplink.drain(self._supply, next_step, now):
-            self._plan_step = next_step
+        if self._uplink.drain(self._supply, self._pacing.next_step, now):
+            self._pacing.merged()
         self._supply.elapse(now)
         if self._supply.state is State.DEAD:
             self._say_vitals(now)
@@ -384,22 +338,9 @@ class RemotePolicy:
         epoch = self._supply.epoch if self._supply.failsafe.session_open else 0
         said = self.stats()
         self._uplink.beat(epoch, said.steps, said)
-        pace = self._pace_warning()
+        pace = self._pacing.warning()
         for text in said.warnings:
             key = "pace" if text == pace else text  # its figures change all the time
             if key not in self._logged:
                 self._logged.add(key)
                 _log.warning("robot %s: %s", self._loop.robot, text)
-
-    def _pace_warning(self) -> str:
-        hz, fps = self._pace.hz, self._loop.fps
-        if not self._pace.differs(fps):
-            return ""
-        if self._by_time:
-            effect = "actions are left out" if hz < fps else "each action is played several times"
-        else:
-            effect = f"motions are {hz / fps:.2g} times as fast as the policy means them"
-        return (
-            f"act is called {hz:.3g} times a second, fps says {fps:g}: {effect}; call it at that "
-            "pace, or set fps"
-        )

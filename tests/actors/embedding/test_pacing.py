@@ -152,6 +152,24 @@ def test_while_paused_nothing_is_played_or_asked_and_no_deadline_runs(loop: Make
     assert script.policy.stats().missed_steps == 0
 
 
+@pytest.mark.parametrize("calls", [False, True])
+def test_a_pause_is_taken_off_the_deadlines_once(loop: Make, calls: bool) -> None:
+    """Whether act is called meanwhile or not: afterwards a loss is noticed as soon as ever."""
+    script = loop(safety=SafetySettings(max_offline_s=6, request_timeout_s=1))
+    script.run(30, 3)
+    script.policy.pause()
+    if calls:
+        script.run(30, 60)
+    else:
+        script.clock.sleep(60)
+    script.policy.resume()
+    script.server.answers = False
+    began = script.clock.monotonic()
+    with pytest.raises(PolicyLost):
+        script.run(30, 60)
+    assert script.clock.monotonic() - began < 10
+
+
 def test_a_velocity_is_zero_while_paused(loop: Make) -> None:
     script = loop(control_mode="velocity")
     script.run(30, 2)
