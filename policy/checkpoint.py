@@ -70,15 +70,24 @@ def resolve(name: str | os.PathLike[str]) -> Path:
     Raises PolicyError that says what is there instead.
     """
     for directory in (Path(name).expanduser(), SHIPPED / str(name)):
-        if (directory / CONFIG).is_file():
+        if _is_there(directory / CONFIG):
             return directory
     available = ", ".join(shipped()) or "none"
-    if Path(name).is_dir():
+    if _is_there(Path(name)):
         raise PolicyError(f"no checkpoint in {name}: it holds no {CONFIG} (shipped: {available})")
     raise PolicyError(
         f"no checkpoint '{name}': neither a directory nor one of those shipped ({available}); "
         "train one with: python -m holdfast.tools.train"
     )
+
+
+def _is_there(path: Path) -> bool:
+    """Whether something is at `path`, whatever somebody wrote there: a name may be too long for the
+    file system, hold a zero byte, or lie where this user may not look."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def read_config(checkpoint: str | os.PathLike[str]) -> Config:

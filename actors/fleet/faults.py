@@ -22,7 +22,7 @@ from ..run import KINDS as ACTOR_KINDS
 from ..supervision.supervised import Rules
 from . import options
 from .document import Fault, closest, mismatches_within
-from .fleet import Broker, Camera, Fleet, Gateway, Robot, Service
+from .fleet import Broker, Camera, Fleet, Gateway, Robot, Service, is_dir
 
 FRONT_PORT, BACK_PORT = 7447, 7448
 MAX_SECONDS = 1e6
@@ -123,7 +123,7 @@ def _hosts(fleet: Fleet) -> Iterator[Fault]:
             message = f"missing, because there are `hosts`; add one of: {', '.join(fleet.hosts)}"
             yield Fault(f"{path}.host", message)
     yield from _broker(fleet)
-    if fleet.security.keys and not Path(fleet.security.keys).is_dir():
+    if fleet.security.keys and not is_dir(Path(fleet.security.keys)):
         yield Fault("$.security.keys", f"no directory {fleet.security.keys}; `actorctl keys new`")
 
 

@@ -246,17 +246,26 @@ def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> Fl
     return fleet
 
 
-def placed(path: Path, faults: Iterable[Fault]) -> list[Fault]:
-    """`faults` that were found without the file, with their lines in it."""
-    parsed = document.parse(path.read_text(encoding="utf-8"))
+def placed(text: str, faults: Iterable[Fault]) -> list[Fault]:
+    """`faults` that were found without the file, with their lines in its `text`."""
+    parsed = document.parse(text)
     return [parsed.fault(fault.path, fault.message) for fault in faults]
+
+
+def is_dir(path: Path) -> bool:
+    """Whether `path` is a directory, whatever somebody wrote there: a name may be too long for the
+    file system, hold a zero byte, or lie where this user may not look."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _anchored(fleet: Fleet, base: Path) -> Fleet:
     """`fleet` with its relative paths below `base`, where that is what they are."""
     services = {
         name: replace(service, checkpoint=str(base / service.checkpoint))
-        if (base / service.checkpoint).is_dir()
+        if is_dir(base / service.checkpoint)
         else service
         for name, service in fleet.services.items()
     }

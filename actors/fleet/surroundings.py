@@ -63,9 +63,12 @@ def require(fleet: Fleet, host: str | None, source: Path, strict: bool = False) 
     """See that `fleet`, from the file `source`, can start on its `host`, this machine. Raises
     FleetError; returns what is missing and may come later, which `strict` forbids too."""
     faults, later = faults_here(fleet, host), devices_missing(fleet, host)
+    if not faults and not later:
+        return []
+    text = source.read_text(encoding="utf-8")
     if faults or (strict and later):
-        raise FleetError(str(source), placed(source, [*faults, *(later if strict else ())]))
-    return placed(source, later)
+        raise FleetError(str(source), placed(text, [*faults, *(later if strict else ())]))
+    return placed(text, later)
 
 
 def _policies(fleet: Fleet, host: str | None) -> Iterator[Fault]:
@@ -184,21 +187,20 @@ def _files(robot: Robot, path: str) -> Iterator[Fault]:
         if Source.of(options.source) is not Source.FILE:
             continue
         at, file = f"{path}.cameras.{name}.options.source", Path(str(options.source))
-        if not file.is_file():
-            what = "is a directory" if file.is_dir() else "is not there"
-            yield Fault(at, f"the video file {file} {what}; paths are relative to this file")
-        elif not os.access(file, os.R_OK):
-            yield Fault(
-                at, f"the video file {file} is not readable by this user; chmod or chown it"
-            )
-        else:
-            video = OpenCVCamera.of(options, camera.width, camera.height, camera.fps)
-            try:
-                video.open()
-            except RobotError as error:
-                yield Fault(at, str(error))
-            finally:
-                video.close()
+        try:
+            with file.open("rb"):
+                pass
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            yield Fault(at, f"the video file {file} cannot be read ({why}): mend its path or mode")
+            continue
+        video = OpenCVCamera.of(options, camera.width, camera.height, camera.fps)
+        try:
+            video.open()
+        except RobotError as error:
+            yield Fault(at, str(error))
+        finally:
+            video.close()
 
 
 def _devices(robot: Robot, path: str) -> Iterator[Fault]:
@@ -214,7 +216,7 @@ def _devices(robot: Robot, path: str) -> Iterator[Fault]:
         at = f"{path}.cameras.{name}.options.source"
         try:
             kind = device.stat().st_mode
-        except OSError:
+        except (OSError, ValueError):
             there = ", ".join(sorted(str(other) for other in Path("/dev").glob("video*")))
             yield Fault(at, f"there is no {device} now; there are: {there or 'no cameras at all'}")
             continue

@@ -12,9 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import holdfast
-from holdfast.actors.fleet import document
+from holdfast.actors.fleet import document, surroundings
 from holdfast.actors.fleet.expand import expand
-from holdfast.actors.fleet.fleet import FleetError, loads
+from holdfast.actors.fleet.fleet import FleetError, loads, placed
+from holdfast.actors.fleet.surroundings import devices_missing, faults_here
 
 SHIPPED = (Path(holdfast.__file__).parent / "fleet.yaml").read_text(encoding="utf-8")
 VALUES = st.recursive(
@@ -104,6 +105,23 @@ def changed(draw: st.DrawFn) -> str:
 
 
 @st.composite
+def named(draw: st.DrawFn) -> str:
+    """The shipped file with other files and devices in it."""
+    long = ["a" * 300, "a/" * 3000]
+    names = st.sampled_from(
+        [*long, "\0", "/dev/video9", "/dev/\0", "/dev/null", "rtsp://a", ".", 0]
+    )
+    fleet = yaml.safe_load(SHIPPED)
+    options = {"source": draw(names)}
+    fleet["robots"][0]["cameras"]["wrist"] |= {"driver": "opencv", "options": options}
+    if draw(st.booleans()):
+        fleet["services"]["pick"]["checkpoint"] = draw(names)
+    if draw(st.booleans()):
+        fleet["security"] = {"keys": draw(names)}
+    return yaml.safe_dump(fleet)
+
+
+@st.composite
 def mistyped(draw: st.DrawFn) -> str:
     """The shipped file with a few lines doubled, lost, indented otherwise, or of other words."""
     lines = list(LINES)
@@ -124,16 +142,25 @@ def mistyped(draw: st.DrawFn) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("texts", [changed(), mistyped()], ids=["changed", "mistyped"])
-def test_any_file_is_accepted_or_refused_with_places_in_it(texts: st.SearchStrategy[str]) -> None:
+@pytest.mark.parametrize(
+    "texts", [changed(), mistyped(), named()], ids=["changed", "mistyped", "named"]
+)
+def test_any_file_is_accepted_or_refused_with_places_in_it(
+    texts: st.SearchStrategy[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No other exception; a fault stands in the file or is a key missing there, with its line."""
+    monkeypatch.setattr(surroundings, "_torch", lambda: "torch is not asked by this test")
 
     @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
     @given(texts)
     def holds(text: str) -> None:
         try:
             fleet = loads(text)
-            expand(fleet, fleet.robots[0].host if fleet.robots else None, Path("/run"))
+            for host in {fleet.broker.host, *(robot.host for robot in fleet.robots)}:
+                found = [*faults_here(fleet, host), *devices_missing(fleet, host)]
+                if found:
+                    raise FleetError("fleet.yaml", placed(text, found))
+                expand(fleet, host, Path("/run"))
         except FleetError as error:
             parsed = document.parse(text)
             assert error.faults

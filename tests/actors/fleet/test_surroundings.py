@@ -114,8 +114,8 @@ def test_what_another_host_needs_is_not_looked_for_here(
 @pytest.mark.parametrize(
     ("spoil", "expected"),
     [
-        (lambda path: path.unlink(), "is not there"),
-        (lambda path: (path.unlink(), path.mkdir()), "is a directory"),
+        (lambda path: path.unlink(), "cannot be read (No such file"),
+        (lambda path: (path.unlink(), path.mkdir()), "cannot be read (Is a directory"),
         (lambda path: path.write_text("no video"), "does not open as a file"),
         (lambda path: write_video(path, (320, 240)), r"(240, 320, 3), expected (480, 640, 3)"),
     ],
