@@ -140,6 +140,8 @@ class Back:
         self._placement.tell_replica(peer.identity, message.header, answer)
 
     def _drain(self, peer: Peer, message: Received, now: int) -> None:
+        said = message.body
+        assert isinstance(said, Drain), "the shell decodes every DRAIN"
         replica = self._placement.registry.at(peer.identity)
         if replica is None:
             self._tally.count("unregistered", peer.name)
@@ -148,6 +150,7 @@ class Back:
         if not replica.draining:
             self._placement.note(now, logging.INFO, "replica drains", replica=replica.name)
         replica.draining = True
+        replica.stopping = said.reason == "stopping"
         replica.drained = False  # it asks again in case it missed the answer
         self._placement.drain(replica, now)
 

@@ -46,6 +46,7 @@ ACTED_UPON = frozenset(
         Kind.OPEN,
         Kind.REGISTER,
         Kind.HEARTBEAT,
+        Kind.DRAIN,
         Kind.ACCEPT,
         Kind.REJECT,
         Kind.EVENT,

@@ -210,7 +210,8 @@ class Placement:
 
     def drain(self, replica: Replica, now: int) -> None:
         """Move what can move off a draining replica, tell the robots that have to stay, and tell
-        the replica, once, when nothing is left to wait for."""
+        the replica, once, when nothing is left to wait for: one that stops waits for answers and
+        for moves, one that only drains also for room elsewhere."""
         for session in self.sessions.on(replica):
             refuge = self.refuge(session)
             if refuge is None and session.terms is not None and not session.told_draining:
@@ -221,7 +222,12 @@ class Placement:
             elif refuge is not None and session.request is None and session.settled:
                 self._close_at_replica(session)
                 self._move(session, refuge, now)
-        if not replica.drained and not self.sessions.on(replica):
+        waits = [
+            session
+            for session in self.sessions.on(replica)
+            if not replica.stopping or session.request is not None or self.refuge(session)
+        ]
+        if not replica.drained and not waits:
             replica.drained = True
             self.tell_replica(replica.identity, Header(Kind.DRAIN), Drain(reason="drained"))
 

@@ -43,6 +43,8 @@ class Replica:
     load: float = 0.0
     draining: bool = False
     drained: bool = False
+    stopping: bool = False
+    """It drains and waits for no other replica: sessions that cannot move end with it."""
     closing: set[tuple[str, int]] = field(default_factory=set)
     suspect: bool = False
     """It owes an answer for so long that whoever can goes elsewhere, until it is heard of again."""

@@ -83,6 +83,7 @@ class InferenceActor(Actor):
         self._uplink = Uplink(config.broker, identity, self._offer(), *keys)
         self._unreachable = ""
         self._drain_until: int | None = None
+        self._leaving = ""
         self._released = False
         self._beat_at = self._report_at = 0
 
@@ -130,7 +131,7 @@ class InferenceActor(Actor):
                     command.id, error=f"an inference replica cannot {command.verb}, only drain"
                 )
         if self.stopping and not self.link.orphaned:
-            self._drain(now, "asked to stop")
+            self._drain(now, "asked to stop", stop=True)
 
     def _receive(self, now: int) -> None:
         for _ in range(MESSAGES_PER_TURN):
@@ -189,16 +190,19 @@ class InferenceActor(Actor):
     def _beat(self, now: int) -> None:
         self._beat_at = now + round(self.config.heartbeat_s * 1e9)
         load = self._meters.busy.load(now)
-        self._uplink.beat(self.board.turns, load, self._drain_until is not None)
+        self._uplink.beat(self.board.turns, load, self._leaving)
 
     # The end
 
-    def _drain(self, now: int, why: str) -> None:
-        """Take no new robot, answer what is here, and leave when the broker has moved the rest."""
-        if self._drain_until is not None:
+    def _drain(self, now: int, why: str, stop: bool = False) -> None:
+        """Take no new robot, answer what is here, and leave when the broker has moved the rest; to
+        `stop`, without waiting for room for them."""
+        leaving = "stopping" if stop else "draining"
+        if self._leaving in (leaving, "stopping"):
             return
         self.log.info("draining: %s", why)
-        self._drain_until = now + round(self.config.drain_s * 1e9)
+        self._leaving = leaving
+        self._drain_until = self._drain_until or now + round(self.config.drain_s * 1e9)
         self._service.reception.draining = True
         self._beat(now)
 

@@ -109,17 +109,18 @@ class Uplink:
         # Anything else answers an offer that was replaced meanwhile, or repeats what is under way.
         return True
 
-    def beat(self, progress: int, load: float, draining: bool) -> None:
+    def beat(self, progress: int, load: float, draining: str = "") -> None:
         """Say that the loop goes on; until the broker has answered, offer the service instead. A
-        replica that drains says so each time, and never registers. When `UNANSWERED` of them had no
-        answer the connection is made anew."""
+        replica that drains says so each time, and never registers: `draining` until there is room
+        elsewhere for all its robots, or `stopping` once those have moved that can. When
+        `UNANSWERED` of them had no answer the connection is made anew."""
         # A batch may last longer than any silence: what counts is what was asked and not answered.
         patient = self._unanswered < UNANSWERED
         if self._connection.tick(time.monotonic_ns(), patient):
             self._unanswered = 0
         self._unanswered += 1
         if draining:
-            self._say(Header(Kind.DRAIN), Drain(reason="stopping"))
+            self._say(Header(Kind.DRAIN), Drain(reason=draining))
         if self.registered or draining:
             self._say(Header(Kind.HEARTBEAT), Heartbeat(progress=progress, load=load))
         else:

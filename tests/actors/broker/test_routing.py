@@ -483,6 +483,20 @@ def test_robots_that_cannot_move_stay_served_until_there_is_room(desk: Any, sent
     assert sent(effects, ToReplica, Kind.DRAIN)
 
 
+def test_a_replica_that_stops_is_told_to_go_when_all_is_answered_and_nobody_can_move(
+    desk: Any, sent: Any
+) -> None:
+    """To wait longer would only make its robots wait for its successor."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=1)
+    assert not sent(desk.replica("flow/0:1", Drain(reason="stopping")), ToReplica, Kind.DRAIN)
+    effects = desk.replica("flow/0:1", Kind.REPLY, "r1", epoch=1, seq=1)
+    assert sent(effects, ToRobot, Kind.REPLY)
+    assert sent(effects, ToReplica, Kind.DRAIN)
+    assert desk.sessions() == {"r1": "flow/0"}
+
+
 # Two robots of one name
 
 

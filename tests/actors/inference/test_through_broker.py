@@ -198,6 +198,26 @@ def test_a_drained_replicas_robots_go_on_at_the_standby_without_noticing(
     standby.end()
 
 
+def test_the_only_replica_stops_as_soon_as_it_has_answered(
+    site: dict[str, Any], robot_side: Any, example: Example
+) -> None:
+    """Its robot can go nowhere: an orderly stop is no slower for it than a kill. Drained, it waits
+    for a successor."""
+    replica = start(site, 0, drain_s=30.0)
+    wire = Wire(site["front"], robot_side("r1"))
+    wire.join()
+    wire.ask(example(1, prefix=None), seq=1)
+    replica.supervisor.command("drain")
+    replica.until(lambda status: status["draining"])
+    assert wire.ask(example(2, prefix=None), seq=2).header.kind is Kind.REPLY
+    began = time.monotonic()
+    replica.supervisor.command("stop")
+    replica.thread.join(20)
+    assert time.monotonic() - began < 1.0
+    wire.context.destroy(linger=0)
+    replica.end()
+
+
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
 def test_a_request_in_flight_is_answered_by_the_standby_when_its_replica_dies_or_hangs(
     blow: signal.Signals, site: dict[str, Any], robot_side: Any, example: Example
