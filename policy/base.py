@@ -73,6 +73,12 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
             msgspec.structs.force_setattr(self, field, plain)
         arguments.fields(self)
 
+    @property
+    def execution_horizon(self) -> int:
+        """For how many steps a chunk can continue the plan under way; a policy that continues none
+        counts with its whole chunk."""
+        return (self.prefix != "none" and self.max_prefix_steps) or self.chunk_size
+
     def contract(self, checkpoint_hash: str) -> str:
         """A hash, 64 hex digits, of all that a robot relies on: two policies whose contracts are
         equal can take each other's place in the middle of a session."""

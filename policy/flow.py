@@ -43,6 +43,10 @@ class FlowPolicy(LearnedPolicy):
         super().__init__(checkpoint, device=device, dtype=dtype, graphs=graphs)
         self.spec = _with_prefix(self.spec, prefix)
         self.guidance = msgspec.convert(guidance, Guidance)
+        if self.guidance.execution_horizon is not None:
+            # Beyond it the prefix has no weight, and need not travel.
+            steps = min(self.spec.max_prefix_steps, self.guidance.execution_horizon)
+            self.spec = msgspec.structs.replace(self.spec, max_prefix_steps=steps)
         self.euler_steps = euler_steps or self.network.euler_steps
         if self.spec.prefix == "guided" and self.guidance.jacobian == "gradient":
             self.chunks.stay_eager("guidance by gradient differentiates while it denoises")

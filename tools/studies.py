@@ -69,6 +69,12 @@ def capacity(as_json: AsJson = False, fleet: FleetName = None) -> None:
             f"{row['replica']}: carries {row['robots']} robots by its times ({times}), "
             f"{row['max_sessions']} by its limit; has {row['sessions']}, load {row['load']:.0%}"
         )
+        if each := row["each"]:
+            print(
+                f"  each robot asks {each['rate_hz']:.2g} times a second, and is to be answered "
+                f"within half its execution horizon of {each['horizon_s']:.2g} s, less "
+                f"{each['rtt_s'] * 1e3:.0f} ms on the way"
+            )
 
 
 def _carried(report: dict[str, Any]) -> dict[str, Any]:
@@ -78,6 +84,7 @@ def _carried(report: dict[str, Any]) -> dict[str, Any]:
         "sessions": len(report.get("sessions", [])),
         "load": report.get("load"),
         "batch_ms": report.get("batch_ms", {}),
+        "each": report.get("each", {}),
     }
 
 

@@ -26,7 +26,7 @@ RETRY_AFTER_S = 2.0
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What a service demands. `limit` is how many sessions one replica holds; `alone` says why it
-    is one, where its policy cannot be shared."""
+    is one, where its policy cannot be shared. Robots give up after `request_timeout_s`."""
 
     service: str
     spec: PolicySpec
@@ -34,17 +34,20 @@ class Terms:
     pin_task: str | None = None
     strict_fps: bool = False
     alone: str = ""
+    request_timeout_s: float = 5.0
     versions: tuple[int, int] = VERSIONS
 
 
 @dataclass(frozen=True, slots=True)
 class Occupancy:
-    """How full the replica is: `sessions` of other robots, the device's busy share, and how many
-    robots its measured service times carry."""
+    """How full the replica is: `sessions` of other robots, the device's busy share, how many robots
+    its measured service times carry, how long one inference takes, how often each robot asks."""
 
     sessions: int = 0
     load: float = 0.0
     capacity: int = 0
+    inference_s: float = 0.0
+    rate_hz: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,10 +225,68 @@ def _warnings(robot: Open, terms: Terms, occupancy: Occupancy) -> list[str]:
     if occupancy.sessions >= occupancy.capacity:
         warnings.append(
             f"with this robot the replica has {occupancy.sessions + 1} and carries "
-            f"{occupancy.capacity} by its measured service times: chunks may come late; start "
-            "another replica"
+            f"{occupancy.capacity} by its measured service times (one inference takes "
+            f"{_s(occupancy.inference_s)}, each robot asks {occupancy.rate_hz:.2g} times a "
+            "second): chunks may come late; start another replica"
         )
+    warnings += _too_old(robot, spec, occupancy.inference_s)
+    warnings += _too_slow(robot, terms, occupancy.inference_s)
     return warnings
+
+
+def _too_old(robot: Open, spec: PolicySpec, inference_s: float) -> list[str]:
+    """The end of a chunk that is too old when its turn comes."""
+    chunk_s, age_s = spec.chunk_size / robot.fps, robot.max_action_age_s
+    if not age_s or chunk_s <= age_s:
+        return []
+    asks_s = chunk_s - robot.buffer_time_s
+    stalls = (
+        f"it asks for the next one after {_s(asks_s)}, so that it stalls within each chunk"
+        if age_s < asks_s + inference_s
+        else "it stalls whenever the next one is late"
+    )
+    return [
+        f"a chunk of {spec.chunk_size} actions lasts {_s(chunk_s)} at {robot.fps:g} Hz, and the "
+        f"robot plays none that is older than its max_action_age_s of {_s(age_s)}: the last "
+        f"{_s(chunk_s - age_s)} of each are never played, and {stalls}; raise max_action_age_s, or "
+        "serve shorter chunks"
+    ]
+
+
+def _too_slow(robot: Open, terms: Terms, inference_s: float) -> list[str]:
+    """An inference that takes longer than the robot's plan or patience: the worst of it."""
+    spec = terms.spec
+    chunk_s, horizon_s = spec.chunk_size / robot.fps, spec.execution_horizon / robot.fps
+    takes = f"one inference takes {_s(inference_s)} here"
+    if inference_s >= terms.request_timeout_s:
+        what = f"and robots wait {_s(terms.request_timeout_s)} for an answer (request_timeout_s)"
+        return [f"{takes}, {what}: no chunk will ever arrive; serve on a faster device"]
+    if robot.max_action_age_s and inference_s >= robot.max_action_age_s:
+        what = f"and the robot plays nothing older than {_s(robot.max_action_age_s)}"
+        return [f"{takes}, {what} (max_action_age_s): no action will ever be played; raise it"]
+    if inference_s >= chunk_s:
+        what = f"and a chunk lasts {_s(chunk_s)} at {robot.fps:g} Hz"
+        return [f"{takes}, {what}: each is over before it arrives; serve longer chunks"]
+    lasts_s = min(chunk_s, robot.max_action_age_s or chunk_s)
+    if 2 * inference_s > lasts_s:
+        # The next is asked for when this one has come, as old as the inference took.
+        what = f"and a chunk can be played for {_s(lasts_s)} after its observation"
+        stall_s = 2 * inference_s - lasts_s
+        return [f"{takes}, {what}: the robot stalls for {_s(stall_s)} in each; serve longer chunks"]
+    if robot.buffer_time_s and inference_s >= robot.buffer_time_s:
+        stall_s = inference_s - robot.buffer_time_s
+        what = f"and the robot asks with {_s(robot.buffer_time_s)} of playback left"
+        mend = f"set its plan.buffer_time_s above {_s(inference_s)}"
+        return [f"{takes}, {what}: it stalls for {_s(stall_s)} before each chunk; {mend}"]
+    if robot.rtc and spec.prefix != "none" and inference_s >= horizon_s:
+        what = f"and policy {spec.model} continues a plan for {spec.execution_horizon} steps"
+        return [f"{takes}, {what}, {_s(horizon_s)}: its chunks begin where none was continued"]
+    return []
+
+
+def _s(seconds: float) -> str:
+    """Three digits are enough for a person, and milliseconds where there are no seconds."""
+    return f"{seconds * 1e3:.3g} ms" if seconds < 0.0995 else f"{seconds:.3g} s"
 
 
 def _final(reason: str, message: str) -> Reject:

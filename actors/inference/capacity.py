@@ -2,8 +2,9 @@
 
 A replica that runs one request at a time in `t` seconds carries
 `N = min(0.8 / (r t), (H dt / 2 - RTT) / t)` robots: at most 80 % of the device's time for the rate
-`r` at which each robot asks, and a whole round through all of them within half a chunk, so that a
-robot that is served last still has playback left. In batches of `b`, one batch costs `t(b)`:
+`r` at which each robot asks, and a whole round through all of them within half the execution
+horizon `H`, so that the chunk of a robot that is served last still continues its plan. In batches
+of `b`, one batch costs `t(b)`:
 
     N(b) = min(0.8 b / (r t(b)), b floor((H dt / 2 - RTT) / t(b)))
 
@@ -25,10 +26,11 @@ UTILISATION = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one robot asks of a replica: requests per second, its chunk's length, the way there."""
+    """What one robot asks of a replica: requests per second, how far a chunk can continue the plan
+    (its execution horizon, the whole chunk where it continues none), the way there and back."""
 
     rate_hz: float
-    chunk_s: float
+    horizon_s: float
     rtt_s: float = 0.0
 
 
@@ -43,7 +45,7 @@ def request_rate_hz(chunk_s: float, buffer_time_s: float, latency_s: float) -> f
 
 def capacity(service_s: Mapping[int, float], load: Load) -> int:
     """Robots that a replica carries whose batches of `b` take `service_s[b]` seconds; 0 if none."""
-    round_s = load.chunk_s / 2 - load.rtt_s
+    round_s = load.horizon_s / 2 - load.rtt_s
     best = 0
     for size, seconds in service_s.items():
         by_device = UTILISATION * size / (load.rate_hz * seconds)

@@ -7,7 +7,6 @@ is mapped here under its name, on this host and for this user.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 
 from ...transport.arrays import Buffer
@@ -24,7 +23,7 @@ Answer = list[Buffer]
 
 
 class Reception:
-    """See the module. `capacity` says how many robots the replica carries by what it measured."""
+    """See the module. `occupancy` says how full the replica is when so many others are here."""
 
     def __init__(
         self,
@@ -33,12 +32,12 @@ class Reception:
         checkpoint_hash: str,
         outboxes: Mapping[str, OutboxReader],
         meters: Meters,
-        capacity: Callable[[], int],
+        occupancy: Callable[[int], Occupancy],
     ) -> None:
         self.sessions: dict[str, Session] = {}
         self.draining = False
         self._replica, self._terms, self._checkpoint_hash = replica, terms, checkpoint_hash
-        self._outboxes, self._meters, self._capacity = outboxes, meters, capacity
+        self._outboxes, self._meters, self._occupancy = outboxes, meters, occupancy
 
     def open(self, robot: str, header: Header, frames: list[Buffer]) -> Answer:
         """Answer an OPEN by ACCEPT or REJECT. The same OPEN again is accepted again: the answer may
@@ -90,8 +89,7 @@ class Reception:
                 retry_after_s=RETRY_AFTER_S,
             )
         others = len(self.sessions) - (robot in self.sessions)
-        load = self._meters.busy.load(time.monotonic_ns())
-        return admit(asked, self._terms, Occupancy(others, load, self._capacity()))
+        return admit(asked, self._terms, self._occupancy(others))
 
     def _accept(self, verdict: Admitted, session: str, shm: bool) -> Accept:
         spec = self._terms.spec

@@ -8,6 +8,7 @@ An answer is given exactly once per request that is taken; which answers reach w
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ from ...transport.messages import Event, Message, Request, decode, encode
 from ...transport.outbox import OutboxReader
 from ..audit import Audit
 from ..configs import InferenceConfig
-from .admission import Terms
+from .admission import Occupancy, Terms
 from .capacity import Load, capacity, request_rate_hz
 from .capture import Capture, exchange, self_contained
 from .device import Device, DeviceLost
@@ -84,9 +85,10 @@ class Service:
             config.pin_task,
             config.strict_fps,
             alone="" if shared else device.mode_reason,
+            request_timeout_s=config.request_timeout_s,
         )
         self.reception = Reception(
-            replica, terms, device.policy.checkpoint_hash, outboxes, meters, self.capacity
+            replica, terms, device.policy.checkpoint_hash, outboxes, meters, self._occupancy
         )
         self.sessions = self.reception.sessions
         self._keeps_images = not shared or capture.enabled
@@ -314,15 +316,25 @@ class Service:
 
     # What it says about itself
 
+    def load(self) -> Load:
+        """What each robot asks of this replica, if it asks like its policy's and is as far away as
+        the farthest that is served here."""
+        spec, latency_s = self._device.spec, self._device.times[1]
+        return Load(
+            request_rate_hz(spec.chunk_size / spec.fps, self._config.buffer_time_s, latency_s),
+            spec.execution_horizon / spec.fps,
+            rtt_s=max((session.away_s for session in self.sessions.values()), default=0.0),
+        )
+
     def capacity(self) -> int:
-        """Robots that this replica carries by its measured times, if they ask like its policy's and
-        are as far away as the farthest that it serves."""
-        spec, times = self._device.spec, self._device.times
-        chunk_s = spec.chunk_size / spec.fps
-        rate_hz = request_rate_hz(chunk_s, self._config.buffer_time_s, times[1])
-        rtt_s = max((session.away_s for session in self.sessions.values()), default=0.0)
-        carried = capacity(times, Load(rate_hz, chunk_s, rtt_s))
+        """Such robots that this replica carries by its measured times."""
+        carried = capacity(self._device.times, self.load())
         return carried if self._device.mode == "shared" else min(carried, 1)
+
+    def _occupancy(self, others: int) -> Occupancy:
+        load = self._meters.busy.load(time.monotonic_ns())
+        times = self._device.times
+        return Occupancy(others, load, self.capacity(), times[1], self.load().rate_hz)
 
     def status(self, now: int) -> dict[str, Any]:
         """For the board: MessagePack types only, bounded in size."""
@@ -338,6 +350,7 @@ class Service:
             "sessions": sorted(self.sessions)[:64],
             "max_sessions": self.limit,
             "capacity": self.capacity(),
+            "each": {k: round(v, 3) for k, v in dataclasses.asdict(self.load()).items()},
             "queue": len(self.waiting),
             "load": round(meters.busy.load(now), 4),
             "batch_ms": {str(b): round(s * 1e3, 2) for b, s in sorted(device.times.items())},

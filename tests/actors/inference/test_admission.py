@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from holdfast.actors.inference.admission import Admitted, Occupancy, Terms, admit
 from holdfast.policy.base import CameraFeature, PolicySpec
@@ -150,6 +152,54 @@ def test_a_replica_beyond_its_measured_capacity_says_so_and_serves() -> None:
     accepted = verdict({}, occupancy=Occupancy(sessions=2, load=0.9, capacity=2))
     assert isinstance(accepted, Admitted)
     assert "has 3 and carries 2" in accepted.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("robot", "takes_s", "says"),
+    [
+        ({"max_action_age_s": 1.0}, 0.1, ["lasts 1.5 s at 30 Hz", "1 s", "last 0.5 s", "asks"]),
+        ({"max_action_age_s": 1.4, "buffer_time_s": 0.5}, 0.02, ["last 0.1 s", "next one is late"]),
+        ({}, 6.0, ["takes 6 s", "wait 5 s", "request_timeout_s", "faster device"]),
+        ({"max_action_age_s": 3.0}, 3.5, ["takes 3.5 s", "older than 3 s", "ever be played"]),
+        ({"max_action_age_s": 3.0}, 1.7, ["takes 1.7 s", "lasts 1.5 s", "over before"]),
+        ({"max_action_age_s": 3.0}, 1.0, ["takes 1 s", "for 1.5 s", "stalls for 0.5 s"]),
+        ({"buffer_time_s": 0.5}, 0.6, ["takes 0.6 s", "with 0.5 s", "stalls for 0.1 s", "above"]),
+        ({"buffer_time_s": 1.0}, 0.7, ["takes 0.7 s", "20 steps, 0.667 s"]),
+        ({"fps": 30.2, "buffer_time_s": 0.05}, 0.08, ["80 ms", "50 ms", "stalls for 30 ms"]),
+    ],
+)
+def test_settings_that_what_was_measured_cannot_meet_are_told_with_figures(
+    robot: dict[str, Any], takes_s: float, says: list[str]
+) -> None:
+    accepted = verdict(robot, occupancy=Occupancy(capacity=4, inference_s=takes_s))
+    assert isinstance(accepted, Admitted)
+    [warning] = accepted.warnings
+    for words in says:
+        assert words in warning
+
+
+@given(
+    age_s=st.floats(0.1, 10),
+    buffer_s=st.floats(0.01, 3),
+    takes_s=st.floats(0.001, 20),
+    fps=st.sampled_from((29.9, 30.0, 30.1)),
+    rtc=st.booleans(),
+)
+def test_no_warning_means_that_a_robot_alone_here_never_stalls(
+    age_s: float, buffer_s: float, takes_s: float, fps: float, rtc: bool
+) -> None:
+    """Played in simulation: each chunk arrives before the one before is over or too old."""
+    settings = {"max_action_age_s": age_s, "buffer_time_s": buffer_s, "fps": fps, "rtc": rtc}
+    accepted = verdict(settings, occupancy=Occupancy(capacity=4, inference_s=takes_s))
+    assert isinstance(accepted, Admitted)
+    if accepted.warnings:
+        return
+    lasts_s = min(SPEC.chunk_size / fps, age_s)
+    observed, arrives = 0.0, takes_s
+    for _ in range(20):
+        asked = max(arrives, observed + SPEC.chunk_size / fps - buffer_s)
+        assert asked + takes_s <= observed + lasts_s + 1e-9
+        observed, arrives = asked, asked + takes_s
 
 
 def test_a_misfit_is_told_its_fault_even_when_the_replica_is_full() -> None:

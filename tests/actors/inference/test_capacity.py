@@ -51,7 +51,7 @@ def test_being_able_to_batch_never_costs_capacity(
 
 def test_a_batch_that_the_robots_cannot_fill_does_not_count() -> None:
     """Three robots would keep a batch of eight waiting for ever."""
-    assert capacity({8: 1.0}, Load(rate_hz=2.0, chunk_s=4.0)) == 0
+    assert capacity({8: 1.0}, Load(rate_hz=2.0, horizon_s=4.0)) == 0
 
 
 @pytest.mark.parametrize(
