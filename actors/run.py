@@ -12,6 +12,7 @@ Exit codes: 0 stopped as asked; 1 crashed; 3 the configuration was refused, a re
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import logging
@@ -19,6 +20,7 @@ import os
 import socket
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from . import actor as _actor
 from .heap import keep_blocks
@@ -120,5 +122,17 @@ def _title(name: str) -> None:
         Path("/proc/self/comm").write_text(name[:15])
 
 
+def _end(code: int) -> NoReturn:
+    """Leave at once, when everybody who wanted to has said goodbye. The interpreter's own end frees
+    what the kernel frees anyway; with torch that takes half a second and more, in which the
+    supervisor cannot start the next incarnation."""
+    logging.shutdown()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    _end(main(sys.argv[1:]))

@@ -303,6 +303,28 @@ def test_asked_to_drain_it_answers_what_it_has_and_leaves_when_released(
         assert it.end() == actors.EXIT_STOPPED
 
 
+def test_a_batch_that_lasts_longer_than_many_heartbeats_is_progress(
+    replica: Any, broker: BrokerSide, robot_side: Any, example: Example
+) -> None:
+    """The heartbeat after it says another count than the one before it."""
+    with replica(options={"delay_s": 0.3}, max_batch=1):
+        broker.welcome()
+        broker.send("r1", robot_side("r1").open())
+        broker.hear(Kind.ACCEPT)
+        for seq in (1, 2, 3):
+            broker.send("r1", robot_side("r1").request(example(seq), seq=seq))
+            beats: list[int] = []
+            heard = Kind.HEARTBEAT
+            while heard is not Kind.REPLY:
+                _, message = broker.hear(Kind.HEARTBEAT, Kind.REPLY)
+                heard = message.header.kind
+                if heard is Kind.HEARTBEAT:
+                    beats.append(message.body.progress)
+            after = broker.hear(Kind.HEARTBEAT)[1].body.progress
+            assert beats, "one goes out ahead of the batch"
+            assert after > beats[-1]
+
+
 def test_asked_to_stop_it_does_not_wait_for_a_broker_that_does_not_answer(
     replica: Any, broker: BrokerSide, robot_side: Any
 ) -> None:
@@ -444,7 +466,9 @@ def test_a_real_process_makes_progress_while_it_loads_serves_and_leaves_on_sigte
         it.process.send_signal(signal.SIGTERM)
         broker.hear(Kind.DRAIN)
         broker.send("", encode(Header(Kind.DRAIN), Drain(reason="drained")))
+        released = time.monotonic()
         assert it.process.wait(30) == 0
+        assert time.monotonic() - released < 1.5, "its successor waits for this"
     line = json.loads((tmp_path / "audit" / "pick.0.jsonl").read_text())
     assert (line["session"], line["seq"], line["outcome"]) == ("r1:1", 1, "served")
 
