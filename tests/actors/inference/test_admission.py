@@ -107,7 +107,7 @@ def test_what_can_never_work_is_refused_for_good(
         (
             {},
             {"spec": msgspec.structs.replace(SPEC, prefix="none", max_prefix_steps=0)},
-            ["real-time chunking", "appended"],
+            ["real-time chunking", "replace the plan"],
         ),
     ],
 )
