@@ -374,7 +374,7 @@ def test_how_the_network_runs_is_in_the_status(
     """And `graphs: off`, which YAML reads as false, reaches the policy through `options`."""
     with replica(policy="flow", max_batch=1, options=options) as it:
         broker.welcome()
-        until(lambda: it.status())
+        until(lambda: "execution" in it.status())
         assert says in it.status()["execution"]
 
 
