@@ -246,7 +246,7 @@ class FailSafe:
         """Go on: the deadlines move by as long as the pause was."""
         if not self.paused:
             return
-        pause = now_ns - self.paused_ns
+        pause = max(now_ns - self.paused_ns, 0)
         self.paused_ns = 0
         self._elapsed_ns = now_ns
         if self.supplied_ns:

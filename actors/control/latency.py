@@ -60,7 +60,7 @@ class LatencyWindow:
 
     def delay_steps(self, dt_ns: int, most: int) -> int:
         """Ticks of `dt_ns` until a chunk asked for now is expected, at most `most`."""
-        return min(ceil(self._expected / dt_ns), most)
+        return max(0, min(ceil(self._expected / dt_ns), most))
 
     def summary_ms(self) -> dict[str, float | None]:
         """p50 and p99 of the window in ms; None while it is empty."""

@@ -147,7 +147,7 @@ class ControlActor(Actor):
         """Continue the grid of the incarnation before, if it was killed; else begin one."""
         now, period = monotonic_ns(), self.config.tick_ns
         last = self._words[Word.GRID_NS]
-        if not last:
+        if not last or last > now + period:  # the grid point after now is the last that can be
             return TickClock(period, now + _START_NS)
         start, unattended = resume_grid(last, period, now)
         self._words[Word.MISSED_RESTART] += unattended

@@ -56,6 +56,8 @@ LATENESS_BINS = 512
 _KEPT_BYTES = 16384
 _WORDS = 128
 _MARKS = 9
+_LAST, _LAST_ON_WIRE = 1 << 62, 1 << 31
+"""No count gets there: what is beyond was written by something else."""
 _T = TypeVar("_T", bound=np.generic)
 
 
@@ -234,6 +236,10 @@ class PlanSegment:
                 return "nothing" if self._head[0] == 0 else f"{name} {found} instead of {expected}"
         if list(self._head[4:8]) != self._expected[4:8]:
             return "the plan of another robot"
+        words = self._memory[_OFFSET_WORDS:][: _WORDS * 8].cast("Q")
+        for place, value in enumerate(words):
+            if value > (_LAST_ON_WIRE if place in (Word.EPISODE, Word.EPOCH) else _LAST):
+                return f"a word {place} of {value}, which nothing counts up to"
         return ""
 
     def _format(self) -> None:

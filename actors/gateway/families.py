@@ -66,13 +66,19 @@ FAMILIES: dict[str, Family] = {
         "gauge", ("robot", "quantile"), "Request to merge, over the last 100 requests."
     ),
     "holdfast_robot_stalled_ticks_total": Family(
-        "counter", _ROBOT, "Policy steps without an action although there had been a plan."
+        "counter", _ROBOT, "Ticks for which the plan had no action though one was due."
     ),
     "holdfast_robot_fallback_ticks_total": Family(
-        "counter", _ROBOT, "Policy steps in which the fallback stood in for an action."
+        "counter", _ROBOT, "Ticks in which the fallback stood in for an action."
     ),
     "holdfast_robot_stale_actions_dropped_total": Family(
         "counter", _ROBOT, "Actions dropped because their observation was too old."
+    ),
+    "holdfast_robot_void_actions_dropped_total": Family(
+        "counter", _ROBOT, "Actions dropped because the driver was gone when they were due."
+    ),
+    "holdfast_robot_driver_gaps_total": Family(
+        "counter", _ROBOT, "How often the robot's state stood still: its driver was gone."
     ),
     "holdfast_robot_refused_commands_total": Family(
         "counter", ("robot", "reason"), "Actions beyond the robot's limits, not sent to it."

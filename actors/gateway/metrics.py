@@ -139,6 +139,8 @@ _ROBOT_COUNTERS = {
     "holdfast_robot_stalled_ticks_total": "stalled_ticks",
     "holdfast_robot_fallback_ticks_total": "fallback_ticks",
     "holdfast_robot_stale_actions_dropped_total": "stale_dropped",
+    "holdfast_robot_void_actions_dropped_total": "void_dropped",
+    "holdfast_robot_driver_gaps_total": "driver_gaps",
     "holdfast_robot_episodes_total": "episodes",
     "holdfast_robot_successes_total": "successes",
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,11 +18,28 @@ from hypothesis import strategies as st
 
 from holdfast.actors.control import segment as segment_module
 from holdfast.actors.control.buffer import ChunkBuffer
+from holdfast.actors.control.config import ControlConfig
 from holdfast.actors.control.plan import MergeRule
+from holdfast.actors.control.playback import Playback
 from holdfast.actors.control.segment import SEGMENT_BYTES, PlanSegment, Word
+from holdfast.actors.control.supply import Supply
+from holdfast.robot.base import ControlMode, RobotSpec
+from holdfast.transport.header import Header, Kind
+from holdfast.transport.messages import Accept, Blobs, Request, decode, encode
 
 ACTIONS = 2
 SIZE = 96 * 1024  # small, so that images are cheap; the layout adapts its capacity
+TERMS = Accept(
+    session="x",
+    replica="s/0",
+    model="m",
+    revision="1",
+    checkpoint="c",
+    chunk_size=8,
+    fps=30.0,
+    action_names=("a", "b"),
+    cameras={},
+)
 Plan = tuple[int, list[tuple[float, ...]]]
 
 
@@ -223,3 +241,49 @@ def test_the_segment_that_the_supervisor_allocates_holds_many_chunks_of_a_large_
 def test_memory_that_is_too_small_is_refused() -> None:
     with pytest.raises(segment_module.PlanError, match="allocate"):
         PlanSegment(bytearray(4096), "r1", ACTIONS)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    damage=st.lists(
+        st.tuples(st.integers(0, 8 * 1024), st.binary(min_size=1, max_size=16)), min_size=1
+    )
+)
+def test_whatever_was_written_over_it_the_next_loop_asks_and_plays(
+    damage: list[tuple[int, bytes]],
+) -> None:
+    """No damage is inherited: the next incarnation opens a session and asks in valid messages."""
+    memory = bytearray(SEGMENT_BYTES)
+    merge(ChunkBuffer(PlanSegment(memory, "r1", ACTIONS), 10**12), 1, 8)
+    for place, data in damage:
+        memory[place : place + len(data)] = data
+    segment = PlanSegment(memory, "r1", ACTIONS)
+    buffer = ChunkBuffer(segment, 10**12)
+    spec = RobotSpec(("a", "b"), ("a", "b"), ControlMode.POSITION, (-9, -9), (9, 9), (9, 9))
+    fields = {"robot": "r1", "driver": "sim", "service": "s", "endpoint": "e", "plan": "p"}
+    config = msgspec.convert({**fields, "safety": {"max_offline_s": None}}, ControlConfig)
+    supply, playback = (
+        Supply(config, spec, segment, buffer),
+        Playback(config, spec, segment, buffer),
+    )
+    now = 10**12
+    supply.resume(now)
+    supply.elapse(now)
+    epoch = supply.open_epoch(now)
+    assert epoch is not None
+    supply.opening(epoch, now)
+    supply.accepted(TERMS, epoch, now)
+    assert supply.failsafe.session_open
+    buffer.reset()
+    supply.elapse(now)
+    ask = supply.ask(now, 1, now)
+    assert ask is not None
+    header = Header(Kind.REQUEST, ask.asked.seq, ask.asked.episode, ask.asked.epoch, now)
+    blobs = Blobs()
+    body = Request(state=blobs.array(np.zeros(2, np.float32)), delay_steps=ask.delay_steps)
+    decode(encode(header, body, blobs))
+    rows = np.ones((8, ACTIONS), np.float32)
+    supply.asked(now)
+    key = (ask.asked.seq, ask.asked.episode, ask.asked.epoch)
+    assert supply.replied(rows, rows, key, 1, now) is None
+    assert playback.command(now) is not None

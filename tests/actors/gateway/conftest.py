@@ -55,6 +55,8 @@ CONTROL = {
     "dropped": {"expired": 2},
     "request_latency_ms": {"p50": 60.0, "p99": 90.0},
     "stalled_ticks": 3,
+    "void_dropped": 5,
+    "driver_gaps": 1,
     "stale_dropped": 0,
     "refused_commands": {"range": 1},
     "refusing_s": 0.0,
