@@ -51,23 +51,35 @@ def doctor(as_json: AsJson = False) -> None:
 
 @app.command()
 def capacity(as_json: AsJson = False, fleet: FleetName = None) -> None:
-    """How many robots each replica carries, by the service times that it measured."""
+    """How many robots each replica carries, by the service times that it measured.
+
+    Replicas of scripts and other hosts too, if this host has the broker: for robots with the usual
+    `buffer_time_s`.
+    """
+    body = ask(reach(fleet), do="status")["status"]
     rows = [
-        {"replica": row["name"], "state": row["state"], **_carried(row["report"] or {})}
-        for row in ask(reach(fleet), do="status")["status"]["actors"]
+        {
+            "replica": row["name"],
+            "where": "this host",
+            "state": row["state"],
+            **_carried(row["report"] or {}),
+        }
+        for row in body["actors"]
         if row["kind"] == "inference"
     ]
+    rows += [_carried_elsewhere(row) for row in body["site"]["replicas"]]
     if as_json:
         print(json.dumps(rows, indent=2))
         return
     for row in rows:
         if row["robots"] is None:
-            print(f"{row['replica']}: {row['state']}, not measured yet")
+            print(f"{row['replica']} ({row['where']}): {row['state']}, not measured yet")
             continue
         times = ", ".join(f"{size} in {ms:g} ms" for size, ms in row["batch_ms"].items())
         print(
-            f"{row['replica']}: carries {row['robots']} robots by its times ({times}), "
-            f"{row['max_sessions']} by its limit; has {row['sessions']}, load {row['load']:.0%}"
+            f"{row['replica']} ({row['where']}): carries {row['robots']} robots by its times "
+            f"({times}), {row['max_sessions']} by its limit; "
+            f"has {row['sessions']}, load {row['load']:.0%}"
         )
         if each := row["each"]:
             print(
@@ -85,6 +97,30 @@ def _carried(report: dict[str, Any]) -> dict[str, Any]:
         "load": report.get("load"),
         "batch_ms": report.get("batch_ms", {}),
         "each": report.get("each", {}),
+    }
+
+
+def _carried_elsewhere(row: dict[str, Any]) -> dict[str, Any]:
+    from ..actors.control.config import PlanSettings
+    from ..actors.inference.capacity import Load, request_rate_hz
+    from ..actors.inference.capacity import capacity as robots_carried
+
+    times = {int(size): ms / 1e3 for size, ms in row["batch_ms"].items() if ms > 0}
+    robots = None
+    if times:
+        latency_s = times[min(times)]
+        rate_hz = request_rate_hz(row["chunk_s"], PlanSettings().buffer_time_s, latency_s)
+        carried = robots_carried(times, Load(rate_hz, row["chunk_s"]))
+        robots = min(carried, 1) if row["stateful"] else carried
+    return {
+        "replica": row["name"],
+        "where": row["where"],
+        "state": row["state"],
+        "robots": robots,
+        "max_sessions": row["capacity"],
+        "sessions": row["sessions"],
+        "load": row["load"],
+        "batch_ms": row["batch_ms"],
     }
 
 

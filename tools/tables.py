@@ -170,6 +170,9 @@ class _Fitted:
         spare: tuple[str, ...] = (),
         one_line: bool = True,
     ) -> None:
+        rows = list(rows)
+        self._told = [row["state"] not in _WELL for row in rows]
+        """Of those that are not well a note says all, below the tables."""
         self._headings = [heading for heading, _ in columns]
         self._cells = [[cell(row) for _, cell in columns] for row in rows]
         self._spare, self._one_line = spare, one_line
@@ -193,8 +196,8 @@ class _Fitted:
             table.add_row(*(self._cut(row[k], left) if k == prose else row[k] for k in kept))
         yield table
         if prose is not None and not self._one_line:
-            for row in self._cells:
-                if not _fits(row[prose], left):
+            for row, told in zip(self._cells, self._told, strict=True):
+                if not told and not _fits(row[prose], left):
                     yield Text(f"{row[0]} ended: {row[prose]}", style="dim", overflow="fold")
 
     def _column(self, k: int) -> list[str | Text]:

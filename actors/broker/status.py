@@ -64,6 +64,9 @@ def _replica(replica: Replica, sessions: int, now: int) -> dict[str, Any]:
         "pid": offer.pid,
         "model": offer.model,
         "revision": offer.revision,
+        "batch_ms": {str(k): round(s * 1e3, 2) for k, s in enumerate(offer.batch_s, 1)},
+        "chunk_s": round(offer.chunk_size / offer.fps, 3),
+        "stateful": offer.stateful,
     }
 
 

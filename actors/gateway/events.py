@@ -7,6 +7,7 @@ and is READY again has a new incarnation, and the event says why the old one end
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -17,6 +18,8 @@ from ..supervision.health import DRIVEN, refusal
 Level = Literal["info", "warning", "error"]
 Report = Mapping[str, Any]
 
+_FIGURES = re.compile(r"[0-9][0-9.]*")
+"""A warning whose figures changed is no new one."""
 _ACTOR_LEVELS: dict[str, Level] = {"FAILED": "error", "BACKOFF": "warning"}
 _ROBOT_LEVELS: dict[str, Level] = {
     "DOWN": "warning",
@@ -103,8 +106,9 @@ def _robots(before: Mapping[str, Report], after: Mapping[str, Report]) -> Iterat
 
 def _commands(name: str, old: Report, new: Report) -> Iterator[Happening]:
     """What is told about a robot beside its state: warnings, and that its limits accept nothing."""
+    known = {_FIGURES.sub("", warning) for warning in old.get("warnings", ())}
     for warning in new.get("warnings", ()):
-        if warning not in old.get("warnings", ()):
+        if _FIGURES.sub("", warning) not in known:
             yield name, "warning", f"warning: {warning}"
     was, now = refusal(old), refusal(new)
     if now and not was:

@@ -218,7 +218,8 @@ class _Turn:
         reason = actor.fault or exit_text(code, error)
         if actor.state is State.STOPPING and not actor.fault:
             # It was asked to: that is the reason, and how it ended only where it did not obey.
-            reason = actor.reason if code == 0 else f"{actor.reason}; {reason}"
+            obeyed = code in (0, -signal.SIGTERM)
+            reason = actor.reason if obeyed else f"{actor.reason}; {reason}"
         self.put(name, alive=False, fault=None, draining=False, deadline=NEVER, reason=reason)
         if not actor.wanted:
             self.put(name, relaunch=False)

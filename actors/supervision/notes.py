@@ -58,8 +58,10 @@ def _notes(status: dict[str, Any]) -> Iterator[Note]:
         if row["state"] != "DOWN" or states.get(f"{row['name']}/control", "READY") == "READY":
             yield from _note(row, row["name"])
         yield from _about_commands(row, row["name"])
+    dead = {f"{row['name']}/control" for row in status["robots"] if row["state"] == "DEAD"}
     for row in status["actors"]:
-        yield from _note(row, row["name"])
+        if row["name"] not in dead:  # the robot's own line says it
+            yield from _note(row, row["name"])
     for row in (*site.get("robots", ()), *site.get("replicas", ())):
         name = f"{row['name']} ({row['where']})"
         yield from _note(row, name)
@@ -72,8 +74,10 @@ def _note(row: dict[str, Any], name: str) -> Iterator[Note]:
         return
     why = cause(row) or row.get("last_exit") or ""
     error = row.get("last_error")
-    if error and state in ("BACKOFF", "FAILED") and error not in why:
+    if error and state in ("BACKOFF", "FAILED") and error.partition(": ")[2] not in why:
         why += f" - {error}"
+    if state == "DEAD":
+        why += f"; `actorctl start {row['name']}/control` once that is mended"
     if state == "STOPPED":
         why += f"; `actorctl start {row['name']}` starts it"
     weight = Weight.WRONG

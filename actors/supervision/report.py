@@ -116,7 +116,8 @@ def _actor(
         "incarnation": actor.incarnation,
         "restarts": actor.restarts,
         "uptime_s": _rounded(fact.uptime_s),
-        "progress_age_s": _rounded(fact.progress_age_s),
+        # The actor may have turned since `now` was read.
+        "progress_age_s": _rounded(fact.progress_age_s and max(0.0, fact.progress_age_s)),
         "hang_timeout_s": hang_timeout_s(actor, rules),
         "memory_mb": _rounded(fact.memory_mb),
         "last_exit": fact.last_exit,

@@ -60,7 +60,7 @@ def _robot(session: Row, here: str) -> dict[str, Any]:
         **_UNKNOWN,
         **vitals,
         "state": vitals.get("state") or _WITHOUT_VITALS.get(session["state"], "CONNECTING"),
-        "reason": reason or _SESSION_REASONS.get(session["state"], ""),
+        "reason": reason or _SESSION_REASONS.get(session["state"], "").format_map(session),
         "silent_s": silent_s,
     }
 
@@ -68,9 +68,9 @@ def _robot(session: Row, here: str) -> dict[str, Any]:
 _WITHOUT_VITALS = {"open": "OPEN", "moving": "MOVING"}
 """Everything else is CONNECTING."""
 _SESSION_REASONS = {
-    "none": "the broker has no session of it: no replica has accepted it yet",
-    "opening": "a replica has its handshake and has not answered yet",
-    "moving": "its session moves to another replica",
+    "none": "no replica of '{service}' has accepted it",
+    "opening": "{replica} has its handshake and has not answered yet",
+    "moving": "its session moves to {replica}",
 }
 
 

@@ -72,14 +72,14 @@ def test_on_80_columns_a_long_last_exit_is_whole_and_nothing_is_cut() -> None:
     """Kind and memory give way; a last exit of more than two lines stands below the table. A live
     view, where a row is a line, cuts it after what tells deaths apart."""
     said = "exited with status 1 while it was being asked to do something else"
-    rows = row("pick/0", said), row("r1/overhead", "killed by SIGKILL")
+    rows = row("pick/0", said) | {"state": "READY"}, row("r1/overhead", "killed by SIGKILL")
     lines = drawn(80, *rows, robots=[robot("r1", "RECONNECTING")])
     assert all(len(line) <= 80 for line in lines)
     start = next(i for i, line in enumerate(lines) if line.startswith("pick/0"))
     end = next(i for i, line in enumerate(lines) if line.startswith("r1/overhead"))
     assert end == start + 1, "a cell is no tower"
     assert f"pick/0 ended: {said}" in " ".join(line.strip() for line in lines)
-    assert lines[start].startswith("pick/0       STARTING  12345        12  83 min    0.02 s  ")
+    assert lines[start].startswith("pick/0       READY     12345        12  83 min    0.02 s  ")
     assert lines[end].rstrip().endswith("killed by SIGKILL")
     assert any("RECONNECTING" in line for line in lines)
     (live,) = [line for line in drawn(80, *rows, height=20) if line.startswith("pick/0 ")]

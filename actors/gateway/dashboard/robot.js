@@ -63,8 +63,10 @@ export class RobotCard {
     setText(this.pause, this.paused ? "Resume" : "Pause");
     for (const [key, dd] of this.figures) {
       const [figure, note] = FIGURES[key](robot);
+      const [, number, unit] = figure.match(/^(\S+) ?(.*)$/);
       setText(dd, "");
-      dd.append(figure, ...(note ? [" ", make("small", {}, note)] : []));
+      dd.append(number, " ", make("span", { class: "unit" }, unit));
+      if (note) dd.append(" ", make("small", {}, note));
     }
     const plan = robot.plan_s?.toFixed(1) ?? "unknown";
     const label = `Timeline of ${this.name}: ${robot.state}, plan ${plan} seconds`;

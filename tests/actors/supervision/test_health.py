@@ -140,7 +140,7 @@ def test_the_robots_of_scripts_and_other_hosts_are_seen_and_are_not_this_fleets_
     assert warnings(body) == [("guest", "fps 60 on a policy of 30")]
 
 
-@pytest.mark.parametrize(("session", "waits"), [("opening", "handshake"), ("none", "no replica")])
+@pytest.mark.parametrize(("session", "waits"), [("opening", "handshake"), ("none", "of 'pick'")])
 def test_a_robot_that_says_nothing_about_itself_has_a_state_and_a_reason(
     session: str, waits: str
 ) -> None:

@@ -1,0 +1,162 @@
+"""What is known is shown: in the status, the log, metrics and health of a running fleet."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.timeout(180)
+
+SIXTY = """
+name: sixty
+services:
+  pick: {policy: constant, checkpoint: conveyor-flow}
+robots:
+  - {name: r1, service: pick, fps: 60, cameras: {overhead: {}, wrist: {}}}
+"""
+LAB = "name: lab\nservices: {}\nrobots: []\n"
+SERVE = """
+import numpy as np
+from holdfast import Chunk, PolicySpec, serve
+
+spec = PolicySpec(model="nod", revision="1", cameras=(), state_names=("neck",),
+                  action_names=("neck",), chunk_size=50, fps=50.0)
+still = np.zeros((50, 1), np.float32)
+serve(lambda batch: [Chunk(model=still, robot=still) for _ in batch], spec, service="nod")
+"""
+PLAY = """
+import time
+import numpy as np
+from holdfast import RemotePolicy
+
+with RemotePolicy({service!r}, robot={robot!r}, action_names=["neck"], state_names=["neck"],
+                  cameras={{}}, fps=100) as policy:
+    policy.wait(60)
+    while True:
+        policy.act({{"state": np.zeros(1, np.float32)}})
+        time.sleep(0.01)
+"""
+
+
+def get(fleet: Any, path: str) -> tuple[int, str]:
+    """What the gateway of `fleet` answers to a process of this user, without the token."""
+    found = re.search(r"http://127\.0\.0\.1:\d+/", fleet.actorctl("status").stdout)
+    assert found
+    try:
+        with urllib.request.urlopen(found[0] + path, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> Iterator[Any]:
+    """Start a script in a process of its own, in the environment of the fleet."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(text: str) -> None:
+        path = tmp_path / f"script{len(running)}.py"
+        path.write_text(text)
+        running.append(subprocess.Popen([sys.executable, path], stderr=subprocess.DEVNULL))
+
+    yield start
+    for process in reversed(running):
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(15)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def test_a_handshakes_warning_is_in_status_log_and_metrics_and_leaves_the_fleet_healthy(
+    start_fleet: Any, tmp_path: Path
+) -> None:
+    """60 Hz on a policy of 30 moves twice as fast: whoever looks has to see it."""
+    (tmp_path / "fleet.yaml").write_text(SIXTY)
+    fleet = start_fleet(fleet=tmp_path / "fleet.yaml")
+    status = fleet.wait_for(lambda s: s["robots"][0]["warnings"], 60)
+    fleet.streaming()
+    (warning,) = [w for w in status["robots"][0]["warnings"] if "60 Hz" in w]
+    done = fleet.actorctl("status")
+    assert done.returncode == 0, done.stdout
+    shown = " ".join(done.stdout.split())
+    assert f"r1: warning: {warning}" in shown
+    fleet.wait_for(lambda s: warning in fleet.actorctl("logs", "--level", "warning").stdout, 10)
+    assert 'holdfast_robot_warnings{robot="r1"} 1.0' in get(fleet, "metrics")[1]
+    assert get(fleet, "readyz")[0] == 200
+
+
+def test_scripts_are_seen_with_where_they_are_and_what_they_wait_for(
+    start_fleet: Any, scripts: Any, tmp_path: Path
+) -> None:
+    """`serve` and `RemotePolicy` in status, metrics and capacity; a page's address needs the
+    token."""
+    (tmp_path / "fleet.yaml").write_text(LAB)
+    fleet = start_fleet(fleet=tmp_path / "fleet.yaml")
+    fleet.streaming()
+    assert fleet.status()["site"] == {"robots": [], "replicas": []}
+    scripts(SERVE)
+    fleet.wait_for(lambda s: s["site"]["replicas"], 60)
+    scripts(PLAY.format(service="nod", robot="bench"))
+    scripts(PLAY.format(service="nodd", robot="lost"))
+
+    def both(status: dict[str, Any]) -> bool:
+        states = {row["name"]: row["state"] for row in status["site"]["robots"]}
+        return states == {"bench": "STREAMING", "lost": "CONNECTING"}
+
+    status = fleet.wait_for(both, 60)
+    rows = {row["name"]: row for row in status["site"]["robots"]}
+    assert {row["where"] for row in rows.values()} == {"script"}
+    assert any("100 Hz" in warning for warning in rows["bench"]["warnings"])
+    assert "nodd" in rows["lost"]["reason"]
+    assert status["healthy"], "whose they are has to mend them"
+    shown = " ".join(fleet.actorctl("status").stdout.split())
+    assert "lost (script): CONNECTING: " in shown and "nodd" in shown
+    (carried,) = json.loads(fleet.actorctl("capacity", "--json").stdout)
+    assert carried["where"] == "script" and carried["robots"] > 0
+    metrics = get(fleet, "metrics")[1]
+    assert (
+        'holdfast_site_robot_state{robot="bench",state="STREAMING",where="script"} 1.0' in metrics
+    )
+    assert "holdfast_site_replica_load_ratio{" in metrics
+    assert get(fleet, "api/status")[0] == 401
+
+
+def test_health_says_which_actor_hangs_before_it_is_killed_for_that(
+    start_fleet: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "fleet.yaml").write_text(LAB)
+    fleet = start_fleet(fleet=tmp_path / "fleet.yaml")
+    fleet.streaming()
+    assert get(fleet, "healthz") == (200, "ok\n")
+    os.kill(fleet.actor("broker")["pid"], signal.SIGSTOP)
+    fleet.wait_for(lambda s: "broker has made no progress" in get(fleet, "healthz")[1], 20)
+    fleet.wait_for(lambda s: get(fleet, "healthz")[0] == 200, 30)
+    assert fleet.actor("broker")["restarts"] == 1
+
+
+def test_the_exit_status_says_when_a_person_has_stopped_somebody(
+    start_fleet: Any, tmp_path: Path
+) -> None:
+    """0 only if all is ready: the stop is no fault, and no readiness either."""
+    (tmp_path / "fleet.yaml").write_text(LAB)
+    fleet = start_fleet(fleet=tmp_path / "fleet.yaml")
+    fleet.streaming()
+    assert fleet.actorctl("status").returncode == 0
+    assert fleet.actorctl("stop", "broker").returncode == 0
+    done = fleet.actorctl("status")
+    assert done.returncode == 1
+    assert "broker: STOPPED: stopped by a person; `actorctl start broker`" in done.stdout
+    assert fleet.status()["healthy"]
