@@ -14,9 +14,8 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -30,6 +29,7 @@ from ..inference.example import Examples
 from ..link import Farewell
 from .discovery import back_of
 from .given import GivenPolicy, GivenReplica, Predict, StopEvent, spoken
+from .scratch import Scratch
 
 _AUDIT_BYTES = 16_000_000
 
@@ -122,13 +122,13 @@ def serve(
         or weights_hash(policy)
         or f"{spec.model}@{spec.revision}"
     )
-    with TemporaryDirectory(prefix="holdfast-") as directory:
+    with closing(Scratch()) as scratch:
         boot, link, supervisor = boot_in_memory(
             "inference",
             replica,
             msgspec.to_builtins(config),
             incarnation=time.monotonic_ns() // 100_000_000,
-            rundir=Path(directory),
+            rundir=scratch.path,
         )
         actor = GivenReplica(boot, link, GivenPolicy(policy, spec, weights), example, stop)
         with spoken(), _signals(link):

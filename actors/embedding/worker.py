@@ -8,8 +8,6 @@ program's interpreter lock.
 from __future__ import annotations
 
 import contextlib
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..actor import Actor, boot_in_memory
+from .scratch import Scratch
 
 _RESTART_S = 1.0
 _CLOSE_S = 5.0
@@ -34,7 +33,8 @@ class Worker:
         segments: Mapping[str, int],
     ) -> None:
         """`config` gets the worker's private directory, where sockets may lie."""
-        self.directory = Path(tempfile.mkdtemp(prefix="holdfast-"))
+        self._scratch = Scratch()
+        self.directory = self._scratch.path
         self._make = actor
         self._name = name
         self._config = config(self.directory)
@@ -63,7 +63,7 @@ class Worker:
             self._supervisor.command("stop")
             self._thread.join(_CLOSE_S)
             self._release()
-            shutil.rmtree(self.directory, ignore_errors=True)
+            self._scratch.close()
 
     def _start(self) -> None:
         self.incarnation += 1
