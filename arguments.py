@@ -82,7 +82,10 @@ def number(argument: str, value: object, *, above: float = 0.0, most: float = ma
         value, int | float | np.integer | np.floating
     ):
         raise TypeError(f"{argument}: {shown(value)}, expected a number")
-    plain = float(value)
+    try:
+        plain = float(value)
+    except OverflowError:  # an integer beyond all floats
+        plain = math.inf
     if not (above < plain <= most) or math.isinf(plain):
         limit = f", at most {most:g}" if math.isfinite(most) else ""
         raise ValueError(f"{argument}: {plain:g}, expected a number above {above:g}{limit}")
@@ -129,10 +132,14 @@ def path(argument: str, value: object) -> Path:
     """A file or directory."""
     if not isinstance(value, str | os.PathLike):
         raise TypeError(f"{argument}: {shown(value)}, expected a path")
-    found = Path(value)
-    if not str(value):
-        raise ValueError(f"{argument}: empty, expected a path")
-    return found
+    found = os.fspath(value)
+    try:
+        usable = found and b"\0" not in os.fsencode(found)
+    except UnicodeEncodeError:
+        usable = False
+    if not usable or isinstance(found, bytes):
+        raise ValueError(f"{argument}: {shown(value)}, expected a path")
+    return Path(found)
 
 
 def fields(struct: msgspec.Struct) -> None:
