@@ -24,6 +24,7 @@ from holdfast.actors.control.playback import Playback
 from holdfast.actors.control.segment import SEGMENT_BYTES, PlanSegment, Word
 from holdfast.actors.control.supply import Supply
 from holdfast.robot.base import ControlMode, RobotSpec
+from holdfast.transport.fence import LINE
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import Accept, Blobs, Request, decode, encode
 
@@ -246,7 +247,11 @@ def test_memory_that_is_too_small_is_refused() -> None:
 @settings(max_examples=150, deadline=None)
 @given(
     damage=st.lists(
-        st.tuples(st.integers(0, 8 * 1024), st.binary(min_size=1, max_size=16)), min_size=1
+        st.tuples(
+            st.integers(0, 8 * 1024) | st.sampled_from([LINE + 8 * word for word in Word]),
+            st.binary(min_size=1, max_size=16) | st.just(b"\xff" * 8),
+        ),
+        min_size=1,
     )
 )
 def test_whatever_was_written_over_it_the_next_loop_asks_and_plays(
