@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
+from holdfast.actors.release import release
 
 COMMANDS = f"""\
-holdfast {version("holdfast")}
+holdfast {release()}
 
   supervisor init                  write a first fleet.yaml
   supervisor check fleet.yaml      say what is wrong with it

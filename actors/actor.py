@@ -28,6 +28,7 @@ from .board import BOARD_SIZE, Board
 from .link import Command as Command
 from .link import Link as Link
 from .link import SupervisorLink as SupervisorLink
+from .release import release
 
 EXIT_STOPPED = 0
 EXIT_CRASHED = 1
@@ -56,6 +57,8 @@ class Boot:
     rundir: Path
     config: dict[str, Any]
     memory: Mapping[str, mmap.mmap]
+    release: str = ""
+    """The supervisor's, where one sent this."""
 
 
 class Actor:
@@ -76,8 +79,8 @@ class Actor:
             self.config: Any = msgspec.convert(boot.config, self.Config)
         except msgspec.ValidationError as error:
             raise Refused(
-                f"the boot of {boot.name} does not fit {self.Config.__name__}: {error}; "
-                "the supervisor and the actor run different versions: restart the fleet"
+                f"the boot of {boot.name} does not fit {self.Config.__name__}: {error}"
+                + _other_release(boot)
             ) from error
 
     def setup(self) -> None:
@@ -143,6 +146,17 @@ class Actor:
         return code
 
 
+def _other_release(boot: Boot) -> str:
+    """What explains a boot that does not fit, when the actor is of another release than its
+    supervisor: it was installed after the supervisor had started."""
+    if boot.release in ("", release()):
+        return ""
+    return (
+        f"; the supervisor runs Holdfast {boot.release} and the actor {release()}: stop the fleet "
+        "and start it again"
+    )
+
+
 def boot_in_memory(
     kind: str,
     name: str,
@@ -180,4 +194,5 @@ def map_boot(message: _link.BootMessage, fds: list[int]) -> Boot:
         rundir=Path(message.rundir),
         config=message.config,
         memory=memory,
+        release=message.release,
     )

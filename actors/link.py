@@ -54,6 +54,8 @@ class BootMessage(msgspec.Struct, frozen=True, tag="boot"):
     rundir: str
     config: dict[str, Any]
     segments: tuple[SegmentEntry, ...] = ()
+    release: str = ""
+    """The supervisor's."""
 
 
 class Descriptors(msgspec.Struct, frozen=True, tag="descriptors"):

@@ -3,13 +3,15 @@
 Guarantees that every frame in the ring carries the instant it was captured. A camera that fails is
 opened again and again, each time after a longer pause; the log has one line when it fails, one when
 the reason changes and one when it is back. Old frames are never published anew: the last one stays
-in the ring with its old instant, and requests stop using it by its age. The actor is ready once the
-camera has been opened for the first time. Not guaranteed: that a driver which hangs in a call is
-noticed here; the supervisor ends the process by its missing progress.
+in the ring with its old instant, and requests stop using it by its age. The actor is ready after
+the first try, whatever came of it: its report says why there are no frames. Not guaranteed: that a
+driver which hangs in a call is noticed here; the supervisor ends the process by its missing
+progress.
 """
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from collections import deque
@@ -29,6 +31,7 @@ _REPORT_NS = 500_000_000
 _PAUSE_S = 0.25
 """After the first failure; doubled at every further one."""
 _MAX_PAUSE_S = 2.0
+_QUIET = "-8"
 _MARGIN_S = 2.0
 """Of the hang timeout, over the longest call that the camera's own timeouts allow."""
 
@@ -42,6 +45,9 @@ class SensorActor(Actor):
     def setup(self) -> None:
         # One frame at a time on one core: a pool of threads would take the control loop's core.
         cv2.setNumThreads(1)
+        # What OpenCV and its decoders print at every try, RobotError says once.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _QUIET)
         config = self.config
         shape = (config.height, config.width, 3)
         self._ring = own(
@@ -49,19 +55,21 @@ class SensorActor(Actor):
             lambda memory: FrameRing(memory, shape, incarnation=self.incarnation),
         )
         self._camera = self._make()
+        self.phase(f"opens camera {config.camera} ({config.driver})")
         self._captured: deque[int] = deque(maxlen=64)
         self._frames = 0
         self._outage = Outage()
         self._report_at = 0
-        self._is_ready = False
-        self._opening = f"opens camera {config.camera} ({config.driver})"
 
     def run(self) -> None:
-        self.phase(self._opening)
-        if not self._reopen():
-            return
+        # A camera that is not there at the start is one that failed: the loop waits for it.
+        lost = not self._opened()
         self._become_ready()
         while not self.stopping:
+            if lost:
+                self._pause()
+                lost = not self._opened()
+                continue
             try:
                 capture_ns = self._camera.read(self._ring.slot())
             except Ended as ended:
@@ -70,7 +78,7 @@ class SensorActor(Actor):
                 self._rest()
             except RobotError as error:
                 self._lost(error)
-                self._reopen()
+                lost = True
             else:
                 self._ring.publish(capture_ns)
                 self._frames += 1
@@ -90,13 +98,9 @@ class SensorActor(Actor):
             for command in self.link.commands():
                 self.link.acknowledge(command.id, error=f"a sensor cannot {command.verb}")
         now = time.monotonic_ns()
-        if now < self._report_at:
-            return
-        self._report_at = now + _REPORT_NS
-        if self._is_ready:
+        if now >= self._report_at:
             self.board.report(self._status(now))
-        else:
-            self.phase(f"{self._opening}: {self._outage.reason}")
+            self._report_at = now + _REPORT_NS
 
     def _become_ready(self) -> None:
         size = {"width": self.config.width, "height": self.config.height}
@@ -104,22 +108,17 @@ class SensorActor(Actor):
         patience_s = getattr(self._camera, "patience_s", None)
         hang = {} if patience_s is None else {"hang_timeout_s": patience_s + _MARGIN_S}
         self.ready(**size, **hang)
-        self._is_ready = True
-        self._report_at = 0
 
-    def _reopen(self) -> bool:
-        """Open the camera, however often it takes; False if the actor was stopped meanwhile."""
-        while not self.stopping:
-            try:
-                self._camera.open()
-            except RobotError as error:
-                self._lost(error)
-                self._pause()
-            else:
-                if (lost_s := self._outage.ended(time.monotonic_ns())) is not None:
-                    self.log.info("frames again, after %.1f s without", lost_s)
-                return True
-        return False
+    def _opened(self) -> bool:
+        """Try to open the camera."""
+        try:
+            self._camera.open()
+        except RobotError as error:
+            self._lost(error)
+            return False
+        if (lost_s := self._outage.ended(time.monotonic_ns())) is not None:
+            self.log.info("frames again, after %.1f s without", lost_s)
+        return True
 
     def _lost(self, error: RobotError) -> None:
         self._camera.close()

@@ -213,5 +213,5 @@ def _read(path: Path, kind: type[T]) -> T:
         raise PolicyError(f"{path}: cannot be read ({error.strerror})") from error
     except msgspec.MsgspecError as error:
         raise PolicyError(
-            f"{path}: {error}; it was not written by this version's holdfast.tools.train"
+            f"{path}: {error}; expected what `python -m holdfast.tools.train` writes"
         ) from error

@@ -42,9 +42,9 @@ def seconds(text: str) -> float:
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from ..actors.release import release
 
-        print(f"holdfast {version('holdfast')}")
+        print(f"holdfast {release()}")
         raise typer.Exit
 
 

@@ -44,13 +44,14 @@ def unhealthy(body: Row) -> list[str]:
     actors = [
         sentence(row) for row in body["actors"] if row["state"] not in (State.READY, State.STOPPED)
     ]
+    sensors = [f"{row['name']} {blind(row)}" for row in body["actors"] if blind(row)]
     robots = [
         f"robot {sentence(row)}"
         for row in body["robots"]
         if row["state"] not in DRIVEN and not row["stopped"]
     ]
     refusing = [f"robot {row['name']} {refusal(row)}" for row in body["robots"] if refusal(row)]
-    return actors + robots + refusing + [said for said in [unlogged(body)] if said]
+    return actors + sensors + robots + refusing + [said for said in [unlogged(body)] if said]
 
 
 def unlogged(body: Row) -> str:
@@ -95,6 +96,14 @@ def cause(row: Row) -> str:
     """Why an actor or a robot is in its state, and what it waits for; empty where that is plain."""
     waits = row.get("waits_for")
     return "; ".join(filter(None, (row.get("reason"), waits and f"waits for {waits}")))
+
+
+def blind(row: Row) -> str:
+    """Why a sensor that is at work has no frames; empty if it has, and for every other actor."""
+    if row["kind"] != "sensor" or row["state"] != State.READY:
+        return ""
+    reason = (row["report"] or {}).get("reason")
+    return f"has no frames: {reason}" if reason else ""
 
 
 def refusal(row: Row) -> str:

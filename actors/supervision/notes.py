@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from .health import cause, refusal, unlogged
+from .health import blind, cause, refusal, unlogged
 
 _COMING = (
     "WAITING",
@@ -62,6 +62,8 @@ def _notes(status: dict[str, Any]) -> Iterator[Note]:
     for row in status["actors"]:
         if row["name"] not in dead:  # the robot's own line says it
             yield from _note(row, row["name"])
+        if said := blind(row):
+            yield Note(Weight.WRONG, row["name"], said)
     for row in (*site.get("robots", ()), *site.get("replicas", ())):
         name = f"{row['name']} ({row['where']})"
         yield from _note(row, name)

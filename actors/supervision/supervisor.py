@@ -23,6 +23,7 @@ from typing import Any
 from ..fleet.expand import ActorSpec
 from ..link import BootMessage, Farewell, Ready, Reply
 from ..log import Record
+from ..release import release
 from ..rundir import SOCKET, RuntimeDir
 from . import report
 from .commands import Commands
@@ -289,6 +290,7 @@ class Supervisor:
             rundir=str(self.runtime.path),
             config=actor.config,
             segments=entries,
+            release=release(),
         )
         try:
             warm = self._spares.take(actor.warm)

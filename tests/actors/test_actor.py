@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -28,6 +29,7 @@ from holdfast.actors.link import (
     SupervisorLink,
     pair,
 )
+from holdfast.actors.release import release
 from holdfast.transport import segment
 
 
@@ -136,9 +138,14 @@ def test_the_next_incarnation_sees_what_the_last_one_reported() -> None:
 
 
 def test_a_config_that_does_not_fit_is_refused_with_its_path() -> None:
+    """Another release of the supervisor's is told when it is one, and only then."""
     boot, link, supervisor = boot_in_memory("echo", "e", {"greting": "hi"})
-    with pytest.raises(Refused, match="greting"):
-        Echo(boot, link)
+    for sent in ("", release()):
+        with pytest.raises(Refused, match="greting") as refused:
+            Echo(replace(boot, release=sent), link)
+        assert "the supervisor runs" not in str(refused.value)
+    with pytest.raises(Refused, match=r"the supervisor runs Holdfast 0\.0\.1 and the actor"):
+        Echo(replace(boot, release="0.0.1"), link)
     link.close()
     supervisor.close()
 

@@ -147,9 +147,9 @@ def sensor(options: dict[str, object]) -> Iterator[tuple[FrameReader, Supervisor
     link.close()
 
 
-def phase(board: BoardReader) -> str:
-    """What a starting actor says it is at."""
-    return str(((board.report() or {}).get("phase") or {}).get("text"))
+def reason(board: BoardReader) -> str:
+    """Why there are no frames."""
+    return str((board.report() or {}).get("reason"))
 
 
 def is_ready(supervisor: SupervisorLink) -> bool:
@@ -164,14 +164,14 @@ def test_a_camera_that_is_not_there_is_told_once_and_opened_when_it_comes(
     path = tmp_path / "clip.avi"
     with sensor({"source": str(path)}) as (reader, supervisor, board):
         begun = board.progress()[0]
-        wait_for(lambda: "is no file" in phase(board))
+        wait_for(lambda: "is no file" in reason(board))
         wait_for(lambda: board.progress()[0] > begun + 2)
-        assert not is_ready(supervisor)
+        assert is_ready(supervisor)
         path.write_text("no video")
-        wait_for(lambda: "does not open" in phase(board), 10)
+        wait_for(lambda: "does not open" in reason(board), 10)
         write_video(path, 10)
-        wait_for(lambda: is_ready(supervisor), 10)
-        wait_for(lambda: reader.number >= 3)
+        wait_for(lambda: reader.number >= 3, 10)
+        wait_for(lambda: reason(board) == "")
         path.unlink()
     said = [record.getMessage() for record in caplog.records if record.name == "r/clip"]
     assert ["is no file" in said[0], "does not open" in said[1], "frames again" in said[2]] == [

@@ -8,6 +8,7 @@ import pytest
 
 from holdfast.actors.supervision import report
 from holdfast.actors.supervision.health import failing, unhealthy, unready, warnings
+from holdfast.actors.supervision.notes import notes
 from holdfast.actors.supervision.report import ActorFacts
 from holdfast.actors.supervision.supervised import Actor, Member, Rules, State
 
@@ -159,3 +160,16 @@ def test_a_log_that_cannot_be_written_needs_a_person_and_one_that_could_not_does
     [said] = unhealthy(body)
     assert "/state/log.jsonl" in said and "No space left" in said and "7 lines" in said
     assert unhealthy({**body, "log": {**log, "error": ""}}) == []
+
+
+def test_a_sensor_without_frames_needs_a_person_and_one_with_frames_does_not() -> None:
+    """It is at work: it waits for its camera, and says why."""
+    reason = "camera source 7 does not open"
+    row = {"name": "r1/wrist", "kind": "sensor", "state": "READY", "report": {"reason": reason}}
+    body = {"actors": [row], "robots": []}
+    assert unhealthy(body) == [f"r1/wrist has no frames: {reason}"]
+    assert [note.text for note in notes(body | {"site": {}})] == [f"has no frames: {reason}"]
+    for report_of_one_that_sees in ({"reason": ""}, {}, None):
+        assert (
+            unhealthy({"actors": [row | {"report": report_of_one_that_sees}], "robots": []}) == []
+        )
