@@ -390,3 +390,30 @@ def test_a_chunk_is_refused_for_a_fault_in_either_of_its_spaces(
     asked = asked_at(buffer, 0)
     assert buffer.merge(**spaces, asked=asked, rule=MergeRule(), step=0, now_ns=0) is why
     assert len(buffer) == (4 if why is None else 0)
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        np.zeros((4, ACTIONS + 1), np.float32),
+        np.zeros((4, ACTIONS - 1), np.float32),
+        np.zeros((0, ACTIONS), np.float32),
+        np.zeros(4, np.float32),
+        np.zeros((2, 2, ACTIONS), np.float32),
+        np.zeros((5000, ACTIONS), np.float32),
+        np.zeros((4, ACTIONS), np.int32),
+    ],
+    ids=lambda chunk: f"{chunk.shape}-{chunk.dtype}",
+)
+def test_a_chunk_that_is_none_of_this_robot_is_malformed(chunk: np.ndarray) -> None:
+    buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), MAX_AGE)
+    asked = asked_at(buffer, 0)
+    assert buffer.merge(chunk, chunk, asked, MergeRule(), step=0, now_ns=0) is Drop.MALFORMED
+    assert len(buffer) == 0 and buffer.dropped == {"malformed": 1}
+
+
+def test_a_chunk_may_be_as_long_as_the_plan() -> None:
+    buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), MAX_AGE)
+    model, robot = arrays(1, buffer.capacity)
+    assert buffer.merge(model, robot, asked_at(buffer, 0), MergeRule(), step=0, now_ns=0) is None
+    assert len(buffer) == buffer.capacity
