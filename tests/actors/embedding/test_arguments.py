@@ -296,7 +296,7 @@ def test_a_fleets_path_is_a_path(argument: str, value: Any) -> None:
         Fleet(value)
 
 
-@pytest.mark.parametrize("value", [3, b"gpu", ["gpu"]])
+@pytest.mark.parametrize("value", [3, b"lab", ["lab"]])
 def test_a_fleets_host_is_a_name(tmp_path: Any, value: Any) -> None:
     (tmp_path / "fleet.yaml").write_text("name: lab\nservices: {}\nrobots: []\n")
     with pytest.raises(TypeError, match=r"^host: "):
