@@ -121,6 +121,7 @@ def _carried_elsewhere(row: dict[str, Any]) -> dict[str, Any]:
         "sessions": row["sessions"],
         "load": row["load"],
         "batch_ms": row["batch_ms"],
+        "each": {},  # what its robots said of themselves stays with the replica
     }
 
 

@@ -126,6 +126,7 @@ def test_scripts_are_seen_with_where_they_are_and_what_they_wait_for(
     assert "lost (script): CONNECTING: " in shown and "nodd" in shown
     (carried,) = json.loads(fleet.actorctl("capacity", "--json").stdout)
     assert carried["where"] == "script" and carried["robots"] > 0
+    assert f"carries {carried['robots']} robots" in fleet.actorctl("capacity").stdout
     metrics = get(fleet, "metrics")[1]
     assert (
         'holdfast_site_robot_state{robot="bench",state="STREAMING",where="script"} 1.0' in metrics
