@@ -81,7 +81,11 @@ def live_screen(status: dict[str, Any], hint: str, height: int) -> RenderableTyp
 
 def robots(status: dict[str, Any]) -> RenderableType:
     """A row per robot: its fail-safe state and how its plan is fed. `tick p99` is of the last
-    minute."""
+    minute. Without any, a line that says why."""
+    if not status["robots"]:
+        joins = any(row["kind"] == "broker" for row in status["actors"])
+        more = "; scripts may join, with RemotePolicy" if joins else ""
+        return Text(f"no robots for this host in fleet.yaml{more}", style="dim")
     columns: list[Column] = [
         ("robot", lambda row: row["name"]),
         ("state", lambda row: _state(row["state"])),

@@ -40,9 +40,10 @@ def site(actors: Sequence[Row], robots: Sequence[Row]) -> dict[str, list[dict[st
     here = socket.gethostname()
     sessions = (row for row in said.get("sessions", ()) if row["robot"] not in own)
     replicas = (row for row in said.get("replicas", ()) if row["name"] not in own)
+    # By name: the broker's order is that of the last handshakes.
     return {
-        "robots": [_robot(row, here) for row in sessions],
-        "replicas": [_replica(row, here) for row in replicas],
+        "robots": sorted((_robot(row, here) for row in sessions), key=lambda row: row["name"]),
+        "replicas": sorted((_replica(row, here) for row in replicas), key=lambda row: row["name"]),
     }
 
 

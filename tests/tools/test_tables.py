@@ -93,6 +93,13 @@ def test_on_a_wide_terminal_nothing_is_left_out() -> None:
     ]
 
 
+def test_a_fleet_without_robots_says_so_and_that_scripts_may_join() -> None:
+    broker = row("hub", None) | {"kind": "broker"}
+    assert "no robots for this host in fleet.yaml" in "".join(drawn(80, row("a", None)))
+    assert "scripts may join, with RemotePolicy" in "".join(drawn(80, broker))
+    assert not any("scripts may join" in line for line in drawn(80, robots=[robot("r1", "DOWN")]))
+
+
 def test_refused_commands_have_a_column_once_there_are_some() -> None:
     assert not any("refused" in line for line in drawn(100, robots=[robot("r1", "STREAMING")]))
     jumping = robot("r1", "STREAMING") | {"refused_commands": {"range": 40, "step": 2}}

@@ -71,9 +71,9 @@ function heard({ t, trouble, report, timelines, events, notes }) {
   note(events, t);
 }
 
-// What is wrong, waited for or warned of; what was lost stands in the robots' own cards.
+// What is wrong, waited for, warned of or stopped; what was lost stands in the robots' own cards.
 function attend(notes) {
-  const lines = notes.filter(({ level }) => level !== "lost" && level !== "intended");
+  const lines = notes.filter(({ level }) => level !== "lost");
   const list = $("notes");
   while (list.children.length > lines.length) list.lastElementChild.remove();
   lines.forEach(({ level, who, text }, k) => {
