@@ -90,15 +90,22 @@ class Commands:
             self._supervisor.note("error", f"a request {request.get('do')!r:.100} failed: {fault}")
             client.refuse(f"the supervisor failed over this request ({fault}): please report it")
 
-    def answered(self, reply: Reply) -> None:
-        """An actor answered a command."""
-        client, name, _ = self._waiting.pop(reply.id, (None, "", 0.0))
-        if client is None:
+    def answered(self, actor: str, reply: Reply) -> None:
+        """`actor` answered a command. What another one was asked it cannot answer."""
+        if self._waiting.get(reply.id, (None, "", 0.0))[1] != actor:
             return
+        client, name, _ = self._waiting.pop(reply.id)
         if reply.error is not None:
             client.refuse(f"{name}: {reply.error}")
         else:
             client.reply({"ok": True, "name": name, "result": reply.result})
+
+    def exited(self, actor: str, how: str) -> None:
+        """`actor` has ended: whoever waits for its answer is told so."""
+        for id, (client, name, _) in list(self._waiting.items()):
+            if name == actor:
+                del self._waiting[id]
+                client.refuse(f"{name} {how} before it answered; see `actorctl status`")
 
     def expire(self, now: float) -> None:
         """Tell those who wait for an actor that does not answer."""

@@ -46,9 +46,11 @@ class Running:
         """Ask the process to end: over its link, and by SIGTERM if it reads that no more."""
         if self.process is None:
             return
-        self.process.link.command("drain" if drain else "stop")
         if not drain:
+            # Before the word: one that obeys at once must not be hit while its interpreter ends,
+            # which has given up its handlers then.
             self.process.terminate()
+        self.process.link.command("drain" if drain else "stop")
 
     def end(self) -> None:
         """Close what belongs to a process that was reaped, after its last lines."""

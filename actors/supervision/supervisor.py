@@ -322,6 +322,7 @@ class Supervisor:
         last_word = running.farewell if code > 0 else None
         running.last_exit = exit_text(code, last_word)
         self._bury(running)
+        self._commands.exited(running.actor.name, running.last_exit)
         self.feed(Exited(running.actor.name, incarnation, code, last_word))
         self._orphans.sweep(self._sessions())
 
@@ -346,7 +347,7 @@ class Supervisor:
                     patience = min(hang_timeout_s, LONGEST_HANG_S)
                     self.feed(CoreReady(running.actor.name, incarnation, patience))
                 case Reply():
-                    self._commands.answered(message)
+                    self._commands.answered(running.actor.name, message)
                 case Farewell(reason):
                     running.farewell = reason
 

@@ -83,6 +83,21 @@ class Slow(Steady):
             self.board.report({"turns": turns})
 
 
+class AnswersForOthers(Steady):
+    """Answers whatever anybody might have been asked."""
+
+    def misbehave(self) -> None:
+        for id in range(1, 20):
+            self.link.acknowledge(id, {"heard": "a lie"})
+
+
+class ExitsWhenTold(Steady):
+    """Ends without an answer when it is told anything."""
+
+    def obey(self, verb: str, id: int) -> None:
+        os._exit(7)
+
+
 class AlwaysCrash(Actor):
     """Crashes before it is ready."""
 

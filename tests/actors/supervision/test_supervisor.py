@@ -267,6 +267,25 @@ def test_words_for_an_actor_are_answered_by_it_or_with_an_error() -> None:
         assert "did not answer" in message and 4 < time.monotonic() - began < 7
 
 
+def test_an_actor_answers_only_what_it_was_asked_itself() -> None:
+    with Supervised(actor("liar", "AnswersForOthers"), actor("r1/control", robot="r1")) as fleet:
+        fleet.reach("liar", "READY")
+        fleet.reach("r1/control", "READY")
+        for _ in range(3):
+            assert fleet.ask("pause", "r1")["result"] == {"heard": "pause"}
+        assert "did not answer" in fleet.refused("tell", "r1/control", verb="deaf")
+
+
+def test_whoever_waits_for_an_actor_that_dies_is_told_at_once() -> None:
+    """Not after the seconds that a slow answer may take."""
+    with Supervised(actor("a", "ExitsWhenTold")) as fleet:
+        fleet.reach("a", "READY")
+        began = time.monotonic()
+        said = fleet.refused("tell", "a", verb="anything")
+        assert "a exited with status 7" in said and "before it answered" in said
+        assert time.monotonic() - began < 3
+
+
 def test_garbage_on_the_control_socket_is_answered_or_cut_off() -> None:
     with Supervised(actor("a")) as fleet:
         fleet.reach("a", "READY")
