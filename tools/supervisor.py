@@ -134,8 +134,9 @@ def check(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say everything that is wrong with the file, or that this machine lacks for it, and start
-    nothing. Exit status 2 if there is anything."""
+    """Say what is wrong with the file and what this machine lacks for it; start nothing.
+
+    Exit status 2 if there is anything."""
     import msgspec
 
     from ..actors.fleet.expand import expand, here
@@ -228,8 +229,7 @@ def reload(
 ) -> None:
     """Make the running fleet the one in the file.
 
-    What is new is started, what is gone is stopped, and only what changed is restarted; the
-    difference is shown first."""
+    New actors start, those that are gone stop, only changed ones restart; it says which first."""
     import msgspec
 
     from ..actors.fleet.expand import expand, here
