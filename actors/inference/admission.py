@@ -269,9 +269,11 @@ def _too_slow(robot: Open, terms: Terms, inference_s: float) -> list[str]:
         return [f"{takes}, {what}: each is over before it arrives; serve longer chunks"]
     lasts_s = min(chunk_s, robot.max_action_age_s or chunk_s)
     if 2 * inference_s > lasts_s:
-        # The next is asked for when this one has come, as old as the inference took.
+        # The next is asked for when this one has come, as old as the inference took, or later: when
+        # so little of it is left that the robot asks.
         what = f"and a chunk can be played for {_s(lasts_s)} after its observation"
-        stall_s = 2 * inference_s - lasts_s
+        asks_s = max(inference_s, chunk_s - (robot.buffer_time_s or chunk_s))
+        stall_s = min(asks_s, lasts_s) + inference_s - lasts_s
         return [f"{takes}, {what}: the robot stalls for {_s(stall_s)} in each; serve longer chunks"]
     if robot.buffer_time_s and inference_s >= robot.buffer_time_s:
         stall_s = inference_s - robot.buffer_time_s

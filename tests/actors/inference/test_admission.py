@@ -163,6 +163,7 @@ def test_a_replica_beyond_its_measured_capacity_says_so_and_serves() -> None:
         ({"max_action_age_s": 3.0}, 3.5, ["takes 3.5 s", "older than 3 s", "ever be played"]),
         ({"max_action_age_s": 3.0}, 1.7, ["takes 1.7 s", "lasts 1.5 s", "over before"]),
         ({"max_action_age_s": 3.0}, 1.0, ["takes 1 s", "for 1.5 s", "stalls for 0.5 s"]),
+        ({"buffer_time_s": 0.3}, 1.0, ["takes 1 s", "for 1.5 s", "stalls for 0.7 s"]),
         ({"buffer_time_s": 0.5}, 0.6, ["takes 0.6 s", "with 0.5 s", "stalls for 0.1 s", "above"]),
         ({"buffer_time_s": 1.0}, 0.7, ["takes 0.7 s", "20 steps, 0.667 s"]),
         ({"fps": 30.2, "buffer_time_s": 0.05}, 0.08, ["80 ms", "50 ms", "stalls for 30 ms"]),
