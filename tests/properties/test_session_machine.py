@@ -12,7 +12,9 @@ from holdfast.transport.header import Header, Kind
 LOST_AFTER = TAKEOVER_NS // 2
 EPOCHS = st.one_of(st.integers(0, 4), st.sampled_from([MAX_JUMP, MAX_JUMP + 3, 2**32 - 1]))
 INCARNATIONS = st.integers(1, 3)
-SILENCES = st.one_of(st.integers(0, TAKEOVER_NS // 4), st.just(TAKEOVER_NS))
+SILENCES = st.one_of(
+    st.integers(0, 16).map(lambda parts: parts * TAKEOVER_NS // 64), st.just(TAKEOVER_NS)
+)
 
 
 class SessionMachine(RuleBasedStateMachine):
