@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 REST = 4
@@ -135,9 +135,11 @@ class Histories:
         }
 
     def restore(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        """Go on from what an earlier incarnation's `rows` said."""
+        """Go on from what an earlier incarnation's `rows` said; it may have been of another
+        version."""
+        known = {entry.name for entry in fields(History)}
         for robot, row in rows.items():
-            self._of[robot] = History(**row)
+            self._of[robot] = History(**{key: row[key] for key in row if key in known})
 
     def others_slow(self, robot: str) -> bool:
         """Whether other robots' requests are slow too: then it is the machine."""
