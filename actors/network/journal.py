@@ -44,6 +44,11 @@ class Journal:
             self._pending = None
             self._line(asked, "reply" if header.kind is Kind.REPLY else "error", terms, now_ns)
 
+    @property
+    def lost(self) -> int:
+        """Lines that the disk did not take."""
+        return self._audit.lost
+
     def close(self) -> None:
         self._audit.close()
 

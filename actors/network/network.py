@@ -397,6 +397,7 @@ class NetworkActor(Actor):
             "warnings": list(terms.warnings) if terms else [],
             "sent": self._journal.sent,
             "received": self._journal.received,
+            "evidence_lost": self._journal.lost,
             "bytes_out": self._bytes_out,
             "bytes_in": self._bytes_in,
             "frame_age_ms": self._feeds.age_ms,

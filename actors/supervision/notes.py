@@ -64,6 +64,9 @@ def _notes(status: dict[str, Any]) -> Iterator[Note]:
             yield from _note(row, row["name"])
         if said := blind(row):
             yield Note(Weight.WRONG, row["name"], said)
+        if lost := (row.get("report") or {}).get("evidence_lost"):
+            text = f"{lost} records of its audit or capture are lost: its log says why"
+            yield Note(Weight.WARNS, row["name"], text)
     for row in (*site.get("robots", ()), *site.get("replicas", ())):
         name = f"{row['name']} ({row['where']})"
         yield from _note(row, name)

@@ -173,3 +173,12 @@ def test_a_sensor_without_frames_needs_a_person_and_one_with_frames_does_not() -
         assert (
             unhealthy({"actors": [row | {"report": report_of_one_that_sees}], "robots": []}) == []
         )
+
+
+def test_audit_records_that_were_lost_are_a_warning_with_their_number() -> None:
+    row = {"name": "pick/0", "kind": "inference", "state": "READY", "report": {"evidence_lost": 3}}
+    body = {"actors": [row], "robots": [], "site": {}}
+    [note] = notes(body)
+    assert note.name == "pick/0" and note.text.startswith("3 records")
+    assert unhealthy(body) == []
+    assert notes({**body, "actors": [row | {"report": {"evidence_lost": 0}}]}) == []
