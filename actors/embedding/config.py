@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,14 +15,16 @@ from ... import arguments
 from ...robot.base import ControlMode, RobotSpec
 from ...transport import link
 from ...transport.frames import FrameRing
-from ..actor import Refused
+from ...transport.keys import Role
 from ..configs import CameraFeed, NetworkConfig
 from ..control.config import ControlConfig, PlanSettings, SafetySettings, faults
-from ..credentials import credentials
 from .discovery import front_of
+from .identity import Identity, here, path
 from .observation import Sizes, sizes
 
 _AUDIT_BYTES = 4 << 20
+_unnamed = itertools.count()
+"""Robots of this process that were given no name."""
 _Settings = TypeVar("_Settings", PlanSettings, SafetySettings)
 
 
@@ -35,8 +38,7 @@ class ScriptConfig:
     broker: str
     jpeg_quality: int
     audit: str | None
-    key: str | None
-    broker_key: str | None
+    identity: Identity
 
     @classmethod
     def checked(
@@ -60,10 +62,12 @@ class ScriptConfig:
     ) -> ScriptConfig:
         """Raises TypeError or ValueError that begins with the argument's name, LookupError when no
         broker is named and none runs here."""
+        identity = Identity.of(Role.ROBOT, key, broker_key)
+        named = None if robot is None else arguments.label("robot", robot)
         mode = ControlMode(arguments.choice("control_mode", control_mode, [*ControlMode]))
         usual = SafetySettings(fallback="zero" if mode is ControlMode.VELOCITY else "hold")
         control = ControlConfig(
-            robot=arguments.label("robot", robot),
+            robot=identity.called("robot", named) or _unnamed_robot(),
             driver="script",
             service=arguments.label("service", service),
             endpoint="",
@@ -75,11 +79,6 @@ class ScriptConfig:
         )
         if wrong := faults(control, mode):
             raise ValueError("; ".join(wrong))
-        keys = _path("key", key), _path("broker_key", broker_key)
-        try:
-            credentials(f"robot {control.robot}", *keys)
-        except Refused as refused:
-            raise ValueError(f"key, broker_key: {refused}") from refused
         return cls(
             control=control,
             robot=_robot(
@@ -90,9 +89,8 @@ class ScriptConfig:
             cameras=sizes("cameras", cameras),
             broker=front_of() if broker is None else arguments.endpoint("broker", broker),
             jpeg_quality=arguments.count("jpeg_quality", jpeg_quality, 0, 100),
-            audit=_path("audit", audit),
-            key=keys[0],
-            broker_key=keys[1],
+            audit=path("audit", audit),
+            identity=identity,
         )
 
     def loop(self, directory: Path) -> ControlConfig:
@@ -117,8 +115,8 @@ class ScriptConfig:
             audit_bytes=_AUDIT_BYTES if self.audit else 0,
             evidence=self.audit,
             script=True,
-            key=self.key,
-            broker_key=self.broker_key,
+            key=self.identity.key,
+            broker_key=self.identity.broker_key,
         )
         built: dict[str, Any] = msgspec.to_builtins(config)
         return built
@@ -147,8 +145,10 @@ def _settings(argument: str, given: object, usual: _Settings) -> _Settings:
     return given
 
 
-def _path(argument: str, given: object) -> str | None:
-    return None if given is None else str(arguments.path(argument, given).absolute())
+def _unnamed_robot() -> str:
+    """Its name is nobody else's: two scripts would take each other's place."""
+    count = next(_unnamed)
+    return here() if not count else f"{here()}-{count}"
 
 
 def _robot(actions: tuple[str, ...], states: tuple[str, ...], mode: ControlMode) -> RobotSpec:

@@ -66,7 +66,7 @@ class RemotePolicy:
         state_names: Sequence[str],
         cameras: Mapping[str, tuple[int, int]],
         fps: float = 30.0,
-        robot: str = "script",
+        robot: str | None = None,
         task: str = "",
         control_mode: ControlMode | str = ControlMode.POSITION,
         broker: str | None = None,
@@ -84,6 +84,10 @@ class RemotePolicy:
         default, each call plays the plan's next action: a slow loop moves slowly, along the same
         path. With `time` each call plays the action for this instant: a slow loop leaves out
         actions whose time has passed, a fast one has each several times.
+
+        `robot` names it at the broker, which gives a name's session to whoever opens one last. By
+        default it is the key's name, or one of this host and process alone; a robot that keeps its
+        name over restarts of the script has its place back at once.
 
         `broker` is its front endpoint (`tcp://host:7447`); by default that of the fleet that runs
         on this machine. `jpeg_quality` 0 sends raw pixels: right on one machine, use 90 across a

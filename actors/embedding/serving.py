@@ -8,9 +8,7 @@ deadline scheduling, batching, replay) around a callable that nobody packaged.
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -22,13 +20,14 @@ import msgspec
 from ... import arguments
 from ...policy.base import ChunkPolicy, Observation, PolicySpec
 from ...policy.weights import weights_hash
-from ..actor import EXIT_STOPPED, Link, Refused, boot_in_memory
+from ...transport.keys import Role
+from ..actor import EXIT_STOPPED, Link, boot_in_memory
 from ..configs import InferenceConfig
-from ..credentials import credentials
 from ..inference.example import Examples
 from ..link import Farewell
 from .discovery import back_of
 from .given import GivenPolicy, GivenReplica, Predict, StopEvent, spoken
+from .identity import Identity, here, path
 from .scratch import Scratch
 
 _AUDIT_BYTES = 16_000_000
@@ -92,15 +91,8 @@ def serve(
         raise TypeError(f"stop: {arguments.shown(stop)}, expected a threading.Event")
     if checkpoint_hash is not None:
         checkpoint_hash = arguments.name("checkpoint_hash", checkpoint_hash)
-    keys = [
-        None if given is None else str(arguments.path(argument, given))
-        for argument, given in (("key", key), ("broker_key", broker_key))
-    ]
-    replica = _name(name, service)
-    try:
-        credentials(replica, *keys)
-    except Refused as refused:
-        raise ValueError(f"key, broker_key: {refused}") from refused
+    identity = Identity.of(Role.REPLICA, key, broker_key)
+    replica = _name(name, service, identity)
     config = InferenceConfig(
         service=service,
         replica=0,
@@ -111,10 +103,10 @@ def serve(
         default_task=arguments.text("default_task", default_task),
         pin_task=None if pin_task is None else arguments.text("pin_task", pin_task),
         audit_bytes=0 if audit is None else _AUDIT_BYTES,
-        evidence=None if audit is None else str(arguments.path("audit", audit).absolute()),
+        evidence=path("audit", audit),
         script=True,
-        key=keys[0],
-        broker_key=keys[1],
+        key=identity.key,
+        broker_key=identity.broker_key,
     )
     weights = (
         checkpoint_hash
@@ -161,18 +153,17 @@ def _spec(policy: object, spec: object) -> PolicySpec:
     return spec
 
 
-def _name(name: object, service: str) -> str:
+def _name(name: object, service: str, identity: Identity) -> str:
     """The replica's name: the broker takes its service from it."""
-    if name is None:
-        # Unique among the fleet's own <service>/<k>: two replicas of one name would fight for it.
-        host = "".join(c if c.isascii() and c.isalnum() else "-" for c in socket.gethostname())
-        return f"{service}/{host[:48]}-{os.getpid()}"
-    plain = arguments.name("name", name)
-    before, _, own = plain.rpartition("/")
+    given = None if name is None else arguments.name("name", name)
+    # Unique among the fleet's own <service>/<k>: two replicas of one name would fight for it.
+    called = identity.called("name", given) or f"{service}/{here()}"
+    before, _, own = called.rpartition("/")
     if before != service:
-        raise ValueError(f"name: {plain!r:.60}, expected {service}/ and a name of its own")
+        where = "name" if given else "key: its name"
+        raise ValueError(f"{where}: {called!r:.60}, expected {service}/ and a name of its own")
     arguments.label("name: after the slash", own)
-    return plain
+    return called
 
 
 @contextmanager

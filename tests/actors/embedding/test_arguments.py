@@ -6,6 +6,7 @@ import math
 import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from holdfast import (
     SafetySettings,
     serve,
 )
+from holdfast.transport import keys
+from holdfast.transport.keys import Role
 
 from .conftest import BROKER, Loop
 
@@ -42,7 +45,7 @@ NO_COUNT = (0, -1, 1.5, NAN, "1", None, True)
 
 WRONG_OF_ROBOT = [
     *(("service", value) for value in NO_LABEL),
-    *(("robot", value) for value in NO_LABEL),
+    *(("robot", value) for value in NO_LABEL if value is not None),
     *(("action_names", value) for value in (*NO_NAMES, [], [str(n) for n in range(300)])),
     *(("state_names", value) for value in (*NO_NAMES, [])),
     *(("fps", value) for value in NO_RATE),
@@ -288,6 +291,28 @@ def test_a_services_argument_that_cannot_work_is_refused_by_its_name(argument: s
     given[argument] = value
     with pytest.raises((TypeError, ValueError), match=f"^{argument}"):
         serve(given.pop("policy"), given.pop("spec"), **given)
+
+
+def test_with_keys_the_name_is_the_keys(tmp_path: Path, loop: Callable[..., Loop]) -> None:
+    """The broker drops what comes under another one: that is said where it can be mended."""
+    for name, role in (("arm", Role.ROBOT), ("ok/1", Role.REPLICA), ("broker", Role.BROKER)):
+        keys.new(name, role, tmp_path)
+    files = {"broker_key": tmp_path / "broker.pub"}
+    (of_arm,), (of_replica,) = tmp_path.rglob("arm.key"), tmp_path.rglob("*1.key")
+    assert loop(robot=None, key=of_arm, **files).policy._loop.robot == "arm"
+    with pytest.raises(ValueError, match=r"^robot: 'leg', expected 'arm', the name of its key"):
+        RemotePolicy(**ROBOT, robot="leg", key=of_arm, **files)
+    with pytest.raises(ValueError, match=r"^key: .* is the key of replica:ok/1"):
+        RemotePolicy(**ROBOT, key=of_replica, **files)
+    with pytest.raises(ValueError, match=r"^key, broker_key: "):
+        RemotePolicy(**ROBOT, key=of_arm)
+    given = {"spec": PolicySpec(**SPEC), "broker": BROKER, **files}
+    with pytest.raises(ValueError, match=r"^key: .* is the key of robot:arm"):
+        serve(predict, service="ok", key=of_arm, **given)
+    with pytest.raises(ValueError, match=r"^name: 'ok/2', expected 'ok/1', the name of its key"):
+        serve(predict, service="ok", name="ok/2", key=of_replica, **given)
+    with pytest.raises(ValueError, match=r"^key: its name: 'ok/1', expected other/"):
+        serve(predict, service="other", key=of_replica, **given)
 
 
 @pytest.mark.parametrize(("argument", "value"), [("path", 3), ("path", None), ("path", b"x")])

@@ -88,9 +88,10 @@ def replica(broker: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen
     process.stderr.close()
 
 
-def robot(broker: dict[str, str], **options: object) -> RemotePolicy:
+def robot(broker: dict[str, str], name: str | None = "script", **options: object) -> RemotePolicy:
     return RemotePolicy(
         "pick",
+        robot=name,
         action_names=ACTIONS,
         state_names=STATES,
         cameras={"top": (64, 48)},
@@ -274,6 +275,18 @@ def test_a_program_that_set_no_logging_up_reads_on_stderr_that_it_serves(
     said = replica.stderr.read().decode()
     assert "holdfast: pick/" in said and "ready, registered with the broker" in said
     assert "serves robot script" in said
+
+
+def test_robots_without_a_name_do_not_take_each_others_place(
+    broker: dict[str, str], replica: object
+) -> None:
+    """Two copies of a script on two arms: the broker gives a name's session to the newest."""
+    with robot(broker, None) as first, robot(broker, None) as second:
+        for policy in (first, second):
+            policy.wait(20)
+        for policy in (first, second, first):
+            until(lambda policy=policy: policy.act(observation()) is not None, "an action")
+            assert policy.state == "STREAMING"
 
 
 def test_what_a_forked_child_closes_is_still_its_parents(

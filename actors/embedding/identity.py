@@ -1,0 +1,51 @@
+"""Who a script's robot or replica is: the keys that it was given, and the name to go by."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import dataclass
+
+from ... import arguments
+from ...transport.keys import Role
+from ..actor import Refused
+from ..credentials import credentials
+
+
+@dataclass(frozen=True)
+class Identity:
+    """The files of the keys, and the name that its own key has; None where there are no keys."""
+
+    key: str | None
+    broker_key: str | None
+    name: str | None
+
+    @classmethod
+    def of(cls, role: Role, key: object, broker_key: object) -> Identity:
+        """Raises TypeError or ValueError that begins with the argument's name."""
+        files = path("key", key), path("broker_key", broker_key)
+        try:
+            own, _ = credentials(f"this {role}", *files)
+        except Refused as refused:
+            raise ValueError(f"key, broker_key: {refused}") from refused
+        if own is not None and own.peer.role is not role:
+            raise ValueError(f"key: {files[0]} is the key of {own.peer}, expected one of a {role}")
+        return cls(*files, None if own is None else own.peer.name)
+
+    def called(self, argument: str, name: str | None) -> str | None:
+        """The name to go by, where one was given or the key has one: the broker lets a key be used
+        under its own name only."""
+        if self.name is not None and name not in (None, self.name):
+            raise ValueError(f"{argument}: {name!r}, expected {self.name!r}, the name of its key")
+        return self.name or name
+
+
+def here() -> str:
+    """A name that no other process of this site is likely to have."""
+    host = "".join(c if c.isascii() and c.isalnum() else "-" for c in socket.gethostname())
+    return f"{host.strip('-')[:16] or 'host'}-{os.getpid()}"
+
+
+def path(argument: str, given: object) -> str | None:
+    """The absolute path of a file or directory, where one is given."""
+    return None if given is None else str(arguments.path(argument, given).absolute())
