@@ -7,6 +7,7 @@ that fails them is refused and treated as a missing action. Pure: instants come 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...robot.base import ControlMode, RobotSpec
 from ...robot.interpolate import Interpolator
@@ -135,10 +136,11 @@ class Playback:
         return self._zero
 
 
-def _joints(spec: RobotSpec) -> tuple[list[int], list[int]]:
+def _joints(spec: RobotSpec) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """The actions whose own value is measured, and where in the state each of them is."""
     joints = [n for n, name in enumerate(spec.action_names) if name in spec.state_names]
-    return joints, [spec.state_names.index(spec.action_names[n]) for n in joints]
+    sources = [spec.state_names.index(spec.action_names[n]) for n in joints]
+    return np.array(joints, np.intp), np.array(sources, np.intp)
 
 
 _REFUSED_WORD = {why: Word.REFUSED + place for place, why in enumerate(Refusal)}
