@@ -45,11 +45,21 @@ def status(
 
     Exit status 0 only if all is ready: also not while a person has stopped an actor.
 
-    `plan s`: seconds of plan left. `tick p99`: how late ticks began in the last minute. `missed`:
-    ticks missed by the loop itself + by the whole machine. `latency`: median from request to
-    chunk. `stalled`: steps without an action. `dropped`: chunks and actions not used. `refused`:
-    commands beyond the robot's limits. `done`: attempts that succeeded / were made. `progress`:
-    time since the actor's own loop last turned.
+    plan s: seconds of plan left to play.
+
+    tick p99: how late ticks began: 99 of 100 in the last minute no later than this.
+
+    missed: ticks that the loop missed by itself + that the whole machine missed.
+
+    latency: from asking for a chunk to having it, median of the last 100.
+
+    stalled: steps without an action though there had been a plan.
+
+    dropped, refused: chunks and actions not used; commands beyond the robot's limits.
+
+    done: attempts that succeeded / that were made.
+
+    progress: time since the actor's own loop last turned.
     """
     from ..actors.supervision.health import unready
 
@@ -159,7 +169,8 @@ def _watch(path: Path, as_json: bool) -> None:
             while True:
                 body = ask(path, do="status")["status"]
                 live.update(
-                    live_screen(body, "Ctrl-C ends this view", console.height), refresh=True
+                    live_screen(body, "Ctrl-C ends this view", console.height, console.width),
+                    refresh=True,
                 )
                 time.sleep(0.25)
     except KeyboardInterrupt:

@@ -6,6 +6,7 @@ Imports rich; whoever prints JSON does not import this.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from textwrap import wrap
 from typing import Any
 
 from rich.cells import cell_len
@@ -53,30 +54,40 @@ def screen(status: dict[str, Any]) -> RenderableType:
     return Group(_headline(status), *tables, *told)
 
 
-def live_screen(status: dict[str, Any], hint: str, height: int) -> RenderableType:
+def live_screen(
+    status: dict[str, Any], hint: str, height: int, width: int | None = None
+) -> RenderableType:
     """The status in `height` lines: what is wrong first, and where not all rows fit, of robots and
-    actors those that are not well."""
+    actors those that are not well. Sentences are whole where there is room for it on lines of
+    `width`."""
     told = notes(status)
-    shown = [_line(note, whole=False) for note in told[: max(1, height // 4)]]
     site = _site(status)
     heads = 2 + (len(site["robots"]) > 0) + (len(site["replicas"]) > 0)
-    # Beside the rows: the headline, the tables' heads, and the line that says what is left out.
-    room = height - 2 - heads - len(shown) - len(hint.splitlines())
+    fixed = 1 + heads + len(hint.splitlines())
+    headline = _headline(status)
+    headline.no_wrap, headline.overflow = True, "ellipsis"
+    footer = Text(hint, style="dim")
+    if width and fixed + _count(status) + sum(_lines(note, width) for note in told) <= height:
+        lines = [_line(note) for note in told]
+        return Group(
+            headline, *lines, robots(status), *elsewhere(status), actors(status, live=True), footer
+        )
+    shown = [_line(note, whole=False) for note in told[: max(1, height // 4)]]
+    # One line more says what is left out.
+    room = height - fixed - 1 - len(shown)
     if room < 6:
         room, site = room + heads - 2, {"robots": [], "replicas": []}
     guests = {kind: _fitting(rows, room // 5) for kind, rows in site.items()}
     room -= sum(map(len, guests.values()))
     some_robots = _fitting(status["robots"], room // 2)
     some_actors = _fitting(status["actors"], room - len(some_robots))
-    headline = _headline(status)
-    headline.no_wrap, headline.overflow = True, "ellipsis"
     part = {**status, "robots": some_robots, "actors": some_actors, "site": guests}
     parts = [headline, *shown, robots(part), *elsewhere(part), actors(part, live=True)]
     left_out = _count(status) - _count(part) + len(told) - len(shown)
     if left_out:
         words = f"... and {left_out} more: `actorctl status` shows all"
         parts.append(Text(words, style="dim", no_wrap=True, overflow="ellipsis"))
-    return Group(*parts, Text(hint, style="dim"))
+    return Group(*parts, footer)
 
 
 def robots(status: dict[str, Any]) -> RenderableType:
@@ -232,6 +243,10 @@ def _site(status: dict[str, Any]) -> dict[str, list[Row]]:
 def _count(status: dict[str, Any]) -> int:
     site = _site(status)
     return sum(map(len, (status["robots"], status["actors"], site["robots"], site["replicas"])))
+
+
+def _lines(note: Note, width: int) -> int:
+    return len(wrap(f"{note.name}: {note.text}", width))
 
 
 def _line(note: Note, whole: bool = True) -> Text:

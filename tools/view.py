@@ -74,7 +74,7 @@ class View(threading.Thread):
             for status in self._statuses():
                 address = one_click(self._rundir)
                 hint = f"dashboard {address}\n{HINT}" if address else HINT
-                live.update(live_screen(status, hint, console.height), refresh=True)
+                live.update(live_screen(status, hint, console.height, console.width), refresh=True)
                 time.sleep(REFRESH_S)
 
     def _tell(self) -> None:

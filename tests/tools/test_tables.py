@@ -64,7 +64,7 @@ def drawn(
         "site": site or {"robots": [], "replicas": []},
     }
     console = Console(file=io.StringIO(), width=width)
-    console.print(live_screen(status, "a hint", height) if height else screen(status))
+    console.print(live_screen(status, "a hint", height, width) if height else screen(status))
     return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
 
 
@@ -173,6 +173,18 @@ def test_what_is_wrong_comes_before_what_is_waited_for_and_warnings() -> None:
             "a: STARTING: waits for its setup, 3 s of at most 60 s: loads",
             "r1: warning: fps 60 on a policy of 30",
         ]
+
+
+def test_a_live_view_cuts_a_sentence_only_where_there_is_no_room_for_it() -> None:
+    why = (
+        "unreachable: nobody answers at tcp://gpu:7447: is the broker running, and the address ok?"
+    )
+    lost = robot("r1", "RECONNECTING") | {"reason": why}
+    roomy = drawn(80, row("a", None), robots=[lost], height=24)
+    assert why in " ".join(line.strip() for line in roomy)
+    tight = drawn(80, row("a", None), robots=[lost], height=8)
+    assert len(tight) <= 8
+    assert any(line.startswith("r1: RECONNECTING: unreachable") for line in tight)
 
 
 @given(
