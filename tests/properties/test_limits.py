@@ -19,10 +19,11 @@ from holdfast.robot.limits import FLOW_S, CommandLimits, Refusal
 
 TICK_S = 0.1
 FLOW_TICKS = round(FLOW_S / TICK_S)
-LOWER, UPPER, RATE = (-1.0, 0.0, -math.inf), (1.0, 20.0, math.inf), (1.0, math.inf, 2.0)
+LOWER, UPPER = (-1.0, 0.0, -math.inf, 0.0), (1.0, 20.0, math.inf, math.inf)
+RATE = (1.0, math.inf, 2.0, math.inf)
 SPEC = RobotSpec(
-    action_names=("x", "grip", "turn"),
-    state_names=("x", "grip", "turn"),
+    action_names=("x", "grip", "turn", "lift"),
+    state_names=("x", "grip", "turn", "lift"),
     control_mode=ControlMode.POSITION,
     lower=LOWER,
     upper=UPPER,
@@ -30,8 +31,9 @@ SPEC = RobotSpec(
 )
 twentieths = st.integers(-30, 30).filter(lambda n: abs(n) != 22).map(lambda n: n / 20)
 grips = st.sampled_from([-1.05, -1.0, -0.05, 0.0, 10.0, 20.0, 20.95, 21.0, 21.05])
-near = st.tuples(twentieths, grips, twentieths)
-unknown = st.tuples(twentieths | st.just(math.nan), grips, twentieths | st.just(math.inf))
+lifts = st.sampled_from([0.0, 0.0, 5.0, -0.5])
+near = st.tuples(twentieths, grips, twentieths, lifts)
+unknown = st.tuples(twentieths | st.just(math.nan), grips, twentieths | st.just(math.inf), lifts)
 
 
 class LimitsMachine(RuleBasedStateMachine):
@@ -40,7 +42,7 @@ class LimitsMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.limits = CommandLimits(SPEC, TICK_S)
-        self.last = self.measured = [math.nan] * 3
+        self.last = self.measured = [math.nan] * 4
         self.flowing, self.ticks = False, 1
 
     @rule(position=unknown)
@@ -74,9 +76,10 @@ class LimitsMachine(RuleBasedStateMachine):
         assert (self.limits.explanation() == "") is (why is None)
         if why is not None:
             assert command is None
+            self._explained(action, why)
             self.ticks += 1
             return
-        assert command is not None
+        assert command is not None and command.dtype == np.float32
         self.last = [min(max(a, lo), up) for a, lo, up in zip(action, LOWER, UPPER, strict=True)]
         np.testing.assert_allclose(command, self.last, rtol=1e-6)
         self.flowing, self.ticks = True, 1
@@ -94,31 +97,60 @@ class LimitsMachine(RuleBasedStateMachine):
             wanted[0] = -1.0
         self.is_commanded(tuple(wanted))
 
-    @rule(place=st.integers(0, 2), value=st.sampled_from([math.nan, math.inf, -math.inf]))
+    @rule(place=st.integers(0, 3), value=st.sampled_from([math.nan, math.inf, -math.inf]))
     def is_told_what_is_no_number(self, place: int, value: float) -> None:
-        action = np.zeros(3, np.float32)
+        action = np.zeros(4, np.float32)
         action[place] = value
         assert self.limits.check(action) == (None, Refusal.NOT_FINITE)
         assert self.limits.explanation().startswith(SPEC.action_names[place])
         self.ticks += 1
 
-    @rule(length=st.sampled_from([0, 2, 4]))
+    @rule(length=st.sampled_from([0, 3, 5]))
     def is_told_of_other_joints(self, length: int) -> None:
         assert self.limits.check(np.zeros(length, np.float32)) == (None, Refusal.SHAPE)
-        assert self.limits.explanation() == f"an action of shape ({length},), expected (3,)"
+        assert self.limits.explanation() == f"an action of shape ({length},), expected (4,)"
         self.ticks += 1
 
+    def _explained(self, action: tuple[float, ...], why: Refusal) -> None:
+        """The explanation names a joint that is as far off as any, and what it is measured by."""
+        said = self.limits.explanation()
+        joint = SPEC.action_names.index(said.partition(":")[0])
+        assert said.startswith(f"{SPEC.action_names[joint]}: {action[joint]:.4g} is ")
+        if why is Refusal.RANGE:
+            off = list(map(_beyond, action, LOWER, UPPER))
+            assert f"outside its range {LOWER[joint]:.4g} to {UPPER[joint]:.4g}" in said
+        else:
+            start, off = self._start(), self._parts_of_a_step(action)
+            of = "the last command" if start is self.last else "where the robot is"
+            allowed = RATE[joint] * TICK_S * min(self.ticks, FLOW_TICKS)
+            assert said.endswith(f"away from {of}; its max_rate allows {allowed * 1.0001:.4g}")
+        assert off[joint] >= max(n for n in off if not math.isnan(n)) - 1e-5, said
+
+    def _start(self) -> list[float]:
+        return self.last if self.flowing and self.ticks <= FLOW_TICKS else self.measured
+
+    def _parts_of_a_step(self, action: tuple[float, ...]) -> list[float]:
+        """How far each joint moves, in what it may; NaN from a position that is not known."""
+        ticks = min(self.ticks, FLOW_TICKS)
+        return [
+            abs(min(max(value, lower), upper) - was) / (rate * TICK_S * ticks)
+            for value, lower, upper, was, rate in zip(
+                action, LOWER, UPPER, self._start(), RATE, strict=True
+            )
+        ]
+
     def _refusal(self, action: tuple[float, ...]) -> Refusal | None:
-        for value, lower, upper in zip(action, LOWER, UPPER, strict=True):
-            margin = 0.05 * (upper - lower) if math.isfinite(upper - lower) else 0.0
-            if not lower - margin <= value <= upper + margin:
-                return Refusal.RANGE
-        start = self.last if self.flowing and self.ticks <= FLOW_TICKS else self.measured
-        for value, lower, upper, was, rate in zip(action, LOWER, UPPER, start, RATE, strict=True):
-            moved = abs(min(max(value, lower), upper) - was)
-            if moved > rate * TICK_S * min(self.ticks, FLOW_TICKS) * 1.0001:  # never of NaN
-                return Refusal.STEP
+        if max(map(_beyond, action, LOWER, UPPER)) > 0:
+            return Refusal.RANGE
+        if any(part > 1.0001 for part in self._parts_of_a_step(action)):  # NaN is not
+            return Refusal.STEP
         return None
+
+
+def _beyond(value: float, lower: float, upper: float) -> float:
+    """How far outside of its range and margin a value is; less than 0 inside."""
+    margin = 0.05 * (upper - lower) if math.isfinite(upper - lower) else 0.0
+    return max(lower - margin - value, value - upper - margin)
 
 
 TestLimits = LimitsMachine.TestCase
@@ -130,7 +162,7 @@ def test_commands_flow_for_a_third_of_a_second_at_any_rate_and_one_tick_at_least
     tick_s: float,
 ) -> None:
     limits = CommandLimits(SPEC, tick_s)
-    limits.commanded(np.zeros(3, np.float32))
+    limits.commanded(np.zeros(4, np.float32))
     flows = 1
     while limits.flowing:
         limits.missed()
@@ -142,6 +174,6 @@ def test_rounding_on_the_way_through_a_policy_is_not_a_step_too_far() -> None:
     """float32 of a normalized action: a hundred-thousandth of the step more, a thousandth not."""
     for more, why in ((1e-5, None), (1e-3, Refusal.STEP)):
         limits = CommandLimits(SPEC, TICK_S)
-        limits.commanded(np.zeros(3, np.float32))
-        step = np.array([0.1 * (1 + more), 0, 0], np.float32)
+        limits.commanded(np.zeros(4, np.float32))
+        step = np.array([0.1 * (1 + more), 0, 0, 0], np.float32)
         assert limits.check(step)[1] is why
