@@ -135,6 +135,18 @@ def test_an_end_in_order_says_who_asked_for_it(end: Event, asked: str) -> None:
     assert told.reason() == asked
 
 
+@pytest.mark.parametrize(
+    ("code", "told_more"),
+    [(0, ""), (-15, ""), (-9, "; killed by SIGKILL"), (15, "; exited with status 15")],
+)
+def test_how_it_ended_is_told_of_one_that_did_not_obey(code: int, told_more: str) -> None:
+    told = up()
+    told.of("a", Stop(("a",)))
+    assert told.of("a", Exited("a", 1, code)) == [
+        ("STOPPING", "STOPPED", f"stopped by a person{told_more}")
+    ]
+
+
 def test_an_actor_that_is_already_there_no_more_is_stopped_without_further_words() -> None:
     for end, why in ((Stop(("a",)), "stopped by a person"), (StopAll(), "the fleet stops")):
         told = up()
@@ -216,11 +228,54 @@ def test_a_person_s_restart_forgives_what_was_before() -> None:
 
 def test_a_deadline_moves_by_as_long_as_the_supervisor_stood_still() -> None:
     told = up()
-    told.of("a", Stop(("a",)))
-    assert told.fleet.actors["a"].deadline == 1.0
+    told.of("a", Stop(("a",), drain=True))
+    assert told.fleet.actors["a"].deadline == 4.0
     told.of("a", Tick(), after_s=50.0)
     actor = told.fleet.actors["a"]
-    assert (actor.deadline, actor.progressed_at) == (51.0, 50.0)
+    assert (actor.deadline, actor.progressed_at) == (54.0, 50.0)
+
+
+def test_a_failure_leaves_the_window_after_exactly_its_length() -> None:
+    told = up()
+    for incarnation in (1, 2, 3):
+        told.now += 10.0
+        told.of("a", Exited("a", incarnation, -9), Ready("a", incarnation + 1))
+    assert told.fleet.actors["a"].state is State.READY, "20 s before is no longer within 20 s"
+
+
+def test_a_fault_is_told_of_its_own_incarnation_only() -> None:
+    told = up()
+    told.of("a", Faulty("a", 1, "it eats memory"), Exited("a", 1, -9), Ready("a", 2))
+    assert [r for *_, r in told.of("a", Exited("a", 2, -9))] == ["killed by SIGKILL"]
+
+
+def test_a_restart_after_a_stop_wins_and_after_the_end_of_all_does_nothing() -> None:
+    told = up()
+    told.of("a", Stop(("a",)), Restart(("a",)))
+    told.of("a", Exited("a", 1, 0))
+    assert told.fleet.actors["a"].state is State.STARTING
+    told = up()
+    told.of("a", StopAll(), Restart(("a",)))
+    told.of("a", Exited("a", 1, 0))
+    assert told.fleet.actors["a"].state is State.STOPPED and told.fleet.gone
+
+
+def test_one_that_waits_for_its_time_holds_up_none_after_it() -> None:
+    told = Told(Member("a", RULES), Member("b", RULES), Member("c", RULES))
+    told.of("a", Start(), Stop(("a",)), Exited("a", 1, 0))
+    told.of("b", Ready("b", 1), Exited("b", 1, -9), Exited("b", 2, -9))
+    told.of("c", Ready("c", 1))
+    assert told.of("b", Tick(), after_s=0.5)[-1][1] == "STARTING"
+    told.of("c", *[Tick()] * 3, after_s=0.5)
+    assert told.fleet.actors["c"].fault == "hung: no progress for 2 s"
+
+
+@pytest.mark.parametrize(("luck", "part"), [(0.0, 0.5), (0.5, 0.75), (0.9, 0.95)])
+def test_half_of_a_back_off_is_jitter(luck: float, part: float) -> None:
+    told = up()
+    told.of("a", Exited("a", 1, -9))
+    fleet, _ = step(told.fleet, Exited("a", 2, -9), 0.0, luck)
+    assert fleet.actors["a"].deadline == pytest.approx(RULES.backoff_s * part)
 
 
 @pytest.mark.parametrize(
