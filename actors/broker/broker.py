@@ -23,6 +23,7 @@ from ...transport.keyring import FollowedRing
 from ...transport.keys import MAX_STRANGERS, Authenticator, Key, KeyProblem, Role, load
 from ...transport.limits import WireError
 from ...transport.poll import Poll
+from .. import heap
 from ..actor import Actor, Refused
 from ..configs import BrokerConfig
 from .door import Arrival, Door
@@ -40,6 +41,12 @@ PROBE_NS = 10_000_000
 MESSAGES_PER_TURN = 64
 ROWS = (128, 48, 16, 4, 0)
 FAREWELL_MS = 100
+REOPEN_NS = 1_000_000_000
+"""libzmq needs some of it to free what closed connections held."""
+FLOOD_BYTES = 256 << 20
+SESSION_BYTES = 16 << 20
+"""More than this, and this for each session, is not what robots wait for: it is a request of raw
+pictures, and those in its socket."""
 
 ACTED_UPON = frozenset(
     {
@@ -66,6 +73,7 @@ class BrokerActor(Actor):
     def setup(self) -> None:
         config: BrokerConfig = self.config
         previous = self.board.previous() or {}
+        heap.one_arena()  # before libzmq has threads: what they hold can then be given back
         self._context: link.Context = zmq.Context()
         self._doors: list[Door] = []
         self._authenticator: Authenticator | None = None
@@ -86,15 +94,18 @@ class BrokerActor(Actor):
         )
         self._rate = Rate()
         self._retry = False
+        self._reopened: Door | None = None
+        self._reopened_ns = -REOPEN_NS
         self._told: deque[str] = deque(maxlen=2 * MAX_STRANGERS)
         """Keys that the log has named."""
 
     def run(self) -> None:
-        poll = Poll(self.link.fileno(), *(door.socket for door in self._doors))
+        poll = Poll(self.link.fileno())
         broke = False
         for door in self._doors:
             broke |= door.broke()
-            poll.add(door.monitor, quiet=True)
+            door.watch(poll)
+        tide = heap.Tide(heap.resident_bytes())
         if self._authenticator is not None:
             poll.add(self._authenticator.socket)
         tick = report = probe = time.monotonic_ns()
@@ -126,6 +137,7 @@ class BrokerActor(Actor):
                 if self._authenticator is not None:
                     self._follow_keys(now)
                 self._report(now)
+                self._bound_memory(tide, poll, now)
                 report = now + REPORT_NS
             self.board.progress()
 
@@ -188,6 +200,31 @@ class BrokerActor(Actor):
                     stranger.key,
                     self.config.keyring,
                 )
+
+    def _bound_memory(self, tide: heap.Tide, poll: Poll, now: int) -> None:
+        """Give back what a flood left, and end what still grows: libzmq keeps the frames of a
+        message that its sender never ends, and only the sender's connection holds them."""
+        most = FLOOD_BYTES + SESSION_BYTES * self._routing.sessions
+        state = tide.at(heap.resident_bytes(), most, now)
+        if state and now >= tide.next_trim_ns:
+            heap.give_back()
+            tide.trimmed(heap.resident_bytes(), now)
+            state = tide.at(heap.resident_bytes(), most, now)
+        if state == "flood" and now >= self._reopened_ns + REOPEN_NS:
+            # One after the other, robots first: ending what is no flood would cost a service.
+            again = now < self._reopened_ns + 5 * REOPEN_NS and self._reopened is self._front
+            door = self._reopened = self._back if again else self._front
+            self._reopened_ns = now
+            self._routing.tally.count("doors-reopened")
+            self.log.error(
+                "peers fill the memory (%d MB): all connections to %s end and are made anew",
+                heap.resident_bytes() >> 20,
+                door.endpoint,
+            )
+            door.unwatch(poll)
+            door.reopen()
+            door.watch(poll)
+            tide.next_trim_ns = now + REOPEN_NS // 2
 
     def _handle(self, door: Door, arrival: Arrival, now: int) -> list[Effect]:
         """Read what the core needs of a message, and let it decide. Raises WireError."""

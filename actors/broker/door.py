@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,11 @@ import zmq
 from ...transport import link
 from ...transport.keys import KEY_PROPERTY, Authenticator, Key, require
 from ...transport.limits import DEFAULT
+from ...transport.poll import Poll
 from .routing import Why
 
+FREE_S = 2.0
+"""How long an address that was just given up may stay taken."""
 COPIED = 4
 """Frames that are taken as bytes: identity, robot, header, body. For a few hundred bytes a copy is
 cheaper than sharing; three raw camera images are shared 20 times faster than copied twice."""
@@ -65,14 +69,35 @@ class Door:
         for one in (endpoint, tcp):
             if one is not None:
                 require(one, key, insecure=insecure)
-        self.endpoint = endpoint
+        self.endpoint, self._tcp = endpoint, tcp
+        self._context, self._key, self._authenticator = context, key, authenticator
         self._keyed = key is not None
+        self._bind()
+
+    def reopen(self) -> None:
+        """End every connection, with all that libzmq holds of unfinished messages, and bind anew.
+        Peers that are well connect again within a tenth of a second, under their identities."""
+        self.close(0)
+        deadline = time.monotonic() + FREE_S
+        while True:
+            try:
+                self._bind()
+                return
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def _bind(self) -> None:
+        endpoint = self.endpoint
         link.unlink_stale(endpoint)
         try:
-            self.socket = link.router(context, endpoint, key=key, authenticator=authenticator)
-            if tcp is not None:
-                endpoint = tcp
-                self.socket.bind(_numeric(tcp))
+            self.socket = link.router(
+                self._context, endpoint, key=self._key, authenticator=self._authenticator
+            )
+            if self._tcp is not None:
+                endpoint = self._tcp
+                self.socket.bind(_numeric(self._tcp))
         except zmq.ZMQError as error:
             remedy = "another fleet may run here: stop it, or give this broker other ports"
             if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
@@ -81,6 +106,16 @@ class Door:
                 f"the broker cannot bind {endpoint}: {error.strerror}; {remedy}"
             ) from error
         self.monitor = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+
+    def watch(self, poll: Poll) -> None:
+        """Wake `poll` for what arrives, and for connections that end."""
+        poll.add(self.socket)
+        poll.add(self.monitor, quiet=True)
+
+    def unwatch(self, poll: Poll) -> None:
+        """The opposite, before `reopen`."""
+        poll.remove(self.socket)
+        poll.remove(self.monitor)
 
     def receive(self) -> Arrival | None:
         """The next message; None when there is none."""

@@ -69,6 +69,11 @@ class Routing:
         """What was counted so far."""
         return self._placement.tally
 
+    @property
+    def sessions(self) -> int:
+        """How many there are."""
+        return len(self._placement.sessions)
+
     def ignores(self, identity: bytes, now: int) -> bool:
         """Whether to drop a message of `identity` before reading it: it is in quarantine."""
         if not self._placement.quarantine.holds(identity, now):

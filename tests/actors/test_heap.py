@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.actors.heap import Tide
 
 FAULTS = """
 import resource
@@ -38,3 +43,27 @@ def test_the_images_of_the_next_request_fault_in_no_page() -> None:
     """Three frames are 675 pages; the kernel's fresh ones would be faulted in ten times over."""
     kept, fresh = _faults("keep"), _faults("default")
     assert kept < 50 < fresh
+
+
+SECOND = 1_000_000_000
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**31), st.integers(0, 10 * SECOND)), max_size=60))
+def test_memory_is_given_back_when_much_is_held_and_rarely_when_that_does_not_help(
+    turns: list[tuple[int, int]],
+) -> None:
+    """At most once a second, and a flood is told whenever there is one."""
+    tide, now, trims = Tide(low=2**30), SECOND, []
+    for more, by in turns:
+        now += by
+        resident = 2**30 + more
+        state = tide.at(resident, 2**30, now)
+        assert (state == "flood") == (resident - tide.low > 2**30)
+        if state == "trim":
+            assert more > 32 << 20
+            trims.append(now)
+            tide.trimmed(resident, now)
+    pauses = [after - before for before, after in itertools.pairwise(trims)]
+    assert all(pause >= SECOND for pause in pauses)
+    if all(more > 32 << 20 for more, _ in turns):
+        assert all(pause >= 2**n * SECOND for n, pause in enumerate(pauses[:6]))
