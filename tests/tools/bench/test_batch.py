@@ -18,7 +18,7 @@ SPEC = PolicySpec(
     revision="1",
     cameras=(),
     state_names=(),
-    action_names=(),
+    action_names=("x",),
     chunk_size=48,
     fps=30.0,
 )
