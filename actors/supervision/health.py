@@ -67,9 +67,14 @@ def unlogged(body: Row) -> str:
 
 def failing(body: Row) -> list[str]:
     """Which actors of this host hang, or do not run though they did and ought to, a sentence each.
-    One that starts for the first time, and one that a person stopped, is neither."""
+    One that starts for the first time, and one that a person stopped, is neither. Nor is the
+    control actor of a DEAD robot: what restarts on failing health would set a robot going that
+    stopped for good until a person looks."""
     why = []
+    dead = {f"{row['name']}/control" for row in body["robots"] if row["state"] == "DEAD"}
     for row in body["actors"]:
+        if row["name"] in dead:
+            continue
         age, bound = row["progress_age_s"], row.get("hang_timeout_s")
         if row["state"] == State.READY:
             if age is not None and bound is not None and age > bound * LATE:

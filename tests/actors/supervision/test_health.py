@@ -118,6 +118,14 @@ def test_what_fails_is_what_hangs_or_does_not_run_though_it_did() -> None:
     assert failing(status({"state": "STALLED", "reason": "no replica"})) == [], "no process fails"
 
 
+def test_a_dead_robot_is_not_healthy_and_fails_no_process() -> None:
+    """A watchdog that restarts what fails must not set a robot going that waits for a person."""
+    gone = {"state": "DEAD", "reason": "no chunk came for 60 s"}
+    body = status(gone, State.FAILED, reason="is dead", last_exit="exited with status 4")
+    assert "robot r1 is DEAD: no chunk came for 60 s" in unhealthy(body)
+    assert failing(body) == []
+
+
 def test_the_robots_of_scripts_and_other_hosts_are_seen_and_are_not_this_fleets_to_mend() -> None:
     trouble = {"state": "STALLED", "reason": "no replica", "warnings": ["fps 60 on a policy of 30"]}
     replica = {"name": "pick/9", "service": "pick", "sessions": 1, "capacity": 8, "load": 0.1}
