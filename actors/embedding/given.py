@@ -1,14 +1,13 @@
 """`GivenReplica`: the replica that `serve` runs, of a policy that its program made.
 
-It tells its program's log what it waits for, when it is ready, and for whom: a script has no status
-of its own to look at.
+It tells its program's log when it is ready, and for whom, beside what every replica logs: a script
+has no status of its own to look at.
 """
 
 from __future__ import annotations
 
 import logging
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -21,9 +20,6 @@ Predict = Callable[[Sequence[Observation]], list[Chunk]]
 
 _PATIENCE_MS = 50
 """How long the loop waits at most, where a program may ask it to stop by an event."""
-_SILENCE_NS = 1_000_000_000
-"""After which a broker that has not answered is named."""
-_log = logging.getLogger(__name__)
 
 
 class StopEvent(Protocol):
@@ -55,14 +51,14 @@ class GivenReplica(InferenceActor):
     ) -> None:
         super().__init__(boot, link)
         self._policy, self._given_example, self._stop = policy, example, stop
-        self._begun_ns = 0
-        self._registered: bool | None = None
+        # Below the package's own logger, which `spoken` shows.
+        self.log = logging.getLogger(f"holdfast.{self.name}")
+        self._registered = False
         self._robots: set[str] = set()
 
     def setup(self) -> None:
-        _log.info("%s: warming up", self.name)
+        self.log.info("warming up")
         super().setup()
-        self._begun_ns = time.monotonic_ns()
 
     def _load(self) -> ChunkPolicy:
         return self._policy
@@ -84,27 +80,16 @@ class GivenReplica(InferenceActor):
         self._announce(now)
 
     def _announce(self, now: int) -> None:
-        """Log what has changed."""
-        registered, broker = self._uplink.registered, self.config.broker
+        """Log what has changed. What it waits for meanwhile is logged by every replica."""
+        registered = self._uplink.registered
         if registered and not self._registered:
-            _log.info("%s: ready, registered with the broker at %s", self.name, broker)
-            self._registered = True
-        elif not registered and self._registered:
-            _log.warning("%s: waiting for the broker at %s to come back", self.name, broker)
-            self._registered = False
-        elif self._registered is None and now - self._begun_ns > _SILENCE_NS:
-            _log.warning(
-                "%s: waiting for the broker at %s, which does not answer: is it up, at this "
-                "address, and does it know this replica's key, if it uses keys?",
-                self.name,
-                broker,
-            )
-            self._registered = False
+            self.log.info("ready, registered with the broker at %s", self.config.broker)
+        self._registered = registered
         robots = set(self._service.sessions)
         for robot in sorted(robots - self._robots):
-            _log.info("%s: serves robot %s, %d in all", self.name, robot, len(robots))
+            self.log.info("serves robot %s, %d in all", robot, len(robots))
         for robot in sorted(self._robots - robots):
-            _log.info("%s: robot %s has left, %d in all", self.name, robot, len(robots))
+            self.log.info("robot %s has left, %d in all", robot, len(robots))
         self._robots = robots
 
 
@@ -116,7 +101,7 @@ def spoken() -> Iterator[None]:
         yield
         return
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("holdfast: %(message)s"))
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
