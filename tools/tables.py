@@ -5,16 +5,14 @@ Imports rich; whoever prints JSON does not import this.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from textwrap import wrap
 from typing import Any
 
-from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
-from rich.table import Table
+from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ..actors.supervision.notes import Note, Weight, notes
+from .fitted import WELL, Column, FittedTable, Row
 
 COLOURS = {
     "READY": "green",
@@ -35,16 +33,7 @@ COLOURS = {
 }
 """Everything else is red."""
 
-NARROW = 100
-"""Columns below which a table leaves out what can be had elsewhere."""
-PROSE = 18
-"""Columns that prose is given at least: `killed by SIGKILL`."""
 _STYLES = {Weight.WRONG: "red", Weight.WAITS: "yellow", Weight.WARNS: "yellow"}
-_WELL = ("READY", "STREAMING", "PAUSED", "OPEN")
-
-Row = dict[str, Any]
-Column = tuple[str, Callable[[Row], str | Text]]
-"""The heading, with `>` for figures, `...` for prose that gives way; and the cell of a row."""
 
 
 def screen(status: dict[str, Any]) -> RenderableType:
@@ -110,7 +99,7 @@ def robots(status: dict[str, Any]) -> RenderableType:
     if any(row.get("refused_commands") for row in status["robots"]):
         columns.append((">refused", lambda row: str(sum(row["refused_commands"].values()))))
     columns.append((">done", _done))
-    return _Fitted(status["robots"], columns)
+    return FittedTable(status["robots"], columns)
 
 
 def elsewhere(status: dict[str, Any]) -> list[RenderableType]:
@@ -118,9 +107,9 @@ def elsewhere(status: dict[str, Any]) -> list[RenderableType]:
     site = _site(status)
     tables: list[RenderableType] = []
     if site["robots"]:
-        tables.append(_Fitted(site["robots"], _ROBOT_ELSEWHERE, spare=("service", "refused")))
+        tables.append(FittedTable(site["robots"], _ROBOT_ELSEWHERE, spare=("service", "refused")))
     if site["replicas"]:
-        tables.append(_Fitted(site["replicas"], _REPLICA_ELSEWHERE))
+        tables.append(FittedTable(site["replicas"], _REPLICA_ELSEWHERE))
     return tables
 
 
@@ -162,7 +151,7 @@ def actors(status: dict[str, Any], live: bool = True) -> RenderableType:
         (">MB", lambda row: _number(row["memory_mb"], "{:.0f}")),
         ("...last exit", lambda row: row["last_exit"] or ""),
     ]
-    return _Fitted(status["actors"], columns, spare=("kind", "MB"), one_line=live)
+    return FittedTable(status["actors"], columns, spare=("kind", "MB"), one_line=live)
 
 
 def duration(seconds: float | None) -> str:
@@ -174,65 +163,9 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-class _Fitted:
-    """A table for the width that it gets: a narrow one is without the `spare` columns, and closer
-    where it must be."""
-
-    def __init__(
-        self,
-        rows: Iterable[Row],
-        columns: list[Column],
-        spare: tuple[str, ...] = (),
-        one_line: bool = True,
-    ) -> None:
-        rows = list(rows)
-        self._told = [row["state"] not in _WELL for row in rows]
-        """Of those that are not well a note says all, below the tables."""
-        self._headings = [heading for heading, _ in columns]
-        self._cells = [[cell(row) for _, cell in columns] for row in rows]
-        self._spare, self._one_line = spare, one_line
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        spare = self._spare if options.max_width < NARROW else ()
-        kept = [k for k, heading in enumerate(self._headings) if heading.lstrip(">") not in spare]
-        widths = {k: max(cell_len(str(c)) for c in self._column(k)) for k in kept}
-        prose = next((k for k in kept if self._headings[k].startswith("...")), None)
-        fixed = sum(width for k, width in widths.items() if k != prose)
-        least = 0 if prose is None else min(widths[prose], PROSE)
-        gap = 2 if fixed + least + 2 * (len(kept) - 1) <= options.max_width else 1
-        left = max(4, options.max_width - fixed - gap * (len(kept) - 1))
-        table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="dim")
-        for k in kept:
-            title = Text(self._headings[k].lstrip(">."), no_wrap=True)
-            wraps = k == prose and not self._one_line
-            figure = self._headings[k].startswith(">")
-            table.add_column(title, justify="right" if figure else "left", no_wrap=not wraps)
-        for row in self._cells:
-            table.add_row(*(self._cut(row[k], left) if k == prose else row[k] for k in kept))
-        yield table
-        if prose is not None and not self._one_line:
-            for row, told in zip(self._cells, self._told, strict=True):
-                if not told and not _fits(row[prose], left):
-                    yield Text(f"{row[0]} ended: {row[prose]}", style="dim", overflow="fold")
-
-    def _column(self, k: int) -> list[str | Text]:
-        return [self._headings[k].lstrip(">."), *(row[k] for row in self._cells)]
-
-    def _cut(self, cell: str | Text, width: int) -> Text:
-        """Prose that would make a tower is cut here, and stands whole below the table."""
-        text = Text(str(cell))
-        if self._one_line or not _fits(cell, width):
-            text.truncate(width, overflow="ellipsis")
-        return text
-
-
-def _fits(cell: str | Text, width: int) -> bool:
-    return cell_len(str(cell)) <= 2 * width
-
-
 def _fitting(rows: list[Row], room: int) -> list[Row]:
     """At most `room` of the rows, one at least, in their order; those that are not well first."""
-    urgent = sorted(range(len(rows)), key=lambda i: rows[i]["state"] in _WELL)
+    urgent = sorted(range(len(rows)), key=lambda i: rows[i]["state"] in WELL)
     return [rows[i] for i in sorted(urgent[: max(1, room)])]
 
 
