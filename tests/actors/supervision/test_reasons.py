@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from msgspec.structs import replace
 
 from holdfast.actors.supervision.core import exit_text, step
 from holdfast.actors.supervision.supervised import (
@@ -294,3 +295,48 @@ def test_how_a_process_ended_is_said_in_words(
     code: int | None, error: str | None, text: str
 ) -> None:
     assert exit_text(code, error) == text
+
+
+@pytest.mark.parametrize(
+    ("restart", "code", "state", "why"),
+    [
+        ("always", 0, State.STARTING, "exited with status 0"),
+        ("always", 1, State.STARTING, "exited with status 1"),
+        ("on_failure", 0, State.STOPPED, "finished"),
+        ("on_failure", 1, State.STARTING, "exited with status 1"),
+        ("never", 0, State.STOPPED, "finished"),
+        ("never", 1, State.FAILED, "exited with status 1; it is not to be restarted"),
+        ("always", 3, State.FAILED, "refused its configuration: exited with status 3"),
+        ("never", 4, State.FAILED, "is dead until a person restarts it: exited with status 4"),
+    ],
+)
+def test_whether_an_end_by_itself_is_followed_by_another_start_is_the_rules_to_say(
+    restart: str, code: int, state: State, why: str
+) -> None:
+    told = up(Member("a", replace(RULES, restart=restart)))
+    found = told.of("a", Exited("a", 1, code))
+    assert (told.fleet.actors["a"].state, found[-1][2]) == (state, why)
+    assert told.fleet.actors["a"].wanted is (state is not State.STOPPED)
+
+
+def test_a_fault_of_one_that_ends_well_is_a_failure_all_the_same() -> None:
+    told = up(Member("a", replace(RULES, restart="on_failure")))
+    told.of("a", Faulty("a", 1, "it eats memory"))
+    found = told.of("a", Exited("a", 1, 0))
+    assert found[-1] == ("WAITING", "STARTING", "it eats memory")
+
+
+def test_one_that_waits_for_others_holds_up_none_after_it() -> None:
+    told = Told(Member("a", RULES), Member("b", RULES, after=("a",)), Member("c", RULES))
+    told.of("a", Start())
+    states = {name: str(actor.state) for name, actor in told.fleet.actors.items()}
+    assert states == {"a": "STARTING", "b": "WAITING", "c": "STARTING"}
+
+
+def test_since_when_an_actor_is_in_its_state_is_kept() -> None:
+    told = Told()
+    told.now = 7.0
+    told.of("a", Start())
+    assert told.fleet.actors["a"].since == 7.0
+    told.of("a", Tick(), Ready("a", 1), Tick(), after_s=0.5)
+    assert told.fleet.actors["a"].since == 8.0
