@@ -29,6 +29,8 @@ def differences(new: Register, old: Register) -> str:
         for field, words in TERMS.items()
         if getattr(new, field) != getattr(old, field)
     ]
+    if not found and new.contract and old.contract and new.contract != old.contract:
+        found = [f"contract {new.contract} instead of {old.contract}"]
     return ", ".join(found)
 
 

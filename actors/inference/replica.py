@@ -156,7 +156,7 @@ class InferenceActor(Actor):
             if not self._uplink.welcomed(header):
                 self.log.warning("the broker does not know this replica: registering again")
                 self._service.forget_everyone()
-        elif header.kind is Kind.REJECT:
+        elif header.kind is Kind.REJECT and self._uplink.asked(header):
             # For good, and for a person: another process would be refused like this one.
             raise Refused(decode(frames[1:]).body.message)
         elif header.kind is Kind.DRAIN:

@@ -109,6 +109,10 @@ class Uplink:
         # Anything else answers an offer that was replaced meanwhile, or repeats what is under way.
         return True
 
+    def asked(self, header: Header) -> bool:
+        """Whether `header` answers the offer that is under way."""
+        return not self.registered and header.token == self._token
+
     def beat(self, progress: int, load: float, draining: str = "") -> None:
         """Say that the loop goes on; until the broker has answered, offer the service instead. A
         replica that drains says so each time, and never registers: `draining` until there is room

@@ -207,7 +207,10 @@ def test_the_request_of_a_replica_that_hangs_is_answered_by_another(site: Site, 
     first.until_said("request r1 1")
     if mode == "stopped":
         first.signal(signal.SIGSTOP)
+    stopped_at = time.monotonic()
     site.until("replays")
+    assert time.monotonic() - stopped_at < 1.5, "the standby is asked before the other is lost"
+    assert not site.count("replica-silent") and not site.count("replica-hung")
     second.until_said("request r1 1")
     second.answer()
     assert_one_reply(site, second, 1)

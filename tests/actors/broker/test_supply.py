@@ -9,7 +9,7 @@ import pytest
 from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.tests.actors.broker.conftest import SECOND, Desk, asking, offering
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import Heartbeat, Reset
+from holdfast.transport.messages import Drain, Heartbeat, Reset
 
 MS = SECOND // 1000
 
@@ -219,17 +219,19 @@ def test_a_robot_that_has_a_session_or_left_is_told_nothing(desk: Desk) -> None:
         ("state_names", ("y",)),
         ("fps", 60.0),
         ("model", "n"),
+        ("contract", "5678"),
     ],
 )
 def test_a_replica_of_another_contract_is_refused_and_told_in_what(
     desk: Desk, sent: Any, field: str, value: Any
 ) -> None:
     """The robots of the service go on; with the last of the old ones gone the new one is taken."""
-    desk.register("flow/0:1")
+    other = {"contract": "1234", field: value}
+    desk.register("flow/0:1", contract="1234")
     desk.opened("r1:1")
     (refused,) = [
         e
-        for e in desk.replica("flow/1:1", offering("flow/1", **{field: value}), token=1)
+        for e in desk.replica("flow/1:1", offering("flow/1", **other), token=1)
         if isinstance(e, ToReplica)
     ]
     assert (refused.identity, refused.header.kind, refused.robot) == (b"flow/1:1", Kind.REJECT, "")
@@ -238,7 +240,7 @@ def test_a_replica_of_another_contract_is_refused_and_told_in_what(
     assert shown in refused.payload.message and "flow/0" in refused.payload.message
     assert desk.routing.status(desk.now)["replica_count"] == 1
     desk.wait(3)
-    effects = desk.replica("flow/1:1", offering("flow/1", **{field: value}), token=2)
+    effects = desk.replica("flow/1:1", offering("flow/1", **other), token=2)
     assert sent(effects, ToReplica, Kind.WELCOME)
 
 
@@ -248,5 +250,5 @@ def test_the_next_incarnation_of_a_replica_may_bring_another_contract(
     """As may one that comes while the others drain: they are on their way out."""
     desk.register("flow/0:1")
     assert sent(desk.register("flow/0:2", checkpoint="b"), ToReplica, Kind.WELCOME)
-    desk.replica("flow/0:2", Kind.DRAIN)
+    desk.replica("flow/0:2", Drain(reason="stopping"))
     assert sent(desk.register("flow/1:1", checkpoint="c"), ToReplica, Kind.WELCOME)
