@@ -388,7 +388,7 @@ class NetworkActor(Actor):
     def _status(self) -> dict[str, object]:
         terms = self._terms
         return {
-            "phase": self._session.phase,
+            "session": self._session.phase,
             "broker": self._broker.reason,
             "reconnects": self._broker.remade,
             "epoch": self._session.epoch,

@@ -22,8 +22,7 @@ def waits_for(
         case State.WAITING:
             return _others(actor, actors)
         case State.STARTING:
-            said = (report or {}).get("phase") or {}
-            phase = said.get("text") if said.get("incarnation") == actor.incarnation else None
+            phase = _phase(report, actor.incarnation)
             lasted = f"{max(0.0, now - actor.since):.0f} s of at most {rules.start_timeout_s:g} s"
             return f"its setup, {lasted}" + (f": {phase}" if phase else "")
         case State.BACKOFF:
@@ -32,6 +31,15 @@ def waits_for(
             what = "its robots to be handed over" if actor.draining else "its process to end"
             return f"{what}, by force{_within(actor.deadline, now)}"
     return ""
+
+
+def _phase(report: Mapping[str, Any] | None, incarnation: int) -> str:
+    """What this incarnation says it is at. What a board holds is the actor's, and may be anything:
+    of another incarnation, or of an actor that means something else by the word."""
+    said = (report or {}).get("phase")
+    if not isinstance(said, Mapping) or said.get("incarnation") != incarnation:
+        return ""
+    return str(said.get("text") or "")
 
 
 def _others(actor: Actor, actors: Mapping[str, Actor]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from holdfast.actors.supervision.core import step
 from holdfast.actors.supervision.supervised import (
@@ -48,6 +50,15 @@ def test_a_setup_that_says_what_it_is_at_is_believed_only_for_its_own_incarnatio
     assert told(fleet, "a", 3.0, said).endswith("3 s of at most 60 s: loads policy flow onto cpu")
     said["phase"]["incarnation"] = 2
     assert told(fleet, "a", 3.0, said) == "its setup, 3 s of at most 60 s"
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.dictionaries(st.text(), x)))
+def test_whatever_stands_on_a_board_a_wait_is_told(said: object) -> None:
+    """It is the actor's, who may be of another version, or mad; the supervisor lives on."""
+    starting = step(fleet_of([Member("a", RULES)], 0.0), Start(), 0.0)[0]
+    for phase in (said, {"incarnation": 1, "text": said}, {"text": said}):
+        report = {"phase": phase}
+        assert told(starting, "a", 3.0, report).startswith("its setup, 3 s of at most 60 s")
 
 
 def test_a_back_off_and_a_stop_say_when_they_end(fleet: Fleet) -> None:
