@@ -4,7 +4,7 @@
     python -m holdfast.tests.mutate FOLDER [holdfast/robot/limits.py ...]
 
 FOLDER is made; the committed tree is copied into it (a mutant never touches the checkout). Without
-files all of `mutation.toml` are mutated, in about ten minutes on two cores. The survivors are
+files all of `mutation.toml` are mutated, in about half an hour on two idle cores. The survivors are
 printed as diffs, then a table: mutants, killed, survived, and how many of the survivors change
 nothing but the wording of a message, which no test holds fast word for word.
 """
