@@ -23,8 +23,8 @@ CORES = 8
 WITNESS = """
 import os, select, sys, time
 core, nap_ns = int(sys.argv[1]), int(sys.argv[2])
-os.sched_setaffinity(0, {core})
 due = time.monotonic_ns() + nap_ns
+os.sched_setaffinity(0, {core})  # who is seen on its core is already awaited
 ended = False
 while not ended:
     ended = bool(select.select([0], [], [], max(due - time.monotonic_ns(), 0) / 1e9)[0])
