@@ -250,3 +250,77 @@ def test_a_service_of_the_same_joints_in_another_order_is_refused_with_both_orde
     assert robot.state is State.DEAD
     told = "the service's actions are b, a; this robot's are a, b: use a service that was trained"
     assert robot.reason == f"{told} for it"
+
+
+def test_a_prefix_is_what_is_left_of_the_plan_in_both_spaces_where_the_policy_goes_on_with_it() -> (
+    None
+):
+    for merge, prefix, length in (
+        ("replace", "guided", 4),
+        ("replace", "none", 0),
+        ("append", "guided", 0),
+    ):
+        robot = opened(supply(plan_settings={"merge": merge}), prefix=prefix)
+        ask(robot, S)
+        model = np.arange(20, dtype=np.float32).reshape(10, 2)
+        assert robot.replied(model, -model, key(robot), 10, S) is None
+        for _ in range(6):
+            robot.buffer.pop(S)
+        asked = ask(robot, S)
+        if length:
+            np.testing.assert_array_equal(asked.prefix, model[6:])
+            np.testing.assert_array_equal(asked.prefix_robot, -model[6:])
+        else:
+            assert asked.prefix is None and asked.prefix_robot is None
+
+
+def test_requests_are_counted_over_all_incarnations_and_each_has_the_next_seed() -> None:
+    memory = bytearray(PLAN_BYTES)
+    seeds = []
+    for sent in (1, 2, 3):
+        robot = opened(supply(memory), now=sent * 10 * S)
+        seeds.append(ask(robot, sent * 10 * S).seed)
+        assert robot._words[Word.REQUESTS] == sent
+    assert seeds == [seeds[0], seeds[0] + 1, seeds[0] + 2]
+
+
+def test_a_request_that_could_not_be_sent_is_tried_again_in_50_ms_and_says_so() -> None:
+    robot = opened(supply())
+    assert robot.ask(S, 10, S) is not None
+    robot.unsent(S)
+    assert robot.reason == "the network actor takes no request at e"
+    assert robot.ask(S, 10, S + 49 * MS) is None
+    assert robot.ask(S, 10, S + 50 * MS) is not None
+
+
+def test_a_state_of_exactly_the_greatest_age_is_asked_from_and_an_older_one_says_why_not() -> None:
+    robot = opened(supply(safety={"max_state_age_s": 0.5}))
+    assert robot.ask(S, 10, S + 500 * MS + 1) is None
+    told = "the robot's state is more than 0.5 s old (max_state_age_s): no request is made from it"
+    assert robot.reason == told
+    assert robot.ask(S, 10, S + 500 * MS) is not None
+
+
+def test_the_bounds_of_the_fail_safe_are_those_of_the_robot_s_settings() -> None:
+    robot = supply(
+        safety={
+            "open_timeout_s": 3.0,
+            "backoff_s": 1.0,
+            "max_backoff_s": 4.0,
+            "max_offline_s": 90.0,
+        }
+    )
+    opened(robot)
+    robot.lost("gone", 1, 2 * S)
+    now, waits = 2 * S, []
+    for _ in range(5):
+        began = now
+        while (epoch := robot.open_epoch(now)) is None:
+            now += S // 10
+        waits.append(round((now - began) / S, 1))
+        robot.opening(epoch, now)
+    assert waits == [1.0, 5.0, 7.0, 7.0, 7.0], "3 s for an answer, and a pause of 2, then 4"
+
+
+def test_a_task_of_the_configuration_holds_until_another_is_given() -> None:
+    assert supply(task="wait").task == "wait"
