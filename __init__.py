@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .actors.control.config import PlanSettings as PlanSettings
     from .actors.control.config import SafetySettings as SafetySettings
-    from .actors.embedding.fleet import Fleet as Fleet
-    from .actors.embedding.fleet import FleetFailed as FleetFailed
-    from .actors.embedding.remote import PolicyLost as PolicyLost
-    from .actors.embedding.remote import RemotePolicy as RemotePolicy
+    from .actors.embedding.embedded_fleet import Fleet as Fleet
+    from .actors.embedding.embedded_fleet import FleetFailed as FleetFailed
+    from .actors.embedding.remote_policy import PolicyLost as PolicyLost
+    from .actors.embedding.remote_policy import RemotePolicy as RemotePolicy
     from .actors.embedding.serving import ServingFailed as ServingFailed
     from .actors.embedding.serving import serve as serve
-    from .actors.fleet.fleet import FleetError as FleetError
+    from .actors.fleet.schema import FleetError as FleetError
     from .policy.base import CameraFeature as CameraFeature
     from .policy.base import Chunk as Chunk
     from .policy.base import ChunkPolicy as ChunkPolicy

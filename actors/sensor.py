@@ -20,12 +20,12 @@ import cv2
 import msgspec
 
 from ..robot.base import Camera, Ended, RobotError
-from ..robot.sim.driver import SimCamera, SimCameraOptions
+from ..robot.sim.devices import SimCamera, SimCameraOptions
 from ..transport.frames import FrameRing
 from ..transport.layout import own
-from ..transport.register import SteadyReader
-from .actor import Actor, Refused
-from .configs import SensorConfig
+from ..transport.seqlock import SteadyReader
+from .runtime.actor import Actor, Refused
+from .runtime.configs import SensorConfig
 
 _REPORT_NS = 500_000_000
 _PAUSE_S = 0.25

@@ -77,7 +77,7 @@ def resolve(name: str | os.PathLike[str]) -> Path:
         raise PolicyError(f"no checkpoint in {name}: it holds no {CONFIG} (shipped: {available})")
     raise PolicyError(
         f"no checkpoint '{name}': neither a directory nor one of those shipped ({available}); "
-        "train one with: python -m holdfast.tools.train"
+        "train one with: python -m holdfast.tools.training.train"
     )
 
 
@@ -213,5 +213,5 @@ def _read(path: Path, kind: type[T]) -> T:
         raise PolicyError(f"{path}: cannot be read ({error.strerror})") from error
     except msgspec.MsgspecError as error:
         raise PolicyError(
-            f"{path}: {error}; expected what `python -m holdfast.tools.train` writes"
+            f"{path}: {error}; expected what `python -m holdfast.tools.training.train` writes"
         ) from error

@@ -21,7 +21,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .options import Clip, Horizon, Jacobian, Schedule
+from .policy_options import Clip, Horizon, Jacobian, Schedule
 
 
 class Guidance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from .reach import is_network, reachable
+from .held_objects import is_network, reachable
 
 
 def weights_hash(policy: object) -> str | None:

@@ -113,7 +113,7 @@ def jpeg() -> Iterator[Run]:
 @contextlib.contextmanager
 def identity() -> Iterator[Run]:
     from ..actors.broker.peers import label
-    from ..transport import link
+    from ..transport import sockets
     from ..transport.keys import Role
     from ..transport.limits import WireError
 
@@ -121,7 +121,7 @@ def identity() -> Iterator[Run]:
         assert label(data).isprintable()
         for user in ("", "robot:r1"):
             with contextlib.suppress(WireError):
-                name, incarnation = link.peer(data, user, Role.ROBOT)
+                name, incarnation = sockets.peer(data, user, Role.ROBOT)
                 assert name and incarnation >= 0
 
     yield run
@@ -145,7 +145,7 @@ def key() -> Iterator[Run]:
 
 @contextlib.contextmanager
 def fleet() -> Iterator[Run]:
-    from ..actors.fleet.fleet import FleetError, loads
+    from ..actors.fleet.schema import FleetError, loads
 
     def run(data: bytes) -> None:
         try:
@@ -159,7 +159,7 @@ def fleet() -> Iterator[Run]:
 @contextlib.contextmanager
 def link() -> Iterator[Run]:
     """Both ends: an actor that says anything, and commands that people send."""
-    from ..actors import link as links
+    from ..actors.runtime import supervisor_link as links
 
     ours, theirs = links.pair()
     supervisor, actor = links.SupervisorLink(ours), links.Link(theirs)
@@ -180,10 +180,10 @@ def link() -> Iterator[Run]:
 @contextlib.contextmanager
 def console() -> Iterator[Run]:
     """Requests to a supervisor that has one actor, which it never starts."""
-    from ..actors.board import BOARD_SIZE
     from ..actors.fleet.expand import ActorSpec, SegmentUse
-    from ..actors.rundir import RuntimeDir
-    from ..actors.supervision.console import MAX_REQUEST, Client
+    from ..actors.runtime.runtime_dir import RuntimeDir
+    from ..actors.runtime.status_board import BOARD_SIZE
+    from ..actors.supervision.control_socket import MAX_REQUEST, Client
     from ..actors.supervision.logstore import LogStore
     from ..actors.supervision.supervised import Effect, Member
     from ..actors.supervision.supervisor import Supervisor
@@ -222,7 +222,7 @@ def log() -> Iterator[Run]:
     """What an actor writes on its log pipes."""
     import os
 
-    from ..actors.log import Record
+    from ..actors.runtime.log import Record
     from ..actors.supervision.logstore import Stream
 
     def run(data: bytes) -> None:
@@ -242,7 +242,7 @@ def log() -> Iterator[Run]:
 @contextlib.contextmanager
 def board() -> Iterator[Run]:
     """Whatever lies in the shared memory of a board."""
-    from ..actors.board import BOARD_SIZE, Board, BoardReader
+    from ..actors.runtime.status_board import BOARD_SIZE, Board, BoardReader
 
     def run(data: bytes) -> None:
         memory = memoryview(bytearray(BOARD_SIZE))

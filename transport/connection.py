@@ -18,7 +18,7 @@ from enum import StrEnum
 
 import zmq
 
-from . import link
+from . import sockets
 from .keys import Key, PublicKey
 from .poll import Poll
 
@@ -78,13 +78,13 @@ class Connection:
 
     def __init__(
         self,
-        context: link.Context,
+        context: sockets.Context,
         endpoint: str,
         identity: str,
         *,
         key: Key | None = None,
         server: PublicKey | None = None,
-        hwm: int = link.DEALER_HWM,
+        hwm: int = sockets.DEALER_HWM,
         lost_after_ns: int,
     ) -> None:
         """With `key` and the broker's `server` key it is encrypted. `lost_after_ns`: after so much
@@ -166,7 +166,7 @@ class Connection:
         self._monitor.close(linger=0)
 
     def _connect(self) -> None:
-        self.socket = link.dealer(
+        self.socket = sockets.dealer(
             self._context,
             self._endpoint,
             self._identity,

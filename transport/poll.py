@@ -15,7 +15,7 @@ import select
 
 import zmq
 
-from .link import Socket
+from .sockets import Socket
 
 Source = Socket | int
 """A ZeroMQ socket, or a plain descriptor."""

@@ -17,17 +17,17 @@ from typing import Any
 
 import zmq
 
-from ...transport import link, messages
+from ...transport import messages, sockets
 from ...transport.header import Header, Kind
 from ...transport.keyring import FollowedRing
 from ...transport.keys import MAX_STRANGERS, Authenticator, Key, KeyProblem, Role, load
 from ...transport.limits import WireError
 from ...transport.poll import Poll
-from .. import heap
-from ..actor import Actor, Refused
-from ..configs import BrokerConfig
-from .door import Arrival, Door
+from ..runtime import allocator
+from ..runtime.actor import Actor, Refused
+from ..runtime.configs import BrokerConfig
 from .effects import Effect, Log, Received, ToRobot
+from .listener import Arrival, Door
 from .peers import Peer, label
 from .rate import Rate
 from .routing import Routing, Why
@@ -73,8 +73,8 @@ class BrokerActor(Actor):
     def setup(self) -> None:
         config: BrokerConfig = self.config
         previous = self.board.previous() or {}
-        heap.one_arena()  # before libzmq has threads: what they hold can then be given back
-        self._context: link.Context = zmq.Context()
+        allocator.one_arena()  # before libzmq has threads: what they hold can then be given back
+        self._context: sockets.Context = zmq.Context()
         self._doors: list[Door] = []
         self._authenticator: Authenticator | None = None
         try:
@@ -105,7 +105,7 @@ class BrokerActor(Actor):
         for door in self._doors:
             broke |= door.broke()
             door.watch(poll)
-        tide = heap.Tide(heap.resident_bytes())
+        tide = allocator.Tide(allocator.resident_bytes())
         if self._authenticator is not None:
             poll.add(self._authenticator.socket)
         tick = report = probe = time.monotonic_ns()
@@ -201,15 +201,15 @@ class BrokerActor(Actor):
                     self.config.keyring,
                 )
 
-    def _bound_memory(self, tide: heap.Tide, poll: Poll, now: int) -> None:
+    def _bound_memory(self, tide: allocator.Tide, poll: Poll, now: int) -> None:
         """Give back what a flood left, and end what still grows: libzmq keeps the frames of a
         message that its sender never ends, and only the sender's connection holds them."""
         most = FLOOD_BYTES + SESSION_BYTES * self._routing.sessions
-        state = tide.at(heap.resident_bytes(), most, now)
+        state = tide.at(allocator.resident_bytes(), most, now)
         if state and now >= tide.next_trim_ns:
-            heap.give_back()
-            tide.trimmed(heap.resident_bytes(), now)
-            state = tide.at(heap.resident_bytes(), most, now)
+            allocator.give_back()
+            tide.trimmed(allocator.resident_bytes(), now)
+            state = tide.at(allocator.resident_bytes(), most, now)
         if state == "flood" and now >= self._reopened_ns + REOPEN_NS:
             # One after the other, robots first: ending what is no flood would cost a service.
             again = now < self._reopened_ns + 5 * REOPEN_NS and self._reopened is self._front
@@ -218,7 +218,7 @@ class BrokerActor(Actor):
             self._routing.tally.count("doors-reopened")
             self.log.error(
                 "peers fill the memory (%d MB): all connections to %s end and are made anew",
-                heap.resident_bytes() >> 20,
+                allocator.resident_bytes() >> 20,
                 door.endpoint,
             )
             door.unwatch(poll)
@@ -231,7 +231,7 @@ class BrokerActor(Actor):
         if arrival.broken:
             raise WireError(arrival.broken, arrival.excess)
         role = Role.ROBOT if door is self._front else Role.REPLICA
-        name, incarnation = link.peer(arrival.identity, arrival.user, role)
+        name, incarnation = sockets.peer(arrival.identity, arrival.user, role)
         peer = Peer(arrival.identity, name, incarnation, arrival.key)
         if door is self._front:
             return self._routing.from_robot(peer, _read(arrival.frames), now)

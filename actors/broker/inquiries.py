@@ -11,11 +11,11 @@ from collections import OrderedDict
 
 from ...transport.header import Header
 from ...transport.messages import Inquiry, Open, Reject, Verdict
-from .admission import RETRY_AFTER_S, refusal
 from .effects import Received, ToReplica
 from .peers import Peer
-from .placement import RETRYABLE, Placement
-from .registry import Replica
+from .replica_choice import RETRY_AFTER_S, refusal
+from .replicas import Replica
+from .router_state import RETRYABLE, Placement
 from .sessions import Session
 
 ANSWER_NS = 2_000_000_000

@@ -23,16 +23,16 @@ from typing import Any, Literal
 from ...transport.header import Header, Kind
 from ...transport.limits import WireError
 from ...transport.messages import Event, Heartbeat, unreadable
-from ..configs import BrokerConfig
-from .back import Back
+from ..runtime.configs import BrokerConfig
+from .counters import Tally
 from .effects import Effect, Received, ToReplica, ToRobot
-from .front import Front
 from .inquiries import Inquiries
 from .peers import Peer, label
-from .placement import Placement
+from .replica_handlers import Back
+from .robot_handlers import Front
+from .router_state import Placement
+from .routing_status import status_of
 from .sessions import Session
-from .status import status_of
-from .tally import Tally
 from .waiting import FORGOTTEN_NS
 
 ANSWER_OPEN_NS = 5_000_000_000

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ...transport.messages import Accept
 from .effects import Received
 from .peers import Peer
-from .registry import Replica
+from .replicas import Replica
 
 
 @dataclass

@@ -4,10 +4,10 @@ Guarantees: an action is handed out at most once, in order, never after its epis
 when its observation is older than `max_action_age_ns`; the age and the origin are kept per action,
 so that new actions do not make old ones look fresh. A chunk counts only as the answer to the one
 outstanding snapshot. What cannot be used is dropped and named, and the plan in force stays.
-`pop` and `merge` are atomic towards each other and towards a kill (see segment.py).
+`pop` and `merge` are atomic towards each other and towards a kill (see plan_memory.py).
 
-Does not guarantee: that actions are safe to execute (robot/limits.py checks that), or anything
-between threads: one thread owns a buffer.
+Does not guarantee: that actions are safe to execute (robot/command_limits.py checks that), or
+anything between threads: one thread owns a buffer.
 
 It has no clock and does no I/O: every instant comes from the caller. Its storage is the segment,
 allocated once; in the steady state nothing grows.
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .plan import Action, Drop, Floats, MergeRule, Snapshot
-from .segment import Mark, PlanSegment, Word
+from .plan_memory import Mark, PlanSegment, Word
 
 
 class ChunkBuffer:

@@ -8,9 +8,9 @@ from mmap import mmap
 from typing import Any, cast
 
 from ...robot.base import Robot
-from ...robot.sim.driver import SimRobot
-from ...transport.register import Register, SteadyReader
-from ..actor import Refused
+from ...robot.sim.devices import SimRobot
+from ...transport.seqlock import Register, SteadyReader
+from ..runtime.actor import Refused
 from .config import ControlConfig
 
 BUILT_IN = ("sim",)

@@ -23,26 +23,26 @@ import zmq
 from ...robot.base import Robot
 from ...transport.limits import DEFAULT
 from ...transport.poll import Poll
-from ...transport.register import SteadyReader
-from ..actor import Actor, Dead, Refused
-from ..link import Command
-from ..witness import overlaps
-from . import drivers, privileges
+from ...transport.seqlock import SteadyReader
+from ..jitter_probe import overlaps
+from ..runtime.actor import Actor, Dead, Refused
+from ..runtime.supervisor_link import Command
+from . import drivers, realtime
 from .buffer import ChunkBuffer
 from .clock import TickClock, resume_grid
+from .command_source import Playback
 from .config import ControlConfig, faults
 from .driver_watch import DriverWatch
 from .failsafe import State
 from .histogram import Histogram, Recent
 from .losses import Losses
-from .misses import Misses
+from .missed_ticks import Misses
 from .pace import Pace
-from .playback import Playback
-from .segment import PLAN_BYTES, PlanSegment, Word
-from .status import status
-from .supply import Ask, Supply
-from .ticks import TickLog
-from .uplink import Uplink
+from .plan_memory import PLAN_BYTES, PlanSegment, Word
+from .policy_client import Uplink
+from .request_cycle import Ask, Supply
+from .robot_status import status
+from .tick_log import TickLog
 from .vitals import vitals
 
 _REPORT_NS = 200_000_000
@@ -88,7 +88,7 @@ class ControlActor(Actor):
         self._misses = Misses(
             self._words, (lambda a, b: overlaps(witness.read(), a, b)) if witness else None
         )
-        self._timing = privileges.take(config.timing)
+        self._timing = realtime.take(config.timing)
         if self._supply.enabled:
             self._connect()
         self._clock = self._start_clock()

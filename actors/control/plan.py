@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .config import MergeMode, Trim
-from .segment import Mark
+from .plan_memory import Mark
 
 Floats = NDArray[np.float32]
 

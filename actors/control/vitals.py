@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from ...transport.limits import DEFAULT
 from ...transport.messages import Vitals
-from .playback import Playback
-from .segment import PlanSegment, Word
-from .supply import Supply
+from .command_source import Playback
+from .plan_memory import PlanSegment, Word
+from .request_cycle import Supply
 
 
 def vitals(

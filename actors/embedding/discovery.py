@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...transport import link
-from ..rundir import running
+from ...transport import sockets
+from ..runtime.runtime_dir import running
 
 
 def only_fleet(name: str | None = None) -> Path:
@@ -28,9 +28,9 @@ def only_fleet(name: str | None = None) -> Path:
 
 def front_of(fleet: str | None = None) -> str:
     """Where robots reach the broker of a fleet on this machine."""
-    return link.ipc(only_fleet(fleet), "broker.front")
+    return sockets.ipc(only_fleet(fleet), "broker.front")
 
 
 def back_of(fleet: str | None = None) -> str:
     """Where replicas reach it."""
-    return link.ipc(only_fleet(fleet), "broker.back")
+    return sockets.ipc(only_fleet(fleet), "broker.back")

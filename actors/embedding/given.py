@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from ...policy.base import Chunk, ChunkPolicy, Observation, PolicySpec
-from ..actor import Boot, Link
 from ..inference.replica import InferenceActor
+from ..runtime.actor import Boot, Link
 
 Predict = Callable[[Sequence[Observation]], list[Chunk]]
 

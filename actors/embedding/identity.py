@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from ... import arguments
 from ...transport.keys import Role
-from ..actor import Refused
-from ..credentials import credentials
+from ..runtime.actor import Refused
+from ..runtime.credentials import credentials
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from __future__ import annotations
 from ..control.buffer import ChunkBuffer
 from ..control.config import ControlConfig
 from ..control.pace import Pace
-from ..control.segment import Word
-from ..control.supply import Supply
+from ..control.plan_memory import Word
+from ..control.request_cycle import Supply
 from .steps import StepClock
 
 _BREAK_NS = 1_000_000_000

@@ -12,8 +12,8 @@ import tempfile
 import weakref
 from pathlib import Path
 
-from ..claim import RUNTIME, claim, claimed, own_directory, release
-from ..rundir import LOCK, runtime_base
+from ..runtime.claim import RUNTIME, claim, claimed, own_directory, release
+from ..runtime.runtime_dir import LOCK, runtime_base
 
 PREFIX = "script-"
 

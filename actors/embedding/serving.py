@@ -21,10 +21,10 @@ from ... import arguments
 from ...policy.base import ChunkPolicy, Observation, PolicySpec
 from ...policy.weights import weights_hash
 from ...transport.keys import Role
-from ..actor import EXIT_STOPPED, Link, boot_in_memory
-from ..configs import InferenceConfig
 from ..inference.example import Examples
-from ..link import Farewell
+from ..runtime.actor import EXIT_STOPPED, Link, boot_in_memory
+from ..runtime.configs import InferenceConfig
+from ..runtime.supervisor_link import Farewell
 from .discovery import back_of
 from .given import GivenPolicy, GivenReplica, Predict, StopEvent, spoken
 from .identity import Identity, here, path

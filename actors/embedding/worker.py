@@ -15,7 +15,7 @@ from mmap import mmap
 from pathlib import Path
 from typing import Any
 
-from ..actor import Actor, boot_in_memory
+from ..runtime.actor import Actor, boot_in_memory
 from .scratch import Scratch
 
 _RESTART_S = 1.0

@@ -12,13 +12,15 @@ from typing import Any, Literal
 
 import msgspec
 
-from ...robot.sim.driver import SimOptions
-from ...transport import link
+from ...robot.sim.devices import SimOptions
+from ...transport import sockets
 from ...transport.frames import FrameRing
 from ...transport.outbox import Outbox
-from ...transport.register import Register
-from ..board import BOARD_SIZE
-from ..configs import (
+from ...transport.seqlock import Register
+from ..control.config import ControlConfig
+from ..control.plan_memory import SEGMENT_BYTES
+from ..jitter_probe import KEPT
+from ..runtime.configs import (
     BrokerConfig,
     CameraFeed,
     GatewayConfig,
@@ -28,14 +30,12 @@ from ..configs import (
     WitnessConfig,
     WorldConfig,
 )
-from ..control.config import ControlConfig
-from ..control.segment import SEGMENT_BYTES
-from ..run import modules_of
+from ..runtime.main import modules_of
+from ..runtime.status_board import BOARD_SIZE
 from ..supervision.supervised import Member
-from ..witness import KEPT
-from .document import Fault, closest
-from .faults import policy_spec, ports_of, robot_spec
-from .fleet import Camera, Fleet, FleetError, Robot, Service, memory_mb_of, rules_of, spares_of
+from .checks import policy_spec, ports_of, robot_spec
+from .schema import Camera, Fleet, FleetError, Robot, Service, memory_mb_of, rules_of, spares_of
+from .yaml_errors import Fault, closest
 
 COMMAND_BYTES = 4096
 """Room for one command to a simulated world, of any arm."""
@@ -168,8 +168,8 @@ class _Expansion:
     def broker(self) -> ActorSpec:
         broker = self.fleet.broker
         config = BrokerConfig(
-            front=link.ipc(self.rundir, "broker.front"),
-            back=link.ipc(self.rundir, "broker.back"),
+            front=sockets.ipc(self.rundir, "broker.front"),
+            back=sockets.ipc(self.rundir, "broker.back"),
             front_tcp=front_address(self.fleet),
             back_tcp=back_address(self.fleet),
             heartbeat_s=broker.heartbeat_s,
@@ -371,11 +371,11 @@ class _Expansion:
         """Where somebody on `host` reaches the broker: by a socket file on its own host."""
         address = front_address(self.fleet) if end == "front" else back_address(self.fleet)
         if address is None or host == self.fleet.broker.host:
-            return link.ipc(self.rundir, f"broker.{end}")
+            return sockets.ipc(self.rundir, f"broker.{end}")
         return address
 
     def own_endpoint(self, robot: Robot) -> str:
-        return link.ipc(self.rundir, f"{robot.name}.network")
+        return sockets.ipc(self.rundir, f"{robot.name}.network")
 
     def outbox(self, robot: Robot, writable: bool) -> SegmentUse:
         """Room for the images of one request, at the size in which they travel."""

@@ -21,9 +21,9 @@ import msgspec
 from ...policy.base import PolicyError
 from ...policy.checkpoint import check_whole
 from ...transport.keys import Key, KeyProblem, Keyring, PublicKey, Role, load, load_public
-from .document import Fault
-from .faults import WITHOUT_NETWORK
-from .fleet import Fleet, FleetError, Robot, placed
+from .checks import WITHOUT_NETWORK
+from .schema import Fleet, FleetError, Robot, placed
+from .yaml_errors import Fault
 
 PATIENCE_S = 120.0
 """For importing torch from a cold disk."""

@@ -11,17 +11,17 @@ import asyncio
 import errno
 import socket
 
-from ..actor import Actor, Refused
-from ..configs import GatewayConfig
-from ..rundir import SOCKET
+from ..runtime.actor import Actor, Refused
+from ..runtime.configs import GatewayConfig
+from ..runtime.runtime_dir import SOCKET
 from . import address
 from .access import Access
 from .cameras import Thumbnails
-from .feed import Feed
 from .metrics import Exposition
+from .routes import Site
 from .server import Server
-from .site import Site
-from .supervisor import Supervisor
+from .status_stream import Feed
+from .supervisor_client import Supervisor
 
 PORT = 8807
 """Where the dashboard is unless fleet.yaml says otherwise, or another fleet has it."""

@@ -1,4 +1,4 @@
-"""The fleet for Prometheus: the supervisor's newest report under the names of `families.py`.
+"""The fleet for Prometheus: the supervisor's newest report under the names of `metric_names.py`.
 
 Read at every scrape from what the gateway knows already, so that a scrape costs the fleet nothing.
 While the supervisor does not answer, only that is said: old figures would look like news.
@@ -22,8 +22,8 @@ from prometheus_client.exposition import choose_encoder
 from ..control.failsafe import State as RobotState
 from ..supervision.report import DOWN
 from ..supervision.supervised import State as ActorState
-from .families import FAMILIES
-from .feed import Feed
+from .metric_names import FAMILIES
+from .status_stream import Feed
 
 Point = tuple[str, tuple[str, ...], float | None]
 """Name, label values, and the value; None where there is none yet."""

@@ -25,10 +25,10 @@ import msgspec
 from ...policy.base import Observation
 from ...transport.arrays import Buffer
 from ...transport.messages import Blobs, Message, Reply, Request, decode, encode
-from ..audit import tell_change
-from ..bounded import BoundedFile, older
-from .device import Device
-from .session import Cost, TaskRule, answer, observe
+from ..runtime.audit import tell_change
+from ..runtime.bounded_file import BoundedFile, older
+from .policy_runner import Device
+from .served_session import Cost, TaskRule, answer, observe
 
 _LENGTH = struct.Struct("<I")
 

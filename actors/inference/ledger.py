@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 from ...policy.base import Chunk, Observation
 from ...transport.header import Header
-from ..audit import Audit
+from ..runtime.audit import Audit
 from .meters import Meters
-from .session import Cost, reason_of, words_of
+from .served_session import Cost, reason_of, words_of
 
 
 class Ledger:

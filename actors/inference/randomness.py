@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.random import bit_generator
 
-from ...policy.reach import reachable
+from ...policy.held_objects import reachable
 
 Restore = Callable[[], object]
 

@@ -29,7 +29,7 @@ from pathlib import Path
 import cv2
 
 from ...policy.base import ChunkPolicy, Observation, PolicyError
-from ...policy.registry import load_policy
+from ...policy.kinds import load_policy
 from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
 from ...transport.host import boot_id
@@ -37,17 +37,17 @@ from ...transport.limits import WireError
 from ...transport.messages import Register, decode
 from ...transport.outbox import OutboxReader
 from ...transport.poll import Poll
-from ..actor import Actor, Refused
-from ..audit import Audit
-from ..configs import InferenceConfig
-from ..credentials import credentials
+from ..runtime.actor import Actor, Refused
+from ..runtime.audit import Audit
+from ..runtime.configs import InferenceConfig
+from ..runtime.credentials import credentials
+from .broker_client import Uplink
 from .capture import Capture, Origin
-from .device import Device, UnfitPolicy
 from .example import Examples
 from .history import Histories
 from .meters import Meters
+from .policy_runner import Device, UnfitPolicy
 from .service import Service
-from .uplink import Uplink
 
 MESSAGES_PER_TURN = 256
 HANG_BATCHES = 3.0

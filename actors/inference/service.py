@@ -20,18 +20,17 @@ from ...transport.header import Header, Kind
 from ...transport.limits import WireError
 from ...transport.messages import Event, Message, Request, decode, encode
 from ...transport.outbox import OutboxReader
-from ..audit import Audit
-from ..configs import InferenceConfig
-from .admission import Occupancy, Terms
+from ..runtime.audit import Audit
+from ..runtime.configs import InferenceConfig
 from .capacity import Load, capacity, request_rate_hz
 from .capture import Capture, exchange, self_contained
-from .device import Device, DeviceLost
+from .handshake import Answer, Reception
 from .history import Histories, History
 from .ledger import Ledger
 from .meters import Meters
-from .reception import Answer, Reception
+from .policy_runner import Device, DeviceLost
 from .schedule import Job, Schedule
-from .session import (
+from .served_session import (
     Cost,
     Session,
     TaskRule,
@@ -41,6 +40,7 @@ from .session import (
     overwritten,
     words_of,
 )
+from .session_checks import Occupancy, Terms
 
 Waiting = Job[Message[Request]]
 

@@ -23,7 +23,7 @@ import cv2
 import msgspec
 import zmq
 
-from ...transport import link, messages
+from ...transport import messages, sockets
 from ...transport.arrays import Buffer
 from ...transport.connection import Connection
 from ...transport.frames import FrameReader
@@ -43,14 +43,14 @@ from ...transport.messages import (
 )
 from ...transport.outbox import Outbox
 from ...transport.poll import Poll
-from ..actor import Actor
-from ..audit import Audit
-from ..configs import NetworkConfig
-from ..credentials import credentials
-from .feeds import Feeds, StaleFrame
-from .journal import Journal
+from ..runtime.actor import Actor
+from ..runtime.audit import Audit
+from ..runtime.configs import NetworkConfig
+from ..runtime.credentials import credentials
+from .camera_frames import Feeds, StaleFrame
 from .opening import as_policy_says
-from .session import TAKEOVER_NS, Action, Phase, Session, Verdict
+from .request_audit import Journal
+from .session_relay import TAKEOVER_NS, Action, Phase, Session, Verdict
 
 _REPORT_NS = 250_000_000
 _CONTROL_HEARTBEAT_NS = 200_000_000
@@ -90,11 +90,11 @@ class NetworkActor(Actor):
         evidence = Path(config.evidence or self.rundir)
         audit = Audit(evidence / "audit" / f"{config.robot}.network.jsonl", config.audit_bytes)
         self._journal = Journal(config.robot, audit)
-        self._context: link.Context = zmq.Context()
-        link.unlink_stale(config.control)
+        self._context: sockets.Context = zmq.Context()
+        sockets.unlink_stale(config.control)
         # Control's next incarnation has another identity, and the kernel ends what a dead one had:
         # a second connection under the same identity is never control's.
-        self._control = link.router(self._context, config.control, handover=False)
+        self._control = sockets.router(self._context, config.control, handover=False)
         identity = f"{config.robot}:{self.incarnation}"
         key, server = credentials(self.name, config.key, config.broker_key)
         self._broker = Connection(
@@ -144,20 +144,20 @@ class NetworkActor(Actor):
         if self._session.phase is not Phase.CLOSED:
             close = Header(Kind.CLOSE, epoch=self._session.epoch)
             bye = messages.encode(close, messages.Close(reason="stopping"))
-            link.send(self._broker.socket, bye)
+            sockets.send(self._broker.socket, bye)
             # An end in order is no news to warn of.
             self._tell(self._control_identity, self._session.epoch, "the network actor is stopping")
         self._journal.close()
         self._broker.close()
         # Long enough for the two last words to leave a socket that drops on close.
         self._context.destroy(linger=100)
-        link.unlink_stale(self.config.control)
+        sockets.unlink_stale(self.config.control)
 
-    def _drain(self, socket: link.Socket, handle: Callable[[list[Buffer]], None]) -> None:
+    def _drain(self, socket: sockets.Socket, handle: Callable[[list[Buffer]], None]) -> None:
         """Handle what has arrived, at most a few at a time so that no peer starves the other."""
         for _ in range(16):
             try:
-                frames = link.receive(socket)
+                frames = sockets.receive(socket)
                 if frames is None:
                     return
                 handle(frames)
@@ -199,7 +199,7 @@ class NetworkActor(Actor):
 
     def _incarnation_of_control(self, identity: bytes) -> int:
         """Of a connection to this robot's control socket. Raises WireError for any other peer's."""
-        name, incarnation = link.peer(identity)
+        name, incarnation = sockets.peer(identity)
         if name != f"{self.config.robot}/control":
             raise WireError(
                 "identity", f"{name} speaks to the network actor of {self.config.robot}"
@@ -370,7 +370,7 @@ class NetworkActor(Actor):
         return msgspec.structs.replace(said, state="PAUSED", reason=reason, fps=0.0)
 
     def _send(self, frames: list[Buffer]) -> bool:
-        if not link.send(self._broker.socket, frames):
+        if not sockets.send(self._broker.socket, frames):
             self._dropped["broker-full"] += 1
             return False
         self._bytes_out += sum(len(frame) for frame in frames)
@@ -378,7 +378,7 @@ class NetworkActor(Actor):
 
     def _to_control(self, frames: list[Buffer], identity: bytes = b"") -> None:
         identity = identity or self._control_identity
-        if identity and not link.send(self._control, [identity, *frames]):
+        if identity and not sockets.send(self._control, [identity, *frames]):
             self._dropped["control-gone"] += 1
 
     def _count(self, verdict: Verdict) -> None:

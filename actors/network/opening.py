@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ...transport.messages import Open
-from ..configs import NetworkConfig
+from ..runtime.configs import NetworkConfig
 
 
 def as_policy_says(asked: Open, config: NetworkConfig) -> Open:

@@ -8,8 +8,8 @@ import signal
 import socket
 from collections.abc import Iterable
 
-from ..rundir import RuntimeDir
-from . import undertaker
+from ..runtime.runtime_dir import RuntimeDir
+from . import cleanup_process
 from .process import Process, exited, spawn
 
 PATIENCE_S = 3.0
@@ -21,10 +21,10 @@ class Graveyard:
     def __init__(self, runtime: RuntimeDir) -> None:
         self._runtime = runtime
         self._mark = secrets.token_hex(8)
-        self._undertaking: undertaker.Undertaking | None = None
+        self._undertaking: cleanup_process.Undertaking | None = None
         self._pid = 0
         self._pidfd = -1
-        self.environment = {**os.environ, undertaker.MARK: self._mark}
+        self.environment = {**os.environ, cleanup_process.MARK: self._mark}
 
     @property
     def mark(self) -> str:
@@ -33,13 +33,13 @@ class Graveyard:
     def open(self, living: Iterable[Process]) -> int:
         """Start an undertaker that watches `living`; return its pidfd."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._undertaking = undertaker.Undertaking(ours)
+        self._undertaking = cleanup_process.Undertaking(ours)
         # Told before it is born: from its first moment on it knows whom to bury.
         for process in living:
             self.watch(process)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         try:
-            argv = undertaker.argv(self._runtime.path, self._mark)
+            argv = cleanup_process.argv(self._runtime.path, self._mark)
             # It holds the lock too, until the last actor of a killed supervisor is gone.
             descriptors = {1: null, 2: null, 3: theirs.fileno(), 4: self._runtime.fd}
             self._pid = spawn(argv, dict(os.environ), descriptors)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from .undertaker import UNDERTAKER_DESCRIPTORS
+from .cleanup_process import UNDERTAKER_DESCRIPTORS
 
 if TYPE_CHECKING:  # whose imports may be what there is no room for
     from ..fleet.expand import ActorSpec

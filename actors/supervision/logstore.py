@@ -16,9 +16,9 @@ from pathlib import Path
 
 import msgspec
 
-from ..bounded import BoundedFile
-from ..claim import STATE, claim
-from ..log import MAX_LINE, Record, stray
+from ..runtime.bounded_file import BoundedFile
+from ..runtime.claim import STATE, claim
+from ..runtime.log import MAX_LINE, Record, stray
 
 LINES_PER_S = 500
 BURST = 2000

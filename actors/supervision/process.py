@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Mapping
 
-from ..link import SupervisorLink, pair
+from ..runtime.supervisor_link import SupervisorLink, pair
 
 LINK_FD = 3
 
@@ -31,7 +31,7 @@ class Process:
         ours, theirs = pair()
         pipes = [*os.pipe(), *os.pipe()]
         self.out, out, self.err, err = pipes
-        argv = [sys.executable, "-P", "-m", "holdfast.actors.run", name]
+        argv = [sys.executable, "-P", "-m", "holdfast.actors.runtime.main", name]
         argv += ["--preload", preload] if preload else []
         try:
             self.pid = spawn(

@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from . import health
-from .core import hang_timeout_s
 from .site import site
+from .state_machine import hang_timeout_s
 from .supervised import Actor, Member, Rules, State
 from .waits import waits_for
 

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from ..fleet.expand import ActorSpec
-from ..log import Record
-from .running import Started, environment_for
-from .spare import Spare
+from ..runtime.log import Record
+from .actor_process import Started, environment_for
+from .warm_standby import Spare
 
 PREPARE_AFTER_S = 2.0
 RETRY_AFTER_S = 10.0

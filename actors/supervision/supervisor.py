@@ -21,22 +21,23 @@ from functools import partial
 from typing import Any
 
 from ..fleet.expand import ActorSpec
-from ..link import BootMessage, Farewell, Ready, Reply
-from ..log import Record
-from ..release import release
-from ..rundir import SOCKET, RuntimeDir
+from ..runtime.log import Record
+from ..runtime.release import release
+from ..runtime.runtime_dir import SOCKET, RuntimeDir
+from ..runtime.supervisor_link import BootMessage, Farewell, Ready, Reply
 from . import report
-from .commands import Commands
-from .console import MAX_CLIENTS, Client, Console
-from .core import exit_text, step
+from .actor_process import Running
+from .control_commands import Commands
+from .control_socket import MAX_CLIENTS, Client, Console
+from .event_loop import Watches
 from .graveyard import Graveyard
 from .headroom import raise_descriptor_limit
 from .logstore import LogStore
-from .memory import SharedMemory
-from .orphans import Orphans, become_subreaper
-from .reload import differences
-from .running import Running
+from .segments import SharedMemory
 from .spares import Spares
+from .spec_diff import differences
+from .state_machine import exit_text, step
+from .subreaper import Orphans, become_subreaper
 from .supervised import (
     Ask,
     Changed,
@@ -55,7 +56,6 @@ from .supervised import (
     ordered,
 )
 from .supervised import Ready as CoreReady
-from .watches import Watches
 
 TURN_S = 0.1
 PUBLISH_S = 0.25

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .core import FIRST_STARTS_AT_ONCE
+from .state_machine import FIRST_STARTS_AT_ONCE
 from .supervised import NEVER, Actor, Rules, State
 
 

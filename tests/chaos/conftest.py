@@ -15,10 +15,10 @@ from zlib import crc32
 import msgspec
 import pytest
 
-from holdfast.actors.control.segment import PLAN_BYTES
-from holdfast.actors.control.ticks import Tick, TickReader
-from holdfast.actors.rundir import SOCKET, runtime_base, state_dir
-from holdfast.actors.supervision.console import ConsoleError, ask, attach
+from holdfast.actors.control.plan_memory import PLAN_BYTES
+from holdfast.actors.control.tick_log import Tick, TickReader
+from holdfast.actors.runtime.runtime_dir import SOCKET, runtime_base, state_dir
+from holdfast.actors.supervision.control_socket import ConsoleError, ask, attach
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import CONFIG, Config
 from holdfast.tests.chaos.witnesses import Witnesses

@@ -17,7 +17,7 @@ import zmq
 from holdfast.tests.actors.broker.conftest import Wire
 from holdfast.tests.chaos.conftest import ACTIONS, STATES, ChaosFleet, actor, robot, streams_again
 from holdfast.tests.hostile.corpus import Corpus
-from holdfast.transport import link
+from holdfast.transport import sockets
 from holdfast.transport.header import Kind
 from holdfast.transport.messages import Open
 
@@ -31,7 +31,7 @@ def test_hostile_slow_and_endless_peers_cost_the_robots_nothing(
     fleet = start_chaos("bad-peers", MEMORY)
     recorders = fleet.record()
     before = fleet.status()
-    context: link.Context = zmq.Context()
+    context: sockets.Context = zmq.Context()
     rundir = fleet.console.parent
     try:
         send_garbage(context, rundir)
@@ -71,25 +71,25 @@ MEMORY = "  memory_mb: {broker: 300}"
 def log(fleet: ChaosFleet) -> list[dict[str, Any]]:
     import json
 
-    from holdfast.actors.rundir import state_dir
+    from holdfast.actors.runtime.runtime_dir import state_dir
 
     lines = (state_dir(fleet.name) / "log.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
 
 
-def send_garbage(context: link.Context, rundir: Path) -> None:
+def send_garbage(context: sockets.Context, rundir: Path) -> None:
     """At both doors, from many and from one that is shut out for it."""
     corpus = Corpus(seed=41)
     for door in ("front", "back"):
         for n, frames in enumerate(corpus.messages(300)):
             if n % 15 == 0 and n < 200:
-                stranger = Wire(context, link.ipc(rundir, f"broker.{door}"), f"evil/{n}:1")
+                stranger = Wire(context, sockets.ipc(rundir, f"broker.{door}"), f"evil/{n}:1")
             stranger.raw([b"r1", *frames] if door == "back" else frames)
 
 
-def read_nothing(context: link.Context, rundir: Path) -> None:
+def read_nothing(context: sockets.Context, rundir: Path) -> None:
     """A robot with a session that asks without end and takes no answer."""
-    slow = Wire(context, link.ipc(rundir, "broker.front"), "slow:1", hwm=1)
+    slow = Wire(context, sockets.ipc(rundir, "broker.front"), "slow:1", hwm=1)
     asked = Open(
         robot="slow",
         service="pick",

@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.actors.control.ticks import Tick
+from holdfast.actors.control.tick_log import Tick
 from holdfast.tests.chaos.witnesses import Miss, Witnesses, misses, unexplained
 
 MS = 1_000_000

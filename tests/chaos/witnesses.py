@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from holdfast.actors.control.ticks import Tick
+from holdfast.actors.control.tick_log import Tick
 
 NAP_NS = 5_000_000
 CORES = 8

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from holdfast.actors.gateway.families import FAMILIES
+from holdfast.actors.gateway.metric_names import FAMILIES
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

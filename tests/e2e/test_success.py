@@ -12,8 +12,8 @@ import pytest
 def test_asynchronous_success_is_within_five_points_of_the_synchronous(start_fleet: Any) -> None:
     """At least 100 attempts of the default fleet, on the machine's own clock."""
     pytest.importorskip("torch")
-    from holdfast.policy.registry import load_policy
-    from holdfast.tools.evaluate import evaluate
+    from holdfast.policy.kinds import load_policy
+    from holdfast.tools.training.trainer.evaluate import evaluate
 
     *_, in_step = evaluate(load_policy("flow", "conveyor-flow"), 100)
     fleet = start_fleet()

@@ -15,11 +15,17 @@ import msgspec
 import psutil
 import pytest
 
-from holdfast.actors.board import BOARD_SIZE, BoardReader
-from holdfast.actors.link import BootMessage, Ready, SegmentEntry, SupervisorLink, pair
+from holdfast.actors.runtime.status_board import BOARD_SIZE, BoardReader
+from holdfast.actors.runtime.supervisor_link import (
+    BootMessage,
+    Ready,
+    SegmentEntry,
+    SupervisorLink,
+    pair,
+)
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import CONFIG, Config
-from holdfast.transport import link, segment
+from holdfast.transport import segment, sockets
 
 PATIENCE_S = 60.0
 """For a process that imports on a busy machine."""
@@ -39,7 +45,7 @@ class ActorProcess:
         }
         theirs.set_inheritable(True)
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "holdfast.actors.run", name],
+            [sys.executable, "-P", "-m", "holdfast.actors.runtime.main", name],
             pass_fds=[theirs.fileno()],
             env={**os.environ, "HOLDFAST_LINK": str(theirs.fileno()), "OMP_NUM_THREADS": "1"},
             start_new_session=True,
@@ -122,7 +128,7 @@ def start_actor(rundir: Path) -> Iterator[Callable[..., ActorProcess]]:
 @pytest.fixture
 def broker(start_actor: Callable[..., ActorProcess], rundir: Path) -> ActorProcess:
     """A broker process; its endpoints are `rundir`/front and back."""
-    ends = {"front": link.ipc(rundir, "front"), "back": link.ipc(rundir, "back")}
+    ends = {"front": sockets.ipc(rundir, "front"), "back": sockets.ipc(rundir, "back")}
     return start_actor("broker", "broker", ends)
 
 

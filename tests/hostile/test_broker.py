@@ -19,7 +19,7 @@ import zmq
 
 from holdfast.tests.actors.broker.conftest import Wire
 from holdfast.tests.hostile.corpus import Corpus
-from holdfast.transport import link
+from holdfast.transport import sockets
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.limits import DEFAULT
 from holdfast.transport.messages import Blobs, Request
@@ -35,7 +35,7 @@ class Site:
     def __init__(self, broker: Any, rundir: Path) -> None:
         self.broker = broker
         self.rundir = rundir
-        self.context: link.Context = zmq.Context()
+        self.context: sockets.Context = zmq.Context()
         self.replica = self.peer("back", "flow/0:1")
         self.replica.register()
         self.robot = self.peer("front", "r1:1")
@@ -44,7 +44,7 @@ class Site:
         self.slowest_s = 0.0
 
     def peer(self, door: str, identity: str, **options: Any) -> Wire:
-        wire = Wire(self.context, link.ipc(self.rundir, door), identity, **options)
+        wire = Wire(self.context, sockets.ipc(self.rundir, door), identity, **options)
         wire.is_replica = door == "back"
         return wire
 
@@ -65,8 +65,8 @@ class Site:
 def site(start_actor: Callable[..., Any], rundir: Path) -> Iterator[Site]:
     """Who is silent stays: what is tested here is not who is lost."""
     config = {
-        "front": link.ipc(rundir, "front"),
-        "back": link.ipc(rundir, "back"),
+        "front": sockets.ipc(rundir, "front"),
+        "back": sockets.ipc(rundir, "back"),
         "replica_lost_after_s": 60.0,
         "robot_lost_after_s": 60.0,
     }
@@ -112,7 +112,7 @@ def test_a_flood_from_one_peer_delays_the_others_little(site: Site) -> None:
     until = time.monotonic() + 3.0
     sent = 0
     while time.monotonic() < until:
-        sent += link.send(flood.socket, [header, b"\x80", os.urandom(2000)])
+        sent += sockets.send(flood.socket, [header, b"\x80", os.urandom(2000)])
         if sent % 500 == 0:
             site.serves()
             with contextlib.suppress(zmq.Again):

@@ -15,7 +15,7 @@ import pytest
 
 from holdfast.tests.actors.control.conftest import CHUNK, Cell, Server, cell, until
 from holdfast.tests.hostile.corpus import Corpus
-from holdfast.transport import link, messages
+from holdfast.transport import messages, sockets
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import Blobs, Reply, Request
 
@@ -34,7 +34,7 @@ class MadServer(Server):
         self.sent = 0
         self.corpus = Corpus(seed=23).messages(10_000_000)
 
-    def _answer(self, message: messages.Message[Any]) -> Iterator[list[link.Buffer]]:
+    def _answer(self, message: messages.Message[Any]) -> Iterator[list[sockets.Buffer]]:
         if message.header.kind is Kind.REQUEST:
             yield from self._poison(message.header)
             for frames in itertools.islice(self.corpus, self.ahead):
@@ -42,7 +42,7 @@ class MadServer(Server):
                 yield list(frames)
         yield from super()._answer(message)
 
-    def _poison(self, header: Header) -> Iterator[list[link.Buffer]]:
+    def _poison(self, header: Header) -> Iterator[list[sockets.Buffer]]:
         """Chunks for the request before, an earlier and a later episode, another session; and for
         this request, but of wrong shapes and values."""
         wrong = (
@@ -111,7 +111,7 @@ def test_a_chunk_that_cannot_be_played_is_refused_by_name_and_the_plan_stays(
     class Nonsense(Server):
         spoiling = False
 
-        def _answer(self, message: messages.Message[Any]) -> Iterator[list[link.Buffer]]:
+        def _answer(self, message: messages.Message[Any]) -> Iterator[list[sockets.Buffer]]:
             if not (self.spoiling and isinstance(message.body, Request)):
                 yield from super()._answer(message)
                 return
@@ -138,7 +138,7 @@ def test_a_flood_does_not_keep_the_loop_from_its_ticks(cell: Cell) -> None:
             self.flooded = 0
             super().run()
 
-        def _answer(self, message: messages.Message[Any]) -> Iterator[list[link.Buffer]]:
+        def _answer(self, message: messages.Message[Any]) -> Iterator[list[sockets.Buffer]]:
             yield from super()._answer(message)
             stale = messages.encode(
                 message.header._replace(kind=Kind.REPLY, seq=0),

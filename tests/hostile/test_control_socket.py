@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "misbehaving"))
 
 from harness import Supervised, actor, until
 
-from holdfast.actors.supervision.console import MAX_CLIENTS, MAX_REQUEST
+from holdfast.actors.supervision.control_socket import MAX_CLIENTS, MAX_REQUEST
 
 PROMPT_S = 2.0
 GROWTH_MB = 60

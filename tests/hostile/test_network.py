@@ -12,10 +12,10 @@ import numpy as np
 import psutil
 import pytest
 
-from holdfast.actors.board import BoardReader
+from holdfast.actors.runtime.status_board import BoardReader
 from holdfast.tests.actors.network.test_network import SHAPE, Bench
 from holdfast.tests.hostile.corpus import Corpus
-from holdfast.transport import link, messages
+from holdfast.transport import messages, sockets
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.limits import WireError
 from holdfast.transport.messages import Blobs, Heartbeat, Message, Reply
@@ -84,9 +84,9 @@ class Between:
     def status(self) -> dict[str, Any]:
         return BoardReader(self.bench.boot.memory["r1/network/board"]).report() or {}
 
-    def _push(self, socket: link.Socket, frames: list[Any]) -> None:
+    def _push(self, socket: sockets.Socket, frames: list[Any]) -> None:
         deadline = time.monotonic() + 5
-        while not link.send(socket, frames):
+        while not sockets.send(socket, frames):
             self.take()
             assert time.monotonic() < deadline, "the actor takes no message any more"
 
@@ -127,7 +127,7 @@ def test_a_control_loop_that_does_not_read_costs_a_bounded_queue(between: Betwee
     frames = messages.encode(header, messages.Error(reason="observation"))
     deadline = time.monotonic() + 30
     while not between.status().get("dropped", {}).get("control-gone"):
-        link.send(between.bench.front, [between.bench.peer, *frames, bytes(100_000)])
+        sockets.send(between.bench.front, [between.bench.peer, *frames, bytes(100_000)])
         assert time.monotonic() < deadline, between.status()
         while between.bench.front.poll(0):
             between.bench.front.recv_multipart()
@@ -139,7 +139,7 @@ def test_a_broker_that_does_not_read_costs_requests_and_no_memory(between: Betwe
     deadline = time.monotonic() + 30
     beat = messages.encode(Header(Kind.HEARTBEAT), Heartbeat(progress=1))
     while not between.status().get("dropped", {}).get("broker-full"):
-        link.send(between.bench.front, [between.bench.peer, *beat])
+        sockets.send(between.bench.front, [between.bench.peer, *beat])
         between.bench.camera.put(np.zeros(SHAPE, np.uint8), time.monotonic_ns())
         between.bench.request(epoch=between.epoch)
         while between.bench.control.poll(0):

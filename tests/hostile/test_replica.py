@@ -15,7 +15,7 @@ import zmq
 
 from holdfast.tests.hostile.conftest import SPEC
 from holdfast.tests.hostile.corpus import Corpus
-from holdfast.transport import link
+from holdfast.transport import sockets
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.limits import WireError
 from holdfast.transport.messages import (
@@ -38,7 +38,7 @@ GROWTH_MB = 150
 class Site:
     """The broker's side of a replica's connection, and a robot that behaves."""
 
-    def __init__(self, replica: Any, context: link.Context, router: link.Socket) -> None:
+    def __init__(self, replica: Any, context: sockets.Context, router: sockets.Socket) -> None:
         self.replica, self.context, self.router = replica, context, router
         self.seq = 0
         self.opening = Open(
@@ -65,7 +65,7 @@ class Site:
     def send(self, robot: str | bytes, frames: list[Any]) -> None:
         name = robot.encode() if isinstance(robot, str) else robot
         deadline = time.monotonic() + PROMPT_S
-        while not link.send(self.router, [self.identity, name, *frames]):
+        while not sockets.send(self.router, [self.identity, name, *frames]):
             assert time.monotonic() < deadline, "the replica takes no message any more"
             time.sleep(0.001)
 
@@ -76,7 +76,7 @@ class Site:
         """The next message of one of `kinds` about `robot`; others are skipped."""
         deadline = time.monotonic() + 30
         while self.router.poll(max(0, int(1000 * (deadline - time.monotonic())))):
-            frames = link.receive(self.router)
+            frames = sockets.receive(self.router)
             assert frames is not None
             self.identity = bytes(frames[0])
             message = decode(frames[2:])
@@ -86,7 +86,7 @@ class Site:
 
     def listen(self) -> None:
         """Take what has arrived, so that the replica is never kept from speaking."""
-        while link.receive(self.router) is not None:
+        while sockets.receive(self.router) is not None:
             pass
 
     def open(self, robot: str, epoch: int) -> None:
@@ -119,12 +119,12 @@ class Site:
 
 @pytest.fixture
 def site(start_actor: Callable[..., Any], rundir: Path, still: Path) -> Iterator[Site]:
-    context: link.Context = zmq.Context()
-    router = link.router(context, link.ipc(rundir, "back"))
+    context: sockets.Context = zmq.Context()
+    router = sockets.router(context, sockets.ipc(rundir, "back"))
     config = {
         "service": "pick",
         "replica": 0,
-        "broker": link.ipc(rundir, "back"),
+        "broker": sockets.ipc(rundir, "back"),
         "policy": "constant",
         "checkpoint": str(still),
         "max_sessions": 64,

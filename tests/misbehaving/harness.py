@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from holdfast.actors.board import BOARD_SIZE
 from holdfast.actors.fleet.expand import ActorSpec, SegmentUse
-from holdfast.actors.rundir import SOCKET, runtime_base, state_dir
-from holdfast.actors.supervision.console import ConsoleError, ask
+from holdfast.actors.runtime.runtime_dir import SOCKET, runtime_base, state_dir
+from holdfast.actors.runtime.status_board import BOARD_SIZE
+from holdfast.actors.supervision.control_socket import ConsoleError, ask
 from holdfast.actors.supervision.supervised import Member, Rules
 
 HERE = Path(__file__).parent

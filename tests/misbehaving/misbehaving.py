@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 
-from holdfast.actors.actor import Actor, Dead, Refused
-from holdfast.transport.register import Register
+from holdfast.actors.runtime.actor import Actor, Dead, Refused
+from holdfast.transport.seqlock import Register
 
 
 class Config(msgspec.Struct, frozen=True):

@@ -12,8 +12,8 @@ import torch
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import Config, NormStats, save
 from holdfast.policy.flow import FlowPolicy
+from holdfast.policy.kinds import untrained_network
 from holdfast.policy.normalize import Stats
-from holdfast.policy.registry import untrained_network
 from holdfast.policy.tokens import Vocabulary
 
 # One thread: the networks are tiny, and a second one only waits for the machine's other work.

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from holdfast.policy.base import ChunkPolicy
-from holdfast.policy.registry import load_policy
+from holdfast.policy.kinds import load_policy
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from holdfast.policy.checkpoint import (
     save,
     shipped,
 )
-from holdfast.policy.registry import load_policy
+from holdfast.policy.kinds import load_policy
 
 
 def test_what_was_saved_is_what_is_read(checkpoint: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_spec_is_read_without_torch(checkpoint: Path) -> None:
     program = (
         "import sys; sys.modules['torch'] = None\n"
         "from holdfast.policy.checkpoint import read_spec, checkpoint_hash\n"
-        "from holdfast.policy.registry import load_policy\n"
+        "from holdfast.policy.kinds import load_policy\n"
         f"path = {str(checkpoint)!r}\n"
         "assert read_spec(path).model == 'tiny' and checkpoint_hash(path)\n"
         "for kind in ('constant', 'shape-only'):\n"

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from holdfast.policy.base import ChunkPolicy, PolicyError
 from holdfast.policy.graphs import Function, GraphedFunction
-from holdfast.policy.registry import load_policy
+from holdfast.policy.kinds import load_policy
 from holdfast.tests.policy.trace import Trace
 
 POLICIES: dict[str, dict[str, Any]] = {

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from holdfast.policy.base import Observation, PolicyError
 from holdfast.policy.flow import FlowPolicy
-from holdfast.policy.registry import load_policy
+from holdfast.policy.kinds import load_policy
 from holdfast.policy.rtc import Guidance, guided_direction, prefix_weights, strength
 
 SCHEDULES = ("zeros", "ones", "linear", "exp")

@@ -16,7 +16,7 @@ with install_import_hook(names, "beartype.beartype"):
     from holdfast.policy import act, encoder, flow_network, rtc, transformer
 
 import torch
-from holdfast.policy.registry import load_policy
+from holdfast.policy.kinds import load_policy
 
 checkpoint = sys.argv[1]
 for options in ({}, {"prefix": "guided"}, {"prefix": "guided", "jacobian": "identity"}):

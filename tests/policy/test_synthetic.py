@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from holdfast.policy.registry import load_policy
+from holdfast.policy.kinds import load_policy
 
 
 def test_a_constant_policy_keeps_the_robot_where_it_is(checkpoint: Path) -> None:

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from holdfast.actors.control.buffer import ChunkBuffer
 from holdfast.actors.control.plan import Drop, MergeRule, Provenance, Snapshot
-from holdfast.actors.control.segment import SEGMENT_BYTES, Mark, PlanSegment, Word
+from holdfast.actors.control.plan_memory import SEGMENT_BYTES, Mark, PlanSegment, Word
 
 MS = 1_000_000
 MAX_AGE = 1000 * MS

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from holdfast.actors.control.buffer import ChunkBuffer
+from holdfast.actors.control.command_source import Playback
 from holdfast.actors.control.config import ControlConfig
 from holdfast.actors.control.failsafe import TABLE, State
-from holdfast.actors.control.playback import Playback
-from holdfast.actors.control.segment import SEGMENT_BYTES, PlanSegment
-from holdfast.actors.control.supply import Supply
+from holdfast.actors.control.plan_memory import SEGMENT_BYTES, PlanSegment
+from holdfast.actors.control.request_cycle import Supply
 from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.transport.messages import Accept, Reject
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from holdfast.robot.base import ControlMode, RobotSpec
-from holdfast.robot.limits import FLOW_S, CommandLimits, Refusal
+from holdfast.robot.command_limits import FLOW_S, CommandLimits, Refusal
 
 TICK_S = 0.1
 FLOW_TICKS = round(FLOW_S / TICK_S)

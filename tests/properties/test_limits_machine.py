@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from holdfast.actors.control.buffer import ChunkBuffer
+from holdfast.actors.control.command_source import Playback
 from holdfast.actors.control.config import ControlConfig
 from holdfast.actors.control.plan import MergeRule
-from holdfast.actors.control.playback import Playback
-from holdfast.actors.control.segment import PlanSegment, Word
+from holdfast.actors.control.plan_memory import PlanSegment, Word
 from holdfast.robot.base import ControlMode, RobotSpec
-from holdfast.robot.limits import FLOW_S
+from holdfast.robot.command_limits import FLOW_S
 
 FPS = 30.0
 STEP = 1.0

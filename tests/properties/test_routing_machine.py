@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from holdfast.actors.broker.effects import Effect, Log, Received, ToReplica, ToRobot
 from holdfast.actors.broker.peers import Peer
 from holdfast.actors.broker.routing import Routing
-from holdfast.actors.configs import BrokerConfig
+from holdfast.actors.runtime.configs import BrokerConfig
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import (
     Accept,

@@ -16,13 +16,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.actors.control import segment as segment_module
+from holdfast.actors.control import plan_memory as segment_module
 from holdfast.actors.control.buffer import ChunkBuffer
+from holdfast.actors.control.command_source import Playback
 from holdfast.actors.control.config import ControlConfig
 from holdfast.actors.control.plan import MergeRule
-from holdfast.actors.control.playback import Playback
-from holdfast.actors.control.segment import SEGMENT_BYTES, PlanSegment, Word
-from holdfast.actors.control.supply import Supply
+from holdfast.actors.control.plan_memory import SEGMENT_BYTES, PlanSegment, Word
+from holdfast.actors.control.request_cycle import Supply
 from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.transport.fence import LINE
 from holdfast.transport.header import Header, Kind

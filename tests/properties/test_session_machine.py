@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from holdfast.actors.network.session import MAX_JUMP, TAKEOVER_NS, Action, Phase, Session
+from holdfast.actors.network.session_relay import MAX_JUMP, TAKEOVER_NS, Action, Phase, Session
 from holdfast.transport.header import Header, Kind
 
 LOST_AFTER = TAKEOVER_NS // 2

@@ -14,7 +14,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from holdfast.actors.supervision.core import step
+from holdfast.actors.supervision.state_machine import step
 from holdfast.actors.supervision.supervised import (
     Ask,
     Changed,

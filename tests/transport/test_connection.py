@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import socket as sockets
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.transport import keys, link
+from holdfast.transport import keys, sockets
 from holdfast.transport.connection import Condition, Connection, after
 from holdfast.transport.keys import Authenticator, Keyring, PublicKey, Role
 from holdfast.transport.poll import Poll
@@ -28,9 +28,9 @@ class Relay:
 
     def __init__(self, port: int) -> None:
         self._port = port
-        self._open: list[sockets.socket] = []
+        self._open: list[socket.socket] = []
         self._forgotten: set[int] = set()
-        self._listener = sockets.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -49,12 +49,12 @@ class Relay:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            server = sockets.create_connection(("127.0.0.1", self._port))
+            server = socket.create_connection(("127.0.0.1", self._port))
             self._open += [client, server]
             for way in ((client, server), (server, client)):
                 threading.Thread(target=self._pump, args=way, daemon=True).start()
 
-    def _pump(self, source: sockets.socket, target: sockets.socket) -> None:
+    def _pump(self, source: socket.socket, target: socket.socket) -> None:
         try:
             while data := source.recv(65536):
                 if id(source) not in self._forgotten:
@@ -70,14 +70,14 @@ class Site:
         self.directory = directory
         self.broker = keys.new("broker", Role.BROKER, directory)
         self.robot = keys.new("r1", Role.ROBOT, directory)
-        self.context: link.Context = zmq.Context()
-        self.clients: link.Context = zmq.Context()
+        self.context: sockets.Context = zmq.Context()
+        self.clients: sockets.Context = zmq.Context()
         self.authenticator: Authenticator | None = None
         options: dict[str, Any] = {}
         if keyed:
             self.authenticator = Authenticator(self.context, Keyring.of(directory))
             options = {"key": self.broker, "authenticator": self.authenticator}
-        self.router = link.router(self.context, LOOPBACK, **options)
+        self.router = sockets.router(self.context, LOOPBACK, **options)
         self.endpoint = self.router.getsockopt_string(zmq.LAST_ENDPOINT)
 
     def connect(self, endpoint: str = "", key: Any = None, server: Any = None) -> Connection:
@@ -96,10 +96,10 @@ class Site:
             assert time.monotonic() < deadline, (connection.condition, connection.reason)
             if self.authenticator is not None:
                 self.authenticator.handle()
-            if (frames := link.receive(self.router)) is not None:
-                link.send(self.router, frames)
-            link.send(connection.socket, [b"beat"])
-            if link.receive(connection.socket) is not None:
+            if (frames := sockets.receive(self.router)) is not None:
+                sockets.send(self.router, frames)
+            sockets.send(connection.socket, [b"beat"])
+            if sockets.receive(connection.socket) is not None:
                 connection.heard(time.monotonic_ns())
             connection.tick(time.monotonic_ns())
             time.sleep(0.002)

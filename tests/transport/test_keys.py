@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import zmq
 
-from holdfast.transport import keys, link
+from holdfast.transport import keys, sockets
 from holdfast.transport.keys import Authenticator, KeyProblem, Keyring, Peer, PublicKey, Role
 
 
 @pytest.fixture
-def context() -> Iterator[link.Context]:
+def context() -> Iterator[sockets.Context]:
     made = zmq.Context()
     yield made
     made.destroy(linger=0)
@@ -116,18 +116,18 @@ def test_an_endpoint_of_this_machine_needs_none(endpoint: str):
 
 
 def test_a_socket_with_a_key_but_without_an_authenticator_is_not_made(
-    context: link.Context, tmp_path: Path
+    context: sockets.Context, tmp_path: Path
 ):
     """libzmq would let every key in."""
     key = keys.new("broker", Role.BROKER, tmp_path)
     authenticator = Authenticator(context, Keyring.of(tmp_path))
     for half in ({"key": key}, {"authenticator": authenticator}):
         with pytest.raises(ValueError, match="or neither"):
-            link.router(context, "tcp://127.0.0.1:*", **half)
+            sockets.router(context, "tcp://127.0.0.1:*", **half)
     authenticator.close()
 
 
-def test_a_dealer_with_a_key_needs_the_servers(context: link.Context, tmp_path: Path):
+def test_a_dealer_with_a_key_needs_the_servers(context: sockets.Context, tmp_path: Path):
     key = keys.new("r1", Role.ROBOT, tmp_path)
     with pytest.raises(KeyProblem, match="server's public key"):
-        link.dealer(context, "tcp://127.0.0.1:1", "r1:1", key=key)
+        sockets.dealer(context, "tcp://127.0.0.1:1", "r1:1", key=key)

@@ -13,22 +13,22 @@ import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.transport import link
+from holdfast.transport import sockets
 from holdfast.transport.poll import Poll
 
 PATIENCE_MS = 10_000
 
 
 @pytest.fixture
-def context() -> Iterator[link.Context]:
+def context() -> Iterator[sockets.Context]:
     made = zmq.Context()
     yield made
     made.destroy(linger=0)
 
 
-def _pair(context: link.Context, name: str) -> tuple[link.Socket, link.Socket]:
+def _pair(context: sockets.Context, name: str) -> tuple[sockets.Socket, sockets.Socket]:
     endpoint = f"inproc://{name}"
-    router, dealer = link.router(context, endpoint), link.dealer(context, endpoint, "r1:1")
+    router, dealer = sockets.router(context, endpoint), sockets.dealer(context, endpoint, "r1:1")
     return router, dealer
 
 
@@ -38,14 +38,14 @@ def _until_named(poll: Poll, source: object) -> None:
         assert time.monotonic() < deadline
 
 
-def test_a_message_wakes_and_silence_does_not(context: link.Context) -> None:
+def test_a_message_wakes_and_silence_does_not(context: sockets.Context) -> None:
     router, dealer = _pair(context, "one")
     poll = Poll(router)
     assert poll.wait(0) == set()
-    assert link.send(dealer, [b"x"])
+    assert sockets.send(dealer, [b"x"])
     _until_named(poll, router)
     _until_named(poll, router)  # it is still there
-    assert link.receive(router) == [b"r1:1", b"x"]
+    assert sockets.receive(router) == [b"r1:1", b"x"]
     assert poll.wait(0) == set()
 
 
@@ -62,21 +62,21 @@ def test_a_plain_descriptor_wakes_with_bytes_and_at_its_end() -> None:
 
 
 def test_a_socket_that_takes_messages_again_wakes_who_waits_to_send(
-    context: link.Context, tmp_path: Path
+    context: sockets.Context, tmp_path: Path
 ) -> None:
-    dealer = link.dealer(context, link.ipc(tmp_path, "late"), "r1:1")
+    dealer = sockets.dealer(context, sockets.ipc(tmp_path, "late"), "r1:1")
     poll = Poll(dealer)
     assert poll.wait(20, sendable=dealer) == set()
-    router = link.router(context, link.ipc(tmp_path, "late"))
+    router = sockets.router(context, sockets.ipc(tmp_path, "late"))
     deadline = time.monotonic() + PATIENCE_MS / 1e3
     while dealer not in poll.wait(PATIENCE_MS, sendable=dealer):
         assert time.monotonic() < deadline
-    assert link.send(dealer, [b"x"])
+    assert sockets.send(dealer, [b"x"])
     assert poll.wait(0) == set()  # who has nothing to send is not woken
     router.close(linger=0)
 
 
-def test_a_quiet_socket_is_heard_every_time(context: link.Context) -> None:
+def test_a_quiet_socket_is_heard_every_time(context: sockets.Context) -> None:
     """A monitor: read until it is empty, never written to."""
     router, dealer = _pair(context, "two")
     monitor = router.get_monitor_socket(zmq.EVENT_ALL)
@@ -110,27 +110,27 @@ def test_a_quiet_socket_is_heard_every_time(context: link.Context) -> None:
 @given(st.lists(st.sampled_from(["there", "back", "look"]), min_size=1, max_size=60))
 def test_no_message_is_slept_over_whatever_is_sent_in_between(turns: list[str]) -> None:
     """A send takes in what arrived meanwhile, and with it the descriptor's signal."""
-    context: link.Context = zmq.Context()
+    context: sockets.Context = zmq.Context()
     try:
         router, dealer = _pair(context, "three")
         poll = Poll(router)
-        link.send(dealer, [b"hello"])
+        sockets.send(dealer, [b"hello"])
         _until_named(poll, router)
-        link.receive(router)
+        sockets.receive(router)
         waiting = 0
         for turn in turns:
             if turn == "there":
-                waiting += link.send(dealer, [b"x"])
+                waiting += sockets.send(dealer, [b"x"])
             elif turn == "back":
-                link.send(router, [b"r1:1", b"y"])
-                link.receive(dealer)
+                sockets.send(router, [b"r1:1", b"y"])
+                sockets.receive(dealer)
             elif waiting:
                 _until_named(poll, router)
-                assert link.receive(router) == [b"r1:1", b"x"]
+                assert sockets.receive(router) == [b"r1:1", b"x"]
                 waiting -= 1
         for _ in range(waiting):
             _until_named(poll, router)
-            assert link.receive(router) == [b"r1:1", b"x"]
+            assert sockets.receive(router) == [b"r1:1", b"x"]
         assert poll.wait(0) == set()
     finally:
         context.destroy(linger=0)

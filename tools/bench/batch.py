@@ -27,11 +27,11 @@ import numpy as np
 from ...actors.inference.schedule import Order
 from ...policy.base import ChunkPolicy
 from ...policy.checkpoint import read_config, shipped
-from ...policy.registry import load_policy
+from ...policy.kinds import load_policy
 from ...transport.header import Header, Kind
 from . import figures
-from .carried import carried, simulate
-from .serving import BUFFER_TIME_S, join, machine, ns, request, row, service_of
+from .bare_service import BUFFER_TIME_S, join, machine, ns, request, row, service_of
+from .simulated_load import carried, simulate
 
 if TYPE_CHECKING:
     from .pi0 import Pi0Policy

@@ -30,7 +30,7 @@ import numpy as np
 from ...actors.control.buffer import ChunkBuffer
 from ...actors.control.clock import TickClock, set_slice, set_timer_slack
 from ...actors.control.plan import MergeRule
-from ...actors.control.segment import PlanSegment
+from ...actors.control.plan_memory import PlanSegment
 from ...actors.control.spin import SpinWindow
 from . import figures
 from .takeover import gaps

@@ -33,14 +33,14 @@ from numpy.typing import NDArray
 from ...actors.control.buffer import ChunkBuffer
 from ...actors.control.config import MergeMode, Trim
 from ...actors.control.plan import MergeRule, Snapshot
-from ...actors.control.segment import SEGMENT_BYTES, PlanSegment
+from ...actors.control.plan_memory import SEGMENT_BYTES, PlanSegment
 from ...policy.base import Chunk, ChunkPolicy, Observation
 from ...policy.checkpoint import read_config
-from ...policy.registry import load_policy
+from ...policy.kinds import load_policy
 from ...robot.sim import CONTROL_HZ
 from ...robot.sim.cell import ConveyorCell
 from ...robot.sim.task import Outcome
-from ..evaluate import EPISODES_PER_CELL, Success, look, one_core
+from ..training.evaluate import EPISODES_PER_CELL, Success, look, one_core
 from . import figures
 
 DT_NS = round(1e9 / CONTROL_HZ)

@@ -30,7 +30,7 @@ from typing import Any
 import cv2
 
 from . import figures, floors
-from .path import WAYS, Path, cameras, images
+from .request_path import WAYS, Path, cameras, images
 
 TURN = 25
 QUALITY = 90

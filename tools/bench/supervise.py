@@ -30,9 +30,9 @@ from typing import Any
 
 import msgspec
 
-from ...actors.actor import Actor
-from ...actors.board import BOARD_SIZE
 from ...actors.fleet.expand import ActorSpec, SegmentUse
+from ...actors.runtime.actor import Actor
+from ...actors.runtime.status_board import BOARD_SIZE
 from ...actors.supervision.supervised import Member, Rules
 from . import figures
 
@@ -148,7 +148,7 @@ def wait_for_children(pid: int, count: int) -> set[int]:
 
 def supervise(count: int) -> None:
     """Be a supervisor of `count` idle actors."""
-    from ...actors.rundir import RuntimeDir, state_dir
+    from ...actors.runtime.runtime_dir import RuntimeDir, state_dir
     from ...actors.supervision.logstore import LogStore
     from ...actors.supervision.supervisor import Supervisor
 

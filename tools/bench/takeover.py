@@ -23,19 +23,19 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from ...actors.board import BOARD_SIZE
 from ...actors.control.buffer import ChunkBuffer
 from ...actors.control.config import ControlConfig, SafetySettings
 from ...actors.control.contract import Contract, Kept
 from ...actors.control.plan import MergeRule
-from ...actors.control.segment import PLAN_BYTES, SEGMENT_BYTES, PlanSegment
-from ...actors.link import BootMessage, SegmentEntry
+from ...actors.control.plan_memory import PLAN_BYTES, SEGMENT_BYTES, PlanSegment
+from ...actors.runtime.status_board import BOARD_SIZE
+from ...actors.runtime.supervisor_link import BootMessage, SegmentEntry
 from ...actors.supervision.process import Process
 from ...robot.sim import command
 from ...robot.sim.arm import HOME, SPEC
 from ...robot.sim.cell import ConveyorCell
 from ...transport import segment
-from ...transport.register import Register
+from ...transport.seqlock import Register
 
 MODULE = "holdfast.actors.control.loop"
 SIZES = {

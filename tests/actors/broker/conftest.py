@@ -6,7 +6,7 @@ Peers speak the wire protocol with the transport's codec; they keep to it unless
 from __future__ import annotations
 
 import os
-import socket as sockets
+import socket
 import subprocess
 import sys
 import tempfile
@@ -21,15 +21,15 @@ import pytest
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from holdfast.actors.actor import boot_in_memory
-from holdfast.actors.board import BOARD_SIZE, BoardReader
 from holdfast.actors.broker.broker import BrokerActor
 from holdfast.actors.broker.effects import Effect, Log, Received, ToReplica
 from holdfast.actors.broker.peers import Peer
 from holdfast.actors.broker.routing import Routing
-from holdfast.actors.configs import BrokerConfig
-from holdfast.actors.link import BootMessage, SegmentEntry, SupervisorLink, pair
-from holdfast.transport import link, messages, segment
+from holdfast.actors.runtime.actor import boot_in_memory
+from holdfast.actors.runtime.configs import BrokerConfig
+from holdfast.actors.runtime.status_board import BOARD_SIZE, BoardReader
+from holdfast.actors.runtime.supervisor_link import BootMessage, SegmentEntry, SupervisorLink, pair
+from holdfast.transport import messages, segment, sockets
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import (
     KINDS,
@@ -204,10 +204,12 @@ Got = tuple[str, Message[Any], list[Any]]
 class Wire:
     """One peer's DEALER, speaking to a broker. `robot` frames go ahead on the replicas' side."""
 
-    def __init__(self, context: link.Context, endpoint: str, identity: str, **options: Any) -> None:
+    def __init__(
+        self, context: sockets.Context, endpoint: str, identity: str, **options: Any
+    ) -> None:
         options.setdefault("hwm", 64)
         self.identity, self.name = identity, identity.rpartition(":")[0]
-        self.socket = link.dealer(context, endpoint, identity, **options)
+        self.socket = sockets.dealer(context, endpoint, identity, **options)
         self.is_replica = "/" in identity
         self.asking: Open | None = None
         self.backlog: list[Got] = []
@@ -219,7 +221,7 @@ class Wire:
     def raw(self, frames: list[Any]) -> None:
         """Send once the connection is there."""
         assert self.socket.poll(int(PATIENCE_S * 1000), zmq.POLLOUT), "no connection"
-        assert link.send(self.socket, frames)
+        assert sockets.send(self.socket, frames)
 
     def get(self, kind: Kind, patience_s: float = PATIENCE_S) -> Got:
         """The next message of `kind` (robot, message, frames as received); others are kept."""
@@ -235,7 +237,7 @@ class Wire:
 
     def take(self) -> None:
         """Move everything that has arrived into the backlog."""
-        while (frames := link.receive(self.socket)) is not None:
+        while (frames := sockets.receive(self.socket)) is not None:
             robot = bytes(frames.pop(0)).decode() if self.is_replica else ""
             self.backlog.append((robot, messages.decode(frames), frames))
 
@@ -286,9 +288,9 @@ class LiveBroker:
 
     def __init__(self, **config: Any) -> None:
         self.directory = Path(tempfile.mkdtemp(dir=os.environ["HOLDFAST_RUNTIME"]))
-        self.front = config.pop("front", link.ipc(self.directory, "front"))
-        self.back = config.pop("back", link.ipc(self.directory, "back"))
-        self.context: link.Context = zmq.Context()
+        self.front = config.pop("front", sockets.ipc(self.directory, "front"))
+        self.back = config.pop("back", sockets.ipc(self.directory, "back"))
+        self.context: sockets.Context = zmq.Context()
         self.config = {"front": self.front, "back": self.back, **PATIENT, **config}
         self.memory: Any = None
         self.incarnation = 0
@@ -363,7 +365,7 @@ def broker(start_broker: Callable[..., LiveBroker]) -> LiveBroker:
 @pytest.fixture
 def robot_of() -> Iterator[Callable[[str], Wire]]:
     """robot_of(front): the robot r1 at a broker, its OPEN in `asking`."""
-    context: link.Context = zmq.Context()
+    context: sockets.Context = zmq.Context()
 
     def connect(front: str) -> Wire:
         robot = Wire(context, front, "r1:1")
@@ -386,7 +388,7 @@ class BrokerProcess:
     """A broker as the supervisor starts it: exec, a boot over the link, a shared board."""
 
     def __init__(self, directory: Path) -> None:
-        self.front, self.back = link.ipc(directory, "front"), link.ipc(directory, "back")
+        self.front, self.back = sockets.ipc(directory, "front"), sockets.ipc(directory, "back")
         self.directory, self.incarnation = directory, 0
         self.board = segment.create(BOARD_SIZE, "broker/board")
         self.links: list[SupervisorLink] = []
@@ -399,7 +401,8 @@ class BrokerProcess:
         self.link = SupervisorLink(ours)
         self.links.append(self.link)
         self.process = _spawn(
-            [sys.executable, "-P", "-m", "holdfast.actors.run", "broker"], HOLDFAST_LINK=theirs
+            [sys.executable, "-P", "-m", "holdfast.actors.runtime.main", "broker"],
+            HOLDFAST_LINK=theirs,
         )
         entries = (SegmentEntry("broker/board", BOARD_SIZE, True),)
         # A robot here is silent while the test waits for processes to start.
@@ -416,7 +419,7 @@ class BrokerProcess:
         self.board.close()
 
 
-def _spawn(command: list[str], **inherited: sockets.socket) -> subprocess.Popen[bytes]:
+def _spawn(command: list[str], **inherited: socket.socket) -> subprocess.Popen[bytes]:
     """Start a process group of its own that inherits sockets, each named in its environment."""
     for theirs in inherited.values():
         theirs.set_inheritable(True)

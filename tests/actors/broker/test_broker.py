@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import zmq
 
-from holdfast.actors.actor import EXIT_REFUSED, EXIT_STOPPED, boot_in_memory
 from holdfast.actors.broker.broker import BrokerActor
-from holdfast.actors.broker.door import Door
+from holdfast.actors.broker.listener import Door
+from holdfast.actors.runtime.actor import EXIT_REFUSED, EXIT_STOPPED, boot_in_memory
 from holdfast.tests.actors.broker.conftest import (
     PATIENCE_S,
     PATIENT,
@@ -24,7 +24,7 @@ from holdfast.tests.actors.broker.conftest import (
     asking,
     offering,
 )
-from holdfast.transport import keys, link, messages
+from holdfast.transport import keys, messages, sockets
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.keys import Role
 from holdfast.transport.limits import DEFAULT, WireError
@@ -279,7 +279,7 @@ def test_peers_without_a_name_are_counted(broker: Any) -> None:
 
 def test_an_identity_that_libzmq_made_up_is_no_name() -> None:
     with pytest.raises(WireError, match="not a name"):
-        link.peer(b"\x00abcd")
+        sockets.peer(b"\x00abcd")
 
 
 def test_off_loopback_the_broker_refuses_to_start_without_keys(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_a_door_is_open_on_its_own_host_and_on_tcp_at_once(tmp_path: Path) -> No
     door = Door(context, own, "tcp://localhost:*")
     tcp = door.socket.getsockopt_string(zmq.LAST_ENDPOINT)
     assert tcp.startswith("tcp://127.0.0.1:")
-    near, far = link.dealer(context, own, "near:1"), link.dealer(context, tcp, "far:1")
+    near, far = sockets.dealer(context, own, "near:1"), sockets.dealer(context, tcp, "far:1")
     for peer in (near, far):
         peer.send(b"hello")
         assert door.socket.poll(5000)
@@ -413,7 +413,7 @@ def test_strangers_get_no_connection_and_are_counted(
         while not (ended := context.handshake()):
             assert time.monotonic() < deadline, "no handshake ended"
         assert ended == "refused"
-        assert not link.send(peer.socket, [b"hello"])
+        assert not sockets.send(peer.socket, [b"hello"])
         context.destroy(linger=0)
     assert broker.until(lambda s: s.get("refused_keys", {}).get("unknown-key"))
     replica = broker.replica("flow/0:1", **replica_key)

@@ -13,8 +13,8 @@ import psutil
 import pytest
 import zmq
 
-from holdfast.actors.board import BoardReader
 from holdfast.actors.broker.broker import FLOOD_BYTES
+from holdfast.actors.runtime.status_board import BoardReader
 from holdfast.tests.actors.broker.conftest import Wire
 from holdfast.transport.header import Kind
 

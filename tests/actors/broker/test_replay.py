@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.actors.board import BoardReader
+from holdfast.actors.runtime.status_board import BoardReader
 from holdfast.transport.header import Kind
 from holdfast.transport.messages import Heartbeat
 

@@ -7,14 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdfast.actors.board import REPORT_BYTES
-from holdfast.actors.broker.admission import RETRY_AFTER_S
 from holdfast.actors.broker.broker import ROWS
 from holdfast.actors.broker.callers import MAX_CALLERS
+from holdfast.actors.broker.counters import MAX_PEERS, Tally
 from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.actors.broker.quarantine import TOLERATED
+from holdfast.actors.broker.replica_choice import RETRY_AFTER_S
 from holdfast.actors.broker.sessions import Session
-from holdfast.actors.broker.tally import MAX_PEERS, Tally
+from holdfast.actors.runtime.status_board import REPORT_BYTES
 from holdfast.transport.header import Kind
 from holdfast.transport.limits import WireError
 from holdfast.transport.messages import (

@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 import zmq
 
-from holdfast.actors.actor import Boot, boot_in_memory
 from holdfast.actors.control import drivers
 from holdfast.actors.control.loop import ControlActor
-from holdfast.actors.control.segment import SEGMENT_BYTES
-from holdfast.actors.link import SupervisorLink
+from holdfast.actors.control.plan_memory import SEGMENT_BYTES
+from holdfast.actors.runtime.actor import Boot, boot_in_memory
+from holdfast.actors.runtime.supervisor_link import SupervisorLink
 from holdfast.robot.base import ControlMode, Episode, RobotSpec
-from holdfast.transport import link, messages
+from holdfast.transport import messages, sockets
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import Accept, Blobs, Event, Heartbeat, Reply
 
@@ -99,23 +99,25 @@ class Server(threading.Thread):
         self._epoch = 0
 
     def run(self) -> None:
-        context: link.Context = zmq.Context()
-        router = link.router(context, self.endpoint)
+        context: sockets.Context = zmq.Context()
+        router = sockets.router(context, self.endpoint)
         peer = b""
         while not self.ended.is_set():
-            if router.poll(20) and (frames := link.receive(router)) is not None:
+            if router.poll(20) and (frames := sockets.receive(router)) is not None:
                 peer, *rest = frames
                 message = messages.decode(rest)
                 self.seen.append((message.header.kind, message.header, message.body))
                 for reply in self._answer(message):
-                    link.send(router, [peer, *reply])
+                    sockets.send(router, [peer, *reply])
             if peer and not self.silent:
                 self._beats += 1
                 beat = Header(Kind.HEARTBEAT, epoch=self._epoch)
-                link.send(router, [peer, *messages.encode(beat, Heartbeat(progress=self._beats))])
+                sockets.send(
+                    router, [peer, *messages.encode(beat, Heartbeat(progress=self._beats))]
+                )
                 while self.say:
                     header = Header(Kind.EVENT, epoch=self._epoch)
-                    link.send(router, [peer, *messages.encode(header, self.say.pop(0))])
+                    sockets.send(router, [peer, *messages.encode(header, self.say.pop(0))])
         router.close()
         context.term()
 
@@ -125,7 +127,7 @@ class Server(threading.Thread):
     def kinds(self) -> list[Kind]:
         return [kind for kind, _, _ in list(self.seen)]
 
-    def _answer(self, message: messages.Message[Any]) -> Iterator[list[link.Buffer]]:
+    def _answer(self, message: messages.Message[Any]) -> Iterator[list[sockets.Buffer]]:
         header = message.header
         if self.silent:
             return
@@ -215,7 +217,7 @@ class Cell:
         return [m for m in self.supervisor.messages()[0] if getattr(m, "id", None) == 77]
 
     def status(self) -> dict[str, Any]:
-        from holdfast.actors.board import BoardReader
+        from holdfast.actors.runtime.status_board import BoardReader
 
         return BoardReader(self.memory["r1/control/board"]).report() or {}
 

@@ -61,7 +61,7 @@ def test_a_fast_loop_never_spins_for_more_than_a_quarter_of_its_period() -> None
 def test_what_the_kernel_is_asked_for_is_reported_as_it_took() -> None:
     """In a process of its own, because these settings stay."""
     script = (
-        "from holdfast.actors.control.privileges import take\n"
+        "from holdfast.actors.control.realtime import take\n"
         "from holdfast.actors.control.config import TimingSettings\n"
         "import os\n"
         "took = take(TimingSettings(affinity=(0,)))\n"

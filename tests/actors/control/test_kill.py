@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.actors.control.buffer import ChunkBuffer
 from holdfast.actors.control.plan import MergeRule
-from holdfast.actors.control.segment import SEGMENT_BYTES, PlanSegment, Word
+from holdfast.actors.control.plan_memory import SEGMENT_BYTES, PlanSegment, Word
 
 ROUNDS = 60
 LENGTH = 50

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdfast.actors.actor import EXIT_CRASHED, EXIT_DEAD, EXIT_REFUSED, EXIT_STOPPED
-from holdfast.actors.control.segment import PLAN_BYTES, Word
-from holdfast.actors.control.ticks import Tick, TickReader
+from holdfast.actors.control.plan_memory import PLAN_BYTES, Word
+from holdfast.actors.control.tick_log import Tick, TickReader
+from holdfast.actors.runtime.actor import EXIT_CRASHED, EXIT_DEAD, EXIT_REFUSED, EXIT_STOPPED
 from holdfast.robot.base import ControlMode, Episode, RobotError
 from holdfast.transport.header import Kind
 from holdfast.transport.messages import Reject, Vitals

@@ -12,8 +12,8 @@ from holdfast.actors.control.buffer import ChunkBuffer
 from holdfast.actors.control.config import ControlConfig
 from holdfast.actors.control.failsafe import State
 from holdfast.actors.control.plan import Drop
-from holdfast.actors.control.segment import PLAN_BYTES, PlanSegment, Word
-from holdfast.actors.control.supply import Ask, Supply
+from holdfast.actors.control.plan_memory import PLAN_BYTES, PlanSegment, Word
+from holdfast.actors.control.request_cycle import Ask, Supply
 from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.transport.messages import Accept, Reject
 

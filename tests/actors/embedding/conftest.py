@@ -14,8 +14,8 @@ import pytest
 
 from holdfast import RemotePolicy
 from holdfast.actors.control.plan import Floats
-from holdfast.actors.control.supply import Ask, Supply
-from holdfast.actors.embedding import remote
+from holdfast.actors.control.request_cycle import Ask, Supply
+from holdfast.actors.embedding import remote_policy
 from holdfast.transport.messages import Accept, Vitals
 
 BROKER = "ipc:///nowhere/broker.front"
@@ -167,8 +167,8 @@ class Loop:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     clock = FakeClock()
-    monkeypatch.setattr(remote, "time", clock)
-    monkeypatch.setattr(remote, "Worker", FakeWorker)
+    monkeypatch.setattr(remote_policy, "time", clock)
+    monkeypatch.setattr(remote_policy, "Worker", FakeWorker)
     return clock
 
 

@@ -19,10 +19,10 @@ import numpy as np
 import pytest
 
 from holdfast import PlanSettings, PolicyLost, PolicySpec, RemotePolicy, SafetySettings, serve
-from holdfast.actors.actor import boot_in_memory
 from holdfast.actors.broker.broker import BrokerActor
+from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.policy.base import CameraFeature, Chunk, Observation
-from holdfast.transport import link
+from holdfast.transport import sockets
 
 ACTIONS = ("x", "y")
 STATES = ("x", "y", "speed")
@@ -56,7 +56,7 @@ serve(predict, SPEC, service="pick", broker=sys.argv[1])
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A broker in a thread; yields its endpoints."""
-    ends = {end: link.ipc(tmp_path, end) for end in ("front", "back")}
+    ends = {end: sockets.ipc(tmp_path, end) for end in ("front", "back")}
     boot, inner, outer = boot_in_memory("broker", "broker", ends, rundir=tmp_path)
     actor = BrokerActor(boot, inner)
     codes: list[int] = []
@@ -251,7 +251,7 @@ def test_a_thread_serves_until_its_event_is_set_and_says_what_happens(
 def test_serving_without_a_broker_says_whom_it_waits_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    nobody = link.ipc(tmp_path, "nobody")
+    nobody = sockets.ipc(tmp_path, "nobody")
     serving = Serving(nobody)
     try:
         said = re.compile(rf"not registered: .*{re.escape(nobody)}")
@@ -261,7 +261,7 @@ def test_serving_without_a_broker_says_whom_it_waits_for(
 
 
 def test_a_robot_without_a_broker_says_whom_it_waits_for(tmp_path: Path) -> None:
-    nobody = {"front": link.ipc(tmp_path, "nobody")}
+    nobody = {"front": sockets.ipc(tmp_path, "nobody")}
     with robot(nobody) as policy:
         until(lambda: policy.act(observation()) is None and policy.reason, "a reason")
         assert nobody["front"] in policy.reason

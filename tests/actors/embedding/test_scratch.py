@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.actors.claim import RUNTIME
 from holdfast.actors.embedding.scratch import PREFIX, Scratch
-from holdfast.actors.rundir import LOCK
+from holdfast.actors.runtime.claim import RUNTIME
+from holdfast.actors.runtime.runtime_dir import LOCK
 
 SCRIPT = """
 import os, sys, time

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from holdfast import RemotePolicy
-from holdfast.actors.actor import boot_in_memory
 from holdfast.actors.broker.broker import BrokerActor
-from holdfast.transport import link
+from holdfast.actors.runtime.actor import boot_in_memory
+from holdfast.transport import sockets
 
 HEAD = """
 import sys, time
@@ -38,7 +38,7 @@ def full(value, shape=(30, 1), dtype=np.float32):
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[dict[str, str]]:
     """A broker in a thread; yields its endpoints."""
-    ends = {end: link.ipc(tmp_path, end) for end in ("front", "back")}
+    ends = {end: sockets.ipc(tmp_path, end) for end in ("front", "back")}
     boot, inner, outer = boot_in_memory("broker", "broker", dict(ends), rundir=tmp_path)
     actor = BrokerActor(boot, inner)
     thread = threading.Thread(target=actor.main, daemon=True)

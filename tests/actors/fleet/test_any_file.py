@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import holdfast
-from holdfast.actors.fleet import document, surroundings
+from holdfast.actors.fleet import surroundings, yaml_errors
 from holdfast.actors.fleet.expand import expand
-from holdfast.actors.fleet.fleet import FleetError, loads, placed
+from holdfast.actors.fleet.schema import FleetError, loads, placed
 from holdfast.actors.fleet.surroundings import devices_missing, faults_here
 
 SHIPPED = (Path(holdfast.__file__).parent / "fleet.yaml").read_text(encoding="utf-8")
@@ -162,7 +162,7 @@ def test_any_file_is_accepted_or_refused_with_places_in_it(
                     raise FleetError("fleet.yaml", placed(text, found))
                 expand(fleet, host, Path("/run"))
         except FleetError as error:
-            parsed = document.parse(text)
+            parsed = yaml_errors.parse(text)
             assert error.faults
             for fault in error.faults:
                 assert fault.message

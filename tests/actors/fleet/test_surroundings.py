@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from holdfast.actors.fleet import surroundings
-from holdfast.actors.fleet.fleet import Fleet, FleetError, load
+from holdfast.actors.fleet.schema import Fleet, FleetError, load
 from holdfast.actors.fleet.surroundings import devices_missing, faults_here, require
 from holdfast.policy.checkpoint import FILES, SHIPPED
 from holdfast.transport import keys

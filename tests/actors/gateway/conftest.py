@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
-from holdfast.actors.actor import boot_in_memory
 from holdfast.actors.control.histogram import Histogram
 from holdfast.actors.gateway import address
 from holdfast.actors.gateway.gateway import GatewayActor
-from holdfast.actors.rundir import SOCKET
+from holdfast.actors.runtime.actor import boot_in_memory
+from holdfast.actors.runtime.runtime_dir import SOCKET
 from holdfast.actors.supervision import report
-from holdfast.actors.supervision.console import Client, Console
+from holdfast.actors.supervision.control_socket import Client, Console
 from holdfast.actors.supervision.report import ActorFacts
 from holdfast.actors.supervision.supervised import Actor, Member, Rules, State
 from holdfast.transport.frames import FrameRing

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from holdfast.actors.gateway import site as _site
-from holdfast.actors.gateway import supervisor as _supervisor
+from holdfast.actors.gateway import routes as _site
+from holdfast.actors.gateway import supervisor_client as _supervisor
 from holdfast.actors.gateway.cameras import Thumbnails
 from holdfast.actors.supervision.supervised import State
 from holdfast.transport.frames import FrameRing

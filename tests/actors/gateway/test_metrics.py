@@ -13,7 +13,7 @@ from prometheus_client.openmetrics.parser import (
 )
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from holdfast.actors.gateway.families import FAMILIES
+from holdfast.actors.gateway.metric_names import FAMILIES
 from holdfast.actors.gateway.metrics import ACTOR_STATES, ROBOT_STATES
 from holdfast.actors.supervision.supervised import State
 

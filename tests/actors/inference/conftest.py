@@ -12,13 +12,13 @@ import msgspec
 import numpy as np
 import pytest
 
-from holdfast.actors.audit import Audit
-from holdfast.actors.configs import InferenceConfig
 from holdfast.actors.inference.capture import Capture, Origin
-from holdfast.actors.inference.device import Device
 from holdfast.actors.inference.example import Examples
 from holdfast.actors.inference.meters import Meters
+from holdfast.actors.inference.policy_runner import Device
 from holdfast.actors.inference.service import Service
+from holdfast.actors.runtime.audit import Audit
+from holdfast.actors.runtime.configs import InferenceConfig
 from holdfast.policy.base import CameraFeature, Chunk, Observation, PolicySpec
 from holdfast.policy.checkpoint import Config, NormStats, save
 from holdfast.policy.normalize import Stats
@@ -218,7 +218,7 @@ def checkpoint(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Pa
     """A flow policy with random weights, small enough to make and run in milliseconds."""
     import torch
 
-    from holdfast.policy.registry import untrained_network
+    from holdfast.policy.kinds import untrained_network
 
     config = Config(
         kind="flow",

@@ -13,8 +13,8 @@ import pytest
 from holdfast.actors.inference.capture import Batch, Capture, CaptureError, Origin, read
 from holdfast.policy.base import Observation
 from holdfast.policy.checkpoint import read_config, read_stats, read_weights, save
-from holdfast.policy.registry import load_policy
-from holdfast.tools.replay import run
+from holdfast.policy.kinds import load_policy
+from holdfast.tools.cli.replay import run
 from holdfast.transport.outbox import Outbox, OutboxReader
 
 Example = Callable[..., Observation]
@@ -109,8 +109,8 @@ def test_an_error_of_the_policy_is_replayed_as_the_same_error(
     bench: Any, robot_side: Any, example: Example, checkpoint: Path, tmp_path: Path, echo: Any
 ) -> None:
     from holdfast.actors.inference.capture import replay
-    from holdfast.actors.inference.device import Device
-    from holdfast.actors.inference.session import TaskRule
+    from holdfast.actors.inference.policy_runner import Device
+    from holdfast.actors.inference.served_session import TaskRule
 
     b = bench(echo, capture_bytes=1_000_000)
     b.join("r1")

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from holdfast.actors.inference.capture import Batch, read, replay
-from holdfast.actors.inference.device import Device
-from holdfast.actors.inference.session import TaskRule
+from holdfast.actors.inference.policy_runner import Device
+from holdfast.actors.inference.served_session import TaskRule
 from holdfast.policy.base import Chunk, Observation
 from holdfast.tests.actors.inference.diffusion import DiffusionPolicy, make
 from holdfast.transport.header import Header, Kind

@@ -18,13 +18,20 @@ import numpy as np
 import pytest
 import zmq
 
-from holdfast.actors import actor as actors
-from holdfast.actors.board import BOARD_SIZE, BoardReader
 from holdfast.actors.inference.replica import InferenceActor
-from holdfast.actors.link import BootMessage, Farewell, Ready, SegmentEntry, SupervisorLink, pair
+from holdfast.actors.runtime import actor as actors
+from holdfast.actors.runtime.status_board import BOARD_SIZE, BoardReader
+from holdfast.actors.runtime.supervisor_link import (
+    BootMessage,
+    Farewell,
+    Ready,
+    SegmentEntry,
+    SupervisorLink,
+    pair,
+)
 from holdfast.policy.base import Observation
-from holdfast.policy.registry import load_policy
-from holdfast.transport import link, segment
+from holdfast.policy.kinds import load_policy
+from holdfast.transport import segment, sockets
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import Drain, Heartbeat, Message, Reject, Welcome, decode, encode
 from holdfast.transport.outbox import Outbox
@@ -36,13 +43,13 @@ class BrokerSide:
     """A broker's back door, played by hand."""
 
     def __init__(self, endpoint: str) -> None:
-        self.context: link.Context = zmq.Context()
-        self.socket = link.router(self.context, endpoint)
+        self.context: sockets.Context = zmq.Context()
+        self.socket = sockets.router(self.context, endpoint)
         self.identity = b""
 
     def send(self, robot: str, frames: list[Any]) -> None:
         deadline = time.monotonic() + 30
-        while not link.send(self.socket, [self.identity, robot.encode(), *frames]):
+        while not sockets.send(self.socket, [self.identity, robot.encode(), *frames]):
             assert time.monotonic() < deadline, "the replica takes no message"
             time.sleep(0.001)
 
@@ -50,7 +57,7 @@ class BrokerSide:
         """The next message of one of `kinds`; others are skipped."""
         deadline = time.monotonic() + deadline_s
         while self.socket.poll(max(0, int(1000 * (deadline - time.monotonic())))):
-            frames = link.receive(self.socket)
+            frames = sockets.receive(self.socket)
             assert frames is not None
             self.identity = bytes(frames[0])
             message = decode(frames[2:])
@@ -97,7 +104,7 @@ class Replica:
 def endpoint(tmp_path: Path) -> Iterator[str]:
     where = f"ipc://{tmp_path}/back"
     yield where
-    link.unlink_stale(where)
+    sockets.unlink_stale(where)
 
 
 @pytest.fixture
@@ -406,7 +413,7 @@ class Process:
         self.link = SupervisorLink(ours)
         theirs.set_inheritable(True)
         self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "holdfast.actors.run", "pick/0"],
+            [sys.executable, "-P", "-m", "holdfast.actors.runtime.main", "pick/0"],
             pass_fds=[theirs.fileno()],
             env={**os.environ, "HOLDFAST_LINK": str(theirs.fileno())},
             stdout=subprocess.PIPE,

@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from holdfast.actors.inference.session import noise_seed
+from holdfast.actors.inference.served_session import noise_seed
 from holdfast.policy.base import Chunk, Observation
-from holdfast.policy.registry import load_policy
+from holdfast.policy.kinds import load_policy
 from holdfast.transport.header import Kind
 from holdfast.transport.images import resize
 from holdfast.transport.limits import WireError

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 import zmq
 
-from holdfast.actors.actor import Actor, boot_in_memory
-from holdfast.actors.board import BOARD_SIZE, BoardReader
 from holdfast.actors.broker.broker import BrokerActor
 from holdfast.actors.inference import replica as replicas
 from holdfast.actors.inference.replica import InferenceActor
-from holdfast.actors.link import BootMessage, SegmentEntry, SupervisorLink, pair
+from holdfast.actors.runtime.actor import Actor, boot_in_memory
+from holdfast.actors.runtime.status_board import BOARD_SIZE, BoardReader
+from holdfast.actors.runtime.supervisor_link import BootMessage, SegmentEntry, SupervisorLink, pair
 from holdfast.policy.base import Observation
-from holdfast.policy.registry import load_policy
+from holdfast.policy.kinds import load_policy
 from holdfast.tests.actors.inference.diffusion import DiffusionPolicy, make
-from holdfast.transport import link, segment
+from holdfast.transport import segment, sockets
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.keys import Role, load_public, new
 from holdfast.transport.messages import Close, Message, decode, encode
@@ -65,19 +65,19 @@ class Wire:
 
     def __init__(self, front: str, side: Any, **security: Any) -> None:
         self.side = side
-        self.context: link.Context = zmq.Context()
-        self.socket = link.dealer(self.context, front, f"{side.name}:1", **security)
+        self.context: sockets.Context = zmq.Context()
+        self.socket = sockets.dealer(self.context, front, f"{side.name}:1", **security)
 
     def send(self, frames: list[Any]) -> None:
         deadline = time.monotonic() + 30
-        while not link.send(self.socket, frames):
+        while not sockets.send(self.socket, frames):
             assert time.monotonic() < deadline
             time.sleep(0.001)
 
     def hear(self, *kinds: Kind, deadline_s: float = 30) -> Message[Any]:
         deadline = time.monotonic() + deadline_s
         while self.socket.poll(max(0, int(1000 * (deadline - time.monotonic())))):
-            message = decode(link.receive(self.socket) or [])
+            message = decode(sockets.receive(self.socket) or [])
             if message.header.kind in kinds:
                 return message
         raise AssertionError(f"none of {kinds} within {deadline_s} s")
@@ -116,7 +116,7 @@ def site(tmp_path: Path, checkpoint: Path) -> Iterator[dict[str, Any]]:
     yield {"front": front, "rundir": tmp_path, "replica": replica}
     broker.end()
     for endpoint in (front, back):
-        link.unlink_stale(endpoint)
+        sockets.unlink_stale(endpoint)
 
 
 def start(site: dict[str, Any], k: int, **config: Any) -> Running:
@@ -225,7 +225,7 @@ def test_a_request_in_flight_is_answered_by_the_standby_when_its_replica_dies_or
     ours, theirs = pair()
     theirs.set_inheritable(True)
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "holdfast.actors.run", "pick/0"],
+        [sys.executable, "-P", "-m", "holdfast.actors.runtime.main", "pick/0"],
         pass_fds=[theirs.fileno()],
         env={**os.environ, "HOLDFAST_LINK": str(theirs.fileno())},
         stdout=subprocess.DEVNULL,
@@ -290,4 +290,4 @@ def test_with_keys_a_replica_serves_and_without_its_key_it_is_not_let_in(
     for actor in (served, stranger, broker):
         actor.end()
     for endpoint in (front, back):
-        link.unlink_stale(endpoint)
+        sockets.unlink_stale(endpoint)

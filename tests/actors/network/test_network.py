@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 import zmq
 
-from holdfast.actors.actor import boot_in_memory
-from holdfast.actors.board import BoardReader
 from holdfast.actors.network.network import NetworkActor
-from holdfast.transport import link, messages
+from holdfast.actors.runtime.actor import boot_in_memory
+from holdfast.actors.runtime.status_board import BoardReader
+from holdfast.transport import messages, sockets
 from holdfast.transport.frames import FrameRing
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.images import resize
@@ -44,13 +44,13 @@ class Bench:
     """A network actor in a thread, with the test on all its sides."""
 
     def __init__(self, rundir: Path, **options: object) -> None:
-        self.context: link.Context = zmq.Context()
-        self.front = link.router(self.context, link.ipc(rundir, "front"))
+        self.context: sockets.Context = zmq.Context()
+        self.front = sockets.router(self.context, sockets.ipc(rundir, "front"))
         config = {
             "robot": "r1",
             "service": "pick",
-            "control": link.ipc(rundir, "r1.network"),
-            "broker": link.ipc(rundir, "front"),
+            "control": sockets.ipc(rundir, "r1.network"),
+            "broker": sockets.ipc(rundir, "front"),
             "cameras": {"top": {"segment": "r1/top", "width": 64, "height": 48}},
             "state_names": ["a", "b"],
             "action_names": ["a"],
@@ -64,7 +64,7 @@ class Bench:
             "network", "r1/network", config, segments, rundir=rundir
         )
         self.camera = FrameRing(self.boot.memory["r1/top"], SHAPE)
-        self.control = link.dealer(self.context, config["control"], "r1/control:1")
+        self.control = sockets.dealer(self.context, config["control"], "r1/control:1")
         self.peer = b""
         self.codes: list[int] = []
         actor = NetworkActor(self.boot, self._link)
@@ -90,7 +90,7 @@ class Bench:
         """Send as control; the connection may still be under way."""
         frames = messages.encode(header, body, blobs or ())
         deadline = time.monotonic() + 5
-        while not link.send(self.control, frames):
+        while not sockets.send(self.control, frames):
             assert time.monotonic() < deadline
             time.sleep(0.005)
 
@@ -113,7 +113,7 @@ class Bench:
 
     def answer(self, header: Header, body: messages.Body) -> None:
         """Send as the broker."""
-        assert link.send(self.front, [self.peer, *messages.encode(header, body)])
+        assert sockets.send(self.front, [self.peer, *messages.encode(header, body)])
 
     def open(self, shm: bool, epoch: int = 1) -> Open:
         """Go through a handshake; returns what the broker was told."""
@@ -216,7 +216,7 @@ def test_a_reply_says_how_old_the_oldest_image_was_when_control_asked(bench: Ben
     rows = np.zeros((8, 1), np.float32)
     reply = Reply(chunk_model=blobs.array(rows), chunk=blobs.array(rows + 1), load=0.5)
     frames = messages.encode(header._replace(kind=Kind.REPLY), reply, blobs)
-    assert link.send(bench.front, [bench.peer, *frames])
+    assert sockets.send(bench.front, [bench.peer, *frames])
     told = bench.at_control(Kind.REPLY)
     assert told.body.oldest_input_age_s == pytest.approx(0.3, abs=1e-6)
     assert told.body.load == 0.5 and (told.array(told.body.chunk) == 1).all()
@@ -383,9 +383,9 @@ def test_one_open_of_another_peer_does_not_end_the_robots_session(
 ) -> None:
     """Neither under another name nor under control's own, with the highest epoch there is."""
     patient.open(shm=True, epoch=5)
-    other = link.dealer(patient.context, patient.boot.config["control"], identity)
+    other = sockets.dealer(patient.context, patient.boot.config["control"], identity)
     assert other.poll(5000, zmq.POLLOUT)
-    assert link.send(other, asking(2**32 - 1))
+    assert sockets.send(other, asking(2**32 - 1))
     deadline = time.monotonic() + 5
     while not counted <= set(patient.dropped()):
         assert time.monotonic() < deadline, patient.dropped()
@@ -398,9 +398,9 @@ def test_one_open_of_another_peer_does_not_end_the_robots_session(
 
 def test_control_gets_in_after_another_claimed_the_session_and_fell_silent(patient: Bench) -> None:
     """Nobody was at work when it came, so that the network actor could not know better."""
-    other = link.dealer(patient.context, patient.boot.config["control"], "r1/control:7")
+    other = sockets.dealer(patient.context, patient.boot.config["control"], "r1/control:7")
     assert other.poll(5000, zmq.POLLOUT)
-    assert link.send(other, asking(2**32 - 1))
+    assert sockets.send(other, asking(2**32 - 1))
     patient.at_broker(Kind.OPEN)
     other.close()
     deadline = time.monotonic() + 10
@@ -418,12 +418,12 @@ def test_control_gets_in_after_another_claimed_the_session_and_fell_silent(patie
 
 def test_without_a_broker_control_learns_at_once_whom_nobody_answers_for(tmp_path: Path) -> None:
     """A handshake is refused with the address, and control is called when the broker is there."""
-    bench = Bench(tmp_path, broker=link.ipc(tmp_path, "elsewhere"), broker_lost_after_s=60.0)
+    bench = Bench(tmp_path, broker=sockets.ipc(tmp_path, "elsewhere"), broker_lost_after_s=60.0)
     bench.ask(Header(Kind.OPEN, epoch=1), messages.decode(asking(1)).body)
     refused = bench.at_control(Kind.REJECT).body
     assert refused.reason == "unreachable" and not refused.final
-    assert link.ipc(tmp_path, "elsewhere") in refused.message
-    broker = link.router(bench.context, link.ipc(tmp_path, "elsewhere"))
+    assert sockets.ipc(tmp_path, "elsewhere") in refused.message
+    broker = sockets.router(bench.context, sockets.ipc(tmp_path, "elsewhere"))
     while (event := bench.at_control(Kind.EVENT).body).what != "available":
         assert event.what == "waiting" and "elsewhere" in event.message
     assert event.message == "pick"
@@ -450,14 +450,14 @@ def test_what_control_sends_beyond_a_limit_is_answered_with_the_limit(patient: B
     patient.open(shm=True)
     header, body = asking(2)
     bad_text = msgspec.msgpack.encode({**msgspec.msgpack.decode(body), "task": "x" * 3000})
-    assert link.send(patient.control, [header, bad_text])
+    assert sockets.send(patient.control, [header, bad_text])
     refused = patient.at_control(Kind.REJECT)
     assert refused.header.epoch == 2 and not refused.body.final
     assert refused.body.reason == "body" and "2048" in refused.body.message
     state = {"dtype": "f4", "shape": [2], "blob": 0}
     long_task = msgspec.msgpack.encode({"state": state, "task": "x" * 3000})
     asked = Header(Kind.REQUEST, seq=9, epoch=1)
-    assert link.send(patient.control, [asked.pack(), long_task, bytes(8)])
+    assert sockets.send(patient.control, [asked.pack(), long_task, bytes(8)])
     error = patient.at_control(Kind.ERROR)
     assert error.header == asked._replace(kind=Kind.ERROR)
     assert "2048" in error.body.message

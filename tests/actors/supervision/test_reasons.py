@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
-from holdfast.actors.supervision.core import exit_text, step
+from holdfast.actors.supervision.state_machine import exit_text, step
 from holdfast.actors.supervision.supervised import (
     Changed,
     Event,

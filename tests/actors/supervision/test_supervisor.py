@@ -18,11 +18,11 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "misbehaving"))
 from harness import Supervised, actor, exists, until
 
 from holdfast.actors.fleet.expand import ActorSpec, SegmentUse
-from holdfast.actors.rundir import RuntimeDir, RuntimeProblem, runtime_base
-from holdfast.actors.supervision.console import ConsoleError, attach
+from holdfast.actors.runtime.runtime_dir import RuntimeDir, RuntimeProblem, runtime_base
+from holdfast.actors.supervision.cleanup_process import Undertaking
+from holdfast.actors.supervision.control_socket import ConsoleError, attach
 from holdfast.actors.supervision.supervised import Rules
-from holdfast.actors.supervision.undertaker import Undertaking
-from holdfast.transport.register import Register
+from holdfast.transport.seqlock import Register
 
 
 def test_actors_start_in_order_and_all_get_ready() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.actors.supervision.core import step
+from holdfast.actors.supervision.state_machine import step
 from holdfast.actors.supervision.supervised import (
     Actor,
     Exited,

@@ -10,8 +10,8 @@ import pytest
 from holdfast.actors.inference.capacity import Load, capacity
 from holdfast.policy.base import PolicySpec
 from holdfast.tools.bench import batch
-from holdfast.tools.bench.carried import carried, simulate
-from holdfast.tools.bench.serving import BUFFER_TIME_S
+from holdfast.tools.bench.bare_service import BUFFER_TIME_S
+from holdfast.tools.bench.simulated_load import carried, simulate
 
 SPEC = PolicySpec(
     model="m",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast.actors.inference.device import Device
+from holdfast.actors.inference.policy_runner import Device
 from holdfast.policy.base import PolicyError
 from holdfast.policy.graphs import GraphedFunction
 from holdfast.tests.policy.trace import Trace

@@ -1,0 +1,178 @@
+"""One of the broker's two ROUTER sockets, with what comes through it bounded and named.
+
+Guarantees: nothing here blocks; a message beyond the limits is never kept whole, and whoever sent
+it is known; blobs are neither copied in nor out. Does not guarantee that a message which was sent
+arrives.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import zmq
+
+from ...transport import sockets
+from ...transport.keys import KEY_PROPERTY, Authenticator, Key, require
+from ...transport.limits import DEFAULT
+from ...transport.poll import Poll
+from .routing import Why
+
+FREE_S = 2.0
+"""How long an address that was just given up may stay taken."""
+COPIED = 4
+"""Frames that are taken as bytes: identity, robot, header, body. For a few hundred bytes a copy is
+cheaper than sharing; three raw camera images are shared 20 times faster than copied twice."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One message as it came. `user` is whose key vouches for it, `key` the public key itself
+    (Z85), both empty without keys; `broken` says which limit it exceeds, if any: its frames are
+    then not all there."""
+
+    identity: bytes
+    user: str
+    frames: list[Any]
+    broken: str = ""
+    key: str = ""
+
+    @property
+    def excess(self) -> str:
+        """The limit that `broken` names, in words."""
+        most = {
+            "frames": f"more than {DEFAULT.max_frames} frames",
+            "message-bytes": f"a message of more than {DEFAULT.max_message_bytes} bytes",
+        }
+        return most.get(self.broken, self.broken)
+
+
+class Door:
+    """A bound ROUTER and its connections' monitor. Poll `socket` and `monitor`."""
+
+    def __init__(
+        self,
+        context: sockets.Context,
+        endpoint: str,
+        tcp: str | None = None,
+        *,
+        key: Key | None = None,
+        authenticator: Authenticator | None = None,
+        insecure: bool = False,
+    ) -> None:
+        """Bind `endpoint`, and `tcp` beside it. Raises KeyProblem for one that needs keys,
+        RuntimeError for one that is taken or not this machine's."""
+        for one in (endpoint, tcp):
+            if one is not None:
+                require(one, key, insecure=insecure)
+        self.endpoint, self._tcp = endpoint, tcp
+        self._context, self._key, self._authenticator = context, key, authenticator
+        self._keyed = key is not None
+        self._bind()
+
+    def reopen(self) -> None:
+        """End every connection, with all that libzmq holds of unfinished messages, and bind anew.
+        Peers that are well connect again within a tenth of a second, under their identities."""
+        self.close(0)
+        deadline = time.monotonic() + FREE_S
+        while True:
+            try:
+                self._bind()
+                return
+            except RuntimeError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
+
+    def _bind(self) -> None:
+        endpoint = self.endpoint
+        sockets.unlink_stale(endpoint)
+        try:
+            self.socket = sockets.router(
+                self._context, endpoint, key=self._key, authenticator=self._authenticator
+            )
+            if self._tcp is not None:
+                endpoint = self._tcp
+                self.socket.bind(_numeric(self._tcp))
+        except zmq.ZMQError as error:
+            remedy = "another fleet may run here: stop it, or give this broker other ports"
+            if error.errno in (errno.EADDRNOTAVAIL, errno.ENODEV):
+                remedy = "this machine has no such address: mend `hosts` in fleet.yaml"
+            raise RuntimeError(
+                f"the broker cannot bind {endpoint}: {error.strerror}; {remedy}"
+            ) from error
+        self.monitor = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+
+    def watch(self, poll: Poll) -> None:
+        """Wake `poll` for what arrives, and for connections that end."""
+        poll.add(self.socket)
+        poll.add(self.monitor, quiet=True)
+
+    def unwatch(self, poll: Poll) -> None:
+        """The opposite, before `reopen`."""
+        poll.remove(self.socket)
+        poll.remove(self.monitor)
+
+    def receive(self) -> Arrival | None:
+        """The next message; None when there is none."""
+        try:
+            first = self.socket.recv(zmq.DONTWAIT, copy=False)
+        except zmq.Again:
+            return None
+        # Connections without keys have no such property.
+        user = str(first.get("User-Id")) if self._keyed else ""
+        key = str(first.get(KEY_PROPERTY)) if self._keyed else ""
+        identity, total, broken = first.bytes, 0, ""
+        frames: list[Any] = []
+        while self.socket.getsockopt(zmq.RCVMORE):
+            part = self.socket.recv(zmq.DONTWAIT, copy=len(frames) < COPIED - 1)
+            total += len(part)
+            if len(frames) > DEFAULT.max_frames:
+                broken = "frames"
+            elif total > DEFAULT.max_message_bytes:
+                broken = "message-bytes"
+            else:
+                frames.append(part)
+        return Arrival(identity, user, frames, broken, key)
+
+    def send(self, frames: Sequence[Any]) -> Why | None:
+        """Send at once; else why not."""
+        try:
+            self.socket.send_multipart(frames, zmq.DONTWAIT, copy=False)
+        except zmq.Again:
+            return "full"
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:
+                return "unreachable"
+            raise
+        return None
+
+    def broke(self) -> bool:
+        """Whether a connection ended since the last call; the monitor does not know whose."""
+        ended = False
+        while True:
+            try:
+                self.monitor.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return ended
+            ended = True
+
+    def close(self, linger_ms: int) -> None:
+        """Give last words `linger_ms` to leave."""
+        self.socket.disable_monitor()
+        self.monitor.close(linger=0)
+        self.socket.close(linger=linger_ms)
+        sockets.unlink_stale(self.endpoint)
+
+
+def _numeric(endpoint: str) -> str:
+    """`endpoint` with its host's address in place of its name, as libzmq binds addresses only."""
+    host, _, port = endpoint.removeprefix("tcp://").rpartition(":")
+    try:
+        return f"tcp://{socket.gethostbyname(host)}:{port}"
+    except OSError:
+        return endpoint  # an interface, or all of them

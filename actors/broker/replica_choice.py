@@ -1,0 +1,107 @@
+"""Where a robot goes: the replica that takes its session, or why none does.
+
+A robot returns to the replica it was at while that lives and has room (its processor state and its
+outbox mapping are there); otherwise the emptiest replica of its service takes it. Draining replicas
+take nobody. What a replica itself demands of a robot (§8.2 of the specification) is its own
+question, asked by forwarding the OPEN.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ...transport.messages import Open, Reject
+from .replicas import Registry, Replica
+from .sessions import Session
+
+RETRY_AFTER_S = 1.0
+
+
+def has_room(replica: Replica, loads: Counter[bytes]) -> bool:
+    """Whether `replica` may take one more session."""
+    return not replica.draining and loads[replica.identity] < replica.offer.capacity
+
+
+def place_for(
+    registry: Registry, loads: Counter[bytes], service: str, home: str | None
+) -> Replica | None:
+    """The replica for a robot that opens a session; `home` names the one it was at last."""
+    open_ones = [r for r in registry.of(service) if has_room(r, loads)]
+    for replica in open_ones:
+        if replica.name == home and not replica.suspect:
+            return replica
+    return _emptiest(open_ones, loads)
+
+
+def refuge_for(registry: Registry, loads: Counter[bytes], session: Session) -> Replica | None:
+    """Another replica that can go on with `session` so that its robot need not notice.
+
+    Of the same service; once the robot was accepted also with the same weights, because a plan of
+    one checkpoint must not be continued by another; and on the same host if the robot was told to
+    send references to its shared memory instead of images.
+    """
+    terms = session.terms
+    fit = [
+        replica
+        for replica in registry.of(session.service)
+        if has_room(replica, loads)
+        and replica.identity not in session.refused
+        and (terms is None or replica.offer.checkpoint == terms.checkpoint)
+        and (terms is None or not terms.shm or replica.offer.boot_id == _boot_id(session))
+    ]
+    return _emptiest(fit, loads)
+
+
+def refusal(registry: Registry, loads: Counter[bytes], asked: Open) -> Reject:
+    """Why no replica of `asked.service` takes the robot, and which others would have room."""
+    replicas = registry.of(asked.service)
+    elsewhere = sorted(
+        {
+            replica.service
+            for replica in registry
+            if replica.service != asked.service
+            and has_room(replica, loads)
+            and replica.offer.action_names == asked.action_names
+        }
+    )
+    hint = f"; with room for such a robot: {', '.join(elsewhere)}" if elsewhere else ""
+    if not replicas:
+        known = ", ".join(registry.services()) or "none"
+        return Reject(
+            reason="no-replica",
+            message=f"no replica serves {asked.service!r} now (served: {known}): start one, wait "
+            f"until it is ready, or correct the robot's service{hint}",
+            retry_after_s=RETRY_AFTER_S,
+            alternatives=tuple(elsewhere),
+        )
+    capacity = sum(replica.offer.capacity for replica in replicas)
+    used = sum(loads[replica.identity] for replica in replicas)
+    draining = all(replica.draining for replica in replicas)
+    state = "is draining" if draining else "is full"
+    advice = "add a replica or raise its limit"
+    if all(replica.offer.stateful for replica in replicas):
+        advice = "each serves one robot at a time, as its policy must; add a replica"
+    return Reject(
+        reason="draining" if draining else "capacity",
+        message=f"{asked.service!r} {state}: {used} sessions, room for {capacity} on "
+        f"{len(replicas)} replicas; {advice}{hint}",
+        retry_after_s=RETRY_AFTER_S,
+        load=used / capacity if capacity else 1.0,
+        alternatives=tuple(elsewhere),
+    )
+
+
+def _emptiest(replicas: list[Replica], loads: Counter[bytes]) -> Replica | None:
+    """The one with the smallest share of its places taken, of those that answer; by name among
+    equals."""
+
+    def rank(replica: Replica) -> tuple[bool, float, str]:
+        share = loads[replica.identity] / replica.offer.capacity
+        return replica.suspect, share, replica.name
+
+    return min(replicas, key=rank, default=None)
+
+
+def _boot_id(session: Session) -> str:
+    opening = session.opening.body
+    return opening.boot_id if isinstance(opening, Open) else ""

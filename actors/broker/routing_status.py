@@ -1,0 +1,125 @@
+"""What the broker says about itself on its board: the routing as plain values, of bounded size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ...transport.messages import Open, Vitals
+from .callers import Caller
+from .peers import label
+from .replicas import Replica
+from .router_state import Placement
+from .sessions import Session
+
+_CHARS = 240
+"""Of a sentence in a row: wire texts are longer than a table has room for."""
+_WARNINGS = 4
+_DROPPED = 16
+
+
+def status_of(placement: Placement, now: int, rows: int) -> dict[str, Any]:
+    """Replicas, sessions and counters; tables hold at most `rows`, counts are of everything.
+
+    `sessions` also has the robots that were heard of and have none, with state `none`: they wait
+    for one, and their vitals say for what.
+    """
+    loads = placement.sessions.loads()
+    replicas, sessions = list(placement.registry), list(placement.sessions)
+    callers = placement.callers
+    waiting = [c for c in callers if c.asked is not None and not placement.sessions.of(c.name)]
+    reasons = dict(placement.tally.reasons)
+    return {
+        "replica_count": len(replicas),
+        "session_count": len(sessions),
+        "requests": reasons.get("requests", 0),
+        "replies": reasons.get("replies", 0),
+        "replays": reasons.get("replays", 0),
+        "replicas": [_replica(each, loads[each.identity], now) for each in replicas[:rows]],
+        "sessions": [
+            *(_session(each, callers.of(each.robot), now) for each in sessions[:rows]),
+            *(_caller(each, now) for each in waiting[: max(0, rows - len(sessions))]),
+        ],
+        "counters": reasons,
+        "peers": placement.tally.worst(rows // 4),
+        "quarantined": [label(peer) for peer in placement.quarantine.held(now)][: rows // 4],
+    }
+
+
+def _replica(replica: Replica, sessions: int, now: int) -> dict[str, Any]:
+    offer = replica.offer
+    return {
+        "name": replica.name,
+        "service": replica.service,
+        "incarnation": replica.peer.incarnation,
+        "sessions": sessions,
+        "capacity": offer.capacity,
+        "load": round(replica.load, 3),
+        "progress_age_s": round((now - replica.progress_at) / 1e9, 3),
+        "draining": replica.draining,
+        "overdue": replica.suspect,
+        "kind": offer.kind,
+        "host": offer.host,
+        "pid": offer.pid,
+        "model": offer.model,
+        "revision": offer.revision,
+        "batch_ms": {str(k): round(s * 1e3, 2) for k, s in enumerate(offer.batch_s, 1)},
+        "chunk_s": round(offer.chunk_size / offer.fps, 3),
+        "stateful": offer.stateful,
+    }
+
+
+def _session(session: Session, caller: Caller | None, now: int) -> dict[str, Any]:
+    return {
+        "robot": session.robot,
+        "epoch": session.epoch,
+        "service": session.service,
+        "replica": label(session.replica),
+        "state": _state(session.settled, session.terms is not None),
+        "waiting": session.request is not None,
+        "silent_s": round((now - session.seen_at) / 1e9, 3),
+        **_home(session.opening.body),
+        "vitals": _vitals(caller.vitals if caller else None),
+    }
+
+
+def _caller(caller: Caller, now: int) -> dict[str, Any]:
+    """A robot without a session."""
+    asked = caller.asked
+    assert asked is not None
+    return {
+        "robot": caller.name,
+        "epoch": 0,
+        "service": asked.service,
+        "replica": "",
+        "state": "none",
+        "waiting": False,
+        "silent_s": round((now - caller.heard_at) / 1e9, 3),
+        **_home(asked),
+        "vitals": _vitals(caller.vitals),
+    }
+
+
+def _home(asked: Any) -> dict[str, Any]:
+    assert isinstance(asked, Open), "a session begins with an OPEN"
+    return {"kind": asked.kind, "host": asked.host, "pid": asked.pid}
+
+
+def _vitals(vitals: Vitals | None) -> dict[str, Any] | None:
+    if vitals is None:
+        return None
+    return {
+        **msgspec.structs.asdict(vitals),
+        "reason": vitals.reason[:_CHARS],
+        "refusing": vitals.refusing[:_CHARS],
+        "dropped": dict(list(vitals.dropped.items())[:_DROPPED]),
+        "latency_ms": {name: vitals.latency_ms.get(name) for name in ("p50", "p99")},
+        "warnings": [text[:_CHARS] for text in vitals.warnings[:_WARNINGS]],
+    }
+
+
+def _state(settled: bool, accepted: bool) -> str:
+    if settled:
+        return "open"
+    return "moving" if accepted else "opening"

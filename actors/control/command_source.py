@@ -1,0 +1,146 @@
+"""`Playback`: what the robot is told at each tick: the plan's next command, or the fallback.
+
+Guarantees: every command that it returns passed the robot's limits, or is the fallback. A command
+that fails them is refused and treated as a missing action. Pure: instants come from the caller.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...robot.base import ControlMode, RobotSpec
+from ...robot.command_limits import CommandLimits, Refusal
+from ...robot.interpolate import Interpolator
+from .buffer import ChunkBuffer
+from .config import ControlConfig
+from .plan import Action, Floats
+from .plan_memory import PlanSegment, Word
+
+
+class Playback:
+    """One robot's side of the plan.
+
+    Attributes:
+        action: the policy action that is being played, or None.
+        accepted: whether the last `command` was the plan's, and not the fallback.
+        begins_step: whether the next `command` begins a policy step (with interpolation, one in N).
+    """
+
+    def __init__(
+        self, config: ControlConfig, spec: RobotSpec, segment: PlanSegment, buffer: ChunkBuffer
+    ):
+        self._buffer = buffer
+        self._words = segment.words
+        self._fallback = config.safety.fallback
+        self._velocity = spec.control_mode is ControlMode.VELOCITY
+        self._limits = CommandLimits(spec, config.tick_ns / 1e9)
+        self._interpolator = Interpolator(config.interpolate, len(spec.action_names))
+        self._joints, self._sources = _joints(spec)
+        self._position = np.full(len(spec.action_names), np.nan, np.float32)
+        self._zero = np.zeros(len(spec.action_names), np.float32)
+        self._last = np.zeros(len(spec.action_names), np.float32)
+        self._commanded = False
+        self._refused_since_ns = self._refused_ns = 0
+        self.action: Action | None = None
+        self.accepted = False
+        if buffer.last is not None and self._words[Word.COMMAND_NS]:
+            self._limits.commanded(buffer.last)  # by the incarnation before
+
+    @property
+    def begins_step(self) -> bool:
+        return self._interpolator.needs_action
+
+    def locate(self, state: Floats) -> None:
+        """Learn from the measured `state` [S] where the robot is. A velocity-controlled one counts
+        as at rest whenever commands do not flow."""
+        if self._velocity:
+            self._limits.locate(self._zero)
+            return
+        self._position[self._joints] = state[self._sources]
+        self._limits.locate(self._position)
+
+    def interrupt(self) -> None:
+        """Somebody or something else may have moved the robot: the next command's step is measured
+        from where it is, and no motion of before is continued."""
+        self._interpolator.stop()
+        self._limits.interrupt()
+        self._commanded = self.accepted = False
+        self.action = None
+
+    def command(self, now_ns: int, *, due: bool = True) -> Floats | None:
+        """The command [A] to write at this tick, or None for none; valid until the next call. A
+        tick for which the plan has no action counts as stalled if one is `due`."""
+        if self._interpolator.needs_action:
+            self.action = self._buffer.pop(now_ns)
+            if self.action is None:
+                self._interpolator.skip()
+            else:
+                self._interpolator.start(self.action.robot)
+        command = self._interpolator.command()
+        self.accepted = False
+        if command is None:
+            self._words[Word.STALLED] += due
+            self._limits.missed()
+            return self._fall_back()
+        accepted, refusal = self._limits.check(command)
+        if accepted is None:
+            if refusal is not None:
+                self._words[_REFUSED_WORD[refusal]] += 1
+            self._refused_since_ns = self._refused_since_ns or now_ns
+            self._refused_ns = now_ns
+            return self._fall_back()
+        self._last[:] = accepted
+        self._commanded = self.accepted = True
+        self._refused_since_ns = self._refused_ns = 0
+        return accepted
+
+    def rest(self) -> Floats | None:
+        """The command for a tick in which the plan is not to be played (paused, its driver gone,
+        not enabled): none for a position-controlled arm, which holds by itself, zero for a
+        velocity. What is commanded next is an interruption later: see `interrupt`."""
+        self.interrupt()
+        self._limits.missed()
+        return self._halt() if self._velocity else None
+
+    def missed(self, ticks: int) -> None:
+        """Ticks passed in which the loop was not awake."""
+        self._limits.missed(ticks)
+
+    @property
+    def refusing_s(self) -> float:
+        """For how long every command of the plan was refused, episodes and pauses included; 0.0
+        once one was accepted."""
+        return (self._refused_ns - self._refused_since_ns) / 1e9
+
+    @property
+    def refusing(self) -> str:
+        """Why the last command of the plan was refused, in a sentence; empty if it was not."""
+        return self._limits.explanation() if self._refused_since_ns else ""
+
+    @property
+    def refused(self) -> dict[str, int]:
+        """Commands that failed the limits, by reason."""
+        return {why.value: n for why in Refusal if (n := self._words[_REFUSED_WORD[why]])}
+
+    def _fall_back(self) -> Floats | None:
+        self._words[Word.FALLBACKS] += 1
+        if self._fallback == "zero":
+            return self._halt()
+        if self._fallback == "repeat_last" and self._commanded:
+            return self._last
+        return None
+
+    def _halt(self) -> Floats:
+        self._limits.commanded(self._zero)
+        return self._zero
+
+
+def _joints(spec: RobotSpec) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The actions whose own value is measured, and where in the state each of them is."""
+    joints = [n for n, name in enumerate(spec.action_names) if name in spec.state_names]
+    sources = [spec.state_names.index(spec.action_names[n]) for n in joints]
+    return np.array(joints, np.intp), np.array(sources, np.intp)
+
+
+_REFUSED_WORD = {why: Word.REFUSED + place for place, why in enumerate(Refusal)}

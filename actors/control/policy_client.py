@@ -1,0 +1,142 @@
+"""`Uplink`: the control actor's DEALER to its robot's network actor. Nothing in it ever blocks.
+
+It turns what `Supply` wants sent into messages and what arrives into calls on it; it decides
+nothing. A message that cannot be sent now is not queued: its caller is told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ...robot.base import RobotSpec
+from ...transport import messages, sockets
+from ...transport.header import Header, Kind
+from ...transport.limits import WireError
+from ...transport.messages import Blobs, Close, Heartbeat, Open, Request, Reset, Vitals
+from .config import ControlConfig
+from .plan import Floats
+from .request_cycle import Ask, Supply
+
+_DRAINED = 8
+"""Messages handled per call: one reply can be outstanding, so more than a few is a fault."""
+_NEAR = frozenset(("stale-frame", "unreachable"))
+"""What this robot's own network actor refuses a request for."""
+
+
+class Uplink:
+    """One connection. `malformed` counts what arrived and could not be read, by reason."""
+
+    def __init__(self, context: sockets.Context, config: ControlConfig, incarnation: int):
+        self._config = config
+        self._incarnation = incarnation
+        self.socket = sockets.dealer(
+            context, config.endpoint, f"{config.robot}/control:{incarnation}"
+        )
+        self.malformed: Counter[str] = Counter()
+
+    def open(self, spec: RobotSpec, epoch: int, task: str) -> bool:
+        """Ask for a session. The network actor adds what it knows: cameras, shared memory."""
+        body = opening(self._config, spec, task, self._incarnation)
+        return self._send(Header(Kind.OPEN, epoch=epoch), body)
+
+    def ask(self, ask: Ask, state: Floats, now_ns: int) -> bool:
+        """Send a request made from `state` [S]."""
+        blobs = Blobs()
+        asked = ask.asked
+        body = Request(
+            state=blobs.array(state),
+            task=ask.task,
+            delay_steps=ask.delay_steps,
+            prefix=None if ask.prefix is None else blobs.array(ask.prefix),
+            prefix_robot=None if ask.prefix_robot is None else blobs.array(ask.prefix_robot),
+            slack_s=ask.slack_s,
+            episode_start=ask.episode_start,
+            seed=ask.seed,
+        )
+        header = Header(Kind.REQUEST, asked.seq, asked.episode, asked.epoch, now_ns)
+        return self._send(header, body, blobs)
+
+    def reset(self, episode: int, epoch: int) -> bool:
+        """Tell the replica that `episode` has begun; losing this costs nothing."""
+        return self._send(Header(Kind.RESET, episode=episode, epoch=epoch), Reset())
+
+    def beat(self, epoch: int, progress: int, vitals: Vitals) -> bool:
+        """Say that this loop is there, and how it fares. `epoch` is that of the session, 0 without
+        one; a network actor that lost the session answers so."""
+        beat = Heartbeat(progress=progress, vitals=vitals)
+        return self._send(Header(Kind.HEARTBEAT, epoch=epoch), beat)
+
+    def close(self, epoch: int, reason: str) -> None:
+        """End the session, and the connection once that is on its way."""
+        self._send(Header(Kind.CLOSE, epoch=epoch), Close(reason=reason))
+        self.socket.close(linger=50)
+
+    def drain(self, supply: Supply, step: int, now_ns: int) -> bool:
+        """Handle what has arrived; True if a chunk became part of the plan. `step` is the policy
+        step of the next pop."""
+        merged = False
+        for _ in range(_DRAINED):
+            try:
+                frames = sockets.receive(self.socket)
+                if frames is None:
+                    break
+                merged |= _dispatch(messages.decode(frames), supply, step, now_ns)
+            except WireError as error:
+                self.malformed[error.reason] += 1
+        return merged
+
+    def _send(self, header: Header, body: messages.Body, blobs: Blobs | None = None) -> bool:
+        return sockets.send(self.socket, messages.encode(header, body, blobs or ()))
+
+
+def opening(config: ControlConfig, spec: RobotSpec, task: str, incarnation: int) -> Open:
+    """What a robot asks its service for, in its own names, as far as control knows it."""
+    return Open(
+        robot=config.robot,
+        service=config.service,
+        action_names=spec.action_names,
+        state_names=spec.state_names,
+        cameras={},
+        fps=config.fps,
+        control_mode=spec.control_mode.value,
+        rtc=config.plan_settings.merge == "replace",
+        task=task,
+        tags=config.tags,
+        incarnation=incarnation,
+        max_action_age_s=config.safety.max_action_age_s,
+        buffer_time_s=config.plan_settings.buffer_time_s,
+    )
+
+
+def _dispatch(
+    message: messages.Message[messages.Body], supply: Supply, step: int, now_ns: int
+) -> bool:
+    header, body = message.header, message.body
+    key = (header.seq, header.episode, header.epoch)
+    match body:
+        case messages.Reply():
+            try:
+                model, robot = message.array(body.chunk_model), message.array(body.chunk)
+            except WireError as error:  # an answer, if a useless one: the request is not waited for
+                supply.failed(f"{error.reason}: {error}", key, now_ns)
+                raise
+            age_ns = round(body.oldest_input_age_s * 1e9)
+            return supply.replied(model, robot, key, step, now_ns, age_ns) is None
+        case messages.Accept():
+            supply.accepted(body, header.epoch, now_ns)
+        case messages.Reject():
+            supply.rejected(body, header.epoch, now_ns)
+        case messages.Error():
+            near = body.reason in _NEAR
+            supply.failed(f"{body.reason}: {body.message}", key, now_ns, near=near)
+        case messages.Heartbeat():
+            supply.heard(body.progress, header.epoch, now_ns)
+        case messages.Event(what="lost"):
+            supply.lost(body.message, header.epoch, now_ns)
+        case messages.Event(what="reset"):
+            supply.acknowledged(header.episode)
+        case messages.Event(what="available"):
+            supply.available(now_ns)
+        case messages.Event(what="waiting"):
+            supply.waiting(body.message)
+    return False

@@ -1,0 +1,67 @@
+"""What a control loop says about itself on its board, a few times a second."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .command_source import Playback
+from .histogram import Histogram
+from .missed_ticks import Misses
+from .plan_memory import PlanSegment, Word
+from .request_cycle import Supply
+
+
+def status(
+    segment: PlanSegment,
+    supply: Supply,
+    playback: Playback,
+    lateness: Histogram,
+    misses: Misses,
+) -> dict[str, Any]:
+    """The report. Counts go on over all incarnations, except where their name says otherwise.
+
+    `stalled_ticks`: ticks of a robot that is enabled, not paused and whose driver is there, for
+    which the plan had no action; not counted from a start or reset until its first chunk came or
+    was late by degraded_after_s. `refused_commands`: what the plan had and the limits refused;
+    `refusing_s`: for how long now all of it, `refusing`: why. `driver_gaps`: how often the driver
+    was gone; `void_dropped`: actions that were planned for such a gap.
+
+    `missed_ticks` excludes what the witness saw the machine miss
+    (`missed_ticks_machine`) and grid points at which no process was there (`missed_ticks_restart`).
+    `max_command_gap_ms`: the longest time between two commands of which the second continued the
+    first, whatever was killed in between.
+    """
+    words = segment.words
+    return {
+        "state": "PAUSED" if supply.failsafe.paused else supply.state.value,
+        "supply": supply.state.value,
+        "paused": supply.failsafe.paused,
+        "enabled": supply.enabled,
+        "reason": supply.reason,
+        "ticks": words[Word.TICKS],
+        "missed_ticks": misses.own,
+        "missed_ticks_machine": misses.machine,
+        "missed_ticks_restart": words[Word.MISSED_RESTART],
+        "tick_lateness_us": lateness.summary_us(),
+        "tick_lateness_buckets_us": lateness.buckets_us(),
+        "plan_s": round(supply.plan_ns / 1e9, 3),
+        "requests": words[Word.REQUESTS],
+        "merged": words[Word.MERGES],
+        "dropped": supply.buffer.dropped,
+        "request_latency_ms": supply.latency.summary_ms(),
+        "stalled_ticks": words[Word.STALLED],
+        "stale_dropped": words[Word.STALE],
+        "driver_gaps": words[Word.DRIVER_GAPS],
+        "void_dropped": words[Word.VOID],
+        "refused_commands": playback.refused,
+        "refusing_s": round(playback.refusing_s, 3),
+        "refusing": playback.refusing,
+        "fallback_ticks": words[Word.FALLBACKS],
+        "episodes": words[Word.RESETS],
+        "episode": words[Word.EPISODE],
+        "epoch": words[Word.EPOCH],
+        "max_command_gap_ms": round(words[Word.MAX_GAP_NS] / 1e6, 2),
+        "merge": supply.rule.mode,
+        "warnings": supply.warnings,
+        "plan_found": segment.found,
+    }

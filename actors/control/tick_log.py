@@ -1,0 +1,178 @@
+"""The tick log: what the loop did at each tick, for whoever wants to record or watch it.
+
+A ring in shared memory, one writer, any number of readers, beside the plan. The loop writes one
+record per tick and never waits for a reader; a reader that does not keep up loses the oldest
+records and is told how many. A record is read whole or not at all: its first word is 0 while it is
+being written and its tick's number plus 1 otherwise, with fences in between.
+
+Does not guarantee: that a tick is in the log. A killed loop leaves out the tick it was in.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...transport.fence import LINE, align, fence
+from .plan import Action, Floats, Provenance
+from .plan_memory import Mark
+
+TICK_BYTES = 256 << 10
+MAGIC = int.from_bytes(b"hf:ticks", "little")
+_WORDS = 10
+
+
+class _Word(IntEnum):
+    NUMBER = 0
+    INSTANT_NS = 1
+    LATENESS_NS = 2
+    FLAGS = 3
+    OBSERVED_NS = 4
+    SESSION = 5
+    SEQ = 6
+    EPISODE = 7
+    STEP = 8
+    OWN_EPISODE = 9
+
+
+_PLAYED, _COMMANDED, _BEGINS_STEP = 1, 2, 4
+
+
+class Tick(NamedTuple):
+    """One record. `command` [A] is what was written to the robot, None if nothing was; `provenance`
+    is that of the policy action it came from, None for the fallback. With interpolation only the
+    first command of each policy step `begins_step`."""
+
+    number: int
+    instant_ns: int
+    lateness_ns: int
+    episode: int
+    state: Floats
+    command: Floats | None
+    provenance: Provenance | None
+    observed_ns: int | None
+    begins_step: bool
+
+
+class _Ring:
+    def __init__(self, memory: memoryview, states: int, actions: int):
+        row = 8 * _WORDS + 4 * (states + actions)
+        self.rows = rows = (len(memory) - 4 * LINE) // row
+        if rows < 2:
+            raise ValueError(f"{len(memory)} bytes cannot hold ticks of {row} bytes: need more")
+        self.head = memory[:LINE].cast("Q")
+        at = LINE
+        self.words = np.frombuffer(memory, np.int64, rows * _WORDS, at).reshape(rows, _WORDS)
+        at += align(rows * _WORDS * 8)
+        self.states = np.frombuffer(memory, np.float32, rows * states, at).reshape(rows, states)
+        at += align(rows * states * 4)
+        self.commands = np.frombuffer(memory, np.float32, rows * actions, at).reshape(rows, actions)
+        self.shape = [states, actions, rows]
+
+
+class TickLog(_Ring):
+    """The writer. It goes on counting where the one before was killed."""
+
+    def __init__(self, memory: memoryview, states: int, actions: int):
+        super().__init__(memory, states, actions)
+        if list(self.head[:4]) != [MAGIC, *self.shape]:
+            self.head[0] = self.head[4] = 0
+            self.words[:, _Word.NUMBER] = 0
+            for place, value in enumerate(self.shape):
+                self.head[1 + place] = value
+            fence()
+            self.head[0] = MAGIC
+        self._next = self.head[4]
+        self._row: NDArray[np.int64] = self.words[0]
+
+    def write(
+        self,
+        instant_ns: int,
+        lateness_ns: int,
+        episode: int,
+        state: Floats,
+        command: Floats | None,
+        action: Action | None,
+        begins_step: bool,
+    ) -> None:
+        """Add one tick; everything is copied."""
+        number = self._next
+        place = number % self.rows
+        row = self.words[place]
+        row[_Word.NUMBER] = 0
+        fence()
+        flags = begins_step * _BEGINS_STEP
+        self.states[place] = state
+        if command is not None:
+            flags |= _COMMANDED
+            self.commands[place] = command
+        if action is not None:
+            flags |= _PLAYED
+            row[_Word.OBSERVED_NS : _Word.OWN_EPISODE] = action.mark[: Mark.INDEX + 1]
+        row[_Word.INSTANT_NS] = instant_ns
+        row[_Word.LATENESS_NS] = lateness_ns
+        row[_Word.FLAGS] = flags
+        row[_Word.OWN_EPISODE] = episode
+        fence()
+        row[_Word.NUMBER] = number + 1
+        self._next = self.head[4] = number + 1
+
+
+class TickReader(_Ring):
+    """A reader of its own pace; it needs read access only. `lost` counts what it was too slow for.
+
+    Raises ValueError when the memory is not (yet) a tick log of this robot's sizes.
+    """
+
+    def __init__(self, memory: memoryview, states: int, actions: int):
+        super().__init__(memory, states, actions)
+        if list(self.head[:4]) != [MAGIC, *self.shape]:
+            raise ValueError(
+                f"no tick log of {states} states and {actions} actions lies here: wait until the "
+                "control actor runs, and use its robot's sizes"
+            )
+        self.lost = 0
+        self._next = self.head[4]
+
+    def read(self) -> list[Tick]:
+        """The ticks since the last call, oldest first."""
+        newest = self.head[4]
+        oldest = max(newest - self.rows + 1, 0)  # one may be being overwritten
+        if self._next < oldest:
+            self.lost += oldest - self._next
+            self._next = oldest
+        found = []
+        while self._next < newest:
+            tick = self._copy(self._next)
+            if tick is None:
+                self.lost += 1
+            else:
+                found.append(tick)
+            self._next += 1
+        return found
+
+    def _copy(self, number: int) -> Tick | None:
+        place = number % self.rows
+        if self.words[place, _Word.NUMBER] != number + 1:
+            return None
+        fence()
+        row = self.words[place].tolist()
+        state, command = self.states[place].copy(), self.commands[place].copy()
+        fence()
+        if self.words[place, _Word.NUMBER] != number + 1:
+            return None
+        played, commanded = row[_Word.FLAGS] & _PLAYED, row[_Word.FLAGS] & _COMMANDED
+        return Tick(
+            number=number,
+            instant_ns=row[_Word.INSTANT_NS],
+            lateness_ns=row[_Word.LATENESS_NS],
+            episode=row[_Word.OWN_EPISODE],
+            state=state,
+            command=command if commanded else None,
+            provenance=Provenance(*row[_Word.SESSION : _Word.OWN_EPISODE]) if played else None,
+            observed_ns=row[_Word.OBSERVED_NS] if played else None,
+            begins_step=bool(row[_Word.FLAGS] & _BEGINS_STEP),
+        )

@@ -1,0 +1,186 @@
+"""`Fleet`: a whole fleet.yaml inside a `with` block of a script or notebook.
+
+The fleet runs as it would from `supervisor start`: a supervisor in a process of its own and every
+actor in another; the script only talks to it. It ends with the block, and with the script, however
+that dies.
+
+    with Fleet("fleet.yaml") as fleet:
+        fleet.wait()                                    # every actor READY, every robot STREAMING
+        frame = fleet.camera("r1/overhead").latest()    # straight from shared memory
+        fleet.pause("r1")
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from ... import arguments
+from ...transport import segment
+from ...transport.frames import FrameReader
+from ..fleet.schema import load
+from ..runtime.runtime_dir import LOCK, SOCKET, runtime_base
+from ..supervision.control_socket import ConsoleError, ask, attach
+
+_STOP_S = 8.0
+
+
+class FleetFailed(Exception):
+    """The fleet did not start, or ended by itself: the message has what it said last."""
+
+
+class Fleet:
+    """One fleet, started by this script. Raises FleetError for a fleet.yaml that cannot be used,
+    TypeError or ValueError for arguments that cannot."""
+
+    def __init__(self, path: str | Path, *, host: str | None = None) -> None:
+        self.path = arguments.path("path", path)
+        self._host = None if host is None else arguments.label("host", host)
+        self.name = load(self.path).name
+        self._pid = os.getpid()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start the supervisor and wait until it answers. Raises FleetFailed."""
+        # Its life hangs on this pipe: when the script is gone, however, the pipe closes.
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
+        command = [
+            sys.executable,
+            "-m",
+            "holdfast.tools.cli.supervisor_command",
+            "start",
+            str(self.path),
+        ]
+        command += ["--until-stdin-closes"]
+        if self._host:
+            command += ["--host", self._host]
+        # A session of its own: Ctrl-C, and a notebook's stop button, mean the script or its cell.
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=self._said,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        deadline = time.monotonic() + 20.0
+        while True:
+            if self._process.poll() is not None:
+                self._fail("did not start")
+            if self._answers():
+                return
+            if time.monotonic() > deadline:
+                self._fail("did not answer within 20 s")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """End the fleet in order. Idempotent; does nothing in a forked child, whose parent's it
+        is."""
+        if self._process is None or os.getpid() != self._pid:
+            return
+        process, self._process = self._process, None
+        process.terminate()
+        try:
+            process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        assert process.stdin is not None
+        process.stdin.close()
+        self._said.close()
+
+    def status(self) -> dict[str, Any]:
+        """What `actorctl status --json` prints."""
+        answer: dict[str, Any] = self._ask(do="status")["status"]
+        return answer
+
+    def wait(self, timeout_s: float = 60.0) -> dict[str, Any]:
+        """Wait until every actor is READY and every robot STREAMING; the status then.
+
+        Raises TimeoutError that names who is not and why, FleetFailed when the fleet ended.
+        """
+        deadline = time.monotonic() + arguments.number("timeout_s", timeout_s, most=1e9)
+        while True:
+            if self._process is None or self._process.poll() is not None:
+                self._fail("ended")
+            status = self.status()
+            late = [
+                *(each for each in status["actors"] if each["state"] != "READY"),
+                *(each for each in status["robots"] if each["state"] != "STREAMING"),
+            ]
+            if not late:
+                return status
+            if time.monotonic() > deadline:
+                who = "; ".join(map(_waits, late))
+                raise TimeoutError(f"not ready within {timeout_s:g} s: {who}")
+            time.sleep(0.05)
+
+    def camera(self, name: str) -> FrameReader:
+        """The frames of a camera, `robot/camera`, read from its shared-memory ring.
+
+        Raises ConsoleError for a name that the fleet does not have.
+        """
+        fd, size = attach(self._socket, name)
+        return FrameReader(segment.map(fd, size, writable=False))
+
+    def pause(self, robot: str) -> None:
+        """Stop asking for chunks and playing; the plan is kept."""
+        self._ask(do="pause", names=[arguments.label("robot", robot)])
+
+    def resume(self, robot: str) -> None:
+        self._ask(do="resume", names=[arguments.label("robot", robot)])
+
+    def reset(self, robot: str, task: str | None = None) -> None:
+        """An episode begins, with another `task` if one is given: the plan is void."""
+        args = {} if task is None else {"task": arguments.text("task", task)}
+        self._ask(do="reset", names=[arguments.label("robot", robot)], args=args)
+
+    def restart(self, actor: str) -> None:
+        self._ask(do="restart", names=[arguments.name("actor", actor)])
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def _socket(self) -> Path:
+        return runtime_base() / self.name / SOCKET
+
+    def _ask(self, **request: Any) -> dict[str, Any]:
+        return ask(self._socket, **request)
+
+    def _answers(self) -> bool:
+        """Whether the supervisor that this object started answers. Another one of the same name
+        may, until ours has found that it is there and ended."""
+        assert self._process is not None
+        lock = self._socket.with_name(LOCK)
+        try:
+            if lock.read_text() != str(self._process.pid):
+                return False
+            self._ask(do="status")
+        except (ConsoleError, OSError):
+            return False
+        return True
+
+    def _fail(self, what: str) -> None:
+        self._said.seek(0)
+        said = self._said.read().decode(errors="replace").strip()
+        self.stop()
+        raise FleetFailed(f"the fleet of {self.path} {what}:\n{said[-2000:]}")
+
+
+def _waits(row: dict[str, Any]) -> str:
+    """Who is in which state, and why, as far as its row of the status says."""
+    why = row.get("reason")
+    return f"{row['name']} is {row['state'] or 'unknown'}" + (f" ({why})" if why else "")

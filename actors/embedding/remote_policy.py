@@ -1,0 +1,350 @@
+"""`RemotePolicy`: a served policy in a script's own control loop.
+
+The script calls `act` once per control step, at its own pace; it gets the action for that step
+from a plan that a background worker keeps filled. `act` never waits: for the network, for the
+policy, for anything. It is the control actor's plan and fail-safe without its process: a script
+that is killed loses its plan.
+
+    with RemotePolicy("pick", action_names=..., state_names=..., cameras=...) as policy:
+        policy.wait(10)
+        while running:
+            action = policy.act({"state": state, "images": {"top": image}})
+            if action is not None:      # None: hold
+                arm.write(action)
+            sleep_until_next_tick()
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Mapping, Sequence
+from mmap import mmap
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from ... import arguments
+from ...robot.base import ControlMode
+from ...transport import sockets
+from ...transport.frames import FrameRing
+from ...transport.messages import Vitals
+from ..control.buffer import ChunkBuffer
+from ..control.command_source import Playback
+from ..control.config import PlanSettings, SafetySettings
+from ..control.failsafe import State
+from ..control.plan_memory import SEGMENT_BYTES, PlanSegment, Word
+from ..control.policy_client import Uplink
+from ..control.request_cycle import Supply
+from ..control.vitals import vitals
+from ..network.network import NetworkActor
+from .observation import Declared
+from .pacing import Pacing
+from .script_config import ScriptConfig
+from .worker import Worker
+
+_BEAT_NS = 200_000_000
+_log = logging.getLogger(__name__)
+
+
+class PolicyLost(Exception):
+    """The policy may not be used any more: the message says why. Bring the robot to rest."""
+
+
+class RemotePolicy:
+    """One robot's session with a service. Use it from one thread, in the process that made it."""
+
+    def __init__(
+        self,
+        service: str,
+        *,
+        action_names: Sequence[str],
+        state_names: Sequence[str],
+        cameras: Mapping[str, tuple[int, int]],
+        fps: float = 30.0,
+        robot: str | None = None,
+        task: str = "",
+        control_mode: ControlMode | str = ControlMode.POSITION,
+        broker: str | None = None,
+        jpeg_quality: int = 0,
+        plan: PlanSettings | None = None,
+        safety: SafetySettings | None = None,
+        audit: str | Path | None = None,
+        key: str | Path | None = None,
+        broker_key: str | Path | None = None,
+    ) -> None:
+        """Names are the policy's; `cameras` are (width, height) of the images `act` will get.
+
+        `fps` is how often `act` will be called. A loop that turns out slower or faster is told so,
+        by a warning and in `stats`; `plan.trim` says what it plays then. With `consumed`, the
+        default, each call plays the plan's next action: a slow loop moves slowly, along the same
+        path. With `time` each call plays the action for this instant: a slow loop leaves out
+        actions whose time has passed, a fast one has each several times.
+
+        `robot` names it at the broker, which gives a name's session to whoever opens one last. By
+        default it is the key's name, or one of this host and process alone; a robot that keeps its
+        name over restarts of the script has its place back at once.
+
+        `broker` is its front endpoint (`tcp://host:7447`); by default that of the fleet that runs
+        on this machine. `jpeg_quality` 0 sends raw pixels: right on one machine, use 90 across a
+        network. `audit` is a directory that gets a line for each request, at most 4 MB of them.
+
+        Raises TypeError or ValueError, which begin with the argument's name, for arguments that
+        cannot work, LookupError when no fleet runs here and no broker is named.
+        """
+        self._config = config = ScriptConfig.checked(
+            service=service,
+            action_names=action_names,
+            state_names=state_names,
+            cameras=cameras,
+            fps=fps,
+            robot=robot,
+            task=task,
+            control_mode=control_mode,
+            broker=broker,
+            jpeg_quality=jpeg_quality,
+            plan=plan,
+            safety=safety,
+            audit=audit,
+            key=key,
+            broker_key=broker_key,
+        )
+        loop, name = config.control, config.control.robot
+        self._declared = Declared(config.robot.state_names, config.cameras)
+        # What may still fail comes before the worker, which would have to be ended.
+        segment = PlanSegment(mmap(-1, SEGMENT_BYTES), name, len(config.robot.action_names))
+        self._segment = segment
+        self._buffer = ChunkBuffer(segment, round(loop.safety.max_action_age_s * 1e9))
+        self._supply = Supply(loop, config.robot, segment, self._buffer)
+        self._playback = Playback(loop, config.robot, segment, self._buffer)
+        self._worker = Worker(NetworkActor, f"{name}/network", config.network, config.rings)
+        self._loop = loop = config.loop(self._worker.directory)
+        self._cameras = {
+            camera: FrameRing(self._worker.memory[config.ring(camera)], shape)
+            for camera, shape in self._declared.shapes.items()
+        }
+        self._context: sockets.Context = zmq.Context()
+        # Epochs rise over restarts of the script too: the broker forgets an old session late.
+        segment.words[Word.EPOCH] = self._worker.incarnation
+        self._uplink = Uplink(self._context, loop, self._worker.incarnation)
+        self._pid = os.getpid()
+        self._pacing = Pacing(loop, segment.words, self._supply, self._buffer)
+        self._action: NDArray[np.float32] | None = None
+        self._beat_ns = 0
+        self._logged: set[str] = set()
+
+    @property
+    def state(self) -> str:
+        """The fail-safe's state: CONNECTING, STREAMING, DEGRADED, STALLED, RECONNECTING, DEAD; or
+        PAUSED."""
+        return "PAUSED" if self._supply.failsafe.paused else self._supply.state.value
+
+    @property
+    def reason(self) -> str:
+        """Why the state is what it is: what is not reachable, not accepted or not answering. Empty
+        where there is nothing to explain."""
+        said, broker = self._why, self._config.broker
+        waits = not self._supply.failsafe.session_open and self._supply.state is not State.DEAD
+        return f"{said}; the broker is {broker}" if waits and broker not in said else said
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the service warned of when it accepted this robot, and what the loop's pace gives
+        cause to. Each is also logged, once."""
+        return self.stats().warnings
+
+    @property
+    def plan_s(self) -> float:
+        """How long the plan lasts, in seconds."""
+        return self._supply.plan_ns / 1e9
+
+    @property
+    def latency_ms(self) -> dict[str, float | None]:
+        """p50 and p99 of the time from asking to having a chunk."""
+        return dict(self._supply.latency.summary_ms())
+
+    def stats(self) -> Vitals:
+        """How this robot fares, frozen: what `actorctl status` shows of it.
+
+        `state`, `reason`, `plan_s`, `fps` (calls of `act` per second), `steps` (calls),
+        `missed_steps` (whose time passed between two calls), `stalled_steps` (without an action,
+        although chunks had come before), `refused` (actions that were not finite), `dropped`
+        (answers that did not become part of the plan, by reason), `latency_ms` (`p50` and `p99`
+        from asking to having a chunk) and `warnings`.
+        """
+        slow = self._pacing.warning()
+        return vitals(
+            self._segment,
+            self._supply,
+            self._playback,
+            fps=self._pacing.hz,
+            reason=self.reason,
+            warnings=(slow,) if slow else (),
+        )
+
+    def wait(self, timeout_s: float = 10.0) -> None:
+        """Wait until the service has accepted this robot: before the robot is enabled.
+
+        Raises PolicyLost when it refuses, TimeoutError when nobody accepted in time, with what is
+        not reachable, not accepted or not answering.
+        """
+        limit_s = arguments.number("timeout_s", timeout_s, most=1e9)
+        self._own()
+        deadline = time.monotonic() + limit_s
+        while not self._supply.enabled or not self._supply.failsafe.session_open:
+            now = time.monotonic_ns()
+            self._pacing.notice(now)
+            self._converse(now)
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"service {self._loop.service!r} did not accept robot "
+                    f"{self._loop.robot!r} within {limit_s:g} s, through the broker at "
+                    f"{self._config.broker}: {self._why}"
+                )
+            time.sleep(0.01)
+
+    def act(self, observation: Mapping[str, Any]) -> NDArray[np.float32] | None:
+        """The action for this control step, float32 [A], or None to hold. Never blocks.
+
+        `observation`: `state` [S], finite numbers, `images` {name: uint8 [h, w, 3] RGB} for every
+        camera, and `task` where it changes. Raises TypeError or ValueError when it does not fit
+        what was declared, and nothing has happened then: the next call goes on. Raises PolicyLost
+        when the policy must not be used any more.
+        """
+        self._own()
+        state = self._declared.state(observation)
+        images = self._declared.images(observation)
+        task = arguments.text("task", observation["task"]) if "task" in observation else None
+        now = time.monotonic_ns()
+        if task is not None and task != self._supply.task:
+            self._supply.follow_task(task)
+        begins_step = self._pacing.call(now)
+        self._converse(now)
+        if self._supply.failsafe.paused:
+            return self._rest()
+        if self._pacing.by_time:
+            if not begins_step:
+                return None if self._action is None else self._action.copy()
+            self._pacing.leave_out(now)
+        before = self._buffer.outstanding
+        try:
+            ask = self._supply.ask(now, self._pacing.next_step, now)
+            command = self._playback.command(now, due=self._supply.failsafe.action_due)
+            self._pacing.played()
+            if ask is not None:
+                for name, ring in self._cameras.items():
+                    ring.put(images[name], now)
+                if self._uplink.ask(ask, state, now):
+                    self._supply.asked(now)
+                else:
+                    self._supply.unsent(now)
+        except BaseException:  # a notebook's stop button too: no request may seem under way
+            if self._buffer.outstanding is not before:
+                self._supply.unsent(now)
+            raise
+        self._action = None if command is None else command.copy()
+        return None if command is None else command.copy()
+
+    def pause(self) -> None:
+        """Ask for no chunks and play nothing until `resume`: `act` returns None, and every deadline
+        stands still. What the plan holds is kept, and grows old. Idempotent."""
+        self._own()
+        now = time.monotonic_ns()
+        self._pacing.notice(now)
+        self._supply.pause(now)
+        self._say_vitals(now)
+
+    def resume(self) -> None:
+        """Go on after `pause`. A break between two calls of `act` needs neither: time in which the
+        script asks for no actions is no time offline."""
+        self._own()
+        now = time.monotonic_ns()
+        if self._supply.failsafe.paused:
+            self._pacing.notice(now)
+            self._supply.resume(now)
+
+    def reset(self, task: str | None = None) -> None:
+        """An episode begins, with another `task` if one is given: the plan of the one before is
+        void."""
+        self._own()
+        given = None if task is None else arguments.text("task", task)
+        episode = self._supply.reset(given)
+        self._playback.interrupt()
+        self._action = None
+        if self._supply.failsafe.session_open:
+            self._uplink.reset(episode, self._supply.epoch)
+
+    def close(self) -> None:
+        """End the session and the worker. Idempotent; does nothing in a forked child, whose
+        parent's they are."""
+        if self._context.closed or os.getpid() != self._pid:
+            return
+        if self._supply.failsafe.session_open:
+            self._uplink.close(self._supply.epoch, "the script ended")
+        else:
+            self._uplink.socket.close(linger=0)
+        self._context.term()
+        self._worker.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def _why(self) -> str:
+        """The reason, as far as the supply and the worker know it."""
+        if self._worker.failure and not self._worker.alive and not self._context.closed:
+            return f"its network worker ended, and is started again: {self._worker.failure}"
+        return self._supply.reason
+
+    def _own(self) -> None:
+        """Raises RuntimeError where this object must not be used."""
+        if os.getpid() != self._pid:
+            raise RuntimeError(
+                f"this RemotePolicy belongs to process {self._pid}, its sockets cannot be used in "
+                "a forked child: make one there"
+            )
+        if self._context.closed:
+            raise RuntimeError("this RemotePolicy is closed: make another one")
+
+    def _rest(self) -> NDArray[np.float32] | None:
+        self._action = None
+        command = self._playback.rest()
+        return None if command is None else command.copy()
+
+    def _converse(self, now: int) -> None:
+        """Everything between two actions: what arrived, what time did, what is to be said."""
+        self._worker.keep()
+        if self._uplink.drain(self._supply, self._pacing.next_step, now):
+            self._pacing.merged()
+        self._supply.elapse(now)
+        if self._supply.state is State.DEAD:
+            self._say_vitals(now)
+            raise PolicyLost(self.reason)
+        epoch = self._supply.open_epoch(now)
+        if epoch is not None:
+            if self._uplink.open(self._config.robot, epoch, self._supply.task):
+                self._supply.opening(epoch, now)
+            else:
+                self._supply.unopened()
+        if now - self._beat_ns >= _BEAT_NS:
+            self._say_vitals(now)
+
+    def _say_vitals(self, now: int) -> None:
+        """Tell the broker how this robot fares, and the log what is new."""
+        self._beat_ns = now
+        epoch = self._supply.epoch if self._supply.failsafe.session_open else 0
+        said = self.stats()
+        self._uplink.beat(epoch, said.steps, said)
+        pace = self._pacing.warning()
+        for text in said.warnings:
+            key = "pace" if text == pace else text  # its figures change all the time
+            if key not in self._logged:
+                self._logged.add(key)
+                _log.warning("robot %s: %s", self._loop.robot, text)

@@ -1,0 +1,157 @@
+"""`ScriptConfig`: the arguments of `RemotePolicy`, checked, and the configs that they make."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from ... import arguments
+from ...robot.base import ControlMode, RobotSpec
+from ...transport import sockets
+from ...transport.frames import FrameRing
+from ...transport.keys import Role
+from ..control.config import ControlConfig, PlanSettings, SafetySettings, faults
+from ..runtime.configs import CameraFeed, NetworkConfig
+from .discovery import front_of
+from .identity import Identity, here, path
+from .observation import Sizes, sizes
+
+_AUDIT_BYTES = 4 << 20
+_unnamed = itertools.count()
+"""Robots of this process that were given no name."""
+_Settings = TypeVar("_Settings", PlanSettings, SafetySettings)
+
+
+@dataclass(frozen=True)
+class ScriptConfig:
+    """One robot of a script. `cameras` are (width, height), `broker` its front endpoint."""
+
+    control: ControlConfig
+    robot: RobotSpec
+    cameras: Sizes
+    broker: str
+    jpeg_quality: int
+    audit: str | None
+    identity: Identity
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        service: object,
+        action_names: object,
+        state_names: object,
+        cameras: object,
+        fps: object,
+        robot: object,
+        task: object,
+        control_mode: object,
+        broker: object,
+        jpeg_quality: object,
+        plan: object,
+        safety: object,
+        audit: object,
+        key: object,
+        broker_key: object,
+    ) -> ScriptConfig:
+        """Raises TypeError or ValueError that begins with the argument's name, LookupError when no
+        broker is named and none runs here."""
+        identity = Identity.of(Role.ROBOT, key, broker_key)
+        named = None if robot is None else arguments.label("robot", robot)
+        mode = ControlMode(arguments.choice("control_mode", control_mode, [*ControlMode]))
+        usual = SafetySettings(fallback="zero" if mode is ControlMode.VELOCITY else "hold")
+        control = ControlConfig(
+            robot=identity.called("robot", named) or _unnamed_robot(),
+            driver="script",
+            service=arguments.label("service", service),
+            endpoint="",
+            plan="plan",
+            fps=arguments.number("fps", fps, most=1000),
+            task=arguments.text("task", task),
+            plan_settings=_settings("plan", plan, PlanSettings()),
+            safety=_settings("safety", safety, usual),
+        )
+        if wrong := faults(control, mode):
+            raise ValueError("; ".join(wrong))
+        return cls(
+            control=control,
+            robot=_robot(
+                arguments.names("action_names", action_names, least=1),
+                arguments.names("state_names", state_names, least=1),
+                mode,
+            ),
+            cameras=sizes("cameras", cameras),
+            broker=front_of() if broker is None else arguments.endpoint("broker", broker),
+            jpeg_quality=arguments.count("jpeg_quality", jpeg_quality, 0, 100),
+            audit=path("audit", audit),
+            identity=identity,
+        )
+
+    def loop(self, directory: Path) -> ControlConfig:
+        """Of the loop, whose network actor listens in `directory`."""
+        return msgspec.structs.replace(self.control, endpoint=sockets.ipc(directory, "network"))
+
+    def network(self, directory: Path) -> dict[str, Any]:
+        """The boot of the network actor that listens in `directory`."""
+        feeds = {
+            name: CameraFeed(segment=self.ring(name), width=width, height=height)
+            for name, (width, height) in self.cameras.items()
+        }
+        config = NetworkConfig(
+            robot=self.control.robot,
+            service=self.control.service,
+            control=sockets.ipc(directory, "network"),
+            broker=self.broker,
+            cameras=feeds,
+            state_names=self.robot.state_names,
+            action_names=self.robot.action_names,
+            jpeg_quality=self.jpeg_quality,
+            audit_bytes=_AUDIT_BYTES if self.audit else 0,
+            evidence=self.audit,
+            script=True,
+            key=self.identity.key,
+            broker_key=self.identity.broker_key,
+        )
+        built: dict[str, Any] = msgspec.to_builtins(config)
+        return built
+
+    def ring(self, camera: str) -> str:
+        """The segment of a camera's frames."""
+        return f"{self.control.robot}/{camera}"
+
+    @property
+    def rings(self) -> Mapping[str, int]:
+        """Sizes of all such segments."""
+        return {
+            self.ring(name): FrameRing.size_for((height, width, 3))
+            for name, (width, height) in self.cameras.items()
+        }
+
+
+def _settings(argument: str, given: object, usual: _Settings) -> _Settings:
+    """Settings of the type of `usual`, which stands in where none are given."""
+    if given is None:
+        return usual
+    if not isinstance(given, type(usual)):
+        raise TypeError(
+            f"{argument}: {arguments.shown(given)}, expected {type(usual).__name__}(...)"
+        )
+    return given
+
+
+def _unnamed_robot() -> str:
+    """Its name is nobody else's: two scripts would take each other's place."""
+    count = next(_unnamed)
+    return here() if not count else f"{here()}-{count}"
+
+
+def _robot(actions: tuple[str, ...], states: tuple[str, ...], mode: ControlMode) -> RobotSpec:
+    """The script's robot: it enforces its own limits."""
+    endless = (math.inf,) * len(actions)
+    return RobotSpec(actions, states, mode, tuple(-x for x in endless), endless, endless)

@@ -1,0 +1,80 @@
+"""The `options:` of every kind: which struct types them, and what is wrong with those in a file.
+
+Each struct stands beside the driver, camera or policy that obeys it; the actor that runs converts
+what it was given to the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from ...policy.base import PolicySpec
+from ...policy.policy_options import OPTIONS as OF_POLICIES
+from ..supervision.supervised import Rules
+from .yaml_errors import Fault, mismatches_within
+
+
+def of_robot(driver: str) -> type[msgspec.Struct] | None:
+    """What a robot of this driver may be told; None for a driver that does not exist."""
+    from ...robot.sim.devices import SimOptions
+
+    return {"sim": SimOptions}.get(driver)
+
+
+def of_camera(driver: str) -> type[msgspec.Struct]:
+    """What a camera of this driver may be told."""
+    if driver == "opencv":
+        from ...robot.camera import OpenCVOptions
+
+        return OpenCVOptions
+    from ...robot.sim.devices import SimCameraOptions
+
+    return SimCameraOptions
+
+
+def faults(
+    path: str, given: dict[str, Any], struct: type[msgspec.Struct], spec: PolicySpec | None = None
+) -> Iterator[Fault]:
+    """What is wrong with the options `given` at `path`: unknown, of another type, impossible, or
+    without effect. `spec` is the policy's, where they are a policy's."""
+    wrong = list(mismatches_within(path, given, struct))
+    yield from wrong
+    if wrong:
+        return
+    typed: Any = msgspec.convert(given, struct)
+    conflicts = typed.conflicts() if spec is None else typed.conflicts(spec)
+    for key, message in conflicts:
+        yield Fault(f"{path}.{key}", message)
+
+
+def schema(definitions: dict[str, Any]) -> None:
+    """Complete the JSON schema's `definitions` of fleet.yaml, for editors: what may be said where
+    the structs take any mapping, by the kind beside it."""
+    (rules,), parts = msgspec.json.schema_components([Rules], ref_template="#/$defs/{name}")
+    definitions |= parts
+    definitions["Supervision"]["properties"]["rules"]["additionalProperties"] = rules
+    kinds: list[tuple[str, str, dict[str, Any]]] = [
+        ("Service", "policy", dict(OF_POLICIES)),
+        ("Camera", "driver", {driver: of_camera(driver) for driver in ("sim", "opencv")}),
+        ("Robot", "driver", {"sim": of_robot("sim")}),
+    ]
+    for owner, key, structs in kinds:
+        _, parts = msgspec.json.schema_components(
+            list(structs.values()), ref_template="#/$defs/{name}"
+        )
+        definitions |= parts
+        usual = definitions[owner]["properties"][key].get("default")
+        definitions[owner]["allOf"] = [
+            {
+                "if": {
+                    "properties": {key: {"const": kind}},
+                    # A key that is not there has its default.
+                    **({} if kind == usual else {"required": [key]}),
+                },
+                "then": {"properties": {"options": {"$ref": f"#/$defs/{struct.__name__}"}}},
+            }
+            for kind, struct in structs.items()
+        ]

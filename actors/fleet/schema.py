@@ -1,0 +1,352 @@
+"""fleet.yaml as typed structs: what a person may write, with the meaning of every key.
+
+The descriptions are what error messages and the JSON schema say. `load` gives a fleet in which
+everything is right, or a FleetError with everything that is wrong; `expand.expand` makes processes
+of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+from msgspec.structs import replace
+
+from ..control.config import PlanSettings, SafetySettings, TimingSettings
+from ..runtime.configs import Scheduling
+from ..supervision.supervised import Rules
+from . import yaml_errors
+from .yaml_errors import Fault
+
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$",
+        description="a name of 1 to 32 letters, digits, `-` and `_`",
+    ),
+]
+Positive = Annotated[int, Meta(ge=1, le=10**9, description="a whole number, 1 or more")]
+Seconds = Annotated[float, Meta(gt=0, le=1e6, description="seconds, more than 0, at most 1000000")]
+Port = Annotated[int, Meta(ge=1, le=65535, description="a TCP port, 1 to 65535")]
+Bytes = Annotated[int, Meta(ge=0, description="bytes of the newest kept on disk, 0 for none")]
+Host = Annotated[str | None, Meta(description="a name under `hosts`")]
+
+
+class HostEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A machine of the fleet. Its key is its host name, or what `--host` says there."""
+
+    address: Annotated[
+        str,
+        Meta(
+            pattern=r"^[^\s/:]+$|^\[[^\s/]+\]$",
+            description="the IP address or name that other hosts reach it by",
+        ),
+    ]
+
+
+class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The one router between robots and replicas. In a fleet with `hosts` it listens on TCP at its
+    host's address: `front_port` is for robots (7447), `back_port` for replicas (7448)."""
+
+    host: Host = None
+    front_port: Port | None = None
+    back_port: Port | None = None
+    heartbeat_s: Seconds = 0.5
+    replica_lost_after_s: Seconds = 2.0
+    robot_lost_after_s: Seconds = 5.0
+    session_idle_s: Seconds = 300.0
+
+
+class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One policy that robots may use, and the processes that serve it."""
+
+    policy: Annotated[str, Meta(description="the kind of policy, e.g. flow")]
+    checkpoint: Annotated[
+        str, Meta(description="a checkpoint's directory, or the name of a shipped one")
+    ]
+    options: Annotated[
+        dict[str, Any],
+        Meta(
+            description="of the policy's kind: graphs (auto, or off for no CUDA graphs); for flow "
+            "also euler_steps, prefix, and with prefix guided the fields of its guidance"
+        ),
+    ] = {}
+    device: Annotated[
+        str, Meta(pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="cpu, cuda, cuda:N or mps")
+    ] = "cpu"
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    threads: Annotated[int, Meta(ge=1, le=1024, description="processor threads, 1 to 1024")] = 1
+    replicas: Annotated[int, Meta(ge=1, le=64, description="processes on one host, 1 to 64")] = 1
+    host: Host = None
+    max_sessions: Annotated[int, Meta(ge=1, le=10_000, description="robots, 1 to 10000")] = 8
+    max_batch: Annotated[int, Meta(ge=1, le=1024, description="requests, 1 to 1024")] = 4
+    max_wait_ms: Annotated[float, Meta(ge=0, le=10_000, description="milliseconds, 0 to 10000")] = (
+        4.0
+    )
+    scheduling: Scheduling = "deadline"
+    pin_task: str | None = None
+    default_task: str = ""
+    strict_fps: bool = False
+    drain_s: Seconds = 2.0
+    audit_bytes: Bytes = 16_000_000
+    capture_bytes: Bytes = 0
+
+
+class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One camera of a robot."""
+
+    driver: Literal["sim", "opencv"] = "sim"
+    width: Annotated[int, Meta(ge=1, le=8192, description="pixels, 1 to 8192, e.g. 640")] = 640
+    height: Annotated[int, Meta(ge=1, le=8192, description="pixels, 1 to 8192, e.g. 480")] = 480
+    fps: Annotated[
+        float, Meta(gt=0, le=1000, description="frames per second, more than 0, e.g. 30")
+    ] = 30.0
+    options: dict[str, Any] = {}
+
+
+class Images(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a robot's frames get to its policy."""
+
+    resize: Literal["edge", "server"] = "edge"
+    jpeg_quality: Annotated[int, Meta(ge=0, le=100, description="1 to 100, or 0 for raw")] = 90
+    max_frame_age_s: Seconds = 0.5
+
+
+class Robot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One robot: its driver and cameras, the service it uses, and how it plays what it gets."""
+
+    name: Name
+    service: Annotated[str, Meta(description="a name under `services`")]
+    driver: Annotated[str, Meta(description="the robot's driver, e.g. sim")] = "sim"
+    options: dict[str, Any] = {}
+    host: Host = None
+    fps: Annotated[
+        float,
+        Meta(gt=0, le=1000, description="actions per second, the policy's own rate, e.g. 30"),
+    ] = 30.0
+    interpolate: Annotated[int, Meta(ge=1, le=100, description="commands per action, 1 to 100")] = 1
+    strategy: Annotated[Literal["base"], Meta(description="base: run, and record nothing")] = "base"
+    task: str = ""
+    cameras: dict[str, Camera] = {}
+    rename: dict[str, str] = {}
+    images: Images = Images()
+    plan: PlanSettings = PlanSettings()
+    safety: SafetySettings = SafetySettings()
+    timing: TimingSettings = TimingSettings()
+    tags: dict[str, str] = {}
+
+
+class Supervision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How actors are restarted: `rules` by kind of actor, `memory_mb` at most per kind (what
+    strangers can reach has a limit anyway: broker 1024, network and gateway 512), and `groups` of
+    actor names in which a failure restarts those listed after the failed one. `spares` control
+    processes at most stand ready for those that die, one per robot of a host: each takes 20 MB.
+    `policy_spare`: one process per kind of policy that needs torch stands ready for its replicas,
+    without weights, which takes 150 MB."""
+
+    rules: dict[str, dict[str, Any]] = {}
+    memory_mb: dict[str, Positive] = {}
+    groups: dict[str, list[str]] = {}
+    spares: Annotated[int, Meta(ge=0, description="a whole number, 0 or more")] = 4
+    policy_spare: bool = True
+
+
+class Logs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The log on disk: `files` of at most `file_mb` each, the oldest dropped."""
+
+    file_mb: Annotated[int, Meta(ge=1, le=100_000, description="megabytes, 1 to 100000")] = 16
+    files: Annotated[int, Meta(ge=2, le=1000, description="a whole number, 2 to 1000")] = 4
+
+
+class Gateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The page, health and metrics over HTTP, on the broker's host."""
+
+    enabled: bool = True
+    host: Annotated[str, Meta(description="the address to listen on")] = "127.0.0.1"
+    port: Annotated[
+        Port | None, Meta(description="1 to 65535; left away, the usual one or any free one")
+    ] = None
+    metrics: Annotated[
+        Literal["owner", "anyone"],
+        Meta(description="who on this machine may read /metrics: this user and root, or anyone"),
+    ] = "owner"
+
+
+class Security(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who may speak. `keys` is a directory of key files, relative to this file (`actorctl keys
+    new`); `insecure` lets the broker be reached from other machines without any."""
+
+    keys: str | None = None
+    insecure: bool = False
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole fleet. Without services and robots it is a broker for those of scripts."""
+
+    name: Name = "fleet"
+    hosts: dict[str, HostEntry] = {}
+    broker: Broker = Broker()
+    services: dict[str, Service] = {}
+    robots: list[Robot] = []
+    supervision: Supervision = Supervision()
+    logs: Logs = Logs()
+    gateway: Gateway = Gateway()
+    security: Security = Security()
+
+
+class FleetError(Exception):
+    """fleet.yaml cannot be used: every fault of it."""
+
+    def __init__(self, source: str, faults: list[Fault]) -> None:
+        self.source = source
+        self.faults = sorted(set(faults), key=lambda fault: (fault.line, fault.path))
+        count = len(self.faults)
+        many = f"{count} things are wrong" if count > 1 else "one thing is wrong"
+        lines = "\n".join(f"  {fault}" for fault in self.faults)
+        super().__init__(f"{source}: {many}\n{lines}")
+
+
+def load(path: Path) -> Fleet:
+    """The fleet in the file `path`. Raises FleetError with all that is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        message = "there is no such file; `supervisor init` writes one to start from"
+        raise FleetError(str(path), [Fault("$", message)]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise FleetError(str(path), [Fault("$", f"cannot be read: {reason}")]) from error
+    return loads(text, str(path), path.resolve().parent)
+
+
+def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> Fleet:
+    """As `load`, from text; paths in it are relative to `base`."""
+    from .checks import faults_of
+
+    parsed = yaml_errors.parse(text)
+    if parsed.faults and parsed.value is None:
+        raise FleetError(source, list(parsed.faults))
+    if parsed.value is None:
+        message = "the file says nothing; `supervisor init` writes one to start from"
+        raise FleetError(source, [Fault("$", message)])
+    wrong, kept = yaml_errors.mismatches(parsed, Fleet)
+    wrong += parsed.faults
+    # What converts without its wrong parts is looked at further, so that one run says everything.
+    try:
+        fleet = msgspec.convert(kept, Fleet)
+    except msgspec.ValidationError as error:
+        raise FleetError(source, wrong or [Fault("$", str(error))]) from None
+    fleet = _anchored(fleet, base or Path.cwd())
+    wrong += [parsed.fault(fault.path, fault.message) for fault in faults_of(fleet)]
+    if wrong:
+        raise FleetError(source, wrong)
+    return fleet
+
+
+def placed(text: str, faults: Iterable[Fault]) -> list[Fault]:
+    """`faults` that were found without the file, with their lines in its `text`."""
+    parsed = yaml_errors.parse(text)
+    return [parsed.fault(fault.path, fault.message) for fault in faults]
+
+
+def is_dir(path: Path) -> bool:
+    """Whether `path` is a directory, whatever somebody wrote there: a name may be too long for the
+    file system, hold a zero byte, or lie where this user may not look."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _anchored(fleet: Fleet, base: Path) -> Fleet:
+    """`fleet` with its relative paths below `base`, where that is what they are."""
+    services = {
+        name: replace(service, checkpoint=str(base / service.checkpoint))
+        if is_dir(base / service.checkpoint)
+        else service
+        for name, service in fleet.services.items()
+    }
+    robots = [
+        replace(
+            robot,
+            cameras={name: _camera(camera, base) for name, camera in robot.cameras.items()},
+        )
+        for robot in fleet.robots
+    ]
+    keys = fleet.security.keys
+    security = replace(fleet.security, keys=str(base / keys)) if keys else fleet.security
+    return replace(fleet, services=services, robots=robots, security=security)
+
+
+def _camera(camera: Camera, base: Path) -> Camera:
+    """`camera` with its video file's path anchored, if it has one."""
+    source = camera.options.get("source")
+    if camera.driver != "opencv" or not isinstance(source, str):
+        return camera
+    from ...robot.camera import Source
+
+    if Source.of(source) is not Source.FILE:
+        return camera
+    return replace(camera, options={**camera.options, "source": str(base / source)})
+
+
+def rules_of(fleet: Fleet, kind: str) -> Rules:
+    """The restart rules of actors of `kind`: ours, under those of `supervision.rules`."""
+    given = fleet.supervision.rules.get("all", {}) | fleet.supervision.rules.get(kind, {})
+    return msgspec.convert(_DEFAULTS.get(kind, {}) | given, Rules)
+
+
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    # Loading and warming a policy, on a busy machine and from a cold disk. How long a batch takes
+    # the replica measures itself, and asks for more patience where it needs it.
+    "inference": {"start_timeout_s": 300.0, "hang_timeout_s": 3.0, "stop_timeout_s": 3.0},
+    # Robots wait for these: a start that is not over by now would cost them more (`max_offline_s`)
+    # than another attempt. The first restart is immediate; control's next ones come soon.
+    "control": {
+        "start_timeout_s": 10.0,
+        "hang_timeout_s": 2.0,
+        "stop_timeout_s": 2.5,
+        "backoff_s": 0.1,
+    },
+    "broker": {"start_timeout_s": 10.0, "hang_timeout_s": 3.0},
+    "network": {"start_timeout_s": 10.0, "hang_timeout_s": 3.0},
+    "world": {"start_timeout_s": 20.0, "hang_timeout_s": 3.0},
+    # Opening a camera may take many seconds.
+    "sensor": {"start_timeout_s": 30.0, "hang_timeout_s": 3.0},
+    "gateway": {"hang_timeout_s": 10.0},
+}
+
+
+def memory_mb_of(fleet: Fleet, kind: str) -> int | None:
+    """What an actor of `kind` may use before it is restarted; None for as much as there is."""
+    given = fleet.supervision.memory_mb
+    return given.get(kind, given.get("all", _MEMORY_MB.get(kind)))
+
+
+def spares_of(fleet: Fleet, kind: str) -> int:
+    """How many warm spares there may be for actors of `kind` on a host: a robot without control
+    loses its ticks, other actors' restarts cost it none."""
+    if kind == "inference":
+        return int(fleet.supervision.policy_spare)
+    return fleet.supervision.spares if kind == "control" else min(1, fleet.supervision.spares)
+
+
+# Who keeps the frames of a message that never ends grows until somebody ends it: libzmq has no
+# bound for that. A broker of a hundred robots that send raw images stays below.
+_MEMORY_MB = {"broker": 1024, "network": 512, "gateway": 512}
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of fleet.yaml, for editors."""
+    from . import kind_options
+
+    made = msgspec.json.schema(Fleet)
+    kind_options.schema(made["$defs"])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "fleet.yaml of Holdfast",
+        **made,
+    }

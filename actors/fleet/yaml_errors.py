@@ -1,0 +1,323 @@
+"""A YAML file against typed structs: everything that is wrong with it, each with path and line.
+
+msgspec alone stops at the first error and knows no lines. This walks the file itself, so that a
+person mends it once. It knows nothing about fleets: what the words mean is `checks.py`'s.
+"""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import math
+import re
+from collections.abc import Iterable
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+import yaml
+from msgspec.structs import FieldInfo, fields
+
+from . import yaml11
+
+MAX_DEPTH = 40
+MAX_PLACES = 100_000
+
+
+class Fault(msgspec.Struct, frozen=True, order=True):
+    """One thing wrong: where, and what was found, what was expected, what to do."""
+
+    path: str
+    message: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line else ""
+        return f"{where}{self.path}: {self.message}"
+
+
+class Document:
+    """A parsed file: its plain value, and the line of every path in it."""
+
+    def __init__(self, value: Any, trace: Trace | None = None) -> None:
+        self.value = value
+        self._trace = trace or Trace()
+        self.faults = tuple(self._trace.faults)
+
+    def fault(self, path: str, message: str) -> Fault:
+        """A fault at `path`, with the line of the nearest part of it that is in the file, and with
+        what YAML made of the word there when that is not what it looks like."""
+        if surprise := self._trace.surprises.get(path):
+            message = f"{message}; {surprise}"
+        return Fault(path, message, self._trace.lines.get(self.nearest(path), 0))
+
+    def nearest(self, path: str) -> str:
+        """`path`, or the nearest part of it that is in the file."""
+        while path not in self._trace.lines and path != "$":
+            path = path[: max(path.rfind("."), path.rfind("["))]
+        return path
+
+    def key(self, path: str, key: Any) -> str:
+        """A key of the mapping at `path` as the file spells it."""
+        return self._trace.keys.get((path, key), str(key))
+
+
+class Trace:
+    """What is known of the places of a file, by path, beside their values."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, int] = {}
+        self.surprises: dict[str, str] = {}
+        """What YAML made of plain words that look like something else."""
+        self.keys: dict[tuple[str, Any], str] = {}
+        """Keys that are no text, as they are spelt."""
+        self.faults: list[Fault] = []
+
+    def follow(self, loader: yaml.SafeLoader, node: yaml.Node, path: str, depth: int = 0) -> None:
+        """Note everything below `node`, and the keys that PyYAML would silently merge."""
+        if depth > MAX_DEPTH or len(self.lines) > MAX_PLACES:
+            raise _TooLargeError
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.SequenceNode):
+            for i, item in enumerate(node.value):
+                self.follow(loader, item, f"{path}[{i}]", depth + 1)
+        elif isinstance(node, yaml.MappingNode):
+            self._follow_mapping(loader, node, path, depth)
+        elif isinstance(node, yaml.ScalarNode) and node.style is None:
+            self._note_word(path, node.value, loader.construct_object(node))
+
+    def _follow_mapping(
+        self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: str, depth: int
+    ) -> None:
+        seen: dict[str, int] = {}
+        for key, value in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and key.style is None:
+                self.keys[path, loader.construct_object(key)] = name
+            if name in seen:
+                message = f"given twice, first in line {seen[name]}: remove or rename one of them"
+                self.faults.append(Fault(f"{path}.{name}", message, line))
+            seen[name] = line
+            self.lines.setdefault(f"{path}.{name}", line)
+            self.follow(loader, value, f"{path}.{name}", depth + 1)
+
+    def _note_word(self, path: str, text: str, value: Any) -> None:
+        if path in self.surprises:
+            return
+        self.surprises[path] = yaml11.surprise(text, value)
+        if said := yaml11.changed(text, value):
+            self.faults.append(Fault(path, said, self.lines[path]))
+
+
+def parse(text: str) -> Document:
+    """Parse YAML. Syntax errors and keys given twice become faults of the document."""
+    trace = Trace()
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is not None:
+            trace.follow(loader, node, "$")
+        value = None if node is None else loader.construct_document(node)
+    except (_TooLargeError, RecursionError):
+        message = (
+            f"nests deeper than {MAX_DEPTH} or has more than {MAX_PLACES} entries, aliases "
+            "counted as often as they are used: say less in one file"
+        )
+        return _unreadable(message)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        message = f"this is not YAML: {error.problem or error.context}"
+        if "'\\t'" in message:
+            message += "; indent with spaces, not with tabs"
+        return _unreadable(message, mark.line + 1 if mark else 0)
+    except yaml.YAMLError as error:
+        return _unreadable(f"this is not YAML: {error}")
+    except (ValueError, TypeError, AttributeError, OverflowError, LookupError) as error:
+        # PyYAML lets pass what int, float and date say about `!!int x` or 2001-99-99.
+        return _unreadable(f"a value that is none: {error}")
+    return Document(value, trace)
+
+
+def _unreadable(message: str, line: int = 0) -> Document:
+    trace = Trace()
+    trace.faults.append(Fault("$", message, line))
+    return Document(None, trace)
+
+
+class _TooLargeError(Exception):
+    """A few bytes of YAML can stand for any number of values, or for themselves."""
+
+
+def mismatches(document: Document, expected: Any) -> tuple[list[Fault], Any]:
+    """Where the document differs from the type `expected`, and its value without those parts.
+
+    The second is for looking for further faults in what remains; it may still not convert, when a
+    required part is among what was wrong.
+    """
+    faults: list[Fault] = []
+    kept = _fit(document, document.value, expected, "$", "", faults)
+    return faults, kept
+
+
+def mismatches_within(path: str, value: Any, expected: Any) -> list[Fault]:
+    """The same for a part of a document that was read as anything, at `path`."""
+    faults, _ = mismatches(Document(value), expected)
+    return [Fault(path + fault.path.removeprefix("$"), fault.message) for fault in faults]
+
+
+_WRONG = object()
+
+
+def _fit(
+    document: Document, value: Any, expected: Any, path: str, hint: str, faults: list[Fault]
+) -> Any:
+    """`value` without what does not fit `expected`, or _WRONG if nothing of it does."""
+    plain, hint = _plain(expected, hint)
+    if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
+        if isinstance(value, dict):
+            return _fit_struct(document, value, plain, path, faults)
+    elif get_origin(plain) is dict and isinstance(value, dict):
+        return _fit_dict(document, value, get_args(plain)[1], path, hint, faults)
+    elif get_origin(plain) in (list, tuple) and isinstance(value, list):
+        item = get_args(plain)[0]
+        fitted = [
+            _fit(document, entry, item, f"{path}[{i}]", hint, faults)
+            for i, entry in enumerate(value)
+        ]
+        return [entry for entry in fitted if entry is not _WRONG]
+    elif get_origin(plain) is Literal and isinstance(value, str):
+        if value in get_args(plain):
+            return value
+        message = f"found {value!r}; {closest(value, get_args(plain))}"
+        faults.append(document.fault(path, message))
+        return _WRONG
+    problem = _converts(value, expected)
+    if problem is None:
+        return value
+    faults.append(document.fault(path, _describe(value, problem, hint)))
+    return _WRONG
+
+
+def _fit_struct(
+    document: Document,
+    value: dict[Any, Any],
+    struct: type[msgspec.Struct],
+    path: str,
+    faults: list[Fault],
+) -> Any:
+    known: dict[str, FieldInfo] = {field.encode_name: field for field in fields(struct)}
+    types = get_type_hints(struct, include_extras=True)
+    kept: dict[str, Any] = {}
+    before = len(faults)
+    for key, entry in value.items():
+        if key not in known:
+            name = document.key(path, key)
+            message = f"unknown key {name!r}; {closest(name, known)}"
+            faults.append(document.fault(f"{path}.{name}", message))
+            continue
+        fitted = _fit(document, entry, types[known[key].name], f"{path}.{key}", "", faults)
+        if fitted is not _WRONG:
+            kept[key] = fitted
+    missing = [name for name, field in known.items() if field.required and name not in value]
+    for name in missing:
+        _, hint = _plain(types[known[name].name], "")
+        message = f"missing; add `{name}:`" + (f" ({hint})" if hint else "")
+        faults.append(document.fault(f"{path}.{name}", message))
+    if len(faults) > before and any(f.required and n not in kept for n, f in known.items()):
+        return _WRONG
+    return kept
+
+
+def _fit_dict(
+    document: Document,
+    value: dict[Any, Any],
+    item: Any,
+    path: str,
+    hint: str,
+    faults: list[Fault],
+) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for key, entry in value.items():
+        if not isinstance(key, str):
+            name = document.key(path, key)
+            message = f"the key {name} is read as {_kind(key)}; write it in quotes to make a name"
+            faults.append(document.fault(f"{path}.{name}", message))
+            continue
+        fitted = _fit(document, entry, item, f"{path}.{key}", hint, faults)
+        if fitted is not _WRONG:
+            kept[key] = fitted
+    return kept
+
+
+def _plain(expected: Any, hint: str) -> tuple[Any, str]:
+    """`expected` without its annotation and its `| None`, and what it is, in words."""
+    if get_origin(expected) is Annotated:
+        base, *metas = get_args(expected)
+        described = [m.description for m in metas if isinstance(m, msgspec.Meta)]
+        return _plain(base, next((d for d in described if d), hint))
+    if get_origin(expected) in (Union, UnionType):
+        some = [arg for arg in get_args(expected) if arg is not NoneType]
+        if len(some) == 1:
+            return _plain(some[0], hint)
+    return expected, hint
+
+
+def _converts(value: Any, expected: Any) -> str | None:
+    """None if `value` is an `expected`, else msgspec's sentence about it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return "Expected a finite number"
+    try:
+        msgspec.convert(value, expected)
+    except msgspec.ValidationError as error:
+        return str(error).partition(" - at")[0]
+    return None
+
+
+def _describe(value: Any, problem: str, hint: str) -> str:
+    found = f"found {_shown(value)}"
+    problem = problem.partition(", got")[0]
+    if hint and "regex" in problem:
+        return f"{found}; expected {hint}"
+    problem = re.sub(r"`([a-z |]+)`", _in_words, problem)
+    return f"{found}; {problem[:1].lower()}{problem[1:]}" + (f": {hint}" if hint else "")
+
+
+_WORDS = {
+    "str": "text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "null": "nothing",
+    "array": "a list",
+    "object": "a mapping",
+}
+
+
+def _in_words(types: re.Match[str]) -> str:
+    """msgspec's names of types, as a person calls them."""
+    return " or ".join(_WORDS.get(name, name) for name in types[1].split(" | "))
+
+
+def _shown(value: Any) -> str:
+    """A value as it would be written in the file."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | dict):
+        return f"a {'list' if isinstance(value, list) else 'mapping'}"
+    return str(value) if isinstance(value, datetime.date) else repr(value)
+
+
+def _kind(value: Any) -> str:
+    kinds = {bool: "yes or no", int: "a number", float: "a number", NoneType: "nothing"}
+    return kinds.get(type(value), type(value).__name__)
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """`did you mean 'x'?` when one is near, else the list of those that exist."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"expected one of: {', '.join(known)}" if known else "there is none"

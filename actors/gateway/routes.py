@@ -1,0 +1,178 @@
+"""What the gateway answers at which path.
+
+/  /app.js  /style.css ...       the dashboard, as files of the package
+/healthz                         503 while an actor of this host hangs or does not run
+/readyz                          200 while the fleet is healthy, else 503 and why
+/metrics                         for Prometheus; metrics.md lists the names
+                                 with the token, see access.py:
+/api/status                      the supervisor's report
+/api/events                      the same as server-sent events, with timelines and what happened
+/api/camera/<robot>/<camera>.jpg the newest frame, small
+POST /api/robots/<robot>/<pause|resume|reset>
+POST /api/actors/<actor>/restart
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from pathlib import Path
+
+import msgspec
+
+from ...transport.frames import FrameError
+from ..supervision.health import failing, unhealthy
+from .access import Access
+from .cameras import Thumbnails
+from .metrics import Exposition
+from .server import Request, Response, json, text
+from .status_stream import Feed
+from .supervisor_client import Declined, Supervisor, Unreachable
+
+STALE_S = 5.0
+"""A report older than this says nothing about now."""
+
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+_ROBOT_VERBS = ("pause", "resume", "reset")
+
+
+class Site:
+    """Answers requests from what `feed` has seen; only commands and nothing else reach out."""
+
+    def __init__(
+        self,
+        access: Access,
+        feed: Feed,
+        supervisor: Supervisor,
+        thumbnails: Thumbnails,
+        exposition: Exposition,
+    ) -> None:
+        self._access = access
+        self._feed = feed
+        self._supervisor = supervisor
+        self._thumbnails = thumbnails
+        self._exposition = exposition
+        self._pages = _pages(Path(__file__).with_name("dashboard"))
+        self._looks: dict[str, Callable[[Request], Response]] = {
+            "/healthz": self._health,
+            "/readyz": self._readiness,
+            "/metrics": self._metrics,
+            "/api/status": self._status,
+            "/api/events": self._events,
+        }
+
+    async def answer(self, request: Request) -> Response:
+        """The response to `request`; every refusal is one too."""
+        refusal = self._access.refusal(request)
+        if refusal is not None:
+            return refusal
+        if request.method == "POST":
+            return await self._command(request.path)
+        if request.method not in ("GET", "HEAD"):
+            return Response(405, b"only GET, HEAD and POST\n", headers={"allow": "GET, HEAD, POST"})
+        if request.path in self._looks:
+            return self._looks[request.path](request)
+        if request.path.startswith("/api/camera/") and request.path.endswith(".jpg"):
+            return self._camera(request.path[len("/api/camera/") : -len(".jpg")])
+        return self._pages.get(request.path) or text(404, f"nothing is at {request.path!r}")
+
+    def _health(self, request: Request) -> Response:
+        """A fleet that is being started fails nothing yet."""
+        report = self._feed.watch.report
+        if report is None:
+            return text(200, "ok")
+        return self._verdict(request, "ok", "not healthy", failing(report))
+
+    def _readiness(self, request: Request) -> Response:
+        report = self._feed.watch.report
+        why = ["the supervisor has not answered yet"]
+        if report is not None:
+            why = [] if report["healthy"] else unhealthy(report) or ["nothing is READY"]
+        return self._verdict(request, "ready", "not ready", why)
+
+    def _verdict(self, request: Request, well: str, ill: str, why: list[str]) -> Response:
+        """200 if there is no reason against it. Reasons are for those who may know them."""
+        watch = self._feed.watch
+        if watch.report is not None and time.monotonic() - watch.at > STALE_S:
+            why = [watch.trouble or "the supervisor's report is too old"]
+        if not why:
+            return text(200, well)
+        return text(503, f"{ill}: {'; '.join(why)}" if self._access.trusts(request) else ill)
+
+    def _metrics(self, request: Request) -> Response:
+        body, content_type = self._exposition.render(request.headers.get("accept", ""))
+        return Response(200, body, content_type)
+
+    def _status(self, request: Request) -> Response:
+        watch = self._feed.watch
+        if watch.report is None:
+            return json(503, {"error": watch.trouble})
+        age_s = time.monotonic() - watch.at
+        return Response(
+            200,
+            msgspec.json.encode(watch.report),
+            "application/json",
+            {"x-age-seconds": f"{age_s:.3f}"},
+        )
+
+    def _events(self, request: Request) -> Response:
+        return Response(200, _as_sse(self._feed.messages()), "text/event-stream")
+
+    def _camera(self, camera: str) -> Response:
+        if camera not in self._thumbnails:
+            known = ", ".join(sorted(self._thumbnails)) or "none of this host"
+            return text(404, f"no camera {camera!r}: expected one of {known}")
+        try:
+            newest = self._thumbnails.newest(camera)
+        except FrameError as error:
+            return text(503, f"camera {camera}: {error}")
+        if newest is None:
+            return text(503, f"camera {camera} has no frame yet")
+        headers = {"x-frame": str(newest.number), "x-frame-age-ms": str(newest.age_ms)}
+        return Response(200, newest.jpeg, "image/jpeg", headers)
+
+    async def _command(self, path: str) -> Response:
+        what, _, verb = path.rpartition("/")
+        if what.startswith("/api/robots/") and verb in _ROBOT_VERBS:
+            asked = self._supervisor.robot(what.removeprefix("/api/robots/"), verb)
+        elif what.startswith("/api/actors/") and verb == "restart":
+            asked = self._supervisor.restart(what.removeprefix("/api/actors/"))
+        else:
+            return text(
+                404,
+                f"no command is at {path!r}: expected /api/robots/NAME/"
+                f"{{{','.join(_ROBOT_VERBS)}}} or /api/actors/NAME/restart",
+            )
+        return await _outcome(asked)
+
+
+async def _outcome(asked: Awaitable[object]) -> Response:
+    try:
+        return json(200, {"result": await asked})
+    except Declined as error:
+        return json(409, {"error": str(error)})
+    except Unreachable as error:
+        return json(503, {"error": str(error)})
+
+
+async def _as_sse(messages: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
+    async with aclosing(messages):
+        async for message in messages:
+            yield b"data: %s\n\n" % message
+
+
+def _pages(folder: Path) -> dict[str, Response]:
+    """Every file of the dashboard, read once: it is part of the package."""
+    pages = {
+        f"/{file.name}": Response(200, file.read_bytes(), _TYPES[file.suffix])
+        for file in folder.iterdir()
+        if file.suffix in _TYPES
+    }
+    pages["/"] = pages["/index.html"]
+    return pages

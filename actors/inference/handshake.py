@@ -1,0 +1,130 @@
+"""Who has a session at this replica, and on which terms: handshakes.
+
+Guarantees that a robot holds at most one session, that of its newest epoch; that `limit` is never
+exceeded; and that shared memory is only promised to a robot whose offer names the very memory that
+is mapped here under its name, on this host and for this user.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ...transport.arrays import Buffer
+from ...transport.header import Header, Kind
+from ...transport.host import boot_id
+from ...transport.limits import DEFAULT, WireError
+from ...transport.messages import Accept, Inquiry, Message, Open, Reject, Verdict, decode, encode
+from ...transport.outbox import OutboxError, OutboxReader
+from .meters import Meters
+from .served_session import Session
+from .session_checks import RETRY_AFTER_S, Admitted, Occupancy, Terms, admit
+
+Answer = list[Buffer]
+
+
+class Reception:
+    """See the module. `occupancy` says how full the replica is when so many others are here."""
+
+    def __init__(
+        self,
+        replica: str,
+        terms: Terms,
+        checkpoint_hash: str,
+        outboxes: Mapping[str, OutboxReader],
+        meters: Meters,
+        occupancy: Callable[[int], Occupancy],
+    ) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.draining = False
+        self._replica, self._terms, self._checkpoint_hash = replica, terms, checkpoint_hash
+        self._outboxes, self._meters, self._occupancy = outboxes, meters, occupancy
+
+    def open(self, robot: str, header: Header, frames: list[Buffer]) -> Answer:
+        """Answer an OPEN by ACCEPT or REJECT. The same OPEN again is accepted again: the answer may
+        have been lost. One of another epoch replaces the session: the broker says whose it is."""
+        before = self.sessions.get(robot)
+        if before is not None and header.epoch != before.epoch:
+            del self.sessions[robot]
+        try:
+            asked: Open = decode(frames).body
+        except WireError as error:
+            words = str(error)[: DEFAULT.max_text_chars]
+            return self._reject(header, Reject(reason=error.reason, message=words))
+        verdict = self._verdict(robot, asked)
+        if isinstance(verdict, Reject):
+            self.sessions.pop(robot, None)
+            return self._reject(header, verdict)
+        if robot not in self.sessions:
+            self._meters.counts["accepted"] += 1
+            self.sessions[robot] = Session(
+                robot, header.epoch, asked.tags, self._offered(robot, asked), header.episode
+            )
+        session = self.sessions[robot]
+        terms = self._accept(verdict, session.name, shm=session.outbox is not None)
+        return encode(header._replace(kind=Kind.ACCEPT), terms)
+
+    def inquire(self, robot: str, header: Header, frames: list[Buffer]) -> Answer:
+        """Answer an INQUIRY by the VERDICT that its OPEN would get; whoever has a session here
+        keeps it, and nobody gets one."""
+        self._meters.counts["inquiries"] += 1
+        try:
+            message: Message[Inquiry] = decode(frames)
+        except WireError as error:
+            words = str(error)[: DEFAULT.max_text_chars]
+            answer = Verdict(reject=Reject(reason=error.reason, message=words))
+        else:
+            verdict = self._verdict(robot, message.body.open)
+            if isinstance(verdict, Reject):
+                answer = Verdict(reject=verdict)
+            else:
+                answer = Verdict(accept=self._accept(verdict, session="", shm=False))
+        return encode(header._replace(kind=Kind.VERDICT), answer)
+
+    def _verdict(self, robot: str, asked: Open) -> Admitted | Reject:
+        if self.draining:
+            return Reject(
+                reason="draining",
+                message=f"replica {self._replica} is draining: another replica or its successor "
+                "will serve",
+                retry_after_s=RETRY_AFTER_S,
+            )
+        others = len(self.sessions) - (robot in self.sessions)
+        return admit(asked, self._terms, self._occupancy(others))
+
+    def _accept(self, verdict: Admitted, session: str, shm: bool) -> Accept:
+        spec = self._terms.spec
+        return Accept(
+            session=session,
+            replica=self._replica,
+            model=spec.model,
+            revision=spec.revision,
+            checkpoint=self._checkpoint_hash,
+            chunk_size=spec.chunk_size,
+            fps=spec.fps,
+            action_names=spec.action_names,
+            cameras={c.name: (c.width, c.height) for c in spec.cameras},
+            prefix=verdict.prefix,
+            max_prefix_steps=spec.max_prefix_steps if verdict.prefix != "none" else 0,
+            shm=shm,
+            warnings=verdict.warnings,
+            version=verdict.version,
+            limits={
+                "message_bytes": DEFAULT.max_message_bytes,
+                "blob_bytes": DEFAULT.max_blob_bytes,
+            },
+        )
+
+    def _reject(self, header: Header, refusal: Reject) -> Answer:
+        self._meters.counts[f"rejected:{refusal.reason}"] += 1
+        return encode(header._replace(kind=Kind.REJECT), refusal)
+
+    def _offered(self, robot: str, asked: Open) -> OutboxReader | None:
+        """The shared memory that the robot offered, if it is what is mapped here under its name."""
+        outbox = self._outboxes.get(robot)
+        if outbox is None or asked.boot_id != boot_id() or not asked.outbox_nonce:
+            return None
+        try:
+            return outbox if outbox.nonce == asked.outbox_nonce else None
+        except OutboxError:
+            self._meters.counts["outbox-unreadable"] += 1
+            return None  # the robot sends its pixels instead

@@ -1,0 +1,67 @@
+"""`Journal`: one audit line per request on the robot's side, joined with the replica's by
+`(session, seq)`. It counts and writes down; it decides nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ...transport.header import Header, Kind
+from ...transport.messages import Accept
+from ..runtime.audit import Audit
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    header: Header
+    ages_s: dict[str, float]
+    sent_ns: int
+
+
+class Journal:
+    """Of one network actor. One request is in flight at a time: a newer one ends the one before."""
+
+    def __init__(self, robot: str, audit: Audit) -> None:
+        self._robot = robot
+        self._audit = audit
+        self._pending: _Asked | None = None
+        self.sent = 0
+        self.received = 0
+
+    def asked(self, header: Header, ages_s: Mapping[str, float], now_ns: int) -> None:
+        """A request left for the broker."""
+        if self._pending is not None:
+            self._line(self._pending, "unanswered", None, now_ns)
+        self._pending = _Asked(header, dict(ages_s), now_ns)
+        self.sent += 1
+
+    def answered(self, header: Header, terms: Accept | None, now_ns: int) -> None:
+        """A reply or an error came back; late ones of earlier requests are not written down."""
+        self.received += header.kind is Kind.REPLY
+        asked = self._pending
+        if asked is not None and asked.header.seq == header.seq:
+            self._pending = None
+            self._line(asked, "reply" if header.kind is Kind.REPLY else "error", terms, now_ns)
+
+    @property
+    def lost(self) -> int:
+        """Lines that the disk did not take."""
+        return self._audit.lost
+
+    def close(self) -> None:
+        self._audit.close()
+
+    def _line(self, asked: _Asked, outcome: str, terms: Accept | None, now_ns: int) -> None:
+        self._audit.line(
+            at=time.time(),
+            robot=self._robot,
+            session=terms.session if terms else None,
+            replica=terms.replica if terms else None,
+            seq=asked.header.seq,
+            episode=asked.header.episode,
+            epoch=asked.header.epoch,
+            outcome=outcome,
+            latency_s=(now_ns - asked.sent_ns) / 1e9,
+            frame_age_s=asked.ages_s,
+        )

@@ -1,0 +1,1 @@
+"""What every actor is made of, whatever its kind."""

@@ -1,0 +1,198 @@
+"""Actor: one operating-system process with three phases, a link to its supervisor and a board.
+
+A subclass says its `kind` and its `Config`, and has `setup`, `run` and `teardown`. `run` is one
+loop that polls its own sockets together with `self.link`, calls `self.board.progress()` every turn
+(that, and nothing else, is its liveness) and returns once `self.stopping` is true. The base
+guarantees that
+`teardown` runs after whatever `run` did, and that the process's exit code says how it ended.
+
+The same class runs inside a test or a research script: `boot_in_memory` makes a boot whose segments
+are anonymous memory, and whose link's other end the caller holds.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+
+from ...transport import segment as _segment
+from . import supervisor_link as _link
+from .release import release
+from .status_board import BOARD_SIZE, Board
+from .supervisor_link import Command as Command
+from .supervisor_link import Link as Link
+from .supervisor_link import SupervisorLink as SupervisorLink
+
+EXIT_STOPPED = 0
+EXIT_CRASHED = 1
+EXIT_REFUSED = 3
+EXIT_DEAD = 4
+
+
+class Refused(Exception):
+    """The configuration or the surroundings cannot work, and a restart would not mend it: the
+    message says what was found, what was expected and what to do. Ends in EXIT_REFUSED."""
+
+
+class Dead(Exception):
+    """The actor must not act again until a person says so (a robot's DEAD): the message says why.
+    Ends in EXIT_DEAD."""
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What an actor is at its start. `memory` maps each segment's name to its mapping, read-only
+    unless the segment table says otherwise."""
+
+    kind: str
+    name: str
+    incarnation: int
+    rundir: Path
+    config: dict[str, Any]
+    memory: Mapping[str, mmap.mmap]
+    release: str = ""
+    """The supervisor's, where one sent this."""
+
+
+class Actor:
+    """Base of every actor. Constructing one maps nothing and opens nothing: `setup` does."""
+
+    kind: ClassVar[str]
+    Config: ClassVar[type[msgspec.Struct]]
+
+    def __init__(self, boot: Boot, link: Link) -> None:
+        self.name = boot.name
+        self.incarnation = boot.incarnation
+        self.rundir = boot.rundir
+        self.link = link
+        self.log = logging.getLogger(boot.name)
+        self.board = Board(boot.memory[f"{boot.name}/board"])
+        self._memory = boot.memory
+        try:
+            self.config: Any = msgspec.convert(boot.config, self.Config)
+        except msgspec.ValidationError as error:
+            raise Refused(
+                f"the boot of {boot.name} does not fit {self.Config.__name__}: {error}"
+                + _other_release(boot)
+            ) from error
+
+    def setup(self) -> None:
+        """Open what `run` needs. Slow is fine here; nobody counts progress before `ready`."""
+
+    def run(self) -> None:
+        """Loop until `stopping`."""
+        raise NotImplementedError
+
+    def teardown(self) -> None:
+        """Close what `setup` opened, also when `setup` or `run` raised half-way."""
+
+    @property
+    def stopping(self) -> bool:
+        """True after `stop`, SIGTERM or the supervisor's end, as seen by `link.commands()`."""
+        return self.link.stopping
+
+    def ready(self, hang_timeout_s: float = 0.0, **info: Any) -> None:
+        """Tell the supervisor that the loop runs; call once, at the start of `run`. From here on
+        the hang timeout counts: the configured one, or `hang_timeout_s` if that is longer."""
+        self.board.progress()
+        self.link.ready(info, hang_timeout_s)
+
+    def phase(self, text: str) -> None:
+        """Say on the board what a long `setup` is at now: a person who waits for it sees that. What
+        the incarnation before reported stays beside it."""
+        said = {"incarnation": self.incarnation, "text": text}
+        self.board.report({**(self.board.previous() or {}), "phase": said})
+
+    def segment(self, name: str) -> mmap.mmap:
+        """The mapping of the segment `name`. Raises KeyError for one that the boot does not
+        have."""
+        return self._memory[name]
+
+    def segments(self) -> tuple[str, ...]:
+        """Names of the boot's segments, the board's included."""
+        return tuple(self._memory)
+
+    def main(self) -> int:
+        """Run the three phases; return the exit code. Never raises for a failure of the actor."""
+        reason, code = "stopped", EXIT_STOPPED
+        try:
+            self.setup()
+            self.run()
+            if self.link.orphaned:
+                reason = "the supervisor is gone"
+        except Refused as error:
+            reason, code = str(error), EXIT_REFUSED
+            self.log.error("refused: %s", error)
+        except Dead as error:
+            reason, code = str(error), EXIT_DEAD
+            self.log.error("dead: %s", error)
+        except Exception as error:
+            reason, code = f"{type(error).__name__}: {error}", EXIT_CRASHED
+            self.log.exception("crashed: %s", reason)
+        try:
+            self.teardown()
+        except Exception as error:
+            self.log.exception("teardown failed: %s", error)
+            if code == EXIT_STOPPED:
+                reason, code = f"teardown: {type(error).__name__}: {error}", EXIT_CRASHED
+        self.link.farewell(reason)
+        return code
+
+
+def _other_release(boot: Boot) -> str:
+    """What explains a boot that does not fit, when the actor is of another release than its
+    supervisor: it was installed after the supervisor had started."""
+    if boot.release in ("", release()):
+        return ""
+    return (
+        f"; the supervisor runs Holdfast {boot.release} and the actor {release()}: stop the fleet "
+        "and start it again"
+    )
+
+
+def boot_in_memory(
+    kind: str,
+    name: str,
+    config: dict[str, Any],
+    segments: Mapping[str, int] | None = None,
+    memory: Mapping[str, mmap.mmap] | None = None,
+    incarnation: int = 1,
+    rundir: Path | None = None,
+) -> tuple[Boot, Link, SupervisorLink]:
+    """A boot for an actor inside this process: `Class(boot, link)`.
+
+    `segments` are sizes of anonymous segments to make, `memory` mappings to share with other actors
+    (pass the last boot's `memory` to be the next incarnation); the board is added when absent. The
+    caller plays the supervisor on the third value: `command("stop")`, `messages()`, `close()`.
+    """
+    mapped = dict(memory or {})
+    for segment, size in {f"{name}/board": BOARD_SIZE, **(segments or {})}.items():
+        if segment not in mapped:
+            mapped[segment] = mmap.mmap(-1, size)
+    ours, theirs = _link.pair()
+    boot = Boot(kind, name, incarnation, rundir or Path.cwd(), config, mapped)
+    return boot, Link(theirs), SupervisorLink(ours)
+
+
+def map_boot(message: _link.BootMessage, fds: list[int]) -> Boot:
+    """Map the segments of a boot that came over a real link; closes the descriptors."""
+    memory: dict[str, mmap.mmap] = {}
+    for entry, fd in zip(message.segments, fds, strict=True):
+        memory[entry.name] = _segment.map(fd, entry.size, entry.writable)
+        os.close(fd)
+    return Boot(
+        kind=message.kind,
+        name=message.name,
+        incarnation=message.incarnation,
+        rundir=Path(message.rundir),
+        config=message.config,
+        memory=memory,
+        release=message.release,
+    )

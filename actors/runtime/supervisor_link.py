@@ -1,0 +1,279 @@
+"""The link between the supervisor and one actor: boot, descriptors, commands, replies, lifeline.
+
+It is a unix SOCK_SEQPACKET socket pair, so that messages keep their boundaries, arrive in order and
+may carry descriptors, and so that the death of either side is an end-of-file at the other. Each
+packet is one MessagePack-encoded struct below. Nothing on it ever blocks the actor: what does not
+fit into the socket's buffer is a supervisor that stopped reading, and is dropped.
+
+The link does not say whether the actor is alive (its board does), and carries no bulk data.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import os
+import select
+import signal
+import socket
+from typing import Any
+
+import msgspec
+
+from ...transport import nesting
+from ...transport.limits import WireError
+
+MAX_PACKET = 128 * 1024
+FDS_PER_PACKET = 128
+"""Linux carries at most 253 descriptors in one message."""
+
+
+class Command(msgspec.Struct, frozen=True, tag="command"):
+    """What the supervisor asks of an actor: `stop`, `pause`, `resume`, `reset`, `drain`, ..."""
+
+    verb: str
+    args: dict[str, Any] = {}
+    id: int = 0
+
+
+class SegmentEntry(msgspec.Struct, frozen=True):
+    """One row of the boot's segment table; its descriptor is the one at the same place."""
+
+    name: str
+    size: int
+    writable: bool
+
+
+class BootMessage(msgspec.Struct, frozen=True, tag="boot"):
+    """Everything an actor is told at its start. The descriptors come with it and the packets
+    after."""
+
+    kind: str
+    name: str
+    incarnation: int
+    rundir: str
+    config: dict[str, Any]
+    segments: tuple[SegmentEntry, ...] = ()
+    release: str = ""
+    """The supervisor's."""
+
+
+class Descriptors(msgspec.Struct, frozen=True, tag="descriptors"):
+    """Carries no words, only more of the boot's descriptors."""
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The actor's loop runs: its setup is behind it. `hang_timeout_s`: a turn of the loop may take
+    so long, by what was measured; the supervisor waits for that or its own limit, the longer."""
+
+    info: dict[str, Any] = {}
+    hang_timeout_s: float = 0.0
+
+
+class Reply(msgspec.Struct, frozen=True, tag="reply"):
+    """The answer to a command: `error` is None, or why the actor did not do it."""
+
+    id: int
+    result: Any = None
+    error: str | None = None
+
+
+class Farewell(msgspec.Struct, frozen=True, tag="farewell"):
+    """The last word before the exit, in a sentence for a person."""
+
+    reason: str
+
+
+FromSupervisor = Command | BootMessage | Descriptors
+FromActor = Ready | Reply | Farewell
+
+MAX_COMMAND = 64 * 1024
+MAX_NESTING = 32
+"""What a command may be, and how deep maps and lists may lie in it."""
+PACKETS_PER_CALL = 64
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_at_actor = msgspec.msgpack.Decoder(FromSupervisor).decode
+_decode_at_supervisor = msgspec.msgpack.Decoder(FromActor).decode
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """A new link's two sockets: the supervisor's (non-blocking) and the actor's."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    return ours, theirs
+
+
+class Link:
+    """The actor's end. One thread uses it; `fileno()` polls readable whenever `commands()` has
+    something to say: a command, the supervisor's end, or a signal that asks to stop."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._signal_in, self._signal_out = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._epoll = select.epoll()
+        self._epoll.register(sock, select.EPOLLIN)
+        self._epoll.register(self._signal_in, select.EPOLLIN)
+        self.stopping = False
+        self.orphaned = False
+        """The supervisor is gone: nobody will restart or kill this actor; it must end by itself."""
+
+    def catch_signals(self) -> None:
+        """Make SIGTERM and SIGINT mean `stop`, and wake every poll on `fileno()`. Main thread
+        only."""
+
+        def stop(signum: int, frame: object) -> None:
+            self.stopping = True
+
+        signal.set_wakeup_fd(self._signal_out, warn_on_full_buffer=False)
+        signal.signal(signal.SIGTERM, stop)
+        signal.signal(signal.SIGINT, stop)
+
+    def fileno(self) -> int:
+        return self._epoll.fileno()
+
+    def commands(self) -> list[Command]:
+        """The commands that arrived since the last call; never blocks. `stop` is not among them:
+        it sets `stopping`, as the end of the supervisor and SIGTERM do."""
+        received: list[Command] = []
+        if self.orphaned:
+            return received
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._signal_in, 64)
+        while True:
+            try:
+                packet = self._sock.recv(MAX_PACKET)
+            except BlockingIOError:
+                return received
+            except ConnectionError:
+                packet = b""
+            if not packet:
+                # Polls would spin on a socket at its end for as long as it is registered.
+                self._epoll.unregister(self._sock)
+                self.orphaned = self.stopping = True
+                return received
+            message = _decode_at_actor(packet)
+            if not isinstance(message, Command):
+                continue
+            if message.verb == "stop":
+                self.stopping = True
+                self.acknowledge(message.id)
+            else:
+                received.append(message)
+
+    def acknowledge(self, id: int, result: Any = None, error: str | None = None) -> None:
+        """Answer the command `id`; the person who asked sees `result` or `error`."""
+        self._send(Reply(id, result, error))
+
+    def ready(self, info: dict[str, Any], hang_timeout_s: float = 0.0) -> None:
+        self._send(Ready(info, hang_timeout_s))
+
+    def farewell(self, reason: str) -> None:
+        self._send(Farewell(reason))
+
+    def close(self) -> None:
+        self._epoll.close()
+        self._sock.close()
+        os.close(self._signal_in)
+        os.close(self._signal_out)
+
+    def _send(self, message: FromActor) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):
+            self._sock.send(_encode(message))
+
+
+class SupervisorLink:
+    """The supervisor's end of one actor's link."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.closed = False
+        """The actor's end is known to be closed."""
+
+    def fileno(self) -> int:
+        return self._sock.fileno()
+
+    def boot(self, message: BootMessage, fds: list[int]) -> None:
+        """Send the boot and the descriptors of its segment table. They fit the socket's buffer:
+        a warm spare or a new process has received nothing before."""
+        first, rest = fds[:FDS_PER_PACKET], fds[FDS_PER_PACKET:]
+        self._send(message, first)
+        while rest:
+            self._send(Descriptors(), rest[:FDS_PER_PACKET])
+            rest = rest[FDS_PER_PACKET:]
+
+    def command(self, verb: str, args: dict[str, Any] | None = None, id: int = 0) -> bool:
+        """Send a command; False when the actor is gone or does not read its link any more. Raises
+        ValueError for one that no actor could read."""
+        packet = _checked(Command(verb, args or {}, id))
+        try:
+            self._sock.send(packet)
+        except (BlockingIOError, ConnectionError):
+            return False
+        return True
+
+    def messages(self) -> tuple[list[FromActor], bool]:
+        """(what the actor said, whether its end is closed); never blocks. What does not decode is
+        dropped, and of a flood the rest is left for the next call: an actor gone mad must not take
+        the supervisor with it."""
+        received: list[FromActor] = []
+        for _ in range(PACKETS_PER_CALL):
+            try:
+                packet = self._sock.recv(MAX_PACKET)
+            except BlockingIOError:
+                return received, False
+            except ConnectionError:
+                packet = b""
+            if not packet:
+                self.closed = True
+                return received, True
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                received.append(_decode_at_supervisor(packet))
+        return received, False
+
+    def close(self) -> None:
+        self._sock.close()
+
+    def _send(self, message: FromSupervisor, fds: list[int]) -> None:
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        self._sock.sendmsg([_encode(message)], rights)
+
+
+def _checked(command: Command) -> bytes:
+    try:
+        packet = _encode(command)
+        nesting.check(packet, MAX_NESTING)
+    except (ValueError, OverflowError, RecursionError, WireError) as error:
+        raise ValueError(f"it cannot be written down: {error}") from error
+    if len(packet) > MAX_COMMAND:
+        raise ValueError(f"it takes {len(packet)} bytes, and {MAX_COMMAND} is the most: say less")
+    return packet
+
+
+def say_ready(sock: socket.socket) -> None:
+    """Tell the supervisor on an actor's fresh socket that a boot would be received at once."""
+    with contextlib.suppress(ConnectionError):
+        sock.send(_encode(Ready()))
+
+
+def receive_boot(sock: socket.socket) -> tuple[BootMessage, list[int]] | None:
+    """Wait for the boot on an actor's fresh socket; None when the supervisor went away instead. A
+    command before it is a ping, and is answered."""
+    boot: BootMessage | None = None
+    fds: list[int] = []
+    sock.setblocking(True)
+    while boot is None or len(fds) < len(boot.segments):
+        # Close-on-exec, so that no program an actor starts keeps its segments alive.
+        packet, rights, _, _ = socket.recv_fds(
+            sock, MAX_PACKET, FDS_PER_PACKET, socket.MSG_CMSG_CLOEXEC
+        )
+        if not packet:
+            return None
+        fds += rights
+        message = _decode_at_actor(packet)
+        if isinstance(message, BootMessage):
+            boot = message
+        elif isinstance(message, Command):
+            sock.send(_encode(Reply(message.id)))
+    return boot, fds

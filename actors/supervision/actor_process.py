@@ -1,0 +1,101 @@
+"""What the supervisor's shell holds of one actor, over all its incarnations."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from ..fleet.expand import ActorSpec
+from ..runtime.log import Record
+from .logstore import Stream
+from .process import Process
+from .report import ActorFacts
+from .segments import SharedMemory
+from .supervised import Actor, State
+
+Started = tuple[Process, list[Stream]]
+
+
+class Running:
+    """One actor: its process while there is one, and what its last one left to say."""
+
+    def __init__(self, actor: ActorSpec, keep: Callable[[Record], None]) -> None:
+        self.actor = actor
+        self.process: Process | None = None
+        self.streams: list[Stream] = []
+        self.farewell: str | None = None
+        self.last_exit: str | None = None
+        self._keep = keep
+        self._since = 0.0
+
+    def start(
+        self, incarnation: int, environment: Mapping[str, str], spare: Started | None
+    ) -> None:
+        """Start a process, or take the one that stands ready. Raises OSError."""
+        self.farewell = None
+        self._since = time.monotonic()
+        if spare:
+            self.process, self.streams = spare
+            for stream in self.streams:
+                stream.actor, stream.incarnation = self.actor.name, incarnation
+            return
+        self.process = Process(self.actor.name, environment_for(self.actor.kind, environment))
+        self.streams = streams_of(self.process, self.actor.name, incarnation, self._keep)
+
+    def ask(self, drain: bool) -> None:
+        """Ask the process to end: over its link, and by SIGTERM if it reads that no more."""
+        if self.process is None:
+            return
+        if not drain:
+            # Before the word: one that obeys at once must not be hit while its interpreter ends,
+            # which has given up its handlers then.
+            self.process.terminate()
+        self.process.link.command("drain" if drain else "stop")
+
+    def end(self) -> None:
+        """Close what belongs to a process that was reaped, after its last lines."""
+        if self.process is None:
+            return
+        for stream in self.streams:
+            stream.drain()
+            stream.close()
+        self.process.close()
+        self.process, self.streams = None, []
+
+    def facts(
+        self, actor: Actor, memory: SharedMemory, error: Record | None, now: float
+    ) -> ActorFacts:
+        """The shell's half of this actor's row in the status."""
+        count, instant_ns = memory.boards[self.actor.name].progress()
+        alive, ready = self.process is not None, actor.state is State.READY
+        return ActorFacts(
+            name=self.actor.name,
+            kind=self.actor.kind,
+            robot=self.actor.robot,
+            pid=self.process.pid if self.process else None,
+            uptime_s=now - self._since if alive else None,
+            progress_age_s=now - instant_ns / 1e9 if ready and count else None,
+            memory_mb=self.process.resident_mb() if self.process else None,
+            last_exit=self.last_exit,
+            last_error=error.message if error else None,
+            report=memory.report(self.actor.name),
+        )
+
+
+def streams_of(
+    process: Process, actor: str, incarnation: int, keep: Callable[[Record], None]
+) -> list[Stream]:
+    """Readers of the process's two log pipes."""
+    return [
+        Stream(process.out, actor, incarnation, "stdout", keep),
+        Stream(process.err, actor, incarnation, "stderr", keep),
+    ]
+
+
+def environment_for(kind: str, environment: Mapping[str, str]) -> Mapping[str, str]:
+    """The environment of a process of `kind`. Only a policy computes with more than one thread:
+    elsewhere, numpy's idle thread pools cost start-up time and memory in every process."""
+    if kind == "inference":
+        return environment
+    one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return one | dict(environment)

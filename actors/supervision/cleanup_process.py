@@ -1,0 +1,188 @@
+"""The undertaker: sees to it that no actor outlives its supervisor by more than BURY_AFTER_S.
+
+Actors end by themselves when their link closes; one that is stopped, or hangs in foreign code,
+cannot. The supervisor starts this tiny process, gives it its lock and tells it every actor's pid
+together with a pidfd; it answers pings, so that one that is frozen is noticed and replaced. When
+the supervisor is gone, however it went, the undertaker waits until all are dead, kills the process
+groups of those that are not, removes the runtime directory and ends, which gives back the lock.
+
+A process group is killed only while its leader is known to live by its pidfd, or for members that
+carry the fleet's mark in their environment: a number that the kernel has given to somebody else in
+between is never hit. A process that hides its environment and outlives its leader is missed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+from ..runtime.runtime_dir import sweep
+
+BURY_AFTER_S = 2.0
+MARK = "HOLDFAST_MARK"
+UNANSWERED = 3
+"""So many pings in a row without an answer are a process that is frozen."""
+UNANSWERED_AT_START = 30
+UNDERTAKER_DESCRIPTORS = 16
+"""Its own; beside them it has one for each process that it watches."""
+_FORGET, _WATCH, _PING = b"-", b"+", b"?"
+
+
+class Undertaking:
+    """The supervisor's end. It never waits: what an undertaker that does not read leaves no room
+    for is kept, and tried again at the next word or `flush`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._unsaid: dict[int, int | None] = {}
+        """By pid: the pidfd of one to watch, or None for one to forget."""
+        self._unanswered = 0
+        self._patience = UNANSWERED_AT_START
+
+    def watch(self, pid: int, pidfd: int) -> None:
+        self._unsaid[pid] = pidfd
+        self.flush()
+
+    def forget(self, pid: int) -> None:
+        """The process was collected; its pidfd may be closed after this."""
+        if self._unsaid.get(pid) is not None:
+            del self._unsaid[pid]
+            return
+        self._unsaid[pid] = None
+        self.flush()
+
+    def flush(self) -> None:
+        while self._unsaid:
+            pid, pidfd = next(iter(self._unsaid.items()))
+            try:
+                if pidfd is None:
+                    self._sock.send(_FORGET + str(pid).encode())
+                else:
+                    socket.send_fds(self._sock, [_WATCH + str(pid).encode()], [pidfd])
+            except OSError:
+                return  # no room now; or it died, and its successor is told of everybody alive
+            del self._unsaid[pid]
+
+    def ping(self) -> bool:
+        """Ask it for a sign of life, once a second or so; False when it gave none for too long."""
+        with contextlib.suppress(OSError):
+            while self._sock.recv(16):
+                self._unanswered, self._patience = 0, UNANSWERED
+        if self._unanswered >= self._patience:
+            return False
+        self._unanswered += 1
+        with contextlib.suppress(OSError):
+            self._sock.send(_PING)
+        return True
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+def argv(rundir: Path, mark: str) -> list[str]:
+    """The command line; the socket is descriptor 3, the lock descriptor 4."""
+    return [
+        sys.executable,
+        "-P",
+        "-m",
+        "holdfast.actors.supervision.cleanup_process",
+        str(rundir),
+        mark,
+    ]
+
+
+def main(rundir: Path, mark: str, sock: socket.socket) -> None:
+    # A person's Ctrl-C is for the supervisor; this process ends after it, never before.
+    for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    watched = _listen(sock)
+    _wait(list(watched.values()), BURY_AFTER_S)
+    for pid, pidfd in watched.items():
+        _bury(pid, pidfd, mark)
+    _wait(list(watched.values()), 1.0)
+    sweep(rundir)
+
+
+def _listen(sock: socket.socket) -> dict[int, int]:
+    """Follow the supervisor until its end; return the actors it left: pid to pidfd."""
+    watched: dict[int, int] = {}
+    while True:
+        try:
+            message, fds, _, _ = socket.recv_fds(sock, 64, 1, socket.MSG_CMSG_CLOEXEC)
+        except ConnectionError:
+            return watched
+        if not message:
+            return watched
+        if message == _PING:
+            with contextlib.suppress(OSError):
+                sock.send(_PING, socket.MSG_DONTWAIT)
+            continue
+        pid = int(message[1:])
+        if message[:1] == _WATCH and fds:
+            watched[pid] = fds[0]
+        elif pid in watched:
+            os.close(watched.pop(pid))
+
+
+def _wait(pidfds: list[int], seconds: float) -> None:
+    """Wait until all have exited, at most for `seconds`."""
+    deadline = time.monotonic() + seconds
+    living = select.poll()
+    left = set(pidfds)
+    for pidfd in left:
+        living.register(pidfd, select.POLLIN)
+    while left and (rest := deadline - time.monotonic()) > 0:
+        for pidfd, _ in living.poll(rest * 1000):
+            living.unregister(pidfd)
+            left.discard(pidfd)
+
+
+def _bury(pid: int, pidfd: int, mark: str) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        if not _exited(pidfd):
+            # The leader lives, so the group's number is still its own.
+            os.killpg(pid, signal.SIGKILL)
+            return
+    for member in members(pid):
+        if marked(member, mark):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(member, signal.SIGKILL)
+
+
+def _exited(pidfd: int) -> bool:
+    now = select.poll()
+    now.register(pidfd, select.POLLIN)
+    return bool(now.poll(0))
+
+
+def members(session: int) -> list[int]:
+    """Pids of the processes in `session`: an actor is the leader of its own."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                # After the command's closing bracket: state, ppid, pgrp, session.
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                if int(fields[3]) == session:
+                    found.append(int(entry.name))
+    return found
+
+
+def marked(pid: int, mark: str) -> bool:
+    """Whether the process was started below an actor of the fleet with this `mark`."""
+    try:
+        environment = Path(f"/proc/{pid}/environ").read_bytes()
+    except OSError:
+        return False
+    return f"{MARK}={mark}".encode() in environment.split(b"\0")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], socket.socket(fileno=3))

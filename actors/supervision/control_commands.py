@@ -1,0 +1,277 @@
+"""What people may ask of a running fleet over its control socket, verb by verb.
+
+`start`, `stop`, `restart` and `drain` are answered at once, when they are announced: whoever wants
+to know how it ends asks for the status until it has settled. Words for an actor itself (`pause`,
+`resume`, `reset`, ...) are answered by the actor, or with an error after ANSWER_S.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import re
+import signal
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ...transport.segment import SegmentError
+from ..fleet.expand import ActorSpec
+from ..fleet.yaml_errors import closest
+from ..runtime.main import KINDS
+from ..runtime.supervisor_link import Reply
+from .control_socket import Client
+from .spec_diff import differences
+from .supervised import Event, Restart, Start, Stop
+
+if TYPE_CHECKING:
+    from .supervisor import Supervisor
+
+ANSWER_S = 5.0
+NOTHING_TO_DRAIN = frozenset(KINDS) - {"inference"}
+ROBOT_VERBS = ("pause", "resume", "reset", "episode")
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What may be in a request. Keys that its verb does not know are ignored."""
+
+    do: str
+    names: tuple[str, ...] = ()
+    args: dict[str, Any] = {}
+    signal: str | int = "KILL"
+    verb: str = ""
+    segment: str = ""
+    actors: tuple[ActorSpec, ...] = ()
+    dry: bool = False
+
+
+class Commands:
+    """Handles the requests of a supervisor's clients."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._ids = itertools.count(1)
+        self._waiting: dict[int, tuple[Client, str, float]] = {}
+        self._verbs: dict[str, Callable[[Client, Request], None]] = {
+            "status": self._status,
+            "places": self._places,
+            "start": self._start,
+            "stop": self._stop,
+            "restart": self._restart,
+            "drain": self._drain,
+            "kill": self._kill,
+            "graph": self._graph,
+            "segments": self._segments,
+            "attach": self._attach,
+            "shutdown": self._shutdown,
+            "reform": self._reform,
+            "tell": self._tell,
+            **dict.fromkeys(ROBOT_VERBS, self._robot),
+        }
+
+    def handle(self, client: Client, request: dict[str, Any]) -> None:
+        """Answer one request, now or later. A faulty one is refused in a sentence."""
+        try:
+            asked = msgspec.convert(request, Request)
+            verb = self._verbs.get(asked.do)
+            if verb is None:
+                raise LookupError(f"no verb {asked.do!r}; {closest(asked.do, self._verbs)}")
+            verb(client, asked)
+        except msgspec.ValidationError as error:
+            client.refuse(f"a request that cannot be understood: {error}")
+        except LookupError as error:
+            client.refuse(str(error.args[0]))
+        except Exception as error:
+            # Whatever it is: nobody's question may end a fleet.
+            fault = f"{type(error).__name__}: {error}"
+            self._supervisor.note("error", f"a request {request.get('do')!r:.100} failed: {fault}")
+            client.refuse(f"the supervisor failed over this request ({fault}): please report it")
+
+    def answered(self, actor: str, reply: Reply) -> None:
+        """`actor` answered a command. What another one was asked it cannot answer."""
+        if self._waiting.get(reply.id, (None, "", 0.0))[1] != actor:
+            return
+        client, name, _ = self._waiting.pop(reply.id)
+        if reply.error is not None:
+            client.refuse(f"{name}: {reply.error}")
+        else:
+            client.reply({"ok": True, "name": name, "result": reply.result})
+
+    def exited(self, actor: str, how: str) -> None:
+        """`actor` has ended: whoever waits for its answer is told so."""
+        for id, (client, name, _) in list(self._waiting.items()):
+            if name == actor:
+                del self._waiting[id]
+                client.refuse(f"{name} {how} before it answered; see `actorctl status`")
+
+    def expire(self, now: float) -> None:
+        """Tell those who wait for an actor that does not answer."""
+        for id, (client, name, deadline) in list(self._waiting.items()):
+            if now >= deadline:
+                del self._waiting[id]
+                client.refuse(f"{name} did not answer within {ANSWER_S:g} s; see `actorctl status`")
+
+    def _status(self, client: Client, request: Request) -> None:
+        client.reply({"ok": True, "pid": os.getpid(), "status": self._supervisor.status()})
+
+    def _places(self, client: Client, request: Request) -> None:
+        """Where things are on disk."""
+        runtime, log = self._supervisor.runtime.path, self._supervisor.logs.path
+        client.reply({"ok": True, "rundir": str(runtime), "log": str(log)})
+
+    def _start(self, client: Client, request: Request) -> None:
+        self._announce(client, request, Start)
+
+    def _stop(self, client: Client, request: Request) -> None:
+        self._announce(client, request, Stop)
+
+    def _restart(self, client: Client, request: Request) -> None:
+        self._announce(client, request, Restart)
+
+    def _drain(self, client: Client, request: Request) -> None:
+        for name in self._names(request):
+            kind = self._supervisor.running[name].actor.kind
+            if kind in NOTHING_TO_DRAIN:
+                raise LookupError(
+                    f"{name} has nothing to drain: only a replica hands over what it serves; "
+                    f"`actorctl stop {name}` stops it"
+                )
+        self._announce(client, request, lambda names: Stop(names, drain=True))
+
+    def _announce(
+        self,
+        client: Client,
+        request: Request,
+        event: Callable[[tuple[str, ...]], Event],
+    ) -> None:
+        supervisor = self._supervisor
+        names = tuple(self._names(request))
+        if supervisor.core.stopping:
+            raise LookupError(f"the fleet {supervisor.fleet!r} is stopping")
+        before = {name: supervisor.core.actors[name].incarnation for name in names}
+        supervisor.note("info", f"{request.do} {', '.join(names)}, as a person asked")
+        supervisor.feed(event(names))
+        after = {name: supervisor.core.actors[name].state.value for name in names}
+        client.reply({"ok": True, "before": before, "states": after})
+
+    def _kill(self, client: Client, request: Request) -> None:
+        """Send a signal, without a word to the core: what comes of it is a failure like any."""
+        number = _signal(request.signal)
+        names = self._names(request)
+        for name in names:
+            process = self._supervisor.running[name].process
+            if process is None:
+                state = self._supervisor.core.actors[name].state
+                raise LookupError(f"{name} has no process: it is {state}")
+            self._supervisor.note("info", f"{name}: {number.name}, as a person asked")
+            process.signal(number)
+        client.reply({"ok": True, "names": names, "signal": number.name})
+
+    def _graph(self, client: Client, request: Request) -> None:
+        """Who starts after whom, and who shares which memory."""
+        rows = []
+        for name, running in self._supervisor.running.items():
+            actor = running.actor
+            rows.append(
+                {
+                    "name": name,
+                    "kind": actor.kind,
+                    "robot": actor.robot,
+                    "state": self._supervisor.core.actors[name].state.value,
+                    "after": list(actor.member.after),
+                    "group": actor.member.group,
+                    "writes": [use.name for use in actor.segments if use.writable],
+                    "reads": [use.name for use in actor.segments if not use.writable],
+                    "endpoints": {
+                        key: value
+                        for key, value in actor.config.items()
+                        if isinstance(value, str) and value.startswith(("ipc://", "tcp://"))
+                    },
+                }
+            )
+        client.reply({"ok": True, "actors": rows})
+
+    def _segments(self, client: Client, request: Request) -> None:
+        client.reply({"ok": True, "segments": self._supervisor.memory.sizes()})
+
+    def _attach(self, client: Client, request: Request) -> None:
+        """Hand out a segment to look at. Read-only, so that no script can hurt a robot with it."""
+        memory, name = self._supervisor.memory, request.segment
+        if name not in memory.sizes():
+            raise LookupError(f"no segment {name!r}; {closest(name, memory.sizes())}")
+        fd, size = memory.read_only(name)
+        client.hand_over({"ok": True, "segment": name, "size": size}, fd)
+
+    def _reform(self, client: Client, request: Request) -> None:
+        """Take over another list of actors; with `dry`, only say what that would change."""
+        supervisor = self._supervisor
+        if supervisor.core.stopping:
+            raise LookupError(f"the fleet {supervisor.fleet!r} is stopping")
+        difference = differences(supervisor.specs(), request.actors)
+        if not request.dry:
+            try:
+                supervisor.reform(request.actors)
+            except (ValueError, SegmentError) as error:
+                raise LookupError(str(error)) from error
+        client.reply({"ok": True, "difference": msgspec.to_builtins(difference)})
+
+    def _shutdown(self, client: Client, request: Request) -> None:
+        client.reply({"ok": True})
+        self._supervisor.stop("a person asked")
+
+    def _robot(self, client: Client, request: Request) -> None:
+        """A word for a robot's control actor."""
+        robots = self._supervisor.robots
+        for robot in request.names:
+            if robot not in robots:
+                raise LookupError(f"no robot {robot!r}; {closest(robot, robots)}")
+        names = [f"{robot}/control" for robot in request.names]
+        self._deliver(client, names, request.do, request.args)
+
+    def _tell(self, client: Client, request: Request) -> None:
+        """Any word for any actor: {"do": "tell", "names": [...], "verb": ..., "args": {...}}."""
+        self._deliver(client, self._names(request), request.verb, request.args)
+
+    def _deliver(self, client: Client, names: list[str], verb: str, args: dict[str, Any]) -> None:
+        if len(names) != 1:
+            raise LookupError(f"{verb} takes one name, got {len(names)}")
+        process = self._supervisor.running[names[0]].process
+        id = next(self._ids)
+        try:
+            told = process is not None and process.link.command(verb, args, id)
+        except ValueError as error:
+            raise LookupError(f"{names[0]} cannot be told this: {error}") from error
+        if not told:
+            state = self._supervisor.core.actors[names[0]].state
+            raise LookupError(f"{names[0]} cannot be told to {verb}: it is {state}")
+        self._waiting[id] = (client, names[0], time.monotonic() + ANSWER_S)
+
+    def _names(self, request: Request) -> list[str]:
+        """The actors named in the request, all known."""
+        core = self._supervisor.core
+        known = [name for name in core.actors if name not in core.retired]
+        for name in request.names:
+            if name in self._supervisor.robots:
+                own = ", ".join(other for other in known if other.startswith(f"{name}/"))
+                raise LookupError(f"{name!r} is a robot; its actors are {own}")
+            if name not in known:
+                raise LookupError(f"no actor {name!r}; {closest(name, known)}")
+        if not request.names:
+            raise LookupError(f"{request.do} whom? name one of: {', '.join(known)}")
+        return list(request.names)
+
+
+def _signal(name: object) -> signal.Signals:
+    """SIGKILL from `9`, `KILL`, `sigkill`."""
+    text = str(name).upper()
+    if re.fullmatch("[0-9]{1,3}", text):
+        # `valid_signals` has real-time ones too, which have no names.
+        with contextlib.suppress(ValueError):
+            return signal.Signals(int(text))
+    full = text if text.startswith("SIG") else f"SIG{text}"
+    if full in signal.Signals.__members__:
+        return signal.Signals[full]
+    raise LookupError(f"no signal {name!r}; {closest(full, signal.Signals.__members__)}")

@@ -1,0 +1,130 @@
+"""The shared memory of a host's actors: created once, handed down by descriptor, never named.
+
+Segments live as long as the supervisor, whoever dies meanwhile: that is what lets a new incarnation
+go on where the last one was killed. Writers get a writable descriptor, everybody else a read-only
+one that cannot be made writable again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from ...transport import segment
+from ...transport.segment import SegmentError
+from ..fleet.expand import ActorSpec
+from ..runtime.status_board import BoardReader
+from ..runtime.supervisor_link import SegmentEntry
+
+
+class SharedMemory:
+    """All segments of a supervisor, and its view of every board."""
+
+    def __init__(self, actors: Sequence[ActorSpec]) -> None:
+        """Create what `actors` use. Raises SegmentError when the machine has no room for it."""
+        self._segments: dict[str, segment.Segment] = {}
+        self._read_only: dict[str, int] = {}
+        self.boards: dict[str, BoardReader] = {}
+        segment.sweep()
+        try:
+            self.adapt(actors)
+        except BaseException:
+            self.close()
+            raise
+
+    def adapt(self, actors: Sequence[ActorSpec]) -> None:
+        """Have what `actors` use, and nothing else: what is there in the right size stays as it is,
+        with what is in it. Processes keep what they mapped. Raises SegmentError, and has changed
+        nothing then: a producer and its consumer would otherwise hold different memory."""
+        uses = _sizes(actors)
+        missing = {n: size for n, size in uses.items() if self._size(n) != size}
+        made: dict[str, segment.Segment] = {}
+        read_only: dict[str, int] = {}
+        boards: dict[str, BoardReader] = {}
+        try:
+            for name, size in missing.items():
+                made[name] = segment.create(size, name)
+                read_only[name] = made[name].read_only_fd()
+            for actor in actors:
+                board = board_of(actor.name)
+                if board in made or actor.name not in self.boards:
+                    memory = made[board] if board in made else self._segments[board]
+                    boards[actor.name] = BoardReader(memory.map(writable=False))
+        except BaseException as error:
+            _close(made, read_only)
+            if isinstance(error, OSError):
+                raise SegmentError(f"no shared memory for all actors: {error}") from error
+            raise
+        for name in missing.keys() | (self._segments.keys() - uses.keys()):
+            self._drop(name)
+        self._segments |= made
+        self._read_only |= read_only
+        # Also of one that was removed and came back before its process was gone: it has a new one.
+        self.boards |= boards
+
+    def forget(self, actor: str) -> None:
+        """An actor is gone for good: nobody reads its board any more."""
+        self.boards.pop(actor, None)
+
+    def _size(self, name: str) -> int | None:
+        return self._segments[name].size if name in self._segments else None
+
+    def _drop(self, name: str) -> None:
+        if name in self._segments:
+            os.close(self._read_only.pop(name))
+            self._segments.pop(name).close()
+
+    def table(self, actor: ActorSpec) -> tuple[tuple[SegmentEntry, ...], list[int]]:
+        """The segment table of an actor's boot, and the descriptors in the same order. They stay
+        this object's: sending them makes copies."""
+        entries = tuple(SegmentEntry(use.name, use.size, use.writable) for use in actor.segments)
+        fds = [
+            self._segments[use.name].fd if use.writable else self._read_only[use.name]
+            for use in actor.segments
+        ]
+        return entries, fds
+
+    def read_only(self, name: str) -> tuple[int, int]:
+        """(descriptor, size) of a segment, for somebody outside who only looks. Raises KeyError."""
+        return self._read_only[name], self._segments[name].size
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes by name of segment."""
+        return {name: made.size for name, made in self._segments.items()}
+
+    def report(self, actor: str) -> dict[str, Any] | None:
+        """What `actor` reported last; None if nothing, or nothing that can be read."""
+        return self.boards[actor].report()
+
+    def close(self) -> None:
+        for name in list(self._segments):
+            self._drop(name)
+
+
+def board_of(actor: str) -> str:
+    """The name of the segment that holds an actor's board."""
+    return f"{actor}/board"
+
+
+def _sizes(actors: Sequence[ActorSpec]) -> dict[str, int]:
+    """Bytes by name of segment. Raises SegmentError where `actors` disagree, or one has no
+    board."""
+    sizes: dict[str, int] = {}
+    for actor in actors:
+        for use in actor.segments:
+            if sizes.setdefault(use.name, use.size) != use.size:
+                raise SegmentError(
+                    f"segment {use.name}: {actor.name} expects {use.size} bytes, another actor "
+                    f"{sizes[use.name]}: both must be told the same size"
+                )
+        if board_of(actor.name) not in {use.name for use in actor.segments}:
+            raise SegmentError(f"{actor.name} has no segment {board_of(actor.name)} for its status")
+    return sizes
+
+
+def _close(made: dict[str, segment.Segment], read_only: dict[str, int]) -> None:
+    for fd in read_only.values():
+        os.close(fd)
+    for whole in made.values():
+        whole.close()

@@ -1,0 +1,82 @@
+"""A warm spare: a process that has imported what some kinds of actor need and waits for its boot.
+
+When one of those dies, its next incarnation is already there: it only maps its memory. A spare says
+when its imports are done, and answers a ping from then on: only one that lives is handed out.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from ..runtime.log import Record
+from ..runtime.supervisor_link import Ready, Reply
+from .actor_process import Started, streams_of
+from .process import Process
+
+START_S = 30.0
+UNANSWERED = 3
+"""So many pings in a row without an answer are a process that is frozen."""
+
+
+class Spare:
+    """One spare. Its owner polls `process` and `streams`."""
+
+    def __init__(
+        self, modules: str, environment: Mapping[str, str], keep: Callable[[Record], None]
+    ) -> None:
+        """Start it; it imports `modules`, with commas. Raises OSError."""
+        self.modules = modules
+        self.process = Process("spare", environment, preload=modules)
+        self.streams = streams_of(self.process, "spare", 0, keep)
+        self.ended = False
+        """It was killed, and is to be collected."""
+        self.ready = False
+        """Its imports are done."""
+        self._since = time.monotonic()
+        self._asked = self._answered = 0
+
+    @property
+    def answered(self) -> bool:
+        """It has answered the last ping."""
+        return self._answered == self._asked
+
+    def ping(self) -> None:
+        self._asked += 1
+        self.process.link.command("ping", id=self._asked)
+
+    def hear(self) -> None:
+        """Take in what it said."""
+        for message in self.process.link.messages()[0]:
+            if isinstance(message, Ready):
+                self.ready = True
+            elif isinstance(message, Reply):
+                self._answered = max(self._answered, min(message.id, self._asked))
+
+    def check(self, now: float) -> str | None:
+        """Ping it, now and then: None, or why it is no use."""
+        self.hear()
+        if not self.ready:
+            late = now - self._since > START_S
+            return f"did not finish its imports within {START_S:g} s" if late else None
+        if self._asked - self._answered >= UNANSWERED:
+            return f"left {UNANSWERED} pings unanswered"
+        self.ping()
+        return None
+
+    def end(self) -> None:
+        """Kill it; its pidfd tells when it is to be collected."""
+        self.ended = True
+        self.process.kill()
+
+    def started(self) -> Started:
+        return self.process, self.streams
+
+    def close(self) -> None:
+        """Kill and collect it."""
+        self.process.kill()
+        self.process.wait()
+        for stream in self.streams:
+            stream.drain()
+            stream.close()
+        self.process.close()

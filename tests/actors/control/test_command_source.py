@@ -1,0 +1,201 @@
+"""What the robot is told: the plan's next command, or the fallback, and nothing that its limits
+refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from holdfast.actors.control.buffer import ChunkBuffer
+from holdfast.actors.control.command_source import Playback
+from holdfast.actors.control.config import ControlConfig, faults
+from holdfast.actors.control.plan import MergeRule
+from holdfast.actors.control.plan_memory import PlanSegment, Word
+from holdfast.robot.base import ControlMode, RobotSpec
+
+MAX_AGE = 10**9
+
+
+class Rig:
+    def __init__(self, mode: ControlMode = ControlMode.POSITION, **settings: Any):
+        spec = RobotSpec(("a",), ("a", "other"), mode, (-10,), (10,), (30,))
+        fields = {"robot": "r", "driver": "sim", "service": "s", "endpoint": "e", "plan": "p"}
+        config = msgspec.convert({**fields, **settings}, ControlConfig)
+        self.segment = PlanSegment.private("r", 1)
+        self.words = self.segment.words
+        self._made_of = config, spec
+        self.restart()
+
+    def restart(self) -> None:
+        self.buffer = ChunkBuffer(self.segment, MAX_AGE)
+        self.playback = Playback(*self._made_of, self.segment, self.buffer)
+
+    def chunk(self, *values: float) -> None:
+        asked = self.buffer.snapshot(1, 0, 0, 0)
+        self.buffer.claim(asked.seq, asked.episode, 1)
+        rows = np.array(values, np.float32)[:, None]
+        assert self.buffer.merge(rows, rows, asked, MergeRule(), step=0, now_ns=0) is None
+
+    def tick(self, now: int = 0) -> float | None:
+        command = self.playback.command(now)
+        return None if command is None else float(command[0])
+
+
+def test_the_plan_is_played_and_then_the_arm_holds() -> None:
+    rig = Rig()
+    rig.chunk(1, 2)
+    assert [rig.tick() for _ in range(4)] == [1, 2, None, None]
+    assert rig.words[Word.FALLBACKS] == 2
+
+
+def test_repeat_last_repeats_the_last_command_that_was_accepted() -> None:
+    rig = Rig(safety={"fallback": "repeat_last"})
+    assert rig.tick() is None, "there is none yet"
+    rig.chunk(1, 2)
+    assert [rig.tick() for _ in range(4)] == [1, 2, 2, 2]
+
+
+def test_a_velocity_robot_is_told_zero_when_dry_and_when_it_is_not_to_be_played() -> None:
+    rig = Rig(ControlMode.VELOCITY, safety={"fallback": "zero"})
+    rig.chunk(1)
+    assert [rig.tick() for _ in range(2)] == [1, 0]
+    rest = rig.playback.rest()
+    assert rest is not None and rest[0] == 0
+    assert Rig().playback.rest() is None
+
+
+def test_a_velocity_robot_may_always_be_stopped_at_once() -> None:
+    """The step limit is for plans: zero is the way out, not a command that could be refused."""
+    rig = Rig(ControlMode.VELOCITY, safety={"fallback": "zero"})
+    rig.chunk(10)
+    assert [rig.tick() for _ in range(3)] == [10, 0, 0]
+
+
+def test_a_command_that_the_limits_refuse_is_a_missing_action() -> None:
+    rig = Rig()
+    rig.chunk(1, 99, 1.5)
+    assert [rig.tick() for _ in range(3)] == [1, None, 1.5]
+    assert rig.playback.refused == {"range": 1}
+    assert rig.words[Word.STALLED] == 0, "refused is not stalled"
+
+
+def test_the_first_command_is_a_possible_step_from_where_the_robot_is() -> None:
+    rig = Rig()
+    rig.playback.locate(np.array([0.0, 7.0], np.float32))
+    rig.chunk(5)
+    assert rig.tick() is None
+    assert rig.playback.refused == {"step": 1}
+
+
+def test_a_restarted_loop_steps_on_from_the_last_command_and_not_from_where_the_arm_lags() -> None:
+    rig = Rig()
+    rig.playback.locate(np.array([1.0, 7.0], np.float32))
+    rig.chunk(1, 2, 3)
+    assert [rig.tick() for _ in range(2)] == [1, 2]
+    rig.words[Word.COMMAND_NS] = 5  # as the loop notes after each command of the plan
+    rig.restart()
+    rig.playback.locate(np.array([1.2, 7.0], np.float32))
+    assert rig.tick() == 3
+    rig.chunk(4, 9)
+    assert rig.tick() == 4
+    rig.restart()
+    assert rig.tick() is None and rig.playback.refused == {"step": 1}, "it knows where it was"
+
+
+def test_a_loop_restarted_after_a_refusal_starts_from_where_the_arm_is() -> None:
+    """What was popped last may have been refused: it is not where the arm was told to be."""
+    rig = Rig()
+    rig.chunk(1, 9, 3)
+    assert [rig.tick() for _ in range(2)] == [1, None]
+    rig.words[Word.COMMAND_NS] = 0
+    rig.restart()
+    rig.playback.locate(np.array([2.5, 7.0], np.float32))
+    assert rig.tick() == 3
+
+
+def test_a_velocity_robot_starts_from_rest() -> None:
+    rig = Rig(ControlMode.VELOCITY, safety={"fallback": "zero"})
+    rig.playback.locate(np.array([9.0, 9.0], np.float32))
+    rig.chunk(9, 1)
+    assert [rig.tick() for _ in range(2)] == [0, 1]
+    assert rig.playback.refused == {"step": 1}
+
+
+def test_every_tick_without_an_action_is_a_stall_while_one_is_due() -> None:
+    rig = Rig(interpolate=2)
+    rig.playback.command(0, due=False)
+    rig.playback.command(0, due=False)
+    assert rig.words[Word.STALLED] == 0
+    rig.chunk(1)
+    assert [rig.tick() for _ in range(5)] == [1, 1, None, None, None]
+    assert rig.words[Word.STALLED] == 3, "every command of a policy step that has no action"
+    rig.playback.rest()
+    assert rig.words[Word.STALLED] == 3
+
+
+def test_a_refusal_says_which_joint_how_far_and_which_limit_until_one_is_accepted() -> None:
+    rig = Rig()
+    rig.playback.locate(np.array([0.0, 7.0], np.float32))
+    rig.chunk(5, 6, 99, 1, 2)
+    said = []
+    for n in range(3):
+        rig.tick(now=n * 10**8 + 1)
+        said.append((rig.playback.refusing_s, rig.playback.refusing))
+    assert said == [
+        (0.0, "a: 5 is 5 away from where the robot is; its max_rate allows 1"),
+        (0.1, "a: 6 is 6 away from where the robot is; its max_rate allows 2"),
+        (0.2, "a: 99 is outside its range -10 to 10"),
+    ]
+    assert rig.tick() == 1
+    assert (rig.playback.refusing_s, rig.playback.refusing) == (0.0, "")
+
+
+def test_an_episode_or_a_pause_in_between_is_no_accepted_command() -> None:
+    """A robot that can play nothing of its policy says so for as long as that is so."""
+    rig = Rig()
+    rig.chunk(99, 99, 99)
+    rig.tick(now=1)
+    rig.playback.interrupt()
+    rig.playback.rest()
+    rig.tick(now=5 * 10**8 + 1)
+    assert rig.playback.refusing_s == 0.5
+    assert rig.playback.refusing == "a: 99 is outside its range -10 to 10"
+
+
+def test_an_action_that_is_too_old_is_not_played() -> None:
+    rig = Rig()
+    rig.chunk(1, 2, 3)
+    assert rig.tick(MAX_AGE) == 1
+    assert rig.tick(MAX_AGE + 1) is None
+    assert rig.words[Word.STALE] == 2
+
+
+@pytest.mark.parametrize(
+    ("mode", "settings", "about"),
+    [
+        (ControlMode.POSITION, {"fps": 0.0}, "fps"),
+        (ControlMode.POSITION, {"interpolate": 0}, "interpolate"),
+        (ControlMode.POSITION, {"fps": 500.0, "interpolate": 10}, "interpolate"),
+        (ControlMode.POSITION, {"plan_settings": {"blend_weight": 0.0}}, "blend_weight"),
+        (ControlMode.POSITION, {"plan_settings": {"buffer_time_s": 0.0}}, "buffer_time_s"),
+        (ControlMode.POSITION, {"safety": {"max_action_age_s": 0.0}}, "max_action_age_s"),
+        (ControlMode.POSITION, {"safety": {"fallback": "zero"}}, "fallback"),
+        (ControlMode.VELOCITY, {"safety": {"fallback": "hold"}}, "fallback"),
+        (ControlMode.VELOCITY, {"safety": {"fallback": "repeat_last"}}, "fallback"),
+    ],
+)
+def test_impossible_settings_are_named_with_a_remedy(
+    mode: ControlMode, settings: dict[str, Any], about: str
+) -> None:
+    fields = {"robot": "r", "driver": "sim", "service": "s", "endpoint": "e", "plan": "p"}
+    config = msgspec.convert({**fields, **settings}, ControlConfig)
+    found = faults(config, mode)
+    assert len(found) == 1 and found[0].startswith(about + ":")
+
+
+def test_the_defaults_suit_a_position_controlled_arm() -> None:
+    fields = {"robot": "r", "driver": "sim", "service": "s", "endpoint": "e", "plan": "p"}
+    assert faults(msgspec.convert(fields, ControlConfig), ControlMode.POSITION) == []

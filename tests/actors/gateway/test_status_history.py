@@ -1,0 +1,176 @@
+"""What the gateway remembers and tells: every change once, nothing that did not happen, within
+bounds."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.actors.control.histogram import Histogram
+from holdfast.actors.gateway.events import between
+from holdfast.actors.gateway.metrics import ROBOT_STATES
+from holdfast.actors.gateway.status_history import KEEP_S, MAX_EVENTS, MAX_SAMPLES, Watch, sample
+from holdfast.actors.supervision.supervised import State
+
+names = st.sampled_from(["broker", "pick/0", "r1/control", "r1/network"])
+robot_names = st.sampled_from(["r1", "r2"])
+
+
+def actor(name: str, state: str = "READY", incarnation: int = 1, **more: Any) -> dict[str, Any]:
+    return {"name": name, "state": state, "incarnation": incarnation, "report": {}, **more}
+
+
+def robot(name: str, state: str = "STREAMING", **more: Any) -> dict[str, Any]:
+    return {
+        "name": name,
+        "state": state,
+        "missed_ticks": 0,
+        "stale_dropped": 0,
+        "plan_s": 1.0,
+        "request_latency_ms": {"p50": None, "p99": None},
+        **more,
+    }
+
+
+def report(*parts: dict[str, Any], healthy: bool = True) -> dict[str, Any]:
+    actors = [part for part in parts if "incarnation" in part]
+    robots = [part for part in parts if "incarnation" not in part]
+    return {"fleet": "cell", "healthy": healthy, "actors": actors, "robots": robots}
+
+
+reports = st.builds(
+    lambda actors, robots, healthy: report(
+        *(actor(name, state, incarnation) for name, (state, incarnation) in actors.items()),
+        *(robot(name, state) for name, state in robots.items()),
+        healthy=healthy,
+    ),
+    st.dictionaries(names, st.tuples(st.sampled_from([s.value for s in State]), st.integers(0, 3))),
+    st.dictionaries(robot_names, st.sampled_from(ROBOT_STATES)),
+    st.booleans(),
+)
+
+
+@given(reports, reports)
+def test_each_difference_is_told_once_and_nothing_else_is(
+    old: dict[str, Any], new: dict[str, Any]
+) -> None:
+    def facts(body: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+        of_actors = {a["name"]: (a["state"], a["incarnation"]) for a in body["actors"]}
+        # A robot that came or went did so with its actors, which are told of.
+        both = {r["name"] for r in old["robots"]} & {r["name"] for r in new["robots"]}
+        of_robots = {r["name"]: (r["state"],) for r in body["robots"] if r["name"] in both}
+        return {**of_actors, **of_robots, "fleet": (body["healthy"],)}
+
+    before, after = facts(old), facts(new)
+    changed = {who for who in before | after if before.get(who) != after.get(who)}
+    told = [who for who, _, _ in between(old, new)]
+    assert sorted(told) == sorted(changed)
+
+
+def test_nothing_is_told_of_the_first_report() -> None:
+    assert not list(between(None, report(actor("broker", "FAILED"))))
+
+
+def test_an_actor_that_died_and_is_back_already_is_told_of_with_the_reason() -> None:
+    new = actor("broker", incarnation=2, last_exit="killed by SIGSEGV")
+    told = list(between(report(actor("broker")), report(new)))
+    assert told == [
+        ("broker", "warning", "incarnation 1 ended (killed by SIGSEGV); 2 is READY"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "level", "words"),
+    [
+        (actor("b"), actor("b", "FAILED", reason="refused"), "error", "READY → FAILED: refused"),
+        (actor("b", "BACKOFF"), actor("b", "READY", reason="x"), "info", "BACKOFF → READY"),
+        (actor("b", "WAITING", 0), actor("b", "STARTING"), "info", "started, STARTING"),
+        (robot("r"), robot("r", "DEAD", reason="offline"), "error", "STREAMING → DEAD: offline"),
+        (robot("r"), robot("r", missed_ticks=2), "warning", "missed 2 ticks"),
+        (robot("r"), robot("r", stale_dropped=1), "warning", "dropped 1 action as too old"),
+    ],
+)
+def test_an_event_says_what_and_why_at_its_level(
+    before: dict[str, Any], after: dict[str, Any], level: str, words: str
+) -> None:
+    assert [event[1:] for event in between(report(before), report(after))] == [(level, words)]
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.01, 30.0), st.one_of(st.none(), reports), st.booleans()), max_size=40
+    )
+)
+def test_a_page_that_follows_and_one_that_slept_know_the_same_in_the_end(
+    steps: list[tuple[float, dict[str, Any] | None, bool]],
+) -> None:
+    """Samples and events, whatever the rate at which they were fetched; and all within bounds."""
+    watch, now = Watch(), 0.0
+    last_t, last_event = float("-inf"), 0
+    samples: dict[str, list[Any]] = {}
+    events: list[Any] = []
+    for pause, body, fetches in [*steps, (0.01, None, True)]:
+        now += pause
+        if body is None:
+            watch.miss("gone", now)
+        else:
+            watch.see(copy.deepcopy(body), now)
+        if fetches:
+            news = watch.since(now, last_t, last_event)
+            for name, fresh in news["timelines"].items():
+                samples.setdefault(name, []).extend(fresh)
+            events += news["events"]
+            last_t, last_event = watch.at, watch.last_event
+    fresh_page = watch.since(now)
+    assert [e.number for e in events][-len(fresh_page["events"]) :] == [
+        e.number for e in fresh_page["events"]
+    ]
+    assert [e.number for e in events] == sorted({e.number for e in events})
+    for name, timeline in fresh_page["timelines"].items():
+        assert all(point.t >= watch.at - KEEP_S for point in timeline)
+        assert samples.get(name, [])[-len(timeline) :] == timeline if timeline else True
+    assert watch.trouble == "gone"
+
+
+def test_memory_is_bounded_however_long_a_fleet_misbehaves() -> None:
+    watch = Watch()
+    for k in range(3000):
+        watch.see(report(actor("broker", incarnation=k), robot("r1")), k * 0.1)
+    everything = watch.since(300.0)
+    assert len(everything["events"]) == MAX_EVENTS
+    assert len(everything["timelines"]["r1"]) == MAX_SAMPLES
+    for k in range(300, 600):
+        watch.see(report(robot("r1")), float(k))
+    assert watch.since(600.0)["timelines"]["r1"][0].t == 599 - KEEP_S, "at a slow rate, by age"
+    watch.see(report(actor("broker"), robot("r2")), 601.0)
+    assert set(watch.since(601.0)["timelines"]) == {"r2"}, "a robot that left is forgotten"
+
+
+@given(st.lists(st.integers(0, 10**9)), st.lists(st.integers(0, 10**9), min_size=1))
+def test_the_timelines_lateness_is_the_edge_above_the_worst_tick_since_the_last_report(
+    earlier: list[int], since: list[int]
+) -> None:
+    histogram = Histogram()
+    for late in earlier:
+        histogram.record(late)
+    before = robot("r1", tick_lateness_buckets_us=histogram.buckets_us())
+    for late in since:
+        histogram.record(late)
+    after = robot("r1", tick_lateness_buckets_us=histogram.buckets_us())
+    told = sample(before, after, 1.0).lateness_us
+    assert told is not None
+    worst_us = max(since) / 1000
+    assert worst_us < told
+    assert told <= max(16, 2 * worst_us), "the next doubling"
+
+
+def test_without_ticks_or_buckets_no_lateness_is_made_up() -> None:
+    buckets = Histogram().buckets_us()
+    same = robot("r1", tick_lateness_buckets_us=buckets)
+    assert sample(same, same, 1.0).lateness_us is None
+    assert sample(None, same, 1.0).lateness_us is None
+    assert sample(robot("r1"), robot("r1"), 1.0).lateness_us is None

@@ -1,0 +1,219 @@
+"""The table of what a service demands of a robot, row by row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.actors.inference.session_checks import Admitted, Occupancy, Terms, admit
+from holdfast.policy.base import CameraFeature, PolicySpec
+from holdfast.transport.messages import Open, Reject
+
+SPEC = PolicySpec(
+    model="picker",
+    revision="1",
+    cameras=(CameraFeature("overhead", 96, 72), CameraFeature("wrist", 96, 72)),
+    state_names=("x", "y", "belt"),
+    action_names=("x", "y", "gripper"),
+    chunk_size=45,
+    fps=30,
+    prefix="trained",
+    max_prefix_steps=20,
+)
+TERMS = Terms(service="pick", spec=SPEC, limit=4)
+ROOM = Occupancy(sessions=0, load=0.0, capacity=4)
+ROBOT = Open(
+    robot="r1",
+    service="pick",
+    action_names=SPEC.action_names,
+    state_names=SPEC.state_names,
+    cameras={"overhead": (640, 480), "wrist": (640, 480)},
+    fps=30,
+    rtc=True,
+)
+
+
+def verdict(
+    robot: dict[str, Any], terms: dict[str, Any] | None = None, occupancy: Occupancy = ROOM
+) -> Admitted | Reject:
+    service = Terms(**{"service": "pick", "spec": SPEC, "limit": 4, **(terms or {})})
+    return admit(msgspec.structs.replace(ROBOT, **robot), service, occupancy)
+
+
+def test_a_robot_that_fits_is_accepted_without_a_word() -> None:
+    assert admit(ROBOT, TERMS, ROOM) == Admitted(version=1, prefix="trained", warnings=())
+
+
+@pytest.mark.parametrize(
+    ("robot", "terms", "reason", "says"),
+    [
+        ({"service": "place"}, {}, "service", ["'place'", "'pick'", "restart"]),
+        ({"versions": (2, 3)}, {}, "version", ["2 to 3", "speaks 1", "install"]),
+        (
+            {"action_names": ("y", "x", "gripper")},
+            {},
+            "action-order",
+            ["[y, x, gripper]", "[x, y, gripper]", "in this order", "rename"],
+        ),
+        (
+            {"action_names": ("x", "y", "z")},
+            {},
+            "action-names",
+            ["missing [gripper]", "not known [z]", "rename"],
+        ),
+        ({"action_names": ("x", "y")}, {}, "action-names", ["missing [gripper]"]),
+        ({"control_mode": "velocity"}, {}, "control-mode", ["velocity", "position", "choose"]),
+        (
+            {"state_names": ("x", "y")},
+            {},
+            "state-dimension",
+            ["2 state values", "wants 3", "missing [belt]"],
+        ),
+        ({"state_names": ("y", "x", "belt")}, {}, "state-order", ["[x, y, belt]", "in this order"]),
+        ({"cameras": {"overhead": (640, 480)}}, {}, "cameras", ["also needs [wrist]", "rename"]),
+        ({"cameras": {}}, {}, "cameras", ["[overhead, wrist]"]),
+        (
+            {"task": "dance"},
+            {"pin_task": "pick the cup"},
+            "task",
+            ["'dance'", "'pick the cup'", "pin_task"],
+        ),
+        ({"tasks": ("pick the cup", "dance")}, {"pin_task": "pick the cup"}, "task", ["'dance'"]),
+        ({"fps": 50.0}, {"strict_fps": True}, "fps", ["50 Hz", "30 Hz", "strict_fps"]),
+    ],
+)
+def test_what_can_never_work_is_refused_for_good(
+    robot: dict[str, Any], terms: dict[str, Any], reason: str, says: list[str]
+) -> None:
+    """Found, expected and what to do are all in the message."""
+    refused = verdict(robot, terms)
+    assert isinstance(refused, Reject)
+    assert (refused.reason, refused.final) == (reason, True)
+    for words in says:
+        assert words in refused.message
+    assert len(refused.message) < 2048
+
+
+@pytest.mark.parametrize(
+    ("robot", "terms", "says"),
+    [
+        ({"fps": 20.0}, {}, ["20 Hz", "30 Hz", "0.67 times"]),
+        ({"cameras": {"overhead": (640, 480), "wrist": (1280, 720)}}, {}, ["'wrist'", "stretched"]),
+        ({"state_names": ("a", "b", "c")}, {}, ["[a, b, c]", "mean the same"]),
+        (
+            {},
+            {"spec": msgspec.structs.replace(SPEC, prefix="none", max_prefix_steps=0)},
+            ["real-time chunking", "replace the plan"],
+        ),
+    ],
+)
+def test_what_may_work_is_accepted_with_a_warning(
+    robot: dict[str, Any], terms: dict[str, Any], says: list[str]
+) -> None:
+    accepted = verdict(robot, terms)
+    assert isinstance(accepted, Admitted)
+    [warning] = accepted.warnings
+    for words in says:
+        assert words in warning
+
+
+@pytest.mark.parametrize(
+    ("robot", "terms"),
+    [
+        ({"fps": 29.97}, {"strict_fps": True}),
+        ({"cameras": {"overhead": (96, 72), "wrist": (1920, 1440), "spare": (9, 9)}}, {}),
+        ({"task": "pick the cup"}, {"pin_task": "pick the cup"}),
+        ({"task": ""}, {"pin_task": "pick the cup"}),
+        ({"task": "dance"}, {}),
+        ({"versions": (0, 9)}, {}),
+    ],
+)
+def test_what_does_not_matter_costs_no_word(robot: dict[str, Any], terms: dict[str, Any]) -> None:
+    """Broadcast rates, other resolutions of the same shape, spare cameras, agreeing tasks."""
+    accepted = verdict(robot, terms)
+    assert isinstance(accepted, Admitted) and accepted.warnings == ()
+
+
+def test_a_full_replica_says_how_full_and_that_it_may_change() -> None:
+    refused = verdict({}, occupancy=Occupancy(sessions=4, load=0.63, capacity=6))
+    assert isinstance(refused, Reject)
+    assert refused.reason == "capacity"
+    assert not refused.final and refused.retry_after_s > 0
+    assert refused.load == 0.63
+    for words in ("4 of 4", "63%", "carries 6 robots", "max_sessions"):
+        assert words in refused.message
+
+
+def test_a_replica_beyond_its_measured_capacity_says_so_and_serves() -> None:
+    accepted = verdict({}, occupancy=Occupancy(sessions=2, load=0.9, capacity=2))
+    assert isinstance(accepted, Admitted)
+    assert "has 3 and carries 2" in accepted.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("robot", "takes_s", "says"),
+    [
+        ({"max_action_age_s": 1.0}, 0.1, ["lasts 1.5 s at 30 Hz", "1 s", "last 0.5 s", "asks"]),
+        ({"max_action_age_s": 1.4, "buffer_time_s": 0.5}, 0.02, ["last 0.1 s", "next one is late"]),
+        ({}, 6.0, ["takes 6 s", "wait 5 s", "request_timeout_s", "faster device"]),
+        ({"max_action_age_s": 3.0}, 3.5, ["takes 3.5 s", "older than 3 s", "ever be played"]),
+        ({"max_action_age_s": 3.0}, 1.7, ["takes 1.7 s", "lasts 1.5 s", "over before"]),
+        ({"max_action_age_s": 3.0}, 1.0, ["takes 1 s", "for 1.5 s", "stalls for 0.5 s"]),
+        ({"buffer_time_s": 0.3}, 1.0, ["takes 1 s", "for 1.5 s", "stalls for 0.7 s"]),
+        ({"buffer_time_s": 0.5}, 0.6, ["takes 0.6 s", "with 0.5 s", "stalls for 0.1 s", "above"]),
+        ({"buffer_time_s": 1.0}, 0.7, ["takes 0.7 s", "20 steps, 0.667 s"]),
+        ({"fps": 30.2, "buffer_time_s": 0.05}, 0.08, ["80 ms", "50 ms", "stalls for 30 ms"]),
+    ],
+)
+def test_settings_that_what_was_measured_cannot_meet_are_told_with_figures(
+    robot: dict[str, Any], takes_s: float, says: list[str]
+) -> None:
+    accepted = verdict(robot, occupancy=Occupancy(capacity=4, inference_s=takes_s))
+    assert isinstance(accepted, Admitted)
+    [warning] = accepted.warnings
+    for words in says:
+        assert words in warning
+
+
+@given(
+    age_s=st.floats(0.1, 10),
+    buffer_s=st.floats(0.01, 3),
+    takes_s=st.floats(0.001, 20),
+    fps=st.sampled_from((29.9, 30.0, 30.1)),
+    rtc=st.booleans(),
+)
+def test_no_warning_means_that_a_robot_alone_here_never_stalls(
+    age_s: float, buffer_s: float, takes_s: float, fps: float, rtc: bool
+) -> None:
+    """Played in simulation: each chunk arrives before the one before is over or too old."""
+    settings = {"max_action_age_s": age_s, "buffer_time_s": buffer_s, "fps": fps, "rtc": rtc}
+    accepted = verdict(settings, occupancy=Occupancy(capacity=4, inference_s=takes_s))
+    assert isinstance(accepted, Admitted)
+    if accepted.warnings:
+        return
+    lasts_s = min(SPEC.chunk_size / fps, age_s)
+    observed, arrives = 0.0, takes_s
+    for _ in range(20):
+        asked = max(arrives, observed + SPEC.chunk_size / fps - buffer_s)
+        assert asked + takes_s <= observed + lasts_s + 1e-9
+        observed, arrives = asked, asked + takes_s
+
+
+def test_a_misfit_is_told_its_fault_even_when_the_replica_is_full() -> None:
+    """Waiting for room would be in vain."""
+    refused = verdict({"cameras": {}}, occupancy=Occupancy(sessions=4, load=1.0, capacity=4))
+    assert isinstance(refused, Reject) and refused.final
+
+
+def test_a_robot_that_did_not_ask_for_real_time_chunking_gets_none() -> None:
+    accepted = verdict({"rtc": False})
+    assert isinstance(accepted, Admitted) and accepted.prefix == "none"
+
+
+def test_the_newest_version_both_speak_is_chosen() -> None:
+    accepted = verdict({"versions": (1, 5)}, {"versions": (2, 3)})
+    assert isinstance(accepted, Admitted) and accepted.version == 3

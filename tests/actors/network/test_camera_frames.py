@@ -1,0 +1,73 @@
+"""The newest frames of a robot's cameras: whatever lies in their memory costs a request at most."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.actors.network.camera_frames import Feeds, StaleFrame
+from holdfast.transport.frames import FrameReader, FrameRing
+from holdfast.transport.layout import own
+
+SHAPE = (12, 16, 3)
+NOW = 10**12
+SIZE = FrameRing.size_for(SHAPE)
+
+
+def rig(memory: bytearray) -> Feeds:
+    return Feeds({"top": FrameReader(memory)}, 0.5, {"top": (16, 12)})
+
+
+def written(value: int = 7) -> bytearray:
+    memory = bytearray(SIZE)
+    FrameRing(memory, SHAPE).put(np.full(SHAPE, value, np.uint8), NOW)
+    return memory
+
+
+@given(
+    damage=st.lists(
+        st.tuples(st.integers(0, 1200), st.binary(min_size=1, max_size=64)), max_size=6
+    ),
+    early=st.booleans(),
+    size=st.sampled_from([None, (8, 6)]),
+)
+def test_a_damaged_ring_costs_requests_a_count_and_a_reason(
+    damage: list[tuple[int, bytes]], early: bool, size: tuple[int, int] | None
+) -> None:
+    memory = written()
+    feeds = rig(memory)
+    if early:  # attached before the damage
+        feeds.newest({"top": size}, NOW)
+    for place, data in damage:
+        memory[place : place + len(data)] = data
+    try:
+        pixels = feeds.newest({"top": size}, NOW)["top"]
+    except StaleFrame as stale:
+        assert "top" in str(stale)
+    else:
+        assert pixels.shape == ((6, 8, 3) if size else SHAPE) and pixels.dtype == np.uint8
+    ring = own(memory, lambda m: FrameRing(m, SHAPE))
+    ring.put(np.full(SHAPE, 9, np.uint8), NOW)
+    assert (rig(memory).newest({"top": None}, NOW)["top"] == 9).all(), "its camera was restarted"
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "said"),
+    [
+        (0, 99, "its ring is damaged"),
+        (16, 4096, "its ring is damaged"),
+        (16, 11, "its ring holds frames of (11, 16, 3)"),
+        (32, 4, "its ring"),
+        (64 + 576 + 64 + 16, NOW + 10**12, "dated in the future"),
+    ],
+)
+def test_each_damage_is_told_apart(place: int, value: int, said: str) -> None:
+    memory = written()
+    memory[place : place + 8] = value.to_bytes(8, "little")
+    feeds = rig(memory)
+    with pytest.raises(StaleFrame, match="top") as stale:
+        feeds.newest({"top": None}, NOW)
+    assert said in str(stale.value)
+    assert feeds.damaged["top"] == 1

@@ -1,0 +1,69 @@
+"""Freed blocks of an actor are used again."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.actors.runtime.allocator import Tide
+
+FAULTS = """
+import resource
+import sys
+
+from holdfast.actors.runtime.allocator import keep_blocks
+
+if sys.argv[1] == "keep" and not keep_blocks():
+    sys.exit(3)
+for turn in range(20):
+    if turn == 10:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    frames = [bytearray(640 * 480 * 3) for _ in range(3)]
+    for frame in frames:
+        frame[::4096] = bytes(len(frame[::4096]))
+    del frames, frame
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def _faults(how: str) -> int:
+    done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True)
+    if done.returncode == 3:
+        pytest.skip("this C library has no mallopt")
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_the_images_of_the_next_request_fault_in_no_page() -> None:
+    """Three frames are 675 pages; the kernel's fresh ones would be faulted in ten times over."""
+    kept, fresh = _faults("keep"), _faults("default")
+    assert kept < 50 < fresh
+
+
+SECOND = 1_000_000_000
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**31), st.integers(0, 10 * SECOND)), max_size=60))
+def test_memory_is_given_back_when_much_is_held_and_rarely_when_that_does_not_help(
+    turns: list[tuple[int, int]],
+) -> None:
+    """At most once a second, and a flood is told whenever there is one."""
+    tide, now, trims = Tide(low=2**30), SECOND, []
+    for more, by in turns:
+        now += by
+        resident = 2**30 + more
+        state = tide.at(resident, 2**30, now)
+        assert (state == "flood") == (resident - tide.low > 2**30)
+        if state == "trim":
+            assert more > 32 << 20
+            trims.append(now)
+            tide.trimmed(resident, now)
+    pauses = [after - before for before, after in itertools.pairwise(trims)]
+    assert all(pause >= SECOND for pause in pauses)
+    if all(more > 32 << 20 for more, _ in turns):
+        assert all(pause >= 2**n * SECOND for n, pause in enumerate(pauses[:6]))

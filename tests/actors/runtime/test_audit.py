@@ -1,0 +1,66 @@
+"""Files of evidence: continued, counted, one JSON object per line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from holdfast.actors.runtime.audit import Audit
+from holdfast.actors.runtime.bounded_file import BoundedFile
+
+
+def test_a_file_that_exists_is_continued(tmp_path: Path) -> None:
+    """The next incarnation writes to the same file."""
+    for i in range(3):
+        file = BoundedFile(tmp_path / "a", 10_000)
+        file.append(b"%d\n" % i)
+        file.close()
+    assert (tmp_path / "a").read_bytes() == b"0\n1\n2\n"
+
+
+def test_what_cannot_be_written_is_counted_and_raises_nothing(tmp_path: Path) -> None:
+    (tmp_path / "in-the-way").write_text("a file where a directory is needed")
+    file = BoundedFile(tmp_path / "in-the-way" / "a", 10_000)
+    file.append(b"x")
+    file.append(b"y")
+    assert file.lost == 2
+
+
+def test_a_record_larger_than_the_bound_is_lost_alone(tmp_path: Path) -> None:
+    file = BoundedFile(tmp_path / "a", 50)
+    file.append(b"x" * 51)
+    file.append(b"y" * 50)
+    file.close()
+    assert file.lost == 1
+    assert (tmp_path / "a").read_bytes() == b"y" * 50
+
+
+def test_a_bound_of_zero_writes_no_file(tmp_path: Path) -> None:
+    file = BoundedFile(tmp_path / "a", 0)
+    file.append(b"x")
+    assert not (tmp_path / "a").exists() and file.lost == 0
+
+
+def test_an_audit_line_is_one_json_object(tmp_path: Path) -> None:
+    audit = Audit(tmp_path / "a.jsonl", 10_000)
+    audit.line(robot="r1", seq=7, task="two\nlines")
+    audit.line(robot="r2", seq=1)
+    audit.close()
+    lines = (tmp_path / "a.jsonl").read_text().splitlines()
+    assert [json.loads(line)["robot"] for line in lines] == ["r1", "r2"]
+
+
+def test_a_disk_that_fills_up_and_is_cleared_is_told_twice(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "audit").write_text("a file where a directory is needed")
+    audit = Audit(tmp_path / "audit" / "a.jsonl", 10_000)
+    for seq in range(3):
+        audit.line(seq=seq)
+    (tmp_path / "audit").unlink()
+    audit.line(seq=3)
+    audit.close()
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == 2 and "not written" in said[0] and "3 records are lost" in said[1]

@@ -1,0 +1,156 @@
+"""Whose directories are emptied, rotated in and removed: only ours."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.actors.runtime import runtime_dir
+from holdfast.actors.runtime.claim import (
+    RUNTIME,
+    STATE,
+    RuntimeProblem,
+    Use,
+    claim,
+    claimed,
+    release,
+)
+from holdfast.actors.runtime.runtime_dir import LOCK, RuntimeDir, state_dir
+from holdfast.actors.supervision.logstore import LogStore
+
+Tree = dict[str, bytes | None]
+"""What a directory holds, by relative path; None is a directory."""
+
+NAMES = st.sampled_from(
+    ["notes.txt", "lock", "supervisor.sock", "src", ".holdfast-state", "log.jsonl"]
+)
+TREES = st.dictionaries(NAMES, st.none() | st.binary(max_size=8), max_size=4)
+
+
+def plant(path: Path, tree: Tree) -> None:
+    path.mkdir(parents=True)
+    for name, content in tree.items():
+        if content is None:
+            (path / name).mkdir()
+            (path / name / "inside.py").write_text("the only copy")
+        else:
+            (path / name).write_bytes(content)
+
+
+def holds(path: Path) -> Tree:
+    return {
+        str(p.relative_to(path)): p.read_bytes() if p.is_file() else None for p in path.rglob("*")
+    }
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A person's home directory, given as the place for everything."""
+    monkeypatch.setenv("HOLDFAST_RUNTIME", str(tmp_path))
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path))
+    yield tmp_path
+
+
+@given(tree=TREES, use=st.sampled_from([RUNTIME, STATE]))
+def test_a_directory_that_holds_anything_of_others_is_refused_and_left_as_it_is(
+    tree: Tree, use: Use, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Refused with its path and what it holds, or taken because it was empty or ours."""
+    path = tmp_path_factory.mktemp("home") / "projects"
+    plant(path, tree)
+    before, mode = holds(path), path.stat().st_mode
+    ours = not before or (use.marker in before and before[use.marker] is not None)
+    if ours:
+        claim(path, use)
+        assert claimed(path, use)
+        return
+    with pytest.raises(RuntimeProblem, match="is not empty") as refusal:
+        claim(path, use)
+    assert str(path) in str(refusal.value)
+    release(path, use, LOCK)
+    assert holds(path) == before and path.stat().st_mode == mode
+
+
+def test_a_fleet_named_like_a_directory_of_the_users_is_refused(home: Path) -> None:
+    plant(home / "projects", {"thesis.tex": b"three years", "src": None})
+    before = holds(home)
+    with pytest.raises(RuntimeProblem, match=r"projects .*thesis\.tex.*HOLDFAST_RUNTIME"):
+        RuntimeDir("projects")
+    with pytest.raises(RuntimeProblem, match=r"projects .*HOLDFAST_STATE"):
+        LogStore(state_dir("projects"), 1000, 3)
+    assert holds(home) == before
+
+
+def test_a_link_to_a_directory_of_the_users_is_not_followed(home: Path) -> None:
+    plant(home / "elsewhere", {"thesis.tex": b"three years"})
+    (home / "fleet").symlink_to(home / "elsewhere")
+    with pytest.raises(RuntimeProblem):
+        RuntimeDir("fleet")
+    (home / "elsewhere" / RUNTIME.marker).write_text("")
+    runtime_dir.sweep(home / "fleet")
+    assert (home / "elsewhere" / "thesis.tex").exists()
+
+
+def test_logs_and_sockets_in_one_directory_are_refused_before_the_logs_are_deleted(
+    home: Path,
+) -> None:
+    """The runtime directory is deleted at the end; the logs are to outlive the fleet."""
+    LogStore(state_dir("fleet"), 1000, 3).close()
+    with pytest.raises(RuntimeProblem, match=STATE.marker):
+        RuntimeDir("fleet")
+    assert (home / "fleet" / "log.jsonl").exists()
+
+
+def test_what_a_killed_fleet_left_is_emptied_and_the_end_removes_the_directory(home: Path) -> None:
+    first = RuntimeDir("fleet")
+    plant(first.path / "audit", {"r1.jsonl": b"{}"})
+    os.close(first.fd)  # as its death does
+    second = RuntimeDir("fleet")
+    assert sorted(p.name for p in second.path.iterdir()) == [RUNTIME.marker, LOCK]
+    second.remove()
+    assert not second.path.exists() and home.exists()
+
+
+@pytest.mark.parametrize("left", ["nothing", "lock", "marker", "both"])
+def test_a_directory_whose_removal_was_cut_short_is_taken_again(home: Path, left: str) -> None:
+    path = home / "fleet"
+    path.mkdir()
+    if left in ("lock", "both"):
+        (path / LOCK).write_text("4711")
+    if left in ("marker", "both"):
+        (path / RUNTIME.marker).write_text("")
+    runtime = RuntimeDir("fleet")
+    assert claimed(path, RUNTIME)
+    runtime.remove()
+    assert not path.exists()
+
+
+def test_a_lock_that_outlived_its_supervisor_names_its_holder_and_the_remedy(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever holds it, not whoever wrote its number into it."""
+    monkeypatch.setattr(runtime_dir, "BURIAL_S", 0.1)
+    (home / "fleet").mkdir()
+    with (home / "fleet" / LOCK).open("w") as lock:
+        lock.write("4194305")  # more than the largest pid
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        child = os.posix_spawn(
+            "/bin/sleep",
+            ["sleep", "60"],
+            os.environ,
+            file_actions=[(os.POSIX_SPAWN_DUP2, lock.fileno(), 7)],
+        )
+    try:
+        with pytest.raises(RuntimeProblem, match=rf"sleep.*kill -9 {child}"):
+            RuntimeDir("fleet")
+    finally:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    RuntimeDir("fleet").remove()

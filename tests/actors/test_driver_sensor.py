@@ -1,0 +1,218 @@
+"""World, sensor and witness actors in this process, on anonymous memory: what they publish."""
+
+from __future__ import annotations
+
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from holdfast.actors.driver import WorldActor
+from holdfast.actors.jitter_probe import WitnessActor, overlaps
+from holdfast.actors.runtime.actor import Actor, SupervisorLink, boot_in_memory
+from holdfast.actors.runtime.status_board import BoardReader
+from holdfast.actors.runtime.supervisor_link import Ready
+from holdfast.actors.sensor import SensorActor
+from holdfast.robot.sim import command
+from holdfast.robot.sim.scene import SIZE, unpack
+from holdfast.transport.frames import FrameReader, FrameRing
+from holdfast.transport.seqlock import Register
+
+SEGMENTS = {
+    "r/scene": Register.size_for(SIZE),
+    "r/command": Register.size_for(256),
+    "r/top": FrameRing.size_for((120, 160, 3)),
+    "witness/pauses": Register.size_for(1024),
+}
+
+
+@contextmanager
+def running(actor: Actor, stop: Callable[[], object]) -> Iterator[Actor]:
+    """Run an actor's three phases in a thread; ends it, and fails if it crashed."""
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(actor.main()), daemon=True)
+    thread.start()
+    try:
+        yield actor
+    finally:
+        stop()
+        thread.join(5)
+    assert codes == [0]
+
+
+def wait_for(condition: Callable[[], object], within_s: float = 5.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition did not come true in time"
+        time.sleep(0.005)
+
+
+@contextmanager
+def world() -> Iterator[tuple[Actor, dict[str, object]]]:
+    config = {"robot": "r", "scene": "r/scene", "command": "r/command", "seed": 5}
+    boot, link, supervisor = boot_in_memory("world", "r/world", config, SEGMENTS)
+    with running(WorldActor(boot, link), lambda: supervisor.command("stop")) as actor:
+        scene = Register(boot.memory["r/scene"], writable=False)
+        wait_for(lambda: scene.read() is not None)
+        yield actor, dict(boot.memory)
+    supervisor.close()
+    link.close()
+
+
+def test_the_belt_goes_on_and_the_arm_holds_while_nobody_commands() -> None:
+    """A world without a control actor is a world, not a stopped simulation."""
+    with world() as (_, memory):
+        scene = Register(memory["r/scene"], writable=False)
+        first = unpack(scene.read())
+        wait_for(lambda: unpack(scene.read()).steps >= first.steps + 24)
+        later = unpack(scene.read())
+        assert later.travel > first.travel
+        assert np.allclose(later.position, first.position, atol=1e-9)
+
+
+def test_a_command_moves_the_arm() -> None:
+    with world() as (_, memory):
+        scene = Register(memory["r/scene"], writable=False)
+        target = np.array([0.1, 0.1, 0.2, 0.0, 0.5], np.float32)
+        Register(memory["r/command"], writable=True).write(
+            command.pack(target, time.monotonic_ns())
+        )
+        wait_for(lambda: np.allclose(unpack(scene.read()).position, target, atol=0.01))
+
+
+def test_frames_carry_the_instant_of_the_scene_they_show() -> None:
+    with world() as (_, memory):
+        config = {
+            "robot": "r",
+            "camera": "top",
+            "driver": "sim",
+            "width": 160,
+            "height": 120,
+            "fps": 60.0,
+            "segment": "r/top",
+            "scene": "r/scene",
+            "options": {"view": "overhead"},
+        }
+        boot, link, supervisor = boot_in_memory("sensor", "r/top", config, memory=memory)
+        with running(SensorActor(boot, link), lambda: supervisor.command("stop")):
+            reader = FrameReader(boot.memory["r/top"])
+            wait_for(lambda: reader.number >= 3)
+            frame = reader.latest()
+            assert frame is not None
+            assert 0 <= time.monotonic_ns() - frame.capture_ns < 1_000_000_000
+            assert frame.image.std() > 5, "a picture of nothing"
+        supervisor.close()
+        link.close()
+
+
+VIDEO = {
+    "robot": "r",
+    "camera": "clip",
+    "driver": "opencv",
+    "width": 160,
+    "height": 120,
+    "fps": 60.0,
+    "segment": "r/clip",
+}
+
+
+def write_video(path: Path, frames: int) -> None:
+    draft = path.with_suffix(".draft.avi")
+    writer = cv2.VideoWriter(str(draft), cv2.VideoWriter.fourcc(*"MJPG"), 60, (160, 120))
+    for i in range(frames):
+        writer.write(np.full((120, 160, 3), 10 * i, np.uint8))
+    writer.release()
+    draft.replace(path)
+
+
+@contextmanager
+def sensor(options: dict[str, object]) -> Iterator[tuple[FrameReader, SupervisorLink, BoardReader]]:
+    """A sensor of a video file, until it is asked to stop."""
+    boot, link, supervisor = boot_in_memory(
+        "sensor", "r/clip", VIDEO | {"options": options}, {"r/clip": SEGMENTS["r/top"]}
+    )
+    with running(SensorActor(boot, link), lambda: supervisor.command("stop")):
+        yield (
+            FrameReader(boot.memory["r/clip"]),
+            supervisor,
+            BoardReader(boot.memory["r/clip/board"]),
+        )
+    supervisor.close()
+    link.close()
+
+
+def reason(board: BoardReader) -> str:
+    """Why there are no frames."""
+    return str((board.report() or {}).get("reason"))
+
+
+def is_ready(supervisor: SupervisorLink) -> bool:
+    return any(isinstance(message, Ready) for message in supervisor.messages()[0])
+
+
+def test_a_camera_that_is_not_there_is_told_once_and_opened_when_it_comes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Tries are many; lines are one for each change, and none has a traceback."""
+    caplog.set_level("INFO")
+    path = tmp_path / "clip.avi"
+    with sensor({"source": str(path)}) as (reader, supervisor, board):
+        begun = board.progress()[0]
+        wait_for(lambda: "is no file" in reason(board))
+        wait_for(lambda: board.progress()[0] > begun + 2)
+        assert is_ready(supervisor)
+        path.write_text("no video")
+        wait_for(lambda: "does not open" in reason(board), 10)
+        write_video(path, 10)
+        wait_for(lambda: reader.number >= 3, 10)
+        wait_for(lambda: reason(board) == "")
+        path.unlink()
+    said = [record.getMessage() for record in caplog.records if record.name == "r/clip"]
+    assert ["is no file" in said[0], "does not open" in said[1], "frames again" in said[2]] == [
+        True
+    ] * 3, said
+    assert len(said) == 3
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_a_video_that_is_not_to_begin_again_ends_and_stays_so(tmp_path: Path) -> None:
+    """`loop: false`: every frame once, then none, and a reason; the process lives on."""
+    path = tmp_path / "clip.avi"
+    write_video(path, 5)
+    with sensor({"source": str(path), "loop": False}) as (reader, _, board):
+        wait_for(lambda: "has ended" in str((board.report() or {}).get("reason")))
+        assert reader.number == 5
+
+
+def test_the_witness_publishes_the_pauses_it_slept_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pause of its own process stands for one of the machine: both make it oversleep."""
+    boot, link, supervisor = boot_in_memory(
+        "witness", "witness", {"segment": "witness/pauses", "rate_hz": 50.0}, SEGMENTS
+    )
+    actor = WitnessActor(boot, link)
+    sleep, begun = time.sleep, []
+
+    def oversleep(seconds: float) -> None:
+        if threading.current_thread() is not threading.main_thread() and not begun:
+            begun.append(time.monotonic_ns())
+            seconds += 0.03
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", oversleep)
+    with running(actor, lambda: supervisor.command("stop")):
+        register = Register(boot.memory["witness/pauses"], writable=False)
+        wait_for(lambda: register.read() is not None)
+    payload = register.read()
+    assert payload is not None
+    start, end = struct.unpack_from("=2q", payload)
+    assert end - start >= 25_000_000
+    assert overlaps(payload, start - 10, start + 10)
+    assert not overlaps(payload, end + 10**12, end + 2 * 10**12)
+    supervisor.close()
+    link.close()

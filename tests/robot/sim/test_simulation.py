@@ -1,0 +1,234 @@
+"""The cell in real time, and the drivers in front of it."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.robot.base import RobotError
+from holdfast.robot.sim import SPEC, command, scene
+from holdfast.robot.sim.arm import PHYSICS_HZ
+from holdfast.robot.sim.cell import ConveyorCell
+from holdfast.robot.sim.devices import SimCamera, SimRobot
+from holdfast.robot.sim.expert import Expert
+from holdfast.robot.sim.simulation import MAX_CATCH_UP_S, World
+
+SECOND = 1_000_000_000
+
+
+class Latest:
+    """What a register is to the simulator."""
+
+    def __init__(self) -> None:
+        self.value: bytes | None = None
+
+    def read(self) -> bytes | None:
+        return self.value
+
+    def write(self, value: bytes) -> None:
+        self.value = bytes(value)
+
+
+def world_at(start_ns: int = 0, seed: int = 0) -> tuple[World, Latest, Latest]:
+    """A world that has begun, its commands and its scene."""
+    commands, published = Latest(), Latest()
+    world = World(seed, commands, published)
+    world.advance(start_ns)
+    return world, commands, published
+
+
+def truth(published: Latest) -> scene.Scene:
+    assert published.value is not None
+    return scene.unpack(published.value)
+
+
+def drive(world: World, robot: SimRobot, published: Latest, episodes: int, now: int) -> int:
+    """The expert through the drivers, in simulated time, until `episodes` have ended."""
+    expert, state = Expert(), np.empty(7, np.float32)
+    until = truth(published).episode + episodes
+    while truth(published).episode < until:
+        robot.read_state(state)
+        assert published.value is not None
+        robot.write_action(expert.act(ConveyorCell.from_scene(published.value)))
+        now += SECOND // 30
+        world.advance(now)
+    return now
+
+
+gaps_ns = st.integers(0, 500).map(lambda n: n * SECOND // 10_007)  # on no grid
+
+
+@given(st.lists(gaps_ns, min_size=1, max_size=60), st.integers(0, 2**60))
+def test_the_world_keeps_pace_however_it_is_called(gaps: list[int], start: int) -> None:
+    """As many steps as time has passed, on a fixed grid, never one ahead of the clock."""
+    world, _, published = world_at(start)
+    now, period = start, SECOND // PHYSICS_HZ + 1
+    for gap in gaps:
+        now += gap
+        world.advance(now)
+        assert truth(published).steps == (now - start) * PHYSICS_HZ // SECOND
+        assert 0 <= now - truth(published).instant_ns <= period
+        assert now < world.next_ns <= now + period
+    assert world.lost_steps == 0
+
+
+def test_catching_up_after_a_pause_is_bounded() -> None:
+    """A machine asleep for an hour costs the world an hour, and then it goes on at its pace."""
+    world, _, published = world_at()
+    hour = 3600 * SECOND
+    assert world.advance(hour) == int(MAX_CATCH_UP_S * PHYSICS_HZ)
+    assert world.lost_steps == 3600 * PHYSICS_HZ - int(MAX_CATCH_UP_S * PHYSICS_HZ)
+    assert truth(published).instant_ns == hour
+    assert world.advance(hour + SECOND // 30 + 1) == 4
+
+
+def test_when_control_falls_silent_the_arm_holds_and_the_belt_goes_on() -> None:
+    """The last command stays; parcels ride and episodes pass."""
+    world, commands, published = world_at()
+    target = np.array([0.1, -0.1, 0.2, 0.3, 0.5])
+    commands.write(command.pack(target, 0))
+    for tick in range(1, 600):
+        world.advance(tick * SECOND // 30)
+    last = truth(published)
+    np.testing.assert_allclose(last.position, target, atol=1e-6)
+    assert last.tried == 1 and last.episode > 2 and last.succeeded == 0 and last.travel > 0.5
+
+
+def test_a_new_world_resumes_where_the_last_one_died() -> None:
+    """Episode, counters, arm and parcels go on from the last scene; the seed is not begun anew."""
+    world, commands, published = world_at(seed=4)
+    robot = SimRobot(published, commands)
+    now = drive(world, robot, published, 3, 0)
+    before = truth(published)
+    assert (before.tried, before.succeeded, before.episode) == (3, 3, 4)
+    reborn = World(999, commands, published)
+    reborn.advance(now)
+    after = truth(published)
+    after.instant_ns = before.instant_ns
+    assert after == before
+    drive(reborn, robot, published, 2, now)
+    assert (truth(published).tried, truth(published).seed) == (5, 4)
+
+
+@pytest.mark.parametrize(
+    "block", [b"", b"x" * command.SIZE, command.pack(np.array([0, 0, np.nan, 0, 0]), 0)]
+)
+def test_a_bad_command_is_refused_and_counted_once(block: bytes) -> None:
+    """The world outlives any control, and the arm keeps its target."""
+    world, commands, published = world_at()
+    target = truth(published).target
+    commands.write(block)
+    world.advance(SECOND // 30)
+    world.advance(SECOND // 10)
+    assert world.refused_commands == 1
+    assert truth(published).target == target
+
+
+@given(st.lists(st.floats(-10, 10), min_size=5, max_size=5), st.integers(0, 2**62))
+def test_a_command_arrives_as_it_was_given(action: list[float], instant: int) -> None:
+    """Action and instant, exactly."""
+    got, when = command.unpack(command.pack(np.array(action), instant))
+    assert got.tolist() == action and when == instant
+
+
+def test_the_robot_reads_what_the_world_says() -> None:
+    """State, instant and episode belong to one scene."""
+    world, commands, published = world_at(5 * SECOND, seed=2)
+    robot = SimRobot(published, commands)
+    assert robot.episode() is None
+    robot.connect()
+    state = np.empty(len(SPEC.state_names), np.float32)
+    world.advance(5 * SECOND + SECOND // 30)
+    assert robot.read_state(state) == truth(published).instant_ns
+    np.testing.assert_array_equal(state, world.cell.state())
+    first = robot.episode()
+    assert first is not None and (first.number, first.task) == (1, world.cell.task)
+    assert robot.episode() is first
+    drive(world, robot, published, 1, 5 * SECOND + SECOND // 30)
+    robot.read_state(state)
+    second = robot.episode()
+    assert second is not None and (second.number, second.task) == (2, world.cell.task)
+
+
+def test_a_world_that_never_comes_is_an_error_in_bounded_time() -> None:
+    """Both drivers say what they waited for and what to look at."""
+    start = time.monotonic()
+    with pytest.raises(RobotError, match="no scene within"):
+        SimRobot(Latest(), Latest(), timeout_s=0.05).connect()
+    with pytest.raises(RobotError, match="actorctl status"):
+        SimCamera("wrist", Latest(), timeout_s=0.05).open()
+    assert time.monotonic() - start < 5
+    with pytest.raises(RobotError, match="overhead, wrist"):
+        SimCamera("nose", Latest())
+
+
+def test_connecting_waits_for_the_world_to_begin() -> None:
+    """Control may start before the world does."""
+    commands, published = Latest(), Latest()
+    begin = threading.Timer(0.05, lambda: World(0, commands, published).advance(1))
+    begin.start()
+    robot = SimRobot(published, commands)
+    robot.connect()
+    begin.join()
+    assert robot.episode() is not None
+
+
+def test_safe_stop_rises_and_comes_home_slowly() -> None:
+    """No faster than its limits, no farther than home, and it says when it is there."""
+    world, commands, published = world_at()
+    commands.write(command.pack(np.array([0.33, -0.2, 0.01, 0.5, 0.4]), 0))
+    now = 0
+    for _ in range(90):
+        now += SECOND // 30
+        world.advance(now)
+    robot = SimRobot(published, commands)
+    robot.connect()
+    last = np.array(truth(published).position)
+    for _ in range(300):
+        stopped = robot.safe_stop()
+        now += SECOND // 30
+        world.advance(now)
+        here = np.array(truth(published).position)
+        assert (np.abs(here - last)[:3] * 30 < 0.25).all()
+        if here[2] < 0.08:
+            assert np.allclose(here[:2], [0.33, -0.2], atol=0.01)
+        last = here
+        if stopped:
+            break
+    assert stopped
+    assert SPEC.home is not None
+    np.testing.assert_allclose(last[:4], SPEC.home[:4], atol=0.05)
+    assert last[4] == pytest.approx(0.4, abs=1e-3)
+
+
+def test_a_camera_keeps_its_pace_and_stamps_the_scene_instant() -> None:
+    """Frames come no faster than asked for; a late reader gets no burst."""
+    _, _, published = world_at(12345)
+    camera = SimCamera("overhead", published, fps=50)
+    out = np.zeros((480, 640, 3), np.uint8)
+    before = time.monotonic()
+    camera.open()
+    assert camera.read(out) == 12345 and out.any()
+    for _ in range(9):
+        camera.read(out)
+    assert time.monotonic() - before >= 9 / 50
+    time.sleep(0.1)  # being late is what is tested
+    start = time.monotonic()
+    for _ in range(3):
+        camera.read(out)
+    assert time.monotonic() - start >= 1 / 50
+    camera.close()
+
+
+def test_a_camera_shows_every_frame_with_fresh_noise() -> None:
+    """Also of a scene that stands still."""
+    _, _, published = world_at(1)
+    camera = SimCamera("wrist", published, fps=200)
+    camera.open()
+    frames = [np.zeros((480, 640, 3), np.uint8) for _ in range(2)]
+    for frame in frames:
+        camera.read(frame)
+    assert not np.array_equal(frames[0], frames[1])

@@ -1,0 +1,112 @@
+"""Command limits: what passes is safe for the robot; what fails is refused whole, with a reason."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.robot.base import ControlMode, RobotSpec
+from holdfast.robot.command_limits import MARGIN, CommandLimits, Refusal
+
+SPEC = RobotSpec(
+    action_names=("x", "grip"),
+    state_names=("x", "grip"),
+    control_mode=ControlMode.POSITION,
+    lower=(-1.0, 0.0),
+    upper=(1.0, 1.0),
+    max_rate=(1.0, float("inf")),
+)
+TICK_S = 0.1
+anything = st.floats(width=32)
+
+
+def action(x: float, grip: float = 0.5) -> np.ndarray:
+    return np.array([x, grip], np.float32)
+
+
+@given(st.lists(st.tuples(anything, anything), max_size=40))
+def test_whatever_passes_is_finite_in_range_and_a_possible_step_from_the_last(
+    wanted: list[tuple[float, float]],
+) -> None:
+    limits = CommandLimits(SPEC, TICK_S)
+    last, ticks = None, 1
+    for values in wanted:
+        command, refusal = limits.check(np.array(values, np.float32))
+        assert (command is None) == (refusal is not None)
+        if command is None:
+            ticks = min(ticks + 1, 10)
+            continue
+        assert np.isfinite(command).all()
+        assert (command >= SPEC.lower).all() and (command <= SPEC.upper).all()
+        if last is not None:
+            assert abs(command[0] - last) <= 1.0 * TICK_S * ticks * 1.001
+        last, ticks = float(command[0]), 1
+
+
+@pytest.mark.parametrize(
+    ("wanted", "why"),
+    [
+        (np.zeros(3, np.float32), Refusal.SHAPE),
+        (action(np.nan), Refusal.NOT_FINITE),
+        (action(0, np.inf), Refusal.NOT_FINITE),
+        (action(1.2), Refusal.RANGE),
+        (action(0, -0.1), Refusal.RANGE),
+        (action(0.2), Refusal.STEP),
+    ],
+)
+def test_each_reason_for_a_refusal_is_named(wanted: np.ndarray, why: Refusal) -> None:
+    limits = CommandLimits(SPEC, TICK_S)
+    limits.commanded(action(0.0))
+    assert limits.check(wanted) == (None, why)
+
+
+def test_a_hair_beyond_the_range_is_cut_to_the_range() -> None:
+    command, refusal = CommandLimits(SPEC, TICK_S).check(action(0.0, 1.0 + MARGIN / 2))
+    assert refusal is None and command is not None and command[1] == 1.0
+
+
+def test_a_refusal_does_not_lock_the_robot_in_while_its_plan_goes_on() -> None:
+    """A plan moves on at full speed after one refused command: the next ones are further away, and
+    legitimately so. The allowed step grows with the ticks that passed."""
+    limits = CommandLimits(SPEC, TICK_S)
+    limits.commanded(action(-1.0))
+    assert limits.check(action(np.nan))[1] is Refusal.NOT_FINITE
+    command, refusal = limits.check(action(-0.8))
+    assert refusal is None and command is not None
+
+
+def test_a_long_hold_does_not_allow_a_jump_from_where_the_robot_is() -> None:
+    limits = CommandLimits(SPEC, 0.01)
+    limits.commanded(action(-1.0))
+    limits.locate(action(-0.9))
+    limits.missed(10_000)
+    assert limits.check(action(-0.5))[1] is Refusal.STEP
+    assert limits.check(action(-0.65))[1] is None
+
+
+def test_a_robot_that_was_moved_by_others_starts_from_where_it_is() -> None:
+    limits = CommandLimits(SPEC, TICK_S)
+    limits.commanded(action(-1.0))
+    limits.locate(action(0.9))
+    limits.interrupt()
+    assert limits.check(action(-0.95))[1] is Refusal.STEP
+    assert limits.check(action(0.95))[1] is None
+
+
+def test_an_arm_that_trails_its_commands_is_not_held_back_by_where_it_is() -> None:
+    limits = CommandLimits(SPEC, TICK_S)
+    limits.locate(action(-1.0))
+    for x in np.arange(-0.9, 0.9, 0.1):
+        assert limits.check(action(x))[1] is None
+    limits.missed()
+    assert limits.check(action(1.0))[1] is None
+
+
+def test_a_joint_that_is_measured_nowhere_is_checked_from_its_first_command_on() -> None:
+    limits = CommandLimits(SPEC, TICK_S)
+    limits.locate(action(np.nan, 0.0))
+    assert limits.check(action(-0.9))[1] is None
+    assert limits.check(action(0.9))[1] is Refusal.STEP
+    assert limits.explanation().startswith("x: 0.9 is 1.8 away from the last command")

@@ -1,0 +1,134 @@
+"""The `supervisor` command. That a whole fleet does its job is for the end-to-end tests."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from holdfast.tools.cli.supervisor_command import app
+from holdfast.tools.cli.view import View
+
+
+def supervisor(*words: str) -> subprocess.CompletedProcess[str]:
+    return run("supervisor", *words)
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [Path(sys.executable).parent / words[0], *words[1:]]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL
+    )
+
+
+@pytest.fixture
+def fleet_file(tmp_path: Path) -> Path:
+    """The file that `supervisor init` writes."""
+    path = tmp_path / "fleet.yaml"
+    assert CliRunner().invoke(app, ["init", str(path)]).exit_code == 0
+    return path
+
+
+def test_what_init_writes_is_right(fleet_file: Path) -> None:
+    done = CliRunner().invoke(app, ["check", str(fleet_file)])
+    assert done.exit_code == 0, done.output
+    assert "14 actors" in done.output
+
+
+def test_init_overwrites_nothing_unasked(fleet_file: Path) -> None:
+    before = fleet_file.read_text()
+    done = CliRunner().invoke(app, ["init", str(fleet_file)])
+    assert done.exit_code == 2 and "--force" in done.output
+    assert fleet_file.read_text() == before
+    assert CliRunner().invoke(app, ["init", "--force", str(fleet_file)]).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["check", "start"])
+def test_a_bad_file_is_refused_before_anything_starts(fleet_file: Path, command: str) -> None:
+    fleet_file.write_text(fleet_file.read_text().replace("fps: 30   ", "fps: 0    "))
+    done = CliRunner().invoke(app, [command, str(fleet_file)])
+    assert done.exit_code == 2
+    assert "$.robots[0].fps: found 0" in done.output
+
+
+def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["check", str(tmp_path / "fleet.yaml")])
+    assert done.exit_code == 2 and "supervisor init" in done.output
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_run(
+    fleet_file: Path, tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(app, ["start", str(fleet_file), "--report", str(tmp_path)])
+    assert done.exit_code == 2 and "report cannot be written" in done.output
+
+
+def test_the_schema_is_json() -> None:
+    done = CliRunner().invoke(app, ["schema"])
+    assert json.loads(done.output)["title"] == "fleet.yaml of Holdfast"
+
+
+def test_a_fleet_is_started_detached_reloaded_and_stopped(fleet_file: Path, tmp_path: Path) -> None:
+    """One robot, its cameras and a policy that needs no torch; then another camera rate."""
+    text = fleet_file.read_text().replace("policy: flow", "policy: constant")
+    first, _, _ = text.partition("  - name: r2")
+    fleet_file.write_text(first.replace("name: conveyor", "name: detached"))
+    started = supervisor("start", str(fleet_file), "--detach")
+    assert started.returncode == 0, started.stderr
+    try:
+        assert "'detached' runs as process" in started.stdout
+        again = supervisor("start", str(fleet_file))
+        assert again.returncode == 2 and "runs already" in again.stderr
+        slower = fleet_file.read_text().replace("wrist: {width: 640, height: 480, fps: 30}", "X")
+        fleet_file.write_text(slower.replace("X", "wrist: {width: 640, height: 480, fps: 15}"))
+        shown = supervisor("reload", str(fleet_file), "--dry-run")
+        assert shown.stdout == "~ r1/wrist  (fps: 30.0 -> 15.0)\n8 actors run on as they are\n"
+        assert supervisor("reload", str(fleet_file)).returncode == 0
+        unchanged = supervisor("reload", str(fleet_file), "--dry-run")
+        assert unchanged.stdout == "9 actors run on as they are\n"
+        refused = run("actorctl", "drain", "r1/control")
+        assert refused.returncode == 2 and "`actorctl stop r1/control`" in refused.stderr
+        assert run("actorctl", "drain", "pick/0").stdout == "pick/0 is STOPPED\n"
+    finally:
+        stopped = supervisor("stop", "--fleet", "detached")
+    assert stopped.stdout == "'detached' is stopped\n"
+
+
+def test_a_detached_start_that_fails_says_why(fleet_file: Path) -> None:
+    fleet_file.write_text(fleet_file.read_text() + "\nunknown: 1\n")
+    done = supervisor("start", str(fleet_file), "--detach")
+    assert done.returncode == 2 and "$.unknown" in done.stderr
+
+
+def test_a_view_that_nobody_reads_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its output is a full pipe, as that of a terminal under Ctrl-S."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(writing, b"x" * 4096)
+    os.set_blocking(writing, True)
+    monkeypatch.setattr("sys.stdout", os.fdopen(writing, "w"))
+    view = View(live=False, rundir=tmp_path)
+    view.start()
+    row = {"name": "a", "state": "READY", "reason": "", "last_exit": None, "last_error": None}
+    body = {"robots": [], "site": {"robots": [], "replicas": []}}
+    began = time.monotonic()
+    for i in range(100):
+        state = {"state": "READY" if i % 2 else "BACKOFF"}
+        view.show(body | {"uptime_s": float(i), "actors": [row | state]})
+    view.end(patience_s=0.2)
+    assert time.monotonic() - began < 2.0
+    assert view.is_alive(), "it still waits for the reader"
+    os.close(reading)
+    view.join(5)
+    assert not view.is_alive(), "and ends quietly when there is none any more"

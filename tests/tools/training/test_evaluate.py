@@ -1,0 +1,95 @@
+"""Evaluation, and what the shipped policies are worth."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from holdfast.policy.base import Chunk, Observation
+from holdfast.policy.checkpoint import FILES, read_config, resolve, shipped
+from holdfast.policy.kinds import load_policy
+from holdfast.robot.sim.cell import ConveyorCell
+from holdfast.robot.sim.task import Outcome
+from holdfast.tools.training.trainer.evaluate import Planner, Success, evaluate, one_core
+
+one_core()
+
+LARGEST = 10_000_000
+SLOWEST_S = 0.060
+
+
+def test_the_interval_is_wilson_s() -> None:
+    """Checked against published values; it never leaves 0 to 1."""
+    success = Success(Counter({Outcome.PLACED: 95, Outcome.MISSED: 5}))
+    assert success.interval == pytest.approx((0.8882, 0.9785), abs=1e-4)
+    for placed in (0, 7):
+        low, high = Success(Counter({Outcome.PLACED: placed, Outcome.MISSED: 7 - placed})).interval
+        assert 0.0 <= low < high <= 1.0
+    assert Success().interval == (0.0, 1.0)
+
+
+def test_a_policy_that_does_nothing_never_succeeds() -> None:
+    """Success is the world's to say, and every episode asked for is counted."""
+    *_, success = evaluate(load_policy("constant", "conveyor-flow"), 3)
+    assert (success.succeeded, success.tried) == (0, 3)
+    assert "0.0% of 3 episodes" in str(success)
+
+
+class Recorder:
+    """The constant policy, remembering what it was asked."""
+
+    def __init__(self) -> None:
+        self.policy = load_policy("shape-only", "conveyor-flow")
+        self.spec, self.checkpoint_hash = self.policy.spec, self.policy.checkpoint_hash
+        self.asked: list[Observation] = []
+        self.given: list[Chunk] = []
+
+    def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
+        self.asked += batch
+        chunks = self.policy.predict_chunk(batch)
+        self.given += chunks
+        return chunks
+
+
+def test_a_request_carries_what_is_left_of_the_plan_in_both_spaces() -> None:
+    """As the control actor would send it: the end of the last chunk, and the delay."""
+    recorder, cell = Recorder(), ConveyorCell(0)
+    planner = Planner(recorder)
+    planner(cell, np.empty((0, 5), np.float32), 4)
+    left = recorder.given[0].robot[-20:]
+    planner(cell, left, 4)
+    first, second = recorder.asked
+    assert first.prefix is None and first.seed != second.seed
+    assert second.prefix is not None and second.prefix_robot is not None
+    np.testing.assert_array_equal(second.prefix, recorder.given[0].model[-20:])
+    np.testing.assert_array_equal(second.prefix_robot, left)
+    assert second.delay_steps == 4
+
+
+@pytest.mark.parametrize("name", shipped())
+def test_a_shipped_checkpoint_is_small_fast_and_says_how_it_was_made(name: str) -> None:
+    """At most 10 MB, at most 60 ms a chunk on one core, and the command that makes it again."""
+    directory, config = resolve(name), read_config(name)
+    assert sum((directory / file).stat().st_size for file in FILES) <= LARGEST
+    assert f"--config {name}" in config.training["command"]
+    assert config.training["command"] in (directory / "README.md").read_text()
+    policy = load_policy(config.kind, name)
+    observation, took = policy.spec.example(), []
+    for _ in range(30):
+        began = time.perf_counter()
+        policy.predict_chunk([observation])
+        took.append(time.perf_counter() - began)
+    assert min(took) <= SLOWEST_S
+
+
+@pytest.mark.parametrize(("replan_steps", "delay_steps"), [(24, 0), (12, 8)])
+def test_the_shipped_flow_policy_does_the_task(replan_steps: int, delay_steps: int) -> None:
+    """Also when its chunks arrive 8 ticks late, because it continues the plan under way. A dozen
+    episodes tell a policy that works from one that does not; the README has the exact figure."""
+    policy = load_policy("flow", "conveyor-flow")
+    *_, success = evaluate(policy, 12, replan_steps=replan_steps, delay_steps=delay_steps)
+    assert success.succeeded >= 10, str(success)

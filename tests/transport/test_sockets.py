@@ -1,0 +1,238 @@
+from __future__ import annotations
+
+import socket as tcp
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.transport import sockets
+from holdfast.transport.keys import Role
+from holdfast.transport.limits import Limits, WireError
+
+SMALL = Limits(max_frames=4, max_blob_bytes=1000, max_message_bytes=2000)
+
+
+@pytest.fixture
+def context() -> Iterator[sockets.Context]:
+    made = zmq.Context()
+    yield made
+    made.destroy(linger=0)
+
+
+def until(action: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """The first true result of `action`, tried until the deadline."""
+    deadline = time.monotonic() + seconds
+    while not (result := action()):
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.002)
+    return result
+
+
+def test_a_dealer_is_heard_under_its_identity_and_answered(
+    context: sockets.Context, tmp_path: Path
+):
+    endpoint = sockets.ipc(tmp_path, "front")
+    router = sockets.router(context, endpoint)
+    dealer = sockets.dealer(context, endpoint, "r1:3")
+    assert sockets.receive(router) is None
+    until(lambda: sockets.send(dealer, [b"header", memoryview(b"body"), b""]))
+    received = until(lambda: sockets.receive(router))
+    assert received == [b"r1:3", b"header", b"body", b""]
+    assert sockets.send(router, [received[0], b"reply"])
+    assert until(lambda: sockets.receive(dealer)) == [b"reply"]
+
+
+STARVED = """
+import subprocess, sys, time, zmq
+from holdfast.transport import link
+
+endpoint = sys.argv[1]
+if sys.argv[2] == "flood":
+    router = link.router(zmq.Context(), endpoint)
+    while True:
+        if not link.send(router, [b"r1:1", b"x" * 1000]):
+            time.sleep(0.001)
+dealer = link.dealer(zmq.Context(), endpoint, "r1:1")
+peer = subprocess.Popen([sys.executable, "-c", sys.argv[3], endpoint, "flood", ""])
+assert dealer.poll(20_000), "nothing arrived"
+time.sleep(0.5)  # its queue fills, and it reads nothing
+peer.kill()
+peer.wait()
+time.sleep(1.5)  # longer than any heartbeat would be apart
+print("survived")
+"""
+
+
+def test_the_death_of_a_peer_does_not_kill_a_process_that_was_too_busy_to_read(tmp_path: Path):
+    """libzmq aborts here when its own heartbeats are on: see link.py. In processes of their own."""
+    argv = [sys.executable, "-c", STARVED, sockets.ipc(tmp_path, "front"), "starve", STARVED]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout) == (0, "survived\n"), ended.stderr
+
+
+def test_nothing_is_queued_for_a_peer_that_is_not_there(context: sockets.Context, tmp_path: Path):
+    """A robot must not act on what was sent before the connection stood."""
+    router = sockets.router(context, sockets.ipc(tmp_path, "front"))
+    assert not sockets.send(router, [b"nobody:1", b"message"])
+    dealer = sockets.dealer(context, sockets.ipc(tmp_path, "nothing"), "r1:1")
+    assert not sockets.send(dealer, [b"message"])
+
+
+def test_a_peer_that_does_not_read_costs_a_bounded_queue_and_never_blocks(
+    context: sockets.Context, tmp_path: Path
+):
+    endpoint = sockets.ipc(tmp_path, "front")
+    router = sockets.router(context, endpoint)
+    dealer = sockets.dealer(context, endpoint, "r1:1")
+    until(lambda: sockets.send(dealer, [b"first"]))
+    megabyte, sent, started = bytes(1 << 20), 0, time.monotonic()
+    while sockets.send(dealer, [megabyte]):
+        sent += 1
+        assert sent < 100
+    assert time.monotonic() - started < 5
+    assert until(lambda: sockets.receive(router)) == [b"r1:1", b"first"]
+
+
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [([b"x"] * 7, "frames"), ([b"x"] * 3000, "frames"), ([bytes(900)] * 3, "message-bytes")],
+)
+def test_a_message_beyond_the_limits_is_dropped_and_the_next_one_read(
+    context: sockets.Context, tmp_path: Path, frames: list[bytes], reason: str
+):
+    endpoint = sockets.ipc(tmp_path, "front")
+    router = sockets.router(context, endpoint, limits=SMALL)
+    dealer = sockets.dealer(context, endpoint, "r1:1")
+    until(lambda: sockets.send(dealer, frames))
+    until(lambda: sockets.send(dealer, [b"good"]))
+    with pytest.raises(WireError) as error:
+        until(lambda: sockets.receive(router, SMALL))
+    assert error.value.reason == reason
+    assert until(lambda: sockets.receive(router, SMALL)) == [b"r1:1", b"good"]
+
+
+def test_a_peer_that_sends_a_huge_frame_is_disconnected_and_others_stay(
+    context: sockets.Context, tmp_path: Path
+):
+    """The socket refuses by the declared length, before it allocates."""
+    endpoint = sockets.ipc(tmp_path, "front")
+    router = sockets.router(context, endpoint, limits=SMALL)
+    bad = sockets.dealer(context, endpoint, "bad:1")
+    good = sockets.dealer(context, endpoint, "good:1")
+    until(lambda: sockets.send(bad, [bytes(1001)]))
+    until(lambda: sockets.send(good, [b"message"]))
+    assert until(lambda: sockets.receive(router, SMALL)) == [b"good:1", b"message"]
+    until(lambda: sockets.send(bad, [b"small again"]) and sockets.receive(router, SMALL))
+
+
+def test_a_peer_that_comes_back_is_reached_under_its_old_identity(
+    context: sockets.Context, tmp_path: Path
+):
+    endpoint = sockets.ipc(tmp_path, "front")
+    router = sockets.router(context, endpoint)
+    first = sockets.dealer(context, endpoint, "r1:1")
+    until(lambda: sockets.send(first, [b"one"]))
+    until(lambda: sockets.receive(router))
+    second = sockets.dealer(context, endpoint, "r1:1")
+    until(lambda: sockets.send(second, [b"two"]))
+    assert until(lambda: sockets.receive(router)) == [b"r1:1", b"two"]
+    until(lambda: sockets.send(router, [b"r1:1", b"reply"]))
+    assert until(lambda: sockets.receive(second)) == [b"reply"]
+
+
+@pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", bytes(100), b"\xff" * 5000])
+def test_garbage_on_the_port_harms_nobody(context: sockets.Context, garbage: bytes):
+    router = sockets.router(context, "tcp://127.0.0.1:*")
+    endpoint = router.getsockopt_string(zmq.LAST_ENDPOINT)
+    port = int(endpoint.rpartition(":")[2])
+    with tcp.create_connection(("127.0.0.1", port)) as raw:
+        raw.sendall(garbage)
+        dealer = sockets.dealer(context, endpoint, "r1:1")
+        until(lambda: sockets.send(dealer, [b"message"]))
+        assert until(lambda: sockets.receive(router)) == [b"r1:1", b"message"]
+
+
+def test_a_broker_that_restarts_is_found_again(tmp_path: Path, context: sockets.Context):
+    """The dealer reconnects by itself, within its capped back-off."""
+    endpoint = sockets.ipc(tmp_path, "front")
+    router = sockets.router(context, endpoint)
+    dealer = sockets.dealer(context, endpoint, "r1:1")
+    until(lambda: sockets.send(dealer, [b"one"]))
+    until(lambda: sockets.receive(router))
+    router.close()
+    again = zmq.Context()
+    try:
+        successor = until_bound(again, endpoint)
+        heard = until(lambda: sockets.send(dealer, [b"two"]) and sockets.receive(successor))
+        assert heard == [b"r1:1", b"two"]
+    finally:
+        again.destroy(linger=0)
+
+
+def until_bound(context: sockets.Context, endpoint: str) -> sockets.Socket:
+    def bind() -> sockets.Socket | None:
+        try:
+            return sockets.router(context, endpoint)
+        except zmq.ZMQError:
+            return None
+
+    bound: sockets.Socket = until(bind)
+    return bound
+
+
+def test_a_stale_socket_file_is_removed_and_nothing_else(tmp_path: Path):
+    endpoint = sockets.ipc(tmp_path, "front")
+    assert not sockets.unlink_stale(endpoint)
+    with tcp.socket(tcp.AF_UNIX) as left:
+        left.bind(str(tmp_path / "front"))
+    assert sockets.unlink_stale(endpoint)
+    assert not (tmp_path / "front").exists()
+    (tmp_path / "front").write_text("somebody's notes")
+    with pytest.raises(ValueError, match="not a socket"):
+        sockets.unlink_stale(endpoint)
+    assert (tmp_path / "front").exists()
+    assert not sockets.unlink_stale("tcp://127.0.0.1:5555")
+
+
+def test_a_socket_path_that_the_kernel_would_cut_is_refused():
+    with pytest.raises(ValueError, match="shorter runtime directory"):
+        sockets.ipc(Path("/tmp") / ("x" * 100), "front")
+
+
+@pytest.mark.parametrize(
+    ("identity", "expected"),
+    [
+        (b"r1:3", ("r1", 3)),
+        (b"pick/0:12", ("pick/0", 12)),
+        (b"r1", ("r1", 0)),
+        (b"r1:3:f0", ("r1", 3)),
+    ],
+)
+def test_an_identity_says_name_and_incarnation(identity: bytes, expected: tuple[str, int]):
+    assert sockets.peer(identity) == expected
+
+
+@given(st.binary(max_size=255))
+def test_any_identity_is_a_name_or_a_wire_error(identity: bytes):
+    try:
+        name, incarnation = sockets.peer(identity)
+    except WireError as error:
+        assert error.reason == "identity"
+    else:
+        assert name and incarnation >= 0
+
+
+@pytest.mark.parametrize("user", ["robot:r2", "replica:r1", "robot:r1:3", "r1"])
+def test_a_key_speaks_only_for_its_own_name_and_role(user: str):
+    assert sockets.peer(b"r1:3", "robot:r1", Role.ROBOT) == ("r1", 3)
+    with pytest.raises(WireError, match="was used by robot:r1") as error:
+        sockets.peer(b"r1:3", user, Role.ROBOT)
+    assert error.value.reason == "identity"

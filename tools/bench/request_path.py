@@ -1,0 +1,385 @@
+"""The whole way of a request, every process of it real, and control's side of it here.
+
+A `Path` has a broker, a replica that answers with a constant chunk and a network actor, each
+exec'ed and booted as the supervisor does it. The asking side is a control process's own code, in
+this process: what it waits for is the chunk in its plan. `Cameras` is an actor that fills the rings
+as three sensors would.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path as Directory
+from typing import Any
+
+import cv2
+import msgspec
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from ...actors.control.buffer import ChunkBuffer
+from ...actors.control.config import ControlConfig, PlanSettings
+from ...actors.control.plan_memory import PlanSegment
+from ...actors.control.policy_client import Uplink
+from ...actors.control.request_cycle import Supply
+from ...actors.runtime.actor import Actor
+from ...actors.runtime.configs import BrokerConfig, CameraFeed, InferenceConfig, NetworkConfig
+from ...actors.runtime.status_board import BOARD_SIZE, BoardReader
+from ...actors.runtime.supervisor_link import BootMessage, Ready, SegmentEntry
+from ...actors.supervision.process import Process
+from ...policy.base import CameraFeature, PolicySpec
+from ...policy.checkpoint import CONFIG, Config
+from ...robot.base import ControlMode, RobotSpec
+from ...transport import segment, sockets
+from ...transport.frames import FrameRing
+from ...transport.messages import Vitals
+from ...transport.outbox import Outbox
+from .bare_broker import Pipe
+
+WIDTH, HEIGHT = 640, 480
+CAMERAS = ("left", "right", "wrist")
+RINGS = {name: f"bench/{name}" for name in CAMERAS}
+JOINTS = tuple(f"joint{i}" for i in range(14))
+ROBOT = RobotSpec(
+    action_names=JOINTS,
+    state_names=JOINTS,
+    control_mode=ControlMode.POSITION,
+    lower=(-1.0,) * 14,
+    upper=(1.0,) * 14,
+    max_rate=(10.0,) * 14,
+)
+TASK = "put the red parcel in the left bin"
+_FRAME_MS = 33
+_PATIENCE_S = 30.0
+_ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def images() -> list[NDArray[np.uint8]]:
+    """What three cameras see: surfaces and edges with a sensor's noise, as hard for JPEG as that
+    and not as noise alone."""
+    rng = np.random.default_rng(0)
+    seen = []
+    for _ in CAMERAS:
+        coarse = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        smooth = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+        noisy = smooth + rng.normal(0, 3, smooth.shape)
+        seen.append(np.clip(noisy, 0, 255).astype(np.uint8))
+    return seen
+
+
+def spec_of(width: int, height: int) -> PolicySpec:
+    return PolicySpec(
+        model="bench",
+        revision="1",
+        cameras=tuple(CameraFeature(name, width, height) for name in CAMERAS),
+        state_names=JOINTS,
+        action_names=JOINTS,
+        chunk_size=50,
+        fps=50.0,
+        prefix="trained",
+        max_prefix_steps=25,
+    )
+
+
+class CamerasConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`rings` are segments."""
+
+    rings: tuple[str, ...]
+
+
+class Cameras(Actor):
+    """Three cameras at 30 Hz that see always the same."""
+
+    kind = "holdfast.tools.bench.request_path:Cameras"
+    Config = CamerasConfig
+
+    def setup(self) -> None:
+        shape = (HEIGHT, WIDTH, 3)
+        self._rings = [FrameRing(self.segment(name), shape) for name in self.config.rings]
+        self._images = images()
+
+    def run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self.link.fileno(), zmq.POLLIN)
+        self.ready()
+        while not self.stopping:
+            for ring, image in zip(self._rings, self._images, strict=True):
+                ring.put(image, time.monotonic_ns())
+            self.board.progress()
+            if poller.poll(_FRAME_MS):
+                self.link.commands()
+
+
+class Started:
+    """Actors that were started here, and the memory they share."""
+
+    def __init__(self, directory: Directory) -> None:
+        self.directory = directory
+        self._segments: dict[str, segment.Segment] = {}
+        self._processes: dict[str, Process] = {}
+
+    def memory(self, name: str, size: int) -> None:
+        self._segments[name] = segment.create(size, name)
+
+    def start(
+        self, kind: str, name: str, config: msgspec.Struct, uses: Mapping[str, bool]
+    ) -> Process:
+        """Exec and boot an actor, wait until it is ready. `uses`: segments, and whether it writes.
+
+        Raises RuntimeError with what it said if it ends instead.
+        """
+        self.memory(f"{name}/board", BOARD_SIZE)
+        table = {f"{name}/board": True, **uses}
+        entries = tuple(SegmentEntry(s, self._segments[s].size, w) for s, w in table.items())
+        process = Process(name, _ENVIRONMENT)
+        self._processes[name] = process
+        told = msgspec.to_builtins(config)
+        message = BootMessage(kind, name, 1, str(self.directory), told, entries)
+        fds = [
+            os.dup(self._segments[s].fd) if w else self._segments[s].read_only_fd()
+            for s, w in table.items()
+        ]
+        process.link.boot(message, fds)
+        for fd in fds:
+            os.close(fd)
+        deadline = time.monotonic() + _PATIENCE_S
+        while True:
+            said, ended = process.link.messages()
+            if any(isinstance(message, Ready) for message in said):
+                return process
+            if ended or time.monotonic() > deadline:
+                words = os.read(process.err, 1 << 16).decode(errors="replace") if ended else ""
+                raise RuntimeError(f"{name} did not become ready: {said} {words}")
+            time.sleep(0.005)
+
+    def status(self, name: str) -> dict[str, Any]:
+        memory = self._segments[f"{name}/board"].map(writable=False)
+        return BoardReader(memory).report() or {}
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._processes.values()]
+
+    def close(self) -> None:
+        for process in self._processes.values():
+            process.kill()
+            process.wait()
+            os.close(process.out)
+            os.close(process.err)
+            process.close()
+        for memory in self._segments.values():
+            memory.close()
+
+
+@dataclass(frozen=True)
+class Way:
+    """How the images go. `size` is the policy's; `hosts` says that robot and replica are apart, as
+    far as they can tell: their broker is reached by TCP and they share no memory. `bare` has the
+    pipe in the broker's place."""
+
+    case: str
+    shared: bool = False
+    hosts: bool = False
+    quality: int = 0
+    size: tuple[int, int] = (WIDTH, HEIGHT)
+    bare: bool = False
+
+
+WAYS = (
+    Way("holdfast/shm", shared=True),
+    Way("holdfast/shm-224", shared=True, size=(224, 224)),
+    Way("holdfast/raw"),
+    Way("holdfast/jpeg-tcp", hosts=True, quality=90),
+    Way("holdfast/jpeg-tcp-224", hosts=True, quality=90, size=(224, 224)),
+    Way("floor/pipe-shm", shared=True, bare=True),
+    Way("floor/pipe-raw", bare=True),
+    Way("floor/pipe-jpeg-tcp", hosts=True, quality=90, bare=True),
+)
+
+
+@contextmanager
+def cameras(directory: Directory) -> Iterator[dict[str, segment.Segment]]:
+    """The rings that all paths read, by segment name, and an actor that fills them."""
+    started = Started(directory)
+    try:
+        for ring in RINGS.values():
+            started.memory(ring, FrameRing.size_for((HEIGHT, WIDTH, 3)))
+        uses = dict.fromkeys(RINGS.values(), True)
+        started.start(Cameras.kind, "bench/cameras", CamerasConfig(rings=tuple(uses)), uses)
+        yield started._segments
+    finally:
+        started.close()
+
+
+class Path:
+    """One way's broker, replica and network actor, and control's side of it in this process."""
+
+    def __init__(
+        self, way: Way, directory: Directory, rings: Mapping[str, segment.Segment]
+    ) -> None:
+        self.way = way
+        directory.mkdir()
+        self._started = started = Started(directory)
+        self._rings = rings
+        self._context: sockets.Context = zmq.Context()
+        self._step = 0
+        self._beat_ns = 0
+        try:
+            self._start(started)
+            self._connect()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, started: Started) -> None:
+        way, directory = self.way, started.directory
+        checkpoint = directory / "checkpoint"
+        checkpoint.mkdir()
+        told = Config(kind="constant", spec=spec_of(*way.size), network={})
+        (checkpoint / CONFIG).write_bytes(msgspec.json.encode(told))
+        front, back = (
+            [_tcp(), _tcp()]
+            if way.hosts
+            else [sockets.ipc(directory, n) for n in ("front", "back")]
+        )
+        outbox = {}
+        if way.shared:
+            started.memory("r1/outbox", Outbox.size_for(len(CAMERAS) * WIDTH * HEIGHT * 3 + 256))
+            outbox = {"r1/outbox": True}
+        for name in RINGS.values():
+            ring = self._rings[name]
+            started._segments[name] = segment.Segment(os.dup(ring.fd), ring.size, name)
+        broker = Pipe.kind if way.bare else "broker"
+        started.start(broker, "broker", BrokerConfig(front=front, back=back), {})
+        service = InferenceConfig(
+            service="bench",
+            replica=0,
+            broker=back,
+            policy="constant",
+            checkpoint=str(checkpoint),
+            outboxes={"r1": "r1/outbox"} if outbox else {},
+        )
+        started.start("inference", "bench/0", service, dict.fromkeys(outbox, False))
+        network = NetworkConfig(
+            robot="r1",
+            service="bench",
+            control=sockets.ipc(directory, "network"),
+            broker=front,
+            cameras={
+                n: CameraFeed(segment=r, width=WIDTH, height=HEIGHT) for n, r in RINGS.items()
+            },
+            state_names=JOINTS,
+            action_names=JOINTS,
+            outbox=next(iter(outbox), None),
+            jpeg_quality=way.quality,
+        )
+        rings = dict.fromkeys(RINGS.values(), False)
+        started.start("network", "r1/network", network, {**rings, **outbox})
+
+    def _connect(self) -> None:
+        config = ControlConfig(
+            robot="r1",
+            driver="bench",
+            service="bench",
+            endpoint=sockets.ipc(self._started.directory, "network"),
+            plan="plan",
+            fps=50.0,
+            task=TASK,
+            # Longer than a chunk: a request is always due.
+            plan_settings=PlanSettings(buffer_time_s=2.0),
+        )
+        plan = PlanSegment.private("r1", len(JOINTS))
+        self._buffer = ChunkBuffer(plan, round(config.safety.max_action_age_s * 1e9))
+        self._supply = Supply(config, ROBOT, plan, self._buffer)
+        self._uplink = Uplink(self._context, config, 1)
+        self._poller = zmq.Poller()
+        self._poller.register(self._uplink.socket, zmq.POLLIN)
+        self._state = np.zeros(len(JOINTS), np.float32)
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self._supply.failsafe.session_open:
+            self._keep_in_touch()
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{self.way.case}: no session: {self._supply.reason}")
+            time.sleep(0.005)
+
+    def ask(self) -> float:
+        """Ask for a chunk; how long it took until it was in the plan, in ms."""
+        supply, buffer = self._supply, self._buffer
+        self._keep_in_touch()
+        deadline = time.monotonic_ns() + round(_PATIENCE_S * 1e9)
+        started = time.monotonic_ns()
+        while (ask := supply.ask(started, self._step, started)) is None:
+            if started > deadline:
+                raise RuntimeError(f"{self.way.case}: {supply.state}: {supply.reason}")
+            time.sleep(0.005)  # it was just refused, and lets time pass
+            self._keep_in_touch()
+            started = time.monotonic_ns()
+        buffer.pop(started)
+        if not self._uplink.ask(ask, self._state, started):
+            raise RuntimeError(f"{self.way.case}: the network actor takes no request")
+        supply.asked(started)
+        self._step += 1
+        while True:
+            self._poller.poll(1000)
+            if self._uplink.drain(supply, self._step, time.monotonic_ns()):
+                return (time.monotonic_ns() - started) / 1e6
+            if buffer.outstanding is None or time.monotonic_ns() > deadline:
+                raise RuntimeError(f"{self.way.case}: a request failed: {supply.reason}")
+
+    def idle(self) -> None:
+        """Stay in touch while others are asked."""
+        self._keep_in_touch()
+
+    def _keep_in_touch(self) -> None:
+        now, supply = time.monotonic_ns(), self._supply
+        self._uplink.drain(supply, self._step, now)
+        supply.elapse(now)
+        epoch = supply.open_epoch(now)
+        if epoch is not None and self._uplink.open(ROBOT, epoch, TASK):
+            supply.opening(epoch, now)
+        if now - self._beat_ns > 200_000_000 and supply.failsafe.session_open:
+            self._beat_ns = now
+            self._uplink.beat(supply.epoch, self._step, Vitals())
+
+    @property
+    def request_bytes(self) -> int:
+        """Between network actor and broker, by request; its few heartbeats are counted too."""
+        status = self._started.status("r1/network")
+        return round(int(status["bytes_out"]) / max(int(status["sent"]), 1))
+
+    @property
+    def reply_bytes(self) -> int:
+        """Between broker and network actor, by reply; the few heartbeats are counted too."""
+        status = self._started.status("r1/network")
+        return round(int(status["bytes_in"]) / max(int(status["received"]), 1))
+
+    def cpu_s(self) -> float:
+        """What its processes and this one have used so far, all threads."""
+        return sum(_cpu_s(pid) for pid in [*self._started.pids, os.getpid()])
+
+    def close(self) -> None:
+        if hasattr(self, "_uplink"):
+            self._uplink.socket.close(linger=0)
+        self._context.destroy(linger=0)
+        self._started.close()
+
+
+def _cpu_s(pid: int) -> float:
+    """From the scheduler's own account: that of psutil counts in hundredths of a second."""
+    total = 0
+    for task in Directory(f"/proc/{pid}/task").iterdir():
+        total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def _tcp() -> str:
+    """A loopback endpoint that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"

@@ -1,0 +1,244 @@
+"""`actorctl`: look at a running fleet and tell its actors and robots what to do.
+
+Without arguments about where the fleet is: it finds the one that runs on this machine. Each command
+imports what it needs itself, so that the quick ones are quick.
+
+Exit status: 0 done (`status`: and all is ready), 1 not healthy or not done, 2 refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from . import key_commands, orders, studies
+from .option_types import INTERRUPTED, AsJson, FleetName, Version, run, speaker_names
+from .running_fleet import ask, fail, reach
+
+app = typer.Typer(
+    help="Looks at a running fleet and tells it what to do.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def common(version: Version = False) -> None:
+    """What comes before the command."""
+
+
+@app.command()
+def status(
+    as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", "-w", help="Show it again and again, until Ctrl-C.")
+    ] = False,
+    fleet: FleetName = None,
+) -> None:
+    """Every actor and robot, those of scripts and other hosts included.
+
+    Exit status 0 only if all is ready: also not while a person has stopped an actor.
+
+    plan s: seconds of plan left to play.
+
+    tick p99: how late ticks began: 99 of 100 in the last minute no later than this.
+
+    missed: ticks that the loop missed by itself + that the whole machine missed.
+
+    latency: from asking for a chunk to having it, median of the last 100.
+
+    stalled: steps without an action though there had been a plan.
+
+    dropped, refused: chunks and actions not used; commands beyond the robot's limits.
+
+    done: attempts that succeeded / that were made.
+
+    progress: time since the actor's own loop last turned.
+    """
+    from ...actors.supervision.health import unready
+
+    path = reach(fleet)
+    if watch:
+        _watch(path, as_json)
+        return
+    body = ask(path, do="status")["status"]
+    if as_json:
+        print(json.dumps(body, indent=2))
+    else:
+        from rich.console import Console
+
+        from ...actors.gateway.address import one_click
+        from .tables import screen
+
+        Console().print(screen(body))
+        if address := one_click(path.parent):
+            print(f"dashboard {address}")
+    raise SystemExit(0 if body["healthy"] and not unready(body) else 1)
+
+
+@app.command()
+def top(fleet: FleetName = None) -> None:
+    """The status, live."""
+    _watch(reach(fleet), as_json=False)
+
+
+@app.command()
+def logs(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Actors, or robots for all of theirs, e.g. r1 pick/0; without any, everyone.",
+            autocompletion=speaker_names,
+        ),
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")
+    ] = False,
+    since: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="What was said since: 30s, 10m, 2h or 1d ago, 14:05 today, or 2026-05-01T14:05.",
+        ),
+    ] = None,
+    level: Annotated[
+        str,
+        typer.Option(
+            metavar="LEVEL",
+            help="The least that is shown: debug, info, warning, error or critical.",
+            autocompletion=lambda: ["debug", "info", "warning", "error"],
+        ),
+    ] = "debug",
+    grep: Annotated[
+        str | None,
+        typer.Option(metavar="REGEX", help="Only lines, or tracebacks, in which this is found."),
+    ] = None,
+    lines: Annotated[
+        int,
+        typer.Option(
+            "--lines", "-n", min=0, help="At most so many old ones, unless --since says from when."
+        ),
+    ] = 200,
+    as_json: AsJson = False,
+    fleet: FleetName = None,
+) -> None:
+    """What the actors said, merged in order: of the running fleet, or of `--fleet` when it ran."""
+    from . import logs as store
+
+    selection = _selection(tuple(names or ()), since, level, grep)
+    log = _log_of(fleet)
+    for name in selection.names:
+        _must_be_known(name, log)
+    colour = sys.stdout.isatty()
+    try:
+        for record in store.read(log, selection, None if since else lines, follow):
+            if record is None:
+                sys.stdout.flush()
+            else:
+                print(json.dumps(record) if as_json else store.line(record, colour))
+    except BrokenPipeError:
+        sys.stderr.close()  # Python would complain there about the pipe that `head` has closed
+
+
+def _watch(path: Path, as_json: bool) -> None:
+    """Show the status again and again, until Ctrl-C or the end of the fleet."""
+    if as_json:
+        try:
+            while True:
+                print(json.dumps(ask(path, do="status")["status"]), flush=True)
+                time.sleep(1.0)
+        except BrokenPipeError:
+            sys.stderr.close()  # as in `logs`
+            return
+    from rich.console import Console
+    from rich.live import Live
+
+    from .tables import live_screen
+
+    console = Console()
+    if not console.is_terminal:
+        fail("a live view needs a terminal; `actorctl status --watch --json` writes lines")
+    try:
+        with Live(console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                body = ask(path, do="status")["status"]
+                live.update(
+                    live_screen(body, "Ctrl-C ends this view", console.height, console.width),
+                    refresh=True,
+                )
+                time.sleep(0.25)
+    except KeyboardInterrupt:
+        raise SystemExit(INTERRUPTED) from None
+
+
+def _log_of(fleet: str | None) -> Path:
+    """The log of the running fleet; with `fleet`, also of one that has ended."""
+    from ...actors.runtime.runtime_dir import running, state_dir
+
+    if fleet is not None and (log := state_dir(fleet) / "log.jsonl").exists():
+        return log
+    found = running()
+    if (fleet or next(iter(found), None)) not in found:
+        kept = sorted(path.parent.name for path in state_dir("").glob("*/log.jsonl"))
+        what = f"no fleet {fleet!r} is" if fleet else "no fleet is"
+        if kept:
+            fail(f"{what} running; logs are kept of: {', '.join(kept)} (--fleet NAME)")
+    return Path(ask(reach(fleet), do="places")["log"])
+
+
+def _must_be_known(name: str, log: Path) -> None:
+    """Of the running fleet, or somebody who has said something. The empty answer to a misspelt name
+    would look like silence."""
+    from ...actors.fleet.yaml_errors import closest
+    from ...actors.runtime.runtime_dir import SOCKET, running
+    from ...actors.supervision import control_socket
+    from . import logs as store
+
+    known: set[str] = set()
+    with contextlib.suppress(control_socket.ConsoleError, KeyError):
+        body = control_socket.ask(running()[log.parent.name] / SOCKET, do="status")["status"]
+        known = {row["name"] for row in (*body["actors"], *body["robots"])}
+    if name in known or any(store.read(log, store.Selection((name,)), 1, follow=False)):
+        return
+    said = store.read(log, store.Selection(), None, follow=False)
+    known |= {record["actor"] for record in said if record is not None}
+    fail(f"nobody called {name!r} said anything; {closest(name, sorted(known))}")
+
+
+def _selection(names: tuple[str, ...], since: str | None, level: str, grep: str | None) -> Any:
+    import re
+
+    from . import logs as store
+
+    if level not in store.LEVELS:
+        fail(f"no level {level!r}; expected one of: {', '.join(store.LEVELS)}")
+    try:
+        return store.Selection(
+            names,
+            None if since is None else store.parse_since(since),
+            level,
+            None if grep is None else re.compile(grep),
+        )
+    except re.error as error:
+        fail(f"--grep {grep!r} is no regular expression: {error}")
+    except ValueError as error:
+        fail(str(error))
+
+
+app.add_typer(orders.app)
+app.add_typer(studies.app)
+app.add_typer(key_commands.app, name="keys")
+
+
+def main() -> None:
+    run(app)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""`actorctl keys`: who may speak to whom, where a fleet spans machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .running_fleet import fail
+
+app = typer.Typer(help="Keys of brokers, replicas and robots.", no_args_is_help=True)
+Directory = Annotated[
+    Path,
+    typer.Option(
+        "--directory",
+        "-d",
+        metavar="DIRECTORY",
+        help="What `security: {keys: ...}` names in fleet.yaml.",
+    ),
+]
+HERE = Path("keys")
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="`broker`, a replica (`pick/0`) or a robot (`r1`).")],
+    role: Annotated[
+        str | None,
+        typer.Option(help="broker, replica, robot or operator; without it, as the name looks."),
+    ] = None,
+    directory: Directory = HERE,
+) -> None:
+    """Make a key pair: the .key file for its holder's host only, the .pub file for the broker's."""
+    from ...transport.keys import KeyProblem, Role
+    from ...transport.keys import new as make
+
+    likely = "broker" if name == "broker" else "replica" if "/" in name else "robot"
+    try:
+        made = make(name, Role(role or likely), directory)
+    except (KeyProblem, ValueError) as problem:
+        fail(str(problem))
+    stem = directory / name.replace("/", "@")
+    print(f"{made.peer}: {stem}.key (secret, for its own host) and {stem}.pub (for the broker's)")
+
+
+@app.command("list")
+def list_keys(directory: Directory = HERE) -> None:
+    """The keys in a directory: whose they are, and which secrets are here."""
+    from ...transport.keys import KeyProblem, load_public
+
+    if not directory.is_dir():
+        fail(f"no directory {directory}; `actorctl keys new NAME` makes it")
+    for path in sorted(directory.glob("*.pub")):
+        try:
+            key = load_public(path)
+        except KeyProblem as problem:
+            fail(str(problem))
+        secret = "secret here" if path.with_suffix(".key").exists() else "public only"
+        print(f"{key.peer!s:<24} {key.public.decode()}  {secret}")

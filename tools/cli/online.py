@@ -1,0 +1,238 @@
+"""`supervisor check --online`: would the running services accept each robot of the file?
+
+Every robot's question is the OPEN that its own actors would send, made by the same code from the
+same configs, and asked under its name and key over a connection of its own. No robot is enabled, no
+session begins, and one of the same name that is at work does not notice.
+
+Each robot is asked about by itself: two that are both accepted may have been told of the same last
+place. It says what holds now; the handshake of the start asks again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import zmq
+from msgspec.structs import replace
+
+from ...actors.control.config import ControlConfig
+from ...actors.control.policy_client import opening
+from ...actors.fleet.checks import robot_spec
+from ...actors.fleet.expand import expand, front_address
+from ...actors.fleet.schema import Fleet, FleetError, Robot
+from ...actors.network.opening import as_policy_says
+from ...actors.runtime.actor import Refused
+from ...actors.runtime.configs import NetworkConfig
+from ...actors.runtime.credentials import credentials
+from ...actors.runtime.runtime_dir import running, runtime_base
+from ...transport import sockets
+from ...transport.header import Header, Kind
+from ...transport.limits import WireError
+from ...transport.messages import Inquiry, Open, Verdict, decode, encode
+
+AT_ONCE = sockets.ROUTER_HWM // 2
+"""Questions under way: half of what fits on the broker's way to a replica."""
+PATIENCE_S = 4.0
+"""The broker answers within 2 s what no replica answers; the rest is for connecting."""
+
+
+class Unreachable(Exception):
+    """There is nobody to ask: the message says whom, and what to do."""
+
+
+class Acceptance(msgspec.Struct, kw_only=True):
+    """What one robot would be answered, or why it could not be asked. `reason` is the slug."""
+
+    robot: str
+    service: str
+    accepted: bool = False
+    replica: str | None = None
+    reason: str = ""
+    message: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass
+class _Question:
+    """One robot's OPEN on its way; `token` is what its answer echoes."""
+
+    network: NetworkConfig
+    open: Open
+    acceptance: Acceptance
+    token: int = field(default_factory=lambda: secrets.randbits(63))
+    sent: bool = False
+
+
+def accepted(fleet: Fleet, patience_s: float = PATIENCE_S) -> list[Acceptance]:
+    """Ask about every robot of `fleet`, all at once. Raises Unreachable when nobody could be."""
+    answers = [Acceptance(robot=robot.name, service=robot.service) for robot in fleet.robots]
+    by_robot = {answer.robot: answer for answer in answers}
+    questions = []
+    for host in dict.fromkeys(robot.host for robot in fleet.robots):
+        questions += _questions(fleet, host, by_robot)
+    _must_run_here(fleet, questions)
+    _ask(questions, patience_s)
+    unsent = [question for question in questions if not question.sent]
+    if unsent and len(unsent) == len(answers):
+        raise Unreachable(unsent[0].acceptance.message)
+    return answers
+
+
+def _questions(fleet: Fleet, host: str | None, answers: dict[str, Acceptance]) -> list[_Question]:
+    """Those of one host's robots. What cannot be asked for want of keys is answered so."""
+    robots = [robot for robot in fleet.robots if robot.host == host]
+    try:
+        specs = {spec.name: spec for spec in expand(fleet, host, _rundir(fleet))}
+    except FleetError as error:
+        for robot in robots:
+            answer = answers[robot.name]
+            answer.reason = "keys"
+            lacks = "; ".join(fault.message for fault in error.faults)
+            answer.message = f"not asked, its keys are those of host {host}; ask there ({lacks})"
+        return []
+    return [
+        _Question(network, _opening(robot, control, network), answers[robot.name])
+        for robot in robots
+        for control in [msgspec.convert(specs[f"{robot.name}/control"].config, ControlConfig)]
+        for network in [_network(fleet, specs[f"{robot.name}/network"].config)]
+    ]
+
+
+def _network(fleet: Fleet, told: dict[str, Any]) -> NetworkConfig:
+    """What the robot's network actor is told; but the broker is asked over TCP where it listens,
+    because the question may come from any host."""
+    config = msgspec.convert(told, NetworkConfig)
+    address = front_address(fleet)
+    return config if address is None else replace(config, broker=address)
+
+
+def _opening(robot: Robot, control: ControlConfig, network: NetworkConfig) -> Open:
+    own = robot_spec(robot)
+    assert own is not None, "a fleet that was loaded has no driver without a spec"
+    return as_policy_says(opening(control, own, control.task, incarnation=0), network)
+
+
+def _rundir(fleet: Fleet) -> Path:
+    return runtime_base() / fleet.name
+
+
+def _must_run_here(fleet: Fleet, questions: Sequence[_Question]) -> None:
+    """A broker behind a socket file can only be asked while its fleet runs on this machine."""
+    local = [question for question in questions if question.network.broker.startswith("ipc://")]
+    if local and fleet.name not in (here := running()):
+        others = f" (running: {', '.join(here)})" if here else ""
+        raise Unreachable(
+            f"no fleet {fleet.name!r} runs on this machine{others}, so nobody can be asked: "
+            "`supervisor start` it, then check again"
+        )
+
+
+def _ask(questions: Sequence[_Question], patience_s: float) -> None:
+    """Ask the questions, a few at a time: robots at work speak to the same broker."""
+    deadline = time.monotonic() + patience_s
+    context: sockets.Context = zmq.Context()
+    poller = zmq.Poller()
+    ahead = deque(questions)
+    waiting: dict[Any, _Question] = {}
+    try:
+        while (ahead or waiting) and (left_s := deadline - time.monotonic()) > 0:
+            while ahead and len(waiting) < AT_ONCE:
+                question = ahead.popleft()
+                if (made := _connect(context, question)) is not None:
+                    waiting[made] = question
+                    poller.register(made, zmq.POLLIN | zmq.POLLOUT)
+            for socket, _ in poller.poll(int(left_s * 1000) + 1):
+                question = waiting[socket]
+                if not question.sent:
+                    header = Header(Kind.INQUIRY, token=question.token)
+                    question.sent = sockets.send(
+                        socket, encode(header, Inquiry(open=question.open))
+                    )
+                    if question.sent:
+                        poller.register(socket, zmq.POLLIN)
+                if _heard(socket, question):
+                    poller.unregister(socket)
+                    socket.close()
+                    del waiting[socket]
+        for question in (*waiting.values(), *ahead):
+            _give_up(question, patience_s)
+    finally:
+        context.destroy(linger=0)
+
+
+def _connect(context: sockets.Context, question: _Question) -> sockets.Socket | None:
+    """A connection in the robot's name that cannot be taken for the robot's own."""
+    config, answer = question.network, question.acceptance
+    try:
+        key, server = credentials(answer.robot, config.key, config.broker_key)
+    except Refused as refused:
+        answer.reason, answer.message = "keys", f"not asked: {refused}"
+        return None
+    # Robots count their incarnations from 1; the rest keeps two askers apart.
+    identity = f"{answer.robot}:0:{secrets.token_hex(8)}"
+    return sockets.dealer(context, config.broker, identity, key=key, server=server)
+
+
+def _heard(socket: sockets.Socket, question: _Question) -> bool:
+    """Take what has arrived; True once the answer was among it."""
+    while True:
+        try:
+            frames = sockets.receive(socket)
+            if frames is None:
+                return False
+            message = decode(frames)
+        except WireError:
+            continue  # of a release that we do not understand: it will be no answer
+        verdict = message.body
+        if not isinstance(verdict, Verdict) or message.header.token != question.token:
+            continue
+        answer = question.acceptance
+        if verdict.accept is not None:
+            answer.accepted, answer.replica = True, verdict.accept.replica
+            answer.warnings = verdict.accept.warnings
+        elif verdict.reject is not None:
+            answer.reason, answer.message = verdict.reject.reason, verdict.reject.message
+        return True
+
+
+def _give_up(question: _Question, patience_s: float) -> None:
+    answer, broker = question.acceptance, question.network.broker
+    if question.sent:
+        answer.reason = "no-answer"
+        answer.message = (
+            f"the broker at {broker} took the question and did not answer within {patience_s:g} s: "
+            "it hangs (`actorctl status`), or is of a release that knows no inquiries"
+        )
+        return
+    answer.reason = "no-broker"
+    knows = " and knows the key of this robot" if question.network.key else ""
+    answer.message = (
+        f"no broker answers at {broker}: see on its host that the fleet runs{knows} "
+        "(`actorctl status`)"
+    )
+
+
+def table(answers: Sequence[Acceptance]) -> Any:
+    """For a terminal: a row per robot, then its warnings or what to mend."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("robot", "service", "replica", "answer"):
+        rows.add_column(column, no_wrap=True)
+    said = []
+    for answer in answers:
+        word = Text("accepted", "green") if answer.accepted else Text(answer.reason, "bold red")
+        rows.add_row(answer.robot, answer.service, answer.replica or "-", word)
+        said += [Text(f"{answer.robot}: {warning}", "yellow") for warning in answer.warnings]
+        if not answer.accepted:
+            said.append(Text(f"{answer.robot}: {answer.message}", "red"))
+    return Group(rows, *said)

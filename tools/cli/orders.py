@@ -1,0 +1,135 @@
+"""What `actorctl` tells a fleet to do: actors to start and stop, robots to pause and reset."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .option_types import FleetName, Names, RobotName
+from .running_fleet import ask, reach
+
+app = typer.Typer()
+NoWait = Annotated[
+    bool, typer.Option("--no-wait", help="Return once it is asked for; else wait until it is done.")
+]
+
+
+@app.command()
+def start(names: Names, no_wait: NoWait = False, fleet: FleetName = None) -> None:
+    """Start actors that are stopped or failed; what failed before is forgiven."""
+    _announce("start", names, no_wait, fleet, ("READY",))
+
+
+@app.command()
+def stop(names: Names, no_wait: NoWait = False, fleet: FleetName = None) -> None:
+    """Stop actors; they stay so until they are started."""
+    _announce("stop", names, no_wait, fleet, ("STOPPED",))
+
+
+@app.command()
+def restart(names: Names, no_wait: NoWait = False, fleet: FleetName = None) -> None:
+    """Stop actors in order and start them again."""
+    _announce("restart", names, no_wait, fleet, ("READY",))
+
+
+@app.command()
+def drain(names: Names, no_wait: NoWait = False, fleet: FleetName = None) -> None:
+    """Let replicas finish what they serve, move their robots, then stop them."""
+    _announce("drain", names, no_wait, fleet, ("STOPPED",))
+
+
+@app.command()
+def kill(
+    names: Names,
+    signal: Annotated[
+        str,
+        typer.Option(
+            "--signal",
+            "-s",
+            metavar="SIGNAL",
+            help="Its name or number: KILL, TERM, STOP (freezes), CONT, 15.",
+            autocompletion=lambda: ["KILL", "TERM", "INT", "STOP", "CONT"],
+        ),
+    ] = "KILL",
+    fleet: FleetName = None,
+) -> None:
+    """Send a signal to actors, to see what becomes of them."""
+    answer = ask(reach(fleet), do="kill", names=names, signal=signal)
+    print(f"{answer['signal']} sent to {', '.join(names)}")
+
+
+@app.command()
+def pause(robot: RobotName, fleet: FleetName = None) -> None:
+    """Stop requesting and playing; the plan is kept."""
+    _tell_robot("pause", robot, {}, fleet)
+
+
+@app.command()
+def resume(robot: RobotName, fleet: FleetName = None) -> None:
+    """Go on after a pause."""
+    _tell_robot("resume", robot, {}, fleet)
+
+
+@app.command()
+def reset(
+    robot: RobotName,
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="The sentence that the policy is told from now on."),
+    ] = None,
+    fleet: FleetName = None,
+) -> None:
+    """An episode begins: the plan is void."""
+    _tell_robot("reset", robot, {"task": task} if task else {}, fleet)
+
+
+@app.command()
+def episode(
+    robot: RobotName,
+    task: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="The sentence that the policy is told from now on."),
+    ] = None,
+    fleet: FleetName = None,
+) -> None:
+    """The same as `reset`, for robots whose episodes only a person can tell apart."""
+    _tell_robot("episode", robot, {"task": task} if task else {}, fleet)
+
+
+def _announce(
+    verb: str, names: list[str], no_wait: bool, fleet: str | None, wanted: tuple[str, ...]
+) -> None:
+    """Ask for it, then wait until it has settled, well or not."""
+    path = reach(fleet)
+    before = ask(path, do=verb, names=names)["before"]
+    if no_wait:
+        print(f"{verb}: {', '.join(names)}")
+        return
+    newer = 1 if verb == "restart" else 0
+    failed = False
+    for name in names:
+        row = _settled(path, name, before[name] + newer, wanted)
+        reason = f" ({row['reason']})" if row["state"] not in wanted and row["reason"] else ""
+        print(f"{name} is {row['state']}{reason}")
+        failed |= row["state"] not in wanted
+    raise SystemExit(1 if failed else 0)
+
+
+def _settled(path: Path, name: str, incarnation: int, wanted: tuple[str, ...]) -> dict[str, Any]:
+    """The row of `name` once its state is one that does not change by itself."""
+    while True:
+        rows = ask(path, do="status")["status"]["actors"]
+        row: dict[str, Any] = next(row for row in rows if row["name"] == name)
+        final = row["state"] in (*wanted, "BACKOFF", "FAILED")
+        if (final and row["incarnation"] >= incarnation) or row["state"] == "FAILED":
+            return row
+        time.sleep(0.05)
+
+
+def _tell_robot(verb: str, robot: str, args: dict[str, Any], fleet: str | None) -> None:
+    result = ask(reach(fleet), do=verb, names=[robot], args=args)["result"]
+    said = ", ".join(f"{key} {value}" for key, value in (result or {}).items())
+    print(f"{robot}: {verb}" + (f" ({said})" if said else ""))

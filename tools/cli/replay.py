@@ -1,0 +1,88 @@
+"""Run captured requests again, offline: `actorctl replay FILE`.
+
+A replica whose service has `capture_bytes` in fleet.yaml keeps its requests and replies whole. This
+loads the same policy, gives it the same batches through the same code, and says which answers
+differ from those the robots got. Exit status 0 only if all are the same, byte for byte.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from ...actors.inference.capture import CaptureError, Difference, Origin, read, replay
+from ...actors.inference.policy_runner import Device
+from ...actors.inference.served_session import TaskRule
+from ...policy.base import PolicyError
+from ...policy.kinds import load_policy
+
+
+@dataclass
+class Result:
+    """What a capture holds and how much of it came out the same."""
+
+    answers: int = 0
+    batches: int = 0
+    differences: list[Difference] = field(default_factory=list)
+
+
+def run(path: Path, checkpoint: str | None = None, device: str | None = None) -> Result:
+    """Replay a whole capture; `checkpoint` and `device` replace those it was made with.
+
+    Raises CaptureError, or PolicyError when the policy cannot be loaded.
+    """
+    result = Result()
+    served: Device | None = None
+    loaded: Origin | None = None
+    tasks = TaskRule()
+    for record in read(path):
+        if isinstance(record, Origin):
+            if record != loaded:
+                served, loaded = _load(record, checkpoint, device), record
+                tasks = TaskRule(record.pin_task, record.default_task)
+            continue
+        if served is None:
+            raise CaptureError(f"{path} does not begin by what served it: it is no whole capture")
+        result.batches += 1
+        result.answers += len(record.exchanges)
+        result.differences += replay(record, served, tasks)
+    if served is None:
+        raise CaptureError(f"{path} holds no requests: it is no capture, or of a replica that died")
+    return result
+
+
+def _load(origin: Origin, checkpoint: str | None, device: str | None) -> Device:
+    policy = load_policy(
+        origin.policy,
+        checkpoint or origin.checkpoint,
+        device or origin.device,
+        origin.dtype,
+        **origin.options,
+    )
+    if policy.checkpoint_hash != origin.checkpoint_hash:
+        raise CaptureError(
+            f"checkpoint {checkpoint or origin.checkpoint} has hash {policy.checkpoint_hash[:12]}, "
+            f"the capture was made with {origin.checkpoint_hash[:12]}: give that one with "
+            "--checkpoint"
+        )
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(origin.threads)
+    return Device(policy)
+
+
+def show(capture: Path, checkpoint: str | None, device: str | None) -> int:
+    """Replay, say what came out, and return the exit status of that."""
+    console = Console()
+    try:
+        result = run(capture, checkpoint, device)
+    except (CaptureError, PolicyError, OSError) as problem:
+        Console(stderr=True).print(str(problem), style="red", markup=False)
+        return 2
+    for d in result.differences[:20]:
+        console.print(f"{d.robot} seq {d.seq}: captured {d.captured}, replayed {d.replayed}")
+    same = result.answers - len(result.differences)
+    console.print(f"{same} of {result.answers} answers are the same, in {result.batches} batches")
+    return 1 if result.differences else 0

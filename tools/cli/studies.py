@@ -1,0 +1,184 @@
+"""What `actorctl` finds out: about the fleet's make-up, its capacity, this machine, its speed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .option_types import AsJson, FleetName
+from .running_fleet import ask, reach
+
+app = typer.Typer()
+
+
+@app.command()
+def graph(
+    dot: Annotated[
+        bool,
+        typer.Option(
+            "--dot", help="Print it in Graphviz's language: `actorctl graph --dot | dot -Tsvg`."
+        ),
+    ] = False,
+    as_json: AsJson = False,
+    fleet: FleetName = None,
+) -> None:
+    """Who starts after whom, who shares which memory, who speaks to whom."""
+    from . import graph as drawing
+
+    rows = ask(reach(fleet), do="graph")["actors"]
+    print(
+        json.dumps(rows, indent=2) if as_json else drawing.dot(rows) if dot else drawing.text(rows)
+    )
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """What this machine lacks for robots to run well on it, and how to mend it."""
+    from . import doctor as practice
+
+    findings = practice.examine()
+    if as_json:
+        print(json.dumps([practice.plain(finding) for finding in findings], indent=2))
+    else:
+        practice.show(findings)
+    raise SystemExit(1 if any(finding.verdict == "bad" for finding in findings) else 0)
+
+
+@app.command()
+def capacity(as_json: AsJson = False, fleet: FleetName = None) -> None:
+    """How many robots each replica carries, by the service times that it measured.
+
+    Replicas of scripts and other hosts too, if this host has the broker: for robots with the usual
+    `buffer_time_s`.
+    """
+    body = ask(reach(fleet), do="status")["status"]
+    rows = [
+        {
+            "replica": row["name"],
+            "where": "this host",
+            "state": row["state"],
+            **_carried(row["report"] or {}),
+        }
+        for row in body["actors"]
+        if row["kind"] == "inference"
+    ]
+    rows += [_carried_elsewhere(row) for row in body["site"]["replicas"]]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        if row["robots"] is None:
+            print(f"{row['replica']} ({row['where']}): {row['state']}, not measured yet")
+            continue
+        times = ", ".join(f"{size} in {ms:g} ms" for size, ms in row["batch_ms"].items())
+        print(
+            f"{row['replica']} ({row['where']}): carries {row['robots']} robots by its times "
+            f"({times}), {row['max_sessions']} by its limit; "
+            f"has {row['sessions']}, load {row['load']:.0%}"
+        )
+        if each := row["each"]:
+            print(
+                f"  each robot asks {each['rate_hz']:.2g} times a second, and is to be answered "
+                f"within half its execution horizon of {each['horizon_s']:.2g} s, less "
+                f"{each['rtt_s'] * 1e3:.0f} ms on the way"
+            )
+
+
+def _carried(report: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "robots": report.get("capacity"),
+        "max_sessions": report.get("max_sessions"),
+        "sessions": len(report.get("sessions", [])),
+        "load": report.get("load"),
+        "batch_ms": report.get("batch_ms", {}),
+        "each": report.get("each", {}),
+    }
+
+
+def _carried_elsewhere(row: dict[str, Any]) -> dict[str, Any]:
+    from ...actors.control.config import PlanSettings
+    from ...actors.inference.capacity import Load, request_rate_hz
+    from ...actors.inference.capacity import capacity as robots_carried
+
+    times = {int(size): ms / 1e3 for size, ms in row["batch_ms"].items() if ms > 0}
+    robots = None
+    if times:
+        latency_s = times[min(times)]
+        rate_hz = request_rate_hz(row["chunk_s"], PlanSettings().buffer_time_s, latency_s)
+        carried = robots_carried(times, Load(rate_hz, row["chunk_s"]))
+        robots = min(carried, 1) if row["stateful"] else carried
+    return {
+        "replica": row["name"],
+        "where": row["where"],
+        "state": row["state"],
+        "robots": robots,
+        "max_sessions": row["capacity"],
+        "sessions": row["sessions"],
+        "load": row["load"],
+        "batch_ms": row["batch_ms"],
+        "each": {},  # what its robots said of themselves stays with the replica
+    }
+
+
+def benchmarks() -> dict[str, str]:
+    """Those that are programs, with what each measures: the first sentence of its file."""
+    directory = Path(__file__).parent / "bench"
+    texts = {path.stem: path.read_text(encoding="utf-8") for path in directory.glob("*.py")}
+    return {
+        name: " ".join(text.partition('"""')[2].partition(".\n\n")[0].split())
+        for name, text in sorted(texts.items())
+        if '__name__ == "__main__"' in text
+    }
+
+
+@app.command()
+def replay(
+    capture: Annotated[
+        Path, typer.Argument(help="A file of a replica, in <state>/FLEET/capture.", metavar="FILE")
+    ],
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(metavar="DIRECTORY", help="Where the checkpoint is now, if it has moved."),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Another device than then: cpu, cuda, cuda:N or mps.")
+    ] = None,
+) -> None:
+    """Run a replica's captured requests again, offline, and compare the answers byte for byte.
+
+    A service with `capture_bytes` in fleet.yaml keeps them. Exit status 0 only if all are the same.
+    """
+    from . import replay as again
+
+    raise SystemExit(again.show(capture, checkpoint, device))
+
+
+def _benchmark(name: str, about: str) -> None:
+    """A command that becomes the program: its options, --help among them, are the program's."""
+
+    def run(context: typer.Context) -> None:
+        sys.stdout.flush()
+        module = f"holdfast.tools.bench.{name}"
+        os.execv(sys.executable, [sys.executable, "-P", "-m", module, *context.args])
+
+    settings = {
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    }
+    bench.command(name, help=about, context_settings=settings)(run)
+
+
+bench = typer.Typer(
+    help="The benchmarks that come with Holdfast: each measures this machine and prints its n, "
+    "p50, p99 and max. All take --quick (within 40 s) and --json.",
+    no_args_is_help=True,
+)
+for _name, _about in benchmarks().items():
+    _benchmark(_name, _about)
+app.add_typer(bench, name="bench")

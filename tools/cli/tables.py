@@ -1,0 +1,226 @@
+"""A fleet's status as something to look at: the same screen for `supervisor start` and `actorctl`.
+
+Imports rich; whoever prints JSON does not import this.
+"""
+
+from __future__ import annotations
+
+from textwrap import wrap
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ...actors.supervision.notes import Note, Weight, notes
+from ..fitted import WELL, Column, FittedTable, Row
+
+COLOURS = {
+    "READY": "green",
+    "STREAMING": "green",
+    "OPEN": "green",
+    "PAUSED": "cyan",
+    "STARTING": "yellow",
+    "WAITING": "yellow",
+    "CONNECTING": "yellow",
+    "STOPPING": "yellow",
+    "DEGRADED": "yellow",
+    "MOVING": "yellow",
+    "DRAINING": "yellow",
+    "RECONNECTING": "dark_orange",
+    "BACKOFF": "dark_orange",
+    "STALLED": "dark_orange",
+    "STOPPED": "dim",
+}
+"""Everything else is red."""
+
+_STYLES = {Weight.WRONG: "red", Weight.WAITS: "yellow", Weight.WARNS: "yellow"}
+
+
+def screen(status: dict[str, Any]) -> RenderableType:
+    """The whole status: a line about the fleet, robots, actors, and what is wrong."""
+    told = [_line(note) for note in notes(status)]
+    tables = robots(status), *elsewhere(status), actors(status, live=False)
+    return Group(_headline(status), *tables, *told)
+
+
+def live_screen(
+    status: dict[str, Any], hint: str, height: int, width: int | None = None
+) -> RenderableType:
+    """The status in `height` lines: what is wrong first, and where not all rows fit, of robots and
+    actors those that are not well. Sentences are whole where there is room for it on lines of
+    `width`."""
+    told = notes(status)
+    site = _site(status)
+    heads = 2 + (len(site["robots"]) > 0) + (len(site["replicas"]) > 0)
+    fixed = 1 + heads + len(hint.splitlines())
+    headline = _headline(status)
+    headline.no_wrap, headline.overflow = True, "ellipsis"
+    footer = Text(hint, style="dim")
+    if width and fixed + _count(status) + sum(_lines(note, width) for note in told) <= height:
+        lines = [_line(note) for note in told]
+        return Group(
+            headline, *lines, robots(status), *elsewhere(status), actors(status, live=True), footer
+        )
+    shown = [_line(note, whole=False) for note in told[: max(1, height // 4)]]
+    # One line more says what is left out.
+    room = height - fixed - 1 - len(shown)
+    if room < 6:
+        room, site = room + heads - 2, {"robots": [], "replicas": []}
+    guests = {kind: _fitting(rows, room // 5) for kind, rows in site.items()}
+    room -= sum(map(len, guests.values()))
+    some_robots = _fitting(status["robots"], room // 2)
+    some_actors = _fitting(status["actors"], room - len(some_robots))
+    part = {**status, "robots": some_robots, "actors": some_actors, "site": guests}
+    parts = [headline, *shown, robots(part), *elsewhere(part), actors(part, live=True)]
+    left_out = _count(status) - _count(part) + len(told) - len(shown)
+    if left_out:
+        words = f"... and {left_out} more: `actorctl status` shows all"
+        parts.append(Text(words, style="dim", no_wrap=True, overflow="ellipsis"))
+    return Group(*parts, footer)
+
+
+def robots(status: dict[str, Any]) -> RenderableType:
+    """A row per robot: its fail-safe state and how its plan is fed. `tick p99` is of the last
+    minute. Without any, a line that says why."""
+    if not status["robots"]:
+        joins = any(row["kind"] == "broker" for row in status["actors"])
+        more = "; scripts may join, with RemotePolicy" if joins else ""
+        return Text(f"no robots for this host in fleet.yaml{more}", style="dim")
+    columns: list[Column] = [
+        ("robot", lambda row: row["name"]),
+        ("state", lambda row: _state(row["state"])),
+        (">plan s", lambda row: _number(row["plan_s"], "{:.2f}")),
+        (">tick p99", lambda row: _number(_recent(row).get("p99"), "{:.0f} µs")),
+        (">missed", lambda row: f"{row['missed_ticks']}+{row['missed_ticks_machine']}"),
+        (">latency", lambda row: _number(row["request_latency_ms"].get("p50"), "{:.0f} ms")),
+        (">stalled", lambda row: str(row["stalled_ticks"])),
+        (">dropped", lambda row: str(sum(row["dropped"].values()) + row["stale_dropped"])),
+    ]
+    if any(row.get("refused_commands") for row in status["robots"]):
+        columns.append((">refused", lambda row: str(sum(row["refused_commands"].values()))))
+    columns.append((">done", _done))
+    return FittedTable(status["robots"], columns)
+
+
+def elsewhere(status: dict[str, Any]) -> list[RenderableType]:
+    """Tables of the robots and the replicas of scripts and other hosts, where there are any."""
+    site = _site(status)
+    tables: list[RenderableType] = []
+    if site["robots"]:
+        tables.append(FittedTable(site["robots"], _ROBOT_ELSEWHERE, spare=("service", "refused")))
+    if site["replicas"]:
+        tables.append(FittedTable(site["replicas"], _REPLICA_ELSEWHERE))
+    return tables
+
+
+_ROBOT_ELSEWHERE: list[Column] = [
+    ("other robot", lambda row: row["name"]),
+    ("where", lambda row: row["where"]),
+    ("service", lambda row: row["service"]),
+    ("state", lambda row: _state(row["state"])),
+    (">plan s", lambda row: _number(row["plan_s"], "{:.2f}")),
+    (">rate", lambda row: _number(row["fps"], "{:.1f} Hz")),
+    (">missed", lambda row: _number(row["missed_steps"], "{}")),
+    (">latency", lambda row: _number(row["latency_ms"].get("p50"), "{:.0f} ms")),
+    (">stalled", lambda row: _number(row["stalled_steps"], "{}")),
+    (">dropped", lambda row: str(sum(row["dropped"].values()))),
+    (">refused", lambda row: _number(row["refused"], "{}")),
+]
+_REPLICA_ELSEWHERE: list[Column] = [
+    ("other replica", lambda row: row["name"]),
+    ("where", lambda row: row["where"]),
+    ("service", lambda row: row["service"]),
+    ("state", lambda row: _state(row["state"])),
+    (">robots", lambda row: f"{row['sessions']} / {row['capacity']}"),
+    (">load", lambda row: _number(row["load"], "{:.0%}")),
+    (">progress", lambda row: _number(row["progress_age_s"], "{:.2f} s")),
+]
+
+
+def actors(status: dict[str, Any], live: bool = True) -> RenderableType:
+    """A row per actor: its process, and what happened to the one before. A live view gives each a
+    line and cuts the last column where it must."""
+    columns: list[Column] = [
+        ("actor", lambda row: row["name"]),
+        ("kind", lambda row: row["kind"]),
+        ("state", lambda row: _state(row["state"])),
+        (">pid", lambda row: str(row["pid"] or "-")),
+        (">restarts", lambda row: str(row["restarts"])),
+        (">up", lambda row: duration(row["uptime_s"])),
+        (">progress", lambda row: _number(row["progress_age_s"], "{:.2f} s")),
+        (">MB", lambda row: _number(row["memory_mb"], "{:.0f}")),
+        ("...last exit", lambda row: row["last_exit"] or ""),
+    ]
+    return FittedTable(status["actors"], columns, spare=("kind", "MB"), one_line=live)
+
+
+def duration(seconds: float | None) -> str:
+    """`3.2 s`, `4 min`, `2.5 h`."""
+    if seconds is None:
+        return "-"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _fitting(rows: list[Row], room: int) -> list[Row]:
+    """At most `room` of the rows, one at least, in their order; those that are not well first."""
+    urgent = sorted(range(len(rows)), key=lambda i: rows[i]["state"] in WELL)
+    return [rows[i] for i in sorted(urgent[: max(1, room)])]
+
+
+def _site(status: dict[str, Any]) -> dict[str, list[Row]]:
+    return {"robots": [], "replicas": [], **status.get("site", {})}
+
+
+def _count(status: dict[str, Any]) -> int:
+    site = _site(status)
+    return sum(map(len, (status["robots"], status["actors"], site["robots"], site["replicas"])))
+
+
+def _lines(note: Note, width: int) -> int:
+    return len(wrap(f"{note.name}: {note.text}", width))
+
+
+def _line(note: Note, whole: bool = True) -> Text:
+    return Text(
+        f"{note.name}: {note.text}",
+        style=_STYLES.get(note.weight, "dim"),
+        no_wrap=not whole,
+        overflow="fold" if whole else "ellipsis",
+    )
+
+
+def _headline(status: dict[str, Any]) -> Text:
+    healthy = status["healthy"]
+    text = Text(status["fleet"], style="bold")
+    text.append("  healthy" if healthy else "  not healthy", "green" if healthy else "red")
+    stopped = sum(row["state"] == "STOPPED" for row in status["actors"])
+    if stopped:
+        text.append(f", {stopped} stopped by a person", "yellow")
+    text.append(f"  up {duration(status['uptime_s'])}", "dim")
+    witness = status["witness"]
+    if witness:
+        worst = witness["oversleep_us"]["max"] / 1000
+        text.append(f"  machine: {witness['pauses']} pauses, longest {worst:.1f} ms", "dim")
+    if lost := (status.get("log") or {}).get("lost"):
+        text.append(f"  {lost} log lines lost", "yellow")
+    return text
+
+
+def _recent(row: Row) -> dict[str, Any]:
+    """How late the ticks of the last minute began."""
+    recent: dict[str, Any] = row.get("tick_lateness_recent_us") or row["tick_lateness_us"]
+    return recent
+
+
+def _done(row: Row) -> str:
+    return f"{row['successes'] if row['successes'] is not None else '-'} / {row['episodes']}"
+
+
+def _state(state: str) -> Text:
+    return Text(state, style=COLOURS.get(state, "bold red"), no_wrap=True)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else form.format(value)

@@ -1,0 +1,102 @@
+"""What `supervisor start` shows while the fleet runs: one live screen on a terminal, else a line
+for each change.
+
+It runs in a daemon thread of its own and gets copies: a terminal that is stopped, slow or gone
+holds up the view and nothing else.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ...actors.gateway.address import one_click
+from ...actors.supervision.health import cause, refusal, warnings
+
+HINT = "Ctrl-C stops the fleet; beside it: actorctl status, logs -f, kill NAME, ..."
+REFRESH_S = 0.25
+
+
+class View(threading.Thread):
+    """Shows the newest status that it was given."""
+
+    def __init__(self, live: bool, rundir: Path) -> None:
+        super().__init__(name="view", daemon=True)
+        self._live = live
+        self._rundir = rundir
+        self._latest: dict[str, Any] | None = None
+        self._news = threading.Event()
+        self._done = False
+
+    def show(self, status: dict[str, Any]) -> None:
+        """Make `status` the newest. Returns at once."""
+        self._latest = status
+        self._news.set()
+
+    def end(self, patience_s: float = 0.5) -> None:
+        """Draw what came last and stop; give up on a terminal that does not take it."""
+        self._done = True
+        self._news.set()
+        self.join(patience_s)
+
+    def run(self) -> None:
+        try:
+            if self._live:
+                self._draw()
+            else:
+                self._tell()
+        except OSError:
+            return  # the terminal or the pipe is gone: there is nobody to show anything to
+
+    def _statuses(self) -> Iterator[dict[str, Any]]:
+        """The newest status whenever there is one; once more at the end."""
+        while True:
+            self._news.wait()
+            self._news.clear()
+            ending = self._done
+            if self._latest is not None:
+                yield self._latest
+            if ending:
+                return
+
+    def _draw(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        from .tables import live_screen
+
+        console = Console()
+        with Live(console=console, auto_refresh=False, transient=False) as live:
+            for status in self._statuses():
+                address = one_click(self._rundir)
+                hint = f"dashboard {address}\n{HINT}" if address else HINT
+                live.update(live_screen(status, hint, console.height, console.width), refresh=True)
+                time.sleep(REFRESH_S)
+
+    def _tell(self) -> None:
+        known: dict[object, object] = {}
+        for status in self._statuses():
+            for about, word, line in _news(status):
+                if known.get(about) != word:
+                    known[about] = word
+                    print(f"{status['uptime_s']:9.2f} s  {line}", flush=True)
+
+
+def _news(status: dict[str, Any]) -> Iterator[tuple[object, object, str]]:
+    """(what it is about, what makes it new, the line): figures go on changing and are no news."""
+    site = status["site"]
+    for row in (*status["actors"], *status["robots"], *site["robots"], *site["replicas"]):
+        refused = refusal(row)
+        said = refused or ": ".join(filter(None, (row["state"], cause(row))))
+        yield row["name"], (row["state"], bool(refused)), f"{row['name']:<16} {said}"
+    for name, warning in warnings(status):
+        yield (name, warning), True, f"{name:<16} warning: {warning}"
+
+
+def on_terminal() -> bool:
+    """Whether a live screen would be seen."""
+    return sys.stdout is not None and sys.stdout.isatty()

@@ -1,0 +1,198 @@
+"""What a training step is given: drawn from demonstrations, and from (seed, step) alone.
+
+So a batch is the same whichever steps were taken before it in this process, and a resumed run sees
+what the uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ...policy.base import PolicySpec
+from ...policy.checkpoint import Config, NormStats
+from ...policy.encoder import STRIDE, EncoderConfig
+from ...policy.normalize import Mode, Normalizer, Stats
+from ...policy.processing import RelativeActions
+from ...policy.tokens import UNKNOWN, Vocabulary
+from ...robot.sim import SPEC
+from .dataset import AUXILIARY, LABEL_EVERY, DatasetConfig, Demonstrations
+
+
+class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One named way to train; see tools/training/presets.py.
+
+    `looks` is how many noisy chunks are denoised for each encoded image: images are what costs.
+    `fresh` is the share of them that continue no plan. `linger_steps` count after the end of an
+    episode, its last action held: letting a parcel go ends the episode, and one step of that is too
+    little for a median to notice.
+    """
+
+    kind: Literal["flow", "act"]
+    spec: PolicySpec
+    network: dict[str, Any]
+    dataset: DatasetConfig
+    shards: int
+    steps: int
+    batch: int = 64
+    state_mode: Mode = "zscore"
+    action_mode: Mode = "zscore"
+    relative_actions: tuple[str, ...] = ()
+    looks: int = 2
+    fresh: float = 0.3
+    linger_steps: int = 0
+    rate: float = 2e-3
+    warmup_steps: int = 100
+    weight_decay: float = 1e-4
+    ema: float = 0.998
+    auxiliary_weight: float = 0.3
+    finding_weight: float = 0.1
+    word_dropout: float = 0.1
+    brightness: float = 0.15
+
+
+def describe(config: TrainingConfig, data: Demonstrations, **made_by: Any) -> Config:
+    """The config.json of what this training makes."""
+    return Config(
+        kind=config.kind,
+        spec=config.spec,
+        network={**config.network, "auxiliary": len(AUXILIARY)},
+        vocabulary=Vocabulary.of(data.tasks).words,
+        state_mode=config.state_mode,
+        action_mode=config.action_mode,
+        relative_actions=config.relative_actions,
+        action_limits=(SPEC.lower, SPEC.upper),
+        training={**made_by, "observations": len(data), "steps": config.steps},
+    )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's observations [b, ...], the truth about them, and their chunks [b * looks, ...].
+
+    `tokens` [b, L]; `places` [b, X] true quantities and `visible` [b] whether they can be seen;
+    `cells` [b] by camera, where in its feature map the named thing is; `given` and `counts`
+    [b * looks, H], which steps of a chunk are a prefix and which say something.
+    """
+
+    images: tuple[Tensor, ...]
+    state: Tensor
+    tokens: Tensor
+    places: Tensor
+    visible: Tensor
+    cells: tuple[Tensor, ...]
+    chunk: Tensor
+    given: Tensor
+    counts: Tensor
+    generator: torch.Generator
+
+
+class Batches:
+    """Demonstrations as a network sees them."""
+
+    def __init__(self, config: TrainingConfig, data: Demonstrations, seed: int) -> None:
+        self.config, self.data, self.seed = config, data, seed
+        self.description = describe(config, data, seed=seed)
+        relative = RelativeActions.named(config.spec, config.relative_actions)
+        self._anchors = relative.anchors(data.state)
+        self.stats = self._statistics()
+        words = self.description.network.get("instruction_words", EncoderConfig().instruction_words)
+        vocabulary = Vocabulary(self.description.vocabulary)
+        self._tokens = np.stack([vocabulary.encode(t, words) for t in data.tasks])
+        self._action = Normalizer(self.stats.action, config.action_mode)
+        self._state = Normalizer(self.stats.state, config.state_mode).normalize(data.state)
+
+    def draw(self, step: int) -> Batch:
+        """The batch of `step`."""
+        config, data, rng = self.config, self.data, np.random.default_rng((self.seed, step))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        rows = self.rows(step)
+        images = [brighten(i[rows], config.brightness, rng) for i in data.images.values()]
+        tokens = self._words(rows, rng)
+        chunk, given, counts = self._chunks(np.repeat(rows, config.looks), rng)
+        return Batch(
+            images=tuple(map(torch.from_numpy, images)),
+            state=torch.from_numpy(self._state[rows]),
+            tokens=torch.from_numpy(tokens),
+            places=torch.from_numpy(data.auxiliary[rows]),
+            visible=torch.from_numpy(data.visible[rows]),
+            cells=tuple(
+                torch.from_numpy(
+                    cells(data.sights[rows, i], image.shape[1] // STRIDE, image.shape[2] // STRIDE)
+                )
+                for i, image in enumerate(images)
+            ),
+            chunk=torch.from_numpy(chunk),
+            given=torch.from_numpy(given),
+            counts=torch.from_numpy(counts),
+            generator=generator,
+        )
+
+    def rows(self, step: int) -> NDArray[np.int64]:
+        """The observations of `step`: every epoch shows each once, in its own order."""
+        total, batch = len(self.data), self.config.batch
+        at = np.arange(step * batch, (step + 1) * batch)
+        epochs = {
+            int(e): np.random.default_rng((self.seed, 1, int(e))).permutation(total)
+            for e in np.unique(at // total)
+        }
+        return np.array([epochs[int(i // total)][i % total] for i in at], dtype=np.int64)
+
+    def _statistics(self) -> NormStats:
+        """Of the states seen and of what the expert would do from each."""
+        data = self.data
+        first = data.chunks[:, 0] - self._anchors[:, None]
+        steps = np.arange(first.shape[1]) < data.counts[:, :1]
+        return NormStats(state=Stats.of(data.state), action=Stats.of(first[steps]))
+
+    def _words(self, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        """Instructions with some words unknown: those that say nothing must not matter, and a
+        sentence put differently still has its colour and its bin."""
+        tokens = self._tokens[self.data.task[rows]]
+        telling = (self._tokens != self._tokens[:1]).any(0)
+        lost = (rng.random(tokens.shape) < self.config.word_dropout) & ~telling & (tokens > 0)
+        return np.where(lost, UNKNOWN, tokens)
+
+    def _chunks(
+        self, rows: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Chunks [b, H, A], which steps are a given prefix, and which count."""
+        data, config = self.data, self.config
+        delay = rng.integers(1, config.dataset.max_prefix_steps + 1, len(rows))
+        delay[rng.random(len(rows)) < config.fresh] = 0
+        if config.spec.prefix != "trained":
+            delay[:] = 0
+        # An episode that ends within the prefix leaves nothing to learn from it.
+        delay[data.counts[rows, delay // LABEL_EVERY] <= delay] = 0
+        column = delay // LABEL_EVERY
+        chunk = self._action.normalize(data.chunks[rows, column] - self._anchors[rows][:, None])
+        step = np.arange(chunk.shape[1])
+        counts = data.counts[rows, column] + config.linger_steps
+        return chunk, step < delay[:, None], step < counts[:, None]
+
+
+def cells(sights: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.int64]:
+    """Which cell of a map each sight [n, 2] falls into, row by row; the number after the last is
+    for sights beyond the picture's edge."""
+    across = np.floor((sights[:, 0] + 1) / 2 * columns).astype(np.int64)
+    down = np.floor((sights[:, 1] + 1) / 2 * rows).astype(np.int64)
+    inside = (across >= 0) & (across < columns) & (down >= 0) & (down < rows)
+    return np.where(inside, down * columns + across, rows * columns)
+
+
+def brighten(
+    images: NDArray[np.uint8], amount: float, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Each image [b, h, w, 3] a little lighter or darker and of more or less contrast."""
+    if amount == 0.0:
+        return images
+    gain = rng.uniform(1 - amount, 1 + amount, (len(images), 1))
+    lift = rng.uniform(-255 * amount, 255 * amount, (len(images), 1)) / 2
+    tables = np.clip((np.arange(256) - 128) * gain + 128 + lift, 0, 255).astype(np.uint8)
+    return np.stack([table[image] for table, image in zip(tables, images, strict=True)])

@@ -1,0 +1,223 @@
+"""`python -m holdfast.tools.training.evaluate`: how often a policy does the simulated task.
+
+It is run synchronously: the cell waits while the policy thinks.
+
+Seeds count from 0 and demonstrations from another end, so no scene was trained on. A delay can be
+pretended: the chunk then arrives so many ticks after its observation, and the robot plays on what
+it has, as it would with real delay. That measures the policy, not the machine.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import cv2
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ...policy.base import Chunk, ChunkPolicy, Observation, PolicyError
+from ...policy.checkpoint import read_config
+from ...policy.kinds import load_policy
+from ...robot.sim.cell import ConveyorCell
+from ...robot.sim.draw import draw
+from ...robot.sim.rollout import rollout
+from ...robot.sim.task import Outcome
+from ...transport.images import resize
+
+EPISODES_PER_CELL = 4
+"""In a row, so that most attempts begin where the one before left the arm."""
+
+REPLAN_STEPS = 24
+"""Between two observations: what a robot that asks again half a second before its plan ends does
+with the shipped policies, about."""
+
+
+console = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class Success:
+    """How episodes ended."""
+
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+
+    @property
+    def tried(self) -> int:
+        return self.outcomes.total()
+
+    @property
+    def succeeded(self) -> int:
+        return self.outcomes[Outcome.PLACED]
+
+    @property
+    def rate(self) -> float:
+        return self.succeeded / max(self.tried, 1)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % confidence interval of the rate."""
+        if self.tried == 0:
+            return 0.0, 1.0
+        n, p, z = self.tried, self.rate, 1.96
+        centre, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+        low, high = ((centre + side * spread) / (1 + z * z / n) for side in (-1, 1))
+        return max(0.0, low), min(1.0, high)
+
+    def row(self) -> dict[str, Any]:
+        """For a JSON file."""
+        low, high = self.interval
+        return {
+            "succeeded": self.succeeded,
+            "tried": self.tried,
+            "low": round(low, 4),
+            "high": round(high, 4),
+            "outcomes": {o.name.lower(): n for o, n in sorted(self.outcomes.items())},
+        }
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        failures = ", ".join(
+            f"{outcome.name.lower()} {count}"
+            for outcome, count in sorted(self.outcomes.items())
+            if outcome is not Outcome.PLACED
+        )
+        return (
+            f"{self.rate:.1%} of {self.tried} episodes (95 % interval {low:.1%} to {high:.1%}; "
+            f"failures: {failures or 'none'})"
+        )
+
+
+class Planner:
+    """A policy as `rollout` calls it; remembers its last chunk only to name the prefix."""
+
+    def __init__(self, policy: ChunkPolicy) -> None:
+        self.policy, self.requests = policy, 0
+        self._last: Chunk | None = None
+
+    def __call__(
+        self, cell: ConveyorCell, prefix: NDArray[np.float32], delay_steps: int
+    ) -> NDArray[np.float32]:
+        self.requests += 1
+        last = self._last if len(prefix) and self.policy.spec.prefix != "none" else None
+        observation = Observation(
+            state=cell.state(),
+            images=look(self.policy, cell, self.requests),
+            task=cell.task,
+            seed=self.requests,
+            prefix=None if last is None else last.model[-len(prefix) :],
+            prefix_robot=None if last is None else prefix,
+            delay_steps=delay_steps,
+        )
+        (self._last,) = self.policy.predict_chunk([observation])
+        return self._last.robot
+
+
+def look(policy: ChunkPolicy, cell: ConveyorCell, frame: int) -> dict[str, NDArray[np.uint8]]:
+    """What the policy's cameras see now, as serving hands it to the policy."""
+    block = cell.scene()
+    return {
+        c.name: resize(draw(c.name, block, frame=frame), c.width, c.height)
+        for c in policy.spec.cameras
+    }
+
+
+def evaluate(
+    policy: ChunkPolicy,
+    episodes: int,
+    *,
+    replan_steps: int = REPLAN_STEPS,
+    delay_steps: int = 0,
+    first_seed: int = 0,
+) -> Iterator[Success]:
+    """Run `episodes` episodes; yields the outcomes so far after each cell."""
+    outcomes: Counter[Outcome] = Counter()
+    seed = first_seed
+    while outcomes.total() < episodes:
+        wanted = min(EPISODES_PER_CELL, episodes - outcomes.total())
+        tally = rollout(
+            Planner(policy), ConveyorCell(seed), wanted, replan_steps, delay_steps=delay_steps
+        )
+        outcomes += tally.outcomes
+        seed += 1
+        yield Success(Counter(outcomes))
+
+
+def measure(policy: ChunkPolicy, episodes: int, **how: int) -> Success:
+    """`evaluate` to the end, with a progress bar."""
+    success = Success()
+    with bar_of() as progress:
+        bar = progress.add_task("evaluating", total=episodes)
+        for success in evaluate(policy, episodes, **how):
+            progress.update(bar, completed=success.tried, description=f"{success.rate:.0%}")
+    return success
+
+
+def one_core() -> None:
+    """Keep OpenCV and torch to this thread. Their pools spin while they wait, which on a shared
+    machine costs more than these small pictures and networks gain."""
+    cv2.setNumThreads(1)
+    if find_spec("torch"):
+        import torch
+
+        torch.set_num_threads(1)
+
+
+def bar_of() -> Progress:
+    """A progress bar with what the tools show."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def main(
+    checkpoint: Annotated[str, typer.Argument(help="A shipped name or a directory.")],
+    episodes: Annotated[
+        int, typer.Option(min=1, help="How many, each from a seed of its own.")
+    ] = 200,
+    replan_steps: Annotated[int, typer.Option(min=1, help="Ticks between requests.")] = (
+        REPLAN_STEPS
+    ),
+    delay_steps: Annotated[int, typer.Option(min=0, help="Pretended delay, ticks.")] = 0,
+    first_seed: Annotated[int, typer.Option(min=0, help="Other scenes.")] = 0,
+    prefix: Annotated[
+        str | None, typer.Option(help="none, guided or trained, instead of the checkpoint's.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+) -> None:
+    """Run a policy in the simulator and say how often it succeeds.
+
+    Example: python -m holdfast.tools.training.evaluate conveyor-flow --episodes 40 --delay-steps 8
+    """
+    one_core()
+    try:
+        options = {} if prefix is None else {"prefix": prefix}
+        policy = load_policy(read_config(checkpoint).kind, checkpoint, **options)
+    except PolicyError as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from None
+    success = measure(
+        policy,
+        episodes,
+        replan_steps=replan_steps,
+        delay_steps=delay_steps,
+        first_seed=first_seed,
+    )
+    print(json.dumps(success.row()) if as_json else success)
+
+
+if __name__ == "__main__":
+    typer.run(main)

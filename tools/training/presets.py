@@ -1,0 +1,55 @@
+"""The named ways to train a policy."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ...policy.base import CameraFeature, PolicySpec
+from ...robot.sim import CONTROL_HZ, SPEC
+from .batches import TrainingConfig
+from .dataset import DatasetConfig
+
+_CAMERAS = (
+    CameraFeature("overhead", width=128, height=96),
+    CameraFeature("wrist", width=128, height=96),
+)
+_DATASET = DatasetConfig(cameras=_CAMERAS, chunk_size=48, max_prefix_steps=24)
+
+
+def _spec(model: str, prefix: Literal["none", "trained"]) -> PolicySpec:
+    return PolicySpec(
+        model=model,
+        revision="1",
+        cameras=_CAMERAS,
+        state_names=SPEC.state_names,
+        action_names=SPEC.action_names,
+        chunk_size=_DATASET.chunk_size,
+        fps=float(CONTROL_HZ),
+        control_mode=SPEC.control_mode.value,
+        prefix=prefix,
+        max_prefix_steps=_DATASET.max_prefix_steps if prefix == "trained" else 0,
+    )
+
+
+_NETWORK = {"width": 128, "layers": 3, "heads": 4, "patch": 4, "camera_width": 32, "places": 24}
+
+CONFIGS = {
+    "conveyor-flow": TrainingConfig(
+        kind="flow",
+        spec=_spec("conveyor-flow", "trained"),
+        network={**_NETWORK, "euler_steps": 5},
+        dataset=_DATASET,
+        shards=400,
+        steps=5000,
+    ),
+    "conveyor-act": TrainingConfig(
+        kind="act",
+        spec=_spec("conveyor-act", "none"),
+        network=_NETWORK,
+        dataset=_DATASET,
+        shards=400,
+        steps=2000,
+        looks=1,
+        linger_steps=12,
+    ),
+}
