@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from .actors.control.config import PlanSettings as PlanSettings
     from .actors.control.config import SafetySettings as SafetySettings
     from .actors.embedding.embedded_fleet import Fleet as Fleet
-    from .actors.embedding.embedded_fleet import FleetFailed as FleetFailed
-    from .actors.embedding.remote_policy import PolicyLost as PolicyLost
+    from .actors.embedding.embedded_fleet import FleetFailedError as FleetFailedError
+    from .actors.embedding.remote_policy import PolicyLostError as PolicyLostError
     from .actors.embedding.remote_policy import RemotePolicy as RemotePolicy
-    from .actors.embedding.serving import ServingFailed as ServingFailed
+    from .actors.embedding.serving import ServingFailedError as ServingFailedError
     from .actors.embedding.serving import serve as serve
     from .actors.fleet.schema import FleetError as FleetError
     from .policy.base import CameraFeature as CameraFeature

@@ -11,25 +11,25 @@ import select
 import time
 
 from ..robot.sim.simulation import World
-from ..transport.seqlock import Register, SteadyReader
+from ..transport.seqlock import Seqlock, SteadyReader
 from .runtime.actor import Actor
-from .runtime.configs import WorldConfig
+from .runtime.configs import DriverConfig
 
 _REPORT_NS = 250_000_000
 
 
-class WorldActor(Actor):
+class DriverActor(Actor):
     """See the module."""
 
     kind = "world"
-    Config = WorldConfig
+    Config = DriverConfig
 
     def setup(self) -> None:
-        config: WorldConfig = self.config
+        config: DriverConfig = self.config
         self._world = World(
             config.seed,
             commands=SteadyReader(self.segment(config.command)),
-            scene=Register.owned(self.segment(config.scene)),
+            scene=Seqlock.owned(self.segment(config.scene)),
         )
 
     def run(self) -> None:

@@ -19,9 +19,9 @@ from collections import deque
 
 import numpy as np
 
-from ..transport.seqlock import Register
+from ..transport.seqlock import Seqlock
 from .runtime.actor import Actor
-from .runtime.configs import WitnessConfig
+from .runtime.configs import JitterProbeConfig
 
 PAUSE_OF_PERIOD = 0.25
 """The part of a period that counts as a pause. A pause long enough to cost a control loop one whole
@@ -32,14 +32,14 @@ WINDOW = 1024
 _REPORT_S = 0.5
 
 
-class WitnessActor(Actor):
+class JitterProbeActor(Actor):
     """See the module."""
 
     kind = "witness"
-    Config = WitnessConfig
+    Config = JitterProbeConfig
 
     def setup(self) -> None:
-        self._register = Register.owned(self.segment(self.config.segment))
+        self._register = Seqlock.owned(self.segment(self.config.segment))
         self._pauses: deque[tuple[int, int]] = deque(maxlen=KEPT)
         self._oversleep_us: deque[float] = deque(maxlen=WINDOW)
         self._count = 0

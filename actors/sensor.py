@@ -24,7 +24,7 @@ from ..robot.sim.devices import SimCamera, SimCameraOptions
 from ..transport.frames import FrameRing
 from ..transport.layout import own
 from ..transport.seqlock import SteadyReader
-from .runtime.actor import Actor, Refused
+from .runtime.actor import Actor, RefusedError
 from .runtime.configs import SensorConfig
 
 _REPORT_NS = 500_000_000
@@ -152,7 +152,7 @@ class SensorActor(Actor):
 
             options = msgspec.convert(config.options, OpenCVOptions)
             return OpenCVCamera.of(options, config.width, config.height, config.fps)
-        raise Refused(
+        raise RefusedError(
             f"camera {config.camera} of {config.robot} has driver {config.driver!r}; "
             "expected sim or opencv: mend `driver` in fleet.yaml"
         )

@@ -18,7 +18,7 @@ Horizon = Annotated[int, Meta(ge=1, description="steps from the observation, 1 o
 Delay = Annotated[float, Meta(ge=0, le=3600, description="seconds, 0 to 3600")]
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PolicyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every kind's options. What is None was not given, and left to the checkpoint."""
 
     def conflicts(self, spec: PolicySpec) -> Iterator[tuple[str, str]]:
@@ -34,7 +34,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         }
 
 
-class ConstantOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ConstantOptions(PolicyOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`value` is commanded where no state has the action's name; `delay_s` is what a batch
     pretends to take."""
 
@@ -42,13 +42,13 @@ class ConstantOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=
     delay_s: Delay = 0.0
 
 
-class ShapeOnlyOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ShapeOnlyOptions(PolicyOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`delay_s` is what a batch pretends to take."""
 
     delay_s: Delay = 0.0
 
 
-class LearnedOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LearnedOptions(PolicyOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`graphs`: `auto` uses CUDA graphs where the device has them, `off` does not."""
 
     # YAML reads a bare off as false.
@@ -98,7 +98,7 @@ class FlowOptions(LearnedOptions, frozen=True, kw_only=True, forbid_unknown_fiel
             yield "execution_horizon", message
 
 
-OPTIONS: dict[str, type[Options]] = {
+OPTIONS: dict[str, type[PolicyOptions]] = {
     "flow": FlowOptions,
     "act": ActOptions,
     "constant": ConstantOptions,
@@ -107,7 +107,7 @@ OPTIONS: dict[str, type[Options]] = {
 """Every kind of policy, and the type of its options."""
 
 
-def options_of(kind: str, given: Mapping[str, Any]) -> Options:
+def options_of(kind: str, given: Mapping[str, Any]) -> PolicyOptions:
     """What was given for a policy of `kind`, typed. Raises PolicyError naming the option."""
     try:
         return msgspec.convert(given, OPTIONS[kind])

@@ -134,7 +134,7 @@ def key() -> Iterator[Run]:
     def run(data: bytes) -> None:
         path.write_bytes(data)
         for load in (keys.load, keys.load_public):
-            with contextlib.suppress(keys.KeyProblem):
+            with contextlib.suppress(keys.KeyFileError):
                 assert len(load(path).public) == 40
 
     with tempfile.TemporaryDirectory(prefix="holdfast-fuzz-") as directory:
@@ -183,19 +183,19 @@ def console() -> Iterator[Run]:
     from ..actors.fleet.expand import ActorSpec, SegmentUse
     from ..actors.runtime.runtime_dir import RuntimeDir
     from ..actors.runtime.status_board import BOARD_SIZE
-    from ..actors.supervision.control_socket import MAX_REQUEST, Client
+    from ..actors.supervision.control_socket import MAX_REQUEST, ControlClient
     from ..actors.supervision.logstore import LogStore
-    from ..actors.supervision.supervised import Effect, Member
+    from ..actors.supervision.supervised import Member, SupervisionEffect
     from ..actors.supervision.supervisor import Supervisor
 
     class Idle(Supervisor):
-        def _carry_out(self, effect: Effect) -> None:
+        def _carry_out(self, effect: SupervisionEffect) -> None:
             return
 
     def run(data: bytes) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX)
         with ours, theirs:
-            client = Client(ours)
+            client = ControlClient(ours)
             theirs.sendall(data[: MAX_REQUEST // 2].replace(b"\n", b" ") + b"\n")
             server.read(client)
             said = theirs.recv(1 << 16)
@@ -242,15 +242,15 @@ def log() -> Iterator[Run]:
 @contextlib.contextmanager
 def board() -> Iterator[Run]:
     """Whatever lies in the shared memory of a board."""
-    from ..actors.runtime.status_board import BOARD_SIZE, Board, BoardReader
+    from ..actors.runtime.status_board import BOARD_SIZE, StatusBoard, StatusBoardReader
 
     def run(data: bytes) -> None:
         memory = memoryview(bytearray(BOARD_SIZE))
-        reader = BoardReader(memory)
+        reader = StatusBoardReader(memory)
         memory[: len(data)] = data[:BOARD_SIZE]
         reader.report()
-        Board(memory).report({"a": 1})
-        assert BoardReader(memory).report() == {"a": 1}
+        StatusBoard(memory).report({"a": 1})
+        assert StatusBoardReader(memory).report() == {"a": 1}
 
     yield run
 

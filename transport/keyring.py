@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .keys import KeyProblem, Keyring, PublicKey, load_public
+from .keys import KeyFileError, Keyring, PublicKey, load_public
 
 _Seen = tuple[tuple[str, int, int, int], ...]
 
@@ -43,7 +43,7 @@ class FollowedRing:
         for path in _files(self._directory):
             try:
                 key = load_public(path)
-            except KeyProblem as problem:
+            except KeyFileError as problem:
                 self.problems.append(str(problem))
                 continue
             other = taken.setdefault(key.public, key)

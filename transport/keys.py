@@ -27,7 +27,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,127}")
 _Z85 = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 
 
-class KeyProblem(Exception):
+class KeyFileError(Exception):
     """A key is missing, malformed or not allowed: the message says what to do."""
 
 
@@ -41,7 +41,7 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
-class Peer:
+class KeyOwner:
     """Whom a connection belongs to."""
 
     name: str
@@ -55,7 +55,7 @@ class Peer:
 class PublicKey:
     """The public half: what others know of a peer. `public` is 40 characters of Z85."""
 
-    peer: Peer
+    peer: KeyOwner
     public: bytes
 
 
@@ -63,7 +63,7 @@ class PublicKey:
 class Key:
     """Both halves. Never logged: its repr shows the public one."""
 
-    peer: Peer
+    peer: KeyOwner
     public: bytes
     secret: bytes
 
@@ -77,9 +77,9 @@ def new(name: str, role: Role, directory: Path) -> Key:
     Refuses to overwrite: a replaced key locks its holder out.
     """
     if not _NAME.fullmatch(name):
-        raise KeyProblem(f"{name!r} is no name for a key: use letters, digits and _ . / -")
+        raise KeyFileError(f"{name!r} is no name for a key: use letters, digits and _ . / -")
     public, secret = zmq.curve_keypair()
-    key = Key(Peer(name, role), public, secret)
+    key = Key(KeyOwner(name, role), public, secret)
     path = _path(directory, name, ".key")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lines = [f"name {name}", f"role {role}", f"public {public.decode()}"]
@@ -92,9 +92,9 @@ def load(path: Path) -> Key:
     """Read a `.key` file. Raises KeyProblem if it is not one or if others may read it."""
     fields = _read(path)
     if b"secret" not in fields:
-        raise KeyProblem(f"{path} holds no secret key: give the .key file, not the .pub file")
+        raise KeyFileError(f"{path} holds no secret key: give the .key file, not the .pub file")
     if path.stat().st_mode & 0o077:
-        raise KeyProblem(f"the secret key {path} is readable by others: chmod 600 {path}")
+        raise KeyFileError(f"the secret key {path} is readable by others: chmod 600 {path}")
     public = _public(path, fields)
     return Key(public.peer, public.public, _z85(path, fields, b"secret"))
 
@@ -108,11 +108,11 @@ class Keyring:
     """The public keys of all peers that are let in."""
 
     def __init__(self, keys: Iterable[PublicKey]):
-        self._peers: dict[bytes, Peer] = {}
+        self._peers: dict[bytes, KeyOwner] = {}
         for key in keys:
             other = self._peers.setdefault(key.public, key.peer)
             if other != key.peer:
-                raise KeyProblem(f"{key.peer} and {other} have the same key: make each its own")
+                raise KeyFileError(f"{key.peer} and {other} have the same key: make each its own")
 
     @classmethod
     def of(cls, directory: Path) -> Keyring:
@@ -122,7 +122,7 @@ class Keyring:
     def __len__(self) -> int:
         return len(self._peers)
 
-    def peer(self, public: bytes) -> Peer | None:
+    def peer(self, public: bytes) -> KeyOwner | None:
         """Whom a public key (Z85) belongs to; None if it is unknown."""
         return self._peers.get(public)
 
@@ -212,7 +212,7 @@ def require(endpoint: str, key: Key | None, *, insecure: bool = False) -> None:
     somebody wants it open.
     """
     if key is None and not insecure and not is_local(endpoint):
-        raise KeyProblem(
+        raise KeyFileError(
             f"{endpoint} can be reached from other machines and has no key: make keys (`actorctl "
             "keys new NAME`) and name them in fleet.yaml, bind to 127.0.0.1, or write `insecure: "
             "true` to let everyone on the network command the robots"
@@ -241,7 +241,7 @@ def _create(path: Path, lines: list[str], mode: int) -> None:
     try:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError as error:
-        raise KeyProblem(
+        raise KeyFileError(
             f"{path} exists: delete it first if its holder shall get a new key"
         ) from error
     with os.fdopen(fd, "w") as file:
@@ -254,7 +254,7 @@ def _read(path: Path) -> dict[bytes, bytes]:
     try:
         lines = path.read_bytes()[:4096].splitlines()
     except OSError as error:
-        raise KeyProblem(f"cannot read the key {path}: {error.strerror}") from error
+        raise KeyFileError(f"cannot read the key {path}: {error.strerror}") from error
     fields = {}
     for line in lines:
         field, _, value = line.partition(b" ")
@@ -266,17 +266,17 @@ def _public(path: Path, fields: dict[bytes, bytes]) -> PublicKey:
     name = fields.get(b"name", b"").decode("utf-8", "replace")
     role = fields.get(b"role", b"").decode("utf-8", "replace")
     if not _NAME.fullmatch(name) or role not in list(Role):
-        raise KeyProblem(
+        raise KeyFileError(
             f"{path} names {name!r} as {role!r}: expected a name, and a role out of "
             f"{', '.join(Role)}; make it with `actorctl keys new`"
         )
-    return PublicKey(Peer(name, Role(role)), _z85(path, fields, b"public"))
+    return PublicKey(KeyOwner(name, Role(role)), _z85(path, fields, b"public"))
 
 
 def _z85(path: Path, fields: dict[bytes, bytes], field: bytes) -> bytes:
     value = fields.get(field, b"")
     if not _Z85.fullmatch(value):
-        raise KeyProblem(
+        raise KeyFileError(
             f"{path} holds no {field.decode()} key of 40 characters: make it anew with "
             "`actorctl keys new`"
         )

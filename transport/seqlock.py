@@ -1,4 +1,4 @@
-"""`Register`: the latest value of something, in shared memory. One writer, any number of readers.
+"""`Seqlock`: the latest value of something, in shared memory. One writer, any number of readers.
 
 Guarantees: a reader gets the value of one whole `write`, never a mix, and never an older one than
 it got before; a writer killed at any instruction leaves the value of its last finished write
@@ -40,11 +40,11 @@ _COPY_HEADER = 16
 _LAST = 1 << 62  # no writer gets there; a damaged word may be beyond
 
 
-class RegisterError(LayoutError):
+class SeqlockError(LayoutError):
     """The memory holds no register of this layout, is damaged, or the value does not fit."""
 
 
-class Register:
+class Seqlock:
     """The latest value in `buffer`, which a first writer formats.
 
     A reader may attach before there was any writer: it reads None until the first write.
@@ -56,7 +56,7 @@ class Register:
         if writable is None:
             writable = not self._data.readonly
         if writable and self._data.readonly:
-            raise RegisterError(
+            raise SeqlockError(
                 "the register's memory is mapped read-only: map it writable, or attach as a reader"
             )
         self.writable = writable
@@ -67,11 +67,11 @@ class Register:
         self._attach()
 
     @classmethod
-    def owned(cls, buffer: memoryview | mmap | bytearray) -> Register:
+    def owned(cls, buffer: memoryview | mmap | bytearray) -> Seqlock:
         """The register of the only writer of `buffer`: one that something else has written over
         begins anew, without a value."""
 
-        def readable(memory: memoryview) -> Register:
+        def readable(memory: memoryview) -> Seqlock:
             register = cls(memory, writable=True)
             register.read()
             return register
@@ -96,11 +96,11 @@ class Register:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Make `data` the value. Raises RegisterError if it is longer than `capacity`."""
         if not self.writable:
-            raise RegisterError("this register was attached as a reader: it can not be written")
+            raise SeqlockError("this register was attached as a reader: it can not be written")
         view = memoryview(data).cast("B")
         size = len(view)
         if size > self._capacity:
-            raise RegisterError(
+            raise SeqlockError(
                 f"a value of {size} bytes does not fit into a register of {self._capacity}: "
                 f"create it with Register.size_for({size}) or write less"
             )
@@ -134,12 +134,12 @@ class Register:
             if self._words[_SEQUENCE] != number:
                 continue
             if len(value) != size or checksum != _checksum(number, value):
-                raise RegisterError(
+                raise SeqlockError(
                     f"value {number} of the register fails its checksum: something else writes to "
                     "this memory; create the segment anew"
                 )
             return value
-        raise RegisterError(f"{ATTEMPTS} reads in a row were overtaken: the writer writes too fast")
+        raise SeqlockError(f"{ATTEMPTS} reads in a row were overtaken: the writer writes too fast")
 
     def close(self) -> None:
         """Let go of the buffer, so that its mapping can be closed."""
@@ -152,7 +152,7 @@ class Register:
     def _format(self) -> None:
         copy = (len(self._data) - LINE) // 2 // LINE * LINE
         if copy < LINE:
-            raise RegisterError(
+            raise SeqlockError(
                 f"{len(self._data)} bytes are too few for a register: use Register.size_for"
             )
         self._words[_LAYOUT] = LAYOUT
@@ -168,10 +168,10 @@ class Register:
         if self._words[_MAGIC] == 0:
             return False
         fence()
-        expect(self._words, MAGIC, LAYOUT, "a register", RegisterError)
+        expect(self._words, MAGIC, LAYOUT, "a register", SeqlockError)
         capacity = self._words[_CAPACITY]
         if capacity < 1 or self.size_for(capacity) > len(self._data):
-            raise RegisterError(
+            raise SeqlockError(
                 f"the register claims values of up to {capacity} bytes, which do not fit into its "
                 f"{len(self._data)} bytes of memory: map the whole segment, or create it anew"
             )
@@ -188,7 +188,7 @@ class SteadyReader:
 
     def __init__(self, buffer: memoryview | mmap | bytearray) -> None:
         self._buffer = memoryview(buffer).cast("B").toreadonly()
-        self._register: Register | None = None
+        self._register: Seqlock | None = None
         self._value: bytes | None = None
         self.damaged = 0
         self.fault = ""
@@ -196,10 +196,10 @@ class SteadyReader:
     def read(self) -> bytes | None:
         """The newest value that could be read whole; None before the first."""
         try:
-            register = self._register = self._register or Register(self._buffer)
+            register = self._register = self._register or Seqlock(self._buffer)
             self._value = register.read()
             self.fault = ""
-        except RegisterError as error:
+        except SeqlockError as error:
             self.damaged += 1
             self.fault = str(error)
         return self._value

@@ -24,7 +24,7 @@ from pathlib import Path
 import zmq
 
 from .arrays import Buffer
-from .keys import DOMAIN, Authenticator, Key, KeyProblem, PublicKey, Role
+from .keys import DOMAIN, Authenticator, Key, KeyFileError, PublicKey, Role
 from .limits import DEFAULT, Limits, WireError
 
 Context = zmq.Context[zmq.Socket[bytes]]
@@ -75,7 +75,7 @@ def dealer(
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, most)
     if key is not None:
         if server is None:
-            raise KeyProblem(f"a connection to {endpoint} needs the server's public key too")
+            raise KeyFileError(f"a connection to {endpoint} needs the server's public key too")
         socket.curve_secretkey = key.secret
         socket.curve_publickey = key.public
         socket.curve_serverkey = server.public

@@ -20,14 +20,14 @@ import zmq
 from ...transport import messages, sockets
 from ...transport.header import Header, Kind
 from ...transport.keyring import FollowedRing
-from ...transport.keys import MAX_STRANGERS, Authenticator, Key, KeyProblem, Role, load
+from ...transport.keys import MAX_STRANGERS, Authenticator, Key, KeyFileError, Role, load
 from ...transport.limits import WireError
 from ...transport.poll import Poll
 from ..runtime import allocator
-from ..runtime.actor import Actor, Refused
+from ..runtime.actor import Actor, RefusedError
 from ..runtime.configs import BrokerConfig
 from .effects import Effect, Log, Received, ToRobot
-from .listener import Arrival, Door
+from .listener import Arrival, Listener
 from .peers import Peer, label
 from .rate import Rate
 from .routing import Routing, Why
@@ -75,14 +75,14 @@ class BrokerActor(Actor):
         previous = self.board.previous() or {}
         allocator.one_arena()  # before libzmq has threads: what they hold can then be given back
         self._context: sockets.Context = zmq.Context()
-        self._doors: list[Door] = []
+        self._doors: list[Listener] = []
         self._authenticator: Authenticator | None = None
         try:
             key = self._security(config)
             self._front = self._door(config.front, config.front_tcp, key)
             self._back = self._door(config.back, config.back_tcp, key)
-        except KeyProblem as problem:
-            raise Refused(str(problem)) from problem
+        except KeyFileError as problem:
+            raise RefusedError(str(problem)) from problem
         if config.insecure and key is None:
             reached = config.front_tcp or config.front
             self.log.warning("insecure: whoever reaches %s commands the robots", reached)
@@ -94,7 +94,7 @@ class BrokerActor(Actor):
         )
         self._rate = Rate()
         self._retry = False
-        self._reopened: Door | None = None
+        self._reopened: Listener | None = None
         self._reopened_ns = -REOPEN_NS
         self._told: deque[str] = deque(maxlen=2 * MAX_STRANGERS)
         """Keys that the log has named."""
@@ -158,7 +158,7 @@ class BrokerActor(Actor):
 
     # What the loop calls
 
-    def _drain(self, door: Door, now: int) -> None:
+    def _drain(self, door: Listener, now: int) -> None:
         """Handle what has arrived, boundedly: a flood at one door must not starve the other."""
         for _ in range(MESSAGES_PER_TURN):
             arrival = door.receive()
@@ -226,7 +226,7 @@ class BrokerActor(Actor):
             door.watch(poll)
             tide.next_trim_ns = now + REOPEN_NS // 2
 
-    def _handle(self, door: Door, arrival: Arrival, now: int) -> list[Effect]:
+    def _handle(self, door: Listener, arrival: Arrival, now: int) -> list[Effect]:
         """Read what the core needs of a message, and let it decide. Raises WireError."""
         if arrival.broken:
             raise WireError(arrival.broken, arrival.excess)
@@ -295,19 +295,19 @@ class BrokerActor(Actor):
         if config.key is None and config.keyring is None:
             return None
         if config.key is None or config.keyring is None:
-            raise KeyProblem(
+            raise KeyFileError(
                 f"the broker has key {config.key} and keyring {config.keyring}: it needs both, its "
                 "own secret key and the directory of its peers' public ones"
             )
         key = load(Path(config.key))
         if key.peer.role is not Role.BROKER:
-            raise KeyProblem(f"{config.key} is the key of {key.peer}: the broker needs its own")
+            raise KeyFileError(f"{config.key} is the key of {key.peer}: the broker needs its own")
         self._followed = FollowedRing(Path(config.keyring))
         self._authenticator = Authenticator(self._context, self._followed.ring)
         return key
 
-    def _door(self, endpoint: str, tcp: str | None, key: Key | None) -> Door:
-        door = Door(
+    def _door(self, endpoint: str, tcp: str | None, key: Key | None) -> Listener:
+        door = Listener(
             self._context,
             endpoint,
             tcp,

@@ -13,7 +13,7 @@ MAX_PEERS = 256
 OTHERS = "others"
 
 
-class Tally:
+class Counters:
     """Counts events by reason, and by the peer that caused or suffered them."""
 
     def __init__(self, previous: dict[str, int] | None = None) -> None:

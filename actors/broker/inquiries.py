@@ -15,8 +15,8 @@ from .effects import Received, ToReplica
 from .peers import Peer
 from .replica_choice import RETRY_AFTER_S, refusal
 from .replicas import Replica
-from .router_state import RETRYABLE, Placement
-from .sessions import Session
+from .router_state import RETRYABLE, RouterState
+from .sessions import RoutedSession
 
 ANSWER_NS = 2_000_000_000
 """How long a question may take: a person waits for it, nothing else does."""
@@ -27,10 +27,10 @@ MAX_INQUIRIES = 1024
 class Inquiries:
     """Those under way: one per robot's name, the newest. Each is a session that never begins."""
 
-    def __init__(self, placement: Placement) -> None:
+    def __init__(self, placement: RouterState) -> None:
         self._placement = placement
         self._tally = placement.tally
-        self._waiting: OrderedDict[str, Session] = OrderedDict()
+        self._waiting: OrderedDict[str, RoutedSession] = OrderedDict()
 
     def ask(self, peer: Peer, message: Received, now: int) -> None:
         """Hand a robot's question to the replica that its OPEN would go to, or answer it."""
@@ -38,7 +38,7 @@ class Inquiries:
         assert isinstance(inquiry, Inquiry), "the shell decodes every INQUIRY"
         asked: Open = inquiry.open
         self._tally.count("inquiries")
-        question = Session(
+        question = RoutedSession(
             peer=peer,
             opening=message,
             service=asked.service,
@@ -113,15 +113,15 @@ class Inquiries:
         if question is not None and question.replica == effect.identity:
             question.opened = False
 
-    def _put(self, question: Session, replica: Replica) -> None:
+    def _put(self, question: RoutedSession, replica: Replica) -> None:
         question.replica = replica.identity
         self._send(question)
 
-    def _send(self, question: Session) -> None:
+    def _send(self, question: RoutedSession) -> None:
         question.opened = True
         self._placement.pass_to_replica(question, question.opening)
 
-    def _refuse(self, question: Session, answer: Reject) -> None:
+    def _refuse(self, question: RoutedSession, answer: Reject) -> None:
         identity, about = question.peer.identity, question.opening.header
         self._placement.tell_robot(identity, about, Verdict(reject=answer))
 

@@ -51,7 +51,7 @@ class Arrival:
         return most.get(self.broken, self.broken)
 
 
-class Door:
+class Listener:
     """A bound ROUTER and its connections' monitor. Poll `socket` and `monitor`."""
 
     def __init__(

@@ -19,7 +19,7 @@ class _Line:
     suppressed: int = 0
 
 
-class Journal:
+class RateLimitedLog:
     """Turns events into `Log` effects. Events are words of this package: their table is bounded."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from collections import Counter
 
 from ...transport.messages import Open, Reject
 from .replicas import Registry, Replica
-from .sessions import Session
+from .sessions import RoutedSession
 
 RETRY_AFTER_S = 1.0
 
@@ -33,7 +33,7 @@ def place_for(
     return _emptiest(open_ones, loads)
 
 
-def refuge_for(registry: Registry, loads: Counter[bytes], session: Session) -> Replica | None:
+def refuge_for(registry: Registry, loads: Counter[bytes], session: RoutedSession) -> Replica | None:
     """Another replica that can go on with `session` so that its robot need not notice.
 
     Of the same service; once the robot was accepted also with the same weights, because a plan of
@@ -102,6 +102,6 @@ def _emptiest(replicas: list[Replica], loads: Counter[bytes]) -> Replica | None:
     return min(replicas, key=rank, default=None)
 
 
-def _boot_id(session: Session) -> str:
+def _boot_id(session: RoutedSession) -> str:
     opening = session.opening.body
     return opening.boot_id if isinstance(opening, Open) else ""

@@ -18,17 +18,17 @@ from .effects import Received
 from .inquiries import Inquiries
 from .peers import Peer
 from .replicas import MAX_REPLICAS, Replica
-from .router_state import RETRYABLE, Placement
-from .sessions import Session
+from .router_state import RETRYABLE, RouterState
+from .sessions import RoutedSession
 
 MAX_TEXT = DEFAULT.max_text_chars
 
 
-class Back:
+class ReplicaHandlers:
     """The replicas' side of the routing."""
 
     def __init__(
-        self, placement: Placement, inquiries: Inquiries, broker: str, heartbeat_s: float
+        self, placement: RouterState, inquiries: Inquiries, broker: str, heartbeat_s: float
     ) -> None:
         self._placement = placement
         self._inquiries = inquiries
@@ -156,7 +156,7 @@ class Back:
 
     # About a session
 
-    def _accept(self, session: Session, message: Received, now: int) -> None:
+    def _accept(self, session: RoutedSession, message: Received, now: int) -> None:
         terms = message.body
         assert isinstance(terms, Accept), "the shell decodes every ACCEPT"
         if session.settled:
@@ -174,7 +174,7 @@ class Back:
             why = f"replica {terms.replica} serves {terms.checkpoint!r}, not the session's weights"
             self._placement.rescue(session, why, now)
 
-    def _reject(self, session: Session, message: Received, now: int) -> None:
+    def _reject(self, session: RoutedSession, message: Received, now: int) -> None:
         answer = message.body
         assert isinstance(answer, Reject), "the shell decodes every REJECT"
         session.refused.add(session.replica)
@@ -187,7 +187,7 @@ class Back:
             return
         self._placement.rescue(session, f"its replica refused: {answer.message}", now)
 
-    def _answer(self, session: Session, message: Received, now: int) -> None:
+    def _answer(self, session: RoutedSession, message: Received, now: int) -> None:
         """A REPLY, or an ERROR in its place: whichever is first answers the request."""
         request = session.request
         if request is None or request.seq != message.header.seq:
@@ -201,7 +201,7 @@ class Back:
         if replica is not None and replica.draining:
             self._placement.drain(replica, now)
 
-    def _event(self, session: Session, message: Received, now: int) -> None:
+    def _event(self, session: RoutedSession, message: Received, now: int) -> None:
         event = message.body
         assert isinstance(event, Event), "the shell decodes every EVENT"
         self._placement.pass_to_robot(session, message)

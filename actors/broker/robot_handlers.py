@@ -18,17 +18,17 @@ from .effects import Received
 from .inquiries import Inquiries
 from .peers import Peer
 from .replica_choice import RETRY_AFTER_S, refusal
-from .router_state import Placement
-from .sessions import Outstanding, Session
+from .router_state import RouterState
+from .sessions import Outstanding, RoutedSession
 
 TAKEOVER_NS = 1_500_000_000
 """Three heartbeats: how long a holder must be silent before an older claim may replace it."""
 
 
-class Front:
+class RobotHandlers:
     """The robots' side of the routing."""
 
-    def __init__(self, placement: Placement, inquiries: Inquiries) -> None:
+    def __init__(self, placement: RouterState, inquiries: Inquiries) -> None:
         self._placement = placement
         self._inquiries = inquiries
         self._tally = placement.tally
@@ -59,7 +59,7 @@ class Front:
         if asked.robot != peer.name:
             self._refuse(peer, message, self._wrong_name(peer, asked, now))
             return
-        session = Session(
+        session = RoutedSession(
             peer=peer,
             opening=message,
             service=asked.service,
@@ -98,16 +98,16 @@ class Front:
             final=True,
         )
 
-    def _is_older(self, claim: Session, holder: Session, now: int) -> bool:
+    def _is_older(self, claim: RoutedSession, holder: RoutedSession, now: int) -> bool:
         """Whether `claim` is another peer's, and the holder's is newer and alive."""
         if claim.peer.identity == holder.peer.identity:
             return False
         return claim.age < holder.age and self._is_present(holder, now)
 
-    def _is_present(self, holder: Session, now: int) -> bool:
+    def _is_present(self, holder: RoutedSession, now: int) -> bool:
         return holder.reachable and now - holder.seen_at < TAKEOVER_NS
 
-    def _refuse_older(self, peer: Peer, message: Received, holder: Session, now: int) -> None:
+    def _refuse_older(self, peer: Peer, message: Received, holder: RoutedSession, now: int) -> None:
         self._tally.count("name-taken", peer.name)
         self._placement.note(now, logging.WARNING, "robot name taken", robot=peer.name)
         holding = f"epoch {holder.epoch} of incarnation {holder.peer.incarnation}"
@@ -177,7 +177,7 @@ class Front:
             # It believes in a session that is not: the sooner it knows, the less it waits.
             self._tell_lost(peer, message)
 
-    def _mine(self, peer: Peer, message: Received) -> Session | None:
+    def _mine(self, peer: Peer, message: Received) -> RoutedSession | None:
         """The session that `message` is about: of this robot, this incarnation and this epoch."""
         session = self._placement.sessions.of(peer.name)
         if session is None or session.peer.identity != peer.identity:

@@ -17,13 +17,13 @@ from ...transport.header import Header, Kind
 from ...transport.limits import DEFAULT
 from ...transport.messages import KINDS, Body, Close, Drain, Error, Event, Reject
 from .callers import Callers
-from .counters import Tally
+from .counters import Counters
 from .effects import Effect, Received, ToReplica, ToRobot
 from .quarantine import Quarantine
-from .rate_limited_log import Journal
+from .rate_limited_log import RateLimitedLog
 from .replica_choice import RETRY_AFTER_S, has_room, place_for, refuge_for
 from .replicas import Registry, Replica
-from .sessions import Outstanding, Session, Sessions
+from .sessions import Outstanding, RoutedSession, Sessions
 from .waiting import HOLDOFF_NS, Waiter, Waiting
 
 RETRYABLE = ("capacity", "draining")
@@ -34,10 +34,10 @@ MAX_HOMES = 4096
 """Robots whose last replica is remembered after their session ended."""
 
 
-class Placement:
+class RouterState:
     """The state of the routing, and the moves that are possible in it."""
 
-    def __init__(self, tally: Tally) -> None:
+    def __init__(self, tally: Counters) -> None:
         self.registry = Registry()
         self.sessions = Sessions()
         self.tally = tally
@@ -46,7 +46,7 @@ class Placement:
         self.waiting = Waiting()
         self.turns = 0
         """The broker's own progress, told in its heartbeats."""
-        self._journal = Journal()
+        self._journal = RateLimitedLog()
         self._homes: OrderedDict[str, str] = OrderedDict()
         self._effects: list[Effect] = []
 
@@ -62,7 +62,7 @@ class Placement:
         header = about._replace(kind=KINDS[type(body)])
         self._effects.append(ToRobot(identity, header, body))
 
-    def pass_to_robot(self, session: Session, message: Received) -> None:
+    def pass_to_robot(self, session: RoutedSession, message: Received) -> None:
         """Hand a replica's message on to the session's robot, as it came."""
         self._effects.append(ToRobot(session.peer.identity, message.header, message.frames))
 
@@ -71,7 +71,7 @@ class Placement:
         header = about._replace(kind=KINDS[type(body)])
         self._effects.append(ToReplica(identity, robot, header, body))
 
-    def pass_to_replica(self, session: Session, message: Received) -> None:
+    def pass_to_replica(self, session: RoutedSession, message: Received) -> None:
         """Hand a robot's message on to its session's replica, as it came."""
         header, frames = message.header, message.frames
         self._effects.append(ToReplica(session.replica, session.robot, header, frames))
@@ -90,7 +90,7 @@ class Placement:
 
     # Sessions begin
 
-    def open(self, session: Session, now: int) -> bool:
+    def open(self, session: RoutedSession, now: int) -> bool:
         """Begin `session` at the best replica of its service; False when none has room. Whatever
         session its robot had before is over either way."""
         before = self.sessions.of(session.robot)
@@ -115,7 +115,7 @@ class Placement:
             loads[present.replica] -= 1
         return place_for(self.registry, loads, service, self._homes.get(robot))
 
-    def push(self, session: Session) -> None:
+    def push(self, session: RoutedSession) -> None:
         """Send what the replica at hand has not been sent yet: the OPEN, then the request."""
         if not session.opened:
             # Ends of earlier sessions go first: they free the place, and may be this robot's own.
@@ -143,7 +143,7 @@ class Placement:
             self._abandon(before, how, now, failed=not alive)
         self._call(replica.service, now)
 
-    def wait_for_place(self, session: Session, now: int) -> None:
+    def wait_for_place(self, session: RoutedSession, now: int) -> None:
         """`session`'s robot was told that nobody has room for it; it is told when somebody has."""
         about = session.opening.header
         waiter = Waiter(session.peer.identity, about, session.service, now)
@@ -184,12 +184,12 @@ class Placement:
                 self.rescue(session, f"replica {replica.name} does not answer", now)
 
     @staticmethod
-    def owed(session: Session) -> bool:
+    def owed(session: RoutedSession) -> bool:
         """Whether the replica at hand has something to answer."""
         request = session.request
         return session.opened and (not session.settled or (request is not None and request.sent))
 
-    def rescue(self, session: Session, why: str, now: int) -> None:
+    def rescue(self, session: RoutedSession, why: str, now: int) -> None:
         """Go on with `session` elsewhere after its replica died or refused it; or give it up. A
         request that two replicas failed with is not tried on a third: it may be the reason."""
         if session.request is not None and len(session.request.failed) >= MOST_FAILURES:
@@ -233,13 +233,13 @@ class Placement:
 
     # Sessions end
 
-    def close(self, session: Session, reason: str) -> None:
+    def close(self, session: RoutedSession, reason: str) -> None:
         """End `session` and tell its replica."""
         if self.sessions.remove(session):
             self.tally.count(f"ended-{reason}")
             self._close_at_replica(session)
 
-    def lose(self, session: Session, why: str, now: int) -> None:
+    def lose(self, session: RoutedSession, why: str, now: int) -> None:
         """End `session` because nobody can serve it, and tell its robot, which will reconnect."""
         if not self.sessions.remove(session):
             return
@@ -265,13 +265,13 @@ class Placement:
             for robot, epoch in sorted(waiting):
                 self._say_close(replica, robot, epoch)
 
-    def refuge(self, session: Session) -> Replica | None:
+    def refuge(self, session: RoutedSession) -> Replica | None:
         """Where `session` could go on, if anywhere; its own place there counts as free."""
         loads = self.sessions.loads()
         loads[session.replica] -= 1
         return refuge_for(self.registry, loads, session)
 
-    def _give_up_request(self, session: Session, request: Outstanding, now: int) -> None:
+    def _give_up_request(self, session: RoutedSession, request: Outstanding, now: int) -> None:
         session.request = None
         names = " and ".join(request.failed)
         self.tally.count("requests-given-up", session.robot)
@@ -287,7 +287,7 @@ class Placement:
         error = Error(reason="replicas-failed", message=words[: DEFAULT.max_text_chars])
         self.tell_robot(session.peer.identity, request.message.header, error)
 
-    def _blame(self, session: Session, replica: Replica) -> None:
+    def _blame(self, session: RoutedSession, replica: Replica) -> None:
         """Note that `replica` failed while it had the request of `session`."""
         request = session.request
         if request is not None and request.sent:
@@ -300,7 +300,7 @@ class Placement:
                 self._blame(session, replica)
             self.rescue(session, f"replica {replica.name} {why}", now)
 
-    def _put(self, session: Session, replica: Replica, now: int) -> None:
+    def _put(self, session: RoutedSession, replica: Replica, now: int) -> None:
         session.replica = replica.identity
         session.opened = session.settled = session.told_draining = False
         session.placed_at = now
@@ -313,11 +313,11 @@ class Placement:
             self._homes.popitem(last=False)
         self.push(session)
 
-    def _move(self, session: Session, refuge: Replica, now: int) -> None:
+    def _move(self, session: RoutedSession, refuge: Replica, now: int) -> None:
         self.tally.count("moves", session.robot)
         self._put(session, refuge, now)
 
-    def _close_at_replica(self, session: Session) -> None:
+    def _close_at_replica(self, session: RoutedSession) -> None:
         replica = self.registry.at(session.replica)
         if replica is not None and session.opened:
             self._say_close(replica, session.robot, session.epoch)

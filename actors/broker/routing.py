@@ -24,15 +24,15 @@ from ...transport.header import Header, Kind
 from ...transport.limits import WireError
 from ...transport.messages import Event, Heartbeat, unreadable
 from ..runtime.configs import BrokerConfig
-from .counters import Tally
+from .counters import Counters
 from .effects import Effect, Received, ToReplica, ToRobot
 from .inquiries import Inquiries
 from .peers import Peer, label
-from .replica_handlers import Back
-from .robot_handlers import Front
-from .router_state import Placement
+from .replica_handlers import ReplicaHandlers
+from .robot_handlers import RobotHandlers
+from .router_state import RouterState
 from .routing_status import status_of
-from .sessions import Session
+from .sessions import RoutedSession
 from .waiting import FORGOTTEN_NS
 
 ANSWER_OPEN_NS = 5_000_000_000
@@ -57,15 +57,15 @@ class Routing:
         self._replica_lost_ns = _ns(config.replica_lost_after_s)
         self._robot_lost_ns = _ns(config.robot_lost_after_s)
         self._idle_ns = _ns(config.session_idle_s)
-        self._placement = Placement(Tally(counters))
+        self._placement = RouterState(Counters(counters))
         self._inquiries = Inquiries(self._placement)
-        self._front = Front(self._placement, self._inquiries)
-        self._back = Back(self._placement, self._inquiries, name, config.heartbeat_s)
+        self._front = RobotHandlers(self._placement, self._inquiries)
+        self._back = ReplicaHandlers(self._placement, self._inquiries, name, config.heartbeat_s)
         self._ticked_at = now
         self._beat_at = now
 
     @property
-    def tally(self) -> Tally:
+    def tally(self) -> Counters:
         """What was counted so far."""
         return self._placement.tally
 
@@ -206,7 +206,7 @@ class Routing:
             ):
                 placement.suspect(replica, now)
 
-    def _tick_session(self, session: Session, now: int) -> None:
+    def _tick_session(self, session: RoutedSession, now: int) -> None:
         placement = self._placement
         if now - session.seen_at >= self._robot_lost_ns:
             placement.close(session, "robot-silent")

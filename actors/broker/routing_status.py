@@ -10,8 +10,8 @@ from ...transport.messages import Open, Vitals
 from .callers import Caller
 from .peers import label
 from .replicas import Replica
-from .router_state import Placement
-from .sessions import Session
+from .router_state import RouterState
+from .sessions import RoutedSession
 
 _CHARS = 240
 """Of a sentence in a row: wire texts are longer than a table has room for."""
@@ -19,7 +19,7 @@ _WARNINGS = 4
 _DROPPED = 16
 
 
-def status_of(placement: Placement, now: int, rows: int) -> dict[str, Any]:
+def status_of(placement: RouterState, now: int, rows: int) -> dict[str, Any]:
     """Replicas, sessions and counters; tables hold at most `rows`, counts are of everything.
 
     `sessions` also has the robots that were heard of and have none, with state `none`: they wait
@@ -70,7 +70,7 @@ def _replica(replica: Replica, sessions: int, now: int) -> dict[str, Any]:
     }
 
 
-def _session(session: Session, caller: Caller | None, now: int) -> dict[str, Any]:
+def _session(session: RoutedSession, caller: Caller | None, now: int) -> dict[str, Any]:
     return {
         "robot": session.robot,
         "epoch": session.epoch,

@@ -29,7 +29,7 @@ class Outstanding:
 
 
 @dataclass
-class Session:
+class RoutedSession:
     """One robot's session.
 
     `replica` is the identity of the incarnation that serves it now, `opened` whether it was sent
@@ -71,19 +71,19 @@ class Sessions:
     """All sessions by robot."""
 
     def __init__(self) -> None:
-        self._by_robot: dict[str, Session] = {}
+        self._by_robot: dict[str, RoutedSession] = {}
 
-    def __iter__(self) -> Iterator[Session]:
+    def __iter__(self) -> Iterator[RoutedSession]:
         return iter(list(self._by_robot.values()))
 
     def __len__(self) -> int:
         return len(self._by_robot)
 
-    def of(self, robot: str) -> Session | None:
+    def of(self, robot: str) -> RoutedSession | None:
         """The session of `robot`."""
         return self._by_robot.get(robot)
 
-    def on(self, replica: Replica) -> list[Session]:
+    def on(self, replica: Replica) -> list[RoutedSession]:
         """The sessions at this incarnation of a replica."""
         return [s for s in self._by_robot.values() if s.replica == replica.identity]
 
@@ -91,11 +91,11 @@ class Sessions:
         """How many sessions each replica's incarnation holds."""
         return Counter(session.replica for session in self._by_robot.values())
 
-    def add(self, session: Session) -> None:
+    def add(self, session: RoutedSession) -> None:
         """Begin a session; the caller has ended the one it replaces."""
         self._by_robot[session.robot] = session
 
-    def remove(self, session: Session) -> bool:
+    def remove(self, session: RoutedSession) -> bool:
         """End `session`; False when another one has taken its place, which stays."""
         if self._by_robot.get(session.robot) is not session:
             return False

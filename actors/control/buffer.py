@@ -18,14 +18,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from .plan import Action, Drop, Floats, MergeRule, Snapshot
-from .plan_memory import Mark, PlanSegment, Word
+from .plan import Drop, Floats, MergeRule, PlannedAction, Snapshot
+from .plan_memory import Mark, PlanMemory, Word
 
 
 class ChunkBuffer:
     """The plan in `segment`. `dropped` counts are the segment's, by `Drop`."""
 
-    def __init__(self, segment: PlanSegment, max_action_age_ns: int):
+    def __init__(self, segment: PlanMemory, max_action_age_ns: int):
         self._segment = segment
         self._words = segment.words
         self._max_age_ns = max_action_age_ns
@@ -56,7 +56,7 @@ class ChunkBuffer:
         """The most actions a plan can have."""
         return self._segment.steps
 
-    def pop(self, now_ns: int) -> Action | None:
+    def pop(self, now_ns: int) -> PlannedAction | None:
         """The next action, or None when there is none that may be played."""
         position = self._cursor - self._base
         if position >= self._length:
@@ -69,7 +69,7 @@ class ChunkBuffer:
         self._cursor += 1
         self._words[Word.CURSOR] = self._cursor
         plan = self._plan
-        return Action(plan.robot[position], plan.model[position], plan.marks[position])
+        return PlannedAction(plan.robot[position], plan.model[position], plan.marks[position])
 
     def expire(self, now_ns: int) -> int:
         """Drop the actions at the front that are too old to play; return how many."""

@@ -1,4 +1,4 @@
-"""`Playback`: what the robot is told at each tick: the plan's next command, or the fallback.
+"""`CommandSource`: what the robot is told at each tick: the plan's next command, or the fallback.
 
 Guarantees: every command that it returns passed the robot's limits, or is the fallback. A command
 that fails them is refused and treated as a missing action. Pure: instants come from the caller.
@@ -14,11 +14,11 @@ from ...robot.command_limits import CommandLimits, Refusal
 from ...robot.interpolate import Interpolator
 from .buffer import ChunkBuffer
 from .config import ControlConfig
-from .plan import Action, Floats
-from .plan_memory import PlanSegment, Word
+from .plan import Floats, PlannedAction
+from .plan_memory import PlanMemory, Word
 
 
-class Playback:
+class CommandSource:
     """One robot's side of the plan.
 
     Attributes:
@@ -28,7 +28,7 @@ class Playback:
     """
 
     def __init__(
-        self, config: ControlConfig, spec: RobotSpec, segment: PlanSegment, buffer: ChunkBuffer
+        self, config: ControlConfig, spec: RobotSpec, segment: PlanMemory, buffer: ChunkBuffer
     ):
         self._buffer = buffer
         self._words = segment.words
@@ -42,7 +42,7 @@ class Playback:
         self._last = np.zeros(len(spec.action_names), np.float32)
         self._commanded = False
         self._refused_since_ns = self._refused_ns = 0
-        self.action: Action | None = None
+        self.action: PlannedAction | None = None
         self.accepted = False
         if buffer.last is not None and self._words[Word.COMMAND_NS]:
             self._limits.commanded(buffer.last)  # by the incarnation before

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from ...robot.base import Robot
 from ...robot.sim.devices import SimRobot
-from ...transport.seqlock import Register, SteadyReader
-from ..runtime.actor import Refused
+from ...transport.seqlock import Seqlock, SteadyReader
+from ..runtime.actor import RefusedError
 from .config import ControlConfig
 
 BUILT_IN = ("sim",)
@@ -28,21 +28,21 @@ def create(
         return _sim(config, segment, reader)
     module, colon, name = config.driver.partition(":")
     if not colon:
-        raise Refused(
+        raise RefusedError(
             f"robot {config.robot}: there is no driver {config.driver!r}; built in are "
             f"{', '.join(BUILT_IN)}, and your own is named module:Class"
         )
     try:
         driver: Callable[..., Any] = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise Refused(
+        raise RefusedError(
             f"robot {config.robot}: driver {config.driver!r} cannot be imported: {error}; install "
             "it where the supervisor runs, or correct its name"
         ) from error
     try:
         return cast(Robot, driver(**config.options))
     except TypeError as error:
-        raise Refused(
+        raise RefusedError(
             f"robot {config.robot}: driver {config.driver!r} does not take the options "
             f"{config.options}: {error}"
         ) from error
@@ -54,8 +54,8 @@ def _sim(
     reader: Callable[[str], SteadyReader],
 ) -> Robot:
     if config.scene is None or config.command is None:
-        raise Refused(
+        raise RefusedError(
             f"robot {config.robot}: a simulated robot needs the segments scene and command of its "
             "world; the boot names none"
         )
-    return SimRobot(reader(config.scene), Register.owned(segment(config.command)))
+    return SimRobot(reader(config.scene), Seqlock.owned(segment(config.command)))

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class State(StrEnum):
+class SupplyState(StrEnum):
     CONNECTING = "CONNECTING"
     """The handshake is under way, or accepted and its first chunk is awaited."""
     STREAMING = "STREAMING"
@@ -31,7 +31,7 @@ class State(StrEnum):
     """For good: the robot comes to its safe rest, and a person must look."""
 
 
-class Event(StrEnum):
+class SupplyEvent(StrEnum):
     MERGED = "merged"
     LATE = "late"
     TIMEOUT = "timeout"
@@ -44,40 +44,47 @@ class Event(StrEnum):
     REFUSED = "refused"
 
 
-MEANING: dict[Event, str] = {
-    Event.MERGED: "a chunk became the plan",
-    Event.LATE: "no chunk for degraded_after_s while one was due",
-    Event.TIMEOUT: "a request was not answered within request_timeout_s",
-    Event.DRY: "the plan is empty, or too old to be played",
-    Event.LOST: "the server says so, or its heartbeats ended",
-    Event.UNANSWERED: "no answer for 2 * request_timeout_s",
-    Event.ACCEPTED: "the handshake was accepted",
-    Event.OFFLINE: "no chunk for max_offline_s while one was due, if there is such a bound",
-    Event.CHANGED: "the model, its revision, weights, actions or prefix capability changed",
-    Event.REFUSED: "the server refuses this robot for good",
+MEANING: dict[SupplyEvent, str] = {
+    SupplyEvent.MERGED: "a chunk became the plan",
+    SupplyEvent.LATE: "no chunk for degraded_after_s while one was due",
+    SupplyEvent.TIMEOUT: "a request was not answered within request_timeout_s",
+    SupplyEvent.DRY: "the plan is empty, or too old to be played",
+    SupplyEvent.LOST: "the server says so, or its heartbeats ended",
+    SupplyEvent.UNANSWERED: "no answer for 2 * request_timeout_s",
+    SupplyEvent.ACCEPTED: "the handshake was accepted",
+    SupplyEvent.OFFLINE: "no chunk for max_offline_s while one was due, if there is such a bound",
+    SupplyEvent.CHANGED: "the model, its revision, weights, actions or prefix capability changed",
+    SupplyEvent.REFUSED: "the server refuses this robot for good",
 }
 
-_FATAL = {Event.OFFLINE: State.DEAD, Event.CHANGED: State.DEAD, Event.REFUSED: State.DEAD}
-_GONE = {Event.LOST: State.RECONNECTING, Event.UNANSWERED: State.RECONNECTING}
+_FATAL = {
+    SupplyEvent.OFFLINE: SupplyState.DEAD,
+    SupplyEvent.CHANGED: SupplyState.DEAD,
+    SupplyEvent.REFUSED: SupplyState.DEAD,
+}
+_GONE = {
+    SupplyEvent.LOST: SupplyState.RECONNECTING,
+    SupplyEvent.UNANSWERED: SupplyState.RECONNECTING,
+}
 
-TABLE: dict[State, dict[Event, State]] = {
-    State.CONNECTING: {Event.MERGED: State.STREAMING, **_GONE, **_FATAL},
-    State.STREAMING: {
-        Event.LATE: State.DEGRADED,
-        Event.TIMEOUT: State.DEGRADED,
-        Event.DRY: State.STALLED,
+TABLE: dict[SupplyState, dict[SupplyEvent, SupplyState]] = {
+    SupplyState.CONNECTING: {SupplyEvent.MERGED: SupplyState.STREAMING, **_GONE, **_FATAL},
+    SupplyState.STREAMING: {
+        SupplyEvent.LATE: SupplyState.DEGRADED,
+        SupplyEvent.TIMEOUT: SupplyState.DEGRADED,
+        SupplyEvent.DRY: SupplyState.STALLED,
         **_GONE,
         **_FATAL,
     },
-    State.DEGRADED: {
-        Event.MERGED: State.STREAMING,
-        Event.DRY: State.STALLED,
+    SupplyState.DEGRADED: {
+        SupplyEvent.MERGED: SupplyState.STREAMING,
+        SupplyEvent.DRY: SupplyState.STALLED,
         **_GONE,
         **_FATAL,
     },
-    State.STALLED: {Event.MERGED: State.STREAMING, **_GONE, **_FATAL},
-    State.RECONNECTING: {Event.ACCEPTED: State.CONNECTING, **_FATAL},
-    State.DEAD: {},
+    SupplyState.STALLED: {SupplyEvent.MERGED: SupplyState.STREAMING, **_GONE, **_FATAL},
+    SupplyState.RECONNECTING: {SupplyEvent.ACCEPTED: SupplyState.CONNECTING, **_FATAL},
+    SupplyState.DEAD: {},
 }
 
 
@@ -104,8 +111,8 @@ class FailSafe:
 
     def __init__(self, bounds: Bounds, supplied_ns: int = 0, paused_ns: int = 0):
         self._bounds = bounds
-        self.state = State.CONNECTING
-        self.cause: Event | None = None
+        self.state = SupplyState.CONNECTING
+        self.cause: SupplyEvent | None = None
         """What led to the present state."""
         self.supplied_ns = supplied_ns
         self.paused_ns = paused_ns
@@ -134,18 +141,18 @@ class FailSafe:
     @property
     def may_request(self) -> bool:
         """Whether a request may go out, as far as supply and pausing say."""
-        return self.session_open and not self.paused and self.state is not State.DEAD
+        return self.session_open and not self.paused and self.state is not SupplyState.DEAD
 
-    def on(self, event: Event, now_ns: int) -> State:
+    def on(self, event: SupplyEvent, now_ns: int) -> SupplyState:
         """Take one event; the state afterwards."""
-        if self.state is State.DEAD:
+        if self.state is SupplyState.DEAD:
             return self.state
         following = TABLE[self.state].get(event)
-        if event is Event.MERGED and self.state is not State.RECONNECTING:
+        if event is SupplyEvent.MERGED and self.state is not SupplyState.RECONNECTING:
             self.supplied_ns = self.paused_ns or now_ns
             self._due_ns = self._backoff = 0
             self._begun = False
-        elif event is Event.ACCEPTED:
+        elif event is SupplyEvent.ACCEPTED:
             self._opening_ns = self._unanswered_ns = 0
             self.session_open = True
             if not self.supplied_ns:  # enabled now: until here nothing could have been due
@@ -155,13 +162,13 @@ class FailSafe:
             self._enter(following, event, now_ns)
         return self.state
 
-    def elapse(self, now_ns: int, *, dry: bool, due: bool) -> State:
+    def elapse(self, now_ns: int, *, dry: bool, due: bool) -> SupplyState:
         """Let time pass up to now. `dry`: the plan has no action that may be played; `due`: it
         holds less than it should, so that a chunk is wanted. While paused nothing passes.
 
         After a reset the plan is dry by intention: it counts as DRY once its first chunk is late.
         """
-        if self.paused or self.state is State.DEAD:
+        if self.paused or self.state is SupplyState.DEAD:
             return self.state
         bounds = self._bounds
         if self.supplied_ns and not (self._due_ns or self._asked_ns):
@@ -174,16 +181,16 @@ class FailSafe:
             self._due_ns = now_ns
         most = bounds.max_offline
         if most is not None and self.supplied_ns and now_ns - self.supplied_ns > most:
-            return self.on(Event.OFFLINE, now_ns)
+            return self.on(SupplyEvent.OFFLINE, now_ns)
         if self._unanswered_ns and now_ns - self._unanswered_ns >= 2 * bounds.request_timeout:
-            return self.on(Event.UNANSWERED, now_ns)
+            return self.on(SupplyEvent.UNANSWERED, now_ns)
         late = self._due_ns != 0 and now_ns - self._due_ns >= bounds.degraded_after
         if late:
             self._begun = False
         if dry and not self._begun:
-            return self.on(Event.DRY, now_ns)
+            return self.on(SupplyEvent.DRY, now_ns)
         if late:
-            return self.on(Event.LATE, now_ns)
+            return self.on(SupplyEvent.LATE, now_ns)
         return self.state
 
     def asked(self, now_ns: int) -> None:
@@ -204,7 +211,7 @@ class FailSafe:
         if now_ns - self._asked_ns < self._bounds.request_timeout:
             return False
         self._asked_ns = 0
-        self.on(Event.TIMEOUT, now_ns)
+        self.on(SupplyEvent.TIMEOUT, now_ns)
         return True
 
     @property
@@ -214,7 +221,7 @@ class FailSafe:
 
     def should_open(self, now_ns: int) -> bool:
         """Whether it is time for a handshake: none is open or under way, and the pause is over."""
-        if self.session_open or self.state is State.DEAD:
+        if self.session_open or self.state is SupplyState.DEAD:
             return False
         if self._opening_ns:
             if now_ns - self._opening_ns < self._bounds.open_timeout:
@@ -239,7 +246,7 @@ class FailSafe:
 
     def pause(self, now_ns: int) -> None:
         """Stop requests and playing; every deadline stands still from now on."""
-        if not self.paused and self.state is not State.DEAD:
+        if not self.paused and self.state is not SupplyState.DEAD:
             self.paused_ns = now_ns
 
     def resume(self, now_ns: int) -> None:
@@ -271,12 +278,12 @@ class FailSafe:
         most = bounds.max_backoff if self.supplied_ns else 2 * bounds.backoff
         self._backoff = min(max(2 * self._backoff, bounds.backoff), most)
 
-    def _enter(self, state: State, cause: Event, now_ns: int) -> None:
+    def _enter(self, state: SupplyState, cause: SupplyEvent, now_ns: int) -> None:
         self.state, self.cause = state, cause
-        if state in (State.RECONNECTING, State.DEAD):
+        if state in (SupplyState.RECONNECTING, SupplyState.DEAD):
             self.session_open = False
             self._asked_ns = self._unanswered_ns = self._opening_ns = 0
-        if state is State.RECONNECTING:
+        if state is SupplyState.RECONNECTING:
             # No pause after a chunk came; but a server that was lost before it sent one waits.
             self._wait(now_ns)
 
@@ -286,7 +293,7 @@ def diagram() -> str:
     arrow."""
     lines = ["stateDiagram-v2", "    [*] --> CONNECTING"]
     for state, row in TABLE.items():
-        arrows: dict[State, list[Event]] = {}
+        arrows: dict[SupplyState, list[SupplyEvent]] = {}
         for event, following in row.items():
             arrows.setdefault(following, []).append(event)
         for following, events in arrows.items():

@@ -1,4 +1,4 @@
-"""The control actor: one robot's tick. Shell of `Supply`, `Playback` and `TickClock`.
+"""The control actor: one robot's tick. Shell of `RequestCycle`, `CommandSource` and `TickClock`.
 
 A tick reads the robot's state, takes the plan's next command or the fallback and writes it, then
 asks for a chunk if one is due. What arrives is merged while the loop waits for the next deadline,
@@ -25,22 +25,22 @@ from ...transport.limits import DEFAULT
 from ...transport.poll import Poll
 from ...transport.seqlock import SteadyReader
 from ..jitter_probe import overlaps
-from ..runtime.actor import Actor, Dead, Refused
+from ..runtime.actor import Actor, DeadError, RefusedError
 from ..runtime.supervisor_link import Command
 from . import drivers, realtime
 from .buffer import ChunkBuffer
 from .clock import TickClock, resume_grid
-from .command_source import Playback
+from .command_source import CommandSource
 from .config import ControlConfig, faults
 from .driver_watch import DriverWatch
-from .failsafe import State
+from .failsafe import SupplyState
 from .histogram import Histogram, Recent
 from .losses import Losses
-from .missed_ticks import Misses
+from .missed_ticks import MissedTicks
 from .pace import Pace
-from .plan_memory import PLAN_BYTES, PlanSegment, Word
-from .policy_client import Uplink
-from .request_cycle import Ask, Supply
+from .plan_memory import PLAN_BYTES, PlanMemory, Word
+from .policy_client import PolicyClient
+from .request_cycle import PlannedRequest, RequestCycle
 from .robot_status import status
 from .tick_log import TickLog
 from .vitals import vitals
@@ -71,21 +71,21 @@ class ControlActor(Actor):
         self._connected = False
         wrong = faults(config, spec.control_mode)
         if wrong:
-            raise Refused(f"robot {config.robot}: " + "; ".join(wrong))
+            raise RefusedError(f"robot {config.robot}: " + "; ".join(wrong))
         memory = memoryview(self.segment(config.plan))
-        self._plan = PlanSegment(memory[:PLAN_BYTES], config.robot, len(spec.action_names))
+        self._plan = PlanMemory(memory[:PLAN_BYTES], config.robot, len(spec.action_names))
         self._log = TickLog(memory[PLAN_BYTES:], len(spec.state_names), len(spec.action_names))
         self._words: memoryview[int] = self._plan.words
         self._words[Word.INCARNATION] = self.incarnation
         self._buffer = ChunkBuffer(self._plan, round(config.safety.max_action_age_s * 1e9))
-        self._supply = Supply(config, spec, self._plan, self._buffer)
-        self._playback = Playback(config, spec, self._plan, self._buffer)
+        self._supply = RequestCycle(config, spec, self._plan, self._buffer)
+        self._playback = CommandSource(config, spec, self._plan, self._buffer)
         self._driver = DriverWatch(config.driver_lost_after_ns)
         self._state = np.zeros(len(spec.state_names), np.float32)
         self._lateness = Histogram(self._plan.lateness)
         self._recent = Recent(self._lateness, monotonic_ns())
         witness = self._reader(config.witness) if config.witness else None
-        self._misses = Misses(
+        self._misses = MissedTicks(
             self._words, (lambda a, b: overlaps(witness.read(), a, b)) if witness else None
         )
         self._timing = realtime.take(config.timing)
@@ -93,7 +93,7 @@ class ControlActor(Actor):
             self._connect()
         self._clock = self._start_clock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._uplink = Uplink(self._context, config, self.incarnation)
+        self._uplink = PolicyClient(self._context, config, self.incarnation)
         self._poll = Poll(self._uplink.socket, self.link.fileno())
         self._pace = Pace(_BREAK_NS)
         self._shown = ""
@@ -187,7 +187,7 @@ class ControlActor(Actor):
             self._playback.missed(missed)
             self._receive()  # what waited meanwhile is news, not silence
         self._supply.elapse(now)
-        if self._supply.state is State.DEAD:
+        if self._supply.state is SupplyState.DEAD:
             self._die(now)
         elif self._connected:
             self._drive(now, lateness_ns)
@@ -203,7 +203,7 @@ class ControlActor(Actor):
         observed = self._robot.read_state(self._state)
         self._follow_episode()
         playback.locate(self._state)
-        ask: Ask | None = None
+        ask: PlannedRequest | None = None
         begins_step = playback.begins_step
         gone = self._driver.gone(observed, now)
         if gone and not supply.why.driver:
@@ -364,13 +364,13 @@ class ControlActor(Actor):
         reason = self._supply.reason
         if not self._connected:
             self._settle_down()
-            raise Refused(f"robot {self.config.robot} was not enabled: {reason}")
+            raise RefusedError(f"robot {self.config.robot} was not enabled: {reason}")
         if not self._stop_by_ns:
             self._stop_by_ns = now + round(self.config.safety.safe_stop_timeout_s * 1e9)
             self._report()
         if self._robot.safe_stop() or now > self._stop_by_ns:
             self._settle_down()
-            raise Dead(f"robot {self.config.robot}: {reason}")
+            raise DeadError(f"robot {self.config.robot}: {reason}")
 
     def _rest(self) -> None:
         """Leave the robot at rest: a velocity-controlled one is told so, others hold anyway."""

@@ -1,4 +1,4 @@
-"""`Misses`: the ticks that a loop was not awake for, and which of them were the machine's.
+"""`MissedTicks`: the ticks that a loop was not awake for, and which of them were the machine's.
 
 A tick is missed when the loop was not awake before the next grid point. Shared machines pause by
 themselves; a bare sleeping loop in another process, the witness, oversleeps then as well. A miss is
@@ -17,7 +17,7 @@ _PATIENCE_NS = 1_000_000_000
 _KEPT = 64
 
 
-class Misses:
+class MissedTicks:
     """Counts into `words`. `overslept(start_ns, end_ns)` says whether the witness did, in between;
     without a witness every miss is the loop's own."""
 

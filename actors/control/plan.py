@@ -50,7 +50,7 @@ class Provenance(NamedTuple):
     step: int
 
 
-class Action(NamedTuple):
+class PlannedAction(NamedTuple):
     """One popped action. The arrays are views of the plan's storage: use them before the next merge
     but one. `mark` is the action's row of `Mark` columns."""
 

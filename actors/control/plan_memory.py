@@ -42,11 +42,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...transport.fence import LINE, align, fence
-from ...transport.seqlock import Register, RegisterError
+from ...transport.seqlock import Seqlock, SeqlockError
 
 PLAN_BYTES = 768 << 10
 SEGMENT_BYTES = 1 << 20
-"""What the supervisor allocates for `<robot>/plan`: this, and behind it the tick log (tick_log.py)."""
+"""What the supervisor allocates for `<robot>/plan`: the plan, then the tick log (tick_log.py)."""
 
 MAGIC = int.from_bytes(b"hf:plan\0", "little")
 LAYOUT = 1
@@ -151,7 +151,7 @@ class PlanCopy:
         return check
 
 
-class PlanSegment:
+class PlanMemory:
     """The plan and the words of one robot, over `memory`. Formats what does not fit its identity.
 
     `found` says what the memory held: "nothing", "a plan", or why it was of no use.
@@ -183,7 +183,7 @@ class PlanSegment:
         self.lateness: NDArray[np.int64] = _array(
             memory, _OFFSET_LATENESS, 1, LATENESS_BINS, np.dtype(np.int64)
         )[0]
-        self._kept = Register.owned(self._memory[_OFFSET_KEPT:_OFFSET_COPIES])
+        self._kept = Seqlock.owned(self._memory[_OFFSET_KEPT:_OFFSET_COPIES])
         size = PlanCopy.size_for(steps, actions)
         self.copies = tuple(
             PlanCopy(memory[at + k * size : at + (k + 1) * size], steps, actions) for k in (0, 1)
@@ -191,7 +191,7 @@ class PlanSegment:
         self.found = found or self._recover()
 
     @classmethod
-    def private(cls, robot: str = "robot", actions: int = 7) -> PlanSegment:
+    def private(cls, robot: str = "robot", actions: int = 7) -> PlanMemory:
         """A plan in this process's own memory, for tests and for scripts that need no restart."""
         return cls(bytearray(SEGMENT_BYTES), robot, actions)
 
@@ -225,7 +225,7 @@ class PlanSegment:
         """What was kept last; empty if nothing was, or if it is damaged."""
         try:
             return self._kept.read() or b""
-        except RegisterError:
+        except SeqlockError:
             return b""
 
     def _inspect(self) -> str:
@@ -290,4 +290,4 @@ _OFFSET_WORDS = LINE
 _OFFSET_LATENCY = _OFFSET_WORDS + _WORDS * 8
 _OFFSET_LATENESS = _OFFSET_LATENCY + LATENCY_SLOTS * 8
 _OFFSET_KEPT = _OFFSET_LATENESS + LATENESS_BINS * 8
-_OFFSET_COPIES = _OFFSET_KEPT + Register.size_for(_KEPT_BYTES)
+_OFFSET_COPIES = _OFFSET_KEPT + Seqlock.size_for(_KEPT_BYTES)

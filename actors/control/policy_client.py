@@ -1,6 +1,6 @@
-"""`Uplink`: the control actor's DEALER to its robot's network actor. Nothing in it ever blocks.
+"""`PolicyClient`: the control actor's DEALER to its robot's network actor. It never blocks.
 
-It turns what `Supply` wants sent into messages and what arrives into calls on it; it decides
+It turns what `RequestCycle` wants sent into messages and what arrives into calls on it; it decides
 nothing. A message that cannot be sent now is not queued: its caller is told.
 """
 
@@ -15,7 +15,7 @@ from ...transport.limits import WireError
 from ...transport.messages import Blobs, Close, Heartbeat, Open, Request, Reset, Vitals
 from .config import ControlConfig
 from .plan import Floats
-from .request_cycle import Ask, Supply
+from .request_cycle import PlannedRequest, RequestCycle
 
 _DRAINED = 8
 """Messages handled per call: one reply can be outstanding, so more than a few is a fault."""
@@ -23,7 +23,7 @@ _NEAR = frozenset(("stale-frame", "unreachable"))
 """What this robot's own network actor refuses a request for."""
 
 
-class Uplink:
+class PolicyClient:
     """One connection. `malformed` counts what arrived and could not be read, by reason."""
 
     def __init__(self, context: sockets.Context, config: ControlConfig, incarnation: int):
@@ -39,7 +39,7 @@ class Uplink:
         body = opening(self._config, spec, task, self._incarnation)
         return self._send(Header(Kind.OPEN, epoch=epoch), body)
 
-    def ask(self, ask: Ask, state: Floats, now_ns: int) -> bool:
+    def ask(self, ask: PlannedRequest, state: Floats, now_ns: int) -> bool:
         """Send a request made from `state` [S]."""
         blobs = Blobs()
         asked = ask.asked
@@ -71,7 +71,7 @@ class Uplink:
         self._send(Header(Kind.CLOSE, epoch=epoch), Close(reason=reason))
         self.socket.close(linger=50)
 
-    def drain(self, supply: Supply, step: int, now_ns: int) -> bool:
+    def drain(self, supply: RequestCycle, step: int, now_ns: int) -> bool:
         """Handle what has arrived; True if a chunk became part of the plan. `step` is the policy
         step of the next pop."""
         merged = False
@@ -109,7 +109,7 @@ def opening(config: ControlConfig, spec: RobotSpec, task: str, incarnation: int)
 
 
 def _dispatch(
-    message: messages.Message[messages.Body], supply: Supply, step: int, now_ns: int
+    message: messages.Message[messages.Body], supply: RequestCycle, step: int, now_ns: int
 ) -> bool:
     header, body = message.header, message.body
     key = (header.seq, header.episode, header.epoch)

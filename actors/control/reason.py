@@ -6,7 +6,7 @@ back when it is well again: what was wrong before is not repeated.
 
 from __future__ import annotations
 
-from .failsafe import State
+from .failsafe import SupplyState
 
 _NS = 1_000_000_000
 
@@ -42,24 +42,24 @@ class Reason:
         self.request = ""
         self._since_ns = now_ns
 
-    def cause(self, state: State) -> str:
+    def cause(self, state: SupplyState) -> str:
         """Without how long: it changes when something else is wrong. Empty if all is well."""
-        if state is State.DEAD:
+        if state is SupplyState.DEAD:
             return self.dead
         if self.driver:
             return self.driver
-        if state is State.STREAMING:
+        if state is SupplyState.STREAMING:
             return ""
         if not self.replica:
             return self.session or f"the handshake with service '{self._service}' is not answered"
         return self.request or f"a chunk is awaited from {self.replica}"
 
-    def sentence(self, state: State, now_ns: int) -> str:
+    def sentence(self, state: SupplyState, now_ns: int) -> str:
         """The cause, and for how long it has kept chunks away, once that is a second or more."""
         cause = self.cause(state)
         self._since_ns = self._since_ns or now_ns
         whole_s = (now_ns - self._since_ns) // _NS
-        if not cause or self.driver or state is State.DEAD or whole_s < 1:
+        if not cause or self.driver or state is SupplyState.DEAD or whole_s < 1:
             return cause
         what = "no chunk" if self.replica else "no session"
         return f"{cause} ({what} for {whole_s} s)"

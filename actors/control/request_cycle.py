@@ -1,4 +1,4 @@
-"""`Supply`: when chunks are asked for, from whom, and which answers count.
+"""`RequestCycle`: when chunks are asked for, from whom, and which answers count.
 
 It joins the plan, the fail-safe and the latency estimate into the robot's side of a session:
 handshake, one request in flight, time-outs, loss and reconnection. Pure: messages and instants come
@@ -19,10 +19,10 @@ from ...transport.messages import Accept, Reject
 from .buffer import ChunkBuffer
 from .config import ControlConfig
 from .contract import Contract, Kept
-from .failsafe import Bounds, Event, FailSafe, State
+from .failsafe import Bounds, FailSafe, SupplyEvent, SupplyState
 from .latency_window import LatencyWindow
 from .plan import Drop, Floats, MergeRule, Snapshot
-from .plan_memory import PlanSegment, Word
+from .plan_memory import PlanMemory, Word
 from .reason import Reason
 
 _ERROR_PAUSE_NS = 100_000_000
@@ -37,7 +37,7 @@ _NS = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PlannedRequest:
     """A request to send: the snapshot it belongs to, and what the policy needs beside the state."""
 
     asked: Snapshot
@@ -50,11 +50,11 @@ class Ask:
     task: str
 
 
-class Supply:
+class RequestCycle:
     """One robot's session, over all its reconnections."""
 
     def __init__(
-        self, config: ControlConfig, spec: RobotSpec, segment: PlanSegment, buffer: ChunkBuffer
+        self, config: ControlConfig, spec: RobotSpec, segment: PlanMemory, buffer: ChunkBuffer
     ):
         plan, safety = config.plan_settings, config.safety
         self._segment, self._words = segment, segment.words
@@ -112,7 +112,7 @@ class Supply:
         return self.contract is not None
 
     @property
-    def state(self) -> State:
+    def state(self) -> SupplyState:
         return self.failsafe.state
 
     @property
@@ -184,7 +184,7 @@ class Supply:
         self._words[Word.EPOCH] = self._opened = epoch
         self.failsafe.opening(now_ns)
 
-    def ask(self, observed_ns: int, step: int, now_ns: int) -> Ask | None:
+    def ask(self, observed_ns: int, step: int, now_ns: int) -> PlannedRequest | None:
         """The request to send now, if one is due. Call it before the pop of the policy step `step`,
         whose observation it is made from; report `asked` or `unsent` afterwards."""
         terms = self.terms
@@ -209,7 +209,7 @@ class Supply:
         prefix = min(len(snapshot.model), terms.max_prefix_steps)
         if terms.prefix == "none" or self.rule.mode == "append":
             prefix = 0
-        return Ask(
+        return PlannedRequest(
             asked=snapshot,
             prefix=snapshot.model[:prefix] if prefix else None,
             prefix_robot=snapshot.robot[:prefix] if prefix else None,
@@ -234,16 +234,16 @@ class Supply:
 
     def accepted(self, terms: Accept, epoch: int, now_ns: int) -> None:
         """The handshake of `epoch` succeeded, on these terms."""
-        if epoch != self._opened or self.state is State.DEAD:
+        if epoch != self._opened or self.state is SupplyState.DEAD:
             return
         self._opened = None
         contract = Contract.of(terms)
         if self.contract is not None and contract != self.contract:
-            self._end(Event.CHANGED, self.contract.changes(contract), now_ns)
+            self._end(SupplyEvent.CHANGED, self.contract.changes(contract), now_ns)
             return
         unfit = self._unfit(terms)
         if unfit:
-            self._end(Event.REFUSED, unfit, now_ns)
+            self._end(SupplyEvent.REFUSED, unfit, now_ns)
             return
         if self.contract is None:
             self.contract = contract
@@ -253,7 +253,7 @@ class Supply:
         self._error_pause_ns = _ERROR_PAUSE_NS
         self.latency.connected()
         self._heard_ns, self._progress = now_ns, -1
-        self.failsafe.on(Event.ACCEPTED, now_ns)
+        self.failsafe.on(SupplyEvent.ACCEPTED, now_ns)
         self._settle()
 
     def rejected(self, answer: Reject, epoch: int, now_ns: int) -> None:
@@ -263,7 +263,7 @@ class Supply:
         self._opened = None
         self.why.session = f"{answer.reason}: {answer.message}"
         if answer.final:
-            self._end(Event.REFUSED, self.why.session, now_ns)
+            self._end(SupplyEvent.REFUSED, self.why.session, now_ns)
         else:
             self.failsafe.open_failed(now_ns, round(answer.retry_after_s * _NS))
 
@@ -290,7 +290,7 @@ class Supply:
         if fault is None:
             self._episode_start, self._error_pause_ns = False, _ERROR_PAUSE_NS
             self.why.merged(now_ns)
-            self.failsafe.on(Event.MERGED, now_ns)
+            self.failsafe.on(SupplyEvent.MERGED, now_ns)
             self._settle()
         elif fault is Drop.EXPIRED:
             self.why.request = f"{self.why.replica} answers too late: the chunk was expired"
@@ -377,7 +377,7 @@ class Supply:
         """The actor ends in order: time until its next start is not time offline, and if a person
         starts it after it was DEAD, nothing of before binds it."""
         self._words[Word.SUPPLIED_NS] = 0
-        if self.state is State.DEAD:
+        if self.state is SupplyState.DEAD:
             self.contract = None
             self._keep()
 
@@ -415,24 +415,24 @@ class Supply:
 
     def _lose(self, why: str, now_ns: int) -> None:
         self.why.closed(why, now_ns)
-        self.failsafe.on(Event.LOST, now_ns)
+        self.failsafe.on(SupplyEvent.LOST, now_ns)
         self._settle()
 
-    def _note(self, before: State, cause: str) -> None:
+    def _note(self, before: SupplyState, cause: str) -> None:
         """Say why time led from the state `before`, whose cause was `cause`, to the present one."""
         match self.failsafe.cause:
-            case Event.OFFLINE:
+            case SupplyEvent.OFFLINE:
                 last = f"; the last that was known: {cause}" if cause else ""
                 self.why.dead = (
                     f"no chunk came for {self._safety.max_offline_s:g} s (max_offline_s){last}"
                 )
-            case Event.UNANSWERED:
+            case SupplyEvent.UNANSWERED:
                 silent_s = 2 * self._safety.request_timeout_s
                 self.why.closed(
                     f"{self.why.replica} has not answered for {silent_s:g} s", self._now_ns
                 )
 
-    def _end(self, event: Event, why: str, now_ns: int) -> None:
+    def _end(self, event: SupplyEvent, why: str, now_ns: int) -> None:
         self.why.dead = why
         self.failsafe.on(event, now_ns)
         self._settle()

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from .command_source import Playback
+from .command_source import CommandSource
 from .histogram import Histogram
-from .missed_ticks import Misses
-from .plan_memory import PlanSegment, Word
-from .request_cycle import Supply
+from .missed_ticks import MissedTicks
+from .plan_memory import PlanMemory, Word
+from .request_cycle import RequestCycle
 
 
 def status(
-    segment: PlanSegment,
-    supply: Supply,
-    playback: Playback,
+    segment: PlanMemory,
+    supply: RequestCycle,
+    playback: CommandSource,
     lateness: Histogram,
-    misses: Misses,
+    misses: MissedTicks,
 ) -> dict[str, Any]:
     """The report. Counts go on over all incarnations, except where their name says otherwise.
 

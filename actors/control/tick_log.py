@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...transport.fence import LINE, align, fence
-from .plan import Action, Floats, Provenance
+from .plan import Floats, PlannedAction, Provenance
 from .plan_memory import Mark
 
 TICK_BYTES = 256 << 10
@@ -41,7 +41,7 @@ class _Word(IntEnum):
 _PLAYED, _COMMANDED, _BEGINS_STEP = 1, 2, 4
 
 
-class Tick(NamedTuple):
+class TickRecord(NamedTuple):
     """One record. `command` [A] is what was written to the robot, None if nothing was; `provenance`
     is that of the policy action it came from, None for the fallback. With interpolation only the
     first command of each policy step `begins_step`."""
@@ -95,7 +95,7 @@ class TickLog(_Ring):
         episode: int,
         state: Floats,
         command: Floats | None,
-        action: Action | None,
+        action: PlannedAction | None,
         begins_step: bool,
     ) -> None:
         """Add one tick; everything is copied."""
@@ -137,7 +137,7 @@ class TickReader(_Ring):
         self.lost = 0
         self._next = self.head[4]
 
-    def read(self) -> list[Tick]:
+    def read(self) -> list[TickRecord]:
         """The ticks since the last call, oldest first."""
         newest = self.head[4]
         oldest = max(newest - self.rows + 1, 0)  # one may be being overwritten
@@ -154,7 +154,7 @@ class TickReader(_Ring):
             self._next += 1
         return found
 
-    def _copy(self, number: int) -> Tick | None:
+    def _copy(self, number: int) -> TickRecord | None:
         place = number % self.rows
         if self.words[place, _Word.NUMBER] != number + 1:
             return None
@@ -165,7 +165,7 @@ class TickReader(_Ring):
         if self.words[place, _Word.NUMBER] != number + 1:
             return None
         played, commanded = row[_Word.FLAGS] & _PLAYED, row[_Word.FLAGS] & _COMMANDED
-        return Tick(
+        return TickRecord(
             number=number,
             instant_ns=row[_Word.INSTANT_NS],
             lateness_ns=row[_Word.LATENESS_NS],

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from ...transport.limits import DEFAULT
 from ...transport.messages import Vitals
-from .command_source import Playback
-from .plan_memory import PlanSegment, Word
-from .request_cycle import Supply
+from .command_source import CommandSource
+from .plan_memory import PlanMemory, Word
+from .request_cycle import RequestCycle
 
 
 def vitals(
-    segment: PlanSegment,
-    supply: Supply,
-    playback: Playback,
+    segment: PlanMemory,
+    supply: RequestCycle,
+    playback: CommandSource,
     *,
     fps: float,
     interpolate: int = 1,

@@ -25,12 +25,12 @@ from ...transport import segment
 from ...transport.frames import FrameReader
 from ..fleet.schema import load
 from ..runtime.runtime_dir import LOCK, SOCKET, runtime_base
-from ..supervision.control_socket import ConsoleError, ask, attach
+from ..supervision.control_socket import ControlSocketError, ask, attach
 
 _STOP_S = 8.0
 
 
-class FleetFailed(Exception):
+class FleetFailedError(Exception):
     """The fleet did not start, or ended by itself: the message has what it said last."""
 
 
@@ -169,7 +169,7 @@ class Fleet:
             if lock.read_text() != str(self._process.pid):
                 return False
             self._ask(do="status")
-        except (ConsoleError, OSError):
+        except (ControlSocketError, OSError):
             return False
         return True
 
@@ -177,7 +177,7 @@ class Fleet:
         self._said.seek(0)
         said = self._said.read().decode(errors="replace").strip()
         self.stop()
-        raise FleetFailed(f"the fleet of {self.path} {what}:\n{said[-2000:]}")
+        raise FleetFailedError(f"the fleet of {self.path} {what}:\n{said[-2000:]}")
 
 
 def _waits(row: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ... import arguments
 from ...transport.keys import Role
-from ..runtime.actor import Refused
+from ..runtime.actor import RefusedError
 from ..runtime.credentials import credentials
 
 
@@ -26,7 +26,7 @@ class Identity:
         files = path("key", key), path("broker_key", broker_key)
         try:
             own, _ = credentials(f"this {role}", *files)
-        except Refused as refused:
+        except RefusedError as refused:
             raise ValueError(f"key, broker_key: {refused}") from refused
         if own is not None and own.peer.role is not role:
             raise ValueError(f"key: {files[0]} is the key of {own.peer}, expected one of a {role}")

@@ -13,7 +13,7 @@ from ..control.buffer import ChunkBuffer
 from ..control.config import ControlConfig
 from ..control.pace import Pace
 from ..control.plan_memory import Word
-from ..control.request_cycle import Supply
+from ..control.request_cycle import RequestCycle
 from .steps import StepClock
 
 _BREAK_NS = 1_000_000_000
@@ -29,7 +29,7 @@ class Pacing:
     """
 
     def __init__(
-        self, config: ControlConfig, words: memoryview, supply: Supply, buffer: ChunkBuffer
+        self, config: ControlConfig, words: memoryview, supply: RequestCycle, buffer: ChunkBuffer
     ) -> None:
         self._config, self._words = config, words
         self._supply, self._buffer = supply, buffer

@@ -34,12 +34,12 @@ from ...transport import sockets
 from ...transport.frames import FrameRing
 from ...transport.messages import Vitals
 from ..control.buffer import ChunkBuffer
-from ..control.command_source import Playback
+from ..control.command_source import CommandSource
 from ..control.config import PlanSettings, SafetySettings
-from ..control.failsafe import State
-from ..control.plan_memory import SEGMENT_BYTES, PlanSegment, Word
-from ..control.policy_client import Uplink
-from ..control.request_cycle import Supply
+from ..control.failsafe import SupplyState
+from ..control.plan_memory import SEGMENT_BYTES, PlanMemory, Word
+from ..control.policy_client import PolicyClient
+from ..control.request_cycle import RequestCycle
 from ..control.vitals import vitals
 from ..network.network import NetworkActor
 from .observation import Declared
@@ -51,7 +51,7 @@ _BEAT_NS = 200_000_000
 _log = logging.getLogger(__name__)
 
 
-class PolicyLost(Exception):
+class PolicyLostError(Exception):
     """The policy may not be used any more: the message says why. Bring the robot to rest."""
 
 
@@ -116,11 +116,11 @@ class RemotePolicy:
         loop, name = config.control, config.control.robot
         self._declared = Declared(config.robot.state_names, config.cameras)
         # What may still fail comes before the worker, which would have to be ended.
-        segment = PlanSegment(mmap(-1, SEGMENT_BYTES), name, len(config.robot.action_names))
+        segment = PlanMemory(mmap(-1, SEGMENT_BYTES), name, len(config.robot.action_names))
         self._segment = segment
         self._buffer = ChunkBuffer(segment, round(loop.safety.max_action_age_s * 1e9))
-        self._supply = Supply(loop, config.robot, segment, self._buffer)
-        self._playback = Playback(loop, config.robot, segment, self._buffer)
+        self._supply = RequestCycle(loop, config.robot, segment, self._buffer)
+        self._playback = CommandSource(loop, config.robot, segment, self._buffer)
         self._worker = Worker(NetworkActor, f"{name}/network", config.network, config.rings)
         self._loop = loop = config.loop(self._worker.directory)
         self._cameras = {
@@ -130,7 +130,7 @@ class RemotePolicy:
         self._context: sockets.Context = zmq.Context()
         # Epochs rise over restarts of the script too: the broker forgets an old session late.
         segment.words[Word.EPOCH] = self._worker.incarnation
-        self._uplink = Uplink(self._context, loop, self._worker.incarnation)
+        self._uplink = PolicyClient(self._context, loop, self._worker.incarnation)
         self._pid = os.getpid()
         self._pacing = Pacing(loop, segment.words, self._supply, self._buffer)
         self._action: NDArray[np.float32] | None = None
@@ -148,7 +148,9 @@ class RemotePolicy:
         """Why the state is what it is: what is not reachable, not accepted or not answering. Empty
         where there is nothing to explain."""
         said, broker = self._why, self._config.broker
-        waits = not self._supply.failsafe.session_open and self._supply.state is not State.DEAD
+        waits = (
+            not self._supply.failsafe.session_open and self._supply.state is not SupplyState.DEAD
+        )
         return f"{said}; the broker is {broker}" if waits and broker not in said else said
 
     @property
@@ -324,9 +326,9 @@ class RemotePolicy:
         if self._uplink.drain(self._supply, self._pacing.next_step, now):
             self._pacing.merged()
         self._supply.elapse(now)
-        if self._supply.state is State.DEAD:
+        if self._supply.state is SupplyState.DEAD:
             self._say_vitals(now)
-            raise PolicyLost(self.reason)
+            raise PolicyLostError(self.reason)
         epoch = self._supply.open_epoch(now)
         if epoch is not None:
             if self._uplink.open(self._config.robot, epoch, self._supply.task):

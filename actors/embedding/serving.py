@@ -24,7 +24,7 @@ from ...transport.keys import Role
 from ..inference.example import Examples
 from ..runtime.actor import EXIT_STOPPED, Link, boot_in_memory
 from ..runtime.configs import InferenceConfig
-from ..runtime.supervisor_link import Farewell
+from ..runtime.supervisor_link import ExitReason
 from .discovery import back_of
 from .given import GivenPolicy, GivenReplica, Predict, StopEvent, spoken
 from .identity import Identity, here, path
@@ -33,7 +33,7 @@ from .scratch import Scratch
 _AUDIT_BYTES = 16_000_000
 
 
-class ServingFailed(Exception):
+class ServingFailedError(Exception):
     """The replica ended otherwise than by being asked to: the message says why."""
 
 
@@ -125,11 +125,11 @@ def serve(
         actor = GivenReplica(boot, link, GivenPolicy(policy, spec, weights), example, stop)
         with spoken(), _signals(link):
             code = actor.main()
-        said = [m.reason for m in supervisor.messages()[0] if isinstance(m, Farewell)]
+        said = [m.reason for m in supervisor.messages()[0] if isinstance(m, ExitReason)]
         supervisor.close()
         link.close()
     if code != EXIT_STOPPED:
-        raise ServingFailed(f"{replica} ended: {said[-1] if said else f'code {code}'}")
+        raise ServingFailedError(f"{replica} ended: {said[-1] if said else f'code {code}'}")
 
 
 def _spec(policy: object, spec: object) -> PolicySpec:

@@ -21,7 +21,15 @@ from ..control.config import PlanSettings
 from ..runtime.main import KINDS as ACTOR_KINDS
 from ..supervision.supervised import Rules
 from . import kind_options
-from .schema import Broker, Camera, Fleet, Gateway, Robot, Service, is_dir
+from .schema import (
+    BrokerEntry,
+    CameraEntry,
+    FleetFile,
+    GatewayEntry,
+    RobotEntry,
+    ServiceEntry,
+    is_dir,
+)
 from .yaml_errors import Fault, closest, mismatches_within
 
 FRONT_PORT, BACK_PORT = 7447, 7448
@@ -33,7 +41,7 @@ RESERVED = ("control", "network", "world", "recorder")
 """Names of a robot's own actors: a camera's actor stands beside them."""
 
 
-def faults_of(fleet: Fleet) -> list[Fault]:
+def faults_of(fleet: FleetFile) -> list[Fault]:
     """All that is wrong with `fleet`; empty if it can run."""
     specs: dict[str, PolicySpec] = {}
     faults = [*_services(fleet, specs), *_hosts(fleet), *_gateway(fleet), *_supervision(fleet)]
@@ -52,17 +60,17 @@ def faults_of(fleet: Fleet) -> list[Fault]:
     return faults
 
 
-def ports_of(broker: Broker) -> tuple[int, int]:
+def ports_of(broker: BrokerEntry) -> tuple[int, int]:
     """The TCP ports of a broker that listens: its front's and its back's."""
     return broker.front_port or FRONT_PORT, broker.back_port or BACK_PORT
 
 
-def policy_spec(service: Service) -> PolicySpec:
+def policy_spec(service: ServiceEntry) -> PolicySpec:
     """What the service's policy wants and gives. Raises PolicyError."""
     return read_spec(service.checkpoint)
 
 
-def robot_spec(robot: Robot) -> RobotSpec | None:
+def robot_spec(robot: RobotEntry) -> RobotSpec | None:
     """What the robot's driver says about it; None for a driver that does not exist."""
     if robot.driver == "sim":
         from ...robot.sim import SPEC
@@ -71,7 +79,7 @@ def robot_spec(robot: Robot) -> RobotSpec | None:
     return None
 
 
-def _services(fleet: Fleet, specs: dict[str, PolicySpec]) -> Iterator[Fault]:
+def _services(fleet: FleetFile, specs: dict[str, PolicySpec]) -> Iterator[Fault]:
     for name, service in fleet.services.items():
         path = f"$.services.{name}"
         if not _is_name(name):
@@ -88,7 +96,7 @@ def _services(fleet: Fleet, specs: dict[str, PolicySpec]) -> Iterator[Fault]:
             yield from _policy(service, path, specs[name])
 
 
-def _policy(service: Service, path: str, spec: PolicySpec) -> Iterator[Fault]:
+def _policy(service: ServiceEntry, path: str, spec: PolicySpec) -> Iterator[Fault]:
     """What the kind of policy makes of its options and its device."""
     kind = POLICY_KINDS.get(service.policy)
     if kind is None:
@@ -109,7 +117,7 @@ def _policy(service: Service, path: str, spec: PolicySpec) -> Iterator[Fault]:
         yield Fault(f"{path}.policy", message)
 
 
-def _hosts(fleet: Fleet) -> Iterator[Fault]:
+def _hosts(fleet: FleetFile) -> Iterator[Fault]:
     placed = [("$.broker", fleet.broker.host)]
     placed += [(f"$.services.{name}", s.host) for name, s in fleet.services.items()]
     placed += [(f"$.robots[{i}]", robot.host) for i, robot in enumerate(fleet.robots)]
@@ -127,7 +135,7 @@ def _hosts(fleet: Fleet) -> Iterator[Fault]:
         yield Fault("$.security.keys", f"no directory {fleet.security.keys}; `actorctl keys new`")
 
 
-def _broker(fleet: Fleet) -> Iterator[Fault]:
+def _broker(fleet: FleetFile) -> Iterator[Fault]:
     """Where it listens, and who may then speak to it."""
     broker = fleet.broker
     for key in ("replica_lost_after_s", "robot_lost_after_s"):
@@ -169,8 +177,8 @@ def _broker(fleet: Fleet) -> Iterator[Fault]:
         )
 
 
-def _gateway(fleet: Fleet) -> Iterator[Fault]:
-    usual = Gateway()
+def _gateway(fleet: FleetFile) -> Iterator[Fault]:
+    usual = GatewayEntry()
     for key in ("host", "port"):
         value = getattr(fleet.gateway, key)
         if not fleet.gateway.enabled and value != getattr(usual, key):
@@ -178,7 +186,7 @@ def _gateway(fleet: Fleet) -> Iterator[Fault]:
             yield Fault(f"$.gateway.{key}", message)
 
 
-def _supervision(fleet: Fleet) -> Iterator[Fault]:
+def _supervision(fleet: FleetFile) -> Iterator[Fault]:
     path = "$.supervision"
     for section, kinds in (
         ("rules", fleet.supervision.rules),
@@ -202,7 +210,9 @@ def _supervision(fleet: Fleet) -> Iterator[Fault]:
             taken.setdefault(member, group)
 
 
-def _robot(fleet: Fleet, robot: Robot, path: str, specs: dict[str, PolicySpec]) -> Iterator[Fault]:
+def _robot(
+    fleet: FleetFile, robot: RobotEntry, path: str, specs: dict[str, PolicySpec]
+) -> Iterator[Fault]:
     spec = robot_spec(robot)
     if spec is None:
         yield Fault(f"{path}.driver", f"no driver {robot.driver!r}; expected one of: sim")
@@ -224,7 +234,7 @@ def _robot(fleet: Fleet, robot: Robot, path: str, specs: dict[str, PolicySpec]) 
         yield from _against_policy(robot, path, specs[robot.service], spec)
 
 
-def _control(robot: Robot, path: str, spec: RobotSpec) -> Iterator[Fault]:
+def _control(robot: RobotEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
     """What the control loop itself refuses, said at the place in the file where it is mended."""
     for section in ("plan", "safety"):
         for key, value in msgspec.structs.asdict(getattr(robot, section)).items():
@@ -256,7 +266,7 @@ def _control(robot: Robot, path: str, spec: RobotSpec) -> Iterator[Fault]:
         yield Fault(f"{path}{section}.{key}", message)
 
 
-def _cameras(robot: Robot, path: str) -> Iterator[Fault]:
+def _cameras(robot: RobotEntry, path: str) -> Iterator[Fault]:
     for old in robot.rename:
         known = [*robot.cameras, *_own_names(robot)]
         if old not in known:
@@ -288,7 +298,7 @@ def _cameras(robot: Robot, path: str) -> Iterator[Fault]:
             yield from _simulated_camera(robot, name, at)
 
 
-def _frame_age(robot: Robot, camera: Camera, at: str) -> Iterator[Fault]:
+def _frame_age(robot: RobotEntry, camera: CameraEntry, at: str) -> Iterator[Fault]:
     """A request needs a frame of every camera that is young enough."""
     newest_s, bound_s = 1 / camera.fps, robot.images.max_frame_age_s
     if newest_s < bound_s:
@@ -304,7 +314,7 @@ def _frame_age(robot: Robot, camera: Camera, at: str) -> Iterator[Fault]:
     )
 
 
-def _simulated_camera(robot: Robot, name: str, at: str) -> Iterator[Fault]:
+def _simulated_camera(robot: RobotEntry, name: str, at: str) -> Iterator[Fault]:
     from ...robot.sim.draw import CAMERAS
 
     if robot.driver != "sim":
@@ -318,7 +328,7 @@ def _simulated_camera(robot: Robot, name: str, at: str) -> Iterator[Fault]:
 
 
 def _against_policy(
-    robot: Robot, path: str, policy: PolicySpec, spec: RobotSpec | None
+    robot: RobotEntry, path: str, policy: PolicySpec, spec: RobotSpec | None
 ) -> Iterator[Fault]:
     """What the service would refuse this robot for: better now than at the handshake."""
     features = [camera.name for camera in policy.cameras]
@@ -363,7 +373,7 @@ def _against_policy(
 
 
 def _names(
-    robot: Robot, path: str, what: str, own: Sequence[str], wanted: Sequence[str]
+    robot: RobotEntry, path: str, what: str, own: Sequence[str], wanted: Sequence[str]
 ) -> Iterator[Fault]:
     """Names and order: a chunk's columns are motors."""
     renamed = [robot.rename.get(name, name) for name in own]
@@ -376,7 +386,7 @@ def _names(
         )
 
 
-def _own_names(robot: Robot) -> list[str]:
+def _own_names(robot: RobotEntry) -> list[str]:
     spec = robot_spec(robot)
     return [] if spec is None else [*spec.action_names, *spec.state_names]
 
@@ -391,7 +401,7 @@ def _is_name(name: str) -> bool:
     return True
 
 
-def actor_names(fleet: Fleet) -> list[str]:
+def actor_names(fleet: FleetFile) -> list[str]:
     """Every actor of the fleet, on whichever host, in start order."""
     names = ["witness", "broker"]
     names += [f"{name}/{k}" for name, s in fleet.services.items() for k in range(s.replicas)]

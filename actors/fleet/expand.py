@@ -16,25 +16,34 @@ from ...robot.sim.devices import SimOptions
 from ...transport import sockets
 from ...transport.frames import FrameRing
 from ...transport.outbox import Outbox
-from ...transport.seqlock import Register
+from ...transport.seqlock import Seqlock
 from ..control.config import ControlConfig
 from ..control.plan_memory import SEGMENT_BYTES
 from ..jitter_probe import KEPT
 from ..runtime.configs import (
     BrokerConfig,
     CameraFeed,
+    DriverConfig,
     GatewayConfig,
     InferenceConfig,
+    JitterProbeConfig,
     NetworkConfig,
     SensorConfig,
-    WitnessConfig,
-    WorldConfig,
 )
 from ..runtime.main import modules_of
 from ..runtime.status_board import BOARD_SIZE
 from ..supervision.supervised import Member
 from .checks import policy_spec, ports_of, robot_spec
-from .schema import Camera, Fleet, FleetError, Robot, Service, memory_mb_of, rules_of, spares_of
+from .schema import (
+    CameraEntry,
+    FleetError,
+    FleetFile,
+    RobotEntry,
+    ServiceEntry,
+    memory_mb_of,
+    rules_of,
+    spares_of,
+)
 from .yaml_errors import Fault, closest
 
 COMMAND_BYTES = 4096
@@ -71,7 +80,7 @@ class ActorSpec(msgspec.Struct, frozen=True, kw_only=True):
         return self.member.name
 
 
-def here(fleet: Fleet, host: str | None) -> str | None:
+def here(fleet: FleetFile, host: str | None) -> str | None:
     """The host of `fleet` that this machine is; None for a fleet without hosts.
 
     Raises FleetError when it is none of them.
@@ -89,7 +98,7 @@ def here(fleet: Fleet, host: str | None) -> str | None:
 
 
 def expand(
-    fleet: Fleet, host: str | None, rundir: Path, evidence: Path | None = None
+    fleet: FleetFile, host: str | None, rundir: Path, evidence: Path | None = None
 ) -> list[ActorSpec]:
     """The actors of `fleet` on `host` (see `here`), in start order. Their sockets are in `rundir`,
     their audit and captures in `evidence`.
@@ -107,23 +116,23 @@ def expand(
     return made
 
 
-def front_address(fleet: Fleet) -> str | None:
+def front_address(fleet: FleetFile) -> str | None:
     """Where robots of other hosts reach the broker; None for a fleet without hosts."""
     return _address(fleet, ports_of(fleet.broker)[0])
 
 
-def back_address(fleet: Fleet) -> str | None:
+def back_address(fleet: FleetFile) -> str | None:
     """Where replicas of other hosts do."""
     return _address(fleet, ports_of(fleet.broker)[1])
 
 
-def _address(fleet: Fleet, port: int) -> str | None:
+def _address(fleet: FleetFile, port: int) -> str | None:
     host = fleet.broker.host
     return None if host is None else f"tcp://{fleet.hosts[host].address}:{port}"
 
 
 class _Expansion:
-    def __init__(self, fleet: Fleet, host: str | None, rundir: Path, evidence: Path) -> None:
+    def __init__(self, fleet: FleetFile, host: str | None, rundir: Path, evidence: Path) -> None:
         self.fleet = fleet
         self.host = host
         self.rundir = rundir
@@ -158,11 +167,11 @@ class _Expansion:
             made.append(self.gateway(robots))
         return made
 
-    def witness(self, robots: list[Robot]) -> ActorSpec:
+    def witness(self, robots: list[RobotEntry]) -> ActorSpec:
         pauses = _pauses(writable=True)
         rate = max(robot.fps * robot.interpolate for robot in robots)
         return self.spec(
-            "witness", "witness", WitnessConfig(segment=pauses.name, rate_hz=rate), [pauses]
+            "witness", "witness", JitterProbeConfig(segment=pauses.name, rate_hz=rate), [pauses]
         )
 
     def broker(self) -> ActorSpec:
@@ -182,7 +191,7 @@ class _Expansion:
         )
         return self.spec("broker", "broker", config, [])
 
-    def replica(self, name: str, service: Service, k: int) -> ActorSpec:
+    def replica(self, name: str, service: ServiceEntry, k: int) -> ActorSpec:
         robots = [robot for robot in self.fleet.robots if robot.service == name]
         near = [robot for robot in robots if robot.host == service.host]
         outboxes = {robot.name: self.outbox(robot, writable=False) for robot in near}
@@ -218,9 +227,9 @@ class _Expansion:
             "inference", f"{name}/{k}", config, list(outboxes.values()), after=["broker"]
         )
 
-    def world(self, robot: Robot) -> ActorSpec:
+    def world(self, robot: RobotEntry) -> ActorSpec:
         scene, command = _scene(robot, writable=True), _command(robot)
-        config = WorldConfig(
+        config = DriverConfig(
             robot=robot.name,
             scene=scene.name,
             command=command.name,
@@ -228,7 +237,7 @@ class _Expansion:
         )
         return self.spec("world", f"{robot.name}/world", config, [scene, command], robot)
 
-    def sensor(self, robot: Robot, name: str, camera: Camera) -> ActorSpec:
+    def sensor(self, robot: RobotEntry, name: str, camera: CameraEntry) -> ActorSpec:
         frames = _frames(robot, name, writable=True)
         scene = [_scene(robot)] if camera.driver == "sim" else []
         config = SensorConfig(
@@ -251,7 +260,7 @@ class _Expansion:
             after=[f"{robot.name}/world"],
         )
 
-    def network(self, robot: Robot) -> ActorSpec:
+    def network(self, robot: RobotEntry) -> ActorSpec:
         service = self.fleet.services[robot.service]
         own = robot_spec(robot)
         assert own is not None, "faults_of refuses a driver without a spec"
@@ -290,7 +299,7 @@ class _Expansion:
             after=["broker"],
         )
 
-    def control(self, robot: Robot) -> ActorSpec:
+    def control(self, robot: RobotEntry) -> ActorSpec:
         plan = SegmentUse(f"{robot.name}/plan", SEGMENT_BYTES, writable=True)
         pauses = _pauses()
         simulated = robot.driver == "sim"
@@ -322,7 +331,7 @@ class _Expansion:
             after=["witness", f"{robot.name}/world", f"{robot.name}/network"],
         )
 
-    def gateway(self, robots: list[Robot]) -> ActorSpec:
+    def gateway(self, robots: list[RobotEntry]) -> ActorSpec:
         rings = {
             f"{robot.name}/{name}": _frames(robot, name)
             for robot in robots
@@ -350,7 +359,7 @@ class _Expansion:
         name: str,
         config: msgspec.Struct,
         segments: list[SegmentUse],
-        robot: Robot | None = None,
+        robot: RobotEntry | None = None,
         after: list[str] | None = None,
     ) -> ActorSpec:
         before = [other for other in after or [] if other in self.known]
@@ -374,10 +383,10 @@ class _Expansion:
             return sockets.ipc(self.rundir, f"broker.{end}")
         return address
 
-    def own_endpoint(self, robot: Robot) -> str:
+    def own_endpoint(self, robot: RobotEntry) -> str:
         return sockets.ipc(self.rundir, f"{robot.name}.network")
 
-    def outbox(self, robot: Robot, writable: bool) -> SegmentUse:
+    def outbox(self, robot: RobotEntry, writable: bool) -> SegmentUse:
         """Room for the images of one request, at the size in which they travel."""
         policy = policy_spec(self.fleet.services[robot.service])
         sizes = [(camera.width, camera.height) for camera in policy.cameras]
@@ -387,21 +396,21 @@ class _Expansion:
         return SegmentUse(f"{robot.name}/outbox", Outbox.size_for(capacity), writable)
 
 
-def _frames(robot: Robot, name: str, writable: bool = False) -> SegmentUse:
+def _frames(robot: RobotEntry, name: str, writable: bool = False) -> SegmentUse:
     camera = robot.cameras[name]
     size = FrameRing.size_for((camera.height, camera.width, 3))
     return SegmentUse(f"{robot.name}/{name}", size, writable)
 
 
-def _scene(robot: Robot, writable: bool = False) -> SegmentUse:
+def _scene(robot: RobotEntry, writable: bool = False) -> SegmentUse:
     from ...robot.sim import scene
 
-    return SegmentUse(f"{robot.name}/scene", Register.size_for(scene.SIZE), writable)
+    return SegmentUse(f"{robot.name}/scene", Seqlock.size_for(scene.SIZE), writable)
 
 
-def _command(robot: Robot, writable: bool = False) -> SegmentUse:
-    return SegmentUse(f"{robot.name}/command", Register.size_for(COMMAND_BYTES), writable)
+def _command(robot: RobotEntry, writable: bool = False) -> SegmentUse:
+    return SegmentUse(f"{robot.name}/command", Seqlock.size_for(COMMAND_BYTES), writable)
 
 
 def _pauses(writable: bool = False) -> SegmentUse:
-    return SegmentUse("witness/pauses", Register.size_for(KEPT * _PAUSE_BYTES), writable)
+    return SegmentUse("witness/pauses", Seqlock.size_for(KEPT * _PAUSE_BYTES), writable)

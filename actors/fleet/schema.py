@@ -47,7 +47,7 @@ class HostEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     ]
 
 
-class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class BrokerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The one router between robots and replicas. In a fleet with `hosts` it listens on TCP at its
     host's address: `front_port` is for robots (7447), `back_port` for replicas (7448)."""
 
@@ -60,7 +60,7 @@ class Broker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     session_idle_s: Seconds = 300.0
 
 
-class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One policy that robots may use, and the processes that serve it."""
 
     policy: Annotated[str, Meta(description="the kind of policy, e.g. flow")]
@@ -95,7 +95,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     capture_bytes: Bytes = 0
 
 
-class Camera(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class CameraEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One camera of a robot."""
 
     driver: Literal["sim", "opencv"] = "sim"
@@ -115,7 +115,7 @@ class Images(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_frame_age_s: Seconds = 0.5
 
 
-class Robot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RobotEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One robot: its driver and cameras, the service it uses, and how it plays what it gets."""
 
     name: Name
@@ -130,7 +130,7 @@ class Robot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     interpolate: Annotated[int, Meta(ge=1, le=100, description="commands per action, 1 to 100")] = 1
     strategy: Annotated[Literal["base"], Meta(description="base: run, and record nothing")] = "base"
     task: str = ""
-    cameras: dict[str, Camera] = {}
+    cameras: dict[str, CameraEntry] = {}
     rename: dict[str, str] = {}
     images: Images = Images()
     plan: PlanSettings = PlanSettings()
@@ -161,7 +161,7 @@ class Logs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     files: Annotated[int, Meta(ge=2, le=1000, description="a whole number, 2 to 1000")] = 4
 
 
-class Gateway(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class GatewayEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The page, health and metrics over HTTP, on the broker's host."""
 
     enabled: bool = True
@@ -183,17 +183,17 @@ class Security(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     insecure: bool = False
 
 
-class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FleetFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole fleet. Without services and robots it is a broker for those of scripts."""
 
     name: Name = "fleet"
     hosts: dict[str, HostEntry] = {}
-    broker: Broker = Broker()
-    services: dict[str, Service] = {}
-    robots: list[Robot] = []
+    broker: BrokerEntry = BrokerEntry()
+    services: dict[str, ServiceEntry] = {}
+    robots: list[RobotEntry] = []
     supervision: Supervision = Supervision()
     logs: Logs = Logs()
-    gateway: Gateway = Gateway()
+    gateway: GatewayEntry = GatewayEntry()
     security: Security = Security()
 
 
@@ -209,7 +209,7 @@ class FleetError(Exception):
         super().__init__(f"{source}: {many}\n{lines}")
 
 
-def load(path: Path) -> Fleet:
+def load(path: Path) -> FleetFile:
     """The fleet in the file `path`. Raises FleetError with all that is wrong with it."""
     try:
         text = path.read_text(encoding="utf-8")
@@ -222,7 +222,7 @@ def load(path: Path) -> Fleet:
     return loads(text, str(path), path.resolve().parent)
 
 
-def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> Fleet:
+def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> FleetFile:
     """As `load`, from text; paths in it are relative to `base`."""
     from .checks import faults_of
 
@@ -232,11 +232,11 @@ def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> Fl
     if parsed.value is None:
         message = "the file says nothing; `supervisor init` writes one to start from"
         raise FleetError(source, [Fault("$", message)])
-    wrong, kept = yaml_errors.mismatches(parsed, Fleet)
+    wrong, kept = yaml_errors.mismatches(parsed, FleetFile)
     wrong += parsed.faults
     # What converts without its wrong parts is looked at further, so that one run says everything.
     try:
-        fleet = msgspec.convert(kept, Fleet)
+        fleet = msgspec.convert(kept, FleetFile)
     except msgspec.ValidationError as error:
         raise FleetError(source, wrong or [Fault("$", str(error))]) from None
     fleet = _anchored(fleet, base or Path.cwd())
@@ -261,7 +261,7 @@ def is_dir(path: Path) -> bool:
         return False
 
 
-def _anchored(fleet: Fleet, base: Path) -> Fleet:
+def _anchored(fleet: FleetFile, base: Path) -> FleetFile:
     """`fleet` with its relative paths below `base`, where that is what they are."""
     services = {
         name: replace(service, checkpoint=str(base / service.checkpoint))
@@ -281,7 +281,7 @@ def _anchored(fleet: Fleet, base: Path) -> Fleet:
     return replace(fleet, services=services, robots=robots, security=security)
 
 
-def _camera(camera: Camera, base: Path) -> Camera:
+def _camera(camera: CameraEntry, base: Path) -> CameraEntry:
     """`camera` with its video file's path anchored, if it has one."""
     source = camera.options.get("source")
     if camera.driver != "opencv" or not isinstance(source, str):
@@ -293,7 +293,7 @@ def _camera(camera: Camera, base: Path) -> Camera:
     return replace(camera, options={**camera.options, "source": str(base / source)})
 
 
-def rules_of(fleet: Fleet, kind: str) -> Rules:
+def rules_of(fleet: FleetFile, kind: str) -> Rules:
     """The restart rules of actors of `kind`: ours, under those of `supervision.rules`."""
     given = fleet.supervision.rules.get("all", {}) | fleet.supervision.rules.get(kind, {})
     return msgspec.convert(_DEFAULTS.get(kind, {}) | given, Rules)
@@ -320,13 +320,13 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
-def memory_mb_of(fleet: Fleet, kind: str) -> int | None:
+def memory_mb_of(fleet: FleetFile, kind: str) -> int | None:
     """What an actor of `kind` may use before it is restarted; None for as much as there is."""
     given = fleet.supervision.memory_mb
     return given.get(kind, given.get("all", _MEMORY_MB.get(kind)))
 
 
-def spares_of(fleet: Fleet, kind: str) -> int:
+def spares_of(fleet: FleetFile, kind: str) -> int:
     """How many warm spares there may be for actors of `kind` on a host: a robot without control
     loses its ticks, other actors' restarts cost it none."""
     if kind == "inference":
@@ -343,7 +343,7 @@ def schema() -> dict[str, Any]:
     """The JSON schema of fleet.yaml, for editors."""
     from . import kind_options
 
-    made = msgspec.json.schema(Fleet)
+    made = msgspec.json.schema(FleetFile)
     kind_options.schema(made["$defs"])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -20,9 +20,9 @@ import msgspec
 
 from ...policy.base import PolicyError
 from ...policy.checkpoint import check_whole
-from ...transport.keys import Key, KeyProblem, Keyring, PublicKey, Role, load, load_public
+from ...transport.keys import Key, KeyFileError, Keyring, PublicKey, Role, load, load_public
 from .checks import WITHOUT_NETWORK
-from .schema import Fleet, FleetError, Robot, placed
+from .schema import FleetError, FleetFile, RobotEntry, placed
 from .yaml_errors import Fault
 
 PATIENCE_S = 120.0
@@ -37,7 +37,7 @@ print(json.dumps({"version": torch.__version__, "built": torch.version.cuda, "cu
 """
 
 
-def faults_here(fleet: Fleet, host: str | None) -> list[Fault]:
+def faults_here(fleet: FleetFile, host: str | None) -> list[Fault]:
     """What of `fleet` cannot run on this machine, which is its `host`, and does not come by itself:
     what is missing or damaged."""
     robots = [(i, robot) for i, robot in enumerate(fleet.robots) if robot.host == host]
@@ -48,7 +48,7 @@ def faults_here(fleet: Fleet, host: str | None) -> list[Fault]:
     return found
 
 
-def devices_missing(fleet: Fleet, host: str | None) -> list[Fault]:
+def devices_missing(fleet: FleetFile, host: str | None) -> list[Fault]:
     """The cameras of this machine that are not there or not accessible now. They may be plugged in
     later: their sensors wait for them."""
     return [
@@ -59,7 +59,7 @@ def devices_missing(fleet: Fleet, host: str | None) -> list[Fault]:
     ]
 
 
-def require(fleet: Fleet, host: str | None, source: Path, strict: bool = False) -> list[Fault]:
+def require(fleet: FleetFile, host: str | None, source: Path, strict: bool = False) -> list[Fault]:
     """See that `fleet`, from the file `source`, can start on its `host`, this machine. Raises
     FleetError; returns what is missing and may come later, which `strict` forbids too."""
     faults, later = faults_here(fleet, host), devices_missing(fleet, host)
@@ -71,7 +71,7 @@ def require(fleet: Fleet, host: str | None, source: Path, strict: bool = False) 
     return placed(text, later)
 
 
-def _policies(fleet: Fleet, host: str | None) -> Iterator[Fault]:
+def _policies(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
     torch: dict[str, Any] | str | None = None
     for name, service in fleet.services.items():
         if service.host != host or service.policy in WITHOUT_NETWORK:
@@ -136,7 +136,7 @@ def _device_problem(device: str, torch: dict[str, Any] | str) -> str:
     return f"found {device!r}; the GPUs here are cuda:0 to cuda:{torch['cuda'] - 1}"
 
 
-def _keys(fleet: Fleet, host: str | None) -> Iterator[Fault]:
+def _keys(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
     """Key files that are missing, or are not what they ought to be."""
     if fleet.security.keys is None:
         return
@@ -159,7 +159,7 @@ def _keys(fleet: Fleet, host: str | None) -> Iterator[Fault]:
     if own:
         try:
             Keyring.of(directory)
-        except (KeyProblem, OSError) as problem:
+        except (KeyFileError, OSError) as problem:
             yield Fault("$.security.keys", str(problem))
 
 
@@ -167,7 +167,7 @@ def _key(path: Path, name: str, role: Role) -> Iterator[Fault]:
     key: Key | PublicKey
     try:
         key = load(path) if path.suffix == ".key" else load_public(path)
-    except (KeyProblem, OSError) as problem:
+    except (KeyFileError, OSError) as problem:
         yield Fault("$.security.keys", str(problem))
         return
     if (key.peer.name, key.peer.role) != (name, role):
@@ -175,7 +175,7 @@ def _key(path: Path, name: str, role: Role) -> Iterator[Fault]:
         yield Fault("$.security.keys", f"{message}; `actorctl keys new {name} --role {role}`")
 
 
-def _files(robot: Robot, path: str) -> Iterator[Fault]:
+def _files(robot: RobotEntry, path: str) -> Iterator[Fault]:
     """Video files that stand in for cameras: there, readable, a video, and of the size said."""
     for name, camera in robot.cameras.items():
         if camera.driver != "opencv":
@@ -203,7 +203,7 @@ def _files(robot: Robot, path: str) -> Iterator[Fault]:
             video.close()
 
 
-def _devices(robot: Robot, path: str) -> Iterator[Fault]:
+def _devices(robot: RobotEntry, path: str) -> Iterator[Fault]:
     for name, camera in robot.cameras.items():
         if camera.driver != "opencv":
             continue
@@ -227,7 +227,7 @@ def _devices(robot: Robot, path: str) -> Iterator[Fault]:
             yield Fault(at, f"{message}, then log in anew")
 
 
-def _processors(robot: Robot, path: str) -> Iterator[Fault]:
+def _processors(robot: RobotEntry, path: str) -> Iterator[Fault]:
     there = os.sched_getaffinity(0)
     for processor in robot.timing.affinity or ():
         if processor not in there:

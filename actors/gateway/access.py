@@ -22,7 +22,7 @@ import os
 from typing import Literal
 from urllib.parse import urlsplit
 
-from .server import Request, Response, text
+from .server import HttpRequest, HttpResponse, text
 from .socket_owner import owner
 
 HEALTH = ("/healthz", "/readyz")
@@ -39,7 +39,7 @@ class Access:
         self._token = token
         self._metrics = metrics
 
-    def refusal(self, request: Request) -> Response | None:
+    def refusal(self, request: HttpRequest) -> HttpResponse | None:
         """Why `request` is not answered; None if it is."""
         looks = request.method in ("GET", "HEAD")
         if looks and request.path in HEALTH:
@@ -70,7 +70,7 @@ class Access:
             )
         return None
 
-    def trusts(self, request: Request) -> bool:
+    def trusts(self, request: HttpRequest) -> bool:
         """Whether who asks may know what goes on: has the token, or could read it."""
         if self._has_token(request):
             return True
@@ -78,7 +78,7 @@ class Access:
             return False
         return owner(*request.ends) in (0, os.getuid())
 
-    def _metrics_refusal(self, request: Request) -> Response | None:
+    def _metrics_refusal(self, request: HttpRequest) -> HttpResponse | None:
         if self._metrics == "anyone" or not _is_loopback(request.peer) or self.trusts(request):
             return None
         return text(
@@ -87,7 +87,7 @@ class Access:
             "/metrics: scrape as one of them, or set `gateway.metrics: anyone` in fleet.yaml",
         )
 
-    def _has_token(self, request: Request) -> bool:
+    def _has_token(self, request: HttpRequest) -> bool:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(
             token.strip().encode("latin-1"), self._token.encode()

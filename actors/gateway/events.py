@@ -30,7 +30,7 @@ _ROBOT_LEVELS: dict[str, Level] = {
 }
 
 
-class Event(msgspec.Struct, frozen=True):
+class FleetEvent(msgspec.Struct, frozen=True):
     """One thing that happened to `who`, an actor, a robot or the fleet; `t` as in the report's
     samples; `number` counts all events of one gateway."""
 

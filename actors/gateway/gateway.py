@@ -11,17 +11,17 @@ import asyncio
 import errno
 import socket
 
-from ..runtime.actor import Actor, Refused
+from ..runtime.actor import Actor, RefusedError
 from ..runtime.configs import GatewayConfig
 from ..runtime.runtime_dir import SOCKET
 from . import address
 from .access import Access
 from .cameras import Thumbnails
 from .metrics import Exposition
-from .routes import Site
-from .server import Server
-from .status_stream import Feed
-from .supervisor_client import Supervisor
+from .routes import Routes
+from .server import HttpServer
+from .status_stream import StatusStream
+from .supervisor_client import SupervisorClient
 
 PORT = 8807
 """Where the dashboard is unless fleet.yaml says otherwise, or another fleet has it."""
@@ -52,12 +52,12 @@ class GatewayActor(Actor):
             self._listener.close()
 
     async def _serve(self) -> None:
-        supervisor = Supervisor(self.rundir / SOCKET)
-        self._feed = Feed(supervisor)
+        supervisor = SupervisorClient(self.rundir / SOCKET)
+        self._feed = StatusStream(supervisor)
         exposition = Exposition(self._feed)
         access = Access(self._token, self.config.metrics)
-        site = Site(access, self._feed, supervisor, self._thumbnails, exposition)
-        self._server = Server(site.answer)
+        site = Routes(access, self._feed, supervisor, self._thumbnails, exposition)
+        self._server = HttpServer(site.answer)
         await self._server.start(self._listener)
         port = self._listener.getsockname()[1]
         address.publish(self.rundir, self.config.host, port, self._token)
@@ -108,9 +108,9 @@ def _listen(host: str, demanded: int | None, wished: list[int]) -> socket.socket
             listener.close()
             if error.errno == errno.EADDRINUSE and demanded is None:
                 continue
-            raise Refused(
+            raise RefusedError(
                 f"the gateway cannot listen on {host} port {port}: {error.strerror}; set another "
                 "`gateway.host` or `gateway.port` in fleet.yaml, or `gateway.enabled: false`"
             ) from error
         return listener
-    raise Refused(f"the gateway found no free port on {host}")
+    raise RefusedError(f"the gateway found no free port on {host}")

@@ -19,11 +19,11 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 
-from ..control.failsafe import State as RobotState
+from ..control.failsafe import SupplyState as RobotState
 from ..supervision.report import DOWN
-from ..supervision.supervised import State as ActorState
+from ..supervision.supervised import ActorState
 from .metric_names import FAMILIES
-from .status_stream import Feed
+from .status_stream import StatusStream
 
 Point = tuple[str, tuple[str, ...], float | None]
 """Name, label values, and the value; None where there is none yet."""
@@ -38,7 +38,7 @@ _QUANTILES = {"p50": "0.5", "p99": "0.99", "max": "1"}
 class Exposition:
     """What `/metrics` answers."""
 
-    def __init__(self, feed: Feed, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, feed: StatusStream, clock: Callable[[], float] = time.monotonic) -> None:
         self._feed = feed
         self._clock = clock
         self._registry = CollectorRegistry()

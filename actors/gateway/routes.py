@@ -26,9 +26,9 @@ from ..supervision.health import failing, unhealthy
 from .access import Access
 from .cameras import Thumbnails
 from .metrics import Exposition
-from .server import Request, Response, json, text
-from .status_stream import Feed
-from .supervisor_client import Declined, Supervisor, Unreachable
+from .server import HttpRequest, HttpResponse, json, text
+from .status_stream import StatusStream
+from .supervisor_client import RequestDeclinedError, SupervisorClient, SupervisorUnreachableError
 
 STALE_S = 5.0
 """A report older than this says nothing about now."""
@@ -42,14 +42,14 @@ _TYPES = {
 _ROBOT_VERBS = ("pause", "resume", "reset")
 
 
-class Site:
+class Routes:
     """Answers requests from what `feed` has seen; only commands and nothing else reach out."""
 
     def __init__(
         self,
         access: Access,
-        feed: Feed,
-        supervisor: Supervisor,
+        feed: StatusStream,
+        supervisor: SupervisorClient,
         thumbnails: Thumbnails,
         exposition: Exposition,
     ) -> None:
@@ -59,7 +59,7 @@ class Site:
         self._thumbnails = thumbnails
         self._exposition = exposition
         self._pages = _pages(Path(__file__).with_name("dashboard"))
-        self._looks: dict[str, Callable[[Request], Response]] = {
+        self._looks: dict[str, Callable[[HttpRequest], HttpResponse]] = {
             "/healthz": self._health,
             "/readyz": self._readiness,
             "/metrics": self._metrics,
@@ -67,7 +67,7 @@ class Site:
             "/api/events": self._events,
         }
 
-    async def answer(self, request: Request) -> Response:
+    async def answer(self, request: HttpRequest) -> HttpResponse:
         """The response to `request`; every refusal is one too."""
         refusal = self._access.refusal(request)
         if refusal is not None:
@@ -75,28 +75,30 @@ class Site:
         if request.method == "POST":
             return await self._command(request.path)
         if request.method not in ("GET", "HEAD"):
-            return Response(405, b"only GET, HEAD and POST\n", headers={"allow": "GET, HEAD, POST"})
+            return HttpResponse(
+                405, b"only GET, HEAD and POST\n", headers={"allow": "GET, HEAD, POST"}
+            )
         if request.path in self._looks:
             return self._looks[request.path](request)
         if request.path.startswith("/api/camera/") and request.path.endswith(".jpg"):
             return self._camera(request.path[len("/api/camera/") : -len(".jpg")])
         return self._pages.get(request.path) or text(404, f"nothing is at {request.path!r}")
 
-    def _health(self, request: Request) -> Response:
+    def _health(self, request: HttpRequest) -> HttpResponse:
         """A fleet that is being started fails nothing yet."""
         report = self._feed.watch.report
         if report is None:
             return text(200, "ok")
         return self._verdict(request, "ok", "not healthy", failing(report))
 
-    def _readiness(self, request: Request) -> Response:
+    def _readiness(self, request: HttpRequest) -> HttpResponse:
         report = self._feed.watch.report
         why = ["the supervisor has not answered yet"]
         if report is not None:
             why = [] if report["healthy"] else unhealthy(report) or ["nothing is READY"]
         return self._verdict(request, "ready", "not ready", why)
 
-    def _verdict(self, request: Request, well: str, ill: str, why: list[str]) -> Response:
+    def _verdict(self, request: HttpRequest, well: str, ill: str, why: list[str]) -> HttpResponse:
         """200 if there is no reason against it. Reasons are for those who may know them."""
         watch = self._feed.watch
         if watch.report is not None and time.monotonic() - watch.at > STALE_S:
@@ -105,26 +107,26 @@ class Site:
             return text(200, well)
         return text(503, f"{ill}: {'; '.join(why)}" if self._access.trusts(request) else ill)
 
-    def _metrics(self, request: Request) -> Response:
+    def _metrics(self, request: HttpRequest) -> HttpResponse:
         body, content_type = self._exposition.render(request.headers.get("accept", ""))
-        return Response(200, body, content_type)
+        return HttpResponse(200, body, content_type)
 
-    def _status(self, request: Request) -> Response:
+    def _status(self, request: HttpRequest) -> HttpResponse:
         watch = self._feed.watch
         if watch.report is None:
             return json(503, {"error": watch.trouble})
         age_s = time.monotonic() - watch.at
-        return Response(
+        return HttpResponse(
             200,
             msgspec.json.encode(watch.report),
             "application/json",
             {"x-age-seconds": f"{age_s:.3f}"},
         )
 
-    def _events(self, request: Request) -> Response:
-        return Response(200, _as_sse(self._feed.messages()), "text/event-stream")
+    def _events(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponse(200, _as_sse(self._feed.messages()), "text/event-stream")
 
-    def _camera(self, camera: str) -> Response:
+    def _camera(self, camera: str) -> HttpResponse:
         if camera not in self._thumbnails:
             known = ", ".join(sorted(self._thumbnails)) or "none of this host"
             return text(404, f"no camera {camera!r}: expected one of {known}")
@@ -135,9 +137,9 @@ class Site:
         if newest is None:
             return text(503, f"camera {camera} has no frame yet")
         headers = {"x-frame": str(newest.number), "x-frame-age-ms": str(newest.age_ms)}
-        return Response(200, newest.jpeg, "image/jpeg", headers)
+        return HttpResponse(200, newest.jpeg, "image/jpeg", headers)
 
-    async def _command(self, path: str) -> Response:
+    async def _command(self, path: str) -> HttpResponse:
         what, _, verb = path.rpartition("/")
         if what.startswith("/api/robots/") and verb in _ROBOT_VERBS:
             asked = self._supervisor.robot(what.removeprefix("/api/robots/"), verb)
@@ -152,12 +154,12 @@ class Site:
         return await _outcome(asked)
 
 
-async def _outcome(asked: Awaitable[object]) -> Response:
+async def _outcome(asked: Awaitable[object]) -> HttpResponse:
     try:
         return json(200, {"result": await asked})
-    except Declined as error:
+    except RequestDeclinedError as error:
         return json(409, {"error": str(error)})
-    except Unreachable as error:
+    except SupervisorUnreachableError as error:
         return json(503, {"error": str(error)})
 
 
@@ -167,10 +169,10 @@ async def _as_sse(messages: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes
             yield b"data: %s\n\n" % message
 
 
-def _pages(folder: Path) -> dict[str, Response]:
+def _pages(folder: Path) -> dict[str, HttpResponse]:
     """Every file of the dashboard, read once: it is part of the package."""
     pages = {
-        f"/{file.name}": Response(200, file.read_bytes(), _TYPES[file.suffix])
+        f"/{file.name}": HttpResponse(200, file.read_bytes(), _TYPES[file.suffix])
         for file in folder.iterdir()
         if file.suffix in _TYPES
     }

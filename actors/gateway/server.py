@@ -48,7 +48,7 @@ _log = logging.getLogger("http")
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """`path` is decoded and has no query; header names are lower-case; `peer` is an IP address;
     `ends` are the connection's, the peer's first."""
 
@@ -60,7 +60,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class HttpResponse:
     """`body` whole, or pieces for as long as the client listens."""
 
     status: int
@@ -69,19 +69,19 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-Handler = Callable[[Request], Awaitable[Response]]
+Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
-def text(status: int, message: str) -> Response:
+def text(status: int, message: str) -> HttpResponse:
     """A sentence for a person."""
-    return Response(status, f"{message}\n".encode())
+    return HttpResponse(status, f"{message}\n".encode())
 
 
-def json(status: int, value: object) -> Response:
-    return Response(status, msgspec.json.encode(value), "application/json")
+def json(status: int, value: object) -> HttpResponse:
+    return HttpResponse(status, msgspec.json.encode(value), "application/json")
 
 
-class Server:
+class HttpServer:
     """Answers on a listening socket with what `handler` says; `close` ends every connection."""
 
     def __init__(self, handler: Handler) -> None:
@@ -120,7 +120,7 @@ class Server:
             self._clients.discard(task)
             writer.close()
 
-    async def _count(self, request: Request) -> Response:
+    async def _count(self, request: HttpRequest) -> HttpResponse:
         self.served += 1
         return await self._handler(request)
 
@@ -153,7 +153,7 @@ class _Connection:
                 return
             self._http.start_next_cycle()
 
-    async def _receive(self) -> Request | None:
+    async def _receive(self) -> HttpRequest | None:
         """The next whole request; None when the client is done."""
         head: h11.Request | None = None
         size = 0
@@ -180,8 +180,8 @@ class _Connection:
                 await self._write(h11.InformationalResponse(status_code=100, headers=[]))
             self._http.receive_data(await self._reader.read(MAX_HEAD))
 
-    def _request(self, head: h11.Request) -> Request:
-        return Request(
+    def _request(self, head: h11.Request) -> HttpRequest:
+        return HttpRequest(
             method=head.method.decode("ascii"),
             path=unquote(head.target.partition(b"?")[0].decode("latin-1")),
             headers={name.decode("ascii"): v.decode("latin-1") for name, v in head.headers},
@@ -189,14 +189,14 @@ class _Connection:
             ends=self._ends,
         )
 
-    async def _answer(self, request: Request) -> Response:
+    async def _answer(self, request: HttpRequest) -> HttpResponse:
         try:
             return await self._handler(request)
         except Exception:
             _log.exception("%s %s failed", request.method, request.path)
             return text(500, "the gateway failed at this; `actorctl logs gateway` says why")
 
-    async def _send(self, response: Response, method: str = "GET") -> None:
+    async def _send(self, response: HttpResponse, method: str = "GET") -> None:
         if self._http.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         headers = {**_SECURITY, "content-type": response.content_type, **response.headers}

@@ -1,4 +1,4 @@
-"""`Watch`: what the gateway knows of the fleet, and remembers so that a page opens with a past.
+"""`StatusHistory`: the fleet's recent past as the gateway keeps it for pages that open.
 
 Pure: reports and instants in, messages out. Bounded: `KEEP_S` of samples for each robot and the
 latest `MAX_EVENTS` events, however long the fleet runs.
@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from ..supervision.notes import notes
-from .events import Event, Level, Report, between
+from .events import FleetEvent, Level, Report, between
 
 KEEP_S = 120.0
 MAX_EVENTS = 200
@@ -21,7 +21,7 @@ MAX_SAMPLES = 600
 """For each robot: KEEP_S at the rate of a watched page, with room to spare."""
 
 
-class Sample(msgspec.Struct, frozen=True, array_like=True):
+class StatusSample(msgspec.Struct, frozen=True, array_like=True):
     """One point of a robot's timeline; None where there is no figure yet. `t` is in seconds of the
     gateway's clock, `lateness_us` the worst percentile known of the time since the sample before.
     """
@@ -33,7 +33,7 @@ class Sample(msgspec.Struct, frozen=True, array_like=True):
     lateness_us: float | None
 
 
-class Watch:
+class StatusHistory:
     """Fed with every report that the supervisor gives, and with every failure to get one."""
 
     def __init__(self) -> None:
@@ -44,8 +44,8 @@ class Watch:
         """Why there is no newer report; None when the latest question was answered."""
         self.version = 0
         """Counts everything seen, so that a page knows whether it has it all."""
-        self._events: deque[Event] = deque(maxlen=MAX_EVENTS)
-        self._timelines: dict[str, deque[Sample]] = {}
+        self._events: deque[FleetEvent] = deque(maxlen=MAX_EVENTS)
+        self._timelines: dict[str, deque[StatusSample]] = {}
         self._count = 0
 
     def see(self, report: dict[str, Any], now: float) -> None:
@@ -92,7 +92,7 @@ class Watch:
 
     def _note(self, who: str, level: Level, text: str, now: float) -> None:
         self._count += 1
-        self._events.append(Event(self._count, now, who, level, text))
+        self._events.append(FleetEvent(self._count, now, who, level, text))
 
     def _forget(self, report: Report, now: float) -> None:
         names = {robot["name"] for robot in report["robots"]}
@@ -109,9 +109,9 @@ def _brief(report: dict[str, Any]) -> dict[str, Any]:
     return {**report, "actors": actors}
 
 
-def sample(before: Mapping[str, Any] | None, robot: Mapping[str, Any], now: float) -> Sample:
+def sample(before: Mapping[str, Any] | None, robot: Mapping[str, Any], now: float) -> StatusSample:
     """The point that `robot`'s report adds to its timeline."""
-    return Sample(
+    return StatusSample(
         t=now,
         state=robot["state"],
         plan_s=robot.get("plan_s"),

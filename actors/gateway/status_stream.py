@@ -13,18 +13,18 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
-from .status_history import Watch
-from .supervisor_client import Declined, Supervisor, Unreachable
+from .status_history import StatusHistory
+from .supervisor_client import RequestDeclinedError, SupervisorClient, SupervisorUnreachableError
 
 WATCHED_S = 0.25
 UNWATCHED_S = 1.0
 
 
-class Feed:
+class StatusStream:
     """Keeps `watch` up to date as long as `run` runs."""
 
-    def __init__(self, supervisor: Supervisor) -> None:
-        self.watch = Watch()
+    def __init__(self, supervisor: SupervisorClient) -> None:
+        self.watch = StatusHistory()
         self._supervisor = supervisor
         self._news = asyncio.Condition()
         self._pages = 0
@@ -69,7 +69,7 @@ class Feed:
         try:
             report = await self._supervisor.status()
             self.watch.see(report, time.monotonic())
-        except (Unreachable, Declined) as error:
+        except (SupervisorUnreachableError, RequestDeclinedError) as error:
             self.watch.miss(str(error), time.monotonic())
         async with self._news:
             self._news.notify_all()

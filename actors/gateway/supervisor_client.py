@@ -19,15 +19,15 @@ MAX_ANSWER = 16 * 1024 * 1024
 """A status report of some hundreds of robots is below one MiB."""
 
 
-class Unreachable(Exception):
+class SupervisorUnreachableError(Exception):
     """The supervisor did not answer: the message says how."""
 
 
-class Declined(Exception):
+class RequestDeclinedError(Exception):
     """The supervisor answered that it will not: its own words."""
 
 
-class Supervisor:
+class SupervisorClient:
     """The supervisor behind the socket `path`. Each call raises Unreachable or Declined."""
 
     def __init__(self, path: Path) -> None:
@@ -53,11 +53,17 @@ class Supervisor:
                 line = await self._exchange(msgspec.json.encode(question) + b"\n")
             answer = msgspec.json.decode(line, type=dict[str, Any])
         except TimeoutError:
-            raise Unreachable(f"the supervisor did not answer within {within_s:g} s") from None
+            raise SupervisorUnreachableError(
+                f"the supervisor did not answer within {within_s:g} s"
+            ) from None
         except (OSError, ValueError) as error:
-            raise Unreachable(f"the supervisor at {self._path} is gone: {error}") from error
+            raise SupervisorUnreachableError(
+                f"the supervisor at {self._path} is gone: {error}"
+            ) from error
         if not answer.get("ok"):
-            raise Declined(str(answer.get("error", "the supervisor refused without a word")))
+            raise RequestDeclinedError(
+                str(answer.get("error", "the supervisor refused without a word"))
+            )
         return answer
 
     async def _exchange(self, line: bytes) -> bytes:

@@ -36,7 +36,7 @@ UNASKED = 0
 """The token of a WELCOME that answers no registration: please register."""
 
 
-class Uplink:
+class BrokerClient:
     """A DEALER towards the broker's back endpoint. `identity` is `<service>/<k>:<incarnation>`."""
 
     def __init__(

@@ -1,9 +1,9 @@
 """Requests and replies kept whole, and the same work done again from them, byte for byte.
 
 A capture file is a sequence of records, each a length (u32, little-endian) and a MessagePack map:
-first an `Origin`, which says what served, then one `Batch` for each batch the device ran. Images
-that travelled through shared memory are kept as raw blobs: apart from that, frames are as they were
-on the wire.
+first an `Origin`, which says what served, then one `CapturedBatch` for each batch the device ran.
+Images that travelled through shared memory are kept as raw blobs: apart from that, frames are as
+they were on the wire.
 
 A replay runs the same batches through the same code from the wire onwards. It is exact on the same
 kind of device with the same number of threads; elsewhere kernels may sum in another order. Of a
@@ -27,7 +27,7 @@ from ...transport.arrays import Buffer
 from ...transport.messages import Blobs, Message, Reply, Request, decode, encode
 from ..runtime.audit import tell_change
 from ..runtime.bounded_file import BoundedFile, older
-from .policy_runner import Device
+from .policy_runner import PolicyRunner
 from .served_session import Cost, TaskRule, answer, observe
 
 _LENGTH = struct.Struct("<I")
@@ -48,7 +48,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, tag="origin"):
     default_task: str = ""
 
 
-class Exchange(msgspec.Struct, frozen=True):
+class CapturedExchange(msgspec.Struct, frozen=True):
     """One robot's request and the answer it got."""
 
     robot: str
@@ -56,14 +56,14 @@ class Exchange(msgspec.Struct, frozen=True):
     reply: list[bytes]
 
 
-class Batch(msgspec.Struct, frozen=True, tag="batch"):
+class CapturedBatch(msgspec.Struct, frozen=True, tag="batch"):
     """What the device ran in one go; `reset`: the policy was told to forget just before."""
 
-    exchanges: list[Exchange]
+    exchanges: list[CapturedExchange]
     reset: bool = False
 
 
-Record = Origin | Batch
+Record = Origin | CapturedBatch
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
 
@@ -83,9 +83,9 @@ class Capture:
     def lost(self) -> int:
         return self._file.lost
 
-    def batch(self, exchanges: Sequence[Exchange], reset: bool) -> None:
+    def batch(self, exchanges: Sequence[CapturedExchange], reset: bool) -> None:
         before = self._file.error
-        self._file.append(_frame(Batch(list(exchanges), reset)))
+        self._file.append(_frame(CapturedBatch(list(exchanges), reset)))
         tell_change(self._file, before)
 
     def close(self) -> None:
@@ -104,8 +104,8 @@ def self_contained(message: Message[Request], observation: Observation) -> list[
     return _bytes(encode(message.header, whole, blobs))
 
 
-def exchange(robot: str, request: list[bytes], reply: Sequence[Buffer]) -> Exchange:
-    return Exchange(robot, request, _bytes(reply))
+def exchange(robot: str, request: list[bytes], reply: Sequence[Buffer]) -> CapturedExchange:
+    return CapturedExchange(robot, request, _bytes(reply))
 
 
 def read(path: Path) -> Iterator[Record]:
@@ -128,7 +128,7 @@ def read(path: Path) -> Iterator[Record]:
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class ReplayDifference:
     """An answer that came out otherwise than captured: whose, and how."""
 
     robot: str
@@ -137,7 +137,7 @@ class Difference:
     replayed: str
 
 
-def replay(batch: Batch, device: Device, tasks: TaskRule) -> list[Difference]:
+def replay(batch: CapturedBatch, device: PolicyRunner, tasks: TaskRule) -> list[ReplayDifference]:
     """Run a captured batch again; empty when every answer is the same, byte for byte.
 
     What depends on the clock (durations, load) is taken from the captured reply.
@@ -157,7 +157,9 @@ def replay(batch: Batch, device: Device, tasks: TaskRule) -> list[Difference]:
         if again != kept.reply:
             after = decode(again).body
             differences.append(
-                Difference(kept.robot, message.header.seq, type(before).__name__, _words(after))
+                ReplayDifference(
+                    kept.robot, message.header.seq, type(before).__name__, _words(after)
+                )
             )
     return differences
 

@@ -16,13 +16,13 @@ from ...transport.limits import DEFAULT, WireError
 from ...transport.messages import Accept, Inquiry, Message, Open, Reject, Verdict, decode, encode
 from ...transport.outbox import OutboxError, OutboxReader
 from .meters import Meters
-from .served_session import Session
+from .served_session import ServedSession
 from .session_checks import RETRY_AFTER_S, Admitted, Occupancy, Terms, admit
 
 Answer = list[Buffer]
 
 
-class Reception:
+class Handshake:
     """See the module. `occupancy` says how full the replica is when so many others are here."""
 
     def __init__(
@@ -34,7 +34,7 @@ class Reception:
         meters: Meters,
         occupancy: Callable[[int], Occupancy],
     ) -> None:
-        self.sessions: dict[str, Session] = {}
+        self.sessions: dict[str, ServedSession] = {}
         self.draining = False
         self._replica, self._terms, self._checkpoint_hash = replica, terms, checkpoint_hash
         self._outboxes, self._meters, self._occupancy = outboxes, meters, occupancy
@@ -56,7 +56,7 @@ class Reception:
             return self._reject(header, verdict)
         if robot not in self.sessions:
             self._meters.counts["accepted"] += 1
-            self.sessions[robot] = Session(
+            self.sessions[robot] = ServedSession(
                 robot, header.epoch, asked.tags, self._offered(robot, asked), header.episode
             )
         session = self.sessions[robot]

@@ -1,10 +1,10 @@
 """One policy on one device: warmed up, timed, and fenced so that one bad observation fails alone.
 
-`Device.predict` guarantees that what it returns as a chunk has the spec's shape and holds finite
-numbers only, and that an observation that cannot be predicted costs no other one its chunk. Whether
-the device failed or a request did is decided by evidence: what worked at warm-up is run again, and
-only if that fails too is the device lost. It does not bound how long the policy takes: the
-replica's owner watches its progress for that.
+`PolicyRunner.predict` guarantees that what it returns as a chunk has the spec's shape and holds
+finite numbers only, and that an observation that cannot be predicted costs no other one its chunk.
+Whether the device failed or a request did is decided by evidence: what worked at warm-up is run
+again, and only if that fails too is the device lost. It does not bound how long the policy takes:
+the replica's owner watches its progress for that.
 
 Only the thread that made it may use it.
 """
@@ -26,7 +26,7 @@ DOUBTFUL_FAILURES = 3
 Result = Chunk | Exception
 
 
-class DeviceLost(Exception):
+class DeviceLostError(Exception):
     """Nothing works any more (a wedged GPU, exhausted memory): only a new process may help."""
 
 
@@ -34,7 +34,7 @@ class UnfitPolicy(Exception):
     """The policy did not pass its warm-up, and would not pass it again: the message says why."""
 
 
-class Device:
+class PolicyRunner:
     """`times[b]`: the usual duration of a batch of `b`, in seconds, kept current while serving.
 
     `on_call` is called after every prediction, also of batches that are retried: a sign of life.
@@ -145,7 +145,7 @@ class Device:
         self.disturbed = True
         result = self._alone(self._examples.plain(0))
         if isinstance(result, Exception):
-            raise DeviceLost(
+            raise DeviceLostError(
                 f"{suspicion}, and the example that worked at warm-up fails now with "
                 f"{_words(result)}: the policy gets a new process"
             )

@@ -37,17 +37,17 @@ from ...transport.limits import WireError
 from ...transport.messages import Register, decode
 from ...transport.outbox import OutboxReader
 from ...transport.poll import Poll
-from ..runtime.actor import Actor, Refused
+from ..runtime.actor import Actor, RefusedError
 from ..runtime.audit import Audit
 from ..runtime.configs import InferenceConfig
 from ..runtime.credentials import credentials
-from .broker_client import Uplink
+from .broker_client import BrokerClient
 from .capture import Capture, Origin
 from .example import Examples
 from .history import Histories
 from .meters import Meters
-from .policy_runner import Device, UnfitPolicy
-from .service import Service
+from .policy_runner import PolicyRunner, UnfitPolicy
+from .service import ReplicaCore
 
 MESSAGES_PER_TURN = 256
 HANG_BATCHES = 3.0
@@ -80,7 +80,7 @@ class InferenceActor(Actor):
         self._histories.restore(before.get("robots", {}))
         self._service = self._serve()
         identity = f"{self.name}:{self.incarnation}"
-        self._uplink = Uplink(config.broker, identity, self._offer(), *keys)
+        self._uplink = BrokerClient(config.broker, identity, self._offer(), *keys)
         self._unreachable = ""
         self._drain_until: int | None = None
         self._leaving = ""
@@ -158,7 +158,7 @@ class InferenceActor(Actor):
                 self._service.forget_everyone()
         elif header.kind is Kind.REJECT and self._uplink.asked(header):
             # For good, and for a person: another process would be refused like this one.
-            raise Refused(decode(frames[1:]).body.message)
+            raise RefusedError(decode(frames[1:]).body.message)
         elif header.kind is Kind.DRAIN:
             self._released = self._drain_until is not None
             self._drain(now, "drained by the broker")
@@ -223,7 +223,7 @@ class InferenceActor(Actor):
     def _load(self) -> ChunkPolicy:
         config = self.config
         if config.checkpoint is None:
-            raise Refused(
+            raise RefusedError(
                 f"service {config.service} names no checkpoint: a policy of kind {config.policy} "
                 "needs one, a directory or the name of a shipped one; set `checkpoint`"
             )
@@ -232,9 +232,9 @@ class InferenceActor(Actor):
                 config.policy, config.checkpoint, config.device, config.dtype, **config.options
             )
         except PolicyError as error:
-            raise Refused(str(error)) from error
+            raise RefusedError(str(error)) from error
         if not callable(getattr(policy, "predict_chunk", None)):
-            raise Refused(
+            raise RefusedError(
                 f"policy kind {config.policy} of service {config.service} predicts no chunks "
                 "(it has no predict_chunk): only policies with a chunk API can be served"
             )
@@ -248,16 +248,18 @@ class InferenceActor(Actor):
         """What to make the warm-up's observations from, where they cannot be synthetic."""
         return None
 
-    def _warmed(self, policy: ChunkPolicy) -> Device:
+    def _warmed(self, policy: ChunkPolicy) -> PolicyRunner:
         config = self.config
         max_batch = config.max_batch if config.scheduling == "deadline" else 1
         self.phase(f"warms up with batches of 1 to {max_batch}")
         try:
             task = config.pin_task or config.default_task
-            device = Device(policy, Examples(policy.spec, task, self._example()), self._predicted)
+            device = PolicyRunner(
+                policy, Examples(policy.spec, task, self._example()), self._predicted
+            )
             device.warm_up(max_batch)
         except UnfitPolicy as error:
-            raise Refused(str(error)) from error
+            raise RefusedError(str(error)) from error
         return device
 
     def _predicted(self) -> None:
@@ -267,7 +269,7 @@ class InferenceActor(Actor):
         if hasattr(self, "_beat_at") and now >= self._beat_at:
             self._beat(now)
 
-    def _serve(self) -> Service:
+    def _serve(self) -> ReplicaCore:
         config, device = self.config, self._device
         place = self.name.replace("/", ".")
         evidence = Path(config.evidence or self.rundir)
@@ -283,7 +285,7 @@ class InferenceActor(Actor):
             pin_task=config.pin_task,
             default_task=config.default_task,
         )
-        return Service(
+        return ReplicaCore(
             self.name,
             config,
             device,

@@ -50,7 +50,7 @@ class TaskRule:
 
 
 @dataclass
-class Session:
+class ServedSession:
     """One epoch of one robot.
 
     `outbox` is this host's memory that its images lie in, None for a robot that sends pixels.

@@ -24,15 +24,15 @@ from ..runtime.audit import Audit
 from ..runtime.configs import InferenceConfig
 from .capacity import Load, capacity, request_rate_hz
 from .capture import Capture, exchange, self_contained
-from .handshake import Answer, Reception
+from .handshake import Answer, Handshake
 from .history import Histories, History
 from .ledger import Ledger
 from .meters import Meters
-from .policy_runner import Device, DeviceLost
+from .policy_runner import DeviceLostError, PolicyRunner
 from .schedule import Job, Schedule
 from .served_session import (
     Cost,
-    Session,
+    ServedSession,
     TaskRule,
     answer,
     has_prefix,
@@ -49,14 +49,14 @@ def _ns(seconds: float) -> int:
     return round(seconds * 1e9)
 
 
-class Service:
+class ReplicaCore:
     """See the module. `outboxes` are the shared memories of this host's robots, by robot."""
 
     def __init__(
         self,
         replica: str,
         config: InferenceConfig,
-        device: Device,
+        device: PolicyRunner,
         outboxes: Mapping[str, OutboxReader],
         meters: Meters,
         audit: Audit,
@@ -87,7 +87,7 @@ class Service:
             alone="" if shared else device.mode_reason,
             request_timeout_s=config.request_timeout_s,
         )
-        self.reception = Reception(
+        self.reception = Handshake(
             replica, terms, device.policy.checkpoint_hash, outboxes, meters, self._occupancy
         )
         self.sessions = self.reception.sessions
@@ -143,7 +143,7 @@ class Service:
         return [encode(header._replace(kind=Kind.EVENT), Event(what="lost", message=words))]
 
     def _request(
-        self, session: Session, header: Header, frames: list[Buffer], now: int
+        self, session: ServedSession, header: Header, frames: list[Buffer], now: int
     ) -> list[Answer]:
         history = self._histories.of(session.robot)
         rest_s = self._histories.resting(session.robot, now)
@@ -180,14 +180,14 @@ class Service:
             return f"the last {history.failing} failed: {history.reason}"
         return f"the last {history.slow} took much longer than other robots'"
 
-    def _enter_episode(self, session: Session, episode: int) -> None:
+    def _enter_episode(self, session: ServedSession, episode: int) -> None:
         if episode == session.episode:
             return
         session.episode = episode
         self.waiting.remove(session.robot)
         self._forget_first = True
 
-    def _end(self, session: Session) -> None:
+    def _end(self, session: ServedSession) -> None:
         del self.sessions[session.robot]
         self.waiting.remove(session.robot)
 
@@ -245,7 +245,7 @@ class Service:
             results, seconds = self._device.predict(
                 observations, learn=self._representative(robots)
             )
-        except DeviceLost as error:
+        except DeviceLostError as error:
             self._histories.lost(robots, str(error), time.monotonic_ns())
             raise
         end = time.monotonic_ns()

@@ -1,4 +1,4 @@
-"""`Feeds`: the newest frame of each of a robot's cameras, for one request.
+"""`CameraFrames`: the newest frame of each of a robot's cameras, for one request.
 
 Guarantees that no frame older than the bound is ever used, nor one from before the episode began: a
 camera that died, or never began, makes the request impossible, and the reason names it and its age.
@@ -23,11 +23,11 @@ _EARLY_MS = 100.0
 """By which a frame may be newer than the request for it: it was captured meanwhile."""
 
 
-class StaleFrame(Exception):
+class StaleFrameError(Exception):
     """A camera has no frame, or none that is young enough: the message says which."""
 
 
-class Feeds:
+class CameraFrames:
     """The readers of a robot's frame rings by the names that travel.
 
     `age_ms`: how old each camera's frame was when it was last asked for. `damaged`: how often a
@@ -84,9 +84,11 @@ class Feeds:
         ]
         earlier = [n for n, frame in frames.items() if frame and frame.capture_ns < since_ns]
         if earlier and not unfit:
-            raise StaleFrame(f"{', '.join(earlier)}: no frame of this episode yet")
+            raise StaleFrameError(f"{', '.join(earlier)}: no frame of this episode yet")
         if unfit:
-            raise StaleFrame(f"{', '.join(unfit)}; at most {self._max_age_ms:.0f} ms are allowed")
+            raise StaleFrameError(
+                f"{', '.join(unfit)}; at most {self._max_age_ms:.0f} ms are allowed"
+            )
         self.oldest_ns = min((f.capture_ns for f in frames.values() if f is not None), default=0)
         return {name: targets[name] for name in frames}
 

@@ -47,10 +47,10 @@ from ..runtime.actor import Actor
 from ..runtime.audit import Audit
 from ..runtime.configs import NetworkConfig
 from ..runtime.credentials import credentials
-from .camera_frames import Feeds, StaleFrame
+from .camera_frames import CameraFrames, StaleFrameError
 from .opening import as_policy_says
-from .request_audit import Journal
-from .session_relay import TAKEOVER_NS, Action, Phase, Session, Verdict
+from .request_audit import RequestAudit
+from .session_relay import TAKEOVER_NS, Decision, Disposition, Phase, SessionRelay
 
 _REPORT_NS = 250_000_000
 _CONTROL_HEARTBEAT_NS = 200_000_000
@@ -70,10 +70,10 @@ class NetworkActor(Actor):
     def setup(self) -> None:
         cv2.setNumThreads(1)
         config: NetworkConfig = self.config
-        self._session = Session(round(config.broker_lost_after_s * 1e9))
+        self._session = SessionRelay(round(config.broker_lost_after_s * 1e9))
         readers = {n: FrameReader(self.segment(c.segment)) for n, c in config.cameras.items()}
         sizes = {n: (c.width, c.height) for n, c in config.cameras.items()}
-        self._feeds = Feeds(readers, config.max_frame_age_s, sizes)
+        self._feeds = CameraFrames(readers, config.max_frame_age_s, sizes)
         self._outbox = own(self.segment(config.outbox), Outbox) if config.outbox else None
         self._terms: Accept | None = None
         self._episode: int | None = None
@@ -89,7 +89,7 @@ class NetworkActor(Actor):
         self._bytes_out = self._bytes_in = 0
         evidence = Path(config.evidence or self.rundir)
         audit = Audit(evidence / "audit" / f"{config.robot}.network.jsonl", config.audit_bytes)
-        self._journal = Journal(config.robot, audit)
+        self._journal = RequestAudit(config.robot, audit)
         self._context: sockets.Context = zmq.Context()
         sockets.unlink_stale(config.control)
         # Control's next incarnation has another identity, and the kernel ends what a dead one had:
@@ -177,15 +177,15 @@ class NetworkActor(Actor):
             if not header.epoch:
                 return  # control holds no session, and claims none
         verdict = self._session.from_control(header, incarnation, time.monotonic_ns())
-        if verdict.action is Action.LOST:
+        if verdict.action is Disposition.LOST:
             self._tell(sender, header.epoch, verdict.message)
-        elif verdict.action is Action.REFUSE:
+        elif verdict.action is Disposition.REFUSE:
             self._dropped[verdict.reason] += 1
             refusal = Reject(
                 reason=verdict.reason, message=verdict.message, retry_after_s=TAKEOVER_NS / 1e9
             )
             self._reply(sender, header, refusal)
-        elif verdict.action is Action.DROP:
+        elif verdict.action is Disposition.DROP:
             self._count(verdict)
         elif header.kind is Kind.OPEN:
             self._control_identity = sender
@@ -246,7 +246,7 @@ class NetworkActor(Actor):
         self._bytes_in += sum(len(frame) for frame in frames)
         event = messages.decode(frames).body.what if header.kind is Kind.EVENT else ""
         verdict = self._session.from_broker(header, event, time.monotonic_ns())
-        if verdict.action is Action.DROP:
+        if verdict.action is Disposition.DROP:
             self._count(verdict)
             return
         if header.kind is Kind.ACCEPT:
@@ -303,7 +303,7 @@ class NetworkActor(Actor):
         room = outbox.reserve if outbox else None
         try:
             pixels = self._feeds.newest(self._wanted(), time.monotonic_ns(), self._began_ns, room)
-        except StaleFrame as stale:
+        except StaleFrameError as stale:
             self._refuse(header, "stale-frame", str(stale))
             return
         blobs = Blobs(message.blobs)
@@ -381,7 +381,7 @@ class NetworkActor(Actor):
         if identity and not sockets.send(self._control, [identity, *frames]):
             self._dropped["control-gone"] += 1
 
-    def _count(self, verdict: Verdict) -> None:
+    def _count(self, verdict: Decision) -> None:
         if verdict.reason != "heartbeat":
             self._dropped[verdict.reason] += 1
 

@@ -1,4 +1,4 @@
-"""`Journal`: one audit line per request on the robot's side, joined with the replica's by
+"""`RequestAudit`: one audit line per request on the robot's side, joined with the replica's by
 `(session, seq)`. It counts and writes down; it decides nothing."""
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class _Asked:
     sent_ns: int
 
 
-class Journal:
+class RequestAudit:
     """Of one network actor. One request is in flight at a time: a newer one ends the one before."""
 
     def __init__(self, robot: str, audit: Audit) -> None:

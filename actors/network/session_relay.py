@@ -34,7 +34,7 @@ class Phase(StrEnum):
     OPEN = "open"
 
 
-class Action(StrEnum):
+class Disposition(StrEnum):
     """What to do with a message: pass it on, drop it (counted by reason), refuse a handshake, or
     tell its sender that the session is lost."""
 
@@ -45,18 +45,18 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Decision:
     """`reason` is a slug to count by, `message` for people."""
 
-    action: Action
+    action: Disposition
     reason: str = ""
     message: str = ""
 
 
-FORWARD = Verdict(Action.FORWARD)
+FORWARD = Decision(Disposition.FORWARD)
 
 
-class Session:
+class SessionRelay:
     """See the module. Instants are monotonic ns of this host."""
 
     def __init__(self, broker_lost_after_ns: int) -> None:
@@ -68,7 +68,7 @@ class Session:
         self._control_heard_ns = 0
         self._heard_ns = 0
 
-    def from_control(self, header: Header, incarnation: int, now: int) -> Verdict:
+    def from_control(self, header: Header, incarnation: int, now: int) -> Decision:
         """A message of the control actor's `incarnation`, on its way to the broker."""
         if header.kind is Kind.OPEN:
             return self._claim(header.epoch, incarnation, now)
@@ -90,7 +90,7 @@ class Session:
             return _drop("unexpected-kind")
         return FORWARD if self.phase is Phase.OPEN else _drop("not-open")
 
-    def from_broker(self, header: Header, event: str, now: int) -> Verdict:
+    def from_broker(self, header: Header, event: str, now: int) -> Decision:
         """A message of the broker, on its way to control; `event` is what an EVENT says."""
         self._heard_ns = now
         if header.kind is Kind.HEARTBEAT:
@@ -113,41 +113,43 @@ class Session:
             return _drop("unexpected-kind")
         return FORWARD if self.phase is Phase.OPEN else _drop("not-open")
 
-    def unreachable(self) -> Verdict:
+    def unreachable(self) -> Decision:
         """The broker took no message: nobody is there to take it."""
         self.phase = Phase.CLOSED
-        return Verdict(Action.LOST, "unreachable", "the broker is not reachable")
+        return Decision(Disposition.LOST, "unreachable", "the broker is not reachable")
 
-    def tick(self, now: int) -> Verdict | None:
+    def tick(self, now: int) -> Decision | None:
         """Whether the broker has been silent for too long, once; None as long as all is well."""
         if self.phase is Phase.CLOSED or now - self._heard_ns <= self._lost_after_ns:
             return None
         self.phase = Phase.CLOSED
         silence_s = (now - self._heard_ns) / 1e9
         words = f"the broker has been silent for {silence_s:.1f} s"
-        return Verdict(Action.LOST, "broker-silent", words)
+        return Decision(Disposition.LOST, "broker-silent", words)
 
-    def _claim(self, epoch: int, incarnation: int, now: int) -> Verdict:
+    def _claim(self, epoch: int, incarnation: int, now: int) -> Decision:
         held = self._control
         if held is not None and now - self._control_heard_ns < TAKEOVER_NS:
             claims = f"epoch {epoch} of control's incarnation {incarnation} asks for a session"
             holds = f"epoch {self.epoch} of incarnation {held} holds it"
             if (incarnation, epoch) < (held, self.epoch):
-                return Verdict(Action.REFUSE, "stale-epoch", f"{claims}; {holds}, which is newer")
+                return Decision(
+                    Disposition.REFUSE, "stale-epoch", f"{claims}; {holds}, which is newer"
+                )
             if epoch > self.epoch + MAX_JUMP:
                 words = f"{claims}; {holds}, and epochs go up one by one"
-                return Verdict(Action.REFUSE, "epoch-jump", words)
+                return Decision(Disposition.REFUSE, "epoch-jump", words)
         self.phase, self.epoch, self._control = Phase.OPENING, epoch, incarnation
         self._heard_ns = self._control_heard_ns = now
         return FORWARD
 
 
-def _no_session(header: Header) -> Verdict:
+def _no_session(header: Header) -> Decision:
     if header.kind is Kind.CLOSE:
         return _drop("no-session")
     words = "the network actor holds no session (it was restarted)"
-    return Verdict(Action.LOST, "no-session", words)
+    return Decision(Disposition.LOST, "no-session", words)
 
 
-def _drop(reason: str) -> Verdict:
-    return Verdict(Action.DROP, reason)
+def _drop(reason: str) -> Decision:
+    return Decision(Disposition.DROP, reason)

@@ -25,7 +25,7 @@ import msgspec
 from ...transport import segment as _segment
 from . import supervisor_link as _link
 from .release import release
-from .status_board import BOARD_SIZE, Board
+from .status_board import BOARD_SIZE, StatusBoard
 from .supervisor_link import Command as Command
 from .supervisor_link import Link as Link
 from .supervisor_link import SupervisorLink as SupervisorLink
@@ -36,12 +36,12 @@ EXIT_REFUSED = 3
 EXIT_DEAD = 4
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The configuration or the surroundings cannot work, and a restart would not mend it: the
     message says what was found, what was expected and what to do. Ends in EXIT_REFUSED."""
 
 
-class Dead(Exception):
+class DeadError(Exception):
     """The actor must not act again until a person says so (a robot's DEAD): the message says why.
     Ends in EXIT_DEAD."""
 
@@ -73,12 +73,12 @@ class Actor:
         self.rundir = boot.rundir
         self.link = link
         self.log = logging.getLogger(boot.name)
-        self.board = Board(boot.memory[f"{boot.name}/board"])
+        self.board = StatusBoard(boot.memory[f"{boot.name}/board"])
         self._memory = boot.memory
         try:
             self.config: Any = msgspec.convert(boot.config, self.Config)
         except msgspec.ValidationError as error:
-            raise Refused(
+            raise RefusedError(
                 f"the boot of {boot.name} does not fit {self.Config.__name__}: {error}"
                 + _other_release(boot)
             ) from error
@@ -127,10 +127,10 @@ class Actor:
             self.run()
             if self.link.orphaned:
                 reason = "the supervisor is gone"
-        except Refused as error:
+        except RefusedError as error:
             reason, code = str(error), EXIT_REFUSED
             self.log.error("refused: %s", error)
-        except Dead as error:
+        except DeadError as error:
             reason, code = str(error), EXIT_DEAD
             self.log.error("dead: %s", error)
         except Exception as error:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 
-class RuntimeProblem(Exception):
+class RuntimeDirError(Exception):
     """A directory cannot be used: the message says why and what to do."""
 
 
@@ -57,7 +57,7 @@ def claim(path: Path, use: Use, ours: Callable[[Path], bool] = lambda path: Fals
         found = sorted(entry.name for entry in path.iterdir() if not ours(entry))
         if found:
             shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if found[3:] else "")
-            raise RuntimeProblem(
+            raise RuntimeDirError(
                 f"{path} was not made by Holdfast and is not empty (it holds {shown}): {use.remedy}"
             )
         with suppress(FileExistsError):  # another process claims it at the same time
@@ -85,11 +85,11 @@ def own_directory(path: Path, use: Use) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.stat() if use.linked else path.lstat()
     except OSError as error:
-        raise RuntimeProblem(
+        raise RuntimeDirError(
             f"the directory {path} cannot be made ({error.strerror}): {use.remedy}"
         ) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-        raise RuntimeProblem(f"{path} is not a directory of this user's: {use.remedy}")
+        raise RuntimeDirError(f"{path} is not a directory of this user's: {use.remedy}")
 
 
 def empty(path: Path, use: Use, keep: str) -> None:

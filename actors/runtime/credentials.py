@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...transport.keys import Key, KeyProblem, PublicKey, load, load_public
-from .actor import Refused
+from ...transport.keys import Key, KeyFileError, PublicKey, load, load_public
+from .actor import RefusedError
 
 
 def credentials(
@@ -16,11 +16,11 @@ def credentials(
     if key is None and broker_key is None:
         return None, None
     if key is None or broker_key is None:
-        raise Refused(
+        raise RefusedError(
             f"{name} has {'the broker' if key is None else 'its own'} key only: it takes `key` and "
             "`broker_key`, or neither"
         )
     try:
         return load(Path(key)), load_public(Path(broker_key))
-    except KeyProblem as problem:
-        raise Refused(str(problem)) from problem
+    except KeyFileError as problem:
+        raise RefusedError(str(problem)) from problem

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .claim import RUNTIME, claim, empty, own_directory, release
-from .claim import RuntimeProblem as RuntimeProblem
+from .claim import RuntimeDirError as RuntimeDirError
 
 SOCKET = "supervisor.sock"
 LOCK = "lock"
@@ -109,12 +109,12 @@ class RuntimeDir:
         lock = os.fstat(fd)
         owner = os.pread(fd, 32, 0).decode(errors="replace")
         if owner.isdigit() and _holds(Path("/proc", owner), lock):
-            raise RuntimeProblem(
+            raise RuntimeDirError(
                 f"the fleet {fleet!r} runs already (process {owner}): stop it with `supervisor "
                 f"stop --fleet {fleet}`, or give this one another `name:`"
             )
         if waited:
-            raise RuntimeProblem(_left_over(fleet, self.path / LOCK, owner, _holders(lock)))
+            raise RuntimeDirError(_left_over(fleet, self.path / LOCK, owner, _holders(lock)))
 
     def _still_there(self, fd: int) -> bool:
         try:

@@ -6,7 +6,7 @@ a board that something else has written over reads as empty.
 It does not say whether the actor is alive: only that its own loop made progress, and when.
 
 Layout: progress count (u64), instant of the last progress (monotonic ns, i64), padding to 64 bytes,
-then a `Register` that holds the last report as MessagePack. Only the actor writes.
+then a `Seqlock` that holds the last report as MessagePack. Only the actor writes.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from typing import Any
 
 import msgspec
 
-from ...transport.seqlock import Register, RegisterError
+from ...transport.seqlock import Seqlock, SeqlockError
 
 _WORDS = 64
 REPORT_BYTES = 64 * 1024
 """Of the largest report, a broker's of many robots. Memory that is never written is never used."""
-BOARD_SIZE = _WORDS + Register.size_for(REPORT_BYTES)
+BOARD_SIZE = _WORDS + Seqlock.size_for(REPORT_BYTES)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(dict[str, Any])
 
 
-class Board:
+class StatusBoard:
     """The actor's end of its board."""
 
     def __init__(self, memory: mmap.mmap | memoryview) -> None:
         view = memoryview(memory)
         self._words = view[:16].cast("q")
-        self._register = Register.owned(view[_WORDS:])
+        self._register = Seqlock.owned(view[_WORDS:])
         self._previous = _report(self._register)
         self.oversized = 0
         """Reports dropped because they exceed REPORT_BYTES."""
@@ -67,13 +67,13 @@ class Board:
         return True
 
 
-class BoardReader:
+class StatusBoardReader:
     """The supervisor's end: any process that maps the segment may have one."""
 
     def __init__(self, memory: mmap.mmap | memoryview) -> None:
         view = memoryview(memory)
         self._words = view[:16].cast("q")
-        self._register = Register(view[_WORDS:], writable=False)
+        self._register = Seqlock(view[_WORDS:], writable=False)
 
     def progress(self) -> tuple[int, int]:
         """(turns of the actor's loop so far over all incarnations, instant of the last one)."""
@@ -84,10 +84,10 @@ class BoardReader:
         return _report(self._register)
 
 
-def _report(register: Register) -> dict[str, Any] | None:
+def _report(register: Seqlock) -> dict[str, Any] | None:
     """The report in `register`; None if there is none, or what there is cannot be read."""
     try:
         packed = register.read()
         return None if packed is None else _decoder.decode(packed)
-    except (RegisterError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (SeqlockError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -62,7 +62,7 @@ class Descriptors(msgspec.Struct, frozen=True, tag="descriptors"):
     """Carries no words, only more of the boot's descriptors."""
 
 
-class Ready(msgspec.Struct, frozen=True, tag="ready"):
+class ReadyMessage(msgspec.Struct, frozen=True, tag="ready"):
     """The actor's loop runs: its setup is behind it. `hang_timeout_s`: a turn of the loop may take
     so long, by what was measured; the supervisor waits for that or its own limit, the longer."""
 
@@ -70,7 +70,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     hang_timeout_s: float = 0.0
 
 
-class Reply(msgspec.Struct, frozen=True, tag="reply"):
+class CommandReply(msgspec.Struct, frozen=True, tag="reply"):
     """The answer to a command: `error` is None, or why the actor did not do it."""
 
     id: int
@@ -78,14 +78,14 @@ class Reply(msgspec.Struct, frozen=True, tag="reply"):
     error: str | None = None
 
 
-class Farewell(msgspec.Struct, frozen=True, tag="farewell"):
+class ExitReason(msgspec.Struct, frozen=True, tag="farewell"):
     """The last word before the exit, in a sentence for a person."""
 
     reason: str
 
 
 FromSupervisor = Command | BootMessage | Descriptors
-FromActor = Ready | Reply | Farewell
+FromActor = ReadyMessage | CommandReply | ExitReason
 
 MAX_COMMAND = 64 * 1024
 MAX_NESTING = 32
@@ -164,13 +164,13 @@ class Link:
 
     def acknowledge(self, id: int, result: Any = None, error: str | None = None) -> None:
         """Answer the command `id`; the person who asked sees `result` or `error`."""
-        self._send(Reply(id, result, error))
+        self._send(CommandReply(id, result, error))
 
     def ready(self, info: dict[str, Any], hang_timeout_s: float = 0.0) -> None:
-        self._send(Ready(info, hang_timeout_s))
+        self._send(ReadyMessage(info, hang_timeout_s))
 
     def farewell(self, reason: str) -> None:
-        self._send(Farewell(reason))
+        self._send(ExitReason(reason))
 
     def close(self) -> None:
         self._epoll.close()
@@ -254,7 +254,7 @@ def _checked(command: Command) -> bytes:
 def say_ready(sock: socket.socket) -> None:
     """Tell the supervisor on an actor's fresh socket that a boot would be received at once."""
     with contextlib.suppress(ConnectionError):
-        sock.send(_encode(Ready()))
+        sock.send(_encode(ReadyMessage()))
 
 
 def receive_boot(sock: socket.socket) -> tuple[BootMessage, list[int]] | None:
@@ -275,5 +275,5 @@ def receive_boot(sock: socket.socket) -> tuple[BootMessage, list[int]] | None:
         if isinstance(message, BootMessage):
             boot = message
         elif isinstance(message, Command):
-            sock.send(_encode(Reply(message.id)))
+            sock.send(_encode(CommandReply(message.id)))
     return boot, fds

@@ -10,13 +10,13 @@ from ..runtime.log import Record
 from .logstore import Stream
 from .process import Process
 from .report import ActorFacts
-from .segments import SharedMemory
-from .supervised import Actor, State
+from .segments import Segments
+from .supervised import ActorRecord, ActorState
 
 Started = tuple[Process, list[Stream]]
 
 
-class Running:
+class ActorProcess:
     """One actor: its process while there is one, and what its last one left to say."""
 
     def __init__(self, actor: ActorSpec, keep: Callable[[Record], None]) -> None:
@@ -63,11 +63,11 @@ class Running:
         self.process, self.streams = None, []
 
     def facts(
-        self, actor: Actor, memory: SharedMemory, error: Record | None, now: float
+        self, actor: ActorRecord, memory: Segments, error: Record | None, now: float
     ) -> ActorFacts:
         """The shell's half of this actor's row in the status."""
         count, instant_ns = memory.boards[self.actor.name].progress()
-        alive, ready = self.process is not None, actor.state is State.READY
+        alive, ready = self.process is not None, actor.state is ActorState.READY
         return ActorFacts(
             name=self.actor.name,
             kind=self.actor.kind,

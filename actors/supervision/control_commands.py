@@ -22,10 +22,10 @@ from ...transport.segment import SegmentError
 from ..fleet.expand import ActorSpec
 from ..fleet.yaml_errors import closest
 from ..runtime.main import KINDS
-from ..runtime.supervisor_link import Reply
-from .control_socket import Client
+from ..runtime.supervisor_link import CommandReply
+from .control_socket import ControlClient
 from .spec_diff import differences
-from .supervised import Event, Restart, Start, Stop
+from .supervised import Restart, Start, Stop, SupervisionEvent
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor
@@ -35,7 +35,7 @@ NOTHING_TO_DRAIN = frozenset(KINDS) - {"inference"}
 ROBOT_VERBS = ("pause", "resume", "reset", "episode")
 
 
-class Request(msgspec.Struct, frozen=True):
+class ControlRequest(msgspec.Struct, frozen=True):
     """What may be in a request. Keys that its verb does not know are ignored."""
 
     do: str
@@ -48,14 +48,14 @@ class Request(msgspec.Struct, frozen=True):
     dry: bool = False
 
 
-class Commands:
+class ControlCommands:
     """Handles the requests of a supervisor's clients."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._ids = itertools.count(1)
-        self._waiting: dict[int, tuple[Client, str, float]] = {}
-        self._verbs: dict[str, Callable[[Client, Request], None]] = {
+        self._waiting: dict[int, tuple[ControlClient, str, float]] = {}
+        self._verbs: dict[str, Callable[[ControlClient, ControlRequest], None]] = {
             "status": self._status,
             "places": self._places,
             "start": self._start,
@@ -72,10 +72,10 @@ class Commands:
             **dict.fromkeys(ROBOT_VERBS, self._robot),
         }
 
-    def handle(self, client: Client, request: dict[str, Any]) -> None:
+    def handle(self, client: ControlClient, request: dict[str, Any]) -> None:
         """Answer one request, now or later. A faulty one is refused in a sentence."""
         try:
-            asked = msgspec.convert(request, Request)
+            asked = msgspec.convert(request, ControlRequest)
             verb = self._verbs.get(asked.do)
             if verb is None:
                 raise LookupError(f"no verb {asked.do!r}; {closest(asked.do, self._verbs)}")
@@ -90,7 +90,7 @@ class Commands:
             self._supervisor.note("error", f"a request {request.get('do')!r:.100} failed: {fault}")
             client.refuse(f"the supervisor failed over this request ({fault}): please report it")
 
-    def answered(self, actor: str, reply: Reply) -> None:
+    def answered(self, actor: str, reply: CommandReply) -> None:
         """`actor` answered a command. What another one was asked it cannot answer."""
         if self._waiting.get(reply.id, (None, "", 0.0))[1] != actor:
             return
@@ -114,24 +114,24 @@ class Commands:
                 del self._waiting[id]
                 client.refuse(f"{name} did not answer within {ANSWER_S:g} s; see `actorctl status`")
 
-    def _status(self, client: Client, request: Request) -> None:
+    def _status(self, client: ControlClient, request: ControlRequest) -> None:
         client.reply({"ok": True, "pid": os.getpid(), "status": self._supervisor.status()})
 
-    def _places(self, client: Client, request: Request) -> None:
+    def _places(self, client: ControlClient, request: ControlRequest) -> None:
         """Where things are on disk."""
         runtime, log = self._supervisor.runtime.path, self._supervisor.logs.path
         client.reply({"ok": True, "rundir": str(runtime), "log": str(log)})
 
-    def _start(self, client: Client, request: Request) -> None:
+    def _start(self, client: ControlClient, request: ControlRequest) -> None:
         self._announce(client, request, Start)
 
-    def _stop(self, client: Client, request: Request) -> None:
+    def _stop(self, client: ControlClient, request: ControlRequest) -> None:
         self._announce(client, request, Stop)
 
-    def _restart(self, client: Client, request: Request) -> None:
+    def _restart(self, client: ControlClient, request: ControlRequest) -> None:
         self._announce(client, request, Restart)
 
-    def _drain(self, client: Client, request: Request) -> None:
+    def _drain(self, client: ControlClient, request: ControlRequest) -> None:
         for name in self._names(request):
             kind = self._supervisor.running[name].actor.kind
             if kind in NOTHING_TO_DRAIN:
@@ -143,9 +143,9 @@ class Commands:
 
     def _announce(
         self,
-        client: Client,
-        request: Request,
-        event: Callable[[tuple[str, ...]], Event],
+        client: ControlClient,
+        request: ControlRequest,
+        event: Callable[[tuple[str, ...]], SupervisionEvent],
     ) -> None:
         supervisor = self._supervisor
         names = tuple(self._names(request))
@@ -157,7 +157,7 @@ class Commands:
         after = {name: supervisor.core.actors[name].state.value for name in names}
         client.reply({"ok": True, "before": before, "states": after})
 
-    def _kill(self, client: Client, request: Request) -> None:
+    def _kill(self, client: ControlClient, request: ControlRequest) -> None:
         """Send a signal, without a word to the core: what comes of it is a failure like any."""
         number = _signal(request.signal)
         names = self._names(request)
@@ -170,7 +170,7 @@ class Commands:
             process.signal(number)
         client.reply({"ok": True, "names": names, "signal": number.name})
 
-    def _graph(self, client: Client, request: Request) -> None:
+    def _graph(self, client: ControlClient, request: ControlRequest) -> None:
         """Who starts after whom, and who shares which memory."""
         rows = []
         for name, running in self._supervisor.running.items():
@@ -194,10 +194,10 @@ class Commands:
             )
         client.reply({"ok": True, "actors": rows})
 
-    def _segments(self, client: Client, request: Request) -> None:
+    def _segments(self, client: ControlClient, request: ControlRequest) -> None:
         client.reply({"ok": True, "segments": self._supervisor.memory.sizes()})
 
-    def _attach(self, client: Client, request: Request) -> None:
+    def _attach(self, client: ControlClient, request: ControlRequest) -> None:
         """Hand out a segment to look at. Read-only, so that no script can hurt a robot with it."""
         memory, name = self._supervisor.memory, request.segment
         if name not in memory.sizes():
@@ -205,7 +205,7 @@ class Commands:
         fd, size = memory.read_only(name)
         client.hand_over({"ok": True, "segment": name, "size": size}, fd)
 
-    def _reform(self, client: Client, request: Request) -> None:
+    def _reform(self, client: ControlClient, request: ControlRequest) -> None:
         """Take over another list of actors; with `dry`, only say what that would change."""
         supervisor = self._supervisor
         if supervisor.core.stopping:
@@ -218,11 +218,11 @@ class Commands:
                 raise LookupError(str(error)) from error
         client.reply({"ok": True, "difference": msgspec.to_builtins(difference)})
 
-    def _shutdown(self, client: Client, request: Request) -> None:
+    def _shutdown(self, client: ControlClient, request: ControlRequest) -> None:
         client.reply({"ok": True})
         self._supervisor.stop("a person asked")
 
-    def _robot(self, client: Client, request: Request) -> None:
+    def _robot(self, client: ControlClient, request: ControlRequest) -> None:
         """A word for a robot's control actor."""
         robots = self._supervisor.robots
         for robot in request.names:
@@ -231,11 +231,13 @@ class Commands:
         names = [f"{robot}/control" for robot in request.names]
         self._deliver(client, names, request.do, request.args)
 
-    def _tell(self, client: Client, request: Request) -> None:
+    def _tell(self, client: ControlClient, request: ControlRequest) -> None:
         """Any word for any actor: {"do": "tell", "names": [...], "verb": ..., "args": {...}}."""
         self._deliver(client, self._names(request), request.verb, request.args)
 
-    def _deliver(self, client: Client, names: list[str], verb: str, args: dict[str, Any]) -> None:
+    def _deliver(
+        self, client: ControlClient, names: list[str], verb: str, args: dict[str, Any]
+    ) -> None:
         if len(names) != 1:
             raise LookupError(f"{verb} takes one name, got {len(names)}")
         process = self._supervisor.running[names[0]].process
@@ -249,7 +251,7 @@ class Commands:
             raise LookupError(f"{names[0]} cannot be told to {verb}: it is {state}")
         self._waiting[id] = (client, names[0], time.monotonic() + ANSWER_S)
 
-    def _names(self, request: Request) -> list[str]:
+    def _names(self, request: ControlRequest) -> list[str]:
         """The actors named in the request, all known."""
         core = self._supervisor.core
         known = [name for name in core.actors if name not in core.retired]

@@ -30,11 +30,11 @@ BACKLOG = 512
 Answer = dict[str, Any]
 
 
-class ConsoleError(Exception):
+class ControlSocketError(Exception):
     """The fleet cannot be reached or refused: a sentence for a person."""
 
 
-class Client:
+class ControlClient:
     """One connected client. `reply` may come at once or later, in any order of requests."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -85,18 +85,18 @@ class Client:
         self.closed |= len(self.outbox) > MAX_UNREAD
 
 
-class Console:
+class ControlSocket:
     """The server. The owner polls `listener` and every client's socket, and calls `accept` and
     `read` when they say so; and in between `flush`, and `answer` for those `waiting` in turn."""
 
-    def __init__(self, path: Path, handle: Callable[[Client, dict[str, Any]], None]) -> None:
+    def __init__(self, path: Path, handle: Callable[[ControlClient, dict[str, Any]], None]) -> None:
         self.path = path
         self.listener = socket.socket(socket.AF_UNIX)
         try:
             self.listener.bind(str(path))
         except OSError as error:
             self.listener.close()
-            raise ConsoleError(
+            raise ControlSocketError(
                 f"the control socket {path} cannot be made ({error}); a path holds 107 bytes at "
                 "most: set HOLDFAST_RUNTIME to a shorter directory"
             ) from error
@@ -104,14 +104,14 @@ class Console:
         self.listener.setblocking(False)
         self._handle = handle
 
-    def accept(self) -> Client | None:
+    def accept(self) -> ControlClient | None:
         try:
             sock, _ = self.listener.accept()
         except OSError:
             return None  # it left again, or there are no descriptors for it
-        return Client(sock)
+        return ControlClient(sock)
 
-    def read(self, client: Client) -> None:
+    def read(self, client: ControlClient) -> None:
         """Take what has arrived, and handle one request of it; `client.closed` is true once it is
         done with."""
         try:
@@ -127,7 +127,7 @@ class Console:
         if client.waiting:
             self.answer(client)
 
-    def answer(self, client: Client) -> None:
+    def answer(self, client: ControlClient) -> None:
         """Handle one request of a client that is `waiting`."""
         line, _, client.inbox = client.inbox.partition(b"\n")
         client.served = time.monotonic()
@@ -137,7 +137,7 @@ class Console:
         self.listener.close()
         self.path.unlink(missing_ok=True)
 
-    def _request(self, client: Client, line: bytes) -> None:
+    def _request(self, client: ControlClient, line: bytes) -> None:
         try:
             # Not `json`: it lets half a character pass, which nothing can be made of later.
             request = msgspec.json.decode(line)
@@ -181,18 +181,20 @@ def _exchange(path: Path, timeout_s: float, request: dict[str, Any]) -> tuple[An
             while parts[-1] and not parts[-1].endswith(b"\n"):
                 parts.append(sock.recv(READ_BYTES))
         except TimeoutError:
-            raise ConsoleError(
+            raise ControlSocketError(
                 f"the supervisor behind {path} did not answer within {timeout_s:g} s: it is "
                 "stopped or the machine is overloaded"
             ) from None
         except OSError as error:
-            raise ConsoleError(f"no supervisor answers at {path}: {error.strerror}") from error
+            raise ControlSocketError(
+                f"no supervisor answers at {path}: {error.strerror}"
+            ) from error
     line = b"".join(parts)
     if not line.endswith(b"\n"):
-        raise ConsoleError(f"the supervisor behind {path} went away before it answered")
+        raise ControlSocketError(f"the supervisor behind {path} went away before it answered")
     answer: Answer = json.loads(line)
     if not answer.get("ok"):
-        raise ConsoleError(str(answer.get("error", "refused")))
+        raise ControlSocketError(str(answer.get("error", "refused")))
     return answer, fds
 
 

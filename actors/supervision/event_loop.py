@@ -16,7 +16,7 @@ from .process import Process
 Callback = Callable[[], None]
 
 
-class Watches:
+class EventLoop:
     """Descriptors and their callbacks."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .supervised import State
+from .supervised import ActorState
 
 DRIVEN = ("STREAMING", "DEGRADED", "PAUSED")
 """Fail-safe states in which a robot needs nobody."""
@@ -35,14 +35,16 @@ Row = Mapping[str, Any]
 
 def unready(body: Row) -> list[str]:
     """Why not all of a status is ready, a sentence each."""
-    stopped = [sentence(row) for row in body["actors"] if row["state"] == State.STOPPED]
+    stopped = [sentence(row) for row in body["actors"] if row["state"] == ActorState.STOPPED]
     return unhealthy(body) + stopped
 
 
 def unhealthy(body: Row) -> list[str]:
     """Why a status is not healthy, a sentence each."""
     actors = [
-        sentence(row) for row in body["actors"] if row["state"] not in (State.READY, State.STOPPED)
+        sentence(row)
+        for row in body["actors"]
+        if row["state"] not in (ActorState.READY, ActorState.STOPPED)
     ]
     sensors = [f"{row['name']} {blind(row)}" for row in body["actors"] if blind(row)]
     robots = [
@@ -76,11 +78,11 @@ def failing(body: Row) -> list[str]:
         if row["name"] in dead:
             continue
         age, bound = row["progress_age_s"], row.get("hang_timeout_s")
-        if row["state"] == State.READY:
+        if row["state"] == ActorState.READY:
             if age is not None and bound is not None and age > bound * LATE:
                 why.append(f"{row['name']} has made no progress for {age:.1f} s")
-        elif row["state"] in (State.BACKOFF, State.FAILED) or (
-            row["state"] != State.STOPPED and row["last_exit"]
+        elif row["state"] in (ActorState.BACKOFF, ActorState.FAILED) or (
+            row["state"] != ActorState.STOPPED and row["last_exit"]
         ):
             why.append(sentence(row))
     return why
@@ -105,7 +107,7 @@ def cause(row: Row) -> str:
 
 def blind(row: Row) -> str:
     """Why a sensor that is at work has no frames; empty if it has, and for every other actor."""
-    if row["kind"] != "sensor" or row["state"] != State.READY:
+    if row["kind"] != "sensor" or row["state"] != ActorState.READY:
         return ""
     reason = (row["report"] or {}).get("reason")
     return f"has no frames: {reason}" if reason else ""

@@ -17,7 +17,7 @@ import msgspec
 from . import health
 from .site import site
 from .state_machine import hang_timeout_s
-from .supervised import Actor, Member, Rules, State
+from .supervised import ActorRecord, ActorState, Member, Rules
 from .waits import waits_for
 
 DOWN = "DOWN"
@@ -72,7 +72,7 @@ def status(
     fleet: str,
     uptime_s: float,
     facts: Iterable[ActorFacts],
-    actors: Mapping[str, Actor],
+    actors: Mapping[str, ActorRecord],
     robots: Iterable[str],
     members: Mapping[str, Member] | None = None,
     now: float | None = None,
@@ -99,13 +99,13 @@ def status(
         "witness": None if witness is None else witness.report,
         "log": msgspec.to_builtins(log or LogFacts()),
     }
-    at_work = any(row["state"] == State.READY for row in rows)
+    at_work = any(row["state"] == ActorState.READY for row in rows)
     body["healthy"] = at_work and not health.unhealthy(body)
     return body
 
 
 def _actor(
-    fact: ActorFacts, actors: Mapping[str, Actor], rules: Rules, now: float
+    fact: ActorFacts, actors: Mapping[str, ActorRecord], rules: Rules, now: float
 ) -> dict[str, Any]:
     actor = actors[fact.name]
     return {
@@ -122,7 +122,7 @@ def _actor(
         "memory_mb": _rounded(fact.memory_mb),
         "last_exit": fact.last_exit,
         "last_error": fact.last_error,
-        "reason": "" if actor.state is State.READY else actor.reason,
+        "reason": "" if actor.state is ActorState.READY else actor.reason,
         "waits_for": waits_for(actor, rules, actors, fact.report, now),
         "report": fact.report,
     }
@@ -137,7 +137,7 @@ def _robot(
     cell = (world.report if world else None) or {}
     row = {"name": name} | _ROBOT | said | {"name": name}
     # A dead control's last words are about the past: its counters stand, its state does not.
-    if (record["state"] != State.READY and said.get("state") != "DEAD") or "state" not in said:
+    if (record["state"] != ActorState.READY and said.get("state") != "DEAD") or "state" not in said:
         row["state"] = DOWN
         row["reason"] = _why_down(record)
         row["refusing_s"], row["refusing"], row["warnings"] = 0.0, "", []
@@ -145,7 +145,7 @@ def _robot(
         row["reason"] = said.get("reason") or (
             f"`actorctl resume {name}` goes on" if row["state"] == "PAUSED" else ""
         )
-    row["stopped"] = record["state"] == State.STOPPED
+    row["stopped"] = record["state"] == ActorState.STOPPED
     row["episodes"] = cell.get("tried", said.get("episodes", 0))
     row["successes"] = cell.get("successes", said.get("successes"))
     row["task"] = cell.get("task", said.get("task"))
@@ -153,7 +153,7 @@ def _robot(
 
 
 def _why_down(control: dict[str, Any]) -> str:
-    if control["state"] == State.READY:
+    if control["state"] == ActorState.READY:
         return f"{control['name']} has not reported yet"
     return health.sentence(control)
 

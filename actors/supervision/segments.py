@@ -14,18 +14,18 @@ from typing import Any
 from ...transport import segment
 from ...transport.segment import SegmentError
 from ..fleet.expand import ActorSpec
-from ..runtime.status_board import BoardReader
+from ..runtime.status_board import StatusBoardReader
 from ..runtime.supervisor_link import SegmentEntry
 
 
-class SharedMemory:
+class Segments:
     """All segments of a supervisor, and its view of every board."""
 
     def __init__(self, actors: Sequence[ActorSpec]) -> None:
         """Create what `actors` use. Raises SegmentError when the machine has no room for it."""
         self._segments: dict[str, segment.Segment] = {}
         self._read_only: dict[str, int] = {}
-        self.boards: dict[str, BoardReader] = {}
+        self.boards: dict[str, StatusBoardReader] = {}
         segment.sweep()
         try:
             self.adapt(actors)
@@ -41,7 +41,7 @@ class SharedMemory:
         missing = {n: size for n, size in uses.items() if self._size(n) != size}
         made: dict[str, segment.Segment] = {}
         read_only: dict[str, int] = {}
-        boards: dict[str, BoardReader] = {}
+        boards: dict[str, StatusBoardReader] = {}
         try:
             for name, size in missing.items():
                 made[name] = segment.create(size, name)
@@ -50,7 +50,7 @@ class SharedMemory:
                 board = board_of(actor.name)
                 if board in made or actor.name not in self.boards:
                     memory = made[board] if board in made else self._segments[board]
-                    boards[actor.name] = BoardReader(memory.map(writable=False))
+                    boards[actor.name] = StatusBoardReader(memory.map(writable=False))
         except BaseException as error:
             _close(made, read_only)
             if isinstance(error, OSError):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from ..fleet.expand import ActorSpec
 from ..runtime.log import Record
 from .actor_process import Started, environment_for
-from .warm_standby import Spare
+from .warm_standby import WarmStandby
 
 PREPARE_AFTER_S = 2.0
 RETRY_AFTER_S = 10.0
@@ -35,7 +35,7 @@ class Spares:
     ) -> None:
         self._environment = environment
         self._keep = keep
-        self._spares: list[Spare] = []
+        self._spares: list[WarmStandby] = []
         self._wanted: dict[str, int] = {}
         self._kinds: dict[str, str] = {}
         self._calm_since: float | None = None
@@ -71,11 +71,11 @@ class Spares:
         )
         return next(missing, None)
 
-    def prepare(self, modules: str) -> Spare | None:
+    def prepare(self, modules: str) -> WarmStandby | None:
         """Start one; None if the machine gives no process for it now."""
         environment = environment_for(self._kinds[modules], self._environment)
         try:
-            spare = Spare(modules, environment, self._keep)
+            spare = WarmStandby(modules, environment, self._keep)
         except OSError:
             self._calm_since = None
             return None
@@ -114,7 +114,7 @@ class Spares:
                 spare.end()
         return said
 
-    def lost(self, spare: Spare, now: float) -> None:
+    def lost(self, spare: WarmStandby, now: float) -> None:
         """It has ended: collect it. If it died by itself, the next one can wait."""
         if not spare.ended:
             self._not_before[spare.modules] = now + RETRY_AFTER_S
@@ -135,5 +135,5 @@ class Spares:
             spare.close()
         self._spares = []
 
-    def _of(self, modules: str | None) -> list[Spare]:
+    def _of(self, modules: str | None) -> list[WarmStandby]:
         return [spare for spare in self._spares if spare.modules == modules and not spare.ended]

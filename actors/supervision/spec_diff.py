@@ -10,7 +10,7 @@ import msgspec
 from ..fleet.expand import ActorSpec
 
 
-class Difference(msgspec.Struct, frozen=True):
+class SpecDiff(msgspec.Struct, frozen=True):
     """By actor. `changed` says which keys of an actor's configuration, or which of its segments,
     are different, so that its process has to be replaced; a change of its restart rules alone needs
     no new process."""
@@ -21,7 +21,7 @@ class Difference(msgspec.Struct, frozen=True):
     same: tuple[str, ...]
 
 
-def differences(old: Iterable[ActorSpec], new: Iterable[ActorSpec]) -> Difference:
+def differences(old: Iterable[ActorSpec], new: Iterable[ActorSpec]) -> SpecDiff:
     """From the fleet `old` to the fleet `new`."""
     before = {actor.name: actor for actor in old}
     after = {actor.name: actor for actor in new}
@@ -30,7 +30,7 @@ def differences(old: Iterable[ActorSpec], new: Iterable[ActorSpec]) -> Differenc
         for name, actor in after.items()
         if name in before and (found := list(_changes(before[name], actor)))
     }
-    return Difference(
+    return SpecDiff(
         added=tuple(name for name in after if name not in before),
         removed=tuple(name for name in before if name not in after),
         changed=changed,

@@ -2,8 +2,8 @@
 
 `step(fleet, event, now, luck)` returns the new fleet and the effects to carry out, in order. It
 reads no clock and no process; `luck` in [0, 1) is the jitter of a back-off. The caller feeds every
-exit, readiness and change of progress it sees, a `Tick` at least every STALL_S / 2, and progress
-before the `Tick` of the same turn.
+exit, readiness and change of progress it sees, a `ClockTick` at least every STALL_S / 2, and
+progress before the `ClockTick` of the same turn.
 
 Guaranteed, for any order of events:
 
@@ -30,26 +30,26 @@ from msgspec.structs import replace
 
 from .supervised import (
     NEVER,
-    Actor,
-    Ask,
+    ActorReady,
+    ActorRecord,
+    ActorState,
+    AskToStop,
     Changed,
-    Effect,
-    Event,
+    ClockTick,
     Exited,
     Faulty,
-    Fleet,
+    FleetState,
     Kill,
     Member,
-    Ready,
     Reform,
     Restart,
     Rules,
     Spawn,
     Start,
-    State,
     Stop,
     StopAll,
-    Tick,
+    SupervisionEffect,
+    SupervisionEvent,
     ordered,
 )
 
@@ -63,7 +63,9 @@ EXIT_REASONS = {3: "refused its configuration", 4: "is dead until a person resta
 """Exit codes after which a restart is pointless."""
 
 
-def step(fleet: Fleet, event: Event, now: float, luck: float = 0.5) -> tuple[Fleet, list[Effect]]:
+def step(
+    fleet: FleetState, event: SupervisionEvent, now: float, luck: float = 0.5
+) -> tuple[FleetState, list[SupervisionEffect]]:
     """The fleet after `event` at `now`, and what to do about it."""
     turn = _Turn(fleet, now, luck)
     turn.handle(event)
@@ -87,7 +89,7 @@ def exit_text(code: int | None, error: str | None = None) -> str:
     return f"exited with status {code}"
 
 
-def hang_timeout_s(actor: Actor, rules: Rules) -> float:
+def hang_timeout_s(actor: ActorRecord, rules: Rules) -> float:
     """For how long `actor` may make no progress before it counts as hung."""
     return max(rules.hang_timeout_s, actor.hang_timeout_s)
 
@@ -95,7 +97,7 @@ def hang_timeout_s(actor: Actor, rules: Rules) -> float:
 class _Turn:
     """One step under way: a working copy of the actors, and the effects so far."""
 
-    def __init__(self, fleet: Fleet, now: float, luck: float) -> None:
+    def __init__(self, fleet: FleetState, now: float, luck: float) -> None:
         self.members = fleet.members
         self.retired = fleet.retired
         self.actors = dict(fleet.actors)
@@ -104,15 +106,15 @@ class _Turn:
         self.stopping = fleet.stopping
         self.hastened = fleet.hastened
         self.stood_still = now - fleet.now if now - fleet.now > STALL_S else 0.0
-        self.effects: list[Effect] = []
+        self.effects: list[SupervisionEffect] = []
 
-    def outcome(self) -> Fleet:
+    def outcome(self) -> FleetState:
         """The fleet after this step, without those that were retired and are gone."""
         buried = {name for name in self.retired if not self.actors[name].alive}
         if buried:
             self.members = {n: member for n, member in self.members.items() if n not in buried}
             self.actors = {n: actor for n, actor in self.actors.items() if n not in buried}
-        return Fleet(
+        return FleetState(
             self.members,
             self.actors,
             self.now,
@@ -121,7 +123,7 @@ class _Turn:
             self.retired - buried,
         )
 
-    def handle(self, event: Event) -> None:
+    def handle(self, event: SupervisionEvent) -> None:
         if self.stood_still:
             self.forgive_standstill()
         match event:
@@ -137,18 +139,21 @@ class _Turn:
                 self.reform(ordered(members), changed)
             case StopAll(hasten):
                 self.stop_all(hasten)
-            case Ready(name, incarnation, hang_timeout_s):
-                if self.current(name, incarnation) and self.actors[name].state is State.STARTING:
+            case ActorReady(name, incarnation, hang_timeout_s):
+                if (
+                    self.current(name, incarnation)
+                    and self.actors[name].state is ActorState.STARTING
+                ):
                     self.put(name, progressed_at=self.now, ready_at=self.now, deadline=NEVER)
                     self.put(name, hang_timeout_s=hang_timeout_s)
-                    self.enter(name, State.READY, "")
+                    self.enter(name, ActorState.READY, "")
             case Exited(name, incarnation, code, error):
                 if self.current(name, incarnation):
                     self.exited(name, code, error)
             case Faulty(name, incarnation, fault):
                 if self.current(name, incarnation):
                     self.end_by_fault(name, fault, gently=True)
-            case Tick(progress):
+            case ClockTick(progress):
                 self.tick(progress)
 
     def start(self, names: Iterable[str]) -> None:
@@ -160,18 +165,18 @@ class _Turn:
             self.put(name, wanted=True, failures=0, restarted_at=())
             if actor.alive:
                 # One that is on its way out starts again when it is gone.
-                self.put(name, relaunch=actor.state is State.STOPPING)
-            elif actor.state is not State.WAITING:
+                self.put(name, relaunch=actor.state is ActorState.STOPPING)
+            elif actor.state is not ActorState.WAITING:
                 before = frozenset(self.members[name].after).intersection(names)
                 why = "started by a person" if actor.incarnation else ""
                 self.put(name, for_ready=before, reason=why)
-                self.enter(name, State.WAITING, "starting")
+                self.enter(name, ActorState.WAITING, "starting")
 
     def stop(self, name: str, drain: bool) -> None:
         self.put(name, wanted=False, relaunch=False)
         if not self.actors[name].alive:
-            self.enter(name, State.STOPPED, "stopped by a person")
-        elif self.actors[name].state is not State.STOPPING or self.actors[name].draining:
+            self.enter(name, ActorState.STOPPED, "stopped by a person")
+        elif self.actors[name].state is not ActorState.STOPPING or self.actors[name].draining:
             self.end(name, "drained by a person" if drain else "stopped by a person", drain=drain)
 
     def restart(self, name: str) -> None:
@@ -182,7 +187,7 @@ class _Turn:
             self.start([name])
             return
         self.put(name, wanted=True, relaunch=True, failures=0, restarted_at=())
-        if actor.state is not State.STOPPING:
+        if actor.state is not ActorState.STOPPING:
             self.end(name, "restarted by a person")
 
     def reform(self, members: dict[str, Member], changed: frozenset[str]) -> None:
@@ -193,7 +198,7 @@ class _Turn:
         self.retired = frozenset(set(self.members) - set(members))
         self.members = members | {name: self.members[name] for name in self.retired}
         for name in members:
-            self.actors.setdefault(name, Actor(since=self.now))
+            self.actors.setdefault(name, ActorRecord(since=self.now))
         for name in before & self.retired:
             self.stop(name, drain=False)
         for name in changed & before - self.retired:
@@ -205,8 +210,8 @@ class _Turn:
         self.stopping = True
         for name, actor in self.actors.items():
             self.put(name, wanted=False, relaunch=False)
-            if not actor.alive and actor.state is not State.FAILED:
-                self.enter(name, State.STOPPED, "the fleet stops")
+            if not actor.alive and actor.state is not ActorState.FAILED:
+                self.enter(name, ActorState.STOPPED, "the fleet stops")
         if hasten:
             self.hastened = True
             for name, actor in self.actors.items():
@@ -216,22 +221,22 @@ class _Turn:
     def exited(self, name: str, code: int | None, error: str | None) -> None:
         actor, rules = self.actors[name], self.members[name].rules
         reason = actor.fault or exit_text(code, error)
-        if actor.state is State.STOPPING and not actor.fault:
+        if actor.state is ActorState.STOPPING and not actor.fault:
             # It was asked to: that is the reason, and how it ended only where it did not obey.
             obeyed = code in (0, -signal.SIGTERM)
             reason = actor.reason if obeyed else f"{actor.reason}; {reason}"
         self.put(name, alive=False, fault=None, draining=False, deadline=NEVER, reason=reason)
         if not actor.wanted:
             self.put(name, relaunch=False)
-            self.enter(name, State.STOPPED, reason)
+            self.enter(name, ActorState.STOPPED, reason)
         elif actor.relaunch:
             self.put(name, relaunch=False, restarts=actor.restarts + 1)
-            self.enter(name, State.WAITING, actor.reason)
+            self.enter(name, ActorState.WAITING, actor.reason)
         elif code is not None and code in EXIT_REASONS and not actor.fault:
             self.give_up(name, f"{EXIT_REASONS[code]}: {error or exit_text(code)}")
         elif code == 0 and not actor.fault and rules.restart != "always":
             self.put(name, wanted=False)
-            self.enter(name, State.STOPPED, "finished")
+            self.enter(name, ActorState.STOPPED, "finished")
         elif rules.restart == "never":
             self.give_up(name, f"{reason}; it is not to be restarted")
         else:
@@ -263,12 +268,12 @@ class _Turn:
         for member in later:
             self.follow(member, name)
         if failures == 1:
-            self.enter(name, State.WAITING, reason)
+            self.enter(name, ActorState.WAITING, reason)
         else:
             delay = min(rules.backoff_s * 2.0 ** (failures - 2), rules.max_backoff_s)
             # Half of it is jitter, so that what fell together does not come back together.
             self.put(name, deadline=self.now + delay * (0.5 + 0.5 * self.luck))
-            self.enter(name, State.BACKOFF, reason)
+            self.enter(name, ActorState.BACKOFF, reason)
 
     def follow(self, name: str, leader: str) -> None:
         """End `name` because `leader`, before it in their group, failed; it starts again after."""
@@ -277,12 +282,12 @@ class _Turn:
         self.put(name, for_ready=before, for_gone=frozenset())
         if actor.alive:
             self.put(name, relaunch=True)
-            if actor.state is not State.STOPPING:
+            if actor.state is not ActorState.STOPPING:
                 self.end(name, f"restarts with {leader}")
 
     def give_up(self, name: str, reason: str) -> None:
         self.put(name, reason=reason, deadline=NEVER)
-        self.enter(name, State.FAILED, reason)
+        self.enter(name, ActorState.FAILED, reason)
 
     def tick(self, progress: Mapping[str, int]) -> None:
         for name, actor in list(self.actors.items()):
@@ -291,18 +296,18 @@ class _Turn:
                 self.put(name, progress=count, progressed_at=self.now)
                 actor = self.actors[name]
             rules = self.members[name].rules
-            if actor.state is State.READY:
+            if actor.state is ActorState.READY:
                 patience = hang_timeout_s(actor, rules)
                 if self.now - actor.progressed_at >= patience:
                     self.end_by_fault(name, f"hung: no progress for {patience:g} s")
             elif self.now < actor.deadline:
                 continue
-            elif actor.state is State.BACKOFF:
+            elif actor.state is ActorState.BACKOFF:
                 self.put(name, deadline=NEVER)
-                self.enter(name, State.WAITING, actor.reason)
-            elif actor.state is State.STARTING:
+                self.enter(name, ActorState.WAITING, actor.reason)
+            elif actor.state is ActorState.STARTING:
                 self.end_by_fault(name, f"not ready within {rules.start_timeout_s:g} s")
-            elif actor.state is State.STOPPING:
+            elif actor.state is ActorState.STOPPING:
                 self.escalate(name)
 
     def escalate(self, name: str) -> None:
@@ -314,35 +319,35 @@ class _Turn:
 
     def end_by_fault(self, name: str, fault: str, gently: bool = False) -> None:
         """End one that misbehaves; its exit will count as a failure."""
-        if self.actors[name].state is State.STOPPING:
+        if self.actors[name].state is ActorState.STOPPING:
             return
         if gently:
             self.put(name, fault=fault)
             self.end(name, fault)
         else:
-            self.enter(name, State.STOPPING, fault)
+            self.enter(name, ActorState.STOPPING, fault)
             self.kill(name, fault)
 
     def end(self, name: str, reason: str, drain: bool = False) -> None:
         actor, rules = self.actors[name], self.members[name].rules
         patience = rules.drain_timeout_s if drain else rules.stop_timeout_s
-        if actor.state is State.STARTING:
+        if actor.state is ActorState.STARTING:
             # It has nothing to finish, and may be deep in an import that hears nothing.
             patience = min(patience, UNREADY_PATIENCE_S)
         self.put(name, deadline=self.now + patience, reason=reason, draining=drain)
-        self.enter(name, State.STOPPING, reason)
-        self.effects.append(Ask(name, actor.incarnation, drain))
+        self.enter(name, ActorState.STOPPING, reason)
+        self.effects.append(AskToStop(name, actor.incarnation, drain))
 
     def kill(self, name: str, fault: str | None) -> None:
         self.put(name, deadline=self.now + REKILL_S, fault=fault)
-        if self.actors[name].state is not State.STOPPING:
-            self.enter(name, State.STOPPING, fault or "killed")
+        if self.actors[name].state is not ActorState.STOPPING:
+            self.enter(name, ActorState.STOPPING, fault or "killed")
         self.effects.append(Kill(name, self.actors[name].incarnation))
 
     def launch(self) -> None:
         """Spawn whoever waits for nobody any more."""
         for name, actor in list(self.actors.items()):
-            if actor.state is not State.WAITING or actor.alive or self.stopping:
+            if actor.state is not ActorState.WAITING or actor.alive or self.stopping:
                 continue
             if any(self.is_coming(other) for other in actor.for_ready):
                 continue
@@ -361,7 +366,7 @@ class _Turn:
                 for_ready=frozenset(),
                 for_gone=frozenset(),
             )
-            self.enter(name, State.STARTING, actor.reason)
+            self.enter(name, ActorState.STARTING, actor.reason)
             self.effects.append(Spawn(name, incarnation))
 
     def stop_in_order(self) -> None:
@@ -373,21 +378,25 @@ class _Turn:
             for before in self.members[name].after
         }
         for name, actor in list(self.actors.items()):
-            if actor.alive and actor.state is not State.STOPPING and name not in needed:
+            if actor.alive and actor.state is not ActorState.STOPPING and name not in needed:
                 self.end(name, "the fleet stops")
 
     def starting(self) -> int:
-        return sum(actor.state is State.STARTING for actor in self.actors.values())
+        return sum(actor.state is ActorState.STARTING for actor in self.actors.values())
 
     def is_coming(self, name: str) -> bool:
         """True while it may still get ready by itself."""
         actor = self.actors.get(name)
-        return actor is not None and actor.wanted and actor.state not in (State.READY, State.FAILED)
+        return (
+            actor is not None
+            and actor.wanted
+            and actor.state not in (ActorState.READY, ActorState.FAILED)
+        )
 
     def is_going(self, name: str) -> bool:
         """True while it is being ended."""
         actor = self.actors.get(name)
-        return actor is not None and actor.state is State.STOPPING
+        return actor is not None and actor.state is ActorState.STOPPING
 
     def later_in_group(self, name: str) -> list[str]:
         return [
@@ -422,7 +431,7 @@ class _Turn:
     def put(self, name: str, **fields: object) -> None:
         self.actors[name] = replace(self.actors[name], **fields)
 
-    def enter(self, name: str, state: State, reason: str) -> None:
+    def enter(self, name: str, state: ActorState, reason: str) -> None:
         old = self.actors[name].state
         if old is not state:
             self.put(name, state=state, since=self.now)

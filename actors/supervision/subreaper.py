@@ -28,7 +28,7 @@ def become_subreaper() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
-class Orphans:
+class Subreaper:
     """Ends the orphans of the fleet with this `mark`."""
 
     def __init__(self, mark: str) -> None:

@@ -15,7 +15,7 @@ Timeout = Annotated[float, Meta(gt=0, description="seconds, more than 0")]
 Seconds = Annotated[float, Meta(ge=0, description="seconds, 0 or more")]
 
 
-class State(StrEnum):
+class ActorState(StrEnum):
     """Where an actor is. WAITING is for others to get ready, or to be gone, before its start."""
 
     STOPPED = "STOPPED"
@@ -52,10 +52,10 @@ class Member(msgspec.Struct, frozen=True):
     group: str | None = None
 
 
-class Actor(msgspec.Struct, frozen=True):
+class ActorRecord(msgspec.Struct, frozen=True):
     """What is known of one actor. `alive` is from the spawn to the exit, whatever the state."""
 
-    state: State = State.STOPPED
+    state: ActorState = ActorState.STOPPED
     wanted: bool = False
     alive: bool = False
     incarnation: int = 0
@@ -82,11 +82,11 @@ class Actor(msgspec.Struct, frozen=True):
     for_gone: frozenset[str] = frozenset()
 
 
-class Fleet(msgspec.Struct, frozen=True):
+class FleetState(msgspec.Struct, frozen=True):
     """All actors of one supervisor, in start order."""
 
     members: dict[str, Member]
-    actors: dict[str, Actor]
+    actors: dict[str, ActorRecord]
     now: float
     stopping: bool = False
     hastened: bool = False
@@ -133,7 +133,7 @@ class StopAll(msgspec.Struct, frozen=True):
     hasten: bool = False
 
 
-class Ready(msgspec.Struct, frozen=True):
+class ActorReady(msgspec.Struct, frozen=True):
     """Its loop runs. `hang_timeout_s`: one turn of it may take so long, if that is more than its
     rules say."""
 
@@ -160,13 +160,15 @@ class Faulty(msgspec.Struct, frozen=True):
     fault: str
 
 
-class Tick(msgspec.Struct, frozen=True):
+class ClockTick(msgspec.Struct, frozen=True):
     """Time passed; `progress` is every board's count."""
 
     progress: Mapping[str, int] = {}
 
 
-Event = Start | Stop | Restart | Reform | StopAll | Ready | Exited | Faulty | Tick
+SupervisionEvent = (
+    Start | Stop | Restart | Reform | StopAll | ActorReady | Exited | Faulty | ClockTick
+)
 
 # Effects: what to do.
 
@@ -176,7 +178,7 @@ class Spawn(msgspec.Struct, frozen=True):
     incarnation: int
 
 
-class Ask(msgspec.Struct, frozen=True):
+class AskToStop(msgspec.Struct, frozen=True):
     """Ask it to stop: the stop command and SIGTERM; with `drain`, the drain command only."""
 
     name: str
@@ -193,19 +195,19 @@ class Kill(msgspec.Struct, frozen=True):
 
 class Changed(msgspec.Struct, frozen=True):
     name: str
-    old: State
-    new: State
+    old: ActorState
+    new: ActorState
     reason: str
 
 
-Effect = Spawn | Ask | Kill | Changed
+SupervisionEffect = Spawn | AskToStop | Kill | Changed
 
 
-def fleet_of(members: Iterable[Member], now: float) -> Fleet:
+def fleet_of(members: Iterable[Member], now: float) -> FleetState:
     """A fleet with nothing started. Raises ValueError for an `after` that is unknown or listed
     later, because the start order is the list's."""
     known = ordered(members)
-    return Fleet(known, {name: Actor(since=now) for name in known}, now)
+    return FleetState(known, {name: ActorRecord(since=now) for name in known}, now)
 
 
 def ordered(members: Iterable[Member]) -> dict[str, Member]:

@@ -24,38 +24,38 @@ from ..fleet.expand import ActorSpec
 from ..runtime.log import Record
 from ..runtime.release import release
 from ..runtime.runtime_dir import SOCKET, RuntimeDir
-from ..runtime.supervisor_link import BootMessage, Farewell, Ready, Reply
+from ..runtime.supervisor_link import BootMessage, CommandReply, ExitReason, ReadyMessage
 from . import report
-from .actor_process import Running
-from .control_commands import Commands
-from .control_socket import MAX_CLIENTS, Client, Console
-from .event_loop import Watches
+from .actor_process import ActorProcess
+from .control_commands import ControlCommands
+from .control_socket import MAX_CLIENTS, ControlClient, ControlSocket
+from .event_loop import EventLoop
 from .graveyard import Graveyard
 from .headroom import raise_descriptor_limit
 from .logstore import LogStore
-from .segments import SharedMemory
+from .segments import Segments
 from .spares import Spares
 from .spec_diff import differences
 from .state_machine import exit_text, step
-from .subreaper import Orphans, become_subreaper
+from .subreaper import Subreaper, become_subreaper
+from .supervised import ActorReady as CoreReady
 from .supervised import (
-    Ask,
+    ActorState,
+    AskToStop,
     Changed,
-    Effect,
-    Event,
+    ClockTick,
     Exited,
     Faulty,
     Kill,
     Reform,
     Spawn,
     Start,
-    State,
     StopAll,
-    Tick,
+    SupervisionEffect,
+    SupervisionEvent,
     fleet_of,
     ordered,
 )
-from .supervised import Ready as CoreReady
 
 TURN_S = 0.1
 PUBLISH_S = 0.25
@@ -71,7 +71,7 @@ STOP_WITHIN_S = 4.0
 """An orderly stop that takes longer is hastened."""
 
 Status = dict[str, Any]
-LEVELS = {State.FAILED: "error", State.BACKOFF: "warning", State.STOPPING: "info"}
+LEVELS = {ActorState.FAILED: "error", ActorState.BACKOFF: "warning", ActorState.STOPPING: "info"}
 
 
 class Supervisor:
@@ -95,19 +95,19 @@ class Supervisor:
         self.final: Status | None = None
         """The status at the moment the stop began."""
         self._publish = publish
-        self._events: deque[Event] = deque()
-        self._watches = Watches()
-        self.memory = SharedMemory(actors)
-        self.running = {actor.name: Running(actor, logs.add) for actor in actors}
+        self._events: deque[SupervisionEvent] = deque()
+        self._watches = EventLoop()
+        self.memory = Segments(actors)
+        self.running = {actor.name: ActorProcess(actor, logs.add) for actor in actors}
         self.robots = _robots(actors)
         self._graveyard = Graveyard(runtime)
         self._spares = Spares(actors, self._graveyard.environment, logs.add)
-        self._orphans = Orphans(self._graveyard.mark)
-        self._commands = Commands(self)
+        self._orphans = Subreaper(self._graveyard.mark)
+        self._commands = ControlCommands(self)
         self._due = dict.fromkeys(("turn", "publish", "memory", "spare", "helpers"), 0.0)
         self._stop_by = float("inf")
-        self._clients: list[Client] = []
-        self._console = Console(runtime.path / SOCKET, self._commands.handle)
+        self._clients: list[ControlClient] = []
+        self._console = ControlSocket(runtime.path / SOCKET, self._commands.handle)
 
     # The loop.
 
@@ -154,7 +154,7 @@ class Supervisor:
             if actor.name in self.running:
                 self.running[actor.name].actor = actor
             else:
-                self.running[actor.name] = Running(actor, self.logs.add)
+                self.running[actor.name] = ActorProcess(actor, self.logs.add)
         self.robots = robots
         self._spares.adapt(actors)
         self.feed(Reform(members, frozenset(difference.changed)))
@@ -165,7 +165,7 @@ class Supervisor:
             running.actor for name, running in self.running.items() if name not in self.core.retired
         ]
 
-    def feed(self, event: Event) -> None:
+    def feed(self, event: SupervisionEvent) -> None:
         """Give the core an event and carry out what it says; events of that come after it."""
         self._events.append(event)
         if len(self._events) > 1:
@@ -177,7 +177,7 @@ class Supervisor:
         finally:
             self._events.clear()  # one that failed must not hold up all that come after it
 
-    def _take_step(self, event: Event) -> None:
+    def _take_step(self, event: SupervisionEvent) -> None:
         self.core, effects = step(self.core, event, time.monotonic(), random.random())
         for effect in effects:
             self._carry_out(effect)
@@ -214,7 +214,7 @@ class Supervisor:
         self._due["turn"] = now + TURN_S
         self._watches.unmute()
         boards = self.memory.boards
-        self.feed(Tick({name: boards[name].progress()[0] for name in boards}))
+        self.feed(ClockTick({name: boards[name].progress()[0] for name in boards}))
         for name in self.running.keys() - self.core.actors.keys():
             del self.running[name]
             self.memory.forget(name)
@@ -267,11 +267,11 @@ class Supervisor:
 
     # Effects.
 
-    def _carry_out(self, effect: Effect) -> None:
+    def _carry_out(self, effect: SupervisionEffect) -> None:
         match effect:
             case Spawn(name, incarnation):
                 self._spawn(self.running[name], incarnation)
-            case Ask(name, _, drain):
+            case AskToStop(name, _, drain):
                 self.running[name].ask(drain)
             case Kill(name, _):
                 if process := self.running[name].process:
@@ -280,7 +280,7 @@ class Supervisor:
                 words = f"{name}: {old} -> {new}" + (f" ({reason})" if reason else "")
                 self.note(LEVELS.get(new, "info"), words)
 
-    def _spawn(self, running: Running, incarnation: int) -> None:
+    def _spawn(self, running: ActorProcess, incarnation: int) -> None:
         actor = running.actor
         entries, fds = self.memory.table(actor)
         boot = BootMessage(
@@ -314,7 +314,7 @@ class Supervisor:
 
     # Events.
 
-    def _on_exit(self, running: Running, incarnation: int) -> None:
+    def _on_exit(self, running: ActorProcess, incarnation: int) -> None:
         process = running.process
         if process is None or (code := process.reap()) is None:
             return
@@ -326,7 +326,7 @@ class Supervisor:
         self.feed(Exited(running.actor.name, incarnation, code, last_word))
         self._orphans.sweep(self._sessions())
 
-    def _bury(self, running: Running) -> None:
+    def _bury(self, running: ActorProcess) -> None:
         """Take leave of a process that was reaped: its last lines, its descriptors."""
         process = running.process
         assert process is not None
@@ -334,7 +334,7 @@ class Supervisor:
         self._graveyard.forget(process.pid)
         running.end()
 
-    def _on_link(self, running: Running, incarnation: int) -> None:
+    def _on_link(self, running: ActorProcess, incarnation: int) -> None:
         process = running.process
         if process is None:
             return
@@ -343,12 +343,12 @@ class Supervisor:
             self._watches.forget(process.link.fileno())
         for message in said:
             match message:
-                case Ready(_, hang_timeout_s):
+                case ReadyMessage(_, hang_timeout_s):
                     patience = min(hang_timeout_s, LONGEST_HANG_S)
                     self.feed(CoreReady(running.actor.name, incarnation, patience))
-                case Reply():
+                case CommandReply():
                     self._commands.answered(running.actor.name, message)
-                case Farewell(reason):
+                case ExitReason(reason):
                     running.farewell = reason
 
     def _on_signal(self, wakeup: int) -> None:
@@ -408,7 +408,8 @@ class Supervisor:
     def _calm(self) -> bool:
         """Nobody is starting: a spare's imports take nothing from anybody."""
         return not any(
-            actor.state in (State.STARTING, State.WAITING) for actor in self.core.actors.values()
+            actor.state in (ActorState.STARTING, ActorState.WAITING)
+            for actor in self.core.actors.values()
         )
 
     def _prepare(self, modules: str) -> None:

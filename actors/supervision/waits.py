@@ -6,28 +6,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from .state_machine import FIRST_STARTS_AT_ONCE
-from .supervised import NEVER, Actor, Rules, State
+from .supervised import NEVER, ActorRecord, ActorState, Rules
 
 
 def waits_for(
-    actor: Actor,
+    actor: ActorRecord,
     rules: Rules,
-    actors: Mapping[str, Actor],
+    actors: Mapping[str, ActorRecord],
     report: Mapping[str, Any] | None,
     now: float,
 ) -> str:
     """What ends the state of `actor`, empty for one that waits for nothing. `report` is what it
     wrote on its board: an actor whose `setup` is long says there what it is at (`Actor.phase`)."""
     match actor.state:
-        case State.WAITING:
+        case ActorState.WAITING:
             return _others(actor, actors)
-        case State.STARTING:
+        case ActorState.STARTING:
             phase = _phase(report, actor.incarnation)
             lasted = f"{max(0.0, now - actor.since):.0f} s of at most {rules.start_timeout_s:g} s"
             return f"its setup, {lasted}" + (f": {phase}" if phase else "")
-        case State.BACKOFF:
+        case ActorState.BACKOFF:
             return f"its next start{_within(actor.deadline, now)}"
-        case State.STOPPING:
+        case ActorState.STOPPING:
             what = "its robots to be handed over" if actor.draining else "its process to end"
             return f"{what}, by force{_within(actor.deadline, now)}"
     return ""
@@ -42,19 +42,19 @@ def _phase(report: Mapping[str, Any] | None, incarnation: int) -> str:
     return str(said.get("text") or "")
 
 
-def _others(actor: Actor, actors: Mapping[str, Actor]) -> str:
+def _others(actor: ActorRecord, actors: Mapping[str, ActorRecord]) -> str:
     """Of those before it in the start order, who is not ready or gone yet."""
     coming = [
         f"{name} ({actors[name].state})"
         for name in sorted(actor.for_ready)
-        if name in actors and actors[name].state not in (State.READY, State.FAILED)
+        if name in actors and actors[name].state not in (ActorState.READY, ActorState.FAILED)
     ]
     if coming:
         return f"{', '.join(coming)} to be ready"
     going = [
         name
         for name in sorted(actor.for_gone)
-        if name in actors and actors[name].state is State.STOPPING
+        if name in actors and actors[name].state is ActorState.STOPPING
     ]
     if going:
         return f"{', '.join(going)} to be gone"

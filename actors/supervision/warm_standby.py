@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from ..runtime.log import Record
-from ..runtime.supervisor_link import Ready, Reply
+from ..runtime.supervisor_link import CommandReply, ReadyMessage
 from .actor_process import Started, streams_of
 from .process import Process
 
@@ -19,7 +19,7 @@ UNANSWERED = 3
 """So many pings in a row without an answer are a process that is frozen."""
 
 
-class Spare:
+class WarmStandby:
     """One spare. Its owner polls `process` and `streams`."""
 
     def __init__(
@@ -48,9 +48,9 @@ class Spare:
     def hear(self) -> None:
         """Take in what it said."""
         for message in self.process.link.messages()[0]:
-            if isinstance(message, Ready):
+            if isinstance(message, ReadyMessage):
                 self.ready = True
-            elif isinstance(message, Reply):
+            elif isinstance(message, CommandReply):
                 self._answered = max(self._answered, min(message.id, self._asked))
 
     def check(self, now: float) -> str | None:

@@ -25,7 +25,7 @@ cell is live and not to be stepped."""
 
 
 @dataclass
-class Tally:
+class EpisodeCounts:
     """What came of a rollout."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -51,7 +51,7 @@ def rollout(
     replan_steps: int = 10,
     delay_steps: int = 0,
     trim: bool = True,
-) -> Tally:
+) -> EpisodeCounts:
     """Run `episodes` attempts on `cell`.
 
     A chunk is asked for `replan_steps` ticks after the one before was, and arrives `delay_steps`
@@ -59,7 +59,7 @@ def rollout(
     skipped; without, it is played from its beginning, late. At the end of an episode the plan and
     the chunk in flight are void.
     """
-    tally = Tally()
+    tally = EpisodeCounts()
     nothing = np.empty((0, 5), np.float32)
     plan, in_flight = nothing, nothing
     asked: int | None = None

@@ -36,14 +36,14 @@ class Writable(Protocol):
         """Replace the value."""
 
 
-class Exchange(Readable, Writable, Protocol):
+class SimulatedHardware(Readable, Writable, Protocol):
     """One that its own writer can read back."""
 
 
 class World:
     """Steps a cell along a clock that the caller reads. Single-threaded, no I/O of its own."""
 
-    def __init__(self, seed: int, commands: Readable, scene: Exchange) -> None:
+    def __init__(self, seed: int, commands: Readable, scene: SimulatedHardware) -> None:
         """Go on from the last scene in `scene`; where there is none, begin a cell from `seed`.
         Raises RobotError when what is there is not a scene."""
         last = scene.read()

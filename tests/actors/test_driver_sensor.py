@@ -13,22 +13,22 @@ import cv2
 import numpy as np
 import pytest
 
-from holdfast.actors.driver import WorldActor
-from holdfast.actors.jitter_probe import WitnessActor, overlaps
+from holdfast.actors.driver import DriverActor
+from holdfast.actors.jitter_probe import JitterProbeActor, overlaps
 from holdfast.actors.runtime.actor import Actor, SupervisorLink, boot_in_memory
-from holdfast.actors.runtime.status_board import BoardReader
-from holdfast.actors.runtime.supervisor_link import Ready
+from holdfast.actors.runtime.status_board import StatusBoardReader
+from holdfast.actors.runtime.supervisor_link import ReadyMessage
 from holdfast.actors.sensor import SensorActor
 from holdfast.robot.sim import command
 from holdfast.robot.sim.scene import SIZE, unpack
 from holdfast.transport.frames import FrameReader, FrameRing
-from holdfast.transport.seqlock import Register
+from holdfast.transport.seqlock import Seqlock
 
 SEGMENTS = {
-    "r/scene": Register.size_for(SIZE),
-    "r/command": Register.size_for(256),
+    "r/scene": Seqlock.size_for(SIZE),
+    "r/command": Seqlock.size_for(256),
     "r/top": FrameRing.size_for((120, 160, 3)),
-    "witness/pauses": Register.size_for(1024),
+    "witness/pauses": Seqlock.size_for(1024),
 }
 
 
@@ -57,8 +57,8 @@ def wait_for(condition: Callable[[], object], within_s: float = 5.0) -> None:
 def world() -> Iterator[tuple[Actor, dict[str, object]]]:
     config = {"robot": "r", "scene": "r/scene", "command": "r/command", "seed": 5}
     boot, link, supervisor = boot_in_memory("world", "r/world", config, SEGMENTS)
-    with running(WorldActor(boot, link), lambda: supervisor.command("stop")) as actor:
-        scene = Register(boot.memory["r/scene"], writable=False)
+    with running(DriverActor(boot, link), lambda: supervisor.command("stop")) as actor:
+        scene = Seqlock(boot.memory["r/scene"], writable=False)
         wait_for(lambda: scene.read() is not None)
         yield actor, dict(boot.memory)
     supervisor.close()
@@ -68,7 +68,7 @@ def world() -> Iterator[tuple[Actor, dict[str, object]]]:
 def test_the_belt_goes_on_and_the_arm_holds_while_nobody_commands() -> None:
     """A world without a control actor is a world, not a stopped simulation."""
     with world() as (_, memory):
-        scene = Register(memory["r/scene"], writable=False)
+        scene = Seqlock(memory["r/scene"], writable=False)
         first = unpack(scene.read())
         wait_for(lambda: unpack(scene.read()).steps >= first.steps + 24)
         later = unpack(scene.read())
@@ -78,11 +78,9 @@ def test_the_belt_goes_on_and_the_arm_holds_while_nobody_commands() -> None:
 
 def test_a_command_moves_the_arm() -> None:
     with world() as (_, memory):
-        scene = Register(memory["r/scene"], writable=False)
+        scene = Seqlock(memory["r/scene"], writable=False)
         target = np.array([0.1, 0.1, 0.2, 0.0, 0.5], np.float32)
-        Register(memory["r/command"], writable=True).write(
-            command.pack(target, time.monotonic_ns())
-        )
+        Seqlock(memory["r/command"], writable=True).write(command.pack(target, time.monotonic_ns()))
         wait_for(lambda: np.allclose(unpack(scene.read()).position, target, atol=0.01))
 
 
@@ -132,7 +130,9 @@ def write_video(path: Path, frames: int) -> None:
 
 
 @contextmanager
-def sensor(options: dict[str, object]) -> Iterator[tuple[FrameReader, SupervisorLink, BoardReader]]:
+def sensor(
+    options: dict[str, object],
+) -> Iterator[tuple[FrameReader, SupervisorLink, StatusBoardReader]]:
     """A sensor of a video file, until it is asked to stop."""
     boot, link, supervisor = boot_in_memory(
         "sensor", "r/clip", VIDEO | {"options": options}, {"r/clip": SEGMENTS["r/top"]}
@@ -141,19 +141,19 @@ def sensor(options: dict[str, object]) -> Iterator[tuple[FrameReader, Supervisor
         yield (
             FrameReader(boot.memory["r/clip"]),
             supervisor,
-            BoardReader(boot.memory["r/clip/board"]),
+            StatusBoardReader(boot.memory["r/clip/board"]),
         )
     supervisor.close()
     link.close()
 
 
-def reason(board: BoardReader) -> str:
+def reason(board: StatusBoardReader) -> str:
     """Why there are no frames."""
     return str((board.report() or {}).get("reason"))
 
 
 def is_ready(supervisor: SupervisorLink) -> bool:
-    return any(isinstance(message, Ready) for message in supervisor.messages()[0])
+    return any(isinstance(message, ReadyMessage) for message in supervisor.messages()[0])
 
 
 def test_a_camera_that_is_not_there_is_told_once_and_opened_when_it_comes(
@@ -195,7 +195,7 @@ def test_the_witness_publishes_the_pauses_it_slept_through(monkeypatch: pytest.M
     boot, link, supervisor = boot_in_memory(
         "witness", "witness", {"segment": "witness/pauses", "rate_hz": 50.0}, SEGMENTS
     )
-    actor = WitnessActor(boot, link)
+    actor = JitterProbeActor(boot, link)
     sleep, begun = time.sleep, []
 
     def oversleep(seconds: float) -> None:
@@ -206,7 +206,7 @@ def test_the_witness_publishes_the_pauses_it_slept_through(monkeypatch: pytest.M
 
     monkeypatch.setattr(time, "sleep", oversleep)
     with running(actor, lambda: supervisor.command("stop")):
-        register = Register(boot.memory["witness/pauses"], writable=False)
+        register = Seqlock(boot.memory["witness/pauses"], writable=False)
         wait_for(lambda: register.read() is not None)
     payload = register.read()
     assert payload is not None

@@ -16,9 +16,9 @@ import msgspec
 import pytest
 
 from holdfast.actors.control.plan_memory import PLAN_BYTES
-from holdfast.actors.control.tick_log import Tick, TickReader
+from holdfast.actors.control.tick_log import TickReader, TickRecord
 from holdfast.actors.runtime.runtime_dir import SOCKET, runtime_base, state_dir
-from holdfast.actors.supervision.control_socket import ConsoleError, ask, attach
+from holdfast.actors.supervision.control_socket import ControlSocketError, ask, attach
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import CONFIG, Config
 from holdfast.tests.chaos.witnesses import Witnesses
@@ -58,7 +58,7 @@ class Recorder(threading.Thread):
     def __init__(self, console: Path, robot: str) -> None:
         super().__init__(daemon=True)
         self.robot = robot
-        self.ticks: list[Tick] = []
+        self.ticks: list[TickRecord] = []
         fd, size = attach(console, f"{robot}/plan")
         memory = memoryview(mmap.mmap(fd, size, prot=mmap.PROT_READ))
         os.close(fd)
@@ -111,7 +111,7 @@ class ChaosFleet(FleetProcess):
     def status(self) -> dict[str, Any]:
         try:
             return dict(ask(self.console, do="status")["status"])
-        except ConsoleError:
+        except ControlSocketError:
             return {}
 
     def record(self) -> list[Recorder]:

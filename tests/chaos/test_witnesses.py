@@ -10,16 +10,16 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.actors.control.tick_log import Tick
+from holdfast.actors.control.tick_log import TickRecord
 from holdfast.tests.chaos.witnesses import Miss, Witnesses, misses, unexplained
 
 MS = 1_000_000
 PERIOD = 33 * MS
 
 
-def tick(due_ns: int, lateness_ns: int) -> Tick:
+def tick(due_ns: int, lateness_ns: int) -> TickRecord:
     none = np.zeros(0, np.float32)
-    return Tick(0, due_ns + lateness_ns, lateness_ns, 0, none, None, None, None, True)
+    return TickRecord(0, due_ns + lateness_ns, lateness_ns, 0, none, None, None, None, True)
 
 
 @given(st.lists(st.integers(0, 5 * PERIOD), min_size=1, max_size=30))

@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from holdfast.actors.control.tick_log import Tick
+from holdfast.actors.control.tick_log import TickRecord
 
 NAP_NS = 5_000_000
 CORES = 8
@@ -80,7 +80,7 @@ class Miss(NamedTuple):
     ticks: int
 
 
-def misses(ticks: Sequence[Tick], period_ns: int) -> list[Miss]:
+def misses(ticks: Sequence[TickRecord], period_ns: int) -> list[Miss]:
     """The holes in the grid of logged ticks."""
     found = []
     for tick, following in pairwise(ticks):

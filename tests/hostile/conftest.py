@@ -15,10 +15,10 @@ import msgspec
 import psutil
 import pytest
 
-from holdfast.actors.runtime.status_board import BOARD_SIZE, BoardReader
+from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
 from holdfast.actors.runtime.supervisor_link import (
     BootMessage,
-    Ready,
+    ReadyMessage,
     SegmentEntry,
     SupervisorLink,
     pair,
@@ -54,14 +54,14 @@ class ActorProcess:
         entries = tuple(SegmentEntry(n, made.size, True) for n, made in self.segments.items())
         boot = BootMessage(kind, name, 1, str(rundir), config, entries)
         self.link.boot(boot, [made.fd for made in self.segments.values()])
-        self.board = BoardReader(self.segments[f"{name}/board"].map(writable=False))
+        self.board = StatusBoardReader(self.segments[f"{name}/board"].map(writable=False))
         self.name = name
         self._wait_until_ready()
         self._memory = 0
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
-        while not any(isinstance(said, Ready) for said in self.link.messages()[0]):
+        while not any(isinstance(said, ReadyMessage) for said in self.link.messages()[0]):
             assert self.process.poll() is None, f"{self.name} ended: {self.process.returncode}"
             assert time.monotonic() < deadline, f"{self.name} does not get ready"
             time.sleep(0.02)

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from holdfast.actors.runtime.status_board import BoardReader
+from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.tests.actors.network.test_network import SHAPE, Bench
 from holdfast.tests.hostile.corpus import Corpus
 from holdfast.transport import messages, sockets
@@ -82,7 +82,7 @@ class Between:
                 return
 
     def status(self) -> dict[str, Any]:
-        return BoardReader(self.bench.boot.memory["r1/network/board"]).report() or {}
+        return StatusBoardReader(self.bench.boot.memory["r1/network/board"]).report() or {}
 
     def _push(self, socket: sockets.Socket, frames: list[Any]) -> None:
         deadline = time.monotonic() + 5

@@ -17,7 +17,7 @@ import msgspec
 from holdfast.actors.fleet.expand import ActorSpec, SegmentUse
 from holdfast.actors.runtime.runtime_dir import SOCKET, runtime_base, state_dir
 from holdfast.actors.runtime.status_board import BOARD_SIZE
-from holdfast.actors.supervision.control_socket import ConsoleError, ask
+from holdfast.actors.supervision.control_socket import ControlSocketError, ask
 from holdfast.actors.supervision.supervised import Member, Rules
 
 HERE = Path(__file__).parent
@@ -103,7 +103,7 @@ class Supervised:
         """Whether it is up. Right after one that was killed, the socket may still be that one's."""
         try:
             return bool(self.ask("status"))
-        except ConsoleError:
+        except ControlSocketError:
             return False
 
     def __exit__(self, *exc: object) -> None:
@@ -124,7 +124,7 @@ class Supervised:
     def refused(self, do: str, *names: str, **more: object) -> str:
         try:
             answer = self.ask(do, *names, **more)
-        except ConsoleError as error:
+        except ControlSocketError as error:
             return str(error)
         raise AssertionError(f"not refused: {answer}")
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 
-from holdfast.actors.runtime.actor import Actor, Dead, Refused
-from holdfast.transport.seqlock import Register
+from holdfast.actors.runtime.actor import Actor, DeadError, RefusedError
+from holdfast.transport.seqlock import Seqlock
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -174,12 +174,12 @@ class Refuses(Actor):
     Config = Config
 
     def setup(self) -> None:
-        raise Refused("found no camera 7, expected one of 0, 1: mend `source` in fleet.yaml")
+        raise RefusedError("found no camera 7, expected one of 0, 1: mend `source` in fleet.yaml")
 
 
 class DiesForGood(Steady):
     def misbehave(self) -> None:
-        raise Dead("the model changed under the robot")
+        raise DeadError("the model changed under the robot")
 
 
 class TalksNonsense(Steady):
@@ -246,7 +246,7 @@ class Shares(Steady):
     """Counts in a segment that outlives it; a reader's mapping must refuse to be written."""
 
     def misbehave(self) -> None:
-        register = Register(self.segment("shared"))
+        register = Seqlock(self.segment("shared"))
         if register.writable:
             register.write(str(int(register.read() or b"0") + 1).encode())
         else:

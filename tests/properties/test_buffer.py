@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 from holdfast.actors.control.buffer import ChunkBuffer
 from holdfast.actors.control.plan import Drop, MergeRule, Provenance, Snapshot
-from holdfast.actors.control.plan_memory import SEGMENT_BYTES, Mark, PlanSegment, Word
+from holdfast.actors.control.plan_memory import SEGMENT_BYTES, Mark, PlanMemory, Word
 
 MS = 1_000_000
 MAX_AGE = 1000 * MS
@@ -51,7 +51,7 @@ class PlanMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.memory = bytearray(SEGMENT_BYTES)
-        self.buffer = ChunkBuffer(PlanSegment(self.memory, "r1", ACTIONS), MAX_AGE)
+        self.buffer = ChunkBuffer(PlanMemory(self.memory, "r1", ACTIONS), MAX_AGE)
         self.now = 10_000 * MS
         self.step = 0
         self.epoch = 1
@@ -239,7 +239,7 @@ class PlanMachine(RuleBasedStateMachine):
         if self.asked is not None:
             self.old.append((self.asked.seq, self.asked.episode, self.asked.epoch))
         self.asked = None
-        self.buffer = ChunkBuffer(PlanSegment(self.memory, "r1", ACTIONS), MAX_AGE)
+        self.buffer = ChunkBuffer(PlanMemory(self.memory, "r1", ACTIONS), MAX_AGE)
 
     @invariant()
     def holds_what_the_model_holds(self) -> None:
@@ -251,7 +251,7 @@ class PlanMachine(RuleBasedStateMachine):
     @invariant()
     def counts_what_the_model_counts(self) -> None:
         """In the segment, over all incarnations."""
-        words = PlanSegment(self.memory, "r1", ACTIONS).words
+        words = PlanMemory(self.memory, "r1", ACTIONS).words
         counted = [words[w] for w in (Word.MERGES, Word.RESETS, Word.STALE, Word.VOID)]
         assert counted == [self.merged, self.resets, self.stale, self.voided]
 
@@ -307,7 +307,7 @@ def test_idle_time_before_the_first_action_is_not_trimmed_unless_asked_for(
 ) -> None:
     """`consumed` counts actions and `time` ticks: they differ by ticks without an action."""
     for trim, gone in (("consumed", min(played, 3)), ("time", idle + played)):
-        buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), 10**12)
+        buffer = ChunkBuffer(PlanMemory.private("r", ACTIONS), 10**12)
         first = buffer.snapshot(1, 0, 0, 0)
         buffer.claim(first.seq, first.episode, 1)
         buffer.merge(*arrays(100, 3), first, MergeRule(), step=0, now_ns=0)
@@ -326,7 +326,7 @@ def test_idle_time_before_the_first_action_is_not_trimmed_unless_asked_for(
 
 
 def test_appending_a_fresh_chunk_does_not_make_old_actions_look_fresh() -> None:
-    buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), MAX_AGE)
+    buffer = ChunkBuffer(PlanMemory.private("r", ACTIONS), MAX_AGE)
     for observed, first in ((0, 1), (900 * MS, 11)):
         asked = buffer.snapshot(1, observed, 0, observed)
         buffer.claim(asked.seq, asked.episode, 1)
@@ -337,7 +337,7 @@ def test_appending_a_fresh_chunk_does_not_make_old_actions_look_fresh() -> None:
 
 
 def test_a_plan_that_would_outgrow_its_memory_is_not_appended_to() -> None:
-    buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), MAX_AGE)
+    buffer = ChunkBuffer(PlanMemory.private("r", ACTIONS), MAX_AGE)
     chunk = np.zeros((buffer.capacity, ACTIONS), np.float32)
     outcomes = []
     for _ in range(2):
@@ -359,11 +359,11 @@ def asked_at(buffer: ChunkBuffer, observed_ns: int) -> Snapshot:
 def test_an_action_may_be_played_up_to_its_last_nanosecond() -> None:
     """An observation of exactly the greatest age still counts: in a merge, a pop and a sweep."""
     for late, why, left in ((0, None, 3), (1, Drop.EXPIRED, 0)):
-        buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), MAX_AGE)
+        buffer = ChunkBuffer(PlanMemory.private("r", ACTIONS), MAX_AGE)
         asked = asked_at(buffer, 0)
         merged = buffer.merge(*arrays(1, 3), asked, MergeRule(), step=0, now_ns=MAX_AGE + late)
         assert (merged, len(buffer)) == (why, left)
-    buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), MAX_AGE)
+    buffer = ChunkBuffer(PlanMemory.private("r", ACTIONS), MAX_AGE)
     buffer.merge(*arrays(1, 3), asked_at(buffer, 0), MergeRule(), step=0, now_ns=0)
     assert buffer.pop(MAX_AGE) is not None
     assert buffer.expire(MAX_AGE) == 0
@@ -384,7 +384,7 @@ def test_an_action_may_be_played_up_to_its_last_nanosecond() -> None:
 def test_a_chunk_is_refused_for_a_fault_in_either_of_its_spaces(
     space: str, spoil: Callable[[np.ndarray], np.ndarray], why: Drop | None
 ) -> None:
-    buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), MAX_AGE)
+    buffer = ChunkBuffer(PlanMemory.private("r", ACTIONS), MAX_AGE)
     chunk = np.arange(8, dtype=np.float32).reshape(4, ACTIONS)
     spaces = {"model": chunk, "robot": chunk, space: spoil(chunk)}
     asked = asked_at(buffer, 0)
@@ -406,14 +406,14 @@ def test_a_chunk_is_refused_for_a_fault_in_either_of_its_spaces(
     ids=lambda chunk: f"{chunk.shape}-{chunk.dtype}",
 )
 def test_a_chunk_that_is_none_of_this_robot_is_malformed(chunk: np.ndarray) -> None:
-    buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), MAX_AGE)
+    buffer = ChunkBuffer(PlanMemory.private("r", ACTIONS), MAX_AGE)
     asked = asked_at(buffer, 0)
     assert buffer.merge(chunk, chunk, asked, MergeRule(), step=0, now_ns=0) is Drop.MALFORMED
     assert len(buffer) == 0 and buffer.dropped == {"malformed": 1}
 
 
 def test_a_chunk_may_be_as_long_as_the_plan() -> None:
-    buffer = ChunkBuffer(PlanSegment.private("r", ACTIONS), MAX_AGE)
+    buffer = ChunkBuffer(PlanMemory.private("r", ACTIONS), MAX_AGE)
     model, robot = arrays(1, buffer.capacity)
     assert buffer.merge(model, robot, asked_at(buffer, 0), MergeRule(), step=0, now_ns=0) is None
     assert len(buffer) == buffer.capacity

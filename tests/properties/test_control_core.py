@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from holdfast.actors.control.buffer import ChunkBuffer
-from holdfast.actors.control.command_source import Playback
+from holdfast.actors.control.command_source import CommandSource
 from holdfast.actors.control.config import ControlConfig
-from holdfast.actors.control.failsafe import TABLE, State
-from holdfast.actors.control.plan_memory import SEGMENT_BYTES, PlanSegment
-from holdfast.actors.control.request_cycle import Supply
+from holdfast.actors.control.failsafe import TABLE, SupplyState
+from holdfast.actors.control.plan_memory import SEGMENT_BYTES, PlanMemory
+from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.transport.messages import Accept, Reject
 
@@ -60,7 +60,7 @@ class CoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.memory = bytearray(SEGMENT_BYTES)
         self.now = 10_000 * MS
-        self.transitions: list[tuple[State, State]] = []
+        self.transitions: list[tuple[SupplyState, SupplyState]] = []
         self.asked: list[tuple[int, int, int, int]] = []
         self.sent_seqs: set[int] = set()
         self.epochs: set[int] = set()
@@ -72,13 +72,13 @@ class CoreMachine(RuleBasedStateMachine):
 
     def _begin(self) -> None:
         self.awaited = False
-        segment = PlanSegment(self.memory, "r1", 2)
+        segment = PlanMemory(self.memory, "r1", 2)
         buffer = ChunkBuffer(segment, round(CONFIG.safety.max_action_age_s * 1e9))
-        self.supply = Supply(CONFIG, SPEC, segment, buffer)
-        self.playback = Playback(CONFIG, SPEC, segment, buffer)
+        self.supply = RequestCycle(CONFIG, SPEC, segment, buffer)
+        self.playback = CommandSource(CONFIG, SPEC, segment, buffer)
         machine, enter = self.supply.failsafe, self.supply.failsafe._enter
 
-        def watched(state: State, cause: Any, now: int) -> None:
+        def watched(state: SupplyState, cause: Any, now: int) -> None:
             assert TABLE[machine.state][cause] is state
             enter(state, cause, now)
 
@@ -111,7 +111,7 @@ class CoreMachine(RuleBasedStateMachine):
         """One tick; `idle` grid points before it were missed."""
         self.now += DT * (1 + idle)
         self.supply.elapse(self.now)
-        self.dead |= self.supply.state is State.DEAD
+        self.dead |= self.supply.state is SupplyState.DEAD
         if self.dead:
             return
         outstanding = self.supply.buffer.outstanding
@@ -163,10 +163,10 @@ class CoreMachine(RuleBasedStateMachine):
         if self.dead or not awaited:
             assert self.supply.failsafe.session_open == opened, "an answer to no question"
         elif before is not None and before.checkpoint != terms.checkpoint:
-            assert self.supply.state is State.DEAD, "another model is never played"
+            assert self.supply.state is SupplyState.DEAD, "another model is never played"
         else:
             assert self.supply.failsafe.session_open and self.supply.enabled
-        self.dead |= self.supply.state is State.DEAD
+        self.dead |= self.supply.state is SupplyState.DEAD
 
     @rule()
     def an_old_epoch_is_accepted(self) -> None:
@@ -240,10 +240,10 @@ class CoreMachine(RuleBasedStateMachine):
         for _ in range(ticks):
             self.now += DT
             self.supply.elapse(self.now)
-            if self.supply.state is not State.DEAD:
+            if self.supply.state is not SupplyState.DEAD:
                 assert self.supply.reason == "its cable is out"
                 assert self.supply.ask(self.now, self.step, self.now) is None
-        self.dead |= self.supply.state is State.DEAD
+        self.dead |= self.supply.state is SupplyState.DEAD
         self.supply.driver_found()
 
     @rule()
@@ -269,19 +269,19 @@ class CoreMachine(RuleBasedStateMachine):
         before = len(self.supply.buffer)
         self._begin()
         assert len(self.supply.buffer) == before
-        assert self.supply.state is State.CONNECTING
+        assert self.supply.state is SupplyState.CONNECTING
 
     @invariant()
     def what_is_for_good_stays(self) -> None:
         if self.dead:
-            assert self.supply.state is State.DEAD
+            assert self.supply.state is SupplyState.DEAD
             assert self.supply.open_epoch(self.now) is None
         else:
             assert self.supply.failsafe.paused == self.paused
 
     @invariant()
     def whoever_waits_is_told_for_what(self) -> None:
-        waits = self.supply.state is not State.STREAMING
+        waits = self.supply.state is not SupplyState.STREAMING
         assert bool(self.supply.reason) == waits
         if self.supply.failsafe.session_open:
             assert "handshake" not in self.supply.reason, "an old reason"

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from holdfast.actors.control.failsafe import TABLE, Bounds, Event, FailSafe, State
+from holdfast.actors.control.failsafe import TABLE, Bounds, FailSafe, SupplyEvent, SupplyState
 
 S = 1_000_000_000
 BOUNDS = Bounds()
@@ -24,32 +24,36 @@ class SupplyMachine(RuleBasedStateMachine):
         self.counting = False
         self.wanted = self.asked = False
         self.elapsed: int | None = None
-        self.path: list[State] = [self.machine.state]
+        self.path: list[SupplyState] = [self.machine.state]
 
-    def _note(self, event: Event | None) -> None:
+    def _note(self, event: SupplyEvent | None) -> None:
         after = self.machine.state
         if event is not None:
             assert after is TABLE[self.before].get(event, self.before)
         elif after is not self.before:
             assert after in TABLE[self.before].values()
-        if after in (State.RECONNECTING, State.DEAD):
+        if after in (SupplyState.RECONNECTING, SupplyState.DEAD):
             self.asked = False
         self.before = after
         self.path.append(after)
 
-    @rule(event=st.sampled_from(list(Event)))
-    def happens(self, event: Event) -> None:
-        dead = self.machine.state is State.DEAD
-        if event is Event.MERGED and self.machine.state is not State.RECONNECTING and not dead:
+    @rule(event=st.sampled_from(list(SupplyEvent)))
+    def happens(self, event: SupplyEvent) -> None:
+        dead = self.machine.state is SupplyState.DEAD
+        if (
+            event is SupplyEvent.MERGED
+            and self.machine.state is not SupplyState.RECONNECTING
+            and not dead
+        ):
             self.offline, self.counting, self.wanted = 0, True, False
-        if event is Event.ACCEPTED and not dead and not self.counting:
+        if event is SupplyEvent.ACCEPTED and not dead and not self.counting:
             self.offline, self.counting, self.wanted = 0, True, False
         self.machine.on(event, self.now)
         self._note(event)
 
     @rule(ms=st.integers(1, 90_000), dry=st.booleans(), due=st.booleans())
     def time_passes(self, ms: int, dry: bool, due: bool) -> None:
-        paused, dead = self.machine.paused, self.machine.state is State.DEAD
+        paused, dead = self.machine.paused, self.machine.state is SupplyState.DEAD
         self.now += ms * S // 1000
         if not paused:
             # What was due or in flight when it was last looked at has been so since.
@@ -60,9 +64,9 @@ class SupplyMachine(RuleBasedStateMachine):
         if paused:
             assert after is self.before, "while paused nothing passes"
         elif self.counting and self.offline > BOUNDS.max_offline:
-            assert after is State.DEAD
+            assert after is SupplyState.DEAD
         elif not dead:
-            assert after is not State.DEAD, "time kills only after max_offline_s"
+            assert after is not SupplyState.DEAD, "time kills only after max_offline_s"
         self._note(None)
 
     @rule(s=st.integers(1, 600), ms=st.integers(1, 2000))
@@ -75,7 +79,7 @@ class SupplyMachine(RuleBasedStateMachine):
     @rule()
     def pauses(self) -> None:
         self.machine.pause(self.now)
-        assert self.machine.paused or self.machine.state is State.DEAD
+        assert self.machine.paused or self.machine.state is SupplyState.DEAD
 
     @rule()
     def resumes(self) -> None:
@@ -128,8 +132,8 @@ class SupplyMachine(RuleBasedStateMachine):
 
     @invariant()
     def dead_is_for_good(self) -> None:
-        if State.DEAD in self.path:
-            assert self.machine.state is State.DEAD
+        if SupplyState.DEAD in self.path:
+            assert self.machine.state is SupplyState.DEAD
             assert not self.machine.may_request
             assert not self.machine.should_open(self.now + 1000 * S)
 
@@ -137,7 +141,7 @@ class SupplyMachine(RuleBasedStateMachine):
     def nothing_is_asked_while_paused_or_without_a_session(self) -> None:
         if self.machine.paused or not self.machine.session_open:
             assert not self.machine.may_request
-        if self.machine.state is State.RECONNECTING:
+        if self.machine.state is SupplyState.RECONNECTING:
             assert not self.machine.session_open
 
 
@@ -166,8 +170,8 @@ def test_a_pause_moves_every_deadline_by_its_length_and_changes_nothing_else(
     twins = [FailSafe(bounds), FailSafe(bounds)]
     now, paused = S, 0
     for machine in twins:
-        machine.on(Event.ACCEPTED, now)
-        machine.on(Event.MERGED, now)
+        machine.on(SupplyEvent.ACCEPTED, now)
+        machine.on(SupplyEvent.MERGED, now)
     for wait, what, due, tenths in taken:
         now, pause = now + wait * S // 10, tenths * S // 10
         if pause:
@@ -192,5 +196,5 @@ def _take(machine: FailSafe, what: str, due: bool, now: int) -> object:
         case "timed out":
             return machine.request_timed_out(now)
         case "merged":
-            return machine.on(Event.MERGED, now)
+            return machine.on(SupplyEvent.MERGED, now)
     return machine.reset()

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from holdfast.actors.control.buffer import ChunkBuffer
-from holdfast.actors.control.command_source import Playback
+from holdfast.actors.control.command_source import CommandSource
 from holdfast.actors.control.config import ControlConfig
 from holdfast.actors.control.plan import MergeRule
-from holdfast.actors.control.plan_memory import PlanSegment, Word
+from holdfast.actors.control.plan_memory import PlanMemory, Word
 from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.robot.command_limits import FLOW_S
 
@@ -39,7 +39,7 @@ class LimitsMachine(RuleBasedStateMachine):
         self.config = msgspec.convert(
             {**fields, "fps": FPS, "safety": {"fallback": self.fallback}}, ControlConfig
         )
-        self.segment = PlanSegment.private("r", 1)
+        self.segment = PlanMemory.private("r", 1)
         self.position, self.target = 0.0, 0.0
         self.last: float | None = None
         self.silent = 0
@@ -48,7 +48,7 @@ class LimitsMachine(RuleBasedStateMachine):
 
     def _begin(self) -> None:
         self.buffer = ChunkBuffer(self.segment, MAX_AGE)
-        self.playback = Playback(self.config, self.spec, self.segment, self.buffer)
+        self.playback = CommandSource(self.config, self.spec, self.segment, self.buffer)
 
     def plan(self, lead: int, direction: int, speed: float, length: int = CHUNK) -> None:
         """A chunk from where the arm is: its first action is `lead` ticks away already."""

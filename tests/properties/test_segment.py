@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 
 from holdfast.actors.control import plan_memory as segment_module
 from holdfast.actors.control.buffer import ChunkBuffer
-from holdfast.actors.control.command_source import Playback
+from holdfast.actors.control.command_source import CommandSource
 from holdfast.actors.control.config import ControlConfig
 from holdfast.actors.control.plan import MergeRule
-from holdfast.actors.control.plan_memory import SEGMENT_BYTES, PlanSegment, Word
-from holdfast.actors.control.request_cycle import Supply
+from holdfast.actors.control.plan_memory import SEGMENT_BYTES, PlanMemory, Word
+from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.transport.fence import LINE
 from holdfast.transport.header import Header, Kind
@@ -76,7 +76,7 @@ def merge(buffer: ChunkBuffer, first: int, length: int, mode: str = "replace") -
 
 def plan_in(memory: bytes) -> Plan:
     """What the next incarnation would play: (episode, actions)."""
-    buffer = ChunkBuffer(PlanSegment(bytearray(memory), "r1", ACTIONS), 10**12)
+    buffer = ChunkBuffer(PlanMemory(bytearray(memory), "r1", ACTIONS), 10**12)
     actions = []
     while (action := buffer.pop(0)) is not None:
         assert action.robot[0] == -action.model[0] == action.robot[1]
@@ -104,7 +104,7 @@ def test_a_merge_cut_at_every_byte_leaves_the_old_or_the_new_plan(
 ) -> None:
     memory = bytearray(SIZE)
     recorder = Recorder(monkeypatch, memory)
-    buffer = ChunkBuffer(PlanSegment(memory, "r1", ACTIONS), 10**12)
+    buffer = ChunkBuffer(PlanMemory(memory, "r1", ACTIONS), 10**12)
     merge(buffer, 1, 6)
     buffer.pop(0)
     merge(buffer, 50, 5)
@@ -134,7 +134,7 @@ def test_stores_that_arrive_in_any_order_leave_the_old_or_the_new_plan(
     with pytest.MonkeyPatch.context() as patch:
         memory = bytearray(SIZE)
         recorder = Recorder(patch, memory)
-        buffer = ChunkBuffer(PlanSegment(memory, "r1", ACTIONS), 10**12)
+        buffer = ChunkBuffer(PlanMemory(memory, "r1", ACTIONS), 10**12)
         merge(buffer, 1, length)
         for _ in range(pops):
             buffer.pop(0)
@@ -157,7 +157,7 @@ def test_a_reset_cut_at_every_byte_leaves_the_old_plan_or_none(
     """Nothing of the old episode is played once the new one has its number."""
     memory = bytearray(SIZE)
     recorder = Recorder(monkeypatch, memory)
-    buffer = ChunkBuffer(PlanSegment(memory, "r1", ACTIONS), 10**12)
+    buffer = ChunkBuffer(PlanMemory(memory, "r1", ACTIONS), 10**12)
     merge(buffer, 1, 6)
     old = plan_in(bytes(memory))
     recorder.start()
@@ -171,7 +171,7 @@ def test_a_reset_cut_at_every_byte_leaves_the_old_plan_or_none(
 
 def test_every_pop_is_one_word(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = bytearray(SIZE)
-    buffer = ChunkBuffer(PlanSegment(memory, "r1", ACTIONS), 10**12)
+    buffer = ChunkBuffer(PlanMemory(memory, "r1", ACTIONS), 10**12)
     merge(buffer, 1, 200)
     for n in range(200):
         before = bytes(memory)
@@ -186,7 +186,7 @@ def test_a_flipped_bit_is_never_played(data: st.DataObject, bit: int) -> None:
     """The checksum covers what is in force: damage costs the plan, and never changes it. (The
     cursor is a word by itself: a damaged one skips or voids, and cannot alter an action.)"""
     memory = bytearray(SIZE)
-    buffer = ChunkBuffer(PlanSegment(memory, "r1", ACTIONS), 10**12)
+    buffer = ChunkBuffer(PlanMemory(memory, "r1", ACTIONS), 10**12)
     merge(buffer, 1, 6)
     whole = plan_in(bytes(memory))[1]
     written = np.flatnonzero(np.frombuffer(memory, np.uint8)).tolist()
@@ -197,13 +197,13 @@ def test_a_flipped_bit_is_never_played(data: st.DataObject, bit: int) -> None:
 
 def test_memory_of_another_robot_shape_or_version_is_not_played() -> None:
     memory = bytearray(SIZE)
-    merge(ChunkBuffer(PlanSegment(memory, "r1", ACTIONS), 10**12), 1, 6)
-    assert PlanSegment(bytearray(memory), "r1", ACTIONS).found == "a plan"
-    assert PlanSegment(bytearray(memory), "r2", ACTIONS).found == "the plan of another robot"
-    assert "action size" in PlanSegment(bytearray(memory), "r1", 3).found
+    merge(ChunkBuffer(PlanMemory(memory, "r1", ACTIONS), 10**12), 1, 6)
+    assert PlanMemory(bytearray(memory), "r1", ACTIONS).found == "a plan"
+    assert PlanMemory(bytearray(memory), "r2", ACTIONS).found == "the plan of another robot"
+    assert "action size" in PlanMemory(bytearray(memory), "r1", 3).found
     other = bytearray(memory)
     other[8] += 1
-    taken = PlanSegment(other, "r1", ACTIONS)
+    taken = PlanMemory(other, "r1", ACTIONS)
     assert "layout version" in taken.found
     assert taken.plan.length == 0 and taken.words[Word.CURSOR] == 0
 
@@ -216,32 +216,32 @@ def test_garbage_is_formatted_not_played() -> None:
 
 def test_the_counters_continue_in_the_next_incarnation() -> None:
     memory = bytearray(SIZE)
-    first = PlanSegment(memory, "r1", ACTIONS)
+    first = PlanMemory(memory, "r1", ACTIONS)
     first.words[Word.TICKS] = 7
     first.keep(b"who")
-    second = PlanSegment(memory, "r1", ACTIONS)
+    second = PlanMemory(memory, "r1", ACTIONS)
     assert (second.words[Word.TICKS], second.recall()) == (7, b"who")
 
 
 @pytest.mark.parametrize("where", ["magic", "value"])
 def test_what_was_kept_and_is_damaged_is_forgotten(where: str) -> None:
     memory = bytearray(SIZE)
-    PlanSegment(memory, "r1", ACTIONS).keep(b"who")
+    PlanMemory(memory, "r1", ACTIONS).keep(b"who")
     place = memory.index(b"hf:regis" if where == "magic" else b"who")
     memory[place] ^= 1
-    damaged = PlanSegment(memory, "r1", ACTIONS)
+    damaged = PlanMemory(memory, "r1", ACTIONS)
     assert damaged.recall() == b""
     damaged.keep(b"anew")
-    assert PlanSegment(memory, "r1", ACTIONS).recall() == b"anew"
+    assert PlanMemory(memory, "r1", ACTIONS).recall() == b"anew"
 
 
 def test_the_segment_that_the_supervisor_allocates_holds_many_chunks_of_a_large_robot() -> None:
-    assert PlanSegment(bytearray(SEGMENT_BYTES), "humanoid", 32).steps >= 1000
+    assert PlanMemory(bytearray(SEGMENT_BYTES), "humanoid", 32).steps >= 1000
 
 
 def test_memory_that_is_too_small_is_refused() -> None:
     with pytest.raises(segment_module.PlanError, match="allocate"):
-        PlanSegment(bytearray(4096), "r1", ACTIONS)
+        PlanMemory(bytearray(4096), "r1", ACTIONS)
 
 
 @settings(max_examples=150, deadline=None)
@@ -259,17 +259,17 @@ def test_whatever_was_written_over_it_the_next_loop_asks_and_plays(
 ) -> None:
     """No damage is inherited: the next incarnation opens a session and asks in valid messages."""
     memory = bytearray(SEGMENT_BYTES)
-    merge(ChunkBuffer(PlanSegment(memory, "r1", ACTIONS), 10**12), 1, 8)
+    merge(ChunkBuffer(PlanMemory(memory, "r1", ACTIONS), 10**12), 1, 8)
     for place, data in damage:
         memory[place : place + len(data)] = data
-    segment = PlanSegment(memory, "r1", ACTIONS)
+    segment = PlanMemory(memory, "r1", ACTIONS)
     buffer = ChunkBuffer(segment, 10**12)
     spec = RobotSpec(("a", "b"), ("a", "b"), ControlMode.POSITION, (-9, -9), (9, 9), (9, 9))
     fields = {"robot": "r1", "driver": "sim", "service": "s", "endpoint": "e", "plan": "p"}
     config = msgspec.convert({**fields, "safety": {"max_offline_s": None}}, ControlConfig)
     supply, playback = (
-        Supply(config, spec, segment, buffer),
-        Playback(config, spec, segment, buffer),
+        RequestCycle(config, spec, segment, buffer),
+        CommandSource(config, spec, segment, buffer),
     )
     now = 10**12
     supply.resume(now)

@@ -6,7 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from holdfast.actors.network.session_relay import MAX_JUMP, TAKEOVER_NS, Action, Phase, Session
+from holdfast.actors.network.session_relay import (
+    MAX_JUMP,
+    TAKEOVER_NS,
+    Disposition,
+    Phase,
+    SessionRelay,
+)
 from holdfast.transport.header import Header, Kind
 
 LOST_AFTER = TAKEOVER_NS // 2
@@ -22,7 +28,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.session = Session(LOST_AFTER)
+        self.session = SessionRelay(LOST_AFTER)
         self.now = 10 * TAKEOVER_NS
         self.claim: tuple[int, int] | None = None
         """(incarnation, epoch) of the claim at hand."""
@@ -50,9 +56,9 @@ class SessionMachine(RuleBasedStateMachine):
         claim = incarnation, epoch
         free = self.claim is None or self.now - self.claimant_heard >= TAKEOVER_NS
         newer = self.claim is None or (claim >= self.claim and epoch <= self.epoch + MAX_JUMP)
-        expected = Action.FORWARD if free or newer else Action.REFUSE
+        expected = Disposition.FORWARD if free or newer else Disposition.REFUSE
         assert verdict.action is expected
-        if expected is Action.FORWARD:
+        if expected is Disposition.FORWARD:
             self.claim, self.asked, self.open = claim, True, False
             self.heard = self.claimant_heard = self.now
 
@@ -64,12 +70,12 @@ class SessionMachine(RuleBasedStateMachine):
     def control_speaks(self, epoch: int, incarnation: int, kind: Kind) -> None:
         verdict = self.session.from_control(Header(kind, epoch=epoch), incarnation, self.now)
         holds = (incarnation, epoch) == self.claim
-        assert (verdict.action is Action.FORWARD) == (
+        assert (verdict.action is Disposition.FORWARD) == (
             self.open and holds and kind is not Kind.HEARTBEAT
         )
         newer = self.claim is None or (incarnation, epoch) > self.claim
         mistaken = newer or (holds and not (self.asked or self.open))
-        assert (verdict.action is Action.LOST) == mistaken
+        assert (verdict.action is Disposition.LOST) == mistaken
         if holds:
             self.claimant_heard = self.now
 
@@ -79,7 +85,7 @@ class SessionMachine(RuleBasedStateMachine):
         verdict = self.session.from_control(header, incarnation, self.now)
         holds = (incarnation, epoch) == self.claim
         passes = holds and (self.asked or self.open)
-        assert (verdict.action is Action.FORWARD) == passes
+        assert (verdict.action is Disposition.FORWARD) == passes
         if holds:
             self.claimant_heard = self.now
         if passes:
@@ -90,7 +96,7 @@ class SessionMachine(RuleBasedStateMachine):
         self.heard = self.now
         verdict = self.session.from_broker(Header(kind, epoch=epoch), "", self.now)
         passes = self.asked and epoch == self.epoch
-        assert (verdict.action is Action.FORWARD) == passes
+        assert (verdict.action is Disposition.FORWARD) == passes
         if passes:
             self.asked, self.open = False, kind is Kind.ACCEPT
 
@@ -98,14 +104,14 @@ class SessionMachine(RuleBasedStateMachine):
     def broker_replies(self, epoch: int, kind: Kind) -> None:
         self.heard = self.now
         verdict = self.session.from_broker(Header(kind, epoch=epoch), "", self.now)
-        assert (verdict.action is Action.FORWARD) == (self.open and epoch == self.epoch)
+        assert (verdict.action is Disposition.FORWARD) == (self.open and epoch == self.epoch)
 
     @rule(epoch=EPOCHS, what=st.sampled_from(["lost", "replayed", "available"]))
     def broker_tells_an_event(self, epoch: int, what: str) -> None:
         self.heard = self.now
         verdict = self.session.from_broker(Header(Kind.EVENT, epoch=epoch), what, self.now)
         ours = (self.asked or self.open) and epoch == self.epoch
-        assert (verdict.action is Action.FORWARD) == (ours or what == "available")
+        assert (verdict.action is Disposition.FORWARD) == (ours or what == "available")
         if ours and what == "lost":
             self.asked = self.open = False
 
@@ -113,7 +119,7 @@ class SessionMachine(RuleBasedStateMachine):
     def broker_beats(self) -> None:
         self.heard = self.now
         header = Header(Kind.HEARTBEAT)
-        assert self.session.from_broker(header, "", self.now).action is Action.DROP
+        assert self.session.from_broker(header, "", self.now).action is Disposition.DROP
 
     @invariant()
     def the_phase_is_what_was_agreed(self) -> None:
@@ -136,12 +142,12 @@ def test_whatever_was_said_control_gets_in_once_the_claimant_is_silent(
     before: list[tuple[Kind, int, int]], epoch: int, incarnation: int
 ) -> None:
     """No counter that a peer sets locks the owner of the session out."""
-    session, now = Session(LOST_AFTER), 10 * TAKEOVER_NS
+    session, now = SessionRelay(LOST_AFTER), 10 * TAKEOVER_NS
     for kind, said, by in before:
         session.from_control(Header(kind, epoch=said), by, now)
     header = Header(Kind.OPEN, epoch=epoch)
     now += TAKEOVER_NS
-    assert session.from_control(header, incarnation, now).action is Action.FORWARD
+    assert session.from_control(header, incarnation, now).action is Disposition.FORWARD
     assert session.epoch == epoch
 
 
@@ -155,7 +161,7 @@ def test_a_control_that_is_heard_of_keeps_its_session_against_leaping_counters(
     before: list[tuple[Kind, int, int]], said: tuple[Kind, int, int], epoch: int, incarnation: int
 ) -> None:
     """A message whose epoch no counting reaches changes nothing for the holder."""
-    session, now = Session(LOST_AFTER), 10 * TAKEOVER_NS
+    session, now = SessionRelay(LOST_AFTER), 10 * TAKEOVER_NS
     for kind, told, by in before:
         session.from_control(Header(kind, epoch=told), by, 0)
     session.from_control(Header(Kind.OPEN, epoch=epoch), incarnation, now)
@@ -166,4 +172,4 @@ def test_a_control_that_is_heard_of_keeps_its_session_against_leaping_counters(
     session.from_control(Header(kind, epoch=told), by, now)
     assert (session.phase, session.epoch) == (Phase.OPEN, epoch)
     header = Header(Kind.REQUEST, epoch=epoch)
-    assert session.from_control(header, incarnation, now).action is Action.FORWARD
+    assert session.from_control(header, incarnation, now).action is Disposition.FORWARD

@@ -16,23 +16,23 @@ from hypothesis.stateful import (
 
 from holdfast.actors.supervision.state_machine import step
 from holdfast.actors.supervision.supervised import (
-    Ask,
+    ActorReady,
+    ActorState,
+    AskToStop,
     Changed,
-    Event,
+    ClockTick,
     Exited,
     Faulty,
     Kill,
     Member,
-    Ready,
     Reform,
     Restart,
     Rules,
     Spawn,
     Start,
-    State,
     Stop,
     StopAll,
-    Tick,
+    SupervisionEvent,
     fleet_of,
 )
 
@@ -93,7 +93,7 @@ class Supervision(RuleBasedStateMachine):
 
     # The shell.
 
-    def feed(self, event: Event, luck: float = 0.5) -> None:
+    def feed(self, event: SupervisionEvent, luck: float = 0.5) -> None:
         before = {name: actor.failures for name, actor in self.fleet.actors.items()}
         self.fleet, effects = step(self.fleet, event, self.now, luck)
         for effect in effects:
@@ -103,7 +103,7 @@ class Supervision(RuleBasedStateMachine):
                     assert name not in self.stopped, f"{name} started although stopped"
                     assert not self.over, f"{name} started although the fleet stops"
                     self.processes[name] = Process(incarnation, self.now, self.stubborn)
-                case Ask(name, incarnation):
+                case AskToStop(name, incarnation):
                     assert self.processes[name].incarnation == incarnation
                     self.processes[name].asked = self.now
                     if isinstance(event, StopAll | Exited) and not self.fleet.hastened:
@@ -125,7 +125,7 @@ class Supervision(RuleBasedStateMachine):
     def turn(self) -> None:
         """One turn of the shell: a quarter of a second, the boards, the tick."""
         self.now += TURN_S
-        self.feed(Tick(dict(self.counts)))
+        self.feed(ClockTick(dict(self.counts)))
         for name, process in self.processes.items():
             silent = self.now - max(process.progressed, process.born)
             actor = self.fleet.actors[name]
@@ -144,7 +144,7 @@ class Supervision(RuleBasedStateMachine):
         if name not in self.listed:
             assert name not in self.fleet.actors, "one that was removed is gone with its process"
         elif not wanted:
-            assert self.fleet.actors[name].state in (State.STOPPED, State.FAILED)
+            assert self.fleet.actors[name].state in (ActorState.STOPPED, ActorState.FAILED)
 
     # What happens.
 
@@ -190,7 +190,7 @@ class Supervision(RuleBasedStateMachine):
     def one_is_slow_and_no_hung_one(self, data: st.DataObject, share: float) -> None:
         """Silence for less than its limit, the rules' or its own, ends no actor."""
         name = data.draw(st.sampled_from(sorted(self.processes)))
-        if self.fleet.actors[name].state is not State.READY:
+        if self.fleet.actors[name].state is not ActorState.READY:
             return
         self.behave()
         if name not in self.processes:
@@ -206,7 +206,7 @@ class Supervision(RuleBasedStateMachine):
     def one_eats_memory(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.processes)))
         self.feed(Faulty(name, self.processes[name].incarnation, "memory"))
-        assert self.fleet.actors[name].state is State.STOPPING
+        assert self.fleet.actors[name].state is ActorState.STOPPING
 
     @rule(kept=st.sets(st.sampled_from(NAMES)), changed=st.sets(st.sampled_from(NAMES)))
     def a_person_changes_the_file(self, kept: set[str], changed: set[str]) -> None:
@@ -231,7 +231,12 @@ class Supervision(RuleBasedStateMachine):
             assert self.fleet.actors[name] == before[name], "it is none of its business"
         for name in listed - same:
             actor = self.fleet.actors[name]
-            assert actor.state in (State.WAITING, State.STARTING, State.STOPPING, State.STOPPED)
+            assert actor.state in (
+                ActorState.WAITING,
+                ActorState.STARTING,
+                ActorState.STOPPING,
+                ActorState.STOPPED,
+            )
 
     @rule(name=st.sampled_from(NAMES))
     def news_of_a_dead_incarnation_changes_nothing(self, name: str) -> None:
@@ -239,7 +244,7 @@ class Supervision(RuleBasedStateMachine):
             return
         old = self.fleet.actors[name].incarnation - 1
         before = self.fleet.actors
-        for event in (Exited(name, old, 1), Ready(name, old), Faulty(name, old, "memory")):
+        for event in (Exited(name, old, 1), ActorReady(name, old), Faulty(name, old, "memory")):
             self.feed(event)
         assert self.fleet.actors == before
 
@@ -257,7 +262,7 @@ class Supervision(RuleBasedStateMachine):
             return
         self.stopped.add(name)
         self.feed(Stop((name,), drain))
-        assert self.fleet.actors[name].state in (State.STOPPED, State.STOPPING)
+        assert self.fleet.actors[name].state in (ActorState.STOPPED, ActorState.STOPPING)
 
     @rule(name=st.sampled_from(NAMES))
     def a_person_restarts(self, name: str) -> None:
@@ -277,23 +282,23 @@ class Supervision(RuleBasedStateMachine):
     @rule(pause_s=st.floats(2, 100))
     def the_supervisor_stands_still(self, pause_s: float) -> None:
         """Silence while nobody listened is no hang."""
-        ready = [n for n, a in self.fleet.actors.items() if a.state is State.READY]
+        ready = [n for n, a in self.fleet.actors.items() if a.state is ActorState.READY]
         self.behave()
         self.turn()
-        ready = [n for n in ready if self.fleet.actors[n].state is State.READY]
+        ready = [n for n in ready if self.fleet.actors[n].state is ActorState.READY]
         self.now += pause_s
         for process in self.processes.values():
             process.born += pause_s
             process.progressed += pause_s
             process.asked = None if process.asked is None else process.asked + pause_s
-        self.feed(Tick(dict(self.counts)))
-        assert all(self.fleet.actors[name].state is State.READY for name in ready)
+        self.feed(ClockTick(dict(self.counts)))
+        assert all(self.fleet.actors[name].state is ActorState.READY for name in ready)
 
     # How processes behave when they behave.
 
     def get_ready(self, name: str, slow_s: float = 0.0) -> None:
         process = self.processes[name]
-        self.feed(Ready(name, process.incarnation, slow_s))
+        self.feed(ActorReady(name, process.incarnation, slow_s))
         if not process.ready:
             process.ready, process.slow_s = True, slow_s
             process.progressed = self.now
@@ -323,17 +328,17 @@ class Supervision(RuleBasedStateMachine):
     @invariant()
     def states_and_life_agree(self) -> None:
         for name, actor in self.fleet.actors.items():
-            living = actor.state in (State.STARTING, State.READY, State.STOPPING)
+            living = actor.state in (ActorState.STARTING, ActorState.READY, ActorState.STOPPING)
             assert living == actor.alive, (name, actor)
             if name in self.stopped:
-                assert actor.state in (State.STOPPED, State.STOPPING), (name, actor)
+                assert actor.state in (ActorState.STOPPED, ActorState.STOPPING), (name, actor)
 
     @invariant()
     def restarts_within_the_window_are_bounded(self) -> None:
         for actor in self.fleet.actors.values():
             recent = [at for at in actor.restarted_at if at > self.now - RULES.window_s]
             assert len(recent) <= RULES.max_restarts
-            if actor.state in (State.BACKOFF, State.STARTING):
+            if actor.state in (ActorState.BACKOFF, ActorState.STARTING):
                 assert actor.failures <= RULES.max_restarts, "more in a row than its rules allow"
 
     def teardown(self) -> None:
@@ -342,9 +347,12 @@ class Supervision(RuleBasedStateMachine):
             self.behave()
             self.turn()
         for name, actor in self.fleet.actors.items():
-            assert actor.state in (State.READY, State.FAILED, State.STOPPED), (name, actor)
+            assert actor.state in (ActorState.READY, ActorState.FAILED, ActorState.STOPPED), (
+                name,
+                actor,
+            )
             if name not in self.stopped and not self.over:
-                assert actor.state is not State.STOPPED, (name, actor)
+                assert actor.state is not ActorState.STOPPED, (name, actor)
         if self.over:
             assert not self.processes
             assert self.fleet.gone

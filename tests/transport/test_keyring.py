@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.transport import keys
 from holdfast.transport.keyring import FollowedRing
-from holdfast.transport.keys import KeyProblem, Role
+from holdfast.transport.keys import KeyFileError, Role
 
 
 def test_who_is_added_is_let_in_and_who_is_removed_is_not(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_a_file_that_is_no_key_costs_nobody_else_anything(tmp_path: Path) -> Non
         str(tmp_path / "r2.pub"),
         str(tmp_path / "r3.pub"),
     ]
-    with pytest.raises(KeyProblem):
+    with pytest.raises(KeyFileError):
         FollowedRing(tmp_path)
 
 

@@ -7,7 +7,7 @@ import pytest
 import zmq
 
 from holdfast.transport import keys, sockets
-from holdfast.transport.keys import Authenticator, KeyProblem, Keyring, Peer, PublicKey, Role
+from holdfast.transport.keys import Authenticator, KeyFileError, KeyOwner, Keyring, PublicKey, Role
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def test_a_key_is_read_as_it_was_made(tmp_path: Path):
     made = keys.new("pick/0", Role.REPLICA, tmp_path / "keys")
     path = tmp_path / "keys" / "pick@0.key"
     assert keys.load(path) == made
-    assert made.peer == Peer("pick/0", Role.REPLICA)
+    assert made.peer == KeyOwner("pick/0", Role.REPLICA)
     for readable in (path, path.with_suffix(".pub")):
         assert keys.load_public(readable) == public(made)
     assert path.stat().st_mode & 0o777 == 0o600
@@ -42,14 +42,14 @@ def test_a_secret_is_neither_shown_nor_in_the_public_file(tmp_path: Path):
     secret = made.secret.decode()
     assert secret not in repr(made) and secret not in str(made)
     assert secret not in (tmp_path / "r1.pub").read_text()
-    with pytest.raises(KeyProblem, match="no secret key"):
+    with pytest.raises(KeyFileError, match="no secret key"):
         keys.load(tmp_path / "r1.pub")
 
 
 def test_a_key_is_not_overwritten(tmp_path: Path):
     """A replaced key locks its holder out."""
     made = keys.new("r1", Role.ROBOT, tmp_path)
-    with pytest.raises(KeyProblem, match="delete it first"):
+    with pytest.raises(KeyFileError, match="delete it first"):
         keys.new("r1", Role.ROBOT, tmp_path)
     assert keys.load(tmp_path / "r1.key") == made
 
@@ -57,13 +57,13 @@ def test_a_key_is_not_overwritten(tmp_path: Path):
 def test_a_secret_that_others_can_read_is_refused(tmp_path: Path):
     keys.new("r1", Role.ROBOT, tmp_path)
     (tmp_path / "r1.key").chmod(0o640)
-    with pytest.raises(KeyProblem, match="chmod 600"):
+    with pytest.raises(KeyFileError, match="chmod 600"):
         keys.load(tmp_path / "r1.key")
 
 
 @pytest.mark.parametrize("name", ["", "../r1", "a b", "-x", "x" * 200, "r1:2", "r\n1"])
 def test_a_name_that_is_no_name_gets_no_key(name: str, tmp_path: Path):
-    with pytest.raises(KeyProblem, match="no name for a key"):
+    with pytest.raises(KeyFileError, match="no name for a key"):
         keys.new(name, Role.ROBOT, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -83,16 +83,16 @@ def test_a_file_that_is_no_key_is_refused_with_what_is_wrong(
 ):
     path = tmp_path / "r1.pub"
     path.write_text(content)
-    with pytest.raises(KeyProblem, match=problem):
+    with pytest.raises(KeyFileError, match=problem):
         keys.load_public(path)
-    with pytest.raises(KeyProblem, match="cannot read"):
+    with pytest.raises(KeyFileError, match="cannot read"):
         keys.load(tmp_path / "missing.key")
 
 
 def test_one_key_for_two_names_is_refused(tmp_path: Path):
     made = public(keys.new("r1", Role.ROBOT, tmp_path))
-    with pytest.raises(KeyProblem, match="have the same key"):
-        Keyring([made, PublicKey(Peer("r2", Role.ROBOT), made.public)])
+    with pytest.raises(KeyFileError, match="have the same key"):
+        Keyring([made, PublicKey(KeyOwner("r2", Role.ROBOT), made.public)])
     assert Keyring([made, made]).peer(made.public) == made.peer
 
 
@@ -101,7 +101,7 @@ def test_one_key_for_two_names_is_refused(tmp_path: Path):
     ["tcp://*:5555", "tcp://0.0.0.0:5555", "tcp://10.0.0.1:1", "tcp://eth0:1", "tcp://[::]:1"],
 )
 def test_an_endpoint_that_others_can_reach_needs_a_key(endpoint: str, tmp_path: Path):
-    with pytest.raises(KeyProblem, match=r"actorctl keys new.*insecure: true"):
+    with pytest.raises(KeyFileError, match=r"actorctl keys new.*insecure: true"):
         keys.require(endpoint, None)
     keys.require(endpoint, None, insecure=True)
     keys.require(endpoint, keys.new("broker", Role.BROKER, tmp_path))
@@ -129,5 +129,5 @@ def test_a_socket_with_a_key_but_without_an_authenticator_is_not_made(
 
 def test_a_dealer_with_a_key_needs_the_servers(context: sockets.Context, tmp_path: Path):
     key = keys.new("r1", Role.ROBOT, tmp_path)
-    with pytest.raises(KeyProblem, match="server's public key"):
+    with pytest.raises(KeyFileError, match="server's public key"):
         sockets.dealer(context, "tcp://127.0.0.1:1", "r1:1", key=key)

@@ -14,17 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.transport import segment
-from holdfast.transport.seqlock import Register, RegisterError, SteadyReader
+from holdfast.transport.seqlock import Seqlock, SeqlockError, SteadyReader
 
 Kill = Callable[[Callable[[], object]], Iterator[bool]]
 
 
 @given(st.lists(st.binary(max_size=200), min_size=1))
 def test_a_reader_gets_the_last_value_written(values: list[bytes]):
-    memory = bytearray(Register.size_for(200))
-    reader = Register(memoryview(memory).toreadonly())
+    memory = bytearray(Seqlock.size_for(200))
+    reader = Seqlock(memoryview(memory).toreadonly())
     assert reader.read() is None
-    writer = Register(memory)
+    writer = Seqlock(memory)
     assert reader.read() is None
     for count, value in enumerate(values, 1):
         writer.write(value)
@@ -34,10 +34,10 @@ def test_a_reader_gets_the_last_value_written(values: list[bytes]):
 
 @given(st.integers(1, 5000))
 def test_the_promised_capacity_fits_and_one_that_does_not_is_refused(capacity: int):
-    register = Register(bytearray(Register.size_for(capacity)))
+    register = Seqlock(bytearray(Seqlock.size_for(capacity)))
     register.write(bytes(capacity))
     assert register.read() == bytes(capacity)
-    with pytest.raises(RegisterError, match="does not fit"):
+    with pytest.raises(SeqlockError, match="does not fit"):
         register.write(bytes(register.capacity + 1))
     assert register.read() == bytes(capacity)
 
@@ -46,14 +46,14 @@ def test_a_writer_killed_at_any_instruction_leaves_the_value_and_the_next_one_ca
     kill_at_every_instruction: Kill,
 ):
     """Until the commit readers see the old value, after it the new one; never less than either."""
-    memory = bytearray(Register.size_for(64))
-    reader = Register(memory, writable=False)
-    Register(memory).write(b"value 1")
+    memory = bytearray(Seqlock.size_for(64))
+    reader = Seqlock(memory, writable=False)
+    Seqlock(memory).write(b"value 1")
     number = 1
     outcomes = set()
 
     def write() -> None:
-        Register(memory).write(b"killed while writing this")
+        Seqlock(memory).write(b"killed while writing this")
 
     for finished in kill_at_every_instruction(write):
         committed = reader.version - number
@@ -62,7 +62,7 @@ def test_a_writer_killed_at_any_instruction_leaves_the_value_and_the_next_one_ca
         assert reader.read() == (new if committed else old)
         assert committed or not finished
         number = reader.version + 1
-        Register(memory).write(b"value %d" % number)
+        Seqlock(memory).write(b"value %d" % number)
         assert reader.version == number
         assert reader.read() == b"value %d" % number
     assert outcomes == {0, 1}
@@ -71,16 +71,16 @@ def test_a_writer_killed_at_any_instruction_leaves_the_value_and_the_next_one_ca
 def test_a_first_writer_killed_at_any_instruction_leaves_memory_for_the_next(
     kill_at_every_instruction: Kill,
 ):
-    memory = bytearray(Register.size_for(64))
+    memory = bytearray(Seqlock.size_for(64))
 
     def format_and_write() -> None:
         memory[:] = bytes(len(memory))
-        Register(memory).write(b"first")
+        Seqlock(memory).write(b"first")
 
     for _ in kill_at_every_instruction(format_and_write):
-        assert Register(memory, writable=False).read() in (None, b"first")
-        Register(memory).write(b"second")
-        assert Register(memory, writable=False).read() == b"second"
+        assert Seqlock(memory, writable=False).read() in (None, b"first")
+        Seqlock(memory).write(b"second")
+        assert Seqlock(memory, writable=False).read() == b"second"
 
 
 WRITER = """
@@ -96,8 +96,8 @@ for count in itertools.count(register.version + 1):
 
 def test_values_are_whole_and_rise_while_their_writer_is_killed_again_and_again():
     """Real processes, real SIGKILL, at whatever instruction it hits."""
-    with segment.create(Register.size_for(4000), "test") as shared:
-        reader = Register(shared.map(writable=False))
+    with segment.create(Seqlock.size_for(4000), "test") as shared:
+        reader = Seqlock(shared.map(writable=False))
         seen = reads = 0
         for wanted in range(200, 1001, 200):
             command = [sys.executable, "-c", WRITER, str(shared.fd), str(shared.size)]
@@ -109,7 +109,7 @@ def test_values_are_whole_and_rise_while_their_writer_is_killed_again_and_again(
                     assert time.monotonic() < deadline and writer.poll() is None
                     try:
                         value = reader.read()
-                    except RegisterError:  # it never rests: now and then every read is overtaken
+                    except SeqlockError:  # it never rests: now and then every read is overtaken
                         continue
                     if value is None:
                         continue
@@ -129,54 +129,54 @@ def test_values_are_whole_and_rise_while_their_writer_is_killed_again_and_again(
 @given(st.binary(min_size=256, max_size=256))
 def test_memory_that_holds_anything_gives_an_error_or_none(content: bytes):
     """A reader does not trust what it maps: no read leaves the memory."""
-    with suppress(RegisterError):
-        assert Register(memoryview(content)).read() is None
+    with suppress(SeqlockError):
+        assert Seqlock(memoryview(content)).read() is None
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 def test_damaged_words_give_an_error_or_none(capacity: int, sequence: int, size: int):
-    memory = bytearray(Register.size_for(64))
-    Register(memory).write(b"value")
+    memory = bytearray(Seqlock.size_for(64))
+    Seqlock(memory).write(b"value")
     struct.pack_into("=QQ", memory, 16, capacity, sequence)
     struct.pack_into("=Q", memory, 64, size)
     struct.pack_into("=Q", memory, 64 + 128, size)
-    with suppress(RegisterError):
-        assert Register(memoryview(memory).toreadonly()).read() in (None, b"value")
+    with suppress(SeqlockError):
+        assert Seqlock(memoryview(memory).toreadonly()).read() in (None, b"value")
 
 
 def test_a_flipped_byte_is_noticed():
-    memory = bytearray(Register.size_for(64))
-    Register(memory).write(b"value")
+    memory = bytearray(Seqlock.size_for(64))
+    Seqlock(memory).write(b"value")
     memory[memory.index(b"value")] ^= 1
-    with pytest.raises(RegisterError, match="checksum"):
-        Register(memory).read()
+    with pytest.raises(SeqlockError, match="checksum"):
+        Seqlock(memory).read()
 
 
 def test_memory_of_another_use_is_refused_with_a_remedy():
     memory = bytearray(b"hf:frame" + bytes(300))
-    with pytest.raises(RegisterError, match="restart the fleet"):
-        Register(memory)
+    with pytest.raises(SeqlockError, match="restart the fleet"):
+        Seqlock(memory)
 
 
 def test_a_reader_cannot_write_and_read_only_memory_cannot_be_a_writers():
-    memory = bytearray(Register.size_for(64))
-    with pytest.raises(RegisterError, match="as a reader"):
-        Register(memory, writable=False).write(b"value")
-    with pytest.raises(RegisterError, match="read-only"):
-        Register(memoryview(bytes(memory)), writable=True)
+    memory = bytearray(Seqlock.size_for(64))
+    with pytest.raises(SeqlockError, match="as a reader"):
+        Seqlock(memory, writable=False).write(b"value")
+    with pytest.raises(SeqlockError, match="read-only"):
+        Seqlock(memoryview(bytes(memory)), writable=True)
 
 
 def test_too_little_memory_is_refused():
-    with pytest.raises(RegisterError, match="too few"):
-        Register(bytearray(100))
-    with pytest.raises(RegisterError, match="too few"):
-        Register(bytearray(8))
+    with pytest.raises(SeqlockError, match="too few"):
+        Seqlock(bytearray(100))
+    with pytest.raises(SeqlockError, match="too few"):
+        Seqlock(bytearray(8))
 
 
 def test_a_closed_register_lets_its_mapping_be_closed():
-    with segment.create(Register.size_for(64), "test") as shared:
+    with segment.create(Seqlock.size_for(64), "test") as shared:
         memory = shared.map(writable=True)
-        register = Register(memory)
+        register = Seqlock(memory)
         register.write(b"value")
         register.close()
         memory.close()
@@ -185,22 +185,22 @@ def test_a_closed_register_lets_its_mapping_be_closed():
 def test_a_reader_that_is_always_overtaken_gives_up_with_an_error():
     """A read ends after a bounded number of attempts, whatever the writer does."""
 
-    class Overtaking(Register):
+    class Overtaking(Seqlock):
         def _copy(self, number: int) -> int:
             self._words[3] += 1  # a write was committed since its number was read
             return super()._copy(number)
 
-    memory = bytearray(Register.size_for(64))
-    Register(memory).write(b"value")
-    with pytest.raises(RegisterError, match="overtaken"):
+    memory = bytearray(Seqlock.size_for(64))
+    Seqlock(memory).write(b"value")
+    with pytest.raises(SeqlockError, match="overtaken"):
         Overtaking(memory, writable=False).read()
 
 
 @given(damage=st.lists(st.tuples(st.integers(0, 255), st.binary(min_size=1, max_size=40))))
 def test_damage_costs_a_steady_reader_a_count_and_a_reason_and_its_writer_a_fresh_start(damage):
     """Whatever bytes are written over it: no error, and what is read was written by a writer."""
-    memory = bytearray(Register.size_for(64))
-    writer = Register(memory)
+    memory = bytearray(Seqlock.size_for(64))
+    writer = Seqlock(memory)
     writer.write(b"value")
     reader = SteadyReader(memory)
     early = SteadyReader(memory)
@@ -212,7 +212,7 @@ def test_damage_costs_a_steady_reader_a_count_and_a_reason_and_its_writer_a_fres
         assert steady.read() in (None, b"value")
         assert (steady.damaged > before) == (steady.fault != "")
     assert early.read() in (None, b"value"), "what was read whole is kept"
-    owner = Register.owned(memory)
+    owner = Seqlock.owned(memory)
     owner.write(b"anew")
     assert SteadyReader(memory).read() == b"anew"
     assert early.read() == b"anew" and early.fault == ""

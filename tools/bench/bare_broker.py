@@ -18,7 +18,7 @@ from ...transport.header import Header, Kind
 from ...transport.messages import Welcome
 
 
-class Pipe(Actor):
+class BareBroker(Actor):
     """See the module. It takes a broker's config, of which it uses the endpoints."""
 
     kind = "holdfast.tools.bench.bare_broker:Pipe"

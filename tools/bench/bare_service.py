@@ -13,8 +13,8 @@ import numpy as np
 
 from ...actors.inference.capture import Capture, Origin
 from ...actors.inference.meters import Meters
-from ...actors.inference.policy_runner import Device
-from ...actors.inference.service import Service
+from ...actors.inference.policy_runner import PolicyRunner
+from ...actors.inference.service import ReplicaCore
 from ...actors.runtime.audit import Audit
 from ...actors.runtime.configs import InferenceConfig
 from ...policy.base import ChunkPolicy, Observation, PolicySpec
@@ -28,11 +28,13 @@ BUFFER_TIME_S = 0.5
 MAX_WAIT_S = 0.004
 
 
-def service_of(policy: ChunkPolicy, outboxes: dict[str, OutboxReader], **config: Any) -> Service:
+def service_of(
+    policy: ChunkPolicy, outboxes: dict[str, OutboxReader], **config: Any
+) -> ReplicaCore:
     told = InferenceConfig(
         service="bench", replica=0, broker="", policy="", max_wait_ms=MAX_WAIT_S * 1e3, **config
     )
-    device = Device(policy)
+    device = PolicyRunner(policy)
     device.warm_up(told.max_batch if told.scheduling == "deadline" else 1)
     origin = Origin(
         service="bench",
@@ -44,7 +46,7 @@ def service_of(policy: ChunkPolicy, outboxes: dict[str, OutboxReader], **config:
         threads=told.threads,
     )
     place = Path(tempfile.gettempdir()) / f"holdfast-bench-{os.getpid()}"
-    return Service(
+    return ReplicaCore(
         "bench/0", told, device, outboxes, Meters(), Audit(place, 0), Capture(place, 0, origin)
     )
 
@@ -72,7 +74,7 @@ def request(
     return encode(Header(Kind.REQUEST, epoch=1), body, blobs)
 
 
-def join(service: Service, name: str, spec: PolicySpec, nonce: int = 0) -> None:
+def join(service: ReplicaCore, name: str, spec: PolicySpec, nonce: int = 0) -> None:
     """Open a session for `name`, which offers the outbox of that `nonce`."""
     asked = Open(
         robot=name,

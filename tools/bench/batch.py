@@ -139,7 +139,7 @@ def measure(policy: ChunkPolicy, max_batch: int, rounds: int) -> dict[int, list[
 
 
 @dataclass
-class Client:
+class SimulatedRobot:
     """A robot whose request is encoded once and asked again and again."""
 
     name: str
@@ -163,7 +163,9 @@ def serve(
     period, chunk = ns(spec.chunk_size / spec.fps - BUFFER_TIME_S), ns(spec.chunk_size / spec.fps)
     start, used = time.monotonic_ns(), time.process_time()
     clients = {
-        f"r{i}": Client(f"r{i}", request(spec.example(i)), start + int(rng.integers(period)))
+        f"r{i}": SimulatedRobot(
+            f"r{i}", request(spec.example(i)), start + int(rng.integers(period))
+        )
         for i in range(robots)
     }
     for name in clients:

@@ -30,7 +30,7 @@ import numpy as np
 from ...actors.control.buffer import ChunkBuffer
 from ...actors.control.clock import TickClock, set_slice, set_timer_slack
 from ...actors.control.plan import MergeRule
-from ...actors.control.plan_memory import PlanSegment
+from ...actors.control.plan_memory import PlanMemory
 from ...actors.control.spin import SpinWindow
 from . import figures
 from .takeover import gaps
@@ -221,7 +221,7 @@ def witness() -> None:
 
 def costs(rounds: int) -> list[dict[str, Any]]:
     """One pop, merge and snapshot of a plan of 50 steps of 14 joints."""
-    buffer = ChunkBuffer(PlanSegment.private("bench", 14), 10**18)
+    buffer = ChunkBuffer(PlanMemory.private("bench", 14), 10**18)
     chunk = np.random.default_rng(0).standard_normal((50, 14), np.float32)
     took: defaultdict[str, list[float]] = defaultdict(list)
     rules = {"merge-replace": MergeRule(), "merge-blend": MergeRule("blend")}

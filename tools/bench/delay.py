@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from ...actors.control.buffer import ChunkBuffer
 from ...actors.control.config import MergeMode, Trim
 from ...actors.control.plan import MergeRule, Snapshot
-from ...actors.control.plan_memory import SEGMENT_BYTES, PlanSegment
+from ...actors.control.plan_memory import SEGMENT_BYTES, PlanMemory
 from ...policy.base import Chunk, ChunkPolicy, Observation
 from ...policy.checkpoint import read_config
 from ...policy.kinds import load_policy
@@ -99,9 +99,7 @@ class Loop:
         self.method, self.policy, self.delay = method, policy, delay
         self.cell = ConveyorCell(seed)
         self.rule = MergeRule(method.merge, method.trim)
-        self.buffer = ChunkBuffer(
-            PlanSegment(mmap(-1, SEGMENT_BYTES), "bench", ACTIONS), MAX_AGE_NS
-        )
+        self.buffer = ChunkBuffer(PlanMemory(mmap(-1, SEGMENT_BYTES), "bench", ACTIONS), MAX_AGE_NS)
         self.tick = 1
         self.requests = 0
         self._flight: tuple[int, Chunk, Snapshot] | None = None

@@ -76,7 +76,7 @@ class Shape(NamedTuple):
             return sum(p.numel() for p in Network(self).parameters())
 
 
-class Block(nn.Module):
+class Pi0Block(nn.Module):
     """Attention over its own tokens and those remembered, then a perceptron per token."""
 
     def __init__(self, size: Size) -> None:
@@ -109,7 +109,7 @@ class Stack(nn.Module):
     def __init__(self, size: Size, depth: int) -> None:
         super().__init__()
         self.head_width = size.head_width
-        self.blocks = nn.ModuleList(Block(size) for _ in range(depth))
+        self.blocks = nn.ModuleList(Pi0Block(size) for _ in range(depth))
 
     def forward(self, x: Tensor, before: Sequence[Pair] = ()) -> tuple[Tensor, list[Pair]]:
         start = before[0][0].shape[2] if before else 0

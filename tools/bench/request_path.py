@@ -25,13 +25,13 @@ from numpy.typing import NDArray
 
 from ...actors.control.buffer import ChunkBuffer
 from ...actors.control.config import ControlConfig, PlanSettings
-from ...actors.control.plan_memory import PlanSegment
-from ...actors.control.policy_client import Uplink
-from ...actors.control.request_cycle import Supply
+from ...actors.control.plan_memory import PlanMemory
+from ...actors.control.policy_client import PolicyClient
+from ...actors.control.request_cycle import RequestCycle
 from ...actors.runtime.actor import Actor
 from ...actors.runtime.configs import BrokerConfig, CameraFeed, InferenceConfig, NetworkConfig
-from ...actors.runtime.status_board import BOARD_SIZE, BoardReader
-from ...actors.runtime.supervisor_link import BootMessage, Ready, SegmentEntry
+from ...actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
+from ...actors.runtime.supervisor_link import BootMessage, ReadyMessage, SegmentEntry
 from ...actors.supervision.process import Process
 from ...policy.base import CameraFeature, PolicySpec
 from ...policy.checkpoint import CONFIG, Config
@@ -40,7 +40,7 @@ from ...transport import segment, sockets
 from ...transport.frames import FrameRing
 from ...transport.messages import Vitals
 from ...transport.outbox import Outbox
-from .bare_broker import Pipe
+from .bare_broker import BareBroker
 
 WIDTH, HEIGHT = 640, 480
 CAMERAS = ("left", "right", "wrist")
@@ -151,7 +151,7 @@ class Started:
         deadline = time.monotonic() + _PATIENCE_S
         while True:
             said, ended = process.link.messages()
-            if any(isinstance(message, Ready) for message in said):
+            if any(isinstance(message, ReadyMessage) for message in said):
                 return process
             if ended or time.monotonic() > deadline:
                 words = os.read(process.err, 1 << 16).decode(errors="replace") if ended else ""
@@ -160,7 +160,7 @@ class Started:
 
     def status(self, name: str) -> dict[str, Any]:
         memory = self._segments[f"{name}/board"].map(writable=False)
-        return BoardReader(memory).report() or {}
+        return StatusBoardReader(memory).report() or {}
 
     @property
     def pids(self) -> list[int]:
@@ -255,7 +255,7 @@ class Path:
         for name in RINGS.values():
             ring = self._rings[name]
             started._segments[name] = segment.Segment(os.dup(ring.fd), ring.size, name)
-        broker = Pipe.kind if way.bare else "broker"
+        broker = BareBroker.kind if way.bare else "broker"
         started.start(broker, "broker", BrokerConfig(front=front, back=back), {})
         service = InferenceConfig(
             service="bench",
@@ -294,10 +294,10 @@ class Path:
             # Longer than a chunk: a request is always due.
             plan_settings=PlanSettings(buffer_time_s=2.0),
         )
-        plan = PlanSegment.private("r1", len(JOINTS))
+        plan = PlanMemory.private("r1", len(JOINTS))
         self._buffer = ChunkBuffer(plan, round(config.safety.max_action_age_s * 1e9))
-        self._supply = Supply(config, ROBOT, plan, self._buffer)
-        self._uplink = Uplink(self._context, config, 1)
+        self._supply = RequestCycle(config, ROBOT, plan, self._buffer)
+        self._uplink = PolicyClient(self._context, config, 1)
         self._poller = zmq.Poller()
         self._poller.register(self._uplink.socket, zmq.POLLIN)
         self._state = np.zeros(len(JOINTS), np.float32)

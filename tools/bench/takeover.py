@@ -27,7 +27,7 @@ from ...actors.control.buffer import ChunkBuffer
 from ...actors.control.config import ControlConfig, SafetySettings
 from ...actors.control.contract import Contract, Kept
 from ...actors.control.plan import MergeRule
-from ...actors.control.plan_memory import PLAN_BYTES, SEGMENT_BYTES, PlanSegment
+from ...actors.control.plan_memory import PLAN_BYTES, SEGMENT_BYTES, PlanMemory
 from ...actors.runtime.status_board import BOARD_SIZE
 from ...actors.runtime.supervisor_link import BootMessage, SegmentEntry
 from ...actors.supervision.process import Process
@@ -35,14 +35,14 @@ from ...robot.sim import command
 from ...robot.sim.arm import HOME, SPEC
 from ...robot.sim.cell import ConveyorCell
 from ...transport import segment
-from ...transport.seqlock import Register
+from ...transport.seqlock import Seqlock
 
 MODULE = "holdfast.actors.control.loop"
 SIZES = {
     "r1/control/board": BOARD_SIZE,
     "r1/plan": SEGMENT_BYTES,
-    "r1/scene": Register.size_for(4096),
-    "r1/command": Register.size_for(4096),
+    "r1/scene": Seqlock.size_for(4096),
+    "r1/command": Seqlock.size_for(4096),
 }
 _REFILL_BELOW = 300
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -55,7 +55,7 @@ class Stand:
     def __init__(self, rundir: Path, fps: float) -> None:
         self._segments = {name: segment.create(size, name) for name, size in SIZES.items()}
         self._maps = {name: s.map(writable=True) for name, s in self._segments.items()}
-        self._commands = Register(memoryview(self._maps["r1/command"]), writable=False)
+        self._commands = Seqlock(memoryview(self._maps["r1/command"]), writable=False)
         self._config = ControlConfig(
             robot="r1",
             driver="sim",
@@ -73,14 +73,14 @@ class Stand:
         self._incarnation = 0
         self.process: Process | None = None
         self.spare: Process | None = None
-        Register(self._maps["r1/scene"]).write(ConveyorCell(1).scene(time.monotonic_ns()))
+        Seqlock(self._maps["r1/scene"]).write(ConveyorCell(1).scene(time.monotonic_ns()))
         plan = self._plan()
         kept = Kept(Contract("m", "1", "c", SPEC.action_names, True))
         plan.keep(kept.pack())
 
-    def _plan(self) -> PlanSegment:
+    def _plan(self) -> PlanMemory:
         memory = memoryview(self._maps["r1/plan"])[:PLAN_BYTES]
-        return PlanSegment(memory, "r1", len(SPEC.action_names))
+        return PlanMemory(memory, "r1", len(SPEC.action_names))
 
     def fill(self) -> None:
         """Give the robot as long a plan as fits: it stays at home. Nobody else may write."""

@@ -201,7 +201,7 @@ def _must_be_known(name: str, log: Path) -> None:
     from . import logs as store
 
     known: set[str] = set()
-    with contextlib.suppress(control_socket.ConsoleError, KeyError):
+    with contextlib.suppress(control_socket.ControlSocketError, KeyError):
         body = control_socket.ask(running()[log.parent.name] / SOCKET, do="status")["status"]
         known = {row["name"] for row in (*body["actors"], *body["robots"])}
     if name in known or any(store.read(log, store.Selection((name,)), 1, follow=False)):

@@ -32,13 +32,13 @@ def new(
     directory: Directory = HERE,
 ) -> None:
     """Make a key pair: the .key file for its holder's host only, the .pub file for the broker's."""
-    from ...transport.keys import KeyProblem, Role
+    from ...transport.keys import KeyFileError, Role
     from ...transport.keys import new as make
 
     likely = "broker" if name == "broker" else "replica" if "/" in name else "robot"
     try:
         made = make(name, Role(role or likely), directory)
-    except (KeyProblem, ValueError) as problem:
+    except (KeyFileError, ValueError) as problem:
         fail(str(problem))
     stem = directory / name.replace("/", "@")
     print(f"{made.peer}: {stem}.key (secret, for its own host) and {stem}.pub (for the broker's)")
@@ -47,14 +47,14 @@ def new(
 @app.command("list")
 def list_keys(directory: Directory = HERE) -> None:
     """The keys in a directory: whose they are, and which secrets are here."""
-    from ...transport.keys import KeyProblem, load_public
+    from ...transport.keys import KeyFileError, load_public
 
     if not directory.is_dir():
         fail(f"no directory {directory}; `actorctl keys new NAME` makes it")
     for path in sorted(directory.glob("*.pub")):
         try:
             key = load_public(path)
-        except KeyProblem as problem:
+        except KeyFileError as problem:
             fail(str(problem))
         secret = "secret here" if path.with_suffix(".key").exists() else "public only"
         print(f"{key.peer!s:<24} {key.public.decode()}  {secret}")

@@ -26,9 +26,9 @@ from ...actors.control.config import ControlConfig
 from ...actors.control.policy_client import opening
 from ...actors.fleet.checks import robot_spec
 from ...actors.fleet.expand import expand, front_address
-from ...actors.fleet.schema import Fleet, FleetError, Robot
+from ...actors.fleet.schema import FleetError, FleetFile, RobotEntry
 from ...actors.network.opening import as_policy_says
-from ...actors.runtime.actor import Refused
+from ...actors.runtime.actor import RefusedError
 from ...actors.runtime.configs import NetworkConfig
 from ...actors.runtime.credentials import credentials
 from ...actors.runtime.runtime_dir import running, runtime_base
@@ -43,7 +43,7 @@ PATIENCE_S = 4.0
 """The broker answers within 2 s what no replica answers; the rest is for connecting."""
 
 
-class Unreachable(Exception):
+class BrokerUnreachableError(Exception):
     """There is nobody to ask: the message says whom, and what to do."""
 
 
@@ -70,7 +70,7 @@ class _Question:
     sent: bool = False
 
 
-def accepted(fleet: Fleet, patience_s: float = PATIENCE_S) -> list[Acceptance]:
+def accepted(fleet: FleetFile, patience_s: float = PATIENCE_S) -> list[Acceptance]:
     """Ask about every robot of `fleet`, all at once. Raises Unreachable when nobody could be."""
     answers = [Acceptance(robot=robot.name, service=robot.service) for robot in fleet.robots]
     by_robot = {answer.robot: answer for answer in answers}
@@ -81,11 +81,13 @@ def accepted(fleet: Fleet, patience_s: float = PATIENCE_S) -> list[Acceptance]:
     _ask(questions, patience_s)
     unsent = [question for question in questions if not question.sent]
     if unsent and len(unsent) == len(answers):
-        raise Unreachable(unsent[0].acceptance.message)
+        raise BrokerUnreachableError(unsent[0].acceptance.message)
     return answers
 
 
-def _questions(fleet: Fleet, host: str | None, answers: dict[str, Acceptance]) -> list[_Question]:
+def _questions(
+    fleet: FleetFile, host: str | None, answers: dict[str, Acceptance]
+) -> list[_Question]:
     """Those of one host's robots. What cannot be asked for want of keys is answered so."""
     robots = [robot for robot in fleet.robots if robot.host == host]
     try:
@@ -105,7 +107,7 @@ def _questions(fleet: Fleet, host: str | None, answers: dict[str, Acceptance]) -
     ]
 
 
-def _network(fleet: Fleet, told: dict[str, Any]) -> NetworkConfig:
+def _network(fleet: FleetFile, told: dict[str, Any]) -> NetworkConfig:
     """What the robot's network actor is told; but the broker is asked over TCP where it listens,
     because the question may come from any host."""
     config = msgspec.convert(told, NetworkConfig)
@@ -113,22 +115,22 @@ def _network(fleet: Fleet, told: dict[str, Any]) -> NetworkConfig:
     return config if address is None else replace(config, broker=address)
 
 
-def _opening(robot: Robot, control: ControlConfig, network: NetworkConfig) -> Open:
+def _opening(robot: RobotEntry, control: ControlConfig, network: NetworkConfig) -> Open:
     own = robot_spec(robot)
     assert own is not None, "a fleet that was loaded has no driver without a spec"
     return as_policy_says(opening(control, own, control.task, incarnation=0), network)
 
 
-def _rundir(fleet: Fleet) -> Path:
+def _rundir(fleet: FleetFile) -> Path:
     return runtime_base() / fleet.name
 
 
-def _must_run_here(fleet: Fleet, questions: Sequence[_Question]) -> None:
+def _must_run_here(fleet: FleetFile, questions: Sequence[_Question]) -> None:
     """A broker behind a socket file can only be asked while its fleet runs on this machine."""
     local = [question for question in questions if question.network.broker.startswith("ipc://")]
     if local and fleet.name not in (here := running()):
         others = f" (running: {', '.join(here)})" if here else ""
-        raise Unreachable(
+        raise BrokerUnreachableError(
             f"no fleet {fleet.name!r} runs on this machine{others}, so nobody can be asked: "
             "`supervisor start` it, then check again"
         )
@@ -172,7 +174,7 @@ def _connect(context: sockets.Context, question: _Question) -> sockets.Socket | 
     config, answer = question.network, question.acceptance
     try:
         key, server = credentials(answer.robot, config.key, config.broker_key)
-    except Refused as refused:
+    except RefusedError as refused:
         answer.reason, answer.message = "keys", f"not asked: {refused}"
         return None
     # Robots count their incarnations from 1; the rest keeps two askers apart.

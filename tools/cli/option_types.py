@@ -100,7 +100,7 @@ def _complete(incomplete: str, what: str) -> list[str]:
     for path in running().values():
         try:
             body = control_socket.ask(path / SOCKET, timeout_s=1.0, do="status")["status"]
-        except control_socket.ConsoleError:
+        except control_socket.ControlSocketError:
             continue
         found += [row["name"] for row in body[what]]
     return [name for name in found if name.startswith(incomplete)]

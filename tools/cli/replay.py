@@ -13,8 +13,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ...actors.inference.capture import CaptureError, Difference, Origin, read, replay
-from ...actors.inference.policy_runner import Device
+from ...actors.inference.capture import CaptureError, Origin, ReplayDifference, read, replay
+from ...actors.inference.policy_runner import PolicyRunner
 from ...actors.inference.served_session import TaskRule
 from ...policy.base import PolicyError
 from ...policy.kinds import load_policy
@@ -26,7 +26,7 @@ class Result:
 
     answers: int = 0
     batches: int = 0
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[ReplayDifference] = field(default_factory=list)
 
 
 def run(path: Path, checkpoint: str | None = None, device: str | None = None) -> Result:
@@ -35,7 +35,7 @@ def run(path: Path, checkpoint: str | None = None, device: str | None = None) ->
     Raises CaptureError, or PolicyError when the policy cannot be loaded.
     """
     result = Result()
-    served: Device | None = None
+    served: PolicyRunner | None = None
     loaded: Origin | None = None
     tasks = TaskRule()
     for record in read(path):
@@ -54,7 +54,7 @@ def run(path: Path, checkpoint: str | None = None, device: str | None = None) ->
     return result
 
 
-def _load(origin: Origin, checkpoint: str | None, device: str | None) -> Device:
+def _load(origin: Origin, checkpoint: str | None, device: str | None) -> PolicyRunner:
     policy = load_policy(
         origin.policy,
         checkpoint or origin.checkpoint,
@@ -70,7 +70,7 @@ def _load(origin: Origin, checkpoint: str | None, device: str | None) -> Device:
         )
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(origin.threads)
-    return Device(policy)
+    return PolicyRunner(policy)
 
 
 def show(capture: Path, checkpoint: str | None, device: str | None) -> int:

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from ...actors.runtime.runtime_dir import SOCKET, running, runtime_base
 from ...actors.supervision import control_socket
-from ...actors.supervision.control_socket import ConsoleError
+from ...actors.supervision.control_socket import ControlSocketError
 
 REFUSED = 2
 """Exit status of a command that could not be carried out, with the reason on stderr."""
@@ -49,5 +49,5 @@ def ask(path: Path, **request: Any) -> dict[str, Any]:
     """Ask the fleet; a refusal ends the command with its sentence."""
     try:
         return control_socket.ask(path, **request)
-    except ConsoleError as error:
+    except ControlSocketError as error:
         fail(str(error))

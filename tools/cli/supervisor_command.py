@@ -77,9 +77,9 @@ def start(
     from ...actors.fleet.expand import expand, here
     from ...actors.fleet.schema import FleetError, load
     from ...actors.fleet.surroundings import require
-    from ...actors.runtime.runtime_dir import RuntimeDir, RuntimeProblem, state_dir
+    from ...actors.runtime.runtime_dir import RuntimeDir, RuntimeDirError, state_dir
     from ...actors.supervision import headroom
-    from ...actors.supervision.control_socket import ConsoleError
+    from ...actors.supervision.control_socket import ControlSocketError
     from ...actors.supervision.logstore import LogStore
     from ...actors.supervision.supervisor import Supervisor
     from ...transport.segment import SegmentError
@@ -104,10 +104,10 @@ def start(
             raise
     except (
         FleetError,
-        RuntimeProblem,
+        RuntimeDirError,
         headroom.NoHeadroom,
         SegmentError,
-        ConsoleError,
+        ControlSocketError,
         ValueError,
         OSError,
     ) as error:
@@ -158,11 +158,11 @@ def check(
     if not as_json:
         print(f"{fleet_file}: {fleet.name!r} is right; {len(actors)} actors on this host")
     if online:
-        from .online import Unreachable, accepted, table
+        from .online import BrokerUnreachableError, accepted, table
 
         try:
             answers = accepted(fleet)
-        except Unreachable as problem:
+        except BrokerUnreachableError as problem:
             if as_json:
                 print(json.dumps(said | {"problem": str(problem)}, indent=2))
             fail(str(problem), 1)
@@ -263,15 +263,15 @@ def _detach(
 ) -> None:
     """Start it in a session of its own and wait until it answers, or says why not."""
     from ...actors.fleet.schema import FleetError, load
-    from ...actors.runtime.claim import STATE, RuntimeProblem, claim
+    from ...actors.runtime.claim import STATE, RuntimeDirError, claim
     from ...actors.runtime.runtime_dir import SOCKET, runtime_base, state_dir
-    from ...actors.supervision.control_socket import ConsoleError
+    from ...actors.supervision.control_socket import ControlSocketError
     from ...actors.supervision.control_socket import ask as try_to_ask
 
     try:
         name = load(fleet_file).name
         claim(state_dir(name), STATE)
-    except (FleetError, RuntimeProblem) as error:
+    except (FleetError, RuntimeDirError) as error:
         fail(str(error))
     said = state_dir(name) / "supervisor.out"
     command = [
@@ -299,7 +299,7 @@ def _detach(
             fail(said.read_text().strip(), process.returncode or 2)
         try:
             answer = try_to_ask(socket, do="status")
-        except ConsoleError:
+        except ControlSocketError:
             time.sleep(0.05)
             continue
         if answer["pid"] == process.pid:

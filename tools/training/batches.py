@@ -73,7 +73,7 @@ def describe(config: TrainingConfig, data: Demonstrations, **made_by: Any) -> Co
 
 
 @dataclass(frozen=True)
-class Batch:
+class TrainingBatch:
     """One step's observations [b, ...], the truth about them, and their chunks [b * looks, ...].
 
     `tokens` [b, L]; `places` [b, X] true quantities and `visible` [b] whether they can be seen;
@@ -108,7 +108,7 @@ class Batches:
         self._action = Normalizer(self.stats.action, config.action_mode)
         self._state = Normalizer(self.stats.state, config.state_mode).normalize(data.state)
 
-    def draw(self, step: int) -> Batch:
+    def draw(self, step: int) -> TrainingBatch:
         """The batch of `step`."""
         config, data, rng = self.config, self.data, np.random.default_rng((self.seed, step))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
@@ -116,7 +116,7 @@ class Batches:
         images = [brighten(i[rows], config.brightness, rng) for i in data.images.values()]
         tokens = self._words(rows, rng)
         chunk, given, counts = self._chunks(np.repeat(rows, config.looks), rng)
-        return Batch(
+        return TrainingBatch(
             images=tuple(map(torch.from_numpy, images)),
             state=torch.from_numpy(self._state[rows]),
             tokens=torch.from_numpy(tokens),

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from ...policy.checkpoint import save
 from ...policy.encoder import Clues
 from ...policy.kinds import untrained_network
-from .batches import Batch, Batches, TrainingConfig
+from .batches import Batches, TrainingBatch, TrainingConfig
 from .dataset import AUXILIARY_SCALE, Demonstrations
 
 
@@ -128,7 +128,7 @@ class Trainer:
         )
 
 
-def place_loss(clues: Clues, batch: Batch) -> tuple[Tensor, float]:
+def place_loss(clues: Clues, batch: TrainingBatch) -> tuple[Tensor, float]:
     """Loss of the guessed places, and the mean error of the target's in the room, mm. What cannot
     be seen is not asked for, except that it cannot be seen (the last place)."""
     visible = batch.visible.to(batch.places.dtype)[:, None]
@@ -141,7 +141,7 @@ def place_loss(clues: Clues, batch: Batch) -> tuple[Tensor, float]:
     return loss.mean(), float(error)
 
 
-def finding_loss(clues: Clues, batch: Batch) -> tuple[Tensor, float]:
+def finding_loss(clues: Clues, batch: TrainingBatch) -> tuple[Tensor, float]:
     """Cross-entropy of where each camera finds the named thing, and how often the first camera
     finds its very cell, or rightly finds it nowhere."""
     pairs = list(zip(clues.maps, batch.cells, strict=True))

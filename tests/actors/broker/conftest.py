@@ -27,7 +27,7 @@ from holdfast.actors.broker.peers import Peer
 from holdfast.actors.broker.routing import Routing
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.actors.runtime.configs import BrokerConfig
-from holdfast.actors.runtime.status_board import BOARD_SIZE, BoardReader
+from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
 from holdfast.actors.runtime.supervisor_link import BootMessage, SegmentEntry, SupervisorLink, pair
 from holdfast.transport import messages, segment, sockets
 from holdfast.transport.header import Header, Kind
@@ -330,7 +330,7 @@ class LiveBroker:
         return Wire(self.context, self.back, identity, **options)
 
     def status(self) -> dict[str, Any]:
-        return BoardReader(self.memory["broker/board"]).report() or {}
+        return StatusBoardReader(self.memory["broker/board"]).report() or {}
 
     def until(self, condition: Callable[[dict[str, Any]], Any]) -> Any:
         """Wait until the status on the board makes `condition` true; what it gave."""

@@ -14,7 +14,7 @@ import pytest
 import zmq
 
 from holdfast.actors.broker.broker import BrokerActor
-from holdfast.actors.broker.listener import Door
+from holdfast.actors.broker.listener import Listener
 from holdfast.actors.runtime.actor import EXIT_REFUSED, EXIT_STOPPED, boot_in_memory
 from holdfast.tests.actors.broker.conftest import (
     PATIENCE_S,
@@ -301,7 +301,7 @@ def test_a_door_is_open_on_its_own_host_and_on_tcp_at_once(tmp_path: Path) -> No
     """Peers of both kinds are heard and answered by the same socket."""
     context: Any = zmq.Context()
     own = f"ipc://{tmp_path}/front"
-    door = Door(context, own, "tcp://localhost:*")
+    door = Listener(context, own, "tcp://localhost:*")
     tcp = door.socket.getsockopt_string(zmq.LAST_ENDPOINT)
     assert tcp.startswith("tcp://127.0.0.1:")
     near, far = sockets.dealer(context, own, "near:1"), sockets.dealer(context, tcp, "far:1")
@@ -322,16 +322,16 @@ def test_an_address_that_is_not_this_machines_is_told_apart_from_one_in_use(
 ) -> None:
     context: Any = zmq.Context()
     with pytest.raises(RuntimeError, match="no such address: mend `hosts`"):
-        Door(context, f"ipc://{tmp_path}/front", "tcp://192.0.2.1:7447", insecure=True)
+        Listener(context, f"ipc://{tmp_path}/front", "tcp://192.0.2.1:7447", insecure=True)
     context.destroy(linger=0)
 
 
 def test_an_address_in_use_is_named(broker: Any) -> None:
     context: Any = zmq.Context()
-    first = Door(context, "tcp://127.0.0.1:*")
+    first = Listener(context, "tcp://127.0.0.1:*")
     taken = first.socket.getsockopt_string(zmq.LAST_ENDPOINT)
     with pytest.raises(RuntimeError, match="another fleet may run here"):
-        Door(context, taken)
+        Listener(context, taken)
     first.close(linger_ms=0)
     context.destroy(linger=0)
 

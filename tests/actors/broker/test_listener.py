@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import zmq
 
-from holdfast.actors.broker.listener import Arrival, Door
+from holdfast.actors.broker.listener import Arrival, Listener
 from holdfast.tests.actors.broker.conftest import PATIENCE_S, WatchedContext
 from holdfast.transport import keys, sockets
 from holdfast.transport.keys import Authenticator, Keyring, PublicKey, Role
@@ -27,7 +27,7 @@ class Site:
         self.robots = {name: keys.new(name, Role.ROBOT, directory) for name in ("r1", "r2")}
         self.replica = keys.new("flow/0", Role.REPLICA, directory)
         self.authenticator = Authenticator(self.context, Keyring.of(directory))
-        self.door = Door(
+        self.door = Listener(
             self.context, "tcp://127.0.0.1:*", key=self.broker, authenticator=self.authenticator
         )
         self.endpoint = self.door.socket.getsockopt_string(zmq.LAST_ENDPOINT)
@@ -139,7 +139,7 @@ def test_a_key_holder_cannot_get_the_replies_of_another(site: Site) -> None:
 
 
 def test_without_keys_nobody_is_vouched_for(site: Site) -> None:
-    door = Door(site.context, "tcp://127.0.0.1:*")
+    door = Listener(site.context, "tcp://127.0.0.1:*")
     dealer = sockets.dealer(site.context, door.socket.getsockopt_string(zmq.LAST_ENDPOINT), "r1:1")
     site.until(lambda: sockets.send(dealer, [b"hello"]))
     arrived = site.until(door.receive)

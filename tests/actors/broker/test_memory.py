@@ -14,7 +14,7 @@ import pytest
 import zmq
 
 from holdfast.actors.broker.broker import FLOOD_BYTES
-from holdfast.actors.runtime.status_board import BoardReader
+from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.tests.actors.broker.conftest import Wire
 from holdfast.transport.header import Kind
 
@@ -104,7 +104,9 @@ def test_a_message_without_an_end_costs_bounded_memory_which_is_given_back(
         replica.beat()
         time.sleep(0.05)
     board = broker_process.board.map(writable=False)
-    while not (counters := (BoardReader(board).report() or {})["counters"]).get("doors-reopened"):
+    while not (counters := (StatusBoardReader(board).report() or {})["counters"]).get(
+        "doors-reopened"
+    ):
         assert time.monotonic() < deadline, counters
         time.sleep(0.05)
     assert counters["doors-reopened"] == 1, "the replicas' connections had no part in it"

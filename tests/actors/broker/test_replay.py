@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.actors.runtime.status_board import BoardReader
+from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.transport.header import Kind
 from holdfast.transport.messages import Heartbeat
 
@@ -147,7 +147,7 @@ class Site:
         self.robot.get(Kind.ACCEPT)
 
     def count(self, reason: str) -> int:
-        report = BoardReader(self.memory).report() or {}
+        report = StatusBoardReader(self.memory).report() or {}
         found: int = report.get("counters", {}).get(reason, 0)
         return found
 

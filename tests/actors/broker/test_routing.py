@@ -9,11 +9,11 @@ import pytest
 
 from holdfast.actors.broker.broker import ROWS
 from holdfast.actors.broker.callers import MAX_CALLERS
-from holdfast.actors.broker.counters import MAX_PEERS, Tally
+from holdfast.actors.broker.counters import MAX_PEERS, Counters
 from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.actors.broker.quarantine import TOLERATED
 from holdfast.actors.broker.replica_choice import RETRY_AFTER_S
-from holdfast.actors.broker.sessions import Session
+from holdfast.actors.broker.sessions import RoutedSession
 from holdfast.actors.runtime.status_board import REPORT_BYTES
 from holdfast.transport.header import Kind
 from holdfast.transport.limits import WireError
@@ -585,7 +585,7 @@ def test_single_faults_far_apart_are_forgiven(desk: Any) -> None:
 
 
 def test_counting_by_peer_is_bounded_and_loses_nothing() -> None:
-    tally = Tally()
+    tally = Counters()
     for n in range(3 * MAX_PEERS):
         tally.count("body", f"peer{n}")
     rows = tally.worst(10 * MAX_PEERS)
@@ -680,7 +680,7 @@ def test_a_session_that_was_replaced_cannot_be_removed_twice(desk: Any) -> None:
     desk.register("flow/0:1")
     desk.opened("r1:1", epoch=1)
     sessions = desk.routing._placement.sessions
-    old: Session = sessions.of("r1")
+    old: RoutedSession = sessions.of("r1")
     desk.opened("r1:1", epoch=2)
     assert not sessions.remove(old)
     assert len(sessions) == 1

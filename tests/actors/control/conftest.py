@@ -217,9 +217,9 @@ class Cell:
         return [m for m in self.supervisor.messages()[0] if getattr(m, "id", None) == 77]
 
     def status(self) -> dict[str, Any]:
-        from holdfast.actors.runtime.status_board import BoardReader
+        from holdfast.actors.runtime.status_board import StatusBoardReader
 
-        return BoardReader(self.memory["r1/control/board"]).report() or {}
+        return StatusBoardReader(self.memory["r1/control/board"]).report() or {}
 
     def played(self) -> list[float]:
         return [value for _, value in list(self.robot.commands)]

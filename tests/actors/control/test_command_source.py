@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from holdfast.actors.control.buffer import ChunkBuffer
-from holdfast.actors.control.command_source import Playback
+from holdfast.actors.control.command_source import CommandSource
 from holdfast.actors.control.config import ControlConfig, faults
 from holdfast.actors.control.plan import MergeRule
-from holdfast.actors.control.plan_memory import PlanSegment, Word
+from holdfast.actors.control.plan_memory import PlanMemory, Word
 from holdfast.robot.base import ControlMode, RobotSpec
 
 MAX_AGE = 10**9
@@ -24,14 +24,14 @@ class Rig:
         spec = RobotSpec(("a",), ("a", "other"), mode, (-10,), (10,), (30,))
         fields = {"robot": "r", "driver": "sim", "service": "s", "endpoint": "e", "plan": "p"}
         config = msgspec.convert({**fields, **settings}, ControlConfig)
-        self.segment = PlanSegment.private("r", 1)
+        self.segment = PlanMemory.private("r", 1)
         self.words = self.segment.words
         self._made_of = config, spec
         self.restart()
 
     def restart(self) -> None:
         self.buffer = ChunkBuffer(self.segment, MAX_AGE)
-        self.playback = Playback(*self._made_of, self.segment, self.buffer)
+        self.playback = CommandSource(*self._made_of, self.segment, self.buffer)
 
     def chunk(self, *values: float) -> None:
         asked = self.buffer.snapshot(1, 0, 0, 0)

@@ -7,7 +7,14 @@ from pathlib import Path
 import pytest
 
 from holdfast.actors.control import failsafe
-from holdfast.actors.control.failsafe import MEANING, TABLE, Bounds, Event, FailSafe, State
+from holdfast.actors.control.failsafe import (
+    MEANING,
+    TABLE,
+    Bounds,
+    FailSafe,
+    SupplyEvent,
+    SupplyState,
+)
 
 S = 1_000_000_000
 
@@ -15,10 +22,10 @@ S = 1_000_000_000
 def streaming() -> FailSafe:
     machine = FailSafe(Bounds())
     machine.opening(1)
-    machine.on(Event.ACCEPTED, 1)
-    assert machine.state is State.CONNECTING
-    machine.on(Event.MERGED, S)
-    assert machine.state is State.STREAMING
+    machine.on(SupplyEvent.ACCEPTED, 1)
+    assert machine.state is SupplyState.CONNECTING
+    machine.on(SupplyEvent.MERGED, S)
+    assert machine.state is SupplyState.STREAMING
     return machine
 
 
@@ -37,28 +44,28 @@ def test_the_diagram_has_an_arrow_for_every_entry_of_the_table() -> None:
 
 
 def test_every_event_is_explained_and_every_state_has_its_row() -> None:
-    assert set(MEANING) == set(Event)
-    assert set(TABLE) == set(State)
+    assert set(MEANING) == set(SupplyEvent)
+    assert set(TABLE) == set(SupplyState)
 
 
-@pytest.mark.parametrize("state", [s for s in State if s is not State.DEAD])
-def test_whatever_is_final_leads_from_every_live_state_to_dead(state: State) -> None:
-    for event in (Event.OFFLINE, Event.CHANGED, Event.REFUSED):
-        assert TABLE[state][event] is State.DEAD
+@pytest.mark.parametrize("state", [s for s in SupplyState if s is not SupplyState.DEAD])
+def test_whatever_is_final_leads_from_every_live_state_to_dead(state: SupplyState) -> None:
+    for event in (SupplyEvent.OFFLINE, SupplyEvent.CHANGED, SupplyEvent.REFUSED):
+        assert TABLE[state][event] is SupplyState.DEAD
 
 
 def test_a_late_chunk_degrades_and_a_dry_plan_stalls() -> None:
     machine = streaming()
-    assert machine.elapse(2 * S, dry=False, due=True) is State.STREAMING
-    assert machine.elapse(3 * S - 1, dry=False, due=True) is State.STREAMING
-    assert machine.elapse(3 * S, dry=False, due=True) is State.DEGRADED
-    assert machine.elapse(3 * S, dry=True, due=True) is State.STALLED
-    assert machine.on(Event.MERGED, 4 * S) is State.STREAMING
+    assert machine.elapse(2 * S, dry=False, due=True) is SupplyState.STREAMING
+    assert machine.elapse(3 * S - 1, dry=False, due=True) is SupplyState.STREAMING
+    assert machine.elapse(3 * S, dry=False, due=True) is SupplyState.DEGRADED
+    assert machine.elapse(3 * S, dry=True, due=True) is SupplyState.STALLED
+    assert machine.on(SupplyEvent.MERGED, 4 * S) is SupplyState.STREAMING
 
 
 def test_a_chunk_that_is_not_due_is_not_late() -> None:
     machine = streaming()
-    assert machine.elapse(50 * S, dry=False, due=False) is State.STREAMING
+    assert machine.elapse(50 * S, dry=False, due=False) is SupplyState.STREAMING
 
 
 def test_a_request_that_times_out_degrades_and_twice_that_reconnects() -> None:
@@ -66,10 +73,10 @@ def test_a_request_that_times_out_degrades_and_twice_that_reconnects() -> None:
     machine.asked(2 * S)
     assert not machine.request_timed_out(7 * S - 1)
     assert machine.request_timed_out(7 * S)
-    assert machine.state is State.DEGRADED
+    assert machine.state is SupplyState.DEGRADED
     machine.asked(7 * S)
-    assert machine.elapse(12 * S - 1, dry=False, due=False) is State.DEGRADED
-    assert machine.elapse(12 * S, dry=False, due=False) is State.RECONNECTING
+    assert machine.elapse(12 * S - 1, dry=False, due=False) is SupplyState.DEGRADED
+    assert machine.elapse(12 * S, dry=False, due=False) is SupplyState.RECONNECTING
 
 
 def test_an_answer_of_any_kind_shows_that_the_server_lives() -> None:
@@ -78,13 +85,13 @@ def test_an_answer_of_any_kind_shows_that_the_server_lives() -> None:
     assert machine.request_timed_out(7 * S)
     machine.asked(7 * S)
     machine.answered()
-    assert machine.elapse(13 * S, dry=False, due=False) is State.DEGRADED
+    assert machine.elapse(13 * S, dry=False, due=False) is SupplyState.DEGRADED
 
 
 def test_handshakes_follow_each_other_at_half_a_second_doubling_to_ten() -> None:
     machine = streaming()
     now = 2 * S
-    machine.on(Event.LOST, now)
+    machine.on(SupplyEvent.LOST, now)
     waits = []
     for _ in range(8):
         start = now
@@ -98,21 +105,21 @@ def test_handshakes_follow_each_other_at_half_a_second_doubling_to_ten() -> None
 
 def test_a_server_that_is_lost_again_before_it_sent_a_chunk_is_not_hammered() -> None:
     machine = streaming()
-    machine.on(Event.LOST, 2 * S)
+    machine.on(SupplyEvent.LOST, 2 * S)
     assert machine.should_open(2 * S)
     machine.opening(2 * S)
-    machine.on(Event.ACCEPTED, 2 * S)
-    machine.on(Event.LOST, 2 * S)
+    machine.on(SupplyEvent.ACCEPTED, 2 * S)
+    machine.on(SupplyEvent.LOST, 2 * S)
     assert not machine.should_open(2 * S + S // 4)
     assert machine.should_open(2 * S + S // 2)
 
 
 def test_a_session_that_is_lost_long_after_its_handshake_without_a_chunk_pauses_from_then() -> None:
     machine = streaming()
-    machine.on(Event.LOST, 2 * S)
+    machine.on(SupplyEvent.LOST, 2 * S)
     machine.opening(2 * S)
-    machine.on(Event.ACCEPTED, 2 * S)
-    machine.on(Event.LOST, 10 * S)
+    machine.on(SupplyEvent.ACCEPTED, 2 * S)
+    machine.on(SupplyEvent.LOST, 10 * S)
     assert not machine.should_open(10 * S + S // 2 - 1)
     assert machine.should_open(10 * S + S // 2)
 
@@ -128,8 +135,8 @@ def test_without_a_request_none_times_out_and_each_does_so_once() -> None:
 def test_once_an_episode_s_first_chunk_came_a_dry_plan_stalls_at_once() -> None:
     machine = streaming()
     machine.reset()
-    machine.on(Event.MERGED, 2 * S)
-    assert machine.elapse(2 * S + 1, dry=True, due=True) is State.STALLED
+    machine.on(SupplyEvent.MERGED, 2 * S)
+    assert machine.elapse(2 * S + 1, dry=True, due=True) is SupplyState.STALLED
 
 
 def test_a_robot_that_was_accepted_and_gets_no_chunk_gives_up_however_often_it_is_accepted() -> (
@@ -137,14 +144,14 @@ def test_a_robot_that_was_accepted_and_gets_no_chunk_gives_up_however_often_it_i
 ):
     """The budget counts from the first handshake; those after it are no supply."""
     machine = FailSafe(Bounds())
-    machine.on(Event.ACCEPTED, S)
+    machine.on(SupplyEvent.ACCEPTED, S)
     machine.elapse(S, dry=True, due=True)
     for now in range(10, 61, 10):
-        machine.on(Event.LOST, now * S)
-        machine.on(Event.ACCEPTED, now * S)
-        assert machine.elapse(now * S, dry=True, due=True) is State.CONNECTING
-    assert machine.elapse(61 * S, dry=True, due=True) is State.CONNECTING
-    assert machine.elapse(61 * S + 1, dry=True, due=True) is State.DEAD
+        machine.on(SupplyEvent.LOST, now * S)
+        machine.on(SupplyEvent.ACCEPTED, now * S)
+        assert machine.elapse(now * S, dry=True, due=True) is SupplyState.CONNECTING
+    assert machine.elapse(61 * S, dry=True, due=True) is SupplyState.CONNECTING
+    assert machine.elapse(61 * S + 1, dry=True, due=True) is SupplyState.DEAD
 
 
 def test_a_handshake_that_nobody_answers_is_tried_again() -> None:
@@ -162,7 +169,7 @@ def test_a_robot_that_was_never_enabled_asks_every_second_and_never_dies_of_wait
     machine = FailSafe(Bounds())
     now = S
     for handshake in range(300):
-        assert machine.elapse(now, dry=True, due=True) is State.CONNECTING
+        assert machine.elapse(now, dry=True, due=True) is SupplyState.CONNECTING
         assert machine.should_open(now)
         machine.opening(now)
         machine.open_failed(now)
@@ -173,12 +180,12 @@ def test_a_robot_that_was_never_enabled_asks_every_second_and_never_dies_of_wait
 def test_the_offline_budget_counts_from_the_last_merge_and_stands_still_while_paused() -> None:
     machine = streaming()
     machine.elapse(S, dry=False, due=True)
-    machine.on(Event.LOST, 2 * S)
+    machine.on(SupplyEvent.LOST, 2 * S)
     machine.pause(30 * S)
-    assert machine.elapse(500 * S, dry=True, due=True) is State.RECONNECTING
+    assert machine.elapse(500 * S, dry=True, due=True) is SupplyState.RECONNECTING
     machine.resume(500 * S)
-    assert machine.elapse(531 * S, dry=True, due=True) is State.RECONNECTING
-    assert machine.elapse(531 * S + 1, dry=True, due=True) is State.DEAD
+    assert machine.elapse(531 * S, dry=True, due=True) is SupplyState.RECONNECTING
+    assert machine.elapse(531 * S + 1, dry=True, due=True) is SupplyState.DEAD
 
 
 def test_a_pause_moves_what_is_due_asked_and_unanswered_by_its_length() -> None:
@@ -190,29 +197,29 @@ def test_a_pause_moves_what_is_due_asked_and_unanswered_by_its_length() -> None:
     for machine, now in ((late, S // 2 * 5), (asked, 4 * S), (unanswered, 8 * S)):
         machine.pause(now)
         machine.resume(now + 100 * S)
-    assert late.elapse(103 * S - 1, dry=False, due=True) is State.STREAMING
-    assert late.elapse(103 * S, dry=False, due=True) is State.DEGRADED
+    assert late.elapse(103 * S - 1, dry=False, due=True) is SupplyState.STREAMING
+    assert late.elapse(103 * S, dry=False, due=True) is SupplyState.DEGRADED
     assert not asked.request_timed_out(107 * S - 1)
     assert asked.request_timed_out(107 * S)
-    assert unanswered.elapse(112 * S - 1, dry=False, due=False) is State.DEGRADED
-    assert unanswered.elapse(112 * S, dry=False, due=False) is State.RECONNECTING
+    assert unanswered.elapse(112 * S - 1, dry=False, due=False) is SupplyState.DEGRADED
+    assert unanswered.elapse(112 * S, dry=False, due=False) is SupplyState.RECONNECTING
 
 
 def test_an_action_is_due_from_the_first_chunk_on_also_for_the_next_incarnation() -> None:
     machine = FailSafe(Bounds())
     assert not machine.action_due
-    machine.on(Event.ACCEPTED, S)
+    machine.on(SupplyEvent.ACCEPTED, S)
     assert not machine.action_due
-    machine.on(Event.MERGED, S)
+    machine.on(SupplyEvent.MERGED, S)
     assert machine.action_due
     assert FailSafe(Bounds(), machine.supplied_ns).action_due
 
 
 def test_the_next_incarnation_goes_on_with_the_budget_that_was_left() -> None:
     heir = FailSafe(Bounds(), supplied_ns=S)
-    assert heir.elapse(50 * S, dry=True, due=True) is State.CONNECTING
-    assert heir.elapse(61 * S, dry=True, due=True) is State.CONNECTING
-    assert heir.elapse(61 * S + 1, dry=True, due=True) is State.DEAD
+    assert heir.elapse(50 * S, dry=True, due=True) is SupplyState.CONNECTING
+    assert heir.elapse(61 * S, dry=True, due=True) is SupplyState.CONNECTING
+    assert heir.elapse(61 * S + 1, dry=True, due=True) is SupplyState.DEAD
 
 
 def test_the_offline_budget_and_the_pause_outlive_the_process() -> None:
@@ -222,20 +229,20 @@ def test_the_offline_budget_and_the_pause_outlive_the_process() -> None:
     assert heir.paused
     heir.resume(100 * S)
     heir.elapse(100 * S, dry=True, due=True)
-    assert heir.elapse(131 * S, dry=True, due=True) is State.CONNECTING
-    assert heir.elapse(131 * S + 1, dry=True, due=True) is State.DEAD
+    assert heir.elapse(131 * S, dry=True, due=True) is SupplyState.CONNECTING
+    assert heir.elapse(131 * S + 1, dry=True, due=True) is SupplyState.DEAD
 
 
 def test_without_a_bound_a_robot_waits_without_an_end() -> None:
     machine = FailSafe(Bounds(max_offline=None), supplied_ns=S)
-    machine.on(Event.LOST, 2 * S)
+    machine.on(SupplyEvent.LOST, 2 * S)
     for now in range(2, 10**6, 1000):
-        assert machine.elapse(now * S, dry=True, due=True) is not State.DEAD
+        assert machine.elapse(now * S, dry=True, due=True) is not SupplyState.DEAD
 
 
 def test_a_service_that_is_available_ends_the_pause_and_makes_the_next_one_short() -> None:
     machine = streaming()
-    machine.on(Event.LOST, 2 * S)
+    machine.on(SupplyEvent.LOST, 2 * S)
     for now in (10 * S, 20 * S, 30 * S):
         machine.opening(now)
         machine.open_failed(now)
@@ -250,5 +257,5 @@ def test_a_service_that_is_available_ends_the_pause_and_makes_the_next_one_short
 def test_an_episode_s_first_chunk_may_take_a_moment_before_that_is_a_stall() -> None:
     machine = streaming()
     machine.reset()
-    assert machine.elapse(2 * S, dry=True, due=True) is State.STREAMING
-    assert machine.elapse(3 * S, dry=True, due=True) is State.STALLED
+    assert machine.elapse(2 * S, dry=True, due=True) is SupplyState.STREAMING
+    assert machine.elapse(3 * S, dry=True, due=True) is SupplyState.STALLED

@@ -13,7 +13,7 @@ import pytest
 
 from holdfast.actors.control.buffer import ChunkBuffer
 from holdfast.actors.control.plan import MergeRule
-from holdfast.actors.control.plan_memory import SEGMENT_BYTES, PlanSegment, Word
+from holdfast.actors.control.plan_memory import SEGMENT_BYTES, PlanMemory, Word
 
 ROUNDS = 60
 LENGTH = 50
@@ -21,7 +21,7 @@ LENGTH = 50
 
 def play_for_ever(memory: mmap.mmap, played: mmap.mmap) -> None:
     """Merge and pop as fast as possible; the last popped value goes to `played`, after its pop."""
-    buffer = ChunkBuffer(PlanSegment(memory, "r1", 14), 10**18)
+    buffer = ChunkBuffer(PlanMemory(memory, "r1", 14), 10**18)
     out = memoryview(played).cast("d")
     steps = np.arange(LENGTH, dtype=np.float32)[:, None] + np.zeros(14, np.float32)
     while True:
@@ -55,7 +55,7 @@ def test_a_process_killed_at_any_instant_leaves_one_whole_plan_and_its_next_acti
         time.sleep(random.random() * 0.004)
         os.kill(child, signal.SIGKILL)
         assert os.waitpid(child, 0)[1] == signal.SIGKILL
-        segment = PlanSegment(memory, "r1", 14)
+        segment = PlanMemory(memory, "r1", 14)
         assert segment.found == "a plan"
         generations.add(segment.words[Word.COMMITTED])
         buffer = ChunkBuffer(segment, 10**18)

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from holdfast.actors.control.plan_memory import PLAN_BYTES, Word
-from holdfast.actors.control.tick_log import Tick, TickReader
+from holdfast.actors.control.tick_log import TickReader, TickRecord
 from holdfast.actors.runtime.actor import EXIT_CRASHED, EXIT_DEAD, EXIT_REFUSED, EXIT_STOPPED
 from holdfast.robot.base import ControlMode, Episode, RobotError
 from holdfast.transport.header import Kind
@@ -365,9 +365,9 @@ def test_trimmed_by_time_every_action_is_played_as_long_after_its_observation_as
     memory = memoryview(cell.memory["r1/plan"])[PLAN_BYTES:].toreadonly()
     reader = TickReader(memory, 2, 2)
     tick_ns = 40_000_000 // interpolate
-    steps: list[Tick] = []
+    steps: list[TickRecord] = []
 
-    def compared() -> list[Tick]:
+    def compared() -> list[TickRecord]:
         """The steps whose observation is in the log, each compared with when it was made."""
         steps.extend(t for t in reader.read() if t.begins_step)
         found = []

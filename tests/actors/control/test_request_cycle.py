@@ -9,10 +9,10 @@ import numpy as np
 
 from holdfast.actors.control.buffer import ChunkBuffer
 from holdfast.actors.control.config import ControlConfig
-from holdfast.actors.control.failsafe import State
+from holdfast.actors.control.failsafe import SupplyState
 from holdfast.actors.control.plan import Drop
-from holdfast.actors.control.plan_memory import PLAN_BYTES, PlanSegment
-from holdfast.actors.control.request_cycle import Supply
+from holdfast.actors.control.plan_memory import PLAN_BYTES, PlanMemory
+from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.transport.messages import Accept, Reject
 
@@ -33,14 +33,14 @@ TERMS = Accept(
 )
 
 
-def supply(memory: bytearray | None = None, **settings: Any) -> Supply:
+def supply(memory: bytearray | None = None, **settings: Any) -> RequestCycle:
     fields = {"robot": "r", "driver": "sim", "service": "s", "endpoint": "e", "plan": "p"}
     config = msgspec.convert({**fields, "fps": 10.0, **settings}, ControlConfig)
-    segment = PlanSegment(memory or bytearray(PLAN_BYTES), "r", 1)
-    return Supply(config, SPEC, segment, ChunkBuffer(segment, 3 * S))
+    segment = PlanMemory(memory or bytearray(PLAN_BYTES), "r", 1)
+    return RequestCycle(config, SPEC, segment, ChunkBuffer(segment, 3 * S))
 
 
-def opened(robot: Supply, now: int = S, **terms: Any) -> Supply:
+def opened(robot: RequestCycle, now: int = S, **terms: Any) -> RequestCycle:
     epoch = robot.open_epoch(now)
     assert epoch is not None
     robot.opening(epoch, now)
@@ -67,19 +67,19 @@ def test_a_prefix_capability_that_is_lost_across_a_reconnection_is_the_end() -> 
     assert robot.failsafe.session_open, "guided or trained: both continue a plan"
     robot.lost("gone", 2, 4 * S)
     opened(robot, now=10 * S, prefix="none")
-    assert robot.state is State.DEAD
+    assert robot.state is SupplyState.DEAD
     assert "continues_a_plan True became False" in robot.reason
 
 
 def test_a_service_of_other_motors_is_refused_with_both_orders_named() -> None:
     robot = opened(supply(), action_names=("b",))
-    assert robot.state is State.DEAD and not robot.enabled
+    assert robot.state is SupplyState.DEAD and not robot.enabled
     assert "actions are b; this robot's are a" in robot.reason
 
 
 def test_a_chunk_that_the_plan_could_never_hold_is_refused_at_the_handshake() -> None:
     robot = opened(supply(), chunk_size=100_000)
-    assert robot.state is State.DEAD
+    assert robot.state is SupplyState.DEAD
     assert "100000 steps" in robot.reason
 
 
@@ -95,11 +95,11 @@ def test_a_final_rejection_is_for_good_and_another_is_not() -> None:
     robot = supply()
     robot.opening(1, S)
     robot.rejected(Reject(reason="capacity", message="full", retry_after_s=3.0), 1, S)
-    assert robot.state is State.CONNECTING
+    assert robot.state is SupplyState.CONNECTING
     assert robot.open_epoch(4 * S - 1) is None and robot.open_epoch(4 * S) == 2
     robot.opening(2, 4 * S)
     robot.rejected(Reject(reason="fps", message="train it anew", final=True), 2, 4 * S)
-    assert (robot.state, robot.reason) == (State.DEAD, "fps: train it anew")
+    assert (robot.state, robot.reason) == (SupplyState.DEAD, "fps: train it anew")
 
 
 def test_requests_are_made_when_less_than_the_buffer_time_is_left() -> None:
@@ -109,7 +109,7 @@ def test_requests_are_made_when_less_than_the_buffer_time_is_left() -> None:
     robot.asked(S)
     key = (ask.asked.seq, ask.asked.episode, ask.asked.epoch)
     assert robot.replied(chunk(), chunk(), key, 11, S) is None
-    assert robot.state is State.STREAMING
+    assert robot.state is SupplyState.STREAMING
     played = 0
     while (ask := robot.ask(S, 11, S)) is None:
         assert robot.buffer.pop(S) is not None
@@ -125,14 +125,14 @@ def test_a_state_that_is_too_old_is_not_asked_from() -> None:
     assert robot.ask(S, 10, S + 600_000_000) is None
 
 
-def fails(robot: Supply, now: int, **how: Any) -> None:
+def fails(robot: RequestCycle, now: int, **how: Any) -> None:
     ask = robot.ask(now, 10, now)
     assert ask is not None
     robot.asked(now)
     robot.failed("policy: it said no", (ask.asked.seq, 0, 1), now, **how)
 
 
-def pause_ms(robot: Supply, now: int) -> int:
+def pause_ms(robot: RequestCycle, now: int) -> int:
     """How long the robot waits before it asks again."""
     for ms in range(0, 60_000, 10):
         if robot.ask(now + ms * 1_000_000, 10, now + ms * 1_000_000) is not None:
@@ -177,7 +177,7 @@ def test_a_handshake_that_gets_nowhere_says_why_and_the_reason_goes_with_it() ->
     robot.lost("the broker at tcp://gpu:8801 does not answer", 1, S + 1)
     robot.elapse(13 * S)
     told = "the broker at tcp://gpu:8801 does not answer (no session for 12 s)"
-    assert robot.state is State.CONNECTING and robot.reason == told
+    assert robot.state is SupplyState.CONNECTING and robot.reason == told
     robot.opening(2, 13 * S)
     assert robot.open_epoch(15 * S) is None
     assert "the broker took the handshake with service 's'" in robot.reason
@@ -194,7 +194,7 @@ def test_waiting_for_a_chunk_says_on_what_and_for_how_long() -> None:
     assert robot.reason == "s/0 did not answer a request within 2 s (no chunk for 2 s)"
     robot.ask(3 * S, 10, 3 * S), robot.asked(3 * S)
     robot.elapse(5 * S)
-    assert robot.state is State.RECONNECTING
+    assert robot.state is SupplyState.RECONNECTING
     assert robot.reason == "s/0 has not answered for 4 s"
 
 
@@ -203,7 +203,7 @@ def test_an_unbounded_wait_is_spelled_as_people_spell_it() -> None:
         robot = opened(supply(safety={"max_offline_s": spelled, "liveness_s": 1e8}))
         robot.elapse(10**6 * S)
         robot.elapse(10**7 * S)
-        assert robot.state is not State.DEAD
+        assert robot.state is not SupplyState.DEAD
 
 
 def test_an_action_is_as_old_as_the_oldest_of_the_inputs_that_it_was_made_from() -> None:
@@ -262,7 +262,7 @@ def test_silence_is_loss_and_a_heartbeat_without_progress_is_silence() -> None:
         assert robot.failsafe.session_open
     robot.heard(5, 1, 12 * S)
     robot.elapse(12 * S)
-    assert robot.state is State.RECONNECTING
+    assert robot.state is SupplyState.RECONNECTING
     assert robot.reason == "the network actor has been silent for 1.5 s"
 
 
@@ -272,7 +272,7 @@ def test_the_next_incarnation_is_bound_by_what_was_agreed() -> None:
     heir = supply(memory)
     assert heir.enabled and not heir.failsafe.session_open
     opened(heir, revision="2")
-    assert heir.state is State.DEAD
+    assert heir.state is SupplyState.DEAD
     assert "revision '1' became '2'" in heir.reason
     heir.forget()
     assert not supply(memory).enabled, "a person starts it again: it is bound by nothing"

@@ -10,10 +10,10 @@ import pytest
 
 from holdfast.actors.control.buffer import ChunkBuffer
 from holdfast.actors.control.config import ControlConfig
-from holdfast.actors.control.failsafe import State
+from holdfast.actors.control.failsafe import SupplyState
 from holdfast.actors.control.plan import Drop
-from holdfast.actors.control.plan_memory import PLAN_BYTES, PlanSegment, Word
-from holdfast.actors.control.request_cycle import Ask, Supply
+from holdfast.actors.control.plan_memory import PLAN_BYTES, PlanMemory, Word
+from holdfast.actors.control.request_cycle import PlannedRequest, RequestCycle
 from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.transport.messages import Accept, Reject
 
@@ -36,15 +36,15 @@ TERMS = Accept(
 CHUNK = np.zeros((10, 2), np.float32)
 
 
-def supply(memory: bytearray | None = None, **settings: Any) -> Supply:
+def supply(memory: bytearray | None = None, **settings: Any) -> RequestCycle:
     fields = {"robot": "r", "driver": "sim", "service": "s", "endpoint": "e", "plan": "p"}
     safety = {"liveness_s": 1000.0, **settings.pop("safety", {})}
     config = msgspec.convert({**fields, "fps": 10.0, "safety": safety, **settings}, ControlConfig)
-    segment = PlanSegment(memory or bytearray(PLAN_BYTES), "r", 2)
-    return Supply(config, SPEC, segment, ChunkBuffer(segment, 60 * S))
+    segment = PlanMemory(memory or bytearray(PLAN_BYTES), "r", 2)
+    return RequestCycle(config, SPEC, segment, ChunkBuffer(segment, 60 * S))
 
 
-def opened(robot: Supply, now: int = S, **terms: Any) -> Supply:
+def opened(robot: RequestCycle, now: int = S, **terms: Any) -> RequestCycle:
     epoch = robot.open_epoch(now)
     assert epoch is not None
     robot.opening(epoch, now)
@@ -52,20 +52,20 @@ def opened(robot: Supply, now: int = S, **terms: Any) -> Supply:
     return robot
 
 
-def ask(robot: Supply, now: int, step: int = 10) -> Ask:
+def ask(robot: RequestCycle, now: int, step: int = 10) -> PlannedRequest:
     asked = robot.ask(now, step, now)
     assert asked is not None
     robot.asked(now)
     return asked
 
 
-def key(robot: Supply) -> tuple[int, int, int]:
+def key(robot: RequestCycle) -> tuple[int, int, int]:
     asked = robot.buffer.outstanding
     assert asked is not None
     return asked.seq, asked.episode, asked.epoch
 
 
-def streaming(**settings: Any) -> Supply:
+def streaming(**settings: Any) -> RequestCycle:
     robot = opened(supply(**settings))
     ask(robot, S)
     assert robot.replied(CHUNK, CHUNK, key(robot), 10, S) is None
@@ -76,11 +76,11 @@ def test_a_full_plan_is_not_due_for_as_long_as_it_is_not_played_and_a_dry_one_st
     robot = streaming()
     robot.elapse(2 * S)
     robot.elapse(50 * S)
-    assert robot.state is State.STREAMING
+    assert robot.state is SupplyState.STREAMING
     while robot.buffer.pop(50 * S) is not None:
         pass
     robot.elapse(50 * S)
-    assert robot.state is State.STALLED
+    assert robot.state is SupplyState.STALLED
 
 
 def test_a_plan_that_grows_short_is_due_and_late_after_a_second() -> None:
@@ -89,9 +89,9 @@ def test_a_plan_that_grows_short_is_due_and_late_after_a_second() -> None:
         robot.buffer.pop(2 * S)
     robot.elapse(2 * S)
     robot.elapse(3 * S - 1)
-    assert robot.state is State.STREAMING
+    assert robot.state is SupplyState.STREAMING
     robot.elapse(3 * S)
-    assert robot.state is State.DEGRADED
+    assert robot.state is SupplyState.DEGRADED
 
 
 def test_the_session_lasts_to_the_last_instant_of_liveness_and_progress_renews_it() -> None:
@@ -149,7 +149,7 @@ def test_a_robot_that_gave_up_says_for_how_long_it_had_no_chunk_and_what_was_las
         pass
     robot.elapse(2 * S)
     robot.elapse(60 * S)
-    assert robot.state is State.DEAD
+    assert robot.state is SupplyState.DEAD
     told = "no chunk came for 20 s (max_offline_s); the last that was known: replica s/0 hung"
     assert robot.reason == told
 
@@ -247,7 +247,7 @@ def test_chunks_of_one_step_up_to_all_that_the_plan_holds_are_accepted(steps: in
 
 def test_a_service_of_the_same_joints_in_another_order_is_refused_with_both_orders() -> None:
     robot = opened(supply(), action_names=("b", "a"))
-    assert robot.state is State.DEAD
+    assert robot.state is SupplyState.DEAD
     told = "the service's actions are b, a; this robot's are a, b: use a service that was trained"
     assert robot.reason == f"{told} for it"
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from holdfast.actors.control.plan import Action, Provenance
+from holdfast.actors.control.plan import PlannedAction, Provenance
 from holdfast.actors.control.tick_log import TickLog, TickReader
 
 SIZE = 8192
@@ -15,7 +15,7 @@ SIZE = 8192
 def write(log: TickLog, number: int, played: bool = True) -> None:
     value = np.full(2, number, np.float32)
     mark = np.array([number, 1, number, 3, 4, 0, 0, 0, 0])
-    action = Action(value, value, mark) if played else None
+    action = PlannedAction(value, value, mark) if played else None
     log.write(number, 10, 3, np.full(3, number, np.float32), value, action, True)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from holdfast import RemotePolicy
 from holdfast.actors.control.plan import Floats
-from holdfast.actors.control.request_cycle import Ask, Supply
+from holdfast.actors.control.request_cycle import PlannedRequest, RequestCycle
 from holdfast.actors.embedding import remote_policy
 from holdfast.transport.messages import Accept, Vitals
 
@@ -55,12 +55,12 @@ class Server:
         self.answers = True
         self.prefix = "trained"
         self.warnings: tuple[str, ...] = ()
-        self.asked: list[Ask] = []
+        self.asked: list[PlannedRequest] = []
         self.opened: list[int] = []
         self.beats: list[tuple[int, Vitals]] = []
         self.socket = SimpleNamespace(close=lambda linger: None)
         self.raises: BaseException | None = None
-        self._due: deque[tuple[int, Callable[[Supply, int], bool]]] = deque()
+        self._due: deque[tuple[int, Callable[[RequestCycle, int], bool]]] = deque()
         self._progress = count()
 
     def open(self, spec: Any, epoch: int, task: str) -> bool:
@@ -82,14 +82,14 @@ class Server:
             warnings=self.warnings,
         )
 
-        def accept(supply: Supply, step: int) -> bool:
+        def accept(supply: RequestCycle, step: int) -> bool:
             supply.accepted(terms, epoch, self.clock.now_ns)
             return False
 
         self._due.append((self.clock.now_ns, accept))
         return True
 
-    def ask(self, ask: Ask, state: Floats, now_ns: int) -> bool:
+    def ask(self, ask: PlannedRequest, state: Floats, now_ns: int) -> bool:
         if self.raises is not None:
             raise self.raises
         self.asked.append(ask)
@@ -98,13 +98,13 @@ class Server:
             chunk = np.repeat(meant.astype(np.float32)[:, None], 1, 1)
             key = (ask.asked.seq, ask.asked.episode, ask.asked.epoch)
 
-            def reply(supply: Supply, step: int) -> bool:
+            def reply(supply: RequestCycle, step: int) -> bool:
                 return supply.replied(chunk, chunk, key, step, self.clock.now_ns) is None
 
             self._due.append((now_ns + round(self.took_s * 1e9), reply))
         return True
 
-    def drain(self, supply: Supply, step: int, now_ns: int) -> bool:
+    def drain(self, supply: RequestCycle, step: int, now_ns: int) -> bool:
         merged = False
         while self._due and self._due[0][0] <= now_ns:
             merged |= self._due.popleft()[1](supply, step)

@@ -12,8 +12,8 @@ import numpy as np
 import psutil
 import pytest
 
-from holdfast import Fleet, FleetError, FleetFailed
-from holdfast.actors.supervision.control_socket import ConsoleError
+from holdfast import Fleet, FleetError, FleetFailedError
+from holdfast.actors.supervision.control_socket import ControlSocketError
 
 FLEET = """
 name: embedded
@@ -45,7 +45,7 @@ def test_a_fleet_lives_as_long_as_its_with_block(fleet_file: Path) -> None:
         assert time.monotonic_ns() - frame.capture_ns < 2_000_000_000
         newer = camera.latest()
         assert newer is not None
-        with pytest.raises(ConsoleError, match="overhead"):
+        with pytest.raises(ControlSocketError, match="overhead"):
             fleet.camera("r1/overheat")
         fleet.pause("r1")
         assert fleet.status()["robots"][0]["paused"]
@@ -56,7 +56,7 @@ def test_a_fleet_lives_as_long_as_its_with_block(fleet_file: Path) -> None:
         assert fleet.status()["robots"][0]["episode"] > episode
         pids = [a["pid"] for a in status["actors"]]
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
-    with pytest.raises(ConsoleError):
+    with pytest.raises(ControlSocketError):
         fleet.status()
 
 
@@ -112,7 +112,7 @@ def test_a_fleet_that_runs_already_is_not_taken_for_its_own(tmp_path: Path) -> N
     path = tmp_path / "fleet.yaml"
     path.write_text("name: twice\nservices: {}\nrobots: []\ngateway: {enabled: false}\n")
     with Fleet(path) as first:
-        with pytest.raises(FleetFailed, match="runs already"):
+        with pytest.raises(FleetFailedError, match="runs already"):
             Fleet(path).start()
         assert first.wait(20)["fleet"] == "twice"
 

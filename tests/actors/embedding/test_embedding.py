@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from holdfast import PlanSettings, PolicyLost, PolicySpec, RemotePolicy, SafetySettings, serve
+from holdfast import PlanSettings, PolicyLostError, PolicySpec, RemotePolicy, SafetySettings, serve
 from holdfast.actors.broker.broker import BrokerActor
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.policy.base import CameraFeature, Chunk, Observation
@@ -177,7 +177,7 @@ def test_a_service_that_stays_away_ends_the_policy_for_good(
             time.sleep(0.02)
         replica.send_signal(signal.SIGSTOP)
         try:
-            with pytest.raises(PolicyLost, match="max_offline_s"):
+            with pytest.raises(PolicyLostError, match="max_offline_s"):
                 while time.monotonic() < deadline:
                     policy.act(observation())
                     time.sleep(0.02)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from holdfast import PlanSettings, PolicyLost, SafetySettings
+from holdfast import PlanSettings, PolicyLostError, SafetySettings
 
 from .conftest import Loop
 
@@ -130,7 +130,7 @@ def test_a_server_that_answers_nothing_more_is_a_loss(loop: Make) -> None:
     script = loop(safety=SafetySettings(max_offline_s=6, request_timeout_s=1))
     script.run(30, 3)
     script.server.answers = False
-    with pytest.raises(PolicyLost, match="max_offline_s"):
+    with pytest.raises(PolicyLostError, match="max_offline_s"):
         script.run(30, 12)
     assert script.server.beats[-1][1].state == "DEAD"
 
@@ -165,7 +165,7 @@ def test_a_pause_is_taken_off_the_deadlines_once(loop: Make, calls: bool) -> Non
     script.policy.resume()
     script.server.answers = False
     began = script.clock.monotonic()
-    with pytest.raises(PolicyLost):
+    with pytest.raises(PolicyLostError):
         script.run(30, 60)
     assert script.clock.monotonic() - began < 10
 

@@ -13,15 +13,15 @@ import yaml
 from holdfast.actors.control.config import ControlConfig, SafetySettings
 from holdfast.actors.fleet.checks import actor_names
 from holdfast.actors.fleet.expand import ActorSpec, expand, here
-from holdfast.actors.fleet.schema import Fleet, FleetError, load, loads, schema
+from holdfast.actors.fleet.schema import FleetError, FleetFile, load, loads, schema
 from holdfast.actors.runtime.configs import (
     BrokerConfig,
+    DriverConfig,
     GatewayConfig,
     InferenceConfig,
+    JitterProbeConfig,
     NetworkConfig,
     SensorConfig,
-    WitnessConfig,
-    WorldConfig,
 )
 from holdfast.actors.runtime.main import modules_of
 from holdfast.actors.supervision.supervised import Rules, fleet_of
@@ -392,8 +392,8 @@ CONFIGS: dict[str, type[msgspec.Struct]] = {
     "inference": InferenceConfig,
     "network": NetworkConfig,
     "sensor": SensorConfig,
-    "world": WorldConfig,
-    "witness": WitnessConfig,
+    "world": DriverConfig,
+    "witness": JitterProbeConfig,
     "control": ControlConfig,
     "gateway": GatewayConfig,
 }
@@ -516,7 +516,7 @@ def test_paths_are_relative_to_the_file(good: dict[str, Any], tmp_path: Path) ->
 def test_the_schema_describes_every_key() -> None:
     found = schema()["$defs"]
     assert "fps" in found["Robot"]["properties"]
-    assert set(found["Fleet"]["properties"]) == set(Fleet.__struct_fields__)
+    assert set(found["Fleet"]["properties"]) == set(FleetFile.__struct_fields__)
 
 
 def test_the_schema_shows_the_options_of_every_kind() -> None:

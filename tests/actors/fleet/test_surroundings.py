@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from holdfast.actors.fleet import surroundings
-from holdfast.actors.fleet.schema import Fleet, FleetError, load
+from holdfast.actors.fleet.schema import FleetError, FleetFile, load
 from holdfast.actors.fleet.surroundings import devices_missing, faults_here, require
 from holdfast.policy.checkpoint import FILES, SHIPPED
 from holdfast.transport import keys
@@ -49,7 +49,7 @@ def write_video(path: Path, size: tuple[int, int]) -> None:
     writer.release()
 
 
-def written(values: dict[str, Any], directory: Path) -> tuple[Fleet, Path]:
+def written(values: dict[str, Any], directory: Path) -> tuple[FleetFile, Path]:
     path = directory / "fleet.yaml"
     path.write_text(yaml.safe_dump(values))
     return load(path), path

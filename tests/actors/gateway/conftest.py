@@ -22,9 +22,9 @@ from holdfast.actors.gateway.gateway import GatewayActor
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.actors.runtime.runtime_dir import SOCKET
 from holdfast.actors.supervision import report
-from holdfast.actors.supervision.control_socket import Client, Console
+from holdfast.actors.supervision.control_socket import ControlClient, ControlSocket
 from holdfast.actors.supervision.report import ActorFacts
-from holdfast.actors.supervision.supervised import Actor, Member, Rules, State
+from holdfast.actors.supervision.supervised import ActorRecord, ActorState, Member, Rules
 from holdfast.transport.frames import FrameRing
 
 SHAPE = (48, 64, 3)
@@ -146,18 +146,18 @@ class ScriptedSupervisor:
         self.silent = False
         self.robots = ["r1"]
         self.pids = {name: 1000 + k for k, name in enumerate(KINDS)}
-        self.cores = {name: Actor(State.READY, incarnation=1) for name in KINDS}
+        self.cores = {name: ActorRecord(ActorState.READY, incarnation=1) for name in KINDS}
         self.said = {name: dict(said) for name, said in SAID.items()}
         self.last_exit: dict[str, str] = {}
         self.ages: dict[str, float] = {}
-        self._console = Console(rundir / SOCKET, self._handle)
-        self._clients: list[Client] = []
+        self._console = ControlSocket(rundir / SOCKET, self._handle)
+        self._clients: list[ControlClient] = []
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
-    def put(self, name: str, state: State, incarnation: int = 1, reason: str = "") -> None:
-        self.cores[name] = Actor(state, incarnation=incarnation, reason=reason)
+    def put(self, name: str, state: ActorState, incarnation: int = 1, reason: str = "") -> None:
+        self.cores[name] = ActorRecord(state, incarnation=incarnation, reason=reason)
 
     def status(self) -> dict[str, Any]:
         facts = [
@@ -165,7 +165,7 @@ class ScriptedSupervisor:
                 name=name,
                 kind=kind,
                 robot="r1" if name.startswith("r1/") else None,
-                pid=self.pids[name] if self.cores[name].state is State.READY else None,
+                pid=self.pids[name] if self.cores[name].state is ActorState.READY else None,
                 uptime_s=12.0,
                 progress_age_s=self.ages.get(name, 0.01),
                 memory_mb=40.0,
@@ -186,7 +186,7 @@ class ScriptedSupervisor:
             client.sock.close()
         self._console.close()
 
-    def _handle(self, client: Client, request: dict[str, Any]) -> None:
+    def _handle(self, client: ControlClient, request: dict[str, Any]) -> None:
         if self.silent:
             return
         if request["do"] == "status":

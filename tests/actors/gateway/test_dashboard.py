@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from holdfast.actors.supervision.supervised import State
+from holdfast.actors.supervision.supervised import ActorState
 from holdfast.transport.frames import FrameRing
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -52,17 +52,17 @@ def test_a_killed_actor_turns_red_and_back_and_the_events_say_why(
     browser.open(gateway.url)
     browser.wait_for(f"{TONE} === 'good'", row)
     supervisor.last_exit["r1/network"] = "killed by SIGKILL"
-    supervisor.put("r1/network", State.BACKOFF, reason="killed by SIGKILL")
+    supervisor.put("r1/network", ActorState.BACKOFF, reason="killed by SIGKILL")
     browser.wait_for(f"{TONE} === 'bad'", row)
     browser.wait_for(f"{TONE} === 'bad'", "#health")
     colour = "return getComputedStyle(document.querySelector(arguments[0])).backgroundColor"
     red = browser.run(colour, row)
-    supervisor.put("r1/network", State.STARTING, incarnation=2, reason="killed by SIGKILL")
+    supervisor.put("r1/network", ActorState.STARTING, incarnation=2, reason="killed by SIGKILL")
     browser.wait_for(
         "return document.querySelector(arguments[0]).innerText.includes('STARTING')", row
     )
     assert browser.run(TONE, row) == "bad", "until it is back"
-    supervisor.put("r1/network", State.READY, incarnation=2)
+    supervisor.put("r1/network", ActorState.READY, incarnation=2)
     browser.wait_for(f"{TONE} === 'good'", row)
     assert browser.run(colour, row) != red
     said = browser.text("#events")
@@ -151,8 +151,8 @@ def test_text_is_readable_on_its_ground_in_both_schemes(
     browser: Any, gateway: Any, supervisor: Any, scheme: str
 ) -> None:
     """WCAG AA: a contrast of at least 4.5 for every text on the page."""
-    supervisor.put("broker", State.BACKOFF, reason="killed by SIGKILL")
-    supervisor.put("r1/wrist", State.STARTING)
+    supervisor.put("broker", ActorState.BACKOFF, reason="killed by SIGKILL")
+    supervisor.put("r1/wrist", ActorState.STARTING)
     browser.emulate(prefers_color_scheme=scheme)
     browser.open(gateway.url)
     browser.wait_for(f"{TONE} === 'bad'", "#health")
@@ -193,7 +193,7 @@ def test_what_is_refused_warned_of_and_waited_for_stands_on_the_page(
         refusing_s=4.0,
         refusing="elbow: 92.1 is beyond its limit of 2.6",
     )
-    supervisor.put("r1/wrist", State.STARTING)
+    supervisor.put("r1/wrist", ActorState.STARTING)
     browser.open(gateway.url)
     browser.wait_for("return document.querySelectorAll('#notes li').length === 3")
     notes = browser.run(
@@ -239,13 +239,15 @@ def test_nothing_is_cut_or_sticks_out_at_any_width(
 ) -> None:
     """No sideways scrolling, no word of a state cut, no time of day wrapped, in the worst case."""
     supervisor.said["r1/control"].update(state="RECONNECTING", reason="no replica serves 'pick'")
-    supervisor.put("r1/overhead", State.BACKOFF, reason="exited with status 1: " + "no camera " * 9)
+    supervisor.put(
+        "r1/overhead", ActorState.BACKOFF, reason="exited with status 1: " + "no camera " * 9
+    )
     browser.resize(width, 900)
     browser.open(gateway.url)
     browser.wait_for(
         "return document.querySelector('article .state')?.innerText === 'RECONNECTING'"
     )
-    supervisor.put("broker", State.READY, incarnation=2)
+    supervisor.put("broker", ActorState.READY, incarnation=2)
     browser.wait_for("return document.querySelector('#events time')")
     assert browser.run("return document.documentElement.scrollWidth") <= width
     lines = """

@@ -16,7 +16,7 @@ import simplejpeg
 from holdfast.actors.gateway import routes as _site
 from holdfast.actors.gateway import supervisor_client as _supervisor
 from holdfast.actors.gateway.cameras import Thumbnails
-from holdfast.actors.supervision.supervised import State
+from holdfast.actors.supervision.supervised import ActorState
 from holdfast.transport.frames import FrameRing
 
 SHAPE = (48, 64, 3)
@@ -43,11 +43,11 @@ def test_health_is_503_while_an_actor_hangs_or_does_not_run_and_says_which(
     del supervisor.ages["r1/overhead"]
     wait(lambda: gateway.get("/healthz")[0] == 200, "it goes on")
     supervisor.last_exit["broker"] = "killed by SIGKILL"
-    supervisor.put("broker", State.STARTING, incarnation=2, reason="killed by SIGKILL")
+    supervisor.put("broker", ActorState.STARTING, incarnation=2, reason="killed by SIGKILL")
     wait(lambda: gateway.get("/healthz")[0] == 503, "one that died is not back")
-    supervisor.put("broker", State.READY, incarnation=2)
+    supervisor.put("broker", ActorState.READY, incarnation=2)
     wait(lambda: gateway.get("/healthz")[0] == 200, "it is back")
-    supervisor.put("r1/control", State.STOPPED, reason="stopped by a person")
+    supervisor.put("r1/control", ActorState.STOPPED, reason="stopped by a person")
     wait(lambda: b"STOPPED" in gateway.get("/api/status")[2], "the stop")
     assert gateway.get("/healthz")[0] == 200
 
@@ -100,10 +100,10 @@ def test_ready_is_200_only_while_the_fleet_is_healthy_and_says_who_is_not(
     gateway: Any, supervisor: Any, wait: Any
 ) -> None:
     assert gateway.get("/readyz")[0] == 200
-    supervisor.put("broker", State.BACKOFF, reason="killed by SIGKILL")
+    supervisor.put("broker", ActorState.BACKOFF, reason="killed by SIGKILL")
     wait(lambda: gateway.get("/readyz")[0] == 503, "not ready")
     assert b"broker is BACKOFF" in gateway.get("/readyz")[2]
-    supervisor.put("broker", State.READY, incarnation=2)
+    supervisor.put("broker", ActorState.READY, incarnation=2)
     wait(lambda: gateway.get("/readyz")[0] == 200, "ready again")
 
 
@@ -132,7 +132,7 @@ def test_a_page_gets_everything_at_first_and_then_only_what_is_new(
         assert min(fresh) > max(seen), "no sample comes twice"
         seen += fresh
     supervisor.last_exit["broker"] = "killed by SIGKILL"
-    supervisor.put("broker", State.READY, incarnation=2)
+    supervisor.put("broker", ActorState.READY, incarnation=2)
     told = events.until(lambda m: m["events"])["events"]
     assert [(e["who"], e["level"]) for e in told] == [("broker", "warning")]
     assert "killed by SIGKILL" in told[0]["text"]

@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from holdfast.actors.gateway.metric_names import FAMILIES
 from holdfast.actors.gateway.metrics import ACTOR_STATES, ROBOT_STATES
-from holdfast.actors.supervision.supervised import State
+from holdfast.actors.supervision.supervised import ActorState
 
 ROOT = Path(__file__).parents[3]
 
@@ -89,7 +89,7 @@ def test_lateness_is_a_cumulative_histogram_of_every_tick(
 def test_exactly_one_state_of_each_actor_and_robot_is_1(
     gateway: Any, supervisor: Any, wait: Any
 ) -> None:
-    supervisor.put("broker", State.BACKOFF)
+    supervisor.put("broker", ActorState.BACKOFF)
     up = (("actor", "broker"), ("kind", "broker"))
     wait(lambda: scrape(gateway)["holdfast_actor_up"][up] == 0, "the broker is down")
     found = scrape(gateway)

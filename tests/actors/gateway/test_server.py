@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from holdfast.actors.gateway import access as _access
 from holdfast.actors.gateway import server as _server
 from holdfast.actors.gateway.access import Access
-from holdfast.actors.gateway.server import Request
+from holdfast.actors.gateway.server import HttpRequest
 from holdfast.actors.gateway.socket_owner import End, owner
-from holdfast.actors.supervision.supervised import State
+from holdfast.actors.supervision.supervised import ActorState
 
 TOKEN = "a-token"
 HOST = {"host": "localhost:8807"}
@@ -123,7 +123,7 @@ def test_the_page_needs_nothing_from_elsewhere(gateway: Any) -> None:
 
 def refused(method: str, path: str, peer: str = "127.0.0.1", **headers: str) -> int | None:
     named = {name.replace("_", "-"): value for name, value in {**HOST, **headers}.items()}
-    refusal = Access(TOKEN).refusal(Request(method, path, named, peer))
+    refusal = Access(TOKEN).refusal(HttpRequest(method, path, named, peer))
     return None if refusal is None else refusal.status
 
 
@@ -216,16 +216,16 @@ def test_metrics_are_for_this_user_unless_the_file_says_anyone(
     monkeypatch.setattr(_access, "owner", lambda theirs, ours: uid)
     access = Access(TOKEN, metrics)
     ends = End(peer, 1), End("127.0.0.1", 2)
-    refusal = access.refusal(Request("GET", "/metrics", HOST, peer, ends))
+    refusal = access.refusal(HttpRequest("GET", "/metrics", HOST, peer, ends))
     assert (refusal and refusal.status) == answer
     with_token = {**HOST, "authorization": f"Bearer {TOKEN}"}
-    assert access.refusal(Request("GET", "/metrics", with_token, peer, ends)) is None
+    assert access.refusal(HttpRequest("GET", "/metrics", with_token, peer, ends)) is None
 
 
 def test_health_is_for_everybody_and_its_reasons_are_not(
     gateway: Any, supervisor: Any, monkeypatch: pytest.MonkeyPatch, wait: Any
 ) -> None:
-    supervisor.put("broker", State.FAILED, reason="no such key")
+    supervisor.put("broker", ActorState.FAILED, reason="no such key")
     for path in ("/healthz", "/readyz"):
         wait(lambda path=path: gateway.request("GET", path)[0] == 503, path)
         assert b"broker is FAILED: no such key" in gateway.request("GET", path)[2]

@@ -13,8 +13,14 @@ from hypothesis import strategies as st
 from holdfast.actors.control.histogram import Histogram
 from holdfast.actors.gateway.events import between
 from holdfast.actors.gateway.metrics import ROBOT_STATES
-from holdfast.actors.gateway.status_history import KEEP_S, MAX_EVENTS, MAX_SAMPLES, Watch, sample
-from holdfast.actors.supervision.supervised import State
+from holdfast.actors.gateway.status_history import (
+    KEEP_S,
+    MAX_EVENTS,
+    MAX_SAMPLES,
+    StatusHistory,
+    sample,
+)
+from holdfast.actors.supervision.supervised import ActorState
 
 names = st.sampled_from(["broker", "pick/0", "r1/control", "r1/network"])
 robot_names = st.sampled_from(["r1", "r2"])
@@ -48,7 +54,9 @@ reports = st.builds(
         *(robot(name, state) for name, state in robots.items()),
         healthy=healthy,
     ),
-    st.dictionaries(names, st.tuples(st.sampled_from([s.value for s in State]), st.integers(0, 3))),
+    st.dictionaries(
+        names, st.tuples(st.sampled_from([s.value for s in ActorState]), st.integers(0, 3))
+    ),
     st.dictionaries(robot_names, st.sampled_from(ROBOT_STATES)),
     st.booleans(),
 )
@@ -109,7 +117,7 @@ def test_a_page_that_follows_and_one_that_slept_know_the_same_in_the_end(
     steps: list[tuple[float, dict[str, Any] | None, bool]],
 ) -> None:
     """Samples and events, whatever the rate at which they were fetched; and all within bounds."""
-    watch, now = Watch(), 0.0
+    watch, now = StatusHistory(), 0.0
     last_t, last_event = float("-inf"), 0
     samples: dict[str, list[Any]] = {}
     events: list[Any] = []
@@ -137,7 +145,7 @@ def test_a_page_that_follows_and_one_that_slept_know_the_same_in_the_end(
 
 
 def test_memory_is_bounded_however_long_a_fleet_misbehaves() -> None:
-    watch = Watch()
+    watch = StatusHistory()
     for k in range(3000):
         watch.see(report(actor("broker", incarnation=k), robot("r1")), k * 0.1)
     everything = watch.since(300.0)

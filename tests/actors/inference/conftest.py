@@ -15,8 +15,8 @@ import pytest
 from holdfast.actors.inference.capture import Capture, Origin
 from holdfast.actors.inference.example import Examples
 from holdfast.actors.inference.meters import Meters
-from holdfast.actors.inference.policy_runner import Device
-from holdfast.actors.inference.service import Service
+from holdfast.actors.inference.policy_runner import PolicyRunner
+from holdfast.actors.inference.service import ReplicaCore
 from holdfast.actors.runtime.audit import Audit
 from holdfast.actors.runtime.configs import InferenceConfig
 from holdfast.policy.base import CameraFeature, Chunk, Observation, PolicySpec
@@ -100,7 +100,7 @@ class RobotSide:
 class Bench:
     """A service with its device, driven by hand; answers are decoded."""
 
-    def __init__(self, service: Service, device: Device, meters: Meters) -> None:
+    def __init__(self, service: ReplicaCore, device: PolicyRunner, meters: Meters) -> None:
         self.service, self.device, self.meters = service, device, meters
 
     def receive(self, robot: str, frames: list[Any], now: int = 0) -> list[Message[Any]]:
@@ -177,7 +177,7 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
             }
         )
         examples = Examples(policy.spec, told.pin_task or told.default_task)
-        device, meters = Device(policy, examples), Meters()
+        device, meters = PolicyRunner(policy, examples), Meters()
         device.warm_up(told.max_batch)
         origin = Origin(
             service="pick",
@@ -188,7 +188,7 @@ def bench(tmp_path: Path) -> Callable[..., Bench]:
             dtype="float32",
             threads=1,
         )
-        service = Service(
+        service = ReplicaCore(
             "pick/0",
             told,
             device,

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from holdfast.actors.inference.capture import Batch, Capture, CaptureError, Origin, read
+from holdfast.actors.inference.capture import Capture, CapturedBatch, CaptureError, Origin, read
 from holdfast.policy.base import Observation
 from holdfast.policy.checkpoint import read_config, read_stats, read_weights, save
 from holdfast.policy.kinds import load_policy
@@ -55,7 +55,7 @@ def test_a_capture_runs_again_byte_for_byte(captured: Path) -> None:
 
 def test_a_capture_holds_the_pixels_that_lay_in_shared_memory(captured: Path) -> None:
     """The memory is long gone when somebody looks."""
-    batches = [r for r in read(captured) if isinstance(r, Batch)]
+    batches = [r for r in read(captured) if isinstance(r, CapturedBatch)]
     assert [len(b.exchanges) for b in batches] == [2, 2, 1, 2, 2]
     assert not any(b"shm" in e.request[1] for b in batches for e in b.exchanges)
 
@@ -73,7 +73,7 @@ def test_a_reply_that_was_different_is_found(captured: Path) -> None:
     """One bit of one reply."""
     records = list(read(captured))
     batch = records[2]
-    assert isinstance(batch, Batch)
+    assert isinstance(batch, CapturedBatch)
     reply = batch.exchanges[1].reply
     reply[-1] = reply[-1][:-1] + bytes([reply[-1][-1] ^ 1])
     packed = [msgspec.msgpack.encode(r) for r in records]
@@ -96,7 +96,7 @@ def test_what_a_killed_writer_left_unfinished_hides_nothing_of_the_next_one(
     following = Capture(captured, 10_000_000, origin)  # type: ignore[arg-type]
     following.batch([], reset=True)
     following.close()
-    assert list(read(captured)) == [*before, origin, Batch([], reset=True)]
+    assert list(read(captured)) == [*before, origin, CapturedBatch([], reset=True)]
 
 
 def test_a_file_that_is_no_capture_is_named(tmp_path: Path) -> None:
@@ -109,7 +109,7 @@ def test_an_error_of_the_policy_is_replayed_as_the_same_error(
     bench: Any, robot_side: Any, example: Example, checkpoint: Path, tmp_path: Path, echo: Any
 ) -> None:
     from holdfast.actors.inference.capture import replay
-    from holdfast.actors.inference.policy_runner import Device
+    from holdfast.actors.inference.policy_runner import PolicyRunner
     from holdfast.actors.inference.served_session import TaskRule
 
     b = bench(echo, capture_bytes=1_000_000)
@@ -118,5 +118,5 @@ def test_an_error_of_the_policy_is_replayed_as_the_same_error(
     b.receive("r1", robot_side("r1").request(bad))
     b.work()
     b.service.close()
-    [batch] = [r for r in read(tmp_path / "capture") if isinstance(r, Batch)]
-    assert replay(batch, Device(echo), TaskRule()) == []
+    [batch] = [r for r in read(tmp_path / "capture") if isinstance(r, CapturedBatch)]
+    assert replay(batch, PolicyRunner(echo), TaskRule()) == []

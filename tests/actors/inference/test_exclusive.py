@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.actors.inference.capture import Batch, read, replay
-from holdfast.actors.inference.policy_runner import Device
+from holdfast.actors.inference.capture import CapturedBatch, read, replay
+from holdfast.actors.inference.policy_runner import PolicyRunner
 from holdfast.actors.inference.served_session import TaskRule
 from holdfast.policy.base import Chunk, Observation
 from holdfast.tests.actors.inference.diffusion import DiffusionPolicy, make
@@ -226,7 +226,7 @@ def test_its_capture_runs_again_byte_for_byte_over_episodes(
     for seed, episode in ((1, 0), (2, 0), (3, 1), (4, 1), (5, 1)):
         robot.ask(seed, episode=episode)
     b.service.close()
-    batches = [r for r in read(tmp_path / "capture") if isinstance(r, Batch)]
+    batches = [r for r in read(tmp_path / "capture") if isinstance(r, CapturedBatch)]
     assert [batch.reset for batch in batches] == [True, False, True, False, False]
-    again = Device(DiffusionPolicy(weights))
+    again = PolicyRunner(DiffusionPolicy(weights))
     assert [replay(batch, again, TaskRule()) for batch in batches] == [[]] * 5

@@ -16,8 +16,8 @@ from holdfast.actors.inference.example import Examples
 from holdfast.actors.inference.output import WrongOutput
 from holdfast.actors.inference.policy_runner import (
     DOUBTFUL_FAILURES,
-    Device,
-    DeviceLost,
+    DeviceLostError,
+    PolicyRunner,
     UnfitPolicy,
 )
 from holdfast.policy.base import Chunk, Observation, PolicySpec
@@ -65,7 +65,7 @@ def observation(x: float) -> Observation:
 
 def test_warm_up_runs_every_batch_size_with_and_without_a_prefix() -> None:
     policy = Toy()
-    device = Device(policy)
+    device = PolicyRunner(policy)
     assert device.warm_up(max_batch=3) == 3
     assert {(size, prefix) for size in (1, 2, 3) for prefix in (True, False)} <= set(policy.seen)
     assert set(device.times) == {1, 2, 3}
@@ -75,7 +75,7 @@ def test_warm_up_runs_every_batch_size_with_and_without_a_prefix() -> None:
 def test_a_policy_that_remembers_is_warmed_for_one_robot_and_starts_fresh() -> None:
     policy = Toy()
     policy.spec = msgspec.structs.replace(SPEC, stateful=True)
-    device = Device(policy)
+    device = PolicyRunner(policy)
     assert device.warm_up(max_batch=4) == 1
     assert policy.resets == 1
     device.reset()
@@ -84,7 +84,7 @@ def test_a_policy_that_remembers_is_warmed_for_one_robot_and_starts_fresh() -> N
 
 def test_a_shared_policy_is_never_reset() -> None:
     policy = Toy()
-    device = Device(policy)
+    device = PolicyRunner(policy)
     device.warm_up(max_batch=1)
     device.reset()
     assert policy.resets == 0
@@ -96,7 +96,9 @@ def test_one_bad_observation_fails_alone() -> None:
             raise ValueError("state is negative")
         return Toy.plain(obs)
 
-    results, _ = Device(Toy(answer)).predict([observation(1), observation(-1), observation(2)])
+    results, _ = PolicyRunner(Toy(answer)).predict(
+        [observation(1), observation(-1), observation(2)]
+    )
     assert isinstance(results[1], ValueError)
     good = [r for r in results if isinstance(r, Chunk)]
     assert [c.robot[0, 0] for c in good] == [1, 2]
@@ -135,13 +137,13 @@ def test_what_the_spec_does_not_say_is_refused_at_warm_up_and_an_error_afterward
 ) -> None:
     """In the policy's own words; and whatever it returns, the replica goes on."""
     policy = Toy()
-    device = Device(policy)
+    device = PolicyRunner(policy)
     device.warm_up(max_batch=1)
     policy.predict_chunk = lambda batch: answer(len(batch))
     [result], _ = device.predict([observation(0)])
     assert isinstance(result, WrongOutput) and words in str(result)
     with pytest.raises(UnfitPolicy, match=re.escape(words)):
-        Device(policy).warm_up(max_batch=1)
+        PolicyRunner(policy).warm_up(max_batch=1)
 
 
 @pytest.mark.parametrize("call", range(12))
@@ -155,7 +157,7 @@ def test_every_call_of_the_warm_up_is_looked_at(call: int) -> None:
 
     policy.predict_chunk = erring
     with pytest.raises(UnfitPolicy, match="0 chunks"):
-        Device(policy).warm_up(max_batch=2)
+        PolicyRunner(policy).warm_up(max_batch=2)
 
 
 def test_a_policy_that_fails_at_warm_up_is_told_how_to_be_given_its_own_example() -> None:
@@ -163,8 +165,8 @@ def test_a_policy_that_fails_at_warm_up_is_told_how_to_be_given_its_own_example(
         return {"pick": Toy.plain(obs)}[obs.task]
 
     with pytest.raises(UnfitPolicy, match=r"KeyError: ''.*default_task.*example="):
-        Device(Toy(answer)).warm_up(max_batch=1)
-    assert Device(Toy(answer), Examples(SPEC, "pick")).warm_up(max_batch=1) == 1
+        PolicyRunner(Toy(answer)).warm_up(max_batch=1)
+    assert PolicyRunner(Toy(answer), Examples(SPEC, "pick")).warm_up(max_batch=1) == 1
 
 
 def test_a_given_example_is_varied_only_a_little() -> None:
@@ -176,7 +178,7 @@ def test_a_given_example_is_varied_only_a_little() -> None:
         return Toy.plain(obs)
 
     policy = Toy(answer)
-    Device(policy, Examples(SPEC, given=given)).warm_up(max_batch=2)
+    PolicyRunner(policy, Examples(SPEC, given=given)).warm_up(max_batch=2)
     assert {prefix for _, prefix in policy.seen} == {True, False}
     with pytest.raises(ValueError, match=r"example observation.*state must be float32 \[1\]"):
         Examples(SPEC, given=Observation(state=np.zeros(2, np.float32), images={}))
@@ -221,9 +223,9 @@ REQUEST_ERRORS = [
 @pytest.mark.parametrize("error", DEVICE_ERRORS, ids=repr)
 def test_a_device_that_is_lost_is_given_up_at_once(error: Exception) -> None:
     assert is_device_error(error)
-    device = Device(Broken(error, sticky=True))
+    device = PolicyRunner(Broken(error, sticky=True))
     device.warm_up(max_batch=2)
-    with pytest.raises(DeviceLost, match="new process"):
+    with pytest.raises(DeviceLostError, match="new process"):
         device.predict([observation(1), observation(-200)])
 
 
@@ -231,7 +233,7 @@ def test_a_device_that_is_lost_is_given_up_at_once(error: Exception) -> None:
 def test_a_request_that_fails_fails_alone_however_often(error: BaseException) -> None:
     """Also with a device's error, when the device works on: memory runs out for an absurd request,
     too."""
-    device = Device(Broken(error, sticky=False))
+    device = PolicyRunner(Broken(error, sticky=False))
     device.warm_up(max_batch=2)
     for _ in range(2 * DOUBTFUL_FAILURES):
         [bad], _ = device.predict([observation(-200)])
@@ -258,7 +260,7 @@ def test_an_error_that_was_raised_from_the_devices_is_the_devices() -> None:
 def test_a_policy_that_fails_at_everything_since_its_warm_up_gets_a_new_process() -> None:
     """Whatever it raises: what is wrong is then no request's fault."""
     policy = Toy()
-    device = Device(policy)
+    device = PolicyRunner(policy)
     device.warm_up(max_batch=1)
 
     def wedged(batch: Sequence[Observation]) -> list[Chunk]:
@@ -267,13 +269,13 @@ def test_a_policy_that_fails_at_everything_since_its_warm_up_gets_a_new_process(
     policy.predict_chunk = wedged
     for _ in range(DOUBTFUL_FAILURES - 1):
         device.predict([observation(1)])
-    with pytest.raises(DeviceLost, match="policy server is gone"):
+    with pytest.raises(DeviceLostError, match="policy server is gone"):
         device.predict([observation(1)])
 
 
 def test_bad_requests_cost_fewer_and_fewer_proofs_that_the_device_works() -> None:
     policy = Broken(KeyError("x"), sticky=False)
-    device = Device(policy)
+    device = PolicyRunner(policy)
     device.warm_up(max_batch=1)
     policy.seen.clear()
     for _ in range(1000):
@@ -282,7 +284,7 @@ def test_bad_requests_cost_fewer_and_fewer_proofs_that_the_device_works() -> Non
 
 
 def test_service_times_follow_what_is_measured() -> None:
-    device = Device(Toy())
+    device = PolicyRunner(Toy())
     device.times[1] = 100.0
     for _ in range(100):
         device.predict([observation(0)])

@@ -20,11 +20,11 @@ import zmq
 
 from holdfast.actors.inference.replica import InferenceActor
 from holdfast.actors.runtime import actor as actors
-from holdfast.actors.runtime.status_board import BOARD_SIZE, BoardReader
+from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
 from holdfast.actors.runtime.supervisor_link import (
     BootMessage,
-    Farewell,
-    Ready,
+    ExitReason,
+    ReadyMessage,
     SegmentEntry,
     SupervisorLink,
     pair,
@@ -88,10 +88,10 @@ class Replica:
         )
 
     def status(self) -> dict[str, Any]:
-        return BoardReader(self.boot.memory["pick/0/board"]).report() or {}
+        return StatusBoardReader(self.boot.memory["pick/0/board"]).report() or {}
 
     def progress(self) -> int:
-        return BoardReader(self.boot.memory["pick/0/board"]).progress()[0]
+        return StatusBoardReader(self.boot.memory["pick/0/board"]).progress()[0]
 
     def end(self) -> int:
         """Wait for its end; its exit code."""
@@ -286,7 +286,7 @@ def test_a_replica_that_the_broker_refuses_ends_with_the_brokers_words(
         refusal = Reject(reason="contract", message="weights a instead of b", final=True)
         broker.send("", encode(Header(Kind.REJECT, token=token), refusal))
         assert it.end() == actors.EXIT_REFUSED
-        [farewell] = [m for m in it.supervisor.messages()[0] if isinstance(m, Farewell)]
+        [farewell] = [m for m in it.supervisor.messages()[0] if isinstance(m, ExitReason)]
         assert "weights a instead of b" in farewell.reason
 
 
@@ -364,7 +364,7 @@ def test_a_policy_that_cannot_be_loaded_is_refused_before_anybody_is_served(
 ) -> None:
     with replica(**config) as it:
         assert it.end() == actors.EXIT_REFUSED
-        [farewell] = [m for m in it.supervisor.messages()[0] if isinstance(m, Farewell)]
+        [farewell] = [m for m in it.supervisor.messages()[0] if isinstance(m, ExitReason)]
         assert says in farewell.reason
 
 
@@ -456,13 +456,17 @@ def test_a_real_process_makes_progress_while_it_loads_serves_and_leaves_on_sigte
     }
     policy = load_policy("flow", checkpoint)
     with Process(config, tmp_path) as it:
-        board = BoardReader(it.board)
+        board = StatusBoardReader(it.board)
         registration = broker.welcome().body
         assert registration.pid == it.process.pid
         assert board.progress()[0] > 10, "warming up counts as progress"
         said: list[Any] = []
-        until(lambda: said.extend(it.link.messages()[0]) or any(isinstance(m, Ready) for m in said))
-        [ready] = [m for m in said if isinstance(m, Ready)]
+        until(
+            lambda: (
+                said.extend(it.link.messages()[0]) or any(isinstance(m, ReadyMessage) for m in said)
+            )
+        )
+        [ready] = [m for m in said if isinstance(m, ReadyMessage)]
         assert ready.hang_timeout_s == 3 * max(registration.batch_s) > 0
         broker.send("r1", robot_side("r1").open())
         broker.hear(Kind.ACCEPT)
@@ -492,7 +496,7 @@ def test_a_killed_replicas_last_status_stays_readable(
     }
     with Process(config, tmp_path) as it:
         broker.welcome()
-        board = BoardReader(it.board)
+        board = StatusBoardReader(it.board)
         until(lambda: (board.report() or {}).get("model") == "tiny")
         it.process.kill()
         it.process.wait(30)

@@ -19,7 +19,7 @@ from holdfast.actors.broker.broker import BrokerActor
 from holdfast.actors.inference import replica as replicas
 from holdfast.actors.inference.replica import InferenceActor
 from holdfast.actors.runtime.actor import Actor, boot_in_memory
-from holdfast.actors.runtime.status_board import BOARD_SIZE, BoardReader
+from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
 from holdfast.actors.runtime.supervisor_link import BootMessage, SegmentEntry, SupervisorLink, pair
 from holdfast.policy.base import Observation
 from holdfast.policy.kinds import load_policy
@@ -44,7 +44,7 @@ class Running:
         self.thread.start()
 
     def status(self) -> dict[str, Any]:
-        return BoardReader(self.boot.memory[f"{self.name}/board"]).report() or {}
+        return StatusBoardReader(self.boot.memory[f"{self.name}/board"]).report() or {}
 
     def until(self, condition: Callable[[dict[str, Any]], Any]) -> None:
         """Wait for the status to say so."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from holdfast.actors.inference.policy_runner import DeviceLost
+from holdfast.actors.inference.policy_runner import DeviceLostError
 from holdfast.policy.base import Chunk, Observation
 from holdfast.transport.header import Kind
 
@@ -129,7 +129,7 @@ def test_a_device_that_is_lost_is_remembered_against_the_robot_that_it_was_lost_
         raise RuntimeError("CUDA error: device-side assert triggered")
 
     policy.predict_chunk = lost
-    with pytest.raises(DeviceLost, match="device-side assert"):
+    with pytest.raises(DeviceLostError, match="device-side assert"):
         robots.ask()
     answer = robots.ask()["r0"]
     assert answer.body.reason == "resting"

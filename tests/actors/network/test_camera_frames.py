@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.actors.network.camera_frames import Feeds, StaleFrame
+from holdfast.actors.network.camera_frames import CameraFrames, StaleFrameError
 from holdfast.transport.frames import FrameReader, FrameRing
 from holdfast.transport.layout import own
 
@@ -16,8 +16,8 @@ NOW = 10**12
 SIZE = FrameRing.size_for(SHAPE)
 
 
-def rig(memory: bytearray) -> Feeds:
-    return Feeds({"top": FrameReader(memory)}, 0.5, {"top": (16, 12)})
+def rig(memory: bytearray) -> CameraFrames:
+    return CameraFrames({"top": FrameReader(memory)}, 0.5, {"top": (16, 12)})
 
 
 def written(value: int = 7) -> bytearray:
@@ -44,7 +44,7 @@ def test_a_damaged_ring_costs_requests_a_count_and_a_reason(
         memory[place : place + len(data)] = data
     try:
         pixels = feeds.newest({"top": size}, NOW)["top"]
-    except StaleFrame as stale:
+    except StaleFrameError as stale:
         assert "top" in str(stale)
     else:
         assert pixels.shape == ((6, 8, 3) if size else SHAPE) and pixels.dtype == np.uint8
@@ -67,7 +67,7 @@ def test_each_damage_is_told_apart(place: int, value: int, said: str) -> None:
     memory = written()
     memory[place : place + 8] = value.to_bytes(8, "little")
     feeds = rig(memory)
-    with pytest.raises(StaleFrame, match="top") as stale:
+    with pytest.raises(StaleFrameError, match="top") as stale:
         feeds.newest({"top": None}, NOW)
     assert said in str(stale.value)
     assert feeds.damaged["top"] == 1

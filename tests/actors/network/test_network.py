@@ -18,7 +18,7 @@ import zmq
 
 from holdfast.actors.network.network import NetworkActor
 from holdfast.actors.runtime.actor import boot_in_memory
-from holdfast.actors.runtime.status_board import BoardReader
+from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.transport import messages, sockets
 from holdfast.transport.frames import FrameRing
 from holdfast.transport.header import Header, Kind
@@ -80,7 +80,7 @@ class Bench:
         assert self.codes == [0]
 
     def status(self) -> dict[str, Any]:
-        return BoardReader(self.boot.memory["r1/network/board"]).report() or {}
+        return StatusBoardReader(self.boot.memory["r1/network/board"]).report() or {}
 
     def dropped(self) -> dict[str, int]:
         """What the actor says that it dropped, by reason."""

@@ -21,18 +21,23 @@ from holdfast.actors.runtime.actor import (
     EXIT_DEAD,
     EXIT_REFUSED,
     Actor,
-    Dead,
-    Refused,
+    DeadError,
+    RefusedError,
     boot_in_memory,
 )
 from holdfast.actors.runtime.release import release
-from holdfast.actors.runtime.status_board import BOARD_SIZE, REPORT_BYTES, Board, BoardReader
+from holdfast.actors.runtime.status_board import (
+    BOARD_SIZE,
+    REPORT_BYTES,
+    StatusBoard,
+    StatusBoardReader,
+)
 from holdfast.actors.runtime.supervisor_link import (
     BootMessage,
-    Farewell,
+    CommandReply,
+    ExitReason,
     FromActor,
-    Ready,
-    Reply,
+    ReadyMessage,
     SegmentEntry,
     SupervisorLink,
     pair,
@@ -107,16 +112,16 @@ def test_an_actor_in_process_gets_ready_answers_commands_and_stops_when_told() -
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(Echo(boot, link).main()), daemon=True)
     thread.start()
-    assert hear(supervisor, Ready) == Ready({"pid": os.getpid()})
+    assert hear(supervisor, ReadyMessage) == ReadyMessage({"pid": os.getpid()})
     supervisor.command("echo", id=7)
-    assert hear(supervisor, Reply) == Reply(7, "hi", None)
+    assert hear(supervisor, CommandReply) == CommandReply(7, "hi", None)
     supervisor.command("dance", id=8)
-    assert hear(supervisor, Reply) == Reply(8, None, "no verb 'dance'")
+    assert hear(supervisor, CommandReply) == CommandReply(8, None, "no verb 'dance'")
     supervisor.command("stop", id=9)
-    assert hear(supervisor, Reply) == Reply(9)
+    assert hear(supervisor, CommandReply) == CommandReply(9)
     thread.join(5)
     assert codes == [0]
-    assert hear(supervisor, Farewell) == Farewell("stopped")
+    assert hear(supervisor, ExitReason) == ExitReason("stopped")
     supervisor.close()
     link.close()
 
@@ -126,7 +131,7 @@ def test_an_actor_whose_supervisor_went_away_knows_that_it_is_an_orphan() -> Non
     actor = Echo(boot, link)
     thread = threading.Thread(target=actor.main, daemon=True)
     thread.start()
-    hear(supervisor, Ready)
+    hear(supervisor, ReadyMessage)
     supervisor.close()
     thread.join(5)
     assert not thread.is_alive()
@@ -148,10 +153,10 @@ def test_a_config_that_does_not_fit_is_refused_with_its_path() -> None:
     """Another release of the supervisor's is told when it is one, and only then."""
     boot, link, supervisor = boot_in_memory("echo", "e", {"greting": "hi"})
     for sent in ("", release()):
-        with pytest.raises(Refused, match="greting") as refused:
+        with pytest.raises(RefusedError, match="greting") as refused:
             Echo(replace(boot, release=sent), link)
         assert "the supervisor runs" not in str(refused.value)
-    with pytest.raises(Refused, match=r"the supervisor runs Holdfast 0\.0\.1 and the actor"):
+    with pytest.raises(RefusedError, match=r"the supervisor runs Holdfast 0\.0\.1 and the actor"):
         Echo(replace(boot, release="0.0.1"), link)
     link.close()
     supervisor.close()
@@ -161,8 +166,8 @@ def test_a_config_that_does_not_fit_is_refused_with_its_path() -> None:
     ("error", "code"),
     [
         (RuntimeError("boom"), 1),
-        (Refused("no such camera"), EXIT_REFUSED),
-        (Dead("the model changed"), EXIT_DEAD),
+        (RefusedError("no such camera"), EXIT_REFUSED),
+        (DeadError("the model changed"), EXIT_DEAD),
     ],
 )
 def test_the_exit_code_says_how_the_actor_ended_and_teardown_always_runs(
@@ -173,27 +178,27 @@ def test_the_exit_code_says_how_the_actor_ended_and_teardown_always_runs(
     actor.error = error
     assert actor.main() == code
     assert actor.torn_down
-    farewell = hear(supervisor, Farewell)
-    assert isinstance(farewell, Farewell) and str(error) in farewell.reason
+    farewell = hear(supervisor, ExitReason)
+    assert isinstance(farewell, ExitReason) and str(error) in farewell.reason
     link.close()
     supervisor.close()
 
 
 def test_a_report_that_is_too_large_is_dropped_and_the_last_one_stays() -> None:
     memory = bytearray(BOARD_SIZE)
-    board = Board(memoryview(memory))
+    board = StatusBoard(memoryview(memory))
     assert board.report({"a": 1})
     assert not board.report({"a": "x" * (REPORT_BYTES + 1)})
     assert board.oversized == 1
-    assert BoardReader(memoryview(memory)).report() == {"a": 1}
+    assert StatusBoardReader(memoryview(memory)).report() == {"a": 1}
 
 
 def test_progress_counts_over_incarnations() -> None:
     memory = bytearray(BOARD_SIZE)
     for _ in range(3):
         before = time.monotonic_ns()
-        Board(memoryview(memory)).progress()
-    count, instant = BoardReader(memoryview(memory)).progress()
+        StatusBoard(memoryview(memory)).progress()
+    count, instant = StatusBoardReader(memoryview(memory)).progress()
     assert count == 3
     assert before <= instant <= time.monotonic_ns()
 
@@ -269,10 +274,10 @@ def module(tmp_path: Path, tiny: str) -> Path:
 def test_sigterm_ends_a_process_that_sleeps_in_its_poll(module: Path, tiny: str) -> None:
     with Started(module, tiny) as started:
         started.boot()
-        hear(started.link, Ready)
+        hear(started.link, ReadyMessage)
         started.process.send_signal(signal.SIGTERM)
         assert started.process.wait(5) == 0
-        assert hear(started.link, Farewell) == Farewell("stopped")
+        assert hear(started.link, ExitReason) == ExitReason("stopped")
         assert started.process.stdout is not None
         assert started.process.stdout.read() == b"a stray line\n"
 
@@ -280,7 +285,7 @@ def test_sigterm_ends_a_process_that_sleeps_in_its_poll(module: Path, tiny: str)
 def test_the_supervisors_end_ends_the_process(module: Path, tiny: str) -> None:
     with Started(module, tiny) as started:
         started.boot()
-        hear(started.link, Ready)
+        hear(started.link, ReadyMessage)
         started.link.close()
         assert started.process.wait(2) == 0
 
@@ -288,15 +293,15 @@ def test_the_supervisors_end_ends_the_process(module: Path, tiny: str) -> None:
 def test_a_warm_spare_becomes_whatever_its_boot_names(module: Path, tiny: str) -> None:
     with Started(module, tiny, "--preload", tiny.partition(":")[0]) as started:
         started.boot()
-        hear(started.link, Ready)
+        hear(started.link, ReadyMessage)
 
 
 def test_a_kind_that_does_not_exist_is_refused_not_crashed(module: Path) -> None:
     with Started(module, "sensr") as started:
         started.boot()
         assert started.process.wait(10) == EXIT_REFUSED
-        farewell = hear(started.link, Farewell)
-        assert isinstance(farewell, Farewell)
+        farewell = hear(started.link, ExitReason)
+        assert isinstance(farewell, ExitReason)
         assert "'sensr'" in farewell.reason and "sensor" in farewell.reason
 
 
@@ -307,7 +312,7 @@ def test_an_actor_tells_with_its_readiness_how_long_a_turn_of_its_loop_may_take(
         link.ready({"mode": "shared"}, 7.5)
         link.ready({})
         said, _ = supervisor.messages()
-        assert said == [Ready({"mode": "shared"}, 7.5), Ready({}, 0.0)]
+        assert said == [ReadyMessage({"mode": "shared"}, 7.5), ReadyMessage({}, 0.0)]
     finally:
         supervisor.close()
         link.close()

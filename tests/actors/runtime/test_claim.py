@@ -15,7 +15,7 @@ from holdfast.actors.runtime import runtime_dir
 from holdfast.actors.runtime.claim import (
     RUNTIME,
     STATE,
-    RuntimeProblem,
+    RuntimeDirError,
     Use,
     claim,
     claimed,
@@ -70,7 +70,7 @@ def test_a_directory_that_holds_anything_of_others_is_refused_and_left_as_it_is(
         claim(path, use)
         assert claimed(path, use)
         return
-    with pytest.raises(RuntimeProblem, match="is not empty") as refusal:
+    with pytest.raises(RuntimeDirError, match="is not empty") as refusal:
         claim(path, use)
     assert str(path) in str(refusal.value)
     release(path, use, LOCK)
@@ -80,9 +80,9 @@ def test_a_directory_that_holds_anything_of_others_is_refused_and_left_as_it_is(
 def test_a_fleet_named_like_a_directory_of_the_users_is_refused(home: Path) -> None:
     plant(home / "projects", {"thesis.tex": b"three years", "src": None})
     before = holds(home)
-    with pytest.raises(RuntimeProblem, match=r"projects .*thesis\.tex.*HOLDFAST_RUNTIME"):
+    with pytest.raises(RuntimeDirError, match=r"projects .*thesis\.tex.*HOLDFAST_RUNTIME"):
         RuntimeDir("projects")
-    with pytest.raises(RuntimeProblem, match=r"projects .*HOLDFAST_STATE"):
+    with pytest.raises(RuntimeDirError, match=r"projects .*HOLDFAST_STATE"):
         LogStore(state_dir("projects"), 1000, 3)
     assert holds(home) == before
 
@@ -90,7 +90,7 @@ def test_a_fleet_named_like_a_directory_of_the_users_is_refused(home: Path) -> N
 def test_a_link_to_a_directory_of_the_users_is_not_followed(home: Path) -> None:
     plant(home / "elsewhere", {"thesis.tex": b"three years"})
     (home / "fleet").symlink_to(home / "elsewhere")
-    with pytest.raises(RuntimeProblem):
+    with pytest.raises(RuntimeDirError):
         RuntimeDir("fleet")
     (home / "elsewhere" / RUNTIME.marker).write_text("")
     runtime_dir.sweep(home / "fleet")
@@ -102,7 +102,7 @@ def test_logs_and_sockets_in_one_directory_are_refused_before_the_logs_are_delet
 ) -> None:
     """The runtime directory is deleted at the end; the logs are to outlive the fleet."""
     LogStore(state_dir("fleet"), 1000, 3).close()
-    with pytest.raises(RuntimeProblem, match=STATE.marker):
+    with pytest.raises(RuntimeDirError, match=STATE.marker):
         RuntimeDir("fleet")
     assert (home / "fleet" / "log.jsonl").exists()
 
@@ -148,7 +148,7 @@ def test_a_lock_that_outlived_its_supervisor_names_its_holder_and_the_remedy(
             file_actions=[(os.POSIX_SPAWN_DUP2, lock.fileno(), 7)],
         )
     try:
-        with pytest.raises(RuntimeProblem, match=rf"sleep.*kill -9 {child}"):
+        with pytest.raises(RuntimeDirError, match=rf"sleep.*kill -9 {child}"):
             RuntimeDir("fleet")
     finally:
         os.kill(child, 9)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from holdfast.actors.supervision.event_loop import Watches
+from holdfast.actors.supervision.event_loop import EventLoop
 
 
 def test_a_forgotten_callback_is_not_called_although_it_was_readable_in_the_same_round() -> None:
     """The first of two readable pipes closes the other and gives its number to a third, readable
     too: only the third's own callback may be called for it, and not before it is due."""
-    watches = Watches()
+    watches = EventLoop()
     pipes = [os.pipe() for _ in range(2)]
     for _, writing in pipes:
         os.write(writing, b"x")

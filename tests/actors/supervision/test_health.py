@@ -10,7 +10,7 @@ from holdfast.actors.supervision import report
 from holdfast.actors.supervision.health import failing, unhealthy, unready, warnings
 from holdfast.actors.supervision.notes import notes
 from holdfast.actors.supervision.report import ActorFacts
-from holdfast.actors.supervision.supervised import Actor, Member, Rules, State
+from holdfast.actors.supervision.supervised import ActorRecord, ActorState, Member, Rules
 
 STREAMING = {"state": "STREAMING", "reason": "", "refusing_s": 0.0, "refusing": "", "warnings": []}
 SESSION = {
@@ -29,7 +29,7 @@ SESSION = {
 
 def status(
     control: dict[str, Any] | None = None,
-    state: State = State.READY,
+    state: ActorState = ActorState.READY,
     *,
     reason: str = "",
     last_exit: str | None = None,
@@ -44,7 +44,7 @@ def status(
             robot=None,
             pid=1,
             uptime_s=1.0,
-            progress_age_s=age if state is State.READY else None,
+            progress_age_s=age if state is ActorState.READY else None,
             memory_mb=1.0,
             last_exit=said_last,
             last_error=None,
@@ -55,7 +55,10 @@ def status(
             ("r1/control", STREAMING | (control or {}), age_s, last_exit),
         )
     ]
-    actors = {"broker": Actor(State.READY), "r1/control": Actor(state, reason=reason)}
+    actors = {
+        "broker": ActorRecord(ActorState.READY),
+        "r1/control": ActorRecord(state, reason=reason),
+    }
     rules = Rules(hang_timeout_s=5.0)
     members = {name: Member(name, rules) for name in actors}
     return report.status("cell", 1.0, facts, actors, ["r1"], members, 0.0)
@@ -89,7 +92,7 @@ def test_a_robot_that_is_not_driven_is_not_healthy_and_the_reason_is_told(state:
 def test_a_robot_without_a_control_actor_says_why_it_has_none_and_nothing_old() -> None:
     """Its last report is about the past: reason, refusals and warnings of it are not shown."""
     said = {"reason": "an old reason", "refusing_s": 9.0, "refusing": "old", "warnings": ["old"]}
-    body = status(said, State.BACKOFF, reason="killed by SIGKILL")
+    body = status(said, ActorState.BACKOFF, reason="killed by SIGKILL")
     (row,) = body["robots"]
     assert row["state"] == "DOWN"
     assert row["reason"] == ("r1/control is BACKOFF: killed by SIGKILL; waits for its next start")
@@ -98,7 +101,7 @@ def test_a_robot_without_a_control_actor_says_why_it_has_none_and_nothing_old() 
 
 
 def test_who_was_stopped_by_a_person_is_healthy_and_not_ready() -> None:
-    body = status(state=State.STOPPED, reason="stopped by a person", last_exit="exited with 0")
+    body = status(state=ActorState.STOPPED, reason="stopped by a person", last_exit="exited with 0")
     assert body["healthy"] and unhealthy(body) == []
     assert unready(body) == ["r1/control is STOPPED: stopped by a person"]
     assert failing(body) == []
@@ -109,11 +112,13 @@ def test_what_fails_is_what_hangs_or_does_not_run_though_it_did() -> None:
     and nobody would ever see it. A first start is none."""
     assert failing(status(age_s=2.4)) == []
     assert failing(status(age_s=2.6)) == ["r1/control has made no progress for 2.6 s"]
-    assert failing(status(state=State.STARTING)) == []
-    assert failing(status(state=State.WAITING)) == []
-    fallen = status(state=State.STARTING, reason="killed by SIGKILL", last_exit="killed by SIGKILL")
+    assert failing(status(state=ActorState.STARTING)) == []
+    assert failing(status(state=ActorState.WAITING)) == []
+    fallen = status(
+        state=ActorState.STARTING, reason="killed by SIGKILL", last_exit="killed by SIGKILL"
+    )
     assert failing(fallen)[0].startswith("r1/control is STARTING: killed by SIGKILL; waits for")
-    for state in (State.BACKOFF, State.FAILED):
+    for state in (ActorState.BACKOFF, ActorState.FAILED):
         assert failing(status(state=state)), state
     assert failing(status({"state": "STALLED", "reason": "no replica"})) == [], "no process fails"
 
@@ -121,7 +126,7 @@ def test_what_fails_is_what_hangs_or_does_not_run_though_it_did() -> None:
 def test_a_dead_robot_is_not_healthy_and_fails_no_process() -> None:
     """A watchdog that restarts what fails must not set a robot going that waits for a person."""
     gone = {"state": "DEAD", "reason": "no chunk came for 60 s"}
-    body = status(gone, State.FAILED, reason="is dead", last_exit="exited with status 4")
+    body = status(gone, ActorState.FAILED, reason="is dead", last_exit="exited with status 4")
     assert "robot r1 is DEAD: no chunk came for 60 s" in unhealthy(body)
     assert failing(body) == []
 

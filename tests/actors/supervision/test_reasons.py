@@ -9,22 +9,22 @@ from msgspec.structs import replace
 
 from holdfast.actors.supervision.state_machine import exit_text, step
 from holdfast.actors.supervision.supervised import (
+    ActorReady,
+    ActorState,
     Changed,
-    Event,
+    ClockTick,
     Exited,
     Faulty,
     Kill,
     Member,
-    Ready,
     Reform,
     Restart,
     Rules,
     Spawn,
     Start,
-    State,
     Stop,
     StopAll,
-    Tick,
+    SupervisionEvent,
     fleet_of,
 )
 
@@ -47,7 +47,9 @@ class Told:
         self.fleet = fleet_of(members or (Member("a", RULES),), 0.0)
         self.now = 0.0
 
-    def of(self, name: str, *events: Event, after_s: float = 0.0) -> list[tuple[str, str, str]]:
+    def of(
+        self, name: str, *events: SupervisionEvent, after_s: float = 0.0
+    ) -> list[tuple[str, str, str]]:
         found = []
         for event in events:
             self.now += after_s
@@ -65,7 +67,7 @@ class Told:
 
 def up(*members: Member) -> Told:
     told = Told(*members)
-    told.of("a", Start(), Ready("a", 1))
+    told.of("a", Start(), ActorReady("a", 1))
     return told
 
 
@@ -75,7 +77,7 @@ def test_a_life_from_start_to_stop_says_why_at_each_step() -> None:
         ("STOPPED", "WAITING", "starting"),
         ("WAITING", "STARTING", ""),
     ]
-    assert told.of("a", Ready("a", 1)) == [("STARTING", "READY", "")]
+    assert told.of("a", ActorReady("a", 1)) == [("STARTING", "READY", "")]
     assert told.of("a", Exited("a", 1, -9)) == [
         ("READY", "WAITING", "killed by SIGKILL"),
         ("WAITING", "STARTING", "killed by SIGKILL"),
@@ -83,11 +85,11 @@ def test_a_life_from_start_to_stop_says_why_at_each_step() -> None:
     assert told.of("a", Exited("a", 2, 1, "no camera")) == [
         ("STARTING", "BACKOFF", "exited with status 1: no camera")
     ]
-    assert told.of("a", Tick(), after_s=0.5) == [
+    assert told.of("a", ClockTick(), after_s=0.5) == [
         ("BACKOFF", "WAITING", "exited with status 1: no camera"),
         ("WAITING", "STARTING", "exited with status 1: no camera"),
     ]
-    told.of("a", Ready("a", 3))
+    told.of("a", ActorReady("a", 3))
     assert told.of("a", Stop(("a",))) == [("READY", "STOPPING", "stopped by a person")]
     assert told.of("a", Exited("a", 3, 0)) == [("STOPPING", "STOPPED", "stopped by a person")]
     assert told.of("a", Start()) == [
@@ -102,19 +104,19 @@ GIVEN_UP = "killed by SIGKILL; it failed {}: mend the cause, then `actorctl star
 def test_whoever_fails_too_often_is_given_up_with_how_often_and_what_to_do() -> None:
     told = up()
     for incarnation in (1, 2):
-        told.of("a", Exited("a", incarnation, -9), Tick(), after_s=1)
+        told.of("a", Exited("a", incarnation, -9), ClockTick(), after_s=1)
     assert told.of("a", Exited("a", 3, -9)) == [
         ("STARTING", "FAILED", GIVEN_UP.format("3 times in a row, never up for 5 s"))
     ]
     assert told.fleet.actors["a"].restarts == 2
-    assert told.of("a", Tick(), after_s=0.5) == [], "nothing is pending"
+    assert told.of("a", ClockTick(), after_s=0.5) == [], "nothing is pending"
 
 
 def test_whoever_fails_too_often_within_the_window_is_given_up_too() -> None:
     told = up()
     for incarnation in (1, 2, 3):
         told.now += 5.0
-        found = told.of("a", Exited("a", incarnation, -9), Ready("a", incarnation + 1))
+        found = told.of("a", Exited("a", incarnation, -9), ActorReady("a", incarnation + 1))
     assert found == [("READY", "FAILED", GIVEN_UP.format("3 times within 20 s"))]
 
 
@@ -130,7 +132,7 @@ def test_whoever_fails_too_often_within_the_window_is_given_up_too() -> None:
     ],
     ids=["stop", "drain", "restart", "end", "reform", "fault"],
 )
-def test_an_end_in_order_says_who_asked_for_it(end: Event, asked: str) -> None:
+def test_an_end_in_order_says_who_asked_for_it(end: SupervisionEvent, asked: str) -> None:
     told = up()
     assert told.of("a", end) == [("READY", "STOPPING", asked)]
     assert told.reason() == asked
@@ -159,8 +161,8 @@ def test_an_actor_that_is_already_there_no_more_is_stopped_without_further_words
     ("silent", "why"),
     [
         (lambda t: t.of("a", Start()), "not ready within 3 s"),
-        (lambda t: t.of("a", Start(), Ready("a", 1)), "hung: no progress for 2 s"),
-        (lambda t: t.of("a", Start(), Ready("a", 1, 2.5)), "hung: no progress for 2.5 s"),
+        (lambda t: t.of("a", Start(), ActorReady("a", 1)), "hung: no progress for 2 s"),
+        (lambda t: t.of("a", Start(), ActorReady("a", 1, 2.5)), "hung: no progress for 2.5 s"),
     ],
     ids=["never-ready", "hung", "hung-by-its-own-measure"],
 )
@@ -169,7 +171,7 @@ def test_a_silence_that_is_too_long_says_how_long_and_counts_as_the_failure(
 ) -> None:
     told = Told()
     silent(told)
-    found = told.of("a", *[Tick()] * 20, after_s=0.25)
+    found = told.of("a", *[ClockTick()] * 20, after_s=0.25)
     assert [(new, reason) for _, new, reason in found] == [("STOPPING", why)]
     assert [reason for _, _, reason in told.of("a", Exited("a", 1, -9))] == [why, why]
 
@@ -177,9 +179,9 @@ def test_a_silence_that_is_too_long_says_how_long_and_counts_as_the_failure(
 def test_a_drain_that_does_not_finish_becomes_a_stop_and_that_a_kill() -> None:
     told = up()
     told.of("a", Stop(("a",), drain=True))
-    told.of("a", *[Tick()] * 4, after_s=1)
+    told.of("a", *[ClockTick()] * 4, after_s=1)
     assert told.reason() == "did not finish draining"
-    _, effects = step(told.fleet, Tick(), told.now + 1.0)
+    _, effects = step(told.fleet, ClockTick(), told.now + 1.0)
     assert effects == [Kill("a", 1)]
     assert told.of("a", Exited("a", 1, -9)) == [
         ("STOPPING", "STOPPED", "did not finish draining; killed by SIGKILL")
@@ -197,32 +199,32 @@ def test_a_hastened_end_says_killed_and_keeps_a_fault_that_was_known() -> None:
 
 def test_a_fault_outlives_the_kill_that_it_needed() -> None:
     told = up()
-    told.of("a", Faulty("a", 1, "it eats memory"), *[Tick()] * 2, after_s=0.6)
+    told.of("a", Faulty("a", 1, "it eats memory"), *[ClockTick()] * 2, after_s=0.6)
     assert [r for *_, r in told.of("a", Exited("a", 1, -9))] == ["it eats memory"] * 2
 
 
 def test_those_that_follow_a_leader_of_their_group_say_so() -> None:
     told = up(Member("a", RULES, group="cell"), Member("b", RULES, group="cell"))
-    told.of("b", Ready("b", 1))
+    told.of("b", ActorReady("b", 1))
     assert told.of("b", Exited("a", 1, -9)) == [("READY", "STOPPING", "restarts with a")]
     assert told.of("a", Exited("b", 1, 0)) == [("WAITING", "STARTING", "killed by SIGKILL")]
-    assert told.of("b", Ready("a", 2)) == [("WAITING", "STARTING", "restarts with a")]
+    assert told.of("b", ActorReady("a", 2)) == [("WAITING", "STARTING", "restarts with a")]
 
 
 @pytest.mark.parametrize("end", [Stop(("a",)), StopAll()], ids=["stop", "end"])
-def test_a_stop_takes_back_a_restart_that_is_under_way(end: Event) -> None:
+def test_a_stop_takes_back_a_restart_that_is_under_way(end: SupervisionEvent) -> None:
     """Also for a start that comes after it: that is a new wish."""
     told = up()
     told.of("a", Restart(("a",)), end)
     assert not told.fleet.actors["a"].relaunch
     fleet, effects = step(told.fleet, Exited("a", 1, 0), told.now)
-    assert fleet.actors["a"].state is State.STOPPED
+    assert fleet.actors["a"].state is ActorState.STOPPED
     assert not any(isinstance(effect, Spawn) for effect in effects)
 
 
 def test_a_person_s_restart_forgives_what_was_before() -> None:
     told = up()
-    told.of("a", Exited("a", 1, -9), Ready("a", 2), Restart(("a",)))
+    told.of("a", Exited("a", 1, -9), ActorReady("a", 2), Restart(("a",)))
     actor = told.fleet.actors["a"]
     assert (actor.failures, actor.restarted_at, actor.restarts) == (0, (), 1)
 
@@ -231,7 +233,7 @@ def test_a_deadline_moves_by_as_long_as_the_supervisor_stood_still() -> None:
     told = up()
     told.of("a", Stop(("a",), drain=True))
     assert told.fleet.actors["a"].deadline == 4.0
-    told.of("a", Tick(), after_s=50.0)
+    told.of("a", ClockTick(), after_s=50.0)
     actor = told.fleet.actors["a"]
     assert (actor.deadline, actor.progressed_at) == (54.0, 50.0)
 
@@ -240,13 +242,13 @@ def test_a_failure_leaves_the_window_after_exactly_its_length() -> None:
     told = up()
     for incarnation in (1, 2, 3):
         told.now += 10.0
-        told.of("a", Exited("a", incarnation, -9), Ready("a", incarnation + 1))
-    assert told.fleet.actors["a"].state is State.READY, "20 s before is no longer within 20 s"
+        told.of("a", Exited("a", incarnation, -9), ActorReady("a", incarnation + 1))
+    assert told.fleet.actors["a"].state is ActorState.READY, "20 s before is no longer within 20 s"
 
 
 def test_a_fault_is_told_of_its_own_incarnation_only() -> None:
     told = up()
-    told.of("a", Faulty("a", 1, "it eats memory"), Exited("a", 1, -9), Ready("a", 2))
+    told.of("a", Faulty("a", 1, "it eats memory"), Exited("a", 1, -9), ActorReady("a", 2))
     assert [r for *_, r in told.of("a", Exited("a", 2, -9))] == ["killed by SIGKILL"]
 
 
@@ -254,20 +256,20 @@ def test_a_restart_after_a_stop_wins_and_after_the_end_of_all_does_nothing() -> 
     told = up()
     told.of("a", Stop(("a",)), Restart(("a",)))
     told.of("a", Exited("a", 1, 0))
-    assert told.fleet.actors["a"].state is State.STARTING
+    assert told.fleet.actors["a"].state is ActorState.STARTING
     told = up()
     told.of("a", StopAll(), Restart(("a",)))
     told.of("a", Exited("a", 1, 0))
-    assert told.fleet.actors["a"].state is State.STOPPED and told.fleet.gone
+    assert told.fleet.actors["a"].state is ActorState.STOPPED and told.fleet.gone
 
 
 def test_one_that_waits_for_its_time_holds_up_none_after_it() -> None:
     told = Told(Member("a", RULES), Member("b", RULES), Member("c", RULES))
     told.of("a", Start(), Stop(("a",)), Exited("a", 1, 0))
-    told.of("b", Ready("b", 1), Exited("b", 1, -9), Exited("b", 2, -9))
-    told.of("c", Ready("c", 1))
-    assert told.of("b", Tick(), after_s=0.5)[-1][1] == "STARTING"
-    told.of("c", *[Tick()] * 3, after_s=0.5)
+    told.of("b", ActorReady("b", 1), Exited("b", 1, -9), Exited("b", 2, -9))
+    told.of("c", ActorReady("c", 1))
+    assert told.of("b", ClockTick(), after_s=0.5)[-1][1] == "STARTING"
+    told.of("c", *[ClockTick()] * 3, after_s=0.5)
     assert told.fleet.actors["c"].fault == "hung: no progress for 2 s"
 
 
@@ -300,23 +302,23 @@ def test_how_a_process_ended_is_said_in_words(
 @pytest.mark.parametrize(
     ("restart", "code", "state", "why"),
     [
-        ("always", 0, State.STARTING, "exited with status 0"),
-        ("always", 1, State.STARTING, "exited with status 1"),
-        ("on_failure", 0, State.STOPPED, "finished"),
-        ("on_failure", 1, State.STARTING, "exited with status 1"),
-        ("never", 0, State.STOPPED, "finished"),
-        ("never", 1, State.FAILED, "exited with status 1; it is not to be restarted"),
-        ("always", 3, State.FAILED, "refused its configuration: exited with status 3"),
-        ("never", 4, State.FAILED, "is dead until a person restarts it: exited with status 4"),
+        ("always", 0, ActorState.STARTING, "exited with status 0"),
+        ("always", 1, ActorState.STARTING, "exited with status 1"),
+        ("on_failure", 0, ActorState.STOPPED, "finished"),
+        ("on_failure", 1, ActorState.STARTING, "exited with status 1"),
+        ("never", 0, ActorState.STOPPED, "finished"),
+        ("never", 1, ActorState.FAILED, "exited with status 1; it is not to be restarted"),
+        ("always", 3, ActorState.FAILED, "refused its configuration: exited with status 3"),
+        ("never", 4, ActorState.FAILED, "is dead until a person restarts it: exited with status 4"),
     ],
 )
 def test_whether_an_end_by_itself_is_followed_by_another_start_is_the_rules_to_say(
-    restart: str, code: int, state: State, why: str
+    restart: str, code: int, state: ActorState, why: str
 ) -> None:
     told = up(Member("a", replace(RULES, restart=restart)))
     found = told.of("a", Exited("a", 1, code))
     assert (told.fleet.actors["a"].state, found[-1][2]) == (state, why)
-    assert told.fleet.actors["a"].wanted is (state is not State.STOPPED)
+    assert told.fleet.actors["a"].wanted is (state is not ActorState.STOPPED)
 
 
 def test_a_fault_of_one_that_ends_well_is_a_failure_all_the_same() -> None:
@@ -338,5 +340,5 @@ def test_since_when_an_actor_is_in_its_state_is_kept() -> None:
     told.now = 7.0
     told.of("a", Start())
     assert told.fleet.actors["a"].since == 7.0
-    told.of("a", Tick(), Ready("a", 1), Tick(), after_s=0.5)
+    told.of("a", ClockTick(), ActorReady("a", 1), ClockTick(), after_s=0.5)
     assert told.fleet.actors["a"].since == 8.0

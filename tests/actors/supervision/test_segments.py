@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from holdfast.actors.fleet.expand import ActorSpec, SegmentUse
-from holdfast.actors.runtime.status_board import BOARD_SIZE, Board
-from holdfast.actors.supervision.segments import SharedMemory
+from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoard
+from holdfast.actors.supervision.segments import Segments
 from holdfast.actors.supervision.supervised import Member
 from holdfast.transport import segment
 from holdfast.transport.segment import SegmentError
@@ -39,7 +39,7 @@ class Memory(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.memory = SharedMemory([])
+        self.memory = Segments([])
         self.sizes: dict[str, int] = {}
         self.files: dict[str, os.stat_result] = {}
 
@@ -100,7 +100,7 @@ class Memory(RuleBasedStateMachine):
             with mmap.mmap(fd, size) as mapped:
                 before = self.memory.boards[name].progress()[0]
                 view = memoryview(mapped)
-                writer = Board(view)
+                writer = StatusBoard(view)
                 writer.progress()
                 assert self.memory.boards[name].progress()[0] == before + 1
                 writer._register.close()
@@ -117,10 +117,10 @@ TestMemory.settings = settings(max_examples=60, stateful_step_count=15, deadline
 
 def test_two_sizes_for_one_segment_are_refused() -> None:
     with pytest.raises(SegmentError, match="scene: control expects 8192 bytes, another actor 4096"):
-        SharedMemory([actor("world", {"scene": 4096}), actor("control", {"scene": 8192})])
+        Segments([actor("world", {"scene": 4096}), actor("control", {"scene": 8192})])
 
 
 def test_an_actor_without_a_board_is_refused() -> None:
     bare = ActorSpec(kind="steady", member=Member("a"), config={}, segments=())
     with pytest.raises(SegmentError, match="a/board"):
-        SharedMemory([bare])
+        Segments([bare])

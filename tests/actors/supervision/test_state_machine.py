@@ -8,22 +8,22 @@ from msgspec.structs import replace
 
 from holdfast.actors.supervision.state_machine import FIRST_STARTS_AT_ONCE, step
 from holdfast.actors.supervision.supervised import (
-    Ask,
+    ActorReady,
+    ActorState,
+    AskToStop,
     Changed,
-    Effect,
-    Event,
+    ClockTick,
     Exited,
     Kill,
     Member,
-    Ready,
     Restart,
     Rules,
     Spawn,
     Start,
-    State,
     Stop,
     StopAll,
-    Tick,
+    SupervisionEffect,
+    SupervisionEvent,
     fleet_of,
 )
 
@@ -34,30 +34,32 @@ class Fake:
     def __init__(self, *members: Member) -> None:
         self.now = 100.0
         self.fleet = fleet_of(members, self.now)
-        self.effects: list[Effect] = []
+        self.effects: list[SupervisionEffect] = []
 
-    def feed(self, event: Event, luck: float = 1.0) -> list[Effect]:
+    def feed(self, event: SupervisionEvent, luck: float = 1.0) -> list[SupervisionEffect]:
         self.fleet, effects = step(self.fleet, event, self.now, luck)
         acts = [effect for effect in effects if not isinstance(effect, Changed)]
         self.effects += acts
         return acts
 
-    def wait(self, seconds: float, progress: dict[str, int] | None = None) -> list[Effect]:
-        done: list[Effect] = []
+    def wait(
+        self, seconds: float, progress: dict[str, int] | None = None
+    ) -> list[SupervisionEffect]:
+        done: list[SupervisionEffect] = []
         for _ in range(round(seconds / 0.25)):
             self.now += 0.25
-            done += self.feed(Tick(progress or {}))
+            done += self.feed(ClockTick(progress or {}))
         return done
 
     def up(self, *names: str) -> None:
         self.feed(Start())
         for name in names:
-            self.feed(Ready(name, 1))
+            self.feed(ActorReady(name, 1))
 
-    def state(self, name: str = "a") -> State:
+    def state(self, name: str = "a") -> ActorState:
         return self.fleet.actors[name].state
 
-    def crash(self, name: str = "a", code: int = -9) -> list[Effect]:
+    def crash(self, name: str = "a", code: int = -9) -> list[SupervisionEffect]:
         return self.feed(Exited(name, self.fleet.actors[name].incarnation, code))
 
 
@@ -65,7 +67,7 @@ def test_the_first_crash_is_answered_in_the_same_step() -> None:
     fake = Fake(Member("a"))
     fake.up("a")
     assert fake.crash() == [Spawn("a", 2)]
-    assert fake.state() is State.STARTING
+    assert fake.state() is ActorState.STARTING
     assert fake.fleet.actors["a"].reason == "killed by SIGKILL"
 
 
@@ -73,12 +75,14 @@ def test_a_crash_loop_backs_off_twice_as_long_each_time_and_ends_in_failed() -> 
     fake = Fake(Member("a", Rules(max_restarts=5, window_s=1000, backoff_s=1, max_backoff_s=3)))
     fake.up()
     delays = []
-    while (fake.crash() == [] and fake.state() is State.BACKOFF) or fake.state() is State.STARTING:
-        if fake.state() is State.BACKOFF:
+    while (
+        fake.crash() == [] and fake.state() is ActorState.BACKOFF
+    ) or fake.state() is ActorState.STARTING:
+        if fake.state() is ActorState.BACKOFF:
             delays.append(fake.fleet.actors["a"].deadline - fake.now)
             fake.wait(delays[-1] + 0.25)
     assert delays == [1, 2, 3, 3]
-    assert fake.state() is State.FAILED
+    assert fake.state() is ActorState.FAILED
     assert "actorctl start a" in fake.fleet.actors["a"].reason
     assert fake.wait(100) == []
 
@@ -87,7 +91,7 @@ def test_an_actor_that_stayed_up_is_forgiven() -> None:
     fake = Fake(Member("a", Rules(settle_s=10, hang_timeout_s=1000)))
     fake.up("a")
     fake.crash()
-    fake.feed(Ready("a", 2))
+    fake.feed(ActorReady("a", 2))
     fake.wait(10)
     assert fake.crash() == [Spawn("a", 3)], "as if it were the first"
 
@@ -98,10 +102,10 @@ def test_restarts_out_of_the_window_do_not_count() -> None:
     for incarnation in (2, 3, 4):
         fake.wait(6)
         assert fake.crash() == [Spawn("a", incarnation)]
-        fake.feed(Ready("a", incarnation))
+        fake.feed(ActorReady("a", incarnation))
     fake.wait(2)
     fake.crash()
-    assert fake.state() is State.FAILED
+    assert fake.state() is ActorState.FAILED
 
 
 @given(
@@ -120,19 +124,19 @@ def test_a_crash_loop_ends_in_failed_however_long_each_attempt_takes(
     fake.up()
     failures = 0
     for start_s, up_s in lives:
-        while fake.state() is State.BACKOFF:
+        while fake.state() is ActorState.BACKOFF:
             fake.wait(0.25)
-        if fake.state() is State.FAILED:
+        if fake.state() is ActorState.FAILED:
             break
         fake.now += min(start_s, 0.9)  # in steps below what counts as a standstill
         for _ in range(int(start_s)):
             fake.wait(1)
         if up_s is not None:
-            fake.feed(Ready("a", fake.fleet.actors["a"].incarnation))
+            fake.feed(ActorReady("a", fake.fleet.actors["a"].incarnation))
             fake.wait(up_s // 0.25 * 0.25)
         fake.crash()
         failures += 1
-    assert fake.state() is State.FAILED
+    assert fake.state() is ActorState.FAILED
     assert failures <= most + 1
     assert "actorctl start a" in fake.fleet.actors["a"].reason
 
@@ -144,23 +148,23 @@ def test_single_kills_over_a_day_never_end_in_failed(lives: list[float]) -> None
     fake.up("a")
     for incarnation, up_s in enumerate(lives, 2):
         fake.now += 0.9
-        fake.feed(Tick({}))
+        fake.feed(ClockTick({}))
         fake.fleet = replace(fake.fleet, now=fake.now + up_s)  # a day in one step
         fake.now += up_s
         assert fake.crash() == [Spawn("a", incarnation)]
-        fake.feed(Ready("a", incarnation))
+        fake.feed(ActorReady("a", incarnation))
 
 
 def test_what_an_actor_measured_extends_its_hang_timeout_for_this_incarnation() -> None:
     """Never below the rules', and the next incarnation has to say it again."""
     fake = Fake(Member("a", Rules(hang_timeout_s=2)))
     fake.feed(Start())
-    fake.feed(Ready("a", 1, hang_timeout_s=6))
+    fake.feed(ActorReady("a", 1, hang_timeout_s=6))
     assert fake.wait(5.75) == []
     assert fake.wait(0.25) == [Kill("a", 1)]
     fake.crash()
     assert fake.fleet.actors["a"].reason == "hung: no progress for 6 s"
-    fake.feed(Ready("a", 2, hang_timeout_s=0.5))
+    fake.feed(ActorReady("a", 2, hang_timeout_s=0.5))
     assert fake.wait(1.75) == []
     assert fake.wait(0.25) == [Kill("a", 2)]
 
@@ -170,7 +174,7 @@ def test_exits_that_say_that_a_restart_is_pointless_are_final_until_a_person_sta
         fake = Fake(Member("a"))
         fake.up("a")
         assert fake.crash(code=code) == []
-        assert fake.state() is State.FAILED
+        assert fake.state() is ActorState.FAILED
         assert fake.feed(Start(("a",))) == [Spawn("a", 2)]
 
 
@@ -178,28 +182,28 @@ def test_a_stop_wins_over_a_pending_restart() -> None:
     fake = Fake(Member("a"))
     fake.up()
     fake.crash(), fake.crash()
-    assert fake.state() is State.BACKOFF
+    assert fake.state() is ActorState.BACKOFF
     assert fake.feed(Stop(("a",))) == []
     assert fake.wait(100) == []
-    assert fake.state() is State.STOPPED
+    assert fake.state() is ActorState.STOPPED
 
 
 def test_a_stop_is_asked_then_forced() -> None:
     fake = Fake(Member("a", Rules(stop_timeout_s=2)))
     fake.up("a")
-    assert fake.feed(Stop(("a",))) == [Ask("a", 1)]
+    assert fake.feed(Stop(("a",))) == [AskToStop("a", 1)]
     assert fake.wait(1.75) == []
     assert fake.wait(0.25) == [Kill("a", 1)]
     assert fake.wait(1) == [Kill("a", 1)], "again, because it is still there"
     fake.crash()
-    assert fake.state() is State.STOPPED
+    assert fake.state() is ActorState.STOPPED
     assert fake.fleet.actors["a"].failures == 0
 
 
 def test_one_that_is_not_ready_has_nothing_to_finish_and_is_forced_sooner() -> None:
     fake = Fake(Member("a", Rules(stop_timeout_s=60)))
     fake.up()
-    assert fake.feed(Stop(("a",))) == [Ask("a", 1)]
+    assert fake.feed(Stop(("a",))) == [AskToStop("a", 1)]
     assert fake.wait(0.5) == [Kill("a", 1)]
 
 
@@ -214,7 +218,7 @@ def test_a_start_while_it_stops_waits_for_the_end_of_the_old_incarnation() -> No
 def test_a_restart_by_a_person_is_no_failure() -> None:
     fake = Fake(Member("a", Rules(max_restarts=0)))
     fake.up("a")
-    assert fake.feed(Restart(("a",))) == [Ask("a", 1)]
+    assert fake.feed(Restart(("a",))) == [AskToStop("a", 1)]
     assert fake.crash(code=-9) == [Spawn("a", 2)]
     assert fake.fleet.actors["a"].restarts == 1
     assert fake.fleet.actors["a"].failures == 0
@@ -244,7 +248,7 @@ def test_silence_while_the_supervisor_stood_still_is_no_hang() -> None:
     fake = Fake(Member("a", Rules(hang_timeout_s=2)))
     fake.up("a")
     fake.now += 60
-    assert fake.feed(Tick({})) == []
+    assert fake.feed(ClockTick({})) == []
     assert fake.wait(2) == [Kill("a", 1)], "but silence after it is"
 
 
@@ -254,22 +258,22 @@ ORDERED = (Member("broker"), Member("world"), Member("control", after=("broker",
 def test_actors_start_when_those_before_them_are_ready() -> None:
     fake = Fake(*ORDERED)
     assert fake.feed(Start()) == [Spawn("broker", 1), Spawn("world", 1)]
-    assert fake.feed(Ready("world", 1)) == []
-    assert fake.feed(Ready("broker", 1)) == [Spawn("control", 1)]
+    assert fake.feed(ActorReady("world", 1)) == []
+    assert fake.feed(ActorReady("broker", 1)) == [Spawn("control", 1)]
 
 
 def test_one_that_is_given_up_holds_nobody_back() -> None:
     fake = Fake(*ORDERED)
     fake.feed(Start())
-    fake.feed(Ready("world", 1))
+    fake.feed(ActorReady("world", 1))
     assert fake.crash("broker", 3) == [Spawn("control", 1)]
 
 
 def test_the_fleet_stops_in_reverse_and_is_gone_when_the_last_one_is() -> None:
     fake = Fake(*ORDERED)
     fake.up("broker", "world", "control")
-    assert fake.feed(StopAll()) == [Ask("control", 1)]
-    assert fake.crash("control", 0) == [Ask("broker", 1), Ask("world", 1)]
+    assert fake.feed(StopAll()) == [AskToStop("control", 1)]
+    assert fake.crash("control", 0) == [AskToStop("broker", 1), AskToStop("world", 1)]
     fake.crash("broker", 0)
     assert not fake.fleet.gone
     fake.crash("world", 0)
@@ -287,22 +291,22 @@ def test_a_hastened_end_kills_everybody_at_once() -> None:
 def test_in_a_rest_for_one_group_a_failure_restarts_those_after_it_and_only_those() -> None:
     fake = Fake(*(Member(name, group="g") for name in "abc"), Member("d"))
     fake.up(*"abcd")
-    assert fake.crash("b") == [Ask("c", 1)], "b waits until c is gone"
+    assert fake.crash("b") == [AskToStop("c", 1)], "b waits until c is gone"
     assert fake.crash("c", 0) == [Spawn("b", 2)], "c waits until b is ready"
-    assert fake.feed(Ready("b", 2)) == [Spawn("c", 2)]
+    assert fake.feed(ActorReady("b", 2)) == [Spawn("c", 2)]
     assert fake.fleet.actors["c"].failures == 0
-    assert fake.state("a") is fake.state("d") is State.READY
+    assert fake.state("a") is fake.state("d") is ActorState.READY
 
 
 def test_draining_has_its_own_patience_and_then_becomes_a_stop() -> None:
     fake = Fake(Member("a", Rules(drain_timeout_s=10, stop_timeout_s=2)))
     fake.up("a")
-    assert fake.feed(Stop(("a",), drain=True)) == [Ask("a", 1, drain=True)]
+    assert fake.feed(Stop(("a",), drain=True)) == [AskToStop("a", 1, drain=True)]
     assert fake.wait(9.75) == []
-    assert fake.wait(0.25) == [Ask("a", 1)]
+    assert fake.wait(0.25) == [AskToStop("a", 1)]
     assert fake.wait(2) == [Kill("a", 1)]
     fake.crash()
-    assert fake.state() is State.STOPPED
+    assert fake.state() is ActorState.STOPPED
 
 
 def test_hundreds_start_some_at_a_time_and_restarts_are_not_held_back() -> None:
@@ -313,6 +317,6 @@ def test_hundreds_start_some_at_a_time_and_restarts_are_not_held_back() -> None:
     assert fake.crash("a0") == [Spawn("a0", 2)]
     waiting = names[FIRST_STARTS_AT_ONCE:]
     for name in names[1:FIRST_STARTS_AT_ONCE]:
-        assert fake.feed(Ready(name, 1)) == [Spawn(waiting.pop(0), 1)]
+        assert fake.feed(ActorReady(name, 1)) == [Spawn(waiting.pop(0), 1)]
     assert fake.feed(Stop((waiting[0],))) == []
-    assert fake.feed(Ready("a0", 2)) == [Spawn(waiting[1], 1)], "one that is stopped has left"
+    assert fake.feed(ActorReady("a0", 2)) == [Spawn(waiting[1], 1)], "one that is stopped has left"

@@ -18,11 +18,11 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "misbehaving"))
 from harness import Supervised, actor, exists, until
 
 from holdfast.actors.fleet.expand import ActorSpec, SegmentUse
-from holdfast.actors.runtime.runtime_dir import RuntimeDir, RuntimeProblem, runtime_base
+from holdfast.actors.runtime.runtime_dir import RuntimeDir, RuntimeDirError, runtime_base
 from holdfast.actors.supervision.cleanup_process import Undertaking
-from holdfast.actors.supervision.control_socket import ConsoleError, attach
+from holdfast.actors.supervision.control_socket import ControlSocketError, attach
 from holdfast.actors.supervision.supervised import Rules
-from holdfast.transport.seqlock import Register
+from holdfast.transport.seqlock import Seqlock
 
 
 def test_actors_start_in_order_and_all_get_ready() -> None:
@@ -203,7 +203,7 @@ def test_records_and_stray_output_are_in_one_log_whole_and_labelled() -> None:
 
 
 def test_a_segment_outlives_its_writer_and_its_readers_cannot_write(tmp_path: Path) -> None:
-    size = Register.size_for(64)
+    size = Seqlock.size_for(64)
     note = tmp_path / "values"
     with Supervised(
         actor("writer", "Shares", segments=(SegmentUse("shared", size, writable=True),)),
@@ -224,18 +224,18 @@ def test_a_segment_outlives_its_writer_and_its_readers_cannot_write(tmp_path: Pa
 
 
 def test_a_script_may_look_at_any_segment_and_touch_none() -> None:
-    shared = SegmentUse("shared", Register.size_for(64), writable=True)
+    shared = SegmentUse("shared", Seqlock.size_for(64), writable=True)
     with Supervised(actor("writer", "Shares", segments=(shared,))) as fleet:
         fleet.reach("writer", "READY")
         fd, size = attach(fleet.socket, "shared")
         with mmap.mmap(fd, size, prot=mmap.PROT_READ) as memory:
-            register = Register(memory)
+            register = Seqlock(memory)
             assert until(register.read) is not None
             register.close()
         with pytest.raises(PermissionError):
             mmap.mmap(fd, size)
         os.close(fd)
-        with pytest.raises(ConsoleError, match="did you mean 'shared'"):
+        with pytest.raises(ControlSocketError, match="did you mean 'shared'"):
             attach(fleet.socket, "shard")
 
 
@@ -390,7 +390,7 @@ def _spares(fleet: Supervised) -> set[int]:
 def test_two_supervisors_never_share_a_fleet() -> None:
     with Supervised(actor("a")) as fleet:
         fleet.reach("a", "READY")
-        with pytest.raises(RuntimeProblem, match=f"process {fleet.process.pid}"):
+        with pytest.raises(RuntimeDirError, match=f"process {fleet.process.pid}"):
             RuntimeDir(fleet.name)
 
 
@@ -510,7 +510,7 @@ def test_an_undertaker_that_does_not_listen_holds_up_nobody() -> None:
 
 
 def test_a_reload_touches_only_what_changed(tmp_path: Path) -> None:
-    small, large = (SegmentUse("shared", Register.size_for(n), writable=True) for n in (64, 128))
+    small, large = (SegmentUse("shared", Seqlock.size_for(n), writable=True) for n in (64, 128))
     start = [actor("a"), actor("b"), actor("c"), actor("w", "Shares", segments=(small,))]
     change = [actor("a"), actor("c", after_s=60.0), actor("d")]
     change.append(actor("w", "Shares", segments=(large,)))
@@ -560,9 +560,9 @@ def test_an_actor_that_is_removed_and_added_before_its_process_is_gone_is_superv
 
 def test_a_reload_that_the_machine_has_no_room_for_changes_nothing() -> None:
     """Not even the memory of those whose turn came before the one that does not fit."""
-    size = Register.size_for(64)
+    size = Seqlock.size_for(64)
     writer = actor("w", "Shares", segments=(SegmentUse("shared", size, writable=True),))
-    larger = SegmentUse("shared", Register.size_for(128), writable=True)
+    larger = SegmentUse("shared", Seqlock.size_for(128), writable=True)
     shm = os.statvfs("/dev/shm")
     huge = SegmentUse("huge", 2 * (shm.f_blocks + 1) * shm.f_frsize, writable=True)
     with Supervised(writer, actor("a")) as fleet:
@@ -572,7 +572,7 @@ def test_a_reload_that_the_machine_has_no_room_for_changes_nothing() -> None:
         assert "/dev/shm" in fleet.refused("reform", actors=msgspec.to_builtins(change))
         fd, found = attach(fleet.socket, "shared")
         with mmap.mmap(fd, found, prot=mmap.PROT_READ) as memory:
-            register = Register(memory)
+            register = Seqlock(memory)
             version = register.version
             assert found == size
             until(lambda: register.version > version)  # the writer still writes there

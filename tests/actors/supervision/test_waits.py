@@ -8,16 +8,16 @@ from hypothesis import strategies as st
 
 from holdfast.actors.supervision.state_machine import step
 from holdfast.actors.supervision.supervised import (
-    Actor,
+    ActorReady,
+    ActorRecord,
+    ActorState,
+    ClockTick,
     Exited,
-    Fleet,
+    FleetState,
     Member,
-    Ready,
     Rules,
     Start,
-    State,
     Stop,
-    Tick,
     fleet_of,
 )
 from holdfast.actors.supervision.waits import waits_for
@@ -25,26 +25,26 @@ from holdfast.actors.supervision.waits import waits_for
 RULES = Rules(start_timeout_s=60.0, stop_timeout_s=2.0, backoff_s=4.0)
 
 
-def told(fleet: Fleet, name: str, now: float, report: dict[str, object] | None = None) -> str:
+def told(fleet: FleetState, name: str, now: float, report: dict[str, object] | None = None) -> str:
     return waits_for(fleet.actors[name], fleet.members[name].rules, fleet.actors, report, now)
 
 
 @pytest.fixture
-def fleet() -> Fleet:
+def fleet() -> FleetState:
     """`a` is starting, `b` comes after it."""
     made = fleet_of([Member("a", RULES), Member("b", RULES, after=("a",))], 0.0)
     return step(made, Start(), 0.0)[0]
 
 
-def test_one_that_comes_after_others_names_those_that_are_not_ready(fleet: Fleet) -> None:
+def test_one_that_comes_after_others_names_those_that_are_not_ready(fleet: FleetState) -> None:
     assert told(fleet, "b", 0.0) == "a (STARTING) to be ready"
-    fleet, _ = step(fleet, Ready("a", 1), 0.5)
-    assert fleet.actors["b"].state is State.STARTING
+    fleet, _ = step(fleet, ActorReady("a", 1), 0.5)
+    assert fleet.actors["b"].state is ActorState.STARTING
     assert told(fleet, "b", 2.5) == "its setup, 2 s of at most 60 s"
 
 
 def test_a_setup_that_says_what_it_is_at_is_believed_only_for_its_own_incarnation(
-    fleet: Fleet,
+    fleet: FleetState,
 ) -> None:
     said = {"phase": {"incarnation": 1, "text": "loads policy flow onto cpu"}}
     assert told(fleet, "a", 3.0, said).endswith("3 s of at most 60 s: loads policy flow onto cpu")
@@ -61,12 +61,12 @@ def test_whatever_stands_on_a_board_a_wait_is_told(said: object) -> None:
         assert told(starting, "a", 3.0, report).startswith("its setup, 3 s of at most 60 s")
 
 
-def test_a_back_off_and_a_stop_say_when_they_end(fleet: Fleet) -> None:
+def test_a_back_off_and_a_stop_say_when_they_end(fleet: FleetState) -> None:
     for incarnation in (1, 2):
         fleet, _ = step(fleet, Exited("a", incarnation, 1), float(incarnation), luck=1.0)
-    assert fleet.actors["a"].state is State.BACKOFF
+    assert fleet.actors["a"].state is ActorState.BACKOFF
     assert told(fleet, "a", 2.5) == "its next start in 3.5 s"
-    fleet, _ = step(fleet, Tick(), 2.9)
+    fleet, _ = step(fleet, ClockTick(), 2.9)
     stopping, _ = step(ready(), Stop(("a",)), 1.0)
     assert told(stopping, "a", 1.5) == "its process to end, by force in 1.5 s"
 
@@ -86,18 +86,18 @@ def test_an_old_reason_does_not_outlive_what_it_was_the_reason_of() -> None:
     for event in (Stop(("a",)), Exited("a", 1, 0), Start(("a",))):
         fleet, _ = step(fleet, event, 1.0)
     assert (fleet.actors["a"].state, fleet.actors["a"].reason) == (
-        State.STARTING,
+        ActorState.STARTING,
         "started by a person",
     )
 
 
 def test_whom_the_start_limit_holds_back_is_told_so() -> None:
-    waiting = Actor(State.WAITING, wanted=True)
+    waiting = ActorRecord(ActorState.WAITING, wanted=True)
     assert waits_for(waiting, RULES, {"a": waiting}, None, 0.0).startswith("its turn")
 
 
-def ready() -> Fleet:
+def ready() -> FleetState:
     fleet = fleet_of([Member("a", RULES)], 0.0)
-    for event in (Start(), Ready("a", 1)):
+    for event in (Start(), ActorReady("a", 1)):
         fleet, _ = step(fleet, event, 0.0)
     return fleet

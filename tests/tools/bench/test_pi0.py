@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from holdfast.actors.inference.policy_runner import Device
+from holdfast.actors.inference.policy_runner import PolicyRunner
 from holdfast.policy.base import PolicyError
 from holdfast.policy.graphs import GraphedFunction
 from holdfast.tests.policy.trace import Trace
@@ -56,7 +56,7 @@ def test_every_input_comes_as_far_as_the_chunk(feature: str, policy: Pi0Policy) 
 
 def test_it_is_served_like_any_policy(policy: Pi0Policy) -> None:
     """Shared, in batches, by the replica's own code."""
-    device = Device(policy)
+    device = PolicyRunner(policy)
     assert device.warm_up(max_batch=2) == 2
     assert device.mode == "shared"
     row = serve(policy, "pi0", "deadline", robots=3, max_batch=2, duration_s=2.5)
