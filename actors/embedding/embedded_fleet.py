@@ -46,7 +46,7 @@ class Fleet:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the supervisor and wait until it answers. Raises FleetFailed."""
+        """Start the supervisor and wait until it answers. Raises FleetFailedError."""
         # Its life hangs on this pipe: when the script is gone, however, the pipe closes.
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
         command = [
@@ -101,7 +101,7 @@ class Fleet:
     def wait(self, timeout_s: float = 60.0) -> dict[str, Any]:
         """Wait until every actor is READY and every robot STREAMING; the status then.
 
-        Raises TimeoutError that names who is not and why, FleetFailed when the fleet ended.
+        Raises TimeoutError that names who is not and why, FleetFailedError when the fleet ended.
         """
         deadline = time.monotonic() + arguments.number("timeout_s", timeout_s, most=1e9)
         while True:

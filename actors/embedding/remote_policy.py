@@ -191,8 +191,8 @@ class RemotePolicy:
     def wait(self, timeout_s: float = 10.0) -> None:
         """Wait until the service has accepted this robot: before the robot is enabled.
 
-        Raises PolicyLost when it refuses, TimeoutError when nobody accepted in time, with what is
-        not reachable, not accepted or not answering.
+        Raises PolicyLostError when it refuses, TimeoutError when it was not accepted in time, with
+        what is not reachable, not accepted or not answering.
         """
         limit_s = arguments.number("timeout_s", timeout_s, most=1e9)
         self._own()
@@ -214,8 +214,8 @@ class RemotePolicy:
 
         `observation`: `state` [S], finite numbers, `images` {name: uint8 [h, w, 3] RGB} for every
         camera, and `task` where it changes. Raises TypeError or ValueError when it does not fit
-        what was declared, and nothing has happened then: the next call goes on. Raises PolicyLost
-        when the policy must not be used any more.
+        what was declared, and nothing has happened then: the next call goes on. Raises
+        PolicyLostError when the policy must not be used any more.
         """
         self._own()
         state = self._declared.state(observation)

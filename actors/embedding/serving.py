@@ -67,8 +67,8 @@ def serve(
     if the program has not set logging up.
 
     Raises TypeError or ValueError, which begin with the argument's name, for arguments that cannot
-    work, LookupError when no fleet runs here and no broker is named, ServingFailed when the replica
-    could not serve.
+    work, LookupError when no fleet runs here and no broker is named, ServingFailedError when the
+    replica could not serve.
 
     Before it registers it is warmed up with observations that are made from its spec. Their task is
     `pin_task`, else `default_task`: a policy that knows only certain tasks must be given one of

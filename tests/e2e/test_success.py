@@ -13,7 +13,7 @@ def test_asynchronous_success_is_within_five_points_of_the_synchronous(start_fle
     """At least 100 attempts of the default fleet, on the machine's own clock."""
     pytest.importorskip("torch")
     from holdfast.policy.kinds import load_policy
-    from holdfast.tools.training.trainer.evaluate import evaluate
+    from holdfast.tools.training.evaluate import evaluate
 
     *_, in_step = evaluate(load_policy("flow", "conveyor-flow"), 100)
     fleet = start_fleet()

@@ -127,7 +127,7 @@ def _carried_elsewhere(row: dict[str, Any]) -> dict[str, Any]:
 
 def benchmarks() -> dict[str, str]:
     """Those that are programs, with what each measures: the first sentence of its file."""
-    directory = Path(__file__).parent / "bench"
+    directory = Path(__file__).parents[1] / "bench"
     texts = {path.stem: path.read_text(encoding="utf-8") for path in directory.glob("*.py")}
     return {
         name: " ".join(text.partition('"""')[2].partition(".\n\n")[0].split())

@@ -185,7 +185,7 @@ def init(
     ] = False,
 ) -> None:
     """Write a commented fleet.yaml to start from: two simulated robots."""
-    template = (Path(__file__).parents[1] / "fleet.yaml").read_text(encoding="utf-8")
+    template = (Path(__file__).parents[2] / "fleet.yaml").read_text(encoding="utf-8")
     try:
         with fleet_file.open("w" if force else "x", encoding="utf-8") as file:
             file.write(template)

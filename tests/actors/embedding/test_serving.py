@@ -104,7 +104,7 @@ serve(lambda seen: chunks([{values}] * len(seen)), spec, service="tasks", broker
     with serving(tmp_path, f"ipc://{tmp_path}/nobody", body) as process:
         _, said = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "ServingFailed" in said
+    assert "ServingFailedError" in said
     for words in WRONG[values]:
         assert words in said
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "misbehaving"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "misbehaving"))
 
 from harness import Supervised, actor, until
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from holdfast.tools.bench import figures
 from holdfast.tools.cli import actorctl_command, option_types, supervisor_command
-from holdfast.tools.training.trainer import evaluate, train
+from holdfast.tools.training import evaluate, train
 
 
 def commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:

@@ -14,7 +14,7 @@ from holdfast.policy.checkpoint import FILES, read_config, resolve, shipped
 from holdfast.policy.kinds import load_policy
 from holdfast.robot.sim.cell import ConveyorCell
 from holdfast.robot.sim.task import Outcome
-from holdfast.tools.training.trainer.evaluate import Planner, Success, evaluate, one_core
+from holdfast.tools.training.evaluate import Planner, Success, evaluate, one_core
 
 one_core()
 

@@ -15,8 +15,8 @@ from holdfast.policy.checkpoint import read_spec
 from holdfast.policy.kinds import load_policy
 from holdfast.robot.sim.cell import ConveyorCell
 from holdfast.robot.sim.expert import Expert
-from holdfast.tools.training.trainer.batches import Batches, TrainingConfig, brighten
-from holdfast.tools.training.trainer.dataset import (
+from holdfast.tools.training.batches import Batches, TrainingConfig, brighten
+from holdfast.tools.training.dataset import (
     FIRST_SEED,
     LABEL_EVERY,
     DatasetConfig,
@@ -25,8 +25,8 @@ from holdfast.tools.training.trainer.dataset import (
     generate,
     load,
 )
-from holdfast.tools.training.trainer.presets import CONFIGS
-from holdfast.tools.training.trainer.trainer import Trainer
+from holdfast.tools.training.presets import CONFIGS
+from holdfast.tools.training.trainer import Trainer
 
 torch.set_num_threads(1)
 
