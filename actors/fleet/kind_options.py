@@ -57,9 +57,9 @@ def schema(definitions: dict[str, Any]) -> None:
     definitions |= parts
     definitions["Supervision"]["properties"]["rules"]["additionalProperties"] = rules
     kinds: list[tuple[str, str, dict[str, Any]]] = [
-        ("Service", "policy", dict(OF_POLICIES)),
-        ("Camera", "driver", {driver: of_camera(driver) for driver in ("sim", "opencv")}),
-        ("Robot", "driver", {"sim": of_robot("sim")}),
+        ("ServiceEntry", "policy", dict(OF_POLICIES)),
+        ("CameraEntry", "driver", {driver: of_camera(driver) for driver in ("sim", "opencv")}),
+        ("RobotEntry", "driver", {"sim": of_robot("sim")}),
     ]
     for owner, key, structs in kinds:
         _, parts = msgspec.json.schema_components(

@@ -33,8 +33,8 @@ KINDS = {
     "control": "holdfast.actors.control.loop:ControlActor",
     "network": "holdfast.actors.network.network:NetworkActor",
     "sensor": "holdfast.actors.sensor:SensorActor",
-    "world": "holdfast.actors.driver:WorldActor",
-    "witness": "holdfast.actors.jitter_probe:WitnessActor",
+    "world": "holdfast.actors.driver:DriverActor",
+    "witness": "holdfast.actors.jitter_probe:JitterProbeActor",
     "gateway": "holdfast.actors.gateway.gateway:GatewayActor",
 }
 """Where each kind lives. Anyone's own kind is written `module:Class` in place of its name."""

@@ -515,18 +515,18 @@ def test_paths_are_relative_to_the_file(good: dict[str, Any], tmp_path: Path) ->
 
 def test_the_schema_describes_every_key() -> None:
     found = schema()["$defs"]
-    assert "fps" in found["Robot"]["properties"]
-    assert set(found["Fleet"]["properties"]) == set(FleetFile.__struct_fields__)
+    assert "fps" in found["RobotEntry"]["properties"]
+    assert set(found["FleetFile"]["properties"]) == set(FleetFile.__struct_fields__)
 
 
 def test_the_schema_shows_the_options_of_every_kind() -> None:
     """By the policy or driver beside them; the kind that is meant when none is named, too."""
     made = schema()["$defs"]
     for owner, struct in (
-        *(("Service", kind.__name__) for kind in OPTIONS.values()),
-        ("Camera", "OpenCVOptions"),
-        ("Camera", "SimCameraOptions"),
-        ("Robot", "SimOptions"),
+        *(("ServiceEntry", kind.__name__) for kind in OPTIONS.values()),
+        ("CameraEntry", "OpenCVOptions"),
+        ("CameraEntry", "SimCameraOptions"),
+        ("RobotEntry", "SimOptions"),
     ):
         shown = [
             case["then"]["properties"]["options"]["$ref"].rpartition("/")[2]
@@ -534,7 +534,7 @@ def test_the_schema_shows_the_options_of_every_kind() -> None:
         ]
         assert struct in shown
         assert made[struct]["additionalProperties"] is False
-    usual = made["Camera"]["allOf"][0]["if"]
+    usual = made["CameraEntry"]["allOf"][0]["if"]
     assert usual == {"properties": {"driver": {"const": "sim"}}}
     assert made["Supervision"]["properties"]["rules"]["additionalProperties"] == {
         "$ref": "#/$defs/Rules"
