@@ -94,15 +94,3 @@ class JitterProbeActor(Actor):
                 "oversleep_us": {"p50": float(p50), "p99": float(p99), "max": self._worst_us},
             }
         )
-
-
-def overlaps(payload: bytes | None, start_ns: int, end_ns: int) -> bool:
-    """Whether the witness overslept at any time in [start_ns, end_ns], by its register's value."""
-    if payload is None:
-        return False
-    pairs = len(payload) // 16
-    edges = struct.unpack_from(f"={2 * pairs}q", payload)
-    return any(
-        begin <= end_ns and end >= start_ns
-        for begin, end in zip(edges[::2], edges[1::2], strict=True)
-    )

@@ -180,12 +180,12 @@ def link() -> Iterator[Run]:
 @contextlib.contextmanager
 def console() -> Iterator[Run]:
     """Requests to a supervisor that has one actor, which it never starts."""
-    from ..actors.fleet.expand import ActorSpec, SegmentUse
     from ..actors.runtime.runtime_dir import RuntimeDir
+    from ..actors.runtime.spec import ActorSpec, Member, SegmentUse
     from ..actors.runtime.status_board import BOARD_SIZE
     from ..actors.supervision.control_socket import MAX_REQUEST, ControlClient
     from ..actors.supervision.logstore import LogStore
-    from ..actors.supervision.supervised import Member, SupervisionEffect
+    from ..actors.supervision.supervised import SupervisionEffect
     from ..actors.supervision.supervisor import Supervisor
 
     class Idle(Supervisor):

@@ -24,7 +24,6 @@ from ...robot.base import Robot
 from ...transport.limits import DEFAULT
 from ...transport.poll import Poll
 from ...transport.seqlock import SteadyReader
-from ..jitter_probe import overlaps
 from ..runtime.actor import Actor, DeadError, RefusedError
 from ..runtime.supervisor_link import Command
 from . import drivers, realtime
@@ -36,7 +35,7 @@ from .driver_watch import DriverWatch
 from .failsafe import SupplyState
 from .histogram import Histogram, Recent
 from .losses import Losses
-from .missed_ticks import MissedTicks
+from .missed_ticks import MissedTicks, overlaps
 from .pace import Pace
 from .plan_memory import PLAN_BYTES, PlanMemory, Word
 from .policy_client import PolicyClient

@@ -8,6 +8,7 @@ witness overslept while it lasted. Until then it counts as neither.
 
 from __future__ import annotations
 
+import struct
 from collections import deque
 from collections.abc import Callable
 
@@ -52,3 +53,15 @@ class MissedTicks:
         due_ns, woke_ns, ticks = self._pending.popleft()
         if self._overslept is not None and self._overslept(due_ns, woke_ns):
             self._words[Word.MISSED_MACHINE] += ticks
+
+
+def overlaps(payload: bytes | None, start_ns: int, end_ns: int) -> bool:
+    """Whether the witness overslept at any time in [start_ns, end_ns], by its register's value."""
+    if payload is None:
+        return False
+    pairs = len(payload) // 16
+    edges = struct.unpack_from(f"={2 * pairs}q", payload)
+    return any(
+        begin <= end_ns and end >= start_ns
+        for begin, end in zip(edges[::2], edges[1::2], strict=True)
+    )

@@ -18,8 +18,9 @@ from ...robot.base import RobotSpec
 from ...transport.keys import is_local
 from ..control import config as control
 from ..control.config import PlanSettings
-from ..runtime.main import KINDS as ACTOR_KINDS
-from ..supervision.supervised import Rules
+from ..runtime.kinds import KINDS as ACTOR_KINDS
+from ..runtime.spec import Rules
+from ..runtime.suggestions import closest
 from . import kind_options
 from .schema import (
     BrokerEntry,
@@ -30,7 +31,7 @@ from .schema import (
     ServiceEntry,
     is_dir,
 )
-from .yaml_errors import Fault, closest, mismatches_within
+from .yaml_errors import Fault, mismatches_within
 
 FRONT_PORT, BACK_PORT = 7447, 7448
 MAX_SECONDS = 1e6

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -30,9 +30,10 @@ from ..runtime.configs import (
     NetworkConfig,
     SensorConfig,
 )
-from ..runtime.main import modules_of
+from ..runtime.kinds import modules_of
+from ..runtime.spec import ActorSpec, Member, SegmentUse
 from ..runtime.status_board import BOARD_SIZE
-from ..supervision.supervised import Member
+from ..runtime.suggestions import closest
 from .checks import policy_spec, ports_of, robot_spec
 from .schema import (
     CameraEntry,
@@ -44,40 +45,13 @@ from .schema import (
     rules_of,
     spares_of,
 )
-from .yaml_errors import Fault, closest
+from .yaml_errors import Fault
 
 COMMAND_BYTES = 4096
 """Room for one command to a simulated world, of any arm."""
 
 _PAUSE_BYTES = 16
 _IMAGE_ALIGNMENT = 64
-
-
-class SegmentUse(msgspec.Struct, frozen=True):
-    """One segment that an actor maps. Its size is the same wherever the name appears."""
-
-    name: str
-    size: int
-    writable: bool = False
-
-
-class ActorSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One actor: what the supervisor needs to start it, and how to treat it."""
-
-    kind: str
-    member: Member
-    config: dict[str, Any]
-    segments: tuple[SegmentUse, ...]
-    robot: str | None = None
-    memory_mb: int | None = None
-    warm: str | None = None
-    """The modules that a warm spare for this actor imports in advance, with commas."""
-    spares: int = 1
-    """How many warm spares there may be for it and the others of the same `warm`."""
-
-    @property
-    def name(self) -> str:
-        return self.member.name
 
 
 def here(fleet: FleetFile, host: str | None) -> str | None:

@@ -13,7 +13,7 @@ import msgspec
 
 from ...policy.base import PolicySpec
 from ...policy.policy_options import OPTIONS as OF_POLICIES
-from ..supervision.supervised import Rules
+from ..runtime.spec import Rules
 from .yaml_errors import Fault, mismatches_within
 
 

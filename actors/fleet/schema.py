@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from ..control.config import PlanSettings, SafetySettings, TimingSettings
 from ..runtime.configs import Scheduling
-from ..supervision.supervised import Rules
+from ..runtime.spec import Rules
 from . import yaml_errors
 from .yaml_errors import Fault
 

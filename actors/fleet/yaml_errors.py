@@ -7,10 +7,8 @@ person mends it once. It knows nothing about fleets: what the words mean is `che
 from __future__ import annotations
 
 import datetime
-import difflib
 import math
 import re
-from collections.abc import Iterable
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -18,6 +16,7 @@ import msgspec
 import yaml
 from msgspec.structs import FieldInfo, fields
 
+from ..runtime.suggestions import closest
 from . import yaml11
 
 MAX_DEPTH = 40
@@ -312,12 +311,3 @@ def _shown(value: Any) -> str:
 def _kind(value: Any) -> str:
     kinds = {bool: "yes or no", int: "a number", float: "a number", NoneType: "nothing"}
     return kinds.get(type(value), type(value).__name__)
-
-
-def closest(name: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'?` when one is near, else the list of those that exist."""
-    known = list(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if near:
-        return f"did you mean {near[0]!r}?"
-    return f"expected one of: {', '.join(known)}" if known else "there is none"

@@ -24,65 +24,9 @@ from typing import NoReturn
 
 from . import actor as _actor
 from .allocator import keep_blocks
+from .kinds import load
 from .log import log_to_supervisor
 from .supervisor_link import Link, receive_boot, say_ready
-
-KINDS = {
-    "broker": "holdfast.actors.broker.broker:BrokerActor",
-    "inference": "holdfast.actors.inference.replica:InferenceActor",
-    "control": "holdfast.actors.control.loop:ControlActor",
-    "network": "holdfast.actors.network.network:NetworkActor",
-    "sensor": "holdfast.actors.sensor:SensorActor",
-    "world": "holdfast.actors.driver:DriverActor",
-    "witness": "holdfast.actors.jitter_probe:JitterProbeActor",
-    "gateway": "holdfast.actors.gateway.gateway:GatewayActor",
-}
-"""Where each kind lives. Anyone's own kind is written `module:Class` in place of its name."""
-
-_AROUND = ("network", "sensor", "broker", "world")
-WARM = {
-    "control": ("control",),
-    **dict.fromkeys(_AROUND, _AROUND),
-}
-"""The kinds that one warm spare can become. Control has its own, because its process carries
-nothing that it does not need."""
-
-POLICIES = {
-    "flow": "holdfast.policy.flow",
-    "act": "holdfast.policy.act",
-}
-"""What a replica of these policies imports besides its own: torch takes longer than all the rest of
-its start. Its weights are too much memory to keep twice."""
-
-
-def modules_of(kind: str, policy: str | None = None) -> str | None:
-    """What a spare for `kind`, a replica of `policy`, imports in advance; None for what starts
-    cold."""
-    if kind == "inference":
-        own = KINDS[kind].partition(":")[0]
-        return f"{own},{POLICIES[policy]}" if policy in POLICIES else None
-    together = WARM.get(kind)
-    if together is None:
-        return None
-    return ",".join(KINDS[other].partition(":")[0] for other in together)
-
-
-def load(kind: str) -> type[_actor.Actor]:
-    """Import the class of `kind`. Raises Refused when there is no such kind."""
-    where = KINDS.get(kind, kind)
-    module, colon, name = where.partition(":")
-    if not colon:
-        raise _actor.RefusedError(
-            f"no actor kind {kind!r}: expected one of {', '.join(KINDS)}, or module:Class"
-        )
-    try:
-        found = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise _actor.RefusedError(
-            f"actor kind {kind!r} cannot be loaded from {where}: {error}"
-        ) from error
-    assert isinstance(found, type) and issubclass(found, _actor.Actor)
-    return found
 
 
 def main(argv: list[str]) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from ..fleet.expand import ActorSpec
 from ..runtime.log import Record
+from ..runtime.spec import ActorSpec
 from .logstore import Stream
 from .process import Process
 from .report import ActorFacts

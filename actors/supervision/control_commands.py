@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ...transport.segment import SegmentError
-from ..fleet.expand import ActorSpec
-from ..fleet.yaml_errors import closest
-from ..runtime.main import KINDS
+from ..runtime.kinds import KINDS
+from ..runtime.spec import ActorSpec
+from ..runtime.suggestions import closest
 from ..runtime.supervisor_link import CommandReply
 from .control_socket import ControlClient
 from .spec_diff import differences

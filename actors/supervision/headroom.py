@@ -19,7 +19,7 @@ import msgspec
 from .cleanup_process import UNDERTAKER_DESCRIPTORS
 
 if TYPE_CHECKING:  # whose imports may be what there is no room for
-    from ..fleet.expand import ActorSpec
+    from ..runtime.spec import ActorSpec
 
 UNLIMITED = float("inf")
 _SUPERVISOR_DESCRIPTORS = 64

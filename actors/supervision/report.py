@@ -14,10 +14,11 @@ from typing import Any
 
 import msgspec
 
+from ..runtime.spec import Member, Rules
 from . import health
 from .site import site
 from .state_machine import hang_timeout_s
-from .supervised import ActorRecord, ActorState, Member, Rules
+from .supervised import ActorRecord, ActorState
 from .waits import waits_for
 
 DOWN = "DOWN"

@@ -13,7 +13,7 @@ from typing import Any
 
 from ...transport import segment
 from ...transport.segment import SegmentError
-from ..fleet.expand import ActorSpec
+from ..runtime.spec import ActorSpec
 from ..runtime.status_board import StatusBoardReader
 from ..runtime.supervisor_link import SegmentEntry
 

@@ -12,8 +12,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
-from ..fleet.expand import ActorSpec
 from ..runtime.log import Record
+from ..runtime.spec import ActorSpec
 from .actor_process import Started, environment_for
 from .warm_standby import WarmStandby
 

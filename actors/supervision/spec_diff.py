@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from ..fleet.expand import ActorSpec
+from ..runtime.spec import ActorSpec
 
 
 class SpecDiff(msgspec.Struct, frozen=True):

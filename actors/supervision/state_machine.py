@@ -28,6 +28,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec.structs import replace
 
+from ..runtime.spec import Member, Rules
 from .supervised import (
     NEVER,
     ActorReady,
@@ -40,10 +41,8 @@ from .supervised import (
     Faulty,
     FleetState,
     Kill,
-    Member,
     Reform,
     Restart,
-    Rules,
     Spawn,
     Start,
     Stop,

@@ -1,18 +1,15 @@
-"""The words of supervision: states, rules, events and effects. No behaviour: `supervision.step`."""
+"""The words of supervision: states, events and effects. No behaviour: `supervision.step`."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
-from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta
+
+from ..runtime.spec import Member
 
 NEVER = float("inf")
-
-Timeout = Annotated[float, Meta(gt=0, description="seconds, more than 0")]
-Seconds = Annotated[float, Meta(ge=0, description="seconds, 0 or more")]
 
 
 class ActorState(StrEnum):
@@ -25,31 +22,6 @@ class ActorState(StrEnum):
     STOPPING = "STOPPING"
     BACKOFF = "BACKOFF"
     FAILED = "FAILED"
-
-
-class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one actor is treated. It is given up when it fails more than `max_restarts` times, in a
-    row or within `window_s`; `settle_s` of readiness end such a row."""
-
-    restart: Literal["always", "on_failure", "never"] = "always"
-    start_timeout_s: Timeout = 60.0
-    hang_timeout_s: Timeout = 5.0
-    stop_timeout_s: Seconds = 2.0
-    drain_timeout_s: Seconds = 30.0
-    max_restarts: Annotated[int, Meta(ge=0, description="a whole number, 0 or more")] = 10
-    window_s: Seconds = 300.0
-    backoff_s: Seconds = 0.5
-    max_backoff_s: Seconds = 10.0
-    settle_s: Seconds = 10.0
-
-
-class Member(msgspec.Struct, frozen=True):
-    """One actor as far as supervision cares. `after` names those that start before it."""
-
-    name: str
-    rules: Rules = Rules()
-    after: tuple[str, ...] = ()
-    group: str | None = None
 
 
 class ActorRecord(msgspec.Struct, frozen=True):

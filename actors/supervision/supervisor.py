@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from ..fleet.expand import ActorSpec
 from ..runtime.log import Record
 from ..runtime.release import release
 from ..runtime.runtime_dir import SOCKET, RuntimeDir
+from ..runtime.spec import ActorSpec
 from ..runtime.supervisor_link import BootMessage, CommandReply, ExitReason, ReadyMessage
 from . import report
 from .actor_process import ActorProcess

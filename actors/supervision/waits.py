@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..runtime.spec import Rules
 from .state_machine import FIRST_STARTS_AT_ONCE
-from .supervised import NEVER, ActorRecord, ActorState, Rules
+from .supervised import NEVER, ActorRecord, ActorState
 
 
 def waits_for(

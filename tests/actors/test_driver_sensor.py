@@ -13,8 +13,9 @@ import cv2
 import numpy as np
 import pytest
 
+from holdfast.actors.control.missed_ticks import overlaps
 from holdfast.actors.driver import DriverActor
-from holdfast.actors.jitter_probe import JitterProbeActor, overlaps
+from holdfast.actors.jitter_probe import JitterProbeActor
 from holdfast.actors.runtime.actor import Actor, SupervisorLink, boot_in_memory
 from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.actors.runtime.supervisor_link import ReadyMessage

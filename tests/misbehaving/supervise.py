@@ -6,8 +6,8 @@ import sys
 
 import msgspec
 
-from holdfast.actors.fleet.expand import ActorSpec
 from holdfast.actors.runtime.runtime_dir import RuntimeDir, state_dir
+from holdfast.actors.runtime.spec import ActorSpec
 from holdfast.actors.supervision.logstore import LogStore
 from holdfast.actors.supervision.supervisor import Supervisor
 

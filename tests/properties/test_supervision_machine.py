@@ -14,6 +14,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from holdfast.actors.runtime.spec import Member, Rules
 from holdfast.actors.supervision.state_machine import step
 from holdfast.actors.supervision.supervised import (
     ActorReady,
@@ -24,10 +25,8 @@ from holdfast.actors.supervision.supervised import (
     Exited,
     Faulty,
     Kill,
-    Member,
     Reform,
     Restart,
-    Rules,
     Spawn,
     Start,
     Stop,

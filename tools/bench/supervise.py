@@ -30,10 +30,9 @@ from typing import Any
 
 import msgspec
 
-from ...actors.fleet.expand import ActorSpec, SegmentUse
 from ...actors.runtime.actor import Actor
+from ...actors.runtime.spec import ActorSpec, Member, Rules, SegmentUse
 from ...actors.runtime.status_board import BOARD_SIZE
-from ...actors.supervision.supervised import Member, Rules
 from . import figures
 
 SETTLE_S = 1.5

@@ -195,8 +195,8 @@ def _log_of(fleet: str | None) -> Path:
 def _must_be_known(name: str, log: Path) -> None:
     """Of the running fleet, or somebody who has said something. The empty answer to a misspelt name
     would look like silence."""
-    from ...actors.fleet.yaml_errors import closest
     from ...actors.runtime.runtime_dir import SOCKET, running
+    from ...actors.runtime.suggestions import closest
     from ...actors.supervision import control_socket
     from . import logs as store
 

@@ -21,10 +21,11 @@ from holdfast.actors.gateway import address
 from holdfast.actors.gateway.gateway import GatewayActor
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.actors.runtime.runtime_dir import SOCKET
+from holdfast.actors.runtime.spec import Member, Rules
 from holdfast.actors.supervision import report
 from holdfast.actors.supervision.control_socket import ControlClient, ControlSocket
 from holdfast.actors.supervision.report import ActorFacts
-from holdfast.actors.supervision.supervised import ActorRecord, ActorState, Member, Rules
+from holdfast.actors.supervision.supervised import ActorRecord, ActorState
 from holdfast.transport.frames import FrameRing
 
 SHAPE = (48, 64, 3)

@@ -11,10 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.actors.fleet.expand import ActorSpec, SegmentUse
+from holdfast.actors.runtime.spec import ActorSpec, Member, SegmentUse
 from holdfast.actors.supervision import headroom
 from holdfast.actors.supervision.headroom import BARE, Room, found, needs, shortfalls
-from holdfast.actors.supervision.supervised import Member
 
 AMOUNTS = st.integers(0, 10**6).map(float) | st.just(headroom.UNLIMITED)
 ROOMS = st.builds(

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from holdfast.actors.runtime.spec import Member, Rules
 from holdfast.actors.supervision import report
 from holdfast.actors.supervision.health import failing, unhealthy, unready, warnings
 from holdfast.actors.supervision.notes import notes
 from holdfast.actors.supervision.report import ActorFacts
-from holdfast.actors.supervision.supervised import ActorRecord, ActorState, Member, Rules
+from holdfast.actors.supervision.supervised import ActorRecord, ActorState
 
 STREAMING = {"state": "STREAMING", "reason": "", "refusing_s": 0.0, "refusing": "", "warnings": []}
 SESSION = {

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from msgspec.structs import replace
 
+from holdfast.actors.runtime.spec import Member, Rules
 from holdfast.actors.supervision.state_machine import exit_text, step
 from holdfast.actors.supervision.supervised import (
     ActorReady,
@@ -16,10 +17,8 @@ from holdfast.actors.supervision.supervised import (
     Exited,
     Faulty,
     Kill,
-    Member,
     Reform,
     Restart,
-    Rules,
     Spawn,
     Start,
     Stop,

@@ -11,10 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from holdfast.actors.fleet.expand import ActorSpec, SegmentUse
+from holdfast.actors.runtime.spec import ActorSpec, Member, SegmentUse
 from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoard
 from holdfast.actors.supervision.segments import Segments
-from holdfast.actors.supervision.supervised import Member
 from holdfast.transport import segment
 from holdfast.transport.segment import SegmentError
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from holdfast.actors.fleet.expand import ActorSpec, SegmentUse
+from holdfast.actors.runtime.spec import ActorSpec, Member, Rules, SegmentUse
 from holdfast.actors.supervision.spec_diff import differences
-from holdfast.actors.supervision.supervised import Member, Rules
 
 
 def actor(name: str, *segments: str, rules: Rules | None = None, **config: Any) -> ActorSpec:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from holdfast.actors.runtime.spec import Member, Rules
 from holdfast.actors.supervision.state_machine import FIRST_STARTS_AT_ONCE, step
 from holdfast.actors.supervision.supervised import (
     ActorReady,
@@ -15,9 +16,7 @@ from holdfast.actors.supervision.supervised import (
     ClockTick,
     Exited,
     Kill,
-    Member,
     Restart,
-    Rules,
     Spawn,
     Start,
     Stop,

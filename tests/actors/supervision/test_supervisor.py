@@ -17,11 +17,10 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "misbehaving"))
 
 from harness import Supervised, actor, exists, until
 
-from holdfast.actors.fleet.expand import ActorSpec, SegmentUse
 from holdfast.actors.runtime.runtime_dir import RuntimeDir, RuntimeDirError, runtime_base
+from holdfast.actors.runtime.spec import ActorSpec, Rules, SegmentUse
 from holdfast.actors.supervision.cleanup_process import Undertaking
 from holdfast.actors.supervision.control_socket import ControlSocketError, attach
-from holdfast.actors.supervision.supervised import Rules
 from holdfast.transport.seqlock import Seqlock
 
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.actors.runtime.spec import Member, Rules
 from holdfast.actors.supervision.state_machine import step
 from holdfast.actors.supervision.supervised import (
     ActorReady,
@@ -14,8 +15,6 @@ from holdfast.actors.supervision.supervised import (
     ClockTick,
     Exited,
     FleetState,
-    Member,
-    Rules,
     Start,
     Stop,
     fleet_of,
