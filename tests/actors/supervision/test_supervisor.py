@@ -438,9 +438,9 @@ def test_a_fleet_starts_again_right_after_its_supervisor_was_killed() -> None:
 def test_a_killed_undertaker_is_replaced_and_still_buries(tmp_path: Path) -> None:
     with Supervised(actor("a", "IgnoresSigterm", Rules(hang_timeout_s=60))) as fleet:
         pid = fleet.reach("a", "READY")["pid"]
-        undertaker = _child(fleet, b"undertaker")
+        undertaker = _child(fleet, b"cleanup_process")
         os.kill(undertaker, signal.SIGKILL)
-        until(lambda: _child(fleet, b"undertaker") not in (undertaker, 0))
+        until(lambda: _child(fleet, b"cleanup_process") not in (undertaker, 0))
         fleet.process.kill()
         until(lambda: not exists(pid), 3.5)
 
@@ -449,10 +449,10 @@ def test_a_frozen_undertaker_is_replaced_and_its_lock_holds_up_no_new_fleet() ->
     """Noticed while the supervisor lives, whose death then ends as ever."""
     with Supervised(actor("a", "IgnoresSigterm", Rules(hang_timeout_s=60))) as fleet:
         pid = fleet.reach("a", "READY")["pid"]
-        undertaker = _child(fleet, b"undertaker")
+        undertaker = _child(fleet, b"cleanup_process")
         until(lambda: _asleep(undertaker))
         os.kill(undertaker, signal.SIGSTOP)
-        until(lambda: _child(fleet, b"undertaker") not in (undertaker, 0), why="not replaced")
+        until(lambda: _child(fleet, b"cleanup_process") not in (undertaker, 0), why="not replaced")
         assert not exists(undertaker)
         fleet.process.kill()
         until(lambda: not exists(pid), 3.5)
