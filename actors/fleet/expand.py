@@ -346,7 +346,7 @@ class _Expansion:
             segments=(SegmentUse(f"{name}/board", BOARD_SIZE, writable=True), *segments),
             robot=None if robot is None else robot.name,
             memory_mb=memory_mb_of(self.fleet, kind),
-            warm=modules_of(kind, getattr(config, "policy", None)),
+            warm=modules_of(kind, getattr(config, "policy", None), getattr(config, "driver", None)),
             spares=spares_of(self.fleet, kind),
         )
 

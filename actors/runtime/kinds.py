@@ -37,17 +37,28 @@ POLICIES = {
 """What a replica of these policies imports besides its own: torch takes longer than all the rest of
 its start. Its weights are too much memory to keep twice."""
 
+DRIVERS = {"sim": "holdfast.robot.sim.devices:SimRobot"}
+"""Where each built-in robot driver lives. Anyone's own is written `module:Class`."""
 
-def modules_of(kind: str, policy: str | None = None) -> str | None:
-    """What a spare for `kind`, a replica of `policy`, imports in advance; None for what starts
-    cold."""
+
+def modules_of(kind: str, policy: str | None = None, driver: str | None = None) -> str | None:
+    """What a spare for `kind` imports in advance, with commas; None for what starts cold. `policy`
+    is a replica's, `driver` that of a control actor's robot; the modules of a driver that is not
+    built in are imported by the actor itself, which can say what is wrong with them."""
     if kind == "inference":
-        own = KINDS[kind].partition(":")[0]
+        own = _module(KINDS[kind])
         return f"{own},{POLICIES[policy]}" if policy in POLICIES else None
     together = WARM.get(kind)
     if together is None:
         return None
-    return ",".join(KINDS[other].partition(":")[0] for other in together)
+    places = [KINDS[other] for other in together]
+    if kind == "control" and driver in DRIVERS:
+        places.append(DRIVERS[driver])
+    return ",".join(_module(place) for place in places)
+
+
+def _module(place: str) -> str:
+    return place.partition(":")[0]
 
 
 def load(kind: str) -> type[Actor]:

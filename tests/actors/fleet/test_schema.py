@@ -578,7 +578,8 @@ def test_with_hosts_the_broker_listens_on_tcp_whoever_the_file_names() -> None:
 def test_what_a_warm_spare_imports_is_what_the_kinds_need(good: dict[str, Any]) -> None:
     """Control keeps a spare of its own: nothing of the others' imports gets into its process."""
     warm = {actor.kind: actor.warm for actor in actors(good)}
-    assert warm["control"] == "holdfast.actors.control.loop"
+    assert warm["control"] == "holdfast.actors.control.loop,holdfast.robot.sim.devices"
+    assert modules_of("control", driver="arms:Mine") == "holdfast.actors.control.loop"
     assert warm["network"] == warm["sensor"] == warm["broker"] == warm["world"]
     assert "holdfast.actors.network.network" in str(warm["network"])
     assert "holdfast.policy.flow" in str(warm["inference"])
