@@ -19,7 +19,7 @@ PREFIX = "script-"
 
 
 class Scratch:
-    """One such directory, `path`, which its owner's open lock keeps. Raises RuntimeProblem when
+    """One such directory, `path`, which its owner's open lock keeps. Raises RuntimeDirError when
     the runtime directory cannot be used."""
 
     def __init__(self) -> None:

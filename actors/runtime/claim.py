@@ -49,7 +49,7 @@ STATE = Use(
 def claim(path: Path, use: Use, ours: Callable[[Path], bool] = lambda path: False) -> None:
     """Make the directory `path`, or take it, for this user alone (0700).
 
-    Entries for which `ours` is true count as none. Raises RuntimeProblem when it cannot be made,
+    Entries for which `ours` is true count as none. Raises RuntimeDirError when it cannot be made,
     is another user's, or holds something and has no marker.
     """
     own_directory(path, use)
@@ -79,7 +79,7 @@ def claimed(path: Path, use: Use) -> bool:
 
 
 def own_directory(path: Path, use: Use) -> None:
-    """Make the directory `path` unless it is there. Raises RuntimeProblem when it cannot be made
+    """Make the directory `path` unless it is there. Raises RuntimeDirError when it cannot be made
     or is not this user's."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ class RuntimeDir:
     it holds the lock too."""
 
     def __init__(self, fleet: str) -> None:
-        """Make, lock and empty the directory. Raises RuntimeProblem when it is in use, another
+        """Make, lock and empty the directory. Raises RuntimeDirError when it is in use, another
         user's, or holds what is not ours."""
         self.path = runtime_base() / fleet
         own_directory(self.path.parent, RUNTIME)
@@ -104,7 +104,7 @@ class RuntimeDir:
             os.close(fd)  # its last holder removed the directory between our two calls
 
     def _refuse_if_used(self, fd: int, fleet: str, waited: bool) -> None:
-        """Raise RuntimeProblem when the holder of the lock is a supervisor, or `waited` is true:
+        """Raise RuntimeDirError when the holder of the lock is a supervisor, or `waited` is true:
         after a supervisor was killed its actors are ended first, and that is worth a wait."""
         lock = os.fstat(fd)
         owner = os.pread(fd, 32, 0).decode(errors="replace")

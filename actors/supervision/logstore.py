@@ -35,7 +35,7 @@ _decode = msgspec.json.Decoder(Record).decode
 class LogStore:
     """Appends records to `directory`/log.jsonl, whose older files are log.jsonl.1 and so on.
 
-    Raises RuntimeProblem for a directory that is not ours to rotate files in.
+    Raises RuntimeDirError for a directory that is not ours to rotate files in.
     """
 
     def __init__(self, directory: Path, file_bytes: int, files: int) -> None:

@@ -21,6 +21,7 @@ from holdfast.actors.runtime.claim import (
     claimed,
     release,
 )
+from holdfast.actors.runtime.log import stray
 from holdfast.actors.runtime.runtime_dir import LOCK, RuntimeDir, state_dir
 from holdfast.actors.supervision.logstore import LogStore
 
@@ -101,10 +102,12 @@ def test_logs_and_sockets_in_one_directory_are_refused_before_the_logs_are_delet
     home: Path,
 ) -> None:
     """The runtime directory is deleted at the end; the logs are to outlive the fleet."""
-    LogStore(state_dir("fleet"), 1000, 3).close()
+    store = LogStore(state_dir("fleet"), 1000, 3)
+    store.add(stray("the only record", "r1/control", 1, "stderr"))
+    store.close()
     with pytest.raises(RuntimeDirError, match=STATE.marker):
         RuntimeDir("fleet")
-    assert (home / "fleet" / "log.jsonl").exists()
+    assert "the only record" in (home / "fleet" / "log.jsonl").read_text()
 
 
 def test_what_a_killed_fleet_left_is_emptied_and_the_end_removes_the_directory(home: Path) -> None:
