@@ -45,9 +45,15 @@ class CommandLimits:
 
     The allowed step is `max_rate * tick_s`, times the ticks since the last accepted command, at
     most as many as `FLOW_S` has: after a refusal or a hold the plan goes on, and its next action is
-    legitimately further away. It is measured from the last command while commands flow, and from
-    the measured position after a pause, hold, gap or takeover. A joint whose position is not known
-    is checked by its range only until its first command.
+    legitimately further away. It is measured from the last command while commands flow. After a
+    pause, hold, gap or takeover it is measured from where the joint was last known to be: its last
+    measurement, or its last command if that is newer.
+
+    A joint that is not measured now may have been moved since, unseen. For it alone the allowed
+    step then grows without bound by one tick's for each command that is refused for its step, until
+    one is accepted or the commands are interrupted: it cannot jump after a hold, and a plan that
+    begins where it was moved to is refused for as long as the way there takes at `max_rate`. A
+    joint that was neither measured nor commanded yet is checked by its range only.
     """
 
     def __init__(self, spec: RobotSpec, tick_s: float):
@@ -63,7 +69,9 @@ class CommandLimits:
         """Ticks that `FLOW_S` lasts, at least 1."""
         # NaN is a position that is not known: no distance to it exceeds any step.
         self._last = np.full(self._shape, np.nan, np.float32)
-        self._measured = np.full(self._shape, np.nan, np.float32)
+        self._known = np.full(self._shape, np.nan, np.float32)
+        self._measured = np.zeros(self._shape, np.bool_)
+        self._unmeasured = np.ones(self._shape, np.bool_)
         self._command = np.zeros(self._shape, np.float32)
         self._moved = np.zeros(self._shape, np.float32)
         self._allowed = np.zeros(self._shape, np.float32)
@@ -74,6 +82,7 @@ class CommandLimits:
         self._from_last = False
         self._flowing = False
         self._ticks = 1
+        self._refused_steps = 0
 
     @property
     def flowing(self) -> bool:
@@ -82,18 +91,21 @@ class CommandLimits:
 
     def locate(self, position: Floats) -> None:
         """Where the robot is measured to be, [A]; NaN where that is not known now."""
-        np.isfinite(position, out=self._finite)
-        np.copyto(self._measured, position, where=self._finite)
+        np.isfinite(position, out=self._measured)
+        np.copyto(self._known, position, where=self._measured)
 
     def commanded(self, command: Floats) -> None:
         """The robot was told `command` [A], which is not the plan's: a stop, or what the process
         before told it."""
         self._last[:] = command
+        self._known[:] = command
+        self._measured[:] = False
         self._flowing = True
 
     def interrupt(self) -> None:
         """The robot may have been moved by others: the next step is measured from where it is."""
         self._flowing = False
+        self._refused_steps = 0
 
     def missed(self, ticks: int = 1) -> None:
         """Ticks passed without an accepted command."""
@@ -105,10 +117,11 @@ class CommandLimits:
         self._why = self._refusal(action)
         if self._why is not None:
             self.missed()
+            self._refused_steps += self._why is Refusal.STEP
             return None, self._why
-        self._last[:] = self._command
-        self._flowing = True
+        self.commanded(self._command)
         self._ticks = 1
+        self._refused_steps = 0
         return self._command, None
 
     def explanation(self) -> str:
@@ -131,7 +144,12 @@ class CommandLimits:
                 )
         with np.errstate(divide="ignore", invalid="ignore"):
             joint = int(np.nanargmax(self._moved / self._allowed))
-        start = "the last command" if self._from_last else "where the robot is"
+        if self._from_last:
+            start = "the last command"
+        elif self._measured[joint]:
+            start = "where the robot is"
+        else:
+            start = "where the robot was last known to be"
         return (
             f"{self._names[joint]}: {self._refused[joint]:.4g} is {self._moved[joint]:.4g} away "
             f"from {start}; its max_rate allows {self._allowed[joint]:.4g}"
@@ -150,10 +168,16 @@ class CommandLimits:
             return Refusal.RANGE
         np.clip(action, self._lower, self._upper, out=self._command)
         self._from_last = self.flowing
-        start = self._last if self._from_last else self._measured
+        start = self._last if self._from_last else self._known
         np.subtract(self._command, start, out=self._moved)
         np.abs(self._moved, out=self._moved)
-        np.multiply(self._step, min(self._ticks, self.flow_ticks), out=self._allowed)
+        ticks = min(self._ticks, self.flow_ticks)
+        np.multiply(self._step, ticks, out=self._allowed)
+        if not self._from_last and self._refused_steps >= ticks:
+            np.logical_not(self._measured, out=self._unmeasured)
+            np.multiply(
+                self._step, self._refused_steps + 1, out=self._allowed, where=self._unmeasured
+            )
         if (self._moved > self._allowed).any():
             self._refused[:] = action
             return Refusal.STEP

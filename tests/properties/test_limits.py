@@ -42,24 +42,26 @@ class LimitsMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.limits = CommandLimits(SPEC, TICK_S)
-        self.last = self.measured = [math.nan] * 4
-        self.flowing, self.ticks = False, 1
+        self.last = self.known = [math.nan] * 4
+        self.measured = [False] * 4
+        self.flowing, self.ticks, self.refused_steps = False, 1, 0
 
     @rule(position=unknown)
     def is_measured(self, position: tuple[float, ...]) -> None:
         self.limits.locate(np.array(position, np.float32))
-        pairs = zip(position, self.measured, strict=True)
-        self.measured = [new if math.isfinite(new) else old for new, old in pairs]
+        self.measured = list(map(math.isfinite, position))
+        pairs = zip(position, self.known, strict=True)
+        self.known = [new if math.isfinite(new) else old for new, old in pairs]
 
     @rule(command=near)
     def is_told_by_others(self, command: tuple[float, ...]) -> None:
         self.limits.commanded(np.array(command, np.float32))
-        self.last, self.flowing = list(command), True
+        self._told(list(command))
 
     @rule()
     def is_interrupted(self) -> None:
         self.limits.interrupt()
-        self.flowing = False
+        self.flowing, self.refused_steps = False, 0
 
     @rule(ticks=st.integers(1, 6))
     def misses(self, ticks: int) -> None:
@@ -69,8 +71,7 @@ class LimitsMachine(RuleBasedStateMachine):
     @rule(action=near)
     def is_commanded(self, action: tuple[float, ...]) -> None:
         expected = self._refusal(action)
-        flows = self.flowing and self.ticks <= FLOW_TICKS
-        assert self.limits.flowing is flows
+        assert self.limits.flowing is self._flows()
         command, why = self.limits.check(np.array(action, np.float32))
         assert why is expected
         assert (self.limits.explanation() == "") is (why is None)
@@ -78,11 +79,12 @@ class LimitsMachine(RuleBasedStateMachine):
             assert command is None
             self._explained(action, why)
             self.ticks += 1
+            self.refused_steps += why is Refusal.STEP
             return
         assert command is not None and command.dtype == np.float32
-        self.last = [min(max(a, lo), up) for a, lo, up in zip(action, LOWER, UPPER, strict=True)]
+        self._told([min(max(a, lo), up) for a, lo, up in zip(action, LOWER, UPPER, strict=True)])
         np.testing.assert_allclose(command, self.last, rtol=1e-6)
-        self.flowing, self.ticks = True, 1
+        self.ticks, self.refused_steps = 1, 0
 
     @rule(action=near, steps=st.integers(1, 2), joint=st.sampled_from([0, 2]))
     def goes_on_from_where_it_was_told_to_be(
@@ -120,22 +122,34 @@ class LimitsMachine(RuleBasedStateMachine):
             off = list(map(_beyond, action, LOWER, UPPER))
             assert f"outside its range {LOWER[joint]:.4g} to {UPPER[joint]:.4g}" in said
         else:
-            start, off = self._start(), self._parts_of_a_step(action)
-            of = "the last command" if start is self.last else "where the robot is"
-            allowed = RATE[joint] * TICK_S * min(self.ticks, FLOW_TICKS)
-            assert said.endswith(f"away from {of}; its max_rate allows {allowed * 1.0001:.4g}")
+            off = self._parts_of_a_step(action)
+            of = "where the robot is" if self.measured[joint] else "where the robot was last known"
+            of = "the last command" if self._flows() else of
+            allowed = RATE[joint] * TICK_S * self._allowed_ticks(joint)
+            assert f" away from {of}" in said
+            said_allowed = float(said.partition("; its max_rate allows ")[2])
+            assert said_allowed == pytest.approx(allowed, rel=1e-3)
         assert off[joint] >= max(n for n in off if not math.isnan(n)) - 1e-5, said
 
-    def _start(self) -> list[float]:
-        return self.last if self.flowing and self.ticks <= FLOW_TICKS else self.measured
+    def _told(self, command: list[float]) -> None:
+        self.last = self.known = command
+        self.measured, self.flowing = [False] * 4, True
+
+    def _flows(self) -> bool:
+        return self.flowing and self.ticks <= FLOW_TICKS
+
+    def _allowed_ticks(self, joint: int) -> int:
+        """How many ticks' step a joint may make."""
+        blind = not self._flows() and not self.measured[joint]
+        return max(min(self.ticks, FLOW_TICKS), self.refused_steps + 1 if blind else 0)
 
     def _parts_of_a_step(self, action: tuple[float, ...]) -> list[float]:
         """How far each joint moves, in what it may; NaN from a position that is not known."""
-        ticks = min(self.ticks, FLOW_TICKS)
+        start = self.last if self._flows() else self.known
         return [
-            abs(min(max(value, lower), upper) - was) / (rate * TICK_S * ticks)
-            for value, lower, upper, was, rate in zip(
-                action, LOWER, UPPER, self._start(), RATE, strict=True
+            abs(min(max(value, lower), upper) - was) / (rate * TICK_S * self._allowed_ticks(joint))
+            for joint, (value, lower, upper, was, rate) in enumerate(
+                zip(action, LOWER, UPPER, start, RATE, strict=True)
             )
         ]
 

@@ -36,7 +36,7 @@ def test_whatever_passes_is_finite_in_range_and_a_possible_step_from_the_last(
         command, refusal = limits.check(np.array(values, np.float32))
         assert (command is None) == (refusal is not None)
         if command is None:
-            ticks = min(ticks + 1, 10)
+            ticks += 1
             continue
         assert np.isfinite(command).all()
         assert (command >= SPEC.lower).all() and (command <= SPEC.upper).all()
@@ -110,3 +110,49 @@ def test_a_joint_that_is_measured_nowhere_is_checked_from_its_first_command_on()
     assert limits.check(action(-0.9))[1] is None
     assert limits.check(action(0.9))[1] is Refusal.STEP
     assert limits.explanation().startswith("x: 0.9 is 1.8 away from the last command")
+
+
+def test_a_joint_that_is_not_measured_does_not_jump_after_a_hold() -> None:
+    """Its last command is the best that is known of it."""
+    limits = CommandLimits(SPEC, TICK_S)
+    limits.commanded(action(-1.0))
+    limits.locate(action(np.nan))
+    limits.missed(10_000)
+    assert limits.check(action(-0.6))[1] is Refusal.STEP
+    assert "-0.6 is 0.4 away from where the robot was last known to be" in limits.explanation()
+    assert limits.check(action(-0.7))[1] is None
+
+
+def test_a_joint_whose_measurements_ended_is_not_held_to_the_last_of_them() -> None:
+    """What it was told since is newer."""
+    limits = CommandLimits(SPEC, TICK_S)
+    limits.locate(action(-1.0))
+    for x in np.arange(-0.9, 0.9, 0.1):
+        assert limits.check(action(x))[1] is None
+        limits.locate(action(np.nan))
+    limits.missed(10_000)
+    assert limits.check(action(-1.0))[1] is Refusal.STEP
+    assert limits.check(action(0.8))[1] is None
+
+
+@given(was=st.floats(-1, 1, width=32), moved_to=st.floats(-1, 1, width=32), held=st.booleans())
+def test_a_plan_from_where_an_unmeasured_joint_was_moved_to_is_refused_for_the_way_there_only(
+    was: float, moved_to: float, held: bool
+) -> None:
+    """As many ticks as the way takes at `max_rate`, or as commands flow if that is more; a joint
+    that is measured elsewhere all the while is refused without end."""
+    blind, seeing = CommandLimits(SPEC, TICK_S), CommandLimits(SPEC, TICK_S)
+    for limits, measured in ((blind, np.nan), (seeing, was)):
+        limits.commanded(action(was))
+        limits.locate(action(measured))
+        if held:
+            limits.missed(10_000)
+        limits.interrupt()
+    way_ticks = int(np.ceil(abs(moved_to - was) / TICK_S))
+    refused = 0
+    while blind.check(action(moved_to))[1] is Refusal.STEP:
+        refused += 1
+        assert refused < max(way_ticks, 1)
+    if way_ticks > seeing.flow_ticks + 1:
+        assert {seeing.check(action(moved_to))[1] for _ in range(100)} == {Refusal.STEP}
+        assert refused + 1 >= way_ticks - 1
