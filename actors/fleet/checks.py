@@ -227,6 +227,9 @@ def _robot(
             f"{robot.plan.blend_weight:g} has no effect with merge: {robot.plan.merge}; write "
             "`merge: blend`, or remove this",
         )
+    if robot.driver == "sim" and robot.task:
+        message = f"{robot.task!r} has no effect: a simulated world sets its own tasks; remove it"
+        yield Fault(f"{path}.task", message)
     yield from _cameras(robot, path)
     if robot.service not in fleet.services:
         message = f"no service {robot.service!r}; {closest(robot.service, fleet.services)}"

@@ -212,6 +212,10 @@ Spoil = Callable[[dict[str, Any]], object]
             ["$.robots[0].plan.blend_weight", "no effect", "merge: blend"],
         ),
         (
+            lambda f: f["robots"][0].update(task="pick the cup"),
+            ["$.robots[0].task", "'pick the cup' has no effect", "its own tasks"],
+        ),
+        (
             lambda f: f.update(hosts={"a": {"address": "10.0.0.1:7447"}}),
             ["$.hosts.a.address", "'10.0.0.1:7447'", "IP address or name"],
         ),
