@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from .actors.control.config import PlanSettings as PlanSettings
     from .actors.control.config import SafetySettings as SafetySettings
     from .actors.embedding.embedded_fleet import Fleet as Fleet
-    from .actors.embedding.embedded_fleet import FleetFailedError as FleetFailedError
-    from .actors.embedding.remote_policy import PolicyLostError as PolicyLostError
     from .actors.embedding.remote_policy import RemotePolicy as RemotePolicy
-    from .actors.embedding.serving import ServingFailedError as ServingFailedError
     from .actors.embedding.serving import serve as serve
-    from .actors.fleet.schema import FleetError as FleetError
+    from .errors import FleetError as FleetError
+    from .errors import FleetFailedError as FleetFailedError
+    from .errors import PolicyLostError as PolicyLostError
+    from .errors import ServingFailedError as ServingFailedError
     from .policy.base import CameraFeature as CameraFeature
     from .policy.base import Chunk as Chunk
     from .policy.base import ChunkPolicy as ChunkPolicy
@@ -37,15 +37,15 @@ _PLACES = {
     "Chunk": ".policy.base",
     "ChunkPolicy": ".policy.base",
     "Fleet": ".actors.embedding.embedded_fleet",
-    "FleetError": ".actors.fleet.schema",
-    "FleetFailedError": ".actors.embedding.embedded_fleet",
+    "FleetError": ".errors",
+    "FleetFailedError": ".errors",
     "Observation": ".policy.base",
     "PlanSettings": ".actors.control.config",
-    "PolicyLostError": ".actors.embedding.remote_policy",
+    "PolicyLostError": ".errors",
     "PolicySpec": ".policy.base",
     "RemotePolicy": ".actors.embedding.remote_policy",
     "SafetySettings": ".actors.control.config",
-    "ServingFailedError": ".actors.embedding.serving",
+    "ServingFailedError": ".errors",
     "Vitals": ".transport.messages",
     "serve": ".actors.embedding.serving",
 }

@@ -19,12 +19,13 @@ from collections import deque
 import cv2
 import msgspec
 
-from ..robot.base import Camera, Ended, RobotError
+from ..errors import RecordingEndedError, RefusedError, RobotError
+from ..robot.base import Camera
 from ..robot.sim.devices import SimCamera, SimCameraOptions
 from ..transport.frames import FrameRing
 from ..transport.layout import own
 from ..transport.seqlock import SteadyReader
-from .runtime.actor import Actor, RefusedError
+from .runtime.actor import Actor
 from .runtime.configs import SensorConfig
 
 _REPORT_NS = 500_000_000
@@ -72,7 +73,7 @@ class SensorActor(Actor):
                 continue
             try:
                 capture_ns = self._camera.read(self._ring.slot())
-            except Ended as ended:
+            except RecordingEndedError as ended:
                 self.log.info("%s: no further frames", ended)
                 self._outage.failed(str(ended), time.monotonic_ns())
                 self._rest()

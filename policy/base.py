@@ -17,10 +17,6 @@ from numpy.typing import NDArray
 from .. import arguments
 
 
-class PolicyError(Exception):
-    """A policy cannot be loaded or cannot be used so: the message says what and what to do."""
-
-
 class CameraFeature(msgspec.Struct, frozen=True):
     """One image the policy sees, at the resolution it sees it: uint8 [height, width, 3] RGB."""
 

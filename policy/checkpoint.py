@@ -17,7 +17,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import PolicyError, PolicySpec
+from ..errors import PolicyError
+from .base import PolicySpec
 from .normalize import Mode, Stats
 
 CONFIG, WEIGHTS, STATS = "config.json", "model.safetensors", "norm_stats.json"

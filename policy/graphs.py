@@ -29,7 +29,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .base import PolicyError
+from ..errors import PolicyError
 
 Function = Callable[..., Tensor]
 Capture = Callable[[Function, tuple[Tensor, ...]], Function]

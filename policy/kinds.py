@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from .base import ChunkPolicy, PolicyError
+from ..errors import PolicyError
+from .base import ChunkPolicy
 from .checkpoint import Config, read_spec
 from .policy_options import OPTIONS, options_of
 

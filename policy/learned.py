@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .base import Chunk, Observation, PolicyError, PolicySpec
+from ..errors import PolicyError
+from .base import Chunk, Observation, PolicySpec
 from .checkpoint import Config, NormStats, checkpoint_hash, read_config, read_stats, read_weights
 from .encoder import EncoderConfig, EncodingNetwork
 from .graphs import GraphedFunction

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from .base import PolicyError, PolicySpec
+from ..errors import PolicyError
+from .base import PolicySpec
 
 Schedule = Literal["zeros", "ones", "linear", "exp"]
 Jacobian = Literal["gradient", "identity"]

@@ -16,7 +16,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .base import Chunk, Observation, PolicyError, PolicySpec
+from ..errors import PolicyError
+from .base import Chunk, Observation, PolicySpec
 from .normalize import Normalizer, bounded
 from .tokens import Vocabulary
 

@@ -17,14 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-class RobotError(Exception):
-    """The hardware (or its simulation) failed: the message says what and what to do about it."""
-
-
-class Ended(RobotError):
-    """A recording that stands in for a camera has been shown to its end."""
-
-
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of what fleet.yaml may say about a driver or a camera beside its name: each kind has its
     own, frozen and typed, beside the class that obeys it."""

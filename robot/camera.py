@@ -19,7 +19,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from .base import Ended, Options, RobotError
+from ..errors import RecordingEndedError, RobotError
+from .base import Options
 
 _NS = 1_000_000_000
 _MANUAL = 1
@@ -102,7 +103,8 @@ class OpenCVCamera:
             fps: the rate to ask of a device, or to play a file at; None leaves the device's own,
                 or the file's.
             timeout_s: longest wait for one picture, and for opening a stream.
-            loop: whether a file begins again at its end; if not, its end raises `Ended`.
+            loop: whether a file begins again at its end; if not, its end raises
+                `RecordingEndedError`.
             exposure: of a device, in the units of its driver (V4L2: 100 µs); None leaves it to the
                 device.
         """
@@ -227,7 +229,9 @@ class OpenCVCamera:
         instant_ns = time.monotonic_ns()
         if not came and self._kind is Source.FILE:
             if not self._loop:
-                raise Ended(f"camera source {self._source!r} has ended, and `loop` is false")
+                raise RecordingEndedError(
+                    f"camera source {self._source!r} has ended, and `loop` is false"
+                )
             raise RobotError(f"camera source {self._source!r} holds no picture: use another file")
         if not came:
             raise RobotError(

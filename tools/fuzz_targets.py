@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import FleetError, KeyFileError, WireError
+
 ROOT = Path(__file__).parents[1]
 GOLDEN = ROOT / "tests" / "transport" / "golden"
 Run = Callable[[bytes], None]
@@ -56,7 +58,6 @@ def unpack(data: bytes) -> list[bytes]:
 @contextlib.contextmanager
 def header() -> Iterator[Run]:
     from ..transport.header import SIZE, Header
-    from ..transport.limits import WireError
 
     def run(data: bytes) -> None:
         with contextlib.suppress(WireError):
@@ -70,7 +71,7 @@ def message() -> Iterator[Run]:
     from ..transport import messages
     from ..transport.arrays import Array
     from ..transport.images import Image
-    from ..transport.limits import DEFAULT, WireError
+    from ..transport.limits import DEFAULT
 
     def run(data: bytes) -> None:
         try:
@@ -97,7 +98,7 @@ def message() -> Iterator[Run]:
 @contextlib.contextmanager
 def jpeg() -> Iterator[Run]:
     from ..transport.images import decode_jpeg, jpeg_size
-    from ..transport.limits import Limits, WireError
+    from ..transport.limits import Limits
 
     limits = Limits(max_image_pixels=1 << 20)
 
@@ -115,7 +116,6 @@ def identity() -> Iterator[Run]:
     from ..actors.broker.peers import label
     from ..transport import sockets
     from ..transport.keys import Role
-    from ..transport.limits import WireError
 
     def run(data: bytes) -> None:
         assert label(data).isprintable()
@@ -134,7 +134,7 @@ def key() -> Iterator[Run]:
     def run(data: bytes) -> None:
         path.write_bytes(data)
         for load in (keys.load, keys.load_public):
-            with contextlib.suppress(keys.KeyFileError):
+            with contextlib.suppress(KeyFileError):
                 assert len(load(path).public) == 40
 
     with tempfile.TemporaryDirectory(prefix="holdfast-fuzz-") as directory:
@@ -145,7 +145,7 @@ def key() -> Iterator[Run]:
 
 @contextlib.contextmanager
 def fleet() -> Iterator[Run]:
-    from ..actors.fleet.schema import FleetError, loads
+    from ..actors.fleet.schema import loads
 
     def run(data: bytes) -> None:
         try:

@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from .limits import DEFAULT, Limits, WireError
+from ..errors import WireError
+from .limits import DEFAULT, Limits
 
 Buffer = bytes | bytearray | memoryview
 Dtype = Literal["f4", "f8", "i4", "i8", "u1"]

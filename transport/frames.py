@@ -33,8 +33,9 @@ from mmap import mmap
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import FrameError
 from .fence import LINE, align, fence, words
-from .layout import LayoutError, expect
+from .layout import expect
 from .limits import DEFAULT
 
 MAGIC = int.from_bytes(b"hf:frame", "little")
@@ -44,10 +45,6 @@ ATTEMPTS = 50  # one retry takes a writer that passed `slots - 1` frames during 
 
 _MAGIC, _LAYOUT, _HEIGHT, _WIDTH, _CHANNELS, _SLOTS, _INCARNATION, _HEAD = range(8)
 _SEQUENCE, _NUMBER, _CAPTURE = range(3)
-
-
-class FrameError(LayoutError):
-    """The memory holds no frame ring of this layout and shape."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
 
-from .limits import WireError
+from ..errors import WireError
 
 MAGIC = b"HFST"
 VERSION = 1

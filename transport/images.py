@@ -15,8 +15,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import WireError
 from .arrays import Buffer, Index, as_bytes
-from .limits import DEFAULT, Limits, WireError
+from .limits import DEFAULT, Limits
 from .outbox import OutboxReader, Reference
 
 Pixels = NDArray[np.uint8]

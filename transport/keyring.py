@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .keys import KeyFileError, Keyring, PublicKey, load_public
+from ..errors import KeyFileError
+from .keys import Keyring, PublicKey, load_public
 
 _Seen = tuple[tuple[str, int, int, int], ...]
 

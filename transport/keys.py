@@ -22,13 +22,11 @@ from pathlib import Path
 import zmq
 from zmq.utils import z85
 
+from ..errors import KeyFileError
+
 DOMAIN = b"holdfast"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,127}")
 _Z85 = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
-
-
-class KeyFileError(Exception):
-    """A key is missing, malformed or not allowed: the message says what to do."""
 
 
 class Role(StrEnum):

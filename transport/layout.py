@@ -6,11 +6,9 @@ from collections.abc import Callable
 from mmap import mmap
 from typing import TypeVar
 
+from ..errors import LayoutError
+
 T = TypeVar("T")
-
-
-class LayoutError(Exception):
-    """The memory is not laid out as its user expects: the message says what to do."""
 
 
 def expect(head: memoryview, magic: int, version: int, what: str, error: type[LayoutError]) -> None:

@@ -9,14 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-class WireError(Exception):
-    """A peer sent what the protocol forbids. `reason` is a short slug, to count by."""
-
-    def __init__(self, reason: str, message: str):
-        super().__init__(message)
-        self.reason = reason
-
-
 @dataclass(frozen=True)
 class Limits:
     """Bounds for one message. Bytes unless the name says otherwise."""

@@ -18,11 +18,12 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 from numpy.typing import NDArray
 
+from ..errors import WireError
 from . import arrays, images, nesting
 from .arrays import Array, Buffer
 from .header import VERSIONS, Header, Kind
 from .images import Image, Pixels
-from .limits import DEFAULT, Limits, WireError
+from .limits import DEFAULT, Limits
 from .outbox import OutboxReader, Reference
 
 Name = Annotated[str, msgspec.Meta(max_length=DEFAULT.max_name_chars)]

@@ -5,7 +5,7 @@ Unknown keys are skipped by a decoder that recurses into their values; this boun
 
 from __future__ import annotations
 
-from .limits import WireError
+from ..errors import WireError
 
 # The bytes that open a map or an array. Others may hold them too, in text or numbers, but a body
 # with at most `limit` such bytes cannot nest deeper than `limit`: nearly all bodies pass by that.

@@ -27,19 +27,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import OutboxError, WireError
 from .fence import LINE, align, fence, words
-from .layout import LayoutError, expect
-from .limits import DEFAULT, Limits, WireError
+from .layout import expect
+from .limits import DEFAULT, Limits
 
 MAGIC = int.from_bytes(b"hf:outbx", "little")
 LAYOUT = 1
 CHANNELS = 3
 
 _MAGIC, _LAYOUT, _SLOTS, _CAPACITY, _NONCE, _HEAD = range(6)
-
-
-class OutboxError(LayoutError):
-    """The memory holds no outbox of this layout, or the images do not fit."""
 
 
 class Reference(msgspec.Struct, frozen=True, array_like=True):

@@ -22,14 +22,12 @@ from types import TracebackType
 
 import posix_ipc
 
+from ..errors import SegmentError
+
 _PREFIX = "holdfast"
 _SHM = Path("/dev/shm")
 ABANDONED_AFTER_S = 10.0
 """`create` holds its name for some microseconds."""
-
-
-class SegmentError(Exception):
-    """Shared memory could not be created or mapped: the message says what to do."""
 
 
 class Segment:

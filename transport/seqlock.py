@@ -28,8 +28,9 @@ from __future__ import annotations
 from mmap import mmap
 from zlib import crc32
 
+from ..errors import SeqlockError
 from .fence import LINE, align, fence, words
-from .layout import LayoutError, expect, own
+from .layout import expect, own
 
 MAGIC = int.from_bytes(b"hf:regis", "little")
 LAYOUT = 1
@@ -38,10 +39,6 @@ ATTEMPTS = 200  # a torn read needs two whole writes within one read: this many 
 _MAGIC, _LAYOUT, _CAPACITY, _SEQUENCE = range(4)
 _COPY_HEADER = 16
 _LAST = 1 << 62  # no writer gets there; a damaged word may be beyond
-
-
-class SeqlockError(LayoutError):
-    """The memory holds no register of this layout, is damaged, or the value does not fit."""
 
 
 class Seqlock:

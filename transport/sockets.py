@@ -23,9 +23,10 @@ from pathlib import Path
 
 import zmq
 
+from ..errors import KeyFileError, WireError
 from .arrays import Buffer
-from .keys import DOMAIN, Authenticator, Key, KeyFileError, PublicKey, Role
-from .limits import DEFAULT, Limits, WireError
+from .keys import DOMAIN, Authenticator, Key, PublicKey, Role
+from .limits import DEFAULT, Limits
 
 Context = zmq.Context[zmq.Socket[bytes]]
 Socket = zmq.Socket[bytes]

@@ -17,14 +17,14 @@ from typing import Any
 
 import zmq
 
+from ...errors import KeyFileError, RefusedError, WireError
 from ...transport import messages, sockets
 from ...transport.header import Header, Kind
 from ...transport.keyring import FollowedRing
-from ...transport.keys import MAX_STRANGERS, Authenticator, Key, KeyFileError, Role, load
-from ...transport.limits import WireError
+from ...transport.keys import MAX_STRANGERS, Authenticator, Key, Role, load
 from ...transport.poll import Poll
 from ..runtime import allocator
-from ..runtime.actor import Actor, RefusedError
+from ..runtime.actor import Actor
 from ..runtime.configs import BrokerConfig
 from .effects import Effect, Log, Received, ToRobot
 from .listener import Arrival, Listener

@@ -20,8 +20,8 @@ import logging
 from collections.abc import Collection
 from typing import Any, Literal
 
+from ...errors import WireError
 from ...transport.header import Header, Kind
-from ...transport.limits import WireError
 from ...transport.messages import Event, Heartbeat, unreadable
 from ..runtime.configs import BrokerConfig
 from .counters import Counters

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from mmap import mmap
 from typing import Any, cast
 
+from ...errors import RefusedError
 from ...robot.base import Robot
 from ...transport.seqlock import Seqlock, SteadyReader
-from ..runtime.actor import RefusedError
 from ..runtime.kinds import DRIVERS
 from .config import ControlConfig
 

@@ -20,11 +20,12 @@ from time import monotonic_ns
 import numpy as np
 import zmq
 
+from ...errors import DeadError, RefusedError
 from ...robot.base import Robot
 from ...transport.limits import DEFAULT
 from ...transport.poll import Poll
 from ...transport.seqlock import SteadyReader
-from ..runtime.actor import Actor, DeadError, RefusedError
+from ..runtime.actor import Actor
 from ..runtime.supervisor_link import Command
 from . import drivers, realtime
 from .buffer import ChunkBuffer

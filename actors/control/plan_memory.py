@@ -41,8 +41,9 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import PlanError, SeqlockError
 from ...transport.fence import LINE, align, fence
-from ...transport.seqlock import Seqlock, SeqlockError
+from ...transport.seqlock import Seqlock
 
 PLAN_BYTES = 768 << 10
 SEGMENT_BYTES = 1 << 20
@@ -106,10 +107,6 @@ class Mark(IntEnum):
     BLEND_SEQ = 6
     BLEND_EPISODE = 7
     BLEND_INDEX = 8
-
-
-class PlanError(Exception):
-    """The memory cannot hold a plan for this robot: the message says what to do."""
 
 
 class PlanCopy:

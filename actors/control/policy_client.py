@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 
+from ...errors import WireError
 from ...robot.base import RobotSpec
 from ...transport import messages, sockets
 from ...transport.header import Header, Kind
-from ...transport.limits import WireError
 from ...transport.messages import Blobs, Close, Heartbeat, Open, Request, Reset, Vitals
 from .config import ControlConfig
 from .plan import Floats

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ...errors import FleetNotFoundError
 from ...transport import sockets
 from ..runtime.runtime_dir import running
 
@@ -11,7 +12,7 @@ from ..runtime.runtime_dir import running
 def only_fleet(name: str | None = None) -> Path:
     """The runtime directory of the fleet `name`, or of the only one that runs.
 
-    Raises LookupError when there is none, or several to choose from.
+    Raises FleetNotFoundError when there is none, or several to choose from.
     """
     fleets = running()
     if name is not None and name in fleets:
@@ -19,11 +20,11 @@ def only_fleet(name: str | None = None) -> Path:
     if name is None and len(fleets) == 1:
         return next(iter(fleets.values()))
     if not fleets:
-        raise LookupError(
+        raise FleetNotFoundError(
             "no fleet runs on this machine: start one with `supervisor start fleet.yaml`"
         )
     wanted = f"no fleet {name!r} runs here" if name else "it is not clear which fleet is meant"
-    raise LookupError(f"{wanted}: name one of {', '.join(fleets)}")
+    raise FleetNotFoundError(f"{wanted}: name one of {', '.join(fleets)}")
 
 
 def front_of(fleet: str | None = None) -> str:

@@ -21,17 +21,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from ... import arguments
+from ...errors import ControlSocketError, FleetFailedError, NotReadyError
 from ...transport import segment
 from ...transport.frames import FrameReader
 from ..fleet.schema import load
 from ..runtime.runtime_dir import LOCK, SOCKET, runtime_base
-from ..supervision.control_socket import ControlSocketError, ask, attach
+from ..supervision.control_socket import ask, attach
 
 _STOP_S = 8.0
-
-
-class FleetFailedError(Exception):
-    """The fleet did not start, or ended by itself: the message has what it said last."""
 
 
 class Fleet:
@@ -101,7 +98,7 @@ class Fleet:
     def wait(self, timeout_s: float = 60.0) -> dict[str, Any]:
         """Wait until every actor is READY and every robot STREAMING; the status then.
 
-        Raises TimeoutError that names who is not and why, FleetFailedError when the fleet ended.
+        Raises NotReadyError that names who is not and why, FleetFailedError when the fleet ended.
         """
         deadline = time.monotonic() + arguments.number("timeout_s", timeout_s, most=1e9)
         while True:
@@ -116,13 +113,13 @@ class Fleet:
                 return status
             if time.monotonic() > deadline:
                 who = "; ".join(map(_waits, late))
-                raise TimeoutError(f"not ready within {timeout_s:g} s: {who}")
+                raise NotReadyError(f"not ready within {timeout_s:g} s: {who}")
             time.sleep(0.05)
 
     def camera(self, name: str) -> FrameReader:
         """The frames of a camera, `robot/camera`, read from its shared-memory ring.
 
-        Raises ConsoleError for a name that the fleet does not have.
+        Raises ControlSocketError for a name that the fleet does not have.
         """
         fd, size = attach(self._socket, name)
         return FrameReader(segment.map(fd, size, writable=False))

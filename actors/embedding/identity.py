@@ -7,8 +7,8 @@ import socket
 from dataclasses import dataclass
 
 from ... import arguments
+from ...errors import RefusedError
 from ...transport.keys import Role
-from ..runtime.actor import RefusedError
 from ..runtime.credentials import credentials
 
 

@@ -29,6 +29,7 @@ import zmq
 from numpy.typing import NDArray
 
 from ... import arguments
+from ...errors import NotReadyError, PolicyLostError
 from ...robot.base import ControlMode
 from ...transport import sockets
 from ...transport.frames import FrameRing
@@ -49,10 +50,6 @@ from .worker import Worker
 
 _BEAT_NS = 200_000_000
 _log = logging.getLogger(__name__)
-
-
-class PolicyLostError(Exception):
-    """The policy may not be used any more: the message says why. Bring the robot to rest."""
 
 
 class RemotePolicy:
@@ -94,7 +91,7 @@ class RemotePolicy:
         network. `audit` is a directory that gets a line for each request, at most 4 MB of them.
 
         Raises TypeError or ValueError, which begin with the argument's name, for arguments that
-        cannot work, LookupError when no fleet runs here and no broker is named.
+        cannot work, FleetNotFoundError when no fleet runs here and no broker is named.
         """
         self._config = config = ScriptConfig.checked(
             service=service,
@@ -191,7 +188,7 @@ class RemotePolicy:
     def wait(self, timeout_s: float = 10.0) -> None:
         """Wait until the service has accepted this robot: before the robot is enabled.
 
-        Raises PolicyLostError when it refuses, TimeoutError when it was not accepted in time, with
+        Raises PolicyLostError when it refuses, NotReadyError when it was not accepted in time, with
         what is not reachable, not accepted or not answering.
         """
         limit_s = arguments.number("timeout_s", timeout_s, most=1e9)
@@ -202,7 +199,7 @@ class RemotePolicy:
             self._pacing.notice(now)
             self._converse(now)
             if time.monotonic() > deadline:
-                raise TimeoutError(
+                raise NotReadyError(
                     f"service {self._loop.service!r} did not accept robot "
                     f"{self._loop.robot!r} within {limit_s:g} s, through the broker at "
                     f"{self._config.broker}: {self._why}"

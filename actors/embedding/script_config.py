@@ -60,8 +60,8 @@ class ScriptConfig:
         key: object,
         broker_key: object,
     ) -> ScriptConfig:
-        """Raises TypeError or ValueError that begins with the argument's name, LookupError when no
-        broker is named and none runs here."""
+        """Raises TypeError or ValueError that begins with the argument's name, FleetNotFoundError
+        when no broker is named and none runs here."""
         identity = Identity.of(Role.ROBOT, key, broker_key)
         named = None if robot is None else arguments.label("robot", robot)
         mode = ControlMode(arguments.choice("control_mode", control_mode, [*ControlMode]))

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 
 from ... import arguments
+from ...errors import ServingFailedError
 from ...policy.base import ChunkPolicy, Observation, PolicySpec
 from ...policy.weights import weights_hash
 from ...transport.keys import Role
@@ -31,10 +32,6 @@ from .identity import Identity, here, path
 from .scratch import Scratch
 
 _AUDIT_BYTES = 16_000_000
-
-
-class ServingFailedError(Exception):
-    """The replica ended otherwise than by being asked to: the message says why."""
 
 
 def serve(
@@ -67,8 +64,8 @@ def serve(
     if the program has not set logging up.
 
     Raises TypeError or ValueError, which begin with the argument's name, for arguments that cannot
-    work, LookupError when no fleet runs here and no broker is named, ServingFailedError when the
-    replica could not serve.
+    work, FleetNotFoundError when no fleet runs here and no broker is named, ServingFailedError when
+    the replica could not serve.
 
     Before it registers it is warmed up with observations that are made from its spec. Their task is
     `pin_task`, else `default_task`: a policy that knows only certain tasks must be given one of

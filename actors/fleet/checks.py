@@ -11,7 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from ...policy.base import PolicyError, PolicySpec
+from ...errors import Fault, PolicyError
+from ...policy.base import PolicySpec
 from ...policy.checkpoint import read_config, read_spec
 from ...policy.policy_options import OPTIONS as POLICY_KINDS
 from ...robot.base import RobotSpec
@@ -31,7 +32,7 @@ from .schema import (
     ServiceEntry,
     is_dir,
 )
-from .yaml_errors import Fault, mismatches_within
+from .yaml_errors import mismatches_within
 
 FRONT_PORT, BACK_PORT = 7447, 7448
 MAX_SECONDS = 1e6

@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from ...errors import Fault, FleetError
 from ...robot.sim.devices import SimOptions
 from ...transport import sockets
 from ...transport.frames import FrameRing
@@ -37,7 +38,6 @@ from ..runtime.suggestions import closest
 from .checks import policy_spec, ports_of, robot_spec
 from .schema import (
     CameraEntry,
-    FleetError,
     FleetFile,
     RobotEntry,
     ServiceEntry,
@@ -45,7 +45,6 @@ from .schema import (
     rules_of,
     spares_of,
 )
-from .yaml_errors import Fault
 
 COMMAND_BYTES = 4096
 """Room for one command to a simulated world, of any arm."""

@@ -11,10 +11,11 @@ from typing import Any
 
 import msgspec
 
+from ...errors import Fault
 from ...policy.base import PolicySpec
 from ...policy.policy_options import OPTIONS as OF_POLICIES
 from ..runtime.spec import Rules
-from .yaml_errors import Fault, mismatches_within
+from .yaml_errors import mismatches_within
 
 
 def of_robot(driver: str) -> type[msgspec.Struct] | None:

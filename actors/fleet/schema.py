@@ -15,11 +15,11 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
+from ...errors import Fault, FleetError
 from ..control.config import PlanSettings, SafetySettings, TimingSettings
 from ..runtime.configs import Scheduling
 from ..runtime.spec import Rules
 from . import yaml_errors
-from .yaml_errors import Fault
 
 Name = Annotated[
     str,
@@ -195,18 +195,6 @@ class FleetFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     logs: Logs = Logs()
     gateway: GatewayEntry = GatewayEntry()
     security: Security = Security()
-
-
-class FleetError(Exception):
-    """fleet.yaml cannot be used: every fault of it."""
-
-    def __init__(self, source: str, faults: list[Fault]) -> None:
-        self.source = source
-        self.faults = sorted(set(faults), key=lambda fault: (fault.line, fault.path))
-        count = len(self.faults)
-        many = f"{count} things are wrong" if count > 1 else "one thing is wrong"
-        lines = "\n".join(f"  {fault}" for fault in self.faults)
-        super().__init__(f"{source}: {many}\n{lines}")
 
 
 def load(path: Path) -> FleetFile:

@@ -18,12 +18,11 @@ from typing import Any
 
 import msgspec
 
-from ...policy.base import PolicyError
+from ...errors import Fault, FleetError, KeyFileError, PolicyError, RobotError
 from ...policy.checkpoint import check_whole
-from ...transport.keys import Key, KeyFileError, Keyring, PublicKey, Role, load, load_public
+from ...transport.keys import Key, Keyring, PublicKey, Role, load, load_public
 from .checks import WITHOUT_NETWORK
-from .schema import FleetError, FleetFile, RobotEntry, placed
-from .yaml_errors import Fault
+from .schema import FleetFile, RobotEntry, placed
 
 PATIENCE_S = 120.0
 """For importing torch from a cold disk."""
@@ -180,7 +179,6 @@ def _files(robot: RobotEntry, path: str) -> Iterator[Fault]:
     for name, camera in robot.cameras.items():
         if camera.driver != "opencv":
             continue
-        from ...robot.base import RobotError
         from ...robot.camera import OpenCVCamera, OpenCVOptions, Source
 
         options = msgspec.convert(camera.options, OpenCVOptions)

@@ -16,23 +16,12 @@ import msgspec
 import yaml
 from msgspec.structs import FieldInfo, fields
 
+from ...errors import Fault
 from ..runtime.suggestions import closest
 from . import yaml11
 
 MAX_DEPTH = 40
 MAX_PLACES = 100_000
-
-
-class Fault(msgspec.Struct, frozen=True, order=True):
-    """One thing wrong: where, and what was found, what was expected, what to do."""
-
-    path: str
-    message: str
-    line: int = 0
-
-    def __str__(self) -> str:
-        where = f"line {self.line}: " if self.line else ""
-        return f"{where}{self.path}: {self.message}"
 
 
 class Document:

@@ -11,7 +11,8 @@ import asyncio
 import errno
 import socket
 
-from ..runtime.actor import Actor, RefusedError
+from ...errors import RefusedError
+from ..runtime.actor import Actor
 from ..runtime.configs import GatewayConfig
 from ..runtime.runtime_dir import SOCKET
 from . import address

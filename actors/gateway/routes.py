@@ -21,14 +21,14 @@ from pathlib import Path
 
 import msgspec
 
-from ...transport.frames import FrameError
+from ...errors import FrameError, RequestDeclinedError, SupervisorUnreachableError
 from ..supervision.health import failing, unhealthy
 from .access import Access
 from .cameras import Thumbnails
 from .metrics import Exposition
 from .server import HttpRequest, HttpResponse, json, text
 from .status_stream import StatusStream
-from .supervisor_client import RequestDeclinedError, SupervisorClient, SupervisorUnreachableError
+from .supervisor_client import SupervisorClient
 
 STALE_S = 5.0
 """A report older than this says nothing about now."""

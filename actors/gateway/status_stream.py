@@ -13,8 +13,9 @@ from collections.abc import AsyncGenerator
 
 import msgspec
 
+from ...errors import RequestDeclinedError, SupervisorUnreachableError
 from .status_history import StatusHistory
-from .supervisor_client import RequestDeclinedError, SupervisorClient, SupervisorUnreachableError
+from .supervisor_client import SupervisorClient
 
 WATCHED_S = 0.25
 UNWATCHED_S = 1.0

@@ -12,19 +12,13 @@ from typing import Any
 
 import msgspec
 
+from ...errors import RequestDeclinedError, SupervisorUnreachableError
+
 STATUS_S = 2.0
 COMMAND_S = 6.0
 """The supervisor itself waits for an actor's answer, and says so when there is none."""
 MAX_ANSWER = 16 * 1024 * 1024
 """A status report of some hundreds of robots is below one MiB."""
-
-
-class SupervisorUnreachableError(Exception):
-    """The supervisor did not answer: the message says how."""
-
-
-class RequestDeclinedError(Exception):
-    """The supervisor answered that it will not: its own words."""
 
 
 class SupervisorClient:

@@ -19,12 +19,12 @@ from collections.abc import Sequence
 
 import zmq
 
+from ...errors import WireError
 from ...transport import sockets
 from ...transport.arrays import Buffer
 from ...transport.connection import Connection
 from ...transport.header import Header, Kind
 from ...transport.keys import Key, PublicKey
-from ...transport.limits import WireError
 from ...transport.messages import Drain, Heartbeat, Register, encode
 from ...transport.poll import Poll
 

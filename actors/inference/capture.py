@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from ...errors import CaptureError
 from ...policy.base import Observation
 from ...transport.arrays import Buffer
 from ...transport.messages import Blobs, Message, Reply, Request, decode, encode
@@ -66,10 +67,6 @@ class CapturedBatch(msgspec.Struct, frozen=True, tag="batch"):
 Record = Origin | CapturedBatch
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Record).decode
-
-
-class CaptureError(Exception):
-    """A file is no capture, or not of the policy at hand."""
 
 
 class Capture:

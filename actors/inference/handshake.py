@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from ...errors import OutboxError, WireError
 from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
 from ...transport.host import boot_id
-from ...transport.limits import DEFAULT, WireError
+from ...transport.limits import DEFAULT
 from ...transport.messages import Accept, Inquiry, Message, Open, Reject, Verdict, decode, encode
-from ...transport.outbox import OutboxError, OutboxReader
+from ...transport.outbox import OutboxReader
 from .meters import Meters
 from .served_session import ServedSession
 from .session_checks import RETRY_AFTER_S, Admitted, Occupancy, Terms, admit

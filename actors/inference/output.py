@@ -11,39 +11,36 @@ from types import GeneratorType
 
 import numpy as np
 
+from ...errors import WrongOutputError
 from ...policy.base import Chunk, PolicySpec
 
 WANTED = "predict_chunk returns a list with one Chunk(model=..., robot=...) for each observation"
 
 
-class WrongOutput(Exception):
-    """A policy's return value that no robot can be given: the message says why."""
-
-
 def chunks_of(returned: object, count: int) -> Sequence[object]:
-    """What was returned for `count` observations, one entry each. Raises WrongOutput for what is no
-    list of so many."""
+    """What was returned for `count` observations, one entry each. Raises WrongOutputError for what
+    is no list of so many."""
     if isinstance(returned, list | tuple):
         if len(returned) == count:
             return returned
         found = f"{len(returned)} chunks for {count} observations"
-        raise WrongOutput(f"the policy returned {found}: {WANTED}")
+        raise WrongOutputError(f"the policy returned {found}: {WANTED}")
     hint = {
         type(None): "; is a `return` missing?",
         GeneratorType: "; put list(...) around it",
         Chunk: "; put it into a list",
     }.get(type(returned), "")
-    raise WrongOutput(f"the policy returned {_what(returned)}: {WANTED}{hint}")
+    raise WrongOutputError(f"the policy returned {_what(returned)}: {WANTED}{hint}")
 
 
-def fault_of(chunk: object, spec: PolicySpec) -> WrongOutput | None:
+def fault_of(chunk: object, spec: PolicySpec) -> WrongOutputError | None:
     """What is wrong with one chunk; None when it has the spec's shape and is finite."""
     if not isinstance(chunk, Chunk):
-        return WrongOutput(f"the policy returned a list of {_what(chunk)}: {WANTED}")
+        return WrongOutputError(f"the policy returned a list of {_what(chunk)}: {WANTED}")
     for space, values in (("model", chunk.model), ("robot", chunk.robot)):
         words = _array_fault(values, spec)
         if words:
-            return WrongOutput(f"the policy returned a Chunk whose `{space}` {words}")
+            return WrongOutputError(f"the policy returned a Chunk whose `{space}` {words}")
     return None
 
 

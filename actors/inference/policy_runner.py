@@ -14,24 +14,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from ...errors import DeviceLostError, UnfitPolicyError, WrongOutputError
 from ...policy.base import Chunk, ChunkPolicy, Observation
 from .device_errors import free_memory, is_device_error
 from .example import Examples
-from .output import WrongOutput, chunks_of, fault_of
+from .output import chunks_of, fault_of
 from .statefulness_probe import Mode, serving_mode
 
 DOUBTFUL_FAILURES = 3
 """Batches in a row of which nothing could be predicted, until what worked at warm-up is tried."""
 
 Result = Chunk | Exception
-
-
-class DeviceLostError(Exception):
-    """Nothing works any more (a wedged GPU, exhausted memory): only a new process may help."""
-
-
-class UnfitPolicy(Exception):
-    """The policy did not pass its warm-up, and would not pass it again: the message says why."""
 
 
 class PolicyRunner:
@@ -62,8 +55,8 @@ class PolicyRunner:
         """Run everything that serving will run; return the largest batch that may be used.
 
         Each batch size is run plain, with a prefix where the policy takes one, and once more with
-        the clock on; then the serving mode is decided (`mode`). Raises UnfitPolicy when the policy
-        fails, or returns what its spec does not say; a device's own error passes through.
+        the clock on; then the serving mode is decided (`mode`). Raises UnfitPolicyError when the
+        policy fails, or returns what its spec does not say; a device's own error passes through.
         """
         examples = self._examples
         self.mode, self.mode_reason = serving_mode(
@@ -162,12 +155,12 @@ class PolicyRunner:
         """The chunks of a batch of examples, all of them fit."""
         try:
             chunks = self._call(batch)
-        except WrongOutput as error:
-            raise UnfitPolicy(str(error)) from error
+        except WrongOutputError as error:
+            raise UnfitPolicyError(str(error)) from error
         except Exception as error:
             if is_device_error(error) or isinstance(error, OSError):
                 raise
-            raise UnfitPolicy(
+            raise UnfitPolicyError(
                 f"the policy failed with {_words(error)} at warm-up, given an example whose task "
                 f"is {batch[0].task!r}: if it knows only certain tasks, give the service one of "
                 "them (default_task, pin_task); if only certain observations, serve(..., "
@@ -175,11 +168,11 @@ class PolicyRunner:
             ) from error
         for fault in (fault_of(chunk, self.spec) for chunk in chunks):
             if fault is not None:
-                raise UnfitPolicy(str(fault))
+                raise UnfitPolicyError(str(fault))
         return [chunk for chunk in chunks if isinstance(chunk, Chunk)]
 
 
-def _result(chunk: object, fault: WrongOutput | None) -> Result:
+def _result(chunk: object, fault: WrongOutputError | None) -> Result:
     if fault is not None:
         return fault
     assert isinstance(chunk, Chunk), "what is no Chunk has a fault"

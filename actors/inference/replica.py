@@ -28,16 +28,16 @@ from pathlib import Path
 
 import cv2
 
-from ...policy.base import ChunkPolicy, Observation, PolicyError
+from ...errors import PolicyError, RefusedError, UnfitPolicyError, WireError
+from ...policy.base import ChunkPolicy, Observation
 from ...policy.kinds import load_policy
 from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
 from ...transport.host import boot_id
-from ...transport.limits import WireError
 from ...transport.messages import Register, decode
 from ...transport.outbox import OutboxReader
 from ...transport.poll import Poll
-from ..runtime.actor import Actor, RefusedError
+from ..runtime.actor import Actor
 from ..runtime.audit import Audit
 from ..runtime.configs import InferenceConfig
 from ..runtime.credentials import credentials
@@ -46,7 +46,7 @@ from .capture import Capture, Origin
 from .example import Examples
 from .history import Histories
 from .meters import Meters
-from .policy_runner import PolicyRunner, UnfitPolicy
+from .policy_runner import PolicyRunner
 from .service import ReplicaCore
 
 MESSAGES_PER_TURN = 256
@@ -258,7 +258,7 @@ class InferenceActor(Actor):
                 policy, Examples(policy.spec, task, self._example()), self._predicted
             )
             device.warm_up(max_batch)
-        except UnfitPolicy as error:
+        except UnfitPolicyError as error:
             raise RefusedError(str(error)) from error
         return device
 

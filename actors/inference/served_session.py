@@ -18,14 +18,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import OutboxError, WireError
 from ...policy.base import Chunk, Observation, PolicySpec
 from ...transport.arrays import Buffer
 from ...transport.header import VERSION, Header, Kind
 from ...transport.images import Image, resize
-from ...transport.limits import DEFAULT, WireError
+from ...transport.limits import DEFAULT
 from ...transport.messages import Blobs, Error, Message, Reply, Request, encode
-from ...transport.outbox import OutboxError, OutboxReader
-from .output import WrongOutput
+from ...transport.outbox import OutboxReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def reason_of(error: Exception) -> str:
 
 def words_of(error: Exception) -> str:
     """Why a request failed, for people: in the policy's own words where it was the policy."""
-    if isinstance(error, WireError | ValueError | WrongOutput):
+    if isinstance(error, WireError | ValueError):
         return str(error)
     return f"the policy failed at this request with {type(error).__name__}: {error}"
 
@@ -173,7 +173,7 @@ def overwritten(
     for name in cameras:
         image = message.body.images[name]
         if image.encoding == "shm" and not _still_valid(image, outbox):
-            return _Overwritten(name)
+            return _overwritten(name)
     return None
 
 
@@ -200,7 +200,7 @@ def _image(
         if image is pixels:
             image = pixels.copy()
         if not _still_valid(described, outbox):
-            raise _Overwritten(name)
+            raise _overwritten(name)
     return image
 
 
@@ -208,13 +208,12 @@ def _still_valid(image: Image, outbox: OutboxReader | None) -> bool:
     return outbox is not None and image.reference is not None and outbox.valid(image.reference)
 
 
-class _Overwritten(WireError):
-    def __init__(self, camera: str) -> None:
-        super().__init__(
-            "shm-overwritten",
-            f"image '{camera}' was overwritten while it was read: the robot has sent several "
-            "requests since; it must keep one in flight",
-        )
+def _overwritten(camera: str) -> WireError:
+    return WireError(
+        "shm-overwritten",
+        f"image '{camera}' was overwritten while it was read: the robot has sent several "
+        "requests since; it must keep one in flight",
+    )
 
 
 def _actions(message: Message[Request], name: str, spec: PolicySpec) -> NDArray[np.float32]:

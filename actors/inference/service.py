@@ -14,10 +14,10 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ...errors import DeviceLostError, WireError
 from ...policy.base import Chunk, Observation
 from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
-from ...transport.limits import WireError
 from ...transport.messages import Event, Message, Request, decode, encode
 from ...transport.outbox import OutboxReader
 from ..runtime.audit import Audit
@@ -28,7 +28,7 @@ from .handshake import Answer, Handshake
 from .history import Histories, History
 from .ledger import Ledger
 from .meters import Meters
-from .policy_runner import DeviceLostError, PolicyRunner
+from .policy_runner import PolicyRunner
 from .schedule import Job, Schedule
 from .served_session import (
     Cost,

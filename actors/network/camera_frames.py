@@ -13,7 +13,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ...transport.frames import Frame, FrameError, FrameReader
+from ...errors import FrameError, StaleFrameError
+from ...transport.frames import Frame, FrameReader
 from ...transport.images import resize
 
 Pixels = NDArray[np.uint8]
@@ -21,10 +22,6 @@ Room = Callable[[Mapping[str, tuple[int, int, int]]], dict[str, Pixels]]
 """Gives an array for each shape [h, w, c], by camera."""
 _EARLY_MS = 100.0
 """By which a frame may be newer than the request for it: it was captured meanwhile."""
-
-
-class StaleFrameError(Exception):
-    """A camera has no frame, or none that is young enough: the message says which."""
 
 
 class CameraFrames:

@@ -23,6 +23,7 @@ import cv2
 import msgspec
 import zmq
 
+from ...errors import StaleFrameError, WireError
 from ...transport import messages, sockets
 from ...transport.arrays import Buffer
 from ...transport.connection import Connection
@@ -30,7 +31,6 @@ from ...transport.frames import FrameReader
 from ...transport.header import Header, Kind
 from ...transport.host import boot_id
 from ...transport.layout import own
-from ...transport.limits import WireError
 from ...transport.messages import (
     Accept,
     Blobs,
@@ -47,7 +47,7 @@ from ..runtime.actor import Actor
 from ..runtime.audit import Audit
 from ..runtime.configs import NetworkConfig
 from ..runtime.credentials import credentials
-from .camera_frames import CameraFrames, StaleFrameError
+from .camera_frames import CameraFrames
 from .opening import as_policy_says
 from .request_audit import RequestAudit
 from .session_relay import TAKEOVER_NS, Decision, Disposition, Phase, SessionRelay

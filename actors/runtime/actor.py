@@ -22,6 +22,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from ...errors import DeadError, RefusedError
 from ...transport import segment as _segment
 from . import supervisor_link as _link
 from .release import release
@@ -34,16 +35,6 @@ EXIT_STOPPED = 0
 EXIT_CRASHED = 1
 EXIT_REFUSED = 3
 EXIT_DEAD = 4
-
-
-class RefusedError(Exception):
-    """The configuration or the surroundings cannot work, and a restart would not mend it: the
-    message says what was found, what was expected and what to do. Ends in EXIT_REFUSED."""
-
-
-class DeadError(Exception):
-    """The actor must not act again until a person says so (a robot's DEAD): the message says why.
-    Ends in EXIT_DEAD."""
 
 
 @dataclass(frozen=True)

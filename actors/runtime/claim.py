@@ -16,9 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-
-class RuntimeDirError(Exception):
-    """A directory cannot be used: the message says why and what to do."""
+from ...errors import RuntimeDirError
 
 
 @dataclass(frozen=True)

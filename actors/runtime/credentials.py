@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...transport.keys import Key, KeyFileError, PublicKey, load, load_public
-from .actor import RefusedError
+from ...errors import KeyFileError, RefusedError
+from ...transport.keys import Key, PublicKey, load, load_public
 
 
 def credentials(

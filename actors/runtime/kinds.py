@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 
-from .actor import Actor, RefusedError
+from ...errors import RefusedError
+from .actor import Actor
 
 KINDS = {
     "broker": "holdfast.actors.broker.broker:BrokerActor",

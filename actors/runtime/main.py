@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from ...errors import RefusedError
 from . import actor as _actor
 from .allocator import keep_blocks
 from .kinds import load
@@ -53,7 +54,7 @@ def main(argv: list[str]) -> int:
     link.catch_signals()
     try:
         actor = load(boot.kind)(boot, link)
-    except _actor.RefusedError as error:
+    except RefusedError as error:
         logging.error("refused: %s", error)
         link.farewell(str(error))
         return _actor.EXIT_REFUSED

@@ -17,8 +17,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from ...errors import RuntimeDirError
 from .claim import RUNTIME, claim, empty, own_directory, release
-from .claim import RuntimeDirError as RuntimeDirError
 
 SOCKET = "supervisor.sock"
 LOCK = "lock"

@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from ...transport.seqlock import Seqlock, SeqlockError
+from ...errors import SeqlockError
+from ...transport.seqlock import Seqlock
 
 _WORDS = 64
 REPORT_BYTES = 64 * 1024

@@ -20,8 +20,8 @@ from typing import Any
 
 import msgspec
 
+from ...errors import WireError
 from ...transport import nesting
-from ...transport.limits import WireError
 
 MAX_PACKET = 128 * 1024
 FDS_PER_PACKET = 128

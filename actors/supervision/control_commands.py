@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ...transport.segment import SegmentError
+from ...errors import SegmentError
 from ..runtime.kinds import KINDS
 from ..runtime.spec import ActorSpec
 from ..runtime.suggestions import closest

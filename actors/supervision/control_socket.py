@@ -20,6 +20,8 @@ from typing import Any
 
 import msgspec
 
+from ...errors import ControlSocketError
+
 MAX_REQUEST = 1024 * 1024
 """A reload's whole fleet of a thousand actors fits into one."""
 READ_BYTES = 64 * 1024
@@ -28,10 +30,6 @@ MAX_CLIENTS = 128
 BACKLOG = 512
 """Connections that may wait to be accepted while the supervisor does something else."""
 Answer = dict[str, Any]
-
-
-class ControlSocketError(Exception):
-    """The fleet cannot be reached or refused: a sentence for a person."""
 
 
 class ControlClient:
@@ -152,7 +150,7 @@ class ControlSocket:
 def ask(path: Path, timeout_s: float = 10.0, **request: Any) -> Answer:
     """Send one request to the console at `path` and wait for its answer.
 
-    Raises ConsoleError when nobody answers, or the answer is an error.
+    Raises ControlSocketError when nobody answers, or the answer is an error.
     """
     answer, fds = _exchange(path, timeout_s, request)
     for fd in fds:
@@ -164,7 +162,7 @@ def attach(path: Path, segment: str, timeout_s: float = 10.0) -> tuple[int, int]
     """(read-only descriptor, size) of a shared-memory segment of the fleet whose console is at
     `path`: `r1/overhead` is a camera's frames. The caller owns the descriptor.
 
-    Raises ConsoleError, also for a segment that the fleet does not have.
+    Raises ControlSocketError, also for a segment that the fleet does not have.
     """
     answer, fds = _exchange(path, timeout_s, {"do": "attach", "segment": segment})
     return fds[0], int(answer["size"])

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from ...errors import HeadroomError
 from .cleanup_process import UNDERTAKER_DESCRIPTORS
 
 if TYPE_CHECKING:  # whose imports may be what there is no room for
@@ -35,11 +36,6 @@ _ADDRESS_TORCH_MB = 1500
 _ADDRESS_CUDA_MB = 32_000
 _SHM = Path("/dev/shm")
 _CGROUP = Path("/sys/fs/cgroup")
-
-
-class NoHeadroom(Exception):
-    """The limits of this machine are too small for the fleet: the message has each, with what is
-    there and what is needed."""
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,12 +119,12 @@ def shortfalls(need: Room, have: Room) -> list[str]:
 
 
 def require(need: Room) -> None:
-    """Raise the soft limit of open files to what the hard one allows. Raises NoHeadroom where a
+    """Raise the soft limit of open files to what the hard one allows. Raises HeadroomError where a
     limit is too small all the same."""
     raise_descriptor_limit()
     if short := shortfalls(need, found()):
         limits = "\n".join(f"  {sentence}" for sentence in short)
-        raise NoHeadroom(f"the limits of this machine are too small for the fleet:\n{limits}")
+        raise HeadroomError(f"the limits of this machine are too small for the fleet:\n{limits}")
 
 
 def raise_descriptor_limit() -> None:

@@ -11,8 +11,8 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from ...errors import SegmentError
 from ...transport import segment
-from ...transport.segment import SegmentError
 from ..runtime.spec import ActorSpec
 from ..runtime.status_board import StatusBoardReader
 from ..runtime.supervisor_link import SegmentEntry

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base import RobotError
+from ...errors import RobotError
 
 MAGIC = b"HFCMD\0\0\1"
 _BLOCK = struct.Struct("<8sq5d")

@@ -15,7 +15,8 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from ..base import Episode, Options, RobotError
+from ...errors import RobotError
+from ..base import Episode, Options
 from . import command
 from .arm import CONTROL_HZ, SPEC
 from .scene import Scene, unpack

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base import RobotError
+from ...errors import RobotError
 from . import look
 from .arm import DT, OPENING
 from .cell import BELT_HALF_WIDTH, PARCEL_HEIGHT, PARCEL_LENGTH, PARCEL_WIDTH, place_of

@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..base import RobotError
+from ...errors import RobotError
 from .task import sentence
 
 MAGIC = b"HFSCENE"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ..base import RobotError
+from ...errors import RobotError
 from . import command
 from .arm import PHYSICS_HZ
 from .cell import ConveyorCell

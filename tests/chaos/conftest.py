@@ -18,7 +18,8 @@ import pytest
 from holdfast.actors.control.plan_memory import PLAN_BYTES
 from holdfast.actors.control.tick_log import TickReader, TickRecord
 from holdfast.actors.runtime.runtime_dir import SOCKET, runtime_base, state_dir
-from holdfast.actors.supervision.control_socket import ControlSocketError, ask, attach
+from holdfast.actors.supervision.control_socket import ask, attach
+from holdfast.errors import ControlSocketError
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import CONFIG, Config
 from holdfast.tests.chaos.witnesses import Witnesses

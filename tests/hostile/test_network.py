@@ -13,11 +13,11 @@ import psutil
 import pytest
 
 from holdfast.actors.runtime.status_board import StatusBoardReader
+from holdfast.errors import WireError
 from holdfast.tests.actors.network.test_network import SHAPE, Bench
 from holdfast.tests.hostile.corpus import Corpus
 from holdfast.transport import messages, sockets
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.limits import WireError
 from holdfast.transport.messages import Blobs, Heartbeat, Message, Reply
 
 pytestmark = pytest.mark.timeout(120)

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 import zmq
 
+from holdfast.errors import WireError
 from holdfast.tests.hostile.conftest import SPEC
 from holdfast.tests.hostile.corpus import Corpus
 from holdfast.transport import sockets
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.limits import WireError
 from holdfast.transport.messages import (
     Blobs,
     Body,

@@ -17,7 +17,8 @@ import msgspec
 from holdfast.actors.runtime.runtime_dir import SOCKET, runtime_base, state_dir
 from holdfast.actors.runtime.spec import ActorSpec, Member, Rules, SegmentUse
 from holdfast.actors.runtime.status_board import BOARD_SIZE
-from holdfast.actors.supervision.control_socket import ControlSocketError, ask
+from holdfast.actors.supervision.control_socket import ask
+from holdfast.errors import ControlSocketError
 
 HERE = Path(__file__).parent
 QUICK = Rules(

@@ -17,7 +17,8 @@ from typing import Any
 
 import msgspec
 
-from holdfast.actors.runtime.actor import Actor, DeadError, RefusedError
+from holdfast.actors.runtime.actor import Actor
+from holdfast.errors import DeadError, RefusedError
 from holdfast.transport.seqlock import Seqlock
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from holdfast.policy.base import PolicyError
+from holdfast.errors import PolicyError
 from holdfast.policy.checkpoint import (
     FILES,
     checkpoint_hash,

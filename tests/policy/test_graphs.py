@@ -15,7 +15,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from holdfast.policy.base import ChunkPolicy, PolicyError
+from holdfast.errors import PolicyError
+from holdfast.policy.base import ChunkPolicy
 from holdfast.policy.graphs import Function, GraphedFunction
 from holdfast.policy.kinds import load_policy
 from holdfast.tests.policy.trace import Trace

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.policy.base import CameraFeature, Observation, PolicyError, PolicySpec
+from holdfast.errors import PolicyError
+from holdfast.policy.base import CameraFeature, Observation, PolicySpec
 from holdfast.policy.normalize import Normalizer, Stats
 from holdfast.policy.processing import (
     Clamp,

@@ -12,7 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from holdfast.policy.base import Observation, PolicyError
+from holdfast.errors import PolicyError
+from holdfast.policy.base import Observation
 from holdfast.policy.flow import FlowPolicy
 from holdfast.policy.kinds import load_policy
 from holdfast.policy.rtc import Guidance, guided_direction, prefix_weights, strength

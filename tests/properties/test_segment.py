@@ -23,6 +23,7 @@ from holdfast.actors.control.config import ControlConfig
 from holdfast.actors.control.plan import MergeRule
 from holdfast.actors.control.plan_memory import SEGMENT_BYTES, PlanMemory, Word
 from holdfast.actors.control.request_cycle import RequestCycle
+from holdfast.errors import PlanError
 from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.transport.fence import LINE
 from holdfast.transport.header import Header, Kind
@@ -240,7 +241,7 @@ def test_the_segment_that_the_supervisor_allocates_holds_many_chunks_of_a_large_
 
 
 def test_memory_that_is_too_small_is_refused() -> None:
-    with pytest.raises(segment_module.PlanError, match="allocate"):
+    with pytest.raises(PlanError, match="allocate"):
         PlanMemory(bytearray(4096), "r1", ACTIONS)
 
 

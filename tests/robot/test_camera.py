@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
+from holdfast.errors import RecordingEndedError, RobotError
 from holdfast.robot import camera as camera_module
-from holdfast.robot.base import Ended, RobotError
 from holdfast.robot.camera import OpenCVCamera, OpenCVOptions
 
 SIZE = 64, 48
@@ -67,7 +67,7 @@ def test_a_file_that_does_not_loop_ends_with_an_error(video: str) -> None:
     out = np.empty((SIZE[1], SIZE[0], 3), np.uint8)
     for _ in RGB:
         camera.read(out)
-    with pytest.raises(Ended, match="has ended"):
+    with pytest.raises(RecordingEndedError, match="has ended"):
         camera.read(out)
     camera.close()
     camera.close()

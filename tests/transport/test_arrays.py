@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from holdfast.errors import WireError
 from holdfast.transport.arrays import Array, as_bytes, describe, resolve
-from holdfast.transport.limits import DEFAULT, Limits, WireError
+from holdfast.transport.limits import DEFAULT, Limits
 
 dtypes = st.sampled_from(["<f4", "<f8", "<i4", "<i8", "|u1"])
 arrays = hnp.arrays(dtypes, hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5))

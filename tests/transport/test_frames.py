@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.errors import FrameError
 from holdfast.transport import segment
-from holdfast.transport.frames import FrameError, FrameReader, FrameRing
+from holdfast.transport.frames import FrameReader, FrameRing
 from holdfast.transport.images import resize
 
 Kill = Callable[[Callable[[], object]], Iterator[bool]]

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.errors import WireError
 from holdfast.transport.header import SIZE, VERSION, Header, Kind
-from holdfast.transport.limits import WireError
 
 u16, u32, u64 = (st.integers(0, 2**bits - 1) for bits in (16, 32, 64))
 headers = st.builds(Header, st.sampled_from(Kind), u64, u32, u32, u64, u16, st.just(VERSION))

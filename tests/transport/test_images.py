@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from holdfast.errors import WireError
 from holdfast.transport.images import (
     Image,
     decode_jpeg,
@@ -20,7 +21,7 @@ from holdfast.transport.images import (
     resize,
     resolve,
 )
-from holdfast.transport.limits import DEFAULT, Limits, WireError
+from holdfast.transport.limits import DEFAULT, Limits
 from holdfast.transport.outbox import Outbox, OutboxReader, Reference
 
 pictures = hnp.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3)))

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.errors import KeyFileError
 from holdfast.transport import keys
 from holdfast.transport.keyring import FollowedRing
-from holdfast.transport.keys import KeyFileError, Role
+from holdfast.transport.keys import Role
 
 
 def test_who_is_added_is_let_in_and_who_is_removed_is_not(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 import zmq
 
+from holdfast.errors import KeyFileError
 from holdfast.transport import keys, sockets
-from holdfast.transport.keys import Authenticator, KeyFileError, KeyOwner, Keyring, PublicKey, Role
+from holdfast.transport.keys import Authenticator, KeyOwner, Keyring, PublicKey, Role
 
 
 @pytest.fixture

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import inspect
 
+from holdfast.errors import WireError
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.limits import DEFAULT, Limits, WireError
+from holdfast.transport.limits import DEFAULT, Limits
 from holdfast.transport.messages import (
     BODIES,
     KINDS,

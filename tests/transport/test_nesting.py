@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.transport.limits import WireError
+from holdfast.errors import WireError
 from holdfast.transport.nesting import check
 
 leaves = (

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.transport.limits import WireError
-from holdfast.transport.outbox import Outbox, OutboxError, OutboxReader, Reference
+from holdfast.errors import OutboxError, WireError
+from holdfast.transport.outbox import Outbox, OutboxReader, Reference
 
 Kill = Callable[[Callable[[], object]], Iterator[bool]]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.errors import SegmentError
 from holdfast.transport import segment
 
 SHM = Path("/dev/shm")
@@ -54,7 +55,7 @@ def test_mapping_more_than_the_segment_has_is_refused():
     """Otherwise the first touch behind the end would be a SIGBUS."""
     with (
         segment.create(4096, "r1/top") as created,
-        pytest.raises(segment.SegmentError, match="4096 bytes, 8192 are expected"),
+        pytest.raises(SegmentError, match="4096 bytes, 8192 are expected"),
     ):
         segment.map(created.fd, 8192, writable=False)
 
@@ -64,13 +65,13 @@ def test_memory_that_does_not_exist_is_refused_at_creation():
     free = os.statvfs(SHM)
     size = (free.f_blocks + 1) * free.f_frsize * 2
     before = len(list(Path("/proc/self/fd").iterdir()))
-    with pytest.raises(segment.SegmentError, match="enlarge /dev/shm"):
+    with pytest.raises(SegmentError, match="enlarge /dev/shm"):
         segment.create(size, "r1/top")
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_an_impossible_size_is_refused():
-    with pytest.raises(segment.SegmentError, match="0 bytes is impossible"):
+    with pytest.raises(SegmentError, match="0 bytes is impossible"):
         segment.create(0, "r1/top")
 
 

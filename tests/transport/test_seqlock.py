@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.errors import SeqlockError
 from holdfast.transport import segment
-from holdfast.transport.seqlock import Seqlock, SeqlockError, SteadyReader
+from holdfast.transport.seqlock import Seqlock, SteadyReader
 
 Kill = Callable[[Callable[[], object]], Iterator[bool]]
 

@@ -13,9 +13,10 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.errors import WireError
 from holdfast.transport import sockets
 from holdfast.transport.keys import Role
-from holdfast.transport.limits import Limits, WireError
+from holdfast.transport.limits import Limits
 
 SMALL = Limits(max_frames=4, max_blob_bytes=1000, max_message_bytes=2000)
 

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...policy.base import CameraFeature, Chunk, Observation, PolicyError, PolicySpec
+from ...errors import PolicyError
+from ...policy.base import CameraFeature, Chunk, Observation, PolicySpec
 from ...policy.graphs import GraphedFunction
 from ...policy.processing import check_observation
 from ...policy.tokens import Vocabulary

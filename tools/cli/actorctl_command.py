@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...errors import ControlSocketError
 from . import key_commands, orders, studies
 from .option_types import INTERRUPTED, AsJson, FleetName, Version, run, speaker_names
 from .running_fleet import ask, fail, reach
@@ -201,7 +202,7 @@ def _must_be_known(name: str, log: Path) -> None:
     from . import logs as store
 
     known: set[str] = set()
-    with contextlib.suppress(control_socket.ControlSocketError, KeyError):
+    with contextlib.suppress(ControlSocketError, KeyError):
         body = control_socket.ask(running()[log.parent.name] / SOCKET, do="status")["status"]
         known = {row["name"] for row in (*body["actors"], *body["robots"])}
     if name in known or any(store.read(log, store.Selection((name,)), 1, follow=False)):

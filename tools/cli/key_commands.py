@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ...errors import KeyFileError
 from .running_fleet import fail
 
 app = typer.Typer(help="Keys of brokers, replicas and robots.", no_args_is_help=True)
@@ -32,7 +33,7 @@ def new(
     directory: Directory = HERE,
 ) -> None:
     """Make a key pair: the .key file for its holder's host only, the .pub file for the broker's."""
-    from ...transport.keys import KeyFileError, Role
+    from ...transport.keys import Role
     from ...transport.keys import new as make
 
     likely = "broker" if name == "broker" else "replica" if "/" in name else "robot"
@@ -47,7 +48,7 @@ def new(
 @app.command("list")
 def list_keys(directory: Directory = HERE) -> None:
     """The keys in a directory: whose they are, and which secrets are here."""
-    from ...transport.keys import KeyFileError, load_public
+    from ...transport.keys import load_public
 
     if not directory.is_dir():
         fail(f"no directory {directory}; `actorctl keys new NAME` makes it")

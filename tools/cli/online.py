@@ -26,25 +26,20 @@ from ...actors.control.config import ControlConfig
 from ...actors.control.policy_client import opening
 from ...actors.fleet.checks import robot_spec
 from ...actors.fleet.expand import expand, front_address
-from ...actors.fleet.schema import FleetError, FleetFile, RobotEntry
+from ...actors.fleet.schema import FleetFile, RobotEntry
 from ...actors.network.opening import as_policy_says
-from ...actors.runtime.actor import RefusedError
 from ...actors.runtime.configs import NetworkConfig
 from ...actors.runtime.credentials import credentials
 from ...actors.runtime.runtime_dir import running, runtime_base
+from ...errors import BrokerUnreachableError, FleetError, RefusedError, WireError
 from ...transport import sockets
 from ...transport.header import Header, Kind
-from ...transport.limits import WireError
 from ...transport.messages import Inquiry, Open, Verdict, decode, encode
 
 AT_ONCE = sockets.ROUTER_HWM // 2
 """Questions under way: half of what fits on the broker's way to a replica."""
 PATIENCE_S = 4.0
 """The broker answers within 2 s what no replica answers; the rest is for connecting."""
-
-
-class BrokerUnreachableError(Exception):
-    """There is nobody to ask: the message says whom, and what to do."""
 
 
 class Acceptance(msgspec.Struct, kw_only=True):

@@ -8,6 +8,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from ...errors import ControlSocketError
+
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
@@ -100,7 +102,7 @@ def _complete(incomplete: str, what: str) -> list[str]:
     for path in running().values():
         try:
             body = control_socket.ask(path / SOCKET, timeout_s=1.0, do="status")["status"]
-        except control_socket.ControlSocketError:
+        except ControlSocketError:
             continue
         found += [row["name"] for row in body[what]]
     return [name for name in found if name.startswith(incomplete)]

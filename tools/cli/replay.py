@@ -13,10 +13,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ...actors.inference.capture import CaptureError, Origin, ReplayDifference, read, replay
+from ...actors.inference.capture import Origin, ReplayDifference, read, replay
 from ...actors.inference.policy_runner import PolicyRunner
 from ...actors.inference.served_session import TaskRule
-from ...policy.base import PolicyError
+from ...errors import CaptureError, PolicyError
 from ...policy.kinds import load_policy
 
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from ...actors.runtime.runtime_dir import SOCKET, running, runtime_base
 from ...actors.supervision import control_socket
-from ...actors.supervision.control_socket import ControlSocketError
+from ...errors import ControlSocketError
 
 REFUSED = 2
 """Exit status of a command that could not be carried out, with the reason on stderr."""

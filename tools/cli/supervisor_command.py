@@ -15,6 +15,14 @@ from typing import Annotated, Any
 
 import typer
 
+from ...errors import (
+    BrokerUnreachableError,
+    ControlSocketError,
+    FleetError,
+    HeadroomError,
+    RuntimeDirError,
+    SegmentError,
+)
 from .option_types import AsJson, FleetName, Version, run, seconds
 from .running_fleet import ask, fail, reach
 
@@ -75,14 +83,12 @@ def start(
         _detach(fleet_file, duration, report, host)
         return
     from ...actors.fleet.expand import expand, here
-    from ...actors.fleet.schema import FleetError, load
+    from ...actors.fleet.schema import load
     from ...actors.fleet.surroundings import require
-    from ...actors.runtime.runtime_dir import RuntimeDir, RuntimeDirError, state_dir
+    from ...actors.runtime.runtime_dir import RuntimeDir, state_dir
     from ...actors.supervision import headroom
-    from ...actors.supervision.control_socket import ControlSocketError
     from ...actors.supervision.logstore import LogStore
     from ...actors.supervision.supervisor import Supervisor
-    from ...transport.segment import SegmentError
     from .view import View, on_terminal
 
     if report is not None:
@@ -105,7 +111,7 @@ def start(
     except (
         FleetError,
         RuntimeDirError,
-        headroom.NoHeadroom,
+        HeadroomError,
         SegmentError,
         ControlSocketError,
         ValueError,
@@ -140,7 +146,7 @@ def check(
     import msgspec
 
     from ...actors.fleet.expand import expand, here
-    from ...actors.fleet.schema import FleetError, load
+    from ...actors.fleet.schema import load
     from ...actors.fleet.surroundings import require
 
     said: dict[str, Any] = {"faults": []}
@@ -158,7 +164,7 @@ def check(
     if not as_json:
         print(f"{fleet_file}: {fleet.name!r} is right; {len(actors)} actors on this host")
     if online:
-        from .online import BrokerUnreachableError, accepted, table
+        from .online import accepted, table
 
         try:
             answers = accepted(fleet)
@@ -233,7 +239,7 @@ def reload(
     import msgspec
 
     from ...actors.fleet.expand import expand, here
-    from ...actors.fleet.schema import FleetError, load
+    from ...actors.fleet.schema import load
     from ...actors.fleet.surroundings import require
     from ...actors.runtime.runtime_dir import state_dir
 
@@ -262,10 +268,9 @@ def _detach(
     fleet_file: Path, duration: float | None, report: Path | None, host: str | None
 ) -> None:
     """Start it in a session of its own and wait until it answers, or says why not."""
-    from ...actors.fleet.schema import FleetError, load
-    from ...actors.runtime.claim import STATE, RuntimeDirError, claim
+    from ...actors.fleet.schema import load
+    from ...actors.runtime.claim import STATE, claim
     from ...actors.runtime.runtime_dir import SOCKET, runtime_base, state_dir
-    from ...actors.supervision.control_socket import ControlSocketError
     from ...actors.supervision.control_socket import ask as try_to_ask
 
     try:
@@ -335,11 +340,11 @@ def _conclude(final: dict[str, Any], judged: bool) -> None:
 
 
 def main() -> None:
-    from ...actors.supervision.headroom import BARE, NoHeadroom, require
+    from ...actors.supervision.headroom import BARE, require
 
     try:
         require(BARE)  # or else the imports fail, in words of their own
-    except NoHeadroom as error:
+    except HeadroomError as error:
         fail(str(error))
     run(app)
 

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ...policy.base import Chunk, ChunkPolicy, Observation, PolicyError
+from ...errors import PolicyError
+from ...policy.base import Chunk, ChunkPolicy, Observation
 from ...policy.checkpoint import read_config
 from ...policy.kinds import load_policy
 from ...robot.sim.cell import ConveyorCell

@@ -16,7 +16,7 @@ import msgspec
 import torch
 import typer
 
-from ...policy.base import PolicyError
+from ...errors import PolicyError
 from ...policy.kinds import load_policy
 from .batches import TrainingConfig
 from .dataset import Demonstrations, generate, load

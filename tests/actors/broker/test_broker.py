@@ -16,6 +16,7 @@ import zmq
 from holdfast.actors.broker.broker import BrokerActor
 from holdfast.actors.broker.listener import Listener
 from holdfast.actors.runtime.actor import EXIT_REFUSED, EXIT_STOPPED, boot_in_memory
+from holdfast.errors import WireError
 from holdfast.tests.actors.broker.conftest import (
     PATIENCE_S,
     PATIENT,
@@ -27,7 +28,7 @@ from holdfast.tests.actors.broker.conftest import (
 from holdfast.transport import keys, messages, sockets
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.keys import Role
-from holdfast.transport.limits import DEFAULT, WireError
+from holdfast.transport.limits import DEFAULT
 from holdfast.transport.messages import Close, Drain, Error, Heartbeat, Open
 
 Start = Callable[..., Any]

@@ -11,10 +11,10 @@ import pytest
 import zmq
 
 from holdfast.actors.broker.listener import Arrival, Listener
+from holdfast.errors import WireError
 from holdfast.tests.actors.broker.conftest import PATIENCE_S, WatchedContext
 from holdfast.transport import keys, sockets
 from holdfast.transport.keys import Authenticator, Keyring, PublicKey, Role
-from holdfast.transport.limits import WireError
 
 
 class Site:

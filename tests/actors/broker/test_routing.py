@@ -15,8 +15,8 @@ from holdfast.actors.broker.quarantine import TOLERATED
 from holdfast.actors.broker.replica_choice import RETRY_AFTER_S
 from holdfast.actors.broker.sessions import RoutedSession
 from holdfast.actors.runtime.status_board import REPORT_BYTES
+from holdfast.errors import WireError
 from holdfast.transport.header import Kind
-from holdfast.transport.limits import WireError
 from holdfast.transport.messages import (
     Accept,
     Close,

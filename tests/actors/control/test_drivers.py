@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.actors.control import drivers
 from holdfast.actors.control.config import ControlConfig
-from holdfast.actors.runtime.actor import RefusedError
+from holdfast.errors import RefusedError
 
 
 def config(driver: str, **options: Any) -> ControlConfig:

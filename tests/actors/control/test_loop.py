@@ -14,7 +14,8 @@ import pytest
 from holdfast.actors.control.plan_memory import PLAN_BYTES, Word
 from holdfast.actors.control.tick_log import TickReader, TickRecord
 from holdfast.actors.runtime.actor import EXIT_CRASHED, EXIT_DEAD, EXIT_REFUSED, EXIT_STOPPED
-from holdfast.robot.base import ControlMode, Episode, RobotError
+from holdfast.errors import RobotError
+from holdfast.robot.base import ControlMode, Episode
 from holdfast.transport.header import Kind
 from holdfast.transport.messages import Reject, Vitals
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from holdfast import Fleet, FleetError, FleetFailedError
-from holdfast.actors.supervision.control_socket import ControlSocketError
+from holdfast.errors import ControlSocketError
 
 FLEET = """
 name: embedded

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 import holdfast
 from holdfast.actors.fleet import surroundings, yaml_errors
 from holdfast.actors.fleet.expand import expand
-from holdfast.actors.fleet.schema import FleetError, loads, placed
+from holdfast.actors.fleet.schema import loads, placed
 from holdfast.actors.fleet.surroundings import devices_missing, faults_here
+from holdfast.errors import FleetError
 
 SHIPPED = (Path(holdfast.__file__).parent / "fleet.yaml").read_text(encoding="utf-8")
 VALUES = st.recursive(

@@ -13,7 +13,7 @@ import yaml
 from holdfast.actors.control.config import ControlConfig, SafetySettings
 from holdfast.actors.fleet.checks import actor_names
 from holdfast.actors.fleet.expand import expand, here
-from holdfast.actors.fleet.schema import FleetError, FleetFile, load, loads, schema
+from holdfast.actors.fleet.schema import FleetFile, load, loads, schema
 from holdfast.actors.runtime.configs import (
     BrokerConfig,
     DriverConfig,
@@ -26,6 +26,7 @@ from holdfast.actors.runtime.configs import (
 from holdfast.actors.runtime.kinds import modules_of
 from holdfast.actors.runtime.spec import ActorSpec, Rules
 from holdfast.actors.supervision.supervised import fleet_of
+from holdfast.errors import FleetError
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import Config
 from holdfast.policy.policy_options import OPTIONS

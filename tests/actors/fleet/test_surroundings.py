@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from holdfast.actors.fleet import surroundings
-from holdfast.actors.fleet.schema import FleetError, FleetFile, load
+from holdfast.actors.fleet.schema import FleetFile, load
 from holdfast.actors.fleet.surroundings import devices_missing, faults_here, require
+from holdfast.errors import FleetError
 from holdfast.policy.checkpoint import FILES, SHIPPED
 from holdfast.transport import keys
 from holdfast.transport.keys import Role

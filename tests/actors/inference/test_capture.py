@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from holdfast.actors.inference.capture import Capture, CapturedBatch, CaptureError, Origin, read
+from holdfast.actors.inference.capture import Capture, CapturedBatch, Origin, read
+from holdfast.errors import CaptureError
 from holdfast.policy.base import Observation
 from holdfast.policy.checkpoint import read_config, read_stats, read_weights, save
 from holdfast.policy.kinds import load_policy

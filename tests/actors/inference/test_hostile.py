@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from holdfast.errors import WireError
 from holdfast.policy.base import Observation
 from holdfast.transport.header import Kind
-from holdfast.transport.limits import WireError
 from holdfast.transport.outbox import Outbox, OutboxReader
 
 Example = Callable[..., Observation]

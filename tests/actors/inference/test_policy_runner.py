@@ -13,13 +13,8 @@ import torch
 
 from holdfast.actors.inference.device_errors import is_device_error
 from holdfast.actors.inference.example import Examples
-from holdfast.actors.inference.output import WrongOutput
-from holdfast.actors.inference.policy_runner import (
-    DOUBTFUL_FAILURES,
-    DeviceLostError,
-    PolicyRunner,
-    UnfitPolicy,
-)
+from holdfast.actors.inference.policy_runner import DOUBTFUL_FAILURES, PolicyRunner
+from holdfast.errors import DeviceLostError, UnfitPolicyError, WrongOutputError
 from holdfast.policy.base import Chunk, Observation, PolicySpec
 
 SPEC = PolicySpec(
@@ -141,8 +136,8 @@ def test_what_the_spec_does_not_say_is_refused_at_warm_up_and_an_error_afterward
     device.warm_up(max_batch=1)
     policy.predict_chunk = lambda batch: answer(len(batch))
     [result], _ = device.predict([observation(0)])
-    assert isinstance(result, WrongOutput) and words in str(result)
-    with pytest.raises(UnfitPolicy, match=re.escape(words)):
+    assert isinstance(result, WrongOutputError) and words in str(result)
+    with pytest.raises(UnfitPolicyError, match=re.escape(words)):
         PolicyRunner(policy).warm_up(max_batch=1)
 
 
@@ -156,7 +151,7 @@ def test_every_call_of_the_warm_up_is_looked_at(call: int) -> None:
         return [] if next(calls) == call else right(batch)
 
     policy.predict_chunk = erring
-    with pytest.raises(UnfitPolicy, match="0 chunks"):
+    with pytest.raises(UnfitPolicyError, match="0 chunks"):
         PolicyRunner(policy).warm_up(max_batch=2)
 
 
@@ -164,7 +159,7 @@ def test_a_policy_that_fails_at_warm_up_is_told_how_to_be_given_its_own_example(
     def answer(obs: Observation) -> Chunk:
         return {"pick": Toy.plain(obs)}[obs.task]
 
-    with pytest.raises(UnfitPolicy, match=r"KeyError: ''.*default_task.*example="):
+    with pytest.raises(UnfitPolicyError, match=r"KeyError: ''.*default_task.*example="):
         PolicyRunner(Toy(answer)).warm_up(max_batch=1)
     assert PolicyRunner(Toy(answer), Examples(SPEC, "pick")).warm_up(max_batch=1) == 1
 

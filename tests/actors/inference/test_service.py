@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from holdfast.actors.inference.served_session import noise_seed
+from holdfast.errors import WireError
 from holdfast.policy.base import Chunk, Observation
 from holdfast.policy.kinds import load_policy
 from holdfast.transport.header import Kind
 from holdfast.transport.images import resize
-from holdfast.transport.limits import WireError
 from holdfast.transport.outbox import Outbox, OutboxReader
 
 Bench, RobotSide, Echo = Any, Any, Any

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from holdfast.actors.inference.policy_runner import DeviceLostError
+from holdfast.errors import DeviceLostError
 from holdfast.policy.base import Chunk, Observation
 from holdfast.transport.header import Kind
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.actors.network.camera_frames import CameraFrames, StaleFrameError
+from holdfast.actors.network.camera_frames import CameraFrames
+from holdfast.errors import StaleFrameError
 from holdfast.transport.frames import FrameReader, FrameRing
 from holdfast.transport.layout import own
 

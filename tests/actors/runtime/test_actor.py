@@ -17,14 +17,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 import pytest
 
-from holdfast.actors.runtime.actor import (
-    EXIT_DEAD,
-    EXIT_REFUSED,
-    Actor,
-    DeadError,
-    RefusedError,
-    boot_in_memory,
-)
+from holdfast.actors.runtime.actor import EXIT_DEAD, EXIT_REFUSED, Actor, boot_in_memory
 from holdfast.actors.runtime.release import release
 from holdfast.actors.runtime.status_board import (
     BOARD_SIZE,
@@ -42,6 +35,7 @@ from holdfast.actors.runtime.supervisor_link import (
     SupervisorLink,
     pair,
 )
+from holdfast.errors import DeadError, RefusedError
 from holdfast.transport import segment
 
 

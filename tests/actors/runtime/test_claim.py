@@ -12,18 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.actors.runtime import runtime_dir
-from holdfast.actors.runtime.claim import (
-    RUNTIME,
-    STATE,
-    RuntimeDirError,
-    Use,
-    claim,
-    claimed,
-    release,
-)
+from holdfast.actors.runtime.claim import RUNTIME, STATE, Use, claim, claimed, release
 from holdfast.actors.runtime.log import stray
 from holdfast.actors.runtime.runtime_dir import LOCK, RuntimeDir, state_dir
 from holdfast.actors.supervision.logstore import LogStore
+from holdfast.errors import RuntimeDirError
 
 Tree = dict[str, bytes | None]
 """What a directory holds, by relative path; None is a directory."""

@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from holdfast.actors.runtime.spec import ActorSpec, Member, SegmentUse
 from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoard
 from holdfast.actors.supervision.segments import Segments
+from holdfast.errors import SegmentError
 from holdfast.transport import segment
-from holdfast.transport.segment import SegmentError
 
 NAMES = ("world", "sensor", "control")
 SIZES = (4096, 8192)

@@ -13,14 +13,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from holdfast.errors import ControlSocketError, RuntimeDirError
+
 sys.path.insert(0, str(Path(__file__).parents[2] / "misbehaving"))
 
 from harness import Supervised, actor, exists, until
 
-from holdfast.actors.runtime.runtime_dir import RuntimeDir, RuntimeDirError, runtime_base
+from holdfast.actors.runtime.runtime_dir import RuntimeDir, runtime_base
 from holdfast.actors.runtime.spec import ActorSpec, Rules, SegmentUse
 from holdfast.actors.supervision.cleanup_process import Undertaking
-from holdfast.actors.supervision.control_socket import ControlSocketError, attach
+from holdfast.actors.supervision.control_socket import attach
 from holdfast.transport.seqlock import Seqlock
 
 

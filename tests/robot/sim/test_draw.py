@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from holdfast.robot.base import RobotError
+from holdfast.errors import RobotError
 from holdfast.robot.sim import draw as drawing
 from holdfast.robot.sim.cell import BIN_X, ConveyorCell, place_of
 from holdfast.robot.sim.draw import CAMERAS, draw

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.robot.base import RobotError
+from holdfast.errors import RobotError
 from holdfast.robot.sim import SPEC, scene
 from holdfast.robot.sim.cell import ConveyorCell
 from holdfast.robot.sim.scene import MAX_PARCELS, SIZE, Parcel, Scene

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.robot.base import RobotError
+from holdfast.errors import RobotError
 from holdfast.robot.sim import SPEC, command, scene
 from holdfast.robot.sim.arm import PHYSICS_HZ
 from holdfast.robot.sim.cell import ConveyorCell

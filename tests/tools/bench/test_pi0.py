@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from holdfast.actors.inference.policy_runner import PolicyRunner
-from holdfast.policy.base import PolicyError
+from holdfast.errors import PolicyError
 from holdfast.policy.graphs import GraphedFunction
 from holdfast.tests.policy.trace import Trace
 from holdfast.tools.bench.batch import serve
