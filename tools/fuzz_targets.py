@@ -188,7 +188,7 @@ def console() -> Iterator[Run]:
     from ..actors.supervision.supervised import SupervisionEffect
     from ..actors.supervision.supervisor import Supervisor
 
-    class Idle(Supervisor):
+    class IdleSupervisor(Supervisor):
         def _carry_out(self, effect: SupervisionEffect) -> None:
             return
 
@@ -206,7 +206,7 @@ def console() -> Iterator[Run]:
     with tempfile.TemporaryDirectory(prefix="holdfast-fuzz-") as directory:
         runtime = RuntimeDir(f"fuzz-{Path(directory).name[-8:]}")
         logs = LogStore(Path(directory), file_bytes=1 << 20, files=2)
-        idle = Idle("fuzz", [actor], runtime, logs)
+        idle = IdleSupervisor("fuzz", [actor], runtime, logs)
         server = idle._console
         try:
             yield run

@@ -57,7 +57,7 @@ class TickRecord(NamedTuple):
     begins_step: bool
 
 
-class _Ring:
+class _TickRing:
     def __init__(self, memory: memoryview, states: int, actions: int):
         row = 8 * _WORDS + 4 * (states + actions)
         self.rows = rows = (len(memory) - 4 * LINE) // row
@@ -73,7 +73,7 @@ class _Ring:
         self.shape = [states, actions, rows]
 
 
-class TickLog(_Ring):
+class TickLog(_TickRing):
     """The writer. It goes on counting where the one before was killed."""
 
     def __init__(self, memory: memoryview, states: int, actions: int):
@@ -121,7 +121,7 @@ class TickLog(_Ring):
         self._next = self.head[4] = number + 1
 
 
-class TickReader(_Ring):
+class TickReader(_TickRing):
     """A reader of its own pace; it needs read access only. `lost` counts what it was too slow for.
 
     Raises ValueError when the memory is not (yet) a tick log of this robot's sizes.
