@@ -26,10 +26,10 @@ from ...transport.poll import Poll
 from ..runtime import allocator
 from ..runtime.actor import Actor
 from ..runtime.configs import BrokerConfig
+from .counters import Rate
 from .effects import Effect, Log, Received, ToRobot
 from .listener import Arrival, Listener
 from .peers import Peer, label
-from .rate import Rate
 from .routing import Routing, Why
 
 TICK_NS = 50_000_000

@@ -1,16 +1,18 @@
-"""What was dropped, per reason and per peer.
+"""What was dropped, per reason and per peer, and how often per second something happens.
 
-Exact per reason, for ever. Per peer it is bounded: peers choose their own names, so a table that
-grew with them could be made to fill memory. Past `MAX_PEERS` the one not heard of for longest is
-folded into `others`; sums therefore always agree.
+Drops are exact per reason, over all incarnations. Per peer the table is bounded: peers choose their
+own names, so one that grew with them could be made to fill memory. Past `MAX_PEERS` the one not
+heard of for longest is folded into `others`; sums therefore always agree.
 """
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 
 MAX_PEERS = 256
 OTHERS = "others"
+WINDOW_NS = 5_000_000_000
+"""Over which a rate is taken."""
 
 
 class Counters:
@@ -45,3 +47,18 @@ class Counters:
         oldest = next(peer for peer in self._peers if peer != OTHERS)
         folded = self._peers.pop(oldest)
         self._peers.setdefault(OTHERS, Counter()).update(folded)
+
+
+class Rate:
+    """Events per second over the last few seconds of readings."""
+
+    def __init__(self) -> None:
+        self._readings: deque[tuple[int, int]] = deque()
+
+    def of(self, count: int, now: int) -> float:
+        """Take a reading of `count`; the rate since the oldest reading within the window."""
+        self._readings.append((now, count))
+        while now - self._readings[0][0] > WINDOW_NS:
+            self._readings.popleft()
+        then, before = self._readings[0]
+        return round((count - before) * 1e9 / (now - then), 2) if now > then else 0.0

@@ -16,7 +16,7 @@ from ...transport.host import boot_id
 from ...transport.limits import DEFAULT
 from ...transport.messages import Accept, Inquiry, Message, Open, Reject, Verdict, decode, encode
 from ...transport.outbox import OutboxReader
-from .meters import Meters
+from .replica_metrics import Meters
 from .served_session import ServedSession
 from .session_checks import RETRY_AFTER_S, Admitted, Occupancy, Terms, admit
 

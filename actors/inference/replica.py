@@ -45,8 +45,8 @@ from .broker_client import BrokerClient
 from .capture import Capture, Origin
 from .example import Examples
 from .history import Histories
-from .meters import Meters
 from .policy_runner import PolicyRunner
+from .replica_metrics import Meters
 from .service import ReplicaCore
 
 MESSAGES_PER_TURN = 256

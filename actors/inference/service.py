@@ -26,9 +26,8 @@ from .capacity import Load, capacity, request_rate_hz
 from .capture import Capture, exchange, self_contained
 from .handshake import Answer, Handshake
 from .history import Histories, History
-from .ledger import Ledger
-from .meters import Meters
 from .policy_runner import PolicyRunner
+from .replica_metrics import Ledger, Meters
 from .schedule import Job, Schedule
 from .served_session import (
     Cost,

@@ -48,9 +48,8 @@ from ..runtime.audit import Audit
 from ..runtime.configs import NetworkConfig
 from ..runtime.credentials import credentials
 from .camera_frames import CameraFrames
-from .opening import as_policy_says
 from .request_audit import RequestAudit
-from .session_relay import TAKEOVER_NS, Decision, Disposition, Phase, SessionRelay
+from .session_relay import TAKEOVER_NS, Decision, Disposition, Phase, SessionRelay, as_policy_says
 
 _REPORT_NS = 250_000_000
 _CONTROL_HEARTBEAT_NS = 200_000_000

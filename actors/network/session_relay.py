@@ -20,7 +20,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from ...transport.header import Header, Kind
+from ...transport.messages import Open
+from ..runtime.configs import NetworkConfig
 
 TAKEOVER_NS = 1_500_000_000
 """Seven of control's heartbeats: how long a holder must be silent before any claim replaces it."""
@@ -153,3 +157,14 @@ def _no_session(header: Header) -> Decision:
 
 def _drop(reason: str) -> Decision:
     return Decision(Disposition.DROP, reason)
+
+
+def as_policy_says(asked: Open, config: NetworkConfig) -> Open:
+    """Control's OPEN in the policy's names, with the cameras that only `config` knows."""
+    return msgspec.structs.replace(
+        asked,
+        action_names=config.action_names,
+        state_names=config.state_names,
+        cameras={name: (feed.width, feed.height) for name, feed in config.cameras.items()},
+        tags={**config.tags, **asked.tags},
+    )

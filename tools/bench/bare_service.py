@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ...actors.inference.capture import Capture, Origin
-from ...actors.inference.meters import Meters
 from ...actors.inference.policy_runner import PolicyRunner
+from ...actors.inference.replica_metrics import Meters
 from ...actors.inference.service import ReplicaCore
 from ...actors.runtime.audit import Audit
 from ...actors.runtime.configs import InferenceConfig

@@ -27,7 +27,7 @@ from ...actors.control.policy_client import opening
 from ...actors.fleet.checks import robot_spec
 from ...actors.fleet.expand import expand, front_address
 from ...actors.fleet.schema import FleetFile, RobotEntry
-from ...actors.network.opening import as_policy_says
+from ...actors.network.session_relay import as_policy_says
 from ...actors.runtime.configs import NetworkConfig
 from ...actors.runtime.credentials import credentials
 from ...actors.runtime.runtime_dir import running, runtime_base

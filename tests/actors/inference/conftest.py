@@ -14,8 +14,8 @@ import pytest
 
 from holdfast.actors.inference.capture import Capture, Origin
 from holdfast.actors.inference.example import Examples
-from holdfast.actors.inference.meters import Meters
 from holdfast.actors.inference.policy_runner import PolicyRunner
+from holdfast.actors.inference.replica_metrics import Meters
 from holdfast.actors.inference.service import ReplicaCore
 from holdfast.actors.runtime.audit import Audit
 from holdfast.actors.runtime.configs import InferenceConfig

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.actors.inference.meters import WINDOW, Busyness, Percentiles
+from holdfast.actors.inference.replica_metrics import WINDOW, Busyness, Percentiles
 
 
 @given(
