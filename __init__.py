@@ -7,7 +7,8 @@ computer never needs torch:
 - `RemotePolicy`: a served policy in a script's own control loop; `act` never blocks.
 - `serve`: a policy object of this program as a replica of a service.
 
-Beside them the settings that they take and the errors that they raise.
+Beside them what they take, give and raise: the settings, the whole tree of `errors.py`, the
+contracts of policies, robots and cameras, and `Actor`, the base of a process of one's own.
 """
 
 from __future__ import annotations
@@ -18,59 +19,146 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .actors.control.config import PlanSettings as PlanSettings
     from .actors.control.config import SafetySettings as SafetySettings
+    from .actors.control.config import TimingSettings as TimingSettings
     from .actors.embedding.embedded_fleet import Fleet as Fleet
+    from .actors.embedding.given import Predict as Predict
+    from .actors.embedding.given import StopEvent as StopEvent
     from .actors.embedding.remote_policy import RemotePolicy as RemotePolicy
     from .actors.embedding.serving import serve as serve
+    from .actors.runtime.actor import Actor as Actor
+    from .actors.runtime.actor import Boot as Boot
+    from .actors.runtime.supervisor_link import Command as Command
+    from .actors.runtime.supervisor_link import Link as Link
+    from .errors import BrokerUnreachableError as BrokerUnreachableError
+    from .errors import CaptureError as CaptureError
+    from .errors import ControlSocketError as ControlSocketError
+    from .errors import DeadError as DeadError
+    from .errors import DeviceLostError as DeviceLostError
+    from .errors import Fault as Fault
     from .errors import FleetError as FleetError
     from .errors import FleetFailedError as FleetFailedError
+    from .errors import FleetNotFoundError as FleetNotFoundError
+    from .errors import FrameError as FrameError
+    from .errors import HeadroomError as HeadroomError
+    from .errors import HoldfastError as HoldfastError
+    from .errors import KeyFileError as KeyFileError
+    from .errors import LayoutError as LayoutError
+    from .errors import NotReadyError as NotReadyError
+    from .errors import OutboxError as OutboxError
+    from .errors import PlanError as PlanError
+    from .errors import PolicyError as PolicyError
     from .errors import PolicyLostError as PolicyLostError
+    from .errors import RecordingEndedError as RecordingEndedError
+    from .errors import RefusedError as RefusedError
+    from .errors import RequestDeclinedError as RequestDeclinedError
+    from .errors import RobotError as RobotError
+    from .errors import RuntimeDirError as RuntimeDirError
+    from .errors import SegmentError as SegmentError
+    from .errors import SeqlockError as SeqlockError
     from .errors import ServingFailedError as ServingFailedError
+    from .errors import StaleFrameError as StaleFrameError
+    from .errors import SupervisorUnreachableError as SupervisorUnreachableError
+    from .errors import UnfitPolicyError as UnfitPolicyError
+    from .errors import WireError as WireError
+    from .errors import WrongOutputError as WrongOutputError
     from .policy.base import CameraFeature as CameraFeature
     from .policy.base import Chunk as Chunk
     from .policy.base import ChunkPolicy as ChunkPolicy
     from .policy.base import Observation as Observation
     from .policy.base import PolicySpec as PolicySpec
+    from .robot.base import Camera as Camera
+    from .robot.base import ControlMode as ControlMode
+    from .robot.base import Episode as Episode
+    from .robot.base import Options as Options
+    from .robot.base import Robot as Robot
+    from .robot.base import RobotSpec as RobotSpec
+    from .transport.frames import Frame as Frame
+    from .transport.frames import FrameReader as FrameReader
     from .transport.messages import Vitals as Vitals
 
-_PLACES = {
-    "CameraFeature": ".policy.base",
-    "Chunk": ".policy.base",
-    "ChunkPolicy": ".policy.base",
-    "Fleet": ".actors.embedding.embedded_fleet",
-    "FleetError": ".errors",
-    "FleetFailedError": ".errors",
-    "Observation": ".policy.base",
-    "PlanSettings": ".actors.control.config",
-    "PolicyLostError": ".errors",
-    "PolicySpec": ".policy.base",
-    "RemotePolicy": ".actors.embedding.remote_policy",
-    "SafetySettings": ".actors.control.config",
-    "ServingFailedError": ".errors",
-    "Vitals": ".transport.messages",
-    "serve": ".actors.embedding.serving",
+_NAMES = {
+    ".actors.control.config": (
+        "PlanSettings",
+        "SafetySettings",
+        "TimingSettings",
+    ),
+    ".actors.embedding.embedded_fleet": ("Fleet",),
+    ".actors.embedding.given": (
+        "Predict",
+        "StopEvent",
+    ),
+    ".actors.embedding.remote_policy": ("RemotePolicy",),
+    ".actors.embedding.serving": ("serve",),
+    ".actors.runtime.actor": (
+        "Actor",
+        "Boot",
+    ),
+    ".actors.runtime.supervisor_link": (
+        "Command",
+        "Link",
+    ),
+    ".errors": (
+        "BrokerUnreachableError",
+        "CaptureError",
+        "ControlSocketError",
+        "DeadError",
+        "DeviceLostError",
+        "Fault",
+        "FleetError",
+        "FleetFailedError",
+        "FleetNotFoundError",
+        "FrameError",
+        "HeadroomError",
+        "HoldfastError",
+        "KeyFileError",
+        "LayoutError",
+        "NotReadyError",
+        "OutboxError",
+        "PlanError",
+        "PolicyError",
+        "PolicyLostError",
+        "RecordingEndedError",
+        "RefusedError",
+        "RequestDeclinedError",
+        "RobotError",
+        "RuntimeDirError",
+        "SegmentError",
+        "SeqlockError",
+        "ServingFailedError",
+        "StaleFrameError",
+        "SupervisorUnreachableError",
+        "UnfitPolicyError",
+        "WireError",
+        "WrongOutputError",
+    ),
+    ".policy.base": (
+        "CameraFeature",
+        "Chunk",
+        "ChunkPolicy",
+        "Observation",
+        "PolicySpec",
+    ),
+    ".robot.base": (
+        "Camera",
+        "ControlMode",
+        "Episode",
+        "Options",
+        "Robot",
+        "RobotSpec",
+    ),
+    ".transport.frames": (
+        "Frame",
+        "FrameReader",
+    ),
+    ".transport.messages": ("Vitals",),
 }
-__all__ = [
-    "CameraFeature",
-    "Chunk",
-    "ChunkPolicy",
-    "Fleet",
-    "FleetError",
-    "FleetFailedError",
-    "Observation",
-    "PlanSettings",
-    "PolicyLostError",
-    "PolicySpec",
-    "RemotePolicy",
-    "SafetySettings",
-    "ServingFailedError",
-    "Vitals",
-    "serve",
-]
+_PLACES = {name: module for module, names in _NAMES.items() for name in names}
+__all__ = sorted(_PLACES)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PLACES:
-        raise AttributeError(f"module 'holdfast' has no {name!r}; it has {', '.join(_PLACES)}")
+        raise AttributeError(f"module 'holdfast' has no {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module(_PLACES[name], __name__), name)
 
 
