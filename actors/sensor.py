@@ -3,8 +3,9 @@
 Guarantees that every frame in the ring carries the instant it was captured. A camera that fails is
 opened again and again, each time after a longer pause; the log has one line when it fails, one when
 the reason changes and one when it is back. Old frames are never published anew: the last one stays
-in the ring with its old instant, and requests stop using it by its age. The actor is ready after
-the first try, whatever came of it: its report says why there are no frames. Not guaranteed: that a
+in the ring with its old instant, and requests stop using it by its age. The actor is ready before
+the first try, and remains so without a camera: its report says why there are no frames, and no call
+that keeps the camera's own bound, `Camera.patience_s`, counts as a hang. Not guaranteed: that a
 driver which hangs in a call is noticed here; the supervisor ends the process by its missing
 progress.
 """
@@ -33,8 +34,10 @@ _PAUSE_S = 0.25
 """After the first failure; doubled at every further one."""
 _MAX_PAUSE_S = 2.0
 _QUIET = "-8"
+_SIGN_S = 0.5
+"""At least so often an actor without frames makes progress, between the calls of its camera."""
 _MARGIN_S = 2.0
-"""Of the hang timeout, over the longest call that the camera's own timeouts allow."""
+"""Of the hang timeout, over the camera's `patience_s`."""
 
 
 class SensorActor(Actor):
@@ -63,9 +66,9 @@ class SensorActor(Actor):
         self._report_at = 0
 
     def run(self) -> None:
+        self._become_ready()
         # A camera that is not there at the start is one that failed: the loop waits for it.
         lost = not self._opened()
-        self._become_ready()
         while not self.stopping:
             if lost:
                 self._pause()
@@ -105,13 +108,11 @@ class SensorActor(Actor):
 
     def _become_ready(self) -> None:
         size = {"width": self.config.width, "height": self.config.height}
-        # A call that may take longer than the usual bound is no hang.
-        patience_s = getattr(self._camera, "patience_s", None)
-        hang = {} if patience_s is None else {"hang_timeout_s": patience_s + _MARGIN_S}
-        self.ready(**size, **hang)
+        self.ready(hang_timeout_s=self._camera.patience_s + _MARGIN_S, **size)
 
     def _opened(self) -> bool:
         """Try to open the camera."""
+        self.board.progress()
         try:
             self._camera.open()
         except RobotError as error:
@@ -122,6 +123,7 @@ class SensorActor(Actor):
         return True
 
     def _lost(self, error: RobotError) -> None:
+        self.board.progress()
         self._camera.close()
         if self._outage.failed(str(error), time.monotonic_ns()):
             self.log.warning("no frames: %s", error)
@@ -131,12 +133,12 @@ class SensorActor(Actor):
         """Wait before the next try, serving the supervisor."""
         until_ns = time.monotonic_ns() + round(self._outage.pause_s * 1e9)
         while not self.stopping and (left_ns := until_ns - time.monotonic_ns()) > 0:
-            self._serve(left_ns / 1e9)
+            self._serve(min(left_ns / 1e9, _SIGN_S))
 
     def _rest(self) -> None:
         """There will be no further frame: wait for the end."""
         while not self.stopping:
-            self._serve(_MAX_PAUSE_S)
+            self._serve(_SIGN_S)
 
     def _make(self) -> Camera:
         config = self.config

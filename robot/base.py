@@ -94,6 +94,10 @@ class Camera(Protocol):
     width: int
     height: int
 
+    @property
+    def patience_s(self) -> float:
+        """The longest that `open` or `read` may take, whether the device is there or not."""
+
     def open(self) -> None:
         """Start capturing. Raises RobotError when the device is absent or refuses the format."""
 

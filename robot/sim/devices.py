@@ -2,8 +2,8 @@
 
 They meet the world in two places that hold one latest value each: the scene, which the world
 writes, and the command, which the robot writes. Both are handed in; any object with `read` and
-`write` will do. A world that has died leaves its last scene behind: state and pictures then carry
-its old instant, and it is for their reader to judge their age.
+`write` will do. A world that has died leaves its last scene behind. The robot's state then carries
+its old instant, and it is for its reader to judge its age; the camera raises RobotError.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from .simulation import Readable, Writable
 
 _NS = 1_000_000_000
 _POLL_S = 0.005
+_DRAW_S = 0.5
+"""The longest that a camera's first picture takes, with the textures that all others share."""
 _STOP_SPEED = (0.20, 0.20, 0.20, 1.0, 0.0)
 """Of `safe_stop`, per second. The gripper keeps what it holds."""
 
@@ -111,9 +113,10 @@ class SimCamera:
         fps: float = 30.0,
         width: int = 640,
         height: int = 480,
-        timeout_s: float = 10.0,
+        timeout_s: float = 1.0,
     ) -> None:
-        """`timeout_s` is how long `open` waits for the world's first scene."""
+        """`timeout_s` is how old a scene may become before the world counts as gone, and how long
+        `open` waits for one."""
         from .draw import CAMERAS, draw_scene  # here: a control loop carries no OpenCV
 
         if name not in CAMERAS:
@@ -128,12 +131,21 @@ class SimCamera:
         self._period_ns = round(_NS / fps)
         self._due_ns = 0
         self._frame = 0
+        self._instant_ns: int | None = None
+        self._seen_ns = 0
+        """When the scene of `_instant_ns` was first seen here."""
+
+    @property
+    def patience_s(self) -> float:
+        """See `Camera.patience_s`."""
+        return max(self._timeout_s + _DRAW_S, self._period_ns / _NS + _DRAW_S)
 
     def open(self) -> None:
-        """Wait for the world. Raises RobotError when it has not published a scene in time."""
-        first = _first_scene(self._source, self._timeout_s)
-        # The first picture costs a hundred: it draws the textures that all others share.
+        """Wait for a scene of the world, another one than the last that was seen. Raises RobotError
+        when it has not published one in time."""
+        first = _first_scene(self._source, self._timeout_s, self._instant_ns)
         self._draw(self.name, first, self.width, self.height)
+        self._instant_ns, self._seen_ns = first.instant_ns, time.monotonic_ns()
         self._due_ns = time.monotonic_ns()
 
     def read(self, out: NDArray[np.uint8]) -> int:
@@ -148,6 +160,7 @@ class SimCamera:
         if block is None:
             raise RobotError("the world has published no scene: call open() first")
         scene = unpack(block)
+        self._see(scene)
         np.copyto(out, self._draw(self.name, scene, self.width, self.height, self._frame))
         self._frame += 1
         return scene.instant_ns
@@ -155,14 +168,28 @@ class SimCamera:
     def close(self) -> None:
         """Nothing to release."""
 
+    def _see(self, scene: Scene) -> None:
+        now = time.monotonic_ns()
+        if scene.instant_ns != self._instant_ns:
+            self._instant_ns, self._seen_ns = scene.instant_ns, now
+        elif now - self._seen_ns > self._timeout_s * _NS:
+            raise _absent(self._timeout_s)
 
-def _first_scene(source: Readable, timeout_s: float) -> Scene:
+
+def _first_scene(source: Readable, timeout_s: float, but_ns: int | None = None) -> Scene:
+    """The world's scene, once it has one of another instant than `but_ns`."""
     deadline = time.monotonic() + timeout_s
-    while (block := source.read()) is None:
+    while True:
+        block = source.read()
+        if block is not None and (scene := unpack(block)).instant_ns != but_ns:
+            return scene
         if time.monotonic() >= deadline:
-            raise RobotError(
-                f"the simulated world has published no scene within {timeout_s:g} s: "
-                "see whether its world actor runs (actorctl status)"
-            )
+            raise _absent(timeout_s)
         time.sleep(_POLL_S)
-    return unpack(block)
+
+
+def _absent(timeout_s: float) -> RobotError:
+    return RobotError(
+        f"the simulated world has published no scene within {timeout_s:g} s: "
+        "see whether its world actor runs (actorctl status)"
+    )

@@ -33,6 +33,19 @@ SEGMENTS = {
 }
 
 
+SIMULATED = {
+    "robot": "r",
+    "camera": "top",
+    "driver": "sim",
+    "width": 160,
+    "height": 120,
+    "fps": 60.0,
+    "segment": "r/top",
+    "scene": "r/scene",
+    "options": {"view": "overhead"},
+}
+
+
 @contextmanager
 def running(actor: Actor, stop: Callable[[], object]) -> Iterator[Actor]:
     """Run an actor's three phases in a thread; ends it, and fails if it crashed."""
@@ -87,18 +100,7 @@ def test_a_command_moves_the_arm() -> None:
 
 def test_frames_carry_the_instant_of_the_scene_they_show() -> None:
     with world() as (_, memory):
-        config = {
-            "robot": "r",
-            "camera": "top",
-            "driver": "sim",
-            "width": 160,
-            "height": 120,
-            "fps": 60.0,
-            "segment": "r/top",
-            "scene": "r/scene",
-            "options": {"view": "overhead"},
-        }
-        boot, link, supervisor = boot_in_memory("sensor", "r/top", config, memory=memory)
+        boot, link, supervisor = boot_in_memory("sensor", "r/top", SIMULATED, memory=memory)
         with running(SensorActor(boot, link), lambda: supervisor.command("stop")):
             reader = FrameReader(boot.memory["r/top"])
             wait_for(lambda: reader.number >= 3)
@@ -108,6 +110,39 @@ def test_frames_carry_the_instant_of_the_scene_they_show() -> None:
             assert frame.image.std() > 5, "a picture of nothing"
         supervisor.close()
         link.close()
+
+
+def test_a_simulated_camera_without_a_world_is_ready_and_makes_progress_and_says_why() -> None:
+    """Whether the world never came or died. Between two signs of progress is less time than the
+    sensor asked the supervisor for."""
+    boot, link, supervisor = boot_in_memory("sensor", "r/top", SIMULATED, SEGMENTS)
+    memory = dict(boot.memory)
+    board, reader = StatusBoardReader(memory["r/top/board"]), FrameReader(memory["r/top"])
+    with running(SensorActor(boot, link), lambda: supervisor.command("stop")):
+        told: list[object] = []
+        wait_for(lambda: told.extend(supervisor.messages()[0]) or told)
+        assert isinstance(told[0], ReadyMessage)
+        patience_s = told[0].hang_timeout_s
+
+        def stays_absent() -> None:
+            wait_for(lambda: "no scene within" in reason(board))
+            for _ in range(3):
+                seen = board.progress()[0]
+                wait_for(lambda seen=seen: board.progress()[0] > seen, patience_s)
+                assert "no scene within" in reason(board)
+
+        stays_absent()
+        begun = {"robot": "r", "scene": "r/scene", "command": "r/command", "seed": 5}
+        world_boot, world_link, world_supervisor = boot_in_memory(
+            "world", "r/world", begun, memory=memory
+        )
+        with running(DriverActor(world_boot, world_link), lambda: world_supervisor.command("stop")):
+            wait_for(lambda: reader.number > 2 and not reason(board), 10)
+        world_supervisor.close()
+        world_link.close()
+        stays_absent()
+    supervisor.close()
+    link.close()
 
 
 VIDEO = {

@@ -207,7 +207,7 @@ def test_safe_stop_rises_and_comes_home_slowly() -> None:
 def test_a_camera_keeps_its_pace_and_stamps_the_scene_instant() -> None:
     """Frames come no faster than asked for; a late reader gets no burst."""
     _, _, published = world_at(12345)
-    camera = SimCamera("overhead", published, fps=50)
+    camera = SimCamera("overhead", published, fps=50, timeout_s=60.0)
     out = np.zeros((480, 640, 3), np.uint8)
     before = time.monotonic()
     camera.open()
@@ -226,9 +226,27 @@ def test_a_camera_keeps_its_pace_and_stamps_the_scene_instant() -> None:
 def test_a_camera_shows_every_frame_with_fresh_noise() -> None:
     """Also of a scene that stands still."""
     _, _, published = world_at(1)
-    camera = SimCamera("wrist", published, fps=200)
+    camera = SimCamera("wrist", published, fps=200, timeout_s=60.0)
     camera.open()
     frames = [np.zeros((480, 640, 3), np.uint8) for _ in range(2)]
     for frame in frames:
         camera.read(frame)
     assert not np.array_equal(frames[0], frames[1])
+
+
+def test_a_camera_of_a_world_that_died_fails_until_there_is_a_new_scene() -> None:
+    """Old pictures are no pictures; the scene that a dead world left opens no camera anew."""
+    world, _, published = world_at(1)
+    camera = SimCamera("wrist", published, fps=200, timeout_s=0.1)
+    out = np.zeros((480, 640, 3), np.uint8)
+    camera.open()
+    deadline = time.monotonic() + 5
+    with pytest.raises(RobotError, match="no scene within"):
+        while time.monotonic() < deadline:
+            camera.read(out)
+    camera.close()
+    with pytest.raises(RobotError, match="no scene within"):
+        camera.open()
+    world.advance(SECOND)
+    camera.open()
+    assert camera.read(out) == truth(published).instant_ns
