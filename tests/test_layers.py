@@ -7,6 +7,7 @@ a reader of the module has to know.
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -210,3 +211,24 @@ def test_no_two_modules_have_one_name_without_a_reason() -> None:
             places[path.stem].append(str(path))
     twice = {name: paths for name, paths in places.items() if len(paths) > 1}
     assert set(twice) == set(SAME_MODULE_NAME), twice
+
+
+def test_every_path_in_the_architecture_page_exists() -> None:
+    """A link, or words in backticks that have the form of a path, name something in the tree."""
+    page = ROOT / "docs" / "architecture.md"
+    text = page.read_text()
+    linked = [page.parent / target for target in re.findall(r"\]\(([^)#]+)\)", text)]
+    named = [ROOT / word for word in re.findall(r"`([\w./-]+)`", text) if "/" in word]
+    assert len(named) > 60
+    assert [str(path) for path in linked + named if not path.exists()] == []
+
+
+def test_the_architecture_page_shows_the_order_that_is_checked() -> None:
+    """Its table has a row for each folder and module of ACTORS, with what it may import."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rows: dict[str, set[str]] = {}
+    for names, below in re.findall(r"^\| (`actors/.*?) \|.*\| ([\w, ]*?) ?\|$", text, re.M):
+        for name in re.findall(r"`actors/(\w+)", names):
+            rows[name] = set(filter(None, below.split(", ")))
+    assert rows.pop("embedding") == {"all that it embeds"}
+    assert rows == {name: set(below) for name, below in ACTORS.items() if name != "embedding"}
