@@ -27,7 +27,9 @@ robot_names = st.sampled_from(["r1", "r2"])
 
 
 def actor(name: str, state: str = "READY", incarnation: int = 1, **more: Any) -> dict[str, Any]:
-    return {"name": name, "state": state, "incarnation": incarnation, "report": {}, **more}
+    kind = name.rpartition("/")[2] if name.startswith("r") else name.partition("/")[0]
+    row = {"name": name, "kind": kind, "state": state, "incarnation": incarnation, "report": {}}
+    return row | more
 
 
 def robot(name: str, state: str = "STREAMING", **more: Any) -> dict[str, Any]:
