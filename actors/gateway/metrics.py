@@ -207,7 +207,7 @@ def _network(actor: str, said: Report) -> Iterator[Point]:
 
 
 def _inference(actor: str, said: Report) -> Iterator[Point]:
-    if not said:
+    if not said.get("service"):
         return
     labels = (actor, said["service"])
     yield "holdfast_replica_load_ratio", labels, said["load"]

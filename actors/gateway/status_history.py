@@ -125,7 +125,7 @@ def _lateness(before: Mapping[str, Any] | None, robot: Mapping[str, Any]) -> flo
     it is the first of those that grew the most."""
     old = (before or {}).get("tick_lateness_buckets_us")
     new = robot.get("tick_lateness_buckets_us")
-    if not old or not new:
+    if not old or not new or [edge for edge, _ in old] != [edge for edge, _ in new]:
         return None
     grown = [(edge, count - was) for (edge, count), (_, was) in zip(new, old, strict=True)]
     most = max(growth for _, growth in grown)

@@ -67,6 +67,9 @@ def _notes(status: dict[str, Any]) -> Iterator[Note]:
         if lost := (row.get("report") or {}).get("evidence_lost"):
             text = f"{lost} records of its audit or capture are lost: its log says why"
             yield Note(Weight.WARNS, row["name"], text)
+        if wrong := row.get("misreported"):
+            text = f"its status report has wrong values, left out here: {', '.join(wrong)}"
+            yield Note(Weight.WARNS, row["name"], text)
     for row in (*site.get("robots", ()), *site.get("replicas", ())):
         name = f"{row['name']} ({row['where']})"
         yield from _note(row, name)

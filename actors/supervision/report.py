@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from ..runtime.spec import Member, Rules
-from . import health
+from . import actor_reports, health
 from .site import site
 from .state_machine import hang_timeout_s
 from .supervised import ActorRecord, ActorState
@@ -23,27 +23,6 @@ from .waits import waits_for
 
 DOWN = "DOWN"
 """The state of a robot without a control actor."""
-
-_EMPTY_LATENCY = {"p50": None, "p99": None}
-_ROBOT: dict[str, Any] = {
-    "ticks": 0,
-    "missed_ticks": 0,
-    "missed_ticks_machine": 0,
-    "tick_lateness_us": {"p50": None, "p99": None, "p999": None, "max": None},
-    "tick_lateness_recent_us": {"p50": None, "p99": None, "p999": None, "max": None},
-    "plan_s": 0.0,
-    "requests": 0,
-    "merged": 0,
-    "dropped": {},
-    "request_latency_ms": _EMPTY_LATENCY,
-    "stalled_ticks": 0,
-    "stale_dropped": 0,
-    "refused_commands": {},
-    "refusing_s": 0.0,
-    "refusing": "",
-    "warnings": [],
-}
-"""What a robot that has not reported yet is said to be."""
 
 
 class ActorFacts(msgspec.Struct, kw_only=True):
@@ -87,8 +66,8 @@ def status(
         for name, fact in by_name.items()
     ]
     by_row = {row["name"]: row for row in rows}
-    robot_rows = [_robot(name, by_name, by_row) for name in robots]
-    witness = by_name.get("witness")
+    robot_rows = [_robot(name, by_row) for name in robots]
+    witness = by_row.get("witness")
     body = {
         "fleet": fleet,
         "healthy": False,
@@ -97,7 +76,7 @@ def status(
         "actors": rows,
         "robots": robot_rows,
         "site": site(rows, robot_rows),
-        "witness": None if witness is None else witness.report,
+        "witness": None if witness is None else witness["report"],
         "log": msgspec.to_builtins(log or LogFacts()),
     }
     at_work = any(row["state"] == ActorState.READY for row in rows)
@@ -109,6 +88,7 @@ def _actor(
     fact: ActorFacts, actors: Mapping[str, ActorRecord], rules: Rules, now: float
 ) -> dict[str, Any]:
     actor = actors[fact.name]
+    report, misfits = actor_reports.read(fact.kind, fact.report)
     return {
         "name": fact.name,
         "kind": fact.kind,
@@ -124,32 +104,27 @@ def _actor(
         "last_exit": fact.last_exit,
         "last_error": fact.last_error,
         "reason": "" if actor.state is ActorState.READY else actor.reason,
-        "waits_for": waits_for(actor, rules, actors, fact.report, now),
-        "report": fact.report,
+        "waits_for": waits_for(actor, rules, actors, report, now),
+        "report": report,
+        "misreported": misfits,
     }
 
 
-def _robot(
-    name: str, facts: Mapping[str, ActorFacts], rows: Mapping[str, dict[str, Any]]
-) -> dict[str, Any]:
-    control, world = facts[f"{name}/control"], facts.get(f"{name}/world")
-    record = rows[control.name]
-    said = control.report or {}
-    cell = (world.report if world else None) or {}
-    row = {"name": name} | _ROBOT | said | {"name": name}
+def _robot(name: str, rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    record, world = rows[f"{name}/control"], rows.get(f"{name}/world")
+    said = record["report"] or actor_reports.unreported("control")
+    cell = (world and world["report"]) or actor_reports.unreported("world")
+    row = {"name": name} | said | {"name": name}
     # A dead control's last words are about the past: its counters stand, its state does not.
-    if (record["state"] != ActorState.READY and said.get("state") != "DEAD") or "state" not in said:
+    if (record["state"] != ActorState.READY and said["state"] != "DEAD") or not said["state"]:
         row["state"] = DOWN
         row["reason"] = _why_down(record)
         row["refusing_s"], row["refusing"], row["warnings"] = 0.0, "", []
-    else:
-        row["reason"] = said.get("reason") or (
-            f"`actorctl resume {name}` goes on" if row["state"] == "PAUSED" else ""
-        )
+    elif not said["reason"] and row["state"] == "PAUSED":
+        row["reason"] = f"`actorctl resume {name}` goes on"
     row["stopped"] = record["state"] == ActorState.STOPPED
-    row["episodes"] = cell.get("tried", said.get("episodes", 0))
-    row["successes"] = cell.get("successes", said.get("successes"))
-    row["task"] = cell.get("task", said.get("task"))
+    for key, in_cell in (("episodes", "tried"), ("successes", "successes"), ("task", "task")):
+        row[key] = said[key] if cell[in_cell] is None else cell[in_cell]
     return row
 
 

@@ -15,27 +15,14 @@ from typing import Any
 SILENT_S = 1.0
 """A robot that the broker has not heard of for this long is said to be silent."""
 
-_UNKNOWN: dict[str, Any] = {
-    "plan_s": None,
-    "fps": None,
-    "steps": None,
-    "missed_steps": None,
-    "stalled_steps": None,
-    "refused": None,
-    "refusing_s": 0.0,
-    "refusing": "",
-    "dropped": {},
-    "latency_ms": {},
-    "warnings": [],
-}
-"""What a robot that says nothing about itself is said to be."""
-
 Row = Mapping[str, Any]
 
 
 def site(actors: Sequence[Row], robots: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
     """`robots` and `replicas` that are at the broker and not of this host's fleet."""
-    said: Row = next((row["report"] or {} for row in actors if row["kind"] == "broker"), {})
+    said: Row = next(
+        (row["report"] for row in actors if row["kind"] == "broker" and row["report"]), {}
+    )
     own = {row["name"] for row in (*actors, *robots)}
     here = socket.gethostname()
     sessions = (row for row in said.get("sessions", ()) if row["robot"] not in own)
@@ -48,9 +35,9 @@ def site(actors: Sequence[Row], robots: Sequence[Row]) -> dict[str, list[dict[st
 
 
 def _robot(session: Row, here: str) -> dict[str, Any]:
-    vitals = session.get("vitals") or {}
+    vitals = session["vitals"]
     silent_s = session["silent_s"]
-    reason = vitals.get("reason", "")
+    reason = vitals["reason"]
     if silent_s > SILENT_S:
         reason = f"silent for {silent_s:.1f} s" + (f"; its last word: {reason}" if reason else "")
     return {
@@ -58,9 +45,8 @@ def _robot(session: Row, here: str) -> dict[str, Any]:
         "where": _where(session, here),
         "service": session["service"],
         "replica": session["replica"],
-        **_UNKNOWN,
         **vitals,
-        "state": vitals.get("state") or _WITHOUT_VITALS.get(session["state"], "CONNECTING"),
+        "state": vitals["state"] or _WITHOUT_VITALS.get(session["state"], "CONNECTING"),
         "reason": reason or _SESSION_REASONS.get(session["state"], "").format_map(session),
         "silent_s": silent_s,
     }
@@ -86,7 +72,7 @@ def _replica(replica: Row, here: str) -> dict[str, Any]:
 
 
 def _where(row: Row, here: str) -> str:
-    host = row.get("host") or "unknown"
-    if row.get("kind") != "script":
+    host = row["host"] or "unknown"
+    if row["kind"] != "script":
         return str(host)
     return "script" if host == here else f"script on {host}"

@@ -96,7 +96,7 @@ def _carried(report: dict[str, Any]) -> dict[str, Any]:
         "sessions": len(report.get("sessions", [])),
         "load": report.get("load"),
         "batch_ms": report.get("batch_ms", {}),
-        "each": report.get("each", {}),
+        "each": report.get("each") or {},
     }
 
 
@@ -105,9 +105,9 @@ def _carried_elsewhere(row: dict[str, Any]) -> dict[str, Any]:
     from ...actors.inference.capacity import Load, request_rate_hz
     from ...actors.inference.capacity import capacity as robots_carried
 
-    times = {int(size): ms / 1e3 for size, ms in row["batch_ms"].items() if ms > 0}
+    times = {int(size): ms / 1e3 for size, ms in row["batch_ms"].items() if ms >= 1e-3}
     robots = None
-    if times:
+    if times and row["chunk_s"] > 0:
         latency_s = times[min(times)]
         rate_hz = request_rate_hz(row["chunk_s"], PlanSettings().buffer_time_s, latency_s)
         carried = robots_carried(times, Load(rate_hz, row["chunk_s"]))

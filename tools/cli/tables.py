@@ -201,7 +201,7 @@ def _headline(status: dict[str, Any]) -> Text:
     text.append(f"  up {duration(status['uptime_s'])}", "dim")
     witness = status["witness"]
     if witness:
-        worst = witness["oversleep_us"]["max"] / 1000
+        worst = (witness["oversleep_us"].get("max") or 0.0) / 1000
         text.append(f"  machine: {witness['pauses']} pauses, longest {worst:.1f} ms", "dim")
     if lost := (status.get("log") or {}).get("lost"):
         text.append(f"  {lost} log lines lost", "yellow")

@@ -1,0 +1,255 @@
+"""Whatever an actor writes on its board costs its own values and nothing else."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.console import Console
+
+from holdfast.actors.broker.routing import Routing
+from holdfast.actors.gateway.events import between
+from holdfast.actors.gateway.metrics import Exposition
+from holdfast.actors.gateway.status_history import StatusHistory
+from holdfast.actors.gateway.status_stream import StatusStream
+from holdfast.actors.runtime.configs import BrokerConfig
+from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoard, StatusBoardReader
+from holdfast.actors.supervision import actor_reports, report
+from holdfast.actors.supervision.health import failing, unhealthy, unready, warnings
+from holdfast.actors.supervision.notes import Weight, notes
+from holdfast.actors.supervision.report import ActorFacts
+from holdfast.actors.supervision.supervised import ActorRecord, ActorState
+from holdfast.tools.cli.studies import _carried, _carried_elsewhere
+from holdfast.tools.cli.tables import live_screen, screen
+from holdfast.tools.cli.view import _news
+
+KINDS = {
+    "broker": "broker",
+    "r1/control": "control",
+    "r1/network": "network",
+    "r1/world": "world",
+    "r1/wrist": "sensor",
+    "pick/0": "inference",
+    "witness": "witness",
+    "own": "somewhere:Own",
+}
+QUANTILES = {"p50": 1.0, "p99": 2.0, "max": 3.0}
+SOUND: dict[str, dict[str, Any]] = {
+    "broker": {
+        **Routing(BrokerConfig(front="inproc://f", back="inproc://b"), "b", 0).status(0),
+        "sessions": [
+            {
+                "robot": "guest",
+                "epoch": 3,
+                "service": "pick",
+                "replica": "pick/0",
+                "state": "open",
+                "silent_s": 0.2,
+                "kind": "script",
+                "host": "bench",
+                "vitals": {"state": "STREAMING", "steps": 3, "dropped": {"late": 1}, "fps": 30.0},
+            }
+        ],
+        "replicas": [
+            {
+                "name": "pick/7",
+                "service": "pick",
+                "sessions": 1,
+                "capacity": 4,
+                "load": 0.5,
+                "progress_age_s": 0.1,
+                "draining": False,
+                "batch_ms": {"1": 12.5},
+                "chunk_s": 1.7,
+                "stateful": False,
+            }
+        ],
+    },
+    "control": {
+        "state": "STREAMING",
+        "reason": "",
+        "ticks": 100,
+        "tick_lateness_us": QUANTILES,
+        "tick_lateness_buckets_us": [[16, 90], [32, 100]],
+        "dropped": {"late": 2},
+        "refused_commands": {"limits": 1},
+        "request_latency_ms": {"p50": 30.0, "p99": None},
+        "warnings": ["fps 60 on a policy of 30"],
+        "refusing_s": 2.0,
+        "refusing": "elbow",
+        "timing": {"tick": 3},
+    },
+    "network": {"bytes_in": 3, "bytes_out": 4, "evidence_lost": 2},
+    "world": {"tried": 4, "successes": 3, "task": "stack"},
+    "sensor": {"reason": "unplugged", "frames": 30, "frame_age_ms": 12.0},
+    "inference": {
+        "service": "pick",
+        "sessions": ["r1"],
+        "max_sessions": 4,
+        "capacity": 3,
+        "each": {"rate_hz": 1.0, "horizon_s": 1.0, "rtt_s": 0.01},
+        "queue": 0,
+        "load": 0.3,
+        "batch_ms": {"1": 12.5},
+        "batches": {"1": 3},
+        "inference_ms": QUANTILES,
+        "queue_ms": QUANTILES,
+        "counts": {"served": 3},
+    },
+    "witness": {"ticks": 3, "pauses": 1, "oversleep_us": QUANTILES},
+    "somewhere:Own": {"evidence_lost": 1, "reason": "its own word"},
+}
+WORDS = sorted({word for sound in SOUND.values() for word in sound} | {"robot", "name", "phase"})
+
+numbers = st.one_of(st.integers(-(2**63), 2**64 - 1), st.floats(), st.sampled_from([0, 1, 1e308]))
+scalars = st.one_of(st.none(), st.booleans(), numbers, st.text(max_size=8), st.binary(max_size=4))
+keys = st.one_of(st.sampled_from([*WORDS, "p50", "max", "0", "incarnation"]), st.text(max_size=4))
+anything = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4),
+    max_leaves=6,
+)
+
+
+@st.composite
+def damaged(draw: st.DrawFn, sound: Any) -> Any:
+    """`sound` with something else in a place, at any depth."""
+    if isinstance(sound, dict) and sound and draw(st.integers(0, 4)):
+        key = draw(st.sampled_from(sorted(sound)))
+        return {**sound, key: draw(damaged(sound[key]))}
+    if isinstance(sound, list) and sound and draw(st.integers(0, 2)):
+        return [*sound[:-1], draw(damaged(sound[-1]))]
+    return draw(anything)
+
+
+def said_by(kind: str) -> st.SearchStrategy[dict[str, Any] | None]:
+    """What is on the board of an actor of `kind`: often nearly sound, else any map."""
+    sound = SOUND[kind]
+    near = damaged(sound).filter(lambda said: isinstance(said, dict))
+    return st.one_of(near, near, st.dictionaries(keys, anything, max_size=5), st.none())
+
+
+every_report = st.fixed_dictionaries({name: said_by(kind) for name, kind in KINDS.items()})
+
+
+def status(
+    said: dict[str, Any], state: ActorState = ActorState.READY, robots: tuple[str, ...] = ("r1",)
+) -> dict[str, Any]:
+    facts = [
+        ActorFacts(
+            name=name,
+            kind=kind,
+            robot=None,
+            pid=1,
+            uptime_s=1.0,
+            progress_age_s=0.1,
+            memory_mb=1.0,
+            last_exit=None,
+            last_error=None,
+            report=said[name],
+        )
+        for name, kind in KINDS.items()
+    ]
+    actors = {name: ActorRecord(state) for name in KINDS}
+    body = report.status("cell", 1.0, facts, actors, robots, None, 0.0)
+    return msgspec.json.decode(msgspec.json.encode(body))
+
+
+def shown(body: dict[str, Any]) -> None:
+    """Everything that people and programs are shown of a status."""
+    for ask in (unready, unhealthy, failing, warnings, notes):
+        ask(body)
+    for width in (60, 140):
+        console = Console(file=io.StringIO(), width=width)
+        console.print(screen(body))
+        console.print(live_screen(body, "hint", 20, width))
+    list(_news(body))
+    for row in body["actors"]:
+        if row["kind"] == "inference":
+            carried(_carried(row["report"] or {}))
+    for row in body["site"]["replicas"]:
+        carried(_carried_elsewhere(row))
+
+
+def carried(row: dict[str, Any]) -> None:
+    if row["robots"] is not None:
+        assert f"{row['load']:.0%}" and all(f"{ms:g}" for ms in row["batch_ms"].values())
+    if each := row["each"]:
+        assert f"{each['rate_hz']:.2g} {each['horizon_s']:.2g} {each['rtt_s'] * 1e3:.0f}"
+
+
+@settings(max_examples=40)
+@given(st.lists(every_report, min_size=2, max_size=2), st.sampled_from(list(ActorState)))
+def test_no_report_of_an_actor_breaks_what_is_made_of_the_status(
+    reports: list[dict[str, Any]], state: ActorState
+) -> None:
+    """Neither the supervisor, nor a terminal, nor the gateway, which gets the status as JSON."""
+    feed = StatusStream(None)  # type: ignore[arg-type]
+    feed.watch = StatusHistory()
+    before = None
+    for k, said in enumerate(reports):
+        body = status(said, state)
+        shown(body)
+        list(between(before, body))
+        feed.watch.see(body, float(k))
+        msgspec.json.encode(feed.watch.since(float(k)))
+        for accept in ("text/plain", "application/openmetrics-text"):
+            assert b"holdfast_supervisor_up" in Exposition(feed).render(accept)[0]
+        before = body
+
+
+@given(st.sampled_from(sorted(set(KINDS) - {"own"})), st.data())
+def test_a_wrong_report_changes_nothing_about_the_other_actors(
+    name: str, data: st.DataObject
+) -> None:
+    sound = {each: SOUND[kind] for each, kind in KINDS.items()}
+    whole = status(sound)
+    hurt = status({**sound, name: data.draw(said_by(KINDS[name]))})
+    for was, row in zip(whole["actors"], hurt["actors"], strict=True):
+        assert row == was or row["name"] == name
+    if name not in ("r1/control", "r1/world"):
+        assert hurt["robots"] == whole["robots"]
+    if name != "broker":
+        assert hurt["site"] == whole["site"]
+
+
+def test_a_sound_report_stays_as_it_is_and_keeps_what_no_shape_names() -> None:
+    for kind, sound in SOUND.items():
+        read, misfits = actor_reports.read(kind, sound)
+        assert misfits == [] and read is not None
+        for key in sound.keys() - {"sessions", "replicas"}:
+            assert msgspec.json.decode(msgspec.json.encode(read[key])) == sound[key]
+    (row,) = actor_reports.read("broker", SOUND["broker"])[0]["sessions"]  # type: ignore[index]
+    assert row["epoch"] == 3 and row["vitals"]["steps"] == 3 and row["vitals"]["plan_s"] is None
+
+
+def test_what_does_not_fit_is_named_and_its_neighbours_are_kept() -> None:
+    good = SOUND["broker"]["sessions"][0]
+    said = {"sessions": [good, {**good, "silent_s": "long"}, 7, {"service": "pick"}]}
+    read, misfits = actor_reports.read("broker", said)
+    assert read is not None
+    assert [row["silent_s"] for row in read["sessions"]] == [0.2, 0.0]
+    assert misfits == ["sessions[1].silent_s", "sessions[2]", "sessions[3]"]
+    body = status({**dict.fromkeys(KINDS), "broker": said})
+    (told,) = [note for note in notes(body) if note.weight is Weight.WARNS]
+    assert told.name == "broker" and "sessions[1].silent_s" in told.text
+
+
+@pytest.mark.parametrize(
+    "said", [{"a": msgspec.msgpack.Ext(1, b"x")}, {"a": {(1, 2): 3}}, ["no map"], "text", 7]
+)
+def test_what_no_json_can_say_is_no_report(said: Any) -> None:
+    read, misfits = actor_reports.read("witness", said)
+    assert read == actor_reports.unreported("witness") and misfits == ["the whole report"]
+
+
+@given(st.dictionaries(keys, anything, max_size=4))
+def test_a_board_carries_whatever_an_actor_says_to_the_status(said: dict[str, Any]) -> None:
+    memory = memoryview(bytearray(BOARD_SIZE))
+    StatusBoard(memory).report(said)
+    for kind in SOUND:
+        msgspec.json.encode(actor_reports.read(kind, StatusBoardReader(memory).report()))
