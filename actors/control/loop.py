@@ -36,7 +36,7 @@ from .driver_watch import DriverWatch
 from .failsafe import SupplyState
 from .histogram import Histogram, Recent
 from .losses import Losses
-from .missed_ticks import MissedTicks, overlaps
+from .missed_ticks import MissedTicks, pauses_in
 from .pace import Pace
 from .plan_memory import PLAN_BYTES, PlanMemory, Word
 from .policy_client import PolicyClient
@@ -86,7 +86,7 @@ class ControlActor(Actor):
         self._recent = Recent(self._lateness, monotonic_ns())
         witness = self._reader(config.witness) if config.witness else None
         self._misses = MissedTicks(
-            self._words, (lambda a, b: overlaps(witness.read(), a, b)) if witness else None
+            self._words, config.tick_ns, (lambda: pauses_in(witness.read())) if witness else None
         )
         self._timing = realtime.take(config.timing)
         if self._supply.enabled:

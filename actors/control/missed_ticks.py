@@ -2,29 +2,36 @@
 
 A tick is missed when the loop was not awake before the next grid point. Shared machines pause by
 themselves; a bare sleeping loop in another process, the witness, oversleeps then as well. A miss is
-judged a little later, when the witness has had its turn to say so, and is the machine's if the
-witness overslept while it lasted. Until then it counts as neither.
+judged a little later, when the witness has had its turn to say so, and is the machine's as far as
+the pauses of the witness reach: if what they leave of it is a period or more, the loop would have
+missed a tick without them too, and the miss is its own. Until then it counts as neither.
 """
 
 from __future__ import annotations
 
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from .plan_memory import Word
 
 _PATIENCE_NS = 1_000_000_000
 _KEPT = 64
 
+Pause = tuple[int, int]
+"""From when a witness should have woken up to when it did, monotonic ns."""
+
 
 class MissedTicks:
-    """Counts into `words`. `overslept(start_ns, end_ns)` says whether the witness did, in between;
-    without a witness every miss is the loop's own."""
+    """Counts into `words` the misses of a loop of `period_ns`. `pauses` gives the latest ones that
+    the witness saw; without a witness every miss is the loop's own."""
 
-    def __init__(self, words: memoryview, overslept: Callable[[int, int], bool] | None):
+    def __init__(
+        self, words: memoryview, period_ns: int, pauses: Callable[[], Sequence[Pause]] | None
+    ):
         self._words = words
-        self._overslept = overslept
+        self._period_ns = period_ns
+        self._pauses = pauses
         self._pending: deque[tuple[int, int, int]] = deque()
 
     def missed(self, ticks: int, due_ns: int, woke_ns: int) -> None:
@@ -51,17 +58,26 @@ class MissedTicks:
 
     def _judge(self) -> None:
         due_ns, woke_ns, ticks = self._pending.popleft()
-        if self._overslept is not None and self._overslept(due_ns, woke_ns):
+        if self._pauses is None:
+            return
+        if not unexplained(due_ns, woke_ns, self._pauses(), self._period_ns):
             self._words[Word.MISSED_MACHINE] += ticks
 
 
-def overlaps(payload: bytes | None, start_ns: int, end_ns: int) -> bool:
-    """Whether the witness overslept at any time in [start_ns, end_ns], by its register's value."""
+def unexplained(due_ns: int, until_ns: int, pauses: Sequence[Pause], period_ns: int) -> bool:
+    """Whether a loop whose wake-up was due at `due_ns` and came at `until_ns` would have missed a
+    tick without the machine's `pauses` too: they leave a period or more of its lateness."""
+    left_ns, at = 0, due_ns
+    for start, end in sorted(pauses):
+        if start < until_ns and end > at:
+            left_ns += max(0, start - at)
+            at = end
+    return left_ns + max(0, until_ns - at) >= period_ns
+
+
+def pauses_in(payload: bytes | None) -> list[Pause]:
+    """The pauses that the value of the witness's register tells of; none without a value."""
     if payload is None:
-        return False
-    pairs = len(payload) // 16
-    edges = struct.unpack_from(f"={2 * pairs}q", payload)
-    return any(
-        begin <= end_ns and end >= start_ns
-        for begin, end in zip(edges[::2], edges[1::2], strict=True)
-    )
+        return []
+    edges = struct.unpack_from(f"={2 * (len(payload) // 16)}q", payload)
+    return list(zip(edges[::2], edges[1::2], strict=True))

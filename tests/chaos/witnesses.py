@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
+from holdfast.actors.control.missed_ticks import Pause, unexplained
 from holdfast.actors.control.tick_log import TickRecord
 
 NAP_NS = 5_000_000
@@ -33,8 +34,6 @@ while not ended:
         os.write(1, b"%d %d\\n" % (due, now))
     due = now + nap_ns
 """
-
-Pause = tuple[int, int]
 
 
 class Witnesses:
@@ -92,11 +91,27 @@ def misses(ticks: Sequence[TickRecord], period_ns: int) -> list[Miss]:
     return found
 
 
-def unexplained(miss: Miss, pauses: Sequence[Pause], period_ns: int) -> bool:
-    """Whether the loop would have missed a tick here without the machine's `pauses` too."""
-    left, at = 0, miss.due_ns
-    for start, end in sorted(pauses):
-        if start < miss.until_ns and end > at:
-            left += max(0, start - at)
-            at = end
-    return left + max(0, miss.until_ns - at) >= period_ns
+class Disturbance(NamedTuple):
+    """What was done to the fleet, from the signal to `victim` until all was well again."""
+
+    victim: str
+    from_ns: int
+    until_ns: int
+
+
+def harmed(
+    robot: str,
+    ticks: Sequence[TickRecord],
+    period_ns: int,
+    disturbances: Sequence[Disturbance],
+    pauses: Sequence[Pause],
+) -> list[str]:
+    """Every miss of `robot` that no pause of the machine explains, but for those of a control loop
+    that was itself the victim."""
+    found = []
+    for miss in misses(ticks, period_ns):
+        meanwhile = [d.victim for d in disturbances if d.from_ns < miss.until_ns <= d.until_ns]
+        own = f"{robot}/control" in meanwhile
+        if not own and unexplained(miss.due_ns, miss.until_ns, pauses, period_ns):
+            found.append(f"{robot} missed {miss.ticks} ticks, disturbed: {meanwhile}")
+    return found

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from holdfast.actors.control.missed_ticks import MissedTicks
+from holdfast.actors.control.missed_ticks import MissedTicks, unexplained
 from holdfast.actors.control.plan_memory import PlanMemory, Word
 
-S = 1_000_000_000
+S, MS = 1_000_000_000, 1_000_000
+PERIOD = 33 * MS
 
 
 @pytest.fixture
@@ -16,7 +19,7 @@ def words() -> memoryview:
 
 
 def test_a_miss_counts_as_neither_until_the_witness_had_its_turn(words: memoryview) -> None:
-    misses = MissedTicks(words, lambda start, end: True)
+    misses = MissedTicks(words, PERIOD, lambda: [(0, 100 * S)])
     misses.missed(3, 10 * S, 11 * S)
     assert (misses.own, misses.machine) == (0, 0)
     misses.settle(11 * S + S // 2)
@@ -26,35 +29,57 @@ def test_a_miss_counts_as_neither_until_the_witness_had_its_turn(words: memoryvi
 
 
 def test_a_miss_that_the_witness_did_not_see_is_the_loop_s_own(words: memoryview) -> None:
-    asked = []
-
-    def overslept(start: int, end: int) -> bool:
-        asked.append((start, end))
-        return False
-
-    misses = MissedTicks(words, overslept)
+    misses = MissedTicks(words, PERIOD, lambda: [(9 * S, 10 * S), (11 * S, 12 * S)])
     misses.missed(2, 10 * S, 11 * S)
     misses.settle(20 * S)
     assert (misses.own, misses.machine) == (2, 0)
-    assert asked == [(10 * S, 11 * S)]
+
+
+def test_a_loop_that_blocks_by_itself_is_not_excused_by_a_pause_that_is_shorter(
+    words: memoryview,
+) -> None:
+    pauses = [(10 * S, 10 * S + 8 * MS)]
+    misses = MissedTicks(words, PERIOD, lambda: pauses)
+    misses.missed(60, 10 * S, 12 * S)
+    misses.missed(1, 10 * S, 10 * S + 40 * MS)  # 32 ms are left, less than a period
+    misses.settle(20 * S)
+    assert (misses.own, misses.machine) == (60, 1)
 
 
 def test_without_a_witness_every_miss_is_the_loop_s_own(words: memoryview) -> None:
-    misses = MissedTicks(words, None)
+    misses = MissedTicks(words, PERIOD, None)
     misses.missed(1, 0, S)
     misses.settle(9 * S)
     assert misses.own == 1
 
 
 def test_a_flood_of_misses_takes_no_more_memory(words: memoryview) -> None:
-    misses = MissedTicks(words, lambda start, end: False)
+    misses = MissedTicks(words, PERIOD, list)
     for n in range(1000):
-        misses.missed(1, n, n + 1)
+        misses.missed(1, n, n + PERIOD)
     assert len(misses._pending) <= 64
     misses.settle(10 * S)
     assert words[Word.MISSED] == misses.own == 1000
 
 
 def test_misses_that_were_not_yet_judged_at_a_kill_are_the_loop_s_own(words: memoryview) -> None:
-    MissedTicks(words, lambda start, end: True).missed(4, 0, S)
-    assert MissedTicks(words, lambda start, end: True).own == 4
+    MissedTicks(words, PERIOD, lambda: [(0, 100 * S)]).missed(4, 0, S)
+    assert MissedTicks(words, PERIOD, lambda: [(0, 100 * S)]).own == 4
+
+
+intervals = st.tuples(st.integers(0, 400), st.integers(1, 100)).map(
+    lambda drawn: (drawn[0] * MS, (drawn[0] + drawn[1]) * MS)
+)
+
+
+@given(st.lists(intervals, max_size=6), intervals)
+def test_a_miss_is_unexplained_by_the_part_of_it_outside_all_pauses(
+    pauses: list[tuple[int, int]], during: tuple[int, int]
+) -> None:
+    """Counted millisecond by millisecond, however the pauses overlap."""
+    free = [
+        at
+        for at in range(during[0] // MS, during[1] // MS)
+        if not any(start // MS <= at < end // MS for start, end in pauses)
+    ]
+    assert unexplained(*during, pauses, PERIOD) is (len(free) * MS >= PERIOD)
