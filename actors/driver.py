@@ -45,8 +45,7 @@ class DriverActor(Actor):
             rest_s = max(0.0, (self._world.next_ns - time.monotonic_ns()) / 1e9)
             # select, because it also wakes for the supervisor's word.
             if select.select([self.link], [], [], rest_s)[0]:
-                for command in self.link.commands():
-                    self.link.acknowledge(command.id, error=f"a world cannot {command.verb}")
+                self.refuse_commands()
 
     def _status(self) -> dict[str, object]:
         cell = self._world.cell

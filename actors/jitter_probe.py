@@ -66,8 +66,7 @@ class JitterProbeActor(Actor):
         """Poll counts whole milliseconds, so it covers all but the last one or two."""
         coarse_ms = max(0, (deadline - time.monotonic_ns()) // 1_000_000 - 1)
         if select.select([self.link], [], [], coarse_ms / 1e3)[0]:
-            for command in self.link.commands():
-                self.link.acknowledge(command.id, error=f"a witness cannot {command.verb}")
+            self.refuse_commands()
         rest = deadline - time.monotonic_ns()
         if rest > 0:
             time.sleep(rest / 1e9)

@@ -99,8 +99,7 @@ class SensorActor(Actor):
         """Count progress, report, and take the supervisor's word, which ends the rest early."""
         self.board.progress()
         if select.select([self.link], [], [], rest_s)[0]:
-            for command in self.link.commands():
-                self.link.acknowledge(command.id, error=f"a sensor cannot {command.verb}")
+            self.refuse_commands()
         now = time.monotonic_ns()
         if now >= self._report_at:
             self.board.report(self._status(now))

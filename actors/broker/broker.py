@@ -123,7 +123,7 @@ class BrokerActor(Actor):
                 if door.monitor in awake:
                     broke |= door.broke()
             if self.link.fileno() in awake:
-                self._obey()
+                self.refuse_commands()
             if broke and now >= probe:
                 broke, probe = False, now + PROBE_NS
                 self._carry_out(self._routing.disconnected(now), now)
@@ -267,10 +267,6 @@ class BrokerActor(Actor):
         fields = " ".join(f"{name}={value}" for name, value in line.fields.items())
         more = f" ({line.suppressed} more since)" if line.suppressed else ""
         self.log.log(line.level, "%s: %s%s", line.event, fields, more)
-
-    def _obey(self) -> None:
-        for command in self.link.commands():
-            self.link.acknowledge(command.id, error=f"a broker cannot {command.verb}")
 
     def _report(self, now: int) -> None:
         """Put the status on the board, with as many rows as it has room for."""

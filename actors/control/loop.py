@@ -62,6 +62,7 @@ class ControlActor(Actor):
 
     kind = "control"
     Config = ControlConfig
+    verbs = ("pause", "resume", "reset", "episode")
 
     def setup(self) -> None:
         config: ControlConfig = self.config
@@ -346,9 +347,7 @@ class ControlActor(Actor):
             case "reset" | "episode":
                 self._reset(_task(command.args.get("task")))
             case _:
-                raise ValueError(
-                    f"a control actor cannot {command.verb}: it can pause, resume and reset"
-                )
+                raise ValueError(self.refusal(command))
         return {
             "state": self._supply.state.value,
             "paused": self._supply.failsafe.paused,

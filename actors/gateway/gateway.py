@@ -91,8 +91,7 @@ class GatewayActor(Actor):
             except TimeoutError:
                 continue
             spoken.clear()
-            for command in self.link.commands():
-                self.link.acknowledge(command.id, error=f"a gateway cannot {command.verb}")
+            self.refuse_commands()
 
 
 def _listen(host: str, demanded: int | None, wished: list[int]) -> socket.socket:

@@ -61,6 +61,7 @@ class InferenceActor(Actor):
 
     kind = "inference"
     Config = InferenceConfig
+    verbs = ("drain",)
 
     config: InferenceConfig
 
@@ -127,9 +128,7 @@ class InferenceActor(Actor):
                 self._drain(now, "asked to drain")
                 self.link.acknowledge(command.id, {"sessions": len(self._service.sessions)})
             else:
-                self.link.acknowledge(
-                    command.id, error=f"an inference replica cannot {command.verb}, only drain"
-                )
+                self.link.acknowledge(command.id, error=self.refusal(command))
         if self.stopping and not self.link.orphaned:
             self._drain(now, "asked to stop", stop=True)
 

@@ -121,8 +121,7 @@ class NetworkActor(Actor):
                 self._drain(self._broker.socket, self._from_broker)
             self._watch_broker(now)
             if self.link.fileno() in ready:
-                for command in self.link.commands():
-                    self.link.acknowledge(command.id, error=f"network cannot {command.verb}")
+                self.refuse_commands()
             silent = self._session.tick(now)
             if silent is not None:
                 self._lost(self._session.epoch, silent.message)

@@ -57,6 +57,8 @@ class Actor:
 
     kind: ClassVar[str]
     Config: ClassVar[type[msgspec.Struct]]
+    verbs: ClassVar[tuple[str, ...]] = ()
+    """The commands that it carries out, beside `stop`, which the link handles."""
 
     def __init__(self, boot: Boot, link: Link) -> None:
         self.name = boot.name
@@ -100,6 +102,16 @@ class Actor:
         the incarnation before reported stays beside it."""
         said = {"incarnation": self.incarnation, "text": text}
         self.board.report({**(self.board.previous() or {}), "phase": said})
+
+    def refusal(self, command: Command) -> str:
+        """What a command that is none of `verbs` is answered with."""
+        known = ", ".join(("stop", *self.verbs))
+        return f"the {self.kind} actor cannot {command.verb}: its commands are {known}"
+
+    def refuse_commands(self) -> None:
+        """Read the link and refuse every command but `stop`: for actors without `verbs`."""
+        for command in self.link.commands():
+            self.link.acknowledge(command.id, error=self.refusal(command))
 
     def segment(self, name: str) -> mmap.mmap:
         """The mapping of the segment `name`. Raises KeyError for one that the boot does not

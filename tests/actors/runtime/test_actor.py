@@ -48,6 +48,7 @@ class Echo(Actor):
 
     kind = "echo"
     Config = EchoConfig
+    verbs = ("echo",)
 
     def run(self) -> None:
         echoed = (self.board.previous() or {}).get("echoed", 0)
@@ -59,7 +60,7 @@ class Echo(Actor):
             self.board.progress()
             for command in self.link.commands():
                 if command.verb != "echo":
-                    self.link.acknowledge(command.id, error=f"no verb {command.verb!r}")
+                    self.link.acknowledge(command.id, error=self.refusal(command))
                     continue
                 echoed += 1
                 self.board.report({"echoed": echoed})
@@ -110,7 +111,9 @@ def test_an_actor_in_process_gets_ready_answers_commands_and_stops_when_told() -
     supervisor.command("echo", id=7)
     assert hear(supervisor, CommandReply) == CommandReply(7, "hi", None)
     supervisor.command("dance", id=8)
-    assert hear(supervisor, CommandReply) == CommandReply(8, None, "no verb 'dance'")
+    assert hear(supervisor, CommandReply) == CommandReply(
+        8, None, "the echo actor cannot dance: its commands are stop, echo"
+    )
     supervisor.command("stop", id=9)
     assert hear(supervisor, CommandReply) == CommandReply(9)
     thread.join(5)
