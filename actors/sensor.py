@@ -59,6 +59,7 @@ class SensorActor(Actor):
             lambda memory: FrameRing(memory, shape, incarnation=self.incarnation),
         )
         self._camera = self._make()
+        self.resources.callback(self._camera.close)
         self.phase(f"opens camera {config.camera} ({config.driver})")
         self._captured: deque[int] = deque(maxlen=64)
         self._frames = 0
@@ -88,10 +89,6 @@ class SensorActor(Actor):
                 self._frames += 1
                 self._captured.append(capture_ns)
                 self._serve(0.0)
-
-    def teardown(self) -> None:
-        if hasattr(self, "_camera"):
-            self._camera.close()
 
     # The loop's parts
 

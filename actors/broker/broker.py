@@ -75,6 +75,7 @@ class BrokerActor(Actor):
         previous = self.board.previous() or {}
         allocator.one_arena()  # before libzmq has threads: what they hold can then be given back
         self._context: sockets.Context = zmq.Context()
+        self.resources.callback(self._context.destroy, linger=FAREWELL_MS)
         self._doors: list[Listener] = []
         self._authenticator: Authenticator | None = None
         try:
@@ -98,6 +99,7 @@ class BrokerActor(Actor):
         self._reopened_ns = -REOPEN_NS
         self._told: deque[str] = deque(maxlen=2 * MAX_STRANGERS)
         """Keys that the log has named."""
+        self.resources.callback(self._notify_peers)
 
     def run(self) -> None:
         poll = Poll(self.link.fileno())
@@ -141,20 +143,15 @@ class BrokerActor(Actor):
                 report = now + REPORT_NS
             self.board.progress()
 
-    def teardown(self) -> None:
-        if hasattr(self, "_routing"):
-            now = time.monotonic_ns()
-            farewell = self._routing.farewell()
-            self._carry_out(farewell, now)
-            if farewell:
-                # A DEALER that is IMMEDIATE forgets what it has not read when the connection ends.
-                time.sleep(FAREWELL_MS / 1000)
-            self._report(now)
-        if hasattr(self, "_context"):
-            for door in self._doors:
-                door.close(FAREWELL_MS)
-            # Also what a setup that was refused half-way left open.
-            self._context.destroy(linger=FAREWELL_MS)
+    def _notify_peers(self) -> None:
+        """Tell robots and replicas that this broker ends, and report for the last time."""
+        now = time.monotonic_ns()
+        farewell = self._routing.farewell()
+        self._carry_out(farewell, now)
+        if farewell:
+            # A DEALER that is IMMEDIATE forgets what it has not read when the connection ends.
+            time.sleep(FAREWELL_MS / 1000)
+        self._report(now)
 
     # What the loop calls
 
@@ -312,6 +309,7 @@ class BrokerActor(Actor):
             insecure=self.config.insecure,
         )
         self._doors.append(door)
+        self.resources.callback(door.close, FAREWELL_MS)
         return door
 
 

@@ -107,6 +107,7 @@ class ControlActor(Actor):
         self._next_step = 0
         """The policy step of the next pop, counted on the clock's grid."""
         self._report_ns = self._beat_ns = self._collect_ns = 0
+        self.resources.callback(self._shut_down)
         # What exists now lives as long as the process: no collection looks at it again, and none
         # runs at a moment that it chooses.
         gc.freeze()
@@ -120,9 +121,8 @@ class ControlActor(Actor):
                 self._tick(self._clock.wait())
         self._settle_down()
 
-    def teardown(self) -> None:
-        if not hasattr(self, "_shown"):
-            return
+    def _shut_down(self) -> None:
+        """Bring the robot to rest, end the session, and report for the last time."""
         gc.enable()  # a process that embeds the actor goes on
         gc.unfreeze()
         try:

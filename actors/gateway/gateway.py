@@ -41,16 +41,13 @@ class GatewayActor(Actor):
         config: GatewayConfig = self.config
         port, self._token = address.last_known(self.rundir)
         self._listener = _listen(config.host, config.port, [port or PORT, PORT, 0])
+        self.resources.callback(self._listener.close)
         self._thumbnails = Thumbnails(
             {camera: self.segment(segment) for camera, segment in config.cameras.items()}
         )
 
     def run(self) -> None:
         asyncio.run(self._serve())
-
-    def teardown(self) -> None:
-        if hasattr(self, "_listener"):
-            self._listener.close()
 
     async def _serve(self) -> None:
         supervisor = SupervisorClient(self.rundir / SOCKET)

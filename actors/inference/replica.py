@@ -80,13 +80,16 @@ class InferenceActor(Actor):
         self._histories = Histories()
         self._histories.restore(before.get("robots", {}))
         self._service = self._serve()
+        self.resources.callback(self._service.close)
         identity = f"{self.name}:{self.incarnation}"
         self._uplink = BrokerClient(config.broker, identity, self._offer(), *keys)
+        self.resources.callback(self._uplink.close)
         self._unreachable = ""
         self._drain_until: int | None = None
         self._leaving = ""
         self._released = False
         self._beat_at = self._report_at = 0
+        self.resources.callback(lambda: self.board.report(self._status(time.monotonic_ns())))
 
     def run(self) -> None:
         longest_s = max(self._device.times.values(), default=0.0)
@@ -104,13 +107,6 @@ class InferenceActor(Actor):
             self._uplink.flush()
             self._work(now)
             self._tell(time.monotonic_ns())
-
-    def teardown(self) -> None:
-        if hasattr(self, "_uplink"):
-            self.board.report(self._status(time.monotonic_ns()))
-            self._uplink.close()
-        if hasattr(self, "_service"):
-            self._service.close()
 
     # The loop's parts
 

@@ -89,7 +89,11 @@ class NetworkActor(Actor):
         evidence = Path(config.evidence or self.rundir)
         audit = Audit(evidence / "audit" / f"{config.robot}.network.jsonl", config.audit_bytes)
         self._journal = RequestAudit(config.robot, audit)
+        self.resources.callback(self._journal.close)
         self._context: sockets.Context = zmq.Context()
+        self.resources.callback(sockets.unlink_stale, config.control)
+        # Long enough for the two last words to leave a socket that drops on close.
+        self.resources.callback(self._context.destroy, linger=100)
         sockets.unlink_stale(config.control)
         # Control's next incarnation has another identity, and the kernel ends what a dead one had:
         # a second connection under the same identity is never control's.
@@ -104,7 +108,9 @@ class NetworkActor(Actor):
             server=server,
             lost_after_ns=round(config.broker_lost_after_s * 1e9),
         )
+        self.resources.callback(self._broker.close)
         self._told = ""
+        self.resources.callback(self._end_session)
 
     def run(self) -> None:
         self.ready()
@@ -136,20 +142,14 @@ class NetworkActor(Actor):
                 report = now + _REPORT_NS
             self.board.progress()
 
-    def teardown(self) -> None:
-        if not hasattr(self, "_context"):
-            return
+    def _end_session(self) -> None:
+        """Close the session, and tell both peers why."""
         if self._session.phase is not Phase.CLOSED:
             close = Header(Kind.CLOSE, epoch=self._session.epoch)
             bye = messages.encode(close, messages.Close(reason="stopping"))
             sockets.send(self._broker.socket, bye)
             # An end in order is no news to warn of.
             self._tell(self._control_identity, self._session.epoch, "the network actor is stopping")
-        self._journal.close()
-        self._broker.close()
-        # Long enough for the two last words to leave a socket that drops on close.
-        self._context.destroy(linger=100)
-        sockets.unlink_stale(self.config.control)
 
     def _drain(self, socket: sockets.Socket, handle: Callable[[list[Buffer]], None]) -> None:
         """Handle what has arrived, at most a few at a time so that no peer starves the other."""

@@ -16,6 +16,7 @@ import logging
 import mmap
 import os
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -68,6 +69,8 @@ class Actor:
         self.log = logging.getLogger(boot.name)
         self.board = StatusBoard(boot.memory[f"{boot.name}/board"])
         self._memory = boot.memory
+        self.resources = ExitStack()
+        """`setup` enters here what it opens, so that `teardown` closes it."""
         try:
             self.config: Any = msgspec.convert(boot.config, self.Config)
         except msgspec.ValidationError as error:
@@ -84,7 +87,8 @@ class Actor:
         raise NotImplementedError
 
     def teardown(self) -> None:
-        """Close what `setup` opened, also when `setup` or `run` raised half-way."""
+        """Close `resources`, the last opened first, also when `setup` or `run` raised half-way."""
+        self.resources.close()
 
     @property
     def stopping(self) -> bool:

@@ -26,6 +26,7 @@ class BareBroker(Actor):
 
     def setup(self) -> None:
         self._context: sockets.Context = zmq.Context()
+        self.resources.callback(self._context.destroy, linger=0)
         self._front = sockets.router(self._context, self.config.front)
         self._back = sockets.router(self._context, self.config.back)
         self._robot: Any = None
@@ -45,10 +46,6 @@ class BareBroker(Actor):
             if self.link.fileno() in awake:
                 self.link.commands()
             self.board.progress()
-
-    def teardown(self) -> None:
-        if hasattr(self, "_context"):
-            self._context.destroy(linger=0)
 
     def _from_robot(self, frames: list[Any]) -> None:
         self._robot, *rest = frames

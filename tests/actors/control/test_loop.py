@@ -255,7 +255,7 @@ def last_task(cell: Cell) -> str:
 
 def test_an_unknown_command_is_answered_with_what_is_possible(cell: Cell) -> None:
     running(cell)
-    assert "pause, resume and reset" in cell.command("dance").error
+    assert "stop, pause, resume, reset, episode" in cell.command("dance").error
 
 
 def crash(cell: Cell) -> None:

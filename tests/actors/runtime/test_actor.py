@@ -80,6 +80,24 @@ class Failing(Actor):
         self.torn_down = True
 
 
+class Opening(Actor):
+    """Opens three things; the setup is refused before the fourth, and closing the second fails."""
+
+    kind = "opening"
+    Config = EchoConfig
+
+    def setup(self) -> None:
+        self.closed: list[int] = []
+        self.resources.callback(self.closed.append, 1)
+        self.resources.callback(self._fail)
+        self.resources.callback(self.closed.append, 3)
+        raise RefusedError("no fourth thing")
+
+    def _fail(self) -> None:
+        self.closed.append(2)
+        raise OSError("stuck")
+
+
 def until(condition: Callable[[], object], deadline_s: float = 10.0) -> None:
     end = time.monotonic() + deadline_s
     while not condition():
@@ -313,3 +331,14 @@ def test_an_actor_tells_with_its_readiness_how_long_a_turn_of_its_loop_may_take(
     finally:
         supervisor.close()
         link.close()
+
+
+def test_an_actor_refused_in_its_setup_closes_what_it_had_opened_in_reverse() -> None:
+    """Each resource is closed, also after one that failed to close; the refusal is the reason."""
+    boot, link, supervisor = boot_in_memory("opening", "o", {})
+    actor = Opening(boot, link)
+    assert actor.main() == EXIT_REFUSED
+    assert actor.closed == [3, 2, 1]
+    assert hear(supervisor, ExitReason) == ExitReason("no fourth thing")
+    supervisor.close()
+    link.close()
