@@ -440,7 +440,7 @@ def test_a_fleet_starts_again_right_after_its_supervisor_was_killed() -> None:
 def test_a_killed_undertaker_is_replaced_and_still_buries(tmp_path: Path) -> None:
     with Supervised(actor("a", "IgnoresSigterm", Rules(hang_timeout_s=60))) as fleet:
         pid = fleet.reach("a", "READY")["pid"]
-        undertaker = _child(fleet, b"cleanup_process")
+        undertaker = _cleanup_process(fleet)
         os.kill(undertaker, signal.SIGKILL)
         until(lambda: _child(fleet, b"cleanup_process") not in (undertaker, 0))
         fleet.process.kill()
@@ -451,7 +451,7 @@ def test_a_frozen_undertaker_is_replaced_and_its_lock_holds_up_no_new_fleet() ->
     """Noticed while the supervisor lives, whose death then ends as ever."""
     with Supervised(actor("a", "IgnoresSigterm", Rules(hang_timeout_s=60))) as fleet:
         pid = fleet.reach("a", "READY")["pid"]
-        undertaker = _child(fleet, b"cleanup_process")
+        undertaker = _cleanup_process(fleet)
         until(lambda: _asleep(undertaker))
         os.kill(undertaker, signal.SIGSTOP)
         until(lambda: _child(fleet, b"cleanup_process") not in (undertaker, 0), why="not replaced")
@@ -459,6 +459,13 @@ def test_a_frozen_undertaker_is_replaced_and_its_lock_holds_up_no_new_fleet() ->
         fleet.process.kill()
         until(lambda: not exists(pid), 3.5)
         until(lambda: not (runtime_base() / fleet.name).exists(), 3.0)
+
+
+def _cleanup_process(fleet: Supervised) -> int:
+    """Its pid. Never 0, which `os.kill` would take for this process's own group."""
+    pid = _child(fleet, b"cleanup_process")
+    assert pid, "the supervisor has no cleanup process"
+    return pid
 
 
 def _child(fleet: Supervised, word: bytes, but: int = 0) -> int:
