@@ -1,33 +1,24 @@
-"""A fleet that is cheap to run, watched as its robots' recorder would: every tick, with the chunk
-that its action is from."""
+"""A fleet that is cheap to run, whose every tick is recorded and judged."""
 
 from __future__ import annotations
 
 import json
-import mmap
-import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import msgspec
 import pytest
 
-from holdfast.actors.control.plan_memory import PLAN_BYTES
-from holdfast.actors.control.tick_log import TickReader, TickRecord
 from holdfast.actors.runtime.runtime_dir import SOCKET, runtime_base, state_dir
-from holdfast.actors.supervision.control_socket import ask, attach
+from holdfast.actors.supervision.control_socket import ask
 from holdfast.errors import ControlSocketError
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import CONFIG, Config
+from holdfast.robot.sim.arm import SPEC
+from holdfast.tests.chaos.recorder import MAX_ACTION_AGE_S, Recorder
 from holdfast.tests.chaos.witnesses import Witnesses
 from holdfast.tests.e2e.conftest import FleetProcess, all_well
-
-STATES = ("x", "y", "z", "wrist", "gripper", "belt_speed", "grip")
-ACTIONS = STATES[:5]
-MAX_ACTION_AGE_S = 3.0
 
 FLEET = """
 name: {name}
@@ -51,53 +42,6 @@ supervision:
     inference: {{hang_timeout_s: 2.5, stop_timeout_s: 3.0, max_restarts: 4}}
 {supervision}
 """
-
-
-class Recorder(threading.Thread):
-    """Reads the tick log of one robot, which outlives every actor; `faults` judges what it saw."""
-
-    def __init__(self, console: Path, robot: str) -> None:
-        super().__init__(daemon=True)
-        self.robot = robot
-        self.ticks: list[TickRecord] = []
-        fd, size = attach(console, f"{robot}/plan")
-        memory = memoryview(mmap.mmap(fd, size, prot=mmap.PROT_READ))
-        os.close(fd)
-        self.reader = TickReader(memory[PLAN_BYTES:], len(STATES), len(ACTIONS))
-        self._ended = threading.Event()
-
-    def run(self) -> None:
-        while not self._ended.wait(0.2):
-            self.ticks += self.reader.read()
-        self.ticks += self.reader.read()
-
-    def end(self) -> None:
-        self._ended.set()
-        self.join(5)
-
-    def faults(self, served: dict[int, set[int]]) -> list[str]:
-        """Every action played that was stale, of another episode, played before or out of order, or
-        of a chunk that no replica of this robot's service made for it. `served`: see `evidence`."""
-        found, last = [], (0, -1)
-        for tick in self.ticks:
-            of = tick.provenance
-            if of is None or tick.observed_ns is None:
-                continue
-            if tick.instant_ns - tick.observed_ns > MAX_ACTION_AGE_S * 1e9:
-                found.append(f"stale: {tick}")
-            if of.episode != tick.episode:
-                found.append(f"of episode {of.episode} in {tick.episode}: {tick}")
-            if (of.seq, of.step) <= last:
-                found.append(f"played after {last}: {tick}")
-            if of.episode not in served.get(_seed(self.robot, of.seq), ()):
-                found.append(f"of a chunk that nobody made for this robot: {tick}")
-            last = (of.seq, of.step)
-        return found
-
-
-def _seed(robot: str, seq: int) -> int:
-    """Of the noise of a robot's request: no two requests of a fleet have the same."""
-    return (crc32(robot.encode()) << 31) + (seq & 0x7FFFFFFF)
 
 
 class ChaosFleet(FleetProcess):
@@ -180,8 +124,8 @@ def start_chaos(tmp_path: Path) -> Iterator[Callable[..., ChaosFleet]]:
                 model=service,
                 revision="1",
                 cameras=(CameraFeature("overhead", 64, 48),),
-                state_names=STATES,
-                action_names=ACTIONS,
+                state_names=SPEC.state_names,
+                action_names=SPEC.action_names,
                 chunk_size=48,
                 fps=30.0,
                 prefix="trained",

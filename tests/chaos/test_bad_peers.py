@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import zmq
 
+from holdfast.robot.sim.arm import SPEC
 from holdfast.tests.actors.broker.conftest import Wire
-from holdfast.tests.chaos.conftest import ACTIONS, STATES, ChaosFleet, actor, robot, streams_again
+from holdfast.tests.chaos.conftest import ChaosFleet, actor, robot, streams_again
 from holdfast.tests.hostile.corpus import Corpus
 from holdfast.transport import sockets
 from holdfast.transport.header import Kind
@@ -93,8 +94,8 @@ def read_nothing(context: sockets.Context, rundir: Path) -> None:
     asked = Open(
         robot="slow",
         service="pick",
-        action_names=ACTIONS,
-        state_names=STATES,
+        action_names=SPEC.action_names,
+        state_names=SPEC.state_names,
         cameras={"overhead": (64, 48)},
         fps=30.0,
     )
