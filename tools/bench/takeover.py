@@ -28,6 +28,7 @@ from ...actors.control.config import ControlConfig, SafetySettings
 from ...actors.control.contract import Contract, Kept
 from ...actors.control.plan import MergeRule
 from ...actors.control.plan_memory import PLAN_BYTES, SEGMENT_BYTES, PlanMemory
+from ...actors.runtime.kinds import modules_of
 from ...actors.runtime.status_board import BOARD_SIZE
 from ...actors.runtime.supervisor_link import BootMessage, SegmentEntry
 from ...actors.supervision.process import Process
@@ -37,7 +38,6 @@ from ...robot.sim.cell import ConveyorCell
 from ...transport import segment
 from ...transport.seqlock import Seqlock
 
-MODULE = "holdfast.actors.control.loop"
 SIZES = {
     "r1/control/board": BOARD_SIZE,
     "r1/plan": SEGMENT_BYTES,
@@ -112,7 +112,7 @@ class Stand:
 
     def prepare_spare(self) -> None:
         """Start one and wait until it has imported all it needs: it sleeps in its receive."""
-        self.spare = Process("spare", _ENVIRONMENT, preload=MODULE)
+        self.spare = Process("spare", _ENVIRONMENT, preload=modules_of("control", driver="sim"))
         self._until(lambda: self._waits(self.spare), "the spare to be ready")
 
     @staticmethod
