@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import os
-import platform
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from ...actors.inference.capture import Capture, Origin
 from ...actors.inference.policy_runner import PolicyRunner
@@ -92,20 +88,5 @@ def join(service: ReplicaCore, name: str, spec: PolicySpec, nonce: int = 0) -> N
     assert Header.unpack(answer[0]).kind is Kind.ACCEPT
 
 
-def machine() -> dict[str, Any]:
-    """Where the figures come from."""
-    return {
-        "cpu": platform.processor() or platform.machine(),
-        "cpus": os.cpu_count(),
-        "python": platform.python_version(),
-        "load": os.getloadavg()[0],
-    }
-
-
 def ns(seconds: float) -> int:
     return round(seconds * 1e9)
-
-
-def row(case: str, values: Sequence[float], unit: str, scale: float) -> dict[str, Any]:
-    p50, p99, most = (round(float(v) * scale, 4) for v in np.percentile(values, (50, 99, 100)))
-    return {"case": case, "n": len(values), "unit": unit, "p50": p50, "p99": p99, "max": most}

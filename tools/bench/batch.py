@@ -30,7 +30,7 @@ from ...policy.checkpoint import read_config, shipped
 from ...policy.kinds import load_policy
 from ...transport.header import Header, Kind
 from . import figures
-from .bare_service import BUFFER_TIME_S, join, machine, ns, request, row, service_of
+from .bare_service import BUFFER_TIME_S, join, ns, request, service_of
 from .simulated_load import carried, simulate
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def main() -> int:
         about["pi0"] = f"{large.spec.model} in bfloat16, {large.execution}"
     else:
         left_out.append(f"{PI0}*: needs a GPU, this ran on the {device}")
-    where = {**machine(), "device": device, "dtype": o.dtype, "threads": o.threads, **about}
+    where = {**figures.machine(), "device": device, "dtype": o.dtype, "threads": o.threads, **about}
     report = {"bench": "batch", "machine": where, "rows": found, "left_out": left_out}
     print(json.dumps(report) if o.json else _text(report))
     return 0
@@ -116,7 +116,7 @@ def rows(policy: ChunkPolicy, max_batch: int, quick: bool, name: str = "") -> li
         robots = carried(times, order, policy.spec)
         chunk_s = policy.spec.chunk_size / policy.spec.fps
         latencies = simulate(max(1, robots), times, order, chunk_s)
-        found.append({**row(case, latencies.tolist(), "ms", 1e3), **_late(latencies, robots)})
+        found.append(figures.row(case, latencies * 1e3, "ms", **_late(latencies, robots)))
         fewer, seconds = max(1, robots * 4 // 5), 6.0 if quick else 30.0
         found.append(serve(policy, f"{case}-realtime", order, fewer, max_batch, seconds))
     return found
@@ -189,11 +189,11 @@ def serve(
             client.due_ns = max(done, client.asked_ns + period)
     share = (time.process_time() - used) / duration_s
     late = _late(np.array(latencies), robots)
-    return {**row(case, latencies, "ms", 1e3), **late, "cpu_share": round(share, 2)}
+    return figures.row(case, np.array(latencies) * 1e3, "ms", **late, cpu_share=round(share, 2))
 
 
 def _times_row(case: str, size: int, seconds: list[float]) -> dict[str, Any]:
-    timed = row(case, seconds, "ms", 1e3)
+    timed = figures.row(case, np.array(seconds) * 1e3, "ms")
     return {**timed, "per_sample_p50": round(timed["p50"] / size, 4)}
 
 

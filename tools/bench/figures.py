@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def parser(name: str, doc: str | None, quick: str) -> argparse.ArgumentParser:
@@ -53,12 +54,14 @@ def machine() -> dict[str, Any]:
     }
 
 
-def row(case: str, values: Sequence[float], unit: str, **more: Any) -> dict[str, Any]:
+def row(
+    case: str, values: Sequence[float] | NDArray[np.float64], unit: str, **more: Any
+) -> dict[str, Any]:
     """One line: p50, p99, p99.9 and max of `values`, which are in `unit`."""
     if not len(values):
         return {"case": case, "n": 0, "unit": unit, **more}
     quantiles = np.percentile(values, (50, 95, 99, 99.9, 100), method="higher")
-    p50, p95, p99, p999, most = (round(float(v), 3) for v in quantiles)
+    p50, p95, p99, p999, most = (round(float(v), 4) for v in quantiles)
     return {
         "case": case,
         "n": len(values),

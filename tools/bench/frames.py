@@ -14,8 +14,6 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
-import platform
 import random
 import signal
 import subprocess
@@ -25,7 +23,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...transport import segment
 from ...transport.frames import FrameReader, FrameRing
@@ -54,12 +51,7 @@ def main() -> int:
     hunt = _hunt(reads, readers=2)
     report = {
         "bench": "frames",
-        "machine": {
-            "cpu": platform.processor() or platform.machine(),
-            "cpus": os.cpu_count(),
-            "python": platform.python_version(),
-            "load": os.getloadavg()[0],
-        },
+        "machine": figures.machine(),
         "rows": rows,
         "hunt": hunt,
     }
@@ -109,18 +101,9 @@ def _costs(rounds: int) -> list[dict[str, Any]]:
                 started = time.perf_counter_ns()
                 case()
                 times[name].append(time.perf_counter_ns() - started)
-    return [_row(name, np.array(ns[rounds // 10 :]) / 1000) for name, ns in times.items()]
-
-
-def _row(case: str, us: NDArray[np.float64]) -> dict[str, Any]:
-    return {
-        "case": case,
-        "n": len(us),
-        "unit": "us",
-        "p50": round(float(np.percentile(us, 50)), 1),
-        "p99": round(float(np.percentile(us, 99)), 1),
-        "max": round(float(us.max()), 1),
-    }
+    return [
+        figures.row(name, np.array(ns[rounds // 10 :]) / 1000, "us") for name, ns in times.items()
+    ]
 
 
 def _hunt(reads: int, readers: int) -> dict[str, int]:

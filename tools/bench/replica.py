@@ -20,7 +20,7 @@ from ...policy.base import CameraFeature, Chunk, Observation, PolicySpec
 from ...transport.header import Header, Kind
 from ...transport.outbox import Outbox, OutboxReader
 from . import figures
-from .bare_service import MAX_WAIT_S, join, machine, ns, request, row, service_of
+from .bare_service import MAX_WAIT_S, join, ns, request, service_of
 
 
 def main() -> int:
@@ -28,7 +28,7 @@ def main() -> int:
     options = parser.parse_args()
     cv2.setNumThreads(1)  # as replicas do
     rows = overhead(200 if options.quick else 2000)
-    report = {"bench": "replica", "machine": machine(), "rows": rows}
+    report = {"bench": "replica", "machine": figures.machine(), "rows": rows}
     print(json.dumps(report) if options.json else _text(report))
     return 0
 
@@ -82,7 +82,7 @@ def overhead(rounds: int) -> list[dict[str, Any]]:
             answers = list(service.work(now + ns(MAX_WAIT_S)))
             seconds[name].append(time.perf_counter() - started)
             assert Header.unpack(answers[0][1][0]).kind is Kind.REPLY
-    return [row(f"holdfast/{name}", s, "ms", 1e3) for name, s in seconds.items()]
+    return [figures.row(f"holdfast/{name}", np.array(s) * 1e3, "ms") for name, s in seconds.items()]
 
 
 def _camera_images(width: int, height: int) -> dict[str, Any]:
