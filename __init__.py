@@ -77,26 +77,13 @@ if TYPE_CHECKING:
     from .transport.messages import Vitals as Vitals
 
 _NAMES = {
-    ".actors.control.config": (
-        "PlanSettings",
-        "SafetySettings",
-        "TimingSettings",
-    ),
+    ".actors.control.config": ("PlanSettings", "SafetySettings", "TimingSettings"),
     ".actors.embedding.embedded_fleet": ("Fleet",),
-    ".actors.embedding.given": (
-        "Predict",
-        "StopEvent",
-    ),
+    ".actors.embedding.given": ("Predict", "StopEvent"),
     ".actors.embedding.remote_policy": ("RemotePolicy",),
     ".actors.embedding.serving": ("serve",),
-    ".actors.runtime.actor": (
-        "Actor",
-        "Boot",
-    ),
-    ".actors.runtime.supervisor_link": (
-        "Command",
-        "Link",
-    ),
+    ".actors.runtime.actor": ("Actor", "Boot"),
+    ".actors.runtime.supervisor_link": ("Command", "Link"),
     ".errors": (
         "BrokerUnreachableError",
         "CaptureError",
@@ -131,25 +118,9 @@ _NAMES = {
         "WireError",
         "WrongOutputError",
     ),
-    ".policy.base": (
-        "CameraFeature",
-        "Chunk",
-        "ChunkPolicy",
-        "Observation",
-        "PolicySpec",
-    ),
-    ".robot.base": (
-        "Camera",
-        "ControlMode",
-        "Episode",
-        "Options",
-        "Robot",
-        "RobotSpec",
-    ),
-    ".transport.frames": (
-        "Frame",
-        "FrameReader",
-    ),
+    ".policy.base": ("CameraFeature", "Chunk", "ChunkPolicy", "Observation", "PolicySpec"),
+    ".robot.base": ("Camera", "ControlMode", "Episode", "Options", "Robot", "RobotSpec"),
+    ".transport.frames": ("Frame", "FrameReader"),
     ".transport.messages": ("Vitals",),
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
