@@ -268,7 +268,8 @@ def _fitted(value: Any, each: _Field, misfits: list[str], where: str) -> Any:
         return _filled(value, each.shape, misfits, f"{where}.")
     if each.shape is not None and value is None:
         return _default(each)
-    return msgspec.to_builtins(msgspec.convert(value, each.type))
+    msgspec.convert(value, each.type)
+    return value
 
 
 def _rows(

@@ -24,7 +24,7 @@ REPLICA = """
 import select, sys, time
 import numpy as np
 import zmq
-from holdfast.transport import link, messages
+from holdfast.transport import messages, sockets
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import Accept, Blobs, Heartbeat, Register, Reply
 
@@ -41,7 +41,7 @@ terms = Accept(
 blobs = Blobs()
 actions = blobs.array(np.zeros((50, 1), np.float32))
 chunk = Reply(chunk_model=actions, chunk=actions)
-socket = link.dealer(zmq.Context(), endpoint, identity)
+socket = sockets.dealer(zmq.Context(), endpoint, identity)
 poller = zmq.Poller()
 poller.register(socket, zmq.POLLIN)
 poller.register(sys.stdin, zmq.POLLIN)
@@ -68,7 +68,7 @@ while True:
         beat_at = time.monotonic() + 0.2
         progress += not (mode == "hung" and waiting)
         say(b"", Header(Kind.HEARTBEAT), Heartbeat(progress=progress))
-    while (frames := link.receive(socket)) is not None:
+    while (frames := sockets.receive(socket)) is not None:
         robot, header = bytes(frames[0]), Header.unpack(frames[1])
         if header.kind is Kind.OPEN:
             say(robot, header._replace(kind=Kind.ACCEPT), terms)
