@@ -87,8 +87,8 @@ def test_a_first_writer_killed_at_any_instruction_leaves_memory_for_the_next(
 WRITER = """
 import itertools, os, sys
 from holdfast.transport import segment
-from holdfast.transport.seqlock import Register
-register = Register(segment.map(int(sys.argv[1]), int(sys.argv[2]), writable=True))
+from holdfast.transport.seqlock import Seqlock
+register = Seqlock(segment.map(int(sys.argv[1]), int(sys.argv[2]), writable=True))
 for count in itertools.count(register.version + 1):
     word = count.to_bytes(8, "little")
     register.write(word * (1 + count % 500))

@@ -53,15 +53,15 @@ def test_a_dealer_is_heard_under_its_identity_and_answered(
 
 STARVED = """
 import subprocess, sys, time, zmq
-from holdfast.transport import link
+from holdfast.transport import sockets
 
 endpoint = sys.argv[1]
 if sys.argv[2] == "flood":
-    router = link.router(zmq.Context(), endpoint)
+    router = sockets.router(zmq.Context(), endpoint)
     while True:
-        if not link.send(router, [b"r1:1", b"x" * 1000]):
+        if not sockets.send(router, [b"r1:1", b"x" * 1000]):
             time.sleep(0.001)
-dealer = link.dealer(zmq.Context(), endpoint, "r1:1")
+dealer = sockets.dealer(zmq.Context(), endpoint, "r1:1")
 peer = subprocess.Popen([sys.executable, "-c", sys.argv[3], endpoint, "flood", ""])
 assert dealer.poll(20_000), "nothing arrived"
 time.sleep(0.5)  # its queue fills, and it reads nothing
