@@ -102,6 +102,8 @@ class BoundedFile:
         self._open()
         if self._size and self._size + len(self._preamble) + needed > self.file_bytes:
             self.close()
+            if self._files == 1:
+                self.path.unlink()
             for k in range(self._files - 1, 0, -1):
                 if (newer := generation(self.path, k - 1)).exists():
                     newer.replace(generation(self.path, k))
