@@ -112,9 +112,10 @@ def _actor(
 
 def _robot(name: str, rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     record, world = rows[f"{name}/control"], rows.get(f"{name}/world")
-    said = record["report"] or actor_reports.unreported("control")
-    cell = (world and world["report"]) or actor_reports.unreported("world")
-    row = {"name": name} | said | {"name": name}
+    # Whatever kind of actor has the place of a robot's control: the row has every key.
+    said = actor_reports.unreported("control") | (record["report"] or {})
+    cell = actor_reports.unreported("world") | ((world and world["report"]) or {})
+    row: dict[str, Any] = {"name": name} | said | {"name": name}
     # A dead control's last words are about the past: its counters stand, its state does not.
     if (record["state"] != ActorState.READY and said["state"] != "DEAD") or not said["state"]:
         row["state"] = DOWN
