@@ -50,16 +50,9 @@ class Site:
             fps=SPEC.fps,
             rtc=True,
         )
-        registration = self.hear("", Kind.REGISTER)
-        self.send(
-            "",
-            [
-                *encode(
-                    registration.header._replace(kind=Kind.WELCOME),
-                    Welcome(broker="b", heartbeat_s=0.5),
-                )
-            ],
-        )
+        self.robots: list[str] = []
+        self.registrations = 0
+        self.hear("", Kind.REGISTER)
         self.open("good", 1)
 
     def send(self, robot: str | bytes, frames: list[Any]) -> None:
@@ -67,6 +60,7 @@ class Site:
         deadline = time.monotonic() + PROMPT_S
         while not sockets.send(self.router, [self.identity, name, *frames]):
             assert time.monotonic() < deadline, "the replica takes no message any more"
+            self.listen()
             time.sleep(0.001)
 
     def say(self, robot: str, header: Header, body: Body, blobs: Any = ()) -> None:
@@ -78,24 +72,45 @@ class Site:
         while self.router.poll(max(0, int(1000 * (deadline - time.monotonic())))):
             frames = sockets.receive(self.router)
             assert frames is not None
-            self.identity = bytes(frames[0])
-            message = decode(frames[2:])
+            message = self._take(frames)
             if bytes(frames[1]).decode() == robot and message.header.kind in kinds:
                 return message
         raise AssertionError(f"none of {kinds} about {robot!r}")
 
+    def falls_silent(self) -> None:
+        """As a process on a busy machine: until the replica has made a new connection."""
+        before, deadline = self.registrations, time.monotonic() + 20
+        while self.registrations == before:
+            assert time.monotonic() < deadline, "the replica keeps a silent connection"
+            time.sleep(0.05)
+            self.listen()
+
     def listen(self) -> None:
         """Take what has arrived, so that the replica is never kept from speaking."""
-        while sockets.receive(self.router) is not None:
-            pass
+        while (frames := sockets.receive(self.router)) is not None:
+            self._take(frames)
+
+    def _take(self, frames: list[Any]) -> Message[Any]:
+        """As a broker does: a replica that registers, also one that made a new connection because
+        this process was silent for seconds, is welcomed, and its robots open again."""
+        self.identity = bytes(frames[0])
+        message = decode(frames[2:])
+        if message.header.kind is Kind.REGISTER:
+            self.registrations += 1
+            welcome = Welcome(broker="b", heartbeat_s=0.5)
+            self.send("", encode(message.header._replace(kind=Kind.WELCOME), welcome))
+            for robot in self.robots:
+                self._ask_to_open(robot, 1)
+        return message
+
+    def _ask_to_open(self, robot: str, epoch: int) -> None:
+        opening = msgspec.structs.replace(self.opening, robot=robot)
+        self.say(robot, Header(Kind.OPEN, epoch=epoch), opening)
 
     def open(self, robot: str, epoch: int) -> None:
-        self.say(
-            robot,
-            Header(Kind.OPEN, epoch=epoch),
-            msgspec.structs.replace(self.opening, robot=robot),
-        )
+        self._ask_to_open(robot, epoch)
         self.hear(robot, Kind.ACCEPT)
+        self.robots.append(robot)
 
     def serves(self) -> None:
         """The robot that behaves is answered by its own chunk, in time."""
@@ -145,6 +160,8 @@ def test_hostile_messages_are_answered_or_counted(site: Site) -> None:
     site.open("evil", 1)
     corpus = Corpus(seed=17)
     for n, frames in enumerate(corpus.messages(600)):
+        if n == 300:
+            site.falls_silent()
         match n % 4:
             case 0 if not _commands(frames):
                 site.send("", frames)
