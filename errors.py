@@ -135,7 +135,7 @@ class SupervisorUnreachableError(HoldfastError, ConnectionError):
 
 
 class RequestDeclinedError(HoldfastError):
-    """The supervisor refused the gateway's request: the message is its answer."""
+    """The supervisor refused a request: the message, which is its answer, says why."""
 
 
 class HeadroomError(HoldfastError):

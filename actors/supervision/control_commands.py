@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ...errors import SegmentError
+from ...errors import RequestDeclinedError, SegmentError
 from ..runtime.kinds import KINDS
 from ..runtime.spec import ActorSpec
 from ..runtime.suggestions import closest
@@ -78,12 +78,14 @@ class ControlCommands:
             asked = msgspec.convert(request, ControlRequest)
             verb = self._verbs.get(asked.do)
             if verb is None:
-                raise LookupError(f"no verb {asked.do!r}; {closest(asked.do, self._verbs)}")
+                raise RequestDeclinedError(
+                    f"no verb {asked.do!r}; {closest(asked.do, self._verbs)}"
+                )
             verb(client, asked)
         except msgspec.ValidationError as error:
             client.refuse(f"a request that cannot be understood: {error}")
-        except LookupError as error:
-            client.refuse(str(error.args[0]))
+        except RequestDeclinedError as error:
+            client.refuse(str(error))
         except Exception as error:
             # Whatever it is: nobody's question may end a fleet.
             fault = f"{type(error).__name__}: {error}"
@@ -135,7 +137,7 @@ class ControlCommands:
         for name in self._names(request):
             kind = self._supervisor.running[name].actor.kind
             if kind in NOTHING_TO_DRAIN:
-                raise LookupError(
+                raise RequestDeclinedError(
                     f"{name} has nothing to drain: only a replica hands over what it serves; "
                     f"`actorctl stop {name}` stops it"
                 )
@@ -150,7 +152,7 @@ class ControlCommands:
         supervisor = self._supervisor
         names = tuple(self._names(request))
         if supervisor.core.stopping:
-            raise LookupError(f"the fleet {supervisor.fleet!r} is stopping")
+            raise RequestDeclinedError(f"the fleet {supervisor.fleet!r} is stopping")
         before = {name: supervisor.core.actors[name].incarnation for name in names}
         supervisor.note("info", f"{request.do} {', '.join(names)}, as a person asked")
         supervisor.feed(event(names))
@@ -165,7 +167,7 @@ class ControlCommands:
             process = self._supervisor.running[name].process
             if process is None:
                 state = self._supervisor.core.actors[name].state
-                raise LookupError(f"{name} has no process: it is {state}")
+                raise RequestDeclinedError(f"{name} has no process: it is {state}")
             self._supervisor.note("info", f"{name}: {number.name}, as a person asked")
             process.signal(number)
         client.reply({"ok": True, "names": names, "signal": number.name})
@@ -201,7 +203,7 @@ class ControlCommands:
         """Hand out a segment to look at. Read-only, so that no script can hurt a robot with it."""
         memory, name = self._supervisor.memory, request.segment
         if name not in memory.sizes():
-            raise LookupError(f"no segment {name!r}; {closest(name, memory.sizes())}")
+            raise RequestDeclinedError(f"no segment {name!r}; {closest(name, memory.sizes())}")
         fd, size = memory.read_only(name)
         client.hand_over({"ok": True, "segment": name, "size": size}, fd)
 
@@ -209,13 +211,13 @@ class ControlCommands:
         """Take over another list of actors; with `dry`, only say what that would change."""
         supervisor = self._supervisor
         if supervisor.core.stopping:
-            raise LookupError(f"the fleet {supervisor.fleet!r} is stopping")
+            raise RequestDeclinedError(f"the fleet {supervisor.fleet!r} is stopping")
         difference = differences(supervisor.specs(), request.actors)
         if not request.dry:
             try:
                 supervisor.reform(request.actors)
             except (ValueError, SegmentError) as error:
-                raise LookupError(str(error)) from error
+                raise RequestDeclinedError(str(error)) from error
         client.reply({"ok": True, "difference": msgspec.to_builtins(difference)})
 
     def _shutdown(self, client: ControlClient, request: ControlRequest) -> None:
@@ -227,7 +229,7 @@ class ControlCommands:
         robots = self._supervisor.robots
         for robot in request.names:
             if robot not in robots:
-                raise LookupError(f"no robot {robot!r}; {closest(robot, robots)}")
+                raise RequestDeclinedError(f"no robot {robot!r}; {closest(robot, robots)}")
         names = [f"{robot}/control" for robot in request.names]
         self._deliver(client, names, request.do, request.args)
 
@@ -239,16 +241,16 @@ class ControlCommands:
         self, client: ControlClient, names: list[str], verb: str, args: dict[str, Any]
     ) -> None:
         if len(names) != 1:
-            raise LookupError(f"{verb} takes one name, got {len(names)}")
+            raise RequestDeclinedError(f"{verb} takes one name, got {len(names)}")
         process = self._supervisor.running[names[0]].process
         id = next(self._ids)
         try:
             told = process is not None and process.link.command(verb, args, id)
         except ValueError as error:
-            raise LookupError(f"{names[0]} cannot be told this: {error}") from error
+            raise RequestDeclinedError(f"{names[0]} cannot be told this: {error}") from error
         if not told:
             state = self._supervisor.core.actors[names[0]].state
-            raise LookupError(f"{names[0]} cannot be told to {verb}: it is {state}")
+            raise RequestDeclinedError(f"{names[0]} cannot be told to {verb}: it is {state}")
         self._waiting[id] = (client, names[0], time.monotonic() + ANSWER_S)
 
     def _names(self, request: ControlRequest) -> list[str]:
@@ -258,11 +260,11 @@ class ControlCommands:
         for name in request.names:
             if name in self._supervisor.robots:
                 own = ", ".join(other for other in known if other.startswith(f"{name}/"))
-                raise LookupError(f"{name!r} is a robot; its actors are {own}")
+                raise RequestDeclinedError(f"{name!r} is a robot; its actors are {own}")
             if name not in known:
-                raise LookupError(f"no actor {name!r}; {closest(name, known)}")
+                raise RequestDeclinedError(f"no actor {name!r}; {closest(name, known)}")
         if not request.names:
-            raise LookupError(f"{request.do} whom? name one of: {', '.join(known)}")
+            raise RequestDeclinedError(f"{request.do} whom? name one of: {', '.join(known)}")
         return list(request.names)
 
 
@@ -276,4 +278,4 @@ def _signal(name: object) -> signal.Signals:
     full = text if text.startswith("SIG") else f"SIG{text}"
     if full in signal.Signals.__members__:
         return signal.Signals[full]
-    raise LookupError(f"no signal {name!r}; {closest(full, signal.Signals.__members__)}")
+    raise RequestDeclinedError(f"no signal {name!r}; {closest(full, signal.Signals.__members__)}")
