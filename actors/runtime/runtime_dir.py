@@ -3,8 +3,8 @@ directory.
 
 The runtime directory is private to its user (0700) and guarded by a lock on an open file, which the
 kernel gives back however its holders die: two supervisors never share it, and what a killed one
-left in it never hinders the next. The supervisor's undertaker holds the same lock until the last
-actor is gone, so that a new fleet never meets processes of the old one. A directory that holds
+left in it never hinders the next. The supervisor's cleanup process holds the same lock until the
+last actor is gone, so that a new fleet never meets processes of the old one. A directory that holds
 anything and was not made by us is never touched (see claim.py).
 """
 
@@ -22,7 +22,7 @@ from .claim import RUNTIME, claim, empty, own_directory, release
 
 SOCKET = "supervisor.sock"
 LOCK = "lock"
-BURIAL_S = 5.0
+CLEANUP_S = 5.0
 
 
 def runtime_base() -> Path:
@@ -78,7 +78,7 @@ class RuntimeDir:
             self.fd = -1
 
     def _lock(self, fleet: str) -> int:
-        deadline = time.monotonic() + BURIAL_S
+        deadline = time.monotonic() + CLEANUP_S
         while True:
             claim(self.path, RUNTIME, _is_lock)
             fd = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -147,7 +147,7 @@ def _left_over(fleet: str, lock: Path, owner: str, holders: list[int]) -> str:
         )
     said = ", ".join(f"process {pid} ({_command(pid)})" for pid in holders)
     return (
-        f"{lock} is still held {BURIAL_S:g} s after its supervisor (process {owner or 'unknown'}) "
+        f"{lock} is still held {CLEANUP_S:g} s after its supervisor (process {owner or 'unknown'}) "
         f"ended, by {said}: end it with `kill -9 {' '.join(map(str, holders))}` and start again"
     )
 

@@ -1,10 +1,11 @@
-"""The undertaker: sees to it that no actor outlives its supervisor by more than BURY_AFTER_S.
+"""The cleanup process: no actor outlives its supervisor by more than KILL_AFTER_S.
 
 Actors end by themselves when their link closes; one that is stopped, or hangs in foreign code,
 cannot. The supervisor starts this tiny process, gives it its lock and tells it every actor's pid
 together with a pidfd; it answers pings, so that one that is frozen is noticed and replaced. When
-the supervisor is gone, however it went, the undertaker waits until all are dead, kills the process
-groups of those that are not, removes the runtime directory and ends, which gives back the lock.
+the supervisor is gone, however it went, the cleanup process waits until all are dead, kills the
+process groups of those that are not, removes the runtime directory and ends, which gives back the
+lock.
 
 A process group is killed only while its leader is known to live by its pidfd, or for members that
 carry the fleet's mark in their environment: a number that the kernel has given to somebody else in
@@ -24,19 +25,19 @@ from pathlib import Path
 
 from ..runtime.runtime_dir import sweep
 
-BURY_AFTER_S = 2.0
+KILL_AFTER_S = 2.0
 MARK = "HOLDFAST_MARK"
 UNANSWERED = 3
 """So many pings in a row without an answer are a process that is frozen."""
 UNANSWERED_AT_START = 30
-UNDERTAKER_DESCRIPTORS = 16
+CLEANUP_DESCRIPTORS = 16
 """Its own; beside them it has one for each process that it watches."""
 _FORGET, _WATCH, _PING = b"-", b"+", b"?"
 
 
-class Undertaking:
-    """The supervisor's end. It never waits: what an undertaker that does not read leaves no room
-    for is kept, and tried again at the next word or `flush`."""
+class CleanupLink:
+    """The supervisor's end. It never waits: a message for which the socket has no room, because the
+    cleanup process does not read, is kept and tried again at the next message or `flush`."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -103,9 +104,9 @@ def main(rundir: Path, mark: str, sock: socket.socket) -> None:
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     watched = _listen(sock)
-    _wait(list(watched.values()), BURY_AFTER_S)
+    _wait(list(watched.values()), KILL_AFTER_S)
     for pid, pidfd in watched.items():
-        _bury(pid, pidfd, mark)
+        _kill_group(pid, pidfd, mark)
     _wait(list(watched.values()), 1.0)
     sweep(rundir)
 
@@ -144,7 +145,7 @@ def _wait(pidfds: list[int], seconds: float) -> None:
             left.discard(pidfd)
 
 
-def _bury(pid: int, pidfd: int, mark: str) -> None:
+def _kill_group(pid: int, pidfd: int, mark: str) -> None:
     with contextlib.suppress(ProcessLookupError):
         if not _exited(pidfd):
             # The leader lives, so the group's number is still its own.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from ...errors import HeadroomError
-from .cleanup_process import UNDERTAKER_DESCRIPTORS
+from .cleanup_process import CLEANUP_DESCRIPTORS
 
 if TYPE_CHECKING:  # whose imports may be what there is no room for
     from ..runtime.spec import ActorSpec
@@ -67,10 +67,10 @@ def needs(actors: Sequence[ActorSpec]) -> Room:
             shared[actor.warm] = min(shared[actor.warm] + 1, actor.spares)
     processes = len(actors) + sum(shared.values())
     supervisor = _SUPERVISOR_DESCRIPTORS + _PER_PROCESS * processes + 2 * len(segments)
-    undertaker = UNDERTAKER_DESCRIPTORS + processes
+    cleanup = CLEANUP_DESCRIPTORS + processes
     of_actors = max((len(actor.segments) for actor in actors), default=0)
     return Room(
-        descriptors=max(supervisor, undertaker, _ACTOR_DESCRIPTORS + of_actors + len(actors)),
+        descriptors=max(supervisor, cleanup, _ACTOR_DESCRIPTORS + of_actors + len(actors)),
         processes=_SUPERVISOR_THREADS
         + sum(_THREADS.get(actor.kind, 1) for actor in actors)
         + sum(shared.values()),

@@ -109,17 +109,17 @@ class _Turn:
 
     def outcome(self) -> FleetState:
         """The fleet after this step, without those that were retired and are gone."""
-        buried = {name for name in self.retired if not self.actors[name].alive}
-        if buried:
-            self.members = {n: member for n, member in self.members.items() if n not in buried}
-            self.actors = {n: actor for n, actor in self.actors.items() if n not in buried}
+        gone = {name for name in self.retired if not self.actors[name].alive}
+        if gone:
+            self.members = {n: member for n, member in self.members.items() if n not in gone}
+            self.actors = {n: actor for n, actor in self.actors.items() if n not in gone}
         return FleetState(
             self.members,
             self.actors,
             self.now,
             self.stopping,
             self.hastened,
-            self.retired - buried,
+            self.retired - gone,
         )
 
     def handle(self, event: SupervisionEvent) -> None:

@@ -5,7 +5,7 @@ socket, which feeds events to the core and carries out its effects. It decides n
 
 Guaranteed: the death of an actor is noticed at once (its restart begins within milliseconds); what
 an actor started dies with it; nothing an actor does or fails to do blocks the loop; when the
-supervisor itself is killed, the undertaker sees to the rest. One thread; the view gets copies.
+supervisor itself is killed, the cleanup process sees to the rest. One thread; the view gets copies.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from ..runtime.spec import ActorSpec
 from ..runtime.supervisor_link import BootMessage, CommandReply, ExitReason, ReadyMessage
 from . import report
 from .actor_process import ActorProcess
+from .cleanup_client import CleanupClient
 from .control_commands import ControlCommands
 from .control_socket import MAX_CLIENTS, ControlClient, ControlSocket
 from .event_loop import EventLoop
-from .graveyard import Graveyard
 from .headroom import raise_descriptor_limit
 from .logstore import LogStore
 from .segments import Segments
@@ -100,9 +100,9 @@ class Supervisor:
         self.memory = Segments(actors)
         self.running = {actor.name: ActorProcess(actor, logs.add) for actor in actors}
         self.robots = _robots(actors)
-        self._graveyard = Graveyard(runtime)
-        self._spares = Spares(actors, self._graveyard.environment, logs.add)
-        self._orphans = Subreaper(self._graveyard.mark)
+        self._cleanup = CleanupClient(runtime)
+        self._spares = Spares(actors, self._cleanup.environment, logs.add)
+        self._orphans = Subreaper(self._cleanup.mark)
         self._commands = ControlCommands(self)
         self._due = dict.fromkeys(("turn", "publish", "memory", "spare", "helpers"), 0.0)
         self._stop_by = float("inf")
@@ -235,14 +235,14 @@ class Supervisor:
             self._due["helpers"] = now + HELPERS_S
             self._check_helpers(now)
         self._commands.expire(now)
-        self._graveyard.flush()
+        self._cleanup.flush()
         self.logs.flush()
 
     def _setup(self, wakeup: int) -> None:
         become_subreaper()
         self._watches.add(wakeup, lambda: self._on_signal(wakeup))
         self._watches.add(self._console.listener.fileno(), self._on_client)
-        self._bring_undertaker()
+        self._start_cleanup_process()
         self.note("info", f"supervisor of {self.fleet!r} started, process {os.getpid()}")
 
     def _teardown(self) -> None:
@@ -251,9 +251,9 @@ class Supervisor:
             if running.process:
                 running.process.kill()
                 running.process.wait()
-                self._bury(running)
+                self._release(running)
         self._spares.close()
-        self._graveyard.close()
+        self._cleanup.close()
         self._orphans.sweep(set(), patient=True)
         self._serve()
         for client in self._clients:
@@ -296,9 +296,9 @@ class Supervisor:
             warm = self._spares.take(actor.warm)
             if warm:
                 self._watches.forget_process(*warm)
-            running.start(incarnation, self._graveyard.environment, warm)
+            running.start(incarnation, self._cleanup.environment, warm)
             assert running.process is not None
-            self._graveyard.watch(running.process)
+            self._cleanup.watch(running.process)
             running.process.link.boot(boot, fds)
         except OSError as error:
             # No process, or one that died before its boot: its pidfd tells of the second itself.
@@ -321,17 +321,17 @@ class Supervisor:
         self._on_link(running, incarnation)
         last_word = running.farewell if code > 0 else None
         running.last_exit = exit_text(code, last_word)
-        self._bury(running)
+        self._release(running)
         self._commands.exited(running.actor.name, running.last_exit)
         self.feed(Exited(running.actor.name, incarnation, code, last_word))
         self._orphans.sweep(self._sessions())
 
-    def _bury(self, running: ActorProcess) -> None:
-        """Take leave of a process that was reaped: its last lines, its descriptors."""
+    def _release(self, running: ActorProcess) -> None:
+        """Release a reaped process: read its last lines, close its descriptors."""
         process = running.process
         assert process is not None
         self._watches.forget_process(process, running.streams)
-        self._graveyard.forget(process.pid)
+        self._cleanup.forget(process.pid)
         running.end()
 
     def _on_link(self, running: ActorProcess, incarnation: int) -> None:
@@ -403,7 +403,7 @@ class Supervisor:
                 fault = f"uses {used:.0f} MB of memory, its limit is {limit}"
                 self.feed(Faulty(name, self.core.actors[name].incarnation, fault))
 
-    # The spare, the undertaker and the descriptors.
+    # The spare, the cleanup process and the descriptors.
 
     def _calm(self) -> bool:
         """Nobody is starting: a spare's imports take nothing from anybody."""
@@ -417,11 +417,11 @@ class Supervisor:
         if spare is None:
             return
         process = spare.process
-        self._graveyard.watch(process)
+        self._cleanup.watch(process)
 
         def on_exit() -> None:
             self._watches.forget_process(process, spare.streams)
-            self._graveyard.forget(process.pid)
+            self._cleanup.forget(process.pid)
             self._spares.lost(spare, time.monotonic())
 
         self._watches.add(process.pidfd, on_exit)
@@ -432,25 +432,25 @@ class Supervisor:
         """See to it that those live who have nothing to do until somebody dies."""
         for said in self._spares.check(now):
             self.note("warning", said)
-        if not self._graveyard.check():
-            self.note("warning", "the undertaker is frozen and is killed")
+        if not self._cleanup.check():
+            self.note("warning", "the cleanup process is frozen and is killed")
 
-    def _bring_undertaker(self) -> None:
+    def _start_cleanup_process(self) -> None:
         """Start it; start another if it dies, which tells that one of everybody alive."""
-        pidfd = self._graveyard.open([r.process for r in self.running.values() if r.process])
+        pidfd = self._cleanup.open([r.process for r in self.running.values() if r.process])
 
         def on_exit() -> None:
             self._watches.forget(pidfd)
-            self._graveyard.close()
-            self.note("warning", "the undertaker died and is replaced")
-            self._bring_undertaker()
+            self._cleanup.close()
+            self.note("warning", "the cleanup process died and is replaced")
+            self._start_cleanup_process()
 
         self._watches.add(pidfd, on_exit)
 
     def _sessions(self) -> set[int]:
         """Sessions whose members belong to a live actor."""
         pids = {running.process.pid for running in self.running.values() if running.process}
-        return pids.union(self._graveyard.pids(), self._spares.pids())
+        return pids.union(self._cleanup.pids(), self._spares.pids())
 
     @contextlib.contextmanager
     def _signals(self) -> Iterator[int]:

@@ -124,14 +124,14 @@ def processor_s(pid: int) -> float:
 
 
 def children(pid: int) -> set[int]:
-    """The supervised processes: the undertaker is a helper of the supervisor's own."""
+    """The supervised processes: the cleanup process is a helper of the supervisor's own."""
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return {int(child) for child in listed if not _is_undertaker(child)}
+    return {int(child) for child in listed if not _is_cleanup_process(child)}
 
 
-def _is_undertaker(pid: str) -> bool:
+def _is_cleanup_process(pid: str) -> bool:
     try:
-        return b"undertaker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"cleanup_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return True  # it is gone
 

@@ -131,7 +131,7 @@ def test_a_lock_that_outlived_its_supervisor_names_its_holder_and_the_remedy(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever holds it, not whoever wrote its number into it."""
-    monkeypatch.setattr(runtime_dir, "BURIAL_S", 0.1)
+    monkeypatch.setattr(runtime_dir, "CLEANUP_S", 0.1)
     (home / "fleet").mkdir()
     with (home / "fleet" / LOCK).open("w") as lock:
         lock.write("4194305")  # more than the largest pid

@@ -21,7 +21,7 @@ from harness import Supervised, actor, exists, until
 
 from holdfast.actors.runtime.runtime_dir import RuntimeDir, runtime_base
 from holdfast.actors.runtime.spec import ActorSpec, Rules, SegmentUse
-from holdfast.actors.supervision.cleanup_process import Undertaking
+from holdfast.actors.supervision.cleanup_process import CleanupLink
 from holdfast.actors.supervision.control_socket import attach
 from holdfast.transport.seqlock import Seqlock
 
@@ -437,25 +437,25 @@ def test_a_fleet_starts_again_right_after_its_supervisor_was_killed() -> None:
             again.reach("a", "READY")
 
 
-def test_a_killed_undertaker_is_replaced_and_still_buries(tmp_path: Path) -> None:
+def test_a_killed_cleanup_process_is_replaced_and_still_cleans_up(tmp_path: Path) -> None:
     with Supervised(actor("a", "IgnoresSigterm", Rules(hang_timeout_s=60))) as fleet:
         pid = fleet.reach("a", "READY")["pid"]
-        undertaker = _cleanup_process(fleet)
-        os.kill(undertaker, signal.SIGKILL)
-        until(lambda: _child(fleet, b"cleanup_process") not in (undertaker, 0))
+        cleanup = _cleanup_process(fleet)
+        os.kill(cleanup, signal.SIGKILL)
+        until(lambda: _child(fleet, b"cleanup_process") not in (cleanup, 0))
         fleet.process.kill()
         until(lambda: not exists(pid), 3.5)
 
 
-def test_a_frozen_undertaker_is_replaced_and_its_lock_holds_up_no_new_fleet() -> None:
+def test_a_frozen_cleanup_process_is_replaced_and_its_lock_holds_up_no_new_fleet() -> None:
     """Noticed while the supervisor lives, whose death then ends as ever."""
     with Supervised(actor("a", "IgnoresSigterm", Rules(hang_timeout_s=60))) as fleet:
         pid = fleet.reach("a", "READY")["pid"]
-        undertaker = _cleanup_process(fleet)
-        until(lambda: _asleep(undertaker))
-        os.kill(undertaker, signal.SIGSTOP)
-        until(lambda: _child(fleet, b"cleanup_process") not in (undertaker, 0), why="not replaced")
-        assert not exists(undertaker)
+        cleanup = _cleanup_process(fleet)
+        until(lambda: _asleep(cleanup))
+        os.kill(cleanup, signal.SIGSTOP)
+        until(lambda: _child(fleet, b"cleanup_process") not in (cleanup, 0), why="not replaced")
+        assert not exists(cleanup)
         fleet.process.kill()
         until(lambda: not exists(pid), 3.5)
         until(lambda: not (runtime_base() / fleet.name).exists(), 3.0)
@@ -497,23 +497,23 @@ def test_the_supervisor_costs_next_to_nothing_when_idle() -> None:
         assert (used() - before) / 3 < 0.03
 
 
-def test_an_undertaker_that_does_not_listen_holds_up_nobody() -> None:
+def test_an_cleanup_process_that_does_not_listen_holds_up_nobody() -> None:
     """As many words as no socket holds; it is told them all once it listens again."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    undertaking = Undertaking(ours)
+    link = CleanupLink(ours)
     for pid in range(1, 2001):
-        undertaking.forget(pid)
+        link.forget(pid)
     heard = []
     theirs.setblocking(False)
     deadline = time.monotonic() + 5
     while len(heard) < 2000 and time.monotonic() < deadline:
-        undertaking.flush()
+        link.flush()
         try:
             heard.append(int(theirs.recv(64)[1:]))
         except BlockingIOError:
             continue
     assert heard == list(range(1, 2001))
-    undertaking.close()
+    link.close()
     theirs.close()
 
 

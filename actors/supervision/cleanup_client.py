@@ -1,4 +1,4 @@
-"""The supervisor's side of the undertaker: its process, and what it has been told."""
+"""The supervisor's side of the cleanup process: its process, and what it has been told."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from .process import Process, exited, spawn
 PATIENCE_S = 3.0
 
 
-class Graveyard:
-    """Starts the undertaker and tells it who lives. `environment` marks every process below."""
+class CleanupClient:
+    """Starts the cleanup process and tells it the live processes. `environment` marks every process
+    below."""
 
     def __init__(self, runtime: RuntimeDir) -> None:
         self._runtime = runtime
         self._mark = secrets.token_hex(8)
-        self._undertaking: cleanup_process.Undertaking | None = None
+        self._link: cleanup_process.CleanupLink | None = None
         self._pid = 0
         self._pidfd = -1
         self.environment = {**os.environ, cleanup_process.MARK: self._mark}
@@ -31,10 +32,10 @@ class Graveyard:
         return self._mark
 
     def open(self, living: Iterable[Process]) -> int:
-        """Start an undertaker that watches `living`; return its pidfd."""
+        """Start a cleanup process that watches `living`; return its pidfd."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._undertaking = cleanup_process.Undertaking(ours)
-        # Told before it is born: from its first moment on it knows whom to bury.
+        self._link = cleanup_process.CleanupLink(ours)
+        # Queued before the spawn: the cleanup process knows every live process when it starts.
         for process in living:
             self.watch(process)
         null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -51,34 +52,34 @@ class Graveyard:
 
     def flush(self) -> None:
         """Say what there was no room for; called now and then."""
-        if self._undertaking:
-            self._undertaking.flush()
+        if self._link:
+            self._link.flush()
 
     def check(self) -> bool:
-        """Ping the undertaker, once a second or so; False if it is frozen: it is killed then, and
-        its pidfd tells when it is to be replaced."""
-        if self._undertaking is None or self._undertaking.ping():
+        """Ping the cleanup process, about once a second. False if it is frozen: it is killed then,
+        and its pidfd tells when it is to be replaced."""
+        if self._link is None or self._link.ping():
             return True
         signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         return False
 
     def watch(self, process: Process) -> None:
-        if self._undertaking:
-            self._undertaking.watch(process.pid, process.pidfd)
+        if self._link:
+            self._link.watch(process.pid, process.pidfd)
 
     def forget(self, pid: int) -> None:
-        if self._undertaking:
-            self._undertaking.forget(pid)
+        if self._link:
+            self._link.forget(pid)
 
     def pids(self) -> set[int]:
         return {self._pid} if self._pid else set()
 
     def close(self) -> None:
-        """Let the undertaker end, and wait for it. Idempotent."""
-        if self._undertaking is None:
+        """Let the cleanup process end, and wait for it. Idempotent."""
+        if self._link is None:
             return
-        self._undertaking.close()
-        self._undertaking = None
+        self._link.close()
+        self._link = None
         if not exited(self._pidfd, PATIENCE_S):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
         os.waitpid(self._pid, 0)
