@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.actors.runtime.release import release
+from .actors.runtime.release import release
 
 COMMANDS = f"""\
 holdfast {release()}
