@@ -54,6 +54,7 @@ HANG_BATCHES = 3.0
 """A turn of the loop runs one batch. One that takes so many times the longest that was measured at
 the warm-up counts as hung: the first sign of life comes after it."""
 REPORT_NS = 500_000_000
+_NEVER_NS = 1 << 63
 
 
 class InferenceActor(Actor):
@@ -70,6 +71,7 @@ class InferenceActor(Actor):
         # Before the model: a missing key need not wait for it.
         keys = credentials(self.name, config.key, config.broker_key)
         cv2.setNumThreads(config.threads)
+        self._beat_at = _NEVER_NS  # warm-up predicts too, and has no broker to tell yet
         self.phase(f"loads policy {config.policy} onto {config.device}")
         self._device = self._warmed(self._load())
         self.log.info("%s: %s", self._device.mode, self._device.mode_reason)
@@ -261,7 +263,7 @@ class InferenceActor(Actor):
         """The policy did something: a sign of life, also within a batch that is done one by one."""
         self.board.progress()
         now = time.monotonic_ns()
-        if hasattr(self, "_beat_at") and now >= self._beat_at:
+        if now >= self._beat_at:
             self._beat(now)
 
     def _serve(self) -> ReplicaCore:
