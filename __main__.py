@@ -15,7 +15,7 @@ holdfast {release()}
   actorctl status                  every actor and robot; `actorctl top` goes on showing them
   actorctl logs -f                 what all of them say
   actorctl --help                  all the rest: pause, restart, kill, capacity, doctor, bench ...
-  python -m holdfast.tools.training.train   train a policy on demonstrations from the simulator
+  holdfast-train                   train a policy on demonstrations from the simulator
 
 Each has --help. In a program: from holdfast import Fleet, RemotePolicy, serve\
 """

@@ -78,7 +78,7 @@ def resolve(name: str | os.PathLike[str]) -> Path:
         raise PolicyError(f"no checkpoint in {name}: it holds no {CONFIG} (shipped: {available})")
     raise PolicyError(
         f"no checkpoint '{name}': neither a directory nor one of those shipped ({available}); "
-        "train one with: python -m holdfast.tools.training.train"
+        "train one with: holdfast-train"
     )
 
 
@@ -213,6 +213,4 @@ def _read(path: Path, kind: type[T]) -> T:
     except OSError as error:
         raise PolicyError(f"{path}: cannot be read ({error.strerror})") from error
     except msgspec.MsgspecError as error:
-        raise PolicyError(
-            f"{path}: {error}; expected what `python -m holdfast.tools.training.train` writes"
-        ) from error
+        raise PolicyError(f"{path}: {error}; expected what `holdfast-train` writes") from error

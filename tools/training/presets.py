@@ -6,8 +6,8 @@ from typing import Literal
 
 from ...policy.base import CameraFeature, PolicySpec
 from ...robot.sim import CONTROL_HZ, SPEC
-from .batches import TrainingConfig
 from .dataset import DatasetConfig
+from .training_config import TrainingConfig
 
 _CAMERAS = (
     CameraFeature("overhead", width=128, height=96),

@@ -20,8 +20,9 @@ from torch.nn import functional as F
 from ...policy.checkpoint import save
 from ...policy.encoder import Clues
 from ...policy.kinds import untrained_network
-from .batches import Batches, TrainingBatch, TrainingConfig
+from .batches import Batches, TrainingBatch
 from .dataset import AUXILIARY_SCALE, Demonstrations
+from .training_config import TrainingConfig
 
 
 class Trainer:

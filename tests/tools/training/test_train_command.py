@@ -1,4 +1,4 @@
-"""`python -m holdfast.tools.training.train` as a person runs it."""
+"""The command `holdfast-train`, which is also `python -m holdfast.tools.training`."""
 
 from __future__ import annotations
 
@@ -6,25 +6,66 @@ import json
 import signal
 import subprocess
 import sys
-import time
+import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
-from holdfast.policy.checkpoint import read_config
+import pytest
 
-COMMAND = [sys.executable, "-m", "holdfast.tools.training.train", "--config", "conveyor-act"]
+from holdfast.policy.checkpoint import read_config
+from holdfast.tests.waiting import wait_until
+from holdfast.tools.training import train
+
+ROOT = Path(__file__).parents[3]
+COMMAND = [sys.executable, "-m", "holdfast.tools.training", "--config", "conveyor-act"]
 SMALL = ["--shards", "1", "--batch", "2", "--workers", "1", "--eval", "0"]
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
-    """The checkpoint of the moment is whole and the exit status 130; then it ends as it should."""
+@pytest.mark.parametrize("module", ["holdfast.tools.training", "holdfast.tools.training.train"])
+def test_the_help_of_the_training_command_needs_no_torch(module: str) -> None:
+    """`--help` lists the configs and imports no torch, under both names of the module."""
+    script = (
+        "import runpy, sys; sys.modules['torch'] = None; sys.argv[1:] = ['--help']\n"
+        f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "conveyor-flow" in done.stdout and "holdfast-train" in done.stdout
+
+
+def test_a_training_without_torch_is_refused_with_the_extra_to_install(tmp_path: Path) -> None:
+    """Nothing is made, the exit status is 1 and the message names the policy extra."""
+    out = tmp_path / "out"
+    script = (
+        "import runpy, sys; sys.modules['torch'] = None\n"
+        f"sys.argv[1:] = ['--config', 'conveyor-act', '--out', {str(out)!r}]\n"
+        "runpy.run_module('holdfast.tools.training', run_name='__main__', alter_sys=True)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "needs torch" in done.stderr and "holdfast[policy]" in done.stderr
+    assert not out.exists()
+
+
+def test_the_console_script_is_the_training_command() -> None:
+    """The entry point `holdfast-train` in pyproject loads the function that trains."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    entry = EntryPoint("holdfast-train", scripts["holdfast-train"], "console_scripts")
+    assert entry.load() is train.command
+
+
+def test_a_training_that_is_interrupted_is_resumed_by_the_same_command(tmp_path: Path) -> None:
+    """Ctrl-C leaves a whole checkpoint and exit status 130; the next run goes on from its step."""
     metrics = tmp_path / "metrics.jsonl"
     endless = [*COMMAND, *SMALL, "--steps", "100000", "--out", str(tmp_path)]
     training = subprocess.Popen(endless, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 90
-        while not (metrics.exists() and metrics.read_text().count("\n") >= 1):
-            assert training.poll() is None and time.monotonic() < deadline
-            time.sleep(0.05)
+
+        def logged() -> bool:
+            assert training.poll() is None, "the training ended by itself"
+            return metrics.exists() and "\n" in metrics.read_text()
+
+        wait_until(logged, "a line of metrics", within_s=90.0)
         training.send_signal(signal.SIGINT)
         assert training.wait(timeout=30) == 130
     finally:
@@ -40,8 +81,8 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path: Path) -> None:
     assert steps == sorted(set(steps)), "no step is logged twice"
 
 
-def test_an_unknown_config_is_refused_with_what_there_is(tmp_path: Path) -> None:
-    """Before anything is made."""
+def test_an_unknown_config_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    """The exit status is 2, the message lists the configs and no folder is made."""
     out = tmp_path / "out"
     done = subprocess.run(
         [*COMMAND[:-1], "conveyor-flaw", "--out", str(out)], capture_output=True, text=True

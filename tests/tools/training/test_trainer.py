@@ -15,7 +15,7 @@ from holdfast.policy.checkpoint import read_spec
 from holdfast.policy.kinds import load_policy
 from holdfast.robot.sim.cell import ConveyorCell
 from holdfast.robot.sim.expert import Expert
-from holdfast.tools.training.batches import Batches, TrainingConfig, brighten
+from holdfast.tools.training.batches import Batches, brighten
 from holdfast.tools.training.dataset import (
     FIRST_SEED,
     LABEL_EVERY,
@@ -27,6 +27,7 @@ from holdfast.tools.training.dataset import (
 )
 from holdfast.tools.training.presets import CONFIGS
 from holdfast.tools.training.trainer import Trainer
+from holdfast.tools.training.training_config import TrainingConfig
 
 torch.set_num_threads(1)
 
