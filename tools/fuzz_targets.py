@@ -145,7 +145,7 @@ def key() -> Iterator[Run]:
 
 @contextlib.contextmanager
 def fleet() -> Iterator[Run]:
-    from ..actors.fleet.schema import loads
+    from ..actors.fleet.loading import loads
 
     def run(data: bytes) -> None:
         try:

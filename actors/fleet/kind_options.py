@@ -13,8 +13,6 @@ import msgspec
 
 from ...errors import Fault
 from ...policy.base import PolicySpec
-from ...policy.policy_options import OPTIONS as OF_POLICIES
-from ..runtime.spec import Rules
 from .yaml_errors import mismatches_within
 
 
@@ -49,33 +47,3 @@ def faults(
     conflicts = typed.conflicts() if spec is None else typed.conflicts(spec)
     for key, message in conflicts:
         yield Fault(f"{path}.{key}", message)
-
-
-def schema(definitions: dict[str, Any]) -> None:
-    """Complete the JSON schema's `definitions` of fleet.yaml, for editors: what may be said where
-    the structs take any mapping, by the kind beside it."""
-    (rules,), parts = msgspec.json.schema_components([Rules], ref_template="#/$defs/{name}")
-    definitions |= parts
-    definitions["Supervision"]["properties"]["rules"]["additionalProperties"] = rules
-    kinds: list[tuple[str, str, dict[str, Any]]] = [
-        ("ServiceEntry", "policy", dict(OF_POLICIES)),
-        ("CameraEntry", "driver", {driver: of_camera(driver) for driver in ("sim", "opencv")}),
-        ("RobotEntry", "driver", {"sim": of_robot("sim")}),
-    ]
-    for owner, key, structs in kinds:
-        _, parts = msgspec.json.schema_components(
-            list(structs.values()), ref_template="#/$defs/{name}"
-        )
-        definitions |= parts
-        usual = definitions[owner]["properties"][key].get("default")
-        definitions[owner]["allOf"] = [
-            {
-                "if": {
-                    "properties": {key: {"const": kind}},
-                    # A key that is not there has its default.
-                    **({} if kind == usual else {"required": [key]}),
-                },
-                "then": {"properties": {"options": {"$ref": f"#/$defs/{struct.__name__}"}}},
-            }
-            for kind, struct in structs.items()
-        ]

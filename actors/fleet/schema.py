@@ -7,19 +7,13 @@ of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
-from msgspec.structs import replace
 
-from ...errors import Fault, FleetError
 from ..control.config import PlanSettings, SafetySettings, TimingSettings
 from ..runtime.configs import Scheduling
-from ..runtime.spec import Rules
-from . import yaml_errors
 
 Name = Annotated[
     str,
@@ -28,10 +22,15 @@ Name = Annotated[
         description="a name of 1 to 32 letters, digits, `-` and `_`",
     ),
 ]
+
 Positive = Annotated[int, Meta(ge=1, le=10**9, description="a whole number, 1 or more")]
+
 Seconds = Annotated[float, Meta(gt=0, le=1e6, description="seconds, more than 0, at most 1000000")]
+
 Port = Annotated[int, Meta(ge=1, le=65535, description="a TCP port, 1 to 65535")]
+
 Bytes = Annotated[int, Meta(ge=0, description="bytes of the newest kept on disk, 0 for none")]
+
 Host = Annotated[str | None, Meta(description="a name under `hosts`")]
 
 
@@ -197,144 +196,9 @@ class FleetFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     security: Security = Security()
 
 
-def load(path: Path) -> FleetFile:
-    """The fleet in the file `path`. Raises FleetError with all that is wrong with it."""
+def is_name(name: str) -> bool:
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        message = "there is no such file; `supervisor init` writes one to start from"
-        raise FleetError(str(path), [Fault("$", message)]) from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise FleetError(str(path), [Fault("$", f"cannot be read: {reason}")]) from error
-    return loads(text, str(path), path.resolve().parent)
-
-
-def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> FleetFile:
-    """As `load`, from text; paths in it are relative to `base`."""
-    from .checks import faults_of
-
-    parsed = yaml_errors.parse(text)
-    if parsed.faults and parsed.value is None:
-        raise FleetError(source, list(parsed.faults))
-    if parsed.value is None:
-        message = "the file says nothing; `supervisor init` writes one to start from"
-        raise FleetError(source, [Fault("$", message)])
-    wrong, kept = yaml_errors.mismatches(parsed, FleetFile)
-    wrong += parsed.faults
-    # What converts without its wrong parts is looked at further, so that one run says everything.
-    try:
-        fleet = msgspec.convert(kept, FleetFile)
-    except msgspec.ValidationError as error:
-        raise FleetError(source, wrong or [Fault("$", str(error))]) from None
-    fleet = _anchored(fleet, base or Path.cwd())
-    wrong += [parsed.fault(fault.path, fault.message) for fault in faults_of(fleet)]
-    if wrong:
-        raise FleetError(source, wrong)
-    return fleet
-
-
-def placed(text: str, faults: Iterable[Fault]) -> list[Fault]:
-    """`faults` that were found without the file, with their lines in its `text`."""
-    parsed = yaml_errors.parse(text)
-    return [parsed.fault(fault.path, fault.message) for fault in faults]
-
-
-def is_dir(path: Path) -> bool:
-    """Whether `path` is a directory, whatever somebody wrote there: a name may be too long for the
-    file system, hold a zero byte, or lie where this user may not look."""
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
+        msgspec.convert(name, Name)
+    except msgspec.ValidationError:
         return False
-
-
-def _anchored(fleet: FleetFile, base: Path) -> FleetFile:
-    """`fleet` with its relative paths below `base`, where that is what they are."""
-    services = {
-        name: replace(service, checkpoint=str(base / service.checkpoint))
-        if is_dir(base / service.checkpoint)
-        else service
-        for name, service in fleet.services.items()
-    }
-    robots = [
-        replace(
-            robot,
-            cameras={name: _camera(camera, base) for name, camera in robot.cameras.items()},
-        )
-        for robot in fleet.robots
-    ]
-    keys = fleet.security.keys
-    security = replace(fleet.security, keys=str(base / keys)) if keys else fleet.security
-    return replace(fleet, services=services, robots=robots, security=security)
-
-
-def _camera(camera: CameraEntry, base: Path) -> CameraEntry:
-    """`camera` with its video file's path anchored, if it has one."""
-    source = camera.options.get("source")
-    if camera.driver != "opencv" or not isinstance(source, str):
-        return camera
-    from ...robot.camera import Source
-
-    if Source.of(source) is not Source.FILE:
-        return camera
-    return replace(camera, options={**camera.options, "source": str(base / source)})
-
-
-def rules_of(fleet: FleetFile, kind: str) -> Rules:
-    """The restart rules of actors of `kind`: ours, under those of `supervision.rules`."""
-    given = fleet.supervision.rules.get("all", {}) | fleet.supervision.rules.get(kind, {})
-    return msgspec.convert(_DEFAULTS.get(kind, {}) | given, Rules)
-
-
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    # Loading and warming a policy, on a busy machine and from a cold disk. How long a batch takes
-    # the replica measures itself, and asks for more patience where it needs it.
-    "inference": {"start_timeout_s": 300.0, "hang_timeout_s": 3.0, "stop_timeout_s": 3.0},
-    # Robots wait for these: a start that is not over by now would cost them more (`max_offline_s`)
-    # than another attempt. The first restart is immediate; control's next ones come soon.
-    "control": {
-        "start_timeout_s": 10.0,
-        "hang_timeout_s": 2.0,
-        "stop_timeout_s": 2.5,
-        "backoff_s": 0.1,
-    },
-    "broker": {"start_timeout_s": 10.0, "hang_timeout_s": 3.0},
-    "network": {"start_timeout_s": 10.0, "hang_timeout_s": 3.0},
-    "world": {"start_timeout_s": 20.0, "hang_timeout_s": 3.0},
-    # Opening a camera may take many seconds.
-    "sensor": {"start_timeout_s": 30.0, "hang_timeout_s": 3.0},
-    "gateway": {"hang_timeout_s": 10.0},
-}
-
-
-def memory_mb_of(fleet: FleetFile, kind: str) -> int | None:
-    """What an actor of `kind` may use before it is restarted; None for as much as there is."""
-    given = fleet.supervision.memory_mb
-    return given.get(kind, given.get("all", _MEMORY_MB.get(kind)))
-
-
-def spares_of(fleet: FleetFile, kind: str) -> int:
-    """How many warm spares there may be for actors of `kind` on a host: a robot without control
-    loses its ticks, other actors' restarts cost it none."""
-    if kind == "inference":
-        return int(fleet.supervision.policy_spare)
-    return fleet.supervision.spares if kind == "control" else min(1, fleet.supervision.spares)
-
-
-# Who keeps the frames of a message that never ends grows until somebody ends it: libzmq has no
-# bound for that. A broker of a hundred robots that send raw images stays below.
-_MEMORY_MB = {"broker": 1024, "network": 512, "gateway": 512}
-
-
-def schema() -> dict[str, Any]:
-    """The JSON schema of fleet.yaml, for editors."""
-    from . import kind_options
-
-    made = msgspec.json.schema(FleetFile)
-    kind_options.schema(made["$defs"])
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "fleet.yaml of Holdfast",
-        **made,
-    }
+    return True

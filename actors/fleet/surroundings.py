@@ -21,8 +21,9 @@ import msgspec
 from ...errors import Fault, FleetError, KeyFileError, PolicyError, RobotError
 from ...policy.checkpoint import check_whole
 from ...transport.keys import Key, Keyring, PublicKey, Role, load, load_public
-from .checks import WITHOUT_NETWORK
-from .schema import FleetFile, RobotEntry, placed
+from .loading import placed
+from .schema import FleetFile, RobotEntry
+from .service_checks import WITHOUT_NETWORK
 
 PATIENCE_S = 120.0
 """For importing torch from a cold disk."""

@@ -24,9 +24,10 @@ from msgspec.structs import replace
 
 from ...actors.control.config import ControlConfig
 from ...actors.control.policy_client import opening
-from ...actors.fleet.checks import robot_spec
-from ...actors.fleet.expand import expand, front_address
+from ...actors.fleet.expand import expand
+from ...actors.fleet.hosts import front_address
 from ...actors.fleet.schema import FleetFile, RobotEntry
+from ...actors.fleet.specs import robot_spec
 from ...actors.network.session_relay import as_policy_says
 from ...actors.runtime.configs import NetworkConfig
 from ...actors.runtime.credentials import credentials

@@ -82,8 +82,9 @@ def start(
     if detach:
         _detach(fleet_file, duration, report, host)
         return
-    from ...actors.fleet.expand import expand, here
-    from ...actors.fleet.schema import load
+    from ...actors.fleet.expand import expand
+    from ...actors.fleet.hosts import here
+    from ...actors.fleet.loading import load
     from ...actors.fleet.surroundings import require
     from ...actors.runtime.runtime_dir import RuntimeDir, state_dir
     from ...actors.supervision import headroom
@@ -145,8 +146,9 @@ def check(
     Exit status 2 if there is anything."""
     import msgspec
 
-    from ...actors.fleet.expand import expand, here
-    from ...actors.fleet.schema import load
+    from ...actors.fleet.expand import expand
+    from ...actors.fleet.hosts import here
+    from ...actors.fleet.loading import load
     from ...actors.fleet.surroundings import require
 
     said: dict[str, Any] = {"faults": []}
@@ -209,7 +211,7 @@ def schema() -> None:
     For example: supervisor schema > fleet.schema.json, and in the file's first line
     # yaml-language-server: $schema=fleet.schema.json
     """
-    from ...actors.fleet.schema import schema as of_fleet
+    from ...actors.fleet.json_schema import schema as of_fleet
 
     print(json.dumps(of_fleet(), indent=2))
 
@@ -238,8 +240,9 @@ def reload(
     New actors start, those that are gone stop, only changed ones restart; it says which first."""
     import msgspec
 
-    from ...actors.fleet.expand import expand, here
-    from ...actors.fleet.schema import load
+    from ...actors.fleet.expand import expand
+    from ...actors.fleet.hosts import here
+    from ...actors.fleet.loading import load
     from ...actors.fleet.surroundings import require
     from ...actors.runtime.runtime_dir import state_dir
 
@@ -268,7 +271,7 @@ def _detach(
     fleet_file: Path, duration: float | None, report: Path | None, host: str | None
 ) -> None:
     """Start it in a session of its own and wait until it answers, or says why not."""
-    from ...actors.fleet.schema import load
+    from ...actors.fleet.loading import load
     from ...actors.runtime.claim import STATE, claim
     from ...actors.runtime.runtime_dir import SOCKET, runtime_base, state_dir
     from ...actors.supervision.control_socket import ask as try_to_ask

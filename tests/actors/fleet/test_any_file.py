@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import holdfast
-from holdfast.actors.fleet import surroundings, yaml_errors
+from holdfast.actors.fleet import surroundings, yaml_document
 from holdfast.actors.fleet.expand import expand
-from holdfast.actors.fleet.schema import loads, placed
+from holdfast.actors.fleet.loading import loads, placed
 from holdfast.actors.fleet.surroundings import devices_missing, faults_here
 from holdfast.errors import FleetError
 
@@ -163,7 +163,7 @@ def test_any_file_is_accepted_or_refused_with_places_in_it(
                     raise FleetError("fleet.yaml", placed(text, found))
                 expand(fleet, host, Path("/run"))
         except FleetError as error:
-            parsed = yaml_errors.parse(text)
+            parsed = yaml_document.parse(text)
             assert error.faults
             for fault in error.faults:
                 assert fault.message

@@ -12,8 +12,11 @@ import yaml
 
 from holdfast.actors.control.config import ControlConfig, SafetySettings
 from holdfast.actors.fleet.checks import actor_names
-from holdfast.actors.fleet.expand import expand, here
-from holdfast.actors.fleet.schema import FleetFile, load, loads, schema
+from holdfast.actors.fleet.expand import expand
+from holdfast.actors.fleet.hosts import here
+from holdfast.actors.fleet.json_schema import schema
+from holdfast.actors.fleet.loading import load, loads
+from holdfast.actors.fleet.schema import FleetFile
 from holdfast.actors.runtime.configs import (
     BrokerConfig,
     DriverConfig,
@@ -333,7 +336,7 @@ def test_a_velocity_robot_may_not_hold(
 ) -> None:
     from dataclasses import replace
 
-    from holdfast.actors.fleet import checks as module
+    from holdfast.actors.fleet import robot_checks as module
     from holdfast.robot.base import ControlMode
 
     velocity = replace(SPEC, control_mode=ControlMode.VELOCITY)

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from holdfast.actors.fleet import surroundings
-from holdfast.actors.fleet.schema import FleetFile, load
+from holdfast.actors.fleet.loading import load
+from holdfast.actors.fleet.schema import FleetFile
 from holdfast.actors.fleet.surroundings import devices_missing, faults_here, require
 from holdfast.errors import FleetError
 from holdfast.policy.checkpoint import FILES, SHIPPED

@@ -1,0 +1,50 @@
+"""The paths that a fleet file names: relative ones are relative to the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from .schema import CameraEntry, FleetFile
+
+
+def anchored(fleet: FleetFile, base: Path) -> FleetFile:
+    """`fleet` with its relative paths below `base`, where that is what they are."""
+    services = {
+        name: replace(service, checkpoint=str(base / service.checkpoint))
+        if is_dir(base / service.checkpoint)
+        else service
+        for name, service in fleet.services.items()
+    }
+    robots = [
+        replace(
+            robot,
+            cameras={name: _camera(camera, base) for name, camera in robot.cameras.items()},
+        )
+        for robot in fleet.robots
+    ]
+    keys = fleet.security.keys
+    security = replace(fleet.security, keys=str(base / keys)) if keys else fleet.security
+    return replace(fleet, services=services, robots=robots, security=security)
+
+
+def _camera(camera: CameraEntry, base: Path) -> CameraEntry:
+    """`camera` with its video file's path anchored, if it has one."""
+    source = camera.options.get("source")
+    if camera.driver != "opencv" or not isinstance(source, str):
+        return camera
+    from ...robot.camera import Source
+
+    if Source.of(source) is not Source.FILE:
+        return camera
+    return replace(camera, options={**camera.options, "source": str(base / source)})
+
+
+def is_dir(path: Path) -> bool:
+    """Whether `path` is a directory, whatever somebody wrote there: a name may be too long for the
+    file system, hold a zero byte, or lie where this user may not look."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,73 @@
+"""What can be wrong with where the parts of a fleet run, and with who may reach its broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from ...errors import Fault
+from ...transport.keys import is_local
+from ..runtime.suggestions import closest
+from .file_paths import is_dir
+from .hosts import ports_of
+from .schema import FleetFile
+
+
+def host_faults(fleet: FleetFile) -> Iterator[Fault]:
+    placed = [("$.broker", fleet.broker.host)]
+    placed += [(f"$.services.{name}", s.host) for name, s in fleet.services.items()]
+    placed += [(f"$.robots[{i}]", robot.host) for i, robot in enumerate(fleet.robots)]
+    for path, host in placed:
+        if host is not None and host not in fleet.hosts:
+            advice = closest(host, fleet.hosts)
+            if not fleet.hosts:
+                advice = "this fleet has no `hosts`: name its machines there, or remove this"
+            yield Fault(f"{path}.host", f"no host {host!r}; {advice}")
+        if host is None and fleet.hosts:
+            message = f"missing, because there are `hosts`; add one of: {', '.join(fleet.hosts)}"
+            yield Fault(f"{path}.host", message)
+    yield from _broker(fleet)
+    if fleet.security.keys and not is_dir(Path(fleet.security.keys)):
+        yield Fault("$.security.keys", f"no directory {fleet.security.keys}; `actorctl keys new`")
+
+
+def _broker(fleet: FleetFile) -> Iterator[Fault]:
+    """Where it listens, and who may then speak to it."""
+    broker = fleet.broker
+    for key in ("replica_lost_after_s", "robot_lost_after_s"):
+        if getattr(broker, key) < 2 * broker.heartbeat_s:
+            yield Fault(
+                f"$.broker.{key}",
+                f"{getattr(broker, key):g} s is less than two heartbeats "
+                f"({broker.heartbeat_s:g} s): a single late one would count as lost; use "
+                f"{4 * broker.heartbeat_s:g}",
+            )
+    if not fleet.hosts:
+        for key, port in (("front_port", broker.front_port), ("back_port", broker.back_port)):
+            if port is not None:
+                yield Fault(
+                    f"$.broker.{key}",
+                    f"{port} has no effect: without `hosts` the broker listens on no TCP port; "
+                    "name this machine (`hosts: {NAME: {address: ...}}`) and put `host: NAME` "
+                    "under `broker`, or remove this",
+                )
+        if fleet.security.insecure:
+            message = "has no effect: without `hosts` no other machine reaches the broker; remove"
+            yield Fault("$.security.insecure", message)
+        return
+    front, back = ports_of(broker)
+    if front == back:
+        yield Fault("$.broker.back_port", f"{back} is the front port too; use another")
+    if fleet.security.keys and fleet.security.insecure:
+        yield Fault("$.security.insecure", "has no effect, because there are `keys`: remove one")
+    host = fleet.hosts.get(broker.host or "")
+    if host is None or is_local(f"tcp://{host.address}:1"):
+        return
+    if not fleet.security.insecure and not fleet.security.keys:
+        yield Fault(
+            f"$.hosts.{broker.host}.address",
+            f"the broker at {host.address} can be reached from other machines: make keys "
+            "(`actorctl keys new NAME`) and name their directory with `security: {keys: ...}`, use "
+            "a loopback address, or write `security: {insecure: true}` to let everyone on the "
+            "network command the robots",
+        )

@@ -1,0 +1,81 @@
+"""What the actors of one host have in common: their keys, their addresses and their rules."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from ...transport import sockets
+from ..runtime.kinds import modules_of
+from ..runtime.spec import ActorSpec, Member, SegmentUse
+from ..runtime.status_board import BOARD_SIZE
+from .hosts import back_address, front_address
+from .schema import FleetFile, RobotEntry
+from .supervision_defaults import memory_mb_of, rules_of, spares_of
+
+
+class HostContext:
+    """One host of a fleet while its actors are derived, in their start order."""
+
+    def __init__(self, fleet: FleetFile, host: str | None, rundir: Path, evidence: Path) -> None:
+        self.fleet = fleet
+        self.host = host
+        self.rundir = rundir
+        self.evidence = str(evidence)
+        self.groups = {
+            member: group
+            for group, members in fleet.supervision.groups.items()
+            for member in members
+        }
+        self.known: set[str] = set()
+        """The names of the actors so far."""
+        self.key_files: set[Path] = set()
+        """The files that the actors so far need."""
+
+    def key(self, name: str, half: str) -> str | None:
+        """The path of `name`'s key file, which has to exist; None without security.
+
+        `half` is `key` or `pub`.
+        """
+        if self.fleet.security.keys is None:
+            return None
+        path = Path(self.fleet.security.keys) / f"{name.replace('/', '@')}.{half}"
+        self.key_files.add(path)
+        return str(path)
+
+    def endpoint(self, end: Literal["front", "back"], host: str | None) -> str:
+        """Where an actor on `host` reaches the broker: by a socket file on its own host."""
+        address = front_address(self.fleet) if end == "front" else back_address(self.fleet)
+        if address is None or host == self.fleet.broker.host:
+            return sockets.ipc(self.rundir, f"broker.{end}")
+        return address
+
+    def own_endpoint(self, robot: RobotEntry) -> str:
+        """Where the robot's control reaches its network actor."""
+        return sockets.ipc(self.rundir, f"{robot.name}.network")
+
+    def spec(
+        self,
+        kind: str,
+        name: str,
+        config: msgspec.Struct,
+        segments: list[SegmentUse],
+        robot: RobotEntry | None = None,
+        after: list[str] | None = None,
+    ) -> ActorSpec:
+        """One actor; of `after`, those that this host has start before it."""
+        before = [other for other in after or [] if other in self.known]
+        self.known.add(name)
+        return ActorSpec(
+            kind=kind,
+            member=Member(name, rules_of(self.fleet, kind), tuple(before), self.groups.get(name)),
+            # By way of JSON, so that it equals itself after travelling: no tuples.
+            config=msgspec.json.decode(msgspec.json.encode(config)),
+            segments=(SegmentUse(f"{name}/board", BOARD_SIZE, writable=True), *segments),
+            robot=None if robot is None else robot.name,
+            memory_mb=memory_mb_of(self.fleet, kind),
+            warm=modules_of(kind, getattr(config, "policy", None), getattr(config, "driver", None)),
+            spares=spares_of(self.fleet, kind),
+        )

@@ -1,0 +1,48 @@
+"""Which host of a fleet this machine is, and where its broker is reached from the others."""
+
+from __future__ import annotations
+
+import socket
+
+from ...errors import Fault, FleetError
+from ..runtime.suggestions import closest
+from .schema import BrokerEntry, FleetFile
+
+FRONT_PORT, BACK_PORT = 7447, 7448
+
+
+def here(fleet: FleetFile, host: str | None) -> str | None:
+    """The host of `fleet` that this machine is; None for a fleet without hosts.
+
+    Raises FleetError when it is none of them.
+    """
+    if not fleet.hosts:
+        if host is None:
+            return None
+        message = f"no host {host!r}: this fleet has no `hosts`; leave --host away"
+        raise FleetError(fleet.name, [Fault("$.hosts", message)])
+    found = host or socket.gethostname()
+    if found not in fleet.hosts:
+        message = f"this machine is {found!r}, none of them; {closest(found, fleet.hosts)} (--host)"
+        raise FleetError(fleet.name, [Fault("$.hosts", message)])
+    return found
+
+
+def ports_of(broker: BrokerEntry) -> tuple[int, int]:
+    """The TCP ports of a broker that listens: its front's and its back's."""
+    return broker.front_port or FRONT_PORT, broker.back_port or BACK_PORT
+
+
+def front_address(fleet: FleetFile) -> str | None:
+    """Where robots of other hosts reach the broker; None for a fleet without hosts."""
+    return _address(fleet, ports_of(fleet.broker)[0])
+
+
+def back_address(fleet: FleetFile) -> str | None:
+    """Where replicas of other hosts do."""
+    return _address(fleet, ports_of(fleet.broker)[1])
+
+
+def _address(fleet: FleetFile, port: int) -> str | None:
+    host = fleet.broker.host
+    return None if host is None else f"tcp://{fleet.hosts[host].address}:{port}"

@@ -1,0 +1,55 @@
+"""A fleet file from disk or text: the fleet in it, or everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from ...errors import Fault, FleetError
+from . import yaml_document, yaml_errors
+from .checks import faults_of
+from .file_paths import anchored
+from .schema import FleetFile
+
+
+def load(path: Path) -> FleetFile:
+    """The fleet in the file `path`. Raises FleetError with all that is wrong with it."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        message = "there is no such file; `supervisor init` writes one to start from"
+        raise FleetError(str(path), [Fault("$", message)]) from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise FleetError(str(path), [Fault("$", f"cannot be read: {reason}")]) from error
+    return loads(text, str(path), path.resolve().parent)
+
+
+def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> FleetFile:
+    """As `load`, from text; paths in it are relative to `base`."""
+    parsed = yaml_document.parse(text)
+    if parsed.faults and parsed.value is None:
+        raise FleetError(source, list(parsed.faults))
+    if parsed.value is None:
+        message = "the file says nothing; `supervisor init` writes one to start from"
+        raise FleetError(source, [Fault("$", message)])
+    wrong, kept = yaml_errors.mismatches(parsed, FleetFile)
+    wrong += parsed.faults
+    # What converts without its wrong parts is looked at further, so that one run says everything.
+    try:
+        fleet = msgspec.convert(kept, FleetFile)
+    except msgspec.ValidationError as error:
+        raise FleetError(source, wrong or [Fault("$", str(error))]) from None
+    fleet = anchored(fleet, base or Path.cwd())
+    wrong += [parsed.fault(fault.path, fault.message) for fault in faults_of(fleet)]
+    if wrong:
+        raise FleetError(source, wrong)
+    return fleet
+
+
+def placed(text: str, faults: Iterable[Fault]) -> list[Fault]:
+    """`faults` that were found without the file, with their lines in its `text`."""
+    parsed = yaml_document.parse(text)
+    return [parsed.fault(fault.path, fault.message) for fault in faults]

@@ -1,0 +1,138 @@
+"""What can be wrong with a robot in a fleet file, alone and with the policy that it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from ...errors import Fault
+from ...policy.base import PolicySpec
+from ...robot.base import RobotSpec
+from ..control import config as control
+from ..control.config import PlanSettings
+from ..runtime.suggestions import closest
+from . import kind_options
+from .camera_checks import camera_faults
+from .schema import FleetFile, RobotEntry
+from .specs import robot_spec
+
+MAX_SECONDS = 1e6
+
+
+def robot_faults(
+    fleet: FleetFile, robot: RobotEntry, path: str, specs: dict[str, PolicySpec]
+) -> Iterator[Fault]:
+    spec = robot_spec(robot)
+    if spec is None:
+        yield Fault(f"{path}.driver", f"no driver {robot.driver!r}; expected one of: sim")
+    else:
+        yield from _control(robot, path, spec)
+    if (kind := kind_options.of_robot(robot.driver)) is not None:
+        yield from kind_options.faults(f"{path}.options", robot.options, kind)
+    if robot.plan.merge != "blend" and robot.plan.blend_weight != PlanSettings().blend_weight:
+        yield Fault(
+            f"{path}.plan.blend_weight",
+            f"{robot.plan.blend_weight:g} has no effect with merge: {robot.plan.merge}; write "
+            "`merge: blend`, or remove this",
+        )
+    if robot.driver == "sim" and robot.task:
+        message = f"{robot.task!r} has no effect: a simulated world sets its own tasks; remove it"
+        yield Fault(f"{path}.task", message)
+    yield from camera_faults(robot, path)
+    if robot.service not in fleet.services:
+        message = f"no service {robot.service!r}; {closest(robot.service, fleet.services)}"
+        yield Fault(f"{path}.service", message)
+    elif robot.service in specs:
+        yield from _against_policy(robot, path, specs[robot.service], spec)
+
+
+def _control(robot: RobotEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
+    """What the control loop itself refuses, said at the place in the file where it is mended."""
+    for section in ("plan", "safety"):
+        for key, value in msgspec.structs.asdict(getattr(robot, section)).items():
+            if key.endswith("_s") and isinstance(value, float) and value > MAX_SECONDS:
+                message = f"found {value:g}; expected at most {MAX_SECONDS:g} seconds"
+                yield Fault(f"{path}.{section}.{key}", message)
+    settings = control.ControlConfig(
+        robot=robot.name,
+        driver=robot.driver,
+        service=robot.service,
+        endpoint="",
+        plan="",
+        fps=robot.fps,
+        interpolate=robot.interpolate,
+        plan_settings=robot.plan,
+        safety=robot.safety,
+        timing=robot.timing,
+    )
+    for sentence in control.faults(settings, spec.control_mode):
+        key, _, message = sentence.partition(": ")
+        section = next(
+            (
+                f".{name}"
+                for name in ("plan", "safety", "timing")
+                if key in getattr(robot, name).__struct_fields__
+            ),
+            "",
+        )
+        yield Fault(f"{path}{section}.{key}", message)
+
+
+def _against_policy(
+    robot: RobotEntry, path: str, policy: PolicySpec, spec: RobotSpec | None
+) -> Iterator[Fault]:
+    """What the service would refuse this robot for: better now than at the handshake."""
+    features = [camera.name for camera in policy.cameras]
+    offered = {robot.rename.get(name, name): name for name in robot.cameras}
+    for feature, name in offered.items():
+        if feature not in features:
+            yield Fault(
+                f"{path}.cameras.{name}",
+                f"no feature of the policy {policy.model} is called {feature!r} (it sees "
+                f"{', '.join(features)}); rename the camera with `rename: {{{name}: ...}}` or "
+                "remove it",
+            )
+    missing = [feature for feature in features if feature not in offered]
+    if missing:
+        yield Fault(
+            f"{path}.cameras",
+            f"the policy {policy.model} sees {', '.join(features)}; add {', '.join(missing)}, or "
+            "`rename` a camera to it",
+        )
+    lasts_s = policy.chunk_size / robot.fps
+    if robot.plan.buffer_time_s >= lasts_s:
+        yield Fault(
+            f"{path}.plan.buffer_time_s",
+            f"{robot.plan.buffer_time_s:g} s, but a chunk of {policy.chunk_size} actions at "
+            f"{robot.fps:g} fps lasts {lasts_s:.3g} s only; use less, e.g. {lasts_s / 2:.2g}",
+        )
+    if robot.plan.buffer_time_s >= robot.safety.max_action_age_s:
+        yield Fault(
+            f"{path}.safety.max_action_age_s",
+            f"{robot.safety.max_action_age_s:g} s is not more than plan.buffer_time_s "
+            f"({robot.plan.buffer_time_s:g}): every action would be too old; use 3.0",
+        )
+    if spec is not None:
+        yield from _names(robot, path, "action", spec.action_names, policy.action_names)
+        yield from _names(robot, path, "state", spec.state_names, policy.state_names)
+        if policy.control_mode != spec.control_mode:
+            yield Fault(
+                f"{path}.service",
+                f"{policy.model} commands {policy.control_mode}, {robot.name} obeys "
+                f"{spec.control_mode}; choose a service whose policy was trained for it",
+            )
+
+
+def _names(
+    robot: RobotEntry, path: str, what: str, own: Sequence[str], wanted: Sequence[str]
+) -> Iterator[Fault]:
+    """Names and order: a chunk's columns are motors."""
+    renamed = [robot.rename.get(name, name) for name in own]
+    if renamed != list(wanted):
+        yield Fault(
+            f"{path}.rename",
+            f"the {what} of {robot.name} is {', '.join(renamed)}; the policy of service "
+            f"{robot.service!r} has {', '.join(wanted)}, in that order: rename them, or choose a "
+            "policy trained for this robot",
+        )

@@ -1,0 +1,48 @@
+"""The segments that actors share: their names and sizes. Their boards are in `HostContext.spec`."""
+
+from __future__ import annotations
+
+from ...transport.frames import FrameRing
+from ...transport.outbox import Outbox
+from ...transport.seqlock import Seqlock
+from ..jitter_probe import KEPT
+from ..runtime.spec import SegmentUse
+from .schema import FleetFile, RobotEntry
+from .specs import policy_spec
+
+COMMAND_BYTES = 4096
+"""Room for one command to a simulated world, of any arm."""
+
+_PAUSE_BYTES = 16
+
+_IMAGE_ALIGNMENT = 64
+
+
+def frames(robot: RobotEntry, name: str, writable: bool = False) -> SegmentUse:
+    camera = robot.cameras[name]
+    size = FrameRing.size_for((camera.height, camera.width, 3))
+    return SegmentUse(f"{robot.name}/{name}", size, writable)
+
+
+def scene(robot: RobotEntry, writable: bool = False) -> SegmentUse:
+    from ...robot.sim import scene as simulated
+
+    return SegmentUse(f"{robot.name}/scene", Seqlock.size_for(simulated.SIZE), writable)
+
+
+def command(robot: RobotEntry, writable: bool = False) -> SegmentUse:
+    return SegmentUse(f"{robot.name}/command", Seqlock.size_for(COMMAND_BYTES), writable)
+
+
+def outbox(fleet: FleetFile, robot: RobotEntry, writable: bool) -> SegmentUse:
+    """Room for the images of one request, at the size in which they travel."""
+    policy = policy_spec(fleet.services[robot.service])
+    sizes = [(camera.width, camera.height) for camera in policy.cameras]
+    if robot.images.resize == "server":
+        sizes = [(camera.width, camera.height) for camera in robot.cameras.values()]
+    capacity = sum(w * h * 3 + _IMAGE_ALIGNMENT for w, h in sizes)
+    return SegmentUse(f"{robot.name}/outbox", Outbox.size_for(capacity), writable)
+
+
+def pauses(writable: bool = False) -> SegmentUse:
+    return SegmentUse("witness/pauses", Seqlock.size_for(KEPT * _PAUSE_BYTES), writable)

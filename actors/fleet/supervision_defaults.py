@@ -1,0 +1,56 @@
+"""How actors of each kind are restarted and what they may use, as far as the file does not say."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..runtime.spec import Rules
+from .schema import FleetFile
+
+
+def rules_of(fleet: FleetFile, kind: str) -> Rules:
+    """The restart rules of actors of `kind`: ours, under those of `supervision.rules`."""
+    given = fleet.supervision.rules.get("all", {}) | fleet.supervision.rules.get(kind, {})
+    return msgspec.convert(_DEFAULTS.get(kind, {}) | given, Rules)
+
+
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    # Loading and warming a policy, on a busy machine and from a cold disk. How long a batch takes
+    # the replica measures itself, and asks for more patience where it needs it.
+    "inference": {"start_timeout_s": 300.0, "hang_timeout_s": 3.0, "stop_timeout_s": 3.0},
+    # Robots wait for these: a start that is not over by now would cost them more (`max_offline_s`)
+    # than another attempt. The first restart is immediate; control's next ones come soon.
+    "control": {
+        "start_timeout_s": 10.0,
+        "hang_timeout_s": 2.0,
+        "stop_timeout_s": 2.5,
+        "backoff_s": 0.1,
+    },
+    "broker": {"start_timeout_s": 10.0, "hang_timeout_s": 3.0},
+    "network": {"start_timeout_s": 10.0, "hang_timeout_s": 3.0},
+    "world": {"start_timeout_s": 20.0, "hang_timeout_s": 3.0},
+    # Opening a camera may take many seconds.
+    "sensor": {"start_timeout_s": 30.0, "hang_timeout_s": 3.0},
+    "gateway": {"hang_timeout_s": 10.0},
+}
+
+
+def memory_mb_of(fleet: FleetFile, kind: str) -> int | None:
+    """What an actor of `kind` may use before it is restarted; None for as much as there is."""
+    given = fleet.supervision.memory_mb
+    return given.get(kind, given.get("all", _MEMORY_MB.get(kind)))
+
+
+def spares_of(fleet: FleetFile, kind: str) -> int:
+    """How many warm spares there may be for actors of `kind` on a host: a robot without control
+    loses its ticks, other actors' restarts cost it none."""
+    if kind == "inference":
+        return int(fleet.supervision.policy_spare)
+    return fleet.supervision.spares if kind == "control" else min(1, fleet.supervision.spares)
+
+
+# Who keeps the frames of a message that never ends grows until somebody ends it: libzmq has no
+# bound for that. A broker of a hundred robots that send raw images stays below.
+_MEMORY_MB = {"broker": 1024, "network": 512, "gateway": 512}
