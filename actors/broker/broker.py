@@ -107,7 +107,7 @@ class BrokerActor(Actor):
         for door in self._doors:
             broke |= door.broke()
             door.watch(poll)
-        tide = allocator.Tide(allocator.resident_bytes())
+        watermark = allocator.MemoryWatermark(allocator.resident_bytes())
         if self._authenticator is not None:
             poll.add(self._authenticator.socket)
         tick = report = probe = time.monotonic_ns()
@@ -139,7 +139,7 @@ class BrokerActor(Actor):
                 if self._authenticator is not None:
                     self._follow_keys(now)
                 self._report(now)
-                self._bound_memory(tide, poll, now)
+                self._bound_memory(watermark, poll, now)
                 report = now + REPORT_NS
             self.board.progress()
 
@@ -198,16 +198,16 @@ class BrokerActor(Actor):
                     self.config.keyring,
                 )
 
-    def _bound_memory(self, tide: allocator.Tide, poll: Poll, now: int) -> None:
+    def _bound_memory(self, watermark: allocator.MemoryWatermark, poll: Poll, now: int) -> None:
         """Give back what a flood left, and end what still grows: libzmq keeps the frames of a
         message that its sender never ends, and only the sender's connection holds them."""
         most = FLOOD_BYTES + SESSION_BYTES * self._routing.sessions
-        state = tide.at(allocator.resident_bytes(), most, now)
-        if state and now >= tide.next_trim_ns:
+        state = watermark.check(allocator.resident_bytes(), most, now)
+        if state and now >= watermark.next_trim_ns:
             allocator.give_back()
-            tide.trimmed(allocator.resident_bytes(), now)
-            state = tide.at(allocator.resident_bytes(), most, now)
-        if state == "flood" and now >= self._reopened_ns + REOPEN_NS:
+            watermark.trimmed(allocator.resident_bytes(), now)
+            state = watermark.check(allocator.resident_bytes(), most, now)
+        if state == "exceeded" and now >= self._reopened_ns + REOPEN_NS:
             # One after the other, robots first: ending what is no flood would cost a service.
             again = now < self._reopened_ns + 5 * REOPEN_NS and self._reopened is self._front
             door = self._reopened = self._back if again else self._front
@@ -221,7 +221,7 @@ class BrokerActor(Actor):
             door.unwatch(poll)
             door.reopen()
             door.watch(poll)
-            tide.next_trim_ns = now + REOPEN_NS // 2
+            watermark.next_trim_ns = now + REOPEN_NS // 2
 
     def _handle(self, door: Listener, arrival: Arrival, now: int) -> list[Effect]:
         """Read what the core needs of a message, and let it decide. Raises WireError."""

@@ -26,7 +26,7 @@ from ...errors import CaptureError
 from ...policy.base import Observation
 from ...transport.arrays import Buffer
 from ...transport.messages import Blobs, Message, Reply, Request, decode, encode
-from ..runtime.audit import tell_change
+from ..runtime.audit import log_change
 from ..runtime.bounded_file import BoundedFile, older
 from .policy_runner import PolicyRunner
 from .served_session import Cost, TaskRule, answer, observe
@@ -83,7 +83,7 @@ class Capture:
     def batch(self, exchanges: Sequence[CapturedExchange], reset: bool) -> None:
         before = self._file.error
         self._file.append(_frame(CapturedBatch(list(exchanges), reset)))
-        tell_change(self._file, before)
+        log_change(self._file, before)
 
     def close(self) -> None:
         self._file.close()

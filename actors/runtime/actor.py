@@ -149,7 +149,7 @@ class Actor:
             self.log.exception("teardown failed: %s", error)
             if code == EXIT_STOPPED:
                 reason, code = f"teardown: {type(error).__name__}: {error}", EXIT_CRASHED
-        self.link.farewell(reason)
+        self.link.report_exit(reason)
         return code
 
 

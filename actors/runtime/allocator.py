@@ -17,7 +17,7 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _M_ARENA_MAX = -8
 _LARGEST_BLOCK = 32 << 20
-"""The largest threshold that glibc takes: larger blocks go back to the kernel as ever."""
+"""The largest threshold that glibc accepts: larger blocks always go back to the kernel."""
 _MOST_KEPT = 64 << 20
 _STATM = Path("/proc/self/statm")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -26,8 +26,8 @@ _LONGEST_TRIM_NS = 60_000_000_000
 
 
 def keep_blocks() -> bool:
-    """Let this process use its freed blocks again, and hold up to 64 MiB of them; False where the C
-    library has no `mallopt` (musl), and nothing is changed. See mallopt(3)."""
+    """Let this process reuse its freed blocks, and hold up to 64 MiB of them (mallopt(3)). Returns
+    False, and changes nothing, where the C library has no `mallopt` (musl)."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
@@ -37,47 +37,52 @@ def keep_blocks() -> bool:
 
 
 def one_arena() -> bool:
-    """Let all threads to come allocate from the main heap: of other arenas glibc gives the last 64
-    MiB back to nobody. For processes whose threads allocate little; False without `mallopt`."""
+    """Let all threads started later allocate from the main heap, because glibc keeps up to 64 MiB
+    of each other arena. For processes whose threads allocate little; False without `mallopt`."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and bool(mallopt(_M_ARENA_MAX, 1))
 
 
 def resident_bytes() -> int:
-    """What of this process is in memory now."""
+    """The resident size of this process."""
     return int(_STATM.read_bytes().split()[1]) * _PAGE_BYTES
 
 
 def give_back() -> bool:
-    """Give freed blocks of all arenas back to the kernel, as malloc_trim(3) does; False where the C
-    library has none. Takes some milliseconds for each hundred megabytes."""
+    """Give freed blocks of all arenas back to the kernel (malloc_trim(3)). Returns False where the
+    C library has no `malloc_trim`. Takes some milliseconds per hundred megabytes."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     return trim is not None and bool(trim(0))
 
 
 @dataclass
-class Tide:
-    """What to do about memory that comes and goes with what peers send. Pure.
+class MemoryWatermark:
+    """Decides when a process gives memory back that it took for what its peers sent. Pure.
 
-    `low` is what the process needs when nothing happens: what it had at first, or after it gave
-    back last.
+    `low_bytes` is what the process needs without traffic: its size at first, or after its last
+    trim.
     """
 
-    low: int
+    low_bytes: int
     next_trim_ns: int = 0
     _pause_ns: int = _TRIM_NS
 
-    def at(self, resident: int, most: int, now: int) -> Literal["", "trim", "flood"]:
-        """`flood` when more than `most` bytes were added, `trim` when more than a process keeps."""
-        if resident - self.low > most:
-            return "flood"
-        if resident - self.low <= _MOST_KEPT // 2:
+    def check(
+        self, resident_bytes: int, max_growth_bytes: int, now_ns: int
+    ) -> Literal["", "trim", "exceeded"]:
+        """`exceeded` when the process has grown by more than `max_growth_bytes`, `trim` when it
+        holds more than it may keep and a trim is due."""
+        growth = resident_bytes - self.low_bytes
+        if growth > max_growth_bytes:
+            return "exceeded"
+        if growth <= _MOST_KEPT // 2:
             self._pause_ns = _TRIM_NS
             return ""
-        return "trim" if now >= self.next_trim_ns else ""
+        return "trim" if now_ns >= self.next_trim_ns else ""
 
-    def trimmed(self, resident: int, now: int) -> None:
-        """It gave back what it could. What it uses all the time is not given back each time."""
-        self.next_trim_ns = now + self._pause_ns
+    def trimmed(self, resident_bytes: int, now_ns: int) -> None:
+        """Record a trim after which the process has `resident_bytes`."""
+        # Memory in constant use cannot be given back: trying twice as seldom each time.
+        self.next_trim_ns = now_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, _LONGEST_TRIM_NS)
-        self.low = min(self.low, resident)
+        self.low_bytes = min(self.low_bytes, resident_bytes)

@@ -31,13 +31,13 @@ class Audit:
     def line(self, **fields: Any) -> None:
         before = self._file.error
         self._file.append(msgspec.json.encode(fields) + b"\n")
-        tell_change(self._file, before)
+        log_change(self._file, before)
 
     def close(self) -> None:
         self._file.close()
 
 
-def tell_change(file: BoundedFile, before: str) -> None:
+def log_change(file: BoundedFile, before: str) -> None:
     """Log that records are lost from now on, or are kept again; `before` is the error before."""
     if file.error and not before:
         _log.error("%s: not written: %s; work goes on without it", file.path, file.error)

@@ -27,7 +27,7 @@ from . import actor as _actor
 from .allocator import keep_blocks
 from .kinds import load
 from .log import log_to_supervisor
-from .supervisor_link import Link, receive_boot, say_ready
+from .supervisor_link import Link, receive_boot, send_ready
 
 
 def main(argv: list[str]) -> int:
@@ -43,7 +43,7 @@ def main(argv: list[str]) -> int:
     if len(argv) == 3 and argv[1] == "--preload":
         for module in argv[2].split(","):
             importlib.import_module(module)
-        say_ready(sock)
+        send_ready(sock)
     received = receive_boot(sock)
     if received is None:
         return _actor.EXIT_STOPPED
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
         actor = load(boot.kind)(boot, link)
     except RefusedError as error:
         logging.error("refused: %s", error)
-        link.farewell(str(error))
+        link.report_exit(str(error))
         return _actor.EXIT_REFUSED
     return actor.main()
 

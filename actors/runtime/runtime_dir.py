@@ -78,7 +78,7 @@ class RuntimeDir:
             self.fd = -1
 
     def _lock(self, fleet: str) -> int:
-        deadline = time.monotonic() + CLEANUP_S
+        deadline_s = time.monotonic() + CLEANUP_S
         while True:
             claim(self.path, RUNTIME, _is_lock)
             fd = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -86,7 +86,7 @@ class RuntimeDir:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 try:
-                    self._refuse_if_used(fd, fleet, waited=time.monotonic() > deadline)
+                    self._refuse_if_used(fd, fleet, overdue=time.monotonic() > deadline_s)
                 finally:
                     os.close(fd)
                 time.sleep(0.02)
@@ -103,8 +103,8 @@ class RuntimeDir:
                 raise
             os.close(fd)  # its last holder removed the directory between our two calls
 
-    def _refuse_if_used(self, fd: int, fleet: str, waited: bool) -> None:
-        """Raise RuntimeDirError when the holder of the lock is a supervisor, or `waited` is true:
+    def _refuse_if_used(self, fd: int, fleet: str, overdue: bool) -> None:
+        """Raise RuntimeDirError when the holder of the lock is a supervisor, or `overdue` is true:
         after a supervisor was killed its actors are ended first, and that is worth a wait."""
         lock = os.fstat(fd)
         owner = os.pread(fd, 32, 0).decode(errors="replace")
@@ -113,7 +113,7 @@ class RuntimeDir:
                 f"the fleet {fleet!r} runs already (process {owner}): stop it with `supervisor "
                 f"stop --fleet {fleet}`, or give this one another `name:`"
             )
-        if waited:
+        if overdue:
             raise RuntimeDirError(_left_over(fleet, self.path / LOCK, owner, _holders(lock)))
 
     def _still_there(self, fd: int) -> bool:

@@ -169,7 +169,7 @@ class Link:
     def ready(self, info: dict[str, Any], hang_timeout_s: float = 0.0) -> None:
         self._send(ReadyMessage(info, hang_timeout_s))
 
-    def farewell(self, reason: str) -> None:
+    def report_exit(self, reason: str) -> None:
         self._send(ExitReason(reason))
 
     def close(self) -> None:
@@ -251,7 +251,7 @@ def _checked(command: Command) -> bytes:
     return packet
 
 
-def say_ready(sock: socket.socket) -> None:
+def send_ready(sock: socket.socket) -> None:
     """Tell the supervisor on an actor's fresh socket that a boot would be received at once."""
     with contextlib.suppress(ConnectionError):
         sock.send(_encode(ReadyMessage()))

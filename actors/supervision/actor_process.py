@@ -23,17 +23,17 @@ class ActorProcess:
         self.actor = actor
         self.process: Process | None = None
         self.streams: list[Stream] = []
-        self.farewell: str | None = None
+        self.exit_reason: str | None = None
         self.last_exit: str | None = None
         self._keep = keep
-        self._since = 0.0
+        self._started_s = 0.0
 
     def start(
         self, incarnation: int, environment: Mapping[str, str], spare: Started | None
     ) -> None:
         """Start a process, or take the one that stands ready. Raises OSError."""
-        self.farewell = None
-        self._since = time.monotonic()
+        self.exit_reason = None
+        self._started_s = time.monotonic()
         if spare:
             self.process, self.streams = spare
             for stream in self.streams:
@@ -63,7 +63,7 @@ class ActorProcess:
         self.process, self.streams = None, []
 
     def facts(
-        self, actor: ActorRecord, memory: Segments, error: Record | None, now: float
+        self, actor: ActorRecord, memory: Segments, error: Record | None, now_s: float
     ) -> ActorFacts:
         """The shell's half of this actor's row in the status."""
         count, instant_ns = memory.boards[self.actor.name].progress()
@@ -73,8 +73,8 @@ class ActorProcess:
             kind=self.actor.kind,
             robot=self.actor.robot,
             pid=self.process.pid if self.process else None,
-            uptime_s=now - self._since if alive else None,
-            progress_age_s=now - instant_ns / 1e9 if ready and count else None,
+            uptime_s=now_s - self._started_s if alive else None,
+            progress_age_s=now_s - instant_ns / 1e9 if ready and count else None,
             memory_mb=self.process.resident_mb() if self.process else None,
             last_exit=self.last_exit,
             last_error=error.message if error else None,

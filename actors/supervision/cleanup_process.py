@@ -42,26 +42,26 @@ class CleanupLink:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
-        self._unsaid: dict[int, int | None] = {}
+        self._unsent: dict[int, int | None] = {}
         """By pid: the pidfd of one to watch, or None for one to forget."""
         self._unanswered = 0
-        self._patience = UNANSWERED_AT_START
+        self._max_unanswered = UNANSWERED_AT_START
 
     def watch(self, pid: int, pidfd: int) -> None:
-        self._unsaid[pid] = pidfd
+        self._unsent[pid] = pidfd
         self.flush()
 
     def forget(self, pid: int) -> None:
         """The process was collected; its pidfd may be closed after this."""
-        if self._unsaid.get(pid) is not None:
-            del self._unsaid[pid]
+        if self._unsent.get(pid) is not None:
+            del self._unsent[pid]
             return
-        self._unsaid[pid] = None
+        self._unsent[pid] = None
         self.flush()
 
     def flush(self) -> None:
-        while self._unsaid:
-            pid, pidfd = next(iter(self._unsaid.items()))
+        while self._unsent:
+            pid, pidfd = next(iter(self._unsent.items()))
             try:
                 if pidfd is None:
                     self._sock.send(_FORGET + str(pid).encode())
@@ -69,14 +69,14 @@ class CleanupLink:
                     socket.send_fds(self._sock, [_WATCH + str(pid).encode()], [pidfd])
             except OSError:
                 return  # no room now; or it died, and its successor is told of everybody alive
-            del self._unsaid[pid]
+            del self._unsent[pid]
 
     def ping(self) -> bool:
         """Ask it for a sign of life, once a second or so; False when it gave none for too long."""
         with contextlib.suppress(OSError):
             while self._sock.recv(16):
-                self._unanswered, self._patience = 0, UNANSWERED
-        if self._unanswered >= self._patience:
+                self._unanswered, self._max_unanswered = 0, UNANSWERED
+        if self._unanswered >= self._max_unanswered:
             return False
         self._unanswered += 1
         with contextlib.suppress(OSError):
@@ -132,16 +132,16 @@ def _listen(sock: socket.socket) -> dict[int, int]:
             os.close(watched.pop(pid))
 
 
-def _wait(pidfds: list[int], seconds: float) -> None:
-    """Wait until all have exited, at most for `seconds`."""
-    deadline = time.monotonic() + seconds
-    living = select.poll()
+def _wait(pidfds: list[int], timeout_s: float) -> None:
+    """Wait until all have exited, at most for `timeout_s`."""
+    deadline_s = time.monotonic() + timeout_s
+    poller = select.poll()
     left = set(pidfds)
     for pidfd in left:
-        living.register(pidfd, select.POLLIN)
-    while left and (rest := deadline - time.monotonic()) > 0:
-        for pidfd, _ in living.poll(rest * 1000):
-            living.unregister(pidfd)
+        poller.register(pidfd, select.POLLIN)
+    while left and (left_s := deadline_s - time.monotonic()) > 0:
+        for pidfd, _ in poller.poll(left_s * 1000):
+            poller.unregister(pidfd)
             left.discard(pidfd)
 
 
@@ -158,9 +158,9 @@ def _kill_group(pid: int, pidfd: int, mark: str) -> None:
 
 
 def _exited(pidfd: int) -> bool:
-    now = select.poll()
-    now.register(pidfd, select.POLLIN)
-    return bool(now.poll(0))
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 def members(session: int) -> list[int]:

@@ -109,10 +109,10 @@ class ControlCommands:
                 del self._waiting[id]
                 client.refuse(f"{name} {how} before it answered; see `actorctl status`")
 
-    def expire(self, now: float) -> None:
+    def expire(self, now_s: float) -> None:
         """Tell those who wait for an actor that does not answer."""
-        for id, (client, name, deadline) in list(self._waiting.items()):
-            if now >= deadline:
+        for id, (client, name, deadline_s) in list(self._waiting.items()):
+            if now_s >= deadline_s:
                 del self._waiting[id]
                 client.refuse(f"{name} did not answer within {ANSWER_S:g} s; see `actorctl status`")
 

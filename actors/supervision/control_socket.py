@@ -41,7 +41,7 @@ class ControlClient:
         self.inbox = b""
         self.outbox = b""
         self.closed = False
-        self.heard = self.served = time.monotonic()
+        self.heard_s = self.served_s = time.monotonic()
         """When it last said something, and when it was last attended to."""
 
     @property
@@ -118,7 +118,7 @@ class ControlSocket:
             return
         except ConnectionError:
             data = b""
-        client.heard = time.monotonic()
+        client.heard_s = time.monotonic()
         client.inbox += data
         # Beyond this it sends faster than it reads the answers, or a line without an end.
         client.closed |= not data or len(client.inbox) > MAX_REQUEST
@@ -128,7 +128,7 @@ class ControlSocket:
     def answer(self, client: ControlClient) -> None:
         """Handle one request of a client that is `waiting`."""
         line, _, client.inbox = client.inbox.partition(b"\n")
-        client.served = time.monotonic()
+        client.served_s = time.monotonic()
         self._request(client, line)
 
     def close(self) -> None:
@@ -199,11 +199,11 @@ def _exchange(path: Path, timeout_s: float, request: dict[str, Any]) -> tuple[An
 def _connect(sock: socket.socket, path: Path, timeout_s: float) -> None:
     """Connect, and wait in the queue where it is full: the kernel does not for a socket with a
     timeout."""
-    until = time.monotonic() + timeout_s
+    deadline_s = time.monotonic() + timeout_s
     while True:
         try:
             return sock.connect(str(path))
         except BlockingIOError:
-            if time.monotonic() >= until:
+            if time.monotonic() >= deadline_s:
                 raise TimeoutError from None
             time.sleep(0.01)

@@ -45,7 +45,7 @@ class LogStore:
         """The last error of each actor."""
         self._file = BoundedFile(self.path, file_bytes, files)
         self._pending: list[Record] = []
-        self._unsaid = 0
+        self._unreported = 0
         """Lost records of which the log itself does not tell yet."""
 
     @property
@@ -70,13 +70,13 @@ class LogStore:
         pending, self._pending = self._pending, []
         pending.sort(key=lambda record: record.t)
         for records, lines in _batches(pending, self._file.file_bytes):
-            if self._unsaid:
+            if self._unreported:
                 # The first that gets through tells of those that did not.
-                records[0].lost += self._unsaid
+                records[0].lost += self._unreported
                 lines[0] = _line(records[0])
             before = self.lost
             self._file.append(b"".join(lines), len(lines))
-            self._unsaid = self._unsaid + self.lost - before if self.lost > before else 0
+            self._unreported = self._unreported + self.lost - before if self.lost > before else 0
 
     def close(self) -> None:
         self.flush()
@@ -116,9 +116,9 @@ class Stream:
         self._keep = keep
         self._rest = b""
         self._allowance = float(BURST)
-        self._refilled = time.monotonic()
+        self._refilled_s = time.monotonic()
         self._suppressed = 0
-        self._window = self._refilled
+        self._window_start_s = self._refilled_s
         self._taken = 0
 
     @property
@@ -154,23 +154,23 @@ class Stream:
     def close(self) -> None:
         rest, self._rest = self._rest, b""
         self._line(rest)
-        self._confess()
+        self._report_suppressed()
         os.close(self.fd)
 
     def _account(self, count: int) -> None:
-        now = time.monotonic()
-        if now - self._window >= TURN_S:
-            self._window, self._taken = now, 0
+        now_s = time.monotonic()
+        if now_s - self._window_start_s >= TURN_S:
+            self._window_start_s, self._taken = now_s, 0
         self._taken += count
 
     def _refill(self) -> None:
-        now = time.monotonic()
-        self._allowance = min(BURST, self._allowance + (now - self._refilled) * LINES_PER_S)
-        self._refilled = now
+        now_s = time.monotonic()
+        self._allowance = min(BURST, self._allowance + (now_s - self._refilled_s) * LINES_PER_S)
+        self._refilled_s = now_s
         if self._allowance >= 1:
-            self._confess()
+            self._report_suppressed()
 
-    def _confess(self) -> None:
+    def _report_suppressed(self) -> None:
         if self._suppressed:
             message = f"{self._suppressed} lines of {self._name} dropped: more than {LINES_PER_S}/s"
             self._suppressed = 0

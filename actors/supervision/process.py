@@ -50,7 +50,7 @@ class Process:
                 os.close(fd)
             theirs.close()
         self.link = SupervisorLink(ours)
-        self.started = time.monotonic()
+        self.started_s = time.monotonic()
         self.exited: int | None = None
 
     def terminate(self) -> None:

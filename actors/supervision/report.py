@@ -55,14 +55,14 @@ def status(
     actors: Mapping[str, ActorRecord],
     robots: Iterable[str],
     members: Mapping[str, Member] | None = None,
-    now: float | None = None,
+    now_s: float | None = None,
     log: LogFacts | None = None,
 ) -> dict[str, Any]:
-    """The status object. `actors` and `members` are the core's by name, `now` is its clock."""
+    """The status object. `actors` and `members` are the core's by name, `now_s` is its clock."""
     by_name = {fact.name: fact for fact in facts}
-    now = time.monotonic() if now is None else now
+    now_s = time.monotonic() if now_s is None else now_s
     rows = [
-        _actor(fact, actors, (members or {}).get(name, Member(name)).rules, now)
+        _actor(fact, actors, (members or {}).get(name, Member(name)).rules, now_s)
         for name, fact in by_name.items()
     ]
     by_row = {row["name"]: row for row in rows}
@@ -85,7 +85,7 @@ def status(
 
 
 def _actor(
-    fact: ActorFacts, actors: Mapping[str, ActorRecord], rules: Rules, now: float
+    fact: ActorFacts, actors: Mapping[str, ActorRecord], rules: Rules, now_s: float
 ) -> dict[str, Any]:
     actor = actors[fact.name]
     report, misfits = actor_reports.read(fact.kind, fact.report)
@@ -97,14 +97,14 @@ def _actor(
         "incarnation": actor.incarnation,
         "restarts": actor.restarts,
         "uptime_s": _rounded(fact.uptime_s),
-        # The actor may have turned since `now` was read.
+        # The actor may have turned since `now_s` was read.
         "progress_age_s": _rounded(fact.progress_age_s and max(0.0, fact.progress_age_s)),
         "hang_timeout_s": hang_timeout_s(actor, rules),
         "memory_mb": _rounded(fact.memory_mb),
         "last_exit": fact.last_exit,
         "last_error": fact.last_error,
         "reason": "" if actor.state is ActorState.READY else actor.reason,
-        "waits_for": waits_for(actor, rules, actors, report, now),
+        "waits_for": waits_for(actor, rules, actors, report, now_s),
         "report": report,
         "misreported": misfits,
     }

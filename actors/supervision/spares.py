@@ -25,7 +25,8 @@ without one takes. It answers within a millisecond."""
 
 
 class Spares:
-    """Their owner asks `due` now and then, polls what `prepare` gives, and says when one `lost`."""
+    """The owner asks `missing` regularly, polls what `prepare` returns and reports each that is
+    `lost`."""
 
     def __init__(
         self,
@@ -38,8 +39,8 @@ class Spares:
         self._spares: list[WarmStandby] = []
         self._wanted: dict[str, int] = {}
         self._kinds: dict[str, str] = {}
-        self._calm_since: float | None = None
-        self._not_before: dict[str, float] = {}
+        self._calm_since_s: float | None = None
+        self._not_before_s: dict[str, float] = {}
         self.adapt(actors)
 
     def adapt(self, actors: Iterable[ActorSpec]) -> None:
@@ -55,19 +56,19 @@ class Spares:
             for spare in self._of(modules)[self._wanted.get(modules, 0) :]:
                 spare.end()
 
-    def due(self, now: float, calm: bool) -> str | None:
+    def missing(self, now_s: float, calm: bool) -> str | None:
         """The modules for which to `prepare` one: it is missing, and all has been calm."""
         if not calm:
-            self._calm_since = None
+            self._calm_since_s = None
             return None
-        if self._calm_since is None:
-            self._calm_since = now
-        if now - self._calm_since < PREPARE_AFTER_S:
+        if self._calm_since_s is None:
+            self._calm_since_s = now_s
+        if now_s - self._calm_since_s < PREPARE_AFTER_S:
             return None
         missing = (
             modules
             for modules, wanted in self._wanted.items()
-            if len(self._of(modules)) < wanted and now >= self._not_before.get(modules, 0.0)
+            if len(self._of(modules)) < wanted and now_s >= self._not_before_s.get(modules, 0.0)
         )
         return next(missing, None)
 
@@ -77,7 +78,7 @@ class Spares:
         try:
             spare = WarmStandby(modules, environment, self._keep)
         except OSError:
-            self._calm_since = None
+            self._calm_since_s = None
             return None
         self._spares.append(spare)
         return spare
@@ -86,38 +87,38 @@ class Spares:
         """Hand over a spare that has just proved to live, if there is one. Waits for ANSWER_S at
         most, and only for those that do not answer at once."""
         waiting = select.poll()
-        asked = {}
+        pinged = {}
         for spare in self._of(modules):
-            spare.hear()
+            spare.receive()
             if spare.ready:
                 spare.ping()
-                asked[spare.process.link.fileno()] = spare
+                pinged[spare.process.link.fileno()] = spare
                 waiting.register(spare.process.link, select.POLLIN)
-        until = time.monotonic() + ANSWER_S
-        while asked and (rest := until - time.monotonic()) > 0:
-            for fd, _ in waiting.poll(rest * 1000):
-                asked[fd].hear()
-                if asked[fd].answered:
-                    self._spares.remove(asked[fd])
-                    return asked[fd].started()
-                if asked[fd].process.link.closed:
+        deadline_s = time.monotonic() + ANSWER_S
+        while pinged and (left_s := deadline_s - time.monotonic()) > 0:
+            for fd, _ in waiting.poll(left_s * 1000):
+                pinged[fd].receive()
+                if pinged[fd].answered:
+                    self._spares.remove(pinged[fd])
+                    return pinged[fd].started()
+                if pinged[fd].process.link.closed:
                     waiting.unregister(fd)
-                    del asked[fd]
+                    del pinged[fd]
         return None
 
-    def check(self, now: float) -> list[str]:
+    def check(self, now_s: float) -> list[str]:
         """Ping all, once a second or so; end those that are frozen, and say which and why."""
         said = []
         for spare in self._spares:
-            if not spare.ended and (why := spare.check(now)):
+            if not spare.ended and (why := spare.check(now_s)):
                 said.append(f"a warm spare (process {spare.process.pid}) {why}: it is replaced")
                 spare.end()
         return said
 
-    def lost(self, spare: WarmStandby, now: float) -> None:
+    def lost(self, spare: WarmStandby, now_s: float) -> None:
         """It has ended: collect it. If it died by itself, the next one can wait."""
         if not spare.ended:
-            self._not_before[spare.modules] = now + RETRY_AFTER_S
+            self._not_before_s[spare.modules] = now_s + RETRY_AFTER_S
         self._spares.remove(spare)
         spare.close()
 

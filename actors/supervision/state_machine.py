@@ -1,23 +1,22 @@
-"""Supervision: who is started, restarted, given up and stopped, when. Pure; the shell obeys.
+"""Decides which actors are started, restarted, given up and stopped, and when. Pure.
 
-`step(fleet, event, now, luck)` returns the new fleet and the effects to carry out, in order. It
-reads no clock and no process; `luck` in [0, 1) is the jitter of a back-off. The caller feeds every
-exit, readiness and change of progress it sees, a `ClockTick` at least every STALL_S / 2, and
-progress before the `ClockTick` of the same turn.
+`step(fleet, event, now_s, jitter)` returns the new fleet and the effects to carry out, in order. It
+reads no clock and no process. The caller feeds every exit, readiness and change of progress, a
+`ClockTick` at least every STALL_S / 2, and progress before the `ClockTick` of the same turn.
 
 Guaranteed, for any order of events:
 
 - an actor is spawned only when its previous incarnation is known to be dead;
-- a stop wins: what is stopped stays so until a person starts it, whatever was pending;
-- a stop asked for, by a person or at the end, never counts as a failure;
-- every failure ends in a restart at once (the first one), BACKOFF, or FAILED; more than
-  `max_restarts` in a row, none of them up for `settle_s`, end in FAILED however long they take, as
-  do more within `window_s`, and exits that say that a restart is pointless;
-- whoever is asked to stop and is still there after `stop_timeout_s` is killed, again and again;
+- a stop wins: a stopped actor stays stopped until a person starts it, whatever was pending;
+- a stop that was asked for, by a person or at the end, never counts as a failure;
+- every failure ends in an immediate restart (the first one), BACKOFF, or FAILED; more than
+  `max_restarts` in a row without an uptime of `settle_s` end in FAILED however long they take, as
+  do more within `window_s`, and exits whose code says that a restart is pointless;
+- an actor that is still alive `stop_timeout_s` after it was asked to stop is killed, repeatedly;
 - an actor that is not ready after `start_timeout_s`, or makes no progress for `hang_timeout_s`, is
   killed and has failed; time in which the supervisor itself stood still does not count.
 
-Actors start when those they come `after` are ready or given up, and stop in the reverse order. In a
+Actors start when those they come `after` are ready or given up, and stop in reverse order. In a
 `rest_for_one` group, a failure also restarts the members listed later, once they are all gone.
 """
 
@@ -63,10 +62,10 @@ EXIT_REASONS = {3: "refused its configuration", 4: "is dead until a person resta
 
 
 def step(
-    fleet: FleetState, event: SupervisionEvent, now: float, luck: float = 0.5
+    fleet: FleetState, event: SupervisionEvent, now_s: float, jitter: float = 0.5
 ) -> tuple[FleetState, list[SupervisionEffect]]:
-    """The fleet after `event` at `now`, and what to do about it."""
-    turn = _Turn(fleet, now, luck)
+    """The fleet after `event` at `now_s`, and what to do about it."""
+    turn = _Turn(fleet, now_s, jitter)
     turn.handle(event)
     turn.launch()
     if turn.stopping:
@@ -96,15 +95,15 @@ def hang_timeout_s(actor: ActorRecord, rules: Rules) -> float:
 class _Turn:
     """One step under way: a working copy of the actors, and the effects so far."""
 
-    def __init__(self, fleet: FleetState, now: float, luck: float) -> None:
+    def __init__(self, fleet: FleetState, now_s: float, jitter: float) -> None:
         self.members = fleet.members
         self.retired = fleet.retired
         self.actors = dict(fleet.actors)
-        self.now = now
-        self.luck = luck
+        self.now_s = now_s
+        self.jitter = jitter
         self.stopping = fleet.stopping
         self.hastened = fleet.hastened
-        self.stood_still = now - fleet.now if now - fleet.now > STALL_S else 0.0
+        self.stood_still_s = now_s - fleet.now_s if now_s - fleet.now_s > STALL_S else 0.0
         self.effects: list[SupervisionEffect] = []
 
     def outcome(self) -> FleetState:
@@ -116,14 +115,14 @@ class _Turn:
         return FleetState(
             self.members,
             self.actors,
-            self.now,
+            self.now_s,
             self.stopping,
             self.hastened,
             self.retired - gone,
         )
 
     def handle(self, event: SupervisionEvent) -> None:
-        if self.stood_still:
+        if self.stood_still_s:
             self.forgive_standstill()
         match event:
             case Start(names):
@@ -143,7 +142,9 @@ class _Turn:
                     self.current(name, incarnation)
                     and self.actors[name].state is ActorState.STARTING
                 ):
-                    self.put(name, progressed_at=self.now, ready_at=self.now, deadline=NEVER)
+                    self.put(
+                        name, progressed_at_s=self.now_s, ready_at_s=self.now_s, deadline_s=NEVER
+                    )
                     self.put(name, hang_timeout_s=hang_timeout_s)
                     self.enter(name, ActorState.READY, "")
             case Exited(name, incarnation, code, error):
@@ -161,7 +162,7 @@ class _Turn:
         names = [name for name in names if name not in self.retired]
         for name in names:
             actor = self.actors[name]
-            self.put(name, wanted=True, failures=0, restarted_at=())
+            self.put(name, wanted=True, failures=0, restarted_at_s=())
             if actor.alive:
                 # One that is on its way out starts again when it is gone.
                 self.put(name, relaunch=actor.state is ActorState.STOPPING)
@@ -185,7 +186,7 @@ class _Turn:
         if not actor.alive:
             self.start([name])
             return
-        self.put(name, wanted=True, relaunch=True, failures=0, restarted_at=())
+        self.put(name, wanted=True, relaunch=True, failures=0, restarted_at_s=())
         if actor.state is not ActorState.STOPPING:
             self.end(name, "restarted by a person")
 
@@ -197,7 +198,7 @@ class _Turn:
         self.retired = frozenset(set(self.members) - set(members))
         self.members = members | {name: self.members[name] for name in self.retired}
         for name in members:
-            self.actors.setdefault(name, ActorRecord(since=self.now))
+            self.actors.setdefault(name, ActorRecord(since_s=self.now_s))
         for name in before & self.retired:
             self.stop(name, drain=False)
         for name in changed & before - self.retired:
@@ -224,7 +225,7 @@ class _Turn:
             # It was asked to: that is the reason, and how it ended only where it did not obey.
             obeyed = code in (0, -signal.SIGTERM)
             reason = actor.reason if obeyed else f"{actor.reason}; {reason}"
-        self.put(name, alive=False, fault=None, draining=False, deadline=NEVER, reason=reason)
+        self.put(name, alive=False, fault=None, draining=False, deadline_s=NEVER, reason=reason)
         if not actor.wanted:
             self.put(name, relaunch=False)
             self.enter(name, ActorState.STOPPED, reason)
@@ -243,10 +244,10 @@ class _Turn:
 
     def failed(self, name: str, reason: str) -> None:
         actor, rules = self.actors[name], self.members[name].rules
-        settled = self.now - actor.ready_at >= rules.settle_s
+        settled = self.now_s - actor.ready_at_s >= rules.settle_s
         failures = 1 if settled else actor.failures + 1
-        recent = tuple(at for at in actor.restarted_at if at > self.now - rules.window_s)
-        self.put(name, failures=failures, ready_at=NEVER)
+        recent = tuple(at_s for at_s in actor.restarted_at_s if at_s > self.now_s - rules.window_s)
+        self.put(name, failures=failures, ready_at_s=NEVER)
         often = ""
         if failures > rules.max_restarts:
             often = f"{failures} times in a row, never up for {rules.settle_s:g} s"
@@ -260,7 +261,7 @@ class _Turn:
         self.put(
             name,
             restarts=actor.restarts + 1,
-            restarted_at=(*recent, self.now),
+            restarted_at_s=(*recent, self.now_s),
             for_ready=frozenset(),
             for_gone=frozenset(later),
         )
@@ -271,7 +272,7 @@ class _Turn:
         else:
             delay = min(rules.backoff_s * 2.0 ** (failures - 2), rules.max_backoff_s)
             # Half of it is jitter, so that what fell together does not come back together.
-            self.put(name, deadline=self.now + delay * (0.5 + 0.5 * self.luck))
+            self.put(name, deadline_s=self.now_s + delay * (0.5 + 0.5 * self.jitter))
             self.enter(name, ActorState.BACKOFF, reason)
 
     def follow(self, name: str, leader: str) -> None:
@@ -285,24 +286,24 @@ class _Turn:
                 self.end(name, f"restarts with {leader}")
 
     def give_up(self, name: str, reason: str) -> None:
-        self.put(name, reason=reason, deadline=NEVER)
+        self.put(name, reason=reason, deadline_s=NEVER)
         self.enter(name, ActorState.FAILED, reason)
 
     def tick(self, progress: Mapping[str, int]) -> None:
         for name, actor in list(self.actors.items()):
             count = progress.get(name, actor.progress)
             if count != actor.progress:
-                self.put(name, progress=count, progressed_at=self.now)
+                self.put(name, progress=count, progressed_at_s=self.now_s)
                 actor = self.actors[name]
             rules = self.members[name].rules
             if actor.state is ActorState.READY:
-                patience = hang_timeout_s(actor, rules)
-                if self.now - actor.progressed_at >= patience:
-                    self.end_by_fault(name, f"hung: no progress for {patience:g} s")
-            elif self.now < actor.deadline:
+                timeout_s = hang_timeout_s(actor, rules)
+                if self.now_s - actor.progressed_at_s >= timeout_s:
+                    self.end_by_fault(name, f"hung: no progress for {timeout_s:g} s")
+            elif self.now_s < actor.deadline_s:
                 continue
             elif actor.state is ActorState.BACKOFF:
-                self.put(name, deadline=NEVER)
+                self.put(name, deadline_s=NEVER)
                 self.enter(name, ActorState.WAITING, actor.reason)
             elif actor.state is ActorState.STARTING:
                 self.end_by_fault(name, f"not ready within {rules.start_timeout_s:g} s")
@@ -329,16 +330,16 @@ class _Turn:
 
     def end(self, name: str, reason: str, drain: bool = False) -> None:
         actor, rules = self.actors[name], self.members[name].rules
-        patience = rules.drain_timeout_s if drain else rules.stop_timeout_s
+        timeout_s = rules.drain_timeout_s if drain else rules.stop_timeout_s
         if actor.state is ActorState.STARTING:
             # It has nothing to finish, and may be deep in an import that hears nothing.
-            patience = min(patience, UNREADY_PATIENCE_S)
-        self.put(name, deadline=self.now + patience, reason=reason, draining=drain)
+            timeout_s = min(timeout_s, UNREADY_PATIENCE_S)
+        self.put(name, deadline_s=self.now_s + timeout_s, reason=reason, draining=drain)
         self.enter(name, ActorState.STOPPING, reason)
         self.effects.append(AskToStop(name, actor.incarnation, drain))
 
     def kill(self, name: str, fault: str | None) -> None:
-        self.put(name, deadline=self.now + REKILL_S, fault=fault)
+        self.put(name, deadline_s=self.now_s + REKILL_S, fault=fault)
         if self.actors[name].state is not ActorState.STOPPING:
             self.enter(name, ActorState.STOPPING, fault or "killed")
         self.effects.append(Kill(name, self.actors[name].incarnation))
@@ -359,8 +360,8 @@ class _Turn:
                 name,
                 alive=True,
                 incarnation=incarnation,
-                deadline=self.now + self.members[name].rules.start_timeout_s,
-                ready_at=NEVER,
+                deadline_s=self.now_s + self.members[name].rules.start_timeout_s,
+                ready_at_s=NEVER,
                 hang_timeout_s=0.0,
                 for_ready=frozenset(),
                 for_gone=frozenset(),
@@ -419,8 +420,8 @@ class _Turn:
             if actor.alive:
                 self.put(
                     name,
-                    progressed_at=actor.progressed_at + self.stood_still,
-                    deadline=actor.deadline + self.stood_still,
+                    progressed_at_s=actor.progressed_at_s + self.stood_still_s,
+                    deadline_s=actor.deadline_s + self.stood_still_s,
                 )
 
     def current(self, name: str, incarnation: int) -> bool:
@@ -433,5 +434,5 @@ class _Turn:
     def enter(self, name: str, state: ActorState, reason: str) -> None:
         old = self.actors[name].state
         if old is not state:
-            self.put(name, state=state, since=self.now)
+            self.put(name, state=state, since_s=self.now_s)
             self.effects.append(Changed(name, old, state, reason))

@@ -38,10 +38,10 @@ class Subreaper:
     def sweep(self, sessions: set[int], patient: bool = False) -> int:
         """End and collect our children that belong to none of `sessions`; return how many are
         left. With `patient`, wait until they are gone, PATIENCE_S at most."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + PATIENCE_S
         while True:
             left = sum(self._end(pid, sessions) for pid in _children() - sessions)
-            if not left or not patient or time.monotonic() > deadline:
+            if not left or not patient or time.monotonic() > deadline_s:
                 return left
             time.sleep(0.005)
 

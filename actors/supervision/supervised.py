@@ -31,21 +31,21 @@ class ActorRecord(msgspec.Struct, frozen=True):
     wanted: bool = False
     alive: bool = False
     incarnation: int = 0
-    since: float = 0.0
-    deadline: float = NEVER
+    since_s: float = 0.0
+    deadline_s: float = NEVER
     progress: int = -1
-    progressed_at: float = 0.0
-    ready_at: float = NEVER
+    progressed_at_s: float = 0.0
+    ready_at_s: float = NEVER
     hang_timeout_s: float = 0.0
     """What this incarnation said that one turn of its loop may take; its rules say the least."""
     failures: int = 0
     """In a row: none of them was ready for `settle_s`."""
     restarts: int = 0
-    restarted_at: tuple[float, ...] = ()
+    restarted_at_s: tuple[float, ...] = ()
     fault: str | None = None
     """Why it is being ended by force, until it is gone."""
     draining: bool = False
-    """It was asked to finish what it serves; `deadline` is when it is asked to stop."""
+    """It was asked to finish what it serves; `deadline_s` is when it is asked to stop."""
     relaunch: bool = False
     """It is being ended only to start again."""
     reason: str = ""
@@ -59,7 +59,7 @@ class FleetState(msgspec.Struct, frozen=True):
 
     members: dict[str, Member]
     actors: dict[str, ActorRecord]
-    now: float
+    now_s: float
     stopping: bool = False
     hastened: bool = False
     retired: frozenset[str] = frozenset()
@@ -175,11 +175,11 @@ class Changed(msgspec.Struct, frozen=True):
 SupervisionEffect = Spawn | AskToStop | Kill | Changed
 
 
-def fleet_of(members: Iterable[Member], now: float) -> FleetState:
+def fleet_of(members: Iterable[Member], now_s: float) -> FleetState:
     """A fleet with nothing started. Raises ValueError for an `after` that is unknown or listed
     later, because the start order is the list's."""
     known = ordered(members)
-    return FleetState(known, {name: ActorRecord(since=now) for name in known}, now)
+    return FleetState(known, {name: ActorRecord(since_s=now_s) for name in known}, now_s)
 
 
 def ordered(members: Iterable[Member]) -> dict[str, Member]:

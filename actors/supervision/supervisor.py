@@ -38,8 +38,8 @@ from .spares import Spares
 from .spec_diff import differences
 from .state_machine import exit_text, step
 from .subreaper import Subreaper, become_subreaper
-from .supervised import ActorReady as CoreReady
 from .supervised import (
+    ActorReady,
     ActorState,
     AskToStop,
     Changed,
@@ -91,23 +91,23 @@ class Supervisor:
         self.runtime = runtime
         self.logs = logs
         self.core = fleet_of([actor.member for actor in actors], time.monotonic())
-        self.started = time.monotonic()
+        self.started_s = time.monotonic()
         self.final: Status | None = None
         """The status at the moment the stop began."""
         self._publish = publish
         self._events: deque[SupervisionEvent] = deque()
-        self._watches = EventLoop()
+        self._event_loop = EventLoop()
         self.memory = Segments(actors)
         self.running = {actor.name: ActorProcess(actor, logs.add) for actor in actors}
         self.robots = _robots(actors)
         self._cleanup = CleanupClient(runtime)
         self._spares = Spares(actors, self._cleanup.environment, logs.add)
-        self._orphans = Subreaper(self._cleanup.mark)
+        self._subreaper = Subreaper(self._cleanup.mark)
         self._commands = ControlCommands(self)
-        self._due = dict.fromkeys(("turn", "publish", "memory", "spare", "helpers"), 0.0)
-        self._stop_by = float("inf")
+        self._next_s = dict.fromkeys(("turn", "publish", "memory", "spare", "helpers"), 0.0)
+        self._stop_by_s = float("inf")
         self._clients: list[ControlClient] = []
-        self._console = ControlSocket(runtime.path / SOCKET, self._commands.handle)
+        self._control_socket = ControlSocket(runtime.path / SOCKET, self._commands.handle)
 
     # The loop.
 
@@ -119,12 +119,12 @@ class Supervisor:
             try:
                 self._setup(wakeup)
                 if lifeline is not None:
-                    self._watches.add(lifeline, lambda: self._on_lifeline(lifeline))
-                until = self.started + duration_s if duration_s else float("inf")
+                    self._event_loop.add(lifeline, lambda: self._on_lifeline(lifeline))
+                deadline_s = self.started_s + duration_s if duration_s else float("inf")
                 self.feed(Start())
                 while not self.core.gone:
                     self._poll()
-                    if time.monotonic() >= until and not self.core.stopping:
+                    if time.monotonic() >= deadline_s and not self.core.stopping:
                         self.stop("the duration is over")
             finally:
                 self._teardown()
@@ -136,7 +136,7 @@ class Supervisor:
         if not self.core.stopping:
             self.note("info", f"stopping: {reason}")
             self.final = self.status()
-            self._stop_by = time.monotonic() + STOP_WITHIN_S
+            self._stop_by_s = time.monotonic() + STOP_WITHIN_S
             self.feed(StopAll())
         elif not self.core.hastened:
             self.note("warning", f"stopping by force: {reason}")
@@ -188,60 +188,67 @@ class Supervisor:
 
     def status(self) -> Status:
         """The status object, see `report`."""
-        now = time.monotonic()
+        now_s = time.monotonic()
         facts = [
-            running.facts(self.core.actors[name], self.memory, self.logs.errors.get(name), now)
+            running.facts(self.core.actors[name], self.memory, self.logs.errors.get(name), now_s)
             for name, running in self.running.items()
             if name in self.core.actors
         ]
         core = self.core
         log = report.LogFacts(str(self.logs.path), self.logs.lost, self.logs.error)
         body = report.status(
-            self.fleet, now - self.started, facts, core.actors, self.robots, core.members, now, log
+            self.fleet,
+            now_s - self.started_s,
+            facts,
+            core.actors,
+            self.robots,
+            core.members,
+            now_s,
+            log,
         )
         return body | {"spares": self._spares.report()}
 
     def _poll(self) -> None:
-        timeout = max(0.0, self._due["turn"] - time.monotonic())
+        timeout_s = max(0.0, self._next_s["turn"] - time.monotonic())
         if self._serve():
-            timeout = min(timeout, SERVE_S)
-        self._watches.poll(timeout)
-        if time.monotonic() >= self._due["turn"]:
+            timeout_s = min(timeout_s, SERVE_S)
+        self._event_loop.poll(timeout_s)
+        if time.monotonic() >= self._next_s["turn"]:
             self._turn(time.monotonic())
 
-    def _turn(self, now: float) -> None:
+    def _turn(self, now_s: float) -> None:
         """What is done by the clock: boards, the core's timers, the log, the view."""
-        self._due["turn"] = now + TURN_S
-        self._watches.unmute()
+        self._next_s["turn"] = now_s + TURN_S
+        self._event_loop.unmute()
         boards = self.memory.boards
         self.feed(ClockTick({name: boards[name].progress()[0] for name in boards}))
         for name in self.running.keys() - self.core.actors.keys():
             del self.running[name]
             self.memory.forget(name)
-        if now >= self._stop_by and not self.core.hastened:
+        if now_s >= self._stop_by_s and not self.core.hastened:
             self.stop(f"an orderly stop took longer than {STOP_WITHIN_S:g} s")
-        if now >= self._due["memory"]:
-            self._due["memory"] = now + MEMORY_S
+        if now_s >= self._next_s["memory"]:
+            self._next_s["memory"] = now_s + MEMORY_S
             self._check_memory()
-        if self._publish and now >= self._due["publish"]:
-            self._due["publish"] = now + PUBLISH_S
+        if self._publish and now_s >= self._next_s["publish"]:
+            self._next_s["publish"] = now_s + PUBLISH_S
             self._publish(self.status())
         calm = self._calm() and not self.core.stopping
-        modules = self._spares.due(now, calm)
-        if modules and now >= self._due["spare"]:
-            self._due["spare"] = now + SPARE_S
+        modules = self._spares.missing(now_s, calm)
+        if modules and now_s >= self._next_s["spare"]:
+            self._next_s["spare"] = now_s + SPARE_S
             self._prepare(modules)
-        if now >= self._due["helpers"]:
-            self._due["helpers"] = now + HELPERS_S
-            self._check_helpers(now)
-        self._commands.expire(now)
+        if now_s >= self._next_s["helpers"]:
+            self._next_s["helpers"] = now_s + HELPERS_S
+            self._check_helpers(now_s)
+        self._commands.expire(now_s)
         self._cleanup.flush()
         self.logs.flush()
 
     def _setup(self, wakeup: int) -> None:
         become_subreaper()
-        self._watches.add(wakeup, lambda: self._on_signal(wakeup))
-        self._watches.add(self._console.listener.fileno(), self._on_client)
+        self._event_loop.add(wakeup, lambda: self._on_signal(wakeup))
+        self._event_loop.add(self._control_socket.listener.fileno(), self._on_client)
         self._start_cleanup_process()
         self.note("info", f"supervisor of {self.fleet!r} started, process {os.getpid()}")
 
@@ -254,12 +261,12 @@ class Supervisor:
                 self._release(running)
         self._spares.close()
         self._cleanup.close()
-        self._orphans.sweep(set(), patient=True)
+        self._subreaper.sweep(set(), patient=True)
         self._serve()
         for client in self._clients:
             client.sock.close()
-        self._console.close()
-        self._watches.close()
+        self._control_socket.close()
+        self._event_loop.close()
         self.memory.close()
         self.note("info", "all actors are gone")
         self.logs.close()
@@ -295,7 +302,7 @@ class Supervisor:
         try:
             warm = self._spares.take(actor.warm)
             if warm:
-                self._watches.forget_process(*warm)
+                self._event_loop.forget_process(*warm)
             running.start(incarnation, self._cleanup.environment, warm)
             assert running.process is not None
             self._cleanup.watch(running.process)
@@ -305,12 +312,12 @@ class Supervisor:
             if running.process is None:
                 self.feed(Exited(actor.name, incarnation, None, f"cannot be started: {error}"))
                 return
-        self._watches.add(running.process.pidfd, lambda: self._on_exit(running, incarnation))
-        self._watches.add(
+        self._event_loop.add(running.process.pidfd, lambda: self._on_exit(running, incarnation))
+        self._event_loop.add(
             running.process.link.fileno(), lambda: self._on_link(running, incarnation)
         )
         for stream in running.streams:
-            self._watches.add_stream(stream)
+            self._event_loop.add_stream(stream)
 
     # Events.
 
@@ -319,18 +326,18 @@ class Supervisor:
         if process is None or (code := process.reap()) is None:
             return
         self._on_link(running, incarnation)
-        last_word = running.farewell if code > 0 else None
-        running.last_exit = exit_text(code, last_word)
+        reason = running.exit_reason if code > 0 else None
+        running.last_exit = exit_text(code, reason)
         self._release(running)
         self._commands.exited(running.actor.name, running.last_exit)
-        self.feed(Exited(running.actor.name, incarnation, code, last_word))
-        self._orphans.sweep(self._sessions())
+        self.feed(Exited(running.actor.name, incarnation, code, reason))
+        self._subreaper.sweep(self._sessions())
 
     def _release(self, running: ActorProcess) -> None:
         """Release a reaped process: read its last lines, close its descriptors."""
         process = running.process
         assert process is not None
-        self._watches.forget_process(process, running.streams)
+        self._event_loop.forget_process(process, running.streams)
         self._cleanup.forget(process.pid)
         running.end()
 
@@ -340,39 +347,39 @@ class Supervisor:
             return
         said, closed = process.link.messages()
         if closed:
-            self._watches.forget(process.link.fileno())
+            self._event_loop.forget(process.link.fileno())
         for message in said:
             match message:
                 case ReadyMessage(_, hang_timeout_s):
-                    patience = min(hang_timeout_s, LONGEST_HANG_S)
-                    self.feed(CoreReady(running.actor.name, incarnation, patience))
+                    timeout_s = min(hang_timeout_s, LONGEST_HANG_S)
+                    self.feed(ActorReady(running.actor.name, incarnation, timeout_s))
                 case CommandReply():
                     self._commands.answered(running.actor.name, message)
                 case ExitReason(reason):
-                    running.farewell = reason
+                    running.exit_reason = reason
 
     def _on_signal(self, wakeup: int) -> None:
         for number in os.read(wakeup, 64):
             if number == signal.SIGCHLD:
-                self._orphans.sweep(self._sessions())
+                self._subreaper.sweep(self._sessions())
             else:
                 self.stop(f"{signal.Signals(number).name} received")
 
     def _on_lifeline(self, lifeline: int) -> None:
         if not os.read(lifeline, 4096):
-            self._watches.forget(lifeline)
+            self._event_loop.forget(lifeline)
             self.stop("whoever started it is gone")
 
     def _on_client(self) -> None:
         for _ in range(ACCEPTED_PER_TURN):
-            client = self._console.accept()
+            client = self._control_socket.accept()
             if client is None:
                 break
             self._clients.append(client)
-            self._watches.add(client.sock.fileno(), partial(self._console.read, client))
+            self._event_loop.add(client.sock.fileno(), partial(self._control_socket.read, client))
         excess = len(self._clients) - MAX_CLIENTS
         if excess > 0:
-            for client in sorted(self._clients, key=lambda client: client.heard)[:excess]:
+            for client in sorted(self._clients, key=lambda client: client.heard_s)[:excess]:
                 client.closed = True
             self._serve()
 
@@ -381,17 +388,17 @@ class Supervisor:
         taken yet, part with those who are done. True if something is left to do."""
         for client in self._clients:
             client.flush()
-        until = time.monotonic() + SERVE_S
+        deadline_s = time.monotonic() + SERVE_S
         waiting = (client for client in self._clients if client.waiting)
-        turn = deque(sorted(waiting, key=lambda client: client.served))
-        while turn and time.monotonic() < until:
+        turn = deque(sorted(waiting, key=lambda client: client.served_s))
+        while turn and time.monotonic() < deadline_s:
             client = turn.popleft()
-            self._console.answer(client)
+            self._control_socket.answer(client)
             if client.waiting:
                 turn.append(client)
         for client in self._clients:
             if client.closed:
-                self._watches.forget(client.sock.fileno())
+                self._event_loop.forget(client.sock.fileno())
                 client.sock.close()
         self._clients = [client for client in self._clients if not client.closed]
         return any(client.outbox or client.waiting for client in self._clients)
@@ -420,17 +427,17 @@ class Supervisor:
         self._cleanup.watch(process)
 
         def on_exit() -> None:
-            self._watches.forget_process(process, spare.streams)
+            self._event_loop.forget_process(process, spare.streams)
             self._cleanup.forget(process.pid)
             self._spares.lost(spare, time.monotonic())
 
-        self._watches.add(process.pidfd, on_exit)
+        self._event_loop.add(process.pidfd, on_exit)
         for stream in spare.streams:
-            self._watches.add_stream(stream)
+            self._event_loop.add_stream(stream)
 
-    def _check_helpers(self, now: float) -> None:
+    def _check_helpers(self, now_s: float) -> None:
         """See to it that those live who have nothing to do until somebody dies."""
-        for said in self._spares.check(now):
+        for said in self._spares.check(now_s):
             self.note("warning", said)
         if not self._cleanup.check():
             self.note("warning", "the cleanup process is frozen and is killed")
@@ -440,12 +447,12 @@ class Supervisor:
         pidfd = self._cleanup.open([r.process for r in self.running.values() if r.process])
 
         def on_exit() -> None:
-            self._watches.forget(pidfd)
+            self._event_loop.forget(pidfd)
             self._cleanup.close()
             self.note("warning", "the cleanup process died and is replaced")
             self._start_cleanup_process()
 
-        self._watches.add(pidfd, on_exit)
+        self._event_loop.add(pidfd, on_exit)
 
     def _sessions(self) -> set[int]:
         """Sessions whose members belong to a live actor."""

@@ -15,7 +15,7 @@ def waits_for(
     rules: Rules,
     actors: Mapping[str, ActorRecord],
     report: Mapping[str, Any] | None,
-    now: float,
+    now_s: float,
 ) -> str:
     """What ends the state of `actor`, empty for one that waits for nothing. `report` is what it
     wrote on its board: an actor whose `setup` is long says there what it is at (`Actor.phase`)."""
@@ -24,13 +24,15 @@ def waits_for(
             return _others(actor, actors)
         case ActorState.STARTING:
             phase = _phase(report, actor.incarnation)
-            lasted = f"{max(0.0, now - actor.since):.0f} s of at most {rules.start_timeout_s:g} s"
+            lasted = (
+                f"{max(0.0, now_s - actor.since_s):.0f} s of at most {rules.start_timeout_s:g} s"
+            )
             return f"its setup, {lasted}" + (f": {phase}" if phase else "")
         case ActorState.BACKOFF:
-            return f"its next start{_within(actor.deadline, now)}"
+            return f"its next start{_within(actor.deadline_s, now_s)}"
         case ActorState.STOPPING:
             what = "its robots to be handed over" if actor.draining else "its process to end"
-            return f"{what}, by force{_within(actor.deadline, now)}"
+            return f"{what}, by force{_within(actor.deadline_s, now_s)}"
     return ""
 
 
@@ -62,5 +64,5 @@ def _others(actor: ActorRecord, actors: Mapping[str, ActorRecord]) -> str:
     return f"its turn: at most {FIRST_STARTS_AT_ONCE} start at once"
 
 
-def _within(deadline: float, now: float) -> str:
-    return "" if deadline == NEVER else f" in {max(0.0, deadline - now):.1f} s"
+def _within(deadline_s: float, now_s: float) -> str:
+    return "" if deadline_s == NEVER else f" in {max(0.0, deadline_s - now_s):.1f} s"

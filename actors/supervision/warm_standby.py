@@ -33,33 +33,33 @@ class WarmStandby:
         """It was killed, and is to be collected."""
         self.ready = False
         """Its imports are done."""
-        self._since = time.monotonic()
-        self._asked = self._answered = 0
+        self._started_s = time.monotonic()
+        self._pinged = self._answered = 0
 
     @property
     def answered(self) -> bool:
         """It has answered the last ping."""
-        return self._answered == self._asked
+        return self._answered == self._pinged
 
     def ping(self) -> None:
-        self._asked += 1
-        self.process.link.command("ping", id=self._asked)
+        self._pinged += 1
+        self.process.link.command("ping", id=self._pinged)
 
-    def hear(self) -> None:
+    def receive(self) -> None:
         """Take in what it said."""
         for message in self.process.link.messages()[0]:
             if isinstance(message, ReadyMessage):
                 self.ready = True
             elif isinstance(message, CommandReply):
-                self._answered = max(self._answered, min(message.id, self._asked))
+                self._answered = max(self._answered, min(message.id, self._pinged))
 
-    def check(self, now: float) -> str | None:
+    def check(self, now_s: float) -> str | None:
         """Ping it, now and then: None, or why it is no use."""
-        self.hear()
+        self.receive()
         if not self.ready:
-            late = now - self._since > START_S
+            late = now_s - self._started_s > START_S
             return f"did not finish its imports within {START_S:g} s" if late else None
-        if self._asked - self._answered >= UNANSWERED:
+        if self._pinged - self._answered >= UNANSWERED:
             return f"left {UNANSWERED} pings unanswered"
         self.ping()
         return None

@@ -62,15 +62,15 @@ class Process:
     """What the world knows about one incarnation."""
 
     incarnation: int
-    born: float
+    started_s: float
     stubborn: bool
     """It ignores being asked to stop."""
     ready: bool = False
     slow_s: float = 0.0
     """For how long it said that one turn of its loop may take."""
-    asked: float | None = None
+    asked_s: float | None = None
     killed: bool = False
-    progressed: float = 0.0
+    progressed_s: float = 0.0
     count: int = 0
 
 
@@ -79,8 +79,8 @@ class Supervision(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = 1000.0
-        self.fleet = fleet_of(MEMBERS, self.now)
+        self.now_s = 1000.0
+        self.fleet = fleet_of(MEMBERS, self.now_s)
         self.listed = set(NAMES)
         """Whom fleet.yaml has now."""
         self.processes: dict[str, Process] = {}
@@ -92,19 +92,19 @@ class Supervision(RuleBasedStateMachine):
 
     # The shell.
 
-    def feed(self, event: SupervisionEvent, luck: float = 0.5) -> None:
+    def feed(self, event: SupervisionEvent, jitter: float = 0.5) -> None:
         before = {name: actor.failures for name, actor in self.fleet.actors.items()}
-        self.fleet, effects = step(self.fleet, event, self.now, luck)
+        self.fleet, effects = step(self.fleet, event, self.now_s, jitter)
         for effect in effects:
             match effect:
                 case Spawn(name, incarnation):
                     assert name not in self.processes, f"two incarnations of {name} alive"
                     assert name not in self.stopped, f"{name} started although stopped"
                     assert not self.over, f"{name} started although the fleet stops"
-                    self.processes[name] = Process(incarnation, self.now, self.stubborn)
+                    self.processes[name] = Process(incarnation, self.now_s, self.stubborn)
                 case AskToStop(name, incarnation):
                     assert self.processes[name].incarnation == incarnation
-                    self.processes[name].asked = self.now
+                    self.processes[name].asked_s = self.now_s
                     if isinstance(event, StopAll | Exited) and not self.fleet.hastened:
                         self.assert_nobody_needs(name)
                 case Kill(name, incarnation):
@@ -123,17 +123,20 @@ class Supervision(RuleBasedStateMachine):
 
     def turn(self) -> None:
         """One turn of the shell: a quarter of a second, the boards, the tick."""
-        self.now += TURN_S
+        self.now_s += TURN_S
         self.feed(ClockTick(dict(self.counts)))
         for name, process in self.processes.items():
-            silent = self.now - max(process.progressed, process.born)
+            silent = self.now_s - max(process.progressed_s, process.started_s)
             actor = self.fleet.actors[name]
             if process.ready and silent >= max(RULES.hang_timeout_s, process.slow_s) + TURN_S:
-                assert process.killed or process.asked, f"{name} hangs and nobody minds"
-            if not process.ready and self.now - process.born >= RULES.start_timeout_s + TURN_S:
-                assert process.killed or process.asked, f"{name} never gets ready: nobody minds"
-            if process.asked is not None and not actor.draining:
-                late = self.now - process.asked - max(RULES.stop_timeout_s, TURN_S)
+                assert process.killed or process.asked_s, f"{name} hangs and nobody minds"
+            if (
+                not process.ready
+                and self.now_s - process.started_s >= RULES.start_timeout_s + TURN_S
+            ):
+                assert process.killed or process.asked_s, f"{name} never gets ready: nobody minds"
+            if process.asked_s is not None and not actor.draining:
+                late = self.now_s - process.asked_s - max(RULES.stop_timeout_s, TURN_S)
                 assert process.killed or late < TURN_S, f"{name} ignores its end: nobody minds"
 
     def exit(self, name: str, code: int) -> None:
@@ -285,11 +288,11 @@ class Supervision(RuleBasedStateMachine):
         self.behave()
         self.turn()
         ready = [n for n in ready if self.fleet.actors[n].state is ActorState.READY]
-        self.now += pause_s
+        self.now_s += pause_s
         for process in self.processes.values():
-            process.born += pause_s
-            process.progressed += pause_s
-            process.asked = None if process.asked is None else process.asked + pause_s
+            process.started_s += pause_s
+            process.progressed_s += pause_s
+            process.asked_s = None if process.asked_s is None else process.asked_s + pause_s
         self.feed(ClockTick(dict(self.counts)))
         assert all(self.fleet.actors[name].state is ActorState.READY for name in ready)
 
@@ -300,7 +303,7 @@ class Supervision(RuleBasedStateMachine):
         self.feed(ActorReady(name, process.incarnation, slow_s))
         if not process.ready:
             process.ready, process.slow_s = True, slow_s
-            process.progressed = self.now
+            process.progressed_s = self.now_s
 
     def behave(self) -> None:
         for name in sorted(self.processes):
@@ -309,13 +312,13 @@ class Supervision(RuleBasedStateMachine):
                 continue
             if process.killed:
                 self.exit(name, -9)
-            elif process.asked is not None and not process.stubborn:
+            elif process.asked_s is not None and not process.stubborn:
                 self.exit(name, 0)
             else:
                 if not process.ready:
                     self.get_ready(name)
                 self.counts[name] += 1
-                process.progressed = self.now
+                process.progressed_s = self.now_s
 
     # What always holds.
 
@@ -335,7 +338,7 @@ class Supervision(RuleBasedStateMachine):
     @invariant()
     def restarts_within_the_window_are_bounded(self) -> None:
         for actor in self.fleet.actors.values():
-            recent = [at for at in actor.restarted_at if at > self.now - RULES.window_s]
+            recent = [at_s for at_s in actor.restarted_at_s if at_s > self.now_s - RULES.window_s]
             assert len(recent) <= RULES.max_restarts
             if actor.state in (ActorState.BACKOFF, ActorState.STARTING):
                 assert actor.failures <= RULES.max_restarts, "more in a row than its rules allow"

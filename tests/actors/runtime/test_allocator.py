@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.actors.runtime.allocator import Tide
+from holdfast.actors.runtime.allocator import MemoryWatermark
 
 FAULTS = """
 import resource
@@ -52,17 +52,17 @@ SECOND = 1_000_000_000
 def test_memory_is_given_back_when_much_is_held_and_rarely_when_that_does_not_help(
     turns: list[tuple[int, int]],
 ) -> None:
-    """At most once a second, and a flood is told whenever there is one."""
-    tide, now, trims = Tide(low=2**30), SECOND, []
+    """Trims are at least a second apart, and growth beyond the limit is always reported."""
+    watermark, now_ns, trims = MemoryWatermark(low_bytes=2**30), SECOND, []
     for more, by in turns:
-        now += by
+        now_ns += by
         resident = 2**30 + more
-        state = tide.at(resident, 2**30, now)
-        assert (state == "flood") == (resident - tide.low > 2**30)
+        state = watermark.check(resident, 2**30, now_ns)
+        assert (state == "exceeded") == (resident - watermark.low_bytes > 2**30)
         if state == "trim":
             assert more > 32 << 20
-            trims.append(now)
-            tide.trimmed(resident, now)
+            trims.append(now_ns)
+            watermark.trimmed(resident, now_ns)
     pauses = [after - before for before, after in itertools.pairwise(trims)]
     assert all(pause >= SECOND for pause in pauses)
     if all(more > 32 << 20 for more, _ in turns):

@@ -44,15 +44,15 @@ class Told:
 
     def __init__(self, *members: Member) -> None:
         self.fleet = fleet_of(members or (Member("a", RULES),), 0.0)
-        self.now = 0.0
+        self.now_s = 0.0
 
     def of(
         self, name: str, *events: SupervisionEvent, after_s: float = 0.0
     ) -> list[tuple[str, str, str]]:
         found = []
         for event in events:
-            self.now += after_s
-            self.fleet, effects = step(self.fleet, event, self.now, luck=1.0)
+            self.now_s += after_s
+            self.fleet, effects = step(self.fleet, event, self.now_s, jitter=1.0)
             found += [
                 (str(e.old), str(e.new), e.reason)
                 for e in effects
@@ -114,7 +114,7 @@ def test_whoever_fails_too_often_is_given_up_with_how_often_and_what_to_do() -> 
 def test_whoever_fails_too_often_within_the_window_is_given_up_too() -> None:
     told = up()
     for incarnation in (1, 2, 3):
-        told.now += 5.0
+        told.now_s += 5.0
         found = told.of("a", Exited("a", incarnation, -9), ActorReady("a", incarnation + 1))
     assert found == [("READY", "FAILED", GIVEN_UP.format("3 times within 20 s"))]
 
@@ -180,7 +180,7 @@ def test_a_drain_that_does_not_finish_becomes_a_stop_and_that_a_kill() -> None:
     told.of("a", Stop(("a",), drain=True))
     told.of("a", *[ClockTick()] * 4, after_s=1)
     assert told.reason() == "did not finish draining"
-    _, effects = step(told.fleet, ClockTick(), told.now + 1.0)
+    _, effects = step(told.fleet, ClockTick(), told.now_s + 1.0)
     assert effects == [Kill("a", 1)]
     assert told.of("a", Exited("a", 1, -9)) == [
         ("STOPPING", "STOPPED", "did not finish draining; killed by SIGKILL")
@@ -216,7 +216,7 @@ def test_a_stop_takes_back_a_restart_that_is_under_way(end: SupervisionEvent) ->
     told = up()
     told.of("a", Restart(("a",)), end)
     assert not told.fleet.actors["a"].relaunch
-    fleet, effects = step(told.fleet, Exited("a", 1, 0), told.now)
+    fleet, effects = step(told.fleet, Exited("a", 1, 0), told.now_s)
     assert fleet.actors["a"].state is ActorState.STOPPED
     assert not any(isinstance(effect, Spawn) for effect in effects)
 
@@ -225,22 +225,22 @@ def test_a_person_s_restart_forgives_what_was_before() -> None:
     told = up()
     told.of("a", Exited("a", 1, -9), ActorReady("a", 2), Restart(("a",)))
     actor = told.fleet.actors["a"]
-    assert (actor.failures, actor.restarted_at, actor.restarts) == (0, (), 1)
+    assert (actor.failures, actor.restarted_at_s, actor.restarts) == (0, (), 1)
 
 
 def test_a_deadline_moves_by_as_long_as_the_supervisor_stood_still() -> None:
     told = up()
     told.of("a", Stop(("a",), drain=True))
-    assert told.fleet.actors["a"].deadline == 4.0
+    assert told.fleet.actors["a"].deadline_s == 4.0
     told.of("a", ClockTick(), after_s=50.0)
     actor = told.fleet.actors["a"]
-    assert (actor.deadline, actor.progressed_at) == (54.0, 50.0)
+    assert (actor.deadline_s, actor.progressed_at_s) == (54.0, 50.0)
 
 
 def test_a_failure_leaves_the_window_after_exactly_its_length() -> None:
     told = up()
     for incarnation in (1, 2, 3):
-        told.now += 10.0
+        told.now_s += 10.0
         told.of("a", Exited("a", incarnation, -9), ActorReady("a", incarnation + 1))
     assert told.fleet.actors["a"].state is ActorState.READY, "20 s before is no longer within 20 s"
 
@@ -272,12 +272,12 @@ def test_one_that_waits_for_its_time_holds_up_none_after_it() -> None:
     assert told.fleet.actors["c"].fault == "hung: no progress for 2 s"
 
 
-@pytest.mark.parametrize(("luck", "part"), [(0.0, 0.5), (0.5, 0.75), (0.9, 0.95)])
-def test_half_of_a_back_off_is_jitter(luck: float, part: float) -> None:
+@pytest.mark.parametrize(("jitter", "part"), [(0.0, 0.5), (0.5, 0.75), (0.9, 0.95)])
+def test_half_of_a_back_off_is_jitter(jitter: float, part: float) -> None:
     told = up()
     told.of("a", Exited("a", 1, -9))
-    fleet, _ = step(told.fleet, Exited("a", 2, -9), 0.0, luck)
-    assert fleet.actors["a"].deadline == pytest.approx(RULES.backoff_s * part)
+    fleet, _ = step(told.fleet, Exited("a", 2, -9), 0.0, jitter)
+    assert fleet.actors["a"].deadline_s == pytest.approx(RULES.backoff_s * part)
 
 
 @pytest.mark.parametrize(
@@ -336,8 +336,8 @@ def test_one_that_waits_for_others_holds_up_none_after_it() -> None:
 
 def test_since_when_an_actor_is_in_its_state_is_kept() -> None:
     told = Told()
-    told.now = 7.0
+    told.now_s = 7.0
     told.of("a", Start())
-    assert told.fleet.actors["a"].since == 7.0
+    assert told.fleet.actors["a"].since_s == 7.0
     told.of("a", ClockTick(), ActorReady("a", 1), ClockTick(), after_s=0.5)
-    assert told.fleet.actors["a"].since == 8.0
+    assert told.fleet.actors["a"].since_s == 8.0

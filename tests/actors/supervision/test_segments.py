@@ -62,11 +62,11 @@ class Memory(RuleBasedStateMachine):
                 assert os.path.samestat(after[name], self.files[name]), "its content is lost"
         self.sizes, self.files = expected, after
 
-    @rule(fleet=FLEETS, at=st.integers(0, 5), error=st.sampled_from([SegmentError, OSError]))
+    @rule(fleet=FLEETS, fails_at=st.integers(0, 5), error=st.sampled_from([SegmentError, OSError]))
     def a_reload_that_fails_half_way(
-        self, fleet: list[ActorSpec], at: int, error: type[Exception]
+        self, fleet: list[ActorSpec], fails_at: int, error: type[Exception]
     ) -> None:
-        create, left = segment.create, [at]
+        create, left = segment.create, [fails_at]
 
         def failing(size: int, name: str) -> segment.Segment:
             left[0] -= 1

@@ -31,12 +31,12 @@ class Fake:
     """A fleet, a clock and the effects since the last look."""
 
     def __init__(self, *members: Member) -> None:
-        self.now = 100.0
-        self.fleet = fleet_of(members, self.now)
+        self.now_s = 100.0
+        self.fleet = fleet_of(members, self.now_s)
         self.effects: list[SupervisionEffect] = []
 
-    def feed(self, event: SupervisionEvent, luck: float = 1.0) -> list[SupervisionEffect]:
-        self.fleet, effects = step(self.fleet, event, self.now, luck)
+    def feed(self, event: SupervisionEvent, jitter: float = 1.0) -> list[SupervisionEffect]:
+        self.fleet, effects = step(self.fleet, event, self.now_s, jitter)
         acts = [effect for effect in effects if not isinstance(effect, Changed)]
         self.effects += acts
         return acts
@@ -46,7 +46,7 @@ class Fake:
     ) -> list[SupervisionEffect]:
         done: list[SupervisionEffect] = []
         for _ in range(round(seconds / 0.25)):
-            self.now += 0.25
+            self.now_s += 0.25
             done += self.feed(ClockTick(progress or {}))
         return done
 
@@ -78,7 +78,7 @@ def test_a_crash_loop_backs_off_twice_as_long_each_time_and_ends_in_failed() -> 
         fake.crash() == [] and fake.state() is ActorState.BACKOFF
     ) or fake.state() is ActorState.STARTING:
         if fake.state() is ActorState.BACKOFF:
-            delays.append(fake.fleet.actors["a"].deadline - fake.now)
+            delays.append(fake.fleet.actors["a"].deadline_s - fake.now_s)
             fake.wait(delays[-1] + 0.25)
     assert delays == [1, 2, 3, 3]
     assert fake.state() is ActorState.FAILED
@@ -127,7 +127,7 @@ def test_a_crash_loop_ends_in_failed_however_long_each_attempt_takes(
             fake.wait(0.25)
         if fake.state() is ActorState.FAILED:
             break
-        fake.now += min(start_s, 0.9)  # in steps below what counts as a standstill
+        fake.now_s += min(start_s, 0.9)  # in steps below what counts as a standstill
         for _ in range(int(start_s)):
             fake.wait(1)
         if up_s is not None:
@@ -146,10 +146,10 @@ def test_single_kills_over_a_day_never_end_in_failed(lives: list[float]) -> None
     fake = Fake(Member("a", Rules(hang_timeout_s=1e9)))
     fake.up("a")
     for incarnation, up_s in enumerate(lives, 2):
-        fake.now += 0.9
+        fake.now_s += 0.9
         fake.feed(ClockTick({}))
-        fake.fleet = replace(fake.fleet, now=fake.now + up_s)  # a day in one step
-        fake.now += up_s
+        fake.fleet = replace(fake.fleet, now_s=fake.now_s + up_s)  # a day in one step
+        fake.now_s += up_s
         assert fake.crash() == [Spawn("a", incarnation)]
         fake.feed(ActorReady("a", incarnation))
 
@@ -246,7 +246,7 @@ def test_a_hang_is_killed_at_once_and_progress_prevents_it() -> None:
 def test_silence_while_the_supervisor_stood_still_is_no_hang() -> None:
     fake = Fake(Member("a", Rules(hang_timeout_s=2)))
     fake.up("a")
-    fake.now += 60
+    fake.now_s += 60
     assert fake.feed(ClockTick({})) == []
     assert fake.wait(2) == [Kill("a", 1)], "but silence after it is"
 

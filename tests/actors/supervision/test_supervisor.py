@@ -503,16 +503,16 @@ def test_an_cleanup_process_that_does_not_listen_holds_up_nobody() -> None:
     link = CleanupLink(ours)
     for pid in range(1, 2001):
         link.forget(pid)
-    heard = []
+    received = []
     theirs.setblocking(False)
-    deadline = time.monotonic() + 5
-    while len(heard) < 2000 and time.monotonic() < deadline:
+    deadline_s = time.monotonic() + 5
+    while len(received) < 2000 and time.monotonic() < deadline_s:
         link.flush()
         try:
-            heard.append(int(theirs.recv(64)[1:]))
+            received.append(int(theirs.recv(64)[1:]))
         except BlockingIOError:
             continue
-    assert heard == list(range(1, 2001))
+    assert received == list(range(1, 2001))
     link.close()
     theirs.close()
 

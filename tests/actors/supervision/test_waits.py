@@ -24,8 +24,10 @@ from holdfast.actors.supervision.waits import waits_for
 RULES = Rules(start_timeout_s=60.0, stop_timeout_s=2.0, backoff_s=4.0)
 
 
-def told(fleet: FleetState, name: str, now: float, report: dict[str, object] | None = None) -> str:
-    return waits_for(fleet.actors[name], fleet.members[name].rules, fleet.actors, report, now)
+def told(
+    fleet: FleetState, name: str, now_s: float, report: dict[str, object] | None = None
+) -> str:
+    return waits_for(fleet.actors[name], fleet.members[name].rules, fleet.actors, report, now_s)
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_whatever_stands_on_a_board_a_wait_is_told(said: object) -> None:
 
 def test_a_back_off_and_a_stop_say_when_they_end(fleet: FleetState) -> None:
     for incarnation in (1, 2):
-        fleet, _ = step(fleet, Exited("a", incarnation, 1), float(incarnation), luck=1.0)
+        fleet, _ = step(fleet, Exited("a", incarnation, 1), float(incarnation), jitter=1.0)
     assert fleet.actors["a"].state is ActorState.BACKOFF
     assert told(fleet, "a", 2.5) == "its next start in 3.5 s"
     fleet, _ = step(fleet, ClockTick(), 2.9)
