@@ -124,7 +124,7 @@ _NAMES = {
     ".transport.messages": ("Vitals",),
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
-__all__ = sorted(_PLACES)
+__all__ = sorted(_PLACES)  # noqa: PLE0605 it is a list
 
 
 def __getattr__(name: str) -> Any:

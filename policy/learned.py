@@ -89,7 +89,7 @@ class LearnedPolicy(ABC):
             raise PolicyError(
                 f"{checkpoint}: model.safetensors does not fit config.json: {error}"
             ) from error
-        self.network.to(self.device, self.dtype).eval().requires_grad_(False)
+        self.network.to(self.device, self.dtype).eval().requires_grad_(requires_grad=False)
         self.chunks = GraphedFunction.on(self.device, self._chunks, graphs)
 
     @property

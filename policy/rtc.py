@@ -80,7 +80,7 @@ def guided_direction(
     """
     if guidance.jacobian == "gradient":
         with torch.enable_grad():
-            point = noisy.detach().requires_grad_(True)
+            point = noisy.detach().requires_grad_()
             chunk = clean(point)
             error = (prefix - chunk.detach()) * weights[..., None]
             (pull,) = torch.autograd.grad(chunk, point, error)

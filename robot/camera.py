@@ -94,7 +94,8 @@ class OpenCVCamera:
         loop: bool = True,
         exposure: float | None = None,
     ) -> None:
-        """
+        """Open the source. It gives its pictures in the size that was asked for.
+
         Args:
             source: a device's number or path (`0`, `/dev/video0`), a stream's address (with
                 `://`), or the path of a video file.

@@ -167,7 +167,8 @@ def test_the_root_holds_only_what_every_room_may_use() -> None:
 def control_process() -> set[str]:
     """The names of all modules in a process that has imported the control actor."""
     script = "import sys, holdfast.actors.control.loop; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.split())
 
@@ -227,7 +228,7 @@ def test_the_architecture_page_shows_the_order_that_is_checked() -> None:
     """Its table has a row for each folder and module of ACTORS, with what it may import."""
     text = (ROOT / "docs" / "architecture.md").read_text()
     rows: dict[str, set[str]] = {}
-    for names, below in re.findall(r"^\| (`actors/.*?) \|.*\| ([\w, ]*?) ?\|$", text, re.M):
+    for names, below in re.findall(r"^\| (`actors/.*?) \|.*\| ([\w, ]*?) ?\|$", text, re.MULTILINE):
         for name in re.findall(r"`actors/(\w+)", names):
             rows[name] = set(filter(None, below.split(", ")))
     assert rows.pop("embedding") == {"all that it embeds"}

@@ -207,7 +207,7 @@ def console() -> Iterator[Run]:
         runtime = RuntimeDir(f"fuzz-{Path(directory).name[-8:]}")
         logs = LogStore(Path(directory), file_bytes=1 << 20, files=2)
         idle = IdleSupervisor("fuzz", [actor], runtime, logs)
-        server = idle._control_socket
+        server = idle._control_socket  # noqa: SLF001 it is what is fuzzed
         try:
             yield run
         finally:

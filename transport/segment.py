@@ -19,6 +19,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 import posix_ipc
 
@@ -58,7 +59,7 @@ class Segment:
         if fd >= 0:
             os.close(fd)
 
-    def __enter__(self) -> Segment:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -37,7 +37,7 @@ class Histogram:
         counts = self._counts
         place = _place(duration_ns)
         counts[place] += 1
-        if duration_ns > counts[BINS]:
+        if duration_ns > counts[BINS]:  # noqa: PLR1730 in the tick, faster than a call
             counts[BINS] = duration_ns
 
     @property

@@ -99,6 +99,7 @@ def _torch() -> dict[str, Any] | str:
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-c", _ASK_TORCH],
+            check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

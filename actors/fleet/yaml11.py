@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 import re
 from typing import Any
@@ -28,7 +28,7 @@ def surprise(text: str, value: Any) -> str:
     """What YAML made of the plain `text`, where a person may not expect it; else empty."""
     if isinstance(value, bool) and text.lower() not in ("true", "false"):
         return f"YAML reads {text} as {str(value).lower()}: write '{text}' in quotes for the word"
-    if isinstance(value, datetime.date):
+    if isinstance(value, dt.date):
         return f"YAML reads {text} as a date: write '{text}' in quotes for text"
     if isinstance(value, str):
         try:

@@ -6,7 +6,7 @@ nothing about fleets: what the words mean is for `checks.py`.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import math
 import re
 from types import NoneType, UnionType
@@ -178,7 +178,7 @@ def _shown(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, list | dict):
         return f"a {'list' if isinstance(value, list) else 'mapping'}"
-    return str(value) if isinstance(value, datetime.date) else repr(value)
+    return str(value) if isinstance(value, dt.date) else repr(value)
 
 
 def _kind(value: Any) -> str:

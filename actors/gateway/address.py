@@ -34,7 +34,7 @@ def last_known(rundir: Path) -> tuple[int | None, str]:
 
 def publish(rundir: Path, host: str, port: int, token: str) -> str:
     """Write the one-click address for this user alone; return it."""
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host  # noqa: S104 only shown
     url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/#{token}"
     # Made anew under another name: neither a link nor a looser mode left by anyone is inherited.
     fresh = rundir / f"{_FILE}.{os.getpid()}"

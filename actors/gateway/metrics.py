@@ -222,21 +222,21 @@ def _inference(actor: str, said: Report) -> Iterator[Point]:
         yield "holdfast_replica_batches_total", (*labels, size), count
 
 
-def _broker(actor: str, said: Report) -> Iterator[Point]:
+def _broker(_actor: str, said: Report) -> Iterator[Point]:
     yield "holdfast_broker_sessions", (), said.get("session_count")
     yield "holdfast_broker_replicas", (), said.get("replica_count")
     for event, count in said.get("counters", {}).items():
         yield "holdfast_broker_events_total", (event,), count
 
 
-def _witness(actor: str, said: Report) -> Iterator[Point]:
+def _witness(_actor: str, said: Report) -> Iterator[Point]:
     yield "holdfast_witness_ticks_total", (), said.get("ticks")
     yield "holdfast_witness_pauses_total", (), said.get("pauses")
     oversleep = said.get("oversleep_us", {})
     yield from _quantiles("holdfast_witness_oversleep_seconds", (), oversleep, 1e-6)
 
 
-def _nothing(actor: str, said: Report) -> Iterator[Point]:
+def _nothing(_actor: str, _said: Report) -> Iterator[Point]:
     return iter(())
 
 

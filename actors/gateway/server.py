@@ -171,7 +171,7 @@ class _Connection:
                 case _:
                     return None
 
-    async def _event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+    async def _event(self) -> h11.Event | type[h11.NEED_DATA | h11.PAUSED]:
         while True:
             event = self._http.next_event()
             if event is not h11.NEED_DATA:
@@ -192,7 +192,7 @@ class _Connection:
     async def _answer(self, request: HttpRequest) -> HttpResponse:
         try:
             return await self._handler(request)
-        except Exception:
+        except Exception:  # noqa: BLE001 any fault of a page is answered, and logged
             _log.exception("%s %s failed", request.method, request.path)
             return text(500, "the gateway failed at this; `actorctl logs gateway` says why")
 

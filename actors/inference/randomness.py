@@ -35,7 +35,7 @@ def repeatable(policy: object) -> Iterator[Restore]:
     module: Any = bit_generator
     entropy = getattr(module, "randbits", None)  # where an unseeded numpy generator begins
     if entropy is not None:
-        module.randbits = lambda bits: 1
+        module.randbits = lambda _bits: 1
     try:
         yield put_back
     finally:
@@ -46,7 +46,7 @@ def repeatable(policy: object) -> Iterator[Restore]:
 
 def _generators(policy: object) -> Iterator[Restore]:
     yield partial(random.setstate, random.getstate())
-    yield partial(np.random.set_state, np.random.get_state())
+    yield partial(np.random.set_state, np.random.get_state())  # noqa: NPY002 others use it
     torch = sys.modules.get("torch")
     if torch is not None:
         yield partial(torch.set_rng_state, torch.get_rng_state())

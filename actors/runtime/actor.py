@@ -146,7 +146,7 @@ class Actor:
         try:
             self.teardown()
         except Exception as error:
-            self.log.exception("teardown failed: %s", error)
+            self.log.exception("teardown failed: %s", error)  # noqa: TRY401 its first line says all
             if code == EXIT_STOPPED:
                 reason, code = f"teardown: {type(error).__name__}: {error}", EXIT_CRASHED
         self.link.report_exit(reason)

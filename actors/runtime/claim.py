@@ -44,7 +44,7 @@ STATE = Use(
 )
 
 
-def claim(path: Path, use: Use, ours: Callable[[Path], bool] = lambda path: False) -> None:
+def claim(path: Path, use: Use, ours: Callable[[Path], bool] = lambda _path: False) -> None:
     """Make the directory `path`, or take it, for this user alone (0700).
 
     Entries for which `ours` is true count as none. Raises RuntimeDirError when it cannot be made,

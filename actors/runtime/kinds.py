@@ -74,5 +74,6 @@ def load(kind: str) -> type[Actor]:
         found = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise RefusedError(f"actor kind {kind!r} cannot be loaded from {where}: {error}") from error
-    assert isinstance(found, type) and issubclass(found, Actor)
+    assert isinstance(found, type)
+    assert issubclass(found, Actor)
     return found

@@ -57,7 +57,7 @@ class PipeHandler(logging.Handler):
             os.write(self._fd, line)
         except BlockingIOError:
             self.lost += 1
-        except Exception:
+        except Exception:  # noqa: BLE001
             # A bad format string or a closed pipe must not end an actor over a log line.
             self.lost += 1
         else:
@@ -118,7 +118,7 @@ def log_to_supervisor(actor: str, incarnation: int, level: int = logging.INFO) -
     root = logging.getLogger()
     root.handlers[:] = [PipeHandler(2, actor, incarnation)]
     root.setLevel(level)
-    logging.captureWarnings(True)
+    logging.captureWarnings(capture=True)
     sys.stdout = _Stray(1)
     sys.stderr = _Stray(2)
 

@@ -29,6 +29,8 @@ from .kinds import load
 from .log import log_to_supervisor
 from .supervisor_link import Link, receive_boot, send_ready
 
+_log = logging.getLogger(__name__)
+
 
 def main(argv: list[str]) -> int:
     name = argv[0] if argv else "unnamed"
@@ -37,7 +39,7 @@ def main(argv: list[str]) -> int:
     try:
         sock = socket.socket(fileno=int(os.environ.pop("HOLDFAST_LINK")))
     except (KeyError, ValueError, OSError):
-        logging.error("HOLDFAST_LINK holds no socket: actors are started by `supervisor start`")
+        _log.error("HOLDFAST_LINK holds no socket: actors are started by `supervisor start`")
         return _actor.EXIT_REFUSED
     sock.set_inheritable(False)
     if len(argv) == 3 and argv[1] == "--preload":
@@ -55,7 +57,7 @@ def main(argv: list[str]) -> int:
     try:
         actor = load(boot.kind)(boot, link)
     except RefusedError as error:
-        logging.error("refused: %s", error)
+        _log.error("refused: %s", error)
         link.report_exit(str(error))
         return _actor.EXIT_REFUSED
     return actor.main()
@@ -72,7 +74,7 @@ def _end(code: int) -> NoReturn:
     what the kernel frees anyway; with torch that takes half a second and more, in which the
     supervisor cannot start the next incarnation."""
     logging.shutdown()
-    atexit._run_exitfuncs()
+    atexit._run_exitfuncs()  # noqa: SLF001 what the interpreter does at its own end
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError):
             stream.flush()

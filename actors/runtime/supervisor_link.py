@@ -123,7 +123,7 @@ class Link:
         """Make SIGTERM and SIGINT mean `stop`, and wake every poll on `fileno()`. Main thread
         only."""
 
-        def stop(signum: int, frame: object) -> None:
+        def stop(_signum: int, _frame: object) -> None:
             self.stopping = True
 
         signal.set_wakeup_fd(self._signal_out, warn_on_full_buffer=False)

@@ -86,7 +86,7 @@ class ControlCommands:
             client.refuse(f"a request that cannot be understood: {error}")
         except RequestDeclinedError as error:
             client.refuse(str(error))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # Whatever it is: nobody's question may end a fleet.
             fault = f"{type(error).__name__}: {error}"
             self._supervisor.note("error", f"a request {request.get('do')!r:.100} failed: {fault}")

@@ -53,13 +53,13 @@ class ConveyorCell:
     def from_scene(cls, block: bytes | memoryview) -> ConveyorCell:
         """The cell that packed `block`. Raises RobotError when it is not a scene."""
         cell = cls.__new__(cls)
-        cell._scene = scenes.unpack(block)
+        cell._scene = scenes.unpack(block)  # noqa: SLF001 its own class
         return cell
 
     def copy(self) -> ConveyorCell:
         """An independent cell in the same state."""
         cell = ConveyorCell.__new__(ConveyorCell)
-        cell._scene = self._scene.copy()
+        cell._scene = self._scene.copy()  # noqa: SLF001
         return cell
 
     @property

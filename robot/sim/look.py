@@ -101,7 +101,7 @@ def belt() -> Image:
         cv2.line(image, (0, row), (width, row), (50, 52, 56), 2)
     for row in range(40, height, 120):
         arrow = np.array([[width // 2 - 14, row], [width // 2, row + 16], [width // 2 + 14, row]])
-        cv2.polylines(image, [arrow], False, (96, 98, 100), 3)
+        cv2.polylines(image, [arrow], isClosed=False, color=(96, 98, 100), thickness=3)
     for _ in range(40):
         at = int(rng.integers(width)), int(rng.integers(6, height - 6))
         rgb = PARCEL_RGB[rng.integers(4)] if rng.random() < 0.5 else (120, 116, 104)

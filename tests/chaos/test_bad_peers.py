@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import zmq
@@ -127,7 +127,7 @@ class Endless(threading.Thread):
         self._path = path
         self._ended = threading.Event()
 
-    def __enter__(self) -> Endless:
+    def __enter__(self) -> Self:
         self.start()
         return self
 

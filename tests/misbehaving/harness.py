@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
@@ -91,7 +91,7 @@ class Supervised:
         self.process.stdin.close()
         self.process.stdin = None  # communicate() would flush it
 
-    def __enter__(self) -> Supervised:
+    def __enter__(self) -> Self:
         try:
             until(self.answers, why="the supervisor does not start")
         except AssertionError:

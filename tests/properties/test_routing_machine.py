@@ -172,7 +172,7 @@ class World:
                 blocked[way] = why
                 if why == "unreachable" and isinstance(effect, ToReplica):
                     self._unlist(effect.identity)
-                waiting.extend(self.routing.undelivered(effect, why, self.now))  # type: ignore
+                waiting.extend(self.routing.undelivered(effect, why, self.now))  # type: ignore[arg-type]
         return done
 
     def _observe(self, effect: ToRobot | ToReplica) -> None:

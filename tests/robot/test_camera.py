@@ -156,7 +156,7 @@ class Device:
     def __init__(self, *source: Any) -> None:
         Device.waits, Device.properties = [], {}
 
-    def isOpened(self) -> bool:
+    def isOpened(self) -> bool:  # noqa: N802 OpenCV's
         return True
 
     def set(self, name: int, value: float) -> bool:
@@ -176,7 +176,9 @@ class Device:
         pass
 
     @staticmethod
-    def waitAny(streams: list["Device"], timeout_ns: int) -> tuple[bool, list[int]]:
+    def waitAny(  # noqa: N802
+        streams: list["Device"], timeout_ns: int
+    ) -> tuple[bool, list[int]]:
         Device.waits.append(timeout_ns)
         return len(Device.waits) <= Device.pictures, []
 

@@ -186,7 +186,7 @@ def test_a_connection_that_leads_nowhere_is_made_anew(site: Site) -> None:
         site.until(connection, lambda: connection.remade == 1)
         heard: list[int] = []
         hear = connection.heard
-        connection.heard = lambda now: (heard.append(now), hear(now))[1]  # type: ignore
+        connection.heard = lambda now: (heard.append(now), hear(now))[1]  # type: ignore[method-assign,assignment,func-returns-value]
         site.until(connection, lambda: heard)
         assert connection.condition is Condition.OPEN
     finally:

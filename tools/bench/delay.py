@@ -204,9 +204,9 @@ def plot(report: dict[str, Any], path: Path) -> None:
     import matplotlib as mpl
 
     mpl.use("Agg")  # no display needed
-    from matplotlib import pyplot
+    from matplotlib import pyplot as plt
 
-    figure, axes = pyplot.subplots(1, len(METHODS), figsize=(13, 5), sharey=True)
+    figure, axes = plt.subplots(1, len(METHODS), figsize=(13, 5), sharey=True)
     for axis, (checkpoint, methods) in zip(axes, METHODS.items(), strict=True):
         for method in methods:
             mine = [

@@ -178,7 +178,7 @@ class Pi0Policy:
         self._vocabulary = Vocabulary.of([TASK])
         with torch.device("meta"):
             network = Network(shape).to(dtype)
-        self.network = network.to_empty(device=self.device).requires_grad_(False)
+        self.network = network.to_empty(device=self.device).requires_grad_(requires_grad=False)
         generator = torch.Generator(self.device).manual_seed(0)
         for weight in self.network.parameters():
             weight.normal_(0, weight[0].numel() ** -0.5, generator=generator)

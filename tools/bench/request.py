@@ -129,8 +129,9 @@ def _text(report: dict[str, Any]) -> str:
         if "cpu_ms" in row:
             travelled = f"{row['request_bytes']} bytes of request, {row['reply_bytes']} of reply"
             lines.append(f"{row['case']}: {row['cpu_ms']:.2f} ms of CPU, {travelled}")
-    for aim in report["aims"]:
-        lines.append(f"{aim['case']}: p50 {aim['p50']:.2f} ms, aim {aim['aim']:.2f} ms")
+    lines += [
+        f"{aim['case']}: p50 {aim['p50']:.2f} ms, aim {aim['aim']:.2f} ms" for aim in report["aims"]
+    ]
     return "\n".join(lines)
 
 

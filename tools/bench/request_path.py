@@ -121,11 +121,11 @@ class Started:
 
     def __init__(self, directory: Directory) -> None:
         self.directory = directory
-        self._segments: dict[str, segment.Segment] = {}
+        self.segments: dict[str, segment.Segment] = {}
         self._processes: dict[str, Process] = {}
 
     def memory(self, name: str, size: int) -> None:
-        self._segments[name] = segment.create(size, name)
+        self.segments[name] = segment.create(size, name)
 
     def start(
         self, kind: str, name: str, config: msgspec.Struct, uses: Mapping[str, bool]
@@ -136,13 +136,13 @@ class Started:
         """
         self.memory(f"{name}/board", BOARD_SIZE)
         table = {f"{name}/board": True, **uses}
-        entries = tuple(SegmentEntry(s, self._segments[s].size, w) for s, w in table.items())
+        entries = tuple(SegmentEntry(s, self.segments[s].size, w) for s, w in table.items())
         process = Process(name, _ENVIRONMENT)
         self._processes[name] = process
         told = msgspec.to_builtins(config)
         message = BootMessage(kind, name, 1, str(self.directory), told, entries)
         fds = [
-            os.dup(self._segments[s].fd) if w else self._segments[s].read_only_fd()
+            os.dup(self.segments[s].fd) if w else self.segments[s].read_only_fd()
             for s, w in table.items()
         ]
         process.link.boot(message, fds)
@@ -159,7 +159,7 @@ class Started:
             time.sleep(0.005)
 
     def status(self, name: str) -> dict[str, Any]:
-        memory = self._segments[f"{name}/board"].map(writable=False)
+        memory = self.segments[f"{name}/board"].map(writable=False)
         return StatusBoardReader(memory).report() or {}
 
     @property
@@ -173,7 +173,7 @@ class Started:
             os.close(process.out)
             os.close(process.err)
             process.close()
-        for memory in self._segments.values():
+        for memory in self.segments.values():
             memory.close()
 
 
@@ -212,7 +212,7 @@ def cameras(directory: Directory) -> Iterator[dict[str, segment.Segment]]:
             started.memory(ring, FrameRing.size_for((HEIGHT, WIDTH, 3)))
         uses = dict.fromkeys(RINGS.values(), True)
         started.start(Cameras.kind, "bench/cameras", CamerasConfig(rings=tuple(uses)), uses)
-        yield started._segments
+        yield started.segments
     finally:
         started.close()
 
@@ -254,7 +254,7 @@ class Path:
             outbox = {"r1/outbox": True}
         for name in RINGS.values():
             ring = self._rings[name]
-            started._segments[name] = segment.Segment(os.dup(ring.fd), ring.size, name)
+            started.segments[name] = segment.Segment(os.dup(ring.fd), ring.size, name)
         broker = BareBroker.kind if way.bare else "broker"
         started.start(broker, "broker", BrokerConfig(front=front, back=back), {})
         service = InferenceConfig(

@@ -165,7 +165,7 @@ def supervise(count: int) -> None:
 
 
 @contextmanager
-def holdfast(count: int, peers: Path | None) -> Iterator[int]:
+def holdfast(count: int, _peers: Path | None) -> Iterator[int]:
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as directory:
         places = {"HOLDFAST_RUNTIME": f"{directory}/run", "HOLDFAST_STATE": f"{directory}/state"}
         argv = [sys.executable, "-P", "-m", __spec__.name, "--role", str(count)]

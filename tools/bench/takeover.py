@@ -75,7 +75,7 @@ class Stand:
         self.spare: Process | None = None
         Seqlock(self._maps["r1/scene"]).write(ConveyorCell(1).scene(time.monotonic_ns()))
         plan = self._plan()
-        kept = Kept(Contract("m", "1", "c", SPEC.action_names, True))
+        kept = Kept(Contract("m", "1", "c", SPEC.action_names, continues_a_plan=True))
         plan.keep(kept.pack())
 
     def _plan(self) -> PlanMemory:
@@ -99,7 +99,7 @@ class Stand:
         process = self.spare or Process("r1/control", _ENVIRONMENT)
         self.process, self.spare = process, None
         self._incarnation += 1
-        entries = tuple(SegmentEntry(name, SIZES[name], True) for name in SIZES)
+        entries = tuple(SegmentEntry(name, SIZES[name], writable=True) for name in SIZES)
         message = BootMessage(
             kind="control",
             name="r1/control",

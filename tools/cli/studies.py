@@ -164,7 +164,7 @@ def _benchmark(name: str, about: str) -> None:
     def run(context: typer.Context) -> None:
         sys.stdout.flush()
         module = f"holdfast.tools.bench.{name}"
-        os.execv(sys.executable, [sys.executable, "-P", "-m", module, *context.args])
+        os.execv(sys.executable, [sys.executable, "-P", "-m", module, *context.args])  # noqa: S606
 
     settings = {
         "allow_extra_args": True,

@@ -138,7 +138,7 @@ def test_a_policy_of_certain_tasks_is_served(
     given: str, broker: dict[str, str], tmp_path: Path
 ) -> None:
     body = TABLE + f'serve(predict, spec, service="tasks", broker=sys.argv[1], {given})'
-    task = "" if "task=" in given.split("(")[0] else "open the drawer"
+    task = "" if "task=" in given.partition("(")[0] else "open the drawer"
     with (
         serving(tmp_path, broker["back"], body),
         robot(broker, "r1", task) as policy,

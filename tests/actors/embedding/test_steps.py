@@ -32,7 +32,7 @@ def test_the_step_follows_the_clock_whatever_the_calls_do(start: int, gaps: list
 )
 def test_jitter_neither_skips_nor_repeats_a_step(start: int, jitter: list[int]) -> None:
     clock = StepClock(DT)
-    first = jitter[0] if jitter[0] < 0 else 0
+    first = min(0, jitter[0])
     calls = [start + DT * (n + 1) + late - first for n, late in enumerate(jitter)]
     assert [clock.advance(call) for call in calls] == [1] * len(calls)
 

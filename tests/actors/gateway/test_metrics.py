@@ -142,7 +142,7 @@ def test_openmetrics_is_spoken_to_who_asks_for_it(gateway: Any) -> None:
 
 def test_the_document_lists_exactly_the_families() -> None:
     text = (ROOT / "actors/gateway/metrics.md").read_text()
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \| (.*?) \|$", text, re.M)
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \| (.*?) \|$", text, re.MULTILINE)
     assert {
         name: (kind, tuple(labels.split(", ")) if labels != "none" else (), about)
         for name, kind, labels, about in rows

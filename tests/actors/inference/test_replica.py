@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -427,7 +427,7 @@ class Process:
         boot = BootMessage("inference", "pick/0", 1, str(rundir), config, entries)
         self.link.boot(boot, [self.memory.fd])
 
-    def __enter__(self) -> Process:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -249,7 +250,7 @@ class Started:
         message = BootMessage(self.kind, "e", 1, "/nowhere", {}, entries)
         self.link.boot(message, [self.board.fd])
 
-    def __enter__(self) -> Started:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -44,11 +43,11 @@ def holds(path: Path) -> Tree:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A person's home directory, given as the place for everything."""
     monkeypatch.setenv("HOLDFAST_RUNTIME", str(tmp_path))
     monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path))
-    yield tmp_path
+    return tmp_path
 
 
 @given(tree=TREES, use=st.sampled_from([RUNTIME, STATE]))

@@ -195,7 +195,7 @@ def test_records_and_stray_output_are_in_one_log_whole_and_labelled() -> None:
         assert fleet.row("a")["last_error"] == "a bad one"
         fleet.ask("stop", "a")
         fleet.reach("a", "STOPPED")
-        said = {r["message"]: r for r in until(lambda: fleet.log()) if r["actor"] == "a"}
+        said = {r["message"]: r for r in until(fleet.log) if r["actor"] == "a"}
         assert said["a proper record"]["level"] == "info"
         assert said["a bad one"]["level"] == "error"
         assert said["a stray print"]["stream"] == "stdout"
@@ -308,7 +308,7 @@ def test_garbage_on_the_control_socket_is_answered_or_cut_off() -> None:
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(5)
             sock.connect(str(fleet.socket))
-            with pytest.raises(OSError):
+            with pytest.raises((BrokenPipeError, ConnectionResetError)):
                 for _ in range(1000):
                     sock.sendall(b"x" * 65536)
         assert fleet.status()["healthy"]

@@ -132,7 +132,7 @@ def test_logs_follow_what_comes(fleet: Supervised, tmp_path: Path) -> None:
     with (tmp_path / "out").open("w") as out:
         following = subprocess.Popen([BIN / "actorctl", "logs", "-f", "-n", "1"], stdout=out)
     try:
-        until(lambda: (tmp_path / "out").read_text())
+        until((tmp_path / "out").read_text)
         actorctl("kill", "r1/network")
         until(lambda: "SIGKILL, as a person asked" in (tmp_path / "out").read_text())
     finally:

@@ -24,7 +24,12 @@ def supervisor(*words: str) -> subprocess.CompletedProcess[str]:
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     command = [Path(sys.executable).parent / words[0], *words[1:]]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=100, stdin=subprocess.DEVNULL
+        command,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        stdin=subprocess.DEVNULL,
     )
 
 

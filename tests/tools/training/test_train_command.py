@@ -28,7 +28,8 @@ def test_the_help_of_the_training_command_needs_no_torch(module: str) -> None:
         "import runpy, sys; sys.modules['torch'] = None; sys.argv[1:] = ['--help']\n"
         f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "conveyor-flow" in done.stdout and "holdfast-train" in done.stdout
 
@@ -41,7 +42,8 @@ def test_a_training_without_torch_is_refused_with_the_extra_to_install(tmp_path:
         f"sys.argv[1:] = ['--config', 'conveyor-act', '--out', {str(out)!r}]\n"
         "runpy.run_module('holdfast.tools.training', run_name='__main__', alter_sys=True)"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 1
     assert "needs torch" in done.stderr and "holdfast[policy]" in done.stderr
     assert not out.exists()
@@ -84,8 +86,7 @@ def test_a_training_that_is_interrupted_is_resumed_by_the_same_command(tmp_path:
 def test_an_unknown_config_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     """The exit status is 2, the message lists the configs and no folder is made."""
     out = tmp_path / "out"
-    done = subprocess.run(
-        [*COMMAND[:-1], "conveyor-flaw", "--out", str(out)], capture_output=True, text=True
-    )
+    command = [*COMMAND[:-1], "conveyor-flaw", "--out", str(out)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 2
     assert "conveyor-flow" in done.stderr and not out.exists()
