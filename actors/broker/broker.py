@@ -29,6 +29,7 @@ from ..runtime.configs import BrokerConfig
 from .counters import Rate
 from .effects import Effect, Log, Received, ToRobot
 from .listener import Arrival, Listener
+from .memory_bound import max_growth_bytes
 from .peers import Peer, label
 from .routing import Routing, Why
 
@@ -43,10 +44,8 @@ ROWS = (128, 48, 16, 4, 0)
 FAREWELL_MS = 100
 REOPEN_NS = 1_000_000_000
 """libzmq needs some of it to free what closed connections held."""
-FLOOD_BYTES = 256 << 20
-SESSION_BYTES = 16 << 20
-"""More than this, and this for each session, is not what robots wait for: it is a request of raw
-pictures, and those in its socket."""
+MEMORY_NS = 50_000_000
+"""How often the memory is looked at: a fast peer on this host sends 50 MB in that time."""
 
 ACTED_UPON = frozenset(
     {
@@ -95,6 +94,7 @@ class BrokerActor(Actor):
         )
         self._rate = Rate()
         self._retry = False
+        self._limit_bytes = None if config.memory_mb is None else config.memory_mb * 1_000_000
         self._reopened: Listener | None = None
         self._reopened_ns = -REOPEN_NS
         self._told: deque[str] = deque(maxlen=2 * MAX_STRANGERS)
@@ -107,10 +107,10 @@ class BrokerActor(Actor):
         for door in self._doors:
             broke |= door.broke()
             door.watch(poll)
-        watermark = allocator.MemoryWatermark(allocator.resident_bytes())
+        watermark = allocator.MemoryWatermark(allocator.private_bytes())
         if self._authenticator is not None:
             poll.add(self._authenticator.socket)
-        tick = report = probe = time.monotonic_ns()
+        tick = report = probe = memory = time.monotonic_ns()
         self.ready()
         while not self.stopping:
             now = time.monotonic_ns()
@@ -139,8 +139,10 @@ class BrokerActor(Actor):
                 if self._authenticator is not None:
                     self._follow_keys(now)
                 self._report(now)
-                self._bound_memory(watermark, poll, now)
                 report = now + REPORT_NS
+            if now >= memory:
+                self._bound_memory(watermark, poll, now)
+                memory = now + MEMORY_NS
             self.board.progress()
 
     def _notify_peers(self) -> None:
@@ -201,12 +203,13 @@ class BrokerActor(Actor):
     def _bound_memory(self, watermark: allocator.MemoryWatermark, poll: Poll, now: int) -> None:
         """Give back what a flood left, and end what still grows: libzmq keeps the frames of a
         message that its sender never ends, and only the sender's connection holds them."""
-        most = FLOOD_BYTES + SESSION_BYTES * self._routing.sessions
-        state = watermark.check(allocator.resident_bytes(), most, now)
+        low = watermark.low_bytes
+        most = max_growth_bytes(self._routing.sessions, low, self._limit_bytes)
+        state = watermark.check(allocator.private_bytes(), most, now)
         if state and now >= watermark.next_trim_ns:
             allocator.give_back()
-            watermark.trimmed(allocator.resident_bytes(), now)
-            state = watermark.check(allocator.resident_bytes(), most, now)
+            watermark.trimmed(allocator.private_bytes(), now)
+            state = watermark.check(allocator.private_bytes(), most, now)
         if state == "exceeded" and now >= self._reopened_ns + REOPEN_NS:
             # One after the other, robots first: ending what is no flood would cost a service.
             again = now < self._reopened_ns + 5 * REOPEN_NS and self._reopened is self._front
@@ -214,8 +217,10 @@ class BrokerActor(Actor):
             self._reopened_ns = now
             self._routing.tally.count("doors-reopened")
             self.log.error(
-                "peers fill the memory (%d MB): all connections to %s end and are made anew",
-                allocator.resident_bytes() >> 20,
+                "peers fill the memory (%d MB, at most %d): all connections to %s end and are made "
+                "anew",
+                allocator.private_bytes() // 1_000_000,
+                (low + most) // 1_000_000,
                 door.endpoint,
             )
             door.unwatch(poll)

@@ -16,6 +16,7 @@ from . import robot_actors, segment_uses
 from .host_context import HostContext
 from .hosts import back_address, front_address
 from .schema import FleetFile, RobotEntry, ServiceEntry
+from .supervision_defaults import memory_mb_of
 
 
 def expand(
@@ -82,6 +83,7 @@ def _broker(context: HostContext) -> ActorSpec:
         key=context.key("broker", "key"),
         keyring=context.fleet.security.keys,
         insecure=context.fleet.security.insecure,
+        memory_mb=memory_mb_of(context.fleet, "broker"),
     )
     return context.spec("broker", "broker", config, [])
 

@@ -140,11 +140,12 @@ class RobotEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How actors are restarted: `rules` by kind of actor, `memory_mb` at most per kind (what
-    strangers can reach has a limit anyway: broker 1024, network and gateway 512), and `groups` of
-    actor names in which a failure restarts those listed after the failed one. `spares` control
-    processes at most stand ready for those that die, one per robot of a host: each takes 20 MB.
-    `policy_spare`: one process per kind of policy that needs torch stands ready for its replicas,
-    without weights, which takes 150 MB."""
+    strangers can reach has a limit anyway: broker 1024, network and gateway 512; the broker ends
+    the connections that fill its memory 134 MB earlier), and `groups` of actor names in which a
+    failure restarts those listed after the failed one. `spares` control processes at most stand
+    ready for those that die, one per robot of a host: each takes 20 MB. `policy_spare`: one process
+    per kind of policy that needs torch stands ready for its replicas, without weights, which takes
+    150 MB."""
 
     rules: dict[str, dict[str, Any]] = {}
     memory_mb: dict[str, Positive] = {}

@@ -43,9 +43,11 @@ def one_arena() -> bool:
     return mallopt is not None and bool(mallopt(_M_ARENA_MAX, 1))
 
 
-def resident_bytes() -> int:
-    """The resident size of this process."""
-    return int(_STATM.read_bytes().split()[1]) * _PAGE_BYTES
+def private_bytes() -> int:
+    """The resident size of this process without shared segments and files, as the supervisor
+    counts it."""
+    _, resident, shared, *_ = map(int, _STATM.read_bytes().split())
+    return (resident - shared) * _PAGE_BYTES
 
 
 def give_back() -> bool:
@@ -68,11 +70,11 @@ class MemoryWatermark:
     _pause_ns: int = _TRIM_NS
 
     def check(
-        self, resident_bytes: int, max_growth_bytes: int, now_ns: int
+        self, used_bytes: int, max_growth_bytes: int, now_ns: int
     ) -> Literal["", "trim", "exceeded"]:
         """`exceeded` when the process has grown by more than `max_growth_bytes`, `trim` when it
         holds more than it may keep and a trim is due."""
-        growth = resident_bytes - self.low_bytes
+        growth = used_bytes - self.low_bytes
         if growth > max_growth_bytes:
             return "exceeded"
         if growth <= _MOST_KEPT // 2:
@@ -80,9 +82,9 @@ class MemoryWatermark:
             return ""
         return "trim" if now_ns >= self.next_trim_ns else ""
 
-    def trimmed(self, resident_bytes: int, now_ns: int) -> None:
-        """Record a trim after which the process has `resident_bytes`."""
+    def trimmed(self, used_bytes: int, now_ns: int) -> None:
+        """Record a trim after which the process uses `used_bytes`."""
         # Memory in constant use cannot be given back: trying twice as seldom each time.
         self.next_trim_ns = now_ns + self._pause_ns
         self._pause_ns = min(2 * self._pause_ns, _LONGEST_TRIM_NS)
-        self.low_bytes = min(self.low_bytes, resident_bytes)
+        self.low_bytes = min(self.low_bytes, used_bytes)

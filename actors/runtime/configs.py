@@ -21,7 +21,8 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     `front_tcp` and `back_tcp` where other hosts shall reach it.
 
     `key` is the broker's own secret key file and `keyring` the directory of its peers' public ones:
-    both or neither. `insecure` lets it bind where other machines reach it without keys.
+    both or neither. `insecure` lets it bind where other machines reach it without keys. At
+    `memory_mb` the supervisor restarts it; None for no limit.
     """
 
     front: str
@@ -35,6 +36,7 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     key: str | None = None
     keyring: str | None = None
     insecure: bool = False
+    memory_mb: int | None = None
 
 
 class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

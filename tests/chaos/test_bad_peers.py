@@ -1,9 +1,10 @@
-"""A running fleet beside peers that mean no good: robots notice nothing, and a broker that is made
-to grow is restarted while they ride their buffers."""
+"""A running fleet beside peers that mean no good: robots notice nothing, also while one of them
+fills the broker's memory."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import threading
 import time
@@ -14,6 +15,7 @@ from typing import Any, Self
 import pytest
 import zmq
 
+from holdfast.actors.runtime.runtime_dir import state_dir
 from holdfast.robot.sim.arm import SPEC
 from holdfast.tests.actors.broker.conftest import Wire
 from holdfast.tests.chaos.conftest import ChaosFleet, actor, robot, streams_again
@@ -29,7 +31,9 @@ SERVICES = {"r1": "pick", "r2": "place"}
 def test_hostile_slow_and_endless_peers_cost_the_robots_nothing(
     start_chaos: Callable[..., ChaosFleet],
 ) -> None:
-    fleet = start_chaos("bad-peers", MEMORY)
+    """A peer that fills the broker's memory loses its connection before the supervisor's limit is
+    reached, and the robots keep their sessions through the connections that they make anew."""
+    fleet = start_chaos("bad-peers", f"  memory_mb: {{broker: {LIMIT_MB}}}")
     recorders = fleet.record()
     before = fleet.status()
     context: sockets.Context = zmq.Context()
@@ -51,29 +55,40 @@ def test_hostile_slow_and_endless_peers_cost_the_robots_nothing(
     counters = actor(after, "broker")["report"]["counters"]
     assert counters["quarantined"] >= 1 and counters["header"] >= 1, counters
 
-    with Endless(rundir / "broker.front"):
-        grown = fleet.wait_for(
-            lambda now: actor(now, "broker")["pid"] != actor(before, "broker")["pid"], 60
-        )
-    broker = actor(grown, "broker")
-    assert broker["restarts"] == 1
-    recovered = fleet.wait_for(streams_again(grown), 40)
-    said = " ".join(record["message"] for record in log(fleet) if record["actor"] == "supervisor")
-    assert "of memory, its limit is 300" in said
-    for row in recovered["robots"]:
-        was = robot(before, row["name"])
-        assert row["missed_ticks_restart"] == was["missed_ticks_restart"] == 0
+    with Endless(rundir / "broker.front") as peer:
+        ended = fleet.wait_for(lambda now: reopened(now) > 0, 60)
+        peer.join(10)
+        assert not peer.is_alive(), "its connection was not ended"
+    recovered = fleet.wait_for(streams_again(ended), 10)
+    settled = fleet.wait_for(
+        lambda now: actor(now, "broker")["memory_mb"] < actor(after, "broker")["memory_mb"] + 40, 30
+    )
+    for now in (recovered, settled):
+        broker = actor(now, "broker")
+        assert broker["restarts"] == 0 and broker["pid"] == actor(before, "broker")["pid"]
+        assert reopened(now) == 1, "the replicas' connections had no part in it"
+        for row in now["robots"]:
+            was = robot(after, row["name"])
+            # It may stall: a request that was lost with its connection is asked again only after
+            # its timeout, which is about as long as the plan.
+            assert row["epoch"] == was["epoch"], "it lost its session"
+            assert row["missed_ticks_restart"] == was["missed_ticks_restart"] == 0
+    said = [record["message"] for record in log(fleet)]
+    assert sum("peers fill the memory" in message for message in said) == 1
+    assert not any("of memory, its limit is" in message for message in said)
     fleet.end_well(recorders, SERVICES)
 
 
-MEMORY = "  memory_mb: {broker: 300}"
+LIMIT_MB = 300
+"""At which the supervisor restarts the broker."""
+
+
+def reopened(status: dict[str, Any]) -> int:
+    """How often the broker ended all connections of one side."""
+    return int(actor(status, "broker")["report"]["counters"].get("doors-reopened", 0))
 
 
 def log(fleet: ChaosFleet) -> list[dict[str, Any]]:
-    import json
-
-    from holdfast.actors.runtime.runtime_dir import state_dir
-
     lines = (state_dir(fleet.name) / "log.jsonl").read_text().splitlines()
     return [json.loads(line) for line in lines]
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 import zmq
 
-from holdfast.actors.broker.broker import FLOOD_BYTES
+from holdfast.actors.broker.memory_bound import FLOOD_BYTES
 from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.tests.actors.broker.conftest import Wire
 from holdfast.transport.header import Kind

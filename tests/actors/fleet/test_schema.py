@@ -472,6 +472,16 @@ def test_whoever_strangers_can_reach_has_a_memory_limit_unless_the_file_says_ano
     assert (made["broker"], made["r1/network"], made["r1/control"]) == (300, 2000, 2000)
 
 
+@pytest.mark.parametrize("given", [{}, {"all": 2000}, {"broker": 300}])
+def test_the_broker_knows_the_limit_at_which_it_is_restarted(
+    good: dict[str, Any], given: dict[str, int]
+) -> None:
+    """Its own bound on what peers make it hold is derived from it."""
+    good["supervision"] = {"memory_mb": given}
+    broker = next(actor for actor in actors(good) if actor.name == "broker")
+    assert broker.config["memory_mb"] == broker.memory_mb
+
+
 def test_over_hosts_each_host_gets_its_own_and_tcp_needs_to_be_allowed(
     good: dict[str, Any],
 ) -> None:
