@@ -48,6 +48,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+from msgspec.structs import replace
 
 
 class HoldfastError(Exception):
@@ -59,11 +60,31 @@ class HoldfastError(Exception):
 
 
 class Fault(msgspec.Struct, frozen=True, order=True):
-    """One thing wrong: where, and what was found, what was expected, what to do."""
+    """One thing wrong with a fleet file or a configuration, as values that make its sentence.
+
+    `path`: where, from the file's root `$` or from what was checked. `found`: what is there, and
+    why it is wrong. `expected`: what would be right. `remedy`: what to do. `line`: in the file,
+    from 1; 0 if it is not known.
+
+    >>> print(Fault("$.robots[0].fps", "found 0", expected="more than 0", line=7))
+    line 7: $.robots[0].fps: found 0; expected more than 0
+    """
 
     path: str
-    message: str
+    found: str
+    expected: str = ""
+    remedy: str = ""
     line: int = 0
+
+    @property
+    def message(self) -> str:
+        """The sentence without the place."""
+        expected = self.expected and f"expected {self.expected}"
+        return "; ".join(part for part in (self.found, expected, self.remedy) if part)
+
+    def within(self, place: str) -> Fault:
+        """This fault of what stands at `place` of a whole."""
+        return replace(self, path=f"{place}.{self.path}")
 
     def __str__(self) -> str:
         where = f"line {self.line}: " if self.line else ""

@@ -31,8 +31,8 @@ def load_policy(
     if kind not in KINDS:
         raise PolicyError(f"no policy kind '{kind}'; there are: {', '.join(KINDS)}")
     typed = options_of(kind, options)
-    for name, problem in typed.conflicts(read_spec(checkpoint)):
-        raise PolicyError(f"options of policy kind '{kind}': {name}: {problem}")
+    for fault in typed.conflicts(read_spec(checkpoint)):
+        raise PolicyError(f"options of policy kind '{kind}': {fault}")
     try:
         match kind:
             case "flow":

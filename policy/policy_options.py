@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from ..errors import PolicyError
+from ..errors import Fault, PolicyError
 from .base import PolicySpec
 
 Schedule = Literal["zeros", "ones", "linear", "exp"]
@@ -22,8 +22,8 @@ Delay = Annotated[float, Meta(ge=0, le=3600, description="seconds, 0 to 3600")]
 class PolicyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every kind's options. What is None was not given, and left to the checkpoint."""
 
-    def conflicts(self, spec: PolicySpec) -> Iterator[tuple[str, str]]:
-        """The options that a checkpoint of `spec` cannot obey: the key, and why."""
+    def conflicts(self, spec: PolicySpec) -> Iterator[Fault]:
+        """The options that a checkpoint of `spec` cannot obey; their paths are keys."""
         return iter(())
 
     def given(self) -> dict[str, Any]:
@@ -55,9 +55,9 @@ class LearnedOptions(PolicyOptions, frozen=True, kw_only=True, forbid_unknown_fi
     # YAML reads a bare off as false.
     graphs: Literal["auto", "off"] | bool = "auto"
 
-    def conflicts(self, spec: PolicySpec) -> Iterator[tuple[str, str]]:
+    def conflicts(self, spec: PolicySpec) -> Iterator[Fault]:
         if self.graphs is True:
-            yield "graphs", "found true; expected auto (where the device has them) or off"
+            yield Fault("graphs", "found true", "auto (where the device has them) or off")
 
 
 class ActOptions(LearnedOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,25 +78,25 @@ class FlowOptions(LearnedOptions, frozen=True, kw_only=True, forbid_unknown_fiel
     execution_horizon: Horizon | None = None
     jacobian: Jacobian | None = None
 
-    def conflicts(self, spec: PolicySpec) -> Iterator[tuple[str, str]]:
+    def conflicts(self, spec: PolicySpec) -> Iterator[Fault]:
         yield from super().conflicts(spec)
         prefix = self.prefix or spec.prefix
         if prefix == "trained" and spec.prefix != "trained":
-            yield (
+            yield Fault(
                 "prefix",
-                f"{spec.model} was not trained with prefixes (its spec says '{spec.prefix}'); "
-                "ask for prefix 'guided' or train it again",
+                f"{spec.model} was not trained with prefixes (its spec says '{spec.prefix}')",
+                remedy="ask for prefix 'guided' or train it again",
             )
         for name in GUIDANCE:
             if prefix != "guided" and getattr(self, name) is not None:
-                message = (
-                    "guidance options are for prefix 'guided', this policy's is "
-                    f"'{prefix}': remove it, or add `prefix: guided`"
+                yield Fault(
+                    name,
+                    f"guidance options are for prefix 'guided', this policy's is '{prefix}'",
+                    remedy="remove it, or add `prefix: guided`",
                 )
-                yield name, message
         if (self.execution_horizon or 0) > spec.chunk_size:
-            message = f"{self.execution_horizon} steps, but a chunk has {spec.chunk_size} only"
-            yield "execution_horizon", message
+            found = f"{self.execution_horizon} steps, but a chunk has {spec.chunk_size} only"
+            yield Fault("execution_horizon", found)
 
 
 OPTIONS: dict[str, type[PolicyOptions]] = {

@@ -38,15 +38,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RobotError
+from ..errors import Fault, RobotError
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of what fleet.yaml may say about a driver or a camera beside its name: each kind has its
     own, frozen and typed, beside the class that obeys it."""
 
-    def conflicts(self) -> Iterator[tuple[str, str]]:
-        """The options that would have no effect on what the others name: the key, and why."""
+    def conflicts(self) -> Iterator[Fault]:
+        """The options that would have no effect on what the others name; their paths are keys."""
         return iter(())
 
 

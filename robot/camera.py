@@ -19,7 +19,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from ..errors import RecordingEndedError, RobotError
+from ..errors import Fault, RecordingEndedError, RobotError
 from .base import Options
 
 _NS = 1_000_000_000
@@ -63,10 +63,10 @@ class OpenCVOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         | None
     ) = None
 
-    def conflicts(self) -> Iterator[tuple[str, str]]:
+    def conflicts(self) -> Iterator[Fault]:
         kind = Source.of(self.source)
         if isinstance(self.source, int) and self.source < 0:
-            yield "source", f"no device has the number {self.source}; expected 0 or more"
+            yield Fault("source", f"no device has the number {self.source}", "0 or more")
         obeyed = {
             Source.DEVICE: ("timeout_s", "exposure"),
             Source.FILE: ("loop",),
@@ -74,11 +74,11 @@ class OpenCVOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         }[kind]
         for name in ("loop", "timeout_s", "exposure"):
             if getattr(self, name) is not None and name not in obeyed:
-                message = (
+                found = (
                     f"has no effect: source {self.source!r} is a {kind.value}, which obeys "
-                    f"{', '.join(obeyed)}; remove it"
+                    f"{', '.join(obeyed)}"
                 )
-                yield name, message
+                yield Fault(name, found, remedy="remove it")
 
 
 class OpenCVCamera:

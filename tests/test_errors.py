@@ -11,7 +11,7 @@ import pytest
 
 import holdfast
 from holdfast import errors
-from holdfast.errors import HoldfastError
+from holdfast.errors import Fault, HoldfastError
 
 ROOT = Path(holdfast.__file__).parent
 ERRORS = [
@@ -78,3 +78,13 @@ def test_the_module_of_errors_imports_no_part_of_holdfast() -> None:
     tree = ast.parse((ROOT / "errors.py").read_text())
     found = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]
     assert not found
+
+
+def test_a_faults_sentence_has_what_was_found_expected_and_to_do_in_that_order() -> None:
+    """Parts that are empty leave no trace; the place and the line stand before the sentence."""
+    fault = Fault("fps", "found 0", "more than 0", "use 30")
+    assert fault.message == "found 0; expected more than 0; use 30"
+    assert str(fault.within("$.robots[0]")) == f"$.robots[0].fps: {fault.message}"
+    assert str(Fault("$", "no such file", remedy="write one", line=3)) == (
+        "line 3: $: no such file; write one"
+    )

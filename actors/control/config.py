@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from ... import arguments
+from ...errors import Fault
 from ...robot.base import ControlMode
 
 MergeMode = Literal["replace", "append", "blend"]
@@ -130,22 +131,35 @@ def _ns(seconds: float) -> int:
     return round(seconds * 1e9)
 
 
-def faults(config: ControlConfig, mode: ControlMode) -> list[str]:
-    """Everything that forbids this loop to drive a robot of control `mode`, as sentences; empty if
-    nothing does. Paths are those of the robot's entry in fleet.yaml's vocabulary."""
-    found: list[str] = []
+def faults(config: ControlConfig, mode: ControlMode) -> list[Fault]:
+    """Everything that forbids this loop to drive a robot of control `mode`; empty if nothing does.
+    The paths are those below the robot's entry in fleet.yaml, such as `plan.merge`."""
+    found: list[Fault] = []
     plan, safety = config.plan_settings, config.safety
     if not 0 < config.fps <= 1000:
-        found.append(f"fps: {config.fps} is not between 0 and 1000: use the policy's rate, e.g. 30")
+        found.append(
+            Fault(
+                "fps",
+                f"{config.fps} is not between 0 and 1000",
+                remedy="use the policy's rate, e.g. 30",
+            )
+        )
     if config.interpolate < 1:
-        found.append(f"interpolate: {config.interpolate} commands per action: use 1 or more")
+        found.append(
+            Fault(
+                "interpolate", f"{config.interpolate} commands per action", remedy="use 1 or more"
+            )
+        )
     elif config.fps * config.interpolate > 2000:
         found.append(
-            f"interpolate: {config.interpolate} at fps {config.fps} is more than 2000 commands a "
-            "second: lower one of them"
+            Fault(
+                "interpolate",
+                f"{config.interpolate} at fps {config.fps} is more than 2000 commands a second",
+                remedy="lower one of them",
+            )
         )
     if not 0 < plan.blend_weight <= 1:
-        found.append(f"blend_weight: {plan.blend_weight} is not in (0, 1]")
+        found.append(Fault("plan.blend_weight", f"{plan.blend_weight} is not in (0, 1]"))
     for name in (
         "max_action_age_s",
         "degraded_after_s",
@@ -159,22 +173,34 @@ def faults(config: ControlConfig, mode: ControlMode) -> list[str]:
     ):
         value = getattr(safety, name)
         if not isinstance(value, str | None) and not 0 < value < 1e9:
-            found.append(f"{name}: {value} must be more than 0 seconds, and less than 1e9")
+            expected = "more than 0 seconds, and less than 1e9"
+            found.append(Fault(f"safety.{name}", f"found {value}", expected))
     if not 0 < plan.latency_quantile <= 1:
         found.append(
-            f"latency_quantile: {plan.latency_quantile} is not in (0, 1]: use 0.95, or 1.0 for the "
-            "maximum"
+            Fault(
+                "plan.latency_quantile",
+                f"{plan.latency_quantile} is not in (0, 1]",
+                remedy="use 0.95, or 1.0 for the maximum",
+            )
         )
     if not 0 < plan.buffer_time_s < 1e9:
-        found.append(f"buffer_time_s: {plan.buffer_time_s} must be more than 0 seconds")
+        expected = "more than 0 seconds, and less than 1e9"
+        found.append(Fault("plan.buffer_time_s", f"found {plan.buffer_time_s}", expected))
     if mode is ControlMode.VELOCITY and safety.fallback != "zero":
         found.append(
-            f"fallback: {safety.fallback!r} would keep a velocity-controlled robot moving when its "
-            "plan is dry: use 'zero'"
+            Fault(
+                "safety.fallback",
+                f"{safety.fallback!r} would keep a velocity-controlled robot moving when its plan "
+                "is dry",
+                remedy="use 'zero'",
+            )
         )
     if mode is ControlMode.POSITION and safety.fallback == "zero":
         found.append(
-            "fallback: 'zero' would send a position-controlled arm to its origin when its plan is "
-            "dry: use 'hold'"
+            Fault(
+                "safety.fallback",
+                "'zero' would send a position-controlled arm to its origin when its plan is dry",
+                remedy="use 'hold'",
+            )
         )
     return found

@@ -72,7 +72,7 @@ class ControlActor(Actor):
         self._connected = False
         wrong = faults(config, spec.control_mode)
         if wrong:
-            raise RefusedError(f"robot {config.robot}: " + "; ".join(wrong))
+            raise RefusedError(f"robot {config.robot}: " + "; ".join(map(str, wrong)))
         memory = memoryview(self.segment(config.plan))
         self._plan = PlanMemory(memory[:PLAN_BYTES], config.robot, len(spec.action_names))
         self._log = TickLog(memory[PLAN_BYTES:], len(spec.state_names), len(spec.action_names))

@@ -78,7 +78,7 @@ class ScriptConfig:
             safety=_settings("safety", safety, usual),
         )
         if wrong := faults(control, mode):
-            raise ValueError("; ".join(wrong))
+            raise ValueError("; ".join(map(str, wrong)))
         return cls(
             control=control,
             robot=_robot(

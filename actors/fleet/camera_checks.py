@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ...errors import Fault
 from ..runtime.suggestions import closest
 from . import kind_options
-from .schema import CameraEntry, RobotEntry, is_name
+from .schema import NAME, CameraEntry, RobotEntry, is_name
 from .specs import robot_spec
 
 RESERVED = ("control", "network", "world", "recorder")
@@ -18,26 +18,27 @@ def camera_faults(robot: RobotEntry, path: str) -> Iterator[Fault]:
     for old in robot.rename:
         known = [*robot.cameras, *_own_names(robot)]
         if old not in known:
-            yield Fault(f"{path}.rename.{old}", f"nothing is called {old!r}; {closest(old, known)}")
+            at, found = f"{path}.rename.{old}", f"nothing is called {old!r}"
+            yield Fault(at, found, remedy=closest(old, known))
         elif known.count(old) > 1 and old in robot.cameras:
-            message = (
-                f"{old!r} is a camera and a joint of {robot.name}, both would be renamed: call the "
-                "camera something else under `cameras` (a simulated one says what it sees with "
-                f"`options: {{view: {old}}}`) and rename that"
+            yield Fault(
+                f"{path}.rename.{old}",
+                f"{old!r} is a camera and a joint of {robot.name}, both would be renamed",
+                remedy="call the camera something else under `cameras` (a simulated one says what "
+                f"it sees with `options: {{view: {old}}}`) and rename that",
             )
-            yield Fault(f"{path}.rename.{old}", message)
     wire: dict[str, str] = {}
     for name, camera in robot.cameras.items():
         at = f"{path}.cameras.{name}"
-        if not is_name(name) or name in RESERVED:
-            message = f"{name!r} cannot be a camera's name: an actor of the robot is called so"
-            if name not in RESERVED:
-                message = f"{name!r} is no name; use 1 to 32 letters, digits, `-` and `_`"
-            yield Fault(at, message)
+        if name in RESERVED:
+            found = f"{name!r} cannot be a camera's name: an actor of the robot is called so"
+            yield Fault(at, found, remedy="rename it")
+        elif not is_name(name):
+            yield Fault(at, f"{name!r} is no name", remedy=f"use {NAME}")
         as_policy = robot.rename.get(name, name)
         if as_policy in wire:
-            message = f"becomes {as_policy!r}, as the camera {wire[as_policy]!r} does; rename one"
-            yield Fault(at, message)
+            found = f"becomes {as_policy!r}, as the camera {wire[as_policy]!r} does"
+            yield Fault(at, found, remedy="rename one")
         wire[as_policy] = name
         kind = kind_options.of_camera(camera.driver)
         yield from kind_options.faults(f"{at}.options", camera.options, kind)
@@ -57,7 +58,8 @@ def _frame_age(robot: RobotEntry, camera: CameraEntry, at: str) -> Iterator[Faul
     yield Fault(
         f"{at}.fps",
         f"at {camera.fps:g} fps the newest frame is up to {newest_s:.3g} s old, and "
-        f"images.max_frame_age_s is {bound_s:g}: {share}; use fps {2 / bound_s:.3g} or more, or "
+        f"images.max_frame_age_s is {bound_s:g}: {share}",
+        remedy=f"use fps {2 / bound_s:.3g} or more, or "
         f"`images: {{max_frame_age_s: {1.5 * newest_s:.3g}}}`",
     )
 
@@ -66,13 +68,13 @@ def _simulated_camera(robot: RobotEntry, name: str, at: str) -> Iterator[Fault]:
     from ...robot.sim.draw import CAMERAS
 
     if robot.driver != "sim":
-        message = f"'sim' on a robot whose driver is {robot.driver!r}; use opencv"
-        yield Fault(f"{at}.driver", message)
+        found = f"'sim' on a robot whose driver is {robot.driver!r}"
+        yield Fault(f"{at}.driver", found, remedy="use opencv")
     view = robot.cameras[name].options.get("view", name)
     if view not in CAMERAS:
-        message = f"the simulator has no view {view!r}; {closest(str(view), CAMERAS)}"
         where = f"{at}.options.view" if "view" in robot.cameras[name].options else at
-        yield Fault(where, message)
+        found = f"the simulator has no view {view!r}"
+        yield Fault(where, found, remedy=closest(str(view), CAMERAS))
 
 
 def _own_names(robot: RobotEntry) -> list[str]:

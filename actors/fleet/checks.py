@@ -34,11 +34,11 @@ def faults_of(fleet: FleetFile) -> list[Fault]:
         path = f"$.robots[{i}]"
         if robot.name in seen:
             other = f"$.robots[{seen[robot.name]}]"
-            message = f"{robot.name!r} is the name of {other} too; each robot needs its own"
-            faults.append(Fault(f"{path}.name", message))
+            found = f"{robot.name!r} is the name of {other} too"
+            faults.append(Fault(f"{path}.name", found, remedy="each robot needs its own"))
         elif robot.name in fleet.services:
-            message = f"{robot.name!r} is a service's name too; rename one of them"
-            faults.append(Fault(f"{path}.name", message))
+            found = f"{robot.name!r} is a service's name too"
+            faults.append(Fault(f"{path}.name", found, remedy="rename one of them"))
         seen.setdefault(robot.name, i)
         faults += robot_faults(fleet, robot, path, specs)
     return faults
@@ -49,8 +49,8 @@ def _gateway(fleet: FleetFile) -> Iterator[Fault]:
     for key in ("host", "port"):
         value = getattr(fleet.gateway, key)
         if not fleet.gateway.enabled and value != getattr(usual, key):
-            message = f"{value} has no effect: write `enabled: true`, or remove this"
-            yield Fault(f"$.gateway.{key}", message)
+            remedy = "write `enabled: true`, or remove this"
+            yield Fault(f"$.gateway.{key}", f"{value} has no effect", remedy=remedy)
 
 
 def _supervision(fleet: FleetFile) -> Iterator[Fault]:
@@ -61,8 +61,8 @@ def _supervision(fleet: FleetFile) -> Iterator[Fault]:
     ):
         for kind in kinds:
             if kind not in ACTOR_KINDS and kind != "all":
-                message = f"no kind of actor {kind!r}; {closest(kind, ['all', *ACTOR_KINDS])}"
-                yield Fault(f"{path}.{section}.{kind}", message)
+                remedy = closest(kind, ["all", *ACTOR_KINDS])
+                yield Fault(f"{path}.{section}.{kind}", f"no kind of actor {kind!r}", remedy=remedy)
     for kind, given in fleet.supervision.rules.items():
         yield from mismatches_within(f"{path}.rules.{kind}", given, Rules)
     names = actor_names(fleet)
@@ -71,9 +71,10 @@ def _supervision(fleet: FleetFile) -> Iterator[Fault]:
         for i, member in enumerate(members):
             at = f"{path}.groups.{group}[{i}]"
             if member not in names:
-                yield Fault(at, f"no actor {member!r}; {closest(member, names)}")
+                yield Fault(at, f"no actor {member!r}", remedy=closest(member, names))
             elif member in taken:
-                yield Fault(at, f"{member!r} is in the group {taken[member]!r} already; remove one")
+                found = f"{member!r} is in the group {taken[member]!r} already"
+                yield Fault(at, found, remedy="remove one")
             taken.setdefault(member, group)
 
 

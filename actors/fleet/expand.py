@@ -33,8 +33,12 @@ def expand(
     missing = [path for path in sorted(context.key_files) if not path.is_file()]
     if missing:
         names = ", ".join(path.name for path in missing)
-        message = f"{fleet.security.keys} lacks {names}; `actorctl keys new NAME` makes them"
-        raise FleetError(fleet.name, [Fault("$.security.keys", message)])
+        fault = Fault(
+            "$.security.keys",
+            f"{fleet.security.keys} lacks {names}",
+            remedy="`actorctl keys new NAME` makes them",
+        )
+        raise FleetError(fleet.name, [fault])
     return made
 
 

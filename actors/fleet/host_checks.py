@@ -22,13 +22,14 @@ def host_faults(fleet: FleetFile) -> Iterator[Fault]:
             advice = closest(host, fleet.hosts)
             if not fleet.hosts:
                 advice = "this fleet has no `hosts`: name its machines there, or remove this"
-            yield Fault(f"{path}.host", f"no host {host!r}; {advice}")
+            yield Fault(f"{path}.host", f"no host {host!r}", remedy=advice)
         if host is None and fleet.hosts:
-            message = f"missing, because there are `hosts`; add one of: {', '.join(fleet.hosts)}"
-            yield Fault(f"{path}.host", message)
+            remedy = f"add one of: {', '.join(fleet.hosts)}"
+            yield Fault(f"{path}.host", "missing, because there are `hosts`", remedy=remedy)
     yield from _broker(fleet)
     if fleet.security.keys and not is_dir(Path(fleet.security.keys)):
-        yield Fault("$.security.keys", f"no directory {fleet.security.keys}; `actorctl keys new`")
+        found = f"no directory {fleet.security.keys}"
+        yield Fault("$.security.keys", found, remedy="`actorctl keys new`")
 
 
 def _broker(fleet: FleetFile) -> Iterator[Fault]:
@@ -39,35 +40,36 @@ def _broker(fleet: FleetFile) -> Iterator[Fault]:
             yield Fault(
                 f"$.broker.{key}",
                 f"{getattr(broker, key):g} s is less than two heartbeats "
-                f"({broker.heartbeat_s:g} s): a single late one would count as lost; use "
-                f"{4 * broker.heartbeat_s:g}",
+                f"({broker.heartbeat_s:g} s): a single late one would count as lost",
+                remedy=f"use {4 * broker.heartbeat_s:g}",
             )
     if not fleet.hosts:
         for key, port in (("front_port", broker.front_port), ("back_port", broker.back_port)):
             if port is not None:
                 yield Fault(
                     f"$.broker.{key}",
-                    f"{port} has no effect: without `hosts` the broker listens on no TCP port; "
-                    "name this machine (`hosts: {NAME: {address: ...}}`) and put `host: NAME` "
-                    "under `broker`, or remove this",
+                    f"{port} has no effect: without `hosts` the broker listens on no TCP port",
+                    remedy="name this machine (`hosts: {NAME: {address: ...}}`) and put "
+                    "`host: NAME` under `broker`, or remove this",
                 )
         if fleet.security.insecure:
-            message = "has no effect: without `hosts` no other machine reaches the broker; remove"
-            yield Fault("$.security.insecure", message)
+            found = "has no effect: without `hosts` no other machine reaches the broker"
+            yield Fault("$.security.insecure", found, remedy="remove it")
         return
     front, back = ports_of(broker)
     if front == back:
-        yield Fault("$.broker.back_port", f"{back} is the front port too; use another")
+        yield Fault("$.broker.back_port", f"{back} is the front port too", remedy="use another")
     if fleet.security.keys and fleet.security.insecure:
-        yield Fault("$.security.insecure", "has no effect, because there are `keys`: remove one")
+        found = "has no effect, because there are `keys`"
+        yield Fault("$.security.insecure", found, remedy="remove one")
     host = fleet.hosts.get(broker.host or "")
     if host is None or is_local(f"tcp://{host.address}:1"):
         return
     if not fleet.security.insecure and not fleet.security.keys:
         yield Fault(
             f"$.hosts.{broker.host}.address",
-            f"the broker at {host.address} can be reached from other machines: make keys "
-            "(`actorctl keys new NAME`) and name their directory with `security: {keys: ...}`, use "
-            "a loopback address, or write `security: {insecure: true}` to let everyone on the "
-            "network command the robots",
+            f"the broker at {host.address} can be reached from other machines",
+            remedy="make keys (`actorctl keys new NAME`) and name their directory with "
+            "`security: {keys: ...}`, use a loopback address, or write "
+            "`security: {insecure: true}` to let everyone on the network command the robots",
         )

@@ -19,12 +19,13 @@ def here(fleet: FleetFile, host: str | None) -> str | None:
     if not fleet.hosts:
         if host is None:
             return None
-        message = f"no host {host!r}: this fleet has no `hosts`; leave --host away"
-        raise FleetError(fleet.name, [Fault("$.hosts", message)])
+        message = f"no host {host!r}: this fleet has no `hosts`"
+        raise FleetError(fleet.name, [Fault("$.hosts", message, remedy="leave --host away")])
     found = host or socket.gethostname()
     if found not in fleet.hosts:
-        message = f"this machine is {found!r}, none of them; {closest(found, fleet.hosts)} (--host)"
-        raise FleetError(fleet.name, [Fault("$.hosts", message)])
+        message = f"this machine is {found!r}, none of them"
+        remedy = f"{closest(found, fleet.hosts)} (--host)"
+        raise FleetError(fleet.name, [Fault("$.hosts", message, remedy=remedy)])
     return found
 
 

@@ -44,6 +44,6 @@ def faults(
     if wrong:
         return
     typed: Any = msgspec.convert(given, struct)
-    conflicts = typed.conflicts() if spec is None else typed.conflicts(spec)
-    for key, message in conflicts:
-        yield Fault(f"{path}.{key}", message)
+    conflicts: Iterator[Fault] = typed.conflicts() if spec is None else typed.conflicts(spec)
+    for fault in conflicts:
+        yield fault.within(path)

@@ -13,14 +13,16 @@ from .checks import faults_of
 from .file_paths import anchored
 from .schema import FleetFile
 
+BEGIN = "`supervisor init` writes one to start from"
+
 
 def load(path: Path) -> FleetFile:
     """The fleet in the file `path`. Raises FleetError with all that is wrong with it."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        message = "there is no such file; `supervisor init` writes one to start from"
-        raise FleetError(str(path), [Fault("$", message)]) from None
+        fault = Fault("$", "there is no such file", remedy=BEGIN)
+        raise FleetError(str(path), [fault]) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise FleetError(str(path), [Fault("$", f"cannot be read: {reason}")]) from error
@@ -33,8 +35,7 @@ def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> Fl
     if parsed.faults and parsed.value is None:
         raise FleetError(source, list(parsed.faults))
     if parsed.value is None:
-        message = "the file says nothing; `supervisor init` writes one to start from"
-        raise FleetError(source, [Fault("$", message)])
+        raise FleetError(source, [Fault("$", "the file says nothing", remedy=BEGIN)])
     wrong, kept = yaml_errors.mismatches(parsed, FleetFile)
     wrong += parsed.faults
     # What converts without its wrong parts is looked at further, so that one run says everything.
@@ -43,7 +44,7 @@ def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> Fl
     except msgspec.ValidationError as error:
         raise FleetError(source, wrong or [Fault("$", str(error))]) from None
     fleet = anchored(fleet, base or Path.cwd())
-    wrong += [parsed.fault(fault.path, fault.message) for fault in faults_of(fleet)]
+    wrong += map(parsed.placed, faults_of(fleet))
     if wrong:
         raise FleetError(source, wrong)
     return fleet
@@ -52,4 +53,4 @@ def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> Fl
 def placed(text: str, faults: Iterable[Fault]) -> list[Fault]:
     """`faults` that were found without the file, with their lines in its `text`."""
     parsed = yaml_document.parse(text)
-    return [parsed.fault(fault.path, fault.message) for fault in faults]
+    return list(map(parsed.placed, faults))

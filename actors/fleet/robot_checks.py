@@ -25,7 +25,7 @@ def robot_faults(
 ) -> Iterator[Fault]:
     spec = robot_spec(robot)
     if spec is None:
-        yield Fault(f"{path}.driver", f"no driver {robot.driver!r}; expected one of: sim")
+        yield Fault(f"{path}.driver", f"no driver {robot.driver!r}", "one of: sim")
     else:
         yield from _control(robot, path, spec)
     if (kind := kind_options.of_robot(robot.driver)) is not None:
@@ -33,16 +33,16 @@ def robot_faults(
     if robot.plan.merge != "blend" and robot.plan.blend_weight != PlanSettings().blend_weight:
         yield Fault(
             f"{path}.plan.blend_weight",
-            f"{robot.plan.blend_weight:g} has no effect with merge: {robot.plan.merge}; write "
-            "`merge: blend`, or remove this",
+            f"{robot.plan.blend_weight:g} has no effect with merge: {robot.plan.merge}",
+            remedy="write `merge: blend`, or remove this",
         )
     if robot.driver == "sim" and robot.task:
-        message = f"{robot.task!r} has no effect: a simulated world sets its own tasks; remove it"
-        yield Fault(f"{path}.task", message)
+        found = f"{robot.task!r} has no effect: a simulated world sets its own tasks"
+        yield Fault(f"{path}.task", found, remedy="remove it")
     yield from camera_faults(robot, path)
     if robot.service not in fleet.services:
-        message = f"no service {robot.service!r}; {closest(robot.service, fleet.services)}"
-        yield Fault(f"{path}.service", message)
+        remedy = closest(robot.service, fleet.services)
+        yield Fault(f"{path}.service", f"no service {robot.service!r}", remedy=remedy)
     elif robot.service in specs:
         yield from _against_policy(robot, path, specs[robot.service], spec)
 
@@ -52,8 +52,8 @@ def _control(robot: RobotEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
     for section in ("plan", "safety"):
         for key, value in msgspec.structs.asdict(getattr(robot, section)).items():
             if key.endswith("_s") and isinstance(value, float) and value > MAX_SECONDS:
-                message = f"found {value:g}; expected at most {MAX_SECONDS:g} seconds"
-                yield Fault(f"{path}.{section}.{key}", message)
+                expected = f"at most {MAX_SECONDS:g} seconds"
+                yield Fault(f"{path}.{section}.{key}", f"found {value:g}", expected)
     settings = control.ControlConfig(
         robot=robot.name,
         driver=robot.driver,
@@ -66,17 +66,8 @@ def _control(robot: RobotEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
         safety=robot.safety,
         timing=robot.timing,
     )
-    for sentence in control.faults(settings, spec.control_mode):
-        key, _, message = sentence.partition(": ")
-        section = next(
-            (
-                f".{name}"
-                for name in ("plan", "safety", "timing")
-                if key in getattr(robot, name).__struct_fields__
-            ),
-            "",
-        )
-        yield Fault(f"{path}{section}.{key}", message)
+    for fault in control.faults(settings, spec.control_mode):
+        yield fault.within(path)
 
 
 def _against_policy(
@@ -90,28 +81,30 @@ def _against_policy(
             yield Fault(
                 f"{path}.cameras.{name}",
                 f"no feature of the policy {policy.model} is called {feature!r} (it sees "
-                f"{', '.join(features)}); rename the camera with `rename: {{{name}: ...}}` or "
-                "remove it",
+                f"{', '.join(features)})",
+                remedy=f"rename the camera with `rename: {{{name}: ...}}` or remove it",
             )
     missing = [feature for feature in features if feature not in offered]
     if missing:
         yield Fault(
             f"{path}.cameras",
-            f"the policy {policy.model} sees {', '.join(features)}; add {', '.join(missing)}, or "
-            "`rename` a camera to it",
+            f"the policy {policy.model} sees {', '.join(features)}",
+            remedy=f"add {', '.join(missing)}, or `rename` a camera to it",
         )
     lasts_s = policy.chunk_size / robot.fps
     if robot.plan.buffer_time_s >= lasts_s:
         yield Fault(
             f"{path}.plan.buffer_time_s",
             f"{robot.plan.buffer_time_s:g} s, but a chunk of {policy.chunk_size} actions at "
-            f"{robot.fps:g} fps lasts {lasts_s:.3g} s only; use less, e.g. {lasts_s / 2:.2g}",
+            f"{robot.fps:g} fps lasts {lasts_s:.3g} s only",
+            remedy=f"use less, e.g. {lasts_s / 2:.2g}",
         )
     if robot.plan.buffer_time_s >= robot.safety.max_action_age_s:
         yield Fault(
             f"{path}.safety.max_action_age_s",
             f"{robot.safety.max_action_age_s:g} s is not more than plan.buffer_time_s "
-            f"({robot.plan.buffer_time_s:g}): every action would be too old; use 3.0",
+            f"({robot.plan.buffer_time_s:g}): every action would be too old",
+            remedy="use 3.0",
         )
     if spec is not None:
         yield from _names(robot, path, "action", spec.action_names, policy.action_names)
@@ -120,7 +113,8 @@ def _against_policy(
             yield Fault(
                 f"{path}.service",
                 f"{policy.model} commands {policy.control_mode}, {robot.name} obeys "
-                f"{spec.control_mode}; choose a service whose policy was trained for it",
+                f"{spec.control_mode}",
+                remedy="choose a service whose policy was trained for it",
             )
 
 
@@ -133,6 +127,6 @@ def _names(
         yield Fault(
             f"{path}.rename",
             f"the {what} of {robot.name} is {', '.join(renamed)}; the policy of service "
-            f"{robot.service!r} has {', '.join(wanted)}, in that order: rename them, or choose a "
-            "policy trained for this robot",
+            f"{robot.service!r} has {', '.join(wanted)}, in that order",
+            remedy="rename them, or choose a policy trained for this robot",
         )

@@ -15,12 +15,9 @@ from msgspec import Meta
 from ..control.config import PlanSettings, SafetySettings, TimingSettings
 from ..runtime.configs import Scheduling
 
+NAME = "1 to 32 letters, digits, `-` and `_`"
 Name = Annotated[
-    str,
-    Meta(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$",
-        description="a name of 1 to 32 letters, digits, `-` and `_`",
-    ),
+    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$", description=f"a name of {NAME}")
 ]
 
 Positive = Annotated[int, Meta(ge=1, le=10**9, description="a whole number, 1 or more")]

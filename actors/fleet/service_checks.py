@@ -10,7 +10,7 @@ from ...policy.checkpoint import read_config
 from ...policy.policy_options import OPTIONS as POLICY_KINDS
 from ..runtime.suggestions import closest
 from . import kind_options
-from .schema import FleetFile, ServiceEntry, is_name
+from .schema import NAME, FleetFile, ServiceEntry, is_name
 from .specs import policy_spec
 
 WITHOUT_NETWORK = ("constant", "shape-only")
@@ -21,11 +21,10 @@ def service_faults(fleet: FleetFile, specs: dict[str, PolicySpec]) -> Iterator[F
     for name, service in fleet.services.items():
         path = f"$.services.{name}"
         if not is_name(name):
-            message = f"{name!r} is no name; use 1 to 32 letters, digits, `-` and `_`"
-            yield Fault(path, message)
+            yield Fault(path, f"{name!r} is no name", remedy=f"use {NAME}")
         if service.policy not in POLICY_KINDS:
-            message = f"no policy kind {service.policy!r}; {closest(service.policy, POLICY_KINDS)}"
-            yield Fault(f"{path}.policy", message)
+            remedy = closest(service.policy, POLICY_KINDS)
+            yield Fault(f"{path}.policy", f"no policy kind {service.policy!r}", remedy=remedy)
         try:
             specs[name] = policy_spec(service)
         except PolicyError as error:
@@ -46,10 +45,10 @@ def _policy(service: ServiceEntry, path: str, spec: PolicySpec) -> Iterator[Faul
             ("dtype", service.dtype, "float32"),
         ):
             if value != usual:
-                message = f"has no effect: policy {service.policy} has no network; remove it"
-                yield Fault(f"{path}.{key}", message)
+                found = f"has no effect: policy {service.policy} has no network"
+                yield Fault(f"{path}.{key}", found, remedy="remove it")
         return
     made_for = read_config(service.checkpoint).kind
     if made_for != service.policy:
-        message = f"{service.policy!r}, but the checkpoint is one of kind {made_for!r}; use that"
-        yield Fault(f"{path}.policy", message)
+        found = f"{service.policy!r}, but the checkpoint is one of kind {made_for!r}"
+        yield Fault(f"{path}.policy", found, remedy="use that")

@@ -86,12 +86,12 @@ def _policies(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
             yield Fault(
                 f"{path}.policy",
                 f"{service.policy!r} needs {' and '.join(missing)}, not installed for "
-                f"{sys.executable}: pip install 'holdfast[policy]'",
+                f"{sys.executable}",
+                remedy="pip install 'holdfast[policy]'",
             )
         elif service.device != "cpu":
             torch = torch or _torch()
-            if problem := _device_problem(service.device, torch):
-                yield Fault(f"{path}.device", problem)
+            yield from _device(f"{path}.device", service.device, torch)
 
 
 def _torch() -> dict[str, Any] | str:
@@ -115,26 +115,30 @@ def _torch() -> dict[str, Any] | str:
     return answer
 
 
-def _device_problem(device: str, torch: dict[str, Any] | str) -> str:
-    """Why a replica could not compute on `device`; empty if it can."""
+def _device(path: str, device: str, torch: dict[str, Any] | str) -> Iterator[Fault]:
+    """Why a replica could not compute on `device`."""
     if isinstance(torch, str):
-        return f"found {device!r}; {torch}"
-    if device == "mps":
-        return "" if torch["mps"] else "found 'mps', which only Apple's machines have; use cpu"
-    number = int(device.partition(":")[2] or 0)
-    if number < torch["cuda"]:
-        return ""
-    if torch["built"] is None:
-        return (
-            f"found {device!r}; torch {torch['version']} is built without CUDA: install one with "
-            "it (https://pytorch.org/get-started), or use cpu"
+        yield Fault(path, f"found {device!r}; {torch}")
+    elif device == "mps":
+        if not torch["mps"]:
+            found = "found 'mps', which only Apple's machines have"
+            yield Fault(path, found, remedy="use cpu")
+    elif int(device.partition(":")[2] or 0) < torch["cuda"]:
+        return
+    elif torch["built"] is None:
+        yield Fault(
+            path,
+            f"found {device!r}; torch {torch['version']} is built without CUDA",
+            remedy="install one with it (https://pytorch.org/get-started), or use cpu",
         )
-    if torch["cuda"] == 0:
-        return (
-            f"found {device!r}; torch {torch['version']} sees no GPU: see `nvidia-smi` and "
-            "CUDA_VISIBLE_DEVICES, or use cpu"
+    elif torch["cuda"] == 0:
+        yield Fault(
+            path,
+            f"found {device!r}; torch {torch['version']} sees no GPU",
+            remedy="see `nvidia-smi` and CUDA_VISIBLE_DEVICES, or use cpu",
         )
-    return f"found {device!r}; the GPUs here are cuda:0 to cuda:{torch['cuda'] - 1}"
+    else:
+        yield Fault(path, f"found {device!r}; the GPUs here are cuda:0 to cuda:{torch['cuda'] - 1}")
 
 
 def _keys(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
@@ -155,8 +159,8 @@ def _keys(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
         if path.is_file():
             yield from _key(path, name, role)
     if missing := [path.name for path, _, _ in files if not path.is_file()]:
-        message = f"{directory} lacks {', '.join(missing)}; `actorctl keys new NAME` makes them"
-        yield Fault("$.security.keys", message)
+        found = f"{directory} lacks {', '.join(missing)}"
+        yield Fault("$.security.keys", found, remedy="`actorctl keys new NAME` makes them")
     if own:
         try:
             Keyring.of(directory)
@@ -172,8 +176,12 @@ def _key(path: Path, name: str, role: Role) -> Iterator[Fault]:
         yield Fault("$.security.keys", str(problem))
         return
     if (key.peer.name, key.peer.role) != (name, role):
-        message = f"{path} is the key of {key.peer}, expected that of {role}:{name}"
-        yield Fault("$.security.keys", f"{message}; `actorctl keys new {name} --role {role}`")
+        yield Fault(
+            "$.security.keys",
+            f"{path} is the key of {key.peer}",
+            f"that of {role}:{name}",
+            remedy=f"`actorctl keys new {name} --role {role}`",
+        )
 
 
 def _files(robot: RobotEntry, path: str) -> Iterator[Fault]:
@@ -192,7 +200,8 @@ def _files(robot: RobotEntry, path: str) -> Iterator[Fault]:
                 pass
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) else error
-            yield Fault(at, f"the video file {file} cannot be read ({why}): mend its path or mode")
+            found = f"the video file {file} cannot be read ({why})"
+            yield Fault(at, found, remedy="mend its path or mode")
             continue
         video = OpenCVCamera.of(options, camera.width, camera.height, camera.fps)
         try:
@@ -221,10 +230,11 @@ def _devices(robot: RobotEntry, path: str) -> Iterator[Fault]:
             yield Fault(at, f"there is no {device} now; there are: {there or 'no cameras at all'}")
             continue
         if not stat.S_ISCHR(kind):
-            yield Fault(at, f"{device} is no device; for a video file leave /dev/ out of its path")
+            remedy = "for a video file leave /dev/ out of its path"
+            yield Fault(at, f"{device} is no device", remedy=remedy)
         elif not os.access(device, os.R_OK | os.W_OK):
-            message = f"{device} is not accessible to this user; `usermod -aG video $USER`"
-            yield Fault(at, f"{message}, then log in anew")
+            remedy = "`usermod -aG video $USER`, then log in anew"
+            yield Fault(at, f"{device} is not accessible to this user", remedy=remedy)
 
 
 def _processors(robot: RobotEntry, path: str) -> Iterator[Fault]:
@@ -232,5 +242,5 @@ def _processors(robot: RobotEntry, path: str) -> Iterator[Fault]:
     for processor in robot.timing.affinity or ():
         if processor not in there:
             shown = ", ".join(map(str, sorted(there)))
-            message = f"there is no processor {processor} for this user; there are: {shown}"
-            yield Fault(f"{path}.timing.affinity", message)
+            found = f"there is no processor {processor} for this user"
+            yield Fault(f"{path}.timing.affinity", found, remedy=f"there are: {shown}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+from msgspec.structs import replace
 
 from ...errors import Fault
 from . import yaml11
@@ -22,12 +23,13 @@ class Document:
         self._trace = trace or Trace()
         self.faults = tuple(self._trace.faults)
 
-    def fault(self, path: str, message: str) -> Fault:
-        """A fault at `path`, with the line of the nearest part of it that is in the file, and with
-        what YAML made of the word there when that is not what it looks like."""
-        if surprise := self._trace.surprises.get(path):
-            message = f"{message}; {surprise}"
-        return Fault(path, message, self._trace.lines.get(self.nearest(path), 0))
+    def placed(self, fault: Fault) -> Fault:
+        """`fault` with the line of the nearest part of its path that is in the file, and with what
+        YAML made of the word there when that is not what it looks like."""
+        surprise = self._trace.surprises.get(fault.path, "")
+        remedy = "; ".join(filter(None, (fault.remedy, surprise)))
+        line = self._trace.lines.get(self.nearest(fault.path), 0)
+        return replace(fault, remedy=remedy, line=line)
 
     def nearest(self, path: str) -> str:
         """`path`, or the nearest part of it that is in the file."""
@@ -73,8 +75,13 @@ class Trace:
             if isinstance(key, yaml.ScalarNode) and key.style is None:
                 self.keys[path, loader.construct_object(key)] = name
             if name in seen:
-                message = f"given twice, first in line {seen[name]}: remove or rename one of them"
-                self.faults.append(Fault(f"{path}.{name}", message, line))
+                fault = Fault(
+                    f"{path}.{name}",
+                    f"given twice, first in line {seen[name]}",
+                    remedy="remove or rename one of them",
+                    line=line,
+                )
+                self.faults.append(fault)
             seen[name] = line
             self.lines.setdefault(f"{path}.{name}", line)
             self.follow(loader, value, f"{path}.{name}", depth + 1)
@@ -84,7 +91,7 @@ class Trace:
             return
         self.surprises[path] = yaml11.surprise(text, value)
         if said := yaml11.changed(text, value):
-            self.faults.append(Fault(path, said, self.lines[path]))
+            self.faults.append(Fault(path, said, line=self.lines[path]))
 
 
 def parse(text: str) -> Document:
@@ -97,28 +104,27 @@ def parse(text: str) -> Document:
             trace.follow(loader, node, "$")
         value = None if node is None else loader.construct_document(node)
     except (_TooLargeError, RecursionError):
-        message = (
+        found = (
             f"nests deeper than {MAX_DEPTH} or has more than {MAX_PLACES} entries, aliases "
-            "counted as often as they are used: say less in one file"
+            "counted as often as they are used"
         )
-        return _unreadable(message)
+        return _unreadable(Fault("$", found, remedy="say less in one file"))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        message = f"this is not YAML: {error.problem or error.context}"
-        if "'\\t'" in message:
-            message += "; indent with spaces, not with tabs"
-        return _unreadable(message, mark.line + 1 if mark else 0)
+        found = f"this is not YAML: {error.problem or error.context}"
+        remedy = "indent with spaces, not with tabs" if "'\\t'" in found else ""
+        return _unreadable(Fault("$", found, remedy=remedy, line=mark.line + 1 if mark else 0))
     except yaml.YAMLError as error:
-        return _unreadable(f"this is not YAML: {error}")
+        return _unreadable(Fault("$", f"this is not YAML: {error}"))
     except (ValueError, TypeError, AttributeError, OverflowError, LookupError) as error:
         # PyYAML lets pass what int, float and date say about `!!int x` or 2001-99-99.
-        return _unreadable(f"a value that is none: {error}")
+        return _unreadable(Fault("$", f"a value that is none: {error}"))
     return Document(value, trace)
 
 
-def _unreadable(message: str, line: int = 0) -> Document:
+def _unreadable(fault: Fault) -> Document:
     trace = Trace()
-    trace.faults.append(Fault("$", message, line))
+    trace.faults.append(fault)
     return Document(None, trace)
 
 

@@ -33,8 +33,9 @@ def mismatches(document: Document, expected: Any) -> tuple[list[Fault], Any]:
 
 def mismatches_within(path: str, value: Any, expected: Any) -> list[Fault]:
     """The same for a part of a document that was read as anything, at `path`."""
-    faults, _ = mismatches(Document(value), expected)
-    return [Fault(path + fault.path.removeprefix("$"), fault.message) for fault in faults]
+    faults: list[Fault] = []
+    _fit(Document(value), value, expected, path, "", faults)
+    return faults
 
 
 _WRONG = object()
@@ -60,13 +61,13 @@ def _fit(
     elif get_origin(plain) is Literal and isinstance(value, str):
         if value in get_args(plain):
             return value
-        message = f"found {value!r}; {closest(value, get_args(plain))}"
-        faults.append(document.fault(path, message))
+        remedy = closest(value, get_args(plain))
+        faults.append(document.placed(Fault(path, f"found {value!r}", remedy=remedy)))
         return _WRONG
     problem = _converts(value, expected)
     if problem is None:
         return value
-    faults.append(document.fault(path, _describe(value, problem, hint)))
+    faults.append(document.placed(_mismatch(path, value, problem, hint)))
     return _WRONG
 
 
@@ -84,8 +85,8 @@ def _fit_struct(
     for key, entry in value.items():
         if key not in known:
             name = document.key(path, key)
-            message = f"unknown key {name!r}; {closest(name, known)}"
-            faults.append(document.fault(f"{path}.{name}", message))
+            fault = Fault(f"{path}.{name}", f"unknown key {name!r}", remedy=closest(name, known))
+            faults.append(document.placed(fault))
             continue
         fitted = _fit(document, entry, types[known[key].name], f"{path}.{key}", "", faults)
         if fitted is not _WRONG:
@@ -93,8 +94,8 @@ def _fit_struct(
     missing = [name for name, field in known.items() if field.required and name not in value]
     for name in missing:
         _, hint = _plain(types[known[name].name], "")
-        message = f"missing; add `{name}:`" + (f" ({hint})" if hint else "")
-        faults.append(document.fault(f"{path}.{name}", message))
+        remedy = f"add `{name}:`" + (f" ({hint})" if hint else "")
+        faults.append(document.placed(Fault(f"{path}.{name}", "missing", remedy=remedy)))
     if len(faults) > before and any(f.required and n not in kept for n, f in known.items()):
         return _WRONG
     return kept
@@ -112,8 +113,9 @@ def _fit_dict(
     for key, entry in value.items():
         if not isinstance(key, str):
             name = document.key(path, key)
-            message = f"the key {name} is read as {_kind(key)}; write it in quotes to make a name"
-            faults.append(document.fault(f"{path}.{name}", message))
+            found = f"the key {name} is read as {_kind(key)}"
+            remedy = "write it in quotes to make a name"
+            faults.append(document.placed(Fault(f"{path}.{name}", found, remedy=remedy)))
             continue
         fitted = _fit(document, entry, item, f"{path}.{key}", hint, faults)
         if fitted is not _WRONG:
@@ -145,13 +147,17 @@ def _converts(value: Any, expected: Any) -> str | None:
     return None
 
 
-def _describe(value: Any, problem: str, hint: str) -> str:
+def _mismatch(path: str, value: Any, problem: str, hint: str) -> Fault:
+    """The fault that `value` is none of what is expected, `problem` being msgspec's sentence."""
     found = f"found {_shown(value)}"
     problem = problem.partition(", got")[0]
     if hint and "regex" in problem:
-        return f"{found}; expected {hint}"
+        return Fault(path, found, hint)
     problem = re.sub(r"`([a-z |]+)`", _in_words, problem)
-    return f"{found}; {problem[:1].lower()}{problem[1:]}" + (f": {hint}" if hint else "")
+    if not problem.startswith("Expected "):
+        return Fault(path, f"{found}: {problem[:1].lower()}{problem[1:]}", hint)
+    expected = problem.removeprefix("Expected ") + (f": {hint}" if hint else "")
+    return Fault(path, found, expected)
 
 
 _WORDS = {

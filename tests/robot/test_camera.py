@@ -228,4 +228,6 @@ def test_an_option_that_its_source_cannot_obey_is_told(
 ) -> None:
     """Each kind of source has its own."""
     options = OpenCVOptions(source=source, **{option: value})
-    assert [name for name, _ in options.conflicts()] == ([] if source in obeyed_by else [option])
+    assert [fault.path for fault in options.conflicts()] == (
+        [] if source in obeyed_by else [option]
+    )

@@ -159,7 +159,8 @@ def check(
         actors = expand(fleet, place, Path("/run"))
     except FleetError as error:
         if as_json:
-            print(json.dumps({"faults": msgspec.to_builtins(error.faults)}, indent=2))
+            rows = [{"path": f.path, "message": f.message, "line": f.line} for f in error.faults]
+            print(json.dumps({"faults": rows}, indent=2))
             raise SystemExit(2) from None
         fail(str(error))
     said |= {"fleet": fleet.name, "actors": [actor.name for actor in actors]}

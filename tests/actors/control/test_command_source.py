@@ -179,12 +179,12 @@ def test_an_action_that_is_too_old_is_not_played() -> None:
         (ControlMode.POSITION, {"fps": 0.0}, "fps"),
         (ControlMode.POSITION, {"interpolate": 0}, "interpolate"),
         (ControlMode.POSITION, {"fps": 500.0, "interpolate": 10}, "interpolate"),
-        (ControlMode.POSITION, {"plan_settings": {"blend_weight": 0.0}}, "blend_weight"),
-        (ControlMode.POSITION, {"plan_settings": {"buffer_time_s": 0.0}}, "buffer_time_s"),
-        (ControlMode.POSITION, {"safety": {"max_action_age_s": 0.0}}, "max_action_age_s"),
-        (ControlMode.POSITION, {"safety": {"fallback": "zero"}}, "fallback"),
-        (ControlMode.VELOCITY, {"safety": {"fallback": "hold"}}, "fallback"),
-        (ControlMode.VELOCITY, {"safety": {"fallback": "repeat_last"}}, "fallback"),
+        (ControlMode.POSITION, {"plan_settings": {"blend_weight": 0.0}}, "plan.blend_weight"),
+        (ControlMode.POSITION, {"plan_settings": {"buffer_time_s": 0.0}}, "plan.buffer_time_s"),
+        (ControlMode.POSITION, {"safety": {"max_action_age_s": 0.0}}, "safety.max_action_age_s"),
+        (ControlMode.POSITION, {"safety": {"fallback": "zero"}}, "safety.fallback"),
+        (ControlMode.VELOCITY, {"safety": {"fallback": "hold"}}, "safety.fallback"),
+        (ControlMode.VELOCITY, {"safety": {"fallback": "repeat_last"}}, "safety.fallback"),
     ],
 )
 def test_impossible_settings_are_named_with_a_remedy(
@@ -193,7 +193,7 @@ def test_impossible_settings_are_named_with_a_remedy(
     fields = {"robot": "r", "driver": "sim", "service": "s", "endpoint": "e", "plan": "p"}
     config = msgspec.convert({**fields, **settings}, ControlConfig)
     found = faults(config, mode)
-    assert len(found) == 1 and found[0].startswith(about + ":")
+    assert len(found) == 1 and found[0].path == about
 
 
 def test_the_defaults_suit_a_position_controlled_arm() -> None:

@@ -192,7 +192,7 @@ def test_settings_of_a_wrong_type_are_refused_where_they_are_made(
 @pytest.mark.parametrize("value", [0, -1, NAN, math.inf])
 @pytest.mark.parametrize("field", ["max_offline_s", "max_action_age_s", "liveness_s"])
 def test_settings_out_of_range_are_refused_by_the_robot(field: str, value: float) -> None:
-    with pytest.raises(ValueError, match=f"^{field}: "):
+    with pytest.raises(ValueError, match=rf"^safety\.{field}: "):
         RemotePolicy(**ROBOT, safety=SafetySettings(**{field: value}))
 
 

@@ -162,7 +162,7 @@ def test_keys_that_are_missing_damaged_or_anothers_are_named(
         keys.new(name, role, directory)
     found = " | ".join(said(values, tmp_path))
     assert "lacks pick@0.key" in found
-    assert "r1.key is the key of operator:r1, expected that of robot:r1" in found
+    assert "r1.key is the key of operator:r1; expected that of robot:r1" in found
     keys.new("pick/0", Role.REPLICA, directory)
     (directory / "r1.key").write_text("nothing\n")
     (directory / "r1.key").chmod(0o600)
@@ -189,8 +189,8 @@ TORCH = {"version": "2.9", "built": "12.8", "cuda": 2, "mps": False}
 def test_a_device_that_torch_does_not_find_is_refused_with_what_it_finds(
     device: str, torch: Any, expected: str
 ) -> None:
-    found = surroundings._device_problem(device, torch)
-    assert (expected in found) if expected else found == ""
+    found = [fault.message for fault in surroundings._device("$", device, torch)]
+    assert [expected in message for message in found] == ([True] if expected else [])
 
 
 def test_torch_is_asked_in_its_own_interpreter_and_only_for_other_devices(
