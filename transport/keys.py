@@ -1,11 +1,11 @@
-"""CURVE keys: who may connect, and as whom.
+"""CURVE keys: which peers may connect, under which name and role.
 
-A key belongs to one name and one role. A server's keyring holds the public keys of the peers it
-lets in; the authenticator answers libzmq's question about each new connection (ZAP, RFC 27) and
-stamps every message of it with whose key it has (`User-Id`), for a server to read.
+A key belongs to one name and one role. A server's keyring holds the public keys of the peers that
+it accepts; the authenticator answers libzmq's ZAP request for each new connection (RFC 27) and puts
+the key's owner into every message of the connection (`User-Id`).
 
 Guarantees: with a key on the socket, no message arrives of a peer whose key is not in the ring.
-Does not guarantee: that a peer uses its own name: `link.peer` compares it with the key's.
+Does not guarantee: that a peer uses its own name: `sockets.peer` compares it with the key's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _Z85 = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 
 
 class Role(StrEnum):
-    """What a key's holder may do."""
+    """What the owner of a key may do."""
 
     BROKER = "broker"
     ROBOT = "robot"
@@ -40,7 +40,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True)
 class KeyOwner:
-    """Whom a connection belongs to."""
+    """The name and role that a key belongs to."""
 
     name: str
     role: Role
@@ -51,7 +51,7 @@ class KeyOwner:
 
 @dataclass(frozen=True)
 class PublicKey:
-    """The public half: what others know of a peer. `public` is 40 characters of Z85."""
+    """The public half of a key. `public` is 40 characters of Z85."""
 
     peer: KeyOwner
     public: bytes
@@ -59,7 +59,7 @@ class PublicKey:
 
 @dataclass(frozen=True, repr=False)
 class Key:
-    """Both halves. Never logged: its repr shows the public one."""
+    """Both halves of a key, in Z85. Its repr shows the public one only."""
 
     peer: KeyOwner
     public: bytes
@@ -70,9 +70,10 @@ class Key:
 
 
 def new(name: str, role: Role, directory: Path) -> Key:
-    """Make a key pair: `directory/name.key` (0600) for its holder, `name.pub` for everyone else.
+    """Make a key pair: `directory/name.key` (0600) for its owner, `name.pub` for its peers.
 
-    Refuses to overwrite: a replaced key locks its holder out.
+    Raises KeyFileError for an invalid name, and where the files exist: a replaced key locks its
+    owner out.
     """
     if not _NAME.fullmatch(name):
         raise KeyFileError(f"{name!r} is no name for a key: use letters, digits and _ . / -")
@@ -87,7 +88,7 @@ def new(name: str, role: Role, directory: Path) -> Key:
 
 
 def load(path: Path) -> Key:
-    """Read a `.key` file. Raises KeyProblem if it is not one or if others may read it."""
+    """Read a `.key` file. Raises KeyFileError if it is not one or if other users may read it."""
     fields = _read(path)
     if b"secret" not in fields:
         raise KeyFileError(f"{path} holds no secret key: give the .key file, not the .pub file")
@@ -98,12 +99,12 @@ def load(path: Path) -> Key:
 
 
 def load_public(path: Path) -> PublicKey:
-    """Read the public half from a `.pub` or `.key` file."""
+    """Read the public half from a `.pub` or `.key` file. Raises KeyFileError."""
     return _public(path, _read(path))
 
 
 class Keyring:
-    """The public keys of all peers that are let in."""
+    """The public keys of the accepted peers. Raises KeyFileError for a key of two owners."""
 
     def __init__(self, keys: Iterable[PublicKey]):
         self._peers: dict[bytes, KeyOwner] = {}
@@ -114,25 +115,25 @@ class Keyring:
 
     @classmethod
     def of(cls, directory: Path) -> Keyring:
-        """All `.pub` files of a directory."""
+        """The ring of all `.pub` files of a directory. Raises KeyFileError."""
         return cls(load_public(path) for path in sorted(directory.glob("*.pub")))
 
     def __len__(self) -> int:
         return len(self._peers)
 
     def peer(self, public: bytes) -> KeyOwner | None:
-        """Whom a public key (Z85) belongs to; None if it is unknown."""
+        """The owner of a public key (Z85); None if it is unknown."""
         return self._peers.get(public)
 
 
 KEY_PROPERTY = "X-Key"
-"""The message property with the public key (Z85) of the connection that it came through."""
-MAX_STRANGERS = 64
+"""The message property with the public key (Z85) of its connection."""
+MAX_UNKNOWN_KEYS = 64
 
 
 @dataclass
-class Stranger:
-    """A key that was refused: where it was used last, and how often."""
+class UnknownKey:
+    """A public key (Z85) that was refused: the last address that used it, and how many times."""
 
     key: str
     address: str = ""
@@ -142,21 +143,22 @@ class Stranger:
 class Authenticator:
     """Answers libzmq's ZAP requests of one context: poll `socket`, call `handle` when readable.
 
-    Make it before any socket with a key. It runs in its owner's loop: while that hangs nobody gets
-    in. `refused` counts by reason; `strangers` are the last keys that were not known. Whoever is in
-    stays in when the ring changes: the owner looks at `KEY_PROPERTY` of what arrives.
+    Make it before any socket with a key. It runs in its owner's loop: while that hangs no
+    connection is accepted. `refused` counts by reason; `unknown_keys` are the last
+    `MAX_UNKNOWN_KEYS` that are not in the ring. An open connection stays open when the ring
+    changes: the owner checks `KEY_PROPERTY` of each message.
     """
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], ring: Keyring):
         self.ring = ring
         self.refused: Counter[str] = Counter()
-        self.strangers: OrderedDict[str, Stranger] = OrderedDict()
+        self.unknown_keys: OrderedDict[str, UnknownKey] = OrderedDict()
         self.socket = context.socket(zmq.ROUTER)
         self.socket.setsockopt(zmq.LINGER, 0)
         self.socket.bind("inproc://zeromq.zap.01")
 
     def handle(self) -> None:
-        """Answer all waiting requests."""
+        """Answer all pending requests."""
         while True:
             try:
                 frames = self.socket.recv_multipart(zmq.DONTWAIT)
@@ -165,7 +167,7 @@ class Authenticator:
             self._answer(frames)
 
     def close(self) -> None:
-        """Stop answering: no further connection is let in."""
+        """Stop answering: no further connection is accepted."""
         self.socket.close()
 
     def _answer(self, frames: list[bytes]) -> None:
@@ -191,24 +193,21 @@ class Authenticator:
         self.socket.send_multipart([*envelope, version, request_id, *verdict], zmq.DONTWAIT)
 
     def _note(self, key: str, address: str) -> None:
-        stranger = self.strangers.setdefault(key, Stranger(key))
-        stranger.address, stranger.times = address[:64], stranger.times + 1
-        self.strangers.move_to_end(key)
-        if len(self.strangers) > MAX_STRANGERS:
-            self.strangers.popitem(last=False)
+        unknown = self.unknown_keys.setdefault(key, UnknownKey(key))
+        unknown.address, unknown.times = address[:64], unknown.times + 1
+        self.unknown_keys.move_to_end(key)
+        if len(self.unknown_keys) > MAX_UNKNOWN_KEYS:
+            self.unknown_keys.popitem(last=False)
 
 
 def _metadata(name: str, value: bytes) -> bytes:
-    """One property as ZAP writes it (RFC 27, as in ZMTP)."""
+    """One metadata property as ZAP encodes it (RFC 27, as in ZMTP)."""
     return bytes([len(name)]) + name.encode() + len(value).to_bytes(4, "big") + value
 
 
 def require(endpoint: str, key: Key | None, *, insecure: bool = False) -> None:
-    """Refuse to bind `endpoint` without a key where other machines can reach it.
-
-    Raises KeyProblem unless it is local (ipc, inproc, loopback), has a key, or `insecure` says that
-    somebody wants it open.
-    """
+    """Raise KeyFileError if `endpoint` has no key and other machines can reach it (it is not ipc,
+    inproc or loopback), unless `insecure`."""
     if key is None and not insecure and not is_local(endpoint):
         raise KeyFileError(
             f"{endpoint} can be reached from other machines and has no key: make keys (`actorctl "

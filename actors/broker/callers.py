@@ -1,7 +1,7 @@
-"""The callers: what each robot last said about itself, with a session or while it waits for one.
+"""`Callers`: the last OPEN and vitals of each robot, with a session or while it waits for one.
 
-For people only: nothing is routed by it. Names cost a peer nothing, so the table is bounded; past
-`MAX_CALLERS` the one not heard of for longest is forgotten.
+Shown in the status; nothing is routed by it. The table is bounded, because peers choose their names
+freely: past `MAX_CALLERS` the one not heard of for longest is removed.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ MAX_CALLERS = 512
 
 @dataclass
 class Caller:
-    """One robot. `asked` is its last OPEN, `vitals` what its last heartbeat said, if anything."""
+    """One robot: `asked` is its last OPEN, `vitals` those of its last heartbeat, if any."""
 
     name: str
-    heard_at: int
+    heard_ns: int
     asked: Open | None = None
     vitals: Vitals | None = None
 
 
 class Callers:
-    """All of them by name, the one heard of last at the end."""
+    """The callers by name, in the order in which they were last heard of."""
 
     def __init__(self) -> None:
         self._by_name: OrderedDict[str, Caller] = OrderedDict()
@@ -35,37 +35,37 @@ class Callers:
         return iter(list(self._by_name.values()))
 
     def of(self, name: str) -> Caller | None:
-        """What is known of the robot `name`."""
+        """The caller `name`, if it is known."""
         return self._by_name.get(name)
 
-    def asked(self, name: str, opening: Open, now: int) -> None:
-        """It sent an OPEN."""
-        self._heard(name, now).asked = opening
+    def asked(self, name: str, opening: Open, now_ns: int) -> None:
+        """`name` sent an OPEN."""
+        self._heard(name, now_ns).asked = opening
 
-    def beat(self, name: str, vitals: Vitals | None, now: int) -> None:
-        """It sent a heartbeat."""
-        self._heard(name, now).vitals = vitals
+    def beat(self, name: str, vitals: Vitals | None, now_ns: int) -> None:
+        """`name` sent a heartbeat."""
+        self._heard(name, now_ns).vitals = vitals
 
     def forget(self, name: str) -> None:
-        """It ended in order."""
+        """`name` closed its session."""
         self._by_name.pop(name, None)
 
-    def expire(self, before: int) -> None:
-        """Forget those not heard of since `before`."""
+    def expire(self, before_ns: int) -> None:
+        """Remove those not heard of since `before_ns`."""
         while self._by_name:
             oldest = next(iter(self._by_name.values()))
-            if oldest.heard_at >= before:
+            if oldest.heard_ns >= before_ns:
                 return
             del self._by_name[oldest.name]
 
-    def forgive(self, absence: int) -> None:
-        """The broker itself was away for so long."""
+    def shift(self, absence_ns: int) -> None:
+        """Discount an absence of the broker."""
         for caller in self._by_name.values():
-            caller.heard_at += absence
+            caller.heard_ns += absence_ns
 
-    def _heard(self, name: str, now: int) -> Caller:
-        caller = self._by_name.setdefault(name, Caller(name, now))
-        caller.heard_at = now
+    def _heard(self, name: str, now_ns: int) -> Caller:
+        caller = self._by_name.setdefault(name, Caller(name, now_ns))
+        caller.heard_ns = now_ns
         self._by_name.move_to_end(name)
         if len(self._by_name) > MAX_CALLERS:
             self._by_name.popitem(last=False)

@@ -1,7 +1,7 @@
-"""Whether two replicas may serve one service: what they offer must be one contract.
+"""Whether two replicas may serve one service: they must offer the same contract.
 
-A robot that was accepted by one of them is moved to another without being asked, or opens its next
-session there; what it was promised must not change by that.
+A robot that one of them accepted is moved to another without being asked, or opens its next session
+there; the terms that it was accepted on must not change by that.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ TERMS = {
     "control_mode": "control mode",
     "prefix": "prefix",
 }
-"""Fields of REGISTER that robots rely on, and what people call them."""
+"""Fields of REGISTER that robots rely on, and their names in messages."""
 
 
 def differences(new: Register, old: Register) -> str:
-    """In what `new` differs from `old` that robots of a service rely on; empty if in nothing."""
+    """The terms in which `new` differs from `old`, in words; empty if they are equal."""
     found = [
         f"{words} {_show(getattr(new, field))} instead of {_show(getattr(old, field))}"
         for field, words in TERMS.items()

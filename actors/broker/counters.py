@@ -1,8 +1,8 @@
-"""What was dropped, per reason and per peer, and how often per second something happens.
+"""Counts by reason and by peer, and rates.
 
-Drops are exact per reason, over all incarnations. Per peer the table is bounded: peers choose their
-own names, so one that grew with them could be made to fill memory. Past `MAX_PEERS` the one not
-heard of for longest is folded into `others`; sums therefore always agree.
+Counts by reason are exact over all incarnations. The table by peer is bounded, because peers choose
+their names freely: past `MAX_PEERS` the one not counted for longest is added to `others`, so that
+sums always agree.
 """
 
 from __future__ import annotations
@@ -12,18 +12,21 @@ from collections import Counter, OrderedDict, deque
 MAX_PEERS = 256
 OTHERS = "others"
 WINDOW_NS = 5_000_000_000
-"""Over which a rate is taken."""
+"""How far back a rate looks."""
 
 
 class Counters:
-    """Counts events by reason, and by the peer that caused or suffered them."""
+    """Counts events by reason, and by the peer that caused or suffered them.
+
+    `previous`: the counts by reason of an earlier incarnation, which are continued.
+    """
 
     def __init__(self, previous: dict[str, int] | None = None) -> None:
         self.reasons: Counter[str] = Counter(previous or {})
         self._peers: OrderedDict[str, Counter[str]] = OrderedDict()
 
     def count(self, reason: str, peer: str = "") -> None:
-        """One more `reason`, charged to `peer` unless it is nobody's in particular."""
+        """Count one `reason`, also against `peer` if it is given."""
         self.reasons[reason] += 1
         if not peer:
             return
@@ -35,11 +38,11 @@ class Counters:
         self._peers.move_to_end(peer)
 
     def of(self, peer: str) -> dict[str, int]:
-        """Reasons counted against `peer` since it was last folded away."""
+        """Counts of `peer` by reason since it was last added to `others`."""
         return dict(self._peers.get(peer, {}))
 
     def worst(self, most: int) -> dict[str, dict[str, int]]:
-        """The `most` peers with the highest sums, for status."""
+        """Counts by reason of the `most` peers with the highest sums."""
         ranked = sorted(self._peers.items(), key=lambda item: -item[1].total())
         return {peer: dict(reasons) for peer, reasons in ranked[:most]}
 
@@ -55,10 +58,10 @@ class Rate:
     def __init__(self) -> None:
         self._readings: deque[tuple[int, int]] = deque()
 
-    def of(self, count: int, now: int) -> float:
-        """Take a reading of `count`; the rate since the oldest reading within the window."""
-        self._readings.append((now, count))
-        while now - self._readings[0][0] > WINDOW_NS:
+    def of(self, count: int, now_ns: int) -> float:
+        """Record `count`; return the rate per second since the oldest record within the window."""
+        self._readings.append((now_ns, count))
+        while now_ns - self._readings[0][0] > WINDOW_NS:
             self._readings.popleft()
         then, before = self._readings[0]
-        return round((count - before) * 1e9 / (now - then), 2) if now > then else 0.0
+        return round((count - before) * 1e9 / (now_ns - then), 2) if now_ns > then else 0.0

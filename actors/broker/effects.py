@@ -1,7 +1,7 @@
-"""What goes into the routing core and what comes out of it: messages in, effects out.
+"""What goes into the routing core, received messages, and what comes out of it: effects.
 
-The core never sees a socket. Frames are opaque to it: what a robot's request contains passes
-through as it came, and only control messages have their bodies decoded (by the shell).
+Frames are opaque to the core: requests and replies pass through as they came, and only control
+messages have their bodies decoded, by the shell.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from ...transport.header import Header
 from ...transport.messages import Body
 
 Frames = Sequence[Any]
-"""A message as it was received, header frame first; handed on without a look inside."""
+"""A message as it was received, header frame first."""
 
 
 @dataclass(frozen=True)
 class Received:
-    """One message that passed the limits. `body` is decoded for kinds the broker acts upon."""
+    """One message within the limits. `body` is decoded for the kinds that the core acts on."""
 
     header: Header
     frames: Frames
@@ -28,7 +28,7 @@ class Received:
 
 @dataclass(frozen=True)
 class ToRobot:
-    """Send to the robot at `identity`: either frames handed on, or the broker's own words."""
+    """Send to the robot at `identity`: frames that are passed on, or a body of the broker's own."""
 
     identity: bytes
     header: Header
@@ -37,7 +37,8 @@ class ToRobot:
 
 @dataclass(frozen=True)
 class ToReplica:
-    """Send to the replica at `identity`; `robot` goes ahead of it, empty for the replica itself."""
+    """Send to the replica at `identity`; `robot` is the frame ahead of the header, empty where the
+    message is about the replica itself."""
 
     identity: bytes
     robot: str
@@ -47,7 +48,7 @@ class ToReplica:
 
 @dataclass(frozen=True)
 class Log:
-    """One line for people. `suppressed` counts the same event since it was last let through."""
+    """One log line. `suppressed`: how many of the same event were left out since the last one."""
 
     level: int
     event: str

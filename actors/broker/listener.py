@@ -1,8 +1,8 @@
-"""One of the broker's two ROUTER sockets, with what comes through it bounded and named.
+"""`Listener`: one of the broker's two ROUTER sockets.
 
-Guarantees: nothing here blocks; a message beyond the limits is never kept whole, and whoever sent
-it is known; blobs are neither copied in nor out. Does not guarantee that a message which was sent
-arrives.
+Guarantees: sending and receiving do not block; a message beyond the limits is never kept whole, and
+its sender is known; blobs are neither copied in nor out. Does not guarantee that a message which
+was sent arrives.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import errno
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import zmq
@@ -20,35 +19,14 @@ from ...transport import sockets
 from ...transport.keys import KEY_PROPERTY, Authenticator, Key, require
 from ...transport.limits import DEFAULT
 from ...transport.poll import Poll
+from .arrival import Arrival
 from .routing import Why
 
 FREE_S = 2.0
-"""How long an address that was just given up may stay taken."""
+"""How long an address that was just closed may stay in use."""
 COPIED = 4
-"""Frames that are taken as bytes: identity, robot, header, body. For a few hundred bytes a copy is
-cheaper than sharing; three raw camera images are shared 20 times faster than copied twice."""
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """One message as it came. `user` is whose key vouches for it, `key` the public key itself
-    (Z85), both empty without keys; `broken` says which limit it exceeds, if any: its frames are
-    then not all there."""
-
-    identity: bytes
-    user: str
-    frames: list[Any]
-    broken: str = ""
-    key: str = ""
-
-    @property
-    def excess(self) -> str:
-        """The limit that `broken` names, in words."""
-        most = {
-            "frames": f"more than {DEFAULT.max_frames} frames",
-            "message-bytes": f"a message of more than {DEFAULT.max_message_bytes} bytes",
-        }
-        return most.get(self.broken, self.broken)
+"""Frames that are received as bytes: identity, robot, header, body. For a few hundred bytes a copy
+is cheaper than sharing; three raw images are shared 20 times faster than copied twice."""
 
 
 class Listener:
@@ -64,8 +42,11 @@ class Listener:
         authenticator: Authenticator | None = None,
         insecure: bool = False,
     ) -> None:
-        """Bind `endpoint`, and `tcp` beside it. Raises KeyProblem for one that needs keys,
-        RuntimeError for one that is taken or not this machine's."""
+        """Bind `endpoint`, and `tcp` beside it.
+
+        Raises KeyFileError for an endpoint that needs keys, RuntimeError for one that is in use or
+        not of this machine.
+        """
         for one in (endpoint, tcp):
             if one is not None:
                 require(one, key, insecure=insecure)
@@ -75,16 +56,19 @@ class Listener:
         self._bind()
 
     def reopen(self) -> None:
-        """End every connection, with all that libzmq holds of unfinished messages, and bind anew.
-        Peers that are well connect again within a tenth of a second, under their identities."""
+        """Close every connection, with all that libzmq holds of unfinished messages, and bind anew.
+
+        Healthy peers connect again within a tenth of a second, under their identities. Blocks for
+        as long as the address is in use, RuntimeError after `FREE_S`.
+        """
         self.close(0)
-        deadline = time.monotonic() + FREE_S
+        deadline_s = time.monotonic() + FREE_S
         while True:
             try:
                 self._bind()
                 return
             except RuntimeError:
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline_s:
                     raise
                 time.sleep(0.01)
 
@@ -108,17 +92,17 @@ class Listener:
         self.monitor = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
 
     def watch(self, poll: Poll) -> None:
-        """Wake `poll` for what arrives, and for connections that end."""
+        """Wake `poll` for messages, and for connections that end."""
         poll.add(self.socket)
         poll.add(self.monitor, quiet=True)
 
     def unwatch(self, poll: Poll) -> None:
-        """The opposite, before `reopen`."""
+        """Undo `watch`; to be called before `reopen`."""
         poll.remove(self.socket)
         poll.remove(self.monitor)
 
     def receive(self) -> Arrival | None:
-        """The next message; None when there is none."""
+        """The next message; None if there is none."""
         try:
             first = self.socket.recv(zmq.DONTWAIT, copy=False)
         except zmq.Again:
@@ -140,7 +124,7 @@ class Listener:
         return Arrival(identity, user, frames, broken, key)
 
     def send(self, frames: Sequence[Any]) -> Why | None:
-        """Send at once; else why not."""
+        """Send without blocking; the reason if that fails."""
         try:
             self.socket.send_multipart(frames, zmq.DONTWAIT, copy=False)
         except zmq.Again:
@@ -151,8 +135,8 @@ class Listener:
             raise
         return None
 
-    def broke(self) -> bool:
-        """Whether a connection ended since the last call; the monitor does not know whose."""
+    def disconnected(self) -> bool:
+        """Whether a connection ended since the last call; the monitor does not say whose."""
         ended = False
         while True:
             try:
@@ -162,7 +146,7 @@ class Listener:
             ended = True
 
     def close(self, linger_ms: int) -> None:
-        """Give last words `linger_ms` to leave."""
+        """Close the socket; messages that were sent have `linger_ms` to leave."""
         self.socket.disable_monitor()
         self.monitor.close(linger=0)
         self.socket.close(linger=linger_ms)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 FLOOD_BYTES = 256 << 20
 SESSION_BYTES = 16 << 20
-"""More than this, and this for each session, is not what robots wait for: it is a request of raw
-pictures, and those in its socket."""
+"""A flood is more than FLOOD_BYTES, and this for each session: a request of raw images, and those
+in the robot's socket."""
 HEADROOM_BYTES = 128 << 20
 """The broker acts this far below the limit at which the supervisor restarts it: more than a fast
 peer on the same host sends between two checks."""

@@ -1,4 +1,4 @@
-"""Who is speaking."""
+"""`Peer`: the sender of a message, and the name that it is counted by."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Peer:
-    """One incarnation of one named peer; `identity` is the frame that its socket is routed by.
+    """One incarnation of one named peer; `identity` is its routing id.
 
-    A robot's name is its own; a replica's is `<service>/<k>`. The incarnation counts restarts under
-    one supervisor: of two peers of one name the higher is the newer. With CURVE keys the shell has
-    checked that the name is the key's; without keys it is believed.
+    A replica's name is `<service>/<k>`. The incarnation counts restarts under one supervisor: of
+    two peers of one name the higher is the newer. With CURVE keys the shell has checked that the
+    name is the key's; without keys the name is not verified.
     """
 
     identity: bytes
@@ -27,6 +27,6 @@ class Peer:
 
 
 def label(identity: bytes) -> str:
-    """A name to count by for a peer whose identity may be anything; unprintable ones share one."""
+    """The name to count a peer by, whatever its identity; `unnamed` where that is unprintable."""
     name = identity.partition(b":")[0].decode("ascii", "replace")
     return name[:64] if name and name.isascii() and name.isprintable() else "unnamed"

@@ -1,9 +1,8 @@
-"""Where a robot goes: the replica that takes its session, or why none does.
+"""Which replica takes a robot's session, or why none does.
 
-A robot returns to the replica it was at while that lives and has room (its processor state and its
-outbox mapping are there); otherwise the emptiest replica of its service takes it. Draining replicas
-take nobody. What a replica itself demands of a robot (§8.2 of the specification) is its own
-question, asked by forwarding the OPEN.
+A robot returns to the replica it was last at while that answers and has room (its processor state
+and its outbox mapping are there), else to the least loaded one of its service; never to a draining
+one. Whether the robot fits the policy is decided by the replica, to which the OPEN is forwarded.
 """
 
 from __future__ import annotations
@@ -25,20 +24,22 @@ def has_room(replica: Replica, loads: Counter[bytes]) -> bool:
 def place_for(
     registry: Registry, loads: Counter[bytes], service: str, home: str | None
 ) -> Replica | None:
-    """The replica for a robot that opens a session; `home` names the one it was at last."""
-    open_ones = [r for r in registry.of(service) if has_room(r, loads)]
-    for replica in open_ones:
+    """The replica for a robot that opens a session; `home` is the name of its last one."""
+    candidates = [r for r in registry.of(service) if has_room(r, loads)]
+    for replica in candidates:
         if replica.name == home and not replica.suspect:
             return replica
-    return _emptiest(open_ones, loads)
+    return _least_loaded(candidates, loads)
 
 
-def refuge_for(registry: Registry, loads: Counter[bytes], session: RoutedSession) -> Replica | None:
-    """Another replica that can go on with `session` so that its robot need not notice.
+def failover_for(
+    registry: Registry, loads: Counter[bytes], session: RoutedSession
+) -> Replica | None:
+    """Another replica that can continue `session` without its robot's doing.
 
     Of the same service; once the robot was accepted also with the same weights, because a plan of
-    one checkpoint must not be continued by another; and on the same host if the robot was told to
-    send references to its shared memory instead of images.
+    one checkpoint must not be continued by another; and on the same host if the robot was accepted
+    with references to its shared memory in place of images.
     """
     terms = session.terms
     fit = [
@@ -49,7 +50,7 @@ def refuge_for(registry: Registry, loads: Counter[bytes], session: RoutedSession
         and (terms is None or replica.offer.checkpoint == terms.checkpoint)
         and (terms is None or not terms.shm or replica.offer.boot_id == _boot_id(session))
     ]
-    return _emptiest(fit, loads)
+    return _least_loaded(fit, loads)
 
 
 def refusal(registry: Registry, loads: Counter[bytes], asked: Open) -> Reject:
@@ -91,9 +92,9 @@ def refusal(registry: Registry, loads: Counter[bytes], asked: Open) -> Reject:
     )
 
 
-def _emptiest(replicas: list[Replica], loads: Counter[bytes]) -> Replica | None:
-    """The one with the smallest share of its places taken, of those that answer; by name among
-    equals."""
+def _least_loaded(replicas: list[Replica], loads: Counter[bytes]) -> Replica | None:
+    """The replica with the smallest share of its places taken, those that answer first; among
+    equals by name."""
 
     def rank(replica: Replica) -> tuple[bool, float, str]:
         share = loads[replica.identity] / replica.offer.capacity

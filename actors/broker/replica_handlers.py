@@ -1,8 +1,8 @@
-"""What replicas say, and what the broker does about it.
+"""`ReplicaHandlers`: what the broker does with each kind of message of a replica.
 
-Only the replica at hand speaks for a session, and only in the session's epoch: what comes from one
-that was given up (it hung, and woke) is dropped and counted. A replica that the broker does not
-know is asked to register, by a WELCOME whose token is 0; registering says that it holds no
+Only a session's present replica may send about it, and only in the session's epoch: messages of
+one that was removed (it hung, and woke) are dropped and counted. A replica that is not registered
+is asked to register by a WELCOME whose token is 0; a REGISTER says that the replica holds no
 sessions, and is answered by a WELCOME with its token.
 """
 
@@ -25,21 +25,21 @@ MAX_TEXT = DEFAULT.max_text_chars
 
 
 class ReplicaHandlers:
-    """The replicas' side of the routing."""
+    """Handles the messages of replicas; changes `state`. `broker`: the name in WELCOME."""
 
     def __init__(
-        self, placement: RouterState, inquiries: Inquiries, broker: str, heartbeat_s: float
+        self, state: RouterState, inquiries: Inquiries, broker: str, heartbeat_s: float
     ) -> None:
-        self._placement = placement
+        self._state = state
         self._inquiries = inquiries
-        self._tally = placement.tally
+        self._counters = state.counters
         self._welcome = Welcome(broker=broker, heartbeat_s=heartbeat_s)
-        self._of_itself = {
+        self._about_replica = {
             Kind.REGISTER: self._register,
             Kind.HEARTBEAT: self._heartbeat,
             Kind.DRAIN: self._drain,
         }
-        self._of_session = {
+        self._about_session = {
             Kind.ACCEPT: self._accept,
             Kind.REJECT: self._reject,
             Kind.REPLY: self._answer,
@@ -47,170 +47,172 @@ class ReplicaHandlers:
             Kind.EVENT: self._event,
         }
 
-    def speaks(self, kind: Kind, robot: str) -> bool:
+    def accepts(self, kind: Kind, robot: str) -> bool:
         """Whether replicas may send `kind`, about `robot` or (empty) about themselves."""
         if robot:
-            return kind in self._of_session or kind is Kind.VERDICT
-        return kind in self._of_itself
+            return kind in self._about_session or kind is Kind.VERDICT
+        return kind in self._about_replica
 
-    def receive(self, peer: Peer, robot: str, message: Received, now: int) -> None:
-        """Handle one message of a replica, of a kind that replicas speak."""
+    def receive(self, peer: Peer, robot: str, message: Received, now_ns: int) -> None:
+        """Handle one message of a replica, of a kind that is accepted."""
         kind = message.header.kind
         if not robot:
-            self._of_itself[kind](peer, message, now)
+            self._about_replica[kind](peer, message, now_ns)
             return
         if kind is Kind.VERDICT:
-            self._inquiries.answered(peer, robot, message, now)
+            self._inquiries.answered(peer, robot, message, now_ns)
             return
-        replica = self._placement.registry.at(peer.identity)
+        replica = self._state.registry.at(peer.identity)
         if replica is not None and kind is not Kind.EVENT:
-            replica.moved(now)
-        session = self._placement.sessions.of(robot)
+            replica.moved(now_ns)
+        session = self._state.sessions.of(robot)
         if (
             session is None
             or session.replica != peer.identity
             or session.epoch != message.header.epoch
         ):
-            self._tally.count(f"late-{kind.name.lower()}", peer.name)
+            self._counters.count(f"late-{kind.name.lower()}", peer.name)
             return
-        self._of_session[kind](session, message, now)
+        self._about_session[kind](session, message, now_ns)
 
-    # About itself
+    # About the replica
 
-    def _register(self, peer: Peer, message: Received, now: int) -> None:
+    def _register(self, peer: Peer, message: Received, now_ns: int) -> None:
         offer = message.body
         assert isinstance(offer, Register), "the shell decodes every REGISTER"
-        registry = self._placement.registry
+        registry = self._state.registry
         if offer.replica != peer.name or offer.service != peer.service or not peer.service:
-            self._placement.violation(peer.identity, peer.name, "wrong-name", now)
+            self._state.violation(peer.identity, peer.name, "wrong-name", now_ns)
             return
         known = registry.named(peer.name)
         if known is not None and known.identity == peer.identity:
             if known.token == message.header.token != 0:
-                # It has not seen the answer yet, and asks again.
-                self._placement.tell_replica(peer.identity, message.header, self._welcome)
+                # Repeated, because the WELCOME has not arrived yet.
+                self._state.out.send_to_replica(peer.identity, message.header, self._welcome)
                 return
         elif known is not None and peer.incarnation < known.peer.incarnation:
-            self._tally.count("register-older", peer.name)
+            self._counters.count("register-older", peer.name)
             return
         elif known is None and len(registry) >= MAX_REPLICAS:
-            self._placement.violation(peer.identity, peer.name, "too-many-replicas", now)
+            self._state.violation(peer.identity, peer.name, "too-many-replicas", now_ns)
             return
         if unlike := self._other_contract(offer):
-            self._refuse(peer, message, unlike, now)
+            self._refuse(peer, message, unlike, now_ns)
             return
-        replica = Replica(peer, offer, message.header.token, progress_at=now, heard_at=now)
-        self._placement.tell_replica(peer.identity, message.header, self._welcome)
-        self._placement.enlist(replica, now)
+        replica = Replica(peer, offer, message.header.token, progress_ns=now_ns, heard_ns=now_ns)
+        self._state.out.send_to_replica(peer.identity, message.header, self._welcome)
+        self._state.register(replica, now_ns)
 
     def _other_contract(self, offer: Register) -> str:
-        """In what `offer` differs from what the service's replicas serve; empty where it may join
-        them. Those that drain are on their way out, and its own former incarnation is gone."""
-        for replica in self._placement.registry.of(offer.service):
+        """In what `offer` differs from what the service's other replicas serve, in words; empty if
+        it may join them."""
+        # Draining replicas are about to leave, and its own former incarnation is gone.
+        for replica in self._state.registry.of(offer.service):
             if replica.name == offer.replica or replica.draining:
                 continue
             if unlike := differences(offer, replica.offer):
                 return f"{unlike}, as {replica.name} serves it"
         return ""
 
-    def _refuse(self, peer: Peer, message: Received, unlike: str, now: int) -> None:
-        """Robots of the service go on with what they were promised."""
-        self._tally.count("replica-refused", peer.name)
+    def _refuse(self, peer: Peer, message: Received, unlike: str, now_ns: int) -> None:
+        """Reject a replica of another contract: robots of the service keep the terms they have."""
+        self._counters.count("replica-refused", peer.name)
         words = (
             f"{peer.name} offers {unlike}: the replicas of one service must be alike; serve it "
             "under a name of its own, or stop the others first"
         )
-        self._placement.note(now, logging.WARNING, "replica refused", replica=peer.name, why=unlike)
-        known = self._placement.registry.at(peer.identity)
+        self._state.out.log(
+            now_ns, logging.WARNING, "replica refused", replica=peer.name, why=unlike
+        )
+        known = self._state.registry.at(peer.identity)
         if known is not None:
-            self._placement.forget_replica(known, "replaced", now)
+            self._state.remove_replica(known, "replaced", now_ns)
         refusal = Reject(reason="contract", message=words[:MAX_TEXT], final=True)
-        self._placement.tell_replica(peer.identity, message.header, refusal)
+        self._state.out.send_to_replica(peer.identity, message.header, refusal)
 
-    def _heartbeat(self, peer: Peer, message: Received, now: int) -> None:
+    def _heartbeat(self, peer: Peer, message: Received, now_ns: int) -> None:
         beat = message.body
         assert isinstance(beat, Heartbeat), "the shell decodes every HEARTBEAT of a replica"
-        replica = self._placement.registry.at(peer.identity)
+        replica = self._state.registry.at(peer.identity)
         if replica is None:
-            self._tally.count("unregistered", peer.name)
-            self._placement.tell_replica(peer.identity, Header(Kind.WELCOME), self._welcome)
+            self._counters.count("unregistered", peer.name)
+            self._state.out.send_to_replica(peer.identity, Header(Kind.WELCOME), self._welcome)
             return
-        replica.heard(beat.progress, beat.load, now)
-        answer = Heartbeat(progress=self._placement.turns)
-        self._placement.tell_replica(peer.identity, message.header, answer)
+        replica.heard(beat.progress, beat.load, now_ns)
+        answer = Heartbeat(progress=self._state.turns)
+        self._state.out.send_to_replica(peer.identity, message.header, answer)
 
-    def _drain(self, peer: Peer, message: Received, now: int) -> None:
-        said = message.body
-        assert isinstance(said, Drain), "the shell decodes every DRAIN"
-        replica = self._placement.registry.at(peer.identity)
+    def _drain(self, peer: Peer, message: Received, now_ns: int) -> None:
+        request = message.body
+        assert isinstance(request, Drain), "the shell decodes every DRAIN"
+        replica = self._state.registry.at(peer.identity)
         if replica is None:
-            self._tally.count("unregistered", peer.name)
-            self._placement.tell_replica(peer.identity, message.header, Drain(reason="drained"))
+            self._counters.count("unregistered", peer.name)
+            self._state.out.send_to_replica(peer.identity, message.header, Drain(reason="drained"))
             return
         if not replica.draining:
-            self._placement.note(now, logging.INFO, "replica drains", replica=replica.name)
+            self._state.out.log(now_ns, logging.INFO, "replica drains", replica=replica.name)
         replica.draining = True
-        replica.stopping = said.reason == "stopping"
-        replica.drained = False  # it asks again in case it missed the answer
-        self._placement.drain(replica, now)
+        replica.stopping = request.reason == "stopping"
+        replica.drained = False  # it asks again if it missed the answer
+        self._state.drain(replica, now_ns)
 
     # About a session
 
-    def _accept(self, session: RoutedSession, message: Received, now: int) -> None:
+    def _accept(self, session: RoutedSession, message: Received, now_ns: int) -> None:
         terms = message.body
         assert isinstance(terms, Accept), "the shell decodes every ACCEPT"
         if session.settled:
-            self._tally.count("accept-repeated", session.robot)
+            self._counters.count("accept-repeated", session.robot)
             return
         if session.terms is None:
             session.settled = True
             session.terms = terms
-            self._placement.pass_to_robot(session, message)
+            self._state.out.forward_to_robot(session, message)
         elif _same_contract(terms, session.terms):
             session.settled = True
-            session.refused.clear()  # who had no room then may have some when this one dies
+            session.refused.clear()  # replicas without room then may have some when this one dies
         else:
             session.refused.add(session.replica)
             why = f"replica {terms.replica} serves {terms.checkpoint!r}, not the session's weights"
-            self._placement.rescue(session, why, now)
+            self._state.fail_over(session, why, now_ns)
 
-    def _reject(self, session: RoutedSession, message: Received, now: int) -> None:
+    def _reject(self, session: RoutedSession, message: Received, now_ns: int) -> None:
         answer = message.body
         assert isinstance(answer, Reject), "the shell decodes every REJECT"
         session.refused.add(session.replica)
-        placement = self._placement
-        final = answer.reason not in RETRYABLE or placement.refuge(session) is None
+        final = answer.reason not in RETRYABLE or self._state.failover_target(session) is None
         if session.terms is None and final:
-            self._tally.count("rejected-by-replica", session.robot)
-            self._placement.pass_to_robot(session, message)
-            self._placement.close(session, "rejected")
+            self._counters.count("rejected-by-replica", session.robot)
+            self._state.out.forward_to_robot(session, message)
+            self._state.close(session, "rejected")
             return
-        self._placement.rescue(session, f"its replica refused: {answer.message}", now)
+        self._state.fail_over(session, f"its replica refused: {answer.message}", now_ns)
 
-    def _answer(self, session: RoutedSession, message: Received, now: int) -> None:
-        """A REPLY, or an ERROR in its place: whichever is first answers the request."""
+    def _answer(self, session: RoutedSession, message: Received, now_ns: int) -> None:
+        """A REPLY, or an ERROR in its place: the first of them answers the request."""
         request = session.request
         if request is None or request.seq != message.header.seq:
-            self._tally.count("reply-unexpected", session.robot)
+            self._counters.count("reply-unexpected", session.robot)
             return
         session.request = None
-        if (replica := self._placement.registry.at(session.replica)) is not None:
-            replica.answered(now - request.asked_at)
-        self._tally.count("replies" if message.header.kind is Kind.REPLY else "errors")
-        self._placement.pass_to_robot(session, message)
+        if (replica := self._state.registry.at(session.replica)) is not None:
+            replica.answered(now_ns - request.asked_ns)
+        self._counters.count("replies" if message.header.kind is Kind.REPLY else "errors")
+        self._state.out.forward_to_robot(session, message)
         if replica is not None and replica.draining:
-            self._placement.drain(replica, now)
+            self._state.drain(replica, now_ns)
 
-    def _event(self, session: RoutedSession, message: Received, now: int) -> None:
+    def _event(self, session: RoutedSession, message: Received, now_ns: int) -> None:
         event = message.body
         assert isinstance(event, Event), "the shell decodes every EVENT"
-        self._placement.pass_to_robot(session, message)
+        self._state.out.forward_to_robot(session, message)
         if event.what == "lost":
-            self._placement.close(session, "lost-at-replica")
+            self._state.close(session, "lost-at-replica")
 
 
 def _same_contract(new: Accept, old: Accept) -> bool:
-    """Whether a robot that holds the terms `old` may go on under `new` without being told."""
+    """Whether a robot that was accepted on the terms `old` may go on under `new` unnotified."""
     return (
         new.checkpoint == old.checkpoint
         and new.model == old.model

@@ -1,12 +1,9 @@
-"""The replicas: who serves what, how many robots each takes, and which of them are alive.
+"""`Registry`: the registered replicas, what each serves, and whether it is alive.
 
-A replica is alive while it says so *and* its own progress moves: one that hangs may still have a
-socket that talks, so a message alone proves nothing. `progress` is the count that its own loop
-reports with each heartbeat, and an answer is progress too; once there is none for too long, the
-replica is as dead as a silent one.
-
-How long is too long follows from what the replica measured (`batch_s`) and from how it answers:
-nothing is heard of it while a batch runs.
+A replica is alive while its own progress moves: the socket of one that hangs may still talk, so a
+message alone proves nothing. `progress` is the count that its loop reports with each heartbeat, and
+an answer is progress too. How long it may stand still follows from the batch times that the replica
+measured (`batch_s`) and from its last answers: nothing is heard of it while a batch runs.
 """
 
 from __future__ import annotations
@@ -19,26 +16,26 @@ from ...transport.messages import Register
 from .peers import Peer
 
 MAX_REPLICAS = 1024
-"""More than any site has; a bound, because names cost a peer nothing."""
+"""More than any site has; a bound, because peers choose their names freely."""
 ANSWERS = 64
-"""So many of the last answers say how long one takes."""
+"""How many of its last answers are measured."""
 OVERDUE_NS = 300_000_000
-"""The least that an answer may be late before another replica is asked: machines pause so long."""
+"""An answer is not overdue earlier than this: operating systems pause a process so long."""
 
 
 @dataclass
 class Replica:
-    """One registered incarnation of one replica.
+    """One registered incarnation of one replica. Instants are monotonic ns.
 
-    `token` tells a repeated REGISTER from a new one. `closing` holds ends of sessions (robot,
-    epoch) that did not fit through its socket yet.
+    `token` tells a repeated REGISTER from a new one. `closing`: (robot, epoch) of sessions whose
+    CLOSE a full socket did not take yet.
     """
 
     peer: Peer
     offer: Register
     token: int
-    progress_at: int
-    heard_at: int
+    progress_ns: int
+    heard_ns: int
     progress: int | None = None
     load: float = 0.0
     draining: bool = False
@@ -47,11 +44,11 @@ class Replica:
     """It drains and waits for no other replica: sessions that cannot move end with it."""
     closing: set[tuple[str, int]] = field(default_factory=set)
     suspect: bool = False
-    """It owes an answer for so long that whoever can goes elsewhere, until it is heard of again."""
-    owed_at: int = 0
+    """Its answer is overdue: sessions that can go elsewhere do, until it makes progress again."""
+    owed_ns: int = 0
     """When it last owed an answer."""
-    took: deque[int] = field(default_factory=lambda: deque(maxlen=ANSWERS))
-    """How long its last answers took, in ns."""
+    answers_ns: deque[int] = field(default_factory=lambda: deque(maxlen=ANSWERS))
+    """How long its last answers took."""
 
     @property
     def identity(self) -> bytes:
@@ -65,38 +62,45 @@ class Replica:
     def service(self) -> str:
         return self.peer.service
 
-    def heard(self, progress: int, load: float, now: int) -> None:
-        """Take a heartbeat: only progress that moved counts as life."""
+    def heard(self, progress: int, load: float, now_ns: int) -> None:
+        """It sent a heartbeat: only a count that moved is progress."""
         self.load = load
-        self.heard_at = now
+        self.heard_ns = now_ns
         if progress != self.progress:
             self.progress = progress
-            self.moved(now)
+            self.moved(now_ns)
 
-    def moved(self, now: int) -> None:
+    def moved(self, now_ns: int) -> None:
         """It made progress: its count moved, or it answered."""
-        self.heard_at = self.progress_at = now
+        self.heard_ns = self.progress_ns = now_ns
         self.suspect = False
 
-    def answered(self, took: int) -> None:
-        """An answer took so long. Not those that were overdue: they say how long a pause was."""
-        if took < self.overdue_ns:
-            self.took.append(took)
+    def answered(self, took_ns: int) -> None:
+        """An answer took so long."""
+        if took_ns < self.overdue_ns:  # an overdue one measures a pause, not the replica
+            self.answers_ns.append(took_ns)
 
     @property
     def batch_ns(self) -> int:
-        """The longest batch that it measured before it registered."""
+        """The longest batch that the replica measured before it registered."""
         return round(max(self.offer.batch_s, default=0.0) * 1e9)
 
     @property
     def overdue_ns(self) -> int:
-        """From when on an answer is overdue: twice what is expected at most."""
-        return max(OVERDUE_NS, 2 * max(self.batch_ns, *self.took, 0))
+        """How late an answer is overdue: twice the longest expected."""
+        return max(OVERDUE_NS, 2 * max(self.batch_ns, *self.answers_ns, 0))
 
-    def lost_after_ns(self, configured: int, now: int) -> int:
+    def lost_after_ns(self, configured_ns: int, now_ns: int) -> int:
         """How long it may stand still: three of its longest batches while one may be running."""
-        batches = 3 * max(self.batch_ns, *self.took, 0)
-        return max(configured, batches) if now - self.owed_at < batches else configured
+        batches_ns = 3 * max(self.batch_ns, *self.answers_ns, 0)
+        return (
+            max(configured_ns, batches_ns) if now_ns - self.owed_ns < batches_ns else configured_ns
+        )
+
+    def shift(self, absence_ns: int) -> None:
+        """Discount an absence of the broker: the replica may have made progress meanwhile."""
+        self.progress_ns += absence_ns
+        self.heard_ns += absence_ns
 
 
 class Registry:
@@ -132,11 +136,11 @@ class Registry:
         return sorted({replica.service for replica in self._by_name.values()})
 
     def add(self, replica: Replica) -> None:
-        """Register `replica`; the caller has removed the incarnation that it replaces."""
+        """Add `replica`; the caller has removed the incarnation that it replaces."""
         self._by_name[replica.name] = replica
         self._by_identity[replica.identity] = replica
 
     def remove(self, replica: Replica) -> None:
-        """Forget `replica`."""
+        """Remove `replica`."""
         del self._by_name[replica.name]
         del self._by_identity[replica.identity]

@@ -1,110 +1,78 @@
-"""Which session is at which replica: opening, moving, replaying, ending.
+"""`RouterState`: which session is at which replica.
 
-All changes to the two tables happen here, and every one leaves them consistent: a session is at a
+All changes to the two tables happen here, and each leaves them consistent: a session is at a
 registered replica or it does not exist. A session that loses its replica is opened at another one
-with the robot's stored OPEN, and its outstanding request, which the broker still holds, follows it
-at once; the robot sees a longer delay and nothing else. Exactly one reply reaches it, because only
-the replica at hand may answer, and only once.
+with the robot's stored OPEN, and its outstanding request, which the broker still holds, follows at
+once; the robot sees a longer delay and nothing else. The robot gets exactly one reply, because only
+the session's present replica may answer, and only once.
 """
 
 from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from typing import Any
 
 from ...transport.header import Header, Kind
 from ...transport.limits import DEFAULT
-from ...transport.messages import KINDS, Body, Close, Drain, Error, Event, Reject
+from ...transport.messages import Body, Close, Drain, Error, Event, Reject
 from .callers import Callers
 from .counters import Counters
-from .effects import Effect, Received, ToReplica, ToRobot
+from .effect_queue import EffectQueue
 from .quarantine import Quarantine
-from .rate_limited_log import RateLimitedLog
-from .replica_choice import RETRY_AFTER_S, has_room, place_for, refuge_for
+from .replica_choice import RETRY_AFTER_S, failover_for, has_room, place_for
 from .replicas import Registry, Replica
 from .sessions import Outstanding, RoutedSession, Sessions
 from .waiting import HOLDOFF_NS, Waiter, Waiting
 
 RETRYABLE = ("capacity", "draining")
-"""Refusals that are about the replica, not about the robot: another one may say yes."""
+"""Reasons of a REJECT that concern the replica, not the robot: another replica may accept."""
 MOST_FAILURES = 2
-"""So many replicas may die or hang with one request."""
+"""How many replicas may die or hang while they have one request."""
 MAX_HOMES = 4096
 """Robots whose last replica is remembered after their session ended."""
 
 
 class RouterState:
-    """The state of the routing, and the moves that are possible in it."""
+    """The tables of the routing and the transitions between their states. What they send is put
+    into `out`; instants are monotonic ns of this host."""
 
-    def __init__(self, tally: Counters) -> None:
+    def __init__(self, counters: Counters) -> None:
         self.registry = Registry()
         self.sessions = Sessions()
-        self.tally = tally
+        self.counters = counters
         self.quarantine = Quarantine()
         self.callers = Callers()
         self.waiting = Waiting()
+        self.out = EffectQueue()
         self.turns = 0
-        """The broker's own progress, told in its heartbeats."""
-        self._journal = RateLimitedLog()
+        """The broker's own progress, sent in its heartbeats."""
         self._homes: OrderedDict[str, str] = OrderedDict()
-        self._effects: list[Effect] = []
 
-    # What comes out
-
-    def effects(self) -> list[Effect]:
-        """What is to be done since the last call, in order."""
-        effects, self._effects = self._effects, []
-        return effects
-
-    def tell_robot(self, identity: bytes, about: Header, body: Body) -> None:
-        """Say something of the broker's own to a robot, about the message or session `about`."""
-        header = about._replace(kind=KINDS[type(body)])
-        self._effects.append(ToRobot(identity, header, body))
-
-    def pass_to_robot(self, session: RoutedSession, message: Received) -> None:
-        """Hand a replica's message on to the session's robot, as it came."""
-        self._effects.append(ToRobot(session.peer.identity, message.header, message.frames))
-
-    def tell_replica(self, identity: bytes, about: Header, body: Body, robot: str = "") -> None:
-        """Say something of the broker's own to a replica."""
-        header = about._replace(kind=KINDS[type(body)])
-        self._effects.append(ToReplica(identity, robot, header, body))
-
-    def pass_to_replica(self, session: RoutedSession, message: Received) -> None:
-        """Hand a robot's message on to its session's replica, as it came."""
-        header, frames = message.header, message.frames
-        self._effects.append(ToReplica(session.replica, session.robot, header, frames))
-
-    def note(self, now: int, level: int, event: str, **fields: Any) -> None:
-        """Write a line, at a bounded rate."""
-        self._effects += self._journal.note(now, level, event, **fields)
-
-    def violation(self, identity: bytes, name: str, reason: str, now: int) -> None:
-        """Count a broken rule against a peer; stop listening to one that keeps breaking them."""
-        self.tally.count(reason, name)
-        self.note(now, logging.WARNING, "rule broken", peer=name, reason=reason)
-        if self.quarantine.violated(identity, now):
-            self.tally.count("quarantines", name)
-            self.note(now, logging.ERROR, "peer quarantined", peer=name, reason=reason)
+    def violation(self, identity: bytes, name: str, reason: str, now_ns: int) -> None:
+        """Count a broken rule against a peer; quarantine one that keeps breaking rules."""
+        self.counters.count(reason, name)
+        self.out.log(now_ns, logging.WARNING, "rule broken", peer=name, reason=reason)
+        if self.quarantine.violated(identity, now_ns):
+            self.counters.count("quarantines", name)
+            self.out.log(now_ns, logging.ERROR, "peer quarantined", peer=name, reason=reason)
 
     # Sessions begin
 
-    def open(self, session: RoutedSession, now: int) -> bool:
-        """Begin `session` at the best replica of its service; False when none has room. Whatever
-        session its robot had before is over either way."""
+    def open(self, session: RoutedSession, now_ns: int) -> bool:
+        """Begin `session` at the best replica of its service; False when none has room. The
+        robot's previous session, if any, ends either way."""
         before = self.sessions.of(session.robot)
         if before is not None:
             self.sessions.remove(before)
             if before.request is not None:
-                self.tally.count("superseded", session.robot)
+                self.counters.count("superseded", session.robot)
             self._close_at_replica(before)
         place = self.place(session.robot, session.service)
         if place is None:
             return False
         self.waiting.discard(session.robot)
         self.sessions.add(session)
-        self._put(session, place, now)
+        self._assign(session, place, now_ns)
         return True
 
     def place(self, robot: str, service: str) -> Replica | None:
@@ -115,212 +83,210 @@ class RouterState:
             loads[present.replica] -= 1
         return place_for(self.registry, loads, service, self._homes.get(robot))
 
-    def push(self, session: RoutedSession) -> None:
-        """Send what the replica at hand has not been sent yet: the OPEN, then the request."""
+    def send_pending(self, session: RoutedSession) -> None:
+        """Send the OPEN, then the request, to the session's replica where that is still to do."""
         if not session.opened:
             # Ends of earlier sessions go first: they free the place, and may be this robot's own.
-            self._deliver_closings(session.replica)
+            self._send_closings(session.replica)
             session.opened = True
-            self.pass_to_replica(session, session.opening)
+            self.out.forward_to_replica(session, session.opening)
         request = session.request
         if request is not None and not request.sent:
             request.sent = True
-            self.pass_to_replica(session, request.message)
+            self.out.forward_to_replica(session, request.message)
 
-    # Sessions move
+    # Robots wait
 
-    def enlist(self, replica: Replica, now: int) -> None:
-        """Put a replica on the list; what an earlier one of its name had moves, maybe to it."""
+    def add_waiter(self, session: RoutedSession, now_ns: int) -> None:
+        """Notify the robot of `session` later, when its service has room."""
+        about = session.opening.header
+        waiter = Waiter(session.peer.identity, about, session.service, now_ns)
+        self.waiting.add(session.robot, waiter)
+
+    def notify_waiters(self, now_ns: int) -> None:
+        """Notify the robots that wait for a service that has room."""
+        loads = self.sessions.loads()
+        for service in self.waiting.services():
+            if any(has_room(replica, loads) for replica in self.registry.of(service)):
+                self._notify(service, now_ns - HOLDOFF_NS)
+
+    def _notify(self, service: str, before_ns: int) -> None:
+        for waiter in self.waiting.take(service, before_ns):
+            self.counters.count("called")
+            available = Event(what="available", message=service)
+            self.out.send_to_robot(waiter.identity, waiter.about, available)
+
+    # Replicas come, hang and go
+
+    def register(self, replica: Replica, now_ns: int) -> None:
+        """Add a replica. Sessions of the previous incarnation of its name fail over, maybe to it.
+
+        The robots that wait for its service are notified.
+        """
         before = self.registry.named(replica.name)
         if before is not None:
             self.registry.remove(before)
         self.registry.add(replica)
-        self.note(now, logging.INFO, "replica registered", replica=replica.name)
+        self.out.log(now_ns, logging.INFO, "replica registered", replica=replica.name)
         if before is not None:
-            self.tally.count("replica-replaced", replica.name)
+            self.counters.count("replica-replaced", replica.name)
             alive = before.identity == replica.identity
-            how = "registered anew" if alive else "was replaced by its next incarnation"
-            self._abandon(before, how, now, failed=not alive)
-        self._call(replica.service, now)
+            why = "registered anew" if alive else "was replaced by its next incarnation"
+            self._fail_over_all(before, why, now_ns, failed=not alive)
+        self._notify(replica.service, now_ns)
 
-    def wait_for_place(self, session: RoutedSession, now: int) -> None:
-        """`session`'s robot was told that nobody has room for it; it is told when somebody has."""
-        about = session.opening.header
-        waiter = Waiter(session.peer.identity, about, session.service, now)
-        self.waiting.add(session.robot, waiter)
-
-    def call_waiting(self, now: int) -> None:
-        """Tell those that wait for a place of the services that have one."""
-        loads = self.sessions.loads()
-        for service in self.waiting.services():
-            if any(has_room(replica, loads) for replica in self.registry.of(service)):
-                self._call(service, now - HOLDOFF_NS)
-
-    def _call(self, service: str, before: int) -> None:
-        for waiter in self.waiting.take(service, before):
-            self.tally.count("called")
-            there = Event(what="available", message=service)
-            self.tell_robot(waiter.identity, waiter.about, there)
-
-    def forget_replica(self, replica: Replica, why: str, now: int) -> None:
-        """Take a dead replica (`why`: hung, silent, unreachable) off the list and move its all."""
+    def remove_replica(self, replica: Replica, why: str, now_ns: int) -> None:
+        """Remove a replica (`why`: hung, silent, unreachable, ...); its sessions fail over."""
         self.registry.remove(replica)
-        self.tally.count(f"replica-{why}", replica.name)
-        self.note(now, logging.WARNING, f"replica {why}", replica=replica.name)
-        self._abandon(replica, f"is {why}", now, failed=why != "revoked")
+        self.counters.count(f"replica-{why}", replica.name)
+        self.out.log(now_ns, logging.WARNING, f"replica {why}", replica=replica.name)
+        self._fail_over_all(replica, f"is {why}", now_ns, failed=why != "revoked")
 
-    def suspect(self, replica: Replica, now: int) -> None:
-        """`replica` owes answers for longer than any took: whoever waits for one and can go on
-        elsewhere, does. It keeps its other sessions, and its place on the list, until it is lost.
-        """
+    def suspect(self, replica: Replica, now_ns: int) -> None:
+        """Mark a replica whose answers are overdue. Sessions that wait for an answer and can go on
+        at another replica do so; the others stay, and the replica stays registered."""
         if not replica.suspect:
             replica.suspect = True
-            self.tally.count("replica-overdue", replica.name)
-            self.note(now, logging.WARNING, "replica overdue", replica=replica.name)
+            self.counters.count("replica-overdue", replica.name)
+            self.out.log(now_ns, logging.WARNING, "replica overdue", replica=replica.name)
         for session in self.sessions.on(replica):
-            refuge = self.refuge(session)
-            if self.owed(session) and refuge is not None and not refuge.suspect:
-                self._blame(session, replica)
-                self.rescue(session, f"replica {replica.name} does not answer", now)
+            target = self.failover_target(session)
+            if session.owes_answer and target is not None and not target.suspect:
+                self._record_failure(session, replica)
+                self.fail_over(session, f"replica {replica.name} does not answer", now_ns)
 
-    @staticmethod
-    def owed(session: RoutedSession) -> bool:
-        """Whether the replica at hand has something to answer."""
-        request = session.request
-        return session.opened and (not session.settled or (request is not None and request.sent))
-
-    def rescue(self, session: RoutedSession, why: str, now: int) -> None:
-        """Go on with `session` elsewhere after its replica died or refused it; or give it up. A
-        request that two replicas failed with is not tried on a third: it may be the reason."""
-        if session.request is not None and len(session.request.failed) >= MOST_FAILURES:
-            self._give_up_request(session, session.request, now)
-        refuge = self.refuge(session)
-        if refuge is None:
-            self.lose(session, f"{why}, and no other of {session.service!r} can go on", now)
-            self.wait_for_place(session, now)
-            return
-        if session.request is not None:
-            self.tally.count("replays", session.robot)
-            seq = session.request.seq
-            about = session.request.message.header
-            self.note(now, logging.INFO, "replayed", robot=session.robot, seq=seq, to=refuge.name)
-            self.tell_robot(session.peer.identity, about, Event(what="replayed", message=why))
-        self._close_at_replica(session)
-        self._move(session, refuge, now)
-
-    def drain(self, replica: Replica, now: int) -> None:
-        """Move what can move off a draining replica, tell the robots that have to stay, and tell
-        the replica, once, when nothing is left to wait for: one that stops waits for answers and
-        for moves, one that only drains also for room elsewhere."""
+    def drain(self, replica: Replica, now_ns: int) -> None:
+        """Move what can move off a draining replica, notify the robots that have to stay, and
+        notify the replica, once, when there is nothing left to wait for: one that stops waits for
+        answers and for moves, one that only drains also for room elsewhere."""
         for session in self.sessions.on(replica):
-            refuge = self.refuge(session)
-            if refuge is None and session.terms is not None and not session.told_draining:
-                session.told_draining = True
+            target = self.failover_target(session)
+            if target is None and session.terms is not None and not session.drain_reported:
+                session.drain_reported = True
                 why = f"replica {replica.name} drains; the session moves as soon as it can"
-                about = session.opening.header
-                self.tell_robot(session.peer.identity, about, Event(what="draining", message=why))
-            elif refuge is not None and session.request is None and session.settled:
+                draining = Event(what="draining", message=why)
+                self._send_event(session, draining)
+            elif target is not None and session.request is None and session.settled:
                 self._close_at_replica(session)
-                self._move(session, refuge, now)
+                self._move(session, target, now_ns)
         waits = [
             session
             for session in self.sessions.on(replica)
-            if not replica.stopping or session.request is not None or self.refuge(session)
+            if not replica.stopping or session.request is not None or self.failover_target(session)
         ]
         if not replica.drained and not waits:
             replica.drained = True
-            self.tell_replica(replica.identity, Header(Kind.DRAIN), Drain(reason="drained"))
+            self.out.send_to_replica(replica.identity, Header(Kind.DRAIN), Drain(reason="drained"))
+
+    def retry(self, replica: Replica, now_ns: int) -> None:
+        """Try again what a full socket did not take, and moves off a draining replica."""
+        self._send_closings(replica.identity)
+        if replica.draining:
+            self.drain(replica, now_ns)
+
+    # Sessions move
+
+    def failover_target(self, session: RoutedSession) -> Replica | None:
+        """Where `session` could go on, if anywhere; its own place there counts as free."""
+        loads = self.sessions.loads()
+        loads[session.replica] -= 1
+        return failover_for(self.registry, loads, session)
+
+    def fail_over(self, session: RoutedSession, why: str, now_ns: int) -> None:
+        """Continue `session` at another replica after its own died or refused it, else end it."""
+        # A request that two replicas failed with may be the reason: no third one gets it.
+        if session.request is not None and len(session.request.failed) >= MOST_FAILURES:
+            self._drop_request(session, session.request, now_ns)
+        target = self.failover_target(session)
+        if target is None:
+            self.lose(session, f"{why}, and no other of {session.service!r} can go on", now_ns)
+            self.add_waiter(session, now_ns)
+            return
+        if session.request is not None:
+            self.counters.count("replays", session.robot)
+            seq = session.request.seq
+            about = session.request.message.header
+            self.out.log(
+                now_ns, logging.INFO, "replayed", robot=session.robot, seq=seq, to=target.name
+            )
+            replayed = Event(what="replayed", message=why)
+            self.out.send_to_robot(session.peer.identity, about, replayed)
+        self._close_at_replica(session)
+        self._move(session, target, now_ns)
 
     # Sessions end
 
     def close(self, session: RoutedSession, reason: str) -> None:
-        """End `session` and tell its replica."""
+        """End `session` and send its replica a CLOSE."""
         if self.sessions.remove(session):
-            self.tally.count(f"ended-{reason}")
+            self.counters.count(f"ended-{reason}")
             self._close_at_replica(session)
 
-    def lose(self, session: RoutedSession, why: str, now: int) -> None:
-        """End `session` because nobody can serve it, and tell its robot, which will reconnect."""
+    def lose(self, session: RoutedSession, why: str, now_ns: int) -> None:
+        """End `session` because no replica can serve it, and notify its robot."""
         if not self.sessions.remove(session):
             return
         self._close_at_replica(session)
-        self.tally.count("lost", session.robot)
-        self.note(now, logging.WARNING, "session lost", robot=session.robot, why=why)
+        self.counters.count("lost", session.robot)
+        self.out.log(now_ns, logging.WARNING, "session lost", robot=session.robot, why=why)
         if session.terms is not None:
-            answer: Body = Event(what="lost", message=why)
+            self._send_event(session, Event(what="lost", message=why))
         else:
             answer = Reject(reason="no-replica", message=why, retry_after_s=RETRY_AFTER_S)
-        self.tell_robot(session.peer.identity, session.opening.header, answer)
+            self._send_event(session, answer)
 
-    def retry(self, replica: Replica, now: int) -> None:
-        """Do again what could not be done at once: ends of sessions, moves off a draining one."""
-        self._deliver_closings(replica.identity)
-        if replica.draining:
-            self.drain(replica, now)
+    # Steps of the above
 
-    def _deliver_closings(self, identity: bytes) -> None:
-        replica = self.registry.at(identity)
-        if replica is not None:
-            waiting, replica.closing = replica.closing, set()
-            for robot, epoch in sorted(waiting):
-                self._say_close(replica, robot, epoch)
+    def _send_event(self, session: RoutedSession, body: Body) -> None:
+        self.out.send_to_robot(session.peer.identity, session.opening.header, body)
 
-    def refuge(self, session: RoutedSession) -> Replica | None:
-        """Where `session` could go on, if anywhere; its own place there counts as free."""
-        loads = self.sessions.loads()
-        loads[session.replica] -= 1
-        return refuge_for(self.registry, loads, session)
-
-    def _give_up_request(self, session: RoutedSession, request: Outstanding, now: int) -> None:
+    def _drop_request(self, session: RoutedSession, request: Outstanding, now_ns: int) -> None:
         session.request = None
         names = " and ".join(request.failed)
-        self.tally.count("requests-given-up", session.robot)
-        self.note(
-            now,
-            logging.ERROR,
-            "request given up",
-            robot=session.robot,
-            seq=request.seq,
-            replicas=names,
-        )
+        self.counters.count("requests-given-up", session.robot)
+        fields = {"robot": session.robot, "seq": request.seq, "replicas": names}
+        self.out.log(now_ns, logging.ERROR, "request given up", **fields)
         words = f"replicas {names} died or hung while they had this request: it is not tried again"
         error = Error(reason="replicas-failed", message=words[: DEFAULT.max_text_chars])
-        self.tell_robot(session.peer.identity, request.message.header, error)
+        self.out.send_to_robot(session.peer.identity, request.message.header, error)
 
-    def _blame(self, session: RoutedSession, replica: Replica) -> None:
-        """Note that `replica` failed while it had the request of `session`."""
+    def _record_failure(self, session: RoutedSession, replica: Replica) -> None:
+        """Record that `replica` failed while it had the request of `session`."""
         request = session.request
         if request is not None and request.sent:
             request.failed = (*request.failed, replica.name)
-            self.tally.count("replica-failed-with-request", session.robot)
+            self.counters.count("replica-failed-with-request", session.robot)
 
-    def _abandon(self, replica: Replica, why: str, now: int, failed: bool = True) -> None:
+    def _fail_over_all(self, replica: Replica, why: str, now_ns: int, failed: bool) -> None:
         for session in self.sessions.on(replica):
             if failed:
-                self._blame(session, replica)
-            self.rescue(session, f"replica {replica.name} {why}", now)
+                self._record_failure(session, replica)
+            self.fail_over(session, f"replica {replica.name} {why}", now_ns)
 
-    def _put(self, session: RoutedSession, replica: Replica, now: int) -> None:
-        session.replica = replica.identity
-        session.opened = session.settled = session.told_draining = False
-        session.placed_at = now
-        if session.request is not None:
-            session.request.sent = False
-            session.request.asked_at = now
+    def _move(self, session: RoutedSession, target: Replica, now_ns: int) -> None:
+        self.counters.count("moves", session.robot)
+        self._assign(session, target, now_ns)
+
+    def _assign(self, session: RoutedSession, replica: Replica, now_ns: int) -> None:
+        session.assign(replica, now_ns)
         self._homes[session.robot] = replica.name
         self._homes.move_to_end(session.robot)
         if len(self._homes) > MAX_HOMES:
             self._homes.popitem(last=False)
-        self.push(session)
-
-    def _move(self, session: RoutedSession, refuge: Replica, now: int) -> None:
-        self.tally.count("moves", session.robot)
-        self._put(session, refuge, now)
+        self.send_pending(session)
 
     def _close_at_replica(self, session: RoutedSession) -> None:
         replica = self.registry.at(session.replica)
         if replica is not None and session.opened:
-            self._say_close(replica, session.robot, session.epoch)
+            self._send_close(replica, session.robot, session.epoch)
 
-    def _say_close(self, replica: Replica, robot: str, epoch: int) -> None:
-        self.tell_replica(replica.identity, Header(Kind.CLOSE, epoch=epoch), Close(), robot)
+    def _send_closings(self, identity: bytes) -> None:
+        replica = self.registry.at(identity)
+        if replica is not None:
+            waiting, replica.closing = replica.closing, set()
+            for robot, epoch in sorted(waiting):
+                self._send_close(replica, robot, epoch)
+
+    def _send_close(self, replica: Replica, robot: str, epoch: int) -> None:
+        header = Header(Kind.CLOSE, epoch=epoch)
+        self.out.send_to_replica(replica.identity, header, Close(), robot)

@@ -1,17 +1,17 @@
-"""Routing: the broker's decisions, without sockets and without a clock.
+"""`Routing`: the broker's decisions, without sockets and without a clock.
 
-Messages, failed sends and `now` go in, effects come out; the shell carries them out in their order
-and reports what could not be delivered. It guarantees, whatever peers do:
+Messages, failed sends and the time go in, effects come out; the shell carries these out in order
+and reports what could not be delivered. Guarantees, whatever peers do:
 
 - exactly one reply reaches a robot for each request that is not superseded, as long as a replica
-  that may answer it lives; none is delivered twice, to another robot or from a replica given up;
+  that may answer it lives; none is delivered twice, to another robot or from a removed replica;
 - no replica holds more sessions than it offered, and a session that ends frees its place;
 - nothing queues: one outstanding request per robot, the newest;
-- what one peer does or fails to do changes nothing for sessions of other peers.
+- a peer's faults change nothing for sessions of other peers.
 
-It keeps nothing on disk. After a restart robots are told that their session is lost and replicas
-that they are not registered, and both come back by themselves. What it cannot do is tell apart two
-robots that use the same name, incarnation and epoch: their keys must.
+Nothing is kept on disk: after a restart robots learn that their session is lost and replicas that
+they are not registered, and both come back by themselves. Does not tell apart two robots that use
+the same name, incarnation and epoch: their keys must.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from .robot_handlers import RobotHandlers
 from .router_state import RouterState
 from .routing_status import status_of
 from .sessions import RoutedSession
-from .waiting import FORGOTTEN_NS
+from .waiting import EXPIRED_NS
 
 ANSWER_OPEN_NS = 5_000_000_000
 """How long a live replica may take to answer an OPEN: it validates, it does not load anything."""
 ABSENT_NS = 1_000_000_000
-"""A pause of the broker itself, from which silence of its peers cannot be told."""
+"""A pause of the broker this long cannot be told from silence of its peers."""
 
 Why = Literal["full", "unreachable"]
 
@@ -48,192 +48,197 @@ def _ns(seconds: float) -> int:
 
 
 class Routing:
-    """The pure core of the broker. `name` and `incarnation` are told to replicas."""
+    """The pure core of the broker. `name` is what WELCOME carries; `counters` are an earlier
+    incarnation's, which are continued; instants are monotonic ns. Each event returns the effects
+    to carry out."""
 
     def __init__(
-        self, config: BrokerConfig, name: str, now: int, counters: dict[str, int] | None = None
+        self, config: BrokerConfig, name: str, now_ns: int, counters: dict[str, int] | None = None
     ) -> None:
         self._heartbeat_ns = _ns(config.heartbeat_s)
         self._replica_lost_ns = _ns(config.replica_lost_after_s)
         self._robot_lost_ns = _ns(config.robot_lost_after_s)
         self._idle_ns = _ns(config.session_idle_s)
-        self._placement = RouterState(Counters(counters))
-        self._inquiries = Inquiries(self._placement)
-        self._front = RobotHandlers(self._placement, self._inquiries)
-        self._back = ReplicaHandlers(self._placement, self._inquiries, name, config.heartbeat_s)
-        self._ticked_at = now
-        self._beat_at = now
+        self._state = RouterState(Counters(counters))
+        self._inquiries = Inquiries(self._state)
+        self._robot_handlers = RobotHandlers(self._state, self._inquiries)
+        self._replica_handlers = ReplicaHandlers(
+            self._state, self._inquiries, name, config.heartbeat_s
+        )
+        self._ticked_ns = now_ns
+        self._beat_ns = now_ns
 
     @property
-    def tally(self) -> Counters:
-        """What was counted so far."""
-        return self._placement.tally
+    def counters(self) -> Counters:
+        """What was counted so far, by all incarnations."""
+        return self._state.counters
 
     @property
     def sessions(self) -> int:
-        """How many there are."""
-        return len(self._placement.sessions)
+        """How many sessions there are."""
+        return len(self._state.sessions)
 
-    def ignores(self, identity: bytes, now: int) -> bool:
-        """Whether to drop a message of `identity` before reading it: it is in quarantine."""
-        if not self._placement.quarantine.holds(identity, now):
+    def ignores(self, identity: bytes, now_ns: int) -> bool:
+        """Whether to drop a message of `identity` unread, because it is in quarantine."""
+        if not self._state.quarantine.holds(identity, now_ns):
             return False
-        self.tally.count("quarantined", label(identity))
+        self.counters.count("quarantined", label(identity))
         return True
 
     def malformed(
-        self, identity: bytes, error: WireError, now: int, asked: Header | None = None
+        self, identity: bytes, error: WireError, now_ns: int, asked: Header | None = None
     ) -> list[Effect]:
-        """A message broke the wire's limits and was dropped. `asked` is the header of a robot's:
-        where it waits for an answer, it learns why there is none."""
-        self._placement.violation(identity, label(identity), error.reason, now)
+        """A message broke a rule of the protocol and was dropped. `asked`: its header if a robot
+        sent it, which gets an answer where it waits for one."""
+        self._state.violation(identity, label(identity), error.reason, now_ns)
         answer = unreadable(asked.kind, error) if asked is not None else None
         if asked is not None and answer is not None:
-            self._placement.tell_robot(identity, asked, answer)
-        return self._placement.effects()
+            self._state.out.send_to_robot(identity, asked, answer)
+        return self._state.out.take()
 
-    def revoked(self, keys: Collection[str], now: int) -> list[Effect]:
-        """These public keys are let in no more: what their holders have here ends."""
-        placement = self._placement
-        for session in placement.sessions:
+    def revoked(self, keys: Collection[str], now_ns: int) -> list[Effect]:
+        """These public keys (Z85) were revoked: sessions and places of their holders end."""
+        state = self._state
+        for session in state.sessions:
             if session.peer.key in keys:
                 gone = Event(what="lost", message="the key of this robot was revoked at the broker")
-                placement.tell_robot(session.peer.identity, session.opening.header, gone)
-                placement.close(session, "revoked")
-                placement.note(now, logging.WARNING, "key revoked", robot=session.robot)
-        for replica in placement.registry:
+                state.out.send_to_robot(session.peer.identity, session.opening.header, gone)
+                state.close(session, "revoked")
+                state.out.log(now_ns, logging.WARNING, "key revoked", robot=session.robot)
+        for replica in state.registry:
             if replica.peer.key in keys:
-                placement.forget_replica(replica, "revoked", now)
-        return placement.effects()
+                state.remove_replica(replica, "revoked", now_ns)
+        return state.out.take()
 
-    def from_robot(self, peer: Peer, message: Received, now: int) -> list[Effect]:
-        """A message came in at the front."""
-        if not self._front.speaks(message.header.kind):
+    def from_robot(self, peer: Peer, message: Received, now_ns: int) -> list[Effect]:
+        """A robot sent `message`."""
+        if not self._robot_handlers.accepts(message.header.kind):
             kind = message.header.kind.name
             wrong = WireError("kind-from-robot", f"robots do not send {kind}")
-            return self.malformed(peer.identity, wrong, now)
-        self._front.receive(peer, message, now)
-        return self._placement.effects()
+            return self.malformed(peer.identity, wrong, now_ns)
+        self._robot_handlers.receive(peer, message, now_ns)
+        return self._state.out.take()
 
-    def from_replica(self, peer: Peer, robot: str, message: Received, now: int) -> list[Effect]:
-        """A message came in at the back, about `robot` or (empty) about the replica itself."""
-        if not self._back.speaks(message.header.kind, robot):
+    def from_replica(self, peer: Peer, robot: str, message: Received, now_ns: int) -> list[Effect]:
+        """A replica sent `message`, about `robot` or (empty) about itself."""
+        if not self._replica_handlers.accepts(message.header.kind, robot):
             kind = message.header.kind.name
             wrong = WireError("kind-from-replica", f"replicas do not send {kind} there")
-            return self.malformed(peer.identity, wrong, now)
-        self._back.receive(peer, robot, message, now)
-        return self._placement.effects()
+            return self.malformed(peer.identity, wrong, now_ns)
+        self._replica_handlers.receive(peer, robot, message, now_ns)
+        return self._state.out.take()
 
-    def undelivered(self, effect: ToRobot | ToReplica, why: Why, now: int) -> list[Effect]:
+    def undelivered(self, effect: ToRobot | ToReplica, why: Why, now_ns: int) -> list[Effect]:
         """A send failed. Requests wait for the next tick, replies are dropped; an unreachable
-        replica is dead, an unreachable robot has until its session ends to come back."""
+        replica is removed, an unreachable robot may come back until its session ends."""
         if isinstance(effect, ToRobot):
             self._undelivered_to_robot(effect, why)
         else:
-            self._undelivered_to_replica(effect, why, now)
-        return self._placement.effects()
+            self._undelivered_to_replica(effect, why, now_ns)
+        return self._state.out.take()
 
-    def tick(self, now: int) -> list[Effect]:
-        """Let time pass: call it some times per heartbeat, after the sockets were drained."""
-        placement = self._placement
-        placement.turns += 1
-        absence = now - self._ticked_at
-        self._ticked_at = now
-        if absence > ABSENT_NS:
-            self._forgive(absence)
-        self._watch_replicas(now)
-        for session in placement.sessions:
-            self._tick_session(session, now)
-        placement.waiting.expire(now - FORGOTTEN_NS)
-        placement.call_waiting(now)
-        placement.callers.expire(now - self._robot_lost_ns)
-        self._inquiries.tick(now)
-        for replica in placement.registry:
-            placement.retry(replica, now)
-        if now - self._beat_at >= self._heartbeat_ns:
-            self._beat_at = now
+    def tick(self, now_ns: int) -> list[Effect]:
+        """Let time pass: call it several times per heartbeat, after the sockets were drained."""
+        state = self._state
+        state.turns += 1
+        absence_ns = now_ns - self._ticked_ns
+        self._ticked_ns = now_ns
+        if absence_ns > ABSENT_NS:
+            self._shift(absence_ns)
+        self._watch_replicas(now_ns)
+        for session in state.sessions:
+            self._tick_session(session, now_ns)
+        state.waiting.expire(now_ns - EXPIRED_NS)
+        state.notify_waiters(now_ns)
+        state.callers.expire(now_ns - self._robot_lost_ns)
+        self._inquiries.tick(now_ns)
+        for replica in state.registry:
+            state.retry(replica, now_ns)
+        if now_ns - self._beat_ns >= self._heartbeat_ns:
+            self._beat_ns = now_ns
             self._probe_replicas()
-        return placement.effects()
+        return state.out.take()
 
-    def disconnected(self, now: int) -> list[Effect]:
-        """Some connection broke, nobody knows whose: speak to everyone, and see who is gone."""
+    def disconnected(self, now_ns: int) -> list[Effect]:
+        """A connection broke, the monitor does not say whose: probe every peer."""
         self._probe_replicas()
-        for session in self._placement.sessions:
-            beat = Heartbeat(progress=self._placement.turns)
-            self._placement.tell_robot(session.peer.identity, session.opening.header, beat)
-        return self._placement.effects()
+        for session in self._state.sessions:
+            beat = Heartbeat(progress=self._state.turns)
+            self._state.out.send_to_robot(session.peer.identity, session.opening.header, beat)
+        return self._state.out.take()
 
-    def farewell(self) -> list[Effect]:
-        """The broker stops: robots learn it at once instead of missing its heartbeats."""
-        for session in self._placement.sessions:
+    def shutdown(self) -> list[Effect]:
+        """The broker stops: notify every robot, which would otherwise wait for heartbeats."""
+        for session in self._state.sessions:
             gone = Event(what="lost", message="the broker stops; open a new session")
-            self._placement.tell_robot(session.peer.identity, session.opening.header, gone)
-        return self._placement.effects()
+            self._state.out.send_to_robot(session.peer.identity, session.opening.header, gone)
+        return self._state.out.take()
 
     def waits(self) -> bool:
-        """Whether something could not be sent and wants a tick soon."""
-        placement = self._placement
-        if self._inquiries.waits() or any(replica.closing for replica in placement.registry):
+        """Whether something was not sent yet, so that a tick is due soon."""
+        state = self._state
+        if self._inquiries.waits() or any(replica.closing for replica in state.registry):
             return True
         return any(
             not session.opened or (session.request is not None and not session.request.sent)
-            for session in placement.sessions
+            for session in state.sessions
         )
 
-    def status(self, now: int, rows: int = 48) -> dict[str, Any]:
-        """What people want to know, as plain values; at most `rows` of anything."""
-        return status_of(self._placement, now, rows)
+    def status(self, now_ns: int, rows: int = 48) -> dict[str, Any]:
+        """The routing as plain values, with at most `rows` rows in each table."""
+        return status_of(self._state, now_ns, rows)
 
-    def _watch_replicas(self, now: int) -> None:
-        """Leave the replicas that answer too late, and forget those that make no progress."""
-        placement = self._placement
-        owed: dict[bytes, int] = {}
-        for session in placement.sessions:
-            if placement.owed(session):
+    def _watch_replicas(self, now_ns: int) -> None:
+        """Suspect the replicas whose answers are overdue; remove those without progress."""
+        state = self._state
+        oldest_ns: dict[bytes, int] = {}
+        for session in state.sessions:
+            if session.owes_answer:
                 request = session.request
-                asked_at = request.asked_at if session.settled and request else session.placed_at
-                owed[session.replica] = min(asked_at, owed.get(session.replica, asked_at))
-        for replica in placement.registry:
-            since = owed.get(replica.identity)
-            if since is not None:
-                replica.owed_at = now
-            lost_after = replica.lost_after_ns(self._replica_lost_ns, now)
-            if now - replica.progress_at >= lost_after:
-                silent = now - replica.heard_at >= lost_after
-                placement.forget_replica(replica, "silent" if silent else "hung", now)
-            elif since is not None and (
-                replica.suspect or now - max(since, replica.progress_at) >= replica.overdue_ns
-            ):
-                placement.suspect(replica, now)
+                asked_ns = request.asked_ns if session.settled and request else session.placed_ns
+                since_ns = oldest_ns.get(session.replica, asked_ns)
+                oldest_ns[session.replica] = min(asked_ns, since_ns)
+        for replica in state.registry:
+            owed_since_ns = oldest_ns.get(replica.identity)
+            if owed_since_ns is not None:
+                replica.owed_ns = now_ns
+            lost_after_ns = replica.lost_after_ns(self._replica_lost_ns, now_ns)
+            if now_ns - replica.progress_ns >= lost_after_ns:
+                silent = now_ns - replica.heard_ns >= lost_after_ns
+                state.remove_replica(replica, "silent" if silent else "hung", now_ns)
+            elif owed_since_ns is not None:
+                waited_ns = now_ns - max(owed_since_ns, replica.progress_ns)
+                if replica.suspect or waited_ns >= replica.overdue_ns:
+                    state.suspect(replica, now_ns)
 
-    def _tick_session(self, session: RoutedSession, now: int) -> None:
-        placement = self._placement
-        if now - session.seen_at >= self._robot_lost_ns:
-            placement.close(session, "robot-silent")
-        elif now - session.active_at >= self._idle_ns:
-            placement.lose(session, "no request for so long that its place was given up", now)
-        elif not session.settled and now - session.placed_at >= ANSWER_OPEN_NS:
+    def _tick_session(self, session: RoutedSession, now_ns: int) -> None:
+        state = self._state
+        if now_ns - session.seen_ns >= self._robot_lost_ns:
+            state.close(session, "robot-silent")
+        elif now_ns - session.active_ns >= self._idle_ns:
+            state.lose(session, "no request for so long that its place was given up", now_ns)
+        elif not session.settled and now_ns - session.placed_ns >= ANSWER_OPEN_NS:
             session.refused.add(session.replica)
-            placement.rescue(session, "its replica did not answer the OPEN", now)
+            state.fail_over(session, "its replica did not answer the OPEN", now_ns)
         else:
-            placement.push(session)
+            state.send_pending(session)
 
     def _undelivered_to_robot(self, effect: ToRobot, why: Why) -> None:
         kind = effect.header.kind.name.lower()
-        self.tally.count(f"robot-{why}-{kind}", label(effect.identity))
-        for session in self._placement.sessions:
+        self.counters.count(f"robot-{why}-{kind}", label(effect.identity))
+        for session in self._state.sessions:
             if session.peer.identity == effect.identity and why == "unreachable":
                 session.reachable = False
 
-    def _undelivered_to_replica(self, effect: ToReplica, why: Why, now: int) -> None:
-        placement = self._placement
+    def _undelivered_to_replica(self, effect: ToReplica, why: Why, now_ns: int) -> None:
+        state = self._state
         kind = effect.header.kind
-        self.tally.count(f"replica-{why}-{kind.name.lower()}", label(effect.identity))
-        replica = placement.registry.at(effect.identity)
+        self.counters.count(f"replica-{why}-{kind.name.lower()}", label(effect.identity))
+        replica = state.registry.at(effect.identity)
         if replica is None:
             return
         if why == "unreachable":
-            placement.forget_replica(replica, "unreachable", now)
+            state.remove_replica(replica, "unreachable", now_ns)
             return
         if kind is Kind.INQUIRY:
             self._inquiries.unsent(effect)
@@ -242,7 +247,7 @@ class Routing:
             replica.closing.add((effect.robot, effect.header.epoch))
         if kind is Kind.DRAIN:
             replica.drained = False
-        session = placement.sessions.of(effect.robot)
+        session = state.sessions.of(effect.robot)
         if (
             session is None
             or session.replica != effect.identity
@@ -255,21 +260,17 @@ class Routing:
         if kind is Kind.REQUEST and request is not None and request.seq == effect.header.seq:
             request.sent = False
 
-    def _forgive(self, absence: int) -> None:
-        """This process was away (stopped, starved): what others did meanwhile waits in sockets."""
-        self.tally.count("broker-absences")
-        for replica in self._placement.registry:
-            replica.progress_at += absence
-            replica.heard_at += absence
-        for session in self._placement.sessions:
-            session.seen_at += absence
-            session.placed_at += absence
-            if session.request is not None:
-                session.request.asked_at += absence
-        self._placement.callers.forgive(absence)
-        self._inquiries.forgive(absence)
+    def _shift(self, absence_ns: int) -> None:
+        """Discount a pause of this process: messages of that time are still in the sockets."""
+        self.counters.count("broker-absences")
+        for replica in self._state.registry:
+            replica.shift(absence_ns)
+        for session in self._state.sessions:
+            session.shift(absence_ns)
+        self._state.callers.shift(absence_ns)
+        self._inquiries.shift(absence_ns)
 
     def _probe_replicas(self) -> None:
-        beat = Heartbeat(progress=self._placement.turns)
-        for replica in self._placement.registry:
-            self._placement.tell_replica(replica.identity, Header(Kind.HEARTBEAT), beat)
+        beat = Heartbeat(progress=self._state.turns)
+        for replica in self._state.registry:
+            self._state.out.send_to_replica(replica.identity, Header(Kind.HEARTBEAT), beat)

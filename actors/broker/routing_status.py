@@ -1,4 +1,4 @@
-"""What the broker says about itself on its board: the routing as plain values, of bounded size."""
+"""The broker's status: the routing as plain values, of bounded size."""
 
 from __future__ import annotations
 
@@ -14,40 +14,39 @@ from .router_state import RouterState
 from .sessions import RoutedSession
 
 _CHARS = 240
-"""Of a sentence in a row: wire texts are longer than a table has room for."""
+"""Of a text in a row: texts on the wire may be longer than a table has room for."""
 _WARNINGS = 4
 _DROPPED = 16
 
 
-def status_of(placement: RouterState, now: int, rows: int) -> dict[str, Any]:
+def status_of(state: RouterState, now_ns: int, rows: int) -> dict[str, Any]:
     """Replicas, sessions and counters; tables hold at most `rows`, counts are of everything.
 
-    `sessions` also has the robots that were heard of and have none, with state `none`: they wait
-    for one, and their vitals say for what.
+    `sessions` also has the robots that were heard of and have no session, with the state `none`.
     """
-    loads = placement.sessions.loads()
-    replicas, sessions = list(placement.registry), list(placement.sessions)
-    callers = placement.callers
-    waiting = [c for c in callers if c.asked is not None and not placement.sessions.of(c.name)]
-    reasons = dict(placement.tally.reasons)
+    loads = state.sessions.loads()
+    replicas, sessions = list(state.registry), list(state.sessions)
+    callers = state.callers
+    waiting = [c for c in callers if c.asked is not None and not state.sessions.of(c.name)]
+    reasons = dict(state.counters.reasons)
     return {
         "replica_count": len(replicas),
         "session_count": len(sessions),
         "requests": reasons.get("requests", 0),
         "replies": reasons.get("replies", 0),
         "replays": reasons.get("replays", 0),
-        "replicas": [_replica(each, loads[each.identity], now) for each in replicas[:rows]],
+        "replicas": [_replica(each, loads[each.identity], now_ns) for each in replicas[:rows]],
         "sessions": [
-            *(_session(each, callers.of(each.robot), now) for each in sessions[:rows]),
-            *(_caller(each, now) for each in waiting[: max(0, rows - len(sessions))]),
+            *(_session(each, callers.of(each.robot), now_ns) for each in sessions[:rows]),
+            *(_caller(each, now_ns) for each in waiting[: max(0, rows - len(sessions))]),
         ],
         "counters": reasons,
-        "peers": placement.tally.worst(rows // 4),
-        "quarantined": [label(peer) for peer in placement.quarantine.held(now)][: rows // 4],
+        "peers": state.counters.worst(rows // 4),
+        "quarantined": [label(peer) for peer in state.quarantine.held(now_ns)][: rows // 4],
     }
 
 
-def _replica(replica: Replica, sessions: int, now: int) -> dict[str, Any]:
+def _replica(replica: Replica, sessions: int, now_ns: int) -> dict[str, Any]:
     offer = replica.offer
     return {
         "name": replica.name,
@@ -56,7 +55,7 @@ def _replica(replica: Replica, sessions: int, now: int) -> dict[str, Any]:
         "sessions": sessions,
         "capacity": offer.capacity,
         "load": round(replica.load, 3),
-        "progress_age_s": round((now - replica.progress_at) / 1e9, 3),
+        "progress_age_s": round((now_ns - replica.progress_ns) / 1e9, 3),
         "draining": replica.draining,
         "overdue": replica.suspect,
         "kind": offer.kind,
@@ -70,7 +69,7 @@ def _replica(replica: Replica, sessions: int, now: int) -> dict[str, Any]:
     }
 
 
-def _session(session: RoutedSession, caller: Caller | None, now: int) -> dict[str, Any]:
+def _session(session: RoutedSession, caller: Caller | None, now_ns: int) -> dict[str, Any]:
     return {
         "robot": session.robot,
         "epoch": session.epoch,
@@ -78,13 +77,13 @@ def _session(session: RoutedSession, caller: Caller | None, now: int) -> dict[st
         "replica": label(session.replica),
         "state": _state(session.settled, session.terms is not None),
         "waiting": session.request is not None,
-        "silent_s": round((now - session.seen_at) / 1e9, 3),
+        "silent_s": round((now_ns - session.seen_ns) / 1e9, 3),
         **_home(session.opening.body),
         "vitals": _vitals(caller.vitals if caller else None),
     }
 
 
-def _caller(caller: Caller, now: int) -> dict[str, Any]:
+def _caller(caller: Caller, now_ns: int) -> dict[str, Any]:
     """A robot without a session."""
     asked = caller.asked
     assert asked is not None
@@ -95,7 +94,7 @@ def _caller(caller: Caller, now: int) -> dict[str, Any]:
         "replica": "",
         "state": "none",
         "waiting": False,
-        "silent_s": round((now - caller.heard_at) / 1e9, 3),
+        "silent_s": round((now_ns - caller.heard_ns) / 1e9, 3),
         **_home(asked),
         "vitals": _vitals(caller.vitals),
     }

@@ -1,7 +1,7 @@
-"""The sessions: each robot's place at a replica, and the one request it has in flight.
+"""`Sessions`: each robot's place at a replica, and the one request it has in flight.
 
-A robot has at most one session and a session at most one outstanding request. How full a replica is
-is counted from this table each time, so that no slot can be lost by miscounting.
+A robot has at most one session and a session at most one outstanding request. The load of a replica
+is counted from this table each time, so that no place can be lost by miscounting.
 """
 
 from __future__ import annotations
@@ -18,37 +18,41 @@ from .replicas import Replica
 
 @dataclass
 class Outstanding:
-    """The request a robot waits for, kept whole until its reply is there. `sent` to the replica
-    at hand; False while its socket is full. `failed` are the replicas that died or hung with it."""
+    """The request that a robot waits for, kept whole until it is answered.
+
+    `sent`: to the session's present replica; False while its socket is full. `failed`: names of the
+    replicas that died or hung while they had it. `asked_ns`: when the present replica got it.
+    """
 
     seq: int
     message: Received
-    asked_at: int
+    asked_ns: int
     sent: bool = False
     failed: tuple[str, ...] = ()
 
 
 @dataclass
 class RoutedSession:
-    """One robot's session.
+    """One robot's session. Instants are monotonic ns.
 
-    `replica` is the identity of the incarnation that serves it now, `opened` whether it was sent
-    the OPEN, `settled` whether it has accepted. `terms` are what the robot was told when it was
-    accepted first: a move must not change them. `refused` are replicas that said no.
+    `replica`: identity of the incarnation that serves it. `opened`: whether that was sent the OPEN,
+    `settled`: whether it accepted. `terms`: the first ACCEPT, which a move must not change.
+    `refused`: identities of replicas that rejected it. `seen_ns`: when the robot was last heard of,
+    `active_ns`: when it last sent a request or opened, `placed_ns`: when it came to the replica.
     """
 
     peer: Peer
     opening: Received
     service: str
     replica: bytes
-    seen_at: int
-    active_at: int
-    placed_at: int
+    seen_ns: int
+    active_ns: int
+    placed_ns: int
     terms: Accept | None = None
     opened: bool = False
     settled: bool = False
     reachable: bool = True
-    told_draining: bool = False
+    drain_reported: bool = False
     request: Outstanding | None = None
     last_seq: int = -1
     refused: set[bytes] = field(default_factory=set)
@@ -62,13 +66,35 @@ class RoutedSession:
         return self.opening.header.epoch
 
     @property
-    def age(self) -> tuple[int, int]:
-        """Of two claims to one robot's name the greater is the newer: (epoch, incarnation)."""
+    def rank(self) -> tuple[int, int]:
+        """(epoch, incarnation): of two claims to one robot's name the greater is the newer."""
         return self.epoch, self.peer.incarnation
+
+    @property
+    def owes_answer(self) -> bool:
+        """Whether its replica has an OPEN or a request to answer."""
+        request = self.request
+        return self.opened and (not self.settled or (request is not None and request.sent))
+
+    def assign(self, replica: Replica, now_ns: int) -> None:
+        """Begin at `replica`, to which nothing was sent yet."""
+        self.replica = replica.identity
+        self.opened = self.settled = self.drain_reported = False
+        self.placed_ns = now_ns
+        if self.request is not None:
+            self.request.sent = False
+            self.request.asked_ns = now_ns
+
+    def shift(self, absence_ns: int) -> None:
+        """Discount an absence of the broker: the robot may have spoken meanwhile."""
+        self.seen_ns += absence_ns
+        self.placed_ns += absence_ns
+        if self.request is not None:
+            self.request.asked_ns += absence_ns
 
 
 class Sessions:
-    """All sessions by robot."""
+    """The sessions by the robot's name."""
 
     def __init__(self) -> None:
         self._by_robot: dict[str, RoutedSession] = {}
@@ -92,11 +118,11 @@ class Sessions:
         return Counter(session.replica for session in self._by_robot.values())
 
     def add(self, session: RoutedSession) -> None:
-        """Begin a session; the caller has ended the one it replaces."""
+        """Add a session; the caller has removed the one that it replaces."""
         self._by_robot[session.robot] = session
 
     def remove(self, session: RoutedSession) -> bool:
-        """End `session`; False when another one has taken its place, which stays."""
+        """Remove `session`; False when another one has taken its place, which stays."""
         if self._by_robot.get(session.robot) is not session:
             return False
         del self._by_robot[session.robot]

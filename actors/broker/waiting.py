@@ -1,7 +1,7 @@
-"""Robots that wait for a place: their OPEN found none, or their session was lost for want of one.
+"""`Waiting`: robots that wait for a place, because their OPEN found none or their session was lost.
 
-They are told when there is one again, instead of finding out at the end of a growing pause. Names
-cost a peer nothing, so the table is bounded; who is told and does not come is forgotten.
+They are notified when there is one, instead of at the end of their growing back-off. The table is
+bounded, because peers choose their names freely; an entry is removed when its robot is notified.
 """
 
 from __future__ import annotations
@@ -13,48 +13,52 @@ from ...transport.header import Header
 
 MAX_WAITING = 4096
 HOLDOFF_NS = 500_000_000
-"""Until a robot is told of a place that was there before: its replica may have refused it."""
-FORGOTTEN_NS = 60_000_000_000
-"""Several of a robot's longest pauses: who is alive has asked again by then."""
+"""Until a robot is notified of a place that was there before: its replica may have refused it."""
+EXPIRED_NS = 60_000_000_000
+"""Several of a robot's longest back-offs: a robot that is alive has asked again by then."""
 
 
 @dataclass(frozen=True)
 class Waiter:
-    """`about` is the header of its OPEN, `since` when that found no place."""
+    """`about`: the header of its OPEN. `since_ns`: when that found no place."""
 
     identity: bytes
     about: Header
     service: str
-    since: int
+    since_ns: int
 
 
 class Waiting:
-    """One entry for each robot's name, its last."""
+    """The last waiter of each robot's name."""
 
     def __init__(self) -> None:
         self._by_name: OrderedDict[str, Waiter] = OrderedDict()
 
     def add(self, robot: str, waiter: Waiter) -> None:
-        """`robot` was told that there is no place for it."""
+        """`robot` was rejected for want of a place."""
         self._by_name.pop(robot, None)
         self._by_name[robot] = waiter
         if len(self._by_name) > MAX_WAITING:
             self._by_name.popitem(last=False)
 
     def discard(self, robot: str) -> None:
-        """It has a session, or wants none any more."""
+        """`robot` has a session, or closed it."""
         self._by_name.pop(robot, None)
 
     def services(self) -> set[str]:
-        """What they wait for."""
+        """The services that robots wait for."""
         return {waiter.service for waiter in self._by_name.values()}
 
-    def take(self, service: str, before: int) -> list[Waiter]:
-        """Those who have waited for `service` since `before` or longer: they wait no more."""
-        due = [n for n, w in self._by_name.items() if w.service == service and w.since <= before]
-        return [self._by_name.pop(name) for name in due]
+    def take(self, service: str, before_ns: int) -> list[Waiter]:
+        """Remove and return those that have waited for `service` since `before_ns` or longer."""
+        found = [
+            name
+            for name, waiter in self._by_name.items()
+            if waiter.service == service and waiter.since_ns <= before_ns
+        ]
+        return [self._by_name.pop(name) for name in found]
 
-    def expire(self, before: int) -> None:
-        """Forget who has waited since `before` and not asked again."""
-        while self._by_name and next(iter(self._by_name.values())).since < before:
+    def expire(self, before_ns: int) -> None:
+        """Remove those that have waited since before `before_ns` and not asked again."""
+        while self._by_name and next(iter(self._by_name.values())).since_ns < before_ns:
             self._by_name.popitem(last=False)

@@ -92,24 +92,24 @@ class Desk:
     """The routing core, driven by hand. Every send succeeds unless the test reports otherwise."""
 
     def __init__(self) -> None:
-        self.now = 1_000 * SECOND
-        self.routing = Routing(BrokerConfig(front="", back=""), "broker:1", self.now)
+        self.now_ns = 1_000 * SECOND
+        self.routing = Routing(BrokerConfig(front="", back=""), "broker:1", self.now_ns)
         self.progress = 0
 
     def robot(self, identity: str, body: Body | Kind, **header: int) -> list[Effect]:
         """The robot `identity` (`name:incarnation`) says something."""
-        return self.routing.from_robot(_peer(identity), _received(body, header), self.now)
+        return self.routing.from_robot(_peer(identity), _received(body, header), self.now_ns)
 
     def replica(
         self, identity: str, body: Body | Kind, robot: str = "", **header: int
     ) -> list[Effect]:
         """The replica `identity` says something, about `robot`."""
         message = _received(body, header)
-        return self.routing.from_replica(_peer(identity), robot, message, self.now)
+        return self.routing.from_replica(_peer(identity), robot, message, self.now_ns)
 
     def register(self, identity: str, capacity: int = 2, **more: Any) -> list[Effect]:
         name = identity.rpartition(":")[0]
-        return self.replica(identity, offering(name, capacity, **more), token=self.now)
+        return self.replica(identity, offering(name, capacity, **more), token=self.now_ns)
 
     def opened(self, identity: str, epoch: int = 1, service: str = "flow", **more: Any) -> bytes:
         """Open a session and let the replica it is placed at accept; the replica's identity."""
@@ -125,24 +125,24 @@ class Desk:
     ) -> Any:
         """Let time pass; the replicas and robots named go on living meanwhile. What was done."""
         done: list[Effect] = []
-        until = self.now + round(seconds * SECOND)
-        while self.now < until:
-            self.now = min(until, self.now + SECOND // 4)
+        until = self.now_ns + round(seconds * SECOND)
+        while self.now_ns < until:
+            self.now_ns = min(until, self.now_ns + SECOND // 4)
             self.progress += 1
             for identity in beats:
                 done += self.replica(identity, Heartbeat(progress=self.progress))
             for identity in robots:
                 done += self.robot(identity, Heartbeat(progress=self.progress))
-            done += self.routing.tick(self.now)
+            done += self.routing.tick(self.now_ns)
         return done
 
     def sessions(self) -> dict[str, str]:
         """Robot name to the replica that serves it."""
-        rows = self.routing.status(self.now)["sessions"]
+        rows = self.routing.status(self.now_ns)["sessions"]
         return {row["robot"]: row["replica"] for row in rows if row["state"] != "none"}
 
     def count(self, reason: str) -> int:
-        return self.routing.tally.reasons[reason]
+        return self.routing.counters.reasons[reason]
 
 
 def is_a(effect: Effect, way: type, kind: Kind) -> bool:

@@ -37,14 +37,14 @@ def test_a_question_about_a_robot_at_work_goes_to_its_own_place_and_disturbs_not
     """The service is full: of this robot."""
     desk.register("flow/0:1", capacity=1)
     desk.opened("r1:1", epoch=4)
-    before = desk.routing.status(desk.now)["sessions"]
+    before = desk.routing.status(desk.now_ns)["sessions"]
     effects = desk.robot("r1:0", about("r1"), epoch=4, token=77)
     (asked,) = sent(effects, ToReplica, Kind.INQUIRY)
     assert asked.identity == b"flow/0:1" and asked.robot == "r1"
     # Its epoch is the session's, by chance or by malice; its refusal ends nothing all the same.
     (told,) = sent(desk.replica("flow/0:1", NO, "r1", epoch=4, token=77), ToRobot, Kind.VERDICT)
     assert told.identity == b"r1:0"
-    assert desk.routing.status(desk.now)["sessions"] == before
+    assert desk.routing.status(desk.now_ns)["sessions"] == before
     assert desk.robot("r1:1", Kind.REQUEST, epoch=4, seq=1), "and it is served as before"
 
 
@@ -94,9 +94,9 @@ def test_a_replica_that_knows_no_inquiries_costs_two_seconds(desk: Any, sent: An
 def test_what_a_full_socket_did_not_take_is_asked_again(desk: Any, sent: Any) -> None:
     desk.register("flow/0:1")
     (asked,) = sent(desk.robot("r1:0", about("r1"), token=5), ToReplica, Kind.INQUIRY)
-    assert desk.routing.undelivered(asked, "full", desk.now) == []
+    assert desk.routing.undelivered(asked, "full", desk.now_ns) == []
     assert desk.routing.waits()
-    (again,) = sent(desk.routing.tick(desk.now), ToReplica, Kind.INQUIRY)
+    (again,) = sent(desk.routing.tick(desk.now_ns), ToReplica, Kind.INQUIRY)
     assert again == asked and not desk.routing.waits()
     assert len(desk.replica("flow/0:1", NO, "r1", token=5)) == 1
 

@@ -137,7 +137,7 @@ def test_a_replica_may_register_only_under_its_own_name(desk: Any) -> None:
     name = desk.register("flow/0:1")[0].identity
     assert name == b"flow/0:1"
     desk.replica("act/0:1", _offer("flow/1"), token=1)
-    assert desk.routing.status(desk.now)["replica_count"] == 1
+    assert desk.routing.status(desk.now_ns)["replica_count"] == 1
     assert desk.count("wrong-name") == 1
 
 
@@ -167,13 +167,13 @@ def test_a_replica_that_talks_without_progress_is_as_dead_as_a_silent_one(desk: 
         desk.wait(0.25)
         desk.replica("flow/0:1", Heartbeat(progress=7))
     assert desk.count("replica-hung") == 1
-    assert desk.routing.status(desk.now)["replica_count"] == 0
+    assert desk.routing.status(desk.now_ns)["replica_count"] == 0
 
 
 def test_a_replica_whose_progress_moves_lives(desk: Any) -> None:
     desk.register("flow/0:1")
     desk.wait(30, beats=("flow/0:1",))
-    assert desk.routing.status(desk.now)["replica_count"] == 1
+    assert desk.routing.status(desk.now_ns)["replica_count"] == 1
 
 
 def test_a_replica_given_up_is_asked_to_register_when_it_wakes(desk: Any, sent: Any) -> None:
@@ -184,15 +184,15 @@ def test_a_replica_given_up_is_asked_to_register_when_it_wakes(desk: Any, sent: 
     (wish,) = sent(desk.replica("flow/0:1", Heartbeat(progress=1)), ToReplica, Kind.WELCOME)
     assert wish.header.token == 0
     desk.register("flow/0:1")
-    assert desk.routing.status(desk.now)["replica_count"] == 1
+    assert desk.routing.status(desk.now_ns)["replica_count"] == 1
 
 
 def test_a_pause_of_the_broker_itself_kills_nobody(desk: Any) -> None:
     """Stopped for a minute, it cannot know what its peers did meanwhile."""
     desk.register("flow/0:1")
     desk.opened("r1:1")
-    desk.now += 60_000_000_000
-    desk.routing.tick(desk.now)
+    desk.now_ns += 60_000_000_000
+    desk.routing.tick(desk.now_ns)
     assert desk.sessions() == {"r1": "flow/0"}
     desk.wait(10, beats=("flow/0:1",))
     assert desk.sessions() == {}, "the robot stayed silent afterwards"
@@ -224,7 +224,7 @@ def test_the_acceptance_of_a_move_is_not_told_to_the_robot(desk: Any, sent: Any)
     assert desk.sessions() == {"r1": "flow/1"}
     effects = desk.replica("flow/1:1", _terms("flow/1"), "r1", epoch=1)
     assert not sent(effects, ToRobot, Kind.ACCEPT)
-    assert desk.routing.status(desk.now)["sessions"][0]["state"] == "open"
+    assert desk.routing.status(desk.now_ns)["sessions"][0]["state"] == "open"
 
 
 def _terms(replica: str, checkpoint: str = "weights") -> Accept:
@@ -284,7 +284,7 @@ def test_the_next_incarnation_of_a_replica_takes_over_what_it_left(desk: Any, se
     effects = desk.register("flow/0:2", capacity=1)
     (request,) = sent(effects, ToReplica, Kind.REQUEST)
     assert request.identity == b"flow/0:2"
-    desk.now += 1
+    desk.now_ns += 1
     assert not desk.replica("flow/0:1", Kind.REPLY, "r1", epoch=1, seq=1), "the old one is late"
     assert desk.count("late-reply") == 1
 
@@ -292,7 +292,7 @@ def test_the_next_incarnation_of_a_replica_takes_over_what_it_left(desk: Any, se
 def test_an_older_incarnation_of_a_replica_does_not_replace_a_newer(desk: Any) -> None:
     desk.register("flow/0:2")
     desk.register("flow/0:1")
-    (row,) = desk.routing.status(desk.now)["replicas"]
+    (row,) = desk.routing.status(desk.now_ns)["replicas"]
     assert row["incarnation"] == 2
     assert desk.count("register-older") == 1
 
@@ -302,7 +302,7 @@ def test_an_unreachable_replica_is_dead_at_once(desk: Any, sent: Any) -> None:
     desk.register("flow/1:1")
     desk.opened("r1:1")
     (request,) = sent(desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=1), ToReplica, Kind.REQUEST)
-    effects = desk.routing.undelivered(request, "unreachable", desk.now)
+    effects = desk.routing.undelivered(request, "unreachable", desk.now_ns)
     (replayed,) = sent(effects, ToReplica, Kind.REQUEST)
     assert replayed.identity == b"flow/1:1"
 
@@ -315,9 +315,9 @@ def test_what_a_full_socket_did_not_take_is_sent_again(desk: Any, sent: Any) -> 
         (request,) = sent(
             desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=seq), ToReplica, Kind.REQUEST
         )
-        desk.routing.undelivered(request, "full", desk.now)
+        desk.routing.undelivered(request, "full", desk.now_ns)
     assert desk.routing.waits()
-    (again,) = sent(desk.routing.tick(desk.now), ToReplica, Kind.REQUEST)
+    (again,) = sent(desk.routing.tick(desk.now_ns), ToReplica, Kind.REQUEST)
     assert again.header.seq == 2
     assert not desk.routing.waits()
     assert desk.count("superseded") == 1
@@ -328,7 +328,7 @@ def test_a_place_is_free_at_the_replica_before_it_is_given_again(desk: Any, sent
     desk.register("flow/0:1", capacity=1)
     desk.opened("r1:1")
     (end,) = sent(desk.robot("r1:1", Close(), epoch=1), ToReplica, Kind.CLOSE)
-    desk.routing.undelivered(end, "full", desk.now)
+    desk.routing.undelivered(end, "full", desk.now_ns)
     effects = desk.robot("r2:1", asking("r2"), epoch=1)
     assert [(e.robot, e.header.kind) for e in effects if isinstance(e, ToReplica)] == [
         ("r1", Kind.CLOSE),
@@ -508,7 +508,7 @@ def test_the_newest_claim_to_a_name_holds_it(desk: Any, sent: Any) -> None:
     (told,) = sent(desk.robot("r1:1", Kind.REQUEST, epoch=5, seq=1), ToRobot, Kind.EVENT)
     assert told.payload.what == "lost"
     assert told.identity == b"r1:1"
-    assert desk.routing.status(desk.now)["session_count"] == 1
+    assert desk.routing.status(desk.now_ns)["session_count"] == 1
 
 
 def test_an_epoch_that_nobody_reaches_by_counting_does_not_lock_its_robot_out(
@@ -544,16 +544,16 @@ def test_a_robot_whose_whole_computer_restarted_gets_its_name_back(desk: Any) ->
     desk.opened("r1:7", epoch=31)
     desk.wait(1.5, beats=("flow/0:1",))
     desk.opened("r1:1", epoch=1)
-    assert desk.routing.status(desk.now)["sessions"][0]["epoch"] == 1
+    assert desk.routing.status(desk.now_ns)["sessions"][0]["epoch"] == 1
 
 
 def test_an_unreachable_holder_gives_its_name_up_at_once(desk: Any, sent: Any) -> None:
     desk.register("flow/0:1")
     desk.opened("r1:7", epoch=31)
-    (probe,) = sent(desk.routing.disconnected(desk.now), ToRobot, Kind.HEARTBEAT)
-    desk.routing.undelivered(probe, "unreachable", desk.now)
+    (probe,) = sent(desk.routing.disconnected(desk.now_ns), ToRobot, Kind.HEARTBEAT)
+    desk.routing.undelivered(probe, "unreachable", desk.now_ns)
     desk.opened("r1:1", epoch=1)
-    assert desk.routing.status(desk.now)["sessions"][0]["epoch"] == 1
+    assert desk.routing.status(desk.now_ns)["sessions"][0]["epoch"] == 1
 
 
 # Those who break rules
@@ -562,46 +562,46 @@ def test_an_unreachable_holder_gives_its_name_up_at_once(desk: Any, sent: Any) -
 def test_who_keeps_breaking_rules_is_not_listened_to_for_a_while(desk: Any) -> None:
     for _ in range(TOLERATED):
         desk.robot("r1:1", Kind.REGISTER)
-    assert not desk.routing.ignores(b"r1:1", desk.now)
-    desk.routing.malformed(b"r1:1", WireError("frames", ""), desk.now)
-    assert desk.routing.ignores(b"r1:1", desk.now)
-    assert not desk.routing.ignores(b"r2:1", desk.now)
+    assert not desk.routing.ignores(b"r1:1", desk.now_ns)
+    desk.routing.malformed(b"r1:1", WireError("frames", ""), desk.now_ns)
+    assert desk.routing.ignores(b"r1:1", desk.now_ns)
+    assert not desk.routing.ignores(b"r2:1", desk.now_ns)
     assert desk.count("quarantines") == 1
-    assert desk.routing.tally.of("r1") == {
+    assert desk.routing.counters.of("r1") == {
         "kind-from-robot": TOLERATED,
         "frames": 1,
         "quarantines": 1,
         "quarantined": 1,
     }
     desk.wait(31)
-    assert not desk.routing.ignores(b"r1:1", desk.now)
+    assert not desk.routing.ignores(b"r1:1", desk.now_ns)
 
 
 def test_single_faults_far_apart_are_forgiven(desk: Any) -> None:
     for _ in range(3 * TOLERATED):
-        desk.routing.malformed(b"r1:1", WireError("body", ""), desk.now)
+        desk.routing.malformed(b"r1:1", WireError("body", ""), desk.now_ns)
         desk.wait(1)
-    assert not desk.routing.ignores(b"r1:1", desk.now)
+    assert not desk.routing.ignores(b"r1:1", desk.now_ns)
 
 
 def test_counting_by_peer_is_bounded_and_loses_nothing() -> None:
-    tally = Counters()
+    counters = Counters()
     for n in range(3 * MAX_PEERS):
-        tally.count("body", f"peer{n}")
-    rows = tally.worst(10 * MAX_PEERS)
+        counters.count("body", f"peer{n}")
+    rows = counters.worst(10 * MAX_PEERS)
     assert len(rows) <= MAX_PEERS + 1
-    assert sum(row["body"] for row in rows.values()) == tally.reasons["body"] == 3 * MAX_PEERS
+    assert sum(row["body"] for row in rows.values()) == counters.reasons["body"] == 3 * MAX_PEERS
 
 
 def test_floods_of_one_event_write_one_line_a_second(desk: Any) -> None:
     lines = [
         line
         for _ in range(500)
-        for line in desk.routing.malformed(b"x:1", WireError("body", ""), desk.now)
+        for line in desk.routing.malformed(b"x:1", WireError("body", ""), desk.now_ns)
     ]
     assert len(lines) == 2, "the rule that was broken, and the quarantine that it led to"
-    desk.now += 1_000_000_000
-    (line,) = desk.routing.malformed(b"y:1", WireError("body", ""), desk.now)
+    desk.now_ns += 1_000_000_000
+    (line,) = desk.routing.malformed(b"y:1", WireError("body", ""), desk.now_ns)
     assert line.suppressed == 499
 
 
@@ -610,7 +610,7 @@ def test_what_the_broker_says_about_itself_stays_small(desk: Any) -> None:
     desk.register("flow/0:1", capacity=500)
     for n in range(500):
         desk.opened(f"robot-with-a-long-name-{n}:1")
-    status = desk.routing.status(desk.now)
+    status = desk.routing.status(desk.now_ns)
     assert status["session_count"] == 500
     assert len(msgspec.msgpack.encode(status)) < 14_000
 
@@ -624,7 +624,7 @@ def test_what_a_robot_says_of_itself_stands_in_its_row(desk: Any) -> None:
     desk.opened("r1:1", kind="script", host="arm", pid=8)
     desk.robot("r1:1", Heartbeat(progress=1, vitals=VITALS), epoch=1)
     desk.robot("r1:2", Heartbeat(progress=1, vitals=Vitals(state="IMPOSTOR")), epoch=1)
-    status = desk.routing.status(desk.now)
+    status = desk.routing.status(desk.now_ns)
     (row,), (replica,) = status["sessions"], status["replicas"]
     assert (row["kind"], row["host"], row["pid"]) == ("script", "arm", 8)
     assert (replica["kind"], replica["host"], replica["pid"]) == ("script", "gpu", 7)
@@ -637,14 +637,14 @@ def test_a_robot_that_waits_for_a_session_has_a_row_that_says_why(desk: Any) -> 
     said = Vitals(state="CONNECTING", reason="no replica serves 'flow'")
     desk.robot("r1:1", asking("r1", host="arm", kind="script"), epoch=1)
     desk.robot("r1:1", Heartbeat(progress=1, vitals=said))
-    (row,) = desk.routing.status(desk.now)["sessions"]
+    (row,) = desk.routing.status(desk.now_ns)["sessions"]
     assert (row["robot"], row["service"], row["state"]) == ("r1", "flow", "none")
     assert row["vitals"]["reason"] == said.reason
-    assert desk.routing.status(desk.now)["session_count"] == 0
+    assert desk.routing.status(desk.now_ns)["session_count"] == 0
     desk.wait(4, robots=("r1:1",))
-    assert desk.routing.status(desk.now)["sessions"], "it is still heard of"
+    assert desk.routing.status(desk.now_ns)["sessions"], "it is still heard of"
     desk.wait(6)
-    assert desk.routing.status(desk.now)["sessions"] == []
+    assert desk.routing.status(desk.now_ns)["sessions"] == []
 
 
 def test_a_robot_that_ends_its_session_leaves_no_row(desk: Any) -> None:
@@ -652,13 +652,13 @@ def test_a_robot_that_ends_its_session_leaves_no_row(desk: Any) -> None:
     desk.opened("r1:1")
     desk.robot("r1:1", Heartbeat(progress=1, vitals=VITALS), epoch=1)
     desk.robot("r1:1", Close(), epoch=1)
-    assert desk.routing.status(desk.now)["sessions"] == []
+    assert desk.routing.status(desk.now_ns)["sessions"] == []
 
 
 def test_names_that_only_call_are_bounded(desk: Any) -> None:
     for n in range(MAX_CALLERS + 100):
         desk.robot(f"r{n}:1", asking(f"r{n}"), epoch=1)
-    assert len(list(desk.routing._placement.callers)) == MAX_CALLERS
+    assert len(list(desk.routing._state.callers)) == MAX_CALLERS
 
 
 def test_the_rows_of_many_robots_fit_the_board(desk: Any) -> None:
@@ -671,7 +671,7 @@ def test_the_rows_of_many_robots_fit_the_board(desk: Any) -> None:
     fitting = [
         rows
         for rows in ROWS
-        if len(msgspec.msgpack.encode(desk.routing.status(desk.now, rows))) < REPORT_BYTES
+        if len(msgspec.msgpack.encode(desk.routing.status(desk.now_ns, rows))) < REPORT_BYTES
     ]
     assert fitting[0] == ROWS[0]
 
@@ -679,7 +679,7 @@ def test_the_rows_of_many_robots_fit_the_board(desk: Any) -> None:
 def test_a_session_that_was_replaced_cannot_be_removed_twice(desk: Any) -> None:
     desk.register("flow/0:1")
     desk.opened("r1:1", epoch=1)
-    sessions = desk.routing._placement.sessions
+    sessions = desk.routing._state.sessions
     old: RoutedSession = sessions.of("r1")
     desk.opened("r1:1", epoch=2)
     assert not sessions.remove(old)

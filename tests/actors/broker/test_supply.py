@@ -18,22 +18,22 @@ def step(desk: Desk, ms: int, beats: tuple[str, ...] = ()) -> list[Any]:
     """Let time pass in the steps of the broker's own tick; replicas named make progress."""
     done: list[Any] = []
     for n in range(0, ms, 50):
-        desk.now += 50 * MS
+        desk.now_ns += 50 * MS
         desk.progress += 1
         if n % 500 == 0:
             for identity in beats:
                 done += desk.replica(identity, Heartbeat(progress=desk.progress))
-        done += desk.routing.tick(desk.now)
+        done += desk.routing.tick(desk.now_ns)
     return done
 
 
 def kill(desk: Desk, name: str) -> list[Any]:
     """The process of the replica `name` is gone, and the next send to it fails."""
-    probes = desk.routing.disconnected(desk.now)
+    probes = desk.routing.disconnected(desk.now_ns)
     (probe,) = [
         e for e in probes if isinstance(e, ToReplica) and e.identity.startswith(name.encode())
     ]
-    return desk.routing.undelivered(probe, "unreachable", desk.now)
+    return desk.routing.undelivered(probe, "unreachable", desk.now_ns)
 
 
 def events(effects: list[Any], what: str) -> list[Any]:
@@ -60,7 +60,7 @@ def test_a_request_that_is_overdue_goes_to_the_standby_within_half_a_second(
     assert [(e.identity.decode(), e.header.seq) for e in moved] == [(standby, 1)]
     assert not sent(desk.replica(hung, Kind.REPLY, "r1", epoch=1, seq=1), ToRobot, Kind.REPLY)
     assert sent(desk.replica(standby, Kind.REPLY, "r1", epoch=1, seq=1), ToRobot, Kind.REPLY)
-    assert {r["name"] for r in desk.routing.status(desk.now)["replicas"]} == {"flow/0", "flow/1"}
+    assert {r["name"] for r in desk.routing.status(desk.now_ns)["replicas"]} == {"flow/0", "flow/1"}
 
 
 def test_nobody_is_sent_to_a_replica_that_owes_answers_while_another_has_room(
@@ -124,9 +124,9 @@ def test_a_replica_is_lost_after_three_of_its_batches_at_the_earliest(
     for _ in range(0, bound_ms - 100, 50):
         desk.robot("r1:1", Heartbeat(progress=1))
         step(desk, 50)
-    assert desk.routing.status(desk.now)["replica_count"] == 1
+    assert desk.routing.status(desk.now_ns)["replica_count"] == 1
     step(desk, 200)
-    assert desk.routing.status(desk.now)["replica_count"] == 0
+    assert desk.routing.status(desk.now_ns)["replica_count"] == 0
 
 
 def test_an_answer_is_progress(desk: Desk, sent: Any) -> None:
@@ -160,7 +160,7 @@ def test_a_request_that_two_replicas_died_with_is_answered_by_an_error(
     (error,) = sent(effects, ToRobot, Kind.ERROR)
     assert (error.header.seq, error.payload.reason) == (1, "replicas-failed")
     assert all(name in error.payload.message for name in died)
-    assert desk.routing.tally.of("r1")["replica-failed-with-request"] == 2
+    assert desk.routing.counters.of("r1")["replica-failed-with-request"] == 2
     assert desk.count("requests-given-up") == 1
     assert desk.sessions()["r1"] not in died
     assert sent(desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=2), ToReplica, Kind.REQUEST)
@@ -238,7 +238,7 @@ def test_a_replica_of_another_contract_is_refused_and_told_in_what(
     assert refused.payload.reason == "contract" and refused.payload.final
     shown = "[y]" if value == ("y",) else str(value)
     assert shown in refused.payload.message and "flow/0" in refused.payload.message
-    assert desk.routing.status(desk.now)["replica_count"] == 1
+    assert desk.routing.status(desk.now_ns)["replica_count"] == 1
     desk.wait(3)
     effects = desk.replica("flow/1:1", offering("flow/1", **other), token=2)
     assert sent(effects, ToReplica, Kind.WELCOME)
