@@ -107,7 +107,7 @@ def test_the_parser_sees_every_form_of_import() -> None:
     """Relative, absolute, within functions and under TYPE_CHECKING: each is found where it is."""
     assert "transport.frames.FrameRing" in imports(Path("actors/fleet/segment_uses.py"))
     assert "robot.sim.scene" in imports(Path("actors/fleet/segment_uses.py"))
-    assert "actors.control.drivers" in imports(Path("actors/control/loop.py"))
+    assert "actors.control.drivers" in imports(Path("actors/control/driven_robot.py"))
     assert "actors.runtime.spec.ActorSpec" in imports(Path("actors/supervision/headroom.py"))
     assert len(modules()) > 150
 

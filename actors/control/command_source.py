@@ -103,6 +103,15 @@ class CommandSource:
         self._limits.missed()
         return self._halt() if self._velocity else None
 
+    def written(self, now_ns: int) -> None:
+        """The tick is over: what `command` or `rest` returned was written by `now_ns`. Keeps the
+        longest gap between two commands of the plan; the last one is remembered across a kill. A
+        tick without one, by design or for want of a plan, starts a new sequence."""
+        words, last_ns = self._words, self._words[Word.COMMAND_NS]
+        if self.accepted and last_ns and now_ns - last_ns > words[Word.MAX_GAP_NS]:
+            words[Word.MAX_GAP_NS] = now_ns - last_ns
+        words[Word.COMMAND_NS] = now_ns if self.accepted else 0
+
     def missed(self, ticks: int) -> None:
         """Ticks passed in which the loop was not awake."""
         self._limits.missed(ticks)

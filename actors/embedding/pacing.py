@@ -29,10 +29,10 @@ class Pacing:
     """
 
     def __init__(
-        self, config: ControlConfig, words: memoryview, supply: RequestCycle, buffer: ChunkBuffer
+        self, config: ControlConfig, words: memoryview, cycle: RequestCycle, buffer: ChunkBuffer
     ) -> None:
         self._config, self._words = config, words
-        self._supply, self._buffer = supply, buffer
+        self._cycle, self._buffer = cycle, buffer
         self._break_ns = max(_BREAK_NS, _BREAK_STEPS * config.dt_ns)
         self._pace = Pace(self._break_ns)
         self._clock = StepClock(config.dt_ns)
@@ -50,40 +50,40 @@ class Pacing:
     def by_time(self) -> bool:
         """Whether each call plays the action for its instant. Chunks that are appended are not for
         any instant."""
-        rule = self._supply.rule
+        rule = self._cycle.rule
         return rule.trim == "time" and rule.mode != "append"
 
-    def notice(self, now: int) -> None:
+    def notice(self, now_ns: int) -> None:
         """The script is here: if it was elsewhere by intention, nothing was due meanwhile."""
-        gap = now - self._heard_ns if self._heard_ns else 0
-        if gap > self._break_ns and not self._supply.failsafe.paused:
-            self._supply.pause(self._heard_ns)
-            self._supply.resume(now)
-        self._heard_ns = now
+        gap = now_ns - self._heard_ns if self._heard_ns else 0
+        if gap > self._break_ns and not self._cycle.failsafe.paused:
+            self._cycle.pause(self._heard_ns)
+            self._cycle.resume(now_ns)
+        self._heard_ns = now_ns
 
-    def call(self, now: int) -> bool:
+    def call(self, now_ns: int) -> bool:
         """`act` was called: whether it begins a step. False: it is early by a step, or more."""
-        self.notice(now)
-        gap = now - self._called_ns if self._called_ns else 0
-        self._called_ns = now
-        passed = self._clock.advance(now)
+        self.notice(now_ns)
+        gap = now_ns - self._called_ns if self._called_ns else 0
+        self._called_ns = now_ns
+        passed = self._clock.advance(now_ns)
         self.next_step = self._clock.step + (not passed)
-        if passed > 1 and gap <= self._break_ns and not self._supply.failsafe.paused:
+        if passed > 1 and gap <= self._break_ns and not self._cycle.failsafe.paused:
             self._words[Word.MISSED] += passed - 1
         self._words[Word.TICKS] += 1
-        self._pace.step(now)
+        self._pace.step(now_ns)
         as_meant = self.by_time or not self._pace.differs(self._config.fps)
-        self._supply.step_ns = self._config.dt_ns if as_meant else round(1e9 / self._pace.hz)
+        self._cycle.step_ns = self._config.dt_ns if as_meant else round(1e9 / self._pace.hz)
         return passed > 0
 
     def merged(self) -> None:
         """A chunk became the plan, trimmed to `next_step`."""
         self._plan_step = self.next_step
 
-    def leave_out(self, now: int) -> None:
+    def leave_out(self, now_ns: int) -> None:
         """Drop the actions of the plan that were for steps before the next one."""
         for _ in range(min(self.next_step - self._plan_step, len(self._buffer))):
-            self._buffer.pop(now)
+            self._buffer.pop(now_ns)
         self._plan_step = self.next_step
 
     def played(self) -> None:

@@ -37,6 +37,7 @@ from ...transport.messages import Vitals
 from ..control.buffer import ChunkBuffer
 from ..control.command_source import CommandSource
 from ..control.config import PlanSettings, SafetySettings
+from ..control.conversation import Conversation
 from ..control.failsafe import SupplyState
 from ..control.plan_memory import SEGMENT_BYTES, PlanMemory, Word
 from ..control.policy_client import PolicyClient
@@ -48,7 +49,6 @@ from .pacing import Pacing
 from .script_config import ScriptConfig
 from .worker import Worker
 
-_BEAT_NS = 200_000_000
 _log = logging.getLogger(__name__)
 
 
@@ -116,8 +116,8 @@ class RemotePolicy:
         segment = PlanMemory(mmap(-1, SEGMENT_BYTES), name, len(config.robot.action_names))
         self._segment = segment
         self._buffer = ChunkBuffer(segment, round(loop.safety.max_action_age_s * 1e9))
-        self._supply = RequestCycle(loop, config.robot, segment, self._buffer)
-        self._playback = CommandSource(loop, config.robot, segment, self._buffer)
+        self._cycle = RequestCycle(loop, config.robot, segment, self._buffer)
+        self._source = CommandSource(loop, config.robot, segment, self._buffer)
         self._worker = Worker(NetworkActor, f"{name}/network", config.network, config.rings)
         self._loop = loop = config.loop(self._worker.directory)
         self._cameras = {
@@ -127,27 +127,25 @@ class RemotePolicy:
         self._context: sockets.Context = zmq.Context()
         # Epochs rise over restarts of the script too: the broker forgets an old session late.
         segment.words[Word.EPOCH] = self._worker.incarnation
-        self._uplink = PolicyClient(self._context, loop, self._worker.incarnation)
+        client = PolicyClient(self._context, loop, self._worker.incarnation)
+        self._conversation = Conversation(self._cycle, client, config.robot, segment, self._vitals)
         self._pid = os.getpid()
-        self._pacing = Pacing(loop, segment.words, self._supply, self._buffer)
+        self._pacing = Pacing(loop, segment.words, self._cycle, self._buffer)
         self._action: NDArray[np.float32] | None = None
-        self._beat_ns = 0
         self._logged: set[str] = set()
 
     @property
     def state(self) -> str:
         """The fail-safe's state: CONNECTING, STREAMING, DEGRADED, STALLED, RECONNECTING, DEAD; or
         PAUSED."""
-        return "PAUSED" if self._supply.failsafe.paused else self._supply.state.value
+        return "PAUSED" if self._cycle.failsafe.paused else self._cycle.state.value
 
     @property
     def reason(self) -> str:
         """Why the state is what it is: what is not reachable, not accepted or not answering. Empty
         where there is nothing to explain."""
         said, broker = self._why, self._config.broker
-        waits = (
-            not self._supply.failsafe.session_open and self._supply.state is not SupplyState.DEAD
-        )
+        waits = not self._cycle.failsafe.session_open and self._cycle.state is not SupplyState.DEAD
         return f"{said}; the broker is {broker}" if waits and broker not in said else said
 
     @property
@@ -159,12 +157,12 @@ class RemotePolicy:
     @property
     def plan_s(self) -> float:
         """How long the plan lasts, in seconds."""
-        return self._supply.plan_ns / 1e9
+        return self._cycle.plan_ns / 1e9
 
     @property
     def latency_ms(self) -> dict[str, float | None]:
         """p50 and p99 of the time from asking to having a chunk."""
-        return dict(self._supply.latency.summary_ms())
+        return dict(self._cycle.latency.summary_ms())
 
     def stats(self) -> Vitals:
         """How this robot fares, frozen: what `actorctl status` shows of it.
@@ -178,8 +176,8 @@ class RemotePolicy:
         slow = self._pacing.warning()
         return vitals(
             self._segment,
-            self._supply,
-            self._playback,
+            self._cycle,
+            self._source,
             fps=self._pacing.hz,
             reason=self.reason,
             warnings=(slow,) if slow else (),
@@ -194,10 +192,10 @@ class RemotePolicy:
         limit_s = arguments.number("timeout_s", timeout_s, most=1e9)
         self._own()
         deadline = time.monotonic() + limit_s
-        while not self._supply.enabled or not self._supply.failsafe.session_open:
-            now = time.monotonic_ns()
-            self._pacing.notice(now)
-            self._converse(now)
+        while not self._cycle.enabled or not self._cycle.failsafe.session_open:
+            now_ns = time.monotonic_ns()
+            self._pacing.notice(now_ns)
+            self._converse(now_ns)
             if time.monotonic() > deadline:
                 raise NotReadyError(
                     f"service {self._loop.service!r} did not accept robot "
@@ -218,32 +216,29 @@ class RemotePolicy:
         state = self._declared.state(observation)
         images = self._declared.images(observation)
         task = arguments.text("task", observation["task"]) if "task" in observation else None
-        now = time.monotonic_ns()
-        if task is not None and task != self._supply.task:
-            self._supply.follow_task(task)
-        begins_step = self._pacing.call(now)
-        self._converse(now)
-        if self._supply.failsafe.paused:
+        now_ns = time.monotonic_ns()
+        if task is not None and task != self._cycle.task:
+            self._cycle.follow_task(task)
+        begins_step = self._pacing.call(now_ns)
+        self._converse(now_ns)
+        if self._cycle.failsafe.paused:
             return self._rest()
         if self._pacing.by_time:
             if not begins_step:
                 return None if self._action is None else self._action.copy()
-            self._pacing.leave_out(now)
+            self._pacing.leave_out(now_ns)
         before = self._buffer.outstanding
         try:
-            ask = self._supply.ask(now, self._pacing.next_step, now)
-            command = self._playback.command(now, due=self._supply.failsafe.action_due)
+            ask = self._cycle.ask(now_ns, self._pacing.next_step, now_ns)
+            command = self._source.command(now_ns, due=self._cycle.failsafe.action_due)
             self._pacing.played()
             if ask is not None:
                 for name, ring in self._cameras.items():
-                    ring.put(images[name], now)
-                if self._uplink.ask(ask, state, now):
-                    self._supply.asked(now)
-                else:
-                    self._supply.unsent(now)
+                    ring.put(images[name], now_ns)
+                self._conversation.ask(ask, state, now_ns)
         except BaseException:  # a notebook's stop button too: no request may seem under way
             if self._buffer.outstanding is not before:
-                self._supply.unsent(now)
+                self._cycle.unsent(now_ns)
             raise
         self._action = None if command is None else command.copy()
         return None if command is None else command.copy()
@@ -252,40 +247,35 @@ class RemotePolicy:
         """Ask for no chunks and play nothing until `resume`: `act` returns None, and every deadline
         stands still. What the plan holds is kept, and grows old. Idempotent."""
         self._own()
-        now = time.monotonic_ns()
-        self._pacing.notice(now)
-        self._supply.pause(now)
-        self._say_vitals(now)
+        now_ns = time.monotonic_ns()
+        self._pacing.notice(now_ns)
+        self._cycle.pause(now_ns)
+        self._conversation.beat(now_ns)
 
     def resume(self) -> None:
         """Go on after `pause`. A break between two calls of `act` needs neither: time in which the
         script asks for no actions is no time offline."""
         self._own()
-        now = time.monotonic_ns()
-        if self._supply.failsafe.paused:
-            self._pacing.notice(now)
-            self._supply.resume(now)
+        now_ns = time.monotonic_ns()
+        if self._cycle.failsafe.paused:
+            self._pacing.notice(now_ns)
+            self._cycle.resume(now_ns)
 
     def reset(self, task: str | None = None) -> None:
         """An episode begins, with another `task` if one is given: the plan of the one before is
         void."""
         self._own()
         given = None if task is None else arguments.text("task", task)
-        episode = self._supply.reset(given)
-        self._playback.interrupt()
+        self._conversation.reset(given)
+        self._source.interrupt()
         self._action = None
-        if self._supply.failsafe.session_open:
-            self._uplink.reset(episode, self._supply.epoch)
 
     def close(self) -> None:
         """End the session and the worker. Idempotent; does nothing in a forked child, whose
         parent's they are."""
         if self._context.closed or os.getpid() != self._pid:
             return
-        if self._supply.failsafe.session_open:
-            self._uplink.close(self._supply.epoch, "the script ended")
-        else:
-            self._uplink.socket.close(linger=0)
+        self._conversation.close("the script ended")
         self._context.term()
         self._worker.close()
 
@@ -300,7 +290,7 @@ class RemotePolicy:
         """The reason, as far as the supply and the worker know it."""
         if self._worker.failure and not self._worker.alive and not self._context.closed:
             return f"its network worker ended, and is started again: {self._worker.failure}"
-        return self._supply.reason
+        return self._cycle.reason
 
     def _own(self) -> None:
         """Raises RuntimeError where this object must not be used."""
@@ -314,36 +304,27 @@ class RemotePolicy:
 
     def _rest(self) -> NDArray[np.float32] | None:
         self._action = None
-        command = self._playback.rest()
+        command = self._source.rest()
         return None if command is None else command.copy()
 
-    def _converse(self, now: int) -> None:
-        """Everything between two actions: what arrived, what time did, what is to be said."""
+    def _converse(self, now_ns: int) -> None:
+        """Between two actions: handle what arrived, let time pass, send what is due."""
         self._worker.keep()
-        if self._uplink.drain(self._supply, self._pacing.next_step, now):
+        if self._conversation.receive(self._pacing.next_step, now_ns):
             self._pacing.merged()
-        self._supply.elapse(now)
-        if self._supply.state is SupplyState.DEAD:
-            self._say_vitals(now)
+        self._conversation.elapse(now_ns)
+        if self._cycle.state is SupplyState.DEAD:
+            self._conversation.beat(now_ns)
             raise PolicyLostError(self.reason)
-        epoch = self._supply.open_epoch(now)
-        if epoch is not None:
-            if self._uplink.open(self._config.robot, epoch, self._supply.task):
-                self._supply.opening(epoch, now)
-            else:
-                self._supply.unopened()
-        if now - self._beat_ns >= _BEAT_NS:
-            self._say_vitals(now)
+        self._conversation.keep_in_touch(now_ns)
 
-    def _say_vitals(self, now: int) -> None:
-        """Tell the broker how this robot fares, and the log what is new."""
-        self._beat_ns = now
-        epoch = self._supply.epoch if self._supply.failsafe.session_open else 0
-        said = self.stats()
-        self._uplink.beat(epoch, said.steps, said)
+    def _vitals(self) -> Vitals:
+        """The figures for a heartbeat; what they warn of is logged, once."""
+        found = self.stats()
         pace = self._pacing.warning()
-        for text in said.warnings:
+        for text in found.warnings:
             key = "pace" if text == pace else text  # its figures change all the time
             if key not in self._logged:
                 self._logged.add(key)
                 _log.warning("robot %s: %s", self._loop.robot, text)
+        return found

@@ -12,7 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path as Directory
 from typing import Any
@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from ...actors.control.buffer import ChunkBuffer
 from ...actors.control.config import ControlConfig, PlanSettings
-from ...actors.control.plan_memory import PlanMemory
+from ...actors.control.conversation import Conversation
+from ...actors.control.plan_memory import PlanMemory, Word
 from ...actors.control.policy_client import PolicyClient
 from ...actors.control.request_cycle import RequestCycle
 from ...actors.runtime.actor import Actor
@@ -227,15 +228,14 @@ class Path:
         directory.mkdir()
         self._started = started = Started(directory)
         self._rings = rings
-        self._context: sockets.Context = zmq.Context()
         self._step = 0
-        self._beat_ns = 0
-        try:
+        with ExitStack() as opened:
+            opened.callback(started.close)
             self._start(started)
+            self._context: sockets.Context = zmq.Context()
+            opened.callback(self._context.destroy, linger=0)
             self._connect()
-        except BaseException:
-            self.close()
-            raise
+            self._resources = opened.pop_all()
 
     def _start(self, started: Started) -> None:
         way, directory = self.way, started.directory
@@ -296,56 +296,53 @@ class Path:
         )
         plan = PlanMemory.private("r1", len(JOINTS))
         self._buffer = ChunkBuffer(plan, round(config.safety.max_action_age_s * 1e9))
-        self._supply = RequestCycle(config, ROBOT, plan, self._buffer)
-        self._uplink = PolicyClient(self._context, config, 1)
+        self._words = plan.words
+        self._cycle = RequestCycle(config, ROBOT, plan, self._buffer)
+        client = PolicyClient(self._context, config, 1)
+        self._conversation = Conversation(self._cycle, client, ROBOT, plan, Vitals)
         self._poller = zmq.Poller()
-        self._poller.register(self._uplink.socket, zmq.POLLIN)
+        self._poller.register(client.socket, zmq.POLLIN)
         self._state = np.zeros(len(JOINTS), np.float32)
-        deadline = time.monotonic() + _PATIENCE_S
-        while not self._supply.failsafe.session_open:
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while not self._cycle.failsafe.session_open:
             self._keep_in_touch()
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.way.case}: no session: {self._supply.reason}")
+            if time.monotonic() > deadline_s:
+                raise RuntimeError(f"{self.way.case}: no session: {self._cycle.reason}")
             time.sleep(0.005)
 
     def ask(self) -> float:
         """Ask for a chunk; how long it took until it was in the plan, in ms."""
-        supply, buffer = self._supply, self._buffer
+        cycle, buffer = self._cycle, self._buffer
         self._keep_in_touch()
-        deadline = time.monotonic_ns() + round(_PATIENCE_S * 1e9)
-        started = time.monotonic_ns()
-        while (ask := supply.ask(started, self._step, started)) is None:
-            if started > deadline:
-                raise RuntimeError(f"{self.way.case}: {supply.state}: {supply.reason}")
+        deadline_ns = time.monotonic_ns() + round(_PATIENCE_S * 1e9)
+        started_ns = time.monotonic_ns()
+        while (request := cycle.ask(started_ns, self._step, started_ns)) is None:
+            if started_ns > deadline_ns:
+                raise RuntimeError(f"{self.way.case}: {cycle.state}: {cycle.reason}")
             time.sleep(0.005)  # it was just refused, and lets time pass
             self._keep_in_touch()
-            started = time.monotonic_ns()
-        buffer.pop(started)
-        if not self._uplink.ask(ask, self._state, started):
+            started_ns = time.monotonic_ns()
+        buffer.pop(started_ns)
+        if not self._conversation.ask(request, self._state, started_ns):
             raise RuntimeError(f"{self.way.case}: the network actor takes no request")
-        supply.asked(started)
         self._step += 1
+        self._words[Word.TICKS] += 1
         while True:
             self._poller.poll(1000)
-            if self._uplink.drain(supply, self._step, time.monotonic_ns()):
-                return (time.monotonic_ns() - started) / 1e6
-            if buffer.outstanding is None or time.monotonic_ns() > deadline:
-                raise RuntimeError(f"{self.way.case}: a request failed: {supply.reason}")
+            if self._conversation.receive(self._step, time.monotonic_ns()):
+                return (time.monotonic_ns() - started_ns) / 1e6
+            if buffer.outstanding is None or time.monotonic_ns() > deadline_ns:
+                raise RuntimeError(f"{self.way.case}: a request failed: {cycle.reason}")
 
     def idle(self) -> None:
         """Stay in touch while others are asked."""
         self._keep_in_touch()
 
     def _keep_in_touch(self) -> None:
-        now, supply = time.monotonic_ns(), self._supply
-        self._uplink.drain(supply, self._step, now)
-        supply.elapse(now)
-        epoch = supply.open_epoch(now)
-        if epoch is not None and self._uplink.open(ROBOT, epoch, TASK):
-            supply.opening(epoch, now)
-        if now - self._beat_ns > 200_000_000 and supply.failsafe.session_open:
-            self._beat_ns = now
-            self._uplink.beat(supply.epoch, self._step, Vitals())
+        now_ns = time.monotonic_ns()
+        self._conversation.receive(self._step, now_ns)
+        self._conversation.elapse(now_ns)
+        self._conversation.keep_in_touch(now_ns)
 
     @property
     def request_bytes(self) -> int:
@@ -364,10 +361,7 @@ class Path:
         return sum(_cpu_s(pid) for pid in [*self._started.pids, os.getpid()])
 
     def close(self) -> None:
-        if hasattr(self, "_uplink"):
-            self._uplink.socket.close(linger=0)
-        self._context.destroy(linger=0)
-        self._started.close()
+        self._resources.close()
 
 
 def _cpu_s(pid: int) -> float:

@@ -147,9 +147,9 @@ class Loop:
         self.clock = clock
         given = {"action_names": ["t"], "state_names": ["t"], "cameras": {}, "robot": "r"}
         self.policy = RemotePolicy("ok", broker=BROKER, **{**given, **options})
-        self.policy._uplink.socket.close(linger=0)
+        self.policy._conversation.client.socket.close(linger=0)
         self.server = Server(clock, chunk_size, policy_fps)
-        self.policy._uplink = self.server  # type: ignore[assignment]
+        self.policy._conversation.client = self.server  # type: ignore[assignment]
 
     def act(self, **observation: Any) -> np.ndarray | None:
         return self.policy.act({"state": np.zeros(1), **observation})

@@ -1,0 +1,85 @@
+"""`DrivenRobot`: the robot of a control loop, and whether its driver is there.
+
+The driver is what `drivers.create` makes of the config; it is connected when the robot is enabled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from mmap import mmap
+
+import numpy as np
+
+from ...robot.base import Episode, RobotSpec
+from ...transport.seqlock import SteadyReader
+from . import drivers
+from .config import ControlConfig
+from .driver_watch import DriverWatch
+from .plan import Floats
+
+
+class DrivenRobot:
+    """One robot. `segment` maps the boot's segments by name. Raises RefusedError for a driver that
+    does not exist.
+
+    Attributes:
+        state: the measured state [S], float32, of the last `read_state`.
+        readers: those of the segments that other processes write, by name.
+    """
+
+    def __init__(self, config: ControlConfig, segment: Callable[[str], mmap]) -> None:
+        self._segment = segment
+        self._lost_after_ns = config.driver_lost_after_ns
+        self.readers: dict[str, SteadyReader] = {}
+        self._robot = drivers.create(config, segment, self.reader)
+        self._watch = DriverWatch(self._lost_after_ns)
+        self.connected = False
+        self.state: Floats = np.zeros(len(self.spec.state_names), np.float32)
+
+    @property
+    def spec(self) -> RobotSpec:
+        return self._robot.spec
+
+    def reader(self, name: str) -> SteadyReader:
+        """The reader of the segment `name`, which another process writes."""
+        return self.readers.setdefault(name, SteadyReader(self._segment(name)))
+
+    @property
+    def damaged(self) -> dict[str, int]:
+        """How often a segment was found damaged, by its name."""
+        return {name: reader.damaged for name, reader in self.readers.items() if reader.damaged}
+
+    def connect(self) -> None:
+        self._robot.connect()
+        self.connected = True
+
+    def read_state(self) -> int:
+        """Read `state`; the instant at which it was measured, monotonic ns."""
+        return self._robot.read_state(self.state)
+
+    def gone(self, observed_ns: int, now_ns: int) -> bool:
+        """Whether the driver is gone: the state, measured at `observed_ns`, stands still."""
+        return self._watch.gone(observed_ns, now_ns)
+
+    def why_gone(self) -> str:
+        """What `gone` means, and the faults of the segments, in a sentence."""
+        faults = [f"; {name}: {r.fault}" for name, r in self.readers.items() if r.fault]
+        return (
+            f"the robot's driver is gone: its state stands still for more than "
+            f"{self._lost_after_ns / 1e9:g} s (driver_lost_after_s){''.join(faults)}"
+        )
+
+    def write_action(self, command: Floats) -> None:
+        """Write the command [A]."""
+        self._robot.write_action(command)
+
+    def episode(self) -> Episode | None:
+        """The episode of the robot's surroundings, where they have any."""
+        return self._robot.episode()
+
+    def safe_stop(self) -> bool:
+        """Take one step towards the safe rest; True once it is reached."""
+        return self._robot.safe_stop()
+
+    def close(self) -> None:
+        self._robot.close()
