@@ -207,12 +207,12 @@ def console() -> Iterator[Run]:
         runtime = RuntimeDir(f"fuzz-{Path(directory).name[-8:]}")
         logs = LogStore(Path(directory), file_bytes=1 << 20, files=2)
         idle = IdleSupervisor("fuzz", [actor], runtime, logs)
-        server = idle._control_socket  # noqa: SLF001 it is what is fuzzed
+        server = idle._clients.server  # noqa: SLF001 it is what is fuzzed
         try:
             yield run
         finally:
             server.close()
-            idle.memory.close()
+            idle.segments.close()
             logs.close()
             runtime.remove()
 

@@ -135,7 +135,7 @@ class ControlCommands:
 
     def _drain(self, client: ControlClient, request: ControlRequest) -> None:
         for name in self._names(request):
-            kind = self._supervisor.running[name].actor.kind
+            kind = self._supervisor.processes[name].actor.kind
             if kind in NOTHING_TO_DRAIN:
                 raise RequestDeclinedError(
                     f"{name} has nothing to drain: only a replica hands over what it serves; "
@@ -151,12 +151,12 @@ class ControlCommands:
     ) -> None:
         supervisor = self._supervisor
         names = tuple(self._names(request))
-        if supervisor.core.stopping:
+        if supervisor.state.stopping:
             raise RequestDeclinedError(f"the fleet {supervisor.fleet!r} is stopping")
-        before = {name: supervisor.core.actors[name].incarnation for name in names}
+        before = {name: supervisor.state.actors[name].incarnation for name in names}
         supervisor.note("info", f"{request.do} {', '.join(names)}, as a person asked")
         supervisor.feed(event(names))
-        after = {name: supervisor.core.actors[name].state.value for name in names}
+        after = {name: supervisor.state.actors[name].state.value for name in names}
         client.reply({"ok": True, "before": before, "states": after})
 
     def _kill(self, client: ControlClient, request: ControlRequest) -> None:
@@ -164,9 +164,9 @@ class ControlCommands:
         number = _signal(request.signal)
         names = self._names(request)
         for name in names:
-            process = self._supervisor.running[name].process
+            process = self._supervisor.processes[name].process
             if process is None:
-                state = self._supervisor.core.actors[name].state
+                state = self._supervisor.state.actors[name].state
                 raise RequestDeclinedError(f"{name} has no process: it is {state}")
             self._supervisor.note("info", f"{name}: {number.name}, as a person asked")
             process.signal(number)
@@ -175,14 +175,14 @@ class ControlCommands:
     def _graph(self, client: ControlClient, request: ControlRequest) -> None:
         """Who starts after whom, and who shares which memory."""
         rows = []
-        for name, running in self._supervisor.running.items():
-            actor = running.actor
+        for name, held in self._supervisor.processes.items():
+            actor = held.actor
             rows.append(
                 {
                     "name": name,
                     "kind": actor.kind,
                     "robot": actor.robot,
-                    "state": self._supervisor.core.actors[name].state.value,
+                    "state": self._supervisor.state.actors[name].state.value,
                     "after": list(actor.member.after),
                     "group": actor.member.group,
                     "writes": [use.name for use in actor.segments if use.writable],
@@ -197,11 +197,11 @@ class ControlCommands:
         client.reply({"ok": True, "actors": rows})
 
     def _segments(self, client: ControlClient, request: ControlRequest) -> None:
-        client.reply({"ok": True, "segments": self._supervisor.memory.sizes()})
+        client.reply({"ok": True, "segments": self._supervisor.segments.sizes()})
 
     def _attach(self, client: ControlClient, request: ControlRequest) -> None:
         """Hand out a segment to look at. Read-only, so that no script can hurt a robot with it."""
-        memory, name = self._supervisor.memory, request.segment
+        memory, name = self._supervisor.segments, request.segment
         if name not in memory.sizes():
             raise RequestDeclinedError(f"no segment {name!r}; {closest(name, memory.sizes())}")
         fd, size = memory.read_only(name)
@@ -210,7 +210,7 @@ class ControlCommands:
     def _reform(self, client: ControlClient, request: ControlRequest) -> None:
         """Take over another list of actors; with `dry`, only say what that would change."""
         supervisor = self._supervisor
-        if supervisor.core.stopping:
+        if supervisor.state.stopping:
             raise RequestDeclinedError(f"the fleet {supervisor.fleet!r} is stopping")
         difference = differences(supervisor.specs(), request.actors)
         if not request.dry:
@@ -242,21 +242,21 @@ class ControlCommands:
     ) -> None:
         if len(names) != 1:
             raise RequestDeclinedError(f"{verb} takes one name, got {len(names)}")
-        process = self._supervisor.running[names[0]].process
+        process = self._supervisor.processes[names[0]].process
         id = next(self._ids)
         try:
             told = process is not None and process.link.command(verb, args, id)
         except ValueError as error:
             raise RequestDeclinedError(f"{names[0]} cannot be told this: {error}") from error
         if not told:
-            state = self._supervisor.core.actors[names[0]].state
+            state = self._supervisor.state.actors[names[0]].state
             raise RequestDeclinedError(f"{names[0]} cannot be told to {verb}: it is {state}")
         self._waiting[id] = (client, names[0], time.monotonic() + ANSWER_S)
 
     def _names(self, request: ControlRequest) -> list[str]:
         """The actors named in the request, all known."""
-        core = self._supervisor.core
-        known = [name for name in core.actors if name not in core.retired]
+        state = self._supervisor.state
+        known = [name for name in state.actors if name not in state.retired]
         for name in request.names:
             if name in self._supervisor.robots:
                 own = ", ".join(other for other in known if other.startswith(f"{name}/"))

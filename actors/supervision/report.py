@@ -16,8 +16,8 @@ import msgspec
 
 from ..runtime.spec import Member, Rules
 from . import actor_reports, health
+from .restart_policy import hang_timeout_s
 from .site import site
-from .state_machine import hang_timeout_s
 from .supervised import ActorRecord, ActorState
 from .waits import waits_for
 

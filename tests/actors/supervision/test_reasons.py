@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from holdfast.actors.runtime.spec import Member, Rules
-from holdfast.actors.supervision.state_machine import exit_text, step
+from holdfast.actors.supervision.restart_policy import exit_text
+from holdfast.actors.supervision.state_machine import step
 from holdfast.actors.supervision.supervised import (
     ActorReady,
     ActorState,
