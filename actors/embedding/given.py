@@ -18,7 +18,7 @@ from ..runtime.actor import Boot, Link
 
 Predict = Callable[[Sequence[Observation]], list[Chunk]]
 
-_PATIENCE_MS = 50
+_MAX_WAIT_MS = 50
 """How long the loop waits at most, where a program may ask it to stop by an event."""
 
 
@@ -60,32 +60,32 @@ class GivenReplica(InferenceActor):
         self.log.info("warming up")
         super().setup()
 
-    def _load(self) -> ChunkPolicy:
+    def _load_policy(self) -> ChunkPolicy:
         return self._policy
 
     def _example(self) -> Observation | None:
         return self._given_example
 
-    def _patience_ms(self, now: int) -> int:
-        patience = super()._patience_ms(now)
-        return patience if self._stop is None else min(patience, _PATIENCE_MS)
+    def _timeout_ms(self, now_ns: int) -> int:
+        timeout_ms = super()._timeout_ms(now_ns)
+        return timeout_ms if self._stop is None else min(timeout_ms, _MAX_WAIT_MS)
 
-    def _obey(self, now: int) -> None:
-        super()._obey(now)
+    def _serve_commands(self, now_ns: int) -> None:
+        super()._serve_commands(now_ns)
         if self._stop is not None and self._stop.is_set():
-            self._drain(now, "asked to stop")
+            self._drain(now_ns, "asked to stop")
 
-    def _tell(self, now: int) -> None:
-        super()._tell(now)
-        self._announce(now)
+    def _report(self, now_ns: int) -> None:
+        super()._report(now_ns)
+        self._announce(now_ns)
 
-    def _announce(self, now: int) -> None:
+    def _announce(self, now_ns: int) -> None:
         """Log what has changed. What it waits for meanwhile is logged by every replica."""
-        registered = self._uplink.registered
+        registered = self._client.registered
         if registered and not self._registered:
             self.log.info("ready, registered with the broker at %s", self.config.broker)
         self._registered = registered
-        robots = set(self._service.sessions)
+        robots = set(self._core.sessions)
         for robot in sorted(robots - self._robots):
             self.log.info("serves robot %s, %d in all", robot, len(robots))
         for robot in sorted(self._robots - robots):

@@ -1,13 +1,12 @@
-"""The replica's connection to the broker: registering, being heard, coming back after a restart.
+"""The replica's connection to the broker: registration, heartbeats, messages of robots.
 
-Every message has the robot's name ahead of it, empty where the replica itself is meant. To register
-is to say that this replica holds no sessions, so whoever uses the uplink forgets them whenever
-`lost_sessions` or `welcomed` say so: when a new connection is made (the broker behind it may be
-another one), and when the broker says that it does not know us (it thought we hung). The token of a
-registration tells its repetition, for want of an answer, from a new one; no registration is
-answered by another, or the two sides could go on like that for ever.
+A message has the robot's name ahead of it, empty where the replica itself is meant. A registration
+states that this replica holds no sessions, so the caller ends its sessions whenever `lost_sessions`
+or `welcomed` say so: after a new connection (the broker behind it may be another one), and when the
+broker does not know this replica (it took it for hung). A registration's token distinguishes its
+repetition from a new one.
 
-What does not fit through the socket waits here, at most `KEPT` messages, the oldest dropped first.
+Messages that the socket does not take wait here, at most `MAX_UNSENT`; the oldest is dropped first.
 Used by one thread; never blocks.
 """
 
@@ -28,16 +27,16 @@ from ...transport.keys import Key, PublicKey
 from ...transport.messages import Drain, Heartbeat, Register, encode
 from ...transport.poll import Poll
 
-KEPT = 256
-UNANSWERED = 4
-"""So many heartbeats without an answer, and this silence: the connection leads nowhere."""
+MAX_UNSENT = 256
+MAX_UNANSWERED = 4
 LOST_AFTER_NS = 2_000_000_000
-UNASKED = 0
-"""The token of a WELCOME that answers no registration: please register."""
+"""The connection is lost after this silence and `MAX_UNANSWERED` heartbeats without an answer."""
+UNSOLICITED = 0
+"""The token of a WELCOME that answers no registration and asks for one."""
 
 
 class BrokerClient:
-    """A DEALER towards the broker's back endpoint. `identity` is `<service>/<k>:<incarnation>`."""
+    """A DEALER at the broker's back endpoint. `identity` is `<service>/<k>:<incarnation>`."""
 
     def __init__(
         self,
@@ -47,9 +46,8 @@ class BrokerClient:
         key: Key | None = None,
         server: PublicKey | None = None,
     ) -> None:
-        """`offer.capacity` robots may have a request on its way here at once, so that many wait in
-        the socket while the device works: the broker need not hold them back. With `key` and the
-        broker's `server` key the connection is encrypted."""
+        """Register as `offer`. With `key` and the broker's `server` key the connection is
+        encrypted."""
         self._context: sockets.Context = zmq.Context()
         self._connection = Connection(
             self._context,
@@ -57,6 +55,7 @@ class BrokerClient:
             identity,
             key=key,
             server=server,
+            # While the device works, one request of each robot may wait in the socket.
             hwm=max(sockets.DEALER_HWM, 2 * offer.capacity),
             lost_after_ns=LOST_AFTER_NS,
         )
@@ -69,69 +68,72 @@ class BrokerClient:
         self.dropped = Counter[str]()
 
     def watch(self, poll: Poll) -> None:
-        """Wake `poll` for what arrives here, and for new connections."""
-        self.lost_sessions()  # those made already
+        """Wake `poll` for messages and for new connections."""
+        self.lost_sessions()  # handles the connections made so far
         self._connection.watch(poll)
 
     @property
     def sendable(self) -> sockets.Socket | None:
-        """The socket while something waits for room in it: to be woken when there is some."""
+        """The socket while messages wait for room in it, to be polled for that; else None."""
         return self._connection.socket if self._unsent else None
 
     @property
     def reason(self) -> str:
-        """Why the broker cannot be reached; empty when it can."""
+        """Why the broker is unreachable; empty when it is reachable."""
         return self._connection.reason
 
     def lost_sessions(self) -> bool:
-        """Whether a connection took the place of the one through which the broker welcomed this
-        replica. If so it has offered itself anew, and whatever sessions it held are void. Call it
-        in every turn of the poll."""
+        """Whether a new connection replaced the one that this replica was registered through. If
+        so it has sent a new registration, and its sessions are void. Call it in every turn of the
+        poll."""
         if not self._connection.made():
             return False
         self._unanswered = 0
         if self.registered:
-            self._register_anew()
+            self._register_again()
             return True
-        self._say(Header(Kind.REGISTER, token=self._token), self._offer)
+        self._send_or_drop(Header(Kind.REGISTER, token=self._token), self._offer)
         return False
 
     def welcomed(self, header: Header) -> bool:
-        """A WELCOME arrived. False when it says that the broker does not know us: then this replica
-        has offered itself anew, and whatever sessions it held are void."""
+        """Handle a WELCOME. False when the broker does not know this replica: then a new
+        registration was sent, and its sessions are void."""
         if header.token == self._token:
-            # News of the connection that this came through must not pass for that of a newer one.
+            # Events of the connection that this came through must not count for a newer one.
             self._connection.made()
             self.registered = True
-        elif header.token == UNASKED and self.registered:
-            self._register_anew()
+        elif header.token == UNSOLICITED and self.registered:
+            self._register_again()
             return False
-        # Anything else answers an offer that was replaced meanwhile, or repeats what is under way.
+        # Any other token answers a registration that was replaced, or repeats the pending one.
         return True
 
-    def asked(self, header: Header) -> bool:
-        """Whether `header` answers the offer that is under way."""
+    def answers_offer(self, header: Header) -> bool:
+        """Whether `header` answers the pending registration."""
         return not self.registered and header.token == self._token
 
     def beat(self, progress: int, load: float, draining: str = "") -> None:
-        """Say that the loop goes on; until the broker has answered, offer the service instead. A
-        replica that drains says so each time, and never registers: `draining` until there is room
-        elsewhere for all its robots, or `stopping` once those have moved that can. When
-        `UNANSWERED` of them had no answer the connection is made anew."""
-        # A batch may last longer than any silence: what counts is what was asked and not answered.
-        patient = self._unanswered < UNANSWERED
+        """Send a heartbeat, or a registration until the broker has answered one.
+
+        `progress` counts the loop's turns, `load` is 0 to 1. A replica that drains sends a DRAIN
+        each time and never registers; `draining` is its reason, `draining` (it waits until all its
+        robots can move) or `stopping` (it waits for those that can). After `MAX_UNANSWERED`
+        heartbeats without an answer the connection is replaced.
+        """
+        # A batch may outlast any silence, so unanswered heartbeats count and not only time.
+        patient = self._unanswered < MAX_UNANSWERED
         if self._connection.tick(time.monotonic_ns(), patient):
             self._unanswered = 0
         self._unanswered += 1
         if draining:
-            self._say(Header(Kind.DRAIN), Drain(reason=draining))
+            self._send_or_drop(Header(Kind.DRAIN), Drain(reason=draining))
         if self.registered or draining:
-            self._say(Header(Kind.HEARTBEAT), Heartbeat(progress=progress, load=load))
+            self._send_or_drop(Header(Kind.HEARTBEAT), Heartbeat(progress=progress, load=load))
         else:
-            self._say(Header(Kind.REGISTER, token=self._token), self._offer)
+            self._send_or_drop(Header(Kind.REGISTER, token=self._token), self._offer)
 
     def receive(self) -> list[Buffer] | None:
-        """One message, the robot's name first; None when there is no more. Raises WireError."""
+        """The next message, the robot's name first; None when there is none. Raises WireError."""
         frames = sockets.receive(self._connection.socket)
         if frames is not None:
             self._unanswered = 0
@@ -141,15 +143,15 @@ class BrokerClient:
         return frames
 
     def send(self, robot: str, frames: Sequence[Buffer]) -> None:
-        """Send now, or as soon as the socket takes it."""
+        """Send to `robot`, now or as soon as the socket takes it."""
         self._unsent.append([robot.encode(), *frames])
         self.flush()
-        while len(self._unsent) > KEPT:
+        while len(self._unsent) > MAX_UNSENT:
             self._unsent.popleft()
             self.dropped["uplink-full"] += 1
 
     def flush(self) -> bool:
-        """Send what waits, as far as the socket takes it; True when nothing waits any more."""
+        """Send the waiting messages that the socket takes; True when none is left."""
         while self._unsent:
             if not sockets.send(self._connection.socket, self._unsent[0]):
                 return False
@@ -157,17 +159,17 @@ class BrokerClient:
         return True
 
     def close(self, linger_ms: int = 200) -> None:
-        """Give the last words `linger_ms` to leave, then close everything."""
+        """Close; messages in the socket have `linger_ms` to leave."""
         self._connection.close()
         self._context.destroy(linger=linger_ms)
 
-    def _register_anew(self) -> None:
+    def _register_again(self) -> None:
         self.registered = False
-        self._unsent.clear()  # the broker at the other end does not know what it is about
+        self._unsent.clear()  # they belong to sessions that are void
         self._token = time.monotonic_ns()
-        self._say(Header(Kind.REGISTER, token=self._token), self._offer)
+        self._send_or_drop(Header(Kind.REGISTER, token=self._token), self._offer)
 
-    def _say(self, header: Header, body: Heartbeat | Drain | Register) -> None:
-        """For what is repeated anyway: it is dropped when it does not fit now."""
+    def _send_or_drop(self, header: Header, body: Heartbeat | Drain | Register) -> None:
+        """For messages that are repeated: one that the socket does not take is dropped."""
         if self._unsent or not sockets.send(self._connection.socket, [b"", *encode(header, body)]):
             self.dropped[f"{header.kind.name.lower()}-unsent"] += 1

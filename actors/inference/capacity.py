@@ -10,8 +10,8 @@ of `b`, one batch costs `t(b)`:
 
 where only sizes count that the robots can fill (`N(b) >= b`); the best of them is the capacity.
 
-It is an estimate for robots of one kind with steady requests. It does not know about bursts, nor
-about other work on the device: keep the measured times current.
+An estimate for robots of one kind with steady requests. Bursts and other work on the device are
+not considered: keep the measured times current.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ UTILISATION = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one robot asks of a replica: requests per second, how far a chunk can continue the plan
-    (its execution horizon, the whole chunk where it continues none), the way there and back."""
+    """One robot's demand: requests per second, for how long a chunk can continue the plan (its
+    execution horizon, the whole chunk where it continues none), and the round-trip time."""
 
     rate_hz: float
     horizon_s: float
@@ -35,16 +35,17 @@ class Load:
 
 
 def request_rate_hz(chunk_s: float, buffer_time_s: float, latency_s: float) -> float:
-    """How often a self-clocked robot asks.
+    """Requests per second of a self-clocked robot.
 
-    It merges a chunk of which `latency_s` has passed, plays it down to `buffer_time_s`, asks, and
-    plays on for another `latency_s` until the answer is there.
+    It merges a chunk of which `latency_s` has passed, plays it down to `buffer_time_s`, sends the
+    next request, and plays for another `latency_s` until the reply arrives.
     """
     return 1.0 / max(chunk_s - buffer_time_s, latency_s, 1e-3)
 
 
 def capacity(service_s: Mapping[int, float], load: Load) -> int:
-    """Robots that a replica carries whose batches of `b` take `service_s[b]` seconds; 0 if none."""
+    """The robots that a replica can serve whose batches of `b` take `service_s[b]` seconds; 0 if
+    none."""
     round_s = load.horizon_s / 2 - load.rtt_s
     best = 0
     for size, seconds in service_s.items():

@@ -1,13 +1,12 @@
-"""Requests and replies kept whole, and the same work done again from them, byte for byte.
+"""Captures: requests and replies kept whole, and their replay, byte for byte.
 
 A capture file is a sequence of records, each a length (u32, little-endian) and a MessagePack map:
 first an `Origin`, which says what served, then one `CapturedBatch` for each batch the device ran.
-Images that travelled through shared memory are kept as raw blobs: apart from that, frames are as
-they were on the wire.
+Images in shared memory are kept as raw blobs; all other frames are those of the wire.
 
-A replay runs the same batches through the same code from the wire onwards. It is exact on the same
-kind of device with the same number of threads; elsewhere kernels may sum in another order. Of a
-policy that remembers, it is exact only from the first reset in the file onwards.
+A replay runs the same batches through the same code, from the decoding of the frames. It is exact
+on the same kind of device with the same number of threads; elsewhere kernels may sum in another
+order. For a stateful policy it is exact from the first reset in the file.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ _LENGTH = struct.Struct("<I")
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True, tag="origin"):
-    """What served: enough to load it again. `checkpoint_hash` proves that it is the same."""
+    """The policy that served and its configuration; `checkpoint_hash` identifies the weights."""
 
     service: str
     policy: str
@@ -50,7 +49,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, tag="origin"):
 
 
 class CapturedExchange(msgspec.Struct, frozen=True):
-    """One robot's request and the answer it got."""
+    """The frames of one robot's request and of its reply or error."""
 
     robot: str
     request: list[bytes]
@@ -58,7 +57,7 @@ class CapturedExchange(msgspec.Struct, frozen=True):
 
 
 class CapturedBatch(msgspec.Struct, frozen=True, tag="batch"):
-    """What the device ran in one go; `reset`: the policy was told to forget just before."""
+    """One batch of the device; `reset`: the policy was reset just before."""
 
     exchanges: list[CapturedExchange]
     reset: bool = False
@@ -70,7 +69,7 @@ _decode = msgspec.msgpack.Decoder(Record).decode
 
 
 class Capture:
-    """The writing end; keeps nothing when `max_bytes` is 0."""
+    """The writing end: the newest `max_bytes`, half in `path.1`; 0 keeps nothing."""
 
     def __init__(self, path: Path, max_bytes: int, origin: Origin) -> None:
         self._file = BoundedFile(path, max_bytes // 2, preamble=_frame(origin), whole=_whole)
@@ -78,9 +77,11 @@ class Capture:
 
     @property
     def lost(self) -> int:
+        """Records that could not be written."""
         return self._file.lost
 
     def batch(self, exchanges: Sequence[CapturedExchange], reset: bool) -> None:
+        """Append a batch; `reset` says whether the policy was reset just before."""
         before = self._file.error
         self._file.append(_frame(CapturedBatch(list(exchanges), reset)))
         log_change(self._file, before)
@@ -90,7 +91,7 @@ class Capture:
 
 
 def self_contained(message: Message[Request], observation: Observation) -> list[bytes]:
-    """The request's frames with the pixels of images that lay in shared memory."""
+    """The request's frames, with the pixels of `observation` for images in shared memory."""
     request, blobs = message.body, Blobs(message.blobs)
     images = {
         name: blobs.image(observation.images[name]) if image.encoding == "shm" else image
@@ -106,8 +107,8 @@ def exchange(robot: str, request: list[bytes], reply: Sequence[Buffer]) -> Captu
 
 
 def read(path: Path) -> Iterator[Record]:
-    """The records of a capture, the older half first where there is one. A record that a killed
-    writer left unfinished ends its file."""
+    """The records of a capture, the older half first. An incomplete record ends its file. Raises
+    CaptureError for other files."""
     for half in (*reversed(older(path)), path):
         with half.open("rb") as file:
             while len(prefix := file.read(_LENGTH.size)) == _LENGTH.size:
@@ -126,7 +127,7 @@ def read(path: Path) -> Iterator[Record]:
 
 @dataclass(frozen=True, slots=True)
 class ReplayDifference:
-    """An answer that came out otherwise than captured: whose, and how."""
+    """A replayed answer that differs from the captured one."""
 
     robot: str
     seq: int
@@ -134,19 +135,19 @@ class ReplayDifference:
     replayed: str
 
 
-def replay(batch: CapturedBatch, device: PolicyRunner, tasks: TaskRule) -> list[ReplayDifference]:
-    """Run a captured batch again; empty when every answer is the same, byte for byte.
+def replay(batch: CapturedBatch, runner: PolicyRunner, tasks: TaskRule) -> list[ReplayDifference]:
+    """Run a captured batch again; the answers that differ from the captured ones in any byte.
 
-    What depends on the clock (durations, load) is taken from the captured reply.
+    Durations and loads are taken from the captured replies.
     """
     if batch.reset:
-        device.reset()
+        runner.reset()
     messages = [decode(e.request) for e in batch.exchanges]
     observations = [
-        observe(m, e.robot, device.spec, tasks, None)
+        observe(m, e.robot, runner.spec, tasks, None)
         for m, e in zip(messages, batch.exchanges, strict=True)
     ]
-    results, _ = device.predict(observations)
+    results, _ = runner.predict(observations)
     differences = []
     for message, kept, result in zip(messages, batch.exchanges, results, strict=True):
         before = decode(kept.reply).body
@@ -155,7 +156,7 @@ def replay(batch: CapturedBatch, device: PolicyRunner, tasks: TaskRule) -> list[
             after = decode(again).body
             differences.append(
                 ReplayDifference(
-                    kept.robot, message.header.seq, type(before).__name__, _words(after)
+                    kept.robot, message.header.seq, type(before).__name__, _described(after)
                 )
             )
     return differences
@@ -167,7 +168,7 @@ def _cost(body: object) -> Cost:
     return Cost(body.queue_s, body.inference_s, body.batch, body.superseded, body.load)
 
 
-def _words(body: object) -> str:
+def _described(body: object) -> str:
     return "another chunk" if isinstance(body, Reply) else str(body)
 
 
@@ -181,7 +182,7 @@ def _frame(record: Record) -> bytes:
 
 
 def _whole(file: FileIO) -> int:
-    """How many bytes at the beginning of a capture are whole records."""
+    """The number of bytes at the start of a capture that are whole records."""
     size, end = file.seek(0, os.SEEK_END), 0
     while end + _LENGTH.size <= size:
         file.seek(end)

@@ -1,8 +1,8 @@
-"""Is it the device that failed, or the request? By the exception alone: a first answer.
+"""Device errors: which exceptions suggest that the device failed and not the request.
 
-A failing launch, exhausted memory and a lost GPU are the device's. Nothing proves it: memory also
-runs out for one absurd request, and an error's text may quote the request. Who must be sure runs
-something that worked before (`Device` does).
+A failing launch, exhausted memory and a lost GPU do. An exception alone proves nothing: memory also
+runs out for one absurd request, and an error's text may quote the request. `PolicyRunner` verifies
+by running an example that worked before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 import sys
 from collections.abc import Iterator
 
-_WORDS = re.compile(
+_PATTERN = re.compile(
     r"\b(CUDA|HIP|XPU|MPS|cuDNN|cuBLAS|cuFFT|cuSOLVER|NCCL|ROCm) (error|driver|backend|kernel)"
     r"|\b(CUDNN|CUBLAS|CUFFT|CUSOLVER|MIOPEN|NVML)_(STATUS_|ERROR_)"
     r"|\bcuda(Error|runtime)\w*"
@@ -25,18 +25,18 @@ _TORCH_TYPES = ("OutOfMemoryError", "AcceleratorError")
 
 
 def is_device_error(error: BaseException) -> bool:
-    """Whether `error`, or one that it was raised from or while handling, speaks of the device."""
+    """Whether `error`, its cause or its context names a failure of the device."""
     return any(
-        isinstance(e, (MemoryError, *_torch_types())) or _WORDS.search(str(e))
+        isinstance(e, (MemoryError, *_torch_types())) or _PATTERN.search(str(e))
         for e in _chain(error)
-        # A ValueError is what a policy says of an observation, whatever its words are.
+        # A policy raises ValueError for an observation; its text may quote anything.
         if not isinstance(e, ValueError)
     )
 
 
 def free_memory(thoroughly: bool = False) -> None:
-    """Give back what is only cached, so that another attempt has it; `thoroughly`: also what is
-    only held in cycles, which takes some tenths of a second."""
+    """Free cached device memory; `thoroughly`: also objects in reference cycles, which takes some
+    tenths of a second."""
     if thoroughly:
         gc.collect()
     torch = sys.modules.get("torch")
@@ -44,7 +44,7 @@ def free_memory(thoroughly: bool = False) -> None:
         try:
             torch.cuda.empty_cache()
         except RuntimeError as error:
-            # A lost device frees nothing either: the attempt that follows says so.
+            # Freeing fails on a lost device too; the attempt that follows reports it.
             if not is_device_error(error):
                 raise
 

@@ -1,4 +1,4 @@
-"""Observations to try a policy with, before any robot is there."""
+"""Example observations for the warm-up and the statefulness probe."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from ...policy.base import Observation, PolicySpec
 from ...policy.processing import check_observation
 
 VARIATION = 1e-3
-"""How far a given example's states are moved, in the robot's units."""
+"""Standard deviation of the noise on a given example's state, in the robot's units."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Valid observations, the same for the same seed, different for different ones.
+    """Valid observations, a function of the seed.
 
     They are synthetic and have `task`, or are variations of `given`: its task, its images shifted
-    by some pixels, its state moved by about `VARIATION`. `given` must fit the spec (ValueError).
+    by some pixels, its state with noise of `VARIATION`. Raises ValueError when `given` does not
+    fit the spec.
     """
 
     spec: PolicySpec
@@ -35,7 +36,7 @@ class Examples:
                 ) from error
 
     def full(self, seed: int) -> Observation:
-        """With a plan to continue, where the policy continues one."""
+        """With a prefix, where the policy takes one."""
         synthetic = self.spec.example(seed, self.task)
         given = self.given
         if given is None:
@@ -51,5 +52,5 @@ class Examples:
         )
 
     def plain(self, seed: int) -> Observation:
-        """Without a plan to continue."""
+        """Without a prefix."""
         return replace(self.full(seed), prefix=None, prefix_robot=None, delay_steps=0)

@@ -1,8 +1,8 @@
-"""Who has a session at this replica, and on which terms: handshakes.
+"""Handshakes: OPEN and INQUIRY to ACCEPT, REJECT or VERDICT, and the sessions that result.
 
 Guarantees that a robot holds at most one session, that of its newest epoch; that `limit` is never
-exceeded; and that shared memory is only promised to a robot whose offer names the very memory that
-is mapped here under its name, on this host and for this user.
+exceeded; and that shared memory is accepted only when the robot's offer names the memory that is
+mapped here under its name, on this host and for this user.
 """
 
 from __future__ import annotations
@@ -18,13 +18,17 @@ from ...transport.messages import Accept, Inquiry, Message, Open, Reject, Verdic
 from ...transport.outbox import OutboxReader
 from .replica_metrics import Meters
 from .served_session import ServedSession
-from .session_checks import RETRY_AFTER_S, Admitted, Occupancy, Terms, admit
+from .service_terms import Occupancy, Terms
+from .session_checks import RETRY_AFTER_S, Admitted, admit
 
 Answer = list[Buffer]
 
 
 class Handshake:
-    """See the module. `occupancy` says how full the replica is when so many others are here."""
+    """A replica's answers to OPEN and INQUIRY, and its `sessions` by robot.
+
+    `occupancy(n)` is how full the replica is with `n` other sessions.
+    """
 
     def __init__(
         self,
@@ -41,16 +45,15 @@ class Handshake:
         self._outboxes, self._meters, self._occupancy = outboxes, meters, occupancy
 
     def open(self, robot: str, header: Header, frames: list[Buffer]) -> Answer:
-        """Answer an OPEN by ACCEPT or REJECT. The same OPEN again is accepted again: the answer may
-        have been lost. One of another epoch replaces the session: the broker says whose it is."""
+        """Answer an OPEN by ACCEPT or REJECT. The same OPEN again is accepted again, for the answer
+        may have been lost; one of another epoch replaces the robot's session."""
         before = self.sessions.get(robot)
         if before is not None and header.epoch != before.epoch:
             del self.sessions[robot]
         try:
             asked: Open = decode(frames).body
         except WireError as error:
-            words = str(error)[: DEFAULT.max_text_chars]
-            return self._reject(header, Reject(reason=error.reason, message=words))
+            return self._reject(header, _unreadable(error))
         verdict = self._verdict(robot, asked)
         if isinstance(verdict, Reject):
             self.sessions.pop(robot, None)
@@ -65,21 +68,19 @@ class Handshake:
         return encode(header._replace(kind=Kind.ACCEPT), terms)
 
     def inquire(self, robot: str, header: Header, frames: list[Buffer]) -> Answer:
-        """Answer an INQUIRY by the VERDICT that its OPEN would get; whoever has a session here
-        keeps it, and nobody gets one."""
+        """Answer an INQUIRY by the VERDICT that its OPEN would get; sessions stay as they are."""
         self._meters.counts["inquiries"] += 1
         try:
             message: Message[Inquiry] = decode(frames)
         except WireError as error:
-            words = str(error)[: DEFAULT.max_text_chars]
-            answer = Verdict(reject=Reject(reason=error.reason, message=words))
+            body = Verdict(reject=_unreadable(error))
         else:
             verdict = self._verdict(robot, message.body.open)
             if isinstance(verdict, Reject):
-                answer = Verdict(reject=verdict)
+                body = Verdict(reject=verdict)
             else:
-                answer = Verdict(accept=self._accept(verdict, session="", shm=False))
-        return encode(header._replace(kind=Kind.VERDICT), answer)
+                body = Verdict(accept=self._accept(verdict, session="", shm=False))
+        return encode(header._replace(kind=Kind.VERDICT), body)
 
     def _verdict(self, robot: str, asked: Open) -> Admitted | Reject:
         if self.draining:
@@ -120,7 +121,7 @@ class Handshake:
         return encode(header._replace(kind=Kind.REJECT), refusal)
 
     def _offered(self, robot: str, asked: Open) -> OutboxReader | None:
-        """The shared memory that the robot offered, if it is what is mapped here under its name."""
+        """The shared memory that the robot offered, if it is the one mapped here under its name."""
         outbox = self._outboxes.get(robot)
         if outbox is None or asked.boot_id != boot_id() or not asked.outbox_nonce:
             return None
@@ -129,3 +130,7 @@ class Handshake:
         except OutboxError:
             self._meters.counts["outbox-unreadable"] += 1
             return None  # the robot sends its pixels instead
+
+
+def _unreadable(error: WireError) -> Reject:
+    return Reject(reason=error.reason, message=str(error)[: DEFAULT.max_text_chars])

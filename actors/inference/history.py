@@ -1,36 +1,37 @@
-"""How each robot's requests fared at this replica: pure, no clock.
+"""Each robot's record of failed and slow requests at this replica: pure, no clock.
 
 Guarantees that a robot whose requests fail, or take much longer than others', costs the others
-little: until one of its requests is served as usual again it is inferred alone, behind everybody
-else, and while others are served it rests for `REST` times what its last request took, so that it
-gets at most `1 / (1 + REST)` of the device's time. A robot whose request alone was at the device
-when that was lost rests longer each time. What one request takes is not bounded.
+little: until one of its requests is served as usual it is inferred alone, after all others, and
+while others are served it rests for `REST_FACTOR` times the duration of its last request, so that
+it gets at most `1 / (1 + REST_FACTOR)` of the device's time. A robot whose request was alone on the
+device when that was lost rests longer each time. The duration of one request is not bounded.
 
-Instants are monotonic ns of this host, so that the next incarnation can go on from `rows`.
+Instants are monotonic ns of this host, so that the next incarnation can continue from `rows`.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-REST = 4
+REST_FACTOR = 4
 SLOW_FACTOR, SLOW_S = 3.0, 0.05
-"""A request is slow that takes longer than this factor of the usual, and this much longer."""
+"""A request is slow that takes longer than this factor of the usual time, and this much longer."""
 SLOW_IN_A_ROW = 3
-"""Slow requests of one robot alone, until it is made to rest: a machine has its pauses."""
+"""Consecutive slow requests of one robot alone before it rests; single ones are the machine's."""
 LOSS_REST_S, LOSS_REST_GROWTH, MAX_REST_S = 10.0, 4.0, 600.0
 MAX_ROBOTS = 256
 MAX_ROWS = 16
-WORDS = 160
+MAX_REASON_CHARS = 160
+_REPORTED = ("failed", "failing", "slow", "clipped", "losses", "reason")
 
 
 @dataclass
 class History:
-    """One robot's. `failing` and `slow` count in a row, the others from the beginning; `losses`
-    counts devices that were lost at its requests."""
+    """One robot's counts. `failing` and `slow` are consecutive, the others total; `losses` counts
+    the devices that were lost at its requests."""
 
     failed: int = 0
     failing: int = 0
@@ -38,113 +39,107 @@ class History:
     clipped: int = 0
     losses: int = 0
     reason: str = ""
-    rests_until: int = 0
-    said_at: int | None = None
-    unsaid: int = 0
+    rests_until_ns: int = 0
+    logged_ns: int | None = None
+    unlogged: int = 0
 
     @property
     def alone(self) -> bool:
-        """Its requests are to be inferred alone, after those of others."""
+        """Whether its requests are inferred alone, after those of others."""
         return self.failing > 0 or self.slow > 0
 
 
 @dataclass
 class Histories:
-    """Those of all robots that were here, the longest unheard dropped first. They outlive sessions:
-    a robot does not mend itself by connecting anew."""
+    """The histories of the `MAX_ROBOTS` robots seen last. They outlive sessions, because a new
+    connection does not repair a robot."""
 
-    say_every_ns: int = 10_000_000_000
+    log_every_ns: int = 10_000_000_000
     _of: OrderedDict[str, History] = field(default_factory=OrderedDict)
 
     def of(self, robot: str) -> History:
-        """The robot's history; a new one for a robot never heard of."""
+        """The robot's history; an empty one for an unknown robot."""
         history = self._of.setdefault(robot, History())
         self._of.move_to_end(robot)
         if len(self._of) > MAX_ROBOTS:
             self._of.popitem(last=False)
         return history
 
-    def failed(self, robot: str, reason: str, seconds: float, now: int, shared: bool) -> str:
-        """A request failed after it took the device `seconds`; `shared`: others are served here.
-        Returns what to write down about it, empty when that was said not long ago."""
+    def failed(self, robot: str, reason: str, seconds: float, now_ns: int, shared: bool) -> str:
+        """Record a request that failed after `seconds` on the device; `shared`: others are served
+        here. Returns what to log, empty within `log_every_ns` of the last failure logged."""
         history = self.of(robot)
         history.failed += 1
         history.failing += 1
-        history.reason = reason[:WORDS]
-        self._rest(history, seconds, now, shared)
-        if history.said_at is not None and now - history.said_at < self.say_every_ns:
-            history.unsaid += 1
+        history.reason = reason[:MAX_REASON_CHARS]
+        self._rest(history, seconds, now_ns, shared)
+        if history.logged_ns is not None and now_ns - history.logged_ns < self.log_every_ns:
+            history.unlogged += 1
             return ""
-        more = f" ({history.unsaid} more since it was last said)" if history.unsaid else ""
-        history.said_at, history.unsaid = now, 0
+        more = f" ({history.unlogged} more since it was last said)" if history.unlogged else ""
+        history.logged_ns, history.unlogged = now_ns, 0
         return f"a request of {robot} failed, {history.failing} in a row{more}: {reason}"
 
     def served(
-        self, robot: str, seconds: float, usual_s: float, alone: bool, now: int, shared: bool
+        self, robot: str, seconds: float, usual_s: float, alone: bool, now_ns: int, shared: bool
     ) -> str:
-        """A request was answered by a chunk, in a batch that took `seconds` where `usual_s` is
-        usual. Returns what to write down about it, mostly nothing."""
+        """Record a chunk, from a batch that took `seconds` where `usual_s` is usual; `alone`: a
+        batch of one. Returns what to log, mostly empty."""
         history = self.of(robot)
-        mended, history.failing = history.failing, 0
+        failed, history.failing = history.failing, 0
         if seconds <= max(SLOW_FACTOR * usual_s, usual_s + SLOW_S):
             history.slow = 0
         elif alone or history.slow == 0:
             history.slow += 1
             if history.slow >= SLOW_IN_A_ROW and not self.others_slow(robot):
-                self._rest(history, seconds, now, shared)
-        return f"a request of {robot} succeeded after {mended} that failed" if mended else ""
+                self._rest(history, seconds, now_ns, shared)
+        return f"a request of {robot} succeeded after {failed} that failed" if failed else ""
 
-    def lost(self, robots: Sequence[str], reason: str, now: int) -> None:
-        """The device was lost at a batch of these robots. Of several it is not known whose request
-        it was: each is then inferred alone, and the next time it is known."""
+    def lost(self, robots: Sequence[str], reason: str, now_ns: int) -> None:
+        """Record that the device was lost at a batch of these robots. Which of several requests was
+        the cause is unknown: each robot is then inferred alone, and a next loss has one cause."""
         for robot in robots:
             history = self.of(robot)
             history.failed += 1
             history.failing += 1
-            history.reason = reason[:WORDS]
+            history.reason = reason[:MAX_REASON_CHARS]
             if len(robots) == 1:
                 history.losses += 1
                 rest_s = min(MAX_REST_S, LOSS_REST_S * LOSS_REST_GROWTH ** (history.losses - 1))
-                history.rests_until = now + round(rest_s * 1e9)
+                history.rests_until_ns = now_ns + round(rest_s * 1e9)
 
     def clipped(self, robot: str, values: int) -> None:
-        """Of a request's state so many values lay beyond what the policy lets in."""
+        """Record how many values of a request's state the policy bounded."""
         if values:
             self.of(robot).clipped += values
 
-    def resting(self, robot: str, now: int) -> float:
-        """For how many seconds no request of the robot is taken; 0 if one is."""
-        return max(0, self.of(robot).rests_until - now) / 1e9
+    def rest_s(self, robot: str, now_ns: int) -> float:
+        """For how many seconds no request of the robot is accepted; 0 if one is."""
+        return max(0, self.of(robot).rests_until_ns - now_ns) / 1e9
 
     def rows(self) -> dict[str, dict[str, Any]]:
-        """For a report: of every robot whose requests failed, were slow or were clipped, at most
-        `MAX_ROWS`, those in trouble now first."""
+        """For the status: the robots whose requests failed, were slow or were clipped, at most
+        `MAX_ROWS`, those with failing or slow requests first."""
         troubled = [(r, h) for r, h in self._of.items() if h.failed or h.slow or h.clipped]
         troubled.sort(key=lambda row: (not row[1].alone, -row[1].failed))
         return {
             robot: {
-                "failed": h.failed,
-                "failing": h.failing,
-                "slow": h.slow,
-                "clipped": h.clipped,
-                "losses": h.losses,
-                "reason": h.reason,
-                "rests_until": h.rests_until,
+                **{name: getattr(h, name) for name in _REPORTED},
+                "rests_until": h.rests_until_ns,
             }
             for robot, h in troubled[:MAX_ROWS]
         }
 
     def restore(self, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        """Go on from what an earlier incarnation's `rows` said; it may have been of another
-        version."""
-        known = {entry.name for entry in fields(History)}
+        """Continue from an earlier incarnation's `rows`, which may be of another version."""
         for robot, row in rows.items():
-            self._of[robot] = History(**{key: row[key] for key in row if key in known})
+            known = {name: row[name] for name in _REPORTED if name in row}
+            self._of[robot] = History(**known, rests_until_ns=row.get("rests_until", 0))
 
     def others_slow(self, robot: str) -> bool:
-        """Whether other robots' requests are slow too: then it is the machine."""
+        """Whether other robots' requests are slow too, so that the machine is the cause."""
         return any(h.slow for name, h in self._of.items() if name != robot)
 
-    def _rest(self, history: History, seconds: float, now: int, shared: bool) -> None:
+    def _rest(self, history: History, seconds: float, now_ns: int, shared: bool) -> None:
         if shared:
-            history.rests_until = now + round(REST * seconds * 1e9)
+            history.rests_until_ns = now_ns + round(REST_FACTOR * seconds * 1e9)

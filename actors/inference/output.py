@@ -1,6 +1,6 @@
-"""What a policy returned, held against what its spec says it returns.
+"""The check of a policy's return value against its spec.
 
-The words are for whoever wrote the policy: what came, what was expected, what to change.
+The messages are for the author of the policy: what was returned, what was expected, what to change.
 """
 
 from __future__ import annotations
@@ -14,46 +14,47 @@ import numpy as np
 from ...errors import WrongOutputError
 from ...policy.base import Chunk, PolicySpec
 
-WANTED = "predict_chunk returns a list with one Chunk(model=..., robot=...) for each observation"
+EXPECTED = "predict_chunk returns a list with one Chunk(model=..., robot=...) for each observation"
 
 
 def chunks_of(returned: object, count: int) -> Sequence[object]:
-    """What was returned for `count` observations, one entry each. Raises WrongOutputError for what
-    is no list of so many."""
+    """`returned` as `count` entries. Raises WrongOutputError unless it is a list or tuple of that
+    length."""
     if isinstance(returned, list | tuple):
         if len(returned) == count:
             return returned
         found = f"{len(returned)} chunks for {count} observations"
-        raise WrongOutputError(f"the policy returned {found}: {WANTED}")
+        raise WrongOutputError(f"the policy returned {found}: {EXPECTED}")
     hint = {
         type(None): "; is a `return` missing?",
         GeneratorType: "; put list(...) around it",
         Chunk: "; put it into a list",
     }.get(type(returned), "")
-    raise WrongOutputError(f"the policy returned {_what(returned)}: {WANTED}{hint}")
+    raise WrongOutputError(f"the policy returned {_described(returned)}: {EXPECTED}{hint}")
 
 
 def fault_of(chunk: object, spec: PolicySpec) -> WrongOutputError | None:
-    """What is wrong with one chunk; None when it has the spec's shape and is finite."""
+    """The fault of one chunk; None when it has the spec's shape and dtype and is finite."""
     if not isinstance(chunk, Chunk):
-        return WrongOutputError(f"the policy returned a list of {_what(chunk)}: {WANTED}")
+        return WrongOutputError(f"the policy returned a list of {_described(chunk)}: {EXPECTED}")
     for space, values in (("model", chunk.model), ("robot", chunk.robot)):
-        words = _array_fault(values, spec)
-        if words:
-            return WrongOutputError(f"the policy returned a Chunk whose `{space}` {words}")
+        fault = _array_fault(values, spec)
+        if fault:
+            return WrongOutputError(f"the policy returned a Chunk whose `{space}` {fault}")
     return None
 
 
 def _array_fault(values: object, spec: PolicySpec) -> str:
     steps, actions = spec.chunk_size, len(spec.action_names)
-    wanted = f"its spec says an array float32[{steps}, {actions}]"
+    expected = f"its spec says an array float32[{steps}, {actions}]"
     if not isinstance(values, np.ndarray):
         hint = ": use .float().cpu().numpy()" if _is_tensor(values) else ""
-        return f"is {_what(values)}, {wanted}{hint}"
+        return f"is {_described(values)}, {expected}{hint}"
     if values.dtype != np.float32:
-        return f"is {_what(values)}, {wanted}: use .astype(np.float32)"
+        return f"is {_described(values)}, {expected}: use .astype(np.float32)"
     if values.shape == (1, steps, actions):
-        return f"is {_what(values)}, {wanted}: one Chunk for each observation, without a batch axis"
+        found = _described(values)
+        return f"is {found}, {expected}: one Chunk for each observation, without a batch axis"
     if values.ndim == 2 and values.shape[1] != actions:
         return (
             f"has {values.shape[1]} columns, and its spec names {actions} actions "
@@ -62,7 +63,7 @@ def _array_fault(values: object, spec: PolicySpec) -> str:
     if values.ndim == 2 and values.shape[0] != steps:
         return f"has {len(values)} steps, and its spec says chunk_size={steps}: make them agree"
     if values.shape != (steps, actions):
-        return f"is {_what(values)}, {wanted}"
+        return f"is {_described(values)}, {expected}"
     finite = np.isfinite(values)
     if not finite.all():
         step, column = map(int, np.argwhere(~finite)[0])
@@ -74,17 +75,17 @@ def _array_fault(values: object, spec: PolicySpec) -> str:
     return ""
 
 
-def _what(thing: object) -> str:
-    if thing is None:
+def _described(value: object) -> str:
+    if value is None:
         return "None"
-    if isinstance(thing, np.ndarray):
-        return f"an array {thing.dtype}{list(thing.shape)}"
-    if _is_tensor(thing):
-        dtype = str(getattr(thing, "dtype", "")).removeprefix("torch.")
-        return f"a torch tensor {dtype}{list(getattr(thing, 'shape', ()))}"
-    return f"a {type(thing).__name__}"
+    if isinstance(value, np.ndarray):
+        return f"an array {value.dtype}{list(value.shape)}"
+    if _is_tensor(value):
+        dtype = str(getattr(value, "dtype", "")).removeprefix("torch.")
+        return f"a torch tensor {dtype}{list(getattr(value, 'shape', ()))}"
+    return f"a {type(value).__name__}"
 
 
-def _is_tensor(thing: object) -> bool:
+def _is_tensor(value: object) -> bool:
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(thing, torch.Tensor)
+    return torch is not None and isinstance(value, torch.Tensor)

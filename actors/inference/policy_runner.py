@@ -1,10 +1,10 @@
-"""One policy on one device: warmed up, timed, and fenced so that one bad observation fails alone.
+"""One policy on one device: warmed up, timed, and isolated so that a bad observation fails alone.
 
-`PolicyRunner.predict` guarantees that what it returns as a chunk has the spec's shape and holds
-finite numbers only, and that an observation that cannot be predicted costs no other one its chunk.
-Whether the device failed or a request did is decided by evidence: what worked at warm-up is run
-again, and only if that fails too is the device lost. It does not bound how long the policy takes:
-the replica's owner watches its progress for that.
+`PolicyRunner.predict` guarantees that every chunk it returns has the spec's shape and holds finite
+numbers only, and that an observation that fails costs no other one its chunk. Whether the device
+failed or a request did is decided by a test: the example that worked at warm-up is run again, and
+only if that fails too is the device lost. It does not bound how long the policy takes: the
+supervisor watches the replica's progress for that.
 
 Only the thread that made it may use it.
 """
@@ -22,15 +22,16 @@ from .output import chunks_of, fault_of
 from .statefulness_probe import Mode, serving_mode
 
 DOUBTFUL_FAILURES = 3
-"""Batches in a row of which nothing could be predicted, until what worked at warm-up is tried."""
+"""Consecutive batches without a chunk before the warm-up's example is run again."""
 
 Result = Chunk | Exception
 
 
 class PolicyRunner:
-    """`times[b]`: the usual duration of a batch of `b`, in seconds, kept current while serving.
+    """`times[b]` is the usual duration of a batch of `b` in seconds, updated while serving; `mode`
+    is `shared` or `exclusive`.
 
-    `on_call` is called after every prediction, also of batches that are retried: a sign of life.
+    `on_call` is called after every call of the policy, for liveness.
     """
 
     def __init__(
@@ -45,43 +46,40 @@ class PolicyRunner:
         self.mode: Mode = "exclusive"
         self.mode_reason = "not probed yet"
         self.disturbed = False
-        """An example was run since the last `reset`: a policy that remembers must forget it."""
+        """An example was run since the last `reset`, so that a stateful policy needs one."""
         self._examples = examples or Examples(policy.spec)
         self._on_call = on_call
         self._failures = 0
         self._doubt_at = DOUBTFUL_FAILURES
 
     def warm_up(self, max_batch: int) -> int:
-        """Run everything that serving will run; return the largest batch that may be used.
+        """Decide the serving mode and run every batch size; return the largest that may be used.
 
-        Each batch size is run plain, with a prefix where the policy takes one, and once more with
-        the clock on; then the serving mode is decided (`mode`). Raises UnfitPolicyError when the
-        policy fails, or returns what its spec does not say; a device's own error passes through.
+        Each size is run without a prefix, with one where the policy takes one, and once more for
+        its time. Raises UnfitPolicyError when the policy fails or contradicts its spec; a device's
+        own error is raised as it is.
         """
         examples = self._examples
-        self.mode, self.mode_reason = serving_mode(
-            self.policy, max_batch > 1, examples, self._tried
-        )
+        self.mode, self.mode_reason = serving_mode(self.policy, max_batch > 1, examples, self._try)
         largest = 1 if self.mode == "exclusive" else max_batch
         for size in range(1, largest + 1):
             full = [examples.full(seed) for seed in range(size)]
-            self._tried([examples.plain(seed) for seed in range(size)])
+            self._try([examples.plain(seed) for seed in range(size)])
             if self.spec.prefix != "none":
-                self._tried(full)
-            started = time.perf_counter()
-            self._tried(full)
-            self.times[size] = time.perf_counter() - started
+                self._try(full)
+            started_s = time.perf_counter()
+            self._try(full)
+            self.times[size] = time.perf_counter() - started_s
         self.reset()
         return largest
 
     @property
     def execution(self) -> str:
-        """How the policy says that it runs: for people, and empty where it says nothing."""
+        """The policy's own description of how it runs, for the status; empty where it has none."""
         return str(getattr(self.policy, "execution", ""))
 
     def reset(self) -> None:
-        """Forget the episode before. Only a policy that remembers is asked to: it is served
-        exclusively, and a shared one must have nothing to forget."""
+        """Start a new episode. Only an exclusive policy is reset; a shared one has no state."""
         self.disturbed = False
         reset = getattr(self.policy, "reset", None)
         if self.mode == "exclusive" and callable(reset):
@@ -90,14 +88,13 @@ class PolicyRunner:
     def predict(
         self, batch: Sequence[Observation], learn: bool = True
     ) -> tuple[list[Result], float]:
-        """A chunk or the reason why there is none for each observation, in order, and the duration
-        in seconds; `times` follow it if `learn`. Raises DeviceLost when not even the warm-up's
-        example works any more."""
-        started = time.perf_counter()
+        """A chunk or an exception for each observation, in order, and the duration in seconds;
+        `learn` updates `times`. Raises DeviceLostError when the warm-up's example fails too."""
+        started_s = time.perf_counter()
         results = self._together(batch)
         broken = next((r for r in results if isinstance(r, Exception) and is_device_error(r)), None)
         if broken is not None:
-            self._prove(f"the device failed with {_words(broken)}")
+            self._prove(f"the device failed with {_described(broken)}")
         elif any(isinstance(r, Chunk) for r in results):
             self._failures, self._doubt_at = 0, DOUBTFUL_FAILURES
         else:
@@ -106,15 +103,15 @@ class PolicyRunner:
                 self._prove(
                     f"{self._failures} batches in a row failed, the last with {results[0]!r}"
                 )
-                self._doubt_at *= 2  # a proof costs everybody a batch
-        seconds = time.perf_counter() - started
+                self._doubt_at *= 2  # each proof delays all robots by a batch
+        seconds = time.perf_counter() - started_s
         if learn and not any(isinstance(r, Exception) for r in results):
             usual = self.times.get(len(batch), seconds)
             self.times[len(batch)] = usual + 0.1 * (seconds - usual)
         return results, seconds
 
     def _together(self, batch: Sequence[Observation]) -> list[Result]:
-        """The batch's results; if the policy fails at it, those of each observation alone."""
+        """The batch's results; if the policy raises, those of each observation alone."""
         try:
             chunks = self._call(batch)
         except Exception as error:  # noqa: BLE001 a policy may raise anything
@@ -133,14 +130,14 @@ class PolicyRunner:
         return _result(chunk, fault_of(chunk, self.spec))
 
     def _prove(self, suspicion: str) -> None:
-        """Run what worked at warm-up. Raises DeviceLost if it does not work any more."""
+        """Run the warm-up's example. Raises DeviceLostError if it fails."""
         free_memory(thoroughly=True)
         self.disturbed = True
         result = self._alone(self._examples.plain(0))
         if isinstance(result, Exception):
             raise DeviceLostError(
                 f"{suspicion}, and the example that worked at warm-up fails now with "
-                f"{_words(result)}: the policy gets a new process"
+                f"{_described(result)}: the policy gets a new process"
             )
 
     def _call(self, batch: Sequence[Observation]) -> Sequence[object]:
@@ -151,8 +148,8 @@ class PolicyRunner:
         finally:
             self._on_call()
 
-    def _tried(self, batch: Sequence[Observation]) -> list[Chunk]:
-        """The chunks of a batch of examples, all of them fit."""
+    def _try(self, batch: Sequence[Observation]) -> list[Chunk]:
+        """The chunks of a batch of examples, all valid. Raises UnfitPolicyError."""
         try:
             chunks = self._call(batch)
         except WrongOutputError as error:
@@ -161,9 +158,9 @@ class PolicyRunner:
             if is_device_error(error) or isinstance(error, OSError):
                 raise
             raise UnfitPolicyError(
-                f"the policy failed with {_words(error)} at warm-up, given an example whose task "
-                f"is {batch[0].task!r}: if it knows only certain tasks, give the service one of "
-                "them (default_task, pin_task); if only certain observations, serve(..., "
+                f"the policy failed with {_described(error)} at warm-up, given an example whose "
+                f"task is {batch[0].task!r}: if it knows only certain tasks, give the service one "
+                "of them (default_task, pin_task); if only certain observations, serve(..., "
                 "example=Observation(...))"
             ) from error
         for fault in (fault_of(chunk, self.spec) for chunk in chunks):
@@ -175,9 +172,9 @@ class PolicyRunner:
 def _result(chunk: object, fault: WrongOutputError | None) -> Result:
     if fault is not None:
         return fault
-    assert isinstance(chunk, Chunk), "what is no Chunk has a fault"
+    assert isinstance(chunk, Chunk), "a value that is no Chunk has a fault"
     return chunk
 
 
-def _words(error: Exception) -> str:
+def _described(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"

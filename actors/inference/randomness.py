@@ -1,9 +1,9 @@
-"""The random generators that a policy draws from, put back to where they were.
+"""The random generators that a policy draws from, saved and restored.
 
-For telling a policy that is random from one that remembers: with the same randomness, one that does
-not remember gives the same chunk again. Found are the global generators of Python, numpy and torch,
-those that the policy holds (see `policy.reach`), and numpy's that are made anew without a seed.
-Anything else random (another library's, the operating system's) is not.
+With the same randomness a stateless policy gives the same chunk again, which distinguishes a random
+policy from a stateful one. Restored are the global generators of Python, numpy and torch, those
+that the policy holds (`policy.held_objects`), and the seeds of new numpy generators. Other sources
+(another library's, the operating system's) are not.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ Restore = Callable[[], object]
 
 @contextmanager
 def repeatable(policy: object) -> Iterator[Restore]:
-    """Gives a function that puts all of them back; they go on from where they were afterwards."""
+    """A context whose value restores all generators when called; they are restored at its end."""
     restores = list(_generators(policy))
 
-    def put_back() -> None:
+    def restore_all() -> None:
         for restore in restores:
             restore()
 
     module: Any = bit_generator
-    entropy = getattr(module, "randbits", None)  # where an unseeded numpy generator begins
+    entropy = getattr(module, "randbits", None)  # the seed of an unseeded numpy generator
     if entropy is not None:
         module.randbits = lambda _bits: 1
     try:
-        yield put_back
+        yield restore_all
     finally:
         if entropy is not None:
             module.randbits = entropy
-        put_back()
+        restore_all()
 
 
 def _generators(policy: object) -> Iterator[Restore]:
@@ -52,12 +52,12 @@ def _generators(policy: object) -> Iterator[Restore]:
         yield partial(torch.set_rng_state, torch.get_rng_state())
         if torch.cuda.is_initialized():
             yield partial(torch.cuda.set_rng_state_all, torch.cuda.get_rng_state_all())
-    for thing in reachable(policy):
-        if isinstance(thing, np.random.Generator):
-            yield partial(setattr, thing.bit_generator, "state", thing.bit_generator.state)
-        elif isinstance(thing, np.random.RandomState):
-            yield partial(thing.set_state, thing.get_state())
-        elif isinstance(thing, random.Random) and not isinstance(thing, random.SystemRandom):
-            yield partial(thing.setstate, thing.getstate())
-        elif torch is not None and isinstance(thing, torch.Generator):
-            yield partial(thing.set_state, thing.get_state())
+    for held in reachable(policy):
+        if isinstance(held, np.random.Generator):
+            yield partial(setattr, held.bit_generator, "state", held.bit_generator.state)
+        elif isinstance(held, np.random.RandomState):
+            yield partial(held.set_state, held.get_state())
+        elif isinstance(held, random.Random) and not isinstance(held, random.SystemRandom):
+            yield partial(held.setstate, held.getstate())
+        elif torch is not None and isinstance(held, torch.Generator):
+            yield partial(held.set_state, held.get_state())

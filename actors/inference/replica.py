@@ -1,40 +1,22 @@
 """The inference actor: one replica of a service, one pre-warmed policy on one device.
 
-Guarantees: it registers only after everything it will run has been run once; a request is answered
-by a reply or an error, or was replaced by a newer one of its robot; one bad request costs nobody
-else anything; it never loads a model because somebody asked. It holds nothing that a robot cannot
-tell it again.
-
-One thread polls the sockets and runs the model in between. The reason is liveness: the progress it
-reports is then the model's own, and no second thread can keep a hung model looking alive. The
-hand-over that a thread for the device would need costs little either way: with three 224x224 images
-and a 20 ms model, one thread added 1.0 to 1.3 ms to a request, two added 1.2 to 1.3 (medians of 80;
-three and two rounds out of six each: the others were overrun by the machine's other work). Whether
-the model itself runs faster in a thread of its own is open: there it took less processor time in
-five of six rounds, for no known reason, so measure on the target before changing the shape.
-
-The price of one thread: nothing is heard while a batch runs. Messages wait in the socket, whose
-queue is sized for all sessions, and the broker waits for three of the longest batches measured at
-warm-up; heartbeats go out around batches to give them all of that time.
+Guarantees: it registers only after everything that it will run has run once; a request is answered
+by a reply or an error, or superseded by a newer one of its robot; a bad request affects no other
+one; no request makes it load a model. It holds no state that a robot cannot repeat.
 """
 
 from __future__ import annotations
 
-import os
-import socket
-import sys
 import time
 from pathlib import Path
 
 import cv2
 
-from ...errors import PolicyError, RefusedError, UnfitPolicyError, WireError
+from ...errors import RefusedError, WireError
 from ...policy.base import ChunkPolicy, Observation
-from ...policy.kinds import load_policy
 from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
-from ...transport.host import boot_id
-from ...transport.messages import Register, decode
+from ...transport.messages import decode
 from ...transport.outbox import OutboxReader
 from ...transport.poll import Poll
 from ..runtime.actor import Actor
@@ -42,23 +24,38 @@ from ..runtime.audit import Audit
 from ..runtime.configs import InferenceConfig
 from ..runtime.credentials import credentials
 from .broker_client import BrokerClient
-from .capture import Capture, Origin
-from .example import Examples
+from .capture import Capture
+from .departure import Departure
 from .history import Histories
+from .policy_loading import configured_policy, largest_batch, warmed_up
 from .policy_runner import PolicyRunner
 from .replica_metrics import Meters
+from .self_description import origin, registration
 from .service import ReplicaCore
 
 MESSAGES_PER_TURN = 256
 HANG_BATCHES = 3.0
-"""A turn of the loop runs one batch. One that takes so many times the longest that was measured at
-the warm-up counts as hung: the first sign of life comes after it."""
+"""A turn of the loop runs one batch and makes progress after it: one that takes so many times the
+longest that was measured at the warm-up counts as hung."""
 REPORT_NS = 500_000_000
 _NEVER_NS = 1 << 63
 
+# One thread polls the sockets and runs the model in between. The reason is liveness: the progress
+# it reports is then the model's own, and no second thread can keep a hung model looking alive. The
+# hand-over that a thread for the device would need costs little either way: with three 224x224
+# images and a 20 ms model, one thread added 1.0 to 1.3 ms to a request, two added 1.2 to 1.3
+# (medians of 80; three and two rounds out of six each: the others were overrun by the machine's
+# other work). Whether the model itself runs faster in a thread of its own is open: there it took
+# less processor time in five of six rounds, for no known reason, so measure on the target before
+# changing the shape.
+#
+# The price of one thread: no message is read while a batch runs. Messages wait in the socket, whose
+# queue is sized for all sessions, and the broker waits for three of the longest batches measured at
+# warm-up; heartbeats go out around batches to give them all of that time.
+
 
 class InferenceActor(Actor):
-    """See the module."""
+    """One replica as a process: `setup` loads and warms up the policy, `run` serves it."""
 
     kind = "inference"
     Config = InferenceConfig
@@ -67,265 +64,195 @@ class InferenceActor(Actor):
     config: InferenceConfig
 
     def setup(self) -> None:
+        """Load the policy, warm it up, restore the counts, connect. Raises RefusedError."""
         config = self.config
-        # Before the model: a missing key need not wait for it.
+        # Before the model, so that a missing key is reported at once.
         keys = credentials(self.name, config.key, config.broker_key)
         cv2.setNumThreads(config.threads)
-        self._beat_at = _NEVER_NS  # warm-up predicts too, and has no broker to tell yet
+        self._next_beat_ns = _NEVER_NS  # the warm-up predicts before there is a broker client
         self.phase(f"loads policy {config.policy} onto {config.device}")
-        self._device = self._warmed(self._load())
-        self.log.info("%s: %s", self._device.mode, self._device.mode_reason)
-        if self._device.execution:
-            self.log.info(self._device.execution)
+        policy = self._load_policy()
+        self.board.progress()
+        self.phase(f"warms up with batches of 1 to {largest_batch(config)}")
+        self._runner = warmed_up(policy, config, self._example(), self._called)
+        self.log.info("%s: %s", self._runner.mode, self._runner.mode_reason)
+        if self._runner.execution:
+            self.log.info(self._runner.execution)
         before = self.board.previous() or {}
         self._meters = Meters(before.get("counts"))
-        self._histories = Histories()
-        self._histories.restore(before.get("robots", {}))
-        self._service = self._serve()
-        self.resources.callback(self._service.close)
+        histories = Histories()
+        histories.restore(before.get("robots", {}))
+        self._core = self._make_core(self._runner, histories)
+        self.resources.callback(self._core.close)
         identity = f"{self.name}:{self.incarnation}"
-        self._uplink = BrokerClient(config.broker, identity, self._offer(), *keys)
-        self.resources.callback(self._uplink.close)
+        offer = registration(self.name, self.incarnation, config, self._runner, self._core.limit)
+        self._client = BrokerClient(config.broker, identity, offer, *keys)
+        self.resources.callback(self._client.close)
         self._unreachable = ""
-        self._drain_until: int | None = None
-        self._leaving = ""
-        self._released = False
-        self._beat_at = self._report_at = 0
+        self._departure = Departure(config.drain_s)
+        self._next_beat_ns = self._next_report_ns = 0
         self.resources.callback(lambda: self.board.report(self._status(time.monotonic_ns())))
 
     def run(self) -> None:
-        longest_s = max(self._device.times.values(), default=0.0)
-        self.ready(HANG_BATCHES * longest_s, mode=self._device.mode, batch_s=self._device.times)
+        """Serve until the departure is complete or the supervisor is gone."""
+        longest_s = max(self._runner.times.values(), default=0.0)
+        self.ready(HANG_BATCHES * longest_s, mode=self._runner.mode, batch_s=self._runner.times)
         poll = Poll(self.link.fileno())
-        self._uplink.watch(poll)
+        self._client.watch(poll)
         while not self._finished(time.monotonic_ns()):
-            poll.wait(self._patience_ms(time.monotonic_ns()), self._uplink.sendable)
+            poll.wait(self._timeout_ms(time.monotonic_ns()), self._client.sendable)
             self.board.progress()
-            now = time.monotonic_ns()
-            self._obey(now)
-            if self._uplink.lost_sessions():
-                self._service.forget_everyone()
-            self._receive(now)
-            self._uplink.flush()
-            self._work(now)
-            self._tell(time.monotonic_ns())
+            now_ns = time.monotonic_ns()
+            self._serve_commands(now_ns)
+            if self._client.lost_sessions():
+                self._core.end_all_sessions()
+            self._receive(now_ns)
+            self._client.flush()
+            self._work(now_ns)
+            self._report(time.monotonic_ns())
 
-    # The loop's parts
+    # Handlers of the loop
 
-    def _patience_ms(self, now: int) -> int:
-        """Until the next heartbeat or batch, rounded up: to wake early would be to spin."""
-        wake = self._beat_at
-        due = self._service.due(now)
-        if due is not None:
-            wake = min(wake, due)
-        return max(0, -(-(wake - now) // 1_000_000))
+    def _timeout_ms(self, now_ns: int) -> int:
+        """The time until the next heartbeat or batch, rounded up: an early wake-up would spin."""
+        wake_ns = self._next_beat_ns
+        due_ns = self._core.due_ns(now_ns)
+        if due_ns is not None:
+            wake_ns = min(wake_ns, due_ns)
+        return max(0, -(-(wake_ns - now_ns) // 1_000_000))
 
-    def _obey(self, now: int) -> None:
+    def _serve_commands(self, now_ns: int) -> None:
         for command in self.link.commands():
             if command.verb == "drain":
-                self._drain(now, "asked to drain")
-                self.link.acknowledge(command.id, {"sessions": len(self._service.sessions)})
+                self._drain(now_ns, "asked to drain")
+                self.link.acknowledge(command.id, {"sessions": len(self._core.sessions)})
             else:
                 self.link.acknowledge(command.id, error=self.refusal(command))
         if self.stopping and not self.link.orphaned:
-            self._drain(now, "asked to stop", stop=True)
+            self._drain(now_ns, "asked to stop", stop=True)
 
-    def _receive(self, now: int) -> None:
+    def _receive(self, now_ns: int) -> None:
         for _ in range(MESSAGES_PER_TURN):
             try:
-                frames = self._uplink.receive()
+                frames = self._client.receive()
                 if frames is None:
                     return
-                self._dispatch(frames, now)
+                self._dispatch(frames, now_ns)
             except WireError as error:
                 self._meters.counts[f"dropped:{error.reason}"] += 1
 
-    def _dispatch(self, frames: list[Buffer], now: int) -> None:
+    def _dispatch(self, frames: list[Buffer], now_ns: int) -> None:
         try:
             robot = bytes(frames[0]).decode()
         except UnicodeDecodeError as error:
             raise WireError("robot", "a robot's name that is not UTF-8") from error
         header = Header.unpack(frames[1])
         if robot:
-            for answer in self._service.receive(robot, header, frames[1:], now):
-                self._uplink.send(robot, answer)
+            for answer in self._core.receive(robot, header, frames[1:], now_ns):
+                self._client.send(robot, answer)
         elif header.kind is Kind.WELCOME:
-            if not self._uplink.welcomed(header):
+            if not self._client.welcomed(header):
                 self.log.warning("the broker does not know this replica: registering again")
-                self._service.forget_everyone()
-        elif header.kind is Kind.REJECT and self._uplink.asked(header):
-            # For good, and for a person: another process would be refused like this one.
+                self._core.end_all_sessions()
+        elif header.kind is Kind.REJECT and self._client.answers_offer(header):
+            # A restart would be refused like this one: a person has to change something.
             raise RefusedError(decode(frames[1:]).body.message)
         elif header.kind is Kind.DRAIN:
-            self._released = self._drain_until is not None
-            self._drain(now, "drained by the broker")
+            self._departure.release()
+            self._drain(now_ns, "drained by the broker")
         elif header.kind is not Kind.HEARTBEAT:
             raise WireError("kind", f"a {header.kind.name} to the replica itself")
 
-    def _work(self, now: int) -> None:
-        """Run at most one batch, with a heartbeat ahead of it if it may last beyond the next."""
-        due = self._service.due(now)
-        if due is None or due > now:
+    def _work(self, now_ns: int) -> None:
+        """Run at most one batch, after a heartbeat if the batch may outlast the next one."""
+        due_ns = self._core.due_ns(now_ns)
+        if due_ns is None or due_ns > now_ns:
             return
-        if now + self._service.longest_batch_ns >= self._beat_at:
-            self._beat(now)
-        for robot, frames in self._service.work(now):
-            self._uplink.send(robot, frames)
-        self.board.progress()  # the heartbeat after a batch tells of it
+        if now_ns + self._core.longest_batch_ns >= self._next_beat_ns:
+            self._beat(now_ns)
+        for robot, frames in self._core.work(now_ns):
+            self._client.send(robot, frames)
+        self.board.progress()  # reported by the heartbeat after the batch
 
-    def _tell(self, now: int) -> None:
-        if (why := self._uplink.reason) != self._unreachable:
-            self._unreachable = why
-            if why:
-                self.log.warning("not registered: %s", why)
-        if now >= self._beat_at:
-            self._beat(now)
-        if now >= self._report_at:
-            self._report_at = now + REPORT_NS
-            self.board.report(self._status(now))
+    def _called(self) -> None:
+        """Make progress after each call of the policy, also within a batch that is retried."""
+        self.board.progress()
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._next_beat_ns:
+            self._beat(now_ns)
 
-    def _beat(self, now: int) -> None:
-        self._beat_at = now + round(self.config.heartbeat_s * 1e9)
-        load = self._meters.busy.load(now)
-        self._uplink.beat(self.board.turns, load, self._leaving)
+    def _report(self, now_ns: int) -> None:
+        if (reason := self._client.reason) != self._unreachable:
+            self._unreachable = reason
+            if reason:
+                self.log.warning("not registered: %s", reason)
+        if now_ns >= self._next_beat_ns:
+            self._beat(now_ns)
+        if now_ns >= self._next_report_ns:
+            self._next_report_ns = now_ns + REPORT_NS
+            self.board.report(self._status(now_ns))
 
-    # The end
+    def _beat(self, now_ns: int) -> None:
+        self._next_beat_ns = now_ns + round(self.config.heartbeat_s * 1e9)
+        load = self._meters.busy.load(now_ns)
+        self._client.beat(self.board.turns, load, self._departure.leaving)
 
-    def _drain(self, now: int, why: str, stop: bool = False) -> None:
-        """Take no new robot, answer what is here, and leave when the broker has moved the rest; to
-        `stop`, without waiting for room for them."""
-        leaving = "stopping" if stop else "draining"
-        if self._leaving in (leaving, "stopping"):
-            return
-        self.log.info("draining: %s", why)
-        self._leaving = leaving
-        self._drain_until = self._drain_until or now + round(self.config.drain_s * 1e9)
-        self._service.reception.draining = True
-        self._beat(now)
+    def _status(self, now_ns: int) -> dict[str, object]:
+        return {
+            "registered": self._client.registered,
+            "broker": self._client.reason,
+            "draining": self._departure.begun,
+            **self._core.status(now_ns),
+            "unsent": dict(self._client.dropped),
+        }
 
-    def _finished(self, now: int) -> bool:
+    # Departure
+
+    def _drain(self, now_ns: int, reason: str, stop: bool = False) -> None:
+        """Accept no new robot, answer the waiting requests, and leave once the broker has moved the
+        robots; with `stop`, without waiting for room for them."""
+        if self._departure.begin(now_ns, stop):
+            self.log.info("draining: %s", reason)
+            self._core.handshake.draining = True
+            self._beat(now_ns)
+
+    def _finished(self, now_ns: int) -> bool:
         if self.link.orphaned:
             return True
-        if self._drain_until is None:
+        if not self._departure.begun:
             return False
-        if now >= self._drain_until:
-            self.log.warning("left with %d sessions", len(self._service.sessions))
+        if self._departure.overdue(now_ns):
+            self.log.warning("left with %d sessions", len(self._core.sessions))
             return True
-        in_hand = len(self._service.waiting) > 0 or not self._uplink.flush()
-        alone = not self._uplink.registered or not self._service.sessions
-        return not in_hand and (self._released or alone)
+        return self._departure.complete(
+            busy=len(self._core.waiting) > 0 or not self._client.flush(),
+            alone=not self._client.registered or not self._core.sessions,
+        )
 
-    # What it is made of
+    # Parts, some of which a subclass replaces
 
-    def _load(self) -> ChunkPolicy:
-        config = self.config
-        if config.checkpoint is None:
-            raise RefusedError(
-                f"service {config.service} names no checkpoint: a policy of kind {config.policy} "
-                "needs one, a directory or the name of a shipped one; set `checkpoint`"
-            )
-        try:
-            policy = load_policy(
-                config.policy, config.checkpoint, config.device, config.dtype, **config.options
-            )
-        except PolicyError as error:
-            raise RefusedError(str(error)) from error
-        if not callable(getattr(policy, "predict_chunk", None)):
-            raise RefusedError(
-                f"policy kind {config.policy} of service {config.service} predicts no chunks "
-                "(it has no predict_chunk): only policies with a chunk API can be served"
-            )
-        # Only now is it known whether the policy brought torch along.
-        if torch := sys.modules.get("torch"):
-            torch.set_num_threads(config.threads)
-        self.board.progress()
-        return policy
+    def _load_policy(self) -> ChunkPolicy:
+        return configured_policy(self.config)
 
     def _example(self) -> Observation | None:
-        """What to make the warm-up's observations from, where they cannot be synthetic."""
+        """An observation to vary for the warm-up, where the policy accepts no synthetic one."""
         return None
 
-    def _warmed(self, policy: ChunkPolicy) -> PolicyRunner:
+    def _make_core(self, runner: PolicyRunner, histories: Histories) -> ReplicaCore:
         config = self.config
-        max_batch = config.max_batch if config.scheduling == "deadline" else 1
-        self.phase(f"warms up with batches of 1 to {max_batch}")
-        try:
-            task = config.pin_task or config.default_task
-            device = PolicyRunner(
-                policy, Examples(policy.spec, task, self._example()), self._predicted
-            )
-            device.warm_up(max_batch)
-        except UnfitPolicyError as error:
-            raise RefusedError(str(error)) from error
-        return device
-
-    def _predicted(self) -> None:
-        """The policy did something: a sign of life, also within a batch that is done one by one."""
-        self.board.progress()
-        now = time.monotonic_ns()
-        if now >= self._beat_at:
-            self._beat(now)
-
-    def _serve(self) -> ReplicaCore:
-        config, device = self.config, self._device
         place = self.name.replace("/", ".")
         evidence = Path(config.evidence or self.rundir)
-        origin = Origin(
-            service=config.service,
-            policy=config.policy,
-            checkpoint=str(config.checkpoint),
-            checkpoint_hash=device.policy.checkpoint_hash,
-            device=config.device,
-            dtype=config.dtype,
-            threads=config.threads,
-            options=config.options,
-            pin_task=config.pin_task,
-            default_task=config.default_task,
+        capture = Capture(
+            evidence / "capture" / place, config.capture_bytes, origin(config, runner)
         )
         return ReplicaCore(
             self.name,
             config,
-            device,
+            runner,
             {robot: OutboxReader(self.segment(s)) for robot, s in config.outboxes.items()},
             self._meters,
             Audit(evidence / "audit" / f"{place}.jsonl", config.audit_bytes),
-            Capture(evidence / "capture" / place, config.capture_bytes, origin),
-            self._histories,
+            capture,
+            histories,
             self.log,
         )
-
-    def _offer(self) -> Register:
-        spec, device, config = self._device.spec, self._device, self.config
-        return Register(
-            replica=self.name,
-            service=config.service,
-            capacity=self._service.limit,
-            model=spec.model,
-            revision=spec.revision,
-            checkpoint=device.policy.checkpoint_hash,
-            cameras={c.name: (c.width, c.height) for c in spec.cameras},
-            state_names=spec.state_names,
-            action_names=spec.action_names,
-            chunk_size=spec.chunk_size,
-            fps=spec.fps,
-            control_mode=spec.control_mode,
-            prefix=spec.prefix,
-            max_prefix_steps=spec.max_prefix_steps,
-            stateful=device.mode == "exclusive",
-            batch_s=tuple(device.times[size] for size in sorted(device.times)),
-            host=socket.gethostname(),
-            boot_id=boot_id(),
-            pid=os.getpid(),
-            kind="script" if config.script else "fleet",
-            incarnation=self.incarnation,
-            contract=spec.contract(device.policy.checkpoint_hash),
-        )
-
-    def _status(self, now: int) -> dict[str, object]:
-        return {
-            "registered": self._uplink.registered,
-            "broker": self._uplink.reason,
-            "draining": self._drain_until is not None,
-            **self._service.status(now),
-            "unsent": dict(self._uplink.dropped),
-        }

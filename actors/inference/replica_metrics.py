@@ -1,8 +1,8 @@
-"""What a replica counts about itself: outcomes by reason, durations, how busy its device is; and
-what became of each request, one line of the audit each.
+"""A replica's metrics: outcomes by reason, durations, the load of its device; and the audit, one
+line a request.
 
-Percentiles are over the last `WINDOW` values, so that they describe now; counts are for ever, and a
-next incarnation goes on from them.
+Percentiles are over the last `WINDOW` values; counts are totals that the next incarnation
+continues.
 """
 
 from __future__ import annotations
@@ -16,18 +16,19 @@ import numpy as np
 from ...policy.base import Chunk, Observation
 from ...transport.header import Header
 from ..runtime.audit import Audit
-from .served_session import Cost, reason_of, words_of
+from .served_session import Cost, message_of, reason_of
 
 WINDOW = 512
 
 
 class Percentiles:
-    """Of the last WINDOW values."""
+    """Percentiles of the last `WINDOW` values."""
 
     def __init__(self) -> None:
         self._values: deque[float] = deque(maxlen=WINDOW)
 
     def add(self, value: float) -> None:
+        """Add a value."""
         self._values.append(value)
 
     def summary(self) -> dict[str, float]:
@@ -39,54 +40,54 @@ class Percentiles:
 
 
 class Busyness:
-    """Share of the last `window_ns` in which the device worked, 0 to 1."""
+    """The share of the last `window_ns` in which the device worked, 0 to 1."""
 
     def __init__(self, window_ns: int = 5_000_000_000) -> None:
         self._window_ns = window_ns
         self._spans: deque[tuple[int, int]] = deque()
         self._worked_ns = 0
-        """Their sum: there are thousands of spans, and each reply says the load."""
+        """The sum of the spans, which are thousands, because each reply carries the load."""
 
-    def add(self, start: int, end: int) -> None:
-        """The device worked from `start` to `end`; spans come in order and do not overlap."""
-        self._spans.append((start, end))
-        self._worked_ns += end - start
-        self._trim(end)
+    def add(self, start_ns: int, end_ns: int) -> None:
+        """Add a span of work; spans come in order and do not overlap."""
+        self._spans.append((start_ns, end_ns))
+        self._worked_ns += end_ns - start_ns
+        self._trim(end_ns)
 
-    def load(self, now: int) -> float:
-        """At `now`, which is no earlier than the end of the last span."""
-        self._trim(now)
-        outside = max(0, now - self._window_ns - self._spans[0][0]) if self._spans else 0
-        return (self._worked_ns - outside) / self._window_ns
+    def load(self, now_ns: int) -> float:
+        """The load at `now_ns`, which is no earlier than the end of the last span."""
+        self._trim(now_ns)
+        outside_ns = max(0, now_ns - self._window_ns - self._spans[0][0]) if self._spans else 0
+        return (self._worked_ns - outside_ns) / self._window_ns
 
-    def _trim(self, now: int) -> None:
-        while self._spans and self._spans[0][1] <= now - self._window_ns:
-            start, end = self._spans.popleft()
-            self._worked_ns -= end - start
+    def _trim(self, now_ns: int) -> None:
+        while self._spans and self._spans[0][1] <= now_ns - self._window_ns:
+            start_ns, end_ns = self._spans.popleft()
+            self._worked_ns -= end_ns - start_ns
 
 
 class Meters:
-    """All of one replica's."""
+    """The metrics of one replica."""
 
     def __init__(self, previous: dict[str, int] | None = None) -> None:
         self.counts: Counter[str] = Counter(previous or {})
         """Outcomes: `served`, `superseded`, `expired`, `rejected:<reason>`, `error:<reason>`..."""
         self.batches: Counter[int] = Counter()
-        """How many batches of each size were run by this incarnation."""
+        """Batches by size, of this incarnation."""
         self.inference_ms = Percentiles()
         self.wait_ms = Percentiles()
         self.busy = Busyness()
 
-    def ran(self, batch: int, start: int, end: int) -> None:
-        """A batch of this size occupied the device between these instants."""
+    def ran(self, batch: int, start_ns: int, end_ns: int) -> None:
+        """Count a batch of this size that occupied the device between these instants."""
         self.batches[batch] += 1
-        self.inference_ms.add((end - start) / 1e6)
-        self.busy.add(start, end)
+        self.inference_ms.add((end_ns - start_ns) / 1e6)
+        self.busy.add(start_ns, end_ns)
 
 
 class Ledger:
-    """Counts outcomes in `meters` and writes lines to `audit`, joined with the robot's own lines by
-    `(session, seq)`. Wall-clock time appears here only."""
+    """Counts outcomes in `meters` and writes lines to `audit`, which join the robot's own lines by
+    `(session, seq)`. Only these lines hold wall-clock time."""
 
     def __init__(self, meters: Meters, audit: Audit) -> None:
         self._meters, self._audit = meters, audit
@@ -102,7 +103,7 @@ class Ledger:
         late: bool,
         tags: Mapping[str, str],
     ) -> None:
-        """The device gave a chunk, or said why not; `late`: after the robot's playback ended."""
+        """Count a request that the device took; `late`: its deadline had passed."""
         failed = isinstance(result, Exception)
         outcome = _outcome(result)
         self._meters.counts[outcome] += 1
@@ -114,7 +115,7 @@ class Ledger:
             seq=request.seq,
             episode=request.episode,
             outcome=outcome,
-            error=words_of(result) if isinstance(result, Exception) else None,
+            error=message_of(result) if isinstance(result, Exception) else None,
             queue_ms=round(cost.queue_s * 1e3, 3),
             inference_ms=round(cost.inference_s * 1e3, 3),
             batch=cost.batch,
@@ -130,7 +131,7 @@ class Ledger:
         )
 
     def refused(self, session: str, request: Header, error: Exception) -> None:
-        """The request never came to the device."""
+        """Count a request that the device did not take."""
         outcome = _outcome(error)
         self._meters.counts[outcome] += 1
         self._audit.line(
@@ -139,7 +140,7 @@ class Ledger:
             seq=request.seq,
             episode=request.episode,
             outcome=outcome,
-            error=words_of(error),
+            error=message_of(error),
         )
 
 

@@ -1,7 +1,7 @@
-"""Which requests the device works on next: pure, no clock, no sockets, no policy.
+"""The order in which the device serves requests: pure, no clock, no sockets, no policy.
 
-Each session has a mailbox of one: a newer request takes the place of an older one that nobody has
-begun yet, so that overload makes cycles longer and never queues. Ready sessions are served
+Each session has a mailbox of one: a newer request replaces an older one that waits, so that
+overload makes cycles longer and never queues. Ready sessions are served
 earliest deadline first, where a request's deadline is its arrival plus the playback its robot had
 left; up to `max_batch` requests of the same shape go together. In `round_robin` order sessions are
 served one at a time, the least recently served first.
@@ -11,8 +11,8 @@ Guarantees, whatever arrives:
 - Nothing starves. Slack counts up to `max_slack_ns`, and a newer request inherits the deadline of
   the one it replaces where that is earlier (a robot that repeats itself does not move to the back).
   So once a request's deadline has passed, each other session is served at most once before it.
-- A request that could be served alone waits at most `max_wait_ns` for company, never beyond its own
-  deadline, and not at all once every open session has a request here: nobody else could join.
+- A request that could be served alone waits at most `max_wait_ns` for others to share its batch,
+  never beyond its own deadline, and not at all once every open session has a request here.
 - A session's requests are taken in the order of their `seq`, each at most once.
 
 It does not promise deadlines: with more work than the device can do they are missed in turn.
@@ -31,10 +31,9 @@ Order = Literal["deadline", "round_robin"]
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[T]):
-    """One request that waits for the device. Instants are monotonic ns on this host.
+    """One request that waits for the device. Instants are monotonic ns of this host.
 
-    `shape` is whatever must be equal for two requests to share a batch; `expires_ns` is when its
-    robot stops waiting for the answer.
+    Requests of equal `shape` can share a batch; at `expires_ns` the robot stops waiting.
     """
 
     session: str
@@ -47,7 +46,10 @@ class Job(Generic[T]):
 
 
 class Schedule(Generic[T]):
-    """The mailboxes of all sessions of one replica."""
+    """The mailboxes of all sessions of one replica.
+
+    `order` is `deadline` or `round_robin`, which implies batches of one.
+    """
 
     def __init__(
         self,
@@ -69,49 +71,47 @@ class Schedule(Generic[T]):
         return len(self._waiting)
 
     def put(self, job: Job[T]) -> Job[T] | None:
-        """Leave `job` in its session's mailbox; return the older request it replaced, if any.
-
-        A request that is not newer than the one waiting is returned itself: it is the one that
-        nobody wants any more.
+        """Put `job` into its session's mailbox; return the request that is dropped for it, if any:
+        the older one there, or `job` itself if it is not newer.
         """
         waiting = self._waiting.get(job.session)
         if waiting is not None and waiting.seq >= job.seq:
             return job
-        deadline = min(job.deadline_ns, job.arrived_ns + self._max_slack_ns)
+        deadline_ns = min(job.deadline_ns, job.arrived_ns + self._max_slack_ns)
         if waiting is not None:
-            deadline = min(deadline, waiting.deadline_ns)
-        self._waiting[job.session] = replace(job, deadline_ns=deadline)
+            deadline_ns = min(deadline_ns, waiting.deadline_ns)
+        self._waiting[job.session] = replace(job, deadline_ns=deadline_ns)
         return waiting
 
     def remove(self, session: str) -> Job[T] | None:
-        """The session ended or began a new episode: forget its request and its turn."""
+        """Remove the request and the turn of a session that ended or began a new episode."""
         self._last_turn.pop(session, None)
         return self._waiting.pop(session, None)
 
-    def expire(self, now: int) -> list[Job[T]]:
-        """Take out the requests whose robots no longer wait for an answer."""
-        dead = [job for job in self._waiting.values() if job.expires_ns <= now]
-        for job in dead:
+    def expire(self, now_ns: int) -> list[Job[T]]:
+        """Remove and return the requests whose robots no longer wait."""
+        expired = [job for job in self._waiting.values() if job.expires_ns <= now_ns]
+        for job in expired:
             del self._waiting[job.session]
-        return dead
+        return expired
 
-    def due(self, now: int, sessions: int) -> int | None:
-        """The instant from which `take` returns a batch (`now` or later), None if nothing waits.
+    def due_ns(self, now_ns: int, sessions: int) -> int | None:
+        """The instant from which `take` returns a batch, `now_ns` or later; None if nothing waits.
 
-        `sessions` is how many sessions are open, waiting or not.
+        `sessions` counts the open sessions, with a request or without.
         """
         if not self._waiting:
             return None
         batch = self._batch()
         if len(batch) >= self.max_batch or len(self._waiting) >= sessions:
-            return now
-        patience = min(job.arrived_ns for job in batch) + self._max_wait_ns
-        return max(now, min(patience, batch[0].deadline_ns))
+            return now_ns
+        waits_until_ns = min(job.arrived_ns for job in batch) + self._max_wait_ns
+        return max(now_ns, min(waits_until_ns, batch[0].deadline_ns))
 
-    def take(self, now: int, sessions: int) -> list[Job[T]]:
-        """The next batch, most urgent first; empty while it is worth waiting for company."""
-        due = self.due(now, sessions)
-        if due is None or due > now:
+    def take(self, now_ns: int, sessions: int) -> list[Job[T]]:
+        """Remove and return the next batch, most urgent first; empty before `due_ns`."""
+        due_ns = self.due_ns(now_ns, sessions)
+        if due_ns is None or due_ns > now_ns:
             return []
         batch = self._batch()
         for job in batch:
@@ -121,7 +121,7 @@ class Schedule(Generic[T]):
         return batch
 
     def _batch(self) -> list[Job[T]]:
-        """The most urgent request and those of its shape that would go with it."""
+        """The most urgent request and those of its shape that would share its batch."""
         ready = sorted(self._waiting.values(), key=self._urgency)
         shape = ready[0].shape
         return [job for job in ready if job.shape == shape][: self.max_batch]

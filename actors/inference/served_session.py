@@ -1,12 +1,12 @@
-"""One robot's session at a replica: how its requests become observations, and chunks replies.
+"""One robot's session at a replica: requests to observations, chunks to replies.
 
-A session knows nothing that a request does not repeat: losing it costs a handshake, no chunk. It
-belongs to one epoch of one robot; whatever carries another epoch is not its own.
+A session holds nothing that a request does not repeat, so that losing it costs a handshake and no
+chunk. It belongs to one epoch of one robot.
 
-The pixels that a chunk is made from are those the request meant. Images in shared memory are read
-where they lie (copied only for who keeps them) and checked against the outbox's sequence word after
-they were used: `observe` does so for what it copies or resizes, `overwritten` for the rest. A robot
-that overwrites them makes its own request fail and nothing else.
+A chunk is made from the pixels that the request refers to. Images in shared memory are read in
+place (copied only if they are kept) and checked against the outbox's sequence number after their
+use: `observe` checks those that it copies or resizes, `overwritten` the others. A robot that
+overwrites them makes its own request fail and no other.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from ...transport.outbox import OutboxReader
 
 @dataclass(frozen=True, slots=True)
 class TaskRule:
-    """What a service does with the task of a request: `pinned` allows no other, `default` stands
-    in where there is none."""
+    """A service's rule for tasks: `pinned` allows no other, `default` replaces an empty one."""
 
     pinned: str | None = None
     default: str = ""
 
     def choose(self, asked: str) -> str:
-        """The task to use. Raises WireError(`task`) for one that a pinned service does not do."""
+        """The task to use for the task `asked`. Raises WireError(`task`) for one that a pinned
+        service refuses."""
         if self.pinned is None:
             return asked or self.default
         if asked and asked != self.pinned:
@@ -54,8 +54,8 @@ class ServedSession:
     """One epoch of one robot.
 
     `outbox` is this host's memory that its images lie in, None for a robot that sends pixels.
-    `superseded` counts requests that a newer one replaced since the last reply. `away_s` is what a
-    request and its chunk spend outside of this replica, by the delay that the robot reckons with.
+    `superseded` counts requests that a newer one replaced since the last reply. `away_s` is the
+    time that a request and its chunk spend outside of this replica, from the robot's delay.
     """
 
     robot: str
@@ -68,13 +68,13 @@ class ServedSession:
 
     @property
     def name(self) -> str:
-        """What audit lines and the robot's own are joined by, with `seq`."""
+        """The key that joins audit lines with the robot's own, together with `seq`."""
         return f"{self.robot}:{self.epoch}"
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a reply says about how it was made; see `messages.Reply`."""
+    """How a reply was made; the fields are those of `messages.Reply`."""
 
     queue_s: float = 0.0
     inference_s: float = 0.0
@@ -84,9 +84,9 @@ class Cost:
 
 
 def answer(request: Header, result: Chunk | Exception, cost: Cost) -> list[Buffer]:
-    """The frames of the REPLY or ERROR to the request of that header."""
+    """The frames of the REPLY or ERROR to the request with that header."""
     if isinstance(result, Exception):
-        body = Error(reason=reason_of(result), message=words_of(result)[: DEFAULT.max_text_chars])
+        body = Error(reason=reason_of(result), message=message_of(result)[: DEFAULT.max_text_chars])
         return encode(request._replace(kind=Kind.ERROR, version=VERSION, flags=0), body)
     blobs = Blobs()
     reply = Reply(
@@ -102,29 +102,29 @@ def answer(request: Header, result: Chunk | Exception, cost: Cost) -> list[Buffe
 
 
 def reason_of(error: Exception) -> str:
-    """A slug to count by: what the wire or the observation got wrong, or that the policy failed."""
+    """The reason to count `error` by: a wire error's own, `observation` or `policy`."""
     if isinstance(error, WireError):
         return error.reason
     return "observation" if isinstance(error, ValueError) else "policy"
 
 
-def words_of(error: Exception) -> str:
-    """Why a request failed, for people: in the policy's own words where it was the policy."""
+def message_of(error: Exception) -> str:
+    """Why a request failed, as a sentence; it quotes the policy's own error."""
     if isinstance(error, WireError | ValueError):
         return str(error)
     return f"the policy failed at this request with {type(error).__name__}: {error}"
 
 
 def has_prefix(request: Request) -> bool:
-    """Whether there is a plan to continue; an empty one is none."""
+    """Whether the request has a prefix that is not empty."""
     return request.prefix is not None and 0 not in request.prefix.shape
 
 
 def noise_seed(robot: str, epoch: int, episode: int, seq: int) -> int:
-    """The seed of a request that brings none: the same on every replica and in every replay, and
-    unrelated between robots and requests. 63 bits."""
-    word = f"{robot}\0{epoch}\0{episode}\0{seq}".encode()
-    return int.from_bytes(hashlib.blake2b(word, digest_size=8).digest(), "little") >> 1
+    """The seed of a request without one, 63 bits: the same on every replica and in every replay,
+    different between robots and requests."""
+    key = f"{robot}\0{epoch}\0{episode}\0{seq}".encode()
+    return int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little") >> 1
 
 
 def observe(
@@ -135,10 +135,10 @@ def observe(
     outbox: OutboxReader | None,
     keep: bool = True,
 ) -> Observation:
-    """What the policy is asked. Raises WireError whose message names what does not fit.
+    """The observation of a request. Raises WireError that names the field that does not fit.
 
     Without `keep`, images in shared memory that need no resize are views of it, which the robot may
-    overwrite: ask `overwritten` once they have been used.
+    overwrite: call `overwritten` after their use.
     """
     request, header = message.body, message.header
     prefix = prefix_robot = None
@@ -168,8 +168,8 @@ def observe(
 def overwritten(
     message: Message[Request], cameras: Iterable[str], outbox: OutboxReader | None
 ) -> WireError | None:
-    """What to answer when an image of these cameras that lay in shared memory is no longer the
-    request's; None if all still are."""
+    """The error for an image of these cameras in shared memory that is no longer the request's;
+    None if all still are."""
     for name in cameras:
         image = message.body.images[name]
         if image.encoding == "shm" and not _still_valid(image, outbox):
@@ -217,7 +217,7 @@ def _overwritten(camera: str) -> WireError:
 
 
 def _actions(message: Message[Request], name: str, spec: PolicySpec) -> NDArray[np.float32]:
-    """A prefix [P, A], cut to what the policy can be given."""
+    """A prefix, float32 [P, A], cut to `max_prefix_steps`."""
     described = getattr(message.body, name)
     steps = described.shape[0] if len(described.shape) == 2 else -1
     prefix = _floats(message, name, (steps, len(spec.action_names)))

@@ -1,13 +1,12 @@
-"""May several robots share one instance of a policy? A probe, before anybody is served.
+"""The probe that decides, before a robot is served, whether robots may share a policy instance.
 
-Sharing is safe only if predicting a chunk leaves nothing behind in the instance and lets no sample
-of a batch see another. A policy says so itself (`spec.stateful`); the probe checks what it says by
-running it, and can only demote: what it finds is a proof of impurity, what it does not find is not
-a proof of purity.
+Sharing is safe only if a prediction leaves no state in the instance and no sample of a batch
+influences another. A policy declares that (`spec.stateful`); the probe checks the declaration by
+running the policy, and can only demote: a difference proves state, no difference proves nothing.
 
 A policy that draws random numbers without using the observation's seed gives other chunks each
-time without remembering anything. It is told apart by putting its random generators back before
-each call, and may be shared; it is not deterministic, so that a replay gives other chunks.
+time without being stateful. The probe distinguishes it by restoring its random generators before
+each call. It may be shared; it is not deterministic, so that a replay gives other chunks.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Mode = Literal["shared", "exclusive"]
 Predict = Callable[[Sequence[Observation]], Sequence[Chunk]]
 
 STEPS = 3
-"""Observations per probed session: enough for a policy that remembers its last call or two."""
+"""Observations per probed session: enough for a policy that keeps its last call or two."""
 
 
 def serving_mode(
@@ -32,26 +31,26 @@ def serving_mode(
     examples: Examples | None = None,
     predict: Predict | None = None,
 ) -> tuple[Mode, str]:
-    """`shared` or `exclusive`, and how it was decided, as a sentence.
+    """`shared` or `exclusive`, and the reason as a sentence.
 
-    `batched` says whether batches will be used, and so whether they are probed. `predict` is how
-    the policy is called: `policy.predict_chunk` by default.
+    `batched` says whether batches will be used, and so whether they are probed. `predict` calls the
+    policy; the default is `policy.predict_chunk`.
     """
     if policy.spec.stateful:
         return "exclusive", "the policy declares that it remembers between calls"
     examples = examples or Examples(policy.spec)
     call = predict or policy.predict_chunk
-    crossed = _crossed(call, examples, lambda: None)
+    crossed = _first_difference(call, examples, lambda: None)
     if crossed is None:
         mixed, how = (
-            _mixes(call, examples, batched, lambda: None),
+            _mixing(call, examples, batched, lambda: None),
             "match isolated ones bit for bit",
         )
         return ("exclusive", mixed) if mixed else ("shared", f"interleaved sessions {how}")
-    with repeatable(policy) as put_back:
-        still = _crossed(call, examples, put_back)
-        if still is None:
-            mixed = _mixes(call, examples, batched, put_back)
+    with repeatable(policy) as restore:
+        step = _first_difference(call, examples, restore)
+        if step is None:
+            mixed = _mixing(call, examples, batched, restore)
             return ("exclusive", mixed) if mixed else ("shared", _NOT_DETERMINISTIC)
     return "exclusive", (
         f"two interleaved sessions got other chunks than each alone (step {crossed}), also with "
@@ -68,7 +67,7 @@ _NOT_DETERMINISTIC = (
 )
 
 
-def _crossed(call: Predict, examples: Examples, before: Restore) -> int | None:
+def _first_difference(call: Predict, examples: Examples, before: Restore) -> int | None:
     """The first step at which two interleaved sessions got other chunks than each alone."""
     one = [examples.full(seed) for seed in range(STEPS)]
     other = [examples.full(1000 + seed) for seed in range(STEPS)]
@@ -84,8 +83,8 @@ def _crossed(call: Predict, examples: Examples, before: Restore) -> int | None:
     return None
 
 
-def _mixes(call: Predict, examples: Examples, batched: bool, before: Restore) -> str:
-    """How the samples of a batch see each other; empty if they do not."""
+def _mixing(call: Predict, examples: Examples, batched: bool, before: Restore) -> str:
+    """How the samples of a batch influence each other; empty if they do not."""
     if not batched:
         return ""
     firsts = []

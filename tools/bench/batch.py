@@ -148,8 +148,8 @@ class SimulatedRobot:
     seq: int = 0
     asked_ns: int = 0
 
-    def ask(self, now: int) -> tuple[Header, list[Any]]:
-        self.seq, self.asked_ns = self.seq + 1, now
+    def ask(self, now_ns: int) -> tuple[Header, list[Any]]:
+        self.seq, self.asked_ns = self.seq + 1, now_ns
         header = Header(Kind.REQUEST, seq=self.seq, epoch=1)
         return header, [header.pack(), *self.frames[1:]]
 
@@ -172,16 +172,16 @@ def serve(
         join(service, name, spec)
     latencies: list[float] = []
     waiting: set[str] = set()
-    while (now := time.monotonic_ns()) < start + ns(duration_s):
+    while (now_ns := time.monotonic_ns()) < start + ns(duration_s):
         for client in clients.values():
-            if client.due_ns <= now and client.name not in waiting:
+            if client.due_ns <= now_ns and client.name not in waiting:
                 waiting.add(client.name)
                 service.receive(client.name, *client.ask(client.due_ns), client.due_ns)
-        due = service.due(now)
-        if due is None or due > now:
+        due_ns = service.due_ns(now_ns)
+        if due_ns is None or due_ns > now_ns:
             time.sleep(0.0005)
             continue
-        for name, _ in service.work(now):
+        for name, _ in service.work(now_ns):
             client, done = clients[name], time.monotonic_ns()
             waiting.remove(name)
             if client.asked_ns > start + chunk:

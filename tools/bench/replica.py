@@ -77,9 +77,9 @@ def overhead(rounds: int) -> list[dict[str, Any]]:
             header = Header(Kind.REQUEST, seq=seq, epoch=1)
             frames = [header.pack(), *make()[1:]]
             started = time.perf_counter()
-            now = time.monotonic_ns()
-            service.receive(name, header, frames, now)
-            answers = list(service.work(now + ns(MAX_WAIT_S)))
+            now_ns = time.monotonic_ns()
+            service.receive(name, header, frames, now_ns)
+            answers = list(service.work(now_ns + ns(MAX_WAIT_S)))
             seconds[name].append(time.perf_counter() - started)
             assert Header.unpack(answers[0][1][0]).kind is Kind.REPLY
     return [figures.row(f"holdfast/{name}", np.array(s) * 1e3, "ms") for name, s in seconds.items()]

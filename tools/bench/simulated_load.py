@@ -51,25 +51,26 @@ def simulate(
     schedule: Schedule[int] = Schedule(
         max_batch=max(times), max_wait_ns=ns(MAX_WAIT_S), order=order
     )
-    period, now = chunk_s - BUFFER_TIME_S, 0
-    asking = [(ns(float(rng.uniform(0, period))), robot, 0) for robot in range(robots)]
+    period_s, now_ns = chunk_s - BUFFER_TIME_S, 0
+    asking = [(ns(float(rng.uniform(0, period_s))), robot, 0) for robot in range(robots)]
     heapq.heapify(asking)
     latencies: list[float] = []
-    while now < ns(duration_s):
-        while asking and asking[0][0] <= now:
-            at, robot, seq = heapq.heappop(asking)
-            never = ns(2 * duration_s)
-            schedule.put(Job(str(robot), seq, None, at, at + ns(BUFFER_TIME_S), never, robot))
-        due = schedule.due(now, robots)
-        if due is None or due > now:
-            now = min(t for t in (due, asking[0][0] if asking else None) if t is not None)
+    while now_ns < ns(duration_s):
+        while asking and asking[0][0] <= now_ns:
+            at_ns, robot, seq = heapq.heappop(asking)
+            never_ns = ns(2 * duration_s)
+            deadline_ns = at_ns + ns(BUFFER_TIME_S)
+            schedule.put(Job(str(robot), seq, None, at_ns, deadline_ns, never_ns, robot))
+        due_ns = schedule.due_ns(now_ns, robots)
+        if due_ns is None or due_ns > now_ns:
+            now_ns = min(t for t in (due_ns, asking[0][0] if asking else None) if t is not None)
             continue
-        batch = schedule.take(now, robots)
+        batch = schedule.take(now_ns, robots)
         seconds = times[len(batch)]
-        now += ns(seconds[rng.integers(len(seconds))])
+        now_ns += ns(seconds[rng.integers(len(seconds))])
         for job in batch:
             if job.arrived_ns > ns(2 * chunk_s):
-                latencies.append((now - job.arrived_ns) / 1e9)
-            again = max(now, job.arrived_ns + ns(period))
-            heapq.heappush(asking, (again, job.payload, job.seq + 1))
+                latencies.append((now_ns - job.arrived_ns) / 1e9)
+            again_ns = max(now_ns, job.arrived_ns + ns(period_s))
+            heapq.heappush(asking, (again_ns, job.payload, job.seq + 1))
     return np.array(latencies or [np.inf])

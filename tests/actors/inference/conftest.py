@@ -103,17 +103,17 @@ class Bench:
     def __init__(self, service: ReplicaCore, device: PolicyRunner, meters: Meters) -> None:
         self.service, self.device, self.meters = service, device, meters
 
-    def receive(self, robot: str, frames: list[Any], now: int = 0) -> list[Message[Any]]:
+    def receive(self, robot: str, frames: list[Any], now_ns: int = 0) -> list[Message[Any]]:
         header = Header.unpack(frames[0])
-        return [decode(f) for f in self.service.receive(robot, header, frames, now)]
+        return [decode(f) for f in self.service.receive(robot, header, frames, now_ns)]
 
     def join(self, *names: str) -> None:
         for name in names:
             [answer] = self.receive(name, RobotSide(name).open())
             assert answer.header.kind is Kind.ACCEPT, answer.body
 
-    def work(self, now: int = 0) -> list[tuple[str, Message[Any]]]:
-        return [(robot, decode(frames)) for robot, frames in self.service.work(now)]
+    def work(self, now_ns: int = 0) -> list[tuple[str, Message[Any]]]:
+        return [(robot, decode(frames)) for robot, frames in self.service.work(now_ns)]
 
 
 class Echo:

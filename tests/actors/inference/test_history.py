@@ -9,7 +9,7 @@ from holdfast.actors.inference.history import (
     MAX_REST_S,
     MAX_ROBOTS,
     MAX_ROWS,
-    REST,
+    REST_FACTOR,
     SLOW_IN_A_ROW,
     Histories,
 )
@@ -24,19 +24,19 @@ def test_a_robot_whose_requests_fail_gets_its_share_of_the_device_and_no_more(
     """Asked again as soon as it may, whatever its requests take."""
     histories, now, busy_s = Histories(), 0, 0.0
     for seconds in took:
-        now += round(histories.resting("bad", now) * S)
-        assert histories.resting("bad", now) == 0
+        now += round(histories.rest_s("bad", now) * S)
+        assert histories.rest_s("bad", now) == 0
         now += round(seconds * S)
         busy_s += seconds
         histories.failed("bad", "why", seconds, now, shared=True)
-    end = now + histories.resting("bad", now) * S
-    assert busy_s <= 1.001 * end / S / (1 + REST)
+    end = now + histories.rest_s("bad", now) * S
+    assert busy_s <= 1.001 * end / S / (1 + REST_FACTOR)
 
 
 def test_a_robot_that_is_alone_here_does_not_rest() -> None:
     histories = Histories()
     histories.failed("bad", "why", 3.0, 0, shared=False)
-    assert histories.resting("bad", 0) == 0
+    assert histories.rest_s("bad", 0) == 0
     assert histories.of("bad").alone
 
 
@@ -52,18 +52,18 @@ def test_one_success_ends_the_trouble() -> None:
 def test_a_robot_that_is_slower_than_others_is_made_to_rest_and_a_slow_machine_is_not() -> None:
     """The first slow request of a batch is anybody's."""
     histories = Histories()
-    histories.served("bad", 3.0, 0.1, alone=False, now=0, shared=True)
+    histories.served("bad", 3.0, 0.1, alone=False, now_ns=0, shared=True)
     assert histories.of("bad").alone
     for _ in range(SLOW_IN_A_ROW):
-        histories.served("good", 0.1, 0.1, alone=False, now=0, shared=True)
-        histories.served("bad", 3.0, 0.1, alone=True, now=0, shared=True)
-    assert histories.resting("bad", 0) == 3.0 * REST
-    assert histories.resting("good", 0) == 0
+        histories.served("good", 0.1, 0.1, alone=False, now_ns=0, shared=True)
+        histories.served("bad", 3.0, 0.1, alone=True, now_ns=0, shared=True)
+    assert histories.rest_s("bad", 0) == 3.0 * REST_FACTOR
+    assert histories.rest_s("good", 0) == 0
     slow = Histories()
     for _ in range(5 * SLOW_IN_A_ROW):
         for robot in ("r1", "r2"):
-            slow.served(robot, 3.0, 0.1, alone=True, now=0, shared=True)
-            assert slow.resting(robot, 0) == 0
+            slow.served(robot, 3.0, 0.1, alone=True, now_ns=0, shared=True)
+            assert slow.rest_s(robot, 0) == 0
 
 
 def test_failures_are_written_down_at_a_bounded_rate_and_none_is_left_out_of_the_count() -> None:
@@ -77,20 +77,20 @@ def test_failures_are_written_down_at_a_bounded_rate_and_none_is_left_out_of_the
 def test_each_device_that_is_lost_at_one_robots_request_makes_it_rest_longer() -> None:
     histories, rests = Histories(), []
     for _ in range(6):
-        histories.lost(["bad"], "CUDA error", now=0)
-        rests.append(histories.resting("bad", 0))
+        histories.lost(["bad"], "CUDA error", now_ns=0)
+        rests.append(histories.rest_s("bad", 0))
     assert rests == sorted(rests) and rests[0] >= 10 and rests[-1] == MAX_REST_S
-    histories.lost(["a", "b"], "CUDA error", now=0)
-    assert histories.resting("a", 0) == 0 and histories.of("a").alone
+    histories.lost(["a", "b"], "CUDA error", now_ns=0)
+    assert histories.rest_s("a", 0) == 0 and histories.of("a").alone
 
 
 def test_the_next_incarnation_goes_on_from_the_rows() -> None:
     histories, after = Histories(), Histories()
-    histories.lost(["bad"], "CUDA error", now=7)
+    histories.lost(["bad"], "CUDA error", now_ns=7)
     histories.clipped("odd", 3)
     after.restore({name: {**row, "later": 1} for name, row in histories.rows().items()})
     assert after.rows() == histories.rows()
-    assert after.resting("bad", 7) == histories.resting("bad", 7) > 0
+    assert after.rest_s("bad", 7) == histories.rest_s("bad", 7) > 0
 
 
 def test_histories_and_rows_are_bounded_and_those_in_trouble_come_first() -> None:

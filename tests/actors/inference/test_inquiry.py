@@ -71,7 +71,7 @@ def test_a_verdict_is_what_the_open_would_be_answered_and_changes_nothing(
     names = [f"r{n}" for n in range(1, 1 + others)] + ["r0"] * at_work
     for name in names:
         b.receive(name, robot_side(name).open(epoch=2, task=""))
-    b.service.reception.draining = draining
+    b.service.handshake.draining = draining
     body = asked(robot_side("r0").open(), **changes)
     before = state(b)
 

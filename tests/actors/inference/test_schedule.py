@@ -101,7 +101,7 @@ def test_requests_of_the_same_shape_go_together() -> None:
     s.put(job("r3", shape="prefix", slack=30))
     assert [j.session for j in s.take(0, 3)] == ["r1", "r3"]
     assert [j.session for j in s.take(0, 3)] == []
-    assert s.due(0, 3) == 5 * MS
+    assert s.due_ns(0, 3) == 5 * MS
     assert [j.session for j in s.take(5 * MS, 3)] == ["r2"]
 
 
@@ -151,7 +151,7 @@ def test_a_closed_session_leaves_nothing_behind() -> None:
     s.put(job("r1"))
     assert s.remove("r1") is not None
     assert s.remove("r1") is None
-    assert len(s) == 0 and s.due(0, 1) is None
+    assert len(s) == 0 and s.due_ns(0, 1) is None
 
 
 arrivals = st.lists(
@@ -221,7 +221,7 @@ def test_due_is_exactly_when_take_has_something(
     s = schedule(max_batch=8, max_wait=max_wait)
     for i, (at, slack) in enumerate(waits):
         s.put(job(f"r{i}", at=at, slack=slack))
-    due = s.due(0, 99)
+    due = s.due_ns(0, 99)
     assert due is not None
     if due > 0:
         assert s.take(due - 1, 99) == []

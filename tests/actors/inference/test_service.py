@@ -333,7 +333,7 @@ def test_a_replica_that_drains_takes_nobody_new_and_answers_what_it_has(
     b = bench(echo)
     b.join("r1")
     b.receive("r1", robot_side("r1").request(example(1)))
-    b.service.reception.draining = True
+    b.service.handshake.draining = True
     [refused] = b.receive("r2", robot_side("r2").open())
     assert refused.body.reason == "draining" and not refused.body.final
     assert len(b.work()) == 1
@@ -344,8 +344,8 @@ def test_requests_that_waited_too_long_are_answered_with_an_error(
 ) -> None:
     b = bench(echo, request_timeout_s=2.0)
     b.join("r1")
-    b.receive("r1", robot_side("r1").request(example(1)), now=0)
-    [(_, answer)] = b.work(now=2 * SECOND)
+    b.receive("r1", robot_side("r1").request(example(1)), now_ns=0)
+    [(_, answer)] = b.work(now_ns=2 * SECOND)
     assert answer.body.reason == "expired"
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.actors.inference.session_checks import Admitted, Occupancy, Terms, admit
+from holdfast.actors.inference.service_terms import Occupancy, Terms
+from holdfast.actors.inference.session_checks import Admitted, admit
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.transport.messages import Open, Reject
 

@@ -16,7 +16,7 @@ import pytest
 import zmq
 
 from holdfast.actors.broker.broker import BrokerActor
-from holdfast.actors.inference import replica as replicas
+from holdfast.actors.inference import policy_loading
 from holdfast.actors.inference.replica import InferenceActor
 from holdfast.actors.runtime.actor import Actor, boot_in_memory
 from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
@@ -152,7 +152,9 @@ def test_a_policy_that_remembers_serves_the_next_robot_when_the_first_has_left(
 ) -> None:
     """Meanwhile the next one is told why it is not served; it then finds nothing of the first."""
     weights = make(tmp_path / "diffusion", checkpoint)
-    monkeypatch.setattr(replicas, "load_policy", lambda *told, **options: DiffusionPolicy(weights))
+    monkeypatch.setattr(
+        policy_loading, "load_policy", lambda *told, **options: DiffusionPolicy(weights)
+    )
     replica = start(site, 0, max_sessions=8)
     first, second = (Wire(site["front"], robot_side(name)) for name in ("r1", "r2"))
     first.join()

@@ -57,7 +57,7 @@ class Crowd:
             seen = self.example(self.seq, **{"state": state, "task": "pick", **self.of.get(i, {})})
             for at_once in self.bench.receive(name, self.side(name).request(seen, self.seq), now):
                 answers[name] = at_once
-        while self.bench.service.due(now) is not None:
+        while self.bench.service.due_ns(now) is not None:
             answers.update(dict(self.bench.work(time.monotonic_ns())))
         return answers
 

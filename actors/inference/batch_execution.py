@@ -1,0 +1,158 @@
+"""One batch on the device: requests to observations, chunks to replies, and the record of both."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from ...errors import DeviceLostError, WireError
+from ...policy.base import Chunk, Observation
+from .capture import Capture, CapturedExchange, exchange, self_contained
+from .handshake import Answer
+from .history import Histories
+from .policy_runner import PolicyRunner
+from .replica_metrics import Ledger, Meters
+from .request_intake import Waiting
+from .served_session import (
+    Cost,
+    ServedSession,
+    TaskRule,
+    answer,
+    message_of,
+    observe,
+    overwritten,
+)
+
+
+@dataclass
+class Batch:
+    """Requests that the device takes together, and their observations."""
+
+    jobs: list[Waiting] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.jobs)
+
+    @property
+    def robots(self) -> list[str]:
+        """The robots, in order."""
+        return [job.session for job in self.jobs]
+
+
+class BatchExecution:
+    """Runs batches of the robots in `sessions` and records what became of each request."""
+
+    def __init__(
+        self,
+        runner: PolicyRunner,
+        sessions: Mapping[str, ServedSession],
+        tasks: TaskRule,
+        histories: Histories,
+        meters: Meters,
+        ledger: Ledger,
+        capture: Capture,
+        log: logging.Logger,
+    ) -> None:
+        self._runner, self._sessions, self._tasks = runner, sessions, tasks
+        self._histories, self._meters, self._ledger = histories, meters, ledger
+        self._capture, self._log = capture, log
+        # A stateful policy and the capture use images after their chunk was made.
+        self._keeps_images = runner.mode == "exclusive" or capture.enabled
+
+    def prepare(self, jobs: list[Waiting]) -> tuple[Batch, list[tuple[Waiting, WireError]]]:
+        """The batch of those `jobs` that can be decoded, and the others with their errors."""
+        batch, failed = Batch(), list[tuple[Waiting, WireError]]()
+        for job in jobs:
+            try:
+                observation = observe(
+                    job.payload,
+                    job.session,
+                    self._runner.spec,
+                    self._tasks,
+                    self._sessions[job.session].outbox,
+                    self._keeps_images,
+                )
+            except WireError as error:
+                failed.append((job, error))
+                continue
+            batch.jobs.append(job)
+            batch.observations.append(observation)
+        return batch, failed
+
+    def run(self, batch: Batch, reset: bool) -> Iterator[tuple[str, Answer]]:
+        """Predict, after a reset of the policy if asked for; the answers by robot. Raises
+        DeviceLostError."""
+        if reset:
+            self._runner.reset()
+        usual_s = self._runner.times.get(len(batch), 0.0)
+        start_ns = time.monotonic_ns()
+        try:
+            results, seconds = self._runner.predict(
+                batch.observations, learn=self._representative(batch.robots)
+            )
+        except DeviceLostError as error:
+            self._histories.lost(batch.robots, str(error), time.monotonic_ns())
+            raise
+        end_ns = time.monotonic_ns()
+        self._meters.ran(len(batch), start_ns, end_ns)
+        load = self._meters.busy.load(end_ns)
+        exchanges: list[CapturedExchange] = []
+        for job, observation, result in zip(batch.jobs, batch.observations, results, strict=True):
+            session = self._sessions[job.session]
+            if not self._keeps_images:
+                result = overwritten(job.payload, observation.images, session.outbox) or result
+            queue_s = (start_ns - job.arrived_ns) / 1e9
+            cost = Cost(queue_s, seconds, len(batch), session.superseded, load)
+            session.superseded = 0
+            delay_s = observation.delay_steps / self._runner.spec.fps
+            session.away_s = max(0.0, delay_s - queue_s - seconds)
+            self._remember(job.session, result, seconds, usual_s, len(batch), end_ns)
+            frames = answer(job.payload.header, result, cost)
+            yield job.session, frames  # before the records, because the robot waits for it
+            if self._capture.enabled:
+                request = self_contained(job.payload, observation)
+                exchanges.append(exchange(job.session, request, frames))
+            self._ledger.answered(
+                session.name,
+                job.payload.header,
+                observation,
+                result,
+                cost,
+                slack_s=job.payload.body.slack_s,
+                late=end_ns > job.deadline_ns,
+                tags=session.tags,
+            )
+        if exchanges:
+            self._capture.batch(exchanges, reset)
+
+    def _representative(self, robots: list[str]) -> bool:
+        """Whether the duration of a batch of these robots is typical: not if one of them is slower
+        than all others."""
+        return not any(
+            self._histories.of(robot).slow and not self._histories.others_slow(robot)
+            for robot in robots
+        )
+
+    def _remember(
+        self,
+        robot: str,
+        result: Chunk | Exception,
+        seconds: float,
+        usual_s: float,
+        batch: int,
+        now_ns: int,
+    ) -> None:
+        shared = len(self._sessions) > 1
+        if isinstance(result, Chunk):
+            self._histories.clipped(robot, result.clipped)
+            line = self._histories.served(robot, seconds, usual_s, batch == 1, now_ns, shared)
+            if line:
+                self._log.info(line)
+            return
+        own_s = seconds / batch  # about its own share, if the batch was retried one by one
+        line = self._histories.failed(robot, message_of(result), own_s, now_ns, shared)
+        if line:
+            self._log.warning(line)

@@ -1,0 +1,60 @@
+"""From a replica's configuration to a warmed-up policy. Every misfit is a RefusedError: another
+process of the same configuration would fail alike."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+from ...errors import PolicyError, RefusedError, UnfitPolicyError
+from ...policy.base import ChunkPolicy, Observation
+from ...policy.kinds import load_policy
+from ..runtime.configs import InferenceConfig
+from .example import Examples
+from .policy_runner import PolicyRunner
+
+
+def configured_policy(config: InferenceConfig) -> ChunkPolicy:
+    """Load the policy of `config` onto its device. Raises RefusedError."""
+    if config.checkpoint is None:
+        raise RefusedError(
+            f"service {config.service} names no checkpoint: a policy of kind {config.policy} "
+            "needs one, a directory or the name of a shipped one; set `checkpoint`"
+        )
+    try:
+        policy = load_policy(
+            config.policy, config.checkpoint, config.device, config.dtype, **config.options
+        )
+    except PolicyError as error:
+        raise RefusedError(str(error)) from error
+    if not callable(getattr(policy, "predict_chunk", None)):
+        raise RefusedError(
+            f"policy kind {config.policy} of service {config.service} predicts no chunks "
+            "(it has no predict_chunk): only policies with a chunk API can be served"
+        )
+    # Only after loading is it known whether the policy imports torch.
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(config.threads)
+    return policy
+
+
+def largest_batch(config: InferenceConfig) -> int:
+    """The largest batch that `config` allows."""
+    return config.max_batch if config.scheduling == "deadline" else 1
+
+
+def warmed_up(
+    policy: ChunkPolicy,
+    config: InferenceConfig,
+    example: Observation | None,
+    on_call: Callable[[], None],
+) -> PolicyRunner:
+    """`policy` after its warm-up with observations like `example`, which are synthetic by default.
+    Raises RefusedError."""
+    task = config.pin_task or config.default_task
+    try:
+        runner = PolicyRunner(policy, Examples(policy.spec, task, example), on_call)
+        runner.warm_up(largest_batch(config))
+    except UnfitPolicyError as error:
+        raise RefusedError(str(error)) from error
+    return runner

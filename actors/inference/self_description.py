@@ -1,0 +1,59 @@
+"""What a replica states about itself: its registration with the broker, its capture's origin."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from ...transport.host import boot_id
+from ...transport.messages import Register
+from ..runtime.configs import InferenceConfig
+from .capture import Origin
+from .policy_runner import PolicyRunner
+
+
+def registration(
+    name: str, incarnation: int, config: InferenceConfig, runner: PolicyRunner, capacity: int
+) -> Register:
+    """The REGISTER of the replica `name`, which holds `capacity` sessions."""
+    spec, weights = runner.spec, runner.policy.checkpoint_hash
+    return Register(
+        replica=name,
+        service=config.service,
+        capacity=capacity,
+        model=spec.model,
+        revision=spec.revision,
+        checkpoint=weights,
+        cameras={c.name: (c.width, c.height) for c in spec.cameras},
+        state_names=spec.state_names,
+        action_names=spec.action_names,
+        chunk_size=spec.chunk_size,
+        fps=spec.fps,
+        control_mode=spec.control_mode,
+        prefix=spec.prefix,
+        max_prefix_steps=spec.max_prefix_steps,
+        stateful=runner.mode == "exclusive",
+        batch_s=tuple(runner.times[size] for size in sorted(runner.times)),
+        host=socket.gethostname(),
+        boot_id=boot_id(),
+        pid=os.getpid(),
+        kind="script" if config.script else "fleet",
+        incarnation=incarnation,
+        contract=spec.contract(weights),
+    )
+
+
+def origin(config: InferenceConfig, runner: PolicyRunner) -> Origin:
+    """The first record of the replica's captures."""
+    return Origin(
+        service=config.service,
+        policy=config.policy,
+        checkpoint=str(config.checkpoint),
+        checkpoint_hash=runner.policy.checkpoint_hash,
+        device=config.device,
+        dtype=config.dtype,
+        threads=config.threads,
+        options=config.options,
+        pin_task=config.pin_task,
+        default_task=config.default_task,
+    )
