@@ -1,10 +1,10 @@
-"""Search for bytes that a decoder does not take well, with atheris (libFuzzer for Python).
+"""Search for bytes that make a decoder fail, with atheris (libFuzzer for Python).
 
-    python -m holdfast.tools.fuzz [--seconds 60] [--target NAME] [--corpus DIRECTORY]
+    python -m holdfast.tests.fuzz.fuzzer [--seconds 60] [--target NAME] [--corpus DIRECTORY]
 
-Each target runs in a process of its own, for so many seconds, from the seeds in fuzz_targets.py.
-What is found is written to a file, and the exit status is 1; run it again by
-`--target NAME --reproduce FILE`. `--corpus` keeps what was learned for the next time.
+Each target runs in a process of its own, for so many seconds, from the seeds in targets.py. A
+finding is written to a file, and the exit status is 1; run it again by
+`--target NAME --reproduce FILE`. `--corpus` keeps the corpora for the next run.
 
 atheris is no dependency of Holdfast: `pip install atheris`. Without it only `--reproduce` runs.
 """
@@ -19,8 +19,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .bench.figures import count, run
-from .fuzz_targets import TARGETS
+from holdfast.tests.fuzz.targets import TARGETS
+from holdfast.tools.bench.figures import count, run
 
 MAX_BYTES = 8192
 MEMORY_MB = 2048
