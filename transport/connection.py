@@ -1,11 +1,11 @@
-"""`Connection`: a socket out to a broker that knows how it fares, says why, and is made anew when
-it is dead.
+"""`Connection`: a DEALER to a broker that knows its state, says why no message gets through, and is
+replaced when it is dead.
 
-A DEALER connects again by itself when its peer goes away, and in no other case: not when the peer
+A DEALER reconnects by itself when its peer goes away, and in no other case: not when the peer
 refused its key or spoke another protocol (libzmq 4.3.5 gives up for good), and not when the
 connection is open and leads nowhere (a relay that forgot it, a peer that gave the identity to
-another). Both are found here, the second by silence: so whoever is at the other end must answer
-something within `lost_after_ns`.
+another). Both are detected here, the second by silence: the peer must send something within
+`lost_after_ns`.
 
 Guarantees that nothing blocks. Messages that were queued for a dead connection are lost with it.
 Used by one thread.
@@ -22,8 +22,8 @@ from . import sockets
 from .keys import Key, PublicKey
 from .poll import Poll
 
-AGAIN_NS = 1_000_000_000
-"""Until a refused connection is tried again: a person must mend something first."""
+RETRY_NS = 1_000_000_000
+"""Until a refused connection is tried again: a person must correct something first."""
 _EVENT = struct.Struct("=HI")
 _WATCHED = (
     zmq.EVENT_CONNECTED
@@ -37,23 +37,23 @@ _WATCHED = (
 
 
 class Condition(StrEnum):
-    """How a connection fares."""
+    """The state of a connection."""
 
     CONNECTING = "connecting"
     OPEN = "open"
     UNREACHABLE = "unreachable"
-    """Nobody takes the connection."""
+    """Nothing listens at the endpoint."""
     ENDED = "ended"
-    """Somebody takes it and ends it before the handshake is over, without a word."""
+    """The peer accepts it and closes it before the handshake is over, without a reason."""
     REFUSED = "refused"
-    """The peer knows the protocol, and not the key."""
+    """The peer does not know the key."""
     FOREIGN = "foreign"
     """The peer speaks another protocol: keys where there should be none, or none."""
 
 
 def after(condition: Condition, event: int) -> Condition:
-    """The condition once a monitor's `event` happened. A failure stays until something else is
-    known: libzmq goes on trying, and each try begins as the one before."""
+    """The condition after an `event` of a socket's monitor."""
+    # A failure stays until the next outcome: libzmq goes on trying, and each attempt begins alike.
     match event:
         case zmq.EVENT_HANDSHAKE_SUCCEEDED:
             return Condition.OPEN
@@ -71,9 +71,9 @@ def after(condition: Condition, event: int) -> Condition:
 
 
 class Connection:
-    """A DEALER that connects to `endpoint` as `identity`; see the module.
+    """A DEALER that connects to `endpoint` as `identity`; instants are monotonic ns.
 
-    `socket` is the present one: it changes whenever `tick` says so.
+    `socket` is the present one, which changes whenever `tick` returns True; `remade` counts that.
     """
 
     def __init__(
@@ -87,47 +87,50 @@ class Connection:
         hwm: int = sockets.DEALER_HWM,
         lost_after_ns: int,
     ) -> None:
-        """With `key` and the broker's `server` key it is encrypted. `lost_after_ns`: after so much
-        silence an open connection is dead."""
+        """With `key` and the broker's `server` key the connection is encrypted. `lost_after_ns`:
+        after how much silence an open connection is dead."""
         self._context, self._endpoint, self._identity = context, endpoint, identity
         self._key, self._server, self._hwm = key, server, hwm
         self._lost_after_ns = lost_after_ns
         self._poll: Poll | None = None
         self.condition = Condition.CONNECTING
         self.remade = 0
-        """How often a dead connection was replaced."""
-        self._made = False
+        self._connected = False
         self._since_ns: int | None = None
-        """Since when `condition` is what it is, or the last word of the peer."""
+        """Since when `condition` is what it is, or the peer's last message."""
         self._connect()
 
     def watch(self, poll: Poll) -> None:
-        """Wake `poll` for what arrives, and for what becomes of the connection."""
+        """Wake `poll` for messages, and for changes of the connection."""
         self._poll = poll
         self._read_monitor()
         poll.add(self.socket)
         poll.add(self._monitor, quiet=True)
 
-    def made(self) -> bool:
+    def connected(self) -> bool:
         """Whether a connection was made since the last call. Call it in every turn of the poll."""
         self._read_monitor()
-        made, self._made = self._made, False
-        return made
+        connected, self._connected = self._connected, False
+        return connected
 
-    def heard(self, now: int) -> None:
-        """The peer said something."""
-        self._since_ns = now
+    def heard(self, now_ns: int) -> None:
+        """A message of the peer arrived."""
+        self._since_ns = now_ns
 
-    def tick(self, now: int, patient: bool = False) -> bool:
-        """Let time pass; True when the socket was replaced, with all that it held. `patient`: the
-        silence may be for want of asking, and does not count."""
+    def tick(self, now_ns: int, patient: bool = False) -> bool:
+        """Let time pass; True when the socket was replaced, with all that it held.
+
+        `patient`: silence is not counted, because this side has sent nothing to answer.
+        """
         before = self.condition
         self._read_monitor()
         if self._since_ns is None or self.condition is not before:
-            self._since_ns = now
-        waited = now - self._since_ns
-        silent = self.condition is Condition.OPEN and waited > self._lost_after_ns and not patient
-        stopped = self.condition in (Condition.REFUSED, Condition.FOREIGN) and waited > AGAIN_NS
+            self._since_ns = now_ns
+        waited_ns = now_ns - self._since_ns
+        silent = (
+            self.condition is Condition.OPEN and waited_ns > self._lost_after_ns and not patient
+        )
+        stopped = self.condition in (Condition.REFUSED, Condition.FOREIGN) and waited_ns > RETRY_NS
         if silent or stopped:
             self._remake()
         return silent or stopped
@@ -161,7 +164,7 @@ class Connection:
                 return f"what answers at {at} is not the broker whose key is {theirs}"
 
     def close(self) -> None:
-        """Drop everything; see `Context.destroy` for last words."""
+        """Close the monitor; the socket is closed with its context, which sets the linger."""
         self.socket.disable_monitor()
         self._monitor.close(linger=0)
 
@@ -200,4 +203,4 @@ class Connection:
                 return
             event, _ = _EVENT.unpack(frames[0])
             self.condition = after(self.condition, event)
-            self._made |= event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self._connected |= event == zmq.EVENT_HANDSHAKE_SUCCEEDED

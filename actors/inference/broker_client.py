@@ -86,7 +86,7 @@ class BrokerClient:
         """Whether a new connection replaced the one that this replica was registered through. If
         so it has sent a new registration, and its sessions are void. Call it in every turn of the
         poll."""
-        if not self._connection.made():
+        if not self._connection.connected():
             return False
         self._unanswered = 0
         if self.registered:
@@ -100,7 +100,7 @@ class BrokerClient:
         registration was sent, and its sessions are void."""
         if header.token == self._token:
             # Events of the connection that this came through must not count for a newer one.
-            self._connection.made()
+            self._connection.connected()
             self.registered = True
         elif header.token == UNSOLICITED and self.registered:
             self._register_again()

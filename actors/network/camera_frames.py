@@ -1,7 +1,7 @@
 """`CameraFrames`: the newest frame of each of a robot's cameras, for one request.
 
-Guarantees that no frame older than the bound is ever used, nor one from before the episode began: a
-camera that died, or never began, makes the request impossible, and the reason names it and its age.
+Guarantees that no frame older than the bound is used, nor one from before the episode began: a
+camera without such a frame makes the request impossible, and the error names it and its age.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from ...transport.frames import Frame, FrameReader
 from ...transport.images import resize
 
 Pixels = NDArray[np.uint8]
-Room = Callable[[Mapping[str, tuple[int, int, int]]], dict[str, Pixels]]
-"""Gives an array for each shape [h, w, c], by camera."""
+Allocate = Callable[[Mapping[str, tuple[int, int, int]]], dict[str, Pixels]]
+"""Returns an array for each shape [h, w, c], by camera."""
 _EARLY_MS = 100.0
-"""By which a frame may be newer than the request for it: it was captured meanwhile."""
+"""How much newer than the request a frame may be: it was captured meanwhile."""
 
 
 class CameraFrames:
@@ -53,17 +53,17 @@ class CameraFrames:
         wanted: Mapping[str, tuple[int, int] | None],
         now_ns: int,
         since_ns: int = 0,
-        room: Room | None = None,
+        allocate: Allocate | None = None,
     ) -> dict[str, Pixels]:
-        """uint8 [h, w, 3] RGB of each wanted camera that this robot has, scaled to (w, h) where it
-        says so, captured at `since_ns` or later. Raises StaleFrame.
+        """uint8 [h, w, 3] RGB of each wanted camera that this robot has, captured at `since_ns` or
+        later (monotonic ns), scaled to (w, h) where `wanted` has a size. Raises StaleFrameError.
 
-        The pixels are put where `room` says, by default into arrays that the next call overwrites.
+        The arrays are those of `allocate`, by default ones that the next call overwrites.
         """
         self._faults.clear()
         ours = {n: size for n, size in wanted.items() if n in self._readers}
         shapes = {n: shape for n, size in ours.items() if (shape := self._shape(n, size))}
-        targets = (room or self._keep)(shapes)
+        targets = (allocate or self._reuse)(shapes)
         frames = {n: self._read(n, targets[n]) if n in targets else None for n in ours}
         ages_ms = {n: (now_ns - f.capture_ns) / 1e6 for n, f in frames.items() if f is not None}
         for name, age_ms in ages_ms.items():
@@ -90,7 +90,7 @@ class CameraFrames:
         return {name: targets[name] for name in frames}
 
     def _shape(self, camera: str, size: tuple[int, int] | None) -> tuple[int, int, int] | None:
-        """Of what travels; None as long as the camera never wrote."""
+        """The shape of the image that travels; None while the camera has not written yet."""
         try:
             captured = self._readers[camera].shape
         except FrameError as error:
@@ -108,8 +108,8 @@ class CameraFrames:
         self.damaged[camera] += 1
         self._faults[camera] = why
 
-    def _keep(self, shapes: Mapping[str, tuple[int, int, int]]) -> dict[str, Pixels]:
-        # Kept, because fresh memory for a picture costs more than copying the picture.
+    def _reuse(self, shapes: Mapping[str, tuple[int, int, int]]) -> dict[str, Pixels]:
+        # Fresh memory for an image costs more than copying the image.
         for name, shape in shapes.items():
             if name not in self._kept or self._kept[name].shape != shape:
                 self._kept[name] = np.empty(shape, np.uint8)
@@ -119,7 +119,7 @@ class CameraFrames:
         reader = self._readers[camera]
         if target.shape == reader.shape:
             return reader.latest(target)
-        # Scaled straight out of shared memory: the whole picture is never copied.
+        # Scaled directly from shared memory: the full-size image is never copied.
         scale = partial(resize, width=target.shape[1], height=target.shape[0])
         frame = reader.latest(transform=scale)
         if frame is not None:

@@ -1,5 +1,5 @@
-"""`RequestAudit`: one audit line per request on the robot's side, joined with the replica's by
-`(session, seq)`. It counts and writes down; it decides nothing."""
+"""`RequestAudit`: one audit line per request on the robot's side, to be joined with the replica's
+by `(session, seq)`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ class _Asked:
 
 
 class RequestAudit:
-    """Of one network actor. One request is in flight at a time: a newer one ends the one before."""
+    """The requests of one network actor. One is in flight at a time: a newer one ends it.
+
+    `sent` and `received` count requests and replies.
+    """
 
     def __init__(self, robot: str, audit: Audit) -> None:
         self._robot = robot
@@ -30,14 +33,14 @@ class RequestAudit:
         self.received = 0
 
     def asked(self, header: Header, ages_s: Mapping[str, float], now_ns: int) -> None:
-        """A request left for the broker."""
+        """A request was sent to the broker; `ages_s` of its images by camera."""
         if self._pending is not None:
             self._line(self._pending, "unanswered", None, now_ns)
         self._pending = _Asked(header, dict(ages_s), now_ns)
         self.sent += 1
 
     def answered(self, header: Header, terms: Accept | None, now_ns: int) -> None:
-        """A reply or an error came back; late ones of earlier requests are not written down."""
+        """A reply or an error arrived; late ones of earlier requests are not recorded."""
         self.received += header.kind is Kind.REPLY
         asked = self._pending
         if asked is not None and asked.header.seq == header.seq:
@@ -46,7 +49,7 @@ class RequestAudit:
 
     @property
     def lost(self) -> int:
-        """Lines that the disk did not take."""
+        """How many lines the disk did not take."""
         return self._audit.lost
 
     def close(self) -> None:

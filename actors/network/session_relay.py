@@ -1,18 +1,17 @@
-"""One robot's connection to its service, as its network actor knows it. Pure: headers and `now` in,
-verdicts out.
+"""`SessionRelay`: which messages pass between a control actor and the broker. Pure: headers and the
+time in, decisions out.
 
-The network actor is a servant without memory: control says which epoch is to be opened and what is
-to be asked, and a new incarnation that knows no session says so, upon which control opens the next
-epoch. The machine guarantees that nothing of an earlier epoch passes in either direction, that
-nothing but an answer to an open handshake opens a session, and that a broker that falls silent is
-told to control once.
+It is stateless beyond the present session: control says which epoch to open and what to ask, and a
+new incarnation, which knows no session, says so, upon which control opens the next epoch.
+Guarantees that nothing of an earlier epoch passes in either direction, that only an answer to an
+open handshake opens a session, and that a silent broker is reported to control once.
 
 A session belongs to its newest claim, by control's (incarnation, epoch). An older claim, or an
-epoch that is `MAX_JUMP` beyond the one at hand, is refused while the holder is heard of. Once the
-holder has been silent for `TAKEOVER_NS` any claim replaces it: whatever one message said, control
-gets in again.
+epoch more than `MAX_JUMP` beyond the present one, is refused while the holder is heard of; once the
+holder has been silent for `TAKEOVER_NS` any claim replaces it, so that no single message keeps
+control out.
 
-It does not retry, time requests out, or judge replies: that is the fail-safe's, in control.
+It does not retry, time requests out, or judge replies: the fail-safe does, in control.
 """
 
 from __future__ import annotations
@@ -20,16 +19,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-import msgspec
-
 from ...transport.header import Header, Kind
-from ...transport.messages import Open
-from ..runtime.configs import NetworkConfig
 
 TAKEOVER_NS = 1_500_000_000
 """Seven of control's heartbeats: how long a holder must be silent before any claim replaces it."""
 MAX_JUMP = 1 << 16
-"""Epochs count connections: more of them are not missed while a holder lives."""
+"""Epochs count connections: a gap wider than this is not one of lost messages."""
 
 
 class Phase(StrEnum):
@@ -40,7 +35,7 @@ class Phase(StrEnum):
 
 class Disposition(StrEnum):
     """What to do with a message: pass it on, drop it (counted by reason), refuse a handshake, or
-    tell its sender that the session is lost."""
+    answer that the session is lost."""
 
     FORWARD = "forward"
     DROP = "drop"
@@ -50,7 +45,7 @@ class Disposition(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`reason` is a slug to count by, `message` for people."""
+    """A disposition; `reason` is a slug to count by, `message` for people."""
 
     action: Disposition
     reason: str = ""
@@ -61,28 +56,31 @@ FORWARD = Decision(Disposition.FORWARD)
 
 
 class SessionRelay:
-    """See the module. Instants are monotonic ns of this host."""
+    """The relay of one robot; instants are monotonic ns of this host.
+
+    `broker_lost_after_ns`: after how much silence of the broker its session is lost.
+    """
 
     def __init__(self, broker_lost_after_ns: int) -> None:
         self._lost_after_ns = broker_lost_after_ns
         self.phase = Phase.CLOSED
         self.epoch = 0
         self._control: int | None = None
-        """The incarnation of control whose claim is at hand; None before the first."""
+        """The incarnation of control that holds the session; None before the first."""
         self._control_heard_ns = 0
         self._heard_ns = 0
 
-    def from_control(self, header: Header, incarnation: int, now: int) -> Decision:
+    def from_control(self, header: Header, incarnation: int, now_ns: int) -> Decision:
         """A message of the control actor's `incarnation`, on its way to the broker."""
         if header.kind is Kind.OPEN:
-            return self._claim(header.epoch, incarnation, now)
+            return self._claim(header.epoch, incarnation, now_ns)
         older = self._control is not None and incarnation < self._control
         if older or (incarnation == self._control and header.epoch < self.epoch):
             return _drop("stale-epoch")
         if incarnation != self._control or header.epoch > self.epoch:
-            # Control believes in a session that this process never saw.
+            # Control claims a session that this process never saw.
             return _no_session(header)
-        self._control_heard_ns = now
+        self._control_heard_ns = now_ns
         if self.phase is Phase.CLOSED:
             return _no_session(header)
         if header.kind is Kind.HEARTBEAT:
@@ -94,13 +92,13 @@ class SessionRelay:
             return _drop("unexpected-kind")
         return FORWARD if self.phase is Phase.OPEN else _drop("not-open")
 
-    def from_broker(self, header: Header, event: str, now: int) -> Decision:
+    def from_broker(self, header: Header, event: str, now_ns: int) -> Decision:
         """A message of the broker, on its way to control; `event` is what an EVENT says."""
-        self._heard_ns = now
+        self._heard_ns = now_ns
         if header.kind is Kind.HEARTBEAT:
             return _drop("heartbeat")
         if event == "available":
-            # For a robot that waits: it has no session that this could be about.
+            # For a robot that waits, which has no session.
             return FORWARD
         if header.epoch != self.epoch or self.phase is Phase.CLOSED:
             return _drop("stale-epoch")
@@ -118,22 +116,22 @@ class SessionRelay:
         return FORWARD if self.phase is Phase.OPEN else _drop("not-open")
 
     def unreachable(self) -> Decision:
-        """The broker took no message: nobody is there to take it."""
+        """The OPEN could not be sent to the broker."""
         self.phase = Phase.CLOSED
         return Decision(Disposition.LOST, "unreachable", "the broker is not reachable")
 
-    def tick(self, now: int) -> Decision | None:
-        """Whether the broker has been silent for too long, once; None as long as all is well."""
-        if self.phase is Phase.CLOSED or now - self._heard_ns <= self._lost_after_ns:
+    def tick(self, now_ns: int) -> Decision | None:
+        """LOST, once, when the broker has been silent for too long; else None."""
+        if self.phase is Phase.CLOSED or now_ns - self._heard_ns <= self._lost_after_ns:
             return None
         self.phase = Phase.CLOSED
-        silence_s = (now - self._heard_ns) / 1e9
+        silence_s = (now_ns - self._heard_ns) / 1e9
         words = f"the broker has been silent for {silence_s:.1f} s"
         return Decision(Disposition.LOST, "broker-silent", words)
 
-    def _claim(self, epoch: int, incarnation: int, now: int) -> Decision:
+    def _claim(self, epoch: int, incarnation: int, now_ns: int) -> Decision:
         held = self._control
-        if held is not None and now - self._control_heard_ns < TAKEOVER_NS:
+        if held is not None and now_ns - self._control_heard_ns < TAKEOVER_NS:
             claims = f"epoch {epoch} of control's incarnation {incarnation} asks for a session"
             holds = f"epoch {self.epoch} of incarnation {held} holds it"
             if (incarnation, epoch) < (held, self.epoch):
@@ -144,7 +142,7 @@ class SessionRelay:
                 words = f"{claims}; {holds}, and epochs go up one by one"
                 return Decision(Disposition.REFUSE, "epoch-jump", words)
         self.phase, self.epoch, self._control = Phase.OPENING, epoch, incarnation
-        self._heard_ns = self._control_heard_ns = now
+        self._heard_ns = self._control_heard_ns = now_ns
         return FORWARD
 
 
@@ -157,14 +155,3 @@ def _no_session(header: Header) -> Decision:
 
 def _drop(reason: str) -> Decision:
     return Decision(Disposition.DROP, reason)
-
-
-def as_policy_says(asked: Open, config: NetworkConfig) -> Open:
-    """Control's OPEN in the policy's names, with the cameras that only `config` knows."""
-    return msgspec.structs.replace(
-        asked,
-        action_names=config.action_names,
-        state_names=config.state_names,
-        cameras={name: (feed.width, feed.height) for name, feed in config.cameras.items()},
-        tags={**config.tags, **asked.tags},
-    )

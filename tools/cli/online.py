@@ -28,7 +28,7 @@ from ...actors.fleet.expand import expand
 from ...actors.fleet.hosts import front_address
 from ...actors.fleet.schema import FleetFile, RobotEntry
 from ...actors.fleet.specs import robot_spec
-from ...actors.network.session_relay import as_policy_says
+from ...actors.network.opening import as_policy_says
 from ...actors.runtime.configs import NetworkConfig
 from ...actors.runtime.credentials import credentials
 from ...actors.runtime.runtime_dir import running, runtime_base

@@ -1,0 +1,51 @@
+"""`ControlLink`: the network actor's socket to the control actor of its robot."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ...errors import WireError
+from ...transport import messages, sockets
+from ...transport.arrays import Buffer
+from ...transport.header import Header, Kind
+from ...transport.messages import Event
+
+
+class ControlLink:
+    """A ROUTER that one robot's control actor connects to; poll `socket`.
+
+    `identity`: the routing id of the control actor that holds the session; empty before the first.
+    Sends do not block: what the socket does not take is counted in `dropped`.
+    """
+
+    def __init__(
+        self, context: sockets.Context, endpoint: str, robot: str, dropped: Counter[str]
+    ) -> None:
+        self._robot, self._dropped = robot, dropped
+        self.identity = b""
+        sockets.unlink_stale(endpoint)
+        # Control's next incarnation has another identity, and the kernel closes the connections of
+        # a dead one: a second connection under the same identity is never control's.
+        self.socket = sockets.router(context, endpoint, handover=False)
+
+    def incarnation_of(self, identity: bytes) -> int:
+        """The incarnation in a routing id of control. Raises WireError for any other peer's."""
+        name, incarnation = sockets.peer(identity)
+        if name != f"{self._robot}/control":
+            raise WireError("identity", f"{name} speaks to the network actor of {self._robot}")
+        return incarnation
+
+    def reply(self, identity: bytes, about: Header, body: messages.Body) -> None:
+        """Send `body` to `identity`; the header echoes `about`, except for its kind."""
+        header = about._replace(kind=messages.KINDS[type(body)])
+        self.send(messages.encode(header, body), identity)
+
+    def send_lost(self, identity: bytes, epoch: int, reason: str) -> None:
+        """Notify `identity` that the session of `epoch` is lost."""
+        self.reply(identity, Header(Kind.EVENT, epoch=epoch), Event(what="lost", message=reason))
+
+    def send(self, frames: list[Buffer], identity: bytes = b"") -> None:
+        """Send `frames` to `identity`, by default the holder of the session."""
+        identity = identity or self.identity
+        if identity and not sockets.send(self.socket, [identity, *frames]):
+            self._dropped["control-gone"] += 1

@@ -1,0 +1,75 @@
+"""`RequestImages`: what the cameras add to one robot's requests, and its age."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ...transport.header import Header, Kind
+from ...transport.messages import Accept, Blobs, Reply, Request
+from ...transport.outbox import Outbox
+from ..runtime.configs import NetworkConfig
+from .camera_frames import CameraFrames
+
+
+class RequestImages:
+    """Adds the newest frame of every camera to a request: as references into the outbox once the
+    replica accepted shared memory, else as JPEG or raw.
+
+    `ages_s`: how old each camera's image was in the last request.
+    """
+
+    def __init__(self, config: NetworkConfig, frames: CameraFrames, outbox: Outbox | None) -> None:
+        self._config, self._frames, self._outbox = config, frames, outbox
+        self._episode: int | None = None
+        self._began_ns = 0
+        self._asked: Header | None = None
+        self.oldest_ns = 0
+        """When the oldest image of the last request was captured (monotonic ns); 0: it had none."""
+        self.ages_s: dict[str, float] = {}
+
+    def follow_episode(self, header: Header, now_ns: int) -> None:
+        """Note the episode of a message of control: images from before it began are not used.
+
+        A lost RESET has no effect: the first request carries the episode too.
+        """
+        if header.kind is Kind.CLOSE or header.episode == self._episode:
+            return
+        if self._episode is not None or header.kind is Kind.RESET:
+            self._began_ns = now_ns
+        self._episode = header.episode
+
+    def add(
+        self, header: Header, body: Request, blobs: Blobs, terms: Accept | None, now_ns: int
+    ) -> Request:
+        """`body` with the images that `terms` ask for, of which `blobs` gets the bytes.
+
+        Raises StaleFrameError when a camera's newest frame is missing, too old or of an earlier
+        episode.
+        """
+        outbox = self._outbox if terms is not None and terms.shm else None
+        allocate = outbox.reserve if outbox else None
+        pixels = self._frames.newest(self._wanted(terms), now_ns, self._began_ns, allocate)
+        if outbox is not None:
+            images = {n: Blobs.reference(r) for n, r in outbox.publish().items()}
+        else:
+            quality = self._config.jpeg_quality
+            images = {n: blobs.image(image, quality) for n, image in pixels.items()}
+        self.ages_s = {name: ms / 1e3 for name, ms in self._frames.age_ms.items()}
+        self._asked, self.oldest_ns = header, self._frames.oldest_ns
+        return msgspec.structs.replace(body, images=images, frame_age_s=self.ages_s)
+
+    def with_age(self, header: Header, body: Reply) -> Reply:
+        """The reply, with the age of the oldest image when control asked for it."""
+        asked = self._asked
+        if asked is None or (asked.seq, asked.epoch) != (header.seq, header.epoch):
+            age_s = 0.0  # it is not the answer that control waits for
+        else:
+            age_s = max(0.0, (asked.token - self.oldest_ns) / 1e9)
+        return msgspec.structs.replace(body, oldest_input_age_s=age_s)
+
+    def _wanted(self, terms: Accept | None) -> dict[str, tuple[int, int] | None]:
+        """The cameras whose images travel, and at what size: the policy's, or as captured."""
+        if terms is None:
+            return dict.fromkeys(self._config.cameras)
+        edge = self._config.resize == "edge"
+        return {n: size if edge else None for n, size in terms.cameras.items()}
