@@ -37,7 +37,7 @@ os.environ["HOLDFAST_STATE"] = str(_base / "state")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A test that fails half-way leaves sockets open, and the collection of their context would wait for
-# them for ever, in whichever test comes next. Tests that pass close their own.
+# them without end, in whichever test comes next. Tests that pass close their own.
 zmq.Context.__del__ = lambda self: None  # type: ignore[method-assign]
 
 # A property says nothing about time; on a machine that others use, an example may take seconds.

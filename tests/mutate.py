@@ -65,7 +65,7 @@ def report(folder: Path) -> None:
     os.chdir(folder)  # mutmut finds its settings and results in the working directory
     from mutmut.mutation.diff_apply import get_diff_for_mutant
 
-    rows = []
+    rows: list[tuple[str, list[int]]] = []
     for file in tomllib.loads(Path("pyproject.toml").read_text())["tool"]["mutmut"]["only_mutate"]:
         outcomes = json.loads(Path(f"mutants/{file}.meta").read_text())["exit_code_by_key"]
         alive = [name for name, code in outcomes.items() if code in (SURVIVED, UNTESTED)]
@@ -77,12 +77,14 @@ def report(folder: Path) -> None:
                 wording += 1
             else:
                 print(f"{name}{' (no test reaches it)' * (outcomes[name] == UNTESTED)}\n{diff}")
-        rows.append((file, len(outcomes), len(outcomes) - len(alive), len(alive), wording))
-    rows.append(("all", *(sum(row[column] for row in rows) for column in range(1, 5))))
+        rows.append((file, [len(outcomes), len(outcomes) - len(alive), len(alive), wording]))
+    rows.append(
+        ("all", [sum(column) for column in zip(*(counts for _, counts in rows), strict=True)])
+    )
     print(f"{'file':44} mutants  killed        survived  of wording")
-    for file, mutants, killed, alive, wording in rows:
+    for file, (mutants, killed, survived, wording) in rows:
         share = f"{killed / mutants:.1%}"
-        print(f"{file:44} {mutants:7} {killed:7} {share:>6} {alive:9} {wording:11}")
+        print(f"{file:44} {mutants:7} {killed:7} {share:>6} {survived:9} {wording:11}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`arguments`: what comes out is of the promised type, or an error says where the fault is."""
+"""`arguments`: a value of the promised type, or an error that names the argument."""
 
 from __future__ import annotations
 
@@ -54,8 +54,10 @@ CHECKS: dict[str, tuple[Callable[[str, Any], Any], type]] = {
 
 @pytest.mark.parametrize("check", CHECKS)
 @given(value=ANYTHING)
-def test_a_value_is_taken_as_the_promised_type_or_refused_by_its_name(check: str, value: Any):
-    """By an exception of two types only; and what was taken can be written down."""
+def test_a_value_is_taken_as_the_promised_type_or_refused_by_its_name(
+    check: str, value: Any
+) -> None:
+    """TypeError or ValueError, which begins with the name; a value that is taken can be encoded."""
     function, promised = CHECKS[check]
     try:
         found = function("thing", value)
@@ -68,22 +70,26 @@ def test_a_value_is_taken_as_the_promised_type_or_refused_by_its_name(check: str
         assert type(found) is promised or promised is Path
         os.fsencode(str(found))
         if promised is tuple:
+            assert isinstance(found, tuple)
             assert {type(each) for each in found} <= {str}
 
 
 @given(text=st.text(max_size=50))
 def test_text_is_kept_as_it_is(text: str) -> None:
+    """Any str is returned unchanged."""
     assert arguments.text("thing", text) == text
 
 
 @given(number=st.floats(min_value=1e-300, max_value=1e300))
 def test_a_number_is_kept_as_it_is(number: float) -> None:
+    """A float, and numpy's, is returned with the same value."""
     assert arguments.number("thing", number) == number
     assert arguments.number("thing", np.float64(number)) == number
 
 
 @given(names=st.lists(st.text(min_size=1, max_size=20), unique=True, min_size=1, max_size=20))
 def test_names_are_the_same_from_lists_tuples_and_generators(names: list[str]) -> None:
+    """Each gives the same tuple, in the order given."""
     kept = arguments.names("thing", names)
     assert kept == tuple(names)
     assert arguments.names("thing", kept) == kept

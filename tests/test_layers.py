@@ -135,8 +135,7 @@ def test_the_rooms_of_the_ground_floor_do_not_import_each_other() -> None:
 
 
 def test_an_actors_folder_imports_only_those_below_it() -> None:
-    """The order in ACTORS holds: fleet and supervision and each actor above runtime, embedding on
-    top, and no actor imports another."""
+    """The order in ACTORS holds, and no actor imports another."""
     wrong = [
         f"{path} imports {name}"
         for path in modules()

@@ -26,6 +26,7 @@ def script(containing: str, directory: Path) -> Path:
 
 
 def test_every_example_is_short() -> None:
+    """Three examples, each of fewer than 30 lines."""
     assert len(BLOCKS) == 3
     assert all(block.count("\n") < 30 for block in BLOCKS)
 
@@ -36,7 +37,8 @@ def test_the_two_lines_that_set_everything_up_are_there() -> None:
     assert [line.rpartition("/")[2] for line in lines] == ["supervisor start fleet.yaml", "pytest"]
 
 
-def test_a_fleet_in_a_script(tmp_path: Path) -> None:
+def test_the_example_of_a_fleet_in_a_script_runs(tmp_path: Path) -> None:
+    """It prints a streaming robot and the size of a frame."""
     done = subprocess.run(
         [sys.executable, script("with Fleet", tmp_path)],
         cwd=ROOT,
@@ -50,7 +52,7 @@ def test_a_fleet_in_a_script(tmp_path: Path) -> None:
     assert re.search(r"frame \d+ \(480, 640, 3\)", done.stdout)
 
 
-def test_a_policy_and_a_control_loop_of_the_readers_own(tmp_path: Path) -> None:
+def test_the_examples_of_serving_and_of_a_remote_policy_run_together(tmp_path: Path) -> None:
     """Both scripts at once, and the fleet whose broker brings them together."""
     (tmp_path / "fleet.yaml").write_text("name: lab\nservices: {}\nrobots: []\n")
     (tmp_path / "serving").mkdir()

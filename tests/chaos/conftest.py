@@ -18,7 +18,7 @@ from holdfast.policy.checkpoint import CONFIG, Config
 from holdfast.robot.sim.arm import SPEC
 from holdfast.tests.chaos.recorder import MAX_ACTION_AGE_S, Recorder
 from holdfast.tests.chaos.witnesses import Witnesses
-from holdfast.tests.e2e.conftest import FleetProcess, all_well
+from holdfast.tests.e2e.conftest import FleetProcess, all_well, row
 
 FLEET = """
 name: {name}
@@ -45,7 +45,7 @@ supervision:
 
 
 class ChaosFleet(FleetProcess):
-    """A fleet that is asked at its console, which costs less than a command."""
+    """A fleet that is asked at its control socket, which costs less than a command."""
 
     name = ""
 
@@ -91,22 +91,24 @@ class ChaosFleet(FleetProcess):
 
 
 def robot(status: dict[str, Any], name: str) -> dict[str, Any]:
-    return next(r for r in status["robots"] if r["name"] == name)
+    return row(status["robots"], name)
 
 
 def actor(status: dict[str, Any], name: str) -> dict[str, Any]:
-    return next(a for a in status["actors"] if a["name"] == name)
+    return row(status["actors"], name)
 
 
 def streams_again(before: dict[str, Any]) -> Callable[[dict[str, Any]], bool]:
     """All is well, and every robot has merged a chunk since `before`."""
     merged = {r["name"]: r["merged"] for r in before["robots"]}
-    return lambda now: all_well(now) and all(r["merged"] > merged[r["name"]] for r in now["robots"])
+    return lambda status: (
+        all_well(status) and all(r["merged"] > merged[r["name"]] for r in status["robots"])
+    )
 
 
 @pytest.fixture
 def witnesses(tmp_path: Path) -> Iterator[Witnesses]:
-    """Whoever sees the machine pause, whatever is done to the fleet."""
+    """Processes outside the fleet that record when the machine pauses."""
     watching = Witnesses(tmp_path)
     yield watching
     watching.close()

@@ -1,5 +1,4 @@
-"""Watches a robot of a fleet as its recorder would: every tick, with the chunk that its action is
-from."""
+"""Reads a robot's tick log while its fleet runs: every tick, with the chunk of its action."""
 
 from __future__ import annotations
 
@@ -54,7 +53,7 @@ class Recorder(threading.Thread):
             if (of.seq, of.step) <= last:
                 found.append(f"played after {last}: {tick}")
             if of.episode not in served.get(_seed(self.robot, of.seq), ()):
-                found.append(f"of a chunk that nobody made for this robot: {tick}")
+                found.append(f"of a chunk that no replica made for this robot: {tick}")
             last = (of.seq, of.step)
         return found
 

@@ -17,38 +17,41 @@ TICK_S = 1 / 30
 
 
 @pytest.mark.timeout(200)
-def test_nothing_is_commanded_onto_a_frozen_state_and_the_plan_of_before_is_void(
+def test_a_robot_with_a_frozen_driver_is_commanded_nothing_and_drops_its_plan(
     start_chaos: Callable[..., ChaosFleet],
 ) -> None:
+    """No command from 0.3 s on; what is played later was observed after its return."""
     fleet = start_chaos("frozen")
     recorders = fleet.record()
     before = fleet.streaming(60.0)
     pid = actor(before, "r1/world")["pid"]
     os.kill(pid, signal.SIGSTOP)
-    stopped = time.monotonic_ns()
-    told = fleet.wait_for(
-        lambda now: time.monotonic_ns() - stopped > FROZEN_S * 1e9 and robot(now, "r1")["reason"],
+    stopped_ns = time.monotonic_ns()
+    held = fleet.wait_for(
+        lambda status: (
+            time.monotonic_ns() - stopped_ns > FROZEN_S * 1e9 and robot(status, "r1")["reason"]
+        ),
         30.0,
     )
-    continued = time.monotonic_ns()
+    continued_ns = time.monotonic_ns()
     os.kill(pid, signal.SIGCONT)
-    after = fleet.wait_for(streams_again(told), 60.0)
+    after = fleet.wait_for(streams_again(held), 60.0)
     for recorder in recorders:
         recorder.end()
 
     assert (
-        "driver is gone: its state stands still for more than 0.3 s" in robot(told, "r1")["reason"]
+        "driver is gone: its state stands still for more than 0.3 s" in robot(held, "r1")["reason"]
     )
     assert robot(after, "r1")["driver_gaps"] == robot(before, "r1")["driver_gaps"] + 1
     assert robot(after, "r1")["void_dropped"] > robot(before, "r1")["void_dropped"]
-    assert actor(after, "r1/world")["pid"] == pid, "it was not taken for a hung one"
+    assert actor(after, "r1/world")["pid"] == pid, "it was not restarted"
     ticks = next(r.ticks for r in recorders if r.robot == "r1")
     # A state that was read is at most a tick old, and so is what is found out about it.
-    lost = stopped + (LOST_AFTER_S + 2 * TICK_S) * 1e9
-    silent = [t for t in ticks if lost < t.instant_ns < continued]
+    lost_ns = stopped_ns + (LOST_AFTER_S + 2 * TICK_S) * 1e9
+    silent = [t for t in ticks if lost_ns < t.instant_ns < continued_ns]
     assert len(silent) > 15
     assert [t for t in silent if t.command is not None] == []
-    played = [t.provenance.seq for t in ticks if t.provenance and t.instant_ns <= continued]
-    later = [t for t in ticks if t.provenance and t.instant_ns > continued]
+    played = [t.provenance.seq for t in ticks if t.provenance and t.instant_ns <= continued_ns]
+    later = [t for t in ticks if t.provenance and t.instant_ns > continued_ns]
     assert later and min(t.provenance.seq for t in later if t.provenance) > max(played)
-    assert min(t.observed_ns or 0 for t in later) > continued, "made from what was seen since"
+    assert min(t.observed_ns or 0 for t in later) > continued_ns, "made from what was seen since"

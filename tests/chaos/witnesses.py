@@ -1,4 +1,4 @@
-"""Which of a control loop's missed ticks the machine explains, by witnesses that no fleet can harm.
+"""Which of a control loop's missed ticks the machine explains, by witnesses outside the fleet.
 
 The fleet's own witness is one of the victims of these tests. Here one process per core does nothing
 but sleep `NAP_NS` on its core and write down when it overslept. A miss is excused as far as those
@@ -24,15 +24,15 @@ CORES = 8
 WITNESS = """
 import os, select, sys, time
 core, nap_ns = int(sys.argv[1]), int(sys.argv[2])
-due = time.monotonic_ns() + nap_ns
-os.sched_setaffinity(0, {core})  # who is seen on its core is already awaited
+due_ns = time.monotonic_ns() + nap_ns
+os.sched_setaffinity(0, {core})  # before the first nap, which is due already
 ended = False
 while not ended:
-    ended = bool(select.select([0], [], [], max(due - time.monotonic_ns(), 0) / 1e9)[0])
-    now = time.monotonic_ns()
-    if now - due >= nap_ns // 4:
-        os.write(1, b"%d %d\\n" % (due, now))
-    due = now + nap_ns
+    ended = bool(select.select([0], [], [], max(due_ns - time.monotonic_ns(), 0) / 1e9)[0])
+    now_ns = time.monotonic_ns()
+    if now_ns - due_ns >= nap_ns // 4:
+        os.write(1, b"%d %d\\n" % (due_ns, now_ns))
+    due_ns = now_ns + nap_ns
 """
 
 
@@ -51,7 +51,7 @@ class Witnesses:
             self._processes.append(process)
 
     def end(self) -> list[Pause]:
-        """Stop them, each after its last word; the pauses that any of them saw."""
+        """Stop them, each after its last line; the pauses that any of them saw."""
         codes = []
         for process in self._processes:
             assert process.stdin is not None
@@ -62,7 +62,7 @@ class Witnesses:
         return [(int(start), int(end)) for start, end in said]
 
     def close(self) -> None:
-        """End those that are still there, for a test that failed before it asked them."""
+        """End those that still run, for a test that failed before `end`."""
         for process in self._processes:
             process.kill()
             process.wait()

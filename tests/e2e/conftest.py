@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+
+from holdfast.tests.waiting import wait_until
 
 BIN = Path(sys.executable).parent
 DEFAULT = Path(__file__).parents[2] / "fleet.yaml"
@@ -33,8 +34,9 @@ class FleetProcess:
         """`inside` is a command that runs another elsewhere, `environment` added to ours."""
         self.report_path = directory / "report.json"
         self.directory = directory
-        start = [BIN / "supervisor", "start", fleet, "--report", self.report_path, *options]
-        self.command = [*inside, *start]
+        start = [str(BIN / "supervisor"), "start", str(fleet)]
+        start += ["--report", str(self.report_path), *options]
+        self.command: list[str] = [*inside, *start]
         self.environment = {**os.environ, **(environment or {})}
         self.output = (directory / "output.txt").open("w+")
         self.again()
@@ -64,24 +66,27 @@ class FleetProcess:
     def status(self) -> dict[str, Any]:
         """The report so far; empty as long as no fleet answers."""
         done = self.actorctl("status", "--json")
-        return json.loads(done.stdout) if done.stdout.startswith("{") else {}
+        return dict(json.loads(done.stdout)) if done.stdout.startswith("{") else {}
 
     def actor(self, name: str) -> dict[str, Any]:
-        return next(a for a in self.status()["actors"] if a["name"] == name)
+        return row(self.status()["actors"], name)
 
     def wait_for(self, what: Callable[[dict[str, Any]], object], within_s: float) -> dict[str, Any]:
         """The first status that satisfies `what`."""
-        deadline = time.monotonic() + within_s
-        while True:
-            status = self.status()
-            if status and what(status):
-                return status
+        last: dict[str, Any] = {}
+
+        def satisfied() -> bool:
+            nonlocal last
+            last = self.status()
             assert self.process.poll() is None, f"the fleet ended:\n{self.said()}"
-            assert time.monotonic() < deadline, (
-                f"not within {within_s} s; last: {json.dumps(status, indent=1)[:6000]}"
-                f"\nsaid: {self.said()}"
-            )
-            time.sleep(0.1)
+            return bool(last and what(last))
+
+        try:
+            wait_until(satisfied, within_s=within_s, every_s=0.1)
+        except AssertionError as error:
+            shown = json.dumps(last, indent=1)[:6000]
+            raise AssertionError(f"{error}; status: {shown}\nsaid: {self.said()}") from None
+        return last
 
     def streaming(self, within_s: float = 30.0) -> dict[str, Any]:
         """Wait until every actor is READY and every robot STREAMING."""
@@ -101,7 +106,7 @@ class FleetProcess:
             pytest.fail(f"still running after {within_s} s:\n{self.said()}")
 
     def report(self) -> dict[str, Any]:
-        return json.loads(self.report_path.read_text())
+        return dict(json.loads(self.report_path.read_text()))
 
     def said(self) -> str:
         return Path(self.output.name).read_text()[-6000:]
@@ -122,6 +127,15 @@ class FleetProcess:
         self.output.close()
 
 
+def row(rows: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    """The row of a status's `actors` or `robots` that is called `name`."""
+    return next(row for row in rows if row["name"] == name)
+
+
+StartFleet = Callable[..., FleetProcess]
+Gone = Callable[[dict[str, int], float], None]
+
+
 def all_well(status: dict[str, Any]) -> bool:
     """Every actor READY, every robot STREAMING."""
     return all(a["state"] == "READY" for a in status["actors"]) and all(
@@ -130,7 +144,7 @@ def all_well(status: dict[str, Any]) -> bool:
 
 
 @pytest.fixture
-def start_fleet(tmp_path: Path) -> Iterator[Callable[..., FleetProcess]]:
+def start_fleet(tmp_path: Path) -> Iterator[StartFleet]:
     """Start the default fleet, or another file, with options of `supervisor start`."""
     started: list[FleetProcess] = []
 
@@ -146,16 +160,11 @@ def start_fleet(tmp_path: Path) -> Iterator[Callable[..., FleetProcess]]:
 
 
 @pytest.fixture
-def gone() -> Callable[[dict[str, int], float], None]:
+def gone() -> Gone:
     """Assert that processes, by name, end within so many seconds."""
 
     def check(pids: dict[str, int], within_s: float) -> None:
-        deadline = time.monotonic() + within_s
-        left = pids
-        while left and time.monotonic() < deadline:
-            left = {name: pid for name, pid in left.items() if _alive(pid)}
-            time.sleep(0.02)
-        assert not left, f"still there after {within_s} s: {left}"
+        wait_until(lambda: not any(map(_alive, pids.values())), f"{pids} end", within_s)
 
     return check
 

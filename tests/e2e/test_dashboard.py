@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import urllib.request
-from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from holdfast.actors.gateway.metric_names import FAMILIES
+from holdfast.tests.browser import Browser
+from holdfast.tests.e2e.conftest import FleetProcess, StartFleet
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -26,7 +27,7 @@ ALL_STREAM = """
 """
 
 
-def dashboard(fleet: Any) -> str:
+def dashboard(fleet: FleetProcess) -> str:
     """The link in what `actorctl status` prints."""
     shown = fleet.actorctl("status").stdout
     found = re.search(r"http://127\.0\.0\.1:\d+/#\S+", shown)
@@ -34,8 +35,8 @@ def dashboard(fleet: Any) -> str:
     return found[0]
 
 
-def test_a_person_sees_the_fleet_live_sees_a_death_and_presses_buttons(
-    start_fleet: Any, browser: Any
+def test_the_page_shows_the_fleet_live_and_its_buttons_work(
+    start_fleet: StartFleet, browser: Browser
 ) -> None:
     """Values and pictures move, a killed replica turns red and back, pause and resume work."""
     fleet = start_fleet()
@@ -75,10 +76,10 @@ def test_a_person_sees_the_fleet_live_sees_a_death_and_presses_buttons(
     browser.wait_for("return document.getElementById('link').textContent.includes('gone')")
 
 
-def test_the_gateway_may_die_under_an_open_page_and_nobody_else_notices(
-    start_fleet: Any, browser: Any
+def test_an_open_page_reconnects_when_the_gateway_was_killed(
+    start_fleet: StartFleet, browser: Browser
 ) -> None:
-    """The page finds the next one at the same address, and its buttons still work."""
+    """Its address and token stay valid, its buttons work, and no session is lost."""
     fleet = start_fleet()
     before = fleet.streaming()
     url = dashboard(fleet)
@@ -102,8 +103,8 @@ def test_the_gateway_may_die_under_an_open_page_and_nobody_else_notices(
     assert restarts == {"gateway"}
 
 
-def test_the_documented_metrics_are_those_of_a_running_fleet(start_fleet: Any) -> None:
-    """All of them, except counts of what need not have happened."""
+def test_the_documented_metrics_are_those_of_a_running_fleet(start_fleet: StartFleet) -> None:
+    """Every family of FAMILIES is exported, except counts of events that need not have happened."""
     fleet = start_fleet()
     fleet.streaming()
     fleet.wait_for(lambda s: all(r["merged"] > 3 for r in s["robots"]), 30)

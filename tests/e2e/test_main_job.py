@@ -1,5 +1,5 @@
-"""The main job, as a stranger runs it: `supervisor start fleet.yaml`, then everything that can die
-dies. Real processes, the shipped policy, the default fleet."""
+"""The main job: `supervisor start fleet.yaml`, then every actor and the supervisor are killed. Real
+processes, the shipped policy, the default fleet."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import pytest
 from holdfast.actors.runtime.runtime_dir import SOCKET, runtime_base
 from holdfast.tests.chaos.recorder import Recorder
 from holdfast.tests.chaos.witnesses import Disturbance, Witnesses, harmed
+from holdfast.tests.e2e.conftest import FleetProcess, Gone, StartFleet, row
 
 PERIOD_NS = round(1e9 / 30)
 
@@ -51,10 +52,12 @@ ROBOT_KEYS = {
 
 
 def robot(status: dict[str, Any], name: str) -> dict[str, Any]:
-    return next(r for r in status["robots"] if r["name"] == name)
+    return row(status["robots"], name)
 
 
-def test_the_default_fleet_runs_its_time_and_ends_with_a_clean_report(start_fleet: Any) -> None:
+def test_the_default_fleet_runs_its_time_and_ends_with_a_clean_report(
+    start_fleet: StartFleet,
+) -> None:
     """All READY and STREAMING within 20 s; then no tick is missed and no action stale."""
     fleet = start_fleet("--duration", "45")
     begun = time.monotonic()
@@ -82,10 +85,10 @@ def test_the_default_fleet_runs_its_time_and_ends_with_a_clean_report(start_flee
     assert report["witness"]["ticks"] > 20 * 30
 
 
-def test_ctrl_c_stops_everything_in_order_within_five_seconds(
-    start_fleet: Any, gone: Any, runtime: Path
+def test_a_ctrl_c_stops_every_actor_within_five_seconds(
+    start_fleet: StartFleet, gone: Gone, runtime: Path
 ) -> None:
-    """That nothing is left is what the suite checks after every test."""
+    """Exit status 0, and no process and no socket of the fleet is left."""
     fleet = start_fleet()
     fleet.streaming()
     pids = fleet.pids()
@@ -95,19 +98,18 @@ def test_ctrl_c_stops_everything_in_order_within_five_seconds(
     assert not [p for p in runtime.rglob("*") if p.is_socket()]
 
 
-def test_ctrl_c_while_actors_are_still_starting_leaves_nothing(start_fleet: Any) -> None:
+def test_a_ctrl_c_while_actors_are_still_starting_leaves_nothing(start_fleet: StartFleet) -> None:
+    """The supervisor ends within 5 s; the suite checks what is left after every test."""
     fleet = start_fleet()
     fleet.wait_for(lambda s: any(a["pid"] for a in s["actors"]), 10)
     fleet.interrupt()
     fleet.wait(5.0)
 
 
-def test_every_actor_may_be_killed_and_the_robots_keep_moving(
-    start_fleet: Any, tmp_path: Path
+def test_a_killed_actor_costs_no_robot_a_tick_unless_it_was_its_control(
+    start_fleet: StartFleet, tmp_path: Path
 ) -> None:
-    """kill -9 of each in turn: the other robot's control misses no tick; the hit robot's misses
-    none either unless it was control itself; all is READY again without a person. What the machine
-    is to blame for is said by witnesses outside the fleet, whose own is one of the victims."""
+    """SIGKILL of each in turn: all are READY again; pauses of the machine are no misses."""
     with closing(Witnesses(tmp_path)) as witnesses:
         fleet = start_fleet("--duration", "600")
         fleet.streaming()
@@ -132,7 +134,7 @@ def test_every_actor_may_be_killed_and_the_robots_keep_moving(
     assert {name for name, count in restarts.items() if count} == {d.victim for d in disturbances}
 
 
-def kill_each(fleet: Any) -> list[Disturbance]:
+def kill_each(fleet: FleetProcess) -> list[Disturbance]:
     """Kill every actor but those of r2, one after the other, each once all is well again."""
     victims = sorted(a["name"] for a in fleet.status()["actors"] if not a["name"].startswith("r2/"))
     assert {"broker", "pick/0", "r1/control", "r1/network", "r1/overhead", "r1/world"} <= set(
@@ -141,7 +143,7 @@ def kill_each(fleet: Any) -> list[Disturbance]:
     disturbances = []
     for victim in victims:
         before = fleet.streaming(40.0)
-        pid = next(a["pid"] for a in before["actors"] if a["name"] == victim)
+        pid = row(before["actors"], victim)["pid"]
         merged = {r["name"]: r["merged"] for r in before["robots"]}
         began_ns = time.monotonic_ns()
         os.kill(pid, signal.SIGKILL)
@@ -149,7 +151,7 @@ def kill_each(fleet: Any) -> list[Disturbance]:
         def recovered(
             status: dict[str, Any], victim: str = victim, pid: int = pid, merged: Any = merged
         ) -> bool:
-            actor = next(a for a in status["actors"] if a["name"] == victim)
+            actor = row(status["actors"], victim)
             return (
                 actor["pid"] not in (None, pid)
                 and actor["state"] == "READY"
@@ -164,10 +166,10 @@ def kill_each(fleet: Any) -> list[Disturbance]:
     return disturbances
 
 
-def test_when_the_supervisor_is_killed_everything_is_gone_and_the_next_start_works(
-    start_fleet: Any, gone: Any
+def test_a_killed_supervisor_leaves_no_process_and_the_next_start_works(
+    start_fleet: StartFleet, gone: Gone
 ) -> None:
-    """Even an actor that was stopped (SIGSTOP) and so cannot notice."""
+    """Every actor ends within 3 s, one that is stopped (SIGSTOP) included."""
     fleet = start_fleet()
     fleet.streaming()
     pids = fleet.pids()
@@ -181,19 +183,19 @@ def test_when_the_supervisor_is_killed_everything_is_gone_and_the_next_start_wor
     assert again.wait(5.0) == 0, again.said()
 
 
-def test_kill_by_actorctl_needs_no_word_about_where_the_fleet_is(start_fleet: Any) -> None:
+def test_an_actorctl_kill_finds_the_fleet_by_itself(start_fleet: StartFleet) -> None:
+    """The actor is restarted; an unknown name is refused with the nearest known one."""
     fleet = start_fleet()
     before = fleet.streaming()
     done = fleet.actorctl("kill", "r1/network")
     assert done.returncode == 0, done.stderr
-    pid = next(a["pid"] for a in before["actors"] if a["name"] == "r1/network")
-    fleet.wait_for(
-        lambda s: any(
-            a["name"] == "r1/network" and a["state"] == "READY" and a["pid"] != pid
-            for a in s["actors"]
-        ),
-        20,
-    )
+    pid = row(before["actors"], "r1/network")["pid"]
+
+    def restarted(status: dict[str, Any]) -> bool:
+        network = row(status["actors"], "r1/network")
+        return bool(network["state"] == "READY" and network["pid"] != pid)
+
+    fleet.wait_for(restarted, 20)
     wrong = fleet.actorctl("kill", "r1/netwrk")
     assert wrong.returncode != 0
     assert "r1/network" in wrong.stderr + wrong.stdout
@@ -214,7 +216,7 @@ def test_kill_by_actorctl_needs_no_word_about_where_the_fleet_is(start_fleet: An
     ids=["unknown-key", "fps-zero", "wrong-type", "two-of-one-name", "camera-matches-nothing"],
 )
 def test_a_bad_fleet_file_is_refused_before_any_process_starts(
-    start_fleet: Any, tmp_path: Path, edit: Callable[[str], str], path: str, remedy: str
+    start_fleet: StartFleet, tmp_path: Path, edit: Callable[[str], str], path: str, remedy: str
 ) -> None:
     """The message names the place, what was found, and what would be right."""
     good = (Path(__file__).parents[2] / "fleet.yaml").read_text()
@@ -231,8 +233,10 @@ def test_a_bad_fleet_file_is_refused_before_any_process_starts(
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
-def test_a_minute_without_a_missed_or_stalled_tick(start_fleet: Any) -> None:
-    """The promise of the README, on a machine that does nothing else."""
+def test_the_default_fleet_runs_a_minute_without_a_missed_or_stalled_tick(
+    start_fleet: StartFleet,
+) -> None:
+    """The figures of the README, on a machine that runs nothing else."""
     fleet = start_fleet("--duration", "60")
     assert fleet.wait(90) == 0, fleet.said()
     for one in fleet.report()["robots"]:

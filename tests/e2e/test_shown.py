@@ -10,11 +10,13 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from holdfast.tests.e2e.conftest import FleetProcess, StartFleet
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -49,7 +51,7 @@ with RemotePolicy({service!r}, robot={robot!r}, action_names=["neck"], state_nam
 """
 
 
-def get(fleet: Any, path: str) -> tuple[int, str]:
+def get(fleet: FleetProcess, path: str) -> tuple[int, str]:
     """What the gateway of `fleet` answers to a process of this user, without the token."""
     found = re.search(r"http://127\.0\.0\.1:\d+/", fleet.actorctl("status").stdout)
     assert found
@@ -61,7 +63,7 @@ def get(fleet: Any, path: str) -> tuple[int, str]:
 
 
 @pytest.fixture
-def scripts(tmp_path: Path) -> Iterator[Any]:
+def scripts(tmp_path: Path) -> Iterator[Callable[[str], None]]:
     """Start a script in a process of its own, in the environment of the fleet."""
     running: list[subprocess.Popen[bytes]] = []
 
@@ -81,9 +83,9 @@ def scripts(tmp_path: Path) -> Iterator[Any]:
 
 
 def test_a_handshakes_warning_is_in_status_log_and_metrics_and_leaves_the_fleet_healthy(
-    start_fleet: Any, tmp_path: Path
+    start_fleet: StartFleet, tmp_path: Path
 ) -> None:
-    """60 Hz on a policy of 30 moves twice as fast: whoever looks has to see it."""
+    """A robot of 60 Hz on a policy of 30 Hz is warned of; exit status and readiness stay good."""
     (tmp_path / "fleet.yaml").write_text(SIXTY)
     fleet = start_fleet(fleet=tmp_path / "fleet.yaml")
     status = fleet.wait_for(lambda s: s["robots"][0]["warnings"], 60)
@@ -98,11 +100,10 @@ def test_a_handshakes_warning_is_in_status_log_and_metrics_and_leaves_the_fleet_
     assert get(fleet, "readyz")[0] == 200
 
 
-def test_scripts_are_seen_with_where_they_are_and_what_they_wait_for(
-    start_fleet: Any, scripts: Any, tmp_path: Path
+def test_scripts_that_serve_or_play_are_in_status_capacity_and_metrics(
+    start_fleet: StartFleet, scripts: Callable[[str], None], tmp_path: Path
 ) -> None:
-    """`serve` and `RemotePolicy` in status, metrics and capacity; a page's address needs the
-    token."""
+    """With their state, the reason for it, and that they are scripts; the API needs the token."""
     (tmp_path / "fleet.yaml").write_text(LAB)
     fleet = start_fleet(fleet=tmp_path / "fleet.yaml")
     fleet.streaming()
@@ -135,9 +136,10 @@ def test_scripts_are_seen_with_where_they_are_and_what_they_wait_for(
     assert get(fleet, "api/status")[0] == 401
 
 
-def test_health_says_which_actor_hangs_before_it_is_killed_for_that(
-    start_fleet: Any, tmp_path: Path
+def test_the_health_page_names_an_actor_that_hangs_before_it_is_killed(
+    start_fleet: StartFleet, tmp_path: Path
 ) -> None:
+    """It answers with the actor's name while progress is missing, and 200 after the restart."""
     (tmp_path / "fleet.yaml").write_text(LAB)
     fleet = start_fleet(fleet=tmp_path / "fleet.yaml")
     fleet.streaming()
@@ -148,10 +150,10 @@ def test_health_says_which_actor_hangs_before_it_is_killed_for_that(
     assert fleet.actor("broker")["restarts"] == 1
 
 
-def test_the_exit_status_says_when_a_person_has_stopped_somebody(
-    start_fleet: Any, tmp_path: Path
+def test_the_exit_status_of_status_is_1_while_an_actor_is_stopped_by_a_person(
+    start_fleet: StartFleet, tmp_path: Path
 ) -> None:
-    """0 only if all is ready: the stop is no fault, and no readiness either."""
+    """0 needs every actor READY; a stop on request leaves the fleet healthy."""
     (tmp_path / "fleet.yaml").write_text(LAB)
     fleet = start_fleet(fleet=tmp_path / "fleet.yaml")
     fleet.streaming()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+
+from holdfast.tests.e2e.conftest import StartFleet
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_asynchronous_success_is_within_five_points_of_the_synchronous(start_fleet: Any) -> None:
+def test_the_fleet_succeeds_within_five_points_of_the_policy_run_in_step(
+    start_fleet: StartFleet,
+) -> None:
     """At least 100 attempts of the default fleet, on the machine's own clock."""
     pytest.importorskip("torch")
     from holdfast.policy.kinds import load_policy

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -19,6 +18,7 @@ from holdfast.actors.runtime.spec import ActorSpec, Member, Rules, SegmentUse
 from holdfast.actors.runtime.status_board import BOARD_SIZE
 from holdfast.actors.supervision.control_socket import ask
 from holdfast.errors import ControlSocketError
+from holdfast.tests.waiting import wait_until
 
 HERE = Path(__file__).parent
 QUICK = Rules(
@@ -54,13 +54,8 @@ def actor(
     )
 
 
-def until(what: Callable[[], T], deadline_s: float = 20.0, why: str = "it never came") -> T:
-    """Wait for a true value of `what` and return it."""
-    end = time.monotonic() + deadline_s
-    while not (value := what()):
-        assert time.monotonic() < end, why
-        time.sleep(0.01)
-    return value
+def until(what: Callable[[], T | None], deadline_s: float = 20.0, why: str = "") -> T:
+    return wait_until(what, why, deadline_s)
 
 
 def exists(pid: int) -> bool:
@@ -93,7 +88,7 @@ class Supervised:
 
     def __enter__(self) -> Self:
         try:
-            until(self.answers, why="the supervisor does not start")
+            wait_until(self.answers, "the supervisor starts", 20.0)
         except AssertionError:
             self.process.kill()
             raise AssertionError(self.process.communicate()[1]) from None
@@ -118,10 +113,11 @@ class Supervised:
         if not any(exc):
             assert "Traceback" not in err, err
 
-    def ask(self, do: str, *names: str, **more: object) -> Row:
+    def ask(self, do: str, *names: str, **more: Any) -> Row:
         return ask(self.socket, do=do, names=list(names), **more)
 
-    def refused(self, do: str, *names: str, **more: object) -> str:
+    def refused(self, do: str, *names: str, **more: Any) -> str:
+        """Why the supervisor did not do it."""
         try:
             answer = self.ask(do, *names, **more)
         except ControlSocketError as error:
@@ -129,7 +125,7 @@ class Supervised:
         raise AssertionError(f"not refused: {answer}")
 
     def status(self) -> Row:
-        return self.ask("status")["status"]
+        return dict(self.ask("status")["status"])
 
     def row(self, name: str) -> Row:
         return next(row for row in self.status()["actors"] if row["name"] == name)
@@ -140,17 +136,15 @@ class Supervised:
 
     def reach(self, name: str, state: str, incarnation: int = 1, deadline_s: float = 20.0) -> Row:
         """Wait until `name` is in `state`, in this incarnation or a later one."""
-        last: list[Row] = []
 
         def there() -> Row | None:
             row = self.row(name)
-            last[:] = [row]
             return row if row["state"] == state and row["incarnation"] >= incarnation else None
 
         try:
-            return until(there, deadline_s)
-        except AssertionError:
-            raise AssertionError(f"{name} never got {state}: {last}; {self.log()[-5:]}") from None
+            return wait_until(there, f"{name} is {state}", deadline_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.row(name)}; {self.log()[-5:]}") from None
 
     def log(self) -> list[Row]:
         path = state_dir(self.name) / "log.jsonl"

@@ -1,4 +1,4 @@
-"""Actors that do what actors must not do, one class each, and `Steady`, which behaves.
+"""Actors that break a rule of actors, one class for each rule, and `Steady`, which breaks none.
 
 Their kinds are `misbehaving:Steady` and so on; a supervisor finds them by PYTHONPATH.
 """
@@ -23,14 +23,14 @@ from holdfast.transport.seqlock import Seqlock
 
 
 class Config(msgspec.Struct, frozen=True):
-    """`note` is a file in which an actor leaves what a test wants to know."""
+    """`note` is a file to which an actor writes for its test; it misbehaves from `after_s` on."""
 
     note: str = ""
     after_s: float = 0.0
 
 
 class Steady(Actor):
-    """Ready at once, makes progress, obeys. Counts its turns over all incarnations."""
+    """Ready at once, makes progress, serves commands. Counts its turns over all incarnations."""
 
     kind = "steady"
     Config = Config
@@ -39,18 +39,19 @@ class Steady(Actor):
         turns = (self.board.previous() or {}).get("turns", 0)
         self.ready()
         self.on_ready()
-        until = time.monotonic() + self.config.after_s
+        misbehaves_s = time.monotonic() + self.config.after_s
         while not self.stopping:
             select.select([self.link], [], [], 0.02)
             for command in self.link.commands():
-                self.obey(command.verb, command.id)
+                self.serve(command.verb, command.id)
             turns += 1
             self.board.progress()
             self.board.report({"turns": turns})
-            if time.monotonic() >= until:
+            if time.monotonic() >= misbehaves_s:
                 self.misbehave()
 
-    def obey(self, verb: str, id: int) -> None:
+    def serve(self, verb: str, id: int) -> None:
+        """Answer a command, but for `deaf`."""
         if verb == "deaf":
             return
         if verb == "drain":
@@ -58,10 +59,10 @@ class Steady(Actor):
         self.link.acknowledge(id, {"heard": verb})
 
     def on_ready(self) -> None:
-        """What it does once."""
+        """Called once, when it is ready."""
 
     def misbehave(self) -> None:
-        """What it does every turn."""
+        """Called in every turn from `after_s` on."""
 
     def note(self, text: object) -> None:
         with Path(self.config.note).open("a") as file:
@@ -69,7 +70,7 @@ class Steady(Actor):
 
 
 class Slow(Steady):
-    """A turn of its loop takes a second, and it says so."""
+    """A turn of its loop takes a second; it announces a hang timeout of 3 s."""
 
     kind = "slow"
 
@@ -85,17 +86,17 @@ class Slow(Steady):
 
 
 class AnswersForOthers(Steady):
-    """Answers whatever anybody might have been asked."""
+    """Answers commands that other actors were sent."""
 
     def misbehave(self) -> None:
         for id in range(1, 20):
             self.link.acknowledge(id, {"heard": "a lie"})
 
 
-class ExitsWhenTold(Steady):
-    """Ends without an answer when it is told anything."""
+class ExitsOnCommand(Steady):
+    """Ends without an answer at its first command."""
 
-    def obey(self, verb: str, id: int) -> None:
+    def serve(self, verb: str, id: int) -> None:
         os._exit(7)
 
 
@@ -110,11 +111,15 @@ class AlwaysCrash(Actor):
 
 
 class CrashAfterReady(Steady):
+    """Crashes in its first turn."""
+
     def misbehave(self) -> None:
         raise RuntimeError("ready was a lie")
 
 
 class NeverReady(Actor):
+    """Reads its link and is never ready."""
+
     kind = "never_ready"
     Config = Config
 
@@ -125,6 +130,8 @@ class NeverReady(Actor):
 
 
 class HangAfterReady(Steady):
+    """Stops in a turn, without progress."""
+
     def misbehave(self) -> None:
         time.sleep(3600)
 
@@ -160,6 +167,8 @@ class FloodsStdout(Steady):
 
 
 class EatsMemory(Steady):
+    """Takes 10 MB a turn, up to 600 MB."""
+
     eaten: list[bytearray]
 
     def on_ready(self) -> None:
@@ -171,6 +180,8 @@ class EatsMemory(Steady):
 
 
 class Refuses(Actor):
+    """Refuses its configuration."""
+
     kind = "refuses"
     Config = Config
 
@@ -178,7 +189,9 @@ class Refuses(Actor):
         raise RefusedError("found no camera 7, expected one of 0, 1: mend `source` in fleet.yaml")
 
 
-class DiesForGood(Steady):
+class EndsDead(Steady):
+    """Ends with `DeadError`: a restart needs a person."""
+
     def misbehave(self) -> None:
         raise DeadError("the model changed under the robot")
 
@@ -195,7 +208,7 @@ class TalksNonsense(Steady):
 
 class FloodsItsLink(Steady):
     """Sends packets as fast as they are read: junk, deep nesting, half characters, and replies to
-    questions that nobody asked."""
+    commands that were not sent."""
 
     def misbehave(self) -> None:
         sock: Any = self.link._sock
@@ -236,6 +249,8 @@ class ScribblesOnItsBoard(Steady):
 
 
 class Logs(Steady):
+    """Writes records, and lines that are none, to each of its outputs."""
+
     def on_ready(self) -> None:
         self.log.info("a %s record", "proper")
         self.log.error("a bad one")

@@ -58,6 +58,7 @@ def test_hold_commands_the_measured_position() -> None:
 
 
 def test_hold_commands_zero_to_a_velocity_controlled_robot() -> None:
+    """For every action name, whatever is measured."""
     arm = Arm(RobotSpec(("v", "w"), ("v",), ControlMode.VELOCITY))
     arm.hold()
     assert arm.commands == [[0.0, 0.0]]
@@ -72,6 +73,7 @@ def test_what_is_not_measured_cannot_be_held_by_default() -> None:
 
 
 def test_torque_is_cut_only_by_a_driver_that_can() -> None:
+    """A driver without `release` of its own raises RobotError."""
     with pytest.raises(RobotError, match="cannot cut the torque"):
         Arm(RobotSpec(("a",), ("a",))).release()
 

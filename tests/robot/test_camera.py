@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from holdfast.errors import RecordingEndedError, RobotError
-from holdfast.robot import camera as camera_module
 from holdfast.robot.camera import OpenCVCamera, OpenCVOptions
 
 SIZE = 64, 48
@@ -82,8 +81,8 @@ def test_another_size_than_asked_for_is_refused_at_open(video: str) -> None:
         camera.read(np.empty((480, 640, 3), np.uint8))
 
 
-def test_what_is_not_there_is_refused_at_open(tmp_path: Path) -> None:
-    """A missing file, something that is no video, and a device that does not exist."""
+def test_a_source_that_is_not_there_is_refused_at_open(tmp_path: Path) -> None:
+    """A missing file, a file that is no video, and a device that does not exist."""
     with pytest.raises(RobotError, match="mend its path"):
         OpenCVCamera(str(tmp_path / "gone.mp4"), *SIZE).open()
     text = tmp_path / "text.mp4"
@@ -187,7 +186,7 @@ def test_a_device_that_falls_silent_is_an_error_in_bounded_time(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Every wait for a picture has the camera's timeout as its bound."""
-    monkeypatch.setattr(camera_module.cv2, "VideoCapture", Device)
+    monkeypatch.setattr(cv2, "VideoCapture", Device)
     monkeypatch.setattr(Device, "pictures", 2)
     camera = OpenCVCamera(0, *SIZE, timeout_s=0.5)
     camera.open()
@@ -201,7 +200,7 @@ def test_a_device_that_falls_silent_is_an_error_in_bounded_time(
 
 def test_a_devices_exposure_is_set_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """By hand, at the value asked for; a device that takes another is not used silently."""
-    monkeypatch.setattr(camera_module.cv2, "VideoCapture", Device)
+    monkeypatch.setattr(cv2, "VideoCapture", Device)
     monkeypatch.setattr(Device, "pictures", 9)
     options = OpenCVOptions(source=0, exposure=157)
     camera = OpenCVCamera.of(options, *SIZE, 30.0)
@@ -223,10 +222,10 @@ def test_a_devices_exposure_is_set_or_refused(monkeypatch: pytest.MonkeyPatch) -
         ("exposure", 5.0, (0, "/dev/video3")),
     ],
 )
-def test_an_option_that_its_source_cannot_obey_is_told(
+def test_an_option_without_effect_on_its_source_is_reported(
     source: int | str, option: str, value: Any, obeyed_by: tuple[int | str, ...]
 ) -> None:
-    """Each kind of source has its own."""
+    """`conflicts` names it; each kind of source has its own options."""
     options = OpenCVOptions(source=source, **{option: value})
     assert [fault.path for fault in options.conflicts()] == (
         [] if source in obeyed_by else [option]

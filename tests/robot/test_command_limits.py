@@ -27,9 +27,10 @@ def action(x: float, grip: float = 0.5) -> np.ndarray:
 
 
 @given(st.lists(st.tuples(anything, anything), max_size=40))
-def test_whatever_passes_is_finite_in_range_and_a_possible_step_from_the_last(
+def test_a_command_that_passes_is_finite_in_range_and_a_possible_step(
     wanted: list[tuple[float, float]],
 ) -> None:
+    """A command or a reason, never both; a step is at most `max_rate` times the ticks passed."""
     limits = CommandLimits(SPEC, TICK_S)
     last, ticks = None, 1
     for values in wanted:
@@ -57,19 +58,20 @@ def test_whatever_passes_is_finite_in_range_and_a_possible_step_from_the_last(
     ],
 )
 def test_each_reason_for_a_refusal_is_named(wanted: np.ndarray, why: Refusal) -> None:
+    """Wrong shape, not finite, out of range, too far a step: each has its `Refusal`."""
     limits = CommandLimits(SPEC, TICK_S)
     limits.commanded(action(0.0))
     assert limits.check(wanted) == (None, why)
 
 
-def test_a_hair_beyond_the_range_is_cut_to_the_range() -> None:
+def test_a_command_beyond_the_range_by_less_than_the_margin_is_clipped() -> None:
+    """It passes, at the limit."""
     command, refusal = CommandLimits(SPEC, TICK_S).check(action(0.0, 1.0 + MARGIN / 2))
     assert refusal is None and command is not None and command[1] == 1.0
 
 
-def test_a_refusal_does_not_lock_the_robot_in_while_its_plan_goes_on() -> None:
-    """A plan moves on at full speed after one refused command: the next ones are further away, and
-    legitimately so. The allowed step grows with the ticks that passed."""
+def test_a_refused_command_does_not_cause_the_refusal_of_the_next() -> None:
+    """The allowed step grows with the ticks since the last command, as the plan moves on."""
     limits = CommandLimits(SPEC, TICK_S)
     limits.commanded(action(-1.0))
     assert limits.check(action(np.nan))[1] is Refusal.NOT_FINITE
@@ -77,7 +79,8 @@ def test_a_refusal_does_not_lock_the_robot_in_while_its_plan_goes_on() -> None:
     assert refusal is None and command is not None
 
 
-def test_a_long_hold_does_not_allow_a_jump_from_where_the_robot_is() -> None:
+def test_a_robot_that_held_long_may_not_jump_from_where_it_is() -> None:
+    """The step is measured from the located state, and grows for a bounded number of ticks."""
     limits = CommandLimits(SPEC, 0.01)
     limits.commanded(action(-1.0))
     limits.locate(action(-0.9))
@@ -87,6 +90,7 @@ def test_a_long_hold_does_not_allow_a_jump_from_where_the_robot_is() -> None:
 
 
 def test_a_robot_that_was_moved_by_others_starts_from_where_it_is() -> None:
+    """After `interrupt`, the located state counts and the last command does not."""
     limits = CommandLimits(SPEC, TICK_S)
     limits.commanded(action(-1.0))
     limits.locate(action(0.9))
@@ -96,6 +100,7 @@ def test_a_robot_that_was_moved_by_others_starts_from_where_it_is() -> None:
 
 
 def test_an_arm_that_trails_its_commands_is_not_held_back_by_where_it_is() -> None:
+    """While commands flow, a step is measured from the last command."""
     limits = CommandLimits(SPEC, TICK_S)
     limits.locate(action(-1.0))
     for x in np.arange(-0.9, 0.9, 0.1):
@@ -105,6 +110,7 @@ def test_an_arm_that_trails_its_commands_is_not_held_back_by_where_it_is() -> No
 
 
 def test_a_joint_that_is_measured_nowhere_is_checked_from_its_first_command_on() -> None:
+    """Its first command passes; the next is a step from it, and the explanation says so."""
     limits = CommandLimits(SPEC, TICK_S)
     limits.locate(action(np.nan, 0.0))
     assert limits.check(action(-0.9))[1] is None
@@ -124,7 +130,7 @@ def test_a_joint_that_is_not_measured_does_not_jump_after_a_hold() -> None:
 
 
 def test_a_joint_whose_measurements_ended_is_not_held_to_the_last_of_them() -> None:
-    """What it was told since is newer."""
+    """The commands since then are newer."""
     limits = CommandLimits(SPEC, TICK_S)
     limits.locate(action(-1.0))
     for x in np.arange(-0.9, 0.9, 0.1):
@@ -139,8 +145,7 @@ def test_a_joint_whose_measurements_ended_is_not_held_to_the_last_of_them() -> N
 def test_a_plan_from_where_an_unmeasured_joint_was_moved_to_is_refused_for_the_way_there_only(
     was: float, moved_to: float, held: bool
 ) -> None:
-    """As many ticks as the way takes at `max_rate`, or as commands flow if that is more; a joint
-    that is measured elsewhere all the while is refused without end."""
+    """For as many ticks as `max_rate` needs; a joint measured elsewhere is refused without end."""
     blind, seeing = CommandLimits(SPEC, TICK_S), CommandLimits(SPEC, TICK_S)
     for limits, measured in ((blind, np.nan), (seeing, was)):
         limits.commanded(action(was))

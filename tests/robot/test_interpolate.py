@@ -19,6 +19,7 @@ plans = arrays(
 
 @given(plans, st.integers(1, 6))
 def test_every_action_is_reached_and_the_way_there_is_straight(plan: np.ndarray, n: int) -> None:
+    """N commands lie on the line from the last action, and the N-th is the action itself."""
     interpolator = Interpolator(n, 3)
     before = plan[0]
     for action in plan:
@@ -26,6 +27,7 @@ def test_every_action_is_reached_and_the_way_there_is_straight(plan: np.ndarray,
         interpolator.start(action)
         for k in range(1, n + 1):
             command = interpolator.command()
+            assert command is not None
             expected = before + (action - before) * k / n
             np.testing.assert_allclose(command, expected, rtol=1e-4, atol=1e-3)
         np.testing.assert_array_equal(command, action)
@@ -33,7 +35,7 @@ def test_every_action_is_reached_and_the_way_there_is_straight(plan: np.ndarray,
     assert interpolator.needs_action
 
 
-def test_after_a_gap_the_robot_goes_straight_to_the_action() -> None:
+def test_a_robot_goes_straight_to_the_action_after_a_gap() -> None:
     """It held meanwhile: a line from the action before the gap would lead back there."""
     interpolator = Interpolator(2, 1)
     interpolator.start(np.array([1.0], np.float32))
@@ -47,6 +49,7 @@ def test_after_a_gap_the_robot_goes_straight_to_the_action() -> None:
 
 
 def test_a_stop_in_the_middle_of_a_step_begins_a_new_one() -> None:
+    """`stop` makes the interpolator ask for the next action at once."""
     interpolator = Interpolator(4, 1)
     interpolator.start(np.array([1.0], np.float32))
     interpolator.command()
@@ -56,5 +59,6 @@ def test_a_stop_in_the_middle_of_a_step_begins_a_new_one() -> None:
 
 
 def test_less_than_one_command_per_action_is_refused() -> None:
+    """ValueError says what to use."""
     with pytest.raises(ValueError, match="use 1"):
         Interpolator(0, 3)

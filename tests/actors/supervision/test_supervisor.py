@@ -173,7 +173,7 @@ def test_a_refused_configuration_is_not_tried_again() -> None:
 
 
 def test_one_that_is_dead_for_good_waits_for_a_person() -> None:
-    with Supervised(actor("a", "DiesForGood", after_s=0.2)) as fleet:
+    with Supervised(actor("a", "EndsDead", after_s=0.2)) as fleet:
         row = fleet.reach("a", "FAILED")
         assert row["restarts"] == 0
         assert "the model changed" in row["reason"]
@@ -279,7 +279,7 @@ def test_an_actor_answers_only_what_it_was_asked_itself() -> None:
 
 def test_whoever_waits_for_an_actor_that_dies_is_told_at_once() -> None:
     """Not after the seconds that a slow answer may take."""
-    with Supervised(actor("a", "ExitsWhenTold")) as fleet:
+    with Supervised(actor("a", "ExitsOnCommand")) as fleet:
         fleet.reach("a", "READY")
         began = time.monotonic()
         said = fleet.refused("tell", "a", verb="anything")

@@ -78,7 +78,7 @@ def test_physics_run_far_faster_than_real_time() -> None:
     assert max(rates) > 20_000
 
 
-def test_without_actions_the_arm_holds_and_the_belt_goes_on() -> None:
+def test_the_arm_holds_and_the_belt_goes_on_without_actions() -> None:
     """The arm stays at its last target while parcels ride by and off the end."""
     cell = ConveyorCell(3)
     target = np.array([0.1, -0.1, 0.2, 0.5, 0.6])
@@ -155,7 +155,7 @@ def test_a_parcel_let_go_beside_the_bins_is_dropped() -> None:
 
 
 def test_the_wrong_parcel_in_the_right_bin_is_a_failure() -> None:
-    """The cell looks at the colour, not at who was held."""
+    """The outcome depends on the colour in the bin, whatever the arm held."""
     cell = expert_until_held(5)
     scene = cell.truth
     wrong = next(p.colour for p in scene.parcels if p.colour != scene.colour)
@@ -175,7 +175,7 @@ def test_a_parcel_let_go_over_the_belt_rides_on() -> None:
     assert place_of(cell.truth, index)[1] < y
 
 
-def test_a_parcel_that_nobody_picks_is_missed() -> None:
+def test_a_parcel_that_is_not_picked_is_missed() -> None:
     """Every episode ends by itself, at the belt's end or by time-out; none was an attempt."""
     cell = ConveyorCell(6)
     seen = set()

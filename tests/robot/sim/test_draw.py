@@ -169,8 +169,8 @@ def test_a_picture_is_drawn_quickly(camera: str) -> None:
     assert best < 0.004
 
 
-def test_chance_is_spread_evenly() -> None:
-    """The hash behind light and noise is no constant and has no preferred half."""
+def test_the_hash_behind_light_and_noise_is_spread_evenly() -> None:
+    """Its values lie in [0, 1), differ, and have a mean near one half."""
     values = np.array([drawing._chance(seed, k) for seed in range(40) for k in range(40)])
     assert values.min() >= 0 and values.max() < 1
     assert abs(values.mean() - 0.5) < 0.03 and len(set(values)) == len(values)

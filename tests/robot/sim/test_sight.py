@@ -19,8 +19,7 @@ def hue(rgb: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("camera", "least"), [("overhead", 0.75), ("wrist", 0.9)])
 def test_a_parcel_s_colour_is_where_its_sight_is(camera: str, least: float) -> None:
-    """Waiting, riding and held high: the pixels there have the parcel's hue, except where the
-    gripper stands before it."""
+    """Waiting, riding and held: the pixels at `sight` have the parcel's hue unless it is hidden."""
     expert, cell = Expert(), ConveyorCell(4)
     seen: list[bool] = []
     while cell.tried < 3:

@@ -45,7 +45,7 @@ def truth(published: Latest) -> scene.Scene:
     return scene.unpack(published.value)
 
 
-def drive(world: World, robot: SimRobot, published: Latest, episodes: int, now: int) -> int:
+def drive(world: World, robot: SimRobot, published: Latest, episodes: int, now_ns: int) -> int:
     """The expert through the drivers, in simulated time, until `episodes` have ended."""
     expert, state = Expert(), np.empty(7, np.float32)
     until = truth(published).episode + episodes
@@ -53,9 +53,9 @@ def drive(world: World, robot: SimRobot, published: Latest, episodes: int, now: 
         robot.read_state(state)
         assert published.value is not None
         robot.write_action(expert.act(ConveyorCell.from_scene(published.value)))
-        now += SECOND // 30
-        world.advance(now)
-    return now
+        now_ns += SECOND // 30
+        world.advance(now_ns)
+    return now_ns
 
 
 gaps_ns = st.integers(0, 500).map(lambda n: n * SECOND // 10_007)  # on no grid
@@ -65,18 +65,18 @@ gaps_ns = st.integers(0, 500).map(lambda n: n * SECOND // 10_007)  # on no grid
 def test_the_world_keeps_pace_however_it_is_called(gaps: list[int], start: int) -> None:
     """As many steps as time has passed, on a fixed grid, never one ahead of the clock."""
     world, _, published = world_at(start)
-    now, period = start, SECOND // PHYSICS_HZ + 1
+    now_ns, period = start, SECOND // PHYSICS_HZ + 1
     for gap in gaps:
-        now += gap
-        world.advance(now)
-        assert truth(published).steps == (now - start) * PHYSICS_HZ // SECOND
-        assert 0 <= now - truth(published).instant_ns <= period
-        assert now < world.next_ns <= now + period
+        now_ns += gap
+        world.advance(now_ns)
+        assert truth(published).steps == (now_ns - start) * PHYSICS_HZ // SECOND
+        assert 0 <= now_ns - truth(published).instant_ns <= period
+        assert now_ns < world.next_ns <= now_ns + period
     assert world.lost_steps == 0
 
 
-def test_catching_up_after_a_pause_is_bounded() -> None:
-    """A machine asleep for an hour costs the world an hour, and then it goes on at its pace."""
+def test_a_world_that_was_paused_catches_up_a_bounded_number_of_steps() -> None:
+    """The rest is counted as lost, and then it keeps its pace."""
     world, _, published = world_at()
     hour = 3600 * SECOND
     assert world.advance(hour) == int(MAX_CATCH_UP_S * PHYSICS_HZ)
@@ -85,7 +85,7 @@ def test_catching_up_after_a_pause_is_bounded() -> None:
     assert world.advance(hour + SECOND // 30 + 1) == 4
 
 
-def test_when_control_falls_silent_the_arm_holds_and_the_belt_goes_on() -> None:
+def test_the_arm_holds_and_the_belt_goes_on_when_control_is_silent() -> None:
     """The last command stays; parcels ride and episodes pass."""
     world, commands, published = world_at()
     target = np.array([0.1, -0.1, 0.2, 0.3, 0.5])
@@ -97,19 +97,19 @@ def test_when_control_falls_silent_the_arm_holds_and_the_belt_goes_on() -> None:
     assert last.tried == 1 and last.episode > 2 and last.succeeded == 0 and last.travel > 0.5
 
 
-def test_a_new_world_resumes_where_the_last_one_died() -> None:
-    """Episode, counters, arm and parcels go on from the last scene; the seed is not begun anew."""
+def test_a_restarted_world_resumes_from_the_last_scene() -> None:
+    """Episode, counters, arm and parcels go on; the seed is not begun anew."""
     world, commands, published = world_at(seed=4)
     robot = SimRobot(published, commands)
-    now = drive(world, robot, published, 3, 0)
+    now_ns = drive(world, robot, published, 3, 0)
     before = truth(published)
     assert (before.tried, before.succeeded, before.episode) == (3, 3, 4)
-    reborn = World(999, commands, published)
-    reborn.advance(now)
+    restarted = World(999, commands, published)
+    restarted.advance(now_ns)
     after = truth(published)
     after.instant_ns = before.instant_ns
     assert after == before
-    drive(reborn, robot, published, 2, now)
+    drive(restarted, robot, published, 2, now_ns)
     assert (truth(published).tried, truth(published).seed) == (5, 4)
 
 
@@ -134,8 +134,8 @@ def test_a_command_arrives_as_it_was_given(action: list[float], instant: int) ->
     assert got.tolist() == action and when == instant
 
 
-def test_the_robot_reads_what_the_world_says() -> None:
-    """State, instant and episode belong to one scene."""
+def test_a_robot_reads_state_instant_and_episode_of_one_scene() -> None:
+    """They are those of the world's latest scene."""
     world, commands, published = world_at(5 * SECOND, seed=2)
     robot = SimRobot(published, commands)
     assert robot.episode() is None
@@ -165,7 +165,7 @@ def test_a_world_that_never_comes_is_an_error_in_bounded_time() -> None:
         SimCamera("nose", Latest())
 
 
-def test_connecting_waits_for_the_world_to_begin() -> None:
+def test_a_robot_that_connects_waits_for_the_world_to_begin() -> None:
     """Control may start before the world does."""
     commands, published = Latest(), Latest()
     begin = threading.Timer(0.05, lambda: World(0, commands, published).advance(1))
@@ -176,21 +176,21 @@ def test_connecting_waits_for_the_world_to_begin() -> None:
     assert robot.episode() is not None
 
 
-def test_safe_stop_rises_and_comes_home_slowly() -> None:
+def test_a_safe_stop_raises_the_arm_and_brings_it_home_slowly() -> None:
     """No faster than its limits, no farther than home, and it says when it is there."""
     world, commands, published = world_at()
     commands.write(command.pack(np.array([0.33, -0.2, 0.01, 0.5, 0.4]), 0))
-    now = 0
+    now_ns = 0
     for _ in range(90):
-        now += SECOND // 30
-        world.advance(now)
+        now_ns += SECOND // 30
+        world.advance(now_ns)
     robot = SimRobot(published, commands)
     robot.connect()
     last = np.array(truth(published).position)
     for _ in range(300):
         stopped = robot.safe_stop()
-        now += SECOND // 30
-        world.advance(now)
+        now_ns += SECOND // 30
+        world.advance(now_ns)
         here = np.array(truth(published).position)
         assert (np.abs(here - last)[:3] * 30 < 0.25).all()
         if here[2] < 0.08:
@@ -234,8 +234,8 @@ def test_a_camera_shows_every_frame_with_fresh_noise() -> None:
     assert not np.array_equal(frames[0], frames[1])
 
 
-def test_a_camera_of_a_world_that_died_fails_until_there_is_a_new_scene() -> None:
-    """Old pictures are no pictures; the scene that a dead world left opens no camera anew."""
+def test_a_camera_of_a_dead_world_fails_until_there_is_a_new_scene() -> None:
+    """Neither `read` nor `open` takes the scene that the dead world left."""
     world, _, published = world_at(1)
     camera = SimCamera("wrist", published, fps=200, timeout_s=0.1)
     out = np.zeros((480, 640, 3), np.uint8)
