@@ -31,6 +31,8 @@ from holdfast.transport.messages import (
     Register,
     Reject,
     Verdict,
+    decode,
+    encode,
 )
 
 MS = 1_000_000
@@ -160,6 +162,7 @@ class World:
             effect = waiting.popleft()
             if isinstance(effect, Log):
                 continue
+            check_readable(effect)
             self._observe(effect)
             way = isinstance(effect, ToRobot), effect.identity
             why = blocked.get(way)
@@ -491,6 +494,13 @@ class World:
         for replica in self.replicas.values():
             replica.listed = False
             replica.inbox.clear()
+
+
+def check_readable(effect: ToRobot | ToReplica) -> None:
+    """What the broker says on its own account can be read as it was meant."""
+    if isinstance(effect.payload, Body):
+        arrived = decode(encode(effect.header, effect.payload))
+        assert (arrived.header, arrived.body) == (effect.header, effect.payload)
 
 
 def _is_lost(effect: ToRobot) -> bool:
