@@ -54,3 +54,19 @@ class Kept(msgspec.Struct, frozen=True):
             return msgspec.msgpack.decode(packed, type=cls)
         except msgspec.DecodeError:
             return cls()
+
+
+def misfit(terms: Accept, actions: tuple[str, ...], capacity: int) -> str:
+    """Why a robot of these actions, whose plan holds `capacity` steps, cannot play what the service
+    would send; empty if it can."""
+    if terms.action_names != actions:
+        return (
+            f"the service's actions are {', '.join(terms.action_names)}; this robot's are "
+            f"{', '.join(actions)}: use a service that was trained for it"
+        )
+    if not 0 < terms.chunk_size <= capacity:
+        return (
+            f"the service's chunks have {terms.chunk_size} steps; this robot's plan holds 1 to "
+            f"{capacity}: use a policy of shorter chunks"
+        )
+    return ""

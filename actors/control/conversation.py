@@ -34,7 +34,7 @@ class Conversation:
         vitals: Callable[[], Vitals],
     ) -> None:
         self.client = client
-        self._cycle, self._spec = cycle, spec
+        self._cycle, self._session, self._spec = cycle, cycle.session, spec
         self._words = plan.words
         self._vitals = vitals
         self._beat_ns = 0
@@ -50,13 +50,13 @@ class Conversation:
 
     def keep_in_touch(self, now_ns: int) -> None:
         """Send the handshake and the heartbeat that are due."""
-        cycle = self._cycle
-        epoch = cycle.open_epoch(now_ns)
+        session = self._session
+        epoch = session.open_epoch(now_ns)
         if epoch is not None:
-            if self.client.open(self._spec, epoch, cycle.task):
-                cycle.opening(epoch, now_ns)
+            if self.client.open(self._spec, epoch, session.task):
+                session.opening(epoch, now_ns)
             else:
-                cycle.unopened()
+                session.unopened()
         if now_ns - self._beat_ns >= _BEAT_NS:
             self.beat(now_ns)
 
@@ -64,7 +64,7 @@ class Conversation:
         """Send a heartbeat now. It goes out without a session too, in epoch 0: the broker's host
         shows a robot that waits, and why."""
         self._beat_ns = now_ns
-        epoch = self._cycle.epoch if self._cycle.failsafe.session_open else 0
+        epoch = self._session.epoch if self._session.open else 0
         self.client.beat(epoch, self._words[Word.TICKS], self._vitals())
 
     def ask(self, request: PlannedRequest, state: Floats, now_ns: int) -> bool:
@@ -79,13 +79,13 @@ class Conversation:
     def reset(self, task: str | None = None) -> int:
         """Begin an episode, with another `task` if one is given; returns its number."""
         episode = self._cycle.reset(task)
-        if self._cycle.failsafe.session_open:
-            self.client.reset(episode, self._cycle.epoch)
+        if self._session.open:
+            self.client.reset(episode, self._session.epoch)
         return episode
 
     def close(self, reason: str) -> None:
         """End the session, if there is one, and close the connection."""
-        if self._cycle.failsafe.session_open:
-            self.client.close(self._cycle.epoch, reason)
+        if self._session.open:
+            self.client.close(self._session.epoch, reason)
         else:
             self.client.socket.close(linger=0)

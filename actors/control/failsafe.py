@@ -1,104 +1,40 @@
-"""`FailSafe`: what a control loop knows about its supply of actions, as a table and as a machine.
+"""`FailSafe`: the state of a control loop's supply of actions, as a machine over `TABLE`.
 
-The states tell about supply only. In every one but DEAD the plan is played as long as it holds
-actions that may be played; when it does not, the loop applies the fallback. PAUSED stands beside
-the states: while paused, no request is made, nothing is played, and every deadline stands still.
-
-Guarantees: the machine moves only along `TABLE`; DEAD is never left; what is not in the table for a
-state changes nothing. It is pure: instants come from the caller, and it neither sends nor sleeps.
-
-`python -m holdfast.actors.control.failsafe` prints the table as the diagram in failsafe.md.
+Guarantees: the machine moves only along the table; DEAD is never left; an event that the table does
+not have for a state changes nothing. It is pure: instants come from the caller, and it neither
+sends nor sleeps.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
-
-class SupplyState(StrEnum):
-    CONNECTING = "CONNECTING"
-    """The handshake is under way, or accepted and its first chunk is awaited."""
-    STREAMING = "STREAMING"
-    """Chunks come in time."""
-    DEGRADED = "DEGRADED"
-    """A chunk is late; the plan still lasts."""
-    STALLED = "STALLED"
-    """The plan is dry: the fallback is applied."""
-    RECONNECTING = "RECONNECTING"
-    """The server is lost; handshakes are tried with a growing pause between them."""
-    DEAD = "DEAD"
-    """For good: the robot comes to its safe rest, and a person must look."""
-
-
-class SupplyEvent(StrEnum):
-    MERGED = "merged"
-    LATE = "late"
-    TIMEOUT = "timeout"
-    DRY = "dry"
-    LOST = "lost"
-    UNANSWERED = "unanswered"
-    ACCEPTED = "accepted"
-    OFFLINE = "offline"
-    CHANGED = "changed"
-    REFUSED = "refused"
-
-
-MEANING: dict[SupplyEvent, str] = {
-    SupplyEvent.MERGED: "a chunk became the plan",
-    SupplyEvent.LATE: "no chunk for degraded_after_s while one was due",
-    SupplyEvent.TIMEOUT: "a request was not answered within request_timeout_s",
-    SupplyEvent.DRY: "the plan is empty, or too old to be played",
-    SupplyEvent.LOST: "the server says so, or its heartbeats ended",
-    SupplyEvent.UNANSWERED: "no answer for 2 * request_timeout_s",
-    SupplyEvent.ACCEPTED: "the handshake was accepted",
-    SupplyEvent.OFFLINE: "no chunk for max_offline_s while one was due, if there is such a bound",
-    SupplyEvent.CHANGED: "the model, its revision, weights, actions or prefix capability changed",
-    SupplyEvent.REFUSED: "the server refuses this robot for good",
-}
-
-_FATAL = {
-    SupplyEvent.OFFLINE: SupplyState.DEAD,
-    SupplyEvent.CHANGED: SupplyState.DEAD,
-    SupplyEvent.REFUSED: SupplyState.DEAD,
-}
-_GONE = {
-    SupplyEvent.LOST: SupplyState.RECONNECTING,
-    SupplyEvent.UNANSWERED: SupplyState.RECONNECTING,
-}
-
-TABLE: dict[SupplyState, dict[SupplyEvent, SupplyState]] = {
-    SupplyState.CONNECTING: {SupplyEvent.MERGED: SupplyState.STREAMING, **_GONE, **_FATAL},
-    SupplyState.STREAMING: {
-        SupplyEvent.LATE: SupplyState.DEGRADED,
-        SupplyEvent.TIMEOUT: SupplyState.DEGRADED,
-        SupplyEvent.DRY: SupplyState.STALLED,
-        **_GONE,
-        **_FATAL,
-    },
-    SupplyState.DEGRADED: {
-        SupplyEvent.MERGED: SupplyState.STREAMING,
-        SupplyEvent.DRY: SupplyState.STALLED,
-        **_GONE,
-        **_FATAL,
-    },
-    SupplyState.STALLED: {SupplyEvent.MERGED: SupplyState.STREAMING, **_GONE, **_FATAL},
-    SupplyState.RECONNECTING: {SupplyEvent.ACCEPTED: SupplyState.CONNECTING, **_FATAL},
-    SupplyState.DEAD: {},
-}
+from .config import SafetySettings
+from .supply_state import TABLE, SupplyEvent, SupplyState
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The time bounds, in ns; `config.SafetySettings` says what each is for. `max_offline` None:
-    the robot waits without an end."""
+    """The time bounds, in ns; `config.SafetySettings` says what each is for. `max_offline_ns`
+    None: the robot waits without an end."""
 
-    degraded_after: int = 1_000_000_000
-    request_timeout: int = 5_000_000_000
-    max_offline: int | None = 60_000_000_000
-    open_timeout: int = 2_000_000_000
-    backoff: int = 500_000_000
-    max_backoff: int = 10_000_000_000
+    degraded_after_ns: int = 1_000_000_000
+    request_timeout_ns: int = 5_000_000_000
+    max_offline_ns: int | None = 60_000_000_000
+    open_timeout_ns: int = 2_000_000_000
+    backoff_ns: int = 500_000_000
+    max_backoff_ns: int = 10_000_000_000
+
+    @classmethod
+    def of(cls, safety: SafetySettings) -> Bounds:
+        return cls(
+            degraded_after_ns=round(safety.degraded_after_s * 1e9),
+            request_timeout_ns=round(safety.request_timeout_s * 1e9),
+            max_offline_ns=safety.max_offline_ns,
+            open_timeout_ns=round(safety.open_timeout_s * 1e9),
+            backoff_ns=round(safety.backoff_s * 1e9),
+            max_backoff_ns=round(safety.max_backoff_s * 1e9),
+        )
 
 
 class FailSafe:
@@ -124,7 +60,7 @@ class FailSafe:
         self._opening_ns = 0
         self._next_open_ns = 0
         self._elapsed_ns = 0
-        self._backoff = bounds.backoff
+        self._backoff_ns = bounds.backoff_ns
         self._begun = not supplied_ns
         """Whether an episode has begun whose first chunk has neither come nor become late."""
 
@@ -150,7 +86,7 @@ class FailSafe:
         following = TABLE[self.state].get(event)
         if event is SupplyEvent.MERGED and self.state is not SupplyState.RECONNECTING:
             self.supplied_ns = self.paused_ns or now_ns
-            self._due_ns = self._backoff = 0
+            self._due_ns = self._backoff_ns = 0
             self._begun = False
         elif event is SupplyEvent.ACCEPTED:
             self._opening_ns = self._unanswered_ns = 0
@@ -172,19 +108,19 @@ class FailSafe:
             return self.state
         bounds = self._bounds
         if self.supplied_ns and not (self._due_ns or self._asked_ns):
-            idle = now_ns - (self._elapsed_ns or now_ns)
-            self.supplied_ns = min(self.supplied_ns + idle, now_ns)
+            idle_ns = now_ns - (self._elapsed_ns or now_ns)
+            self.supplied_ns = min(self.supplied_ns + idle_ns, now_ns)
         self._elapsed_ns = now_ns
         if not due:
             self._due_ns = 0
         elif not self._due_ns:
             self._due_ns = now_ns
-        most = bounds.max_offline
-        if most is not None and self.supplied_ns and now_ns - self.supplied_ns > most:
+        most_ns = bounds.max_offline_ns
+        if most_ns is not None and self.supplied_ns and now_ns - self.supplied_ns > most_ns:
             return self.on(SupplyEvent.OFFLINE, now_ns)
-        if self._unanswered_ns and now_ns - self._unanswered_ns >= 2 * bounds.request_timeout:
+        if self._unanswered_ns and now_ns - self._unanswered_ns >= 2 * bounds.request_timeout_ns:
             return self.on(SupplyEvent.UNANSWERED, now_ns)
-        late = self._due_ns != 0 and now_ns - self._due_ns >= bounds.degraded_after
+        late = self._due_ns != 0 and now_ns - self._due_ns >= bounds.degraded_after_ns
         if late:
             self._begun = False
         if dry and not self._begun:
@@ -208,7 +144,7 @@ class FailSafe:
         longer in flight, and counts as TIMEOUT."""
         if not self._asked_ns or self.paused:
             return False
-        if now_ns - self._asked_ns < self._bounds.request_timeout:
+        if now_ns - self._asked_ns < self._bounds.request_timeout_ns:
             return False
         self._asked_ns = 0
         self.on(SupplyEvent.TIMEOUT, now_ns)
@@ -224,7 +160,7 @@ class FailSafe:
         if self.session_open or self.state is SupplyState.DEAD:
             return False
         if self._opening_ns:
-            if now_ns - self._opening_ns < self._bounds.open_timeout:
+            if now_ns - self._opening_ns < self._bounds.open_timeout_ns:
                 return False
             self.open_failed(now_ns)
         return now_ns >= self._next_open_ns
@@ -233,16 +169,16 @@ class FailSafe:
         """A handshake was sent."""
         self._opening_ns = now_ns
 
-    def open_failed(self, now_ns: int, retry_after: int = 0) -> None:
+    def open_failed(self, now_ns: int, retry_after_ns: int = 0) -> None:
         """The handshake was refused for now, or not answered: pause before the next one."""
         self._opening_ns = 0
-        self._backoff = max(self._backoff, self._bounds.backoff)
-        self._wait(now_ns, retry_after)
+        self._backoff_ns = max(self._backoff_ns, self._bounds.backoff_ns)
+        self._wait(now_ns, retry_after_ns)
 
     def available(self, now_ns: int) -> None:
         """The service is there (again): the pause before the next handshake is over, and the one
         after that is short."""
-        self._next_open_ns, self._backoff = now_ns, self._bounds.backoff
+        self._next_open_ns, self._backoff_ns = now_ns, self._bounds.backoff_ns
 
     def pause(self, now_ns: int) -> None:
         """Stop requests and playing; every deadline stands still from now on."""
@@ -253,30 +189,30 @@ class FailSafe:
         """Go on: the deadlines move by as long as the pause was."""
         if not self.paused:
             return
-        pause = max(now_ns - self.paused_ns, 0)
+        pause_ns = max(now_ns - self.paused_ns, 0)
         self.paused_ns = 0
         self._elapsed_ns = now_ns
         if self.supplied_ns:
-            self.supplied_ns += pause
+            self.supplied_ns += pause_ns
         if self._due_ns:
-            self._due_ns += pause
+            self._due_ns += pause_ns
         if self._asked_ns:
-            self._asked_ns += pause
+            self._asked_ns += pause_ns
         if self._unanswered_ns:
-            self._unanswered_ns += pause
+            self._unanswered_ns += pause_ns
 
     def reset(self) -> None:
         """An episode begins: what was due or asked belongs to the one before."""
         self._due_ns = self._asked_ns = self._unanswered_ns = 0
         self._begun = True
 
-    def _wait(self, now_ns: int, at_least: int = 0) -> None:
+    def _wait(self, now_ns: int, at_least_ns: int = 0) -> None:
         """Schedule the next handshake after the present pause, and double the pause. A robot that
         was never enabled rides no buffer: it asks at least every second."""
         bounds = self._bounds
-        self._next_open_ns = now_ns + max(self._backoff, at_least)
-        most = bounds.max_backoff if self.supplied_ns else 2 * bounds.backoff
-        self._backoff = min(max(2 * self._backoff, bounds.backoff), most)
+        self._next_open_ns = now_ns + max(self._backoff_ns, at_least_ns)
+        most_ns = bounds.max_backoff_ns if self.supplied_ns else 2 * bounds.backoff_ns
+        self._backoff_ns = min(max(2 * self._backoff_ns, bounds.backoff_ns), most_ns)
 
     def _enter(self, state: SupplyState, cause: SupplyEvent, now_ns: int) -> None:
         self.state, self.cause = state, cause
@@ -286,43 +222,3 @@ class FailSafe:
         if state is SupplyState.RECONNECTING:
             # No pause after a chunk came; but a server that was lost before it sent one waits.
             self._wait(now_ns)
-
-
-def diagram() -> str:
-    """TABLE as a Mermaid state diagram. Events that lead from a state to the same one share an
-    arrow."""
-    lines = ["stateDiagram-v2", "    [*] --> CONNECTING"]
-    for state, row in TABLE.items():
-        arrows: dict[SupplyState, list[SupplyEvent]] = {}
-        for event, following in row.items():
-            arrows.setdefault(following, []).append(event)
-        for following, events in arrows.items():
-            lines.append(f"    {state} --> {following} : {', '.join(events)}")
-    lines.append("    DEAD --> [*]")
-    return "\n".join(lines)
-
-
-def document() -> str:
-    """failsafe.md: the diagram, and what each event means."""
-    rows = "\n".join(f"| {event} | {meaning} |" for event, meaning in MEANING.items())
-    return f"""# The fail-safe of a control loop
-
-Made from the table in failsafe.py by `python -m holdfast.actors.control.failsafe`; a test fails
-when it is out of date.
-
-```mermaid
-{diagram()}
-```
-
-| event | when |
-|---|---|
-{rows}
-
-In every state but DEAD the plan is played as long as it holds actions that may be played; when it
-does not, the fallback is applied. PAUSED stands beside the states: no request is made, nothing is
-played, and every deadline stands still. DEAD brings the robot to its safe rest and ends the actor.
-"""
-
-
-if __name__ == "__main__":
-    print(document(), end="")

@@ -31,7 +31,6 @@ from .command_source import CommandSource
 from .config import ControlConfig, faults
 from .conversation import Conversation
 from .driven_robot import DrivenRobot
-from .failsafe import SupplyState
 from .histogram import Histogram, Recent
 from .missed_ticks import MissedTicks, pauses_in
 from .pace import Pace
@@ -39,6 +38,7 @@ from .plan_memory import PLAN_BYTES, PlanMemory, Word
 from .policy_client import PolicyClient
 from .request_cycle import PlannedRequest, RequestCycle
 from .robot_status import status
+from .supply_state import SupplyState
 from .tick_log import TickLog
 from .transition_log import TransitionLog
 from .vitals import vitals
@@ -81,7 +81,7 @@ class ControlActor(Actor):
             self._words, config.tick_ns, (lambda: pauses_in(witness.read())) if witness else None
         )
         self._timing = realtime.take(config.timing)
-        if self._cycle.enabled:
+        if self._cycle.session.enabled:
             robot.connect()
         self._clock = self._start_clock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -122,7 +122,7 @@ class ControlActor(Actor):
     def _settle_down(self) -> None:
         """End in order: the time until the next start is neither a gap nor time offline."""
         self._words[Word.GRID_NS] = self._words[Word.COMMAND_NS] = 0
-        self._cycle.forget()
+        self._cycle.session.forget()
 
     def _start_clock(self) -> TickClock:
         """Continue the grid of the incarnation before, if it was killed; else begin one."""
@@ -174,7 +174,7 @@ class ControlActor(Actor):
             self._die(now_ns)
         elif self._robot.connected:
             self._drive(now_ns, lateness_ns)
-        elif self._cycle.enabled:
+        elif self._cycle.session.enabled:
             self._robot.connect()
             self._clock = TickClock(self.config.tick_ns, monotonic_ns() + _START_NS)
         self._keep_in_touch(now_ns)
@@ -221,7 +221,7 @@ class ControlActor(Actor):
             self._words[Word.WORLD_EPISODE] = number
             if seen:
                 self._reset(episode.task)
-        self._cycle.follow_task(episode.task)
+        self._cycle.session.follow_task(episode.task)
 
     def _reset(self, task: str | None = None) -> None:
         self._conversation.reset(task)

@@ -1,7 +1,7 @@
 """`PolicyClient`: the control actor's DEALER to its robot's network actor. It never blocks.
 
 It turns what `RequestCycle` wants sent into messages and what arrives into calls on it; it decides
-nothing. A message that cannot be sent now is not queued: its caller is told.
+nothing. A message that cannot be sent now is not queued: the call returns False.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class PolicyClient:
         self._send(Header(Kind.CLOSE, epoch=epoch), Close(reason=reason))
         self.socket.close(linger=50)
 
-    def drain(self, supply: RequestCycle, step: int, now_ns: int) -> bool:
+    def drain(self, cycle: RequestCycle, step: int, now_ns: int) -> bool:
         """Handle what has arrived; True if a chunk became part of the plan. `step` is the policy
         step of the next pop."""
         merged = False
@@ -80,7 +80,7 @@ class PolicyClient:
                 frames = sockets.receive(self.socket)
                 if frames is None:
                     break
-                merged |= _dispatch(messages.decode(frames), supply, step, now_ns)
+                merged |= _dispatch(messages.decode(frames), cycle, step, now_ns)
             except WireError as error:
                 self.malformed[error.reason] += 1
         return merged
@@ -109,7 +109,7 @@ def opening(config: ControlConfig, spec: RobotSpec, task: str, incarnation: int)
 
 
 def _dispatch(
-    message: messages.Message[messages.Body], supply: RequestCycle, step: int, now_ns: int
+    message: messages.Message[messages.Body], cycle: RequestCycle, step: int, now_ns: int
 ) -> bool:
     header, body = message.header, message.body
     key = (header.seq, header.episode, header.epoch)
@@ -118,25 +118,25 @@ def _dispatch(
             try:
                 model, robot = message.array(body.chunk_model), message.array(body.chunk)
             except WireError as error:  # an answer, if a useless one: the request is not waited for
-                supply.failed(f"{error.reason}: {error}", key, now_ns)
+                cycle.failed(f"{error.reason}: {error}", key, now_ns)
                 raise
             age_ns = round(body.oldest_input_age_s * 1e9)
-            return supply.replied(model, robot, key, step, now_ns, age_ns) is None
+            return cycle.replied(model, robot, key, step, now_ns, age_ns) is None
         case messages.Accept():
-            supply.accepted(body, header.epoch, now_ns)
+            cycle.session.accepted(body, header.epoch, now_ns)
         case messages.Reject():
-            supply.rejected(body, header.epoch, now_ns)
+            cycle.session.rejected(body, header.epoch, now_ns)
         case messages.Error():
             near = body.reason in _NEAR
-            supply.failed(f"{body.reason}: {body.message}", key, now_ns, near=near)
+            cycle.failed(f"{body.reason}: {body.message}", key, now_ns, near=near)
         case messages.Heartbeat():
-            supply.heard(body.progress, header.epoch, now_ns)
+            cycle.session.heard(body.progress, header.epoch, now_ns)
         case messages.Event(what="lost"):
-            supply.lost(body.message, header.epoch, now_ns)
+            cycle.session.lost(body.message, header.epoch, now_ns)
         case messages.Event(what="reset"):
-            supply.acknowledged(header.episode)
+            cycle.acknowledged(header.episode)
         case messages.Event(what="available"):
-            supply.available(now_ns)
+            cycle.session.available(now_ns)
         case messages.Event(what="waiting"):
-            supply.waiting(body.message)
+            cycle.session.waiting(body.message)
     return False

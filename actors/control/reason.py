@@ -6,7 +6,7 @@ back when it is well again: what was wrong before is not repeated.
 
 from __future__ import annotations
 
-from .failsafe import SupplyState
+from .supply_state import SupplyState
 
 _NS = 1_000_000_000
 

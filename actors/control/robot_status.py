@@ -12,11 +12,11 @@ from .request_cycle import RequestCycle
 
 
 def status(
-    segment: PlanMemory,
-    supply: RequestCycle,
-    playback: CommandSource,
+    plan: PlanMemory,
+    cycle: RequestCycle,
+    source: CommandSource,
     lateness: Histogram,
-    misses: MissedTicks,
+    missed: MissedTicks,
 ) -> dict[str, Any]:
     """The report. Counts go on over all incarnations, except where their name says otherwise.
 
@@ -31,37 +31,37 @@ def status(
     `max_command_gap_ms`: the longest time between two commands of which the second continued the
     first, whatever was killed in between.
     """
-    words = segment.words
+    words = plan.words
     return {
-        "state": "PAUSED" if supply.failsafe.paused else supply.state.value,
-        "supply": supply.state.value,
-        "paused": supply.failsafe.paused,
-        "enabled": supply.enabled,
-        "reason": supply.reason,
+        "state": "PAUSED" if cycle.failsafe.paused else cycle.state.value,
+        "supply": cycle.state.value,
+        "paused": cycle.failsafe.paused,
+        "enabled": cycle.session.enabled,
+        "reason": cycle.reason,
         "ticks": words[Word.TICKS],
-        "missed_ticks": misses.own,
-        "missed_ticks_machine": misses.machine,
+        "missed_ticks": missed.own,
+        "missed_ticks_machine": missed.machine,
         "missed_ticks_restart": words[Word.MISSED_RESTART],
         "tick_lateness_us": lateness.summary_us(),
         "tick_lateness_buckets_us": lateness.buckets_us(),
-        "plan_s": round(supply.plan_ns / 1e9, 3),
+        "plan_s": round(cycle.plan_ns / 1e9, 3),
         "requests": words[Word.REQUESTS],
         "merged": words[Word.MERGES],
-        "dropped": supply.buffer.dropped,
-        "request_latency_ms": supply.latency.summary_ms(),
+        "dropped": cycle.buffer.dropped,
+        "request_latency_ms": cycle.latency.summary_ms(),
         "stalled_ticks": words[Word.STALLED],
         "stale_dropped": words[Word.STALE],
         "driver_gaps": words[Word.DRIVER_GAPS],
         "void_dropped": words[Word.VOID],
-        "refused_commands": playback.refused,
-        "refusing_s": round(playback.refusing_s, 3),
-        "refusing": playback.refusing,
+        "refused_commands": source.refused,
+        "refusing_s": round(source.refusing_s, 3),
+        "refusing": source.refusing,
         "fallback_ticks": words[Word.FALLBACKS],
         "episodes": words[Word.RESETS],
         "episode": words[Word.EPISODE],
         "epoch": words[Word.EPOCH],
         "max_command_gap_ms": round(words[Word.MAX_GAP_NS] / 1e6, 2),
-        "merge": supply.rule.mode,
-        "warnings": supply.warnings,
-        "plan_found": segment.found,
+        "merge": cycle.rule.mode,
+        "warnings": cycle.warnings,
+        "plan_found": plan.found,
     }

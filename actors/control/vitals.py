@@ -14,9 +14,9 @@ from .request_cycle import RequestCycle
 
 
 def vitals(
-    segment: PlanMemory,
-    supply: RequestCycle,
-    playback: CommandSource,
+    plan: PlanMemory,
+    cycle: RequestCycle,
+    source: CommandSource,
     *,
     fps: float,
     interpolate: int = 1,
@@ -25,22 +25,22 @@ def vitals(
 ) -> Vitals:
     """The figures now. `fps` is the measured rate of policy steps, each of `interpolate` ticks;
     `reason` says more than the supply's own, `warnings` are the loop's."""
-    words = segment.words
+    words = plan.words
     missed = words[Word.MISSED] + words[Word.MISSED_RESTART]
-    handshake = supply.terms.warnings if supply.terms else ()
+    handshake = cycle.session.terms.warnings if cycle.session.terms else ()
     return Vitals(
-        state="PAUSED" if supply.failsafe.paused else supply.state.value,
-        reason=_cut(supply.reason if reason is None else reason),
-        plan_s=round(supply.plan_ns / 1e9, 3),
+        state="PAUSED" if cycle.failsafe.paused else cycle.state.value,
+        reason=_cut(cycle.reason if reason is None else reason),
+        plan_s=round(cycle.plan_ns / 1e9, 3),
         fps=round(fps, 2),
         steps=words[Word.TICKS] // interpolate,
         missed_steps=missed // interpolate,
         stalled_steps=words[Word.STALLED],
-        refused=sum(playback.refused.values()),
-        refusing_s=round(playback.refusing_s, 1),
-        refusing=_cut(playback.refusing),
-        dropped=supply.buffer.dropped,
-        latency_ms={name: ms for name, ms in supply.latency.summary_ms().items() if ms is not None},
+        refused=sum(source.refused.values()),
+        refusing_s=round(source.refusing_s, 1),
+        refusing=_cut(source.refusing),
+        dropped=cycle.buffer.dropped,
+        latency_ms={name: ms for name, ms in cycle.latency.summary_ms().items() if ms is not None},
         warnings=tuple(map(_cut, (*handshake, *warnings)))[: DEFAULT.max_items],
     )
 

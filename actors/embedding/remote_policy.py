@@ -38,10 +38,10 @@ from ..control.buffer import ChunkBuffer
 from ..control.command_source import CommandSource
 from ..control.config import PlanSettings, SafetySettings
 from ..control.conversation import Conversation
-from ..control.failsafe import SupplyState
 from ..control.plan_memory import SEGMENT_BYTES, PlanMemory, Word
 from ..control.policy_client import PolicyClient
 from ..control.request_cycle import RequestCycle
+from ..control.supply_state import SupplyState
 from ..control.vitals import vitals
 from ..network.network import NetworkActor
 from .observation import Declared
@@ -145,7 +145,7 @@ class RemotePolicy:
         """Why the state is what it is: what is not reachable, not accepted or not answering. Empty
         where there is nothing to explain."""
         said, broker = self._why, self._config.broker
-        waits = not self._cycle.failsafe.session_open and self._cycle.state is not SupplyState.DEAD
+        waits = not self._cycle.session.open and self._cycle.state is not SupplyState.DEAD
         return f"{said}; the broker is {broker}" if waits and broker not in said else said
 
     @property
@@ -192,7 +192,7 @@ class RemotePolicy:
         limit_s = arguments.number("timeout_s", timeout_s, most=1e9)
         self._own()
         deadline = time.monotonic() + limit_s
-        while not self._cycle.enabled or not self._cycle.failsafe.session_open:
+        while not self._cycle.session.enabled or not self._cycle.session.open:
             now_ns = time.monotonic_ns()
             self._pacing.notice(now_ns)
             self._converse(now_ns)
@@ -217,8 +217,8 @@ class RemotePolicy:
         images = self._declared.images(observation)
         task = arguments.text("task", observation["task"]) if "task" in observation else None
         now_ns = time.monotonic_ns()
-        if task is not None and task != self._cycle.task:
-            self._cycle.follow_task(task)
+        if task is not None and task != self._cycle.session.task:
+            self._cycle.session.follow_task(task)
         begins_step = self._pacing.call(now_ns)
         self._converse(now_ns)
         if self._cycle.failsafe.paused:

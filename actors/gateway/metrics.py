@@ -19,7 +19,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 
-from ..control.failsafe import SupplyState as RobotState
+from ..control.supply_state import SupplyState as RobotState
 from ..supervision.report import DOWN
 from ..supervision.supervised import ActorState
 from .metric_names import FAMILIES

@@ -15,9 +15,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from holdfast.actors.control.buffer import ChunkBuffer
 from holdfast.actors.control.command_source import CommandSource
 from holdfast.actors.control.config import ControlConfig
-from holdfast.actors.control.failsafe import TABLE, SupplyState
 from holdfast.actors.control.plan_memory import SEGMENT_BYTES, PlanMemory
 from holdfast.actors.control.request_cycle import RequestCycle
+from holdfast.actors.control.supply_state import TABLE, SupplyState
 from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.transport.messages import Accept, Reject
 
@@ -93,7 +93,7 @@ class CoreMachine(RuleBasedStateMachine):
         """The server beats, accepts, and answers after `latency` ticks."""
         for n in range(ticks):
             self.tick(0)
-            self.supply.heard(1000 + n, self.supply.epoch, self.now)
+            self.supply.session.heard(1000 + n, self.supply.session.epoch, self.now)
             if self.awaited:
                 self.the_server_accepts(1)
             asked = self.supply.buffer.outstanding
@@ -104,7 +104,7 @@ class CoreMachine(RuleBasedStateMachine):
     def the_server_is_slow(self, ticks: int) -> None:
         for n in range(ticks):
             self.tick(0)
-            self.supply.heard(2000 + n, self.supply.epoch, self.now)
+            self.supply.session.heard(2000 + n, self.supply.session.epoch, self.now)
 
     @rule(idle=st.integers(0, 3))
     def tick(self, idle: int) -> None:
@@ -133,11 +133,11 @@ class CoreMachine(RuleBasedStateMachine):
             else:
                 assert command is not None
                 self._check_played(command)
-        epoch = self.supply.open_epoch(self.now)
+        epoch = self.supply.session.open_epoch(self.now)
         if epoch is not None:
             assert epoch not in self.epochs, "an epoch is used once"
             self.epochs.add(epoch)
-            self.supply.opening(epoch, self.now)
+            self.supply.session.opening(epoch, self.now)
             self.awaited = True
 
     def _check_played(self, command: np.ndarray) -> None:
@@ -153,31 +153,33 @@ class CoreMachine(RuleBasedStateMachine):
 
     @rule(changed=st.integers(0, 30))
     def the_server_accepts(self, changed: int) -> None:
-        epoch, awaited = self.supply.epoch, self.awaited
+        epoch, awaited = self.supply.session.epoch, self.awaited
         self.awaited = False
         terms = TERMS
         if changed == 0:
             terms = msgspec.structs.replace(TERMS, checkpoint="other")
-        before, opened = self.supply.contract, self.supply.failsafe.session_open
-        self.supply.accepted(terms, epoch, self.now)
+        before, opened = self.supply.session.contract, self.supply.failsafe.session_open
+        self.supply.session.accepted(terms, epoch, self.now)
         if self.dead or not awaited:
             assert self.supply.failsafe.session_open == opened, "an answer to no question"
         elif before is not None and before.checkpoint != terms.checkpoint:
             assert self.supply.state is SupplyState.DEAD, "another model is never played"
         else:
-            assert self.supply.failsafe.session_open and self.supply.enabled
+            assert self.supply.failsafe.session_open and self.supply.session.enabled
         self.dead |= self.supply.state is SupplyState.DEAD
 
     @rule()
     def an_old_epoch_is_accepted(self) -> None:
         before = self.supply.state, self.supply.failsafe.session_open
-        self.supply.accepted(TERMS, self.supply.epoch + 1, self.now)
-        self.supply.accepted(TERMS, max(0, self.supply.epoch - 1), self.now)
+        self.supply.session.accepted(TERMS, self.supply.session.epoch + 1, self.now)
+        self.supply.session.accepted(TERMS, max(0, self.supply.session.epoch - 1), self.now)
         assert (self.supply.state, self.supply.failsafe.session_open) == before
 
     @rule()
     def the_server_rejects_for_now(self) -> None:
-        self.supply.rejected(Reject(reason="capacity", message="full"), self.supply.epoch, self.now)
+        self.supply.session.rejected(
+            Reject(reason="capacity", message="full"), self.supply.session.epoch, self.now
+        )
         self.awaited = False
 
     @precondition(lambda self: self.asked)
@@ -201,7 +203,7 @@ class CoreMachine(RuleBasedStateMachine):
                 epoch,
             )
             assert seq not in self.merged, "merged twice"
-            assert epoch == self.supply.epoch and episode == self.episode
+            assert epoch == self.supply.session.epoch and episode == self.episode
             self.merged.add(seq)
 
     @precondition(lambda self: self.supply.buffer.outstanding is not None)
@@ -221,11 +223,11 @@ class CoreMachine(RuleBasedStateMachine):
 
     @rule(ours=st.booleans(), progress=st.integers(0, 3))
     def a_heartbeat_arrives(self, ours: bool, progress: int) -> None:
-        self.supply.heard(progress, self.supply.epoch if ours else 0, self.now)
+        self.supply.session.heard(progress, self.supply.session.epoch if ours else 0, self.now)
 
     @rule()
     def the_server_is_lost(self) -> None:
-        self.supply.lost("gone", self.supply.epoch, self.now)
+        self.supply.session.lost("gone", self.supply.session.epoch, self.now)
         self.awaited = False
         assert not self.supply.failsafe.session_open
         assert self.supply.buffer.outstanding is None
@@ -275,7 +277,7 @@ class CoreMachine(RuleBasedStateMachine):
     def what_is_for_good_stays(self) -> None:
         if self.dead:
             assert self.supply.state is SupplyState.DEAD
-            assert self.supply.open_epoch(self.now) is None
+            assert self.supply.session.open_epoch(self.now) is None
         else:
             assert self.supply.failsafe.paused == self.paused
 
@@ -292,7 +294,7 @@ class CoreMachine(RuleBasedStateMachine):
     def nothing_is_awaited_without_a_session(self) -> None:
         if not self.supply.failsafe.session_open:
             assert self.supply.buffer.outstanding is None
-            assert self.supply.terms is None
+            assert self.supply.session.terms is None
 
 
 TestCore = CoreMachine.TestCase

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from holdfast.actors.control.failsafe import TABLE, Bounds, FailSafe, SupplyEvent, SupplyState
+from holdfast.actors.control.failsafe import Bounds, FailSafe
+from holdfast.actors.control.supply_state import TABLE, SupplyEvent, SupplyState
 
 S = 1_000_000_000
 BOUNDS = Bounds()
@@ -63,7 +64,7 @@ class SupplyMachine(RuleBasedStateMachine):
         after = self.machine.elapse(self.now, dry=dry, due=due)
         if paused:
             assert after is self.before, "while paused nothing passes"
-        elif self.counting and self.offline > BOUNDS.max_offline:
+        elif self.counting and self.offline > BOUNDS.max_offline_ns:
             assert after is SupplyState.DEAD
         elif not dead:
             assert after is not SupplyState.DEAD, "time kills only after max_offline_s"
@@ -128,7 +129,7 @@ class SupplyMachine(RuleBasedStateMachine):
             if answered:
                 self.machine.open_failed(self.now)
                 assert not self.machine.should_open(self.now), "a pause after a refusal"
-                assert self.machine.should_open(self.now + BOUNDS.max_backoff)
+                assert self.machine.should_open(self.now + BOUNDS.max_backoff_ns)
 
     @invariant()
     def dead_is_for_good(self) -> None:
@@ -166,7 +167,7 @@ def test_a_pause_moves_every_deadline_by_its_length_and_changes_nothing_else(
     taken: list[tuple[int, str, bool, int]],
 ) -> None:
     """One machine is paused now and then, its twin never; by their own clocks they agree."""
-    bounds = Bounds(request_timeout=2 * S)
+    bounds = Bounds(request_timeout_ns=2 * S)
     twins = [FailSafe(bounds), FailSafe(bounds)]
     now, paused = S, 0
     for machine in twins:

@@ -275,10 +275,10 @@ def test_whatever_was_written_over_it_the_next_loop_asks_and_plays(
     now = 10**12
     supply.resume(now)
     supply.elapse(now)
-    epoch = supply.open_epoch(now)
+    epoch = supply.session.open_epoch(now)
     assert epoch is not None
-    supply.opening(epoch, now)
-    supply.accepted(TERMS, epoch, now)
+    supply.session.opening(epoch, now)
+    supply.session.accepted(TERMS, epoch, now)
     assert supply.failsafe.session_open
     buffer.reset()
     supply.elapse(now)

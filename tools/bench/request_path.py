@@ -304,7 +304,7 @@ class Path:
         self._poller.register(client.socket, zmq.POLLIN)
         self._state = np.zeros(len(JOINTS), np.float32)
         deadline_s = time.monotonic() + _PATIENCE_S
-        while not self._cycle.failsafe.session_open:
+        while not self._cycle.session.open:
             self._keep_in_touch()
             if time.monotonic() > deadline_s:
                 raise RuntimeError(f"{self.way.case}: no session: {self._cycle.reason}")

@@ -1,20 +1,9 @@
-"""The fail-safe, row by row, and its diagram."""
+"""`FailSafe`, bound by bound; any order of events is in tests/properties."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import pytest
-
-from holdfast.actors.control import failsafe
-from holdfast.actors.control.failsafe import (
-    MEANING,
-    TABLE,
-    Bounds,
-    FailSafe,
-    SupplyEvent,
-    SupplyState,
-)
+from holdfast.actors.control.failsafe import Bounds, FailSafe
+from holdfast.actors.control.supply_state import SupplyEvent, SupplyState
 
 S = 1_000_000_000
 
@@ -27,31 +16,6 @@ def streaming() -> FailSafe:
     machine.on(SupplyEvent.MERGED, S)
     assert machine.state is SupplyState.STREAMING
     return machine
-
-
-def test_the_committed_diagram_is_that_of_the_table() -> None:
-    """`python -m holdfast.actors.control.failsafe > actors/control/failsafe.md` renews it."""
-    committed = Path(failsafe.__file__).with_suffix(".md").read_text()
-    assert committed == failsafe.document()
-
-
-def test_the_diagram_has_an_arrow_for_every_entry_of_the_table() -> None:
-    drawn = failsafe.diagram()
-    for state, row in TABLE.items():
-        for event, following in row.items():
-            arrow = next(x for x in drawn.splitlines() if f"{state} --> {following} :" in x)
-            assert event in arrow.split(" : ")[1].split(", ")
-
-
-def test_every_event_is_explained_and_every_state_has_its_row() -> None:
-    assert set(MEANING) == set(SupplyEvent)
-    assert set(TABLE) == set(SupplyState)
-
-
-@pytest.mark.parametrize("state", [s for s in SupplyState if s is not SupplyState.DEAD])
-def test_whatever_is_final_leads_from_every_live_state_to_dead(state: SupplyState) -> None:
-    for event in (SupplyEvent.OFFLINE, SupplyEvent.CHANGED, SupplyEvent.REFUSED):
-        assert TABLE[state][event] is SupplyState.DEAD
 
 
 def test_a_late_chunk_degrades_and_a_dry_plan_stalls() -> None:
@@ -234,7 +198,7 @@ def test_the_offline_budget_and_the_pause_outlive_the_process() -> None:
 
 
 def test_without_a_bound_a_robot_waits_without_an_end() -> None:
-    machine = FailSafe(Bounds(max_offline=None), supplied_ns=S)
+    machine = FailSafe(Bounds(max_offline_ns=None), supplied_ns=S)
     machine.on(SupplyEvent.LOST, 2 * S)
     for now in range(2, 10**6, 1000):
         assert machine.elapse(now * S, dry=True, due=True) is not SupplyState.DEAD

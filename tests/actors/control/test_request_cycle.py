@@ -9,10 +9,10 @@ import numpy as np
 
 from holdfast.actors.control.buffer import ChunkBuffer
 from holdfast.actors.control.config import ControlConfig
-from holdfast.actors.control.failsafe import SupplyState
 from holdfast.actors.control.plan import Drop
 from holdfast.actors.control.plan_memory import PLAN_BYTES, PlanMemory
 from holdfast.actors.control.request_cycle import RequestCycle
+from holdfast.actors.control.supply_state import SupplyState
 from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.transport.messages import Accept, Reject
 
@@ -41,10 +41,10 @@ def supply(memory: bytearray | None = None, **settings: Any) -> RequestCycle:
 
 
 def opened(robot: RequestCycle, now: int = S, **terms: Any) -> RequestCycle:
-    epoch = robot.open_epoch(now)
+    epoch = robot.session.open_epoch(now)
     assert epoch is not None
-    robot.opening(epoch, now)
-    robot.accepted(msgspec.structs.replace(TERMS, **terms), epoch, now)
+    robot.session.opening(epoch, now)
+    robot.session.accepted(msgspec.structs.replace(TERMS, **terms), epoch, now)
     return robot
 
 
@@ -62,10 +62,10 @@ def test_a_policy_that_cannot_continue_a_plan_replaces_it_unless_appending_was_a
 
 def test_a_prefix_capability_that_is_lost_across_a_reconnection_is_the_end() -> None:
     robot = opened(supply())
-    robot.lost("gone", 1, 2 * S)
+    robot.session.lost("gone", 1, 2 * S)
     opened(robot, now=3 * S, prefix="trained")
     assert robot.failsafe.session_open, "guided or trained: both continue a plan"
-    robot.lost("gone", 2, 4 * S)
+    robot.session.lost("gone", 2, 4 * S)
     opened(robot, now=10 * S, prefix="none")
     assert robot.state is SupplyState.DEAD
     assert "continues_a_plan True became False" in robot.reason
@@ -73,7 +73,7 @@ def test_a_prefix_capability_that_is_lost_across_a_reconnection_is_the_end() -> 
 
 def test_a_service_of_other_motors_is_refused_with_both_orders_named() -> None:
     robot = opened(supply(), action_names=("b",))
-    assert robot.state is SupplyState.DEAD and not robot.enabled
+    assert robot.state is SupplyState.DEAD and not robot.session.enabled
     assert "actions are b; this robot's are a" in robot.reason
 
 
@@ -85,20 +85,20 @@ def test_a_chunk_that_the_plan_could_never_hold_is_refused_at_the_handshake() ->
 
 def test_an_answer_that_is_later_than_the_next_try_still_opens_the_session() -> None:
     robot = supply()
-    robot.opening(1, S)
-    assert robot.open_epoch(4 * S) is None, "given up, and waiting"
-    robot.accepted(TERMS, 1, 4 * S)
+    robot.session.opening(1, S)
+    assert robot.session.open_epoch(4 * S) is None, "given up, and waiting"
+    robot.session.accepted(TERMS, 1, 4 * S)
     assert robot.failsafe.session_open
 
 
 def test_a_final_rejection_is_for_good_and_another_is_not() -> None:
     robot = supply()
-    robot.opening(1, S)
-    robot.rejected(Reject(reason="capacity", message="full", retry_after_s=3.0), 1, S)
+    robot.session.opening(1, S)
+    robot.session.rejected(Reject(reason="capacity", message="full", retry_after_s=3.0), 1, S)
     assert robot.state is SupplyState.CONNECTING
-    assert robot.open_epoch(4 * S - 1) is None and robot.open_epoch(4 * S) == 2
-    robot.opening(2, 4 * S)
-    robot.rejected(Reject(reason="fps", message="train it anew", final=True), 2, 4 * S)
+    assert robot.session.open_epoch(4 * S - 1) is None and robot.session.open_epoch(4 * S) == 2
+    robot.session.opening(2, 4 * S)
+    robot.session.rejected(Reject(reason="fps", message="train it anew", final=True), 2, 4 * S)
     assert (robot.state, robot.reason) == (SupplyState.DEAD, "fps: train it anew")
 
 
@@ -171,15 +171,15 @@ def test_a_handshake_that_gets_nowhere_says_why_and_the_reason_goes_with_it() ->
     robot = supply()
     robot.elapse(S)
     assert robot.reason == "the handshake with service 's' is not answered"
-    robot.unopened()
+    robot.session.unopened()
     assert robot.reason == "the network actor does not answer at e"
-    robot.opening(1, S)
-    robot.lost("the broker at tcp://gpu:8801 does not answer", 1, S + 1)
+    robot.session.opening(1, S)
+    robot.session.lost("the broker at tcp://gpu:8801 does not answer", 1, S + 1)
     robot.elapse(13 * S)
     told = "the broker at tcp://gpu:8801 does not answer (no session for 12 s)"
     assert robot.state is SupplyState.CONNECTING and robot.reason == told
-    robot.opening(2, 13 * S)
-    assert robot.open_epoch(15 * S) is None
+    robot.session.opening(2, 13 * S)
+    assert robot.session.open_epoch(15 * S) is None
     assert "the broker took the handshake with service 's'" in robot.reason
     opened(robot, now=20 * S)
     assert robot.reason == "a chunk is awaited from s/0"
@@ -257,10 +257,10 @@ def test_a_request_that_could_not_be_sent_is_not_awaited() -> None:
 def test_silence_is_loss_and_a_heartbeat_without_progress_is_silence() -> None:
     robot = opened(supply(), now=10 * S)
     for now in range(10 * S, 11 * S, S // 10):
-        robot.heard(5, 1, now)
+        robot.session.heard(5, 1, now)
         robot.elapse(now)
         assert robot.failsafe.session_open
-    robot.heard(5, 1, 12 * S)
+    robot.session.heard(5, 1, 12 * S)
     robot.elapse(12 * S)
     assert robot.state is SupplyState.RECONNECTING
     assert robot.reason == "the network actor has been silent for 1.5 s"
@@ -270,12 +270,12 @@ def test_the_next_incarnation_is_bound_by_what_was_agreed() -> None:
     memory = bytearray(PLAN_BYTES)
     opened(supply(memory))
     heir = supply(memory)
-    assert heir.enabled and not heir.failsafe.session_open
+    assert heir.session.enabled and not heir.failsafe.session_open
     opened(heir, revision="2")
     assert heir.state is SupplyState.DEAD
     assert "revision '1' became '2'" in heir.reason
-    heir.forget()
-    assert not supply(memory).enabled, "a person starts it again: it is bound by nothing"
+    heir.session.forget()
+    assert not supply(memory).session.enabled, "a person starts it again: it is bound by nothing"
 
 
 def test_seeds_differ_between_requests_and_between_robots() -> None:

@@ -10,10 +10,10 @@ import pytest
 
 from holdfast.actors.control.buffer import ChunkBuffer
 from holdfast.actors.control.config import ControlConfig
-from holdfast.actors.control.failsafe import SupplyState
 from holdfast.actors.control.plan import Drop
 from holdfast.actors.control.plan_memory import PLAN_BYTES, PlanMemory, Word
 from holdfast.actors.control.request_cycle import PlannedRequest, RequestCycle
+from holdfast.actors.control.supply_state import SupplyState
 from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.transport.messages import Accept, Reject
 
@@ -45,10 +45,10 @@ def supply(memory: bytearray | None = None, **settings: Any) -> RequestCycle:
 
 
 def opened(robot: RequestCycle, now: int = S, **terms: Any) -> RequestCycle:
-    epoch = robot.open_epoch(now)
+    epoch = robot.session.open_epoch(now)
     assert epoch is not None
-    robot.opening(epoch, now)
-    robot.accepted(msgspec.structs.replace(TERMS, **terms), epoch, now)
+    robot.session.opening(epoch, now)
+    robot.session.accepted(msgspec.structs.replace(TERMS, **terms), epoch, now)
     return robot
 
 
@@ -97,7 +97,7 @@ def test_a_plan_that_grows_short_is_due_and_late_after_a_second() -> None:
 def test_the_session_lasts_to_the_last_instant_of_liveness_and_progress_renews_it() -> None:
     robot = opened(supply(safety={"liveness_s": 1.5}))
     for beat in range(1, 4):
-        robot.heard(beat, 1, beat * S)
+        robot.session.heard(beat, 1, beat * S)
     robot.elapse(4 * S + S // 2)
     assert robot.failsafe.session_open
     robot.elapse(4 * S + S // 2 + 1)
@@ -116,10 +116,10 @@ def test_an_answer_is_a_sign_of_life_of_the_session_it_belongs_to() -> None:
 
 def test_losses_say_what_was_said_of_them() -> None:
     robot = opened(supply())
-    robot.heard(1, 0, 2 * S)
+    robot.session.heard(1, 0, 2 * S)
     assert robot.reason == "the network actor restarted"
     robot = opened(supply())
-    robot.lost("replica s/0 hung", 1, 2 * S)
+    robot.session.lost("replica s/0 hung", 1, 2 * S)
     assert robot.reason == "replica s/0 hung"
     robot.elapse(5 * S)
     assert robot.reason == "replica s/0 hung (no session for 3 s)"
@@ -127,24 +127,24 @@ def test_losses_say_what_was_said_of_them() -> None:
 
 def test_why_there_is_no_way_to_the_broker_is_said_until_there_is_a_session() -> None:
     robot = supply()
-    robot.waiting("the broker is not reachable at tcp://gpu:1")
+    robot.session.waiting("the broker is not reachable at tcp://gpu:1")
     assert robot.reason == "the broker is not reachable at tcp://gpu:1"
-    opened(robot).waiting("the broker is not reachable at tcp://gpu:1")
+    opened(robot).session.waiting("the broker is not reachable at tcp://gpu:1")
     assert robot.why.session == ""
 
 
 def test_a_service_that_is_available_is_asked_at_once() -> None:
     robot = supply()
-    robot.opening(1, S)
-    robot.rejected(Reject(reason="capacity", message="full", retry_after_s=30.0), 1, S)
-    assert robot.open_epoch(5 * S) is None
-    robot.available(5 * S)
-    assert robot.open_epoch(5 * S) == 2
+    robot.session.opening(1, S)
+    robot.session.rejected(Reject(reason="capacity", message="full", retry_after_s=30.0), 1, S)
+    assert robot.session.open_epoch(5 * S) is None
+    robot.session.available(5 * S)
+    assert robot.session.open_epoch(5 * S) == 2
 
 
 def test_a_robot_that_gave_up_says_for_how_long_it_had_no_chunk_and_what_was_last_known() -> None:
     robot = streaming(safety={"max_offline_s": 20.0})
-    robot.lost("replica s/0 hung", 1, 2 * S)
+    robot.session.lost("replica s/0 hung", 1, 2 * S)
     while robot.buffer.pop(2 * S) is not None:
         pass
     robot.elapse(2 * S)
@@ -175,8 +175,8 @@ def test_a_task_is_kept_for_the_next_incarnation_and_none_leaves_the_one_there_w
     robot = opened(supply(memory, task="wait"))
     assert robot.reset("pick it up") == 1
     robot.reset()
-    assert robot.task == "pick it up" == supply(memory, task="wait").task
-    robot.follow_task("put it down")
+    assert robot.session.task == "pick it up" == supply(memory, task="wait").session.task
+    robot.session.follow_task("put it down")
     asked = robot.ask(5 * S, 10, 5 * S) or robot.ask(6 * S, 10, 6 * S)
     assert asked is not None and asked.task == "put it down"
 
@@ -228,9 +228,9 @@ def test_an_end_in_order_is_no_time_offline_for_the_next_start() -> None:
     memory = bytearray(PLAN_BYTES)
     robot = opened(supply(memory))
     assert robot._words[Word.SUPPLIED_NS] == S
-    robot.forget()
+    robot.session.forget()
     assert robot._words[Word.SUPPLIED_NS] == 0
-    assert supply(memory).enabled, "what was agreed is still agreed"
+    assert supply(memory).session.enabled, "what was agreed is still agreed"
 
 
 @pytest.mark.parametrize("steps", [1, "capacity", 0, "more"])
@@ -311,16 +311,16 @@ def test_the_bounds_of_the_fail_safe_are_those_of_the_robot_s_settings() -> None
         }
     )
     opened(robot)
-    robot.lost("gone", 1, 2 * S)
+    robot.session.lost("gone", 1, 2 * S)
     now, waits = 2 * S, []
     for _ in range(5):
         began = now
-        while (epoch := robot.open_epoch(now)) is None:
+        while (epoch := robot.session.open_epoch(now)) is None:
             now += S // 10
         waits.append(round((now - began) / S, 1))
-        robot.opening(epoch, now)
+        robot.session.opening(epoch, now)
     assert waits == [1.0, 5.0, 7.0, 7.0, 7.0], "3 s for an answer, and a pause of 2, then 4"
 
 
 def test_a_task_of_the_configuration_holds_until_another_is_given() -> None:
-    assert supply(task="wait").task == "wait"
+    assert supply(task="wait").session.task == "wait"

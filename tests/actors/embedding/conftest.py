@@ -83,7 +83,7 @@ class Server:
         )
 
         def accept(supply: RequestCycle, step: int) -> bool:
-            supply.accepted(terms, epoch, self.clock.now_ns)
+            supply.session.accepted(terms, epoch, self.clock.now_ns)
             return False
 
         self._due.append((self.clock.now_ns, accept))
@@ -108,7 +108,7 @@ class Server:
         merged = False
         while self._due and self._due[0][0] <= now_ns:
             merged |= self._due.popleft()[1](supply, step)
-        supply.heard(next(self._progress), supply.epoch, now_ns)
+        supply.session.heard(next(self._progress), supply.session.epoch, now_ns)
         return merged
 
     def beat(self, epoch: int, progress: int, vitals: Vitals) -> bool:

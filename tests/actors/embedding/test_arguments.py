@@ -118,7 +118,7 @@ def test_numpys_and_lists_are_taken_for_what_they_mean(loop: Callable[..., Loop]
     assert {type(name) for name in kept} == {str}
     image = np.zeros((4, 6, 3), np.uint8)
     script.policy.act({"state": [np.float64(1)], "images": {"top": image}, "task": np.str_("put")})
-    assert type(script.policy._cycle.task) is str
+    assert type(script.policy._cycle.session.task) is str
 
 
 @pytest.mark.parametrize(
