@@ -1,4 +1,4 @@
 """The gateway: one page, a few JSON documents and metrics over HTTP, for people and for monitoring.
 
-It only looks: nothing else notices its death.
+It only reads: no other actor depends on it.
 """

@@ -1,13 +1,13 @@
 """Who may ask the gateway what.
 
-- The page's files say nothing about the fleet: every browser on this machine gets them.
+- The page's files hold nothing of the fleet: every browser on this machine gets them.
 - What the fleet does (status, pictures, events) and commands need the token, in a header: the
   runtime directory, where the token is, is this user's alone, and so is what it opens. No other
   site's page can add a header to a request that it makes a browser send, and there is no cookie
   that a browser would add by itself.
-- Health is for everybody, in one word; the reasons are for whoever is trusted: has the token, or is
-  a process of this user or of root on this machine.
-- Metrics are for the trusted, or on this machine for `anyone` if fleet.yaml says so.
+- Health is public, as ok or not; the reasons are for trusted clients: those that have the token, or
+  are processes of this user or of root on this machine.
+- Metrics are for trusted clients, or on this machine for `anyone` if fleet.yaml allows it.
 - Other machines, if the gateway listens to them at all, get health and metrics and nothing else:
   what travels is not encrypted. `ssh -L` brings the page to them.
 - A browser must have addressed us by a loopback name: a web page whose own domain was re-pointed at
@@ -71,7 +71,7 @@ class Access:
         return None
 
     def trusts(self, request: HttpRequest) -> bool:
-        """Whether who asks may know what goes on: has the token, or could read it."""
+        """Whether the client may see reasons and metrics: it has the token, or could read it."""
         if self._has_token(request):
             return True
         if not _is_loopback(request.peer) or request.ends is None:

@@ -1,7 +1,7 @@
 """Thumbnails of the cameras, read from the frame rings in shared memory and encoded on demand.
 
-A frame is encoded once however many people look, and only if someone does. The sensor does not
-notice: readers map its ring read-only.
+A frame is encoded at most once, on the first request for it. The sensor is not affected: readers
+map its ring read-only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Thumbnail:
 
 
 class Thumbnails:
-    """By camera, `robot/camera`."""
+    """The newest frame of each camera `robot/camera` of `rings`, as a small JPEG."""
 
     def __init__(self, rings: Mapping[str, mmap | memoryview | bytearray]) -> None:
         self._readers = {camera: FrameReader(ring) for camera, ring in rings.items()}

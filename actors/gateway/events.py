@@ -1,8 +1,8 @@
 """What happened between two status reports, in sentences. Pure.
 
-Derived from the reports alone, so that it needs nobody's cooperation and survives a restart of the
+Derived from the reports alone, so that it needs no cooperation and survives a restart of the
 supervisor. What begins and ends between two reports is seen only by its traces: an actor that died
-and is READY again has a new incarnation, and the event says why the old one ended.
+and is READY again has a new incarnation, and the event has the reason why the old one ended.
 """
 
 from __future__ import annotations
@@ -105,15 +105,15 @@ def _robots(before: Mapping[str, Report], after: Mapping[str, Report]) -> Iterat
 
 
 def _commands(name: str, old: Report, new: Report) -> Iterator[Happening]:
-    """What is told about a robot beside its state: warnings, and that its limits accept nothing."""
+    """Events of a robot beside its state: warnings, and that its limits accept nothing."""
     known = {_FIGURES.sub("", warning) for warning in old.get("warnings", ())}
     for warning in new.get("warnings", ()):
         if _FIGURES.sub("", warning) not in known:
             yield name, "warning", f"warning: {warning}"
-    was, now = refusal(old), refusal(new)
-    if now and not was:
-        yield name, "error", now
-    elif was and not now and new["state"] in DRIVEN:
+    old_refusal, new_refusal = refusal(old), refusal(new)
+    if new_refusal and not old_refusal:
+        yield name, "error", new_refusal
+    elif old_refusal and not new_refusal and new["state"] in DRIVEN:
         yield name, "info", "no longer refuses every command"
 
 

@@ -1,8 +1,8 @@
 """The gateway actor: the fleet over HTTP, for people, monitoring and scripts. One per site.
 
 Guarantees that it only looks: it asks the supervisor for its report, reads camera rings that are
-mapped read-only, and passes a person's commands on. Nobody waits for it, and nothing is lost when
-it dies but the timelines; an open page finds the next incarnation at the same address.
+mapped read-only, and passes a person's commands on. No actor waits for it. When it dies only the
+timelines are lost; an open page finds the next incarnation at the same address.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from .status_stream import StatusStream
 from .supervisor_client import SupervisorClient
 
 PORT = 8807
-"""Where the dashboard is unless fleet.yaml says otherwise, or another fleet has it."""
+"""The dashboard's, unless fleet.yaml sets another or another fleet has it."""
 
 _BEAT_S = 0.25
 _REPORT_BEATS = 4
 
 
 class GatewayActor(Actor):
-    """See the module."""
+    """The actor of one site: HTTP on one port, read-only."""
 
     kind = "gateway"
     Config = GatewayConfig
@@ -51,16 +51,16 @@ class GatewayActor(Actor):
 
     async def _serve(self) -> None:
         supervisor = SupervisorClient(self.rundir / SOCKET)
-        self._feed = StatusStream(supervisor)
-        exposition = Exposition(self._feed)
+        self._stream = StatusStream(supervisor)
+        exposition = Exposition(self._stream)
         access = Access(self._token, self.config.metrics)
-        site = Routes(access, self._feed, supervisor, self._thumbnails, exposition)
-        self._server = HttpServer(site.answer)
+        routes = Routes(access, self._stream, supervisor, self._thumbnails, exposition)
+        self._server = HttpServer(routes.answer)
         await self._server.start(self._listener)
         port = self._listener.getsockname()[1]
         address.publish(self.rundir, self.config.host, port, self._token)
         self.ready(port=port)
-        watching = asyncio.create_task(self._feed.run())
+        watching = asyncio.create_task(self._stream.run())
         try:
             await self._beat(watching, port)
         finally:
@@ -69,9 +69,9 @@ class GatewayActor(Actor):
             await asyncio.gather(watching, return_exceptions=True)
 
     async def _beat(self, watching: asyncio.Task[None], port: int) -> None:
-        """Count progress and heed the supervisor, until told to stop."""
-        spoken = asyncio.Event()
-        asyncio.get_running_loop().add_reader(self.link.fileno(), spoken.set)
+        """Count progress and answer the supervisor, until it asks for the stop."""
+        readable = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self.link.fileno(), readable.set)
         beats = 0
         while not self.stopping:
             self.board.progress()
@@ -79,15 +79,15 @@ class GatewayActor(Actor):
                 watching.result()  # raises what ended it: a gateway that sees nothing must not stay
             if beats % _REPORT_BEATS == 0:
                 self.board.report(
-                    {"port": port, "pages": self._feed.pages, "served": self._server.served}
+                    {"port": port, "pages": self._stream.pages, "served": self._server.served}
                 )
             beats += 1
             try:
                 async with asyncio.timeout(_BEAT_S):
-                    await spoken.wait()
+                    await readable.wait()
             except TimeoutError:
                 continue
-            spoken.clear()
+            readable.clear()
             self.refuse_commands()
 
 

@@ -1,7 +1,7 @@
 """The fleet for Prometheus: the supervisor's newest report under the names of `metric_names.py`.
 
 Read at every scrape from what the gateway knows already, so that a scrape costs the fleet nothing.
-While the supervisor does not answer, only that is said: old figures would look like news.
+While the supervisor does not answer, only that is exported: old figures would look current.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _QUANTILES = {"p50": "0.5", "p99": "0.99", "max": "1"}
 class Exposition:
     """What `/metrics` answers."""
 
-    def __init__(self, feed: StatusStream, clock: Callable[[], float] = time.monotonic) -> None:
-        self._feed = feed
+    def __init__(self, stream: StatusStream, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
         self._clock = clock
         self._registry = CollectorRegistry()
         self._registry.register(self)
@@ -50,7 +50,7 @@ class Exposition:
         return encode(self._registry), content_type
 
     def collect(self) -> Iterator[Metric]:
-        """Every family that has a value now."""
+        """Every family that has a value."""
         families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
         for name, labels, value in self._points():
             if value is None:
@@ -71,16 +71,16 @@ class Exposition:
 
     @property
     def _report(self) -> Report | None:
-        watch = self._feed.watch
-        return watch.report if watch.trouble is None else None
+        history = self._stream.history
+        return history.report if history.trouble is None else None
 
     def _points(self) -> Iterator[Point]:
-        watch, report = self._feed.watch, self._report
+        history, report = self._stream.history, self._report
         yield "holdfast_supervisor_up", (), float(report is not None)
-        yield "holdfast_gateway_pages", (), self._feed.pages
+        yield "holdfast_gateway_pages", (), self._stream.pages
         if report is None:
             return
-        yield "holdfast_report_age_seconds", (), self._clock() - watch.at
+        yield "holdfast_report_age_seconds", (), self._clock() - history.reported_s
         yield "holdfast_fleet_healthy", (), report["healthy"]
         yield "holdfast_fleet_uptime_seconds", (), report["uptime_s"]
         for actor in report["actors"]:
@@ -195,48 +195,50 @@ def _lateness(robots: Iterable[Report]) -> Iterator[Metric]:
         yield family
 
 
-def _sensor(actor: str, said: Report) -> Iterator[Point]:
-    yield "holdfast_camera_frames_total", (actor,), said.get("frames")
-    age = _scaled(said.get("frame_age_ms"), 1e-3)
+def _sensor(actor: str, report: Report) -> Iterator[Point]:
+    yield "holdfast_camera_frames_total", (actor,), report.get("frames")
+    age = _scaled(report.get("frame_age_ms"), 1e-3)
     yield "holdfast_camera_frame_age_seconds", (actor,), age
 
 
-def _network(actor: str, said: Report) -> Iterator[Point]:
-    yield "holdfast_network_sent_bytes_total", (actor,), said.get("bytes_out")
-    yield "holdfast_network_received_bytes_total", (actor,), said.get("bytes_in")
+def _network(actor: str, report: Report) -> Iterator[Point]:
+    yield "holdfast_network_sent_bytes_total", (actor,), report.get("bytes_out")
+    yield "holdfast_network_received_bytes_total", (actor,), report.get("bytes_in")
 
 
-def _inference(actor: str, said: Report) -> Iterator[Point]:
-    if not said.get("service"):
+def _inference(actor: str, report: Report) -> Iterator[Point]:
+    if not report.get("service"):
         return
-    labels = (actor, said["service"])
-    yield "holdfast_replica_load_ratio", labels, said["load"]
-    yield "holdfast_replica_sessions", labels, len(said["sessions"])
-    yield "holdfast_replica_sessions_limit", labels, said["max_sessions"]
-    yield "holdfast_replica_queue", labels, said["queue"]
-    yield from _quantiles("holdfast_replica_inference_seconds", labels, said["inference_ms"], 1e-3)
-    yield from _quantiles("holdfast_replica_queue_seconds", labels, said["queue_ms"], 1e-3)
-    for outcome, count in said["counts"].items():
+    labels = (actor, report["service"])
+    yield "holdfast_replica_load_ratio", labels, report["load"]
+    yield "holdfast_replica_sessions", labels, len(report["sessions"])
+    yield "holdfast_replica_sessions_limit", labels, report["max_sessions"]
+    yield "holdfast_replica_queue", labels, report["queue"]
+    yield from _quantiles(
+        "holdfast_replica_inference_seconds", labels, report["inference_ms"], 1e-3
+    )
+    yield from _quantiles("holdfast_replica_queue_seconds", labels, report["queue_ms"], 1e-3)
+    for outcome, count in report["counts"].items():
         yield "holdfast_replica_requests_total", (*labels, outcome), count
-    for size, count in said["batches"].items():
+    for size, count in report["batches"].items():
         yield "holdfast_replica_batches_total", (*labels, size), count
 
 
-def _broker(_actor: str, said: Report) -> Iterator[Point]:
-    yield "holdfast_broker_sessions", (), said.get("session_count")
-    yield "holdfast_broker_replicas", (), said.get("replica_count")
-    for event, count in said.get("counters", {}).items():
+def _broker(_actor: str, report: Report) -> Iterator[Point]:
+    yield "holdfast_broker_sessions", (), report.get("session_count")
+    yield "holdfast_broker_replicas", (), report.get("replica_count")
+    for event, count in report.get("counters", {}).items():
         yield "holdfast_broker_events_total", (event,), count
 
 
-def _witness(_actor: str, said: Report) -> Iterator[Point]:
-    yield "holdfast_witness_ticks_total", (), said.get("ticks")
-    yield "holdfast_witness_pauses_total", (), said.get("pauses")
-    oversleep = said.get("oversleep_us", {})
+def _witness(_actor: str, report: Report) -> Iterator[Point]:
+    yield "holdfast_witness_ticks_total", (), report.get("ticks")
+    yield "holdfast_witness_pauses_total", (), report.get("pauses")
+    oversleep = report.get("oversleep_us", {})
     yield from _quantiles("holdfast_witness_oversleep_seconds", (), oversleep, 1e-6)
 
 
-def _nothing(_actor: str, _said: Report) -> Iterator[Point]:
+def _nothing(_actor: str, _report: Report) -> Iterator[Point]:
     return iter(())
 
 

@@ -31,7 +31,7 @@ from .status_stream import StatusStream
 from .supervisor_client import SupervisorClient
 
 STALE_S = 5.0
-"""A report older than this says nothing about now."""
+"""A report older than this is out of date."""
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -43,18 +43,18 @@ _ROBOT_VERBS = ("pause", "resume", "reset")
 
 
 class Routes:
-    """Answers requests from what `feed` has seen; only commands and nothing else reach out."""
+    """Answers requests from the history of `stream`; only commands go to the supervisor."""
 
     def __init__(
         self,
         access: Access,
-        feed: StatusStream,
+        stream: StatusStream,
         supervisor: SupervisorClient,
         thumbnails: Thumbnails,
         exposition: Exposition,
     ) -> None:
         self._access = access
-        self._feed = feed
+        self._stream = stream
         self._supervisor = supervisor
         self._thumbnails = thumbnails
         self._exposition = exposition
@@ -86,23 +86,23 @@ class Routes:
 
     def _health(self, request: HttpRequest) -> HttpResponse:
         """A fleet that is being started fails nothing yet."""
-        report = self._feed.watch.report
+        report = self._stream.history.report
         if report is None:
             return text(200, "ok")
         return self._verdict(request, "ok", "not healthy", failing(report))
 
     def _readiness(self, request: HttpRequest) -> HttpResponse:
-        report = self._feed.watch.report
+        report = self._stream.history.report
         why = ["the supervisor has not answered yet"]
         if report is not None:
             why = [] if report["healthy"] else unhealthy(report) or ["nothing is READY"]
         return self._verdict(request, "ready", "not ready", why)
 
     def _verdict(self, request: HttpRequest, well: str, ill: str, why: list[str]) -> HttpResponse:
-        """200 if there is no reason against it. Reasons are for those who may know them."""
-        watch = self._feed.watch
-        if watch.report is not None and time.monotonic() - watch.at > STALE_S:
-            why = [watch.trouble or "the supervisor's report is too old"]
+        """200 if `why` is empty, else 503, with the reasons for a trusted client."""
+        history = self._stream.history
+        if history.report is not None and time.monotonic() - history.reported_s > STALE_S:
+            why = [history.trouble or "the supervisor's report is too old"]
         if not why:
             return text(200, well)
         return text(503, f"{ill}: {'; '.join(why)}" if self._access.trusts(request) else ill)
@@ -112,19 +112,19 @@ class Routes:
         return HttpResponse(200, body, content_type)
 
     def _status(self, request: HttpRequest) -> HttpResponse:
-        watch = self._feed.watch
-        if watch.report is None:
-            return json(503, {"error": watch.trouble})
-        age_s = time.monotonic() - watch.at
+        history = self._stream.history
+        if history.report is None:
+            return json(503, {"error": history.trouble})
+        age_s = time.monotonic() - history.reported_s
         return HttpResponse(
             200,
-            msgspec.json.encode(watch.report),
+            msgspec.json.encode(history.report),
             "application/json",
             {"x-age-seconds": f"{age_s:.3f}"},
         )
 
     def _events(self, request: HttpRequest) -> HttpResponse:
-        return HttpResponse(200, _as_sse(self._feed.messages()), "text/event-stream")
+        return HttpResponse(200, _as_sse(self._stream.messages()), "text/event-stream")
 
     def _camera(self, camera: str) -> HttpResponse:
         if camera not in self._thumbnails:

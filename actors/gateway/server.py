@@ -82,7 +82,7 @@ def json(status: int, value: object) -> HttpResponse:
 
 
 class HttpServer:
-    """Answers on a listening socket with what `handler` says; `close` ends every connection."""
+    """Answers requests at a listening socket by `handler`; `close` ends every connection."""
 
     def __init__(self, handler: Handler) -> None:
         self._handler = handler
@@ -106,7 +106,7 @@ class HttpServer:
         task = asyncio.current_task()
         assert task is not None
         self._clients.add(task)
-        # Cancelled at close; the client's own faults are no news.
+        # Cancelled at close; a client's own faults are not reported.
         try:
             with suppress(asyncio.CancelledError, ConnectionError, TimeoutError):
                 if len(self._clients) <= MAX_CLIENTS:

@@ -2,7 +2,7 @@
 
 TCP on loopback carries no credentials, but the kernel lists every socket with its owner in
 /proc/net/tcp and tcp6. Only an established connection that a process still holds counts: the kernel
-says user 0 of the others.
+lists user 0 for the others.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def owner(theirs: End, ours: End) -> int | None:
 
 
 def _parse(text: str) -> End:
-    """`0100007F:2267`: the address in words of the machine's byte order."""
+    """`0100007F:2267`: the address in 32-bit words of the machine's byte order."""
     address, _, port = text.partition(":")
     packed = bytes.fromhex(address)
     if sys.byteorder == "little":
@@ -51,7 +51,7 @@ def _parse(text: str) -> End:
 
 
 def _plain(end: End) -> End:
-    """With an IPv4 address in IPv6 clothes unclothed."""
+    """With an IPv4-mapped IPv6 address as IPv4."""
     address = ipaddress.ip_address(end.host.partition("%")[0])
     mapped = getattr(address, "ipv4_mapped", None)
     return End(str(mapped or address), end.port)

@@ -34,45 +34,45 @@ class StatusSample(msgspec.Struct, frozen=True, array_like=True):
 
 
 class StatusHistory:
-    """Fed with every report that the supervisor gives, and with every failure to get one."""
+    """Takes every report of the supervisor and every failure to get one."""
 
     def __init__(self) -> None:
         self.report: dict[str, Any] | None = None
-        self.at = float("-inf")
-        """When the report came."""
+        self.reported_s = float("-inf")
+        """When the report came, by the gateway's clock."""
         self.trouble: str | None = "the supervisor has not answered yet"
-        """Why there is no newer report; None when the latest question was answered."""
+        """Why there is no newer report; None if the latest request was answered."""
         self.version = 0
-        """Counts everything seen, so that a page knows whether it has it all."""
+        """Counts reports and failures, so that a page knows whether it has all."""
         self._events: deque[FleetEvent] = deque(maxlen=MAX_EVENTS)
         self._timelines: dict[str, deque[StatusSample]] = {}
         self._count = 0
 
-    def see(self, report: dict[str, Any], now: float) -> None:
+    def see(self, report: dict[str, Any], now_s: float) -> None:
         """The supervisor answered."""
         if self.trouble is not None and self.report is not None:
-            self._note("supervisor", "info", "answers again", now)
+            self._note("supervisor", "info", "answers again", now_s)
         for who, level, text in between(self.report, report):
-            self._note(who, level, text, now)
+            self._note(who, level, text, now_s)
         previous = {robot["name"]: robot for robot in self.report["robots"]} if self.report else {}
         for robot in report["robots"]:
             timeline = self._timelines.setdefault(robot["name"], deque(maxlen=MAX_SAMPLES))
-            timeline.append(sample(previous.get(robot["name"]), robot, now))
-        self._forget(report, now)
-        self.report, self.at, self.trouble = report, now, None
+            timeline.append(sample(previous.get(robot["name"]), robot, now_s))
+        self._forget(report, now_s)
+        self.report, self.reported_s, self.trouble = report, now_s, None
         self.version += 1
 
-    def miss(self, trouble: str, now: float) -> None:
+    def miss(self, trouble: str, now_s: float) -> None:
         """The supervisor did not answer, and why."""
         if self.trouble is None:
-            self._note("supervisor", "error", trouble, now)
+            self._note("supervisor", "error", trouble, now_s)
         self.trouble = trouble
         self.version += 1
 
-    def since(self, now: float, t: float = float("-inf"), event: int = 0) -> dict[str, Any]:
-        """What a page needs that has all samples up to `t` and all events up to number `event`."""
+    def since(self, now_s: float, t_s: float = float("-inf"), event: int = 0) -> dict[str, Any]:
+        """What a page lacks that has all samples to `t_s` and all events to number `event`."""
         return {
-            "t": now,
+            "t": now_s,
             "trouble": self.trouble,
             "report": self.report and _brief(self.report),
             "notes": [
@@ -80,7 +80,7 @@ class StatusHistory:
                 for note in (notes(self.report) if self.report else ())
             ],
             "timelines": {
-                name: [sample for sample in timeline if sample.t > t]
+                name: [sample for sample in timeline if sample.t > t_s]
                 for name, timeline in self._timelines.items()
             },
             "events": [one for one in self._events if one.number > event],
@@ -90,29 +90,31 @@ class StatusHistory:
     def last_event(self) -> int:
         return self._count
 
-    def _note(self, who: str, level: Level, text: str, now: float) -> None:
+    def _note(self, who: str, level: Level, text: str, now_s: float) -> None:
         self._count += 1
-        self._events.append(FleetEvent(self._count, now, who, level, text))
+        self._events.append(FleetEvent(self._count, now_s, who, level, text))
 
-    def _forget(self, report: Report, now: float) -> None:
+    def _forget(self, report: Report, now_s: float) -> None:
         names = {robot["name"] for robot in report["robots"]}
         for name in self._timelines.keys() - names:
             del self._timelines[name]
         for timeline in self._timelines.values():
-            while timeline and timeline[0].t < now - KEEP_S:
+            while timeline and timeline[0].t < now_s - KEEP_S:
                 timeline.popleft()
 
 
 def _brief(report: dict[str, Any]) -> dict[str, Any]:
-    """`report` without what actors say of themselves: no page shows it, and it is most of it."""
+    """`report` without the reports of the actors: no page shows them, and they are most of it."""
     actors = [{k: v for k, v in actor.items() if k != "report"} for actor in report["actors"]]
     return {**report, "actors": actors}
 
 
-def sample(before: Mapping[str, Any] | None, robot: Mapping[str, Any], now: float) -> StatusSample:
+def sample(
+    before: Mapping[str, Any] | None, robot: Mapping[str, Any], now_s: float
+) -> StatusSample:
     """The point that `robot`'s report adds to its timeline."""
     return StatusSample(
-        t=now,
+        t=now_s,
         state=robot["state"],
         plan_s=robot.get("plan_s"),
         latency_ms=(robot.get("request_latency_ms") or {}).get("p50"),

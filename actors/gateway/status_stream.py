@@ -1,6 +1,6 @@
-"""The feed: asks the supervisor for its report, and tells every open page what is new.
+"""`StatusStream`: polls the supervisor for its report and sends every open page what is new.
 
-A page that reads slowly misses intermediate reports, never samples or events, and holds nobody up.
+A page that reads slowly misses intermediate reports, never samples or events, and delays no other.
 While no page is open the supervisor is asked once a second, for timelines and metrics; while one
 is, four times.
 """
@@ -22,24 +22,24 @@ UNWATCHED_S = 1.0
 
 
 class StatusStream:
-    """Keeps `watch` up to date as long as `run` runs."""
+    """Keeps `history` up to date as long as `run` runs."""
 
     def __init__(self, supervisor: SupervisorClient) -> None:
-        self.watch = StatusHistory()
+        self.history = StatusHistory()
         self._supervisor = supervisor
-        self._news = asyncio.Condition()
+        self._changed = asyncio.Condition()
         self._pages = 0
         self._opened = asyncio.Event()
 
     @property
     def pages(self) -> int:
-        """Pages that are open now."""
+        """Pages that are open."""
         return self._pages
 
     async def run(self) -> None:
-        """Ask, tell, wait; for ever."""
+        """Poll, notify, wait; never returns."""
         while True:
-            await self._look()
+            await self._poll()
             self._opened.clear()
             pause = WATCHED_S if self._pages else UNWATCHED_S
             # A page that is opened meanwhile does not wait for the slow rate's next turn.
@@ -50,27 +50,27 @@ class StatusStream:
                 continue
 
     async def messages(self) -> AsyncGenerator[bytes, None]:
-        """For one page: as JSON all there is, and then what is new, again and again."""
-        watch = self.watch
-        version, t, event = -1, float("-inf"), 0
+        """For one page, as JSON: all of the history, then each time what is new."""
+        history = self.history
+        version, t_s, event = -1, float("-inf"), 0
         self._pages += 1
         self._opened.set()
         try:
             while True:
-                async with self._news:
-                    while watch.version == version:
-                        await self._news.wait()
-                message = watch.since(time.monotonic(), t, event)
-                version, t, event = watch.version, watch.at, watch.last_event
+                async with self._changed:
+                    while history.version == version:
+                        await self._changed.wait()
+                message = history.since(time.monotonic(), t_s, event)
+                version, t_s, event = history.version, history.reported_s, history.last_event
                 yield msgspec.json.encode(message)
         finally:
             self._pages -= 1
 
-    async def _look(self) -> None:
+    async def _poll(self) -> None:
         try:
             report = await self._supervisor.status()
-            self.watch.see(report, time.monotonic())
+            self.history.see(report, time.monotonic())
         except (SupervisorUnreachableError, RequestDeclinedError) as error:
-            self.watch.miss(str(error), time.monotonic())
-        async with self._news:
-            self._news.notify_all()
+            self.history.miss(str(error), time.monotonic())
+        async with self._changed:
+            self._changed.notify_all()

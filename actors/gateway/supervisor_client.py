@@ -1,7 +1,7 @@
-"""The gateway's side of the supervisor's control socket: a question, its answer, each bounded.
+"""The gateway's side of the supervisor's control socket: requests with bounded answers.
 
-A connection for each question, so that a command that an actor takes its time over holds up no
-status, and an answer that came too late is never taken for the next one's.
+Each request has a connection of its own, so that a command that an actor is slow to answer delays
+no status, and a late answer is never taken for that of the next request.
 """
 
 from __future__ import annotations
@@ -16,13 +16,14 @@ from ...errors import RequestDeclinedError, SupervisorUnreachableError
 
 STATUS_S = 2.0
 COMMAND_S = 6.0
-"""The supervisor itself waits for an actor's answer, and says so when there is none."""
+"""The supervisor itself waits for an actor's answer, and reports when there is none."""
 MAX_ANSWER = 16 * 1024 * 1024
 """A status report of some hundreds of robots is below one MiB."""
 
 
 class SupervisorClient:
-    """The supervisor behind the socket `path`. Each call raises Unreachable or Declined."""
+    """The supervisor behind the socket `path`. Each call raises
+    SupervisorUnreachableError or RequestDeclinedError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -56,7 +57,7 @@ class SupervisorClient:
             ) from error
         if not answer.get("ok"):
             raise RequestDeclinedError(
-                str(answer.get("error", "the supervisor refused without a word"))
+                str(answer.get("error", "the supervisor refused without a reason"))
             )
         return answer
 

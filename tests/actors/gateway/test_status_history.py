@@ -119,45 +119,45 @@ def test_a_page_that_follows_and_one_that_slept_know_the_same_in_the_end(
     steps: list[tuple[float, dict[str, Any] | None, bool]],
 ) -> None:
     """Samples and events, whatever the rate at which they were fetched; and all within bounds."""
-    watch, now = StatusHistory(), 0.0
-    last_t, last_event = float("-inf"), 0
+    history, now_s = StatusHistory(), 0.0
+    last_s, last_event = float("-inf"), 0
     samples: dict[str, list[Any]] = {}
     events: list[Any] = []
-    for pause, body, fetches in [*steps, (0.01, None, True)]:
-        now += pause
+    for pause_s, body, fetches in [*steps, (0.01, None, True)]:
+        now_s += pause_s
         if body is None:
-            watch.miss("gone", now)
+            history.miss("gone", now_s)
         else:
-            watch.see(copy.deepcopy(body), now)
+            history.see(copy.deepcopy(body), now_s)
         if fetches:
-            news = watch.since(now, last_t, last_event)
-            for name, fresh in news["timelines"].items():
+            message = history.since(now_s, last_s, last_event)
+            for name, fresh in message["timelines"].items():
                 samples.setdefault(name, []).extend(fresh)
-            events += news["events"]
-            last_t, last_event = watch.at, watch.last_event
-    fresh_page = watch.since(now)
+            events += message["events"]
+            last_s, last_event = history.reported_s, history.last_event
+    fresh_page = history.since(now_s)
     assert [e.number for e in events][-len(fresh_page["events"]) :] == [
         e.number for e in fresh_page["events"]
     ]
     assert [e.number for e in events] == sorted({e.number for e in events})
     for name, timeline in fresh_page["timelines"].items():
-        assert all(point.t >= watch.at - KEEP_S for point in timeline)
+        assert all(point.t >= history.reported_s - KEEP_S for point in timeline)
         assert samples.get(name, [])[-len(timeline) :] == timeline if timeline else True
-    assert watch.trouble == "gone"
+    assert history.trouble == "gone"
 
 
 def test_memory_is_bounded_however_long_a_fleet_misbehaves() -> None:
-    watch = StatusHistory()
+    history = StatusHistory()
     for k in range(3000):
-        watch.see(report(actor("broker", incarnation=k), robot("r1")), k * 0.1)
-    everything = watch.since(300.0)
+        history.see(report(actor("broker", incarnation=k), robot("r1")), k * 0.1)
+    everything = history.since(300.0)
     assert len(everything["events"]) == MAX_EVENTS
     assert len(everything["timelines"]["r1"]) == MAX_SAMPLES
     for k in range(300, 600):
-        watch.see(report(robot("r1")), float(k))
-    assert watch.since(600.0)["timelines"]["r1"][0].t == 599 - KEEP_S, "at a slow rate, by age"
-    watch.see(report(actor("broker"), robot("r2")), 601.0)
-    assert set(watch.since(601.0)["timelines"]) == {"r2"}, "a robot that left is forgotten"
+        history.see(report(robot("r1")), float(k))
+    assert history.since(600.0)["timelines"]["r1"][0].t == 599 - KEEP_S, "at a slow rate, by age"
+    history.see(report(actor("broker"), robot("r2")), 601.0)
+    assert set(history.since(601.0)["timelines"]) == {"r2"}, "a robot that left is forgotten"
 
 
 @given(st.lists(st.integers(0, 10**9)), st.lists(st.integers(0, 10**9), min_size=1))

@@ -189,17 +189,17 @@ def test_no_report_of_an_actor_breaks_what_is_made_of_the_status(
     reports: list[dict[str, Any]], state: ActorState
 ) -> None:
     """Neither the supervisor, nor a terminal, nor the gateway, which gets the status as JSON."""
-    feed = StatusStream(None)  # type: ignore[arg-type]
-    feed.watch = StatusHistory()
+    stream = StatusStream(None)  # type: ignore[arg-type]
+    stream.history = StatusHistory()
     before = None
     for k, said in enumerate(reports):
         body = status(said, state)
         shown(body)
         list(between(before, body))
-        feed.watch.see(body, float(k))
-        msgspec.json.encode(feed.watch.since(float(k)))
+        stream.history.see(body, float(k))
+        msgspec.json.encode(stream.history.since(float(k)))
         for accept in ("text/plain", "application/openmetrics-text"):
-            assert b"holdfast_supervisor_up" in Exposition(feed).render(accept)[0]
+            assert b"holdfast_supervisor_up" in Exposition(stream).render(accept)[0]
         before = body
 
 
