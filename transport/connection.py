@@ -145,7 +145,7 @@ class Connection:
             case Condition.CONNECTING:
                 return f"the broker at {at} does not answer"
             case Condition.UNREACHABLE:
-                return f"nobody answers at {at}: is the broker running, and the address right?"
+                return f"nothing answers at {at}: is the broker running, and the address right?"
             case Condition.REFUSED:
                 assert self._key is not None, "only a key can be refused"
                 mine = f"{self._key.peer.name} ({self._key.public.decode()})"

@@ -2,7 +2,7 @@
 
 Guarantees: a reader gets the pixels of one whole frame with that frame's number and capture
 instant, never a mix of two; frame numbers rise for as long as the memory lives, across writers; a
-reader or a writer killed at any instruction neither blocks nor corrupts anybody. Readers map
+reader or a writer killed at any instruction neither blocks nor corrupts another. Readers map
 read-only.
 
 Does not guarantee: that a reader sees every frame; it is given the newest.
@@ -13,8 +13,8 @@ capture_ns` and then the uint8 pixels padded to whole cache lines.
 
 Frame `n` (the first is 1) lives in slot `n % slots`. Its writer
 
-1. stores sequence `2n - 1` (odd: being written), then fences: whoever still reads the old frame
-   finds out, because the store is visible before any new pixel is;
+1. stores sequence `2n - 1` (odd: being written), then fences: the store is visible before any new
+   pixel is, so that a reader of the old frame detects it;
 2. writes number, instant and pixels, then fences: they are visible before they are announced;
 3. stores sequence `2n`, then head `n`.
 
@@ -40,7 +40,7 @@ from .limits import DEFAULT
 
 MAGIC = int.from_bytes(b"hf:frame", "little")
 LAYOUT = 1
-_LAST = 1 << 61  # no writer gets there; a damaged word may be beyond
+_LAST = 1 << 61  # no writer counts that far; a damaged word may be beyond
 ATTEMPTS = 50  # one retry takes a writer that passed `slots - 1` frames during one copy
 
 _MAGIC, _LAYOUT, _HEIGHT, _WIDTH, _CHANNELS, _SLOTS, _INCARNATION, _HEAD = range(8)
@@ -185,7 +185,7 @@ class FrameRing:
 
 
 class FrameReader:
-    """A reading end. May attach before any writer did: there is no frame until the first one.
+    """The reading end. May attach before any writer did: there is no frame until the first one.
 
     `torn` counts attempts that a writer overtook (each was retried, none was returned).
     """
@@ -244,7 +244,7 @@ class FrameReader:
         return None if ring is None or number < 1 else self._copy(ring, number, out, None)
 
     def close(self) -> None:
-        """Let go of the buffer, so that its mapping can be closed."""
+        """Release the buffer, so that its mapping can be closed."""
         self._ring = None
         self._buffer.release()
 

@@ -1,4 +1,4 @@
-"""Which running machine this is, for deciding whether two processes may share memory."""
+"""`boot_id`: identifies this machine, to decide whether two processes may share memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @cache
 def boot_id() -> str:
-    """Names this machine since its last boot, and this user on it.
+    """An id of this boot of this machine, and of this user on it.
 
     Equal names are necessary for sharing memory, not sufficient: containers on one machine are
     alike here and share none, so a reference also carries the random nonce of its segment.

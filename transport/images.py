@@ -91,7 +91,7 @@ def resize(image: Pixels, width: int, height: int) -> Pixels:
     """
     if image.shape[:2] == (height, width):
         return image
-    import cv2  # here: only those who touch pixels carry it: a control loop does not
+    import cv2  # here: processes that touch no pixels, as a control loop, do not load it
 
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(
         np.uint8, copy=False

@@ -1,8 +1,8 @@
-"""`FollowedRing`: the keyring of a directory, as the directory is now.
+"""`FollowedRing`: the keyring of a directory, which follows its files without a restart.
 
-A file that is added lets its holder in and one that is removed shuts it out, without a restart.
-What is wrong with a file costs its holder the way in and nobody else anything. A directory that is
-not there any more changes nothing: a file system that went away must not cut a whole site.
+A file that is added lets its owner in; one that is removed shuts it out. A damaged file shuts out
+its owner only. A directory that is not there any more changes nothing: a file system that was
+unmounted must not disconnect a whole site.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _Seen = tuple[tuple[str, int, int, int], ...]
 
 
 class FollowedRing:
-    """Call `follow` now and then: it looks at the files' times and sizes, and reads them anew when
-    one changed.
+    """The `ring` of the `.pub` files of a directory; `problems` has a line for each damaged file.
 
-    `problems`: what is wrong with files of the directory, a line for each.
+    Call `follow` periodically: it reads the files again when a time or size changed.
     """
 
     def __init__(self, directory: Path) -> None:
-        """Raises KeyProblem for a file that is no key: at the start a person can mend it."""
+        """Raises KeyFileError for a damaged file."""
+        # Unlike in `follow`: at the start a person is there to correct it.
         self._directory = directory
         self._keys = {path: load_public(path) for path in _files(directory)}
         self.ring = Keyring(self._keys.values())
@@ -31,7 +31,7 @@ class FollowedRing:
         self._seen = _look(directory)
 
     def follow(self) -> set[bytes] | None:
-        """The public keys (Z85) that are let in no more, if the directory changed; else None."""
+        """The public keys (Z85) that were revoked, if the directory changed; else None."""
         if not self._directory.is_dir():
             return None
         seen = _look(self._directory)
@@ -67,6 +67,6 @@ def _look(directory: Path) -> _Seen:
         try:
             stat = path.stat()
         except OSError:
-            continue  # it went just now
+            continue  # it was removed meanwhile
         found.append((path.name, stat.st_ino, stat.st_mtime_ns, stat.st_size))
     return tuple(found)

@@ -1,4 +1,4 @@
-"""What every piece of shared memory begins with: a magic word and a layout version."""
+"""The beginning of every piece of shared memory: a magic word and a layout version."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def expect(head: memoryview, magic: int, version: int, what: str, error: type[La
 
 
 def own(buffer: memoryview | mmap | bytearray, make: Callable[[memoryview], T]) -> T:
-    """What `make` makes of the memory of its only writer. Memory that something else has written
-    over begins anew: without that a process that is started again would fail on it every time."""
+    """`make(buffer)` for the only writer of `buffer`; memory of another layout is zeroed first."""
+    # Without that a restarted process would fail on damaged memory every time.
     memory = memoryview(buffer).cast("B")
     try:
         return make(memory)

@@ -1,4 +1,4 @@
-"""`Limits`: everything that is bounded about what a peer may send, and the error for what is not.
+"""`Limits`: the bounds of what a peer may send.
 
 All of them are checked before memory is allocated for what they bound. Strings, maps and lists of a
 body are bounded by the types in messages.py, from `DEFAULT`.

@@ -4,7 +4,7 @@ A message is multipart: `[header][body][blob]*`. The header says the kind, the k
 the body, a MessagePack map; arrays and images lie in the blobs and are described in the body.
 
 Evolution is additive: receivers ignore keys they do not know, and default those that are missing.
-A field that is not optional here has been there since version 1 and will stay.
+A field without a default has been there since version 1 and will stay.
 
 Guarantees: whatever arrives, `decode` gives a `Message` or raises `WireError`; it allocates in
 proportion to the bytes received. Arrays and images are validated when they are asked for.
@@ -48,10 +48,10 @@ PrefixMode = Literal["none", "guided", "trained"]
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True):
-    """A robot asks a service for a session. `cameras` are [width, height] by the policy's names.
+    """A robot asks a service for a session. `cameras`: (width, height) by the policy's names.
 
     `boot_id` and `outbox_nonce` offer shared memory to a replica on the same host. `host`, `pid`
-    and `kind` ("fleet", "script") tell people where the robot lives.
+    and `kind` ("fleet", "script") say where the robot's loop runs.
     `max_action_age_s` and `buffer_time_s` are the robot's settings (0: not said): how old an action
     may be when it is played, and with how much playback left it asks for the next chunk.
     """
@@ -79,7 +79,7 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Accept(msgspec.Struct, frozen=True, kw_only=True):
-    """The session is open, on these terms. `cameras` is what the policy sees: resize to it.
+    """The session is open, on these terms. `cameras`: the sizes that the policy sees.
 
     `shm`: references to the outbox that was offered will be honoured.
     """
@@ -102,7 +102,7 @@ class Accept(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reject(msgspec.Struct, frozen=True, kw_only=True):
-    """No session. `final`: asking again will not help, a person must; else wait `retry_after_s`."""
+    """No session. `final`: asking again is useless; else ask again after `retry_after_s`."""
 
     reason: Name
     message: Text
@@ -168,24 +168,24 @@ class Error(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something about the session: `lost`, `draining`, `replayed`, `reset` (the replica knows the
-    header's episode), ... Unknown ones are ignored."""
+    """Something about the session: `lost`, `available`, `draining`, `replayed`, `reset` (the
+    replica knows the header's episode), ... Receivers ignore unknown ones."""
 
     what: Name
     message: Text = ""
 
 
 class Vitals(msgspec.Struct, frozen=True, kw_only=True):
-    """How a robot fares, for people; nothing is decided by it. Counts go on over restarts.
+    """The state of a robot, for display only. Counts continue over restarts.
 
     Attributes:
         state: the fail-safe's: CONNECTING, STREAMING, DEGRADED, STALLED, RECONNECTING, DEAD, or
             PAUSED.
         reason: why the state is what it is: what is not reachable, not accepted, not answering.
         plan_s: how long the plan lasts.
-        fps: policy steps per second, as they really come.
+        fps: policy steps per second, as measured.
         steps: policy steps taken.
-        missed_steps: steps whose time passed while the loop was elsewhere.
+        missed_steps: steps whose time passed while the loop did something else.
         stalled_steps: steps without an action although chunks had come before.
         refused: commands that the robot's limits refused.
         refusing_s: for how long every command of the plan has been refused, 0 if none or some.
@@ -220,28 +220,28 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Inquiry(msgspec.Struct, frozen=True, kw_only=True):
-    """Would this OPEN be accepted? Nothing changes by asking, least of all a session.
+    """Would this OPEN be accepted? Asking changes nothing.
 
-    A kind of its own, not a flag of OPEN: a peer that does not know it drops it, and never takes a
-    question for a robot.
+    A kind of its own, not a flag of OPEN: a peer that does not know it drops it, instead of taking
+    an inquiry for a robot.
     """
 
     open: Open
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What the OPEN of an inquiry would be answered: one of the two. `accept` opens nothing."""
+    """The answer to an inquiry: one of the two. `accept` opens no session."""
 
     accept: Accept | None = None
     reject: Reject | None = None
 
 
 class Register(msgspec.Struct, frozen=True, kw_only=True):
-    """A replica offers a service: who it is, and what of its policy's contract robots must meet.
+    """A replica offers a service, on the terms that robots must meet.
 
-    `batch_s`: measured duration of a batch of 1, 2, ... `host`, `boot_id` and `pid` tell where,
-    `kind` ("fleet", "script") whose it is.
-    `contract` is a hash of all that robots rely on: all replicas of a service say the same.
+    `batch_s`: measured duration of a batch of 1, 2, ... `host`, `boot_id`, `pid` and `kind`
+    ("fleet", "script") say where it runs. `contract`: a hash of all that robots rely on, equal for
+    all replicas of a service.
     """
 
     replica: Name
@@ -270,14 +270,14 @@ class Register(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):
-    """The broker has the replica on its list. `heartbeat_s`: how often it wants to hear of it."""
+    """The replica is registered. `heartbeat_s`: how often it is to send a HEARTBEAT."""
 
     broker: Name = ""
     heartbeat_s: Seconds = 0.0
 
 
 class Drain(msgspec.Struct, frozen=True, kw_only=True):
-    """A replica says that it will finish and go, or is told to."""
+    """A replica will finish and leave, or the broker answers that it may."""
 
     reason: Name = ""
 
@@ -321,7 +321,7 @@ _DECODERS = {kind: msgspec.msgpack.Decoder(body) for kind, body in BODIES.items(
 _ENCODER = msgspec.msgpack.Encoder()
 
 UNREADABLE_RETRY_S = 1.0
-"""Until a handshake that could not be read is tried again: it may have been damaged on its way."""
+"""After which an unreadable handshake is to be repeated: it may have been damaged on its way."""
 
 AnyBody = TypeVar("AnyBody", bound=Body)
 
@@ -390,7 +390,7 @@ def decode(frames: Sequence[Buffer], limits: Limits = DEFAULT) -> Message[Any]:
 
 
 def check(frames: Sequence[Buffer], limits: Limits = DEFAULT) -> None:
-    """Refuse too many frames or bytes; looks at lengths only. Raises WireError."""
+    """Raise WireError for too many frames or bytes; only lengths are checked."""
     if not 2 <= len(frames) <= limits.max_frames:
         raise WireError("frames", f"{len(frames)} frames; 2 to {limits.max_frames} are allowed")
     if len(frames[1]) > limits.max_body_bytes:
@@ -406,7 +406,7 @@ def check(frames: Sequence[Buffer], limits: Limits = DEFAULT) -> None:
 
 
 def unreadable(kind: Kind, error: WireError) -> Reject | Error | Verdict | None:
-    """What the sender of an unreadable message of `kind` is told; None where none is waited for."""
+    """The answer to an unreadable message of `kind`; None where its sender waits for none."""
     words = f"what was sent breaks the protocol: {error}"[: DEFAULT.max_text_chars]
     if kind is Kind.REQUEST:
         return Error(reason=error.reason, message=words)

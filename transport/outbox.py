@@ -5,16 +5,16 @@ references. A reader on the same host views the pixels without a copy, uses them
 `valid(reference)`: True means that everything it read was that request's.
 
 Guarantees: a reference to overwritten images, to another outbox, or outside of the memory is
-refused, whatever its numbers are; nobody waits for anybody; a side killed at any instruction hurts
-no other. Numbers rise for as long as the memory lives.
+refused, whatever its numbers are; neither side waits for the other; a side killed at any
+instruction does not affect the other. Numbers rise for as long as the memory lives.
 
 Does not guarantee: that pixels stay while they are read, if the writer has put `slots - 1` newer
 requests meanwhile. With one request in flight it never does, and `valid` proves it.
 
 Layout, native-endian 64-bit words: magic, layout version, slots, capacity of a slot in bytes,
 nonce, head; from byte 64 the slots, each a cache line with `sequence` and then `capacity` bytes.
-The protocol of the sequence word is that of frames.py. The nonce is random, and this memory alone
-has it: who knows it has mapped this very segment, or got a reference from one who has.
+The protocol of the sequence word is that of frames.py. The nonce is random and identifies this
+memory: only processes that mapped it, and those that got a reference to it, know the nonce.
 """
 
 from __future__ import annotations
@@ -135,13 +135,13 @@ class Outbox:
         return self.publish()
 
     def close(self) -> None:
-        """Let go of the buffer, so that its mapping can be closed (once no array of it is left)."""
+        """Release the buffer, so that its mapping can be closed (once no array of it is left)."""
         self._sequences.clear()
         self._head.release()
 
 
 class OutboxReader:
-    """A reading end. May attach before the writer did; until then it refuses every reference."""
+    """The reading end. May attach before the writer did; until then it refuses every reference."""
 
     def __init__(self, buffer: memoryview | mmap | bytearray, limits: Limits = DEFAULT):
         self._data = memoryview(buffer).cast("B").toreadonly()
@@ -179,7 +179,7 @@ class OutboxReader:
         return _pixels(self._data, _slot(r.number, self._slots, self._capacity) + LINE, r)
 
     def valid(self, reference: Reference) -> bool:
-        """Whether all that was read through `view(reference)` until now is that request's image."""
+        """Whether all that was read through `view(reference)` so far is that request's image."""
         if not self._attach() or reference.nonce != self._nonce:
             return False
         fence()
@@ -188,7 +188,7 @@ class OutboxReader:
         return bool(same)
 
     def close(self) -> None:
-        """Let go of the buffer, so that its mapping can be closed (once no view of it is left)."""
+        """Release the buffer, so that its mapping can be closed (once no view of it is left)."""
         self._sequences.clear()
 
     def _attach(self) -> bool:

@@ -4,9 +4,10 @@ zmq_poll asks every socket for its events before it waits and again after, and l
 two system calls of each question; in an actor that handles one message at a time that was most of
 its work. Here only those whose descriptor fired are asked again after the wait.
 
-A ZeroMQ descriptor does not say "a message is here" but "something happened since you last asked":
-a send may swallow that news. So every socket is asked once before each wait. One that is only ever
-read, until it is empty, cannot miss any, and is not asked: `add(..., quiet=True)`.
+A ZeroMQ descriptor does not say that a message is there but that the socket's events changed since
+they were last read, and a send reads them too. So every socket's events are read once before each
+wait. A socket that is only received from, until it is empty, needs none of that:
+`add(..., quiet=True)`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Source = Socket | int
 
 
 class Poll:
-    """One thread's. `wait` says who has something to read."""
+    """A set of sockets and descriptors that one thread waits for."""
 
     def __init__(self, *sources: Source) -> None:
         self._poll = select.poll()
@@ -32,8 +33,11 @@ class Poll:
             self.add(source)
 
     def add(self, source: Source, quiet: bool = False) -> None:
-        """Wait for `source` too. With `quiet` it promises to be a socket that is never sent to and
-        was read until it was empty, now and whenever `wait` names it."""
+        """Wait for `source` too.
+
+        `quiet`: a socket that is never sent to and is received from until it is empty, before this
+        call and whenever `wait` returns it.
+        """
         fd = source if isinstance(source, int) else int(source.getsockopt(zmq.FD))
         self._sources[fd] = source
         self._poll.register(fd, select.POLLIN)
@@ -49,17 +53,19 @@ class Poll:
             self._asked.remove(source)
 
     def wait(self, timeout_ms: int, sendable: Socket | None = None) -> set[Source]:
-        """Those with something to read (or at their end), or `sendable` if it takes a message now;
-        empty after `timeout_ms`, or before: news may turn out to be none."""
-        ready: set[Source] = {s for s in self._asked if self._has_news(s, sendable)}
+        """The sources that are readable (or at their end), and `sendable` if it takes a message.
+
+        Empty after `timeout_ms`, and possibly earlier.
+        """
+        ready: set[Source] = {s for s in self._asked if self._has_events(s, sendable)}
         for fd, _ in self._poll.poll(0 if ready else timeout_ms):
             source = self._sources[fd]
-            if source not in self._asked or self._has_news(source, sendable):
+            if source not in self._asked or self._has_events(source, sendable):
                 ready.add(source)
         return ready
 
     @staticmethod
-    def _has_news(socket: Source, sendable: Socket | None) -> bool:
+    def _has_events(socket: Source, sendable: Socket | None) -> bool:
         assert not isinstance(socket, int), "only sockets are asked"
         wanted = zmq.POLLIN | (zmq.POLLOUT if socket is sendable else 0)
         return bool(int(socket.getsockopt(zmq.EVENTS)) & wanted)

@@ -1,4 +1,4 @@
-"""Shared-memory segments that nothing can leak: they have no name, only descriptors.
+"""Shared-memory segments that cannot leak: they have no name, only descriptors.
 
 `create` makes a POSIX shared-memory object (mode 0600), reserves its memory and unlinks its name at
 once; what is left is a descriptor to hand down. The kernel frees the memory when the last

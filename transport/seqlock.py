@@ -5,7 +5,7 @@ it got before; a writer killed at any instruction leaves the value of its last f
 readable; the next writer continues the count. Neither side ever waits for the other. Readers need
 only read access.
 
-Does not guarantee: that a reader sees every value (it is a register, not a queue), or anything if
+Does not guarantee: that a reader sees every value (it is no queue), or anything if
 two writers write at once.
 
 Layout, native-endian 64-bit words: magic, layout version, capacity in bytes, sequence; then from
@@ -20,7 +20,7 @@ to, and is committed by the store of `n` to the sequence word:
 
 A reader loads `n`, fences, copies copy `n % 2`, fences, and loads the word again: if it is still
 `n`, then write `n+2`, the next one into this copy, had not begun. The checksum covers `n` too;
-after an undisturbed read it differs only if something other than a Register wrote to this memory.
+after an undisturbed read it differs only if something other than a Seqlock wrote to this memory.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ATTEMPTS = 200  # a torn read needs two whole writes within one read: this many 
 
 _MAGIC, _LAYOUT, _CAPACITY, _SEQUENCE = range(4)
 _COPY_HEADER = 16
-_LAST = 1 << 62  # no writer gets there; a damaged word may be beyond
+_LAST = 1 << 62  # no writer counts that far; a damaged word may be beyond
 
 
 class Seqlock:
@@ -65,8 +65,8 @@ class Seqlock:
 
     @classmethod
     def owned(cls, buffer: memoryview | mmap | bytearray) -> Seqlock:
-        """The register of the only writer of `buffer`: one that something else has written over
-        begins anew, without a value."""
+        """The seqlock of the only writer of `buffer`; memory that something else has written to is
+        formatted anew, without a value."""
 
         def readable(memory: memoryview) -> Seqlock:
             register = cls(memory, writable=True)
@@ -77,7 +77,7 @@ class Seqlock:
 
     @staticmethod
     def size_for(capacity: int) -> int:
-        """Bytes of memory for a register whose values are at most `capacity` bytes."""
+        """Bytes of memory for values of at most `capacity` bytes."""
         return LINE + 2 * align(_COPY_HEADER + capacity)
 
     @property
@@ -91,7 +91,7 @@ class Seqlock:
         return self._words[_SEQUENCE] if self._attach() else 0
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Make `data` the value. Raises RegisterError if it is longer than `capacity`."""
+        """Make `data` the value. Raises SeqlockError if it is longer than `capacity`."""
         if not self.writable:
             raise SeqlockError("this register was attached as a reader: it can not be written")
         view = memoryview(data).cast("B")
@@ -99,7 +99,7 @@ class Seqlock:
         if size > self._capacity:
             raise SeqlockError(
                 f"a value of {size} bytes does not fit into a register of {self._capacity}: "
-                f"create it with Register.size_for({size}) or write less"
+                f"create it with Seqlock.size_for({size}) or write less"
             )
         number = self._words[_SEQUENCE] % _LAST + 1
         start = self._copy(number)
@@ -114,7 +114,7 @@ class Seqlock:
     def read(self) -> bytes | None:
         """The newest value, or None if there was never one.
 
-        Raises RegisterError if the memory is damaged, or if a writer overtook every one of a
+        Raises SeqlockError if the memory is damaged, or if a writer overtook every one of a
         bounded number of attempts (it would have to write without pause).
         """
         if not self._attach():
@@ -139,7 +139,7 @@ class Seqlock:
         raise SeqlockError(f"{ATTEMPTS} reads in a row were overtaken: the writer writes too fast")
 
     def close(self) -> None:
-        """Let go of the buffer, so that its mapping can be closed."""
+        """Release the buffer, so that its mapping can be closed."""
         self._words.release()
         self._data.release()
 
@@ -150,7 +150,7 @@ class Seqlock:
         copy = (len(self._data) - LINE) // 2 // LINE * LINE
         if copy < LINE:
             raise SeqlockError(
-                f"{len(self._data)} bytes are too few for a register: use Register.size_for"
+                f"{len(self._data)} bytes are too few for a register: use Seqlock.size_for"
             )
         self._words[_LAYOUT] = LAYOUT
         self._words[_CAPACITY] = copy - _COPY_HEADER
@@ -159,7 +159,7 @@ class Seqlock:
         self._words[_MAGIC] = MAGIC  # last: a writer killed before this leaves unformatted memory
 
     def _attach(self) -> bool:
-        """Learn the layout once; False as long as the memory is unformatted."""
+        """Read the layout once; False as long as the memory is unformatted."""
         if self._capacity:
             return True
         if self._words[_MAGIC] == 0:
@@ -177,10 +177,10 @@ class Seqlock:
 
 
 class SteadyReader:
-    """A register's reader to which damage is a count and a reason, and never an error.
+    """A reader of a seqlock that counts damage and does not raise.
 
-    `damaged` counts the reads that found no whole value; `fault` says why the last read did, and is
-    empty when it found one, or when there was none to find.
+    `damaged` counts the reads that failed; `fault` is the reason of the last read's failure, empty
+    if it found a value or there was none.
     """
 
     def __init__(self, buffer: memoryview | mmap | bytearray) -> None:
@@ -191,7 +191,7 @@ class SteadyReader:
         self.fault = ""
 
     def read(self) -> bytes | None:
-        """The newest value that could be read whole; None before the first."""
+        """The newest value that could be read; None before the first."""
         try:
             register = self._register = self._register or Seqlock(self._buffer)
             self._value = register.read()

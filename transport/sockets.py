@@ -1,17 +1,17 @@
 """ZeroMQ sockets, constructed and used in one place.
 
-Every socket is used by one thread. Nothing here blocks: `send` and `receive` say what happened, and
-callers poll. What cannot be sent is dropped, for the caller to count: queues would make robots act
-on the past. Liveness of an actor is its own progress, which is the caller's matter; of a host that
-vanished the kernel cleans up (TCP keepalive).
+Every socket is used by one thread. Nothing here blocks: `send` and `receive` return the outcome,
+and callers poll. What cannot be sent is dropped, for the caller to count: queues would make robots
+act on the past. The caller decides whether a peer is alive, by its progress; connections of a host
+that vanished are closed by the kernel (TCP keepalive).
 
 ZMTP heartbeats stay off. libzmq 4.3.5 aborts the process (`Assertion failed: !_io_error`) when one
-falls due on a connection whose peer died while the receive queue was full; a process that is
-starved for a moment is then killed by the death of another. What they would tell is known anyway.
+falls due on a connection whose peer died while the receive queue was full: a process that is
+starved for a moment would then be killed by the death of another.
 
 Does not guarantee: that memory is bounded against a peer that never ends a message. libzmq bounds
-each frame, but keeps the frames of an unfinished message however many they are. Who can connect can
-do that; so an endpoint is in the locked runtime directory, or on loopback, or has keys.
+each frame, but keeps the frames of an unfinished message however many they are. Therefore an
+endpoint is in the locked runtime directory, or on loopback, or has keys.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Socket = zmq.Socket[bytes]
 
 RECONNECT_MS = 50
 RECONNECT_MAX_MS = 1000
-RECONNECT_MAX_LOCAL_MS = 100  # on this host asking costs nothing, and a plan lasts a second
+RECONNECT_MAX_LOCAL_MS = 100  # an attempt on this host is cheap, and a plan lasts a second
 KEEPALIVE_S = 1
 KEEPALIVE_PROBES = 3
 HANDSHAKE_MS = 5000
@@ -65,8 +65,8 @@ def dealer(
     """
     socket = _socket(context, zmq.DEALER, hwm, limits)
     if key is not None:
-        # A ROUTER hands an identity over to whoever connects with it last. Another key holder could
-        # not speak as this one, but would get its replies if the identity were easy to guess.
+        # A ROUTER gives an identity to the last peer that connects with it. The owner of another
+        # key could not send as this peer, but would get its replies by guessing the identity.
         identity += f":{secrets.token_hex(8)}"
     socket.setsockopt(zmq.IDENTITY, identity.encode())
     socket.setsockopt(zmq.IMMEDIATE, 1)
@@ -102,7 +102,7 @@ def router(
     `authenticator`, of the same context, lets in can connect.
     """
     if (key is None) is not (authenticator is None):
-        # libzmq lets every key in where nobody answers for the domain.
+        # Without an authenticator libzmq accepts every key.
         raise ValueError("a ROUTER takes a key and an authenticator, or neither")
     socket = _socket(context, zmq.ROUTER, ROUTER_HWM, limits)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
@@ -119,7 +119,7 @@ def router(
 
 
 def send(socket: Socket, frames: Sequence[Buffer], *, copy: bool = True) -> bool:
-    """Send all frames or nothing, at once. False: the queue is full or the peer is not there.
+    """Send all frames or nothing, without blocking. False: the queue is full or the peer is gone.
 
     With `copy=False` large frames are sent from where they lie, which must then stay as it is.
     """
@@ -173,7 +173,7 @@ def peer(identity: bytes, user: str = "", role: Role | None = None) -> tuple[str
         found = name.decode("ascii"), int(rest.partition(b":")[0] or 0)
     except ValueError as error:
         raise WireError("identity", f"a peer calls itself {identity!r}: not a name") from error
-    # libzmq makes an identity up for who brings none: a zero byte, then four that may be anything.
+    # For a peer without one libzmq makes an identity up: a zero byte, then any four bytes.
     if not 1 <= len(name) <= DEFAULT.max_name_chars or not found[0].isprintable() or found[1] < 0:
         raise WireError("identity", f"a peer calls itself {identity!r}: not a name")
     if user and user != f"{role}:{found[0]}":

@@ -66,7 +66,7 @@ class BrokerActor(Actor):
             raise RefusedError(str(problem)) from problem
         if config.insecure and self._keys is None:
             reached = config.front_tcp or config.front
-            self.log.warning("insecure: whoever reaches %s commands the robots", reached)
+            self.log.warning("insecure: any peer that reaches %s commands the robots", reached)
         self._routing = Routing(
             config,
             f"{self.name}:{self.incarnation}",

@@ -164,7 +164,7 @@ def test_nobody_at_the_address_is_told_apart_from_somebody_who_was_there(site: S
     with_key = {"key": site.robot, "server": site.broker} if site.authenticator else {}
     absent = site.connect("tcp://127.0.0.1:1", **with_key)
     site.until(absent, lambda: absent.condition is Condition.UNREACHABLE)
-    assert "nobody answers at tcp://127.0.0.1:1" in absent.reason
+    assert "nothing answers at tcp://127.0.0.1:1" in absent.reason
     present = site.connect(**with_key)
     site.until(present, lambda: present.condition is Condition.OPEN)
     site.router.close(linger=0)

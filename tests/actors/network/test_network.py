@@ -430,7 +430,7 @@ def test_without_a_broker_control_learns_at_once_whom_nobody_answers_for(tmp_pat
     broker.close()
     while (event := bench.at_control(Kind.EVENT).body).what != "waiting":
         pass
-    assert "nobody answers" in event.message
+    assert "nothing answers" in event.message
     bench.close()
 
 
