@@ -50,18 +50,20 @@ class ChaosFleet(FleetProcess):
     name = ""
 
     @property
-    def console(self) -> Path:
+    def control_socket(self) -> Path:
         return runtime_base() / self.name / SOCKET
 
     def status(self) -> dict[str, Any]:
         try:
-            return dict(ask(self.console, do="status")["status"])
+            return dict(ask(self.control_socket, do="status")["status"])
         except ControlSocketError:
             return {}
 
     def record(self) -> list[Recorder]:
         """A recorder for each robot, from here on."""
-        recorders = [Recorder(self.console, robot["name"]) for robot in self.status()["robots"]]
+        recorders = [
+            Recorder(self.control_socket, robot["name"]) for robot in self.status()["robots"]
+        ]
         for recorder in recorders:
             recorder.start()
         return recorders

@@ -19,11 +19,11 @@ MAX_ACTION_AGE_S = 3.0
 class Recorder(threading.Thread):
     """Reads the tick log of one robot, which outlives every actor; `faults` judges what it saw."""
 
-    def __init__(self, console: Path, robot: str) -> None:
+    def __init__(self, control_socket: Path, robot: str) -> None:
         super().__init__(daemon=True)
         self.robot = robot
         self.ticks: list[TickRecord] = []
-        fd, size = attach(console, f"{robot}/plan")
+        fd, size = attach(control_socket, f"{robot}/plan")
         memory = memoryview(mmap.mmap(fd, size, prot=mmap.PROT_READ))
         os.close(fd)
         self.reader = TickReader(memory[PLAN_BYTES:], len(SPEC.state_names), len(SPEC.action_names))

@@ -113,8 +113,8 @@ def test_a_killed_actor_costs_no_robot_a_tick_unless_it_was_its_control(
     with closing(Witnesses(tmp_path)) as witnesses:
         fleet = start_fleet("--duration", "600")
         fleet.streaming()
-        console = runtime_base() / "conveyor" / SOCKET
-        recorders = [Recorder(console, name) for name in ("r1", "r2")]
+        control_socket = runtime_base() / "conveyor" / SOCKET
+        recorders = [Recorder(control_socket, name) for name in ("r1", "r2")]
         for recorder in recorders:
             recorder.start()
         disturbances = kill_each(fleet)
