@@ -1,1 +1,1 @@
-"""What every actor is made of, whatever its kind."""
+"""What every kind of actor is made of."""

@@ -1,13 +1,12 @@
 """Actor: one operating-system process with three phases, a link to its supervisor and a board.
 
-A subclass says its `kind` and its `Config`, and has `setup`, `run` and `teardown`. `run` is one
-loop that polls its own sockets together with `self.link`, calls `self.board.progress()` every turn
-(that, and nothing else, is its liveness) and returns once `self.stopping` is true. The base
-guarantees that
-`teardown` runs after whatever `run` did, and that the process's exit code says how it ended.
+A subclass defines `kind`, `Config`, `setup`, `run` and `teardown`. `run` is one loop that polls its
+own sockets together with `self.link`, calls `self.board.progress()` every turn (nothing else counts
+as liveness) and returns once `self.stopping` is true. Guaranteed: `teardown` runs however `run`
+ended, and the process's exit code says how it ended.
 
-The same class runs inside a test or a research script: `boot_in_memory` makes a boot whose segments
-are anonymous memory, and whose link's other end the caller holds.
+The same class runs inside a test or a script: `boot_in_memory` makes a boot of anonymous memory and
+a link whose other end the caller holds.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ EXIT_DEAD = 4
 
 @dataclass(frozen=True)
 class Boot:
-    """What an actor is at its start. `memory` maps each segment's name to its mapping, read-only
+    """What an actor gets at its start. `memory` maps each segment's name to its mapping, read-only
     unless the segment table says otherwise."""
 
     kind: str
@@ -50,16 +49,17 @@ class Boot:
     config: dict[str, Any]
     memory: Mapping[str, mmap.mmap]
     release: str = ""
-    """The supervisor's, where one sent this."""
+    """The supervisor's release of Holdfast, where a supervisor sent this."""
 
 
 class Actor:
-    """Base of every actor. Constructing one maps nothing and opens nothing: `setup` does."""
+    """Base of every actor. Its construction opens nothing: `setup` does. Raises RefusedError for a
+    configuration that does not fit `Config`."""
 
     kind: ClassVar[str]
     Config: ClassVar[type[msgspec.Struct]]
     verbs: ClassVar[tuple[str, ...]] = ()
-    """The commands that it carries out, beside `stop`, which the link handles."""
+    """The commands that it accepts, beside `stop`, which the link handles."""
 
     def __init__(self, boot: Boot, link: Link) -> None:
         self.name = boot.name
@@ -80,7 +80,7 @@ class Actor:
             ) from error
 
     def setup(self) -> None:
-        """Open what `run` needs. Slow is fine here; nobody counts progress before `ready`."""
+        """Open what `run` needs. May take long: the hang timeout counts from `ready` on."""
 
     def run(self) -> None:
         """Loop until `stopping`."""
@@ -96,19 +96,19 @@ class Actor:
         return self.link.stopping
 
     def ready(self, hang_timeout_s: float = 0.0, **info: Any) -> None:
-        """Tell the supervisor that the loop runs; call once, at the start of `run`. From here on
-        the hang timeout counts: the configured one, or `hang_timeout_s` if that is longer."""
+        """Report that the loop runs; to be called once, at the start of `run`. From here on the
+        hang timeout counts: the configured one, or `hang_timeout_s` if that is longer."""
         self.board.progress()
         self.link.ready(info, hang_timeout_s)
 
     def phase(self, text: str) -> None:
-        """Say on the board what a long `setup` is at now: a person who waits for it sees that. What
-        the incarnation before reported stays beside it."""
-        said = {"incarnation": self.incarnation, "text": text}
-        self.board.report({**(self.board.previous() or {}), "phase": said})
+        """Report on the board what a long `setup` is doing, for the status. The last report of the
+        previous incarnation stays beside it."""
+        phase = {"incarnation": self.incarnation, "text": text}
+        self.board.report({**(self.board.previous() or {}), "phase": phase})
 
     def refusal(self, command: Command) -> str:
-        """What a command that is none of `verbs` is answered with."""
+        """The error with which a command that is none of `verbs` is answered."""
         known = ", ".join(("stop", *self.verbs))
         return f"the {self.kind} actor cannot {command.verb}: its commands are {known}"
 
@@ -127,7 +127,8 @@ class Actor:
         return tuple(self._memory)
 
     def main(self) -> int:
-        """Run the three phases; return the exit code. Never raises for a failure of the actor."""
+        """Run the three phases and return the exit code. Failures of the actor are logged and
+        reported to the supervisor, not raised."""
         reason, code = "stopped", EXIT_STOPPED
         try:
             self.setup()
@@ -154,8 +155,8 @@ class Actor:
 
 
 def _other_release(boot: Boot) -> str:
-    """What explains a boot that does not fit, when the actor is of another release than its
-    supervisor: it was installed after the supervisor had started."""
+    """The explanation of a boot that does not fit, if the actor is of another release than its
+    supervisor because Holdfast was upgraded while the supervisor ran; else empty."""
     if boot.release in ("", release()):
         return ""
     return (
@@ -177,7 +178,7 @@ def boot_in_memory(
 
     `segments` are sizes of anonymous segments to make, `memory` mappings to share with other actors
     (pass the last boot's `memory` to be the next incarnation); the board is added when absent. The
-    caller plays the supervisor on the third value: `command("stop")`, `messages()`, `close()`.
+    caller acts as the supervisor on the third value: `command("stop")`, `messages()`, `close()`.
     """
     mapped = dict(memory or {})
     for segment, size in {f"{name}/board": BOARD_SIZE, **(segments or {})}.items():

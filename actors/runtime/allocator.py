@@ -1,8 +1,8 @@
 """The C heap of an actor's process.
 
-By default glibc gives a block as large as an image back to the kernel when it is freed, and takes
-a fresh one, zeroed and faulted in page by page, for the next: for the three cameras of a request
-that costs more than copying them does (each 900 KB image is 225 faults).
+By default glibc gives a block as large as an image back to the kernel when it is freed, and maps a
+new one, zeroed and faulted in page by page, for the next. For the three cameras of a request that
+costs more than copying them does (each 900 KB image is 225 faults).
 """
 
 from __future__ import annotations

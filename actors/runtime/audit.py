@@ -1,9 +1,5 @@
-"""Evidence: what an actor did for whom, in files that cannot grow without bound (see bounded.py).
-
-The audit is one JSON object per line and request, joined with the robot's by `(session, seq)`.
-The capture is a sequence of MessagePack records (see capture.py) from which the replica's work can
-be run again elsewhere, byte for byte.
-"""
+"""The audit: one JSON object per line and request, in a `BoundedFile`. The lines of a replica and
+of a robot's network actor are joined by `(session, seq)`."""
 
 from __future__ import annotations
 
@@ -19,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 class Audit:
-    """One line per request: the newest `max_bytes` of them, half in `path.1`; 0 keeps nothing."""
+    """The newest `max_bytes` of lines, the older half in `path.1`; 0 keeps nothing."""
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self._file = BoundedFile(path, max_bytes // 2)
@@ -38,7 +34,8 @@ class Audit:
 
 
 def log_change(file: BoundedFile, before: str) -> None:
-    """Log that records are lost from now on, or are kept again; `before` is the error before."""
+    """Log when records begin to be lost, and when they are kept again; `before` is `file.error`
+    before the last write."""
     if file.error and not before:
         _log.error("%s: not written: %s; work goes on without it", file.path, file.error)
     elif before and not file.error:

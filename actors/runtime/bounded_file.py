@@ -1,11 +1,10 @@
-"""A file of records that cannot grow without bound, cannot hold half a record, and survives a full
-disk.
+"""A file of records of bounded size, without half records, that survives a full disk.
 
-A `BoundedFile` keeps the newest records: when it has its fill it becomes `NAME.1` (and `NAME.1`
-becomes `NAME.2`, as far as there may be so many) and a new file begins. A record is kept whole or
-not at all: what a killed writer or a full disk left unfinished is cut off before the next one is
-written. Writing never raises; what could not be written is counted in `lost`, and `error` says why.
-Nothing is synced: the machine's own crash may lose the last seconds. One writer at a time.
+A `BoundedFile` keeps the newest records: a full file is renamed to `NAME.1` (and `NAME.1` to
+`NAME.2`, up to the number of files) and a new one begins. A record is kept whole or not at all:
+what a killed writer or a full disk left unfinished is truncated before the next write. Writing
+never raises; lost records are counted in `lost`, and `error` says why. Not guaranteed: nothing is
+synced, a crash of the machine may lose the last seconds. One writer at a time.
 """
 
 from __future__ import annotations
@@ -18,11 +17,11 @@ from pathlib import Path
 TAIL_BYTES = 64 * 1024
 
 Whole = Callable[[FileIO], int]
-"""How many bytes at the beginning of a file are whole records."""
+"""Returns how many bytes at the beginning of a file are whole records."""
 
 
 def whole_lines(file: FileIO) -> int:
-    """`Whole` for records that end with a newline and contain no other."""
+    """The `Whole` of records that end with a newline and contain no other."""
     end = file.seek(0, os.SEEK_END)
     while end > 0:
         begin = max(0, end - TAIL_BYTES)
@@ -40,16 +39,16 @@ def generation(path: Path, k: int) -> Path:
 
 
 def older(path: Path) -> list[Path]:
-    """The older files of `path` that are there, the newest first."""
+    """The older files of `path` that exist, the newest first."""
     found = (p for p in path.parent.glob(f"{path.name}.*") if p.suffix[1:].isdigit())
     return sorted(found, key=lambda path: int(path.suffix[1:]))
 
 
 class BoundedFile:
-    """The newest records in `path` and its older files, `files` in all of `file_bytes` each; 0
-    bytes keep nothing.
+    """The newest records, in `path` and its older files: at most `files` files of `file_bytes`
+    each. With 0 bytes nothing is kept.
 
-    Each file, and what each new writer adds to one, begins with `preamble`.
+    Each file, and what each new writer appends to one, begins with `preamble`.
     """
 
     def __init__(
@@ -68,12 +67,12 @@ class BoundedFile:
         self._file: FileIO | None = None
         self._size = 0
         self.lost = 0
-        """Records that could not be written, or are larger than a file may be."""
+        """Records that could not be written, or exceed `file_bytes`."""
         self.error = ""
-        """Why the last record that fits was not written; empty when it was."""
+        """Why the last record (of those that fit) was not written; empty when it was."""
 
     def append(self, data: bytes, records: int = 1) -> None:
-        """Keep `data`, which is so many whole `records`: all of it, or nothing."""
+        """Write `data`, which consists of `records` whole records: all of it, or nothing."""
         if self.file_bytes == 0:
             return
         if len(self._preamble) + len(data) > self.file_bytes:
@@ -84,7 +83,7 @@ class BoundedFile:
                 self._begin(len(data))
             self._write(data)
         except OSError as error:
-            self.close()  # and begin anew next time, which cuts off what is unfinished
+            self.close()  # the next append opens the file again, which truncates what is unfinished
             self.lost += records
             self.error = error.strerror or str(error)
         else:
@@ -96,7 +95,7 @@ class BoundedFile:
             file.close()
 
     def _begin(self, needed: int) -> None:
-        """Open the file for `needed` bytes more: a new one if those would not fit."""
+        """Open the file for `needed` more bytes: a new one if they do not fit."""
         self.close()
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._open()

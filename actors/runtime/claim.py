@@ -1,9 +1,8 @@
-"""Directories of ours, told from everybody else's by a marker file.
+"""Ownership of directories by a marker file: what a fleet may delete, rotate or overwrite.
 
-What lies in a fleet's directories is deleted, rotated or overwritten, and their paths come from
-environment variables and a fleet's name, so that a directory of the user's can be meant by mistake.
-Guaranteed: a directory is taken only when it is empty or carries the marker of the same use, and
-`release` removes nothing from one without the marker.
+The paths come from environment variables and a fleet's name, and may name a directory of the user's
+by mistake. Guaranteed: a directory is claimed only when it is empty or carries the marker of the
+same use, and nothing is removed from one without the marker.
 """
 
 from __future__ import annotations
@@ -21,7 +20,8 @@ from ...errors import RuntimeDirError
 
 @dataclass(frozen=True)
 class Use:
-    """What a directory is for: `marker` is the name of the file that says so, with `text` in it."""
+    """The use of a directory: `marker` is the name of its marker file, `text` the file's content,
+    `remedy` what a person can do when the directory is refused."""
 
     marker: str
     text: str
@@ -45,10 +45,10 @@ STATE = Use(
 
 
 def claim(path: Path, use: Use, ours: Callable[[Path], bool] = lambda _path: False) -> None:
-    """Make the directory `path`, or take it, for this user alone (0700).
+    """Create the directory `path`, or take it over, for this user alone (0700).
 
-    Entries for which `ours` is true count as none. Raises RuntimeDirError when it cannot be made,
-    is another user's, or holds something and has no marker.
+    Entries for which `ours` is true are ignored. Raises RuntimeDirError when it cannot be created,
+    is another user's, or is not empty and has no marker.
     """
     own_directory(path, use)
     if not claimed(path, use):
@@ -77,8 +77,8 @@ def claimed(path: Path, use: Use) -> bool:
 
 
 def own_directory(path: Path, use: Use) -> None:
-    """Make the directory `path` unless it is there. Raises RuntimeDirError when it cannot be made
-    or is not this user's."""
+    """Create the directory `path` unless it exists. Raises RuntimeDirError when it cannot be
+    created or is not this user's."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.stat() if use.linked else path.lstat()
@@ -91,7 +91,7 @@ def own_directory(path: Path, use: Use) -> None:
 
 
 def empty(path: Path, use: Use, keep: str) -> None:
-    """Remove everything from a directory that is `claimed`, but the marker and the file `keep`."""
+    """Remove everything but the marker and the file `keep` from a directory that is `claimed`."""
     if not claimed(path, use):
         return
     for left in path.iterdir():
@@ -104,15 +104,13 @@ def empty(path: Path, use: Use, keep: str) -> None:
 
 
 def release(path: Path, use: Use, lock: str) -> None:
-    """Remove a directory that is `claimed` and whose file `lock` the caller has locked.
-
-    The lock goes last: nobody can lock the directory anew while it is being emptied. One who comes
-    in between finds a directory with a lock alone, and claims it after he has locked it.
-    """
+    """Remove a directory that is `claimed` and whose file `lock` the caller has locked."""
     if not claimed(path, use):
         return
     empty(path, use, lock)
     (path / use.marker).unlink(missing_ok=True)
+    # Last, so that no other process locks the directory while it is emptied. One that comes between
+    # these lines finds a directory with a lock alone, and claims it once it has the lock.
     (path / lock).unlink(missing_ok=True)
     with suppress(OSError):  # another process has claimed it
         path.rmdir()

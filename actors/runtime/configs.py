@@ -1,10 +1,9 @@
-"""What each kind of actor is told about itself in its boot: frozen, and complete.
+"""The configuration that each kind of actor gets in its boot: frozen, and complete.
 
-The supervisor derives these from fleet.yaml (`fleet.expand`) and checks them there, so that an
-actor trusts what it gets: endpoints are final ZeroMQ addresses, segments are names in the boot's
-segment table, names of cameras, state and actions are those of the wire (a robot's `rename` is
-applied). Light on purpose: a control process imports this module. `ControlConfig` lives beside its
-loop.
+The supervisor derives it from fleet.yaml (`fleet.expand`) and checks it there, so that an actor
+trusts it: endpoints are final ZeroMQ addresses, segments are names in the boot's segment table,
+names of cameras, state and actions are those of the wire (a robot's `rename` is applied). Imports
+nothing heavy, because a control process imports this module. `ControlConfig` is beside its loop.
 """
 
 from __future__ import annotations
@@ -66,11 +65,12 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     heartbeat_s: float = 0.5
     outboxes: dict[str, str] = {}
     request_timeout_s: float = 5.0
-    """How long robots wait for an answer: older requests are dropped."""
+    """How long robots wait for a reply: older requests are dropped."""
     buffer_time_s: float = 0.5
-    """When robots ask for the next chunk, for computing how many of them one replica carries."""
+    """How long before the end of its plan a robot asks for the next chunk: from this follows how
+    many robots one replica carries."""
     drain_s: float = 2.0
-    """How long a replica that was told to stop waits for the broker to move its robots."""
+    """How long a replica that is stopping waits for the broker to move its robots."""
     audit_bytes: int = 16_000_000
     """The newest lines kept in `<evidence>/audit`, one per request; 0 keeps none."""
     capture_bytes: int = 0
@@ -81,12 +81,12 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     broker_key: str | None = None
     """This replica's secret key file and the broker's public one: both or neither."""
     script: bool = False
-    """Whether a program serves it, not a fleet."""
+    """Whether a program serves it (`holdfast.serve`), not a fleet."""
 
 
 class CameraFeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One camera of a robot as its network actor reads it: the ring it is in and its size there.
-    The feed's key in `NetworkConfig.cameras` is the name that travels."""
+    """One camera of a robot as its network actor reads it: the segment of its frame ring, and its
+    size in pixels. The key in `NetworkConfig.cameras` is its name on the wire."""
 
     segment: str
     width: int
@@ -94,11 +94,12 @@ class CameraFeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One robot's way to its service: it binds `control` for the loop and connects to `broker`.
+    """One robot's connection to its service: it binds `control` for the loop and connects to
+    `broker`.
 
-    `resize` says where images get the policy's resolution: here, or at the replica (`resize:
-    server` sends the camera's own). `jpeg_quality` 0 sends raw pixels; neither matters on the host
-    of the replica, where frames travel by `outbox`.
+    `resize` says where images get the policy's resolution: in the network actor (`edge`), or at the
+    replica (`server`). `jpeg_quality` 0 sends raw pixels. On the host of the replica neither
+    matters: frames travel by `outbox`.
     """
 
     robot: str
@@ -123,12 +124,12 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     broker_key: str | None = None
     """This robot's secret key file and the broker's public one: both or neither."""
     script: bool = False
-    """Whether the loop is a program's own, not a fleet's."""
+    """Whether the control loop is a program's own (`RemotePolicy`), not a fleet's."""
 
 
 class SensorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One camera. `segment` is its frame ring; `scene` the simulated world's, if it is
-    simulated."""
+    """One camera. `segment` is that of its frame ring, `scene` that of the simulated scene, if it
+    is simulated."""
 
     robot: str
     camera: str
@@ -142,7 +143,7 @@ class SensorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class DriverConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What stands in for one simulated robot's physical world, stepped in real time."""
+    """One robot's simulation, stepped in real time. `scene` and `command` are segments."""
 
     robot: str
     scene: str
@@ -151,20 +152,20 @@ class DriverConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class JitterProbeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A bare sleeping loop at the fleet's fastest control rate: where it oversleeps, the machine
-    paused, not the control loop. `segment` is where it says when."""
+    """A sleeping loop at the fleet's fastest control rate: when it oversleeps, the machine paused,
+    not the control loop. It writes the pauses to `segment`."""
 
     segment: str
     rate_hz: float = 30.0
 
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The site's page, health and metrics over HTTP. `cameras` maps `robot/camera` to the segment
-    of its frame ring, for thumbnails."""
+    """The dashboard, health and metrics over HTTP. `cameras` maps `robot/camera` to the segment of
+    its frame ring, for thumbnails."""
 
     host: str = "127.0.0.1"
     port: int | None = None
-    """None: the usual one, or any free one when another fleet has that."""
+    """None: the default one, or any free one when another fleet uses that."""
     cameras: dict[str, str] = {}
     metrics: Literal["owner", "anyone"] = "owner"
-    """Who on this machine may read /metrics: this user and root, or anyone."""
+    """Which users of this machine may read /metrics: this one and root, or any."""

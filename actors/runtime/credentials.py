@@ -1,4 +1,4 @@
-"""The keys with which an actor speaks to the broker, from the paths in its config."""
+"""The keys of an actor's connection to the broker, from the paths in its config."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def credentials(
     name: str, key: str | None, broker_key: str | None
 ) -> tuple[Key, PublicKey] | tuple[None, None]:
     """The actor's own secret key and the broker's public one; (None, None) where the fleet has no
-    keys. Raises Refused when only one is given or a file is not a key."""
+    keys. Raises RefusedError when only one is given or a file is not a key."""
     if key is None and broker_key is None:
         return None, None
     if key is None or broker_key is None:

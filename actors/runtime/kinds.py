@@ -1,7 +1,6 @@
 """The kinds of actors: where the class of each lives, and what a process kept ready imports.
 
-The classes are named as text and imported by `load` alone, so that whoever knows the kinds does not
-import the actors.
+The classes are named as text and imported by `load` alone, so that this module imports no actor.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ KINDS = {
     "witness": "holdfast.actors.jitter_probe:JitterProbeActor",
     "gateway": "holdfast.actors.gateway.gateway:GatewayActor",
 }
-"""Where each kind lives. Anyone's own kind is written `module:Class` in place of its name."""
+"""The class of each kind. A kind that is not built in is written `module:Class`."""
 
 _AROUND = ("network", "sensor", "broker", "world")
 WARM = {
@@ -35,17 +34,17 @@ POLICIES = {
     "flow": "holdfast.policy.flow",
     "act": "holdfast.policy.act",
 }
-"""What a replica of these policies imports besides its own: torch takes longer than all the rest of
-its start. Its weights are too much memory to keep twice."""
+"""What a spare for a replica of these policies imports too, because torch takes longer than the
+rest of its start. It does not load the weights: they are too large to keep twice."""
 
 DRIVERS = {"sim": "holdfast.robot.sim.devices:SimRobot"}
-"""Where each built-in robot driver lives. Anyone's own is written `module:Class`."""
+"""The class of each built-in robot driver. One that is not built in is written `module:Class`."""
 
 
 def modules_of(kind: str, policy: str | None = None, driver: str | None = None) -> str | None:
-    """What a spare for `kind` imports in advance, with commas; None for what starts cold. `policy`
-    is a replica's, `driver` that of a control actor's robot; the modules of a driver that is not
-    built in are imported by the actor itself, which can say what is wrong with them."""
+    """The modules that a spare for `kind` imports in advance, separated by commas; None for one
+    that starts cold. `policy` is a replica's, `driver` that of a control actor's robot."""
+    # The module of any other driver is imported by the actor, which reports its faults.
     if kind == "inference":
         own = _module(KINDS[kind])
         return f"{own},{POLICIES[policy]}" if policy in POLICIES else None

@@ -1,10 +1,10 @@
-"""What an actor logs: one JSON object per line on stderr, which is a pipe to the supervisor.
+"""An actor's log: one JSON object per line on stderr, which is a pipe to the supervisor.
 
 Guaranteed: writing never blocks and never raises, whatever the supervisor does; a line is written
-whole (below PIPE_BUF) or not at all; what was lost is counted and said with the next line that gets
-through. Not guaranteed: that a line arrives.
+whole (below PIPE_BUF) or not at all; lost lines are counted, and the next line that is written
+carries their number. Not guaranteed: that a line arrives.
 
-`print` and the standard library's `logging` both end here, whatever the actor's code imports.
+`print` and the standard library's `logging` are both redirected here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import traceback
 import msgspec
 
 MAX_LINE = 4096
-"""PIPE_BUF on Linux: up to here a pipe takes a write whole or refuses it whole."""
+"""PIPE_BUF on Linux: a pipe takes a write up to this size whole or refuses it whole."""
 
 
 class Record(msgspec.Struct, omit_defaults=True):
@@ -80,8 +80,8 @@ class PipeHandler(logging.Handler):
 
 
 def _line(record: Record) -> bytes:
-    """`record` as one line of at most MAX_LINE bytes: the end of a trace says most, the start of a
-    message says most."""
+    """`record` as one line of at most MAX_LINE bytes; too long a message loses its end, too long a
+    trace its beginning."""
     line = _encode(record) + b"\n"
     keep = 2000
     while len(line) > MAX_LINE:
@@ -93,7 +93,7 @@ def _line(record: Record) -> bytes:
 
 
 class _Stray(io.TextIOBase):
-    """`sys.stdout` of an actor: drops what the pipe does not take instead of raising."""
+    """`sys.stdout` of an actor: drops the output that the pipe does not take."""
 
     def __init__(self, fd: int) -> None:
         os.set_blocking(fd, False)
@@ -124,7 +124,7 @@ def log_to_supervisor(actor: str, incarnation: int, level: int = logging.INFO) -
 
 
 def stray(line: str, actor: str, incarnation: int, stream: str) -> Record:
-    """What an actor's libraries printed, as a record."""
+    """The record of a line that an actor, or a library in it, printed to `stream`."""
     return Record(
         t=time.time(),
         level="warning" if stream == "stderr" else "info",

@@ -2,12 +2,12 @@
 
 Only the supervisor starts it. It reads its boot from the link (the descriptor in HOLDFAST_LINK),
 imports the one module that its kind needs, and runs the three phases. Nothing heavy is imported
-before the boot: the supervisor's patience is for the actor's own work. With `--preload MODULE,...`
-the process imports those first and then waits, which makes it a warm spare: it becomes whichever
-actor its boot names, and answers pings until then.
+before the boot, so that the start timeout covers the actor's own work only. With `--preload
+MODULE,...` the process imports those first and then waits, as a warm standby: it becomes the actor
+that its boot names, and answers pings until then.
 
 Exit codes: 0 stopped as asked; 1 crashed; 3 the configuration was refused, a restart is pointless;
-4 dead for good, a person must say so before it starts again (2 is Python's own usage error).
+4 dead, not restarted until a person starts it (2 is Python's own usage error).
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def _title(name: str) -> None:
 
 
 def _end(code: int) -> NoReturn:
-    """Leave at once, when everybody who wanted to has said goodbye. The interpreter's own end frees
-    what the kernel frees anyway; with torch that takes half a second and more, in which the
-    supervisor cannot start the next incarnation."""
+    """Run the exit handlers and end the process without the interpreter's own teardown."""
+    # It frees what the kernel frees anyway; with torch that takes half a second and more, in which
+    # the supervisor cannot start the next incarnation.
     logging.shutdown()
     atexit._run_exitfuncs()  # noqa: SLF001 what the interpreter does at its own end
     for stream in (sys.stdout, sys.stderr):

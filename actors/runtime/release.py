@@ -7,7 +7,7 @@ from functools import cache
 
 @cache
 def release() -> str:
-    """The installed version; reads the package's metadata when first asked."""
+    """The installed version; the first call reads the package's metadata."""
     from importlib.metadata import version
 
     return version("holdfast")

@@ -1,11 +1,11 @@
-"""Where a running fleet lives on disk: sockets and lock in the runtime directory, logs in the state
+"""A running fleet's directories: sockets and lock in the runtime directory, logs in the state
 directory.
 
 The runtime directory is private to its user (0700) and guarded by a lock on an open file, which the
-kernel gives back however its holders die: two supervisors never share it, and what a killed one
-left in it never hinders the next. The supervisor's cleanup process holds the same lock until the
-last actor is gone, so that a new fleet never meets processes of the old one. A directory that holds
-anything and was not made by us is never touched (see claim.py).
+kernel releases when its holders die. Guaranteed: two supervisors never share it, and what a killed
+one left in it does not hinder the next. The supervisor's cleanup process holds the same lock until
+the last actor is gone, so that processes of two fleets of one name never coexist. A directory that
+is not empty and not marked as ours (`claim`) is not touched.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def runtime_base() -> Path:
 
 
 def state_dir(fleet: str) -> Path:
-    """Where the fleet's logs are: below HOLDFAST_STATE, else below XDG_STATE_HOME."""
+    """The directory of the fleet's logs: below HOLDFAST_STATE, else below XDG_STATE_HOME."""
     if given := os.environ.get("HOLDFAST_STATE"):
         return Path(given) / fleet
     base = os.environ.get("XDG_STATE_HOME")
@@ -43,7 +43,7 @@ def state_dir(fleet: str) -> Path:
 
 
 def running() -> dict[str, Path]:
-    """The fleets of this user that run on this machine: name to runtime directory."""
+    """The running fleets of this user on this machine: name to runtime directory."""
     found: dict[str, Path] = {}
     base = runtime_base()
     if not base.is_dir():
@@ -59,19 +59,19 @@ def running() -> dict[str, Path]:
 
 
 class RuntimeDir:
-    """The runtime directory of one fleet, locked. `fd` is the lock's descriptor: whoever inherits
-    it holds the lock too."""
+    """The locked runtime directory of one fleet. `fd` is the lock's descriptor: a process that
+    inherits it holds the lock too."""
 
     def __init__(self, fleet: str) -> None:
-        """Make, lock and empty the directory. Raises RuntimeDirError when it is in use, another
-        user's, or holds what is not ours."""
+        """Create, lock and empty the directory. Raises RuntimeDirError when it is in use, another
+        user's, or not empty and not ours."""
         self.path = runtime_base() / fleet
         own_directory(self.path.parent, RUNTIME)
         self.fd = self._lock(fleet)
         empty(self.path, RUNTIME, LOCK)
 
     def remove(self) -> None:
-        """Delete the directory and give up the lock. Idempotent."""
+        """Delete the directory and release the lock. Idempotent."""
         if self.fd >= 0:
             sweep(self.path)
             os.close(self.fd)
@@ -93,7 +93,7 @@ class RuntimeDir:
                 continue
             try:
                 if self._still_there(fd):
-                    # Its last holder may have removed the marker after we saw it.
+                    # The last holder may have removed the marker after the first claim.
                     claim(self.path, RUNTIME, _is_lock)
                     os.ftruncate(fd, 0)
                     os.pwrite(fd, str(os.getpid()).encode(), 0)
@@ -101,11 +101,11 @@ class RuntimeDir:
             except BaseException:
                 os.close(fd)
                 raise
-            os.close(fd)  # its last holder removed the directory between our two calls
+            os.close(fd)  # the last holder removed the directory between open and flock
 
     def _refuse_if_used(self, fd: int, fleet: str, overdue: bool) -> None:
-        """Raise RuntimeDirError when the holder of the lock is a supervisor, or `overdue` is true:
-        after a supervisor was killed its actors are ended first, and that is worth a wait."""
+        """Raise RuntimeDirError when the lock's holder is a supervisor, or `overdue` is true.
+        Otherwise it is a cleanup process, which ends the actors of a killed supervisor: wait."""
         lock = os.fstat(fd)
         owner = os.pread(fd, 32, 0).decode(errors="replace")
         if owner.isdigit() and _holds(Path("/proc", owner), lock):
@@ -138,17 +138,17 @@ def _is_lock(path: Path) -> bool:
 
 
 def _left_over(fleet: str, lock: Path, owner: str, holders: list[int]) -> str:
-    """What to say of a lock that is held although its supervisor is gone."""
+    """The error about a lock that is held although its supervisor is gone."""
     if not holders:
         return (
             f"{lock} is locked by a process that cannot be seen from here (its supervisor, "
             f"process {owner or 'unknown'}, is gone): end what is left of the fleet {fleet!r}, in "
             "another container or as another user, or give this one another `name:`"
         )
-    said = ", ".join(f"process {pid} ({_command(pid)})" for pid in holders)
+    named = ", ".join(f"process {pid} ({_command(pid)})" for pid in holders)
     return (
         f"{lock} is still held {CLEANUP_S:g} s after its supervisor (process {owner or 'unknown'}) "
-        f"ended, by {said}: end it with `kill -9 {' '.join(map(str, holders))}` and start again"
+        f"ended, by {named}: end it with `kill -9 {' '.join(map(str, holders))}` and start again"
     )
 
 
@@ -163,7 +163,7 @@ def _holds(process: Path, lock: os.stat_result) -> bool:
     with suppress(OSError):
         for descriptor in (process / "fd").iterdir():
             with suppress(OSError):
-                # By name first: to stat a file of a network that is gone would block.
+                # By name first: a stat of a file on an unreachable network drive would block.
                 named = str(descriptor.readlink()).endswith(f"/{LOCK}")
                 if named and os.path.samestat(descriptor.stat(), lock):
                     return True
@@ -171,7 +171,7 @@ def _holds(process: Path, lock: os.stat_result) -> bool:
 
 
 def _command(pid: int) -> str:
-    """Its command line, shortened, and whether it is stopped."""
+    """The command of process `pid`, shortened, and whether it is stopped."""
     with suppress(OSError):
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         name = next((w for w in words if w.startswith(b"holdfast.")), words[0])

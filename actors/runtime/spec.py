@@ -1,5 +1,5 @@
-"""`ActorSpec`: one actor as the supervisor is told of it, from the description of a fleet or from a
-test: its kind, its configuration, its shared memory, and the rules of its supervision."""
+"""`ActorSpec`: what the supervisor knows of one actor: its kind, its configuration, its shared
+memory, and the rules of its supervision."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ Seconds = Annotated[float, Meta(ge=0, description="seconds, 0 or more")]
 
 
 class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How one actor is treated. It is given up when it fails more than `max_restarts` times, in a
-    row or within `window_s`; `settle_s` of readiness end such a row."""
+    """How one actor is supervised. It is given up when it fails more than `max_restarts` times, in
+    a row or within `window_s`; being ready for `settle_s` ends such a row."""
 
     restart: Literal["always", "on_failure", "never"] = "always"
     start_timeout_s: Timeout = 60.0
@@ -29,7 +29,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Member(msgspec.Struct, frozen=True):
-    """One actor as far as supervision cares. `after` names those that start before it."""
+    """One actor in the start order. `after` names those that start before it; `group` is its
+    rest_for_one group."""
 
     name: str
     rules: Rules = Rules()
@@ -55,9 +56,10 @@ class ActorSpec(msgspec.Struct, frozen=True, kw_only=True):
     robot: str | None = None
     memory_mb: int | None = None
     warm: str | None = None
-    """The modules that a warm spare for this actor imports in advance, with commas."""
+    """The modules that a warm spare for this actor imports in advance, separated by commas; None:
+    it starts cold."""
     spares: int = 1
-    """How many warm spares there may be for it and the others of the same `warm`."""
+    """The most warm spares for this actor and the others of the same `warm`."""
 
     @property
     def name(self) -> str:

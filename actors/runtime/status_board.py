@@ -1,9 +1,9 @@
-"""An actor's board: what it says about itself in shared memory, readable without its cooperation.
+"""An actor's board: its progress and its last report in shared memory.
 
-The board guarantees that a reader never waits for the actor and never sees half a report, and that
-what a killed actor reported last stays readable, for the supervisor and for its next incarnation;
-a board that something else has written over reads as empty.
-It does not say whether the actor is alive: only that its own loop made progress, and when.
+Guaranteed: a reader never waits for the actor and never sees half a report; the last report of a
+killed actor stays readable, for the supervisor and for the next incarnation; a damaged board reads
+as empty. The board does not show whether the actor is alive, only that its loop made progress, and
+when.
 
 Layout: progress count (u64), instant of the last progress (monotonic ns, i64), padding to 64 bytes,
 then a `Seqlock` that holds the last report as MessagePack. Only the actor writes.
@@ -22,7 +22,7 @@ from ...transport.seqlock import Seqlock
 
 _WORDS = 64
 REPORT_BYTES = 64 * 1024
-"""Of the largest report, a broker's of many robots. Memory that is never written is never used."""
+"""Of the largest report, a broker's of many robots. Pages that are never written take no memory."""
 BOARD_SIZE = _WORDS + Seqlock.size_for(REPORT_BYTES)
 
 _encoder = msgspec.msgpack.Encoder()
@@ -41,7 +41,7 @@ class StatusBoard:
         """Reports dropped because they exceed REPORT_BYTES."""
 
     def previous(self) -> dict[str, Any] | None:
-        """What the previous incarnation reported last; None for the first one."""
+        """The last report of the previous incarnation; None for the first one."""
         return self._previous
 
     def progress(self) -> None:
@@ -55,10 +55,10 @@ class StatusBoard:
         return self._words[0]
 
     def report(self, status: dict[str, Any]) -> bool:
-        """Publish `status` (MessagePack types only); the caller throttles, a few times a second.
+        """Publish `status` (MessagePack types only); to be called a few times a second at most.
 
-        Returns False when it is larger than REPORT_BYTES: the previous one stays, because an actor
-        must not fail over what it says about itself.
+        Returns False when it is larger than REPORT_BYTES: the previous report stays, because an
+        actor must not fail over a report.
         """
         packed = _encoder.encode(status)
         if len(packed) > REPORT_BYTES:
@@ -69,7 +69,7 @@ class StatusBoard:
 
 
 class StatusBoardReader:
-    """The supervisor's end: any process that maps the segment may have one."""
+    """The reader's end: any process that maps the segment may have one."""
 
     def __init__(self, memory: mmap.mmap | memoryview) -> None:
         view = memoryview(memory)
@@ -86,7 +86,7 @@ class StatusBoardReader:
 
 
 def _report(register: Seqlock) -> dict[str, Any] | None:
-    """The report in `register`; None if there is none, or what there is cannot be read."""
+    """The report in `register`; None if there is none, or it is damaged."""
     try:
         packed = register.read()
         return None if packed is None else _decoder.decode(packed)

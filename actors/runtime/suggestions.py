@@ -1,4 +1,4 @@
-"""`closest`: what somebody may have meant by a name that does not exist."""
+"""`closest`: a suggestion for a name that does not exist."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from collections.abc import Iterable
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'?` when one is near, else the list of those that exist."""
+    """`did you mean 'x'?` when a known name is similar, else the list of the known ones.
+
+    >>> closest("pik", ["pick", "place"])
+    "did you mean 'pick'?"
+    """
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if near:

@@ -1,11 +1,11 @@
 """The link between the supervisor and one actor: boot, descriptors, commands, replies, lifeline.
 
-It is a unix SOCK_SEQPACKET socket pair, so that messages keep their boundaries, arrive in order and
-may carry descriptors, and so that the death of either side is an end-of-file at the other. Each
-packet is one MessagePack-encoded struct below. Nothing on it ever blocks the actor: what does not
-fit into the socket's buffer is a supervisor that stopped reading, and is dropped.
+It is a unix SOCK_SEQPACKET socket pair: messages keep their boundaries, arrive in order and may
+carry descriptors, and the death of either side is an end-of-file at the other. Each packet is one
+MessagePack-encoded struct below. Guaranteed: sending never blocks the actor; a message that does
+not fit into the socket's buffer, because the supervisor stopped reading, is dropped.
 
-The link does not say whether the actor is alive (its board does), and carries no bulk data.
+The link does not show whether the actor is alive (its board does), and carries no bulk data.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FDS_PER_PACKET = 128
 
 
 class Command(msgspec.Struct, frozen=True, tag="command"):
-    """What the supervisor asks of an actor: `stop`, `pause`, `resume`, `reset`, `drain`, ..."""
+    """A command for an actor: `stop`, `pause`, `resume`, `reset`, `drain`, ..."""
 
     verb: str
     args: dict[str, Any] = {}
@@ -45,8 +45,8 @@ class SegmentEntry(msgspec.Struct, frozen=True):
 
 
 class BootMessage(msgspec.Struct, frozen=True, tag="boot"):
-    """Everything an actor is told at its start. The descriptors come with it and the packets
-    after."""
+    """Everything an actor gets at its start. The segments' descriptors come with it and, where they
+    are too many, with `Descriptors` after it."""
 
     kind: str
     name: str
@@ -55,16 +55,16 @@ class BootMessage(msgspec.Struct, frozen=True, tag="boot"):
     config: dict[str, Any]
     segments: tuple[SegmentEntry, ...] = ()
     release: str = ""
-    """The supervisor's."""
+    """The supervisor's release of Holdfast."""
 
 
 class Descriptors(msgspec.Struct, frozen=True, tag="descriptors"):
-    """Carries no words, only more of the boot's descriptors."""
+    """Carries more of the boot's descriptors."""
 
 
 class ReadyMessage(msgspec.Struct, frozen=True, tag="ready"):
-    """The actor's loop runs: its setup is behind it. `hang_timeout_s`: a turn of the loop may take
-    so long, by what was measured; the supervisor waits for that or its own limit, the longer."""
+    """The actor's setup is done and its loop runs. `hang_timeout_s`: for how long one turn of the
+    loop was measured to last; the larger of this and the configured timeout counts."""
 
     info: dict[str, Any] = {}
     hang_timeout_s: float = 0.0
@@ -79,7 +79,7 @@ class CommandReply(msgspec.Struct, frozen=True, tag="reply"):
 
 
 class ExitReason(msgspec.Struct, frozen=True, tag="farewell"):
-    """The last word before the exit, in a sentence for a person."""
+    """Why the actor is about to exit, in a sentence for a person."""
 
     reason: str
 
@@ -88,8 +88,9 @@ FromSupervisor = Command | BootMessage | Descriptors
 FromActor = ReadyMessage | CommandReply | ExitReason
 
 MAX_COMMAND = 64 * 1024
+"""Bytes of the largest command."""
 MAX_NESTING = 32
-"""What a command may be, and how deep maps and lists may lie in it."""
+"""How deep maps and lists may be nested in a command."""
 PACKETS_PER_CALL = 64
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -105,8 +106,8 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 class Link:
-    """The actor's end. One thread uses it; `fileno()` polls readable whenever `commands()` has
-    something to say: a command, the supervisor's end, or a signal that asks to stop."""
+    """The actor's end, for one thread. `fileno()` polls readable when `commands()` has something to
+    return: a command, the end of the supervisor, or a signal that asks to stop."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -117,7 +118,8 @@ class Link:
         self._epoll.register(self._signal_in, select.EPOLLIN)
         self.stopping = False
         self.orphaned = False
-        """The supervisor is gone: nobody will restart or kill this actor; it must end by itself."""
+        """The supervisor is gone, so that this actor is neither restarted nor killed: it must end
+        by itself."""
 
     def catch_signals(self) -> None:
         """Make SIGTERM and SIGINT mean `stop`, and wake every poll on `fileno()`. Main thread
@@ -163,7 +165,7 @@ class Link:
                 received.append(message)
 
     def acknowledge(self, id: int, result: Any = None, error: str | None = None) -> None:
-        """Answer the command `id`; the person who asked sees `result` or `error`."""
+        """Answer the command `id`; the client that sent it gets `result` or `error`."""
         self._send(CommandReply(id, result, error))
 
     def ready(self, info: dict[str, Any], hang_timeout_s: float = 0.0) -> None:
@@ -204,8 +206,8 @@ class SupervisorLink:
             rest = rest[FDS_PER_PACKET:]
 
     def command(self, verb: str, args: dict[str, Any] | None = None, id: int = 0) -> bool:
-        """Send a command; False when the actor is gone or does not read its link any more. Raises
-        ValueError for one that no actor could read."""
+        """Send a command; False when the actor is gone or no longer reads its link. Raises
+        ValueError for one that cannot be encoded or is too large."""
         packet = _checked(Command(verb, args or {}, id))
         try:
             self._sock.send(packet)
@@ -214,9 +216,8 @@ class SupervisorLink:
         return True
 
     def messages(self) -> tuple[list[FromActor], bool]:
-        """(what the actor said, whether its end is closed); never blocks. What does not decode is
-        dropped, and of a flood the rest is left for the next call: an actor gone mad must not take
-        the supervisor with it."""
+        """(messages of the actor, whether its end is closed); never blocks. Returns at most
+        PACKETS_PER_CALL messages; what does not decode is dropped."""
         received: list[FromActor] = []
         for _ in range(PACKETS_PER_CALL):
             try:
@@ -247,19 +248,19 @@ def _checked(command: Command) -> bytes:
     except (ValueError, OverflowError, RecursionError, WireError) as error:
         raise ValueError(f"it cannot be written down: {error}") from error
     if len(packet) > MAX_COMMAND:
-        raise ValueError(f"it takes {len(packet)} bytes, and {MAX_COMMAND} is the most: say less")
+        raise ValueError(f"it takes {len(packet)} bytes, at most {MAX_COMMAND} are allowed")
     return packet
 
 
 def send_ready(sock: socket.socket) -> None:
-    """Tell the supervisor on an actor's fresh socket that a boot would be received at once."""
+    """Report on a new actor's socket that it would receive a boot at once."""
     with contextlib.suppress(ConnectionError):
         sock.send(_encode(ReadyMessage()))
 
 
 def receive_boot(sock: socket.socket) -> tuple[BootMessage, list[int]] | None:
-    """Wait for the boot on an actor's fresh socket; None when the supervisor went away instead. A
-    command before it is a ping, and is answered."""
+    """Wait for (boot, descriptors) on a new actor's socket; None when the supervisor is gone. A
+    command before the boot is a ping, and is answered."""
     boot: BootMessage | None = None
     fds: list[int] = []
     sock.setblocking(True)

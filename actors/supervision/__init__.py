@@ -1,1 +1,1 @@
-"""Supervision: what keeps a host's actors running. `core` decides, `supervisor` carries out."""
+"""Supervision keeps a host's actors running: `state_machine` decides, `supervisor` carries out."""

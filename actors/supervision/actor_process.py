@@ -1,4 +1,4 @@
-"""What the supervisor's shell holds of one actor, over all its incarnations."""
+"""What the supervisor holds of one actor, over all its incarnations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Started = tuple[Process, list[Stream]]
 
 
 class ActorProcess:
-    """One actor: its process while there is one, and what its last one left to say."""
+    """One actor: its process, while there is one, and how the last one ended."""
 
     def __init__(self, actor: ActorSpec, keep: Callable[[Record], None]) -> None:
         self.actor = actor
@@ -31,7 +31,8 @@ class ActorProcess:
     def start(
         self, incarnation: int, environment: Mapping[str, str], spare: Started | None
     ) -> None:
-        """Start a process, or take the one that stands ready. Raises OSError."""
+        """Start a process, or take over `spare`. Raises OSError when the machine has no room for
+        another process."""
         self.exit_reason = None
         self._started_s = time.monotonic()
         if spare:
@@ -43,12 +44,13 @@ class ActorProcess:
         self.streams = streams_of(self.process, self.actor.name, incarnation, self._keep)
 
     def ask(self, drain: bool) -> None:
-        """Ask the process to end: over its link, and by SIGTERM if it reads that no more."""
+        """Ask the process to drain, over its link, or to stop, also by SIGTERM in case it no longer
+        reads its link."""
         if self.process is None:
             return
         if not drain:
-            # Before the word: one that obeys at once must not be hit while its interpreter ends,
-            # which has given up its handlers then.
+            # Before the command: an actor that stops at once must not get the signal while its
+            # interpreter exits, when the handlers are gone.
             self.process.terminate()
         self.process.link.command("drain" if drain else "stop")
 
@@ -65,7 +67,8 @@ class ActorProcess:
     def facts(
         self, actor: ActorRecord, memory: Segments, error: Record | None, now_s: float
     ) -> ActorFacts:
-        """The shell's half of this actor's row in the status."""
+        """The supervisor's part of this actor's row in the status; `actor` is the state machine's
+        record, `error` the last error in its log."""
         count, instant_ns = memory.boards[self.actor.name].progress()
         alive, ready = self.process is not None, actor.state is ActorState.READY
         return ActorFacts(
@@ -93,8 +96,9 @@ def streams_of(
 
 
 def environment_for(kind: str, environment: Mapping[str, str]) -> Mapping[str, str]:
-    """The environment of a process of `kind`. Only a policy computes with more than one thread:
-    elsewhere, numpy's idle thread pools cost start-up time and memory in every process."""
+    """The environment of a process of `kind`, made of that of the fleet."""
+    # Only a policy computes with more than one thread: elsewhere numpy's idle thread pools cost
+    # start-up time and memory in every process.
     if kind == "inference":
         return environment
     one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")

@@ -1,8 +1,8 @@
-"""What actors write on their boards, in the shape that the rest of a status relies on. Pure.
+"""The reports on actors' boards, in the shape that the rest of the status relies on. Pure.
 
-A board is its actor's and may hold anything that MessagePack can say. `read` keeps what fits the
-shape of the actor's kind and replaces the rest by its default, a field at a time, so that a wrong
-value costs itself only. Fields that no shape names pass through as plain JSON values.
+A board belongs to its actor and may hold any MessagePack value. `read` keeps the fields that fit
+the shape of the actor's kind and replaces each other one by its default. Fields that no shape names
+pass through as plain JSON values.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Quantiles = dict[str, Measure | None]
 BatchSize = Annotated[str, Meta(pattern="^[1-9][0-9]{0,5}$")]
 
 MAX_MISFITS = 8
-"""Names of wrong fields that are told."""
+"""How many names of wrong fields are reported."""
 
 
 class ControlReport(Struct, kw_only=True):
-    """Of a robot; a row of the status's `robots` has all of these."""
+    """Of a control actor; a row of the status's `robots` has all of these."""
 
     state: str | None = None
     reason: str = ""
@@ -59,8 +59,8 @@ class ControlReport(Struct, kw_only=True):
     task: str | None = None
 
 
-class WorldReport(Struct, kw_only=True):
-    """Of a simulated cell."""
+class DriverReport(Struct, kw_only=True):
+    """Of a robot's driver."""
 
     tried: Count | None = None
     successes: Count | None = None
@@ -84,7 +84,7 @@ class NetworkReport(Struct, kw_only=True):
 
 
 class RobotLoad(Struct, kw_only=True):
-    """What one robot asks of a replica."""
+    """What one robot requires of a replica."""
 
     rate_hz: Measure = 0.0
     horizon_s: Measure = 0.0
@@ -110,7 +110,7 @@ class InferenceReport(Struct, kw_only=True):
 
 
 class VitalsRow(Struct, kw_only=True):
-    """What a robot of a script or of another host says of itself; None where it says nothing."""
+    """The vitals of a robot of a script or of another host; None where it sends none."""
 
     state: str = ""
     reason: str = ""
@@ -167,8 +167,8 @@ class BrokerReport(Struct, kw_only=True):
     counters: dict[str, Count] = {}
 
 
-class WitnessReport(Struct, kw_only=True):
-    """Of the witness of the machine's pauses."""
+class JitterProbeReport(Struct, kw_only=True):
+    """Of the probe of the machine's pauses."""
 
     ticks: Count = 0
     pauses: Count = 0
@@ -177,24 +177,24 @@ class WitnessReport(Struct, kw_only=True):
 
 _SHAPES: dict[str, type[Struct]] = {
     "control": ControlReport,
-    "world": WorldReport,
+    "world": DriverReport,
     "sensor": SensorReport,
     "network": NetworkReport,
     "inference": InferenceReport,
     "broker": BrokerReport,
-    "witness": WitnessReport,
+    "witness": JitterProbeReport,
 }
 
 
-def read(kind: str, said: object) -> tuple[dict[str, Any] | None, list[str]]:
-    """(report, misfits): what an actor of `kind` reported, every field of its shape filled, and
-    the names of the fields that had to be replaced (at most MAX_MISFITS). None stays None: such
-    an actor has not reported yet. Never raises."""
-    if said is None:
+def read(kind: str, reported: object) -> tuple[dict[str, Any] | None, list[str]]:
+    """(report, misfits): what an actor of `kind` has `reported`, every field of its shape filled,
+    and the names of the fields that were replaced (at most MAX_MISFITS). None, of an actor that
+    has not reported yet, stays None. Raises nothing."""
+    if reported is None:
         return None, []
     misfits: list[str] = []
     try:
-        plain = msgspec.to_builtins(said, str_keys=True)
+        plain = msgspec.to_builtins(reported, str_keys=True)
     except (TypeError, ValueError, RecursionError):
         plain = None
     if not isinstance(plain, dict):
@@ -206,7 +206,7 @@ def read(kind: str, said: object) -> tuple[dict[str, Any] | None, list[str]]:
 
 
 def unreported(kind: str) -> dict[str, Any]:
-    """The report of an actor of `kind` that has not reported yet: defaults only."""
+    """The default report of an actor of `kind`."""
     return read(kind, {})[0] or {}
 
 
@@ -214,7 +214,7 @@ class _Field(NamedTuple):
     name: str
     type: Any
     shape: type[Struct] | None
-    """Of the struct in the field, or in each item of its list."""
+    """The struct in the field, or in each item of its list."""
     many: bool
     required: bool
     default: Any
@@ -240,13 +240,13 @@ def _is_struct(kind: object) -> bool:
 
 
 def _filled(
-    said: Mapping[str, Any], shape: type[Struct], misfits: list[str], where: str
+    reported: Mapping[str, Any], shape: type[Struct], misfits: list[str], where: str
 ) -> dict[str, Any]:
-    """`said` with every field of `shape`. Raises ValidationError where a required one is not
-    there or does not fit."""
-    row = dict(said)
+    """`reported` with every field of `shape`. Raises ValidationError where a required one is
+    missing or does not fit."""
+    row = dict(reported)
     for each in _fields(shape):
-        value = said.get(each.name, msgspec.UNSET)
+        value = reported.get(each.name, msgspec.UNSET)
         try:
             row[each.name] = _fitted(value, each, misfits, where + each.name)
         except msgspec.ValidationError:
@@ -273,10 +273,10 @@ def _fitted(value: Any, each: _Field, misfits: list[str], where: str) -> Any:
 
 
 def _rows(
-    said: list[Any], shape: type[Struct], misfits: list[str], where: str
+    reported: list[Any], shape: type[Struct], misfits: list[str], where: str
 ) -> list[dict[str, Any]]:
     rows = []
-    for k, item in enumerate(said):
+    for k, item in enumerate(reported):
         try:
             rows.append(_filled(msgspec.convert(item, dict), shape, misfits, f"{where}[{k}]."))
         except msgspec.ValidationError:
@@ -285,4 +285,4 @@ def _rows(
 
 
 def _default(each: _Field) -> Any:
-    return msgspec.to_builtins(each.default)  # a copy: rows are changed by who gets them
+    return msgspec.to_builtins(each.default)  # a copy, because callers change the rows

@@ -1,4 +1,4 @@
-"""The supervisor's side of the cleanup process: its process, and what it has been told."""
+"""The supervisor's client of the cleanup process."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ PATIENCE_S = 3.0
 
 
 class CleanupClient:
-    """Starts the cleanup process and tells it the live processes. `environment` marks every process
-    below."""
+    """Starts the cleanup process and sends it the live processes. `environment` is that of every
+    process of the fleet, with the fleet's mark."""
 
     def __init__(self, runtime: RuntimeDir) -> None:
         self._runtime = runtime
@@ -51,13 +51,13 @@ class CleanupClient:
         return self._pidfd
 
     def flush(self) -> None:
-        """Say what there was no room for; called now and then."""
+        """Send what the socket had no room for; to be called regularly."""
         if self._link:
             self._link.flush()
 
     def check(self) -> bool:
-        """Ping the cleanup process, about once a second. False if it is frozen: it is killed then,
-        and its pidfd tells when it is to be replaced."""
+        """Ping the cleanup process, about once a second. False if it was frozen and has been
+        killed: its pidfd becomes readable when it is to be replaced."""
         if self._link is None or self._link.ping():
             return True
         signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)

@@ -1,15 +1,15 @@
 """The cleanup process: no actor outlives its supervisor by more than KILL_AFTER_S.
 
-Actors end by themselves when their link closes; one that is stopped, or hangs in foreign code,
-cannot. The supervisor starts this tiny process, gives it its lock and tells it every actor's pid
-together with a pidfd; it answers pings, so that one that is frozen is noticed and replaced. When
-the supervisor is gone, however it went, the cleanup process waits until all are dead, kills the
-process groups of those that are not, removes the runtime directory and ends, which gives back the
-lock.
+Actors end by themselves when their link closes; a stopped one, or one that hangs in foreign code,
+cannot. The supervisor starts this small process with its lock and sends it the pid and pidfd of
+every actor; it answers pings, so that a frozen one is noticed and replaced. When the supervisor is
+gone, it waits KILL_AFTER_S, kills the process groups that are left, removes the runtime directory
+and ends, which releases the lock.
 
-A process group is killed only while its leader is known to live by its pidfd, or for members that
-carry the fleet's mark in their environment: a number that the kernel has given to somebody else in
-between is never hit. A process that hides its environment and outlives its leader is missed.
+Guaranteed: no process of another program is killed, although the kernel may reuse a pid. A group is
+killed only while its leader's pidfd says that the leader lives, otherwise only those members that
+carry the fleet's mark in their environment. Not guaranteed: a process that hides its environment
+and outlives its leader is missed.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from ..runtime.runtime_dir import sweep
 KILL_AFTER_S = 2.0
 MARK = "HOLDFAST_MARK"
 UNANSWERED = 3
-"""So many pings in a row without an answer are a process that is frozen."""
+"""The process counts as frozen after so many unanswered pings in a row."""
 UNANSWERED_AT_START = 30
 CLEANUP_DESCRIPTORS = 16
-"""Its own; beside them it has one for each process that it watches."""
+"""Its own descriptors; beside them it has one for each process that it watches."""
 _FORGET, _WATCH, _PING = b"-", b"+", b"?"
 
 
 class CleanupLink:
-    """The supervisor's end. It never waits: a message for which the socket has no room, because the
-    cleanup process does not read, is kept and tried again at the next message or `flush`."""
+    """The supervisor's end. It never blocks: a message that the socket has no room for, because the
+    cleanup process does not read, is kept and sent at the next message or `flush`."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self._sock = sock
         self._unsent: dict[int, int | None] = {}
-        """By pid: the pidfd of one to watch, or None for one to forget."""
+        """By pid: the pidfd of a process to watch, or None for one to forget."""
         self._unanswered = 0
         self._max_unanswered = UNANSWERED_AT_START
 
@@ -52,7 +52,7 @@ class CleanupLink:
         self.flush()
 
     def forget(self, pid: int) -> None:
-        """The process was collected; its pidfd may be closed after this."""
+        """Report that the process was reaped; its pidfd may be closed after this."""
         if self._unsent.get(pid) is not None:
             del self._unsent[pid]
             return
@@ -68,11 +68,11 @@ class CleanupLink:
                 else:
                     socket.send_fds(self._sock, [_WATCH + str(pid).encode()], [pidfd])
             except OSError:
-                return  # no room now; or it died, and its successor is told of everybody alive
+                return  # no room now; or it died, and its successor gets every live process
             del self._unsent[pid]
 
     def ping(self) -> bool:
-        """Ask it for a sign of life, once a second or so; False when it gave none for too long."""
+        """Send a ping, about once a second; False when the process counts as frozen."""
         with contextlib.suppress(OSError):
             while self._sock.recv(16):
                 self._unanswered, self._max_unanswered = 0, UNANSWERED
@@ -100,7 +100,7 @@ def argv(rundir: Path, mark: str) -> list[str]:
 
 
 def main(rundir: Path, mark: str, sock: socket.socket) -> None:
-    # A person's Ctrl-C is for the supervisor; this process ends after it, never before.
+    # Ctrl-C is meant for the supervisor; this process ends after it, never before.
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
     watched = _listen(sock)
@@ -112,7 +112,8 @@ def main(rundir: Path, mark: str, sock: socket.socket) -> None:
 
 
 def _listen(sock: socket.socket) -> dict[int, int]:
-    """Follow the supervisor until its end; return the actors it left: pid to pidfd."""
+    """Read the supervisor's messages until its end; return the actors that are left: pid to
+    pidfd."""
     watched: dict[int, int] = {}
     while True:
         try:

@@ -1,8 +1,8 @@
-"""What people may ask of a running fleet over its control socket, verb by verb.
+"""The commands of a running fleet's control socket, verb by verb.
 
-`start`, `stop`, `restart` and `drain` are answered at once, when they are announced: whoever wants
-to know how it ends asks for the status until it has settled. Words for an actor itself (`pause`,
-`resume`, `reset`, ...) are answered by the actor, or with an error after ANSWER_S.
+`start`, `stop`, `restart` and `drain` are answered as soon as they are accepted; a client that
+needs their outcome polls the status. Commands for an actor itself (`pause`, `resume`, `reset`, ...)
+are answered by the actor, or with an error after ANSWER_S.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ROBOT_VERBS = ("pause", "resume", "reset", "episode")
 
 
 class ControlRequest(msgspec.Struct, frozen=True):
-    """What may be in a request. Keys that its verb does not know are ignored."""
+    """One request. Keys that its verb does not use are ignored."""
 
     do: str
     names: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class ControlCommands:
         }
 
     def handle(self, client: ControlClient, request: dict[str, Any]) -> None:
-        """Answer one request, now or later. A faulty one is refused in a sentence."""
+        """Answer one request, now or later; a faulty one with an error."""
         try:
             asked = msgspec.convert(request, ControlRequest)
             verb = self._verbs.get(asked.do)
@@ -87,13 +87,13 @@ class ControlCommands:
         except RequestDeclinedError as error:
             client.refuse(str(error))
         except Exception as error:  # noqa: BLE001
-            # Whatever it is: nobody's question may end a fleet.
+            # No request may end a fleet.
             fault = f"{type(error).__name__}: {error}"
             self._supervisor.note("error", f"a request {request.get('do')!r:.100} failed: {fault}")
             client.refuse(f"the supervisor failed over this request ({fault}): please report it")
 
     def answered(self, actor: str, reply: CommandReply) -> None:
-        """`actor` answered a command. What another one was asked it cannot answer."""
+        """Pass on the reply of `actor` to a command. One to another actor's command is ignored."""
         if self._waiting.get(reply.id, (None, "", 0.0))[1] != actor:
             return
         client, name, _ = self._waiting.pop(reply.id)
@@ -103,14 +103,14 @@ class ControlCommands:
             client.reply({"ok": True, "name": name, "result": reply.result})
 
     def exited(self, actor: str, how: str) -> None:
-        """`actor` has ended: whoever waits for its answer is told so."""
+        """Refuse the requests that wait for `actor`, whose process has ended."""
         for id, (client, name, _) in list(self._waiting.items()):
             if name == actor:
                 del self._waiting[id]
                 client.refuse(f"{name} {how} before it answered; see `actorctl status`")
 
     def expire(self, now_s: float) -> None:
-        """Tell those who wait for an actor that does not answer."""
+        """Refuse the requests whose actor did not answer within ANSWER_S."""
         for id, (client, name, deadline_s) in list(self._waiting.items()):
             if now_s >= deadline_s:
                 del self._waiting[id]
@@ -120,7 +120,7 @@ class ControlCommands:
         client.reply({"ok": True, "pid": os.getpid(), "status": self._supervisor.status()})
 
     def _places(self, client: ControlClient, request: ControlRequest) -> None:
-        """Where things are on disk."""
+        """The fleet's paths on disk."""
         runtime, log = self._supervisor.runtime.path, self._supervisor.logs.path
         client.reply({"ok": True, "rundir": str(runtime), "log": str(log)})
 
@@ -160,7 +160,7 @@ class ControlCommands:
         client.reply({"ok": True, "before": before, "states": after})
 
     def _kill(self, client: ControlClient, request: ControlRequest) -> None:
-        """Send a signal, without a word to the core: what comes of it is a failure like any."""
+        """Send a signal. The state machine gets no event: an exit that follows is a failure."""
         number = _signal(request.signal)
         names = self._names(request)
         for name in names:
@@ -173,7 +173,7 @@ class ControlCommands:
         client.reply({"ok": True, "names": names, "signal": number.name})
 
     def _graph(self, client: ControlClient, request: ControlRequest) -> None:
-        """Who starts after whom, and who shares which memory."""
+        """The start order, and which actors share which segments."""
         rows = []
         for name, held in self._supervisor.processes.items():
             actor = held.actor
@@ -200,7 +200,7 @@ class ControlCommands:
         client.reply({"ok": True, "segments": self._supervisor.segments.sizes()})
 
     def _attach(self, client: ControlClient, request: ControlRequest) -> None:
-        """Hand out a segment to look at. Read-only, so that no script can hurt a robot with it."""
+        """Send a segment's descriptor, which is read-only: no script can write a robot's memory."""
         memory, name = self._supervisor.segments, request.segment
         if name not in memory.sizes():
             raise RequestDeclinedError(f"no segment {name!r}; {closest(name, memory.sizes())}")
@@ -208,7 +208,7 @@ class ControlCommands:
         client.hand_over({"ok": True, "segment": name, "size": size}, fd)
 
     def _reform(self, client: ControlClient, request: ControlRequest) -> None:
-        """Take over another list of actors; with `dry`, only say what that would change."""
+        """Take over another list of actors; with `dry`, only report what would change."""
         supervisor = self._supervisor
         if supervisor.state.stopping:
             raise RequestDeclinedError(f"the fleet {supervisor.fleet!r} is stopping")
@@ -225,7 +225,7 @@ class ControlCommands:
         self._supervisor.stop("a person asked")
 
     def _robot(self, client: ControlClient, request: ControlRequest) -> None:
-        """A word for a robot's control actor."""
+        """A command for a robot's control actor."""
         robots = self._supervisor.robots
         for robot in request.names:
             if robot not in robots:
@@ -234,7 +234,7 @@ class ControlCommands:
         self._deliver(client, names, request.do, request.args)
 
     def _tell(self, client: ControlClient, request: ControlRequest) -> None:
-        """Any word for any actor: {"do": "tell", "names": [...], "verb": ..., "args": {...}}."""
+        """Any command for any actor: {"do": "tell", "names": [...], "verb": ..., "args": {...}}."""
         self._deliver(client, self._names(request), request.verb, request.args)
 
     def _deliver(
@@ -245,12 +245,12 @@ class ControlCommands:
         process = self._supervisor.processes[names[0]].process
         id = next(self._ids)
         try:
-            told = process is not None and process.link.command(verb, args, id)
+            sent = process is not None and process.link.command(verb, args, id)
         except ValueError as error:
-            raise RequestDeclinedError(f"{names[0]} cannot be told this: {error}") from error
-        if not told:
+            raise RequestDeclinedError(f"{names[0]} cannot be sent this: {error}") from error
+        if not sent:
             state = self._supervisor.state.actors[names[0]].state
-            raise RequestDeclinedError(f"{names[0]} cannot be told to {verb}: it is {state}")
+            raise RequestDeclinedError(f"{names[0]} cannot be sent {verb!r}: it is {state}")
         self._waiting[id] = (client, names[0], time.monotonic() + ANSWER_S)
 
     def _names(self, request: ControlRequest) -> list[str]:
@@ -264,7 +264,7 @@ class ControlCommands:
             if name not in known:
                 raise RequestDeclinedError(f"no actor {name!r}; {closest(name, known)}")
         if not request.names:
-            raise RequestDeclinedError(f"{request.do} whom? name one of: {', '.join(known)}")
+            raise RequestDeclinedError(f"{request.do} needs a name, one of: {', '.join(known)}")
         return list(request.names)
 
 

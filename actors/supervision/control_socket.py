@@ -1,10 +1,10 @@
 """The supervisor's control socket: one JSON object per line in, one per line out.
 
 A request is `{"do": VERB, ...}`, its answer `{"ok": true, ...}` or `{"ok": false, "error":
-SENTENCE}`. Whoever may open the socket may command the fleet: it lies in the private runtime
+SENTENCE}`. A process that can open the socket may command the fleet: it is in the private runtime
 directory. The server never waits for a client, answers them in turn, one request at a time, and
-looks at no further request of one that has not read the answers before. One that sends an endless
-line or lets answers pile up is cut off; of too many, the one that was quiet for longest is.
+handles no further request of one that has not read the previous answers. A client that sends a line
+without end, or lets answers accumulate, is disconnected.
 """
 
 from __future__ import annotations
@@ -42,18 +42,18 @@ class ControlClient:
         self.outbox = b""
         self.closed = False
         self.heard_s = self.served_s = time.monotonic()
-        """When it last said something, and when it was last attended to."""
+        """When data arrived from it last, and when a request of it was handled last."""
 
     @property
     def waiting(self) -> bool:
-        """A whole request of it has arrived, and it has read all answers so far."""
+        """Whether a whole request has arrived, and the client has read all answers so far."""
         return b"\n" in self.inbox and not self.outbox and not self.closed
 
     def reply(self, answer: Answer) -> None:
         if self.closed:
             return
         try:
-            # Not `json`: its NaN, which an actor may well report, is no JSON.
+            # Not `json`, which writes the NaN that an actor may report as invalid JSON.
             line = msgspec.json.encode(answer, enc_hook=str)
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             line = msgspec.json.encode({"ok": False, "error": f"the answer is no JSON: {error}"})
@@ -61,7 +61,8 @@ class ControlClient:
         self.flush()
 
     def hand_over(self, answer: Answer, fd: int) -> None:
-        """Reply with a copy of a descriptor. Only for a client that has read all before it."""
+        """Reply with a copy of the descriptor `fd`; refused if the client has not read all previous
+        answers."""
         if self.outbox:
             self.refuse("read the answers before this one first")
             return
@@ -85,7 +86,8 @@ class ControlClient:
 
 class ControlSocket:
     """The server. The owner polls `listener` and every client's socket, and calls `accept` and
-    `read` when they say so; and in between `flush`, and `answer` for those `waiting` in turn."""
+    `read` when they are readable; in between it calls `flush` of every client, and `answer` for
+    those that are `waiting`, in turn."""
 
     def __init__(self, path: Path, handle: Callable[[ControlClient, dict[str, Any]], None]) -> None:
         self.path = path
@@ -110,8 +112,7 @@ class ControlSocket:
         return ControlClient(sock)
 
     def read(self, client: ControlClient) -> None:
-        """Take what has arrived, and handle one request of it; `client.closed` is true once it is
-        done with."""
+        """Read what has arrived, and handle one request of it; sets `client.closed` at the end."""
         try:
             data = client.sock.recv(READ_BYTES)
         except BlockingIOError:
@@ -137,7 +138,7 @@ class ControlSocket:
 
     def _request(self, client: ControlClient, line: bytes) -> None:
         try:
-            # Not `json`: it lets half a character pass, which nothing can be made of later.
+            # Not `json`, which accepts lone surrogates that cannot be encoded again.
             request = msgspec.json.decode(line)
         except (ValueError, RecursionError):
             request = None
@@ -148,9 +149,9 @@ class ControlSocket:
 
 
 def ask(path: Path, timeout_s: float = 10.0, **request: Any) -> Answer:
-    """Send one request to the console at `path` and wait for its answer.
+    """Send one request to the control socket at `path` and return its answer.
 
-    Raises ControlSocketError when nobody answers, or the answer is an error.
+    Raises ControlSocketError when there is no answer within `timeout_s`, or it is an error.
     """
     answer, fds = _exchange(path, timeout_s, request)
     for fd in fds:
@@ -159,10 +160,10 @@ def ask(path: Path, timeout_s: float = 10.0, **request: Any) -> Answer:
 
 
 def attach(path: Path, segment: str, timeout_s: float = 10.0) -> tuple[int, int]:
-    """(read-only descriptor, size) of a shared-memory segment of the fleet whose console is at
+    """(read-only descriptor, size in bytes) of a segment of the fleet whose control socket is at
     `path`: `r1/overhead` is a camera's frames. The caller owns the descriptor.
 
-    Raises ControlSocketError, also for a segment that the fleet does not have.
+    Raises ControlSocketError when there is no answer or no such segment.
     """
     answer, fds = _exchange(path, timeout_s, {"do": "attach", "segment": segment})
     return fds[0], int(answer["size"])
@@ -197,8 +198,8 @@ def _exchange(path: Path, timeout_s: float, request: dict[str, Any]) -> tuple[An
 
 
 def _connect(sock: socket.socket, path: Path, timeout_s: float) -> None:
-    """Connect, and wait in the queue where it is full: the kernel does not for a socket with a
-    timeout."""
+    """Connect, and wait while the queue is full, which the kernel does not do for a socket with a
+    timeout. Raises TimeoutError."""
     deadline_s = time.monotonic() + timeout_s
     while True:
         try:

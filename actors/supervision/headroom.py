@@ -1,8 +1,8 @@
-"""What a fleet takes of its machine's limits, and whether they leave room for it.
+"""What a fleet needs of its machine's limits, and whether they suffice.
 
 `needs` and `shortfalls` are pure; `found` reads the limits of this process, which its actors
-inherit. The needs are measured ones with some room: what an actor's own code (a policy, a driver)
-opens beside that is not known here.
+inherit. The needs are measured ones with a margin; what a user's policy or driver opens beside that
+is not known here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import msgspec
 from ...errors import HeadroomError
 from .cleanup_process import CLEANUP_DESCRIPTORS
 
-if TYPE_CHECKING:  # whose imports may be what there is no room for
+if TYPE_CHECKING:  # its imports may fail under a small limit
     from ..runtime.spec import ActorSpec
 
 UNLIMITED = float("inf")
@@ -55,11 +55,11 @@ BARE = Room(
     address_mb=_ADDRESS_MB,
     shm_bytes=0,
 )
-"""What even a fleet of nobody takes."""
+"""The needs of a fleet without actors."""
 
 
 def needs(actors: Sequence[ActorSpec]) -> Room:
-    """What `actors`, their supervisor and their warm spares take."""
+    """What `actors`, their supervisor and their warm spares need."""
     segments = {use.name: use.size for actor in actors for use in actor.segments}
     shared = {actor.warm: 0 for actor in actors if actor.warm}
     for actor in actors:
@@ -80,7 +80,7 @@ def needs(actors: Sequence[ActorSpec]) -> Room:
 
 
 def found() -> Room:
-    """What is left for this process and its children."""
+    """What the limits leave for this process and its children."""
     return Room(
         descriptors=_limit(resource.RLIMIT_NOFILE),
         processes=min(_processes_of_user(), *_processes_of_groups()),
@@ -90,37 +90,37 @@ def found() -> Room:
 
 
 def shortfalls(need: Room, have: Room) -> list[str]:
-    """A sentence for each limit that is too small: what there is, what is needed, what to do."""
-    said = []
+    """A sentence for each limit that is too small: found, needed, remedy."""
+    sentences = []
     if have.descriptors < need.descriptors:
-        said.append(
+        sentences.append(
             f"open files: {have.descriptors:.0f} are allowed for each process, "
             f"{need.descriptors:.0f} are needed: `ulimit -n 65536` before the start, or "
             "`LimitNOFILE=65536` in its systemd unit"
         )
     if have.processes < need.processes:
-        said.append(
+        sentences.append(
             f"processes: {have.processes:.0f} more are allowed, {need.processes:.0f} are needed "
             "(a thread counts as one): `ulimit -u`, a container's --pids-limit or `TasksMax=` "
             "must allow more"
         )
     if have.address_mb < need.address_mb:
-        said.append(
+        sentences.append(
             f"address space: {have.address_mb:.0f} MB are allowed for each process, "
             f"{need.address_mb:.0f} MB are needed: `ulimit -v unlimited` before the start"
         )
     if have.shm_bytes < need.shm_bytes:
-        said.append(
+        sentences.append(
             f"shared memory: {have.shm_bytes / 1e6:.1f} MB are free in {_SHM}, "
             f"{need.shm_bytes / 1e6:.1f} MB are needed: enlarge it (containers: --shm-size) or use "
             "fewer or smaller cameras"
         )
-    return said
+    return sentences
 
 
 def require(need: Room) -> None:
-    """Raise the soft limit of open files to what the hard one allows. Raises HeadroomError where a
-    limit is too small all the same."""
+    """Raise the soft limit of open files as far as the hard one allows. Raises HeadroomError, which
+    names every limit that is still too small."""
     raise_descriptor_limit()
     if short := shortfalls(need, found()):
         limits = "\n".join(f"  {sentence}" for sentence in short)
@@ -128,7 +128,8 @@ def require(need: Room) -> None:
 
 
 def raise_descriptor_limit() -> None:
-    """Ten descriptors or so per actor: the usual soft limit is for a hundred of them."""
+    """Raise this process's soft limit of open files to 65536, or to the hard limit."""
+    # An actor takes about ten: the usual soft limit suffices for a hundred actors.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -147,7 +148,7 @@ def _limit(kind: int) -> float:
 
 
 def _processes_of_user() -> float:
-    """What RLIMIT_NPROC leaves; it does not bind the superuser."""
+    """How many processes RLIMIT_NPROC leaves; it does not bind the superuser."""
     limit = _limit(resource.RLIMIT_NPROC)
     if limit == UNLIMITED or os.geteuid() == 0:
         return UNLIMITED
@@ -163,7 +164,7 @@ def _threads(process: Path) -> int:
 
 
 def _processes_of_groups() -> Iterable[float]:
-    """What the control groups that this process is in leave (cgroup v2)."""
+    """How many processes each control group of this process leaves (cgroup v2)."""
     yield UNLIMITED
     with suppress(OSError, ValueError):
         own = next(line for line in _lines(Path("/proc/self/cgroup")) if line.startswith("0::"))

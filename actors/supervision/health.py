@@ -1,12 +1,12 @@
-"""What is not well in a status, in sentences. Pure.
+"""The faults in a status, as sentences. Pure.
 
 Three questions, from the strictest to the mildest:
 
-- `unready`: what is not at work? `actorctl status` exits with 0 only if nothing is. Somebody whom a
-  person stopped is not ready, though nothing is wrong with him.
-- `unhealthy`: what needs a person? That is `healthy` in the status and /readyz. Warnings do not
-  count, nor do robots and replicas of scripts and of other hosts: their own program or their own
-  host's status says how they are, and this fleet could not mend them.
+- `unready`: what does not run? `actorctl status` exits with 0 if the list is empty. An actor that a
+  person stopped is not ready, but healthy.
+- `unhealthy`: what needs a person? `healthy` in the status and /readyz are true if the list is
+  empty. Warnings do not count, nor do robots and replicas of scripts and of other hosts, which this
+  fleet cannot repair.
 - `failing`: which process of this host does not do its work? That is /healthz.
 """
 
@@ -18,17 +18,17 @@ from typing import Any
 from .supervised import ActorState
 
 DRIVEN = ("STREAMING", "DEGRADED", "PAUSED")
-"""Fail-safe states in which a robot needs nobody."""
+"""Fail-safe states in which a robot needs no person."""
 
 PLAYED = ("STREAMING", "DEGRADED")
-"""Those of them in which its plan is played."""
+"""Those of them in which its plan is executed."""
 
 REFUSING_S = 1.0
 """A robot that refused every command of its plan for longer than this is not driven."""
 
 LATE = 0.5
-"""Of the hang timeout, after which the supervisor kills: an actor without progress for this share
-of it is failing. Later nobody would ever see it."""
+"""The share of the hang timeout after which an actor without progress counts as failing: at the
+whole of it the supervisor kills the actor."""
 
 Row = Mapping[str, Any]
 
@@ -53,7 +53,7 @@ def unhealthy(body: Row) -> list[str]:
         if row["state"] not in DRIVEN and not row["stopped"]
     ]
     refusing = [f"robot {row['name']} {refusal(row)}" for row in body["robots"] if refusal(row)]
-    return actors + sensors + robots + refusing + [said for said in [unlogged(body)] if said]
+    return actors + sensors + robots + refusing + list(filter(None, [unlogged(body)]))
 
 
 def unlogged(body: Row) -> str:
@@ -68,10 +68,11 @@ def unlogged(body: Row) -> str:
 
 
 def failing(body: Row) -> list[str]:
-    """Which actors of this host hang, or do not run though they did and ought to, a sentence each.
-    One that starts for the first time, and one that a person stopped, is neither. Nor is the
-    control actor of a DEAD robot: what restarts on failing health would set a robot going that
-    stopped for good until a person looks."""
+    """Which actors of this host hang, or do not run although they did and should, a sentence each.
+
+    A first start, an actor that a person stopped, and the control actor of a DEAD robot do not
+    count: a watchdog that restarts the fleet must not move a robot that waits for a person.
+    """
     why = []
     dead = {f"{row['name']}/control" for row in body["robots"] if row["state"] == "DEAD"}
     for row in body["actors"]:
@@ -89,7 +90,7 @@ def failing(body: Row) -> list[str]:
 
 
 def warnings(body: Row) -> list[tuple[str, str]]:
-    """(robot, warning) of every handshake's warnings, those of scripts and other hosts included."""
+    """(robot, warning) for the warnings of every handshake, also of scripts and other hosts."""
     rows = [*body["robots"], *body.get("site", {}).get("robots", [])]
     return [(row["name"], text) for row in rows for text in row.get("warnings", ())]
 
@@ -100,13 +101,13 @@ def sentence(row: Row) -> str:
 
 
 def cause(row: Row) -> str:
-    """Why an actor or a robot is in its state, and what it waits for; empty where that is plain."""
+    """Why an actor or a robot is in its state, and what it waits for; may be empty."""
     waits = row.get("waits_for")
     return "; ".join(filter(None, (row.get("reason"), waits and f"waits for {waits}")))
 
 
 def blind(row: Row) -> str:
-    """Why a sensor that is at work has no frames; empty if it has, and for every other actor."""
+    """Why a running sensor has no frames; empty if it has some, and for every other actor."""
     if row["kind"] != "sensor" or row["state"] != ActorState.READY:
         return ""
     reason = (row["report"] or {}).get("reason")
@@ -114,7 +115,7 @@ def blind(row: Row) -> str:
 
 
 def refusal(row: Row) -> str:
-    """Why a robot is not driven though its plan is supplied; empty if it is driven."""
+    """Why a robot with a plan executes no commands; empty if it executes them."""
     if row["state"] not in PLAYED or row.get("refusing_s", 0.0) <= REFUSING_S:
         return ""
     why = row.get("refusing") or "its limits say so"

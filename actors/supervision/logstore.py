@@ -1,9 +1,9 @@
 """The fleet's log on disk: every actor's records and stray output as JSON lines, merged in order.
 
-Guaranteed: records never interleave, the size on disk is bounded, and one actor that floods costs
-the others nothing: above LINES_PER_S its lines are counted instead of kept. Records of one turn
-are ordered by their time; across turns, by arrival. A full disk loses records and nothing else:
-they are counted, and the first that is written again says how many.
+Guaranteed: records never interleave, the size on disk is bounded, and the lines of one actor are
+rate-limited: above LINES_PER_S they are counted and dropped. Records of one turn are ordered by
+their time; across turns, by arrival. A full disk loses records only: they are counted, and the next
+record that is written carries their number.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _decode = msgspec.json.Decoder(Record).decode
 class LogStore:
     """Appends records to `directory`/log.jsonl, whose older files are log.jsonl.1 and so on.
 
-    Raises RuntimeDirError for a directory that is not ours to rotate files in.
+    Raises RuntimeDirError for a directory that cannot be claimed (`runtime.claim`).
     """
 
     def __init__(self, directory: Path, file_bytes: int, files: int) -> None:
@@ -46,16 +46,16 @@ class LogStore:
         self._file = BoundedFile(self.path, file_bytes, files)
         self._pending: list[Record] = []
         self._unreported = 0
-        """Lost records of which the log itself does not tell yet."""
+        """Lost records whose number is not in the log yet."""
 
     @property
     def lost(self) -> int:
-        """Records that the disk did not take."""
+        """Records that could not be written."""
         return self._file.lost
 
     @property
     def error(self) -> str:
-        """Why the disk takes no records now; empty when it does."""
+        """Why no records can be written now; empty when they can."""
         return self._file.error
 
     def add(self, record: Record) -> None:
@@ -64,14 +64,14 @@ class LogStore:
         self._pending.append(record)
 
     def flush(self) -> None:
-        """Write what was added, in the order of its time."""
+        """Write the added records, ordered by their time."""
         if not self._pending:
             return
         pending, self._pending = self._pending, []
         pending.sort(key=lambda record: record.t)
         for records, lines in _batches(pending, self._file.file_bytes):
             if self._unreported:
-                # The first that gets through tells of those that did not.
+                # The first record that is written carries the number of the lost ones.
                 records[0].lost += self._unreported
                 lines[0] = _line(records[0])
             before = self.lost
@@ -84,7 +84,7 @@ class LogStore:
 
 
 def _batches(records: list[Record], file_bytes: int) -> Iterator[tuple[list[Record], list[bytes]]]:
-    """The records with their lines, as many at a time as one write may have."""
+    """The records with their lines, in batches of at most the bytes of one write."""
     most, size, begin = min(file_bytes // 2, WRITE_BYTES), 0, 0
     lines: list[bytes] = []
     for k, record in enumerate(records):
@@ -102,8 +102,8 @@ def _line(record: Record) -> bytes:
 
 
 class Stream:
-    """One log pipe of one incarnation: bytes in, records out. `read` takes a bounded amount, so
-    that no actor can keep the supervisor from the others."""
+    """One log pipe of one incarnation: bytes in, records out. `read` reads a bounded amount, so
+    that no actor occupies the supervisor."""
 
     def __init__(
         self, fd: int, actor: str, incarnation: int, name: str, keep: Callable[[Record], None]
@@ -123,11 +123,11 @@ class Stream:
 
     @property
     def greedy(self) -> bool:
-        """It has had more than its share of this turn: read the others first."""
+        """Whether it has used up its share of this turn: the others are read first."""
         return self._taken > TURN_BYTES
 
     def read(self) -> int | None:
-        """Read once: how many bytes there were, None at the end of the pipe."""
+        """Read once; returns the number of bytes, or None at the end of the pipe."""
         try:
             data = os.read(self.fd, READ_BYTES)
         except BlockingIOError:
@@ -137,7 +137,7 @@ class Stream:
         self._account(len(data))
         lines = (self._rest + data).split(b"\n")
         self._rest = lines.pop()
-        if len(self._rest) > 4 * MAX_LINE:  # an endless line
+        if len(self._rest) > 4 * MAX_LINE:  # a line without an end
             lines.append(self._rest)
             self._rest = b""
         self._refill()
@@ -146,8 +146,8 @@ class Stream:
         return len(data)
 
     def drain(self) -> None:
-        """Take what a dead actor left in the pipe, whose other end somebody may still hold open."""
-        left = 1 << 20  # the most that a pipe holds
+        """Read what a dead actor left in the pipe."""
+        left = 1 << 20  # the most that a pipe holds: its end may be open in another process
         while left > 0 and (count := self.read()):
             left -= count
 
@@ -186,7 +186,7 @@ class Stream:
         if line.startswith(b'{"t":'):
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 record = _decode(line)
-                # Whatever it says: only this actor can have written it.
+                # Only this actor can have written it, whatever name the record has.
                 record.actor, record.incarnation = self.actor, self.incarnation
                 self._keep(record)
                 return

@@ -1,5 +1,5 @@
-"""What a status says in sentences, for terminals and the page: what is wrong first, then what is
-waited for, then warnings, then what was lost, and what a person wanted so. Pure.
+"""The sentences of a status, for terminals and the dashboard: faults first, then waits, warnings,
+losses, and what a person asked for. Pure.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Weight(IntEnum):
     LOST = 3
     """Chunks and commands that did not reach the robot, by reason: some are usual."""
     INTENDED = 4
-    """As a person wanted it: stopped, paused."""
+    """As a person asked: stopped, paused."""
 
 
 class Note(NamedTuple):
@@ -44,26 +44,26 @@ class Note(NamedTuple):
 
 
 def notes(status: dict[str, Any]) -> list[Note]:
-    """All of them, by weight; within one weight in the order of the tables."""
+    """All notes on a status, by weight; within one weight in the order of the tables."""
     return sorted(_notes(status), key=lambda note: note.weight)
 
 
 def _notes(status: dict[str, Any]) -> Iterator[Note]:
     site = status.get("site", {})
     states = {row["name"]: row["state"] for row in status["actors"]}
-    if said := unlogged(status):
-        yield Note(Weight.WRONG, "log", said)
+    if fault := unlogged(status):
+        yield Note(Weight.WRONG, "log", fault)
     for row in status["robots"]:
-        # Where the control actor is not at work, its own line says why.
+        # If the control actor does not run, the note on that actor says why.
         if row["state"] != "DOWN" or states.get(f"{row['name']}/control", "READY") == "READY":
             yield from _note(row, row["name"])
         yield from _about_commands(row, row["name"])
     dead = {f"{row['name']}/control" for row in status["robots"] if row["state"] == "DEAD"}
     for row in status["actors"]:
-        if row["name"] not in dead:  # the robot's own line says it
+        if row["name"] not in dead:  # the note on the robot says it
             yield from _note(row, row["name"])
-        if said := blind(row):
-            yield Note(Weight.WRONG, row["name"], said)
+        if fault := blind(row):
+            yield Note(Weight.WRONG, row["name"], fault)
         if lost := (row.get("report") or {}).get("evidence_lost"):
             text = f"{lost} records of its audit or capture are lost: its log says why"
             yield Note(Weight.WARNS, row["name"], text)
@@ -109,9 +109,9 @@ def _about_commands(row: dict[str, Any], name: str) -> Iterator[Note]:
             "void after a gap of the driver": row.get("void_dropped") or 0,
         },
     }
-    told = [f"{what}: {counts}" for what, by in lost.items() if (counts := _counts(by))]
-    if told:
-        yield Note(Weight.LOST, name, "; ".join(told))
+    counted = [f"{what}: {counts}" for what, by in lost.items() if (counts := _counts(by))]
+    if counted:
+        yield Note(Weight.LOST, name, "; ".join(counted))
 
 
 def _counts(by_reason: dict[str, int]) -> str:

@@ -1,8 +1,8 @@
-"""One actor's operating-system process, as the supervisor holds it: started by exec, watched by
-pidfd, ended together with everything it started.
+"""One actor's operating-system process: started by exec, watched by pidfd, ended together with
+everything it started.
 
-The process leads a session of its own, so its group is it and what it started. `reap` kills what is
-left of the group before it gives the leader's number back to the kernel: it can't hit a stranger.
+The process leads a session of its own, so that its group is it and what it started. `reap` kills
+what is left of the group before it releases the leader's pid, so that no other process is hit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Process:
     def __init__(
         self, name: str, environment: Mapping[str, str], preload: str | None = None
     ) -> None:
-        """Start it. Raises OSError when the machine does not give one more process."""
+        """Start it. Raises OSError when the machine has no room for another process."""
         ours, theirs = pair()
         pipes = [*os.pipe(), *os.pipe()]
         self.out, out, self.err, err = pipes
@@ -54,9 +54,9 @@ class Process:
         self.exited: int | None = None
 
     def terminate(self) -> None:
-        """Ask the whole group to end. SIGCONT, because one that is stopped would not hear it."""
+        """Ask the whole group to end."""
         self._signal_group(signal.SIGTERM)
-        self._signal_group(signal.SIGCONT)
+        self._signal_group(signal.SIGCONT)  # a stopped process does not handle SIGTERM
 
     def kill(self) -> None:
         self._signal_group(signal.SIGKILL)
@@ -68,11 +68,11 @@ class Process:
                 signal.pidfd_send_signal(self.pidfd, number)
 
     def reap(self) -> int | None:
-        """Collect the exit of a process whose pidfd is readable: its status, or minus the signal.
-        None if it has not exited after all. The pipes and the link stay, to be read to their end.
+        """Reap a process whose pidfd is readable: its exit status, or minus the signal. None if it
+        has not exited. The pipes and the link stay open, to be read to their end.
         """
         if self.exited is None:
-            # Not collected yet, hence the leader's number, and with it the group's, is still ours.
+            # Not reaped yet: the pid, and with it the group's number, is still this process's.
             if os.waitid(os.P_PIDFD, self.pidfd, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
                 return None
             self._signal_group(signal.SIGKILL)
@@ -81,18 +81,18 @@ class Process:
         return self.exited
 
     def wait(self) -> int:
-        """Wait for the exit of a process that was killed, and collect it."""
+        """Wait for the exit of a process that was killed, and reap it."""
         while (code := self.reap()) is None:
             exited(self.pidfd, 1.0)
         return code
 
     def close(self) -> None:
-        """Give up the descriptors of a process that was reaped."""
+        """Close the descriptors of a process that was reaped."""
         os.close(self.pidfd)
         self.link.close()
 
     def resident_mb(self) -> float:
-        """Private memory in use; shared segments do not count. 0 once it is gone."""
+        """Private memory in use in megabytes, without shared segments; 0 once it is gone."""
         try:
             with open(f"/proc/{self.pid}/statm") as statm:  # noqa: PTH123  called every second
                 _, resident, shared, *_ = map(int, statm.read().split())
@@ -107,9 +107,8 @@ class Process:
 
 
 def exited(pidfd: int, within_s: float) -> bool:
-    """Wait for an exit; whether there was one. By poll, because select knows no descriptor above
-    1023, and a supervisor of hundreds has those."""
-    waiting = select.poll()
+    """Wait for an exit for at most `within_s`; returns whether there was one."""
+    waiting = select.poll()  # select takes no descriptor above 1023, which large fleets have
     waiting.register(pidfd, select.POLLIN)
     return bool(waiting.poll(within_s * 1000))
 
@@ -118,8 +117,8 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def spawn(argv: list[str], environment: Mapping[str, str], descriptors: Mapping[int, int]) -> int:
-    """Start `argv` in a session of its own with `descriptors` (number there: number here) and no
-    others, stdin empty; return its pid."""
+    """Start `argv` in a session of its own and return its pid. It inherits `descriptors` (number
+    there: number here) and no others; its stdin is empty."""
     with contextlib.ExitStack() as stack:
         null = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
         stack.callback(os.close, null)

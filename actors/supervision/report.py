@@ -1,9 +1,9 @@
-"""The status of a fleet as one plain object: the report's body, `actorctl status --json`, the live
-view. Names in it are an interface: they are added to, never changed.
+"""The status of a fleet as one plain object, for `actorctl status --json`, the dashboard and the
+live view. Its names are an interface: they are added to, never changed.
 
 `healthy` means that nothing needs a person: every actor is READY (or was stopped by a person) and
-every robot is driven: its plan is supplied and its limits accept it, or it rides its buffer, or it
-is paused. `health.py` says the same in sentences.
+every robot executes its plan, which its limits accept, or is paused. `health` gives the reasons in
+sentences.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ DOWN = "DOWN"
 
 
 class ActorFacts(msgspec.Struct, kw_only=True):
-    """What the shell knows of one actor, beside the core's record of it."""
+    """What the supervisor knows of one actor, beside the state machine's record of it."""
 
     name: str
     kind: str
@@ -41,7 +41,7 @@ class ActorFacts(msgspec.Struct, kw_only=True):
 
 
 class LogFacts(msgspec.Struct, frozen=True):
-    """The fleet's log on disk: lines that it did not take, and why it takes none now (or "")."""
+    """The fleet's log on disk: how many lines were lost, and why none is written now (or "")."""
 
     path: str = ""
     lost: int = 0
@@ -58,7 +58,8 @@ def status(
     now_s: float | None = None,
     log: LogFacts | None = None,
 ) -> dict[str, Any]:
-    """The status object. `actors` and `members` are the core's by name, `now_s` is its clock."""
+    """The status object. `actors` and `members` are the state machine's, by name, and `now_s` is of
+    its clock."""
     by_name = {fact.name: fact for fact in facts}
     now_s = time.monotonic() if now_s is None else now_s
     rows = [
@@ -112,20 +113,20 @@ def _actor(
 
 def _robot(name: str, rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     record, world = rows[f"{name}/control"], rows.get(f"{name}/world")
-    # Whatever kind of actor has the place of a robot's control: the row has every key.
-    said = actor_reports.unreported("control") | (record["report"] or {})
-    cell = actor_reports.unreported("world") | ((world and world["report"]) or {})
-    row: dict[str, Any] = {"name": name} | said | {"name": name}
-    # A dead control's last words are about the past: its counters stand, its state does not.
-    if (record["state"] != ActorState.READY and said["state"] != "DEAD") or not said["state"]:
+    # The row has every key, also where an actor of another kind has the name of a robot's control.
+    report = actor_reports.unreported("control") | (record["report"] or {})
+    driver_report = actor_reports.unreported("world") | ((world and world["report"]) or {})
+    row: dict[str, Any] = {"name": name} | report | {"name": name}
+    # The last report of a control actor that does not run: its counters hold, its state does not.
+    if (record["state"] != ActorState.READY and report["state"] != "DEAD") or not report["state"]:
         row["state"] = DOWN
         row["reason"] = _why_down(record)
         row["refusing_s"], row["refusing"], row["warnings"] = 0.0, "", []
-    elif not said["reason"] and row["state"] == "PAUSED":
+    elif not report["reason"] and row["state"] == "PAUSED":
         row["reason"] = f"`actorctl resume {name}` goes on"
     row["stopped"] = record["state"] == ActorState.STOPPED
-    for key, in_cell in (("episodes", "tried"), ("successes", "successes"), ("task", "task")):
-        row[key] = said[key] if cell[in_cell] is None else cell[in_cell]
+    for key, in_driver in (("episodes", "tried"), ("successes", "successes"), ("task", "task")):
+        row[key] = report[key] if driver_report[in_driver] is None else driver_report[in_driver]
     return row
 
 

@@ -1,8 +1,9 @@
-"""The shared memory of a host's actors: created once, handed down by descriptor, never named.
+"""The shared memory of a host's actors: created once, passed on by descriptor, without a name in
+the file system.
 
-Segments live as long as the supervisor, whoever dies meanwhile: that is what lets a new incarnation
-go on where the last one was killed. Writers get a writable descriptor, everybody else a read-only
-one that cannot be made writable again.
+Segments live as long as the supervisor, so that a new incarnation continues where the last one was
+killed. Writers get a writable descriptor, every other process a read-only one that cannot be made
+writable again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class Segments:
     """All segments of a supervisor, and its view of every board."""
 
     def __init__(self, actors: Sequence[ActorSpec]) -> None:
-        """Create what `actors` use. Raises SegmentError when the machine has no room for it."""
+        """Create the segments of `actors`. Raises SegmentError when the machine has no room."""
         self._segments: dict[str, segment.Segment] = {}
         self._read_only: dict[str, int] = {}
         self.boards: dict[str, StatusBoardReader] = {}
@@ -34,9 +35,9 @@ class Segments:
             raise
 
     def adapt(self, actors: Sequence[ActorSpec]) -> None:
-        """Have what `actors` use, and nothing else: what is there in the right size stays as it is,
-        with what is in it. Processes keep what they mapped. Raises SegmentError, and has changed
-        nothing then: a producer and its consumer would otherwise hold different memory."""
+        """Create and remove segments so that those of `actors` exist and no others. A segment of
+        the right size stays, with its content; processes keep what they have mapped. All or
+        nothing: raises SegmentError before anything was changed."""
         uses = _sizes(actors)
         missing = {n: size for n, size in uses.items() if self._size(n) != size}
         made: dict[str, segment.Segment] = {}
@@ -60,11 +61,11 @@ class Segments:
             self._drop(name)
         self._segments |= made
         self._read_only |= read_only
-        # Also of one that was removed and came back before its process was gone: it has a new one.
+        # An actor that was removed and added again before its process was gone has a new board.
         self.boards |= boards
 
     def forget(self, actor: str) -> None:
-        """An actor is gone for good: nobody reads its board any more."""
+        """Unmap the board of an actor that was removed."""
         self.boards.pop(actor, None)
 
     def _size(self, name: str) -> int | None:
@@ -76,8 +77,8 @@ class Segments:
             self._segments.pop(name).close()
 
     def table(self, actor: ActorSpec) -> tuple[tuple[SegmentEntry, ...], list[int]]:
-        """The segment table of an actor's boot, and the descriptors in the same order. They stay
-        this object's: sending them makes copies."""
+        """The segment table of an actor's boot, and the descriptors in the same order, which stay
+        open here: sending them makes copies."""
         entries = tuple(SegmentEntry(use.name, use.size, use.writable) for use in actor.segments)
         fds = [
             self._segments[use.name].fd if use.writable else self._read_only[use.name]
@@ -86,7 +87,7 @@ class Segments:
         return entries, fds
 
     def read_only(self, name: str) -> tuple[int, int]:
-        """(descriptor, size) of a segment, for somebody outside who only looks. Raises KeyError."""
+        """(read-only descriptor, size) of a segment. Raises KeyError."""
         return self._read_only[name], self._segments[name].size
 
     def sizes(self) -> dict[str, int]:
@@ -94,7 +95,7 @@ class Segments:
         return {name: made.size for name, made in self._segments.items()}
 
     def report(self, actor: str) -> dict[str, Any] | None:
-        """What `actor` reported last; None if nothing, or nothing that can be read."""
+        """The last report of `actor`; None if there is none, or it is damaged."""
         return self.boards[actor].report()
 
     def close(self) -> None:
@@ -116,7 +117,7 @@ def _sizes(actors: Sequence[ActorSpec]) -> dict[str, int]:
             if sizes.setdefault(use.name, use.size) != use.size:
                 raise SegmentError(
                     f"segment {use.name}: {actor.name} expects {use.size} bytes, another actor "
-                    f"{sizes[use.name]}: both must be told the same size"
+                    f"{sizes[use.name]}: both must use the same size"
                 )
         if board_of(actor.name) not in {use.name for use in actor.segments}:
             raise SegmentError(f"{actor.name} has no segment {board_of(actor.name)} for its status")

@@ -1,9 +1,9 @@
-"""Who else is at the site: robots and replicas of scripts and of other hosts, as the broker of this
-host knows them. Pure.
+"""The robots and replicas of scripts and of other hosts, as the broker of this host reports them.
+Pure.
 
-`where` tells whose they are: `script` for a program on this machine that calls `RemotePolicy` or
-`serve`, `script on HOST` for one elsewhere, `HOST` for an actor of another host's supervisor. A
-host without the broker sees its own actors and robots only: `site` is empty there.
+`where` says what runs them: `script` for a program on this machine that calls `RemotePolicy` or
+`serve`, `script on HOST` for one elsewhere, `HOST` for an actor of another host's supervisor. On a
+host without the broker, `site` is empty.
 """
 
 from __future__ import annotations
@@ -13,21 +13,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 SILENT_S = 1.0
-"""A robot that the broker has not heard of for this long is said to be silent."""
+"""A robot from which the broker has received nothing for longer than this is shown as silent."""
 
 Row = Mapping[str, Any]
 
 
 def site(actors: Sequence[Row], robots: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
-    """`robots` and `replicas` that are at the broker and not of this host's fleet."""
-    said: Row = next(
+    """`robots` and `replicas` that use the broker and are not of this host's fleet.
+
+    `actors` and `robots` are the rows of the status; both results are sorted by name.
+    """
+    report: Row = next(
         (row["report"] for row in actors if row["kind"] == "broker" and row["report"]), {}
     )
     own = {row["name"] for row in (*actors, *robots)}
     here = socket.gethostname()
-    sessions = (row for row in said.get("sessions", ()) if row["robot"] not in own)
-    replicas = (row for row in said.get("replicas", ()) if row["name"] not in own)
-    # By name: the broker's order is that of the last handshakes.
+    sessions = (row for row in report.get("sessions", ()) if row["robot"] not in own)
+    replicas = (row for row in report.get("replicas", ()) if row["name"] not in own)
+    # The broker's own order changes with each handshake.
     return {
         "robots": sorted((_robot(row, here) for row in sessions), key=lambda row: row["name"]),
         "replicas": sorted((_replica(row, here) for row in replicas), key=lambda row: row["name"]),
@@ -39,7 +42,8 @@ def _robot(session: Row, here: str) -> dict[str, Any]:
     silent_s = session["silent_s"]
     reason = vitals["reason"]
     if silent_s > SILENT_S:
-        reason = f"silent for {silent_s:.1f} s" + (f"; its last word: {reason}" if reason else "")
+        last = f"; its last report: {reason}" if reason else ""
+        reason = f"silent for {silent_s:.1f} s{last}"
     return {
         "name": session["robot"],
         "where": _where(session, here),
@@ -53,7 +57,7 @@ def _robot(session: Row, here: str) -> dict[str, Any]:
 
 
 _WITHOUT_VITALS = {"open": "OPEN", "moving": "MOVING"}
-"""Everything else is CONNECTING."""
+"""The state of a robot that sends no vitals, by that of its session; any other is CONNECTING."""
 _SESSION_REASONS = {
     "none": "no replica of '{service}' has accepted it",
     "opening": "{replica} has its handshake and has not answered yet",

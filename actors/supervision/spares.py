@@ -1,8 +1,9 @@
-"""The warm spares of a host: for each list of modules as many as its actors may need at once.
+"""The warm standbys (spares) of a host: for each list of modules as many as its actors may need at
+once.
 
-Guaranteed: a spare that is handed out was alive a moment ago; one that is frozen is ended and
-replaced. The next one is prepared a while after the last was taken, when no actor is starting,
-because on a small machine its imports would take time from them.
+Guaranteed: a spare that is handed out has answered a ping within the last ANSWER_S; a frozen one is
+ended and replaced. The next one is prepared PREPARE_AFTER_S after the last was taken and the last
+actor was started, because on a small machine its imports would slow down their starts.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from .warm_standby import WarmStandby
 PREPARE_AFTER_S = 2.0
 RETRY_AFTER_S = 10.0
 ANSWER_S = 0.1
-"""For how long a spare may keep a dead actor waiting for the proof that it lives: less than a start
-without one takes. It answers within a millisecond."""
+"""How long the start of an actor waits for a spare's answer to a ping: less than a cold start
+takes. A live spare answers within a millisecond."""
 
 
 class Spares:
@@ -44,12 +45,12 @@ class Spares:
         self.adapt(actors)
 
     def adapt(self, actors: Iterable[ActorSpec]) -> None:
-        """Have spares for these from now on: one for each actor that needs the same modules, up to
-        what its `spares` allows."""
+        """Prepare spares for `actors` from now on: one for each actor that needs the same modules,
+        at most its `spares`."""
         warm = [actor for actor in actors if actor.warm]
         sharing = Counter(actor.warm for actor in warm)
         self._kinds = {actor.warm or "": actor.kind for actor in warm}
-        # Control first: nothing else costs a robot its ticks.
+        # Control first, because only its absence costs a robot ticks.
         warm.sort(key=lambda actor: actor.kind != "control")
         self._wanted = {actor.warm or "": min(sharing[actor.warm], actor.spares) for actor in warm}
         for modules in {spare.modules for spare in self._spares}:
@@ -57,7 +58,8 @@ class Spares:
                 spare.end()
 
     def missing(self, now_s: float, calm: bool) -> str | None:
-        """The modules for which to `prepare` one: it is missing, and all has been calm."""
+        """The modules of a missing spare, once `calm` (no actor starts) has been true for
+        PREPARE_AFTER_S; else None."""
         if not calm:
             self._calm_since_s = None
             return None
@@ -73,7 +75,7 @@ class Spares:
         return next(missing, None)
 
     def prepare(self, modules: str) -> WarmStandby | None:
-        """Start one; None if the machine gives no process for it now."""
+        """Start a spare; None if the machine has no room for its process now."""
         environment = environment_for(self._kinds[modules], self._environment)
         try:
             spare = WarmStandby(modules, environment, self._keep)
@@ -84,8 +86,7 @@ class Spares:
         return spare
 
     def take(self, modules: str | None) -> Started | None:
-        """Hand over a spare that has just proved to live, if there is one. Waits for ANSWER_S at
-        most, and only for those that do not answer at once."""
+        """Hand over a spare of `modules` that answers a ping; None if none does within ANSWER_S."""
         waiting = select.poll()
         pinged = {}
         for spare in self._of(modules):
@@ -107,23 +108,23 @@ class Spares:
         return None
 
     def check(self, now_s: float) -> list[str]:
-        """Ping all, once a second or so; end those that are frozen, and say which and why."""
-        said = []
+        """Ping all, about once a second, and end the frozen ones; returns a sentence for each."""
+        faults = []
         for spare in self._spares:
             if not spare.ended and (why := spare.check(now_s)):
-                said.append(f"a warm spare (process {spare.process.pid}) {why}: it is replaced")
+                faults.append(f"a warm spare (process {spare.process.pid}) {why}: it is replaced")
                 spare.end()
-        return said
+        return faults
 
     def lost(self, spare: WarmStandby, now_s: float) -> None:
-        """It has ended: collect it. If it died by itself, the next one can wait."""
-        if not spare.ended:
+        """Reap a spare that has exited."""
+        if not spare.ended:  # it died by itself, and the next one would too
             self._not_before_s[spare.modules] = now_s + RETRY_AFTER_S
         self._spares.remove(spare)
         spare.close()
 
     def report(self) -> dict[str, int]:
-        """How many there should be, and how many could be taken."""
+        """How many are wanted, and how many could be taken now."""
         ready = sum(spare.ready and not spare.ended for spare in self._spares)
         return {"wanted": sum(self._wanted.values()), "ready": ready}
 
@@ -131,7 +132,7 @@ class Spares:
         return {spare.process.pid for spare in self._spares}
 
     def close(self) -> None:
-        """End and collect all."""
+        """End and reap all."""
         for spare in self._spares:
             spare.close()
         self._spares = []

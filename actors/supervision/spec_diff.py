@@ -1,4 +1,4 @@
-"""What a changed fleet.yaml means for the processes that run: the difference, before it is made."""
+"""The difference between two lists of actors: which processes a changed fleet.yaml replaces."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ..runtime.spec import ActorSpec
 
 
 class SpecDiff(msgspec.Struct, frozen=True):
-    """By actor. `changed` says which keys of an actor's configuration, or which of its segments,
-    are different, so that its process has to be replaced; a change of its restart rules alone needs
-    no new process."""
+    """The names of actors. `changed` lists for each the keys of its configuration, or the segments,
+    that are different, so that its process has to be replaced. A change of its restart rules alone
+    needs no new process."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
@@ -22,7 +22,7 @@ class SpecDiff(msgspec.Struct, frozen=True):
 
 
 def differences(old: Iterable[ActorSpec], new: Iterable[ActorSpec]) -> SpecDiff:
-    """From the fleet `old` to the fleet `new`."""
+    """The difference from the fleet `old` to the fleet `new`."""
     before = {actor.name: actor for actor in old}
     after = {actor.name: actor for actor in new}
     changed = {
@@ -53,7 +53,7 @@ def _changes(old: ActorSpec, new: ActorSpec) -> Iterable[str]:
 
 
 def _differing(old: dict[str, Any], new: dict[str, Any], within: str = "") -> Iterable[str]:
-    """The keys that differ, however deep, each with both values or as gone or new."""
+    """The keys that differ, at any depth, each with both values or as gone or new."""
     for key in old | new:
         path, was, becomes = f"{within}{key}", old.get(key), new.get(key)
         if key not in new:

@@ -1,9 +1,9 @@
-"""Orphans: processes that an actor started and that outlived it, or hid from it in a session of
-their own. As a subreaper the supervisor becomes their parent, and ends them.
+"""The reaper of orphans: processes that an actor started and that outlived it, or that made a
+session of their own. As a subreaper the supervisor becomes their parent, and ends them.
 
-A process that belongs to the session of a live actor is left alone, whatever its parent. One that
-made a session of its own (a daemon) is ended as soon as its parent is gone: an actor's helpers do
-not outlive the call that started them. Processes without the fleet's mark are never touched.
+A process in the session of a live actor is left alone, whatever its parent. One with a session of
+its own (a daemon) is ended as soon as its parent is gone. Processes without the fleet's mark are
+not touched.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Subreaper:
         self._session = os.getsid(0)
 
     def sweep(self, sessions: set[int], patient: bool = False) -> int:
-        """End and collect our children that belong to none of `sessions`; return how many are
-        left. With `patient`, wait until they are gone, PATIENCE_S at most."""
+        """End and reap this process's children that belong to none of `sessions`; return how many
+        are left. With `patient`, wait until they are gone, for PATIENCE_S at most."""
         deadline_s = time.monotonic() + PATIENCE_S
         while True:
             left = sum(self._end(pid, sessions) for pid in _children() - sessions)
@@ -66,7 +66,7 @@ class Subreaper:
 
 
 def _children() -> set[int]:
-    """Pids of this process's children, those it has not collected yet included."""
+    """Pids of this process's children, including those that are not reaped yet."""
     found: set[int] = set()
     for thread in Path("/proc/self/task").iterdir():
         with contextlib.suppress(OSError):

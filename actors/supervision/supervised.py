@@ -1,4 +1,4 @@
-"""The words of supervision: states, events and effects. No behaviour: `supervision.step`."""
+"""The types of the supervision state machine: states, events and effects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NEVER = float("inf")
 
 
 class ActorState(StrEnum):
-    """Where an actor is. WAITING is for others to get ready, or to be gone, before its start."""
+    """The state of an actor. WAITING: for others to be ready, or gone, before its start."""
 
     STOPPED = "STOPPED"
     WAITING = "WAITING"
@@ -25,7 +25,8 @@ class ActorState(StrEnum):
 
 
 class ActorRecord(msgspec.Struct, frozen=True):
-    """What is known of one actor. `alive` is from the spawn to the exit, whatever the state."""
+    """What is known of one actor. `alive` is true from the spawn to the exit, in any state.
+    Instants are of the clock of `step`."""
 
     state: ActorState = ActorState.STOPPED
     wanted: bool = False
@@ -37,21 +38,22 @@ class ActorRecord(msgspec.Struct, frozen=True):
     progressed_at_s: float = 0.0
     ready_at_s: float = NEVER
     hang_timeout_s: float = 0.0
-    """What this incarnation said that one turn of its loop may take; its rules say the least."""
+    """The timeout that this incarnation asked for; that of its rules is the least."""
     failures: int = 0
-    """In a row: none of them was ready for `settle_s`."""
+    """In a row, without having been ready for `settle_s` in between."""
     restarts: int = 0
     restarted_at_s: tuple[float, ...] = ()
     fault: str | None = None
     """Why it is being ended by force, until it is gone."""
     draining: bool = False
-    """It was asked to finish what it serves; `deadline_s` is when it is asked to stop."""
+    """It was asked to finish what it serves; at `deadline_s` it is asked to stop."""
     relaunch: bool = False
-    """It is being ended only to start again."""
+    """It is being ended in order to start again."""
     reason: str = ""
     """Of the last failure, or why it is in this state."""
     for_ready: frozenset[str] = frozenset()
     for_gone: frozenset[str] = frozenset()
+    """The actors whose readiness, and whose end, a WAITING one waits for."""
 
 
 class FleetState(msgspec.Struct, frozen=True):
@@ -63,7 +65,7 @@ class FleetState(msgspec.Struct, frozen=True):
     stopping: bool = False
     hastened: bool = False
     retired: frozenset[str] = frozenset()
-    """Those that a new fleet.yaml no longer has: they vanish when they are gone."""
+    """Actors that were removed from the fleet and still have a process."""
 
     @property
     def gone(self) -> bool:
@@ -75,7 +77,7 @@ class FleetState(msgspec.Struct, frozen=True):
 
 
 class Start(msgspec.Struct, frozen=True):
-    """Start these, or all when None; what failed before is forgiven."""
+    """A person starts these, or all when None; earlier failures no longer count."""
 
     names: tuple[str, ...] | None = None
 
@@ -88,26 +90,27 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 class Restart(msgspec.Struct, frozen=True):
+    """A person restarts these."""
+
     names: tuple[str, ...]
 
 
 class Reform(msgspec.Struct, frozen=True):
-    """The fleet is to have these members from now on. `changed` are those whose processes must be
-    replaced because what they are told at their start is different."""
+    """The fleet has these members from now on. `changed` are those whose processes are replaced
+    because their boot is different."""
 
     members: tuple[Member, ...]
     changed: frozenset[str]
 
 
 class StopAll(msgspec.Struct, frozen=True):
-    """The end: in reverse order, or all at once and by force when `hasten`."""
+    """Stop the fleet, in reverse start order; with `hasten`, kill all at once."""
 
     hasten: bool = False
 
 
 class ActorReady(msgspec.Struct, frozen=True):
-    """Its loop runs. `hang_timeout_s`: one turn of it may take so long, if that is more than its
-    rules say."""
+    """Its loop runs. `hang_timeout_s` counts if it is longer than that of its rules."""
 
     name: str
     incarnation: int
@@ -116,7 +119,7 @@ class ActorReady(msgspec.Struct, frozen=True):
 
 class Exited(msgspec.Struct, frozen=True):
     """`code` is the exit status, or minus the signal, or None when no process could be made;
-    `error` is the actor's own last word, or why not."""
+    `error` is the reason that the actor reported, or why no process could be made."""
 
     name: str
     incarnation: int
@@ -125,7 +128,7 @@ class Exited(msgspec.Struct, frozen=True):
 
 
 class Faulty(msgspec.Struct, frozen=True):
-    """The shell found a reason to end this incarnation (it eats memory)."""
+    """The supervisor found a reason to end this incarnation (it exceeds its memory limit)."""
 
     name: str
     incarnation: int
@@ -133,7 +136,7 @@ class Faulty(msgspec.Struct, frozen=True):
 
 
 class ClockTick(msgspec.Struct, frozen=True):
-    """Time passed; `progress` is every board's count."""
+    """Time has passed; `progress` is every board's count of turns."""
 
     progress: Mapping[str, int] = {}
 
@@ -146,6 +149,8 @@ SupervisionEvent = (
 
 
 class Spawn(msgspec.Struct, frozen=True):
+    """Start a process for this incarnation."""
+
     name: str
     incarnation: int
 
@@ -166,6 +171,8 @@ class Kill(msgspec.Struct, frozen=True):
 
 
 class Changed(msgspec.Struct, frozen=True):
+    """The state of an actor changed, for `reason`: to be logged."""
+
     name: str
     old: ActorState
     new: ActorState

@@ -1,4 +1,4 @@
-"""What an actor that is not ready waits for, in words. Pure."""
+"""What an actor that is not ready waits for, as text. Pure."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def waits_for(
     report: Mapping[str, Any] | None,
     now_s: float,
 ) -> str:
-    """What ends the state of `actor`, empty for one that waits for nothing. `report` is what it
-    wrote on its board: an actor whose `setup` is long says there what it is at (`Actor.phase`)."""
+    """What ends the state of `actor`; empty if it waits for nothing. `report` is the one on its
+    board, where an actor with a long `setup` reports its phase (`Actor.phase`)."""
     match actor.state:
         case ActorState.WAITING:
             return _others(actor, actors)
@@ -37,16 +37,16 @@ def waits_for(
 
 
 def _phase(report: Mapping[str, Any] | None, incarnation: int) -> str:
-    """What this incarnation says it is at. What a board holds is the actor's, and may be anything:
-    of another incarnation, or of an actor that means something else by the word."""
-    said = (report or {}).get("phase")
-    if not isinstance(said, Mapping) or said.get("incarnation") != incarnation:
+    """The phase that this incarnation reported. The board may hold any other value: of an earlier
+    incarnation, or of an actor that uses the name for something else."""
+    phase = (report or {}).get("phase")
+    if not isinstance(phase, Mapping) or phase.get("incarnation") != incarnation:
         return ""
-    return str(said.get("text") or "")
+    return str(phase.get("text") or "")
 
 
 def _others(actor: ActorRecord, actors: Mapping[str, ActorRecord]) -> str:
-    """Of those before it in the start order, who is not ready or gone yet."""
+    """Which of the actors before it in the start order are not ready or gone yet."""
     coming = [
         f"{name} ({actors[name].state})"
         for name in sorted(actor.for_ready)

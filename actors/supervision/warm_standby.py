@@ -1,7 +1,8 @@
-"""A warm spare: a process that has imported what some kinds of actor need and waits for its boot.
+"""A warm standby, or spare: a process that has imported what some kinds of actor need and waits for
+its boot.
 
-When one of those dies, its next incarnation is already there: it only maps its memory. A spare says
-when its imports are done, and answers a ping from then on: only one that lives is handed out.
+The next incarnation of such an actor only has to map its memory. A spare reports when its imports
+are done, and answers pings from then on.
 """
 
 from __future__ import annotations
@@ -16,21 +17,22 @@ from .process import Process
 
 START_S = 30.0
 UNANSWERED = 3
-"""So many pings in a row without an answer are a process that is frozen."""
+"""The process counts as frozen after so many unanswered pings in a row."""
 
 
 class WarmStandby:
-    """One spare. Its owner polls `process` and `streams`."""
+    """One spare. The owner polls `process` and `streams`."""
 
     def __init__(
         self, modules: str, environment: Mapping[str, str], keep: Callable[[Record], None]
     ) -> None:
-        """Start it; it imports `modules`, with commas. Raises OSError."""
+        """Start it; it imports `modules`, separated by commas. Raises OSError when the machine has
+        no room for another process."""
         self.modules = modules
         self.process = Process("spare", environment, preload=modules)
         self.streams = streams_of(self.process, "spare", 0, keep)
         self.ended = False
-        """It was killed, and is to be collected."""
+        """It was killed, and is to be reaped."""
         self.ready = False
         """Its imports are done."""
         self._started_s = time.monotonic()
@@ -38,7 +40,7 @@ class WarmStandby:
 
     @property
     def answered(self) -> bool:
-        """It has answered the last ping."""
+        """Whether it has answered the last ping."""
         return self._answered == self._pinged
 
     def ping(self) -> None:
@@ -46,7 +48,7 @@ class WarmStandby:
         self.process.link.command("ping", id=self._pinged)
 
     def receive(self) -> None:
-        """Take in what it said."""
+        """Read its messages."""
         for message in self.process.link.messages()[0]:
             if isinstance(message, ReadyMessage):
                 self.ready = True
@@ -54,7 +56,7 @@ class WarmStandby:
                 self._answered = max(self._answered, min(message.id, self._pinged))
 
     def check(self, now_s: float) -> str | None:
-        """Ping it, now and then: None, or why it is no use."""
+        """Ping it, about once a second; returns why it is unusable, or None."""
         self.receive()
         if not self.ready:
             late = now_s - self._started_s > START_S
@@ -65,7 +67,7 @@ class WarmStandby:
         return None
 
     def end(self) -> None:
-        """Kill it; its pidfd tells when it is to be collected."""
+        """Kill it; its pidfd becomes readable when it is to be reaped."""
         self.ended = True
         self.process.kill()
 
@@ -73,7 +75,7 @@ class WarmStandby:
         return self.process, self.streams
 
     def close(self) -> None:
-        """Kill and collect it."""
+        """Kill and reap it."""
         self.process.kill()
         self.process.wait()
         for stream in self.streams:
