@@ -8,19 +8,14 @@ import json
 import os
 import random
 import socket
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "misbehaving"))
-
-from harness import Supervised, actor, until
-
 from holdfast.actors.supervision.control_socket import MAX_CLIENTS, MAX_REQUEST
+from holdfast.tests.misbehaving.harness import Supervised, actor, until
 
 PROMPT_S = 2.0
 GROWTH_MB = 60

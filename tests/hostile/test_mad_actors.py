@@ -3,16 +3,12 @@ Nothing of it ends or holds up the supervisor, or touches another actor."""
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 
 import psutil
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "misbehaving"))
-
-from harness import QUICK, Supervised, actor, until
 from msgspec.structs import replace
+
+from holdfast.tests.misbehaving.harness import QUICK, Supervised, actor, until
 
 PATIENT = replace(QUICK, hang_timeout_s=5.0)
 """For the busy machine of a test run: these actors hang nowhere."""

@@ -6,23 +6,18 @@ import mmap
 import os
 import signal
 import socket
-import sys
 import time
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from holdfast.errors import ControlSocketError, RuntimeDirError
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "misbehaving"))
-
-from harness import Supervised, actor, exists, until
-
 from holdfast.actors.runtime.runtime_dir import RuntimeDir, runtime_base
 from holdfast.actors.runtime.spec import ActorSpec, Rules, SegmentUse
 from holdfast.actors.supervision.cleanup_process import CleanupLink
 from holdfast.actors.supervision.control_socket import attach
+from holdfast.errors import ControlSocketError, RuntimeDirError
+from holdfast.tests.misbehaving.harness import Supervised, actor, exists, until
 from holdfast.transport.seqlock import Seqlock
 
 

@@ -13,9 +13,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "misbehaving"))
-
-from harness import Supervised, actor, until
+from holdfast.tests.misbehaving.harness import Supervised, actor, until
 
 BIN = Path(sys.executable).parent
 
