@@ -1,9 +1,9 @@
 """An ACT-style policy (arXiv 2304.13705): the whole chunk at once, by regression.
 
-The same encoder as the flow policy's, then a transformer from one learned query per step to the
-action, trained on absolute error. Without the paper's variational latent, which matters for
-demonstrations that differ in style; ours come from one expert. It has no noise and no prefix: its
-chunks replace the plan under way without continuing it, or are blended into it where that is asked.
+The flow policy's encoder, then a transformer from one learned query per step to the action, trained
+on absolute error. It lacks the paper's variational latent, which matters for demonstrations of
+several styles; ours are of one expert. It has no noise and no prefix: its chunks replace the
+current plan without continuing it, or are blended into it where that is configured.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ActConfig(EncoderConfig, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class ActNetwork(EncodingNetwork):
-    """Observation vector to chunk."""
+    """The network of the ACT policy: observation vector to chunk."""
 
     def __init__(self, config: ActConfig, sizes: Sizes) -> None:
         super().__init__(config, sizes)
@@ -44,7 +44,7 @@ class ActNetwork(EncodingNetwork):
         )
 
     def chunk(self, seen: Float[Tensor, "b width"]) -> Float[Tensor, "b h a"]:
-        """The chunk for what was seen."""
+        """The chunk for the observation vector `seen`."""
         queries = self.queries.expand(len(seen), -1, -1)
         actions: Tensor = self.decoder(queries, seen, nn.functional.silu(seen))
         return actions
@@ -57,8 +57,8 @@ class ActNetwork(EncodingNetwork):
         counts: Bool[Tensor, "b h"],
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
-        """Mean absolute error, which a gripper's switch between two values needs: the mean of
-        squares would blur it."""
+        """Mean absolute error over the steps that count and are not given."""
+        # A mean of squares would blur a gripper's switch between two values.
         error = (self.chunk(seen) - chunk).abs().mean(-1)
         weight = (counts & ~given).to(error.dtype)
         return (error * weight).sum() / weight.sum().clamp(min=1.0)

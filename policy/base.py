@@ -1,6 +1,6 @@
-"""What a policy is, to the replica that serves it and to the robots that ask whether it fits.
+"""The interface of a policy: its spec, observations, chunks.
 
-This module imports no torch: a robot's computer reads a policy's spec without being able to run it.
+This module imports no torch: a robot's computer reads the spec of a policy that it cannot run.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from .. import arguments
 
 
 class CameraFeature(msgspec.Struct, frozen=True):
-    """One image the policy sees, at the resolution it sees it: uint8 [height, width, 3] RGB."""
+    """One image of an observation, at the policy's resolution: uint8 [height, width, 3] RGB.
+
+    Raises TypeError or ValueError that begins with the field.
+
+    >>> CameraFeature("wrist", width=128, height=96)
+    CameraFeature(name='wrist', width=128, height=96)
+    """
 
     name: str
     width: int
@@ -33,10 +39,33 @@ class CameraFeature(msgspec.Struct, frozen=True):
 class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
     """The contract of a policy; the `spec` of a checkpoint's config.json.
 
-    `action_names` is ordered: a chunk's columns are motors. `prefix` says how a chunk can be made
-    to continue the plan under way: not at all, by guidance while denoising (RTC, arXiv 2506.07339)
-    or by conditioning learned in training (arXiv 2512.05964), for at most `max_prefix_steps`.
-    `stateful` policies remember between calls, so that one instance can serve only one robot.
+    Attributes:
+        model: the name of the policy.
+        revision: the version of its weights.
+        cameras: the images of an observation.
+        state_names: the entries of an observation's state, in order.
+        action_names: the columns of a chunk, in order.
+        chunk_size: the steps of a chunk.
+        fps: steps per second.
+        control_mode: whether actions are positions or velocities.
+        prefix: how a chunk continues the current plan: `none`, `guided` while denoising (RTC,
+            arXiv 2506.07339) or `trained` conditioning (arXiv 2512.05964).
+        max_prefix_steps: for at most how many steps it does. stateful: whether the policy keeps
+        state between calls, so that an instance serves one robot.
+
+    >>> spec = PolicySpec(
+    ...     model="reach",
+    ...     revision="1",
+    ...     cameras=(CameraFeature("wrist", width=128, height=96),),
+    ...     state_names=("x", "y"),
+    ...     action_names=("x", "y"),
+    ...     chunk_size=30,
+    ...     fps=30,
+    ... )
+    >>> spec.execution_horizon
+    30
+    >>> spec.example(seed=1).images["wrist"].shape
+    (96, 128, 3)
     """
 
     model: str
@@ -52,7 +81,8 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
     stateful: bool = False
 
     def __post_init__(self) -> None:
-        """Sequences become tuples. Raises TypeError or ValueError that begins with the field."""
+        """Convert sequences to tuples. Raises TypeError or ValueError that begins with the
+        field."""
         for field, plain in (
             ("model", arguments.name("model", self.model)),
             ("revision", arguments.name("revision", self.revision)),
@@ -71,21 +101,20 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def execution_horizon(self) -> int:
-        """For how many steps a chunk can continue the plan under way; a policy that continues none
-        counts with its whole chunk."""
+        """The steps for which a chunk can continue the current plan; the whole chunk for a policy
+        that continues none."""
         return (self.prefix != "none" and self.max_prefix_steps) or self.chunk_size
 
     def contract(self, checkpoint_hash: str) -> str:
-        """A hash, 64 hex digits, of all that a robot relies on: two policies whose contracts are
-        equal can take each other's place in the middle of a session."""
-        said = {**msgspec.to_builtins(self), "checkpoint": checkpoint_hash}
-        # How a policy is shared is the replica's affair.
-        said.pop("stateful")
-        return hashlib.sha256(msgspec.json.encode(said, order="sorted")).hexdigest()
+        """A hash, 64 hex digits, of everything that a robot relies on: policies of equal contracts
+        are interchangeable within a session."""
+        content = {**msgspec.to_builtins(self), "checkpoint": checkpoint_hash}
+        # Sharing between robots is the replica's decision.
+        content.pop("stateful")
+        return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
     def example(self, seed: int = 0, task: str = "") -> Observation:
-        """A valid synthetic observation with that task, the same for the same seed, for warm-up and
-        tests."""
+        """A valid synthetic observation, a function of the seed, for warm-up and tests."""
         rng = np.random.default_rng(seed)
         prefix = None
         if self.prefix != "none":
@@ -106,18 +135,27 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True)
 class Observation:
-    """What one chunk is predicted from. The same observation always gives the same chunk.
+    """The input of one chunk. The same observation gives the same chunk.
 
     Attributes:
-        state: float32 [S] in `spec.state_names`' order, in the robot's units.
-        images: uint8 [h, w, 3] RGB by camera name, already at the policy's resolution.
+        state: float32 [S] in the order of `spec.state_names`, in the robot's units.
+        images: uint8 [h, w, 3] RGB by camera name, at the policy's resolution.
         task: the instruction; may be empty.
-        seed: of the noise that sampling starts from, so that a replayed request gives the same
-            bytes and a batch gives each sample its own.
-        prefix: float32 [P, A] in model space: the actions the robot will go on playing, the first
-            of them at this observation's instant. None when there is no plan to continue.
+        seed: the seed of the sampling noise, so that a replayed request gives the same bytes and
+            each sample of a batch has its own noise.
+        prefix: float32 [P, A] in model space: the rest of the current plan, from this
+            observation's instant. None without a plan.
         prefix_robot: the same in robot space, for policies whose actions are relative to a state.
-        delay_steps: ticks until the chunk is expected to arrive: so much of `prefix` is certain.
+        delay_steps: ticks until the chunk is expected to arrive; so many steps of `prefix` are
+            certain to be executed.
+
+    >>> observation = Observation(
+    ...     state=np.zeros(2, np.float32),
+    ...     images={"wrist": np.zeros((96, 128, 3), np.uint8)},
+    ...     task="put the red parcel in the left bin",
+    ... )
+    >>> observation.prefix is None
+    True
     """
 
     state: NDArray[np.float32]
@@ -131,9 +169,17 @@ class Observation:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Future actions, float32 [H, A] each: step `i` is meant for `i` ticks after the observation.
-    `model` is in model space, what a later prefix needs; `robot` in the robot's units. `clipped`
-    counts the values of the observation that the policy bounded before it used them."""
+    """Future actions, float32 [H, A]: step `i` is for `i` ticks after the observation.
+
+    Attributes:
+        model: in model space, from which a later prefix is made.
+        robot: the same in the robot's units.
+        clipped: how many values of the observation the policy bounded before their use.
+
+    >>> actions = np.zeros((30, 2), np.float32)
+    >>> Chunk(model=actions, robot=actions).robot.shape
+    (30, 2)
+    """
 
     model: NDArray[np.float32]
     robot: NDArray[np.float32]
@@ -141,21 +187,33 @@ class Chunk:
 
 
 class ChunkPolicy(Protocol):
-    """Anything that turns observations into chunks."""
+    """An object that predicts chunks from observations.
+
+    >>> class HoldPosition:
+    ...     checkpoint_hash = "1"
+    ...
+    ...     def __init__(self, spec: PolicySpec) -> None:
+    ...         self.spec = spec
+    ...
+    ...     def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
+    ...         chunks = [np.tile(o.state, (self.spec.chunk_size, 1)) for o in batch]
+    ...         return [Chunk(model=c, robot=c) for c in chunks]
+    """
 
     spec: PolicySpec
     checkpoint_hash: str
-    """Names the weights: a robot that reconnects to another hash stops for good."""
+    """Identifies the weights: a robot that reconnects to another hash stops for good."""
 
     def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
-        """One chunk for each observation, in order; samples never mix. Called by one thread.
+        """One chunk for each observation, in order; no sample influences another. Called by one
+        thread.
 
-        Raises ValueError for an observation that does not fit `spec`, naming the feature.
+        Raises ValueError, naming the feature, for an observation that does not fit `spec`.
         """
 
 
 def _features(cameras: object) -> tuple[CameraFeature, ...]:
-    """A spec's cameras, each of another name."""
+    """The cameras of a spec, whose names differ. Raises TypeError or ValueError."""
     if isinstance(cameras, str | bytes) or not isinstance(cameras, Iterable):
         raise TypeError(
             f"cameras: {arguments.shown(cameras)}, expected CameraFeature(name, width, height)s"

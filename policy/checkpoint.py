@@ -1,8 +1,8 @@
-"""A trained policy on disk: a directory of config.json, model.safetensors and norm_stats.json.
+"""Checkpoints: a directory of config.json, model.safetensors and norm_stats.json.
 
 Reading the spec, the hash and the statistics needs no torch: the supervisor checks fleet.yaml
 against a policy that its own host may be unable to run. The hash covers the bytes of the three
-files and nothing else, so notes kept beside them do not change which policy it is.
+files and no other file beside them.
 """
 
 from __future__ import annotations
@@ -29,14 +29,20 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """config.json: what the policy is, how its network is built and what made it.
+    """config.json: the policy, its network and its training.
 
-    `network` is the keyword arguments of the kind's own config; `vocabulary` the words in the
-    order of their numbers; `relative_actions` the actions that count from the state of the same
-    name as it is in the request; `action_limits` what the demonstrations' robot could be told,
-    lower and upper by action; `state_bound` how far from the middle of its statistics a state may
-    be for the network, in standard deviations or half quantile ranges, as its mode is: what is
-    beyond counts as that far; `training` is for people and for nobody's code.
+    Attributes:
+        kind: the kind of policy, `flow` or `act`.
+        spec: the policy's contract.
+        network: the fields of the kind's own config.
+        vocabulary: the words of instructions, in the order of their numbers.
+        state_mode: how states are normalized.
+        action_mode: how actions are normalized.
+        relative_actions: the actions that are offsets from the request's state of the same name.
+        action_limits: the command range of the demonstrations' robot, lower and upper by action.
+        state_bound: the bound of a normalized state for the network, in standard deviations or half
+            quantile ranges, by `state_mode`.
+        training: how the checkpoint was made, for people; no code reads it.
     """
 
     kind: str
@@ -52,7 +58,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NormStats(msgspec.Struct, frozen=True):
-    """norm_stats.json."""
+    """norm_stats.json: the statistics of states and actions."""
 
     state: Stats
     action: Stats
@@ -66,15 +72,15 @@ def shipped() -> list[str]:
 
 
 def resolve(name: str | os.PathLike[str]) -> Path:
-    """The directory of a checkpoint: a path, or the name of one that ships with the package.
+    """The directory of a checkpoint, given as a path or as the name of a shipped one.
 
-    Raises PolicyError that says what is there instead.
+    Raises PolicyError that lists the shipped ones.
     """
     for directory in (Path(name).expanduser(), SHIPPED / str(name)):
-        if _is_there(directory / CONFIG):
+        if _exists(directory / CONFIG):
             return directory
     available = ", ".join(shipped()) or "none"
-    if _is_there(Path(name)):
+    if _exists(Path(name)):
         raise PolicyError(f"no checkpoint in {name}: it holds no {CONFIG} (shipped: {available})")
     raise PolicyError(
         f"no checkpoint '{name}': neither a directory nor one of those shipped ({available}); "
@@ -82,9 +88,9 @@ def resolve(name: str | os.PathLike[str]) -> Path:
     )
 
 
-def _is_there(path: Path) -> bool:
-    """Whether something is at `path`, whatever somebody wrote there: a name may be too long for the
-    file system, hold a zero byte, or lie where this user may not look."""
+def _exists(path: Path) -> bool:
+    """Whether `path` exists. False also for a path that is too long for the file system, has a zero
+    byte, or is in a directory without read permission."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -92,17 +98,17 @@ def _is_there(path: Path) -> bool:
 
 
 def read_config(checkpoint: str | os.PathLike[str]) -> Config:
-    """config.json, checked. Raises PolicyError naming the file and what is wrong in it."""
+    """config.json, validated. Raises PolicyError that names the file and the fault."""
     return _read(resolve(checkpoint) / CONFIG, Config)
 
 
 def read_spec(checkpoint: str | os.PathLike[str]) -> PolicySpec:
-    """What the policy wants and gives, without loading it."""
+    """The spec of a checkpoint. Raises PolicyError."""
     return read_config(checkpoint).spec
 
 
 def read_stats(checkpoint: str | os.PathLike[str]) -> NormStats:
-    """norm_stats.json, checked against the spec beside it."""
+    """norm_stats.json, validated against the spec. Raises PolicyError."""
     directory = resolve(checkpoint)
     stats, spec = _read(directory / STATS, NormStats), read_spec(directory)
     for name, have, want in (
@@ -119,7 +125,7 @@ def read_stats(checkpoint: str | os.PathLike[str]) -> NormStats:
 
 
 def read_weights(checkpoint: str | os.PathLike[str]) -> dict[str, NDArray[np.generic]]:
-    """Every tensor of model.safetensors by name, as numpy arrays."""
+    """The tensors of model.safetensors by name. Raises PolicyError."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -131,8 +137,8 @@ def read_weights(checkpoint: str | os.PathLike[str]) -> dict[str, NDArray[np.gen
 
 
 def check_whole(checkpoint: str | os.PathLike[str]) -> None:
-    """See that a checkpoint can be loaded, without loading it: its three files are there, the
-    statistics fit, and the weights are as long as their header says. Raises PolicyError."""
+    """Check, without loading it, that a checkpoint is complete: its three files exist, the
+    statistics fit the spec, and the weights have the length in their header. Raises PolicyError."""
     directory = resolve(checkpoint)
     missing = [name for name in FILES if not (directory / name).is_file()]
     if missing:
@@ -145,23 +151,24 @@ def check_whole(checkpoint: str | os.PathLike[str]) -> None:
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
-            there = path.stat().st_size
-            header = file.read(size) if size < there else b""
+            length = path.stat().st_size
+            header = file.read(size) if size < length else b""
         tensors = msgspec.json.decode(header, type=dict[str, dict[str, Any]])
         ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
     except OSError as error:
         raise PolicyError(f"{path}: cannot be read ({error.strerror})") from error
     except (msgspec.MsgspecError, LookupError, TypeError) as error:
         raise PolicyError(f"{path}: not readable as safetensors: it has no such header") from error
-    if 8 + size + max(ends, default=0) != there:
+    if 8 + size + max(ends, default=0) != length:
         raise PolicyError(
-            f"{path}: {there} bytes, its header says {8 + size + max(ends, default=0)}: it is "
+            f"{path}: {length} bytes, its header says {8 + size + max(ends, default=0)}: it is "
             "damaged, copy it again"
         )
 
 
 def checkpoint_hash(checkpoint: str | os.PathLike[str]) -> str:
-    """SHA-256 over names, sizes and bytes of the checkpoint's files, in hex."""
+    """SHA-256 of names, sizes and bytes of the checkpoint's files, 64 hex digits. Raises
+    PolicyError."""
     directory, digest = resolve(checkpoint), hashlib.sha256()
     for name in FILES:
         try:
@@ -184,8 +191,8 @@ def save(
 ) -> str:
     """Write a checkpoint and return its hash. The same arguments give the same bytes.
 
-    Each file is replaced in one step, config.json last: a reader sees a whole old file or a whole
-    new one. A crash between two files leaves a mix, which the next save mends.
+    Each file is replaced atomically, config.json last. A crash between two files leaves a mix of
+    old and new files, until the next save.
     """
     from safetensors.numpy import save as to_bytes
 

@@ -1,16 +1,14 @@
-"""What the policies see: cameras, state and instruction as one vector.
+"""The observation encoder: cameras, state and instruction to one vector.
 
-Every camera has its own small convolutional network. The instruction and the state modulate its
-features (FiLM, arXiv 1709.07871), so that "red" decides which pixels stand out, and a spatial
-softmax (arXiv 1504.00702) turns each feature map into the place where it is strongest: for picking
-things up, *where* is what matters, and a place survives shrinking an image far better than a pooled
-texture does.
+Each camera has its own small convolutional network. The instruction and the state modulate its
+features (FiLM, arXiv 1709.07871), so that "red" selects pixels, and a spatial softmax (arXiv
+1504.00702) reduces each feature map to the position of its maximum: for picking up objects the
+position matters, and it survives a smaller image better than a pooled texture.
 
-What the simulator knows can be supervised in training: true positions, and for each camera where in
-the picture the thing that the instruction names is, or that it is nowhere. Both feed the vector, so
-that the network learns to see sooner and uses what it saw. A classification over the cells of a
-feature map tells lookalikes apart long before a regression of their coordinates does, because two
-candidates pull a mean to the empty place between them.
+Training supervises what the simulator knows: true positions, and for each camera the cell of the
+named object, or that it is in none. Both are inputs of the vector, so that the network learns
+faster. A classification over the cells separates similar objects long before a regression of their
+coordinates, because two candidates pull a mean to the empty place between them.
 """
 
 from __future__ import annotations
@@ -28,14 +26,14 @@ from .checkpoint import Config
 from .tokens import PAD, Vocabulary
 
 STRIDE = 4
-"""Pixels to a cell of a feature map, each way."""
+"""Pixels per cell of a feature map, in each direction."""
 
 
 class Clues(NamedTuple):
-    """What training can compare with the truth.
+    """Auxiliary predictions that training supervises.
 
-    `places` [b, places] are regressed quantities; `maps` has for each camera the logits [b, cells +
-    1] of where in the picture the thing is, row by row, the last of them for nowhere.
+    `places` [b, places] are regressed quantities; `maps` holds for each camera the logits [b,
+    cells + 1] of the cell of the named object, row by row, the last for none.
     """
 
     places: Tensor
@@ -43,7 +41,7 @@ class Clues(NamedTuple):
 
 
 class SpatialSoftmax(nn.Module):
-    """Feature maps to the expected position of each one's mass, in [-1, 1], and its peak."""
+    """Each feature map to the expected position of its mass, in [-1, 1], and its maximum."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -61,7 +59,7 @@ class SpatialSoftmax(nn.Module):
 
 
 class CameraEncoder(nn.Module):
-    """One camera's image to a vector of places. Stride 4: a place is finer than its cell."""
+    """One camera's image to a vector of positions, which are finer than the stride of 4 pixels."""
 
     def __init__(self, condition: int, width: int, places: int) -> None:
         super().__init__()
@@ -70,7 +68,7 @@ class CameraEncoder(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(2))
         self.norms = nn.ModuleList(nn.GroupNorm(4, width) for _ in range(2))
         self.films = nn.ModuleList(nn.Linear(condition, 2 * width) for _ in range(2))
-        # The first map is where the named thing is.
+        # The first map is that of the named object.
         self.head = nn.Conv2d(width, places, 1)
         self.places = SpatialSoftmax(places)
         self.nowhere = nn.Parameter(torch.zeros(1))
@@ -78,7 +76,7 @@ class CameraEncoder(nn.Module):
     def forward(
         self, image: UInt8[Tensor, "b h w 3"], condition: Float[Tensor, "b c"]
     ) -> tuple[Float[Tensor, "b f"], Float[Tensor, "b cells"]]:
-        """The features, and the logits of where the named thing is."""
+        """The features, and the logits of the named object's cell."""
         x = image.permute(0, 3, 1, 2).to(condition.dtype) / 127.5 - 1.0
         x = F.silu(self.stem(x))
         x = F.silu(self.down(x))
@@ -92,7 +90,7 @@ class CameraEncoder(nn.Module):
 
 
 class InstructionEncoder(nn.Module):
-    """The words' mean embedding through a small network. Words in any order mean the same."""
+    """The words' mean embedding through a small network, which ignores their order."""
 
     def __init__(self, vocabulary: int, width: int) -> None:
         super().__init__()
@@ -100,14 +98,14 @@ class InstructionEncoder(nn.Module):
         self.mix = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
     def forward(self, tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b width"]:
-        # The divisor keeps an empty instruction finite; it then is its own, wordless meaning.
+        # The clamp keeps an empty instruction finite.
         count = (tokens != PAD).sum(1, keepdim=True).clamp(min=1)
-        meaning: Tensor = self.mix(self.embed(tokens).sum(1) / count)
-        return meaning
+        embedding: Tensor = self.mix(self.embed(tokens).sum(1) / count)
+        return embedding
 
 
 class EncoderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The part of config.json's `network` that every kind has."""
+    """The fields of config.json's `network` that every kind has."""
 
     width: int = 128
     camera_width: int = 32
@@ -118,7 +116,7 @@ class EncoderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @dataclass(frozen=True)
 class Sizes:
-    """What a network must fit: given by the spec and the vocabulary, not chosen."""
+    """The sizes of a network that the spec and the vocabulary determine."""
 
     cameras: tuple[str, ...]
     state: int
@@ -128,7 +126,7 @@ class Sizes:
 
     @classmethod
     def of(cls, config: Config) -> Sizes:
-        """Those of a checkpoint."""
+        """The sizes of a checkpoint's network."""
         return cls(
             cameras=tuple(c.name for c in config.spec.cameras),
             state=len(config.spec.state_names),
@@ -139,7 +137,7 @@ class Sizes:
 
 
 class ObservationEncoder(nn.Module):
-    """Everything a request carries, except the plan, as one vector [b, width]."""
+    """Images, state and instruction to one vector [b, width]."""
 
     def __init__(self, config: EncoderConfig, sizes: Sizes) -> None:
         super().__init__()
@@ -166,17 +164,17 @@ class ObservationEncoder(nn.Module):
         state: Float[Tensor, "b s"],
         tokens: Int[Tensor, "b l"],
     ) -> tuple[Float[Tensor, "b width"], Clues]:
-        """The vector, and what was guessed on the way to it."""
+        """The vector, and the auxiliary predictions that it was made from."""
         condition = torch.cat((self.instruction(tokens), self.state(state)), dim=-1)
-        looks = [eye(image, condition) for eye, image in zip(self.eyes, images, strict=True)]
-        seen = torch.cat((condition, *(features for features, _ in looks)), dim=-1)
+        encoded = [eye(image, condition) for eye, image in zip(self.eyes, images, strict=True)]
+        seen = torch.cat((condition, *(features for features, _ in encoded)), dim=-1)
         places = self.auxiliary(seen)
         vector = self.fuse(torch.cat((seen, places, state), dim=-1))
-        return vector, Clues(places, tuple(logits for _, logits in looks))
+        return vector, Clues(places, tuple(logits for _, logits in encoded))
 
 
 class EncodingNetwork(nn.Module):
-    """A policy's network: an encoder, and in the subclass what makes chunks of its vector."""
+    """A policy's network: an encoder, and in the subclass the part from its vector to chunks."""
 
     def __init__(self, config: EncoderConfig, sizes: Sizes) -> None:
         super().__init__()
@@ -188,7 +186,7 @@ class EncodingNetwork(nn.Module):
         state: Float[Tensor, "b s"],
         tokens: Int[Tensor, "b l"],
     ) -> tuple[Float[Tensor, "b width"], Clues]:
-        """What chunks are made from (computed once per chunk), and the clues to train on."""
+        """The observation vector, computed once per chunk, and the auxiliary predictions."""
         seen: tuple[Tensor, Clues] = self.encoder(images, state, tokens)
         return seen
 
@@ -200,5 +198,5 @@ class EncodingNetwork(nn.Module):
         counts: Bool[Tensor, "b h"],
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
-        """How far the network is from `chunk`, over the steps that count and are not given."""
+        """The training loss of `chunk`, over the steps that count and are not given."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it is trained")

@@ -1,4 +1,4 @@
-"""The flow-matching policy: from noise to a chunk in a few steps, continuing the plan under way."""
+"""The flow-matching policy: from noise to a chunk in a few steps, continuing the current plan."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from .rtc import Guidance, guided_direction, prefix_weights
 
 
 class FlowPolicy(LearnedPolicy):
-    """A flow checkpoint on one device. The prefix's steps that are sure to be played come back
-    exactly as they were given, unless guidance was asked for in the place of conditioning."""
+    """A flow checkpoint on one device. With trained conditioning, the prefix's certain steps are
+    returned exactly; with guidance, approximately."""
 
     network: FlowNetwork
 
@@ -38,13 +38,14 @@ class FlowPolicy(LearnedPolicy):
         prefix: Literal["none", "guided", "trained"] | None = None,
         **guidance: Any,
     ) -> None:
-        """`prefix` chooses another way to continue a plan than the checkpoint's own; `guidance` are
-        the fields of `rtc.Guidance`, for `prefix="guided"`. `load_policy` checks that they fit."""
+        """Load `checkpoint`. `prefix` replaces the checkpoint's own way of continuing a plan;
+        `guidance` are the fields of `rtc.Guidance`, for `prefix="guided"`. Only `load_policy`
+        validates them. Raises PolicyError."""
         super().__init__(checkpoint, device=device, dtype=dtype, graphs=graphs)
         self.spec = _with_prefix(self.spec, prefix)
         self.guidance = msgspec.convert(guidance, Guidance)
         if self.guidance.execution_horizon is not None:
-            # Beyond it the prefix has no weight, and need not travel.
+            # Steps beyond it have no weight, and are not sent.
             steps = min(self.spec.max_prefix_steps, self.guidance.execution_horizon)
             self.spec = msgspec.structs.replace(self.spec, max_prefix_steps=steps)
         self.euler_steps = euler_steps or self.network.euler_steps
@@ -57,8 +58,8 @@ class FlowPolicy(LearnedPolicy):
     def _inputs(
         self, batch: Sequence[Observation], samples: Sequence[Sample]
     ) -> tuple[Tensor, ...]:
-        """Noise [b, H, A], prefixes [b, H, A], and how much each step is the prefix's [b, H]: as a
-        weight where chunks are guided, else as yes or no."""
+        """Noise [b, H, A], prefixes [b, H, A], and the steps that belong to the prefix [b, H]:
+        weights for guidance, else a mask."""
         steps, actions = self.spec.chunk_size, len(self.spec.action_names)
         noise = self._tensor(
             [
@@ -101,7 +102,7 @@ class FlowPolicy(LearnedPolicy):
         return x
 
     def _guide(self, seen: Tensor, x: Tensor, prefix: Tensor, weights: Tensor) -> Tensor:
-        """Euler steps from noise to a chunk, each bent towards the prefix."""
+        """Euler steps from noise to a chunk, each guided towards the prefix."""
         for time in self._times():
             at = torch.full((len(x),), time, device=x.device, dtype=x.dtype)
             clean = partial(self.network.clean, seen, time=at)
@@ -113,7 +114,7 @@ class FlowPolicy(LearnedPolicy):
         return [step / self.euler_steps for step in range(self.euler_steps)]
 
     def _prefixes(self, samples: Sequence[Sample]) -> tuple[Tensor, list[int]]:
-        """Prefixes [b, H, A], filled up with zeros, and how long each is."""
+        """Prefixes [b, H, A], padded with zeros, and their lengths."""
         shape = (len(samples), self.spec.chunk_size, len(self.spec.action_names))
         prefixes, lengths = np.zeros(shape, np.float32), []
         for row, sample in zip(prefixes, samples, strict=True):

@@ -1,13 +1,13 @@
-"""The network of the flow-matching policy, and how it is trained.
+"""The network of the flow-matching policy, and its training loss.
 
 Flow matching (arXiv 2210.02747): a chunk x1 and noise x0 lie at the ends of a straight path
 x_t = t x1 + (1-t) x0, and the network learns the direction x1 - x0 from x_t. It predicts x1 itself,
-from which the direction is (x1 - x_t) / (1 - t): what a demonstration says about a chunk is far
-simpler than the noise, and a small network spends its precision on the part that moves the arm.
+from which the direction is (x1 - x_t) / (1 - t): a chunk is far simpler than noise, and a small
+network spends its precision on the part that moves the arm.
 
 Training-time prefix conditioning (arXiv 2512.05964): for a random number of first steps the network
-is given the actions that were really carried out, clean and at t = 1, and learns the rest. It then
-continues whatever plan is under way, at any delay, for the price of nothing at inference.
+is given the executed actions, clean and at t = 1, and learns the rest. It then continues the
+current plan at any delay, without additional cost at inference.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CLEAN = 1.0
 """The time of steps that are given: x_t at t = 1 is the chunk itself."""
 
 MIN_LEFT = 1e-3
-"""The direction divides by what is left of the path; sampling never asks this close to its end."""
+"""The least rest of the path that the direction divides by; sampling stays farther from its end."""
 
 
 class FlowConfig(EncoderConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -36,7 +36,7 @@ class FlowConfig(EncoderConfig, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class FlowNetwork(EncodingNetwork):
-    """Observation vector and noisy chunk to a clean one."""
+    """The network of the flow policy: observation vector and noisy chunk to a clean chunk."""
 
     def __init__(self, config: FlowConfig, sizes: Sizes) -> None:
         super().__init__(config, sizes)
@@ -44,7 +44,7 @@ class FlowNetwork(EncodingNetwork):
         self.time = nn.Sequential(
             nn.Linear(64, config.width), nn.SiLU(), nn.Linear(config.width, config.width)
         )
-        # Beside its action every step carries its own time.
+        # Each step has its own time beside its action.
         self.denoiser = ChunkTransformer(
             steps=sizes.steps,
             channels=sizes.actions + 1,
@@ -62,7 +62,7 @@ class FlowNetwork(EncodingNetwork):
         time: Float[Tensor, " b"],
         given: Bool[Tensor, "b h"] | None = None,
     ) -> Float[Tensor, "b h a"]:
-        """The chunk x1 guessed from `noisy` at `time`; steps that are `given` are clean already."""
+        """The chunk x1 predicted from `noisy` at `time`; steps that are `given` are clean."""
         times = time[:, None].expand(noisy.shape[:2])
         if given is not None:
             times = times.masked_fill(given, CLEAN)
@@ -78,7 +78,7 @@ class FlowNetwork(EncodingNetwork):
         time: Float[Tensor, " b"],
         given: Bool[Tensor, "b h"] | None = None,
     ) -> Float[Tensor, "b h a"]:
-        """The flow's velocity at `noisy`: where to go, per unit of time."""
+        """The flow's velocity at `noisy`, per unit of time."""
         left = (1.0 - time).clamp(min=MIN_LEFT)[:, None, None]
         return (self.clean(seen, noisy, time, given) - noisy) / left
 
@@ -90,11 +90,10 @@ class FlowNetwork(EncodingNetwork):
         counts: Bool[Tensor, "b h"],
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
-        """Mean squared error of the guessed chunk.
-
-        Time is drawn uniformly. Measured on x1, early times (hard, and what one long Euler step
-        relies on) weigh as much as late ones, and nothing blows up as t nears 1.
-        """
+        """Mean squared error of the predicted chunk, over the steps that count and are not
+        given."""
+        # Time is uniform. Measured on x1, early times, which are hard and which a long Euler step
+        # depends on, weigh as much as late ones, and the loss stays finite as t approaches 1.
         time = torch.rand(len(chunk), generator=generator)
         noise = torch.randn(chunk.shape, generator=generator)
         t = time[:, None, None]

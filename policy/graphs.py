@@ -1,24 +1,23 @@
-"""A function of tensors, run as a CUDA graph where there is a GPU, and as it is elsewhere.
+"""A function of tensors, run as a CUDA graph on a GPU and eagerly elsewhere.
 
-A small network is a few hundred kernels of microseconds each, and launching one costs as much: the
-GPU waits for Python. A graph holds all the launches of one batch size and is replayed by one call.
-It runs the very kernels that eager execution runs, so that answers stay what they were.
+A small network is a few hundred kernels of microseconds each, and launching one costs as much, so
+that the GPU waits for Python. A graph holds all the launches of one batch size and is replayed by
+one call. It runs the kernels of the eager execution, so that results stay the same.
 
 Graphs are captured here by hand rather than by torch.compile(mode="reduce-overhead"). That would
 compile every batch size anew at each start, for minutes, needs a C compiler at every site, may
-compile again in the middle of serving when a guard fails, and generates other kernels with other
-rounding than those a replay elsewhere runs. What it adds, fused kernels, is worth little beside the
-launches that are saved either way.
+compile again while serving when a guard fails, and generates kernels with another rounding than
+those of a replay elsewhere. Its advantage, fused kernels, is small beside the saved launches.
 
-Guaranteed: each shape is decided for good at its first call, before that call answers, so that the
+Guaranteed: each shape is decided finally at its first call, before that call returns, so that the
 same inputs give the same bytes from the first call on; a graph is used only after its first replay
-agreed with the eager run; where capturing fails, everything not captured yet stays eager, and the
-reason is logged once. Not guaranteed: that a capture which fails leaves the GPU usable (an error of
-CUDA itself may not): then the eager run fails too, and `graphs: off` avoids the attempt. The number
-of shapes is not bounded here; each keeps buffers.
+agreed with the eager run; after a failed capture all further shapes stay eager, and the reason is
+logged once. Not guaranteed: that the GPU is usable after a failed capture (an error of CUDA itself
+may prevent that): then the eager run fails too, and `graphs: off` avoids the attempt. The number of
+shapes is not bounded; each keeps buffers.
 
-The function must depend on its tensors alone, must not differentiate, and must not touch the host:
-what Python computes in it is frozen into the graph, and what it copies from the host fails.
+The function must depend on its tensors alone, must not differentiate, and must not use the host:
+values that Python computes in it are frozen into the graph, and a copy from the host fails.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ from ..errors import PolicyError
 
 Function = Callable[..., Tensor]
 Capture = Callable[[Function, tuple[Tensor, ...]], Function]
-"""Makes of a function and an example of its inputs what runs the function on such inputs."""
+"""Of a function and example inputs, a function that replays it on inputs of the same shapes."""
 
 WARM_UP_RUNS = 3
-"""Before a capture: libraries choose their kernels and allocate their workspaces in the first."""
+"""Runs before a capture, in which libraries choose kernels and allocate workspaces."""
 
 
 class GraphedFunction:
-    """`function`, as a graph for each shape of its inputs that `capture` could capture.
+    """`function`, with a graph for each shape of its inputs that `capture` succeeds for.
 
     Without `capture` it is eager, for the reason `eager_because`.
     """
@@ -54,7 +53,8 @@ class GraphedFunction:
 
     @classmethod
     def on(cls, device: torch.device, function: Function, wanted: object) -> GraphedFunction:
-        """What `wanted`, `auto` or `off`, means on `device`. Raises PolicyError for other words."""
+        """`function` on `device`; `wanted` is `auto` or `off`. Raises PolicyError for other
+        values."""
         # YAML reads a bare off as false.
         if wanted in ("off", False):
             return cls(function, None, "graphs are switched off")
@@ -79,7 +79,8 @@ class GraphedFunction:
 
     @property
     def state(self) -> str:
-        """For people: the batch sizes that run as graphs, and why others don't."""
+        """For the status: the batch sizes that run as graphs, and the reason why others are
+        eager."""
         sizes = sorted(
             shapes[0][0] for shapes, run in self._runs.items() if run is not self._function
         )
@@ -97,9 +98,9 @@ class GraphedFunction:
             # Chunks in model space are of the order of 1; a wrong graph is wrong by more.
             if torch.allclose(replay(*inputs), eager, rtol=1e-2, atol=1e-2, equal_nan=True):
                 return replay
-            reason = "a captured graph gave another answer than the eager run"
+            reason = "a captured graph gave another result than the eager run"
         except RuntimeError as error:
-            first, _, _ = str(error).partition("\n")  # what follows is CUDA's general advice
+            first, _, _ = str(error).partition("\n")  # the other lines are CUDA's general advice
             reason = f"capturing failed: {first or repr(error)}"
         logging.getLogger(__name__).warning("no graph for a batch of %d: %s", len(eager), reason)
         self.stay_eager(reason)
@@ -107,8 +108,8 @@ class GraphedFunction:
 
 
 class CudaCapture:
-    """Captures on one GPU. Its graphs share one pool of memory for what they compute on the way:
-    they run one at a time, and each answer is copied out before the next graph may write there."""
+    """Captures on one GPU. Its graphs share one memory pool for intermediate results: they run one
+    at a time, and each result is copied out before the next graph runs."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -127,17 +128,17 @@ class CudaCapture:
             with torch.cuda.stream(self._stream):
                 for _ in range(WARM_UP_RUNS):
                     function(*held)
-                # Only this thread's calls are forbidden meanwhile: others may use the GPU too.
+                # Restricts this thread's calls only: other threads may use the GPU.
                 with torch.cuda.graph(
                     graph, self._pool, self._stream, capture_error_mode="thread_local"
                 ):
-                    answer = function(*held)
+                    result = function(*held)
             torch.cuda.current_stream().wait_stream(self._stream)
 
         def replay(*given: Tensor) -> Tensor:
             for buffer, value in zip(held, given, strict=True):
                 buffer.copy_(value)
             graph.replay()
-            return answer.clone()
+            return result.clone()
 
         return replay

@@ -1,8 +1,8 @@
-"""What a policy holds: the objects that its code can get at, as far as they can be found.
+"""The objects that a policy refers to.
 
-Attributes, the variables that a function closes over and the globals that it names, the receiver
-of a method, the arguments of a `partial`, and the entries of lists, tuples, sets and dicts. What a
-function imports while it runs, and what lies within extension types, is not found.
+Found are attributes, the variables that a function closes over and the globals that it names, the
+receiver of a method, the arguments of a `partial`, and the entries of lists, tuples, sets and
+dicts. Imports within a function, and the contents of extension types, are not.
 """
 
 from __future__ import annotations
@@ -17,52 +17,52 @@ from typing import Any
 import numpy as np
 
 MAX_OBJECTS = 20_000
-"""More than any policy holds outside of its network; a bound, because a script's globals may lead
-anywhere."""
+"""More than a policy holds outside of its network; a bound, because a script's globals may refer
+to anyheld."""
 
 _LEAVES = (str, bytes, bytearray, memoryview, int, float, complex, type, ModuleType, np.ndarray)
 
 
 def reachable(policy: object) -> Iterator[object]:
-    """Every object that `policy` holds, itself first, each once. A torch module is not entered: its
-    parameters are its own."""
+    """Every object that `policy` refers to, itself first, each once. The contents of a torch module
+    are not included."""
     seen: set[int] = set()
     waiting: deque[object] = deque([policy])
     while waiting and len(seen) < MAX_OBJECTS:
-        thing = waiting.popleft()
-        if thing is None or isinstance(thing, _LEAVES) or id(thing) in seen:
+        held = waiting.popleft()
+        if held is None or isinstance(held, _LEAVES) or id(held) in seen:
             continue
-        seen.add(id(thing))
-        yield thing
-        waiting.extend(_held(thing))
+        seen.add(id(held))
+        yield held
+        waiting.extend(_held(held))
 
 
-def is_network(thing: object) -> bool:
-    """Whether it is a torch module; imports no torch."""
+def is_network(held: object) -> bool:
+    """Whether `held` is a torch module; imports no torch."""
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(thing, torch.nn.Module)
+    return torch is not None and isinstance(held, torch.nn.Module)
 
 
-def _held(thing: Any) -> Iterator[object]:
-    if is_network(thing) or isinstance(thing, BuiltinFunctionType):
+def _held(held: Any) -> Iterator[object]:
+    if is_network(held) or isinstance(held, BuiltinFunctionType):
         return
-    if isinstance(thing, MethodType):
-        yield thing.__self__
-        yield thing.__func__
-    elif isinstance(thing, functools.partial):
-        yield thing.func
-        yield from thing.args
-        yield from thing.keywords.values()
-    elif isinstance(thing, FunctionType):
-        yield from _of_function(thing)
-    elif isinstance(thing, Mapping):
-        yield from list(thing.values())
-    elif isinstance(thing, list | tuple | set | frozenset | deque):
-        yield from list(thing)
+    if isinstance(held, MethodType):
+        yield held.__self__
+        yield held.__func__
+    elif isinstance(held, functools.partial):
+        yield held.func
+        yield from held.args
+        yield from held.keywords.values()
+    elif isinstance(held, FunctionType):
+        yield from _of_function(held)
+    elif isinstance(held, Mapping):
+        yield from list(held.values())
+    elif isinstance(held, list | tuple | set | frozenset | deque):
+        yield from list(held)
     else:
-        yield from list(getattr(thing, "__dict__", {}).values())
+        yield from list(getattr(held, "__dict__", {}).values())
         for name in ("predict_chunk", "__call__"):
-            method = getattr(type(thing), name, None)
+            method = getattr(type(held), name, None)
             if isinstance(method, FunctionType):
                 yield method
 
@@ -79,7 +79,7 @@ def _of_function(function: FunctionType) -> Iterator[object]:
 
 
 def _names(code: Any) -> Iterator[str]:
-    """Globals and attributes that the code names, functions within it included."""
+    """The globals and attributes that the code names, including its inner functions."""
     yield from code.co_names
     for constant in code.co_consts:
         if hasattr(constant, "co_names"):

@@ -59,7 +59,7 @@ def load_policy(
 
 
 def untrained_network(config: Config) -> EncodingNetwork:
-    """The network that `config` describes, fresh; needs torch."""
+    """The untrained network that `config` describes; needs torch. Raises PolicyError."""
     from .encoder import Sizes
     from .learned import network_config
 

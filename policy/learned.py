@@ -1,8 +1,8 @@
-"""What the trained policies have in common: from a checkpoint to chunks, around their network.
+"""The base of the trained policies: from a checkpoint to chunks, around their network.
 
-Guarantees: the same observation gives the same chunk, bit for bit, when it is alone in its batch on
-the same machine and number of threads; in a larger batch it agrees within float tolerance (kernels
-sum in another order) and no sample ever sees another one. Nothing is remembered between calls.
+Guarantees: the same observation gives the same chunk, bit for bit, alone in its batch on the same
+machine and number of threads; in a larger batch it agrees within float tolerance (kernels sum in
+another order) and no sample influences another. No state is kept between calls.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ C = TypeVar("C", bound=EncoderConfig)
 
 
 def network_config(config: Config, kind: type[C]) -> C:
-    """config.json's `network` as `kind`. Raises PolicyError naming the field that is wrong."""
+    """config.json's `network` as `kind`. Raises PolicyError that names the field."""
     try:
         return msgspec.convert(config.network, kind)
     except msgspec.ValidationError as error:
@@ -48,7 +48,7 @@ def network_config(config: Config, kind: type[C]) -> C:
 
 
 def pipeline_of(config: Config, stats: NormStats) -> Pipeline:
-    """The steps around the network, as training applies them too."""
+    """The steps around the network, which are those of training."""
     words = int(config.network.get("instruction_words", EncoderConfig().instruction_words))
     state = Normalizer(stats.state, config.state_mode)
     action = Normalizer(stats.action, config.action_mode)
@@ -63,7 +63,10 @@ def pipeline_of(config: Config, stats: NormStats) -> Pipeline:
 
 
 class LearnedPolicy(ABC):
-    """A checkpoint on one device. `graphs` is `auto` (on a GPU, see `graphs`) or `off`."""
+    """A checkpoint on one device. `graphs` is `auto` (CUDA graphs on a GPU) or `off`.
+
+    Raises PolicyError for a checkpoint, device or dtype that cannot be used.
+    """
 
     spec: PolicySpec
     checkpoint_hash: str
@@ -94,7 +97,7 @@ class LearnedPolicy(ABC):
 
     @property
     def execution(self) -> str:
-        """How the network runs, for people: as graphs of which batch sizes, or why it is eager."""
+        """How the network runs, for the status: as graphs of which batch sizes, or why eagerly."""
         return self.chunks.state
 
     @abstractmethod
@@ -103,20 +106,21 @@ class LearnedPolicy(ABC):
 
     @abstractmethod
     def _actions(self, seen: Tensor, *inputs: Tensor) -> Tensor:
-        """Chunks [b, H, A] in model space from what the network saw, [b, width], and `_inputs`.
+        """Chunks [b, H, A] in model space from the observation vector [b, width] and `_inputs`.
 
-        A function of these tensors alone, such as `graphs` can capture.
+        A function of these tensors alone, so that it can be captured as a graph.
         """
 
     def _inputs(
         self, batch: Sequence[Observation], samples: Sequence[Sample]
     ) -> tuple[Tensor, ...]:
-        """What `_actions` needs besides, on the device; of the same shapes for every batch of a
-        size."""
+        """The other inputs of `_actions`, on the device; their shapes depend on the batch size
+        only."""
         return ()
 
     def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
-        """See `ChunkPolicy`."""
+        """One chunk for each observation, in order. Raises ValueError for one that does not fit the
+        spec."""
         for observation in batch:
             check_observation(self.spec, observation)
         samples = [self.pipeline.before(o) for o in batch]
@@ -130,7 +134,7 @@ class LearnedPolicy(ABC):
     def _observed(
         self, batch: Sequence[Observation], samples: Sequence[Sample]
     ) -> tuple[Tensor, ...]:
-        """Each camera's images, the states and the instructions, on the device."""
+        """The images by camera, the states and the instructions, on the device."""
         images = [np.stack([o.images[c.name] for o in batch]) for c in self.spec.cameras]
         tokens = np.stack([_tokens(s) for s in samples])
         return (
@@ -140,13 +144,13 @@ class LearnedPolicy(ABC):
         )
 
     def _seen(self, *observed: Tensor) -> Tensor:
-        """What the network makes of `_observed`, [b, width]."""
+        """The observation vector [b, width] of `_observed`."""
         *images, state, tokens = observed
         seen, _ = self.network.observe(tuple(images), state, tokens)
         return seen
 
     def _chunks(self, *inputs: Tensor) -> Tensor:
-        """All that the device computes for a batch, from `_observed` and `_inputs`."""
+        """The whole computation of the device for a batch, from `_observed` and `_inputs`."""
         observed = len(self.spec.cameras) + 2
         return self._actions(self._seen(*inputs[:observed]), *inputs[observed:])
 
@@ -155,24 +159,24 @@ class LearnedPolicy(ABC):
 
 
 def _tokens(sample: Sample) -> NDArray[np.int64]:
-    assert sample.tokens is not None, "the pipeline holds no Tokenize step"
+    assert sample.tokens is not None, "the pipeline has no Tokenize step"
     return sample.tokens
 
 
 def _device(name: str) -> torch.device:
-    """Raises PolicyError for one that this machine, or this build of torch, lacks."""
+    """The device `name`. Raises PolicyError if this machine or this build of torch lacks it."""
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise PolicyError(f"no device '{name}'; expected cpu, cuda, cuda:N or mps") from error
-    there = {
+    available = {
         "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
         "mps": int(torch.backends.mps.is_available()),
     }.get(device.type, 1)
-    if (device.index or 0) >= there:
+    if (device.index or 0) >= available:
         raise PolicyError(
-            f"device '{name}': torch {torch.__version__} finds {there} of type {device.type} here; "
-            "use another, or cpu"
+            f"device '{name}': torch {torch.__version__} finds {available} of type {device.type} "
+            "here; use another, or cpu"
         )
     return device
 

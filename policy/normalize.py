@@ -1,10 +1,9 @@
-"""From the robot's units to numbers a network likes, and back.
+"""Normalization: from the robot's units to those of a network, and back.
 
-The statistics are measured once over the demonstrations and travel with the checkpoint in
-norm_stats.json. Normalising and unnormalising are exact inverses up to float32 rounding, also for
-features that never varied. A value outside what training saw stays outside, so that a policy far
-from its data can be told from one at the edge of it; only what is absurd is bounded (`bounded`),
-because a network makes NaN of it.
+The statistics are measured once over the demonstrations and stored in the checkpoint's
+norm_stats.json. Normalizing and unnormalizing are inverse up to float32 rounding, also for constant
+features. A value outside of the training data stays outside; only absurd values are bounded
+(`bounded`), because a network turns them into NaN.
 """
 
 from __future__ import annotations
@@ -17,13 +16,12 @@ from numpy.typing import NDArray
 
 Mode = Literal["zscore", "quantile"]
 
-# A feature that varied less than this is taken as constant: dividing by its spread would turn
-# measurement noise into the loudest input of all.
 MIN_SPREAD = 1e-4
+"""A feature that varied less counts as constant: a division by its spread would amplify noise."""
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """What was measured of one feature vector, one entry per dimension."""
+    """The statistics of one feature vector, one entry per dimension."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -32,7 +30,8 @@ class Stats(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, samples: NDArray[np.floating]) -> Stats:
-        """Measure `samples` [N, D]; raises ValueError when none came or some are not finite."""
+        """The statistics of `samples` [N, D]. Raises ValueError for no samples or values that are
+        not finite."""
         if samples.ndim != 2 or len(samples) == 0:
             raise ValueError(f"statistics need samples [N, D] with N > 0, found {samples.shape}")
         if not np.isfinite(samples).all():
@@ -44,7 +43,7 @@ class Stats(msgspec.Struct, frozen=True):
 
 class Normalizer:
     """An affine map per dimension: z-score (mean 0, deviation 1), or quantile (the 1 % and the
-    99 % quantile go to -1 and 1, so that a few outliers don't squeeze everything else)."""
+    99 % quantile become -1 and 1, so that outliers have no influence on the scale)."""
 
     def __init__(self, stats: Stats, mode: Mode) -> None:
         if mode == "zscore":
@@ -59,15 +58,16 @@ class Normalizer:
 
     def normalize(self, value: NDArray[np.float32]) -> NDArray[np.float32]:
         """[..., D] in the robot's units to [..., D] in the network's."""
-        with np.errstate(over="ignore"):  # float32 has an end, and what is beyond it is infinite
+        with np.errstate(over="ignore"):  # a value beyond float32's range becomes infinite
             return (value - self.offset) / self.scale
 
     def unnormalize(self, value: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The inverse of `normalize`."""
+        """[..., D] in the network's units to [..., D] in the robot's."""
         return value * self.scale + self.offset
 
 
 def bounded(normalized: NDArray[np.float32], bound: float) -> tuple[NDArray[np.float32], int]:
-    """Values within ±`bound`, and how many were not; infinities too, but no NaN."""
+    """The values clipped to ±`bound`, and how many were outside. Infinities are clipped, NaN is
+    not."""
     beyond = int(np.count_nonzero(np.abs(normalized) > bound))
     return (np.clip(normalized, -bound, bound), beyond) if beyond else (normalized, 0)

@@ -1,5 +1,5 @@
-"""What may be said about a policy beside its checkpoint, by kind. No torch: fleet.yaml is checked
-against these where the policy itself may be unable to run."""
+"""The options of each kind of policy. No torch: fleet.yaml is checked against them on hosts that
+may be unable to run the policy."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Delay = Annotated[float, Meta(ge=0, le=3600, description="seconds, 0 to 3600")]
 
 
 class PolicyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of every kind's options. What is None was not given, and left to the checkpoint."""
+    """Base of every kind's options. None leaves a value to the checkpoint."""
 
     def conflicts(self, spec: PolicySpec) -> Iterator[Fault]:
-        """The options that a checkpoint of `spec` cannot obey; their paths are keys."""
+        """The faults of the options for a checkpoint of `spec`; their paths are keys."""
         return iter(())
 
     def given(self) -> dict[str, Any]:
-        """Those that say something, as keywords of the policy."""
+        """The options that are not None, as keyword arguments of the policy."""
         return {
             name: value
             for name in self.__struct_fields__
@@ -36,15 +36,15 @@ class PolicyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class ConstantOptions(PolicyOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`value` is commanded where no state has the action's name; `delay_s` is what a batch
-    pretends to take."""
+    """`value` is commanded where no state has the action's name; `delay_s` is the simulated
+    duration of a batch."""
 
     value: Annotated[float, Meta(ge=-1e9, le=1e9, description="a number")] = 0.0
     delay_s: Delay = 0.0
 
 
 class ShapeOnlyOptions(PolicyOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`delay_s` is what a batch pretends to take."""
+    """`delay_s` is the simulated duration of a batch."""
 
     delay_s: Delay = 0.0
 
@@ -61,15 +61,15 @@ class LearnedOptions(PolicyOptions, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class ActOptions(LearnedOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Nothing of its own."""
+    """The options of every trained policy."""
 
 
 GUIDANCE = ("schedule", "clip", "execution_horizon", "jacobian")
 
 
 class FlowOptions(LearnedOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`euler_steps` from noise to a chunk, and `prefix`, the way to continue a plan, in the place
-    of the checkpoint's own; the others are the fields of `rtc.Guidance`, for `prefix: guided`."""
+    """`euler_steps` and `prefix`, the way to continue a plan, replace the checkpoint's own; the
+    others are the fields of `rtc.Guidance`, for `prefix: guided`."""
 
     euler_steps: Annotated[int, Meta(ge=1, le=1000, description="1 to 1000")] | None = None
     prefix: Literal["none", "guided", "trained"] | None = None
@@ -105,11 +105,12 @@ OPTIONS: dict[str, type[PolicyOptions]] = {
     "constant": ConstantOptions,
     "shape-only": ShapeOnlyOptions,
 }
-"""Every kind of policy, and the type of its options."""
+"""The kinds of policies, and the types of their options."""
 
 
 def options_of(kind: str, given: Mapping[str, Any]) -> PolicyOptions:
-    """What was given for a policy of `kind`, typed. Raises PolicyError naming the option."""
+    """The options `given` for a policy of `kind`, validated. Raises PolicyError that names the
+    option."""
     try:
         return msgspec.convert(given, OPTIONS[kind])
     except msgspec.ValidationError as error:

@@ -1,9 +1,9 @@
-"""What happens to an observation before the network and to its chunk after it.
+"""The processing of an observation before the network and of its chunk after it.
 
-A pipeline is a tuple of small steps. On the way in each changes the sample; on the way out they
-undo their part in reverse order. Steps hold only constants: what a step must remember between the
-two ways (the state that relative actions count from) travels in the sample itself, so that samples
-of different robots can be under way at once in one pipeline and never cross.
+A pipeline is a tuple of steps. Each changes the sample before the network; after it they reverse
+their part in reverse order. Steps hold only constants: a value that a step needs in both directions
+(the state that relative actions count from) is kept in the sample, so that samples of several
+robots can be in one pipeline at once without mixing.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ class Sample:
     """One observation on its way through a pipeline.
 
     `state` [S] and `prefix` [P, A] change from the robot's units to the network's; `anchor` [A] is
-    the state that relative actions count from, `tokens` [L] the instruction, `clipped` how many
-    values were bounded.
+    the state that relative actions count from, `tokens` [L] the instruction, `clipped` the number
+    of bounded values.
     """
 
     state: NDArray[np.float32]
@@ -43,7 +43,7 @@ class Step(Protocol):
     """One reversible change."""
 
     def before(self, sample: Sample) -> Sample:
-        """The sample as the next step, or the network, wants it."""
+        """The sample for the next step or the network."""
 
     def after(self, actions: NDArray[np.float32], sample: Sample) -> NDArray[np.float32]:
         """Actions [H, A] from the network's side to the robot's; `sample` as `before` left it."""
@@ -51,19 +51,19 @@ class Step(Protocol):
 
 @dataclass(frozen=True)
 class RelativeActions:
-    """The network plans offsets from the state seen now; the robot gets absolute targets.
+    """The network predicts offsets from the request's state; the robot gets absolute targets.
 
     `state_columns[i]` is the state entry that action `i` counts from, or None where it stays
-    absolute (a gripper). A prefix is re-anchored: it arrives absolute, in robot space, and becomes
-    relative to the state of *this* request.
+    absolute (a gripper). A prefix is re-anchored: it is absolute in robot space, and becomes
+    relative to the state of its own request.
     """
 
     state_columns: tuple[int | None, ...]
 
     @classmethod
     def named(cls, spec: PolicySpec, relative: Sequence[str]) -> RelativeActions:
-        """The actions called `relative` count from the states of the same names. Raises PolicyError
-        when there are none."""
+        """The actions of the names `relative` count from the states of the same names. Raises
+        PolicyError for a name that is not both."""
         for name in relative:
             if name not in spec.action_names or name not in spec.state_names:
                 raise PolicyError(
@@ -75,7 +75,7 @@ class RelativeActions:
         )
 
     def anchors(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What each action counts from, [..., A], in states [..., S]; 0 for absolute ones."""
+        """The values that actions count from, [..., A], of states [..., S]; 0 for absolute ones."""
         zero = np.zeros_like(states[..., 0])
         columns = [zero if c is None else states[..., c] for c in self.state_columns]
         return np.stack(columns, axis=-1)
@@ -93,10 +93,10 @@ class RelativeActions:
 
 @dataclass(frozen=True)
 class Clamp:
-    """Targets stay within what the demonstrations' robot could be told. A network misses such an
-    edge by a hair's breadth, and a robot refuses what is out of its range; the model's own form,
-    which the next prefix is made of, stays as the network meant it."""
+    """Clips targets in robot space to the command range of the demonstrations' robot."""
 
+    # A network misses such a limit by a little, and a robot refuses a target out of its range. The
+    # form in model space, of which the next prefix is made, is not clipped.
     lower: NDArray[np.float32]
     upper: NDArray[np.float32]
 
@@ -109,7 +109,7 @@ class Clamp:
 
 @dataclass(frozen=True)
 class Normalize:
-    """State and actions to the network's scale, where both stay within ±`bound`."""
+    """State and prefix to the network's scale, bounded to ±`bound`."""
 
     state: Normalizer
     action: Normalizer
@@ -129,7 +129,7 @@ class Normalize:
 
 @dataclass(frozen=True)
 class Tokenize:
-    """The instruction to numbers."""
+    """The instruction to tokens."""
 
     vocabulary: Vocabulary
     length: int
@@ -142,18 +142,18 @@ class Tokenize:
 
 
 class Pipeline:
-    """Steps in order. Stateless: one pipeline serves any number of robots."""
+    """Steps in order. Stateless: one pipeline serves several robots."""
 
     def __init__(self, steps: Sequence[Step]) -> None:
         self.steps = tuple(steps)
         self._relative = any(isinstance(s, RelativeActions) for s in self.steps)
 
     def before(self, observation: Observation) -> Sample:
-        """The observation as the network sees it.
+        """The network's input for an observation.
 
-        With relative actions the prefix is taken from robot space (its model-space form counts
-        from an older state; ValueError if only that is there). Else it is taken from model space,
-        which is already what the network wants and passes untouched, bit for bit.
+        With relative actions the prefix is taken from robot space, because its model-space form
+        counts from an older state. Else it is taken from model space unchanged, bit for bit. Raises
+        ValueError for relative actions without a prefix in robot space.
         """
         if self._relative and observation.prefix is not None and observation.prefix_robot is None:
             raise ValueError(
@@ -170,7 +170,7 @@ class Pipeline:
         return sample if self._relative else replace(sample, prefix=observation.prefix)
 
     def after(self, actions: NDArray[np.float32], sample: Sample) -> Chunk:
-        """Both forms of the network's actions [H, A]."""
+        """The chunk of the network's actions [H, A], in both spaces."""
         robot = actions
         for step in reversed(self.steps):
             robot = step.after(robot, sample)
@@ -178,7 +178,7 @@ class Pipeline:
 
 
 def check_observation(spec: PolicySpec, observation: Observation) -> None:
-    """Raise ValueError, naming the feature, when `observation` does not fit `spec`."""
+    """Raise ValueError that names the feature if `observation` does not fit `spec`."""
     _check_array("state", observation.state, (len(spec.state_names),), np.float32)
     for camera in spec.cameras:
         image = observation.images.get(camera.name)

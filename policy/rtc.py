@@ -1,13 +1,13 @@
-"""Real-time chunking: guide denoising so that a new chunk continues the plan under way.
+"""Real-time chunking: guided denoising, so that a new chunk continues the current plan.
 
-After arXiv 2506.07339: at each Euler step the chunk that the network would end up with is compared
-with the prefix, and the flow is bent towards agreement, strongly where the prefix is sure to be
-played, less and less until the execution horizon, and not beyond. Works with any flow policy,
-without training for it; costs a backward pass per step in the paper's form and next to nothing with
-the identity for the network's Jacobian. It makes agreement likely and does not guarantee it:
-conditioning learned in training does (see `flow`).
+After arXiv 2506.07339: at each Euler step the predicted final chunk is compared with the prefix,
+and the velocity is corrected towards agreement, fully where the prefix is certain to be executed,
+less until the execution horizon, and not beyond. It works with any flow policy without training; it
+costs a backward pass per step in the paper's form and almost nothing with the identity as the
+network's Jacobian. Agreement is approximate; conditioning learned in training is exact (see
+`flow`).
 
-Every sample of a batch has its own delay, prefix and weights; none sees another's.
+Each sample of a batch has its own delay, prefix and weights.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .policy_options import Clip, Horizon, Jacobian, Schedule
 
 
 class Guidance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How strongly a chunk is bent towards its prefix.
+    """How strongly a chunk is guided towards its prefix.
 
     `execution_horizon` counts steps from the observation (None: all of the prefix). `clip` bounds
     the guidance weight, which grows without bound at both ends of the path (5 in the paper).
@@ -40,10 +40,10 @@ class Guidance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def prefix_weights(
     schedule: Schedule, *, delay: int, horizon: int, steps: int
 ) -> NDArray[np.float32]:
-    """How much each of `steps` steps must agree with the prefix, float32 [steps].
+    """The weight of agreement with the prefix for each of `steps` steps, float32 [steps].
 
-    1 before `delay`, 0 from `horizon` on; between them 0 (`zeros`), 1 (`ones`), a straight fall
-    (`linear`) or one that bends towards 0 (`exp`, the paper's equation 5).
+    1 before `delay`, 0 from `horizon` on; between them 0 (`zeros`), 1 (`ones`), a linear decrease
+    (`linear`) or an exponential one (`exp`, the paper's equation 5).
     """
     horizon = min(horizon, steps)
     delay = min(delay, horizon)
@@ -59,8 +59,8 @@ def prefix_weights(
 
 
 def strength(time: float, clip: float) -> float:
-    """The guidance weight at `time` of the path: (1 - t) / (t r²) with r² = (1-t)² / (t² + (1-t)²),
-    the spread of chunks that could still come out, at most `clip`."""
+    """The guidance weight at `time` (0 to 1) of the path: (1 - t) / (t r²) with r² = (1-t)² / (t² +
+    (1-t)²), the spread of the chunks that are still possible; at most `clip`."""
     left = 1.0 - time
     denominator = time * left
     return clip if denominator <= 0.0 else min(clip, (time * time + left * left) / denominator)
@@ -74,9 +74,9 @@ def guided_direction(
     weights: Float[Tensor, "b h"],
     guidance: Guidance,
 ) -> Float[Tensor, "b h a"]:
-    """The flow's velocity at `noisy`, bent towards `prefix`.
+    """The flow's velocity at `noisy`, guided towards `prefix`.
 
-    `clean` guesses the chunk at the end of the path from a point on it; `time` is below 1.
+    `clean` predicts the chunk at the end of the path from a point on it; `time` is below 1.
     """
     if guidance.jacobian == "gradient":
         with torch.enable_grad():

@@ -1,7 +1,7 @@
-"""Policies without a network, for tests and benchmarks: they say nothing about a task.
+"""Policies without a network, for tests and benchmarks; they do no task.
 
-They take the spec of a checkpoint, so that a fleet made for that checkpoint runs with them
-unchanged, and need no torch.
+They have the spec of a checkpoint, so that a fleet for that checkpoint runs with them unchanged,
+and need no torch.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from .processing import check_observation
 
 
 class ConstantPolicy:
-    """Every step of every chunk is the same action: the state that the action's name has, so that
-    a position-controlled arm stays where it is, and `value` for actions that no state is named
-    after. `delay_s` is what a batch pretends to take on the device."""
+    """Every step of every chunk is the same action: the state of the action's name, so that a
+    position-controlled arm holds its position, and `value` for actions without such a state.
+    `delay_s` is the simulated duration of a batch."""
 
     def __init__(
         self, checkpoint: str | os.PathLike[str], *, value: float = 0.0, delay_s: float = 0.0
@@ -35,7 +35,8 @@ class ConstantPolicy:
         self._columns = [states.get(name) for name in self.spec.action_names]
 
     def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
-        """See `ChunkPolicy`."""
+        """One chunk for each observation, in order. Raises ValueError for one that does not fit the
+        spec."""
         for observation in batch:
             check_observation(self.spec, observation)
         if self.delay_s > 0:
@@ -49,8 +50,9 @@ class ConstantPolicy:
 
 
 class ShapeOnlyPolicy:
-    """Noise of the right shape, drawn from each observation's seed: cheap, and different for
-    different requests, so that a mixed-up reply shows. It starts with the prefix it was given."""
+    """Chunks of noise, drawn from each observation's seed: cheap, and different for different
+    requests, so that swapped replies are detected. The certain steps are those of the prefix.
+    `delay_s` is the simulated duration of a batch."""
 
     def __init__(self, checkpoint: str | os.PathLike[str], *, delay_s: float = 0.0) -> None:
         self.spec: PolicySpec = read_spec(checkpoint)
@@ -58,7 +60,8 @@ class ShapeOnlyPolicy:
         self.delay_s = delay_s
 
     def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
-        """See `ChunkPolicy`."""
+        """One chunk for each observation, in order. Raises ValueError for one that does not fit the
+        spec."""
         for observation in batch:
             check_observation(self.spec, observation)
         if self.delay_s > 0:
@@ -75,5 +78,5 @@ class ShapeOnlyPolicy:
 
 
 def _hash(kind: str, spec: PolicySpec, *options: object) -> str:
-    """What stands for the weights: two of a kind that predict alike have the same."""
+    """The checkpoint hash: equal for two policies of a kind that predict the same."""
     return hashlib.sha256(f"{kind} {options} ".encode() + msgspec.json.encode(spec)).hexdigest()

@@ -1,8 +1,8 @@
-"""Instructions as a few integers.
+"""Instructions as integers: a closed vocabulary of lower-case words.
 
-A small closed vocabulary of lower-case words. Word order is kept up to `length` words and the rest
-is cut; a word that training never saw becomes <unk>, which training also shows the network, so a
-polite "please" does not derail it. It does not understand: a colour it never saw is an <unk>.
+The order of words is kept, and words after the first `length` are cut. A word that is not in the
+vocabulary becomes <unk>, which occurs in training too, so that a "please" has little effect; so
+does a colour that is not in the vocabulary.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def words(task: str) -> list[str]:
 
 
 class Vocabulary:
-    """Words by number; 0 pads and 1 is unknown."""
+    """Words and their numbers; 0 is padding and 1 an unknown word."""
 
     def __init__(self, known: Iterable[str]) -> None:
         self.words = tuple(w for w in dict.fromkeys(known) if w not in _RESERVED)

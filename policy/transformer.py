@@ -1,7 +1,7 @@
 """A transformer over a chunk, conditioned through its layer norms (adaLN, arXiv 2212.09748).
 
-Neighbouring steps share one token, which costs a fraction of a token per step and loses nothing at
-these rates. Tokens of one chunk exchange information, samples of a batch never do.
+Neighbouring steps share one token, which costs less than a token per step without a loss at these
+rates. Attention is within a chunk; samples of a batch do not interact.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Block(nn.Module):
         self.out = nn.Linear(width, width)
         self.wide = nn.Linear(width, 3 * width)
         self.narrow = nn.Linear(3 * width, width)
-        # Half-open gates. The usual closed ones (adaLN-zero) train deeper networks more steadily,
-        # but spend the first of our few thousand steps on opening.
+        # Gates of 0.5. The usual gates of 0 (adaLN-zero) train deeper networks more steadily, but
+        # take many of our few thousand steps to grow.
         nn.init.normal_(self.modulate.weight, std=0.03)
         with torch.no_grad():
             self.modulate.bias.zero_()
@@ -84,8 +84,8 @@ class ChunkTransformer(nn.Module):
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(layers))
         self.leave = nn.Linear(width, actions * patch)
         nn.init.normal_(self.leave.weight, std=0.02)
-        # A first guess straight from the context, which is most of a chunk and learned soonest.
-        # The tokens have to learn only what to change about it.
+        # A first prediction from the context alone, which is most of a chunk and learned first.
+        # The tokens learn the correction.
         self.guess = nn.Sequential(
             nn.Linear(width, 2 * width), nn.SiLU(), nn.Linear(2 * width, steps * actions)
         )

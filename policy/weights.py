@@ -1,4 +1,4 @@
-"""A name for the weights of a policy that comes as an object, not as a checkpoint."""
+"""A hash of the weights of a policy that is an object, not a checkpoint."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from .held_objects import is_network, reachable
 
 
 def weights_hash(policy: object) -> str | None:
-    """SHA-256 in hex over names, shapes, types and bytes of everything in the `state_dict` of every
-    torch module that `policy` is or holds (see `reach`); None when there is none.
+    """SHA-256 in hex of names, shapes, types and bytes of the `state_dict` of every torch module
+    that `policy` is or refers to (`held_objects.reachable`); None without a module.
 
-    Weights elsewhere (numpy or JAX arrays, a file that is read at each call, another server) are
-    not found, nor is the code.
+    Weights elsewhere (numpy or JAX arrays, a file that is read at each call, another server) and
+    the code are not included.
     """
-    found = sorted(_of_module(thing) for thing in reachable(policy) if is_network(thing))
+    found = sorted(_of_module(held) for held in reachable(policy) if is_network(held))
     return hashlib.sha256("\n".join(found).encode()).hexdigest() if found else None
 
 

@@ -6,7 +6,7 @@ earliest deadline first, where a request's deadline is its arrival plus the play
 left; up to `max_batch` requests of the same shape go together. In `round_robin` order sessions are
 served one at a time, the least recently served first.
 
-Guarantees, whatever arrives:
+Guarantees, for every sequence of requests:
 
 - Nothing starves. Slack counts up to `max_slack_ns`, and a newer request inherits the deadline of
   the one it replaces where that is earlier (a robot that repeats itself does not move to the back).

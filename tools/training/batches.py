@@ -1,7 +1,7 @@
-"""What a training step is given: drawn from demonstrations, and from (seed, step) alone.
+"""The batches of a training: a function of the demonstrations and of (seed, step) alone.
 
-So a batch is the same whichever steps were taken before it in this process, and a resumed run sees
-what the uninterrupted one would have seen.
+A batch does not depend on the steps before it in this process, so that a resumed run gets those of
+the uninterrupted one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .training_config import TrainingConfig
 
 
 def describe(config: TrainingConfig, data: Demonstrations, **made_by: Any) -> Config:
-    """The config.json of what this training makes."""
+    """The config.json of the checkpoint that this training makes."""
     return Config(
         kind=config.kind,
         spec=config.spec,
@@ -41,11 +41,11 @@ def describe(config: TrainingConfig, data: Demonstrations, **made_by: Any) -> Co
 
 @dataclass(frozen=True)
 class TrainingBatch:
-    """One step's observations [b, ...], the truth about them, and their chunks [b * looks, ...].
+    """One step's observations [b, ...], their ground truth, and their chunks [b * looks, ...].
 
-    `tokens` [b, L]; `places` [b, X] true quantities and `visible` [b] whether they can be seen;
-    `cells` [b] by camera, where in its feature map the named thing is; `given` and `counts`
-    [b * looks, H], which steps of a chunk are a prefix and which say something.
+    `tokens` [b, L]; `places` [b, X] true quantities and `visible` [b] whether the target is in
+    view; `cells` [b] by camera, the cell of its feature map with the named object; `given` and
+    `counts` [b * looks, H], the steps of a chunk that are a prefix and those that count.
     """
 
     images: tuple[Tensor, ...]
@@ -61,7 +61,7 @@ class TrainingBatch:
 
 
 class Batches:
-    """Demonstrations as a network sees them."""
+    """The batches of one training, by step."""
 
     def __init__(self, config: TrainingConfig, data: Demonstrations, seed: int) -> None:
         self.config, self.data, self.seed = config, data, seed
@@ -102,40 +102,42 @@ class Batches:
         )
 
     def rows(self, step: int) -> NDArray[np.int64]:
-        """The observations of `step`: every epoch shows each once, in its own order."""
+        """The observations of `step`: each once an epoch, in an order of the epoch's own."""
         total, batch = len(self.data), self.config.batch
-        at = np.arange(step * batch, (step + 1) * batch)
+        position = np.arange(step * batch, (step + 1) * batch)
         epochs = {
             int(e): np.random.default_rng((self.seed, 1, int(e))).permutation(total)
-            for e in np.unique(at // total)
+            for e in np.unique(position // total)
         }
-        return np.array([epochs[int(i // total)][i % total] for i in at], dtype=np.int64)
+        return np.array([epochs[int(i // total)][i % total] for i in position], dtype=np.int64)
 
     def _statistics(self) -> NormStats:
-        """Of the states seen and of what the expert would do from each."""
+        """The statistics of the states and of the expert's actions from each."""
         data = self.data
         first = data.chunks[:, 0] - self._anchors[:, None]
         steps = np.arange(first.shape[1]) < data.counts[:, :1]
         return NormStats(state=Stats.of(data.state), action=Stats.of(first[steps]))
 
     def _words(self, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Instructions with some words unknown: those that say nothing must not matter, and a
-        sentence put differently still has its colour and its bin."""
+        """Instructions in which some of the words that all tasks share are unknown, so that another
+        wording has little effect."""
         tokens = self._tokens[self.data.task[rows]]
-        telling = (self._tokens != self._tokens[:1]).any(0)
-        lost = (rng.random(tokens.shape) < self.config.word_dropout) & ~telling & (tokens > 0)
+        distinguishing = (self._tokens != self._tokens[:1]).any(0)
+        lost = (
+            (rng.random(tokens.shape) < self.config.word_dropout) & ~distinguishing & (tokens > 0)
+        )
         return np.where(lost, UNKNOWN, tokens)
 
     def _chunks(
         self, rows: NDArray[np.int64], rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-        """Chunks [b, H, A], which steps are a given prefix, and which count."""
+        """Chunks [b, H, A], the steps that are a given prefix, and those that count."""
         data, config = self.data, self.config
         delay = rng.integers(1, config.dataset.max_prefix_steps + 1, len(rows))
         delay[rng.random(len(rows)) < config.fresh] = 0
         if config.spec.prefix != "trained":
             delay[:] = 0
-        # An episode that ends within the prefix leaves nothing to learn from it.
+        # An episode that ends within the prefix leaves no step to learn.
         delay[data.counts[rows, delay // LABEL_EVERY] <= delay] = 0
         column = delay // LABEL_EVERY
         chunk = self._action.normalize(data.chunks[rows, column] - self._anchors[rows][:, None])
@@ -145,8 +147,8 @@ class Batches:
 
 
 def cells(sights: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.int64]:
-    """Which cell of a map each sight [n, 2] falls into, row by row; the number after the last is
-    for sights beyond the picture's edge."""
+    """The cell of a map for each sight [n, 2], row by row; `rows * columns` for sights outside of
+    the image."""
     across = np.floor((sights[:, 0] + 1) / 2 * columns).astype(np.int64)
     down = np.floor((sights[:, 1] + 1) / 2 * rows).astype(np.int64)
     inside = (across >= 0) & (across < columns) & (down >= 0) & (down < rows)
@@ -156,7 +158,7 @@ def cells(sights: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.in
 def brighten(
     images: NDArray[np.uint8], amount: float, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Each image [b, h, w, 3] a little lighter or darker and of more or less contrast."""
+    """Images [b, h, w, 3], each with a random brightness and contrast."""
     if amount == 0.0:
         return images
     gain = rng.uniform(1 - amount, 1 + amount, (len(images), 1))

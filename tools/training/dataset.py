@@ -1,13 +1,13 @@
-"""Demonstrations: the scripted expert, disturbed on purpose, and what it would have done.
+"""Demonstrations: the scripted expert with disturbances, labelled by the expert without them.
 
-The arm plays the expert's plans with flaws (after DART, arXiv 1703.09327), so that it visits the
-places where a learned policy's errors will take it, while every label is what the flawless expert
-does from there. For each observation the label is kept once per possible delay:
-first the actions that were really carried out, then what the expert does from where those led. That
-is the plan under way and its best continuation, which prefix conditioning learns from.
+The arm executes the expert's plans with flaws (after DART, arXiv 1703.09327), so that it reaches
+the states to which a learned policy's errors lead, while every label is the expert's action from
+there. Each observation has one label per possible delay: first the executed actions, then the
+expert's from the state they lead to. That is the current plan and its best continuation, for prefix
+conditioning.
 
-A dataset is a directory of shards of plain .npy files, one shard per seed, and dataset.json. The
-same seeds give the same bytes; a shard appears whole or not at all.
+A dataset is a directory of shards of .npy files, one shard per seed, and dataset.json. The same
+seeds give the same bytes; a shard is complete or absent.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from ...robot.sim.expert import VISIBLE_Y, Expert
 from ...transport.images import resize
 
 LABEL_EVERY = 3
-"""Ticks between labels, and between the delays that a label is kept for."""
+"""Ticks between labels, and between the delays of the labels of an observation."""
 
 FIRST_SEED = 1_000_000
-"""Demonstrations start here and evaluation at 0: it never sees a scene of the training."""
+"""The first seed of demonstrations; evaluation starts at 0, so that no scene is in both."""
 
 AUXILIARY = ("target_x", "target_y", "target_yaw", "offset_x", "offset_y", "in_view")
 AUXILIARY_SCALE = np.array((0.1, 0.2, 0.5, 0.1, 0.2, 1.0), np.float32)
@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 
 class DatasetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is drawn and labelled. Two datasets of the same config and seeds are the same."""
+    """What is rendered and labelled. Two datasets of the same config and seeds are the same."""
 
     cameras: tuple[CameraFeature, ...]
     chunk_size: int = 48
@@ -61,13 +61,13 @@ class DatasetConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """Everything needed to train, N observations.
+    """A dataset in memory, N observations.
 
-    `images[camera]` uint8 [N, h, w, 3], `state` [N, S], `task` index into `tasks` [N]; `chunks`
-    [N, D, H, A] with one label per delay 0, 3, 6, ... and `counts` [N, D] how many of its steps
-    precede the episode's end; `auxiliary` [N, X] true places, `visible` [N] whether they can be
-    seen; `sights` [N, C, 2] where the parcel that the task names is in each picture (-1 to 1
-    across and down; beyond that it is out of sight).
+    `images[camera]` uint8 [N, h, w, 3], `state` [N, S], `task` [N] indexes `tasks`; `chunks`
+    [N, D, H, A] with one label per delay 0, 3, 6, ... and `counts` [N, D], the number of its steps
+    before the episode's end; `auxiliary` [N, X] true places, `visible` [N] whether the target is in
+    view; `sights` [N, C, 2] the position of the task's parcel in each image (-1 to 1 across and
+    down; beyond that it is outside).
     """
 
     images: dict[str, NDArray[np.uint8]]
@@ -85,10 +85,10 @@ class Demonstrations:
 
 
 class FlawedPlans:
-    """The expert's plans as a policy would spoil them, played open loop for a while each.
+    """The expert's plans with the errors of a policy, each executed open loop for some steps.
 
-    A plan is displaced and drifts away from where it should go, its gripper moves too soon or too
-    late, and now and then the arm does not move at all. Some episodes are flawless.
+    A plan is displaced and drifts, its gripper moves too early or too late, and sometimes the arm
+    does not move. Some episodes have no errors.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:
@@ -98,7 +98,7 @@ class FlawedPlans:
         self.played = 0
 
     def next(self, expert: Expert, cell: ConveyorCell) -> NDArray[np.float32]:
-        """What the arm is told in this tick."""
+        """The action of this tick."""
         if self.played == len(self.plan):
             self.plan, self.played = self._spoil(expert.chunk(cell, 48)), 0
         action: NDArray[np.float32] = self.plan[self.played]
@@ -110,9 +110,9 @@ class FlawedPlans:
         displaced = wild * rng.normal(0, (0.004, 0.004, 0.004, 0.04, 0))
         drift = wild * rng.normal(0, (0.012, 0.012, 0.008, 0.10, 0))
         spoiled = plan + displaced + drift * np.linspace(0, 1, len(plan))[:, None]
-        late = round(float(rng.normal(0, 1.5 * wild)))
-        at = np.clip(np.arange(len(plan)) - late, 0, len(plan) - 1)
-        spoiled[:, 4] = plan[at, 4]
+        late_steps = round(float(rng.normal(0, 1.5 * wild)))
+        step = np.clip(np.arange(len(plan)) - late_steps, 0, len(plan) - 1)
+        spoiled[:, 4] = plan[step, 4]
         if rng.random() < 0.05 * self.level:
             spoiled[:] = spoiled[0]
         length = int(rng.integers(6, 37))
@@ -121,7 +121,7 @@ class FlawedPlans:
 
 
 def demonstrate(config: DatasetConfig, seed: int) -> dict[str, NDArray[Any]]:
-    """The arrays of one shard: some episodes in a row in one cell, as a fleet would run them."""
+    """The arrays of one shard: consecutive episodes in one cell, as a fleet runs them."""
     rng = np.random.default_rng((seed, 7))
     cell, expert = ConveyorCell(seed), Expert()
     rows: list[dict[str, Any]] = []
@@ -134,7 +134,7 @@ def _episode(
     config: DatasetConfig, cell: ConveyorCell, expert: Expert, rng: np.random.Generator
 ) -> list[dict[str, Any]]:
     plans, episode, tick = FlawedPlans(rng), cell.episode, 0
-    told: list[NDArray[np.float32]] = []
+    executed: list[NDArray[np.float32]] = []
     labels: list[tuple[NDArray[np.float32], int]] = []
     rows: list[tuple[int, dict[str, Any]]] = []
     phase = LABEL_EVERY * int(rng.integers(config.observe_every // LABEL_EVERY))
@@ -143,17 +143,17 @@ def _episode(
             labels.append(_label(expert, cell, config.chunk_size))
             if tick % config.observe_every == phase:
                 rows.append((tick, _observe(config, cell, tick)))
-        told.append(plans.next(expert, cell))
-        cell.step_control(told[-1])
+        executed.append(plans.next(expert, cell))
+        cell.step_control(executed[-1])
         tick += 1
-    done = np.stack(told)
-    for at, row in rows:
-        row["chunks"], row["counts"] = _labels_by_delay(config, done, labels, at)
+    done = np.stack(executed)
+    for observed, row in rows:
+        row["chunks"], row["counts"] = _labels_by_delay(config, done, labels, observed)
     return [row for _, row in rows]
 
 
 def _label(expert: Expert, cell: ConveyorCell, steps: int) -> tuple[NDArray[np.float32], int]:
-    """What the expert does from here, and how many of the steps precede the episode's end."""
+    """The expert's actions from here, and how many of them precede the episode's end."""
     future, actions = cell.copy(), np.empty((steps, 5), np.float32)
     for i in range(steps):
         actions[i] = expert.act(future)
@@ -170,8 +170,8 @@ def _labels_by_delay(
     labels: list[tuple[NDArray[np.float32], int]],
     tick: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """For each delay the actions carried out until then and the expert's from there; a delay past
-    the end of the episode counts no step."""
+    """For each delay the actions executed until then and the expert's from there, and the number of
+    steps that count: none for a delay past the end of the episode."""
     steps = config.chunk_size
     delays = range(0, config.max_prefix_steps + 1, LABEL_EVERY)
     chunks = np.zeros((len(delays), steps, done.shape[1]), np.float32)
@@ -204,8 +204,8 @@ def _observe(config: DatasetConfig, cell: ConveyorCell, tick: int) -> dict[str, 
 
 
 def generate(directory: Path, config: DatasetConfig, seeds: int, workers: int) -> Iterator[int]:
-    """Make the shards that are missing of `seeds` shards, in forked workers; yields how many there
-    are whenever one is finished. Raises ValueError when `directory` holds another config's."""
+    """Make the missing ones of `seeds` shards, in forked workers; yields the number of shards
+    whenever one is finished. Raises ValueError when `directory` has those of another config."""
     directory.mkdir(parents=True, exist_ok=True)
     description, wanted = directory / "dataset.json", msgspec.json.encode(config)
     if description.exists() and description.read_bytes() != wanted:
@@ -226,7 +226,7 @@ def generate(directory: Path, config: DatasetConfig, seeds: int, workers: int) -
 
 @contextlib.contextmanager
 def _workers_records() -> Iterator[None]:
-    """What forked workers log comes out of this process's handlers, line by line."""
+    """A context in which records of forked workers go through this process's handlers."""
     install_mp_handler()
     ours = [h for h in logging.getLogger().handlers if isinstance(h, MultiProcessingHandler)]
     try:
@@ -248,7 +248,7 @@ def _make_shard(job: tuple[Path, DatasetConfig, int]) -> None:
 
 
 def load(directory: Path, shards: int | None = None) -> Demonstrations:
-    """The first `shards` shards (default all), in order, in memory."""
+    """The first `shards` shards (default all), in order. Raises ValueError without a shard."""
     config = msgspec.json.decode((directory / "dataset.json").read_bytes(), type=DatasetConfig)
     found = sorted(directory.glob("shard-*"))[:shards]
     if not found:

@@ -1,10 +1,8 @@
-"""`python -m holdfast.tools.training.evaluate`: how often a policy does the simulated task.
+"""`python -m holdfast.tools.training.evaluate`: the success rate of a policy in the simulator.
 
-It is run synchronously: the cell waits while the policy thinks.
-
-Seeds count from 0 and demonstrations from another end, so no scene was trained on. A delay can be
-pretended: the chunk then arrives so many ticks after its observation, and the robot plays on what
-it has, as it would with real delay. That measures the policy, not the machine.
+The evaluation is synchronous: the simulation waits for the policy. Seeds are not those of the
+demonstrations. With a simulated delay each chunk is used so many ticks after its observation, and
+the robot continues its plan meanwhile; that measures the policy, not the machine.
 """
 
 from __future__ import annotations
@@ -35,11 +33,11 @@ from ...robot.sim.task import Outcome
 from ...transport.images import resize
 
 EPISODES_PER_CELL = 4
-"""In a row, so that most attempts begin where the one before left the arm."""
+"""Consecutive episodes, so that most begin where the last one left the arm."""
 
 REPLAN_STEPS = 24
-"""Between two observations: what a robot that asks again half a second before its plan ends does
-with the shipped policies, about."""
+"""Ticks between two observations, about those of a robot with the shipped policies and a buffer
+time of half a second."""
 
 
 console = Console(stderr=True)
@@ -47,7 +45,7 @@ console = Console(stderr=True)
 
 @dataclass(frozen=True)
 class Success:
-    """How episodes ended."""
+    """The outcomes of episodes."""
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
 
@@ -98,7 +96,7 @@ class Success:
 
 
 class Planner:
-    """A policy as `rollout` calls it; remembers its last chunk only to name the prefix."""
+    """A policy as the planner of `rollout`; its last chunk is the source of the prefix."""
 
     def __init__(self, policy: ChunkPolicy) -> None:
         self.policy, self.requests = policy, 0
@@ -123,7 +121,7 @@ class Planner:
 
 
 def look(policy: ChunkPolicy, cell: ConveyorCell, frame: int) -> dict[str, NDArray[np.uint8]]:
-    """What the policy's cameras see now, as serving hands it to the policy."""
+    """The images of the policy's cameras, at its resolution."""
     block = cell.scene()
     return {
         c.name: resize(draw(c.name, block, frame=frame), c.width, c.height)
@@ -163,8 +161,9 @@ def measure(policy: ChunkPolicy, episodes: int, **how: int) -> Success:
 
 
 def one_core() -> None:
-    """Keep OpenCV and torch to this thread. Their pools spin while they wait, which on a shared
-    machine costs more than these small pictures and networks gain."""
+    """Restrict OpenCV and torch to this thread."""
+    # Their pools spin while they wait, which costs more on a shared machine than they gain with
+    # images and networks of this size.
     cv2.setNumThreads(1)
     if find_spec("torch"):
         import torch
@@ -173,7 +172,7 @@ def one_core() -> None:
 
 
 def bar_of() -> Progress:
-    """A progress bar with what the tools show."""
+    """The progress bar of the training tools."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -186,20 +185,18 @@ def bar_of() -> Progress:
 
 def main(
     checkpoint: Annotated[str, typer.Argument(help="A shipped name or a directory.")],
-    episodes: Annotated[
-        int, typer.Option(min=1, help="How many, each from a seed of its own.")
-    ] = 200,
+    episodes: Annotated[int, typer.Option(min=1, help="How many episodes to run.")] = 200,
     replan_steps: Annotated[int, typer.Option(min=1, help="Ticks between requests.")] = (
         REPLAN_STEPS
     ),
-    delay_steps: Annotated[int, typer.Option(min=0, help="Pretended delay, ticks.")] = 0,
-    first_seed: Annotated[int, typer.Option(min=0, help="Other scenes.")] = 0,
+    delay_steps: Annotated[int, typer.Option(min=0, help="Simulated delay, ticks.")] = 0,
+    first_seed: Annotated[int, typer.Option(min=0, help="The first scene's seed.")] = 0,
     prefix: Annotated[
         str | None, typer.Option(help="none, guided or trained, instead of the checkpoint's.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
 ) -> None:
-    """Run a policy in the simulator and say how often it succeeds.
+    """Run a policy in the simulator and print its success rate.
 
     Example: python -m holdfast.tools.training.evaluate conveyor-flow --episodes 40 --delay-steps 8
     """

@@ -1,4 +1,4 @@
-"""The named ways to train a policy."""
+"""The named training configurations."""
 
 from __future__ import annotations
 

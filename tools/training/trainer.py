@@ -1,8 +1,8 @@
 """Training, one step at a time.
 
-Everything random in a step is drawn from (seed, step), so that a run that was stopped and resumed
-goes on exactly as the uninterrupted one, on the same machine and number of threads. What is saved
-as the policy is the exponential moving average of the weights.
+All randomness of a step is drawn from (seed, step), so that a resumed run equals the uninterrupted
+one, on the same machine and number of threads. The saved policy is the exponential moving average
+of the weights.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .training_config import TrainingConfig
 
 
 class Trainer:
-    """A network, its optimizer and its average on their way through `config.steps` steps."""
+    """A network, its optimizer and its average over `config.steps` steps."""
 
     def __init__(self, config: TrainingConfig, data: Demonstrations, seed: int = 0) -> None:
         self.config, self.seed, self.step = config, seed, 0
@@ -40,8 +40,8 @@ class Trainer:
         )
 
     def advance(self) -> dict[str, float]:
-        """Take one step; returns its metrics."""
-        began = time.monotonic()
+        """Take one step; return its metrics."""
+        began_s = time.monotonic()
         config, batch = self.config, self.batches.draw(self.step)
         rate = self._rate()
         for group in self.optimizer.param_groups:
@@ -63,7 +63,7 @@ class Trainer:
         self.optimizer.step()
         self._average()
         self.step += 1
-        self.seconds += time.monotonic() - began
+        self.seconds += time.monotonic() - began_s
         return {
             "loss": float(loss.detach()),
             "auxiliary": float(auxiliary.detach()),
@@ -75,7 +75,7 @@ class Trainer:
         }
 
     def save(self, directory: Path, **made_by: Any) -> str:
-        """Write the averaged weights as a checkpoint; returns its hash."""
+        """Write the averaged weights as a checkpoint; return its hash."""
         description = self.batches.description
         training = {**description.training, **made_by, "at": self.step}
         return save(
@@ -86,7 +86,7 @@ class Trainer:
         )
 
     def save_progress(self, path: Path) -> None:
-        """Write what `load_progress` needs to go on from here."""
+        """Write the state from which `load_progress` continues."""
         partial = path.with_suffix(".partial")
         torch.save(
             {
@@ -102,7 +102,7 @@ class Trainer:
         partial.replace(path)
 
     def load_progress(self, path: Path) -> None:
-        """Go on from where `save_progress` wrote. Raises ValueError for another run's progress."""
+        """Continue from a file of `save_progress`. Raises ValueError for that of another seed."""
         saved = torch.load(path, weights_only=True)
         if saved["seed"] != self.seed:
             raise ValueError(
@@ -122,7 +122,7 @@ class Trainer:
 
     @torch.no_grad()
     def _average(self) -> None:
-        # A young average of few steps would be mostly the random start.
+        # Without this, the average of the first steps would be mostly the random initial weights.
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(
             list(self.average.values()), list(self.network.parameters()), 1.0 - keep
@@ -130,8 +130,8 @@ class Trainer:
 
 
 def place_loss(clues: Clues, batch: TrainingBatch) -> tuple[Tensor, float]:
-    """Loss of the guessed places, and the mean error of the target's in the room, mm. What cannot
-    be seen is not asked for, except that it cannot be seen (the last place)."""
+    """The loss of the predicted places, and the mean error of the target's position, mm. Only
+    visible targets count, except for the last place, which is the visibility."""
     visible = batch.visible.to(batch.places.dtype)[:, None]
     others = batch.places.shape[1] - 1
     weight = torch.cat((visible.expand(-1, others), torch.ones_like(visible)), 1)
@@ -143,8 +143,8 @@ def place_loss(clues: Clues, batch: TrainingBatch) -> tuple[Tensor, float]:
 
 
 def finding_loss(clues: Clues, batch: TrainingBatch) -> tuple[Tensor, float]:
-    """Cross-entropy of where each camera finds the named thing, and how often the first camera
-    finds its very cell, or rightly finds it nowhere."""
+    """The cross-entropy of the named object's cell over all cameras, and the accuracy of the first
+    camera."""
     pairs = list(zip(clues.maps, batch.cells, strict=True))
     loss = torch.stack([F.cross_entropy(logits, cell) for logits, cell in pairs]).mean()
     logits, cell = pairs[0]
@@ -152,7 +152,7 @@ def finding_loss(clues: Clues, batch: TrainingBatch) -> tuple[Tensor, float]:
 
 
 def _groups(network: nn.Module, decay: float) -> list[dict[str, Any]]:
-    """Weight decay for matrices only: shrinking biases and positions helps nothing."""
+    """The parameter groups of the optimizer: weight decay for matrices only."""
     parameters = list(network.parameters())
     return [
         {"params": [p for p in parameters if p.ndim > 1], "weight_decay": decay},

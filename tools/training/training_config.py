@@ -1,4 +1,4 @@
-"""What a training is: its network, its demonstrations, its optimization."""
+"""The configuration of a training: network, demonstrations, optimization."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .dataset import DatasetConfig
 
 
 class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One named way to train; see tools/training/presets.py.
+    """One training. `presets.CONFIGS` has the named ones.
 
-    `looks` is how many noisy chunks are denoised for each encoded image: images are what costs.
-    `fresh` is the share of them that continue no plan. `linger_steps` count after the end of an
-    episode, its last action held: letting a parcel go ends the episode, and one step of that is too
-    little for a median to notice.
+    `looks` is the number of noisy chunks for each encoded observation, because images are the main
+    cost. `fresh` is the share of chunks that continue no plan. `linger_steps` are added after the
+    end of an episode, with its last action: the release of a parcel ends the episode, and a single
+    step of it has no influence on a median.
     """
 
     kind: Literal["flow", "act"]

@@ -1,6 +1,6 @@
 """The three stages of a training: demonstrations, optimization, evaluation.
 
-An interrupted run saves what it has; a run in the same folder resumes from there.
+An interrupted run saves its state; a run in the same folder resumes from there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LOG_EVERY_STEPS = 20
 
 
 def prepare(directory: Path, config: TrainingConfig, workers: int) -> Demonstrations:
-    """The demonstrations, made where they are missing."""
+    """The demonstrations in `directory`, which are made where they are missing."""
     with bar_of() as progress:
         bar = progress.add_task("demonstrations", total=config.shards)
         for finished in generate(directory, config.dataset, config.shards, workers):
@@ -31,8 +31,8 @@ def prepare(directory: Path, config: TrainingConfig, workers: int) -> Demonstrat
 
 
 def fit(trainer: Trainer, out: Path, resume: bool, command: str) -> bool:
-    """Train to the end, or until Ctrl-C or SIGTERM; True if it got to the end. Saves either way.
-    `command` goes into the checkpoint: it makes the same one again."""
+    """Train to the end, or until Ctrl-C or SIGTERM; True at the end. Saves in both cases.
+    `command`, which makes the same checkpoint again, is stored in it."""
     progress_file, metrics = out / "progress.pt", out / "metrics.jsonl"
     if resume and progress_file.exists():
         trainer.load_progress(progress_file)
@@ -72,7 +72,7 @@ def fit(trainer: Trainer, out: Path, resume: bool, command: str) -> bool:
 
 
 def assess(out: Path, kind: str, episodes: int) -> None:
-    """Say how often the checkpoint in `out` succeeds, and keep it beside it."""
+    """Print the success rate of the checkpoint in `out` and write it to evaluation.json there."""
     one_core()
     success = measure(load_policy(kind, out), episodes)
     console.print(f"success: {success}")
