@@ -98,7 +98,7 @@ class GraphedFunction:
             # Chunks in model space are of the order of 1; a wrong graph is wrong by more.
             if torch.allclose(replay(*inputs), eager, rtol=1e-2, atol=1e-2, equal_nan=True):
                 return replay
-            reason = "a captured graph gave another result than the eager run"
+            reason = "a captured graph gave another answer than the eager run"
         except RuntimeError as error:
             first, _, _ = str(error).partition("\n")  # the other lines are CUDA's general advice
             reason = f"capturing failed: {first or repr(error)}"
