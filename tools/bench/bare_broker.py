@@ -19,7 +19,7 @@ from ...transport.messages import Welcome
 
 
 class BareBroker(Actor):
-    """See the module. It takes a broker's config, of which it uses the endpoints."""
+    """A broker without decisions. It takes a broker's config, of which it uses the endpoints."""
 
     kind = "holdfast.tools.bench.bare_broker:BareBroker"
     Config = BrokerConfig

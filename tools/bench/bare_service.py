@@ -25,13 +25,13 @@ MAX_WAIT_S = 0.004
 
 
 def service_of(
-    policy: ChunkPolicy, outboxes: dict[str, OutboxReader], **config: Any
+    policy: ChunkPolicy, outboxes: dict[str, OutboxReader], **settings: Any
 ) -> ReplicaCore:
-    told = InferenceConfig(
-        service="bench", replica=0, broker="", policy="", max_wait_ms=MAX_WAIT_S * 1e3, **config
+    served = InferenceConfig(
+        service="bench", replica=0, broker="", policy="", max_wait_ms=MAX_WAIT_S * 1e3, **settings
     )
     device = PolicyRunner(policy)
-    device.warm_up(told.max_batch if told.scheduling == "deadline" else 1)
+    device.warm_up(served.max_batch if served.scheduling == "deadline" else 1)
     origin = Origin(
         service="bench",
         policy="",
@@ -39,11 +39,11 @@ def service_of(
         checkpoint_hash="",
         device="",
         dtype="",
-        threads=told.threads,
+        threads=served.threads,
     )
     place = Path(tempfile.gettempdir()) / f"holdfast-bench-{os.getpid()}"
     return ReplicaCore(
-        "bench/0", told, device, outboxes, Meters(), Audit(place, 0), Capture(place, 0, origin)
+        "bench/0", served, device, outboxes, Meters(), Audit(place, 0), Capture(place, 0, origin)
     )
 
 

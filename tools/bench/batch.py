@@ -131,10 +131,10 @@ def measure(policy: ChunkPolicy, max_batch: int, rounds: int) -> dict[int, list[
     times: dict[int, list[float]] = {size: [] for size in batches}
     for turn in range(rounds + 1):
         for size, batch in batches.items():
-            started = time.perf_counter()
+            started_s = time.perf_counter()
             policy.predict_chunk(batch)
             if turn > 0:
-                times[size].append(time.perf_counter() - started)
+                times[size].append(time.perf_counter() - started_s)
     return times
 
 
@@ -160,11 +160,14 @@ def serve(
     """Serve so many robots in real time with the replica's own code, model included."""
     spec, rng = policy.spec, np.random.default_rng(0)
     service = service_of(policy, {}, max_sessions=robots, max_batch=max_batch, scheduling=order)
-    period, chunk = ns(spec.chunk_size / spec.fps - BUFFER_TIME_S), ns(spec.chunk_size / spec.fps)
-    start, used = time.monotonic_ns(), time.process_time()
+    period_ns, chunk_ns = (
+        ns(spec.chunk_size / spec.fps - BUFFER_TIME_S),
+        ns(spec.chunk_size / spec.fps),
+    )
+    start_ns, used_s = time.monotonic_ns(), time.process_time()
     clients = {
         f"r{i}": SimulatedRobot(
-            f"r{i}", request(spec.example(i)), start + int(rng.integers(period))
+            f"r{i}", request(spec.example(i)), start_ns + int(rng.integers(period_ns))
         )
         for i in range(robots)
     }
@@ -172,7 +175,7 @@ def serve(
         join(service, name, spec)
     latencies: list[float] = []
     waiting: set[str] = set()
-    while (now_ns := time.monotonic_ns()) < start + ns(duration_s):
+    while (now_ns := time.monotonic_ns()) < start_ns + ns(duration_s):
         for client in clients.values():
             if client.due_ns <= now_ns and client.name not in waiting:
                 waiting.add(client.name)
@@ -182,12 +185,12 @@ def serve(
             time.sleep(0.0005)
             continue
         for name, _ in service.work(now_ns):
-            client, done = clients[name], time.monotonic_ns()
+            client, done_ns = clients[name], time.monotonic_ns()
             waiting.remove(name)
-            if client.asked_ns > start + chunk:
-                latencies.append((done - client.asked_ns) / 1e9)
-            client.due_ns = max(done, client.asked_ns + period)
-    share = (time.process_time() - used) / duration_s
+            if client.asked_ns > start_ns + chunk_ns:
+                latencies.append((done_ns - client.asked_ns) / 1e9)
+            client.due_ns = max(done_ns, client.asked_ns + period_ns)
+    share = (time.process_time() - used_s) / duration_s
     late = _late(np.array(latencies), robots)
     return figures.row(case, np.array(latencies) * 1e3, "ms", **late, cpu_share=round(share, 2))
 

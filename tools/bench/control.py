@@ -76,7 +76,7 @@ def main() -> int:
 
 def lateness(hz: int, busy: bool, seconds: float) -> list[dict[str, Any]]:
     """One row for each way of waiting, at `hz`, for `seconds` each."""
-    period = 10**9 // hz
+    period_ns = 10**9 // hz
     turns = 3 if seconds < 2 else 10
     ticks = max(5, round(seconds * hz / turns))
     found: defaultdict[str, Samples] = defaultdict(list)
@@ -85,7 +85,7 @@ def lateness(hz: int, busy: bool, seconds: float) -> list[dict[str, Any]]:
     with beside(busy) as pauses:
         for _ in range(turns):
             for name, way in WAYS.items():
-                found[name] += way(period, ticks)
+                found[name] += way(period_ns, ticks)
         machine = pauses()
     gc.enable()
     condition = "busy" if busy else "idle"
@@ -98,26 +98,26 @@ def lateness(hz: int, busy: bool, seconds: float) -> list[dict[str, Any]]:
 def _lateness_row(case: str, samples: Samples, machine: list[tuple[int, int]]) -> dict[str, Any]:
     edges = np.array(machine or [(0, 0)])
     own = [
-        late / 1e3
-        for due, late in samples
-        if not ((edges[:, 0] <= due + late) & (edges[:, 1] >= due)).any()
+        late_ns / 1e3
+        for due_ns, late_ns in samples
+        if not ((edges[:, 0] <= due_ns + late_ns) & (edges[:, 1] >= due_ns)).any()
     ]
-    raw_max = round(max(late for _, late in samples) / 1e3, 1)
+    raw_max = round(max(late_ns for _, late_ns in samples) / 1e3, 1)
     return figures.row(case, own, "us", raw_max=raw_max, machine=len(samples) - len(own))
 
 
-def grid(period: int, ticks: int, spin: bool = True) -> Samples:
+def grid(period_ns: int, ticks: int, spin: bool = True) -> Samples:
     """Our clock."""
     set_timer_slack(1)
     set_slice()
-    clock = TickClock(period, time.monotonic_ns() + period, spin)
+    clock = TickClock(period_ns, time.monotonic_ns() + period_ns, spin)
     if spin:
-        clock.window = _learnt.setdefault(period, clock.window)
+        clock.window = _learnt.setdefault(period_ns, clock.window)
     samples: Samples = []
     for _ in range(ticks):
-        late = clock.wait()
-        samples.append((clock.deadline_ns, late))
-        clock.advance(late)
+        late_ns = clock.wait()
+        samples.append((clock.deadline_ns, late_ns))
+        clock.advance(late_ns)
         work()
     return samples
 
@@ -126,62 +126,62 @@ _learnt: dict[int, SpinWindow | None] = {}
 """A loop that runs for hours has learnt its window; turns must not begin anew each time."""
 
 
-def relative_sleep(period: int, ticks: int) -> Samples:
+def relative_sleep(period_ns: int, ticks: int) -> Samples:
     """`time.sleep(period - elapsed)`."""
     set_timer_slack(DEFAULT_SLACK_NS)
     set_slice(DEFAULT_SLICE_NS)
     samples: Samples = []
-    start = time.monotonic_ns()
+    start_ns = time.monotonic_ns()
     for _ in range(ticks):
         work()
-        due = start + period
-        rest = due - time.monotonic_ns()
-        if rest > 0:
-            time.sleep(rest / 1e9)
-        start = time.monotonic_ns()
-        samples.append((due, max(start - due, 0)))
+        due_ns = start_ns + period_ns
+        rest_ns = due_ns - time.monotonic_ns()
+        if rest_ns > 0:
+            time.sleep(rest_ns / 1e9)
+        start_ns = time.monotonic_ns()
+        samples.append((due_ns, max(start_ns - due_ns, 0)))
     return samples
 
 
-def sleep_spin(period: int, ticks: int) -> Samples:
+def sleep_spin(period_ns: int, ticks: int) -> Samples:
     """Absolute deadlines; sleep to 1 ms before each, then spin."""
     set_timer_slack(DEFAULT_SLACK_NS)
     set_slice(DEFAULT_SLICE_NS)
     samples: Samples = []
-    due = time.monotonic_ns() + period
+    due_ns = time.monotonic_ns() + period_ns
     for _ in range(ticks):
-        rest = due - time.monotonic_ns() - 1_000_000
-        if rest > 0:
-            time.sleep(rest / 1e9)
-        while (now := time.monotonic_ns()) < due:
+        rest_ns = due_ns - time.monotonic_ns() - 1_000_000
+        if rest_ns > 0:
+            time.sleep(rest_ns / 1e9)
+        while (now_ns := time.monotonic_ns()) < due_ns:
             pass
-        samples.append((due, now - due))
+        samples.append((due_ns, now_ns - due_ns))
         work()
-        due += period
-        now = time.monotonic_ns()
-        if now > due:
-            due += (now - due) // period * period
+        due_ns += period_ns
+        now_ns = time.monotonic_ns()
+        if now_ns > due_ns:
+            due_ns += (now_ns - due_ns) // period_ns * period_ns
     return samples
 
 
 WAYS: dict[str, Callable[[int, int], Samples]] = {
     "holdfast/clock": grid,
-    "holdfast/clock-no-spin": lambda period, ticks: grid(period, ticks, spin=False),
+    "holdfast/clock-no-spin": lambda period_ns, ticks: grid(period_ns, ticks, spin=False),
     "peer/relative-sleep": relative_sleep,
     "peer/sleep-spin-1ms": sleep_spin,
 }
 
 
 def work() -> None:
-    end = time.monotonic_ns() + WORK_NS
-    while time.monotonic_ns() < end:
+    end_ns = time.monotonic_ns() + WORK_NS
+    while time.monotonic_ns() < end_ns:
         pass
 
 
 @contextmanager
 def beside(busy: bool) -> Iterator[Callable[[], list[tuple[int, int]]]]:
     """A witness, and a process on each core that never rests if `busy`. The value, when called,
-    ends the witness and says when it overslept."""
+    ends the witness and gives the intervals in which it overslept."""
     argv = [sys.executable, "-m", "holdfast.tools.bench.control", "--role"]
     burning = [subprocess.Popen([*argv, "burn"]) for _ in range(2 if busy else 0)]
     looking = subprocess.Popen([*argv, "witness"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -202,19 +202,19 @@ def beside(busy: bool) -> Iterator[Callable[[], list[tuple[int, int]]]]:
 
 
 def witness() -> None:
-    """A bare sleeping loop at 100 Hz; what it oversleeps goes to stdout once stdin says so."""
+    """A bare sleeping loop at 100 Hz; what it oversleeps goes to stdout once stdin has a line."""
     import select
 
     sys.stdout.buffer.write(b".")
     sys.stdout.buffer.flush()
     found: list[tuple[int, int]] = []
-    due = time.monotonic_ns() + 10_000_000
+    due_ns = time.monotonic_ns() + 10_000_000
     while not select.select([sys.stdin], [], [], 0)[0]:
-        time.sleep(max(0, due - time.monotonic_ns()) / 1e9)
-        now = time.monotonic_ns()
-        if now - due > PAUSE_NS:
-            found.append((due, now))
-        due = max(due, now) + 10_000_000
+        time.sleep(max(0, due_ns - time.monotonic_ns()) / 1e9)
+        now_ns = time.monotonic_ns()
+        if now_ns - due_ns > PAUSE_NS:
+            found.append((due_ns, now_ns))
+        due_ns = max(due_ns, now_ns) + 10_000_000
     sys.stdout.buffer.write(b"".join(struct.pack("=2q", *pause) for pause in found))
     sys.exit(0)
 
@@ -227,17 +227,17 @@ def costs(rounds: int) -> list[dict[str, Any]]:
     rules = {"merge-replace": MergeRule(), "merge-blend": MergeRule("blend")}
     for _ in range(rounds):
         for name, rule in rules.items():
-            now = time.monotonic_ns()
-            asked = buffer.snapshot(1, now, 0, now)
-            took["snapshot"].append(_since(now))
+            now_ns = time.monotonic_ns()
+            asked = buffer.snapshot(1, now_ns, 0, now_ns)
+            took["snapshot"].append(_since(now_ns))
             for _ in range(5):
-                now = time.monotonic_ns()
-                buffer.pop(now)
-                took["pop"].append(_since(now))
-            now = time.monotonic_ns()
+                now_ns = time.monotonic_ns()
+                buffer.pop(now_ns)
+                took["pop"].append(_since(now_ns))
+            now_ns = time.monotonic_ns()
             buffer.claim(asked.seq, asked.episode, 1)
-            buffer.merge(chunk, chunk, asked, rule, step=0, now_ns=now)
-            took[name].append(_since(now))
+            buffer.merge(chunk, chunk, asked, rule, step=0, now_ns=now_ns)
+            took[name].append(_since(now_ns))
     return [figures.row(f"holdfast/{name}", values, "us") for name, values in took.items()]
 
 

@@ -3,7 +3,7 @@
     actorctl bench delay [--quick] [--json] [--plot FILE]
 
 The shipped policies do the simulated task while each chunk arrives a given number of ticks after
-its observation. The plan is the control actor's own (`ChunkBuffer`), the cell waits for nobody, and
+its observation. The plan is the control actor's own (`ChunkBuffer`), the cell never waits, and
 the next chunk is asked for as the control actor asks. Every method meets the same seeded episodes.
 
     sync      ask when the plan is played out, and hold until the answer comes
@@ -123,8 +123,8 @@ class Loop:
         return 0 if self.method.waits else max(BUFFER_STEPS, self.delay + SPARE_STEPS)
 
     def _ask(self) -> None:
-        now = self.tick * DT_NS
-        snapshot = self.buffer.snapshot(1, now, self.tick, now)
+        now_ns = self.tick * DT_NS
+        snapshot = self.buffer.snapshot(1, now_ns, self.tick, now_ns)
         limit = self.policy.spec.max_prefix_steps
         prefix = snapshot.model[:limit] if self.method.prefix != "none" else snapshot.model[:0]
         self.requests += 1
@@ -146,9 +146,9 @@ class Loop:
         _, chunk, asked = self._flight
         self._flight = None
         if self.buffer.claim(asked.seq, asked.episode, asked.epoch) is not None:
-            now = self.tick * DT_NS
+            now_ns = self.tick * DT_NS
             self.buffer.merge(
-                chunk.model, chunk.robot, asked, self.rule, step=self.tick, now_ns=now
+                chunk.model, chunk.robot, asked, self.rule, step=self.tick, now_ns=now_ns
             )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 
 def parser(name: str, doc: str | None, quick: str) -> argparse.ArgumentParser:
-    """The command line that every benchmark has: --json, and --quick, which does what `quick` says.
+    """The command line of every benchmark: --json, and --quick, which does what `quick` describes.
     `name` and `doc` are its module's."""
     made = argparse.ArgumentParser(
         prog=f"actorctl bench {name}",

@@ -31,10 +31,10 @@ def memcpy(images: list[NDArray[np.uint8]]) -> Once:
     targets = [np.empty_like(image) for image in images]
 
     def once() -> float:
-        started = time.perf_counter()
+        started_s = time.perf_counter()
         for target, image in zip(targets, images, strict=True):
             np.copyto(target, image)
-        return (time.perf_counter() - started) * 1e3
+        return (time.perf_counter() - started_s) * 1e3
 
     return once
 
@@ -43,10 +43,10 @@ def jpeg(images: list[NDArray[np.uint8]], quality: int) -> Once:
     """All images encoded, then all decoded, with the product's codec."""
 
     def once() -> float:
-        started = time.perf_counter()
+        started_s = time.perf_counter()
         for data in [encode_jpeg(image, quality) for image in images]:
             decode_jpeg(data, images[0].shape[1], images[0].shape[0])
-        return (time.perf_counter() - started) * 1e3
+        return (time.perf_counter() - started_s) * 1e3
 
     return once
 
@@ -77,10 +77,10 @@ def echo(directory: Path, proxies: int) -> Iterator[Once]:
         socket.connect(names[0])
 
         def once() -> float:
-            started = time.perf_counter()
+            started_s = time.perf_counter()
             socket.send(REQUEST)
             socket.recv()
-            return (time.perf_counter() - started) * 1e3
+            return (time.perf_counter() - started_s) * 1e3
 
         once()
         yield once
@@ -139,12 +139,12 @@ def main(role: str, front: str, back: str) -> None:
 def _to_echo(far: zmq.Socket[bytes], frames: list[bytes]) -> None:
     """As soon as the echo is connected: only the first message meets one that is not."""
     far.setsockopt(zmq.ROUTER_MANDATORY, 1)
-    deadline = time.monotonic() + PATIENCE_MS / 1e3
+    deadline_s = time.monotonic() + PATIENCE_MS / 1e3
     while True:
         try:
             far.send_multipart([b"echo", *frames])
             return
         except zmq.ZMQError as error:
-            if error.errno != zmq.EHOSTUNREACH or time.monotonic() > deadline:
+            if error.errno != zmq.EHOSTUNREACH or time.monotonic() > deadline_s:
                 raise
             time.sleep(0.01)

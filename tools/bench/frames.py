@@ -98,9 +98,9 @@ def _costs(rounds: int) -> list[dict[str, Any]]:
         times: dict[str, list[int]] = {name: [] for name in cases}
         for _ in range(rounds):
             for name, case in cases.items():
-                started = time.perf_counter_ns()
+                started_ns = time.perf_counter_ns()
                 case()
-                times[name].append(time.perf_counter_ns() - started)
+                times[name].append(time.perf_counter_ns() - started_ns)
     return [
         figures.row(name, np.array(ns[rounds // 10 :]) / 1000, "us") for name, ns in times.items()
     ]

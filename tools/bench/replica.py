@@ -76,11 +76,11 @@ def overhead(rounds: int) -> list[dict[str, Any]]:
         for name, make in makers.items():
             header = Header(Kind.REQUEST, seq=seq, epoch=1)
             frames = [header.pack(), *make()[1:]]
-            started = time.perf_counter()
+            started_s = time.perf_counter()
             now_ns = time.monotonic_ns()
             service.receive(name, header, frames, now_ns)
             answers = list(service.work(now_ns + ns(MAX_WAIT_S)))
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(time.perf_counter() - started_s)
             assert Header.unpack(answers[0][1][0]).kind is Kind.REPLY
     return [figures.row(f"holdfast/{name}", np.array(s) * 1e3, "ms") for name, s in seconds.items()]
 

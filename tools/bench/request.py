@@ -96,7 +96,7 @@ def measure(cases: list[str], n: int) -> list[dict[str, Any]]:
                 floor()
                 values = [floor() for _ in range(TURN)]
                 took[name] += values if turn else []
-        told = {
+        settings = {
             name: {"request_bytes": path.request_bytes, "reply_bytes": path.reply_bytes}
             for name, path in paths.items()
         }
@@ -106,7 +106,7 @@ def measure(cases: list[str], n: int) -> list[dict[str, Any]]:
             took[name],
             "ms",
             cpu_ms=round(cpu_s[name] / len(took[name]) * 1e3, 3),
-            **told[name],
+            **settings[name],
         )
         for name in paths
     ]

@@ -47,7 +47,7 @@ END_S = 10.0
 
 
 class NoConfig(msgspec.Struct, frozen=True):
-    """Nothing to say."""
+    """No settings."""
 
 
 class Idle(Actor):
@@ -99,13 +99,13 @@ def delays(supervisor: int, kills: int) -> list[float]:
         (victim,) = wait_for_children(supervisor, 1)
         time.sleep(SETTLE_S)
         known = children(supervisor)
-        began = time.perf_counter()
+        began_s = time.perf_counter()
         os.kill(victim, signal.SIGKILL)
         while not children(supervisor) - known:
-            if time.perf_counter() - began > DEADLINE_S:
+            if time.perf_counter() - began_s > DEADLINE_S:
                 raise TimeoutError(f"nothing was restarted after kill {len(found) + 1}")
             time.sleep(POLL_S)
-        found.append((time.perf_counter() - began) * 1e3)
+        found.append((time.perf_counter() - began_s) * 1e3)
     return found
 
 
@@ -113,9 +113,9 @@ def processor_share(supervisor: int, actors: int, seconds: float) -> float:
     """Percent of one processor that the supervisor itself uses, once all are up."""
     wait_for_children(supervisor, actors)
     time.sleep(SETTLE_S)
-    before, began = processor_s(supervisor), time.monotonic()
+    before_s, began_s = processor_s(supervisor), time.monotonic()
     time.sleep(seconds)
-    return (processor_s(supervisor) - before) / (time.monotonic() - began) * 100
+    return (processor_s(supervisor) - before_s) / (time.monotonic() - began_s) * 100
 
 
 def processor_s(pid: int) -> float:
@@ -137,9 +137,9 @@ def _is_cleanup_process(pid: str) -> bool:
 
 
 def wait_for_children(pid: int, count: int) -> set[int]:
-    deadline = time.monotonic() + DEADLINE_S
+    deadline_s = time.monotonic() + DEADLINE_S
     while len(found := children(pid)) != count:
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline_s:
             raise TimeoutError(f"process {pid} has {len(found)} children, {count} are expected")
         time.sleep(0.01)
     return found
@@ -207,7 +207,7 @@ def supervisord(count: int, peers: Path | None) -> Iterator[int]:
 
 
 def executable(name: str, peers: Path | None) -> str:
-    """The peer's command. Raises FileNotFoundError that says how to get it."""
+    """The peer's command. Raises FileNotFoundError with how to install it."""
     found = shutil.which(name, path=str(peers / "bin") if peers else None)
     if found is None:
         where = str(peers) if peers else "PATH"
@@ -220,14 +220,14 @@ def executable(name: str, peers: Path | None) -> str:
 
 @contextmanager
 def running(argv: list[str], environment: dict[str, str] | None = None) -> Iterator[int]:
-    """A supervisor for the length of the block; what it says is shown if it fails."""
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(argv, env=environment, stdout=said, stderr=subprocess.STDOUT)
+    """A supervisor for the length of the block; its output is shown if it fails."""
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(argv, env=environment, stdout=output, stderr=subprocess.STDOUT)
         try:
             yield process.pid
         except TimeoutError:
-            said.seek(0)
-            sys.stderr.write(said.read().decode(errors="replace")[-4000:])
+            output.seek(0)
+            sys.stderr.write(output.read().decode(errors="replace")[-4000:])
             raise
         finally:
             end(process)

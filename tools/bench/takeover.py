@@ -60,7 +60,7 @@ class Stand:
             robot="r1",
             driver="sim",
             service="none",
-            endpoint=f"ipc://{rundir}/nobody",
+            endpoint=f"ipc://{rundir}/unbound",
             plan="r1/plan",
             scene="r1/scene",
             command="r1/command",
@@ -83,7 +83,7 @@ class Stand:
         return PlanMemory(memory, "r1", len(SPEC.action_names))
 
     def fill(self) -> None:
-        """Give the robot as long a plan as fits: it stays at home. Nobody else may write."""
+        """Give the robot as long a plan as fits: it stays at home. No other process may write."""
         buffer = ChunkBuffer(self._plan(), 10**15)
         asked = buffer.snapshot(1, time.monotonic_ns(), 0, 0)
         buffer.claim(asked.seq, asked.episode, 1)
@@ -141,13 +141,13 @@ class Stand:
         """SIGKILL the actor, boot the next one as soon as it is dead; ms until its command."""
         assert self.process is not None
         dying = self.process
-        killed = time.monotonic_ns()
+        killed_ns = time.monotonic_ns()
         dying.kill()
         select.select([dying.pidfd], [], [])
-        last = self.commanded_ns()
+        last_ns = self.commanded_ns()
         dying.reap()
         self.start()
-        gap_ms = (self.await_command(max(last, killed)) - killed) / 1e6
+        gap_ms = (self.await_command(max(last_ns, killed_ns)) - killed_ns) / 1e6
         dying.close()
         return gap_ms
 
@@ -166,9 +166,9 @@ class Stand:
             s.close()
 
     def _until(self, condition: Any, what: str) -> None:
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline_s = time.monotonic() + _PATIENCE_S
         while not condition():
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline_s:
                 raise TimeoutError(f"waited {_PATIENCE_S:g} s for {what}")
             time.sleep(0.0005)
 

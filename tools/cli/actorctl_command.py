@@ -1,4 +1,4 @@
-"""`actorctl`: look at a running fleet and tell its actors and robots what to do.
+"""`actorctl`: look at a running fleet, and command its actors and robots.
 
 Without arguments about where the fleet is: it finds the one that runs on this machine. Each command
 imports what it needs itself, so that the quick ones are quick.
@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import ControlSocketError
-from . import key_commands, orders, studies
+from . import actor_commands, inspection, key_commands
 from .option_types import INTERRUPTED, AsJson, FleetName, Version, run, speaker_names
 from .running_fleet import ask, fail, reach
 
@@ -194,8 +194,8 @@ def _log_of(fleet: str | None) -> Path:
 
 
 def _must_be_known(name: str, log: Path) -> None:
-    """Of the running fleet, or somebody who has said something. The empty answer to a misspelt name
-    would look like silence."""
+    """End the command unless `name` is in the running fleet or in its log: no output for a misspelt
+    name would look like an empty log."""
     from ...actors.runtime.runtime_dir import SOCKET, running
     from ...actors.runtime.suggestions import closest
     from ...actors.supervision import control_socket
@@ -207,9 +207,9 @@ def _must_be_known(name: str, log: Path) -> None:
         known = {row["name"] for row in (*body["actors"], *body["robots"])}
     if name in known or any(store.read(log, store.Selection((name,)), 1, follow=False)):
         return
-    said = store.read(log, store.Selection(), None, follow=False)
-    known |= {record["actor"] for record in said if record is not None}
-    fail(f"nobody called {name!r} said anything; {closest(name, sorted(known))}")
+    records = store.read(log, store.Selection(), None, follow=False)
+    known |= {record["actor"] for record in records if record is not None}
+    fail(f"no actor or robot {name!r} has logged anything; {closest(name, sorted(known))}")
 
 
 def _selection(names: tuple[str, ...], since: str | None, level: str, grep: str | None) -> Any:
@@ -232,8 +232,8 @@ def _selection(names: tuple[str, ...], since: str | None, level: str, grep: str 
         fail(str(error))
 
 
-app.add_typer(orders.app)
-app.add_typer(studies.app)
+app.add_typer(actor_commands.app)
+app.add_typer(inspection.app)
 app.add_typer(key_commands.app, name="keys")
 
 

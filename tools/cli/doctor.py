@@ -1,7 +1,7 @@
 """What a machine lacks for robots to run well on it: each finding with its remedy.
 
-It looks and changes nothing. `bad` keeps a fleet from running, `poor` makes it run worse than it
-could, `good` is said so that nobody has to look for it.
+It changes nothing. `bad` keeps a fleet from running, `poor` makes it run worse than it could,
+`good` needs no action.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ def shared_memory() -> Finding:
 def sleep_accuracy() -> Finding:
     """How late a sleeping loop of 100 Hz wakes up: what the control loop has to live with."""
     late_us = []
-    due = time.monotonic()
+    due_s = time.monotonic()
     for _ in range(50):
-        due += 0.01
-        time.sleep(max(0.0, due - time.monotonic()))
-        late_us.append((time.monotonic() - due) * 1e6)
+        due_s += 0.01
+        time.sleep(max(0.0, due_s - time.monotonic()))
+        late_us.append((time.monotonic() - due_s) * 1e6)
     worst = sorted(late_us)[-2]
     found = f"a sleep of 10 ms ends {worst:.0f} µs late at worst"
     if worst < LATE_US:

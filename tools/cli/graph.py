@@ -27,7 +27,7 @@ def edges(rows: list[Row]) -> Iterator[tuple[str, str, str]]:
 
 
 _BINDS = {("broker", "front"), ("broker", "back"), ("network", "control")}
-"""Who listens where; everyone else with the same endpoint connects."""
+"""The endpoints that each kind binds; every other actor with the same endpoint connects."""
 
 
 def text(rows: list[Row]) -> str:

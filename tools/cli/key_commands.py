@@ -1,4 +1,4 @@
-"""`actorctl keys`: who may speak to whom, where a fleet spans machines."""
+"""`actorctl keys`: the keys of the peers of a fleet that spans machines."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Reading the fleet's log: the JSON lines that the supervisor keeps on disk, for people.
 
-Reads the files themselves, so that a dead or busy supervisor is no reason not to see them.
+Reads the files themselves, and so needs no supervisor.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Selection:
-    """Which records are meant. `names` are actors, or robots with all their actors."""
+    """Which records are meant. `names` are actors, or robots with all their actors; `since_s` is
+    wall-clock time, in seconds."""
 
     names: tuple[str, ...] = ()
-    since: float | None = None
+    since_s: float | None = None
     level: str = "debug"
     grep: re.Pattern[str] | None = None
 
@@ -44,7 +45,7 @@ class Selection:
             record["actor"] == name or record["actor"].startswith(f"{name}/") for name in self.names
         ):
             return False
-        if self.since is not None and record["t"] < self.since:
+        if self.since_s is not None and record["t"] < self.since_s:
             return False
         if _rank(record.get("level", "info")) < _rank(self.level):
             return False
@@ -55,7 +56,7 @@ class Selection:
 
 def _rank(level: str) -> float:
     """How severe a level is, in Python's numbers. Libraries have levels of their own: one without
-    a name is written `level 25`, and a name that says nothing here counts as info."""
+    a name is written `level 25`, and an unknown name counts as info."""
     if level in LEVELS:
         return 10.0 * (1 + LEVELS.index(level))
     number = level.removeprefix("level ")

@@ -4,8 +4,8 @@ Every robot's question is the OPEN that its own actors would send, made by the s
 same configs, and asked under its name and key over a connection of its own. No robot is enabled, no
 session begins, and one of the same name that is at work does not notice.
 
-Each robot is asked about by itself: two that are both accepted may have been told of the same last
-place. It says what holds now; the handshake of the start asks again.
+Each robot is asked about by itself: two may both be accepted for the same last place. The answer
+holds for this instant; the handshake of the start asks again.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class _Question:
 
 
 def accepted(fleet: FleetFile, patience_s: float = PATIENCE_S) -> list[Acceptance]:
-    """Ask about every robot of `fleet`, all at once. Raises Unreachable when nobody could be."""
+    """Ask about every robot of `fleet`, all at once. Raises BrokerUnreachableError if no broker
+    took any of the questions."""
     answers = [Acceptance(robot=robot.name, service=robot.service) for robot in fleet.robots]
     by_robot = {answer.robot: answer for answer in answers}
     questions = []
@@ -103,10 +104,10 @@ def _questions(
     ]
 
 
-def _network(fleet: FleetFile, told: dict[str, Any]) -> NetworkConfig:
-    """What the robot's network actor is told; but the broker is asked over TCP where it listens,
-    because the question may come from any host."""
-    config = msgspec.convert(told, NetworkConfig)
+def _network(fleet: FleetFile, plain: dict[str, Any]) -> NetworkConfig:
+    """The config of the robot's network actor, with the broker's TCP address where it has one:
+    the question may come from any host."""
+    config = msgspec.convert(plain, NetworkConfig)
     address = front_address(fleet)
     return config if address is None else replace(config, broker=address)
 
@@ -127,20 +128,20 @@ def _must_run_here(fleet: FleetFile, questions: Sequence[_Question]) -> None:
     if local and fleet.name not in (here := running()):
         others = f" (running: {', '.join(here)})" if here else ""
         raise BrokerUnreachableError(
-            f"no fleet {fleet.name!r} runs on this machine{others}, so nobody can be asked: "
+            f"no fleet {fleet.name!r} runs on this machine{others}, so no broker can be asked: "
             "`supervisor start` it, then check again"
         )
 
 
 def _ask(questions: Sequence[_Question], patience_s: float) -> None:
     """Ask the questions, a few at a time: robots at work speak to the same broker."""
-    deadline = time.monotonic() + patience_s
+    deadline_s = time.monotonic() + patience_s
     context: sockets.Context = zmq.Context()
     poller = zmq.Poller()
     ahead = deque(questions)
     waiting: dict[Any, _Question] = {}
     try:
-        while (ahead or waiting) and (left_s := deadline - time.monotonic()) > 0:
+        while (ahead or waiting) and (left_s := deadline_s - time.monotonic()) > 0:
             while ahead and len(waiting) < AT_ONCE:
                 question = ahead.popleft()
                 if (made := _connect(context, question)) is not None:
@@ -155,7 +156,7 @@ def _ask(questions: Sequence[_Question], patience_s: float) -> None:
                     )
                     if question.sent:
                         poller.register(socket, zmq.POLLIN)
-                if _heard(socket, question):
+                if _receive_answer(socket, question):
                     poller.unregister(socket)
                     socket.close()
                     del waiting[socket]
@@ -178,7 +179,7 @@ def _connect(context: sockets.Context, question: _Question) -> sockets.Socket | 
     return sockets.dealer(context, config.broker, identity, key=key, server=server)
 
 
-def _heard(socket: sockets.Socket, question: _Question) -> bool:
+def _receive_answer(socket: sockets.Socket, question: _Question) -> bool:
     """Take what has arrived; True once the answer was among it."""
     while True:
         try:
@@ -187,7 +188,7 @@ def _heard(socket: sockets.Socket, question: _Question) -> bool:
                 return False
             message = decode(frames)
         except WireError:
-            continue  # of a release that we do not understand: it will be no answer
+            continue  # of an unknown release: not an answer to this question
         verdict = message.body
         if not isinstance(verdict, Verdict) or message.header.token != question.token:
             continue
@@ -218,7 +219,7 @@ def _give_up(question: _Question, patience_s: float) -> None:
 
 
 def table(answers: Sequence[Acceptance]) -> Any:
-    """For a terminal: a row per robot, then its warnings or what to mend."""
+    """For a terminal: a row per robot, then its warnings or the reason of its rejection."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -226,11 +227,11 @@ def table(answers: Sequence[Acceptance]) -> Any:
     rows = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("robot", "service", "replica", "answer"):
         rows.add_column(column, no_wrap=True)
-    said = []
+    remarks = []
     for answer in answers:
-        word = Text("accepted", "green") if answer.accepted else Text(answer.reason, "bold red")
-        rows.add_row(answer.robot, answer.service, answer.replica or "-", word)
-        said += [Text(f"{answer.robot}: {warning}", "yellow") for warning in answer.warnings]
+        outcome = Text("accepted", "green") if answer.accepted else Text(answer.reason, "bold red")
+        rows.add_row(answer.robot, answer.service, answer.replica or "-", outcome)
+        remarks += [Text(f"{answer.robot}: {warning}", "yellow") for warning in answer.warnings]
         if not answer.accepted:
-            said.append(Text(f"{answer.robot}: {answer.message}", "red"))
-    return Group(rows, *said)
+            remarks.append(Text(f"{answer.robot}: {answer.message}", "red"))
+    return Group(rows, *remarks)

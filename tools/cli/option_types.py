@@ -1,9 +1,10 @@
-"""What several commands of `actorctl` take, and the names that a shell completes."""
+"""The options and arguments that several commands have, and the names that a shell completes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
@@ -12,6 +13,20 @@ from ...errors import ControlSocketError
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
+
+
+HERE = Path("fleet.yaml")
+FleetFile = Annotated[
+    Path, typer.Argument(help="The file that describes the fleet.", metavar="FILE")
+]
+HostOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Which of the file's `hosts` this machine is; without it, the one called as `hostname`"
+        " says.",
+    ),
+]
 
 
 def fleet_names(incomplete: str) -> list[str]:

@@ -1,7 +1,7 @@
 """Run captured requests again, offline: `actorctl replay FILE`.
 
 A replica whose service has `capture_bytes` in fleet.yaml keeps its requests and replies whole. This
-loads the same policy, gives it the same batches through the same code, and says which answers
+loads the same policy, gives it the same batches through the same code, and prints which answers
 differ from those the robots got. Exit status 0 only if all are the same, byte for byte.
 """
 
@@ -74,7 +74,7 @@ def _load(origin: Origin, checkpoint: str | None, device: str | None) -> PolicyR
 
 
 def show(capture: Path, checkpoint: str | None, device: str | None) -> int:
-    """Replay, say what came out, and return the exit status of that."""
+    """Replay, print the result, and return the exit status."""
     console = Console()
     try:
         result = run(capture, checkpoint, device)

@@ -1,5 +1,4 @@
-"""Finding the fleet that a person means, and asking it. Light: this is most of every command's
-time."""
+"""Finding a running fleet, and requests to it. Light: this is most of every command's time."""
 
 from __future__ import annotations
 

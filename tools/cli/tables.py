@@ -1,6 +1,6 @@
-"""A fleet's status as something to look at: the same screen for `supervisor start` and `actorctl`.
+"""A fleet's status for a terminal: the same screen for `supervisor start` and `actorctl`.
 
-Imports rich; whoever prints JSON does not import this.
+Imports rich; commands that print JSON do not import this.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ...actors.supervision.notes import Note, Weight, notes
-from ..fitted import WELL, Column, FittedTable, Row
+from .fitted_table import WELL, Column, FittedTable, Row
 
 COLOURS = {
     "READY": "green",
@@ -38,9 +38,9 @@ _STYLES = {Weight.WRONG: "red", Weight.WAITS: "yellow", Weight.WARNS: "yellow"}
 
 def screen(status: dict[str, Any]) -> RenderableType:
     """The whole status: a line about the fleet, robots, actors, and what is wrong."""
-    told = [_line(note) for note in notes(status)]
+    found = [_line(note) for note in notes(status)]
     tables = robots(status), *elsewhere(status), actors(status, live=False)
-    return Group(_headline(status), *tables, *told)
+    return Group(_headline(status), *tables, *found)
 
 
 def live_screen(
@@ -49,20 +49,20 @@ def live_screen(
     """The status in `height` lines: what is wrong first, and where not all rows fit, of robots and
     actors those that are not well. Sentences are whole where there is room for it on lines of
     `width`."""
-    told = notes(status)
+    found = notes(status)
     site = _site(status)
     heads = 2 + (len(site["robots"]) > 0) + (len(site["replicas"]) > 0)
     fixed = 1 + heads + len(hint.splitlines())
     headline = _headline(status)
     headline.no_wrap, headline.overflow = True, "ellipsis"
     footer = Text(hint, style="dim")
-    if width and fixed + _count(status) + sum(_lines(note, width) for note in told) <= height:
-        lines = [_line(note) for note in told]
+    if width and fixed + _count(status) + sum(_lines(note, width) for note in found) <= height:
+        lines = [_line(note) for note in found]
         return Group(
             headline, *lines, robots(status), *elsewhere(status), actors(status, live=True), footer
         )
-    shown = [_line(note, whole=False) for note in told[: max(1, height // 4)]]
-    # One line more says what is left out.
+    shown = [_line(note, whole=False) for note in found[: max(1, height // 4)]]
+    # One more line counts what is left out.
     room = height - fixed - 1 - len(shown)
     if room < 6:
         room, site = room + heads - 2, {"robots": [], "replicas": []}
@@ -72,7 +72,7 @@ def live_screen(
     some_actors = _fitting(status["actors"], room - len(some_robots))
     part = {**status, "robots": some_robots, "actors": some_actors, "site": guests}
     parts = [headline, *shown, robots(part), *elsewhere(part), actors(part, live=True)]
-    left_out = _count(status) - _count(part) + len(told) - len(shown)
+    left_out = _count(status) - _count(part) + len(found) - len(shown)
     if left_out:
         words = f"... and {left_out} more: `actorctl status` shows all"
         parts.append(Text(words, style="dim", no_wrap=True, overflow="ellipsis"))

@@ -2,7 +2,7 @@
 for each change.
 
 It runs in a daemon thread of its own and gets copies: a terminal that is stopped, slow or gone
-holds up the view and nothing else.
+delays only the view.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ class View(threading.Thread):
         self._live = live
         self._rundir = rundir
         self._latest: dict[str, Any] | None = None
-        self._news = threading.Event()
+        self._changed = threading.Event()
         self._done = False
 
     def show(self, status: dict[str, Any]) -> None:
         """Make `status` the newest. Returns at once."""
         self._latest = status
-        self._news.set()
+        self._changed.set()
 
     def end(self, patience_s: float = 0.5) -> None:
-        """Draw what came last and stop; give up on a terminal that does not take it."""
+        """Draw the latest status and stop; give up after `patience_s` on a blocked terminal."""
         self._done = True
-        self._news.set()
+        self._changed.set()
         self.join(patience_s)
 
     def run(self) -> None:
@@ -48,15 +48,15 @@ class View(threading.Thread):
             if self._live:
                 self._draw()
             else:
-                self._tell()
+                self._print_changes()
         except OSError:
-            return  # the terminal or the pipe is gone: there is nobody to show anything to
+            return  # the terminal or the pipe is closed
 
     def _statuses(self) -> Iterator[dict[str, Any]]:
         """The newest status whenever there is one; once more at the end."""
         while True:
-            self._news.wait()
-            self._news.clear()
+            self._changed.wait()
+            self._changed.clear()
             ending = self._done
             if self._latest is not None:
                 yield self._latest
@@ -77,22 +77,22 @@ class View(threading.Thread):
                 live.update(live_screen(status, hint, console.height, console.width), refresh=True)
                 time.sleep(REFRESH_S)
 
-    def _tell(self) -> None:
+    def _print_changes(self) -> None:
         known: dict[object, object] = {}
         for status in self._statuses():
-            for about, word, line in _news(status):
-                if known.get(about) != word:
-                    known[about] = word
+            for subject, value, line in _lines(status):
+                if known.get(subject) != value:
+                    known[subject] = value
                     print(f"{status['uptime_s']:9.2f} s  {line}", flush=True)
 
 
-def _news(status: dict[str, Any]) -> Iterator[tuple[object, object, str]]:
-    """(what it is about, what makes it new, the line): figures go on changing and are no news."""
+def _lines(status: dict[str, Any]) -> Iterator[tuple[object, object, str]]:
+    """(subject, value, line) of each: a line is printed when the value of its subject changes."""
     site = status["site"]
     for row in (*status["actors"], *status["robots"], *site["robots"], *site["replicas"]):
         refused = refusal(row)
-        said = refused or ": ".join(filter(None, (row["state"], cause(row))))
-        yield row["name"], (row["state"], bool(refused)), f"{row['name']:<16} {said}"
+        text = refused or ": ".join(filter(None, (row["state"], cause(row))))
+        yield row["name"], (row["state"], bool(refused)), f"{row['name']:<16} {text}"
     for name, warning in warnings(status):
         yield (name, warning), True, f"{name:<16} warning: {warning}"
 

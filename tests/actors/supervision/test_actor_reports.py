@@ -23,7 +23,7 @@ from holdfast.actors.supervision.health import failing, unhealthy, unready, warn
 from holdfast.actors.supervision.notes import Weight, notes
 from holdfast.actors.supervision.report import ActorFacts
 from holdfast.actors.supervision.supervised import ActorRecord, ActorState
-from holdfast.tools.cli.studies import _carried, _carried_elsewhere
+from holdfast.tools.cli.inspection import _carried, _carried_elsewhere
 from holdfast.tools.cli.tables import live_screen, screen
 from holdfast.tools.cli.view import _news
 

@@ -167,7 +167,7 @@ def test_selection_is_by_robot_level_time_and_expression(tmp_path: Path) -> None
     store.close()
     assert messages(tmp_path, names=("r1",)) == ["one", "two"]
     assert messages(tmp_path, level="warning") == ["two", "three"]
-    assert messages(tmp_path, since=2.5) == ["three"]
+    assert messages(tmp_path, since_s=2.5) == ["three"]
     assert messages(tmp_path, grep=re.compile("^t")) == ["two", "three"]
 
 

@@ -1,4 +1,4 @@
-"""What `actorctl` finds out: about the fleet's make-up, its capacity, this machine, its speed."""
+"""The commands of `actorctl` that only read: graph, doctor, capacity, replay and benchmarks."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _carried_elsewhere(row: dict[str, Any]) -> dict[str, Any]:
         "sessions": row["sessions"],
         "load": row["load"],
         "batch_ms": row["batch_ms"],
-        "each": {},  # what its robots said of themselves stays with the replica
+        "each": {},  # what its robots reported stays with the replica
     }
 
 

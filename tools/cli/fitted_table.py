@@ -16,7 +16,7 @@ PROSE = 18
 """Columns that prose is given at least: `killed by SIGKILL`."""
 
 WELL = ("READY", "STREAMING", "PAUSED", "OPEN")
-"""States of a row that nothing more is told of."""
+"""States of a row for which no note follows the tables."""
 
 Row = dict[str, Any]
 Column = tuple[str, Callable[[Row], str | Text]]
@@ -35,8 +35,8 @@ class FittedTable:
         one_line: bool = True,
     ) -> None:
         rows = list(rows)
-        self._told = [row["state"] not in WELL for row in rows]
-        """Of those that are not well a note says all, below the tables."""
+        self._noted = [row["state"] not in WELL for row in rows]
+        """The rows whose state a note below the tables explains."""
         self._headings = [heading for heading, _ in columns]
         self._cells = [[cell(row) for _, cell in columns] for row in rows]
         self._spare, self._one_line = spare, one_line
@@ -60,15 +60,15 @@ class FittedTable:
             table.add_row(*(self._cut(row[k], left) if k == prose else row[k] for k in kept))
         yield table
         if prose is not None and not self._one_line:
-            for row, told in zip(self._cells, self._told, strict=True):
-                if not told and not _fits(row[prose], left):
+            for row, noted in zip(self._cells, self._noted, strict=True):
+                if not noted and not _fits(row[prose], left):
                     yield Text(f"{row[0]} ended: {row[prose]}", style="dim", overflow="fold")
 
     def _column(self, k: int) -> list[str | Text]:
         return [self._headings[k].lstrip(">."), *(row[k] for row in self._cells)]
 
     def _cut(self, cell: str | Text, width: int) -> Text:
-        """Prose that would make a tower is cut here, and stands whole below the table."""
+        """Prose that would take many lines is cut here, and stands whole below the table."""
         text = Text(str(cell))
         if self._one_line or not _fits(cell, width):
             text.truncate(width, overflow="ellipsis")

@@ -1,4 +1,4 @@
-"""What `actorctl` tells a fleet to do: actors to start and stop, robots to pause and reset."""
+"""The commands of `actorctl` to actors (start, stop, ...) and robots (pause, reset, ...)."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def kill(
 @app.command()
 def pause(robot: RobotName, fleet: FleetName = None) -> None:
     """Stop requesting and playing; the plan is kept."""
-    _tell_robot("pause", robot, {}, fleet)
+    _command_robot("pause", robot, {}, fleet)
 
 
 @app.command()
 def resume(robot: RobotName, fleet: FleetName = None) -> None:
     """Go on after a pause."""
-    _tell_robot("resume", robot, {}, fleet)
+    _command_robot("resume", robot, {}, fleet)
 
 
 @app.command()
@@ -83,7 +83,7 @@ def reset(
     fleet: FleetName = None,
 ) -> None:
     """An episode begins: the plan is void."""
-    _tell_robot("reset", robot, {"task": task} if task else {}, fleet)
+    _command_robot("reset", robot, {"task": task} if task else {}, fleet)
 
 
 @app.command()
@@ -96,7 +96,7 @@ def episode(
     fleet: FleetName = None,
 ) -> None:
     """The same as `reset`, for robots whose episodes only a person can tell apart."""
-    _tell_robot("episode", robot, {"task": task} if task else {}, fleet)
+    _command_robot("episode", robot, {"task": task} if task else {}, fleet)
 
 
 def _announce(
@@ -129,7 +129,7 @@ def _settled(path: Path, name: str, incarnation: int, wanted: tuple[str, ...]) -
         time.sleep(0.05)
 
 
-def _tell_robot(verb: str, robot: str, args: dict[str, Any], fleet: str | None) -> None:
+def _command_robot(verb: str, robot: str, args: dict[str, Any], fleet: str | None) -> None:
     result = ask(reach(fleet), do=verb, names=[robot], args=args)["result"]
-    said = ", ".join(f"{key} {value}" for key, value in (result or {}).items())
-    print(f"{robot}: {verb}" + (f" ({said})" if said else ""))
+    shown = ", ".join(f"{key} {value}" for key, value in (result or {}).items())
+    print(f"{robot}: {verb}" + (f" ({shown})" if shown else ""))
