@@ -84,10 +84,10 @@ def site(start_actor: Callable[..., Any], rundir: Path) -> Iterator[Site]:
 
 
 @pytest.mark.parametrize("door", ["front", "back"])
-def test_hostile_messages_are_counted_by_reason_and_their_senders_shut_out(
+def test_hostile_messages_are_counted_by_reason_and_their_senders_quarantined(
     site: Site, door: str
 ) -> None:
-    """Each stranger sends a few, so that all are looked at; the last one goes on."""
+    """Many peers send a few each, so that all are read; one that goes on is quarantined."""
     corpus = Corpus(seed=3)
     for n, frames in enumerate(corpus.messages(450)):
         if n % 15 == 0:
@@ -106,7 +106,7 @@ def test_hostile_messages_are_counted_by_reason_and_their_senders_shut_out(
 
 
 def test_a_flood_from_one_peer_delays_the_others_little(site: Site) -> None:
-    """Well-formed and unasked for: requests without a session, as fast as the socket takes them."""
+    """Well-formed requests without a session, as fast as the socket takes them."""
     flood = site.peer("front", "flood:1", hwm=1000)
     header = Header(Kind.REQUEST, seq=1, epoch=9).pack()
     until = time.monotonic() + 3.0
@@ -123,7 +123,7 @@ def test_a_flood_from_one_peer_delays_the_others_little(site: Site) -> None:
 
 
 def test_messages_as_large_as_allowed_do_not_pile_up(site: Site) -> None:
-    """Of a robot whose replica does not keep up only the newest is kept."""
+    """Of a robot whose replica does not keep up only the newest request is kept."""
     blobs = Blobs()
     body = Request(state=blobs.array(np.zeros(1, np.float32)))
     blobs += [bytes(4_000_000)] * 8
@@ -137,6 +137,7 @@ def test_messages_as_large_as_allowed_do_not_pile_up(site: Site) -> None:
 
 
 def test_a_frame_beyond_the_limit_costs_its_sender_the_connection(site: Site) -> None:
+    """The broker disconnects that peer only, and does not grow."""
     giant = site.peer("front", "giant:1")
     giant.raw([Header(Kind.REQUEST).pack(), bytes(DEFAULT.max_blob_bytes + 1)])
     site.serves()
@@ -146,7 +147,7 @@ def test_a_frame_beyond_the_limit_costs_its_sender_the_connection(site: Site) ->
 def test_a_thousand_connections_that_speak_no_zmtp_cost_a_descriptor_each_while_they_last(
     site: Site, door: str
 ) -> None:
-    """Random bytes, greetings that stop half-way, and silence."""
+    """Random bytes, incomplete greetings and silence; all descriptors are freed afterwards."""
     chance = random.Random(5)
     process = psutil.Process(site.broker.process.pid)
     descriptors = process.num_fds()

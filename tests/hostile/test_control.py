@@ -15,7 +15,8 @@ import pytest
 
 from holdfast.tests.actors.control.conftest import CHUNK, Cell, Server, cell, until
 from holdfast.tests.hostile.corpus import Corpus
-from holdfast.transport import messages, sockets
+from holdfast.transport import messages
+from holdfast.transport.arrays import Buffer
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import Blobs, Reply, Request
 
@@ -34,7 +35,7 @@ class MadServer(Server):
         self.sent = 0
         self.corpus = Corpus(seed=23).messages(10_000_000)
 
-    def _answer(self, message: messages.Message[Any]) -> Iterator[list[sockets.Buffer]]:
+    def _answer(self, message: messages.Message[Any]) -> Iterator[list[Buffer]]:
         if message.header.kind is Kind.REQUEST:
             yield from self._poison(message.header)
             for frames in itertools.islice(self.corpus, self.ahead):
@@ -42,7 +43,7 @@ class MadServer(Server):
                 yield list(frames)
         yield from super()._answer(message)
 
-    def _poison(self, header: Header) -> Iterator[list[sockets.Buffer]]:
+    def _poison(self, header: Header) -> Iterator[list[Buffer]]:
         """Chunks for the request before, an earlier and a later episode, another session; and for
         this request, but of wrong shapes and values."""
         wrong = (
@@ -74,8 +75,8 @@ def streaming(cell: Cell, server: Server) -> None:
     until(lambda: len(cell.played()) > 20, "the robot to move", 20)
 
 
-def test_nothing_is_played_that_was_not_asked_for(cell: Cell) -> None:
-    """Late, foreign, malformed and mutated replies among the right ones."""
+def test_a_reply_that_was_not_asked_for_is_not_played(cell: Cell) -> None:
+    """Late, foreign, malformed and mutated replies among the right ones are dropped."""
     cell.config["plan_settings"]["buffer_time_s"] = 0.39  # ask almost always
     cell.config["safety"]["request_timeout_s"] = 0.1
     server = MadServer(cell.endpoint, ahead=3)
@@ -92,10 +93,10 @@ def test_nothing_is_played_that_was_not_asked_for(cell: Cell) -> None:
 
 
 @pytest.mark.parametrize("values", ["nan", "inf", "shape", "dtype", "empty", "huge", "spaces"])
-def test_a_chunk_that_cannot_be_played_is_refused_by_name_and_the_plan_stays(
+def test_a_chunk_that_cannot_be_played_is_dropped_by_reason_and_the_plan_stays(
     cell: Cell, values: str
 ) -> None:
-    """The right answer to the right question, of a replica that computes nonsense."""
+    """A replica that answers the right request with invalid values changes nothing."""
     good = np.ones((CHUNK, 2), np.float32)
     chunk = {
         "nan": np.where(np.arange(CHUNK)[:, None] == CHUNK - 1, np.nan, good).astype(np.float32),
@@ -111,7 +112,7 @@ def test_a_chunk_that_cannot_be_played_is_refused_by_name_and_the_plan_stays(
     class Nonsense(Server):
         spoiling = False
 
-        def _answer(self, message: messages.Message[Any]) -> Iterator[list[sockets.Buffer]]:
+        def _answer(self, message: messages.Message[Any]) -> Iterator[list[Buffer]]:
             if not (self.spoiling and isinstance(message.body, Request)):
                 yield from super()._answer(message)
                 return
@@ -130,15 +131,15 @@ def test_a_chunk_that_cannot_be_played_is_refused_by_name_and_the_plan_stays(
     played_rightly(cell.played())
 
 
-def test_a_flood_does_not_keep_the_loop_from_its_ticks(cell: Cell) -> None:
-    """Thousands of messages a second, hostile and well-formed, and large ones among them."""
+def test_a_flood_does_not_stop_the_ticks(cell: Cell) -> None:
+    """Thousands of messages a second, hostile, well-formed and large ones."""
 
     class Flood(Server):
         def run(self) -> None:
             self.flooded = 0
             super().run()
 
-        def _answer(self, message: messages.Message[Any]) -> Iterator[list[sockets.Buffer]]:
+        def _answer(self, message: messages.Message[Any]) -> Iterator[list[Buffer]]:
             yield from super()._answer(message)
             stale = messages.encode(
                 message.header._replace(kind=Kind.REPLY, seq=0),
@@ -166,8 +167,8 @@ def test_a_flood_does_not_keep_the_loop_from_its_ticks(cell: Cell) -> None:
 
 
 @pytest.mark.parametrize("task", [5, ["a"], {"a": 1}, "x" * 3000, True, 1.5])
-def test_a_task_that_is_none_is_refused_in_a_sentence(cell: Cell, task: object) -> None:
-    """It would otherwise travel with every request, and meet the next incarnation."""
+def test_an_invalid_task_is_refused_with_the_reason(cell: Cell, task: object) -> None:
+    """It would otherwise travel with every request, and reach the next incarnation."""
     streaming(cell, cell.server)
     answer = cell.command("reset", task=task)
     assert "a task is a sentence" in answer.error

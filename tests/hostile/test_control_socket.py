@@ -95,10 +95,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("request_line", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_request_is_answered_by_a_sentence(
+def test_a_hostile_request_is_answered_with_a_reason(
     fleet: Supervised, request_line: bytes
 ) -> None:
-    """And the connection goes on: what was wrong is that one line."""
+    """The connection stays open: only that line is refused."""
     with connected(fleet) as sock:
         lines = sock.makefile("rb")
         sock.sendall(request_line + b"\n")
@@ -110,7 +110,8 @@ def test_a_hostile_request_is_answered_by_a_sentence(
     answers_promptly(fleet)
 
 
-def test_random_bytes_and_mutated_requests_end_nothing(fleet: Supervised) -> None:
+def test_random_bytes_and_mutated_requests_have_no_effect(fleet: Supervised) -> None:
+    """The supervisor answers a valid request as before."""
     chance = random.Random(11)
     good = [
         line(do="status"),
@@ -129,8 +130,8 @@ def test_random_bytes_and_mutated_requests_end_nothing(fleet: Supervised) -> Non
     answers_promptly(fleet)
 
 
-def test_thousands_of_connections_keep_nobody_out(fleet: Supervised) -> None:
-    """Beyond MAX_CLIENTS the one that was quiet for longest has to go; descriptors are bounded."""
+def test_thousands_of_connections_keep_no_client_out(fleet: Supervised) -> None:
+    """Beyond MAX_CLIENTS the one that was idle for longest is closed; descriptors are bounded."""
     process = psutil.Process(fleet.process.pid)
     descriptors = process.num_fds()
     idle: list[socket.socket] = []
@@ -152,7 +153,7 @@ def test_thousands_of_connections_keep_nobody_out(fleet: Supervised) -> None:
 
 
 def test_a_client_that_asks_and_never_reads_is_cut_off(fleet: Supervised) -> None:
-    """Its answers are not kept for ever, and are not even made before it reads."""
+    """Its answers are neither kept nor made before it reads."""
     with connected(fleet) as sock:
         sock.settimeout(5)
         with pytest.raises(ConnectionError):
@@ -161,7 +162,8 @@ def test_a_client_that_asks_and_never_reads_is_cut_off(fleet: Supervised) -> Non
                 answers_promptly(fleet)
 
 
-def test_many_who_never_read_hold_nobody_up(fleet: Supervised) -> None:
+def test_clients_that_never_read_delay_no_other(fleet: Supervised) -> None:
+    """A valid request is answered while they are connected."""
     asking = [socket.socket(socket.AF_UNIX) for _ in range(MAX_CLIENTS - 10)]
     try:
         for sock in asking:
@@ -178,7 +180,7 @@ def test_many_who_never_read_hold_nobody_up(fleet: Supervised) -> None:
 
 
 def test_a_burst_of_requests_is_answered_in_full_and_delays_no_restart(fleet: Supervised) -> None:
-    """2000 at once from one client: each is answered, and others are heard in between."""
+    """2000 at once from one client: each is answered, and others in between."""
     many = 2000
     with connected(fleet) as sock:
         sock.sendall((line(do="places") + b"\n") * many)
@@ -188,7 +190,10 @@ def test_a_burst_of_requests_is_answered_in_full_and_delays_no_restart(fleet: Su
         assert sum(bool(json.loads(lines.readline())["ok"]) for _ in range(many)) == many
 
 
-def test_requests_that_trickle_in_are_understood_and_hold_nobody_up(fleet: Supervised) -> None:
+def test_a_request_that_arrives_byte_by_byte_is_answered_and_delays_no_other(
+    fleet: Supervised,
+) -> None:
+    """Other clients are answered meanwhile."""
     with connected(fleet) as slow:
         request = line(do="places") + b"\n"
         for at in range(len(request)):
@@ -199,6 +204,7 @@ def test_requests_that_trickle_in_are_understood_and_hold_nobody_up(fleet: Super
 
 
 def test_a_line_without_an_end_is_cut_off_at_its_limit(fleet: Supervised) -> None:
+    """The supervisor closes the connection instead of keeping the bytes."""
     with connected(fleet) as sock, pytest.raises(ConnectionError):
         for _ in range(100):
             sock.sendall(os.urandom(MAX_REQUEST).replace(b"\n", b"x"))

@@ -103,7 +103,7 @@ def between(tmp_path: Path) -> Iterator[Between]:
 
 
 def test_hostile_messages_from_both_sides_are_counted_and_survived(between: Between) -> None:
-    """Of what control may send, OPEN is left out: its epoch is control's to say."""
+    """All but OPEN from control's side, whose epoch is control's to choose."""
     memory = psutil.Process().memory_info().rss
     corpus = Corpus(seed=29, epoch=1)
     for n, frames in enumerate(corpus.messages(500)):
@@ -122,7 +122,7 @@ def test_hostile_messages_from_both_sides_are_counted_and_survived(between: Betw
 
 
 def test_a_control_loop_that_does_not_read_costs_a_bounded_queue(between: Between) -> None:
-    """Replies for it are dropped and counted; what it says meanwhile still passes."""
+    """Messages for it are dropped and counted."""
     header = Header(Kind.ERROR, seq=1, epoch=between.epoch)
     frames = messages.encode(header, messages.Error(reason="observation"))
     deadline = time.monotonic() + 30
@@ -134,7 +134,7 @@ def test_a_control_loop_that_does_not_read_costs_a_bounded_queue(between: Betwee
 
 
 def test_a_broker_that_does_not_read_costs_requests_and_no_memory(between: Between) -> None:
-    """Each is answered by an error, so that control knows and asks again."""
+    """Each request is answered by an error, so that control asks again."""
     memory = psutil.Process().memory_info().rss
     deadline = time.monotonic() + 30
     beat = messages.encode(Header(Kind.HEARTBEAT), Heartbeat(progress=1))

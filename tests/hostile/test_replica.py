@@ -154,9 +154,8 @@ def site(start_actor: Callable[..., Any], rundir: Path, still: Path) -> Iterator
     context.destroy(linger=0)
 
 
-def test_hostile_messages_are_answered_or_counted(site: Site) -> None:
-    """From a robot that has a session and from those that have none, and about nobody: only what
-    a broker may rightly tell its replica (WELCOME, DRAIN) is left out there."""
+def test_a_replica_answers_or_counts_hostile_messages(site: Site) -> None:
+    """From robots with and without a session, except for the broker's own WELCOME and DRAIN."""
     site.open("evil", 1)
     corpus = Corpus(seed=17)
     for n, frames in enumerate(corpus.messages(600)):
@@ -180,8 +179,8 @@ def test_hostile_messages_are_answered_or_counted(site: Site) -> None:
         assert counts.get(f"dropped:{reason}"), (reason, counts)
 
 
-def test_pictures_that_are_not_what_they_claim_fail_alone(site: Site) -> None:
-    """Bombs, endless scans, half a picture, references to memory that is not shared."""
+def test_a_request_with_a_false_image_fails_alone(site: Site) -> None:
+    """JPEG bombs, endless scans and false references get an ERROR each."""
     site.open("evil", 1)
     refused = 0
     for seq, frames in enumerate(Corpus(seed=2).pictures(), start=1):
@@ -204,9 +203,8 @@ def test_pictures_that_are_not_what_they_claim_fail_alone(site: Site) -> None:
     assert refused >= 5, "of the corpus's pictures most are well-formed messages"
 
 
-def test_a_flood_of_sessions_and_requests_starves_nobody(site: Site) -> None:
-    """Beyond `max_sessions` robots are rejected; a robot that asks without pause has one request
-    waiting at most."""
+def test_a_flood_of_sessions_and_requests_starves_no_other_robot(site: Site) -> None:
+    """Sessions stay below `max_sessions`, and one request waits per robot at most."""
     for n in range(200):
         header = Header(Kind.OPEN, epoch=1)
         robot = f"crowd{n}"
@@ -222,8 +220,8 @@ def test_a_flood_of_sessions_and_requests_starves_nobody(site: Site) -> None:
     assert len(site.replica.status()["sessions"]) <= 64
 
 
-def test_a_broker_that_does_not_read_is_ridden_out(site: Site) -> None:
-    """What the replica cannot send is bounded, and it goes on when it is read again."""
+def test_a_replica_survives_a_broker_that_does_not_read(site: Site) -> None:
+    """What it cannot send is bounded, and it goes on when it is read again."""
     for n in range(1500):
         site.send(
             f"stranger{n}",

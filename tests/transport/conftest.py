@@ -1,4 +1,4 @@
-"""How the tests kill code at every instruction, and share memory with processes."""
+"""The fixture that kills code at every instruction."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def kill_at_every_instruction() -> Callable[[Callable[[], object]], Iterator[boo
     """Call an action again and again, killed one bytecode instruction later each time.
 
     Counts the instructions of the transport package. Yields False after each killed call, and True
-    after the first that lived to its end, which takes some tens of instructions at least. The
-    stores to shared memory are single instructions, so no other interleaving is possible.
+    after the first that finished, which takes some tens of instructions at least. The stores to
+    shared memory are single instructions, so no other interleaving is possible.
     """
 
     def every(action: Callable[[], object]) -> Iterator[bool]:

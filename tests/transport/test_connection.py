@@ -1,4 +1,4 @@
-"""What a connection knows of itself, by real sockets: who answers, who does not, what is dead."""
+"""The condition that a connection reports, with real sockets, keys and a relay."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.tests.waiting import wait_until
 from holdfast.transport import keys, sockets
 from holdfast.transport.connection import Condition, Connection, after
 from holdfast.transport.keys import Authenticator, Keyring, PublicKey, Role
@@ -35,7 +36,7 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def forget(self) -> None:
-        """What the present connections send is taken, and never passed on."""
+        """Discard from now on what the present connections send."""
         self._forgotten |= {id(each) for each in self._open}
 
     def close(self) -> None:
@@ -89,11 +90,16 @@ class Site:
         made.watch(Poll())
         return made
 
+    def accepted(self) -> dict[str, Any]:
+        """What the broker accepts of a connection: its robot's key, or none."""
+        return {"key": self.robot, "server": self.broker} if self.authenticator else {}
+
     def until(self, connection: Connection, condition: Callable[[], Any]) -> None:
-        """Serve both ends until `condition`: the broker's answers whatever it hears."""
-        deadline = time.monotonic() + 20
-        while not condition():
-            assert time.monotonic() < deadline, (connection.condition, connection.reason)
+        """Serve both ends until `condition`: the broker sends back whatever it receives."""
+
+        def served() -> bool:
+            if condition():
+                return True
             if self.authenticator is not None:
                 self.authenticator.handle()
             if (frames := sockets.receive(self.router)) is not None:
@@ -102,7 +108,9 @@ class Site:
             if sockets.receive(connection.socket) is not None:
                 connection.heard(time.monotonic_ns())
             connection.tick(time.monotonic_ns())
-            time.sleep(0.002)
+            return False
+
+        wait_until(served, "the connection's condition", 20, every_s=0.002)
 
     def close(self) -> None:
         if self.authenticator is not None:
@@ -125,10 +133,10 @@ def keyed(tmp_path: Path) -> Iterator[Site]:
     made.close()
 
 
-def test_a_key_that_is_not_accepted_is_told_apart_and_let_in_once_it_is_known(
+def test_a_refused_key_is_reported_and_accepted_once_it_is_known(
     keyed: Site, tmp_path: Path
 ) -> None:
-    """libzmq by itself would never try again."""
+    """The condition is REFUSED, and the connection tries again, which libzmq does not."""
     mine = keys.new("r2", Role.ROBOT, tmp_path / "other")
     connection = keyed.connect(key=mine, server=keyed.broker)
     keyed.until(connection, lambda: connection.condition is Condition.REFUSED)
@@ -140,16 +148,18 @@ def test_a_key_that_is_not_accepted_is_told_apart_and_let_in_once_it_is_known(
     assert connection.reason == ""
 
 
-def test_a_broker_with_another_key_is_told_apart(keyed: Site, tmp_path: Path) -> None:
+def test_a_broker_with_another_key_is_reported(keyed: Site, tmp_path: Path) -> None:
+    """The condition is ENDED, and the reason names the expected key."""
     other = keys.new("broker", Role.BROKER, tmp_path / "other")
     connection = keyed.connect(key=keyed.robot, server=other)
     keyed.until(connection, lambda: connection.condition is Condition.ENDED)
     assert f"not the broker whose key is {other.public.decode()}" in connection.reason
 
 
-def test_keys_where_there_should_be_none_are_told_apart_and_none_where_there_should_be(
+def test_a_peer_that_disagrees_about_keys_is_reported(
     site: Site,
 ) -> None:
+    """The condition is FOREIGN on either side's fault, and the connection tries again."""
     with_key = {"key": site.robot, "server": site.broker}
     wrong: dict[str, Any] = {} if site.authenticator else with_key
     connection = site.connect(**wrong)
@@ -157,49 +167,58 @@ def test_keys_where_there_should_be_none_are_told_apart_and_none_where_there_sho
     says = "demands keys" if site.authenticator else "uses no keys"
     assert says in connection.reason
     before = connection.remade
-    site.until(connection, lambda: connection.remade > before)  # the other end may be mended
+    site.until(connection, lambda: connection.remade > before)  # the other end may be corrected
 
 
-def test_nobody_at_the_address_is_told_apart_from_somebody_who_was_there(site: Site) -> None:
-    with_key = {"key": site.robot, "server": site.broker} if site.authenticator else {}
+def test_an_address_without_a_listener_is_reported(site: Site) -> None:
+    """The condition is UNREACHABLE, also when the listener goes away later."""
+    with_key = site.accepted()
     absent = site.connect("tcp://127.0.0.1:1", **with_key)
     site.until(absent, lambda: absent.condition is Condition.UNREACHABLE)
     assert "nothing answers at tcp://127.0.0.1:1" in absent.reason
     present = site.connect(**with_key)
     site.until(present, lambda: present.condition is Condition.OPEN)
     site.router.close(linger=0)
-    deadline = time.monotonic() + 10
-    while present.condition is not Condition.UNREACHABLE:
-        assert time.monotonic() < deadline, present.condition
+
+    def unreachable() -> bool:
         present.tick(time.monotonic_ns())
-        time.sleep(0.005)
+        return present.condition is Condition.UNREACHABLE
+
+    wait_until(unreachable, "the end of the connection")
 
 
-def test_a_connection_that_leads_nowhere_is_made_anew(site: Site) -> None:
-    """A relay forgot it without closing it: only the silence tells."""
-    with_key = {"key": site.robot, "server": site.broker} if site.authenticator else {}
+def test_a_connection_that_leads_nowhere_is_replaced(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relay that forgot it without closing it is detected by silence."""
+    with_key = site.accepted()
     relay = Relay(int(site.endpoint.rpartition(":")[2]))
     try:
         connection = site.connect(relay.endpoint, **with_key)
         site.until(connection, lambda: connection.condition is Condition.OPEN)
         relay.forget()
         site.until(connection, lambda: connection.remade == 1)
-        heard: list[int] = []
+        heard_ns: list[int] = []
         hear = connection.heard
-        connection.heard = lambda now: (heard.append(now), hear(now))[1]  # type: ignore[method-assign,assignment,func-returns-value]
-        site.until(connection, lambda: heard)
+
+        def heard(now_ns: int) -> None:
+            heard_ns.append(now_ns)
+            hear(now_ns)
+
+        monkeypatch.setattr(connection, "heard", heard)
+        site.until(connection, lambda: heard_ns)
         assert connection.condition is Condition.OPEN
     finally:
         relay.close()
 
 
-def test_a_connection_on_which_something_is_heard_stays(site: Site) -> None:
-    """For several times as long as silence would have ended it."""
-    with_key = {"key": site.robot, "server": site.broker} if site.authenticator else {}
+def test_a_connection_with_an_answering_peer_is_kept(site: Site) -> None:
+    """It outlasts the bound of silence several times over."""
+    with_key = site.accepted()
     connection = site.connect(**with_key)
     site.until(connection, lambda: connection.condition is Condition.OPEN)
-    until = time.monotonic() + 4 * SILENCE_NS / 1e9
-    site.until(connection, lambda: time.monotonic() > until)
+    until_s = time.monotonic() + 4 * SILENCE_NS / 1e9
+    site.until(connection, lambda: time.monotonic() > until_s)
     assert connection.remade == 0
 
 
@@ -219,7 +238,7 @@ EVENTS = [
 def test_a_connection_is_open_between_a_handshake_and_its_end_and_at_no_other_time(
     events: list[int],
 ) -> None:
-    """Whatever libzmq reports, in whatever order."""
+    """The condition is OPEN exactly then, for every order of libzmq's events."""
     condition, is_open = Condition.CONNECTING, False
     ends = {*EVENTS[1:3], *EVENTS[5:]}
     for event in events:

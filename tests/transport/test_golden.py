@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from holdfast.transport.arrays import Array
 from holdfast.transport.header import Header, Kind
@@ -48,11 +49,11 @@ GOLDEN = Path(__file__).parent / "golden"
 NAMES = ("x", "y", "gripper")
 
 
-def ramp(*shape: int) -> np.ndarray:
-    return np.arange(np.prod(shape), dtype="<f4").reshape(shape) / 4
+def ramp(*shape: int) -> NDArray[np.float32]:
+    return (np.arange(np.prod(shape)).reshape(shape) / 4).astype(np.float32)
 
 
-def red_then_blue() -> np.ndarray:
+def red_then_blue() -> NDArray[np.uint8]:
     return np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8)
 
 
@@ -224,18 +225,15 @@ def files(kind: Kind) -> list[Path]:
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_the_bytes_of_version_1_never_change(kind: Kind):
-    """Peers of other versions, and clients in other languages, were built for them.
-
-    Additions append keys: then write a new file beside the old one, which must still be read.
-    """
+def test_the_bytes_of_version_1_never_change(kind: Kind) -> None:
+    """The newest golden file of each kind is what is written now; additions get a new file."""
     golden = json.loads(files(kind)[-1].read_text())
     assert golden == json.loads(json.dumps(document(kind)))
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_golden_bytes_are_read_as_what_they_say(kind: Kind):
-    """Those of earlier releases too: what they did not have is at its default."""
+def test_golden_bytes_are_read_as_their_contents(kind: Kind) -> None:
+    """Files of all releases decode to what they list; later fields are at their defaults."""
     header, body, _ = message(kind)
     for path in files(kind):
         golden = json.loads(path.read_text())
@@ -248,19 +246,20 @@ def test_golden_bytes_are_read_as_what_they_say(kind: Kind):
             for field in msgspec.structs.fields(found.body)
             if field.name not in golden["body"]
         }
-        assert _told(said, golden["body"]) == golden["body"]
+        assert _known(said, golden["body"]) == golden["body"]
     assert found.body == body
 
 
-def _told(said: Any, wanted: Any) -> Any:
+def _known(said: Any, wanted: Any) -> Any:
     """`said`, without the keys that `wanted` does not have, at any depth."""
     if isinstance(said, dict) and isinstance(wanted, dict):
-        return {key: _told(said[key], value) for key, value in wanted.items()}
+        return {key: _known(said[key], value) for key, value in wanted.items()}
     return said
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_every_kind_has_a_golden_file(kind: Kind):
+def test_every_kind_has_a_golden_file(kind: Kind) -> None:
+    """The message of each kind has the body of that kind."""
     assert type(message(kind)[1]) is BODIES[kind]
 
 

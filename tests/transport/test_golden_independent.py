@@ -50,7 +50,8 @@ def array(described: dict[str, Any], blobs: list[bytes]) -> Any:
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: path.stem)
-def test_golden_bytes_are_read_without_our_codec(path: Path):
+def test_golden_bytes_are_read_without_our_codec(path: Path) -> None:
+    """`struct` and `msgpack` read every golden file to what it lists."""
     golden = json.loads(path.read_text())
     header, body, *blobs = (bytes.fromhex(frame) for frame in golden["frames"])
     magic, version, kind, flags, seq, episode, epoch, token = struct.unpack("<4sBBHQIIQ", header)
@@ -75,12 +76,13 @@ def test_golden_bytes_are_read_without_our_codec(path: Path):
         assert array({"dtype": "u1", "shape": shape, "blob": image["blob"]}, blobs) == expected
 
 
-def test_all_kinds_of_version_1_are_among_the_golden_files():
+def test_the_golden_files_have_all_kinds_of_version_1() -> None:
+    """Each kind of the reference has a golden file."""
     assert {path.stem.split("-")[0].upper() for path in GOLDEN} == set(KINDS.values())
 
 
-def test_red_comes_first():
-    """Channel order, by bytes: the first pixel of the golden image is red."""
+def test_a_raw_image_has_red_first() -> None:
+    """The first pixel of the golden image is red, the second blue, in bytes."""
     path = next(path for path in GOLDEN if path.stem == "request")
     golden = json.loads(path.read_text())
     blob = bytes.fromhex(golden["frames"][2 + golden["body"]["images"]["top"]["blob"]])

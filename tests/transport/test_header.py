@@ -1,3 +1,5 @@
+"""The header: 32 bytes, or a WireError."""
+
 from __future__ import annotations
 
 import pytest
@@ -12,7 +14,8 @@ headers = st.builds(Header, st.sampled_from(Kind), u64, u32, u32, u64, u16, st.j
 
 
 @given(headers)
-def test_a_header_survives_the_wire(header: Header):
+def test_a_header_survives_the_wire(header: Header) -> None:
+    """Unpacking 32 packed bytes gives the same header."""
     packed = header.pack()
     assert len(packed) == SIZE == 32
     assert Header.unpack(packed) == header
@@ -29,7 +32,8 @@ def test_a_header_survives_the_wire(header: Header):
         )
     )
 )
-def test_any_bytes_are_a_header_or_a_wire_error(data: bytes):
+def test_any_bytes_are_a_header_or_a_wire_error(data: bytes) -> None:
+    """Random or mutated bytes unpack to what they are, or raise WireError."""
     try:
         header = Header.unpack(data)
     except WireError as error:
@@ -48,7 +52,8 @@ def test_any_bytes_are_a_header_or_a_wire_error(data: bytes):
         ({5: 255}, "kind"),
     ],
 )
-def test_what_is_wrong_is_said_by_a_reason(change: dict[int, int], reason: str):
+def test_a_wrong_header_is_refused_by_a_reason(change: dict[int, int], reason: str) -> None:
+    """The WireError's reason is the part that is wrong."""
     data = bytearray(Header(Kind.REPLY).pack())
     for at, byte in change.items():
         data[at] = byte
@@ -57,13 +62,14 @@ def test_what_is_wrong_is_said_by_a_reason(change: dict[int, int], reason: str):
     assert error.value.reason == reason
 
 
-def test_unknown_flags_are_carried_and_ignored():
-    """A later version may set them; this one does not mind."""
+def test_unknown_flags_are_carried_and_ignored() -> None:
+    """Flags that a later version may set are kept as they are."""
     assert Header.unpack(Header(Kind.RESET, flags=0x8001).pack()).flags == 0x8001
 
 
 @pytest.mark.parametrize("field", ["seq", "episode", "epoch", "token"])
 @pytest.mark.parametrize("value", [-1, 2**64])
-def test_a_number_that_does_not_fit_its_field_is_not_sent(field: str, value: int):
+def test_a_number_that_does_not_fit_its_field_is_not_sent(field: str, value: int) -> None:
+    """Packing it raises WireError."""
     with pytest.raises(WireError, match="cannot be packed"):
-        Header(Kind.RESET)._replace(**{field: value}).pack()
+        Header._make({**Header(Kind.RESET)._asdict(), field: value}.values()).pack()

@@ -13,8 +13,8 @@ from holdfast.transport.keyring import FollowedRing
 from holdfast.transport.keys import Role
 
 
-def test_who_is_added_is_let_in_and_who_is_removed_is_not(tmp_path: Path) -> None:
-    """A key that is replaced under the same name is gone like one that is removed."""
+def test_a_ring_follows_the_files_that_are_added_and_removed(tmp_path: Path) -> None:
+    """A key that is replaced under the same name is revoked like a removed one."""
     first = keys.new("r1", Role.ROBOT, tmp_path)
     ring = FollowedRing(tmp_path)
     assert ring.follow() is None, "nothing changed"
@@ -30,8 +30,8 @@ def test_who_is_added_is_let_in_and_who_is_removed_is_not(tmp_path: Path) -> Non
     assert ring.follow() is None
 
 
-def test_a_file_that_is_no_key_costs_nobody_else_anything(tmp_path: Path) -> None:
-    """At the start it is refused; later it is told, and its name is not let in."""
+def test_a_damaged_file_shuts_out_its_owner_only(tmp_path: Path) -> None:
+    """At the start it is refused; later it is reported, and its key is not accepted."""
     made = keys.new("r1", Role.ROBOT, tmp_path)
     ring = FollowedRing(tmp_path)
     (tmp_path / "r2.pub").write_text("name r2\n")
@@ -46,8 +46,8 @@ def test_a_file_that_is_no_key_costs_nobody_else_anything(tmp_path: Path) -> Non
         FollowedRing(tmp_path)
 
 
-def test_a_directory_that_is_gone_shuts_nobody_out(tmp_path: Path) -> None:
-    """A file system that went away is no decision about anybody."""
+def test_a_ring_outlives_its_directory(tmp_path: Path) -> None:
+    """A file system that was unmounted revokes no key."""
     made = keys.new("r1", Role.ROBOT, tmp_path / "keys")
     ring = FollowedRing(tmp_path / "keys")
     shutil.move(tmp_path / "keys", tmp_path / "away")

@@ -1,3 +1,5 @@
+"""Bodies and whole messages: what is decoded, and what is refused."""
+
 from __future__ import annotations
 
 import resource
@@ -13,12 +15,14 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from holdfast.errors import WireError
+from holdfast.transport.arrays import Buffer
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.limits import DEFAULT, Limits
 from holdfast.transport.messages import (
     BODIES,
     KINDS,
     Blobs,
+    Body,
     Close,
     Event,
     Heartbeat,
@@ -68,22 +72,25 @@ blobs = st.lists(st.binary(max_size=40), max_size=4)
 
 
 @given(bodies, headers, blobs)
-def test_every_message_survives_the_wire(body, numbers, parts):
+def test_every_message_survives_the_wire(
+    body: Body, numbers: tuple[int, int, int, int], parts: list[Buffer]
+) -> None:
+    """Header, body and blobs decode to what was encoded."""
     header = Header(KINDS[type(body)], *numbers)
     message = decode([bytes(frame) for frame in encode(header, body, parts)])
     assert (message.header, message.body, message.blobs) == (header, body, parts)
 
 
 @given(bodies, blobs)
-def test_a_later_version_may_add_keys(body, parts):
-    """Additive evolution: unknown keys are ignored, whatever they hold."""
+def test_a_later_version_may_add_keys(body: Body, parts: list[Buffer]) -> None:
+    """Unknown keys are ignored, whatever they hold."""
     header, packed, *rest = encode(Header(KINDS[type(body)]), body, parts)
     fields = msgpack.unpackb(packed) | {"added_in_v9": [{"deep": [1, None, b"x"]}], "b": 1.5}
     assert decode([header, msgpack.packb(fields), *rest]).body == body
 
 
 @given(bodies)
-def test_an_earlier_version_may_lack_optional_keys(body):
+def test_an_earlier_version_may_lack_optional_keys(body: Body) -> None:
     """Every key that has a default may be missing."""
     header, packed = encode(Header(KINDS[type(body)]), body)
     fields = {name: msgpack.unpackb(packed)[name] for name in required(type(body))}
@@ -93,11 +100,14 @@ def test_an_earlier_version_may_lack_optional_keys(body):
 
 
 def required(body: type[Any]) -> list[str]:
-    return [field.name for field in inspect.type_info(body).fields if field.required]
+    info = inspect.type_info(body)
+    assert isinstance(info, inspect.StructType)
+    return [field.name for field in info.fields if field.required]
 
 
 @pytest.mark.parametrize("body", [body for body in BODIES.values() if required(body)])
-def test_a_missing_required_key_is_refused_by_its_name(body: type[Any]):
+def test_a_missing_required_key_is_refused_by_its_name(body: type[Any]) -> None:
+    """The WireError names the key, with the reason `body`."""
     with pytest.raises(WireError, match=required(body)[0]) as error:
         decode([Header(KINDS[body]).pack(), b"\x80"])
     assert error.value.reason == "body"
@@ -119,8 +129,10 @@ def use(frames: list[bytes]) -> None:
 
 
 @given(bodies, blobs, st.data())
-def test_a_damaged_message_is_a_message_or_a_wire_error(body, parts, data):
-    """Any mutation, truncation, loss, or exchange of frames: never another exception."""
+def test_a_damaged_message_is_a_message_or_a_wire_error(
+    body: Body, parts: list[Buffer], data: st.DataObject
+) -> None:
+    """Mutated, cut, lost and exchanged frames never raise another exception."""
     frames = [bytearray(f) for f in encode(Header(KINDS[type(body)]), body, parts)]
     for _ in range(data.draw(st.integers(1, 4))):
         frame = data.draw(st.sampled_from(frames)) if frames else bytearray()
@@ -144,7 +156,8 @@ def test_a_damaged_message_is_a_message_or_a_wire_error(body, parts, data):
 
 
 @given(st.lists(st.binary(max_size=60), max_size=5), st.sampled_from(Kind))
-def test_any_frames_are_a_message_or_a_wire_error(frames, kind):
+def test_any_frames_are_a_message_or_a_wire_error(frames: list[bytes], kind: Kind) -> None:
+    """Random frames never raise another exception."""
     for candidate in (frames, [Header(kind).pack(), *frames]):
         try:
             use(candidate)
@@ -163,7 +176,8 @@ def test_any_frames_are_a_message_or_a_wire_error(frames, kind):
         b"\x81\xa7unknown\xdd\xff\xff\xff\xff\x01",
     ],
 )
-def test_a_huge_declared_size_allocates_nothing(packed: bytes):
+def test_a_huge_declared_size_allocates_nothing(packed: bytes) -> None:
+    """It is refused without growth of the process."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(WireError) as error:
         decode([Header(Kind.OPEN).pack(), packed])
@@ -173,15 +187,16 @@ def test_a_huge_declared_size_allocates_nothing(packed: bytes):
 
 @pytest.mark.parametrize("opening", [b"\x91", b"\x81\xa1x", b"\x81\x91"])
 @pytest.mark.parametrize("depth", [33, 900, 20000])
-def test_deep_nesting_is_refused(opening: bytes, depth: int):
-    """In a key that nobody knows, too: it must be skipped."""
+def test_a_deeply_nested_body_is_refused(opening: bytes, depth: int) -> None:
+    """The reason is `nesting`, also for a key that is unknown."""
     packed = b"\x82\xa4what\xa4lost\xa7unknown" + opening * depth + b"\x01"
     with pytest.raises(WireError) as error:
         decode([Header(Kind.EVENT).pack(), packed])
     assert error.value.reason == "nesting"
 
 
-def test_nesting_within_the_limit_is_skipped():
+def test_an_unknown_key_nested_within_the_limit_is_skipped() -> None:
+    """The body decodes as without the key."""
     packed = b"\x82\xa4what\xa4lost\xa7unknown" + b"\x91" * (DEFAULT.max_nesting - 1) + b"\x01"
     assert decode([Header(Kind.EVENT).pack(), packed]).body == Event(what="lost")
 
@@ -199,7 +214,10 @@ def test_nesting_within_the_limit_is_skipped():
         ({"control_mode": "torque"}, "body"),
     ],
 )
-def test_values_beyond_the_limits_are_refused(fields: dict[str, Any], reason: str):
+def test_a_body_with_a_value_beyond_the_limits_is_refused(
+    fields: dict[str, Any], reason: str
+) -> None:
+    """Lengths, counts and ranges of fields are checked; the reason is `body`."""
     valid = Open(
         robot="r1", service="s", action_names=("x",), state_names=("x",), cameras={}, fps=30
     )
@@ -224,24 +242,28 @@ def test_values_beyond_the_limits_are_refused(fields: dict[str, Any], reason: st
         ([Header(Kind.RESET).pack(), b"\xc1"], "body"),
     ],
 )
-def test_what_is_wrong_is_said_by_a_reason(frames: list[bytes], reason: str):
+def test_a_wrong_message_is_refused_by_a_reason(frames: list[bytes], reason: str) -> None:
+    """The WireError's reason is the limit or part that is wrong."""
     limits = Limits(max_frames=8, max_body_bytes=100, max_blob_bytes=200, max_message_bytes=400)
     with pytest.raises(WireError) as error:
         decode(frames, limits)
     assert error.value.reason == reason
 
 
-def test_a_body_under_the_wrong_kind_is_not_sent():
+def test_a_body_under_the_wrong_kind_is_not_sent() -> None:
+    """Encoding it raises WireError."""
     with pytest.raises(WireError, match="Close under a header RESET"):
         encode(Header(Kind.RESET), Close())
 
 
-def test_there_is_one_body_for_each_kind():
+def test_each_kind_has_one_body() -> None:
+    """The table of bodies has every kind, and no body twice."""
     assert set(BODIES) == set(Kind)
     assert len(set(BODIES.values())) == len(BODIES)
 
 
-def test_blobs_are_collected_while_a_body_is_written():
+def test_blobs_are_collected_while_a_body_is_written() -> None:
+    """Array and image are read back from the collected blobs."""
     parts = Blobs()
     state = np.arange(5, dtype=np.float32)
     image = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
@@ -251,8 +273,8 @@ def test_blobs_are_collected_while_a_body_is_written():
     assert np.array_equal(message.image(message.body.images["top"]), image)
 
 
-def test_the_codec_costs_a_control_tick_next_to_nothing():
-    """A request with state and both prefixes, there and back. A loose bound: machines vary."""
+def test_the_codec_costs_little_of_a_control_tick() -> None:
+    """A request with state and both prefixes takes less than 100 µs there and back."""
     state, prefix = np.zeros(14, np.float32), np.zeros((50, 14), np.float32)
 
     def request() -> None:
@@ -273,6 +295,7 @@ def test_the_codec_costs_a_control_tick_next_to_nothing():
     assert best < 100e-6
 
 
-def test_examples_of_small_messages_stay_small():
+def test_a_small_message_stays_small() -> None:
+    """A heartbeat and a rejection have few bytes of overhead."""
     assert len(encode(Header(Kind.HEARTBEAT), Heartbeat(progress=1))[1]) < 40
     assert len(encode(Header(Kind.REJECT), Reject(reason="full", message="come back"))[1]) < 120

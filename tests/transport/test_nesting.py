@@ -1,3 +1,5 @@
+"""The bound on the nesting of a body."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -36,8 +38,10 @@ def depth(value: Any) -> int:
 
 
 @given(values, st.integers(0, 6))
-def test_a_body_is_refused_exactly_if_it_nests_deeper_than_the_limit(value: Any, limit: int):
-    """Whatever else it holds, and whatever bytes look like maps in it. Empty ones hold nothing."""
+def test_a_body_is_refused_exactly_if_it_nests_deeper_than_the_limit(
+    value: Any, limit: int
+) -> None:
+    """The depth counts nonempty maps and lists only, whatever else the body holds."""
     packed = msgpack.packb(value)
     if depth(value) > limit:
         with pytest.raises(WireError, match="deep"):
@@ -47,7 +51,8 @@ def test_a_body_is_refused_exactly_if_it_nests_deeper_than_the_limit(value: Any,
 
 
 @given(st.binary(max_size=300), st.integers(0, 4))
-def test_any_bytes_are_checked_to_an_end(body: bytes, limit: int):
+def test_the_check_of_any_bytes_ends(body: bytes, limit: int) -> None:
+    """Random bytes raise nothing but `nesting`."""
     try:
         check(body, limit)
     except WireError as error:

@@ -1,13 +1,17 @@
+"""Outboxes: references to images, and their validity."""
+
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from holdfast.errors import OutboxError, WireError
 from holdfast.transport.outbox import Outbox, OutboxReader, Reference
@@ -27,13 +31,15 @@ def pair(capacity: int = 3 * 512, slots: int = 4) -> tuple[bytearray, Outbox, Ou
     return memory, Outbox(memory, slots), OutboxReader(memory)
 
 
-def picture(value: int, shape: tuple[int, int, int] = (4, 6, 3)) -> np.ndarray:
+def filled(value: int, shape: tuple[int, int, int] = (4, 6, 3)) -> NDArray[np.uint8]:
     return np.full(shape, value, np.uint8)
 
 
 @given(st.lists(images, min_size=1, max_size=6), st.randoms(use_true_random=False))
-def test_references_lead_to_the_images_that_were_put(requests, random):
-    """Several images of any shapes at once, the newest request always whole."""
+def test_a_reference_leads_to_the_image_that_was_put(
+    requests: list[dict[str, tuple[int, int, int]]], random: Random
+) -> None:
+    """Several images of any shapes are viewed read-only and valid, in each newest request."""
     _, outbox, reader = pair()
     for shapes in requests:
         put = {
@@ -50,7 +56,8 @@ def test_references_lead_to_the_images_that_were_put(requests, random):
             assert reader.valid(reference)
 
 
-def test_images_filled_in_place_are_readable_once_published():
+def test_an_image_filled_in_place_is_readable_once_published() -> None:
+    """Its reference resolves to what was filled in."""
     _, outbox, reader = pair()
     arrays = outbox.reserve({"top": (4, 6, 3)})
     arrays["top"][:] = 7
@@ -58,13 +65,13 @@ def test_images_filled_in_place_are_readable_once_published():
     assert (reader.view(references["top"]) == 7).all()
 
 
-def test_a_reference_is_refused_once_its_slot_is_written_again():
-    """With one request in flight this never happens; the sequence word is what proves it."""
+def test_a_reference_is_refused_once_its_slot_is_written_again() -> None:
+    """`valid` turns False, and a new view raises `shm-overwritten`."""
     _, outbox, reader = pair(slots=3)
-    old = outbox.put({"top": picture(1)})["top"]
+    old = outbox.put({"top": filled(1)})["top"]
     view = reader.view(old)
     for value in (2, 3):
-        outbox.put({"top": picture(value)})
+        outbox.put({"top": filled(value)})
         assert reader.valid(old)
         assert (view == 1).all()
     outbox.reserve({"top": (4, 6, 3)})
@@ -75,11 +82,13 @@ def test_a_reference_is_refused_once_its_slot_is_written_again():
 
 
 @given(numbers, numbers, numbers, numbers, numbers)
-def test_no_reference_leads_outside_of_the_images_memory(nonce, number, offset, height, width):
-    """References come from the wire: whatever they say, they are refused or within their slot."""
+def test_no_reference_leads_outside_of_the_images_memory(
+    nonce: int, number: int, offset: int, height: int, width: int
+) -> None:
+    """Any reference is refused or lies within its slot."""
     memory, outbox, reader = pair()
     for value in range(1, 6):
-        outbox.put({"top": picture(value)})
+        outbox.put({"top": filled(value)})
     for name in (nonce, outbox.nonce):
         reference = Reference(name, number, offset, height, width)
         try:
@@ -95,19 +104,20 @@ def test_no_reference_leads_outside_of_the_images_memory(nonce, number, offset, 
             assert start + view.nbytes <= begin + outbox.capacity
 
 
-def test_a_reference_to_another_outbox_is_refused():
-    """The nonce is random: a robot's reference cannot lead to another robot's images."""
+def test_a_reference_to_another_outbox_is_refused() -> None:
+    """The random nonce keeps a robot's reference from another robot's images."""
     _, first, reader = pair()
     _, second, _ = pair()
-    reference = second.put({"top": picture(1)})["top"]
-    first.put({"top": picture(2)})
+    reference = second.put({"top": filled(1)})["top"]
+    first.put({"top": filled(2)})
     with pytest.raises(WireError) as refused:
         reader.view(reference)
     assert refused.value.reason == "shm-nonce"
     assert not reader.valid(reference)
 
 
-def test_a_reader_may_come_before_the_writer():
+def test_a_reader_may_come_before_the_writer() -> None:
+    """It refuses every reference until the memory is formatted."""
     memory = bytearray(Outbox.size_for(512))
     reader = OutboxReader(memoryview(memory).toreadonly())
     assert reader.nonce == 0
@@ -115,23 +125,25 @@ def test_a_reader_may_come_before_the_writer():
         reader.view(Reference(0, 1, 0, 4, 6))
     outbox = Outbox(memory)
     assert reader.nonce == outbox.nonce != 0
-    assert (reader.view(outbox.put({"top": picture(9)})["top"]) == 9).all()
+    assert (reader.view(outbox.put({"top": filled(9)})["top"]) == 9).all()
 
 
-def test_a_writer_killed_at_any_instruction_harms_no_reference(kill_at_every_instruction: Kill):
-    """A reference that was valid stays so or is refused; no number is used twice."""
+def test_a_writer_killed_at_any_instruction_harms_no_reference(
+    kill_at_every_instruction: Kill,
+) -> None:
+    """A valid reference stays valid or is refused; no number is used twice."""
     memory, outbox, reader = pair(slots=2)
     nonce = outbox.nonce
-    kept = outbox.put({"top": picture(1)})["top"]
+    kept = outbox.put({"top": filled(1)})["top"]
     value = 1
-    for _ in kill_at_every_instruction(lambda: Outbox(memory, 2).put({"top": picture(250)})):
+    for _ in kill_at_every_instruction(lambda: Outbox(memory, 2).put({"top": filled(250)})):
         if reader.valid(kept):
             assert (reader.view(kept) == value).all()
         guess = Reference(nonce, kept.number + 1, 0, 4, 6)
         finished = guess.number if reader.valid(guess) else 0
         successor = Outbox(memory, 2)
         value = value % 200 + 1
-        new = successor.put({"top": picture(value)})["top"]
+        new = successor.put({"top": filled(value)})["top"]
         assert successor.nonce == nonce
         assert new.number > max(kept.number, finished)
         assert (reader.view(new) == value).all()
@@ -139,26 +151,29 @@ def test_a_writer_killed_at_any_instruction_harms_no_reference(kill_at_every_ins
 
 
 @given(st.binary(max_size=300))
-def test_memory_that_holds_anything_is_refused_or_empty(content: bytes):
-    reader = OutboxReader(content + bytes(200))
+def test_memory_that_holds_anything_is_refused_or_empty(content: bytes) -> None:
+    """Random memory raises OutboxError or WireError."""
+    reader = OutboxReader(memoryview(content + bytes(200)))
     with pytest.raises((OutboxError, WireError)):
         reader.view(Reference(reader.nonce, 1, 0, 1, 1))
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
-def test_a_damaged_header_is_refused(slots: int, capacity: int):
+def test_a_damaged_header_is_refused(slots: int, capacity: int) -> None:
+    """A random geometry is refused or stays within the memory."""
     memory, outbox, _ = pair()
-    reference = outbox.put({"top": picture(1)})["top"]
+    reference = outbox.put({"top": filled(1)})["top"]
     struct.pack_into("=QQ", memory, 16, slots, capacity)
     with suppress(OutboxError, WireError):
         assert OutboxReader(memory).view(reference).nbytes == reference.width * reference.height * 3
 
 
-def test_what_does_not_fit_is_refused_and_leaves_the_outbox_as_it_was():
+def test_an_outbox_refuses_what_does_not_fit_and_stays_as_it_was() -> None:
+    """Wrong images, order of calls and memory raise OutboxError; references stay valid."""
     memory, outbox, reader = pair(capacity=64)
-    kept = outbox.put({"top": picture(1, (4, 5, 3))})["top"]
+    kept = outbox.put({"top": filled(1, (4, 5, 3))})["top"]
     with pytest.raises(OutboxError, match="do not fit"):
-        outbox.put({"top": picture(2, (40, 60, 3))})
+        outbox.put({"top": filled(2, (40, 60, 3))})
     with pytest.raises(OutboxError, match=r"expected uint8 \(h, w, 3\)"):
         outbox.put({"top": np.zeros((4, 5, 3), np.float32)})
     with pytest.raises(OutboxError, match=r"expected \(h, w, 3\)"):
@@ -168,5 +183,5 @@ def test_what_does_not_fit_is_refused_and_leaves_the_outbox_as_it_was():
     with pytest.raises(OutboxError, match="too few"):
         Outbox(bytearray(100))
     with pytest.raises(OutboxError, match="read-only"):
-        Outbox(bytes(memory))
+        Outbox(memoryview(bytes(memory)))
     assert (reader.view(kept) == 1).all()

@@ -1,10 +1,9 @@
-"""Waiting for sockets: nothing that arrives is slept over."""
+"""Waiting for sockets: no message is missed."""
 
 from __future__ import annotations
 
 import os
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import zmq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from holdfast.tests.waiting import wait_until
 from holdfast.transport import sockets
 from holdfast.transport.poll import Poll
 
@@ -33,12 +33,11 @@ def _pair(context: sockets.Context, name: str) -> tuple[sockets.Socket, sockets.
 
 
 def _until_named(poll: Poll, source: object) -> None:
-    deadline = time.monotonic() + PATIENCE_MS / 1e3
-    while source not in poll.wait(PATIENCE_MS):
-        assert time.monotonic() < deadline
+    wait_until(lambda: source in poll.wait(PATIENCE_MS), "the poll to name it")
 
 
-def test_a_message_wakes_and_silence_does_not(context: sockets.Context) -> None:
+def test_a_poll_names_a_socket_while_a_message_is_there(context: sockets.Context) -> None:
+    """The socket is returned until the message is received, and only then."""
     router, dealer = _pair(context, "one")
     poll = Poll(router)
     assert poll.wait(0) == set()
@@ -49,7 +48,8 @@ def test_a_message_wakes_and_silence_does_not(context: sockets.Context) -> None:
     assert poll.wait(0) == set()
 
 
-def test_a_plain_descriptor_wakes_with_bytes_and_at_its_end() -> None:
+def test_a_poll_names_a_descriptor_with_bytes_and_at_its_end() -> None:
+    """A pipe is returned when it is readable and when it is closed."""
     reading, writing = os.pipe()
     poll = Poll(reading)
     assert poll.wait(0) == set()
@@ -61,23 +61,22 @@ def test_a_plain_descriptor_wakes_with_bytes_and_at_its_end() -> None:
     os.close(reading)
 
 
-def test_a_socket_that_takes_messages_again_wakes_who_waits_to_send(
+def test_a_poll_names_a_sendable_socket_to_its_sender_only(
     context: sockets.Context, tmp_path: Path
 ) -> None:
+    """It is returned once it takes messages, and only with `sendable`."""
     dealer = sockets.dealer(context, sockets.ipc(tmp_path, "late"), "r1:1")
     poll = Poll(dealer)
     assert poll.wait(20, sendable=dealer) == set()
     router = sockets.router(context, sockets.ipc(tmp_path, "late"))
-    deadline = time.monotonic() + PATIENCE_MS / 1e3
-    while dealer not in poll.wait(PATIENCE_MS, sendable=dealer):
-        assert time.monotonic() < deadline
+    wait_until(lambda: dealer in poll.wait(PATIENCE_MS, sendable=dealer), "the dealer to connect")
     assert sockets.send(dealer, [b"x"])
-    assert poll.wait(0) == set()  # who has nothing to send is not woken
+    assert poll.wait(0) == set()  # without `sendable` it is not
     router.close(linger=0)
 
 
-def test_a_quiet_socket_is_heard_every_time(context: sockets.Context) -> None:
-    """A monitor: read until it is empty, never written to."""
+def test_a_quiet_socket_wakes_the_poll_for_every_message(context: sockets.Context) -> None:
+    """A socket that is only received from misses no message."""
     router, dealer = _pair(context, "two")
     monitor = router.get_monitor_socket(zmq.EVENT_ALL)
     reader = context.socket(zmq.PAIR)
@@ -108,8 +107,8 @@ def test_a_quiet_socket_is_heard_every_time(context: sockets.Context) -> None:
 
 @settings(max_examples=15)
 @given(st.lists(st.sampled_from(["there", "back", "look"]), min_size=1, max_size=60))
-def test_no_message_is_slept_over_whatever_is_sent_in_between(turns: list[str]) -> None:
-    """A send takes in what arrived meanwhile, and with it the descriptor's signal."""
+def test_no_message_is_missed_whatever_is_sent_in_between(turns: list[str]) -> None:
+    """A send reads the socket's events too, and must not hide a message."""
     context: sockets.Context = zmq.Context()
     try:
         router, dealer = _pair(context, "three")

@@ -1,4 +1,4 @@
-"""reference.md says what the code does: checked row by row, so that neither moves alone."""
+"""reference.md describes the code: checked row by row, so that neither changes alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def written(kind: inspect.Type) -> str:
         case inspect.BoolType():
             return "bool"
         case inspect.StrType(max_length=length):
-            return {DEFAULT.max_name_chars: "name", DEFAULT.max_text_chars: "text"}[length]
+            return {DEFAULT.max_name_chars: "name", DEFAULT.max_text_chars: "text"}[length or 0]
         case inspect.LiteralType(values=values):
             return "mode" if "velocity" in values else "prefix mode"
         case inspect.StructType(cls=cls):
@@ -61,11 +61,13 @@ def default(field: inspect.Field) -> str:
 
 
 @pytest.mark.parametrize("kind", Kind, ids=lambda kind: kind.name)
-def test_every_key_of_a_body_is_described_as_it_is(kind: Kind):
+def test_the_reference_describes_every_key_of_a_body(kind: Kind) -> None:
+    """Names, types and defaults of the table are those of the struct."""
     assert rows(f"#### {kind.name}") == described(BODIES[kind])
 
 
-def test_every_key_of_the_vitals_is_described_as_it_is():
+def test_the_reference_describes_every_key_of_the_vitals() -> None:
+    """Names, types and defaults of the table are those of the struct."""
     assert rows("### Vitals") == described(Vitals)
 
 
@@ -76,22 +78,26 @@ def rows(heading: str) -> list[tuple[str, str, str]]:
 
 
 def described(body: type) -> list[tuple[str, str, str]]:
-    return [(f.name, written(f.type), default(f)) for f in inspect.type_info(body).fields]
+    info = inspect.type_info(body)
+    assert isinstance(info, inspect.StructType)
+    return [(f.name, written(f.type), default(f)) for f in info.fields]
 
 
-def test_every_kind_has_its_number():
+def test_the_reference_numbers_every_kind() -> None:
+    """Its table has every kind with its value, and no other."""
     rows = re.findall(r"^\| ([A-Z]+) \| (\d+) \|", TEXT, re.MULTILINE)
     assert rows == [(kind.name, str(int(kind))) for kind in Kind]
     assert f"`{MAGIC.decode()}`" in TEXT
 
 
-def test_every_limit_has_its_number():
+def test_the_reference_numbers_every_limit() -> None:
+    """Its table has every limit with its value, and no other."""
     rows = re.findall(r"\(`(max_\w+)`\) \| (\d+) \|", TEXT)
     assert rows == [(name, str(value)) for name, value in dataclasses.asdict(DEFAULT).items()]
 
 
-def test_every_reason_is_named():
-    """Those that counters show: each WireError that the package raises."""
+def test_the_reference_names_every_reason() -> None:
+    """Each WireError that the package raises has its reason in the text."""
     code = "".join(path.read_text() for path in PACKAGE.glob("*.py"))
     raised = set(re.findall(r'WireError\(\s*"([a-z-]+)"', code))
     described = set(re.findall(r"`([a-z-]+)`", TEXT.split("Reasons that a message is refused")[1]))

@@ -1,3 +1,5 @@
+"""Segments: private, nameless, and of the promised size."""
+
 from __future__ import annotations
 
 import os
@@ -14,8 +16,8 @@ from holdfast.transport import segment
 SHM = Path("/dev/shm")
 
 
-def test_a_segment_has_no_name_from_the_start():
-    """What has no name cannot be left behind, whoever is killed."""
+def test_a_segment_has_no_name_from_the_start() -> None:
+    """/dev/shm never lists it, so that no crash can leave it behind."""
     with segment.create(4096, "r1/board") as created:
         assert not list(SHM.glob(f"holdfast-{os.getpid()}-*"))
         with created.map(writable=True) as memory:
@@ -24,7 +26,8 @@ def test_a_segment_has_no_name_from_the_start():
                 assert other[:5] == b"hello"
 
 
-def test_memory_outlives_its_descriptor_as_long_as_it_is_mapped():
+def test_a_mapping_outlives_its_descriptor() -> None:
+    """Memory stays usable after the segment is closed."""
     created = segment.create(4096, "r1/board")
     with created.map(writable=True) as memory:
         created.close()
@@ -33,8 +36,8 @@ def test_memory_outlives_its_descriptor_as_long_as_it_is_mapped():
         assert memory[0] == 7
 
 
-def test_a_read_only_descriptor_cannot_be_mapped_writable():
-    """Readers get it, so that a reader gone mad cannot write into a camera's ring."""
+def test_a_read_only_descriptor_cannot_be_mapped_writable() -> None:
+    """Nor opened again for writing: a faulty reader cannot write into a camera's ring."""
     with segment.create(4096, "r1/top") as created:
         descriptor = created.read_only_fd()
         try:
@@ -46,13 +49,14 @@ def test_a_read_only_descriptor_cannot_be_mapped_writable():
             os.close(descriptor)
 
 
-def test_only_its_own_user_may_open_a_segment():
+def test_a_segment_is_private_to_its_user() -> None:
+    """Its mode is 0600."""
     with segment.create(4096, "r1/top") as created:
         assert os.fstat(created.fd).st_mode & 0o777 == 0o600
 
 
-def test_mapping_more_than_the_segment_has_is_refused():
-    """Otherwise the first touch behind the end would be a SIGBUS."""
+def test_mapping_more_than_the_segment_has_is_refused() -> None:
+    """It raises SegmentError, instead of a SIGBUS at the first touch."""
     with (
         segment.create(4096, "r1/top") as created,
         pytest.raises(SegmentError, match="4096 bytes, 8192 are expected"),
@@ -60,8 +64,8 @@ def test_mapping_more_than_the_segment_has_is_refused():
         segment.map(created.fd, 8192, writable=False)
 
 
-def test_memory_that_does_not_exist_is_refused_at_creation():
-    """The pages are reserved: running out of memory is an error here, not a SIGBUS later."""
+def test_a_segment_larger_than_the_memory_is_refused_at_creation() -> None:
+    """Pages are reserved, so that a lack of memory is an error and no SIGBUS later."""
     free = os.statvfs(SHM)
     size = (free.f_blocks + 1) * free.f_frsize * 2
     before = len(list(Path("/proc/self/fd").iterdir()))
@@ -70,13 +74,14 @@ def test_memory_that_does_not_exist_is_refused_at_creation():
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_an_impossible_size_is_refused():
+def test_an_impossible_size_is_refused() -> None:
+    """A size below 1 raises SegmentError."""
     with pytest.raises(SegmentError, match="0 bytes is impossible"):
         segment.create(0, "r1/top")
 
 
-def test_names_of_creators_that_died_are_swept_and_those_of_the_living_stay():
-    """A creator killed between creating and unlinking leaves a name; the next start removes it."""
+def test_a_sweep_removes_names_of_dead_creators_only() -> None:
+    """Names of living processes, young names and other files stay."""
     child = subprocess.run(
         [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True
     )

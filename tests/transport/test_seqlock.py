@@ -1,3 +1,5 @@
+"""Seqlocks: whole values only, whatever happens to writers."""
+
 from __future__ import annotations
 
 import os
@@ -21,7 +23,8 @@ Kill = Callable[[Callable[[], object]], Iterator[bool]]
 
 
 @given(st.lists(st.binary(max_size=200), min_size=1))
-def test_a_reader_gets_the_last_value_written(values: list[bytes]):
+def test_a_reader_gets_the_last_value_written(values: list[bytes]) -> None:
+    """Reader and next writer read it, and the version counts all writes."""
     memory = bytearray(Seqlock.size_for(200))
     reader = Seqlock(memoryview(memory).toreadonly())
     assert reader.read() is None
@@ -34,7 +37,8 @@ def test_a_reader_gets_the_last_value_written(values: list[bytes]):
 
 
 @given(st.integers(1, 5000))
-def test_the_promised_capacity_fits_and_one_that_does_not_is_refused(capacity: int):
+def test_a_value_up_to_the_capacity_fits_and_a_longer_one_is_refused(capacity: int) -> None:
+    """A longer value raises SeqlockError."""
     register = Seqlock(bytearray(Seqlock.size_for(capacity)))
     register.write(bytes(capacity))
     assert register.read() == bytes(capacity)
@@ -45,8 +49,8 @@ def test_the_promised_capacity_fits_and_one_that_does_not_is_refused(capacity: i
 
 def test_a_writer_killed_at_any_instruction_leaves_the_value_and_the_next_one_carries_on(
     kill_at_every_instruction: Kill,
-):
-    """Until the commit readers see the old value, after it the new one; never less than either."""
+) -> None:
+    """Readers see the old value until the commit and the new one after it."""
     memory = bytearray(Seqlock.size_for(64))
     reader = Seqlock(memory, writable=False)
     Seqlock(memory).write(b"value 1")
@@ -71,7 +75,8 @@ def test_a_writer_killed_at_any_instruction_leaves_the_value_and_the_next_one_ca
 
 def test_a_first_writer_killed_at_any_instruction_leaves_memory_for_the_next(
     kill_at_every_instruction: Kill,
-):
+) -> None:
+    """Memory is either unformatted or usable."""
     memory = bytearray(Seqlock.size_for(64))
 
     def format_and_write() -> None:
@@ -95,8 +100,8 @@ for count in itertools.count(register.version + 1):
 """
 
 
-def test_values_are_whole_and_rise_while_their_writer_is_killed_again_and_again():
-    """Real processes, real SIGKILL, at whatever instruction it hits."""
+def test_values_are_whole_and_rise_while_their_writer_is_killed_again_and_again() -> None:
+    """Real processes and SIGKILL: no torn value, and none older than one read before."""
     with segment.create(Seqlock.size_for(4000), "test") as shared:
         reader = Seqlock(shared.map(writable=False))
         seen = reads = 0
@@ -128,14 +133,15 @@ def test_values_are_whole_and_rise_while_their_writer_is_killed_again_and_again(
 
 
 @given(st.binary(min_size=256, max_size=256))
-def test_memory_that_holds_anything_gives_an_error_or_none(content: bytes):
-    """A reader does not trust what it maps: no read leaves the memory."""
+def test_memory_that_holds_anything_gives_an_error_or_none(content: bytes) -> None:
+    """Random memory raises SeqlockError or reads as empty."""
     with suppress(SeqlockError):
         assert Seqlock(memoryview(content)).read() is None
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
-def test_damaged_words_give_an_error_or_none(capacity: int, sequence: int, size: int):
+def test_damaged_words_give_an_error_or_none(capacity: int, sequence: int, size: int) -> None:
+    """Random capacity, sequence and size never make a read leave the memory."""
     memory = bytearray(Seqlock.size_for(64))
     Seqlock(memory).write(b"value")
     struct.pack_into("=QQ", memory, 16, capacity, sequence)
@@ -145,7 +151,8 @@ def test_damaged_words_give_an_error_or_none(capacity: int, sequence: int, size:
         assert Seqlock(memoryview(memory).toreadonly()).read() in (None, b"value")
 
 
-def test_a_flipped_byte_is_noticed():
+def test_a_flipped_byte_is_detected() -> None:
+    """The checksum fails with a SeqlockError."""
     memory = bytearray(Seqlock.size_for(64))
     Seqlock(memory).write(b"value")
     memory[memory.index(b"value")] ^= 1
@@ -153,13 +160,15 @@ def test_a_flipped_byte_is_noticed():
         Seqlock(memory).read()
 
 
-def test_memory_of_another_use_is_refused_with_a_remedy():
+def test_memory_of_another_use_is_refused_with_a_remedy() -> None:
+    """Another magic word raises SeqlockError."""
     memory = bytearray(b"hf:frame" + bytes(300))
     with pytest.raises(SeqlockError, match="restart the fleet"):
         Seqlock(memory)
 
 
-def test_a_reader_cannot_write_and_read_only_memory_cannot_be_a_writers():
+def test_a_reader_cannot_write() -> None:
+    """Nor can a writer attach to read-only memory: both raise SeqlockError."""
     memory = bytearray(Seqlock.size_for(64))
     with pytest.raises(SeqlockError, match="as a reader"):
         Seqlock(memory, writable=False).write(b"value")
@@ -167,14 +176,16 @@ def test_a_reader_cannot_write_and_read_only_memory_cannot_be_a_writers():
         Seqlock(memoryview(bytes(memory)), writable=True)
 
 
-def test_too_little_memory_is_refused():
+def test_too_little_memory_is_refused() -> None:
+    """It raises SeqlockError."""
     with pytest.raises(SeqlockError, match="too few"):
         Seqlock(bytearray(100))
     with pytest.raises(SeqlockError, match="too few"):
         Seqlock(bytearray(8))
 
 
-def test_a_closed_register_lets_its_mapping_be_closed():
+def test_a_closed_seqlock_lets_its_mapping_be_closed() -> None:
+    """No view of the memory is left."""
     with segment.create(Seqlock.size_for(64), "test") as shared:
         memory = shared.map(writable=True)
         register = Seqlock(memory)
@@ -183,8 +194,8 @@ def test_a_closed_register_lets_its_mapping_be_closed():
         memory.close()
 
 
-def test_a_reader_that_is_always_overtaken_gives_up_with_an_error():
-    """A read ends after a bounded number of attempts, whatever the writer does."""
+def test_a_reader_that_is_always_overtaken_gives_up_with_an_error() -> None:
+    """A read ends after a bounded number of attempts."""
 
     class Overtaking(Seqlock):
         def _copy(self, number: int) -> int:
@@ -198,8 +209,10 @@ def test_a_reader_that_is_always_overtaken_gives_up_with_an_error():
 
 
 @given(damage=st.lists(st.tuples(st.integers(0, 255), st.binary(min_size=1, max_size=40))))
-def test_damage_costs_a_steady_reader_a_count_and_a_reason_and_its_writer_a_fresh_start(damage):
-    """Whatever bytes are written over it: no error, and what is read was written by a writer."""
+def test_a_steady_reader_counts_damage_and_its_writer_formats_anew(
+    damage: list[tuple[int, bytes]],
+) -> None:
+    """Whatever is written over the memory, only whole values are read and nothing raises."""
     memory = bytearray(Seqlock.size_for(64))
     writer = Seqlock(memory)
     writer.write(b"value")

@@ -1,12 +1,13 @@
+"""Sockets: identities, limits, reconnection and full queues."""
+
 from __future__ import annotations
 
 import socket as tcp
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import zmq
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.errors import WireError
+from holdfast.tests.waiting import wait_until
 from holdfast.transport import sockets
 from holdfast.transport.keys import Role
 from holdfast.transport.limits import Limits
@@ -28,27 +30,19 @@ def context() -> Iterator[sockets.Context]:
     made.destroy(linger=0)
 
 
-def until(action: Callable[[], Any], seconds: float = 20.0) -> Any:
-    """The first true result of `action`, tried until the deadline."""
-    deadline = time.monotonic() + seconds
-    while not (result := action()):
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.002)
-    return result
-
-
 def test_a_dealer_is_heard_under_its_identity_and_answered(
     context: sockets.Context, tmp_path: Path
-):
+) -> None:
+    """Its frames arrive behind its routing id, and a reply to that reaches it."""
     endpoint = sockets.ipc(tmp_path, "front")
     router = sockets.router(context, endpoint)
     dealer = sockets.dealer(context, endpoint, "r1:3")
     assert sockets.receive(router) is None
-    until(lambda: sockets.send(dealer, [b"header", memoryview(b"body"), b""]))
-    received = until(lambda: sockets.receive(router))
+    wait_until(lambda: sockets.send(dealer, [b"header", memoryview(b"body"), b""]))
+    received = wait_until(lambda: sockets.receive(router))
     assert received == [b"r1:3", b"header", b"body", b""]
     assert sockets.send(router, [received[0], b"reply"])
-    assert until(lambda: sockets.receive(dealer)) == [b"reply"]
+    assert wait_until(lambda: sockets.receive(dealer)) == [b"reply"]
 
 
 STARVED = """
@@ -72,34 +66,39 @@ print("survived")
 """
 
 
-def test_the_death_of_a_peer_does_not_kill_a_process_that_was_too_busy_to_read(tmp_path: Path):
-    """libzmq aborts here when its own heartbeats are on: see link.py. In processes of their own."""
+def test_the_death_of_a_peer_does_not_kill_a_process_that_was_too_busy_to_read(
+    tmp_path: Path,
+) -> None:
+    """libzmq aborts here when its own heartbeats are on; in processes of their own."""
     argv = [sys.executable, "-c", STARVED, sockets.ipc(tmp_path, "front"), "starve", STARVED]
     ended = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout) == (0, "survived\n"), ended.stderr
 
 
-def test_nothing_is_queued_for_a_peer_that_is_not_there(context: sockets.Context, tmp_path: Path):
-    """A robot must not act on what was sent before the connection stood."""
+def test_nothing_is_queued_for_a_peer_that_is_not_there(
+    context: sockets.Context, tmp_path: Path
+) -> None:
+    """A robot must not act on what was sent before the connection existed."""
     router = sockets.router(context, sockets.ipc(tmp_path, "front"))
-    assert not sockets.send(router, [b"nobody:1", b"message"])
+    assert not sockets.send(router, [b"absent:1", b"message"])
     dealer = sockets.dealer(context, sockets.ipc(tmp_path, "nothing"), "r1:1")
     assert not sockets.send(dealer, [b"message"])
 
 
 def test_a_peer_that_does_not_read_costs_a_bounded_queue_and_never_blocks(
     context: sockets.Context, tmp_path: Path
-):
+) -> None:
+    """Sends to it fail after a bounded number, and what was queued arrives."""
     endpoint = sockets.ipc(tmp_path, "front")
     router = sockets.router(context, endpoint)
     dealer = sockets.dealer(context, endpoint, "r1:1")
-    until(lambda: sockets.send(dealer, [b"first"]))
+    wait_until(lambda: sockets.send(dealer, [b"first"]))
     megabyte, sent, started = bytes(1 << 20), 0, time.monotonic()
     while sockets.send(dealer, [megabyte]):
         sent += 1
         assert sent < 100
     assert time.monotonic() - started < 5
-    assert until(lambda: sockets.receive(router)) == [b"r1:1", b"first"]
+    assert wait_until(lambda: sockets.receive(router)) == [b"r1:1", b"first"]
 
 
 @pytest.mark.parametrize(
@@ -108,71 +107,76 @@ def test_a_peer_that_does_not_read_costs_a_bounded_queue_and_never_blocks(
 )
 def test_a_message_beyond_the_limits_is_dropped_and_the_next_one_read(
     context: sockets.Context, tmp_path: Path, frames: list[bytes], reason: str
-):
+) -> None:
+    """It raises WireError once, without being kept."""
     endpoint = sockets.ipc(tmp_path, "front")
     router = sockets.router(context, endpoint, limits=SMALL)
     dealer = sockets.dealer(context, endpoint, "r1:1")
-    until(lambda: sockets.send(dealer, frames))
-    until(lambda: sockets.send(dealer, [b"good"]))
+    wait_until(lambda: sockets.send(dealer, frames))
+    wait_until(lambda: sockets.send(dealer, [b"good"]))
     with pytest.raises(WireError) as error:
-        until(lambda: sockets.receive(router, SMALL))
+        wait_until(lambda: sockets.receive(router, SMALL))
     assert error.value.reason == reason
-    assert until(lambda: sockets.receive(router, SMALL)) == [b"r1:1", b"good"]
+    assert wait_until(lambda: sockets.receive(router, SMALL)) == [b"r1:1", b"good"]
 
 
 def test_a_peer_that_sends_a_huge_frame_is_disconnected_and_others_stay(
     context: sockets.Context, tmp_path: Path
-):
+) -> None:
     """The socket refuses by the declared length, before it allocates."""
     endpoint = sockets.ipc(tmp_path, "front")
     router = sockets.router(context, endpoint, limits=SMALL)
     bad = sockets.dealer(context, endpoint, "bad:1")
     good = sockets.dealer(context, endpoint, "good:1")
-    until(lambda: sockets.send(bad, [bytes(1001)]))
-    until(lambda: sockets.send(good, [b"message"]))
-    assert until(lambda: sockets.receive(router, SMALL)) == [b"good:1", b"message"]
-    until(lambda: sockets.send(bad, [b"small again"]) and sockets.receive(router, SMALL))
+    wait_until(lambda: sockets.send(bad, [bytes(1001)]))
+    wait_until(lambda: sockets.send(good, [b"message"]))
+    assert wait_until(lambda: sockets.receive(router, SMALL)) == [b"good:1", b"message"]
+    wait_until(lambda: sockets.send(bad, [b"small again"]) and sockets.receive(router, SMALL))
 
 
 def test_a_peer_that_comes_back_is_reached_under_its_old_identity(
     context: sockets.Context, tmp_path: Path
-):
+) -> None:
+    """With handover the new connection gets the replies."""
     endpoint = sockets.ipc(tmp_path, "front")
     router = sockets.router(context, endpoint)
     first = sockets.dealer(context, endpoint, "r1:1")
-    until(lambda: sockets.send(first, [b"one"]))
-    until(lambda: sockets.receive(router))
+    wait_until(lambda: sockets.send(first, [b"one"]))
+    wait_until(lambda: sockets.receive(router))
     second = sockets.dealer(context, endpoint, "r1:1")
-    until(lambda: sockets.send(second, [b"two"]))
-    assert until(lambda: sockets.receive(router)) == [b"r1:1", b"two"]
-    until(lambda: sockets.send(router, [b"r1:1", b"reply"]))
-    assert until(lambda: sockets.receive(second)) == [b"reply"]
+    wait_until(lambda: sockets.send(second, [b"two"]))
+    assert wait_until(lambda: sockets.receive(router)) == [b"r1:1", b"two"]
+    wait_until(lambda: sockets.send(router, [b"r1:1", b"reply"]))
+    assert wait_until(lambda: sockets.receive(second)) == [b"reply"]
 
 
 @pytest.mark.parametrize("garbage", [b"GET / HTTP/1.1\r\n\r\n", bytes(100), b"\xff" * 5000])
-def test_garbage_on_the_port_harms_nobody(context: sockets.Context, garbage: bytes):
+def test_garbage_on_a_port_affects_no_other_peer(context: sockets.Context, garbage: bytes) -> None:
+    """A dealer of the same port is heard as without it."""
     router = sockets.router(context, "tcp://127.0.0.1:*")
     endpoint = router.getsockopt_string(zmq.LAST_ENDPOINT)
     port = int(endpoint.rpartition(":")[2])
     with tcp.create_connection(("127.0.0.1", port)) as raw:
         raw.sendall(garbage)
         dealer = sockets.dealer(context, endpoint, "r1:1")
-        until(lambda: sockets.send(dealer, [b"message"]))
-        assert until(lambda: sockets.receive(router)) == [b"r1:1", b"message"]
+        wait_until(lambda: sockets.send(dealer, [b"message"]))
+        assert wait_until(lambda: sockets.receive(router)) == [b"r1:1", b"message"]
 
 
-def test_a_broker_that_restarts_is_found_again(tmp_path: Path, context: sockets.Context):
-    """The dealer reconnects by itself, within its capped back-off."""
+def test_a_dealer_finds_a_broker_that_restarts(tmp_path: Path, context: sockets.Context) -> None:
+    """It reconnects by itself, within its capped back-off."""
     endpoint = sockets.ipc(tmp_path, "front")
     router = sockets.router(context, endpoint)
     dealer = sockets.dealer(context, endpoint, "r1:1")
-    until(lambda: sockets.send(dealer, [b"one"]))
-    until(lambda: sockets.receive(router))
+    wait_until(lambda: sockets.send(dealer, [b"one"]))
+    wait_until(lambda: sockets.receive(router))
     router.close()
     again = zmq.Context()
     try:
         successor = until_bound(again, endpoint)
-        heard = until(lambda: sockets.send(dealer, [b"two"]) and sockets.receive(successor))
+        heard = wait_until(
+            lambda: sockets.receive(successor) if sockets.send(dealer, [b"two"]) else None
+        )
         assert heard == [b"r1:1", b"two"]
     finally:
         again.destroy(linger=0)
@@ -185,25 +189,26 @@ def until_bound(context: sockets.Context, endpoint: str) -> sockets.Socket:
         except zmq.ZMQError:
             return None
 
-    bound: sockets.Socket = until(bind)
-    return bound
+    return wait_until(bind)
 
 
-def test_a_stale_socket_file_is_removed_and_nothing_else(tmp_path: Path):
+def test_a_stale_socket_file_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    """A file that is no socket raises ValueError and stays."""
     endpoint = sockets.ipc(tmp_path, "front")
     assert not sockets.unlink_stale(endpoint)
     with tcp.socket(tcp.AF_UNIX) as left:
         left.bind(str(tmp_path / "front"))
     assert sockets.unlink_stale(endpoint)
     assert not (tmp_path / "front").exists()
-    (tmp_path / "front").write_text("somebody's notes")
+    (tmp_path / "front").write_text("notes")
     with pytest.raises(ValueError, match="not a socket"):
         sockets.unlink_stale(endpoint)
     assert (tmp_path / "front").exists()
     assert not sockets.unlink_stale("tcp://127.0.0.1:5555")
 
 
-def test_a_socket_path_that_the_kernel_would_cut_is_refused():
+def test_a_socket_path_that_the_kernel_would_cut_is_refused() -> None:
+    """A path longer than sun_path raises ValueError with the remedy."""
     with pytest.raises(ValueError, match="shorter runtime directory"):
         sockets.ipc(Path("/tmp") / ("x" * 100), "front")
 
@@ -217,12 +222,14 @@ def test_a_socket_path_that_the_kernel_would_cut_is_refused():
         (b"r1:3:f0", ("r1", 3)),
     ],
 )
-def test_an_identity_says_name_and_incarnation(identity: bytes, expected: tuple[str, int]):
+def test_an_identity_holds_name_and_incarnation(identity: bytes, expected: tuple[str, int]) -> None:
+    """A missing incarnation is 0, and a secret behind it is ignored."""
     assert sockets.peer(identity) == expected
 
 
 @given(st.binary(max_size=255))
-def test_any_identity_is_a_name_or_a_wire_error(identity: bytes):
+def test_any_identity_is_a_name_or_a_wire_error(identity: bytes) -> None:
+    """Random bytes raise nothing but `identity`."""
     try:
         name, incarnation = sockets.peer(identity)
     except WireError as error:
@@ -232,7 +239,8 @@ def test_any_identity_is_a_name_or_a_wire_error(identity: bytes):
 
 
 @pytest.mark.parametrize("user", ["robot:r2", "replica:r1", "robot:r1:3", "r1"])
-def test_a_key_speaks_only_for_its_own_name_and_role(user: str):
+def test_a_key_is_valid_for_its_own_name_and_role_only(user: str) -> None:
+    """Another name or role of the key raises `identity`."""
     assert sockets.peer(b"r1:3", "robot:r1", Role.ROBOT) == ("r1", 3)
     with pytest.raises(WireError, match="was used by robot:r1") as error:
         sockets.peer(b"r1:3", user, Role.ROBOT)

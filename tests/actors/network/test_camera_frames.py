@@ -34,9 +34,10 @@ def written(value: int = 7) -> bytearray:
     early=st.booleans(),
     size=st.sampled_from([None, (8, 6)]),
 )
-def test_a_damaged_ring_costs_requests_a_count_and_a_reason(
+def test_a_damaged_ring_gives_an_image_or_refuses_the_request(
     damage: list[tuple[int, bytes]], early: bool, size: tuple[int, int] | None
 ) -> None:
+    """No other error is raised, and a restarted camera is read again."""
     memory = written()
     feeds = rig(memory)
     if early:  # attached before the damage
@@ -64,7 +65,8 @@ def test_a_damaged_ring_costs_requests_a_count_and_a_reason(
         (64 + 576 + 64 + 16, NOW + 10**12, "dated in the future"),
     ],
 )
-def test_each_damage_is_told_apart(place: int, value: int, said: str) -> None:
+def test_each_damage_of_a_ring_has_its_own_reason(place: int, value: int, said: str) -> None:
+    """The error says whether geometry, shape or instant is wrong."""
     memory = written()
     memory[place : place + 8] = value.to_bytes(8, "little")
     feeds = rig(memory)

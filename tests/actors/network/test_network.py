@@ -20,9 +20,10 @@ from holdfast.actors.network.network import NetworkActor
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.transport import messages, sockets
+from holdfast.transport.arrays import Buffer
 from holdfast.transport.frames import FrameRing
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.images import resize
+from holdfast.transport.images import Pixels, resize
 from holdfast.transport.messages import (
     Accept,
     Blobs,
@@ -46,7 +47,7 @@ class Bench:
     def __init__(self, rundir: Path, **options: object) -> None:
         self.context: sockets.Context = zmq.Context()
         self.front = sockets.router(self.context, sockets.ipc(rundir, "front"))
-        config = {
+        config: dict[str, Any] = {
             "robot": "r1",
             "service": "pick",
             "control": sockets.ipc(rundir, "r1.network"),
@@ -94,7 +95,7 @@ class Bench:
             assert time.monotonic() < deadline
             time.sleep(0.005)
 
-    def at_broker(self, kind: Kind) -> Message:
+    def at_broker(self, kind: Kind) -> Message[Any]:
         """The next message of `kind` that reaches the broker."""
         while True:
             assert self.front.poll(5000), f"no {kind.name} reached the broker"
@@ -103,7 +104,7 @@ class Bench:
             if message.header.kind is kind:
                 return message
 
-    def at_control(self, kind: Kind) -> Message:
+    def at_control(self, kind: Kind) -> Message[Any]:
         """The next message of `kind` that reaches control."""
         while True:
             assert self.control.poll(5000), f"no {kind.name} reached control"
@@ -165,11 +166,12 @@ def patient(tmp_path: Path) -> Iterator[Bench]:
     bench.close()
 
 
-def picture(seed: int = 0) -> np.ndarray:
+def picture(seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, SHAPE, dtype=np.uint8)
 
 
 def test_an_open_leaves_with_the_cameras_and_the_offer_of_shared_memory(bench: Bench) -> None:
+    """The broker gets them, which control does not know."""
     opened = bench.open(shm=True)
     assert opened.cameras == {"top": (64, 48)}
     assert opened.outbox_nonce == OutboxReader(bench.boot.memory["r1/outbox"]).nonce
@@ -177,7 +179,7 @@ def test_an_open_leaves_with_the_cameras_and_the_offer_of_shared_memory(bench: B
 
 
 def test_on_one_host_a_request_carries_references_and_no_pixels(bench: Bench) -> None:
-    """The pixels behind the reference are those of the ring, resized as the replica would."""
+    """The referenced pixels are the ring's, resized as the replica would."""
     bench.open(shm=True)
     image = picture()
     bench.camera.put(image, time.monotonic_ns())
@@ -193,6 +195,7 @@ def test_on_one_host_a_request_carries_references_and_no_pixels(bench: Bench) ->
 
 
 def test_between_hosts_a_request_carries_jpeg_at_the_policys_resolution(bench: Bench) -> None:
+    """The image has the policy's size and RGB order."""
     bench.open(shm=False)
     smooth = np.full(SHAPE, (200, 40, 90), np.uint8)
     bench.camera.put(smooth, time.monotonic_ns())
@@ -204,7 +207,8 @@ def test_between_hosts_a_request_carries_jpeg_at_the_policys_resolution(bench: B
     assert np.abs(pixels.astype(int) - (200, 40, 90)).max() < 8, "channels are RGB at both ends"
 
 
-def test_a_reply_says_how_old_the_oldest_image_was_when_control_asked(bench: Bench) -> None:
+def test_a_reply_has_the_age_of_the_oldest_image_when_control_asked(bench: Bench) -> None:
+    """`oldest_input_age_s` counts from capture to the request's token; the rest is unchanged."""
     bench.open(shm=True)
     asked_ns = time.monotonic_ns()
     bench.camera.put(np.zeros(SHAPE, np.uint8), asked_ns - 300_000_000)
@@ -223,7 +227,7 @@ def test_a_reply_says_how_old_the_oldest_image_was_when_control_asked(bench: Ben
 
 
 def test_a_request_never_uses_a_frame_that_is_too_old(bench: Bench) -> None:
-    """Control is told which camera and how old; the broker is told nothing."""
+    """Control gets an ERROR with the camera and its age; the broker gets nothing."""
     bench.open(shm=True)
     bench.camera.put(picture(), time.monotonic_ns() - 2_000_000_000)
     bench.request()
@@ -254,6 +258,7 @@ def test_a_request_never_uses_a_frame_from_before_its_episode(bench: Bench, told
 def test_a_camera_whose_memory_is_damaged_refuses_the_request_and_ends_nothing(
     bench: Bench,
 ) -> None:
+    """Requests succeed again once the ring is formatted anew."""
     bench.open(shm=True)
     memory = bench.boot.memory["r1/top"]
     memory[:8] = b"garbage!"
@@ -267,12 +272,14 @@ def test_a_camera_whose_memory_is_damaged_refuses_the_request_and_ends_nothing(
 
 
 def test_a_camera_that_never_gave_a_frame_refuses_the_request(bench: Bench) -> None:
+    """Control gets an ERROR that names the camera."""
     bench.open(shm=True)
     bench.request()
     assert "top has no frame" in bench.at_control(Kind.ERROR).body.message
 
 
-def test_a_silent_broker_is_told_to_control(bench: Bench) -> None:
+def test_a_silent_broker_is_reported_to_control(bench: Bench) -> None:
+    """Control gets an EVENT `lost` of the session's epoch after the bound."""
     bench.open(shm=True)
     event = bench.at_control(Kind.EVENT)
     assert event.header.epoch == 1
@@ -292,8 +299,8 @@ def test_heartbeats_of_the_broker_keep_the_session_open(bench: Bench) -> None:
     bench.at_broker(Kind.REQUEST)
 
 
-def test_what_control_says_of_itself_travels_on_with_the_next_heartbeat(bench: Bench) -> None:
-    """Without a session too, and not for longer than it is news."""
+def test_vitals_of_control_are_sent_on_with_the_next_heartbeat(bench: Bench) -> None:
+    """Without a session too, and only for as long as they are current."""
     said = Vitals(state="CONNECTING", reason="no replica serves 'pick'", dropped={"error": 2})
     bench.ask(Header(Kind.HEARTBEAT), Heartbeat(progress=1, vitals=said))
     while (beat := bench.at_broker(Kind.HEARTBEAT)).body.vitals is None:
@@ -308,10 +315,10 @@ def test_what_control_says_of_itself_travels_on_with_the_next_heartbeat(bench: B
 
 
 @pytest.mark.parametrize("last", ["STREAMING", "DEAD"])
-def test_a_script_that_calls_nothing_is_told_to_rest_unless_it_is_dead(
+def test_a_script_that_calls_nothing_is_shown_as_paused_unless_it_is_dead(
     tmp_path: Path, last: str
 ) -> None:
-    """Between two episodes a person puts the objects back: that is no fault to show."""
+    """A pause between two episodes is no fault; DEAD stays."""
     said = Vitals(state=last, reason="why", fps=30.0, plan_s=0.5)
     with closing(Bench(tmp_path, script=True)) as bench:
         bench.ask(Header(Kind.HEARTBEAT), Heartbeat(progress=1, vitals=said))
@@ -326,19 +333,21 @@ def test_a_script_that_calls_nothing_is_told_to_rest_unless_it_is_dead(
         assert "has not called act for 2 s" in found.reason
 
 
-def test_a_robot_says_where_it_lives(bench: Bench) -> None:
+def test_an_open_says_where_the_robot_runs(bench: Bench) -> None:
+    """The broker gets host, pid and kind."""
     opened = bench.open(shm=True)
     assert (opened.host, opened.pid, opened.kind) == (socket.gethostname(), os.getpid(), "fleet")
 
 
 def test_a_network_actor_without_a_session_says_so_at_once(bench: Bench) -> None:
-    """What control hears after a restart of the network actor, instead of silence."""
+    """After its restart control gets an EVENT `lost` instead of silence."""
     bench.request(epoch=3)
     event = bench.at_control(Kind.EVENT)
     assert (event.header.epoch, event.body.what) == (3, "lost")
 
 
-def test_a_lost_session_at_the_broker_reaches_control_and_ends_it_here(bench: Bench) -> None:
+def test_a_session_lost_at_the_broker_is_reported_to_control_and_ends(bench: Bench) -> None:
+    """A later request is answered by another EVENT `lost`."""
     bench.open(shm=True)
     bench.answer(Header(Kind.EVENT, epoch=1), Event(what="lost", message="unknown session"))
     assert bench.at_control(Kind.EVENT).body.message == "unknown session"
@@ -347,6 +356,7 @@ def test_a_lost_session_at_the_broker_reaches_control_and_ends_it_here(bench: Be
 
 
 def test_garbage_from_either_side_is_counted_and_survived(bench: Bench) -> None:
+    """Requests pass afterwards as before."""
     bench.open(shm=True)
     for junk in ([b"x"], [b"\0" * 32, b"\xc1"], [b"HFST" + b"\xff" * 28, b"", b""]):
         bench.control.send_multipart(junk)
@@ -356,7 +366,7 @@ def test_garbage_from_either_side_is_counted_and_survived(bench: Bench) -> None:
     bench.at_broker(Kind.REQUEST)
 
 
-def asking(epoch: int) -> list[bytes]:
+def asking(epoch: int) -> list[Buffer]:
     body = Open(
         robot="r1",
         service="pick",
@@ -397,7 +407,7 @@ def test_one_open_of_another_peer_does_not_end_the_robots_session(
 
 
 def test_control_gets_in_after_another_claimed_the_session_and_fell_silent(patient: Bench) -> None:
-    """Nobody was at work when it came, so that the network actor could not know better."""
+    """A claim with the highest epoch holds the session only while it is heard of."""
     other = sockets.dealer(patient.context, patient.boot.config["control"], "r1/control:7")
     assert other.poll(5000, zmq.POLLOUT)
     assert sockets.send(other, asking(2**32 - 1))
@@ -416,8 +426,8 @@ def test_control_gets_in_after_another_claimed_the_session_and_fell_silent(patie
     assert "4294967295" in refused.body.message
 
 
-def test_without_a_broker_control_learns_at_once_whom_nobody_answers_for(tmp_path: Path) -> None:
-    """A handshake is refused with the address, and control is called when the broker is there."""
+def test_control_learns_at_once_that_the_broker_is_unreachable(tmp_path: Path) -> None:
+    """The REJECT names the address, and an EVENT says when the broker is there."""
     bench = Bench(tmp_path, broker=sockets.ipc(tmp_path, "elsewhere"), broker_lost_after_s=60.0)
     bench.ask(Header(Kind.OPEN, epoch=1), messages.decode(asking(1)).body)
     refused = bench.at_control(Kind.REJECT).body
@@ -435,7 +445,7 @@ def test_without_a_broker_control_learns_at_once_whom_nobody_answers_for(tmp_pat
 
 
 def test_a_connection_that_leads_nowhere_is_replaced(bench: Bench) -> None:
-    """A relay that forgot it looks like this: open, and silent for the bound."""
+    """An open connection that is silent for the bound is made anew."""
     bench.open(shm=True)
     bench.at_control(Kind.EVENT)
     deadline = time.monotonic() + 10
@@ -445,8 +455,8 @@ def test_a_connection_that_leads_nowhere_is_replaced(bench: Bench) -> None:
     bench.open(shm=True, epoch=2)
 
 
-def test_what_control_sends_beyond_a_limit_is_answered_with_the_limit(patient: Bench) -> None:
-    """A request by ERROR, a handshake by a REJECT that is not for good: control need not guess."""
+def test_a_message_of_control_beyond_a_limit_is_answered_with_the_limit(patient: Bench) -> None:
+    """A request by an ERROR, a handshake by a REJECT that is not final."""
     patient.open(shm=True)
     header, body = asking(2)
     bad_text = msgspec.msgpack.encode({**msgspec.msgpack.decode(body), "task": "x" * 3000})

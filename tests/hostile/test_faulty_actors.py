@@ -14,9 +14,8 @@ PATIENT = replace(QUICK, hang_timeout_s=5.0)
 """For the busy machine of a test run: these actors hang nowhere."""
 
 
-def test_what_mad_actors_write_ends_nobody_and_is_not_believed() -> None:
-    """One floods its link with junk, one its log with lines that begin like records, one writes
-    over its board; the fourth behaves and goes on."""
+def test_faulty_actors_end_no_other_and_are_not_believed() -> None:
+    """Junk on the link, forged log records and a damaged board leave a fourth actor running."""
     mad = ("FloodsItsLink", "LogsNonsense", "ScribblesOnItsBoard")
     actors = [actor(kind, kind, rules=PATIENT) for kind in mad]
     with Supervised(*actors, actor("a", rules=PATIENT)) as fleet:
