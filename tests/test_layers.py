@@ -28,7 +28,7 @@ FLOORS = ("tools", "actors", "ground", "root")
 
 ROOT_MODULES = ("arguments", "errors")
 API = ("__init__", "__main__")
-"""The doors of the package. They may name everything, and no module of ours imports them."""
+"""The entry points of the package. They may name everything, and no module of ours imports them."""
 
 ACTORS = {
     "runtime": (),
@@ -157,7 +157,7 @@ def test_the_order_of_actors_has_no_cycle_and_names_what_exists() -> None:
 
 
 def test_the_root_holds_only_what_every_room_may_use() -> None:
-    """A module beside the folders belongs to ROOT_MODULES or is a door of the package."""
+    """A module beside the folders belongs to ROOT_MODULES or is an entry point of the package."""
     beside = {path.stem for path in sources() if len(path.parts) == 1}
     assert beside <= {*ROOT_MODULES, *API}
 
