@@ -60,12 +60,13 @@ def _too_old(robot: Open, spec: PolicySpec, inference_s: float) -> list[str]:
         if age_s < asks_s + inference_s
         else "it stalls whenever the next one is late"
     )
-    return [
+    warning = (
         f"a chunk of {spec.chunk_size} actions lasts {_s(chunk_s)} at {robot.fps:g} Hz, and the "
         f"robot plays none that is older than its max_action_age_s of {_s(age_s)}: the last "
         f"{_s(chunk_s - age_s)} of each are never played, and {stalls}; raise max_action_age_s, or "
         "serve shorter chunks"
-    ]
+    )
+    return [warning]
 
 
 def _too_slow(robot: Open, terms: Terms, inference_s: float) -> list[str]:
