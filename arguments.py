@@ -51,7 +51,7 @@ def name(argument: str, value: object) -> str:
 
 
 def label(argument: str, value: object) -> str:
-    """A name that is part of others' (of a robot, a service): as fleet.yaml allows it."""
+    """A name that becomes part of others (of a robot, a service), as fleet.yaml allows it."""
     plain = text(argument, value, NAME_CHARS)
     if not _LABEL.fullmatch(plain):
         raise ValueError(
@@ -161,5 +161,5 @@ def shown(value: Any) -> str:
         return "None"
     if shape is not None:
         return f"a {where}{kind.__name__} of shape {tuple(shape)}"
-    said = repr(value)
-    return f"a {where}{kind.__name__} ({said if len(said) <= 60 else said[:57] + '...'})"
+    plain = repr(value)
+    return f"a {where}{kind.__name__} ({plain if len(plain) <= 60 else plain[:57] + '...'})"

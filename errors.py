@@ -128,16 +128,16 @@ class FleetNotFoundError(HoldfastError, LookupError):
 
 
 class NotReadyError(HoldfastError, TimeoutError):
-    """The fleet or the policy was not ready within the given time: the message says what was
+    """The fleet or the policy was not ready within the given time: the message names what was
     awaited."""
 
 
 class PolicyLostError(HoldfastError):
-    """The policy may not be used any more: the message says why. Bring the robot to rest."""
+    """The policy may not be used any more: the message has the reason. Bring the robot to rest."""
 
 
 class ServingFailedError(HoldfastError):
-    """The replica ended without being asked to: the message says why."""
+    """The replica ended without being asked to: the message has the reason."""
 
 
 # A running fleet
@@ -152,11 +152,11 @@ class ControlSocketError(HoldfastError):
 
 
 class SupervisorUnreachableError(HoldfastError, ConnectionError):
-    """The supervisor did not answer the gateway: the message says how."""
+    """The supervisor did not answer the gateway: the message has how it failed."""
 
 
 class RequestDeclinedError(HoldfastError):
-    """The supervisor refused a request: the message, which is its answer, says why."""
+    """The supervisor refused a request: the message is its answer."""
 
 
 class HeadroomError(HoldfastError):
@@ -184,8 +184,8 @@ class WrongOutputError(HoldfastError, ValueError):
 
 
 class DeviceLostError(HoldfastError):
-    """The device does not work any more (a wedged GPU, exhausted memory): only a new process may
-    help."""
+    """The device does not work any more (a GPU that does not respond, exhausted memory): only a
+    new process may help."""
 
 
 class CaptureError(HoldfastError, ValueError):

@@ -1,13 +1,13 @@
-"""The witness: a bare sleeping loop at the fleet's fastest control rate, in a process of its own.
+"""`JitterProbeActor`, the witness: a bare sleeping loop at the fleet's fastest control rate.
 
-Shared machines pause by themselves. The witness does nothing but sleep to the next grid point, so
-where it oversleeps by `PAUSE_OF_PERIOD` or more, nothing that Holdfast does in the control loop is
-to blame: it publishes those intervals, and a control loop that missed a tick while one of them
-lasted counts it as the machine's. It does not say why the machine paused: another process that
-takes the processor looks the same.
+Shared machines pause by themselves. The witness only sleeps to the next grid point, in a process of
+its own, so where it oversleeps by `PAUSE_OF_PERIOD` or more, the control loop is not the cause: it
+publishes those intervals, and a control loop that missed a tick during one of them counts it as the
+machine's. It does not find out why the machine paused: another process that takes the processor
+looks the same.
 
 Payload of its register: native int64 pairs (start_ns, end_ns), monotonic, the newest last, `KEPT`
-at most. `start` is when it should have woken up, `end` when it did.
+at most. `start_ns` is when it should have woken up, `end_ns` when it did.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _REPORT_S = 0.5
 
 
 class JitterProbeActor(Actor):
-    """See the module."""
+    """The process of the witness. Its board reports rate, ticks, pauses and oversleep."""
 
     kind = "witness"
     Config = JitterProbeConfig
@@ -49,37 +49,37 @@ class JitterProbeActor(Actor):
     def run(self) -> None:
         self.ready()
         period_ns = round(1e9 / self.config.rate_hz)
-        deadline = time.monotonic_ns() + period_ns
-        report_at = 0
+        deadline_ns = time.monotonic_ns() + period_ns
+        report_ns = 0
         while not self.stopping:
             # Sleeping in poll makes a command, and the supervisor's end, wake the loop too.
-            self._sleep_until(deadline)
-            now = time.monotonic_ns()
-            self._note(deadline, now, period_ns)
+            self._sleep_until(deadline_ns)
+            now_ns = time.monotonic_ns()
+            self._note(deadline_ns, now_ns, period_ns)
             self.board.progress()
-            if now >= report_at:
+            if now_ns >= report_ns:
                 self._report()
-                report_at = now + round(_REPORT_S * 1e9)
-            deadline += period_ns * (1 + max(0, now - deadline) // period_ns)
+                report_ns = now_ns + round(_REPORT_S * 1e9)
+            deadline_ns += period_ns * (1 + max(0, now_ns - deadline_ns) // period_ns)
 
-    def _sleep_until(self, deadline: int) -> None:
+    def _sleep_until(self, deadline_ns: int) -> None:
         """Poll counts whole milliseconds, so it covers all but the last one or two."""
-        coarse_ms = max(0, (deadline - time.monotonic_ns()) // 1_000_000 - 1)
+        coarse_ms = max(0, (deadline_ns - time.monotonic_ns()) // 1_000_000 - 1)
         if select.select([self.link], [], [], coarse_ms / 1e3)[0]:
             self.refuse_commands()
-        rest = deadline - time.monotonic_ns()
-        if rest > 0:
-            time.sleep(rest / 1e9)
+        rest_ns = deadline_ns - time.monotonic_ns()
+        if rest_ns > 0:
+            time.sleep(rest_ns / 1e9)
 
-    def _note(self, deadline: int, now: int, period_ns: int) -> None:
-        late = max(0, now - deadline)
+    def _note(self, deadline_ns: int, now_ns: int, period_ns: int) -> None:
+        late_ns = max(0, now_ns - deadline_ns)
         self._ticks += 1
-        self._oversleep_us.append(late / 1e3)
-        self._worst_us = max(self._worst_us, late / 1e3)
-        if late < PAUSE_OF_PERIOD * period_ns:
+        self._oversleep_us.append(late_ns / 1e3)
+        self._worst_us = max(self._worst_us, late_ns / 1e3)
+        if late_ns < PAUSE_OF_PERIOD * period_ns:
             return
         self._count += 1
-        self._pauses.append((deadline, now))
+        self._pauses.append((deadline_ns, now_ns))
         flat = [edge for pause in self._pauses for edge in pause]
         self._register.write(struct.pack(f"={len(flat)}q", *flat))
 

@@ -9,8 +9,8 @@ outstanding snapshot. What cannot be used is dropped and named, and the plan in 
 Does not guarantee: that actions are safe to execute (robot/command_limits.py checks that), or
 anything between threads: one thread owns a buffer.
 
-It has no clock and does no I/O: every instant comes from the caller. Its storage is the segment,
-allocated once; in the steady state nothing grows.
+It has no clock and does no I/O: every instant comes from the caller. Its storage is the plan's
+memory, allocated once; in the steady state nothing grows.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from .plan_memory import Mark, PlanMemory, Word
 
 
 class ChunkBuffer:
-    """The plan in `segment`. `dropped` counts are the segment's, by `Drop`."""
+    """The plan in `memory`. `dropped` counts are the memory's, by `Drop`."""
 
-    def __init__(self, segment: PlanMemory, max_action_age_ns: int):
-        self._segment = segment
-        self._words = segment.words
+    def __init__(self, memory: PlanMemory, max_action_age_ns: int):
+        self._memory = memory
+        self._words = memory.words
         self._max_age_ns = max_action_age_ns
         self.outstanding: Snapshot | None = None
         self._load()
@@ -54,14 +54,14 @@ class ChunkBuffer:
     @property
     def capacity(self) -> int:
         """The most actions a plan can have."""
-        return self._segment.steps
+        return self._memory.steps
 
     def pop(self, now_ns: int) -> PlannedAction | None:
         """The next action, or None when there is none that may be played."""
         position = self._cursor - self._base
         if position >= self._length:
             return None
-        if self._observed[position] < now_ns - self._max_age_ns:
+        if self._observed_ns[position] < now_ns - self._max_age_ns:
             self.expire(now_ns)
             position = 0
             if not self._length:
@@ -73,9 +73,9 @@ class ChunkBuffer:
 
     def expire(self, now_ns: int) -> int:
         """Drop the actions at the front that are too old to play; return how many."""
-        position, oldest = self._cursor - self._base, now_ns - self._max_age_ns
+        position, oldest_ns = self._cursor - self._base, now_ns - self._max_age_ns
         stale = 0
-        while position + stale < self._length and self._observed[position + stale] < oldest:
+        while position + stale < self._length and self._observed_ns[position + stale] < oldest_ns:
             stale += 1
         if stale:
             self._keep(position + stale, self._length)
@@ -188,7 +188,7 @@ class ChunkBuffer:
             if (
                 chunk.ndim != 2
                 or chunk.dtype != np.float32
-                or chunk.shape[1] != self._segment.actions
+                or chunk.shape[1] != self._memory.actions
                 or not 0 < len(chunk) <= self.capacity
             ):
                 return Drop.MALFORMED
@@ -206,7 +206,7 @@ class ChunkBuffer:
         length = len(model) - gone
         if length <= 0:
             return Drop.EXPIRED
-        old, draft = self._plan, self._segment.draft
+        old, draft = self._plan, self._memory.draft
         draft.model[:length] = model[gone:]
         draft.robot[:length] = robot[gone:]
         self._mark(draft.marks[:length], asked, gone)
@@ -229,7 +229,7 @@ class ChunkBuffer:
         left, length = len(self), len(self) + len(model)
         if length > self.capacity:
             return Drop.OVERFLOW
-        draft = self._segment.draft
+        draft = self._memory.draft
         self._carry(self._cursor - self._base, self._length)
         draft.model[left:length] = model
         draft.robot[left:length] = robot
@@ -243,7 +243,7 @@ class ChunkBuffer:
 
     def _carry(self, first: int, end: int) -> None:
         """Copy the actions in force from position `first` to the front of the draft."""
-        old, draft, n = self._plan, self._segment.draft, end - first
+        old, draft, n = self._plan, self._memory.draft, end - first
         draft.model[:n] = old.model[first:end]
         draft.robot[:n] = old.robot[first:end]
         draft.marks[:n] = old.marks[first:end]
@@ -253,14 +253,14 @@ class ChunkBuffer:
         self._commit(end - first)
 
     def _commit(self, length: int) -> None:
-        self._segment.commit(length)
+        self._memory.commit(length)
         self._load()
 
     def _load(self) -> None:
         """Cache what pop needs: reading the words anew would cost as much as the pop itself."""
-        self._plan = plan = self._segment.plan
+        self._plan = plan = self._memory.plan
         self._cursor, self._base, self._length = self._words[Word.CURSOR], plan.base, plan.length
-        self._observed = plan.marks[:, Mark.OBSERVED_NS]
+        self._observed_ns = plan.marks[:, Mark.OBSERVED_NS]
 
 
 _DROP_WORD = {why: Word.DROPPED + place for place, why in enumerate(Drop)}

@@ -43,8 +43,8 @@ def set_timer_slack(ns: int = 1) -> bool:
 
 def set_slice(ns: int = SLICE_NS) -> bool:
     """Ask for scheduler slices of `ns` (Linux 6.12: EEVDF): a process with a shorter one has the
-    earlier deadline when it wakes up. Its share of the processor stays the same, so anybody may.
-    False where the kernel does not know them."""
+    earlier deadline when it wakes up. Its share of the processor stays the same, so it needs no
+    privilege. False where the kernel does not know them."""
     numbers = _SYSCALLS.get(platform.machine())
     if numbers is None:
         return False
@@ -71,8 +71,8 @@ class TickClock:
         self.period_ns = period_ns
         self.deadline_ns = start_ns
         self.window = SpinWindow() if spin else None
-        self._until = _Timespec()
-        self._until_reference = ctypes.byref(self._until)
+        self._wake = _Timespec()
+        self._wake_reference = ctypes.byref(self._wake)
 
     @property
     def spin_ns(self) -> int:
@@ -81,20 +81,20 @@ class TickClock:
 
     def wait(self) -> int:
         """Sleep to the deadline; return how late the wake-up is, in ns, at least 0."""
-        deadline, spin = self.deadline_ns, self.spin_ns
-        now = monotonic_ns()
-        if now < deadline - spin:
-            self._sleep(deadline - spin)
-            now = monotonic_ns()
+        deadline_ns, wake_ns = self.deadline_ns, self.deadline_ns - self.spin_ns
+        now_ns = monotonic_ns()
+        if now_ns < wake_ns:
+            self._sleep(wake_ns)
+            now_ns = monotonic_ns()
             if self.window:
-                self.window.learn(now - (deadline - spin))
-        spins = now < deadline
-        while now < deadline:
-            now = monotonic_ns()
-        late = max(now - deadline, 0)
+                self.window.learn(now_ns - wake_ns)
+        spins = now_ns < deadline_ns
+        while now_ns < deadline_ns:
+            now_ns = monotonic_ns()
+        late_ns = max(now_ns - deadline_ns, 0)
         if spins and self.window:
-            self.window.spun(late)
-        return late
+            self.window.spun(late_ns)
+        return late_ns
 
     def advance(self, lateness_ns: int) -> int:
         """Move on to the next grid point after a wake-up that was late by `lateness_ns`; return how
@@ -104,10 +104,10 @@ class TickClock:
         return missed
 
     def _sleep(self, until_ns: int) -> None:
-        self._until.seconds, self._until.nanoseconds = divmod(until_ns, 1_000_000_000)
+        self._wake.seconds, self._wake.nanoseconds = divmod(until_ns, 1_000_000_000)
         # Interrupted by a signal it returns early: the handlers run, and it is entered again.
         while (
-            _libc.clock_nanosleep(_CLOCK_MONOTONIC, _TIMER_ABSTIME, self._until_reference, None)
+            _libc.clock_nanosleep(_CLOCK_MONOTONIC, _TIMER_ABSTIME, self._wake_reference, None)
             == EINTR
         ):
             pass
@@ -115,7 +115,7 @@ class TickClock:
 
 def resume_grid(last_ns: int, period_ns: int, now_ns: int) -> tuple[int, int]:
     """Continue the grid that the previous incarnation left at the deadline `last_ns`: (the next
-    deadline, grid points that nobody was there for). The newest point that passed is due at once.
+    deadline, grid points at which no process ran). The newest point that passed is due at once.
     """
     passed = (now_ns - last_ns) // period_ns
     if passed < 1:

@@ -1,4 +1,4 @@
-"""`CommandSource`: what the robot is told at each tick: the plan's next command, or the fallback.
+"""`CommandSource`: the command of each tick: the plan's next one, or the fallback.
 
 Guarantees: every command that it returns passed the robot's limits, or is the fallback. A command
 that fails them is refused and treated as a missing action. Pure: instants come from the caller.
@@ -28,10 +28,10 @@ class CommandSource:
     """
 
     def __init__(
-        self, config: ControlConfig, spec: RobotSpec, segment: PlanMemory, buffer: ChunkBuffer
+        self, config: ControlConfig, spec: RobotSpec, memory: PlanMemory, buffer: ChunkBuffer
     ):
         self._buffer = buffer
-        self._words = segment.words
+        self._words = memory.words
         self._fallback = config.safety.fallback
         self._velocity = spec.control_mode is ControlMode.VELOCITY
         self._limits = CommandLimits(spec, config.tick_ns / 1e9)
@@ -61,8 +61,8 @@ class CommandSource:
         self._limits.locate(self._position)
 
     def interrupt(self) -> None:
-        """Somebody or something else may have moved the robot: the next command's step is measured
-        from where it is, and no motion of before is continued."""
+        """The robot may have moved otherwise: the next command's step is measured from where it is,
+        and no earlier motion is continued."""
         self._interpolator.stop()
         self._limits.interrupt()
         self._commanded = self.accepted = False

@@ -1,4 +1,4 @@
-"""What a control actor is told in its boot: frozen, complete and checked before a robot is enabled.
+"""The settings of a control actor's boot: frozen, complete, checked before a robot is enabled.
 
 Light on purpose: the supervisor imports this to derive and check it, and a control process imports
 nothing heavier.
@@ -33,7 +33,12 @@ class PlanSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     predicted, and is off unless asked for. `trim` says which of a late chunk's first actions are
     dropped: as many as were played since its observation (`consumed`), or as many ticks as passed
     (`time`: velocity control, moving scenes). `latency_quantile` of the latest request latencies is
-    the delay that the policy is told to expect; 1.0 is their maximum.
+    the delay that a request announces to the policy; 1.0 is their maximum.
+
+    Raises TypeError for a value of another type. What is out of range is refused where it is used.
+
+    >>> PlanSettings(merge="append").trim
+    'consumed'
     """
 
     merge: MergeMode = "replace"
@@ -50,11 +55,16 @@ class SafetySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The bounds of the fail-safe.
 
     `liveness_s` is the silence of the network actor after which the server counts as lost,
-    `open_timeout_s` how long one handshake may take. `fallback` is what the robot is told when the
-    plan is dry. A state that stands still for `driver_lost_after_s` (and three ticks) means that
+    `open_timeout_s` how long one handshake may take. `fallback` is the command when the plan is
+    dry. A state that stands still for `driver_lost_after_s` (and three ticks) means that
     the robot's driver is gone: nothing is commanded until it moves on, and the plan is void. From a
     state older than `max_state_age_s` no chunk is asked for. With `max_offline_s` none the robot
     waits without an end.
+
+    Raises TypeError for a value of another type. What is out of range is refused where it is used.
+
+    >>> SafetySettings(max_offline_s="none").max_offline_ns is None
+    True
     """
 
     max_action_age_s: float = 3.0
@@ -80,7 +90,12 @@ class SafetySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class TimingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Opt-in privileges of the loop; status says which of them took effect."""
+    """Opt-in privileges of the loop; the status shows which of them took effect. `affinity` are
+    cores, `fifo_priority` is that of SCHED_FIFO, `mlock` locks the process's memory.
+
+    >>> TimingSettings(affinity=(2, 3)).mlock
+    False
+    """
 
     affinity: tuple[int, ...] | None = None
     fifo_priority: int | None = None

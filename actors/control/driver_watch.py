@@ -1,4 +1,4 @@
-"""`DriverWatch`: whether a robot's driver is there, told by the instants of the states it gives."""
+"""`DriverWatch`: whether a robot's driver is alive, by the instants of the states that it gives."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class FailSafe:
 
     `supplied_ns` is since when the robot has been offline: the last merge, or the first accepted
     handshake before one. It moves on with the clock while paused, and while no chunk is due and no
-    request in flight. 0 until then: a robot that was never enabled has nothing to give up.
+    request in flight. 0 until then: a robot that was never enabled does not give up.
     """
 
     def __init__(self, bounds: Bounds, supplied_ns: int = 0, paused_ns: int = 0):
@@ -76,7 +76,7 @@ class FailSafe:
 
     @property
     def may_request(self) -> bool:
-        """Whether a request may go out, as far as supply and pausing say."""
+        """Whether supply and pausing allow a request."""
         return self.session_open and not self.paused and self.state is not SupplyState.DEAD
 
     def on(self, event: SupplyEvent, now_ns: int) -> SupplyState:
@@ -208,7 +208,7 @@ class FailSafe:
 
     def _wait(self, now_ns: int, at_least_ns: int = 0) -> None:
         """Schedule the next handshake after the present pause, and double the pause. A robot that
-        was never enabled rides no buffer: it asks at least every second."""
+        was never enabled has no plan to bridge it: it asks at least every second."""
         bounds = self._bounds
         self._next_open_ns = now_ns + max(self._backoff_ns, at_least_ns)
         most_ns = bounds.max_backoff_ns if self.supplied_ns else 2 * bounds.backoff_ns

@@ -1,9 +1,9 @@
 """`LatencyWindow`: how long requests take, and so how many ticks a chunk will be late.
 
 Keeps the last 100 request latencies in memory that the caller owns, so that they survive a reset
-and a restart. The first answer after each connect is excluded: it pays for cold caches and says
-nothing about the next. The estimate is a high quantile, because a delay that is underestimated
-makes the robot play actions that the policy was not told of.
+and a restart. The first answer after each connect is excluded: it pays for cold caches and does
+not predict the next. The estimate is a high quantile, because a delay that is underestimated
+makes the robot play actions that the policy did not take into account.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class LatencyWindow:
         self._quantile = quantile
         self._initial_ns = initial_ns
         self._cold = True
-        self._p50 = self._expected = self._p99 = initial_ns
+        self._p50_ns = self._expected_ns = self._p99_ns = initial_ns
         self._estimate()
 
     def connected(self) -> None:
@@ -56,22 +56,22 @@ class LatencyWindow:
     @property
     def expected_ns(self) -> int:
         """The quantile of the window."""
-        return self._expected
+        return self._expected_ns
 
     def delay_steps(self, dt_ns: int, most: int) -> int:
         """Ticks of `dt_ns` until a chunk asked for now is expected, at most `most`."""
-        return max(0, min(ceil(self._expected / dt_ns), most))
+        return max(0, min(ceil(self._expected_ns / dt_ns), most))
 
     def summary_ms(self) -> dict[str, float | None]:
         """p50 and p99 of the window in ms; None while it is empty."""
         if not self.count:
             return {"p50": None, "p99": None}
-        return {"p50": round(self._p50 / 1e6, 2), "p99": round(self._p99 / 1e6, 2)}
+        return {"p50": round(self._p50_ns / 1e6, 2), "p99": round(self._p99_ns / 1e6, 2)}
 
     def _estimate(self) -> None:
         count = self.count
         if count:
             ordered = sorted(self._ring[:count].tolist())
-            self._p50, self._expected, self._p99 = (
+            self._p50_ns, self._expected_ns, self._p99_ns = (
                 ordered[max(ceil(q * count), 1) - 1] for q in (0.5, self._quantile, 0.99)
             )

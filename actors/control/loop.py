@@ -19,11 +19,9 @@ from time import monotonic_ns
 import zmq
 
 from ...errors import DeadError, RefusedError
-from ...transport.limits import DEFAULT
 from ...transport.messages import Vitals
 from ...transport.poll import Poll
 from ..runtime.actor import Actor
-from ..runtime.supervisor_link import Command
 from . import realtime
 from .buffer import ChunkBuffer
 from .clock import TickClock, resume_grid
@@ -37,6 +35,7 @@ from .pace import Pace
 from .plan_memory import PLAN_BYTES, PlanMemory, Word
 from .policy_client import PolicyClient
 from .request_cycle import PlannedRequest, RequestCycle
+from .robot_commands import VERBS, RobotCommands
 from .robot_status import status
 from .supply_state import SupplyState
 from .tick_log import TickLog
@@ -57,7 +56,7 @@ class ControlActor(Actor):
 
     kind = "control"
     Config = ControlConfig
-    verbs = ("pause", "resume", "reset", "episode")
+    verbs = VERBS
 
     def setup(self) -> None:
         config: ControlConfig = self.config
@@ -77,7 +76,7 @@ class ControlActor(Actor):
         self._lateness = Histogram(self._plan.lateness)
         self._recent = Recent(self._lateness, monotonic_ns())
         witness = robot.reader(config.witness) if config.witness else None
-        self._misses = MissedTicks(
+        self._missed_ticks = MissedTicks(
             self._words, config.tick_ns, (lambda: pauses_in(witness.read())) if witness else None
         )
         self._timing = realtime.take(config.timing)
@@ -88,6 +87,7 @@ class ControlActor(Actor):
         self._client = PolicyClient(self._context, config, self.incarnation)
         self._conversation = Conversation(self._cycle, self._client, spec, self._plan, self._vitals)
         self._poll = Poll(self._client.socket, self.link.fileno())
+        self._commands = RobotCommands(self._cycle, self._reset)
         self._pace = Pace(_BREAK_NS)
         self._transitions = TransitionLog(self.log, self._cycle, self._source, monotonic_ns())
         self._stop_by_ns = 0
@@ -166,7 +166,7 @@ class ControlActor(Actor):
             self._next_step = (words[Word.GRID_NS] + self.config.dt_ns // 2) // self.config.dt_ns
         self._lateness.record(lateness_ns)
         if missed:
-            self._misses.missed(missed, due_ns, now_ns)
+            self._missed_ticks.missed(missed, due_ns, now_ns)
             self._source.missed(missed)
             self._receive()  # before time is let pass: what waits unread is not silence
         self._conversation.elapse(now_ns)
@@ -237,7 +237,7 @@ class ControlActor(Actor):
             self._report_ns = 0
         if now_ns - self._report_ns >= _REPORT_NS:
             self._report_ns = now_ns
-            self._misses.settle(now_ns)
+            self._missed_ticks.settle(now_ns)
             self._report()
             self._transitions.update(now_ns)
         if now_ns - self._collect_ns >= _COLLECT_NS:
@@ -251,29 +251,16 @@ class ControlActor(Actor):
 
     def _serve_commands(self) -> None:
         for command in self.link.commands():
+            if command.verb not in self.verbs:
+                self.link.acknowledge(command.id, error=self.refusal(command))
+                continue
             try:
-                result = self._carry_out(command)
+                result = self._commands.carry_out(command)
             except ValueError as error:
                 self.link.acknowledge(command.id, error=str(error))
             else:
                 self._report()  # first: the status shows the result once it is acknowledged
                 self.link.acknowledge(command.id, result)
-
-    def _carry_out(self, command: Command) -> dict[str, object]:
-        match command.verb:
-            case "pause":
-                self._cycle.pause(monotonic_ns())
-            case "resume":
-                self._cycle.resume(monotonic_ns())
-            case "reset" | "episode":
-                self._reset(_task(command.args.get("task")))
-            case _:
-                raise ValueError(self.refusal(command))
-        return {
-            "state": self._cycle.state.value,
-            "paused": self._cycle.failsafe.paused,
-            "episode": self._buffer.episode,
-        }
 
     def _die(self, now_ns: int) -> None:
         """Bring the robot to its safe rest, a step per tick; then end for good."""
@@ -297,18 +284,9 @@ class ControlActor(Actor):
             self._robot.close()
 
     def _report(self) -> None:
-        report = status(self._plan, self._cycle, self._source, self._lateness, self._misses)
+        report = status(self._plan, self._cycle, self._source, self._lateness, self._missed_ticks)
         report["tick_lateness_recent_us"] = self._recent.summary_us(monotonic_ns())
         report["timing"] = self._timing
         report["malformed"] = dict(self._client.malformed)
         report["damaged"] = self._robot.damaged
         self.board.report(report)
-
-
-def _task(asked: object) -> str | None:
-    """The task in a command, None for the one there was. Raises ValueError for what is no task."""
-    if asked is None or (isinstance(asked, str) and len(asked) <= DEFAULT.max_text_chars):
-        return asked
-    raise ValueError(
-        f"a task is a sentence of at most {DEFAULT.max_text_chars} characters, not {asked!r:.60}"
-    )

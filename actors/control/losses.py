@@ -9,20 +9,20 @@ MINUTE_NS = 60_000_000_000
 
 
 class Losses:
-    """Counts that only grow, told by what is new in them. What was counted before, by earlier
-    incarnations too, is no news."""
+    """Counts that only grow, reported by what was added. What was counted before construction, by
+    earlier incarnations too, is not reported."""
 
     def __init__(self, dropped: Mapping[str, int], refused: Mapping[str, int], now_ns: int) -> None:
-        self._told = _together(dropped, refused)
-        self._told_ns = now_ns
+        self._reported = _together(dropped, refused)
+        self._reported_ns = now_ns
 
-    def news(self, dropped: Mapping[str, int], refused: Mapping[str, int], now_ns: int) -> str:
+    def added(self, dropped: Mapping[str, int], refused: Mapping[str, int], now_ns: int) -> str:
         """What came since the last call that was not within its minute; empty if nothing did."""
-        if now_ns - self._told_ns < MINUTE_NS:
+        if now_ns - self._reported_ns < MINUTE_NS:
             return ""
         counts = _together(dropped, refused)
-        fresh, self._told, self._told_ns = counts - self._told, counts, now_ns
-        return ", ".join(f"{what}: {count}" for what, count in fresh.most_common())
+        added, self._reported, self._reported_ns = counts - self._reported, counts, now_ns
+        return ", ".join(f"{what}: {count}" for what, count in added.most_common())
 
 
 def _together(dropped: Mapping[str, int], refused: Mapping[str, int]) -> Counter[str]:

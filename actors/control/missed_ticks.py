@@ -1,9 +1,9 @@
-"""`MissedTicks`: the ticks that a loop was not awake for, and which of them were the machine's.
+"""`MissedTicks`: the ticks that a loop was not awake for, and which of them the machine caused.
 
 A tick is missed when the loop was not awake before the next grid point. Shared machines pause by
-themselves; a bare sleeping loop in another process, the witness, oversleeps then as well. A miss is
-judged a little later, when the witness has had its turn to say so, and is the machine's as far as
-the pauses of the witness reach: if what they leave of it is a period or more, the loop would have
+themselves; a bare sleeping loop in another process, the witness (jitter_probe.py), oversleeps then
+as well. A miss is judged a little later, once the witness has published its pauses, and is the
+machine's as far as those reach: if what they leave of it is a period or more, the loop would have
 missed a tick without them too, and the miss is its own. Until then it counts as neither.
 """
 
@@ -48,7 +48,7 @@ class MissedTicks:
 
     @property
     def own(self) -> int:
-        """Missed ticks that nothing but the loop is to blame for."""
+        """Missed ticks that the machine's pauses do not explain."""
         undecided = sum(ticks for _, _, ticks in self._pending)
         return self._words[Word.MISSED] - self._words[Word.MISSED_MACHINE] - undecided
 
@@ -67,16 +67,16 @@ class MissedTicks:
 def unexplained(due_ns: int, until_ns: int, pauses: Sequence[Pause], period_ns: int) -> bool:
     """Whether a loop whose wake-up was due at `due_ns` and came at `until_ns` would have missed a
     tick without the machine's `pauses` too: they leave a period or more of its lateness."""
-    left_ns, at = 0, due_ns
-    for start, end in sorted(pauses):
-        if start < until_ns and end > at:
-            left_ns += max(0, start - at)
-            at = end
-    return left_ns + max(0, until_ns - at) >= period_ns
+    left_ns, at_ns = 0, due_ns
+    for start_ns, end_ns in sorted(pauses):
+        if start_ns < until_ns and end_ns > at_ns:
+            left_ns += max(0, start_ns - at_ns)
+            at_ns = end_ns
+    return left_ns + max(0, until_ns - at_ns) >= period_ns
 
 
 def pauses_in(payload: bytes | None) -> list[Pause]:
-    """The pauses that the value of the witness's register tells of; none without a value."""
+    """The pauses in `payload`, the value of the witness's register; none without a value."""
     if payload is None:
         return []
     edges = struct.unpack_from(f"={2 * (len(payload) // 16)}q", payload)

@@ -1,4 +1,4 @@
-"""`Pace`: how often a loop's steps really come, whatever its settings say."""
+"""`Pace`: the measured rate of a loop's steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _OFF = 0.1
 
 class Pace:
     """Report each step with `step`; a gap longer than `break_ns` is a break, and counts as none of
-    them. `hz` is of the last whole second or so, 0.0 before the first. Allocates nothing."""
+    them. `hz` is that of the last whole second or so, 0.0 before the first. Allocates nothing."""
 
     def __init__(self, break_ns: int) -> None:
         self._break_ns = break_ns

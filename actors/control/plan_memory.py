@@ -1,4 +1,4 @@
-"""Everything a control actor must not forget, in one piece of shared memory that outlives it.
+"""`PlanMemory`: the plan and the counters of a robot, in shared memory that outlives its process.
 
 Guarantees: a process killed at any instruction leaves the plan it had or the plan it was about to
 have, whole, and the next one continues with the action after the last that was handed out. What was
@@ -14,7 +14,7 @@ Layout, native-endian, every part on its own cache lines:
     words     one 64-bit word per `Word`: counters and instants, each stored by one instruction
     latency   the ring of request latencies
     lateness  the bins of the tick lateness histogram
-    kept      a Register: what the robot was accepted under, its task
+    kept      a Seqlock: what the robot was accepted under, its task
     copy 0/1  generation, base, length, checksum; marks [C, 9]; model and robot actions [C, A]
 
 The plan's algorithm. `COMMITTED` names the generation `g` of the plan in force; it lies in copy

@@ -39,30 +39,30 @@ class PolicyClient:
         body = opening(self._config, spec, task, self._incarnation)
         return self._send(Header(Kind.OPEN, epoch=epoch), body)
 
-    def ask(self, ask: PlannedRequest, state: Floats, now_ns: int) -> bool:
+    def ask(self, request: PlannedRequest, state: Floats, now_ns: int) -> bool:
         """Send a request made from `state` [S]."""
         blobs = Blobs()
-        asked = ask.asked
+        asked, prefix, prefix_robot = request.asked, request.prefix, request.prefix_robot
         body = Request(
             state=blobs.array(state),
-            task=ask.task,
-            delay_steps=ask.delay_steps,
-            prefix=None if ask.prefix is None else blobs.array(ask.prefix),
-            prefix_robot=None if ask.prefix_robot is None else blobs.array(ask.prefix_robot),
-            slack_s=ask.slack_s,
-            episode_start=ask.episode_start,
-            seed=ask.seed,
+            task=request.task,
+            delay_steps=request.delay_steps,
+            prefix=None if prefix is None else blobs.array(prefix),
+            prefix_robot=None if prefix_robot is None else blobs.array(prefix_robot),
+            slack_s=request.slack_s,
+            episode_start=request.episode_start,
+            seed=request.seed,
         )
         header = Header(Kind.REQUEST, asked.seq, asked.episode, asked.epoch, now_ns)
         return self._send(header, body, blobs)
 
     def reset(self, episode: int, epoch: int) -> bool:
-        """Tell the replica that `episode` has begun; losing this costs nothing."""
+        """Announce to the replica that `episode` has begun; losing this costs nothing."""
         return self._send(Header(Kind.RESET, episode=episode, epoch=epoch), Reset())
 
     def beat(self, epoch: int, progress: int, vitals: Vitals) -> bool:
-        """Say that this loop is there, and how it fares. `epoch` is that of the session, 0 without
-        one; a network actor that lost the session answers so."""
+        """Send a heartbeat. `epoch` is that of the session, 0 without one; a network actor that
+        lost the session answers so. `progress` grows with the loop's ticks."""
         beat = Heartbeat(progress=progress, vitals=vitals)
         return self._send(Header(Kind.HEARTBEAT, epoch=epoch), beat)
 
@@ -117,7 +117,7 @@ def _dispatch(
         case messages.Reply():
             try:
                 model, robot = message.array(body.chunk_model), message.array(body.chunk)
-            except WireError as error:  # an answer, if a useless one: the request is not waited for
+            except WireError as error:  # a useless answer, but no longer awaited
                 cycle.failed(f"{error.reason}: {error}", key, now_ns)
                 raise
             age_ns = round(body.oldest_input_age_s * 1e9)

@@ -98,7 +98,7 @@ class PolicySession:
         self.failsafe.available(now_ns)
 
     def waiting(self, why: str) -> None:
-        """The network actor says why there is no way to the broker."""
+        """The network actor reports why it cannot reach the broker."""
         if not self.open:
             self.why.session = why
 
@@ -148,8 +148,8 @@ class PolicySession:
         self._heard_ns = now_ns
 
     def lost(self, message: str, epoch: int, now_ns: int) -> None:
-        """The broker or the network actor says that the session of `epoch` is gone, or that its
-        handshake got nowhere."""
+        """The broker or the network actor reports that the session of `epoch` is lost, or that its
+        handshake was not forwarded."""
         if self.open and epoch == self.epoch:
             self._lose(message, now_ns)
         elif epoch == self._opened:
@@ -175,7 +175,7 @@ class PolicySession:
             self._words[Word.PAUSED_NS] = failsafe.paused_ns
 
     def follow_task(self, task: str) -> None:
-        """The robot's surroundings say what is to be done; they say it again after a restart."""
+        """Take the task of the robot's surroundings, which name it again after a restart."""
         self.task = task
 
     def keep(self) -> None:

@@ -1,8 +1,8 @@
-"""What a control loop asks of the kernel, and whether it took.
+"""What a control loop asks of the kernel, and whether that took effect.
 
-Timer slack and short slices take nothing from anybody and are always asked for. The others are
+Timer slack and short slices cost other processes nothing and are always requested. The others are
 opt-in, because each takes something from the rest of the machine. None is an error where it is not
-allowed: the loop runs without, and status says so.
+allowed: the loop runs without, and the status shows it.
 """
 
 from __future__ import annotations

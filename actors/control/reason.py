@@ -1,7 +1,7 @@
 """`Reason`: why a robot gets no chunks now, in a sentence that is true now.
 
-Each part of the way (the driver, the session, the request) says what is wrong with it, and takes it
-back when it is well again: what was wrong before is not repeated.
+Each part (the driver, the session, the request) holds its own fault and clears it when it recovers:
+an old fault is not repeated.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from .request_pause import RequestPause
 from .supply_state import SupplyEvent, SupplyState
 
 _RESET_NS = 1_000_000_000
-"""In which a replica acknowledges a reset. A lost one costs nothing: requests say the episode."""
+"""In which a replica acknowledges a reset. A lost one costs nothing: requests carry the episode."""
 _NS = 1_000_000_000
 
 
@@ -48,27 +48,27 @@ class RequestCycle:
     """One robot's requests. `session` takes what concerns handshakes and liveness."""
 
     def __init__(
-        self, config: ControlConfig, spec: RobotSpec, segment: PlanMemory, buffer: ChunkBuffer
+        self, config: ControlConfig, spec: RobotSpec, memory: PlanMemory, buffer: ChunkBuffer
     ):
         plan = config.plan_settings
         self._safety = safety = config.safety
-        self._words = segment.words
+        self._words = memory.words
         self.step_ns = config.dt_ns
-        """Between two policy steps. A loop that takes them at another pace than it meant to says so
-        here: what the plan lasts and how many steps a chunk will be late follow from it."""
+        """Between two policy steps. A loop whose measured pace differs sets it: how long the plan
+        lasts and by how many steps a chunk will be late follow from it."""
         self._buffer_ns = round(plan.buffer_time_s * _NS)
         self._max_state_age_ns = round(safety.max_state_age_s * _NS)
         self._endpoint = config.endpoint
         self.rule = MergeRule(plan.merge, plan.trim, plan.blend_weight)
         self._seed = crc32(config.robot.encode()) << 31
         self.buffer = buffer
-        self.latency = LatencyWindow(segment.latency, quantile=plan.latency_quantile)
+        self.latency = LatencyWindow(memory.latency, quantile=plan.latency_quantile)
         self.failsafe = FailSafe(
             Bounds.of(safety),
             supplied_ns=self._words[Word.SUPPLIED_NS],
             paused_ns=self._words[Word.PAUSED_NS],
         )
-        self.session = PolicySession(config, spec.action_names, segment, buffer, self.failsafe)
+        self.session = PolicySession(config, spec.action_names, memory, buffer, self.failsafe)
         self._pause = RequestPause()
         self._now_ns = 0
         self._asked_ns = 0
@@ -193,8 +193,8 @@ class RequestCycle:
         oldest_age_ns: int = 0,
     ) -> Drop | None:
         """A chunk arrived for (seq, episode, epoch) `key`; None if it became part of the plan.
-        `step` is the policy step of the next pop; `oldest_age_ns` says how old the oldest input was
-        when the request was made, which may be older than the robot's state."""
+        `step` is the policy step of the next pop; `oldest_age_ns` is the age of the oldest input
+        when the request was made, which may exceed that of the robot's state."""
         asked = self._claim(key, now_ns)
         if asked is None:
             return Drop.UNASKED
@@ -282,7 +282,7 @@ class RequestCycle:
         return asked
 
     def _explain(self, cause: str) -> None:
-        """Say why time led to the present state from one whose cause was `cause`."""
+        """Give the reason why time led to the present state from one whose cause was `cause`."""
         match self.failsafe.cause:
             case SupplyEvent.OFFLINE:
                 last = f"; the last that was known: {cause}" if cause else ""

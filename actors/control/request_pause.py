@@ -18,7 +18,7 @@ class RequestPause:
         self._error_ns = _ERROR_NS
 
     def over(self, now_ns: int) -> bool:
-        """Whether a request may go out, as far as pauses say."""
+        """Whether the pause is over, so that a request may go out."""
         return now_ns >= self._until_ns
 
     def new_episode(self, now_ns: int) -> None:

@@ -1,4 +1,4 @@
-"""What a control loop says about itself on its board, a few times a second."""
+"""The report of a control loop on its status board, a few times a second."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def status(
     lateness: Histogram,
     missed: MissedTicks,
 ) -> dict[str, Any]:
-    """The report. Counts go on over all incarnations, except where their name says otherwise.
+    """The report. Counts continue over all incarnations, except where their name differs.
 
-    `stalled_ticks`: ticks of a robot that is enabled, not paused and whose driver is there, for
+    `stalled_ticks`: ticks of a robot that is enabled, not paused and whose driver is alive, for
     which the plan had no action; not counted from a start or reset until its first chunk came or
     was late by degraded_after_s. `refused_commands`: what the plan had and the limits refused;
     `refusing_s`: for how long now all of it, `refusing`: why. `driver_gaps`: how often the driver

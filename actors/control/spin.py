@@ -7,17 +7,17 @@ machine does changes by the minute, so the window follows what is observed:
 
 * its length is the 99th percentile of the oversleep. What exceeds LOST_NS is not learnt from: such
   wake-ups wait for others to leave the core, and no spinning helps.
-* it is closed for a few ticks when the loop was without the core, and for twice as many when that
-  happens again soon.
+* it is closed for a few ticks when the loop lost the core, and for twice as many when that happens
+  again soon.
 
-Pure: it is told what happened and knows no clock.
+Pure: what happened comes from the caller; it reads no clock.
 """
 
 from __future__ import annotations
 
 LOST_NS = 400_000
-"""Who wakes or ends a spin so late was without the core: others had it for a millisecond or more.
-No window is longer."""
+"""A wake-up or the end of a spin that is so late means that other processes had the core, for a
+millisecond or more. No window is longer."""
 
 _START_NS = 100_000
 _RISE_NS, _FALL_NS = 4_000, 40
@@ -33,30 +33,30 @@ class SpinWindow:
     """`ns` is the length to use at the next deadline."""
 
     def __init__(self) -> None:
-        self._length = _START_NS
+        self._length_ns = _START_NS
         self._rest = 0
         self._next_rest = LEAST_REST
         self._clean = 0
 
     @property
     def ns(self) -> int:
-        return 0 if self._rest else self._length
+        return 0 if self._rest else self._length_ns
 
     def learn(self, oversleep_ns: int) -> None:
-        """A sleep, which there is one of before each deadline, ended so much later than asked."""
+        """The sleep before a deadline ended `oversleep_ns` later than asked."""
         if self._rest:
             self._rest -= 1
         elif oversleep_ns > LOST_NS:
             self._lost()
         if oversleep_ns > LOST_NS:
             return
-        if oversleep_ns > self._length:
-            self._length = min(self._length + _RISE_NS, LOST_NS)
+        if oversleep_ns > self._length_ns:
+            self._length_ns = min(self._length_ns + _RISE_NS, LOST_NS)
         else:
-            self._length = max(self._length - _FALL_NS, 0)
+            self._length_ns = max(self._length_ns - _FALL_NS, 0)
 
     def spun(self, lateness_ns: int) -> None:
-        """A spin to the deadline ended so late."""
+        """A spin to the deadline ended `lateness_ns` after it."""
         if lateness_ns > LOST_NS:
             self._lost()
             return

@@ -45,7 +45,7 @@ MEANING: dict[SupplyEvent, str] = {
     SupplyEvent.LATE: "no chunk for degraded_after_s while one was due",
     SupplyEvent.TIMEOUT: "a request was not answered within request_timeout_s",
     SupplyEvent.DRY: "the plan is empty, or too old to be played",
-    SupplyEvent.LOST: "the server says so, or its heartbeats ended",
+    SupplyEvent.LOST: "the server reports it, or its heartbeats ended",
     SupplyEvent.UNANSWERED: "no answer for 2 * request_timeout_s",
     SupplyEvent.ACCEPTED: "the handshake was accepted",
     SupplyEvent.OFFLINE: "no chunk for max_offline_s while one was due, if there is such a bound",

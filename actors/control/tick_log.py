@@ -1,8 +1,8 @@
-"""The tick log: what the loop did at each tick, for whoever wants to record or watch it.
+"""`TickLog`: what the loop did at each tick, for recorders and monitors.
 
 A ring in shared memory, one writer, any number of readers, beside the plan. The loop writes one
 record per tick and never waits for a reader; a reader that does not keep up loses the oldest
-records and is told how many. A record is read whole or not at all: its first word is 0 while it is
+records and counts them. A record is read whole or not at all: its first word is 0 while it is
 being written and its tick's number plus 1 otherwise, with fences in between.
 
 Does not guarantee: that a tick is in the log. A killed loop leaves out the tick it was in.

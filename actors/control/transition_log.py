@@ -61,6 +61,6 @@ class TransitionLog:
             if text not in self._warnings:
                 self._log.warning("the session warns: %s", text)
         self._warnings = warnings
-        lost = self._losses.news(self._cycle.buffer.dropped, self._source.refused, now_ns)
+        lost = self._losses.added(self._cycle.buffer.dropped, self._source.refused, now_ns)
         if lost:
             self._log.warning("not played since the last such line: %s", lost)

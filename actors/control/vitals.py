@@ -1,7 +1,7 @@
-"""`vitals`: what a robot's loop tells its broker about itself, with each heartbeat.
+"""`vitals`: the figures of a robot's loop that its heartbeats carry to the broker.
 
-The loop reports to its own host's status by its board (status.py); these are the figures of it that
-travel, so that a robot of another host, or a script's, is seen where the broker is.
+On its own host the loop reports by its status board (robot_status.py); with these figures a robot
+of another host, or a script's, is shown where the broker is.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def vitals(
     warnings: tuple[str, ...] = (),
 ) -> Vitals:
     """The figures now. `fps` is the measured rate of policy steps, each of `interpolate` ticks;
-    `reason` says more than the supply's own, `warnings` are the loop's."""
+    `reason` stands in for the cycle's own, `warnings` are the loop's."""
     words = plan.words
     missed = words[Word.MISSED] + words[Word.MISSED_RESTART]
     handshake = cycle.session.terms.warnings if cycle.session.terms else ()

@@ -1,1 +1,1 @@
-"""Holdfast inside somebody else's program: a fleet, a robot's loop, a policy to serve."""
+"""Holdfast inside another program: a fleet, a robot's loop, a policy to serve."""

@@ -1,13 +1,8 @@
 """`Fleet`: a whole fleet.yaml inside a `with` block of a script or notebook.
 
 The fleet runs as it would from `supervisor start`: a supervisor in a process of its own and every
-actor in another; the script only talks to it. It ends with the block, and with the script, however
-that dies.
-
-    with Fleet("fleet.yaml") as fleet:
-        fleet.wait()                                    # every actor READY, every robot STREAMING
-        frame = fleet.camera("r1/overhead").latest()    # straight from shared memory
-        fleet.pause("r1")
+actor in another; the script only sends commands. It ends with the block, and with the script,
+however that ends.
 """
 
 from __future__ import annotations
@@ -32,8 +27,15 @@ _STOP_S = 8.0
 
 
 class Fleet:
-    """One fleet, started by this script. Raises FleetError for a fleet.yaml that cannot be used,
-    TypeError or ValueError for arguments that cannot."""
+    """One fleet, started by this script: that of the file `path`, on this machine its part of
+    `host`. Raises FleetError for a fleet.yaml that cannot be used, TypeError or ValueError for
+    arguments that cannot.
+
+        with Fleet("fleet.yaml") as fleet:
+            fleet.wait()  # every actor READY, every robot STREAMING
+            frame = fleet.camera("r1/overhead").latest()  # straight from shared memory
+            fleet.pause("r1")
+    """
 
     def __init__(self, path: str | Path, *, host: str | None = None) -> None:
         self.path = arguments.path("path", path)
@@ -44,8 +46,8 @@ class Fleet:
 
     def start(self) -> None:
         """Start the supervisor and wait until it answers. Raises FleetFailedError."""
-        # Its life hangs on this pipe: when the script is gone, however, the pipe closes.
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
+        # The supervisor's lifeline is its stdin: the pipe closes however the script ends.
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115  closed by stop()
         command = [
             sys.executable,
             "-m",
@@ -56,27 +58,27 @@ class Fleet:
         command += ["--until-stdin-closes"]
         if self._host:
             command += ["--host", self._host]
-        # A session of its own: Ctrl-C, and a notebook's stop button, mean the script or its cell.
+        # A session of its own: Ctrl-C, and a notebook's stop button, stop the script or its cell.
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
-            stdout=self._said,
+            stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        deadline = time.monotonic() + 20.0
+        deadline_s = time.monotonic() + 20.0
         while True:
             if self._process.poll() is not None:
                 self._fail("did not start")
             if self._answers():
                 return
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline_s:
                 self._fail("did not answer within 20 s")
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """End the fleet in order. Idempotent; does nothing in a forked child, whose parent's it
-        is."""
+        """End the fleet in order. Idempotent; does nothing in a forked child: the fleet is the
+        parent's."""
         if self._process is None or os.getpid() != self._pid:
             return
         process, self._process = self._process, None
@@ -88,7 +90,7 @@ class Fleet:
             process.wait()
         assert process.stdin is not None
         process.stdin.close()
-        self._said.close()
+        self._output.close()
 
     def status(self) -> dict[str, Any]:
         """What `actorctl status --json` prints."""
@@ -98,9 +100,9 @@ class Fleet:
     def wait(self, timeout_s: float = 60.0) -> dict[str, Any]:
         """Wait until every actor is READY and every robot STREAMING; the status then.
 
-        Raises NotReadyError that names who is not and why, FleetFailedError when the fleet ended.
+        Raises NotReadyError that names what is not, and why, FleetFailedError when the fleet ended.
         """
-        deadline = time.monotonic() + arguments.number("timeout_s", timeout_s, most=1e9)
+        deadline_s = time.monotonic() + arguments.number("timeout_s", timeout_s, most=1e9)
         while True:
             if self._process is None or self._process.poll() is not None:
                 self._fail("ended")
@@ -111,9 +113,9 @@ class Fleet:
             ]
             if not late:
                 return status
-            if time.monotonic() > deadline:
-                who = "; ".join(map(_waits, late))
-                raise NotReadyError(f"not ready within {timeout_s:g} s: {who}")
+            if time.monotonic() > deadline_s:
+                waiting = "; ".join(map(_describe, late))
+                raise NotReadyError(f"not ready within {timeout_s:g} s: {waiting}")
             time.sleep(0.05)
 
     def camera(self, name: str) -> FrameReader:
@@ -129,6 +131,7 @@ class Fleet:
         self._ask(do="pause", names=[arguments.label("robot", robot)])
 
     def resume(self, robot: str) -> None:
+        """Continue after `pause`."""
         self._ask(do="resume", names=[arguments.label("robot", robot)])
 
     def reset(self, robot: str, task: str | None = None) -> None:
@@ -137,6 +140,8 @@ class Fleet:
         self._ask(do="reset", names=[arguments.label("robot", robot)], args=args)
 
     def restart(self, actor: str) -> None:
+        """Restart an actor, `r1/control` for example. Raises ControlSocketError for one that the
+        fleet does not have, as every command does for a name that is not there."""
         self._ask(do="restart", names=[arguments.name("actor", actor)])
 
     def __enter__(self) -> Self:
@@ -171,13 +176,13 @@ class Fleet:
         return True
 
     def _fail(self, what: str) -> None:
-        self._said.seek(0)
-        said = self._said.read().decode(errors="replace").strip()
+        self._output.seek(0)
+        output = self._output.read().decode(errors="replace").strip()
         self.stop()
-        raise FleetFailedError(f"the fleet of {self.path} {what}:\n{said[-2000:]}")
+        raise FleetFailedError(f"the fleet of {self.path} {what}:\n{output[-2000:]}")
 
 
-def _waits(row: dict[str, Any]) -> str:
-    """Who is in which state, and why, as far as its row of the status says."""
+def _describe(row: dict[str, Any]) -> str:
+    """The name, the state and the reason of a row of the status."""
     why = row.get("reason")
     return f"{row['name']} is {row['state'] or 'unknown'}" + (f" ({why})" if why else "")

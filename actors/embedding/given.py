@@ -1,7 +1,7 @@
 """`GivenReplica`: the replica that `serve` runs, of a policy that its program made.
 
-It tells its program's log when it is ready, and for whom, beside what every replica logs: a script
-has no status of its own to look at.
+Beside what every replica logs, it logs when it is ready and which robots it serves: a script has no
+status of its own.
 """
 
 from __future__ import annotations
@@ -17,13 +17,20 @@ from ..inference.replica import InferenceActor
 from ..runtime.actor import Boot, Link
 
 Predict = Callable[[Sequence[Observation]], list[Chunk]]
+"""A function from a batch of observations to one chunk for each, in their order."""
 
 _MAX_WAIT_MS = 50
 """How long the loop waits at most, where a program may ask it to stop by an event."""
 
 
 class StopEvent(Protocol):
-    """`threading.Event` is one."""
+    """What ends `serve` from another thread; `threading.Event` is one.
+
+    >>> import threading
+    >>> event: StopEvent = threading.Event()
+    >>> event.is_set()
+    False
+    """
 
     def is_set(self) -> bool: ...
 
@@ -39,7 +46,7 @@ class GivenPolicy:
 
 
 class GivenReplica(InferenceActor):
-    """See the module. It drains and ends once `stop` is set."""
+    """A replica of `policy` in the program's own process. It drains and ends once `stop` is set."""
 
     def __init__(
         self,
@@ -51,7 +58,7 @@ class GivenReplica(InferenceActor):
     ) -> None:
         super().__init__(boot, link)
         self._policy, self._given_example, self._stop = policy, example, stop
-        # Below the package's own logger, which `spoken` shows.
+        # Below the package's own logger, which `logged_to_stderr` shows.
         self.log = logging.getLogger(f"holdfast.{self.name}")
         self._registered = False
         self._robots: set[str] = set()
@@ -80,7 +87,7 @@ class GivenReplica(InferenceActor):
         self._announce(now_ns)
 
     def _announce(self, now_ns: int) -> None:
-        """Log what has changed. What it waits for meanwhile is logged by every replica."""
+        """Log what has changed. What a replica waits for is logged by its base."""
         registered = self._client.registered
         if registered and not self._registered:
             self.log.info("ready, registered with the broker at %s", self.config.broker)
@@ -94,7 +101,7 @@ class GivenReplica(InferenceActor):
 
 
 @contextmanager
-def spoken() -> Iterator[None]:
+def logged_to_stderr() -> Iterator[None]:
     """Show what Holdfast logs, on stderr, in a program that has not set logging up."""
     logger = logging.getLogger("holdfast")
     if logging.getLogger().handlers or logger.handlers:

@@ -1,4 +1,4 @@
-"""Who a script's robot or replica is: the keys that it was given, and the name to go by."""
+"""`Identity`: the keys and the name of a script's robot or replica."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Identity:
             raise ValueError(f"key: {files[0]} is the key of {own.peer}, expected one of a {role}")
         return cls(*files, None if own is None else own.peer.name)
 
-    def called(self, argument: str, name: str | None) -> str | None:
-        """The name to go by, where one was given or the key has one: the broker lets a key be used
-        under its own name only."""
+    def named(self, argument: str, name: str | None) -> str | None:
+        """The name to use: the key's, else the one that was given, else None. The broker accepts a
+        key under its own name only."""
         if self.name is not None and name not in (None, self.name):
             raise ValueError(f"{argument}: {name!r}, expected {self.name!r}, the name of its key")
         return self.name or name

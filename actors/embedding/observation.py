@@ -1,4 +1,4 @@
-"""`Declared`: what a script said that its observations would be, and whether one is."""
+"""`Declared`: the observations that a script declared, and the check that one fits."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@ missed, what was a break, and how fast the loop really is.
 
 Steps follow the clock, not the calls. Where time trims, a call gets the action for its instant:
 `leave_out` drops those whose time has passed, and a call that is early by a step begins none. Else
-each call gets the plan's next action, and the supply is told how long a step really lasts: how long
-the plan lasts and how late a chunk will be follow from that.
+each call gets the plan's next action, and the request cycle gets the measured length of a step: how
+long the plan lasts and how late a chunk will be follow from that.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from .steps import StepClock
 
 _BREAK_NS = 1_000_000_000
 _BREAK_STEPS = 5
-"""Between two calls of `act`: a loop that was elsewhere for longer than both was not late, it had a
+"""Between two calls of `act`: a loop that was absent for longer than both was not late, it had a
 break."""
 
 
@@ -54,9 +54,9 @@ class Pacing:
         return rule.trim == "time" and rule.mode != "append"
 
     def notice(self, now_ns: int) -> None:
-        """The script is here: if it was elsewhere by intention, nothing was due meanwhile."""
-        gap = now_ns - self._heard_ns if self._heard_ns else 0
-        if gap > self._break_ns and not self._cycle.failsafe.paused:
+        """The script called: if it had a break before, nothing was due meanwhile."""
+        gap_ns = now_ns - self._heard_ns if self._heard_ns else 0
+        if gap_ns > self._break_ns and not self._cycle.failsafe.paused:
             self._cycle.pause(self._heard_ns)
             self._cycle.resume(now_ns)
         self._heard_ns = now_ns
@@ -64,16 +64,16 @@ class Pacing:
     def call(self, now_ns: int) -> bool:
         """`act` was called: whether it begins a step. False: it is early by a step, or more."""
         self.notice(now_ns)
-        gap = now_ns - self._called_ns if self._called_ns else 0
+        gap_ns = now_ns - self._called_ns if self._called_ns else 0
         self._called_ns = now_ns
         passed = self._clock.advance(now_ns)
         self.next_step = self._clock.step + (not passed)
-        if passed > 1 and gap <= self._break_ns and not self._cycle.failsafe.paused:
+        if passed > 1 and gap_ns <= self._break_ns and not self._cycle.failsafe.paused:
             self._words[Word.MISSED] += passed - 1
         self._words[Word.TICKS] += 1
         self._pace.step(now_ns)
-        as_meant = self.by_time or not self._pace.differs(self._config.fps)
-        self._cycle.step_ns = self._config.dt_ns if as_meant else round(1e9 / self._pace.hz)
+        as_declared = self.by_time or not self._pace.differs(self._config.fps)
+        self._cycle.step_ns = self._config.dt_ns if as_declared else round(1e9 / self._pace.hz)
         return passed > 0
 
     def merged(self) -> None:

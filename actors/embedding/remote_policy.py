@@ -1,22 +1,11 @@
 """`RemotePolicy`: a served policy in a script's own control loop.
 
-The script calls `act` once per control step, at its own pace; it gets the action for that step
-from a plan that a background worker keeps filled. `act` never waits: for the network, for the
-policy, for anything. It is the control actor's plan and fail-safe without its process: a script
-that is killed loses its plan.
-
-    with RemotePolicy("pick", action_names=..., state_names=..., cameras=...) as policy:
-        policy.wait(10)
-        while running:
-            action = policy.act({"state": state, "images": {"top": image}})
-            if action is not None:      # None: hold
-                arm.write(action)
-            sleep_until_next_tick()
+It is the control actor's plan and fail-safe without its process. Guarantees that `act` never waits,
+for the network or for the policy; does not guarantee that the plan outlives the script.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -42,18 +31,28 @@ from ..control.plan_memory import SEGMENT_BYTES, PlanMemory, Word
 from ..control.policy_client import PolicyClient
 from ..control.request_cycle import RequestCycle
 from ..control.supply_state import SupplyState
-from ..control.vitals import vitals
 from ..network.network import NetworkActor
+from .loop_report import LoopReport
 from .observation import Declared
 from .pacing import Pacing
 from .script_config import ScriptConfig
 from .worker import Worker
 
-_log = logging.getLogger(__name__)
-
 
 class RemotePolicy:
-    """One robot's session with a service. Use it from one thread, in the process that made it."""
+    """One robot's session with a service. Use it from one thread, in the process that made it.
+
+    The script calls `act` once per control step, at its own pace, and gets the action for that step
+    from a plan that a background worker keeps filled.
+
+        with RemotePolicy("pick", action_names=..., state_names=..., cameras=...) as policy:
+            policy.wait(10)
+            while running:
+                action = policy.act({"state": state, "images": {"top": image}})
+                if action is not None:  # None: hold
+                    arm.write(action)
+                sleep_until_next_tick()
+    """
 
     def __init__(
         self,
@@ -76,13 +75,13 @@ class RemotePolicy:
     ) -> None:
         """Names are the policy's; `cameras` are (width, height) of the images `act` will get.
 
-        `fps` is how often `act` will be called. A loop that turns out slower or faster is told so,
-        by a warning and in `stats`; `plan.trim` says what it plays then. With `consumed`, the
+        `fps` is how often `act` will be called. A loop that turns out slower or faster gets a
+        warning, also in `stats`; `plan.trim` decides what it plays then. With `consumed`, the
         default, each call plays the plan's next action: a slow loop moves slowly, along the same
         path. With `time` each call plays the action for this instant: a slow loop leaves out
         actions whose time has passed, a fast one has each several times.
 
-        `robot` names it at the broker, which gives a name's session to whoever opens one last. By
+        `robot` names it at the broker, where the last to open a session under a name has it. By
         default it is the key's name, or one of this host and process alone; a robot that keeps its
         name over restarts of the script has its place back at once.
 
@@ -113,11 +112,10 @@ class RemotePolicy:
         loop, name = config.control, config.control.robot
         self._declared = Declared(config.robot.state_names, config.cameras)
         # What may still fail comes before the worker, which would have to be ended.
-        segment = PlanMemory(mmap(-1, SEGMENT_BYTES), name, len(config.robot.action_names))
-        self._segment = segment
-        self._buffer = ChunkBuffer(segment, round(loop.safety.max_action_age_s * 1e9))
-        self._cycle = RequestCycle(loop, config.robot, segment, self._buffer)
-        self._source = CommandSource(loop, config.robot, segment, self._buffer)
+        plan_memory = PlanMemory(mmap(-1, SEGMENT_BYTES), name, len(config.robot.action_names))
+        self._buffer = ChunkBuffer(plan_memory, round(loop.safety.max_action_age_s * 1e9))
+        self._cycle = RequestCycle(loop, config.robot, plan_memory, self._buffer)
+        self._source = CommandSource(loop, config.robot, plan_memory, self._buffer)
         self._worker = Worker(NetworkActor, f"{name}/network", config.network, config.rings)
         self._loop = loop = config.loop(self._worker.directory)
         self._cameras = {
@@ -126,27 +124,29 @@ class RemotePolicy:
         }
         self._context: sockets.Context = zmq.Context()
         # Epochs rise over restarts of the script too: the broker forgets an old session late.
-        segment.words[Word.EPOCH] = self._worker.incarnation
+        plan_memory.words[Word.EPOCH] = self._worker.incarnation
+        self._pacing = Pacing(loop, plan_memory.words, self._cycle, self._buffer)
+        self._report = LoopReport(
+            name, config.broker, plan_memory, self._cycle, self._source, self._pacing, self._worker
+        )
         client = PolicyClient(self._context, loop, self._worker.incarnation)
-        self._conversation = Conversation(self._cycle, client, config.robot, segment, self._vitals)
+        self._conversation = Conversation(
+            self._cycle, client, config.robot, plan_memory, self._report.heartbeat
+        )
         self._pid = os.getpid()
-        self._pacing = Pacing(loop, segment.words, self._cycle, self._buffer)
         self._action: NDArray[np.float32] | None = None
-        self._logged: set[str] = set()
 
     @property
     def state(self) -> str:
         """The fail-safe's state: CONNECTING, STREAMING, DEGRADED, STALLED, RECONNECTING, DEAD; or
         PAUSED."""
-        return "PAUSED" if self._cycle.failsafe.paused else self._cycle.state.value
+        return self._report.state
 
     @property
     def reason(self) -> str:
         """Why the state is what it is: what is not reachable, not accepted or not answering. Empty
         where there is nothing to explain."""
-        said, broker = self._why, self._config.broker
-        waits = not self._cycle.session.open and self._cycle.state is not SupplyState.DEAD
-        return f"{said}; the broker is {broker}" if waits and broker not in said else said
+        return self._report.reason
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -165,7 +165,7 @@ class RemotePolicy:
         return dict(self._cycle.latency.summary_ms())
 
     def stats(self) -> Vitals:
-        """How this robot fares, frozen: what `actorctl status` shows of it.
+        """The figures of this robot now, frozen: what `actorctl status` shows of it.
 
         `state`, `reason`, `plan_s`, `fps` (calls of `act` per second), `steps` (calls),
         `missed_steps` (whose time passed between two calls), `stalled_steps` (without an action,
@@ -173,15 +173,7 @@ class RemotePolicy:
         (answers that did not become part of the plan, by reason), `latency_ms` (`p50` and `p99`
         from asking to having a chunk) and `warnings`.
         """
-        slow = self._pacing.warning()
-        return vitals(
-            self._segment,
-            self._cycle,
-            self._source,
-            fps=self._pacing.hz,
-            reason=self.reason,
-            warnings=(slow,) if slow else (),
-        )
+        return self._report.stats()
 
     def wait(self, timeout_s: float = 10.0) -> None:
         """Wait until the service has accepted this robot: before the robot is enabled.
@@ -191,16 +183,16 @@ class RemotePolicy:
         """
         limit_s = arguments.number("timeout_s", timeout_s, most=1e9)
         self._own()
-        deadline = time.monotonic() + limit_s
+        deadline_s = time.monotonic() + limit_s
         while not self._cycle.session.enabled or not self._cycle.session.open:
             now_ns = time.monotonic_ns()
             self._pacing.notice(now_ns)
             self._converse(now_ns)
-            if time.monotonic() > deadline:
+            if time.monotonic() > deadline_s:
                 raise NotReadyError(
                     f"service {self._loop.service!r} did not accept robot "
                     f"{self._loop.robot!r} within {limit_s:g} s, through the broker at "
-                    f"{self._config.broker}: {self._why}"
+                    f"{self._config.broker}: {self._report.cause}"
                 )
             time.sleep(0.01)
 
@@ -229,13 +221,13 @@ class RemotePolicy:
             self._pacing.leave_out(now_ns)
         before = self._buffer.outstanding
         try:
-            ask = self._cycle.ask(now_ns, self._pacing.next_step, now_ns)
+            request = self._cycle.ask(now_ns, self._pacing.next_step, now_ns)
             command = self._source.command(now_ns, due=self._cycle.failsafe.action_due)
             self._pacing.played()
-            if ask is not None:
+            if request is not None:
                 for name, ring in self._cameras.items():
                     ring.put(images[name], now_ns)
-                self._conversation.ask(ask, state, now_ns)
+                self._conversation.ask(request, state, now_ns)
         except BaseException:  # a notebook's stop button too: no request may seem under way
             if self._buffer.outstanding is not before:
                 self._cycle.unsent(now_ns)
@@ -271,8 +263,8 @@ class RemotePolicy:
         self._action = None
 
     def close(self) -> None:
-        """End the session and the worker. Idempotent; does nothing in a forked child, whose
-        parent's they are."""
+        """End the session and the worker. Idempotent; does nothing in a forked child: they are
+        the parent's."""
         if self._context.closed or os.getpid() != self._pid:
             return
         self._conversation.close("the script ended")
@@ -284,13 +276,6 @@ class RemotePolicy:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    @property
-    def _why(self) -> str:
-        """The reason, as far as the supply and the worker know it."""
-        if self._worker.failure and not self._worker.alive and not self._context.closed:
-            return f"its network worker ended, and is started again: {self._worker.failure}"
-        return self._cycle.reason
 
     def _own(self) -> None:
         """Raises RuntimeError where this object must not be used."""
@@ -317,14 +302,3 @@ class RemotePolicy:
             self._conversation.beat(now_ns)
             raise PolicyLostError(self.reason)
         self._conversation.keep_in_touch(now_ns)
-
-    def _vitals(self) -> Vitals:
-        """The figures for a heartbeat; what they warn of is logged, once."""
-        found = self.stats()
-        pace = self._pacing.warning()
-        for text in found.warnings:
-            key = "pace" if text == pace else text  # its figures change all the time
-            if key not in self._logged:
-                self._logged.add(key)
-                _log.warning("robot %s: %s", self._loop.robot, text)
-        return found

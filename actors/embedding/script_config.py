@@ -67,7 +67,7 @@ class ScriptConfig:
         mode = ControlMode(arguments.choice("control_mode", control_mode, [*ControlMode]))
         usual = SafetySettings(fallback="zero" if mode is ControlMode.VELOCITY else "hold")
         control = ControlConfig(
-            robot=identity.called("robot", named) or _unnamed_robot(),
+            robot=identity.named("robot", named) or _unnamed_robot(),
             driver="script",
             service=arguments.label("service", service),
             endpoint="",
@@ -146,7 +146,7 @@ def _settings(argument: str, given: object, usual: _Settings) -> _Settings:
 
 
 def _unnamed_robot() -> str:
-    """Its name is nobody else's: two scripts would take each other's place."""
+    """A unique name: two scripts of one name would take each other's session."""
     count = next(_unnamed)
     return here() if not count else f"{here()}-{count}"
 

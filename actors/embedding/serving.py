@@ -1,9 +1,7 @@
 """`serve`: a policy object of this program as a replica of a service.
 
 For policies that live in a research script or a notebook: everything a replica does (validation,
-deadline scheduling, batching, replay) around a callable that nobody packaged.
-
-    serve(predict, spec, service="pick")        # blocks until Ctrl-C, or until the fleet drains it
+deadline scheduling, batching, replay) around a callable that is not packaged.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from ..runtime.actor import EXIT_STOPPED, Link, boot_in_memory
 from ..runtime.configs import InferenceConfig
 from ..runtime.supervisor_link import ExitReason
 from .discovery import back_of
-from .given import GivenPolicy, GivenReplica, Predict, StopEvent, spoken
+from .given import GivenPolicy, GivenReplica, Predict, StopEvent, logged_to_stderr
 from .identity import Identity, here, path
 from .scratch import Scratch
 
@@ -54,13 +52,15 @@ def serve(
 ) -> None:
     """Serve `policy` until SIGINT or SIGTERM, which drain it: robots move to another replica.
 
+        serve(predict, spec, service="pick")  # blocks until Ctrl-C, or until the fleet drains it
+
     `policy` is a `ChunkPolicy`, or a function from observations to chunks whose `spec` is given.
     `broker` is its back endpoint, by default that of the fleet that runs on this machine; `name`
     is `service/` and a name of its own among the service's replicas. `audit` is a directory that
     gets a line for each request, at most 16 MB of them.
 
     In another thread than the main one, where signals do not arrive, setting the event `stop` does
-    what they do. What is waited for, readiness, and which robots come and go is logged, to stderr
+    the same. What is waited for, readiness, and which robots come and go is logged, to stderr
     if the program has not set logging up.
 
     Raises TypeError or ValueError, which begin with the argument's name, for arguments that cannot
@@ -120,13 +120,13 @@ def serve(
             rundir=scratch.path,
         )
         actor = GivenReplica(boot, link, GivenPolicy(policy, spec, weights), example, stop)
-        with spoken(), _signals(link):
+        with logged_to_stderr(), _signals(link):
             code = actor.main()
-        said = [m.reason for m in supervisor.messages()[0] if isinstance(m, ExitReason)]
+        reasons = [m.reason for m in supervisor.messages()[0] if isinstance(m, ExitReason)]
         supervisor.close()
         link.close()
     if code != EXIT_STOPPED:
-        raise ServingFailedError(f"{replica} ended: {said[-1] if said else f'code {code}'}")
+        raise ServingFailedError(f"{replica} ended: {reasons[-1] if reasons else f'code {code}'}")
 
 
 def _spec(policy: object, spec: object) -> PolicySpec:
@@ -153,8 +153,8 @@ def _spec(policy: object, spec: object) -> PolicySpec:
 def _name(name: object, service: str, identity: Identity) -> str:
     """The replica's name: the broker takes its service from it."""
     given = None if name is None else arguments.name("name", name)
-    # Unique among the fleet's own <service>/<k>: two replicas of one name would fight for it.
-    called = identity.called("name", given) or f"{service}/{here()}"
+    # Unique among the fleet's own <service>/<k>: two replicas of one name would replace each other.
+    called = identity.named("name", given) or f"{service}/{here()}"
     before, _, own = called.rpartition("/")
     if before != service:
         where = "name" if given else "key: its name"
@@ -165,7 +165,7 @@ def _name(name: object, service: str, identity: Identity) -> str:
 
 @contextmanager
 def _signals(link: Link) -> Iterator[None]:
-    """Make SIGINT and SIGTERM mean `drain and stop` for a while, in the thread that gets them."""
+    """Let SIGINT and SIGTERM drain and stop, within the block, in the thread that gets them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -18,13 +18,13 @@ class StepClock:
 
     def advance(self, now_ns: int) -> int:
         """`act` was called: by how many steps `step` moved. 1 is on time, 0 is early by a step or
-        more, n > 1 means that the loop was elsewhere for n - 1 of them."""
+        more, n > 1 means that the loop missed n - 1 of them."""
         if self._due_ns is None:
             self._due_ns = now_ns
-        late = now_ns - self._due_ns
-        if late <= -self._dt_ns:
+        late_ns = now_ns - self._due_ns
+        if late_ns <= -self._dt_ns:
             return 0
-        passed = 1 + max(0, late // self._dt_ns)
+        passed = 1 + max(0, late_ns // self._dt_ns)
         self._due_ns += passed * self._dt_ns
         self.step += passed
         return passed

@@ -44,6 +44,7 @@ class Worker:
         self.incarnation = time.monotonic_ns() // 100_000_000
         self.failure = ""
         """Why the actor ended last, if it did."""
+        self.closed = False
         self._started_s = float("-inf")
         self._start()
 
@@ -59,6 +60,7 @@ class Worker:
 
     def close(self) -> None:
         """End the actor and remove its directory. Idempotent."""
+        self.closed = True
         if self.directory.exists():
             self._supervisor.command("stop")
             self._thread.join(_CLOSE_S)
@@ -85,7 +87,7 @@ class Worker:
 
     def _run(self, actor: Actor) -> None:
         actor.main()
-        # The actor said why it ended over its link, to the supervisor that we play.
+        # The actor reported why it ended over its link, whose supervisor's end this object holds.
         for message in self._supervisor.messages()[0]:
             if reason := getattr(message, "reason", ""):
                 self.failure = reason

@@ -332,7 +332,7 @@ def test_a_witness_s_damaged_register_costs_a_count_and_not_the_robot(cell: Cell
     cell.memory["witness/pauses"] = mmap.mmap(-1, 4096)
     cell.memory["witness/pauses"][:16] = b"not a register.."
     running(cell)
-    cell.actor._misses.missed(1, 0, 0)  # to be judged by what the witness says
+    cell.actor._missed_ticks.missed(1, 0, 0)  # to be judged by what the witness says
     until(lambda: cell.status().get("damaged", {}).get("witness/pauses"), "the damage to be told")
     assert is_streaming(cell)
 
