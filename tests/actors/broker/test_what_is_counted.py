@@ -110,6 +110,18 @@ SITUATIONS = {
         {"quarantines": "r1"},
         (ERROR, "peer quarantined", {"peer": "r1", "reason": "frames"}),
     ),
+    "a robot says what only replicas say": Situation(
+        nothing,
+        lambda desk: desk.robot("r1:1", Kind.REGISTER),
+        {"kind-from-robot": "r1"},
+        (WARNING, "rule broken", {"peer": "r1", "reason": "kind-from-robot"}),
+    ),
+    "a replica says what only robots say": Situation(
+        one_session,
+        lambda desk: desk.replica("flow/0:1", Kind.REQUEST, "r1", epoch=1),
+        {"kind-from-replica": "flow/0"},
+        (WARNING, "rule broken", {"peer": "flow/0", "reason": "kind-from-replica"}),
+    ),
     "an older claim to a name": Situation(
         lambda desk: (desk.register("flow/0:1"), desk.opened("r1:2", epoch=9)),
         lambda desk: desk.robot("r1:1", asking("r1"), epoch=1),

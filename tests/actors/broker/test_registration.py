@@ -1,0 +1,97 @@
+"""How replicas enter the broker's list: under their own names, once, and alike."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from holdfast.actors.broker.effects import Log, ToReplica
+from holdfast.tests.actors.broker.conftest import Desk, granting, is_a, offering
+from holdfast.transport.header import Kind
+from holdfast.transport.messages import Drain, Event, Reject
+
+
+def listed(desk: Desk) -> list[str]:
+    rows = desk.routing.status(desk.now_ns)["replicas"]
+    return sorted(f"{row['name']}:{row['incarnation']}" for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("identity", "replica", "service"),
+    [
+        ("flow/0:1", "flow/1", "flow"),
+        ("flow/0:1", "flow/0", "act"),
+        ("flow/0:1", "act/0", "act"),
+        ("flow:1", "flow", ""),
+    ],
+)
+def test_a_replica_registers_under_its_own_name_and_that_names_service(
+    desk: Desk, identity: str, replica: str, service: str
+) -> None:
+    offer = msgspec.structs.replace(offering("flow/0"), replica=replica, service=service)
+    effects = desk.replica(identity, offer, token=1)
+    assert all(isinstance(effect, Log) for effect in effects), "it is not answered"
+    assert listed(desk) == []
+    assert desk.count("wrong-name") == 1
+
+
+def test_a_repeated_register_is_welcomed_again_and_changes_nothing(desk: Desk) -> None:
+    """Its token tells it from a new one, which says that its sender holds no sessions."""
+    desk.replica("flow/0:1", offering("flow/0"), token=1)
+    desk.opened("r1:1")
+    (welcome,) = desk.replica("flow/0:1", offering("flow/0"), token=1)
+    assert is_a(welcome, ToReplica, Kind.WELCOME)
+    assert isinstance(welcome, ToReplica)
+    assert (welcome.identity, welcome.robot, welcome.header.token) == (b"flow/0:1", "", 1)
+    assert desk.routing.status(desk.now_ns)["sessions"][0]["state"] == "open"
+    anew = desk.replica("flow/0:1", offering("flow/0"), token=2)
+    assert [e.header.token for e in anew if is_a(e, ToReplica, Kind.WELCOME)] == [2]  # type: ignore[union-attr]
+    assert desk.routing.status(desk.now_ns)["sessions"][0]["state"] == "moving"
+
+
+def test_a_register_without_a_token_is_never_a_repeated_one(desk: Desk) -> None:
+    desk.replica("flow/0:1", offering("flow/0"))
+    desk.opened("r1:1")
+    desk.replica("flow/0:1", offering("flow/0"))
+    assert desk.routing.status(desk.now_ns)["sessions"][0]["state"] == "moving"
+
+
+def test_a_new_incarnation_must_be_like_the_others_whatever_their_names(desk: Desk) -> None:
+    """Its own former one does not count, nor do those that drain; all others do."""
+    for k in range(3):
+        desk.register(f"flow/{k}:1")
+    desk.replica("flow/1:1", Drain(reason="stopping"))
+    for k in (0, 2):
+        effects = desk.register(f"flow/{k}:2", checkpoint="others")
+        (refused,) = [e for e in effects if is_a(e, ToReplica, Kind.REJECT)]
+        assert isinstance(refused, ToReplica)
+        assert f"flow/{2 - k} serves it" in getattr(refused.payload, "message", "")
+    assert listed(desk) == ["flow/0:1", "flow/1:1", "flow/2:1"]
+
+
+def test_what_a_robot_hears_of_other_weights_names_them(desk: Desk) -> None:
+    """The replica that took its session over turned out to serve something else."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    desk.register("flow/1:1")
+    desk.wait(2.5, beats=("flow/1:1",), robots=("r1:1",))
+    effects = desk.replica("flow/1:1", granting("flow/1", checkpoint="others"), "r1", epoch=1)
+    (lost,) = [
+        e.payload for e in effects if not isinstance(e, Log) and isinstance(e.payload, Event)
+    ]
+    assert lost.what == "lost"
+    assert "flow/1 serves 'others'" in lost.message
+
+
+def test_what_a_robot_hears_of_a_refusal_has_the_replicas_words(desk: Desk) -> None:
+    """It was moved to a replica that will not have it, and there is no other."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    desk.register("flow/1:1")
+    desk.wait(2.5, beats=("flow/1:1",), robots=("r1:1",))
+    no = Reject(reason="motors", message="other motors")
+    effects = desk.replica("flow/1:1", no, "r1", epoch=1)
+    (lost,) = [
+        e.payload for e in effects if not isinstance(e, Log) and isinstance(e.payload, Event)
+    ]
+    assert "other motors" in lost.message
