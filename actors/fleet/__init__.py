@@ -1,1 +1,1 @@
-"""The fleet file: what may be said (`document`), what may be wrong (`faults`), what it starts."""
+"""fleet.yaml: its types (schema.py), what may be wrong (checks.py), its actors (expand.py)."""

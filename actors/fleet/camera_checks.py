@@ -15,6 +15,7 @@ RESERVED = ("control", "network", "world", "recorder")
 
 
 def camera_faults(robot: RobotEntry, path: str) -> Iterator[Fault]:
+    """What is wrong with the cameras and renamings of the robot at `path`."""
     for old in robot.rename:
         known = [*robot.cameras, *_own_names(robot)]
         if old not in known:
@@ -48,7 +49,7 @@ def camera_faults(robot: RobotEntry, path: str) -> Iterator[Fault]:
 
 
 def _frame_age(robot: RobotEntry, camera: CameraEntry, at: str) -> Iterator[Fault]:
-    """A request needs a frame of every camera that is young enough."""
+    """A request needs a frame of every camera that is recent enough."""
     newest_s, bound_s = 1 / camera.fps, robot.images.max_frame_age_s
     if newest_s < bound_s:
         return

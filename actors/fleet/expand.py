@@ -1,7 +1,7 @@
-"""A fleet as processes: what each actor of one host is told, and which memory it shares.
+"""A fleet as processes: the configuration of each actor of one host, and the memory it shares.
 
-The order of the list is the start order; the reverse is the order of the stop. Pure: the same fleet
-and host always give the same list.
+The order of the list is the start order; the reverse is the order of the stop. The same fleet, host
+and key files give the same list.
 """
 
 from __future__ import annotations

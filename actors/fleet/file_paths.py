@@ -10,7 +10,7 @@ from .schema import CameraEntry, FleetFile
 
 
 def anchored(fleet: FleetFile, base: Path) -> FleetFile:
-    """`fleet` with its relative paths below `base`, where that is what they are."""
+    """`fleet` with its relative paths below `base`: checkpoints, video files, keys."""
     services = {
         name: replace(service, checkpoint=str(base / service.checkpoint))
         if is_dir(base / service.checkpoint)
@@ -42,8 +42,8 @@ def _camera(camera: CameraEntry, base: Path) -> CameraEntry:
 
 
 def is_dir(path: Path) -> bool:
-    """Whether `path` is a directory, whatever somebody wrote there: a name may be too long for the
-    file system, hold a zero byte, or lie where this user may not look."""
+    """Whether `path` is a directory; False also for a name that is too long for the file system,
+    holds a zero byte, or lies where this user may not look."""
     try:
         return path.is_dir()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What can be wrong with where the parts of a fleet run, and with who may reach its broker."""
+"""What can be wrong with the hosts of a fleet file, and with the access to its broker."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from .schema import FleetFile
 
 
 def host_faults(fleet: FleetFile) -> Iterator[Fault]:
+    """What is wrong with `hosts`, each `host`, the broker's ports and timeouts, and `security`."""
     placed = [("$.broker", fleet.broker.host)]
     placed += [(f"$.services.{name}", s.host) for name, s in fleet.services.items()]
     placed += [(f"$.robots[{i}]", robot.host) for i, robot in enumerate(fleet.robots)]
@@ -33,7 +34,7 @@ def host_faults(fleet: FleetFile) -> Iterator[Fault]:
 
 
 def _broker(fleet: FleetFile) -> Iterator[Fault]:
-    """Where it listens, and who may then speak to it."""
+    """Where the broker listens, and which peers it then admits."""
     broker = fleet.broker
     for key in ("replica_lost_after_s", "robot_lost_after_s"):
         if getattr(broker, key) < 2 * broker.heartbeat_s:

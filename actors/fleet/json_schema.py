@@ -24,7 +24,7 @@ def schema() -> dict[str, Any]:
 
 
 def _complete(definitions: dict[str, Any]) -> None:
-    """Complete the JSON schema's `definitions` of fleet.yaml: what may be said where
+    """Complete the JSON schema's `definitions` of fleet.yaml: the keys allowed where
     the structs take any mapping, by the kind beside it."""
     (rules,), parts = msgspec.json.schema_components([Rules], ref_template="#/$defs/{name}")
     definitions |= parts

@@ -1,7 +1,7 @@
 """The `options:` of every kind: which struct types them, and what is wrong with those in a file.
 
-Each struct stands beside the driver, camera or policy that obeys it; the actor that runs converts
-what it was given to the same one.
+Each struct stands beside the driver, camera or policy that it configures; the running actor
+converts its options to the same one.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from .yaml_errors import mismatches_within
 
 
 def of_robot(driver: str) -> type[msgspec.Struct] | None:
-    """What a robot of this driver may be told; None for a driver that does not exist."""
+    """The options of a robot with this driver; None for a driver that does not exist."""
     from ...robot.sim.devices import SimOptions
 
     return {"sim": SimOptions}.get(driver)
 
 
 def of_camera(driver: str) -> type[msgspec.Struct]:
-    """What a camera of this driver may be told."""
+    """The options of a camera with this driver."""
     if driver == "opencv":
         from ...robot.camera import OpenCVOptions
 

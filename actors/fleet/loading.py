@@ -38,7 +38,7 @@ def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> Fl
         raise FleetError(source, [Fault("$", "the file says nothing", remedy=BEGIN)])
     wrong, kept = yaml_errors.mismatches(parsed, FleetFile)
     wrong += parsed.faults
-    # What converts without its wrong parts is looked at further, so that one run says everything.
+    # What converts without its wrong parts is checked further, so that one run reports everything.
     try:
         fleet = msgspec.convert(kept, FleetFile)
     except msgspec.ValidationError as error:

@@ -23,6 +23,7 @@ MAX_SECONDS = 1e6
 def robot_faults(
     fleet: FleetFile, robot: RobotEntry, path: str, specs: dict[str, PolicySpec]
 ) -> Iterator[Fault]:
+    """What is wrong with the robot at `path`; `specs` are those of the services that have one."""
     spec = robot_spec(robot)
     if spec is None:
         yield Fault(f"{path}.driver", f"no driver {robot.driver!r}", "one of: sim")
@@ -48,7 +49,7 @@ def robot_faults(
 
 
 def _control(robot: RobotEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
-    """What the control loop itself refuses, said at the place in the file where it is mended."""
+    """What the control loop itself refuses, with the place in the file."""
     for section in ("plan", "safety"):
         for key, value in msgspec.structs.asdict(getattr(robot, section)).items():
             if key.endswith("_s") and isinstance(value, float) and value > MAX_SECONDS:
@@ -73,7 +74,7 @@ def _control(robot: RobotEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
 def _against_policy(
     robot: RobotEntry, path: str, policy: PolicySpec, spec: RobotSpec | None
 ) -> Iterator[Fault]:
-    """What the service would refuse this robot for: better now than at the handshake."""
+    """What the service would refuse this robot for at the handshake."""
     features = [camera.name for camera in policy.cameras]
     offered = {robot.rename.get(name, name): name for name in robot.cameras}
     for feature, name in offered.items():

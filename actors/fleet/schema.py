@@ -1,8 +1,8 @@
 """fleet.yaml as typed structs: what a person may write, with the meaning of every key.
 
-The descriptions are what error messages and the JSON schema say. `load` gives a fleet in which
-everything is right, or a FleetError with everything that is wrong; `expand.expand` makes processes
-of it.
+The descriptions appear in error messages and in the JSON schema. `loading.load` gives a fleet in
+which everything is right, or a FleetError with everything that is wrong; `expand.expand` derives
+its actors.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Host = Annotated[str | None, Meta(description="a name under `hosts`")]
 
 
 class HostEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A machine of the fleet. Its key is its host name, or what `--host` says there."""
+    """A machine of the fleet. Its key is its host name, or the value of `--host` there."""
 
     address: Annotated[
         str,
@@ -136,13 +136,15 @@ class RobotEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How actors are restarted: `rules` by kind of actor, `memory_mb` at most per kind (what
-    strangers can reach has a limit anyway: broker 1024, network and gateway 512; the broker ends
-    the connections that fill its memory 134 MB earlier), and `groups` of actor names in which a
-    failure restarts those listed after the failed one. `spares` control processes at most stand
-    ready for those that die, one per robot of a host: each takes 20 MB. `policy_spare`: one process
-    per kind of policy that needs torch stands ready for its replicas, without weights, which takes
-    150 MB."""
+    """How actors are restarted.
+
+    `rules` are by kind of actor, and so is `memory_mb`, the most that an actor may use. Those that
+    untrusted peers reach have a limit by default: broker 1024, network and gateway 512; the broker
+    ends the connections that fill its memory 134 MB earlier. `groups` are of actor names: a failure
+    of one restarts those listed after it. At most `spares` control processes, one per robot of a
+    host, stand ready for those that die: each takes 20 MB. With `policy_spare`, one per kind
+    of policy that needs torch stands ready for its replicas, without weights, which takes 150 MB.
+    """
 
     rules: dict[str, dict[str, Any]] = {}
     memory_mb: dict[str, Positive] = {}

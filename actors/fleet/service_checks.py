@@ -18,6 +18,7 @@ WITHOUT_NETWORK = ("constant", "shape-only")
 
 
 def service_faults(fleet: FleetFile, specs: dict[str, PolicySpec]) -> Iterator[Fault]:
+    """What is wrong with the services; adds the spec of each policy that has one to `specs`."""
     for name, service in fleet.services.items():
         path = f"$.services.{name}"
         if not is_name(name):
@@ -34,7 +35,7 @@ def service_faults(fleet: FleetFile, specs: dict[str, PolicySpec]) -> Iterator[F
 
 
 def _policy(service: ServiceEntry, path: str, spec: PolicySpec) -> Iterator[Fault]:
-    """What the kind of policy makes of its options and its device."""
+    """What does not go with the kind of policy: options, device, checkpoint."""
     kind = POLICY_KINDS.get(service.policy)
     if kind is None:
         return

@@ -1,4 +1,4 @@
-"""What a service's policy and a robot's driver say about themselves, without running either."""
+"""The specs of a service's policy and of a robot's driver, without running either."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from .schema import RobotEntry, ServiceEntry
 
 
 def policy_spec(service: ServiceEntry) -> PolicySpec:
-    """What the service's policy wants and gives. Raises PolicyError."""
+    """The contract of the service's policy. Raises PolicyError if its checkpoint has none."""
     return read_spec(service.checkpoint)
 
 
 def robot_spec(robot: RobotEntry) -> RobotSpec | None:
-    """What the robot's driver says about it; None for a driver that does not exist."""
+    """The contract of the robot's driver; None for a driver that does not exist."""
     if robot.driver == "sim":
         from ...robot.sim import SPEC
 

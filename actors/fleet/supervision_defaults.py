@@ -11,7 +11,7 @@ from .schema import FleetFile
 
 
 def rules_of(fleet: FleetFile, kind: str) -> Rules:
-    """The restart rules of actors of `kind`: ours, under those of `supervision.rules`."""
+    """The restart rules of actors of `kind`: the defaults below, under `supervision.rules`."""
     given = fleet.supervision.rules.get("all", {}) | fleet.supervision.rules.get(kind, {})
     return msgspec.convert(_DEFAULTS.get(kind, {}) | given, Rules)
 
@@ -38,7 +38,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 def memory_mb_of(fleet: FleetFile, kind: str) -> int | None:
-    """What an actor of `kind` may use before it is restarted; None for as much as there is."""
+    """The memory in MB above which an actor of `kind` is restarted; None for no limit."""
     given = fleet.supervision.memory_mb
     return given.get(kind, given.get("all", _MEMORY_MB.get(kind)))
 
@@ -51,6 +51,6 @@ def spares_of(fleet: FleetFile, kind: str) -> int:
     return fleet.supervision.spares if kind == "control" else min(1, fleet.supervision.spares)
 
 
-# Who keeps the frames of a message that never ends grows until somebody ends it: libzmq has no
-# bound for that. A broker of a hundred robots that send raw images stays below.
+# An actor that receives a message without an end keeps its frames and grows: libzmq has no bound
+# for that. A broker of a hundred robots that send raw images stays below.
 _MEMORY_MB = {"broker": 1024, "network": 512, "gateway": 512}

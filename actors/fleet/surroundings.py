@@ -1,6 +1,6 @@
-"""What a fleet needs of the machine that it runs on: files, keys, devices, and PyTorch's own.
+"""What a fleet needs of the machine that it runs on: files, keys, devices, and PyTorch.
 
-Each look is at what belongs to one host, and none opens hardware. Nothing here imports torch: what
+Each check is of one host, and none opens hardware. Nothing here imports torch: what
 a GPU is there is asked of a short process of the interpreter that will run the replica.
 """
 
@@ -38,8 +38,7 @@ print(json.dumps({"version": torch.__version__, "built": torch.version.cuda, "cu
 
 
 def faults_here(fleet: FleetFile, host: str | None) -> list[Fault]:
-    """What of `fleet` cannot run on this machine, which is its `host`, and does not come by itself:
-    what is missing or damaged."""
+    """What is missing or damaged on this machine, the `host` of `fleet`, and needs a person."""
     robots = [(i, robot) for i, robot in enumerate(fleet.robots) if robot.host == host]
     found = [*_policies(fleet, host), *_keys(fleet, host)]
     for i, robot in robots:
@@ -49,8 +48,8 @@ def faults_here(fleet: FleetFile, host: str | None) -> list[Fault]:
 
 
 def devices_missing(fleet: FleetFile, host: str | None) -> list[Fault]:
-    """The cameras of this machine that are not there or not accessible now. They may be plugged in
-    later: their sensors wait for them."""
+    """The cameras of this machine that are absent or not accessible. They may be plugged in later:
+    their sensors wait for them."""
     return [
         fault
         for i, robot in enumerate(fleet.robots)
@@ -95,7 +94,7 @@ def _policies(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
 
 
 def _torch() -> dict[str, Any] | str:
-    """What PyTorch finds on this machine, or why it does not say."""
+    """What PyTorch finds on this machine, or why it cannot be asked."""
     try:
         done = subprocess.run(
             [sys.executable, "-P", "-c", _ASK_TORCH],
@@ -142,7 +141,7 @@ def _device(path: str, device: str, torch: dict[str, Any] | str) -> Iterator[Fau
 
 
 def _keys(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
-    """Key files that are missing, or are not what they ought to be."""
+    """Key files that are missing, unreadable, or of another peer."""
     if fleet.security.keys is None:
         return
     directory = Path(fleet.security.keys)
@@ -185,7 +184,7 @@ def _key(path: Path, name: str, role: Role) -> Iterator[Fault]:
 
 
 def _files(robot: RobotEntry, path: str) -> Iterator[Fault]:
-    """Video files that stand in for cameras: there, readable, a video, and of the size said."""
+    """Video files that stand in for cameras: present, readable, a video, and of the right size."""
     for name, camera in robot.cameras.items():
         if camera.driver != "opencv":
             continue

@@ -25,7 +25,7 @@ class Document:
 
     def placed(self, fault: Fault) -> Fault:
         """`fault` with the line of the nearest part of its path that is in the file, and with what
-        YAML made of the word there when that is not what it looks like."""
+        YAML made of the value there when that is not what it looks like."""
         surprise = self._trace.surprises.get(fault.path, "")
         remedy = "; ".join(filter(None, (fault.remedy, surprise)))
         line = self._trace.lines.get(self.nearest(fault.path), 0)
@@ -64,7 +64,7 @@ class Trace:
         elif isinstance(node, yaml.MappingNode):
             self._follow_mapping(loader, node, path, depth)
         elif isinstance(node, yaml.ScalarNode) and node.style is None:
-            self._note_word(path, node.value, loader.construct_object(node))
+            self._note_scalar(path, node.value, loader.construct_object(node))
 
     def _follow_mapping(
         self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: str, depth: int
@@ -86,12 +86,12 @@ class Trace:
             self.lines.setdefault(f"{path}.{name}", line)
             self.follow(loader, value, f"{path}.{name}", depth + 1)
 
-    def _note_word(self, path: str, text: str, value: Any) -> None:
+    def _note_scalar(self, path: str, text: str, value: Any) -> None:
         if path in self.surprises:
             return
         self.surprises[path] = yaml11.surprise(text, value)
-        if said := yaml11.changed(text, value):
-            self.faults.append(Fault(path, said, line=self.lines[path]))
+        if changed := yaml11.changed(text, value):
+            self.faults.append(Fault(path, changed, line=self.lines[path]))
 
 
 def parse(text: str) -> Document:
@@ -117,7 +117,7 @@ def parse(text: str) -> Document:
     except yaml.YAMLError as error:
         return _unreadable(Fault("$", f"this is not YAML: {error}"))
     except (ValueError, TypeError, AttributeError, OverflowError, LookupError) as error:
-        # PyYAML lets pass what int, float and date say about `!!int x` or 2001-99-99.
+        # PyYAML does not catch what int, float and date raise for `!!int x` or 2001-99-99.
         return _unreadable(Fault("$", f"a value that is none: {error}"))
     return Document(value, trace)
 

@@ -32,7 +32,7 @@ def mismatches(document: Document, expected: Any) -> tuple[list[Fault], Any]:
 
 
 def mismatches_within(path: str, value: Any, expected: Any) -> list[Fault]:
-    """The same for a part of a document that was read as anything, at `path`."""
+    """The same for a part of a document at `path`, which the schema types as any mapping."""
     faults: list[Fault] = []
     _fit(Document(value), value, expected, path, "", faults)
     return faults

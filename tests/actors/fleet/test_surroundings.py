@@ -62,7 +62,7 @@ def said(values: dict[str, Any], directory: Path) -> list[str]:
     return [str(fault) for fault in faults_here(fleet, None)]
 
 
-def test_nothing_is_said_of_a_fleet_whose_things_are_there(
+def test_a_fleet_whose_files_and_devices_exist_has_no_fault(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
     """Paths are relative to the file, wherever the command runs."""
@@ -75,6 +75,7 @@ def test_nothing_is_said_of_a_fleet_whose_things_are_there(
 def test_a_checkpoint_without_one_of_its_files_is_no_checkpoint(
     values: dict[str, Any], tmp_path: Path, name: str
 ) -> None:
+    """The fault is at the service's checkpoint and names the file."""
     (tmp_path / "checkpoint" / name).unlink()
     (found,) = said(values, tmp_path)
     assert "$.services.pick.checkpoint" in found and f"lacks {name}" in found
@@ -95,14 +96,14 @@ def test_weights_that_were_cut_short_are_damaged(
 def test_a_policy_without_a_network_needs_no_weights(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
+    """A missing weights file is no fault of a service that computes nothing."""
     values["services"]["pick"]["policy"] = "constant"
     (tmp_path / "checkpoint" / "model.safetensors").unlink()
     assert said(values, tmp_path) == []
 
 
-def test_what_another_host_needs_is_not_looked_for_here(
-    values: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_need_of_another_host_is_not_checked_here(values: dict[str, Any], tmp_path: Path) -> None:
+    """Faults of the machine are those of its own host."""
     values["hosts"] = {"here": {"address": "127.0.0.1"}, "there": {"address": "127.0.0.2"}}
     values["broker"] = {"host": "here"}
     values["services"]["pick"]["host"] = values["robots"][0]["host"] = "there"
@@ -125,6 +126,7 @@ def test_what_another_host_needs_is_not_looked_for_here(
 def test_a_video_file_that_cannot_be_a_camera_is_named(
     values: dict[str, Any], tmp_path: Path, spoil: Any, expected: str
 ) -> None:
+    """The fault is at the camera's source, with the reason."""
     spoil(tmp_path / "clip.avi")
     (found,) = said(values, tmp_path)
     assert "$.robots[0].cameras.wrist.options.source" in found and expected in found
@@ -134,6 +136,7 @@ def test_a_video_file_that_cannot_be_a_camera_is_named(
 def test_a_device_that_is_not_there_fails_a_check_and_lets_a_start_wait_for_it(
     values: dict[str, Any], tmp_path: Path, source: int | str
 ) -> None:
+    """An absent camera is a fault only for `strict`."""
     values["robots"][0]["cameras"]["wrist"]["options"] = {"source": source}
     fleet, path = written(values, tmp_path)
     assert faults_here(fleet, None) == []
@@ -148,6 +151,7 @@ def test_a_device_that_is_not_there_fails_a_check_and_lets_a_start_wait_for_it(
 def test_a_processor_that_the_machine_lacks_is_named(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
+    """The fault is at the robot's affinity."""
     values["robots"][0]["timing"] = {"affinity": [min(os.sched_getaffinity(0)), 4095]}
     (found,) = said(values, tmp_path)
     assert "$.robots[0].timing.affinity" in found and "no processor 4095" in found
@@ -156,6 +160,7 @@ def test_a_processor_that_the_machine_lacks_is_named(
 def test_keys_that_are_missing_damaged_or_anothers_are_named(
     values: dict[str, Any], tmp_path: Path
 ) -> None:
+    """Each fault is at `security.keys` and names the file."""
     directory = tmp_path / "keys"
     values["security"] = {"keys": "keys"}
     for name, role in (("broker", Role.BROKER), ("other", Role.ROBOT), ("r1", Role.OPERATOR)):
@@ -189,6 +194,7 @@ TORCH = {"version": "2.9", "built": "12.8", "cuda": 2, "mps": False}
 def test_a_device_that_torch_does_not_find_is_refused_with_what_it_finds(
     device: str, torch: Any, expected: str
 ) -> None:
+    """No fault for a device that PyTorch has; else one with what it has."""
     found = [fault.message for fault in surroundings._device("$", device, torch)]
     assert [expected in message for message in found] == ([True] if expected else [])
 

@@ -1,0 +1,158 @@
+"""The actors of a fleet: their configs, segments, addresses, keys and order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from holdfast.actors.control.config import ControlConfig
+from holdfast.actors.fleet.checks import actor_names
+from holdfast.actors.fleet.expand import expand
+from holdfast.actors.fleet.loading import loads
+from holdfast.actors.runtime.configs import (
+    BrokerConfig,
+    DriverConfig,
+    GatewayConfig,
+    InferenceConfig,
+    JitterProbeConfig,
+    NetworkConfig,
+    SensorConfig,
+)
+from holdfast.actors.supervision.supervised import fleet_of
+from holdfast.errors import FleetError
+from holdfast.tests.actors.fleet.files import actors, faults
+from holdfast.transport import keys
+from holdfast.transport.keys import Role
+
+CONFIGS: dict[str, type[msgspec.Struct]] = {
+    "broker": BrokerConfig,
+    "inference": InferenceConfig,
+    "network": NetworkConfig,
+    "sensor": SensorConfig,
+    "world": DriverConfig,
+    "witness": JitterProbeConfig,
+    "control": ControlConfig,
+    "gateway": GatewayConfig,
+}
+
+
+def test_every_actor_gets_a_config_of_its_kind_and_every_segment_it_names(
+    good: dict[str, Any],
+) -> None:
+    """Each config converts to its type; each segment has one size and exactly one writer."""
+    sizes: dict[str, int] = {}
+    writers: dict[str, str] = {}
+    for actor in actors(good):
+        msgspec.convert(actor.config, CONFIGS[actor.kind])
+        for use in actor.segments:
+            assert sizes.setdefault(use.name, use.size) == use.size
+            if use.writable:
+                assert writers.setdefault(use.name, actor.name) == actor.name, "two writers"
+        named = {use.name for use in actor.segments}
+        for key in ("segment", "scene", "command", "plan", "outbox", "witness"):
+            assert actor.config.get(key) is None or actor.config[key] in named
+    assert set(writers) == set(sizes), "a segment that nobody writes"
+
+
+def test_the_start_order_is_one_that_supervision_accepts(good: dict[str, Any]) -> None:
+    """The names are those that `actor_names` predicts, and `after` names earlier actors."""
+    made = actors(good)
+    fleet_of([actor.member for actor in made], 0.0)
+    names = [actor.name for actor in made]
+    assert names[:2] == ["witness", "broker"]
+    assert set(names) == set(actor_names(loads(yaml.safe_dump(good))))
+    control = next(actor for actor in made if actor.name == "r1/control")
+    assert set(control.member.after) == {"witness", "r1/world", "r1/network"}
+
+
+def test_names_on_the_wire_are_the_policys(good: dict[str, Any]) -> None:
+    """`rename` is applied to the feeds of the network actor."""
+    robot = good["robots"][0]
+    robot["cameras"]["top"] = {"options": {"view": "overhead"}}
+    del robot["cameras"]["overhead"]
+    robot["rename"] = {"top": "overhead"}
+    network = next(actor for actor in actors(good) if actor.name == "r1/network")
+    assert network.config["cameras"]["overhead"]["segment"] == "r1/top"
+
+
+def test_each_host_gets_its_own_actors_and_tcp_has_to_be_allowed(
+    good: dict[str, Any],
+) -> None:
+    """Addresses are TCP between hosts and ipc within one; without keys, `insecure` is required."""
+    good["hosts"] = {"edge": {"address": "10.0.0.1"}, "gpu": {"address": "10.0.0.2"}}
+    good["broker"] = {"host": "gpu"}
+    good["services"]["pick"]["host"] = "gpu"
+    for robot in good["robots"]:
+        robot["host"] = "edge"
+    assert any("insecure: true" in fault for fault in faults(good))
+    good["security"] = {"insecure": True}
+    at_gpu = {actor.name: actor for actor in actors(good, "gpu")}
+    at_edge = {actor.name: actor for actor in actors(good, "edge")}
+    assert set(at_gpu) == {"broker", "pick/0", "pick/1", "gateway"}
+    assert at_gpu["pick/0"].config["outboxes"] == {}
+    broker = at_gpu["broker"].config
+    assert broker["front_tcp"] == "tcp://10.0.0.2:7447"
+    assert broker["back_tcp"] == "tcp://10.0.0.2:7448"
+    assert broker["front"].startswith("ipc://") and broker["back"].startswith("ipc://")
+    assert at_gpu["pick/0"].config["broker"] == broker["back"]
+    assert at_edge["r1/network"].config["broker"] == "tcp://10.0.0.2:7447"
+    assert at_edge["r1/network"].config["outbox"] is None
+    with pytest.raises(FleetError, match="--host"):
+        actors(good, "edgy")
+
+
+def test_each_actor_gets_its_own_key_and_a_missing_one_is_named(
+    good: dict[str, Any], tmp_path: Path
+) -> None:
+    """Expansion fails with the names of the key files that are not there."""
+    good["security"] = {"keys": str(tmp_path / "keys")}
+    assert any("$.security.keys" in fault for fault in faults(good))
+    made = [("broker", Role.BROKER), ("pick/0", Role.REPLICA), ("r1", Role.ROBOT)]
+    for name, role in made:
+        keys.new(name, role, tmp_path / "keys")
+    with pytest.raises(FleetError, match=r"lacks pick@1\.key, r2\.key"):
+        actors(good)
+    keys.new("pick/1", Role.REPLICA, tmp_path / "keys")
+    keys.new("r2", Role.ROBOT, tmp_path / "keys")
+    by_name = {actor.name: actor.config for actor in actors(good)}
+    assert by_name["pick/1"]["key"].endswith("pick@1.key")
+    assert by_name["r2/network"]["broker_key"].endswith("broker.pub")
+    assert by_name["broker"]["keyring"] == str(tmp_path / "keys")
+
+
+def test_the_options_reach_the_actors_that_obey_them(good: dict[str, Any]) -> None:
+    """Options of a robot and of a camera are those of their actors' configs."""
+    good["robots"][1]["options"] = {"seed": 7}
+    good["robots"][1]["cameras"]["wrist"] |= {
+        "driver": "opencv",
+        "options": {"source": "rtsp://cell/1", "timeout_s": 0.7},
+    }
+    made = {actor.name: actor.config for actor in actors(good)}
+    assert (made["r1/world"]["seed"], made["r2/world"]["seed"]) == (0, 7)
+    assert made["r2/wrist"]["options"] == {"source": "rtsp://cell/1", "timeout_s": 0.7}
+
+
+@pytest.mark.parametrize("rest", ["", "services: {}\nrobots: []\n"])
+def test_a_fleet_may_be_a_broker_for_the_robots_and_policies_of_scripts(rest: str) -> None:
+    """A name is enough; the page and the metrics are there as usual."""
+    fleet = loads(f"name: lab\n{rest}")
+    assert [actor.kind for actor in expand(fleet, None, Path("/run"))] == ["broker", "gateway"]
+
+
+def test_with_hosts_the_broker_listens_on_tcp_whoever_the_file_names() -> None:
+    """Robots and replicas of scripts on other machines are in no file."""
+    hosts = "hosts: {gpu: {address: 127.0.0.1}, laptop: {address: 127.0.0.2}}\n"
+    for ports, expected in (
+        ("", ("tcp://127.0.0.1:7447", "tcp://127.0.0.1:7448")),
+        (
+            ", front_port: 17447, back_port: 17448",
+            ("tcp://127.0.0.1:17447", "tcp://127.0.0.1:17448"),
+        ),
+    ):
+        fleet = loads(f"name: lab\n{hosts}broker: {{host: gpu{ports}}}\n")
+        config = expand(fleet, "gpu", Path("/run"))[0].config
+        assert (config["front_tcp"], config["back_tcp"]) == expected
