@@ -149,3 +149,16 @@ class Supervised:
     def log(self) -> list[Row]:
         path = state_dir(self.name) / "log.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def child(fleet: Supervised, argument: bytes, but: int = 0) -> int:
+    """The supervisor's live child with `argument` in its command line, other than `but`; 0 if there
+    is none."""
+    return next((pid for pid in children(fleet, argument) if pid != but), 0)
+
+
+def children(fleet: Supervised, argument: bytes) -> list[int]:
+    """The supervisor's live children with `argument` in their command line."""
+    task = Path(f"/proc/{fleet.process.pid}/task/{fleet.process.pid}")
+    pids = [int(pid) for pid in (task / "children").read_text().split()]
+    return [p for p in pids if exists(p) and argument in Path(f"/proc/{p}/cmdline").read_bytes()]

@@ -1,4 +1,4 @@
-"""Whatever an actor writes on its board costs its own values and nothing else."""
+"""A damaged or wrong report of an actor affects its own values and nothing else."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ anything = st.recursive(
 
 @st.composite
 def damaged(draw: st.DrawFn, sound: Any) -> Any:
-    """`sound` with something else in a place, at any depth."""
+    """`sound` with one value replaced, at any depth."""
     if isinstance(sound, dict) and sound and draw(st.integers(0, 4)):
         key = draw(st.sampled_from(sorted(sound)))
         return {**sound, key: draw(damaged(sound[key]))}
@@ -127,7 +127,7 @@ def damaged(draw: st.DrawFn, sound: Any) -> Any:
 
 
 def said_by(kind: str) -> st.SearchStrategy[dict[str, Any] | None]:
-    """What is on the board of an actor of `kind`: often nearly sound, else any map."""
+    """Reports of an actor of `kind`: often with one wrong value, else any map."""
     sound = SOUND[kind]
     near = damaged(sound).filter(lambda said: isinstance(said, dict))
     return st.one_of(near, near, st.dictionaries(keys, anything, max_size=5), st.none())
@@ -156,11 +156,11 @@ def status(
     ]
     actors = {name: ActorRecord(state) for name in KINDS}
     body = report.status("cell", 1.0, facts, actors, robots, None, 0.0)
-    return msgspec.json.decode(msgspec.json.encode(body))
+    return msgspec.json.decode(msgspec.json.encode(body), type=dict[str, Any])
 
 
 def shown(body: dict[str, Any]) -> None:
-    """Everything that people and programs are shown of a status."""
+    """Make every view of a status."""
     for ask in (unready, unhealthy, failing, warnings, notes):
         ask(body)
     for width in (60, 140):
@@ -185,10 +185,10 @@ def carried(row: dict[str, Any]) -> None:
 
 @settings(max_examples=40)
 @given(st.lists(every_report, min_size=2, max_size=2), st.sampled_from(list(ActorState)))
-def test_no_report_of_an_actor_breaks_what_is_made_of_the_status(
+def test_no_report_of_an_actor_breaks_a_view_of_the_status(
     reports: list[dict[str, Any]], state: ActorState
 ) -> None:
-    """Neither the supervisor, nor a terminal, nor the gateway, which gets the status as JSON."""
+    """Status, terminal views, dashboard and metrics are made of any reports."""
     stream = StatusStream(None)  # type: ignore[arg-type]
     stream.history = StatusHistory()
     before = None
@@ -207,6 +207,7 @@ def test_no_report_of_an_actor_breaks_what_is_made_of_the_status(
 def test_a_wrong_report_changes_nothing_about_the_other_actors(
     name: str, data: st.DataObject
 ) -> None:
+    """A damaged report changes its own actor's row, and the robot or site rows made of it, only."""
     sound = {each: SOUND[kind] for each, kind in KINDS.items()}
     whole = status(sound)
     hurt = status({**sound, name: data.draw(said_by(KINDS[name]))})
@@ -218,7 +219,8 @@ def test_a_wrong_report_changes_nothing_about_the_other_actors(
         assert hurt["site"] == whole["site"]
 
 
-def test_a_sound_report_stays_as_it_is_and_keeps_what_no_shape_names() -> None:
+def test_a_valid_report_is_kept_with_the_fields_that_no_shape_names() -> None:
+    """`read` of a valid report reports no misfit and changes no value."""
     for kind, sound in SOUND.items():
         read, misfits = actor_reports.read(kind, sound)
         assert misfits == [] and read is not None
@@ -228,7 +230,8 @@ def test_a_sound_report_stays_as_it_is_and_keeps_what_no_shape_names() -> None:
     assert row["epoch"] == 3 and row["vitals"]["steps"] == 3 and row["vitals"]["plan_s"] is None
 
 
-def test_what_does_not_fit_is_named_and_its_neighbours_are_kept() -> None:
+def test_a_field_that_does_not_fit_is_named_and_its_neighbours_are_kept() -> None:
+    """A misfit is replaced or dropped by itself, and a note of the status names it."""
     good = SOUND["broker"]["sessions"][0]
     said = {"sessions": [good, {**good, "silent_s": "long"}, 7, {"service": "pick"}]}
     read, misfits = actor_reports.read("broker", said)
@@ -236,20 +239,22 @@ def test_what_does_not_fit_is_named_and_its_neighbours_are_kept() -> None:
     assert [row["silent_s"] for row in read["sessions"]] == [0.2, 0.0]
     assert misfits == ["sessions[1].silent_s", "sessions[2]", "sessions[3]"]
     body = status({**dict.fromkeys(KINDS), "broker": said})
-    (told,) = [note for note in notes(body) if note.weight is Weight.WARNS]
-    assert told.name == "broker" and "sessions[1].silent_s" in told.text
+    (warning,) = [note for note in notes(body) if note.weight is Weight.WARNS]
+    assert warning.name == "broker" and "sessions[1].silent_s" in warning.text
 
 
 @pytest.mark.parametrize(
     "said", [{"a": msgspec.msgpack.Ext(1, b"x")}, {"a": {(1, 2): 3}}, ["no map"], "text", 7]
 )
-def test_what_no_json_can_say_is_no_report(said: Any) -> None:
+def test_a_report_that_is_no_json_object_is_replaced_by_the_default(said: Any) -> None:
+    """`read` returns the default report and names the whole report as misfit."""
     read, misfits = actor_reports.read("witness", said)
     assert read == actor_reports.unreported("witness") and misfits == ["the whole report"]
 
 
 @given(st.dictionaries(keys, anything, max_size=4))
-def test_a_board_carries_whatever_an_actor_says_to_the_status(said: dict[str, Any]) -> None:
+def test_a_board_with_any_map_can_be_read_into_the_status(said: dict[str, Any]) -> None:
+    """Whatever map was written to a board, its report can be encoded as JSON."""
     memory = memoryview(bytearray(BOARD_SIZE))
     StatusBoard(memory).report(said)
     for kind in SOUND:

@@ -1,4 +1,4 @@
-"""Limits of the machine that are too small are told before any actor starts."""
+"""Limits of the machine that are too small are reported before any actor starts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def actor(
 
 
 @given(need=ROOMS, have=ROOMS)
-def test_each_limit_that_is_too_small_is_told_and_no_other(need: Room, have: Room) -> None:
+def test_shortfalls_name_each_limit_that_is_too_small_and_no_other(need: Room, have: Room) -> None:
+    """A sentence gives what was found and what is needed, for each short limit and no other."""
     said = shortfalls(need, have)
     short = [name for name in WORDS if getattr(have, name) < getattr(need, name)]
     assert [sentence.partition(":")[0] for sentence in said] == [WORDS[name] for name in short]
@@ -50,6 +51,7 @@ def test_each_limit_that_is_too_small_is_told_and_no_other(need: Room, have: Roo
 def test_a_larger_fleet_needs_more_and_shared_memory_is_counted_once(
     count: int, spares: int
 ) -> None:
+    """Needs grow with actors and spares; a segment that actors share counts once."""
     fleet = [
         actor(f"a{i}", ("shared", 1000), (f"a{i}/board", 10), warm="m", spares=spares)
         for i in range(count)
@@ -60,7 +62,8 @@ def test_a_larger_fleet_needs_more_and_shared_memory_is_counted_once(
     assert larger.descriptors > need.descriptors and larger.processes > need.processes
 
 
-def test_what_this_machine_has_is_read() -> None:
+def test_the_limits_of_this_machine_are_read() -> None:
+    """`found` returns this process's limits, all positive."""
     here = found()
     assert here.descriptors == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     assert here.shm_bytes > 0 and here.processes > 0 and here.address_mb > 0
@@ -73,10 +76,10 @@ def test_what_this_machine_has_is_read() -> None:
         (resource.RLIMIT_AS, 300_000_000, "address space: 300 MB are allowed"),
     ],
 )
-def test_a_start_under_a_small_limit_says_so_in_a_sentence(
+def test_a_start_under_a_small_limit_is_refused_in_a_sentence(
     limit: int, value: int, said: str, tmp_path: Path
 ) -> None:
-    """Neither an error number nor the traceback of whoever met it first."""
+    """Exit status 2, the limit with what is needed, and neither errno nor traceback."""
     fleet = tmp_path / "fleet.yaml"
     fleet.write_text("name: tight\nservices: {}\nrobots: []\n")
     process = subprocess.run(

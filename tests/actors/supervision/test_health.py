@@ -1,4 +1,4 @@
-"""What counts as not ready, not healthy and failing, and the sentences that say so."""
+"""When a status is not ready, not healthy and failing, and the sentences of that."""
 
 from __future__ import annotations
 
@@ -68,9 +68,10 @@ def status(
 @pytest.mark.parametrize(
     ("refusing_s", "healthy"), [(0.0, True), (0.9, True), (1.1, False), (600.0, False)]
 )
-def test_a_robot_none_of_whose_commands_are_accepted_is_not_healthy(
+def test_a_robot_whose_commands_are_all_refused_is_not_healthy(
     refusing_s: float, healthy: bool
 ) -> None:
+    """After a second of refusals only, the robot is unhealthy with the reason."""
     why = "joint elbow: 92.1 is beyond its limit of 2.6"
     body = status({"refusing_s": refusing_s, "refusing": why})
     assert body["healthy"] is healthy
@@ -78,20 +79,22 @@ def test_a_robot_none_of_whose_commands_are_accepted_is_not_healthy(
     assert unhealthy(body) == ([] if healthy else said)
 
 
-def test_warnings_are_told_and_leave_a_fleet_healthy() -> None:
+def test_warnings_are_listed_and_leave_a_fleet_healthy() -> None:
+    """A handshake's warning appears in `warnings` and in neither `unhealthy` nor `unready`."""
     body = status({"warnings": ["fps 60 on a policy of 30"]})
     assert body["healthy"] and unready(body) == []
     assert warnings(body) == [("r1", "fps 60 on a policy of 30")]
 
 
 @pytest.mark.parametrize("state", ["CONNECTING", "STALLED", "RECONNECTING", "DEAD"])
-def test_a_robot_that_is_not_driven_is_not_healthy_and_the_reason_is_told(state: str) -> None:
+def test_a_robot_that_is_not_driven_is_not_healthy_for_its_reason(state: str) -> None:
+    """Each state without a running plan is unhealthy, with the robot's own reason."""
     body = status({"state": state, "reason": "tcp://gpu:7447 does not answer"})
     assert unhealthy(body) == [f"robot r1 is {state}: tcp://gpu:7447 does not answer"]
 
 
-def test_a_robot_without_a_control_actor_says_why_it_has_none_and_nothing_old() -> None:
-    """Its last report is about the past: reason, refusals and warnings of it are not shown."""
+def test_a_robot_without_a_control_actor_shows_why_and_no_old_reasons() -> None:
+    """DOWN shows the control actor's state; reasons of its last report are not shown."""
     said = {"reason": "an old reason", "refusing_s": 9.0, "refusing": "old", "warnings": ["old"]}
     body = status(said, ActorState.BACKOFF, reason="killed by SIGKILL")
     (row,) = body["robots"]
@@ -101,16 +104,16 @@ def test_a_robot_without_a_control_actor_says_why_it_has_none_and_nothing_old() 
     assert not any("old" in sentence for sentence in unhealthy(body))
 
 
-def test_who_was_stopped_by_a_person_is_healthy_and_not_ready() -> None:
+def test_an_actor_that_a_person_stopped_is_healthy_and_not_ready() -> None:
+    """A stop by a person is listed by `unready` and by neither `unhealthy` nor `failing`."""
     body = status(state=ActorState.STOPPED, reason="stopped by a person", last_exit="exited with 0")
     assert body["healthy"] and unhealthy(body) == []
     assert unready(body) == ["r1/control is STOPPED: stopped by a person"]
     assert failing(body) == []
 
 
-def test_what_fails_is_what_hangs_or_does_not_run_though_it_did() -> None:
-    """Half of the hang timeout without progress is a hang: at the whole of it the supervisor kills,
-    and nobody would ever see it. A first start is none."""
+def test_an_actor_fails_if_it_hangs_or_no_longer_runs() -> None:
+    """Half a hang timeout without progress, or a start after an exit; not a first start."""
     assert failing(status(age_s=2.4)) == []
     assert failing(status(age_s=2.6)) == ["r1/control has made no progress for 2.6 s"]
     assert failing(status(state=ActorState.STARTING)) == []
@@ -124,15 +127,16 @@ def test_what_fails_is_what_hangs_or_does_not_run_though_it_did() -> None:
     assert failing(status({"state": "STALLED", "reason": "no replica"})) == [], "no process fails"
 
 
-def test_a_dead_robot_is_not_healthy_and_fails_no_process() -> None:
-    """A watchdog that restarts what fails must not set a robot going that waits for a person."""
+def test_a_dead_robot_is_not_healthy_and_no_failing_process() -> None:
+    """DEAD waits for a person: a watchdog on `failing` must not restart it."""
     gone = {"state": "DEAD", "reason": "no chunk came for 60 s"}
     body = status(gone, ActorState.FAILED, reason="is dead", last_exit="exited with status 4")
     assert "robot r1 is DEAD: no chunk came for 60 s" in unhealthy(body)
     assert failing(body) == []
 
 
-def test_the_robots_of_scripts_and_other_hosts_are_seen_and_are_not_this_fleets_to_mend() -> None:
+def test_robots_of_scripts_and_other_hosts_are_shown_and_do_not_affect_health() -> None:
+    """They appear under `site` with place, state and reason; the fleet stays healthy and ready."""
     trouble = {"state": "STALLED", "reason": "no replica", "warnings": ["fps 60 on a policy of 30"]}
     replica = {"name": "pick/9", "service": "pick", "sessions": 1, "capacity": 8, "load": 0.1}
     own = SESSION | {"robot": "r1", "kind": "fleet"}
@@ -156,9 +160,8 @@ def test_the_robots_of_scripts_and_other_hosts_are_seen_and_are_not_this_fleets_
 
 
 @pytest.mark.parametrize(("session", "waits"), [("opening", "handshake"), ("none", "of 'pick'")])
-def test_a_robot_that_says_nothing_about_itself_has_a_state_and_a_reason(
-    session: str, waits: str
-) -> None:
+def test_a_robot_without_vitals_has_a_state_and_a_reason(session: str, waits: str) -> None:
+    """State and reason are then derived from its session at the broker."""
     body = status(broker={"sessions": [SESSION | {"state": session}], "replicas": []})
     (row,) = body["site"]["robots"]
     assert row["state"] == "CONNECTING" and waits in row["reason"]
@@ -167,8 +170,8 @@ def test_a_robot_that_says_nothing_about_itself_has_a_state_and_a_reason(
     assert row["state"] == "OPEN" and row["reason"] == "silent for 3.0 s"
 
 
-def test_a_log_that_cannot_be_written_needs_a_person_and_one_that_could_not_does_not() -> None:
-    """Lines that were lost stay counted; only a disk that is full now is to be mended."""
+def test_a_log_is_unhealthy_only_while_it_cannot_be_written() -> None:
+    """A present write error is unhealthy; lines lost in the past are not."""
     log = {"path": "/state/log.jsonl", "lost": 7, "error": "No space left on device"}
     body = {"actors": [], "robots": [], "log": log}
     [said] = unhealthy(body)
@@ -176,8 +179,8 @@ def test_a_log_that_cannot_be_written_needs_a_person_and_one_that_could_not_does
     assert unhealthy({**body, "log": {**log, "error": ""}}) == []
 
 
-def test_a_sensor_without_frames_needs_a_person_and_one_with_frames_does_not() -> None:
-    """It is at work: it waits for its camera, and says why."""
+def test_a_sensor_is_unhealthy_only_while_it_has_no_frames() -> None:
+    """A reason in a READY sensor's report is unhealthy and a note; no reason is neither."""
     reason = "camera source 7 does not open"
     row = {"name": "r1/wrist", "kind": "sensor", "state": "READY", "report": {"reason": reason}}
     body = {"actors": [row], "robots": []}
@@ -189,7 +192,8 @@ def test_a_sensor_without_frames_needs_a_person_and_one_with_frames_does_not() -
         )
 
 
-def test_audit_records_that_were_lost_are_a_warning_with_their_number() -> None:
+def test_lost_audit_records_are_a_warning_with_their_number() -> None:
+    """Lost evidence yields a note with the count and leaves the fleet healthy."""
     row = {"name": "pick/0", "kind": "inference", "state": "READY", "report": {"evidence_lost": 3}}
     body = {"actors": [row], "robots": [], "site": {}}
     [note] = notes(body)

@@ -1,4 +1,4 @@
-"""What each transition of supervision says, word for word: people read it in status and log."""
+"""The reason of each transition of the supervision state machine, which status and log show."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ RULES = Rules(
 )
 
 
-class Told:
-    """One fleet, and what it says of one actor: (old state, new state, reason)."""
+class Transcript:
+    """A fleet, and the changes of one actor: (old state, new state, reason)."""
 
     def __init__(self, *members: Member) -> None:
         self.fleet = fleet_of(members or (Member("a", RULES),), 0.0)
@@ -65,34 +65,35 @@ class Told:
         return self.fleet.actors[name].reason
 
 
-def up(*members: Member) -> Told:
-    told = Told(*members)
-    told.of("a", Start(), ActorReady("a", 1))
-    return told
+def up(*members: Member) -> Transcript:
+    log = Transcript(*members)
+    log.of("a", Start(), ActorReady("a", 1))
+    return log
 
 
-def test_a_life_from_start_to_stop_says_why_at_each_step() -> None:
-    told = Told()
-    assert told.of("a", Start()) == [
+def test_an_actor_has_a_reason_at_each_change_of_state() -> None:
+    """From start over crash and back-off to stop, each change carries its exact reason."""
+    log = Transcript()
+    assert log.of("a", Start()) == [
         ("STOPPED", "WAITING", "starting"),
         ("WAITING", "STARTING", ""),
     ]
-    assert told.of("a", ActorReady("a", 1)) == [("STARTING", "READY", "")]
-    assert told.of("a", Exited("a", 1, -9)) == [
+    assert log.of("a", ActorReady("a", 1)) == [("STARTING", "READY", "")]
+    assert log.of("a", Exited("a", 1, -9)) == [
         ("READY", "WAITING", "killed by SIGKILL"),
         ("WAITING", "STARTING", "killed by SIGKILL"),
     ]
-    assert told.of("a", Exited("a", 2, 1, "no camera")) == [
+    assert log.of("a", Exited("a", 2, 1, "no camera")) == [
         ("STARTING", "BACKOFF", "exited with status 1: no camera")
     ]
-    assert told.of("a", ClockTick(), after_s=0.5) == [
+    assert log.of("a", ClockTick(), after_s=0.5) == [
         ("BACKOFF", "WAITING", "exited with status 1: no camera"),
         ("WAITING", "STARTING", "exited with status 1: no camera"),
     ]
-    told.of("a", ActorReady("a", 3))
-    assert told.of("a", Stop(("a",))) == [("READY", "STOPPING", "stopped by a person")]
-    assert told.of("a", Exited("a", 3, 0)) == [("STOPPING", "STOPPED", "stopped by a person")]
-    assert told.of("a", Start()) == [
+    log.of("a", ActorReady("a", 3))
+    assert log.of("a", Stop(("a",))) == [("READY", "STOPPING", "stopped by a person")]
+    assert log.of("a", Exited("a", 3, 0)) == [("STOPPING", "STOPPED", "stopped by a person")]
+    assert log.of("a", Start()) == [
         ("STOPPED", "WAITING", "starting"),
         ("WAITING", "STARTING", "started by a person"),
     ]
@@ -101,22 +102,24 @@ def test_a_life_from_start_to_stop_says_why_at_each_step() -> None:
 GIVEN_UP = "killed by SIGKILL; it failed {}: mend the cause, then `actorctl start a`"
 
 
-def test_whoever_fails_too_often_is_given_up_with_how_often_and_what_to_do() -> None:
-    told = up()
+def test_an_actor_that_fails_too_often_in_a_row_is_given_up_with_the_count_and_a_remedy() -> None:
+    """More failures in a row than `max_restarts` end in FAILED, and nothing is pending then."""
+    log = up()
     for incarnation in (1, 2):
-        told.of("a", Exited("a", incarnation, -9), ClockTick(), after_s=1)
-    assert told.of("a", Exited("a", 3, -9)) == [
+        log.of("a", Exited("a", incarnation, -9), ClockTick(), after_s=1)
+    assert log.of("a", Exited("a", 3, -9)) == [
         ("STARTING", "FAILED", GIVEN_UP.format("3 times in a row, never up for 5 s"))
     ]
-    assert told.fleet.actors["a"].restarts == 2
-    assert told.of("a", ClockTick(), after_s=0.5) == [], "nothing is pending"
+    assert log.fleet.actors["a"].restarts == 2
+    assert log.of("a", ClockTick(), after_s=0.5) == [], "nothing is pending"
 
 
-def test_whoever_fails_too_often_within_the_window_is_given_up_too() -> None:
-    told = up()
+def test_an_actor_that_fails_too_often_within_the_window_is_given_up() -> None:
+    """`max_restarts` restarts within `window_s` and one more failure end in FAILED."""
+    log = up()
     for incarnation in (1, 2, 3):
-        told.now_s += 5.0
-        found = told.of("a", Exited("a", incarnation, -9), ActorReady("a", incarnation + 1))
+        log.now_s += 5.0
+        found = log.of("a", Exited("a", incarnation, -9), ActorReady("a", incarnation + 1))
     assert found == [("READY", "FAILED", GIVEN_UP.format("3 times within 20 s"))]
 
 
@@ -132,29 +135,32 @@ def test_whoever_fails_too_often_within_the_window_is_given_up_too() -> None:
     ],
     ids=["stop", "drain", "restart", "end", "reform", "fault"],
 )
-def test_an_end_in_order_says_who_asked_for_it(end: SupervisionEvent, asked: str) -> None:
-    told = up()
-    assert told.of("a", end) == [("READY", "STOPPING", asked)]
-    assert told.reason() == asked
+def test_an_orderly_end_has_the_request_as_its_reason(end: SupervisionEvent, asked: str) -> None:
+    """STOPPING names the request: a person's, the fleet's, or a fault."""
+    log = up()
+    assert log.of("a", end) == [("READY", "STOPPING", asked)]
+    assert log.reason() == asked
 
 
 @pytest.mark.parametrize(
-    ("code", "told_more"),
+    ("code", "how_it_ended"),
     [(0, ""), (-15, ""), (-9, "; killed by SIGKILL"), (15, "; exited with status 15")],
 )
-def test_how_it_ended_is_told_of_one_that_did_not_obey(code: int, told_more: str) -> None:
-    told = up()
-    told.of("a", Stop(("a",)))
-    assert told.of("a", Exited("a", 1, code)) == [
-        ("STOPPING", "STOPPED", f"stopped by a person{told_more}")
+def test_a_stopped_actor_shows_how_it_ended_unless_as_asked(code: int, how_it_ended: str) -> None:
+    """Status 0 and SIGTERM add nothing to the request; any other exit is appended."""
+    log = up()
+    log.of("a", Stop(("a",)))
+    assert log.of("a", Exited("a", 1, code)) == [
+        ("STOPPING", "STOPPED", f"stopped by a person{how_it_ended}")
     ]
 
 
-def test_an_actor_that_is_already_there_no_more_is_stopped_without_further_words() -> None:
+def test_an_actor_without_a_process_is_stopped_at_once() -> None:
+    """A stop during BACKOFF leads straight to STOPPED."""
     for end, why in ((Stop(("a",)), "stopped by a person"), (StopAll(), "the fleet stops")):
-        told = up()
-        told.of("a", Exited("a", 1, -9), Exited("a", 2, -9))
-        assert told.of("a", end) == [("BACKOFF", "STOPPED", why)]
+        log = up()
+        log.of("a", Exited("a", 1, -9), Exited("a", 2, -9))
+        assert log.of("a", end) == [("BACKOFF", "STOPPED", why)]
 
 
 @pytest.mark.parametrize(
@@ -166,118 +172,130 @@ def test_an_actor_that_is_already_there_no_more_is_stopped_without_further_words
     ],
     ids=["never-ready", "hung", "hung-by-its-own-measure"],
 )
-def test_a_silence_that_is_too_long_says_how_long_and_counts_as_the_failure(
-    silent: Callable[[Told], object], why: str
+def test_a_timeout_is_the_reason_and_counts_as_the_failure(
+    silent: Callable[[Transcript], object], why: str
 ) -> None:
-    told = Told()
-    silent(told)
-    found = told.of("a", *[ClockTick()] * 20, after_s=0.25)
+    """The reason names the exceeded start or hang timeout and outlasts the kill."""
+    log = Transcript()
+    silent(log)
+    found = log.of("a", *[ClockTick()] * 20, after_s=0.25)
     assert [(new, reason) for _, new, reason in found] == [("STOPPING", why)]
-    assert [reason for _, _, reason in told.of("a", Exited("a", 1, -9))] == [why, why]
+    assert [reason for _, _, reason in log.of("a", Exited("a", 1, -9))] == [why, why]
 
 
-def test_a_drain_that_does_not_finish_becomes_a_stop_and_that_a_kill() -> None:
-    told = up()
-    told.of("a", Stop(("a",), drain=True))
-    told.of("a", *[ClockTick()] * 4, after_s=1)
-    assert told.reason() == "did not finish draining"
-    _, effects = step(told.fleet, ClockTick(), told.now_s + 1.0)
+def test_a_drain_that_does_not_finish_becomes_a_stop_and_then_a_kill() -> None:
+    """Each timeout leads to the next measure, and the reasons accumulate."""
+    log = up()
+    log.of("a", Stop(("a",), drain=True))
+    log.of("a", *[ClockTick()] * 4, after_s=1)
+    assert log.reason() == "did not finish draining"
+    _, effects = step(log.fleet, ClockTick(), log.now_s + 1.0)
     assert effects == [Kill("a", 1)]
-    assert told.of("a", Exited("a", 1, -9)) == [
+    assert log.of("a", Exited("a", 1, -9)) == [
         ("STOPPING", "STOPPED", "did not finish draining; killed by SIGKILL")
     ]
 
 
-def test_a_hastened_end_says_killed_and_keeps_a_fault_that_was_known() -> None:
-    told = up()
-    assert told.of("a", StopAll(hasten=True)) == [("READY", "STOPPING", "killed")]
-    assert told.fleet.hastened is True
-    told = up()
-    told.of("a", Faulty("a", 1, "it eats memory"), StopAll(hasten=True))
-    assert told.of("a", Exited("a", 1, -9)) == [("STOPPING", "STOPPED", "it eats memory")]
+def test_a_hastened_end_has_the_reason_killed_or_an_earlier_fault() -> None:
+    """A fault that was known before the kill stays the reason."""
+    log = up()
+    assert log.of("a", StopAll(hasten=True)) == [("READY", "STOPPING", "killed")]
+    assert log.fleet.hastened is True
+    log = up()
+    log.of("a", Faulty("a", 1, "it eats memory"), StopAll(hasten=True))
+    assert log.of("a", Exited("a", 1, -9)) == [("STOPPING", "STOPPED", "it eats memory")]
 
 
-def test_a_fault_outlives_the_kill_that_it_needed() -> None:
-    told = up()
-    told.of("a", Faulty("a", 1, "it eats memory"), *[ClockTick()] * 2, after_s=0.6)
-    assert [r for *_, r in told.of("a", Exited("a", 1, -9))] == ["it eats memory"] * 2
+def test_a_fault_stays_the_reason_after_the_kill_that_it_needed() -> None:
+    """An actor killed for a fault restarts with the fault as its reason."""
+    log = up()
+    log.of("a", Faulty("a", 1, "it eats memory"), *[ClockTick()] * 2, after_s=0.6)
+    assert [r for *_, r in log.of("a", Exited("a", 1, -9))] == ["it eats memory"] * 2
 
 
-def test_those_that_follow_a_leader_of_their_group_say_so() -> None:
-    told = up(Member("a", RULES, group="cell"), Member("b", RULES, group="cell"))
-    told.of("b", ActorReady("b", 1))
-    assert told.of("b", Exited("a", 1, -9)) == [("READY", "STOPPING", "restarts with a")]
-    assert told.of("a", Exited("b", 1, 0)) == [("WAITING", "STARTING", "killed by SIGKILL")]
-    assert told.of("b", ActorReady("a", 2)) == [("WAITING", "STARTING", "restarts with a")]
+def test_a_follower_in_a_group_names_the_leader_with_which_it_restarts() -> None:
+    """The reason of a follower's stop and start is the leader, not a failure of its own."""
+    log = up(Member("a", RULES, group="cell"), Member("b", RULES, group="cell"))
+    log.of("b", ActorReady("b", 1))
+    assert log.of("b", Exited("a", 1, -9)) == [("READY", "STOPPING", "restarts with a")]
+    assert log.of("a", Exited("b", 1, 0)) == [("WAITING", "STARTING", "killed by SIGKILL")]
+    assert log.of("b", ActorReady("a", 2)) == [("WAITING", "STARTING", "restarts with a")]
 
 
 @pytest.mark.parametrize("end", [Stop(("a",)), StopAll()], ids=["stop", "end"])
-def test_a_stop_takes_back_a_restart_that_is_under_way(end: SupervisionEvent) -> None:
-    """Also for a start that comes after it: that is a new wish."""
-    told = up()
-    told.of("a", Restart(("a",)), end)
-    assert not told.fleet.actors["a"].relaunch
-    fleet, effects = step(told.fleet, Exited("a", 1, 0), told.now_s)
+def test_a_stop_cancels_a_restart_that_is_under_way(end: SupervisionEvent) -> None:
+    """After restart and stop the exit spawns nothing."""
+    log = up()
+    log.of("a", Restart(("a",)), end)
+    assert not log.fleet.actors["a"].relaunch
+    fleet, effects = step(log.fleet, Exited("a", 1, 0), log.now_s)
     assert fleet.actors["a"].state is ActorState.STOPPED
     assert not any(isinstance(effect, Spawn) for effect in effects)
 
 
-def test_a_person_s_restart_forgives_what_was_before() -> None:
-    told = up()
-    told.of("a", Exited("a", 1, -9), ActorReady("a", 2), Restart(("a",)))
-    actor = told.fleet.actors["a"]
+def test_a_restart_by_a_person_clears_the_earlier_failures() -> None:
+    """Failures and the window are empty afterwards; the count of restarts stays."""
+    log = up()
+    log.of("a", Exited("a", 1, -9), ActorReady("a", 2), Restart(("a",)))
+    actor = log.fleet.actors["a"]
     assert (actor.failures, actor.restarted_at_s, actor.restarts) == (0, (), 1)
 
 
 def test_a_deadline_moves_by_as_long_as_the_supervisor_stood_still() -> None:
-    told = up()
-    told.of("a", Stop(("a",), drain=True))
-    assert told.fleet.actors["a"].deadline_s == 4.0
-    told.of("a", ClockTick(), after_s=50.0)
-    actor = told.fleet.actors["a"]
+    """Deadline and last progress shift by exactly the length of the standstill."""
+    log = up()
+    log.of("a", Stop(("a",), drain=True))
+    assert log.fleet.actors["a"].deadline_s == 4.0
+    log.of("a", ClockTick(), after_s=50.0)
+    actor = log.fleet.actors["a"]
     assert (actor.deadline_s, actor.progressed_at_s) == (54.0, 50.0)
 
 
 def test_a_failure_leaves_the_window_after_exactly_its_length() -> None:
-    told = up()
+    """A restart `window_s` ago no longer counts."""
+    log = up()
     for incarnation in (1, 2, 3):
-        told.now_s += 10.0
-        told.of("a", Exited("a", incarnation, -9), ActorReady("a", incarnation + 1))
-    assert told.fleet.actors["a"].state is ActorState.READY, "20 s before is no longer within 20 s"
+        log.now_s += 10.0
+        log.of("a", Exited("a", incarnation, -9), ActorReady("a", incarnation + 1))
+    assert log.fleet.actors["a"].state is ActorState.READY, "20 s before is no longer within 20 s"
 
 
-def test_a_fault_is_told_of_its_own_incarnation_only() -> None:
-    told = up()
-    told.of("a", Faulty("a", 1, "it eats memory"), Exited("a", 1, -9), ActorReady("a", 2))
-    assert [r for *_, r in told.of("a", Exited("a", 2, -9))] == ["killed by SIGKILL"]
+def test_a_fault_belongs_to_its_own_incarnation_only() -> None:
+    """The next incarnation's exit has its own reason."""
+    log = up()
+    log.of("a", Faulty("a", 1, "it eats memory"), Exited("a", 1, -9), ActorReady("a", 2))
+    assert [r for *_, r in log.of("a", Exited("a", 2, -9))] == ["killed by SIGKILL"]
 
 
-def test_a_restart_after_a_stop_wins_and_after_the_end_of_all_does_nothing() -> None:
-    told = up()
-    told.of("a", Stop(("a",)), Restart(("a",)))
-    told.of("a", Exited("a", 1, 0))
-    assert told.fleet.actors["a"].state is ActorState.STARTING
-    told = up()
-    told.of("a", StopAll(), Restart(("a",)))
-    told.of("a", Exited("a", 1, 0))
-    assert told.fleet.actors["a"].state is ActorState.STOPPED and told.fleet.gone
+def test_a_restart_wins_over_a_stop_but_not_over_the_end_of_the_fleet() -> None:
+    """The latest request of a person counts until the fleet stops."""
+    log = up()
+    log.of("a", Stop(("a",)), Restart(("a",)))
+    log.of("a", Exited("a", 1, 0))
+    assert log.fleet.actors["a"].state is ActorState.STARTING
+    log = up()
+    log.of("a", StopAll(), Restart(("a",)))
+    log.of("a", Exited("a", 1, 0))
+    assert log.fleet.actors["a"].state is ActorState.STOPPED and log.fleet.gone
 
 
-def test_one_that_waits_for_its_time_holds_up_none_after_it() -> None:
-    told = Told(Member("a", RULES), Member("b", RULES), Member("c", RULES))
-    told.of("a", Start(), Stop(("a",)), Exited("a", 1, 0))
-    told.of("b", ActorReady("b", 1), Exited("b", 1, -9), Exited("b", 2, -9))
-    told.of("c", ActorReady("c", 1))
-    assert told.of("b", ClockTick(), after_s=0.5)[-1][1] == "STARTING"
-    told.of("c", *[ClockTick()] * 3, after_s=0.5)
-    assert told.fleet.actors["c"].fault == "hung: no progress for 2 s"
+def test_an_actor_in_back_off_delays_no_actor_after_it() -> None:
+    """A tick handles every actor, whatever the state of those listed before."""
+    log = Transcript(Member("a", RULES), Member("b", RULES), Member("c", RULES))
+    log.of("a", Start(), Stop(("a",)), Exited("a", 1, 0))
+    log.of("b", ActorReady("b", 1), Exited("b", 1, -9), Exited("b", 2, -9))
+    log.of("c", ActorReady("c", 1))
+    assert log.of("b", ClockTick(), after_s=0.5)[-1][1] == "STARTING"
+    log.of("c", *[ClockTick()] * 3, after_s=0.5)
+    assert log.fleet.actors["c"].fault == "hung: no progress for 2 s"
 
 
 @pytest.mark.parametrize(("jitter", "part"), [(0.0, 0.5), (0.5, 0.75), (0.9, 0.95)])
 def test_half_of_a_back_off_is_jitter(jitter: float, part: float) -> None:
-    told = up()
-    told.of("a", Exited("a", 1, -9))
-    fleet, _ = step(told.fleet, Exited("a", 2, -9), 0.0, jitter)
+    """The delay is between half and the whole of the back-off, by the jitter."""
+    log = up()
+    log.of("a", Exited("a", 1, -9))
+    fleet, _ = step(log.fleet, Exited("a", 2, -9), 0.0, jitter)
     assert fleet.actors["a"].deadline_s == pytest.approx(RULES.backoff_s * part)
 
 
@@ -293,9 +311,10 @@ def test_half_of_a_back_off_is_jitter(jitter: float, part: float) -> None:
         (-250, None, "killed by signal 250"),
     ],
 )
-def test_how_a_process_ended_is_said_in_words(
+def test_an_exit_status_is_described_in_words(
     code: int | None, error: str | None, text: str
 ) -> None:
+    """`exit_text` names status, signal and the actor's own reason."""
     assert exit_text(code, error) == text
 
 
@@ -312,33 +331,37 @@ def test_how_a_process_ended_is_said_in_words(
         ("never", 4, ActorState.FAILED, "is dead until a person restarts it: exited with status 4"),
     ],
 )
-def test_whether_an_end_by_itself_is_followed_by_another_start_is_the_rules_to_say(
+def test_the_restart_rule_decides_what_follows_an_exit_by_itself(
     restart: str, code: int, state: ActorState, why: str
 ) -> None:
-    told = up(Member("a", replace(RULES, restart=restart)))
-    found = told.of("a", Exited("a", 1, code))
-    assert (told.fleet.actors["a"].state, found[-1][2]) == (state, why)
-    assert told.fleet.actors["a"].wanted is (state is not ActorState.STOPPED)
+    """Each rule and exit code leads to its state and reason."""
+    log = up(Member("a", replace(RULES, restart=restart)))
+    found = log.of("a", Exited("a", 1, code))
+    assert (log.fleet.actors["a"].state, found[-1][2]) == (state, why)
+    assert log.fleet.actors["a"].wanted is (state is not ActorState.STOPPED)
 
 
-def test_a_fault_of_one_that_ends_well_is_a_failure_all_the_same() -> None:
-    told = up(Member("a", replace(RULES, restart="on_failure")))
-    told.of("a", Faulty("a", 1, "it eats memory"))
-    found = told.of("a", Exited("a", 1, 0))
+def test_an_actor_with_a_fault_has_failed_although_it_exits_with_0() -> None:
+    """`on_failure` restarts an actor that was ended for a fault."""
+    log = up(Member("a", replace(RULES, restart="on_failure")))
+    log.of("a", Faulty("a", 1, "it eats memory"))
+    found = log.of("a", Exited("a", 1, 0))
     assert found[-1] == ("WAITING", "STARTING", "it eats memory")
 
 
-def test_one_that_waits_for_others_holds_up_none_after_it() -> None:
-    told = Told(Member("a", RULES), Member("b", RULES, after=("a",)), Member("c", RULES))
-    told.of("a", Start())
-    states = {name: str(actor.state) for name, actor in told.fleet.actors.items()}
+def test_an_actor_that_waits_for_others_delays_no_actor_after_it() -> None:
+    """Actors listed after a WAITING one start at once."""
+    log = Transcript(Member("a", RULES), Member("b", RULES, after=("a",)), Member("c", RULES))
+    log.of("a", Start())
+    states = {name: str(actor.state) for name, actor in log.fleet.actors.items()}
     assert states == {"a": "STARTING", "b": "WAITING", "c": "STARTING"}
 
 
-def test_since_when_an_actor_is_in_its_state_is_kept() -> None:
-    told = Told()
-    told.now_s = 7.0
-    told.of("a", Start())
-    assert told.fleet.actors["a"].since_s == 7.0
-    told.of("a", ClockTick(), ActorReady("a", 1), ClockTick(), after_s=0.5)
-    assert told.fleet.actors["a"].since_s == 8.0
+def test_the_instant_of_the_last_change_of_state_is_kept() -> None:
+    """`since_s` changes with the state only."""
+    log = Transcript()
+    log.now_s = 7.0
+    log.of("a", Start())
+    assert log.fleet.actors["a"].since_s == 7.0
+    log.of("a", ClockTick(), ActorReady("a", 1), ClockTick(), after_s=0.5)
+    assert log.fleet.actors["a"].since_s == 8.0

@@ -1,4 +1,4 @@
-"""The shared memory of a fleet that changes: all of a change, or nothing of it."""
+"""The segments of a fleet that is reloaded: all of a change happens, or nothing of it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def open_descriptors() -> set[str]:
     return set(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
 
-class Memory(RuleBasedStateMachine):
+class SegmentsMachine(RuleBasedStateMachine):
     """Reloads, some of which fail at any segment, and processes that write to their boards."""
 
     def __init__(self) -> None:
@@ -119,16 +119,18 @@ class Memory(RuleBasedStateMachine):
         self.memory.close()
 
 
-TestMemory = Memory.TestCase
-TestMemory.settings = settings(max_examples=60, stateful_step_count=15, deadline=None)
+TestSegments = SegmentsMachine.TestCase
+TestSegments.settings = settings(max_examples=60, stateful_step_count=15, deadline=None)
 
 
 def test_two_sizes_for_one_segment_are_refused() -> None:
+    """The error names the segment, both actors' sizes and the remedy."""
     with pytest.raises(SegmentError, match="scene: control expects 8192 bytes, another actor 4096"):
         Segments([actor("world", {"scene": 4096}), actor("control", {"scene": 8192})])
 
 
 def test_an_actor_without_a_board_is_refused() -> None:
+    """The error names the missing board segment."""
     bare = ActorSpec(kind="steady", member=Member("a"), config={}, segments=())
     with pytest.raises(SegmentError, match="a/board"):
         Segments([bare])

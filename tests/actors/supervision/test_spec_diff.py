@@ -1,4 +1,4 @@
-"""The difference that `supervisor reload` shows before it makes it."""
+"""The difference between two fleets that `supervisor reload` shows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def actor(name: str, *segments: str, rules: Rules | None = None, **config: Any) 
     )
 
 
-def test_each_value_that_differs_is_named_by_its_path_however_deep() -> None:
+def test_each_differing_value_is_named_by_its_path_at_any_depth() -> None:
+    """Changed, removed and new keys of nested maps are listed with their values."""
     old = actor("a", fps=30, plan={"merge": "replace", "trim": "time"}, cameras={"x": {"w": 1}})
     new = actor("a", fps=30, plan={"merge": "append", "trim": "time"}, cameras={"y": {"w": 1}})
     assert differences([old], [new]).changed == {
@@ -29,12 +30,14 @@ def test_each_value_that_differs_is_named_by_its_path_however_deep() -> None:
     }
 
 
-def test_segments_that_come_and_go_are_told_apart() -> None:
+def test_added_and_removed_segments_are_distinguished() -> None:
+    """A segment in one list only is named as added or as removed."""
     old, new = actor("a", "one", "both"), actor("a", "both", "two")
     said = ["without shared memory one", "with shared memory two"]
     assert differences([old], [new]).changed == {"a": said}
 
 
 def test_other_restart_rules_need_no_new_process() -> None:
+    """An actor with other rules counts as the same; a new one as added."""
     difference = differences([actor("a")], [actor("a", rules=Rules(max_restarts=1)), actor("b")])
     assert (difference.added, difference.changed, difference.same) == (("b",), {}, ("a",))

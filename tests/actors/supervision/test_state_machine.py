@@ -1,4 +1,7 @@
-"""The rules of supervision, one by one; that they hold together is for the property machine."""
+"""The rules of the supervision state machine, one by one.
+
+That they hold in any order of events is checked by tests/properties/test_supervision_machine.py.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ from holdfast.actors.supervision.supervised import (
 
 
 class Fake:
-    """A fleet, a clock and the effects since the last look."""
+    """A fleet with a clock, and all effects but changes of state."""
 
     def __init__(self, *members: Member) -> None:
         self.now_s = 100.0
@@ -37,7 +40,7 @@ class Fake:
 
     def feed(self, event: SupervisionEvent, jitter: float = 1.0) -> list[SupervisionEffect]:
         self.fleet, effects = step(self.fleet, event, self.now_s, jitter)
-        acts = [effect for effect in effects if not isinstance(effect, Changed)]
+        acts: list[SupervisionEffect] = [e for e in effects if not isinstance(e, Changed)]
         self.effects += acts
         return acts
 
@@ -62,7 +65,8 @@ class Fake:
         return self.feed(Exited(name, self.fleet.actors[name].incarnation, code))
 
 
-def test_the_first_crash_is_answered_in_the_same_step() -> None:
+def test_an_actor_restarts_in_the_step_of_its_first_crash() -> None:
+    """The exit event itself yields the next Spawn."""
     fake = Fake(Member("a"))
     fake.up("a")
     assert fake.crash() == [Spawn("a", 2)]
@@ -70,7 +74,8 @@ def test_the_first_crash_is_answered_in_the_same_step() -> None:
     assert fake.fleet.actors["a"].reason == "killed by SIGKILL"
 
 
-def test_a_crash_loop_backs_off_twice_as_long_each_time_and_ends_in_failed() -> None:
+def test_a_crash_loop_doubles_its_back_off_and_ends_in_failed() -> None:
+    """Delays double up to `max_backoff_s`; after FAILED nothing starts by itself."""
     fake = Fake(Member("a", Rules(max_restarts=5, window_s=1000, backoff_s=1, max_backoff_s=3)))
     fake.up()
     delays = []
@@ -86,7 +91,8 @@ def test_a_crash_loop_backs_off_twice_as_long_each_time_and_ends_in_failed() -> 
     assert fake.wait(100) == []
 
 
-def test_an_actor_that_stayed_up_is_forgiven() -> None:
+def test_an_actor_that_was_ready_for_settle_s_has_no_failures() -> None:
+    """Its next crash counts as the first one."""
     fake = Fake(Member("a", Rules(settle_s=10, hang_timeout_s=1000)))
     fake.up("a")
     fake.crash()
@@ -95,7 +101,8 @@ def test_an_actor_that_stayed_up_is_forgiven() -> None:
     assert fake.crash() == [Spawn("a", 3)], "as if it were the first"
 
 
-def test_restarts_out_of_the_window_do_not_count() -> None:
+def test_restarts_outside_the_window_do_not_count() -> None:
+    """Only restarts within `window_s` count towards `max_restarts`."""
     fake = Fake(Member("a", Rules(max_restarts=1, window_s=5, settle_s=1, hang_timeout_s=1000)))
     fake.up("a")
     for incarnation in (2, 3, 4):
@@ -117,7 +124,7 @@ def test_restarts_out_of_the_window_do_not_count() -> None:
 def test_a_crash_loop_ends_in_failed_however_long_each_attempt_takes(
     lives: list[tuple[float, float | None]], most: int, window_s: float
 ) -> None:
-    """(seconds until ready, seconds after that or never ready); none stays up for `settle_s`."""
+    """Without an uptime of `settle_s`, at most `max_restarts` + 1 failures happen."""
     rules = Rules(max_restarts=most, window_s=window_s, settle_s=10, start_timeout_s=100)
     fake = Fake(Member("a", replace(rules, hang_timeout_s=1000)))
     fake.up()
@@ -142,7 +149,7 @@ def test_a_crash_loop_ends_in_failed_however_long_each_attempt_takes(
 
 @given(lives=st.lists(st.floats(31, 80_000), min_size=20, max_size=40))
 def test_single_kills_over_a_day_never_end_in_failed(lives: list[float]) -> None:
-    """Ten restarts within five minutes are too many; one every half minute is not."""
+    """Kills at least 31 s apart are each answered by a restart."""
     fake = Fake(Member("a", Rules(hang_timeout_s=1e9)))
     fake.up("a")
     for incarnation, up_s in enumerate(lives, 2):
@@ -154,8 +161,8 @@ def test_single_kills_over_a_day_never_end_in_failed(lives: list[float]) -> None
         fake.feed(ActorReady("a", incarnation))
 
 
-def test_what_an_actor_measured_extends_its_hang_timeout_for_this_incarnation() -> None:
-    """Never below the rules', and the next incarnation has to say it again."""
+def test_an_actor_extends_its_hang_timeout_for_one_incarnation() -> None:
+    """The larger of the reported and the configured timeout counts, until the next start."""
     fake = Fake(Member("a", Rules(hang_timeout_s=2)))
     fake.feed(Start())
     fake.feed(ActorReady("a", 1, hang_timeout_s=6))
@@ -168,7 +175,8 @@ def test_what_an_actor_measured_extends_its_hang_timeout_for_this_incarnation() 
     assert fake.wait(0.25) == [Kill("a", 2)]
 
 
-def test_exits_that_say_that_a_restart_is_pointless_are_final_until_a_person_starts_it() -> None:
+def test_an_exit_with_3_or_4_is_final_until_a_person_starts_the_actor() -> None:
+    """Refused and dead actors are FAILED at once; Start spawns them again."""
     for code in (3, 4):
         fake = Fake(Member("a"))
         fake.up("a")
@@ -178,6 +186,7 @@ def test_exits_that_say_that_a_restart_is_pointless_are_final_until_a_person_sta
 
 
 def test_a_stop_wins_over_a_pending_restart() -> None:
+    """A stop during BACKOFF cancels the restart."""
     fake = Fake(Member("a"))
     fake.up()
     fake.crash(), fake.crash()
@@ -187,7 +196,8 @@ def test_a_stop_wins_over_a_pending_restart() -> None:
     assert fake.state() is ActorState.STOPPED
 
 
-def test_a_stop_is_asked_then_forced() -> None:
+def test_a_stop_is_asked_for_and_then_forced() -> None:
+    """Kill follows after `stop_timeout_s`, again every second, and is no failure."""
     fake = Fake(Member("a", Rules(stop_timeout_s=2)))
     fake.up("a")
     assert fake.feed(Stop(("a",))) == [AskToStop("a", 1)]
@@ -199,14 +209,16 @@ def test_a_stop_is_asked_then_forced() -> None:
     assert fake.fleet.actors["a"].failures == 0
 
 
-def test_one_that_is_not_ready_has_nothing_to_finish_and_is_forced_sooner() -> None:
+def test_an_actor_that_is_not_ready_is_killed_sooner_after_a_stop() -> None:
+    """A STARTING actor has half a second, whatever its `stop_timeout_s`."""
     fake = Fake(Member("a", Rules(stop_timeout_s=60)))
     fake.up()
     assert fake.feed(Stop(("a",))) == [AskToStop("a", 1)]
     assert fake.wait(0.5) == [Kill("a", 1)]
 
 
-def test_a_start_while_it_stops_waits_for_the_end_of_the_old_incarnation() -> None:
+def test_a_start_during_a_stop_waits_for_the_end_of_the_old_incarnation() -> None:
+    """The spawn comes with the exit, never before."""
     fake = Fake(Member("a"))
     fake.up("a")
     fake.feed(Stop(("a",)))
@@ -215,6 +227,7 @@ def test_a_start_while_it_stops_waits_for_the_end_of_the_old_incarnation() -> No
 
 
 def test_a_restart_by_a_person_is_no_failure() -> None:
+    """The actor restarts and `failures` stays 0, however its process ended."""
     fake = Fake(Member("a", Rules(max_restarts=0)))
     fake.up("a")
     assert fake.feed(Restart(("a",))) == [AskToStop("a", 1)]
@@ -223,7 +236,8 @@ def test_a_restart_by_a_person_is_no_failure() -> None:
     assert fake.fleet.actors["a"].failures == 0
 
 
-def test_one_that_never_gets_ready_is_killed_and_has_failed() -> None:
+def test_an_actor_that_is_not_ready_in_time_is_killed_and_has_failed() -> None:
+    """Kill comes at `start_timeout_s`, with that as the reason."""
     fake = Fake(Member("a", Rules(start_timeout_s=3)))
     fake.up()
     assert fake.wait(2.75) == []
@@ -233,7 +247,8 @@ def test_one_that_never_gets_ready_is_killed_and_has_failed() -> None:
     assert fake.fleet.actors["a"].failures == 1
 
 
-def test_a_hang_is_killed_at_once_and_progress_prevents_it() -> None:
+def test_a_hung_actor_is_killed_and_one_with_progress_is_not() -> None:
+    """Kill comes `hang_timeout_s` after the last change of the count."""
     fake = Fake(Member("a", Rules(hang_timeout_s=2)))
     fake.up("a")
     for count in range(20):
@@ -244,6 +259,7 @@ def test_a_hang_is_killed_at_once_and_progress_prevents_it() -> None:
 
 
 def test_silence_while_the_supervisor_stood_still_is_no_hang() -> None:
+    """A late tick extends the deadline; silence after it counts."""
     fake = Fake(Member("a", Rules(hang_timeout_s=2)))
     fake.up("a")
     fake.now_s += 60
@@ -255,20 +271,23 @@ ORDERED = (Member("broker"), Member("world"), Member("control", after=("broker",
 
 
 def test_actors_start_when_those_before_them_are_ready() -> None:
+    """The last `after` that becomes ready spawns the actor."""
     fake = Fake(*ORDERED)
     assert fake.feed(Start()) == [Spawn("broker", 1), Spawn("world", 1)]
     assert fake.feed(ActorReady("world", 1)) == []
     assert fake.feed(ActorReady("broker", 1)) == [Spawn("control", 1)]
 
 
-def test_one_that_is_given_up_holds_nobody_back() -> None:
+def test_an_actor_that_is_given_up_delays_no_other() -> None:
+    """FAILED counts as settled for those that come after it."""
     fake = Fake(*ORDERED)
     fake.feed(Start())
     fake.feed(ActorReady("world", 1))
     assert fake.crash("broker", 3) == [Spawn("control", 1)]
 
 
-def test_the_fleet_stops_in_reverse_and_is_gone_when_the_last_one_is() -> None:
+def test_the_fleet_stops_in_reverse_order_and_is_gone_with_its_last_actor() -> None:
+    """An actor is asked to stop only when none that comes after it is alive."""
     fake = Fake(*ORDERED)
     fake.up("broker", "world", "control")
     assert fake.feed(StopAll()) == [AskToStop("control", 1)]
@@ -279,7 +298,8 @@ def test_the_fleet_stops_in_reverse_and_is_gone_when_the_last_one_is() -> None:
     assert fake.fleet.gone
 
 
-def test_a_hastened_end_kills_everybody_at_once() -> None:
+def test_a_hastened_end_kills_every_actor_at_once() -> None:
+    """A second StopAll kills all live actors in one step."""
     fake = Fake(*ORDERED)
     fake.up("broker", "world", "control")
     fake.feed(StopAll())
@@ -287,7 +307,8 @@ def test_a_hastened_end_kills_everybody_at_once() -> None:
     assert kills == [Kill("broker", 1), Kill("world", 1), Kill("control", 1)]
 
 
-def test_in_a_rest_for_one_group_a_failure_restarts_those_after_it_and_only_those() -> None:
+def test_a_failure_in_a_rest_for_one_group_restarts_the_later_members_only() -> None:
+    """Later members stop first and restart after it; earlier ones and others stay READY."""
     fake = Fake(*(Member(name, group="g") for name in "abc"), Member("d"))
     fake.up(*"abcd")
     assert fake.crash("b") == [AskToStop("c", 1)], "b waits until c is gone"
@@ -297,7 +318,8 @@ def test_in_a_rest_for_one_group_a_failure_restarts_those_after_it_and_only_thos
     assert fake.state("a") is fake.state("d") is ActorState.READY
 
 
-def test_draining_has_its_own_patience_and_then_becomes_a_stop() -> None:
+def test_a_drain_has_its_own_timeout_and_then_becomes_a_stop() -> None:
+    """`drain_timeout_s`, then a stop, then `stop_timeout_s` and a kill."""
     fake = Fake(Member("a", Rules(drain_timeout_s=10, stop_timeout_s=2)))
     fake.up("a")
     assert fake.feed(Stop(("a",), drain=True)) == [AskToStop("a", 1, drain=True)]
@@ -308,7 +330,8 @@ def test_draining_has_its_own_patience_and_then_becomes_a_stop() -> None:
     assert fake.state() is ActorState.STOPPED
 
 
-def test_hundreds_start_some_at_a_time_and_restarts_are_not_held_back() -> None:
+def test_a_large_fleet_starts_some_at_a_time_and_restarts_are_not_limited() -> None:
+    """At most FIRST_STARTS_AT_ONCE first starts are under way; a restart is immediate."""
     names = [f"a{i}" for i in range(40)]
     fake = Fake(*(Member(name) for name in names))
     started = fake.feed(Start())

@@ -1,0 +1,83 @@
+"""Warm standbys (spares) of real processes: handed out, replaced, limited."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import msgspec
+
+from holdfast.actors.runtime.spec import ActorSpec, Rules
+from holdfast.tests.misbehaving.harness import Supervised, actor, child, children, exists
+from holdfast.tests.waiting import wait_until
+
+
+def test_a_warm_spare_takes_over_and_is_replaced() -> None:
+    """The next incarnation is the spare's process, twice in a row."""
+    forgetful = Rules(settle_s=0.2)
+    with Supervised(actor("a", rules=forgetful, warm="misbehaving")) as fleet:
+        fleet.reach("a", "READY")
+        spare = 0
+        for incarnation in (2, 3):
+            wait_until(lambda: _ready_spares(fleet), within_s=20.0)
+            spare = child(fleet, b"--preload", spare)
+            os.kill(fleet.row("a")["pid"], signal.SIGKILL)
+            assert fleet.reach("a", "READY", incarnation)["pid"] == spare
+        log = [r for r in fleet.log() if r["actor"] == "spare"]
+        assert log == []
+
+
+def test_an_actor_restarts_without_a_spare_that_died() -> None:
+    """A killed spare leaves the restart of its actor intact."""
+    with Supervised(actor("a", warm="misbehaving")) as fleet:
+        fleet.reach("a", "READY")
+        os.kill(wait_until(lambda: child(fleet, b"--preload"), within_s=20.0), signal.SIGKILL)
+        wait_until(lambda: not child(fleet, b"--preload"), within_s=20.0)
+        os.kill(fleet.row("a")["pid"], signal.SIGKILL)
+        fleet.reach("a", "READY", 2)
+
+
+def test_a_frozen_spare_is_not_used_and_is_replaced() -> None:
+    """The actor starts cold within 3 s; the frozen process is killed and prepared anew."""
+    with Supervised(actor("a", warm="misbehaving", rules=Rules(settle_s=0.2))) as fleet:
+        fleet.reach("a", "READY")
+        spare = wait_until(lambda: child(fleet, b"--preload"), within_s=20.0)
+        wait_until(lambda: _ready_spares(fleet), within_s=20.0)
+        os.kill(spare, signal.SIGSTOP)
+        os.kill(fleet.row("a")["pid"], signal.SIGKILL)
+        row = fleet.reach("a", "READY", 2, deadline_s=3)
+        assert row["pid"] != spare
+        wait_until(lambda: not exists(spare), within_s=20.0)
+        wait_until(lambda: child(fleet, b"--preload"), within_s=20.0)
+        assert any("pings unanswered" in r["message"] for r in fleet.log())
+
+
+def _ready_spares(fleet: Supervised) -> int:
+    return int(fleet.status()["spares"]["ready"])
+
+
+def test_a_fleet_has_a_spare_for_each_actor_up_to_its_limit() -> None:
+    """Simultaneous deaths are served, and a reload adds and removes spares."""
+    forgetful = Rules(settle_s=0.2)
+
+    def fleet_of(*names: str) -> list[ActorSpec]:
+        return [actor(name, rules=forgetful, warm="misbehaving", spares=3) for name in names]
+
+    with Supervised(*fleet_of("a", "b")) as fleet:
+        for name in "ab":
+            fleet.reach(name, "READY")
+        wait_until(lambda: _ready_spares(fleet) == 2, within_s=20.0)
+        spares = _spares(fleet)
+        for name in "ab":
+            os.kill(fleet.row(name)["pid"], signal.SIGKILL)
+        assert {fleet.reach(name, "READY", 2)["pid"] for name in "ab"} == spares
+        fleet.ask("reform", actors=msgspec.to_builtins(fleet_of("a", "b", "c", "d")))
+        fleet.reach("d", "READY")
+        wait_until(lambda: _ready_spares(fleet) == 3, within_s=20.0)
+        fleet.ask("reform", actors=msgspec.to_builtins(fleet_of("a")))
+        wait_until(lambda: len(_spares(fleet)) == 1, within_s=20.0)
+
+
+def _spares(fleet: Supervised) -> set[int]:
+    pids = {row["pid"] for row in fleet.status()["actors"]}
+    return set(children(fleet, b"--preload")) - pids
