@@ -1,4 +1,4 @@
-"""The base class of actors, in process and as a real process with a hand-played supervisor."""
+"""The base class of actors, in this process and in one of its own, with the test as supervisor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -37,6 +36,7 @@ from holdfast.actors.runtime.supervisor_link import (
     pair,
 )
 from holdfast.errors import DeadError, RefusedError
+from holdfast.tests.waiting import wait_until
 from holdfast.transport import segment
 
 
@@ -99,17 +99,10 @@ class Opening(Actor):
         raise OSError("stuck")
 
 
-def until(condition: Callable[[], object], deadline_s: float = 10.0) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true in time"
-        time.sleep(0.005)
-
-
 INBOXES: WeakKeyDictionary[SupervisorLink, list[FromActor]] = WeakKeyDictionary()
 
 
-def hear(link: SupervisorLink, kind: type[FromActor], deadline_s: float = 10.0) -> FromActor:
+def receive(link: SupervisorLink, kind: type[FromActor]) -> FromActor:
     """The next message of `kind` from the actor."""
     inbox = INBOXES.setdefault(link, [])
 
@@ -117,37 +110,39 @@ def hear(link: SupervisorLink, kind: type[FromActor], deadline_s: float = 10.0) 
         inbox.extend(link.messages()[0])
         return any(isinstance(m, kind) for m in inbox)
 
-    until(arrived, deadline_s)
+    wait_until(arrived, f"a {kind.__name__}")
     return inbox.pop(next(i for i, m in enumerate(inbox) if isinstance(m, kind)))
 
 
-def test_an_actor_in_process_gets_ready_answers_commands_and_stops_when_told() -> None:
+def test_an_actor_in_process_becomes_ready_answers_commands_and_stops() -> None:
+    """Each command gets its reply or refusal; `stop` ends `main` with 0 and a reason."""
     boot, link, supervisor = boot_in_memory("echo", "e", {"greeting": "hi"})
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(Echo(boot, link).main()), daemon=True)
     thread.start()
-    assert hear(supervisor, ReadyMessage) == ReadyMessage({"pid": os.getpid()})
+    assert receive(supervisor, ReadyMessage) == ReadyMessage({"pid": os.getpid()})
     supervisor.command("echo", id=7)
-    assert hear(supervisor, CommandReply) == CommandReply(7, "hi", None)
+    assert receive(supervisor, CommandReply) == CommandReply(7, "hi", None)
     supervisor.command("dance", id=8)
-    assert hear(supervisor, CommandReply) == CommandReply(
+    assert receive(supervisor, CommandReply) == CommandReply(
         8, None, "the echo actor cannot dance: its commands are stop, echo"
     )
     supervisor.command("stop", id=9)
-    assert hear(supervisor, CommandReply) == CommandReply(9)
+    assert receive(supervisor, CommandReply) == CommandReply(9)
     thread.join(5)
     assert codes == [0]
-    assert hear(supervisor, ExitReason) == ExitReason("stopped")
+    assert receive(supervisor, ExitReason) == ExitReason("stopped")
     supervisor.close()
     link.close()
 
 
-def test_an_actor_whose_supervisor_went_away_knows_that_it_is_an_orphan() -> None:
+def test_an_actor_whose_supervisor_is_gone_knows_that_it_is_an_orphan() -> None:
+    """The end of the link sets `orphaned` and `stopping`, and no longer wakes polls."""
     boot, link, supervisor = boot_in_memory("echo", "e", {})
     actor = Echo(boot, link)
     thread = threading.Thread(target=actor.main, daemon=True)
     thread.start()
-    hear(supervisor, ReadyMessage)
+    receive(supervisor, ReadyMessage)
     supervisor.close()
     thread.join(5)
     assert not thread.is_alive()
@@ -156,7 +151,8 @@ def test_an_actor_whose_supervisor_went_away_knows_that_it_is_an_orphan() -> Non
     link.close()
 
 
-def test_the_next_incarnation_sees_what_the_last_one_reported() -> None:
+def test_an_incarnation_can_read_the_last_report_of_the_previous_one() -> None:
+    """`board.previous()` is the report that is in the shared memory."""
     boot, link, supervisor = boot_in_memory("echo", "e", {})
     Echo(boot, link).board.report({"echoed": 41})
     again, link2, supervisor2 = boot_in_memory("echo", "e", {}, memory=boot.memory, incarnation=2)
@@ -166,7 +162,7 @@ def test_the_next_incarnation_sees_what_the_last_one_reported() -> None:
 
 
 def test_a_config_that_does_not_fit_is_refused_with_its_path() -> None:
-    """Another release of the supervisor's is told when it is one, and only then."""
+    """The refusal names the wrong key, and the supervisor's release if it is another one."""
     boot, link, supervisor = boot_in_memory("echo", "e", {"greting": "hi"})
     for sent in ("", release()):
         with pytest.raises(RefusedError, match="greting") as refused:
@@ -186,21 +182,23 @@ def test_a_config_that_does_not_fit_is_refused_with_its_path() -> None:
         (DeadError("the model changed"), EXIT_DEAD),
     ],
 )
-def test_the_exit_code_says_how_the_actor_ended_and_teardown_always_runs(
+def test_an_actor_exits_with_the_code_of_its_error_after_its_teardown(
     error: Exception, code: int
 ) -> None:
+    """Crash, refusal and death have their own codes, and the reason is reported."""
     boot, link, supervisor = boot_in_memory("failing", "f", {})
     actor = Failing(boot, link)
     actor.error = error
     assert actor.main() == code
     assert actor.torn_down
-    farewell = hear(supervisor, ExitReason)
-    assert isinstance(farewell, ExitReason) and str(error) in farewell.reason
+    exit_reason = receive(supervisor, ExitReason)
+    assert isinstance(exit_reason, ExitReason) and str(error) in exit_reason.reason
     link.close()
     supervisor.close()
 
 
 def test_a_report_that_is_too_large_is_dropped_and_the_last_one_stays() -> None:
+    """`report` returns False, counts the report, and readers see the previous one."""
     memory = bytearray(BOARD_SIZE)
     board = StatusBoard(memoryview(memory))
     assert board.report({"a": 1})
@@ -209,7 +207,8 @@ def test_a_report_that_is_too_large_is_dropped_and_the_last_one_stays() -> None:
     assert StatusBoardReader(memoryview(memory)).report() == {"a": 1}
 
 
-def test_progress_counts_over_incarnations() -> None:
+def test_a_board_counts_progress_over_all_incarnations() -> None:
+    """The count continues with each new board on the memory, with the last instant."""
     memory = bytearray(BOARD_SIZE)
     for _ in range(3):
         before = time.monotonic_ns()
@@ -221,12 +220,12 @@ def test_progress_counts_over_incarnations() -> None:
 
 @pytest.fixture
 def tiny() -> str:
-    """A kind that any process can import: this package's own test of the mechanism needs none."""
+    """The `module:Class` of a kind that any process can import."""
     return "echo_actor_for_tests:Echo"
 
 
 class Started:
-    """A real actor process, and its supervisor's end."""
+    """A process of an actor, and the supervisor's end of its link."""
 
     def __init__(self, tmp_path: Path, kind: str, *extra: str) -> None:
         ours, theirs = pair()
@@ -288,58 +287,62 @@ def module(tmp_path: Path, tiny: str) -> Path:
 
 
 def test_sigterm_ends_a_process_that_sleeps_in_its_poll(module: Path, tiny: str) -> None:
+    """The process exits with 0 and reports that it was stopped."""
     with Started(module, tiny) as started:
         started.boot()
-        hear(started.link, ReadyMessage)
+        receive(started.link, ReadyMessage)
         started.process.send_signal(signal.SIGTERM)
         assert started.process.wait(5) == 0
-        assert hear(started.link, ExitReason) == ExitReason("stopped")
+        assert receive(started.link, ExitReason) == ExitReason("stopped")
         assert started.process.stdout is not None
         assert started.process.stdout.read() == b"a stray line\n"
 
 
-def test_the_supervisors_end_ends_the_process(module: Path, tiny: str) -> None:
+def test_an_actor_ends_when_its_supervisor_ends(module: Path, tiny: str) -> None:
+    """A closed link makes the process exit with 0 within 2 s."""
     with Started(module, tiny) as started:
         started.boot()
-        hear(started.link, ReadyMessage)
+        receive(started.link, ReadyMessage)
         started.link.close()
         assert started.process.wait(2) == 0
 
 
-def test_a_warm_spare_becomes_whatever_its_boot_names(module: Path, tiny: str) -> None:
+def test_a_warm_spare_becomes_the_actor_that_its_boot_names(module: Path, tiny: str) -> None:
+    """A process that has preloaded modules runs the kind of the boot."""
     with Started(module, tiny, "--preload", tiny.partition(":")[0]) as started:
         started.boot()
-        hear(started.link, ReadyMessage)
+        receive(started.link, ReadyMessage)
 
 
-def test_a_kind_that_does_not_exist_is_refused_not_crashed(module: Path) -> None:
+def test_a_kind_that_does_not_exist_is_refused(module: Path) -> None:
+    """The exit code is that of a refusal, and the reason suggests a kind."""
     with Started(module, "sensr") as started:
         started.boot()
         assert started.process.wait(10) == EXIT_REFUSED
-        farewell = hear(started.link, ExitReason)
-        assert isinstance(farewell, ExitReason)
-        assert "'sensr'" in farewell.reason and "sensor" in farewell.reason
+        exit_reason = receive(started.link, ExitReason)
+        assert isinstance(exit_reason, ExitReason)
+        assert "'sensr'" in exit_reason.reason and "sensor" in exit_reason.reason
 
 
-def test_an_actor_tells_with_its_readiness_how_long_a_turn_of_its_loop_may_take() -> None:
-    """The supervisor waits for that, or its own limit, whichever is longer."""
+def test_an_actor_reports_its_hang_timeout_when_it_is_ready() -> None:
+    """The ready message carries the timeout in seconds, 0 by default."""
     _boot, link, supervisor = boot_in_memory("steady", "a", {})
     try:
         link.ready({"mode": "shared"}, 7.5)
         link.ready({})
-        said, _ = supervisor.messages()
-        assert said == [ReadyMessage({"mode": "shared"}, 7.5), ReadyMessage({}, 0.0)]
+        messages, _ = supervisor.messages()
+        assert messages == [ReadyMessage({"mode": "shared"}, 7.5), ReadyMessage({}, 0.0)]
     finally:
         supervisor.close()
         link.close()
 
 
-def test_an_actor_refused_in_its_setup_closes_what_it_had_opened_in_reverse() -> None:
-    """Each resource is closed, also after one that failed to close; the refusal is the reason."""
+def test_an_actor_refused_in_its_setup_closes_its_resources_in_reverse_order() -> None:
+    """Each is closed, also after one that failed to close; the refusal is the reason."""
     boot, link, supervisor = boot_in_memory("opening", "o", {})
     actor = Opening(boot, link)
     assert actor.main() == EXIT_REFUSED
     assert actor.closed == [3, 2, 1]
-    assert hear(supervisor, ExitReason) == ExitReason("no fourth thing")
+    assert receive(supervisor, ExitReason) == ExitReason("no fourth thing")
     supervisor.close()
     link.close()

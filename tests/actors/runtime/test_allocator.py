@@ -1,4 +1,4 @@
-"""Freed blocks of an actor are used again."""
+"""An actor's heap: freed blocks are reused, and memory is given back."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def _faults(how: str) -> int:
     return int(done.stdout)
 
 
-def test_the_images_of_the_next_request_fault_in_no_page() -> None:
-    """Three frames are 675 pages; the kernel's fresh ones would be faulted in ten times over."""
+def test_a_process_that_keeps_its_blocks_faults_in_no_page_for_new_images() -> None:
+    """Three frames are 675 pages; mapped anew, ten rounds fault in each of them ten times."""
     kept, fresh = _faults("keep"), _faults("default")
     assert kept < 50 < fresh
 
@@ -50,7 +50,7 @@ SECOND = 1_000_000_000
 
 
 @given(st.lists(st.tuples(st.integers(0, 2**31), st.integers(0, 10 * SECOND)), max_size=60))
-def test_memory_is_given_back_when_much_is_held_and_rarely_when_that_does_not_help(
+def test_a_process_trims_its_memory_rarely_when_that_does_not_help(
     turns: list[tuple[int, int]],
 ) -> None:
     """Trims are at least a second apart, and growth beyond the limit is always reported."""

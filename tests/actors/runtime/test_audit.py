@@ -1,4 +1,4 @@
-"""Files of evidence: continued, counted, one JSON object per line."""
+"""The audit: continued, counted, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from holdfast.actors.runtime.bounded_file import BoundedFile
 
 
 def test_a_file_that_exists_is_continued(tmp_path: Path) -> None:
-    """The next incarnation writes to the same file."""
+    """The next incarnation appends to the same file."""
     for i in range(3):
         file = BoundedFile(tmp_path / "a", 10_000)
         file.append(b"%d\n" % i)
@@ -20,7 +20,8 @@ def test_a_file_that_exists_is_continued(tmp_path: Path) -> None:
     assert (tmp_path / "a").read_bytes() == b"0\n1\n2\n"
 
 
-def test_what_cannot_be_written_is_counted_and_raises_nothing(tmp_path: Path) -> None:
+def test_a_record_that_cannot_be_written_is_counted_and_raises_nothing(tmp_path: Path) -> None:
+    """`lost` counts each record of a path that cannot be opened."""
     (tmp_path / "in-the-way").write_text("a file where a directory is needed")
     file = BoundedFile(tmp_path / "in-the-way" / "a", 10_000)
     file.append(b"x")
@@ -29,6 +30,7 @@ def test_what_cannot_be_written_is_counted_and_raises_nothing(tmp_path: Path) ->
 
 
 def test_a_record_larger_than_the_bound_is_lost_alone(tmp_path: Path) -> None:
+    """It is counted, and the next record is kept."""
     file = BoundedFile(tmp_path / "a", 50)
     file.append(b"x" * 51)
     file.append(b"y" * 50)
@@ -38,12 +40,14 @@ def test_a_record_larger_than_the_bound_is_lost_alone(tmp_path: Path) -> None:
 
 
 def test_a_bound_of_zero_writes_no_file(tmp_path: Path) -> None:
+    """Nothing is created and nothing counts as lost."""
     file = BoundedFile(tmp_path / "a", 0)
     file.append(b"x")
     assert not (tmp_path / "a").exists() and file.lost == 0
 
 
 def test_an_audit_line_is_one_json_object(tmp_path: Path) -> None:
+    """Newlines in values are escaped."""
     audit = Audit(tmp_path / "a.jsonl", 10_000)
     audit.line(robot="r1", seq=7, task="two\nlines")
     audit.line(robot="r2", seq=1)
@@ -52,9 +56,10 @@ def test_an_audit_line_is_one_json_object(tmp_path: Path) -> None:
     assert [json.loads(line)["robot"] for line in lines] == ["r1", "r2"]
 
 
-def test_a_disk_that_fills_up_and_is_cleared_is_told_twice(
+def test_a_disk_that_fills_up_and_is_cleared_is_logged_twice(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """One log record when writing begins to fail, one with the loss when it works again."""
     (tmp_path / "audit").write_text("a file where a directory is needed")
     audit = Audit(tmp_path / "audit" / "a.jsonl", 10_000)
     for seq in range(3):

@@ -1,4 +1,4 @@
-"""Files that cannot grow without bound, on a disk that may be full at any time."""
+"""Files of bounded size on a disk that may be full at any time."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ LINES = st.binary(min_size=0, max_size=60).map(lambda b: b.replace(b"\n", b" ") 
 
 @contextlib.contextmanager
 def disk_of(file_bytes: int) -> Iterator[None]:
-    """No file may become larger: the kernel then takes the part of a write that fits, and refuses
-    the next, as a full disk does."""
+    """Limit the size of files: the kernel takes the part of a write that fits and refuses the next
+    write, as a full disk does."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, hard))
     try:
@@ -39,15 +39,14 @@ def kept_in(path: Path) -> bytes:
     killed=st.dictionaries(st.integers(0, 59), st.integers(0, 30)),
 )
 @settings(max_examples=60)
-def test_whatever_happens_the_files_hold_whole_records_in_order_and_the_rest_is_counted(
+def test_a_bounded_file_holds_whole_records_in_order_and_counts_the_lost_ones(
     lines: list[bytes],
     files: int,
     full: set[int],
     killed: dict[int, int],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
-    """`full`: writes for which the disk has only a few bytes; `killed`: before which the writer was
-    killed in the middle of another record."""
+    """Through full disks (`full`) and writers killed in a write (`killed`), within its bound."""
     path = tmp_path_factory.mktemp("bounded") / "log.jsonl"
     file = BoundedFile(path, 200, files)
     written: list[bytes] = []
@@ -77,7 +76,8 @@ def test_whatever_happens_the_files_hold_whole_records_in_order_and_the_rest_is_
     assert len(kept) >= min(len(b"".join(written)), (files - 1) * (200 - 60))
 
 
-def test_a_full_disk_leaves_no_half_record_and_its_end_is_noticed(tmp_path: Path) -> None:
+def test_a_full_disk_leaves_no_half_record_and_writing_resumes(tmp_path: Path) -> None:
+    """What was written of a record is truncated; `error` is empty once writing works."""
     file = BoundedFile(tmp_path / "a", 10_000)
     file.append(b"first\n")
     with disk_of(10):
@@ -91,10 +91,10 @@ def test_a_full_disk_leaves_no_half_record_and_its_end_is_noticed(tmp_path: Path
     assert (tmp_path / "a").read_bytes() == b"first\nfourth\n"
 
 
-def test_a_rotation_that_cannot_open_the_new_file_closes_nobody_elses_descriptor(
+def test_a_rotation_that_cannot_open_the_new_file_closes_no_other_descriptor(
     tmp_path: Path,
 ) -> None:
-    """The number of the old descriptor is given to the next socket: it must not be closed again."""
+    """The old descriptor's number may be reused at once: it is not closed a second time."""
     file = BoundedFile(tmp_path / "a", 100)
     file.append(b"x" * 80 + b"\n")
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

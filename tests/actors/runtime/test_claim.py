@@ -1,4 +1,4 @@
-"""Whose directories are emptied, rotated in and removed: only ours."""
+"""Only directories with our marker are emptied, rotated in and removed."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ def holds(path: Path) -> Tree:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A person's home directory, given as the place for everything."""
+    """A user's directory, as base of the runtime and the state directories."""
     monkeypatch.setenv("HOLDFAST_RUNTIME", str(tmp_path))
     monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path))
     return tmp_path
 
 
 @given(tree=TREES, use=st.sampled_from([RUNTIME, STATE]))
-def test_a_directory_that_holds_anything_of_others_is_refused_and_left_as_it_is(
+def test_a_directory_that_is_not_empty_and_not_ours_is_refused_unchanged(
     tree: Tree, use: Use, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Refused with its path and what it holds, or taken because it was empty or ours."""
+    """The refusal names the path; an empty or marked directory is claimed."""
     path = tmp_path_factory.mktemp("home") / "projects"
     plant(path, tree)
     before, mode = holds(path), path.stat().st_mode
@@ -71,6 +71,7 @@ def test_a_directory_that_holds_anything_of_others_is_refused_and_left_as_it_is(
 
 
 def test_a_fleet_named_like_a_directory_of_the_users_is_refused(home: Path) -> None:
+    """Runtime and state directory are refused with the variable to set, and keep their content."""
     plant(home / "projects", {"thesis.tex": b"three years", "src": None})
     before = holds(home)
     with pytest.raises(RuntimeDirError, match=r"projects .*thesis\.tex.*HOLDFAST_RUNTIME"):
@@ -81,6 +82,7 @@ def test_a_fleet_named_like_a_directory_of_the_users_is_refused(home: Path) -> N
 
 
 def test_a_link_to_a_directory_of_the_users_is_not_followed(home: Path) -> None:
+    """Neither claim nor sweep touches the target of a symbolic link, even a marked one."""
     plant(home / "elsewhere", {"thesis.tex": b"three years"})
     (home / "fleet").symlink_to(home / "elsewhere")
     with pytest.raises(RuntimeDirError):
@@ -93,7 +95,7 @@ def test_a_link_to_a_directory_of_the_users_is_not_followed(home: Path) -> None:
 def test_logs_and_sockets_in_one_directory_are_refused_before_the_logs_are_deleted(
     home: Path,
 ) -> None:
-    """The runtime directory is deleted at the end; the logs are to outlive the fleet."""
+    """A state directory is never claimed as runtime directory, which is deleted at the end."""
     store = LogStore(state_dir("fleet"), 1000, 3)
     store.add(stray("the only record", "r1/control", 1, "stderr"))
     store.close()
@@ -102,7 +104,10 @@ def test_logs_and_sockets_in_one_directory_are_refused_before_the_logs_are_delet
     assert "the only record" in (home / "fleet" / "log.jsonl").read_text()
 
 
-def test_what_a_killed_fleet_left_is_emptied_and_the_end_removes_the_directory(home: Path) -> None:
+def test_a_runtime_directory_of_a_killed_fleet_is_emptied_and_removed_at_the_end(
+    home: Path,
+) -> None:
+    """A new fleet finds marker and lock only, and its end leaves nothing."""
     first = RuntimeDir("fleet")
     plant(first.path / "audit", {"r1.jsonl": b"{}"})
     os.close(first.fd)  # as its death does
@@ -113,7 +118,8 @@ def test_what_a_killed_fleet_left_is_emptied_and_the_end_removes_the_directory(h
 
 
 @pytest.mark.parametrize("left", ["nothing", "lock", "marker", "both"])
-def test_a_directory_whose_removal_was_cut_short_is_taken_again(home: Path, left: str) -> None:
+def test_a_directory_whose_removal_was_interrupted_is_claimed_again(home: Path, left: str) -> None:
+    """Lock and marker may each be gone: the directory counts as ours."""
     path = home / "fleet"
     path.mkdir()
     if left in ("lock", "both"):
@@ -129,7 +135,7 @@ def test_a_directory_whose_removal_was_cut_short_is_taken_again(home: Path, left
 def test_a_lock_that_outlived_its_supervisor_names_its_holder_and_the_remedy(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever holds it, not whoever wrote its number into it."""
+    """The error names the process that has the lock open, not the one written in it."""
     monkeypatch.setattr(runtime_dir, "CLEANUP_S", 0.1)
     (home / "fleet").mkdir()
     with (home / "fleet" / LOCK).open("w") as lock:

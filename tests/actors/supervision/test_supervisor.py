@@ -208,7 +208,9 @@ def test_the_log_has_records_and_stray_output_whole_and_labelled() -> None:
         assert fleet.row("a")["last_error"] == "a bad one"
         fleet.ask("stop", "a")
         fleet.reach("a", "STOPPED")
-        records = {r["message"]: r for r in wait_until(fleet.log, within_s=20.0) if r["actor"] == "a"}
+        records = {
+            r["message"]: r for r in wait_until(fleet.log, within_s=20.0) if r["actor"] == "a"
+        }
         assert records["a proper record"]["level"] == "info"
         assert records["a bad one"]["level"] == "error"
         assert records["a stray print"]["stream"] == "stdout"
