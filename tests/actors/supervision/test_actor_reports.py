@@ -25,7 +25,7 @@ from holdfast.actors.supervision.report import ActorFacts
 from holdfast.actors.supervision.supervised import ActorRecord, ActorState
 from holdfast.tools.cli.inspection import _carried, _carried_elsewhere
 from holdfast.tools.cli.tables import live_screen, screen
-from holdfast.tools.cli.view import _news
+from holdfast.tools.cli.view import _lines
 
 KINDS = {
     "broker": "broker",
@@ -167,7 +167,7 @@ def shown(body: dict[str, Any]) -> None:
         console = Console(file=io.StringIO(), width=width)
         console.print(screen(body))
         console.print(live_screen(body, "hint", 20, width))
-    list(_news(body))
+    list(_lines(body))
     for row in body["actors"]:
         if row["kind"] == "inference":
             carried(_carried(row["report"] or {}))
