@@ -1,6 +1,6 @@
-"""What the broker's tests share: a routing core at a desk, a broker with peers on real sockets.
+"""What the broker's tests share: a routing core driven by hand, and brokers on real sockets.
 
-Peers speak the wire protocol with the transport's codec; they keep to it unless told otherwise.
+Peers use the transport's codec, and keep to the protocol unless a test makes them break it.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -22,13 +22,14 @@ import zmq
 from zmq.utils.monitor import recv_monitor_message
 
 from holdfast.actors.broker.broker import BrokerActor
-from holdfast.actors.broker.effects import Effect, Log, Received, ToReplica
+from holdfast.actors.broker.effects import Effect, Log, Received, ToReplica, ToRobot
 from holdfast.actors.broker.peers import Peer
 from holdfast.actors.broker.routing import Routing
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.actors.runtime.configs import BrokerConfig
 from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
 from holdfast.actors.runtime.supervisor_link import BootMessage, SegmentEntry, SupervisorLink, pair
+from holdfast.tests.waiting import wait_until
 from holdfast.transport import messages, segment, sockets
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import (
@@ -40,6 +41,7 @@ from holdfast.transport.messages import (
     Message,
     Open,
     Register,
+    Reject,
     Reply,
     Request,
 )
@@ -47,7 +49,7 @@ from holdfast.transport.messages import (
 SECOND = 1_000_000_000
 PATIENCE_S = 8.0
 PATIENT = {"replica_lost_after_s": 60.0, "robot_lost_after_s": 60.0}
-"""For tests that are not about time, on machines that may be slow."""
+"""For tests that do not concern time, on machines that may be slow."""
 
 
 def asking(robot: str, service: str = "flow", **more: Any) -> Open:
@@ -97,13 +99,13 @@ class Desk:
         self.progress = 0
 
     def robot(self, identity: str, body: Body | Kind, **header: int) -> list[Effect]:
-        """The robot `identity` (`name:incarnation`) says something."""
+        """The robot `identity` (`name:incarnation`) sends a message."""
         return self.routing.from_robot(_peer(identity), _received(body, header), self.now_ns)
 
     def replica(
         self, identity: str, body: Body | Kind, robot: str = "", **header: int
     ) -> list[Effect]:
-        """The replica `identity` says something, about `robot`."""
+        """The replica `identity` sends a message, about `robot` or itself."""
         message = _received(body, header)
         return self.routing.from_replica(_peer(identity), robot, message, self.now_ns)
 
@@ -115,7 +117,9 @@ class Desk:
         """Open a session and let the replica it is placed at accept; the replica's identity."""
         name = identity.rpartition(":")[0]
         effects = self.robot(identity, asking(name, service, **more), epoch=epoch)
-        (placed,) = [e for e in effects if is_a(e, ToReplica, Kind.OPEN)]
+        (placed,) = [
+            e for e in effects if isinstance(e, ToReplica) and is_a(e, ToReplica, Kind.OPEN)
+        ]
         terms = granting("k", shm=bool(more.get("boot_id")))
         self.replica(placed.identity.decode(), terms, name, epoch=epoch)
         return placed.identity
@@ -123,11 +127,11 @@ class Desk:
     def wait(
         self, seconds: float, beats: tuple[str, ...] = (), robots: tuple[str, ...] = ()
     ) -> Any:
-        """Let time pass; the replicas and robots named go on living meanwhile. What was done."""
+        """Let time pass; the replicas and robots named send heartbeats meanwhile. The effects."""
         done: list[Effect] = []
-        until = self.now_ns + round(seconds * SECOND)
-        while self.now_ns < until:
-            self.now_ns = min(until, self.now_ns + SECOND // 4)
+        until_ns = self.now_ns + round(seconds * SECOND)
+        while self.now_ns < until_ns:
+            self.now_ns = min(until_ns, self.now_ns + SECOND // 4)
             self.progress += 1
             for identity in beats:
                 done += self.replica(identity, Heartbeat(progress=self.progress))
@@ -143,6 +147,17 @@ class Desk:
 
     def count(self, reason: str) -> int:
         return self.routing.counters.reasons[reason]
+
+
+Sent = Callable[[Sequence[Effect], type, Kind], list[Any]]
+"""Of the fixture `sent`: the effects that send a message of a kind."""
+
+
+def rejection(effects: list[Effect]) -> Reject:
+    """The broker's own REJECT among `effects`."""
+    payloads = [e.payload for e in effects if isinstance(e, ToRobot)]
+    (found,) = [each for each in payloads if isinstance(each, Reject)]
+    return found
 
 
 def is_a(effect: Effect, way: type, kind: Kind) -> bool:
@@ -167,20 +182,25 @@ def desk() -> Desk:
 
 
 @pytest.fixture
-def sent() -> Callable[..., list[Any]]:
+def sent() -> Sent:
     """sent(effects, ToRobot, Kind.REPLY): the effects that send such a message."""
     return lambda effects, way, kind: [e for e in effects if is_a(e, way, kind)]
 
 
 class WatchedContext(zmq.Context[zmq.Socket[bytes]]):
-    """Its DEALERs are watched from before they connect: a connection whose key is refused is tried
+    """Monitors its DEALERs from before they connect: a connection whose key is refused is tried
     once."""
 
     monitors: list[Any]
 
-    def socket(self, kind: int, *args: Any, **options: Any) -> Any:
-        made = super().socket(kind, *args, **options)
-        if kind == zmq.DEALER:
+    def socket(
+        self,
+        socket_type: int,
+        socket_class: Callable[[Self, int], zmq.Socket[bytes]] | None = None,
+        **options: Any,
+    ) -> zmq.Socket[bytes]:
+        made = super().socket(socket_type, socket_class, **options)
+        if socket_type == zmq.DEALER:
             failed = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
             failed |= zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_DISCONNECTED
             monitor = made.get_monitor_socket(failed | zmq.EVENT_HANDSHAKE_SUCCEEDED)
@@ -202,7 +222,7 @@ Got = tuple[str, Message[Any], list[Any]]
 
 
 class Wire:
-    """One peer's DEALER, speaking to a broker. `robot` frames go ahead on the replicas' side."""
+    """One peer's DEALER to a broker; a replica's messages begin with the robot's name."""
 
     def __init__(
         self, context: sockets.Context, endpoint: str, identity: str, **options: Any
@@ -225,14 +245,14 @@ class Wire:
 
     def get(self, kind: Kind, patience_s: float = PATIENCE_S) -> Got:
         """The next message of `kind` (robot, message, frames as received); others are kept."""
-        deadline = time.monotonic() + patience_s
+        deadline_s = time.monotonic() + patience_s
         while True:
             for place, entry in enumerate(self.backlog):
                 if entry[1].header.kind is kind:
                     return self.backlog.pop(place)
-            left = deadline - time.monotonic()
-            assert left > 0, f"{self.identity} waits for {kind.name}, has {self.kinds()}"
-            if self.socket.poll(int(left * 1000) + 1):
+            left_s = deadline_s - time.monotonic()
+            assert left_s > 0, f"{self.identity} waits for {kind.name}, has {self.kinds()}"
+            if self.socket.poll(int(left_s * 1000) + 1):
                 self.take()
 
     def take(self) -> None:
@@ -333,12 +353,10 @@ class LiveBroker:
         return StatusBoardReader(self.memory["broker/board"]).report() or {}
 
     def until(self, condition: Callable[[dict[str, Any]], Any]) -> Any:
-        """Wait until the status on the board makes `condition` true; what it gave."""
-        deadline = time.monotonic() + PATIENCE_S
-        while not (found := condition(self.status() or {"counters": {}})):
-            assert time.monotonic() < deadline, self.status()
-            time.sleep(0.02)
-        return found
+        """The first truthy `condition` of the status on the board."""
+        return wait_until(
+            lambda: condition(self.status() or {"counters": {}}), "the status", PATIENCE_S
+        )
 
 
 @pytest.fixture

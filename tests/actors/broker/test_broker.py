@@ -1,4 +1,4 @@
-"""The broker on real sockets, in this process: what passes, and what does not hold it up."""
+"""The broker on real sockets, in this process: what it passes on, drops and refuses."""
 
 from __future__ import annotations
 
@@ -16,25 +16,28 @@ import zmq
 from holdfast.actors.broker.broker import BrokerActor
 from holdfast.actors.broker.listener import Listener
 from holdfast.actors.runtime.actor import EXIT_REFUSED, EXIT_STOPPED, boot_in_memory
+from holdfast.actors.runtime.supervisor_link import ExitReason
 from holdfast.errors import WireError
 from holdfast.tests.actors.broker.conftest import (
     PATIENCE_S,
     PATIENT,
+    LiveBroker,
     WatchedContext,
     Wire,
     asking,
     offering,
 )
+from holdfast.tests.waiting import wait_until
 from holdfast.transport import keys, messages, sockets
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.keys import Role
 from holdfast.transport.limits import DEFAULT
 from holdfast.transport.messages import Close, Drain, Error, Heartbeat, Open
 
-Start = Callable[..., Any]
+Start = Callable[..., LiveBroker]
 
 
-def site(broker: Any, robots: int = 1, capacity: int = 4) -> tuple[Any, list[Any]]:
+def site(broker: LiveBroker, robots: int = 1, capacity: int = 4) -> tuple[Any, list[Any]]:
     """A replica and robots with open sessions at it."""
     replica = broker.replica("flow/0:1")
     replica.register(capacity)
@@ -44,7 +47,8 @@ def site(broker: Any, robots: int = 1, capacity: int = 4) -> tuple[Any, list[Any
     return replica, opened
 
 
-def test_a_request_and_its_reply_pass_byte_for_byte(broker: Any) -> None:
+def test_a_request_and_its_reply_pass_byte_for_byte(broker: LiveBroker) -> None:
+    """The broker neither parses nor changes their bodies and blobs."""
     replica, (robot,) = site(broker)
     robot.ask(seq=1, nbytes=400_000)
     name, asked, frames = replica.get(Kind.REQUEST)
@@ -60,7 +64,8 @@ def test_a_request_and_its_reply_pass_byte_for_byte(broker: Any) -> None:
     assert received == answer, "the broker neither parses nor changes a body"
 
 
-def test_heartbeats_are_answered_with_and_without_a_session(broker: Any) -> None:
+def test_heartbeats_are_answered_with_and_without_a_session(broker: LiveBroker) -> None:
+    """The answer echoes the token, for robots and replicas."""
     robot = broker.robot("r1:1")
     robot.say(Heartbeat(progress=1), token=77)
     assert robot.get(Kind.HEARTBEAT)[1].header.token == 77
@@ -71,7 +76,8 @@ def test_heartbeats_are_answered_with_and_without_a_session(broker: Any) -> None
     assert 78 in tokens
 
 
-def test_status_on_the_board_tells_who_is_where(broker: Any) -> None:
+def test_the_status_has_a_row_for_each_session_and_replica(broker: LiveBroker) -> None:
+    """The rows name robot, replica and load, and requests are counted."""
     replica, (robot,) = site(broker)
     robot.ask(seq=1)
     replica.answer()
@@ -84,14 +90,14 @@ def test_status_on_the_board_tells_who_is_where(broker: Any) -> None:
     assert status["requests"] == 1
 
 
-def test_counters_survive_a_restart_and_sessions_do_not(broker: Any) -> None:
+def test_counters_survive_a_restart_and_sessions_do_not(broker: LiveBroker) -> None:
     """Its robots learn that they have no session, its replicas that they are not registered."""
     replica, (robot,) = site(broker)
     robot.ask(seq=1)
     replica.answer()
     robot.get(Kind.REPLY)
     broker.supervisor.command("stop")
-    assert robot.get(Kind.EVENT)[1].body.what == "lost", "the broker says good-bye"
+    assert robot.get(Kind.EVENT)[1].body.what == "lost", "the broker notifies its robots"
     broker.stop()
     assert broker.code == EXIT_STOPPED
     broker.start()
@@ -107,9 +113,10 @@ def test_counters_survive_a_restart_and_sessions_do_not(broker: Any) -> None:
     assert broker.until(lambda status: status["counters"].get("replies")) == 1
 
 
-def test_a_replica_whose_socket_is_gone_is_replaced_before_it_could_be_called_silent(
-    broker: Any,
+def test_a_replica_whose_socket_is_closed_is_replaced_at_once(
+    broker: LiveBroker,
 ) -> None:
+    """Its request is replayed long before its silence would be noticed."""
     replica, (robot,) = site(broker)
     other = broker.replica("flow/1:1")
     other.register()
@@ -125,7 +132,8 @@ def test_a_replica_whose_socket_is_gone_is_replaced_before_it_could_be_called_si
     assert "ACCEPT" not in robot.kinds()
 
 
-def test_a_draining_replica_is_told_when_nothing_is_left(broker: Any) -> None:
+def test_a_draining_replica_gets_a_drain_when_nothing_is_left(broker: LiveBroker) -> None:
+    """Its session moves once the request is answered, and goes on at the other."""
     replica, (robot,) = site(broker)
     other = broker.replica("flow/1:1")
     other.register()
@@ -142,7 +150,7 @@ def test_a_draining_replica_is_told_when_nothing_is_left(broker: Any) -> None:
     assert robot.get(Kind.REPLY)[1].header.seq == 2
 
 
-def test_a_robot_that_stops_reading_delays_nobody(broker: Any) -> None:
+def test_a_robot_that_stops_reading_delays_no_other(broker: LiveBroker) -> None:
     """Its replies are dropped and counted; the other's arrive as if it were alone."""
     replica, (quick,) = site(broker)
     slow = broker.robot("slow:1", hwm=1)
@@ -166,8 +174,8 @@ def test_a_robot_that_stops_reading_delays_nobody(broker: Any) -> None:
     assert crowded_s < 5 * alone_s + 0.01, (alone_s, crowded_s)
 
 
-def test_a_replica_that_stops_reading_delays_no_other(broker: Any) -> None:
-    """Its robot's newest request waits at the broker; nothing piles up behind it."""
+def test_a_replica_that_stops_reading_delays_no_other(broker: LiveBroker) -> None:
+    """Its robot's newest request waits at the broker, and no other behind it."""
     stuck, (robot,) = site(broker)
     for seq in range(1, 400):
         robot.ask(seq=seq, nbytes=100_000)
@@ -226,8 +234,8 @@ def hostile_messages() -> list[list[bytes]]:
 
 
 @pytest.mark.parametrize("side", ["robot", "replica"])
-def test_hostile_frames_are_counted_and_survived(broker: Any, side: str) -> None:
-    """From many identities, and from one that is put into quarantine; others notice nothing."""
+def test_hostile_frames_are_counted_and_survived(broker: LiveBroker, side: str) -> None:
+    """From many identities, and from one that is quarantined; other peers are served as before."""
     replica, (robot,) = site(broker)
     for n, frames in enumerate(hostile_messages()):
         if n % 12 == 0:
@@ -251,10 +259,10 @@ def test_hostile_frames_are_counted_and_survived(broker: Any, side: str) -> None
     ("kind", "answer"),
     [(Kind.OPEN, Kind.REJECT), (Kind.REQUEST, Kind.ERROR), (Kind.INQUIRY, Kind.VERDICT)],
 )
-def test_who_waits_for_an_answer_learns_which_limit_was_broken(
-    broker: Any, kind: Kind, answer: Kind
+def test_a_message_beyond_a_limit_is_answered_with_the_limit(
+    broker: LiveBroker, kind: Kind, answer: Kind
 ) -> None:
-    """Silence would cost it a time-out, and tell it nothing."""
+    """Where its sender waits for an answer, which silence would let time out."""
     robot = broker.robot("r1:1")
     asked = Header(kind, seq=7, episode=2, epoch=3, token=5)
     robot.raw([asked.pack(), bytes(DEFAULT.max_body_bytes + 1)])
@@ -270,7 +278,8 @@ def test_who_waits_for_an_answer_learns_which_limit_was_broken(
     assert not getattr(body, "final", False), "it may have been damaged on its way"
 
 
-def test_peers_without_a_name_are_counted(broker: Any) -> None:
+def test_a_peer_without_a_name_is_counted(broker: LiveBroker) -> None:
+    """Its message is dropped with the reason `identity`."""
     socket = broker.context.socket(zmq.DEALER)
     socket.linger = 0
     socket.connect(broker.front)
@@ -278,56 +287,62 @@ def test_peers_without_a_name_are_counted(broker: Any) -> None:
     assert broker.until(lambda s: s["counters"].get("identity")) == 1
 
 
-def test_an_identity_that_libzmq_made_up_is_no_name() -> None:
+def test_an_identity_made_up_by_libzmq_is_refused() -> None:
+    """It begins with a zero byte, and raises `identity`."""
     with pytest.raises(WireError, match="not a name"):
         sockets.peer(b"\x00abcd")
 
 
-def test_off_loopback_the_broker_refuses_to_start_without_keys(tmp_path: Path) -> None:
+def test_a_broker_off_loopback_refuses_to_start_without_keys(tmp_path: Path) -> None:
+    """The reason names the remedy, `insecure: true`."""
     config = {"front": "tcp://0.0.0.0:0", "back": "tcp://127.0.0.1:0"}
     boot, actor_link, supervisor = boot_in_memory("broker", "broker", config, rundir=tmp_path)
     assert BrokerActor(boot, actor_link).main() == EXIT_REFUSED
-    (farewell,), _ = supervisor.messages()
-    assert "insecure: true" in farewell.reason  # type: ignore[union-attr]
+    (stopped,), _ = supervisor.messages()
+    assert isinstance(stopped, ExitReason)
+    assert "insecure: true" in stopped.reason
     actor_link.close()
     supervisor.close()
 
 
-def test_insecure_is_said_out_loud(start_broker: Start) -> None:
+def test_an_insecure_broker_says_so_in_its_status(start_broker: Start) -> None:
+    """The board's report has `insecure`."""
     broker = start_broker(front="tcp://0.0.0.0:*", insecure=True)
     assert broker.until(lambda s: s.get("insecure"))
 
 
-def test_a_door_is_open_on_its_own_host_and_on_tcp_at_once(tmp_path: Path) -> None:
+def test_a_listener_serves_ipc_and_tcp_at_once(tmp_path: Path) -> None:
     """Peers of both kinds are heard and answered by the same socket."""
     context: Any = zmq.Context()
     own = f"ipc://{tmp_path}/front"
-    door = Listener(context, own, "tcp://localhost:*")
-    tcp = door.socket.getsockopt_string(zmq.LAST_ENDPOINT)
+    listener = Listener(context, own, "tcp://localhost:*")
+    tcp = listener.socket.getsockopt_string(zmq.LAST_ENDPOINT)
     assert tcp.startswith("tcp://127.0.0.1:")
     near, far = sockets.dealer(context, own, "near:1"), sockets.dealer(context, tcp, "far:1")
     for peer in (near, far):
         peer.send(b"hello")
-        assert door.socket.poll(5000)
-        arrival = door.receive()
+        assert listener.socket.poll(5000)
+        arrival = listener.receive()
         assert arrival is not None
-        assert door.send([arrival.identity, b"welcome"]) is None
+        assert listener.send([arrival.identity, b"welcome"]) is None
         assert peer.poll(5000) and peer.recv() == b"welcome"
         peer.close()
-    door.close(linger_ms=0)
+    listener.close(linger_ms=0)
     context.destroy(linger=0)
 
 
-def test_an_address_that_is_not_this_machines_is_told_apart_from_one_in_use(
+def test_an_address_of_another_machine_is_refused_with_its_remedy(
     tmp_path: Path,
 ) -> None:
+    """The error differs from that of an address in use."""
     context: Any = zmq.Context()
     with pytest.raises(RuntimeError, match="no such address: mend `hosts`"):
         Listener(context, f"ipc://{tmp_path}/front", "tcp://192.0.2.1:7447", insecure=True)
     context.destroy(linger=0)
 
 
-def test_an_address_in_use_is_named(broker: Any) -> None:
+def test_an_address_in_use_is_refused_with_its_remedy(broker: LiveBroker) -> None:
+    """The error says that another fleet may run there."""
     context: Any = zmq.Context()
     first = Listener(context, "tcp://127.0.0.1:*")
     taken = first.socket.getsockopt_string(zmq.LAST_ENDPOINT)
@@ -350,7 +365,7 @@ class Ring:
         self.config = {"key": str(directory / "broker.key"), "keyring": str(directory)}
 
     def of(self, name: str, role: Role) -> dict[str, Any]:
-        """What a peer connects with."""
+        """The keys that a peer connects with."""
         return {"key": keys.new(name, role, self.directory), "server": self.server}
 
 
@@ -359,7 +374,8 @@ def ring(tmp_path: Path) -> Ring:
     return Ring(tmp_path)
 
 
-def test_peers_with_keys_work_as_without(start_broker: Start, ring: Ring) -> None:
+def test_peers_with_keys_are_served(start_broker: Start, ring: Ring) -> None:
+    """A handshake and a request pass through CURVE."""
     ours, theirs = ring.of("r1", Role.ROBOT), ring.of("flow/0", Role.REPLICA)
     broker = start_broker(**ring.config)
     replica = broker.replica("flow/0:1", **theirs)
@@ -371,9 +387,8 @@ def test_peers_with_keys_work_as_without(start_broker: Start, ring: Ring) -> Non
     robot.get(Kind.REPLY)
 
 
-def test_a_key_speaks_only_for_its_own_name_and_role(start_broker: Start, ring: Ring) -> None:
-    """At either door: the name of another, a replica's key as a robot's, a robot's as a replica's.
-    None of them gets a session or a place among the replicas; a robot learns why."""
+def test_a_key_is_accepted_for_its_own_name_and_role_only(start_broker: Start, ring: Ring) -> None:
+    """On either side, any other name or role gets no session and no place."""
     robot_key, replica_key = ring.of("r1", Role.ROBOT), ring.of("flow/0", Role.REPLICA)
     broker = start_broker(**ring.config)
     liars = [broker.robot("r2:1", **robot_key), broker.robot("flow/0:1", **replica_key)]
@@ -399,21 +414,17 @@ def test_a_key_speaks_only_for_its_own_name_and_role(start_broker: Start, ring: 
         assert not liar.backlog, "it gets no answer"
 
 
-def test_strangers_get_no_connection_and_are_counted(
+def test_an_unknown_key_gets_no_connection_and_is_counted(
     start_broker: Start, ring: Ring, tmp_path: Path
 ) -> None:
-    """One with a key that the broker does not know, one without: both handshakes fail, while a
-    peer that is known is served."""
+    """Nor does a peer without a key, while a known peer is served."""
     replica_key, robot_key = ring.of("flow/0", Role.REPLICA), ring.of("r1", Role.ROBOT)
     broker = start_broker(**ring.config)
-    stranger = keys.new("r1", Role.ROBOT, tmp_path / "elsewhere")
-    for options in ({"key": stranger, "server": ring.server}, {}):
+    unknown = keys.new("r1", Role.ROBOT, tmp_path / "elsewhere")
+    for options in ({"key": unknown, "server": ring.server}, {}):
         context = WatchedContext()
         peer = Wire(context, broker.front, "r1:1", **options)
-        deadline = time.monotonic() + PATIENCE_S
-        while not (ended := context.handshake()):
-            assert time.monotonic() < deadline, "no handshake ended"
-        assert ended == "refused"
+        assert wait_until(context.handshake, "the end of a handshake", PATIENCE_S) == "refused"
         assert not sockets.send(peer.socket, [b"hello"])
         context.destroy(linger=0)
     assert broker.until(lambda s: s.get("refused_keys", {}).get("unknown-key"))
@@ -424,6 +435,7 @@ def test_strangers_get_no_connection_and_are_counted(
 
 @pytest.mark.parametrize("missing", ["key", "keyring"])
 def test_a_key_without_a_keyring_is_refused(ring: Ring, tmp_path: Path, missing: str) -> None:
+    """The broker needs both, and refuses to start with one."""
     config = {"front": f"ipc://{tmp_path}/f", "back": f"ipc://{tmp_path}/b", **ring.config}
     del config[missing]
     boot, actor_link, supervisor = boot_in_memory("broker", "broker", config, rundir=tmp_path)
@@ -432,10 +444,10 @@ def test_a_key_without_a_keyring_is_refused(ring: Ring, tmp_path: Path, missing:
     supervisor.close()
 
 
-def test_a_key_that_is_revoked_is_shut_out_at_once_with_what_it_has(
+def test_a_revoked_key_ends_the_session_and_the_place_of_its_owner(
     start_broker: Start, ring: Ring
 ) -> None:
-    """The session and the place of its holders end although their connections stay."""
+    """At once, although the connections stay open."""
     ours, theirs = ring.of("r1", Role.ROBOT), ring.of("flow/0", Role.REPLICA)
     others = ring.of("r2", Role.ROBOT)
     broker = start_broker(**ring.config)
@@ -459,27 +471,27 @@ def test_a_key_that_is_revoked_is_shut_out_at_once_with_what_it_has(
     assert "lost" in other.get(Kind.EVENT)[1].body.what
 
 
-def test_a_key_that_is_added_is_let_in_without_a_restart(
+def test_an_added_key_is_accepted_without_a_restart(
     start_broker: Start, ring: Ring, tmp_path: Path
 ) -> None:
-    """Until then its holder is a stranger, whose key and address are shown to people; a file that
-    is no key costs nobody anything."""
+    """Before, the status shows key and address; a damaged file affects no other."""
     theirs = ring.of("flow/0", Role.REPLICA)
     broker = start_broker(**ring.config)
     late = keys.new("r1", Role.ROBOT, tmp_path / "elsewhere")
-    stranger = broker.robot("r1:1", key=late, server=ring.server)
+    unknown = broker.robot("r1:1", key=late, server=ring.server)
     (shown,) = broker.until(lambda s: s.get("strangers"))
     assert shown["key"] == late.public.decode() and shown["times"] >= 1
     (ring.directory / "broken.pub").write_text("name r9\n")
     (tmp_path / "elsewhere" / "r1.pub").rename(ring.directory / "r1.pub")
     replica = broker.replica("flow/0:1", **theirs)
     replica.register()
-    stranger.socket.close(linger=0)
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        robot = broker.robot("r1:2", key=late, server=ring.server)
+    unknown.socket.close(linger=0)
+
+    def connected() -> Wire | None:
+        robot: Wire = broker.robot("r1:2", key=late, server=ring.server)
         if robot.socket.poll(500, zmq.POLLOUT):
-            break
+            return robot
         robot.socket.close(linger=0)
-        assert time.monotonic() < deadline, broker.status()
-    robot.open(replica)
+        return None
+
+    wait_until(connected, "a connection with the added key", PATIENCE_S).open(replica)

@@ -1,4 +1,4 @@
-"""Questions whether a robot would be served: routed as its OPEN would be, and leaving no trace."""
+"""Inquiries: routed as the OPEN would be, and without effect."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.actors.broker.inquiries import MAX_INQUIRIES
+from holdfast.tests.actors.broker.conftest import Desk, Sent
 from holdfast.transport.header import Kind
 from holdfast.transport.messages import Accept, Inquiry, Open, Reject, Verdict
 
@@ -25,30 +26,31 @@ def about(robot: str, service: str = "flow") -> Inquiry:
     return Inquiry(open=asked)
 
 
-def answer(effects: list[Any], sent: Any) -> Verdict:
+def answer(effects: list[Any], sent: Sent) -> Verdict:
     (told,) = sent(effects, ToRobot, Kind.VERDICT)
     assert isinstance(told.payload, Verdict)
     return told.payload
 
 
-def test_a_question_about_a_robot_at_work_goes_to_its_own_place_and_disturbs_nothing(
-    desk: Any, sent: Any
+def test_an_inquiry_about_a_served_robot_goes_to_its_replica_and_changes_nothing(
+    desk: Desk, sent: Sent
 ) -> None:
-    """The service is full: of this robot."""
+    """Also where its service is full, of this robot."""
     desk.register("flow/0:1", capacity=1)
     desk.opened("r1:1", epoch=4)
     before = desk.routing.status(desk.now_ns)["sessions"]
     effects = desk.robot("r1:0", about("r1"), epoch=4, token=77)
     (asked,) = sent(effects, ToReplica, Kind.INQUIRY)
     assert asked.identity == b"flow/0:1" and asked.robot == "r1"
-    # Its epoch is the session's, by chance or by malice; its refusal ends nothing all the same.
+    # Its epoch is the session's; its refusal must not end the session.
     (told,) = sent(desk.replica("flow/0:1", NO, "r1", epoch=4, token=77), ToRobot, Kind.VERDICT)
     assert told.identity == b"r1:0"
     assert desk.routing.status(desk.now_ns)["sessions"] == before
     assert desk.robot("r1:1", Kind.REQUEST, epoch=4, seq=1), "and it is served as before"
 
 
-def test_to_ask_does_not_keep_a_silent_robots_session_alive(desk: Any) -> None:
+def test_an_inquiry_does_not_keep_a_silent_robots_session_alive(desk: Desk) -> None:
+    """The session ends as if nothing had been asked."""
     desk.register("flow/0:1")
     desk.opened("r1:1")
     for _ in range(6):
@@ -57,7 +59,8 @@ def test_to_ask_does_not_keep_a_silent_robots_session_alive(desk: Any) -> None:
     assert desk.sessions() == {}
 
 
-def test_who_is_full_says_so_and_another_replica_is_asked(desk: Any, sent: Any) -> None:
+def test_an_inquiry_goes_on_to_another_replica_when_one_is_full(desk: Desk, sent: Sent) -> None:
+    """The robot gets one verdict, after all have refused for want of room."""
     desk.register("flow/0:1")
     desk.register("flow/1:1")
     (first,) = sent(desk.robot("r1:0", about("r1"), token=1), ToReplica, Kind.INQUIRY)
@@ -69,7 +72,8 @@ def test_who_is_full_says_so_and_another_replica_is_asked(desk: Any, sent: Any) 
     assert len(sent(told, ToRobot, Kind.VERDICT)) == 1
 
 
-def test_without_a_replica_the_broker_answers_at_once(desk: Any, sent: Any) -> None:
+def test_an_inquiry_without_a_replica_is_answered_at_once(desk: Desk, sent: Sent) -> None:
+    """The verdict has the reason that an OPEN would get."""
     refusal = answer(desk.robot("r1:0", about("r1")), sent).reject
     assert refusal is not None and refusal.reason == "no-replica"
     desk.register("flow/0:1", capacity=1)
@@ -78,8 +82,8 @@ def test_without_a_replica_the_broker_answers_at_once(desk: Any, sent: Any) -> N
     assert refusal is not None and refusal.reason == "capacity"
 
 
-def test_a_replica_that_knows_no_inquiries_costs_two_seconds(desk: Any, sent: Any) -> None:
-    """One of an older release drops the question; its sessions go on."""
+def test_an_inquiry_is_answered_after_two_seconds_at_the_latest(desk: Desk, sent: Sent) -> None:
+    """A replica of an older release drops it; its sessions go on."""
     desk.register("flow/0:1")
     desk.opened("r2:1")
     desk.robot("r1:0", about("r1"))
@@ -88,10 +92,11 @@ def test_a_replica_that_knows_no_inquiries_costs_two_seconds(desk: Any, sent: An
     refusal = answer(desk.wait(0.25, beats=("flow/0:1",), robots=("r2:1",)), sent).reject
     assert refusal is not None and refusal.reason == "no-answer"
     assert desk.sessions() == {"r2": "flow/0"}
-    assert desk.replica("flow/0:1", NO, "r1") == [], "what comes later is nobody's"
+    assert desk.replica("flow/0:1", NO, "r1") == [], "a later verdict is dropped"
 
 
-def test_what_a_full_socket_did_not_take_is_asked_again(desk: Any, sent: Any) -> None:
+def test_an_inquiry_that_a_full_socket_did_not_take_is_sent_again(desk: Desk, sent: Sent) -> None:
+    """At the next tick, once."""
     desk.register("flow/0:1")
     (asked,) = sent(desk.robot("r1:0", about("r1"), token=5), ToReplica, Kind.INQUIRY)
     assert desk.routing.undelivered(asked, "full", desk.now_ns) == []
@@ -101,7 +106,8 @@ def test_what_a_full_socket_did_not_take_is_asked_again(desk: Any, sent: Any) ->
     assert len(desk.replica("flow/0:1", NO, "r1", token=5)) == 1
 
 
-def test_only_the_replica_that_was_asked_answers_and_only_once(desk: Any, sent: Any) -> None:
+def test_an_inquiry_is_answered_by_the_asked_replica_once(desk: Desk, sent: Sent) -> None:
+    """Verdicts of others, of other tokens and second ones are dropped and counted."""
     desk.register("flow/0:1")
     desk.register("flow/1:1")
     (asked,) = sent(desk.robot("r1:0", about("r1"), token=5), ToReplica, Kind.INQUIRY)
@@ -114,14 +120,16 @@ def test_only_the_replica_that_was_asked_answers_and_only_once(desk: Any, sent: 
     assert desk.count("late-verdict") == 3
 
 
-def test_nobody_asks_in_anothers_name(desk: Any, sent: Any) -> None:
+def test_an_inquiry_under_another_robots_name_is_refused(desk: Desk, sent: Sent) -> None:
+    """The verdict has the reason `identity`, and the violation is counted."""
     desk.register("flow/0:1")
     refusal = answer(desk.robot("r2:0", about("r1")), sent).reject
     assert refusal is not None and refusal.reason == "identity"
     assert desk.count("wrong-name") == 1
 
 
-def test_questions_without_end_fill_no_memory(desk: Any, sent: Any) -> None:
+def test_the_pending_inquiries_are_bounded(desk: Desk, sent: Sent) -> None:
+    """Beyond the bound the oldest are dropped and counted."""
     desk.register("flow/0:1")
     for n in range(MAX_INQUIRIES + 10):
         desk.robot(f"r{n}:0", about(f"r{n}"))

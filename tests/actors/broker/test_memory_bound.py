@@ -21,8 +21,7 @@ LOW = st.integers(0, 200 << 20)
 def test_the_broker_acts_before_the_supervisor_where_the_limit_leaves_room(
     sessions: int, low: int, limit: int
 ) -> None:
-    """What is held stays the headroom below the limit, unless the limit leaves less than the
-    least."""
+    """The headroom below the limit is kept, unless less than the least is left."""
     most = max_growth_bytes(sessions, low, limit)
     if limit - low >= HEADROOM_BYTES + LEAST_BYTES:
         assert low + most <= limit - HEADROOM_BYTES

@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from holdfast.actors.runtime.status_board import StatusBoardReader
+from holdfast.tests.waiting import wait_until
 from holdfast.transport.header import Kind
 from holdfast.transport.messages import Heartbeat
 
 REPLICA = """
-# A replica that accepts everybody, says which requests it got, and answers when a line comes in. In
-# mode "hung" its progress stands still as long as a request waits.
+# A replica that accepts every robot, prints which requests it got, and answers when a line comes.
+# In mode "hung" its progress stands still as long as a request waits.
 import select, sys, time
 import numpy as np
 import zmq
@@ -48,11 +49,11 @@ poller.register(sys.stdin, zmq.POLLIN)
 token, progress, beat_at, waiting = time.monotonic_ns(), 0, 0.0, []
 registered = False
 
-def say(robot, header, body, blobs=()):
+def send(robot, header, body, blobs=()):
     socket.send_multipart([robot, *messages.encode(header, body, blobs)])
 
 def register():
-    say(b"", Header(Kind.REGISTER, token=token), offer)
+    send(b"", Header(Kind.REGISTER, token=token), offer)
 
 socket.poll(5000, zmq.POLLOUT)
 register()
@@ -62,16 +63,16 @@ while True:
         if not sys.stdin.readline():
             sys.exit()
         for robot, header in waiting:
-            say(robot, header._replace(kind=Kind.REPLY), chunk, blobs)
+            send(robot, header._replace(kind=Kind.REPLY), chunk, blobs)
         waiting.clear()
     if time.monotonic() > beat_at:
         beat_at = time.monotonic() + 0.2
         progress += not (mode == "hung" and waiting)
-        say(b"", Header(Kind.HEARTBEAT), Heartbeat(progress=progress))
+        send(b"", Header(Kind.HEARTBEAT), Heartbeat(progress=progress))
     while (frames := sockets.receive(socket)) is not None:
         robot, header = bytes(frames[0]), Header.unpack(frames[1])
         if header.kind is Kind.OPEN:
-            say(robot, header._replace(kind=Kind.ACCEPT), terms)
+            send(robot, header._replace(kind=Kind.ACCEPT), terms)
         elif header.kind is Kind.REQUEST:
             waiting.append((robot, header))
             print("request", robot.decode(), header.seq, flush=True)
@@ -79,15 +80,15 @@ while True:
             registered = True
             print("registered", flush=True)
         elif header.kind is Kind.WELCOME and header.token == 0 and registered:
-            # The broker does not know us. A second such wish, and answers to an earlier token,
-            # may still be on their way: to react to those would go on for ever.
+            # The broker does not know this replica. A second such WELCOME, and answers to an
+            # earlier token, may still be on their way: reacting to those would never end.
             token, registered = time.monotonic_ns(), False
             register()
 """
 
 
 class ReplicaProcess:
-    """One of them, and what it printed."""
+    """One such process, and the lines that it `printed`."""
 
     def __init__(self, endpoint: str, identity: str, mode: str = "alive") -> None:
         self.process = subprocess.Popen(
@@ -97,20 +98,17 @@ class ReplicaProcess:
             text=True,
             bufsize=1,
         )
-        self.said: list[str] = []
+        self.printed: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.said.append(line.strip())
+            self.printed.append(line.strip())
 
-    def until_said(self, line: str, patience_s: float = 10.0) -> None:
-        deadline = time.monotonic() + patience_s
-        while line not in self.said:
-            assert time.monotonic() < deadline, f"never said {line!r}, but {self.said}"
-            time.sleep(0.005)
+    def until_printed(self, line: str, patience_s: float = 10.0) -> None:
+        wait_until(lambda: line in self.printed, f"{line!r} to be printed", patience_s)
 
     def answer(self) -> None:
         assert self.process.stdin is not None
@@ -139,7 +137,7 @@ class Site:
     def start(self, identity: str, mode: str = "alive") -> ReplicaProcess:
         replica = ReplicaProcess(self.broker.back, identity, mode)
         self.replicas.append(replica)
-        replica.until_said("registered")
+        replica.until_printed("registered")
         return replica
 
     def open(self, epoch: int = 1) -> None:
@@ -152,12 +150,13 @@ class Site:
         return found
 
     def until(self, reason: str, patience_s: float = 8.0) -> None:
-        """Wait until the broker has counted `reason`, as a living robot does."""
-        deadline = time.monotonic() + patience_s
-        while not self.count(reason):
-            assert time.monotonic() < deadline, f"nothing was counted as {reason!r}"
+        """Wait until the broker has counted `reason`; the robot sends heartbeats meanwhile."""
+
+        def counted() -> int:
             self.robot.say(Heartbeat(progress=1))
-            time.sleep(0.05)
+            return self.count(reason)
+
+        wait_until(counted, f"a count of {reason!r}", patience_s, every_s=0.05)
 
 
 @pytest.fixture
@@ -172,7 +171,7 @@ def assert_one_reply(site: Site, replica: ReplicaProcess, seq: int, epoch: int =
     """The reply to `seq` arrives, and no second one ahead of that to the next request."""
     assert site.robot.get(Kind.REPLY)[1].header.seq == seq
     site.robot.ask(seq=seq + 1, epoch=epoch)
-    replica.until_said(f"request r1 {seq + 1}")
+    replica.until_printed(f"request r1 {seq + 1}")
     replica.answer()
     assert site.robot.get(Kind.REPLY)[1].header.seq == seq + 1
     site.robot.take()
@@ -180,38 +179,37 @@ def assert_one_reply(site: Site, replica: ReplicaProcess, seq: int, epoch: int =
 
 
 def test_the_request_of_a_killed_replica_is_answered_by_another(site: Site) -> None:
-    """The robot sees a longer delay, and one event that says why."""
+    """The robot sees a longer delay, and one event with the reason."""
     first = site.start("flow/0:1")
     site.open()
     second = site.start("flow/1:1")
     site.robot.ask(seq=1)
-    first.until_said("request r1 1")
+    first.until_printed("request r1 1")
     first.signal(signal.SIGKILL)
-    second.until_said("request r1 1")
+    second.until_printed("request r1 1")
     second.answer()
     assert_one_reply(site, second, 1)
     assert site.robot.get(Kind.EVENT)[1].body.what == "replayed"
     assert "ACCEPT" not in site.robot.kinds()
     site.until("replica-unreachable")
-    assert not site.count("replica-silent"), "the broken socket tells, not a timeout"
+    assert not site.count("replica-silent"), "by the closed socket, not a timeout"
 
 
 @pytest.mark.parametrize("mode", ["stopped", "hung"])
 def test_the_request_of_a_replica_that_hangs_is_answered_by_another(site: Site, mode: str) -> None:
-    """Stopped, it is silent; hung, its heartbeats go on without progress. Its late answer, when it
-    wakes, reaches nobody."""
+    """Stopped or without progress; its late answer, when it wakes, is dropped."""
     first = site.start("flow/0:1", mode if mode == "hung" else "alive")
     site.open()
     second = site.start("flow/1:1")
     site.robot.ask(seq=1)
-    first.until_said("request r1 1")
+    first.until_printed("request r1 1")
     if mode == "stopped":
         first.signal(signal.SIGSTOP)
-    stopped_at = time.monotonic()
+    stopped_s = time.monotonic()
     site.until("replays")
-    assert time.monotonic() - stopped_at < 1.5, "the standby is asked before the other is lost"
+    assert time.monotonic() - stopped_s < 1.5, "the standby is asked before the other is lost"
     assert not site.count("replica-silent") and not site.count("replica-hung")
-    second.until_said("request r1 1")
+    second.until_printed("request r1 1")
     second.answer()
     assert_one_reply(site, second, 1)
     first.answer()
@@ -223,55 +221,57 @@ def test_the_request_of_a_replica_that_hangs_is_answered_by_another(site: Site, 
 
 
 def test_a_replica_that_wakes_up_serves_again(site: Site) -> None:
+    """It registers anew and gets a session."""
     first = site.start("flow/0:1")
     first.signal(signal.SIGSTOP)
     site.until("replica-silent")
-    first.said.clear()
+    first.printed.clear()
     first.signal(signal.SIGCONT)
-    first.until_said("registered")
+    first.until_printed("registered")
     site.open()
     site.robot.ask(seq=1)
-    first.until_said("request r1 1")
+    first.until_printed("request r1 1")
     first.answer()
     assert_one_reply(site, first, 1)
 
 
-def test_without_another_replica_the_robot_is_told_at_once(site: Site) -> None:
+def test_a_robot_without_another_replica_learns_its_loss_at_once(site: Site) -> None:
+    """By the closed socket, long before the silence is noticed."""
     first = site.start("flow/0:1")
     site.open()
     site.robot.ask(seq=1)
-    first.until_said("request r1 1")
+    first.until_printed("request r1 1")
     first.signal(signal.SIGKILL)
     assert site.robot.get(Kind.EVENT)[1].body.what == "lost"
     site.until("replica-unreachable")
-    assert not site.count("replica-silent"), "the broken socket tells, not a timeout"
+    assert not site.count("replica-silent"), "by the closed socket, not a timeout"
     again = site.start("flow/0:2")
     site.open(epoch=2)
     site.robot.ask(seq=1, epoch=2)
-    again.until_said("request r1 1")
+    again.until_printed("request r1 1")
     again.answer()
     assert_one_reply(site, again, 1, epoch=2)
 
 
-def test_a_killed_broker_comes_back_without_memory_and_all_find_it(site: Site) -> None:
-    """Nothing on disk: the replica registers and the robot opens again by what they are told."""
+def test_a_killed_broker_is_found_again_by_its_peers(site: Site) -> None:
+    """Nothing is on disk: the replica registers and the robot opens again."""
     replica = site.start("flow/0:1")
     site.open()
-    replica.said.clear()
+    replica.printed.clear()
     site.broker.process.kill()
     site.broker.process.wait()
     site.broker.launch()
-    replica.until_said("registered")
+    replica.until_printed("registered")
     site.robot.ask(seq=1)
     assert site.robot.get(Kind.EVENT)[1].body.what == "lost"
     site.open(epoch=2)
     site.robot.ask(seq=1, epoch=2)
-    replica.until_said("request r1 1")
+    replica.until_printed("request r1 1")
     replica.answer()
     assert_one_reply(site, replica, 1, epoch=2)
 
 
-def test_a_stopped_broker_that_goes_on_gives_nobody_up(site: Site) -> None:
+def test_a_stopped_broker_that_continues_keeps_its_peers(site: Site) -> None:
     """The silence was its own."""
     replica = site.start("flow/0:1")
     site.open()
@@ -279,14 +279,15 @@ def test_a_stopped_broker_that_goes_on_gives_nobody_up(site: Site) -> None:
     time.sleep(2.5)  # longer than any replica may be silent
     os.kill(site.broker.process.pid, signal.SIGCONT)
     site.robot.ask(seq=1)
-    replica.until_said("request r1 1")
+    replica.until_printed("request r1 1")
     replica.answer()
     assert_one_reply(site, replica, 1)
     site.until("broker-absences")
     assert site.count("replica-silent") == 0
 
 
-def test_the_supervisors_end_ends_the_broker(site: Site) -> None:
+def test_the_end_of_the_supervisor_ends_the_broker(site: Site) -> None:
+    """It exits with 0 and leaves no socket file."""
     directory = Path(site.broker.front.removeprefix("ipc://")).parent
     site.broker.link.close()
     assert site.broker.process.wait(timeout=8.0) == 0

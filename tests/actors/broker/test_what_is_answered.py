@@ -58,10 +58,10 @@ def fail(desk: Desk, effect: Any, why: Any) -> list[Any]:
 @pytest.mark.parametrize(
     ("kind", "answer"), [(Kind.OPEN, Reject), (Kind.REQUEST, Error), (Kind.INQUIRY, Verdict)]
 )
-def test_who_waits_for_an_answer_learns_why_a_message_could_not_be_read(
+def test_an_unreadable_message_is_answered_where_an_answer_is_waited_for(
     desk: Desk, kind: Kind, answer: type
 ) -> None:
-    """The answer is about the message: its seq, epoch and token."""
+    """The answer has the message's seq, epoch and token, and the reason."""
     about = Header(kind, seq=3, epoch=4, token=5)
     error = WireError("frames", "too many of them")
     (told,) = readable(desk.routing.malformed(b"r1:1", error, desk.now_ns, about))
@@ -74,7 +74,10 @@ def test_who_waits_for_an_answer_learns_why_a_message_could_not_be_read(
 
 
 @pytest.mark.parametrize("asked", [None, Header(Kind.HEARTBEAT), Header(Kind.CLOSE)])
-def test_who_waits_for_nothing_is_not_answered(desk: Desk, asked: Header | None) -> None:
+def test_an_unreadable_message_is_not_answered_where_none_is_waited_for(
+    desk: Desk, asked: Header | None
+) -> None:
+    """Nor is one whose header cannot be read."""
     error = WireError("frames", "too many of them")
     assert not readable(desk.routing.malformed(b"r1:1", error, desk.now_ns, asked))
 
@@ -82,7 +85,8 @@ def test_who_waits_for_nothing_is_not_answered(desk: Desk, asked: Header | None)
 # Robots
 
 
-def test_an_inquiry_under_anothers_name_is_refused_to_the_one_who_asked(desk: Desk) -> None:
+def test_an_inquiry_under_another_name_is_refused_to_its_sender(desk: Desk) -> None:
+    """The verdict is final and echoes the token."""
     effects = desk.robot("r1:1", Inquiry(open=asking("r2")), epoch=2, token=9)
     (told,) = readable(effects)
     assert (told.identity, told.header.token) == (b"r1:1", 9)
@@ -91,6 +95,7 @@ def test_an_inquiry_under_anothers_name_is_refused_to_the_one_who_asked(desk: De
 
 
 def test_an_older_claim_learns_both_claims_and_when_to_ask_again(desk: Desk) -> None:
+    """The REJECT has both epochs, both incarnations and `retry_after_s`."""
     desk.register("flow/0:1")
     desk.opened("r1:7", epoch=9)
     (told,) = readable(desk.robot("r1:5", asking("r1"), epoch=3))
@@ -102,6 +107,7 @@ def test_an_older_claim_learns_both_claims_and_when_to_ask_again(desk: Desk) -> 
 
 
 def test_an_older_request_learns_which_newer_one_waits(desk: Desk) -> None:
+    """The ERROR has the older seq and names the newer one."""
     desk.register("flow/0:1")
     desk.opened("r1:1")
     desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=17)
@@ -118,9 +124,10 @@ def test_an_older_request_learns_which_newer_one_waits(desk: Desk) -> None:
         ("r2:1", 4, "unknown session"),
     ],
 )
-def test_a_request_of_no_session_learns_what_is_there_instead(
+def test_a_request_without_a_session_learns_why_there_is_none(
     desk: Desk, identity: str, epoch: int, why: str
 ) -> None:
+    """Another incarnation, another epoch, or no session at all."""
     desk.register("flow/0:1")
     desk.opened("r1:1", epoch=4)
     (told,) = readable(desk.robot(identity, Kind.REQUEST, epoch=epoch, seq=1))
@@ -130,6 +137,7 @@ def test_a_request_of_no_session_learns_what_is_there_instead(
 
 
 def test_a_reset_goes_to_the_replica_of_its_session_and_to_no_other(desk: Desk) -> None:
+    """A RESET of another epoch is answered by `lost`."""
     desk.register("flow/0:1")
     at = desk.opened("r1:1", epoch=4)
     (passed,) = readable(desk.robot("r1:1", Reset(), epoch=4, episode=2))
@@ -139,8 +147,8 @@ def test_a_reset_goes_to_the_replica_of_its_session_and_to_no_other(desk: Desk) 
     assert (told.header.kind, told.payload.what) == (Kind.EVENT, "lost")
 
 
-def test_who_closed_is_not_told_of_a_place_that_comes_later(desk: Desk) -> None:
-    """Its session was lost, and its robot has ended it since: another waits on."""
+def test_a_robot_that_closed_is_not_notified_of_a_later_place(desk: Desk) -> None:
+    """Another robot that waits is."""
     for name in ("r1", "r2"):
         desk.robot(f"{name}:1", asking(name), epoch=1)
     desk.register("act/0:1")
@@ -165,7 +173,7 @@ def lose(desk: Desk, name: str) -> list[Any]:
 def test_a_robot_whose_open_was_never_answered_is_refused_when_its_replica_dies(
     desk: Desk,
 ) -> None:
-    """It has no session yet: its OPEN is what it waits for."""
+    """The REJECT answers the OPEN, as there is no session to lose."""
     desk.register("flow/0:1")
     desk.robot("r1:1", asking("r1"), epoch=4)
     (told,) = lose(desk, "flow/0")
@@ -175,7 +183,8 @@ def test_a_robot_whose_open_was_never_answered_is_refused_when_its_replica_dies(
     assert "flow/0 is unreachable" in told.payload.message
 
 
-def test_all_robots_with_a_session_learn_that_the_broker_stops(desk: Desk) -> None:
+def test_a_stopping_broker_notifies_every_robot_with_a_session(desk: Desk) -> None:
+    """Each gets `lost` under its own epoch; waiting robots get nothing."""
     desk.register("flow/0:1")
     for n in (1, 2):
         desk.opened(f"r{n}:1", epoch=n)
@@ -185,7 +194,7 @@ def test_all_robots_with_a_session_learn_that_the_broker_stops(desk: Desk) -> No
     assert all(e.payload.what == "lost" for e in told)
 
 
-def test_a_broken_connection_makes_the_broker_speak_to_everyone(desk: Desk) -> None:
+def test_a_broken_connection_makes_the_broker_probe_every_peer(desk: Desk) -> None:
     """Each heartbeat carries the broker's own progress."""
     desk.register("flow/0:1")
     desk.opened("r1:1", epoch=4)
@@ -202,6 +211,7 @@ def test_a_broken_connection_makes_the_broker_speak_to_everyone(desk: Desk) -> N
 
 
 def test_a_robot_whose_key_is_revoked_loses_its_session_and_no_other_does(desk: Desk) -> None:
+    """It gets `lost`, and its replica a CLOSE."""
     desk.register("flow/0:1", capacity=4)
     for name, key in (("r1", "old"), ("r2", "good")):
         opening = Received(Header(Kind.OPEN, epoch=3), (), asking(name))
@@ -213,8 +223,8 @@ def test_a_robot_whose_key_is_revoked_loses_its_session_and_no_other_does(desk: 
     assert desk.sessions() == {"r2": "flow/0"}
 
 
-def test_what_a_replica_had_whose_key_is_revoked_goes_on_elsewhere(desk: Desk) -> None:
-    """It is not the request's fault: however often that happens, the request is not given up."""
+def test_the_sessions_of_a_replica_with_a_revoked_key_go_on_elsewhere(desk: Desk) -> None:
+    """However often that happens, the request is not given up."""
     for k in range(4):
         enlisting = Received(Header(Kind.REGISTER, token=1), (), offering(f"flow/{k}"))
         peer = keyed(f"flow/{k}:1", f"key {k}")
@@ -234,14 +244,16 @@ def test_what_a_replica_had_whose_key_is_revoked_goes_on_elsewhere(desk: Desk) -
 # Replicas
 
 
-def test_a_replica_that_wants_to_go_and_is_not_known_may_go(desk: Desk) -> None:
+def test_an_unregistered_replica_may_go_at_once(desk: Desk) -> None:
+    """Its DRAIN is answered by a DRAIN with its token."""
     effects = desk.replica("flow/0:1", Drain(reason="stopping"), token=6)
     (told,) = readable(effects)
     assert (told.identity, told.robot, told.header.token) == (b"flow/0:1", "", 6)
     assert told.payload == Drain(reason="drained")
 
 
-def test_a_replica_is_told_once_that_it_is_drained_and_again_when_it_asks(desk: Desk) -> None:
+def test_a_drained_replica_is_notified_once_for_each_time_it_asks(desk: Desk) -> None:
+    """A DRAIN that got lost is answered when it is repeated."""
     desk.register("flow/0:1")
     (told,) = readable(desk.replica("flow/0:1", Drain(reason="stopping")))
     assert (told.header.kind, told.payload) == (Kind.DRAIN, Drain(reason="drained"))
@@ -253,7 +265,8 @@ def test_a_replica_is_told_once_that_it_is_drained_and_again_when_it_asks(desk: 
     assert drains(desk.replica("flow/0:1", Drain(reason="stopping"))) == 1
 
 
-def test_a_robot_is_told_once_that_its_replica_drains(desk: Desk) -> None:
+def test_a_robot_is_notified_once_that_its_replica_drains(desk: Desk) -> None:
+    """The EVENT has its epoch and names the replica."""
     desk.register("flow/0:1")
     desk.opened("r1:1", epoch=4)
     (told,) = readable(desk.replica("flow/0:1", Drain(reason="leaving")))
@@ -263,10 +276,10 @@ def test_a_robot_is_told_once_that_its_replica_drains(desk: Desk) -> None:
     assert not [e for e in later if is_a(e, ToRobot, Kind.EVENT)]
 
 
-def test_a_replica_that_offers_something_else_than_the_others_loses_its_place(
+def test_a_replica_that_changes_its_contract_loses_its_place(
     desk: Desk,
 ) -> None:
-    """Its robots go on at the others, and its new offer is refused for good."""
+    """Its robots go on at the others, and its new offer is rejected for good."""
     for k in range(2):
         desk.register(f"flow/{k}:1")
     at = desk.opened("r1:1").decode()
@@ -280,7 +293,7 @@ def test_a_replica_that_offers_something_else_than_the_others_loses_its_place(
 
 
 def test_a_full_replica_that_registers_again_keeps_its_sessions(desk: Desk) -> None:
-    """A session's own place is no obstacle to it, and is not free for another."""
+    """A session's own place counts as free for it, and for no other."""
     desk.register("flow/0:1", capacity=2)
     for n in (1, 2):
         desk.opened(f"r{n}:1")
@@ -295,8 +308,8 @@ def test_a_full_replica_that_registers_again_keeps_its_sessions(desk: Desk) -> N
 # Sends that fail
 
 
-def test_a_full_socket_of_a_robot_does_not_open_its_name_to_others(desk: Desk) -> None:
-    """A robot that is slow is there all the same; one that cannot be reached is not."""
+def test_a_robot_with_a_full_socket_keeps_its_name(desk: Desk) -> None:
+    """Only an unreachable one gives it up to an older claim."""
     desk.register("flow/0:1")
     for n in (1, 2):
         desk.opened(f"r{n}:5", epoch=9)
@@ -317,10 +330,10 @@ def is_refused(desk: Desk, name: str) -> bool:
 
 
 @pytest.mark.parametrize("kind", [Kind.OPEN, Kind.REQUEST, Kind.CLOSE, Kind.DRAIN])
-def test_what_a_full_socket_of_a_replica_did_not_take_is_sent_again_and_nothing_else(
+def test_a_message_that_a_replicas_full_socket_did_not_take_is_sent_again(
     desk: Desk, kind: Kind
 ) -> None:
-    """Once: what was taken meanwhile is not."""
+    """At the next tick, once, and nothing else with it."""
     desk.register("flow/0:1")
     first = desk.robot("r1:1", asking("r1"), epoch=4)
     if kind in (Kind.REQUEST, Kind.CLOSE):
@@ -341,6 +354,7 @@ def test_what_a_full_socket_of_a_replica_did_not_take_is_sent_again_and_nothing_
 
 @pytest.mark.parametrize("why", ["another session", "another replica"])
 def test_a_failed_send_of_a_session_that_is_over_changes_nothing(desk: Desk, why: str) -> None:
+    """Neither the session that replaced it nor the one that moved is sent again."""
     desk.register("flow/0:1")
     (first,) = readable(desk.robot("r1:1", asking("r1"), epoch=4))
     if why == "another session":
@@ -357,8 +371,8 @@ def test_a_failed_send_of_a_session_that_is_over_changes_nothing(desk: Desk, why
 # Pauses of the broker
 
 
-def test_a_pause_of_the_broker_counts_against_nobody(desk: Desk) -> None:
-    """Neither an OPEN nor a request that waited through it is late by it."""
+def test_a_pause_of_the_broker_makes_nothing_overdue(desk: Desk) -> None:
+    """An OPEN and a request that waited through it count from its end."""
     for k in range(2):
         desk.register(f"flow/{k}:1")
     desk.opened("r1:1")
@@ -379,6 +393,7 @@ def moved(effect: Any) -> bool:
 
 
 def test_a_heartbeat_is_answered_under_its_own_header(desk: Desk) -> None:
+    """The token is echoed, for replicas and robots."""
     desk.register("flow/0:1")
     (told,) = readable(desk.replica("flow/0:1", Heartbeat(progress=1), token=3))
     assert (told.identity, told.robot, told.header.token) == (b"flow/0:1", "", 3)

@@ -339,7 +339,7 @@ SITUATIONS = {
 def test_each_situation_is_counted_and_logged_under_its_name_and_its_peers(
     desk: Desk, name: str
 ) -> None:
-    """Once each; and what concerns no peer in particular is counted against none."""
+    """Once each; what concerns no peer in particular is counted against none."""
     case = SITUATIONS[name]
     case.arrange(desk)
     counters = desk.routing.counters

@@ -1,0 +1,123 @@
+"""Which replica takes a robot, and why none does; what a name may claim."""
+
+from __future__ import annotations
+
+from holdfast.actors.broker.effects import ToReplica, ToRobot
+from holdfast.actors.broker.replica_choice import RETRY_AFTER_S
+from holdfast.tests.actors.broker.conftest import (
+    Desk,
+    Sent,
+    asking,
+    offering,
+    rejection,
+)
+from holdfast.transport.header import Kind
+from holdfast.transport.messages import (
+    Close,
+    Reject,
+)
+
+
+def test_a_robot_goes_to_the_least_loaded_replica_of_its_service(desk: Desk) -> None:
+    """Loads are shares of the capacity."""
+    desk.register("flow/0:1", capacity=4)
+    desk.register("flow/1:1", capacity=2)
+    desk.register("act/0:1", capacity=9)
+    placed = [desk.opened(f"r{n}:1").decode() for n in range(6)]
+    assert placed.count("flow/0:1") == 4
+    assert placed.count("flow/1:1") == 2
+
+
+def test_a_full_service_says_its_load_and_where_there_is_room(desk: Desk) -> None:
+    """The alternatives are services with room that move the same motors."""
+    desk.register("flow/0:1", capacity=1)
+    desk.register("act/0:1")
+    desk.register("other/0:1", action_names=("y",))
+    desk.opened("r1:1")
+    answer = rejection(desk.robot("r2:1", asking("r2"), epoch=1))
+    assert answer.reason == "capacity"
+    assert answer.load == 1.0
+    assert answer.alternatives == ("act",)
+    assert not answer.final
+    assert answer.retry_after_s == RETRY_AFTER_S
+    assert "add a replica" in answer.message
+
+
+def test_a_robot_of_an_unknown_service_learns_which_are_served(desk: Desk) -> None:
+    """The REJECT is not final: the service may still be loading."""
+    desk.register("flow/0:1")
+    answer = rejection(desk.robot("r1:1", asking("r1", "flwo"), epoch=1))
+    assert answer.reason == "no-replica"
+    assert "'flwo'" in answer.message
+    assert "flow" in answer.message
+    assert not answer.final, "a service that is still loading appears later"
+
+
+def test_a_robot_returns_to_its_replica_while_that_lives(desk: Desk) -> None:
+    """Its last replica is preferred to a less loaded one."""
+    desk.register("flow/0:1", capacity=4)
+    desk.register("flow/1:1", capacity=4)
+    homes = {f"r{n}": desk.opened(f"r{n}:1") for n in range(4)}
+    desk.robot("r0:1", Close(), epoch=1)
+    desk.robot("r1:1", Close(), epoch=1)
+    assert desk.opened("r1:1", epoch=2) == homes["r1"]
+    assert desk.opened("r0:1", epoch=2) == homes["r0"]
+
+
+def test_a_replicas_own_refusal_reaches_the_robot_and_frees_the_place(
+    desk: Desk, sent: Sent
+) -> None:
+    """The REJECT passes as it came."""
+    desk.register("flow/0:1", capacity=1)
+    desk.register("flow/1:1", capacity=1)
+    desk.robot("r1:1", asking("r1"), epoch=1)
+    at = desk.sessions()["r1"]
+    no = Reject(reason="action-names", message="other motors", final=True)
+    effects = desk.replica(f"{at}:1", no, "r1", epoch=1)
+    (answer,) = sent(effects, ToRobot, Kind.REJECT)
+    assert answer.payload == ("REJECT", {"epoch": 1}), "the replica's words, as they came"
+    assert desk.sessions() == {}
+
+
+def test_a_replica_that_is_fuller_than_it_said_sends_the_robot_on_to_another(
+    desk: Desk, sent: Sent
+) -> None:
+    """The robot is rejected once all have refused."""
+    desk.register("flow/0:1")
+    desk.register("flow/1:1")
+    desk.robot("r1:1", asking("r1"), epoch=1)
+    effects = desk.replica("flow/0:1", Reject(reason="capacity", message="full"), "r1", epoch=1)
+    (again,) = sent(effects, ToReplica, Kind.OPEN)
+    assert again.identity == b"flow/1:1"
+    assert not sent(effects, ToRobot, Kind.REJECT)
+    effects = desk.replica("flow/1:1", Reject(reason="capacity", message="full"), "r1", epoch=1)
+    assert sent(effects, ToRobot, Kind.REJECT), "both said no"
+
+
+def test_a_replica_that_never_answers_an_open_does_not_keep_the_robot_waiting(
+    desk: Desk, sent: Sent
+) -> None:
+    """The session ends after 5 s with a REJECT."""
+    desk.register("flow/0:1")
+    desk.robot("r1:1", asking("r1"), epoch=1)
+    effects = desk.wait(6, beats=("flow/0:1",), robots=("r1:1",))
+    assert "did not answer" in rejection(effects).message
+    assert sent(effects, ToReplica, Kind.CLOSE)
+    assert desk.sessions() == {}
+
+
+def test_a_robot_may_open_only_under_its_own_name(desk: Desk) -> None:
+    """The REJECT is final, and the violation is counted."""
+    desk.register("flow/0:1")
+    answer = rejection(desk.robot("r1:1", asking("r2"), epoch=1))
+    assert answer.final
+    assert desk.count("wrong-name") == 1
+
+
+def test_a_replica_may_register_only_under_its_own_name(desk: Desk, sent: Sent) -> None:
+    """It is not registered, and the violation is counted."""
+    (welcome,) = sent(desk.register("flow/0:1"), ToReplica, Kind.WELCOME)
+    assert welcome.identity == b"flow/0:1"
+    desk.replica("act/0:1", offering("flow/1", 1), token=1)
+    assert desk.routing.status(desk.now_ns)["replica_count"] == 1
+    assert desk.count("wrong-name") == 1
