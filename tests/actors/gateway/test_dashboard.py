@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import numpy as np
 import pytest
 
 from holdfast.actors.supervision.supervised import ActorState
+from holdfast.tests.actors.gateway.running_gateway import Gateway
+from holdfast.tests.actors.gateway.scripted_supervisor import ScriptedSupervisor
+from holdfast.tests.browser import Browser
+from holdfast.tests.waiting import wait_until
 from holdfast.transport.frames import FrameRing
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
@@ -23,8 +26,9 @@ INK = """
 
 
 def test_the_page_shows_the_fleet_and_its_values_move(
-    browser: Any, gateway: Any, supervisor: Any
+    browser: Browser, gateway: Gateway, supervisor: ScriptedSupervisor
 ) -> None:
+    """Rows, states, figures and the timeline follow the reports."""
     for memory in gateway.rings.values():
         FrameRing(memory, SHAPE).put(np.zeros(SHAPE, np.uint8), time.monotonic_ns())
     browser.open(gateway.url)
@@ -36,7 +40,7 @@ def test_the_page_shows_the_fleet_and_its_values_move(
     assert "0.80 s" in browser.text("article dl")
     ink = browser.wait_for(INK)
     for plan_s in (0.4, 1.9):
-        supervisor.said["r1/control"]["plan_s"] = plan_s
+        supervisor.reports["r1/control"]["plan_s"] = plan_s
         browser.wait_for(
             "return document.querySelector('article dl').textContent.includes(arguments[0])",
             f"{plan_s:.2f} s",
@@ -45,9 +49,10 @@ def test_the_page_shows_the_fleet_and_its_values_move(
     assert browser.complaints() == []
 
 
-def test_a_killed_actor_turns_red_and_back_and_the_events_say_why(
-    browser: Any, gateway: Any, supervisor: Any
+def test_a_killed_actor_is_red_until_it_is_back_and_the_events_have_the_reason(
+    browser: Browser, gateway: Gateway, supervisor: ScriptedSupervisor
 ) -> None:
+    """The row and the headline change their tone with the state."""
     row = 'tr[data-actor="r1/network"]'
     browser.open(gateway.url)
     browser.wait_for(f"{TONE} === 'good'", row)
@@ -65,22 +70,23 @@ def test_a_killed_actor_turns_red_and_back_and_the_events_say_why(
     supervisor.put("r1/network", ActorState.READY, incarnation=2)
     browser.wait_for(f"{TONE} === 'good'", row)
     assert browser.run(colour, row) != red
-    said = browser.text("#events")
-    assert "READY → BACKOFF: killed by SIGKILL" in said
-    assert "incarnation 1 ended (killed by SIGKILL); 2 is STARTING" in said
-    assert "STARTING → READY" in said
+    events = browser.text("#events")
+    assert "READY → BACKOFF: killed by SIGKILL" in events
+    assert "incarnation 1 ended (killed by SIGKILL); 2 is STARTING" in events
+    assert "STARTING → READY" in events
 
 
-def test_buttons_command_with_the_token_that_the_link_brought(
-    browser: Any, gateway: Any, supervisor: Any
+def test_a_button_commands_with_the_token_of_the_link(
+    browser: Browser, gateway: Gateway, supervisor: ScriptedSupervisor
 ) -> None:
+    """The token leaves the address bar; the page shows the outcome."""
     browser.open(gateway.url)
     browser.wait_for("return document.querySelector('article button')")
     assert "#" not in browser.run("return location.href"), "the token is out of sight"
     browser.click("article button")
     browser.wait_for("return document.getElementById('said').textContent")
     assert browser.text("#said") == "pause r1: done"
-    supervisor.said["r1/control"].update(state="PAUSED", paused=True)
+    supervisor.reports["r1/control"].update(state="PAUSED", paused=True)
     browser.wait_for("return document.querySelector('article button').textContent === 'Resume'")
     browser.click("article button")
     browser.click('tr[data-actor="broker"] button')
@@ -93,8 +99,9 @@ def test_buttons_command_with_the_token_that_the_link_brought(
 
 
 def test_the_keyboard_alone_reaches_and_presses_a_button(
-    browser: Any, gateway: Any, supervisor: Any, wait: Any
+    browser: Browser, gateway: Gateway, supervisor: ScriptedSupervisor
 ) -> None:
+    """Tab focuses it and Enter presses it."""
     browser.open(gateway.url)
     browser.wait_for("return document.querySelector('article button')")
     for _ in range(12):
@@ -102,13 +109,14 @@ def test_the_keyboard_alone_reaches_and_presses_a_button(
         if browser.run("return document.activeElement.textContent") == "Reset":
             break
     browser.press("\ue007")
-    wait(lambda: supervisor.asked, "the button's command")
+    wait_until(lambda: supervisor.asked, "the button's command", 30.0)
     assert supervisor.asked == [{"do": "reset", "names": ["r1"]}]
 
 
-def test_without_the_fleets_token_the_page_shows_nothing_and_says_what_to_open(
-    browser: Any, gateway: Any
+def test_the_page_without_a_valid_token_shows_only_how_to_get_one(
+    browser: Browser, gateway: Gateway
 ) -> None:
+    """An old token counts as none; a new one in the address opens the page."""
     browser.open(gateway.url.partition("#")[0])
     browser.wait_for("return !document.getElementById('locked').hidden")
     assert "actorctl status" in browser.text("#locked")
@@ -120,7 +128,8 @@ def test_without_the_fleets_token_the_page_shows_nothing_and_says_what_to_open(
     assert browser.run("return document.getElementById('locked').hidden")
 
 
-def test_thumbnails_come_from_shared_memory_and_go_on(browser: Any, gateway: Any) -> None:
+def test_thumbnails_follow_the_frames_in_shared_memory(browser: Browser, gateway: Gateway) -> None:
+    """The caption has the age of the frame."""
     ring = FrameRing(gateway.rings["r1/overhead"], SHAPE)
     frame = "return document.querySelector('figure img')?.dataset.frame"
     for number, value in ((1, 40), (2, 220)):
@@ -132,9 +141,10 @@ def test_thumbnails_come_from_shared_memory_and_go_on(browser: Any, gateway: Any
     assert "ms old" in browser.text("figure figcaption") or "s old" in browser.text("figcaption")
 
 
-def test_the_page_says_when_what_it_shows_is_old_and_recovers(
-    browser: Any, gateway: Any, supervisor: Any
+def test_the_page_shows_that_its_report_is_old_and_recovers(
+    browser: Browser, gateway: Gateway, supervisor: ScriptedSupervisor
 ) -> None:
+    """While the supervisor does not answer the headline has no tone."""
     browser.open(gateway.url)
     browser.wait_for(f"{TONE} === 'good'", "#health")
     supervisor.silent = True
@@ -148,7 +158,7 @@ def test_the_page_says_when_what_it_shows_is_old_and_recovers(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_readable_on_its_ground_in_both_schemes(
-    browser: Any, gateway: Any, supervisor: Any, scheme: str
+    browser: Browser, gateway: Gateway, supervisor: ScriptedSupervisor, scheme: str
 ) -> None:
     """WCAG AA: a contrast of at least 4.5 for every text on the page."""
     supervisor.put("broker", ActorState.BACKOFF, reason="killed by SIGKILL")
@@ -184,11 +194,11 @@ CONTRASTS = """
 """
 
 
-def test_what_is_refused_warned_of_and_waited_for_stands_on_the_page(
-    browser: Any, gateway: Any, supervisor: Any
+def test_the_page_lists_refusals_warnings_and_waits(
+    browser: Browser, gateway: Gateway, supervisor: ScriptedSupervisor
 ) -> None:
     """What is wrong first; drops and refusals by reason; hovering explains the terms."""
-    supervisor.said["r1/control"].update(
+    supervisor.reports["r1/control"].update(
         warnings=["fps 60 on a policy of 30"],
         refusing_s=4.0,
         refusing="elbow: 92.1 is beyond its limit of 2.6",
@@ -211,22 +221,24 @@ def test_what_is_refused_warned_of_and_waited_for_stands_on_the_page(
     assert browser.run(unexplained) == []
 
 
-def test_scripts_and_other_hosts_have_a_section_that_says_where_they_are(
-    browser: Any, gateway: Any
+def test_robots_and_replicas_of_scripts_have_a_section_with_their_place(
+    browser: Browser, gateway: Gateway
 ) -> None:
+    """Each row has the host, the state and the figures."""
     browser.open(gateway.url)
     browser.wait_for("return document.querySelectorAll('#guests tr').length === 2")
     row = browser.run("return document.querySelector('#guests tr').innerText")
-    for told in ("bench-arm", "script on lab", "STREAMING", "29.8 Hz", "3 of 900 steps"):
-        assert told in row
+    for text in ("bench-arm", "script on lab", "STREAMING", "29.8 Hz", "3 of 900 steps"):
+        assert text in row
     assert "1 of 8 robots" in browser.text("#guests tr:last-child")
 
 
-def test_a_fleet_without_robots_says_that_scripts_may_join(
-    browser: Any, gateway: Any, supervisor: Any
+def test_the_page_of_a_fleet_without_robots_names_remote_policy(
+    browser: Browser, gateway: Gateway, supervisor: ScriptedSupervisor
 ) -> None:
+    """The section of other hosts is hidden while it is empty."""
     supervisor.robots = []
-    supervisor.said["broker"].update(sessions=[], replicas=[])
+    supervisor.reports["broker"].update(sessions=[], replicas=[])
     browser.open(gateway.url)
     browser.wait_for("return !document.getElementById('no-robots').hidden")
     assert "RemotePolicy" in browser.text("#no-robots")
@@ -234,11 +246,11 @@ def test_a_fleet_without_robots_says_that_scripts_may_join(
 
 
 @pytest.mark.parametrize("width", [400, 1280])
-def test_nothing_is_cut_or_sticks_out_at_any_width(
-    browser: Any, gateway: Any, supervisor: Any, width: int
+def test_no_text_is_cut_and_nothing_scrolls_sideways_at_any_width(
+    browser: Browser, gateway: Gateway, supervisor: ScriptedSupervisor, width: int
 ) -> None:
-    """No sideways scrolling, no word of a state cut, no time of day wrapped, in the worst case."""
-    supervisor.said["r1/control"].update(state="RECONNECTING", reason="no replica serves 'pick'")
+    """In the worst case of long names, reasons and states."""
+    supervisor.reports["r1/control"].update(state="RECONNECTING", reason="no replica serves 'pick'")
     supervisor.put(
         "r1/overhead", ActorState.BACKOFF, reason="exited with status 1: " + "no camera " * 9
     )
@@ -263,16 +275,16 @@ def test_nothing_is_cut_or_sticks_out_at_any_width(
     drawn = browser.run("""
       const canvas = document.querySelector('article canvas');
       const pen = canvas.getContext('2d');
-      const told = [];
+      const drawn = [];
       const write = pen.fillText.bind(pen);
       pen.fillText = (text, x, y) => {
         const wide = pen.measureText(text).width;
         const left = { left: x, right: x - wide, center: x - wide / 2 }[pen.textAlign];
-        told.push([text, left >= 0 && left + wide <= canvas.clientWidth]);
+        drawn.push([text, left >= 0 && left + wide <= canvas.clientWidth]);
         write(text, x, y);
       };
       await new Promise((done) => setTimeout(done, 400));
-      return told;
+      return drawn;
     """)
     assert "RECONNECTING" in {text for text, _ in drawn}
     assert {"state", "plan left to play", "request latency", "now"} <= {text for text, _ in drawn}

@@ -1,11 +1,10 @@
-"""What /metrics says: the report's figures in base units, under the documented names."""
+"""/metrics: the report's figures in base units, under the documented names."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from prometheus_client.openmetrics.parser import (
@@ -16,11 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from holdfast.actors.gateway.metric_names import FAMILIES
 from holdfast.actors.gateway.metrics import ACTOR_STATES, ROBOT_STATES
 from holdfast.actors.supervision.supervised import ActorState
+from holdfast.tests.actors.gateway.running_gateway import Gateway
+from holdfast.tests.actors.gateway.scripted_supervisor import ScriptedSupervisor
+from holdfast.tests.waiting import wait_until
 
 ROOT = Path(__file__).parents[3]
 
 
-def scrape(gateway: Any) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
+def scrape(gateway: Gateway) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
     """Samples by name and sorted labels."""
     status, headers, body = gateway.get("/metrics")
     assert status == 200
@@ -34,9 +36,10 @@ def scrape(gateway: Any) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
     return found
 
 
-def test_every_documented_family_is_there_with_its_type_and_labels_and_no_other(
-    gateway: Any,
+def test_the_metrics_are_exactly_the_documented_families(
+    gateway: Gateway,
 ) -> None:
+    """Names, types, labels and help texts are those of FAMILIES."""
     seen = {}
     for family in parse_text(gateway.get("/metrics")[2].decode()):
         name = family.name + ("_total" if family.type == "counter" else "")
@@ -46,7 +49,8 @@ def test_every_documented_family_is_there_with_its_type_and_labels_and_no_other(
     assert seen == {n: (f.kind, frozenset(f.labels), f.about) for n, f in FAMILIES.items()}
 
 
-def test_figures_are_those_of_the_report_in_base_units(gateway: Any) -> None:
+def test_figures_are_those_of_the_report_in_base_units(gateway: Gateway) -> None:
+    """Seconds and bytes, whatever the report's units."""
     found = scrape(gateway)
     r1 = (("robot", "r1"),)
     assert found["holdfast_robot_ticks_total"][r1] == 300
@@ -67,17 +71,18 @@ def test_figures_are_those_of_the_report_in_base_units(gateway: Any) -> None:
 
 
 def test_lateness_is_a_cumulative_histogram_of_every_tick(
-    gateway: Any, supervisor: Any, wait: Any
+    gateway: Gateway, supervisor: ScriptedSupervisor
 ) -> None:
+    """The buckets are monotonic, and the last counts all ticks."""
     from holdfast.actors.control.histogram import Histogram
 
     histogram = Histogram()
     for late_ns in (3_000, 20_000, 20_000, 900_000, 40_000_000_000):
         histogram.record(late_ns)
-    supervisor.said["r1/control"]["tick_lateness_buckets_us"] = histogram.buckets_us()
+    supervisor.reports["r1/control"]["tick_lateness_buckets_us"] = histogram.buckets_us()
     name = "holdfast_robot_tick_lateness_seconds_bucket"
     labels = (("le", "+Inf"), ("robot", "r1"))
-    wait(lambda: scrape(gateway)[name].get(labels) == 5, "all five ticks")
+    wait_until(lambda: scrape(gateway)[name].get(labels) == 5, "all five ticks", 30.0)
     below = {float(dict(k)["le"]): v for k, v in scrape(gateway)[name].items()}
     assert below[0.000016] == 1
     assert below[0.000032] == 3
@@ -87,11 +92,12 @@ def test_lateness_is_a_cumulative_histogram_of_every_tick(
 
 
 def test_exactly_one_state_of_each_actor_and_robot_is_1(
-    gateway: Any, supervisor: Any, wait: Any
+    gateway: Gateway, supervisor: ScriptedSupervisor
 ) -> None:
+    """Every possible state has a series."""
     supervisor.put("broker", ActorState.BACKOFF)
     up = (("actor", "broker"), ("kind", "broker"))
-    wait(lambda: scrape(gateway)["holdfast_actor_up"][up] == 0, "the broker is down")
+    wait_until(lambda: scrape(gateway)["holdfast_actor_up"][up] == 0, "the broker is down", 30.0)
     found = scrape(gateway)
     for name, key, states in (
         ("holdfast_actor_state", "actor", ACTOR_STATES),
@@ -107,40 +113,49 @@ def test_exactly_one_state_of_each_actor_and_robot_is_1(
     assert found["holdfast_fleet_healthy"][()] == 0
 
 
-def test_no_label_is_a_pid(gateway: Any, supervisor: Any) -> None:
+def test_no_label_is_a_pid(gateway: Gateway, supervisor: ScriptedSupervisor) -> None:
     """A label that changes with each restart would make a new series of each."""
     body = gateway.get("/metrics")[2].decode()
     assert "pid" not in body
     assert not any(f'"{pid}"' in body for pid in supervisor.pids.values())
 
 
-def test_without_a_supervisor_nothing_old_is_told(gateway: Any, supervisor: Any, wait: Any) -> None:
+def test_no_old_figure_is_exported_without_a_supervisor(
+    gateway: Gateway, supervisor: ScriptedSupervisor
+) -> None:
+    """Only the supervisor's absence and the open pages are exported."""
     assert scrape(gateway)["holdfast_supervisor_up"][()] == 1
     supervisor.silent = True
-    wait(lambda: scrape(gateway)["holdfast_supervisor_up"][()] == 0, "it is missed")
+    wait_until(lambda: scrape(gateway)["holdfast_supervisor_up"][()] == 0, "it is missed", 30.0)
     assert set(scrape(gateway)) == {"holdfast_supervisor_up", "holdfast_gateway_pages"}
 
 
-def test_before_an_actor_has_reported_its_metrics_are_absent_and_the_rest_is_there(
-    gateway: Any, supervisor: Any, wait: Any
+def test_an_actor_without_a_report_has_no_metrics_of_its_own(
+    gateway: Gateway, supervisor: ScriptedSupervisor
 ) -> None:
-    supervisor.said = dict.fromkeys(supervisor.said)
-    wait(lambda: "holdfast_replica_load_ratio" not in scrape(gateway), "the replica is silent")
+    """What the supervisor knows of it is exported."""
+    supervisor.reported = False
+    wait_until(
+        lambda: "holdfast_replica_load_ratio" not in scrape(gateway), "the replica is silent", 30.0
+    )
     found = scrape(gateway)
     assert "holdfast_broker_sessions" not in found
     assert found["holdfast_robot_ticks_total"][(("robot", "r1"),)] == 0
     assert len(found["holdfast_actor_up"]) == 7
 
 
-def test_openmetrics_is_spoken_to_who_asks_for_it(gateway: Any) -> None:
+def test_the_format_is_openmetrics_where_the_client_accepts_it(gateway: Gateway) -> None:
+    """Otherwise it is Prometheus's text format."""
     accept = "application/openmetrics-text; version=1.0.0"
     _, headers, body = gateway.request("GET", "/metrics", {"accept": accept})
     assert headers["content-type"].startswith("application/openmetrics-text")
-    names = {family.name for family in parse_openmetrics(body.decode())}
+    families = parse_openmetrics(body.decode())  # type: ignore[no-untyped-call] # of the library
+    names = {family.name for family in families}
     assert "holdfast_robot_ticks" in names
 
 
 def test_the_document_lists_exactly_the_families() -> None:
+    """metrics.md and FAMILIES agree in names, types, labels and texts."""
     text = (ROOT / "actors/gateway/metrics.md").read_text()
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (.*?) \| (.*?) \|$", text, re.MULTILINE)
     assert {
@@ -150,6 +165,7 @@ def test_the_document_lists_exactly_the_families() -> None:
 
 
 def test_the_example_dashboard_names_only_metrics_and_labels_that_exist() -> None:
+    """Every expression of deploy/grafana.json is checked."""
     board = json.loads((ROOT / "deploy/grafana.json").read_text())
     series = {
         f"{name}_bucket" if family.kind == "histogram" else name: family

@@ -1,11 +1,12 @@
-"""The HTTP server against clients that are wrong, slow, hostile or many; and who may ask what."""
+"""The HTTP server against clients that are wrong, slow, hostile or many; and which may ask what."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import socket
-from typing import Any
+from functools import partial
+from typing import Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,16 +18,19 @@ from holdfast.actors.gateway.access import Access
 from holdfast.actors.gateway.server import HttpRequest
 from holdfast.actors.gateway.socket_owner import End, owner
 from holdfast.actors.supervision.supervised import ActorState
+from holdfast.tests.actors.gateway.running_gateway import Gateway
+from holdfast.tests.actors.gateway.scripted_supervisor import ScriptedSupervisor
+from holdfast.tests.waiting import wait_until
 
 TOKEN = "a-token"
 HOST = {"host": "localhost:8807"}
 
 
 def talk(port: int, data: bytes) -> bytes:
-    """Send, say that this was all, and read what comes until the server hangs up."""
+    """Send `data` and no more; what comes until the server closes the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         received = b""
-        # It may have hung up before we were done: ENOTCONN is no ConnectionError.
+        # The server may close before all is sent: ENOTCONN is no ConnectionError.
         with contextlib.suppress(OSError):
             client.sendall(data)
             client.shutdown(socket.SHUT_WR)
@@ -48,9 +52,10 @@ def talk(port: int, data: bytes) -> bytes:
         ),
     ],
 )
-def test_what_is_not_http_or_too_big_is_refused_and_dropped(
-    gateway: Any, data: bytes, status: bytes
+def test_a_request_that_is_no_http_or_too_big_is_refused(
+    gateway: Gateway, data: bytes, status: bytes
 ) -> None:
+    """The status says why, and the server goes on."""
     answer = talk(gateway.port, data)
     assert answer.split(b" ")[1] == status
     assert gateway.get("/healthz")[0] == 200
@@ -58,19 +63,21 @@ def test_what_is_not_http_or_too_big_is_refused_and_dropped(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=400), st.binary(max_size=40))
-def test_no_bytes_bring_it_down(gateway: Any, head: bytes, path: bytes) -> None:
+def test_no_bytes_bring_the_server_down(gateway: Gateway, head: bytes, path: bytes) -> None:
+    """After any request, /healthz is answered."""
     talk(gateway.port, head)
     talk(gateway.port, b"GET /" + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
     assert gateway.get("/healthz")[0] == 200
 
 
-def test_a_connection_carries_request_after_request(gateway: Any) -> None:
+def test_a_connection_carries_request_after_request(gateway: Gateway) -> None:
+    """Requests that are sent together are answered in order."""
     one = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     assert talk(gateway.port, one * 3).count(b"HTTP/1.1 200") == 3
 
 
-def test_head_is_answered_without_a_body(gateway: Any) -> None:
-    """Even so that the next request of the connection finds its own answer."""
+def test_head_is_answered_without_a_body(gateway: Gateway) -> None:
+    """The next request of the connection gets its own answer."""
     requests = [
         f"{method} /app.js HTTP/1.1\r\nHost: localhost\r\n\r\n" for method in ("HEAD", "GET")
     ]
@@ -82,28 +89,33 @@ def test_head_is_answered_without_a_body(gateway: Any) -> None:
     assert len(body) == length > 1000
 
 
-def test_a_slow_request_is_given_up(gateway: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_request_is_given_up(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that is not whole within RECEIVE_S ends the connection."""
     monkeypatch.setattr(_server, "RECEIVE_S", 0.2)
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as slow:
         slow.sendall(b"GET / HT")
-        assert slow.recv(1) == b"", "it hung up"
+        assert slow.recv(1) == b"", "the connection is closed"
 
 
-def test_one_client_too_many_is_turned_away_and_a_place_that_is_left_is_free(
-    gateway: Any, monkeypatch: pytest.MonkeyPatch, wait: Any
+def test_one_client_too_many_is_refused_until_another_leaves(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The answer is 503 while MAX_CLIENTS are connected."""
     monkeypatch.setattr(_server, "MAX_CLIENTS", 3)
     holding = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(3)]
     # Accepted in order: the last of them is in before anyone after it.
     request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
     assert talk(gateway.port, request).startswith(b"HTTP/1.1 503")
     holding.pop().close()
-    wait(lambda: talk(gateway.port, request).startswith(b"HTTP/1.1 200"), "a free place")
+    wait_until(
+        lambda: talk(gateway.port, request).startswith(b"HTTP/1.1 200"), "a free place", 30.0
+    )
     for client in holding:
         client.close()
 
 
-def test_every_answer_forbids_other_sites_to_use_it(gateway: Any) -> None:
+def test_every_answer_forbids_other_sites_to_use_it(gateway: Gateway) -> None:
+    """The security headers are on every response, errors too."""
     for path in ("/", "/app.js", "/api/status", "/api/camera/r1/none.jpg", "/nothing"):
         headers = gateway.get(path)[1]
         assert headers["cross-origin-resource-policy"] == "same-origin"
@@ -113,8 +125,8 @@ def test_every_answer_forbids_other_sites_to_use_it(gateway: Any) -> None:
         assert "access-control-allow-origin" not in headers
 
 
-def test_the_page_needs_nothing_from_elsewhere(gateway: Any) -> None:
-    """It works without internet: no address but its own in any file of it."""
+def test_the_page_needs_no_other_host(gateway: Gateway) -> None:
+    """It works without internet: no file of it holds an address."""
     for path in ("/", "/app.js", "/style.css", "/stream.js", "/robot.js", "/timeline.js"):
         status, _, body = gateway.get(path)
         assert status == 200
@@ -129,14 +141,15 @@ def refused(method: str, path: str, peer: str = "127.0.0.1", **headers: str) -> 
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8807", "127.0.0.1:1", "[::1]:8807"])
 def test_a_browser_on_this_machine_gets_the_page_and_with_the_token_the_fleet(host: str) -> None:
+    """Each loopback name is accepted as the host."""
     bearer = f"Bearer {TOKEN}"
     assert refused("GET", "/", host=host) is None
     assert refused("GET", "/api/status", "::1", host=host, authorization=bearer) is None
 
 
 @pytest.mark.parametrize("path", ["/api/status", "/api/events", "/api/camera/r1/overhead.jpg"])
-def test_what_the_fleet_does_is_for_whoever_has_its_token(path: str) -> None:
-    """The runtime directory is this user's alone: another local user must not see the pictures."""
+def test_the_state_of_the_fleet_needs_its_token(path: str) -> None:
+    """Another user of this machine gets 401: the runtime directory has the token."""
     assert refused("GET", path) == 401
     assert refused("GET", path, authorization="Bearer another") == 401
 
@@ -144,13 +157,15 @@ def test_what_the_fleet_does_is_for_whoever_has_its_token(path: str) -> None:
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8807", "localhost.evil.example", "", "127.0.0.1.nip.io"]
 )
-def test_a_page_whose_domain_was_pointed_at_us_may_not(host: str) -> None:
+def test_a_page_whose_domain_resolves_to_this_machine_is_refused(host: str) -> None:
+    """DNS rebinding: the host of the request has to be a loopback name."""
     assert refused("GET", "/api/status", host=host) == 421
     assert refused("POST", "/x", host=host, authorization=f"Bearer {TOKEN}") == 421
 
 
 @pytest.mark.parametrize("peer", ["192.168.1.7", "10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1"])
 def test_other_machines_get_health_and_metrics_and_nothing_else(peer: str) -> None:
+    """Not even with the token."""
     for path in ("/healthz", "/readyz", "/metrics"):
         assert refused("GET", path, peer, host="robot-host:8807") is None
         assert refused("POST", path, peer, authorization=f"Bearer {TOKEN}") == 403
@@ -158,7 +173,8 @@ def test_other_machines_get_health_and_metrics_and_nothing_else(peer: str) -> No
         assert refused("GET", path, peer) == 403
 
 
-def test_a_loopback_peer_in_ipv6_clothes_is_one() -> None:
+def test_an_ipv4_mapped_loopback_peer_is_on_this_machine() -> None:
+    """::ffff:127.0.0.1 counts as loopback."""
     assert refused("GET", "/", "::ffff:127.0.0.1") is None
 
 
@@ -166,11 +182,13 @@ def test_a_loopback_peer_in_ipv6_clothes_is_one() -> None:
     "authorization", ["", "Bearer", "Bearer ", "Bearer a-toke", "Basic a-token", "Bearer Ä", TOKEN]
 )
 def test_a_command_needs_the_whole_token(authorization: str) -> None:
+    """Any other authorization is 401."""
     assert refused("POST", "/api/robots/r1/pause", authorization=authorization) == 401
     assert refused("POST", "/api/robots/r1/pause") == 401
 
 
 def test_a_command_with_the_token_passes_unless_another_sites_page_sends_it() -> None:
+    """The origin, where there is one, has to be the page's own."""
     bearer = f"Bearer {TOKEN}"
     assert refused("POST", "/x", authorization=bearer) is None
     assert refused("POST", "/x", authorization=bearer, origin="http://localhost:8807") is None
@@ -179,7 +197,7 @@ def test_a_command_with_the_token_passes_unless_another_sites_page_sends_it() ->
 
 
 def test_the_owner_of_a_connection_is_read_from_the_kernel() -> None:
-    """Of an established one, over IPv4, IPv6, and IPv4 in IPv6 clothes; of no other."""
+    """Of an established connection over IPv4, IPv6 or IPv4-mapped IPv6; of no other."""
     for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         with socket.create_server((address, 0), family=family) as listener:
             client = socket.create_connection(listener.getsockname()[:2])
@@ -191,7 +209,7 @@ def test_the_owner_of_a_connection_is_read_from_the_kernel() -> None:
                     assert owner(End(f"::ffff:{theirs.host}", theirs.port), ours) == os.getuid()
                 assert owner(theirs, End(ours.host, ours.port + 1)) is None
                 client.close()
-                assert owner(theirs, ours) is None, "a socket that nobody holds is nobody's"
+                assert owner(theirs, ours) is None, "a closed socket has no owner"
 
 
 @pytest.mark.parametrize(
@@ -205,14 +223,14 @@ def test_the_owner_of_a_connection_is_read_from_the_kernel() -> None:
         ("owner", None, "10.0.0.1", None),
     ],
 )
-def test_metrics_are_for_this_user_unless_the_file_says_anyone(
+def test_metrics_on_this_machine_are_for_this_user_unless_configured(
     monkeypatch: pytest.MonkeyPatch,
-    metrics: Any,
+    metrics: Literal["owner", "anyone"],
     uid: int | None,
     peer: str,
     answer: int | None,
 ) -> None:
-    """On this machine; that other machines may is what `gateway.host` decides."""
+    """Other machines may read them: `gateway.host` decides whether they can connect."""
     monkeypatch.setattr(_access, "owner", lambda theirs, ours: uid)
     access = Access(TOKEN, metrics)
     ends = End(peer, 1), End("127.0.0.1", 2)
@@ -222,15 +240,20 @@ def test_metrics_are_for_this_user_unless_the_file_says_anyone(
     assert access.refusal(HttpRequest("GET", "/metrics", with_token, peer, ends)) is None
 
 
-def test_health_is_for_everybody_and_its_reasons_are_not(
-    gateway: Any, supervisor: Any, monkeypatch: pytest.MonkeyPatch, wait: Any
+def test_health_is_public_and_its_reasons_are_for_trusted_clients(
+    gateway: Gateway, supervisor: ScriptedSupervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Another user sees the status without the names."""
     supervisor.put("broker", ActorState.FAILED, reason="no such key")
     for path in ("/healthz", "/readyz"):
-        wait(lambda path=path: gateway.request("GET", path)[0] == 503, path)
+        wait_until(partial(answers, gateway, path, 503), path, 30.0)
         assert b"broker is FAILED: no such key" in gateway.request("GET", path)[2]
         with monkeypatch.context() as patch:
             patch.setattr(_access, "owner", lambda theirs, ours: 4242)
             status, _, body = gateway.request("GET", path)
             assert status == 503 and b"broker" not in body
             assert b"broker" in gateway.get(path)[2]
+
+
+def answers(gateway: Gateway, path: str, status: int) -> bool:
+    return gateway.request("GET", path)[0] == status

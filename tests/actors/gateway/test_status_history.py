@@ -1,5 +1,4 @@
-"""What the gateway remembers and tells: every change once, nothing that did not happen, within
-bounds."""
+"""The history that pages get: every change once, within bounds."""
 
 from __future__ import annotations
 
@@ -65,30 +64,34 @@ reports = st.builds(
 
 
 @given(reports, reports)
-def test_each_difference_is_told_once_and_nothing_else_is(
+def test_each_difference_of_two_reports_is_one_event(
     old: dict[str, Any], new: dict[str, Any]
 ) -> None:
+    """States, incarnations and health; equal reports give no event."""
+
     def facts(body: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
         of_actors = {a["name"]: (a["state"], a["incarnation"]) for a in body["actors"]}
-        # A robot that came or went did so with its actors, which are told of.
+        # A robot that came or went did so with its actors, which are found of.
         both = {r["name"] for r in old["robots"]} & {r["name"] for r in new["robots"]}
         of_robots = {r["name"]: (r["state"],) for r in body["robots"] if r["name"] in both}
         return {**of_actors, **of_robots, "fleet": (body["healthy"],)}
 
     before, after = facts(old), facts(new)
     changed = {who for who in before | after if before.get(who) != after.get(who)}
-    told = [who for who, _, _ in between(old, new)]
-    assert sorted(told) == sorted(changed)
+    found = [who for who, _, _ in between(old, new)]
+    assert sorted(found) == sorted(changed)
 
 
-def test_nothing_is_told_of_the_first_report() -> None:
+def test_the_first_report_causes_no_event() -> None:
+    """There is nothing to compare it with."""
     assert not list(between(None, report(actor("broker", "FAILED"))))
 
 
-def test_an_actor_that_died_and_is_back_already_is_told_of_with_the_reason() -> None:
+def test_an_actor_that_died_and_is_back_is_an_event_with_the_reason() -> None:
+    """The incarnations tell, though both reports say READY."""
     new = actor("broker", incarnation=2, last_exit="killed by SIGSEGV")
-    told = list(between(report(actor("broker")), report(new)))
-    assert told == [
+    found = list(between(report(actor("broker")), report(new)))
+    assert found == [
         ("broker", "warning", "incarnation 1 ended (killed by SIGSEGV); 2 is READY"),
     ]
 
@@ -104,9 +107,10 @@ def test_an_actor_that_died_and_is_back_already_is_told_of_with_the_reason() -> 
         (robot("r"), robot("r", stale_dropped=1), "warning", "dropped 1 action as too old"),
     ],
 )
-def test_an_event_says_what_and_why_at_its_level(
+def test_an_event_has_its_level_and_the_reason(
     before: dict[str, Any], after: dict[str, Any], level: str, words: str
 ) -> None:
+    """Reasons are added to warnings and errors only."""
     assert [event[1:] for event in between(report(before), report(after))] == [(level, words)]
 
 
@@ -115,10 +119,10 @@ def test_an_event_says_what_and_why_at_its_level(
         st.tuples(st.floats(0.01, 30.0), st.one_of(st.none(), reports), st.booleans()), max_size=40
     )
 )
-def test_a_page_that_follows_and_one_that_slept_know_the_same_in_the_end(
+def test_a_page_that_follows_and_one_that_paused_get_the_same_history(
     steps: list[tuple[float, dict[str, Any] | None, bool]],
 ) -> None:
-    """Samples and events, whatever the rate at which they were fetched; and all within bounds."""
+    """Samples and events at any rate of fetching, and all within bounds."""
     history, now_s = StatusHistory(), 0.0
     last_s, last_event = float("-inf"), 0
     samples: dict[str, list[Any]] = {}
@@ -146,7 +150,8 @@ def test_a_page_that_follows_and_one_that_slept_know_the_same_in_the_end(
     assert history.trouble == "gone"
 
 
-def test_memory_is_bounded_however_long_a_fleet_misbehaves() -> None:
+def test_the_history_is_bounded_however_long_a_fleet_runs() -> None:
+    """Events by number, samples by number and age; a robot that left is removed."""
     history = StatusHistory()
     for k in range(3000):
         history.see(report(actor("broker", incarnation=k), robot("r1")), k * 0.1)
@@ -161,9 +166,10 @@ def test_memory_is_bounded_however_long_a_fleet_misbehaves() -> None:
 
 
 @given(st.lists(st.integers(0, 10**9)), st.lists(st.integers(0, 10**9), min_size=1))
-def test_the_timelines_lateness_is_the_edge_above_the_worst_tick_since_the_last_report(
+def test_the_lateness_of_a_sample_is_the_edge_above_the_worst_new_tick(
     earlier: list[int], since: list[int]
 ) -> None:
+    """At most twice the worst lateness since the report before."""
     histogram = Histogram()
     for late in earlier:
         histogram.record(late)
@@ -171,14 +177,15 @@ def test_the_timelines_lateness_is_the_edge_above_the_worst_tick_since_the_last_
     for late in since:
         histogram.record(late)
     after = robot("r1", tick_lateness_buckets_us=histogram.buckets_us())
-    told = sample(before, after, 1.0).lateness_us
-    assert told is not None
+    found = sample(before, after, 1.0).lateness_us
+    assert found is not None
     worst_us = max(since) / 1000
-    assert worst_us < told
-    assert told <= max(16, 2 * worst_us), "the next doubling"
+    assert worst_us < found
+    assert found <= max(16, 2 * worst_us), "the next doubling"
 
 
-def test_without_ticks_or_buckets_no_lateness_is_made_up() -> None:
+def test_a_sample_without_new_ticks_has_no_lateness() -> None:
+    """None, not zero."""
     buckets = Histogram().buckets_us()
     same = robot("r1", tick_lateness_buckets_us=buckets)
     assert sample(same, same, 1.0).lateness_us is None
