@@ -52,7 +52,7 @@ class PlanMachine(RuleBasedStateMachine):
         super().__init__()
         self.memory = bytearray(SEGMENT_BYTES)
         self.buffer = ChunkBuffer(PlanMemory(self.memory, "r1", ACTIONS), MAX_AGE)
-        self.now = 10_000 * MS
+        self.now_ns = 10_000 * MS
         self.step = 0
         self.epoch = 1
         self.plan: list[Step] = []
@@ -68,7 +68,7 @@ class PlanMachine(RuleBasedStateMachine):
         weight=st.sampled_from([0.25, 0.5, 0.75]), trim=st.sampled_from(["consumed", "time"])
     )
     def choose(self, weight: float, trim: str) -> None:
-        self.rules = {
+        self.merge_rules: dict[str, MergeRule] = {
             mode: MergeRule(mode, trim, weight)  # type: ignore[arg-type]
             for mode in ("replace", "append", "blend")
         }
@@ -76,15 +76,15 @@ class PlanMachine(RuleBasedStateMachine):
     @rule(ticks=st.integers(1, 12))
     def time_passes(self, ticks: int) -> None:
         """Ticks in which nothing is popped: the plan was dry, or the loop was paused."""
-        self.now += ticks * 40 * MS
+        self.now_ns += ticks * 40 * MS
         self.step += ticks
 
     @rule()
     def pop(self) -> None:
-        self.now += 40 * MS
+        self.now_ns += 40 * MS
         self.step += 1
         self._expire()
-        action = self.buffer.pop(self.now)
+        action = self.buffer.pop(self.now_ns)
         if not self.plan:
             assert action is None
             return
@@ -98,7 +98,7 @@ class PlanMachine(RuleBasedStateMachine):
         assert action.blended_with == expected.other
         if expected.other is None:
             assert not action.mark[Mark.BLEND_SESSION :].any(), "nothing is left of another plan"
-        assert self.now - action.observed_ns <= MAX_AGE
+        assert self.now_ns - action.observed_ns <= MAX_AGE
         assert action.provenance.episode == self.buffer.episode
         place = (action.provenance.seq, action.provenance.step)
         assert not self.played or place > self.played[-1], "played twice, or out of order"
@@ -126,7 +126,7 @@ class PlanMachine(RuleBasedStateMachine):
     @rule(age=st.integers(0, 30))
     def snapshot(self, age: int) -> None:
         self._expire()
-        asked = self.buffer.snapshot(self.epoch, self.now - age * MS, self.step, self.now)
+        asked = self.buffer.snapshot(self.epoch, self.now_ns - age * MS, self.step, self.now_ns)
         self.requests += 1
         assert asked.seq == self.requests, "each request has the next number"
         assert asked.cursor == self.popped
@@ -138,7 +138,7 @@ class PlanMachine(RuleBasedStateMachine):
     @rule()
     def a_second_snapshot_is_refused(self) -> None:
         with pytest.raises(RuntimeError, match="outstanding"):
-            self.buffer.snapshot(self.epoch, self.now, self.step, self.now)
+            self.buffer.snapshot(self.epoch, self.now_ns, self.step, self.now_ns)
 
     @precondition(lambda self: self.asked is not None)
     @rule(mode=st.sampled_from(["replace", "append", "blend"]), length=st.integers(1, 30))
@@ -152,8 +152,8 @@ class PlanMachine(RuleBasedStateMachine):
         self.old.append(key)
         model, robot = arrays(self.next_value, length)
         first, self.next_value = self.next_value, self.next_value + length
-        how = self.rules[mode]
-        outcome = self.buffer.merge(model, robot, asked, how, step=self.step, now_ns=self.now)
+        how = self.merge_rules[mode]
+        outcome = self.buffer.merge(model, robot, asked, how, step=self.step, now_ns=self.now_ns)
         assert outcome == self._merge(asked, how, first, length)
         if outcome is not None:
             self.counts[outcome] += 1
@@ -179,10 +179,10 @@ class PlanMachine(RuleBasedStateMachine):
         self.asked = None
         assert self.buffer.claim(asked.seq, asked.episode, asked.epoch) is asked
         why = self.buffer.merge(
-            chunk, chunk, asked, self.rules["replace"], step=self.step, now_ns=self.now
+            chunk, chunk, asked, self.merge_rules["replace"], step=self.step, now_ns=self.now_ns
         )
         assert why is not None
-        too_old = self.now - asked.observed_ns > MAX_AGE
+        too_old = self.now_ns - asked.observed_ns > MAX_AGE
         assert why in (Drop.MALFORMED, Drop.EXPIRED if too_old else Drop.NOT_FINITE)
         self.counts[why] += 1
 
@@ -256,12 +256,12 @@ class PlanMachine(RuleBasedStateMachine):
         assert counted == [self.merged, self.resets, self.stale, self.voided]
 
     def _expire(self) -> None:
-        while self.plan and self.now - self.plan[0].observed > MAX_AGE:
+        while self.plan and self.now_ns - self.plan[0].observed > MAX_AGE:
             self.plan.pop(0)
             self.stale += 1
 
     def _merge(self, asked: Snapshot, how: MergeRule, first: int, length: int) -> Drop | None:
-        if self.now - asked.observed_ns > MAX_AGE:
+        if self.now_ns - asked.observed_ns > MAX_AGE:
             return Drop.EXPIRED
         chunk = [
             Step(
@@ -326,6 +326,7 @@ def test_idle_time_before_the_first_action_is_not_trimmed_unless_asked_for(
 
 
 def test_appending_a_fresh_chunk_does_not_make_old_actions_look_fresh() -> None:
+    """An action expires by the observation that it was made from, whatever follows it."""
     buffer = ChunkBuffer(PlanMemory.private("r", ACTIONS), MAX_AGE)
     for observed, first in ((0, 1), (900 * MS, 11)):
         asked = buffer.snapshot(1, observed, 0, observed)
@@ -337,6 +338,7 @@ def test_appending_a_fresh_chunk_does_not_make_old_actions_look_fresh() -> None:
 
 
 def test_a_plan_that_would_outgrow_its_memory_is_not_appended_to() -> None:
+    """The chunk is dropped as OVERFLOW and the plan stays."""
     buffer = ChunkBuffer(PlanMemory.private("r", ACTIONS), MAX_AGE)
     chunk = np.zeros((buffer.capacity, ACTIONS), np.float32)
     outcomes = []
@@ -384,6 +386,7 @@ def test_an_action_may_be_played_up_to_its_last_nanosecond() -> None:
 def test_a_chunk_is_refused_for_a_fault_in_either_of_its_spaces(
     space: str, spoil: Callable[[np.ndarray], np.ndarray], why: Drop | None
 ) -> None:
+    """A value that is not finite, another shape or dtype, in model or robot space."""
     buffer = ChunkBuffer(PlanMemory.private("r", ACTIONS), MAX_AGE)
     chunk = np.arange(8, dtype=np.float32).reshape(4, ACTIONS)
     spaces = {"model": chunk, "robot": chunk, space: spoil(chunk)}
@@ -405,7 +408,8 @@ def test_a_chunk_is_refused_for_a_fault_in_either_of_its_spaces(
     ],
     ids=lambda chunk: f"{chunk.shape}-{chunk.dtype}",
 )
-def test_a_chunk_that_is_none_of_this_robot_is_malformed(chunk: np.ndarray) -> None:
+def test_a_chunk_of_another_shape_or_dtype_is_malformed(chunk: np.ndarray) -> None:
+    """It is counted, and the plan stays empty."""
     buffer = ChunkBuffer(PlanMemory.private("r", ACTIONS), MAX_AGE)
     asked = asked_at(buffer, 0)
     assert buffer.merge(chunk, chunk, asked, MergeRule(), step=0, now_ns=0) is Drop.MALFORMED
@@ -413,6 +417,7 @@ def test_a_chunk_that_is_none_of_this_robot_is_malformed(chunk: np.ndarray) -> N
 
 
 def test_a_chunk_may_be_as_long_as_the_plan() -> None:
+    """A chunk of `capacity` steps is merged whole."""
     buffer = ChunkBuffer(PlanMemory.private("r", ACTIONS), MAX_AGE)
     model, robot = arrays(1, buffer.capacity)
     assert buffer.merge(model, robot, asked_at(buffer, 0), MergeRule(), step=0, now_ns=0) is None

@@ -1,10 +1,8 @@
-"""Supply and playback together, against a server that answers late, twice, out of order or not at
-all, through resets, pauses, reconnections and kills: what reaches the robot is checked action by
-action, and every transition against the table."""
+"""A request cycle and its command source, against a server that answers late, twice, out of order
+or not at all, through resets, pauses, reconnections and kills: every action that reaches the robot
+is checked, and every transition against the table."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,7 +15,7 @@ from holdfast.actors.control.command_source import CommandSource
 from holdfast.actors.control.config import ControlConfig
 from holdfast.actors.control.plan_memory import SEGMENT_BYTES, PlanMemory
 from holdfast.actors.control.request_cycle import RequestCycle
-from holdfast.actors.control.supply_state import TABLE, SupplyState
+from holdfast.actors.control.supply_state import TABLE, SupplyEvent, SupplyState
 from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.transport.messages import Accept, Reject
 
@@ -59,7 +57,7 @@ class CoreMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.memory = bytearray(SEGMENT_BYTES)
-        self.now = 10_000 * MS
+        self.now_ns = 10_000 * MS
         self.transitions: list[tuple[SupplyState, SupplyState]] = []
         self.asked: list[tuple[int, int, int, int]] = []
         self.sent_seqs: set[int] = set()
@@ -74,111 +72,111 @@ class CoreMachine(RuleBasedStateMachine):
         self.awaited = False
         segment = PlanMemory(self.memory, "r1", 2)
         buffer = ChunkBuffer(segment, round(CONFIG.safety.max_action_age_s * 1e9))
-        self.supply = RequestCycle(CONFIG, SPEC, segment, buffer)
-        self.playback = CommandSource(CONFIG, SPEC, segment, buffer)
-        machine, enter = self.supply.failsafe, self.supply.failsafe._enter
+        self.cycle = RequestCycle(CONFIG, SPEC, segment, buffer)
+        self.source = CommandSource(CONFIG, SPEC, segment, buffer)
+        machine, enter = self.cycle.failsafe, self.cycle.failsafe._enter
 
-        def watched(state: SupplyState, cause: Any, now: int) -> None:
+        def watched(state: SupplyState, cause: SupplyEvent, now_ns: int) -> None:
             assert TABLE[machine.state][cause] is state
-            enter(state, cause, now)
+            enter(state, cause, now_ns)
 
         machine._enter = watched  # type: ignore[method-assign]
 
     @property
     def step(self) -> int:
-        return self.now // DT
+        return self.now_ns // DT
 
     @rule(ticks=st.integers(1, 40), latency=st.integers(0, 12))
     def all_goes_well(self, ticks: int, latency: int) -> None:
         """The server beats, accepts, and answers after `latency` ticks."""
         for n in range(ticks):
             self.tick(0)
-            self.supply.session.heard(1000 + n, self.supply.session.epoch, self.now)
+            self.cycle.session.heard(1000 + n, self.cycle.session.epoch, self.now_ns)
             if self.awaited:
                 self.the_server_accepts(1)
-            asked = self.supply.buffer.outstanding
-            if asked is not None and self.now >= self.asked[-1][3] + latency * DT:
+            asked = self.cycle.buffer.outstanding
+            if asked is not None and self.now_ns >= self.asked[-1][3] + latency * DT:
                 self._reply(asked.seq, asked.episode, asked.epoch, HORIZON)
 
     @rule(ticks=st.integers(1, 20))
     def the_server_is_slow(self, ticks: int) -> None:
         for n in range(ticks):
             self.tick(0)
-            self.supply.session.heard(2000 + n, self.supply.session.epoch, self.now)
+            self.cycle.session.heard(2000 + n, self.cycle.session.epoch, self.now_ns)
 
     @rule(idle=st.integers(0, 3))
     def tick(self, idle: int) -> None:
         """One tick; `idle` grid points before it were missed."""
-        self.now += DT * (1 + idle)
-        self.supply.elapse(self.now)
-        self.dead |= self.supply.state is SupplyState.DEAD
+        self.now_ns += DT * (1 + idle)
+        self.cycle.elapse(self.now_ns)
+        self.dead |= self.cycle.state is SupplyState.DEAD
         if self.dead:
             return
-        outstanding = self.supply.buffer.outstanding
-        if self.supply.failsafe.paused:
-            assert self.playback.rest() is None, "a position-controlled arm holds by itself"
+        outstanding = self.cycle.buffer.outstanding
+        if self.cycle.failsafe.paused:
+            assert self.source.rest() is None, "a position-controlled arm holds by itself"
         else:
-            ask = self.supply.ask(self.now - MS, self.step, self.now)
+            ask = self.cycle.ask(self.now_ns - MS, self.step, self.now_ns)
             if ask is not None:
                 assert outstanding is None, "one request in flight"
                 assert ask.asked.seq not in self.sent_seqs, "a seq is used once"
                 assert ask.prefix is None or len(ask.prefix) <= TERMS.max_prefix_steps
                 self.sent_seqs.add(ask.asked.seq)
-                self.asked.append((ask.asked.seq, ask.asked.episode, ask.asked.epoch, self.now))
-                self.supply.asked(self.now)
-            dry = len(self.supply.buffer) == 0
-            command = self.playback.command(self.now)
+                self.asked.append((ask.asked.seq, ask.asked.episode, ask.asked.epoch, self.now_ns))
+                self.cycle.asked(self.now_ns)
+            dry = len(self.cycle.buffer) == 0
+            command = self.source.command(self.now_ns)
             if dry:
                 assert command is None, "the fallback of a dry plan"
             else:
                 assert command is not None
                 self._check_played(command)
-        epoch = self.supply.session.open_epoch(self.now)
+        epoch = self.cycle.session.open_epoch(self.now_ns)
         if epoch is not None:
             assert epoch not in self.epochs, "an epoch is used once"
             self.epochs.add(epoch)
-            self.supply.session.opening(epoch, self.now)
+            self.cycle.session.opening(epoch, self.now_ns)
             self.awaited = True
 
     def _check_played(self, command: np.ndarray) -> None:
-        action = self.playback.action
+        action = self.source.action
         assert action is not None and command is not None
         origin = action.provenance
         assert float(command[0]) == origin.seq * 100 + origin.step
         assert origin.seq in self.merged
         assert origin.episode == self.episode, "of an earlier episode"
-        assert self.now - action.observed_ns <= CONFIG.safety.max_action_age_s * 1e9
+        assert self.now_ns - action.observed_ns <= CONFIG.safety.max_action_age_s * 1e9
         assert not self.played or (origin.seq, origin.step) > self.played[-1]
         self.played.append((origin.seq, origin.step))
 
     @rule(changed=st.integers(0, 30))
     def the_server_accepts(self, changed: int) -> None:
-        epoch, awaited = self.supply.session.epoch, self.awaited
+        epoch, awaited = self.cycle.session.epoch, self.awaited
         self.awaited = False
         terms = TERMS
         if changed == 0:
             terms = msgspec.structs.replace(TERMS, checkpoint="other")
-        before, opened = self.supply.session.contract, self.supply.failsafe.session_open
-        self.supply.session.accepted(terms, epoch, self.now)
+        before, opened = self.cycle.session.contract, self.cycle.failsafe.session_open
+        self.cycle.session.accepted(terms, epoch, self.now_ns)
         if self.dead or not awaited:
-            assert self.supply.failsafe.session_open == opened, "an answer to no question"
+            assert self.cycle.failsafe.session_open == opened, "an answer to no question"
         elif before is not None and before.checkpoint != terms.checkpoint:
-            assert self.supply.state is SupplyState.DEAD, "another model is never played"
+            assert self.cycle.state is SupplyState.DEAD, "another model is never played"
         else:
-            assert self.supply.failsafe.session_open and self.supply.session.enabled
-        self.dead |= self.supply.state is SupplyState.DEAD
+            assert self.cycle.failsafe.session_open and self.cycle.session.enabled
+        self.dead |= self.cycle.state is SupplyState.DEAD
 
     @rule()
     def an_old_epoch_is_accepted(self) -> None:
-        before = self.supply.state, self.supply.failsafe.session_open
-        self.supply.session.accepted(TERMS, self.supply.session.epoch + 1, self.now)
-        self.supply.session.accepted(TERMS, max(0, self.supply.session.epoch - 1), self.now)
-        assert (self.supply.state, self.supply.failsafe.session_open) == before
+        before = self.cycle.state, self.cycle.failsafe.session_open
+        self.cycle.session.accepted(TERMS, self.cycle.session.epoch + 1, self.now_ns)
+        self.cycle.session.accepted(TERMS, max(0, self.cycle.session.epoch - 1), self.now_ns)
+        assert (self.cycle.state, self.cycle.failsafe.session_open) == before
 
     @rule()
     def the_server_rejects_for_now(self) -> None:
-        self.supply.session.rejected(
-            Reject(reason="capacity", message="full"), self.supply.session.epoch, self.now
+        self.cycle.session.rejected(
+            Reject(reason="capacity", message="full"), self.cycle.session.epoch, self.now_ns
         )
         self.awaited = False
 
@@ -193,8 +191,8 @@ class CoreMachine(RuleBasedStateMachine):
 
     def _reply(self, seq: int, episode: int, epoch: int, length: int) -> None:
         values = seq * 100 + np.arange(length, dtype=np.float32)[:, None] + np.zeros(2, np.float32)
-        outstanding = self.supply.buffer.outstanding
-        why = self.supply.replied(-values, values, (seq, episode, epoch), self.step + 1, self.now)
+        outstanding = self.cycle.buffer.outstanding
+        why = self.cycle.replied(-values, values, (seq, episode, epoch), self.step + 1, self.now_ns)
         if why is None:
             assert outstanding is not None
             assert (outstanding.seq, outstanding.episode, outstanding.epoch) == (
@@ -203,98 +201,98 @@ class CoreMachine(RuleBasedStateMachine):
                 epoch,
             )
             assert seq not in self.merged, "merged twice"
-            assert epoch == self.supply.session.epoch and episode == self.episode
+            assert epoch == self.cycle.session.epoch and episode == self.episode
             self.merged.add(seq)
 
-    @precondition(lambda self: self.supply.buffer.outstanding is not None)
+    @precondition(lambda self: self.cycle.buffer.outstanding is not None)
     @rule(late=st.integers(0, 6))
     def the_reply_that_is_awaited_arrives(self, late: int) -> None:
-        asked = self.supply.buffer.outstanding
+        asked = self.cycle.buffer.outstanding
         assert asked is not None
         self._reply(asked.seq, asked.episode, asked.epoch, HORIZON)
 
-    @precondition(lambda self: self.supply.buffer.outstanding is not None)
+    @precondition(lambda self: self.cycle.buffer.outstanding is not None)
     @rule()
     def the_request_fails(self) -> None:
-        asked = self.supply.buffer.outstanding
+        asked = self.cycle.buffer.outstanding
         assert asked is not None
-        self.supply.failed("error: no", (asked.seq, asked.episode, asked.epoch), self.now)
-        assert self.supply.buffer.outstanding is None
+        self.cycle.failed("error: no", (asked.seq, asked.episode, asked.epoch), self.now_ns)
+        assert self.cycle.buffer.outstanding is None
 
     @rule(ours=st.booleans(), progress=st.integers(0, 3))
     def a_heartbeat_arrives(self, ours: bool, progress: int) -> None:
-        self.supply.session.heard(progress, self.supply.session.epoch if ours else 0, self.now)
+        self.cycle.session.heard(progress, self.cycle.session.epoch if ours else 0, self.now_ns)
 
     @rule()
     def the_server_is_lost(self) -> None:
-        self.supply.session.lost("gone", self.supply.session.epoch, self.now)
+        self.cycle.session.lost("gone", self.cycle.session.epoch, self.now_ns)
         self.awaited = False
-        assert not self.supply.failsafe.session_open
-        assert self.supply.buffer.outstanding is None
+        assert not self.cycle.failsafe.session_open
+        assert self.cycle.buffer.outstanding is None
 
     @rule(ticks=st.integers(1, 20))
     def the_driver_is_gone_for_a_while(self, ticks: int) -> None:
         """What was planned and asked for before is void, and nothing is asked for meanwhile."""
         if self.dead:
             return
-        self.supply.driver_lost("its cable is out")
-        assert len(self.supply.buffer) == 0 and self.supply.buffer.outstanding is None
+        self.cycle.driver_lost("its cable is out")
+        assert len(self.cycle.buffer) == 0 and self.cycle.buffer.outstanding is None
         for _ in range(ticks):
-            self.now += DT
-            self.supply.elapse(self.now)
-            if self.supply.state is not SupplyState.DEAD:
-                assert self.supply.reason == "its cable is out"
-                assert self.supply.ask(self.now, self.step, self.now) is None
-        self.dead |= self.supply.state is SupplyState.DEAD
-        self.supply.driver_found()
+            self.now_ns += DT
+            self.cycle.elapse(self.now_ns)
+            if self.cycle.state is not SupplyState.DEAD:
+                assert self.cycle.reason == "its cable is out"
+                assert self.cycle.ask(self.now_ns, self.step, self.now_ns) is None
+        self.dead |= self.cycle.state is SupplyState.DEAD
+        self.cycle.driver_found()
 
     @rule()
     def a_person_pauses(self) -> None:
-        self.supply.pause(self.now)
+        self.cycle.pause(self.now_ns)
         self.paused |= not self.dead
 
     @rule()
     def a_person_resumes(self) -> None:
-        self.supply.resume(self.now)
+        self.cycle.resume(self.now_ns)
         self.paused = False
 
     @rule()
     def an_episode_begins(self) -> None:
-        assert self.supply.reset() == self.episode + 1
-        self.playback.interrupt()
+        assert self.cycle.reset() == self.episode + 1
+        self.source.interrupt()
         self.episode += 1
 
     @precondition(lambda self: not self.dead)
     @rule(ms=st.integers(0, 500))
     def the_process_is_killed(self, ms: int) -> None:
-        self.now += ms * MS
-        before = len(self.supply.buffer)
+        self.now_ns += ms * MS
+        before = len(self.cycle.buffer)
         self._begin()
-        assert len(self.supply.buffer) == before
-        assert self.supply.state is SupplyState.CONNECTING
+        assert len(self.cycle.buffer) == before
+        assert self.cycle.state is SupplyState.CONNECTING
 
     @invariant()
-    def what_is_for_good_stays(self) -> None:
+    def dead_stays_dead(self) -> None:
         if self.dead:
-            assert self.supply.state is SupplyState.DEAD
-            assert self.supply.session.open_epoch(self.now) is None
+            assert self.cycle.state is SupplyState.DEAD
+            assert self.cycle.session.open_epoch(self.now_ns) is None
         else:
-            assert self.supply.failsafe.paused == self.paused
+            assert self.cycle.failsafe.paused == self.paused
 
     @invariant()
-    def whoever_waits_is_told_for_what(self) -> None:
-        waits = self.supply.state is not SupplyState.STREAMING
-        assert bool(self.supply.reason) == waits
-        if self.supply.failsafe.session_open:
-            assert "handshake" not in self.supply.reason, "an old reason"
+    def a_wait_has_a_reason(self) -> None:
+        waits = self.cycle.state is not SupplyState.STREAMING
+        assert bool(self.cycle.reason) == waits
+        if self.cycle.failsafe.session_open:
+            assert "handshake" not in self.cycle.reason, "an old reason"
         elif not self.dead:
-            assert "chunk is awaited" not in self.supply.reason
+            assert "chunk is awaited" not in self.cycle.reason
 
     @invariant()
     def nothing_is_awaited_without_a_session(self) -> None:
-        if not self.supply.failsafe.session_open:
-            assert self.supply.buffer.outstanding is None
-            assert self.supply.session.terms is None
+        if not self.cycle.failsafe.session_open:
+            assert self.cycle.buffer.outstanding is None
+            assert self.cycle.session.terms is None
 
 
 TestCore = CoreMachine.TestCase

@@ -10,7 +10,8 @@ from holdfast.actors.control.failsafe import Bounds, FailSafe
 from holdfast.actors.control.supply_state import TABLE, SupplyEvent, SupplyState
 
 S = 1_000_000_000
-BOUNDS = Bounds()
+MAX_OFFLINE_NS = 60 * S
+BOUNDS = Bounds(max_offline_ns=MAX_OFFLINE_NS)
 
 
 class SupplyMachine(RuleBasedStateMachine):
@@ -19,7 +20,7 @@ class SupplyMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.machine = FailSafe(BOUNDS)
-        self.now = 1000 * S
+        self.now_ns = 1000 * S
         self.before = self.machine.state
         self.offline = 0
         self.counting = False
@@ -49,22 +50,22 @@ class SupplyMachine(RuleBasedStateMachine):
             self.offline, self.counting, self.wanted = 0, True, False
         if event is SupplyEvent.ACCEPTED and not dead and not self.counting:
             self.offline, self.counting, self.wanted = 0, True, False
-        self.machine.on(event, self.now)
+        self.machine.on(event, self.now_ns)
         self._note(event)
 
     @rule(ms=st.integers(1, 90_000), dry=st.booleans(), due=st.booleans())
     def time_passes(self, ms: int, dry: bool, due: bool) -> None:
         paused, dead = self.machine.paused, self.machine.state is SupplyState.DEAD
-        self.now += ms * S // 1000
+        self.now_ns += ms * S // 1000
         if not paused:
             # What was due or in flight when it was last looked at has been so since.
             if self.wanted or self.asked or self.elapsed is None:
                 self.offline += ms * S // 1000
-            self.wanted, self.elapsed = due, self.now
-        after = self.machine.elapse(self.now, dry=dry, due=due)
+            self.wanted, self.elapsed = due, self.now_ns
+        after = self.machine.elapse(self.now_ns, dry=dry, due=due)
         if paused:
             assert after is self.before, "while paused nothing passes"
-        elif self.counting and self.offline > BOUNDS.max_offline_ns:
+        elif self.counting and self.offline > MAX_OFFLINE_NS:
             assert after is SupplyState.DEAD
         elif not dead:
             assert after is not SupplyState.DEAD, "time kills only after max_offline_s"
@@ -79,21 +80,21 @@ class SupplyMachine(RuleBasedStateMachine):
 
     @rule()
     def pauses(self) -> None:
-        self.machine.pause(self.now)
+        self.machine.pause(self.now_ns)
         assert self.machine.paused or self.machine.state is SupplyState.DEAD
 
     @rule()
     def resumes(self) -> None:
         if self.machine.paused:
-            self.elapsed = self.now
-        self.machine.resume(self.now)
+            self.elapsed = self.now_ns
+        self.machine.resume(self.now_ns)
         assert not self.machine.paused
         self._note(None)
 
     @precondition(lambda self: self.machine.may_request)
     @rule()
     def asks(self) -> None:
-        self.machine.asked(self.now)
+        self.machine.asked(self.now_ns)
         self.asked = True
 
     @rule()
@@ -103,7 +104,7 @@ class SupplyMachine(RuleBasedStateMachine):
 
     @rule()
     def looks_for_a_time_out(self) -> None:
-        if self.machine.request_timed_out(self.now):
+        if self.machine.request_timed_out(self.now_ns):
             self.asked = False
         self._note(None)
 
@@ -114,7 +115,7 @@ class SupplyMachine(RuleBasedStateMachine):
         self._note(None)
 
     @rule(s=st.integers(100, 1000))
-    def somebody_takes_a_break(self, s: int) -> None:
+    def it_is_paused_for_long(self, s: int) -> None:
         """Nothing is due and nothing in flight: that is not a loss, however long it lasts."""
         self.resets()
         self.time_passes(1000 * s, True, False)
@@ -122,21 +123,21 @@ class SupplyMachine(RuleBasedStateMachine):
 
     @rule(answered=st.booleans())
     def opens(self, answered: bool) -> None:
-        if self.machine.should_open(self.now):
+        if self.machine.should_open(self.now_ns):
             assert not self.machine.session_open
-            self.machine.opening(self.now)
-            assert not self.machine.should_open(self.now), "one handshake at a time"
+            self.machine.opening(self.now_ns)
+            assert not self.machine.should_open(self.now_ns), "one handshake at a time"
             if answered:
-                self.machine.open_failed(self.now)
-                assert not self.machine.should_open(self.now), "a pause after a refusal"
-                assert self.machine.should_open(self.now + BOUNDS.max_backoff_ns)
+                self.machine.open_failed(self.now_ns)
+                assert not self.machine.should_open(self.now_ns), "a pause after a refusal"
+                assert self.machine.should_open(self.now_ns + BOUNDS.max_backoff_ns)
 
     @invariant()
     def dead_is_for_good(self) -> None:
         if SupplyState.DEAD in self.path:
             assert self.machine.state is SupplyState.DEAD
             assert not self.machine.may_request
-            assert not self.machine.should_open(self.now + 1000 * S)
+            assert not self.machine.should_open(self.now_ns + 1000 * S)
 
     @invariant()
     def nothing_is_asked_while_paused_or_without_a_session(self) -> None:
@@ -169,33 +170,38 @@ def test_a_pause_moves_every_deadline_by_its_length_and_changes_nothing_else(
     """One machine is paused now and then, its twin never; by their own clocks they agree."""
     bounds = Bounds(request_timeout_ns=2 * S)
     twins = [FailSafe(bounds), FailSafe(bounds)]
-    now, paused = S, 0
+    now_ns, paused = S, 0
     for machine in twins:
-        machine.on(SupplyEvent.ACCEPTED, now)
-        machine.on(SupplyEvent.MERGED, now)
+        machine.on(SupplyEvent.ACCEPTED, now_ns)
+        machine.on(SupplyEvent.MERGED, now_ns)
     for wait, what, due, tenths in taken:
-        now, pause = now + wait * S // 10, tenths * S // 10
+        now_ns, pause = now_ns + wait * S // 10, tenths * S // 10
         if pause:
-            twins[1].pause(now + paused)
-            assert not twins[1].request_timed_out(now + paused + pause)
-            twins[1].elapse(now + paused + pause, dry=True, due=True)
+            twins[1].pause(now_ns + paused)
+            assert not twins[1].request_timed_out(now_ns + paused + pause)
+            twins[1].elapse(now_ns + paused + pause, dry=True, due=True)
             paused += pause
-            twins[1].resume(now + paused)
-        said = [_take(m, what, due, at) for m, at in zip(twins, (now, now + paused), strict=True)]
+            twins[1].resume(now_ns + paused)
+        said = [
+            _take(m, what, due, at) for m, at in zip(twins, (now_ns, now_ns + paused), strict=True)
+        ]
         assert said[0] == said[1]
         assert twins[0].action_due is twins[1].action_due
 
 
-def _take(machine: FailSafe, what: str, due: bool, now: int) -> object:
+def _take(machine: FailSafe, what: str, due: bool, now_ns: int) -> object:
     match what:
         case "elapse" | "dry":
-            return machine.elapse(now, dry=what == "dry", due=due)
+            return machine.elapse(now_ns, dry=what == "dry", due=due)
         case "asked":
-            return machine.asked(now) if machine.may_request else None
+            if machine.may_request:
+                machine.asked(now_ns)
         case "answered":
-            return machine.answered()
+            machine.answered()
         case "timed out":
-            return machine.request_timed_out(now)
+            return machine.request_timed_out(now_ns)
         case "merged":
-            return machine.on(SupplyEvent.MERGED, now)
-    return machine.reset()
+            return machine.on(SupplyEvent.MERGED, now_ns)
+        case _:
+            machine.reset()
+    return None

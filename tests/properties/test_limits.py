@@ -175,6 +175,7 @@ TestLimits.settings = settings(max_examples=150, stateful_step_count=40, deadlin
 def test_commands_flow_for_a_third_of_a_second_at_any_rate_and_one_tick_at_least(
     tick_s: float,
 ) -> None:
+    """The number of ticks is FLOW_S over the tick, rounded, and at least 1."""
     limits = CommandLimits(SPEC, tick_s)
     limits.commanded(np.zeros(4, np.float32))
     flows = 1

@@ -154,7 +154,7 @@ class LimitsMachine(RuleBasedStateMachine):
 
 
 class VelocityMachine(LimitsMachine):
-    """The same of a velocity-controlled joint, which is told zero where the plan is not played."""
+    """The same of a velocity-controlled joint: its command is zero where the plan is not played."""
 
     mode = ControlMode.VELOCITY
     fallback = "zero"

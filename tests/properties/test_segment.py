@@ -25,6 +25,7 @@ from holdfast.actors.control.plan_memory import SEGMENT_BYTES, PlanMemory, Word
 from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.errors import PlanError
 from holdfast.robot.base import ControlMode, RobotSpec
+from holdfast.transport import fence
 from holdfast.transport.fence import LINE
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import Accept, Blobs, Request, decode, encode
@@ -51,13 +52,13 @@ class Recorder:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, memory: bytearray):
         self.memory = memory
         self.images: list[bytes] = []
-        real = segment_module.fence
+        real = fence.fence
 
-        def fence() -> None:
+        def recorded() -> None:
             real()
             self.images.append(bytes(self.memory))
 
-        monkeypatch.setattr(segment_module, "fence", fence)
+        monkeypatch.setattr(segment_module, "fence", recorded)
 
     def start(self) -> None:
         self.images = [bytes(self.memory)]
@@ -103,6 +104,7 @@ def is_one_word(places: np.ndarray) -> bool:
 def test_a_merge_cut_at_every_byte_leaves_the_old_or_the_new_plan(
     mode: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A writer killed between any two bytes leaves no mixture, in each merge mode."""
     memory = bytearray(SIZE)
     recorder = Recorder(monkeypatch, memory)
     buffer = ChunkBuffer(PlanMemory(memory, "r1", ACTIONS), 10**12)
@@ -170,7 +172,8 @@ def test_a_reset_cut_at_every_byte_leaves_the_old_plan_or_none(
             assert found in (old, (1, [])), "half a reset"
 
 
-def test_every_pop_is_one_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pop_changes_one_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pop is whole or absent: the bytes that it changes lie in one aligned word."""
     memory = bytearray(SIZE)
     buffer = ChunkBuffer(PlanMemory(memory, "r1", ACTIONS), 10**12)
     merge(buffer, 1, 200)
@@ -184,8 +187,7 @@ def test_every_pop_is_one_word(monkeypatch: pytest.MonkeyPatch) -> None:
 @given(data=st.data(), bit=st.integers(0, 7))
 @settings(max_examples=200, deadline=None)
 def test_a_flipped_bit_is_never_played(data: st.DataObject, bit: int) -> None:
-    """The checksum covers what is in force: damage costs the plan, and never changes it. (The
-    cursor is a word by itself: a damaged one skips or voids, and cannot alter an action.)"""
+    """Damage voids the plan, or at the cursor skips actions; no action is altered."""
     memory = bytearray(SIZE)
     buffer = ChunkBuffer(PlanMemory(memory, "r1", ACTIONS), 10**12)
     merge(buffer, 1, 6)
@@ -197,6 +199,7 @@ def test_a_flipped_bit_is_never_played(data: st.DataObject, bit: int) -> None:
 
 
 def test_memory_of_another_robot_shape_or_version_is_not_played() -> None:
+    """`found` says what the memory holds, and the plan is empty."""
     memory = bytearray(SIZE)
     merge(ChunkBuffer(PlanMemory(memory, "r1", ACTIONS), 10**12), 1, 6)
     assert PlanMemory(bytearray(memory), "r1", ACTIONS).found == "a plan"
@@ -209,13 +212,15 @@ def test_memory_of_another_robot_shape_or_version_is_not_played() -> None:
     assert taken.plan.length == 0 and taken.words[Word.CURSOR] == 0
 
 
-def test_garbage_is_formatted_not_played() -> None:
+def test_random_bytes_are_formatted_and_not_played() -> None:
+    """The plan of such memory is empty, in episode 0."""
     rng = np.random.default_rng(1)
     garbage = bytearray(rng.bytes(SIZE))
     assert plan_in(bytes(garbage)) == (0, [])
 
 
 def test_the_counters_continue_in_the_next_incarnation() -> None:
+    """Counters and the kept contract are read back from the memory."""
     memory = bytearray(SIZE)
     first = PlanMemory(memory, "r1", ACTIONS)
     first.words[Word.TICKS] = 7
@@ -225,7 +230,8 @@ def test_the_counters_continue_in_the_next_incarnation() -> None:
 
 
 @pytest.mark.parametrize("where", ["magic", "value"])
-def test_what_was_kept_and_is_damaged_is_forgotten(where: str) -> None:
+def test_a_damaged_contract_is_discarded(where: str) -> None:
+    """`recall` gives nothing, and the next `keep` works."""
     memory = bytearray(SIZE)
     PlanMemory(memory, "r1", ACTIONS).keep(b"who")
     place = memory.index(b"hf:regis" if where == "magic" else b"who")
@@ -237,10 +243,12 @@ def test_what_was_kept_and_is_damaged_is_forgotten(where: str) -> None:
 
 
 def test_the_segment_that_the_supervisor_allocates_holds_many_chunks_of_a_large_robot() -> None:
+    """At least 1000 steps of 32 actions."""
     assert PlanMemory(bytearray(SEGMENT_BYTES), "humanoid", 32).steps >= 1000
 
 
 def test_memory_that_is_too_small_is_refused() -> None:
+    """PlanError says how much to allocate."""
     with pytest.raises(PlanError, match="allocate"):
         PlanMemory(bytearray(4096), "r1", ACTIONS)
 
@@ -255,10 +263,10 @@ def test_memory_that_is_too_small_is_refused() -> None:
         min_size=1,
     )
 )
-def test_whatever_was_written_over_it_the_next_loop_asks_and_plays(
+def test_a_loop_on_damaged_memory_opens_a_session_and_plays(
     damage: list[tuple[int, bytes]],
 ) -> None:
-    """No damage is inherited: the next incarnation opens a session and asks in valid messages."""
+    """Whatever was overwritten: its requests are valid messages, and a chunk is played."""
     memory = bytearray(SEGMENT_BYTES)
     merge(ChunkBuffer(PlanMemory(memory, "r1", ACTIONS), 10**12), 1, 8)
     for place, data in damage:
@@ -268,28 +276,26 @@ def test_whatever_was_written_over_it_the_next_loop_asks_and_plays(
     spec = RobotSpec(("a", "b"), ("a", "b"), ControlMode.POSITION, (-9, -9), (9, 9), (9, 9))
     fields = {"robot": "r1", "driver": "sim", "service": "s", "endpoint": "e", "plan": "p"}
     config = msgspec.convert({**fields, "safety": {"max_offline_s": None}}, ControlConfig)
-    supply, playback = (
-        RequestCycle(config, spec, segment, buffer),
-        CommandSource(config, spec, segment, buffer),
-    )
-    now = 10**12
-    supply.resume(now)
-    supply.elapse(now)
-    epoch = supply.session.open_epoch(now)
+    cycle = RequestCycle(config, spec, segment, buffer)
+    source = CommandSource(config, spec, segment, buffer)
+    now_ns = 10**12
+    cycle.resume(now_ns)
+    cycle.elapse(now_ns)
+    epoch = cycle.session.open_epoch(now_ns)
     assert epoch is not None
-    supply.session.opening(epoch, now)
-    supply.session.accepted(TERMS, epoch, now)
-    assert supply.failsafe.session_open
+    cycle.session.opening(epoch, now_ns)
+    cycle.session.accepted(TERMS, epoch, now_ns)
+    assert cycle.failsafe.session_open
     buffer.reset()
-    supply.elapse(now)
-    ask = supply.ask(now, 1, now)
+    cycle.elapse(now_ns)
+    ask = cycle.ask(now_ns, 1, now_ns)
     assert ask is not None
-    header = Header(Kind.REQUEST, ask.asked.seq, ask.asked.episode, ask.asked.epoch, now)
+    header = Header(Kind.REQUEST, ask.asked.seq, ask.asked.episode, ask.asked.epoch, now_ns)
     blobs = Blobs()
     body = Request(state=blobs.array(np.zeros(2, np.float32)), delay_steps=ask.delay_steps)
     decode(encode(header, body, blobs))
     rows = np.ones((8, ACTIONS), np.float32)
-    supply.asked(now)
+    cycle.asked(now_ns)
     key = (ask.asked.seq, ask.asked.episode, ask.asked.epoch)
-    assert supply.replied(rows, rows, key, 1, now) is None
-    assert playback.command(now) is not None
+    assert cycle.replied(rows, rows, key, 1, now_ns) is None
+    assert source.command(now_ns) is not None

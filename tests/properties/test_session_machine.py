@@ -29,7 +29,7 @@ class SessionMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.session = SessionRelay(LOST_AFTER)
-        self.now = 10 * TAKEOVER_NS
+        self.now_ns = 10 * TAKEOVER_NS
         self.claim: tuple[int, int] | None = None
         """(incarnation, epoch) of the claim at hand."""
         self.claimant_heard = 0
@@ -43,24 +43,26 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule(by=SILENCES)
     def time_passes(self, by: int) -> None:
-        self.now += by
-        verdict = self.session.tick(self.now)
-        silent = (self.asked or self.open) and self.now - self.heard > LOST_AFTER
+        self.now_ns += by
+        verdict = self.session.tick(self.now_ns)
+        silent = (self.asked or self.open) and self.now_ns - self.heard > LOST_AFTER
         assert (verdict is not None) == silent, "the end of a session is told exactly once"
         if silent:
             self.asked = self.open = False
 
     @rule(epoch=EPOCHS, incarnation=INCARNATIONS)
     def control_opens(self, epoch: int, incarnation: int) -> None:
-        verdict = self.session.from_control(Header(Kind.OPEN, epoch=epoch), incarnation, self.now)
+        verdict = self.session.from_control(
+            Header(Kind.OPEN, epoch=epoch), incarnation, self.now_ns
+        )
         claim = incarnation, epoch
-        free = self.claim is None or self.now - self.claimant_heard >= TAKEOVER_NS
+        free = self.claim is None or self.now_ns - self.claimant_heard >= TAKEOVER_NS
         newer = self.claim is None or (claim >= self.claim and epoch <= self.epoch + MAX_JUMP)
         expected = Disposition.FORWARD if free or newer else Disposition.REFUSE
         assert verdict.action is expected
         if expected is Disposition.FORWARD:
             self.claim, self.asked, self.open = claim, True, False
-            self.heard = self.claimant_heard = self.now
+            self.heard = self.claimant_heard = self.now_ns
 
     @rule(
         epoch=EPOCHS,
@@ -68,7 +70,7 @@ class SessionMachine(RuleBasedStateMachine):
         kind=st.sampled_from([Kind.REQUEST, Kind.RESET, Kind.HEARTBEAT]),
     )
     def control_speaks(self, epoch: int, incarnation: int, kind: Kind) -> None:
-        verdict = self.session.from_control(Header(kind, epoch=epoch), incarnation, self.now)
+        verdict = self.session.from_control(Header(kind, epoch=epoch), incarnation, self.now_ns)
         holds = (incarnation, epoch) == self.claim
         assert (verdict.action is Disposition.FORWARD) == (
             self.open and holds and kind is not Kind.HEARTBEAT
@@ -77,24 +79,24 @@ class SessionMachine(RuleBasedStateMachine):
         mistaken = newer or (holds and not (self.asked or self.open))
         assert (verdict.action is Disposition.LOST) == mistaken
         if holds:
-            self.claimant_heard = self.now
+            self.claimant_heard = self.now_ns
 
     @rule(epoch=EPOCHS, incarnation=INCARNATIONS)
     def control_closes(self, epoch: int, incarnation: int) -> None:
         header = Header(Kind.CLOSE, epoch=epoch)
-        verdict = self.session.from_control(header, incarnation, self.now)
+        verdict = self.session.from_control(header, incarnation, self.now_ns)
         holds = (incarnation, epoch) == self.claim
         passes = holds and (self.asked or self.open)
         assert (verdict.action is Disposition.FORWARD) == passes
         if holds:
-            self.claimant_heard = self.now
+            self.claimant_heard = self.now_ns
         if passes:
             self.asked = self.open = False
 
     @rule(epoch=EPOCHS, kind=st.sampled_from([Kind.ACCEPT, Kind.REJECT]))
     def broker_answers_a_handshake(self, epoch: int, kind: Kind) -> None:
-        self.heard = self.now
-        verdict = self.session.from_broker(Header(kind, epoch=epoch), "", self.now)
+        self.heard = self.now_ns
+        verdict = self.session.from_broker(Header(kind, epoch=epoch), "", self.now_ns)
         passes = self.asked and epoch == self.epoch
         assert (verdict.action is Disposition.FORWARD) == passes
         if passes:
@@ -102,14 +104,14 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule(epoch=EPOCHS, kind=st.sampled_from([Kind.REPLY, Kind.ERROR]))
     def broker_replies(self, epoch: int, kind: Kind) -> None:
-        self.heard = self.now
-        verdict = self.session.from_broker(Header(kind, epoch=epoch), "", self.now)
+        self.heard = self.now_ns
+        verdict = self.session.from_broker(Header(kind, epoch=epoch), "", self.now_ns)
         assert (verdict.action is Disposition.FORWARD) == (self.open and epoch == self.epoch)
 
     @rule(epoch=EPOCHS, what=st.sampled_from(["lost", "replayed", "available"]))
     def broker_tells_an_event(self, epoch: int, what: str) -> None:
-        self.heard = self.now
-        verdict = self.session.from_broker(Header(Kind.EVENT, epoch=epoch), what, self.now)
+        self.heard = self.now_ns
+        verdict = self.session.from_broker(Header(Kind.EVENT, epoch=epoch), what, self.now_ns)
         ours = (self.asked or self.open) and epoch == self.epoch
         assert (verdict.action is Disposition.FORWARD) == (ours or what == "available")
         if ours and what == "lost":
@@ -117,9 +119,9 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule()
     def broker_beats(self) -> None:
-        self.heard = self.now
+        self.heard = self.now_ns
         header = Header(Kind.HEARTBEAT)
-        assert self.session.from_broker(header, "", self.now).action is Disposition.DROP
+        assert self.session.from_broker(header, "", self.now_ns).action is Disposition.DROP
 
     @invariant()
     def the_phase_is_what_was_agreed(self) -> None:
@@ -142,12 +144,12 @@ def test_whatever_was_said_control_gets_in_once_the_claimant_is_silent(
     before: list[tuple[Kind, int, int]], epoch: int, incarnation: int
 ) -> None:
     """No counter that a peer sets locks the owner of the session out."""
-    session, now = SessionRelay(LOST_AFTER), 10 * TAKEOVER_NS
+    session, now_ns = SessionRelay(LOST_AFTER), 10 * TAKEOVER_NS
     for kind, said, by in before:
-        session.from_control(Header(kind, epoch=said), by, now)
+        session.from_control(Header(kind, epoch=said), by, now_ns)
     header = Header(Kind.OPEN, epoch=epoch)
-    now += TAKEOVER_NS
-    assert session.from_control(header, incarnation, now).action is Disposition.FORWARD
+    now_ns += TAKEOVER_NS
+    assert session.from_control(header, incarnation, now_ns).action is Disposition.FORWARD
     assert session.epoch == epoch
 
 
@@ -161,15 +163,15 @@ def test_a_control_that_is_heard_of_keeps_its_session_against_leaping_counters(
     before: list[tuple[Kind, int, int]], said: tuple[Kind, int, int], epoch: int, incarnation: int
 ) -> None:
     """A message whose epoch no counting reaches changes nothing for the holder."""
-    session, now = SessionRelay(LOST_AFTER), 10 * TAKEOVER_NS
+    session, now_ns = SessionRelay(LOST_AFTER), 10 * TAKEOVER_NS
     for kind, told, by in before:
         session.from_control(Header(kind, epoch=told), by, 0)
-    session.from_control(Header(Kind.OPEN, epoch=epoch), incarnation, now)
-    session.from_broker(Header(Kind.ACCEPT, epoch=epoch), "", now)
+    session.from_control(Header(Kind.OPEN, epoch=epoch), incarnation, now_ns)
+    session.from_broker(Header(Kind.ACCEPT, epoch=epoch), "", now_ns)
     kind, told, by = said
     if told <= epoch + MAX_JUMP:
         told += MAX_JUMP + epoch + 1
-    session.from_control(Header(kind, epoch=told), by, now)
+    session.from_control(Header(kind, epoch=told), by, now_ns)
     assert (session.phase, session.epoch) == (Phase.OPEN, epoch)
     header = Header(Kind.REQUEST, epoch=epoch)
-    assert session.from_control(header, incarnation, now).action is Disposition.FORWARD
+    assert session.from_control(header, incarnation, now_ns).action is Disposition.FORWARD
