@@ -14,7 +14,8 @@ from typing import Any, Protocol
 
 from ...policy.base import Chunk, ChunkPolicy, Observation, PolicySpec
 from ..inference.replica import InferenceActor
-from ..runtime.actor import Boot, Link
+from ..runtime.actor import Boot
+from ..runtime.supervisor_link import Link
 
 Predict = Callable[[Sequence[Observation]], list[Chunk]]
 """A function from a batch of observations to one chunk for each, in their order."""

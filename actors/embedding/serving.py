@@ -21,9 +21,9 @@ from ...policy.base import ChunkPolicy, Observation, PolicySpec
 from ...policy.weights import weights_hash
 from ...transport.keys import Role
 from ..inference.example import Examples
-from ..runtime.actor import EXIT_STOPPED, Link, boot_in_memory
+from ..runtime.actor import EXIT_STOPPED, boot_in_memory
 from ..runtime.configs import InferenceConfig
-from ..runtime.supervisor_link import ExitReason
+from ..runtime.supervisor_link import ExitReason, Link
 from .discovery import back_of
 from .given import GivenPolicy, GivenReplica, Predict, StopEvent, logged_to_stderr
 from .identity import Identity, here, path

@@ -24,12 +24,9 @@ import msgspec
 
 from ...errors import DeadError, RefusedError
 from ...transport import segment as _segment
-from . import supervisor_link as _link
 from .release import release
 from .status_board import BOARD_SIZE, StatusBoard
-from .supervisor_link import Command as Command
-from .supervisor_link import Link as Link
-from .supervisor_link import SupervisorLink as SupervisorLink
+from .supervisor_link import BootMessage, Command, Link, SupervisorLink, pair
 
 EXIT_STOPPED = 0
 EXIT_CRASHED = 1
@@ -184,12 +181,12 @@ def boot_in_memory(
     for segment, size in {f"{name}/board": BOARD_SIZE, **(segments or {})}.items():
         if segment not in mapped:
             mapped[segment] = mmap.mmap(-1, size)
-    ours, theirs = _link.pair()
+    ours, theirs = pair()
     boot = Boot(kind, name, incarnation, rundir or Path.cwd(), config, mapped)
     return boot, Link(theirs), SupervisorLink(ours)
 
 
-def map_boot(message: _link.BootMessage, fds: list[int]) -> Boot:
+def map_boot(message: BootMessage, fds: list[int]) -> Boot:
     """Map the segments of a boot that came over a real link; closes the descriptors."""
     memory: dict[str, mmap.mmap] = {}
     for entry, fd in zip(message.segments, fds, strict=True):

@@ -15,9 +15,9 @@ import pytest
 from holdfast.actors.control.missed_ticks import pauses_in
 from holdfast.actors.driver import DriverActor
 from holdfast.actors.jitter_probe import JitterProbeActor
-from holdfast.actors.runtime.actor import Actor, SupervisorLink, boot_in_memory
+from holdfast.actors.runtime.actor import Actor, boot_in_memory
 from holdfast.actors.runtime.status_board import StatusBoardReader
-from holdfast.actors.runtime.supervisor_link import ReadyMessage
+from holdfast.actors.runtime.supervisor_link import ReadyMessage, SupervisorLink
 from holdfast.actors.sensor import SensorActor
 from holdfast.robot.sim import command
 from holdfast.robot.sim.scene import SIZE, unpack
