@@ -1,4 +1,4 @@
-"""Real processes to be hostile to, one actor each, with the test in the supervisor's place."""
+"""Real processes of one actor each, with the test in the supervisor's place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from holdfast.actors.runtime.supervisor_link import (
 )
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import CONFIG, Config
+from holdfast.tests.waiting import wait_until
 from holdfast.transport import segment, sockets
 
 PATIENCE_S = 60.0
@@ -32,7 +32,7 @@ PATIENCE_S = 60.0
 
 
 class ActorProcess:
-    """One actor, started as a supervisor starts it; `check` says that it took no harm."""
+    """One actor, started as a supervisor starts it; `check` asserts that it is unharmed."""
 
     def __init__(
         self, kind: str, name: str, config: dict[str, Any], sizes: dict[str, int], rundir: Path
@@ -60,23 +60,26 @@ class ActorProcess:
         self._memory = 0
 
     def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not any(isinstance(said, ReadyMessage) for said in self.link.messages()[0]):
-            assert self.process.poll() is None, f"{self.name} ended: {self.process.returncode}"
-            assert time.monotonic() < deadline, f"{self.name} does not get ready"
-            time.sleep(0.02)
+        def ready() -> bool:
+            self._assert_running()
+            return any(isinstance(message, ReadyMessage) for message in self.link.messages()[0])
+
+        wait_until(ready, f"{self.name} to get ready", PATIENCE_S)
+
+    def _assert_running(self) -> None:
+        assert self.process.poll() is None, f"{self.name} ended: {self.process.returncode}"
 
     def status(self) -> dict[str, Any]:
         return self.board.report() or {}
 
     def until(self, condition: Callable[[dict[str, Any]], Any], within_s: float = 15.0) -> Any:
-        """Wait until the status makes `condition` true; what it gave."""
-        deadline = time.monotonic() + within_s
-        while not (found := condition(self.status())):
-            assert self.process.poll() is None, f"{self.name} ended: {self.process.returncode}"
-            assert time.monotonic() < deadline, f"{self.name}: {self.status()}"
-            time.sleep(0.02)
-        return found
+        """The first truthy `condition` of the status, while the process runs."""
+
+        def checked() -> Any:
+            self._assert_running()
+            return condition(self.status())
+
+        return wait_until(checked, f"the status of {self.name}", within_s)
 
     def mark(self) -> None:
         """From here on `check` counts growth."""
@@ -84,13 +87,15 @@ class ActorProcess:
 
     def check(self, growth_mb: float) -> None:
         """It is the same process, its loop turns, and it has not grown by more than this."""
-        assert self.process.poll() is None, f"{self.name} ended: {self.process.returncode}"
+        self._assert_running()
         turns = self.board.progress()[0]
         self.until(lambda _: self.board.progress()[0] > turns)
-        deadline = time.monotonic() + PATIENCE_S  # what is still in its sockets is not growth
-        while (grown := self._grown_mb()) >= growth_mb:
-            assert time.monotonic() < deadline, f"{self.name} grew by {grown:.0f} MB"
-            time.sleep(0.05)
+        # Messages that are still in its sockets are not growth.
+        wait_until(
+            lambda: self._grown_mb() < growth_mb,
+            f"{self.name} to hold less than {growth_mb} MB more",
+            PATIENCE_S,
+        )
 
     def _grown_mb(self) -> float:
         return (psutil.Process(self.process.pid).memory_info().rss - self._memory) / 1e6

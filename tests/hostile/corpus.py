@@ -1,4 +1,4 @@
-"""Messages that mean no good: what a peer may send that breaks, bends or overdoes the protocol.
+"""Hostile messages: what a peer may send that breaks or overuses the protocol.
 
 All are made from a seed, the same every time. They are frames as a peer of the robots' side sends
 them: `[header][body][blob]*`, or what stands in their place.

@@ -1,5 +1,5 @@
-"""A broker process among peers that mean no good, at both of its doors: it stays the same process,
-counts what it drops by reason, does not grow, and serves who behaves meanwhile."""
+"""A broker process among hostile peers, on both of its listeners: it stays the same process, counts
+what it drops by reason, does not grow, and serves well-behaved peers meanwhile."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ GROWTH_MB = 150
 
 
 class Site:
-    """A robot with a session at a replica, both well-behaved, and strangers."""
+    """A robot with a session at a replica, both well-behaved, and hostile peers."""
 
     def __init__(self, broker: Any, rundir: Path) -> None:
         self.broker = broker
@@ -43,9 +43,9 @@ class Site:
         self.seq = 0
         self.slowest_s = 0.0
 
-    def peer(self, door: str, identity: str, **options: Any) -> Wire:
-        wire = Wire(self.context, sockets.ipc(self.rundir, door), identity, **options)
-        wire.is_replica = door == "back"
+    def peer(self, listener: str, identity: str, **options: Any) -> Wire:
+        wire = Wire(self.context, sockets.ipc(self.rundir, listener), identity, **options)
+        wire.is_replica = listener == "back"
         return wire
 
     def serves(self) -> None:
@@ -63,7 +63,7 @@ class Site:
 
 @pytest.fixture
 def site(start_actor: Callable[..., Any], rundir: Path) -> Iterator[Site]:
-    """Who is silent stays: what is tested here is not who is lost."""
+    """Silent peers stay: their loss is not what is tested here."""
     config = {
         "front": sockets.ipc(rundir, "front"),
         "back": sockets.ipc(rundir, "back"),
@@ -83,19 +83,19 @@ def site(start_actor: Callable[..., Any], rundir: Path) -> Iterator[Site]:
         site.context.destroy(linger=0)
 
 
-@pytest.mark.parametrize("door", ["front", "back"])
+@pytest.mark.parametrize("listener", ["front", "back"])
 def test_hostile_messages_are_counted_by_reason_and_their_senders_quarantined(
-    site: Site, door: str
+    site: Site, listener: str
 ) -> None:
     """Many peers send a few each, so that all are read; one that goes on is quarantined."""
     corpus = Corpus(seed=3)
     for n, frames in enumerate(corpus.messages(450)):
         if n % 15 == 0:
-            stranger = site.peer(door, f"evil/{n}:1")
-        stranger.raw([b"r1", *frames] if door == "back" and n % 3 else frames)
+            hostile = site.peer(listener, f"evil/{n}:1")
+        hostile.raw([b"r1", *frames] if listener == "back" and n % 3 else frames)
         if n % 50 == 0:
             site.serves()
-    worst = site.peer(door, "worst/0:1")
+    worst = site.peer(listener, "worst/0:1")
     for frames in corpus.messages(200):
         worst.raw(frames)
     site.serves()
@@ -109,9 +109,9 @@ def test_a_flood_from_one_peer_delays_the_others_little(site: Site) -> None:
     """Well-formed requests without a session, as fast as the socket takes them."""
     flood = site.peer("front", "flood:1", hwm=1000)
     header = Header(Kind.REQUEST, seq=1, epoch=9).pack()
-    until = time.monotonic() + 3.0
+    until_s = time.monotonic() + 3.0
     sent = 0
-    while time.monotonic() < until:
+    while time.monotonic() < until_s:
         sent += sockets.send(flood.socket, [header, b"\x80", os.urandom(2000)])
         if sent % 500 == 0:
             site.serves()
@@ -143,27 +143,34 @@ def test_a_frame_beyond_the_limit_costs_its_sender_the_connection(site: Site) ->
     site.serves()
 
 
-@pytest.mark.parametrize("door", ["front", "back"])
+@pytest.mark.parametrize("listener", ["front", "back"])
 def test_a_thousand_connections_that_speak_no_zmtp_cost_a_descriptor_each_while_they_last(
-    site: Site, door: str
+    site: Site, listener: str
 ) -> None:
     """Random bytes, incomplete greetings and silence; all descriptors are freed afterwards."""
     chance = random.Random(5)
     process = psutil.Process(site.broker.process.pid)
     descriptors = process.num_fds()
     greeting = b"\xff" + bytes(8) + b"\x7f\x03\x01NULL" + bytes(16 + 32)
-    sayings = (b"", b"GET / HTTP/1.1\r\n\r\n", b"\xff", greeting[:20], greeting, greeting + b"\x04")
-    strangers = []
+    greetings = (
+        b"",
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff",
+        greeting[:20],
+        greeting,
+        greeting + b"\x04",
+    )
+    connections = []
     try:
         for n in range(1000):
-            strangers.append(socket.socket(socket.AF_UNIX))
-            strangers[-1].connect(str(site.rundir / door))
+            connections.append(socket.socket(socket.AF_UNIX))
+            connections[-1].connect(str(site.rundir / listener))
             with contextlib.suppress(OSError):
-                strangers[-1].sendall(chance.choice((*sayings, chance.randbytes(100))))
+                connections[-1].sendall(chance.choice((*sent, chance.randbytes(100))))
             if n % 250 == 0:
                 site.serves()
         site.serves()
     finally:
-        for stranger in strangers:
-            stranger.close()
+        for connection in connections:
+            connection.close()
     site.broker.until(lambda _: process.num_fds() < descriptors + 50)

@@ -1,5 +1,5 @@
-"""A control loop whose network actor has gone mad: it plays what was asked for and nothing else,
-keeps ticking, and counts what it could not read."""
+"""A control loop whose network actor is faulty: it plays only what was asked for, keeps ticking,
+and counts what it could not read."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ __all__ = ["cell"]
 POISON = -5e6
 
 
-class MadServer(Server):
-    """Answers every request well, after `ahead` hostile messages and replies to other questions
-    whose actions are POISON."""
+class FaultyServer(Server):
+    """Answers every request, after `ahead` hostile messages and replies to other requests whose
+    actions are POISON."""
 
     def __init__(self, endpoint: str, ahead: int) -> None:
         super().__init__(endpoint)
@@ -79,7 +79,7 @@ def test_a_reply_that_was_not_asked_for_is_not_played(cell: Cell) -> None:
     """Late, foreign, malformed and mutated replies among the right ones are dropped."""
     cell.config["plan_settings"]["buffer_time_s"] = 0.39  # ask almost always
     cell.config["safety"]["request_timeout_s"] = 0.1
-    server = MadServer(cell.endpoint, ahead=3)
+    server = FaultyServer(cell.endpoint, ahead=3)
     streaming(cell, server)
     until(lambda: server.sent > 330 and cell.status()["merged"] > 30, "hostile messages", 40)
     status = cell.status()

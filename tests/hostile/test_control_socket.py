@@ -1,5 +1,5 @@
-"""The supervisor's control socket against clients that mean no good: no request ends the fleet,
-none holds it up, and who behaves is answered meanwhile."""
+"""The supervisor's control socket against hostile clients: no request ends or delays the fleet, and
+well-behaved clients are answered meanwhile."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from holdfast.actors.supervision.control_socket import MAX_CLIENTS, MAX_REQUEST
-from holdfast.tests.misbehaving.harness import Supervised, actor, until
+from holdfast.tests.misbehaving.harness import Supervised, actor
+from holdfast.tests.waiting import wait_until
 
 PROMPT_S = 2.0
 GROWTH_MB = 60
@@ -35,7 +36,7 @@ def fleet(supervised: Supervised) -> Iterator[Supervised]:
     memory = psutil.Process(supervised.process.pid).memory_info().rss
     yield supervised
     turns = supervised.turns("a")
-    until(lambda: supervised.turns("a") > turns, why="the actor stands still")
+    wait_until(lambda: supervised.turns("a") > turns, "turns of the actor", 20)
     after = supervised.row("a")
     assert (after["pid"], after["incarnation"]) == (before["pid"], before["incarnation"])
     grown = psutil.Process(supervised.process.pid).memory_info().rss - memory
@@ -70,7 +71,7 @@ HOSTILE = {
     + b"[" * 400
     + b"]" * 400
     + b"}}",
-    "deep in a key that nobody reads": b'{"do":"status","junk":' + DEEP + b"}",
+    "deep in a key that is not read": b'{"do":"status","junk":' + DEEP + b"}",
     "a number of 60 000 digits": b"1" * 60_000,
     "a number that no message carries": line(do="tell", names=["a"], verb="x", args={"n": 10**40}),
     "half a character": b'{"do":"tell","names":["a"],"verb":"\\ud800","args":{"\\udfff":1}}',
@@ -145,11 +146,11 @@ def test_thousands_of_connections_keep_no_client_out(fleet: Supervised) -> None:
         answers_promptly(fleet)
         assert process.num_fds() <= descriptors + MAX_CLIENTS + 1
         idle[0].settimeout(5)
-        assert idle[0].recv(1) == b"", "the first one, which never said a word, was let go"
+        assert idle[0].recv(1) == b"", "the first one, which sent nothing, is closed"
     finally:
         for sock in idle:
             sock.close()
-    until(lambda: process.num_fds() <= descriptors + 2, why="descriptors of clients that left")
+    wait_until(lambda: process.num_fds() <= descriptors + 2, "descriptors of clients that left", 20)
 
 
 def test_a_client_that_asks_and_never_reads_is_cut_off(fleet: Supervised) -> None:

@@ -1,5 +1,5 @@
-"""Actors that have gone mad towards their supervisor: on their link, in their log, on their board.
-Nothing of it ends or holds up the supervisor, or touches another actor."""
+"""Actors that are faulty towards their supervisor: on their link, in their log, on their board.
+None of it ends or delays the supervisor, or affects another actor."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import time
 import psutil
 from msgspec.structs import replace
 
-from holdfast.tests.misbehaving.harness import QUICK, Supervised, actor, until
+from holdfast.tests.misbehaving.harness import QUICK, Supervised, actor
+from holdfast.tests.waiting import wait_until
 
 PATIENT = replace(QUICK, hang_timeout_s=5.0)
-"""For the busy machine of a test run: these actors hang nowhere."""
+"""For the busy machine of a test run: these actors do not hang."""
 
 
 def test_faulty_actors_end_no_other_and_are_not_believed() -> None:
     """Junk on the link, forged log records and a damaged board leave a fourth actor running."""
-    mad = ("FloodsItsLink", "LogsNonsense", "ScribblesOnItsBoard")
-    actors = [actor(kind, kind, rules=PATIENT) for kind in mad]
+    faulty = ("FloodsItsLink", "LogsNonsense", "ScribblesOnItsBoard")
+    actors = [actor(kind, kind, rules=PATIENT) for kind in faulty]
     with Supervised(*actors, actor("a", rules=PATIENT)) as fleet:
         before = fleet.reach("a", "READY")
         process = psutil.Process(fleet.process.pid)
         scribbler = fleet.reach("ScribblesOnItsBoard", "FAILED", deadline_s=60)
         assert "enough scribbled" in scribbler["reason"], "each found its board fit for use"
         turns, memory = fleet.turns("a"), process.memory_info().rss
-        until(lambda: fleet.turns("a") > turns + 50, why="the actor that behaves stands still")
+        wait_until(lambda: fleet.turns("a") > turns + 50, "turns of the well-behaved actor", 20)
         assert process.memory_info().rss - memory < 30e6
         for name in ("FloodsItsLink", "LogsNonsense", "a"):
             assert fleet.row(name)["state"] == "READY", fleet.row(name)

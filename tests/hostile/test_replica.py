@@ -1,5 +1,5 @@
-"""A replica process behind a broker that lets everything through: it stays the same process,
-answers or counts what it gets, does not grow, and serves the robot that behaves."""
+"""A replica process behind a broker that passes everything on: it stays the same process, answers
+or counts what it gets, does not grow, and serves a well-behaved robot."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import zmq
 from holdfast.errors import WireError
 from holdfast.tests.hostile.conftest import SPEC
 from holdfast.tests.hostile.corpus import Corpus
+from holdfast.tests.waiting import wait_until
 from holdfast.transport import sockets
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import (
@@ -36,7 +37,7 @@ GROWTH_MB = 150
 
 
 class Site:
-    """The broker's side of a replica's connection, and a robot that behaves."""
+    """The broker's side of a replica's connection, and a well-behaved robot."""
 
     def __init__(self, replica: Any, context: sockets.Context, router: sockets.Socket) -> None:
         self.replica, self.context, self.router = replica, context, router
@@ -57,19 +58,22 @@ class Site:
 
     def send(self, robot: str | bytes, frames: list[Any]) -> None:
         name = robot.encode() if isinstance(robot, str) else robot
-        deadline = time.monotonic() + PROMPT_S
-        while not sockets.send(self.router, [self.identity, name, *frames]):
-            assert time.monotonic() < deadline, "the replica takes no message any more"
+
+        def sent() -> bool:
+            if sockets.send(self.router, [self.identity, name, *frames]):
+                return True
             self.listen()
-            time.sleep(0.001)
+            return False
+
+        wait_until(sent, "the replica to take a message", PROMPT_S, every_s=0.001)
 
     def say(self, robot: str, header: Header, body: Body, blobs: Any = ()) -> None:
         self.send(robot, encode(header, body, blobs))
 
     def hear(self, robot: str, *kinds: Kind) -> Message[Any]:
         """The next message of one of `kinds` about `robot`; others are skipped."""
-        deadline = time.monotonic() + 30
-        while self.router.poll(max(0, int(1000 * (deadline - time.monotonic())))):
+        deadline_s = time.monotonic() + 30
+        while self.router.poll(max(0, int(1000 * (deadline_s - time.monotonic())))):
             frames = sockets.receive(self.router)
             assert frames is not None
             message = self._take(frames)
@@ -78,21 +82,23 @@ class Site:
         raise AssertionError(f"none of {kinds} about {robot!r}")
 
     def falls_silent(self) -> None:
-        """As a process on a busy machine: until the replica has made a new connection."""
-        before, deadline = self.registrations, time.monotonic() + 20
-        while self.registrations == before:
-            assert time.monotonic() < deadline, "the replica keeps a silent connection"
-            time.sleep(0.05)
+        """Send nothing, as a process on a busy machine, until the replica has connected anew."""
+        before = self.registrations
+
+        def registered() -> bool:
             self.listen()
+            return self.registrations > before
+
+        wait_until(registered, "a new connection of the replica", 20, every_s=0.05)
 
     def listen(self) -> None:
-        """Take what has arrived, so that the replica is never kept from speaking."""
+        """Receive what has arrived, so that the replica can always send."""
         while (frames := sockets.receive(self.router)) is not None:
             self._take(frames)
 
     def _take(self, frames: list[Any]) -> Message[Any]:
-        """As a broker does: a replica that registers, also one that made a new connection because
-        this process was silent for seconds, is welcomed, and its robots open again."""
+        """As a broker does: a replica that registers, also anew because this process was silent for
+        seconds, gets a WELCOME, and its robots open again."""
         self.identity = bytes(frames[0])
         message = decode(frames[2:])
         if message.header.kind is Kind.REGISTER:
@@ -113,7 +119,7 @@ class Site:
         self.robots.append(robot)
 
     def serves(self) -> None:
-        """The robot that behaves is answered by its own chunk, in time."""
+        """The well-behaved robot is answered by its own chunk, in time."""
         self.seq += 1
         blobs = Blobs()
         state = np.full(3, self.seq, np.float32)
@@ -165,7 +171,7 @@ def test_a_replica_answers_or_counts_hostile_messages(site: Site) -> None:
             case 0 if not _commands(frames):
                 site.send("", frames)
             case 1:
-                site.send(f"stranger{n}", frames)
+                site.send(f"unknown{n}", frames)
             case 2:
                 site.send("evil", frames)
             case _:
@@ -224,7 +230,7 @@ def test_a_replica_survives_a_broker_that_does_not_read(site: Site) -> None:
     """What it cannot send is bounded, and it goes on when it is read again."""
     for n in range(1500):
         site.send(
-            f"stranger{n}",
+            f"unknown{n}",
             encode(
                 Header(Kind.REQUEST, epoch=3), Request(state=Blobs().array(np.zeros(3, np.float32)))
             ),

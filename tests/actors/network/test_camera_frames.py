@@ -1,4 +1,4 @@
-"""The newest frames of a robot's cameras: whatever lies in their memory costs a request at most."""
+"""The newest frames of a robot's cameras: damaged memory refuses a request at most."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def test_a_damaged_ring_gives_an_image_or_refuses_the_request(
 ) -> None:
     """No other error is raised, and a restarted camera is read again."""
     memory = written()
-    feeds = rig(memory)
+    frames = rig(memory)
     if early:  # attached before the damage
-        feeds.newest({"top": size}, NOW)
+        frames.newest({"top": size}, NOW)
     for place, data in damage:
         memory[place : place + len(data)] = data
     try:
-        pixels = feeds.newest({"top": size}, NOW)["top"]
+        pixels = frames.newest({"top": size}, NOW)["top"]
     except StaleFrameError as stale:
         assert "top" in str(stale)
     else:
@@ -69,8 +69,8 @@ def test_each_damage_of_a_ring_has_its_own_reason(place: int, value: int, said: 
     """The error says whether geometry, shape or instant is wrong."""
     memory = written()
     memory[place : place + 8] = value.to_bytes(8, "little")
-    feeds = rig(memory)
+    frames = rig(memory)
     with pytest.raises(StaleFrameError, match="top") as stale:
-        feeds.newest({"top": None}, NOW)
+        frames.newest({"top": None}, NOW)
     assert said in str(stale.value)
-    assert feeds.damaged["top"] == 1
+    assert frames.damaged["top"] == 1

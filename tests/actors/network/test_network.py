@@ -1,4 +1,4 @@
-"""The network actor between a control actor and a broker that the test plays, on real sockets."""
+"""The network actor between control and broker, which the test plays on real sockets."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ import zmq
 from holdfast.actors.network.network import NetworkActor
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.actors.runtime.status_board import StatusBoardReader
+from holdfast.tests.waiting import wait_until
 from holdfast.transport import messages, sockets
 from holdfast.transport.arrays import Buffer
 from holdfast.transport.frames import FrameRing
@@ -42,7 +43,7 @@ SHAPE = (48, 64, 3)
 
 
 class Bench:
-    """A network actor in a thread, with the test on all its sides."""
+    """A network actor in a thread, with the sockets and memory of its peers."""
 
     def __init__(self, rundir: Path, **options: object) -> None:
         self.context: sockets.Context = zmq.Context()
@@ -84,16 +85,13 @@ class Bench:
         return StatusBoardReader(self.boot.memory["r1/network/board"]).report() or {}
 
     def dropped(self) -> dict[str, int]:
-        """What the actor says that it dropped, by reason."""
+        """The counts of dropped messages by reason."""
         return dict(self.status().get("dropped", {}))
 
     def ask(self, header: Header, body: messages.Body, blobs: Blobs | None = None) -> None:
         """Send as control; the connection may still be under way."""
         frames = messages.encode(header, body, blobs or ())
-        deadline = time.monotonic() + 5
-        while not sockets.send(self.control, frames):
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
+        wait_until(lambda: sockets.send(self.control, frames), "a connection to the actor", 5)
 
     def at_broker(self, kind: Kind) -> Message[Any]:
         """The next message of `kind` that reaches the broker."""
@@ -117,7 +115,7 @@ class Bench:
         assert sockets.send(self.front, [self.peer, *messages.encode(header, body)])
 
     def open(self, shm: bool, epoch: int = 1) -> Open:
-        """Go through a handshake; returns what the broker was told."""
+        """Complete a handshake; return the OPEN that the broker got."""
         asked = Open(
             robot="r1",
             service="pick",
@@ -160,13 +158,13 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
 
 @pytest.fixture
 def patient(tmp_path: Path) -> Iterator[Bench]:
-    """For tests that are not about the broker's silence."""
+    """A bench whose broker may be silent."""
     bench = Bench(tmp_path, broker_lost_after_s=60.0)
     yield bench
     bench.close()
 
 
-def picture(seed: int = 0) -> Pixels:
+def noise(seed: int = 0) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, SHAPE, dtype=np.uint8)
 
 
@@ -181,7 +179,7 @@ def test_an_open_leaves_with_the_cameras_and_the_offer_of_shared_memory(bench: B
 def test_on_one_host_a_request_carries_references_and_no_pixels(bench: Bench) -> None:
     """The referenced pixels are the ring's, resized as the replica would."""
     bench.open(shm=True)
-    image = picture()
+    image = noise()
     bench.camera.put(image, time.monotonic_ns())
     bench.request()
     message = bench.at_broker(Kind.REQUEST)
@@ -229,7 +227,7 @@ def test_a_reply_has_the_age_of_the_oldest_image_when_control_asked(bench: Bench
 def test_a_request_never_uses_a_frame_that_is_too_old(bench: Bench) -> None:
     """Control gets an ERROR with the camera and its age; the broker gets nothing."""
     bench.open(shm=True)
-    bench.camera.put(picture(), time.monotonic_ns() - 2_000_000_000)
+    bench.camera.put(noise(), time.monotonic_ns() - 2_000_000_000)
     bench.request()
     error = bench.at_control(Kind.ERROR)
     assert error.header.seq == 7
@@ -242,7 +240,7 @@ def test_a_request_never_uses_a_frame_that_is_too_old(bench: Bench) -> None:
 def test_a_request_never_uses_a_frame_from_before_its_episode(bench: Bench, told: bool) -> None:
     """Also when the RESET was lost: the first request carries the episode too."""
     bench.open(shm=True)
-    bench.camera.put(picture(), time.monotonic_ns())
+    bench.camera.put(noise(), time.monotonic_ns())
     bench.request()
     bench.at_broker(Kind.REQUEST)
     if told:
@@ -250,7 +248,7 @@ def test_a_request_never_uses_a_frame_from_before_its_episode(bench: Bench, told
         bench.at_broker(Kind.RESET)
     bench.request(episode=1)
     assert "no frame of this episode" in bench.at_control(Kind.ERROR).body.message
-    bench.camera.put(picture(1), time.monotonic_ns())
+    bench.camera.put(noise(1), time.monotonic_ns())
     bench.request(episode=1)
     assert bench.at_broker(Kind.REQUEST).header.episode == 1
 
@@ -290,11 +288,11 @@ def test_a_silent_broker_is_reported_to_control(bench: Bench) -> None:
 def test_heartbeats_of_the_broker_keep_the_session_open(bench: Bench) -> None:
     """For three times as long as silence would have ended it."""
     bench.open(shm=True)
-    until = time.monotonic() + 1.2
-    while time.monotonic() < until:
+    until_s = time.monotonic() + 1.2
+    while time.monotonic() < until_s:
         beat = bench.at_broker(Kind.HEARTBEAT)
         bench.answer(beat.header, Heartbeat(progress=1))
-    bench.camera.put(picture(), time.monotonic_ns())
+    bench.camera.put(noise(), time.monotonic_ns())
     bench.request()
     bench.at_broker(Kind.REQUEST)
 
@@ -361,7 +359,7 @@ def test_garbage_from_either_side_is_counted_and_survived(bench: Bench) -> None:
     for junk in ([b"x"], [b"\0" * 32, b"\xc1"], [b"HFST" + b"\xff" * 28, b"", b""]):
         bench.control.send_multipart(junk)
         bench.front.send_multipart([bench.peer, *junk])
-    bench.camera.put(picture(), time.monotonic_ns())
+    bench.camera.put(noise(), time.monotonic_ns())
     bench.request()
     bench.at_broker(Kind.REQUEST)
 
@@ -396,11 +394,8 @@ def test_one_open_of_another_peer_does_not_end_the_robots_session(
     other = sockets.dealer(patient.context, patient.boot.config["control"], identity)
     assert other.poll(5000, zmq.POLLOUT)
     assert sockets.send(other, asking(2**32 - 1))
-    deadline = time.monotonic() + 5
-    while not counted <= set(patient.dropped()):
-        assert time.monotonic() < deadline, patient.dropped()
-        time.sleep(0.02)
-    patient.camera.put(picture(), time.monotonic_ns())
+    wait_until(lambda: counted <= set(patient.dropped()), f"counts of {counted}", 5)
+    patient.camera.put(noise(), time.monotonic_ns())
     patient.request(epoch=5)
     assert patient.at_broker(Kind.REQUEST).header.epoch == 5
     other.close()
@@ -413,14 +408,15 @@ def test_control_gets_in_after_another_claimed_the_session_and_fell_silent(patie
     assert sockets.send(other, asking(2**32 - 1))
     patient.at_broker(Kind.OPEN)
     other.close()
-    deadline = time.monotonic() + 10
-    while True:
+
+    def opened() -> bool:
         patient.ask(Header(Kind.OPEN, epoch=2), messages.decode(asking(2)).body)
-        if patient.front.poll(300):
-            _, *frames = patient.front.recv_multipart()
-            if messages.decode(frames).header[:4] == (Kind.OPEN, 0, 0, 2):
-                break
-        assert time.monotonic() < deadline, "control never got in again"
+        if not patient.front.poll(300):
+            return False
+        _, *frames = patient.front.recv_multipart()
+        return messages.decode(frames).header[:4] == (Kind.OPEN, 0, 0, 2)
+
+    wait_until(opened, "control's OPEN to reach the broker")
     refused = patient.at_control(Kind.REJECT)
     assert refused.body.reason == "stale-epoch" and not refused.body.final
     assert "4294967295" in refused.body.message
@@ -448,10 +444,7 @@ def test_a_connection_that_leads_nowhere_is_replaced(bench: Bench) -> None:
     """An open connection that is silent for the bound is made anew."""
     bench.open(shm=True)
     bench.at_control(Kind.EVENT)
-    deadline = time.monotonic() + 10
-    while not bench.status().get("reconnects"):
-        assert time.monotonic() < deadline, bench.status()
-        time.sleep(0.02)
+    wait_until(lambda: bench.status().get("reconnects"), "another connection")
     bench.open(shm=True, epoch=2)
 
 
@@ -471,6 +464,6 @@ def test_a_message_of_control_beyond_a_limit_is_answered_with_the_limit(patient:
     error = patient.at_control(Kind.ERROR)
     assert error.header == asked._replace(kind=Kind.ERROR)
     assert "2048" in error.body.message
-    patient.camera.put(picture(), time.monotonic_ns())
+    patient.camera.put(noise(), time.monotonic_ns())
     patient.request()
     patient.at_broker(Kind.REQUEST)
