@@ -166,7 +166,7 @@ def test_a_thousand_connections_that_speak_no_zmtp_cost_a_descriptor_each_while_
             connections.append(socket.socket(socket.AF_UNIX))
             connections[-1].connect(str(site.rundir / listener))
             with contextlib.suppress(OSError):
-                connections[-1].sendall(chance.choice((*sent, chance.randbytes(100))))
+                connections[-1].sendall(chance.choice((*greetings, chance.randbytes(100))))
             if n % 250 == 0:
                 site.serves()
         site.serves()

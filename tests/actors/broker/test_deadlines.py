@@ -70,7 +70,7 @@ def two_replicas(desk: Desk) -> str:
 
 
 def test_a_request_is_overdue_by_its_own_age_not_by_that_of_its_session(desk: Desk) -> None:
-    """Nothing was owed before: a replica may be as quiet as it likes."""
+    """A replica that owes nothing may be silent."""
     two_replicas(desk)
     assert not moved(after(desk, 2 * OVERDUE_NS))
     requested(desk, "r1")
@@ -78,8 +78,8 @@ def test_a_request_is_overdue_by_its_own_age_not_by_that_of_its_session(desk: De
     assert moved(after(desk, 1)) == ["r1"]
 
 
-def test_the_oldest_request_says_whether_a_replica_is_late(desk: Desk) -> None:
-    """With it go the others that wait at the same replica."""
+def test_the_oldest_request_decides_whether_a_replica_is_late(desk: Desk) -> None:
+    """All requests at the replica move with it."""
     two_replicas(desk)
     requested(desk, "r1")
     assert not moved(after(desk, OVERDUE_NS - MS))
@@ -87,7 +87,8 @@ def test_the_oldest_request_says_whether_a_replica_is_late(desk: Desk) -> None:
     assert moved(after(desk, MS)) == ["r1", "r2"]
 
 
-def test_progress_of_the_replica_puts_off_what_is_overdue(desk: Desk) -> None:
+def test_progress_of_a_replica_postpones_what_is_overdue(desk: Desk) -> None:
+    """The bound counts from the later of request and progress."""
     at = two_replicas(desk)
     requested(desk, "r1")
     assert not moved(after(desk, OVERDUE_NS - MS))
@@ -110,6 +111,7 @@ def test_a_pause_of_the_broker_makes_no_request_overdue(desk: Desk) -> None:
 
 
 def test_a_pause_of_the_broker_leaves_inquiries_their_time(desk: Desk) -> None:
+    """The verdict `no-answer` comes two seconds after the pause."""
     desk.register("flow/0:1")
     desk.robot("r1:1", Inquiry(open=asking("r1")))
     assert not [e for e in after(desk, 60 * SECOND) if isinstance(e, ToRobot)]
@@ -121,6 +123,7 @@ def test_a_pause_of_the_broker_leaves_inquiries_their_time(desk: Desk) -> None:
 
 
 def test_a_pause_of_the_broker_does_not_turn_a_hung_replica_into_a_silent_one(desk: Desk) -> None:
+    """Progress and silence are both discounted."""
     desk.register("flow/0:1")
     for _ in range(2):
         after(desk, SECOND - MS)
@@ -136,7 +139,7 @@ def test_a_pause_of_the_broker_does_not_turn_a_hung_replica_into_a_silent_one(de
 
 
 def test_the_broker_probes_its_replicas_at_the_rate_of_its_heartbeat(desk: Desk) -> None:
-    """Every half second, and its progress moves on from one to the next."""
+    """Every half second, with a rising count."""
     desk.register("flow/0:1")
     desk.wait(0.5, beats=("flow/0:1",))
     beats: list[int] = []
@@ -153,7 +156,7 @@ def test_the_broker_probes_its_replicas_at_the_rate_of_its_heartbeat(desk: Desk)
 
 
 def test_a_robot_is_not_sent_back_at_once_to_a_replica_that_did_not_answer_it(desk: Desk) -> None:
-    """It was told that there is no place; the one that there seems to be has just failed it."""
+    """The place is offered again only after HOLDOFF_NS."""
     desk.register("flow/0:1")
     desk.robot("r1:1", asking("r1"), epoch=1)
     desk.wait(5, beats=("flow/0:1",), robots=("r1:1",))
@@ -173,7 +176,7 @@ def test_a_robot_is_not_sent_back_at_once_to_a_replica_that_did_not_answer_it(de
 
 
 def test_only_the_failed_send_of_the_newest_request_is_repeated(desk: Desk) -> None:
-    """Not an older one's, and not that of another message which happens to carry its seq."""
+    """Not an older one's, and not that of another message with its seq."""
     desk.register("flow/0:1")
     desk.opened("r1:1")
     older = requested(desk, "r1", seq=1)
@@ -191,7 +194,7 @@ def test_only_the_failed_send_of_the_newest_request_is_repeated(desk: Desk) -> N
 def test_the_homes_of_the_robots_that_came_last_are_remembered(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As many as fit: a robot returns to the replica that it was at last, not to an equal one."""
+    """A robot returns to its last replica, unless more than MAX_HOMES came since."""
     monkeypatch.setattr(router_state, "MAX_HOMES", 4)
     for k in range(2):
         desk.register(f"flow/{k}:1", capacity=9)

@@ -28,6 +28,7 @@ def listed(desk: Desk) -> list[str]:
 def test_a_replica_registers_under_its_own_name_and_that_names_service(
     desk: Desk, identity: str, replica: str, service: str
 ) -> None:
+    """Anything else is counted as `wrong-name`, and not answered."""
     offer = msgspec.structs.replace(offering("flow/0"), replica=replica, service=service)
     effects = desk.replica(identity, offer, token=1)
     assert all(isinstance(effect, Log) for effect in effects), "it is not answered"
@@ -36,7 +37,7 @@ def test_a_replica_registers_under_its_own_name_and_that_names_service(
 
 
 def test_a_repeated_register_is_welcomed_again_and_changes_nothing(desk: Desk) -> None:
-    """Its token tells it from a new one, which says that its sender holds no sessions."""
+    """A new token says that the replica holds no sessions, a repeated one does not."""
     desk.replica("flow/0:1", offering("flow/0"), token=1)
     desk.opened("r1:1")
     (welcome,) = desk.replica("flow/0:1", offering("flow/0"), token=1)
@@ -50,6 +51,7 @@ def test_a_repeated_register_is_welcomed_again_and_changes_nothing(desk: Desk) -
 
 
 def test_a_register_without_a_token_is_never_a_repeated_one(desk: Desk) -> None:
+    """Its sessions are opened at it anew each time."""
     desk.replica("flow/0:1", offering("flow/0"))
     desk.opened("r1:1")
     desk.replica("flow/0:1", offering("flow/0"))
@@ -57,7 +59,7 @@ def test_a_register_without_a_token_is_never_a_repeated_one(desk: Desk) -> None:
 
 
 def test_a_new_incarnation_must_be_like_the_others_whatever_their_names(desk: Desk) -> None:
-    """Its own former one does not count, nor do those that drain; all others do."""
+    """Its own former one and draining ones do not count."""
     for k in range(3):
         desk.register(f"flow/{k}:1")
     desk.replica("flow/1:1", Drain(reason="stopping"))
@@ -69,8 +71,8 @@ def test_a_new_incarnation_must_be_like_the_others_whatever_their_names(desk: De
     assert listed(desk) == ["flow/0:1", "flow/1:1", "flow/2:1"]
 
 
-def test_what_a_robot_hears_of_other_weights_names_them(desk: Desk) -> None:
-    """The replica that took its session over turned out to serve something else."""
+def test_a_robot_learns_which_other_weights_ended_its_session(desk: Desk) -> None:
+    """The replica that took it over serves something else."""
     desk.register("flow/0:1")
     desk.opened("r1:1")
     desk.register("flow/1:1")
@@ -83,8 +85,8 @@ def test_what_a_robot_hears_of_other_weights_names_them(desk: Desk) -> None:
     assert "flow/1 serves 'others'" in lost.message
 
 
-def test_what_a_robot_hears_of_a_refusal_has_the_replicas_words(desk: Desk) -> None:
-    """It was moved to a replica that will not have it, and there is no other."""
+def test_a_robot_learns_the_replicas_reason_for_a_refused_move(desk: Desk) -> None:
+    """It was moved to a replica that rejects it, and there is no other."""
     desk.register("flow/0:1")
     desk.opened("r1:1")
     desk.register("flow/1:1")
