@@ -13,8 +13,9 @@ import numpy as np
 import psutil
 import pytest
 
-from holdfast.tests.actors.control.conftest import CHUNK, Cell, Server, cell, until
+from holdfast.tests.actors.control.conftest import CHUNK, Cell, Server, cell
 from holdfast.tests.hostile.corpus import Corpus
+from holdfast.tests.waiting import wait_until
 from holdfast.transport import messages
 from holdfast.transport.arrays import Buffer
 from holdfast.transport.header import Header, Kind
@@ -72,7 +73,7 @@ def streaming(cell: Cell, server: Server) -> None:
     cell.server = server
     server.start()
     cell.start()
-    until(lambda: len(cell.played()) > 20, "the robot to move", 20)
+    wait_until(lambda: len(cell.played()) > 20, "the robot to move", 20)
 
 
 def test_a_reply_that_was_not_asked_for_is_not_played(cell: Cell) -> None:
@@ -81,14 +82,14 @@ def test_a_reply_that_was_not_asked_for_is_not_played(cell: Cell) -> None:
     cell.config["safety"]["request_timeout_s"] = 0.1
     server = FaultyServer(cell.endpoint, ahead=3)
     streaming(cell, server)
-    until(lambda: server.sent > 330 and cell.status()["merged"] > 30, "hostile messages", 40)
+    wait_until(lambda: server.sent > 330 and cell.status()["merged"] > 30, "hostile messages", 40)
     status = cell.status()
     played_rightly(cell.played())
     assert status["dropped"]["unasked"] > 50, status["dropped"]
     for reason in ("header", "version", "kind", "body", "frames", "nesting"):
         assert status["malformed"].get(reason), (reason, status["malformed"])
     ticks = status["ticks"]
-    until(lambda: cell.status()["ticks"] > ticks + 20, "ticks to go on")
+    wait_until(lambda: cell.status()["ticks"] > ticks + 20, "ticks to go on")
     assert cell.exit_code is None
 
 
@@ -125,9 +126,9 @@ def test_a_chunk_that_cannot_be_played_is_dropped_by_reason_and_the_plan_stays(
     server.spoiling = True
     before = cell.status()
     why = "not_finite" if values in ("nan", "inf") else "malformed"
-    until(lambda: cell.status()["dropped"].get(why, 0) > 1, f"chunks dropped as {why}")
+    wait_until(lambda: cell.status()["dropped"].get(why, 0) > 1, f"chunks dropped as {why}")
     server.spoiling = False
-    until(lambda: cell.status()["merged"] > before["merged"] + 2, "good chunks again", 20)
+    wait_until(lambda: cell.status()["merged"] > before["merged"] + 2, "good chunks again", 20)
     played_rightly(cell.played())
 
 
@@ -157,9 +158,9 @@ def test_a_flood_does_not_stop_the_ticks(cell: Cell) -> None:
     streaming(cell, server)
     memory = psutil.Process().memory_info().rss
     began, ticks = time.monotonic(), cell.status()["ticks"]
-    until(lambda: server.flooded > 8000, "the flood", 40)
+    wait_until(lambda: server.flooded > 8000, "the flood", 40)
     took_s = time.monotonic() - began
-    until(lambda: cell.status()["ticks"] > ticks, "a report")
+    wait_until(lambda: cell.status()["ticks"] > ticks, "a report")
     # It shares this interpreter with the flood's sender: half of the grid is what it must reach.
     assert cell.status()["ticks"] - ticks > 0.5 * 100 * took_s
     played_rightly(cell.played())
@@ -174,4 +175,4 @@ def test_an_invalid_task_is_refused_with_the_reason(cell: Cell, task: object) ->
     assert "a task is a sentence" in answer.error
     assert cell.command("reset", task="put it down").error is None
     merged = cell.status()["merged"]
-    until(lambda: cell.status()["merged"] > merged, "the stream to go on")
+    wait_until(lambda: cell.status()["merged"] > merged, "the stream to go on")

@@ -6,23 +6,25 @@ import contextlib
 import mmap
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 import zmq
 
 from holdfast.actors.control import drivers
 from holdfast.actors.control.loop import ControlActor
+from holdfast.actors.control.plan import Floats
 from holdfast.actors.control.plan_memory import SEGMENT_BYTES
 from holdfast.actors.runtime.actor import Boot, boot_in_memory
 from holdfast.actors.runtime.supervisor_link import SupervisorLink
 from holdfast.robot.base import ControlMode, Episode, RobotSpec
+from holdfast.tests.waiting import wait_until
 from holdfast.transport import messages, sockets
+from holdfast.transport.arrays import Buffer
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import Accept, Blobs, Event, Heartbeat, Reply
 
@@ -50,11 +52,11 @@ class RecordingRobot:
     def connect(self) -> None:
         self.connected = True
 
-    def read_state(self, out: np.ndarray) -> int:
+    def read_state(self, out: Floats) -> int:
         out[:] = self.commands[-1][1] if self.commands else 0.0
         return time.monotonic_ns()
 
-    def write_action(self, action: np.ndarray) -> None:
+    def write_action(self, action: Floats) -> None:
         self.commands.append((time.monotonic_ns(), float(action[0])))
 
     def episode(self) -> Episode | None:
@@ -101,7 +103,7 @@ class Server(threading.Thread):
     def run(self) -> None:
         context: sockets.Context = zmq.Context()
         router = sockets.router(context, self.endpoint)
-        peer = b""
+        peer: Buffer = b""
         while not self.ended.is_set():
             if router.poll(20) and (frames := sockets.receive(router)) is not None:
                 peer, *rest = frames
@@ -127,7 +129,7 @@ class Server(threading.Thread):
     def kinds(self) -> list[Kind]:
         return [kind for kind, _, _ in list(self.seen)]
 
-    def _answer(self, message: messages.Message[Any]) -> Iterator[list[sockets.Buffer]]:
+    def _answer(self, message: messages.Message[Any]) -> Iterator[list[Buffer]]:
         header = message.header
         if self.silent:
             return
@@ -209,12 +211,13 @@ class Cell:
     def command(self, verb: str, **args: Any) -> Any:
         """Send a command and wait for its acknowledgement."""
         self.supervisor.command(verb, args, id=77)
-        answers: list[Any] = []
-        until(lambda: answers.extend(self._answers()) or answers, f"{verb} to be acknowledged")
-        return answers[0]
 
-    def _answers(self) -> list[Any]:
-        return [m for m in self.supervisor.messages()[0] if getattr(m, "id", None) == 77]
+        def answer() -> Any:
+            return next(
+                (m for m in self.supervisor.messages()[0] if getattr(m, "id", 0) == 77), None
+            )
+
+        return wait_until(answer, f"{verb} was not acknowledged")
 
     def status(self) -> dict[str, Any]:
         from holdfast.actors.runtime.status_board import StatusBoardReader
@@ -232,14 +235,6 @@ class Cell:
         Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
 
 
-def until(condition: Callable[[], Any], what: str, within_s: float = 8.0) -> None:
-    """Wait for `condition` to hold; fails after `within_s`."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {within_s} s for {what}"
-        time.sleep(0.005)
-
-
 @pytest.fixture
 def cell(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
@@ -254,4 +249,4 @@ def cell(
             built.close()
 
 
-__all__ = ["CHUNK", "SPEC", "Boot", "Cell", "RecordingRobot", "SupervisorLink", "msgspec", "until"]
+__all__ = ["CHUNK", "SPEC", "Boot", "Cell", "RecordingRobot", "SupervisorLink"]

@@ -29,9 +29,10 @@ def test_the_clock_never_bursts_and_never_leaves_its_grid(lateness: list[int], p
 
 
 @given(st.integers(1, 10**15), st.integers(0, 10**11), st.integers(1 * MS, 100 * MS))
-def test_a_restarted_loop_continues_the_grid_and_counts_who_was_not_there(
+def test_a_restarted_loop_continues_the_grid_and_counts_the_points_that_it_missed(
     last: int, gap: int, period: int
 ) -> None:
+    """The deadline is a grid point after the last one; those between passed without a process."""
     deadline, unattended = resume_grid(last, period, last + gap)
     assert (deadline - last) % period == 0 and deadline > last
     if gap < period:
@@ -42,6 +43,7 @@ def test_a_restarted_loop_continues_the_grid_and_counts_who_was_not_there(
 
 
 def test_a_deadline_is_waited_for_and_a_passed_one_is_not() -> None:
+    """`wait` returns at the deadline or after it, with the lateness; it never sleeps past one."""
     start = time.monotonic_ns()
     clock = TickClock(5 * MS, start + 5 * MS)
     for _ in range(20):
@@ -55,10 +57,11 @@ def test_a_deadline_is_waited_for_and_a_passed_one_is_not() -> None:
 
 
 def test_a_fast_loop_never_spins_for_more_than_a_quarter_of_its_period() -> None:
+    """The spin window is bounded by the period too, so that a fast loop leaves the core idle."""
     assert TickClock(100_000, 0).spin_ns <= 25_000
 
 
-def test_what_the_kernel_is_asked_for_is_reported_as_it_took() -> None:
+def test_each_kernel_setting_is_reported_as_it_took_effect() -> None:
     """In a process of its own, because these settings stay."""
     script = (
         "from holdfast.actors.control.realtime import take\n"

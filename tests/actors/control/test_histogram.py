@@ -16,6 +16,7 @@ durations = st.lists(st.integers(min_value=0, max_value=16_000_000_000), min_siz
 def test_a_quantile_is_at_most_one_bin_above_the_true_one_and_not_below_it(
     values: list[int], q: float
 ) -> None:
+    """For any durations and quantile: a read-out never flatters."""
     histogram = Histogram()
     for value in values:
         histogram.record(value)
@@ -26,7 +27,8 @@ def test_a_quantile_is_at_most_one_bin_above_the_true_one_and_not_below_it(
 
 
 @given(durations)
-def test_nothing_is_lost_and_the_maximum_is_exact(values: list[int]) -> None:
+def test_every_duration_is_counted_and_the_maximum_is_exact(values: list[int]) -> None:
+    """`total` and `max_us` agree with the durations themselves."""
     histogram = Histogram()
     for value in values:
         histogram.record(value)
@@ -35,7 +37,8 @@ def test_nothing_is_lost_and_the_maximum_is_exact(values: list[int]) -> None:
 
 
 @given(durations)
-def test_buckets_count_exactly_what_lies_below_their_edges(values: list[int]) -> None:
+def test_each_bucket_counts_exactly_the_durations_below_its_edge(values: list[int]) -> None:
+    """Edges of buckets are edges of bins, so nothing is rounded."""
     histogram = Histogram()
     for value in values:
         histogram.record(value)
@@ -44,7 +47,8 @@ def test_buckets_count_exactly_what_lies_below_their_edges(values: list[int]) ->
     assert histogram.buckets_us()[-1][1] == len(values)
 
 
-def test_an_absurd_duration_lands_in_the_last_bin() -> None:
+def test_a_duration_beyond_all_bins_is_counted_in_the_last_one() -> None:
+    """A negative one is counted in the first."""
     histogram = Histogram()
     histogram.record(10**18)
     histogram.record(-5)
@@ -52,6 +56,7 @@ def test_an_absurd_duration_lands_in_the_last_bin() -> None:
 
 
 def test_counts_continue_in_memory_that_outlives_the_histogram() -> None:
+    """A new histogram over the same counts continues them."""
     counts = np.zeros(BINS + 1, np.int64)
     Histogram(counts).record(5000)
     Histogram(counts).record(7000)
@@ -60,10 +65,12 @@ def test_counts_continue_in_memory_that_outlives_the_histogram() -> None:
 
 
 def test_an_empty_histogram_reads_zero() -> None:
+    """All quantiles and the maximum are 0."""
     assert Histogram().summary_us() == {"p50": 0.0, "p99": 0.0, "p999": 0.0, "max": 0.0}
 
 
-def test_too_little_memory_is_refused() -> None:
+def test_memory_that_is_too_small_for_the_bins_is_refused() -> None:
+    """ValueError names both sizes."""
     with pytest.raises(ValueError, match="too few"):
         Histogram(np.zeros(10, np.int64))
 
@@ -76,27 +83,27 @@ ticks = st.lists(st.tuples(pauses, st.integers(0, 50_000_000)), max_size=60)
 def test_the_recent_window_holds_its_minute_and_at_most_a_sixth_more(
     before: list[tuple[int, int]], after: list[tuple[int, int]]
 ) -> None:
-    """Whatever the rhythm in which it is asked: what is older is forgotten, nothing younger is. The
-    independent model keeps every tick with its instant."""
-    now, told = 1_000_000_000, []
+    """For any rhythm of reads, compared with a model that keeps every tick with its instant."""
+    now_ns, counted = 1_000_000_000, []
     histogram = Histogram()
     for _, late in before:
         histogram.record(late)
-    recent = Recent(histogram, now)
+    recent = Recent(histogram, now_ns)
     for pause, late in after:
-        now += pause
+        now_ns += pause
         histogram.record(late)
-        told.append((now, late))
-        read = recent.summary_us(now)
+        counted.append((now_ns, late))
+        read = recent.summary_us(now_ns)
         window, rhythm = WINDOW_S * 1_000_000_000, max(pause for pause, _ in after)
-        surely = [late for at, late in told if at > now - window]
-        perhaps = [late for at, late in told if at > now - window * 7 // 6 - 7 * rhythm]
+        surely = [late for at, late in counted if at > now_ns - window]
+        perhaps = [late for at, late in counted if at > now_ns - window * 7 // 6 - 7 * rhythm]
         assert read["max"] >= max(surely) / 1000 * (1 - 1e-3) - 0.1
         assert read["max"] <= max(1.0, max(perhaps) / 1000 * 2 ** (1 / 16) * 1.001 + 0.1)
         assert 0 <= read["p50"] <= read["p99"] <= read["p999"] <= read["max"]
 
 
-def test_a_quiet_minute_forgets_the_bad_one_before() -> None:
+def test_the_recent_window_drops_a_late_tick_after_a_quiet_minute() -> None:
+    """The histogram of all ticks keeps it."""
     histogram = Histogram()
     recent = Recent(histogram, 0)
     histogram.record(90_000_000)

@@ -37,6 +37,7 @@ def play_for_ever(memory: mmap.mmap, played: mmap.mmap) -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_process_killed_at_any_instant_leaves_one_whole_plan_and_its_next_action() -> None:
+    """SIGKILL between any two instructions: no torn plan, no action twice, at most one skipped."""
     random.seed(0)
     memory, played = mmap.mmap(-1, SEGMENT_BYTES), mmap.mmap(-1, mmap.PAGESIZE)
     out = memoryview(played).cast("d")
@@ -55,10 +56,10 @@ def test_a_process_killed_at_any_instant_leaves_one_whole_plan_and_its_next_acti
         time.sleep(random.random() * 0.004)
         os.kill(child, signal.SIGKILL)
         assert os.waitpid(child, 0)[1] == signal.SIGKILL
-        segment = PlanMemory(memory, "r1", 14)
-        assert segment.found == "a plan"
-        generations.add(segment.words[Word.COMMITTED])
-        buffer = ChunkBuffer(segment, 10**18)
+        plan = PlanMemory(memory, "r1", 14)
+        assert plan.found == "a plan"
+        generations.add(plan.words[Word.COMMITTED])
+        buffer = ChunkBuffer(plan, 10**18)
         last_seq, last_step = divmod(out[0], 1000)
         rest = []
         while (action := buffer.pop(0)) is not None:

@@ -15,6 +15,7 @@ DT = 33_333_333
 
 @given(st.lists(st.integers(1, 10**10), min_size=1, max_size=250))
 def test_the_estimate_is_the_95th_percentile_of_the_last_hundred(latencies: list[int]) -> None:
+    """The delay in steps is that, rounded up and clamped."""
     window = LatencyWindow()
     window.record(1)  # the cold one
     for latency in latencies:
@@ -26,6 +27,7 @@ def test_the_estimate_is_the_95th_percentile_of_the_last_hundred(latencies: list
 
 
 def test_the_first_latency_after_each_connect_is_excluded() -> None:
+    """`connected` excludes the next record, which pays for cold caches."""
     window = LatencyWindow(initial_ns=7)
     window.record(10**10)
     assert window.expected_ns == 7
@@ -37,8 +39,8 @@ def test_the_first_latency_after_each_connect_is_excluded() -> None:
     assert window.count == 2
 
 
-def test_the_window_survives_its_owner() -> None:
-    """A restarted control actor goes on with the estimate of the one before."""
+def test_a_restarted_actor_continues_the_estimate_of_the_one_before() -> None:
+    """The ring lies in memory of the caller."""
     ring = np.zeros(WINDOW + 1, np.int64)
     first = LatencyWindow(ring)
     for latency in (1, 50, 60):
@@ -47,6 +49,7 @@ def test_the_window_survives_its_owner() -> None:
 
 
 def test_an_empty_window_has_no_figures_but_an_estimate() -> None:
+    """p50 and p99 are None; the delay follows from `initial_ns`."""
     window = LatencyWindow(initial_ns=DT)
     assert window.summary_ms() == {"p50": None, "p99": None}
     assert window.delay_steps(DT, 10) == 1

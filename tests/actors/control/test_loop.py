@@ -16,10 +16,11 @@ from holdfast.actors.control.tick_log import TickReader, TickRecord
 from holdfast.actors.runtime.actor import EXIT_CRASHED, EXIT_DEAD, EXIT_REFUSED, EXIT_STOPPED
 from holdfast.errors import RobotError
 from holdfast.robot.base import ControlMode, Episode
+from holdfast.tests.waiting import wait_until
 from holdfast.transport.header import Kind
 from holdfast.transport.messages import Reject, Vitals
 
-from .conftest import SPEC, Cell, until
+from .conftest import SPEC, Cell
 
 
 def in_order(values: list[float]) -> bool:
@@ -33,13 +34,14 @@ def is_streaming(cell: Cell) -> bool:
 def running(cell: Cell) -> Cell:
     cell.server.start()
     cell.start()
-    until(lambda: len(cell.played()) > 20, "the robot to move")
+    wait_until(lambda: len(cell.played()) > 20, "the robot to move")
     return cell
 
 
-def test_a_plan_is_played_in_order_and_the_actor_stops_when_told(cell: Cell) -> None:
+def test_a_plan_is_played_in_order_and_the_actor_stops_on_command(cell: Cell) -> None:
+    """`stop` ends the session, closes the robot and exits with EXIT_STOPPED."""
     running(cell)
-    until(lambda: is_streaming(cell) and cell.status()["merged"] > 3, "some merges")
+    wait_until(lambda: is_streaming(cell) and cell.status()["merged"] > 3, "some merges")
     cell.stop()
     assert in_order(cell.played())
     assert cell.exit_code == EXIT_STOPPED
@@ -48,9 +50,10 @@ def test_a_plan_is_played_in_order_and_the_actor_stops_when_told(cell: Cell) -> 
     assert Kind.CLOSE in cell.server.kinds()
 
 
-def test_requests_carry_the_plan_that_is_left_and_the_delay_that_is_expected(cell: Cell) -> None:
+def test_a_request_carries_the_rest_of_the_plan_and_the_expected_delay(cell: Cell) -> None:
+    """The prefix is no longer than the policy takes; seqs rise."""
     running(cell)
-    until(lambda: cell.server.kinds().count(Kind.REQUEST) > 4, "requests")
+    wait_until(lambda: cell.server.kinds().count(Kind.REQUEST) > 4, "requests")
     requests = [(h, b) for kind, h, b in cell.server.seen if kind is Kind.REQUEST]
     first, later = requests[0][1], requests[-1][1]
     assert first.episode_start and first.prefix is None
@@ -63,8 +66,8 @@ def test_requests_carry_the_plan_that_is_left_and_the_delay_that_is_expected(cel
     assert seqs == sorted(set(seqs))
 
 
-def test_heartbeats_say_how_the_robot_fares_with_a_session_and_without_one(cell: Cell) -> None:
-    """In epoch 0 while there is none: whoever waits is seen too."""
+def test_a_heartbeat_carries_the_vitals_with_and_without_a_session(cell: Cell) -> None:
+    """Without one its epoch is 0, so that a waiting robot is shown too."""
     cell.server.reject = Reject(reason="capacity", message="full", retry_after_s=0.05)
     cell.server.start()
     cell.start()
@@ -73,72 +76,75 @@ def test_heartbeats_say_how_the_robot_fares_with_a_session_and_without_one(cell:
         seen = list(cell.server.seen)
         return [(h.epoch, body.vitals) for kind, h, body in seen if kind is Kind.HEARTBEAT]
 
-    until(lambda: any("full" in said.reason for _, said in beats()), "the reason")
-    assert {(epoch, said.state) for epoch, said in beats()} == {(0, "CONNECTING")}
+    wait_until(lambda: any("full" in vitals.reason for _, vitals in beats()), "the reason")
+    assert {(epoch, vitals.state) for epoch, vitals in beats()} == {(0, "CONNECTING")}
     cell.server.reject = None
     cell.server.terms = msgspec.structs.replace(cell.server.terms, warnings=("mind the gap",))
-    until(lambda: beats()[-1][1].state == "STREAMING" and beats()[-1][1].fps > 0, "the stream")
-    epoch, said = beats()[-1]
+    wait_until(lambda: beats()[-1][1].state == "STREAMING" and beats()[-1][1].fps > 0, "the stream")
+    epoch, vitals = beats()[-1]
     assert epoch == cell.status()["epoch"]
-    assert 90 < said.fps < 110
-    assert said.warnings == ("mind the gap",)
-    assert said.latency_ms.keys() <= {"p50", "p99"}
-    assert 0 < said.steps <= cell.status()["ticks"] + 20
-    assert 0 < said.plan_s <= 0.4
+    assert 90 < vitals.fps < 110
+    assert vitals.warnings == ("mind the gap",)
+    assert vitals.latency_ms.keys() <= {"p50", "p99"}
+    assert 0 < vitals.steps <= cell.status()["ticks"] + 20
+    assert 0 < vitals.plan_s <= 0.4
 
 
 def test_a_lost_server_costs_an_epoch_and_not_one_action(cell: Cell) -> None:
+    """The plan is played during the reconnection: no stalled tick."""
     running(cell)
     cell.server.lose()
-    until(lambda: cell.server.kinds().count(Kind.OPEN) == 2, "the second handshake")
-    until(lambda: is_streaming(cell) and cell.status()["epoch"] == 2, "the stream to go on")
+    wait_until(lambda: cell.server.kinds().count(Kind.OPEN) == 2, "the second handshake")
+    wait_until(lambda: is_streaming(cell) and cell.status()["epoch"] == 2, "the stream to go on")
     assert in_order(cell.played())
     assert cell.status()["stalled_ticks"] == 0
 
 
 def test_a_network_actor_that_restarted_is_noticed_by_its_heartbeat(cell: Cell) -> None:
-    """It keeps nothing: its heartbeat names no session."""
+    """Its heartbeat names no session, which ends ours."""
     running(cell)
     cell.server._epoch = 0
-    until(lambda: cell.status()["epoch"] == 2 and is_streaming(cell), "the next epoch")
+    wait_until(lambda: cell.status()["epoch"] == 2 and is_streaming(cell), "the next epoch")
 
 
-def test_a_silent_server_leaves_the_robot_holding_and_is_found_again(cell: Cell) -> None:
+def test_a_robot_holds_while_its_server_is_silent_and_continues_when_it_answers(cell: Cell) -> None:
+    """Ticks go on without commands once the plan is dry."""
     cell.config["safety"]["liveness_s"] = 0.3
     running(cell)
     cell.server.silent = True
-    until(lambda: cell.status()["state"] == "RECONNECTING", "the silence to be noticed")
-    until(lambda: cell.status()["plan_s"] == 0, "the plan to run dry")
+    wait_until(lambda: cell.status()["state"] == "RECONNECTING", "the silence to be noticed")
+    wait_until(lambda: cell.status()["plan_s"] == 0, "the plan to run dry")
     held = len(cell.played())
     ticks = cell.status()["ticks"]
-    until(lambda: cell.status()["ticks"] > ticks + 20, "ticks to go on")
+    wait_until(lambda: cell.status()["ticks"] > ticks + 20, "ticks to go on")
     assert len(cell.played()) == held, "a dry plan of a position-controlled arm: no command"
     cell.server.silent = False
-    until(lambda: is_streaming(cell) and len(cell.played()) > held, "the robot to move again")
+    wait_until(lambda: is_streaming(cell) and len(cell.played()) > held, "the robot to move again")
     assert in_order(cell.played())
     assert cell.status()["stalled_ticks"] > 0
 
 
-def test_unanswered_requests_degrade_then_stall_then_reconnect(cell: Cell) -> None:
+def test_a_robot_with_unanswered_requests_stalls_and_then_reconnects(cell: Cell) -> None:
+    """Each is counted as a time-out."""
     running(cell)
     cell.server.answering = False
     states: list[str] = []
 
     def reconnecting() -> bool:
-        state = cell.status()["state"]
+        state: str = cell.status()["state"]
         if not states or states[-1] != state:
             states.append(state)
         return state == "RECONNECTING"
 
-    until(reconnecting, "the reconnection")
+    wait_until(reconnecting, "the reconnection")
     assert "STALLED" in states
     assert cell.status()["dropped"]["timeout"] >= 1
     cell.server.answering = True
-    until(lambda: is_streaming(cell), "the stream to go on")
+    wait_until(lambda: is_streaming(cell), "the stream to go on")
 
 
 def test_another_model_after_a_reconnection_stops_the_robot_for_good(cell: Cell) -> None:
-    """DEAD: safe stop, exit with the reason, which status shows; only a person starts it again."""
+    """DEAD: safe stop step by step, exit with the reason; a person may start it again."""
     running(cell)
     accepted = cell.server.terms
     cell.server.terms = msgspec.structs.replace(accepted, checkpoint="other weights")
@@ -150,10 +156,11 @@ def test_another_model_after_a_reconnection_stops_the_robot_for_good(cell: Cell)
     assert "'c' became 'other weights'" in cell.status()["reason"]
     cell.stop()
     cell.start()
-    until(lambda: len(cell.played()) > played + 10, "the robot that a person started again")
+    wait_until(lambda: len(cell.played()) > played + 10, "the robot that a person started again")
 
 
 def test_a_robot_that_is_refused_at_first_is_never_enabled(cell: Cell) -> None:
+    """A final rejection exits with EXIT_REFUSED, without connecting the robot."""
     cell.server.reject = Reject(reason="actions", message="reorder your motors", final=True)
     cell.server.start()
     cell.start()
@@ -162,37 +169,41 @@ def test_a_robot_that_is_refused_at_first_is_never_enabled(cell: Cell) -> None:
     assert "reorder your motors" in cell.status()["reason"]
 
 
-def test_a_robot_that_is_refused_for_now_asks_again(cell: Cell) -> None:
+def test_a_robot_that_is_rejected_for_now_asks_again(cell: Cell) -> None:
+    """Its status shows the reason; each handshake has a new epoch."""
     cell.server.reject = Reject(reason="capacity", message="full", retry_after_s=0.05)
     cell.server.start()
     cell.start()
-    until(lambda: cell.server.kinds().count(Kind.OPEN) > 2, "more handshakes")
+    wait_until(lambda: cell.server.kinds().count(Kind.OPEN) > 2, "more handshakes")
     assert not cell.robot.connected
-    until(lambda: cell.status()["reason"] == "capacity: full", "the reason in status")
+    wait_until(lambda: cell.status()["reason"] == "capacity: full", "the reason in status")
     cell.server.reject = None
-    until(lambda: is_streaming(cell), "the stream")
+    wait_until(lambda: is_streaming(cell), "the stream")
     epochs = [header.epoch for kind, header, _ in cell.server.seen if kind is Kind.OPEN]
     assert epochs == sorted(set(epochs)), "an epoch is used once"
 
 
-def test_a_velocity_robot_that_would_hold_is_refused_at_start(cell: Cell) -> None:
+def test_a_velocity_robot_with_the_fallback_hold_is_refused_at_start(cell: Cell) -> None:
+    """EXIT_REFUSED, before the robot is connected."""
     cell.robot.spec = replace(SPEC, control_mode=ControlMode.VELOCITY)
     cell.start()
     assert cell.ended() == EXIT_REFUSED
     assert not cell.robot.connected
 
 
-def test_a_velocity_robot_is_told_zero_when_its_plan_is_dry_and_when_it_stops(cell: Cell) -> None:
+def test_a_velocity_robot_gets_zero_when_its_plan_is_dry_and_when_it_stops(cell: Cell) -> None:
+    """The last command of the process is zero."""
     cell.robot.spec = replace(SPEC, control_mode=ControlMode.VELOCITY)
     cell.config["safety"]["fallback"] = "zero"
     running(cell)
     cell.server.answering = False
-    until(lambda: cell.played()[-1] == 0, "the fallback")
+    wait_until(lambda: cell.played()[-1] == 0, "the fallback")
     cell.stop()
     assert cell.played()[-1] == 0
 
 
-def test_pause_keeps_the_plan_and_resume_goes_on_with_its_next_action(cell: Cell) -> None:
+def test_a_paused_robot_keeps_its_plan_and_resumes_with_the_next_action(cell: Cell) -> None:
+    """While paused nothing is commanded or requested, and ticks go on."""
     running(cell)
     cell.server.answering = False
     answer = cell.command("pause")
@@ -200,109 +211,117 @@ def test_pause_keeps_the_plan_and_resume_goes_on_with_its_next_action(cell: Cell
     played = cell.played()
     requests = cell.server.kinds().count(Kind.REQUEST)
     ticks = cell.status()["ticks"]
-    until(lambda: cell.status()["ticks"] > ticks + 20, "ticks while paused")
+    wait_until(lambda: cell.status()["ticks"] > ticks + 20, "ticks while paused")
     assert cell.played() == played and cell.status()["state"] == "PAUSED"
     assert cell.server.kinds().count(Kind.REQUEST) <= requests + 1
     assert cell.command("resume").error is None
-    until(lambda: len(cell.played()) > len(played), "the next action")
+    wait_until(lambda: len(cell.played()) > len(played), "the next action")
     assert cell.played()[len(played)] == played[-1] + 1
 
 
 def test_a_pause_outlives_the_process(cell: Cell) -> None:
+    """The next incarnation commands nothing until it is resumed."""
     running(cell)
     cell.command("pause")
     crash(cell)
     played = len(cell.played())
     cell.start()
-    until(lambda: cell.status()["epoch"] == 2, "the next incarnation")
+    wait_until(lambda: cell.status()["epoch"] == 2, "the next incarnation")
     ticks = cell.status()["ticks"]
-    until(lambda: cell.status()["ticks"] > ticks + 20, "ticks")
+    wait_until(lambda: cell.status()["ticks"] > ticks + 20, "ticks")
     assert len(cell.played()) == played
     cell.command("resume")
-    until(lambda: len(cell.played()) > played, "the robot to move")
+    wait_until(lambda: len(cell.played()) > played, "the robot to move")
 
 
-def test_reset_begins_an_episode_and_plays_nothing_of_the_one_before(cell: Cell) -> None:
+def test_a_reset_begins_an_episode_and_plays_nothing_of_the_one_before(cell: Cell) -> None:
+    """The replica gets RESET; waiting for the first chunk is no stall."""
     running(cell)
     cell.server.answering = False
     before = cell.status()["requests"]
     answer = cell.command("reset")
     assert answer.result["episode"] == 1
     played = len(cell.played())
-    until(lambda: Kind.RESET in cell.server.kinds(), "the replica to be told")
+    wait_until(lambda: Kind.RESET in cell.server.kinds(), "the reset at the replica")
     cell.server.answering = True
-    until(lambda: len(cell.played()) > played + 10, "the new episode's plan")
+    wait_until(lambda: len(cell.played()) > played + 10, "the new episode's plan")
     assert min(cell.played()[played:]) // 1000 > before - 1
     requests = [h.episode for kind, h, _ in cell.server.seen if kind is Kind.REQUEST]
     assert requests[-1] == 1
     assert cell.status()["stalled_ticks"] == 0, "waiting for an episode's first chunk is no stall"
 
 
-def test_an_episode_that_the_world_begins_resets_the_plan(cell: Cell) -> None:
+def test_an_episode_that_the_robot_reports_resets_the_plan(cell: Cell) -> None:
+    """The requests after it carry its task."""
     cell.robot.attempt = Episode(4, "first task")
     running(cell)
     cell.robot.attempt = Episode(5, "second task")
-    until(lambda: cell.status()["episode"] == 1, "the reset")
-    until(lambda: is_streaming(cell), "the stream")
+    wait_until(lambda: cell.status()["episode"] == 1, "the reset")
+    wait_until(lambda: is_streaming(cell), "the stream")
     tasks = [(h.episode, b.task) for kind, h, b in cell.server.seen if kind is Kind.REQUEST]
     assert {task for episode, task in tasks if episode == 0} == {"first task"}
-    until(lambda: cell.server.seen[-1][2] and last_task(cell) == "second task", "its task")
+    wait_until(lambda: cell.server.seen[-1][2] and last_task(cell) == "second task", "its task")
 
 
 def last_task(cell: Cell) -> str:
-    return [b.task for kind, _, b in list(cell.server.seen) if kind is Kind.REQUEST][-1]
+    tasks: list[str] = [b.task for kind, _, b in list(cell.server.seen) if kind is Kind.REQUEST]
+    return tasks[-1]
 
 
 def test_an_unknown_command_is_answered_with_what_is_possible(cell: Cell) -> None:
+    """The acknowledgement's error lists the actor's commands."""
     running(cell)
     assert "stop, pause, resume, reset, episode" in cell.command("dance").error
 
 
 def crash(cell: Cell) -> None:
-    """End the actor without any of its last words: its robot fails under it."""
+    """End the actor without an end in order: its robot fails."""
 
     def fails(out: Any) -> int:
         raise RobotError("the cable was pulled by the test")
 
     cell.robot.read_state = fails  # type: ignore[method-assign]
     assert cell.ended() == EXIT_CRASHED
-    del cell.robot.read_state  # type: ignore[method-assign]
+    del cell.robot.read_state
     cell.stop()
 
 
-def test_the_next_incarnation_goes_on_with_the_next_action_before_it_spoke_to_anybody(
+def test_the_next_incarnation_continues_the_plan_before_it_has_a_session(
     cell: Cell,
 ) -> None:
+    """No action is skipped or repeated, and the gap is in the status."""
     running(cell)
     cell.server.silent = True
     crash(cell)
     played = cell.played()
     cell.start()
-    until(lambda: len(cell.played()) >= len(played) + 3, "the plan to go on")
+    wait_until(lambda: len(cell.played()) >= len(played) + 3, "the plan to go on")
     assert cell.played()[len(played)] == played[-1] + 1
     assert in_order(cell.played())
     status = cell.status()
     assert status["plan_found"] == "a plan"
     assert status["max_command_gap_ms"] > 10
     cell.server.silent = False
-    until(lambda: is_streaming(cell) and cell.status()["epoch"] > 1, "the stream")
+    wait_until(lambda: is_streaming(cell) and cell.status()["epoch"] > 1, "the stream")
     assert cell.status()["ticks"] > len(played)
     assert in_order(cell.played())
 
 
 def test_counters_of_requests_epochs_and_episodes_never_go_back(cell: Cell) -> None:
+    """Seq, epoch and episode continue over a crash."""
     running(cell)
     cell.command("reset")
     words = cell.actor._words
     before = [words[w] for w in (Word.SEQ, Word.EPOCH, Word.EPISODE)]
     crash(cell)
     cell.start()
-    until(lambda: is_streaming(cell) and cell.status()["epoch"] == 2, "the stream")
+    wait_until(lambda: is_streaming(cell) and cell.status()["epoch"] == 2, "the stream")
     after = [cell.actor._words[w] for w in (Word.SEQ, Word.EPOCH, Word.EPISODE)]
     assert all(b >= a for a, b in zip(before, after, strict=True))
 
 
-def test_a_robot_that_hears_nothing_for_too_long_stops_for_good(cell: Cell) -> None:
+def test_a_robot_without_an_answer_for_max_offline_s_stops_for_good(cell: Cell) -> None:
+    """It exits with EXIT_DEAD, and the reason names the bound."""
     cell.config["safety"].update(max_offline_s=0.8, liveness_s=0.2)
     running(cell)
     cell.server.silent = True
@@ -311,37 +330,43 @@ def test_a_robot_that_hears_nothing_for_too_long_stops_for_good(cell: Cell) -> N
 
 
 def test_the_end_of_the_supervisor_ends_the_actor_with_the_robot_at_rest(cell: Cell) -> None:
+    """A closed link is a stop."""
     running(cell)
     cell.supervisor.close()
     assert cell.ended() == EXIT_STOPPED
     assert cell.robot.closed
 
 
-def test_with_interpolation_every_action_is_reached_on_a_straight_line(cell: Cell) -> None:
+def test_interpolated_commands_reach_every_action_on_a_straight_line(cell: Cell) -> None:
+    """Four commands per action, a quarter of the way each."""
     cell.config["fps"], cell.config["interpolate"] = 50.0, 4
     running(cell)
-    until(lambda: len(cell.played()) > 120, "commands")
+    wait_until(lambda: len(cell.played()) > 120, "commands")
     cell.server.answering = False
     values = cell.played()
     chunk = [v for v in values if 1000 <= v < 1030]
     assert chunk[4:12] == pytest.approx([chunk[4] + n / 4 for n in range(8)])
 
 
-def test_a_witness_s_damaged_register_costs_a_count_and_not_the_robot(cell: Cell) -> None:
+def test_a_damaged_register_of_the_witness_is_counted_and_stops_nothing(cell: Cell) -> None:
+    """The status names the segment."""
     cell.config["witness"] = "witness/pauses"
     cell.memory["witness/pauses"] = mmap.mmap(-1, 4096)
     cell.memory["witness/pauses"][:16] = b"not a register.."
     running(cell)
-    cell.actor._missed_ticks.missed(1, 0, 0)  # to be judged by what the witness says
-    until(lambda: cell.status().get("damaged", {}).get("witness/pauses"), "the damage to be told")
+    cell.actor._missed_ticks.missed(1, 0, 0)  # to be judged by the pauses of the witness
+    wait_until(
+        lambda: cell.status().get("damaged", {}).get("witness/pauses"), "the damage in the status"
+    )
     assert is_streaming(cell)
 
 
 def test_every_tick_is_in_the_log_with_what_was_executed(cell: Cell) -> None:
+    """Numbers are consecutive, and each command carries the provenance of its action."""
     running(cell)
     memory = memoryview(cell.memory["r1/plan"])[PLAN_BYTES:].toreadonly()
     reader = TickReader(memory, 2, 2)
-    until(lambda: len(cell.played()) > 60, "more ticks")
+    wait_until(lambda: len(cell.played()) > 60, "more ticks")
     cell.stop()
     ticks = reader.read()
     assert [t.number for t in ticks] == list(range(ticks[0].number, ticks[-1].number + 1))
@@ -354,11 +379,10 @@ def test_every_tick_is_in_the_log_with_what_was_executed(cell: Cell) -> None:
 
 
 @pytest.mark.parametrize("interpolate", [1, 4])
-def test_trimmed_by_time_every_action_is_played_as_long_after_its_observation_as_it_is_meant(
+def test_an_action_trimmed_by_time_is_played_as_long_after_its_observation_as_it_is_meant(
     cell: Cell, interpolate: int
 ) -> None:
-    """Step `i` of a chunk is for `i` policy steps after the observation, however late it came and
-    however often the plan ran dry."""
+    """Step `i` is for `i` policy steps after the observation, however late the chunk came."""
     cell.config["fps"], cell.config["interpolate"] = 25.0, interpolate
     cell.config["plan_settings"]["trim"] = "time"
     cell.server.delay_s = 0.028  # late in a policy step
@@ -385,12 +409,12 @@ def test_trimmed_by_time_every_action_is_played_as_long_after_its_observation_as
             found.append(tick)
         return found
 
-    until(lambda: len(compared()) >= 10, "steps whose observation is in the log")
+    wait_until(lambda: len(compared()) >= 10, "steps whose observation is in the log")
     cell.server.answering = False
-    until(lambda: cell.status()["plan_s"] == 0, "the plan to run dry")
+    wait_until(lambda: cell.status()["plan_s"] == 0, "the plan to run dry")
     dry_ns = monotonic_ns()
     cell.server.answering = True
-    until(
+    wait_until(
         lambda: sum((t.observed_ns or 0) > dry_ns for t in compared()) >= 10,
         "steps that were observed after the dry spell",
     )

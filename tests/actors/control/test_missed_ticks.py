@@ -1,4 +1,4 @@
-"""Missed ticks: the machine's are told apart from the loop's own, once the witness has spoken."""
+"""Missed ticks: the machine's are distinguished from the loop's own, by what the witness saw."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ def words() -> memoryview:
     return PlanMemory.private().words
 
 
-def test_a_miss_counts_as_neither_until_the_witness_had_its_turn(words: memoryview) -> None:
+def test_a_miss_counts_as_neither_until_it_is_judged(words: memoryview) -> None:
+    """A second after the wake-up it becomes the machine's or the loop's."""
     misses = MissedTicks(words, PERIOD, lambda: [(0, 100 * S)])
     misses.missed(3, 10 * S, 11 * S)
     assert (misses.own, misses.machine) == (0, 0)
@@ -28,16 +29,18 @@ def test_a_miss_counts_as_neither_until_the_witness_had_its_turn(words: memoryvi
     assert (misses.own, misses.machine) == (0, 3)
 
 
-def test_a_miss_that_the_witness_did_not_see_is_the_loop_s_own(words: memoryview) -> None:
+def test_a_miss_outside_the_pauses_of_the_witness_is_the_loop_s_own(words: memoryview) -> None:
+    """Pauses before and after it explain nothing."""
     misses = MissedTicks(words, PERIOD, lambda: [(9 * S, 10 * S), (11 * S, 12 * S)])
     misses.missed(2, 10 * S, 11 * S)
     misses.settle(20 * S)
     assert (misses.own, misses.machine) == (2, 0)
 
 
-def test_a_loop_that_blocks_by_itself_is_not_excused_by_a_pause_that_is_shorter(
+def test_a_long_miss_is_not_explained_by_a_shorter_pause(
     words: memoryview,
 ) -> None:
+    """What the pause leaves of it must be less than a period."""
     pauses = [(10 * S, 10 * S + 8 * MS)]
     misses = MissedTicks(words, PERIOD, lambda: pauses)
     misses.missed(60, 10 * S, 12 * S)
@@ -46,14 +49,16 @@ def test_a_loop_that_blocks_by_itself_is_not_excused_by_a_pause_that_is_shorter(
     assert (misses.own, misses.machine) == (60, 1)
 
 
-def test_without_a_witness_every_miss_is_the_loop_s_own(words: memoryview) -> None:
+def test_a_miss_without_a_witness_is_the_loop_s_own(words: memoryview) -> None:
+    """Nothing is attributed to the machine."""
     misses = MissedTicks(words, PERIOD, None)
     misses.missed(1, 0, S)
     misses.settle(9 * S)
     assert misses.own == 1
 
 
-def test_a_flood_of_misses_takes_no_more_memory(words: memoryview) -> None:
+def test_pending_misses_are_bounded(words: memoryview) -> None:
+    """A miss beyond the bound is judged early; none is lost."""
     misses = MissedTicks(words, PERIOD, list)
     for n in range(1000):
         misses.missed(1, n, n + PERIOD)
@@ -62,7 +67,8 @@ def test_a_flood_of_misses_takes_no_more_memory(words: memoryview) -> None:
     assert words[Word.MISSED] == misses.own == 1000
 
 
-def test_misses_that_were_not_yet_judged_at_a_kill_are_the_loop_s_own(words: memoryview) -> None:
+def test_a_miss_that_was_not_judged_before_a_kill_is_the_loop_s_own(words: memoryview) -> None:
+    """Its count survives, its interval does not."""
     MissedTicks(words, PERIOD, lambda: [(0, 100 * S)]).missed(4, 0, S)
     assert MissedTicks(words, PERIOD, lambda: [(0, 100 * S)]).own == 4
 

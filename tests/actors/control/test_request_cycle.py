@@ -1,4 +1,4 @@
-"""Handshakes, requests and answers, case by case; the interleavings are in tests/properties."""
+"""Requests and their answers, case by case; the interleavings are in tests/properties."""
 
 from __future__ import annotations
 
@@ -8,88 +8,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.actors.control.plan import Drop
-from holdfast.actors.control.plan_memory import PLAN_BYTES
+from holdfast.actors.control.plan_memory import PLAN_BYTES, Word
 from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.actors.control.supply_state import SupplyState
-from holdfast.tests.actors.control.request_cycles import MS, TERMS, S, ask, new_cycle, opened
-from holdfast.transport.messages import Reject
+from holdfast.tests.actors.control.request_cycles import (
+    CHUNK,
+    MS,
+    S,
+    ask,
+    key,
+    new_cycle,
+    opened,
+    streaming,
+)
 
 
 def chunk(length: int = 10) -> NDArray[np.float32]:
     return np.zeros((length, 2), np.float32)
-
-
-def test_a_policy_that_cannot_continue_a_plan_replaces_it_unless_appending_was_asked_for() -> None:
-    for merge in ("replace", "append", "blend"):
-        cycle = opened(new_cycle(plan_settings={"merge": merge}), prefix="none")
-        assert cycle.rule.mode == merge
-        asked = cycle.ask(S, 10, S)
-        assert asked is not None and asked.prefix is None
-
-
-def test_a_prefix_capability_that_is_lost_across_a_reconnection_is_the_end() -> None:
-    cycle = opened(new_cycle())
-    cycle.session.lost("gone", 1, 2 * S)
-    opened(cycle, now_ns=3 * S, prefix="trained")
-    assert cycle.failsafe.session_open, "guided or trained: both continue a plan"
-    cycle.session.lost("gone", 2, 4 * S)
-    opened(cycle, now_ns=10 * S, prefix="none")
-    assert cycle.state is SupplyState.DEAD
-    assert "continues_a_plan True became False" in cycle.reason
-
-
-def test_a_service_of_other_motors_is_refused_with_both_orders_named() -> None:
-    cycle = opened(new_cycle(), action_names=("b",))
-    assert cycle.state is SupplyState.DEAD and not cycle.session.enabled
-    assert "actions are b; this robot's are a, b" in cycle.reason
-
-
-def test_a_chunk_that_the_plan_could_never_hold_is_refused_at_the_handshake() -> None:
-    cycle = opened(new_cycle(), chunk_size=100_000)
-    assert cycle.state is SupplyState.DEAD
-    assert "100000 steps" in cycle.reason
-
-
-def test_an_answer_that_is_later_than_the_next_try_still_opens_the_session() -> None:
-    cycle = new_cycle()
-    cycle.session.opening(1, S)
-    assert cycle.session.open_epoch(4 * S) is None, "given up, and waiting"
-    cycle.session.accepted(TERMS, 1, 4 * S)
-    assert cycle.failsafe.session_open
-
-
-def test_a_final_rejection_is_for_good_and_another_is_not() -> None:
-    cycle = new_cycle()
-    cycle.session.opening(1, S)
-    cycle.session.rejected(Reject(reason="capacity", message="full", retry_after_s=3.0), 1, S)
-    assert cycle.state is SupplyState.CONNECTING
-    assert cycle.session.open_epoch(4 * S - 1) is None and cycle.session.open_epoch(4 * S) == 2
-    cycle.session.opening(2, 4 * S)
-    cycle.session.rejected(Reject(reason="fps", message="train it anew", final=True), 2, 4 * S)
-    assert (cycle.state, cycle.reason) == (SupplyState.DEAD, "fps: train it anew")
-
-
-def test_requests_are_made_when_less_than_the_buffer_time_is_left() -> None:
-    cycle = opened(new_cycle())
-    asked = cycle.ask(S, 10, S)
-    assert asked is not None and asked.prefix is None and asked.episode_start
-    cycle.asked(S)
-    key = (asked.asked.seq, asked.asked.episode, asked.asked.epoch)
-    assert cycle.replied(chunk(), chunk(), key, 11, S) is None
-    assert cycle.state is SupplyState.STREAMING
-    played = 0
-    while (asked := cycle.ask(S, 11, S)) is None:
-        assert cycle.buffer.pop(S) is not None
-        played += 1
-    assert played == 6, "0.4 s of 1 s are less than 0.5 s"
-    assert asked.prefix is not None and asked.prefix.shape == (4, 2)
-    assert asked.slack_s == 0.4 and not asked.episode_start
-
-
-def test_a_state_that_is_too_old_is_not_asked_from() -> None:
-    """The world has died: a chunk for what it last said would be about a robot that moved on."""
-    cycle = opened(new_cycle())
-    assert cycle.ask(S, 10, S + 600_000_000) is None
 
 
 def fails(cycle: RequestCycle, now_ns: int, **how: Any) -> None:
@@ -109,51 +44,68 @@ def pause_ms(cycle: RequestCycle, now_ns: int) -> int:
     raise AssertionError("it never asks again")
 
 
-def test_errors_slow_a_robot_down_until_one_of_its_requests_succeeds() -> None:
-    cycle, now, pauses = opened(new_cycle()), S, []
+def test_a_policy_without_prefixes_gets_none_in_any_merge_mode() -> None:
+    """The merge mode stays that of the settings."""
+    for merge in ("replace", "append", "blend"):
+        cycle = opened(new_cycle(plan_settings={"merge": merge}), prefix="none")
+        assert cycle.rule.mode == merge
+        asked = cycle.ask(S, 10, S)
+        assert asked is not None and asked.prefix is None
+
+
+def test_a_request_is_made_once_less_than_buffer_time_s_of_the_plan_is_left() -> None:
+    """It carries the prefix and the slack; the first of an episode says so."""
+    cycle = opened(new_cycle())
+    asked = cycle.ask(S, 10, S)
+    assert asked is not None and asked.prefix is None and asked.episode_start
+    cycle.asked(S)
+    key = (asked.asked.seq, asked.asked.episode, asked.asked.epoch)
+    assert cycle.replied(chunk(), chunk(), key, 11, S) is None
+    assert cycle.state is SupplyState.STREAMING
+    played = 0
+    while (asked := cycle.ask(S, 11, S)) is None:
+        assert cycle.buffer.pop(S) is not None
+        played += 1
+    assert played == 6, "0.4 s of 1 s are less than 0.5 s"
+    assert asked.prefix is not None and asked.prefix.shape == (4, 2)
+    assert asked.slack_s == 0.4 and not asked.episode_start
+
+
+def test_no_request_is_made_from_a_state_that_is_too_old() -> None:
+    """A chunk for it would be about a robot that has moved on."""
+    cycle = opened(new_cycle())
+    assert cycle.ask(S, 10, S + 600_000_000) is None
+
+
+def test_the_pause_between_requests_doubles_with_each_error_until_one_succeeds() -> None:
+    """From 0.1 s to 5 s; the reason is that of the last error."""
+    cycle, now_ns, pauses = opened(new_cycle()), S, []
     for _ in range(8):
-        fails(cycle, now)
-        pauses.append(pause_ms(cycle, now))
-        now += 10 * S
+        fails(cycle, now_ns)
+        pauses.append(pause_ms(cycle, now_ns))
+        now_ns += 10 * S
     assert pauses == [100, 200, 400, 800, 1600, 3200, 5000, 5000]
     assert cycle.why.request == "policy: it said no"
-    asked = cycle.ask(now, 10, now)
+    asked = cycle.ask(now_ns, 10, now_ns)
     assert asked is not None
-    cycle.replied(chunk(1), chunk(1), (asked.asked.seq, 0, 1), 10, now)
+    cycle.replied(chunk(1), chunk(1), (asked.asked.seq, 0, 1), 10, now_ns)
     assert cycle.reason == ""
-    fails(cycle, now)
-    assert pause_ms(cycle, now) == 100
+    fails(cycle, now_ns)
+    assert pause_ms(cycle, now_ns) == 100
 
 
-def test_what_the_robot_s_own_network_actor_refuses_is_asked_for_again_soon() -> None:
-    """A camera's old frame costs nobody else: the robot looks again in a tenth of a second."""
-    cycle, now = opened(new_cycle()), S
+def test_a_refusal_of_the_robot_s_own_network_actor_does_not_lengthen_the_pause() -> None:
+    """It costs the service nothing: the next request goes out in 0.1 s."""
+    cycle, now_ns = opened(new_cycle()), S
     for _ in range(5):
-        fails(cycle, now, near=True)
-        assert pause_ms(cycle, now) == 100
-        now += 10 * S
+        fails(cycle, now_ns, near=True)
+        assert pause_ms(cycle, now_ns) == 100
+        now_ns += 10 * S
     assert cycle.buffer.dropped == {"error": 5, "timeout": 5}
 
 
-def test_a_handshake_that_gets_nowhere_says_why_and_the_reason_goes_with_it() -> None:
-    cycle = new_cycle()
-    cycle.elapse(S)
-    assert cycle.reason == "the handshake with service 's' is not answered"
-    cycle.session.unopened()
-    assert cycle.reason == "the network actor does not answer at e"
-    cycle.session.opening(1, S)
-    cycle.session.lost("the broker at tcp://gpu:8801 does not answer", 1, S + 1)
-    cycle.elapse(13 * S)
-    told = "the broker at tcp://gpu:8801 does not answer (no session for 12 s)"
-    assert cycle.state is SupplyState.CONNECTING and cycle.reason == told
-    cycle.session.opening(2, 13 * S)
-    assert cycle.session.open_epoch(15 * S) is None
-    assert "the broker took the handshake with service 's'" in cycle.reason
-    opened(cycle, now_ns=20 * S)
-    assert cycle.reason == "a chunk is awaited from s/0"
-
-
-def test_waiting_for_a_chunk_says_on_what_and_for_how_long() -> None:
+def test_an_awaited_chunk_has_a_reason_with_the_replica_and_the_duration() -> None:
+    """Waiting, timed out and lost are told apart."""
     cycle = opened(new_cycle(safety={"request_timeout_s": 2.0}))
     ask(cycle, S)
     cycle.elapse(2 * S)
@@ -166,7 +118,8 @@ def test_waiting_for_a_chunk_says_on_what_and_for_how_long() -> None:
     assert cycle.reason == "s/0 has not answered for 4 s"
 
 
-def test_an_unbounded_wait_is_spelled_as_people_spell_it() -> None:
+def test_max_offline_s_none_and_null_both_wait_without_an_end() -> None:
+    """Neither leads to DEAD."""
     for spelled in (None, "none"):
         cycle = opened(new_cycle(safety={"max_offline_s": spelled, "liveness_s": 1e8}))
         cycle.elapse(10**6 * S)
@@ -174,8 +127,8 @@ def test_an_unbounded_wait_is_spelled_as_people_spell_it() -> None:
         assert cycle.state is not SupplyState.DEAD
 
 
-def test_an_action_is_as_old_as_the_oldest_of_the_inputs_that_it_was_made_from() -> None:
-    """A frame may be older than the robot's state: its age bounds how long the chunk is played."""
+def test_an_action_is_as_old_as_the_oldest_input_of_its_request() -> None:
+    """A frame older than the state bounds how long the chunk is played."""
     for age_s, played in ((0.0, 3), (0.2, 1)):
         cycle = opened(new_cycle(max_action_age_s=3))
         asked = cycle.ask(S, 10, S + S // 20)
@@ -184,10 +137,11 @@ def test_an_action_is_as_old_as_the_oldest_of_the_inputs_that_it_was_made_from()
         key = (asked.asked.seq, 0, 1)
         assert cycle.replied(chunk(), chunk(), key, 10, 2 * S, round(age_s * S)) is None
         ages = [4 * S - 150_000_000, 4 * S - 50_000_000, 4 * S]
-        assert sum(cycle.buffer.pop(now) is not None for now in ages) == played
+        assert sum(cycle.buffer.pop(now_ns) is not None for now_ns in ages) == played
 
 
-def test_a_reset_that_no_replica_acknowledges_is_warned_of_until_one_does() -> None:
+def test_a_reset_without_an_acknowledgement_is_a_warning_after_a_second() -> None:
+    """An acknowledgement of an earlier episode does not clear it."""
     cycle = opened(new_cycle(), warnings=("camera wrist is not used",))
     cycle.elapse(S)
     cycle.reset()
@@ -201,7 +155,8 @@ def test_a_reset_that_no_replica_acknowledges_is_warned_of_until_one_does() -> N
     assert cycle.warnings == ["camera wrist is not used"]
 
 
-def test_the_expected_delay_is_the_quantile_that_was_asked_for() -> None:
+def test_the_expected_delay_is_the_configured_quantile_of_the_latencies() -> None:
+    """In steps, rounded up."""
     steps = {}
     for quantile in (0.5, 0.95, 1.0):
         cycle = opened(new_cycle(plan_settings={"latency_quantile": quantile}))
@@ -215,6 +170,7 @@ def test_the_expected_delay_is_the_quantile_that_was_asked_for() -> None:
 
 
 def test_a_request_that_could_not_be_sent_is_not_awaited() -> None:
+    """It is counted as unsent, and nothing is outstanding."""
     cycle = opened(new_cycle())
     assert cycle.ask(S, 10, S) is not None
     cycle.unsent(S)
@@ -222,31 +178,8 @@ def test_a_request_that_could_not_be_sent_is_not_awaited() -> None:
     assert cycle.buffer.dropped == {Drop.UNSENT.value: 1}
 
 
-def test_silence_is_loss_and_a_heartbeat_without_progress_is_silence() -> None:
-    cycle = opened(new_cycle(safety={"liveness_s": 1.5}), now_ns=10 * S)
-    for now in range(10 * S, 11 * S, S // 10):
-        cycle.session.heard(5, 1, now)
-        cycle.elapse(now)
-        assert cycle.failsafe.session_open
-    cycle.session.heard(5, 1, 12 * S)
-    cycle.elapse(12 * S)
-    assert cycle.state is SupplyState.RECONNECTING
-    assert cycle.reason == "the network actor has been silent for 1.5 s"
-
-
-def test_the_next_incarnation_is_bound_by_what_was_agreed() -> None:
-    memory = bytearray(PLAN_BYTES)
-    opened(new_cycle(memory))
-    heir = new_cycle(memory)
-    assert heir.session.enabled and not heir.failsafe.session_open
-    opened(heir, revision="2")
-    assert heir.state is SupplyState.DEAD
-    assert "revision '1' became '2'" in heir.reason
-    heir.session.forget()
-    assert not new_cycle(memory).session.enabled, "a person starts it again: it is bound by nothing"
-
-
-def test_seeds_differ_between_requests_and_between_robots() -> None:
+def test_a_seed_is_used_by_one_request_of_one_robot() -> None:
+    """And fits in 63 bits."""
     seeds = set()
     for name in ("r1", "r2"):
         cycle = opened(new_cycle(robot=name))
@@ -257,3 +190,155 @@ def test_seeds_differ_between_requests_and_between_robots() -> None:
             seeds.add(asked.seed)
             cycle.buffer.settle(Drop.TIMEOUT)
     assert len(seeds) == 6 and all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_a_full_plan_is_never_late_and_a_dry_one_stalls() -> None:
+    """No chunk is due while the plan is full."""
+    cycle = streaming()
+    cycle.elapse(2 * S)
+    cycle.elapse(50 * S)
+    states = [cycle.state]
+    while cycle.buffer.pop(50 * S) is not None:
+        pass
+    cycle.elapse(50 * S)
+    assert [*states, cycle.state] == [SupplyState.STREAMING, SupplyState.STALLED]
+
+
+def test_a_short_plan_is_late_after_degraded_after_s() -> None:
+    """DEGRADED at the bound, not before."""
+    cycle = streaming()
+    for _ in range(8):
+        cycle.buffer.pop(2 * S)
+    cycle.elapse(2 * S)
+    states = []
+    for now_ns in (3 * S - 1, 3 * S):
+        cycle.elapse(now_ns)
+        states.append(cycle.state)
+    assert states == [SupplyState.STREAMING, SupplyState.DEGRADED]
+
+
+def test_a_dead_robot_s_reason_has_the_bound_and_the_last_known_cause() -> None:
+    """`max_offline_s` alone does not explain what failed."""
+    cycle = streaming(safety={"max_offline_s": 20.0})
+    cycle.session.lost("replica s/0 hung", 1, 2 * S)
+    while cycle.buffer.pop(2 * S) is not None:
+        pass
+    cycle.elapse(2 * S)
+    cycle.elapse(60 * S)
+    assert cycle.state is SupplyState.DEAD
+    told = "no chunk came for 20 s (max_offline_s); the last that was known: replica s/0 hung"
+    assert cycle.reason == told
+
+
+def test_the_first_request_of_an_episode_waits_until_the_cameras_have_seen_it() -> None:
+    """40 ms after its first tick; only this one has `episode_start`."""
+    cycle = streaming()
+    cycle.reset()
+    for late in (0, 39):
+        assert cycle.ask(5 * S, 10, 5 * S + late * MS) is None
+    asked = cycle.ask(5 * S, 10, 5 * S + 40 * MS)
+    assert asked is not None and asked.episode_start
+    cycle.asked(5 * S + 40 * MS)
+    assert cycle.replied(CHUNK, CHUNK, key(cycle), 10, 5 * S + 50 * MS) is None
+    while cycle.buffer.pop(5 * S) is not None:
+        pass
+    following = cycle.ask(5 * S + 60 * MS, 10, 5 * S + 60 * MS)
+    assert following is not None and not following.episode_start, "without another pause"
+
+
+def test_the_latency_of_a_request_excludes_a_pause() -> None:
+    """From its sending to its answer otherwise."""
+    cycle = opened(new_cycle())
+    taken: list[int] = []
+    cycle.latency.record = taken.append  # type: ignore[method-assign,assignment]
+    ask(cycle, 10 * S)
+    cycle.pause(11 * S)
+    cycle.resume(20 * S)
+    assert cycle.replied(CHUNK, CHUNK, key(cycle), 10, 21 * S) is None
+    assert taken == [2 * S]
+
+
+def test_a_chunk_is_trimmed_by_the_clock_where_trim_is_time() -> None:
+    """By the policy steps since its observation."""
+    cycle = opened(new_cycle(plan_settings={"trim": "time"}))
+    ask(cycle, S, step=10)
+    assert cycle.replied(CHUNK, CHUNK, key(cycle), 13, S) is None
+    assert len(cycle.buffer) == 7
+
+
+def test_a_broken_chunk_slows_the_requests_down_and_a_late_one_does_not() -> None:
+    """Each has its own reason."""
+    cycle = opened(new_cycle(plan_settings={"trim": "time"}))
+    ask(cycle, S, step=10)
+    assert cycle.replied(CHUNK, CHUNK, key(cycle), 30, S) is Drop.EXPIRED
+    assert cycle.why.request == "s/0 answers too late: the chunk was expired"
+    ask(cycle, S)
+    bad = np.full((10, 2), np.nan, np.float32)
+    assert cycle.replied(bad, bad, key(cycle), 10, S) is Drop.NOT_FINITE
+    assert cycle.why.request == "s/0 sends chunks that cannot be played: not_finite"
+    assert cycle.ask(S, 10, S + 99 * MS) is None
+    assert cycle.ask(S, 10, S + 100 * MS) is not None
+
+
+def test_a_gap_of_the_driver_is_counted_and_nothing_is_requested_in_it() -> None:
+    """The reason is the driver's until it is found again."""
+    cycle = streaming()
+    for gaps in (1, 2, 3):
+        cycle.driver_lost("its cable is out")
+        assert cycle._words[Word.DRIVER_GAPS] == gaps
+        assert cycle.ask(gaps * S, 10, gaps * S) is None
+        assert cycle.reason == "its cable is out"
+        cycle.driver_found()
+        assert "cable" not in cycle.reason
+        ask(cycle, gaps * S)
+
+
+def test_a_prefix_is_the_rest_of_the_plan_in_model_and_robot_space() -> None:
+    """Only where the policy takes one and chunks replace the plan."""
+    for merge, prefix, length in (
+        ("replace", "guided", 4),
+        ("replace", "none", 0),
+        ("append", "guided", 0),
+    ):
+        cycle = opened(new_cycle(plan_settings={"merge": merge}), prefix=prefix)
+        ask(cycle, S)
+        model = np.arange(20, dtype=np.float32).reshape(10, 2)
+        assert cycle.replied(model, -model, key(cycle), 10, S) is None
+        for _ in range(6):
+            cycle.buffer.pop(S)
+        asked = ask(cycle, S)
+        if length:
+            np.testing.assert_array_equal(asked.prefix, model[6:])
+            np.testing.assert_array_equal(asked.prefix_robot, -model[6:])
+        else:
+            assert asked.prefix is None and asked.prefix_robot is None
+
+
+def test_requests_are_counted_over_all_incarnations_and_each_has_the_next_seed() -> None:
+    """The count lies in the plan's memory."""
+    memory = bytearray(PLAN_BYTES)
+    seeds = []
+    for sent in (1, 2, 3):
+        cycle = opened(new_cycle(memory), now_ns=sent * 10 * S)
+        seeds.append(ask(cycle, sent * 10 * S).seed)
+        assert cycle._words[Word.REQUESTS] == sent
+    assert seeds == [seeds[0], seeds[0] + 1, seeds[0] + 2]
+
+
+def test_an_unsent_request_is_repeated_after_50_ms() -> None:
+    """The reason names the network actor's endpoint meanwhile."""
+    cycle = opened(new_cycle())
+    assert cycle.ask(S, 10, S) is not None
+    cycle.unsent(S)
+    assert cycle.reason == "the network actor takes no request at e"
+    assert cycle.ask(S, 10, S + 49 * MS) is None
+    assert cycle.ask(S, 10, S + 50 * MS) is not None
+
+
+def test_a_request_may_be_made_from_a_state_of_exactly_max_state_age_s() -> None:
+    """An older one is the reason why there is none."""
+    cycle = opened(new_cycle(safety={"max_state_age_s": 0.5}))
+    assert cycle.ask(S, 10, S + 500 * MS + 1) is None
+    told = "the robot's state is more than 0.5 s old (max_state_age_s): no request is made from it"
+    assert cycle.reason == told
+    assert cycle.ask(S, 10, S + 500 * MS) is not None

@@ -39,19 +39,22 @@ def closed_for(window: SpinWindow) -> int:
 
 @pytest.mark.parametrize("typical_us", [70, 120, 200])
 def test_the_window_covers_all_wake_ups_but_one_in_a_hundred(typical_us: float) -> None:
+    """Its length is the 99th percentile of the oversleep."""
     window, rng = taught(typical_us, 15, 20_000), random.Random(1)
     beyond = sum(rng.gauss(typical_us, 15) * US > window.ns for _ in range(10_000))
     assert 30 < beyond < 300
     assert typical_us * US < window.ns < (typical_us + 60) * US
 
 
-def test_wake_ups_that_waited_for_the_core_do_not_widen_the_window() -> None:
+def test_a_wake_up_that_waited_for_the_core_does_not_widen_the_window() -> None:
+    """What exceeds LOST_NS is not learnt from."""
     window = taught(100, 15, late=0.05)
     closed_for(window)
     assert 0 < window.ns < 200 * US
 
 
-def test_a_loop_that_lost_its_core_while_it_spun_sleeps_for_a_few_ticks() -> None:
+def test_the_window_closes_for_a_few_ticks_after_a_spin_that_lost_the_core() -> None:
+    """A spin that ends later than LOST_NS lost it."""
     window = taught(100, 15)
     window.spun(LOST_NS)  # late, but not by what others are given
     assert window.ns > 0
@@ -60,7 +63,8 @@ def test_a_loop_that_lost_its_core_while_it_spun_sleeps_for_a_few_ticks() -> Non
     assert closed_for(window) == LEAST_REST
 
 
-def test_a_loop_that_waited_for_its_core_after_spinning_sleeps_for_a_few_ticks() -> None:
+def test_the_window_closes_for_a_few_ticks_after_a_wake_up_that_waited_for_the_core() -> None:
+    """While it is closed, further ones do not extend it."""
     window = taught(100, 15)
     window.learn(LOST_NS + 1)
     assert window.ns == 0
@@ -68,7 +72,8 @@ def test_a_loop_that_waited_for_its_core_after_spinning_sleeps_for_a_few_ticks()
     assert closed_for(window) == LEAST_REST - 1
 
 
-def test_losing_it_again_and_again_ends_nearly_all_spinning_and_keeping_it_forgives() -> None:
+def test_the_window_stays_closed_twice_as_long_with_each_loss_until_spins_are_clean() -> None:
+    """CLEAN_SPINS spins that kept the core reset the rest to its least."""
     window = taught(100, 15)
     rests = []
     for _ in range(10):

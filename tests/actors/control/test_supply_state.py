@@ -17,6 +17,7 @@ def test_the_committed_diagram_is_that_of_the_table() -> None:
 
 
 def test_the_diagram_has_an_arrow_for_every_entry_of_the_table() -> None:
+    """No transition is missing from the drawing."""
     drawn = supply_state.diagram()
     for state, row in TABLE.items():
         for event, following in row.items():
@@ -25,11 +26,13 @@ def test_the_diagram_has_an_arrow_for_every_entry_of_the_table() -> None:
 
 
 def test_every_event_is_explained_and_every_state_has_its_row() -> None:
+    """MEANING and TABLE are complete."""
     assert set(MEANING) == set(SupplyEvent)
     assert set(TABLE) == set(SupplyState)
 
 
 @pytest.mark.parametrize("state", [s for s in SupplyState if s is not SupplyState.DEAD])
-def test_whatever_is_final_leads_from_every_live_state_to_dead(state: SupplyState) -> None:
+def test_a_final_event_leads_from_every_live_state_to_dead(state: SupplyState) -> None:
+    """OFFLINE, CHANGED and REFUSED are in every row but that of DEAD."""
     for event in (SupplyEvent.OFFLINE, SupplyEvent.CHANGED, SupplyEvent.REFUSED):
         assert TABLE[state][event] is SupplyState.DEAD

@@ -20,6 +20,7 @@ def write(log: TickLog, number: int, played: bool = True) -> None:
 
 
 def test_a_reader_gets_every_tick_whole_and_in_order() -> None:
+    """None is lost by a reader that keeps up within the ring's length."""
     memory = memoryview(bytearray(SIZE))
     log = TickLog(memory, 3, 2)
     reader = TickReader(memory.toreadonly(), 3, 2)
@@ -28,6 +29,7 @@ def test_a_reader_gets_every_tick_whole_and_in_order() -> None:
         if n % 7 == 0:
             continue
         for tick in reader.read():
+            assert tick.command is not None
             assert (tick.state == tick.number).all() and (tick.command == tick.number).all()
             assert tick.provenance == Provenance(1, tick.number, 3, 4)
             assert (tick.instant_ns, tick.observed_ns) == (tick.number, tick.number)
@@ -35,7 +37,8 @@ def test_a_reader_gets_every_tick_whole_and_in_order() -> None:
     assert (last, reader.lost) == (499, 0)
 
 
-def test_a_slow_reader_loses_the_oldest_and_is_told_how_many() -> None:
+def test_a_slow_reader_loses_the_oldest_ticks_and_counts_them() -> None:
+    """What it gets are the newest, without a gap."""
     memory = memoryview(bytearray(SIZE))
     log = TickLog(memory, 3, 2)
     reader = TickReader(memory, 3, 2)
@@ -56,7 +59,8 @@ def test_a_record_that_is_being_written_is_not_read() -> None:
     assert reader.read() == [] and reader.lost == 1
 
 
-def test_the_next_incarnation_goes_on_in_the_same_log() -> None:
+def test_the_next_incarnation_continues_the_log() -> None:
+    """Numbers go on, and the readers with them."""
     memory = memoryview(bytearray(SIZE))
     write(TickLog(memory, 3, 2), 0)
     reader = TickReader(memory, 3, 2)
@@ -65,7 +69,8 @@ def test_the_next_incarnation_goes_on_in_the_same_log() -> None:
     assert tick.number == 1 and tick.provenance is None and tick.command is not None
 
 
-def test_memory_of_another_robot_is_refused_to_a_reader_and_formatted_by_a_writer() -> None:
+def test_memory_of_other_sizes_is_refused_by_a_reader_and_formatted_by_a_writer() -> None:
+    """ValueError until a writer of the reader's sizes was there."""
     memory = memoryview(bytearray(SIZE))
     with pytest.raises(ValueError, match="no tick log"):
         TickReader(memory, 3, 2)
