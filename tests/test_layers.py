@@ -232,3 +232,19 @@ def test_the_architecture_page_shows_the_order_that_is_checked() -> None:
             rows[name] = set(filter(None, below.split(", ")))
     assert rows.pop("embedding") == {"all that it embeds"}
     assert rows == {name: set(below) for name, below in ACTORS.items() if name != "embedding"}
+
+
+ACROSS = ("chaos", "e2e", "fuzz", "hostile", "misbehaving", "peers", "properties")
+"""Folders of tests about more than one room."""
+
+
+def test_a_folder_of_tests_mirrors_a_folder_of_the_package() -> None:
+    """The tests of a room are found by its path; those of several rooms are in ACROSS."""
+    tests = ROOT / "tests"
+    folders = {path.parent.relative_to(tests) for path in tests.rglob("test_*.py")}
+    assert [str(f) for f in folders if f.parts and f.parts[0] not in ACROSS and not _room(f)] == []
+
+
+def _room(folder: Path) -> bool:
+    """Whether the package has this folder, or a module in place of it."""
+    return (ROOT / folder).is_dir() or (ROOT / folder).with_suffix(".py").is_file()
