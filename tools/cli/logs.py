@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -80,7 +80,7 @@ def parse_since(text: str) -> float:
 
 def read(
     log: Path, selection: Selection, last: int | None, follow: bool
-) -> Iterator[Record | None]:
+) -> Generator[Record | None, None, None]:
     """The selected records, oldest first: all, or the `last` so many; then, with `follow`, those
     that come, over rotations, and None whenever there is none for now."""
     file = log.open("rb")

@@ -20,7 +20,8 @@ def report(part: str) -> dict[str, dict[str, float]]:
     return {row["case"]: row for row in found["rows"]}
 
 
-def test_what_the_plan_costs_is_measured() -> None:
+def test_the_cost_of_the_plan_is_measured() -> None:
+    """Snapshot, pop and merge take less than ten times their aim."""
     rows = report("cost")
     assert set(rows) == {
         "holdfast/snapshot",
@@ -35,6 +36,7 @@ def test_what_the_plan_costs_is_measured() -> None:
 
 @pytest.mark.slow
 def test_a_killed_loop_is_replaced_sooner_with_a_spare_than_without() -> None:
+    """The median gap between commands is shorter with a warm spare."""
     rows = report("takeover")
     spare, cold = rows["holdfast/kill-to-command-spare"], rows["holdfast/kill-to-command-cold"]
     assert spare["p50"] < cold["p50"]

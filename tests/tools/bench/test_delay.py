@@ -12,7 +12,8 @@ pytest.importorskip("torch")
 FLOW = {method.name: method for method in METHODS["conveyor-flow"]}
 
 
-def test_without_delay_the_shipped_policy_places_the_parcel() -> None:
+def test_the_shipped_policy_places_the_parcel_without_delay() -> None:
+    """No action is dropped at delay 0."""
     method = FLOW["trained"]
     loop = Loop(method, method.policy("conveyor-flow"), seed=0, delay=0)
     assert [loop.episode() for _ in range(3)] == [Outcome.PLACED] * 3
@@ -20,18 +21,20 @@ def test_without_delay_the_shipped_policy_places_the_parcel() -> None:
 
 
 def test_a_cell_of_the_table_is_the_same_when_it_is_run_again() -> None:
+    """A cell depends on its seeds alone."""
     job = ("conveyor-flow", FLOW["time"], 8, 3)
     assert cell(job) == cell(job)
 
 
-def test_a_chunk_played_after_the_plan_it_should_have_replaced_misses() -> None:
-    """What naive asynchronous inference does, against replacing what its time has passed."""
+def test_a_chunk_appended_after_the_plan_that_it_should_replace_misses() -> None:
+    """Appending succeeds less often than trimming by time."""
     late = cell(("conveyor-flow", FLOW["append"], 12, 6))
     timely = cell(("conveyor-flow", FLOW["time"], 12, 6))
     assert timely["succeeded"] > late["succeeded"]
 
 
 def test_the_table_has_a_line_per_method_and_a_column_per_delay() -> None:
+    """Each entry has the interval of its success."""
     row = {"succeeded": 9, "tried": 10, "low": 0.6, "high": 0.98}
     rows = [
         {"case": f"{checkpoint}/{method.name}/{delay}", "delay_steps": delay, **row}

@@ -34,7 +34,7 @@ def policy() -> Pi0Policy:
 
 
 def test_a_batch_gives_what_each_observation_gives_alone(policy: Pi0Policy) -> None:
-    """Of the spec's shape, finite, and of no other sample."""
+    """Chunks have the spec's shape, are finite, and depend on no other sample."""
     batch = [policy.spec.example(seed) for seed in range(3)]
     for observation, chunk in zip(batch, policy.predict_chunk(batch), strict=True):
         [alone] = policy.predict_chunk([observation])
@@ -45,16 +45,15 @@ def test_a_batch_gives_what_each_observation_gives_alone(policy: Pi0Policy) -> N
 
 
 @pytest.mark.parametrize("feature", ["state", "images", "task", "seed"])
-def test_every_input_comes_as_far_as_the_chunk(feature: str, policy: Pi0Policy) -> None:
-    """So that no part of the arithmetic is done for nothing: the images' and the instruction's part
-    of it reaches the actions only through the keys and values that were kept."""
+def test_every_input_changes_the_chunk(feature: str, policy: Pi0Policy) -> None:
+    """No part of the arithmetic can be removed without an effect on the actions."""
     one, other = policy.spec.example(1), replace(policy.spec.example(2), task="the left bin")
     changed = replace(one, **{feature: getattr(other, feature)})
     [before], [after] = policy.predict_chunk([one]), policy.predict_chunk([changed])
     assert np.abs(before.robot - after.robot).max() > 1e-4
 
 
-def test_it_is_served_like_any_policy(policy: Pi0Policy) -> None:
+def test_the_pi0_sized_policy_is_served_like_any_policy(policy: Pi0Policy) -> None:
     """Shared, in batches, by the replica's own code."""
     device = PolicyRunner(policy)
     assert device.warm_up(max_batch=2) == 2
@@ -64,12 +63,13 @@ def test_it_is_served_like_any_policy(policy: Pi0Policy) -> None:
     assert row["late"] < 1.0
 
 
-def test_its_whole_shape_has_as_many_parameters_as_the_original() -> None:
-    """Counted without any memory for them."""
+def test_the_full_shape_has_as_many_parameters_as_the_original() -> None:
+    """Counted without memory for them."""
     assert Shape().parameters() == pytest.approx(3.24e9, rel=0.01)
 
 
-def test_it_is_made_as_deep_as_the_memory_allows() -> None:
+def test_the_policy_is_as_deep_as_the_memory_allows() -> None:
+    """Its parameters and 2 GiB fit; too little memory raises PolicyError."""
     gib = 2**30
     assert Shape.fitting(24 * gib) == Shape()
     fewer = Shape.fitting(6 * gib)
@@ -82,8 +82,8 @@ def test_it_is_made_as_deep_as_the_memory_allows() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_graph_can_hold_all_of_it(dtype: torch.dtype) -> None:
-    """In the precision it is measured in, too: traced with one batch, right for another."""
+def test_a_graph_can_hold_the_whole_network(dtype: torch.dtype) -> None:
+    """Traced with one batch, right for another, in the measured precision too."""
     eager, graphed = (Pi0Policy(TINY, "cpu", dtype, "off") for _ in range(2))
     trace = Trace()
     graphed.chunks = GraphedFunction(graphed.network, trace)
@@ -97,7 +97,8 @@ def test_a_graph_can_hold_all_of_it(dtype: torch.dtype) -> None:
 
 
 @pytest.mark.gpu
-def test_in_bfloat16_its_graphs_agree_with_the_eager_run() -> None:
+def test_the_graphs_in_bfloat16_agree_with_the_eager_run() -> None:
+    """For batches of every size, in any order."""
     graphed, eager = (Pi0Policy(TINY, "cuda", torch.bfloat16, graphs) for graphs in ("auto", "off"))
     for size in (1, 3, 2, 3):
         batch = [eager.spec.example(seed) for seed in range(size)]

@@ -9,7 +9,8 @@ import sys
 ARGV = [sys.executable, "-m", "holdfast.tools.bench.request", "--json", "-n", "25", "--only"]
 
 
-def test_a_request_is_measured_through_shared_memory_with_every_process_real() -> None:
+def test_a_request_through_shared_memory_is_measured_with_real_processes() -> None:
+    """Every floor is there; request and reply are small, as the pixels do not travel."""
     out = subprocess.run(
         [*ARGV, "holdfast/shm", "floor/pipe-shm"],
         capture_output=True,

@@ -12,12 +12,14 @@ import pytest
 from holdfast.tools.bench.supervise import KILLS, RULES
 
 
-def test_a_full_run_kills_less_often_than_the_supervisor_puts_up_with() -> None:
+def test_a_full_run_kills_less_often_than_the_restart_limit() -> None:
+    """Otherwise the supervisor would give the actor up in the middle."""
     assert RULES.max_restarts > KILLS
 
 
 @pytest.mark.slow
-def test_it_runs_without_peers_and_says_how_to_get_them(tmp_path: Path) -> None:
+def test_the_supervise_benchmark_runs_without_its_peers(tmp_path: Path) -> None:
+    """It prints the command that installs each missing peer."""
     command = [sys.executable, "-m", "holdfast.tools.bench.supervise", "--quick", "--json"]
     command += ["--peers", str(tmp_path)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=110)

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.tests.misbehaving.harness import Supervised, actor, until
+from holdfast.tests.misbehaving.harness import Supervised, actor
+from holdfast.tests.waiting import wait_until
 
 BIN = Path(sys.executable).parent
 
@@ -46,6 +47,7 @@ def leaves_nothing_behind() -> None:
 
 
 def test_status_finds_the_fleet_by_itself_and_names_every_actor(fleet: Supervised) -> None:
+    """Without --fleet, the one that runs; JSON has the same rows."""
     done = actorctl("status", COLUMNS="160")
     assert "r1/control" in done.stdout and "READY" in done.stdout
     body = json.loads(actorctl("status", "--json").stdout)
@@ -54,11 +56,13 @@ def test_status_finds_the_fleet_by_itself_and_names_every_actor(fleet: Supervise
 
 
 def test_the_exit_status_of_status_is_0_only_if_all_is_ready(fleet: Supervised) -> None:
+    """A robot without a fail-safe state is not ready."""
     # The robot of this fleet has a control actor that reports no fail-safe state.
     assert actorctl("status").returncode == 1
 
 
 def test_a_wrong_name_is_answered_with_the_right_one(fleet: Supervised) -> None:
+    """Exit status 2, and the nearest name; a robot's name lists its actors."""
     for words in (["kill", "r1/netwrk"], ["restart", "r1/netwrk"], ["stop", "r1/netwrk"]):
         done = actorctl(*words)
         assert done.returncode == 2
@@ -72,6 +76,7 @@ def test_a_wrong_name_is_answered_with_the_right_one(fleet: Supervised) -> None:
 
 
 def test_an_actor_can_be_killed_stopped_started_and_restarted(fleet: Supervised) -> None:
+    """Each command waits for its state and prints it."""
     incarnation = fleet.row("r1/network")["incarnation"]
     assert actorctl("kill", "r1/network").returncode == 0
     fleet.reach("r1/network", "READY", incarnation + 1)
@@ -84,13 +89,15 @@ def test_an_actor_can_be_killed_stopped_started_and_restarted(fleet: Supervised)
     assert fleet.row("r1/network")["incarnation"] == incarnation + 3
 
 
-def test_a_live_view_without_a_terminal_does_not_wait_for_one(fleet: Supervised) -> None:
+def test_a_live_view_without_a_terminal_is_refused(fleet: Supervised) -> None:
+    """The refusal names the command that writes lines."""
     for words in (["top"], ["status", "--watch"]):
         done = actorctl(*words)
         assert done.returncode == 2 and "status --watch --json" in done.stderr
 
 
 def test_a_watched_status_ends_quietly_with_its_reader(fleet: Supervised) -> None:
+    """A closed pipe is no error."""
     watching = subprocess.Popen(
         [BIN / "actorctl", "status", "--watch", "--json"],
         stdout=subprocess.PIPE,
@@ -105,12 +112,14 @@ def test_a_watched_status_ends_quietly_with_its_reader(fleet: Supervised) -> Non
 
 
 def test_a_robot_can_be_paused(fleet: Supervised) -> None:
+    """The answer of the control actor is printed."""
     done = actorctl("pause", "r1")
     assert (done.returncode, done.stdout) == (0, "r1: pause (heard pause)\n")
 
 
-def test_logs_show_what_was_said_and_filter_it(fleet: Supervised) -> None:
-    until(lambda: "a stray print" in actorctl("logs").stdout)
+def test_logs_are_filtered_by_actor_level_time_and_expression(fleet: Supervised) -> None:
+    """Invalid filters end with status 2 and the reason."""
+    wait_until(lambda: "a stray print" in actorctl("logs").stdout, "the record", 20.0)
     errors = actorctl("logs", "--level", "error").stdout.splitlines()
     assert errors and all(" error " in line for line in errors)
     found = actorctl("logs", "r1/network", "--grep", "prop.r").stdout.splitlines()
@@ -126,31 +135,39 @@ def test_logs_show_what_was_said_and_filter_it(fleet: Supervised) -> None:
     assert json.loads(actorctl("logs", "--json", "-n", "1").stdout)["message"]
 
 
-def test_logs_follow_what_comes(fleet: Supervised, tmp_path: Path) -> None:
+def test_logs_follow_new_records(fleet: Supervised, tmp_path: Path) -> None:
+    """A record that is written later appears."""
     with (tmp_path / "out").open("w") as out:
         following = subprocess.Popen([BIN / "actorctl", "logs", "-f", "-n", "1"], stdout=out)
     try:
-        until((tmp_path / "out").read_text)
+        wait_until((tmp_path / "out").read_text, "the first record", 20.0)
         actorctl("kill", "r1/network")
-        until(lambda: "SIGKILL, as a person asked" in (tmp_path / "out").read_text())
+        wait_until(
+            lambda: "SIGKILL, as a person asked" in (tmp_path / "out").read_text(),
+            "the record of the kill",
+            20.0,
+        )
     finally:
         following.terminate()
         following.wait()
 
 
-def test_the_graph_says_who_starts_after_whom(fleet: Supervised) -> None:
+def test_the_graph_is_printed_as_text_dot_and_json(fleet: Supervised) -> None:
+    """Each form has every actor."""
     assert "r1/network" in actorctl("graph").stdout
     assert actorctl("graph", "--dot").stdout.startswith("digraph")
     assert len(json.loads(actorctl("graph", "--json").stdout)) == 2
 
 
 def test_doctor_gives_a_verdict_and_a_remedy_for_what_is_not_good(fleet: Supervised) -> None:
+    """Every finding that is not good has a remedy."""
     findings = json.loads(actorctl("doctor", "--json").stdout)
     assert {finding["verdict"] for finding in findings} <= {"good", "poor", "bad"}
     assert all(finding["remedy"] for finding in findings if finding["verdict"] != "good")
 
 
-def test_with_several_fleets_it_asks_which(fleet: Supervised) -> None:
+def test_a_command_needs_the_name_of_one_of_several_fleets(fleet: Supervised) -> None:
+    """Without a terminal it ends with the names."""
     with Supervised(actor("a"), name="second") as second:
         second.reach("a", "READY")
         done = actorctl("status")
@@ -159,13 +176,15 @@ def test_with_several_fleets_it_asks_which(fleet: Supervised) -> None:
         assert actorctl("status", "--fleet", "second").returncode == 0
 
 
-def test_without_a_fleet_it_says_how_to_start_one(tmp_path: Path) -> None:
+def test_a_command_without_a_running_fleet_names_supervisor_start(tmp_path: Path) -> None:
+    """Exit status 2."""
     done = actorctl("status", HOLDFAST_RUNTIME=str(tmp_path))
     assert done.returncode == 2
     assert "supervisor start fleet.yaml" in done.stderr
 
 
 def test_the_logs_of_a_fleet_that_ended_are_offered(tmp_path: Path) -> None:
+    """--fleet shows them, and corrects a wrong name of an actor."""
     (tmp_path / "state" / "old").mkdir(parents=True)
     record = {"t": 0.0, "actor": "r1/control", "level": "info", "message": "it was"}
     (tmp_path / "state" / "old" / "log.jsonl").write_text(json.dumps(record) + "\n")
@@ -181,15 +200,16 @@ def test_the_logs_of_a_fleet_that_ended_are_offered(tmp_path: Path) -> None:
 def test_a_command_costs_little_processor_time(fleet: Supervised) -> None:
     """The promise is 300 ms; on a busy test machine only processor time can be held against it."""
     before = os.times()
-    began = time.monotonic()
+    began_s = time.monotonic()
     actorctl("kill", "r1/network", "--signal", "CONT")
     after = os.times()
-    used = after.children_user + after.children_system
-    used -= before.children_user + before.children_system
-    assert used < 0.5, (used, time.monotonic() - began)
+    used_s = after.children_user + after.children_system
+    used_s -= before.children_user + before.children_system
+    assert used_s < 0.5, (used_s, time.monotonic() - began_s)
 
 
 def test_keys_are_made_for_the_role_that_the_name_suggests(tmp_path: Path) -> None:
+    """The list shows whose secret is in the directory."""
     directory = str(tmp_path / "keys")
     for name, role in (("broker", "broker"), ("pick/0", "replica"), ("r1", "robot")):
         assert f"{role}:{name}" in actorctl("keys", "new", name, "-d", directory).stdout
@@ -200,7 +220,8 @@ def test_keys_are_made_for_the_role_that_the_name_suggests(tmp_path: Path) -> No
     assert "public only" in actorctl("keys", "list", "-d", directory).stdout
 
 
-def test_bench_names_the_benchmarks_and_corrects_a_wrong_one() -> None:
+def test_bench_lists_the_benchmarks_and_corrects_a_wrong_name() -> None:
+    """Options after the name are the benchmark's own."""
     shown = actorctl("bench", "--help").stdout
     assert "frames" in shown and "a hunt for torn" in shown
     done = actorctl("bench", "frame")
@@ -212,6 +233,7 @@ def test_bench_names_the_benchmarks_and_corrects_a_wrong_one() -> None:
 
 
 def test_replay_shows_its_options_and_refuses_what_is_no_capture(tmp_path: Path) -> None:
+    """The refusal is a sentence, no traceback."""
     assert "--checkpoint" in actorctl("replay", "--help").stdout
     (tmp_path / "capture").write_text("no [capture]")
     done = actorctl("replay", str(tmp_path / "capture"))
@@ -225,9 +247,10 @@ def test_replay_shows_its_options_and_refuses_what_is_no_capture(tmp_path: Path)
         ("actorctl", "status", "--watch", "--json"),
     ],
 )
-def test_ctrl_c_ends_what_goes_on_quietly_with_130(
+def test_ctrl_c_ends_a_following_command_quietly_with_130(
     fleet: Supervised, words: tuple[str, ...]
 ) -> None:
+    """Nothing is written to stderr."""
     with subprocess.Popen(
         [BIN / words[0], *words[1:]],
         stdin=subprocess.DEVNULL,
@@ -239,11 +262,12 @@ def test_ctrl_c_ends_what_goes_on_quietly_with_130(
         assert process.stdout is not None and process.stdout.readline()
         # As a terminal does: to all of the foreground.
         os.killpg(process.pid, signal.SIGINT)
-        _, said = process.communicate(timeout=20)
-    assert (process.returncode, said) == (130, "")
+        _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (130, "")
 
 
-def test_capacity_is_what_the_replicas_report(fleet: Supervised) -> None:
+def test_capacity_of_a_fleet_without_replicas_is_an_empty_list(fleet: Supervised) -> None:
+    """The JSON form is a list with a row per replica."""
     assert json.loads(actorctl("capacity", "--json").stdout) == []
 
 
@@ -260,9 +284,10 @@ def test_capacity_is_what_the_replicas_report(fleet: Supervised) -> None:
         ("capa", {"capacity"}),
     ],
 )
-def test_the_shell_completes_what_is_there(
+def test_the_shell_completes_names_of_the_running_fleet(
     fleet: Supervised, words: str, offered: set[str]
 ) -> None:
+    """Actors, robots, fleets, signals, levels, benchmarks and commands."""
     done = actorctl(
         _ACTORCTL_COMPLETE="complete_bash",
         COMP_WORDS=f"actorctl {words}",

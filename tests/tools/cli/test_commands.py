@@ -1,4 +1,4 @@
-"""What every command line says of itself."""
+"""What all command lines have in common: help, version, Ctrl-C, checked options."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ SHELL = ("install_completion", "show_completion")
 
 @pytest.mark.parametrize(("name", "command"), ALL, ids=[name for name, _ in ALL])
 def test_every_command_and_every_option_is_explained(name: str, command: Any) -> None:
+    """Each has a help text."""
     assert command.help, name
     for parameter in command.params:
         if not getattr(parameter, "hidden", False) and parameter.name not in SHELL:
@@ -49,12 +50,14 @@ def test_every_command_and_every_option_is_explained(name: str, command: Any) ->
 @pytest.mark.parametrize(
     "app", [supervisor_command.app, actorctl_command.app], ids=["supervisor", "actorctl"]
 )
-def test_a_command_says_its_version(app: Any) -> None:
+def test_a_command_prints_its_version(app: Any) -> None:
+    """--version before any command."""
     done = CliRunner().invoke(app, ["--version"])
     assert done.exit_code == 0 and done.output.startswith("holdfast ")
 
 
-def test_the_package_says_which_commands_there_are() -> None:
+def test_the_package_lists_its_commands() -> None:
+    """python -m holdfast."""
     done = subprocess.run(
         [sys.executable, "-m", "holdfast"], capture_output=True, text=True, timeout=60, check=True
     )
@@ -70,6 +73,7 @@ def _interrupted() -> int:
 def test_ctrl_c_anywhere_ends_a_command_quietly_with_130(
     run: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """Commands and benchmarks alike."""
     with pytest.raises(SystemExit) as ended:
         run(_interrupted)
     assert ended.value.code == 130
@@ -77,10 +81,12 @@ def test_ctrl_c_anywhere_ends_a_command_quietly_with_130(
 
 
 @pytest.mark.parametrize("given", ["-3", "0", "nan", "inf", "-inf", "soon", ""])
-def test_a_duration_is_a_finite_time_to_come(given: str) -> None:
+def test_a_duration_is_a_finite_positive_number_of_seconds(given: str) -> None:
+    """Anything else ends with status 2."""
     done = CliRunner().invoke(supervisor_command.app, ["start", "--duration", given])
     assert done.exit_code == 2 and "number of seconds" in done.output
 
 
 def test_a_negative_number_of_lines_is_refused() -> None:
+    """Exit status 2."""
     assert CliRunner().invoke(actorctl_command.app, ["logs", "-n", "-1"]).exit_code == 2

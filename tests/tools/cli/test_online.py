@@ -1,4 +1,4 @@
-"""`supervisor check --online` against a running fleet, whose robots must not notice."""
+"""`supervisor check --online` against a running fleet, whose robots it must not disturb."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from holdfast import Fleet
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import Config
 from holdfast.robot.sim import SPEC
+from holdfast.tests.waiting import wait_until
 from holdfast.transport.keys import Role, new
 
 WITHIN_S = 12.0
@@ -44,7 +45,7 @@ robots:
 
 
 class Files:
-    """Fleet files that differ in what their robots say of themselves."""
+    """Fleet files that differ in a camera, the rate, or the keys."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -87,32 +88,32 @@ def run(command: str, *words: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def check(fleet: Path) -> tuple[int, dict[str, dict[str, Any]]]:
-    """Exit status, and what is said about each robot."""
-    began = time.monotonic()
+    """Exit status, and the answer for each robot."""
+    began_s = time.monotonic()
     done = run("supervisor", "check", fleet, "--online", "--json")
-    assert time.monotonic() - began < WITHIN_S
+    assert time.monotonic() - began_s < WITHIN_S
     assert done.stdout.startswith("{"), done.stderr
     return done.returncode, {row["robot"]: row for row in json.loads(done.stdout)["robots"]}
 
 
 @contextmanager
-def unnoticed(fleet: Fleet, questions: int = 2) -> Iterator[None]:
-    """Asserts that the running robots do not notice what is done inside, `questions` asked."""
+def undisturbed(fleet: Fleet, questions: int = 2) -> Iterator[None]:
+    """Asserts that the block, which asks `questions`, changes nothing for the running robots."""
     before = state(fleet)
     asked = broker(fleet)["counters"].get("inquiries", 0) + questions
     yield
-    until(lambda: broker(fleet)["counters"].get("inquiries", 0) >= asked)
+    wait_until(lambda: broker(fleet)["counters"].get("inquiries", 0) >= asked, "inquiries", 20.0)
     assert state(fleet) == before
 
 
 def broker(fleet: Fleet) -> dict[str, Any]:
-    """What the broker reports of itself, some times a second."""
+    """The broker's report, some times a second."""
     report = next(a for a in fleet.status()["actors"] if a["name"] == "broker")["report"]
     return report or {"sessions": [], "counters": {}}
 
 
 def state(fleet: Fleet) -> dict[str, Any]:
-    """What would be different if a robot had noticed."""
+    """What would change if a robot were disturbed."""
     report = broker(fleet)
     sessions = {(s["robot"], s["epoch"], s["replica"], s["state"]) for s in report["sessions"]}
     ended = {k: n for k, n in report["counters"].items() if k.startswith(("ended", "lost", "mov"))}
@@ -126,16 +127,13 @@ def state(fleet: Fleet) -> dict[str, Any]:
 
 
 def streaming(fleet: Fleet) -> None:
-    """Everything is well, and the broker has reported it."""
+    """Wait until every robot has a session, and the broker has reported it."""
     fleet.wait()
-    until(lambda: [s["state"] for s in broker(fleet)["sessions"]] == ["open", "open"])
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(
+        lambda: [s["state"] for s in broker(fleet)["sessions"]] == ["open", "open"],
+        "two open sessions",
+        20.0,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +154,8 @@ def leaves_nothing_behind() -> None:
     """Replaces the suite's check for this module: its fleet lives from test to test."""
 
 
-def test_without_the_fleet_it_says_that_nobody_can_be_asked(tmp_path: Path) -> None:
+def test_a_check_online_without_the_fleet_names_supervisor_start(tmp_path: Path) -> None:
+    """Exit status 1."""
     path = Files(tmp_path).write()
     path.write_text(path.read_text().replace("name: online", "name: absent"))
     done = run("supervisor", "check", path, "--online")
@@ -165,14 +164,18 @@ def test_without_the_fleet_it_says_that_nobody_can_be_asked(tmp_path: Path) -> N
     assert run("supervisor", "check", path).returncode == 0, "the file itself is right"
 
 
-def test_robots_at_work_are_accepted_in_their_own_places_and_do_not_notice(
+def test_robots_at_work_are_accepted_in_their_own_places_undisturbed(
     files: Files, fleet: Fleet
 ) -> None:
     """`pick` has one place, which r1 has; chunks go on coming."""
     merged = {r["name"]: r["merged"] for r in fleet.status()["robots"]}
-    with unnoticed(fleet):
+    with undisturbed(fleet):
         status, rows = check(files.write())
-        until(lambda: all(r["merged"] > merged[r["name"]] for r in fleet.status()["robots"]))
+        wait_until(
+            lambda: all(r["merged"] > merged[r["name"]] for r in fleet.status()["robots"]),
+            "new chunks of both robots",
+            20.0,
+        )
     assert (status, {n: r["accepted"] for n, r in rows.items()}) == (0, {"r1": True, "r2": True})
     assert rows["r1"]["replica"] == "pick/0"
     assert any("cannot continue a plan" in warning for warning in rows["r1"]["warnings"])
@@ -182,7 +185,7 @@ def test_a_camera_that_the_running_policy_does_not_know_is_rejected_by_name(
     files: Files, fleet: Fleet
 ) -> None:
     """The file is right in itself: only the fleet that runs has another checkpoint."""
-    with unnoticed(fleet):
+    with undisturbed(fleet):
         status, rows = check(files.write(camera="hand"))
     assert status == 1
     for name in ("r1", "r2"):
@@ -193,10 +196,11 @@ def test_a_camera_that_the_running_policy_does_not_know_is_rejected_by_name(
     assert shown.returncode == 1 and "r1: robot r1 has cameras [hand]" in shown.stdout
 
 
-def test_another_rate_is_a_warning_or_a_rejection_as_the_service_says(
+def test_another_rate_is_a_warning_or_with_strict_fps_a_rejection(
     files: Files, fleet: Fleet
 ) -> None:
-    with unnoticed(fleet):
+    """Exit status 1 only for the rejection."""
+    with undisturbed(fleet):
         status, rows = check(files.write(fps=20))
     assert status == 1
     assert rows["r1"]["accepted"]
@@ -204,9 +208,10 @@ def test_another_rate_is_a_warning_or_a_rejection_as_the_service_says(
     assert not rows["r2"]["accepted"] and rows["r2"]["reason"] == "fps"
 
 
-def test_a_service_without_a_replica_and_a_fleet_without_a_broker_are_told_apart(
+def test_an_absent_replica_and_an_absent_broker_have_different_reasons(
     files: Files, fleet: Fleet
 ) -> None:
+    """Each message says what to start."""
     assert run("actorctl", "stop", "strict/0").returncode == 0
     status, rows = check(files.write())
     assert status == 1
@@ -219,8 +224,8 @@ def test_a_service_without_a_replica_and_a_fleet_without_a_broker_are_told_apart
     streaming(fleet)
 
 
-def test_with_keys_each_robot_is_asked_about_under_its_own(tmp_path: Path) -> None:
-    """And without them the broker does not listen."""
+def test_each_robot_is_asked_about_under_its_own_key(tmp_path: Path) -> None:
+    """Without the keys the broker does not answer."""
     files, keys = Files(tmp_path), tmp_path / "keys"
     for name, role in (
         ("broker", Role.BROKER),
@@ -236,8 +241,8 @@ def test_with_keys_each_robot_is_asked_about_under_its_own(tmp_path: Path) -> No
         path.write_text(path.read_text().replace("name: online", "name: secured"))
     with Fleet(secured) as fleet:
         streaming(fleet)
-        with unnoticed(fleet):
+        with undisturbed(fleet):
             assert check(secured)[0] == 0
-        with unnoticed(fleet, questions=0):
+        with undisturbed(fleet, questions=0):
             done = run("supervisor", "check", plain, "--online")
         assert done.returncode == 1 and "no broker answers" in done.stderr

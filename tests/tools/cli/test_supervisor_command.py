@@ -22,7 +22,7 @@ def supervisor(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [Path(sys.executable).parent / words[0], *words[1:]]
+    command = [str(Path(sys.executable).parent / words[0]), *words[1:]]
     return subprocess.run(
         command,
         check=False,
@@ -41,13 +41,15 @@ def fleet_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_init_writes_is_right(fleet_file: Path) -> None:
+def test_the_file_that_init_writes_passes_the_check(fleet_file: Path) -> None:
+    """It describes 14 actors."""
     done = CliRunner().invoke(app, ["check", str(fleet_file)])
     assert done.exit_code == 0, done.output
     assert "14 actors" in done.output
 
 
-def test_init_overwrites_nothing_unasked(fleet_file: Path) -> None:
+def test_init_overwrites_a_file_only_with_force(fleet_file: Path) -> None:
+    """The file stays as it was."""
     before = fleet_file.read_text()
     done = CliRunner().invoke(app, ["init", str(fleet_file)])
     assert done.exit_code == 2 and "--force" in done.output
@@ -57,13 +59,15 @@ def test_init_overwrites_nothing_unasked(fleet_file: Path) -> None:
 
 @pytest.mark.parametrize("command", ["check", "start"])
 def test_a_bad_file_is_refused_before_anything_starts(fleet_file: Path, command: str) -> None:
+    """Exit status 2 and the fault with its place."""
     fleet_file.write_text(fleet_file.read_text().replace("fps: 30   ", "fps: 0    "))
     done = CliRunner().invoke(app, [command, str(fleet_file)])
     assert done.exit_code == 2
     assert "$.robots[0].fps: found 0" in done.output
 
 
-def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused_with_the_command_that_writes_one(tmp_path: Path) -> None:
+    """The message names `supervisor init`."""
     done = CliRunner().invoke(app, ["check", str(tmp_path / "fleet.yaml")])
     assert done.exit_code == 2 and "supervisor init" in done.output
 
@@ -71,11 +75,13 @@ def test_a_missing_file_says_how_to_get_one(tmp_path: Path) -> None:
 def test_a_report_that_cannot_be_written_is_refused_before_the_run(
     fleet_file: Path, tmp_path: Path
 ) -> None:
+    """A directory is no file for a report."""
     done = CliRunner().invoke(app, ["start", str(fleet_file), "--report", str(tmp_path)])
     assert done.exit_code == 2 and "report cannot be written" in done.output
 
 
 def test_the_schema_is_json() -> None:
+    """`supervisor schema` prints one JSON object."""
     done = CliRunner().invoke(app, ["schema"])
     assert json.loads(done.output)["title"] == "fleet.yaml of Holdfast"
 
@@ -106,13 +112,14 @@ def test_a_fleet_is_started_detached_reloaded_and_stopped(fleet_file: Path, tmp_
     assert stopped.stdout == "'detached' is stopped\n"
 
 
-def test_a_detached_start_that_fails_says_why(fleet_file: Path) -> None:
+def test_a_detached_start_that_fails_has_the_reason(fleet_file: Path) -> None:
+    """The faults of the file come to stderr."""
     fleet_file.write_text(fleet_file.read_text() + "\nunknown: 1\n")
     done = supervisor("start", str(fleet_file), "--detach")
     assert done.returncode == 2 and "$.unknown" in done.stderr
 
 
-def test_a_view_that_nobody_reads_holds_up_nobody(
+def test_a_view_without_a_reader_blocks_only_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its output is a full pipe, as that of a terminal under Ctrl-S."""
@@ -127,12 +134,12 @@ def test_a_view_that_nobody_reads_holds_up_nobody(
     view.start()
     row = {"name": "a", "state": "READY", "reason": "", "last_exit": None, "last_error": None}
     body = {"robots": [], "site": {"robots": [], "replicas": []}}
-    began = time.monotonic()
+    began_s = time.monotonic()
     for i in range(100):
         state = {"state": "READY" if i % 2 else "BACKOFF"}
         view.show(body | {"uptime_s": float(i), "actors": [row | state]})
     view.end(patience_s=0.2)
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began_s < 2.0
     assert view.is_alive(), "it still waits for the reader"
     os.close(reading)
     view.join(5)

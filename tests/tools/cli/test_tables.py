@@ -1,4 +1,4 @@
-"""What `actorctl status` draws, on the terminals that people have."""
+"""What `actorctl status` draws, on terminals of several sizes."""
 
 from __future__ import annotations
 
@@ -63,22 +63,22 @@ def drawn(
         "robots": list(robots),
         "site": site or {"robots": [], "replicas": []},
     }
-    console = Console(file=io.StringIO(), width=width)
+    file = io.StringIO()
+    console = Console(file=file, width=width)
     console.print(live_screen(status, "a hint", height, width) if height else screen(status))
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return file.getvalue().splitlines()
 
 
 def test_on_80_columns_a_long_last_exit_is_whole_and_nothing_is_cut() -> None:
-    """Kind and memory give way; a last exit of more than two lines stands below the table. A live
-    view, where a row is a line, cuts it after what tells deaths apart."""
-    said = "exited with status 1 while it was being asked to do something else"
-    rows = row("pick/0", said) | {"state": "READY"}, row("r1/overhead", "killed by SIGKILL")
+    """Kind and memory give way; a last exit of more than two lines stands below."""
+    last_exit = "exited with status 1 while it was being asked to do something else"
+    rows = row("pick/0", last_exit) | {"state": "READY"}, row("r1/overhead", "killed by SIGKILL")
     lines = drawn(80, *rows, robots=[robot("r1", "RECONNECTING")])
     assert all(len(line) <= 80 for line in lines)
     start = next(i for i, line in enumerate(lines) if line.startswith("pick/0"))
     end = next(i for i, line in enumerate(lines) if line.startswith("r1/overhead"))
     assert end == start + 1, "a cell is no tower"
-    assert f"pick/0 ended: {said}" in " ".join(line.strip() for line in lines)
+    assert f"pick/0 ended: {last_exit}" in " ".join(line.strip() for line in lines)
     assert lines[start].startswith("pick/0       READY     12345        12  83 min    0.02 s  ")
     assert lines[end].rstrip().endswith("killed by SIGKILL")
     assert any("RECONNECTING" in line for line in lines)
@@ -86,14 +86,16 @@ def test_on_80_columns_a_long_last_exit_is_whole_and_nothing_is_cut() -> None:
     assert "exited with status 1" in live and live.rstrip().endswith("…")
 
 
-def test_on_a_wide_terminal_nothing_is_left_out() -> None:
+def test_a_wide_terminal_shows_every_column() -> None:
+    """The heading has all of them."""
     (head,) = [line for line in drawn(130, row("a", None)) if "actor" in line]
     assert head.split() == [
         *("actor", "kind", "state", "pid", "restarts", "up", "progress", "MB", "last", "exit"),
     ]
 
 
-def test_a_fleet_without_robots_says_so_and_that_scripts_may_join() -> None:
+def test_the_table_of_a_fleet_without_robots_is_a_sentence() -> None:
+    """It names RemotePolicy where there is a broker."""
     broker = row("hub", None) | {"kind": "broker"}
     assert "no robots for this host in fleet.yaml" in "".join(drawn(80, row("a", None)))
     assert "scripts may join, with RemotePolicy" in "".join(drawn(80, broker))
@@ -101,6 +103,7 @@ def test_a_fleet_without_robots_says_so_and_that_scripts_may_join() -> None:
 
 
 def test_refused_commands_have_a_column_once_there_are_some() -> None:
+    """The column has the sum of all reasons."""
     assert not any("refused" in line for line in drawn(100, robots=[robot("r1", "STREAMING")]))
     jumping = robot("r1", "STREAMING") | {"refused_commands": {"range": 40, "step": 2}}
     lines = drawn(100, robots=[jumping])
@@ -108,6 +111,7 @@ def test_refused_commands_have_a_column_once_there_are_some() -> None:
 
 
 def test_the_tick_shown_is_of_the_recent_window() -> None:
+    """The lateness since the start is not shown where the recent one is."""
     moved = robot("r1", "STREAMING") | {
         "tick_lateness_us": {"p99": 9000.0},
         "tick_lateness_recent_us": {"p99": 77.0},
@@ -116,8 +120,8 @@ def test_the_tick_shown_is_of_the_recent_window() -> None:
     assert "77 µs" in shown and "9000" not in shown
 
 
-def test_who_lives_elsewhere_has_a_table_that_says_where() -> None:
-    """Robots and replicas of scripts and other hosts; what they do not say is a dash."""
+def test_robots_and_replicas_of_scripts_have_tables_with_their_place() -> None:
+    """A figure that they do not report is a dash."""
     guest = {
         "name": "arm7",
         "where": "script on bench",
@@ -155,8 +159,8 @@ def test_who_lives_elsewhere_has_a_table_that_says_where() -> None:
         assert "arm7 (script on bench): warning: fps 60 against 30" in told
 
 
-def test_what_is_wrong_comes_before_what_is_waited_for_and_warnings() -> None:
-    """Warnings are shown although they make nothing unhealthy; a refusing robot says why."""
+def test_notes_are_in_the_order_wrong_waiting_warning() -> None:
+    """Warnings make nothing unhealthy; the note of a refusing robot has its reason."""
     refusing = robot("r2", "STREAMING") | {
         "refusing_s": 4.0,
         "refusing": "joint elbow: 92.1 is beyond its limit 2.6",
@@ -176,8 +180,9 @@ def test_what_is_wrong_comes_before_what_is_waited_for_and_warnings() -> None:
 
 
 def test_a_live_view_cuts_a_sentence_only_where_there_is_no_room_for_it() -> None:
+    """It is whole on a terminal with enough lines."""
     why = (
-        "unreachable: nobody answers at tcp://gpu:7447: is the broker running, and the address ok?"
+        "unreachable: nothing answers at tcp://gpu:7447: is the broker running, and the address ok?"
     )
     lost = robot("r1", "RECONNECTING") | {"reason": why}
     roomy = drawn(80, row("a", None), robots=[lost], height=24)
@@ -196,6 +201,7 @@ def test_a_live_view_cuts_a_sentence_only_where_there_is_no_room_for_it() -> Non
 def test_a_live_view_fits_the_terminal_and_shows_first_what_is_not_well(
     actors: list[str], robots: list[str], guests: int, height: int
 ) -> None:
+    """Never more lines than the terminal; the rows left out are counted."""
     rows = [row(f"a{i}", None) | {"state": state} for i, state in enumerate(actors)]
     replicas = [
         {"name": f"s{i}", "where": "script", "service": "p", "state": "READY", "reason": ""}
@@ -212,11 +218,13 @@ def test_a_live_view_fits_the_terminal_and_shows_first_what_is_not_well(
     assert len(lines) <= height
     assert lines[-1] == "a hint"
     table = [line for line in lines if line.startswith("a") and "inference" in line]
-    ill = [line for line in table if "BACKOFF" in line]
-    assert len(ill) == min(actors.count("BACKOFF"), len(table)), "the ill ones before the well"
+    unwell_rows = [line for line in table if "BACKOFF" in line]
+    assert len(unwell_rows) == min(actors.count("BACKOFF"), len(table)), (
+        "those that are not READY come first"
+    )
     shown = sum(line.startswith("r") and line[1].isdigit() and ":" not in line for line in lines)
-    visitors = sum(line.startswith("s") and "script" in line for line in lines)
-    told = sum(line.startswith(("a", "r")) and ": " in line for line in lines)
-    ill_ones = actors.count("BACKOFF") + robots.count("STALLED")
-    whole = (len(table), shown, visitors, told) == (len(actors), len(robots), guests, ill_ones)
+    guest_rows = sum(line.startswith("s") and "script" in line for line in lines)
+    notes = sum(line.startswith(("a", "r")) and ": " in line for line in lines)
+    unwell = actors.count("BACKOFF") + robots.count("STALLED")
+    whole = (len(table), shown, guest_rows, notes) == (len(actors), len(robots), guests, unwell)
     assert whole != any("more: `actorctl status`" in line for line in lines)

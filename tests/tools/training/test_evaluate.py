@@ -88,8 +88,7 @@ def test_a_shipped_checkpoint_is_small_fast_and_says_how_it_was_made(name: str) 
 
 @pytest.mark.parametrize(("replan_steps", "delay_steps"), [(24, 0), (12, 8)])
 def test_the_shipped_flow_policy_does_the_task(replan_steps: int, delay_steps: int) -> None:
-    """Also when its chunks arrive 8 ticks late, because it continues the plan under way. A dozen
-    episodes tell a policy that works from one that does not; the README has the exact figure."""
+    """In most of a dozen episodes, also when its chunks arrive 8 ticks late."""
     policy = load_policy("flow", "conveyor-flow")
     *_, success = evaluate(policy, 12, replan_steps=replan_steps, delay_steps=delay_steps)
     assert success.succeeded >= 10, str(success)
