@@ -131,7 +131,6 @@ class RobotHandlers:
             self._counters.count("late-close", peer.name)
             return
         self._state.close(session, "closed")
-        self._state.waiting.discard(peer.name)
         self._state.callers.forget(peer.name)
 
     def _reset(self, peer: Peer, message: Received, now_ns: int) -> None:

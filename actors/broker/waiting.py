@@ -42,7 +42,7 @@ class Waiting:
             self._by_name.popitem(last=False)
 
     def discard(self, robot: str) -> None:
-        """`robot` has a session, or closed it."""
+        """`robot` has a session."""
         self._by_name.pop(robot, None)
 
     def services(self) -> set[str]:

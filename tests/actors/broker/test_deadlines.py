@@ -12,7 +12,7 @@ from holdfast.actors.broker.replicas import OVERDUE_NS
 from holdfast.actors.broker.waiting import HOLDOFF_NS
 from holdfast.tests.actors.broker.conftest import SECOND, Desk, asking, granting, is_a
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import Close, Event, Heartbeat, Inquiry, Reset, Verdict
+from holdfast.transport.messages import Close, Drain, Event, Heartbeat, Inquiry, Reset, Verdict
 
 MS = SECOND // 1000
 
@@ -54,6 +54,26 @@ def test_a_session_ends_at_its_time_and_not_before(
     desk.wait(idle_s - 0.25, beats=("flow/0:1",), robots=robots)
     assert desk.sessions() == {"r1": "flow/0"}
     desk.wait(0.25, beats=("flow/0:1",), robots=robots)
+    assert desk.sessions() == {}
+
+
+@pytest.mark.parametrize("waits_for", ["nothing", "its answer"])
+def test_a_session_that_leaves_a_draining_replica_is_given_five_seconds_to_settle(
+    desk: Desk, waits_for: str
+) -> None:
+    """As any that is placed, at once or when its request is answered."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    desk.register("flow/1:1")
+    if waits_for == "its answer":
+        requested(desk, "r1")
+    desk.replica("flow/0:1", Drain(reason="stopping"))
+    if waits_for == "its answer":
+        desk.replica("flow/0:1", Kind.REPLY, "r1", epoch=1, seq=1)
+    assert desk.sessions() == {"r1": "flow/1"}
+    desk.wait(4.75, beats=("flow/0:1", "flow/1:1"), robots=("r1:1",))
+    assert desk.sessions() == {"r1": "flow/1"}
+    desk.wait(0.25, beats=("flow/0:1", "flow/1:1"), robots=("r1:1",))
     assert desk.sessions() == {}
 
 

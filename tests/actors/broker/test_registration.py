@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from holdfast.actors.broker.effects import Log, ToReplica
-from holdfast.tests.actors.broker.conftest import Desk, granting, is_a, offering
+from holdfast.actors.broker.quarantine import TOLERATED
+from holdfast.tests.actors.broker.conftest import Desk, asking, granting, is_a, offering
 from holdfast.transport.header import Kind
 from holdfast.transport.messages import Drain, Event, Reject
 
@@ -34,6 +35,18 @@ def test_a_replica_registers_under_its_own_name_and_that_names_service(
     assert all(isinstance(effect, Log) for effect in effects), "it is not answered"
     assert listed(desk) == []
     assert desk.count("wrong-name") == 1
+
+
+@pytest.mark.parametrize("peer", ["r1:1", "flow/0:1"])
+def test_who_keeps_using_anothers_name_is_not_listened_to(desk: Desk, peer: str) -> None:
+    """It is the one who spoke, whatever name was used."""
+    for _ in range(TOLERATED + 1):
+        assert not desk.routing.ignores(peer.encode(), desk.now_ns)
+        if peer == "r1:1":
+            desk.robot(peer, asking("r2"), epoch=1)
+        else:
+            desk.replica(peer, offering("flow/1"), token=1)
+    assert desk.routing.ignores(peer.encode(), desk.now_ns)
 
 
 def test_a_repeated_register_is_welcomed_again_and_changes_nothing(desk: Desk) -> None:
