@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import Config, NormStats, save
@@ -47,7 +48,7 @@ CONFIG = Config(
 )
 
 
-def random_weights(config: Config, seed: int) -> dict[str, np.ndarray]:
+def random_weights(config: Config, seed: int) -> dict[str, NDArray[np.float32]]:
     """Weights of `config`'s network, all of them random: fresh networks start from zero gates,
     which would hide that an input is ignored."""
     generator = torch.Generator().manual_seed(seed)

@@ -18,8 +18,8 @@ def act(act_checkpoint: Path) -> ChunkPolicy:
     return load_policy("act", act_checkpoint)
 
 
-def test_samples_of_a_batch_never_mix_and_repeat_bit_for_bit(act: ChunkPolicy) -> None:
-    """The same promises as the flow policy's."""
+def test_samples_of_a_batch_do_not_mix_in_an_act_policy(act: ChunkPolicy) -> None:
+    """A sample alone repeats bit for bit, and in a batch within float tolerance."""
     batch = [act.spec.example(s) for s in range(4)]
     for observation, chunk in zip(batch, act.predict_chunk(batch), strict=True):
         (alone,), (again,) = act.predict_chunk([observation]), act.predict_chunk([observation])
@@ -27,8 +27,8 @@ def test_samples_of_a_batch_never_mix_and_repeat_bit_for_bit(act: ChunkPolicy) -
         np.testing.assert_allclose(chunk.robot, alone.robot, rtol=1e-3, atol=1e-4)
 
 
-def test_it_has_no_noise_and_no_prefix(act: ChunkPolicy) -> None:
-    """Seed and plan change nothing; what it sees does."""
+def test_an_act_policy_has_no_noise_and_no_prefix(act: ChunkPolicy) -> None:
+    """Seed, prefix and delay change nothing, and an image does."""
     observation = act.spec.example(1)
     prefix = np.ones((4, 2), np.float32)
     (chunk,) = act.predict_chunk([observation])

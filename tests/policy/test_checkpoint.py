@@ -25,8 +25,8 @@ from holdfast.policy.checkpoint import (
 from holdfast.policy.kinds import load_policy
 
 
-def test_what_was_saved_is_what_is_read(checkpoint: Path) -> None:
-    """Config, statistics and weights survive the way to disk and back unchanged."""
+def test_a_checkpoint_is_read_as_it_was_saved(checkpoint: Path) -> None:
+    """Config, statistics and weights are unchanged."""
     again = checkpoint.with_name("again")
     config, stats, weights = (
         read_config(checkpoint),
@@ -39,16 +39,16 @@ def test_what_was_saved_is_what_is_read(checkpoint: Path) -> None:
     assert all(np.array_equal(value, weights[name]) for name, value in read_weights(again).items())
 
 
-def test_the_same_contents_have_the_same_hash_wherever_they_lie(checkpoint: Path) -> None:
-    """The hash names the weights, not the place."""
+def test_a_checkpoint_has_the_same_hash_in_another_folder(checkpoint: Path) -> None:
+    """The hash covers the contents and not the path."""
     again = checkpoint.with_name("again")
     config, stats = read_config(checkpoint), read_stats(checkpoint)
     assert save(again, config, stats, read_weights(checkpoint)) == checkpoint_hash(checkpoint)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_any_changed_byte_changes_the_hash(checkpoint: Path, name: str) -> None:
-    """First, middle and last byte of each file count."""
+def test_a_changed_byte_changes_the_hash(checkpoint: Path, name: str) -> None:
+    """The first, middle and last byte of each file count."""
     before, path = checkpoint_hash(checkpoint), checkpoint / name
     content = path.read_bytes()
     for at in (0, len(content) // 2, len(content) - 1):
@@ -60,8 +60,8 @@ def test_any_changed_byte_changes_the_hash(checkpoint: Path, name: str) -> None:
     assert checkpoint_hash(checkpoint) == before
 
 
-def test_a_note_beside_the_files_does_not_change_the_hash(checkpoint: Path) -> None:
-    """Only the three files are the policy."""
+def test_another_file_in_the_folder_does_not_change_the_hash(checkpoint: Path) -> None:
+    """Only the three files of a checkpoint count."""
     before = checkpoint_hash(checkpoint)
     (checkpoint / "README.md").write_text("made on a Tuesday")
     assert checkpoint_hash(checkpoint) == before
@@ -69,37 +69,37 @@ def test_a_note_beside_the_files_does_not_change_the_hash(checkpoint: Path) -> N
 
 @pytest.mark.parametrize("name", FILES)
 def test_an_incomplete_checkpoint_is_refused(checkpoint: Path, name: str) -> None:
-    """Whatever is missing, the error names it."""
+    """The error names the missing file."""
     (checkpoint / name).unlink()
     with pytest.raises(PolicyError, match=name):
         load_policy("flow", checkpoint)
 
 
-def test_an_unknown_name_is_refused_with_what_there_is() -> None:
-    """The error lists what ships and how to make one."""
+def test_an_unknown_name_is_refused_with_the_shipped_ones() -> None:
+    """The error lists the shipped checkpoints and the training command."""
     with pytest.raises(PolicyError, match=r"no checkpoint 'conveyer'.*train") as caught:
         resolve("conveyer")
     assert all(name in str(caught.value) for name in shipped())
 
 
-def test_a_shipped_name_finds_its_directory() -> None:
-    """Every shipped checkpoint is found by its name, is whole, and says which model it is."""
+def test_a_shipped_name_resolves_to_its_folder() -> None:
+    """Each shipped checkpoint is complete and has the model of its name."""
     for name in shipped():
         assert resolve(name).name == name
         assert read_spec(name).model == name
         assert len(checkpoint_hash(name)) == 64
 
 
-def test_a_garbled_config_is_refused_naming_file_and_key(checkpoint: Path) -> None:
-    """A wrong type inside is found when reading, not when predicting."""
+def test_a_config_with_a_wrong_type_is_refused(checkpoint: Path) -> None:
+    """The error, on reading, names the file and the key."""
     path = checkpoint / "config.json"
     path.write_text(path.read_text().replace('"chunk_size": 12', '"chunk_size": "12"'))
     with pytest.raises(PolicyError, match=r"config\.json.*chunk_size"):
         read_spec(checkpoint)
 
 
-def test_garbled_weights_are_refused(checkpoint: Path) -> None:
-    """A truncated weights file is an error of ours, naming the file."""
+def test_truncated_weights_are_refused(checkpoint: Path) -> None:
+    """The error is a PolicyError that names the file."""
     path = checkpoint / "model.safetensors"
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(PolicyError, match=r"model\.safetensors"):
@@ -107,7 +107,7 @@ def test_garbled_weights_are_refused(checkpoint: Path) -> None:
 
 
 def test_weights_of_another_network_are_refused(checkpoint: Path) -> None:
-    """Weights that do not fit the config are an error that says so."""
+    """The error says that the weights do not fit the config."""
     path = checkpoint / "config.json"
     path.write_text(
         path.read_text().replace('"width": 16,\n    "layers"', '"width": 32,\n    "layers"')
@@ -127,7 +127,7 @@ def test_statistics_of_another_robot_are_refused(checkpoint: Path) -> None:
 
 
 def test_a_spec_is_read_without_torch(checkpoint: Path) -> None:
-    """A robot's computer has no torch: spec, hash and the synthetic policies do without."""
+    """Spec, hash and the synthetic policies need no torch, and a trained policy names the extra."""
     program = (
         "import sys; sys.modules['torch'] = None\n"
         "from holdfast.policy.checkpoint import read_spec, checkpoint_hash\n"
@@ -147,13 +147,13 @@ def test_a_spec_is_read_without_torch(checkpoint: Path) -> None:
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
 
 
-def test_an_unknown_kind_is_refused_with_what_there_is(checkpoint: Path) -> None:
+def test_an_unknown_kind_is_refused_with_the_known_ones(checkpoint: Path) -> None:
     """The error lists the kinds."""
     with pytest.raises(PolicyError, match=r"no policy kind 'flaw'.*flow.*shape-only"):
         load_policy("flaw", checkpoint)
 
 
 def test_an_unknown_option_is_refused(checkpoint: Path) -> None:
-    """A misspelt option in fleet.yaml does not pass silently."""
+    """The error names the option."""
     with pytest.raises(PolicyError, match="delay_ms"):
         load_policy("constant", checkpoint, delay_ms=3)

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from holdfast.policy.base import Observation
+from holdfast.policy.base import Chunk, Observation
 from holdfast.policy.flow import FlowPolicy
 
 
-def assert_close(chunk, other) -> None:  # type: ignore[no-untyped-def]
-    """Equal up to the order in which kernels sum."""
+def assert_close(chunk: Chunk, other: Chunk) -> None:
+    """Equal within the rounding of another order of sums."""
     np.testing.assert_allclose(chunk.model, other.model, rtol=1e-3, atol=1e-4)
 
 
 def test_the_same_observation_gives_the_same_bytes(checkpoint: Path, policy: FlowPolicy) -> None:
-    """Called again, after others, and by another instance."""
+    """Repeated, after other observations, and by another instance."""
     observation = policy.spec.example(3)
     (first,) = policy.predict_chunk([observation])
     policy.predict_chunk([policy.spec.example(4), policy.spec.example(5)])
@@ -29,14 +29,14 @@ def test_the_same_observation_gives_the_same_bytes(checkpoint: Path, policy: Flo
 
 
 def test_chunks_have_the_shape_and_dtype_of_the_spec(policy: FlowPolicy) -> None:
-    """Both forms, float32, finite."""
+    """Both spaces are float32 and finite."""
     for chunk in policy.predict_chunk([policy.spec.example(s) for s in range(3)]):
         for form in (chunk.model, chunk.robot):
             assert form.shape == (12, 2) and form.dtype == np.float32 and np.isfinite(form).all()
 
 
-def test_samples_of_a_batch_never_mix(policy: FlowPolicy) -> None:
-    """Alone, in a batch and in a batch of other company each gets the same chunk."""
+def test_samples_of_a_batch_do_not_mix_in_a_flow_policy(policy: FlowPolicy) -> None:
+    """A chunk is the same alone, in a batch and in another batch."""
     batch = [policy.spec.example(s) for s in range(5)]
     batch[1] = replace(batch[1], prefix=None, delay_steps=0)
     together = policy.predict_chunk(batch)
@@ -59,8 +59,8 @@ def _otherwise(observation: Observation, other: Observation) -> dict[str, Observ
 
 
 @pytest.mark.parametrize("feature", ["state", "one image", "task", "seed", "prefix", "delay"])
-def test_everything_in_an_observation_matters(policy: FlowPolicy, feature: str) -> None:
-    """No input is ignored or taken from another sample."""
+def test_every_field_of_an_observation_changes_the_chunk(policy: FlowPolicy, feature: str) -> None:
+    """No input is ignored."""
     observation = policy.spec.example(1)
     changed = _otherwise(observation, policy.spec.example(2))[feature]
     before, after = policy.predict_chunk([observation])[0], policy.predict_chunk([changed])[0]
@@ -68,8 +68,8 @@ def test_everything_in_an_observation_matters(policy: FlowPolicy, feature: str) 
 
 
 @pytest.mark.parametrize("delay", [0, 1, 5, 6, 40])
-def test_the_certain_part_of_a_prefix_comes_back_exactly(policy: FlowPolicy, delay: int) -> None:
-    """Bit for bit, up to what the policy was trained for; what follows is the policy's own."""
+def test_the_certain_part_of_a_prefix_is_returned_exactly(policy: FlowPolicy, delay: int) -> None:
+    """Bit for bit up to max_prefix_steps, and the steps after it differ."""
     observation = replace(policy.spec.example(1), delay_steps=delay)
     assert observation.prefix is not None
     (chunk,) = policy.predict_chunk([observation])
@@ -80,8 +80,8 @@ def test_the_certain_part_of_a_prefix_comes_back_exactly(policy: FlowPolicy, del
     assert own.size == 0 or not np.allclose(own, observation.prefix[sure:], atol=1e-3)
 
 
-def test_what_is_not_certain_of_a_prefix_does_not_matter(policy: FlowPolicy) -> None:
-    """Trained prefix conditioning looks at the steps that will be played before the chunk comes."""
+def test_the_uncertain_part_of_a_prefix_has_no_effect(policy: FlowPolicy) -> None:
+    """Trained conditioning uses only the steps before the chunk's arrival."""
     observation = replace(policy.spec.example(1), delay_steps=2)
     assert observation.prefix is not None
     changed = observation.prefix.copy()
@@ -92,7 +92,7 @@ def test_what_is_not_certain_of_a_prefix_does_not_matter(policy: FlowPolicy) -> 
 
 
 def test_a_bad_observation_is_refused_and_the_next_one_served(policy: FlowPolicy) -> None:
-    """Nothing of the refused call stays behind."""
+    """The refused call leaves no state."""
     good = policy.spec.example(1)
     (before,) = policy.predict_chunk([good])
     with pytest.raises(ValueError, match="'wrist' is missing"):
@@ -105,7 +105,7 @@ def test_a_bad_observation_is_refused_and_the_next_one_served(policy: FlowPolicy
 def test_an_absurd_state_gives_a_finite_chunk_and_is_counted(
     policy: FlowPolicy, value: float
 ) -> None:
-    """The network sees nothing further out than the checkpoint's `state_bound`."""
+    """Values beyond `state_bound` are bounded, and the chunk counts them."""
     normal = policy.spec.example(1)
     absurd = normal.state.copy()
     absurd[0] = value

@@ -1,6 +1,6 @@
-"""Networks as graphs: what is captured, what stays eager, and that both say the same.
+"""Networks as graphs: what is captured, what stays eager, and that both give the same.
 
-Without a GPU a trace stands in for a graph.
+Without a GPU a trace substitutes a graph.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from holdfast.errors import PolicyError
 from holdfast.policy.base import ChunkPolicy
 from holdfast.policy.graphs import Function, GraphedFunction
 from holdfast.policy.kinds import load_policy
+from holdfast.policy.learned import LearnedPolicy
 from holdfast.tests.policy.trace import Trace
 
 POLICIES: dict[str, dict[str, Any]] = {
@@ -29,13 +30,18 @@ POLICIES: dict[str, dict[str, Any]] = {
 }
 
 
+MakePolicy = Callable[..., LearnedPolicy]
+
+
 @pytest.fixture(params=POLICIES)
-def made(request: pytest.FixtureRequest, checkpoint: Path, act_checkpoint: Path) -> Any:
-    """Makes one of the policies that graphs can hold, with further options."""
+def made(request: pytest.FixtureRequest, checkpoint: Path, act_checkpoint: Path) -> MakePolicy:
+    """Makes one of the policies that can be captured, with further options."""
     kind, where = ("act", act_checkpoint) if request.param == "act" else ("flow", checkpoint)
 
-    def make(**options: Any) -> Any:
-        return load_policy(kind, where, **POLICIES[request.param], **options)
+    def make(**options: Any) -> LearnedPolicy:
+        policy = load_policy(kind, where, **POLICIES[request.param], **options)
+        assert isinstance(policy, LearnedPolicy)
+        return policy
 
     return make
 
@@ -47,50 +53,51 @@ def close(one: ChunkPolicy, other: ChunkPolicy, seeds: range, tolerance: float) 
         np.testing.assert_allclose(a.robot, b.robot, rtol=tolerance, atol=tolerance)
 
 
-def test_a_trace_of_one_batch_gives_what_eager_gives_for_every_other_batch(
-    made: Callable[..., Any],
+def test_a_trace_of_one_batch_is_valid_for_every_other_batch(
+    made: MakePolicy,
 ) -> None:
-    """Nothing of an observation (its delay, its prefix, its noise) is computed where it would be
-    frozen into the graph, and nothing is copied from the host on the way."""
+    """Delay, prefix and noise are inputs of the graph; nothing in it copies from the host."""
     graphed, eager, trace = made(), made(), Trace()
     graphed.chunks = GraphedFunction(graphed._chunks, trace)
     for start in range(0, 12, 3):
         close(graphed, eager, range(start, start + 3), 1e-5)
         close(graphed, eager, range(start, start + 1), 1e-5)
     assert trace.sizes == [3, 1], "once per batch size"
-    assert trace.replays == 8 + len(trace.sizes), "and after that every batch, the first included"
+    assert trace.replays == 8 + len(trace.sizes), "every batch, including the first"
     assert not trace.with_host
     assert graphed.execution == "graphs for batches of 1, 3"
 
 
-def test_on_the_cpu_everything_is_eager(made: Callable[..., Any]) -> None:
-    """By default, and without torch.compile, which would look for a compiler."""
+def test_a_policy_on_the_cpu_is_eager(made: MakePolicy) -> None:
+    """The default on a CPU captures nothing and says why."""
     policy = made()
     policy.predict_chunk([policy.spec.example(1)])
     assert policy.execution == "eager: graphs need a cuda device, this one is cpu"
 
 
 @pytest.mark.parametrize("off", ["off", False])
-def test_graphs_can_be_switched_off(off: object, made: Callable[..., Any]) -> None:
-    """`off` as YAML gives it, too."""
+def test_graphs_can_be_switched_off(off: object, made: MakePolicy) -> None:
+    """`off` and false, which YAML makes of it, are accepted."""
     assert made(graphs=off).execution == "eager: graphs are switched off"
 
 
-@pytest.mark.parametrize("word", ["on", True, "always"])
-def test_another_word_is_refused(word: object, made: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("value", ["on", True, "always"])
+def test_another_value_of_graphs_is_refused(value: object, made: MakePolicy) -> None:
+    """The error names the option."""
     with pytest.raises(PolicyError, match="graphs"):
-        made(graphs=word)
+        made(graphs=value)
 
 
 def test_guidance_by_gradient_stays_eager_and_says_why(
     checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even where there is a GPU: capturing is not tried."""
+    """A capture is not attempted where one is possible."""
     trace = Trace()
     with monkeypatch.context() as patch:
         on = lambda device, function, wanted: GraphedFunction(function, trace)  # noqa: E731
         patch.setattr(GraphedFunction, "on", on)
         policy = load_policy("flow", checkpoint, prefix="guided", jacobian="gradient")
+    assert isinstance(policy, LearnedPolicy)
     policy.predict_chunk([policy.spec.example(1)])
     assert trace.sizes == []
     assert policy.execution == "eager: guidance by gradient differentiates while it denoises"
@@ -103,7 +110,7 @@ def double(x: Tensor) -> Tensor:
 def test_a_capture_that_fails_leaves_the_function_eager_and_is_logged_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """And is not tried again for other batch sizes."""
+    """It is not attempted again for other batch sizes."""
     attempts = []
 
     def fails(function: Function, inputs: tuple[Tensor, ...]) -> Function:
@@ -120,8 +127,8 @@ def test_a_capture_that_fails_leaves_the_function_eager_and_is_logged_once(
     assert function.state == f"eager: {record.getMessage().split(': ', 1)[1]}"
 
 
-def test_what_was_captured_before_a_failure_goes_on(caplog: pytest.LogCaptureFixture) -> None:
-    """Its answers come from its graph already: the same question gets the same bytes."""
+def test_a_graph_captured_before_a_failure_stays_in_use(caplog: pytest.LogCaptureFixture) -> None:
+    """The same inputs give the same bytes after a later capture failed."""
     trace = Trace()
 
     def runs_out(function: Function, inputs: tuple[Tensor, ...]) -> Function:
@@ -139,7 +146,7 @@ def test_what_was_captured_before_a_failure_goes_on(caplog: pytest.LogCaptureFix
 
 
 def test_a_graph_that_disagrees_with_the_eager_run_is_never_used() -> None:
-    """A capture may miss work without any error."""
+    """The result is the eager one, and the state has the reason."""
 
     def misses(function: Function, inputs: tuple[Tensor, ...]) -> Function:
         return lambda *given: torch.zeros_like(given[0])
@@ -150,7 +157,7 @@ def test_a_graph_that_disagrees_with_the_eager_run_is_never_used() -> None:
 
 
 def test_an_error_of_the_function_itself_is_raised_and_captures_nothing() -> None:
-    """It is not taken for a failed capture: the next call may be fine."""
+    """It does not count as a failed capture, and the next call is captured."""
     trace = Trace()
 
     def picky(x: Tensor) -> Tensor:
@@ -166,8 +173,8 @@ def test_an_error_of_the_function_itself_is_raised_and_captures_nothing() -> Non
 
 
 @pytest.mark.gpu
-def test_graphs_and_eager_agree_on_a_gpu(made: Callable[..., Any]) -> None:
-    """In every batch size, in turn, with other observations than those captured with."""
+def test_graphs_and_eager_agree_on_a_gpu(made: MakePolicy) -> None:
+    """For every batch size and for other observations than the captured ones."""
     graphed, eager = made(device="cuda"), made(device="cuda", graphs="off")
     for start in range(0, 12, 4):
         for size in (1, 4, 2, 3):
@@ -176,8 +183,8 @@ def test_graphs_and_eager_agree_on_a_gpu(made: Callable[..., Any]) -> None:
 
 
 @pytest.mark.gpu
-def test_the_same_observation_gives_the_same_bytes_from_a_graph(made: Callable[..., Any]) -> None:
-    """Also after graphs that share its memory have run."""
+def test_the_same_observation_gives_the_same_bytes_from_a_graph(made: MakePolicy) -> None:
+    """Also after other graphs that share its memory have run."""
     policy = made(device="cuda")
     observation = policy.spec.example(3)
     [first] = policy.predict_chunk([observation])
@@ -188,7 +195,7 @@ def test_the_same_observation_gives_the_same_bytes_from_a_graph(made: Callable[.
 
 @pytest.mark.gpu
 def test_a_capture_that_fails_on_a_gpu_leaves_it_usable() -> None:
-    """What synchronizes cannot be captured; the next function can."""
+    """A function that synchronizes stays eager, and the next function is captured."""
     device = torch.device("cuda")
 
     def synchronizes(x: Tensor) -> Tensor:

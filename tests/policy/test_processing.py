@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,8 +50,8 @@ def pipeline(relative: bool) -> Pipeline:
 
 @settings(deadline=None)
 @given(st.integers(0, 2**32))
-def test_a_robot_space_prefix_becomes_what_unnormalises_to_it(seed: int) -> None:
-    """For relative actions the way in and the way out are inverse about the same state."""
+def test_a_robot_space_prefix_is_normalized_and_restored_exactly(seed: int) -> None:
+    """For relative actions both directions use the state of the same request."""
     steps = pipeline(relative=True)
     example = SPEC.example(seed)
     observation = replace(example, prefix_robot=example.prefix)
@@ -60,19 +62,19 @@ def test_a_robot_space_prefix_becomes_what_unnormalises_to_it(seed: int) -> None
     )
 
 
-def test_a_model_space_prefix_passes_untouched() -> None:
-    """Absolute actions: the prefix is already what the network wants, to the last bit."""
+def test_a_model_space_prefix_is_not_changed() -> None:
+    """With absolute actions, bit for bit."""
     observation = SPEC.example(1)
     sample = pipeline(relative=False).before(observation)
     assert observation.prefix is not None and sample.prefix is not None
     assert sample.prefix.tobytes() == observation.prefix.tobytes()
 
 
-def test_relative_actions_of_two_robots_under_way_at_once_never_cross() -> None:
-    """Each chunk counts from the state of its own request, whatever came between."""
+def test_relative_actions_of_two_robots_in_one_pipeline_do_not_mix() -> None:
+    """Each chunk counts from the state of its own request."""
     steps = Pipeline([RelativeActions((0, None))])
-    here = replace(SPEC.example(), prefix=None, state=np.float32([1, 0, 0]))
-    there = replace(SPEC.example(), prefix=None, state=np.float32([100, 0, 0]))
+    here = replace(SPEC.example(), prefix=None, state=np.array([1, 0, 0], np.float32))
+    there = replace(SPEC.example(), prefix=None, state=np.array([100, 0, 0], np.float32))
     first, second = steps.before(here), steps.before(there)
     zeros = np.zeros((4, 2), np.float32)
     np.testing.assert_array_equal(steps.after(zeros, first).robot[:, 0], 1)
@@ -80,21 +82,21 @@ def test_relative_actions_of_two_robots_under_way_at_once_never_cross() -> None:
     np.testing.assert_array_equal(steps.after(zeros, first).robot[:, 1], 0)
 
 
-def test_a_relative_policy_s_prefix_must_come_in_robot_space() -> None:
-    """Its model-space form counts from a state that is gone."""
+def test_a_prefix_of_relative_actions_is_refused_without_robot_space() -> None:
+    """The error names the missing field."""
     with pytest.raises(ValueError, match="prefix_robot is missing"):
         pipeline(relative=True).before(SPEC.example())
 
 
 def test_relative_actions_are_named_after_states() -> None:
-    """An action that no state is called like cannot count from one."""
+    """A relative action needs a state of its name."""
     assert RelativeActions.named(SPEC, ["y"]).state_columns == (None, 1)
     for name in ("grip", "z"):
         with pytest.raises(PolicyError, match=f"'{name}' must be an action and a state"):
             RelativeActions.named(SPEC, [name])
 
 
-def test_both_forms_of_a_chunk_come_out() -> None:
+def test_a_pipeline_returns_a_chunk_in_both_spaces() -> None:
     """Model space as the network made it, robot space in the robot's units."""
     steps = pipeline(relative=False)
     actions = np.random.default_rng(0).standard_normal((4, 2), np.float32)
@@ -104,7 +106,7 @@ def test_both_forms_of_a_chunk_come_out() -> None:
     assert chunk.robot.dtype == np.float32 and chunk.robot.flags.c_contiguous
 
 
-def _with_image(observation: Observation, image: np.ndarray) -> Observation:
+def _with_image(observation: Observation, image: Any) -> Observation:
     return replace(observation, images={"front": image})
 
 
@@ -123,8 +125,10 @@ def _with_image(observation: Observation, image: np.ndarray) -> Observation:
         (lambda o: replace(o, delay_steps=-1), "delay_steps must be 0 or more, found -1"),
     ],
 )
-def test_an_observation_that_does_not_fit_is_refused_naming_the_feature(change, said) -> None:  # type: ignore[no-untyped-def]
-    """What was found and what was expected."""
+def test_an_observation_that_does_not_fit_is_refused_naming_the_feature(
+    change: Callable[[Observation], Observation], said: str
+) -> None:
+    """The error says what was found and what was expected."""
     check_observation(SPEC, SPEC.example())
     with pytest.raises(ValueError, match=said):
         check_observation(SPEC, change(SPEC.example()))
@@ -132,8 +136,8 @@ def test_an_observation_that_does_not_fit_is_refused_naming_the_feature(change, 
 
 @settings(deadline=None)
 @given(st.text())
-def test_any_text_becomes_numbers_of_the_vocabulary(task: str) -> None:
-    """Whatever a person types, the tokens have the length and the range the network expects."""
+def test_every_text_is_encoded_within_the_vocabulary(task: str) -> None:
+    """The tokens have the given length and valid numbers for every text."""
     vocabulary = Vocabulary.of(["put the red parcel in the left bin"])
     tokens = vocabulary.encode(task, 5)
     assert tokens.shape == (5,) and tokens.dtype == np.int64
@@ -141,7 +145,7 @@ def test_any_text_becomes_numbers_of_the_vocabulary(task: str) -> None:
 
 
 def test_known_words_have_their_number_and_others_are_unknown() -> None:
-    """Case and punctuation do not matter; what was never seen is <unk>; the rest is padding."""
+    """Case and punctuation have no effect, unknown words are <unk>, and the rest is padding."""
     vocabulary = Vocabulary.of(["take red", "take blue"])
     tokens = vocabulary.encode("Please, take RED!", 5)
     assert tokens[0] == UNKNOWN
@@ -150,14 +154,14 @@ def test_known_words_have_their_number_and_others_are_unknown() -> None:
 
 
 def test_a_tokenize_step_writes_the_tokens_of_the_task() -> None:
-    """Pipelines hand the network its tokens."""
+    """The sample of a pipeline has the tokens of its task."""
     vocabulary = Vocabulary(["take"])
     sample = Pipeline([Tokenize(vocabulary, 3)]).before(replace(SPEC.example(), task="take it"))
     assert sample.tokens is not None and list(sample.tokens) == [2, UNKNOWN, PAD]
 
 
-def test_a_robot_is_never_told_what_it_would_refuse_by_a_hairs_breadth() -> None:
-    """Clamped in robot space only: the next prefix continues what the network meant."""
+def test_an_action_is_clamped_to_the_command_range_in_robot_space() -> None:
+    """The chunk in model space is not clamped."""
     clamp = Clamp(np.array([0.0, -1.0], np.float32), np.array([1.0, 1.0], np.float32))
     sample = Sample(state=np.zeros(1, np.float32))
     meant = np.array([[-0.001, 0.5], [1.002, -1.5]], np.float32)

@@ -5,23 +5,26 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from holdfast.errors import PolicyError
 from holdfast.policy.base import Observation
 from holdfast.policy.flow import FlowPolicy
 from holdfast.policy.kinds import load_policy
+from holdfast.policy.policy_options import Jacobian, Schedule
 from holdfast.policy.rtc import Guidance, guided_direction, prefix_weights, strength
 
-SCHEDULES = ("zeros", "ones", "linear", "exp")
+SCHEDULES: tuple[Schedule, ...] = ("zeros", "ones", "linear", "exp")
 
 
-def reference_weights(schedule: str, delay: int, horizon: int, steps: int) -> list[float]:
+def reference_weights(schedule: Schedule, delay: int, horizon: int, steps: int) -> list[float]:
     """Equation 5 of arXiv 2506.07339, and the simpler schedules, step by step."""
     weights = []
     for i in range(steps):
@@ -36,8 +39,8 @@ def reference_weights(schedule: str, delay: int, horizon: int, steps: int) -> li
     return weights
 
 
-def reference_chunk(policy: FlowPolicy, observation: Observation) -> np.ndarray:
-    """One guided chunk in float64: the network's Jacobian written out in full and multiplied."""
+def reference_chunk(policy: FlowPolicy, observation: Observation) -> NDArray[np.float64]:
+    """One guided chunk in float64, with the full Jacobian of the network."""
     network, guidance = policy.network.double(), policy.guidance
     sample = policy.pipeline.before(observation)
     seen, _ = network.observe(
@@ -67,8 +70,8 @@ def reference_chunk(policy: FlowPolicy, observation: Observation) -> np.ndarray:
         chunk = clean(point).detach().numpy()
         error = (prefix.ravel() - chunk) * np.repeat(weights, shape[1])
         if guidance.jacobian == "gradient":
-            jacobian = torch.autograd.functional.jacobian(clean, point).numpy()
-            error = error @ jacobian
+            jacobian = torch.autograd.functional.jacobian(clean, point)  # type: ignore[no-untyped-call] # torch's own
+            error = error @ jacobian.numpy()
         if t == 0:
             bend = guidance.clip
         else:
@@ -82,11 +85,11 @@ def reference_chunk(policy: FlowPolicy, observation: Observation) -> np.ndarray:
 
 @settings(deadline=None)
 @given(st.sampled_from(SCHEDULES), st.integers(0, 20), st.integers(0, 20), st.integers(1, 16))
-def test_weights_are_those_of_the_paper(
-    schedule: str, delay: int, horizon: int, steps: int
+def test_the_prefix_weights_are_those_of_the_paper(
+    schedule: Schedule, delay: int, horizon: int, steps: int
 ) -> None:
-    """1 until the delay, falling, 0 from the horizon on, whatever order these come in."""
-    weights = prefix_weights(schedule, delay=delay, horizon=horizon, steps=steps)  # type: ignore[arg-type]
+    """1 before the delay, decreasing, 0 from the horizon on, for every order of the two."""
+    weights = prefix_weights(schedule, delay=delay, horizon=horizon, steps=steps)
     horizon = min(horizon, steps)
     want = reference_weights(schedule, min(delay, horizon), horizon, steps)
     np.testing.assert_allclose(weights, want, atol=1e-6)
@@ -96,18 +99,24 @@ def test_weights_are_those_of_the_paper(
 @settings(deadline=None)
 @given(st.floats(0, 1), st.floats(0.1, 50))
 def test_the_guidance_weight_is_finite_and_at_most_the_clip(time: float, clip: float) -> None:
-    """At both ends of the path, where the formula has no value, too."""
+    """Also at both ends of the path, where the formula has no value."""
     assert 0 < strength(time, clip) <= clip
 
 
 @pytest.mark.parametrize("jacobian", ["gradient", "identity"])
 @pytest.mark.parametrize("schedule", SCHEDULES)
-def test_a_guided_chunk_is_the_reference_s(checkpoint: Path, schedule: str, jacobian: str) -> None:
-    """Every schedule and both forms; delays, prefixes and instructions differ within the batch."""
+def test_a_guided_chunk_equals_that_of_the_reference(
+    checkpoint: Path, schedule: Schedule, jacobian: Jacobian
+) -> None:
+    """For every schedule and both forms, with other delays, prefixes and tasks within a batch."""
     policy = FlowPolicy(
-        checkpoint, prefix="guided", schedule=schedule, jacobian=jacobian, clip=2.0,
+        checkpoint,
+        prefix="guided",
+        schedule=schedule,
+        jacobian=jacobian,
+        clip=2.0,
         execution_horizon=5,
-    )  # fmt: skip
+    )
     batch = [replace(policy.spec.example(s), delay_steps=s) for s in range(4)]
     batch[1] = replace(batch[1], prefix=None)
     assert batch[2].prefix is not None
@@ -121,22 +130,23 @@ def test_a_guided_chunk_is_the_reference_s(checkpoint: Path, schedule: str, jaco
 @pytest.mark.parametrize("jacobian", ["gradient", "identity"])
 @settings(deadline=None)
 @given(st.integers(0, 2**32), st.floats(0.3, 2.0))
-def test_guidance_brings_a_chunk_to_its_prefix_where_they_must_agree(
-    jacobian: str, seed: int, spread: float
+def test_guidance_moves_a_chunk_towards_its_prefix_where_the_weight_is_1(
+    jacobian: Jacobian, seed: int, spread: float
 ) -> None:
-    """On the exact flow of a Gaussian: nearer where the weight is 1, untouched where it is 0."""
-    guidance = Guidance(jacobian=jacobian)  # type: ignore[arg-type]
+    """On the exact flow of a Gaussian, and without an effect where the weight is 0."""
+    guidance = Guidance(jacobian=jacobian)
     generator = torch.Generator().manual_seed(seed)
     middle, noise, prefix = torch.randn(3, 1, 8, 2, generator=generator, dtype=torch.float64)
     weights = torch.tensor([[1.0] * 4 + [0.0] * 4], dtype=torch.float64)
 
     def sample(weights: torch.Tensor) -> torch.Tensor:
-        x = noise
+        x: torch.Tensor = noise
         for time in (0.0, 0.2, 0.4, 0.6, 0.8):
 
             def clean(point: torch.Tensor, t: float = time) -> torch.Tensor:
                 gain = t * spread**2 / (t**2 * spread**2 + (1 - t) ** 2)
-                return middle + gain * (point - t * middle)
+                chunk: torch.Tensor = middle + gain * (point - t * middle)
+                return chunk
 
             x = x + 0.2 * guided_direction(clean, x, time, prefix, weights, guidance)
         return x
@@ -146,8 +156,8 @@ def test_guidance_brings_a_chunk_to_its_prefix_where_they_must_agree(
     assert (bent - prefix)[:, :4].norm() < (free - prefix)[:, :4].norm()
 
 
-def test_without_a_prefix_guidance_changes_nothing(checkpoint: Path) -> None:
-    """The first chunk of an episode is the same under every method, up to rounding."""
+def test_guidance_without_a_prefix_has_no_effect(checkpoint: Path) -> None:
+    """The chunk equals that of the trained way up to rounding."""
     guided, trained = FlowPolicy(checkpoint, prefix="guided"), FlowPolicy(checkpoint)
     observation = replace(guided.spec.example(), prefix=None, delay_steps=4)
     (bent,), (own,) = (p.predict_chunk([observation]) for p in (guided, trained))
@@ -165,14 +175,16 @@ def test_without_a_prefix_guidance_changes_nothing(checkpoint: Path) -> None:
         ({"prefix": "guided", "execution_horizon": 13}, "13 steps, but a chunk has 12"),
     ],
 )
-def test_impossible_guidance_is_refused(checkpoint: Path, options: dict, said: str) -> None:  # type: ignore[type-arg]
-    """When loading, not when predicting."""
+def test_invalid_guidance_options_are_refused(
+    checkpoint: Path, options: dict[str, Any], said: str
+) -> None:
+    """Loading raises PolicyError that names the option."""
     with pytest.raises(PolicyError, match=said):
         load_policy("flow", checkpoint, **options)
 
 
-def test_the_way_of_continuing_is_in_the_spec(checkpoint: Path) -> None:
-    """Robots ask the spec; another way of using the same weights keeps their hash."""
+def test_the_spec_has_the_chosen_way_of_continuing_a_plan(checkpoint: Path) -> None:
+    """The hash of the weights stays the same."""
     trained = load_policy("flow", checkpoint)
     for way, steps in (("none", 0), ("guided", 12)):
         policy = load_policy("flow", checkpoint, prefix=way)

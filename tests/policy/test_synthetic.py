@@ -11,24 +11,24 @@ import numpy as np
 from holdfast.policy.kinds import load_policy
 
 
-def test_a_constant_policy_keeps_the_robot_where_it_is(checkpoint: Path) -> None:
-    """Actions named like a state repeat that state."""
+def test_a_constant_policy_holds_the_robots_position(checkpoint: Path) -> None:
+    """Actions of a state's name repeat that state."""
     policy = load_policy("constant", checkpoint)
     observation = policy.spec.example(2)
     (chunk,) = policy.predict_chunk([observation])
     np.testing.assert_array_equal(chunk.robot, np.tile(observation.state[:2], (12, 1)))
 
 
-def test_a_pretended_inference_takes_as_long_as_it_says(checkpoint: Path) -> None:
-    """For benchmarks: once per batch, not per sample."""
+def test_a_simulated_inference_takes_its_configured_duration(checkpoint: Path) -> None:
+    """Once per batch and not per sample."""
     policy = load_policy("constant", checkpoint, delay_s=0.05)
     began = time.monotonic()
     policy.predict_chunk([policy.spec.example(s) for s in range(20)])
     assert 0.05 <= time.monotonic() - began < 0.5
 
 
-def test_shape_only_chunks_tell_requests_apart_and_keep_the_prefix(checkpoint: Path) -> None:
-    """The same request gives the same chunk, another seed another one."""
+def test_shape_only_chunks_differ_by_seed_and_keep_the_prefix(checkpoint: Path) -> None:
+    """The same request gives the same chunk, and the certain steps are the prefix's."""
     policy = load_policy("shape-only", checkpoint)
     one, two = policy.spec.example(1), policy.spec.example(2)
     (first,), (again,), (other,) = (policy.predict_chunk([o]) for o in (one, one, two))
@@ -39,8 +39,8 @@ def test_shape_only_chunks_tell_requests_apart_and_keep_the_prefix(checkpoint: P
     np.testing.assert_array_equal(free.model[one.delay_steps :], first.model[one.delay_steps :])
 
 
-def test_the_hash_names_what_is_predicted(checkpoint: Path) -> None:
-    """Another value is another policy; the pretended delay is not."""
+def test_the_hash_of_a_synthetic_policy_depends_on_its_predictions(checkpoint: Path) -> None:
+    """Another value is another hash, and another simulated duration is not."""
     plain = load_policy("constant", checkpoint).checkpoint_hash
     assert load_policy("constant", checkpoint, value=1.0).checkpoint_hash != plain
     assert load_policy("shape-only", checkpoint).checkpoint_hash != plain

@@ -1,6 +1,6 @@
-"""What a CUDA graph is, on a CPU: the same list of operations again on other numbers, with all that
-Python computed frozen into it. It cannot fail as a capture can, but lists what would make it fail:
-operations that need the host."""
+"""A substitute for a CUDA graph on a CPU: a fixed list of operations, replayed on other inputs,
+with all of Python's computation frozen. It cannot fail as a capture can, but lists the operations
+that would make one fail because they need the host."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HOST = ("scalar_tensor", "lift_fresh", "_local_scalar_dense")
 
 
 class Trace:
-    """Captures on the CPU, into buffers of its own as a GPU would."""
+    """A capture on the CPU, into buffers of its own."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -32,7 +32,8 @@ class Trace:
             self.replays += 1
             for buffer, value in zip(held, given, strict=True):
                 buffer.copy_(value)
-            return trace(*held).clone()
+            result: Tensor = trace(*held)
+            return result.clone()
 
         return replay
 

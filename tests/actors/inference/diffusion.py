@@ -1,8 +1,7 @@
-"""A diffusion policy (arXiv 2303.04137) in miniature, with fixed random weights.
+"""A small diffusion policy (arXiv 2303.04137) with fixed random weights.
 
-It is here because it remembers: each chunk is denoised from the last two observations, and the one
-before the newest it keeps itself. It is served like any policy, with the pipeline of the shipped
-ones around it.
+It is stateful: each chunk is denoised from the last two observations, of which it keeps the older
+one. It is served with the pipeline of the shipped policies.
 """
 
 from __future__ import annotations
@@ -60,13 +59,14 @@ class DiffusionNetwork(EncodingNetwork):
         for conv, film in zip(self.convs, self.films, strict=True):
             gain, shift = film(condition)[..., None].chunk(2, dim=1)
             x = x + F.mish(conv(x) * (1 + gain) + shift)
-        return self.leave(x).transpose(1, 2)
+        trajectory: Tensor = self.leave(x).transpose(1, 2)
+        return trajectory
 
 
 class DiffusionPolicy(LearnedPolicy):
-    """Serves one robot: `reset` makes it forget, and until then it remembers what it was shown.
+    """Keeps the last observation until `reset`, which does nothing without `forgets`.
 
-    `batches` holds the size of every batch it was given.
+    `batches` holds the sizes of all batches.
     """
 
     network: DiffusionNetwork
@@ -74,6 +74,7 @@ class DiffusionPolicy(LearnedPolicy):
     def __init__(self, checkpoint: Path, *, device: str = "cpu", dtype: str = "float32") -> None:
         super().__init__(checkpoint, device=device, dtype=dtype)
         self.batches: list[int] = []
+        self.forgets = True
         self._history: deque[Observation] = deque(maxlen=OBSERVATIONS)
 
     def _network(self, config: Config) -> DiffusionNetwork:
@@ -81,8 +82,9 @@ class DiffusionPolicy(LearnedPolicy):
         return DiffusionNetwork(network_config(config, DiffusionConfig), Sizes.of(config))
 
     def reset(self) -> None:
-        """A new episode: nothing was seen before."""
-        self._history.clear()
+        """Begin a new episode."""
+        if self.forgets:
+            self._history.clear()
 
     def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
         """One chunk from the one observation and the one before it."""

@@ -1,4 +1,4 @@
-"""How many robots a replica says it can carry."""
+"""The number of robots that a replica can serve."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ times = st.floats(0.001, 1)
 
 
 @given(rate=rates, chunk=chunks, rtt=st.floats(0, 0.1), t=times)
-def test_one_at_a_time_it_is_the_published_formula(
+def test_the_capacity_without_batches_is_the_published_formula(
     rate: float, chunk: float, rtt: float, t: float
 ) -> None:
+    """For batches of one, N is the smaller of the device's bound and the round's bound."""
     expected = min(0.8 / (rate * t), (chunk / 2 - rtt) / t)
     assert capacity({1: t}, Load(rate, chunk, rtt)) == max(0, int(expected))
 
@@ -25,8 +26,7 @@ def test_one_at_a_time_it_is_the_published_formula(
 def test_the_planned_robots_fit_the_device_and_the_round(
     rate: float, chunk: float, t: list[float]
 ) -> None:
-    """Simulated, not recomputed: some batch size serves all of them within half a chunk and keeps
-    the device at 80 % or less."""
+    """In simulation, some batch size serves N robots within half a chunk and 80 % of the device."""
     service = dict(enumerate(t, start=1))
     robots = capacity(service, Load(rate, chunk))
     if robots == 0:
@@ -41,16 +41,17 @@ def test_the_planned_robots_fit_the_device_and_the_round(
 
 
 @given(rate=rates, chunk=chunks, t=st.lists(times, min_size=2, max_size=8))
-def test_being_able_to_batch_never_costs_capacity(
+def test_larger_batches_never_reduce_the_capacity(
     rate: float, chunk: float, t: list[float]
 ) -> None:
+    """The capacity with batches is at least that of batches of one."""
     service = dict(enumerate(t, start=1))
     load = Load(rate, chunk)
     assert capacity(service, load) >= capacity({1: service[1]}, load)
 
 
 def test_a_batch_that_the_robots_cannot_fill_does_not_count() -> None:
-    """Three robots would keep a batch of eight waiting for ever."""
+    """A batch size counts only if its capacity is at least that size."""
     assert capacity({8: 1.0}, Load(rate_hz=2.0, horizon_s=4.0)) == 0
 
 
@@ -61,4 +62,5 @@ def test_a_batch_that_the_robots_cannot_fill_does_not_count() -> None:
 def test_a_robot_asks_once_per_played_chunk_but_not_before_the_answer(
     chunk_s: float, buffer_s: float, latency_s: float, expected: float
 ) -> None:
+    """The period of requests is the longer of the chunk without its buffer and the latency."""
     assert request_rate_hz(chunk_s, buffer_s, latency_s) == pytest.approx(expected)

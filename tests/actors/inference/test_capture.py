@@ -1,10 +1,8 @@
-"""Captured work that runs again, byte for byte."""
+"""Captures and their replay."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,20 +10,17 @@ import pytest
 
 from holdfast.actors.inference.capture import Capture, CapturedBatch, Origin, read
 from holdfast.errors import CaptureError
-from holdfast.policy.base import Observation
 from holdfast.policy.checkpoint import read_config, read_stats, read_weights, save
 from holdfast.policy.kinds import load_policy
+from holdfast.tests.actors.inference.bench import Echo, MakeBench
+from holdfast.tests.actors.inference.robot_side import RobotSide, example
 from holdfast.tools.cli.replay import run
 from holdfast.transport.outbox import Outbox, OutboxReader
 
-Example = Callable[..., Observation]
-
 
 @pytest.fixture
-def captured(
-    checkpoint: Path, bench: Any, robot_side: Any, example: Example, tmp_path: Path
-) -> Path:
-    """Two robots, batches of one and of two, one by shared memory; one request refused."""
+def captured(checkpoint: Path, bench: MakeBench, tmp_path: Path) -> Path:
+    """A capture of two robots, one by shared memory: four batches of two and one of one."""
     memory = bytearray(Outbox.size_for(64_000))
     outbox = Outbox(memory)
     b = bench(
@@ -35,7 +30,7 @@ def captured(
         policy="flow",
         checkpoint=str(checkpoint),
     )
-    robots = {"r1": robot_side("r1", outbox), "r2": robot_side("r2")}
+    robots = {"r1": RobotSide("r1", outbox), "r2": RobotSide("r2")}
     for name, robot in robots.items():
         b.receive(name, robot.open())
     for seq in range(1, 6):
@@ -48,20 +43,22 @@ def captured(
     return tmp_path / "capture"
 
 
-def test_a_capture_runs_again_byte_for_byte(captured: Path) -> None:
+def test_a_capture_is_replayed_byte_for_byte(captured: Path) -> None:
+    """Every captured answer, of batches of one and two, is the same in the replay."""
     result = run(captured)
     assert (result.answers, result.batches) == (9, 5)
     assert result.differences == []
 
 
-def test_a_capture_holds_the_pixels_that_lay_in_shared_memory(captured: Path) -> None:
-    """The memory is long gone when somebody looks."""
+def test_a_capture_contains_the_pixels_of_shared_memory(captured: Path) -> None:
+    """No captured request refers to shared memory."""
     batches = [r for r in read(captured) if isinstance(r, CapturedBatch)]
     assert [len(b.exchanges) for b in batches] == [2, 2, 1, 2, 2]
     assert not any(b"shm" in e.request[1] for b in batches for e in b.exchanges)
 
 
-def test_other_weights_are_not_replayed_but_named(captured: Path, tmp_path: Path) -> None:
+def test_a_replay_with_other_weights_is_refused(captured: Path, tmp_path: Path) -> None:
+    """The error names the option that gives the right checkpoint."""
     [origin, *_] = [r for r in read(captured) if isinstance(r, Origin)]
     config, stats = read_config(origin.checkpoint), read_stats(origin.checkpoint)
     weights = {k: np.asarray(v) * 1.01 for k, v in read_weights(origin.checkpoint).items()}
@@ -70,8 +67,8 @@ def test_other_weights_are_not_replayed_but_named(captured: Path, tmp_path: Path
         run(captured, checkpoint=str(tmp_path / "other"))
 
 
-def test_a_reply_that_was_different_is_found(captured: Path) -> None:
-    """One bit of one reply."""
+def test_a_replay_finds_a_reply_that_differs_in_one_bit(captured: Path) -> None:
+    """The difference names the robot and the request."""
     records = list(read(captured))
     batch = records[2]
     assert isinstance(batch, CapturedBatch)
@@ -83,32 +80,37 @@ def test_a_reply_that_was_different_is_found(captured: Path) -> None:
     assert (difference.robot, difference.seq) == ("r2", 2)
 
 
-def test_a_capture_whose_writer_was_killed_is_read_up_to_there(captured: Path) -> None:
+def test_a_capture_with_an_incomplete_last_record_is_read_up_to_it(captured: Path) -> None:
+    """All records before the incomplete one are replayed."""
     captured.write_bytes(captured.read_bytes()[:-7])
     assert run(captured).batches == 4
 
 
-def test_what_a_killed_writer_left_unfinished_hides_nothing_of_the_next_one(
+def test_a_capture_is_continued_after_an_incomplete_record(
     captured: Path,
 ) -> None:
+    """The next writer's records are readable after those of a writer that was killed."""
     origin = next(iter(read(captured)))
     captured.write_bytes(captured.read_bytes()[:-7])
     before = list(read(captured))
-    following = Capture(captured, 10_000_000, origin)  # type: ignore[arg-type]
+    assert isinstance(origin, Origin)
+    following = Capture(captured, 10_000_000, origin)
     following.batch([], reset=True)
     following.close()
     assert list(read(captured)) == [*before, origin, CapturedBatch([], reset=True)]
 
 
-def test_a_file_that_is_no_capture_is_named(tmp_path: Path) -> None:
+def test_a_file_that_is_no_capture_is_refused(tmp_path: Path) -> None:
+    """Reading another file raises CaptureError that says so."""
     (tmp_path / "x").write_bytes(b"\x05\x00\x00\x00hello and more")
     with pytest.raises(CaptureError, match="no capture"):
         list(read(tmp_path / "x"))
 
 
 def test_an_error_of_the_policy_is_replayed_as_the_same_error(
-    bench: Any, robot_side: Any, example: Example, checkpoint: Path, tmp_path: Path, echo: Any
+    bench: MakeBench, checkpoint: Path, tmp_path: Path, echo: Echo
 ) -> None:
+    """A captured ERROR equals the one of the replay, byte for byte."""
     from holdfast.actors.inference.capture import replay
     from holdfast.actors.inference.policy_runner import PolicyRunner
     from holdfast.actors.inference.served_session import TaskRule
@@ -116,7 +118,7 @@ def test_an_error_of_the_policy_is_replayed_as_the_same_error(
     b = bench(echo, capture_bytes=1_000_000)
     b.join("r1")
     bad = example(1, state=np.array([-200, 0, 0], np.float32))
-    b.receive("r1", robot_side("r1").request(bad))
+    b.receive("r1", RobotSide("r1").request(bad))
     b.work()
     b.service.close()
     [batch] = [r for r in read(tmp_path / "capture") if isinstance(r, CapturedBatch)]

@@ -1,4 +1,4 @@
-"""How the replica remembers each robot's requests."""
+"""The histories of robots whose requests fail or are slow."""
 
 from __future__ import annotations
 
@@ -18,29 +18,31 @@ S = 1_000_000_000
 
 
 @given(st.lists(st.floats(0.001, 3.0), min_size=1, max_size=50))
-def test_a_robot_whose_requests_fail_gets_its_share_of_the_device_and_no_more(
+def test_a_robot_whose_requests_fail_gets_a_bounded_share_of_the_device(
     took: list[float],
 ) -> None:
-    """Asked again as soon as it may, whatever its requests take."""
-    histories, now, busy_s = Histories(), 0, 0.0
+    """Its share is at most 1 / (1 + REST_FACTOR) for every sequence of durations."""
+    histories, now_ns, busy_s = Histories(), 0, 0.0
     for seconds in took:
-        now += round(histories.rest_s("bad", now) * S)
-        assert histories.rest_s("bad", now) == 0
-        now += round(seconds * S)
+        now_ns += round(histories.rest_s("bad", now_ns) * S)
+        assert histories.rest_s("bad", now_ns) == 0
+        now_ns += round(seconds * S)
         busy_s += seconds
-        histories.failed("bad", "why", seconds, now, shared=True)
-    end = now + histories.rest_s("bad", now) * S
-    assert busy_s <= 1.001 * end / S / (1 + REST_FACTOR)
+        histories.failed("bad", "why", seconds, now_ns, shared=True)
+    end_ns = now_ns + histories.rest_s("bad", now_ns) * S
+    assert busy_s <= 1.001 * end_ns / S / (1 + REST_FACTOR)
 
 
-def test_a_robot_that_is_alone_here_does_not_rest() -> None:
+def test_a_robot_without_others_does_not_rest() -> None:
+    """A failure causes no rest while no other robot is served."""
     histories = Histories()
     histories.failed("bad", "why", 3.0, 0, shared=False)
     assert histories.rest_s("bad", 0) == 0
     assert histories.of("bad").alone
 
 
-def test_one_success_ends_the_trouble() -> None:
+def test_a_success_ends_a_series_of_failures() -> None:
+    """The robot shares batches again, the log line has the count, and the total stays."""
     histories = Histories()
     for _ in range(5):
         histories.failed("bad", "why", 0.1, 0, shared=True)
@@ -49,8 +51,8 @@ def test_one_success_ends_the_trouble() -> None:
     assert histories.rows()["bad"]["failed"] == 5
 
 
-def test_a_robot_that_is_slower_than_others_is_made_to_rest_and_a_slow_machine_is_not() -> None:
-    """The first slow request of a batch is anybody's."""
+def test_a_robot_that_is_slower_than_all_others_rests() -> None:
+    """A robot rests after consecutive slow requests, and none does when all are slow."""
     histories = Histories()
     histories.served("bad", 3.0, 0.1, alone=False, now_ns=0, shared=True)
     assert histories.of("bad").alone
@@ -66,15 +68,17 @@ def test_a_robot_that_is_slower_than_others_is_made_to_rest_and_a_slow_machine_i
             assert slow.rest_s(robot, 0) == 0
 
 
-def test_failures_are_written_down_at_a_bounded_rate_and_none_is_left_out_of_the_count() -> None:
+def test_failures_are_logged_at_a_bounded_rate() -> None:
+    """A log line carries the number of failures since the last one."""
     histories = Histories()
     lines = [histories.failed("bad", "why", 0.0, i * S // 10, shared=True) for i in range(1000)]
-    said = [line for line in lines if line]
-    assert 9 <= len(said) <= 11
-    assert "99 more" in said[1] and "why" in said[1]
+    logged = [line for line in lines if line]
+    assert 9 <= len(logged) <= 11
+    assert "99 more" in logged[1] and "why" in logged[1]
 
 
-def test_each_device_that_is_lost_at_one_robots_request_makes_it_rest_longer() -> None:
+def test_each_device_lost_at_a_robots_request_makes_the_robot_rest_longer() -> None:
+    """The rests grow to a maximum, and the robots of a larger batch do not rest."""
     histories, rests = Histories(), []
     for _ in range(6):
         histories.lost(["bad"], "CUDA error", now_ns=0)
@@ -84,7 +88,8 @@ def test_each_device_that_is_lost_at_one_robots_request_makes_it_rest_longer() -
     assert histories.rest_s("a", 0) == 0 and histories.of("a").alone
 
 
-def test_the_next_incarnation_goes_on_from_the_rows() -> None:
+def test_the_next_incarnation_continues_from_the_rows() -> None:
+    """Restored rows give the same rows and rests, and unknown keys are ignored."""
     histories, after = Histories(), Histories()
     histories.lost(["bad"], "CUDA error", now_ns=7)
     histories.clipped("odd", 3)
@@ -93,7 +98,8 @@ def test_the_next_incarnation_goes_on_from_the_rows() -> None:
     assert after.rest_s("bad", 7) == histories.rest_s("bad", 7) > 0
 
 
-def test_histories_and_rows_are_bounded_and_those_in_trouble_come_first() -> None:
+def test_histories_and_their_rows_are_bounded() -> None:
+    """The rows have short reasons, and a robot with failing requests comes first."""
     histories = Histories()
     for i in range(2 * MAX_ROBOTS):
         histories.failed(f"r{i}", "x" * 10_000, 0.0, 0, shared=True)

@@ -1,10 +1,9 @@
-"""Whatever a robot sends, the replica drops it or answers it, and serves the next one."""
+"""Malformed requests: the replica drops or answers each, and serves the next one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from itertools import count
 
 import msgspec
 import pytest
@@ -12,11 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import WireError
-from holdfast.policy.base import Observation
+from holdfast.tests.actors.inference.bench import Bench, Echo, MakeBench
+from holdfast.tests.actors.inference.robot_side import RobotSide, example
 from holdfast.transport.header import Kind
 from holdfast.transport.outbox import Outbox, OutboxReader
 
-Example = Callable[..., Observation]
+Hostile = tuple[Bench, Outbox, Iterator[int]]
 
 scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text()
 anything = st.recursive(
@@ -32,15 +32,15 @@ anything = st.recursive(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())
-def test_no_request_crashes_the_service_or_keeps_it_from_the_next(
-    data: st.DataObject, hostile_bench: Any, robot_side: Any, example: Example
+def test_a_malformed_request_never_affects_the_next_robots_request(
+    data: st.DataObject, hostile_bench: Hostile
 ) -> None:
-    """Bytes flipped, frames cut, added and swapped, values of the body replaced by any others."""
-    bench, outbox = hostile_bench
-    robot = robot_side("bad", outbox if data.draw(st.booleans(), label="shm") else None)
-    bench.seq += 1
-    bench.receive("bad", robot.open(epoch=bench.seq))  # unhurt by what it was made to say before
-    frames = robot.request(example(1), epoch=bench.seq)
+    """Flipped bytes, missing and swapped frames, and other types are answered or dropped."""
+    bench, outbox, seqs = hostile_bench
+    seq = next(seqs)
+    robot = RobotSide("bad", outbox if data.draw(st.booleans(), label="shm") else None)
+    bench.receive("bad", robot.open(epoch=seq))  # the last example may have ended its session
+    frames = robot.request(example(1), epoch=seq)
     body = msgspec.msgpack.decode(frames[1])
     for key in data.draw(st.sets(st.sampled_from(sorted(body))), label="keys"):
         target = body[key]
@@ -70,7 +70,7 @@ def test_no_request_crashes_the_service_or_keeps_it_from_the_next(
         bench.receive("bad", frames)
     except WireError as error:
         assert error.reason
-    bench.receive("good", robot_side("good").request(example(2), seq=bench.seq))
+    bench.receive("good", RobotSide("good").request(example(2), seq=seq))
     answers = bench.work() + bench.work()
     kinds = {name: answer.header.kind for name, answer in answers}
     assert kinds["good"] is Kind.REPLY
@@ -78,10 +78,10 @@ def test_no_request_crashes_the_service_or_keeps_it_from_the_next(
 
 
 @pytest.fixture
-def hostile_bench(bench: Any, echo: Any, tmp_path: Path) -> tuple[Any, Outbox]:
+def hostile_bench(bench: MakeBench, echo: Echo) -> Hostile:
+    """A core that serves `good`, the outbox of `bad`, and the numbers of its requests."""
     memory = bytearray(Outbox.size_for(64_000))
     outbox = Outbox(memory)
     b = bench(echo, {"bad": OutboxReader(memory)}, max_batch=2)
-    b.seq = 0
     b.join("good")
-    return b, outbox
+    return b, outbox, count(1)

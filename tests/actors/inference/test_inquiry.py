@@ -1,7 +1,8 @@
-"""A replica that is asked whether it would take a robot, and goes on as if it had not been."""
+"""Inquiries: whether a replica would accept a robot, without an effect on it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -9,6 +10,9 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from holdfast.tests.actors.inference.bench import Bench, Echo, MakeBench
+from holdfast.tests.actors.inference.robot_side import RobotSide, example
+from holdfast.transport.arrays import Buffer
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import Inquiry, Open, decode, encode
 
@@ -32,13 +36,13 @@ LIMITS = st.fixed_dictionaries(
 )
 
 
-def asked(frames: list[Any], **changes: Any) -> Open:
+def asked(frames: Sequence[Buffer], **changes: Any) -> Open:
     body: Open = decode(frames).body
     return msgspec.structs.replace(body, **changes)
 
 
-def state(b: Any) -> Any:
-    """Who has a session, in which episode, and what was refused so far."""
+def state(b: Bench) -> tuple[object, ...]:
+    """The sessions with their episodes, the waiting requests, and the counts."""
     sessions = {n: (id(s), s.epoch, s.episode) for n, s in b.service.sessions.items()}
     return sessions, len(b.service.waiting), {**b.meters.counts, "inquiries": 0}
 
@@ -55,24 +59,23 @@ def state(b: Any) -> Any:
     draining=st.booleans(),
     epoch=st.integers(0, 3),
 )
-def test_a_verdict_is_what_the_open_would_be_answered_and_changes_nothing(
+def test_a_verdict_equals_the_answer_to_the_same_open(
     changes: dict[str, Any],
     limits: dict[str, Any],
     others: int,
     at_work: bool,
     draining: bool,
     epoch: int,
-    bench: Any,
-    robot_side: Any,
-    echo: Any,
+    bench: MakeBench,
+    echo: Echo,
 ) -> None:
-    """Whatever the robot, the service's terms and who is there: also the robot itself."""
+    """The inquiry changes no session, request or count, whichever robot sends it."""
     b = bench(echo, **limits)
     names = [f"r{n}" for n in range(1, 1 + others)] + ["r0"] * at_work
     for name in names:
-        b.receive(name, robot_side(name).open(epoch=2, task=""))
+        b.receive(name, RobotSide(name).open(epoch=2, task=""))
     b.service.handshake.draining = draining
-    body = asked(robot_side("r0").open(), **changes)
+    body = asked(RobotSide("r0").open(), **changes)
     before = state(b)
 
     [verdict] = b.receive(
@@ -91,11 +94,12 @@ def test_a_verdict_is_what_the_open_would_be_answered_and_changes_nothing(
         assert verdict.body.accept == expected
 
 
-def test_a_question_between_a_request_and_its_batch_costs_neither(
-    bench: Any, robot_side: Any, example: Any, echo: Any
+def test_an_inquiry_between_a_request_and_its_batch_affects_neither(
+    bench: MakeBench, echo: Echo
 ) -> None:
+    """A full replica accepts the robot that has its session, and its request is answered."""
     b = bench(echo, max_sessions=1)
-    robot = robot_side("r1")
+    robot = RobotSide("r1")
     b.join("r1")
     b.receive("r1", robot.request(example(1)))
     [verdict] = b.receive("r1", encode(Header(Kind.INQUIRY), Inquiry(open=asked(robot.open()))))
@@ -105,9 +109,8 @@ def test_a_question_between_a_request_and_its_batch_costs_neither(
     assert np.isfinite(reply.array(reply.body.chunk)).all()
 
 
-def test_a_question_that_cannot_be_read_is_answered_so(
-    bench: Any, robot_side: Any, echo: Any
-) -> None:
+def test_an_unreadable_inquiry_is_refused(bench: MakeBench, echo: Echo) -> None:
+    """The verdict has the reason of the wire error, and no session opens."""
     b = bench(echo)
     [verdict] = b.receive("r1", [Header(Kind.INQUIRY, token=5).pack(), b"\x80"])
     assert verdict.header.token == 5 and verdict.body.reject.reason == "body"

@@ -1,4 +1,4 @@
-"""A policy on its device: what it may cost others, and what it may not."""
+"""A policy on its device: warm-up, isolation of failures, and lost devices."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SPEC = PolicySpec(
 
 
 class Toy:
-    """Remembers how it was called; answers with `answer(observation)`."""
+    """Records its calls; predicts `answer(observation)`, or returns `returns(batch)` if set."""
 
     checkpoint_hash = "0"
 
@@ -39,6 +39,7 @@ class Toy:
         self.spec = SPEC
         self.answer = answer or self.plain
         self.seen: list[tuple[int, bool]] = []
+        self.returns: Callable[[Sequence[Observation]], Any] | None = None
         self.resets = 0
 
     @staticmethod
@@ -51,6 +52,9 @@ class Toy:
 
     def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
         self.seen.append((len(batch), batch[0].prefix is not None))
+        if self.returns is not None:
+            wrong: list[Chunk] = self.returns(batch)
+            return wrong
         return [self.answer(obs) for obs in batch]
 
 
@@ -58,7 +62,8 @@ def observation(x: float) -> Observation:
     return Observation(state=np.array([x], np.float32), images={})
 
 
-def test_warm_up_runs_every_batch_size_with_and_without_a_prefix() -> None:
+def test_the_warm_up_runs_every_batch_size_with_and_without_a_prefix() -> None:
+    """Each size up to the largest has a measured time."""
     policy = Toy()
     device = PolicyRunner(policy)
     assert device.warm_up(max_batch=3) == 3
@@ -67,7 +72,8 @@ def test_warm_up_runs_every_batch_size_with_and_without_a_prefix() -> None:
     assert device.mode == "shared"
 
 
-def test_a_policy_that_remembers_is_warmed_for_one_robot_and_starts_fresh() -> None:
+def test_a_stateful_policy_is_warmed_up_for_batches_of_one_and_reset() -> None:
+    """The largest batch is one, and the warm-up ends with a reset."""
     policy = Toy()
     policy.spec = msgspec.structs.replace(SPEC, stateful=True)
     device = PolicyRunner(policy)
@@ -78,6 +84,7 @@ def test_a_policy_that_remembers_is_warmed_for_one_robot_and_starts_fresh() -> N
 
 
 def test_a_shared_policy_is_never_reset() -> None:
+    """Neither the warm-up nor `reset` calls the policy's reset."""
     policy = Toy()
     device = PolicyRunner(policy)
     device.warm_up(max_batch=1)
@@ -85,7 +92,9 @@ def test_a_shared_policy_is_never_reset() -> None:
     assert policy.resets == 0
 
 
-def test_one_bad_observation_fails_alone() -> None:
+def test_a_bad_observation_fails_alone() -> None:
+    """The other observations of its batch get their chunks."""
+
     def answer(obs: Observation) -> Chunk:
         if obs.state[0] < 0:
             raise ValueError("state is negative")
@@ -100,11 +109,13 @@ def test_one_bad_observation_fails_alone() -> None:
 
 
 def returned(**changes: object) -> Chunk:
-    fine = {"model": np.zeros((3, 2), np.float32), "robot": np.zeros((3, 2), np.float32)}
-    return Chunk(**{**fine, **changes})  # type: ignore[arg-type]
+    """A valid chunk with other values in its fields, of any type."""
+    values = np.zeros((3, 2), np.float32)
+    fields: dict[str, Any] = {"model": values, "robot": values, **changes}
+    return Chunk(**fields)
 
 
-WRONG = [
+WRONG: list[tuple[Callable[[int], Any], str]] = [
     (lambda n: None, "returned None"),
     (lambda n: (returned() for _ in range(n)), "a generator"),
     (lambda n: returned(), "a Chunk: "),
@@ -126,36 +137,37 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize(("answer", "words"), WRONG, ids=[words for _, words in WRONG])
-def test_what_the_spec_does_not_say_is_refused_at_warm_up_and_an_error_afterwards(
-    answer: Callable[[int], Any], words: str
+@pytest.mark.parametrize(("answer", "says"), WRONG, ids=[says for _, says in WRONG])
+def test_a_return_value_that_contradicts_the_spec_is_refused(
+    answer: Callable[[int], Any], says: str
 ) -> None:
-    """In the policy's own words; and whatever it returns, the replica goes on."""
+    """At warm-up it raises UnfitPolicyError, later it is its request's error."""
     policy = Toy()
     device = PolicyRunner(policy)
     device.warm_up(max_batch=1)
-    policy.predict_chunk = lambda batch: answer(len(batch))
+    policy.returns = lambda batch: answer(len(batch))
     [result], _ = device.predict([observation(0)])
-    assert isinstance(result, WrongOutputError) and words in str(result)
-    with pytest.raises(UnfitPolicyError, match=re.escape(words)):
+    assert isinstance(result, WrongOutputError) and says in str(result)
+    with pytest.raises(UnfitPolicyError, match=re.escape(says)):
         PolicyRunner(policy).warm_up(max_batch=1)
 
 
 @pytest.mark.parametrize("call", range(12))
-def test_every_call_of_the_warm_up_is_looked_at(call: int) -> None:
-    """A policy that errs once, whenever, does not come through."""
+def test_every_call_of_the_warm_up_is_checked(call: int) -> None:
+    """A policy that errs in any one call is refused."""
     policy, calls = Toy(), iter(range(1000))
-    right = policy.predict_chunk
 
     def erring(batch: Sequence[Observation]) -> list[Chunk]:
-        return [] if next(calls) == call else right(batch)
+        return [] if next(calls) == call else [policy.answer(obs) for obs in batch]
 
-    policy.predict_chunk = erring
+    policy.returns = erring
     with pytest.raises(UnfitPolicyError, match="0 chunks"):
         PolicyRunner(policy).warm_up(max_batch=2)
 
 
-def test_a_policy_that_fails_at_warm_up_is_told_how_to_be_given_its_own_example() -> None:
+def test_a_failure_at_warm_up_names_the_ways_to_give_an_example() -> None:
+    """The error names default_task and example=, and a task that the policy knows suffices."""
+
     def answer(obs: Observation) -> Chunk:
         return {"pick": Toy.plain(obs)}[obs.task]
 
@@ -165,7 +177,7 @@ def test_a_policy_that_fails_at_warm_up_is_told_how_to_be_given_its_own_example(
 
 
 def test_a_given_example_is_varied_only_a_little() -> None:
-    """A policy that accepts nothing but its own kind of observation can be warmed up."""
+    """A policy that accepts only observations near its example can be warmed up."""
     given = Observation(state=np.array([500.0], np.float32), images={}, task="pick")
 
     def answer(obs: Observation) -> Chunk:
@@ -193,7 +205,7 @@ class Broken(Toy):
         return self.plain(obs)
 
 
-DEVICE_ERRORS = [
+DEVICE_ERRORS: list[Exception] = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
     torch.AcceleratorError("CUDA error: device-side assert triggered"),
     RuntimeError("CUDA error: unspecified launch failure"),
@@ -202,7 +214,7 @@ DEVICE_ERRORS = [
     RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory"),
     MemoryError(),
 ]
-REQUEST_ERRORS = [
+REQUEST_ERRORS: list[BaseException] = [
     KeyError("pick up the cup"),
     AssertionError("prompt"),
     ValueError("state is out of range: CUDA error"),
@@ -216,7 +228,8 @@ REQUEST_ERRORS = [
 
 
 @pytest.mark.parametrize("error", DEVICE_ERRORS, ids=repr)
-def test_a_device_that_is_lost_is_given_up_at_once(error: Exception) -> None:
+def test_a_device_error_that_persists_is_a_lost_device(error: Exception) -> None:
+    """The first batch raises DeviceLostError when the warm-up's example fails too."""
     assert is_device_error(error)
     device = PolicyRunner(Broken(error, sticky=True))
     device.warm_up(max_batch=2)
@@ -224,10 +237,9 @@ def test_a_device_that_is_lost_is_given_up_at_once(error: Exception) -> None:
         device.predict([observation(1), observation(-200)])
 
 
-@pytest.mark.parametrize("error", DEVICE_ERRORS + REQUEST_ERRORS, ids=repr)
-def test_a_request_that_fails_fails_alone_however_often(error: BaseException) -> None:
-    """Also with a device's error, when the device works on: memory runs out for an absurd request,
-    too."""
+@pytest.mark.parametrize("error", [*DEVICE_ERRORS, *REQUEST_ERRORS], ids=repr)
+def test_a_request_that_fails_repeatedly_fails_alone(error: BaseException) -> None:
+    """Also with a device's error, if the device works for other requests."""
     device = PolicyRunner(Broken(error, sticky=False))
     device.warm_up(max_batch=2)
     for _ in range(2 * DOUBTFUL_FAILURES):
@@ -238,11 +250,13 @@ def test_a_request_that_fails_fails_alone_however_often(error: BaseException) ->
 
 
 @pytest.mark.parametrize("error", REQUEST_ERRORS, ids=repr)
-def test_an_error_of_a_request_is_not_taken_for_the_devices(error: BaseException) -> None:
+def test_an_error_of_a_request_is_no_device_error(error: BaseException) -> None:
+    """Exceptions of policies are not classified as the device's."""
     assert not is_device_error(error)
 
 
-def test_an_error_that_was_raised_from_the_devices_is_the_devices() -> None:
+def test_an_error_raised_from_a_device_error_is_a_device_error() -> None:
+    """The chain of causes is searched."""
     try:
         try:
             raise torch.OutOfMemoryError("CUDA out of memory")
@@ -252,8 +266,8 @@ def test_an_error_that_was_raised_from_the_devices_is_the_devices() -> None:
         assert is_device_error(error)
 
 
-def test_a_policy_that_fails_at_everything_since_its_warm_up_gets_a_new_process() -> None:
-    """Whatever it raises: what is wrong is then no request's fault."""
+def test_a_policy_that_fails_at_every_request_loses_its_device() -> None:
+    """After some failed batches the warm-up's example is run; if it fails, DeviceLostError."""
     policy = Toy()
     device = PolicyRunner(policy)
     device.warm_up(max_batch=1)
@@ -261,14 +275,15 @@ def test_a_policy_that_fails_at_everything_since_its_warm_up_gets_a_new_process(
     def wedged(batch: Sequence[Observation]) -> list[Chunk]:
         raise ConnectionError("the policy server is gone")
 
-    policy.predict_chunk = wedged
+    policy.returns = wedged
     for _ in range(DOUBTFUL_FAILURES - 1):
         device.predict([observation(1)])
     with pytest.raises(DeviceLostError, match="policy server is gone"):
         device.predict([observation(1)])
 
 
-def test_bad_requests_cost_fewer_and_fewer_proofs_that_the_device_works() -> None:
+def test_failing_requests_cause_ever_fewer_proofs_of_the_device() -> None:
+    """The number of failed batches between proofs doubles."""
     policy = Broken(KeyError("x"), sticky=False)
     device = PolicyRunner(policy)
     device.warm_up(max_batch=1)
@@ -278,7 +293,8 @@ def test_bad_requests_cost_fewer_and_fewer_proofs_that_the_device_works() -> Non
     assert len(policy.seen) < 1020
 
 
-def test_service_times_follow_what_is_measured() -> None:
+def test_service_times_follow_the_measured_durations() -> None:
+    """`times` converges to the duration of recent batches."""
     device = PolicyRunner(Toy())
     device.times[1] = 100.0
     for _ in range(100):

@@ -1,124 +1,45 @@
-"""The inference actor against a broker's socket: in this process, and as a real one."""
+"""The inference actor in a thread, at a broker's socket."""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol
 
 import numpy as np
 import pytest
-import zmq
 
 from holdfast.actors.inference.replica import InferenceActor
-from holdfast.actors.runtime import actor as actors
-from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
-from holdfast.actors.runtime.supervisor_link import (
-    BootMessage,
-    ExitReason,
-    ReadyMessage,
-    SegmentEntry,
-    SupervisorLink,
-    pair,
-)
-from holdfast.policy.base import Observation
+from holdfast.actors.runtime.actor import EXIT_REFUSED, EXIT_STOPPED, boot_in_memory
+from holdfast.actors.runtime.status_board import StatusBoardReader
+from holdfast.actors.runtime.supervisor_link import ExitReason
 from holdfast.policy.kinds import load_policy
-from holdfast.transport import segment, sockets
+from holdfast.tests.actors.inference.broker_side import BrokerSide
+from holdfast.tests.actors.inference.replica_thread import Replica
+from holdfast.tests.actors.inference.robot_side import RobotSide, example
+from holdfast.tests.waiting import wait_until
+from holdfast.transport.arrays import Buffer
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import Drain, Heartbeat, Message, Reject, Welcome, decode, encode
+from holdfast.transport.messages import Drain, Heartbeat, Reject, Welcome, encode
 from holdfast.transport.outbox import Outbox
 
-Example = Callable[..., Observation]
 
+class StartReplica(Protocol):
+    """The fixture `replica`."""
 
-class BrokerSide:
-    """A broker's back door, played by hand."""
-
-    def __init__(self, endpoint: str) -> None:
-        self.context: sockets.Context = zmq.Context()
-        self.socket = sockets.router(self.context, endpoint)
-        self.identity = b""
-
-    def send(self, robot: str, frames: list[Any]) -> None:
-        deadline = time.monotonic() + 30
-        while not sockets.send(self.socket, [self.identity, robot.encode(), *frames]):
-            assert time.monotonic() < deadline, "the replica takes no message"
-            time.sleep(0.001)
-
-    def hear(self, *kinds: Kind, deadline_s: float = 30) -> tuple[str, Message[Any]]:
-        """The next message of one of `kinds`; others are skipped."""
-        deadline = time.monotonic() + deadline_s
-        while self.socket.poll(max(0, int(1000 * (deadline - time.monotonic())))):
-            frames = sockets.receive(self.socket)
-            assert frames is not None
-            self.identity = bytes(frames[0])
-            message = decode(frames[2:])
-            if message.header.kind in kinds:
-                return bytes(frames[1]).decode(), message
-        raise AssertionError(f"none of {kinds} within {deadline_s} s")
-
-    def welcome(self) -> Message[Any]:
-        """Wait for a registration and answer it; a process may have torch to import before."""
-        _, registration = self.hear(Kind.REGISTER, deadline_s=90)
-        header = registration.header._replace(kind=Kind.WELCOME)
-        self.send("", encode(header, Welcome(broker="b", heartbeat_s=0.5)))
-        return registration
-
-    def close(self) -> None:
-        self.context.destroy(linger=0)
-
-
-class Replica:
-    """An InferenceActor in a thread of this process, and its supervisor's end."""
-
-    def __init__(self, boot: Any, link: Any, supervisor: SupervisorLink) -> None:
-        self.boot, self.link, self.supervisor = boot, link, supervisor
-        self.actor = InferenceActor(boot, link)
-        self.codes: list[int] = []
-        self.thread = threading.Thread(
-            target=lambda: self.codes.append(self.actor.main()), daemon=True
-        )
-
-    def status(self) -> dict[str, Any]:
-        return StatusBoardReader(self.boot.memory["pick/0/board"]).report() or {}
-
-    def progress(self) -> int:
-        return StatusBoardReader(self.boot.memory["pick/0/board"]).progress()[0]
-
-    def end(self) -> int:
-        """Wait for its end; its exit code."""
-        self.thread.join(30)
-        assert not self.thread.is_alive()
-        return self.codes[0]
+    def __call__(
+        self, segments: dict[str, int] | None = None, **config: Any
+    ) -> AbstractContextManager[Replica]: ...
 
 
 @pytest.fixture
-def endpoint(tmp_path: Path) -> Iterator[str]:
-    where = f"ipc://{tmp_path}/back"
-    yield where
-    sockets.unlink_stale(where)
+def replica(checkpoint: Path, endpoint: str, tmp_path: Path) -> StartReplica:
+    """Starts a replica in a thread, with a configuration."""
 
-
-@pytest.fixture
-def broker(endpoint: str) -> Iterator[BrokerSide]:
-    side = BrokerSide(endpoint)
-    yield side
-    side.close()
-
-
-@pytest.fixture
-def replica(checkpoint: Path, endpoint: str, tmp_path: Path) -> Callable[..., Any]:
     @contextmanager
     def running(segments: dict[str, int] | None = None, **config: Any) -> Iterator[Replica]:
-        told = {
+        configured = {
             "service": "pick",
             "replica": 0,
             "broker": endpoint,
@@ -128,8 +49,10 @@ def replica(checkpoint: Path, endpoint: str, tmp_path: Path) -> Callable[..., An
             "max_wait_ms": 1.0,
             **config,
         }
-        made = actors.boot_in_memory("inference", "pick/0", told, segments, rundir=tmp_path)
-        it = Replica(*made)
+        boot, link, supervisor = boot_in_memory(
+            "inference", "pick/0", configured, segments, rundir=tmp_path
+        )
+        it = Replica(boot, link, supervisor)
         it.thread.start()
         try:
             yield it
@@ -141,22 +64,14 @@ def replica(checkpoint: Path, endpoint: str, tmp_path: Path) -> Callable[..., An
     return running
 
 
-def until(condition: Callable[[], object], deadline_s: float = 30.0) -> None:
-    end = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true in time"
-        time.sleep(0.005)
-
-
 @pytest.mark.parametrize("kind", ["constant", "flow"])
-def test_a_chunk_that_travelled_through_sockets_is_byte_identical(
+def test_a_chunk_served_through_sockets_is_byte_identical(
     kind: str,
     checkpoint: Path,
-    replica: Any,
+    replica: StartReplica,
     broker: BrokerSide,
-    robot_side: Any,
-    example: Example,
 ) -> None:
+    """The bytes are those of a policy in this process, with images in shared memory."""
     policy = load_policy(kind, checkpoint)
     size = Outbox.size_for(64_000)
     with replica({"r1/outbox": size}, policy=kind, outboxes={"r1": "r1/outbox"}) as it:
@@ -164,14 +79,14 @@ def test_a_chunk_that_travelled_through_sockets_is_byte_identical(
         assert offer.checkpoint == policy.checkpoint_hash
         assert offer.action_names == policy.spec.action_names
         assert len(offer.batch_s) == 4 and min(offer.batch_s) > 0
-        robot = robot_side("r1", Outbox(it.boot.memory["r1/outbox"]))
+        robot = RobotSide("r1", Outbox(it.boot.memory["r1/outbox"]))
         broker.send("r1", robot.open())
-        name, accepted = broker.hear(Kind.ACCEPT, Kind.REJECT)
+        name, accepted = broker.receive(Kind.ACCEPT, Kind.REJECT)
         assert (name, accepted.body.shm) == ("r1", True)
         for seq in (1, 2):
             given = example(seq)
             broker.send("r1", robot.request(given, seq=seq))
-            name, reply = broker.hear(Kind.REPLY, Kind.ERROR)
+            name, reply = broker.receive(Kind.REPLY, Kind.ERROR)
             [expected] = policy.predict_chunk([given])
             assert name == "r1" and reply.header.seq == seq
             assert reply.array(reply.body.chunk).tobytes() == expected.robot.tobytes()
@@ -180,73 +95,84 @@ def test_a_chunk_that_travelled_through_sockets_is_byte_identical(
 
 
 def test_robots_that_ask_together_are_served_in_one_batch(
-    replica: Any, broker: BrokerSide, robot_side: Any, example: Example
+    replica: StartReplica,
+    broker: BrokerSide,
 ) -> None:
+    """Three requests within max_wait_ms give one batch, and each robot gets its own chunk."""
     with replica(max_wait_ms=2000.0, max_batch=3):
         broker.welcome()
         names = ("r1", "r2", "r3")
         for name in names:
-            broker.send(name, robot_side(name).open())
-            broker.hear(Kind.ACCEPT)
+            broker.send(name, RobotSide(name).open())
+            broker.receive(Kind.ACCEPT)
         for i, name in enumerate(names, start=1):
-            broker.send(name, robot_side(name).request(example(i, prefix=None), slack_s=100))
-        replies = dict(broker.hear(Kind.REPLY, Kind.ERROR) for _ in names)
+            broker.send(name, RobotSide(name).request(example(i, prefix=None), slack_s=100))
+        replies = dict(broker.receive(Kind.REPLY, Kind.ERROR) for _ in names)
         for i, name in enumerate(names, start=1):
             reply = replies[name]
             noise = np.random.default_rng(i).standard_normal((12, 2), np.float32)
-            assert reply.array(reply.body.chunk).tobytes() == noise.tobytes(), "never another's"
+            assert reply.array(reply.body.chunk).tobytes() == noise.tobytes(), (
+                "each robot gets its own"
+            )
             assert reply.body.batch == 3
 
 
-def test_it_registers_until_it_is_welcome_and_then_beats_with_progress(
-    replica: Any, broker: BrokerSide
+def test_a_replica_registers_until_it_is_welcomed_and_then_sends_heartbeats(
+    replica: StartReplica, broker: BrokerSide
 ) -> None:
+    """Registrations repeat one token, and the heartbeats' progress increases."""
     with replica():
-        first = broker.hear(Kind.REGISTER)[1].header.token
-        assert broker.hear(Kind.REGISTER)[1].header.token == first, "the same offer, repeated"
+        first = broker.receive(Kind.REGISTER)[1].header.token
+        assert broker.receive(Kind.REGISTER)[1].header.token == first, (
+            "the same registration, repeated"
+        )
         broker.welcome()
-        beats = [broker.hear(Kind.HEARTBEAT)[1].body.progress for _ in range(4)]
-        assert beats == sorted(set(beats)), "each beat shows that the loop itself went on"
+        beats = [broker.receive(Kind.HEARTBEAT)[1].body.progress for _ in range(4)]
+        assert beats == sorted(set(beats)), "each heartbeat reports progress of the loop"
 
 
-def test_a_broker_that_does_not_know_it_is_registered_with_anew(
-    replica: Any, broker: BrokerSide, robot_side: Any, example: Example
+def test_a_replica_registers_again_with_a_broker_that_does_not_know_it(
+    replica: StartReplica,
+    broker: BrokerSide,
 ) -> None:
-    """It thought that this replica hung, and moved its sessions: they are void here too."""
+    """The new registration has a new token, and sessions from before are void."""
     with replica():
         token = broker.welcome().header.token
-        broker.send("r1", robot_side("r1").open())
-        broker.hear(Kind.ACCEPT)
+        broker.send("r1", RobotSide("r1").open())
+        broker.receive(Kind.ACCEPT)
         broker.send("", encode(Header(Kind.WELCOME), Welcome(broker="b", heartbeat_s=0.5)))
         assert broker.welcome().header.token != token
-        broker.send("r1", robot_side("r1").request(example(1)))
-        assert broker.hear(Kind.EVENT, Kind.REPLY)[1].body.what == "lost"
+        broker.send("r1", RobotSide("r1").request(example(1)))
+        assert broker.receive(Kind.EVENT, Kind.REPLY)[1].body.what == "lost"
 
 
-def test_it_finds_a_restarted_broker_by_itself(
-    replica: Any, endpoint: str, robot_side: Any, example: Example
+def test_a_replica_registers_with_a_restarted_broker(
+    replica: StartReplica,
+    endpoint: str,
 ) -> None:
+    """A robot that reconnects through the new broker is served."""
     before = BrokerSide(endpoint)
     with replica():
         before.welcome()
-        before.send("r1", robot_side("r1").open())
-        before.hear(Kind.ACCEPT)
+        before.send("r1", RobotSide("r1").open())
+        before.receive(Kind.ACCEPT)
         before.close()
         after = BrokerSide(endpoint)
         after.welcome()
-        after.send("r1", robot_side("r1").open(epoch=2))
-        after.hear(Kind.ACCEPT)
-        after.send("r1", robot_side("r1").request(example(1), epoch=2))
-        assert after.hear(Kind.REPLY, Kind.EVENT)[1].header.kind is Kind.REPLY
+        after.send("r1", RobotSide("r1").open(epoch=2))
+        after.receive(Kind.ACCEPT)
+        after.send("r1", RobotSide("r1").request(example(1), epoch=2))
+        assert after.receive(Kind.REPLY, Kind.EVENT)[1].header.kind is Kind.REPLY
         after.close()
 
 
-def test_what_no_robot_should_send_is_dropped_and_counted(
-    replica: Any, broker: BrokerSide, robot_side: Any, example: Example
+def test_an_invalid_message_of_a_robot_is_dropped_and_counted(
+    replica: StartReplica,
+    broker: BrokerSide,
 ) -> None:
-    """Whatever comes, the next good request is answered."""
-    good = robot_side("r1").request(example(1))
-    junk: list[tuple[str, list[bytes]]] = [
+    """The counts have the reasons, and the next valid request is answered."""
+    good = RobotSide("r1").request(example(1))
+    invalid: list[tuple[str, Sequence[Buffer]]] = [
         ("r1", [b"", b""]),
         ("r1", [b"x" * 32, b"\x80"]),
         ("r1", [good[0][:4] + b"\xff" + good[0][5:], *good[1:]]),
@@ -256,98 +182,104 @@ def test_what_no_robot_should_send_is_dropped_and_counted(
     ]
     with replica() as it:
         broker.welcome()
-        broker.send("r1", robot_side("r1").open())
-        broker.hear(Kind.ACCEPT)
-        for robot, frames in junk:
+        broker.send("r1", RobotSide("r1").open())
+        broker.receive(Kind.ACCEPT)
+        for robot, frames in invalid:
             broker.send(robot, frames)
-        broker.send("r1", robot_side("r1").request(example(1), seq=2))
+        broker.send("r1", RobotSide("r1").request(example(1), seq=2))
         while True:
-            _, answer = broker.hear(Kind.REPLY, Kind.ERROR)
+            _, answer = broker.receive(Kind.REPLY, Kind.ERROR)
             if answer.header.kind is Kind.REPLY:
                 break
             assert answer.header.seq == 1 and answer.body.reason == "body"
-        counts = {}
 
-        def counted() -> bool:
-            counts.update(it.status().get("counts", {}))
-            return counts.get("served", 0) == 1
+        def counted() -> dict[str, int] | None:
+            counts: dict[str, int] = it.status().get("counts", {})
+            return counts if counts.get("served") else None
 
-        until(counted)
+        counts = wait_until(counted, "the request is counted", within_s=30.0)
+        assert counts is not None
         for reason in ("header", "version", "kind", "frames"):
             assert counts[f"dropped:{reason}"] >= 1, counts
 
 
-def test_a_replica_that_the_broker_refuses_ends_with_the_brokers_words(
-    replica: Any, broker: BrokerSide
+def test_a_replica_that_the_broker_refuses_ends_with_the_brokers_reason(
+    replica: StartReplica, broker: BrokerSide
 ) -> None:
-    """It would be refused again: a person must decide which of the two is meant."""
+    """The exit code is that of a refusal, which is not restarted."""
     with replica() as it:
-        token = broker.hear(Kind.REGISTER)[1].header.token
+        token = broker.receive(Kind.REGISTER)[1].header.token
         refusal = Reject(reason="contract", message="weights a instead of b", final=True)
         broker.send("", encode(Header(Kind.REJECT, token=token), refusal))
-        assert it.end() == actors.EXIT_REFUSED
-        [farewell] = [m for m in it.supervisor.messages()[0] if isinstance(m, ExitReason)]
-        assert "weights a instead of b" in farewell.reason
+        assert it.end() == EXIT_REFUSED
+        [reason] = [m for m in it.supervisor.messages()[0] if isinstance(m, ExitReason)]
+        assert "weights a instead of b" in reason.reason
 
 
-def test_asked_to_drain_it_answers_what_it_has_and_leaves_when_released(
-    replica: Any, broker: BrokerSide, robot_side: Any, example: Example
+def test_a_draining_replica_answers_its_requests_and_ends_when_released(
+    replica: StartReplica,
+    broker: BrokerSide,
 ) -> None:
+    """It runs until the broker's DRAIN, and then exits with code 0."""
     options = {"delay_s": 0.05}
     with replica(options=options, drain_s=30.0, max_batch=1) as it:
         broker.welcome()
         for name in ("r1", "r2"):
-            broker.send(name, robot_side(name).open())
-            broker.hear(Kind.ACCEPT)
+            broker.send(name, RobotSide(name).open())
+            broker.receive(Kind.ACCEPT)
         for name in ("r1", "r2"):
-            broker.send(name, robot_side(name).request(example(1)))
+            broker.send(name, RobotSide(name).request(example(1)))
         it.supervisor.command("drain", id=5)
-        answered = {broker.hear(Kind.REPLY)[0] for _ in range(2)}
+        answered = {broker.receive(Kind.REPLY)[0] for _ in range(2)}
         assert answered == {"r1", "r2"}
-        broker.hear(Kind.DRAIN)
+        broker.receive(Kind.DRAIN)
         assert it.thread.is_alive(), "the broker has not moved the sessions yet"
         broker.send("", encode(Header(Kind.DRAIN), Drain(reason="drained")))
-        assert it.end() == actors.EXIT_STOPPED
+        assert it.end() == EXIT_STOPPED
 
 
-def test_a_batch_that_lasts_longer_than_many_heartbeats_is_progress(
-    replica: Any, broker: BrokerSide, robot_side: Any, example: Example
+def test_a_batch_that_outlasts_many_heartbeats_counts_as_progress(
+    replica: StartReplica,
+    broker: BrokerSide,
 ) -> None:
-    """The heartbeat after it says another count than the one before it."""
+    """A heartbeat precedes the batch, and the one after it has a larger count."""
     with replica(options={"delay_s": 0.3}, max_batch=1):
         broker.welcome()
-        broker.send("r1", robot_side("r1").open())
-        broker.hear(Kind.ACCEPT)
+        broker.send("r1", RobotSide("r1").open())
+        broker.receive(Kind.ACCEPT)
         for seq in (1, 2, 3):
-            broker.send("r1", robot_side("r1").request(example(seq), seq=seq))
+            broker.send("r1", RobotSide("r1").request(example(seq), seq=seq))
             beats: list[int] = []
-            heard = Kind.HEARTBEAT
-            while heard is not Kind.REPLY:
-                _, message = broker.hear(Kind.HEARTBEAT, Kind.REPLY)
-                heard = message.header.kind
-                if heard is Kind.HEARTBEAT:
+            kind = Kind.HEARTBEAT
+            while kind is not Kind.REPLY:
+                _, message = broker.receive(Kind.HEARTBEAT, Kind.REPLY)
+                kind = message.header.kind
+                if kind is Kind.HEARTBEAT:
                     beats.append(message.body.progress)
-            after = broker.hear(Kind.HEARTBEAT)[1].body.progress
-            assert beats, "one goes out ahead of the batch"
+            after = broker.receive(Kind.HEARTBEAT)[1].body.progress
+            assert beats, "one precedes the batch"
             assert after > beats[-1]
 
 
-def test_asked_to_stop_it_does_not_wait_for_a_broker_that_does_not_answer(
-    replica: Any, broker: BrokerSide, robot_side: Any
+def test_a_stopping_replica_does_not_wait_for_a_silent_broker(
+    replica: StartReplica,
+    broker: BrokerSide,
 ) -> None:
+    """With a session open it ends within drain_s."""
     with replica(drain_s=0.3) as it:
         broker.welcome()
-        broker.send("r1", robot_side("r1").open())
-        broker.hear(Kind.ACCEPT)
+        broker.send("r1", RobotSide("r1").open())
+        broker.receive(Kind.ACCEPT)
         it.supervisor.command("stop")
-        assert it.end() == actors.EXIT_STOPPED
+        assert it.end() == EXIT_STOPPED
 
 
-def test_without_robots_it_stops_at_once(replica: Any, broker: BrokerSide) -> None:
+def test_a_replica_without_robots_stops_at_once(replica: StartReplica, broker: BrokerSide) -> None:
+    """It does not wait for drain_s."""
     with replica(drain_s=60.0) as it:
         broker.welcome()
         it.supervisor.command("stop")
-        assert it.end() == actors.EXIT_STOPPED
+        assert it.end() == EXIT_STOPPED
 
 
 @pytest.mark.parametrize(
@@ -359,13 +291,14 @@ def test_without_robots_it_stops_at_once(replica: Any, broker: BrokerSide) -> No
         ({"options": {"no_such": 1}}, "no_such"),
     ],
 )
-def test_a_policy_that_cannot_be_loaded_is_refused_before_anybody_is_served(
-    config: dict[str, Any], says: str, replica: Any
+def test_a_policy_that_cannot_be_loaded_is_refused(
+    config: dict[str, Any], says: str, replica: StartReplica
 ) -> None:
+    """The exit code is that of a refusal, and the reason names the fault."""
     with replica(**config) as it:
-        assert it.end() == actors.EXIT_REFUSED
-        [farewell] = [m for m in it.supervisor.messages()[0] if isinstance(m, ExitReason)]
-        assert says in farewell.reason
+        assert it.end() == EXIT_REFUSED
+        [reason] = [m for m in it.supervisor.messages()[0] if isinstance(m, ExitReason)]
+        assert says in reason.reason
 
 
 @pytest.mark.parametrize(
@@ -375,143 +308,49 @@ def test_a_policy_that_cannot_be_loaded_is_refused_before_anybody_is_served(
         ({"graphs": False}, "switched off"),
     ],
 )
-def test_how_the_network_runs_is_in_the_status(
-    options: dict[str, Any], says: str, replica: Any, broker: BrokerSide
+def test_the_status_says_how_the_network_runs(
+    options: dict[str, Any], says: str, replica: StartReplica, broker: BrokerSide
 ) -> None:
-    """And `graphs: off`, which YAML reads as false, reaches the policy through `options`."""
+    """`graphs: off`, which YAML reads as false, reaches the policy."""
     with replica(policy="flow", max_batch=1, options=options) as it:
         broker.welcome()
-        until(lambda: "execution" in it.status())
-        assert says in it.status()["execution"]
+        execution = wait_until(lambda: it.status().get("execution"), "a status", within_s=30.0)
+        assert says in execution
 
 
-def test_counts_go_on_in_the_next_incarnation(
-    replica: Any, broker: BrokerSide, robot_side: Any, example: Example
+def test_the_next_incarnation_continues_the_counts(
+    replica: StartReplica,
+    broker: BrokerSide,
 ) -> None:
+    """The counts on the board are restored at its setup."""
     with replica(drain_s=0.1) as it:
         broker.welcome()
-        broker.send("r1", robot_side("r1").open())
-        broker.hear(Kind.ACCEPT)
+        broker.send("r1", RobotSide("r1").open())
+        broker.receive(Kind.ACCEPT)
         it.supervisor.command("stop")
         it.end()
-        boot, actor_link, supervisor = actors.boot_in_memory(
+        boot, actor_link, supervisor = boot_in_memory(
             "inference", "pick/0", it.boot.config, memory=it.boot.memory, incarnation=2
         )
         again = InferenceActor(boot, actor_link)
         again.setup()
-        assert again._status(time.monotonic_ns())["counts"]["accepted"] == 1
         again.teardown()
+        report = StatusBoardReader(boot.memory["pick/0/board"]).report() or {}
+        assert report["counts"]["accepted"] == 1
         supervisor.close()
         actor_link.close()
 
 
-class Process:
-    """A replica as the supervisor starts it."""
-
-    def __init__(self, config: dict[str, Any], rundir: Path) -> None:
-        ours, theirs = pair()
-        self.link = SupervisorLink(ours)
-        theirs.set_inheritable(True)
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "holdfast.actors.runtime.main", "pick/0"],
-            pass_fds=[theirs.fileno()],
-            env={**os.environ, "HOLDFAST_LINK": str(theirs.fileno())},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        theirs.close()
-        self.memory = segment.create(BOARD_SIZE, "pick/0/board")
-        self.board = self.memory.map(writable=False)
-        entries = (SegmentEntry("pick/0/board", BOARD_SIZE, True),)
-        boot = BootMessage("inference", "pick/0", 1, str(rundir), config, entries)
-        self.link.boot(boot, [self.memory.fd])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.process.kill()
-        self.process.communicate()
-        self.link.close()
-        self.memory.close()
-
-
-def test_a_real_process_makes_progress_while_it_loads_serves_and_leaves_on_sigterm(
-    checkpoint: Path,
+def test_a_late_answer_to_an_earlier_registration_has_no_effect(
+    replica: StartReplica,
     broker: BrokerSide,
-    endpoint: str,
-    tmp_path: Path,
-    robot_side: Any,
-    example: Example,
 ) -> None:
-    config = {
-        "service": "pick",
-        "replica": 0,
-        "broker": endpoint,
-        "policy": "flow",
-        "checkpoint": str(checkpoint),
-        "heartbeat_s": 0.05,
-        "capture_bytes": 1_000_000,
-    }
-    policy = load_policy("flow", checkpoint)
-    with Process(config, tmp_path) as it:
-        board = StatusBoardReader(it.board)
-        registration = broker.welcome().body
-        assert registration.pid == it.process.pid
-        assert board.progress()[0] > 10, "warming up counts as progress"
-        said: list[Any] = []
-        until(
-            lambda: (
-                said.extend(it.link.messages()[0]) or any(isinstance(m, ReadyMessage) for m in said)
-            )
-        )
-        [ready] = [m for m in said if isinstance(m, ReadyMessage)]
-        assert ready.hang_timeout_s == 3 * max(registration.batch_s) > 0
-        broker.send("r1", robot_side("r1").open())
-        broker.hear(Kind.ACCEPT)
-        broker.send("r1", robot_side("r1").request(example(1)))
-        _, reply = broker.hear(Kind.REPLY, Kind.ERROR)
-        [expected] = policy.predict_chunk([example(1)])
-        assert reply.array(reply.body.chunk).tobytes() == expected.robot.tobytes()
-        it.process.send_signal(signal.SIGTERM)
-        broker.hear(Kind.DRAIN)
-        broker.send("", encode(Header(Kind.DRAIN), Drain(reason="drained")))
-        released = time.monotonic()
-        assert it.process.wait(30) == 0
-        assert time.monotonic() - released < 1.5, "its successor waits for this"
-    line = json.loads((tmp_path / "audit" / "pick.0.jsonl").read_text())
-    assert (line["session"], line["seq"], line["outcome"]) == ("r1:1", 1, "served")
-
-
-def test_a_killed_replicas_last_status_stays_readable(
-    checkpoint: Path, broker: BrokerSide, endpoint: str, tmp_path: Path
-) -> None:
-    config = {
-        "service": "pick",
-        "replica": 0,
-        "broker": endpoint,
-        "policy": "shape-only",
-        "checkpoint": str(checkpoint),
-    }
-    with Process(config, tmp_path) as it:
-        broker.welcome()
-        board = StatusBoardReader(it.board)
-        until(lambda: (board.report() or {}).get("model") == "tiny")
-        it.process.kill()
-        it.process.wait(30)
-        assert (board.report() or {})["mode"] == "shared"
-
-
-def test_late_answers_to_earlier_offers_start_nothing(
-    replica: Any, broker: BrokerSide, robot_side: Any, example: Example
-) -> None:
-    """Otherwise each would be answered by a new offer, and the two would never come to rest."""
+    """A WELCOME with another token causes no new registration."""
     with replica():
         token = broker.welcome().header.token
-        broker.send("r1", robot_side("r1").open())
-        broker.hear(Kind.ACCEPT)
+        broker.send("r1", RobotSide("r1").open())
+        broker.receive(Kind.ACCEPT)
         for late in (token - 5, token, token + 7):
             broker.send("", encode(Header(Kind.WELCOME, token=late), Welcome(broker="b")))
-        broker.send("r1", robot_side("r1").request(example(1)))
-        assert broker.hear(Kind.REPLY, Kind.EVENT, Kind.REGISTER)[1].header.kind is Kind.REPLY
+        broker.send("r1", RobotSide("r1").request(example(1)))
+        assert broker.receive(Kind.REPLY, Kind.EVENT, Kind.REGISTER)[1].header.kind is Kind.REPLY

@@ -1,4 +1,4 @@
-"""What a replica counts about itself."""
+"""The metrics of a replica."""
 
 from __future__ import annotations
 
@@ -14,21 +14,23 @@ from holdfast.actors.inference.replica_metrics import WINDOW, Busyness, Percenti
     st.integers(1, 200),
     st.integers(0, 300),
 )
-def test_load_is_the_busy_share_of_the_window(
-    spans: list[tuple[int, int]], window: int, later: int
+def test_the_load_is_the_busy_share_of_the_window(
+    spans: list[tuple[int, int]], window_ns: int, later_ns: int
 ) -> None:
-    """Against counting every busy instant of the window one by one."""
-    busy, now, model = Busyness(window), 0, []
+    """It equals the count of the busy instants in the window."""
+    busy, now_ns = Busyness(window_ns), 0
+    instants: list[int] = []
     for idle, work in spans:
-        start, now = now + idle, now + idle + work
-        busy.add(start, now)
-        model += range(start, now)
-    now += later
-    inside = sum(1 for instant in model if instant >= now - window)
-    assert busy.load(now) == pytest.approx(inside / window)
+        start_ns, now_ns = now_ns + idle, now_ns + idle + work
+        busy.add(start_ns, now_ns)
+        instants += range(start_ns, now_ns)
+    now_ns += later_ns
+    inside = sum(1 for instant in instants if instant >= now_ns - window_ns)
+    assert busy.load(now_ns) == pytest.approx(inside / window_ns)
 
 
-def test_percentiles_are_of_the_recent_values() -> None:
+def test_percentiles_are_those_of_the_recent_values() -> None:
+    """Only the last WINDOW values count, and without a value there is no summary."""
     p = Percentiles()
     assert p.summary() == {}
     p.add(1e9)

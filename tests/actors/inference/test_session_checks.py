@@ -1,4 +1,4 @@
-"""The table of what a service demands of a robot, row by row."""
+"""The admission of robots, a row for each demand of a service."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ def verdict(
     return admit(msgspec.structs.replace(ROBOT, **robot), service, occupancy)
 
 
-def test_a_robot_that_fits_is_accepted_without_a_word() -> None:
+def test_a_robot_that_fits_is_accepted_without_a_warning() -> None:
+    """The version and the prefix mode are those of the policy."""
     assert admit(ROBOT, TERMS, ROOM) == Admitted(version=1, prefix="trained", warnings=())
 
 
@@ -87,15 +88,15 @@ def test_a_robot_that_fits_is_accepted_without_a_word() -> None:
         ({"fps": 50.0}, {"strict_fps": True}, "fps", ["50 Hz", "30 Hz", "strict_fps"]),
     ],
 )
-def test_what_can_never_work_is_refused_for_good(
+def test_a_robot_that_can_never_fit_is_refused_finally(
     robot: dict[str, Any], terms: dict[str, Any], reason: str, says: list[str]
 ) -> None:
-    """Found, expected and what to do are all in the message."""
+    """The message says what was found, what was expected and what to do."""
     refused = verdict(robot, terms)
     assert isinstance(refused, Reject)
     assert (refused.reason, refused.final) == (reason, True)
-    for words in says:
-        assert words in refused.message
+    for part in says:
+        assert part in refused.message
     assert len(refused.message) < 2048
 
 
@@ -112,14 +113,15 @@ def test_what_can_never_work_is_refused_for_good(
         ),
     ],
 )
-def test_what_may_work_is_accepted_with_a_warning(
+def test_a_robot_that_may_fit_is_accepted_with_a_warning(
     robot: dict[str, Any], terms: dict[str, Any], says: list[str]
 ) -> None:
+    """There is one warning, and it has the figures."""
     accepted = verdict(robot, terms)
     assert isinstance(accepted, Admitted)
     [warning] = accepted.warnings
-    for words in says:
-        assert words in warning
+    for part in says:
+        assert part in warning
 
 
 @pytest.mark.parametrize(
@@ -133,13 +135,16 @@ def test_what_may_work_is_accepted_with_a_warning(
         ({"versions": (0, 9)}, {}),
     ],
 )
-def test_what_does_not_matter_costs_no_word(robot: dict[str, Any], terms: dict[str, Any]) -> None:
-    """Broadcast rates, other resolutions of the same shape, spare cameras, agreeing tasks."""
+def test_an_insignificant_difference_causes_no_warning(
+    robot: dict[str, Any], terms: dict[str, Any]
+) -> None:
+    """Broadcast rates, other resolutions of the same shape, spare cameras, equal tasks."""
     accepted = verdict(robot, terms)
     assert isinstance(accepted, Admitted) and accepted.warnings == ()
 
 
-def test_a_full_replica_says_how_full_and_that_it_may_change() -> None:
+def test_a_full_replica_refuses_for_the_moment() -> None:
+    """The REJECT is not final and has the sessions, the load and the measured capacity."""
     refused = verdict({}, occupancy=Occupancy(sessions=4, load=0.63, capacity=6))
     assert isinstance(refused, Reject)
     assert refused.reason == "capacity"
@@ -149,7 +154,8 @@ def test_a_full_replica_says_how_full_and_that_it_may_change() -> None:
         assert words in refused.message
 
 
-def test_a_replica_beyond_its_measured_capacity_says_so_and_serves() -> None:
+def test_a_replica_beyond_its_measured_capacity_accepts_with_a_warning() -> None:
+    """The warning has both numbers of robots."""
     accepted = verdict({}, occupancy=Occupancy(sessions=2, load=0.9, capacity=2))
     assert isinstance(accepted, Admitted)
     assert "has 3 and carries 2" in accepted.warnings[0]
@@ -170,14 +176,15 @@ def test_a_replica_beyond_its_measured_capacity_says_so_and_serves() -> None:
         ({"fps": 30.2, "buffer_time_s": 0.05}, 0.08, ["80 ms", "50 ms", "stalls for 30 ms"]),
     ],
 )
-def test_settings_that_what_was_measured_cannot_meet_are_told_with_figures(
+def test_a_robot_whose_settings_the_measured_times_cannot_meet_is_warned(
     robot: dict[str, Any], takes_s: float, says: list[str]
 ) -> None:
+    """There is one warning, that of the worst consequence, and it has the figures."""
     accepted = verdict(robot, occupancy=Occupancy(capacity=4, inference_s=takes_s))
     assert isinstance(accepted, Admitted)
     [warning] = accepted.warnings
-    for words in says:
-        assert words in warning
+    for part in says:
+        assert part in warning
 
 
 @given(
@@ -187,34 +194,36 @@ def test_settings_that_what_was_measured_cannot_meet_are_told_with_figures(
     fps=st.sampled_from((29.9, 30.0, 30.1)),
     rtc=st.booleans(),
 )
-def test_no_warning_means_that_a_robot_alone_here_never_stalls(
+def test_a_robot_without_a_warning_never_stalls_when_it_is_alone(
     age_s: float, buffer_s: float, takes_s: float, fps: float, rtc: bool
 ) -> None:
-    """Played in simulation: each chunk arrives before the one before is over or too old."""
+    """In simulation each chunk arrives before the one before is over or too old."""
     settings = {"max_action_age_s": age_s, "buffer_time_s": buffer_s, "fps": fps, "rtc": rtc}
     accepted = verdict(settings, occupancy=Occupancy(capacity=4, inference_s=takes_s))
     assert isinstance(accepted, Admitted)
     if accepted.warnings:
         return
     lasts_s = min(SPEC.chunk_size / fps, age_s)
-    observed, arrives = 0.0, takes_s
+    observed_s, arrives_s = 0.0, takes_s
     for _ in range(20):
-        asked = max(arrives, observed + SPEC.chunk_size / fps - buffer_s)
-        assert asked + takes_s <= observed + lasts_s + 1e-9
-        observed, arrives = asked, asked + takes_s
+        asked_s = max(arrives_s, observed_s + SPEC.chunk_size / fps - buffer_s)
+        assert asked_s + takes_s <= observed_s + lasts_s + 1e-9
+        observed_s, arrives_s = asked_s, asked_s + takes_s
 
 
-def test_a_misfit_is_told_its_fault_even_when_the_replica_is_full() -> None:
-    """Waiting for room would be in vain."""
+def test_a_robot_that_can_never_fit_is_refused_finally_by_a_full_replica() -> None:
+    """The final reason comes before the lack of room."""
     refused = verdict({"cameras": {}}, occupancy=Occupancy(sessions=4, load=1.0, capacity=4))
     assert isinstance(refused, Reject) and refused.final
 
 
-def test_a_robot_that_did_not_ask_for_real_time_chunking_gets_none() -> None:
+def test_a_robot_without_real_time_chunking_gets_no_prefix_mode() -> None:
+    """With `rtc` false the prefix mode is `none`."""
     accepted = verdict({"rtc": False})
     assert isinstance(accepted, Admitted) and accepted.prefix == "none"
 
 
-def test_the_newest_version_both_speak_is_chosen() -> None:
+def test_the_newest_common_version_is_chosen() -> None:
+    """Of overlapping ranges the largest version is used."""
     accepted = verdict({"versions": (1, 5)}, {"versions": (2, 3)})
     assert isinstance(accepted, Admitted) and accepted.version == 3

@@ -1,4 +1,4 @@
-"""Which policies may be shared between robots."""
+"""The probe that decides which policies robots may share."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from holdfast.actors.inference.randomness import repeatable
 from holdfast.actors.inference.statefulness_probe import serving_mode
@@ -27,7 +28,7 @@ SPEC = PolicySpec(
 
 
 class Relative:
-    """Actions relative to the request's own state: pure, and different for different robots."""
+    """Actions relative to the request's own state: stateless, different for different robots."""
 
     checkpoint_hash = "0"
 
@@ -35,7 +36,7 @@ class Relative:
         self.spec = msgspec.structs.replace(SPEC, stateful=stateful)
         self.calls = 0
 
-    def anchor(self, batch: Sequence[Observation], i: int) -> np.ndarray:
+    def anchor(self, batch: Sequence[Observation], i: int) -> NDArray[np.float32]:
         return batch[i].state
 
     def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
@@ -48,47 +49,51 @@ class Relative:
 
 
 class AnchoredOnTheCallBefore(Relative):
-    """Impure: the postprocessor uses the state that the preprocessor saw in the previous call."""
+    """Stateful: the chunk is relative to the state of the previous call."""
 
     last = np.zeros(2, np.float32)
 
-    def anchor(self, batch: Sequence[Observation], i: int) -> np.ndarray:
+    def anchor(self, batch: Sequence[Observation], i: int) -> NDArray[np.float32]:
         anchor, self.last = self.last, batch[i].state
         return anchor
 
 
 class AnchoredOnTheFirstOfTheBatch(Relative):
-    """Pure between calls, but the samples of a batch mix."""
+    """Stateless between calls, but the samples of a batch mix."""
 
-    def anchor(self, batch: Sequence[Observation], i: int) -> np.ndarray:
+    def anchor(self, batch: Sequence[Observation], i: int) -> NDArray[np.float32]:
         return batch[-1].state
 
 
-def test_a_pure_policy_is_shared() -> None:
+def test_a_stateless_policy_is_shared() -> None:
+    """Different states of two sessions do not make it exclusive."""
     assert serving_mode(Relative(), batched=True)[0] == "shared"
 
 
-def test_a_policy_that_says_it_remembers_is_exclusive_without_being_probed() -> None:
+def test_a_policy_that_declares_state_is_exclusive_without_a_probe() -> None:
+    """The policy is not called."""
     policy = Relative(stateful=True)
     assert serving_mode(policy, batched=True)[0] == "exclusive"
     assert policy.calls == 0
 
 
-def test_a_policy_whose_relative_actions_cross_sessions_is_demoted() -> None:
-    """Two sessions with different joint states: one would move relative to the other's arm."""
+def test_a_policy_whose_relative_actions_mix_sessions_is_exclusive() -> None:
+    """A chunk relative to another session's state is detected."""
     mode, reason = serving_mode(AnchoredOnTheCallBefore(), batched=False)
     assert mode == "exclusive"
     assert "interleaved" in reason
 
 
 @pytest.mark.parametrize(("batched", "expected"), [(True, "exclusive"), (False, "shared")])
-def test_a_policy_that_mixes_samples_is_demoted_where_batches_are_used(
+def test_a_policy_that_mixes_samples_is_exclusive_where_batches_are_used(
     batched: bool, expected: str
 ) -> None:
+    """Without batches it is shared."""
     assert serving_mode(AnchoredOnTheFirstOfTheBatch(), batched)[0] == expected
 
 
-def test_every_call_of_the_probe_is_made_as_it_is_told_to() -> None:
+def test_the_probe_makes_every_call_through_the_given_function() -> None:
+    """`predict` replaces each call of predict_chunk."""
     policy = Relative()
     calls = 0
 
@@ -105,9 +110,9 @@ HELD = np.random.default_rng(7)
 
 
 class Random(Relative):
-    """Draws without using the seed, from where `draw` says; remembers if it `remembers`."""
+    """Draws by `draw` without using the seed; keeps the last state if it `remembers`."""
 
-    def __init__(self, draw: Callable[[], np.ndarray], remembers: bool) -> None:
+    def __init__(self, draw: Callable[[], NDArray[np.float32]], remembers: bool) -> None:
         super().__init__()
         self.draw, self.remembers, self.last = draw, remembers, np.zeros(2, np.float32)
 
@@ -136,26 +141,28 @@ SOURCES: dict[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("batched", [False, True])
 def test_a_random_policy_is_shared_and_called_not_deterministic(source: str, batched: bool) -> None:
+    """The source of randomness is restored before each call, and the reason says so."""
     mode, how = serving_mode(Random(SOURCES[source], remembers=False), batched)
     assert mode == "shared", how
     assert "not deterministic" in how
 
 
 @pytest.mark.parametrize("source", SOURCES)
-def test_a_random_policy_that_remembers_is_told_apart(source: str) -> None:
+def test_a_random_policy_with_state_is_exclusive(source: str) -> None:
+    """Restored randomness does not hide the state."""
     mode, how = serving_mode(Random(SOURCES[source], remembers=True), batched=False)
     assert mode == "exclusive"
     assert "remembers" in how
 
 
-def test_the_probe_leaves_the_random_generators_where_they_were() -> None:
-    """Or a script that serves would go on with other numbers than without."""
+def test_the_probe_restores_the_random_generators() -> None:
+    """A program draws the same numbers with and without the probe."""
     policy = Random(SOURCES["one of a module"], remembers=False)
-    with repeatable(policy) as put_back:
-        first = [np.random.random(), random.random(), HELD.random(), np.random.default_rng()]
-        put_back()
-        second = [np.random.random(), random.random(), HELD.random(), np.random.default_rng()]
-    assert first[:3] == second[:3]
-    assert first[3].random() == second[3].random()
+    with repeatable(policy) as restore:
+        first = [np.random.random(), random.random(), HELD.random()]
+        unseeded = np.random.default_rng().random()
+        restore()
+        assert first == [np.random.random(), random.random(), HELD.random()]
+        assert unseeded == np.random.default_rng().random()
     assert np.random.default_rng().random() != np.random.default_rng().random()
     assert HELD.random() == first[2]

@@ -1,14 +1,11 @@
-"""Replicas behind the real broker: what a robot gets, and what it does not notice."""
+"""Replicas behind a broker actor: chunks, drains, standbys and keys."""
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +16,18 @@ from holdfast.actors.broker.broker import BrokerActor
 from holdfast.actors.inference import policy_loading
 from holdfast.actors.inference.replica import InferenceActor
 from holdfast.actors.runtime.actor import Actor, boot_in_memory
-from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
-from holdfast.actors.runtime.supervisor_link import BootMessage, SegmentEntry, SupervisorLink, pair
+from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.policy.base import Observation
 from holdfast.policy.kinds import load_policy
 from holdfast.tests.actors.inference.diffusion import DiffusionPolicy, make
-from holdfast.transport import segment, sockets
+from holdfast.tests.actors.inference.replica_process import ReplicaProcess
+from holdfast.tests.actors.inference.robot_side import RobotSide, example
+from holdfast.tests.waiting import wait_until
+from holdfast.transport import sockets
+from holdfast.transport.arrays import Buffer
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.keys import Role, load_public, new
 from holdfast.transport.messages import Close, Message, decode, encode
-
-Example = Callable[..., Observation]
 
 
 class Running:
@@ -44,16 +42,15 @@ class Running:
         self.thread.start()
 
     def status(self) -> dict[str, Any]:
+        """The last report."""
         return StatusBoardReader(self.boot.memory[f"{self.name}/board"]).report() or {}
 
-    def until(self, condition: Callable[[dict[str, Any]], Any]) -> None:
-        """Wait for the status to say so."""
-        deadline = time.monotonic() + 30
-        while not condition(self.status()):
-            assert time.monotonic() < deadline, self.status()
-            time.sleep(0.01)
+    def until(self, condition: Callable[[dict[str, Any]], object], why: str) -> None:
+        """Wait for a status that fulfils `condition`."""
+        wait_until(lambda: condition(self.status()), f"{self.name}: {why}", within_s=30.0)
 
     def end(self) -> None:
+        """End it as the end of its supervisor does."""
         self.supervisor.close()
         self.thread.join(30)
         assert not self.thread.is_alive()
@@ -61,41 +58,52 @@ class Running:
 
 
 class Wire:
-    """A robot's DEALER at the broker's front."""
+    """A robot's DEALER at the broker."""
 
-    def __init__(self, front: str, side: Any, **security: Any) -> None:
+    def __init__(self, front: str, side: RobotSide, **security: Any) -> None:
         self.side = side
         self.context: sockets.Context = zmq.Context()
         self.socket = sockets.dealer(self.context, front, f"{side.name}:1", **security)
 
-    def send(self, frames: list[Any]) -> None:
-        deadline = time.monotonic() + 30
-        while not sockets.send(self.socket, frames):
-            assert time.monotonic() < deadline
-            time.sleep(0.001)
+    def send(self, frames: Sequence[Buffer]) -> None:
+        """Send one message."""
+        wait_until(
+            lambda: sockets.send(self.socket, frames),
+            "the broker takes a message",
+            within_s=30.0,
+            every_s=0.001,
+        )
 
-    def hear(self, *kinds: Kind, deadline_s: float = 30) -> Message[Any]:
-        deadline = time.monotonic() + deadline_s
-        while self.socket.poll(max(0, int(1000 * (deadline - time.monotonic())))):
+    def receive(self, *kinds: Kind, within_s: float = 30.0) -> Message[Any]:
+        """The next message of one of `kinds`; others are skipped."""
+        deadline_s = time.monotonic() + within_s
+        while self.socket.poll(max(0, int(1000 * (deadline_s - time.monotonic())))):
             message = decode(sockets.receive(self.socket) or [])
             if message.header.kind in kinds:
                 return message
-        raise AssertionError(f"none of {kinds} within {deadline_s} s")
+        raise AssertionError(f"none of {kinds} within {within_s} s")
 
     def join(self, epoch: int = 1) -> Message[Any]:
-        """Open, again and again until a replica serves."""
-        deadline = time.monotonic() + 30
-        while True:
+        """Open until a replica accepts; the ACCEPT."""
+
+        def accepted() -> Message[Any] | None:
             self.send(self.side.open(epoch))
-            answer = self.hear(Kind.ACCEPT, Kind.REJECT)
+            answer = self.receive(Kind.ACCEPT, Kind.REJECT)
             if answer.header.kind is Kind.ACCEPT:
                 return answer
-            assert not answer.body.final and time.monotonic() < deadline, answer.body
-            time.sleep(0.05)
+            assert not answer.body.final, answer.body
+            return None
+
+        answer = wait_until(accepted, "a replica accepts", within_s=30.0, every_s=0.05)
+        assert answer is not None
+        return answer
 
     def ask(self, given: Observation, seq: int, epoch: int = 1) -> Message[Any]:
+        """Send a request; its REPLY or ERROR."""
         self.send(self.side.request(given, seq=seq, epoch=epoch))
-        while (answer := self.hear(Kind.REPLY, Kind.ERROR, Kind.EVENT)).header.kind is Kind.EVENT:
+        while (
+            answer := self.receive(Kind.REPLY, Kind.ERROR, Kind.EVENT)
+        ).header.kind is Kind.EVENT:
             assert answer.body.what != "lost", answer.body.message
         return answer
 
@@ -120,17 +128,20 @@ def site(tmp_path: Path, checkpoint: Path) -> Iterator[dict[str, Any]]:
 
 
 def start(site: dict[str, Any], k: int, **config: Any) -> Running:
-    told = {**site["replica"], "replica": k, **config}
-    return Running(InferenceActor, f"pick/{k}", told, site["rundir"])
+    whole = {**site["replica"], "replica": k, **config}
+    return Running(InferenceActor, f"pick/{k}", whole, site["rundir"])
 
 
 @pytest.mark.parametrize("kind", ["constant", "flow"])
-def test_a_chunk_that_came_through_the_broker_is_byte_identical(
-    kind: str, site: dict[str, Any], checkpoint: Path, robot_side: Any, example: Example
+def test_a_chunk_served_through_the_broker_is_byte_identical(
+    kind: str,
+    site: dict[str, Any],
+    checkpoint: Path,
 ) -> None:
+    """The bytes are those of a policy in this process, in both spaces."""
     policy = load_policy(kind, checkpoint)
     replica = start(site, 0, policy=kind)
-    wire = Wire(site["front"], robot_side("r1"))
+    wire = Wire(site["front"], RobotSide("r1"))
     assert wire.join().body.checkpoint == policy.checkpoint_hash
     for seq in (1, 2, 3):
         given = example(seq)
@@ -142,31 +153,29 @@ def test_a_chunk_that_came_through_the_broker_is_byte_identical(
     replica.end()
 
 
-def test_a_policy_that_remembers_serves_the_next_robot_when_the_first_has_left(
+def test_a_stateful_policy_serves_the_next_robot_after_the_first_has_left(
     site: dict[str, Any],
     checkpoint: Path,
-    robot_side: Any,
-    example: Example,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Meanwhile the next one is told why it is not served; it then finds nothing of the first."""
+    """The second robot is refused until then, and gets the chunks of a new instance after."""
     weights = make(tmp_path / "diffusion", checkpoint)
     monkeypatch.setattr(
-        policy_loading, "load_policy", lambda *told, **options: DiffusionPolicy(weights)
+        policy_loading, "load_policy", lambda *given, **options: DiffusionPolicy(weights)
     )
     replica = start(site, 0, max_sessions=8)
-    first, second = (Wire(site["front"], robot_side(name)) for name in ("r1", "r2"))
+    first, second = (Wire(site["front"], RobotSide(name)) for name in ("r1", "r2"))
     first.join()
     first.ask(example(1, prefix=None), seq=1)
     second.send(second.side.open(1))
-    refused = second.hear(Kind.ACCEPT, Kind.REJECT)
+    refused = second.receive(Kind.ACCEPT, Kind.REJECT)
     assert (refused.header.kind, refused.body.reason) == (Kind.REJECT, "capacity")
     assert "room for 1" in refused.body.message
     assert "one robot at a time" in refused.body.message
     assert first.ask(example(2, prefix=None), seq=2).header.kind is Kind.REPLY
     first.send(encode(Header(Kind.CLOSE, epoch=1), Close()))
-    replica.until(lambda status: status["sessions"] == [])
+    replica.until(lambda status: status["sessions"] == [], "no session")
     second.join(epoch=2)
     given = example(3, prefix=None)
     reply = second.ask(given, seq=1, epoch=2)
@@ -178,94 +187,76 @@ def test_a_policy_that_remembers_serves_the_next_robot_when_the_first_has_left(
     replica.end()
 
 
-def test_a_drained_replicas_robots_go_on_at_the_standby_without_noticing(
-    site: dict[str, Any], robot_side: Any, example: Example
+def test_the_robots_of_a_drained_replica_are_served_by_the_standby(
+    site: dict[str, Any],
 ) -> None:
-    """A second replica, already loaded: same weights, same seeds, same bytes."""
+    """The same weights and seeds give the same bytes, without a new handshake of the robot."""
     first = start(site, 0, drain_s=30.0)
-    wire = Wire(site["front"], robot_side("r1"))
+    wire = Wire(site["front"], RobotSide("r1"))
     assert wire.join().body.replica == "pick/0"
     before = wire.ask(example(1, prefix=None), seq=1)
     standby = start(site, 1)
-    standby.until(lambda status: status.get("registered"))
+    standby.until(lambda status: status.get("registered"), "registered")
     first.supervisor.command("drain")
     first.thread.join(30)
     assert not first.thread.is_alive(), "released once its robot has moved"
     after = wire.ask(example(1, prefix=None), seq=2)
     assert after.header.kind is Kind.REPLY
     assert after.array(after.body.chunk).tobytes() == before.array(before.body.chunk).tobytes()
-    standby.until(lambda status: status["sessions"] == ["r1"])
+    standby.until(lambda status: status["sessions"] == ["r1"], "the session of r1")
     wire.context.destroy(linger=0)
     first.end()
     standby.end()
 
 
 def test_the_only_replica_stops_as_soon_as_it_has_answered(
-    site: dict[str, Any], robot_side: Any, example: Example
+    site: dict[str, Any],
 ) -> None:
-    """Its robot can go nowhere: an orderly stop is no slower for it than a kill. Drained, it waits
-    for a successor."""
+    """A stop takes less than a second, and a drain waits for a successor meanwhile."""
     replica = start(site, 0, drain_s=30.0)
-    wire = Wire(site["front"], robot_side("r1"))
+    wire = Wire(site["front"], RobotSide("r1"))
     wire.join()
     wire.ask(example(1, prefix=None), seq=1)
     replica.supervisor.command("drain")
-    replica.until(lambda status: status["draining"])
+    replica.until(lambda status: status["draining"], "draining")
     assert wire.ask(example(2, prefix=None), seq=2).header.kind is Kind.REPLY
-    began = time.monotonic()
+    began_s = time.monotonic()
     replica.supervisor.command("stop")
     replica.thread.join(20)
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began_s < 1.0
     wire.context.destroy(linger=0)
     replica.end()
 
 
-@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
-def test_a_request_in_flight_is_answered_by_the_standby_when_its_replica_dies_or_hangs(
-    blow: signal.Signals, site: dict[str, Any], robot_side: Any, example: Example
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_request_whose_replica_dies_or_hangs_is_answered_by_the_standby(
+    fault: signal.Signals,
+    site: dict[str, Any],
 ) -> None:
-    ours, theirs = pair()
-    theirs.set_inheritable(True)
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "holdfast.actors.runtime.main", "pick/0"],
-        pass_fds=[theirs.fileno()],
-        env={**os.environ, "HOLDFAST_LINK": str(theirs.fileno())},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    theirs.close()
-    supervisor = SupervisorLink(ours)
+    """The answer has the bytes that the lost replica would have sent."""
     policy = {"policy": "shape-only", "options": {}}
-    with segment.create(BOARD_SIZE, "pick/0/board") as board:
-        config = {**site["replica"], **policy, "replica": 0}
-        entries = (SegmentEntry("pick/0/board", BOARD_SIZE, True),)
-        boot = BootMessage("inference", "pick/0", 1, str(site["rundir"]), config, entries)
-        supervisor.boot(boot, [board.fd])
-    wire = Wire(site["front"], robot_side("r1"))
-    try:
+    wire = Wire(site["front"], RobotSide("r1"))
+    with ReplicaProcess({**site["replica"], **policy, "replica": 0}, site["rundir"]) as it:
         assert wire.join().body.replica == "pick/0"
         standby = start(site, 1, **policy)
-        standby.until(lambda status: status.get("registered"))
+        standby.until(lambda status: status.get("registered"), "registered")
         expected = wire.ask(example(5), seq=1)
-        process.send_signal(blow)
+        it.process.send_signal(fault)
         reply = wire.ask(example(5), seq=2)
         assert reply.header.kind is Kind.REPLY
         assert (
             reply.array(reply.body.chunk).tobytes() == expected.array(expected.body.chunk).tobytes()
         )
-        standby.until(lambda status: status["sessions"] == ["r1"])
+        standby.until(lambda status: status["sessions"] == ["r1"], "the session of r1")
         standby.end()
-    finally:
-        process.kill()
-        process.wait()
-        supervisor.close()
-        wire.context.destroy(linger=0)
+    wire.context.destroy(linger=0)
 
 
-def test_with_keys_a_replica_serves_and_without_its_key_it_is_not_let_in(
-    tmp_path: Path, checkpoint: Path, robot_side: Any, example: Example
+def test_a_replica_without_a_key_is_not_registered_by_a_broker_with_keys(
+    tmp_path: Path,
+    checkpoint: Path,
 ) -> None:
+    """A replica with its key serves beside it."""
     keys = tmp_path / "keys"
     new("broker", Role.BROKER, keys)
     robot_key = new("r1", Role.ROBOT, keys)
@@ -281,15 +272,15 @@ def test_with_keys_a_replica_serves_and_without_its_key_it_is_not_let_in(
         "heartbeat_s": 0.05,
     }
     mine = {"key": f"{keys}/pick@0.key", "broker_key": f"{keys}/broker.pub"}
-    stranger = Running(InferenceActor, "pick/1", {**replica, "replica": 1}, tmp_path)
+    keyless = Running(InferenceActor, "pick/1", {**replica, "replica": 1}, tmp_path)
     served = Running(InferenceActor, "pick/0", {**replica, "replica": 0, **mine}, tmp_path)
     security = {"key": robot_key, "server": load_public(keys / "broker.pub")}
-    wire = Wire(front, robot_side("r1"), **security)
+    wire = Wire(front, RobotSide("r1"), **security)
     assert wire.join().body.replica == "pick/0"
     assert wire.ask(example(1), seq=1).header.kind is Kind.REPLY
-    assert not stranger.status().get("registered")
+    assert not keyless.status().get("registered")
     wire.context.destroy(linger=0)
-    for actor in (served, stranger, broker):
+    for actor in (served, keyless, broker):
         actor.end()
     for endpoint in (front, back):
         sockets.unlink_stale(endpoint)

@@ -22,8 +22,8 @@ LARGEST = 10_000_000
 SLOWEST_S = 0.060
 
 
-def test_the_interval_is_wilson_s() -> None:
-    """Checked against published values; it never leaves 0 to 1."""
+def test_the_confidence_interval_is_wilsons() -> None:
+    """It equals published values and stays within 0 to 1."""
     success = Success(Counter({Outcome.PLACED: 95, Outcome.MISSED: 5}))
     assert success.interval == pytest.approx((0.8882, 0.9785), abs=1e-4)
     for placed in (0, 7):
@@ -33,7 +33,7 @@ def test_the_interval_is_wilson_s() -> None:
 
 
 def test_a_policy_that_does_nothing_never_succeeds() -> None:
-    """Success is the world's to say, and every episode asked for is counted."""
+    """Every episode is counted, and none as a success."""
     *_, success = evaluate(load_policy("constant", "conveyor-flow"), 3)
     assert (success.succeeded, success.tried) == (0, 3)
     assert "0.0% of 3 episodes" in str(success)
@@ -55,8 +55,8 @@ class Recorder:
         return chunks
 
 
-def test_a_request_carries_what_is_left_of_the_plan_in_both_spaces() -> None:
-    """As the control actor would send it: the end of the last chunk, and the delay."""
+def test_a_request_has_the_rest_of_the_plan_in_both_spaces() -> None:
+    """The prefix is the end of the last chunk, with the delay."""
     recorder, cell = Recorder(), ConveyorCell(0)
     planner = Planner(recorder)
     planner(cell, np.empty((0, 5), np.float32), 4)
@@ -71,8 +71,8 @@ def test_a_request_carries_what_is_left_of_the_plan_in_both_spaces() -> None:
 
 
 @pytest.mark.parametrize("name", shipped())
-def test_a_shipped_checkpoint_is_small_fast_and_says_how_it_was_made(name: str) -> None:
-    """At most 10 MB, at most 60 ms a chunk on one core, and the command that makes it again."""
+def test_a_shipped_checkpoint_is_small_fast_and_has_its_training_command(name: str) -> None:
+    """At most 10 MB, at most 60 ms a chunk on one core, and the command in its README."""
     directory, config = resolve(name), read_config(name)
     assert sum((directory / file).stat().st_size for file in FILES) <= LARGEST
     assert f"--config {name}" in config.training["command"]
@@ -88,7 +88,7 @@ def test_a_shipped_checkpoint_is_small_fast_and_says_how_it_was_made(name: str) 
 
 @pytest.mark.parametrize(("replan_steps", "delay_steps"), [(24, 0), (12, 8)])
 def test_the_shipped_flow_policy_does_the_task(replan_steps: int, delay_steps: int) -> None:
-    """In most of a dozen episodes, also when its chunks arrive 8 ticks late."""
+    """At least 10 of 12 episodes succeed, also when chunks arrive 8 ticks late."""
     policy = load_policy("flow", "conveyor-flow")
     *_, success = evaluate(policy, 12, replan_steps=replan_steps, delay_steps=delay_steps)
     assert success.succeeded >= 10, str(success)

@@ -67,10 +67,10 @@ def data(shards: Path) -> Demonstrations:
 
 
 @pytest.mark.parametrize("name", list(CONFIGS))
-def test_training_reduces_the_loss_and_makes_a_policy(
+def test_a_training_reduces_the_loss_and_saves_a_policy(
     data: Demonstrations, tmp_path: Path, name: str
 ) -> None:
-    """Sixty steps on a few episodes already help, and what is saved can be loaded and asked."""
+    """Sixty steps reduce the loss, and the saved checkpoint predicts chunks."""
     trainer = Trainer(tiny(name), data)
     losses = [trainer.advance()["loss"] for _ in range(60)]
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:5])
@@ -82,10 +82,8 @@ def test_training_reduces_the_loss_and_makes_a_policy(
     assert read_spec(tmp_path).max_prefix_steps == CONFIGS[name].spec.max_prefix_steps
 
 
-def test_a_resumed_run_goes_on_exactly_as_the_uninterrupted_one(
-    data: Demonstrations, tmp_path: Path
-) -> None:
-    """Same weights to the last bit, average included."""
+def test_a_resumed_run_equals_the_uninterrupted_one(data: Demonstrations, tmp_path: Path) -> None:
+    """The average has the same weights, bit for bit."""
     whole, first, second = (Trainer(tiny("conveyor-flow"), data, seed=3) for _ in range(3))
     for _ in range(8):
         whole.advance()
@@ -100,15 +98,17 @@ def test_a_resumed_run_goes_on_exactly_as_the_uninterrupted_one(
     assert whole.save(tmp_path / "a") == second.save(tmp_path / "b")
 
 
-def test_another_run_s_progress_is_refused(data: Demonstrations, tmp_path: Path) -> None:
-    """A run with another seed is another run."""
+def test_the_progress_of_a_run_with_another_seed_is_refused(
+    data: Demonstrations, tmp_path: Path
+) -> None:
+    """The error has both seeds."""
     Trainer(tiny("conveyor-flow"), data, seed=1).save_progress(tmp_path / "progress.pt")
     with pytest.raises(ValueError, match="seed 1, this one has 2"):
         Trainer(tiny("conveyor-flow"), data, seed=2).load_progress(tmp_path / "progress.pt")
 
 
-def test_every_epoch_shows_each_observation_once(data: Demonstrations) -> None:
-    """However the epoch divides into batches."""
+def test_an_epoch_has_each_observation_once(data: Demonstrations) -> None:
+    """In an order of its own, also when batches do not divide it."""
     batches, seen = Batches(tiny("conveyor-flow"), data, seed=0), []
     for step in range(2 * len(data) // 16 + 1):
         seen += list(batches.rows(step))
@@ -118,14 +118,14 @@ def test_every_epoch_shows_each_observation_once(data: Demonstrations) -> None:
 
 
 def test_the_same_seed_gives_the_same_demonstrations(shards: Path) -> None:
-    """Byte for byte, in a worker or here."""
+    """Byte for byte, in a worker process or in this one."""
     again = demonstrate(DATASET, FIRST_SEED)
     for name, array in again.items():
         assert np.array_equal(np.load(shards / "shard-00000" / f"{name}.npy"), array), name
 
 
-def test_labels_of_all_delays_share_what_was_really_carried_out(data: Demonstrations) -> None:
-    """A label's first `delay` steps are the plan that was played: the same in every later label."""
+def test_the_labels_of_an_observation_share_the_executed_actions(data: Demonstrations) -> None:
+    """The first `delay` steps of a label are the same in all labels of longer delays."""
     compared = 0
     for i in range(len(data)):
         for d in range(1, data.chunks.shape[1]):
@@ -139,8 +139,8 @@ def test_labels_of_all_delays_share_what_was_really_carried_out(data: Demonstrat
     assert compared >= len(data) // 2, f"{compared} pairs of labels among {len(data)} observations"
 
 
-def test_a_label_is_what_the_expert_does_from_that_moment() -> None:
-    """The first observation of a cell is its start: its undelayed label is the expert's chunk."""
+def test_the_label_of_an_observation_is_the_experts_chunk_from_there() -> None:
+    """The label without delay of a cell's first observation is the expert's chunk."""
     config = msgspec.structs.replace(DATASET, observe_every=LABEL_EVERY)
     shard = demonstrate(config, 5)
     cell = ConveyorCell(5)
@@ -149,14 +149,14 @@ def test_a_label_is_what_the_expert_does_from_that_moment() -> None:
 
 
 def test_demonstrations_of_another_config_are_refused(shards: Path) -> None:
-    """Mixing two kinds of shards would train on neither."""
+    """The error says that the folder has those of another config."""
     other = msgspec.structs.replace(DATASET, observe_every=6)
     with pytest.raises(ValueError, match="another config"):
         next(generate(shards, other, 3, workers=1))
 
 
-def test_brightening_keeps_shape_and_dtype_and_changes_each_image_its_own_way() -> None:
-    """Light changes between scenes, not within one picture's channels."""
+def test_brightening_changes_each_image_differently() -> None:
+    """Shape and dtype stay, and all pixels of a uniform image change equally."""
     images = np.full((6, 4, 4, 3), 128, np.uint8)
     bright = brighten(images, 0.3, np.random.default_rng(0))
     assert bright.shape == images.shape and bright.dtype == np.uint8

@@ -1,0 +1,90 @@
+"""A robot at a replica: its observations and the frames of its messages, without a transport."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import msgspec
+
+from holdfast.policy.base import CameraFeature, Observation, PolicySpec
+from holdfast.transport.arrays import Buffer
+from holdfast.transport.header import Header, Kind
+from holdfast.transport.host import boot_id
+from holdfast.transport.messages import Blobs, Open, Request, Reset, encode
+from holdfast.transport.outbox import Outbox
+
+SPEC = PolicySpec(
+    model="tiny",
+    revision="1",
+    cameras=(CameraFeature("overhead", 32, 24), CameraFeature("wrist", 16, 16)),
+    state_names=("x", "y", "belt"),
+    action_names=("x", "y"),
+    chunk_size=12,
+    fps=30.0,
+    prefix="trained",
+    max_prefix_steps=6,
+)
+TASK = "put the red parcel in the left bin"
+
+
+def example(seed: int, **changes: Any) -> Observation:
+    """A valid observation, different for each seed, with `changes` of its fields."""
+    return dataclasses.replace(SPEC.example(seed, TASK), **changes)
+
+
+class RobotSide:
+    """The frames of one robot's messages; its images are in `outbox`, if it has one."""
+
+    def __init__(self, name: str, outbox: Outbox | None = None) -> None:
+        self.name = name
+        self.outbox = outbox
+
+    def open(self, epoch: int = 1, **changes: Any) -> list[Buffer]:
+        """The OPEN of a robot that fits SPEC, with `changes` of its body."""
+        asked = Open(
+            robot=self.name,
+            service="pick",
+            action_names=SPEC.action_names,
+            state_names=SPEC.state_names,
+            cameras={c.name: (c.width, c.height) for c in SPEC.cameras},
+            fps=SPEC.fps,
+            rtc=True,
+            boot_id=boot_id() if self.outbox else "",
+            outbox_nonce=self.outbox.nonce if self.outbox else 0,
+        )
+        return encode(Header(Kind.OPEN, epoch=epoch), msgspec.structs.replace(asked, **changes))
+
+    def request(
+        self,
+        seen: Observation,
+        seq: int = 1,
+        episode: int = 0,
+        epoch: int = 1,
+        slack_s: float = 1.0,
+        quality: int = 0,
+        **changes: Any,
+    ) -> list[bytes]:
+        """The REQUEST of the observation `seen`, with `changes` of its body."""
+        blobs = Blobs()
+        if self.outbox is not None:
+            images = {n: Blobs.reference(r) for n, r in self.outbox.put(seen.images).items()}
+        else:
+            images = {n: blobs.image(i, quality) for n, i in seen.images.items()}
+        body = Request(
+            state=blobs.array(seen.state),
+            images=images,
+            task=seen.task,
+            delay_steps=seen.delay_steps,
+            prefix=None if seen.prefix is None else blobs.array(seen.prefix),
+            prefix_robot=None if seen.prefix_robot is None else blobs.array(seen.prefix_robot),
+            slack_s=slack_s,
+            seed=seen.seed,
+        )
+        body = msgspec.structs.replace(body, **changes)
+        header = Header(Kind.REQUEST, seq=seq, episode=episode, epoch=epoch, token=77)
+        return [bytes(f) for f in encode(header, body, blobs)]
+
+    def reset(self, episode: int, epoch: int = 1) -> list[Buffer]:
+        """The RESET to `episode`."""
+        return encode(Header(Kind.RESET, episode=episode, epoch=epoch), Reset())
