@@ -92,7 +92,12 @@ class Fault(msgspec.Struct, frozen=True, order=True):
 
 
 class FleetError(HoldfastError, ValueError):
-    """fleet.yaml cannot be used. `faults`: all that is wrong with it, in the order of the lines."""
+    """fleet.yaml cannot be used. `faults`: all that is wrong with it, in the order of the lines.
+
+    >>> print(FleetError("cell.yaml", [Fault("$.name", "found 3", expected="text", line=1)]))
+    cell.yaml: one thing is wrong
+      line 1: $.name: found 3; expected text
+    """
 
     def __init__(self, source: str, faults: Iterable[Fault]) -> None:
         self.source = source

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import doctest
 import inspect
 import re
 from pathlib import Path
@@ -88,3 +89,10 @@ def test_a_faults_sentence_has_what_was_found_expected_and_to_do_in_that_order()
     assert str(Fault("$", "no such file", remedy="write one", line=3)) == (
         "line 3: $: no such file; write one"
     )
+
+
+def test_the_examples_in_the_module_of_errors_hold() -> None:
+    """Their output is as shown."""
+    done = doctest.testmod(errors)
+    assert done.attempted >= 2
+    assert done.failed == 0

@@ -72,5 +72,5 @@ def _broker(fleet: FleetFile) -> Iterator[Fault]:
             f"the broker at {host.address} can be reached from other machines",
             remedy="make keys (`actorctl keys new NAME`) and name their directory with "
             "`security: {keys: ...}`, use a loopback address, or write "
-            "`security: {insecure: true}` to let everyone on the network command the robots",
+            "`security: {insecure: true}` to let every machine on the network command the robots",
         )

@@ -83,7 +83,7 @@ class Access:
             return None
         return text(
             401,
-            "on this machine the fleet's own user, root and whoever has its token may read "
+            "on this machine the fleet's own user, root and clients with its token may read "
             "/metrics: scrape as one of them, or set `gateway.metrics: anyone` in fleet.yaml",
         )
 

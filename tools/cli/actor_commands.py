@@ -78,7 +78,7 @@ def reset(
     robot: RobotName,
     task: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="The sentence that the policy is told from now on."),
+        typer.Option(metavar="TEXT", help="The policy's instruction from now on."),
     ] = None,
     fleet: FleetName = None,
 ) -> None:
@@ -91,7 +91,7 @@ def episode(
     robot: RobotName,
     task: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="The sentence that the policy is told from now on."),
+        typer.Option(metavar="TEXT", help="The policy's instruction from now on."),
     ] = None,
     fleet: FleetName = None,
 ) -> None:

@@ -94,7 +94,7 @@ def logs(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Actors, or robots for all of theirs, e.g. r1 pick/0; without any, everyone.",
+            help="Actors, or robots for all of theirs, e.g. r1 pick/0; without any, all.",
             autocompletion=speaker_names,
         ),
     ] = None,

@@ -27,7 +27,7 @@ def graph(
     as_json: AsJson = False,
     fleet: FleetName = None,
 ) -> None:
-    """Who starts after whom, who shares which memory, who speaks to whom."""
+    """The actors in their start order, the memory that they share and their connections."""
     from . import graph as drawing
 
     rows = ask(reach(fleet), do="graph")["actors"]

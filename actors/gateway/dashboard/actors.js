@@ -44,7 +44,7 @@ export class ActorRow {
   }
 
   show(actor) {
-    // One that is on its way back from its death is not merely starting.
+    // A start after a failure keeps the colour of the failure.
     const fallen = COMING.includes(actor.state) && actor.last_exit;
     setState(this.state, actor.state, fallen ? "bad" : tone(actor.state));
     this.element.dataset.tone = this.state.dataset.tone;

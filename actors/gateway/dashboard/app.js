@@ -1,4 +1,4 @@
-// The page: hears from the gateway what is new, and shows it.
+// The page: shows each message of the gateway.
 
 import { ActorRow, headings } from "./actors.js";
 import { GuestRow } from "./guests.js";
@@ -21,7 +21,7 @@ if (token) {
   listen({ opened, heard, lost });
   setInterval(draw, DRAW_MS);
 } else {
-  lock("This page shows the fleet to whoever has its token.");
+  lock("This page needs the token of the fleet.");
 }
 
 function lock(why) {
@@ -71,21 +71,21 @@ function heard({ t, trouble, report, timelines, events, notes }) {
   note(events, t);
 }
 
-// What is wrong, waited for, warned of or stopped; what was lost stands in the robots' own cards.
+// Faults, waits, warnings and stops; drops and refusals stand in the robots' own cards.
 function attend(notes) {
   const lines = notes.filter(({ level }) => level !== "lost");
   const list = $("notes");
   while (list.children.length > lines.length) list.lastElementChild.remove();
   lines.forEach(({ level, who, text }, k) => {
     if (!list.children[k]) list.append(make("li", {}, make("strong"), " ", make("span")));
-    const [name, said] = list.children[k].children;
+    const [name, sentence] = list.children[k].children;
     list.children[k].dataset.level = level;
     setText(name, who);
-    setText(said, text);
+    setText(sentence, text);
   });
 }
 
-// Make, update, remove and order what stands for the entries of a list.
+// Make, update, remove and order the elements of the entries of a list.
 function sync(shown, entries, parent, create) {
   const names = new Set(entries.map((entry) => entry.name));
   for (const [name, item] of shown) {
@@ -133,7 +133,7 @@ function draw() {
 
 let silence;
 function say(sentence) {
-  setText($("said"), sentence);
+  setText($("outcome"), sentence);
   clearTimeout(silence);
-  silence = setTimeout(() => setText($("said"), ""), 8000);
+  silence = setTimeout(() => setText($("outcome"), ""), 8000);
 }

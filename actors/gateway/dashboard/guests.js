@@ -1,4 +1,4 @@
-// The table of robots and replicas that live elsewhere: in scripts and on other hosts.
+// The table of robots and replicas of scripts and of other hosts.
 
 import { because } from "./actors.js";
 import { make, milliseconds, reasons, seconds, setState, setText, sum } from "./words.js";

@@ -1,6 +1,6 @@
 // The live connection to the gateway, and commands to it.
 //
-// The token comes in the address's fragment, is moved out of sight at once, and goes back only in a
+// The token comes in the address's fragment, is removed from it at once, and goes back only in a
 // header: this page has no cookie that another site could make the browser send. That is also why
 // events come by fetch: an EventSource sends no headers.
 
@@ -20,13 +20,13 @@ function takeToken() {
   return sessionStorage.getItem(KEY);
 }
 
-// Asks with the token; any answer but a good one is an error that says why.
+// A request with the token; an answer that is not OK becomes an error with its reason.
 export async function ask(path, options = {}) {
   const headers = { authorization: `Bearer ${token}` };
   const answer = await fetch(path, { ...options, headers, cache: "no-store" });
   if (!answer.ok) {
-    const said = sentence(await answer.text()) || `refused with status ${answer.status}`;
-    throw Object.assign(new Error(said), { status: answer.status });
+    const reason = sentence(await answer.text()) || `refused with status ${answer.status}`;
+    throw Object.assign(new Error(reason), { status: answer.status });
   }
   return answer;
 }
@@ -48,7 +48,7 @@ export async function listen({ opened, heard, lost }) {
   }
 }
 
-// Server-sent events, of which the gateway sends the plainest: a line of data, an empty line.
+// Server-sent events in the form that the gateway sends: a line of data, an empty line.
 async function read(stream, heard) {
   let rest = "";
   for await (const piece of pieces(stream)) {
@@ -63,7 +63,7 @@ async function* pieces(stream) {
   for (let step = await reader.read(); !step.done; step = await reader.read()) yield step.value;
 }
 
-// Sends a command; resolves to a sentence about what came of it.
+// Sends a command; resolves to a sentence with the outcome.
 export async function command(path, what) {
   try {
     await ask(path, { method: "POST", signal: AbortSignal.timeout(10_000) });

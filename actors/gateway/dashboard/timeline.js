@@ -90,7 +90,7 @@ export class Timeline {
     this.#head(plot, "state", last, 0, tone(last));
   }
 
-  // Stretches of time in one state; a gap is where nothing was heard.
+  // Stretches of time in one state; a gap is where there was no message.
   #spells(now) {
     const spells = [];
     for (const [t, state] of this.points) {

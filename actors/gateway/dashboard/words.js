@@ -16,7 +16,7 @@ const STATES = {
   DEAD: "The robot came to its safe rest for good: a person must look.",
   PAUSED: "A person paused it: nothing is asked for, nothing is played.",
   DOWN: "There is no control process, or it has not reported yet.",
-  OPEN: "It has a session, and says nothing about itself.",
+  OPEN: "It has a session, and reports no state.",
   MOVING: "Its session moves to another replica.",
   READY: "It works.",
   WAITING: "It starts when others are ready, or gone.",
@@ -32,7 +32,7 @@ export const TERMS = {
   plan: "How long the robot could play on if no chunk came any more.",
   latency: "From asking for a chunk to having it in the plan: the median, and the 99th percentile, of the last 100 requests.",
   "tick p99": "How late ticks of the control loop began: 99 of 100 ticks of the last minute began no later than this.",
-  missed: "Ticks that the loop missed by itself; beside it those that the whole machine took from everybody, as the witness process saw.",
+  missed: "Ticks that the loop missed by itself; beside it those while the whole machine paused, as the witness process measured.",
   stalled: "Policy steps without an action although there had been a plan.",
   dropped: "Chunks that came and were not used, or did not come, by reason.",
   refused: "Commands of the policy beyond the robot's limits, not sent to it, by reason.",
@@ -54,7 +54,7 @@ export function setState(element, state, colour = tone(state)) {
   if (STATES[state] && element.title !== STATES[state]) element.title = STATES[state];
 }
 
-// Touches the document only where something changed: screen readers and layout stay quiet.
+// Changes the document only where the text differs, which spares screen readers and layout.
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -106,7 +106,7 @@ export function make(name, attributes = {}, ...children) {
   return element;
 }
 
-// A term that says on hover what it means.
+// A term whose meaning appears on hover.
 export function term(word, text = word) {
   return make("abbr", { title: TERMS[word] }, text);
 }

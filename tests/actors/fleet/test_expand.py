@@ -55,7 +55,7 @@ def test_every_actor_gets_a_config_of_its_kind_and_every_segment_it_names(
         named = {use.name for use in actor.segments}
         for key in ("segment", "scene", "command", "plan", "outbox", "witness"):
             assert actor.config.get(key) is None or actor.config[key] in named
-    assert set(writers) == set(sizes), "a segment that nobody writes"
+    assert set(writers) == set(sizes), "a segment without a writer"
 
 
 def test_the_start_order_is_one_that_supervision_accepts(good: dict[str, Any]) -> None:
@@ -143,7 +143,7 @@ def test_a_fleet_may_be_a_broker_for_the_robots_and_policies_of_scripts(rest: st
     assert [actor.kind for actor in expand(fleet, None, Path("/run"))] == ["broker", "gateway"]
 
 
-def test_with_hosts_the_broker_listens_on_tcp_whoever_the_file_names() -> None:
+def test_the_broker_of_a_fleet_with_hosts_listens_on_tcp() -> None:
     """Robots and replicas of scripts on other machines are in no file."""
     hosts = "hosts: {gpu: {address: 127.0.0.1}, laptop: {address: 127.0.0.2}}\n"
     for ports, expected in (

@@ -84,13 +84,13 @@ def test_a_button_commands_with_the_token_of_the_link(
     browser.wait_for("return document.querySelector('article button')")
     assert "#" not in browser.run("return location.href"), "the token is out of sight"
     browser.click("article button")
-    browser.wait_for("return document.getElementById('said').textContent")
-    assert browser.text("#said") == "pause r1: done"
+    browser.wait_for("return document.getElementById('outcome').textContent")
+    assert browser.text("#outcome") == "pause r1: done"
     supervisor.reports["r1/control"].update(state="PAUSED", paused=True)
     browser.wait_for("return document.querySelector('article button').textContent === 'Resume'")
     browser.click("article button")
     browser.click('tr[data-actor="broker"] button')
-    browser.wait_for("return document.getElementById('said').textContent.includes('broker')")
+    browser.wait_for("return document.getElementById('outcome').textContent.includes('broker')")
     assert [(a["do"], a["names"]) for a in supervisor.asked] == [
         ("pause", ["r1"]),
         ("resume", ["r1"]),

@@ -117,7 +117,7 @@ def state(fleet: Fleet) -> dict[str, Any]:
     report = broker(fleet)
     sessions = {(s["robot"], s["epoch"], s["replica"], s["state"]) for s in report["sessions"]}
     ended = {k: n for k, n in report["counters"].items() if k.startswith(("ended", "lost", "mov"))}
-    # An episode's end drops what was asked in it, whoever asks what.
+    # An episode's end drops the requests of it, without an inquiry too.
     faults = ("timeout", "unsent", "malformed")
     robots = {
         r["name"]: (r["enabled"], r["epoch"], {k: r["dropped"].get(k, 0) for k in faults})

@@ -154,9 +154,9 @@ def test_robots_and_replicas_of_scripts_have_tables_with_their_place() -> None:
         assert "script on bench" in line and "STALLED" in line and len(line) <= width
         (line,) = [line for line in lines if line.startswith("pick/lab-12 ")]
         assert line.split()[1:] == ["script", "pick", "READY", "1", "/", "8", "25%", "0.10", "s"]
-        told = " ".join(lines)
-        assert "arm7 (script on bench): STALLED: the network actor fell silent" in told
-        assert "arm7 (script on bench): warning: fps 60 against 30" in told
+        text = " ".join(lines)
+        assert "arm7 (script on bench): STALLED: the network actor fell silent" in text
+        assert "arm7 (script on bench): warning: fps 60 against 30" in text
 
 
 def test_notes_are_in_the_order_wrong_waiting_warning() -> None:
@@ -170,8 +170,8 @@ def test_notes_are_in_the_order_wrong_waiting_warning() -> None:
         waiting = row("a", None) | {"waits_for": "its setup, 3 s of at most 60 s: loads"}
         failed = row("b", None) | {"state": "FAILED", "reason": "no such camera"}
         lines = drawn(120, waiting, failed, robots=[warned, refusing], height=height)
-        told = [line.rstrip() for line in lines if line.startswith(("r1:", "r2:", "a:", "b:"))]
-        assert told == [
+        text = [line.rstrip() for line in lines if line.startswith(("r1:", "r2:", "a:", "b:"))]
+        assert text == [
             "r2: has refused every command for 4 s: joint elbow: 92.1 is beyond its limit 2.6",
             "b: FAILED: no such camera",
             "a: STARTING: waits for its setup, 3 s of at most 60 s: loads",
