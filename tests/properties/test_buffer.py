@@ -34,7 +34,7 @@ class Step:
     """An action as the model knows it. `value` is the first action value in robot space."""
 
     value: float
-    observed: int
+    observed_ns: int
     origin: Provenance
     other: Provenance | None = None
 
@@ -93,7 +93,7 @@ class PlanMachine(RuleBasedStateMachine):
         assert action is not None
         assert action.robot[0] == pytest.approx(expected.value)
         assert action.model[0] == pytest.approx(-expected.value)
-        assert action.observed_ns == expected.observed
+        assert action.observed_ns == expected.observed_ns
         assert action.provenance == expected.origin
         assert action.blended_with == expected.other
         if expected.other is None:
@@ -256,7 +256,7 @@ class PlanMachine(RuleBasedStateMachine):
         assert counted == [self.merged, self.resets, self.stale, self.voided]
 
     def _expire(self) -> None:
-        while self.plan and self.now_ns - self.plan[0].observed > MAX_AGE:
+        while self.plan and self.now_ns - self.plan[0].observed_ns > MAX_AGE:
             self.plan.pop(0)
             self.stale += 1
 
@@ -284,7 +284,7 @@ class PlanMachine(RuleBasedStateMachine):
                 new[i] = replace(
                     fresh,
                     value=w * fresh.value + (1 - w) * old.value,
-                    observed=min(old.observed, fresh.observed),
+                    observed_ns=min(old.observed_ns, fresh.observed_ns),
                     other=old.origin,
                 )
         self.plan = new
@@ -302,7 +302,7 @@ TestPlan.settings = settings(max_examples=100, stateful_step_count=60, deadline=
 
 
 @given(st.integers(0, 8), st.integers(0, 8), st.integers(1, 12))
-def test_idle_time_before_the_first_action_is_not_trimmed_unless_asked_for(
+def test_a_chunk_is_trimmed_by_actions_or_by_ticks_as_its_rule_says(
     idle: int, played: int, length: int
 ) -> None:
     """`consumed` counts actions and `time` ticks: they differ by ticks without an action."""
@@ -325,13 +325,13 @@ def test_idle_time_before_the_first_action_is_not_trimmed_unless_asked_for(
             assert action is not None and action.robot[0] == 1 + gone
 
 
-def test_appending_a_fresh_chunk_does_not_make_old_actions_look_fresh() -> None:
+def test_a_chunk_that_is_appended_does_not_rejuvenate_older_actions() -> None:
     """An action expires by the observation that it was made from, whatever follows it."""
     buffer = ChunkBuffer(PlanMemory.private("r", ACTIONS), MAX_AGE)
-    for observed, first in ((0, 1), (900 * MS, 11)):
-        asked = buffer.snapshot(1, observed, 0, observed)
+    for observed_ns, first in ((0, 1), (900 * MS, 11)):
+        asked = buffer.snapshot(1, observed_ns, 0, observed_ns)
         buffer.claim(asked.seq, asked.episode, 1)
-        buffer.merge(*arrays(first, 5), asked, MergeRule("append"), step=0, now_ns=observed)
+        buffer.merge(*arrays(first, 5), asked, MergeRule("append"), step=0, now_ns=observed_ns)
     action = buffer.pop(1100 * MS)
     assert action is not None and action.robot[0] == 11
     assert len(buffer) == 4

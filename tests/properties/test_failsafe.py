@@ -22,10 +22,10 @@ class SupplyMachine(RuleBasedStateMachine):
         self.machine = FailSafe(BOUNDS)
         self.now_ns = 1000 * S
         self.before = self.machine.state
-        self.offline = 0
+        self.offline_ns = 0
         self.counting = False
         self.wanted = self.asked = False
-        self.elapsed: int | None = None
+        self.elapsed_ns: int | None = None
         self.path: list[SupplyState] = [self.machine.state]
 
     def _note(self, event: SupplyEvent | None) -> None:
@@ -47,9 +47,9 @@ class SupplyMachine(RuleBasedStateMachine):
             and self.machine.state is not SupplyState.RECONNECTING
             and not dead
         ):
-            self.offline, self.counting, self.wanted = 0, True, False
+            self.offline_ns, self.counting, self.wanted = 0, True, False
         if event is SupplyEvent.ACCEPTED and not dead and not self.counting:
-            self.offline, self.counting, self.wanted = 0, True, False
+            self.offline_ns, self.counting, self.wanted = 0, True, False
         self.machine.on(event, self.now_ns)
         self._note(event)
 
@@ -59,13 +59,13 @@ class SupplyMachine(RuleBasedStateMachine):
         self.now_ns += ms * S // 1000
         if not paused:
             # What was due or in flight when it was last looked at has been so since.
-            if self.wanted or self.asked or self.elapsed is None:
-                self.offline += ms * S // 1000
-            self.wanted, self.elapsed = due, self.now_ns
+            if self.wanted or self.asked or self.elapsed_ns is None:
+                self.offline_ns += ms * S // 1000
+            self.wanted, self.elapsed_ns = due, self.now_ns
         after = self.machine.elapse(self.now_ns, dry=dry, due=due)
         if paused:
             assert after is self.before, "while paused nothing passes"
-        elif self.counting and self.offline > MAX_OFFLINE_NS:
+        elif self.counting and self.offline_ns > MAX_OFFLINE_NS:
             assert after is SupplyState.DEAD
         elif not dead:
             assert after is not SupplyState.DEAD, "time kills only after max_offline_s"
@@ -86,7 +86,7 @@ class SupplyMachine(RuleBasedStateMachine):
     @rule()
     def resumes(self) -> None:
         if self.machine.paused:
-            self.elapsed = self.now_ns
+            self.elapsed_ns = self.now_ns
         self.machine.resume(self.now_ns)
         assert not self.machine.paused
         self._note(None)
@@ -133,7 +133,7 @@ class SupplyMachine(RuleBasedStateMachine):
                 assert self.machine.should_open(self.now_ns + BOUNDS.max_backoff_ns)
 
     @invariant()
-    def dead_is_for_good(self) -> None:
+    def dead_is_final(self) -> None:
         if SupplyState.DEAD in self.path:
             assert self.machine.state is SupplyState.DEAD
             assert not self.machine.may_request
@@ -167,7 +167,7 @@ steps = st.lists(
 def test_a_pause_moves_every_deadline_by_its_length_and_changes_nothing_else(
     taken: list[tuple[int, str, bool, int]],
 ) -> None:
-    """One machine is paused now and then, its twin never; by their own clocks they agree."""
+    """A machine that is paused agrees with one that is not, each by its own clock."""
     bounds = Bounds(request_timeout_ns=2 * S)
     twins = [FailSafe(bounds), FailSafe(bounds)]
     now_ns, paused = S, 0

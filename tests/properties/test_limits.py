@@ -54,9 +54,9 @@ class LimitsMachine(RuleBasedStateMachine):
         self.known = [new if math.isfinite(new) else old for new, old in pairs]
 
     @rule(command=near)
-    def is_told_by_others(self, command: tuple[float, ...]) -> None:
+    def is_commanded_by_others(self, command: tuple[float, ...]) -> None:
         self.limits.commanded(np.array(command, np.float32))
-        self._told(list(command))
+        self._commanded(list(command))
 
     @rule()
     def is_interrupted(self) -> None:
@@ -82,12 +82,14 @@ class LimitsMachine(RuleBasedStateMachine):
             self.refused_steps += why is Refusal.STEP
             return
         assert command is not None and command.dtype == np.float32
-        self._told([min(max(a, lo), up) for a, lo, up in zip(action, LOWER, UPPER, strict=True)])
+        self._commanded(
+            [min(max(a, lo), up) for a, lo, up in zip(action, LOWER, UPPER, strict=True)]
+        )
         np.testing.assert_allclose(command, self.last, rtol=1e-6)
         self.ticks, self.refused_steps = 1, 0
 
     @rule(action=near, steps=st.integers(1, 2), joint=st.sampled_from([0, 2]))
-    def goes_on_from_where_it_was_told_to_be(
+    def continues_from_the_last_command(
         self, action: tuple[float, ...], steps: int, joint: int
     ) -> None:
         """Most of what a plan says: a step of what is allowed, or of twice that."""
@@ -100,7 +102,7 @@ class LimitsMachine(RuleBasedStateMachine):
         self.is_commanded(tuple(wanted))
 
     @rule(place=st.integers(0, 3), value=st.sampled_from([math.nan, math.inf, -math.inf]))
-    def is_told_what_is_no_number(self, place: int, value: float) -> None:
+    def is_commanded_a_value_that_is_not_finite(self, place: int, value: float) -> None:
         action = np.zeros(4, np.float32)
         action[place] = value
         assert self.limits.check(action) == (None, Refusal.NOT_FINITE)
@@ -108,30 +110,30 @@ class LimitsMachine(RuleBasedStateMachine):
         self.ticks += 1
 
     @rule(length=st.sampled_from([0, 3, 5]))
-    def is_told_of_other_joints(self, length: int) -> None:
+    def is_commanded_other_joints(self, length: int) -> None:
         assert self.limits.check(np.zeros(length, np.float32)) == (None, Refusal.SHAPE)
         assert self.limits.explanation() == f"an action of shape ({length},), expected (4,)"
         self.ticks += 1
 
     def _explained(self, action: tuple[float, ...], why: Refusal) -> None:
         """The explanation names a joint that is as far off as any, and what it is measured by."""
-        said = self.limits.explanation()
-        joint = SPEC.action_names.index(said.partition(":")[0])
-        assert said.startswith(f"{SPEC.action_names[joint]}: {action[joint]:.4g} is ")
+        explanation = self.limits.explanation()
+        joint = SPEC.action_names.index(explanation.partition(":")[0])
+        assert explanation.startswith(f"{SPEC.action_names[joint]}: {action[joint]:.4g} is ")
         if why is Refusal.RANGE:
             off = list(map(_beyond, action, LOWER, UPPER))
-            assert f"outside its range {LOWER[joint]:.4g} to {UPPER[joint]:.4g}" in said
+            assert f"outside its range {LOWER[joint]:.4g} to {UPPER[joint]:.4g}" in explanation
         else:
             off = self._parts_of_a_step(action)
             of = "where the robot is" if self.measured[joint] else "where the robot was last known"
             of = "the last command" if self._flows() else of
             allowed = RATE[joint] * TICK_S * self._allowed_ticks(joint)
-            assert f" away from {of}" in said
-            said_allowed = float(said.partition("; its max_rate allows ")[2])
-            assert said_allowed == pytest.approx(allowed, rel=1e-3)
-        assert off[joint] >= max(n for n in off if not math.isnan(n)) - 1e-5, said
+            assert f" away from {of}" in explanation
+            explained = float(explanation.partition("; its max_rate allows ")[2])
+            assert explained == pytest.approx(allowed, rel=1e-3)
+        assert off[joint] >= max(n for n in off if not math.isnan(n)) - 1e-5, explanation
 
-    def _told(self, command: list[float]) -> None:
+    def _commanded(self, command: list[float]) -> None:
         self.last = self.known = command
         self.measured, self.flowing = [False] * 4, True
 
@@ -185,8 +187,8 @@ def test_commands_flow_for_a_third_of_a_second_at_any_rate_and_one_tick_at_least
     assert flows == limits.flow_ticks == max(1, round(FLOW_S / tick_s))
 
 
-def test_rounding_on_the_way_through_a_policy_is_not_a_step_too_far() -> None:
-    """float32 of a normalized action: a hundred-thousandth of the step more, a thousandth not."""
+def test_a_step_beyond_its_limit_by_rounding_is_accepted() -> None:
+    """A hundred-thousandth of a step too far passes (float32), a thousandth does not."""
     for more, why in ((1e-5, None), (1e-3, Refusal.STEP)):
         limits = CommandLimits(SPEC, TICK_S)
         limits.commanded(np.zeros(4, np.float32))

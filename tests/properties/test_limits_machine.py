@@ -1,5 +1,6 @@
-"""Playback and its limits through pauses, holds, refusals, resets, restarts and hands that move the
-arm: no command jumps, and a plan that begins where the arm is gets through in bounded time."""
+"""The command source and its limits through pauses, holds, refusals, resets, restarts and an arm
+that is moved by hand: no command jumps, and a plan that begins at the arm's position is accepted in
+bounded time."""
 
 from __future__ import annotations
 
@@ -48,7 +49,7 @@ class LimitsMachine(RuleBasedStateMachine):
 
     def _begin(self) -> None:
         self.buffer = ChunkBuffer(self.segment, MAX_AGE)
-        self.playback = CommandSource(self.config, self.spec, self.segment, self.buffer)
+        self.source = CommandSource(self.config, self.spec, self.segment, self.buffer)
 
     def plan(self, lead: int, direction: int, speed: float, length: int = CHUNK) -> None:
         """A chunk from where the arm is: its first action is `lead` ticks away already."""
@@ -62,9 +63,9 @@ class LimitsMachine(RuleBasedStateMachine):
     def tick(self) -> bool:
         """One tick; whether a command of the plan was accepted."""
         self.silent += 1
-        self.playback.locate(np.array([self.position], np.float32))
-        command = self.playback.command(0)
-        accepted = self.playback.accepted
+        self.source.locate(np.array([self.position], np.float32))
+        command = self.source.command(0)
+        accepted = self.source.accepted
         self.segment.words[Word.COMMAND_NS] = accepted
         if accepted:
             assert command is not None
@@ -121,8 +122,8 @@ class LimitsMachine(RuleBasedStateMachine):
     def a_pause_in_which_a_hand_moves_the_arm(self, ticks: int, by: float) -> None:
         for _ in range(ticks):
             self.silent += 1
-            self.playback.locate(np.array([self.position], np.float32))
-            rest = self.playback.rest()
+            self.source.locate(np.array([self.position], np.float32))
+            rest = self.source.rest()
             assert (rest is None) == (self.mode is ControlMode.POSITION)
             self.segment.words[Word.COMMAND_NS] = 0
             self._move(rest)
@@ -132,25 +133,25 @@ class LimitsMachine(RuleBasedStateMachine):
     @rule()
     def an_episode_begins(self) -> None:
         self.buffer.reset()
-        self.playback.interrupt()
+        self.source.interrupt()
         self.last = None
 
     @rule(ticks=st.integers(0, 40), by=st.floats(-1000, 1000))
     def the_process_is_killed(self, ticks: int, by: float) -> None:
         self._begin()
-        self.playback.missed(ticks)
+        self.source.missed(ticks)
         self.silent += ticks
         if ticks > WINDOW:
             self.a_hand_moves_the_arm(by)
 
     @rule(lead=st.integers(0, WINDOW - 1), direction=st.sampled_from([-1, 1]))
-    def a_policy_that_looks_where_the_arm_is_gets_through(self, lead: int, direction: int) -> None:
+    def a_policy_that_observes_the_arm_is_accepted(self, lead: int, direction: int) -> None:
         """It plans anew every tick, from where the arm then is, at the full rate."""
         for _ in range(WINDOW + 1):
             self.plan(lead, direction, 1.0)
             if self.tick():
                 return
-        pytest.fail(f"refused {WINDOW + 1} times in a row: {self.playback.refusing}")
+        pytest.fail(f"refused {WINDOW + 1} times in a row: {self.source.refusing}")
 
 
 class VelocityMachine(LimitsMachine):

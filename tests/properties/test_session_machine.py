@@ -15,7 +15,7 @@ from holdfast.actors.network.session_relay import (
 )
 from holdfast.transport.header import Header, Kind
 
-LOST_AFTER = TAKEOVER_NS // 2
+LOST_AFTER_NS = TAKEOVER_NS // 2
 EPOCHS = st.one_of(st.integers(0, 4), st.sampled_from([MAX_JUMP, MAX_JUMP + 3, 2**32 - 1]))
 INCARNATIONS = st.integers(1, 3)
 SILENCES = st.one_of(
@@ -28,14 +28,14 @@ class SessionMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.session = SessionRelay(LOST_AFTER)
+        self.session = SessionRelay(LOST_AFTER_NS)
         self.now_ns = 10 * TAKEOVER_NS
         self.claim: tuple[int, int] | None = None
-        """(incarnation, epoch) of the claim at hand."""
-        self.claimant_heard = 0
+        """(incarnation, epoch) of the present claim."""
+        self.claimant_heard_ns = 0
         self.asked = False
         self.open = False
-        self.heard = 0
+        self.heard_ns = 0
 
     @property
     def epoch(self) -> int:
@@ -45,8 +45,8 @@ class SessionMachine(RuleBasedStateMachine):
     def time_passes(self, by: int) -> None:
         self.now_ns += by
         verdict = self.session.tick(self.now_ns)
-        silent = (self.asked or self.open) and self.now_ns - self.heard > LOST_AFTER
-        assert (verdict is not None) == silent, "the end of a session is told exactly once"
+        silent = (self.asked or self.open) and self.now_ns - self.heard_ns > LOST_AFTER_NS
+        assert (verdict is not None) == silent, "the end of a session is reported exactly once"
         if silent:
             self.asked = self.open = False
 
@@ -56,13 +56,13 @@ class SessionMachine(RuleBasedStateMachine):
             Header(Kind.OPEN, epoch=epoch), incarnation, self.now_ns
         )
         claim = incarnation, epoch
-        free = self.claim is None or self.now_ns - self.claimant_heard >= TAKEOVER_NS
+        free = self.claim is None or self.now_ns - self.claimant_heard_ns >= TAKEOVER_NS
         newer = self.claim is None or (claim >= self.claim and epoch <= self.epoch + MAX_JUMP)
         expected = Disposition.FORWARD if free or newer else Disposition.REFUSE
         assert verdict.action is expected
         if expected is Disposition.FORWARD:
             self.claim, self.asked, self.open = claim, True, False
-            self.heard = self.claimant_heard = self.now_ns
+            self.heard_ns = self.claimant_heard_ns = self.now_ns
 
     @rule(
         epoch=EPOCHS,
@@ -79,7 +79,7 @@ class SessionMachine(RuleBasedStateMachine):
         mistaken = newer or (holds and not (self.asked or self.open))
         assert (verdict.action is Disposition.LOST) == mistaken
         if holds:
-            self.claimant_heard = self.now_ns
+            self.claimant_heard_ns = self.now_ns
 
     @rule(epoch=EPOCHS, incarnation=INCARNATIONS)
     def control_closes(self, epoch: int, incarnation: int) -> None:
@@ -89,13 +89,13 @@ class SessionMachine(RuleBasedStateMachine):
         passes = holds and (self.asked or self.open)
         assert (verdict.action is Disposition.FORWARD) == passes
         if holds:
-            self.claimant_heard = self.now_ns
+            self.claimant_heard_ns = self.now_ns
         if passes:
             self.asked = self.open = False
 
     @rule(epoch=EPOCHS, kind=st.sampled_from([Kind.ACCEPT, Kind.REJECT]))
     def broker_answers_a_handshake(self, epoch: int, kind: Kind) -> None:
-        self.heard = self.now_ns
+        self.heard_ns = self.now_ns
         verdict = self.session.from_broker(Header(kind, epoch=epoch), "", self.now_ns)
         passes = self.asked and epoch == self.epoch
         assert (verdict.action is Disposition.FORWARD) == passes
@@ -104,13 +104,13 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule(epoch=EPOCHS, kind=st.sampled_from([Kind.REPLY, Kind.ERROR]))
     def broker_replies(self, epoch: int, kind: Kind) -> None:
-        self.heard = self.now_ns
+        self.heard_ns = self.now_ns
         verdict = self.session.from_broker(Header(kind, epoch=epoch), "", self.now_ns)
         assert (verdict.action is Disposition.FORWARD) == (self.open and epoch == self.epoch)
 
     @rule(epoch=EPOCHS, what=st.sampled_from(["lost", "replayed", "available"]))
     def broker_tells_an_event(self, epoch: int, what: str) -> None:
-        self.heard = self.now_ns
+        self.heard_ns = self.now_ns
         verdict = self.session.from_broker(Header(Kind.EVENT, epoch=epoch), what, self.now_ns)
         ours = (self.asked or self.open) and epoch == self.epoch
         assert (verdict.action is Disposition.FORWARD) == (ours or what == "available")
@@ -119,7 +119,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     @rule()
     def broker_beats(self) -> None:
-        self.heard = self.now_ns
+        self.heard_ns = self.now_ns
         header = Header(Kind.HEARTBEAT)
         assert self.session.from_broker(header, "", self.now_ns).action is Disposition.DROP
 
@@ -140,13 +140,13 @@ messages = st.tuples(
 
 
 @given(before=st.lists(messages), epoch=st.integers(0, 2**32 - 1), incarnation=st.integers(0, 99))
-def test_whatever_was_said_control_gets_in_once_the_claimant_is_silent(
+def test_a_control_actor_opens_a_session_once_the_claimant_is_silent(
     before: list[tuple[Kind, int, int]], epoch: int, incarnation: int
 ) -> None:
-    """No counter that a peer sets locks the owner of the session out."""
-    session, now_ns = SessionRelay(LOST_AFTER), 10 * TAKEOVER_NS
-    for kind, said, by in before:
-        session.from_control(Header(kind, epoch=said), by, now_ns)
+    """After TAKEOVER_NS of silence an OPEN is forwarded, whatever epochs were seen before."""
+    session, now_ns = SessionRelay(LOST_AFTER_NS), 10 * TAKEOVER_NS
+    for kind, sent_epoch, sender in before:
+        session.from_control(Header(kind, epoch=sent_epoch), sender, now_ns)
     header = Header(Kind.OPEN, epoch=epoch)
     now_ns += TAKEOVER_NS
     assert session.from_control(header, incarnation, now_ns).action is Disposition.FORWARD
@@ -155,23 +155,23 @@ def test_whatever_was_said_control_gets_in_once_the_claimant_is_silent(
 
 @given(
     before=st.lists(messages),
-    said=messages,
+    stray=messages,
     epoch=st.integers(0, 2**31),
     incarnation=st.integers(1, 9),
 )
-def test_a_control_that_is_heard_of_keeps_its_session_against_leaping_counters(
-    before: list[tuple[Kind, int, int]], said: tuple[Kind, int, int], epoch: int, incarnation: int
+def test_a_control_actor_that_is_heard_keeps_its_session_against_leaping_epochs(
+    before: list[tuple[Kind, int, int]], stray: tuple[Kind, int, int], epoch: int, incarnation: int
 ) -> None:
-    """A message whose epoch no counting reaches changes nothing for the holder."""
-    session, now_ns = SessionRelay(LOST_AFTER), 10 * TAKEOVER_NS
-    for kind, told, by in before:
-        session.from_control(Header(kind, epoch=told), by, 0)
+    """A message whose epoch is beyond MAX_JUMP changes nothing for the session's holder."""
+    session, now_ns = SessionRelay(LOST_AFTER_NS), 10 * TAKEOVER_NS
+    for kind, sent_epoch, sender in before:
+        session.from_control(Header(kind, epoch=sent_epoch), sender, 0)
     session.from_control(Header(Kind.OPEN, epoch=epoch), incarnation, now_ns)
     session.from_broker(Header(Kind.ACCEPT, epoch=epoch), "", now_ns)
-    kind, told, by = said
-    if told <= epoch + MAX_JUMP:
-        told += MAX_JUMP + epoch + 1
-    session.from_control(Header(kind, epoch=told), by, now_ns)
+    kind, sent_epoch, sender = stray
+    if sent_epoch <= epoch + MAX_JUMP:
+        sent_epoch += MAX_JUMP + epoch + 1
+    session.from_control(Header(kind, epoch=sent_epoch), sender, now_ns)
     assert (session.phase, session.epoch) == (Phase.OPEN, epoch)
     header = Header(Kind.REQUEST, epoch=epoch)
     assert session.from_control(header, incarnation, now_ns).action is Disposition.FORWARD

@@ -1,4 +1,5 @@
-"""The supervision core against processes that do whatever they like, under a fake clock."""
+"""The supervision state machine against model processes that behave arbitrarily, with a fake
+clock."""
 
 from __future__ import annotations
 
@@ -59,7 +60,7 @@ TURN_S = 0.25
 
 @dataclass
 class Process:
-    """What the world knows about one incarnation."""
+    """The model of one incarnation's process."""
 
     incarnation: int
     started_s: float
@@ -67,7 +68,7 @@ class Process:
     """It ignores being asked to stop."""
     ready: bool = False
     slow_s: float = 0.0
-    """For how long it said that one turn of its loop may take."""
+    """The hang timeout that it reported."""
     asked_s: float | None = None
     killed: bool = False
     progressed_s: float = 0.0
@@ -82,10 +83,10 @@ class Supervision(RuleBasedStateMachine):
         self.now_s = 1000.0
         self.fleet = fleet_of(MEMBERS, self.now_s)
         self.listed = set(NAMES)
-        """Whom fleet.yaml has now."""
+        """The actors of the present fleet.yaml."""
         self.processes: dict[str, Process] = {}
         self.stopped = set(NAMES)
-        """Whom a person stopped, known without the core's help."""
+        """The actors that a person stopped, known independently of the state machine."""
         self.over = False
         self.counts = dict.fromkeys(NAMES, 0)
         self.stubborn = False
@@ -106,7 +107,7 @@ class Supervision(RuleBasedStateMachine):
                     assert self.processes[name].incarnation == incarnation
                     self.processes[name].asked_s = self.now_s
                     if isinstance(event, StopAll | Exited) and not self.fleet.hastened:
-                        self.assert_nobody_needs(name)
+                        self.assert_not_needed(name)
                 case Kill(name, incarnation):
                     assert self.processes[name].incarnation == incarnation
                     self.processes[name].killed = True
@@ -116,7 +117,7 @@ class Supervision(RuleBasedStateMachine):
             for name, actor in self.fleet.actors.items():
                 assert actor.failures <= before.get(name, 0), "what a person asks for is no failure"
 
-    def assert_nobody_needs(self, name: str) -> None:
+    def assert_not_needed(self, name: str) -> None:
         for member in MEMBERS:
             if name in member.after:
                 assert member.name not in self.processes, f"{name} stopped before {member.name}"
@@ -129,15 +130,17 @@ class Supervision(RuleBasedStateMachine):
             silent = self.now_s - max(process.progressed_s, process.started_s)
             actor = self.fleet.actors[name]
             if process.ready and silent >= max(RULES.hang_timeout_s, process.slow_s) + TURN_S:
-                assert process.killed or process.asked_s, f"{name} hangs and nobody minds"
+                assert process.killed or process.asked_s, f"{name} hangs and is not ended"
             if (
                 not process.ready
                 and self.now_s - process.started_s >= RULES.start_timeout_s + TURN_S
             ):
-                assert process.killed or process.asked_s, f"{name} never gets ready: nobody minds"
+                assert process.killed or process.asked_s, (
+                    f"{name} never becomes ready and is not ended"
+                )
             if process.asked_s is not None and not actor.draining:
                 late = self.now_s - process.asked_s - max(RULES.stop_timeout_s, TURN_S)
-                assert process.killed or late < TURN_S, f"{name} ignores its end: nobody minds"
+                assert process.killed or late < TURN_S, f"{name} ignores its stop and is not killed"
 
     def exit(self, name: str, code: int) -> None:
         process = self.processes.pop(name)
@@ -173,7 +176,7 @@ class Supervision(RuleBasedStateMachine):
 
     @precondition(lambda self: self.processes)
     @rule(data=st.data(), code=st.sampled_from([0, 1, -9, -11, 3, 4]))
-    def one_exits(self, data: st.DataObject, code: int) -> None:
+    def an_actor_exits(self, data: st.DataObject, code: int) -> None:
         self.exit(data.draw(st.sampled_from(sorted(self.processes))), code)
 
     @precondition(lambda self: self.processes)
@@ -184,12 +187,12 @@ class Supervision(RuleBasedStateMachine):
 
     @precondition(lambda self: self.processes)
     @rule(data=st.data(), slow_s=st.sampled_from([0.0, 1.0, 4.0]))
-    def one_gets_ready(self, data: st.DataObject, slow_s: float) -> None:
+    def an_actor_becomes_ready(self, data: st.DataObject, slow_s: float) -> None:
         self.get_ready(data.draw(st.sampled_from(sorted(self.processes))), slow_s)
 
     @precondition(lambda self: self.processes)
     @rule(data=st.data(), share=st.floats(0.1, 0.9))
-    def one_is_slow_and_no_hung_one(self, data: st.DataObject, share: float) -> None:
+    def a_slow_actor_is_not_hung(self, data: st.DataObject, share: float) -> None:
         """Silence for less than its limit, the rules' or its own, ends no actor."""
         name = data.draw(st.sampled_from(sorted(self.processes)))
         if self.fleet.actors[name].state is not ActorState.READY:
@@ -205,7 +208,7 @@ class Supervision(RuleBasedStateMachine):
 
     @precondition(lambda self: self.processes)
     @rule(data=st.data())
-    def one_eats_memory(self, data: st.DataObject) -> None:
+    def an_actor_exceeds_its_memory_limit(self, data: st.DataObject) -> None:
         name = data.draw(st.sampled_from(sorted(self.processes)))
         self.feed(Faulty(name, self.processes[name].incarnation, "memory"))
         assert self.fleet.actors[name].state is ActorState.STOPPING
@@ -219,7 +222,7 @@ class Supervision(RuleBasedStateMachine):
             self.stopped |= self.listed - listed
             self.stopped -= listed - self.listed
         if not self.over:
-            # Whoever comes back has a new board, even while its old process still is there.
+            # An actor that is added again has a new board, even while its old process lives.
             self.counts |= dict.fromkeys(listed - self.listed, 0)
         same = (self.listed & listed) - changed
         before = {name: self.fleet.actors[name] for name in same}
@@ -241,7 +244,7 @@ class Supervision(RuleBasedStateMachine):
             )
 
     @rule(name=st.sampled_from(NAMES))
-    def news_of_a_dead_incarnation_changes_nothing(self, name: str) -> None:
+    def an_event_of_a_dead_incarnation_changes_nothing(self, name: str) -> None:
         if name not in self.fleet.actors:
             return
         old = self.fleet.actors[name].incarnation - 1
@@ -283,7 +286,7 @@ class Supervision(RuleBasedStateMachine):
 
     @rule(pause_s=st.floats(2, 100))
     def the_supervisor_stands_still(self, pause_s: float) -> None:
-        """Silence while nobody listened is no hang."""
+        """Silence during a standstill of the supervisor is no hang."""
         ready = [n for n, a in self.fleet.actors.items() if a.state is ActorState.READY]
         self.behave()
         self.turn()
@@ -323,12 +326,12 @@ class Supervision(RuleBasedStateMachine):
     # What always holds.
 
     @invariant()
-    def the_core_knows_who_is_alive(self) -> None:
+    def the_state_machine_knows_the_live_actors(self) -> None:
         alive = {name for name, actor in self.fleet.actors.items() if actor.alive}
         assert alive == set(self.processes)
 
     @invariant()
-    def states_and_life_agree(self) -> None:
+    def states_and_processes_agree(self) -> None:
         for name, actor in self.fleet.actors.items():
             living = actor.state in (ActorState.STARTING, ActorState.READY, ActorState.STOPPING)
             assert living == actor.alive, (name, actor)
