@@ -78,6 +78,7 @@ class RoutingSite:
                 done.append(effect)
             else:
                 blocked[way] = why
+                self._drop(effect)
                 if why == "unreachable" and isinstance(effect, ToReplica):
                     self._unlist(effect.identity)
                 waiting.extend(self.routing.undelivered(effect, why, self.now_ns))  # type: ignore[arg-type]
@@ -95,7 +96,10 @@ class RoutingSite:
         elif kind is Kind.CLOSE:
             held = self.sessions.get(effect.robot)
             if held is not None and held[1:] == (effect.identity, epoch):
-                del self.sessions[effect.robot]
+                robot = self.robots[held[0]]
+                # A robot that goes on is being moved: its room is kept until its next OPEN.
+                if robot.state == "closed" or robot.epoch != epoch:
+                    del self.sessions[effect.robot]
 
     def _to_replica(self, effect: ToReplica) -> str | None:
         kind = effect.header.kind
@@ -124,8 +128,6 @@ class RoutingSite:
             return None
         lost = robot is None or not robot.reachable
         if lost or robot.full:  # type: ignore[union-attr]
-            if kind in (Kind.REPLY, Kind.ERROR) and robot is not None:
-                robot.waiting = None
             return "unreachable" if lost else "full"
         assert robot is not None
         if kind is Kind.REPLY:
@@ -139,6 +141,13 @@ class RoutingSite:
         elif epoch == robot.epoch and (kind is Kind.REJECT or _is_lost(effect)):
             robot.state, robot.waiting = "closed", None
         return None
+
+    def _drop(self, effect: ToRobot | ToReplica) -> None:
+        """A reply or an error that does not arrive leaves its request to the robot's timeout."""
+        if isinstance(effect, ToRobot) and effect.header.kind in (Kind.REPLY, Kind.ERROR):
+            robot = self.robots.get(effect.identity)
+            if robot is not None and effect.header.seq == robot.waiting:
+                robot.waiting = None
 
     # What is promised
 
