@@ -96,16 +96,16 @@ class FlowPolicy(LearnedPolicy):
         held = given[..., None]
         x = torch.where(held, prefix, x)
         for time in self._times():
-            at = torch.full((len(x),), time, device=x.device, dtype=x.dtype)
-            x = x + self.network.direction(seen, x, at, given) / self.euler_steps
+            times = torch.full((len(x),), time, device=x.device, dtype=x.dtype)
+            x = x + self.network.direction(seen, x, times, given) / self.euler_steps
             x = torch.where(held, prefix, x)
         return x
 
     def _guide(self, seen: Tensor, x: Tensor, prefix: Tensor, weights: Tensor) -> Tensor:
         """Euler steps from noise to a chunk, each guided towards the prefix."""
         for time in self._times():
-            at = torch.full((len(x),), time, device=x.device, dtype=x.dtype)
-            clean = partial(self.network.clean, seen, time=at)
+            times = torch.full((len(x),), time, device=x.device, dtype=x.dtype)
+            clean = partial(self.network.clean, seen, time=times)
             direction = guided_direction(clean, x, time, prefix, weights, self.guidance)
             x = x + direction / self.euler_steps
         return x

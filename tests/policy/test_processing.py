@@ -111,7 +111,7 @@ def _with_image(observation: Observation, image: Any) -> Observation:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "says"),
     [
         (lambda o: replace(o, state=o.state[:2]), r"state must be float32 \[3\], found .* \[2\]"),
         (lambda o: replace(o, state=o.state.astype(np.float64)), "state must be float32"),
@@ -126,11 +126,11 @@ def _with_image(observation: Observation, image: Any) -> Observation:
     ],
 )
 def test_an_observation_that_does_not_fit_is_refused_naming_the_feature(
-    change: Callable[[Observation], Observation], said: str
+    change: Callable[[Observation], Observation], says: str
 ) -> None:
     """The error says what was found and what was expected."""
     check_observation(SPEC, SPEC.example())
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=says):
         check_observation(SPEC, change(SPEC.example()))
 
 

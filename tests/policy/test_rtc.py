@@ -165,7 +165,7 @@ def test_guidance_without_a_prefix_has_no_effect(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "says"),
     [
         ({"prefix": "guided", "schedule": "steep"}, "schedule"),
         ({"prefix": "guided", "clip": 0}, "clip"),
@@ -176,10 +176,10 @@ def test_guidance_without_a_prefix_has_no_effect(checkpoint: Path) -> None:
     ],
 )
 def test_invalid_guidance_options_are_refused(
-    checkpoint: Path, options: dict[str, Any], said: str
+    checkpoint: Path, options: dict[str, Any], says: str
 ) -> None:
     """Loading raises PolicyError that names the option."""
-    with pytest.raises(PolicyError, match=said):
+    with pytest.raises(PolicyError, match=says):
         load_policy("flow", checkpoint, **options)
 
 

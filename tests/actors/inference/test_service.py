@@ -320,7 +320,7 @@ def test_a_robot_that_reconnects_replaces_its_own_session(bench: MakeBench, echo
     b.receive("r1", RobotSide("r1").request(example(1)))
     [answer] = b.receive("r1", RobotSide("r1").open(epoch=2))
     assert answer.header.kind is Kind.ACCEPT
-    assert b.work() == [], "what the old epoch asked is nobody's question any more"
+    assert b.work() == [], "the request of the old epoch is dropped"
 
 
 def test_a_draining_replica_refuses_robots_and_answers_its_requests(

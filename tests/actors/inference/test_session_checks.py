@@ -150,8 +150,8 @@ def test_a_full_replica_refuses_for_the_moment() -> None:
     assert refused.reason == "capacity"
     assert not refused.final and refused.retry_after_s > 0
     assert refused.load == 0.63
-    for words in ("4 of 4", "63%", "carries 6 robots", "max_sessions"):
-        assert words in refused.message
+    for part in ("4 of 4", "63%", "carries 6 robots", "max_sessions"):
+        assert part in refused.message
 
 
 def test_a_replica_beyond_its_measured_capacity_accepts_with_a_warning() -> None:

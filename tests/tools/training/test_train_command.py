@@ -73,12 +73,12 @@ def test_a_training_that_is_interrupted_is_resumed_by_the_same_command(tmp_path:
     finally:
         training.kill()
         training.wait()
-    at = read_config(tmp_path).training["at"]
-    assert at >= 20
-    again = [*COMMAND, *SMALL, "--steps", str(at + 25), "--out", str(tmp_path)]
+    step = read_config(tmp_path).training["at"]
+    assert step >= 20
+    again = [*COMMAND, *SMALL, "--steps", str(step + 25), "--out", str(tmp_path)]
     done = subprocess.run(again, capture_output=True, text=True, timeout=90, check=True)
-    assert f"going on at step {at}" in done.stderr
-    assert read_config(tmp_path).training["at"] == at + 25
+    assert f"going on at step {step}" in done.stderr
+    assert read_config(tmp_path).training["at"] == step + 25
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
     assert steps == sorted(set(steps)), "no step is logged twice"
 
