@@ -13,6 +13,8 @@ from enum import StrEnum
 
 
 class SupplyState(StrEnum):
+    """Whether chunks come, and what is played if not."""
+
     CONNECTING = "CONNECTING"
     """The handshake is under way, or accepted and its first chunk is awaited."""
     STREAMING = "STREAMING"
@@ -28,6 +30,8 @@ class SupplyState(StrEnum):
 
 
 class SupplyEvent(StrEnum):
+    """What may change the state; `MEANING` says what each is."""
+
     MERGED = "merged"
     LATE = "late"
     TIMEOUT = "timeout"

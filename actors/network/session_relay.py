@@ -28,6 +28,8 @@ MAX_JUMP = 1 << 16
 
 
 class Phase(StrEnum):
+    """How far a robot's session is."""
+
     CLOSED = "closed"
     OPENING = "opening"
     OPEN = "open"

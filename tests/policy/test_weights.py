@@ -36,6 +36,8 @@ def network(seed: int, dtype: torch.dtype = torch.float32) -> nn.Sequential:
 
 
 class Holder:
+    """Has what it predicts with as an attribute."""
+
     def __init__(self, held: Any) -> None:
         self.held = held
 
@@ -47,6 +49,8 @@ class Holder:
 
 
 class Slotted:
+    """Has it in a global variable."""
+
     def __call__(self, batch: Any) -> Any:
         return GLOBAL(batch)
 

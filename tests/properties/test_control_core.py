@@ -54,6 +54,8 @@ TERMS = Accept(
 
 
 class CoreMachine(RuleBasedStateMachine):
+    """Answers, silence, resets, pauses, kills and a driver that comes and goes, in any order."""
+
     def __init__(self) -> None:
         super().__init__()
         self.memory = bytearray(SEGMENT_BYTES)

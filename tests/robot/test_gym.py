@@ -120,8 +120,7 @@ def test_episodes_and_successes_are_counted(aims: list[float]) -> None:
 
 
 def test_an_environment_waits_while_it_is_not_commanded() -> None:
-    """Without commands there are no steps, and the state is measured at each reading all the same;
-    with one command the steps go on for a few periods only."""
+    """Its state is measured at each reading; one command lasts for a few steps."""
     robot = GymRobot(NAME)
     robot.connect()
     state = np.zeros(3, np.float32)

@@ -20,6 +20,8 @@ MAX_AGE = 10**9
 
 
 class Rig:
+    """A command source and its plan, which outlives it."""
+
     def __init__(self, mode: ControlMode = ControlMode.POSITION, **settings: Any):
         spec = RobotSpec(("a",), ("a", "other"), mode, (-10,), (10,), (30,))
         fields = {"robot": "r", "driver": "sim", "service": "s", "endpoint": "e", "plan": "p"}

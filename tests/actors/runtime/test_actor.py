@@ -41,6 +41,8 @@ from holdfast.transport import segment
 
 
 class EchoConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What Echo answers with."""
+
     greeting: str = "hello"
 
 
@@ -69,6 +71,8 @@ class Echo(Actor):
 
 
 class Failing(Actor):
+    """Raises `error` in its loop; its teardown is recorded."""
+
     kind = "failing"
     Config = EchoConfig
     error: Exception = RuntimeError()

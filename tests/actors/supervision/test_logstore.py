@@ -51,7 +51,7 @@ def test_a_full_disk_loses_records_and_the_next_one_has_their_number(tmp_path: P
 
 @given(st.lists(st.binary(max_size=60), max_size=30), st.lists(st.integers(1, 200), min_size=1))
 def test_any_bytes_in_any_pieces_become_whole_lines(lines: list[bytes], cuts: list[int]) -> None:
-    """Nothing is joined, nothing split. (A line of ours, `{"t":...}`, is a record, not text.)"""
+    """Nothing is joined or split; a line `{"t":...}` is a record and no text."""
     lines = [one for one in lines if not one.startswith(b'{"t":')]
     kept: list[Record] = []
     reading, writing = os.pipe()

@@ -147,10 +147,12 @@ def test_a_late_plan_that_is_trimmed_succeeds() -> None:
 
 def test_a_rollout_offers_the_rest_of_the_plan() -> None:
     """The planner gets as prefix exactly the actions that are played until its chunk arrives."""
-    expert, played, offered = Expert(), [], []
+    expert = Expert()
+    played: list[np.ndarray | None] = []
+    offered: list[tuple[int, np.ndarray]] = []
 
     class Recorded(ConveyorCell):
-        def step_control(self, action=None) -> None:  # type: ignore[no-untyped-def]
+        def step_control(self, action: np.ndarray | None = None) -> None:
             played.append(action)
             super().step_control(action)
 
@@ -164,7 +166,7 @@ def test_a_rollout_offers_the_rest_of_the_plan() -> None:
     checked = 0
     for at, prefix in offered:
         if len(prefix) and all(a is not None for a in played[at : at + 4]):
-            following = played[at : at + len(prefix)]
+            following = [a for a in played[at : at + len(prefix)] if a is not None]
             checked += np.array_equal(prefix[: len(following)], following)
     # Not where an episode begins: nothing is offered, or what the one before left is not played.
     assert len(offered) > 20 and checked >= len(offered) - tally.episodes
