@@ -66,6 +66,18 @@ def test_a_bad_file_is_refused_before_anything_starts(fleet_file: Path, command:
     assert "$.robots[0].fps: found 0" in done.output
 
 
+def test_the_faults_of_a_check_have_path_message_and_line_in_json(fleet_file: Path) -> None:
+    """The form is an interface for programs: these keys and no others."""
+    fleet_file.write_text(fleet_file.read_text() + "\nunknown: 1\n")
+    done = CliRunner().invoke(app, ["check", str(fleet_file), "--json"])
+    assert done.exit_code == 2
+    line = len(fleet_file.read_text().splitlines())
+    ((path, message, at),) = (tuple(row.values()) for row in json.loads(done.output)["faults"])
+    assert (path, at) == ("$.unknown", line)
+    assert message.startswith("unknown key 'unknown'; expected one of: ")
+    assert set(json.loads(done.output)["faults"][0]) == {"path", "message", "line"}
+
+
 def test_a_missing_file_is_refused_with_the_command_that_writes_one(tmp_path: Path) -> None:
     """The message names `supervisor init`."""
     done = CliRunner().invoke(app, ["check", str(tmp_path / "fleet.yaml")])
