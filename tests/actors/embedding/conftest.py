@@ -1,7 +1,8 @@
-"""A script's loop without processes, sockets and real time: `Loop`."""
+"""A script's loop without processes, sockets and real time (`Loop`), and a real broker."""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -13,9 +14,12 @@ import numpy as np
 import pytest
 
 from holdfast import RemotePolicy
+from holdfast.actors.broker.broker import BrokerActor
 from holdfast.actors.control.plan import Floats
 from holdfast.actors.control.request_cycle import PlannedRequest, RequestCycle
 from holdfast.actors.embedding import remote_policy
+from holdfast.actors.runtime.actor import boot_in_memory
+from holdfast.transport import sockets
 from holdfast.transport.messages import Accept, Vitals
 
 BROKER = "ipc:///nowhere/broker.front"
@@ -45,8 +49,8 @@ class FakeMemory:
 
 
 class Server:
-    """An uplink that accepts at once and answers each request `took_s` later by a chunk whose
-    action i says the instant, in seconds, that it is meant for."""
+    """Stands in for the `PolicyClient`. It accepts at once and answers each request `took_s` later
+    by a chunk whose action i is the instant, in seconds, that it is meant for."""
 
     def __init__(self, clock: FakeClock, chunk_size: int, fps: float) -> None:
         self.clock = clock
@@ -82,33 +86,33 @@ class Server:
             warnings=self.warnings,
         )
 
-        def accept(supply: RequestCycle, step: int) -> bool:
-            supply.session.accepted(terms, epoch, self.clock.now_ns)
+        def accept(cycle: RequestCycle, step: int) -> bool:
+            cycle.session.accepted(terms, epoch, self.clock.now_ns)
             return False
 
         self._due.append((self.clock.now_ns, accept))
         return True
 
-    def ask(self, ask: PlannedRequest, state: Floats, now_ns: int) -> bool:
+    def ask(self, request: PlannedRequest, state: Floats, now_ns: int) -> bool:
         if self.raises is not None:
             raise self.raises
-        self.asked.append(ask)
+        self.asked.append(request)
         if self.answers:
             meant = now_ns / 1e9 + np.arange(self.chunk_size) / self.fps
             chunk = np.repeat(meant.astype(np.float32)[:, None], 1, 1)
-            key = (ask.asked.seq, ask.asked.episode, ask.asked.epoch)
+            key = (request.asked.seq, request.asked.episode, request.asked.epoch)
 
-            def reply(supply: RequestCycle, step: int) -> bool:
-                return supply.replied(chunk, chunk, key, step, self.clock.now_ns) is None
+            def reply(cycle: RequestCycle, step: int) -> bool:
+                return cycle.replied(chunk, chunk, key, step, self.clock.now_ns) is None
 
             self._due.append((now_ns + round(self.took_s * 1e9), reply))
         return True
 
-    def drain(self, supply: RequestCycle, step: int, now_ns: int) -> bool:
+    def drain(self, cycle: RequestCycle, step: int, now_ns: int) -> bool:
         merged = False
         while self._due and self._due[0][0] <= now_ns:
-            merged |= self._due.popleft()[1](supply, step)
-        supply.session.heard(next(self._progress), supply.session.epoch, now_ns)
+            merged |= self._due.popleft()[1](cycle, step)
+        cycle.session.heard(next(self._progress), cycle.session.epoch, now_ns)
         return merged
 
     def beat(self, epoch: int, progress: int, vitals: Vitals) -> bool:
@@ -151,17 +155,34 @@ class Loop:
         self.server = Server(clock, chunk_size, policy_fps)
         self.policy._conversation.client = self.server  # type: ignore[assignment]
 
-    def act(self, **observation: Any) -> np.ndarray | None:
+    def act(self, **observation: Any) -> Floats | None:
         return self.policy.act({"state": np.zeros(1), **observation})
 
     def run(self, hz: float, seconds: float) -> list[tuple[float, float | None]]:
-        """Call `act` at `hz`: (instant, what the action said)."""
+        """Call `act` at `hz`: (instant, what the action is for)."""
         found = []
         for _ in range(round(hz * seconds)):
             action = self.act()
             found.append((self.clock.monotonic(), None if action is None else float(action[0])))
             self.clock.sleep(1 / hz)
         return found
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A broker in a thread; yields its endpoints, `front` and `back`."""
+    ends = {end: sockets.ipc(tmp_path, end) for end in ("front", "back")}
+    boot, inner, outer = boot_in_memory("broker", "broker", dict(ends), rundir=tmp_path)
+    actor = BrokerActor(boot, inner)
+    codes: list[int] = []
+    thread = threading.Thread(target=lambda: codes.append(actor.main()), daemon=True)
+    thread.start()
+    yield ends
+    outer.command("stop")
+    thread.join(5)
+    outer.close()
+    inner.close()
+    assert codes == [0]
 
 
 @pytest.fixture

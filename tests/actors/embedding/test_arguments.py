@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -43,7 +44,7 @@ NO_NAMES = (None, "neck", b"neck", 3, {"a"}, {"a": 1}, ["a", "a"], [""], [None],
 NO_RATE = (0, -1, NAN, math.inf, 1001, "30", None, True, [30])
 NO_COUNT = (0, -1, 1.5, NAN, "1", None, True)
 
-WRONG_OF_ROBOT = [
+WRONG_OF_ROBOT: list[tuple[str, Any]] = [
     *(("service", value) for value in NO_LABEL),
     *(("robot", value) for value in NO_LABEL if value is not None),
     *(("action_names", value) for value in (*NO_NAMES, [], [str(n) for n in range(300)])),
@@ -96,15 +97,18 @@ def identity(case: tuple[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(("argument", "value"), WRONG_OF_ROBOT, ids=map(identity, WRONG_OF_ROBOT))
-def test_a_robots_argument_that_cannot_work_is_refused_by_its_name(argument: str, value: Any):
-    """And leaves no thread behind."""
+def test_an_argument_of_remote_policy_that_cannot_work_is_refused_by_its_name(
+    argument: str, value: Any
+) -> None:
+    """TypeError or ValueError that begins with the name; no thread is left behind."""
     threads = threading.active_count()
     with pytest.raises((TypeError, ValueError), match=f"^{argument}"):
         RemotePolicy(**{**ROBOT, argument: value})
     assert threading.active_count() == threads
 
 
-def test_numpys_and_lists_are_taken_for_what_they_mean(loop: Callable[..., Loop]) -> None:
+def test_arrays_lists_and_numpy_scalars_are_converted(loop: Callable[..., Loop]) -> None:
+    """What is kept is of Python's types."""
     script = loop(
         robot=np.str_("r-1"),
         task=np.str_("pick"),
@@ -122,7 +126,7 @@ def test_numpys_and_lists_are_taken_for_what_they_mean(loop: Callable[..., Loop]
 
 
 @pytest.mark.parametrize(
-    ("observation", "said"),
+    ("observation", "message"),
     [
         (None, "observation: None"),
         ([0.0], "observation: a list"),
@@ -146,18 +150,20 @@ def test_numpys_and_lists_are_taken_for_what_they_mean(loop: Callable[..., Loop]
         ({"state": [0], "images": {"top": np.zeros((4, 6, 3))}}, "camera top: an image float64"),
     ],
 )
-def test_an_observation_that_does_not_fit_says_where(
-    loop: Callable[..., Loop], observation: Any, said: str
+def test_an_observation_that_does_not_fit_is_refused_by_its_part(
+    loop: Callable[..., Loop], observation: Any, message: str
 ) -> None:
+    """TypeError or ValueError with what was found and what was expected."""
     script = loop(cameras={"top": (6, 4)})
-    with pytest.raises((TypeError, ValueError), match=f"^{said}"):
+    with pytest.raises((TypeError, ValueError), match=f"^{message}"):
         script.policy.act(observation)
 
 
 @pytest.mark.parametrize("task", [b"pick", ["pick"], 3, "\ud800", MEGABYTE])
-def test_an_instruction_that_cannot_travel_is_refused_each_time_it_is_said(
+def test_a_task_that_cannot_travel_is_refused_each_time(
     loop: Callable[..., Loop], task: Any
 ) -> None:
+    """By `act` and by `reset`; the calls after it go on streaming."""
     script = loop()
     script.run(30, 2)
     for _ in range(3):
@@ -182,18 +188,20 @@ def test_an_instruction_that_cannot_travel_is_refused_each_time_it_is_said(
         (SafetySettings, "fallback", "stop"),
     ],
 )
-def test_settings_of_a_wrong_type_are_refused_where_they_are_made(
+def test_a_setting_of_a_wrong_type_is_refused_where_it_is_made(
     settings: Any, field: str, value: Any
 ) -> None:
+    """TypeError that begins with the field's name."""
     with pytest.raises(TypeError, match=f"^{field}: "):
         settings(**{field: value})
 
 
 @pytest.mark.parametrize("value", [0, -1, NAN, math.inf])
 @pytest.mark.parametrize("field", ["max_offline_s", "max_action_age_s", "liveness_s"])
-def test_settings_out_of_range_are_refused_by_the_robot(field: str, value: float) -> None:
+def test_a_setting_out_of_range_is_refused_by_remote_policy(field: str, value: float) -> None:
+    """ValueError that begins with the argument and the field."""
     with pytest.raises(ValueError, match=rf"^safety\.{field}: "):
-        RemotePolicy(**ROBOT, safety=SafetySettings(**{field: value}))
+        RemotePolicy(**ROBOT, safety=msgspec.structs.replace(SafetySettings(), **{field: value}))
 
 
 SPEC: dict[str, Any] = {
@@ -205,7 +213,7 @@ SPEC: dict[str, Any] = {
     "chunk_size": 50,
     "fps": 50,
 }
-WRONG_OF_SPEC = [
+WRONG_OF_SPEC: list[tuple[str, Any]] = [
     *(("model", value) for value in (*NO_TEXT, "")),
     *(("revision", value) for value in (*NO_TEXT, "", 1)),
     *(("state_names", value) for value in NO_NAMES),
@@ -232,18 +240,20 @@ WRONG_OF_SPEC = [
 
 @pytest.mark.parametrize(("field", "value"), WRONG_OF_SPEC, ids=map(identity, WRONG_OF_SPEC))
 def test_a_spec_that_cannot_work_is_refused_by_its_field(field: str, value: Any) -> None:
+    """TypeError or ValueError that begins with the field's name."""
     with pytest.raises((TypeError, ValueError), match=f"^{field}"):
         PolicySpec(**{**SPEC, field: value})
 
 
 @pytest.mark.parametrize("wrong", [("top", 0, 48), ("top", 64, 5000), ("", 64, 48), (None, 64, 48)])
-def test_a_camera_of_a_spec_has_a_name_and_a_size(wrong: Any) -> None:
+def test_a_camera_of_a_spec_without_a_name_or_a_size_is_refused(wrong: Any) -> None:
+    """Each side is 1 to 4096 pixels."""
     with pytest.raises((TypeError, ValueError), match=r"^(name|width|height): "):
         CameraFeature(*wrong)
 
 
-def test_a_spec_of_lists_and_numpys_is_the_spec_of_tuples() -> None:
-    """It is compared with what robots say of themselves, name by name."""
+def test_a_spec_of_lists_and_numpy_values_equals_that_of_tuples() -> None:
+    """It is compared name by name with what robots declare."""
     plain = PolicySpec(
         model="nod",
         revision="1",
@@ -269,12 +279,12 @@ def predict(batch: Any) -> list[Chunk]:
     raise AssertionError("nothing is served")
 
 
-WRONG_OF_SERVICE = [
+WRONG_OF_SERVICE: list[tuple[str, Any]] = [
     *(("service", value) for value in NO_LABEL),
     *(("name", value) for value in (3, b"x", "x", "ok/", "other/1", "ok/a:b", "ok/ä", "ok/a b")),
     *(("max_sessions", value) for value in (*NO_COUNT, 5000)),
     *(("max_batch", value) for value in (*NO_COUNT, 5000)),
-    *(("spec", value) for value in (None, {}, "spec")),
+    *(("spec", value) for value in (None, {"model": "m"}, "spec")),
     *(("policy", value) for value in (None, 3, "flow")),
     *(("broker", value) for value in ("lab", 3, "tcp://lab")),
     *(("audit", value) for value in (3, "")),
@@ -286,18 +296,28 @@ WRONG_OF_SERVICE = [
 @pytest.mark.parametrize(
     ("argument", "value"), WRONG_OF_SERVICE, ids=map(identity, WRONG_OF_SERVICE)
 )
-def test_a_services_argument_that_cannot_work_is_refused_by_its_name(argument: str, value: Any):
-    given = {"policy": predict, "spec": PolicySpec(**SPEC), "service": "ok", "broker": BROKER}
+def test_an_argument_of_serve_that_cannot_work_is_refused_by_its_name(
+    argument: str, value: Any
+) -> None:
+    """TypeError or ValueError that begins with the name, before anything is served."""
+    given: dict[str, Any] = {
+        "policy": predict,
+        "spec": PolicySpec(**SPEC),
+        "service": "ok",
+        "broker": BROKER,
+    }
     given[argument] = value
     with pytest.raises((TypeError, ValueError), match=f"^{argument}"):
         serve(given.pop("policy"), given.pop("spec"), **given)
 
 
-def test_with_keys_the_name_is_the_keys(tmp_path: Path, loop: Callable[..., Loop]) -> None:
-    """The broker drops what comes under another one: that is said where it can be mended."""
+def test_a_robot_or_replica_with_a_key_has_the_name_of_its_key(
+    tmp_path: Path, loop: Callable[..., Loop]
+) -> None:
+    """Another name is refused where it is given: the broker would drop its messages."""
     for name, role in (("arm", Role.ROBOT), ("ok/1", Role.REPLICA), ("broker", Role.BROKER)):
         keys.new(name, role, tmp_path)
-    files = {"broker_key": tmp_path / "broker.pub"}
+    files: dict[str, Any] = {"broker_key": tmp_path / "broker.pub"}
     (of_arm,), (of_replica,) = tmp_path.rglob("arm.key"), tmp_path.rglob("*1.key")
     assert loop(robot=None, key=of_arm, **files).policy._loop.robot == "arm"
     with pytest.raises(ValueError, match=r"^robot: 'leg', expected 'arm', the name of its key"):
@@ -306,7 +326,7 @@ def test_with_keys_the_name_is_the_keys(tmp_path: Path, loop: Callable[..., Loop
         RemotePolicy(**ROBOT, key=of_replica, **files)
     with pytest.raises(ValueError, match=r"^key, broker_key: "):
         RemotePolicy(**ROBOT, key=of_arm)
-    given = {"spec": PolicySpec(**SPEC), "broker": BROKER, **files}
+    given: dict[str, Any] = {"spec": PolicySpec(**SPEC), "broker": BROKER, **files}
     with pytest.raises(ValueError, match=r"^key: .* is the key of robot:arm"):
         serve(predict, service="ok", key=of_arm, **given)
     with pytest.raises(ValueError, match=r"^name: 'ok/2', expected 'ok/1', the name of its key"):
@@ -316,19 +336,22 @@ def test_with_keys_the_name_is_the_keys(tmp_path: Path, loop: Callable[..., Loop
 
 
 @pytest.mark.parametrize(("argument", "value"), [("path", 3), ("path", None), ("path", b"x")])
-def test_a_fleets_path_is_a_path(argument: str, value: Any) -> None:
+def test_a_path_of_a_fleet_that_is_none_is_refused(argument: str, value: Any) -> None:
+    """TypeError that begins with the argument's name."""
     with pytest.raises(TypeError, match=f"^{argument}: "):
         Fleet(value)
 
 
 @pytest.mark.parametrize("value", [3, b"lab", ["lab"]])
-def test_a_fleets_host_is_a_name(tmp_path: Any, value: Any) -> None:
+def test_a_host_of_a_fleet_that_is_no_name_is_refused(tmp_path: Any, value: Any) -> None:
+    """TypeError that begins with the argument's name."""
     (tmp_path / "fleet.yaml").write_text("name: lab\nservices: {}\nrobots: []\n")
     with pytest.raises(TypeError, match=r"^host: "):
         Fleet(tmp_path / "fleet.yaml", host=value)
 
 
-def test_every_name_that_the_package_offers_is_there() -> None:
+def test_every_exported_name_can_be_imported() -> None:
+    """Another name raises AttributeError with the list of them."""
     import holdfast
 
     assert all(getattr(holdfast, name) for name in holdfast.__all__)

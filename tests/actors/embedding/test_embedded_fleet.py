@@ -14,6 +14,7 @@ import pytest
 
 from holdfast import Fleet, FleetError, FleetFailedError
 from holdfast.errors import ControlSocketError
+from holdfast.tests.waiting import wait_until
 
 FLEET = """
 name: embedded
@@ -33,7 +34,7 @@ def fleet_file(tmp_path: Path) -> Path:
 
 @pytest.mark.timeout(120)
 def test_a_fleet_lives_as_long_as_its_with_block(fleet_file: Path) -> None:
-    """It can be watched, commanded and looked into while it does."""
+    """Status, cameras and commands work inside of it; no process outlives it."""
     with Fleet(fleet_file) as fleet:
         status = fleet.wait(60)
         assert {a["state"] for a in status["actors"]} == {"READY"}
@@ -61,7 +62,8 @@ def test_a_fleet_lives_as_long_as_its_with_block(fleet_file: Path) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_fleet_ends_with_its_script_however_that_dies(fleet_file: Path) -> None:
+def test_a_fleet_ends_with_a_script_that_is_killed(fleet_file: Path) -> None:
+    """SIGKILL of the script ends every actor within seconds."""
     script = (
         "import sys\n"
         "from holdfast import Fleet\n"
@@ -82,20 +84,18 @@ def test_a_fleet_ends_with_its_script_however_that_dies(fleet_file: Path) -> Non
     assert len(pids) > 5
     process.kill()
     process.communicate()
-    deadline = time.monotonic() + 8
-    while any(psutil.pid_exists(pid) for pid in pids):
-        assert time.monotonic() < deadline, "actors outlive the script that started them"
-        time.sleep(0.05)
+    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), "the actors' end", 8)
 
 
 def test_a_faulty_file_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    """FleetError with the path in the file."""
     (tmp_path / "fleet.yaml").write_text(FLEET.replace("service: pick", "service: pikc"))
     with pytest.raises(FleetError, match=r"\$\.robots\[0\]\.service"):
         Fleet(tmp_path / "fleet.yaml")
 
 
-def test_a_frame_from_a_fleet_is_the_readers_own(fleet_file: Path) -> None:
-    """Readers map read-only: a script cannot spoil what the actors see."""
+def test_a_frame_from_a_fleet_is_a_copy(fleet_file: Path) -> None:
+    """Writing to it does not change the ring, which is mapped read-only."""
     with Fleet(fleet_file) as fleet:
         fleet.wait(60)
         frame = fleet.camera("r1/wrist").latest()
@@ -107,8 +107,8 @@ def test_a_frame_from_a_fleet_is_the_readers_own(fleet_file: Path) -> None:
 
 
 @pytest.mark.timeout(120)
-def test_a_fleet_that_runs_already_is_not_taken_for_its_own(tmp_path: Path) -> None:
-    """The second one says so, and leaves the first alone."""
+def test_a_second_fleet_of_one_name_fails_to_start(tmp_path: Path) -> None:
+    """FleetFailedError; the first one is not touched."""
     path = tmp_path / "fleet.yaml"
     path.write_text("name: twice\nservices: {}\nrobots: []\ngateway: {enabled: false}\n")
     with Fleet(path) as first:
@@ -118,25 +118,26 @@ def test_a_fleet_that_runs_already_is_not_taken_for_its_own(tmp_path: Path) -> N
 
 
 @pytest.mark.timeout(120)
-def test_who_is_not_ready_in_time_is_named_with_its_reason(tmp_path: Path) -> None:
-    """A robot whose service has no replica waits, and says for what."""
+def test_waiting_for_a_fleet_names_what_is_not_ready_and_why(tmp_path: Path) -> None:
+    """NotReadyError has each robot and actor with its state and reason."""
     path = tmp_path / "fleet.yaml"
     path.write_text(FLEET)
     with Fleet(path) as fleet:
         fleet.wait(60)
         fleet._ask(do="stop", names=["pick/0"])
         fleet.restart("r1/control")
-        deadline = time.monotonic() + 20
-        said = ""
-        while "no replica serves" not in said:
-            assert time.monotonic() < deadline, said
+
+        def message() -> str:
             with pytest.raises(TimeoutError) as late:
                 fleet.wait(0.5)
-            said = str(late.value)
-        assert "r1 is " in said and "pick/0 is " in said
+            return str(late.value) if "no replica serves" in str(late.value) else ""
+
+        found = wait_until(message, "the reason", 20)
+        assert "r1 is " in found and "pick/0 is " in found
 
 
 def test_a_forked_child_does_not_end_its_parents_fleet(tmp_path: Path) -> None:
+    """`stop` in the child does nothing."""
     path = tmp_path / "fleet.yaml"
     path.write_text("name: forked\nservices: {}\nrobots: []\ngateway: {enabled: false}\n")
     with Fleet(path) as fleet:

@@ -12,16 +12,17 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from holdfast import PlanSettings, PolicyLostError, PolicySpec, RemotePolicy, SafetySettings, serve
-from holdfast.actors.broker.broker import BrokerActor
-from holdfast.actors.runtime.actor import boot_in_memory
+from holdfast.actors.control.plan import Floats
 from holdfast.policy.base import CameraFeature, Chunk, Observation
+from holdfast.tests.waiting import wait_until
 from holdfast.transport import sockets
 
 ACTIONS = ("x", "y")
@@ -54,23 +55,6 @@ serve(predict, SPEC, service="pick", broker=sys.argv[1])
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A broker in a thread; yields its endpoints."""
-    ends = {end: sockets.ipc(tmp_path, end) for end in ("front", "back")}
-    boot, inner, outer = boot_in_memory("broker", "broker", ends, rundir=tmp_path)
-    actor = BrokerActor(boot, inner)
-    codes: list[int] = []
-    thread = threading.Thread(target=lambda: codes.append(actor.main()), daemon=True)
-    thread.start()
-    yield ends
-    outer.command("stop")
-    thread.join(5)
-    outer.close()
-    inner.close()
-    assert codes == [0]
-
-
-@pytest.fixture
 def replica(broker: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The script that serves, in a process, next to files named as our packages are."""
     for name in ("policy.py", "robot.py", "transport.py", "actors.py", "tools.py"):
@@ -88,7 +72,7 @@ def replica(broker: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen
     process.stderr.close()
 
 
-def robot(broker: dict[str, str], name: str | None = "script", **options: object) -> RemotePolicy:
+def robot(broker: dict[str, str], name: str | None = "script", **options: Any) -> RemotePolicy:
     return RemotePolicy(
         "pick",
         robot=name,
@@ -108,16 +92,24 @@ def observation(level: int = 100) -> dict[str, object]:
     }
 
 
+def first_action(policy: RemotePolicy) -> Floats:
+    """Call `act` until there is an action."""
+
+    def action() -> tuple[Floats] | None:
+        found = policy.act(observation())
+        return None if found is None else (found,)
+
+    return wait_until(action, "an action", 15)[0]
+
+
 def test_a_script_plays_what_another_script_serves(broker: dict[str, str], replica: object) -> None:
-    """Actions come in order, from pixels that travelled, and no call takes as long as a step."""
+    """Actions come in order, from pixels that travelled."""
     with robot(broker, plan=PlanSettings(merge="append")) as policy:
         policy.wait(20)
-        played, slowest = [], 0.0
-        deadline = time.monotonic() + 10
-        while len(played) < 60 and time.monotonic() < deadline:
-            begun = time.perf_counter()
+        played: list[Floats] = []
+        deadline_s = time.monotonic() + 10
+        while len(played) < 60 and time.monotonic() < deadline_s:
             action = policy.act(observation())
-            slowest = max(slowest, time.perf_counter() - begun)
             if action is not None:
                 played.append(action)
             time.sleep(0.02)
@@ -130,34 +122,34 @@ def test_a_script_plays_what_another_script_serves(broker: dict[str, str], repli
         assert np.array_equal(steps % 20, np.arange(60) % 20)
 
 
-def test_an_action_is_the_callers_own(broker: dict[str, str], replica: object) -> None:
-    """Writing to it must not write into the plan."""
+def test_an_action_is_a_copy(broker: dict[str, str], replica: object) -> None:
+    """Writing to it does not write into the plan."""
     with robot(broker, plan=PlanSettings(merge="append")) as policy:
         policy.wait(20)
-        action = None
-        deadline = time.monotonic() + 10
-        while action is None and time.monotonic() < deadline:
-            action = policy.act(observation())
-            time.sleep(0.005)
-        assert action is not None
+        action = first_action(policy)
         action[:] = -1
         following = policy.act(observation())
         assert following is not None
         assert following[0] == 1
 
 
-def test_without_a_service_nothing_blocks_and_waiting_says_why(broker: dict[str, str]) -> None:
+def test_waiting_for_a_service_without_a_replica_fails_with_the_reason(
+    broker: dict[str, str],
+) -> None:
+    """`act` returns None meanwhile."""
     with robot(broker) as policy:
         assert policy.act(observation()) is None
-        deadline, said = time.monotonic() + 20, ""
-        while "pick" not in said and time.monotonic() < deadline:
+
+        def reason() -> bool:
             with pytest.raises(TimeoutError) as waited:
                 policy.wait(1.0)
-            said = str(waited.value)
-        assert "no replica serves 'pick'" in said
+            return "no replica serves 'pick'" in str(waited.value)
+
+        wait_until(reason, "the reason", 20)
 
 
 def test_an_observation_that_does_not_fit_is_refused_by_name(broker: dict[str, str]) -> None:
+    """ValueError with the names of the state, or the camera and its shape."""
     with robot(broker) as policy:
         with pytest.raises(ValueError, match="x, y, speed"):
             policy.act({"state": np.zeros(2), "images": {}})
@@ -168,26 +160,25 @@ def test_an_observation_that_does_not_fit_is_refused_by_name(broker: dict[str, s
 def test_a_service_that_stays_away_ends_the_policy_for_good(
     broker: dict[str, str], replica: subprocess.Popen[bytes]
 ) -> None:
-    """After max_offline_s without a chunk the script must bring its robot to rest."""
+    """PolicyLostError after max_offline_s without a chunk."""
     with robot(broker, safety=SafetySettings(max_offline_s=1.0)) as policy:
         policy.wait(20)
-        deadline = time.monotonic() + 10
-        while policy.act(observation()) is None:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        first_action(policy)
+        deadline_s = time.monotonic() + 10
         replica.send_signal(signal.SIGSTOP)
         try:
             with pytest.raises(PolicyLostError, match="max_offline_s"):
-                while time.monotonic() < deadline:
+                while time.monotonic() < deadline_s:
                     policy.act(observation())
                     time.sleep(0.02)
         finally:
             replica.send_signal(signal.SIGCONT)
 
 
-def test_a_plain_function_needs_a_spec() -> None:
+def test_a_plain_function_without_a_spec_is_not_served() -> None:
+    """ValueError says how to pass one."""
     with pytest.raises(ValueError, match="spec=PolicySpec"):
-        serve(lambda batch: [Chunk(np.zeros((1, 1)), np.zeros((1, 1)))], service="pick", broker="x")
+        serve(predict, service="pick", broker="x")
 
 
 def predict(batch: Sequence[Observation]) -> list[Chunk]:
@@ -198,10 +189,15 @@ def predict(batch: Sequence[Observation]) -> list[Chunk]:
 class Serving:
     """`serve` in a thread of this process."""
 
-    def __init__(self, broker: str, **options: object) -> None:
+    def __init__(self, broker: str, **options: Any) -> None:
         self.stop = threading.Event()
         self.failure: BaseException | None = None
-        self._options = {"service": "pick", "broker": broker, "stop": self.stop, **options}
+        self._options: dict[str, Any] = {
+            "service": "pick",
+            "broker": broker,
+            "stop": self.stop,
+            **options,
+        }
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
@@ -218,28 +214,20 @@ class Serving:
         assert self.failure is None
 
 
-def until(condition: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + 15
-    while not condition():
-        assert time.monotonic() < deadline, f"waited for {what}"
-        time.sleep(0.01)
-
-
-def test_a_thread_serves_until_its_event_is_set_and_says_what_happens(
+def test_a_thread_serves_until_its_event_is_set_and_logs_what_happens(
     broker: dict[str, str], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    """Signals reach the main thread only, which goes on with its own loop here. Robot and replica
-    both leave a line for each request."""
+    """Signal handlers stay; robot and replica leave a line for each request."""
     caplog.set_level(logging.INFO)
     handler = signal.getsignal(signal.SIGINT)
     serving = Serving(broker["back"], name="pick/mine", audit=tmp_path / "replica")
     with robot(broker, audit=tmp_path / "robot") as policy:
         policy.wait(20)
-        until(lambda: policy.act(observation()) is not None, "an action")
-        until(lambda: "serves robot script, 1 in all" in caplog.text, "the robot's name")
+        first_action(policy)
+        wait_until(lambda: "serves robot script, 1 in all" in caplog.text, "the robot's name")
     assert f"ready, registered with the broker at {broker['back']}" in caplog.text
     assert "holdfast.pick/mine" in caplog.text
-    until(lambda: "robot script has left, 0 in all" in caplog.text, "the robot's end")
+    wait_until(lambda: "robot script has left, 0 in all" in caplog.text, "the robot's end")
     serving.end()
     assert signal.getsignal(signal.SIGINT) is handler
     (asked,) = (tmp_path / "robot").rglob("script.network.jsonl")
@@ -248,55 +236,58 @@ def test_a_thread_serves_until_its_event_is_set_and_says_what_happens(
     assert len({(line["session"], line["seq"]) for line in lines}) == 1, "they can be joined"
 
 
-def test_serving_without_a_broker_says_whom_it_waits_for(
+def test_a_replica_without_a_broker_logs_the_address_that_it_waits_for(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    nobody = sockets.ipc(tmp_path, "nobody")
-    serving = Serving(nobody)
+    """It goes on until it is stopped."""
+    nowhere = sockets.ipc(tmp_path, "nowhere")
+    serving = Serving(nowhere)
     try:
-        said = re.compile(rf"not registered: .*{re.escape(nobody)}")
-        until(lambda: serving.failure or said.search(caplog.text), "the broker's address")
+        logged = re.compile(rf"not registered: .*{re.escape(nowhere)}")
+        wait_until(lambda: serving.failure or logged.search(caplog.text), "the broker's address")
     finally:
         serving.end()
 
 
-def test_a_robot_without_a_broker_says_whom_it_waits_for(tmp_path: Path) -> None:
-    nobody = {"front": sockets.ipc(tmp_path, "nobody")}
-    with robot(nobody) as policy:
-        until(lambda: policy.act(observation()) is None and policy.reason, "a reason")
-        assert nobody["front"] in policy.reason
-        with pytest.raises(TimeoutError, match=re.escape(nobody["front"])):
+def test_a_robot_without_a_broker_has_the_address_in_its_reason(tmp_path: Path) -> None:
+    """`wait` raises TimeoutError with it."""
+    nowhere = {"front": sockets.ipc(tmp_path, "nowhere")}
+    with robot(nowhere) as policy:
+        wait_until(lambda: policy.act(observation()) is None and policy.reason, "a reason")
+        assert nowhere["front"] in policy.reason
+        with pytest.raises(TimeoutError, match=re.escape(nowhere["front"])):
             policy.wait(0.2)
 
 
-def test_a_program_that_set_no_logging_up_reads_on_stderr_that_it_serves(
+def test_a_program_without_logging_reads_on_stderr_that_it_serves(
     broker: dict[str, str], replica: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
+    """Readiness, and each robot that comes."""
     with robot(broker) as policy:
         policy.wait(20)
     replica.send_signal(signal.SIGINT)
     assert replica.stderr is not None
-    said = replica.stderr.read().decode()
-    assert "holdfast.pick/" in said and ": ready, registered with the broker" in said
-    assert "serves robot script" in said
+    output = replica.stderr.read().decode()
+    assert "holdfast.pick/" in output and ": ready, registered with the broker" in output
+    assert "serves robot script" in output
 
 
-def test_robots_without_a_name_do_not_take_each_others_place(
+def test_two_robots_without_a_name_do_not_take_each_others_session(
     broker: dict[str, str], replica: object
 ) -> None:
-    """Two copies of a script on two arms: the broker gives a name's session to the newest."""
+    """Each has a unique name, also within one process."""
     with robot(broker, None) as first, robot(broker, None) as second:
         for policy in (first, second):
             policy.wait(20)
         for policy in (first, second, first):
-            until(lambda policy=policy: policy.act(observation()) is not None, "an action")
+            first_action(policy)
             assert policy.state == "STREAMING"
 
 
-def test_what_a_forked_child_closes_is_still_its_parents(
+def test_a_forked_child_does_not_close_its_parents_policy(
     broker: dict[str, str], replica: object
 ) -> None:
-    """A script that forks workers (a data loader) leaves its `with` block in each of them."""
+    """`close` does nothing there, `act` raises RuntimeError."""
     with robot(broker) as policy:
         policy.wait(20)
         child = os.fork()
@@ -309,12 +300,12 @@ def test_what_a_forked_child_closes_is_still_its_parents(
             finally:
                 os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-        until(lambda: policy.act(observation()) is not None, "an action")
+        first_action(policy)
         assert policy._worker.alive
         assert policy._worker.directory.exists()
 
 
-def test_importing_holdfast_imports_neither_torch_nor_zmq() -> None:
+def test_importing_holdfast_imports_neither_torch_nor_zmq_nor_opencv() -> None:
     """A robot's computer has no torch, and a script pays only for what it uses."""
     code = "import sys, holdfast; assert not {'torch', 'zmq', 'cv2'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

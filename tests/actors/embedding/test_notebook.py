@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import psutil
 import pytest
 
 from holdfast import Fleet
+from holdfast.tests.waiting import wait_until
 
 if not all(importlib.util.find_spec(name) for name in ("nbclient", "ipykernel")):
     pytest.skip("needs nbclient and ipykernel: a Jupyter kernel", allow_module_level=True)
@@ -65,20 +65,24 @@ class Kernel:
 
     def run(self, cell: str) -> str:
         """What the cell printed. Fails with the cell's own traceback."""
-        said: list[str] = []
+        output: list[str] = []
 
         def hear(message: dict[str, Any]) -> None:
             content = message["content"]
-            said.append(content.get("text", "") + "\n".join(content.get("traceback", ())))
+            output.append(content.get("text", "") + "\n".join(content.get("traceback", ())))
 
         reply = self.client.execute_interactive(cell, output_hook=hear, timeout=100)
-        assert reply["content"]["status"] == "ok", "".join(said)
-        return "".join(said)
+        assert reply["content"]["status"] == "ok", "".join(output)
+        return "".join(output)
 
     def begin(self, cell: str) -> None:
         """Start a cell that lasts, and go on once it has printed `begun`."""
         self.client.execute(cell)
-        until(lambda: self.client.get_iopub_msg(timeout=30)["content"].get("text") == "begun\n")
+
+        def begun() -> bool:
+            return bool(self.client.get_iopub_msg(timeout=30)["content"].get("text") == "begun\n")
+
+        wait_until(begun, "the cell's first output", 30)
 
     def stop(self) -> str:
         """Press the stop button; how the cell that runs ended."""
@@ -100,26 +104,21 @@ def kernel(directory: Path) -> Iterator[Kernel]:
     running.end()
 
 
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def ended(pids: str) -> None:
-    """Wait until no process of those is there."""
+    """Wait until none of these processes exists."""
     assert len(pids.split()) == 8
-    until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids.split()))
+    wait_until(
+        lambda: not any(psutil.pid_exists(int(pid)) for pid in pids.split()), "their end", 30
+    )
 
 
 def test_a_fleet_runs_in_a_cell_and_ends_with_it(directory: Path) -> None:
+    """No process outlives the cell."""
     import nbclient
     import nbformat
 
-    notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(cell) for cell in (IMPORT, BLOCK)]
-    )
+    new: Any = nbformat.v4
+    notebook = new.new_notebook(cells=[new.new_code_cell(cell) for cell in (IMPORT, BLOCK)])
     resources = {"metadata": {"path": str(directory)}}
     nbclient.NotebookClient(notebook, timeout=100, resources=resources).execute()
     pids, shape = notebook.cells[1].outputs[0].text.splitlines()
@@ -138,16 +137,16 @@ def test_stopping_a_cell_leaves_the_fleet_of_another_cell_running(kernel: Kernel
     ended(pids)
 
 
-def test_a_policy_is_served_by_a_cell_until_that_is_stopped(kernel: Kernel, tmp_path: Path) -> None:
-    """It leaves in order, and the notebook goes on."""
+def test_a_cell_serves_a_policy_until_it_is_stopped(kernel: Kernel, tmp_path: Path) -> None:
+    """It leaves the broker in order, and the notebook goes on."""
     broker = tmp_path / "broker.yaml"
     broker.write_text("name: lab\nservices: {}\nrobots: []\ngateway: {enabled: false}\n")
     with Fleet(broker) as fleet:
         kernel.begin(SERVE)
-        until(lambda: replicas(fleet) == 1)
+        wait_until(lambda: replicas(fleet) == 1, "the replica", 30)
         assert kernel.stop() == "ok"
         assert kernel.run("print('goes on')") == "goes on\n"
-        until(lambda: replicas(fleet) == 0)
+        wait_until(lambda: replicas(fleet) == 0, "its end", 30)
 
 
 def replicas(fleet: Fleet) -> int:
@@ -156,6 +155,7 @@ def replicas(fleet: Fleet) -> int:
 
 
 def test_a_fleet_ends_when_its_kernel_is_killed(kernel: Kernel) -> None:
+    """However the kernel ends, no process is left."""
     kernel.run(f"{IMPORT}\n{START}")
     pids = kernel.run(PIDS)
     kernel.manager.shutdown_kernel(now=True)

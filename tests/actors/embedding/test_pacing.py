@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from holdfast import PlanSettings, PolicyLostError, SafetySettings
 
@@ -21,13 +22,15 @@ DT = 1 / 30
 Make = Callable[..., Loop]
 
 
-def lateness(played: list[tuple[float, float | None]]) -> np.ndarray:
+def lateness(played: list[tuple[float, float | None]]) -> NDArray[np.float64]:
     """How long ago each action was meant for, in seconds."""
-    return np.array([now - said for now, said in played if said is not None])
+    return np.array([now_s - meant_s for now_s, meant_s in played if meant_s is not None])
 
 
 @pytest.mark.parametrize("hz", [12, 25, 30, 47, 100])
-def test_by_time_each_call_plays_the_action_for_its_instant(loop: Make, hz: float) -> None:
+def test_a_call_of_act_trimmed_by_time_plays_the_action_for_its_instant(
+    loop: Make, hz: float
+) -> None:
     """Within a step, whatever the loop's rate: float32 seconds are exact to 8 µs here."""
     script = loop(plan=BY_TIME)
     script.run(hz, 2)
@@ -36,25 +39,26 @@ def test_by_time_each_call_plays_the_action_for_its_instant(loop: Make, hz: floa
     assert abs(late).max() < DT + 0.001
 
 
-def test_by_default_each_call_plays_the_next_action(loop: Make) -> None:
+def test_a_call_of_act_plays_the_next_action_by_default(loop: Make) -> None:
     """A slow loop moves slowly, along the same path."""
     script = loop(chunk_size=200, plan=PlanSettings(buffer_time_s=0.5))
     script.run(12, 1)
-    said = [said for _, said in script.run(12, 2) if said is not None]
-    assert np.allclose(np.diff(said), DT, atol=1e-4)
+    meant_s = [each for _, each in script.run(12, 2) if each is not None]
+    assert np.allclose(np.diff(meant_s), DT, atol=1e-4)
 
 
 @pytest.mark.parametrize("hz", [12, 30, 100])
-def test_the_delay_is_told_in_steps_as_they_really_come(loop: Make, hz: float) -> None:
+def test_a_request_announces_its_delay_in_steps_of_the_measured_rate(loop: Make, hz: float) -> None:
+    """Not of the declared one."""
     script = loop(chunk_size=200)
     script.server.took_s = 0.3
     script.run(hz, 12)
-    told = script.server.asked[-1].delay_steps
-    assert 0.3 * hz - 1 <= told <= 0.3 * hz + 3
+    announced = script.server.asked[-1].delay_steps
+    assert 0.3 * hz - 1 <= announced <= 0.3 * hz + 3
 
 
-def test_the_plan_lasts_as_long_as_the_loop_really_takes_to_play_it(loop: Make) -> None:
-    """At 100 Hz a plan of 50 steps is half a second, and the next chunk is asked for in time."""
+def test_a_fast_loop_asks_for_its_next_chunk_in_time(loop: Make) -> None:
+    """At 100 Hz a plan of 50 steps lasts half a second: no step stalls."""
     script = loop(chunk_size=100)
     script.server.took_s = 0.3
     script.run(100, 5)
@@ -64,21 +68,23 @@ def test_the_plan_lasts_as_long_as_the_loop_really_takes_to_play_it(loop: Make) 
 
 
 @pytest.mark.parametrize("hz", [25, 36])
-def test_a_loop_of_another_rate_is_told_once_and_in_its_stats(
+def test_a_loop_of_another_rate_is_warned_once_and_shown_in_its_stats(
     loop: Make, hz: float, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """The warning goes once the rate is as declared."""
     script = loop()
     with caplog.at_level(logging.WARNING):
         script.run(hz, 6)
-    (said,) = script.policy.warnings
-    assert f"{hz} times a second" in said and "fps says 30" in said
+    (warning,) = script.policy.warnings
+    assert f"{hz} times a second" in warning and "fps says 30" in warning
     assert script.policy.stats().fps == pytest.approx(hz, rel=0.02)
     assert len([r for r in caplog.records if "times a second" in r.getMessage()]) == 1
     script.run(30, 6)
     assert script.policy.warnings == ()
 
 
-def test_a_hiccup_is_no_other_rate(loop: Make) -> None:
+def test_a_hiccup_is_not_warned_of_as_another_rate(loop: Make) -> None:
+    """Two windows in a row must differ."""
     script = loop()
     script.run(30, 4)
     script.clock.sleep(0.4)
@@ -88,6 +94,7 @@ def test_a_hiccup_is_no_other_rate(loop: Make) -> None:
 
 
 def test_missed_steps_are_those_whose_time_passed_between_two_calls(loop: Make) -> None:
+    """A loop that is exact misses none."""
     script = loop()
     script.run(30, 3)
     assert script.policy.stats().missed_steps == 0
@@ -97,23 +104,25 @@ def test_missed_steps_are_those_whose_time_passed_between_two_calls(loop: Make) 
 
 
 @pytest.mark.parametrize("trim", ["consumed", "time"])
-def test_a_break_is_neither_a_loss_nor_late(loop: Make, trim: Any) -> None:
-    """A person needs an hour to put the objects back: nothing was due meanwhile."""
+def test_a_break_costs_neither_the_session_nor_missed_steps(loop: Make, trim: Any) -> None:
+    """An hour in which nothing was due is no time offline."""
     script = loop(
         plan=PlanSettings(trim=trim), safety=SafetySettings(max_offline_s=6, request_timeout_s=2)
     )
     for _ in range(3):
         played = script.run(30, 4)
         assert script.policy.state == "STREAMING"
-        assert sum(said is None for _, said in played) < 15
+        assert sum(meant_s is None for _, meant_s in played) < 15
         script.clock.sleep(3600)
         script.policy.reset()
     assert script.policy.stats().missed_steps == 0
-    assert script.policy.latency_ms["p99"] < 500
+    p99_ms = script.policy.latency_ms["p99"]
+    assert p99_ms is not None and p99_ms < 500
     assert len(script.server.opened) == 1
 
 
-def test_a_break_with_a_request_under_way_is_told_from_its_latency(loop: Make) -> None:
+def test_the_latency_of_a_request_excludes_a_break(loop: Make) -> None:
+    """p99 stays that of the answers."""
     script = loop()
     script.server.took_s = 0.3
     script.run(30, 3)
@@ -123,10 +132,12 @@ def test_a_break_with_a_request_under_way_is_told_from_its_latency(loop: Make) -
     script.clock.sleep(2.0)
     script.run(30, 3)
     assert script.policy.state == "STREAMING"
-    assert script.policy.latency_ms["p99"] < 500
+    p99_ms = script.policy.latency_ms["p99"]
+    assert p99_ms is not None and p99_ms < 500
 
 
-def test_a_server_that_answers_nothing_more_is_a_loss(loop: Make) -> None:
+def test_a_server_that_stops_answering_loses_the_policy(loop: Make) -> None:
+    """PolicyLostError at max_offline_s; the last heartbeat is DEAD."""
     script = loop(safety=SafetySettings(max_offline_s=6, request_timeout_s=1))
     script.run(30, 3)
     script.server.answers = False
@@ -135,14 +146,15 @@ def test_a_server_that_answers_nothing_more_is_a_loss(loop: Make) -> None:
     assert script.server.beats[-1][1].state == "DEAD"
 
 
-def test_while_paused_nothing_is_played_or_asked_and_no_deadline_runs(loop: Make) -> None:
+def test_a_paused_policy_plays_and_requests_nothing_and_loses_no_time(loop: Make) -> None:
+    """`pause` and `resume` are idempotent."""
     script = loop(safety=SafetySettings(max_offline_s=6))
     script.run(30, 3)
     script.policy.pause()
     script.policy.pause()
     asked = len(script.server.asked)
     assert script.policy.state == script.policy.stats().state == "PAUSED"
-    assert {said for _, said in script.run(30, 20)} == {None}
+    assert {meant_s for _, meant_s in script.run(30, 20)} == {None}
     assert len(script.server.asked) == asked
     script.policy.resume()
     script.policy.resume()
@@ -153,8 +165,8 @@ def test_while_paused_nothing_is_played_or_asked_and_no_deadline_runs(loop: Make
 
 
 @pytest.mark.parametrize("calls", [False, True])
-def test_a_pause_is_taken_off_the_deadlines_once(loop: Make, calls: bool) -> None:
-    """Whether act is called meanwhile or not: afterwards a loss is noticed as soon as ever."""
+def test_a_pause_moves_the_deadlines_once(loop: Make, calls: bool) -> None:
+    """With and without calls of act meanwhile, a loss after it is noticed as early as ever."""
     script = loop(safety=SafetySettings(max_offline_s=6, request_timeout_s=1))
     script.run(30, 3)
     script.policy.pause()
@@ -164,13 +176,14 @@ def test_a_pause_is_taken_off_the_deadlines_once(loop: Make, calls: bool) -> Non
         script.clock.sleep(60)
     script.policy.resume()
     script.server.answers = False
-    began = script.clock.monotonic()
+    began_s = script.clock.monotonic()
     with pytest.raises(PolicyLostError):
         script.run(30, 60)
-    assert script.clock.monotonic() - began < 10
+    assert script.clock.monotonic() - began_s < 10
 
 
-def test_a_velocity_is_zero_while_paused(loop: Make) -> None:
+def test_a_paused_velocity_is_zero(loop: Make) -> None:
+    """`act` returns zeros, not None."""
     script = loop(control_mode="velocity")
     script.run(30, 2)
     script.policy.pause()
@@ -178,31 +191,33 @@ def test_a_velocity_is_zero_while_paused(loop: Make) -> None:
     assert action is not None and not action.any()
 
 
-def test_what_the_service_warns_of_can_be_read_and_is_logged_once(
+def test_a_warning_of_the_service_is_readable_and_logged_once(
     loop: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """In `warnings` and in `stats`."""
     script = loop()
     script.server.warnings = ("state values are named [shoulder]",)
     with caplog.at_level(logging.WARNING):
         script.run(30, 2)
     assert script.policy.warnings == script.server.warnings
     assert script.policy.stats().warnings == script.server.warnings
-    said = [r.getMessage() for r in caplog.records if "shoulder" in r.getMessage()]
-    assert said == ["robot r: state values are named [shoulder]"]
+    logged = [r.getMessage() for r in caplog.records if "shoulder" in r.getMessage()]
+    assert logged == ["robot r: state values are named [shoulder]"]
 
 
-def test_vitals_travel_before_any_session_and_are_those_of_stats(loop: Make) -> None:
+def test_a_heartbeat_carries_the_stats_before_and_in_a_session(loop: Make) -> None:
+    """In epoch 0 without one, with the broker's address in the reason."""
     script = loop()
     script.server.answers = False
     script.run(30, 1)
-    epoch, said = script.server.beats[-1]
-    assert (epoch, said.state) == (0, "CONNECTING")
-    assert "ipc:///nowhere" in said.reason == script.policy.reason
+    epoch, vitals = script.server.beats[-1]
+    assert (epoch, vitals.state) == (0, "CONNECTING")
+    assert "ipc:///nowhere" in vitals.reason == script.policy.reason
     script.server.answers = True
     script.run(30, 6)
-    epoch, said = script.server.beats[-1]
+    epoch, vitals = script.server.beats[-1]
     assert epoch == script.server.opened[-1]
-    assert said.state == "STREAMING" and said.reason == ""
+    assert vitals.state == "STREAMING" and vitals.reason == ""
 
 
 GOOD = st.just({"state": np.zeros(1), "images": {"top": np.zeros((4, 6, 3), np.uint8)}})
@@ -227,9 +242,11 @@ FAILURE = st.sampled_from([KeyboardInterrupt(), MemoryError(), ValueError("x")])
 
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(calls=st.lists(GOOD | WRONG | FAILURE, max_size=60), gap=st.sampled_from([DT, 0.2, 2.0]))
-def test_whatever_act_raises_the_conversation_goes_on(loop: Make, calls: list[Any], gap: float):
-    """No request seems to be under way that was never sent; the next good calls stream."""
+@given(calls=st.lists(GOOD | WRONG | FAILURE, max_size=60), gap_s=st.sampled_from([DT, 0.2, 2.0]))
+def test_a_policy_streams_on_whatever_act_raised(
+    loop: Make, calls: list[Any], gap_s: float
+) -> None:
+    """No request that was never sent counts as outstanding."""
     script = loop(cameras={"top": (6, 4)})
     good = {"state": np.zeros(1), "images": {"top": np.zeros((4, 6, 3), np.uint8)}}
     for call in calls:
@@ -240,7 +257,7 @@ def test_whatever_act_raises_the_conversation_goes_on(loop: Make, calls: list[An
         outstanding = script.policy._buffer.outstanding
         if outstanding is not None:
             assert outstanding.seq == script.server.asked[-1].asked.seq
-        script.clock.sleep(gap)
+        script.clock.sleep(gap_s)
     script.server.raises = None
     for _ in range(120):
         script.policy.act(good)

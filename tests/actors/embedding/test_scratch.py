@@ -46,13 +46,15 @@ def script(end: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("end", ENDS)
 def test_a_program_that_ends_leaves_no_directory(base: Path, end: str) -> None:
+    """However it ends but by a kill, with the directory closed or not."""
     process = script(ENDS[end])
-    said, _ = process.communicate(timeout=30)
-    assert said.startswith(str(base / PREFIX)) and process.returncode in (0, 3)
+    output, _ = process.communicate(timeout=30)
+    assert output.startswith(str(base / PREFIX)) and process.returncode in (0, 3)
     assert list(base.iterdir()) == []
 
 
-def test_what_a_killed_script_left_goes_with_the_next_and_a_living_ones_stays(base: Path) -> None:
+def test_the_directory_of_a_killed_script_is_removed_by_the_next_one(base: Path) -> None:
+    """That of a script that runs stays."""
     scripts = [script("time.sleep(60)") for _ in range(2)]
     try:
         killed, living = (Path(s.stdout.readline().strip()) for s in scripts)  # type: ignore[union-attr]
@@ -71,8 +73,8 @@ def test_what_a_killed_script_left_goes_with_the_next_and_a_living_ones_stays(ba
             process.communicate()
 
 
-def test_only_directories_of_ours_are_swept(base: Path) -> None:
-    """Neither one of that name that a person made, nor one whose owner is about to lock it."""
+def test_a_directory_without_our_marker_is_not_removed(base: Path) -> None:
+    """One that a person made, one whose owner is about to lock it, and a link stay."""
     mine, coming = base / f"{PREFIX}of-mine", base / f"{PREFIX}coming"
     for path in (mine, coming):
         path.mkdir()
@@ -84,7 +86,8 @@ def test_only_directories_of_ours_are_swept(base: Path) -> None:
     assert (mine / "keep.py").exists() and (coming / "keep.py").exists() and linked.is_symlink()
 
 
-def test_one_that_nobody_holds_any_more_is_removed(base: Path) -> None:
+def test_a_directory_is_removed_with_its_last_reference(base: Path) -> None:
+    """Its lock's descriptor is closed too."""
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
     scratch = Scratch()
     path = scratch.path

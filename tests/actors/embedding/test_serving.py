@@ -5,9 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,9 +14,8 @@ import numpy as np
 import pytest
 
 from holdfast import RemotePolicy
-from holdfast.actors.broker.broker import BrokerActor
-from holdfast.actors.runtime.actor import boot_in_memory
-from holdfast.transport import sockets
+from holdfast.actors.control.plan import Floats
+from holdfast.tests.waiting import wait_until
 
 HEAD = """
 import sys, time
@@ -33,21 +31,6 @@ def chunks(arrays):
 def full(value, shape=(30, 1), dtype=np.float32):
     return np.full(shape, value, dtype)
 """
-
-
-@pytest.fixture
-def broker(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A broker in a thread; yields its endpoints."""
-    ends = {end: sockets.ipc(tmp_path, end) for end in ("front", "back")}
-    boot, inner, outer = boot_in_memory("broker", "broker", dict(ends), rundir=tmp_path)
-    actor = BrokerActor(boot, inner)
-    thread = threading.Thread(target=actor.main, daemon=True)
-    thread.start()
-    yield ends
-    outer.command("stop")
-    thread.join(5)
-    outer.close()
-    inner.close()
 
 
 @contextmanager
@@ -78,13 +61,6 @@ def robot(broker: dict[str, str], name: str, task: str = "") -> RemotePolicy:
     )
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came about"
-        time.sleep(0.005)
-
-
 WRONG = {
     "full(0, dtype=np.float64)": ["`model` is an array float64[30, 1]", "float32[30, 1]"],
     "full(0, (30, 32))": ["32 columns", "names 1 actions (a)"],
@@ -94,19 +70,19 @@ WRONG = {
 
 
 @pytest.mark.parametrize("values", WRONG)
-def test_a_policy_whose_chunks_no_robot_could_play_is_refused_before_it_registers(
+def test_a_policy_whose_chunks_cannot_be_played_is_refused_before_it_registers(
     values: str, tmp_path: Path
 ) -> None:
     """No broker is needed to find that out."""
     body = f"""
 serve(lambda seen: chunks([{values}] * len(seen)), spec, service="tasks", broker=sys.argv[1])
 """
-    with serving(tmp_path, f"ipc://{tmp_path}/nobody", body) as process:
-        _, said = process.communicate(timeout=60)
+    with serving(tmp_path, f"ipc://{tmp_path}/nowhere", body) as process:
+        _, output = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "ServingFailedError" in said
+    assert "ServingFailedError" in output
     for words in WRONG[values]:
-        assert words in said
+        assert words in output
 
 
 TABLE = """
@@ -117,13 +93,14 @@ def predict(seen):
 """
 
 
-def test_a_policy_of_certain_tasks_is_told_how_to_be_warmed_up(tmp_path: Path) -> None:
+def test_a_policy_that_fails_its_warm_up_is_refused_with_the_remedies(tmp_path: Path) -> None:
+    """The error has the policy's own and names default_task and example."""
     body = TABLE + 'serve(predict, spec, service="tasks", broker=sys.argv[1])'
-    with serving(tmp_path, f"ipc://{tmp_path}/nobody", body) as process:
-        _, said = process.communicate(timeout=60)
+    with serving(tmp_path, f"ipc://{tmp_path}/nowhere", body) as process:
+        _, output = process.communicate(timeout=60)
     assert process.returncode == 1
     for words in ("KeyError: ''", "default_task", "example="):
-        assert words in said
+        assert words in output
 
 
 @pytest.mark.parametrize(
@@ -134,9 +111,10 @@ def test_a_policy_of_certain_tasks_is_told_how_to_be_warmed_up(tmp_path: Path) -
         'example=Observation(state=np.zeros(1, np.float32), images={}, task="open the drawer")',
     ],
 )
-def test_a_policy_of_certain_tasks_is_served(
+def test_a_policy_of_certain_tasks_is_served_with_one_of_them(
     given: str, broker: dict[str, str], tmp_path: Path
 ) -> None:
+    """By default_task, pin_task or an example."""
     body = TABLE + f'serve(predict, spec, service="tasks", broker=sys.argv[1], {given})'
     task = "" if "task=" in given.partition("(")[0] else "open the drawer"
     with (
@@ -144,7 +122,7 @@ def test_a_policy_of_certain_tasks_is_served(
         robot(broker, "r1", task) as policy,
     ):
         policy.wait(20)
-        actions: list[np.ndarray] = []
+        actions: list[Floats] = []
 
         def played() -> bool:
             action = policy.act({"state": np.zeros(1, np.float32)})
@@ -153,15 +131,14 @@ def test_a_policy_of_certain_tasks_is_served(
                 actions.append(action)
             return len(actions) > 3
 
-        until(played)
+        wait_until(played, "actions", 20)
         assert actions[0][0] == np.float32(0.2)
 
 
-def test_a_robot_that_asks_for_what_the_policy_cannot_do_costs_another_nothing(
+def test_a_robot_whose_task_fails_costs_another_robot_nothing(
     broker: dict[str, str], tmp_path: Path
 ) -> None:
-    """It is told why, in the policy's words; the other's plan never runs dry, and the process that
-    serves both goes on."""
+    """It gets the policy's own error; the other's plan never runs dry."""
     body = (
         TABLE
         + """
@@ -181,15 +158,15 @@ serve(predict, spec, service="tasks", broker=sys.argv[1], max_batch=2,
             time.sleep(1 / 30)
             return good.state == "STREAMING"
 
-        until(streams)
+        wait_until(streams, "the stream", 20)
         with robot(broker, "bad", "make tea") as bad:
             bad.wait(20)
-            began, held = time.monotonic(), 0
-            while time.monotonic() < began + 4:
+            end_s, held = time.monotonic() + 4, 0
+            while time.monotonic() < end_s:
                 held += good.act(seen) is None
                 assert bad.act(seen) is None
                 time.sleep(1 / 30)
             assert held == 0
             assert good.state == "STREAMING"
-            until(lambda: bad.act(seen) is None and "KeyError: 'make tea'" in bad.reason)
+            wait_until(lambda: bad.act(seen) is None and "KeyError: 'make tea'" in bad.reason)
         assert process.poll() is None
