@@ -12,12 +12,13 @@ import json
 import shutil
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from holdfast.tests.waiting import wait_until
 
 ABSENT = (
     None
@@ -113,14 +114,13 @@ class Browser:
 
     def wait_for(self, script: str, *args: Any, within_s: float = 30.0) -> Any:
         """The first value of `script` that is true."""
-        deadline = time.monotonic() + within_s
-        while not (value := self.run(script, *args)):
-            if time.monotonic() > deadline:
-                self.screenshot(self._directory / "failed.png")
-                page = self.run("return document.body.innerText")
-                pytest.fail(f"not within {within_s:g} s: {script} {args}; the page says:\n{page}")
-            time.sleep(0.05)
-        return value
+        why = f"{script} {args}"
+        try:
+            return wait_until(lambda: self.run(script, *args), why, within_s, every_s=0.05)
+        except AssertionError as error:
+            self.screenshot(self._directory / "failed.png")
+            page = self.run("return document.body.innerText")
+            raise AssertionError(f"{error}; the page has:\n{page}") from None
 
     def close(self) -> None:
         try:

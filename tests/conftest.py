@@ -80,8 +80,8 @@ def leaves_nothing_behind() -> Iterator[None]:
     before = _traces()
     most = _me.num_fds() + SPARE_DESCRIPTORS
     yield
-    deadline = time.monotonic() + 3.0
-    while (left := _traces() - before) and time.monotonic() < deadline:
+    deadline_s = time.monotonic() + 3.0
+    while (left := _traces() - before) and time.monotonic() < deadline_s:
         time.sleep(0.02)
     assert not left, f"left behind by the test: {sorted(left)}"
     if _me.num_fds() > most:

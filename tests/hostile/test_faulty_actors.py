@@ -22,7 +22,7 @@ def test_faulty_actors_end_no_other_and_are_not_believed() -> None:
     with Supervised(*actors, actor("a", rules=PATIENT)) as fleet:
         before = fleet.reach("a", "READY")
         process = psutil.Process(fleet.process.pid)
-        scribbler = fleet.reach("ScribblesOnItsBoard", "FAILED", deadline_s=60)
+        scribbler = fleet.reach("ScribblesOnItsBoard", "FAILED", within_s=60)
         assert "enough scribbled" in scribbler["reason"], "each found its board fit for use"
         turns, memory = fleet.turns("a"), process.memory_info().rss
         wait_until(lambda: fleet.turns("a") > turns + 50, "turns of the well-behaved actor", 20)

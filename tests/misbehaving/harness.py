@@ -7,9 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import msgspec
 
@@ -24,7 +23,6 @@ HERE = Path(__file__).parent
 QUICK = Rules(
     start_timeout_s=10, hang_timeout_s=0.6, stop_timeout_s=0.5, backoff_s=0.1, max_backoff_s=0.3
 )
-T = TypeVar("T")
 Row = dict[str, Any]
 
 
@@ -52,10 +50,6 @@ def actor(
         warm=warm,
         spares=spares,
     )
-
-
-def until(what: Callable[[], T | None], deadline_s: float = 20.0, why: str = "") -> T:
-    return wait_until(what, why, deadline_s)
 
 
 def exists(pid: int) -> bool:
@@ -134,7 +128,7 @@ class Supervised:
         """How far a Steady actor has counted."""
         return int((self.row(name)["report"] or {}).get("turns", 0))
 
-    def reach(self, name: str, state: str, incarnation: int = 1, deadline_s: float = 20.0) -> Row:
+    def reach(self, name: str, state: str, incarnation: int = 1, within_s: float = 20.0) -> Row:
         """Wait until `name` is in `state`, in this incarnation or a later one."""
 
         def there() -> Row | None:
@@ -142,7 +136,7 @@ class Supervised:
             return row if row["state"] == state and row["incarnation"] >= incarnation else None
 
         try:
-            return wait_until(there, f"{name} is {state}", deadline_s)
+            return wait_until(there, f"{name} is {state}", within_s)
         except AssertionError as error:
             raise AssertionError(f"{error}: {self.row(name)}; {self.log()[-5:]}") from None
 

@@ -45,7 +45,7 @@ def test_a_frozen_spare_is_not_used_and_is_replaced() -> None:
         wait_until(lambda: _ready_spares(fleet), within_s=20.0)
         os.kill(spare, signal.SIGSTOP)
         os.kill(fleet.row("a")["pid"], signal.SIGKILL)
-        row = fleet.reach("a", "READY", 2, deadline_s=3)
+        row = fleet.reach("a", "READY", 2, within_s=3)
         assert row["pid"] != spare
         wait_until(lambda: not exists(spare), within_s=20.0)
         wait_until(lambda: child(fleet, b"--preload"), within_s=20.0)

@@ -264,7 +264,7 @@ def test_an_idle_supervisor_uses_less_than_3_percent_of_a_core() -> None:
     slow = Rules(hang_timeout_s=60, stop_timeout_s=2)
     with Supervised(*(actor(f"a{i}", "Steady", slow) for i in range(10))) as fleet:
         for i in range(10):
-            fleet.reach(f"a{i}", "READY", deadline_s=40)
+            fleet.reach(f"a{i}", "READY", within_s=40)
         fleet_pid = fleet.process.pid
 
         def used() -> float:

@@ -67,8 +67,8 @@ class Wire:
         due: list[tuple[float, int, int, bytes]] = []
         other = dict(zip(self._fds, reversed(self._fds), strict=True))
         while True:
-            patience = max(0.0, due[0][0] - time.monotonic()) if due else None
-            ready, _, _ = select.select([*self._fds, self._stop], [], [], patience)
+            patience_s = max(0.0, due[0][0] - time.monotonic()) if due else None
+            ready, _, _ = select.select([*self._fds, self._stop], [], [], patience_s)
             if self._stop in ready:
                 return
             for fd in ready:
@@ -77,8 +77,8 @@ class Wire:
                     self.lost += 1
                 else:
                     self.carried += 1
-                    at = time.monotonic() + self.delay_s
-                    heapq.heappush(due, (at, self.carried, other[fd], packet))
+                    at_s = time.monotonic() + self.delay_s
+                    heapq.heappush(due, (at_s, self.carried, other[fd], packet))
             while due and due[0][0] <= time.monotonic():
                 _, _, fd, packet = heapq.heappop(due)
                 try:

@@ -240,9 +240,9 @@ def test_a_camera_of_a_dead_world_fails_until_there_is_a_new_scene() -> None:
     camera = SimCamera("wrist", published, fps=200, timeout_s=0.1)
     out = np.zeros((480, 640, 3), np.uint8)
     camera.open()
-    deadline = time.monotonic() + 5
+    deadline_s = time.monotonic() + 5
     with pytest.raises(RobotError, match="no scene within"):
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline_s:
             camera.read(out)
     camera.close()
     with pytest.raises(RobotError, match="no scene within"):
