@@ -183,6 +183,15 @@ def test_a_robot_whose_open_was_never_answered_is_refused_when_its_replica_dies(
     assert "flow/0 is unreachable" in told.payload.message
 
 
+def test_a_robot_that_asks_for_nothing_learns_why_its_session_ended(desk: Desk) -> None:
+    """After five minutes, by an EVENT of its session's epoch."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1", epoch=4)
+    effects = readable(desk.wait(300, beats=("flow/0:1",), robots=("r1:1",)))
+    (told,) = [e for e in effects if is_a(e, ToRobot, Kind.EVENT)]
+    assert (told.identity, told.header.epoch, told.payload.what) == (b"r1:1", 4, "lost")
+
+
 def test_a_stopping_broker_notifies_every_robot_with_a_session(desk: Desk) -> None:
     """Each gets `lost` under its own epoch; waiting robots get nothing."""
     desk.register("flow/0:1")

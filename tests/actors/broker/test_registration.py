@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from holdfast.actors.broker.effects import Log, ToReplica
+from holdfast.actors.broker.effects import Effect, Log, ToReplica, ToRobot
 from holdfast.actors.broker.quarantine import TOLERATED
 from holdfast.tests.actors.broker.conftest import Desk, asking, granting, is_a, offering
 from holdfast.transport.header import Kind
@@ -69,6 +69,37 @@ def test_a_register_without_a_token_is_never_a_repeated_one(desk: Desk) -> None:
     desk.opened("r1:1")
     desk.replica("flow/0:1", offering("flow/0"))
     assert desk.routing.status(desk.now_ns)["sessions"][0]["state"] == "moving"
+
+
+def replayed(effects: list[Effect]) -> Event:
+    """What a robot hears of its request, which goes on."""
+    (event,) = [e.payload for e in effects if is_a(e, ToRobot, Kind.EVENT)]  # type: ignore[union-attr]
+    assert isinstance(event, Event)
+    assert event.what == "replayed"
+    return event
+
+
+def test_a_replica_that_registers_anew_is_not_to_blame_for_its_requests(desk: Desk) -> None:
+    """It lives: however often it does so, they go on."""
+    desk.replica("flow/0:1", offering("flow/0"), token=1)
+    desk.opened("r1:1")
+    desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=1)
+    for token in range(2, 6):
+        effects = desk.replica("flow/0:1", offering("flow/0"), token=token)
+        assert "flow/0 registered anew" in replayed(effects).message
+    assert desk.count("replica-failed-with-request") == 0
+
+
+def test_incarnations_that_die_with_a_request_are_to_blame_for_it(desk: Desk) -> None:
+    """The third does not get what two of them died with."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=1)
+    assert "next incarnation" in replayed(desk.register("flow/0:2")).message
+    effects = desk.register("flow/0:3")
+    assert not [e for e in effects if is_a(e, ToReplica, Kind.REQUEST)]
+    assert desk.count("replica-failed-with-request") == 2
+    assert desk.count("requests-given-up") == 1
 
 
 def test_a_new_incarnation_must_be_like_the_others_whatever_their_names(desk: Desk) -> None:
