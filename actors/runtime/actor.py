@@ -37,7 +37,16 @@ EXIT_DEAD = 4
 @dataclass(frozen=True)
 class Boot:
     """What an actor gets at its start. `memory` maps each segment's name to its mapping, read-only
-    unless the segment table says otherwise."""
+    unless the segment table says otherwise.
+
+    The supervisor makes it; `boot_in_memory` makes one in a test:
+
+    >>> boot, link, supervisor = boot_in_memory("echo", "my/echo", {"greeting": "hi"})
+    >>> boot.name, boot.incarnation, list(boot.memory)
+    ('my/echo', 1, ['my/echo/board'])
+    >>> link.close(), supervisor.close()
+    (None, None)
+    """
 
     kind: str
     name: str
@@ -51,7 +60,34 @@ class Boot:
 
 class Actor:
     """Base of every actor. Its construction opens nothing: `setup` does. Raises RefusedError for a
-    configuration that does not fit `Config`."""
+    configuration that does not fit `Config`.
+
+    >>> import select
+    >>> class Echo(Actor):
+    ...     kind = "echo"
+    ...     verbs = ("greet",)
+    ...
+    ...     class Config(msgspec.Struct, frozen=True):
+    ...         greeting: str = "hello"
+    ...
+    ...     def run(self):
+    ...         self.ready()
+    ...         while not self.stopping:
+    ...             select.select([self.link], [], [], 0.1)
+    ...             self.board.progress()
+    ...             for command in self.link.commands():
+    ...                 self.link.acknowledge(command.id, self.config.greeting)
+    >>> boot, link, supervisor = boot_in_memory("echo", "my/echo", {"greeting": "hi"})
+    >>> supervisor.command("greet", id=1), supervisor.command("stop", id=2)
+    (True, True)
+    >>> Echo(boot, link).main()
+    0
+    >>> ready, stopped, greeted, ended = supervisor.messages()[0]
+    >>> greeted.result, ended.reason
+    ('hi', 'stopped')
+    >>> link.close(), supervisor.close()
+    (None, None)
+    """
 
     kind: ClassVar[str]
     Config: ClassVar[type[msgspec.Struct]]

@@ -29,7 +29,12 @@ FDS_PER_PACKET = 128
 
 
 class Command(msgspec.Struct, frozen=True, tag="command"):
-    """A command for an actor: `stop`, `pause`, `resume`, `reset`, `drain`, ..."""
+    """A command for an actor: `stop`, `pause`, `resume`, `reset`, `drain`, ... The reply carries
+    its `id`.
+
+    >>> Command("reset", {"task": "stack"}, id=7)
+    Command(verb='reset', args={'task': 'stack'}, id=7)
+    """
 
     verb: str
     args: dict[str, Any] = {}
@@ -107,7 +112,22 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 class Link:
     """The actor's end, for one thread. `fileno()` polls readable when `commands()` has something to
-    return: a command, the end of the supervisor, or a signal that asks to stop."""
+    return: a command, the end of the supervisor, or a signal that asks to stop.
+
+    >>> ours, theirs = pair()
+    >>> supervisor, link = SupervisorLink(ours), Link(theirs)
+    >>> supervisor.command("pause", id=3)
+    True
+    >>> [command.verb for command in link.commands()]
+    ['pause']
+    >>> link.acknowledge(3, {"paused": True})
+    >>> supervisor.messages()[0]
+    [CommandReply(id=3, result={'paused': True}, error=None)]
+    >>> supervisor.close()  # the actor has to end by itself now
+    >>> link.commands(), link.orphaned, link.stopping
+    ([], True, True)
+    >>> link.close()
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)

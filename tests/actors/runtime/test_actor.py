@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import select
 import signal
@@ -11,12 +12,15 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Self
 from weakref import WeakKeyDictionary
 
 import msgspec
 import pytest
 
+from holdfast.actors.runtime import actor as actor_module
+from holdfast.actors.runtime import suggestions, supervisor_link
 from holdfast.actors.runtime.actor import EXIT_DEAD, EXIT_REFUSED, Actor, boot_in_memory
 from holdfast.actors.runtime.release import release
 from holdfast.actors.runtime.status_board import (
@@ -350,3 +354,10 @@ def test_an_actor_refused_in_its_setup_closes_its_resources_in_reverse_order() -
     assert receive(supervisor, ExitReason) == ExitReason("no fourth thing")
     supervisor.close()
     link.close()
+
+
+@pytest.mark.parametrize("module", [actor_module, supervisor_link, suggestions])
+def test_the_examples_in_the_docstrings_run(module: ModuleType) -> None:
+    """Each module has examples, and they give what they show."""
+    done = doctest.testmod(module)
+    assert (done.failed, done.attempted > 0) == (0, True)
