@@ -60,7 +60,7 @@ class Boot:
 
 class Actor:
     """Base of every actor. Its construction opens nothing: `setup` does. Raises RefusedError for a
-    configuration that does not fit `Config`.
+    configuration that does not fit its struct.
 
     >>> import select
     >>> class Echo(Actor):
