@@ -28,11 +28,10 @@ from ..transport.layout import own
 from ..transport.seqlock import SteadyReader
 from .runtime.actor import Actor
 from .runtime.configs import SensorConfig
+from .runtime.outage import Outage
+from .runtime.user_code import blame, load
 
 _REPORT_NS = 500_000_000
-_PAUSE_S = 0.25
-"""After the first failure; doubled at every further one."""
-_MAX_PAUSE_S = 2.0
 _QUIET = "-8"
 _SIGN_S = 0.5
 """At least so often an actor without frames makes progress, between the calls of its camera."""
@@ -151,10 +150,15 @@ class SensorActor(Actor):
 
             options = msgspec.convert(config.options, OpenCVOptions)
             return OpenCVCamera.of(options, config.width, config.height, config.fps)
-        raise RefusedError(
-            f"camera {config.camera} of {config.robot} has driver {config.driver!r}; "
-            "expected sim or opencv: mend `driver` in fleet.yaml"
-        )
+        size = {"width": config.width, "height": config.height, "fps": config.fps}
+        try:
+            camera: Camera = load(config.driver, {}, config.import_path)(**size, **config.options)
+        except Exception as error:  # the class is somebody else's code
+            why = str(error) if isinstance(error, RobotError) else blame(error)
+            raise RefusedError(
+                f"camera {config.camera} of {config.robot}: driver {config.driver!r}: {why}"
+            ) from error
+        return camera
 
     def _status(self, now: int) -> dict[str, object]:
         span_s = (self._captured[-1] - self._captured[0]) / 1e9 if self._captured else 0.0
@@ -167,32 +171,3 @@ class SensorActor(Actor):
             "reason": self._outage.reason,
             "outages": self._outage.count,
         }
-
-
-class Outage:
-    """Why a camera gives no frames, and when to try again. No clock of its own."""
-
-    def __init__(self) -> None:
-        self.reason = ""
-        """Empty while there are frames."""
-        self.count = 0
-        self.pause_s = 0.0
-        self._since_ns = 0
-
-    def failed(self, reason: str, now_ns: int) -> bool:
-        """The camera failed; True if that is news, the first time or for another reason."""
-        news = reason != self.reason
-        if not self.reason:
-            self._since_ns, self.pause_s = now_ns, _PAUSE_S
-            self.count += 1
-        else:
-            self.pause_s = min(2 * self.pause_s, _MAX_PAUSE_S)
-        self.reason = reason
-        return news
-
-    def ended(self, now_ns: int) -> float | None:
-        """There are frames; for how many seconds there were none, None if there always were."""
-        if not self.reason:
-            return None
-        self.reason = ""
-        return (now_ns - self._since_ns) / 1e9

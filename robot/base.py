@@ -32,7 +32,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import numpy as np
@@ -111,6 +111,13 @@ class RobotSpec:
                     f"{action}: lower {low:g}, upper {high:g}, max_rate {rate:g}: expected lower "
                     "<= upper and a max_rate of more than 0"
                 )
+
+    @property
+    def measured_actions(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The actions whose own value is measured, and where in the state each of them is."""
+        own = [n for n, name in enumerate(self.action_names) if name in self.state_names]
+        sources = [self.state_names.index(self.action_names[n]) for n in own]
+        return np.array(own, np.intp), np.array(sources, np.intp)
 
     @property
     def unlimited(self) -> tuple[str, ...]:
@@ -193,11 +200,18 @@ class Robot(Protocol):
     def safe_stop(self) -> bool:
         """Take one step towards a parked pose (called at the control rate); True when it is
         reached. Unless overridden: the robot stays where it is."""
+        if self.spec.control_mode is ControlMode.VELOCITY:
+            self.hold()
         return True
 
     def release(self) -> None:
         """Cut the torque. Raises RobotError where a driver cannot."""
         raise RobotError(f"{type(self).__name__} cannot cut the torque: it has no `release`")
+
+    def report(self) -> dict[str, Any]:
+        """What else the status is to show, a few times a second, without touching the hardware:
+        MessagePack types. `tried` and `successes` count the episodes that have ended."""
+        return {}
 
     def flush(self) -> None:
         """Discard what is queued on the way to and from the device: this process stood still, and

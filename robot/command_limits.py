@@ -47,7 +47,8 @@ class CommandLimits:
     most as many as `FLOW_S` has: after a refusal or a hold the plan goes on, and its next action is
     legitimately further away. It is measured from the last command while commands flow. After a
     pause, hold, gap or takeover it is measured from where the joint was last known to be: its last
-    measurement, or its last command if that is newer.
+    measurement, or its last command if that is newer. The first command after `attach` gets one
+    tick's step, however long ago that was.
 
     A joint that is not measured now may have been moved since, unseen. For it alone the allowed
     step then grows without bound by one tick's for each command that is refused for its step, until
@@ -80,7 +81,7 @@ class CommandLimits:
         self._why: Refusal | None = None
         self._found: tuple[int, ...] = self._shape
         self._from_last = False
-        self._flowing = False
+        self._flowing = self._attached = False
         self._ticks = 1
         self._refused_steps = 0
 
@@ -107,6 +108,13 @@ class CommandLimits:
         self._flowing = False
         self._refused_steps = 0
 
+    def attach(self) -> None:
+        """Nobody knows what the robot was told last, or whether the zeros of its joints are what
+        the plan thinks: until a command is accepted, each may be one tick's step away from where
+        the robot is."""
+        self.interrupt()
+        self._attached = True
+
     def missed(self, ticks: int = 1) -> None:
         """Ticks passed without an accepted command."""
         self._ticks = min(self._ticks + ticks, self.flow_ticks + 1)
@@ -120,6 +128,7 @@ class CommandLimits:
             self._refused_steps += self._why is Refusal.STEP
             return None, self._why
         self.commanded(self._command)
+        self._attached = False
         self._ticks = 1
         self._refused_steps = 0
         return self._command, None
@@ -145,11 +154,11 @@ class CommandLimits:
         with np.errstate(divide="ignore", invalid="ignore"):
             joint = int(np.nanargmax(self._moved / self._allowed))
         if self._from_last:
-            start = "the last command"
+            start = f"the last command ({self._last[joint]:.4g})"
         elif self._measured[joint]:
-            start = "where the robot is"
+            start = f"where the robot is ({self._known[joint]:.4g})"
         else:
-            start = "where the robot was last known to be"
+            start = f"where the robot was last known to be ({self._known[joint]:.4g})"
         return (
             f"{self._names[joint]}: {self._refused[joint]:.4g} is {self._moved[joint]:.4g} away "
             f"from {start}; its max_rate allows {self._allowed[joint]:.4g}"
@@ -171,7 +180,7 @@ class CommandLimits:
         start = self._last if self._from_last else self._known
         np.subtract(self._command, start, out=self._moved)
         np.abs(self._moved, out=self._moved)
-        ticks = min(self._ticks, self.flow_ticks)
+        ticks = 1 if self._attached else min(self._ticks, self.flow_ticks)
         np.multiply(self._step, ticks, out=self._allowed)
         if not self._from_last and self._refused_steps >= ticks:
             np.logical_not(self._measured, out=self._unmeasured)

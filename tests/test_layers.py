@@ -38,15 +38,26 @@ ACTORS = {
     "broker": ("runtime",),
     "network": ("runtime",),
     "inference": ("runtime",),
-    "control": ("runtime",),
+    "control": ("runtime", "driver"),
     "supervision": ("runtime",),
     "gateway": ("runtime", "supervision", "control"),
-    "fleet": ("runtime", "jitter_probe", "control"),
+    "fleet": ("runtime", "jitter_probe", "driver", "control"),
     "embedding": ("runtime", "network", "inference", "control", "supervision", "fleet"),
 }
 """The folders and modules of actors/, each with those that it may import, from the bottom up."""
 
-CONTROL_PROCESS = ("actors.control", "actors.runtime", "transport", "robot", *ROOT_MODULES)
+FOLDERS = ("actors", "actors.driver")
+"""Packages of which a control process holds a part."""
+
+CONTROL_PROCESS = (
+    "actors.control",
+    "actors.driver.registers",
+    "actors.driver.wake",
+    "actors.runtime",
+    "transport",
+    "robot",
+    *ROOT_MODULES,
+)
 """What a control process may hold of us."""
 
 SAME_MODULE_NAME = {
@@ -178,7 +189,7 @@ def test_the_control_process_holds_no_policy_no_simulator_and_no_torch(
     """What can take seconds to import, or is of no use to a real robot, is not there."""
     assert not {"torch", "cv2"} & control_process
     ours = {name.removeprefix("holdfast.") for name in control_process if "holdfast." in name}
-    others = {n for n in ours if n != "actors" and not within(n, CONTROL_PROCESS)}
+    others = {n for n in ours if n not in FOLDERS and not within(n, CONTROL_PROCESS)}
     assert not others
     assert not {name for name in ours if within(name, ("robot.sim",))}
 

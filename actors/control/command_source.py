@@ -7,7 +7,6 @@ that fails them is refused and treated as a missing action. Pure: instants come 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...robot.base import ControlMode, RobotSpec
 from ...robot.command_limits import CommandLimits, Refusal
@@ -36,7 +35,7 @@ class CommandSource:
         self._velocity = spec.control_mode is ControlMode.VELOCITY
         self._limits = CommandLimits(spec, config.tick_ns / 1e9)
         self._interpolator = Interpolator(config.interpolate, len(spec.action_names))
-        self._joints, self._sources = _joints(spec)
+        self._joints, self._sources = spec.measured_actions
         self._position = np.full(len(spec.action_names), np.nan, np.float32)
         self._zero = np.zeros(len(spec.action_names), np.float32)
         self._last = np.zeros(len(spec.action_names), np.float32)
@@ -67,6 +66,11 @@ class CommandSource:
         self._limits.interrupt()
         self._commanded = self.accepted = False
         self.action = None
+
+    def attach(self) -> None:
+        """Nothing was commanded to the robot yet since its driver attached to it: the next command
+        is at most one step from where it is."""
+        self._limits.attach()
 
     def command(self, now_ns: int, *, due: bool = True) -> Floats | None:
         """The command [A] to write at this tick, or None for none; valid until the next call. A
@@ -143,13 +147,6 @@ class CommandSource:
     def _halt(self) -> Floats:
         self._limits.commanded(self._zero)
         return self._zero
-
-
-def _joints(spec: RobotSpec) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The actions whose own value is measured, and where in the state each of them is."""
-    joints = [n for n, name in enumerate(spec.action_names) if name in spec.state_names]
-    sources = [spec.state_names.index(spec.action_names[n]) for n in joints]
-    return np.array(joints, np.intp), np.array(sources, np.intp)
 
 
 _REFUSED_WORD = {why: Word.REFUSED + place for place, why in enumerate(Refusal)}

@@ -13,6 +13,7 @@ import msgspec
 from ... import arguments
 from ...errors import Fault
 from ...robot.base import ControlMode
+from ..runtime.configs import AtStop, SpecConfig
 
 MergeMode = Literal["replace", "append", "blend"]
 Trim = Literal["consumed", "time"]
@@ -58,8 +59,10 @@ class SafetySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     `open_timeout_s` how long one handshake may take. `fallback` is the command when the plan is
     dry. A state that stands still for `driver_lost_after_s` (and three ticks) means that
     the robot's driver is gone: nothing is commanded until it moves on, and the plan is void. From a
-    state older than `max_state_age_s` no chunk is asked for. With `max_offline_s` none the robot
-    waits without an end.
+    state older than `max_state_age_s` no chunk is asked for. A call of the driver that takes longer
+    than `io_timeout_s` (`connect`: `connect_timeout_s`) is ended with the driver's process, which
+    is started again. `at_stop` is how the driver leaves the robot when it is stopped. With
+    `max_offline_s` none the robot waits without an end.
 
     Raises TypeError for a value of another type. What is out of range is refused where it is used.
 
@@ -73,6 +76,9 @@ class SafetySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_offline_s: Bound = 60.0
     driver_lost_after_s: float = 0.3
     max_state_age_s: float = 0.5
+    io_timeout_s: float = 2.0
+    connect_timeout_s: float = 15.0
+    at_stop: AtStop = "hold"
     liveness_s: float = 1.5
     open_timeout_s: float = 2.0
     backoff_s: float = 0.5
@@ -105,21 +111,29 @@ class TimingSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class ControlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One robot's control loop.
 
-    `endpoint` is the network actor's ROUTER; `plan`, `scene`, `command` and `witness` name segments
-    of the boot. `driver` and `options` are for `drivers.create`.
+    `endpoint` is the network actor's ROUTER; `plan`, `state`, `command` and `witness` name segments
+    of the boot, `wake` the socket of the driver, which wakes it; `spec` is what the driver says
+    about the robot, with the limits of the fleet file. `in_process`: there is no driver actor, and
+    this loop makes the driver that `driver`, `options` and `import_path` say; `state_dir` is where
+    it finds the emergency stop.
     """
 
     robot: str
-    driver: str
     service: str
     endpoint: str
     plan: str
+    spec: SpecConfig | None = None
+    state: str | None = None
+    command: str | None = None
+    wake: str | None = None
+    in_process: bool = False
+    driver: str = ""
+    options: dict[str, Any] = {}
+    import_path: str | None = None
+    state_dir: str | None = None
     fps: float = 30.0
     interpolate: int = 1
     task: str = ""
-    options: dict[str, Any] = {}
-    scene: str | None = None
-    command: str | None = None
     witness: str | None = None
     plan_settings: PlanSettings = PlanSettings()
     safety: SafetySettings = SafetySettings()
@@ -182,6 +196,8 @@ def faults(config: ControlConfig, mode: ControlMode) -> list[Fault]:
         "max_offline_s",
         "driver_lost_after_s",
         "max_state_age_s",
+        "io_timeout_s",
+        "connect_timeout_s",
         "liveness_s",
         "open_timeout_s",
         "backoff_s",

@@ -1,4 +1,4 @@
-"""`DrivenRobot`: the robot of a control loop, and whether its driver is there.
+"""`DrivenRobot`: the robot of a control loop, and whether its driver is there and obeys.
 
 The driver is what `drivers.create` makes of the config; it is connected when the robot is enabled.
 """
@@ -27,11 +27,13 @@ class DrivenRobot:
         readers: those of the segments that other processes write, by name.
     """
 
-    def __init__(self, config: ControlConfig, segment: Callable[[str], mmap]) -> None:
+    def __init__(
+        self, config: ControlConfig, segment: Callable[[str], mmap], incarnation: int
+    ) -> None:
         self._segment = segment
         self._lost_after_ns = config.driver_lost_after_ns
         self.readers: dict[str, SteadyReader] = {}
-        self._robot = drivers.create(config, segment, self.reader)
+        self._robot = drivers.create(config, segment, self.reader, incarnation)
         self._watch = DriverWatch(self._lost_after_ns)
         self.connected = False
         self.state: Floats = np.zeros(len(self.spec.state_names), np.float32)
@@ -58,20 +60,36 @@ class DrivenRobot:
         return self._robot.read_state(self.state)
 
     def gone(self, observed_ns: int, now_ns: int) -> bool:
-        """Whether the driver is gone: the state, measured at `observed_ns`, stands still."""
-        return self._watch.gone(observed_ns, now_ns)
+        """Whether the robot cannot be commanded: the driver is gone, because the state, measured at
+        `observed_ns`, stands still, or it says why."""
+        return self._watch.gone(observed_ns, now_ns) or bool(self._robot.trouble)
 
     def why_gone(self) -> str:
         """What `gone` means, and the faults of the segments, in a sentence."""
+        if trouble := self._robot.trouble:
+            return trouble
         faults = [f"; {name}: {r.fault}" for name, r in self.readers.items() if r.fault]
         return (
             f"the robot's driver is gone: its state stands still for more than "
             f"{self._lost_after_ns / 1e9:g} s (driver_lost_after_s){''.join(faults)}"
         )
 
-    def write_action(self, command: Floats) -> None:
-        """Write the command [A]."""
-        self._robot.write_action(command)
+    @property
+    def attached(self) -> bool:
+        """Whether nothing was commanded yet since the driver attached to the robot."""
+        return self._robot.attached
+
+    @property
+    def refusal(self) -> str:
+        """Why the driver refused the last command; empty if it did not."""
+        return self._robot.refusal
+
+    def write(self, command: Floats | None) -> None:
+        """Write the command [A] of this tick, or that there is none."""
+        if command is None:
+            self._robot.idle()
+        else:
+            self._robot.write_action(command)
 
     def episode(self) -> Episode | None:
         """The episode of the robot's surroundings, where they have any."""

@@ -1,69 +1,61 @@
-"""`create`: the robot that a control loop drives, by the name of its driver.
-
-Every driver is imported by name, the built-in ones too: the process of a real robot carries no
-simulator.
+"""`create`: the robot that a control loop drives: the client of its driver's process, or, where the
+fleet file says `in_process`, the driver itself.
 """
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from mmap import mmap
-from typing import Any, cast
+from typing import Protocol
 
 from ...errors import RefusedError
 from ...robot.base import Robot
 from ...transport.seqlock import Seqlock, SteadyReader
-from ..runtime.kinds import DRIVERS
 from .config import ControlConfig
+from .driver_client import DriverClient
+
+
+class PromptRobot(Robot, Protocol):
+    """A robot whose every call returns at once. Told after each `read_state`:
+
+    Attributes:
+        attached: nothing was commanded yet since the driver attached to the robot.
+        trouble: why the robot obeys no command now; empty if it does.
+        refusal: why the driver refused the last command by the limits; empty if it did not.
+    """
+
+    @property
+    def attached(self) -> bool: ...
+    @property
+    def trouble(self) -> str: ...
+    @property
+    def refusal(self) -> str: ...
+
+    def idle(self) -> None:
+        """There is nothing to command at this tick."""
 
 
 def create(
     config: ControlConfig,
     segment: Callable[[str], mmap],
     reader: Callable[[str], SteadyReader],
-) -> Robot:
-    """The driver that `config` names, not yet connected: a built-in one, or `module:Class`, which
-    is called with the robot's `options`. `segment` gives what the driver writes to, `reader` what
-    others write. Raises RefusedError for a driver that does not exist."""
-    driver = _resolve(config.robot, config.driver)
-    if config.driver == "sim":
-        return cast(Robot, driver(*_sim_arguments(config, segment, reader)))
-    try:
-        return cast(Robot, driver(**config.options))
-    except TypeError as error:
-        raise RefusedError(
-            f"robot {config.robot}: driver {config.driver!r} does not take the options "
-            f"{config.options}: {error}"
-        ) from error
+    incarnation: int,
+) -> PromptRobot:
+    """The robot that `config` describes, not yet connected. `segment` gives what this process
+    writes to, `reader` what others write. Raises RefusedError where it cannot be made."""
+    if config.in_process:
+        from . import in_process
 
-
-def _resolve(robot: str, name: str) -> Callable[..., Any]:
-    module, colon, attribute = DRIVERS.get(name, name).partition(":")
-    if not colon:
+        return in_process.create(config)
+    if config.spec is None or not (config.state and config.command and config.wake):
         raise RefusedError(
-            f"robot {robot}: there is no driver {name!r}; built in are "
-            f"{', '.join(DRIVERS)}, and your own is named module:Class"
+            f"robot {config.robot}: the boot names no spec, state, command and wake of its driver"
         )
-    try:
-        driver: Callable[..., Any] = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise RefusedError(
-            f"robot {robot}: driver {name!r} cannot be imported: {error}; install "
-            "it where the supervisor runs, or correct its name"
-        ) from error
-    return driver
-
-
-def _sim_arguments(
-    config: ControlConfig,
-    segment: Callable[[str], mmap],
-    reader: Callable[[str], SteadyReader],
-) -> tuple[SteadyReader, Seqlock]:
-    """What a simulated robot reads and writes in place of a bus."""
-    if config.scene is None or config.command is None:
-        raise RefusedError(
-            f"robot {config.robot}: a simulated robot needs the segments scene and command of its "
-            "world; the boot names none"
-        )
-    return reader(config.scene), Seqlock.owned(segment(config.command))
+    return DriverClient(
+        config.spec.spec(),
+        reader(config.state),
+        Seqlock.owned(segment(config.command)),
+        config.wake,
+        incarnation,
+        config.tick_ns,
+    )

@@ -60,7 +60,7 @@ class ControlActor(Actor):
 
     def setup(self) -> None:
         config: ControlConfig = self.config
-        self._robot = robot = DrivenRobot(config, self.segment)
+        self._robot = robot = DrivenRobot(config, self.segment, self.incarnation)
         spec = robot.spec
         wrong = faults(config, spec.control_mode)
         if wrong:
@@ -186,6 +186,8 @@ class ControlActor(Actor):
         observed_ns, state = robot.read_state(), robot.state
         self._follow_episode()
         source.locate(state)
+        if robot.attached:
+            source.attach()
         request: PlannedRequest | None = None
         begins_step = source.begins_step
         gone = robot.gone(observed_ns, now_ns)
@@ -199,8 +201,7 @@ class ControlActor(Actor):
             if begins_step:
                 request = cycle.ask(observed_ns, self._next_step, now_ns)
             command = source.command(now_ns, due=cycle.failsafe.action_due)
-        if command is not None:
-            robot.write_action(command)
+        robot.write(command)
         self._next_step += begins_step
         action = source.action if source.accepted else None
         self._log.write(
@@ -216,9 +217,9 @@ class ControlActor(Actor):
         if episode is None:
             return
         number = episode.number + 1  # 0 is: none seen yet
-        if self._words[Word.WORLD_EPISODE] != number:
-            seen = self._words[Word.WORLD_EPISODE] != 0
-            self._words[Word.WORLD_EPISODE] = number
+        if self._words[Word.ROBOT_EPISODE] != number:
+            seen = self._words[Word.ROBOT_EPISODE] != 0
+            self._words[Word.ROBOT_EPISODE] = number
             if seen:
                 self._reset(episode.task)
         self._cycle.session.follow_task(episode.task)
@@ -278,9 +279,7 @@ class ControlActor(Actor):
     def _rest(self) -> None:
         """Leave the robot at rest: a velocity-controlled one is commanded so, others hold."""
         if self._robot.connected:
-            command = self._source.rest()
-            if command is not None:
-                self._robot.write_action(command)
+            self._robot.write(self._source.rest())
             self._robot.close()
 
     def _report(self) -> None:
@@ -289,4 +288,6 @@ class ControlActor(Actor):
         report["timing"] = self._timing
         report["malformed"] = dict(self._client.malformed)
         report["damaged"] = self._robot.damaged
+        if refusal := self._robot.refusal:
+            report["warnings"] = [*report["warnings"], f"the driver refuses commands: {refusal}"]
         self.board.report(report)

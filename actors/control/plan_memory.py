@@ -76,7 +76,7 @@ class Word(IntEnum):
     COMMAND_NS = 7
     SUPPLIED_NS = 8
     PAUSED_NS = 9
-    WORLD_EPISODE = 10
+    ROBOT_EPISODE = 10
     TICKS = 11
     MISSED = 12
     MISSED_MACHINE = 13

@@ -5,19 +5,31 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...errors import Fault
+from ..driver.describe import Description
 from ..runtime.suggestions import closest
 from . import kind_options
 from .schema import NAME, CameraEntry, RobotEntry, is_name
-from .specs import robot_spec
 
-RESERVED = ("control", "network", "world", "recorder")
-"""Names of a robot's own actors: a camera's actor stands beside them."""
+CAMERA_DRIVERS = ("sim", "opencv", "robot")
+RESERVED = (
+    "control",
+    "network",
+    "driver",
+    "recorder",
+    "board",
+    "state",
+    "command",
+    "scene",
+    "plan",
+    "outbox",
+)
+"""Names of a robot's own actors and segments: a camera's stand beside them."""
 
 
-def camera_faults(robot: RobotEntry, path: str) -> Iterator[Fault]:
+def camera_faults(robot: RobotEntry, path: str, said: Description | None) -> Iterator[Fault]:
     """What is wrong with the cameras and renamings of the robot at `path`."""
     for old in robot.rename:
-        known = [*robot.cameras, *_own_names(robot)]
+        known = [*robot.cameras, *_own_names(said)]
         if old not in known:
             at, found = f"{path}.rename.{old}", f"nothing is called {old!r}"
             yield Fault(at, found, remedy=closest(old, known))
@@ -41,11 +53,32 @@ def camera_faults(robot: RobotEntry, path: str) -> Iterator[Fault]:
             found = f"becomes {as_policy!r}, as the camera {wire[as_policy]!r} does"
             yield Fault(at, found, remedy="rename one")
         wire[as_policy] = name
-        kind = kind_options.of_camera(camera.driver)
-        yield from kind_options.faults(f"{at}.options", camera.options, kind)
+        if (kind := kind_options.of_camera(camera.driver)) is not None:
+            yield from kind_options.faults(f"{at}.options", camera.options, kind)
+        yield from _driver(robot, name, at, said)
         yield from _frame_age(robot, camera, at)
         if camera.driver == "sim":
             yield from _simulated_camera(robot, name, at)
+
+
+def _driver(robot: RobotEntry, name: str, at: str, said: Description | None) -> Iterator[Fault]:
+    """Whether the camera's driver exists, and the robot's delivers its frames if it is to."""
+    camera = robot.cameras[name]
+    if camera.driver == "robot":
+        if said is not None and name not in said.cameras:
+            delivers = ", ".join(said.cameras) or "none"
+            yield Fault(
+                f"{at}.driver",
+                f"'robot', but the driver {robot.driver} delivers no camera {name!r}",
+                f"one of those that it delivers: {delivers}",
+            )
+        for key in ("options", "python"):
+            if getattr(camera, key):
+                found = "has no effect: the frames come from the robot's driver"
+                yield Fault(f"{at}.{key}", found, remedy="remove it")
+    elif camera.driver not in CAMERA_DRIVERS and ":" not in camera.driver:
+        remedy = f"{closest(camera.driver, CAMERA_DRIVERS)}; your own is named module:Class"
+        yield Fault(f"{at}.driver", f"no camera driver {camera.driver!r}", remedy=remedy)
 
 
 def _frame_age(robot: RobotEntry, camera: CameraEntry, at: str) -> Iterator[Fault]:
@@ -78,6 +111,5 @@ def _simulated_camera(robot: RobotEntry, name: str, at: str) -> Iterator[Fault]:
         yield Fault(where, found, remedy=closest(str(view), CAMERAS))
 
 
-def _own_names(robot: RobotEntry) -> list[str]:
-    spec = robot_spec(robot)
-    return [] if spec is None else [*spec.action_names, *spec.state_names]
+def _own_names(said: Description | None) -> list[str]:
+    return [] if said is None else [*said.spec.action_names, *said.spec.state_names]

@@ -17,6 +17,7 @@ from .host_checks import host_faults
 from .robot_checks import robot_faults
 from .schema import FleetFile, GatewayEntry
 from .service_checks import service_faults
+from .specs import ask_all, is_here
 from .yaml_errors import mismatches_within
 
 
@@ -29,6 +30,8 @@ def faults_of(fleet: FleetFile) -> list[Fault]:
         *_gateway(fleet),
         *_supervision(fleet),
     ]
+    ask_all(fleet, [robot for robot in fleet.robots if is_here(fleet, robot)])
+    ports: dict[tuple[str | None, object], str] = {}
     seen: dict[str, int] = {}
     for i, robot in enumerate(fleet.robots):
         path = f"$.robots[{i}]"
@@ -41,6 +44,12 @@ def faults_of(fleet: FleetFile) -> list[Fault]:
             faults.append(Fault(f"{path}.name", found, remedy="rename one of them"))
         seen.setdefault(robot.name, i)
         faults += robot_faults(fleet, robot, path, specs)
+        port = str(robot.options.get("port"))
+        other = ports.setdefault((robot.host, port), robot.name)
+        if "port" in robot.options and robot.driver != "sim" and other != robot.name:
+            found = f"{port!r} is the port of {other} too"
+            remedy = "each robot needs its own (`ls /dev/serial/by-id`)"
+            faults.append(Fault(f"{path}.options.port", found, remedy=remedy))
     return faults
 
 
@@ -83,8 +92,11 @@ def actor_names(fleet: FleetFile) -> list[str]:
     names = ["witness", "broker"]
     names += [f"{name}/{k}" for name, s in fleet.services.items() for k in range(s.replicas)]
     for robot in fleet.robots:
-        if robot.driver == "sim":
-            names.append(f"{robot.name}/world")
-        names += [f"{robot.name}/{camera}" for camera in robot.cameras]
+        names += [] if robot.in_process else [f"{robot.name}/driver"]
+        names += [
+            f"{robot.name}/{name}"
+            for name, camera in robot.cameras.items()
+            if camera.driver != "robot"
+        ]
         names += [f"{robot.name}/network", f"{robot.name}/control"]
     return [*names, "gateway"] if fleet.gateway.enabled else names

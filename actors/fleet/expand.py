@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...errors import Fault, FleetError
+from ...errors import Fault, FleetError, RobotError
 from ...transport import sockets
 from ..runtime.configs import BrokerConfig, GatewayConfig, InferenceConfig, JitterProbeConfig
 from ..runtime.spec import ActorSpec
@@ -25,11 +25,14 @@ def expand(
     """The actors of `fleet` on `host` (see `here`), in start order. Their sockets are in `rundir`,
     their audit and captures in `evidence`.
 
-    Raises FleetError for keys that this host lacks, and PolicyError for a checkpoint that has
-    vanished since the fleet was loaded.
+    Raises FleetError for keys and drivers that this host lacks, and PolicyError for a checkpoint
+    that has vanished since the fleet was loaded.
     """
     context = HostContext(fleet, host, rundir, evidence or rundir)
-    made = _actors(context)
+    try:
+        made = _actors(context)
+    except (RobotError, ValueError) as error:
+        raise FleetError(fleet.name, [Fault("$.robots", str(error))]) from error
     missing = [path for path in sorted(context.key_files) if not path.is_file()]
     if missing:
         names = ", ".join(path.name for path in missing)
@@ -51,12 +54,12 @@ def _actors(context: HostContext) -> list[ActorSpec]:
     for name, service in fleet.services.items():
         if service.host == context.host:
             made += [_replica(context, name, service, k) for k in range(service.replicas)]
-    simulated = [robot for robot in robots if robot.driver == "sim"]
-    made += [robot_actors.world(context, robot) for robot in simulated]
+    made += [robot_actors.driver(context, robot) for robot in robots if not robot.in_process]
     made += [
         robot_actors.sensor(context, robot, name, camera)
         for robot in robots
         for name, camera in robot.cameras.items()
+        if camera.driver != "robot"
     ]
     made += [robot_actors.network(context, robot) for robot in robots]
     made += [robot_actors.control(context, robot) for robot in robots]
@@ -127,7 +130,12 @@ def _replica(context: HostContext, name: str, service: ServiceEntry, k: int) -> 
         broker_key=context.key("broker", "pub"),
     )
     return context.spec(
-        "inference", f"{name}/{k}", config, list(outboxes.values()), after=["broker"]
+        "inference",
+        f"{name}/{k}",
+        config,
+        list(outboxes.values()),
+        after=["broker"],
+        python=service.python,
     )
 
 

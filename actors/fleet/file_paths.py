@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -12,25 +13,41 @@ from .schema import CameraEntry, FleetFile
 def anchored(fleet: FleetFile, base: Path) -> FleetFile:
     """`fleet` with its relative paths below `base`: checkpoints, video files, keys."""
     services = {
-        name: replace(service, checkpoint=str(base / service.checkpoint))
-        if is_dir(base / service.checkpoint)
-        else service
+        name: replace(
+            service,
+            checkpoint=str(base / service.checkpoint)
+            if is_dir(base / service.checkpoint)
+            else service.checkpoint,
+            python=_program(service.python, base),
+        )
         for name, service in fleet.services.items()
     }
     robots = [
         replace(
             robot,
+            python=_program(robot.python, base),
             cameras={name: _camera(camera, base) for name, camera in robot.cameras.items()},
         )
         for robot in fleet.robots
     ]
     keys = fleet.security.keys
     security = replace(fleet.security, keys=str(base / keys)) if keys else fleet.security
-    return replace(fleet, services=services, robots=robots, security=security)
+    import_path = str((base / fleet.import_path).resolve())
+    return replace(
+        fleet, services=services, robots=robots, security=security, import_path=import_path
+    )
+
+
+def _program(python: str | None, base: Path) -> str | None:
+    """The path of an interpreter; its links are what makes it a virtual environment's."""
+    if python is None:
+        return None
+    return os.path.normpath(base / Path(python).expanduser())
 
 
 def _camera(camera: CameraEntry, base: Path) -> CameraEntry:
     """`camera` with its video file's path anchored, if it has one."""
+    camera = replace(camera, python=_program(camera.python, base))
     source = camera.options.get("source")
     if camera.driver != "opencv" or not isinstance(source, str):
         return camera

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+from msgspec.structs import replace
 
 from ...transport import sockets
 from ..runtime.kinds import modules_of
@@ -56,6 +57,10 @@ class HostContext:
         """Where the robot's control reaches its network actor."""
         return sockets.ipc(self.rundir, f"{robot.name}.network")
 
+    def wake(self, robot: RobotEntry) -> str:
+        """The path of the socket that wakes the robot's driver."""
+        return sockets.ipc(self.rundir, f"{robot.name}.driver").removeprefix("ipc://")
+
     def spec(
         self,
         kind: str,
@@ -64,18 +69,25 @@ class HostContext:
         segments: list[SegmentUse],
         robot: RobotEntry | None = None,
         after: list[str] | None = None,
+        python: str | None = None,
+        stop_timeout_s: float = 0.0,
     ) -> ActorSpec:
-        """One actor; of `after`, those that this host has start before it."""
+        """One actor; of `after`, those that this host has start before it. It runs in the
+        interpreter `python`, and gets `stop_timeout_s` at least to end."""
+        rules = rules_of(self.fleet, kind)
+        rules = replace(rules, stop_timeout_s=max(rules.stop_timeout_s, stop_timeout_s))
         before = [other for other in after or [] if other in self.known]
         self.known.add(name)
         return ActorSpec(
             kind=kind,
-            member=Member(name, rules_of(self.fleet, kind), tuple(before), self.groups.get(name)),
+            member=Member(name, rules, tuple(before), self.groups.get(name)),
             # By way of JSON, so that it equals itself after travelling: no tuples.
             config=msgspec.json.decode(msgspec.json.encode(config)),
             segments=(SegmentUse(f"{name}/board", BOARD_SIZE, writable=True), *segments),
             robot=None if robot is None else robot.name,
             memory_mb=memory_mb_of(self.fleet, kind),
-            warm=modules_of(kind, getattr(config, "policy", None), getattr(config, "driver", None)),
+            # A standby runs in the supervisor's interpreter.
+            warm=None if python else modules_of(kind, getattr(config, "policy", None)),
+            python=python,
             spares=spares_of(self.fleet, kind),
         )

@@ -23,15 +23,17 @@ def of_robot(driver: str) -> type[msgspec.Struct] | None:
     return {"sim": SimOptions}.get(driver)
 
 
-def of_camera(driver: str) -> type[msgspec.Struct]:
+def of_camera(driver: str) -> type[msgspec.Struct] | None:
     """The options of a camera with this driver."""
     if driver == "opencv":
         from ...robot.camera import OpenCVOptions
 
         return OpenCVOptions
-    from ...robot.sim.devices import SimCameraOptions
+    if driver == "sim":
+        from ...robot.sim.devices import SimCameraOptions
 
-    return SimCameraOptions
+        return SimCameraOptions
+    return None
 
 
 def faults(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import msgspec
-
-from ...robot.sim.devices import SimOptions
 from ..control.config import ControlConfig
 from ..control.plan_memory import SEGMENT_BYTES
-from ..runtime.configs import CameraFeed, DriverConfig, NetworkConfig, SensorConfig
+from ..runtime.configs import (
+    CameraFeed,
+    DriverConfig,
+    DriverFrames,
+    NetworkConfig,
+    SensorConfig,
+    SpecConfig,
+)
 from ..runtime.spec import ActorSpec, SegmentUse
 from . import segment_uses
 from .host_context import HostContext
@@ -15,15 +19,47 @@ from .schema import CameraEntry, RobotEntry
 from .specs import robot_spec
 
 
-def world(context: HostContext, robot: RobotEntry) -> ActorSpec:
-    scene, command = segment_uses.scene(robot, writable=True), segment_uses.command(robot)
+def driver(context: HostContext, robot: RobotEntry) -> ActorSpec:
+    spec = robot_spec(context.fleet, robot)
+    state = segment_uses.state(robot, spec, writable=True)
+    command = segment_uses.command(robot, spec)
+    scene = [segment_uses.scene(robot, writable=True)] if robot.driver == "sim" else []
+    delivered = {name: camera for name, camera in robot.cameras.items() if camera.driver == "robot"}
+    frames = {name: segment_uses.frames(robot, name, writable=True) for name in delivered}
+    safety = robot.safety
     config = DriverConfig(
         robot=robot.name,
-        scene=scene.name,
+        driver=robot.driver,
+        options=robot.options,
+        spec=SpecConfig.of(spec),
+        state=state.name,
         command=command.name,
-        seed=msgspec.convert(robot.options, SimOptions).seed,
+        scene=scene[0].name if scene else None,
+        import_path=context.fleet.import_path,
+        cameras={
+            name: DriverFrames(
+                segment=frames[name].name, width=camera.width, height=camera.height, fps=camera.fps
+            )
+            for name, camera in delivered.items()
+        },
+        wake=context.wake(robot),
+        state_dir=context.evidence,
+        tick_ns=round(1e9 / (robot.fps * robot.interpolate)),
+        io_timeout_s=safety.io_timeout_s,
+        connect_timeout_s=safety.connect_timeout_s,
+        at_stop=safety.at_stop,
+        park_timeout_s=safety.safe_stop_timeout_s,
+        keyring=context.fleet.security.keys,
     )
-    return context.spec("world", f"{robot.name}/world", config, [scene, command], robot)
+    return context.spec(
+        "driver",
+        f"{robot.name}/driver",
+        config,
+        [state, command, *scene, *frames.values()],
+        robot,
+        python=robot.python,
+        stop_timeout_s=safety.safe_stop_timeout_s + 1.0 if safety.at_stop == "park" else 0.0,
+    )
 
 
 def sensor(context: HostContext, robot: RobotEntry, name: str, camera: CameraEntry) -> ActorSpec:
@@ -39,6 +75,7 @@ def sensor(context: HostContext, robot: RobotEntry, name: str, camera: CameraEnt
         segment=frames.name,
         scene=scene[0].name if scene else None,
         options=camera.options,
+        import_path=context.fleet.import_path,
     )
     return context.spec(
         "sensor",
@@ -46,14 +83,14 @@ def sensor(context: HostContext, robot: RobotEntry, name: str, camera: CameraEnt
         config,
         [frames, *scene],
         robot,
-        after=[f"{robot.name}/world"],
+        after=[f"{robot.name}/driver"],
+        python=camera.python,
     )
 
 
 def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
     service = context.fleet.services[robot.service]
-    own = robot_spec(robot)
-    assert own is not None, "faults_of refuses a driver without a spec"
+    own = robot_spec(context.fleet, robot)
     frames = [segment_uses.frames(robot, name) for name in robot.cameras]
     near = service.host == robot.host
     outbox = segment_uses.outbox(context.fleet, robot, writable=True)
@@ -93,22 +130,29 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
 def control(context: HostContext, robot: RobotEntry) -> ActorSpec:
     plan = SegmentUse(f"{robot.name}/plan", SEGMENT_BYTES, writable=True)
     pauses = segment_uses.pauses()
-    simulated = robot.driver == "sim"
-    world = (
-        [segment_uses.scene(robot), segment_uses.command(robot, writable=True)] if simulated else []
+    spec = robot_spec(context.fleet, robot)
+    registers = (
+        []
+        if robot.in_process
+        else [segment_uses.state(robot, spec), segment_uses.command(robot, spec, writable=True)]
     )
     config = ControlConfig(
         robot=robot.name,
-        driver=robot.driver,
         service=robot.service,
         endpoint=context.own_endpoint(robot),
         plan=plan.name,
         fps=robot.fps,
         interpolate=robot.interpolate,
         task=robot.task,
-        options=robot.options,
-        scene=world[0].name if world else None,
-        command=world[1].name if world else None,
+        spec=SpecConfig.of(spec),
+        state=registers[0].name if registers else None,
+        command=registers[1].name if registers else None,
+        wake=context.wake(robot) if registers else None,
+        in_process=robot.in_process,
+        driver=robot.driver if robot.in_process else "",
+        options=robot.options if robot.in_process else {},
+        import_path=context.fleet.import_path if robot.in_process else None,
+        state_dir=context.evidence,
         witness=pauses.name,
         plan_settings=robot.plan,
         safety=robot.safety,
@@ -119,7 +163,7 @@ def control(context: HostContext, robot: RobotEntry) -> ActorSpec:
         "control",
         f"{robot.name}/control",
         config,
-        [plan, pauses, *world],
+        [plan, pauses, *registers],
         robot,
-        after=["witness", f"{robot.name}/world", f"{robot.name}/network"],
+        after=["witness", f"{robot.name}/driver", f"{robot.name}/network"],
     )

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import msgspec
 
-from ...errors import Fault
+from ...errors import Fault, RobotError
 from ...policy.base import PolicySpec
 from ...robot.base import RobotSpec
 from ..control import config as control
 from ..control.config import PlanSettings
+from ..driver.describe import Description
+from ..runtime import interpreters
 from ..runtime.suggestions import closest
 from . import kind_options
 from .camera_checks import camera_faults
 from .schema import FleetFile, RobotEntry
-from .specs import robot_spec
+from .specs import described, is_here, limited
 
 MAX_SECONDS = 1e6
 
@@ -24,13 +27,24 @@ def robot_faults(
     fleet: FleetFile, robot: RobotEntry, path: str, specs: dict[str, PolicySpec]
 ) -> Iterator[Fault]:
     """What is wrong with the robot at `path`; `specs` are those of the services that have one."""
-    spec = robot_spec(robot)
-    if spec is None:
-        yield Fault(f"{path}.driver", f"no driver {robot.driver!r}", "one of: sim")
-    else:
-        yield from _control(robot, path, spec)
+    said: Description | None = None
     if (kind := kind_options.of_robot(robot.driver)) is not None:
         yield from kind_options.faults(f"{path}.options", robot.options, kind)
+    try:
+        said = described(fleet, robot)
+    except RobotError as error:
+        if is_here(fleet, robot):
+            yield _of_driver(robot, path, str(error))
+    spec: RobotSpec | None = None
+    if said is not None:
+        spec = said.spec.spec()
+        yield from _limits(robot, path, spec)
+        with suppress(ValueError):
+            spec = limited(spec, robot.limits)
+        yield from _control(robot, path, spec)
+    if robot.in_process and robot.python is not None:
+        found = "has no effect: the driver is called in the control loop's own process"
+        yield Fault(f"{path}.python", found, remedy="remove it, or `in_process`")
     if robot.plan.merge != "blend" and robot.plan.blend_weight != PlanSettings().blend_weight:
         yield Fault(
             f"{path}.plan.blend_weight",
@@ -38,14 +52,32 @@ def robot_faults(
             remedy="write `merge: blend`, or remove this",
         )
     if robot.driver == "sim" and robot.task:
-        found = f"{robot.task!r} has no effect: a simulated world sets its own tasks"
+        found = f"{robot.task!r} has no effect: a simulated cell sets its own tasks"
         yield Fault(f"{path}.task", found, remedy="remove it")
-    yield from camera_faults(robot, path)
+    yield from camera_faults(robot, path, said)
     if robot.service not in fleet.services:
         remedy = closest(robot.service, fleet.services)
         yield Fault(f"{path}.service", f"no service {robot.service!r}", remedy=remedy)
     elif robot.service in specs:
         yield from _against_policy(robot, path, specs[robot.service], spec)
+
+
+def _of_driver(robot: RobotEntry, path: str, error: str) -> Fault:
+    """Why a driver cannot be asked, at the key that is to be mended."""
+    if robot.python is not None and (unusable := interpreters.unusable(robot.python)):
+        return Fault(f"{path}.python", unusable)
+    return Fault(f"{path}.driver", error)
+
+
+def _limits(robot: RobotEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
+    for action in robot.limits:
+        if action not in spec.action_names:
+            remedy = closest(action, spec.action_names)
+            yield Fault(f"{path}.limits.{action}", f"no action {action!r}", remedy=remedy)
+    try:
+        limited(spec, robot.limits)
+    except ValueError as error:
+        yield Fault(f"{path}.limits", str(error))
 
 
 def _control(robot: RobotEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
@@ -57,7 +89,6 @@ def _control(robot: RobotEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
                 yield Fault(f"{path}.{section}.{key}", f"found {value:g}", expected)
     settings = control.ControlConfig(
         robot=robot.name,
-        driver=robot.driver,
         service=robot.service,
         endpoint="",
         plan="",

@@ -30,6 +30,14 @@ Bytes = Annotated[int, Meta(ge=0, description="bytes of the newest kept on disk,
 
 Host = Annotated[str | None, Meta(description="a name under `hosts`")]
 
+Python = Annotated[
+    str | None,
+    Meta(
+        description="the interpreter of its process, e.g. ~/lerobot/.venv/bin/python; holdfast has "
+        "to be installed there"
+    ),
+]
+
 
 class HostEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A machine of the fleet. Its key is its host name, or the value of `--host` there."""
@@ -86,6 +94,7 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     pin_task: str | None = None
     default_task: str = ""
     strict_fps: bool = False
+    python: Python = None
     drain_s: Seconds = 2.0
     audit_bytes: Bytes = 16_000_000
     capture_bytes: Bytes = 0
@@ -94,13 +103,29 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class CameraEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One camera of a robot."""
 
-    driver: Literal["sim", "opencv"] = "sim"
+    driver: Annotated[
+        str,
+        Meta(
+            description="sim, opencv, robot (the robot's own driver delivers its frames), or "
+            "module:Class beside this file"
+        ),
+    ] = "sim"
+    python: Python = None
     width: Annotated[int, Meta(ge=1, le=8192, description="pixels, 1 to 8192, e.g. 640")] = 640
     height: Annotated[int, Meta(ge=1, le=8192, description="pixels, 1 to 8192, e.g. 480")] = 480
     fps: Annotated[
         float, Meta(gt=0, le=1000, description="frames per second, more than 0, e.g. 30")
     ] = 30.0
     options: dict[str, Any] = {}
+
+
+class LimitEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of one action, in its units; `max_rate` is in units per second. What is left away is the
+    driver's."""
+
+    lower: float | None = None
+    upper: float | None = None
+    max_rate: Annotated[float, Meta(gt=0, description="more than 0")] | None = None
 
 
 class Images(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -116,8 +141,26 @@ class RobotEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     name: Name
     service: Annotated[str, Meta(description="a name under `services`")]
-    driver: Annotated[str, Meta(description="the robot's driver, e.g. sim")] = "sim"
+    driver: Annotated[
+        str,
+        Meta(
+            description="the robot's driver: sim, gym, or module:Class or module:function beside "
+            "this file"
+        ),
+    ] = "sim"
+    python: Python = None
     options: dict[str, Any] = {}
+    limits: Annotated[
+        dict[str, LimitEntry],
+        Meta(description="of single actions, by their names, in place of the driver's"),
+    ] = {}
+    in_process: Annotated[
+        bool,
+        Meta(
+            description="call the driver in the control loop's own process: for one whose every "
+            "call takes much less than a tick"
+        ),
+    ] = False
     host: Host = None
     fps: Annotated[
         float,
@@ -186,6 +229,10 @@ class FleetFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A whole fleet. Without services and robots it is a broker for those of scripts."""
 
     name: Name = "fleet"
+    import_path: Annotated[
+        str,
+        Meta(description="where module:Class is looked for, relative to this file; its directory"),
+    ] = "."
     hosts: dict[str, HostEntry] = {}
     broker: BrokerEntry = BrokerEntry()
     services: dict[str, ServiceEntry] = {}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from ...robot.base import RobotSpec
 from ...transport.frames import FrameRing
 from ...transport.outbox import Outbox
 from ...transport.seqlock import Seqlock
+from ..driver import registers
 from ..jitter_probe import KEPT
 from ..runtime.spec import SegmentUse
 from .schema import FleetFile, RobotEntry
 from .specs import policy_spec
-
-COMMAND_BYTES = 4096
-"""Room for one command to a simulated world, of any arm."""
 
 _PAUSE_BYTES = 16
 
@@ -30,8 +29,14 @@ def scene(robot: RobotEntry, writable: bool = False) -> SegmentUse:
     return SegmentUse(f"{robot.name}/scene", Seqlock.size_for(simulated.SIZE), writable)
 
 
-def command(robot: RobotEntry, writable: bool = False) -> SegmentUse:
-    return SegmentUse(f"{robot.name}/command", Seqlock.size_for(COMMAND_BYTES), writable)
+def state(robot: RobotEntry, spec: RobotSpec, writable: bool = False) -> SegmentUse:
+    size = registers.state_bytes(len(spec.state_names))
+    return SegmentUse(f"{robot.name}/state", Seqlock.size_for(size), writable)
+
+
+def command(robot: RobotEntry, spec: RobotSpec, writable: bool = False) -> SegmentUse:
+    size = registers.command_bytes(len(spec.action_names))
+    return SegmentUse(f"{robot.name}/command", Seqlock.size_for(size), writable)
 
 
 def outbox(fleet: FleetFile, robot: RobotEntry, writable: bool) -> SegmentUse:

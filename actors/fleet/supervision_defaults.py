@@ -30,7 +30,13 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "broker": {"start_timeout_s": 10.0, "hang_timeout_s": 3.0},
     "network": {"start_timeout_s": 10.0, "hang_timeout_s": 3.0},
-    "world": {"start_timeout_s": 20.0, "hang_timeout_s": 3.0},
+    # How long a call of a robot's driver may take, safety.io_timeout_s, the driver says itself.
+    "driver": {
+        "start_timeout_s": 25.0,
+        "hang_timeout_s": 0.5,
+        "stop_timeout_s": 2.5,
+        "backoff_s": 0.1,
+    },
     # Opening a camera may take many seconds.
     "sensor": {"start_timeout_s": 30.0, "hang_timeout_s": 3.0},
     "gateway": {"hang_timeout_s": 10.0},

@@ -134,6 +134,12 @@ class Actor:
         self.board.progress()
         self.link.ready(info, hang_timeout_s)
 
+    def patience(self, hang_timeout_s: float) -> None:
+        """From here on one turn of the loop may take so long, or the configured hang timeout if
+        that is longer. Call it after `ready`."""
+        self.board.progress()
+        self.link.ready({}, hang_timeout_s)
+
     def phase(self, text: str) -> None:
         """Report on the board what a long `setup` is doing, for the status. The last report of the
         previous incarnation stays beside it."""

@@ -8,10 +8,15 @@ nothing heavy, because a control process imports this module. `ControlConfig` is
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import msgspec
 
+from ...robot.base import ControlMode, RobotSpec
+
+AtStop = Literal["hold", "park", "torque_off"]
+"""How a driver leaves its robot when it is stopped."""
 Scheduling = Literal["deadline", "round_robin"]
 
 
@@ -93,6 +98,15 @@ class CameraFeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     height: int
 
 
+class DriverFrames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A camera whose frames the robot's driver delivers: its ring, its size and its rate."""
+
+    segment: str
+    width: int
+    height: int
+    fps: float
+
+
 class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One robot's connection to its service: it binds `control` for the loop and connects to
     `broker`.
@@ -128,8 +142,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class SensorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One camera. `segment` is that of its frame ring, `scene` that of the simulated scene, if it
-    is simulated."""
+    """One camera. `segment` is its frame ring; `scene` what a simulated one draws from."""
 
     robot: str
     camera: str
@@ -140,15 +153,79 @@ class SensorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     segment: str
     scene: str | None = None
     options: dict[str, Any] = {}
+    import_path: str | None = None
+
+
+class SpecConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A `RobotSpec` as it travels: JSON has no infinity, so None stands for no limit."""
+
+    action_names: tuple[str, ...]
+    state_names: tuple[str, ...]
+    control_mode: ControlMode = ControlMode.POSITION
+    lower: tuple[float | None, ...] = ()
+    upper: tuple[float | None, ...] = ()
+    max_rate: tuple[float | None, ...] = ()
+    home: tuple[float, ...] | None = None
+
+    @classmethod
+    def of(cls, spec: RobotSpec) -> SpecConfig:
+        def finite(values: tuple[float, ...]) -> tuple[float | None, ...]:
+            return tuple(value if math.isfinite(value) else None for value in values)
+
+        return cls(
+            action_names=spec.action_names,
+            state_names=spec.state_names,
+            control_mode=spec.control_mode,
+            lower=finite(spec.lower),
+            upper=finite(spec.upper),
+            max_rate=finite(spec.max_rate),
+            home=spec.home,
+        )
+
+    def spec(self) -> RobotSpec:
+        """Raises ValueError for one that contradicts itself."""
+
+        def endless(values: tuple[float | None, ...], limit: float) -> tuple[float, ...]:
+            return tuple(limit if value is None else value for value in values)
+
+        return RobotSpec(
+            self.action_names,
+            self.state_names,
+            self.control_mode,
+            endless(self.lower, -math.inf),
+            endless(self.upper, math.inf),
+            endless(self.max_rate, math.inf),
+            self.home,
+        )
 
 
 class DriverConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One robot's simulation, stepped in real time. `scene` and `command` are segments."""
+    """One robot's driver.
+
+    `state` and `command` name the registers that it writes and reads, `scene` that of a simulated
+    one, and `cameras` the frame rings of those cameras whose frames the driver delivers. `wake` is
+    the path of its socket. `spec` is what the driver says about the robot, with the limits of the
+    fleet file. `import_path` is the fleet file's directory, where a user's own driver lies.
+    """
 
     robot: str
-    scene: str
+    driver: str
+    spec: SpecConfig
+    state: str
     command: str
-    seed: int = 0
+    wake: str
+    state_dir: str
+    tick_ns: int
+    options: dict[str, Any] = {}
+    import_path: str | None = None
+    scene: str | None = None
+    cameras: dict[str, DriverFrames] = {}
+    io_timeout_s: float = 2.0
+    connect_timeout_s: float = 15.0
+    at_stop: AtStop = "hold"
+    park_timeout_s: float = 5.0
+    keyring: str | None = None
+    """The directory of public keys: with one, the emergency stop is lifted by an operator only."""
 
 
 class JitterProbeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -16,13 +16,13 @@ KINDS = {
     "control": "holdfast.actors.control.loop:ControlActor",
     "network": "holdfast.actors.network.network:NetworkActor",
     "sensor": "holdfast.actors.sensor:SensorActor",
-    "world": "holdfast.actors.driver:DriverActor",
+    "driver": "holdfast.actors.driver.driver:DriverActor",
     "witness": "holdfast.actors.jitter_probe:JitterProbeActor",
     "gateway": "holdfast.actors.gateway.gateway:GatewayActor",
 }
 """The class of each kind. A kind that is not built in is written `module:Class`."""
 
-_AROUND = ("network", "sensor", "broker", "world")
+_AROUND = ("network", "sensor", "broker", "driver")
 WARM = {
     "control": ("control",),
     **dict.fromkeys(_AROUND, _AROUND),
@@ -37,24 +37,18 @@ POLICIES = {
 """What a spare for a replica of these policies imports too, because torch takes longer than the
 rest of its start. It does not load the weights: they are too large to keep twice."""
 
-DRIVERS = {"sim": "holdfast.robot.sim.devices:SimRobot"}
-"""The class of each built-in robot driver. One that is not built in is written `module:Class`."""
 
-
-def modules_of(kind: str, policy: str | None = None, driver: str | None = None) -> str | None:
+def modules_of(kind: str, policy: str | None = None) -> str | None:
     """The modules that a spare for `kind` imports in advance, separated by commas; None for one
-    that starts cold. `policy` is a replica's, `driver` that of a control actor's robot."""
-    # The module of any other driver is imported by the actor, which reports its faults.
+    that starts cold. `policy` is a replica's."""
+    # The module of a robot's driver is imported by its actor, which reports its faults.
     if kind == "inference":
         own = _module(KINDS[kind])
         return f"{own},{POLICIES[policy]}" if policy in POLICIES else None
     together = WARM.get(kind)
     if together is None:
         return None
-    places = [KINDS[other] for other in together]
-    if kind == "control" and driver in DRIVERS:
-        places.append(DRIVERS[driver])
-    return ",".join(_module(place) for place in places)
+    return ",".join(_module(KINDS[other]) for other in together)
 
 
 def _module(place: str) -> str:

@@ -58,6 +58,9 @@ class ActorSpec(msgspec.Struct, frozen=True, kw_only=True):
     warm: str | None = None
     """The modules that a warm spare for this actor imports in advance, separated by commas; None:
     it starts cold."""
+    python: str | None = None
+    """The interpreter of its process; None for the supervisor's own. An actor of another one has no
+    spare."""
     spares: int = 1
     """The most warm spares for this actor and the others of the same `warm`."""
 

@@ -40,7 +40,8 @@ class ActorProcess:
             for stream in self.streams:
                 stream.actor, stream.incarnation = self.actor.name, incarnation
             return
-        self.process = Process(self.actor.name, environment_for(self.actor.kind, environment))
+        environment = environment_for(self.actor.kind, environment)
+        self.process = Process(self.actor.name, environment, python=self.actor.python)
         self.streams = streams_of(self.process, self.actor.name, incarnation, self._keep)
 
     def ask(self, drain: bool) -> None:

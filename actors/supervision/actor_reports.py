@@ -60,8 +60,16 @@ class ControlReport(Struct, kw_only=True):
 
 
 class DriverReport(Struct, kw_only=True):
-    """Of a robot's driver."""
+    """Of a robot's driver; the episodes where the robot counts them itself."""
 
+    phase: str = ""
+    reason: str = ""
+    state_age_ms: Measure | None = None
+    errors: dict[str, Count] = {}
+    last_error: str = ""
+    outages: Count = 0
+    dropped: dict[str, Count] = {}
+    unlimited: list[str] = []
     tried: Count | None = None
     successes: Count | None = None
     task: str | None = None
@@ -177,7 +185,7 @@ class JitterProbeReport(Struct, kw_only=True):
 
 _SHAPES: dict[str, type[Struct]] = {
     "control": ControlReport,
-    "world": DriverReport,
+    "driver": DriverReport,
     "sensor": SensorReport,
     "network": NetworkReport,
     "inference": InferenceReport,

@@ -25,13 +25,18 @@ class Process:
     """A started process. `out` and `err` are the reading ends of its log pipes."""
 
     def __init__(
-        self, name: str, environment: Mapping[str, str], preload: str | None = None
+        self,
+        name: str,
+        environment: Mapping[str, str],
+        preload: str | None = None,
+        python: str | None = None,
     ) -> None:
-        """Start it. Raises OSError when the machine has no room for another process."""
+        """Start it, in the interpreter `python` or this one's. Raises OSError when the machine has
+        no room for another process."""
         ours, theirs = pair()
         pipes = [*os.pipe(), *os.pipe()]
         self.out, out, self.err, err = pipes
-        argv = [sys.executable, "-P", "-m", "holdfast.actors.runtime.main", name]
+        argv = [python or sys.executable, "-P", "-m", "holdfast.actors.runtime.main", name]
         argv += ["--preload", preload] if preload else []
         try:
             self.pid = spawn(

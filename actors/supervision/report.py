@@ -112,10 +112,10 @@ def _actor(
 
 
 def _robot(name: str, rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    record, world = rows[f"{name}/control"], rows.get(f"{name}/world")
+    record, driver = rows[f"{name}/control"], rows.get(f"{name}/driver")
     # The row has every key, also where an actor of another kind has the name of a robot's control.
     report = actor_reports.unreported("control") | (record["report"] or {})
-    driver_report = actor_reports.unreported("world") | ((world and world["report"]) or {})
+    driver_report = actor_reports.unreported("driver") | ((driver and driver["report"]) or {})
     row: dict[str, Any] = {"name": name} | report | {"name": name}
     # The last report of a control actor that does not run: its counters hold, its state does not.
     if (record["state"] != ActorState.READY and report["state"] != "DEAD") or not report["state"]:

@@ -41,6 +41,8 @@ def differences(old: Iterable[ActorSpec], new: Iterable[ActorSpec]) -> SpecDiff:
 def _changes(old: ActorSpec, new: ActorSpec) -> Iterable[str]:
     if old.kind != new.kind:
         yield f"kind: {old.kind} -> {new.kind}"
+    if old.python != new.python:
+        yield f"python: {_short(old.python)} -> {_short(new.python)}"
     yield from _differing(old.config, new.config)
     segments = {use.name: use for use in old.segments}, {use.name: use for use in new.segments}
     for name in segments[0] | segments[1]:

@@ -101,6 +101,10 @@ class _Step(Transitions):
                     )
                     self.put(name, hang_timeout_s=hang_timeout_s)
                     self.enter(name, ActorState.READY, "")
+                elif (
+                    self.current(name, incarnation) and self.actors[name].state is ActorState.READY
+                ):
+                    self.put(name, progressed_at_s=self.now_s, hang_timeout_s=hang_timeout_s)
             case Exited(name, incarnation, code, error):
                 if self.current(name, incarnation):
                     self.exited(name, code, error)

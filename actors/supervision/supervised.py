@@ -110,7 +110,8 @@ class StopAll(msgspec.Struct, frozen=True):
 
 
 class ActorReady(msgspec.Struct, frozen=True):
-    """Its loop runs. `hang_timeout_s` counts if it is longer than that of its rules."""
+    """Its loop runs. `hang_timeout_s` counts if it is longer than that of its rules; a later
+    message replaces it."""
 
     name: str
     incarnation: int

@@ -6,7 +6,8 @@ cell          the physics: scene in, next scene out; decides success and failure
 expert        the scripted policy that reads the truth
 draw          the two cameras
 rollout       policies run synchronously on the cell, with or without delay
-world, driver the cell in real time, and the robot and cameras in front of it
+simulation    the cell in real time
+devices       the robot and the cameras
 """
 
 from .arm import CONTROL_HZ, SPEC

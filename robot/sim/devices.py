@@ -1,26 +1,25 @@
-"""The simulated robot and its cameras, as drivers in front of a world in another process.
+"""The simulated robot, with the cell around it, and its cameras, which may be in other processes.
 
-They meet the world in two places that hold one latest value each: the scene, which the world
-writes, and the command, which the robot writes. Both are handed in; any object with `read` and
-`write` will do. A world that has died leaves its last scene behind. The robot's state then carries
-its old instant, and it is for its reader to judge its age; the camera raises RobotError.
+They meet in one place that holds the latest scene: the robot writes it, the cameras draw from it.
+It is handed in; any object with `read` and `write` will do. A robot that has died leaves its last
+scene behind, and a camera that sees no other one raises RobotError.
 """
 
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
 from ...errors import RobotError
-from ..base import Episode, Options
-from . import command
-from .arm import CONTROL_HZ, SPEC
+from ..base import Episode, Options, Robot
+from .arm import CONTROL_HZ, DT, SPEC
 from .scene import Scene, unpack
-from .simulation import Readable, Writable
+from .simulation import Readable, SimulatedHardware, World
 
 _NS = 1_000_000_000
 _POLL_S = 0.005
@@ -44,67 +43,104 @@ class SimCameraOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields
     view: Annotated[str | None, Meta(description="overhead or wrist")] = None
 
 
-class SimRobot:
-    """The gantry arm of a world."""
+class LastValue:
+    """One value in this process's own memory, where nobody else is to see it."""
+
+    def __init__(self) -> None:
+        self._value: bytes | None = None
+
+    def read(self) -> bytes | None:
+        """The value, or None before the first."""
+        return self._value
+
+    def write(self, value: bytes) -> None:
+        """Replace the value."""
+        self._value = bytes(value)
+
+
+class SimRobot(Robot):
+    """The gantry arm and the cell around it, in real time: `read_state` lets the time pass."""
 
     spec = SPEC
+    period_s = DT
 
-    def __init__(self, scene: Readable, commands: Writable, timeout_s: float = 10.0) -> None:
-        """`timeout_s` is how long `connect` waits for the world's first scene."""
-        self._scene_source = scene
-        self._commands = commands
-        self._timeout_s = timeout_s
-        self._scene: Scene | None = None
+    def __init__(
+        self,
+        seed: int = 0,
+        scene: SimulatedHardware | None = None,
+        clock: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        """`seed` is for the parcels and their order. The scene is published in `scene`, for the
+        cameras, and the cell goes on from the one that is there. `clock` gives monotonic ns."""
+        self._seed = seed
+        self._register = scene if scene is not None else LastValue()
+        self._clock = clock
+        self._world: World | None = None
         self._episode: Episode | None = None
 
     def connect(self) -> None:
-        """Wait for the world. Raises RobotError when it has not published a scene in time."""
-        self._scene = _first_scene(self._scene_source, self._timeout_s)
+        """Begin the cell, or go on with it."""
+        if self._world is None:
+            self._world = World(self._seed, self._register)
+        self._world.advance(self._clock())
 
     def read_state(self, out: NDArray[np.float32]) -> int:
-        """See `Robot.read_state`. The instant is the scene's."""
-        block = self._scene_source.read()
-        if block is None:
-            raise RobotError("the world has published no scene: call connect() first")
-        scene = self._scene = unpack(block)
-        out[:5] = scene.position
-        out[5] = scene.speed
-        out[6] = scene.held >= 0
-        return scene.instant_ns
+        """See `Robot.read_state`. The instant is that of the last physics step."""
+        world = self._running
+        world.advance(self._clock())
+        out[:] = world.cell.state()
+        return world.cell.truth.instant_ns
 
     def write_action(self, action: NDArray[np.float32]) -> None:
-        """See `Robot.write_action`. The world obeys at its next step."""
-        self._commands.write(command.pack(action, time.monotonic_ns()))
+        """See `Robot.write_action`. The arm obeys from the next physics step on."""
+        self._running.cell.command(action)
 
     def episode(self) -> Episode | None:
         """The attempt that the state last read belongs to; None before `connect`."""
-        scene = self._scene
-        if scene is None:
+        if self._world is None:
             return None
-        if self._episode is None or self._episode.number != scene.episode:
-            self._episode = Episode(scene.episode, scene.task)
+        cell = self._world.cell
+        if self._episode is None or self._episode.number != cell.episode:
+            self._episode = Episode(cell.episode, cell.task)
         return self._episode
 
     def safe_stop(self) -> bool:
-        """Rise, then drift home slowly. Without any scene there is no arm to move: True."""
-        if self._scene is None or SPEC.home is None:
+        """Rise, then drift home slowly. Before `connect` there is no arm to move: True."""
+        if self._world is None or SPEC.home is None:
             return True
-        self.read_state(np.empty(len(SPEC.state_names), np.float32))
-        target = np.array(self._scene.target)
+        scene = self._world.cell.truth
+        target = np.array(scene.target)
         goal = np.array(SPEC.home)
         step = np.array(_STOP_SPEED) / CONTROL_HZ
-        if self._scene.position[2] < _STOP_HEIGHT - 0.01:
+        if scene.position[2] < _STOP_HEIGHT - 0.01:
             goal[[0, 1, 3]] = target[[0, 1, 3]]
         self.write_action((target + np.clip(goal - target, -step, step)).astype(np.float32))
-        away = np.abs(np.array(self._scene.position) - SPEC.home)
+        away = np.abs(np.array(scene.position) - SPEC.home)
         return bool((away[:4] < (0.005, 0.005, 0.005, 0.05)).all())
 
-    def close(self) -> None:
-        """Nothing to release: the arm holds its last target."""
+    def report(self) -> dict[str, Any]:
+        """What became of the attempts."""
+        if self._world is None:
+            return {}
+        cell = self._world.cell
+        return {
+            "task": cell.task,
+            "episode": cell.episode,
+            "tried": cell.tried,
+            "successes": cell.succeeded,
+            "outcome": cell.outcome.name.lower(),
+            "lost_steps": self._world.lost_steps,
+        }
+
+    @property
+    def _running(self) -> World:
+        if self._world is None:
+            raise RobotError("the simulated cell has not begun: call connect() first")
+        return self._world
 
 
 class SimCamera:
-    """One camera of a world. Its process sets `cv2.setNumThreads(1)` when cores are shared."""
+    """One camera of a cell. Its process sets `cv2.setNumThreads(1)` when cores are shared."""
 
     def __init__(
         self,
@@ -115,7 +151,7 @@ class SimCamera:
         height: int = 480,
         timeout_s: float = 1.0,
     ) -> None:
-        """`timeout_s` is how old a scene may become before the world counts as gone, and how long
+        """`timeout_s` is how old a scene may become before the robot counts as gone, and how long
         `open` waits for one."""
         from .draw import CAMERAS, draw_scene  # here: a control loop carries no OpenCV
 
@@ -141,7 +177,7 @@ class SimCamera:
         return max(self._timeout_s + _DRAW_S, self._period_ns / _NS + _DRAW_S)
 
     def open(self) -> None:
-        """Wait for a scene of the world, another one than the last that was seen. Raises RobotError
+        """Wait for a scene of the cell, another one than the last that was seen. Raises RobotError
         when it has not published one in time."""
         first = _first_scene(self._source, self._timeout_s, self._instant_ns)
         self._draw(self.name, first, self.width, self.height)
@@ -158,7 +194,7 @@ class SimCamera:
         self._due_ns += self._period_ns
         block = self._source.read()
         if block is None:
-            raise RobotError("the world has published no scene: call open() first")
+            raise RobotError("the simulated robot has published no scene: call open() first")
         scene = unpack(block)
         self._see(scene)
         np.copyto(out, self._draw(self.name, scene, self.width, self.height, self._frame))
@@ -177,7 +213,7 @@ class SimCamera:
 
 
 def _first_scene(source: Readable, timeout_s: float, but_ns: int | None = None) -> Scene:
-    """The world's scene, once it has one of another instant than `but_ns`."""
+    """The scene, once there is one of another instant than `but_ns`."""
     deadline = time.monotonic() + timeout_s
     while True:
         block = source.read()
@@ -190,6 +226,6 @@ def _first_scene(source: Readable, timeout_s: float, but_ns: int | None = None) 
 
 def _absent(timeout_s: float) -> RobotError:
     return RobotError(
-        f"the simulated world has published no scene within {timeout_s:g} s: "
-        "see whether its world actor runs (actorctl status)"
+        f"the simulated robot has published no scene within {timeout_s:g} s: "
+        "see whether its driver runs (actorctl status)"
     )

@@ -1,9 +1,9 @@
 """The whole state of the cell as one fixed-size block of bytes.
 
-The world publishes it, cameras draw from it, the robot's driver reads its state from it, and a new
-world resumes from it: there is nothing about the cell that is not in here. Little-endian, `SIZE`
-bytes, starts with `MAGIC`; a block of another size, magic or version is refused. It carries no
-checksum: who stores or transports it sees to it that it is whole.
+The robot's driver publishes it, cameras draw from it, and a new driver resumes from it: there is
+nothing about the cell that is not in here. Little-endian, `SIZE` bytes, starts with `MAGIC`; a
+block of another size, magic or version is refused. It carries no checksum: who stores or transports
+it sees to it that it is whole.
 """
 
 from __future__ import annotations
@@ -154,13 +154,13 @@ def unpack(block: bytes | bytearray | memoryview) -> Scene:
     if len(block) != SIZE:
         raise RobotError(
             f"a scene of {len(block)} bytes, expected {SIZE}: "
-            "run world, cameras and control from the same version of holdfast"
+            "run driver and cameras from the same version of holdfast"
         )
     magic, version, *whole = _HEAD.unpack_from(block)
     if magic != MAGIC or version != VERSION:
         raise RobotError(
             f"a scene that begins {magic!r} version {version}, expected {MAGIC!r} version "
-            f"{VERSION}: run world, cameras and control from the same version of holdfast"
+            f"{VERSION}: run driver and cameras from the same version of holdfast"
         )
     body = _BODY.unpack_from(block, _HEAD.size)
     parcels = [

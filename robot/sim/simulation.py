@@ -1,8 +1,8 @@
 """The cell in real time, as the physical world would be there: it waits for nobody.
 
-Guaranteed: physics steps lie on a fixed grid of `DT` and carry that grid's instants; the newest
-command counts and no command means that the arm goes on to its last target and holds; a new World
-over the same registers goes on from the last scene, so that episodes and counters never go back.
+Guaranteed: physics steps lie on a fixed grid of `DT` and carry that grid's instants; without a
+command the arm goes on to its last target and holds; a new World over the same register goes on
+from the last scene, so that episodes and counters never go back.
 
 Not guaranteed: lost time. After a pause of the machine longer than `MAX_CATCH_UP_S` the world has
 stood still for the rest of it; it does not race to make up.
@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from ...errors import RobotError
-from . import command
 from .arm import PHYSICS_HZ
 from .cell import ConveyorCell
 
@@ -43,17 +41,14 @@ class SimulatedHardware(Readable, Writable, Protocol):
 class World:
     """Steps a cell along a clock that the caller reads. Single-threaded, no I/O of its own."""
 
-    def __init__(self, seed: int, commands: Readable, scene: SimulatedHardware) -> None:
+    def __init__(self, seed: int, scene: SimulatedHardware) -> None:
         """Go on from the last scene in `scene`; where there is none, begin a cell from `seed`.
         Raises RobotError when what is there is not a scene."""
         last = scene.read()
         self.cell = ConveyorCell(seed) if last is None else ConveyorCell.from_scene(last)
         self.lost_steps = 0
         """Physics steps that were due but not made, because the caller came too late."""
-        self.refused_commands = 0
-        self._commands = commands
         self._scene = scene
-        self._last_command: bytes | None = None
         self._origin_ns: int | None = None
         self._done = 0
 
@@ -76,23 +71,11 @@ class World:
             self.lost_steps += due - _MAX_STEPS
             self._done += due - _MAX_STEPS
             due = _MAX_STEPS
-        self._obey()
         for _ in range(due):
             self.cell.step()
         self._done += due
         self._publish()
         return due
-
-    def _obey(self) -> None:
-        block = self._commands.read()
-        if block is None or block == self._last_command:
-            return
-        self._last_command = block
-        try:
-            action, _ = command.unpack(block)
-            self.cell.command(action)
-        except (RobotError, ValueError):
-            self.refused_commands += 1
 
     def _publish(self) -> None:
         self._scene.write(self.cell.scene(self._instant_ns(self._done)))

@@ -1,4 +1,4 @@
-"""World, sensor and witness actors in this process, on anonymous memory: what they publish."""
+"""Driver of a simulated robot, sensor and witness in this process: what they publish."""
 
 from __future__ import annotations
 
@@ -7,26 +7,33 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import cv2
+import msgspec
 import numpy as np
 import pytest
 
 from holdfast.actors.control.missed_ticks import pauses_in
-from holdfast.actors.driver import DriverActor
+from holdfast.actors.driver import registers
+from holdfast.actors.driver.driver import DriverActor
+from holdfast.actors.driver.registers import CommandKind, DriverPhase, RobotCommand, RobotState
+from holdfast.actors.driver.wake import Waker
 from holdfast.actors.jitter_probe import JitterProbeActor
 from holdfast.actors.runtime.actor import Actor, boot_in_memory
+from holdfast.actors.runtime.configs import SpecConfig
 from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.actors.runtime.supervisor_link import ReadyMessage, SupervisorLink
 from holdfast.actors.sensor import SensorActor
-from holdfast.robot.sim import command
+from holdfast.robot.sim import SPEC
 from holdfast.robot.sim.scene import SIZE, unpack
 from holdfast.transport.frames import FrameReader, FrameRing
 from holdfast.transport.seqlock import Seqlock
 
 SEGMENTS = {
     "r/scene": Seqlock.size_for(SIZE),
-    "r/command": Seqlock.size_for(256),
+    "r/command": Seqlock.size_for(registers.command_bytes(5)),
+    "r/state": Seqlock.size_for(registers.state_bytes(7)),
     "r/top": FrameRing.size_for((120, 160, 3)),
     "witness/pauses": Seqlock.size_for(1024),
 }
@@ -66,10 +73,27 @@ def wait_for(condition: Callable[[], object], within_s: float = 5.0) -> None:
         time.sleep(0.005)
 
 
+@pytest.fixture
+def simulated(tmp_path: Path) -> dict[str, object]:
+    """What the driver of a simulated robot is told."""
+    return {
+        "robot": "r",
+        "driver": "sim",
+        "options": {"seed": 5},
+        "spec": msgspec.to_builtins(SpecConfig.of(SPEC)),
+        "scene": "r/scene",
+        "state": "r/state",
+        "command": "r/command",
+        "wake": str(tmp_path / "wake"),
+        "state_dir": str(tmp_path / "state"),
+        "tick_ns": 33_333_333,
+    }
+
+
 @contextmanager
-def world() -> Iterator[tuple[Actor, dict[str, object]]]:
-    config = {"robot": "r", "scene": "r/scene", "command": "r/command", "seed": 5}
-    boot, link, supervisor = boot_in_memory("world", "r/world", config, SEGMENTS)
+def driven(config: dict[str, object]) -> Iterator[tuple[Actor, dict[str, Any]]]:
+    """A driver that runs, and its memory."""
+    boot, link, supervisor = boot_in_memory("driver", "r/driver", config, SEGMENTS)
     with running(DriverActor(boot, link), lambda: supervisor.command("stop")) as actor:
         scene = Seqlock(boot.memory["r/scene"], writable=False)
         wait_for(lambda: scene.read() is not None)
@@ -78,27 +102,54 @@ def world() -> Iterator[tuple[Actor, dict[str, object]]]:
     link.close()
 
 
-def test_the_belt_goes_on_and_the_arm_holds_while_nobody_commands() -> None:
-    """A world without a control actor is a world, not a stopped simulation."""
-    with world() as (_, memory):
+def said(memory: dict[str, Any]) -> RobotState | None:
+    block = Seqlock(memory["r/state"], writable=False).read()
+    return None if block is None else registers.unpack_state(block, 7)
+
+
+def test_the_belt_goes_on_and_the_arm_holds_while_nobody_commands(
+    simulated: dict[str, object],
+) -> None:
+    """A simulated robot without a control actor lives in real time all the same."""
+    with driven(simulated) as (_, memory):
         scene = Seqlock(memory["r/scene"], writable=False)
         first = unpack(scene.read())
         wait_for(lambda: unpack(scene.read()).steps >= first.steps + 24)
         later = unpack(scene.read())
         assert later.travel > first.travel
         assert np.allclose(later.position, first.position, atol=1e-9)
+        state = said(memory)
+        assert state is not None and state.phase is DriverPhase.ATTACHED
+        assert state.episode is not None and state.episode.task == later.task
 
 
-def test_a_command_moves_the_arm() -> None:
-    with world() as (_, memory):
-        scene = Seqlock(memory["r/scene"], writable=False)
-        target = np.array([0.1, 0.1, 0.2, 0.0, 0.5], np.float32)
-        Seqlock(memory["r/command"], writable=True).write(command.pack(target, time.monotonic_ns()))
-        wait_for(lambda: np.allclose(unpack(scene.read()).position, target, atol=0.01))
+def test_commands_move_the_arm(simulated: dict[str, object]) -> None:
+    """Each a step from where the arm was told to be; the state comes back by the register."""
+    target = np.array([0.1, 0.1, 0.2, 0.0, 0.5], np.float32)
+    with driven(simulated) as (_, memory):
+        register, waker = Seqlock(memory["r/command"], writable=True), Waker(str(simulated["wake"]))
+        wait_for(lambda: said(memory))
+        sequence = 0
+
+        def there() -> bool:
+            nonlocal sequence
+            sequence, now = sequence + 1, time.monotonic_ns()
+            kind, deadline = CommandKind.ACTION, now + 10**9
+            block = registers.pack_command(RobotCommand(1, sequence, now, deadline, kind, target))
+            register.write(block)
+            waker.wake()
+            state = said(memory)
+            assert state is not None
+            return bool(np.allclose(state.state[:5], target, atol=0.01))
+
+        wait_for(there)
+        state = said(memory)
+        assert state is not None and state.phase is DriverPhase.ENABLED and not state.refused
+        waker.close()
 
 
-def test_frames_carry_the_instant_of_the_scene_they_show() -> None:
-    with world() as (_, memory):
+def test_frames_carry_the_instant_of_the_scene_they_show(simulated: dict[str, object]) -> None:
+    with driven(simulated) as (_, memory):
         boot, link, supervisor = boot_in_memory("sensor", "r/top", SIMULATED, memory=memory)
         with running(SensorActor(boot, link), lambda: supervisor.command("stop")):
             reader = FrameReader(boot.memory["r/top"])
@@ -111,8 +162,10 @@ def test_frames_carry_the_instant_of_the_scene_they_show() -> None:
         link.close()
 
 
-def test_a_simulated_camera_without_a_world_is_ready_and_makes_progress_and_says_why() -> None:
-    """Whether the world never came or died. Between two signs of progress is less time than the
+def test_a_simulated_camera_without_a_robot_is_ready_and_makes_progress_and_says_why(
+    simulated: dict[str, object],
+) -> None:
+    """Whether the robot never came or died. Between two signs of progress is less time than the
     sensor asked the supervisor for."""
     boot, link, supervisor = boot_in_memory("sensor", "r/top", SIMULATED, SEGMENTS)
     memory = dict(boot.memory)
@@ -131,14 +184,13 @@ def test_a_simulated_camera_without_a_world_is_ready_and_makes_progress_and_says
                 assert "no scene within" in reason(board)
 
         stays_absent()
-        begun = {"robot": "r", "scene": "r/scene", "command": "r/command", "seed": 5}
-        world_boot, world_link, world_supervisor = boot_in_memory(
-            "world", "r/world", begun, memory=memory
+        driver_boot, driver_link, of_driver = boot_in_memory(
+            "driver", "r/driver", simulated, SEGMENTS, memory
         )
-        with running(DriverActor(world_boot, world_link), lambda: world_supervisor.command("stop")):
+        with running(DriverActor(driver_boot, driver_link), lambda: of_driver.command("stop")):
             wait_for(lambda: reader.number > 2 and not reason(board), 10)
-        world_supervisor.close()
-        world_link.close()
+        of_driver.close()
+        driver_link.close()
         stays_absent()
     supervisor.close()
     link.close()

@@ -22,7 +22,7 @@ VICTIMS = (
     "r1/control",
     "r1/network",
     "r1/overhead",
-    "r1/world",
+    "r1/driver",
     "gateway",
     "witness",
 )

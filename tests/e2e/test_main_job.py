@@ -137,7 +137,7 @@ def test_a_killed_actor_costs_no_robot_a_tick_unless_it_was_its_control(
 def kill_each(fleet: FleetProcess) -> list[Disturbance]:
     """Kill every actor but those of r2, one after the other, each once all is well again."""
     victims = sorted(a["name"] for a in fleet.status()["actors"] if not a["name"].startswith("r2/"))
-    assert {"broker", "pick/0", "r1/control", "r1/network", "r1/overhead", "r1/world"} <= set(
+    assert {"broker", "pick/0", "r1/control", "r1/network", "r1/overhead", "r1/driver"} <= set(
         victims
     )
     disturbances = []

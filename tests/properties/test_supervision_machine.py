@@ -50,9 +50,9 @@ RULES = Rules(
 MEMBERS = (
     Member("broker", RULES),
     Member("replica", RULES, after=("broker",)),
-    Member("world", RULES, group="cell"),
-    Member("sensor", RULES, after=("world",), group="cell"),
-    Member("control", RULES, after=("world", "broker"), group="cell"),
+    Member("driver", RULES, group="cell"),
+    Member("sensor", RULES, after=("driver",), group="cell"),
+    Member("control", RULES, after=("driver", "broker"), group="cell"),
 )
 NAMES = [member.name for member in MEMBERS]
 TURN_S = 0.25
@@ -157,7 +157,7 @@ class Supervision(RuleBasedStateMachine):
     def start_all(self) -> None:
         self.stopped.clear()
         self.feed(Start())
-        assert set(self.processes) == {"broker", "world"}
+        assert set(self.processes) == {"broker", "driver"}
 
     @rule(turns=st.integers(1, 6))
     def time_passes(self, turns: int) -> None:

@@ -3,7 +3,7 @@ without one.
 
 A real control process drives a simulated arm along a plan in its segment, without a server, and is
 killed at a random moment. What takes over is started the way the supervisor does it: it polls the
-pidfd, and either boots the process that waits or starts one. The world's end of the command
+pidfd, and either boots the process that waits or starts one. The driver's end of the command
 register is watched for the next command.
 """
 
@@ -28,21 +28,29 @@ from ...actors.control.config import ControlConfig, SafetySettings
 from ...actors.control.contract import Contract, Kept
 from ...actors.control.plan import MergeRule
 from ...actors.control.plan_memory import PLAN_BYTES, SEGMENT_BYTES, PlanMemory
+from ...actors.driver.registers import (
+    CommandKind,
+    DriverPhase,
+    RobotState,
+    command_bytes,
+    pack_state,
+    state_bytes,
+    unpack_command,
+)
+from ...actors.runtime.configs import SpecConfig
 from ...actors.runtime.kinds import modules_of
 from ...actors.runtime.status_board import BOARD_SIZE
 from ...actors.runtime.supervisor_link import BootMessage, SegmentEntry
 from ...actors.supervision.process import Process
-from ...robot.sim import command
 from ...robot.sim.arm import HOME, SPEC
-from ...robot.sim.cell import ConveyorCell
 from ...transport import segment
 from ...transport.seqlock import Seqlock
 
 SIZES = {
     "r1/control/board": BOARD_SIZE,
     "r1/plan": SEGMENT_BYTES,
-    "r1/scene": Seqlock.size_for(4096),
-    "r1/command": Seqlock.size_for(4096),
+    "r1/state": Seqlock.size_for(state_bytes(len(SPEC.state_names))),
+    "r1/command": Seqlock.size_for(command_bytes(len(SPEC.action_names))),
 }
 _REFILL_BELOW = 300
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -58,12 +66,13 @@ class Stand:
         self._commands = Seqlock(memoryview(self._maps["r1/command"]), writable=False)
         self._config = ControlConfig(
             robot="r1",
-            driver="sim",
             service="none",
             endpoint=f"ipc://{rundir}/unbound",
             plan="r1/plan",
-            scene="r1/scene",
+            spec=SpecConfig.of(SPEC),
+            state="r1/state",
             command="r1/command",
+            wake=f"{rundir}/nobody",
             fps=fps,
             safety=SafetySettings(
                 max_action_age_s=3600.0, max_offline_s=None, driver_lost_after_s=3600.0
@@ -73,7 +82,11 @@ class Stand:
         self._incarnation = 0
         self.process: Process | None = None
         self.spare: Process | None = None
-        Seqlock(self._maps["r1/scene"]).write(ConveyorCell(1).scene(time.monotonic_ns()))
+        home = np.zeros(len(SPEC.state_names), np.float32)
+        home[: len(HOME)] = HOME
+        now_ns = time.monotonic_ns()
+        said = RobotState(1, now_ns, now_ns, DriverPhase.ENABLED, home)
+        Seqlock(self._maps["r1/state"]).write(pack_state(said))
         plan = self._plan()
         kept = Kept(Contract("m", "1", "c", SPEC.action_names, continues_a_plan=True))
         plan.keep(kept.pack())
@@ -112,7 +125,7 @@ class Stand:
 
     def prepare_spare(self) -> None:
         """Start one and wait until it has imported all it needs: it sleeps in its receive."""
-        self.spare = Process("spare", _ENVIRONMENT, preload=modules_of("control", driver="sim"))
+        self.spare = Process("spare", _ENVIRONMENT, preload=modules_of("control"))
         self._until(lambda: self._waits(self.spare), "the spare to be ready")
 
     @staticmethod
@@ -131,7 +144,10 @@ class Stand:
     def commanded_ns(self) -> int:
         """When the robot got its newest command; 0 before the first."""
         block = self._commands.read()
-        return command.unpack(block)[1] if block else 0
+        if block is None:
+            return 0
+        said = unpack_command(block, len(SPEC.action_names))
+        return said.instant_ns if said.kind is CommandKind.ACTION else 0
 
     def await_command(self, after_ns: int) -> int:
         self._until(lambda: self.commanded_ns() > after_ns, "a command")

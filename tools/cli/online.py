@@ -26,8 +26,7 @@ from ...actors.control.config import ControlConfig
 from ...actors.control.policy_client import opening
 from ...actors.fleet.expand import expand
 from ...actors.fleet.hosts import front_address
-from ...actors.fleet.schema import FleetFile, RobotEntry
-from ...actors.fleet.specs import robot_spec
+from ...actors.fleet.schema import FleetFile
 from ...actors.network.opening import as_policy_says
 from ...actors.runtime.configs import NetworkConfig
 from ...actors.runtime.credentials import credentials
@@ -97,7 +96,7 @@ def _questions(
             answer.message = f"not asked, its keys are those of host {host}; ask there ({lacks})"
         return []
     return [
-        _Question(network, _opening(robot, control, network), answers[robot.name])
+        _Question(network, _opening(control, network), answers[robot.name])
         for robot in robots
         for control in [msgspec.convert(specs[f"{robot.name}/control"].config, ControlConfig)]
         for network in [_network(fleet, specs[f"{robot.name}/network"].config)]
@@ -112,10 +111,11 @@ def _network(fleet: FleetFile, plain: dict[str, Any]) -> NetworkConfig:
     return config if address is None else replace(config, broker=address)
 
 
-def _opening(robot: RobotEntry, control: ControlConfig, network: NetworkConfig) -> Open:
-    own = robot_spec(robot)
-    assert own is not None, "a fleet that was loaded has no driver without a spec"
-    return as_policy_says(opening(control, own, control.task, incarnation=0), network)
+def _opening(control: ControlConfig, network: NetworkConfig) -> Open:
+    assert control.spec is not None, "the fleet file's control has the spec of its driver"
+    return as_policy_says(
+        opening(control, control.spec.spec(), control.task, incarnation=0), network
+    )
 
 
 def _rundir(fleet: FleetFile) -> Path:

@@ -42,6 +42,9 @@ CHUNK = 40
 class RecordingRobot:
     """Remembers every command and its instant."""
 
+    attached = False
+    trouble = refusal = ""
+
     def __init__(self, spec: RobotSpec = SPEC):
         self.spec = spec
         self.commands: list[tuple[int, float]] = []
@@ -58,6 +61,9 @@ class RecordingRobot:
 
     def write_action(self, action: Floats) -> None:
         self.commands.append((time.monotonic_ns(), float(action[0])))
+
+    def idle(self) -> None:
+        pass
 
     def episode(self) -> Episode | None:
         return self.attempt

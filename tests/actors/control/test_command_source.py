@@ -156,8 +156,8 @@ def test_a_refusal_says_which_joint_how_far_and_which_limit_until_one_is_accepte
         rig.tick(now_ns=n * 10**8 + 1)
         refusals.append((rig.source.refusing_s, rig.source.refusing))
     assert refusals == [
-        (0.0, "a: 5 is 5 away from where the robot is; its max_rate allows 1"),
-        (0.1, "a: 6 is 6 away from where the robot is; its max_rate allows 2"),
+        (0.0, "a: 5 is 5 away from where the robot is (0); its max_rate allows 1"),
+        (0.1, "a: 6 is 6 away from where the robot is (0); its max_rate allows 2"),
         (0.2, "a: 99 is outside its range -10 to 10"),
     ]
     assert rig.tick() == 1

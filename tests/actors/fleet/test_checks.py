@@ -246,11 +246,14 @@ def test_a_velocity_robot_may_not_hold(
     """Fallback and policy have to match the control mode of the robot's driver."""
     from dataclasses import replace
 
+    from holdfast.actors.driver.describe import Description
     from holdfast.actors.fleet import robot_checks as module
+    from holdfast.actors.runtime.configs import SpecConfig
     from holdfast.robot.base import ControlMode
 
     velocity = replace(SPEC, control_mode=ControlMode.VELOCITY)
-    monkeypatch.setattr(module, "robot_spec", lambda robot: velocity)
+    said = Description(SpecConfig.of(velocity))
+    monkeypatch.setattr(module, "described", lambda fleet, robot: said)
     found = faults(good)
     assert any("$.robots[0].safety.fallback" in fault and "'zero'" in fault for fault in found)
     assert any("$.robots[0].service" in fault and "velocity" in fault for fault in found)

@@ -33,7 +33,7 @@ CONFIGS: dict[str, type[msgspec.Struct]] = {
     "inference": InferenceConfig,
     "network": NetworkConfig,
     "sensor": SensorConfig,
-    "world": DriverConfig,
+    "driver": DriverConfig,
     "witness": JitterProbeConfig,
     "control": ControlConfig,
     "gateway": GatewayConfig,
@@ -53,7 +53,7 @@ def test_every_actor_gets_a_config_of_its_kind_and_every_segment_it_names(
             if use.writable:
                 assert writers.setdefault(use.name, actor.name) == actor.name, "two writers"
         named = {use.name for use in actor.segments}
-        for key in ("segment", "scene", "command", "plan", "outbox", "witness"):
+        for key in ("segment", "scene", "state", "command", "plan", "outbox", "witness"):
             assert actor.config.get(key) is None or actor.config[key] in named
     assert set(writers) == set(sizes), "a segment without a writer"
 
@@ -66,7 +66,7 @@ def test_the_start_order_is_one_that_supervision_accepts(good: dict[str, Any]) -
     assert names[:2] == ["witness", "broker"]
     assert set(names) == set(actor_names(loads(yaml.safe_dump(good))))
     control = next(actor for actor in made if actor.name == "r1/control")
-    assert set(control.member.after) == {"witness", "r1/world", "r1/network"}
+    assert set(control.member.after) == {"witness", "r1/driver", "r1/network"}
 
 
 def test_names_on_the_wire_are_the_policys(good: dict[str, Any]) -> None:
@@ -132,7 +132,7 @@ def test_the_options_reach_the_actors_that_obey_them(good: dict[str, Any]) -> No
         "options": {"source": "rtsp://cell/1", "timeout_s": 0.7},
     }
     made = {actor.name: actor.config for actor in actors(good)}
-    assert (made["r1/world"]["seed"], made["r2/world"]["seed"]) == (0, 7)
+    assert (made["r1/driver"]["options"], made["r2/driver"]["options"]) == ({}, {"seed": 7})
     assert made["r2/wrist"]["options"] == {"source": "rtsp://cell/1", "timeout_s": 0.7}
 
 

@@ -40,9 +40,8 @@ def test_an_actor_that_untrusted_peers_reach_has_a_memory_limit_by_default(
 def test_what_a_warm_spare_imports_is_what_the_kinds_need(good: dict[str, Any]) -> None:
     """Control keeps a spare of its own: nothing of the others' imports gets into its process."""
     warm = {actor.kind: actor.warm for actor in actors(good)}
-    assert warm["control"] == "holdfast.actors.control.loop,holdfast.robot.sim.devices"
-    assert modules_of("control", driver="arms:Mine") == "holdfast.actors.control.loop"
-    assert warm["network"] == warm["sensor"] == warm["broker"] == warm["world"]
+    assert warm["control"] == modules_of("control") == "holdfast.actors.control.loop"
+    assert warm["network"] == warm["sensor"] == warm["broker"] == warm["driver"]
     assert "holdfast.actors.network.network" in str(warm["network"])
     assert "holdfast.policy.flow" in str(warm["inference"])
     assert modules_of("inference", "constant") is None, "without torch it starts soon enough"
@@ -54,7 +53,7 @@ def test_control_has_a_spare_per_robot_up_to_what_the_file_allows(good: dict[str
         if given is not None:
             good["supervision"] = {"spares": given}
         found = {actor.kind: actor.spares for actor in actors(good)}
-        assert (found["control"], found["network"], found["world"]) == (control, others, others)
+        assert (found["control"], found["network"], found["driver"]) == (control, others, others)
 
 
 def test_a_replica_has_one_spare_unless_the_file_saves_its_memory(good: dict[str, Any]) -> None:
@@ -69,7 +68,7 @@ def test_no_start_takes_so_long_that_its_robot_is_given_up(good: dict[str, Any])
     offline_s = SafetySettings().max_offline_s
     assert isinstance(offline_s, float)
     for actor in actors(good):
-        if actor.kind in ("control", "network", "broker", "world"):
+        if actor.kind in ("control", "network", "broker", "driver"):
             assert 2 * actor.member.rules.start_timeout_s < offline_s
 
 

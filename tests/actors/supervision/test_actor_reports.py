@@ -31,7 +31,7 @@ KINDS = {
     "broker": "broker",
     "r1/control": "control",
     "r1/network": "network",
-    "r1/world": "world",
+    "r1/driver": "driver",
     "r1/wrist": "sensor",
     "pick/0": "inference",
     "witness": "witness",
@@ -84,7 +84,7 @@ SOUND: dict[str, dict[str, Any]] = {
         "timing": {"tick": 3},
     },
     "network": {"bytes_in": 3, "bytes_out": 4, "evidence_lost": 2},
-    "world": {"tried": 4, "successes": 3, "task": "stack"},
+    "driver": {"tried": 4, "successes": 3, "task": "stack"},
     "sensor": {"reason": "unplugged", "frames": 30, "frame_age_ms": 12.0},
     "inference": {
         "service": "pick",
@@ -213,7 +213,7 @@ def test_a_wrong_report_changes_nothing_about_the_other_actors(
     hurt = status({**sound, name: data.draw(said_by(KINDS[name]))})
     for was, row in zip(whole["actors"], hurt["actors"], strict=True):
         assert row == was or row["name"] == name
-    if name not in ("r1/control", "r1/world"):
+    if name not in ("r1/control", "r1/driver"):
         assert hurt["robots"] == whole["robots"]
     if name != "broker":
         assert hurt["site"] == whole["site"]

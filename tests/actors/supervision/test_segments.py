@@ -18,13 +18,13 @@ from holdfast.actors.supervision.segments import Segments
 from holdfast.errors import SegmentError
 from holdfast.transport import segment
 
-NAMES = ("world", "sensor", "control")
+NAMES = ("driver", "sensor", "control")
 SIZES = (4096, 8192)
 
 
 def actor(name: str, shared: dict[str, int]) -> ActorSpec:
     uses = [SegmentUse(f"{name}/board", BOARD_SIZE, writable=True)]
-    uses += [SegmentUse(other, size, writable=name == "world") for other, size in shared.items()]
+    uses += [SegmentUse(other, size, writable=name == "driver") for other, size in shared.items()]
     return ActorSpec(kind="steady", member=Member(name), config={}, segments=tuple(uses))
 
 
@@ -126,7 +126,7 @@ TestSegments.settings = settings(max_examples=60, stateful_step_count=15, deadli
 def test_two_sizes_for_one_segment_are_refused() -> None:
     """The error names the segment, both actors' sizes and the remedy."""
     with pytest.raises(SegmentError, match="scene: control expects 8192 bytes, another actor 4096"):
-        Segments([actor("world", {"scene": 4096}), actor("control", {"scene": 8192})])
+        Segments([actor("driver", {"scene": 4096}), actor("control", {"scene": 8192})])
 
 
 def test_an_actor_without_a_board_is_refused() -> None:

@@ -267,14 +267,14 @@ def test_silence_while_the_supervisor_stood_still_is_no_hang() -> None:
     assert fake.wait(2) == [Kill("a", 1)], "but silence after it is"
 
 
-ORDERED = (Member("broker"), Member("world"), Member("control", after=("broker", "world")))
+ORDERED = (Member("broker"), Member("driver"), Member("control", after=("broker", "driver")))
 
 
 def test_actors_start_when_those_before_them_are_ready() -> None:
     """The last `after` that becomes ready spawns the actor."""
     fake = Fake(*ORDERED)
-    assert fake.feed(Start()) == [Spawn("broker", 1), Spawn("world", 1)]
-    assert fake.feed(ActorReady("world", 1)) == []
+    assert fake.feed(Start()) == [Spawn("broker", 1), Spawn("driver", 1)]
+    assert fake.feed(ActorReady("driver", 1)) == []
     assert fake.feed(ActorReady("broker", 1)) == [Spawn("control", 1)]
 
 
@@ -282,29 +282,29 @@ def test_an_actor_that_is_given_up_delays_no_other() -> None:
     """FAILED counts as settled for those that come after it."""
     fake = Fake(*ORDERED)
     fake.feed(Start())
-    fake.feed(ActorReady("world", 1))
+    fake.feed(ActorReady("driver", 1))
     assert fake.crash("broker", 3) == [Spawn("control", 1)]
 
 
 def test_the_fleet_stops_in_reverse_order_and_is_gone_with_its_last_actor() -> None:
     """An actor is asked to stop only when none that comes after it is alive."""
     fake = Fake(*ORDERED)
-    fake.up("broker", "world", "control")
+    fake.up("broker", "driver", "control")
     assert fake.feed(StopAll()) == [AskToStop("control", 1)]
-    assert fake.crash("control", 0) == [AskToStop("broker", 1), AskToStop("world", 1)]
+    assert fake.crash("control", 0) == [AskToStop("broker", 1), AskToStop("driver", 1)]
     fake.crash("broker", 0)
     assert not fake.fleet.gone
-    fake.crash("world", 0)
+    fake.crash("driver", 0)
     assert fake.fleet.gone
 
 
 def test_a_hastened_end_kills_every_actor_at_once() -> None:
     """A second StopAll kills all live actors in one step."""
     fake = Fake(*ORDERED)
-    fake.up("broker", "world", "control")
+    fake.up("broker", "driver", "control")
     fake.feed(StopAll())
     kills = fake.feed(StopAll(hasten=True))
-    assert kills == [Kill("broker", 1), Kill("world", 1), Kill("control", 1)]
+    assert kills == [Kill("broker", 1), Kill("driver", 1), Kill("control", 1)]
 
 
 def test_a_failure_in_a_rest_for_one_group_restarts_the_later_members_only() -> None:

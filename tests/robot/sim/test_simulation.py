@@ -1,6 +1,5 @@
 """The cell in real time, and the drivers in front of it."""
 
-import threading
 import time
 
 import numpy as np
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.errors import RobotError
-from holdfast.robot.sim import SPEC, command, scene
+from holdfast.robot.sim import SPEC, scene
 from holdfast.robot.sim.arm import PHYSICS_HZ
 from holdfast.robot.sim.cell import ConveyorCell
 from holdfast.robot.sim.devices import SimCamera, SimRobot
@@ -32,12 +31,32 @@ class Latest:
         self.value = bytes(value)
 
 
-def world_at(start_ns: int = 0, seed: int = 0) -> tuple[World, Latest, Latest]:
-    """A world that has begun, its commands and its scene."""
-    commands, published = Latest(), Latest()
-    world = World(seed, commands, published)
+def world_at(start_ns: int = 0, seed: int = 0) -> tuple[World, Latest]:
+    """A world that has begun, and its scene."""
+    published = Latest()
+    world = World(seed, published)
     world.advance(start_ns)
-    return world, commands, published
+    return world, published
+
+
+class Clock:
+    """What the robot takes for the time."""
+
+    def __init__(self, now_ns: int = 0) -> None:
+        self.now_ns = now_ns
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+
+def robot_at(
+    now_ns: int = 0, seed: int = 0, published: Latest | None = None
+) -> tuple[SimRobot, Clock, Latest]:
+    """A connected robot, its clock and its scene."""
+    clock, published = Clock(now_ns), published or Latest()
+    robot = SimRobot(seed, published, clock)
+    robot.connect()
+    return robot, clock, published
 
 
 def truth(published: Latest) -> scene.Scene:
@@ -45,17 +64,15 @@ def truth(published: Latest) -> scene.Scene:
     return scene.unpack(published.value)
 
 
-def drive(world: World, robot: SimRobot, published: Latest, episodes: int, now_ns: int) -> int:
-    """The expert through the drivers, in simulated time, until `episodes` have ended."""
+def drive(robot: SimRobot, clock: Clock, published: Latest, episodes: int) -> None:
+    """The expert through the driver, in simulated time, until `episodes` have ended."""
     expert, state = Expert(), np.empty(7, np.float32)
     until = truth(published).episode + episodes
     while truth(published).episode < until:
-        robot.read_state(state)
         assert published.value is not None
         robot.write_action(expert.act(ConveyorCell.from_scene(published.value)))
-        now_ns += SECOND // 30
-        world.advance(now_ns)
-    return now_ns
+        clock.now_ns += SECOND // 30
+        robot.read_state(state)
 
 
 gaps_ns = st.integers(0, 500).map(lambda n: n * SECOND // 10_007)  # on no grid
@@ -64,7 +81,7 @@ gaps_ns = st.integers(0, 500).map(lambda n: n * SECOND // 10_007)  # on no grid
 @given(st.lists(gaps_ns, min_size=1, max_size=60), st.integers(0, 2**60))
 def test_the_world_keeps_pace_however_it_is_called(gaps: list[int], start: int) -> None:
     """As many steps as time has passed, on a fixed grid, never one ahead of the clock."""
-    world, _, published = world_at(start)
+    world, published = world_at(start)
     now_ns, period = start, SECOND // PHYSICS_HZ + 1
     for gap in gaps:
         now_ns += gap
@@ -77,7 +94,7 @@ def test_the_world_keeps_pace_however_it_is_called(gaps: list[int], start: int) 
 
 def test_a_world_that_was_paused_catches_up_a_bounded_number_of_steps() -> None:
     """The rest is counted as lost, and then it keeps its pace."""
-    world, _, published = world_at()
+    world, published = world_at()
     hour = 3600 * SECOND
     assert world.advance(hour) == int(MAX_CATCH_UP_S * PHYSICS_HZ)
     assert world.lost_steps == 3600 * PHYSICS_HZ - int(MAX_CATCH_UP_S * PHYSICS_HZ)
@@ -87,110 +104,91 @@ def test_a_world_that_was_paused_catches_up_a_bounded_number_of_steps() -> None:
 
 def test_the_arm_holds_and_the_belt_goes_on_when_control_is_silent() -> None:
     """The last command stays; parcels ride and episodes pass."""
-    world, commands, published = world_at()
-    target = np.array([0.1, -0.1, 0.2, 0.3, 0.5])
-    commands.write(command.pack(target, 0))
+    robot, clock, published = robot_at()
+    target, state = np.array([0.1, -0.1, 0.2, 0.3, 0.5], np.float32), np.empty(7, np.float32)
+    robot.write_action(target)
     for tick in range(1, 600):
-        world.advance(tick * SECOND // 30)
+        clock.now_ns = tick * SECOND // 30
+        robot.read_state(state)
     last = truth(published)
     np.testing.assert_allclose(last.position, target, atol=1e-6)
     assert last.tried == 1 and last.episode > 2 and last.succeeded == 0 and last.travel > 0.5
 
 
-def test_a_restarted_world_resumes_from_the_last_scene() -> None:
+def test_a_restarted_robot_resumes_from_the_last_scene() -> None:
     """Episode, counters, arm and parcels go on; the seed is not begun anew."""
-    world, commands, published = world_at(seed=4)
-    robot = SimRobot(published, commands)
-    now_ns = drive(world, robot, published, 3, 0)
+    robot, clock, published = robot_at(seed=4)
+    drive(robot, clock, published, 3)
     before = truth(published)
     assert (before.tried, before.succeeded, before.episode) == (3, 3, 4)
-    restarted = World(999, commands, published)
-    restarted.advance(now_ns)
+    assert robot.report()["successes"] == 3
+    restarted, later, _ = robot_at(clock.now_ns, 999, published)
     after = truth(published)
     after.instant_ns = before.instant_ns
     assert after == before
-    drive(restarted, robot, published, 2, now_ns)
+    drive(restarted, later, published, 2)
     assert (truth(published).tried, truth(published).seed) == (5, 4)
 
 
-@pytest.mark.parametrize(
-    "block", [b"", b"x" * command.SIZE, command.pack(np.array([0, 0, np.nan, 0, 0]), 0)]
-)
-def test_a_bad_command_is_refused_and_counted_once(block: bytes) -> None:
-    """The world outlives any control, and the arm keeps its target."""
-    world, commands, published = world_at()
+def test_an_action_that_is_no_number_leaves_the_arm_its_target() -> None:
+    """What gets past every limit is refused by the cell."""
+    robot, _, published = robot_at()
     target = truth(published).target
-    commands.write(block)
-    world.advance(SECOND // 30)
-    world.advance(SECOND // 10)
-    assert world.refused_commands == 1
+    with pytest.raises(ValueError, match="5 finite numbers"):
+        robot.write_action(np.array([0, 0, np.nan, 0, 0], np.float32))
     assert truth(published).target == target
 
 
-@given(st.lists(st.floats(-10, 10), min_size=5, max_size=5), st.integers(0, 2**62))
-def test_a_command_arrives_as_it_was_given(action: list[float], instant: int) -> None:
-    """Action and instant, exactly."""
-    got, when = command.unpack(command.pack(np.array(action), instant))
-    assert got.tolist() == action and when == instant
-
-
 def test_a_robot_reads_state_instant_and_episode_of_one_scene() -> None:
-    """They are those of the world's latest scene."""
-    world, commands, published = world_at(5 * SECOND, seed=2)
-    robot = SimRobot(published, commands)
-    assert robot.episode() is None
+    """They are those of the latest scene, which the cameras see too."""
+    published, clock = Latest(), Clock(5 * SECOND)
+    robot = SimRobot(2, published, clock)
+    assert (robot.episode(), robot.report()) == (None, {})
     robot.connect()
     state = np.empty(len(SPEC.state_names), np.float32)
-    world.advance(5 * SECOND + SECOND // 30)
+    clock.now_ns += SECOND // 30
     assert robot.read_state(state) == truth(published).instant_ns
-    np.testing.assert_array_equal(state, world.cell.state())
+    assert published.value is not None
+    np.testing.assert_array_equal(state, ConveyorCell.from_scene(published.value).state())
     first = robot.episode()
-    assert first is not None and (first.number, first.task) == (1, world.cell.task)
+    assert first is not None and (first.number, first.task) == (1, truth(published).task)
     assert robot.episode() is first
-    drive(world, robot, published, 1, 5 * SECOND + SECOND // 30)
-    robot.read_state(state)
+    drive(robot, clock, published, 1)
     second = robot.episode()
-    assert second is not None and (second.number, second.task) == (2, world.cell.task)
+    assert second is not None and (second.number, second.task) == (2, truth(published).task)
 
 
-def test_a_world_that_never_comes_is_an_error_in_bounded_time() -> None:
-    """Both drivers say what they waited for and what to look at."""
+def test_a_robot_that_is_not_connected_says_so() -> None:
+    """There is no cell before `connect`, and nothing to bring to rest."""
+    robot = SimRobot()
+    with pytest.raises(RobotError, match="call connect"):
+        robot.read_state(np.empty(7, np.float32))
+    assert robot.safe_stop()
+
+
+def test_a_camera_without_a_scene_is_an_error_in_bounded_time() -> None:
+    """It says what it waited for and what to look at."""
     start = time.monotonic()
-    with pytest.raises(RobotError, match="no scene within"):
-        SimRobot(Latest(), Latest(), timeout_s=0.05).connect()
-    with pytest.raises(RobotError, match="actorctl status"):
+    with pytest.raises(RobotError, match=r"no scene within .* \(actorctl status\)"):
         SimCamera("wrist", Latest(), timeout_s=0.05).open()
     assert time.monotonic() - start < 5
     with pytest.raises(RobotError, match="overhead, wrist"):
         SimCamera("nose", Latest())
 
 
-def test_a_robot_that_connects_waits_for_the_world_to_begin() -> None:
-    """Control may start before the world does."""
-    commands, published = Latest(), Latest()
-    begin = threading.Timer(0.05, lambda: World(0, commands, published).advance(1))
-    begin.start()
-    robot = SimRobot(published, commands)
-    robot.connect()
-    begin.join()
-    assert robot.episode() is not None
-
-
 def test_a_safe_stop_raises_the_arm_and_brings_it_home_slowly() -> None:
     """No faster than its limits, no farther than home, and it says when it is there."""
-    world, commands, published = world_at()
-    commands.write(command.pack(np.array([0.33, -0.2, 0.01, 0.5, 0.4]), 0))
-    now_ns = 0
+    robot, clock, published = robot_at()
+    state = np.empty(len(SPEC.state_names), np.float32)
+    robot.write_action(np.array([0.33, -0.2, 0.01, 0.5, 0.4], np.float32))
     for _ in range(90):
-        now_ns += SECOND // 30
-        world.advance(now_ns)
-    robot = SimRobot(published, commands)
-    robot.connect()
+        clock.now_ns += SECOND // 30
+        robot.read_state(state)
     last = np.array(truth(published).position)
     for _ in range(300):
         stopped = robot.safe_stop()
-        now_ns += SECOND // 30
-        world.advance(now_ns)
+        clock.now_ns += SECOND // 30
+        robot.read_state(state)
         here = np.array(truth(published).position)
         assert (np.abs(here - last)[:3] * 30 < 0.25).all()
         if here[2] < 0.08:
@@ -206,7 +204,7 @@ def test_a_safe_stop_raises_the_arm_and_brings_it_home_slowly() -> None:
 
 def test_a_camera_keeps_its_pace_and_stamps_the_scene_instant() -> None:
     """Frames come no faster than asked for; a late reader gets no burst."""
-    _, _, published = world_at(12345)
+    _, published = world_at(12345)
     camera = SimCamera("overhead", published, fps=50, timeout_s=60.0)
     out = np.zeros((480, 640, 3), np.uint8)
     before = time.monotonic()
@@ -225,7 +223,7 @@ def test_a_camera_keeps_its_pace_and_stamps_the_scene_instant() -> None:
 
 def test_a_camera_shows_every_frame_with_fresh_noise() -> None:
     """Also of a scene that stands still."""
-    _, _, published = world_at(1)
+    _, published = world_at(1)
     camera = SimCamera("wrist", published, fps=200, timeout_s=60.0)
     camera.open()
     frames = [np.zeros((480, 640, 3), np.uint8) for _ in range(2)]
@@ -236,7 +234,7 @@ def test_a_camera_shows_every_frame_with_fresh_noise() -> None:
 
 def test_a_camera_of_a_dead_world_fails_until_there_is_a_new_scene() -> None:
     """Neither `read` nor `open` takes the scene that the dead world left."""
-    world, _, published = world_at(1)
+    world, published = world_at(1)
     camera = SimCamera("wrist", published, fps=200, timeout_s=0.1)
     out = np.zeros((480, 640, 3), np.uint8)
     camera.open()

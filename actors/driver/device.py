@@ -1,0 +1,218 @@
+"""`Device`: a robot's driver as its process calls it: every call is counted, timed and checked.
+
+Guarantees: no exception of a driver gets out, whatever it is; a state that is handed on has a
+finite number for every name and an instant that lies in the past and does not go back. A driver
+that fails once in a row is asked again; one that fails twice is closed, and opened again after a
+pause. Not guaranteed: that a call returns. The supervisor ends a process that stays in one.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import RobotError
+from ...robot.base import Episode, Robot
+from ..runtime.outage import Outage
+from ..runtime.user_code import blame
+from .registers import Floats
+
+FAILURES = 2
+"""In a row, after which the device is closed: one failure alone may be a damaged packet."""
+STANDS_STILL_NS = 300_000_000
+"""A call that takes longer says that this process, or its bus, stood still."""
+_KEPT = 512
+
+T = TypeVar("T")
+
+
+class Device:
+    """One robot's. `progress` is called before each call of the driver.
+
+    Attributes:
+        open: whether the last `connect` worked and nothing failed since.
+        state: [S], the last measurement; valid until the next.
+        measured_ns: its instant; 0 before the first.
+        errors: failed calls, by the name of the method; `last_error` says what the last one was.
+        stood_still: a call took so long that what is queued is old; the caller takes it back.
+    """
+
+    def __init__(self, robot: Robot, log: logging.Logger, progress: Callable[[], object]) -> None:
+        self.robot = robot
+        self.open = False
+        spec = robot.spec
+        self.state: Floats = np.zeros(len(spec.state_names), np.float32)
+        self.measured_ns = 0
+        self.episode: Episode | None = None
+        self.errors: dict[str, int] = {}
+        self.last_error = ""
+        self.stood_still = False
+        self.took_ms: dict[str, deque[float]] = {}
+        self._log = log
+        self._progress = progress
+        self._names = spec.state_names
+        self._fresh = np.empty_like(self.state)
+        self._outage = Outage()
+        self._failed: dict[str, int] = {}
+        """Calls that failed in a row, by method."""
+        self._retry_ns = 0
+
+    @property
+    def reason(self) -> str:
+        """Why the device does not work; empty while it does."""
+        return self._outage.reason
+
+    @property
+    def outages(self) -> int:
+        return self._outage.count
+
+    @property
+    def retry_ns(self) -> int:
+        """Not before this instant should `connect` be called."""
+        return self._retry_ns
+
+    def connect(self) -> bool:
+        """Open it. If it had been open, what it left is closed first."""
+        self._call("close", self.robot.close)
+        done, _ = self._call("connect", self.robot.connect)
+        if not done:
+            return False
+        self.open, self._failed = True, {}
+        lost_s = self._outage.ended(monotonic_ns())
+        if lost_s is not None:
+            self._log.info("the robot answers again, after %.1f s", lost_s)
+        return True
+
+    def read(self) -> bool:
+        """Measure; whether `state` is new."""
+        fresh = self._fresh
+        fresh[:] = np.nan
+        done, instant = self._call(
+            "read_state", lambda: self.robot.read_state(fresh), self._misread
+        )
+        if not done or instant is None or instant == self.measured_ns:
+            return False
+        self.state[:], self.measured_ns = fresh, instant
+        done, self.episode = self._call("episode", self.robot.episode)
+        return done
+
+    def write(self, action: Floats) -> bool:
+        return self._call("write_action", lambda: self.robot.write_action(action))[0]
+
+    def hold(self) -> bool:
+        return self._call("hold", self.robot.hold)[0]
+
+    def park(self) -> bool | None:
+        """Take a step towards the parked pose; whether that was the last, None if it failed."""
+        done, there = self._call("safe_stop", self.robot.safe_stop)
+        return bool(there) if done else None
+
+    def release(self) -> bool:
+        return self._call("release", self.robot.release)[0]
+
+    def flush(self) -> bool:
+        return self._call("flush", self.robot.flush)[0]
+
+    def read_frame(self, camera: str, out: NDArray[np.uint8]) -> int | None:
+        """The instant of a new frame of `camera`, written to `out`; None if there is none."""
+
+        def misread(instant: object) -> str:
+            if instant is None or (isinstance(instant, int) and 0 < instant <= monotonic_ns()):
+                return ""
+            return f"read_frame returned {instant!r:.40}, expected the instant of the capture in ns"
+
+        return self._call("read_frame", lambda: self.robot.read_frame(camera, out), misread)[1]
+
+    def report(self) -> dict[str, Any]:
+        """What the driver wants to be shown."""
+        return self._call("report", lambda: dict(self.robot.report()))[1] or {}
+
+    def close(self) -> None:
+        """Close it for good."""
+        self._call("close", self.robot.close)
+        self.open = False
+
+    def milliseconds(self) -> dict[str, dict[str, float]]:
+        """How long the latest calls took, by method."""
+        return {
+            name: {
+                "p50": round(float(np.percentile(took, 50)), 3),
+                "p99": round(float(np.percentile(took, 99)), 3),
+                "max": round(max(took), 3),
+            }
+            for name, took in self.took_ms.items()
+            if took
+        }
+
+    def _call(
+        self, name: str, call: Callable[[], T], fault: Callable[[T], str] = lambda _: ""
+    ) -> tuple[bool, T | None]:
+        """(True, what `call` returned), or (False, None) if it failed or has a `fault`."""
+        self._progress()
+        began = monotonic_ns()
+        try:
+            result = call()
+        except (RobotError, OSError) as error:
+            self._count(name, str(error) or type(error).__name__)
+            return False, None
+        except Exception as error:  # noqa: BLE001  the driver is somebody else's code
+            self._count(name, blame(error), error)
+            return False, None
+        finally:
+            took_ns = monotonic_ns() - began
+            self.took_ms.setdefault(name, deque(maxlen=_KEPT)).append(took_ns / 1e6)
+            if took_ns > STANDS_STILL_NS and name != "connect":
+                self.stood_still = True
+            self._progress()
+        if broken := fault(result):
+            self._count(name, f"the driver broke its contract: {broken}")
+            return False, None
+        self._failed[name] = 0
+        return True, result
+
+    def _count(self, name: str, reason: str, error: Exception | None = None) -> None:
+        """One call failed."""
+        self.errors[name] = self.errors.get(name, 0) + 1
+        self._failed[name] = self._failed.get(name, 0) + 1
+        said = self.last_error = f"{name}: {reason}"
+        if error is not None and said != self.reason:
+            self._log.error("%s failed in the driver's own code", name, exc_info=error)
+        if not self.open:
+            if name == "connect":
+                self._fail(said)
+        elif self._failed[name] >= FAILURES:
+            self._fail(said)
+            self.open = False
+
+    def _fail(self, reason: str) -> None:
+        now = monotonic_ns()
+        if self._outage.failed(reason, now):
+            self._log.warning("the robot does not answer: %s", reason)
+        self._retry_ns = now + round(self._outage.pause_s * 1e9)
+
+    def _misread(self, instant: object) -> str:
+        """What is wrong with the measurement in `_fresh`, of `instant`; empty if nothing is."""
+        if isinstance(instant, bool) or not isinstance(instant, int | np.integer):
+            return (
+                f"read_state returned {instant!r:.40}, expected the instant of the measurement in "
+                "ns (time.monotonic_ns())"
+            )
+        now = monotonic_ns()
+        if instant > now:
+            return f"read_state returned an instant {(instant - now) / 1e6:.3g} ms in the future"
+        if instant < self.measured_ns:
+            back_ms = (self.measured_ns - instant) / 1e6
+            return f"read_state returned an instant {back_ms:.3g} ms before the last one"
+        if not np.isfinite(self._fresh).all():
+            place = int(np.argmin(np.isfinite(self._fresh)))
+            return (
+                f"read_state left {self._fresh[place]} in out[{place}] ({self._names[place]}), "
+                "expected a number for every name"
+            )
+        return ""

@@ -1,0 +1,347 @@
+"""The driver actor: one robot's hardware, simulator or environment. Shell of `DriverCore`.
+
+Whatever it takes to talk to the robot is waited for here and nowhere else: the control loop reads
+the state from one register and writes its commands to another. A command wakes this process by an
+empty datagram; it is checked, given to the robot, and the state is measured right after it, so that
+the bus is idle when the next one comes. Without commands the robot is measured all the same.
+
+The process is ready before the device is open, and stays so without one: its report says why. The
+device is closed and opened again after failures; a call that never returns is ended with the
+process, and the next process attaches to a robot that holds. What the emergency stop does is said
+in latch.py.
+
+The socket that wakes it takes requests too, MessagePack maps with a `do`, and answers them to the
+sender's address: `status`, `estop` (the latch was engaged: hold, and say whether the device
+confirmed it), `release` (with the operator's `key` where the fleet has keys).
+"""
+
+from __future__ import annotations
+
+import select
+from collections import deque
+from pathlib import Path
+from time import monotonic_ns
+from typing import Any
+
+import numpy as np
+import zmq
+
+from ...errors import KeyFileError, RefusedError, RobotError
+from ...robot.base import ControlMode, Robot, RobotSpec
+from ...transport.frames import FrameRing
+from ...transport.keys import Keyring, Role
+from ...transport.layout import own
+from ...transport.seqlock import Seqlock, SteadyReader
+from ..runtime.actor import Actor
+from ..runtime.configs import DriverConfig, DriverFrames
+from . import latch, registers, resolve
+from .core import DriverCore
+from .device import Device
+from .registers import CommandKind, DriverPhase, RobotState
+from .wake import DriverRequest, WakeSocket
+
+_REPORT_NS = 250_000_000
+_IDLE_S = 0.2
+"""The longest rest: so often the process makes progress and looks at the latch."""
+_IDLE_TICKS = 1.5
+"""After a command, until the robot is measured without another one: the next command is due before,
+and shall not find the bus busy."""
+_KEPT = 1024
+
+
+class DriverActor(Actor):
+    """See the module."""
+
+    kind = "driver"
+    Config = DriverConfig
+
+    def setup(self) -> None:
+        config: DriverConfig = self.config
+        self._spec = spec = config.spec.spec()
+        self.phase(f"loads the driver {config.driver}")
+        self._device = Device(self._make(spec), self.log, self.board.progress)
+        self.resources.callback(self._device.close)
+        self._core = DriverCore(spec, config.tick_ns)
+        self._state = Seqlock.owned(self.segment(config.state))
+        self._commands = SteadyReader(self.segment(config.command))
+        self._rings = {name: self._ring(camera) for name, camera in config.cameras.items()}
+        self._frame_due_ns = dict.fromkeys(self._rings, 0)
+        self._wake = WakeSocket(Path(config.wake))
+        self.resources.callback(self._wake.close)
+        period_s = self._device.robot.period_s
+        self._period_ns = config.tick_ns if period_s is None else round(period_s * 1e9)
+        self._own_pace = period_s is not None
+        self._command: bytes | None = None
+        self._read_ns = self._report_ns = self._turned_ns = 0
+        self._published: tuple[object, ...] = ()
+        self._stop: latch.EmergencyStop | None = None
+        self._confirmed = False
+        self._delays_ms: deque[float] = deque(maxlen=_KEPT)
+        """From the tick of control to the call of `write_action`."""
+
+    def run(self) -> None:
+        self.ready(hang_timeout_s=self.config.io_timeout_s)
+        while not self.stopping:
+            self._open()
+            requests = self._rest()
+            self._obey_latch()
+            self._obey_control()
+            self._hold()
+            self._measure()
+            self._show()
+            self._publish()
+            self._answer(requests)
+        self._settle()
+
+    # The loop's parts
+
+    def _open(self) -> None:
+        now = monotonic_ns()
+        if self._device.open:
+            return
+        if self._core.open:
+            self._core.lost()
+            self._publish()
+        if now < self._device.retry_ns:
+            return
+        self.patience(self.config.connect_timeout_s)
+        if self._device.connect():
+            self._core.opened(monotonic_ns())
+            self._read_ns = 0
+        self.patience(self.config.io_timeout_s)
+
+    def _rest(self) -> list[DriverRequest]:
+        """Wait for a command, a request, the supervisor, or the next thing that is due."""
+        now = monotonic_ns()
+        rest_s = min(max(0, self._due_ns - now) / 1e9, _IDLE_S)
+        wake, link = self._wake.fileno(), self.link.fileno()
+        readable, _, _ = select.select([wake, link], [], [], rest_s)
+        self.board.progress()
+        overslept_ns = monotonic_ns() - now - round(rest_s * 1e9)
+        if overslept_ns > max(self.config.tick_ns, 50_000_000) or self._device.stood_still:
+            self._device.stood_still = False
+            self._core.stood_still(monotonic_ns())
+            if self._device.open:
+                self._device.flush()
+        if link in readable:
+            self.refuse_commands()
+        return self._wake.receive() if wake in readable else []
+
+    @property
+    def _due_ns(self) -> int:
+        """When something is to be done without being asked."""
+        if not self._device.open:
+            return self._device.retry_ns
+        return min([self._read_ns, *self._frame_due_ns.values()])
+
+    def _obey_latch(self) -> None:
+        """A latch that was seen stays engaged until `release`, whoever removes its file."""
+        state_dir = Path(self.config.state_dir)
+        found = latch.engaged(state_dir, self.config.robot)
+        if self._stop is None and found is not None:
+            self._stop, self._confirmed = found, False
+            self._core.stop()
+            self.log.warning("stopped by %s: %s", found.by, found.why or "no reason given")
+        elif self._stop is not None and found is None:
+            self._stop = latch.engage(state_dir, self.config.robot, self._stop.by, self._stop.why)
+
+    def _obey_control(self) -> None:
+        block = self._commands.read()
+        if block is None or block == self._command:
+            return
+        self._command = block
+        try:
+            command = registers.unpack_command(block, len(self._spec.action_names))
+        except RobotError as error:
+            self.log.error("%s", error)
+            return
+        match self._core.take(command, monotonic_ns()):
+            case CommandKind.ACTION:
+                self._delays_ms.append((monotonic_ns() - command.instant_ns) / 1e6)
+                if self._device.write(self._core.action):
+                    self._core.written(monotonic_ns())
+            case CommandKind.PARK:
+                if (there := self._device.park()) is not None:
+                    self._core.parked(there)
+        if not self._own_pace:
+            self._read_ns = 0
+
+    def _hold(self) -> None:
+        if self._device.open and self._core.must_hold(monotonic_ns()) and self._device.hold():
+            self._core.held()
+            if self._stop is not None and not self._confirmed:
+                self._confirmed = True
+                self.log.warning("the robot has confirmed the emergency stop")
+
+    def _measure(self) -> None:
+        now = monotonic_ns()
+        if not self._device.open or now < self._read_ns:
+            return
+        if self._device.read():
+            self._core.measured(self._device.state)
+        if self._own_pace:
+            self._read_ns = max(self._read_ns + self._period_ns, now)
+        else:
+            flowing = self._core.phase is DriverPhase.ENABLED
+            self._read_ns = now + round(self._period_ns * (_IDLE_TICKS if flowing else 1.0))
+
+    def _show(self) -> None:
+        """Frames that the driver itself delivers."""
+        if not self._device.open:
+            return
+        for name, ring in self._rings.items():
+            now = monotonic_ns()
+            if now < self._frame_due_ns[name]:
+                continue
+            self._frame_due_ns[name] = now + round(0.5e9 / self.config.cameras[name].fps)
+            capture_ns = self._device.read_frame(name, ring.slot())
+            if capture_ns is not None:
+                ring.publish(capture_ns)
+
+    def _publish(self) -> None:
+        device, core = self._device, self._core
+        said = (device.measured_ns, core.phase, core.refused, self._reason)
+        if said == self._published:
+            return
+        self._published = said
+        state = RobotState(
+            self.incarnation,
+            device.measured_ns,
+            monotonic_ns(),
+            core.phase,
+            device.state,
+            sum(device.errors.values()),
+            core.refused,
+            device.episode,
+            self._reason,
+        )
+        self._state.write(registers.pack_state(state))
+
+    def _answer(self, requests: list[DriverRequest]) -> None:
+        now = monotonic_ns()
+        if requests or now >= self._report_ns:
+            self.board.report(self._status(now))
+            self._report_ns = now + _REPORT_NS
+        for request in requests:
+            self._wake.answer(request, self._carry_out(request.body, now))
+
+    def _carry_out(self, asked: dict[str, Any], now: int) -> dict[str, Any]:
+        match asked.get("do"):
+            case "status":
+                return self._status(now)
+            case "estop":
+                return self._stopped() or {"latched": False, "confirmed": False, "error": ""}
+            case "release":
+                return self._release(asked.get("key"))
+            case other:
+                return {"error": f"a driver has no {other!r}; expected status, estop or release"}
+
+    def _release(self, key: object) -> dict[str, Any]:
+        if self.config.keyring is not None and not _operator(Path(self.config.keyring), key):
+            return {
+                "latched": self._stop is not None,
+                "error": f"the stop of {self.config.robot} is lifted with an operator's secret key "
+                f"only, whose public half is in {self.config.keyring}: `actorctl keys new "
+                "operator` makes one",
+            }
+        if self._stop is not None:
+            latch.release(Path(self.config.state_dir), self.config.robot)
+            self._stop = None
+            self._core.release(monotonic_ns())
+            self.log.warning("the emergency stop is lifted")
+            self._publish()
+        return {"latched": False, "error": ""}
+
+    def _settle(self) -> None:
+        """Bring the robot to the rest that its entry names."""
+        device = self._device
+        if not device.open:
+            return
+        at_stop = "hold" if self.link.orphaned or self._stop is not None else self.config.at_stop
+        if at_stop == "park":
+            until = monotonic_ns() + round(self.config.park_timeout_s * 1e9)
+            while device.open and monotonic_ns() < until and device.park() is not True:
+                select.select([], [], [], self.config.tick_ns / 1e9)
+                device.read()
+        elif at_stop == "torque_off":
+            device.release()
+        elif self._spec.control_mode is ControlMode.VELOCITY:
+            device.hold()  # one that is controlled by position holds its last command
+
+    def _ring(self, camera: DriverFrames) -> FrameRing:
+        shape = (camera.height, camera.width, 3)
+        return own(
+            self.segment(camera.segment),
+            lambda memory: FrameRing(memory, shape, incarnation=self.incarnation),
+        )
+
+    def _make(self, spec: RobotSpec) -> Robot:
+        config: DriverConfig = self.config
+        options = dict(config.options)
+        if config.scene is not None:
+            options["scene"] = Seqlock.owned(self.segment(config.scene))
+        try:
+            robot = resolve.create(config.driver, options, config.import_path)
+        except RobotError as error:
+            raise RefusedError(f"robot {config.robot}: {error}") from error
+        for what in ("action_names", "state_names", "control_mode"):
+            if getattr(robot.spec, what) != getattr(spec, what):
+                raise RefusedError(
+                    f"robot {config.robot}: the {what} of {config.driver} are "
+                    f"{getattr(robot.spec, what)}, but were {getattr(spec, what)} when the fleet "
+                    "was read: `supervisor reload`"
+                )
+        return robot
+
+    @property
+    def _reason(self) -> str:
+        """Why the robot is not commanded, or the last command was not obeyed."""
+        if not self._device.open:
+            return self._device.reason
+        if self._stop is not None:
+            return f"stopped by {self._stop.by}" + (f": {self._stop.why}" if self._stop.why else "")
+        return self._core.refusal
+
+    def _stopped(self) -> dict[str, Any] | None:
+        if self._stop is None:
+            return None
+        return {
+            "latched": True,
+            "confirmed": self._confirmed,
+            "by": self._stop.by,
+            "why": self._stop.why,
+            "at_s": self._stop.at_s,
+            "error": "" if self._confirmed else self._device.reason or self._device.last_error,
+        }
+
+    def _status(self, now: int) -> dict[str, Any]:
+        device, core = self._device, self._core
+        delays = np.array(self._delays_ms)
+        age_ms = (now - device.measured_ns) / 1e6 if device.measured_ns else None
+        return {
+            "phase": core.phase.name,
+            "reason": self._reason,
+            "state_age_ms": age_ms,
+            "errors": dict(device.errors),
+            "last_error": device.last_error,
+            "outages": device.outages,
+            "dropped": dict(core.dropped),
+            "calls_ms": device.milliseconds(),
+            "command_ms": {
+                f"p{q}": round(float(np.percentile(delays, q)), 3) for q in (50, 99) if len(delays)
+            },
+            "estop": self._stopped(),
+            "damaged": self._commands.damaged,
+            "unlimited": list(self._spec.unlimited),
+            **device.report(),
+        }
+
+
+def _operator(keyring: Path, secret: object) -> bool:
+    """Whether `secret`, in Z85, is the secret half of an operator's key in the directory."""
+    try:
+        public = zmq.curve_public(str(secret).encode())
+        owner = Keyring.of(keyring).peer(public)
+    except (ValueError, zmq.ZMQError, KeyFileError):
+        return False
+    return owner is not None and owner.role is Role.OPERATOR

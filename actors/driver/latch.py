@@ -1,0 +1,85 @@
+"""The emergency stop of a robot, as a file in the fleet's state directory.
+
+Whoever stops a robot writes it, which needs no other live process; it outlives all of them, and the
+driver obeys nothing for as long as it is there. A latch that cannot be read counts as engaged. A
+datagram to the driver's socket only makes it look at once.
+
+Not guaranteed: that the device has stopped. The driver says so in its status and its answers.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from pathlib import Path
+
+import msgspec
+
+from ...errors import RobotError
+from ..runtime.claim import STATE, claim
+
+_FOLDER = "estop"
+
+
+class EmergencyStop(msgspec.Struct, frozen=True):
+    """Who stopped a robot, why, and when (seconds since 1970)."""
+
+    by: str
+    why: str = ""
+    at_s: float = 0.0
+
+
+def place(state_dir: Path, robot: str) -> Path:
+    """The file of `robot`'s latch; it is there while the latch is engaged."""
+    return state_dir / _FOLDER / robot
+
+
+def engage(state_dir: Path, robot: str, by: str, why: str = "") -> EmergencyStop:
+    """Stop `robot`; the stop in force, which is an earlier one if there is one. `state_dir` is the
+    fleet's. Raises RobotError when the file cannot be written."""
+    path = place(state_dir, robot)
+    stop = EmergencyStop(by, why, time.time())
+    draft = path.with_name(f".{robot}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        claim(state_dir, STATE)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        draft.write_bytes(msgspec.json.encode(stop))
+        try:
+            os.link(draft, path)  # fails if there is one: the first stop is the one to explain
+        except FileExistsError:
+            return engaged(state_dir, robot) or stop
+        finally:
+            draft.unlink(missing_ok=True)
+    except OSError as error:
+        raise RobotError(
+            f"the emergency stop of {robot} cannot be written to {path} ({error.strerror}): use "
+            "the robot's own"
+        ) from error
+    return stop
+
+
+def engaged(state_dir: Path, robot: str) -> EmergencyStop | None:
+    """The stop in force, or None. One that cannot be read is in force."""
+    path = place(state_dir, robot)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=EmergencyStop)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        return EmergencyStop("unknown", f"{path} cannot be read: {error}")
+
+
+def release(state_dir: Path, robot: str) -> bool:
+    """Lift the stop; whether there was one. Only for a driver that was asked to, or where there is
+    no driver: one that runs writes the file anew."""
+    try:
+        place(state_dir, robot).unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise RobotError(
+            f"the emergency stop of {robot} cannot be removed from {place(state_dir, robot)} "
+            f"({error.strerror})"
+        ) from error
+    return True

@@ -1,0 +1,62 @@
+"""Classes by name: built-in ones, and `module:Class` or `module:function` of the user's
+own, importable from the directory of the fleet file.
+
+Errors say what the user's own code did, with its file and line.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ...errors import RobotError
+
+_PACKAGE = Path(__file__).parents[2]
+
+
+def load(
+    name: str, built_in: Mapping[str, str], import_path: str | None = None
+) -> Callable[..., Any]:
+    """The class or function that `name` means; a user's module is looked for in `import_path`, the
+    directory of fleet.yaml, too. Raises RobotError when there is none."""
+    where, colon, attribute = built_in.get(name, name).partition(":")
+    if not colon or not where or not attribute:
+        raise RobotError(
+            f"there is no driver {name!r}: built in are {', '.join(built_in)}; your own is named "
+            "module:Class or module:function"
+        )
+    if import_path is not None and import_path not in sys.path:
+        sys.path.append(import_path)
+    try:
+        module = importlib.import_module(where)
+    except Exception as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == where.partition(".")[0]
+        remedy = f"; it is looked for in {import_path} and among the installed packages"
+        raise RobotError(
+            f"driver {name!r} cannot be imported: {blame(error)}{remedy if missing else ''}"
+        ) from error
+    try:
+        found: Callable[..., Any] = getattr(module, attribute)
+    except AttributeError:
+        file = getattr(module, "__file__", where)
+        raise RobotError(f"driver {name!r}: {file} has no {attribute!r}") from None
+    if not callable(found):
+        raise RobotError(f"driver {name!r} is a {type(found).__name__}, expected a class")
+    return found
+
+
+def blame(error: BaseException) -> str:
+    """`error` in a line, with the file, line and function of the user's code that raised it: the
+    last one outside of this package and of the import machinery, if there is one."""
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename)
+        if path.is_file() and _PACKAGE not in path.parents and "importlib" not in path.parts:
+            return f"{said} ({frame.filename}:{frame.lineno} in {frame.name})"
+    return said
