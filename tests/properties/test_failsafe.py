@@ -182,10 +182,10 @@ def test_a_pause_moves_every_deadline_by_its_length_and_changes_nothing_else(
             twins[1].elapse(now_ns + paused + pause, dry=True, due=True)
             paused += pause
             twins[1].resume(now_ns + paused)
-        said = [
+        results = [
             _take(m, what, due, at) for m, at in zip(twins, (now_ns, now_ns + paused), strict=True)
         ]
-        assert said[0] == said[1]
+        assert results[0] == results[1]
         assert twins[0].action_due is twins[1].action_due
 
 

@@ -67,5 +67,5 @@ def test_a_disk_that_fills_up_and_is_cleared_is_logged_twice(
     (tmp_path / "audit").unlink()
     audit.line(seq=3)
     audit.close()
-    said = [record.getMessage() for record in caplog.records]
-    assert len(said) == 2 and "not written" in said[0] and "3 records are lost" in said[1]
+    logged = [record.getMessage() for record in caplog.records]
+    assert len(logged) == 2 and "not written" in logged[0] and "3 records are lost" in logged[1]

@@ -126,18 +126,20 @@ def damaged(draw: st.DrawFn, sound: Any) -> Any:
     return draw(anything)
 
 
-def said_by(kind: str) -> st.SearchStrategy[dict[str, Any] | None]:
+def reports_of(kind: str) -> st.SearchStrategy[dict[str, Any] | None]:
     """Reports of an actor of `kind`: often with one wrong value, else any map."""
     sound = SOUND[kind]
-    near = damaged(sound).filter(lambda said: isinstance(said, dict))
+    near = damaged(sound).filter(lambda reported: isinstance(reported, dict))
     return st.one_of(near, near, st.dictionaries(keys, anything, max_size=5), st.none())
 
 
-every_report = st.fixed_dictionaries({name: said_by(kind) for name, kind in KINDS.items()})
+every_report = st.fixed_dictionaries({name: reports_of(kind) for name, kind in KINDS.items()})
 
 
 def status(
-    said: dict[str, Any], state: ActorState = ActorState.READY, robots: tuple[str, ...] = ("r1",)
+    reported: dict[str, Any],
+    state: ActorState = ActorState.READY,
+    robots: tuple[str, ...] = ("r1",),
 ) -> dict[str, Any]:
     facts = [
         ActorFacts(
@@ -150,7 +152,7 @@ def status(
             memory_mb=1.0,
             last_exit=None,
             last_error=None,
-            report=said[name],
+            report=reported[name],
         )
         for name, kind in KINDS.items()
     ]
@@ -192,8 +194,8 @@ def test_no_report_of_an_actor_breaks_a_view_of_the_status(
     stream = StatusStream(None)  # type: ignore[arg-type]
     stream.history = StatusHistory()
     before = None
-    for k, said in enumerate(reports):
-        body = status(said, state)
+    for k, reported in enumerate(reports):
+        body = status(reported, state)
         shown(body)
         list(between(before, body))
         stream.history.see(body, float(k))
@@ -210,7 +212,7 @@ def test_a_wrong_report_changes_nothing_about_the_other_actors(
     """A damaged report changes its own actor's row, and the robot or site rows made of it, only."""
     sound = {each: SOUND[kind] for each, kind in KINDS.items()}
     whole = status(sound)
-    hurt = status({**sound, name: data.draw(said_by(KINDS[name]))})
+    hurt = status({**sound, name: data.draw(reports_of(KINDS[name]))})
     for was, row in zip(whole["actors"], hurt["actors"], strict=True):
         assert row == was or row["name"] == name
     if name not in ("r1/control", "r1/driver"):
@@ -233,29 +235,29 @@ def test_a_valid_report_is_kept_with_the_fields_that_no_shape_names() -> None:
 def test_a_field_that_does_not_fit_is_named_and_its_neighbours_are_kept() -> None:
     """A misfit is replaced or dropped by itself, and a note of the status names it."""
     good = SOUND["broker"]["sessions"][0]
-    said = {"sessions": [good, {**good, "silent_s": "long"}, 7, {"service": "pick"}]}
-    read, misfits = actor_reports.read("broker", said)
+    reported = {"sessions": [good, {**good, "silent_s": "long"}, 7, {"service": "pick"}]}
+    read, misfits = actor_reports.read("broker", reported)
     assert read is not None
     assert [row["silent_s"] for row in read["sessions"]] == [0.2, 0.0]
     assert misfits == ["sessions[1].silent_s", "sessions[2]", "sessions[3]"]
-    body = status({**dict.fromkeys(KINDS), "broker": said})
+    body = status({**dict.fromkeys(KINDS), "broker": reported})
     (warning,) = [note for note in notes(body) if note.weight is Weight.WARNS]
     assert warning.name == "broker" and "sessions[1].silent_s" in warning.text
 
 
 @pytest.mark.parametrize(
-    "said", [{"a": msgspec.msgpack.Ext(1, b"x")}, {"a": {(1, 2): 3}}, ["no map"], "text", 7]
+    "reported", [{"a": msgspec.msgpack.Ext(1, b"x")}, {"a": {(1, 2): 3}}, ["no map"], "text", 7]
 )
-def test_a_report_that_is_no_json_object_is_replaced_by_the_default(said: Any) -> None:
+def test_a_report_that_is_no_json_object_is_replaced_by_the_default(reported: Any) -> None:
     """`read` returns the default report and names the whole report as misfit."""
-    read, misfits = actor_reports.read("witness", said)
+    read, misfits = actor_reports.read("witness", reported)
     assert read == actor_reports.unreported("witness") and misfits == ["the whole report"]
 
 
 @given(st.dictionaries(keys, anything, max_size=4))
-def test_a_board_with_any_map_can_be_read_into_the_status(said: dict[str, Any]) -> None:
+def test_a_board_with_any_map_can_be_read_into_the_status(reported: dict[str, Any]) -> None:
     """Whatever map was written to a board, its report can be encoded as JSON."""
     memory = memoryview(bytearray(BOARD_SIZE))
-    StatusBoard(memory).report(said)
+    StatusBoard(memory).report(reported)
     for kind in SOUND:
         msgspec.json.encode(actor_reports.read(kind, StatusBoardReader(memory).report()))

@@ -81,8 +81,8 @@ def test_a_request_that_waits_for_an_actor_that_dies_is_refused_at_once() -> Non
     with Supervised(actor("a", "ExitsOnCommand")) as fleet:
         fleet.reach("a", "READY")
         began = time.monotonic()
-        said = fleet.refused("tell", "a", verb="anything")
-        assert "a exited with status 7" in said and "before it answered" in said
+        answer = fleet.refused("tell", "a", verb="anything")
+        assert "a exited with status 7" in answer and "before it answered" in answer
         assert time.monotonic() - began < 3
 
 
@@ -125,10 +125,10 @@ def test_a_reload_replaces_only_the_processes_that_changed(tmp_path: Path) -> No
             fleet.reach(spec.name, "READY")
         before = {row["name"]: row["pid"] for row in fleet.status()["actors"]}
         plain = msgspec.to_builtins(change)
-        said = fleet.ask("reform", actors=plain, dry=True)["difference"]
-        assert said["added"] == ["d"] and said["removed"] == ["b"] and said["same"] == ["a"]
-        assert said["changed"]["c"] == ["after_s is new: 60.0"]
-        assert said["changed"]["w"] == ["shared memory shared"]
+        answer = fleet.ask("reform", actors=plain, dry=True)["difference"]
+        assert answer["added"] == ["d"] and answer["removed"] == ["b"] and answer["same"] == ["a"]
+        assert answer["changed"]["c"] == ["after_s is new: 60.0"]
+        assert answer["changed"]["w"] == ["shared memory shared"]
         assert {row["name"]: row["pid"] for row in fleet.status()["actors"]} == before
         fleet.ask("reform", actors=plain)
         fleet.reach("d", "READY")

@@ -37,10 +37,10 @@ def actor(
 @given(need=ROOMS, have=ROOMS)
 def test_shortfalls_name_each_limit_that_is_too_small_and_no_other(need: Room, have: Room) -> None:
     """A sentence gives what was found and what is needed, for each short limit and no other."""
-    said = shortfalls(need, have)
+    sentences = shortfalls(need, have)
     short = [name for name in WORDS if getattr(have, name) < getattr(need, name)]
-    assert [sentence.partition(":")[0] for sentence in said] == [WORDS[name] for name in short]
-    for name, sentence in zip(short, said, strict=True):
+    assert [sentence.partition(":")[0] for sentence in sentences] == [WORDS[name] for name in short]
+    for name, sentence in zip(short, sentences, strict=True):
         for room in (need, have):
             amount = getattr(room, name) / (1e6 if name == "shm_bytes" else 1)
             shown = f"{amount:.1f}" if name == "shm_bytes" else f"{amount:.0f}"
@@ -70,14 +70,14 @@ def test_the_limits_of_this_machine_are_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("limit", "value", "said"),
+    ("limit", "value", "sentences"),
     [
         (resource.RLIMIT_NOFILE, 64, "open files: 64 are allowed"),
         (resource.RLIMIT_AS, 300_000_000, "address space: 300 MB are allowed"),
     ],
 )
 def test_a_start_under_a_small_limit_is_refused_in_a_sentence(
-    limit: int, value: int, said: str, tmp_path: Path
+    limit: int, value: int, sentences: str, tmp_path: Path
 ) -> None:
     """Exit status 2, the limit with what is needed, and neither errno nor traceback."""
     fleet = tmp_path / "fleet.yaml"
@@ -91,5 +91,5 @@ def test_a_start_under_a_small_limit_is_refused_in_a_sentence(
         timeout=60,
     )
     assert process.returncode == 2
-    assert said in process.stderr and "needed" in process.stderr
+    assert sentences in process.stderr and "needed" in process.stderr
     assert "Traceback" not in process.stderr and "Errno" not in process.stderr

@@ -47,11 +47,11 @@ def status(
             uptime_s=1.0,
             progress_age_s=age if state is ActorState.READY else None,
             memory_mb=1.0,
-            last_exit=said_last,
+            last_exit=last_exit_text,
             last_error=None,
-            report=said,
+            report=reported,
         )
-        for name, said, age, said_last in (
+        for name, reported, age, last_exit_text in (
             ("broker", broker, 0.01, None),
             ("r1/control", STREAMING | (control or {}), age_s, last_exit),
         )
@@ -75,8 +75,8 @@ def test_a_robot_whose_commands_are_all_refused_is_not_healthy(
     why = "joint elbow: 92.1 is beyond its limit of 2.6"
     body = status({"refusing_s": refusing_s, "refusing": why})
     assert body["healthy"] is healthy
-    said = [f"robot r1 has refused every command for {refusing_s:.0f} s: {why}"]
-    assert unhealthy(body) == ([] if healthy else said)
+    reported = [f"robot r1 has refused every command for {refusing_s:.0f} s: {why}"]
+    assert unhealthy(body) == ([] if healthy else reported)
 
 
 def test_warnings_are_listed_and_leave_a_fleet_healthy() -> None:
@@ -95,8 +95,13 @@ def test_a_robot_that_is_not_driven_is_not_healthy_for_its_reason(state: str) ->
 
 def test_a_robot_without_a_control_actor_shows_why_and_no_old_reasons() -> None:
     """DOWN shows the control actor's state; reasons of its last report are not shown."""
-    said = {"reason": "an old reason", "refusing_s": 9.0, "refusing": "old", "warnings": ["old"]}
-    body = status(said, ActorState.BACKOFF, reason="killed by SIGKILL")
+    reported = {
+        "reason": "an old reason",
+        "refusing_s": 9.0,
+        "refusing": "old",
+        "warnings": ["old"],
+    }
+    body = status(reported, ActorState.BACKOFF, reason="killed by SIGKILL")
     (row,) = body["robots"]
     assert row["state"] == "DOWN"
     assert row["reason"] == ("r1/control is BACKOFF: killed by SIGKILL; waits for its next start")
@@ -174,8 +179,8 @@ def test_a_log_is_unhealthy_only_while_it_cannot_be_written() -> None:
     """A present write error is unhealthy; lines lost in the past are not."""
     log = {"path": "/state/log.jsonl", "lost": 7, "error": "No space left on device"}
     body = {"actors": [], "robots": [], "log": log}
-    [said] = unhealthy(body)
-    assert "/state/log.jsonl" in said and "No space left" in said and "7 lines" in said
+    [reported] = unhealthy(body)
+    assert "/state/log.jsonl" in reported and "No space left" in reported and "7 lines" in reported
     assert unhealthy({**body, "log": {**log, "error": ""}}) == []
 
 

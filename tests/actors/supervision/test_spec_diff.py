@@ -33,8 +33,8 @@ def test_each_differing_value_is_named_by_its_path_at_any_depth() -> None:
 def test_added_and_removed_segments_are_distinguished() -> None:
     """A segment in one list only is named as added or as removed."""
     old, new = actor("a", "one", "both"), actor("a", "both", "two")
-    said = ["without shared memory one", "with shared memory two"]
-    assert differences([old], [new]).changed == {"a": said}
+    expected = ["without shared memory one", "with shared memory two"]
+    assert differences([old], [new]).changed == {"a": expected}
 
 
 def test_other_restart_rules_need_no_new_process() -> None:
