@@ -72,9 +72,9 @@ if TYPE_CHECKING:
     from .robot.base import Options as Options
     from .robot.base import Robot as Robot
     from .robot.base import RobotSpec as RobotSpec
+    from .transport.bodies import Vitals as Vitals
     from .transport.frames import Frame as Frame
     from .transport.frames import FrameReader as FrameReader
-    from .transport.messages import Vitals as Vitals
 
 _NAMES = {
     ".actors.control.config": ("PlanSettings", "SafetySettings", "TimingSettings"),
@@ -121,7 +121,7 @@ _NAMES = {
     ".policy.base": ("CameraFeature", "Chunk", "ChunkPolicy", "Observation", "PolicySpec"),
     ".robot.base": ("Camera", "ControlMode", "Episode", "Options", "Robot", "RobotSpec"),
     ".transport.frames": ("Frame", "FrameReader"),
-    ".transport.messages": ("Vitals",),
+    ".transport.bodies": ("Vitals",),
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = sorted(_PLACES)  # noqa: PLE0605 it is a list

@@ -1,7 +1,7 @@
 """`Limits`: the bounds of what a peer may send.
 
 All of them are checked before memory is allocated for what they bound. Strings, maps and lists of a
-body are bounded by the types in messages.py, from `DEFAULT`.
+body are bounded by the types in bodies.py, from `DEFAULT`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import Any
 import zmq
 
 from ...errors import KeyFileError, RefusedError, WireError
-from ...transport import messages, sockets
+from ...transport import bodies, messages, sockets
 from ...transport.keys import Role
 from ...transport.poll import Poll
 from ..runtime import allocator
@@ -220,9 +220,7 @@ class BrokerActor(Actor):
     def _send(self, effect: ToRobot | ToReplica) -> Why | None:
         payload = effect.payload
         frames: Sequence[Any] = (
-            messages.encode(effect.header, payload)
-            if isinstance(payload, messages.Body)
-            else payload
+            messages.encode(effect.header, payload) if isinstance(payload, bodies.Body) else payload
         )
         if isinstance(effect, ToRobot):
             return self._front.send([effect.identity, *frames])

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...transport.messages import Open, Vitals
+from ...transport.bodies import Open, Vitals
 
 MAX_CALLERS = 512
 

@@ -6,7 +6,7 @@ there; the terms that it was accepted on must not change by that.
 
 from __future__ import annotations
 
-from ...transport.messages import Register
+from ...transport.bodies import Register
 
 TERMS = {
     "checkpoint": "weights",

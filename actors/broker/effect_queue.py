@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...transport.bodies import KINDS, Body
 from ...transport.header import Header
-from ...transport.messages import KINDS, Body
 from .effects import Effect, Received, ToReplica, ToRobot
 from .rate_limited_log import RateLimitedLog
 from .sessions import RoutedSession

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...transport.bodies import Body
 from ...transport.header import Header
-from ...transport.messages import Body
 
 Frames = Sequence[Any]
 """A message as it was received, header frame first."""

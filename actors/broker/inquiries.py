@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from ...transport.bodies import Inquiry, Open, Reject, Verdict
 from ...transport.header import Header
-from ...transport.messages import Inquiry, Open, Reject, Verdict
 from .effects import Received, ToReplica
 from .peers import Peer
 from .replica_choice import RETRY_AFTER_S, refusal

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ...transport.messages import Open, Reject
+from ...transport.bodies import Open, Reject
 from .replicas import Registry, Replica
 from .sessions import RoutedSession
 

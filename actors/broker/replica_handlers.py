@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import logging
 
+from ...transport.bodies import Accept, Drain, Event, Heartbeat, Register, Reject, Welcome
 from ...transport.header import Header, Kind
 from ...transport.limits import DEFAULT
-from ...transport.messages import Accept, Drain, Event, Heartbeat, Register, Reject, Welcome
 from .contracts import differences
 from .effects import Received
 from .inquiries import Inquiries

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ...transport.messages import Register
+from ...transport.bodies import Register
 from .peers import Peer
 
 MAX_REPLICAS = 1024

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import logging
 
+from ...transport.bodies import Error, Event, Heartbeat, Inquiry, Open, Reject, Verdict
 from ...transport.header import Kind
-from ...transport.messages import Error, Event, Heartbeat, Inquiry, Open, Reject, Verdict
 from .effects import Received
 from .inquiries import Inquiries
 from .peers import Peer

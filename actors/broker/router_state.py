@@ -12,9 +12,9 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 
+from ...transport.bodies import Body, Close, Drain, Error, Event, Reject
 from ...transport.header import Header, Kind
 from ...transport.limits import DEFAULT
-from ...transport.messages import Body, Close, Drain, Error, Event, Reject
 from .callers import Callers
 from .counters import Counters
 from .effect_queue import EffectQueue

@@ -21,8 +21,9 @@ from collections.abc import Collection
 from typing import Any, Literal
 
 from ...errors import WireError
+from ...transport.bodies import Event, Heartbeat
 from ...transport.header import Header, Kind
-from ...transport.messages import Event, Heartbeat, unreadable
+from ...transport.messages import unreadable
 from ..runtime.configs import BrokerConfig
 from .counters import Counters
 from .effects import Effect, Received, ToReplica, ToRobot

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from ...transport.messages import Open, Vitals
+from ...transport.bodies import Open, Vitals
 from .callers import Caller
 from .peers import label
 from .replicas import Replica

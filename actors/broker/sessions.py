@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ...transport.messages import Accept
+from ...transport.bodies import Accept
 from .effects import Received
 from .peers import Peer
 from .replicas import Replica

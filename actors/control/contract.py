@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ...transport.messages import Accept
+from ...transport.bodies import Accept
 
 
 class Contract(msgspec.Struct, frozen=True):

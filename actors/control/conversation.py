@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...robot.base import RobotSpec
-from ...transport.messages import Vitals
+from ...transport.bodies import Vitals
 from .plan import Floats
 from .plan_memory import PlanMemory, Word
 from .policy_client import PolicyClient

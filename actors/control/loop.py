@@ -19,7 +19,7 @@ from time import monotonic_ns
 import zmq
 
 from ...errors import DeadError, RefusedError
-from ...transport.messages import Vitals
+from ...transport.bodies import Vitals
 from ...transport.poll import Poll
 from ..runtime.actor import Actor
 from . import realtime

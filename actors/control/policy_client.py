@@ -10,9 +10,10 @@ from collections import Counter
 
 from ...errors import WireError
 from ...robot.base import RobotSpec
-from ...transport import messages, sockets
+from ...transport import bodies, messages, sockets
+from ...transport.bodies import Close, Heartbeat, Open, Request, Reset, Vitals
 from ...transport.header import Header, Kind
-from ...transport.messages import Blobs, Close, Heartbeat, Open, Request, Reset, Vitals
+from ...transport.messages import Blobs
 from .config import ControlConfig
 from .plan import Floats
 from .request_cycle import PlannedRequest, RequestCycle
@@ -85,7 +86,7 @@ class PolicyClient:
                 self.malformed[error.reason] += 1
         return merged
 
-    def _send(self, header: Header, body: messages.Body, blobs: Blobs | None = None) -> bool:
+    def _send(self, header: Header, body: bodies.Body, blobs: Blobs | None = None) -> bool:
         return sockets.send(self.socket, messages.encode(header, body, blobs or ()))
 
 
@@ -109,12 +110,12 @@ def opening(config: ControlConfig, spec: RobotSpec, task: str, incarnation: int)
 
 
 def _dispatch(
-    message: messages.Message[messages.Body], cycle: RequestCycle, step: int, now_ns: int
+    message: messages.Message[bodies.Body], cycle: RequestCycle, step: int, now_ns: int
 ) -> bool:
     header, body = message.header, message.body
     key = (header.seq, header.episode, header.epoch)
     match body:
-        case messages.Reply():
+        case bodies.Reply():
             try:
                 model, robot = message.array(body.chunk_model), message.array(body.chunk)
             except WireError as error:  # a useless answer, but no longer awaited
@@ -122,21 +123,21 @@ def _dispatch(
                 raise
             age_ns = round(body.oldest_input_age_s * 1e9)
             return cycle.replied(model, robot, key, step, now_ns, age_ns) is None
-        case messages.Accept():
+        case bodies.Accept():
             cycle.session.accepted(body, header.epoch, now_ns)
-        case messages.Reject():
+        case bodies.Reject():
             cycle.session.rejected(body, header.epoch, now_ns)
-        case messages.Error():
+        case bodies.Error():
             near = body.reason in _NEAR
             cycle.failed(f"{body.reason}: {body.message}", key, now_ns, near=near)
-        case messages.Heartbeat():
+        case bodies.Heartbeat():
             cycle.session.heard(body.progress, header.epoch, now_ns)
-        case messages.Event(what="lost"):
+        case bodies.Event(what="lost"):
             cycle.session.lost(body.message, header.epoch, now_ns)
-        case messages.Event(what="reset"):
+        case bodies.Event(what="reset"):
             cycle.acknowledged(header.episode)
-        case messages.Event(what="available"):
+        case bodies.Event(what="available"):
             cycle.session.available(now_ns)
-        case messages.Event(what="waiting"):
+        case bodies.Event(what="waiting"):
             cycle.session.waiting(body.message)
     return False

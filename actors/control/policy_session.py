@@ -9,7 +9,7 @@ the robot was accepted under is never played.
 
 from __future__ import annotations
 
-from ...transport.messages import Accept, Reject
+from ...transport.bodies import Accept, Reject
 from .buffer import ChunkBuffer
 from .config import ControlConfig
 from .contract import Contract, Kept, misfit

@@ -6,8 +6,8 @@ of another host, or a script's, is shown where the broker is.
 
 from __future__ import annotations
 
+from ...transport.bodies import Vitals
 from ...transport.limits import DEFAULT
-from ...transport.messages import Vitals
 from .command_source import CommandSource
 from .plan_memory import PlanMemory, Word
 from .request_cycle import RequestCycle

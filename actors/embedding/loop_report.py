@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ...transport.messages import Vitals
+from ...transport.bodies import Vitals
 from ..control.command_source import CommandSource
 from ..control.plan_memory import PlanMemory
 from ..control.request_cycle import RequestCycle

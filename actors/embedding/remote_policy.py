@@ -21,8 +21,8 @@ from ... import arguments
 from ...errors import NotReadyError, PolicyLostError
 from ...robot.base import ControlMode
 from ...transport import sockets
+from ...transport.bodies import Vitals
 from ...transport.frames import FrameRing
-from ...transport.messages import Vitals
 from ..control.buffer import ChunkBuffer
 from ..control.command_source import CommandSource
 from ..control.config import PlanSettings, SafetySettings

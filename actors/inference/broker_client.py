@@ -21,10 +21,11 @@ import zmq
 from ...errors import WireError
 from ...transport import sockets
 from ...transport.arrays import Buffer
+from ...transport.bodies import Drain, Heartbeat, Register
 from ...transport.connection import Connection
 from ...transport.header import Header, Kind
 from ...transport.keys import Key, PublicKey
-from ...transport.messages import Drain, Heartbeat, Register, encode
+from ...transport.messages import encode
 from ...transport.poll import Poll
 
 MAX_UNSENT = 256

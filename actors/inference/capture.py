@@ -24,7 +24,8 @@ import msgspec
 from ...errors import CaptureError
 from ...policy.base import Observation
 from ...transport.arrays import Buffer
-from ...transport.messages import Blobs, Message, Reply, Request, decode, encode
+from ...transport.bodies import Reply, Request
+from ...transport.messages import Blobs, Message, decode, encode
 from ..runtime.audit import log_change
 from ..runtime.bounded_file import BoundedFile, older
 from .policy_runner import PolicyRunner

@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 
 from ...errors import OutboxError, WireError
 from ...transport.arrays import Buffer
+from ...transport.bodies import Accept, Inquiry, Open, Reject, Verdict
 from ...transport.header import Header, Kind
 from ...transport.host import boot_id
 from ...transport.limits import DEFAULT
-from ...transport.messages import Accept, Inquiry, Message, Open, Reject, Verdict, decode, encode
+from ...transport.messages import Message, decode, encode
 from ...transport.outbox import OutboxReader
 from .replica_metrics import Meters
 from .served_session import ServedSession

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from ...errors import WireError
 from ...transport.arrays import Buffer
+from ...transport.bodies import Event, Request
 from ...transport.header import Header, Kind
-from ...transport.messages import Event, Message, Request, decode, encode
+from ...transport.messages import Message, decode, encode
 from ..runtime.configs import InferenceConfig
 from .handshake import Answer, Handshake
 from .history import Histories, History

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 
+from ...transport.bodies import Register
 from ...transport.host import boot_id
-from ...transport.messages import Register
 from ..runtime.configs import InferenceConfig
 from .capture import Origin
 from .policy_runner import PolicyRunner

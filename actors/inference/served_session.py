@@ -21,10 +21,11 @@ from numpy.typing import NDArray
 from ...errors import OutboxError, WireError
 from ...policy.base import Chunk, Observation, PolicySpec
 from ...transport.arrays import Buffer
+from ...transport.bodies import Error, Reply, Request
 from ...transport.header import VERSION, Header, Kind
 from ...transport.images import Image, resize
 from ...transport.limits import DEFAULT
-from ...transport.messages import Blobs, Error, Message, Reply, Request, encode
+from ...transport.messages import Blobs, Message, encode
 from ...transport.outbox import OutboxReader
 
 
@@ -74,7 +75,7 @@ class ServedSession:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """How a reply was made; the fields are those of `messages.Reply`."""
+    """How a reply was made; the fields are those of `bodies.Reply`."""
 
     queue_s: float = 0.0
     inference_s: float = 0.0

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...transport.arrays import Buffer
+from ...transport.bodies import Request
 from ...transport.header import Header
-from ...transport.messages import Message, Request
+from ...transport.messages import Message
 from ...transport.outbox import OutboxReader
 from ..runtime.audit import Audit
 from ..runtime.configs import InferenceConfig

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...policy.base import PolicySpec
+from ...transport.bodies import Open, PrefixMode, Reject
 from ...transport.limits import DEFAULT
-from ...transport.messages import Open, PrefixMode, Reject
 from .service_terms import Occupancy, Terms, listed, same_fps
 from .session_warnings import warnings_of
 

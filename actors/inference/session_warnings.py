@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ...policy.base import PolicySpec
-from ...transport.messages import Open
+from ...transport.bodies import Open
 from .service_terms import Occupancy, Terms, listed, same_fps
 
 ASPECT_TOLERANCE = 0.02

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 
 from ...errors import WireError
-from ...transport import messages, sockets
+from ...transport import bodies, messages, sockets
 from ...transport.arrays import Buffer
+from ...transport.bodies import Event
 from ...transport.header import Header, Kind
-from ...transport.messages import Event
 
 
 class ControlLink:
@@ -35,9 +35,9 @@ class ControlLink:
             raise WireError("identity", f"{name} speaks to the network actor of {self._robot}")
         return incarnation
 
-    def reply(self, identity: bytes, about: Header, body: messages.Body) -> None:
+    def reply(self, identity: bytes, about: Header, body: bodies.Body) -> None:
         """Send `body` to `identity`; the header echoes `about`, except for its kind."""
-        header = about._replace(kind=messages.KINDS[type(body)])
+        header = about._replace(kind=bodies.KINDS[type(body)])
         self.send(messages.encode(header, body), identity)
 
     def send_lost(self, identity: bytes, epoch: int, reason: str) -> None:

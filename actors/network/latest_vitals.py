@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from ...transport.messages import Vitals
+from ...transport.bodies import Vitals
 
 VITALS_NS = 2_000_000_000
 """How long vitals are current."""

@@ -19,13 +19,14 @@ import msgspec
 import zmq
 
 from ...errors import StaleFrameError, WireError
-from ...transport import messages, sockets
+from ...transport import bodies, messages, sockets
 from ...transport.arrays import Buffer
+from ...transport.bodies import Accept, Error, Event, Heartbeat, Reject
 from ...transport.connection import Connection
 from ...transport.frames import FrameReader
 from ...transport.header import Header, Kind
 from ...transport.layout import own
-from ...transport.messages import Accept, Blobs, Error, Event, Heartbeat, Reject, unreadable
+from ...transport.messages import Blobs, unreadable
 from ...transport.outbox import Outbox
 from ...transport.poll import Poll
 from ..runtime.actor import Actor
@@ -128,7 +129,7 @@ class NetworkActor(Actor):
         """Close the session, and notify both peers."""
         if self._relay.phase is not Phase.CLOSED:
             close = Header(Kind.CLOSE, epoch=self._relay.epoch)
-            frames = messages.encode(close, messages.Close(reason="stopping"))
+            frames = messages.encode(close, bodies.Close(reason="stopping"))
             sockets.send(self._broker.socket, frames)
             self._control.send_lost(
                 self._control.identity, self._relay.epoch, "the network actor is stopping"
@@ -229,11 +230,11 @@ class NetworkActor(Actor):
         return messages.encode(message.header, terms, message.blobs)
 
     def _with_age(self, header: Header, frames: list[Buffer]) -> list[Buffer]:
-        message: messages.Message[messages.Reply] = messages.decode(frames)
+        message: messages.Message[bodies.Reply] = messages.decode(frames)
         body = self._images.with_age(header, message.body)
         return messages.encode(header, body, message.blobs)
 
-    def _open(self, message: messages.Message[messages.Open]) -> None:
+    def _open(self, message: messages.Message[bodies.Open]) -> None:
         """Complete control's OPEN by what only this process knows, with the policy's names."""
         self._own_actions = message.body.action_names
         body = completed(message.body, self.config, self._outbox, self.incarnation)
@@ -244,7 +245,7 @@ class NetworkActor(Actor):
             refusal = Reject(reason="unreachable", message=words, retry_after_s=UNREACHABLE_RETRY_S)
             self._control.reply(self._control.identity, message.header, refusal)
 
-    def _request(self, message: messages.Message[messages.Request]) -> None:
+    def _request(self, message: messages.Message[bodies.Request]) -> None:
         """Send a request with its images; answer it where that is not possible."""
         header, blobs = message.header, Blobs(message.blobs)
         now_ns = time.monotonic_ns()

@@ -7,8 +7,8 @@ import socket
 
 import msgspec
 
+from ...transport.bodies import Open
 from ...transport.host import boot_id
-from ...transport.messages import Open
 from ...transport.outbox import Outbox
 from ..runtime.configs import NetworkConfig
 

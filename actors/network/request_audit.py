@@ -7,8 +7,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ...transport.bodies import Accept
 from ...transport.header import Header, Kind
-from ...transport.messages import Accept
 from ..runtime.audit import Audit
 
 

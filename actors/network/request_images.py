@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from ...transport.bodies import Accept, Reply, Request
 from ...transport.header import Header, Kind
-from ...transport.messages import Accept, Blobs, Reply, Request
+from ...transport.messages import Blobs
 from ...transport.outbox import Outbox
 from ..runtime.configs import NetworkConfig
 from .camera_frames import CameraFrames

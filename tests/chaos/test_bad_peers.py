@@ -20,8 +20,8 @@ from holdfast.tests.actors.broker.conftest import Wire
 from holdfast.tests.chaos.conftest import ChaosFleet, actor, robot, streams_again
 from holdfast.tests.hostile.corpus import Corpus
 from holdfast.transport import sockets
+from holdfast.transport.bodies import Open
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import Open
 
 pytestmark = pytest.mark.timeout(300)
 SERVICES = {"r1": "pick", "r2": "place"}

@@ -20,9 +20,10 @@ import zmq
 from holdfast.tests.actors.broker.conftest import Wire
 from holdfast.tests.hostile.corpus import Corpus
 from holdfast.transport import sockets
+from holdfast.transport.bodies import Request
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.limits import DEFAULT
-from holdfast.transport.messages import Blobs, Request
+from holdfast.transport.messages import Blobs
 
 pytestmark = pytest.mark.timeout(180)
 PROMPT_S = 5.0

@@ -18,8 +18,9 @@ from holdfast.tests.hostile.corpus import Corpus
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import messages
 from holdfast.transport.arrays import Buffer
+from holdfast.transport.bodies import Reply, Request
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import Blobs, Reply, Request
+from holdfast.transport.messages import Blobs
 
 __all__ = ["cell"]
 

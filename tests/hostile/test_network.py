@@ -17,9 +17,10 @@ from holdfast.errors import WireError
 from holdfast.tests.actors.network.test_network import SHAPE, Bench
 from holdfast.tests.hostile.corpus import Corpus
 from holdfast.tests.waiting import wait_until
-from holdfast.transport import messages, sockets
+from holdfast.transport import bodies, messages, sockets
+from holdfast.transport.bodies import Heartbeat, Reply
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import Blobs, Heartbeat, Message, Reply
+from holdfast.transport.messages import Blobs, Message
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -125,7 +126,7 @@ def test_hostile_messages_from_both_sides_are_counted_and_survived(between: Betw
 def test_a_control_loop_that_does_not_read_costs_a_bounded_queue(between: Between) -> None:
     """Messages for it are dropped and counted."""
     header = Header(Kind.ERROR, seq=1, epoch=between.epoch)
-    frames = messages.encode(header, messages.Error(reason="observation"))
+    frames = messages.encode(header, bodies.Error(reason="observation"))
 
     def dropped() -> int:
         sockets.send(between.bench.front, [between.bench.peer, *frames, bytes(100_000)])

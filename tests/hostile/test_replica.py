@@ -18,18 +18,9 @@ from holdfast.tests.hostile.conftest import SPEC
 from holdfast.tests.hostile.corpus import Corpus
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import sockets
+from holdfast.transport.bodies import Body, Heartbeat, Open, Request, Welcome
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import (
-    Blobs,
-    Body,
-    Heartbeat,
-    Message,
-    Open,
-    Request,
-    Welcome,
-    decode,
-    encode,
-)
+from holdfast.transport.messages import Blobs, Message, decode, encode
 
 pytestmark = pytest.mark.timeout(180)
 PROMPT_S = 10.0

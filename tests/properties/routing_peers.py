@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from holdfast.actors.broker.effects import Received, ToReplica
 from holdfast.actors.broker.peers import Peer
+from holdfast.transport.bodies import Accept, Body, Open, Register
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import Accept, Body, Open, Register
 
 
 def message(kind: Kind, body: Body | None = None, mark: object = None, **header: int) -> Received:

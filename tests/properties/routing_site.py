@@ -19,19 +19,9 @@ from holdfast.tests.properties.routing_peers import (
     open_body,
     terms,
 )
+from holdfast.transport.bodies import Body, Close, Drain, Event, Heartbeat, Inquiry, Reject, Verdict
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import (
-    Body,
-    Close,
-    Drain,
-    Event,
-    Heartbeat,
-    Inquiry,
-    Reject,
-    Verdict,
-    decode,
-    encode,
-)
+from holdfast.transport.messages import decode, encode
 
 MS = 1_000_000
 SECOND = 1_000 * MS

@@ -17,7 +17,7 @@ from holdfast.actors.control.plan_memory import SEGMENT_BYTES, PlanMemory
 from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.actors.control.supply_state import TABLE, SupplyEvent, SupplyState
 from holdfast.robot.base import ControlMode, RobotSpec
-from holdfast.transport.messages import Accept, Reject
+from holdfast.transport.bodies import Accept, Reject
 
 MS = 1_000_000
 DT = 40 * MS

@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from holdfast.actors.broker.peers import Peer
 from holdfast.tests.properties.routing_peers import FakeReplica, FakeRobot, message
 from holdfast.tests.properties.routing_site import MS, RoutingSite
+from holdfast.transport.bodies import Close
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import Close
 
 SERVICES = ("flow", "flow", "flow", "act")
 NAMES = ("r1", "r2", "r3")

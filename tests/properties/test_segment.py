@@ -26,9 +26,10 @@ from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.errors import PlanError
 from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.transport import fence
+from holdfast.transport.bodies import Accept, Request
 from holdfast.transport.fence import LINE
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import Accept, Blobs, Request, decode, encode
+from holdfast.transport.messages import Blobs, decode, encode
 
 ACTIONS = 2
 SIZE = 96 * 1024  # small, so that images are cheap; the layout adapts its capacity

@@ -19,11 +19,9 @@ import pytest
 from numpy.typing import NDArray
 
 from holdfast.transport.arrays import Array
-from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import (
+from holdfast.transport.bodies import (
     BODIES,
     Accept,
-    Blobs,
     Body,
     Close,
     Drain,
@@ -40,9 +38,9 @@ from holdfast.transport.messages import (
     Verdict,
     Vitals,
     Welcome,
-    decode,
-    encode,
 )
+from holdfast.transport.header import Header, Kind
+from holdfast.transport.messages import Blobs, decode, encode
 from holdfast.transport.outbox import Reference
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -16,12 +16,9 @@ from msgspec import inspect
 
 from holdfast.errors import WireError
 from holdfast.transport.arrays import Buffer
-from holdfast.transport.header import Header, Kind
-from holdfast.transport.limits import DEFAULT, Limits
-from holdfast.transport.messages import (
+from holdfast.transport.bodies import (
     BODIES,
     KINDS,
-    Blobs,
     Body,
     Close,
     Event,
@@ -30,9 +27,10 @@ from holdfast.transport.messages import (
     Reject,
     Reply,
     Request,
-    decode,
-    encode,
 )
+from holdfast.transport.header import Header, Kind
+from holdfast.transport.limits import DEFAULT, Limits
+from holdfast.transport.messages import Blobs, decode, encode
 
 
 def strategy(kind: inspect.Type) -> st.SearchStrategy[Any]:

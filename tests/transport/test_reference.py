@@ -13,9 +13,9 @@ import pytest
 from msgspec import inspect
 
 import holdfast.transport
+from holdfast.transport.bodies import BODIES, Vitals
 from holdfast.transport.header import MAGIC, Kind
 from holdfast.transport.limits import DEFAULT
-from holdfast.transport.messages import BODIES, Vitals
 
 PACKAGE = Path(holdfast.transport.__path__[0])
 TEXT = (PACKAGE / "reference.md").read_text()

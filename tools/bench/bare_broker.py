@@ -14,8 +14,8 @@ import zmq
 from ...actors.runtime.actor import Actor
 from ...actors.runtime.configs import BrokerConfig
 from ...transport import messages, sockets
+from ...transport.bodies import Welcome
 from ...transport.header import Header, Kind
-from ...transport.messages import Welcome
 
 
 class BareBroker(Actor):

@@ -14,9 +14,10 @@ from ...actors.inference.service import ReplicaCore
 from ...actors.runtime.audit import Audit
 from ...actors.runtime.configs import InferenceConfig
 from ...policy.base import ChunkPolicy, Observation, PolicySpec
+from ...transport.bodies import Open, Request
 from ...transport.header import Header, Kind
 from ...transport.host import boot_id
-from ...transport.messages import Blobs, Open, Request, encode
+from ...transport.messages import Blobs, encode
 from ...transport.outbox import Outbox, OutboxReader
 
 BUFFER_TIME_S = 0.5

@@ -38,8 +38,8 @@ from ...policy.base import CameraFeature, PolicySpec
 from ...policy.checkpoint import CONFIG, Config
 from ...robot.base import ControlMode, RobotSpec
 from ...transport import segment, sockets
+from ...transport.bodies import Vitals
 from ...transport.frames import FrameRing
-from ...transport.messages import Vitals
 from ...transport.outbox import Outbox
 from .bare_broker import BareBroker
 

@@ -33,8 +33,9 @@ from ...actors.runtime.credentials import credentials
 from ...actors.runtime.runtime_dir import running, runtime_base
 from ...errors import BrokerUnreachableError, FleetError, RefusedError, WireError
 from ...transport import sockets
+from ...transport.bodies import Inquiry, Open, Verdict
 from ...transport.header import Header, Kind
-from ...transport.messages import Inquiry, Open, Verdict, decode, encode
+from ...transport.messages import decode, encode
 
 AT_ONCE = sockets.ROUTER_HWM // 2
 """Questions under way: half of what fits on the broker's way to a replica."""

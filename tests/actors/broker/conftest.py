@@ -31,20 +31,19 @@ from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
 from holdfast.actors.runtime.supervisor_link import BootMessage, SegmentEntry, SupervisorLink, pair
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import messages, segment, sockets
-from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import (
+from holdfast.transport.bodies import (
     KINDS,
     Accept,
-    Blobs,
     Body,
     Heartbeat,
-    Message,
     Open,
     Register,
     Reject,
     Reply,
     Request,
 )
+from holdfast.transport.header import Header, Kind
+from holdfast.transport.messages import Blobs, Message
 
 SECOND = 1_000_000_000
 PATIENCE_S = 8.0

@@ -12,8 +12,7 @@ from holdfast.actors.broker.replica_choice import RETRY_AFTER_S
 from holdfast.errors import WireError
 from holdfast.tests.actors.broker.conftest import Desk, asking, granting, is_a, offering
 from holdfast.transport import messages
-from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import (
+from holdfast.transport.bodies import (
     Body,
     Close,
     Drain,
@@ -25,6 +24,7 @@ from holdfast.transport.messages import (
     Reset,
     Verdict,
 )
+from holdfast.transport.header import Header, Kind
 
 
 def readable(effects: list[Effect]) -> list[Any]:

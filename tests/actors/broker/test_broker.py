@@ -29,10 +29,10 @@ from holdfast.tests.actors.broker.conftest import (
 )
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import keys, messages, sockets
+from holdfast.transport.bodies import Close, Drain, Error, Heartbeat, Open
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.keys import Role
 from holdfast.transport.limits import DEFAULT
-from holdfast.transport.messages import Close, Drain, Error, Heartbeat, Open
 
 Start = Callable[..., LiveBroker]
 

@@ -8,8 +8,8 @@ import pytest
 
 from holdfast.actors.broker.effects import ToReplica
 from holdfast.tests.actors.broker.conftest import Desk, Sent, offering
+from holdfast.transport.bodies import Drain
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import Drain
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from holdfast.actors.broker.quarantine import TOLERATED
 from holdfast.actors.broker.replicas import MAX_REPLICAS
 from holdfast.errors import WireError
 from holdfast.tests.actors.broker.conftest import Desk, asking, granting, is_a, offering
+from holdfast.transport.bodies import Close, Drain, Event, Heartbeat, Reject
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import Close, Drain, Event, Heartbeat, Reject
 
 NOBODY = ""
 """In place of a peer: the count is of the broker as a whole."""

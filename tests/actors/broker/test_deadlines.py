@@ -11,8 +11,8 @@ from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.actors.broker.replicas import OVERDUE_NS
 from holdfast.actors.broker.waiting import HOLDOFF_NS
 from holdfast.tests.actors.broker.conftest import SECOND, Desk, asking, granting, is_a
+from holdfast.transport.bodies import Close, Drain, Event, Heartbeat, Inquiry, Reset, Verdict
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import Close, Drain, Event, Heartbeat, Inquiry, Reset, Verdict
 
 MS = SECOND // 1000
 

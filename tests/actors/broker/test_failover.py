@@ -8,8 +8,8 @@ import pytest
 
 from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.tests.actors.broker.conftest import SECOND, Desk, Sent
+from holdfast.transport.bodies import Heartbeat
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import Heartbeat
 
 MS = SECOND // 1000
 

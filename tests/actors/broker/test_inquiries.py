@@ -7,8 +7,8 @@ from typing import Any
 from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.actors.broker.inquiries import MAX_INQUIRIES
 from holdfast.tests.actors.broker.conftest import Desk, Sent
+from holdfast.transport.bodies import Accept, Inquiry, Open, Reject, Verdict
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import Accept, Inquiry, Open, Reject, Verdict
 
 NO = Verdict(reject=Reject(reason="action-names", message="other motors", final=True))
 FULL = Verdict(reject=Reject(reason="capacity", message="full"))

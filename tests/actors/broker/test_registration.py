@@ -8,8 +8,8 @@ import pytest
 from holdfast.actors.broker.effects import Effect, Log, ToReplica, ToRobot
 from holdfast.actors.broker.quarantine import TOLERATED
 from holdfast.tests.actors.broker.conftest import Desk, asking, granting, is_a, offering
+from holdfast.transport.bodies import Drain, Event, Reject
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import Drain, Event, Reject
 
 
 def listed(desk: Desk) -> list[str]:

@@ -16,8 +16,8 @@ import pytest
 
 from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.tests.waiting import wait_until
+from holdfast.transport.bodies import Heartbeat
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import Heartbeat
 
 REPLICA = """
 # A replica that accepts every robot, prints which requests it got, and answers when a line comes.
@@ -27,7 +27,8 @@ import numpy as np
 import zmq
 from holdfast.transport import messages, sockets
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import Accept, Blobs, Heartbeat, Register, Reply
+from holdfast.transport.bodies import Accept, Heartbeat, Register, Reply
+from holdfast.transport.messages import Blobs
 
 endpoint, identity, mode = sys.argv[1:]
 name = identity.partition(":")[0]

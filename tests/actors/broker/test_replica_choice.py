@@ -11,11 +11,8 @@ from holdfast.tests.actors.broker.conftest import (
     offering,
     rejection,
 )
+from holdfast.transport.bodies import Close, Reject
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import (
-    Close,
-    Reject,
-)
 
 
 def test_a_robot_goes_to_the_least_loaded_replica_of_its_service(desk: Desk) -> None:

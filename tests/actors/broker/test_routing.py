@@ -12,13 +12,8 @@ from holdfast.tests.actors.broker.conftest import (
     granting,
     rejection,
 )
+from holdfast.transport.bodies import Close, Drain, Event, Heartbeat
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import (
-    Close,
-    Drain,
-    Event,
-    Heartbeat,
-)
 
 EVENT = Event(what="lost")
 

@@ -11,11 +11,7 @@ from holdfast.tests.actors.broker.conftest import (
     Desk,
     asking,
 )
-from holdfast.transport.messages import (
-    Close,
-    Heartbeat,
-    Vitals,
-)
+from holdfast.transport.bodies import Close, Heartbeat, Vitals
 
 
 def test_the_status_stays_small(desk: Desk) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 from holdfast.actors.broker.effects import ToRobot
 from holdfast.tests.actors.broker.conftest import Desk, asking
+from holdfast.transport.bodies import Event, Reset
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import Event, Reset
 
 
 def events(effects: list[Any], what: str) -> list[Any]:

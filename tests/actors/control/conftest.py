@@ -23,10 +23,11 @@ from holdfast.actors.runtime.actor import Boot, boot_in_memory
 from holdfast.actors.runtime.supervisor_link import SupervisorLink
 from holdfast.robot.base import ControlMode, Episode, RobotSpec
 from holdfast.tests.waiting import wait_until
-from holdfast.transport import messages, sockets
+from holdfast.transport import bodies, messages, sockets
 from holdfast.transport.arrays import Buffer
+from holdfast.transport.bodies import Accept, Event, Heartbeat, Reply
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import Accept, Blobs, Event, Heartbeat, Reply
+from holdfast.transport.messages import Blobs
 
 SPEC = RobotSpec(
     action_names=("a", "b"),
@@ -96,11 +97,11 @@ class Server(threading.Thread):
             prefix="trained",
             max_prefix_steps=20,
         )
-        self.reject: messages.Reject | None = None
+        self.reject: bodies.Reject | None = None
         self.silent = False
         self.answering = True
         self.delay_s = 0.0
-        self.say: list[messages.Body] = []
+        self.say: list[bodies.Body] = []
         self.seen: list[tuple[Kind, Header, Any]] = []
         self.ended = threading.Event()
         self._beats = 0

@@ -12,7 +12,7 @@ from holdfast.actors.control.config import ControlConfig
 from holdfast.actors.control.plan_memory import PLAN_BYTES, PlanMemory
 from holdfast.actors.control.request_cycle import PlannedRequest, RequestCycle
 from holdfast.robot.base import ControlMode, RobotSpec
-from holdfast.transport.messages import Accept
+from holdfast.transport.bodies import Accept
 
 MS = 1_000_000
 S = 1_000_000_000

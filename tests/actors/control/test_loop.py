@@ -17,8 +17,8 @@ from holdfast.actors.runtime.actor import EXIT_CRASHED, EXIT_DEAD, EXIT_REFUSED,
 from holdfast.errors import RobotError
 from holdfast.robot.base import ControlMode, Episode
 from holdfast.tests.waiting import wait_until
+from holdfast.transport.bodies import Reject, Vitals
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import Reject, Vitals
 
 from .conftest import SPEC, Cell
 

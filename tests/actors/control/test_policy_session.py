@@ -15,7 +15,7 @@ from holdfast.tests.actors.control.request_cycles import (
     new_cycle,
     opened,
 )
-from holdfast.transport.messages import Reject
+from holdfast.transport.bodies import Reject
 
 
 def test_a_service_that_loses_its_prefix_capability_ends_the_robot() -> None:

@@ -20,7 +20,7 @@ from holdfast.actors.control.request_cycle import PlannedRequest, RequestCycle
 from holdfast.actors.embedding import remote_policy
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.transport import sockets
-from holdfast.transport.messages import Accept, Vitals
+from holdfast.transport.bodies import Accept, Vitals
 
 BROKER = "ipc:///nowhere/broker.front"
 

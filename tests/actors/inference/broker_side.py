@@ -11,8 +11,9 @@ import zmq
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import sockets
 from holdfast.transport.arrays import Buffer
+from holdfast.transport.bodies import Welcome
 from holdfast.transport.header import Kind
-from holdfast.transport.messages import Message, Welcome, decode, encode
+from holdfast.transport.messages import Message, decode, encode
 
 
 class BrokerSide:

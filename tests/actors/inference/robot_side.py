@@ -9,9 +9,10 @@ import msgspec
 
 from holdfast.policy.base import CameraFeature, Observation, PolicySpec
 from holdfast.transport.arrays import Buffer
+from holdfast.transport.bodies import Open, Request, Reset
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.host import boot_id
-from holdfast.transport.messages import Blobs, Open, Request, Reset, encode
+from holdfast.transport.messages import Blobs, encode
 from holdfast.transport.outbox import Outbox
 
 SPEC = PolicySpec(

@@ -14,8 +14,9 @@ from holdfast.policy.base import Chunk, Observation
 from holdfast.tests.actors.inference.bench import Bench, MakeBench
 from holdfast.tests.actors.inference.diffusion import DiffusionPolicy, make
 from holdfast.tests.actors.inference.robot_side import RobotSide, example
+from holdfast.transport.bodies import Close
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import Close, encode
+from holdfast.transport.messages import encode
 from holdfast.transport.outbox import Outbox, OutboxReader
 
 Alone = Callable[..., list[bytes]]

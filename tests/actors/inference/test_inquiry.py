@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from holdfast.tests.actors.inference.bench import Bench, Echo, MakeBench
 from holdfast.tests.actors.inference.robot_side import RobotSide, example
 from holdfast.transport.arrays import Buffer
+from holdfast.transport.bodies import Inquiry, Open
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import Inquiry, Open, decode, encode
+from holdfast.transport.messages import decode, encode
 
 CHANGES = st.fixed_dictionaries(
     {},

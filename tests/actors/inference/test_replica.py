@@ -20,8 +20,9 @@ from holdfast.tests.actors.inference.replica_thread import Replica
 from holdfast.tests.actors.inference.robot_side import RobotSide, example
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.arrays import Buffer
+from holdfast.transport.bodies import Drain, Heartbeat, Reject, Welcome
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import Drain, Heartbeat, Reject, Welcome, encode
+from holdfast.transport.messages import encode
 from holdfast.transport.outbox import Outbox
 
 

@@ -14,8 +14,9 @@ from holdfast.tests.actors.inference.broker_side import BrokerSide
 from holdfast.tests.actors.inference.replica_process import ReplicaProcess
 from holdfast.tests.actors.inference.robot_side import RobotSide, example
 from holdfast.tests.waiting import wait_until
+from holdfast.transport.bodies import Drain
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.messages import Drain, encode
+from holdfast.transport.messages import encode
 
 
 def test_a_replica_process_serves_and_ends_on_sigterm(

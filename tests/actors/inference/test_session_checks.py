@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from holdfast.actors.inference.service_terms import Occupancy, Terms
 from holdfast.actors.inference.session_checks import Admitted, admit
 from holdfast.policy.base import CameraFeature, PolicySpec
-from holdfast.transport.messages import Open, Reject
+from holdfast.transport.bodies import Open, Reject
 
 SPEC = PolicySpec(
     model="picker",

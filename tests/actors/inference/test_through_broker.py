@@ -25,9 +25,10 @@ from holdfast.tests.actors.inference.robot_side import RobotSide, example
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import sockets
 from holdfast.transport.arrays import Buffer
+from holdfast.transport.bodies import Close
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.keys import Role, load_public, new
-from holdfast.transport.messages import Close, Message, decode, encode
+from holdfast.transport.messages import Message, decode, encode
 
 
 class Running:

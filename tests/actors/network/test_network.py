@@ -20,23 +20,13 @@ from holdfast.actors.network.network import NetworkActor
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.tests.waiting import wait_until
-from holdfast.transport import messages, sockets
+from holdfast.transport import bodies, messages, sockets
 from holdfast.transport.arrays import Buffer
+from holdfast.transport.bodies import Accept, Event, Heartbeat, Open, Reply, Request, Reset, Vitals
 from holdfast.transport.frames import FrameRing
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.images import Pixels, resize
-from holdfast.transport.messages import (
-    Accept,
-    Blobs,
-    Event,
-    Heartbeat,
-    Message,
-    Open,
-    Reply,
-    Request,
-    Reset,
-    Vitals,
-)
+from holdfast.transport.messages import Blobs, Message
 from holdfast.transport.outbox import Outbox, OutboxReader
 
 SHAPE = (48, 64, 3)
@@ -88,7 +78,7 @@ class Bench:
         """The counts of dropped messages by reason."""
         return dict(self.status().get("dropped", {}))
 
-    def ask(self, header: Header, body: messages.Body, blobs: Blobs | None = None) -> None:
+    def ask(self, header: Header, body: bodies.Body, blobs: Blobs | None = None) -> None:
         """Send as control; the connection may still be under way."""
         frames = messages.encode(header, body, blobs or ())
         wait_until(lambda: sockets.send(self.control, frames), "a connection to the actor", 5)
@@ -110,7 +100,7 @@ class Bench:
             if message.header.kind is kind:
                 return message
 
-    def answer(self, header: Header, body: messages.Body) -> None:
+    def answer(self, header: Header, body: bodies.Body) -> None:
         """Send as the broker."""
         assert sockets.send(self.front, [self.peer, *messages.encode(header, body)])
 

@@ -1,0 +1,292 @@
+"""The types of all message bodies, each a MessagePack map on the wire.
+
+Evolution is additive: receivers ignore keys they do not know, and default those that are missing.
+A field without a default has been there since version 1 and will stay.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+import msgspec
+
+from .arrays import Array
+from .header import VERSIONS, Kind
+from .images import Image
+from .limits import DEFAULT
+
+Name = Annotated[str, msgspec.Meta(max_length=DEFAULT.max_name_chars)]
+Text = Annotated[str, msgspec.Meta(max_length=DEFAULT.max_text_chars)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+Word = Annotated[int, msgspec.Meta(ge=0)]
+Steps = Annotated[int, msgspec.Meta(ge=0, le=1 << 20)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Load = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
+Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+Hertz = Annotated[float, msgspec.Meta(gt=0, le=1e5)]
+Pixel = Annotated[int, msgspec.Meta(ge=1, le=DEFAULT.max_image_width)]
+Version = Annotated[int, msgspec.Meta(ge=0, le=255)]
+
+_few = msgspec.Meta(max_length=DEFAULT.max_items)
+Names = Annotated[tuple[Name, ...], _few]
+Texts = Annotated[tuple[Text, ...], _few]
+Cameras = Annotated[dict[Name, tuple[Pixel, Pixel]], _few]
+ControlMode = Literal["position", "velocity"]
+PrefixMode = Literal["none", "guided", "trained"]
+
+
+class Open(msgspec.Struct, frozen=True, kw_only=True):
+    """A robot asks a service for a session. `cameras`: (width, height) by the policy's names.
+
+    `boot_id` and `outbox_nonce` offer shared memory to a replica on the same host. `host`, `pid`
+    and `kind` ("fleet", "script") say where the robot's loop runs.
+    `max_action_age_s` and `buffer_time_s` are the robot's settings (0: not said): how old an action
+    may be when it is played, and with how much playback left it asks for the next chunk.
+    """
+
+    robot: Name
+    service: Name
+    action_names: Names
+    state_names: Names
+    cameras: Cameras
+    fps: Hertz
+    versions: tuple[Version, Version] = VERSIONS
+    control_mode: ControlMode = "position"
+    rtc: bool = False
+    task: Text = ""
+    tasks: Texts = ()
+    tags: Annotated[dict[Name, Text], _few] = {}
+    boot_id: Name = ""
+    outbox_nonce: Word = 0
+    incarnation: Count = 0
+    host: Name = ""
+    pid: Count = 0
+    kind: Name = ""
+    max_action_age_s: Seconds = 0.0
+    buffer_time_s: Seconds = 0.0
+
+
+class Accept(msgspec.Struct, frozen=True, kw_only=True):
+    """The session is open, on these terms. `cameras`: the sizes that the policy sees.
+
+    `shm`: references to the outbox that was offered will be honoured.
+    """
+
+    session: Name
+    replica: Name
+    model: Name
+    revision: Name
+    checkpoint: Name
+    chunk_size: Steps
+    fps: Hertz
+    action_names: Names
+    cameras: Cameras
+    prefix: PrefixMode = "none"
+    max_prefix_steps: Steps = 0
+    shm: bool = False
+    warnings: Texts = ()
+    version: Version = VERSIONS[1]
+    limits: Annotated[dict[Name, Count], _few] = {}
+
+
+class Reject(msgspec.Struct, frozen=True, kw_only=True):
+    """No session. `final`: asking again is useless; else ask again after `retry_after_s`."""
+
+    reason: Name
+    message: Text
+    final: bool = False
+    retry_after_s: Seconds = 0.0
+    load: Load = 0.0
+    alternatives: Names = ()
+
+
+class Close(msgspec.Struct, frozen=True, kw_only=True):
+    """The robot ends its session."""
+
+    reason: Name = ""
+
+
+class Reset(msgspec.Struct, frozen=True, kw_only=True):
+    """The header's episode has begun. Losing this costs nothing: requests carry the episode."""
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One observation, to be answered by a chunk.
+
+    `state` f4 [S]; `images` by the policy's camera names, `frame_age_s` how old each was when the
+    request was made; `prefix` f4 [P, A] in model space and `prefix_robot` in robot space: the
+    leftover plan, absent if there is none; `delay_steps`: ticks until the chunk is expected;
+    `slack_s`: playback left, the deadline that the scheduler goes by; `seed` of the noise.
+    """
+
+    state: Array
+    images: Annotated[dict[Name, Image], msgspec.Meta(max_length=DEFAULT.max_images)] = {}
+    frame_age_s: Annotated[dict[Name, Seconds], _few] = {}
+    task: Text = ""
+    delay_steps: Steps = 0
+    prefix: Array | None = None
+    prefix_robot: Array | None = None
+    slack_s: Seconds = 0.0
+    episode_start: bool = False
+    seed: Count = 0
+
+
+class Reply(msgspec.Struct, frozen=True, kw_only=True):
+    """The chunk, f4 [H, A] in model space and in robot space, and what it cost to make.
+
+    `oldest_input_age_s`: how old the oldest image was when the robot asked; its own network actor
+    fills that in, because the age of an action counts from the oldest input.
+    """
+
+    chunk_model: Array
+    chunk: Array
+    queue_s: Seconds = 0.0
+    inference_s: Seconds = 0.0
+    batch: Count = 1
+    superseded: Count = 0
+    load: Load = 0.0
+    oldest_input_age_s: Seconds = 0.0
+
+
+class Error(msgspec.Struct, frozen=True, kw_only=True):
+    """The request that the header names failed, alone."""
+
+    reason: Name
+    message: Text = ""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something about the session: `lost`, `available`, `draining`, `replayed`, `reset` (the
+    replica knows the header's episode), ... Receivers ignore unknown ones."""
+
+    what: Name
+    message: Text = ""
+
+
+class Vitals(msgspec.Struct, frozen=True, kw_only=True):
+    """The state of a robot, for display only. Counts continue over restarts.
+
+    Attributes:
+        state: the fail-safe's: CONNECTING, STREAMING, DEGRADED, STALLED, RECONNECTING, DEAD, or
+            PAUSED.
+        reason: why the state is what it is: what is not reachable, not accepted, not answering.
+        plan_s: how long the plan lasts.
+        fps: policy steps per second, as measured.
+        steps: policy steps taken.
+        missed_steps: steps whose time passed while the loop did something else.
+        stalled_steps: steps without an action although chunks had come before.
+        refused: commands that the robot's limits refused.
+        refusing_s: for how long every command of the plan has been refused, 0 if none or some.
+        refusing: why, in words.
+        dropped: answers that did not become part of the plan, by reason.
+        latency_ms: `p50` and `p99` from asking to having a chunk; empty until there is one.
+        warnings: what the service, or the loop, warns of.
+    """
+
+    state: Name = ""
+    reason: Text = ""
+    plan_s: Seconds = 0.0
+    fps: Rate = 0.0
+    steps: Count = 0
+    missed_steps: Count = 0
+    stalled_steps: Count = 0
+    refused: Count = 0
+    refusing_s: Seconds = 0.0
+    refusing: Text = ""
+    dropped: Annotated[dict[Name, Count], _few] = {}
+    latency_ms: Annotated[dict[Name, Milliseconds], _few] = {}
+    warnings: Texts = ()
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
+    """`progress` is counted by the sender's own loop: equal counts mean that it hangs. A robot's
+    carries its vitals."""
+
+    progress: Count
+    load: Load = 0.0
+    vitals: Vitals | None = None
+
+
+class Inquiry(msgspec.Struct, frozen=True, kw_only=True):
+    """Would this OPEN be accepted? Asking changes nothing.
+
+    A kind of its own, not a flag of OPEN: a peer that does not know it drops it, instead of taking
+    an inquiry for a robot.
+    """
+
+    open: Open
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to an inquiry: one of the two. `accept` opens no session."""
+
+    accept: Accept | None = None
+    reject: Reject | None = None
+
+
+class Register(msgspec.Struct, frozen=True, kw_only=True):
+    """A replica offers a service, on the terms that robots must meet.
+
+    `batch_s`: measured duration of a batch of 1, 2, ... `host`, `boot_id`, `pid` and `kind`
+    ("fleet", "script") say where it runs. `contract`: a hash of all that robots rely on, equal for
+    all replicas of a service.
+    """
+
+    replica: Name
+    service: Name
+    capacity: Count
+    model: Name
+    revision: Name
+    checkpoint: Name
+    cameras: Cameras
+    state_names: Names
+    action_names: Names
+    chunk_size: Steps
+    fps: Hertz
+    control_mode: ControlMode = "position"
+    prefix: PrefixMode = "none"
+    max_prefix_steps: Steps = 0
+    stateful: bool = False
+    versions: tuple[Version, Version] = VERSIONS
+    batch_s: Annotated[tuple[Seconds, ...], _few] = ()
+    host: Name = ""
+    boot_id: Name = ""
+    pid: Count = 0
+    incarnation: Count = 0
+    kind: Name = ""
+    contract: Name = ""
+
+
+class Welcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The replica is registered. `heartbeat_s`: how often it is to send a HEARTBEAT."""
+
+    broker: Name = ""
+    heartbeat_s: Seconds = 0.0
+
+
+class Drain(msgspec.Struct, frozen=True, kw_only=True):
+    """A replica will finish and leave, or the broker answers that it may."""
+
+    reason: Name = ""
+
+
+Body = (
+    Open
+    | Accept
+    | Reject
+    | Close
+    | Reset
+    | Request
+    | Reply
+    | Error
+    | Event
+    | Heartbeat
+    | Inquiry
+    | Verdict
+    | Register
+    | Welcome
+    | Drain
+)
+BODIES: dict[Kind, type[Body]] = {Kind[body.__name__.upper()]: body for body in get_args(Body)}
+KINDS: dict[type[Body], Kind] = {body: kind for kind, body in BODIES.items()}
