@@ -62,6 +62,8 @@ def terms(replica: str, checkpoint: str = "weights", shm: bool = False) -> Accep
 
 @dataclass
 class FakeReplica:
+    """A replica as the broker sees it, with what it would answer."""
+
     peer: Peer
     capacity: int
     up: bool = True
@@ -83,6 +85,8 @@ class FakeReplica:
 
 @dataclass
 class FakeRobot:
+    """A robot's session as its network actor sees it, with the request under way."""
+
     peer: Peer
     service: str
     epoch: int = 0

@@ -44,6 +44,8 @@ class FakeWorker:
 
 
 class FakeMemory:
+    """Gives a segment of any name, of 1 MiB."""
+
     def __getitem__(self, name: str) -> bytearray:
         return bytearray(1 << 20)
 
