@@ -16,7 +16,7 @@ from .driver_client import DriverClient
 
 
 class PromptRobot(Robot, Protocol):
-    """A robot whose every call returns at once. Told after each `read_state`:
+    """A robot whose every call returns at once. Its attributes are those of the last `read_state`.
 
     Attributes:
         attached: nothing was commanded yet since the driver attached to the robot.
