@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import builtins
+import doctest
 import inspect
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -113,5 +115,11 @@ def test_type_checkers_see_the_same_names() -> None:
 def test_importing_the_package_imports_nothing_else_of_it() -> None:
     """`import holdfast` is free: modules are imported when a name is used."""
     code = "import sys, holdfast; print(*(m for m in sys.modules if m.startswith('holdfast')))"
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.split() == ["holdfast"]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["holdfast"]
+
+
+@pytest.mark.parametrize("module", holdfast._NAMES)
+def test_the_examples_in_an_offered_module_run(module: str) -> None:
+    """Each `>>>` in its docstrings gives what stands below it."""
+    assert doctest.testmod(import_module(module, "holdfast")).failed == 0
