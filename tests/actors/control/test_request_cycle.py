@@ -105,7 +105,7 @@ def test_a_refusal_of_the_robot_s_own_network_actor_does_not_lengthen_the_pause(
 
 
 def test_an_awaited_chunk_has_a_reason_with_the_replica_and_the_duration() -> None:
-    """Waiting, timed out and lost are told apart."""
+    """Waiting, timed out and lost are distinguished."""
     cycle = opened(new_cycle(safety={"request_timeout_s": 2.0}))
     ask(cycle, S)
     cycle.elapse(2 * S)
@@ -226,8 +226,8 @@ def test_a_dead_robot_s_reason_has_the_bound_and_the_last_known_cause() -> None:
     cycle.elapse(2 * S)
     cycle.elapse(60 * S)
     assert cycle.state is SupplyState.DEAD
-    told = "no chunk came for 20 s (max_offline_s); the last that was known: replica s/0 hung"
-    assert cycle.reason == told
+    reason = "no chunk came for 20 s (max_offline_s); the last that was known: replica s/0 hung"
+    assert cycle.reason == reason
 
 
 def test_the_first_request_of_an_episode_waits_until_the_cameras_have_seen_it() -> None:
@@ -339,6 +339,6 @@ def test_a_request_may_be_made_from_a_state_of_exactly_max_state_age_s() -> None
     """An older one is the reason why there is none."""
     cycle = opened(new_cycle(safety={"max_state_age_s": 0.5}))
     assert cycle.ask(S, 10, S + 500 * MS + 1) is None
-    told = "the robot's state is more than 0.5 s old (max_state_age_s): no request is made from it"
-    assert cycle.reason == told
+    too_old = "the robot's state is more than 0.5 s old (max_state_age_s)"
+    assert cycle.reason == f"{too_old}: no request is made from it"
     assert cycle.ask(S, 10, S + 500 * MS) is not None
