@@ -26,7 +26,8 @@ from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.actors.runtime.supervisor_link import ReadyMessage, SupervisorLink
 from holdfast.actors.sensor import SensorActor
 from holdfast.robot.sim import SPEC
-from holdfast.robot.sim.scene import SIZE, unpack
+from holdfast.robot.sim.scene import SIZE, Scene, unpack
+from holdfast.tests.waiting import wait_until
 from holdfast.transport.frames import FrameReader, FrameRing
 from holdfast.transport.seqlock import Seqlock
 
@@ -66,16 +67,9 @@ def running(actor: Actor, stop: Callable[[], object]) -> Iterator[Actor]:
     assert codes == [0]
 
 
-def wait_for(condition: Callable[[], object], within_s: float = 5.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.005)
-
-
 @pytest.fixture
 def simulated(tmp_path: Path) -> dict[str, object]:
-    """What the driver of a simulated robot is told."""
+    """The configuration of a simulated robot's driver."""
     return {
         "robot": "r",
         "driver": "sim",
@@ -96,26 +90,33 @@ def driven(config: dict[str, object]) -> Iterator[tuple[Actor, dict[str, Any]]]:
     boot, link, supervisor = boot_in_memory("driver", "r/driver", config, SEGMENTS)
     with running(DriverActor(boot, link), lambda: supervisor.command("stop")) as actor:
         scene = Seqlock(boot.memory["r/scene"], writable=False)
-        wait_for(lambda: scene.read() is not None)
+        wait_until(lambda: scene.read() is not None)
         yield actor, dict(boot.memory)
     supervisor.close()
     link.close()
 
 
+def scene_in(memory: dict[str, Any]) -> Scene:
+    """The scene that the driver published last."""
+    block = Seqlock(memory["r/scene"], writable=False).read()
+    assert block is not None
+    return unpack(block)
+
+
 def said(memory: dict[str, Any]) -> RobotState | None:
+    """The state that the driver published last; None before the first."""
     block = Seqlock(memory["r/state"], writable=False).read()
     return None if block is None else registers.unpack_state(block, 7)
 
 
-def test_the_belt_goes_on_and_the_arm_holds_while_nobody_commands(
+def test_a_simulated_robot_lives_on_without_commands(
     simulated: dict[str, object],
 ) -> None:
-    """A simulated robot without a control actor lives in real time all the same."""
+    """The belt goes on in real time and the arm holds."""
     with driven(simulated) as (_, memory):
-        scene = Seqlock(memory["r/scene"], writable=False)
-        first = unpack(scene.read())
-        wait_for(lambda: unpack(scene.read()).steps >= first.steps + 24)
-        later = unpack(scene.read())
+        first = scene_in(memory)
+        wait_until(lambda: scene_in(memory).steps >= first.steps + 24, "the belt's steps")
+        later = scene_in(memory)
         assert later.travel > first.travel
         assert np.allclose(later.position, first.position, atol=1e-9)
         state = said(memory)
@@ -123,37 +124,38 @@ def test_the_belt_goes_on_and_the_arm_holds_while_nobody_commands(
         assert state.episode is not None and state.episode.task == later.task
 
 
-def test_commands_move_the_arm(simulated: dict[str, object]) -> None:
-    """Each a step from where the arm was told to be; the state comes back by the register."""
+def test_a_simulated_arm_follows_its_commands(simulated: dict[str, object]) -> None:
+    """Each is a step from the last one; the state comes back by the register."""
     target = np.array([0.1, 0.1, 0.2, 0.0, 0.5], np.float32)
     with driven(simulated) as (_, memory):
         register, waker = Seqlock(memory["r/command"], writable=True), Waker(str(simulated["wake"]))
-        wait_for(lambda: said(memory))
+        wait_until(lambda: said(memory))
         sequence = 0
 
         def there() -> bool:
             nonlocal sequence
-            sequence, now = sequence + 1, time.monotonic_ns()
-            kind, deadline = CommandKind.ACTION, now + 10**9
-            block = registers.pack_command(RobotCommand(1, sequence, now, deadline, kind, target))
-            register.write(block)
+            sequence, now_ns = sequence + 1, time.monotonic_ns()
+            deadline_ns, kind = now_ns + 10**9, CommandKind.ACTION
+            command = RobotCommand(1, sequence, now_ns, deadline_ns, kind, target)
+            register.write(registers.pack_command(command))
             waker.wake()
             state = said(memory)
             assert state is not None
             return bool(np.allclose(state.state[:5], target, atol=0.01))
 
-        wait_for(there)
+        wait_until(there)
         state = said(memory)
         assert state is not None and state.phase is DriverPhase.ENABLED and not state.refused
         waker.close()
 
 
 def test_frames_carry_the_instant_of_the_scene_they_show(simulated: dict[str, object]) -> None:
+    """It is less than a second old when it is read, and the picture is not blank."""
     with driven(simulated) as (_, memory):
         boot, link, supervisor = boot_in_memory("sensor", "r/top", SIMULATED, memory=memory)
         with running(SensorActor(boot, link), lambda: supervisor.command("stop")):
             reader = FrameReader(boot.memory["r/top"])
-            wait_for(lambda: reader.number >= 3)
+            wait_until(lambda: reader.number >= 3)
             frame = reader.latest()
             assert frame is not None
             assert 0 <= time.monotonic_ns() - frame.capture_ns < 1_000_000_000
@@ -165,22 +167,23 @@ def test_frames_carry_the_instant_of_the_scene_they_show(simulated: dict[str, ob
 def test_a_simulated_camera_without_a_robot_is_ready_and_makes_progress_and_says_why(
     simulated: dict[str, object],
 ) -> None:
-    """Whether the robot never came or died. Between two signs of progress is less time than the
-    sensor asked the supervisor for."""
+    """Progress comes within the hang timeout that it asked for, before and after the robot."""
     boot, link, supervisor = boot_in_memory("sensor", "r/top", SIMULATED, SEGMENTS)
     memory = dict(boot.memory)
     board, reader = StatusBoardReader(memory["r/top/board"]), FrameReader(memory["r/top"])
     with running(SensorActor(boot, link), lambda: supervisor.command("stop")):
-        told: list[object] = []
-        wait_for(lambda: told.extend(supervisor.messages()[0]) or told)
-        assert isinstance(told[0], ReadyMessage)
-        patience_s = told[0].hang_timeout_s
+        ready = wait_until(lambda: supervisor.messages()[0], "its first message")[0]
+        assert isinstance(ready, ReadyMessage)
+        timeout_s = ready.hang_timeout_s
+        assert timeout_s is not None
+
+        def progress_since(count: int) -> Callable[[], bool]:
+            return lambda: board.progress()[0] > count
 
         def stays_absent() -> None:
-            wait_for(lambda: "no scene within" in reason(board))
+            wait_until(lambda: "no scene within" in reason(board))
             for _ in range(3):
-                seen = board.progress()[0]
-                wait_for(lambda seen=seen: board.progress()[0] > seen, patience_s)
+                wait_until(progress_since(board.progress()[0]), "progress", timeout_s)
                 assert "no scene within" in reason(board)
 
         stays_absent()
@@ -188,7 +191,7 @@ def test_a_simulated_camera_without_a_robot_is_ready_and_makes_progress_and_says
             "driver", "r/driver", simulated, SEGMENTS, memory
         )
         with running(DriverActor(driver_boot, driver_link), lambda: of_driver.command("stop")):
-            wait_for(lambda: reader.number > 2 and not reason(board), 10)
+            wait_until(lambda: reader.number > 2 and not reason(board))
         of_driver.close()
         driver_link.close()
         stays_absent()
@@ -243,7 +246,7 @@ def is_ready(supervisor: SupervisorLink) -> bool:
     return any(isinstance(message, ReadyMessage) for message in supervisor.messages()[0])
 
 
-def test_a_camera_that_is_not_there_is_told_once_and_opened_when_it_comes(
+def test_a_camera_that_is_not_there_is_logged_once_and_opened_when_it_comes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Tries are many; lines are one for each change, and none has a traceback."""
@@ -251,14 +254,14 @@ def test_a_camera_that_is_not_there_is_told_once_and_opened_when_it_comes(
     path = tmp_path / "clip.avi"
     with sensor({"source": str(path)}) as (reader, supervisor, board):
         begun = board.progress()[0]
-        wait_for(lambda: "is no file" in reason(board))
-        wait_for(lambda: board.progress()[0] > begun + 2)
+        wait_until(lambda: "is no file" in reason(board))
+        wait_until(lambda: board.progress()[0] > begun + 2)
         assert is_ready(supervisor)
         path.write_text("no video")
-        wait_for(lambda: "does not open" in reason(board), 10)
+        wait_until(lambda: "does not open" in reason(board))
         write_video(path, 10)
-        wait_for(lambda: reader.number >= 3, 10)
-        wait_for(lambda: reason(board) == "")
+        wait_until(lambda: reader.number >= 3)
+        wait_until(lambda: reason(board) == "")
         path.unlink()
     said = [record.getMessage() for record in caplog.records if record.name == "r/clip"]
     assert ["is no file" in said[0], "does not open" in said[1], "frames again" in said[2]] == [
@@ -273,17 +276,20 @@ def test_a_video_that_is_not_to_begin_again_ends_and_stays_so(tmp_path: Path) ->
     path = tmp_path / "clip.avi"
     write_video(path, 5)
     with sensor({"source": str(path), "loop": False}) as (reader, _, board):
-        wait_for(lambda: "has ended" in str((board.report() or {}).get("reason")))
+        wait_until(lambda: "has ended" in str((board.report() or {}).get("reason")))
         assert reader.number == 5
 
 
-def test_the_witness_publishes_the_pauses_it_slept_through(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_witness_publishes_the_pauses_that_it_overslept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A pause of its own process stands for one of the machine: both make it oversleep."""
     boot, link, supervisor = boot_in_memory(
         "witness", "witness", {"segment": "witness/pauses", "rate_hz": 50.0}, SEGMENTS
     )
     actor = JitterProbeActor(boot, link)
-    sleep, begun = time.sleep, []
+    sleep = time.sleep
+    begun: list[int] = []
 
     def oversleep(seconds: float) -> None:
         if threading.current_thread() is not threading.main_thread() and not begun:
@@ -294,7 +300,7 @@ def test_the_witness_publishes_the_pauses_it_slept_through(monkeypatch: pytest.M
     monkeypatch.setattr(time, "sleep", oversleep)
     with running(actor, lambda: supervisor.command("stop")):
         register = Seqlock(boot.memory["witness/pauses"], writable=False)
-        wait_for(lambda: register.read() is not None)
+        wait_until(lambda: register.read() is not None)
     payload = register.read()
     assert payload is not None
     start, end = pauses_in(payload)[0]

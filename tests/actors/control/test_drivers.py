@@ -92,6 +92,7 @@ def test_a_driver_in_process_is_made_with_its_options_and_the_limits_of_the_file
 
 
 def test_a_driver_in_process_that_cannot_be_made_is_refused_with_the_reason() -> None:
+    """RefusedError names the robot, the driver and why it cannot be imported."""
     given = config(in_process=True, driver="no_such_module:Arm")
     with pytest.raises(RefusedError, match="robot r1: driver 'no_such_module:Arm' cannot be imp"):
         drivers.create(given, unused, unused, 1)
@@ -152,8 +153,7 @@ def test_another_process_of_the_driver_is_trouble_for_one_tick() -> None:
 
 
 def test_a_loop_that_took_over_finds_a_driver_that_was_started_again() -> None:
-    """Both were killed: the plan of before is void. A first loop has none, and one that finds the
-    driver as it was goes on."""
+    """Both were killed: the plan is void. A first loop has none; an unchanged driver voids none."""
     for incarnation, phase, trouble in (
         (1, DriverPhase.ATTACHED, False),
         (2, DriverPhase.ATTACHED, True),
@@ -165,7 +165,8 @@ def test_a_loop_that_took_over_finds_a_driver_that_was_started_again() -> None:
         assert bool(ends.client.trouble) is trouble
 
 
-def test_parking_ends_when_the_driver_says_so_or_has_no_robot() -> None:
+def test_a_robot_is_parked_when_its_driver_says_so_or_has_no_robot() -> None:
+    """`safe_stop` is true in each phase in which the driver parks no more."""
     for phase, done in (
         (DriverPhase.ENABLED, False),
         (DriverPhase.PARKING, False),

@@ -58,6 +58,7 @@ def test_a_state_arrives_as_it_was_published(said: RobotState) -> None:
 
 @given(commands)
 def test_a_command_arrives_as_it_was_given(said: RobotCommand) -> None:
+    """Each field, in a block of the size that `command_bytes` gives."""
     block = registers.pack_command(said)
     assert len(block) == registers.command_bytes(len(said.action))
     got = registers.unpack_command(block, len(said.action))
@@ -66,6 +67,7 @@ def test_a_command_arrives_as_it_was_given(said: RobotCommand) -> None:
 
 
 def test_a_text_that_is_too_long_is_cut_between_two_characters() -> None:
+    """Task and reason have a fixed room in the block, and stay valid UTF-8."""
     state = np.zeros(2, np.float32)
     task, reason = "é" * registers.TEXT_BYTES, "€" * registers.REASON_BYTES
     said = RobotState(1, 2, 3, DriverPhase.ENABLED, state, 0, 0, Episode(1, task), reason)
@@ -98,6 +100,7 @@ def test_a_damaged_block_is_refused_or_a_block_of_the_same_form(
 
 @given(st.binary(max_size=200), values)
 def test_bytes_that_are_no_block_are_refused(block: bytes, count: int) -> None:
+    """RobotError, whatever their length."""
     for unpack in (registers.unpack_state, registers.unpack_command):
         with pytest.raises(RobotError):
             unpack(block, count)

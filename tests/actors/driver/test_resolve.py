@@ -67,15 +67,18 @@ def folder(tmp_path: Path) -> Iterator[str]:
 
 
 def test_a_built_in_driver_needs_no_module() -> None:
+    """It is found by its short name."""
     assert isinstance(resolve.create("sim", {"seed": 3}), SimRobot)
 
 
 def test_a_class_beside_the_fleet_file_is_called_with_its_options(folder: str) -> None:
+    """`module:Class` is imported from the folder of the file."""
     robot = resolve.create("my_arms:Arm", {"port": "/dev/x", "joints": ["p", "q"]}, folder)
     assert robot.spec.action_names == ("p", "q")
 
 
 def test_a_function_may_make_the_robot(folder: str) -> None:
+    """What it returns is the robot."""
     assert resolve.create("my_arms:make", {"name": "x"}, folder).spec.state_names == ("a",)
 
 

@@ -98,6 +98,7 @@ def test_a_camera_of_the_robots_driver_has_no_actor_of_its_own(
 def test_a_driver_in_process_has_no_actor_and_is_made_by_control(
     own: dict[str, Any], folder: Path
 ) -> None:
+    """Control gets the driver, its import path and no register of its state."""
     for robot in own["robots"]:
         robot["in_process"] = True
         robot["cameras"]["wrist"] = {"driver": "opencv", "options": {"source": 1}}
@@ -195,6 +196,7 @@ def test_a_driver_is_asked_once_until_its_file_is_edited(own: dict[str, Any], fo
 def test_a_wrong_robot_is_one_line_with_its_place_what_was_found_and_what_to_do(
     own: dict[str, Any], folder: Path, spoil: Change, said: list[str]
 ) -> None:
+    """Each mistake in a robot of the file is one fault at its place."""
     spoil(own["robots"][0])
     with pytest.raises(FleetError) as caught:
         loads(yaml.safe_dump(own), base=folder)
@@ -203,9 +205,10 @@ def test_a_wrong_robot_is_one_line_with_its_place_what_was_found_and_what_to_do(
     assert not [fault for fault in found if "\n" in fault]
 
 
-def test_an_interpreter_without_holdfast_is_said_with_the_command_that_installs_it(
+def test_an_interpreter_without_holdfast_is_refused_with_the_command_to_install_it(
     own: dict[str, Any], folder: Path
 ) -> None:
+    """The fault stands at `python` and names the interpreter."""
     venv.create(folder / "bare", symlinks=True)
     own["robots"][0]["python"] = "bare/bin/python"
     with pytest.raises(FleetError) as caught:
