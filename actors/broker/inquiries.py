@@ -60,7 +60,7 @@ class Inquiries:
         self._pending[question.robot] = question
         self._assign(question, place)
 
-    def answered(self, replica: Peer, robot: str, message: Received, now_ns: int) -> None:
+    def answered(self, replica: Peer, robot: str, message: Received) -> None:
         """Pass a replica's verdict on, unless another replica may still accept."""
         question = self._pending.get(robot)
         if (

@@ -60,7 +60,7 @@ class ReplicaHandlers:
             self._about_replica[kind](peer, message, now_ns)
             return
         if kind is Kind.VERDICT:
-            self._inquiries.answered(peer, robot, message, now_ns)
+            self._inquiries.answered(peer, robot, message)
             return
         replica = self._state.registry.at(peer.identity)
         if replica is not None and kind is not Kind.EVENT:

@@ -14,6 +14,8 @@ import pytest
 from holdfast.actors.broker.effects import Effect, Log, ToReplica, ToRobot
 from holdfast.actors.broker.quarantine import TOLERATED
 from holdfast.actors.broker.replicas import MAX_REPLICAS
+from holdfast.actors.broker.routing import Routing
+from holdfast.actors.runtime.configs import BrokerConfig
 from holdfast.errors import WireError
 from holdfast.tests.actors.broker.conftest import Desk, asking, granting, is_a, offering
 from holdfast.transport.bodies import Close, Drain, Event, Heartbeat, Reject
@@ -360,3 +362,9 @@ def test_each_situation_is_counted_and_logged_under_its_name_and_its_peers(
         (line,) = [line for line in lines if line.event == event]
         assert line.level == level
         assert {name: line.fields[name] for name in fields} == fields
+
+
+def test_counts_go_on_from_those_of_the_broker_before() -> None:
+    """A restart loses none of them."""
+    routing = Routing(BrokerConfig(front="", back=""), "broker:2", 0, {"requests": 7})
+    assert routing.status(0)["requests"] == 7

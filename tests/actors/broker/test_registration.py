@@ -7,8 +7,10 @@ import pytest
 
 from holdfast.actors.broker.effects import Effect, Log, ToReplica, ToRobot
 from holdfast.actors.broker.quarantine import TOLERATED
+from holdfast.actors.broker.routing import Routing
+from holdfast.actors.runtime.configs import BrokerConfig
 from holdfast.tests.actors.broker.conftest import Desk, asking, granting, is_a, offering
-from holdfast.transport.bodies import Drain, Event, Reject
+from holdfast.transport.bodies import Drain, Event, Reject, Welcome
 from holdfast.transport.header import Kind
 
 
@@ -51,12 +53,17 @@ def test_who_keeps_using_anothers_name_is_not_listened_to(desk: Desk, peer: str)
 
 def test_a_repeated_register_is_welcomed_again_and_changes_nothing(desk: Desk) -> None:
     """A new token says that the replica holds no sessions, a repeated one does not."""
+    desk.routing = Routing(
+        BrokerConfig(front="", back="", heartbeat_s=0.75), "broker:1", desk.now_ns
+    )
     desk.replica("flow/0:1", offering("flow/0"), token=1)
     desk.opened("r1:1")
     (welcome,) = desk.replica("flow/0:1", offering("flow/0"), token=1)
     assert is_a(welcome, ToReplica, Kind.WELCOME)
     assert isinstance(welcome, ToReplica)
     assert (welcome.identity, welcome.robot, welcome.header.token) == (b"flow/0:1", "", 1)
+    assert isinstance(welcome.payload, Welcome)
+    assert (welcome.payload.broker, welcome.payload.heartbeat_s) == ("broker:1", 0.75)
     assert desk.routing.status(desk.now_ns)["sessions"][0]["state"] == "open"
     anew = desk.replica("flow/0:1", offering("flow/0"), token=2)
     assert [e.header.token for e in anew if is_a(e, ToReplica, Kind.WELCOME)] == [2]  # type: ignore[union-attr]
