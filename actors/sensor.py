@@ -23,7 +23,7 @@ import msgspec
 from ..errors import RecordingEndedError, RefusedError, RobotError
 from ..robot.base import Camera
 from ..robot.sim.devices import SimCamera, SimCameraOptions
-from ..transport.frames import FrameRing
+from ..transport.frame_ring import FrameRing
 from ..transport.layout import own
 from ..transport.seqlock import SteadyReader
 from .runtime.actor import Actor

@@ -182,6 +182,10 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
         dropped: answers that did not become part of the plan, by reason.
         latency_ms: `p50` and `p99` from asking to having a chunk; empty until there is one.
         warnings: what the service, or the loop, warns of.
+
+    >>> vitals = Vitals(state="STREAMING", plan_s=0.5)
+    >>> vitals.state, vitals.refused, vitals.warnings
+    ('STREAMING', 0, ())
     """
 
     state: Name = ""

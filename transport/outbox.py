@@ -13,7 +13,7 @@ requests meanwhile. With one request in flight it never does, and `valid` proves
 
 Layout, native-endian 64-bit words: magic, layout version, slots, capacity of a slot in bytes,
 nonce, head; from byte 64 the slots, each a cache line with `sequence` and then `capacity` bytes.
-The protocol of the sequence word is that of frames.py. The nonce is random and identifies this
+The protocol of the sequence word is that of ring_layout.py. The nonce is random and identifies this
 memory: only processes that mapped it, and those that got a reference to it, know the nonce.
 """
 

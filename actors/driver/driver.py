@@ -28,7 +28,7 @@ import zmq
 
 from ...errors import KeyFileError, RefusedError, RobotError
 from ...robot.base import ControlMode, Robot, RobotSpec
-from ...transport.frames import FrameRing
+from ...transport.frame_ring import FrameRing
 from ...transport.keys import Keyring, Role
 from ...transport.layout import own
 from ...transport.seqlock import Seqlock, SteadyReader

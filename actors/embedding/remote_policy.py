@@ -22,7 +22,7 @@ from ...errors import NotReadyError, PolicyLostError
 from ...robot.base import ControlMode
 from ...transport import sockets
 from ...transport.bodies import Vitals
-from ...transport.frames import FrameRing
+from ...transport.frame_ring import FrameRing
 from ..control.buffer import ChunkBuffer
 from ..control.command_source import CommandSource
 from ..control.config import PlanSettings, SafetySettings

@@ -14,7 +14,7 @@ import msgspec
 from ... import arguments
 from ...robot.base import ControlMode, RobotSpec
 from ...transport import sockets
-from ...transport.frames import FrameRing
+from ...transport.frame_ring import FrameRing
 from ...transport.keys import Role
 from ..control.config import ControlConfig, PlanSettings, SafetySettings, faults
 from ..runtime.configs import CameraFeed, NetworkConfig

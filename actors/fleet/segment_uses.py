@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ...robot.base import RobotSpec
-from ...transport.frames import FrameRing
+from ...transport.frame_ring import FrameRing
 from ...transport.outbox import Outbox
 from ...transport.seqlock import Seqlock
 from ..driver import registers

@@ -11,13 +11,11 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...errors import FrameError, StaleFrameError
 from ...transport.frames import Frame, FrameReader
-from ...transport.images import resize
+from ...transport.images import Pixels, resize
 
-Pixels = NDArray[np.uint8]
 Allocate = Callable[[Mapping[str, tuple[int, int, int]]], dict[str, Pixels]]
 """Returns an array for each shape [h, w, c], by camera."""
 _EARLY_MS = 100.0

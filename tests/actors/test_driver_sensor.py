@@ -28,7 +28,8 @@ from holdfast.actors.sensor import SensorActor
 from holdfast.robot.sim import SPEC
 from holdfast.robot.sim.scene import SIZE, Scene, unpack
 from holdfast.tests.waiting import wait_until
-from holdfast.transport.frames import FrameReader, FrameRing
+from holdfast.transport.frame_ring import FrameRing
+from holdfast.transport.frames import FrameReader
 from holdfast.transport.seqlock import Seqlock
 
 SEGMENTS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import signal
 import struct
@@ -18,8 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.errors import FrameError
-from holdfast.transport import segment
-from holdfast.transport.frames import FrameReader, FrameRing
+from holdfast.transport import frames, segment
+from holdfast.transport.frame_ring import FrameRing
+from holdfast.transport.frames import FrameReader
 from holdfast.transport.images import Pixels, resize
 
 Kill = Callable[[Callable[[], object]], Iterator[bool]]
@@ -35,6 +37,13 @@ def ring(incarnation: int = 1) -> tuple[bytearray, FrameRing, FrameReader]:
 
 def filled(value: int) -> Pixels:
     return np.full(SHAPE, value % 251, np.uint8)
+
+
+def test_the_example_of_a_frame_reader_runs() -> None:
+    """Its docstring shows what the calls return."""
+    done = doctest.testmod(frames)
+    assert done.attempted > 0
+    assert done.failed == 0
 
 
 @given(shapes, st.integers(2, 6), st.integers(0, 12), st.randoms(use_true_random=False))
@@ -185,8 +194,8 @@ def test_a_first_writer_killed_at_any_instruction_leaves_memory_for_the_next(
 
 WRITER = """
 import itertools, sys
-from holdfast.transport import segment
-from holdfast.transport.frames import FrameRing
+from holdfast.transport import frames, segment
+from holdfast.transport.frame_ring import FrameRing
 shape = (48, 64, 3)
 memory = segment.map(int(sys.argv[1]), int(sys.argv[2]), writable=True)
 ring = FrameRing(memory, shape, slots=2, incarnation=int(sys.argv[3]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import resource
 import timeit
 from typing import Any
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from msgspec import inspect
 
 from holdfast.errors import WireError
+from holdfast.transport import bodies as bodies_module
 from holdfast.transport.arrays import Buffer
 from holdfast.transport.bodies import (
     BODIES,
@@ -252,6 +254,13 @@ def test_a_body_under_the_wrong_kind_is_not_sent() -> None:
     """Encoding it raises WireError."""
     with pytest.raises(WireError, match="Close under a header RESET"):
         encode(Header(Kind.RESET), Close())
+
+
+def test_the_example_of_vitals_runs() -> None:
+    """Its docstring shows what the calls return."""
+    done = doctest.testmod(bodies_module)
+    assert done.attempted > 0
+    assert done.failed == 0
 
 
 def test_each_kind_has_one_body() -> None:

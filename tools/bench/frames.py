@@ -25,7 +25,8 @@ from typing import Any
 import numpy as np
 
 from ...transport import segment
-from ...transport.frames import FrameReader, FrameRing
+from ...transport.frame_ring import FrameRing
+from ...transport.frames import FrameReader
 from . import figures
 
 CAMERA = (480, 640, 3)

@@ -39,7 +39,7 @@ from ...policy.checkpoint import CONFIG, Config
 from ...robot.base import ControlMode, RobotSpec
 from ...transport import segment, sockets
 from ...transport.bodies import Vitals
-from ...transport.frames import FrameRing
+from ...transport.frame_ring import FrameRing
 from ...transport.outbox import Outbox
 from .bare_broker import BareBroker
 

@@ -17,7 +17,7 @@ from holdfast.actors.gateway import address
 from holdfast.actors.gateway.gateway import GatewayActor
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.tests.waiting import wait_until
-from holdfast.transport.frames import FrameRing
+from holdfast.transport.frame_ring import FrameRing
 
 SHAPE = (48, 64, 3)
 CAMERAS = {"r1/overhead": "r1/overhead", "r1/wrist": "r1/wrist"}

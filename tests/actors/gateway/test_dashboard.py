@@ -12,7 +12,7 @@ from holdfast.tests.actors.gateway.running_gateway import Gateway
 from holdfast.tests.actors.gateway.scripted_supervisor import ScriptedSupervisor
 from holdfast.tests.browser import Browser
 from holdfast.tests.waiting import wait_until
-from holdfast.transport.frames import FrameRing
+from holdfast.transport.frame_ring import FrameRing
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 

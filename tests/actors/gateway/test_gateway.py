@@ -20,7 +20,7 @@ from holdfast.actors.supervision.supervised import ActorState
 from holdfast.tests.actors.gateway.running_gateway import Events, Gateway
 from holdfast.tests.actors.gateway.scripted_supervisor import ScriptedSupervisor
 from holdfast.tests.waiting import wait_until
-from holdfast.transport.frames import FrameRing
+from holdfast.transport.frame_ring import FrameRing
 
 SHAPE = (48, 64, 3)
 

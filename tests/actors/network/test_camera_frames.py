@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from holdfast.actors.network.camera_frames import CameraFrames
 from holdfast.errors import StaleFrameError
-from holdfast.transport.frames import FrameReader, FrameRing
+from holdfast.transport.frame_ring import FrameRing
+from holdfast.transport.frames import FrameReader
 from holdfast.transport.layout import own
 
 SHAPE = (12, 16, 3)

@@ -23,7 +23,7 @@ from holdfast.tests.waiting import wait_until
 from holdfast.transport import bodies, messages, sockets
 from holdfast.transport.arrays import Buffer
 from holdfast.transport.bodies import Accept, Event, Heartbeat, Open, Reply, Request, Reset, Vitals
-from holdfast.transport.frames import FrameRing
+from holdfast.transport.frame_ring import FrameRing
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.images import Pixels, resize
 from holdfast.transport.messages import Blobs, Message
