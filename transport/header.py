@@ -44,7 +44,7 @@ SIZE = _LAYOUT.size
 
 
 class Header(NamedTuple):
-    """Who a message belongs to. A reply echoes its request's seq, episode, epoch and token.
+    """What a message is and belongs to. A reply echoes its request's seq, episode, epoch and token.
 
     `token` is the sender's monotonic instant in ns or whatever else it likes: only the sender may
     read a meaning into it.

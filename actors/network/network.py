@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -23,17 +22,12 @@ from ...transport import bodies, messages, sockets
 from ...transport.arrays import Buffer
 from ...transport.bodies import Accept, Error, Event, Heartbeat, Reject
 from ...transport.connection import Connection
-from ...transport.frames import FrameReader
 from ...transport.header import Header, Kind
-from ...transport.layout import own
 from ...transport.messages import Blobs, unreadable
-from ...transport.outbox import Outbox
 from ...transport.poll import Poll
 from ..runtime.actor import Actor
-from ..runtime.audit import Audit
 from ..runtime.configs import NetworkConfig
 from ..runtime.credentials import credentials
-from .camera_frames import CameraFrames
 from .control_link import ControlLink
 from .latest_vitals import LatestVitals
 from .opening import completed
@@ -57,33 +51,26 @@ class NetworkActor(Actor):
     def setup(self) -> None:
         cv2.setNumThreads(1)
         config: NetworkConfig = self.config
-        readers = {n: FrameReader(self.segment(c.segment)) for n, c in config.cameras.items()}
-        sizes = {n: (c.width, c.height) for n, c in config.cameras.items()}
-        self._frames = CameraFrames(readers, config.max_frame_age_s, sizes)
-        self._outbox = own(self.segment(config.outbox), Outbox) if config.outbox else None
-        self._images = RequestImages(config, self._frames, self._outbox)
+        self._images = RequestImages(config, self.segment)
         self._terms: Accept | None = None
         self._vitals = LatestVitals(script=config.script)
         self._own_actions: tuple[str, ...] = ()
         self._dropped: Counter[str] = Counter()
         self._bytes_out = self._bytes_in = 0
-        evidence = Path(config.evidence or self.rundir)
-        audit = Audit(evidence / "audit" / f"{config.robot}.network.jsonl", config.audit_bytes)
-        self._audit = RequestAudit(config.robot, audit)
+        self._audit = RequestAudit(config, self.rundir)
         self.resources.callback(self._audit.close)
         self._context: sockets.Context = zmq.Context()
         self.resources.callback(sockets.unlink_stale, config.control)
         # Long enough for the last two messages to leave: a socket discards unsent ones on close.
         self.resources.callback(self._context.destroy, linger=100)
         self._control = ControlLink(self._context, config.control, config.robot, self._dropped)
-        identity = f"{config.robot}:{self.incarnation}"
         key, server = credentials(self.name, config.key, config.broker_key)
         lost_after_ns = round(config.broker_lost_after_s * 1e9)
         self._relay = SessionRelay(lost_after_ns)
         self._broker = Connection(
             self._context,
             config.broker,
-            identity,
+            f"{config.robot}:{self.incarnation}",
             key=key,
             server=server,
             lost_after_ns=lost_after_ns,
@@ -110,8 +97,7 @@ class NetworkActor(Actor):
             silent = self._relay.tick(now_ns)
             if silent is not None:
                 self.log.warning("session lost: %s", silent.message)
-                identity, epoch = self._control.identity, self._relay.epoch
-                self._control.send_lost(identity, epoch, silent.message)
+                self._send_lost(silent.message)
             if now_ns >= broker_beat_ns:
                 self._beat(now_ns)
                 broker_beat_ns = now_ns + round(self.config.heartbeat_s * 1e9)
@@ -131,9 +117,10 @@ class NetworkActor(Actor):
             close = Header(Kind.CLOSE, epoch=self._relay.epoch)
             frames = messages.encode(close, bodies.Close(reason="stopping"))
             sockets.send(self._broker.socket, frames)
-            self._control.send_lost(
-                self._control.identity, self._relay.epoch, "the network actor is stopping"
-            )
+            self._send_lost("the network actor is stopping")
+
+    def _send_lost(self, reason: str) -> None:
+        self._control.send_lost(self._control.identity, self._relay.epoch, reason)
 
     def _receive(self, socket: sockets.Socket, handle: Callable[[list[Buffer]], None]) -> None:
         """Handle what has arrived, at most a few at a time so that no peer starves the other."""
@@ -237,7 +224,7 @@ class NetworkActor(Actor):
     def _open(self, message: messages.Message[bodies.Open]) -> None:
         """Complete control's OPEN by what only this process knows, with the policy's names."""
         self._own_actions = message.body.action_names
-        body = completed(message.body, self.config, self._outbox, self.incarnation)
+        body = completed(message.body, self.config, self._images.outbox, self.incarnation)
         self._terms = None
         if not self._send(messages.encode(message.header, body, message.blobs)):
             self._relay.unreachable()
@@ -303,7 +290,7 @@ class NetworkActor(Actor):
             "evidence_lost": self._audit.lost,
             "bytes_out": self._bytes_out,
             "bytes_in": self._bytes_in,
-            "frame_age_ms": self._frames.age_ms,
-            "damaged": dict(self._frames.damaged),
+            "frame_age_ms": self._images.frames.age_ms,
+            "damaged": dict(self._images.frames.damaged),
             "dropped": dict(self._dropped),
         }

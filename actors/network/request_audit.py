@@ -6,10 +6,12 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...transport.bodies import Accept
 from ...transport.header import Header, Kind
 from ..runtime.audit import Audit
+from ..runtime.configs import NetworkConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +27,10 @@ class RequestAudit:
     `sent` and `received` count requests and replies.
     """
 
-    def __init__(self, robot: str, audit: Audit) -> None:
-        self._robot = robot
-        self._audit = audit
+    def __init__(self, config: NetworkConfig, rundir: Path) -> None:
+        self._robot = config.robot
+        path = Path(config.evidence or rundir) / "audit" / f"{config.robot}.network.jsonl"
+        self._audit = Audit(path, config.audit_bytes)
         self._pending: _Asked | None = None
         self.sent = 0
         self.received = 0

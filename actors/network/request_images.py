@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from mmap import mmap
+
 import msgspec
 
 from ...transport.bodies import Accept, Reply, Request
+from ...transport.frames import FrameReader
 from ...transport.header import Header, Kind
+from ...transport.layout import own
 from ...transport.messages import Blobs
 from ...transport.outbox import Outbox
 from ..runtime.configs import NetworkConfig
@@ -19,8 +24,13 @@ class RequestImages:
     `ages_s`: how old each camera's image was in the last request.
     """
 
-    def __init__(self, config: NetworkConfig, frames: CameraFrames, outbox: Outbox | None) -> None:
-        self._config, self._frames, self._outbox = config, frames, outbox
+    def __init__(self, config: NetworkConfig, segment: Callable[[str], mmap | bytearray]) -> None:
+        """`segment` maps the segment of a name: those of the cameras' rings and of the outbox."""
+        self._config = config
+        readers = {n: FrameReader(segment(c.segment)) for n, c in config.cameras.items()}
+        sizes = {n: (c.width, c.height) for n, c in config.cameras.items()}
+        self.frames = CameraFrames(readers, config.max_frame_age_s, sizes)
+        self.outbox = own(segment(config.outbox), Outbox) if config.outbox else None
         self._episode: int | None = None
         self._began_ns = 0
         self._asked: Header | None = None
@@ -47,16 +57,16 @@ class RequestImages:
         Raises StaleFrameError when a camera's newest frame is missing, too old or of an earlier
         episode.
         """
-        outbox = self._outbox if terms is not None and terms.shm else None
+        outbox = self.outbox if terms is not None and terms.shm else None
         allocate = outbox.reserve if outbox else None
-        pixels = self._frames.newest(self._wanted(terms), now_ns, self._began_ns, allocate)
+        pixels = self.frames.newest(self._wanted(terms), now_ns, self._began_ns, allocate)
         if outbox is not None:
             images = {n: Blobs.reference(r) for n, r in outbox.publish().items()}
         else:
             quality = self._config.jpeg_quality
             images = {n: blobs.image(image, quality) for n, image in pixels.items()}
-        self.ages_s = {name: ms / 1e3 for name, ms in self._frames.age_ms.items()}
-        self._asked, self.oldest_ns = header, self._frames.oldest_ns
+        self.ages_s = {name: ms / 1e3 for name, ms in self.frames.age_ms.items()}
+        self._asked, self.oldest_ns = header, self.frames.oldest_ns
         return msgspec.structs.replace(body, images=images, frame_age_s=self.ages_s)
 
     def with_age(self, header: Header, body: Reply) -> Reply:

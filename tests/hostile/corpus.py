@@ -40,7 +40,7 @@ class Corpus:
 
     def messages(self, count: int) -> Iterator[Frames]:
         """`count` messages of all sorts, the fixed ones first."""
-        fixed = [*self.headers(), *self.bodies(), *self.declarations(), *self.pictures()]
+        fixed = [*self.headers(), *self.bodies(), *self.declarations(), *self.false_images()]
         self.chance.shuffle(fixed)
         for n in range(count):
             yield fixed[n] if n < len(fixed) else self.chance.choice((self.noise, self.mutated))()
@@ -127,8 +127,8 @@ class Corpus:
             yield [head, body, *(blob[: len(blob) // 2] for blob in blobs)]
             yield [head, body]
 
-    def pictures(self) -> Iterator[Frames]:
-        """JPEG bombs: small files that claim, or are, very large pictures; endless scans."""
+    def false_images(self) -> Iterator[Frames]:
+        """JPEG bombs: small files that claim, or are, very large images; endless scans."""
         head, body, *blobs = self.good["request"]
         fields = msgspec.msgpack.decode(body)
         flat = encode_jpeg(np.zeros((1024, 2048, 3), np.uint8), 50)

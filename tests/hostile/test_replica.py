@@ -180,7 +180,7 @@ def test_a_request_with_a_false_image_fails_alone(site: Site) -> None:
     """JPEG bombs, endless scans and false references get an ERROR each."""
     site.open("evil", 1)
     refused = 0
-    for seq, frames in enumerate(Corpus(seed=2).pictures(), start=1):
+    for seq, frames in enumerate(Corpus(seed=2).false_images(), start=1):
         header = Header.unpack(frames[0])._replace(seq=seq, epoch=1, kind=Kind.REQUEST)
         try:
             told = decode([header.pack(), *frames[1:]])
@@ -197,7 +197,7 @@ def test_a_request_with_a_false_image_fails_alone(site: Site) -> None:
             assert answer.header.kind is Kind.ERROR
             refused += 1
         site.serves()
-    assert refused >= 5, "of the corpus's pictures most are well-formed messages"
+    assert refused >= 5, "most of the corpus's images are well-formed messages"
 
 
 def test_a_flood_of_sessions_and_requests_starves_no_other_robot(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""Whom the broker answers on its own account, about what, and in words that can be read."""
+"""The broker's own messages: to which peer, about what, and with which reason."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from holdfast.transport.header import Header, Kind
 
 
 def readable(effects: list[Effect]) -> list[Any]:
-    """The messages among `effects`; those of the broker's own arrive as they were meant, at
-    somebody, with a reason in words where they have one."""
+    """The messages among `effects`; those of the broker's own survive the wire, have an address,
+    and a reason in words where they have one."""
     sent = [effect for effect in effects if not isinstance(effect, Log)]
     for effect in sent:
         assert effect.identity, "it goes to a peer"

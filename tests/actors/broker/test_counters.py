@@ -21,7 +21,7 @@ from holdfast.tests.actors.broker.conftest import Desk, asking, granting, is_a, 
 from holdfast.transport.bodies import Close, Drain, Event, Heartbeat, Reject
 from holdfast.transport.header import Kind
 
-NOBODY = ""
+NO_PEER = ""
 """In place of a peer: the count is of the broker as a whole."""
 
 
@@ -141,14 +141,14 @@ SITUATIONS = {
         lambda desk: desk.robot("r1:1", asking("r1"), epoch=1),
         {"rejected-capacity": "r1"},
     ),
-    "room for one who waits": Situation(
+    "room for a waiting robot": Situation(
         lambda desk: desk.robot("r1:1", asking("r1"), epoch=1),
         lambda desk: desk.register("flow/0:1"),
-        {"called": NOBODY},
+        {"called": NO_PEER},
         (INFO, "replica registered", {"replica": "flow/0"}),
     ),
     "an end": Situation(
-        one_session, lambda desk: desk.robot("r1:1", Close(), epoch=1), {"ended-closed": NOBODY}
+        one_session, lambda desk: desk.robot("r1:1", Close(), epoch=1), {"ended-closed": NO_PEER}
     ),
     "an end of what ended": Situation(
         one_replica, lambda desk: desk.robot("r1:1", Close(), epoch=1), {"late-close": "r1"}
@@ -156,7 +156,7 @@ SITUATIONS = {
     "silence of a robot": Situation(
         one_session,
         lambda desk: desk.wait(6, beats=("flow/0:1",)),
-        {"ended-robot-silent": NOBODY},
+        {"ended-robot-silent": NO_PEER},
     ),
     "a request before the ACCEPT": Situation(
         lambda desk: (desk.register("flow/0:1"), desk.robot("r1:1", asking("r1"), epoch=1)),
@@ -166,7 +166,7 @@ SITUATIONS = {
     "a request": Situation(
         one_session,
         lambda desk: desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=1),
-        {"requests": NOBODY},
+        {"requests": NO_PEER},
     ),
     "a request again": Situation(
         one_request,
@@ -191,7 +191,7 @@ SITUATIONS = {
     "a key of a robot is revoked": Situation(
         one_session,
         lambda desk: desk.routing.revoked({""}, desk.now_ns),
-        {"ended-revoked": NOBODY, "replica-revoked": "flow/0"},
+        {"ended-revoked": NO_PEER, "replica-revoked": "flow/0"},
         (WARNING, "key revoked", {"robot": "r1"}),
     ),
     # Replicas
@@ -226,12 +226,12 @@ SITUATIONS = {
     "the next incarnation": Situation(
         one_replica, lambda desk: desk.register("flow/0:2"), {"replica-replaced": "flow/0"}
     ),
-    "a heartbeat of nobody": Situation(
+    "a heartbeat of an unknown replica": Situation(
         nothing,
         lambda desk: desk.replica("flow/0:1", Heartbeat(progress=1)),
         {"unregistered": "flow/0"},
     ),
-    "a DRAIN of nobody": Situation(
+    "a DRAIN of an unknown replica": Situation(
         nothing,
         lambda desk: desk.replica("flow/0:1", Drain(reason="stopping")),
         {"unregistered": "flow/0"},
@@ -245,7 +245,7 @@ SITUATIONS = {
     "a refusal": Situation(
         lambda desk: (desk.register("flow/0:1"), desk.robot("r1:1", asking("r1"), epoch=1)),
         lambda desk: desk.replica("flow/0:1", Reject(reason="no", message="no"), "r1", epoch=1),
-        {"rejected-by-replica": "r1", "ended-rejected": NOBODY},
+        {"rejected-by-replica": "r1", "ended-rejected": NO_PEER},
     ),
     "a second ACCEPT": Situation(
         one_session,
@@ -255,12 +255,12 @@ SITUATIONS = {
     "an answer": Situation(
         one_request,
         lambda desk: desk.replica("flow/0:1", Kind.REPLY, "r1", epoch=1, seq=5),
-        {"replies": NOBODY},
+        {"replies": NO_PEER},
     ),
     "an error": Situation(
         one_request,
         lambda desk: desk.replica("flow/0:1", Kind.ERROR, "r1", epoch=1, seq=5),
-        {"errors": NOBODY},
+        {"errors": NO_PEER},
     ),
     "an answer to nothing": Situation(
         one_session,
@@ -275,7 +275,7 @@ SITUATIONS = {
     "a session that its replica lost": Situation(
         one_session,
         lambda desk: desk.replica("flow/0:1", Event(what="lost"), "r1", epoch=1),
-        {"ended-lost-at-replica": NOBODY},
+        {"ended-lost-at-replica": NO_PEER},
     ),
     "a replica falls silent": Situation(
         one_replica,
@@ -334,7 +334,7 @@ SITUATIONS = {
         ),
         {"replica-full-request": "flow/0"},
     ),
-    "the broker was stopped": Situation(one_session, be_away, {"broker-absences": NOBODY}),
+    "the broker was stopped": Situation(one_session, be_away, {"broker-absences": NO_PEER}),
 }
 
 
@@ -350,7 +350,7 @@ def test_each_situation_is_counted_and_logged_under_its_name_and_its_peers(
     effects = case.act(desk)
     for reason, peer in case.counts.items():
         assert counters.reasons[reason] == before.get(reason, 0) + 1, counters.reasons
-        if peer == NOBODY:
+        if peer == NO_PEER:
             assert not any(reason in counters.of(known) for known in peers)
         else:
             assert counters.of(peer)[reason] >= 1, "it is counted against its peer"

@@ -40,8 +40,8 @@ def test_a_replica_registers_under_its_own_name_and_that_names_service(
 
 
 @pytest.mark.parametrize("peer", ["r1:1", "flow/0:1"])
-def test_who_keeps_using_anothers_name_is_not_listened_to(desk: Desk, peer: str) -> None:
-    """It is the one who spoke, whatever name was used."""
+def test_a_peer_that_keeps_using_another_name_is_quarantined(desk: Desk, peer: str) -> None:
+    """The sender is quarantined, not the owner of the name."""
     for _ in range(TOLERATED + 1):
         assert not desk.routing.ignores(peer.encode(), desk.now_ns)
         if peer == "r1:1":
