@@ -51,13 +51,13 @@ class Site:
 
     def serves(self) -> None:
         """One request of the robot is answered, in time."""
-        began = time.monotonic()
+        began_s = time.monotonic()
         self.seq += 1
         self.replica.beat()
         self.robot.ask(self.seq)
         self.replica.answer(self.seq)
         assert self.robot.get(Kind.REPLY, PROMPT_S)[1].header.seq == self.seq
-        self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+        self.slowest_s = max(self.slowest_s, time.monotonic() - began_s)
         self.replica.backlog.clear()  # the broker's heartbeats
         self.robot.backlog.clear()
 

@@ -52,9 +52,9 @@ def connected(fleet: Supervised) -> Iterator[socket.socket]:
 
 
 def answers_promptly(fleet: Supervised) -> None:
-    began = time.monotonic()
+    began_s = time.monotonic()
     assert fleet.status()["fleet"]
-    took_s = time.monotonic() - began
+    took_s = time.monotonic() - began_s
     assert took_s < PROMPT_S, f"a well-behaved client waited {took_s:.1f} s"
 
 

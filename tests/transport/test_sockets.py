@@ -93,11 +93,11 @@ def test_a_peer_that_does_not_read_costs_a_bounded_queue_and_never_blocks(
     router = sockets.router(context, endpoint)
     dealer = sockets.dealer(context, endpoint, "r1:1")
     wait_until(lambda: sockets.send(dealer, [b"first"]))
-    megabyte, sent, started = bytes(1 << 20), 0, time.monotonic()
+    megabyte, sent, started_s = bytes(1 << 20), 0, time.monotonic()
     while sockets.send(dealer, [megabyte]):
         sent += 1
         assert sent < 100
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started_s < 5
     assert wait_until(lambda: sockets.receive(router)) == [b"r1:1", b"first"]
 
 

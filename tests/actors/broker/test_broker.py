@@ -164,10 +164,10 @@ def test_a_robot_that_stops_reading_delays_no_other(broker: LiveBroker) -> None:
             _, asked, _ = replica.get(Kind.REQUEST)
             replica.raw([b"slow", asked.header._replace(kind=Kind.REPLY).pack(), *payload])
         quick.ask(seq=seq)
-        began = time.monotonic()
+        began_s = time.monotonic()
         replica.answer()
         assert quick.get(Kind.REPLY)[1].header.seq == seq
-        delays[crowded].append(time.monotonic() - began)
+        delays[crowded].append(time.monotonic() - began_s)
     counters = broker.until(lambda s: s["counters"].get("robot-full-reply") and s["counters"])
     assert counters["robot-full-reply"] > 10
     alone_s, crowded_s = (statistics.median(delays[crowded]) for crowded in (False, True))

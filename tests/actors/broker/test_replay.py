@@ -47,7 +47,7 @@ socket = sockets.dealer(zmq.Context(), endpoint, identity)
 poller = zmq.Poller()
 poller.register(socket, zmq.POLLIN)
 poller.register(sys.stdin, zmq.POLLIN)
-token, progress, beat_at, waiting = time.monotonic_ns(), 0, 0.0, []
+token, progress, beat_s, waiting = time.monotonic_ns(), 0, 0.0, []
 registered = False
 
 def send(robot, header, body, blobs=()):
@@ -66,8 +66,8 @@ while True:
         for robot, header in waiting:
             send(robot, header._replace(kind=Kind.REPLY), chunk, blobs)
         waiting.clear()
-    if time.monotonic() > beat_at:
-        beat_at = time.monotonic() + 0.2
+    if time.monotonic() > beat_s:
+        beat_s = time.monotonic() + 0.2
         progress += not (mode == "hung" and waiting)
         send(b"", Header(Kind.HEARTBEAT), Heartbeat(progress=progress))
     while (frames := sockets.receive(socket)) is not None:

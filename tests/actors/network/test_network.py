@@ -310,9 +310,9 @@ def test_a_script_that_calls_nothing_is_shown_as_paused_unless_it_is_dead(
     said = Vitals(state=last, reason="why", fps=30.0, plan_s=0.5)
     with closing(Bench(tmp_path, script=True)) as bench:
         bench.ask(Header(Kind.HEARTBEAT), Heartbeat(progress=1, vitals=said))
-        began = time.monotonic()
+        began_s = time.monotonic()
         while (found := bench.at_broker(Kind.HEARTBEAT).body.vitals) in (None, said):
-            if last == "DEAD" and time.monotonic() - began > 2.5:
+            if last == "DEAD" and time.monotonic() - began_s > 2.5:
                 break
     if last == "DEAD":
         assert found == said
