@@ -47,8 +47,8 @@ class CommandLimits:
     most as many as `FLOW_S` has: after a refusal or a hold the plan goes on, and its next action is
     legitimately further away. It is measured from the last command while commands flow. After a
     pause, hold, gap or takeover it is measured from where the joint was last known to be: its last
-    measurement, or its last command if that is newer. The first command after `attach` gets one
-    tick's step, however long ago that was.
+    measurement, or its last command if that is newer. The first command after `attach` gets the
+    step of `first_ticks`, however long ago that was.
 
     A joint that is not measured now may have been moved since, unseen. For it alone the allowed
     step then grows without bound by one tick's for each command that is refused for its step, until
@@ -57,7 +57,9 @@ class CommandLimits:
     joint that was neither measured nor commanded yet is checked by its range only.
     """
 
-    def __init__(self, spec: RobotSpec, tick_s: float):
+    def __init__(self, spec: RobotSpec, tick_s: float, first_ticks: int = 1):
+        """`first_ticks`: as many ticks' steps the first command after `attach` may be away."""
+        self._first_ticks = first_ticks
         self._names = spec.action_names
         self._shape = (len(spec.action_names),)
         self._lower = np.array(spec.lower, np.float32)
@@ -109,9 +111,8 @@ class CommandLimits:
         self._refused_steps = 0
 
     def attach(self) -> None:
-        """Nobody knows what the robot was told last, or whether the zeros of its joints are what
-        the plan thinks: until a command is accepted, each may be one tick's step away from where
-        the robot is."""
+        """The robot's last command is not known, or is old: until one is accepted, each may be the
+        step of `first_ticks` away from where the robot is."""
         self.interrupt()
         self._attached = True
 
@@ -180,7 +181,7 @@ class CommandLimits:
         start = self._last if self._from_last else self._known
         np.subtract(self._command, start, out=self._moved)
         np.abs(self._moved, out=self._moved)
-        ticks = 1 if self._attached else min(self._ticks, self.flow_ticks)
+        ticks = self._first_ticks if self._attached else min(self._ticks, self.flow_ticks)
         np.multiply(self._step, ticks, out=self._allowed)
         if not self._from_last and self._refused_steps >= ticks:
             np.logical_not(self._measured, out=self._unmeasured)

@@ -33,7 +33,7 @@ class CommandSource:
         self._words = memory.words
         self._fallback = config.safety.fallback
         self._velocity = spec.control_mode is ControlMode.VELOCITY
-        self._limits = CommandLimits(spec, config.tick_ns / 1e9)
+        self._limits = CommandLimits(spec, config.tick_ns / 1e9, config.interpolate)
         self._interpolator = Interpolator(config.interpolate, len(spec.action_names))
         self._joints, self._sources = spec.measured_actions
         self._position = np.full(len(spec.action_names), np.nan, np.float32)
@@ -68,8 +68,7 @@ class CommandSource:
         self.action = None
 
     def attach(self) -> None:
-        """Nothing was commanded to the robot yet since its driver attached to it: the next command
-        is at most one step from where it is."""
+        """The robot rests: the next command is at most one policy step from where it is."""
         self._limits.attach()
 
     def command(self, now_ns: int, *, due: bool = True) -> Floats | None:

@@ -75,9 +75,9 @@ class DrivenRobot:
         )
 
     @property
-    def attached(self) -> bool:
-        """Whether nothing was commanded yet since the driver attached to the robot."""
-        return self._robot.attached
+    def at_rest(self) -> bool:
+        """Whether the next command has to be within a policy step of where the robot is."""
+        return self._robot.at_rest
 
     @property
     def refusal(self) -> str:

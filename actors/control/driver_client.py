@@ -89,9 +89,10 @@ class DriverClient(Robot):
         self.idle()
 
     @property
-    def attached(self) -> bool:
-        """Whether the driver is attached to the robot, and nothing was commanded since."""
-        return self._said is not None and self._said.phase is DriverPhase.ATTACHED
+    def at_rest(self) -> bool:
+        """Whether commands do not flow: the next one has to be within a policy step of where the
+        robot is."""
+        return self._said is not None and self._said.phase is not DriverPhase.ENABLED
 
     @property
     def trouble(self) -> str:

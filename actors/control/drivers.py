@@ -19,13 +19,13 @@ class PromptRobot(Robot, Protocol):
     """A robot whose every call returns at once. Its attributes are those of the last `read_state`.
 
     Attributes:
-        attached: nothing was commanded yet since the driver attached to the robot.
+        at_rest: the next command has to be within a policy step of where the robot is.
         trouble: why the robot obeys no command now; empty if it does.
         refusal: why the driver refused the last command by the limits; empty if it did not.
     """
 
     @property
-    def attached(self) -> bool: ...
+    def at_rest(self) -> bool: ...
     @property
     def trouble(self) -> str: ...
     @property

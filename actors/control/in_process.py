@@ -43,13 +43,13 @@ class InProcessRobot(Robot):
         self._robot = robot
         self._state_dir = state_dir
         self._stop: latch.EmergencyStop | None = None
-        self.attached = False
-        """Nothing was commanded yet since `connect`."""
+        self.at_rest = False
+        """Nothing was commanded yet since `connect`, or since the stop was lifted."""
         self.refusal = ""
 
     def connect(self) -> None:
         self._robot.connect()
-        self.attached = True
+        self.at_rest = True
 
     def read_state(self, out: NDArray[np.float32]) -> int:
         instant = self._robot.read_state(out)
@@ -59,7 +59,7 @@ class InProcessRobot(Robot):
     def write_action(self, action: NDArray[np.float32]) -> None:
         if self._stop is None:
             self._robot.write_action(action)
-            self.attached = False
+            self.at_rest = False
 
     def idle(self) -> None:
         """There is nothing to do."""
@@ -89,4 +89,4 @@ class InProcessRobot(Robot):
         before, self._stop = self._stop, latch.engaged(self._state_dir, self._name)
         if before is None and self._stop is not None:
             self._robot.hold()
-        self.attached = self.attached or (before is not None and self._stop is None)
+        self.at_rest = self.at_rest or (before is not None and self._stop is None)

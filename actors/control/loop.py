@@ -186,7 +186,7 @@ class ControlActor(Actor):
         observed_ns, state = robot.read_state(), robot.state
         self._follow_episode()
         source.locate(state)
-        if robot.attached:
+        if robot.at_rest:
             source.attach()
         request: PlannedRequest | None = None
         begins_step = source.begins_step

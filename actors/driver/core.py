@@ -3,8 +3,9 @@ commands it takes, when it has to be brought to rest by itself.
 
 Guarantees: an action is handed out only while the device is open and not stopped, and only if its
 command is the newest of the newest incarnation of control, in time, made after the device was
-opened or released, and within the robot's limits. The first one after that is within one step of
-the measured pose. Pure: instants come from the caller, which calls the device.
+opened or released, and within the robot's limits. The first one after that, or after a silence, is
+within one policy step of the measured pose. Pure: instants come from the caller, which calls the
+device.
 """
 
 from __future__ import annotations
@@ -37,11 +38,12 @@ class CommandDrop(StrEnum):
 class DriverCore:
     """One robot's machine. `dropped` counts commands, by `CommandDrop` and `Refusal`."""
 
-    def __init__(self, spec: RobotSpec, tick_ns: int) -> None:
+    def __init__(self, spec: RobotSpec, tick_ns: int, first_ticks: int = 1) -> None:
+        """`first_ticks` is for `CommandLimits`."""
         self._spec = spec
         self._tick_ns = tick_ns
         self._velocity = spec.control_mode is ControlMode.VELOCITY
-        self._limits = CommandLimits(spec, tick_ns / 1e9)
+        self._limits = CommandLimits(spec, tick_ns / 1e9, first_ticks)
         self._measured, self._sources = spec.measured_actions
         self._position = np.full(len(spec.action_names), np.nan, np.float32)
         self._zero = np.zeros(len(spec.action_names), np.float32)
@@ -90,8 +92,6 @@ class DriverCore:
     def stood_still(self, now_ns: int) -> None:
         """This process did not run for a while: what was commanded before is old."""
         self._not_before_ns = now_ns
-        if self._motion in _MOVING:
-            self._rest()
 
     def measured(self, state: Floats) -> None:
         """Where the robot is: `state` [S]. A velocity-controlled one counts as at rest."""
@@ -105,6 +105,7 @@ class DriverCore:
     def take(self, command: RobotCommand, now_ns: int) -> CommandKind:
         """What to do for `command`: ALIVE is nothing, ACTION is to write `action`, PARK to take a
         step of `safe_stop`."""
+        self.must_hold(now_ns)  # first: a command after a silence is the first of a motion
         newest = (self._incarnation, self._sequence)
         if (command.incarnation, command.sequence) <= newest:
             if (command.incarnation, command.sequence) < newest:
@@ -118,7 +119,7 @@ class DriverCore:
             self._drop(why)
             return CommandKind.ALIVE
         if command.kind is CommandKind.PARK:
-            self._limits.interrupt()
+            self._limits.attach()
             if self._motion is not DriverPhase.PARKED:
                 self._motion = DriverPhase.PARKING
             self._written_ns, self._hold_due = now_ns, False
@@ -192,7 +193,7 @@ class DriverCore:
     def _rest(self) -> None:
         self._hold_due = self._hold_due or self._velocity
         self._motion = DriverPhase.HOLDING
-        self._limits.interrupt()
+        self._limits.attach()
 
     def _drop(self, why: StrEnum) -> None:
         self.dropped[why.value] = self.dropped.get(why.value, 0) + 1

@@ -61,7 +61,7 @@ class DriverActor(Actor):
         self.phase(f"loads the driver {config.driver}")
         self._device = Device(self._make(spec), self.log, self.board.progress)
         self.resources.callback(self._device.close)
-        self._core = DriverCore(spec, config.tick_ns)
+        self._core = DriverCore(spec, config.tick_ns, config.interpolate)
         self._state = Seqlock.owned(self.segment(config.state))
         self._commands = SteadyReader(self.segment(config.command))
         self._rings = {name: self._ring(camera) for name, camera in config.cameras.items()}

@@ -45,6 +45,7 @@ def driver(context: HostContext, robot: RobotEntry) -> ActorSpec:
         wake=context.wake(robot),
         state_dir=context.evidence,
         tick_ns=round(1e9 / (robot.fps * robot.interpolate)),
+        interpolate=robot.interpolate,
         io_timeout_s=safety.io_timeout_s,
         connect_timeout_s=safety.connect_timeout_s,
         at_stop=safety.at_stop,

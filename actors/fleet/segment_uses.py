@@ -45,7 +45,8 @@ def outbox(fleet: FleetFile, robot: RobotEntry, writable: bool) -> SegmentUse:
     sizes = [(camera.width, camera.height) for camera in policy.cameras]
     if robot.images.resize == "server":
         sizes = [(camera.width, camera.height) for camera in robot.cameras.values()]
-    capacity = sum(w * h * 3 + _IMAGE_ALIGNMENT for w, h in sizes)
+    # A policy that sees nothing sends no images; an outbox holds at least one of no size.
+    capacity = sum(w * h * 3 + _IMAGE_ALIGNMENT for w, h in sizes) or _IMAGE_ALIGNMENT
     return SegmentUse(f"{robot.name}/outbox", Outbox.size_for(capacity), writable)
 
 

@@ -216,6 +216,8 @@ class DriverConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     wake: str
     state_dir: str
     tick_ns: int
+    interpolate: int = 1
+    """Ticks in a policy step, which the first command may be away from where the robot is."""
     options: dict[str, Any] = {}
     import_path: str | None = None
     scene: str | None = None

@@ -18,6 +18,7 @@ from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.robot.command_limits import FLOW_S, CommandLimits, Refusal
 
 TICK_S = 0.1
+FIRST_TICKS = 2
 FLOW_TICKS = round(FLOW_S / TICK_S)
 LOWER, UPPER = (-1.0, 0.0, -math.inf, 0.0), (1.0, 20.0, math.inf, math.inf)
 RATE = (1.0, math.inf, 2.0, math.inf)
@@ -41,10 +42,11 @@ class LimitsMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.limits = CommandLimits(SPEC, TICK_S)
+        self.limits = CommandLimits(SPEC, TICK_S, FIRST_TICKS)
         self.last = self.known = [math.nan] * 4
         self.measured = [False] * 4
         self.flowing, self.ticks, self.refused_steps = False, 1, 0
+        self.attached = False
 
     @rule(position=unknown)
     def is_measured(self, position: tuple[float, ...]) -> None:
@@ -62,6 +64,12 @@ class LimitsMachine(RuleBasedStateMachine):
     def is_interrupted(self) -> None:
         self.limits.interrupt()
         self.flowing, self.refused_steps = False, 0
+
+    @rule()
+    def is_attached(self) -> None:
+        """The next command is a first one, whatever was missed or refused."""
+        self.limits.attach()
+        self.flowing, self.refused_steps, self.attached = False, 0, True
 
     @rule(ticks=st.integers(1, 6))
     def misses(self, ticks: int) -> None:
@@ -86,7 +94,7 @@ class LimitsMachine(RuleBasedStateMachine):
             [min(max(a, lo), up) for a, lo, up in zip(action, LOWER, UPPER, strict=True)]
         )
         np.testing.assert_allclose(command, self.last, rtol=1e-6)
-        self.ticks, self.refused_steps = 1, 0
+        self.ticks, self.refused_steps, self.attached = 1, 0, False
 
     @rule(action=near, steps=st.integers(1, 2), joint=st.sampled_from([0, 2]))
     def continues_from_the_last_command(
@@ -143,7 +151,8 @@ class LimitsMachine(RuleBasedStateMachine):
     def _allowed_ticks(self, joint: int) -> int:
         """How many ticks' step a joint may make."""
         blind = not self._flows() and not self.measured[joint]
-        return max(min(self.ticks, FLOW_TICKS), self.refused_steps + 1 if blind else 0)
+        ticks = FIRST_TICKS if self.attached else min(self.ticks, FLOW_TICKS)
+        return max(ticks, self.refused_steps + 1 if blind else 0)
 
     def _parts_of_a_step(self, action: tuple[float, ...]) -> list[float]:
         """How far each joint moves, in what it may; NaN from a position that is not known."""
@@ -190,7 +199,7 @@ def test_commands_flow_for_a_third_of_a_second_at_any_rate_and_one_tick_at_least
 def test_a_step_beyond_its_limit_by_rounding_is_accepted() -> None:
     """A hundred-thousandth of a step too far passes (float32), a thousandth does not."""
     for more, why in ((1e-5, None), (1e-3, Refusal.STEP)):
-        limits = CommandLimits(SPEC, TICK_S)
+        limits = CommandLimits(SPEC, TICK_S, FIRST_TICKS)
         limits.commanded(np.zeros(4, np.float32))
         step = np.array([0.1 * (1 + more), 0, 0, 0], np.float32)
         assert limits.check(step)[1] is why

@@ -43,7 +43,7 @@ CHUNK = 40
 class RecordingRobot:
     """Remembers every command and its instant."""
 
-    attached = False
+    at_rest = False
     trouble = refusal = ""
 
     def __init__(self, spec: RobotSpec = SPEC):

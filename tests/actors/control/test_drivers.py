@@ -86,9 +86,9 @@ def test_a_driver_in_process_is_made_with_its_options_and_the_limits_of_the_file
     robot = drivers.create(given, unused, unused, 1)
     assert robot.spec.upper == (3.0,)
     robot.connect()
-    assert robot.attached
+    assert robot.at_rest
     robot.write_action(np.array([0.5], np.float32))
-    assert (robot.attached, robot.trouble) == (False, "")
+    assert (robot.at_rest, robot.trouble) == (False, "")
 
 
 def test_a_driver_in_process_that_cannot_be_made_is_refused_with_the_reason() -> None:
@@ -106,7 +106,7 @@ def test_a_client_reads_what_the_driver_said_last() -> None:
     assert ends.read() == 7
     assert ends.out.tolist() == [7, 7, 7]
     assert ends.client.episode() == Episode(4, "stack")
-    assert (ends.client.attached, ends.client.trouble) == (False, "")
+    assert (ends.client.at_rest, ends.client.trouble) == (False, "")
 
 
 def test_every_tick_writes_a_command_of_the_next_sequence_with_a_deadline() -> None:
@@ -147,9 +147,9 @@ def test_another_process_of_the_driver_is_trouble_for_one_tick() -> None:
     ends.read()
     ends.say(8, DriverPhase.ATTACHED, incarnation=2)
     ends.read()
-    assert "started again" in ends.client.trouble and ends.client.attached
+    assert "started again" in ends.client.trouble and ends.client.at_rest
     ends.read()
-    assert not ends.client.trouble and ends.client.attached
+    assert not ends.client.trouble and ends.client.at_rest
 
 
 def test_a_loop_that_took_over_finds_a_driver_that_was_started_again() -> None:

@@ -55,8 +55,7 @@ class DriverMachine(RuleBasedStateMachine):
     @rule(ms=st.integers(0, 60))
     def time_passes(self, ms: int) -> None:
         self.now_ns += ms * 1_000_000
-        if self.moving and not self.latched and self.mode is ControlMode.VELOCITY:
-            self.hold_due |= self.now_ns - self.written_ns > SILENT_TICKS * TICK_NS
+        self._falls_silent()
         assert self.core.must_hold(self.now_ns) is (self.open and self.hold_due)
 
     @rule()
@@ -98,11 +97,10 @@ class DriverMachine(RuleBasedStateMachine):
 
     @rule()
     def the_device_holds(self) -> None:
+        self._falls_silent()
         if self.core.must_hold(self.now_ns):
             self.core.held()
             self.hold_due = False
-            if self.latched or self.now_ns - self.written_ns > SILENT_TICKS * TICK_NS:
-                self.moving = False
             assert not self.core.must_hold(self.now_ns)
 
     @rule(ms=st.integers(100, 3000))
@@ -110,8 +108,6 @@ class DriverMachine(RuleBasedStateMachine):
         self.now_ns += ms * 1_000_000
         self.core.stood_still(self.now_ns)
         self.not_before_ns = self.now_ns
-        self.hold_due |= self.moving and self.mode is ControlMode.VELOCITY
-        self.moving = False
 
     @rule()
     def control_is_started_again(self) -> None:
@@ -138,6 +134,7 @@ class DriverMachine(RuleBasedStateMachine):
         action = np.array([wanted], np.float32)
         command = RobotCommand(*name, instant_ns, instant_ns + GOOD_NS, kind, action)
         dropped = sum(self.core.dropped.values())
+        self._falls_silent()
         phase = self.core.phase
         done = self.core.take(command, self.now_ns)
         may = (
@@ -157,6 +154,7 @@ class DriverMachine(RuleBasedStateMachine):
         assert done is kind
         if done is CommandKind.PARK:
             self.written_ns, self.moving, self.hold_due = self.now_ns, True, False
+            self.written = []
             return
         value = float(self.core.action[0])
         assert LOWER <= value <= UPPER
@@ -179,6 +177,14 @@ class DriverMachine(RuleBasedStateMachine):
         phase = self.core.phase
         assert (phase is DriverPhase.OPENING) is not self.open
         assert (phase is DriverPhase.STOPPED) is (self.open and self.latched)
+
+    def _falls_silent(self) -> None:
+        """Commands flow no more: the next one is a first one, and a base has to stand still."""
+        velocity = self.mode is ControlMode.VELOCITY
+        bound_ns = SILENT_TICKS * TICK_NS if velocity else round(FLOW_S * 1e9)
+        if self.moving and not self.latched and self.now_ns - self.written_ns > bound_ns:
+            self.written, self.moving = [], False
+            self.hold_due |= velocity
 
     def _begins_anew(self) -> None:
         self.not_before_ns = self.now_ns

@@ -1,0 +1,282 @@
+"""A fleet whose robot is an arm behind a bad bus, with a driver of the user's own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+
+from holdfast.actors.driver import latch
+from holdfast.actors.driver.wake import ask
+from holdfast.actors.runtime.runtime_dir import runtime_base, state_dir
+from holdfast.policy.base import PolicySpec
+from holdfast.policy.checkpoint import CONFIG, Config
+from holdfast.tests.chaos.conftest import ChaosFleet, actor, robot
+from holdfast.tests.waiting import wait_until
+
+FPS = 50.0
+STEP = 0.1
+JOINTS = ("base", "elbow")
+FAKE_ARM = Path(__file__).parents[1] / "robots" / "fake_arm.py"
+
+pytestmark = pytest.mark.timeout(200)
+
+
+class ArmFleet(ChaosFleet):
+    """The fleet, and the journal of its arm."""
+
+    journal = Path()
+
+    def rows(self, what: str = "") -> list[dict[str, Any]]:
+        """What was done to the arm; only `what` of it."""
+        if not self.journal.exists():
+            return []
+        rows = [json.loads(line) for line in self.journal.read_text().splitlines()]
+        return [row for row in rows if what in ("", row["what"])]
+
+    def written(self, after_ns: int) -> list[dict[str, Any]]:
+        return [row for row in self.rows("write") if row["at_ns"] > after_ns]
+
+    def move_by_hand(self, by: float) -> None:
+        place = self.journal.with_name("pose.json")
+        pose = [value + by for value in json.loads(place.read_text())]
+        draft = place.with_suffix(".hand")
+        draft.write_text(json.dumps(pose))
+        draft.replace(place)
+
+    def commanded(self, within_s: float = 30.0) -> None:
+        """Wait until the arm is commanded (again)."""
+        since_ns = time.monotonic_ns()
+        wait_until(lambda: len(self.written(since_ns)) > 5, within_s=within_s)
+
+    def ask_driver(self, do: str, **more: object) -> dict[str, Any]:
+        answer = ask(runtime_base() / self.name / "arm.driver", {"do": do, **more})
+        assert answer is not None, "the driver does not answer"
+        return answer
+
+
+@pytest.fixture
+def start_arm(tmp_path: Path) -> Iterator[Callable[..., ArmFleet]]:
+    """start_arm(options, **entry): a fleet of one fake arm, streaming."""
+    started: list[ArmFleet] = []
+
+    def start(options: dict[str, Any], **entry: Any) -> ArmFleet:
+        cell = tmp_path / "cell"
+        (cell / "policy").mkdir(parents=True)
+        shutil.copy(FAKE_ARM, cell)
+        spec = PolicySpec(
+            model="hold",
+            revision="1",
+            cameras=(),
+            state_names=JOINTS,
+            action_names=JOINTS,
+            chunk_size=60,
+            fps=FPS,
+            control_mode=options.get("mode", "position"),
+        )
+        config = Config(kind="flow", spec=spec, network={})
+        (cell / "policy" / CONFIG).write_bytes(msgspec.json.encode(config))
+        journal = cell / "journal.jsonl"
+        given = {"joints": list(JOINTS), "max_rate": STEP * FPS, "journal": str(journal)}
+        values = {
+            "name": "arm",
+            "services": {"hold": {"policy": "constant", "checkpoint": "policy"}},
+            "robots": [
+                {
+                    "name": "arm",
+                    "driver": "fake_arm:FakeArm",
+                    "options": {**given, **options},
+                    "service": "hold",
+                    "fps": FPS,
+                    **entry,
+                }
+            ],
+            "gateway": {"enabled": False},
+        }
+        (cell / "fleet.yaml").write_text(yaml.safe_dump(values))
+        fleet = ArmFleet(cell / "fleet.yaml", tmp_path)
+        fleet.name, fleet.journal = "arm", journal
+        started.append(fleet)
+        fleet.streaming(60.0)
+        fleet.commanded()
+        return fleet
+
+    yield start
+    for fleet in started:
+        fleet.end()
+    latch.release(state_dir("arm"), "arm")
+
+
+def first_after(fleet: ArmFleet, after_ns: int) -> tuple[list[float], list[float]]:
+    """The first command after an instant, and where the arm was then."""
+    wait_until(lambda: fleet.written(after_ns), within_s=30)
+    first = fleet.written(after_ns)[0]
+    return first["values"], first["pose"]
+
+
+def near(command: list[float], pose: list[float], step: float = STEP) -> bool:
+    return all(abs(c - p) <= step * 1.01 for c, p in zip(command, pose, strict=True))
+
+
+def test_a_bus_that_blocks_stumbles_and_fails_costs_control_no_tick(
+    start_arm: Callable[..., ArmFleet],
+) -> None:
+    """3 to 8 ms a transaction, 50 ms hiccups, damaged packets: the arm is commanded anyway."""
+    fleet = start_arm({"bus_ms": [3, 8], "hiccup_every": 60, "error_every": 80, "creep": 0.02})
+    before, began_s = fleet.status(), time.monotonic()
+    since_ns = time.monotonic_ns()
+    wait_until(lambda: time.monotonic() - began_s > 12, within_s=30)
+    after = fleet.status()
+    told = robot(after, "arm")
+    assert told["ticks"] - robot(before, "arm")["ticks"] > 10 * FPS
+    assert told["missed_ticks"] == robot(before, "arm")["missed_ticks"] == 0
+    report = actor(after, "arm/driver")["report"]
+    assert sum(report["errors"].values()) > 5, report
+    assert report["calls_ms"]["read_state"]["max"] > 45, "there were hiccups"
+    rows = fleet.written(since_ns)
+    assert len(rows) > 0.6 * 12 * FPS
+    poses = [row["pose"] for row in rows]
+    moved = [near(b, a) for a, b in pairwise(poses)]
+    assert all(moved), "no command was more than a step from the one before"
+
+
+def signal_to(fleet: ArmFleet, victims: tuple[str, ...], number: signal.Signals) -> None:
+    status = fleet.status()
+    for name in victims:
+        os.kill(actor(status, name)["pid"], number)
+
+
+def kill_and_await(fleet: ArmFleet, name: str) -> None:
+    before = actor(fleet.status(), name)
+    os.kill(before["pid"], signal.SIGKILL)
+
+    def again(now: dict[str, Any]) -> bool:
+        after = actor(now, name)
+        return bool(after["restarts"] > before["restarts"] and after["state"] == "READY")
+
+    fleet.wait_for(again, 30)
+
+
+@pytest.mark.parametrize(
+    "victims", [("driver",), ("control",), ("driver", "control")], ids="+".join
+)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=lambda n: n.name)
+def test_the_first_command_after_a_death_is_a_step_from_the_measured_pose_at_most(
+    start_arm: Callable[..., ArmFleet], victims: tuple[str, ...], number: signal.Signals
+) -> None:
+    """Killed, or stopped for so long that the supervisor ends them; a hand moves the arm meanwhile.
+    The torque stays on, and nobody has to help."""
+    fleet = start_arm({"creep": 0.02, "bus_ms": [1, 2]})
+    names = tuple(f"arm/{name}" for name in victims)
+    before = fleet.status()
+    signal_to(fleet, names, number)
+    killed_ns = time.monotonic_ns()
+    if number is signal.SIGSTOP or "driver" in victims:
+        # Nobody commands now, or the driver is dead: the arm is where the hand puts it.
+        quiet = len(fleet.rows("write"))
+        wait_until(lambda: time.monotonic_ns() - killed_ns > 50_000_000, within_s=5)
+        if number is signal.SIGSTOP:
+            assert len(fleet.rows("write")) <= quiet + 3
+        fleet.move_by_hand(0.75)
+        moved_ns = time.monotonic_ns()
+    else:
+        moved_ns = killed_ns
+    command, pose = first_after(fleet, moved_ns)
+    assert near(command, pose), f"{command} from {pose}"
+    fleet.wait_for(
+        lambda now: (
+            all(
+                actor(now, name)["restarts"] == actor(before, name)["restarts"] + 1
+                for name in names
+            )
+            and robot(now, "arm")["state"] == "STREAMING"
+        ),
+        30,
+    )
+    fleet.commanded()
+    rows = fleet.written(moved_ns)
+    assert all(near(row["values"], row["pose"]) for row in rows), "never more than a step"
+    assert fleet.rows("torque off") == []
+
+
+def test_a_bus_that_is_silent_for_a_while_is_opened_again_and_the_plan_of_before_is_void(
+    start_arm: Callable[..., ArmFleet],
+) -> None:
+    """Status says why the robot is not commanded; afterwards nobody has to help."""
+    fleet = start_arm({"creep": 0.02})
+    pid = actor(fleet.status(), "arm/driver")["pid"]
+    unplugged = fleet.journal.with_name("unplugged")
+    unplugged.touch()
+    told = fleet.wait_for(lambda now: "the bus is silent" in robot(now, "arm")["reason"], 10)
+    assert "device is not open" in robot(told, "arm")["reason"]
+    fleet.move_by_hand(0.75)
+    again_ns = time.monotonic_ns()
+    unplugged.unlink()
+    command, pose = first_after(fleet, again_ns)
+    assert near(command, pose)
+    status = fleet.streaming()
+    assert actor(status, "arm/driver")["pid"] == pid
+    assert robot(status, "arm")["void_dropped"] > 0
+    assert actor(status, "arm/driver")["report"]["outages"] == 1
+
+
+def test_a_stopped_arm_obeys_nobody_until_the_stop_is_lifted_whatever_is_killed(
+    start_arm: Callable[..., ArmFleet],
+) -> None:
+    """Within a period, confirmed by the device, and over kills of everything else."""
+    fleet = start_arm({"creep": 0.02})
+    latch.engage(state_dir("arm"), "arm", "anna", "a hand in the cell")
+    answer = fleet.ask_driver("estop")
+    assert answer["latched"] and answer["by"] == "anna"
+    wait_until(lambda: fleet.ask_driver("estop")["confirmed"], within_s=5)
+    stopped_ns = time.monotonic_ns()
+    assert len(fleet.rows("hold")) == 1
+    for victim in ("control", "network", "driver"):
+        kill_and_await(fleet, f"arm/{victim}")
+    told = fleet.wait_for(lambda now: "stopped by anna" in robot(now, "arm")["reason"], 10)
+    assert "a hand in the cell" in robot(told, "arm")["reason"]
+    assert fleet.written(stopped_ns) == []
+    fleet.move_by_hand(0.75)
+    assert fleet.ask_driver("release") == {"latched": False, "error": ""}
+    command, pose = first_after(fleet, stopped_ns)
+    assert near(command, pose)
+    fleet.streaming()
+    assert latch.engaged(state_dir("arm"), "arm") is None
+
+
+def test_a_base_is_told_to_stand_still_when_its_control_is_gone(
+    start_arm: Callable[..., ArmFleet],
+) -> None:
+    """By its own driver, while the supervisor has not noticed yet: within a few ticks."""
+    fleet = start_arm({"mode": "velocity"}, safety={"fallback": "zero"})
+    signal_to(fleet, ("arm/control",), signal.SIGSTOP)
+    stopped_ns = time.monotonic_ns()
+
+    def held() -> list[dict[str, Any]]:
+        return [row for row in fleet.rows("hold") if row["at_ns"] > stopped_ns]
+
+    wait_until(held, within_s=2)
+    assert (held()[0]["at_ns"] - stopped_ns) / 1e9 < 0.5
+    assert fleet.written(held()[0]["at_ns"]) == []
+
+
+@pytest.mark.parametrize("at_stop", ["hold", "torque_off"])
+def test_a_driver_leaves_its_robot_as_the_file_says(
+    start_arm: Callable[..., ArmFleet], at_stop: str
+) -> None:
+    """An arm that holds is closed as it is: nothing is commanded and no torque is cut."""
+    fleet = start_arm({}, safety={"at_stop": at_stop})
+    fleet.interrupt()
+    fleet.wait(15)
+    last = [row["what"] for row in fleet.rows()][-2:]
+    assert last == (["torque off", "close"] if at_stop == "torque_off" else ["write", "close"])
