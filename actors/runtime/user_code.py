@@ -13,20 +13,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...errors import RobotError
+from ...errors import HoldfastError, RobotError
 
 _PACKAGE = Path(__file__).parents[2]
 
 
 def load(
-    name: str, built_in: Mapping[str, str], import_path: str | None = None
+    name: str,
+    built_in: Mapping[str, str],
+    import_path: str | None = None,
+    what: str = "driver",
+    error_type: type[HoldfastError] = RobotError,
 ) -> Callable[..., Any]:
-    """The class or function that `name` means; a user's module is looked for in `import_path`, the
-    directory of fleet.yaml, too. Raises RobotError when there is none."""
+    """The class or function that `name` means, of a `what`; a user's module is looked for in
+    `import_path`, the directory of fleet.yaml, too. Raises `error_type` when there is none."""
     where, colon, attribute = built_in.get(name, name).partition(":")
     if not colon or not where or not attribute:
-        raise RobotError(
-            f"there is no driver {name!r}: built in are {', '.join(built_in)}; your own is named "
+        raise error_type(
+            f"there is no {what} {name!r}: built in are {', '.join(built_in)}; your own is named "
             "module:Class or module:function"
         )
     if import_path is not None and import_path not in sys.path:
@@ -36,16 +40,16 @@ def load(
     except Exception as error:
         missing = isinstance(error, ModuleNotFoundError) and error.name == where.partition(".")[0]
         remedy = f"; it is looked for in {import_path} and among the installed packages"
-        raise RobotError(
-            f"driver {name!r} cannot be imported: {blame(error)}{remedy if missing else ''}"
+        raise error_type(
+            f"{what} {name!r} cannot be imported: {blame(error)}{remedy if missing else ''}"
         ) from error
     try:
         found: Callable[..., Any] = getattr(module, attribute)
     except AttributeError:
         file = getattr(module, "__file__", where)
-        raise RobotError(f"driver {name!r}: {file} has no {attribute!r}") from None
+        raise error_type(f"{what} {name!r}: {file} has no {attribute!r}") from None
     if not callable(found):
-        raise RobotError(f"driver {name!r} is a {type(found).__name__}, expected a class")
+        raise error_type(f"{what} {name!r} is a {type(found).__name__}, expected a class")
     return found
 
 
