@@ -29,7 +29,10 @@ def create(name: str, options: Mapping[str, Any], import_path: str | None = None
         robot = make(**options)
     except Exception as error:
         given = ", ".join(f"{key}={value!r}" for key, value in options.items())
-        raise RobotError(f"{name}({given}) raised {blame(error)}") from error
+        raise RobotError(
+            f"{name}({given}) raised {blame(error)}; mend its `options` or its constructor, which "
+            "has to work without the hardware (`connect` opens it)"
+        ) from error
     return complete(name, robot)
 
 

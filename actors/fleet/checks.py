@@ -13,6 +13,7 @@ from ...policy.base import PolicySpec
 from ..runtime.kinds import KINDS as ACTOR_KINDS
 from ..runtime.spec import Rules
 from ..runtime.suggestions import closest
+from . import device_checks
 from .host_checks import host_faults
 from .robot_checks import robot_faults
 from .schema import FleetFile, GatewayEntry
@@ -31,7 +32,6 @@ def faults_of(fleet: FleetFile) -> list[Fault]:
         *_supervision(fleet),
     ]
     ask_all(fleet, [robot for robot in fleet.robots if is_here(fleet, robot)])
-    ports: dict[tuple[str | None, object], str] = {}
     seen: dict[str, int] = {}
     for i, robot in enumerate(fleet.robots):
         path = f"$.robots[{i}]"
@@ -44,12 +44,7 @@ def faults_of(fleet: FleetFile) -> list[Fault]:
             faults.append(Fault(f"{path}.name", found, remedy="rename one of them"))
         seen.setdefault(robot.name, i)
         faults += robot_faults(fleet, robot, path, specs)
-        port = str(robot.options.get("port"))
-        other = ports.setdefault((robot.host, port), robot.name)
-        if "port" in robot.options and robot.driver != "sim" and other != robot.name:
-            found = f"{port!r} is the port of {other} too"
-            remedy = "each robot needs its own (`ls /dev/serial/by-id`)"
-            faults.append(Fault(f"{path}.options.port", found, remedy=remedy))
+    faults += device_checks.shared(fleet)
     return faults
 
 

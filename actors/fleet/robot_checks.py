@@ -139,8 +139,7 @@ def _against_policy(
             remedy="use 3.0",
         )
     if spec is not None:
-        yield from _names(robot, path, "action", spec.action_names, policy.action_names)
-        yield from _names(robot, path, "state", spec.state_names, policy.state_names)
+        yield from _names(robot, path, spec, policy)
         if policy.control_mode != spec.control_mode:
             yield Fault(
                 f"{path}.service",
@@ -150,15 +149,38 @@ def _against_policy(
             )
 
 
-def _names(
-    robot: RobotEntry, path: str, what: str, own: Sequence[str], wanted: Sequence[str]
-) -> Iterator[Fault]:
-    """Names and order: a chunk's columns are motors."""
-    renamed = [robot.rename.get(name, name) for name in own]
-    if renamed != list(wanted):
+def _names(robot: RobotEntry, path: str, spec: RobotSpec, policy: PolicySpec) -> Iterator[Fault]:
+    """Names and order: a chunk's columns are motors. What is wrong with both is said once."""
+    wrong: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
+    for what, own, wanted in (
+        ("action", spec.action_names, policy.action_names),
+        ("state", spec.state_names, policy.state_names),
+    ):
+        renamed = tuple(robot.rename.get(name, name) for name in own)
+        if renamed != tuple(wanted):
+            wrong.setdefault((renamed, tuple(wanted)), []).append(what)
+    for (renamed, wanted), whats in wrong.items():
         yield Fault(
             f"{path}.rename",
-            f"the {what} of {robot.name} is {', '.join(renamed)}; the policy of service "
-            f"{robot.service!r} has {', '.join(wanted)}, in that order",
-            remedy="rename them, or choose a policy trained for this robot",
+            f"the {' and the '.join(whats)} of {robot.name} {'are' if whats[1:] else 'is'} "
+            f"{', '.join(renamed)}; the policy of service {robot.service!r} has "
+            f"{', '.join(wanted)}, in that order",
+            remedy=_renaming(renamed, wanted),
         )
+
+
+def _renaming(own: Sequence[str], wanted: Sequence[str]) -> str:
+    """What to do when a robot has the names `own` and its policy `wanted`."""
+    if sorted(own) == sorted(wanted):
+        return "have the driver name them in the policy's order, or train a policy for this robot"
+    if len(own) != len(wanted):
+        missing = [name for name in wanted if name not in own]
+        further = [name for name in own if name not in wanted]
+        found = [f"{', '.join(missing)} missing"] if missing else []
+        found += [f"{', '.join(further)} not the policy's"] if further else []
+        return f"{'; '.join(found)}: choose a policy trained for this robot"
+    pairs = [(name, other) for name, other in zip(own, wanted, strict=True) if name != other]
+    if any(name in wanted or other in own for name, other in pairs):
+        return "choose a policy trained for this robot"
+    renaming = ", ".join(f"{name}: {other}" for name, other in pairs)
+    return f"if they mean the same: `rename: {{{renaming}}}`; else choose another policy"

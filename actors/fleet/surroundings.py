@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ import msgspec
 from ...errors import Fault, FleetError, KeyFileError, PolicyError, RobotError
 from ...policy.checkpoint import check_whole
 from ...transport.keys import Key, Keyring, PublicKey, Role, load, load_public
+from . import device_checks
 from .loading import placed
 from .schema import FleetFile, RobotEntry
 from .service_checks import WITHOUT_NETWORK
@@ -48,13 +48,13 @@ def faults_here(fleet: FleetFile, host: str | None) -> list[Fault]:
 
 
 def devices_missing(fleet: FleetFile, host: str | None) -> list[Fault]:
-    """The cameras of this machine that are absent or not accessible. They may be plugged in later:
-    their sensors wait for them."""
+    """The serial ports and cameras of this machine that are absent or not accessible. They may be
+    plugged in later: drivers and sensors wait for them."""
     return [
         fault
         for i, robot in enumerate(fleet.robots)
         if robot.host == host
-        for fault in _devices(robot, f"$.robots[{i}]")
+        for fault in device_checks.missing(robot, f"$.robots[{i}]")
     ]
 
 
@@ -209,31 +209,6 @@ def _files(robot: RobotEntry, path: str) -> Iterator[Fault]:
             yield Fault(at, str(error))
         finally:
             video.close()
-
-
-def _devices(robot: RobotEntry, path: str) -> Iterator[Fault]:
-    for name, camera in robot.cameras.items():
-        if camera.driver != "opencv":
-            continue
-        from ...robot.camera import OpenCVOptions, Source
-
-        source = msgspec.convert(camera.options, OpenCVOptions).source
-        if Source.of(source) is not Source.DEVICE:
-            continue
-        device = Path(f"/dev/video{source}" if str(source).isdigit() else str(source))
-        at = f"{path}.cameras.{name}.options.source"
-        try:
-            kind = device.stat().st_mode
-        except (OSError, ValueError):
-            there = ", ".join(sorted(str(other) for other in Path("/dev").glob("video*")))
-            yield Fault(at, f"there is no {device} now; there are: {there or 'no cameras at all'}")
-            continue
-        if not stat.S_ISCHR(kind):
-            remedy = "for a video file leave /dev/ out of its path"
-            yield Fault(at, f"{device} is no device", remedy=remedy)
-        elif not os.access(device, os.R_OK | os.W_OK):
-            remedy = "`usermod -aG video $USER`, then log in anew"
-            yield Fault(at, f"{device} is not accessible to this user", remedy=remedy)
 
 
 def _processors(robot: RobotEntry, path: str) -> Iterator[Fault]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import HoldfastError, RobotError
+from .suggestions import closest
 
 _PACKAGE = Path(__file__).parents[2]
 
@@ -38,19 +39,39 @@ def load(
     try:
         module = importlib.import_module(where)
     except Exception as error:
-        missing = isinstance(error, ModuleNotFoundError) and error.name == where.partition(".")[0]
-        remedy = f"; it is looked for in {import_path} and among the installed packages"
         raise error_type(
-            f"{what} {name!r} cannot be imported: {blame(error)}{remedy if missing else ''}"
+            f"{what} {name!r} cannot be imported: {blame(error)}; "
+            f"{_remedy(error, where, import_path)}"
         ) from error
     try:
         found: Callable[..., Any] = getattr(module, attribute)
     except AttributeError:
         file = getattr(module, "__file__", where)
-        raise error_type(f"{what} {name!r}: {file} has no {attribute!r}") from None
+        own = [n for n, value in vars(module).items() if _made_in(where, value)]
+        raise error_type(
+            f"{what} {name!r}: {file} has no {attribute!r}; {closest(attribute, own)}"
+        ) from None
     if not callable(found):
         raise error_type(f"{what} {name!r} is a {type(found).__name__}, expected a class")
     return found
+
+
+def _remedy(error: Exception, module: str, import_path: str | None) -> str:
+    """What to do about `error` of importing the user's `module`."""
+    if not isinstance(error, ModuleNotFoundError):
+        return "mend it there"
+    if error.name != module.partition(".")[0]:
+        return f"install it for {sys.executable}, which runs this"
+    return (
+        f"it is looked for in {import_path} and among the installed packages of {sys.executable}: "
+        "mend the name, or put it there"
+    )
+
+
+def _made_in(module: str, value: object) -> bool:
+    """Whether `value` is a public class or function that `module` itself defines."""
+    own = getattr(value, "__module__", None) == module
+    return own and callable(value) and not getattr(value, "__name__", "_").startswith("_")
 
 
 def blame(error: BaseException) -> str:

@@ -55,7 +55,7 @@ def own(good: dict[str, Any]) -> dict[str, Any]:
     for k, robot in enumerate(good["robots"]):
         robot |= {"driver": "my_arms:Arm", "options": {"port": f"/dev/arm{k}"}}
         robot["cameras"] = {
-            "overhead": {"driver": "opencv", "options": {"source": 0}, "width": 640},
+            "overhead": {"driver": "opencv", "options": {"source": k}, "width": 640},
             "wrist": {"driver": "robot"},
         }
     return good
@@ -101,7 +101,10 @@ def test_a_driver_in_process_has_no_actor_and_is_made_by_control(
     """Control gets the driver, its import path and no register of its state."""
     for robot in own["robots"]:
         robot["in_process"] = True
-        robot["cameras"]["wrist"] = {"driver": "opencv", "options": {"source": 1}}
+        robot["cameras"]["wrist"] = {
+            "driver": "opencv",
+            "options": {"source": f"/dev/{robot['name']}"},
+        }
     made = expanded(own, folder)
     assert "r1/driver" not in made
     control = made["r1/control"]
@@ -183,7 +186,7 @@ def test_a_driver_is_asked_once_until_its_file_is_edited(own: dict[str, Any], fo
         (lambda r: r.update(limits={"x": {"max_rate": 0}}), ["limits.x.max_rate", "more than 0"]),
         (
             lambda r: r["options"].update(port="/dev/arm1"),
-            ["robots[1].options.port: '/dev/arm1' is the port of r1 too"],
+            ["robots[1].options.port: '/dev/arm1' is used at $.robots[0].options.port too"],
         ),
         (lambda r: r["options"].update(speed=3), ["unexpected keyword argument 'speed'"]),
         (

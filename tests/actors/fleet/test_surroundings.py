@@ -218,3 +218,45 @@ def test_torch_is_asked_in_its_own_interpreter_and_only_for_other_devices(
     monkeypatch.undo()
     real = surroundings._torch()
     assert isinstance(real, dict) and real.keys() == TORCH.keys()
+
+
+@pytest.mark.parametrize("options", [{"port": "/dev/tty97x"}, {"arms": [{"bus": "/dev/tty97x"}]}])
+def test_a_port_that_is_not_there_fails_a_check_and_lets_a_start_wait_for_it(
+    values: dict[str, Any], tmp_path: Path, options: dict[str, Any]
+) -> None:
+    """An option names a device by a path below /dev, however deep it stands."""
+    (tmp_path / "arms.py").write_text(OWN_ARM)
+    values["robots"][0] |= {"driver": "arms:Arm", "options": options}
+    values["robots"][0]["cameras"]["overhead"] = {"driver": "arms:Camera"}
+    fleet, path = written(values, tmp_path)
+    (later,) = require(fleet, None, path)
+    assert later.line > 0 and later.path.startswith("$.robots[0].options.")
+    assert "there is no /dev/tty97x now" in later.found
+    with pytest.raises(FleetError, match="no /dev/tty97x now"):
+        require(fleet, None, path, strict=True)
+
+
+def test_two_names_of_one_device_are_one_device(values: dict[str, Any], tmp_path: Path) -> None:
+    """A link of /dev/serial/by-id and the port that it leads to are not two robots' own."""
+    (tmp_path / "arms.py").write_text(OWN_ARM)
+    values["robots"][0] |= {"driver": "arms:Arm", "options": {"port": "/dev/pts/../tty"}}
+    values["robots"][0]["cameras"]["overhead"] = {"driver": "arms:Camera"}
+    values["robots"].append(dict(values["robots"][0], name="r2", options={"port": "/dev/tty"}))
+    with pytest.raises(FleetError) as caught:
+        written(values, tmp_path)
+    (fault,) = caught.value.faults
+    assert fault.path == "$.robots[1].options.port"
+    assert "is used at $.robots[0].options.port too" in fault.found
+
+
+OWN_ARM = """
+from holdfast import Robot, RobotSpec
+from holdfast.robot.sim import SPEC
+
+class Arm(Robot):
+    spec = SPEC
+    def __init__(self, **options): pass
+    def connect(self): pass
+    def read_state(self, out): pass
+    def write_action(self, action): pass
+"""
