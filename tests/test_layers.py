@@ -39,10 +39,10 @@ ACTORS = {
     "network": ("runtime",),
     "inference": ("runtime",),
     "control": ("runtime", "driver"),
-    "supervision": ("runtime",),
-    "gateway": ("runtime", "supervision", "control"),
+    "supervision": ("runtime", "driver"),
+    "gateway": ("runtime", "driver", "supervision", "control"),
     "fleet": ("runtime", "jitter_probe", "driver", "control"),
-    "embedding": ("runtime", "network", "inference", "control", "supervision", "fleet"),
+    "embedding": ("runtime", "driver", "network", "inference", "control", "supervision", "fleet"),
 }
 """The folders and modules of actors/, each with those that it may import, from the bottom up."""
 

@@ -115,7 +115,8 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     of the boot, `wake` the socket of the driver, which wakes it; `spec` is what the driver says
     about the robot, with the limits of the fleet file. `in_process`: there is no driver actor, and
     this loop makes the driver that `driver`, `options` and `import_path` say; `state_dir` is where
-    it finds the emergency stop.
+    it finds the emergency stop, `keyring` the directory of public keys, with one of which it is
+    lifted, and `wake` its own socket.
     """
 
     robot: str
@@ -131,6 +132,7 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     options: dict[str, Any] = {}
     import_path: str | None = None
     state_dir: str | None = None
+    keyring: str | None = None
     fps: float = 30.0
     interpolate: int = 1
     task: str = ""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from mmap import mmap
+from typing import Any
 
 import numpy as np
 
@@ -83,6 +84,15 @@ class DrivenRobot:
     def refusal(self) -> str:
         """Why the driver refused the last command; empty if it did not."""
         return self._robot.refusal
+
+    @property
+    def estop(self) -> dict[str, Any] | None:
+        """The emergency stop of a robot whose driver is in this process; else None."""
+        return self._robot.estop
+
+    def serve(self) -> None:
+        """To be called at a tick at which the robot is not connected."""
+        self._robot.serve()
 
     def write(self, command: Floats | None) -> None:
         """Write the command [A] of this tick, or that there is none."""

@@ -112,6 +112,13 @@ class DriverClient(Robot):
         said = self._said
         return said.reason if said is not None and not self.trouble else ""
 
+    @property
+    def estop(self) -> None:
+        """Its driver obeys it, and reports it."""
+
+    def serve(self) -> None:
+        """Nothing to do: see `estop`."""
+
     def close(self) -> None:
         self._waker.close()
 

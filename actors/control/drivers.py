@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from mmap import mmap
-from typing import Protocol
+from typing import Any, Protocol
 
 from ...errors import RefusedError
 from ...robot.base import Robot
@@ -22,6 +22,7 @@ class PromptRobot(Robot, Protocol):
         at_rest: the next command has to be within a policy step of where the robot is.
         trouble: why the robot obeys no command now; empty if it does.
         refusal: why the driver refused the last command by the limits; empty if it did not.
+        estop: the emergency stop, where this process is the one that obeys it; else None.
     """
 
     @property
@@ -30,9 +31,14 @@ class PromptRobot(Robot, Protocol):
     def trouble(self) -> str: ...
     @property
     def refusal(self) -> str: ...
+    @property
+    def estop(self) -> dict[str, Any] | None: ...
 
     def idle(self) -> None:
         """There is nothing to command at this tick."""
+
+    def serve(self) -> None:
+        """Obey the emergency stop at a tick at which the robot is not connected."""
 
 
 def create(

@@ -2,21 +2,25 @@
 register: each of its calls takes much less than a tick.
 
 What the driver's process does elsewhere is done here: the emergency stop is obeyed at the next
-tick, and the fleet file's limits replace the driver's. An exception ends the control actor, whose
-next incarnation connects anew.
+tick, asked for and lifted at the same socket, and the fleet file's limits replace the driver's. An
+exception ends the control actor, whose next incarnation connects anew.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import RefusedError, RobotError
 from ...robot.base import Episode, Robot, RobotSpec
-from ..driver import latch, resolve
+from ..driver import resolve
+from ..driver.stop_keeper import StopKeeper
+from ..driver.wake import WakeSocket
 from .config import ControlConfig
 
 
@@ -30,34 +34,44 @@ def create(config: ControlConfig) -> InProcessRobot:
     if config.spec is not None:
         limits = config.spec.spec()
         spec = replace(spec, lower=limits.lower, upper=limits.upper, max_rate=limits.max_rate)
-    state_dir = None if config.state_dir is None else Path(config.state_dir)
-    return InProcessRobot(config.robot, robot, spec, state_dir)
+    keeper = StopKeeper(
+        config.robot,
+        None if config.state_dir is None else Path(config.state_dir),
+        None if config.keyring is None else Path(config.keyring),
+        logging.getLogger(f"{config.robot}/control"),
+    )
+    socket = None if config.wake is None else WakeSocket(Path(config.wake))
+    return InProcessRobot(robot, spec, keeper, socket)
 
 
 class InProcessRobot(Robot):
     """`robot` as the loop has it."""
 
-    def __init__(self, name: str, robot: Robot, spec: RobotSpec, state_dir: Path | None) -> None:
+    def __init__(
+        self, robot: Robot, spec: RobotSpec, stop: StopKeeper, socket: WakeSocket | None
+    ) -> None:
         self.spec = spec
-        self._name = name
         self._robot = robot
-        self._state_dir = state_dir
-        self._stop: latch.EmergencyStop | None = None
+        self._stop = stop
+        self._socket = socket
+        self._connected = False
+        self._hold_error = "the robot is not connected yet, and was commanded nothing"
         self.at_rest = False
         """Nothing was commanded yet since `connect`, or since the stop was lifted."""
         self.refusal = ""
 
     def connect(self) -> None:
         self._robot.connect()
+        self._connected = True
         self.at_rest = True
 
     def read_state(self, out: NDArray[np.float32]) -> int:
         instant = self._robot.read_state(out)
-        self._look_at_latch()
+        self._obey_latch()
         return instant
 
     def write_action(self, action: NDArray[np.float32]) -> None:
-        if self._stop is None:
+        if self._stop.stop is None:
             self._robot.write_action(action)
             self.at_rest = False
 
@@ -71,22 +85,60 @@ class InProcessRobot(Robot):
         self._robot.hold()
 
     def safe_stop(self) -> bool:
-        return self._stop is not None or self._robot.safe_stop()
+        self._obey_latch()
+        return self._stop.stop is not None or self._robot.safe_stop()
 
     @property
     def trouble(self) -> str:
         """Why the robot obeys no command now."""
-        if self._stop is None:
-            return ""
-        return f"stopped by {self._stop.by}" + (f": {self._stop.why}" if self._stop.why else "")
+        return self._stop.why
+
+    @property
+    def estop(self) -> dict[str, Any] | None:
+        """The emergency stop for the status; None without one."""
+        return self._stop.report(self._hold_error)
+
+    def serve(self) -> None:
+        """Obey the emergency stop. To be called at every tick, also before `connect`."""
+        self._obey_latch()
 
     def close(self) -> None:
         self._robot.close()
+        if self._socket is not None:
+            self._socket.close()
 
-    def _look_at_latch(self) -> None:
-        if self._state_dir is None:
+    def _obey_latch(self) -> None:
+        self._stop.look()
+        requests = self._socket.receive() if self._socket is not None else []
+        for request in requests:
+            if request.body.get("do") == "estop":
+                self._stop.asked(request.body)
+        self._hold_still()
+        for request in requests:
+            assert self._socket is not None
+            self._socket.answer(request, self._carry_out(request.body))
+
+    def _hold_still(self) -> None:
+        """Tell the device to hold, until it has confirmed that."""
+        if self._stop.stop is None or self._stop.confirmed or not self._connected:
             return
-        before, self._stop = self._stop, latch.engaged(self._state_dir, self._name)
-        if before is None and self._stop is not None:
+        try:
             self._robot.hold()
-        self.at_rest = self.at_rest or (before is not None and self._stop is None)
+        except (RobotError, OSError) as error:
+            self._hold_error = f"hold: {error}"
+        else:
+            self._stop.confirm()
+
+    def _carry_out(self, asked: dict[str, Any]) -> dict[str, Any]:
+        match asked.get("do"):
+            case "status":
+                return {"estop": self.estop}
+            case "estop":
+                return self.estop or {"latched": False, "confirmed": False, "error": ""}
+            case "release":
+                before = self._stop.stop
+                error = self._stop.lift(asked.get("key"))
+                self.at_rest = self.at_rest or (before is not None and self._stop.stop is None)
+                return {"latched": self._stop.stop is not None, "error": error}
+            case other:
+                return {"error": f"a driver has no {other!r}; expected status, estop or release"}

@@ -177,6 +177,8 @@ class ControlActor(Actor):
         elif self._cycle.session.enabled:
             self._robot.connect()
             self._clock = TickClock(self.config.tick_ns, monotonic_ns() + _START_NS)
+        else:
+            self._robot.serve()
         self._keep_in_touch(now_ns)
         self.board.progress()
 
@@ -288,6 +290,7 @@ class ControlActor(Actor):
         report["timing"] = self._timing
         report["malformed"] = dict(self._client.malformed)
         report["damaged"] = self._robot.damaged
+        report["estop"] = self._robot.estop
         if refusal := self._robot.refusal:
             report["warnings"] = [*report["warnings"], f"the driver refuses commands: {refusal}"]
         self.board.report(report)

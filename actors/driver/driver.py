@@ -24,20 +24,19 @@ from time import monotonic_ns
 from typing import Any
 
 import numpy as np
-import zmq
 
-from ...errors import KeyFileError, RefusedError, RobotError
+from ...errors import RefusedError, RobotError
 from ...robot.base import ControlMode, Robot, RobotSpec
 from ...transport.frame_ring import FrameRing
-from ...transport.keys import Keyring, Role
 from ...transport.layout import own
 from ...transport.seqlock import Seqlock, SteadyReader
 from ..runtime.actor import Actor
 from ..runtime.configs import DriverConfig, DriverFrames
-from . import latch, registers, resolve
+from . import registers, resolve
 from .core import DriverCore
 from .device import Device
 from .registers import CommandKind, DriverPhase, RobotState
+from .stop_keeper import StopKeeper
 from .wake import DriverRequest, WakeSocket
 
 _REPORT_NS = 250_000_000
@@ -74,8 +73,8 @@ class DriverActor(Actor):
         self._command: bytes | None = None
         self._read_ns = self._report_ns = self._turned_ns = 0
         self._published: tuple[object, ...] = ()
-        self._stop: latch.EmergencyStop | None = None
-        self._confirmed = False
+        keyring = None if config.keyring is None else Path(config.keyring)
+        self._stop = StopKeeper(config.robot, Path(config.state_dir), keyring, self.log)
         self._delays_ms: deque[float] = deque(maxlen=_KEPT)
         """From the tick of control to the call of `write_action`."""
 
@@ -84,7 +83,7 @@ class DriverActor(Actor):
         while not self.stopping:
             self._open()
             requests = self._rest()
-            self._obey_latch()
+            self._obey_latch(requests)
             self._obey_control()
             self._hold()
             self._measure()
@@ -134,16 +133,13 @@ class DriverActor(Actor):
             return self._device.retry_ns
         return min([self._read_ns, *self._frame_due_ns.values()])
 
-    def _obey_latch(self) -> None:
-        """A latch that was seen stays engaged until `release`, whoever removes its file."""
-        state_dir = Path(self.config.state_dir)
-        found = latch.engaged(state_dir, self.config.robot)
-        if self._stop is None and found is not None:
-            self._stop, self._confirmed = found, False
+    def _obey_latch(self, requests: list[DriverRequest]) -> None:
+        stopped = self._stop.look()
+        for request in requests:
+            if request.body.get("do") == "estop":
+                stopped = self._stop.asked(request.body) or stopped
+        if stopped:
             self._core.stop()
-            self.log.warning("stopped by %s: %s", found.by, found.why or "no reason given")
-        elif self._stop is not None and found is None:
-            self._stop = latch.engage(state_dir, self.config.robot, self._stop.by, self._stop.why)
 
     def _obey_control(self) -> None:
         block = self._commands.read()
@@ -169,9 +165,7 @@ class DriverActor(Actor):
     def _hold(self) -> None:
         if self._device.open and self._core.must_hold(monotonic_ns()) and self._device.hold():
             self._core.held()
-            if self._stop is not None and not self._confirmed:
-                self._confirmed = True
-                self.log.warning("the robot has confirmed the emergency stop")
+            self._stop.confirm()
 
     def _measure(self) -> None:
         now = monotonic_ns()
@@ -230,43 +224,44 @@ class DriverActor(Actor):
             case "status":
                 return self._status(now)
             case "estop":
-                return self._stopped() or {"latched": False, "confirmed": False, "error": ""}
+                return self._stopped or {"latched": False, "confirmed": False, "error": ""}
             case "release":
                 return self._release(asked.get("key"))
             case other:
                 return {"error": f"a driver has no {other!r}; expected status, estop or release"}
 
     def _release(self, key: object) -> dict[str, Any]:
-        if self.config.keyring is not None and not _operator(Path(self.config.keyring), key):
-            return {
-                "latched": self._stop is not None,
-                "error": f"the stop of {self.config.robot} is lifted with an operator's secret key "
-                f"only, whose public half is in {self.config.keyring}: `actorctl keys new "
-                "operator` makes one",
-            }
-        if self._stop is not None:
-            latch.release(Path(self.config.state_dir), self.config.robot)
-            self._stop = None
+        error = self._stop.lift(key)
+        if self._stop.stop is None:
             self._core.release(monotonic_ns())
-            self.log.warning("the emergency stop is lifted")
             self._publish()
-        return {"latched": False, "error": ""}
+        return {"latched": self._stop.stop is not None, "error": error}
 
     def _settle(self) -> None:
-        """Bring the robot to the rest that its entry names."""
+        """Bring the robot to the rest that its entry names; to a stand if it is stopped."""
         device = self._device
+        at_stop = "hold" if self.link.orphaned else self.config.at_stop
+        until = monotonic_ns() + round(self.config.park_timeout_s * 1e9)
+        while at_stop == "park" and device.open and monotonic_ns() < until:
+            requests = self._await_request(self.config.tick_ns / 1e9)
+            self._obey_latch(requests)
+            self._hold()
+            self._answer(requests)
+            parked = self._stop.stop is None and device.park() is True
+            if parked or self._stop.confirmed:
+                break
+            device.read()
         if not device.open:
             return
-        at_stop = "hold" if self.link.orphaned or self._stop is not None else self.config.at_stop
-        if at_stop == "park":
-            until = monotonic_ns() + round(self.config.park_timeout_s * 1e9)
-            while device.open and monotonic_ns() < until and device.park() is not True:
-                select.select([], [], [], self.config.tick_ns / 1e9)
-                device.read()
-        elif at_stop == "torque_off":
+        if at_stop == "torque_off" and self._stop.stop is None:
             device.release()
-        elif self._spec.control_mode is ControlMode.VELOCITY:
+        elif at_stop == "hold" and self._spec.control_mode is ControlMode.VELOCITY:
             device.hold()  # one that is controlled by position holds its last command
+
+    def _await_request(self, within_s: float) -> list[DriverRequest]:
+        readable, _, _ = select.select([self._wake.fileno()], [], [], within_s)
+        self.board.progress()
+        return self._wake.receive() if readable else []
 
     def _ring(self, camera: DriverFrames) -> FrameRing:
         shape = (camera.height, camera.width, 3)
@@ -298,21 +293,11 @@ class DriverActor(Actor):
         """Why the robot is not commanded, or the last command was not obeyed."""
         if not self._device.open:
             return self._device.reason
-        if self._stop is not None:
-            return f"stopped by {self._stop.by}" + (f": {self._stop.why}" if self._stop.why else "")
-        return self._core.refusal
+        return self._stop.why or self._core.refusal
 
+    @property
     def _stopped(self) -> dict[str, Any] | None:
-        if self._stop is None:
-            return None
-        return {
-            "latched": True,
-            "confirmed": self._confirmed,
-            "by": self._stop.by,
-            "why": self._stop.why,
-            "at_s": self._stop.at_s,
-            "error": "" if self._confirmed else self._device.reason or self._device.last_error,
-        }
+        return self._stop.report(self._device.reason or self._device.last_error)
 
     def _status(self, now: int) -> dict[str, Any]:
         device, core = self._device, self._core
@@ -330,18 +315,8 @@ class DriverActor(Actor):
             "command_ms": {
                 f"p{q}": round(float(np.percentile(delays, q)), 3) for q in (50, 99) if len(delays)
             },
-            "estop": self._stopped(),
+            "estop": self._stopped,
             "damaged": self._commands.damaged,
             "unlimited": list(self._spec.unlimited),
             **device.report(),
         }
-
-
-def _operator(keyring: Path, secret: object) -> bool:
-    """Whether `secret`, in Z85, is the secret half of an operator's key in the directory."""
-    try:
-        public = zmq.curve_public(str(secret).encode())
-        owner = Keyring.of(keyring).peer(public)
-    except (ValueError, zmq.ZMQError, KeyFileError):
-        return False
-    return owner is not None and owner.role is Role.OPERATOR

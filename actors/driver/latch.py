@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from ...errors import RobotError
+from ...errors import RobotError, RuntimeDirError
 from ..runtime.claim import STATE, claim
 
 _FOLDER = "estop"
@@ -29,17 +29,22 @@ class EmergencyStop(msgspec.Struct, frozen=True):
     why: str = ""
     at_s: float = 0.0
 
+    def __str__(self) -> str:
+        return f"stopped by {self.by}" + (f": {self.why}" if self.why else "")
+
 
 def place(state_dir: Path, robot: str) -> Path:
     """The file of `robot`'s latch; it is there while the latch is engaged."""
     return state_dir / _FOLDER / robot
 
 
-def engage(state_dir: Path, robot: str, by: str, why: str = "") -> EmergencyStop:
+def engage(
+    state_dir: Path, robot: str, by: str, why: str = "", at_s: float | None = None
+) -> EmergencyStop:
     """Stop `robot`; the stop in force, which is an earlier one if there is one. `state_dir` is the
-    fleet's. Raises RobotError when the file cannot be written."""
+    fleet's; without `at_s`, now. Raises RobotError when the file cannot be written."""
     path = place(state_dir, robot)
-    stop = EmergencyStop(by, why, time.time())
+    stop = EmergencyStop(by, why, time.time() if at_s is None else at_s)
     draft = path.with_name(f".{robot}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         claim(state_dir, STATE)
@@ -51,10 +56,10 @@ def engage(state_dir: Path, robot: str, by: str, why: str = "") -> EmergencyStop
             return engaged(state_dir, robot) or stop
         finally:
             draft.unlink(missing_ok=True)
-    except OSError as error:
+    except (OSError, RuntimeDirError) as error:
         raise RobotError(
-            f"the emergency stop of {robot} cannot be written to {path} ({error.strerror}): use "
-            "the robot's own"
+            f"the emergency stop of {robot} cannot be written to {path} "
+            f"({getattr(error, 'strerror', None) or error})"
         ) from error
     return stop
 
@@ -72,14 +77,14 @@ def engaged(state_dir: Path, robot: str) -> EmergencyStop | None:
 
 def release(state_dir: Path, robot: str) -> bool:
     """Lift the stop; whether there was one. Only for a driver that was asked to, or where there is
-    no driver: one that runs writes the file anew."""
+    no driver: one that runs writes the file anew. Raises RobotError."""
+    path = place(state_dir, robot)
     try:
-        place(state_dir, robot).unlink()
+        path.unlink()
     except FileNotFoundError:
         return False
     except OSError as error:
         raise RobotError(
-            f"the emergency stop of {robot} cannot be removed from {place(state_dir, robot)} "
-            f"({error.strerror})"
+            f"the emergency stop of {robot} cannot be removed from {path} ({error.strerror})"
         ) from error
     return True

@@ -86,6 +86,14 @@ FAMILIES: dict[str, Family] = {
     "holdfast_robot_refusing_seconds": Family(
         "gauge", _ROBOT, "For how long every action has been beyond the robot's limits, else 0."
     ),
+    "holdfast_robot_emergency_stop": Family(
+        "gauge", _ROBOT, "1 while its emergency stop is engaged, else 0."
+    ),
+    "holdfast_robot_emergency_stop_unconfirmed": Family(
+        "gauge",
+        _ROBOT,
+        "1 while its emergency stop is engaged and its device has not confirmed it, else 0.",
+    ),
     "holdfast_robot_warnings": Family("gauge", _ROBOT, "Warnings of the present handshake."),
     "holdfast_robot_episodes_total": Family("counter", _ROBOT, "Attempts that have ended."),
     "holdfast_robot_successes_total": Family("counter", _ROBOT, "Attempts that succeeded."),

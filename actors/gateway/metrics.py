@@ -20,7 +20,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 
 from ..control.supply_state import SupplyState as RobotState
-from ..supervision.report import DOWN
+from ..supervision.report import DOWN, STOPPED
 from ..supervision.supervised import ActorState
 from .metric_names import FAMILIES
 from .status_stream import StatusStream
@@ -30,7 +30,7 @@ Point = tuple[str, tuple[str, ...], float | None]
 Report = Mapping[str, Any]
 
 ACTOR_STATES = tuple(state.value for state in ActorState)
-ROBOT_STATES = (*(state.value for state in RobotState), "PAUSED", DOWN)
+ROBOT_STATES = (*(state.value for state in RobotState), "PAUSED", DOWN, STOPPED)
 GUEST_STATES = (*(state.value for state in RobotState), "PAUSED", "OPEN", "MOVING")
 _QUANTILES = {"p50": "0.5", "p99": "0.99", "max": "1"}
 
@@ -124,6 +124,9 @@ def _robot(robot: Report) -> Iterator[Point]:
         "holdfast_robot_tick_lateness_recent_seconds", name, robot["tick_lateness_recent_us"], 1e-6
     )
     yield "holdfast_robot_refusing_seconds", name, robot["refusing_s"]
+    stop = robot.get("estop")
+    yield "holdfast_robot_emergency_stop", name, stop is not None
+    yield "holdfast_robot_emergency_stop_unconfirmed", name, bool(stop and not stop["confirmed"])
     yield "holdfast_robot_warnings", name, len(robot["warnings"])
 
 

@@ -24,6 +24,16 @@ MAX_MISFITS = 8
 """How many names of wrong fields are reported."""
 
 
+class StopReport(Struct, kw_only=True):
+    """Of a robot's emergency stop, by the process that commands its device."""
+
+    confirmed: bool = False
+    by: str = ""
+    why: str = ""
+    at_s: Measure = 0.0
+    error: str = ""
+
+
 class ControlReport(Struct, kw_only=True):
     """Of a control actor; a row of the status's `robots` has all of these."""
 
@@ -53,6 +63,7 @@ class ControlReport(Struct, kw_only=True):
     refusing_s: Measure = 0.0
     refusing: str = ""
     fallback_ticks: Count = 0
+    estop: StopReport | None = None
     warnings: list[str] = []
     episodes: Count = 0
     successes: Count | None = None
@@ -70,6 +81,7 @@ class DriverReport(Struct, kw_only=True):
     outages: Count = 0
     dropped: dict[str, Count] = {}
     unlimited: list[str] = []
+    estop: StopReport | None = None
     tried: Count | None = None
     successes: Count | None = None
     task: str | None = None

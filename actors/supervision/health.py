@@ -12,6 +12,7 @@ Three questions, from the strictest to the mildest:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,7 +51,7 @@ def unhealthy(body: Row) -> list[str]:
     robots = [
         f"robot {sentence(row)}"
         for row in body["robots"]
-        if row["state"] not in DRIVEN and not row["stopped"]
+        if row.get("estop") or (row["state"] not in DRIVEN and not row["stopped"])
     ]
     refusing = [f"robot {row['name']} {refusal(row)}" for row in body["robots"] if refusal(row)]
     return actors + sensors + robots + refusing + list(filter(None, [unlogged(body)]))
@@ -104,6 +105,25 @@ def cause(row: Row) -> str:
     """Why an actor or a robot is in its state, and what it waits for; may be empty."""
     waits = row.get("waits_for")
     return "; ".join(filter(None, (row.get("reason"), waits and f"waits for {waits}")))
+
+
+def emergency_stop(row: Row) -> str:
+    """Who stopped a robot, when, why, whether its device has confirmed it, and what to do; empty
+    for a robot that is not stopped."""
+    stop = row.get("estop")
+    if not stop:
+        return ""
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(stop["at_s"]))
+    why = f": {stop['why']}" if stop["why"] else ""
+    held = (
+        "the device holds"
+        if stop["confirmed"]
+        else f"THE DEVICE HAS NOT CONFIRMED IT ({stop['error']})"
+    )
+    return (
+        f"stopped by {stop['by']} at {when}{why}; {held}; `actorctl estop --release "
+        f"{row['name']}` lifts it"
+    )
 
 
 def blind(row: Row) -> str:

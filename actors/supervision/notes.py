@@ -86,12 +86,12 @@ def _note(row: dict[str, Any], name: str) -> Iterator[Note]:
         why += f" - {error}"
     if state == "DEAD":
         why += f"; `actorctl start {row['name']}/control` once that is mended"
-    if state == "STOPPED":
+    if state == "STOPPED" and not row.get("estop"):
         why += f"; `actorctl start {row['name']}` starts it"
     weight = Weight.WRONG
     if state in _COMING:
         weight = Weight.WAITS
-    elif state in ("STOPPED", "PAUSED"):
+    elif state in ("STOPPED", "PAUSED") and not row.get("estop"):
         weight = Weight.INTENDED
     yield Note(weight, name, f"{state}: {why}" if why else state)
 

@@ -3,7 +3,8 @@ live view. Its names are an interface: they are added to, never changed.
 
 `healthy` means that nothing needs a person: every actor is READY (or was stopped by a person) and
 every robot executes its plan, which its limits accept, or is paused. `health` gives the reasons in
-sentences.
+sentences. A robot whose emergency stop is engaged is STOPPED, whatever else is so: `estop` says by
+whom, why, since when, and whether its device has confirmed it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from ..driver.latch import EmergencyStop
 from ..runtime.spec import Member, Rules
 from . import actor_reports, health
 from .restart_policy import hang_timeout_s
@@ -23,6 +25,9 @@ from .waits import waits_for
 
 DOWN = "DOWN"
 """The state of a robot without a control actor."""
+
+STOPPED = "STOPPED"
+"""The state of a robot whose emergency stop is engaged."""
 
 
 class ActorFacts(msgspec.Struct, kw_only=True):
@@ -57,9 +62,10 @@ def status(
     members: Mapping[str, Member] | None = None,
     now_s: float | None = None,
     log: LogFacts | None = None,
+    stops: Mapping[str, EmergencyStop] | None = None,
 ) -> dict[str, Any]:
     """The status object. `actors` and `members` are the state machine's, by name, and `now_s` is of
-    its clock."""
+    its clock; `stops` are the emergency stops in force, by robot."""
     by_name = {fact.name: fact for fact in facts}
     now_s = time.monotonic() if now_s is None else now_s
     rows = [
@@ -67,7 +73,7 @@ def status(
         for name, fact in by_name.items()
     ]
     by_row = {row["name"]: row for row in rows}
-    robot_rows = [_robot(name, by_row) for name in robots]
+    robot_rows = [_robot(name, by_row, (stops or {}).get(name)) for name in robots]
     witness = by_row.get("witness")
     body = {
         "fleet": fleet,
@@ -111,7 +117,9 @@ def _actor(
     }
 
 
-def _robot(name: str, rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def _robot(
+    name: str, rows: Mapping[str, dict[str, Any]], stop: EmergencyStop | None
+) -> dict[str, Any]:
     record, driver = rows[f"{name}/control"], rows.get(f"{name}/driver")
     # The row has every key, also where an actor of another kind has the name of a robot's control.
     report = actor_reports.unreported("control") | (record["report"] or {})
@@ -127,7 +135,27 @@ def _robot(name: str, rows: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     row["stopped"] = record["state"] == ActorState.STOPPED
     for key, in_driver in (("episodes", "tried"), ("successes", "successes"), ("task", "task")):
         row[key] = report[key] if driver_report[in_driver] is None else driver_report[in_driver]
+    _stop(row, stop, driver if driver is not None else record)
     return row
+
+
+def _stop(row: dict[str, Any], latched: EmergencyStop | None, driver: dict[str, Any]) -> None:
+    """The emergency stop in a robot's row: what its latch and its driver say."""
+    said = (driver["report"] or {}).get("estop") if driver["state"] == ActorState.READY else None
+    row["estop"] = None
+    if latched is None and said is None:
+        return
+    stop = said or {"confirmed": False, **msgspec.to_builtins(latched)}
+    if not (stop["confirmed"] or stop.get("error")):
+        stop["error"] = (
+            "its driver has not answered yet"
+            if driver["state"] == ActorState.READY
+            else f"{driver['name']} does not run"
+        )
+    row["estop"] = {key: stop[key] for key in ("by", "why", "at_s", "confirmed")}
+    row["estop"]["error"] = stop.get("error", "")
+    row["state"], row["reason"] = STOPPED, health.emergency_stop(row)
+    row["refusing_s"], row["refusing"] = 0.0, ""
 
 
 def _why_down(control: dict[str, Any]) -> str:

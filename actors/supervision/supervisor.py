@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ..driver import latch
 from ..runtime.log import Record
 from ..runtime.runtime_dir import SOCKET, RuntimeDir
 from ..runtime.spec import ActorSpec
@@ -183,8 +184,15 @@ class Supervisor:
             self.state.members,
             now_s,
             report.LogFacts(str(self.logs.path), self.logs.lost, self.logs.error),
+            self._emergency_stops(),
         )
         return body | {"spares": self.processes.helpers.report()}
+
+    def _emergency_stops(self) -> dict[str, latch.EmergencyStop]:
+        """Those in force by the latches on disk, by robot."""
+        directory = self.logs.path.parent
+        found = {robot: latch.engaged(directory, robot) for robot in self.robots}
+        return {robot: stop for robot, stop in found.items() if stop is not None}
 
     # The loop.
 

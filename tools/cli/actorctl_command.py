@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import ControlSocketError
-from . import actor_commands, inspection, key_commands
+from . import actor_commands, estop_command, inspection, key_commands
 from .option_types import INTERRUPTED, AsJson, FleetName, Version, run, speaker_names
 from .running_fleet import ask, fail, reach
 
@@ -145,6 +145,20 @@ def logs(
                 print(json.dumps(record) if as_json else store.line(record, colour))
     except BrokenPipeError:
         sys.stderr.close()  # Python would complain there about the pipe that `head` has closed
+
+
+@app.command(
+    context_settings={
+        "allow_extra_args": True,
+        "ignore_unknown_options": True,
+        "help_option_names": [],
+    },
+    short_help=estop_command.ABOUT,
+    add_help_option=False,
+)
+def estop(context: typer.Context) -> None:
+    """See `estop_command`, which takes its arguments as they are."""
+    raise SystemExit(estop_command.main(context.args))
 
 
 def _watch(path: Path, as_json: bool) -> None:

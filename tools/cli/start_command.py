@@ -57,6 +57,7 @@ def start(
         return
     from ...actors.fleet.expand import expand
     from ...actors.fleet.hosts import here
+    from ...actors.fleet.known_robots import list_robots
     from ...actors.fleet.loading import load
     from ...actors.fleet.surroundings import require
     from ...actors.runtime.runtime_dir import RuntimeDir, state_dir
@@ -77,6 +78,7 @@ def start(
             actors = expand(fleet, place, runtime.path, state_dir(fleet.name))
             headroom.require(headroom.needs(actors))
             logs = LogStore(state_dir(fleet.name), fleet.logs.file_mb * 1_000_000, fleet.logs.files)
+            list_robots(fleet, place, runtime.path, state_dir(fleet.name))
             view = View(on_terminal(), runtime.path)
             supervisor = Supervisor(fleet.name, actors, runtime, logs, view.show)
         except BaseException:

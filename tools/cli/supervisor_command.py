@@ -148,6 +148,7 @@ def reload(
 
     from ...actors.fleet.expand import expand
     from ...actors.fleet.hosts import here
+    from ...actors.fleet.known_robots import list_robots
     from ...actors.fleet.loading import load
     from ...actors.fleet.surroundings import require
     from ...actors.runtime.runtime_dir import state_dir
@@ -171,6 +172,7 @@ def reload(
     print(f"{len(difference['same'])} actors run on as they are")
     if not dry_run:
         ask(path, do="reform", actors=plain)
+        list_robots(fleet, place, path.parent, state_dir(fleet.name))
 
 
 def main() -> None:

@@ -1,0 +1,239 @@
+"""The emergency stop, for whoever wants to stop robots: the command line, the page, a program.
+
+Each robot's latch is engaged first: a file, which needs no live process. Then its driver is told by
+a datagram, and asked until its device has confirmed, for a bounded time. All robots at once.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ...errors import FleetNotFoundError, RobotError
+from ..runtime import robots_file
+from ..runtime.robots_file import KnownRobot, KnownRobots
+from ..runtime.suggestions import closest
+from . import latch
+
+PATIENCE_S = 1.0
+ASK_AGAIN_S = 0.05
+SILENT_S = 0.25
+"""Without an answer, after which a driver is asked once more."""
+MAX_ANSWER = 64 * 1024
+
+
+class StopOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of one robot. After a stop: `latched` whether it stays stopped, `confirmed`
+    whether its device has said that it holds still. After a release: whether either is still so.
+    `message` is empty if all was done that was asked for, else it says what was not, and why."""
+
+    robot: str
+    fleet: str
+    latched: bool = False
+    confirmed: bool = False
+    by: str = ""
+    message: str = ""
+
+    @property
+    def done(self) -> bool:
+        return not self.message
+
+
+class _Robot(msgspec.Struct):
+    """One robot that is being stopped or released; `error` is why its latch was not engaged."""
+
+    fleet: KnownRobots
+    known: KnownRobot
+    request: dict[str, Any]
+    error: str = ""
+    answer: dict[str, Any] | None = None
+    absent: bool = False
+    """Whether no process listens at its socket."""
+    ask_s: float = 0.0
+
+    @property
+    def state_dir(self) -> Path:
+        return Path(self.fleet.state_dir)
+
+
+def stop(
+    names: Iterable[str] = (),
+    *,
+    fleet: str | None = None,
+    by: str = "",
+    why: str = "",
+    patience_s: float = PATIENCE_S,
+) -> list[StopOutcome]:
+    """Stop the robots `names`, or all, of the fleets that run on this machine, and wait up to
+    `patience_s` for their devices; the outcome of each, those of other hosts included, which are
+    not reached. `by` is who does it, the user if it is empty. Raises FleetNotFoundError."""
+    by = by or user()
+    request = {"do": "estop", "by": by, "why": why}
+    chosen, outcomes = _choose(tuple(names), fleet, request)
+    for robot in chosen:
+        try:
+            latch.engage(robot.state_dir, robot.known.name, by, why)
+        except RobotError as error:
+            robot.error = str(error)
+    _ask(chosen, lambda answer: bool(answer.get("confirmed")), patience_s)
+    return [_stopped(robot, by, patience_s) for robot in chosen] + outcomes
+
+
+def release(
+    names: Iterable[str] = (),
+    *,
+    fleet: str | None = None,
+    secret: str | None = None,
+    patience_s: float = PATIENCE_S,
+) -> list[StopOutcome]:
+    """Lift the stop of the robots `names`, or of all; `secret` is that of an operator's key, for a
+    fleet with keys. Raises FleetNotFoundError."""
+    chosen, outcomes = _choose(tuple(names), fleet, {"do": "release", "key": secret})
+    _ask(chosen, bool, patience_s)
+    return [_released(robot, secret, patience_s) for robot in chosen] + outcomes
+
+
+def user() -> str:
+    """Who runs this process, for `by`."""
+    name = os.environ.get("USER") or os.environ.get("LOGNAME") or f"user {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
+
+
+def _choose(
+    names: Sequence[str], fleet: str | None, request: dict[str, Any]
+) -> tuple[list[_Robot], list[StopOutcome]]:
+    """The robots of this machine that are meant, and an outcome for each other one."""
+    fleets = robots_file.find(fleet)
+    if not fleets:
+        which = "no fleet has" if fleet is None else f"no fleet {fleet!r} has"
+        raise FleetNotFoundError(
+            f"{which} run on this machine, as this user: `supervisor start` on the robot's own host"
+        )
+    chosen: list[_Robot] = []
+    outcomes: list[StopOutcome] = []
+    for known in fleets:
+        for robot in known.robots:
+            if names and robot.name not in names:
+                continue
+            if robot.wake:
+                chosen.append(_Robot(known, robot, request))
+                continue
+            where = f"not reached: it is on host {robot.host}: run `actorctl estop` there"
+            outcomes.append(StopOutcome(robot=robot.name, fleet=known.fleet, message=where))
+    everyone = [robot.name for known in fleets for robot in known.robots]
+    for name in dict.fromkeys(names):
+        if name not in everyone:
+            message = f"no robot {name!r}; {closest(name, everyone)}"
+            outcomes.append(
+                StopOutcome(robot=name, fleet=", ".join(k.fleet for k in fleets), message=message)
+            )
+    return chosen, outcomes
+
+
+def _ask(
+    robots: Sequence[_Robot], settled: Callable[[dict[str, Any]], bool], patience_s: float
+) -> None:
+    """Ask the drivers until each has given an answer that is `settled`, or time is up."""
+    deadline_s = time.monotonic() + patience_s
+    by_path = {robot.known.wake: robot for robot in robots}
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as asking:
+        # An abstract address, which the kernel chooses: nothing is left behind.
+        asking.bind("")
+        while True:
+            now_s = time.monotonic()
+            open_ = [robot for robot in robots if not (robot.answer and settled(robot.answer))]
+            for robot in open_:
+                if now_s >= robot.ask_s:
+                    _send(asking, robot)
+            if not open_ or now_s >= deadline_s:
+                return
+            due_s = min(deadline_s, *(robot.ask_s for robot in open_))
+            select.select([asking], [], [], max(0.0, due_s - now_s))
+            _receive(asking, by_path)
+
+
+def _send(asking: socket.socket, robot: _Robot) -> None:
+    robot.ask_s, robot.absent = time.monotonic() + SILENT_S, False
+    try:
+        asking.sendto(msgspec.msgpack.encode(robot.request), robot.known.wake)
+    except BlockingIOError:
+        robot.ask_s = time.monotonic() + ASK_AGAIN_S  # its queue is full: it stands still
+    except OSError:
+        # It may be about to start.
+        robot.ask_s, robot.absent = time.monotonic() + ASK_AGAIN_S, True
+
+
+def _receive(asking: socket.socket, by_path: dict[str, _Robot]) -> None:
+    with suppress(BlockingIOError):
+        while True:
+            packet, sender = asking.recvfrom(MAX_ANSWER)
+            robot = by_path.get(sender)
+            with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                if robot is not None:
+                    robot.answer = msgspec.msgpack.decode(packet, type=dict[str, Any])
+                    robot.ask_s = time.monotonic() + ASK_AGAIN_S
+
+
+def _stopped(robot: _Robot, by: str, patience_s: float) -> StopOutcome:
+    answer = robot.answer or {}
+    message = ""
+    if not answer.get("confirmed"):
+        if answer:
+            message = f"the device has not confirmed it: {answer.get('error') or 'no reason given'}"
+        elif robot.absent:
+            message = "its driver is not running: the latch holds when it starts"
+        else:
+            message = (
+                f"its driver did not answer within {patience_s:g} s: the latch holds as soon as it "
+                "runs, and when it starts anew"
+            )
+    if robot.error:
+        reached = "its driver" if answer.get("latched") else "nothing"
+        message = "; ".join(filter(None, [f"{robot.error}: {reached} holds it", message]))
+    return StopOutcome(
+        robot=robot.known.name,
+        fleet=robot.fleet.fleet,
+        latched=not robot.error or bool(answer.get("latched")),
+        confirmed=bool(answer.get("confirmed")),
+        by=str(answer.get("by") or by),
+        message=message,
+    )
+
+
+def _released(robot: _Robot, secret: str | None, patience_s: float) -> StopOutcome:
+    name, answer = robot.known.name, robot.answer
+    latched, message = False, ""
+    if answer is not None:
+        latched, message = bool(answer.get("latched")), str(answer.get("error") or "")
+    elif robot.absent:
+        message = _remove(robot, secret)
+        latched = latch.engaged(robot.state_dir, name) is not None
+    else:
+        latched = latch.engaged(robot.state_dir, name) is not None
+        message = f"its driver did not answer within {patience_s:g} s: try again"
+    return StopOutcome(
+        robot=name, fleet=robot.fleet.fleet, latched=latched, confirmed=latched, message=message
+    )
+
+
+def _remove(robot: _Robot, secret: str | None) -> str:
+    """Remove the latch of a robot without a driver; why not, or empty."""
+    keyring = robot.fleet.keyring
+    if keyring is not None:
+        from . import operator_key
+
+        if not operator_key.fits(Path(keyring), secret):
+            return operator_key.needed(robot.known.name, Path(keyring))
+    try:
+        latch.release(robot.state_dir, robot.known.name)
+    except RobotError as error:
+        return str(error)
+    return ""

@@ -1,0 +1,113 @@
+"""`StopKeeper`: a robot's emergency stop in the process that commands its device.
+
+Guaranteed: a stop that was seen stays in force until `lift`, whoever removes its file, and also
+where the file cannot be written. The caller holds the robot still for as long as `stop` is not
+None, and says when the device has `confirmed` it.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+from ...errors import RobotError
+from . import latch, operator_key
+from .latch import EmergencyStop
+
+
+class StopKeeper:
+    """That of `robot`; without a `state_dir` there is no latch on disk, and a stop lasts as long as
+    this process. `keyring` is the directory of public keys of a fleet that has them."""
+
+    def __init__(
+        self, robot: str, state_dir: Path | None, keyring: Path | None, log: logging.Logger
+    ) -> None:
+        self.stop: EmergencyStop | None = None
+        self.confirmed = False
+        """Whether the device has confirmed that it holds."""
+        self._robot = robot
+        self._state_dir = state_dir
+        self._keyring = keyring
+        self._log = log
+        self._unwritten = ""
+
+    def look(self) -> bool:
+        """Look at the latch; whether it was engaged since the last time."""
+        directory = self._state_dir
+        found = None if directory is None else latch.engaged(directory, self._robot)
+        if found is None:
+            if self.stop is not None:
+                self._write(self.stop)
+            return False
+        self._unwritten = ""
+        return self._engage(found)
+
+    def asked(self, body: dict[str, Any]) -> bool:
+        """Somebody asks by a datagram; whether the robot was stopped by that. Whoever asks has
+        written the latch before, unless that was impossible."""
+        if self.look() or self.stop is not None:
+            return self.stop is not None
+        self._write(EmergencyStop(str(body.get("by")), str(body.get("why", "")), time.time()))
+        return True
+
+    def confirm(self) -> None:
+        """The device holds the robot still."""
+        if self.stop is not None and not self.confirmed:
+            self.confirmed = True
+            self._log.warning("the robot has confirmed the emergency stop")
+
+    def lift(self, secret: object) -> str:
+        """Lift the stop with an operator's `secret` key, which counts on fleets with keys only. Why
+        it is not lifted; empty if it is."""
+        if self._keyring is not None and not operator_key.fits(self._keyring, secret):
+            return operator_key.needed(self._robot, self._keyring)
+        if self.stop is None:
+            return ""
+        try:
+            if self._state_dir is not None:
+                latch.release(self._state_dir, self._robot)
+        except RobotError as error:
+            return str(error)
+        self.stop, self.confirmed, self._unwritten = None, False, ""
+        self._log.warning("the emergency stop is lifted")
+        return ""
+
+    @property
+    def why(self) -> str:
+        """`stopped by ...`; empty if it is not."""
+        return "" if self.stop is None else str(self.stop)
+
+    def report(self, trouble: str = "") -> dict[str, Any] | None:
+        """The stop for the status and for whoever asked; None without one. `trouble` is what keeps
+        the device from confirming it."""
+        if self.stop is None:
+            return None
+        faults = [self._unwritten, "" if self.confirmed else trouble]
+        return {
+            "latched": True,
+            "confirmed": self.confirmed,
+            "by": self.stop.by,
+            "why": self.stop.why,
+            "at_s": self.stop.at_s,
+            "error": "; ".join(filter(None, faults)),
+        }
+
+    def _engage(self, stop: EmergencyStop) -> bool:
+        if self.stop is not None:
+            return False
+        self.stop, self.confirmed = stop, False
+        self._log.warning("emergency stop: %s", stop)
+        return True
+
+    def _write(self, stop: EmergencyStop) -> None:
+        """Engage the latch on disk, and the stop in any case."""
+        try:
+            if self._state_dir is not None:
+                stop = latch.engage(self._state_dir, self._robot, stop.by, stop.why, stop.at_s)
+        except RobotError as error:
+            if not self._unwritten:
+                self._log.error("%s: the stop ends with this process", error)
+            self._unwritten = f"{error}: the stop does not outlast its driver"
+        self._engage(stop)

@@ -1,0 +1,60 @@
+"""The robots of each fleet on this machine, in a file: whom an emergency stop has to reach.
+
+It is written when a fleet starts or is reloaded, into its runtime directory and its state
+directory, so that it can be read while no process of the fleet runs.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from .runtime_dir import runtime_base, state_dir
+
+FILE = "robots.json"
+
+
+class KnownRobot(msgspec.Struct, frozen=True):
+    """One robot. `wake` is the path of its driver's socket; "" where another machine, the `host` of
+    the fleet file, drives it."""
+
+    name: str
+    wake: str = ""
+    host: str = ""
+
+
+class KnownRobots(msgspec.Struct, frozen=True, kw_only=True):
+    """The robots of one fleet, those of other hosts too. `keyring` is the directory of its public
+    keys, if it has keys."""
+
+    fleet: str
+    state_dir: str
+    keyring: str | None = None
+    robots: tuple[KnownRobot, ...] = ()
+
+
+def write(known: KnownRobots, directory: Path) -> None:
+    """Write the file into `directory`, whole or not at all. Raises OSError."""
+    draft = directory / f".{FILE}.{os.getpid()}"
+    draft.write_bytes(msgspec.json.encode(known))
+    draft.replace(directory / FILE)
+
+
+def find(fleet: str | None = None) -> list[KnownRobots]:
+    """The fleets of this user on this machine: those that run, or if none does, those that ran;
+    only the one called `fleet` if that is given."""
+    for base in (runtime_base(), state_dir("")):
+        if found := [known for known in _read(base) if fleet in (None, known.fleet)]:
+            return found
+    return []
+
+
+def _read(base: Path) -> list[KnownRobots]:
+    found = []
+    for path in sorted(base.glob(f"*/{FILE}")):
+        with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+            found.append(msgspec.json.decode(path.read_bytes(), type=KnownRobots))
+    return found
