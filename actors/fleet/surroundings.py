@@ -6,7 +6,6 @@ a GPU is there is asked of a short process of the interpreter that will run the 
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -20,6 +19,7 @@ import msgspec
 from ...errors import Fault, FleetError, KeyFileError, PolicyError, RobotError
 from ...policy.checkpoint import check_whole
 from ...transport.keys import Key, Keyring, PublicKey, Role, load, load_public
+from ..runtime import interpreters
 from . import device_checks
 from .loading import placed
 from .schema import FleetFile, RobotEntry
@@ -40,7 +40,7 @@ print(json.dumps({"version": torch.__version__, "built": torch.version.cuda, "cu
 def faults_here(fleet: FleetFile, host: str | None) -> list[Fault]:
     """What is missing or damaged on this machine, the `host` of `fleet`, and needs a person."""
     robots = [(i, robot) for i, robot in enumerate(fleet.robots) if robot.host == host]
-    found = [*_policies(fleet, host), *_keys(fleet, host)]
+    found = [*_interpreters(fleet, host), *_policies(fleet, host), *_keys(fleet, host)]
     for i, robot in robots:
         found += _files(robot, f"$.robots[{i}]")
         found += _processors(robot, f"$.robots[{i}]")
@@ -70,8 +70,29 @@ def require(fleet: FleetFile, host: str | None, source: Path, strict: bool = Fal
     return placed(text, later)
 
 
+def interpreters_named(fleet: FleetFile, host: str | None) -> Iterator[tuple[str, str]]:
+    """The interpreters of `host` that `fleet` names: the place in the file, and the path."""
+    for name, service in fleet.services.items():
+        if service.host == host and service.python is not None:
+            yield f"$.services.{name}.python", service.python
+    for i, robot in enumerate(fleet.robots):
+        if robot.host != host:
+            continue
+        if robot.python is not None:
+            yield f"$.robots[{i}].python", robot.python
+        for name, camera in robot.cameras.items():
+            if camera.python is not None:
+                yield f"$.robots[{i}].cameras.{name}.python", camera.python
+
+
+def _interpreters(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
+    for place, python in interpreters_named(fleet, host):
+        if unusable := interpreters.unusable(python):
+            yield Fault(place, unusable)
+
+
 def _policies(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
-    torch: dict[str, Any] | str | None = None
+    torch: dict[str, dict[str, Any] | str] = {}
     for name, service in fleet.services.items():
         if service.host != host or service.policy in WITHOUT_NETWORK:
             continue
@@ -80,24 +101,26 @@ def _policies(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
             check_whole(service.checkpoint)
         except PolicyError as error:
             yield Fault(f"{path}.checkpoint", str(error))
-        missing = [m for m in ("torch", "safetensors") if importlib.util.find_spec(m) is None]
+        python = service.python or sys.executable
+        if service.python and interpreters.unusable(python):
+            continue
+        missing = interpreters.lacks(python, ("torch", "safetensors"))
         if missing:
             yield Fault(
                 f"{path}.policy",
-                f"{service.policy!r} needs {' and '.join(missing)}, not installed for "
-                f"{sys.executable}",
-                remedy="pip install 'holdfast[policy]'",
+                f"{service.policy!r} needs {' and '.join(missing)}, not installed for {python}",
+                remedy=f"`{python} -m pip install 'holdfast[policy]'`",
             )
         elif service.device != "cpu":
-            torch = torch or _torch()
-            yield from _device(f"{path}.device", service.device, torch)
+            torch[python] = torch.get(python) or _torch(python)
+            yield from _device(f"{path}.device", service.device, torch[python])
 
 
-def _torch() -> dict[str, Any] | str:
-    """What PyTorch finds on this machine, or why it cannot be asked."""
+def _torch(python: str) -> dict[str, Any] | str:
+    """What PyTorch of the interpreter `python` finds on this machine, or why it cannot be asked."""
     try:
         done = subprocess.run(
-            [sys.executable, "-P", "-c", _ASK_TORCH],
+            [python, "-P", "-c", _ASK_TORCH],
             check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -205,8 +206,8 @@ def test_torch_is_asked_in_its_own_interpreter_and_only_for_other_devices(
     """The supervisor's process imports no torch for it."""
     asked = []
 
-    def answer() -> dict[str, Any]:
-        asked.append(1)
+    def answer(python: str) -> dict[str, Any]:
+        asked.append(python)
         return TORCH | {"cuda": 1}
 
     monkeypatch.setattr(surroundings, "_torch", answer)
@@ -216,7 +217,7 @@ def test_torch_is_asked_in_its_own_interpreter_and_only_for_other_devices(
     (found,) = said(values, tmp_path)
     assert "$.services.pick.device" in found and len(asked) == 1
     monkeypatch.undo()
-    real = surroundings._torch()
+    real = surroundings._torch(sys.executable)
     assert isinstance(real, dict) and real.keys() == TORCH.keys()
 
 
@@ -260,3 +261,21 @@ class Arm(Robot):
     def read_state(self, out): pass
     def write_action(self, action): pass
 """
+
+
+@pytest.mark.parametrize("place", ["services.pick", "robots[0]", "robots[0].cameras.overhead"])
+def test_an_interpreter_in_which_no_actor_can_run_is_refused_wherever_it_is_named(
+    values: dict[str, Any], tmp_path: Path, place: str
+) -> None:
+    """A driver that needs no question, a sensor and a policy have theirs looked at too."""
+    robot = values["robots"][0]
+    section = {
+        "services.pick": values["services"]["pick"],
+        "robots[0]": robot,
+        "robots[0].cameras.overhead": robot["cameras"]["overhead"],
+    }[place]
+    section["python"] = "/bin/true"
+    (found,) = said(values, tmp_path)
+    assert f"$.{place}.python: /bin/true is no Python interpreter" in found
+    section["python"] = sys.executable
+    assert said(values, tmp_path) == []
