@@ -66,12 +66,13 @@ if TYPE_CHECKING:
     from .policy.base import ChunkPolicy as ChunkPolicy
     from .policy.base import Observation as Observation
     from .policy.base import PolicySpec as PolicySpec
-    from .robot.base import Camera as Camera
     from .robot.base import ControlMode as ControlMode
     from .robot.base import Episode as Episode
     from .robot.base import Options as Options
     from .robot.base import Robot as Robot
     from .robot.base import RobotSpec as RobotSpec
+    from .robot.cameras.base import Camera as Camera
+    from .robot.cameras.base import Stamp as Stamp
     from .transport.bodies import Vitals as Vitals
     from .transport.frames import Frame as Frame
     from .transport.frames import FrameReader as FrameReader
@@ -119,7 +120,8 @@ _NAMES = {
         "WrongOutputError",
     ),
     ".policy.base": ("CameraFeature", "Chunk", "ChunkPolicy", "Observation", "PolicySpec"),
-    ".robot.base": ("Camera", "ControlMode", "Episode", "Options", "Robot", "RobotSpec"),
+    ".robot.base": ("ControlMode", "Episode", "Options", "Robot", "RobotSpec"),
+    ".robot.cameras.base": ("Camera", "Stamp"),
     ".transport.frames": ("Frame", "FrameReader"),
     ".transport.bodies": ("Vitals",),
 }

@@ -1,4 +1,4 @@
-"""What a robot and a camera are, to the actors that drive them.
+"""What a robot is, to the actors that drive it. What a camera is, is in cameras/base.py.
 
 A robot of your own is a class that inherits `Robot`, in a module beside fleet.yaml, and its line
 there is `driver: my_arm:MyArm`:
@@ -221,24 +221,3 @@ class Robot(Protocol):
     def close(self) -> None:
         """Close the port. The torque stays as it is. Never raises."""
         return
-
-
-class Camera(Protocol):
-    """One camera. `read` is what sets the sensor actor's pace."""
-
-    width: int
-    height: int
-
-    @property
-    def patience_s(self) -> float:
-        """The longest that `open` or `read` may take, whether the device is there or not."""
-
-    def open(self) -> None:
-        """Start capturing. Raises RobotError when the device is absent or refuses the format."""
-
-    def read(self, out: NDArray[np.uint8]) -> int:
-        """Wait for the next frame, write it to `out` [height, width, 3] RGB, and return the instant
-        it was captured, monotonic ns. Raises RobotError when none came within its timeout."""
-
-    def close(self) -> None:
-        """Release the device. Never raises."""

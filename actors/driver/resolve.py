@@ -7,12 +7,11 @@ simulator.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MethodType
 from typing import Any
 
 from ...errors import RobotError
 from ...robot.base import Robot, RobotSpec
-from ..runtime.user_code import blame, load
+from ..runtime.user_code import blame, load, with_defaults
 
 BUILT_IN = {
     "sim": "holdfast.robot.sim.devices:SimRobot",
@@ -39,28 +38,11 @@ def create(name: str, options: Mapping[str, Any], import_path: str | None = None
 def complete(name: str, robot: Any) -> Robot:
     """`robot` with the defaults of `Robot` for what it does not have: a class may have the methods
     without inheriting it. Raises RobotError when it lacks one that has no default."""
-    needed = ("connect", "read_state", "write_action")
-    missing = [method for method in needed if not callable(getattr(robot, method, None))]
-    if missing:
-        raise RobotError(
-            f"{name} made a {type(robot).__name__} without {', '.join(missing)}: it has to be a "
-            "holdfast.Robot"
-        )
-    spec = getattr(robot, "spec", None)
+    made: Robot = with_defaults(name, robot, Robot, ("connect", "read_state", "write_action"))
+    spec = getattr(made, "spec", None)
     if not isinstance(spec, RobotSpec):
         raise RobotError(
             f"{name}: `spec` is {spec!r:.80}, expected a holdfast.RobotSpec right after the "
             "construction"
         )
-    for attribute, default in vars(Robot).items():
-        if attribute.startswith("_") or hasattr(robot, attribute):
-            continue
-        bound = MethodType(default, robot) if callable(default) else default
-        try:
-            setattr(robot, attribute, bound)
-        except AttributeError:
-            raise RobotError(
-                f"{name}: {type(robot).__name__} has no {attribute}: inherit holdfast.Robot"
-            ) from None
-    made: Robot = robot
     return made

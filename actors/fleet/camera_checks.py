@@ -6,11 +6,14 @@ from collections.abc import Iterator
 
 from ...errors import Fault
 from ..driver.describe import Description
+from ..runtime import interpreters
 from ..runtime.suggestions import closest
+from ..sensor.describe_camera import AskedCamera, why_not
 from . import kind_options
-from .schema import NAME, CameraEntry, RobotEntry, is_name
+from .schema import NAME, CameraEntry, FleetFile, RobotEntry, is_name
+from .specs import is_here
 
-CAMERA_DRIVERS = ("sim", "opencv", "robot")
+CAMERA_DRIVERS = ("sim", "opencv", "lerobot", "robot")
 RESERVED = (
     "control",
     "network",
@@ -26,8 +29,11 @@ RESERVED = (
 """Names of a robot's own actors and segments: a camera's stand beside them."""
 
 
-def camera_faults(robot: RobotEntry, path: str, said: Description | None) -> Iterator[Fault]:
-    """What is wrong with the cameras and renamings of the robot at `path`."""
+def camera_faults(
+    fleet: FleetFile, robot: RobotEntry, path: str, said: Description | None
+) -> Iterator[Fault]:
+    """What is wrong with the cameras and renamings of the robot at `path`; `said` is what its
+    driver says."""
     for old in robot.rename:
         known = [*robot.cameras, *_own_names(said)]
         if old not in known:
@@ -53,9 +59,13 @@ def camera_faults(robot: RobotEntry, path: str, said: Description | None) -> Ite
             found = f"becomes {as_policy!r}, as the camera {wire[as_policy]!r} does"
             yield Fault(at, found, remedy="rename one")
         wire[as_policy] = name
+        wrong: list[Fault] = []
         if (kind := kind_options.of_camera(camera.driver)) is not None:
-            yield from kind_options.faults(f"{at}.options", camera.options, kind)
-        yield from _driver(robot, name, at, said)
+            wrong = list(kind_options.faults(f"{at}.options", camera.options, kind))
+        wrong += _driver(robot, name, at, said)
+        yield from wrong
+        if not wrong and is_here(fleet, robot):
+            yield from _makeable(fleet, camera, at)
         yield from _frame_age(robot, camera, at)
         if camera.driver == "sim":
             yield from _simulated_camera(robot, name, at)
@@ -72,13 +82,30 @@ def _driver(robot: RobotEntry, name: str, at: str, said: Description | None) -> 
                 f"'robot', but the driver {robot.driver} delivers no camera {name!r}",
                 f"one of those that it delivers: {delivers}",
             )
-        for key in ("options", "python"):
-            if getattr(camera, key):
+        for key in ("options", "python", "frozen_after_s"):
+            if getattr(camera, key) not in (None, {}):
                 found = "has no effect: the frames come from the robot's driver"
                 yield Fault(f"{at}.{key}", found, remedy="remove it")
     elif camera.driver not in CAMERA_DRIVERS and ":" not in camera.driver:
         remedy = f"{closest(camera.driver, CAMERA_DRIVERS)}; your own is named module:Class"
         yield Fault(f"{at}.driver", f"no camera driver {camera.driver!r}", remedy=remedy)
+
+
+def _makeable(fleet: FleetFile, camera: CameraEntry, at: str) -> Iterator[Fault]:
+    """Whether its interpreter and its own code can make the camera. Nothing is opened."""
+    if camera.python is not None and (unusable := interpreters.unusable(camera.python)):
+        yield Fault(f"{at}.python", unusable)
+    elif camera.driver not in ("sim", "opencv", "robot"):
+        asked = AskedCamera(
+            camera.driver,
+            camera.options,
+            camera.width,
+            camera.height,
+            camera.fps,
+            fleet.import_path,
+        )
+        if why := why_not(asked, camera.python):
+            yield Fault(f"{at}.{'options' if camera.driver == 'lerobot' else 'driver'}", why)
 
 
 def _frame_age(robot: RobotEntry, camera: CameraEntry, at: str) -> Iterator[Fault]:
@@ -103,7 +130,7 @@ def _simulated_camera(robot: RobotEntry, name: str, at: str) -> Iterator[Fault]:
 
     if robot.driver != "sim":
         found = f"'sim' on a robot whose driver is {robot.driver!r}"
-        yield Fault(f"{at}.driver", found, remedy="use opencv")
+        yield Fault(f"{at}.driver", found, remedy="use another one")
     view = robot.cameras[name].options.get("view", name)
     if view not in CAMERAS:
         where = f"{at}.options.view" if "view" in robot.cameras[name].options else at

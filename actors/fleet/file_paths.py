@@ -51,7 +51,7 @@ def _camera(camera: CameraEntry, base: Path) -> CameraEntry:
     source = camera.options.get("source")
     if camera.driver != "opencv" or not isinstance(source, str):
         return camera
-    from ...robot.camera import Source
+    from ...robot.cameras.source import Source
 
     if Source.of(source) is not Source.FILE:
         return camera

@@ -31,7 +31,11 @@ def _complete(definitions: dict[str, Any]) -> None:
     definitions["Supervision"]["properties"]["rules"]["additionalProperties"] = rules
     kinds: list[tuple[str, str, dict[str, Any]]] = [
         ("ServiceEntry", "policy", dict(OF_POLICIES)),
-        ("CameraEntry", "driver", {driver: of_camera(driver) for driver in ("sim", "opencv")}),
+        (
+            "CameraEntry",
+            "driver",
+            {driver: of_camera(driver) for driver in ("sim", "opencv", "lerobot")},
+        ),
         ("RobotEntry", "driver", {"sim": of_robot("sim")}),
     ]
     for owner, key, structs in kinds:

@@ -26,9 +26,13 @@ def of_robot(driver: str) -> type[msgspec.Struct] | None:
 def of_camera(driver: str) -> type[msgspec.Struct] | None:
     """The options of a camera with this driver."""
     if driver == "opencv":
-        from ...robot.camera import OpenCVOptions
+        from ...robot.cameras.source import OpenCVOptions
 
         return OpenCVOptions
+    if driver == "lerobot":
+        from ...robot.cameras.lerobot_options import LeRobotCameraOptions
+
+        return LeRobotCameraOptions
     if driver == "sim":
         from ...robot.sim.devices import SimCameraOptions
 

@@ -77,6 +77,8 @@ def sensor(context: HostContext, robot: RobotEntry, name: str, camera: CameraEnt
         scene=scene[0].name if scene else None,
         options=camera.options,
         import_path=context.fleet.import_path,
+        offset_ms=camera.offset_ms,
+        frozen_after_s=camera.frozen_after_s,
     )
     return context.spec(
         "sensor",

@@ -54,7 +54,7 @@ def robot_faults(
     if robot.driver == "sim" and robot.task:
         found = f"{robot.task!r} has no effect: a simulated cell sets its own tasks"
         yield Fault(f"{path}.task", found, remedy="remove it")
-    yield from camera_faults(robot, path, said)
+    yield from camera_faults(fleet, robot, path, said)
     if robot.service not in fleet.services:
         remedy = closest(robot.service, fleet.services)
         yield Fault(f"{path}.service", f"no service {robot.service!r}", remedy=remedy)

@@ -106,8 +106,8 @@ class CameraEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     driver: Annotated[
         str,
         Meta(
-            description="sim, opencv, robot (the robot's own driver delivers its frames), or "
-            "module:Class beside this file"
+            description="sim, opencv, lerobot, robot (the robot's own driver delivers its frames), "
+            "or module:Class beside this file"
         ),
     ] = "sim"
     python: Python = None
@@ -116,6 +116,26 @@ class CameraEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     fps: Annotated[
         float, Meta(gt=0, le=1000, description="frames per second, more than 0, e.g. 30")
     ] = 30.0
+    offset_ms: Annotated[
+        float,
+        Meta(
+            ge=-1000,
+            le=10_000,
+            description="milliseconds that a frame is older than its instant says, -1000 to 10000",
+        ),
+    ] = 0.0
+    frozen_after_s: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                le=3600,
+                description="seconds of identical frames after which it counts as frozen; 0: "
+                "never; without it 3, but never for files and simulators, which have no noise",
+            ),
+        ]
+        | None
+    ) = None
     options: dict[str, Any] = {}
 
 

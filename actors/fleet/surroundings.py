@@ -211,7 +211,8 @@ def _files(robot: RobotEntry, path: str) -> Iterator[Fault]:
     for name, camera in robot.cameras.items():
         if camera.driver != "opencv":
             continue
-        from ...robot.camera import OpenCVCamera, OpenCVOptions, Source
+        from ...robot.cameras.opencv_camera import OpenCVCamera
+        from ...robot.cameras.source import OpenCVOptions, Source
 
         options = msgspec.convert(camera.options, OpenCVOptions)
         if Source.of(options.source) is not Source.FILE:

@@ -142,7 +142,11 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class SensorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One camera. `segment` is its frame ring; `scene` what a simulated one draws from."""
+    """One camera. `segment` is its frame ring; `scene` what a simulated one draws from.
+
+    `offset_ms` is subtracted from the instant of every frame. `frozen_after_s` is how long its
+    frames may be the same one; 0: for ever; None: as suits the camera.
+    """
 
     robot: str
     camera: str
@@ -154,6 +158,8 @@ class SensorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     scene: str | None = None
     options: dict[str, Any] = {}
     import_path: str | None = None
+    offset_ms: float = 0.0
+    frozen_after_s: float | None = None
 
 
 class SpecConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

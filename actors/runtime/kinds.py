@@ -15,7 +15,7 @@ KINDS = {
     "inference": "holdfast.actors.inference.replica:InferenceActor",
     "control": "holdfast.actors.control.loop:ControlActor",
     "network": "holdfast.actors.network.network:NetworkActor",
-    "sensor": "holdfast.actors.sensor:SensorActor",
+    "sensor": "holdfast.actors.sensor.sensor:SensorActor",
     "driver": "holdfast.actors.driver.driver:DriverActor",
     "witness": "holdfast.actors.jitter_probe:JitterProbeActor",
     "gateway": "holdfast.actors.gateway.gateway:GatewayActor",

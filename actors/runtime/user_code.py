@@ -9,8 +9,9 @@ from __future__ import annotations
 import importlib
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 from ...errors import HoldfastError, RobotError
@@ -72,6 +73,29 @@ def _made_in(module: str, value: object) -> bool:
     """Whether `value` is a public class or function that `module` itself defines."""
     own = getattr(value, "__module__", None) == module
     return own and callable(value) and not getattr(value, "__name__", "_").startswith("_")
+
+
+def with_defaults(name: str, made: Any, base: type, needed: Iterable[str]) -> Any:
+    """`made`, of the driver `name`, with the defaults of `base` for what it does not have: a class
+    may have the methods without inheriting it. Raises RobotError when it lacks one of `needed`."""
+    missing = [method for method in needed if not callable(getattr(made, method, None))]
+    if missing:
+        raise RobotError(
+            f"{name} made a {type(made).__name__} without {', '.join(missing)}: it has to be a "
+            f"holdfast.{base.__name__}"
+        )
+    for attribute, default in vars(base).items():
+        if attribute.startswith("_") or hasattr(made, attribute):
+            continue
+        bound = MethodType(default, made) if callable(default) else default
+        try:
+            setattr(made, attribute, bound)
+        except AttributeError:
+            raise RobotError(
+                f"{name}: {type(made).__name__} has no {attribute}: inherit "
+                f"holdfast.{base.__name__}"
+            ) from None
+    return made
 
 
 def blame(error: BaseException) -> str:

@@ -93,6 +93,9 @@ class SensorReport(Struct, kw_only=True):
     reason: str = ""
     frames: Count | None = None
     frame_age_ms: Measure | None = None
+    stamp: str = ""
+    outages: Count = 0
+    freezes: Count = 0
 
 
 class NetworkReport(Struct, kw_only=True):

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ...errors import RobotError
 from ..base import Episode, Options, Robot
+from ..cameras.base import Camera, Stamp
 from .arm import CONTROL_HZ, DT, SPEC
 from .scene import Scene, unpack
 from .simulation import Readable, SimulatedHardware, World
@@ -139,8 +140,11 @@ class SimRobot(Robot):
         return self._world
 
 
-class SimCamera:
+class SimCamera(Camera):
     """One camera of a cell. Its process sets `cv2.setNumThreads(1)` when cores are shared."""
+
+    stamp = Stamp.DEVICE
+    has_noise = False
 
     def __init__(
         self,
@@ -170,11 +174,7 @@ class SimCamera:
         self._instant_ns: int | None = None
         self._seen_ns = 0
         """When the scene of `_instant_ns` was first seen here."""
-
-    @property
-    def patience_s(self) -> float:
-        """See `Camera.patience_s`."""
-        return max(self._timeout_s + _DRAW_S, self._period_ns / _NS + _DRAW_S)
+        self.patience_s = max(timeout_s, 1 / fps) + _DRAW_S
 
     def open(self) -> None:
         """Wait for a scene of the cell, another one than the last that was seen. Raises RobotError

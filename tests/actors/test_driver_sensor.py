@@ -24,7 +24,7 @@ from holdfast.actors.runtime.actor import Actor, boot_in_memory
 from holdfast.actors.runtime.configs import SpecConfig
 from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.actors.runtime.supervisor_link import ReadyMessage, SupervisorLink
-from holdfast.actors.sensor import SensorActor
+from holdfast.actors.sensor.sensor import SensorActor
 from holdfast.robot.sim import SPEC
 from holdfast.robot.sim.scene import SIZE, Scene, unpack
 from holdfast.tests.waiting import wait_until

@@ -121,7 +121,7 @@ def test_a_need_of_another_host_is_not_checked_here(values: dict[str, Any], tmp_
         (lambda path: path.unlink(), "cannot be read (No such file"),
         (lambda path: (path.unlink(), path.mkdir()), "cannot be read (Is a directory"),
         (lambda path: path.write_text("no video"), "does not open as a file"),
-        (lambda path: write_video(path, (320, 240)), r"(240, 320, 3), expected (480, 640, 3)"),
+        (lambda path: write_video(path, (320, 240)), "320 x 240 pixels, expected 640 x 480"),
     ],
 )
 def test_a_video_file_that_cannot_be_a_camera_is_named(

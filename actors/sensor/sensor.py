@@ -1,13 +1,14 @@
 """The sensor actor: one camera's frames into one shared-memory ring.
 
-Guarantees that every frame in the ring carries the instant it was captured. A camera that fails is
-opened again and again, each time after a longer pause; the log has one line when it fails, one when
-the reason changes and one when it is back. Old frames are never published anew: the last one stays
-in the ring with its old instant, and requests stop using it by its age. The actor is ready before
-the first try, and remains so without a camera: its report says why there are no frames, and no call
-that keeps the camera's own bound, `Camera.patience_s`, counts as a hang. Not guaranteed: that a
-driver which hangs in a call is noticed here; the supervisor ends the process by its missing
-progress.
+Guarantees that every frame in the ring carries the instant of its capture, by the best clock that
+the camera has (`Stamp`), less the offset of its entry. A camera that fails is opened again and
+again, each time after a longer pause; the log has one line when it fails, one when the reason
+changes and one when it is back. A camera that is frozen has failed. Old frames are never published
+anew: the last one stays in the ring with its old instant, and requests stop using it by its age.
+The actor is ready before the first try, and remains so without a camera: its report says why there
+are no frames, and no call that keeps the camera's own bound, `Camera.patience_s`, counts as a hang.
+Not guaranteed: that a camera which hangs in a call is noticed here; the supervisor ends the process
+by its missing progress.
 """
 
 from __future__ import annotations
@@ -20,16 +21,17 @@ from collections import deque
 import cv2
 import msgspec
 
-from ..errors import RecordingEndedError, RefusedError, RobotError
-from ..robot.base import Camera
-from ..robot.sim.devices import SimCamera, SimCameraOptions
-from ..transport.frame_ring import FrameRing
-from ..transport.layout import own
-from ..transport.seqlock import SteadyReader
-from .runtime.actor import Actor
-from .runtime.configs import SensorConfig
-from .runtime.outage import Outage
-from .runtime.user_code import blame, load
+from ...errors import RecordingEndedError, RefusedError, RobotError
+from ...robot.cameras.base import Camera
+from ...transport.frame_ring import FrameRing
+from ...transport.layout import own
+from ...transport.seqlock import SteadyReader
+from ..runtime.actor import Actor
+from ..runtime.configs import SensorConfig
+from ..runtime.outage import Outage
+from . import make_camera
+from .freeze_watch import FreezeWatch, Sight
+from .guarded_camera import GuardedCamera
 
 _REPORT_NS = 500_000_000
 _QUIET = "-8"
@@ -37,6 +39,8 @@ _SIGN_S = 0.5
 """At least so often an actor without frames makes progress, between the calls of its camera."""
 _MARGIN_S = 2.0
 """Of the hang timeout, over the camera's `patience_s`."""
+_FROZEN_AFTER_S = 3.0
+"""For a camera whose entry does not say."""
 
 
 class SensorActor(Actor):
@@ -57,9 +61,12 @@ class SensorActor(Actor):
             self.segment(config.segment),
             lambda memory: FrameRing(memory, shape, incarnation=self.incarnation),
         )
-        self._camera = self._make()
+        self.phase(f"loads the driver {config.driver} of camera {config.camera}")
+        camera = self._make()
+        self._camera = GuardedCamera(camera, self.log)
         self.resources.callback(self._camera.close)
-        self.phase(f"opens camera {config.camera} ({config.driver})")
+        self._watch = self._freeze_watch(camera)
+        self._offset_ns = round(config.offset_ms * 1e6)
         self._captured: deque[int] = deque(maxlen=64)
         self._frames = 0
         self._outage = Outage()
@@ -75,7 +82,7 @@ class SensorActor(Actor):
                 lost = not self._opened()
                 continue
             try:
-                capture_ns = self._camera.read(self._ring.slot())
+                self._take()
             except RecordingEndedError as ended:
                 self.log.info("%s: no further frames", ended)
                 self._outage.failed(str(ended), time.monotonic_ns())
@@ -83,13 +90,28 @@ class SensorActor(Actor):
             except RobotError as error:
                 self._lost(error)
                 lost = True
-            else:
-                self._ring.publish(capture_ns)
-                self._frames += 1
-                self._captured.append(capture_ns)
-                self._serve(0.0)
 
     # The loop's parts
+
+    def _take(self) -> None:
+        """Publish the next frame, if it is one. Raises RobotError."""
+        slot = self._ring.slot()
+        capture_ns = self._camera.read(slot)
+        now = time.monotonic_ns()
+        match self._watch.look(capture_ns, slot, now):
+            case Sight.FROZEN:
+                raise RobotError(self._watch.reason)
+            case Sight.OLD:
+                # Whoever returns at once with the last frame is not asked without a pause.
+                self._serve(0.5 / self.config.fps)
+                return
+        if (lost_s := self._outage.ended(now)) is not None:
+            self.log.info("frames again, after %.1f s without", lost_s)
+        capture_ns = min(capture_ns - self._offset_ns, now)
+        self._ring.publish(capture_ns)
+        self._frames += 1
+        self._captured.append(capture_ns)
+        self._serve(0.0)
 
     def _serve(self, rest_s: float) -> None:
         """Count progress, report, and take the supervisor's word, which ends the rest early."""
@@ -103,7 +125,7 @@ class SensorActor(Actor):
 
     def _become_ready(self) -> None:
         size = {"width": self.config.width, "height": self.config.height}
-        self.ready(hang_timeout_s=self._camera.patience_s + _MARGIN_S, **size)
+        self.ready(hang_timeout_s=self._camera.camera.patience_s + _MARGIN_S, **size)
 
     def _opened(self) -> bool:
         """Try to open the camera."""
@@ -113,8 +135,6 @@ class SensorActor(Actor):
         except RobotError as error:
             self._lost(error)
             return False
-        if (lost_s := self._outage.ended(time.monotonic_ns())) is not None:
-            self.log.info("frames again, after %.1f s without", lost_s)
         return True
 
     def _lost(self, error: RobotError) -> None:
@@ -136,8 +156,11 @@ class SensorActor(Actor):
             self._serve(_SIGN_S)
 
     def _make(self) -> Camera:
-        config = self.config
+        config: SensorConfig = self.config
         if config.driver == "sim":
+            from ...robot.sim.devices import SimCamera, SimCameraOptions
+
+            assert config.scene is not None, "a simulated camera has a scene"
             return SimCamera(
                 msgspec.convert(config.options, SimCameraOptions).view or config.camera,
                 SteadyReader(self.segment(config.scene)),
@@ -145,20 +168,23 @@ class SensorActor(Actor):
                 config.width,
                 config.height,
             )
-        if config.driver == "opencv":
-            from ..robot.camera import OpenCVCamera, OpenCVOptions
-
-            options = msgspec.convert(config.options, OpenCVOptions)
-            return OpenCVCamera.of(options, config.width, config.height, config.fps)
-        size = {"width": config.width, "height": config.height, "fps": config.fps}
         try:
-            camera: Camera = load(config.driver, {}, config.import_path)(**size, **config.options)
-        except Exception as error:  # the class is somebody else's code
-            why = str(error) if isinstance(error, RobotError) else blame(error)
-            raise RefusedError(
-                f"camera {config.camera} of {config.robot}: driver {config.driver!r}: {why}"
-            ) from error
-        return camera
+            return make_camera.create(
+                config.driver,
+                config.options,
+                config.width,
+                config.height,
+                config.fps,
+                config.import_path,
+            )
+        except RobotError as error:
+            raise RefusedError(f"camera {config.camera} of {config.robot}: {error}") from error
+
+    def _freeze_watch(self, camera: Camera) -> FreezeWatch:
+        after_s = self.config.frozen_after_s
+        if after_s is None:
+            return FreezeWatch(_FROZEN_AFTER_S, camera.has_noise)
+        return FreezeWatch(after_s, compares_pixels=True)
 
     def _status(self, now: int) -> dict[str, object]:
         span_s = (self._captured[-1] - self._captured[0]) / 1e9 if self._captured else 0.0
@@ -168,6 +194,9 @@ class SensorActor(Actor):
             "frame_age_ms": (now - self._captured[-1]) / 1e6 if self._captured else None,
             "width": self.config.width,
             "height": self.config.height,
+            "stamp": self._camera.camera.stamp.value,
+            "offset_ms": self.config.offset_ms,
             "reason": self._outage.reason,
             "outages": self._outage.count,
+            "freezes": self._watch.count,
         }

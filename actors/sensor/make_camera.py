@@ -1,0 +1,50 @@
+"""A camera by the name of its driver: a built-in one, or the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from ...errors import RobotError
+from ...robot.cameras.base import Camera
+from ..runtime.user_code import blame, load, with_defaults
+
+BUILT_IN = {"lerobot": "holdfast.robot.cameras.lerobot_camera:LeRobotCamera"}
+"""Where each built-in driver lives that is called as the user's own is."""
+
+
+def create(
+    driver: str,
+    options: Mapping[str, Any],
+    width: int,
+    height: int,
+    fps: float,
+    import_path: str | None = None,
+) -> Camera:
+    """The camera that `driver` means, not yet open, which touches no hardware. `import_path` is the
+    directory where a user's module is looked for. Raises RobotError when it cannot be made, or is
+    no camera."""
+    if driver == "opencv":
+        from ...robot.cameras.opencv_camera import OpenCVCamera
+        from ...robot.cameras.source import OpenCVOptions
+
+        return OpenCVCamera.of(msgspec.convert(dict(options), OpenCVOptions), width, height, fps)
+    make = load(driver, BUILT_IN, import_path, "camera driver")
+    given = {"width": width, "height": height, "fps": fps, **options}
+    try:
+        made = make(**given)
+    except RobotError:
+        raise
+    except Exception as error:
+        shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
+        raise RobotError(f"{driver}({shown}) raised {blame(error)}") from error
+    camera: Camera = with_defaults(driver, made, Camera, ("open", "read"))
+    size = getattr(camera, "width", None), getattr(camera, "height", None)
+    if size != (width, height):
+        raise RobotError(
+            f"{driver}: its width and height are {size[0]} and {size[1]}, expected those that it "
+            f"was made with, {width} and {height}"
+        )
+    return camera

@@ -1,0 +1,148 @@
+"""A camera of the LeRobot library (0.4 and 0.6), as it is installed: RealSense, OpenCV, ZMQ, and
+those of packages that are called lerobot_camera_...
+
+Guaranteed: a frame is handed on once, with the instant at which the library's own thread had it.
+The library does not pass on the device's, so the stamp is that of the arrival (its
+`latest_timestamp` is `time.perf_counter()`, which on Linux is the monotonic clock). Nothing of it
+is imported before a camera is made.
+
+Source: https://huggingface.co/docs/lerobot/cameras and the library's own `lerobot.cameras`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import pkgutil
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import RobotError
+from .base import Camera
+from .pixels import DepthRange, PixelFormat, to_rgb
+
+_PACKAGE = "lerobot.cameras"
+_TIMEOUT_MS = 2000
+"""The longest wait for a frame."""
+_LATEST = ("latest_frame", "latest_color_frame", "latest_depth_frame")
+"""Where the library's cameras keep their newest frames."""
+
+
+class LeRobotCamera(Camera):
+    """One camera of the installed library.
+
+    Example, in fleet.yaml:
+
+        driver: lerobot
+        python: ~/lerobot/.venv/bin/python
+        options: {type: intelrealsense, serial_number_or_name: "0123456789"}
+    """
+
+    patience_s = 30.0
+    """Of RealSense cameras: the library opens them up to three times, and resets them before the
+    last."""
+
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        fps: float,
+        format: str | None = None,
+        depth_range: DepthRange | None = None,
+        **options: Any,
+    ) -> None:
+        """Make the camera of the registered `type` in `options`, which has the fields of its
+        configuration class beside it. Raises RobotError for what the library does not have.
+
+        Args:
+            width, height, fps: are the library's too, unless `options` repeats them: None there
+                leaves the device's own, whose size has to be this one all the same.
+            format: of the pixels that the library delivers, by `PixelFormat`; None: RGB, or what
+                `color_mode` of the options says. With DEPTH, its depth is read, not its colour.
+            depth_range: see `to_rgb`. RealSense cameras count millimetres.
+        """
+        self.width, self.height = width, height
+        self._type = str(options["type"])
+        self._format = PixelFormat(format or str(options.get("color_mode", "rgb")).lower())
+        self._depth_range = depth_range
+        size = {"width": width, "height": height, "fps": round(fps)}
+        self._config = _configuration({**size, **options})
+        self._device: Any = None
+
+    def open(self) -> None:
+        """See `Camera.open`."""
+        self.close()
+        with _said(self._type):
+            if self._device is None:
+                make = importlib.import_module(_PACKAGE).make_cameras_from_configs
+                self._device = make({self._type: self._config})[self._type]
+            self._device.connect()
+
+    def read(self, out: NDArray[np.uint8]) -> int:
+        """See `Camera.read`."""
+        if self._device is None:
+            raise RobotError(f"the camera {self._type} is not open: call open() first")
+        with _said(self._type):
+            pixels, instant_ns = self._next()
+        to_rgb(pixels, self._format, out, self._depth_range)
+        return instant_ns
+
+    def close(self) -> None:
+        """See `Camera.close`."""
+        with contextlib.suppress(Exception):
+            if self._device is not None:
+                self._device.disconnect()
+
+    def _next(self) -> tuple[NDArray[Any], int]:
+        """The next frame and its instant, monotonic ns."""
+        depth = self._format is PixelFormat.DEPTH
+        read = self._device.async_read_depth if depth else self._device.async_read
+        while True:
+            pixels = read(timeout_ms=_TIMEOUT_MS)
+            with self._device.frame_lock:
+                newest = (getattr(self._device, name, None) for name in _LATEST)
+                if any(frame is pixels for frame in newest):
+                    return pixels, round(self._device.latest_timestamp * 1e9)
+
+
+def _configuration(options: dict[str, Any]) -> Any:
+    """The library's own configuration object."""
+    try:
+        package = importlib.import_module(_PACKAGE)
+    except ModuleNotFoundError as error:
+        raise RobotError(
+            f"{error.name} is not installed here: `pip install lerobot`, or name by `python:` the "
+            "interpreter of the environment that has it"
+        ) from error
+    absent: dict[str, str] = {}
+    for found in pkgutil.iter_modules(package.__path__):
+        try:
+            importlib.import_module(f"{_PACKAGE}.{found.name}")
+        except Exception as error:  # noqa: BLE001  a type that is not asked for may lack its packages
+            absent[found.name] = str(error)
+    importlib.import_module("lerobot.utils.import_utils").register_third_party_plugins()
+    known = package.CameraConfig.get_known_choices()
+    if options["type"] not in known:
+        hint = "".join(f"; {name} cannot be imported: {why}" for name, why in absent.items())
+        raise RobotError(
+            f"type: the installed LeRobot has no camera {options['type']!r}, it has "
+            f"{', '.join(sorted(known))}; a package with another one is called lerobot_camera_... "
+            f"and is installed beside it{hint}"
+        )
+    with _said(f"options of {options['type']}"):
+        return importlib.import_module("draccus").decode(package.CameraConfig, options)
+
+
+@contextlib.contextmanager
+def _said(what: str) -> Iterator[None]:
+    """Whatever the library raises, as RobotError."""
+    try:
+        yield
+    except RobotError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise RobotError(f"{what}: {said}") from error
