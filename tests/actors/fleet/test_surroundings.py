@@ -228,7 +228,7 @@ def test_a_port_that_is_not_there_fails_a_check_and_lets_a_start_wait_for_it(
     """An option names a device by a path below /dev, however deep it stands."""
     (tmp_path / "arms.py").write_text(OWN_ARM)
     values["robots"][0] |= {"driver": "arms:Arm", "options": options}
-    values["robots"][0]["cameras"]["overhead"] = {"driver": "arms:Camera"}
+    values["robots"][0]["cameras"]["overhead"] = {"driver": "arms:Eye"}
     fleet, path = written(values, tmp_path)
     (later,) = require(fleet, None, path)
     assert later.line > 0 and later.path.startswith("$.robots[0].options.")
@@ -241,7 +241,7 @@ def test_two_names_of_one_device_are_one_device(values: dict[str, Any], tmp_path
     """A link of /dev/serial/by-id and the port that it leads to are not two robots' own."""
     (tmp_path / "arms.py").write_text(OWN_ARM)
     values["robots"][0] |= {"driver": "arms:Arm", "options": {"port": "/dev/pts/../tty"}}
-    values["robots"][0]["cameras"]["overhead"] = {"driver": "arms:Camera"}
+    values["robots"][0]["cameras"]["overhead"] = {"driver": "arms:Eye"}
     values["robots"].append(dict(values["robots"][0], name="r2", options={"port": "/dev/tty"}))
     with pytest.raises(FleetError) as caught:
         written(values, tmp_path)
@@ -251,7 +251,7 @@ def test_two_names_of_one_device_are_one_device(values: dict[str, Any], tmp_path
 
 
 OWN_ARM = """
-from holdfast import Robot, RobotSpec
+from holdfast import Camera, Robot, RobotSpec
 from holdfast.robot.sim import SPEC
 
 class Arm(Robot):
@@ -260,6 +260,11 @@ class Arm(Robot):
     def connect(self): pass
     def read_state(self, out): pass
     def write_action(self, action): pass
+
+class Eye(Camera):
+    def __init__(self, width, height, fps): self.width, self.height = width, height
+    def open(self): pass
+    def read(self, out): pass
 """
 
 
