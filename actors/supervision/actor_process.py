@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 
@@ -83,6 +84,7 @@ class ActorProcess:
             last_exit=self.last_exit,
             last_error=error.message if error else None,
             report=memory.report(self.actor.name),
+            python=None if self.actor.python == sys.executable else self.actor.python,
         )
 
 

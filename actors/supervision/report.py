@@ -43,6 +43,8 @@ class ActorFacts(msgspec.Struct, kw_only=True):
     last_exit: str | None
     last_error: str | None
     report: dict[str, Any] | None
+    python: str | None = None
+    """Its interpreter, where that is not the supervisor's own."""
 
 
 class LogFacts(msgspec.Struct, frozen=True):
@@ -101,6 +103,7 @@ def _actor(
         "kind": fact.kind,
         "state": actor.state.value,
         "pid": fact.pid,
+        "python": fact.python,
         "incarnation": actor.incarnation,
         "restarts": actor.restarts,
         "uptime_s": _rounded(fact.uptime_s),

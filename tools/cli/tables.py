@@ -39,7 +39,7 @@ _STYLES = {Weight.WRONG: "red", Weight.WAITS: "yellow", Weight.WARNS: "yellow"}
 def screen(status: dict[str, Any]) -> RenderableType:
     """The whole status: a line about the fleet, robots, actors, and what is wrong."""
     found = [_line(note) for note in notes(status)]
-    tables = robots(status), *elsewhere(status), actors(status, live=False)
+    tables = robots(status), *elsewhere(status), actors(status, live=False), *interpreters(status)
     return Group(_headline(status), *tables, *found)
 
 
@@ -152,6 +152,18 @@ def actors(status: dict[str, Any], live: bool = True) -> RenderableType:
         ("...last exit", lambda row: row["last_exit"] or ""),
     ]
     return FittedTable(status["actors"], columns, spare=("kind", "MB"), one_line=live)
+
+
+def interpreters(status: dict[str, Any]) -> list[Text]:
+    """A line for each interpreter other than the supervisor's: who runs in it."""
+    by_path: dict[str, list[str]] = {}
+    for row in status["actors"]:
+        if row.get("python"):
+            by_path.setdefault(row["python"], []).append(row["name"])
+    return [
+        Text(f"{path} runs {', '.join(names)}", style="dim", overflow="fold")
+        for path, names in by_path.items()
+    ]
 
 
 def duration(seconds: float | None) -> str:

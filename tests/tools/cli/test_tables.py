@@ -228,3 +228,14 @@ def test_a_live_view_fits_the_terminal_and_shows_first_what_is_not_well(
     unwell = actors.count("BACKOFF") + robots.count("STALLED")
     whole = (len(table), shown, guest_rows, notes) == (len(actors), len(robots), guests, unwell)
     assert whole != any("more: `actorctl status`" in line for line in lines)
+
+
+def test_actors_of_another_interpreter_are_named_below_the_table() -> None:
+    """A line for each interpreter; none for the supervisor's own."""
+    rows = [row(f"r{k}/driver", None) for k in range(3)]
+    rows[0]["python"] = rows[2]["python"] = "/opt/lerobot/bin/python"
+    rows[1]["python"] = None
+    lines = drawn(100, *rows)
+    assert [line for line in lines if "python" in line] == [
+        "/opt/lerobot/bin/python runs r0/driver, r2/driver"
+    ]
