@@ -43,7 +43,7 @@ from ..errors import Fault, RobotError
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of what fleet.yaml may say about a driver or a camera beside its name: each kind has its
-    own, frozen and typed, beside the class that obeys it."""
+    own, frozen and typed, beside the class that takes them."""
 
     def conflicts(self) -> Iterator[Fault]:
         """The options that would have no effect on what the others name; their paths are keys."""
@@ -52,7 +52,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 class ControlMode(StrEnum):
     """What one action commands. It decides what an absent action means: a position-controlled arm
-    holds by itself, a velocity-controlled one keeps moving until it is told zero."""
+    holds by itself, a velocity-controlled one keeps moving until zero is commanded."""
 
     POSITION = "position"
     VELOCITY = "velocity"

@@ -1,7 +1,7 @@
 """`CommandLimits`: the last check between the plan and the robot.
 
 Guarantees: what passes has the robot's shape, is finite, lies in its range, and is no further from
-where the robot was told to be, or is, than its `max_rate` allows in the time since. What fails is
+its last command, or measured position, than its `max_rate` allows in the time since. What fails is
 refused whole: clamping one joint of an arm would send it somewhere that the policy did not plan.
 Only what exceeds the range by less than `MARGIN` of it is cut to the range, because a learned
 policy that wants a gripper fully open says 1.003.
@@ -98,8 +98,7 @@ class CommandLimits:
         np.copyto(self._known, position, where=self._measured)
 
     def commanded(self, command: Floats) -> None:
-        """The robot was told `command` [A], which is not the plan's: a stop, or what the process
-        before told it."""
+        """`command` [A] was sent past these checks: a stop, or what a process before sent last."""
         self._last[:] = command
         self._known[:] = command
         self._measured[:] = False

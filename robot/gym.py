@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 
 from ..errors import RobotError
 from .base import ControlMode, Episode, Robot, RobotSpec
+from .gym_spaces import action_range, key_of, part_at, parts, rgb
 
 RENDER = "render"
 """In `image_keys`: the picture that `render()` gives, in place of a part of the observation."""
 _IDLE_PERIODS = 3
 """Without a command for so many periods, the environment waits."""
-Path = tuple[str, ...]
 _SUCCESS_KEYS = ("is_success", "success")
 
 
@@ -79,10 +79,10 @@ class GymRobot(Robot):
         if self._images is not None and RENDER in self._images.values():
             made.setdefault("render_mode", "rgb_array")
         self._environment = _make(id, module, made)
-        parts = list(_parts(self._environment.observation_space))
-        self._paths = {_key(path): path for path, _ in parts}
-        pictures = [_key(path) for path, size in parts if size is None]
-        vectors = {_key(path): size for path, size in parts if size is not None}
+        found = list(parts(self._environment.observation_space))
+        self._paths = {key_of(path): path for path, _ in found}
+        pictures = [key_of(path) for path, size in found if size is None]
+        vectors = {key_of(path): size for path, size in found if size is not None}
         if self._images is None:
             self._images = {key or "image": key for key in pictures}
         for camera, key in self._images.items():
@@ -101,7 +101,7 @@ class GymRobot(Robot):
                     f"{', '.join(map(repr, vectors)) or 'none'}"
                 )
         self._sizes = [vectors[key] for key in self._state_keys]
-        low, high, self._discrete = _range(self._environment.action_space)
+        low, high, self._discrete = action_range(self._environment.action_space)
         names = [
             f"{key or 'state'}_{n}"
             for key, size in zip(self._state_keys, self._sizes, strict=True)
@@ -147,7 +147,7 @@ class GymRobot(Robot):
             self._measured_ns = now_ns
         start = 0
         for key, size in zip(self._state_keys, self._sizes, strict=True):
-            out[start : start + size] = np.ravel(_at(self._observation, self._paths[key]))
+            out[start : start + size] = np.ravel(part_at(self._observation, self._paths[key]))
             start += size
         return self._measured_ns
 
@@ -174,9 +174,9 @@ class GymRobot(Robot):
         picture: Any = (
             self._environment.render()
             if key == RENDER
-            else _at(self._observation, self._paths[key])
+            else part_at(self._observation, self._paths[key])
         )
-        frame = _rgb(np.asarray(picture))
+        frame = rgb(np.asarray(picture))
         if frame.shape != out.shape:
             height, width = frame.shape[:2]
             raise RobotError(
@@ -256,27 +256,6 @@ def _make(name: str, module: str | None, kwargs: dict[str, Any]) -> Any:
         raise RobotError(f"environment {name!r} with {kwargs}: {error}{hint}") from error
 
 
-def _parts(space: Any, path: Path = ()) -> Iterator[tuple[Path, int | None]]:
-    """Every picture (None) and vector (its length) of an observation space, by its path in it."""
-    if isinstance(getattr(space, "spaces", None), Mapping):
-        for name, part in space.spaces.items():
-            yield from _parts(part, (*path, name))
-    elif getattr(space, "shape", None) is not None and space.dtype is not None:
-        picture = space.dtype == np.uint8 and len(space.shape) in (2, 3)
-        yield path, None if picture else int(np.prod(space.shape, dtype=int))
-
-
-def _range(space: Any) -> tuple[list[float], list[float], int | None]:
-    """The bounds of the action space, and the first action of a discrete one."""
-    if hasattr(space, "n"):
-        return [0.0], [float(space.n) - 1], int(getattr(space, "start", 0))
-    if getattr(space, "low", None) is None or len(space.shape) != 1:
-        raise RobotError(
-            f"the action space is {space}: expected a Box of one dimension, or Discrete"
-        )
-    return [float(v) for v in space.low], [float(v) for v in space.high], None
-
-
 def _named(what: str, given: Sequence[str] | None, names: list[str]) -> tuple[str, ...]:
     if given is not None and len(given) != len(names):
         raise RobotError(
@@ -284,27 +263,3 @@ def _named(what: str, given: Sequence[str] | None, names: list[str]) -> tuple[st
             f"values ({', '.join(names)})"
         )
     return tuple(names if given is None else given)
-
-
-def _key(path: Path) -> str:
-    return ".".join(path)
-
-
-def _at(observation: Any, path: Path) -> Any:
-    for name in path:
-        observation = observation[name]
-    return observation
-
-
-def _rgb(picture: NDArray[Any]) -> NDArray[np.uint8]:
-    if picture.ndim == 3 and picture.shape[0] in (1, 3) and picture.shape[2] not in (1, 3, 4):
-        picture = np.moveaxis(picture, 0, 2)  # channels first
-    if picture.dtype != np.uint8 or picture.ndim not in (2, 3):
-        raise RobotError(
-            f"a picture of {picture.dtype}{list(picture.shape)}: expected uint8[H,W,3]"
-        )
-    if picture.ndim == 2:
-        picture = picture[:, :, None]
-    if picture.shape[2] == 1:
-        picture = np.repeat(picture, 3, axis=2)
-    return picture[:, :, :3]

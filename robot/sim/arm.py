@@ -18,7 +18,7 @@ LAG_S = (0.08, 0.08, 0.08, 0.08, 0.06)
 """Time constant of each axis' servo: how far it trails a moving target, in seconds."""
 
 SPEED = (0.50, 0.50, 0.40, 4.0, 5.0)
-"""Fastest each axis turns or moves, whatever it is told."""
+"""Fastest each axis turns or moves, whatever is commanded."""
 
 OPENING = 0.090
 """Between the fingers when the gripper is fully open, metres."""

@@ -40,7 +40,7 @@ _LOWER, _UPPER = SPEC.lower, SPEC.upper
 
 
 class ConveyorCell:
-    """One cell, stepped by whoever owns it. Cheap to copy; holds no clock and no randomness but
+    """One cell, stepped by its owner. Cheap to copy; holds no clock and no randomness but
     its seed: each episode is drawn from (seed, episode number)."""
 
     __slots__ = ("_scene",)
@@ -79,8 +79,8 @@ class ConveyorCell:
 
     @property
     def tried(self) -> int:
-        """Attempts that have ended: episodes in which the arm was commanded. One that passed while
-        nobody was there to try, or was under way when somebody came, is nobody's failure."""
+        """Attempts that have ended: episodes in which the arm was commanded. One without
+        commands does not count, nor does one that began before the first command."""
         return self._scene.tried
 
     @property
@@ -115,7 +115,7 @@ class ConveyorCell:
         scene = self._scene
         if not scene.joined:
             scene.joined = scene.episode if scene.episode_steps else -1
-        # Whoever came in the middle of an episode is not judged by it.
+        # A client that arrives in the middle of an episode is not judged by it.
         scene.attempted = int(scene.episode != scene.joined)
         scene.target = [
             min(max(v, low), high) for v, low, high in zip(values, _LOWER, _UPPER, strict=True)

@@ -45,7 +45,7 @@ class SimCameraOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class LastValue:
-    """One value in this process's own memory, where nobody else is to see it."""
+    """One value in this process's own memory, for a simulator without other readers."""
 
     def __init__(self) -> None:
         self._value: bytes | None = None
@@ -93,7 +93,7 @@ class SimRobot(Robot):
         return world.cell.truth.instant_ns
 
     def write_action(self, action: NDArray[np.float32]) -> None:
-        """See `Robot.write_action`. The arm obeys from the next physics step on."""
+        """See `Robot.write_action`. It is the arm's target from the next physics step on."""
         self._running.cell.command(action)
 
     def episode(self) -> Episode | None:

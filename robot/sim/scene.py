@@ -39,7 +39,7 @@ class Parcel(NamedTuple):
 class Scene:
     """Everything there is, in metres, radians and seconds.
 
-    `instant_ns` is when the scene was true, on the clock of whoever stepped it. `held` indexes
+    `instant_ns` is when the scene was true, on the clock of its process. `held` indexes
     `parcels`, or is -1; `slip` and `twist` are how the held parcel sits between the fingers, along
     them and in yaw. The belt's speed is `pace * (1 + sway * sin(pulse * t + phase))`, t since the
     episode began. `attempted` is 1 once the arm was commanded in this episode;

@@ -1,4 +1,4 @@
-"""The cell in real time, as the physical world would be there: it waits for nobody.
+"""The cell in real time, as the physical world would be there: it does not wait for commands.
 
 Guaranteed: physics steps lie on a fixed grid of `DT` and carry that grid's instants; without a
 command the arm goes on to its last target and holds; a new World over the same register goes on

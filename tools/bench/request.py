@@ -30,7 +30,8 @@ from typing import Any
 import cv2
 
 from . import figures, floors
-from .request_path import WAYS, Path, cameras, images
+from .bench_cameras import cameras, images
+from .request_path import WAYS, Path
 
 TURN = 25
 QUALITY = 90

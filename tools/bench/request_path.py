@@ -2,8 +2,7 @@
 
 A `Path` has a broker, a replica that answers with a constant chunk and a network actor, each
 exec'ed and booted as the supervisor does it. The asking side is a control process's own code, in
-this process: what it waits for is the chunk in its plan. `Cameras` is an actor that fills the rings
-as three sensors would.
+this process: what it waits for is the chunk in its plan.
 """
 
 from __future__ import annotations
@@ -11,17 +10,14 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path as Directory
-from typing import Any
 
-import cv2
 import msgspec
 import numpy as np
 import zmq
-from numpy.typing import NDArray
 
 from ...actors.control.buffer import ChunkBuffer
 from ...actors.control.config import ControlConfig, PlanSettings
@@ -29,23 +25,17 @@ from ...actors.control.conversation import Conversation
 from ...actors.control.plan_memory import PlanMemory, Word
 from ...actors.control.policy_client import PolicyClient
 from ...actors.control.request_cycle import RequestCycle
-from ...actors.runtime.actor import Actor
 from ...actors.runtime.configs import BrokerConfig, CameraFeed, InferenceConfig, NetworkConfig
-from ...actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
-from ...actors.runtime.supervisor_link import BootMessage, ReadyMessage, SegmentEntry
-from ...actors.supervision.process import Process
 from ...policy.base import CameraFeature, PolicySpec
 from ...policy.checkpoint import CONFIG, Config
 from ...robot.base import ControlMode, RobotSpec
 from ...transport import segment, sockets
 from ...transport.bodies import Vitals
-from ...transport.frame_ring import FrameRing
 from ...transport.outbox import Outbox
 from .bare_broker import BareBroker
+from .bench_cameras import CAMERAS, HEIGHT, RINGS, WIDTH
+from .started import Started
 
-WIDTH, HEIGHT = 640, 480
-CAMERAS = ("left", "right", "wrist")
-RINGS = {name: f"bench/{name}" for name in CAMERAS}
 JOINTS = tuple(f"joint{i}" for i in range(14))
 ROBOT = RobotSpec(
     action_names=JOINTS,
@@ -61,19 +51,6 @@ _PATIENCE_S = 30.0
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def images() -> list[NDArray[np.uint8]]:
-    """What three cameras see: surfaces and edges with a sensor's noise, as hard for JPEG as that
-    and not as noise alone."""
-    rng = np.random.default_rng(0)
-    seen = []
-    for _ in CAMERAS:
-        coarse = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
-        smooth = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-        noisy = smooth + rng.normal(0, 3, smooth.shape)
-        seen.append(np.clip(noisy, 0, 255).astype(np.uint8))
-    return seen
-
-
 def spec_of(width: int, height: int) -> PolicySpec:
     return PolicySpec(
         model="bench",
@@ -86,96 +63,6 @@ def spec_of(width: int, height: int) -> PolicySpec:
         prefix="trained",
         max_prefix_steps=25,
     )
-
-
-class CamerasConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """`rings` are segments."""
-
-    rings: tuple[str, ...]
-
-
-class Cameras(Actor):
-    """Three cameras at 30 Hz that see always the same."""
-
-    kind = "holdfast.tools.bench.request_path:Cameras"
-    Config = CamerasConfig
-
-    def setup(self) -> None:
-        shape = (HEIGHT, WIDTH, 3)
-        self._rings = [FrameRing(self.segment(name), shape) for name in self.config.rings]
-        self._images = images()
-
-    def run(self) -> None:
-        poller = zmq.Poller()
-        poller.register(self.link.fileno(), zmq.POLLIN)
-        self.ready()
-        while not self.stopping:
-            for ring, image in zip(self._rings, self._images, strict=True):
-                ring.put(image, time.monotonic_ns())
-            self.board.progress()
-            if poller.poll(_FRAME_MS):
-                self.link.commands()
-
-
-class Started:
-    """Actors that were started here, and the memory they share."""
-
-    def __init__(self, directory: Directory) -> None:
-        self.directory = directory
-        self.segments: dict[str, segment.Segment] = {}
-        self._processes: dict[str, Process] = {}
-
-    def memory(self, name: str, size: int) -> None:
-        self.segments[name] = segment.create(size, name)
-
-    def start(
-        self, kind: str, name: str, config: msgspec.Struct, uses: Mapping[str, bool]
-    ) -> Process:
-        """Exec and boot an actor, wait until it is ready. `uses`: segments, and whether it writes.
-
-        Raises RuntimeError with what it said if it ends instead.
-        """
-        self.memory(f"{name}/board", BOARD_SIZE)
-        table = {f"{name}/board": True, **uses}
-        entries = tuple(SegmentEntry(s, self.segments[s].size, w) for s, w in table.items())
-        process = Process(name, _ENVIRONMENT)
-        self._processes[name] = process
-        told = msgspec.to_builtins(config)
-        message = BootMessage(kind, name, 1, str(self.directory), told, entries)
-        fds = [
-            os.dup(self.segments[s].fd) if w else self.segments[s].read_only_fd()
-            for s, w in table.items()
-        ]
-        process.link.boot(message, fds)
-        for fd in fds:
-            os.close(fd)
-        deadline = time.monotonic() + _PATIENCE_S
-        while True:
-            said, ended = process.link.messages()
-            if any(isinstance(message, ReadyMessage) for message in said):
-                return process
-            if ended or time.monotonic() > deadline:
-                words = os.read(process.err, 1 << 16).decode(errors="replace") if ended else ""
-                raise RuntimeError(f"{name} did not become ready: {said} {words}")
-            time.sleep(0.005)
-
-    def status(self, name: str) -> dict[str, Any]:
-        memory = self.segments[f"{name}/board"].map(writable=False)
-        return StatusBoardReader(memory).report() or {}
-
-    @property
-    def pids(self) -> list[int]:
-        return [process.pid for process in self._processes.values()]
-
-    def close(self) -> None:
-        for process in self._processes.values():
-            process.kill()
-            process.wait()
-            os.close(process.out)
-            os.close(process.err)
-            process.close()
-        for memory in self.segments.values():
-            memory.close()
 
 
 @dataclass(frozen=True)
@@ -204,20 +91,6 @@ WAYS = (
 )
 
 
-@contextmanager
-def cameras(directory: Directory) -> Iterator[dict[str, segment.Segment]]:
-    """The rings that all paths read, by segment name, and an actor that fills them."""
-    started = Started(directory)
-    try:
-        for ring in RINGS.values():
-            started.memory(ring, FrameRing.size_for((HEIGHT, WIDTH, 3)))
-        uses = dict.fromkeys(RINGS.values(), True)
-        started.start(Cameras.kind, "bench/cameras", CamerasConfig(rings=tuple(uses)), uses)
-        yield started.segments
-    finally:
-        started.close()
-
-
 class Path:
     """One way's broker, replica and network actor, and control's side of it in this process."""
 
@@ -241,8 +114,8 @@ class Path:
         way, directory = self.way, started.directory
         checkpoint = directory / "checkpoint"
         checkpoint.mkdir()
-        told = Config(kind="constant", spec=spec_of(*way.size), network={})
-        (checkpoint / CONFIG).write_bytes(msgspec.json.encode(told))
+        written = Config(kind="constant", spec=spec_of(*way.size), network={})
+        (checkpoint / CONFIG).write_bytes(msgspec.json.encode(written))
         front, back = (
             [_tcp(), _tcp()]
             if way.hosts

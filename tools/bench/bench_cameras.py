@@ -1,0 +1,80 @@
+"""Three simulated cameras of a benchmark: what they see, and an actor that fills their rings."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path as Directory
+
+import cv2
+import msgspec
+import numpy as np
+import zmq
+from numpy.typing import NDArray
+
+from ...actors.runtime.actor import Actor
+from ...transport import segment
+from ...transport.frame_ring import FrameRing
+from .started import Started
+
+WIDTH, HEIGHT = 640, 480
+CAMERAS = ("left", "right", "wrist")
+RINGS = {name: f"bench/{name}" for name in CAMERAS}
+_FRAME_MS = 33
+
+
+def images() -> list[NDArray[np.uint8]]:
+    """What three cameras see: surfaces and edges with a sensor's noise, as hard for JPEG as that
+    and not as noise alone."""
+    rng = np.random.default_rng(0)
+    seen = []
+    for _ in CAMERAS:
+        coarse = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        smooth = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+        noisy = smooth + rng.normal(0, 3, smooth.shape)
+        seen.append(np.clip(noisy, 0, 255).astype(np.uint8))
+    return seen
+
+
+class CamerasConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """`rings` are segments."""
+
+    rings: tuple[str, ...]
+
+
+class Cameras(Actor):
+    """Three cameras at 30 Hz that see always the same."""
+
+    kind = "holdfast.tools.bench.bench_cameras:Cameras"
+    Config = CamerasConfig
+
+    def setup(self) -> None:
+        shape = (HEIGHT, WIDTH, 3)
+        self._rings = [FrameRing(self.segment(name), shape) for name in self.config.rings]
+        self._images = images()
+
+    def run(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self.link.fileno(), zmq.POLLIN)
+        self.ready()
+        while not self.stopping:
+            for ring, image in zip(self._rings, self._images, strict=True):
+                ring.put(image, time.monotonic_ns())
+            self.board.progress()
+            if poller.poll(_FRAME_MS):
+                self.link.commands()
+
+
+@contextmanager
+def cameras(directory: Directory) -> Iterator[dict[str, segment.Segment]]:
+    """The rings that all paths read, by segment name, and an actor that fills them."""
+    started = Started(directory)
+    try:
+        for ring in RINGS.values():
+            started.memory(ring, FrameRing.size_for((HEIGHT, WIDTH, 3)))
+        uses = dict.fromkeys(RINGS.values(), True)
+        started.start(Cameras.kind, "bench/cameras", CamerasConfig(rings=tuple(uses)), uses)
+        yield started.segments
+    finally:
+        started.close()
