@@ -16,6 +16,7 @@ from ..runtime.user_code import blame, load, with_defaults
 BUILT_IN = {
     "sim": "holdfast.robot.sim.devices:SimRobot",
     "gym": "holdfast.robot.gym:GymRobot",
+    "lerobot": "holdfast.robot.lerobot.follower:LeRobotRobot",
 }
 """Where each built-in robot driver lives."""
 
