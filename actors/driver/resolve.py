@@ -27,6 +27,8 @@ def create(name: str, options: Mapping[str, Any], import_path: str | None = None
     make = load(name, BUILT_IN, import_path)
     try:
         robot = make(**options)
+    except RobotError as error:  # a refusal, which says itself what is wrong
+        raise RobotError(f"driver {name}: {error}") from error
     except Exception as error:
         given = ", ".join(f"{key}={value!r}" for key, value in options.items())
         raise RobotError(
