@@ -64,6 +64,7 @@ SAME_MODULE_NAME = {
     "base": "policy.base and robot.base hold the interface of each room",
     "kinds": "policy.kinds makes the built-in policies, runtime.kinds the actors",
     "frames": "tools.bench.frames measures transport.frames",
+    "driver": "tools.bench.driver measures actors.driver.driver",
     "replica": "tools.bench.replica measures actors.inference.replica",
 }
 """Modules that share a name on purpose, with the reason."""

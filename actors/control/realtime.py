@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import os
 
-from .clock import set_slice, set_timer_slack
+from ..runtime.wakefulness import set_slice, set_timer_slack
 from .config import TimingSettings
 
 _MCL_CURRENT, _MCL_FUTURE = 1, 2

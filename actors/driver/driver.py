@@ -17,6 +17,7 @@ confirmed it), `release` (with the operator's `key` where the fleet has keys).
 
 from __future__ import annotations
 
+import gc
 import select
 from collections import deque
 from pathlib import Path
@@ -32,6 +33,7 @@ from ...transport.layout import own
 from ...transport.seqlock import Seqlock, SteadyReader
 from ..runtime.actor import Actor
 from ..runtime.configs import DriverConfig, DriverFrames
+from ..runtime.wakefulness import set_slice
 from . import registers, resolve
 from .core import DriverCore
 from .device import Device
@@ -79,6 +81,9 @@ class DriverActor(Actor):
         """From the tick of control to the call of `write_action`."""
 
     def run(self) -> None:
+        # A command is to find this process awake soon; the arm's bus is slow enough.
+        set_slice()
+        gc.freeze()
         self.ready(hang_timeout_s=self.config.io_timeout_s)
         while not self.stopping:
             self._open()

@@ -68,6 +68,7 @@ def engaged(state_dir: Path, robot: str) -> EmergencyStop | None:
     """The stop in force, or None. One that cannot be read is in force."""
     path = place(state_dir, robot)
     try:
+        path.stat()  # mostly there is none, and a driver asks before each command
         return msgspec.json.decode(path.read_bytes(), type=EmergencyStop)
     except FileNotFoundError:
         return None

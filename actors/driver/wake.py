@@ -84,8 +84,14 @@ class Waker:
 
     def wake(self) -> None:
         """Tell the driver that there is a command in its register."""
-        with contextlib.suppress(OSError):
-            self._socket.sendto(b"", self._path)
+        try:
+            self._socket.send(b"")  # to the driver that was there last: no path to look up
+        except BlockingIOError:
+            return  # it has more of them than it can read
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._socket.connect(self._path)
+                self._socket.send(b"")
 
     def close(self) -> None:
         self._socket.close()

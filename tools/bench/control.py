@@ -28,10 +28,11 @@ from typing import Any
 import numpy as np
 
 from ...actors.control.buffer import ChunkBuffer
-from ...actors.control.clock import TickClock, set_slice, set_timer_slack
+from ...actors.control.clock import TickClock
 from ...actors.control.plan import MergeRule
 from ...actors.control.plan_memory import PlanMemory
 from ...actors.control.spin import SpinWindow
+from ...actors.runtime.wakefulness import set_slice, set_timer_slack
 from . import figures
 from .takeover import gaps
 

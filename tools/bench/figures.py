@@ -75,12 +75,16 @@ def row(
     }
 
 
+_COLUMNS = ("case", "n", "unit", "p50", "p95", "p99", "p999", "max")
+
+
 def text(report: dict[str, Any]) -> str:
     """The report for people: a table, and below it the machine."""
     lines = [f"{'case':44} {'n':>6} {'p50':>9} {'p95':>9} {'p99':>9} {'p99.9':>9} {'max':>10}"]
     for r in report["rows"]:
         figures = [f"{r[k]:9.2f}" if k in r else " " * 9 for k in ("p50", "p95", "p99", "p999")]
         most = f"{r['max']:10.2f}" if "max" in r else " " * 10
-        lines.append(f"{r['case']:44} {r['n']:6} {' '.join(figures)} {most} {r['unit']}")
+        more = "".join(f", {key} {value}" for key, value in r.items() if key not in _COLUMNS)
+        lines.append(f"{r['case']:44} {r['n']:6} {' '.join(figures)} {most} {r['unit']}{more}")
     about = ", ".join(f"{key} {value}" for key, value in report["machine"].items())
     return "\n".join([*lines, about])
