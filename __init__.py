@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from .actors.control.config import SafetySettings as SafetySettings
     from .actors.control.config import TimingSettings as TimingSettings
     from .actors.embedding.embedded_fleet import Fleet as Fleet
-    from .actors.embedding.given import Predict as Predict
     from .actors.embedding.given import StopEvent as StopEvent
     from .actors.embedding.remote_policy import RemotePolicy as RemotePolicy
     from .actors.embedding.serving import serve as serve
+    from .actors.inference.given_policy import Predict as Predict
     from .actors.runtime.actor import Actor as Actor
     from .actors.runtime.actor import Boot as Boot
     from .actors.runtime.supervisor_link import Command as Command
@@ -80,9 +80,10 @@ if TYPE_CHECKING:
 _NAMES = {
     ".actors.control.config": ("PlanSettings", "SafetySettings", "TimingSettings"),
     ".actors.embedding.embedded_fleet": ("Fleet",),
-    ".actors.embedding.given": ("Predict", "StopEvent"),
+    ".actors.embedding.given": ("StopEvent",),
     ".actors.embedding.remote_policy": ("RemotePolicy",),
     ".actors.embedding.serving": ("serve",),
+    ".actors.inference.given_policy": ("Predict",),
     ".actors.runtime.actor": ("Actor", "Boot"),
     ".actors.runtime.supervisor_link": ("Command", "Link"),
     ".errors": (

@@ -20,7 +20,7 @@ MAX_OBJECTS = 20_000
 """More than a policy holds outside of its network; a bound, because a script's globals may refer
 to anyheld."""
 
-_LEAVES = (str, bytes, bytearray, memoryview, int, float, complex, type, ModuleType, np.ndarray)
+_LEAVES = (str, bytes, bytearray, memoryview, int, float, complex, type, ModuleType)
 
 
 def reachable(policy: object) -> Iterator[object]:
@@ -43,8 +43,18 @@ def is_network(held: object) -> bool:
     return torch is not None and isinstance(held, torch.nn.Module)
 
 
+def is_array(held: object) -> bool:
+    """Whether `held` is an array of numbers, of numpy, torch or JAX; imports neither."""
+    if isinstance(held, np.ndarray):
+        return held.dtype.kind in "biufc"
+    torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
+    return (torch is not None and isinstance(held, torch.Tensor)) or (
+        jax is not None and isinstance(held, jax.Array)
+    )
+
+
 def _held(held: Any) -> Iterator[object]:
-    if is_network(held) or isinstance(held, BuiltinFunctionType):
+    if is_network(held) or is_array(held) or isinstance(held, BuiltinFunctionType):
         return
     if isinstance(held, MethodType):
         yield held.__self__

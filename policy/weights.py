@@ -5,17 +5,24 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from .held_objects import is_network, reachable
+import numpy as np
+
+from .held_objects import is_array, is_network, reachable
 
 
 def weights_hash(policy: object) -> str | None:
-    """SHA-256 in hex of names, shapes, types and bytes of the `state_dict` of every torch module
-    that `policy` is or refers to (`held_objects.reachable`); None without a module.
+    """SHA-256 in hex of names, shapes, types and bytes of the `state_dict` of every torch module,
+    and of every array of torch, numpy or JAX, that `policy` is or refers to
+    (`held_objects.reachable`); None without any.
 
-    Weights elsewhere (numpy or JAX arrays, a file that is read at each call, another server) and
-    the code are not included.
+    Weights elsewhere (numbers, a file that is read at each call, another server) and the code are
+    not included.
     """
-    found = sorted(_of_module(held) for held in reachable(policy) if is_network(held))
+    held = list(reachable(policy))
+    found = sorted(
+        [_of_module(each) for each in held if is_network(each)]
+        + [_of_array(each) for each in held if is_array(each)]
+    )
     return hashlib.sha256("\n".join(found).encode()).hexdigest() if found else None
 
 
@@ -28,6 +35,23 @@ def _of_module(module: Any) -> str:
             digest.update(f"{name} {value!r}\n".encode())
             continue
         digest.update(f"{name} {value.dtype} {list(value.shape)}\n".encode())
-        flat = value.detach().reshape(-1).contiguous().cpu()
-        digest.update(flat.view(torch.uint8).numpy().data)
+        digest.update(_bytes_of(value))
     return digest.hexdigest()
+
+
+def _of_array(array: Any) -> str:
+    digest = hashlib.sha256(f"{array.dtype} {list(array.shape)}\n".encode())
+    if isinstance(array, np.ndarray) or not hasattr(array, "detach"):
+        plain = np.ascontiguousarray(np.asarray(array))
+        digest.update(plain.reshape(-1).view(np.uint8).data)
+    else:
+        digest.update(_bytes_of(array))
+    return digest.hexdigest()
+
+
+def _bytes_of(tensor: Any) -> memoryview:
+    import torch
+
+    flat = tensor.detach().reshape(-1).contiguous().cpu()
+    data: memoryview = flat.view(torch.uint8).numpy().data
+    return data

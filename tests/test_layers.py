@@ -41,7 +41,7 @@ ACTORS = {
     "control": ("runtime", "driver"),
     "supervision": ("runtime", "driver"),
     "gateway": ("runtime", "driver", "supervision", "control"),
-    "fleet": ("runtime", "jitter_probe", "driver", "sensor", "control"),
+    "fleet": ("runtime", "jitter_probe", "driver", "sensor", "inference", "control"),
     "embedding": ("runtime", "driver", "network", "inference", "control", "supervision", "fleet"),
 }
 """The folders and modules of actors/, each with those that it may import, from the bottom up."""

@@ -52,7 +52,7 @@ class Inquiries:
         place = state.place(question.robot, question.service)
         if place is None:
             loads = state.sessions.loads()
-            self._refuse(question, refusal(state.registry, loads, asked))
+            self._refuse(question, refusal(state.registry, loads, asked, state.external))
             return
         while len(self._pending) >= MAX_INQUIRIES:
             self._pending.popitem(last=False)

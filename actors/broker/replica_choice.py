@@ -8,6 +8,7 @@ one. Whether the robot fits the policy is decided by the replica, to which the O
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 from ...transport.bodies import Open, Reject
 from .replicas import Registry, Replica
@@ -53,8 +54,11 @@ def failover_for(
     return _least_loaded(fit, loads)
 
 
-def refusal(registry: Registry, loads: Counter[bytes], asked: Open) -> Reject:
-    """Why no replica of `asked.service` takes the robot, and which others would have room."""
+def refusal(
+    registry: Registry, loads: Counter[bytes], asked: Open, external: Collection[str] = ()
+) -> Reject:
+    """Why no replica of `asked.service` takes the robot, and which others would have room; scripts
+    serve the services in `external`."""
     replicas = registry.of(asked.service)
     elsewhere = sorted(
         {
@@ -66,6 +70,14 @@ def refusal(registry: Registry, loads: Counter[bytes], asked: Open) -> Reject:
         }
     )
     hint = f"; with room for such a robot: {', '.join(elsewhere)}" if elsewhere else ""
+    if not replicas and asked.service in external:
+        return Reject(
+            reason="no-replica",
+            message=f"service {asked.service!r} has no replica: a script has to serve it: "
+            f"holdfast.serve(policy, service={asked.service!r}){hint}",
+            retry_after_s=RETRY_AFTER_S,
+            alternatives=tuple(elsewhere),
+        )
     if not replicas:
         known = ", ".join(registry.services()) or "none"
         return Reject(

@@ -74,7 +74,7 @@ class RobotHandlers:
         self._state.callers.asked(peer.name, asked, now_ns)
         if not self._state.open(session, now_ns):
             loads = self._state.sessions.loads()
-            answer = refusal(self._state.registry, loads, asked)
+            answer = refusal(self._state.registry, loads, asked, self._state.external)
             self._counters.count(f"rejected-{answer.reason}", peer.name)
             self._refuse(peer, message, answer)
             self._state.add_waiter(session, now_ns)

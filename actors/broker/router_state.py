@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
+from collections.abc import Collection
 
 from ...transport.bodies import Body, Close, Drain, Error, Event, Reject
 from ...transport.header import Header, Kind
@@ -36,7 +37,9 @@ class RouterState:
     """The tables of the routing and the transitions between their states. What they send is put
     into `out`; instants are monotonic ns of this host."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counters, external: Collection[str] = ()) -> None:
+        self.external = external
+        """The services that scripts serve."""
         self.registry = Registry()
         self.sessions = Sessions()
         self.counters = counters

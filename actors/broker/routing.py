@@ -60,7 +60,7 @@ class Routing:
         self._replica_lost_ns = _ns(config.replica_lost_after_s)
         self._robot_lost_ns = _ns(config.robot_lost_after_s)
         self._idle_ns = _ns(config.session_idle_s)
-        self._state = RouterState(Counters(counters))
+        self._state = RouterState(Counters(counters), config.external)
         self._inquiries = Inquiries(self._state)
         self._robot_handlers = RobotHandlers(self._state, self._inquiries)
         self._replica_handlers = ReplicaHandlers(

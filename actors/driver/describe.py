@@ -8,19 +8,16 @@ runs, which touches no hardware. Answers are kept for as long as the driver's fi
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ...errors import RobotError
+from ..runtime import questions
 from ..runtime.configs import SpecConfig
-from ..runtime.interpreters import PATIENCE_S, explain
 from . import resolve
+
+_MODULE = "holdfast.actors.driver.describe"
 
 
 class Description(msgspec.Struct, frozen=True):
@@ -52,55 +49,28 @@ def describe(asked: Asked, python: str | None = None) -> Description:
         from ...robot.sim import SPEC
 
         return Description(SpecConfig.of(SPEC))
-    packed = json.dumps(msgspec.to_builtins(asked), sort_keys=True)
-    answer = _ask(packed, python or sys.executable, _edited_ns(asked))
+    question = json.dumps(msgspec.to_builtins(asked), sort_keys=True).encode()
+    stamp = questions.edited_ns(asked.driver, asked.import_path)
+    said, otherwise = questions.ask(_MODULE, question, python, stamp)
+    try:
+        answer = msgspec.json.decode(said, type=Answer)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise RobotError(otherwise) from None
     if answer.description is None:
         raise RobotError(answer.error)
     return answer.description
 
 
-@lru_cache(maxsize=64)
-def _ask(packed: str, python: str, _stamp: int) -> Answer:
-    try:
-        done = subprocess.run(
-            [python, "-P", "-m", "holdfast.actors.driver.describe"],
-            check=False,
-            input=packed.encode(),
-            capture_output=True,
-            timeout=PATIENCE_S,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Answer(error=explain(python, error))
-    try:
-        return msgspec.json.decode(done.stdout, type=Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return Answer(error=explain(python, done))
-
-
-def _edited_ns(asked: Asked) -> int:
-    """When the user's module was edited last; 0 where there is none."""
-    module = asked.driver.partition(":")[0].replace(".", "/")
-    try:
-        return (Path(asked.import_path or ".") / f"{module}.py").stat().st_mtime_ns
-    except OSError:
-        return 0
-
-
-def main() -> int:
-    """Answer the question on stdin, on stdout: what the driver prints goes to stderr."""
-    out = os.dup(1)
-    os.dup2(2, 1)
-    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
+def respond(question: bytes) -> bytes:
+    """The answer of this process."""
+    asked = msgspec.json.decode(question, type=Asked)
     try:
         robot = resolve.create(asked.driver, asked.options, asked.import_path)
         answer = Answer(Description(SpecConfig.of(robot.spec), tuple(robot.cameras)))
     except RobotError as error:
         answer = Answer(error=str(error))
-    os.write(out, msgspec.json.encode(answer))
-    return 0
+    return msgspec.json.encode(answer)
 
 
 if __name__ == "__main__":
-    code = main()
-    sys.stderr.flush()
-    os._exit(code)  # a library's threads do not keep the answer waiting
+    questions.answer(respond)

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
-from ...policy.base import Chunk, ChunkPolicy, Observation, PolicySpec
+from ...policy.base import ChunkPolicy, Observation
+from ..inference.given_policy import GivenPolicy
 from ..inference.replica import InferenceActor
 from ..runtime.actor import Boot
 from ..runtime.supervisor_link import Link
-
-Predict = Callable[[Sequence[Observation]], list[Chunk]]
-"""A function from a batch of observations to one chunk for each, in their order."""
 
 _MAX_WAIT_MS = 50
 """How long the loop waits at most, where a program may ask it to stop by an event."""
@@ -34,16 +32,6 @@ class StopEvent(Protocol):
     """
 
     def is_set(self) -> bool: ...
-
-
-class GivenPolicy:
-    """What the program gave, with the name of its weights."""
-
-    def __init__(self, given: Any, spec: PolicySpec, checkpoint_hash: str) -> None:
-        self.spec, self.checkpoint_hash = spec, checkpoint_hash
-        self.predict_chunk: Predict = getattr(given, "predict_chunk", given)
-        self.execution = str(getattr(given, "execution", ""))
-        self.reset: Callable[[], object] | None = getattr(given, "reset", None)
 
 
 class GivenReplica(InferenceActor):

@@ -21,11 +21,12 @@ from ...policy.base import ChunkPolicy, Observation, PolicySpec
 from ...policy.weights import weights_hash
 from ...transport.keys import Role
 from ..inference.example import Examples
+from ..inference.given_policy import GivenPolicy, Predict
 from ..runtime.actor import EXIT_STOPPED, boot_in_memory
 from ..runtime.configs import InferenceConfig
 from ..runtime.supervisor_link import ExitReason, Link
 from .discovery import back_of
-from .given import GivenPolicy, GivenReplica, Predict, StopEvent, logged_to_stderr
+from .given import GivenReplica, StopEvent, logged_to_stderr
 from .identity import Identity, here, path
 from .scratch import Scratch
 
@@ -74,10 +75,11 @@ def serve(
 
     `checkpoint_hash` names the weights, which must not change under a robot, and must be the same
     at all replicas of a service. By default it is the policy's own `checkpoint_hash`; else the
-    SHA-256 of the `state_dict` of every torch module that the policy is or holds: in attributes, in
-    variables that its functions close over, in globals that they name. Weights elsewhere (numpy or
-    JAX arrays, another server) are not hashed: pass a `checkpoint_hash` for them, or change
-    `spec.revision` with them, which stands in where nothing is found.
+    SHA-256 of every torch module and every array (torch, numpy, JAX) that the policy is or holds:
+    in attributes, in variables that its functions close over, in globals that they name. Weights
+    elsewhere (in another server, in numbers) are not hashed: pass a `checkpoint_hash` for them, or
+    change `spec.revision` with them, which stands in where nothing is found. A policy with an array
+    that is no weight, and differs from start to start, takes a `checkpoint_hash` too.
     """
     service = arguments.label("service", service)
     spec = _spec(policy, spec)

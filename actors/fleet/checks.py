@@ -18,12 +18,13 @@ from .host_checks import host_faults
 from .robot_checks import robot_faults
 from .schema import FleetFile, GatewayEntry
 from .service_checks import service_faults
-from .specs import ask_all, is_here
+from .specs import ask_all
 from .yaml_errors import mismatches_within
 
 
 def faults_of(fleet: FleetFile) -> list[Fault]:
     """All that is wrong with `fleet`; empty if it can run."""
+    ask_all(fleet)
     specs: dict[str, PolicySpec] = {}
     faults = [
         *service_faults(fleet, specs),
@@ -31,7 +32,6 @@ def faults_of(fleet: FleetFile) -> list[Fault]:
         *_gateway(fleet),
         *_supervision(fleet),
     ]
-    ask_all(fleet, [robot for robot in fleet.robots if is_here(fleet, robot)])
     seen: dict[str, int] = {}
     for i, robot in enumerate(fleet.robots):
         path = f"$.robots[{i}]"
@@ -85,7 +85,7 @@ def _supervision(fleet: FleetFile) -> Iterator[Fault]:
 def actor_names(fleet: FleetFile) -> list[str]:
     """Every actor of the fleet, on whichever host, in start order."""
     names = ["witness", "broker"]
-    names += [f"{name}/{k}" for name, s in fleet.services.items() for k in range(s.replicas)]
+    names += [f"{name}/{k}" for name, s in fleet.services.items() for k in range(s.processes)]
     for robot in fleet.robots:
         names += [] if robot.in_process else [f"{robot.name}/driver"]
         names += [

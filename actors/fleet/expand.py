@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ...errors import Fault, FleetError, RobotError
+from ...errors import Fault, FleetError, PolicyError, RobotError
 from ...transport import sockets
+from ..inference.user_policy import is_own
 from ..runtime.configs import BrokerConfig, GatewayConfig, InferenceConfig, JitterProbeConfig
 from ..runtime.spec import ActorSpec
 from . import robot_actors, segment_uses
@@ -25,14 +26,15 @@ def expand(
     """The actors of `fleet` on `host` (see `here`), in start order. Their sockets are in `rundir`,
     their audit and captures in `evidence`.
 
-    Raises FleetError for keys and drivers that this host lacks, and PolicyError for a checkpoint
-    that has vanished since the fleet was loaded.
+    Raises FleetError for keys, drivers and policies that this host lacks.
     """
     context = HostContext(fleet, host, rundir, evidence or rundir)
     try:
         made = _actors(context)
     except (RobotError, ValueError) as error:
         raise FleetError(fleet.name, [Fault("$.robots", str(error))]) from error
+    except PolicyError as error:
+        raise FleetError(fleet.name, [Fault("$.services", str(error))]) from error
     missing = [path for path in sorted(context.key_files) if not path.is_file()]
     if missing:
         names = ", ".join(path.name for path in missing)
@@ -53,7 +55,7 @@ def _actors(context: HostContext) -> list[ActorSpec]:
         made.append(_broker(context))
     for name, service in fleet.services.items():
         if service.host == context.host:
-            made += [_replica(context, name, service, k) for k in range(service.replicas)]
+            made += [_replica(context, name, service, k) for k in range(service.processes)]
     made += [robot_actors.driver(context, robot) for robot in robots if not robot.in_process]
     made += [
         robot_actors.sensor(context, robot, name, camera)
@@ -91,13 +93,14 @@ def _broker(context: HostContext) -> ActorSpec:
         keyring=context.fleet.security.keys,
         insecure=context.fleet.security.insecure,
         memory_mb=memory_mb_of(context.fleet, "broker"),
+        external=tuple(name for name, s in context.fleet.services.items() if s.external),
     )
     return context.spec("broker", "broker", config, [])
 
 
 def _replica(context: HostContext, name: str, service: ServiceEntry, k: int) -> ActorSpec:
     robots = [robot for robot in context.fleet.robots if robot.service == name]
-    near = [robot for robot in robots if robot.host == service.host]
+    near = [robot for robot in robots if segment_uses.is_near(service, robot)]
     outboxes = {
         robot.name: segment_uses.outbox(context.fleet, robot, writable=False) for robot in near
     }
@@ -123,6 +126,7 @@ def _replica(context: HostContext, name: str, service: ServiceEntry, k: int) -> 
         outboxes={robot: outbox.name for robot, outbox in outboxes.items()},
         request_timeout_s=max((r.safety.request_timeout_s for r in robots), default=5.0),
         buffer_time_s=max((r.plan.buffer_time_s for r in robots), default=0.5),
+        import_path=context.fleet.import_path if is_own(service.policy) else None,
         drain_s=service.drain_s,
         audit_bytes=service.audit_bytes,
         capture_bytes=service.capture_bytes,

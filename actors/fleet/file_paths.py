@@ -15,9 +15,7 @@ def anchored(fleet: FleetFile, base: Path) -> FleetFile:
     services = {
         name: replace(
             service,
-            checkpoint=str(base / service.checkpoint)
-            if is_dir(base / service.checkpoint)
-            else service.checkpoint,
+            checkpoint=_checkpoint(service.checkpoint, base),
             python=_program(service.python, base),
         )
         for name, service in fleet.services.items()
@@ -36,6 +34,13 @@ def anchored(fleet: FleetFile, base: Path) -> FleetFile:
     return replace(
         fleet, services=services, robots=robots, security=security, import_path=import_path
     )
+
+
+def _checkpoint(checkpoint: str | None, base: Path) -> str | None:
+    """The path of a directory; other names are those of shipped ones, or of the user's policy."""
+    if checkpoint is None or not is_dir(base / checkpoint):
+        return checkpoint
+    return str(base / checkpoint)
 
 
 def _program(python: str | None, base: Path) -> str | None:

@@ -16,7 +16,11 @@ from .schema import FleetFile
 def host_faults(fleet: FleetFile) -> Iterator[Fault]:
     """What is wrong with `hosts`, each `host`, the broker's ports and timeouts, and `security`."""
     placed = [("$.broker", fleet.broker.host)]
-    placed += [(f"$.services.{name}", s.host) for name, s in fleet.services.items()]
+    placed += [
+        (f"$.services.{name}", service.host)
+        for name, service in fleet.services.items()
+        if not service.external
+    ]
     placed += [(f"$.robots[{i}]", robot.host) for i, robot in enumerate(fleet.robots)]
     for path, host in placed:
         if host is not None and host not in fleet.hosts:

@@ -95,8 +95,8 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
     service = context.fleet.services[robot.service]
     own = robot_spec(context.fleet, robot)
     frames = [segment_uses.frames(robot, name) for name in robot.cameras]
-    near = service.host == robot.host
-    outbox = segment_uses.outbox(context.fleet, robot, writable=True)
+    near = segment_uses.is_near(service, robot)
+    outbox = [segment_uses.outbox(context.fleet, robot, writable=True)] if near else []
     config = NetworkConfig(
         robot=robot.name,
         evidence=context.evidence,
@@ -111,7 +111,7 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         },
         state_names=tuple(robot.rename.get(n, n) for n in own.state_names),
         action_names=tuple(robot.rename.get(n, n) for n in own.action_names),
-        outbox=outbox.name if near else None,
+        outbox=outbox[0].name if near else None,
         resize=robot.images.resize,
         jpeg_quality=robot.images.jpeg_quality,
         max_frame_age_s=robot.images.max_frame_age_s,
@@ -124,7 +124,7 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         "network",
         f"{robot.name}/network",
         config,
-        [*frames, outbox] if near else frames,
+        [*frames, *outbox],
         robot,
         after=["broker"],
     )

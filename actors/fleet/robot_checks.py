@@ -51,6 +51,13 @@ def robot_faults(
             f"{robot.plan.blend_weight:g} has no effect with merge: {robot.plan.merge}",
             remedy="write `merge: blend`, or remove this",
         )
+    if robot.plan.buffer_time_s >= robot.safety.max_action_age_s:
+        yield Fault(
+            f"{path}.safety.max_action_age_s",
+            f"{robot.safety.max_action_age_s:g} s is not more than plan.buffer_time_s "
+            f"({robot.plan.buffer_time_s:g}): every action would be too old",
+            remedy="use 3.0",
+        )
     if robot.driver == "sim" and robot.task:
         found = f"{robot.task!r} has no effect: a simulated cell sets its own tasks"
         yield Fault(f"{path}.task", found, remedy="remove it")
@@ -130,13 +137,6 @@ def _against_policy(
             f"{robot.plan.buffer_time_s:g} s, but a chunk of {policy.chunk_size} actions at "
             f"{robot.fps:g} fps lasts {lasts_s:.3g} s only",
             remedy=f"use less, e.g. {lasts_s / 2:.2g}",
-        )
-    if robot.plan.buffer_time_s >= robot.safety.max_action_age_s:
-        yield Fault(
-            f"{path}.safety.max_action_age_s",
-            f"{robot.safety.max_action_age_s:g} s is not more than plan.buffer_time_s "
-            f"({robot.plan.buffer_time_s:g}): every action would be too old",
-            remedy="use 3.0",
         )
     if spec is not None:
         yield from _names(robot, path, spec, policy)

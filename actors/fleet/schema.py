@@ -67,15 +67,26 @@ class BrokerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One policy that robots may use, and the processes that serve it."""
 
-    policy: Annotated[str, Meta(description="the kind of policy, e.g. flow")]
+    policy: Annotated[
+        str,
+        Meta(
+            description="the kind of policy, e.g. flow, or module:Class or module:function beside "
+            "this file"
+        ),
+    ] = ""
     checkpoint: Annotated[
-        str, Meta(description="a checkpoint's directory, or the name of a shipped one")
-    ]
+        str | None,
+        Meta(
+            description="a checkpoint's directory, or the name of a shipped one; your own policy "
+            "gets what is written here as its keyword `checkpoint`"
+        ),
+    ] = None
     options: Annotated[
         dict[str, Any],
         Meta(
             description="of the policy's kind: graphs (auto, or off for no CUDA graphs); for flow "
-            "also euler_steps, prefix, and with prefix guided the fields of its guidance"
+            "also euler_steps, prefix, and with prefix guided the fields of its guidance; for your "
+            "own policy its keywords"
         ),
     ] = {}
     device: Annotated[
@@ -83,7 +94,13 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = "cpu"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     threads: Annotated[int, Meta(ge=1, le=1024, description="processor threads, 1 to 1024")] = 1
-    replicas: Annotated[int, Meta(ge=1, le=64, description="processes on one host, 1 to 64")] = 1
+    replicas: Annotated[
+        Annotated[int, Meta(ge=1, le=64)] | Literal["external"],
+        Meta(
+            description="processes on one host, 1 to 64, or external: scripts that call "
+            "holdfast.serve"
+        ),
+    ] = 1
     host: Host = None
     max_sessions: Annotated[int, Meta(ge=1, le=10_000, description="robots, 1 to 10000")] = 8
     max_batch: Annotated[int, Meta(ge=1, le=1024, description="requests, 1 to 1024")] = 4
@@ -98,6 +115,16 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     drain_s: Seconds = 2.0
     audit_bytes: Bytes = 16_000_000
     capture_bytes: Bytes = 0
+
+    @property
+    def external(self) -> bool:
+        """Whether scripts serve it: then its policy is not known from the file."""
+        return self.replicas == "external"
+
+    @property
+    def processes(self) -> int:
+        """How many replicas the fleet runs."""
+        return 0 if self.replicas == "external" else self.replicas
 
 
 class CameraEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

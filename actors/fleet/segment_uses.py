@@ -9,7 +9,7 @@ from ...transport.seqlock import Seqlock
 from ..driver import registers
 from ..jitter_probe import KEPT
 from ..runtime.spec import SegmentUse
-from .schema import FleetFile, RobotEntry
+from .schema import FleetFile, RobotEntry, ServiceEntry
 from .specs import policy_spec
 
 _PAUSE_BYTES = 16
@@ -39,9 +39,15 @@ def command(robot: RobotEntry, spec: RobotSpec, writable: bool = False) -> Segme
     return SegmentUse(f"{robot.name}/command", Seqlock.size_for(size), writable)
 
 
+def is_near(service: ServiceEntry, robot: RobotEntry) -> bool:
+    """Whether the robot's images reach the service's replicas by shared memory: those that the
+    fleet runs on the robot's host."""
+    return service.host == robot.host and not service.external
+
+
 def outbox(fleet: FleetFile, robot: RobotEntry, writable: bool) -> SegmentUse:
     """Room for the images of one request, at the size in which they travel."""
-    policy = policy_spec(fleet.services[robot.service])
+    policy = policy_spec(fleet, fleet.services[robot.service])
     sizes = [(camera.width, camera.height) for camera in policy.cameras]
     if robot.images.resize == "server":
         sizes = [(camera.width, camera.height) for camera in robot.cameras.values()]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from ...errors import Fault, PolicyError
 from ...policy.base import PolicySpec
 from ...policy.checkpoint import read_config
 from ...policy.policy_options import OPTIONS as POLICY_KINDS
+from ..inference import user_policy
+from ..runtime import interpreters
 from ..runtime.suggestions import closest
 from . import kind_options
 from .schema import NAME, FleetFile, ServiceEntry, is_name
-from .specs import policy_spec
+from .specs import is_here, policy_spec
 
 WITHOUT_NETWORK = ("constant", "shape-only")
 """Kinds of policy that compute nothing on any device."""
@@ -23,15 +27,64 @@ def service_faults(fleet: FleetFile, specs: dict[str, PolicySpec]) -> Iterator[F
         path = f"$.services.{name}"
         if not is_name(name):
             yield Fault(path, f"{name!r} is no name", remedy=f"use {NAME}")
-        if service.policy not in POLICY_KINDS:
-            remedy = closest(service.policy, POLICY_KINDS)
-            yield Fault(f"{path}.policy", f"no policy kind {service.policy!r}", remedy=remedy)
-        try:
-            specs[name] = policy_spec(service)
-        except PolicyError as error:
-            yield Fault(f"{path}.checkpoint", str(error))
+        if service.external:
+            yield from _external(service, path)
+        elif user_policy.is_own(service.policy):
+            try:
+                specs[name] = policy_spec(fleet, service)
+            except PolicyError as error:
+                if is_here(fleet, service):
+                    yield of_policy(service, path, str(error))
         else:
-            yield from _policy(service, path, specs[name])
+            yield from _built_in(fleet, name, path, specs)
+
+
+def of_policy(service: ServiceEntry, path: str, error: str) -> Fault:
+    """Why the user's policy cannot be asked, at the key that is to be mended."""
+    if service.python is not None and (unusable := interpreters.unusable(service.python)):
+        return Fault(f"{path}.python", unusable)
+    if error.startswith("options: "):
+        return Fault(f"{path}.options", error.removeprefix("options: "))
+    return Fault(f"{path}.policy", error)
+
+
+def _external(service: ServiceEntry, path: str) -> Iterator[Fault]:
+    """What only replicas of the fleet would heed."""
+    for field in msgspec.structs.fields(service):
+        value = getattr(service, field.name)
+        if field.name != "replicas" and value not in (field.default, {}):
+            yield Fault(
+                f"{path}.{field.name}",
+                f"{value!r} has no effect: scripts serve it, with the arguments of holdfast.serve",
+                remedy="remove it, or `replicas: external`",
+            )
+
+
+def _built_in(
+    fleet: FleetFile, name: str, path: str, specs: dict[str, PolicySpec]
+) -> Iterator[Fault]:
+    service = fleet.services[name]
+    if not service.policy:
+        yield Fault(
+            f"{path}.policy",
+            "missing",
+            remedy="add `policy:` (the kind of policy, e.g. flow, or module:Class beside this "
+            "file), or `replicas: external` for one that scripts serve",
+        )
+        return
+    if service.policy not in POLICY_KINDS:
+        remedy = f"{closest(service.policy, POLICY_KINDS)}; your own is named module:Class"
+        yield Fault(f"{path}.policy", f"no policy kind {service.policy!r}", remedy=remedy)
+    if service.checkpoint is None:
+        remedy = "add `checkpoint:` (a checkpoint's directory, or the name of a shipped one)"
+        yield Fault(f"{path}.checkpoint", "missing", remedy=remedy)
+        return
+    try:
+        specs[name] = policy_spec(fleet, service)
+    except PolicyError as error:
+        yield Fault(f"{path}.checkpoint", str(error))
+    else:
+        yield from _policy(service, path, specs[name])
 
 
 def _policy(service: ServiceEntry, path: str, spec: PolicySpec) -> Iterator[Fault]:
@@ -49,6 +102,7 @@ def _policy(service: ServiceEntry, path: str, spec: PolicySpec) -> Iterator[Faul
                 found = f"has no effect: policy {service.policy} has no network"
                 yield Fault(f"{path}.{key}", found, remedy="remove it")
         return
+    assert service.checkpoint is not None, "its spec was read from it"
     made_for = read_config(service.checkpoint).kind
     if made_for != service.policy:
         found = f"{service.policy!r}, but the checkpoint is one of kind {made_for!r}"

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
-from ...errors import RobotError
+from ...errors import PolicyError, RobotError
 from ...policy.base import PolicySpec
 from ...policy.checkpoint import read_spec
 from ...robot.base import RobotSpec
 from ..driver.describe import Asked, Description, describe
+from ..inference.describe_policy import AskedPolicy
+from ..inference.describe_policy import describe as describe_policy
+from ..inference.user_policy import is_own, keywords
 from .schema import FleetFile, LimitEntry, RobotEntry, ServiceEntry
 
 
-def policy_spec(service: ServiceEntry) -> PolicySpec:
-    """What the service's policy wants and gives. Raises PolicyError."""
+def policy_spec(fleet: FleetFile, service: ServiceEntry) -> PolicySpec:
+    """What the policy of a service that the fleet runs wants and gives. Raises PolicyError."""
+    if is_own(service.policy):
+        given = keywords(service.options, service.checkpoint, service.device, service.dtype)
+        asked = AskedPolicy(service.policy, given, fleet.import_path)
+        return describe_policy(asked, service.python)
+    if service.checkpoint is None:
+        raise PolicyError(f"a policy of kind {service.policy} needs a checkpoint")
     return read_spec(service.checkpoint)
 
 
@@ -47,20 +57,24 @@ def limited(spec: RobotSpec, limits: Mapping[str, LimitEntry]) -> RobotSpec:
     )
 
 
-def is_here(fleet: FleetFile, robot: RobotEntry) -> bool:
-    """Whether the robot is this machine's, as far as its host name tells: drivers of others need
-    not be installed here."""
-    return not fleet.hosts or robot.host == socket.gethostname()
+def is_here(fleet: FleetFile, entry: RobotEntry | ServiceEntry) -> bool:
+    """Whether the robot or service is this machine's, as far as its host name tells: drivers and
+    policies of others need not be installed here."""
+    return not fleet.hosts or entry.host == socket.gethostname()
 
 
-def ask_all(fleet: FleetFile, robots: Iterable[RobotEntry]) -> None:
-    """Ask the drivers of `robots` at the same time: what they said is kept."""
+def ask_all(fleet: FleetFile) -> None:
+    """Ask the drivers and policies of this machine at the same time: what they said is kept."""
 
-    def ask(robot: RobotEntry) -> None:
-        try:
-            described(fleet, robot)
-        except RobotError:
-            return  # said again, and reported, when the robot is checked
+    def ask(entry: RobotEntry | ServiceEntry) -> None:
+        # An error is said again, and reported, when the entry is checked.
+        with suppress(RobotError, PolicyError):
+            if isinstance(entry, RobotEntry):
+                described(fleet, entry)
+            elif is_own(entry.policy) and not entry.external:
+                policy_spec(fleet, entry)
 
+    entries: list[RobotEntry | ServiceEntry] = [*fleet.services.values(), *fleet.robots]
+    here = [each for each in entries if is_here(fleet, each)]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(ask, robots))
+        list(pool.map(ask, here))

@@ -19,11 +19,13 @@ import msgspec
 from ...errors import Fault, FleetError, KeyFileError, PolicyError, RobotError
 from ...policy.checkpoint import check_whole
 from ...transport.keys import Key, Keyring, PublicKey, Role, load, load_public
+from ..inference.user_policy import is_own
 from ..runtime import interpreters
 from . import device_checks
 from .loading import placed
-from .schema import FleetFile, RobotEntry
-from .service_checks import WITHOUT_NETWORK
+from .schema import FleetFile, RobotEntry, ServiceEntry
+from .service_checks import WITHOUT_NETWORK, of_policy
+from .specs import policy_spec
 
 PATIENCE_S = 120.0
 """For importing torch from a cold disk."""
@@ -94,9 +96,13 @@ def _interpreters(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
 def _policies(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
     torch: dict[str, dict[str, Any] | str] = {}
     for name, service in fleet.services.items():
-        if service.host != host or service.policy in WITHOUT_NETWORK:
+        if service.host != host or service.external or service.policy in WITHOUT_NETWORK:
             continue
         path = f"$.services.{name}"
+        if is_own(service.policy):
+            yield from _own_policy(fleet, service, path)
+            continue
+        assert service.checkpoint is not None, "a fleet without it has a fault"
         try:
             check_whole(service.checkpoint)
         except PolicyError as error:
@@ -114,6 +120,21 @@ def _policies(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
         elif service.device != "cpu":
             torch[python] = torch.get(python) or _torch(python)
             yield from _device(f"{path}.device", service.device, torch[python])
+
+
+def _own_policy(fleet: FleetFile, service: ServiceEntry, path: str) -> Iterator[Fault]:
+    """What the interpreter of the user's policy lacks for it, where it can be asked."""
+    if service.python is not None and interpreters.unusable(service.python):
+        return
+    try:
+        policy_spec(fleet, service)
+    except PolicyError as error:
+        yield of_policy(service, path, str(error))
+    else:
+        if service.device != "cpu" and isinstance(
+            found := _torch(service.python or sys.executable), dict
+        ):
+            yield from _device(f"{path}.device", service.device, found)
 
 
 def _torch(python: str) -> dict[str, Any] | str:
@@ -170,7 +191,7 @@ def _keys(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
     directory = Path(fleet.security.keys)
     needed = [(f"{name}/{k}", Role.REPLICA)
               for name, service in fleet.services.items() if service.host == host
-              for k in range(service.replicas)]  # fmt: skip
+              for k in range(service.processes)]  # fmt: skip
     needed += [(robot.name, Role.ROBOT) for robot in fleet.robots if robot.host == host]
     own = [("broker", Role.BROKER)] if fleet.broker.host == host else []
     files = [(directory / f"{name.replace('/', '@')}.key", name, role)

@@ -39,7 +39,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, tag="origin"):
 
     service: str
     policy: str
-    checkpoint: str
+    checkpoint: str | None
     checkpoint_hash: str
     device: str
     dtype: str
@@ -47,6 +47,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, tag="origin"):
     options: dict[str, Any] = {}
     pin_task: str | None = None
     default_task: str = ""
+    import_path: str | None = None
 
 
 class CapturedExchange(msgspec.Struct, frozen=True):

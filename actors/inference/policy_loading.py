@@ -4,26 +4,49 @@ process of the same configuration would fail alike."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from ...errors import PolicyError, RefusedError, UnfitPolicyError
 from ...policy.base import ChunkPolicy, Observation
 from ...policy.kinds import load_policy
 from ..runtime.configs import InferenceConfig
+from . import user_policy
 from .example import Examples
 from .policy_runner import PolicyRunner
 
 
+def loaded(
+    policy: str,
+    checkpoint: str | None,
+    device: str,
+    dtype: str,
+    options: Mapping[str, Any],
+    import_path: str | None,
+) -> ChunkPolicy:
+    """A policy that is built in, or the user's own. Raises PolicyError."""
+    if user_policy.is_own(policy):
+        given = user_policy.keywords(options, checkpoint, device, dtype)
+        return user_policy.create(policy, given, import_path)
+    assert checkpoint is not None, "a built-in policy without a checkpoint is refused before"
+    return load_policy(policy, checkpoint, device, dtype, **options)
+
+
 def configured_policy(config: InferenceConfig) -> ChunkPolicy:
     """Load the policy of `config` onto its device. Raises RefusedError."""
-    if config.checkpoint is None:
+    if config.checkpoint is None and not user_policy.is_own(config.policy):
         raise RefusedError(
             f"service {config.service} names no checkpoint: a policy of kind {config.policy} "
             "needs one, a directory or the name of a shipped one; set `checkpoint`"
         )
     try:
-        policy = load_policy(
-            config.policy, config.checkpoint, config.device, config.dtype, **config.options
+        policy = loaded(
+            config.policy,
+            config.checkpoint,
+            config.device,
+            config.dtype,
+            config.options,
+            config.import_path,
         )
     except PolicyError as error:
         raise RefusedError(str(error)) from error

@@ -48,12 +48,13 @@ def origin(config: InferenceConfig, runner: PolicyRunner) -> Origin:
     return Origin(
         service=config.service,
         policy=config.policy,
-        checkpoint=str(config.checkpoint),
+        checkpoint=config.checkpoint,
         checkpoint_hash=runner.policy.checkpoint_hash,
         device=config.device,
         dtype=config.dtype,
         threads=config.threads,
         options=config.options,
+        import_path=config.import_path,
         pin_task=config.pin_task,
         default_task=config.default_task,
     )

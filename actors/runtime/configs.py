@@ -41,14 +41,16 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keyring: str | None = None
     insecure: bool = False
     memory_mb: int | None = None
+    external: tuple[str, ...] = ()
+    """Services that scripts fill, so that the broker can say what a robot waits for."""
 
 
 class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One replica of a service: one policy on one device.
 
-    `policy` is the kind (`flow`, `constant`, ...), `checkpoint` a directory or the name of a
-    shipped checkpoint. `outboxes` maps a robot of this host to the segment in which its frames
-    arrive.
+    `policy` is the kind (`flow`, `constant`, ...) or the user's own `module:Class`, `checkpoint` a
+    directory or the name of a shipped checkpoint. `outboxes` maps a robot of this host to the
+    segment in which its frames arrive.
     """
 
     service: str
@@ -87,6 +89,8 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """This replica's secret key file and the broker's public one: both or neither."""
     script: bool = False
     """Whether a program serves it (`holdfast.serve`), not a fleet."""
+    import_path: str | None = None
+    """The fleet file's directory, where a user's own policy lies."""
 
 
 class CameraFeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -113,10 +114,48 @@ def test_weights_are_found_wherever_a_policy_refers_to_them(
     assert hashed(changed) != first
 
 
-def test_an_object_without_a_network_has_no_hash() -> None:
+def test_an_object_without_weights_has_no_hash() -> None:
     """The result is None."""
     assert weights_hash(lambda batch: batch) is None
     assert weights_hash(Holder(3)) is None
+    assert weights_hash(Holder(np.array(["a name"]))) is None
+
+
+ARRAYS: dict[str, Callable[[int], Any]] = {
+    "numpy": lambda value: np.full((2, 3), value, np.float32),
+    "numpy, not contiguous": lambda value: np.full((3, 4), value, np.float32).T[::2],
+    "numpy, a single number": np.array,
+    "tensor": lambda value: torch.full((2, 3), value, dtype=torch.bfloat16),
+    "parameter": lambda value: nn.Parameter(torch.full((2, 3), float(value))),
+}
+
+
+@pytest.mark.parametrize("kind", ARRAYS)
+@pytest.mark.parametrize("holder", HOLDERS)
+def test_arrays_count_as_weights_wherever_a_policy_refers_to_them(
+    kind: str, holder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same values of the same shape and type have the same hash, and others another."""
+
+    def hashed(array: Any) -> str | None:
+        monkeypatch.setitem(globals(), "GLOBAL", array)
+        return weights_hash(HOLDERS[holder](array))
+
+    array = ARRAYS[kind]
+    first = hashed(array(1))
+    assert first is not None
+    assert hashed(array(1)) == first
+    assert len({first, hashed(array(2)), hashed(array(1).reshape(-1)[:1])}) == 3
+
+
+def test_networks_and_arrays_are_hashed_together() -> None:
+    """A change of either changes the hash."""
+    hashes = {
+        weights_hash(Holder([network(seed), np.full(2, value)]))
+        for seed in (1, 2)
+        for value in (1, 2)
+    }
+    assert len(hashes) == 4
 
 
 CHANGES: dict[str, Any] = {

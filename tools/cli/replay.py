@@ -14,10 +14,10 @@ from pathlib import Path
 from rich.console import Console
 
 from ...actors.inference.capture import Origin, ReplayDifference, read, replay
+from ...actors.inference.policy_loading import loaded
 from ...actors.inference.policy_runner import PolicyRunner
 from ...actors.inference.served_session import TaskRule
 from ...errors import CaptureError, PolicyError
-from ...policy.kinds import load_policy
 
 
 @dataclass
@@ -55,12 +55,13 @@ def run(path: Path, checkpoint: str | None = None, device: str | None = None) ->
 
 
 def _load(origin: Origin, checkpoint: str | None, device: str | None) -> PolicyRunner:
-    policy = load_policy(
+    policy = loaded(
         origin.policy,
         checkpoint or origin.checkpoint,
         device or origin.device,
         origin.dtype,
-        **origin.options,
+        origin.options,
+        origin.import_path,
     )
     if policy.checkpoint_hash != origin.checkpoint_hash:
         raise CaptureError(

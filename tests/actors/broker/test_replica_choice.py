@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.actors.broker.replica_choice import RETRY_AFTER_S
+from holdfast.actors.broker.routing import Routing
+from holdfast.actors.runtime.configs import BrokerConfig
 from holdfast.tests.actors.broker.conftest import (
     Desk,
     Sent,
@@ -48,6 +50,18 @@ def test_a_robot_of_an_unknown_service_learns_which_are_served(desk: Desk) -> No
     assert "'flwo'" in answer.message
     assert "flow" in answer.message
     assert not answer.final, "a service that is still loading appears later"
+
+
+def test_a_robot_of_a_service_of_scripts_learns_that_one_has_to_serve(desk: Desk) -> None:
+    """Only while none does; the REJECT is not final."""
+    desk.routing = Routing(BrokerConfig(front="", back="", external=("mine",)), "b:1", desk.now_ns)
+    answer = rejection(desk.robot("r1:1", asking("r1", "mine"), epoch=1))
+    assert (answer.reason, answer.final) == ("no-replica", False)
+    assert "a script has to serve it: holdfast.serve(policy, service='mine')" in answer.message
+    assert "script" not in rejection(desk.robot("r2:1", asking("r2", "other"), epoch=1)).message
+    desk.register("mine/x:1", capacity=1)
+    desk.opened("r1:1", service="mine", epoch=2)
+    assert rejection(desk.robot("r2:1", asking("r2", "mine"), epoch=2)).reason == "capacity"
 
 
 def test_a_robot_returns_to_its_replica_while_that_lives(desk: Desk) -> None:

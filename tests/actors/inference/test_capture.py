@@ -60,6 +60,7 @@ def test_a_capture_contains_the_pixels_of_shared_memory(captured: Path) -> None:
 def test_a_replay_with_other_weights_is_refused(captured: Path, tmp_path: Path) -> None:
     """The error names the option that gives the right checkpoint."""
     [origin, *_] = [r for r in read(captured) if isinstance(r, Origin)]
+    assert origin.checkpoint is not None
     config, stats = read_config(origin.checkpoint), read_stats(origin.checkpoint)
     weights = {k: np.asarray(v) * 1.01 for k, v in read_weights(origin.checkpoint).items()}
     save(tmp_path / "other", config, stats, weights)

@@ -1,0 +1,72 @@
+"""Policies of the user's own in a running fleet: of a file beside fleet.yaml, and of a script."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.tests.e2e.conftest import StartFleet, row
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "own_policy"
+
+EXTERNAL = """
+name: external
+services: {mine: {replicas: external}}
+robots: [{name: r1, service: mine}]
+gateway: {enabled: false}
+"""
+
+SCRIPT = """
+import holdfast
+from lab_policy import Swing
+
+holdfast.serve(Swing(0.2), service="mine")
+"""
+
+
+@pytest.mark.timeout(120)
+def test_the_example_of_an_own_policy_runs_as_it_is(start_fleet: StartFleet) -> None:
+    """Its replica is supervised: it is probed and hashed, and restarted when it dies."""
+    fleet = start_fleet(fleet=EXAMPLE / "fleet.yaml")
+    status = fleet.streaming(60.0)
+    replica = row(status["actors"], "swing/0")
+    report = replica["report"]
+    assert (report["model"], report["mode"]) == ("swing", "shared")
+    assert len(report["checkpoint"]) == 64
+    assert fleet.actorctl("kill", "swing/0").returncode == 0
+
+    def again(now: dict[str, Any]) -> object:
+        after = row(now["actors"], "swing/0")
+        return (
+            after["restarts"] == 1
+            and after["state"] == "READY"
+            and after["report"]["checkpoint"] == report["checkpoint"]
+            and row(now["robots"], "r1")["state"] == "STREAMING"
+        )
+
+    fleet.wait_for(again, 60.0)
+
+
+@pytest.mark.timeout(120)
+def test_a_robot_waits_for_the_script_that_serves_it(
+    start_fleet: StartFleet, tmp_path: Path
+) -> None:
+    """The reason says what to do; it streams once the script serves."""
+    (tmp_path / "fleet.yaml").write_text(EXTERNAL)
+    fleet = start_fleet(fleet=tmp_path / "fleet.yaml")
+    said = "service 'mine' has no replica: a script has to serve it: holdfast.serve("
+    fleet.wait_for(lambda now: now["robots"] and said in now["robots"][0]["reason"], 60.0)
+    shutil.copy(EXAMPLE / "lab_policy.py", tmp_path)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    script = subprocess.Popen([sys.executable, tmp_path / "script.py"], env=fleet.environment)
+    try:
+        fleet.streaming(60.0)
+    finally:
+        script.terminate()
+        script.wait(20)
