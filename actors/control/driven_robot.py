@@ -37,6 +37,7 @@ class DrivenRobot:
         self._robot = drivers.create(config, segment, self.reader, incarnation)
         self._watch = DriverWatch(self._lost_after_ns)
         self.connected = False
+        self._unlimited = ", ".join(self.spec.unlimited)
         self.state: Floats = np.zeros(len(self.spec.state_names), np.float32)
 
     @property
@@ -81,9 +82,16 @@ class DrivenRobot:
         return self._robot.at_rest
 
     @property
-    def refusal(self) -> str:
-        """Why the driver refused the last command; empty if it did not."""
-        return self._robot.refusal
+    def warnings(self) -> list[str]:
+        """What is not as it should be with the robot, though it may be commanded."""
+        found = []
+        if self._unlimited:
+            found.append(
+                f"nothing limits {self._unlimited}: name `limits` of this robot in the fleet file"
+            )
+        if refusal := self._robot.refusal:
+            found.append(f"the driver refuses commands: {refusal}")
+        return found
 
     @property
     def estop(self) -> dict[str, Any] | None:

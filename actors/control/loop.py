@@ -291,6 +291,5 @@ class ControlActor(Actor):
         report["malformed"] = dict(self._client.malformed)
         report["damaged"] = self._robot.damaged
         report["estop"] = self._robot.estop
-        if refusal := self._robot.refusal:
-            report["warnings"] = [*report["warnings"], f"the driver refuses commands: {refusal}"]
+        report["warnings"] = [*report["warnings"], *self._robot.warnings]
         self.board.report(report)

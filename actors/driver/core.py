@@ -32,6 +32,7 @@ class CommandDrop(StrEnum):
     LATE = "late"
     """Its deadline has passed, or it is from the future."""
     CLOSED = "closed"
+    """The device is not open, or was not measured since it was opened or at rest."""
     STOPPED = "stopped"
 
 
@@ -71,7 +72,7 @@ class DriverCore:
 
     def opened(self, now_ns: int) -> None:
         """The device is open, and the robot attached."""
-        self.open, self._located = True, False
+        self.open = True
         self._begin(now_ns)
 
     def lost(self) -> None:
@@ -119,7 +120,7 @@ class DriverCore:
             self._drop(why)
             return CommandKind.ALIVE
         if command.kind is CommandKind.PARK:
-            self._limits.attach()
+            self._first()
             if self._motion is not DriverPhase.PARKED:
                 self._motion = DriverPhase.PARKING
             self._written_ns, self._hold_due = now_ns, False
@@ -188,11 +189,17 @@ class DriverCore:
         self._checked_ns = 0
         # A base may still move as the process before this one, or before the outage, told it.
         self._hold_due = self.stopped or self._velocity
-        self._limits.attach()
+        self._first()
 
     def _rest(self) -> None:
         self._hold_due = self._hold_due or self._velocity
         self._motion = DriverPhase.HOLDING
+        self._first()
+
+    def _first(self) -> None:
+        """The next action is the first of a motion: it is judged by a measurement made from now
+        on."""
+        self._located = False
         self._limits.attach()
 
     def _drop(self, why: StrEnum) -> None:

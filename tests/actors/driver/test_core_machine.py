@@ -62,7 +62,7 @@ class DriverMachine(RuleBasedStateMachine):
     def the_device_opens(self) -> None:
         if not self.open:
             self.core.opened(self.now_ns)
-            self.open, self.measured = True, False
+            self.open = True
             self._begins_anew()
 
     @rule()
@@ -154,7 +154,7 @@ class DriverMachine(RuleBasedStateMachine):
         assert done is kind
         if done is CommandKind.PARK:
             self.written_ns, self.moving, self.hold_due = self.now_ns, True, False
-            self.written = []
+            self.written, self.measured = [], False
             return
         value = float(self.core.action[0])
         assert LOWER <= value <= UPPER
@@ -183,12 +183,12 @@ class DriverMachine(RuleBasedStateMachine):
         velocity = self.mode is ControlMode.VELOCITY
         bound_ns = SILENT_TICKS * TICK_NS if velocity else round(FLOW_S * 1e9)
         if self.moving and not self.latched and self.now_ns - self.written_ns > bound_ns:
-            self.written, self.moving = [], False
+            self.written, self.moving, self.measured = [], False, False
             self.hold_due |= velocity
 
     def _begins_anew(self) -> None:
         self.not_before_ns = self.now_ns
-        self.written, self.moving = [], False
+        self.written, self.moving, self.measured = [], False, False
         self.hold_due = self.latched or self.mode is ControlMode.VELOCITY
 
 

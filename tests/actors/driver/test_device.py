@@ -1,0 +1,182 @@
+"""A driver's calls: what is refused, what is counted, and when the device is opened again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from holdfast.actors.driver.device import Device
+from holdfast.errors import RobotError
+from holdfast.robot.base import Robot, RobotSpec
+
+Read = Callable[[NDArray[np.float32]], Any]
+
+
+class Scripted(Robot):
+    """Does in `read_state` what the test says."""
+
+    def __init__(self) -> None:
+        self.spec = RobotSpec(("a", "b"), ("a", "b"))
+        self.read: Read = self.well
+        self.fails: str = ""
+        self.calls: list[str] = []
+
+    def well(self, out: NDArray[np.float32]) -> int:
+        out[:] = (1, 2)
+        return time.monotonic_ns()
+
+    def connect(self) -> None:
+        self._call("connect")
+
+    def read_state(self, out: NDArray[np.float32]) -> int:
+        self._call("read_state")
+        return self.read(out)  # type: ignore[no-any-return]
+
+    def write_action(self, action: NDArray[np.float32]) -> None:
+        self._call("write_action")
+
+    def close(self) -> None:
+        self._call("close")
+
+    def _call(self, name: str) -> None:
+        self.calls.append(name)
+        if self.fails == name:
+            raise OSError(5, "a damaged packet")
+
+
+@pytest.fixture
+def robot() -> Scripted:
+    return Scripted()
+
+
+@pytest.fixture
+def device(robot: Scripted) -> Device:
+    """An open one."""
+    made = Device(robot, logging.getLogger("test"), lambda: None)
+    assert made.connect()
+    return made
+
+
+def test_a_measurement_is_kept_with_its_instant(device: Device) -> None:
+    before_ns = time.monotonic_ns()
+    assert device.read()
+    assert device.state.tolist() == [1, 2]
+    assert before_ns <= device.measured_ns <= time.monotonic_ns()
+
+
+def back(out: NDArray[np.float32]) -> int:
+    out[:] = 0
+    return 5
+
+
+def future(out: NDArray[np.float32]) -> int:
+    out[:] = 0
+    return time.monotonic_ns() + 10**9
+
+
+def half(out: NDArray[np.float32]) -> int:
+    out[0] = 3
+    return time.monotonic_ns()
+
+
+def nothing(out: NDArray[np.float32]) -> None:
+    out[:] = 0
+
+
+def seconds(out: NDArray[np.float32]) -> float:
+    out[:] = 0
+    return time.monotonic()
+
+
+def infinite(out: NDArray[np.float32]) -> int:
+    out[:] = (0, np.inf)
+    return time.monotonic_ns()
+
+
+def longer(out: NDArray[np.float32]) -> int:
+    out[:] = np.zeros(3)
+    return time.monotonic_ns()
+
+
+@pytest.mark.parametrize(
+    ("read", "said"),
+    [
+        (back, "before the last one"),
+        (future, "1e+03 ms in the future"),
+        (half, "left nan in out[1] (b)"),
+        (infinite, "left inf in out[1] (b)"),
+        (nothing, "returned None, expected the instant"),
+        (seconds, "expected the instant of the measurement in ns"),
+        (longer, "ValueError: could not broadcast input array from shape (3,) into shape (2,)"),
+    ],
+)
+def test_a_driver_that_breaks_its_contract_is_refused_with_what_it_did(
+    robot: Scripted, device: Device, read: Read, said: str
+) -> None:
+    """The state is not handed on; the users' own line is named where there is one."""
+    assert device.read()
+    before = device.state.tolist(), device.measured_ns
+    robot.read = read
+    assert not device.read()
+    assert said in device.last_error
+    assert (device.state.tolist(), device.measured_ns) == before
+    assert device.errors == {"read_state": 1}
+    if read is longer:
+        assert "test_device.py:" in device.last_error
+
+
+def test_one_failure_costs_a_call_and_two_in_a_row_the_connection(
+    robot: Scripted, device: Device
+) -> None:
+    """A damaged packet is no reason to open the bus anew; a silent bus is."""
+    robot.fails = "read_state"
+    assert not device.read() and device.open
+    robot.fails = ""
+    assert device.read() and device.open
+    robot.fails = "read_state"
+    assert (device.read(), device.open) == (False, True)
+    assert (device.read(), device.open) == (False, False)
+    assert "a damaged packet" in device.reason
+    assert device.retry_ns > time.monotonic_ns()
+    robot.fails = "connect"
+    assert not device.connect() and device.outages == 1
+    robot.fails = ""
+    robot.calls.clear()
+    assert device.connect() and device.reason == ""
+    assert robot.calls == ["close", "connect"], "what was left open is closed first"
+
+
+def test_a_call_that_fails_now_and_then_does_not_hide_behind_others(
+    robot: Scripted, device: Device
+) -> None:
+    """A motor that takes no commands is an outage, although it can still be read."""
+    robot.fails = "write_action"
+    for _ in range(2):
+        assert device.read()
+        assert not device.write(np.zeros(2, np.float32))
+    assert not device.open and device.reason.startswith("write_action: ")
+
+
+@pytest.mark.parametrize(
+    "error", [RobotError("no"), OSError(5, "no"), KeyError("no"), ValueError()]
+)
+def test_no_error_of_a_driver_gets_out(device: Device, robot: Scripted, error: Exception) -> None:
+    def fail(_out: NDArray[np.float32]) -> int:
+        raise error
+
+    robot.read = fail
+    assert not device.read() and device.last_error.startswith("read_state: ")
+
+
+def test_progress_is_counted_around_every_call(robot: Scripted) -> None:
+    """A call that hangs is then one that no progress is seen of."""
+    counted: list[int] = []
+    device = Device(robot, logging.getLogger("test"), lambda: counted.append(len(robot.calls)))
+    device.connect()
+    assert counted == [0, 1, 1, 2]

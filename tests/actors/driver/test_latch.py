@@ -1,0 +1,54 @@
+"""The emergency stop as a file: whoever writes it, however often, and whatever becomes of it."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from holdfast.actors.driver import latch
+from holdfast.errors import RobotError, RuntimeDirError
+
+
+def test_a_stop_is_engaged_until_it_is_released(tmp_path: Path) -> None:
+    """It says who stopped the robot, and why; another robot is not stopped by it."""
+    state = tmp_path / "state" / "cell"
+    assert latch.engaged(state, "r1") is None and not latch.release(state, "r1")
+    stop = latch.engage(state, "r1", "anna", "smoke")
+    assert (stop.by, stop.why) == ("anna", "smoke") and stop.at_s > 1.7e9
+    assert latch.engaged(state, "r1") == stop
+    assert latch.engaged(state, "r2") is None
+    assert latch.release(state, "r1")
+    assert latch.engaged(state, "r1") is None
+
+
+def test_the_first_of_many_stops_is_the_one_that_counts(tmp_path: Path) -> None:
+    """All that stop at the same time are told the same; nothing is left over."""
+    told: list[latch.EmergencyStop] = []
+    threads = [
+        threading.Thread(target=lambda n=n: told.append(latch.engage(tmp_path, "r1", f"t{n}")))
+        for n in range(16)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(told) == {latch.engaged(tmp_path, "r1")}
+    assert [path.name for path in (tmp_path / "estop").iterdir()] == ["r1"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"why": "no name"}', b"\xff"])
+def test_a_latch_that_cannot_be_read_is_engaged(tmp_path: Path, content: bytes) -> None:
+    """Torn, empty or written by another program: nobody may move."""
+    latch.engage(tmp_path, "r1", "anna")
+    latch.place(tmp_path, "r1").write_bytes(content)
+    stop = latch.engaged(tmp_path, "r1")
+    assert stop is not None and "cannot be read" in stop.why
+
+
+def test_a_stop_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    """Whoever pressed the button has to know that it did nothing."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises((RobotError, RuntimeDirError)):
+        latch.engage(tmp_path / "file" / "state", "r1", "anna")
