@@ -45,6 +45,7 @@ class RecordingRobot:
 
     at_rest = False
     trouble = refusal = ""
+    estop: dict[str, Any] | None = None
 
     def __init__(self, spec: RobotSpec = SPEC):
         self.spec = spec
