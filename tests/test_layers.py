@@ -246,8 +246,8 @@ def test_the_architecture_page_shows_the_order_that_is_checked() -> None:
     assert rows == {name: set(below) for name, below in ACTORS.items() if name != "embedding"}
 
 
-ACROSS = ("chaos", "e2e", "fuzz", "hostile", "misbehaving", "peers", "properties")
-"""Folders of tests about more than one room."""
+ACROSS = ("chaos", "e2e", "feetech", "fuzz", "hostile", "misbehaving", "peers", "properties")
+"""Folders of tests about more than one room, or about what the tests themselves bring along."""
 
 
 def test_a_folder_of_tests_mirrors_a_folder_of_the_package() -> None:

@@ -19,7 +19,7 @@ from ...errors import RobotError
 
 
 @dataclass(frozen=True)
-class Family:
+class DeviceFamily:
     """One kind of device: its package, the registry of its types, and who makes one."""
 
     noun: str
@@ -28,8 +28,8 @@ class Family:
     maker: str
 
 
-ROBOTS = Family("robot", "lerobot.robots", "RobotConfig", "make_robot_from_config")
-TELEOPERATORS = Family(
+ROBOTS = DeviceFamily("robot", "lerobot.robots", "RobotConfig", "make_robot_from_config")
+TELEOPERATORS = DeviceFamily(
     "teleoperator",
     "lerobot.teleoperators",
     "TeleoperatorConfig",
@@ -37,7 +37,7 @@ TELEOPERATORS = Family(
 )
 
 
-def make(family: Family, options: Mapping[str, Any]) -> Any:
+def make(family: DeviceFamily, options: Mapping[str, Any]) -> Any:
     """The device that `options` describe, not connected. Raises RobotError for a type that the
     installed library does not have, and for options that its configuration class does not take."""
     config = configuration(family, options)
@@ -45,7 +45,7 @@ def make(family: Family, options: Mapping[str, Any]) -> Any:
         return getattr(_package(family), family.maker)(config)
 
 
-def configuration(family: Family, options: Mapping[str, Any]) -> Any:
+def configuration(family: DeviceFamily, options: Mapping[str, Any]) -> Any:
     """The library's own configuration object. Raises RobotError like `make`."""
     package = _package(family)
     absent = _register(package)
@@ -92,7 +92,7 @@ def said(what: str) -> Iterator[None]:
         raise RobotError(f"{what}: {line}") from error
 
 
-def _package(family: Family) -> Any:
+def _package(family: DeviceFamily) -> Any:
     try:
         return importlib.import_module(family.package)
     except ModuleNotFoundError as error:
