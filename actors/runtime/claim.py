@@ -53,7 +53,7 @@ def claim(path: Path, use: Use, ours: Callable[[Path], bool] = lambda _path: Fal
     own_directory(path, use)
     if not claimed(path, use):
         found = sorted(entry.name for entry in path.iterdir() if not ours(entry))
-        if found:
+        if found and not claimed(path, use):  # by another process, since the look before
             shown = ", ".join(found[:3]) + (f" and {len(found) - 3} more" if found[3:] else "")
             raise RuntimeDirError(
                 f"{path} was not made by Holdfast and is not empty (it holds {shown}): {use.remedy}"

@@ -67,6 +67,9 @@ class RecordingRobot:
     def idle(self) -> None:
         pass
 
+    def serve(self) -> None:
+        pass
+
     def episode(self) -> Episode | None:
         return self.attempt
 
