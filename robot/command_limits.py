@@ -68,6 +68,7 @@ class CommandLimits:
         margin = np.where(np.isfinite(span), MARGIN * span, 0).astype(np.float32)
         self._lowest, self._highest = self._lower - margin, self._upper + margin
         self._step = (np.array(spec.max_rate) * tick_s * (1 + TOLERANCE)).astype(np.float32)
+        self._whole_step, self._tick_s, self._pace = self._step.copy(), tick_s, 1.0
         self.flow_ticks = max(1, round(FLOW_S / tick_s))
         """Ticks that `FLOW_S` lasts, at least 1."""
         # NaN is a position that is not known: no distance to it exceeds any step.
@@ -114,6 +115,14 @@ class CommandLimits:
         step of `first_ticks` away from where the robot is."""
         self.interrupt()
         self._attached = True
+
+    def follow_pace(self, tick_s: float) -> None:
+        """Commands are sent every `tick_s` of late. `max_rate` holds by the clock: where that is
+        sooner than was said, a step is as much smaller. A longer one is none: see `missed`."""
+        pace = min(1.0, tick_s / self._tick_s)
+        if pace != self._pace:
+            self._pace = pace
+            np.multiply(self._whole_step, pace, out=self._step)
 
     def missed(self, ticks: int = 1) -> None:
         """Ticks passed without an accepted command."""

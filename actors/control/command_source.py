@@ -119,6 +119,12 @@ class CommandSource:
         """Ticks passed in which the loop was not awake."""
         self._limits.missed(ticks)
 
+    def follow_pace(self, missed: int, tick_ns: int) -> None:
+        """The loop is not ours: it missed so many ticks, and one takes `tick_ns` of late."""
+        if missed:
+            self._limits.missed(missed)
+        self._limits.follow_pace(tick_ns / 1e9)
+
     @property
     def refusing_s(self) -> float:
         """For how long every command of the plan was refused, episodes and pauses included; 0.0

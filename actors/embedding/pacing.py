@@ -25,7 +25,10 @@ break."""
 class Pacing:
     """Of one robot. Counts into the plan segment's `words`.
 
-    `next_step` is the policy step of the next pop.
+    Attributes:
+        next_step: the policy step of the next pop.
+        missed: steps whose time passed between the last two calls of `act`.
+        had_break: whether the loop was absent between them.
     """
 
     def __init__(
@@ -37,6 +40,8 @@ class Pacing:
         self._pace = Pace(self._break_ns)
         self._clock = StepClock(config.dt_ns)
         self.next_step = 0
+        self.missed = 0
+        self.had_break = False
         self._plan_step = 0
         """The policy step that the plan's next action is for; matters where time trims."""
         self._heard_ns = self._called_ns = 0
@@ -68,8 +73,9 @@ class Pacing:
         self._called_ns = now_ns
         passed = self._clock.advance(now_ns)
         self.next_step = self._clock.step + (not passed)
-        if passed > 1 and gap_ns <= self._break_ns and not self._cycle.failsafe.paused:
-            self._words[Word.MISSED] += passed - 1
+        self.missed, self.had_break = max(0, passed - 1), gap_ns > self._break_ns
+        if not self.had_break and not self._cycle.failsafe.paused:
+            self._words[Word.MISSED] += self.missed
         self._words[Word.TICKS] += 1
         self._pace.step(now_ns)
         as_declared = self.by_time or not self._pace.differs(self._config.fps)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ... import arguments
 from ...errors import NotReadyError, PolicyLostError
-from ...robot.base import ControlMode
+from ...robot.base import ControlMode, RobotSpec
 from ...transport import sockets
 from ...transport.bodies import Vitals
 from ...transport.frame_ring import FrameRing
@@ -37,6 +37,9 @@ from .observation import Declared
 from .pacing import Pacing
 from .script_config import ScriptConfig
 from .worker import Worker
+
+Limits = Mapping[str, Mapping[str, float]]
+"""By action: `lower`, `upper` and `max_rate`."""
 
 
 class RemotePolicy:
@@ -65,6 +68,7 @@ class RemotePolicy:
         robot: str | None = None,
         task: str = "",
         control_mode: ControlMode | str = ControlMode.POSITION,
+        limits: Limits | RobotSpec | None = None,
         broker: str | None = None,
         jpeg_quality: int = 0,
         plan: PlanSettings | None = None,
@@ -80,6 +84,12 @@ class RemotePolicy:
         default, each call plays the plan's next action: a slow loop moves slowly, along the same
         path. With `time` each call plays the action for this instant: a slow loop leaves out
         actions whose time has passed, a fast one has each several times.
+
+        `limits` are those of the robot's entry in fleet.yaml, `{"elbow": {"lower": -1, "upper": 1,
+        "max_rate": 2}}` in the action's units (per second), or a RobotSpec that has them. An action
+        outside is refused whole: `act` returns None, and `stats` has the count and the reason. A
+        step is measured from the last action while they are played, and from the observed state
+        after a pause, a reset or a break. Without limits only what is not finite is refused.
 
         `robot` names it at the broker, where the last to open a session under a name has it. By
         default it is the key's name, or one of this host and process alone; a robot that keeps its
@@ -101,6 +111,7 @@ class RemotePolicy:
             robot=robot,
             task=task,
             control_mode=control_mode,
+            limits=limits,
             broker=broker,
             jpeg_quality=jpeg_quality,
             plan=plan,
@@ -133,6 +144,7 @@ class RemotePolicy:
         self._conversation = Conversation(
             self._cycle, client, config.robot, plan_memory, self._report.heartbeat
         )
+        self._source.attach()
         self._pid = os.getpid()
         self._action: NDArray[np.float32] | None = None
 
@@ -169,9 +181,10 @@ class RemotePolicy:
 
         `state`, `reason`, `plan_s`, `fps` (calls of `act` per second), `steps` (calls),
         `missed_steps` (whose time passed between two calls), `stalled_steps` (without an action,
-        although chunks had come before), `refused` (actions that were not finite), `dropped`
-        (answers that did not become part of the plan, by reason), `latency_ms` (`p50` and `p99`
-        from asking to having a chunk) and `warnings`.
+        although chunks had come before), `refused` (actions outside of the limits), `refusing_s`
+        and `refusing` (for how long every action was, and why), `dropped` (answers that did not
+        become part of the plan, by reason), `latency_ms` (`p50` and `p99` from asking to having a
+        chunk) and `warnings`.
         """
         return self._report.stats()
 
@@ -212,6 +225,11 @@ class RemotePolicy:
         if task is not None and task != self._cycle.session.task:
             self._cycle.session.follow_task(task)
         begins_step = self._pacing.call(now_ns)
+        if self._pacing.had_break:
+            self._source.interrupt()
+            self._source.attach()
+        self._source.locate(state)
+        self._source.follow_pace(self._pacing.missed, self._cycle.step_ns)
         self._converse(now_ns)
         if self._cycle.failsafe.paused:
             return self._rest()
@@ -260,6 +278,7 @@ class RemotePolicy:
         given = None if task is None else arguments.text("task", task)
         self._conversation.reset(given)
         self._source.interrupt()
+        self._source.attach()
         self._action = None
 
     def close(self) -> None:
@@ -290,6 +309,7 @@ class RemotePolicy:
     def _rest(self) -> NDArray[np.float32] | None:
         self._action = None
         command = self._source.rest()
+        self._source.attach()
         return None if command is None else command.copy()
 
     def _converse(self, now_ns: int) -> None:

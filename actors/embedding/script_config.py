@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from ..control.config import ControlConfig, PlanSettings, SafetySettings, faults
 from ..runtime.configs import CameraFeed, NetworkConfig
 from .discovery import front_of
 from .identity import Identity, here, path
+from .limits import limited
 from .observation import Sizes, sizes
 
 _AUDIT_BYTES = 4 << 20
@@ -52,6 +52,7 @@ class ScriptConfig:
         robot: object,
         task: object,
         control_mode: object,
+        limits: object,
         broker: object,
         jpeg_quality: object,
         plan: object,
@@ -81,10 +82,13 @@ class ScriptConfig:
             raise ValueError("; ".join(map(str, wrong)))
         return cls(
             control=control,
-            robot=_robot(
-                arguments.names("action_names", action_names, least=1),
-                arguments.names("state_names", state_names, least=1),
-                mode,
+            robot=limited(
+                RobotSpec(
+                    arguments.names("action_names", action_names, least=1),
+                    arguments.names("state_names", state_names, least=1),
+                    mode,
+                ),
+                limits,
             ),
             cameras=sizes("cameras", cameras),
             broker=front_of() if broker is None else arguments.endpoint("broker", broker),
@@ -149,9 +153,3 @@ def _unnamed_robot() -> str:
     """A unique name: two scripts of one name would take each other's session."""
     count = next(_unnamed)
     return here() if not count else f"{here()}-{count}"
-
-
-def _robot(actions: tuple[str, ...], states: tuple[str, ...], mode: ControlMode) -> RobotSpec:
-    """The script's robot: it enforces its own limits."""
-    endless = (math.inf,) * len(actions)
-    return RobotSpec(actions, states, mode, tuple(-x for x in endless), endless, endless)
