@@ -58,10 +58,11 @@ class GuardedCamera:
             )
         ahead_ns = int(instant) - monotonic_ns()
         if ahead_ns > 0:
-            return f"read returned an instant {ahead_ns / 1e6:.3g} ms in the future"
+            # To one digit, so that the next one makes no other message.
+            ahead_ms = float(f"{ahead_ns / 1e6:.1g}")
+            return f"read returned an instant some {ahead_ms:g} ms in the future"
         if instant < self._last_ns:
-            back_ms = (self._last_ns - int(instant)) / 1e6
-            return f"read returned an instant {back_ms:.3g} ms before the last one"
+            return "read returned an instant before the last one"
         return ""
 
     def _call(self, name: str, call: Callable[[], T]) -> T:

@@ -32,7 +32,13 @@ def create(
 
         return OpenCVCamera.of(msgspec.convert(dict(options), OpenCVOptions), width, height, fps)
     make = load(driver, BUILT_IN, import_path, "camera driver")
-    given = {"width": width, "height": height, "fps": fps, **options}
+    size = {"width": width, "height": height, "fps": fps}
+    if twice := sorted(size.keys() & options.keys()):
+        raise RobotError(
+            f"{', '.join(twice)} cannot be an option: it stands in the camera's own entry, which "
+            "hands it on; remove it here"
+        )
+    given = {**size, **options}
     try:
         made = make(**given)
     except RobotError:
@@ -41,10 +47,10 @@ def create(
         shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
         raise RobotError(f"{driver}({shown}) raised {blame(error)}") from error
     camera: Camera = with_defaults(driver, made, Camera, ("open", "read"))
-    size = getattr(camera, "width", None), getattr(camera, "height", None)
-    if size != (width, height):
+    own = getattr(camera, "width", None), getattr(camera, "height", None)
+    if own != (width, height):
         raise RobotError(
-            f"{driver}: its width and height are {size[0]} and {size[1]}, expected those that it "
-            f"was made with, {width} and {height}"
+            f"{driver}: its width and height are {own[0]} and {own[1]}, expected those that it was "
+            f"made with, {width} and {height}"
         )
     return camera

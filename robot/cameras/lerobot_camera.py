@@ -52,23 +52,25 @@ class LeRobotCamera(Camera):
         fps: float,
         format: str | None = None,
         depth_range: DepthRange | None = None,
+        set_size: bool = True,
         **options: Any,
     ) -> None:
         """Make the camera of the registered `type` in `options`, which has the fields of its
         configuration class beside it. Raises RobotError for what the library does not have.
 
         Args:
-            width, height, fps: are the library's too, unless `options` repeats them: None there
-                leaves the device's own, whose size has to be this one all the same.
+            width, height, fps: of the frames; the library asks the device for them.
             format: of the pixels that the library delivers, by `PixelFormat`; None: RGB, or what
                 `color_mode` of the options says. With DEPTH, its depth is read, not its colour.
             depth_range: see `to_rgb`. RealSense cameras count millimetres.
+            set_size: False leaves the device its own size and rate; frames of another size than
+                this one are refused all the same.
         """
         self.width, self.height = width, height
         self._type = str(options["type"])
         self._format = PixelFormat(format or str(options.get("color_mode", "rgb")).lower())
         self._depth_range = depth_range
-        size = {"width": width, "height": height, "fps": round(fps)}
+        size = {"width": width, "height": height, "fps": round(fps)} if set_size else {}
         self._config = _configuration({**size, **options})
         self._device: Any = None
 
@@ -76,9 +78,9 @@ class LeRobotCamera(Camera):
         """See `Camera.open`."""
         self.close()
         with _said(self._type):
-            if self._device is None:
-                make = importlib.import_module(_PACKAGE).make_cameras_from_configs
-                self._device = make({self._type: self._config})[self._type]
+            # Anew each time: an object that was connected keeps the size that it found then.
+            make = importlib.import_module(_PACKAGE).make_cameras_from_configs
+            self._device = make({self._type: self._config})[self._type]
             self._device.connect()
 
     def read(self, out: NDArray[np.uint8]) -> int:
@@ -95,6 +97,7 @@ class LeRobotCamera(Camera):
         with contextlib.suppress(Exception):
             if self._device is not None:
                 self._device.disconnect()
+        self._device = None
 
     def _next(self) -> tuple[NDArray[Any], int]:
         """The next frame and its instant, monotonic ns."""

@@ -16,3 +16,6 @@ class LeRobotCameraOptions(PixelOptions, frozen=True, kw_only=True, forbid_unkno
     type: Annotated[
         str, Meta(description="as the library registers it, e.g. opencv or intelrealsense")
     ]
+    set_size: Annotated[
+        bool, Meta(description="whether the device is asked for the width, height and fps")
+    ] = True

@@ -5,6 +5,8 @@ the background; pictures are RGB, whatever OpenCV delivers. A device's frames ca
 their capture, which the kernel gives; a device that times nothing, a file and a stream have that of
 the arrival. (A stream has times of its own, of an unknown zero; those of motion JPEG are made up by
 the decoder, which counts 25 frames a second.) Of a stream that stalled, what had queued is dropped.
+Not guaranteed: that a stream which changes its size while it runs is noticed. OpenCV scales it to
+the size that it had at first.
 """
 
 from __future__ import annotations
