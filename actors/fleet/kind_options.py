@@ -30,7 +30,7 @@ def of_camera(driver: str) -> type[msgspec.Struct] | None:
 
         return OpenCVOptions
     if driver == "lerobot":
-        from ...robot.cameras.lerobot_options import LeRobotCameraOptions
+        from ...robot.lerobot.camera_options import LeRobotCameraOptions
 
         return LeRobotCameraOptions
     if driver == "sim":

@@ -85,7 +85,8 @@ def _fit_struct(
     for key, entry in value.items():
         if key not in known and not struct.__struct_config__.forbid_unknown_fields:
             kept[key] = entry
-        elif key not in known:
+            continue
+        if key not in known:
             name = document.key(path, key)
             fault = Fault(f"{path}.{name}", f"unknown key {name!r}", remedy=closest(name, known))
             faults.append(document.placed(fault))

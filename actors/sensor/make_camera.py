@@ -11,7 +11,7 @@ from ...errors import RobotError
 from ...robot.cameras.base import Camera
 from ..runtime.user_code import blame, load, with_defaults
 
-BUILT_IN = {"lerobot": "holdfast.robot.cameras.lerobot_camera:LeRobotCamera"}
+BUILT_IN = {"lerobot": "holdfast.robot.lerobot.camera:LeRobotCamera"}
 """Where each built-in driver lives that is called as the user's own is."""
 
 

@@ -35,6 +35,8 @@ TELEOPERATORS = DeviceFamily(
     "TeleoperatorConfig",
     "make_teleoperator_from_config",
 )
+CAMERAS = DeviceFamily("camera", "lerobot.cameras", "CameraConfig", "make_cameras_from_configs")
+"""Whose maker takes a dict of configurations: camera.py calls it."""
 
 
 def make(family: DeviceFamily, options: Mapping[str, Any]) -> Any:

@@ -13,18 +13,16 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import pkgutil
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import RobotError
-from .base import Camera
-from .pixels import DepthRange, PixelFormat, to_rgb
+from ..cameras.base import Camera
+from ..cameras.pixels import DepthRange, PixelFormat, to_rgb
+from . import library
 
-_PACKAGE = "lerobot.cameras"
 _TIMEOUT_MS = 2000
 """The longest wait for a frame."""
 _LATEST = ("latest_frame", "latest_color_frame", "latest_depth_frame")
@@ -71,15 +69,15 @@ class LeRobotCamera(Camera):
         self._format = PixelFormat(format or str(options.get("color_mode", "rgb")).lower())
         self._depth_range = depth_range
         size = {"width": width, "height": height, "fps": round(fps)} if set_size else {}
-        self._config = _configuration({**size, **options})
+        self._config = library.configuration(library.CAMERAS, {**size, **options})
         self._device: Any = None
 
     def open(self) -> None:
         """See `Camera.open`."""
         self.close()
-        with _said(self._type):
+        with library.said(self._type):
             # Anew each time: an object that was connected keeps the size that it found then.
-            make = importlib.import_module(_PACKAGE).make_cameras_from_configs
+            make = importlib.import_module(library.CAMERAS.package).make_cameras_from_configs
             self._device = make({self._type: self._config})[self._type]
             self._device.connect()
 
@@ -87,7 +85,7 @@ class LeRobotCamera(Camera):
         """See `Camera.read`."""
         if self._device is None:
             raise RobotError(f"the camera {self._type} is not open: call open() first")
-        with _said(self._type):
+        with library.said(self._type):
             pixels, instant_ns = self._next()
         to_rgb(pixels, self._format, out, self._depth_range)
         return instant_ns
@@ -109,43 +107,3 @@ class LeRobotCamera(Camera):
                 newest = (getattr(self._device, name, None) for name in _LATEST)
                 if any(frame is pixels for frame in newest):
                     return pixels, round(self._device.latest_timestamp * 1e9)
-
-
-def _configuration(options: dict[str, Any]) -> Any:
-    """The library's own configuration object."""
-    try:
-        package = importlib.import_module(_PACKAGE)
-    except ModuleNotFoundError as error:
-        raise RobotError(
-            f"{error.name} is not installed here: `pip install lerobot`, or name by `python:` the "
-            "interpreter of the environment that has it"
-        ) from error
-    absent: dict[str, str] = {}
-    for found in pkgutil.iter_modules(package.__path__):
-        try:
-            importlib.import_module(f"{_PACKAGE}.{found.name}")
-        except Exception as error:  # noqa: BLE001  a type that is not asked for may lack its packages
-            absent[found.name] = str(error)
-    importlib.import_module("lerobot.utils.import_utils").register_third_party_plugins()
-    known = package.CameraConfig.get_known_choices()
-    if options["type"] not in known:
-        hint = "".join(f"; {name} cannot be imported: {why}" for name, why in absent.items())
-        raise RobotError(
-            f"type: the installed LeRobot has no camera {options['type']!r}, it has "
-            f"{', '.join(sorted(known))}; a package with another one is called lerobot_camera_... "
-            f"and is installed beside it{hint}"
-        )
-    with _said(f"options of {options['type']}"):
-        return importlib.import_module("draccus").decode(package.CameraConfig, options)
-
-
-@contextlib.contextmanager
-def _said(what: str) -> Iterator[None]:
-    """Whatever the library raises, as RobotError."""
-    try:
-        yield
-    except RobotError:
-        raise
-    except Exception as error:
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise RobotError(f"{what}: {said}") from error

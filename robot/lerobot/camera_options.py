@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from .source import PixelOptions
+from ..cameras.source import PixelOptions
 
 
 class LeRobotCameraOptions(PixelOptions, frozen=True, kw_only=True, forbid_unknown_fields=False):
