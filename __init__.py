@@ -6,6 +6,7 @@ computer never needs torch:
 - `Fleet`: a whole fleet.yaml inside a `with` block.
 - `RemotePolicy`: a served policy in a script's own control loop; `act` never blocks.
 - `serve`: a policy object of this program as a replica of a service.
+- `services`: what each service of a running fleet wants of a robot.
 
 Beside them what they take, give and raise: the settings, the whole tree of `errors.py`, the
 contracts of policies, robots and cameras, and `Actor`, the base of a process of one's own.
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from .actors.embedding.embedded_fleet import Fleet as Fleet
     from .actors.embedding.given import StopEvent as StopEvent
     from .actors.embedding.remote_policy import RemotePolicy as RemotePolicy
+    from .actors.embedding.service_list import ServiceOffer as ServiceOffer
+    from .actors.embedding.service_list import services as services
     from .actors.embedding.serving import serve as serve
     from .actors.inference.given_policy import Predict as Predict
     from .actors.runtime.actor import Actor as Actor
@@ -82,6 +85,7 @@ _NAMES = {
     ".actors.embedding.embedded_fleet": ("Fleet",),
     ".actors.embedding.given": ("StopEvent",),
     ".actors.embedding.remote_policy": ("RemotePolicy",),
+    ".actors.embedding.service_list": ("ServiceOffer", "services"),
     ".actors.embedding.serving": ("serve",),
     ".actors.inference.given_policy": ("Predict",),
     ".actors.runtime.actor": ("Actor", "Boot"),

@@ -234,7 +234,8 @@ class Register(msgspec.Struct, frozen=True, kw_only=True):
 
     `batch_s`: measured duration of a batch of 1, 2, ... `host`, `boot_id`, `pid` and `kind`
     ("fleet", "script") say where it runs. `contract`: a hash of all that robots rely on, equal for
-    all replicas of a service.
+    all replicas of a service. `pin_task`, `default_task` and `strict_fps` are its rules for tasks
+    and rates.
     """
 
     replica: Name
@@ -260,6 +261,9 @@ class Register(msgspec.Struct, frozen=True, kw_only=True):
     incarnation: Count = 0
     kind: Name = ""
     contract: Name = ""
+    pin_task: Text | None = None
+    default_task: Text = ""
+    strict_fps: bool = False
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):

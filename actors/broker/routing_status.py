@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from .sessions import RoutedSession
 
 _CHARS = 240
 """Of a text in a row: texts on the wire may be longer than a table has room for."""
+_SERVICE_CHARS = 12_000
+"""Of the names of all services in the status: those beyond are left out."""
 _WARNINGS = 4
 _DROPPED = 16
 
@@ -36,6 +39,7 @@ def status_of(state: RouterState, now_ns: int, rows: int) -> dict[str, Any]:
         "replies": reasons.get("replies", 0),
         "replays": reasons.get("replays", 0),
         "replicas": [_replica(each, loads[each.identity], now_ns) for each in replicas[:rows]],
+        "services": _services(state, loads, rows // 4),
         "sessions": [
             *(_session(each, callers.of(each.robot), now_ns) for each in sessions[:rows]),
             *(_caller(each, now_ns) for each in waiting[: max(0, rows - len(sessions))]),
@@ -43,6 +47,54 @@ def status_of(state: RouterState, now_ns: int, rows: int) -> dict[str, Any]:
         "counters": reasons,
         "peers": state.counters.worst(rows // 4),
         "quarantined": [label(peer) for peer in state.quarantine.held(now_ns)][: rows // 4],
+    }
+
+
+def _services(state: RouterState, loads: Counter[bytes], rows: int) -> list[dict[str, Any]]:
+    """What each service wants of a robot, and how full it is. Those of scripts are listed without a
+    replica too; `listed` is False for one whose names have no room."""
+    found = []
+    left = _SERVICE_CHARS
+    for name in sorted({*state.registry.services(), *state.external})[:rows]:
+        replicas = state.registry.of(name)
+        row: dict[str, Any] = {
+            "name": name,
+            "external": name in state.external,
+            "replicas": len(replicas),
+            "sessions": sum(loads[replica.identity] for replica in replicas),
+            "capacity": sum(replica.offer.capacity for replica in replicas),
+            "load": round(sum(r.load for r in replicas) / max(1, len(replicas)), 3),
+            "listed": False,
+        }
+        if replicas:
+            offer = _wanted(replicas[0])
+            left -= (size := len(msgspec.msgpack.encode(offer)))
+            if left >= 0:
+                row |= {**offer, "listed": True}
+            else:
+                left += size
+        found.append(row)
+    return found
+
+
+def _wanted(replica: Replica) -> dict[str, Any]:
+    """What the replicas of a service have in common."""
+    offer = replica.offer
+    return {
+        "model": offer.model,
+        "revision": offer.revision,
+        "checkpoint": offer.checkpoint,
+        "cameras": {name: list(size) for name, size in offer.cameras.items()},
+        "state_names": list(offer.state_names),
+        "action_names": list(offer.action_names),
+        "control_mode": offer.control_mode,
+        "chunk_size": offer.chunk_size,
+        "fps": offer.fps,
+        "prefix": offer.prefix,
+        "max_prefix_steps": offer.max_prefix_steps,
+        "pin_task": None if offer.pin_task is None else offer.pin_task[:_CHARS],
+        "default_task": offer.default_task[:_CHARS],
+        "strict_fps": offer.strict_fps,
     }
 
 

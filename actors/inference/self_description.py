@@ -40,6 +40,9 @@ def registration(
         kind="script" if config.script else "fleet",
         incarnation=incarnation,
         contract=spec.contract(weights),
+        pin_task=config.pin_task,
+        default_task=config.default_task,
+        strict_fps=config.strict_fps,
     )
 
 

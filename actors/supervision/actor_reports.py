@@ -180,6 +180,32 @@ class ReplicaRow(Struct, kw_only=True):
     stateful: bool = False
 
 
+class ServiceRow(Struct, kw_only=True):
+    """A service as the broker knows it: what it wants of a robot, where `listed`."""
+
+    name: str
+    external: bool = False
+    replicas: Count = 0
+    sessions: Count = 0
+    capacity: Count = 0
+    load: Measure = 0.0
+    listed: bool = False
+    model: str = ""
+    revision: str = ""
+    checkpoint: str = ""
+    cameras: dict[str, tuple[Count, Count]] = {}
+    state_names: list[str] = []
+    action_names: list[str] = []
+    control_mode: str = ""
+    chunk_size: Count = 0
+    fps: Measure = 0.0
+    prefix: str = "none"
+    max_prefix_steps: Count = 0
+    pin_task: str | None = None
+    default_task: str = ""
+    strict_fps: bool = False
+
+
 class BrokerReport(Struct, kw_only=True):
     """Of the broker."""
 
@@ -187,6 +213,7 @@ class BrokerReport(Struct, kw_only=True):
     replica_count: Count | None = None
     sessions: list[SessionRow] = []
     replicas: list[ReplicaRow] = []
+    services: list[ServiceRow] = []
     counters: dict[str, Count] = {}
 
 

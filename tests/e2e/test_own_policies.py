@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,12 @@ def test_the_example_of_an_own_policy_runs_as_it_is(start_fleet: StartFleet) -> 
     report = replica["report"]
     assert (report["model"], report["mode"]) == ("swing", "shared")
     assert len(report["checkpoint"]) == 64
+    told = fleet.actorctl("services")
+    assert "swing  1 replica, 1 of 8 robots" in told.stdout, told.stderr
+    assert "x, y, z, wrist, gripper (position)" in told.stdout
+    assert "no service 'swong'; did you mean 'swing'?" in fleet.actorctl("services", "swong").stderr
+    (row_of,) = json.loads(fleet.actorctl("services", "--json").stdout)
+    assert (row_of["chunk_size"], row_of["fps"], row_of["task_rule"]) == (45, 30.0, "the robot's")
     assert fleet.actorctl("kill", "swing/0").returncode == 0
 
     def again(now: dict[str, Any]) -> object:
@@ -62,6 +69,11 @@ def test_a_robot_waits_for_the_script_that_serves_it(
     fleet = start_fleet(fleet=tmp_path / "fleet.yaml")
     said = "service 'mine' has no replica: a script has to serve it: holdfast.serve("
     fleet.wait_for(lambda now: now["robots"] and said in now["robots"][0]["reason"], 60.0)
+    told = fleet.actorctl("services").stdout
+    assert (
+        told
+        == "mine  no replica: a script has to serve it: holdfast.serve(policy, service='mine')\n"
+    )
     shutil.copy(EXAMPLE / "lab_policy.py", tmp_path)
     (tmp_path / "script.py").write_text(SCRIPT)
     script = subprocess.Popen([sys.executable, tmp_path / "script.py"], env=fleet.environment)

@@ -1,4 +1,5 @@
-"""The commands of `actorctl` that only read: graph, doctor, capacity, replay and benchmarks."""
+"""The commands of `actorctl` that only read: graph, doctor, capacity, services, replay and
+benchmarks."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from .option_types import AsJson, FleetName
-from .running_fleet import ask, reach
+from .running_fleet import ask, fail, reach
 
 app = typer.Typer()
 
@@ -87,6 +88,36 @@ def capacity(as_json: AsJson = False, fleet: FleetName = None) -> None:
                 f"within half its execution horizon of {each['horizon_s']:.2g} s, less "
                 f"{each['rtt_s'] * 1e3:.0f} ms on the way"
             )
+
+
+@app.command()
+def services(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Services, e.g. pick; without any, all.")
+    ] = None,
+    as_json: AsJson = False,
+    fleet: FleetName = None,
+) -> None:
+    """What each service wants of a robot, and the lines of fleet.yaml for one.
+
+    On the host of the broker: cameras, names in order, chunk, rate, prefix, task rule, load.
+    """
+    from ...actors.embedding.service_list import offers
+    from ...actors.runtime.suggestions import closest
+    from . import services as listing
+
+    found = offers(ask(reach(fleet), do="status")["status"])
+    if found is None:
+        fail("this host has no broker, or it has not reported yet: ask on its host, or again")
+    known = [offer.name for offer in found]
+    for name in names or ():
+        if name not in known:
+            fail(f"no service {name!r}; {closest(name, known)}")
+    chosen = [offer for offer in found if not names or offer.name in names]
+    if as_json:
+        print(json.dumps(listing.plain(chosen), indent=2))
+    else:
+        print(listing.text(chosen))
 
 
 def _carried(report: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import msgspec
 
 from holdfast.actors.broker.broker import ROWS
 from holdfast.actors.broker.callers import MAX_CALLERS
+from holdfast.actors.broker.routing import Routing
+from holdfast.actors.runtime.configs import BrokerConfig
 from holdfast.actors.runtime.status_board import REPORT_BYTES
 from holdfast.tests.actors.broker.conftest import (
     Desk,
@@ -22,6 +24,34 @@ def test_the_status_stays_small(desk: Desk) -> None:
     status = desk.routing.status(desk.now_ns)
     assert status["session_count"] == 500
     assert len(msgspec.msgpack.encode(status)) < 14_000
+
+
+def test_a_service_is_listed_with_what_it_wants_of_a_robot(desk: Desk) -> None:
+    """The replicas of one are one row; a service of scripts has one without a replica."""
+    desk.routing = Routing(BrokerConfig(front="", back="", external=("mine",)), "b:1", desk.now_ns)
+    desk.register("flow/0:1", capacity=3, default_task="pick", strict_fps=True)
+    desk.register("flow/1:1", capacity=2)
+    desk.opened("r1:1")
+    flow, mine = desk.routing.status(desk.now_ns)["services"]
+    assert (flow["replicas"], flow["sessions"], flow["capacity"]) == (2, 1, 5)
+    assert (flow["action_names"], flow["default_task"], flow["strict_fps"]) == (["x"], "pick", True)
+    assert flow["listed"] and not flow["external"]
+    assert mine["external"] and not mine["listed"] and mine["replicas"] == 0
+
+
+def test_a_service_with_more_names_than_the_status_has_room_for_is_counted_only(
+    desk: Desk,
+) -> None:
+    """The others are listed, and the status fits the board."""
+    many = tuple(f"{k:03}" + "j" * 120 for k in range(256))
+    desk.register("big/0:1", action_names=many, state_names=many)
+    desk.register("flow/0:1")
+    status = desk.routing.status(desk.now_ns)
+    assert [(row["name"], row["listed"]) for row in status["services"]] == [
+        ("big", False),
+        ("flow", True),
+    ]
+    assert len(msgspec.msgpack.encode(status)) < REPORT_BYTES / 4
 
 
 VITALS = Vitals(state="STALLED", reason="r" * 2048, plan_s=0.25, warnings=("w" * 2048,) * 256)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from holdfast.actors.broker.routing import Routing
+from holdfast.actors.embedding.service_list import offers
 from holdfast.actors.gateway.events import between
 from holdfast.actors.gateway.metrics import Exposition
 from holdfast.actors.gateway.status_history import StatusHistory
@@ -23,6 +24,7 @@ from holdfast.actors.supervision.health import failing, unhealthy, unready, warn
 from holdfast.actors.supervision.notes import Weight, notes
 from holdfast.actors.supervision.report import ActorFacts
 from holdfast.actors.supervision.supervised import ActorRecord, ActorState
+from holdfast.tools.cli import services
 from holdfast.tools.cli.inspection import _carried, _carried_elsewhere
 from holdfast.tools.cli.tables import live_screen, screen
 from holdfast.tools.cli.view import _lines
@@ -41,6 +43,20 @@ QUANTILES = {"p50": 1.0, "p99": 2.0, "max": 3.0}
 SOUND: dict[str, dict[str, Any]] = {
     "broker": {
         **Routing(BrokerConfig(front="inproc://f", back="inproc://b"), "b", 0).status(0),
+        "services": [
+            {
+                "name": "pick",
+                "replicas": 1,
+                "capacity": 4,
+                "load": 0.5,
+                "listed": True,
+                "cameras": {"top": [96, 72]},
+                "action_names": ["x"],
+                "chunk_size": 50,
+                "fps": 30.0,
+                "pin_task": None,
+            }
+        ],
         "sessions": [
             {
                 "robot": "guest",
@@ -175,6 +191,7 @@ def shown(body: dict[str, Any]) -> None:
             carried(_carried(row["report"] or {}))
     for row in body["site"]["replicas"]:
         carried(_carried_elsewhere(row))
+    services.text(offers(body) or [])
 
 
 def carried(row: dict[str, Any]) -> None:
@@ -226,7 +243,7 @@ def test_a_valid_report_is_kept_with_the_fields_that_no_shape_names() -> None:
     for kind, sound in SOUND.items():
         read, misfits = actor_reports.read(kind, sound)
         assert misfits == [] and read is not None
-        for key in sound.keys() - {"sessions", "replicas"}:
+        for key in sound.keys() - {"sessions", "replicas", "services"}:
             assert msgspec.json.decode(msgspec.json.encode(read[key])) == sound[key]
     (row,) = actor_reports.read("broker", SOUND["broker"])[0]["sessions"]  # type: ignore[index]
     assert row["epoch"] == 3 and row["vitals"]["steps"] == 3 and row["vitals"]["plan_s"] is None

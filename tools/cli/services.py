@@ -1,0 +1,59 @@
+"""`actorctl services`: what each service of the fleet wants of a robot, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ...actors.embedding.service_list import ServiceOffer
+
+
+def plain(offers: Sequence[ServiceOffer]) -> list[dict[str, Any]]:
+    """For JSON: each with its task rule in words and the lines of fleet.yaml for a robot."""
+    return [
+        {
+            **msgspec.to_builtins(offer),
+            "task_rule": offer.task_rule if offer.listed else "",
+            "robot_yaml": offer.robot_yaml,
+        }
+        for offer in offers
+    ]
+
+
+def text(offers: Sequence[ServiceOffer]) -> str:
+    """For a person."""
+    return "\n\n".join(map(_one, offers)) or "this fleet has no service"
+
+
+def _one(offer: ServiceOffer) -> str:
+    if not offer.replicas:
+        waits = "its replicas are not ready (`actorctl status`)"
+        if offer.external:
+            waits = f"a script has to serve it: holdfast.serve(policy, service={offer.name!r})"
+        return f"{offer.name}  no replica: {waits}"
+    full = f"{offer.sessions} of {offer.capacity} robots, load {offer.load:.0%}"
+    head = f"{offer.name}  {offer.replicas} replica{'s' * (offer.replicas > 1)}, {full}"
+    if not offer.listed:
+        return f"{head}\n  the names of this fleet's services are too many for its status"
+    prefix = "none: a chunk replaces the plan, trimmed by what was played"
+    if offer.prefix != "none":
+        prefix = f"{offer.prefix}, for {offer.max_prefix_steps} steps at most"
+    cameras = ", ".join(f"{name} {w} x {h}" for name, (w, h) in offer.cameras.items())
+    other = "refused" if offer.strict_fps else "warned"
+    rows = {
+        "policy": f"{offer.model} {offer.revision}, weights {offer.checkpoint[:12]}",
+        "cameras": cameras or "none",
+        "state": ", ".join(offer.state_names) or "none",
+        "actions": f"{', '.join(offer.action_names)} ({offer.control_mode})",
+        "chunk": f"{offer.chunk_size} steps"
+        + (f", {offer.chunk_size / offer.fps:.3g} s" if offer.fps else ""),
+        "fps": f"{offer.fps:g}; a robot of another rate is {other}",
+        "prefix": prefix,
+        "task": offer.task_rule,
+    }
+    lines = [f"  {key:<8} {value}" for key, value in rows.items()]
+    yaml = ["  under `robots:` of a fleet.yaml:"]
+    yaml += [f"    {line}" for line in offer.robot_yaml.splitlines()]
+    return "\n".join([head, *lines, *yaml])
