@@ -39,6 +39,7 @@ class Device:
         open: whether the last `connect` worked and nothing failed since.
         state: [S], the last measurement; valid until the next.
         measured_ns: its instant; 0 before the first.
+        reads: how many measurements there were; `frames`: new frames, by camera.
         errors: failed calls, by the name of the method; `last_error` says what the last one was.
         stood_still: a call took so long that what is queued is old; the caller takes it back.
     """
@@ -48,7 +49,8 @@ class Device:
         self.open = False
         spec = robot.spec
         self.state: Floats = np.zeros(len(spec.state_names), np.float32)
-        self.measured_ns = 0
+        self.measured_ns = self.reads = 0
+        self.frames: dict[str, int] = {}
         self.episode: Episode | None = None
         self.errors: dict[str, int] = {}
         self.last_error = ""
@@ -99,6 +101,7 @@ class Device:
         if not done or instant is None or instant == self.measured_ns:
             return False
         self.state[:], self.measured_ns = fresh, instant
+        self.reads += 1
         done, self.episode = self._call("episode", self.robot.episode)
         return done
 
@@ -127,11 +130,29 @@ class Device:
                 return ""
             return f"read_frame returned {instant!r:.40}, expected the instant of the capture in ns"
 
-        return self._call("read_frame", lambda: self.robot.read_frame(camera, out), misread)[1]
+        instant = self._call("read_frame", lambda: self.robot.read_frame(camera, out), misread)[1]
+        self.frames[camera] = self.frames.get(camera, 0) + (instant is not None)
+        return instant
 
     def report(self) -> dict[str, Any]:
         """What the driver wants to be shown."""
         return self._call("report", lambda: dict(self.robot.report()))[1] or {}
+
+    def readings(self) -> dict[str, Any]:
+        """What was measured so far, for `actorctl robots probe`: see `probe.Reading`."""
+        age_ms = (monotonic_ns() - self.measured_ns) / 1e6 if self.measured_ns else None
+        values = map(float, self.state) if self.measured_ns else ()
+        return {
+            "at_ns": monotonic_ns(),
+            "values": dict(zip(self._names, values, strict=False)),
+            "reads": self.reads,
+            "frames": dict(self.frames),
+            "state_age_ms": age_ms,
+            "errors": dict(self.errors),
+            "last_error": self.last_error,
+            "reason": self.reason,
+            "calls_ms": self.milliseconds(),
+        }
 
     def close(self) -> None:
         """Close it for good."""

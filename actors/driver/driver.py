@@ -11,8 +11,9 @@ process, and the next process attaches to a robot that holds. What the emergency
 in latch.py.
 
 The socket that wakes it takes requests too, MessagePack maps with a `do`, and answers them to the
-sender's address: `status`, `estop` (the latch was engaged: hold, and say whether the device
-confirmed it), `release` (with the operator's `key` where the fleet has keys).
+sender's address: `status`, `probe` (the measured values too), `estop` (the latch was engaged: hold,
+and say whether the device confirmed it), `release` (with the operator's `key` where the fleet has
+keys).
 """
 
 from __future__ import annotations
@@ -228,12 +229,15 @@ class DriverActor(Actor):
         match asked.get("do"):
             case "status":
                 return self._status(now)
+            case "probe":
+                return self._device.readings() | self._status(now)
             case "estop":
                 return self._stopped or {"latched": False, "confirmed": False, "error": ""}
             case "release":
                 return self._release(asked.get("key"))
             case other:
-                return {"error": f"a driver has no {other!r}; expected status, estop or release"}
+                known = "status, probe, estop or release"
+                return {"error": f"a driver has no {other!r}; expected {known}"}
 
     def _release(self, key: object) -> dict[str, Any]:
         error = self._stop.lift(key)

@@ -12,25 +12,44 @@ from . import yaml_document, yaml_errors
 from .checks import faults_of
 from .file_paths import anchored
 from .schema import FleetFile
+from .yaml_document import Document
 
 BEGIN = "`supervisor init` writes one to start from"
 
 
 def load(path: Path) -> FleetFile:
     """The fleet in the file `path`. Raises FleetError with all that is wrong with it."""
+    return loads(_text(path), str(path), path.resolve().parent)
+
+
+def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> FleetFile:
+    """As `load`, from text; paths in it are relative to `base`."""
+    fleet, parsed, wrong = _typed(text, source, base or Path.cwd())
+    wrong += map(parsed.placed, faults_of(fleet))
+    if wrong:
+        raise FleetError(source, wrong)
+    return fleet
+
+
+def outline(path: Path) -> FleetFile:
+    """The fleet in the file `path` as far as its types are right, unchecked: for looking at one
+    part of it while another is wrong. Raises FleetError where there is none."""
+    return _typed(_text(path), str(path), path.resolve().parent)[0]
+
+
+def _text(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         fault = Fault("$", "there is no such file", remedy=BEGIN)
         raise FleetError(str(path), [fault]) from None
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise FleetError(str(path), [Fault("$", f"cannot be read: {reason}")]) from error
-    return loads(text, str(path), path.resolve().parent)
 
 
-def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> FleetFile:
-    """As `load`, from text; paths in it are relative to `base`."""
+def _typed(text: str, source: str, base: Path) -> tuple[FleetFile, Document, list[Fault]]:
+    """The fleet in `text`, the document that it was, and what has a wrong type."""
     parsed = yaml_document.parse(text)
     if parsed.faults and parsed.value is None:
         raise FleetError(source, list(parsed.faults))
@@ -43,11 +62,7 @@ def loads(text: str, source: str = "fleet.yaml", base: Path | None = None) -> Fl
         fleet = msgspec.convert(kept, FleetFile)
     except msgspec.ValidationError as error:
         raise FleetError(source, wrong or [Fault("$", str(error))]) from None
-    fleet = anchored(fleet, base or Path.cwd())
-    wrong += map(parsed.placed, faults_of(fleet))
-    if wrong:
-        raise FleetError(source, wrong)
-    return fleet
+    return anchored(fleet, base), parsed, wrong
 
 
 def placed(text: str, faults: Iterable[Fault]) -> list[Fault]:
