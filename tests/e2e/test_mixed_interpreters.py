@@ -99,9 +99,7 @@ def interpreter(fleet: FleetProcess, pid: int) -> str:
 
 
 def test_a_fleet_mixes_interpreters(start_fleet: StartFleet, tmp_path: Path) -> None:
-    """Drivers in 3.12 and 3.13, sensors in 3.13, one policy in this Python and one in LeRobot's
-    environment where that is installed: all are READY, both robots stream, and the status says who
-    runs where."""
+    """All actors are READY, both robots stream, and the status says which actor runs where."""
     drivers = {version: interpreter_of(f"plain-{version}") for version in ("3.12", "3.13")}
     lerobot = peers() / "lerobot-0.6"
     policy = lerobot / "bin" / "python" if (lerobot / "complete").is_file() else None

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import ControlSocketError
-from . import actor_commands, estop_command, inspection, key_commands, robot_commands
+from . import actor_commands, estop_command, inspection, key_commands, robots_command
 from .option_types import INTERRUPTED, AsJson, FleetName, Version, run, speaker_names
 from .running_fleet import ask, fail, reach
 
@@ -249,7 +249,7 @@ def _selection(names: tuple[str, ...], since: str | None, level: str, grep: str 
 app.add_typer(actor_commands.app)
 app.add_typer(inspection.app)
 app.add_typer(key_commands.app, name="keys")
-app.add_typer(robot_commands.app, name="robots")
+app.add_typer(robots_command.app, name="robots")
 
 
 def main() -> None:

@@ -34,11 +34,11 @@ def list_robots(fleet_file: FleetFile = HERE, as_json: AsJson = False) -> None:
     """Each robot of the file with its driver, interpreter, names and cameras.
 
     The drivers are asked, which touches no hardware."""
-    from ...actors.fleet import specs
+    from concurrent.futures import ThreadPoolExecutor
 
     fleet = _outline(fleet_file)
-    specs.ask_all(fleet, fleet.robots)
-    rows = [_row(fleet, robot) for robot in fleet.robots]
+    with ThreadPoolExecutor(4) as pool:
+        rows = list(pool.map(lambda robot: _row(fleet, robot), fleet.robots))
     if as_json:
         print(json.dumps(rows, indent=2))
         return
@@ -97,7 +97,7 @@ def probe(
     else:
         from rich.console import Console
 
-        Console().print(table(look))
+        Console().print(table(look), soft_wrap=True)
     raise SystemExit(0 if look.measurements and not look.reason else 1)
 
 
@@ -106,7 +106,7 @@ def calibrate(name: Robot, fleet_file: FleetFile = HERE) -> None:
     """Hand this terminal over to the driver's own calibration, in its interpreter.
 
     It may cut the torque and ask you to move the robot: support an arm that would fall."""
-    from ...actors.driver.calibrate import command
+    from ...actors.driver.calibration import command
     from ...actors.driver.describe import Asked
 
     fleet, robot = _robot(name, fleet_file)

@@ -3,7 +3,7 @@
 A driver has one if its class has a class or static method `calibrate`, or else if its module has a
 function of that name. It is called with the `options` of fleet.yaml by name, instead of the
 constructor, and asks a person for what it needs. It may cut the torque: only for a robot that
-nothing drives. `python -m holdfast.actors.driver.calibrate QUESTION` is how it is run.
+nothing drives. `python -m holdfast.actors.driver.calibration QUESTION` is how it is run.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _takes_an_instance(make: type) -> bool:
 def command(asked: Asked, python: str | None) -> list[str]:
     """What runs the procedure in the interpreter `python` (None: this one)."""
     question = json.dumps(msgspec.to_builtins(asked))
-    return [python or sys.executable, "-P", "-m", "holdfast.actors.driver.calibrate", question]
+    return [python or sys.executable, "-P", "-m", "holdfast.actors.driver.calibration", question]
 
 
 def main(words: list[str]) -> int:

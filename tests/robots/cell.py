@@ -1,0 +1,111 @@
+"""A folder with a fleet file of one `FakeArm`, its module and a policy that holds it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from holdfast.policy.base import PolicySpec
+from holdfast.policy.checkpoint import CONFIG, Config
+
+JOINTS = ("base", "elbow")
+
+MODULE = """
+import sys
+import time
+
+from fake_arm import FakeArm
+
+
+class Arm(FakeArm):
+    cameras = ("wrist",)
+
+    def read_frame(self, camera, out):
+        out[:] = 7
+        return time.monotonic_ns()
+
+    @classmethod
+    def calibrate(cls, journal, **options):
+        assert sys.stdin.isatty() and sys.stdout.isatty()
+        answer = input("move the arm to the middle of its range: ")
+        with open(journal, "a") as file:
+            file.write('{"what": "calibrated", "said": "%s"}\\n' % answer)
+
+
+class Stuck(Arm):
+    calibrate = None
+
+    def connect(self):
+        time.sleep(60)
+
+
+class Camera:
+    patience_s = 1.0
+
+    def __init__(self, width, height, fps):
+        self.width, self.height, self.fps = width, height, fps
+
+    def open(self):
+        pass
+
+    def read(self, out):
+        time.sleep(1 / self.fps)
+        out[:] = 9
+        return time.monotonic_ns()
+
+    def close(self):
+        pass
+"""
+
+
+class Cell:
+    """The folder. `file` is its fleet.yaml, `journal` what was done to the arm."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "fleet.yaml"
+        self.journal = folder / "journal.jsonl"
+        (folder / "policy").mkdir()
+        shutil.copy(Path(__file__).with_name("fake_arm.py"), folder)
+        (folder / "arms.py").write_text(MODULE)
+        spec = PolicySpec(
+            model="hold",
+            revision="1",
+            cameras=(),
+            state_names=JOINTS,
+            action_names=JOINTS,
+            chunk_size=60,
+            fps=50,
+        )
+        config = Config(kind="flow", spec=spec, network={})
+        (folder / "policy" / CONFIG).write_bytes(msgspec.json.encode(config))
+        self.write()
+
+    def write(self, **entry: Any) -> None:
+        """Write the file, with `entry` in that of the robot `arm`."""
+        options = {"joints": list(JOINTS), "journal": str(self.journal)}
+        robot: dict[str, Any] = {
+            "name": "arm",
+            "driver": "arms:Arm",
+            "options": options,
+            "service": "hold",
+        }
+        robot |= {"fps": 50.0, **entry}
+        values = {
+            "name": self.folder.name,
+            "services": {"hold": {"policy": "constant", "checkpoint": "policy"}},
+            "robots": [robot],
+            "gateway": {"enabled": False},
+        }
+        self.file.write_text(yaml.safe_dump(values))
+
+    def done(self) -> list[str]:
+        """What was done to the arm, in order."""
+        if not self.journal.exists():
+            return []
+        return [json.loads(line)["what"] for line in self.journal.read_text().splitlines()]
