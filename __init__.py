@@ -7,6 +7,7 @@ computer never needs torch:
 - `RemotePolicy`: a served policy in a script's own control loop; `act` never blocks.
 - `serve`: a policy object of this program as a replica of a service.
 - `services`: what each service of a running fleet wants of a robot.
+- `emergency_stop` and `release_emergency_stop`: what `actorctl estop` does, from a program.
 
 Beside them what they take, give and raise: the settings, the whole tree of `errors.py`, the
 contracts of policies, robots and cameras, and `Actor`, the base of a process of one's own.
@@ -21,12 +22,15 @@ if TYPE_CHECKING:
     from .actors.control.config import PlanSettings as PlanSettings
     from .actors.control.config import SafetySettings as SafetySettings
     from .actors.control.config import TimingSettings as TimingSettings
+    from .actors.driver.emergency_stop import StopOutcome as StopOutcome
     from .actors.embedding.embedded_fleet import Fleet as Fleet
     from .actors.embedding.given import StopEvent as StopEvent
     from .actors.embedding.remote_policy import RemotePolicy as RemotePolicy
     from .actors.embedding.service_list import ServiceOffer as ServiceOffer
     from .actors.embedding.service_list import services as services
     from .actors.embedding.serving import serve as serve
+    from .actors.embedding.stopping import emergency_stop as emergency_stop
+    from .actors.embedding.stopping import release_emergency_stop as release_emergency_stop
     from .actors.inference.given_policy import Predict as Predict
     from .actors.runtime.actor import Actor as Actor
     from .actors.runtime.actor import Boot as Boot
@@ -82,12 +86,14 @@ if TYPE_CHECKING:
 
 _NAMES = {
     ".actors.control.config": ("PlanSettings", "SafetySettings", "TimingSettings"),
+    ".actors.driver.emergency_stop": ("StopOutcome",),
     ".actors.embedding.embedded_fleet": ("Fleet",),
     ".actors.embedding.given": ("StopEvent",),
     ".actors.embedding.remote_policy": ("RemotePolicy",),
     ".actors.embedding.service_list": ("ServiceOffer", "services"),
     ".actors.embedding.serving": ("serve",),
     ".actors.inference.given_policy": ("Predict",),
+    ".actors.embedding.stopping": ("emergency_stop", "release_emergency_stop"),
     ".actors.runtime.actor": ("Actor", "Boot"),
     ".actors.runtime.supervisor_link": ("Command", "Link"),
     ".errors": (

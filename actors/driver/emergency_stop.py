@@ -17,8 +17,7 @@ from typing import Any
 
 import msgspec
 
-from ...errors import FleetNotFoundError, RobotError
-from ..runtime import robots_file
+from ...errors import RobotError
 from ..runtime.robots_file import KnownRobot, KnownRobots
 from ..runtime.suggestions import closest
 from . import latch
@@ -65,19 +64,19 @@ class _Robot(msgspec.Struct):
 
 
 def stop(
+    fleets: Sequence[KnownRobots],
     names: Iterable[str] = (),
     *,
-    fleet: str | None = None,
     by: str = "",
     why: str = "",
     patience_s: float = PATIENCE_S,
 ) -> list[StopOutcome]:
-    """Stop the robots `names`, or all, of the fleets that run on this machine, and wait up to
-    `patience_s` for their devices; the outcome of each, those of other hosts included, which are
-    not reached. `by` is who does it, the user if it is empty. Raises FleetNotFoundError."""
+    """Stop the robots `names` of `fleets`, or all, and wait up to `patience_s` for their devices;
+    the outcome of each, those of other hosts included, which are not reached. `by` is who does it,
+    the user if it is empty."""
     by = by or user()
     request = {"do": "estop", "by": by, "why": why}
-    chosen, outcomes = _choose(tuple(names), fleet, request)
+    chosen, outcomes = _choose(fleets, tuple(names), request)
     for robot in chosen:
         try:
             latch.engage(robot.state_dir, robot.known.name, by, why)
@@ -88,15 +87,15 @@ def stop(
 
 
 def release(
+    fleets: Sequence[KnownRobots],
     names: Iterable[str] = (),
     *,
-    fleet: str | None = None,
     secret: str | None = None,
     patience_s: float = PATIENCE_S,
 ) -> list[StopOutcome]:
-    """Lift the stop of the robots `names`, or of all; `secret` is that of an operator's key, for a
-    fleet with keys. Raises FleetNotFoundError."""
-    chosen, outcomes = _choose(tuple(names), fleet, {"do": "release", "key": secret})
+    """Lift the stop of the robots `names` of `fleets`, or of all; `secret` is that of an operator's
+    key, for a fleet with keys."""
+    chosen, outcomes = _choose(fleets, tuple(names), {"do": "release", "key": secret})
     _ask(chosen, bool, patience_s)
     return [_released(robot, secret, patience_s) for robot in chosen] + outcomes
 
@@ -108,15 +107,9 @@ def user() -> str:
 
 
 def _choose(
-    names: Sequence[str], fleet: str | None, request: dict[str, Any]
+    fleets: Sequence[KnownRobots], names: Sequence[str], request: dict[str, Any]
 ) -> tuple[list[_Robot], list[StopOutcome]]:
     """The robots of this machine that are meant, and an outcome for each other one."""
-    fleets = robots_file.find(fleet)
-    if not fleets:
-        which = "no fleet has" if fleet is None else f"no fleet {fleet!r} has"
-        raise FleetNotFoundError(
-            f"{which} run on this machine, as this user: `supervisor start` on the robot's own host"
-        )
     chosen: list[_Robot] = []
     outcomes: list[StopOutcome] = []
     for known in fleets:

@@ -19,9 +19,11 @@ from ... import arguments
 from ...errors import ControlSocketError, FleetFailedError, NotReadyError
 from ...transport import segment
 from ...transport.frames import FrameReader
+from ..driver.emergency_stop import StopOutcome
 from ..fleet.loading import load
 from ..runtime.runtime_dir import LOCK, SOCKET, runtime_base
 from ..supervision.control_socket import ask, attach
+from .stopping import emergency_stop, release_emergency_stop
 
 _STOP_S = 8.0
 
@@ -138,6 +140,17 @@ class Fleet:
         """An episode begins, with another `task` if one is given: the plan is void."""
         args = {} if task is None else {"task": arguments.text("task", task)}
         self._ask(do="reset", names=[arguments.label("robot", robot)], args=args)
+
+    def emergency_stop(self, *robots: str, why: str = "") -> list[StopOutcome]:
+        """Stop `robots`, or all without one, below everything else: see
+        `holdfast.emergency_stop`."""
+        return emergency_stop(*robots, fleet=self.name, why=why)
+
+    def release_emergency_stop(
+        self, *robots: str, key: str | Path | None = None
+    ) -> list[StopOutcome]:
+        """Lift the stop of `robots`: see `holdfast.release_emergency_stop`."""
+        return release_emergency_stop(*robots, fleet=self.name, key=key)
 
     def restart(self, actor: str) -> None:
         """Restart an actor, `r1/control` for example. Raises ControlSocketError for one that the

@@ -1,7 +1,8 @@
 """The gateway actor: the fleet over HTTP, for people, monitoring and scripts. One per site.
 
 Guarantees that it only looks: it asks the supervisor for its report, reads camera rings that are
-mapped read-only, and passes a person's commands on. No actor waits for it. When it dies only the
+mapped read-only, and passes a person's commands on: to the supervisor,
+and the emergency stop straight to the drivers. No actor waits for it. When it dies only the
 timelines are lost; an open page finds the next incarnation at the same address.
 """
 
@@ -18,6 +19,7 @@ from ..runtime.runtime_dir import SOCKET
 from . import address
 from .access import Access
 from .cameras import Thumbnails
+from .emergency_stop_buttons import EmergencyStopButtons
 from .metrics import Exposition
 from .routes import Routes
 from .server import HttpServer
@@ -54,7 +56,8 @@ class GatewayActor(Actor):
         self._stream = StatusStream(supervisor)
         exposition = Exposition(self._stream)
         access = Access(self._token, self.config.metrics)
-        routes = Routes(access, self._stream, supervisor, self._thumbnails, exposition)
+        buttons = EmergencyStopButtons(self.rundir)
+        routes = Routes(access, self._stream, supervisor, self._thumbnails, exposition, buttons)
         self._server = HttpServer(routes.answer)
         await self._server.start(self._listener)
         port = self._listener.getsockname()[1]

@@ -10,6 +10,8 @@
 /api/camera/<robot>/<camera>.jpg the newest frame, small
 POST /api/robots/<robot>/<pause|resume|reset>
 POST /api/actors/<actor>/restart
+POST /api/estop                  the emergency stop of all robots of this host
+POST /api/robots/<robot>/<estop|release>
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from ...errors import FrameError, RequestDeclinedError, SupervisorUnreachableErr
 from ..supervision.health import failing, unhealthy
 from .access import Access
 from .cameras import Thumbnails
+from .emergency_stop_buttons import EmergencyStopButtons
 from .metrics import Exposition
 from .server import HttpRequest, HttpResponse, json, text
 from .status_stream import StatusStream
@@ -43,7 +46,8 @@ _ROBOT_VERBS = ("pause", "resume", "reset")
 
 
 class Routes:
-    """Answers requests from the history of `stream`; only commands go to the supervisor."""
+    """Answers requests from the history of `stream`; only commands go to the supervisor, and
+    the emergency stop to the drivers."""
 
     def __init__(
         self,
@@ -52,12 +56,14 @@ class Routes:
         supervisor: SupervisorClient,
         thumbnails: Thumbnails,
         exposition: Exposition,
+        buttons: EmergencyStopButtons,
     ) -> None:
         self._access = access
         self._stream = stream
         self._supervisor = supervisor
         self._thumbnails = thumbnails
         self._exposition = exposition
+        self._buttons = buttons
         self._pages = _pages(Path(__file__).with_name("dashboard"))
         self._looks: dict[str, Callable[[HttpRequest], HttpResponse]] = {
             "/healthz": self._health,
@@ -141,7 +147,14 @@ class Routes:
 
     async def _command(self, path: str) -> HttpResponse:
         what, _, verb = path.rpartition("/")
-        if what.startswith("/api/robots/") and verb in _ROBOT_VERBS:
+        asked: Awaitable[object]
+        if path == "/api/estop":
+            asked = self._buttons.stop(None)
+        elif what.startswith("/api/robots/") and verb in ("estop", "release"):
+            robot = what.removeprefix("/api/robots/")
+            button = self._buttons.stop if verb == "estop" else self._buttons.release
+            asked = button(robot)
+        elif what.startswith("/api/robots/") and verb in _ROBOT_VERBS:
             asked = self._supervisor.robot(what.removeprefix("/api/robots/"), verb)
         elif what.startswith("/api/actors/") and verb == "restart":
             asked = self._supervisor.restart(what.removeprefix("/api/actors/"))
@@ -149,7 +162,8 @@ class Routes:
             return text(
                 404,
                 f"no command is at {path!r}: expected /api/robots/NAME/"
-                f"{{{','.join(_ROBOT_VERBS)}}} or /api/actors/NAME/restart",
+                f"{{{','.join((*_ROBOT_VERBS, 'estop', 'release'))}}}, /api/estop or "
+                "/api/actors/NAME/restart",
             )
         return await _outcome(asked)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from ...errors import FleetNotFoundError
 from .runtime_dir import runtime_base, state_dir
 
 FILE = "robots.json"
@@ -43,18 +44,22 @@ def write(known: KnownRobots, directory: Path) -> None:
     draft.replace(directory / FILE)
 
 
+def read(directory: Path) -> KnownRobots | None:
+    """What the file in `directory` says; None if there is none that can be read."""
+    with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode((directory / FILE).read_bytes(), type=KnownRobots)
+    return None
+
+
 def find(fleet: str | None = None) -> list[KnownRobots]:
     """The fleets of this user on this machine: those that run, or if none does, those that ran;
-    only the one called `fleet` if that is given."""
+    only the one called `fleet` if that is given. Raises FleetNotFoundError if there is none."""
     for base in (runtime_base(), state_dir("")):
-        if found := [known for known in _read(base) if fleet in (None, known.fleet)]:
+        all_ = [read(path.parent) for path in sorted(base.glob(f"*/{FILE}"))]
+        if found := [known for known in all_ if known and fleet in (None, known.fleet)]:
             return found
-    return []
-
-
-def _read(base: Path) -> list[KnownRobots]:
-    found = []
-    for path in sorted(base.glob(f"*/{FILE}")):
-        with suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-            found.append(msgspec.json.decode(path.read_bytes(), type=KnownRobots))
-    return found
+    which = "no fleet has" if fleet is None else f"no fleet {fleet!r} has"
+    raise FleetNotFoundError(
+        f"{which} run on this machine as this user, so there is nothing to stop: try on the "
+        "robot's own host"
+    )

@@ -85,7 +85,7 @@ def status(
 
 @app.command()
 def top(fleet: FleetName = None) -> None:
-    """The status, live."""
+    """The status, live. The key `e` stops all robots of this host (see `estop`)."""
     _watch(reach(fleet), as_json=False)
 
 
@@ -171,23 +171,10 @@ def _watch(path: Path, as_json: bool) -> None:
         except BrokenPipeError:
             sys.stderr.close()  # as in `logs`
             return
-    from rich.console import Console
-    from rich.live import Live
+    from .live_view import watch
 
-    from .tables import live_screen
-
-    console = Console()
-    if not console.is_terminal:
-        fail("a live view needs a terminal; `actorctl status --watch --json` writes lines")
     try:
-        with Live(console=console, screen=True, auto_refresh=False) as live:
-            while True:
-                body = ask(path, do="status")["status"]
-                live.update(
-                    live_screen(body, "Ctrl-C ends this view", console.height, console.width),
-                    refresh=True,
-                )
-                time.sleep(0.25)
+        watch(path)
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
 

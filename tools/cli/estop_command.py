@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ...actors.driver import emergency_stop
 from ...actors.driver.emergency_stop import StopOutcome
+from ...actors.runtime import robots_file
 from ...errors import FleetNotFoundError, KeyFileError
 
 ABOUT = "Stop robots now, whatever else runs, until they are released."
@@ -34,11 +35,12 @@ def main(words: Sequence[str]) -> int:
         return 2
     began_s = time.monotonic()
     try:
+        fleets = robots_file.find(given.fleet)
         if given.release:
             secret = None if given.key is None else _secret(given.key)
-            outcomes = emergency_stop.release(given.robots, fleet=given.fleet, secret=secret)
+            outcomes = emergency_stop.release(fleets, given.robots, secret=secret)
         else:
-            outcomes = emergency_stop.stop(given.robots, fleet=given.fleet, why=given.why)
+            outcomes = emergency_stop.stop(fleets, given.robots, why=given.why)
     except (FleetNotFoundError, KeyFileError) as error:
         print(error, file=sys.stderr)
         return 2

@@ -88,7 +88,7 @@ def robots(status: dict[str, Any]) -> RenderableType:
         return Text(f"no robots for this host in fleet.yaml{more}", style="dim")
     columns: list[Column] = [
         ("robot", lambda row: row["name"]),
-        ("state", lambda row: _state(row["state"])),
+        ("state", _robot_state),
         (">plan s", lambda row: _number(row["plan_s"], "{:.2f}")),
         (">tick p99", lambda row: _number(_recent(row).get("p99"), "{:.0f} µs")),
         (">missed", lambda row: f"{row['missed_ticks']}+{row['missed_ticks_machine']}"),
@@ -207,6 +207,9 @@ def _headline(status: dict[str, Any]) -> Text:
     healthy = status["healthy"]
     text = Text(status["fleet"], style="bold")
     text.append("  healthy" if healthy else "  not healthy", "green" if healthy else "red")
+    held = [row["name"] for row in status["robots"] if row.get("estop")]
+    if held:
+        text.append(f"  EMERGENCY STOP: {', '.join(held)} ", "bold white on red")
     stopped = sum(row["state"] == "STOPPED" for row in status["actors"])
     if stopped:
         text.append(f", {stopped} stopped by a person", "yellow")
@@ -228,6 +231,12 @@ def _recent(row: Row) -> dict[str, Any]:
 
 def _done(row: Row) -> str:
     return f"{row['successes'] if row['successes'] is not None else '-'} / {row['episodes']}"
+
+
+def _robot_state(row: Row) -> Text:
+    if row.get("estop"):
+        return Text(row["state"], style="bold white on red", no_wrap=True)
+    return _state(row["state"])
 
 
 def _state(state: str) -> Text:

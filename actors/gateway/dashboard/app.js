@@ -1,6 +1,7 @@
 // The page: shows each message of the gateway.
 
 import { ActorRow, headings } from "./actors.js";
+import { stopAll } from "./estop.js";
 import { GuestRow } from "./guests.js";
 import { RobotCard } from "./robot.js";
 import { listen, token } from "./stream.js";
@@ -17,6 +18,7 @@ const guests = new Map();
 let heardAt = performance.now();
 
 headings($("actor-heads"));
+$("estop").addEventListener("click", () => stopAll(say));
 if (token) {
   listen({ opened, heard, lost });
   setInterval(draw, DRAW_MS);
@@ -30,6 +32,7 @@ function lock(why) {
   );
   $("locked").hidden = false;
   $("site").hidden = true;
+  $("estop").hidden = true;
   setState($("health"), "locked", "none");
   setText($("link"), "");
 }
@@ -64,6 +67,7 @@ function heard({ t, trouble, report, timelines, events, notes }) {
     $("elsewhere").hidden = !elsewhere.length;
     $("no-robots").hidden = Boolean(report.robots.length || site.robots.length);
     $("site").hidden = false;
+    $("estop").hidden = !report.robots.length;
     attend(notes);
     for (const [name, card] of robots) card.showCameras(camerasOf(report, name));
   }

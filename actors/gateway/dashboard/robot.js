@@ -1,5 +1,6 @@
 // One robot's card: state, figures, timeline, cameras, buttons.
 
+import { StopButton } from "./estop.js";
 import { ask, command } from "./stream.js";
 import { Timeline } from "./timeline.js";
 import {
@@ -33,6 +34,7 @@ export class RobotCard {
     this.task = make("p", { class: "task" });
     this.pause = this.#button("Pause", () => (this.paused ? "resume" : "pause"));
     this.reset = this.#button("Reset", () => "reset");
+    this.stop = new StopButton(name, say);
     this.figures = new Map(Object.keys(FIGURES).map((key) => [key, make("dd")]));
     this.canvas = make("canvas", { role: "img" });
     this.timeline = new Timeline(this.canvas);
@@ -41,7 +43,7 @@ export class RobotCard {
     const pairs = [...this.figures].map(([key, dd]) => make("div", {}, make("dt", {}, term(key)), dd));
     this.element = make(
       "article", { "aria-label": `robot ${name}`, "data-robot": name },
-      make("div", {}, make("h3", {}, name), this.state, make("span", { class: "grow" }), this.pause, this.reset),
+      make("div", {}, make("h3", {}, name), this.state, make("span", { class: "grow" }), this.pause, this.reset, this.stop.element),
       this.reason, this.task, make("dl", {}, ...pairs), this.canvas, this.gallery,
     );
     this.seen = true;
@@ -54,7 +56,9 @@ export class RobotCard {
 
   show(robot) {
     this.paused = robot.paused ?? robot.state === "PAUSED";
-    setState(this.state, robot.state);
+    setState(this.state, robot.state, robot.estop ? "bad" : undefined);
+    this.stop.show(Boolean(robot.estop));
+    this.element.classList.toggle("stopped", Boolean(robot.estop));
     const warnings = (robot.warnings ?? []).map((text) => `Warning: ${text}`);
     const refusing = robot.refusing_s > REFUSING_S ? [`Every command is refused: ${robot.refusing}`] : [];
     setText(this.reason, [robot.reason, ...refusing, ...warnings].filter(Boolean).join("\n"));

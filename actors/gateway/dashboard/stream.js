@@ -66,8 +66,9 @@ async function* pieces(stream) {
 // Sends a command; resolves to a sentence with the outcome.
 export async function command(path, what) {
   try {
-    await ask(path, { method: "POST", signal: AbortSignal.timeout(10_000) });
-    return `${what}: done`;
+    const answer = await ask(path, { method: "POST", signal: AbortSignal.timeout(10_000) });
+    const { result } = await answer.json();
+    return `${what}: ${typeof result === "string" ? result : "done"}`;
   } catch (error) {
     return `${what}: ${error.status ? error.message : `the gateway did not answer (${error.message})`}`;
   }
