@@ -106,6 +106,7 @@ class StopKeeper:
         try:
             if self._state_dir is not None:
                 stop = latch.engage(self._state_dir, self._robot, stop.by, stop.why, stop.at_s)
+                self._unwritten = ""
         except RobotError as error:
             if not self._unwritten:
                 self._log.error("%s: the stop ends with this process", error)

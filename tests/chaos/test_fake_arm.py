@@ -67,10 +67,13 @@ class ArmFleet(ChaosFleet):
 
 @pytest.fixture
 def start_arm(tmp_path: Path) -> Iterator[Callable[..., ArmFleet]]:
-    """start_arm(options, **entry): a fleet of one fake arm, streaming."""
+    """start_arm(options, fleet={}, **entry): a fleet of one fake arm, streaming. `entry` is for the
+    robot's section of the fleet file, `fleet` for the file."""
     started: list[ArmFleet] = []
 
-    def start(options: dict[str, Any], **entry: Any) -> ArmFleet:
+    def start(
+        options: dict[str, Any], fleet: dict[str, Any] | None = None, **entry: Any
+    ) -> ArmFleet:
         cell = tmp_path / "cell"
         (cell / "policy").mkdir(parents=True)
         shutil.copy(FAKE_ARM, cell)
@@ -102,14 +105,15 @@ def start_arm(tmp_path: Path) -> Iterator[Callable[..., ArmFleet]]:
                 }
             ],
             "gateway": {"enabled": False},
+            **(fleet or {}),
         }
         (cell / "fleet.yaml").write_text(yaml.safe_dump(values))
-        fleet = ArmFleet(cell / "fleet.yaml", tmp_path)
-        fleet.name, fleet.journal = "arm", journal
-        started.append(fleet)
-        fleet.streaming(60.0)
-        fleet.commanded()
-        return fleet
+        made = ArmFleet(cell / "fleet.yaml", tmp_path)
+        made.name, made.journal = "arm", journal
+        started.append(made)
+        made.streaming(60.0)
+        made.commanded()
+        return made
 
     yield start
     for fleet in started:
