@@ -12,6 +12,7 @@ from ...policy.base import ChunkPolicy, Observation
 from ...policy.kinds import load_policy
 from ..runtime.configs import InferenceConfig
 from . import user_policy
+from .device_errors import is_device_error
 from .example import Examples
 from .policy_runner import PolicyRunner
 
@@ -33,7 +34,8 @@ def loaded(
 
 
 def configured_policy(config: InferenceConfig) -> ChunkPolicy:
-    """Load the policy of `config` onto its device. Raises RefusedError."""
+    """Load the policy of `config` onto its device. Raises RefusedError, and PolicyError where
+    another process may succeed: the device failed, or a network or a disk."""
     if config.checkpoint is None and not user_policy.is_own(config.policy):
         raise RefusedError(
             f"service {config.service} names no checkpoint: a policy of kind {config.policy} "
@@ -49,6 +51,8 @@ def configured_policy(config: InferenceConfig) -> ChunkPolicy:
             config.import_path,
         )
     except PolicyError as error:
+        if _may_pass(error.__cause__):
+            raise
         raise RefusedError(str(error)) from error
     if not callable(getattr(policy, "predict_chunk", None)):
         raise RefusedError(
@@ -59,6 +63,13 @@ def configured_policy(config: InferenceConfig) -> ChunkPolicy:
     if torch := sys.modules.get("torch"):
         torch.set_num_threads(config.threads)
     return policy
+
+
+def _may_pass(cause: BaseException | None) -> bool:
+    """Whether what the user's constructor raised depends on the moment, not on the file."""
+    if cause is None or isinstance(cause, FileNotFoundError | PermissionError | ImportError):
+        return False
+    return isinstance(cause, OSError) or is_device_error(cause)
 
 
 def largest_batch(config: InferenceConfig) -> int:

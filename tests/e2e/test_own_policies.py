@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from holdfast.tests.e2e.conftest import StartFleet, row
+from holdfast.tests.peers.environments import importable, interpreter_of
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "own_policy"
@@ -58,6 +59,26 @@ def test_the_example_of_an_own_policy_runs_as_it_is(start_fleet: StartFleet) -> 
         )
 
     fleet.wait_for(again, 60.0)
+
+
+@pytest.mark.timeout(120)
+def test_a_policy_runs_in_the_interpreter_of_its_service(
+    start_fleet: StartFleet, tmp_path: Path
+) -> None:
+    """It is described and served there; the fleet stays in its own."""
+    python = interpreter_of("plain-3.12")
+    (tmp_path / "fleet.yaml").write_text(
+        (EXAMPLE / "fleet.yaml")
+        .read_text()
+        .replace("  swing:\n", f"  swing:\n    python: {python}\n")
+    )
+    shutil.copy(EXAMPLE / "lab_policy.py", tmp_path)
+    path = str(importable(tmp_path / "path"))
+    status = start_fleet(fleet=tmp_path / "fleet.yaml", environment={"PYTHONPATH": path}).streaming(
+        60.0
+    )
+    running = Path(f"/proc/{row(status['actors'], 'swing/0')['pid']}/exe").resolve()
+    assert running == python.resolve()
 
 
 @pytest.mark.timeout(120)

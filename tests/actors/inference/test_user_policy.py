@@ -53,6 +53,10 @@ class Loose(Heavy):
     @classmethod
     def describe(cls): return {"chunk": 5}
 
+class Unlucky(Swing):
+    def __init__(self, error): raise {"gpu": RuntimeError("CUDA out of memory"), "net":
+        ConnectionResetError("hub"), "file": FileNotFoundError("weights")}[error]
+
 class Mute:
     spec = SPEC
 
@@ -173,3 +177,16 @@ def test_a_replica_probes_the_users_policy_as_any_other(folder: str) -> None:
     assert modes == {"Swing": "shared", "Remembers": "exclusive"}
     with pytest.raises(RefusedError, match="negative amplitude"):
         configured_policy(config(folder, "Swing", amplitude=-1))
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"), [("gpu", PolicyError), ("net", PolicyError), ("file", RefusedError)]
+)
+def test_a_constructor_that_fails_for_want_of_a_device_is_tried_again(
+    folder: str, error: str, expected: type[Exception]
+) -> None:
+    """A refusal ends the replica until a person restarts it; other errors restart it."""
+    with pytest.raises(
+        expected, match=r"Unlucky\(error='\w+'\) raised .*my_policies.py:\d+ in __init__"
+    ):
+        configured_policy(config(folder, "Unlucky", error=error))
