@@ -120,7 +120,7 @@ def _against_policy(
             yield Fault(
                 f"{path}.cameras.{name}",
                 f"no feature of the policy {policy.model} is called {feature!r} (it sees "
-                f"{', '.join(features)})",
+                f"{', '.join(features) or 'none'})",
                 remedy=f"rename the camera with `rename: {{{name}: ...}}` or remove it",
             )
     missing = [feature for feature in features if feature not in offered]

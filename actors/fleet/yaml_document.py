@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import yaml
@@ -13,6 +14,8 @@ from . import yaml11
 MAX_DEPTH = 40
 
 MAX_PLACES = 100_000
+
+_MERGE = "tag:yaml.org,2002:merge"
 
 
 class Document:
@@ -67,11 +70,32 @@ class Trace:
             self._note_scalar(path, node.value, loader.construct_object(node))
 
     def _follow_mapping(
-        self, loader: yaml.SafeLoader, node: yaml.MappingNode, path: str, depth: int
+        self,
+        loader: yaml.SafeLoader,
+        node: yaml.MappingNode,
+        path: str,
+        depth: int,
+        overriding: AbstractSet[str] = frozenset(),
     ) -> None:
+        """Note the entries of `node` but those that are `overriding`, and what it merges by `<<`:
+        https://yaml.org/type/merge.html."""
+        if depth > MAX_DEPTH:
+            raise _TooLargeError
         seen: dict[str, int] = {}
+        merged: list[yaml.MappingNode] = []
         for key, value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
+            if key.tag == _MERGE:
+                if isinstance(value, yaml.MappingNode):
+                    merged.append(value)
+                else:
+                    # Which one of a list comes first differs between versions of PyYAML.
+                    found = f"merges a {value.id}"
+                    remedy = "merge one mapping, e.g. <<: *robot"
+                    self.faults.append(Fault(f"{path}.<<", found, remedy=remedy, line=line))
+                continue
+            if name in overriding:
+                continue
             if isinstance(key, yaml.ScalarNode) and key.style is None:
                 self.keys[path, loader.construct_object(key)] = name
             if name in seen:
@@ -85,6 +109,8 @@ class Trace:
             seen[name] = line
             self.lines.setdefault(f"{path}.{name}", line)
             self.follow(loader, value, f"{path}.{name}", depth + 1)
+        for each in merged:
+            self._follow_mapping(loader, each, path, depth + 1, overriding | seen.keys())
 
     def _note_scalar(self, path: str, text: str, value: Any) -> None:
         if path in self.surprises:
