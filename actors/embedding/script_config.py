@@ -19,8 +19,8 @@ from ..control.config import ControlConfig, PlanSettings, SafetySettings, faults
 from ..runtime.configs import CameraFeed, NetworkConfig
 from .discovery import front_of
 from .identity import Identity, here, path
-from .limits import limited
 from .observation import Sizes, sizes
+from .script_limits import limited
 
 _AUDIT_BYTES = 4 << 20
 _unnamed = itertools.count()
