@@ -7,6 +7,7 @@ a datagram, and asked until its device has confirmed, for a bounded time. All ro
 from __future__ import annotations
 
 import os
+import pwd
 import select
 import socket
 import time
@@ -102,7 +103,10 @@ def release(
 
 def user() -> str:
     """Who runs this process, for `by`."""
-    name = os.environ.get("USER") or os.environ.get("LOGNAME") or f"user {os.getuid()}"
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user may have none
+        name = f"user {os.getuid()}"
     return f"{name}@{socket.gethostname()}"
 
 

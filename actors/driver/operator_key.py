@@ -25,7 +25,7 @@ def needed(robot: str, keyring: Path) -> str:
     return (
         f"the stop of {robot} is lifted with an operator's secret key only, whose public half is "
         f"in {keyring}: `actorctl estop --release {robot} --key operator.key` (`actorctl keys new "
-        "operator --role operator` makes one)"
+        "operator` makes one)"
     )
 
 

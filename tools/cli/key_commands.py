@@ -25,7 +25,9 @@ HERE = Path("keys")
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="`broker`, a replica (`pick/0`) or a robot (`r1`).")],
+    name: Annotated[
+        str, typer.Argument(help="`broker`, `operator`, a replica (`pick/0`) or a robot (`r1`).")
+    ],
     role: Annotated[
         str | None,
         typer.Option(help="broker, replica, robot or operator; without it, as the name looks."),
@@ -36,7 +38,9 @@ def new(
     from ...transport.keys import Role
     from ...transport.keys import new as make
 
-    likely = "broker" if name == "broker" else "replica" if "/" in name else "robot"
+    likely = "replica" if "/" in name else "robot"
+    if name in ("broker", "operator"):
+        likely = name
     try:
         made = make(name, Role(role or likely), directory)
     except (KeyFileError, ValueError) as problem:

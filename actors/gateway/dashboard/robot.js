@@ -4,7 +4,7 @@ import { StopButton } from "./estop.js";
 import { ask, command } from "./stream.js";
 import { Timeline } from "./timeline.js";
 import {
-  count, make, microseconds, milliseconds, reasons, seconds, setState, setText, sum, term,
+  count, make, microseconds, milliseconds, reasons, robotTone, seconds, setState, setText, sum, term,
 } from "./words.js";
 
 const CAMERA_MS = 500;
@@ -56,7 +56,7 @@ export class RobotCard {
 
   show(robot) {
     this.paused = robot.paused ?? robot.state === "PAUSED";
-    setState(this.state, robot.state, robot.estop ? "bad" : undefined);
+    setState(this.state, robot.state, robotTone(robot.state));
     this.stop.show(Boolean(robot.estop));
     this.element.classList.toggle("stopped", Boolean(robot.estop));
     const warnings = (robot.warnings ?? []).map((text) => `Warning: ${text}`);

@@ -2,7 +2,7 @@
 // one time axis, plan depth, request latency and tick lateness. Each lane has its title and its
 // newest value above it and its scale at the left, so that nothing is cut however narrow it is.
 
-import { microseconds, milliseconds, seconds, tone } from "./words.js";
+import { microseconds, milliseconds, robotTone, seconds } from "./words.js";
 
 const SPAN_S = 90;
 const LEFT = 50;
@@ -83,11 +83,11 @@ export class Timeline {
     const { pen, color, x, now } = plot;
     for (const { state, from, to } of this.#spells(now)) {
       const left = Math.max(LEFT, x(from));
-      pen.fillStyle = color(`${tone(state)}-mark`);
+      pen.fillStyle = color(`${robotTone(state)}-mark`);
       if (x(to) > left) pen.fillRect(left, HEAD, x(to) - left, STRIP.height);
     }
     const last = this.points.at(-1)?.[STATE];
-    this.#head(plot, "state", last, 0, tone(last));
+    this.#head(plot, "state", last, 0, robotTone(last));
   }
 
   // Stretches of time in one state; a gap is where there was no message.

@@ -48,6 +48,11 @@ export function tone(state) {
   return TONES[state] ?? "none";
 }
 
+// An actor that a person stopped is as intended; a robot in that state is in its emergency stop.
+export function robotTone(state) {
+  return state === "STOPPED" ? "bad" : tone(state);
+}
+
 export function setState(element, state, colour = tone(state)) {
   setText(element, state);
   if (element.dataset.tone !== colour) element.dataset.tone = colour;

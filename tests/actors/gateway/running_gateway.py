@@ -15,12 +15,23 @@ import pytest
 
 from holdfast.actors.gateway import address
 from holdfast.actors.gateway.gateway import GatewayActor
+from holdfast.actors.runtime import robots_file
 from holdfast.actors.runtime.actor import boot_in_memory
+from holdfast.actors.runtime.robots_file import KnownRobot, KnownRobots
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.frame_ring import FrameRing
 
 SHAPE = (48, 64, 3)
 CAMERAS = {"r1/overhead": "r1/overhead", "r1/wrist": "r1/wrist"}
+
+
+def list_robot(rundir: Path) -> Path:
+    """Say in `rundir` that the fleet has a robot r1 on this machine and a robot r9 on another; the
+    directory of its latches."""
+    robots = (KnownRobot("r1", str(rundir / "r1.driver")), KnownRobot("r9", host="gpu1"))
+    state_dir = rundir / "state"
+    robots_file.write(KnownRobots(fleet="cell", state_dir=str(state_dir), robots=robots), rundir)
+    return state_dir
 
 
 class Gateway:

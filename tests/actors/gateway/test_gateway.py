@@ -8,16 +8,19 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import simplejpeg
 
+from holdfast.actors.driver import latch
 from holdfast.actors.gateway import routes as _site
 from holdfast.actors.gateway import supervisor_client as _supervisor
 from holdfast.actors.gateway.cameras import Thumbnails
 from holdfast.actors.supervision.supervised import ActorState
-from holdfast.tests.actors.gateway.running_gateway import Events, Gateway
+from holdfast.tests.actors.driver.fake_driver import FakeDriver
+from holdfast.tests.actors.gateway.running_gateway import Events, Gateway, list_robot
 from holdfast.tests.actors.gateway.scripted_supervisor import ScriptedSupervisor
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.frame_ring import FrameRing
@@ -181,6 +184,36 @@ def test_a_robot_is_commanded_with_the_token(
     """The verb and the robot's name reach the supervisor."""
     assert gateway.post(f"/api/robots/r1/{verb}") == (200, {"result": None})
     assert supervisor.asked == [{"do": verb, "names": ["r1"]}]
+
+
+def test_a_robot_is_stopped_and_released_without_the_supervisor(
+    gateway: Gateway, supervisor: ScriptedSupervisor
+) -> None:
+    """The latch and the driver are all that it takes: a supervisor that hangs delays nothing."""
+    supervisor.silent = True
+    state_dir = list_robot(gateway.rundir)
+
+    def answer(asked: dict[str, Any]) -> dict[str, Any]:
+        stopping = asked["do"] == "estop"
+        return {"latched": stopping, "confirmed": stopping, "error": ""}
+
+    with FakeDriver(gateway.rundir / "r1.driver", answer) as driver:
+        said = "r1 stopped, confirmed by the device"
+        assert gateway.post("/api/robots/r1/estop") == (200, {"result": said})
+        stop = latch.engaged(state_dir, "r1")
+        assert stop is not None and stop.by == "the dashboard"
+        assert gateway.post("/api/robots/r1/release") == (200, {"result": "r1 released"})
+        assert [asked["do"] for asked in driver.asked] == ["estop", "release"]
+
+
+def test_a_stop_of_all_robots_says_which_were_not_reached(gateway: Gateway) -> None:
+    """One on another host, and one whose driver does not run; that one is latched all the same."""
+    state_dir = list_robot(gateway.rundir)
+    status, body = gateway.post("/api/estop")
+    assert status == 409
+    assert "r9: not reached: it is on host gpu1" in body["error"]
+    assert "r1: its driver is not running: the latch holds when it starts" in body["error"]
+    assert latch.engaged(state_dir, "r1") is not None
 
 
 def test_an_actor_with_a_slash_in_its_name_is_restarted(
