@@ -7,7 +7,8 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from .schema import CameraEntry, FleetFile
+from ..inference.user_policy import is_own
+from .schema import CameraEntry, FleetFile, ServiceEntry
 
 
 def anchored(fleet: FleetFile, base: Path) -> FleetFile:
@@ -15,7 +16,7 @@ def anchored(fleet: FleetFile, base: Path) -> FleetFile:
     services = {
         name: replace(
             service,
-            checkpoint=_checkpoint(service.checkpoint, base),
+            checkpoint=_checkpoint(service, base),
             python=_program(service.python, base),
         )
         for name, service in fleet.services.items()
@@ -36,11 +37,14 @@ def anchored(fleet: FleetFile, base: Path) -> FleetFile:
     )
 
 
-def _checkpoint(checkpoint: str | None, base: Path) -> str | None:
-    """The path of a directory; other names are those of shipped ones, or of the user's policy."""
-    if checkpoint is None or not is_dir(base / checkpoint):
-        return checkpoint
-    return str(base / checkpoint)
+def _checkpoint(service: ServiceEntry, base: Path) -> str | None:
+    """The path of a directory, for the user's own policy also of a file; other names are those of
+    shipped ones, or whatever the policy understands."""
+    if service.checkpoint is None:
+        return None
+    path = base / Path(service.checkpoint).expanduser()
+    there = is_dir(path) or (is_own(service.policy) and _is_file(path))
+    return str(path) if there else service.checkpoint
 
 
 def _program(python: str | None, base: Path) -> str | None:
@@ -68,5 +72,12 @@ def is_dir(path: Path) -> bool:
     holds a zero byte, or lies where this user may not look."""
     try:
         return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
     except (OSError, ValueError):
         return False

@@ -44,7 +44,10 @@ def describe(asked: AskedPolicy, python: str | None = None) -> PolicySpec:
     try:
         answer = msgspec.json.decode(said, type=PolicyAnswer)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        raise PolicyError(otherwise) from None
+        raise PolicyError(
+            f"{asked.policy} cannot be asked for its spec: {otherwise}; where it loads long, give "
+            "it a classmethod `describe`, which takes the same keywords and returns the spec"
+        ) from None
     if answer.spec is None:
         raise PolicyError(answer.error)
     return answer.spec

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from ...errors import DeviceLostError, UnfitPolicyError, WrongOutputError
 from ...policy.base import Chunk, ChunkPolicy, Observation
+from ..runtime.user_code import blame
 from .device_errors import free_memory, is_device_error
 from .example import Examples
 from .output import chunks_of, fault_of
@@ -94,7 +95,7 @@ class PolicyRunner:
         results = self._together(batch)
         broken = next((r for r in results if isinstance(r, Exception) and is_device_error(r)), None)
         if broken is not None:
-            self._prove(f"the device failed with {_described(broken)}")
+            self._prove(f"the device failed with {blame(broken)}")
         elif any(isinstance(r, Chunk) for r in results):
             self._failures, self._doubt_at = 0, DOUBTFUL_FAILURES
         else:
@@ -137,7 +138,7 @@ class PolicyRunner:
         if isinstance(result, Exception):
             raise DeviceLostError(
                 f"{suspicion}, and the example that worked at warm-up fails now with "
-                f"{_described(result)}: the policy gets a new process"
+                f"{blame(result)}: the policy gets a new process"
             )
 
     def _call(self, batch: Sequence[Observation]) -> Sequence[object]:
@@ -158,7 +159,7 @@ class PolicyRunner:
             if is_device_error(error) or isinstance(error, OSError):
                 raise
             raise UnfitPolicyError(
-                f"the policy failed with {_described(error)} at warm-up, given an example whose "
+                f"the policy failed with {blame(error)} at warm-up, given an example whose "
                 f"task is {batch[0].task!r}: if it knows only certain tasks, give the service one "
                 "of them (default_task, pin_task); if only certain observations, serve(..., "
                 "example=Observation(...))"
@@ -174,7 +175,3 @@ def _result(chunk: object, fault: WrongOutputError | None) -> Result:
         return fault
     assert isinstance(chunk, Chunk), "a value that is no Chunk has a fault"
     return chunk
-
-
-def _described(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"

@@ -27,6 +27,7 @@ from ...transport.images import Image, resize
 from ...transport.limits import DEFAULT
 from ...transport.messages import Blobs, Message, encode
 from ...transport.outbox import OutboxReader
+from ..runtime.user_code import blame, place
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +111,12 @@ def reason_of(error: Exception) -> str:
 
 
 def message_of(error: Exception) -> str:
-    """Why a request failed, as a sentence; it quotes the policy's own error."""
-    if isinstance(error, WireError | ValueError):
+    """Why a request failed, as a sentence; it quotes the policy's own error, with file and line."""
+    if isinstance(error, WireError):
         return str(error)
-    return f"the policy failed at this request with {type(error).__name__}: {error}"
+    if isinstance(error, ValueError):
+        return f"{error} {place(error)}".strip()
+    return f"the policy failed at this request with {blame(error)}"
 
 
 def has_prefix(request: Request) -> bool:

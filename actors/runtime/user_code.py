@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from ...errors import HoldfastError, RobotError
 from .suggestions import closest
 
 _PACKAGE = Path(__file__).parents[2]
+_STDLIB = Path(sysconfig.get_paths()["stdlib"])
 
 
 def load(
@@ -100,12 +102,38 @@ def with_defaults(name: str, made: Any, base: type, needed: Iterable[str]) -> An
 
 def blame(error: BaseException) -> str:
     """`error` in a line, with the file, line and function of the user's code that raised it: the
-    last one outside of this package and of the import machinery, if there is one."""
+    last one outside of this package, of installed ones and of Python's own, if there is one; else
+    the last one of those."""
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename)
-        if path.is_file() and _PACKAGE not in path.parents and "importlib" not in path.parts:
-            return f"{said} ({frame.filename}:{frame.lineno} in {frame.name})"
-    return said
+    frames = _frames(error)
+    own = [frame for frame in frames if not _of_library(frame)]
+    return f"{said} {_place(own or frames)}".strip()
+
+
+def place(error: BaseException) -> str:
+    """The file, line and function of the user's own code that raised `error`, in brackets; empty if
+    it was none of theirs."""
+    return _place([frame for frame in _frames(error) if not _of_library(frame)])
+
+
+def _place(frames: list[traceback.FrameSummary]) -> str:
+    if not frames:
+        return ""
+    return f"({frames[-1].filename}:{frames[-1].lineno} in {frames[-1].name})"
+
+
+def _frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Those of files outside of this package and of the import machinery, the oldest first."""
+    return [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        for path in [Path(frame.filename)]
+        if path.is_file() and _PACKAGE not in path.parents and "importlib" not in path.parts
+    ]
+
+
+def _of_library(frame: traceback.FrameSummary) -> bool:
+    path = Path(frame.filename)
+    return _STDLIB in path.parents or not {"site-packages", "dist-packages"}.isdisjoint(path.parts)

@@ -33,6 +33,9 @@ class Lab:
 
 class Mute:
     def __init__(self): self.spec = Lab().spec
+
+def leaves():
+    raise SystemExit(3)
 """
 
 Change = Callable[[dict[str, Any]], Any]
@@ -87,6 +90,23 @@ def test_a_class_beside_the_file_is_served_by_the_fleets_replicas(
     assert faults_here(fleet, None) == []
 
 
+def test_a_checkpoint_beside_the_file_is_given_to_the_policy_as_a_path(
+    own: dict[str, Any], folder: Path
+) -> None:
+    """A file or a directory; any other name is given as it is written."""
+    (folder / "weights.npz").touch()
+    (folder / "runs").mkdir()
+    given = {}
+    for checkpoint in ("weights.npz", "runs", "user/model"):
+        own["services"]["pick"]["checkpoint"] = checkpoint
+        given[checkpoint] = expanded(own, folder)["pick/0"].config["checkpoint"]
+    assert given == {
+        "weights.npz": str(folder / "weights.npz"),
+        "runs": str(folder / "runs"),
+        "user/model": "user/model",
+    }
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -118,6 +138,10 @@ def test_a_class_beside_the_file_is_served_by_the_fleets_replicas(
         (
             lambda s: s.update(python="/usr/bin/no-such-python"),
             ["services.pick.python: /usr/bin/no-such-python cannot be run (No such file"],
+        ),
+        (
+            lambda s: s.update(policy="my_lab:leaves"),
+            ["services.pick.policy: my_lab:leaves cannot be asked for its spec", "`describe`"],
         ),
         (lambda s: s.pop("policy"), ["services.pick.policy: missing", "replicas: external"]),
         (

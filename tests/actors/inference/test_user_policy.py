@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 
 from holdfast.actors.inference import user_policy
 from holdfast.actors.inference.policy_loading import configured_policy, warmed_up
+from holdfast.actors.inference.served_session import message_of
 from holdfast.actors.runtime.configs import InferenceConfig
 from holdfast.errors import PolicyError, RefusedError
 
@@ -56,6 +58,10 @@ class Loose(Heavy):
 class Unlucky(Swing):
     def __init__(self, error): raise {"gpu": RuntimeError("CUDA out of memory"), "net":
         ConnectionResetError("hub"), "file": FileNotFoundError("weights")}[error]
+
+class Torn(Swing):
+    def predict_chunk(self, batch):
+        np.concatenate([np.zeros(2), np.zeros((2, 2))])
 
 class Mute:
     spec = SPEC
@@ -190,3 +196,15 @@ def test_a_constructor_that_fails_for_want_of_a_device_is_tried_again(
         expected, match=r"Unlucky\(error='\w+'\) raised .*my_policies.py:\d+ in __init__"
     ):
         configured_policy(config(folder, "Unlucky", error=error))
+
+
+def test_an_error_of_the_policy_is_told_with_the_users_file_and_line(folder: str) -> None:
+    """Of the user's code, not of the library that it calls: at the warm-up and at a request."""
+    wanted = config(folder, "Torn")
+    place = r"\(.*my_policies.py:\d+ in predict_chunk\)"
+    with pytest.raises(RefusedError, match=rf"failed with ValueError: all the input .*{place} at"):
+        warmed_up(configured_policy(wanted), wanted, None, lambda: None)
+    policy = configured_policy(wanted)
+    with pytest.raises(ValueError, match="all the input") as failed:
+        policy.predict_chunk([policy.spec.example()])
+    assert re.search(rf"all the input.* {place}$", message_of(failed.value))
