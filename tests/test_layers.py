@@ -38,6 +38,7 @@ ACTORS = {
     "broker": ("runtime",),
     "network": ("runtime",),
     "inference": ("runtime",),
+    "clients": ("runtime",),
     "control": ("runtime", "driver"),
     "supervision": ("runtime", "driver"),
     "gateway": ("runtime", "driver", "supervision", "control"),

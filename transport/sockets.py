@@ -166,7 +166,8 @@ def peer(identity: bytes, user: str = "", role: Role | None = None) -> tuple[str
     """Name and incarnation that a ROUTER's identity frame says, `name:incarnation`.
 
     Raises WireError("identity") if it says none, or if `user`, whose key the connection has
-    (`role:name`), is of another name or of another role than `role`.
+    (`role:name`), is of another role than `role`, or of another name. The key of a robot `name` is
+    also that of `name/1`, `name/2`, ...: one actor speaks for many clients.
     """
     name, _, rest = identity.partition(b":")
     try:
@@ -176,7 +177,8 @@ def peer(identity: bytes, user: str = "", role: Role | None = None) -> tuple[str
     # For a peer without one libzmq makes an identity up: a zero byte, then any four bytes.
     if not 1 <= len(name) <= DEFAULT.max_name_chars or not found[0].isprintable() or found[1] < 0:
         raise WireError("identity", f"a peer calls itself {identity!r}: not a name")
-    if user and user != f"{role}:{found[0]}":
+    owner = found[0].partition("/")[0] if role is Role.ROBOT else found[0]
+    if user and user not in (f"{role}:{owner}", f"{role}:{found[0]}"):
         raise WireError("identity", f"the key of {user} was used by {role}:{found[0]}")
     return found
 

@@ -14,6 +14,7 @@ from ..runtime.kinds import KINDS as ACTOR_KINDS
 from ..runtime.spec import Rules
 from ..runtime.suggestions import closest
 from . import device_checks
+from .client_checks import OPENPI, client_faults
 from .host_checks import host_faults
 from .robot_checks import robot_faults
 from .schema import FleetFile, GatewayEntry
@@ -30,6 +31,7 @@ def faults_of(fleet: FleetFile) -> list[Fault]:
         *service_faults(fleet, specs),
         *host_faults(fleet),
         *_gateway(fleet),
+        *client_faults(fleet, specs),
         *_supervision(fleet),
     ]
     seen: dict[str, int] = {}
@@ -94,4 +96,5 @@ def actor_names(fleet: FleetFile) -> list[str]:
             if camera.driver != "robot"
         ]
         names += [f"{robot.name}/network", f"{robot.name}/control"]
-    return [*names, "gateway"] if fleet.gateway.enabled else names
+    names += ["gateway"] if fleet.gateway.enabled else []
+    return [*names, OPENPI] if fleet.gateway.openpi is not None else names

@@ -8,15 +8,25 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from ...errors import Fault, FleetError, PolicyError, RobotError
 from ...transport import sockets
 from ..inference.user_policy import is_own
-from ..runtime.configs import BrokerConfig, GatewayConfig, InferenceConfig, JitterProbeConfig
+from ..runtime.configs import (
+    BrokerConfig,
+    GatewayConfig,
+    InferenceConfig,
+    JitterProbeConfig,
+    OpenpiConfig,
+)
 from ..runtime.spec import ActorSpec
 from . import robot_actors, segment_uses
+from .client_checks import OPENPI
 from .host_context import HostContext
 from .hosts import back_address, front_address
-from .schema import FleetFile, RobotEntry, ServiceEntry
+from .schema import FleetFile, OpenpiEntry, RobotEntry, ServiceEntry
+from .specs import policy_spec
 from .supervision_defaults import memory_mb_of
 
 
@@ -67,6 +77,8 @@ def _actors(context: HostContext) -> list[ActorSpec]:
     made += [robot_actors.control(context, robot) for robot in robots]
     if fleet.gateway.enabled and fleet.broker.host == context.host:
         made.append(_gateway(context, robots))
+    if (openpi := fleet.gateway.openpi) is not None and fleet.broker.host == context.host:
+        made.append(_openpi(context, openpi))
     return made
 
 
@@ -156,3 +168,21 @@ def _gateway(context: HostContext, robots: list[RobotEntry]) -> ActorSpec:
         cameras={camera: ring.name for camera, ring in rings.items()},
     )
     return context.spec("gateway", "gateway", config, list(rings.values()))
+
+
+def _openpi(context: HostContext, entry: OpenpiEntry) -> ActorSpec:
+    spec = policy_spec(context.fleet, context.fleet.services[entry.service])
+    config = OpenpiConfig(
+        service=entry.service,
+        broker=context.endpoint("front", context.host),
+        spec=msgspec.to_builtins(spec),
+        host=entry.host,
+        port=entry.port,
+        api_key=entry.api_key,
+        mapping=entry.mapping,
+        metadata=entry.metadata,
+        roboarena=entry.dialect == "roboarena",
+        key=context.key(OPENPI, "key"),
+        broker_key=context.key("broker", "pub"),
+    )
+    return context.spec("openpi", OPENPI, config, [], after=["broker"])

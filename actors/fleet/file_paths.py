@@ -12,7 +12,7 @@ from .schema import CameraEntry, FleetFile, ServiceEntry
 
 
 def anchored(fleet: FleetFile, base: Path) -> FleetFile:
-    """`fleet` with its relative paths below `base`: checkpoints, video files, keys."""
+    """`fleet` with its relative paths below `base`: checkpoints, video files, keys of all kinds."""
     services = {
         name: replace(
             service,
@@ -31,9 +31,18 @@ def anchored(fleet: FleetFile, base: Path) -> FleetFile:
     ]
     keys = fleet.security.keys
     security = replace(fleet.security, keys=str(base / keys)) if keys else fleet.security
+    gateway, openpi = fleet.gateway, fleet.gateway.openpi
+    if openpi is not None and openpi.api_key is not None:
+        api_key = str(base / Path(openpi.api_key).expanduser())
+        gateway = replace(gateway, openpi=replace(openpi, api_key=api_key))
     import_path = str((base / fleet.import_path).resolve())
     return replace(
-        fleet, services=services, robots=robots, security=security, import_path=import_path
+        fleet,
+        services=services,
+        robots=robots,
+        gateway=gateway,
+        security=security,
+        import_path=import_path,
     )
 
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from ..control.config import PlanSettings, SafetySettings, TimingSettings
-from ..runtime.configs import Scheduling
+from ..runtime.configs import ObservationMapping, Scheduling
 
 NAME = "1 to 32 letters, digits, `-` and `_`"
 Name = Annotated[
@@ -229,11 +229,12 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How actors are restarted.
 
     `rules` are by kind of actor, and so is `memory_mb`, the most that an actor may use. Those that
-    untrusted peers reach have a limit by default: broker 1024, network and gateway 512; the broker
-    ends the connections that fill its memory 134 MB earlier. `groups` are of actor names: a failure
-    of one restarts those listed after it. At most `spares` control processes, one per robot of a
-    host, stand ready for those that die: each takes 20 MB. With `policy_spare`, one per kind
-    of policy that needs torch stands ready for its replicas, without weights, which takes 150 MB.
+    untrusted peers reach have a limit by default: broker 1024, network and gateway 512, openpi
+    1536; the broker ends the connections that fill its memory 134 MB earlier. `groups` are of actor
+    names: a failure of one restarts those listed after it. At most `spares` control processes, one
+    per robot of a host, stand ready for those that die: each takes 20 MB. With `policy_spare`, one
+    per kind of policy that needs torch stands ready for its replicas, without weights, which takes
+    150 MB.
     """
 
     rules: dict[str, dict[str, Any]] = {}
@@ -250,8 +251,29 @@ class Logs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     files: Annotated[int, Meta(ge=2, le=1000, description="a whole number, 2 to 1000")] = 4
 
 
+class OpenpiEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A WebSocket port for unmodified clients of openpi, each with a session with one service.
+
+    `mapping` says which keys of their observations hold the policy's cameras, state and
+    instruction, where the names do not. `metadata` is sent to them first, beside what the service
+    says of itself; with `dialect: roboarena` that is RoboArena's `PolicyServerConfig`.
+    """
+
+    port: Port
+    service: Annotated[str, Meta(description="a name under `services`")]
+    host: Annotated[str, Meta(description="the address to listen on")] = "127.0.0.1"
+    api_key: Annotated[
+        str | None,
+        Meta(description="a file with the key that clients must have, relative to this file"),
+    ] = None
+    dialect: Literal["openpi", "roboarena"] = "openpi"
+    mapping: ObservationMapping = ObservationMapping()
+    metadata: dict[str, Any] = {}
+
+
 class GatewayEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The page, health and metrics over HTTP, on the broker's host."""
+    """The page, health and metrics over HTTP, and the ports for clients of other projects, on the
+    broker's host. `enabled` is about the page, health and metrics."""
 
     enabled: bool = True
     host: Annotated[str, Meta(description="the address to listen on")] = "127.0.0.1"
@@ -262,6 +284,7 @@ class GatewayEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Literal["owner", "anyone"],
         Meta(description="who on this machine may read /metrics: this user and root, or anyone"),
     ] = "owner"
+    openpi: OpenpiEntry | None = None
 
 
 class Security(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

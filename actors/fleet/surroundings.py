@@ -22,6 +22,7 @@ from ...transport.keys import Key, Keyring, PublicKey, Role, load, load_public
 from ..inference.user_policy import is_own
 from ..runtime import interpreters
 from . import device_checks
+from .client_checks import OPENPI
 from .loading import placed
 from .schema import FleetFile, RobotEntry, ServiceEntry
 from .service_checks import WITHOUT_NETWORK, of_policy
@@ -42,7 +43,12 @@ print(json.dumps({"version": torch.__version__, "built": torch.version.cuda, "cu
 def faults_here(fleet: FleetFile, host: str | None) -> list[Fault]:
     """What is missing or damaged on this machine, the `host` of `fleet`, and needs a person."""
     robots = [(i, robot) for i, robot in enumerate(fleet.robots) if robot.host == host]
-    found = [*_interpreters(fleet, host), *_policies(fleet, host), *_keys(fleet, host)]
+    found = [
+        *_interpreters(fleet, host),
+        *_policies(fleet, host),
+        *_keys(fleet, host),
+        *_api_key(fleet, host),
+    ]
     for i, robot in robots:
         found += _files(robot, f"$.robots[{i}]")
         found += _processors(robot, f"$.robots[{i}]")
@@ -193,6 +199,8 @@ def _keys(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
               for name, service in fleet.services.items() if service.host == host
               for k in range(service.processes)]  # fmt: skip
     needed += [(robot.name, Role.ROBOT) for robot in fleet.robots if robot.host == host]
+    if fleet.gateway.openpi is not None and fleet.broker.host == host:
+        needed.append((OPENPI, Role.ROBOT))
     own = [("broker", Role.BROKER)] if fleet.broker.host == host else []
     files = [(directory / f"{name.replace('/', '@')}.key", name, role)
              for name, role in (*own, *needed)]  # fmt: skip
@@ -225,6 +233,22 @@ def _key(path: Path, name: str, role: Role) -> Iterator[Fault]:
             f"that of {role}:{name}",
             remedy=f"`actorctl keys new {name} --role {role}`",
         )
+
+
+def _api_key(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
+    """The file with the key of openpi's clients: present, readable, and one line."""
+    openpi = fleet.gateway.openpi
+    if openpi is None or openpi.api_key is None or fleet.broker.host != host:
+        return
+    try:
+        key = Path(openpi.api_key).read_bytes().strip()
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        yield Fault("$.gateway.openpi.api_key", f"{openpi.api_key} cannot be read ({why})")
+        return
+    if not key or b"\n" in key:
+        found = f"{openpi.api_key} holds no key"
+        yield Fault("$.gateway.openpi.api_key", found, "one line that is not empty")
 
 
 def _files(robot: RobotEntry, path: str) -> Iterator[Fault]:

@@ -19,6 +19,7 @@ KINDS = {
     "driver": "holdfast.actors.driver.driver:DriverActor",
     "witness": "holdfast.actors.jitter_probe:JitterProbeActor",
     "gateway": "holdfast.actors.gateway.gateway:GatewayActor",
+    "openpi": "holdfast.actors.clients.openpi_server:OpenpiActor",
 }
 """The class of each kind. A kind that is not built in is written `module:Class`."""
 

@@ -245,3 +245,15 @@ def test_a_key_is_valid_for_its_own_name_and_role_only(user: str) -> None:
     with pytest.raises(WireError, match="was used by robot:r1") as error:
         sockets.peer(b"r1:3", user, Role.ROBOT)
     assert error.value.reason == "identity"
+
+
+def test_a_robots_key_is_also_that_of_the_clients_below_its_name() -> None:
+    """One actor speaks for many under one key; a replica's key is for one name."""
+    assert sockets.peer(b"openpi/7:3", "robot:openpi", Role.ROBOT) == ("openpi/7", 3)
+    for user, role in (
+        ("robot:open", Role.ROBOT),
+        ("robot:openpi/6", Role.ROBOT),
+        ("replica:openpi", Role.REPLICA),
+    ):
+        with pytest.raises(WireError, match="was used by"):
+            sockets.peer(b"openpi/7:3", user, role)

@@ -1,0 +1,331 @@
+"""The openpi actor: a WebSocket server for unmodified clients of openpi, in front of one service.
+
+The protocol is that of openpi's `WebsocketPolicyServer`, as `openpi-client` 0.1.2 speaks it: the
+server sends its metadata first; then each binary message is an observation and is answered by a map
+with `actions`, float32 [chunk, A], and timings; a failure is answered by a traceback as text, after
+which the server closes with code 1011. `GET /healthz` is answered by OK. The file `api_key` holds
+what clients must send as `Authorization: Api-Key KEY`, which openpi's own server does not check.
+
+Guarantees: each connection is one session with the service, which begins with its first observation
+and ends with the connection, also in the middle of an inference; a client that is slow, or sends
+what it must not, affects no other; whatever clients declare, each message takes at most
+`MAX_MESSAGE` bytes. A page in a browser cannot connect. What travels is not encrypted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import hmac
+import itertools
+import logging
+import os
+import socket
+import time
+import traceback
+from collections import Counter
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import cv2
+import msgspec
+import zmq
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
+from websockets.http11 import Request as Handshake
+from websockets.http11 import Response
+
+from ...errors import HoldfastError, RefusedError, WireError
+from ...policy.base import PolicySpec
+from ...transport import sockets
+from ...transport.bodies import Open, Reply, Request
+from ...transport.messages import Blobs, Message
+from ..runtime.actor import Actor
+from ..runtime.configs import OpenpiConfig
+from ..runtime.credentials import credentials
+from . import msgpack_arrays, roboarena
+from .observation_mapping import ObservationReader
+from .service_caller import ServiceCaller
+
+MAX_CLIENTS = 32
+MAX_MESSAGE = 16 << 20
+HANDSHAKE_S = 5.0
+SEND_S = 10.0
+"""How long a client may take to read an answer."""
+SLACK_S = 0.5
+"""The deadline of a client's requests: robots whose plan runs out sooner are served first."""
+_BEAT_S = 0.25
+# Each failed handshake, of whoever connects, would be a line with a traceback.
+_QUIET = logging.Logger("openpi.websockets", logging.CRITICAL)  # noqa: LOG001 no configured one
+_LISTEN = 256
+
+
+class OpenpiActor(Actor):
+    """The server of one port."""
+
+    kind = "openpi"
+    Config = OpenpiConfig
+
+    def setup(self) -> None:
+        cv2.setNumThreads(1)
+        config: OpenpiConfig = self.config
+        self._spec = msgspec.convert(config.spec, PolicySpec)
+        self._reader = ObservationReader(self._spec, config.mapping)
+        self._api_key = None if config.api_key is None else _read_key(config.api_key)
+        self._metadata = msgpack_arrays.pack(self._describe())
+        self._keys = credentials(self.name, config.key, config.broker_key)
+        self._context: sockets.Context = zmq.Context()
+        self.resources.callback(self._context.destroy, linger=100)
+        self._listener = _listen(config.host, config.port)
+        self.resources.callback(self._listener.close)
+        self._epochs = itertools.count(time.monotonic_ns() // 100_000_000 & 0xFFFFFFF)
+        self._clients: dict[int, ServerConnection] = {}
+        self._counts: Counter[str] = Counter()
+
+    def run(self) -> None:
+        asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        async with serve(
+            self._client,
+            sock=self._listener,
+            process_request=self._admit,
+            # A browser names its page's origin with every connection; no other client does.
+            origins=[None],
+            compression=None,
+            max_size=MAX_MESSAGE,
+            max_queue=2,
+            open_timeout=HANDSHAKE_S,
+            close_timeout=1.0,
+            logger=_QUIET,
+        ):
+            self.ready(port=self._listener.getsockname()[1])
+            await self._beat()
+
+    async def _beat(self) -> None:
+        """Count progress and answer the supervisor, until it asks for the stop."""
+        readable = asyncio.Event()
+        asyncio.get_running_loop().add_reader(self.link.fileno(), readable.set)
+        while not self.stopping:
+            self.board.progress()
+            self.board.report({"clients": len(self._clients), "counters": dict(self._counts)})
+            try:
+                async with asyncio.timeout(_BEAT_S):
+                    await readable.wait()
+            except TimeoutError:
+                continue
+            readable.clear()
+            self.refuse_commands()
+
+    def _admit(self, connection: ServerConnection, request: Handshake) -> Response | None:
+        """The refusal of a connection before it is a WebSocket's, or the answer about health."""
+        if request.path == "/healthz":
+            return connection.respond(HTTPStatus.OK, "OK\n")
+        self._counts["connects"] += 1
+        if self._api_key is not None and not self._has_key(request):
+            self._counts["refused-key"] += 1
+            words = "this server takes clients with its API key only: Authorization: Api-Key KEY\n"
+            return connection.respond(HTTPStatus.UNAUTHORIZED, words)
+        if len(self._clients) >= MAX_CLIENTS:
+            self._counts["refused-full"] += 1
+            words = f"{MAX_CLIENTS} clients are connected, and no more are served\n"
+            return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, words)
+        return None
+
+    def _has_key(self, request: Handshake) -> bool:
+        assert self._api_key is not None
+        given = request.headers.get_all("Authorization")
+        scheme, _, key = (given[0] if len(given) == 1 else "").partition(" ")
+        return scheme.lower() == "api-key" and hmac.compare_digest(
+            key.strip().encode("utf-8", "surrogateescape"), self._api_key
+        )
+
+    async def _client(self, client: ServerConnection) -> None:
+        """Serve one client until it is gone."""
+        if len(self._clients) >= MAX_CLIENTS:
+            # Between the handshake's two halves others may have taken the last place.
+            await client.close(CloseCode.TRY_AGAIN_LATER, "too many clients")
+            return
+        number = next(n for n in itertools.count(1) if n not in self._clients)
+        self._clients[number] = client
+        conversation = _Conversation(self, client, f"{self.name}/{number}")
+        try:
+            await conversation.serve()
+        except ConnectionClosed:
+            pass
+        except TimeoutError:
+            self._counts["slow"] += 1
+        except Exception:
+            self.log.exception("a fault of this server, not of its client %d", number)
+            raise  # upon which the connection is closed with code 1011
+        finally:
+            await conversation.close()
+            del self._clients[number]
+
+    def caller(self, name: str) -> ServiceCaller:
+        """A session of the service for the client `name`."""
+        opening = Open(
+            robot=name,
+            service=self.config.service,
+            action_names=self._spec.action_names,
+            state_names=self._spec.state_names,
+            cameras={c.name: (c.width, c.height) for c in self._spec.cameras},
+            fps=self._spec.fps,
+            control_mode=self._spec.control_mode,
+            incarnation=self.incarnation,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+        )
+        return ServiceCaller(self._context, self.config.broker, opening, self._epochs, *self._keys)
+
+    def request(self, observation: object) -> tuple[Request, Blobs]:
+        """The request of an observation. Raises WireError."""
+        state, images, prompt = self._reader.read(observation)
+        blobs = Blobs()
+        body = Request(
+            state=blobs.array(state),
+            images={name: blobs.image(pixels) for name, pixels in images.items()},
+            task=prompt,
+            slack_s=SLACK_S,
+        )
+        return body, blobs
+
+    def count(self, what: str) -> None:
+        self._counts[what] += 1
+
+    @property
+    def metadata(self) -> bytes:
+        """The first message that a client gets."""
+        return self._metadata
+
+    def _describe(self) -> dict[str, Any]:
+        if self.config.roboarena:
+            return {**roboarena.server_config(self._spec), **self.config.metadata}
+        spec = self._spec
+        return {
+            "service": self.config.service,
+            "model": spec.model,
+            "revision": spec.revision,
+            "cameras": {c.name: [c.height, c.width, 3] for c in spec.cameras},
+            "state_names": list(spec.state_names),
+            "action_names": list(spec.action_names),
+            "action_horizon": spec.chunk_size,
+            "fps": spec.fps,
+            "control_mode": spec.control_mode,
+            **self.config.metadata,
+        }
+
+
+class _Conversation:
+    """One client: its messages, in order, and the session that they need."""
+
+    def __init__(self, server: OpenpiActor, client: ServerConnection, name: str) -> None:
+        self._server, self._client, self._name = server, client, name
+        self._caller: ServiceCaller | None = None
+        self._total_s: float | None = None
+        self._begins = False
+
+    async def serve(self) -> None:
+        """Answer message after message. Raises ConnectionClosed, or TimeoutError for a client that
+        does not read."""
+        await self._send(self._server.metadata)
+        while True:
+            message = await self._client.recv()
+            began_s = time.monotonic()
+            try:
+                answer = await self._answer(message)
+            except HoldfastError as error:
+                self._server.count("errors")
+                self._server.log.info("%s: %s", self._name, error)
+                # As openpi's server does, without the stack, which says nothing about the client.
+                what = "".join(traceback.format_exception_only(error))
+                await self._send(f"Traceback (most recent call last):\n{what}")
+                await self._client.close(
+                    CloseCode.INTERNAL_ERROR,
+                    "Internal server error. Traceback included in previous frame.",
+                )
+                return
+            await self._send(answer)
+            self._total_s = time.monotonic() - began_s
+
+    async def close(self) -> None:
+        if self._caller is not None:
+            await self._caller.close("the client is gone")
+
+    async def _answer(self, message: bytes | str) -> bytes | str:
+        observation = msgpack_arrays.unpack(message)
+        if isinstance(observation, dict) and "endpoint" in observation:
+            endpoint = observation.pop("endpoint")
+            if endpoint == "reset":
+                if self._caller is not None:
+                    self._caller.session.new_episode()
+                return roboarena.RESET_ANSWER
+            if endpoint != "infer":
+                raise WireError("endpoint", f"endpoint {endpoint!r:.40}, expected infer or reset")
+        began_s = time.monotonic()
+        body, blobs = self._server.request(observation)
+        reply = await self._infer(body, blobs)
+        timing = {"infer_ms": (time.monotonic() - began_s) * 1e3}
+        if self._total_s is not None:
+            timing["prev_total_ms"] = self._total_s * 1e3
+        self._server.count("replies")
+        return msgpack_arrays.pack(
+            {
+                "actions": reply.array(reply.body.chunk),
+                "policy_timing": {"infer_ms": reply.body.inference_s * 1e3},
+                "server_timing": timing,
+            }
+        )
+
+    async def _infer(self, body: Request, blobs: Blobs) -> Message[Reply]:
+        """The reply of the service. Raises ConnectionClosed as soon as the client is gone."""
+        if self._caller is None:
+            self._caller = self._server.caller(self._name)
+        asked = asyncio.ensure_future(self._caller.infer(body, blobs))
+        gone = asyncio.ensure_future(self._client.wait_closed())
+        try:
+            await asyncio.wait((asked, gone), return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                return asked.result()
+            self._server.count("gone-in-inference")
+            raise self._client.protocol.close_exc
+        finally:
+            for task in (asked, gone):
+                task.cancel()
+            await asyncio.gather(asked, gone, return_exceptions=True)
+
+    async def _send(self, message: bytes | str) -> None:
+        async with asyncio.timeout(SEND_S):
+            await self._client.send(message)
+
+
+def _read_key(path: str) -> bytes:
+    """The API key in the file `path`. Raises RefusedError."""
+    try:
+        key = Path(path).read_bytes().strip()
+    except OSError as error:
+        raise RefusedError(f"the API key {path} cannot be read: {error.strerror}") from error
+    if not key or b"\n" in key:
+        raise RefusedError(f"the API key {path}: expected one line that is not empty")
+    return key
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises RefusedError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_LISTEN)
+    except OSError as error:
+        listener.close()
+        remedy = "set another `host` or `port` under `gateway.openpi` in fleet.yaml"
+        if error.errno == errno.EADDRINUSE:
+            remedy = f"another program has it; {remedy}"
+        raise RefusedError(
+            f"openpi's clients cannot be served on {host} port {port}: {error.strerror}; {remedy}"
+        ) from error
+    return listener

@@ -1,0 +1,131 @@
+"""Real fleets that openpi's clients connect to, and a raw client."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from websockets.sync.client import ClientConnection, connect
+
+from holdfast import Fleet
+from holdfast.actors.clients.msgpack_arrays import pack, unpack
+from holdfast.tests.peers.environments import interpreter_of
+from holdfast.tests.waiting import wait_until
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def observation(value: float = 0.0) -> dict[str, Any]:
+    """One for the shipped policies, in openpi's keys, whose state is this everywhere: the constant
+    policy's actions are then this value too."""
+    return {
+        "observation/overhead_image": np.zeros((96, 128, 3), np.uint8),
+        "observation/wrist_image": np.zeros((120, 160, 3), np.uint8),
+        "observation/state": np.full(7, value),
+        "prompt": "put the red parcel into the left bin",
+    }
+
+
+class Served:
+    """A running fleet with a port for openpi's clients."""
+
+    def __init__(self, fleet: Fleet, port: int, folder: Path) -> None:
+        self.fleet, self.port, self.folder = fleet, port, folder
+
+    def connect(self, **options: Any) -> ClientConnection:
+        """A raw connection, before its first message."""
+        url = f"ws://127.0.0.1:{self.port}"
+        made: ClientConnection = connect(url, compression=None, max_size=None, **options)
+        return made
+
+    def infer(self, client: ClientConnection, value: float = 0.0) -> Any:
+        """The answer to an observation."""
+        client.send(pack(observation(value)))
+        answer = client.recv(30.0)
+        assert isinstance(answer, bytes), answer
+        return unpack(answer)
+
+    def report(self, actor: str) -> dict[str, Any]:
+        rows = self.fleet.status()["actors"]
+        found: dict[str, Any] = next(row["report"] for row in rows if row["name"] == actor)
+        return found
+
+    def sessions(self) -> set[str]:
+        """The names of the clients that have a session."""
+        rows = self.report("broker")["sessions"]
+        return {row["robot"] for row in rows if row["robot"].startswith("openpi/")}
+
+    def without_clients(self) -> None:
+        """Wait until no client is connected, and none has a session."""
+        idle = lambda: not self.sessions() and self.report("openpi")["clients"] == 0  # noqa: E731
+        wait_until(idle, "the clients' sessions to end", 10.0, 0.1)
+
+    def run(self, script: str, *arguments: str) -> str:
+        """What a program prints that has openpi's own client, unmodified."""
+        program = self.folder / "client.py"
+        program.write_text(script)
+        command = [str(interpreter_of("openpi")), str(program), str(self.port), *arguments]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=90)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+def serve(
+    folder: Path, values: dict[str, Any], restarts: int = 0, **entry: Any
+) -> Iterator[Served]:
+    """A fleet of these values, with such an entry for openpi's clients of the service pick; its
+    actors are restarted so often."""
+    port = free_port()
+    gateway = {"enabled": False, "openpi": {"port": port, "service": "pick", **entry}}
+    file = folder / "fleet.yaml"
+    # A spare that gets ready late would be a process that a test has left behind.
+    supervision = {"spares": 0, "policy_spare": False}
+    file.write_text(yaml.safe_dump({"gateway": gateway, "supervision": supervision, **values}))
+    with Fleet(file) as fleet:
+        fleet.wait(90.0)
+        yield Served(fleet, port, folder)
+        # Whatever clients did, no actor died of it.
+        counts = {row["name"]: row["restarts"] for row in fleet.status()["actors"]}
+        assert sum(counts.values()) == restarts, counts
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A robot and openpi's clients use one service."""
+    robot = {
+        "name": "r1",
+        "service": "pick",
+        "cameras": {name: {"width": 128, "height": 96} for name in ("overhead", "wrist")},
+    }
+    pick = {"policy": "constant", "checkpoint": "conveyor-flow", "max_sessions": 40}
+    values = {"name": "opt", "services": {"pick": pick}, "robots": [robot]}
+    yield from serve(tmp_path_factory.mktemp("served"), values, metadata={"reset_pose": [0.5]})
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """One place, a chunk takes a second, an API key is needed, RoboArena's metadata are sent."""
+    pick = {
+        "policy": "constant",
+        "checkpoint": "conveyor-flow",
+        "max_sessions": 1,
+        "options": {"delay_s": 1.0},
+    }
+    folder = tmp_path_factory.mktemp("slow")
+    (folder / "openpi.key").write_text("s3cret\n")
+    yield from serve(
+        folder,
+        {"name": "ops", "services": {"pick": pick}},
+        api_key="openpi.key",
+        dialect="roboarena",
+    )

@@ -1,0 +1,85 @@
+"""The entry for openpi's clients in a fleet file: its faults, and its actor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.actors.fleet.loading import loads
+from holdfast.actors.fleet.surroundings import faults_here
+from holdfast.tests.actors.fleet.files import actors, faults
+
+PICK = {"policy": "constant", "checkpoint": "conveyor-flow"}
+
+
+def fleet(**entry: Any) -> dict[str, Any]:
+    """A file with one service and such an entry."""
+    return {
+        "services": {"pick": PICK},
+        "gateway": {"openpi": {"port": 8000, "service": "pick", **entry}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("entry", "why"),
+    [
+        ({"service": "pikc"}, "no service 'pikc'"),
+        ({"host": "0.0.0.0"}, "every client that connects is served"),  # noqa: S104
+        ({"mapping": {"cameras": {"writs": "a"}}}, "no camera 'writs'"),
+        ({"mapping": {"camera": {}}}, "camera"),
+        ({"port": 0}, "a TCP port"),
+        ({"dialect": "groot"}, "groot"),
+    ],
+)
+def test_what_cannot_work_is_said_before_a_process_starts(entry: dict[str, Any], why: str) -> None:
+    """Each fault names the key and what is wrong with it."""
+    (fault,) = faults(fleet(**entry))
+    assert "gateway.openpi" in fault
+    assert why in fault
+
+
+def test_a_service_of_scripts_has_no_port() -> None:
+    """What its policy takes is not in the file, and clients do not say what they have."""
+    values = fleet()
+    values["services"]["pick"] = {"replicas": "external"}
+    assert "not known from this file" in faults(values)[0]
+
+
+def test_the_page_and_the_clients_have_ports_of_their_own() -> None:
+    """One port for both is a fault, unless there is no page."""
+    values = fleet()
+    values["gateway"]["port"] = 8000
+    assert "the port of the page too" in faults(values)[0]
+    values["gateway"] = {"enabled": False, "openpi": values["gateway"]["openpi"]}
+    names = [spec.name for spec in actors(values)]
+    assert names == ["broker", "pick/0", "openpi"]
+
+
+def test_the_actor_gets_the_policys_spec_and_the_entry() -> None:
+    """It knows names and sizes without a policy, and starts after the broker."""
+    made = {spec.name: spec for spec in actors(fleet(dialect="roboarena", metadata={"x": 1}))}
+    openpi = made["openpi"]
+    assert openpi.kind == "openpi"
+    assert openpi.member.after == ("broker",)
+    assert openpi.config["spec"]["model"] == "conveyor-flow"
+    assert openpi.config["roboarena"] is True
+    assert openpi.config["metadata"] == {"x": 1}
+    assert openpi.config["broker"].endswith("broker.front")
+
+
+def test_the_file_of_the_api_key_is_looked_at(tmp_path: Path) -> None:
+    """Relative to the fleet file; absent or empty it is a fault of this machine, else not."""
+    text = (
+        "services: {pick: {policy: constant, checkpoint: conveyor-flow}}\n"
+        "gateway: {openpi: {port: 8000, service: pick, api_key: own.key, host: 0.0.0.0}}\n"
+    )
+    file = tmp_path / "own.key"
+    for content, why in ((None, "cannot be read"), ("\n", "holds no key"), ("a\nb", "holds no")):
+        if content is not None:
+            file.write_text(content)
+        (fault,) = faults_here(loads(text, base=tmp_path), None)
+        assert why in str(fault)
+    file.write_text("secret\n")
+    assert faults_here(loads(text, base=tmp_path), None) == []
