@@ -184,7 +184,8 @@ class CommandLimits:
         if (action < self._lowest).any() or (action > self._highest).any():
             self._refused[:] = action
             return Refusal.RANGE
-        np.clip(action, self._lower, self._upper, out=self._command)
+        np.maximum(action, self._lower, out=self._command)
+        np.minimum(self._command, self._upper, out=self._command)
         self._from_last = self.flowing
         start = self._last if self._from_last else self._known
         np.subtract(self._command, start, out=self._moved)
