@@ -79,9 +79,10 @@ def measure(seconds: float) -> list[dict[str, Any]]:
         os.environ.update(HOLDFAST_RUNTIME=f"{name}/r", HOLDFAST_STATE=f"{name}/s")
         journal, other = directory / "journal", directory / "other"
         with Fleet(fleet_file(directory, journal)) as fleet:
-            before = fleet.wait()["robots"][0]
-            watch = Watch(runtime_base() / fleet.name / SOCKET)
+            fleet.wait()
             with beside(other):
+                before = fleet.status()["robots"][0]
+                watch = Watch(runtime_base() / fleet.name / SOCKET)
                 until_s = time.monotonic() + seconds
                 while time.monotonic() < until_s:
                     time.sleep(POLL_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from holdfast.actors.control.tick_log import TickRecord
 from holdfast.tools.bench.driver import PERIOD_NS, driver_rows, loop_rows
 from holdfast.tools.bench.rough_bus import Transaction
 
-ARGV = [sys.executable, "-m", "holdfast.tools.bench.driver", "--quick", "--json"]
+ARGV = [sys.executable, "-m", "holdfast.tools.bench.driver", "--json"]
 MS = 1_000_000
 
 
@@ -31,6 +32,16 @@ def tick(number: int, *, commands: bool = True) -> TickRecord:
         observed_ns=None,
         begins_step=True,
     )
+
+
+def measured(option: str, timeout_s: float) -> dict[str, dict[str, Any]]:
+    """The rows of the benchmark's report, by their case."""
+    out = subprocess.run(
+        [*ARGV, option], capture_output=True, text=True, check=True, timeout=timeout_s
+    )
+    report = json.loads(out.stdout)
+    assert report["bench"] == "driver" and report["machine"]["cpus"]
+    return {row["case"]: row for row in report["rows"]}
 
 
 def test_a_write_counts_for_the_tick_before_it() -> None:
@@ -72,13 +83,20 @@ def test_a_loop_that_begins_a_period_late_has_missed_a_tick() -> None:
 def test_a_rough_bus_costs_control_no_tick() -> None:
     """Real processes at 50 Hz, on a bus that blocks for 3 to 8 ms, and 50 ms now and then: no tick
     is missed but by the machine's pauses, and commands reach the arm."""
-    out = subprocess.run(ARGV, capture_output=True, text=True, check=True, timeout=110)
-    report = json.loads(out.stdout)
-    assert report["bench"] == "driver" and report["machine"]["cpus"]
-    rows = {row["case"]: row for row in report["rows"]}
+    rows = measured("--quick", 110)
     for row in rows.values():
         assert row["n"] > 0.6 * 6 * 50 and row["p50"] <= row["p99"] <= row["max"]
     assert rows["holdfast/ticks"]["missed"] == 0
-    # The aim is 0.5 ms; a machine that others use may be slower, but not by a bus transaction.
-    assert rows["holdfast/tick-to-write-idle-bus"]["p50"] < 3.0
+    # The aim is 0.5 ms; a machine that others use may be slower, but not by half a period.
+    assert rows["holdfast/tick-to-write-idle-bus"]["p50"] < 10.0
     assert rows["peer/one-loop/writes"]["max"] > 20, "there was a hiccup"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_a_rough_bus_costs_a_loop_of_its_own_what_it_does_not_cost_control() -> None:
+    """For a minute: control misses no tick, the loop that calls its driver itself does."""
+    rows = measured("--seconds=60", 200)
+    assert rows["holdfast/ticks"]["missed"] == 0
+    assert rows["peer/one-loop/ticks"]["missed"] > 5
+    assert rows["holdfast/writes"]["p50"] < rows["peer/one-loop/writes"]["p50"]
