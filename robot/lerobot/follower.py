@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from ...errors import RobotError
 from ..base import ControlMode, Robot, RobotSpec
 from . import library
+from .calibrate import calibrate
 from .motors import HeldMotors
 
 _log = logging.getLogger(__name__)
@@ -44,6 +45,9 @@ class LeRobotRobot(Robot):
         options: {type: so101_follower, port: /dev/ttyACM0, id: left}
         limits: {shoulder_pan.pos: {max_rate: 120}}
     """
+
+    calibrate = staticmethod(calibrate)
+    """What `actorctl robots calibrate` hands over to."""
 
     def __init__(self, type: str, **options: Any) -> None:
         """Make the robot of the registered `type`; `options` are the fields of its configuration
