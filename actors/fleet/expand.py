@@ -123,7 +123,7 @@ def _replica(context: HostContext, name: str, service: ServiceEntry, k: int) -> 
         broker=context.endpoint("back", service.host),
         policy=service.policy,
         checkpoint=service.checkpoint,
-        options=service.options,
+        options=service.all_options,
         device=service.device,
         dtype=service.dtype,
         threads=service.threads,

@@ -81,6 +81,16 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "gets what is written here as its keyword `checkpoint`"
         ),
     ] = None
+    address: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^wss?://[^\s/]+$",
+                description="of a running server, for policy openpi: ws://host:port",
+            ),
+        ]
+        | None
+    ) = None
     options: Annotated[
         dict[str, Any],
         Meta(
@@ -115,6 +125,11 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     drain_s: Seconds = 2.0
     audit_bytes: Bytes = 16_000_000
     capture_bytes: Bytes = 0
+
+    @property
+    def all_options(self) -> dict[str, Any]:
+        """The options, with the address where there is one."""
+        return {**self.options, **({"address": self.address} if self.address else {})}
 
     @property
     def external(self) -> bool:

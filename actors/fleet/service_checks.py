@@ -27,7 +27,13 @@ def service_faults(fleet: FleetFile, specs: dict[str, PolicySpec]) -> Iterator[F
         path = f"$.services.{name}"
         if not is_name(name):
             yield Fault(path, f"{name!r} is no name", remedy=f"use {NAME}")
-        if service.external:
+        if service.address is not None and service.policy not in user_policy.SERVERS:
+            remedy = f"remove it, or write `policy: {', '.join(user_policy.SERVERS)}`"
+            yield Fault(f"{path}.address", f"{service.address} has no effect", remedy=remedy)
+        if service.address is None and service.policy in user_policy.SERVERS:
+            remedy = "add `address: ws://host:port`, where it listens"
+            yield Fault(f"{path}.address", "missing: another server runs it", remedy=remedy)
+        elif service.external:
             yield from _external(service, path)
         elif user_policy.is_own(service.policy):
             try:

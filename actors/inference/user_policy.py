@@ -20,13 +20,17 @@ from ...policy.weights import weights_hash
 from ..runtime.user_code import blame, load
 from .given_policy import GivenPolicy
 
-_BUILT_IN = dict.fromkeys(OPTIONS, "")
-"""Their names, for messages: they are loaded elsewhere."""
+SERVERS = {"openpi": "holdfast.actors.clients.openpi_policy:OpenpiPolicy"}
+"""Policies that other servers run, by kind: made as the user's own are, and asked there."""
+
+_BUILT_IN = {**dict.fromkeys(OPTIONS, ""), **SERVERS}
+"""The others' names are for messages: they are loaded elsewhere."""
 
 
 def is_own(policy: str) -> bool:
-    """Whether `policy` names the user's code, not a kind that is built in."""
-    return ":" in policy
+    """Whether `policy` names the user's code, or a server of another project: not a kind that is
+    built in."""
+    return ":" in policy or policy in SERVERS
 
 
 def keywords(
