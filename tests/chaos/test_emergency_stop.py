@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import select
 import signal
 import socket
 import statistics
+import struct
+import subprocess
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,12 +20,14 @@ from typing import Any
 
 import pytest
 
-from holdfast.actors.driver import emergency_stop
+import holdfast
+from holdfast.actors.driver import emergency_stop, latch
 from holdfast.actors.runtime import robots_file
 from holdfast.actors.runtime.runtime_dir import runtime_base, state_dir
 from holdfast.tests.chaos import test_fake_arm as arms
 from holdfast.tests.chaos.conftest import actor, robot
 from holdfast.tests.chaos.test_fake_arm import ArmFleet, first_after, kill_and_await, near
+from holdfast.tests.e2e.conftest import BIN
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.keys import Role
 from holdfast.transport.keys import new as new_key
@@ -206,6 +214,86 @@ def test_a_latch_whose_file_is_removed_by_hand_stays(start_arm: StartArm) -> Non
     wait_until(file.exists, within_s=5)
     assert fleet.written(stopped_ns) == []
     release_and_judge(fleet)
+
+
+PARKING_ARM = """
+from fake_arm import FakeArm
+
+class ParkingArm(FakeArm):
+    steps = 0
+
+    def safe_stop(self):
+        self.steps += 1
+        self._note("park")
+        return self.steps > 400
+"""
+
+
+def test_a_stop_ends_the_parking_of_a_fleet_that_is_being_stopped(
+    start_arm: StartArm, tmp_path: Path
+) -> None:
+    """The driver looks at the latch at every step of the way; then it ends as it is."""
+    (tmp_path / "cell").mkdir()
+    (tmp_path / "cell" / "parking_arm.py").write_text(PARKING_ARM)
+    safety = {"at_stop": "park", "safe_stop_timeout_s": 10.0}
+    fleet = start_arm({}, driver="parking_arm:ParkingArm", safety=safety)
+    fleet.interrupt()
+    wait_until(lambda: len(fleet.rows("park")) > 5, within_s=10)
+    estop(fleet)
+    (hold,) = fleet.rows("hold")
+    fleet.wait(15)
+    assert len(fleet.rows("park")) < 300
+    assert [row for row in fleet.rows("park") if row["at_ns"] > hold["at_ns"]] == []
+    assert latch.engaged(state_dir("arm"), "arm") is not None
+
+
+def test_a_key_in_top_stops_the_robots_and_the_view_says_so(start_arm: StartArm) -> None:
+    """`e`, also while the supervisor stands still."""
+    fleet = start_arm({"creep": 0.02})
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 120, 0, 0))
+    top = subprocess.Popen(
+        [BIN / "actorctl", "top"], stdin=slave, stdout=slave, stderr=subprocess.DEVNULL
+    )
+    seen = b""
+
+    def shows(words: bytes) -> bool:
+        nonlocal seen
+        while select.select([master], [], [], 0)[0]:
+            seen += os.read(master, 65536)
+        return words in seen
+
+    try:
+        wait_until(lambda: shows(b"e stops all robots"), within_s=20)
+        os.kill(fleet.process.pid, signal.SIGSTOP)
+        os.write(master, b"e")
+        wait_until(lambda: fleet.rows("hold"), within_s=5)
+        os.kill(fleet.process.pid, signal.SIGCONT)
+        wait_until(lambda: shows(b"arm stopped, confirmed by the device"), within_s=10)
+        wait_until(lambda: shows(b"EMERGENCY STOP: arm"), within_s=10)
+        top.send_signal(signal.SIGINT)
+        wait_until(lambda: shows(b"") and top.poll() is not None, within_s=10)
+    finally:
+        os.kill(fleet.process.pid, signal.SIGCONT)
+        top.kill()
+        top.wait()
+        os.close(master)
+        os.close(slave)  # until here: a terminal without a user cannot be read
+    release_and_judge(fleet)
+
+
+def test_a_program_stops_and_releases_as_the_command_line_does(start_arm: StartArm) -> None:
+    """Who did it, and why, stands in the status."""
+    fleet = start_arm({"creep": 0.02})
+    (outcome,) = holdfast.emergency_stop("arm", by="the light curtain", why="broken")
+    assert outcome.done and outcome.confirmed
+    status = fleet.wait_for(stopped, 5)
+    assert "stopped by the light curtain" in robot(status, "arm")["reason"]
+    with pytest.raises(ValueError, match="needs the names"):
+        holdfast.release_emergency_stop()
+    (outcome,) = holdfast.release_emergency_stop("arm", fleet="arm")
+    assert outcome.done and not outcome.latched
+    fleet.streaming()
 
 
 def _driver_lives() -> bool:
