@@ -47,7 +47,6 @@ def examine() -> list[Finding]:
         runtime_directory,
         disk,
         ports,
-        cameras,
         graphics,
     )
     return [check() for check in checks]
@@ -162,16 +161,6 @@ def ports() -> Finding:
         remedy = "choose others with `broker: {front_port, back_port}`, if it spans hosts"
         return Finding("ports", "poor", f"{', '.join(taken)} in use", remedy)
     return Finding("ports", "good", "7447 and 7448 are free")
-
-
-def cameras() -> Finding:
-    devices = sorted(Path("/dev").glob("video*"))
-    closed = [str(device) for device in devices if not os.access(device, os.R_OK | os.W_OK)]
-    if closed:
-        remedy = "usermod -aG video $USER, then log in anew"
-        return Finding("cameras", "poor", f"no access to {', '.join(closed)}", remedy)
-    names = ", ".join(device.name for device in devices) or "none (simulated ones need none)"
-    return Finding("cameras", "good", names)
 
 
 def graphics() -> Finding:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .option_types import AsJson, FleetName
+from .option_types import HERE, AsJson, FleetFile, FleetName
 from .running_fleet import ask, fail, reach
 
 app = typer.Typer()
@@ -38,11 +38,14 @@ def graph(
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> None:
-    """What this machine lacks for robots to run well on it, and how to mend it."""
-    from . import doctor as practice
+def doctor(fleet_file: FleetFile = HERE, as_json: AsJson = False) -> None:
+    """What this machine lacks for robots to run well on it, and how to mend it.
 
-    findings = practice.examine()
+    Its serial ports and cameras; if the fleet file is there, its interpreters and drivers."""
+    from . import doctor as practice
+    from . import doctor_devices
+
+    findings = practice.examine() + doctor_devices.examine(fleet_file)
     if as_json:
         print(json.dumps([practice.plain(finding) for finding in findings], indent=2))
     else:
