@@ -21,6 +21,7 @@ from __future__ import annotations
 import gc
 import select
 from collections import deque
+from functools import partial
 from pathlib import Path
 from time import monotonic_ns
 from typing import Any
@@ -37,6 +38,7 @@ from ..runtime.configs import DriverConfig, DriverFrames
 from ..runtime.wakefulness import set_slice
 from . import registers, resolve
 from .core import DriverCore
+from .delivered_camera import DeliveredCamera
 from .device import Device
 from .registers import CommandKind, DriverPhase, RobotState
 from .stop_keeper import StopKeeper
@@ -66,8 +68,10 @@ class DriverActor(Actor):
         self._core = DriverCore(spec, config.tick_ns, config.interpolate)
         self._state = Seqlock.owned(self.segment(config.state))
         self._commands = SteadyReader(self.segment(config.command))
-        self._rings = {name: self._ring(camera) for name, camera in config.cameras.items()}
-        self._frame_due_ns = dict.fromkeys(self._rings, 0)
+        self._cameras = {
+            name: DeliveredCamera(name, self._ring(camera), camera)
+            for name, camera in config.cameras.items()
+        }
         self._wake = WakeSocket(Path(config.wake))
         self.resources.callback(self._wake.close)
         period_s = self._device.robot.period_s
@@ -137,7 +141,7 @@ class DriverActor(Actor):
         """When something is to be done without being asked."""
         if not self._device.open:
             return self._device.retry_ns
-        return min([self._read_ns, *self._frame_due_ns.values()])
+        return min([self._read_ns, *(camera.due_ns for camera in self._cameras.values())])
 
     def _obey_latch(self, requests: list[DriverRequest]) -> None:
         stopped = self._stop.look()
@@ -189,14 +193,8 @@ class DriverActor(Actor):
         """Frames that the driver itself delivers."""
         if not self._device.open:
             return
-        for name, ring in self._rings.items():
-            now = monotonic_ns()
-            if now < self._frame_due_ns[name]:
-                continue
-            self._frame_due_ns[name] = now + round(0.5e9 / self.config.cameras[name].fps)
-            capture_ns = self._device.read_frame(name, ring.slot())
-            if capture_ns is not None:
-                ring.publish(capture_ns)
+        for name, camera in self._cameras.items():
+            camera.show(partial(self._device.read_frame, name), monotonic_ns())
 
     def _publish(self) -> None:
         device, core = self._device, self._core
@@ -327,5 +325,6 @@ class DriverActor(Actor):
             "estop": self._stopped,
             "damaged": self._commands.damaged,
             "unlimited": list(self._spec.unlimited),
+            "cameras": [camera.report(now) for camera in self._cameras.values()],
             **device.report(),
         }

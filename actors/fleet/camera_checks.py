@@ -82,8 +82,8 @@ def _driver(robot: RobotEntry, name: str, at: str, said: Description | None) -> 
                 f"'robot', but the driver {robot.driver} delivers no camera {name!r}",
                 f"one of those that it delivers: {delivers}",
             )
-        for key in ("options", "python", "frozen_after_s"):
-            if getattr(camera, key) not in (None, {}):
+        for key in ("options", "python"):
+            if getattr(camera, key):
                 found = "has no effect: the frames come from the robot's driver"
                 yield Fault(f"{at}.{key}", found, remedy="remove it")
     elif camera.driver not in CAMERA_DRIVERS and ":" not in camera.driver:

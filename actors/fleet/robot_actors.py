@@ -38,7 +38,12 @@ def driver(context: HostContext, robot: RobotEntry) -> ActorSpec:
         import_path=context.fleet.import_path,
         cameras={
             name: DriverFrames(
-                segment=frames[name].name, width=camera.width, height=camera.height, fps=camera.fps
+                segment=frames[name].name,
+                width=camera.width,
+                height=camera.height,
+                fps=camera.fps,
+                offset_ms=camera.offset_ms,
+                frozen_after_s=camera.frozen_after_s,
             )
             for name, camera in delivered.items()
         },

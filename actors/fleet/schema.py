@@ -173,7 +173,8 @@ class CameraEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
                 ge=0,
                 le=3600,
                 description="seconds of identical frames after which it counts as frozen; 0: "
-                "never; without it 3, but never for files and simulators, which have no noise",
+                "never; without it 3, but never for files, simulators and the frames of a "
+                "robot's driver, which may have no noise",
             ),
         ]
         | None

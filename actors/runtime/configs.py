@@ -103,12 +103,15 @@ class CameraFeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class DriverFrames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A camera whose frames the robot's driver delivers: its ring, its size and its rate."""
+    """A camera whose frames the robot's driver delivers: its ring, its size and its rate, and the
+    rest as in `SensorConfig`."""
 
     segment: str
     width: int
     height: int
     fps: float
+    offset_ms: float = 0.0
+    frozen_after_s: float | None = None
 
 
 class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

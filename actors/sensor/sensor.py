@@ -28,9 +28,9 @@ from ...transport.layout import own
 from ...transport.seqlock import SteadyReader
 from ..runtime.actor import Actor
 from ..runtime.configs import SensorConfig
+from ..runtime.freeze_watch import FreezeWatch, Sight
 from ..runtime.outage import Outage
 from . import make_camera
-from .freeze_watch import FreezeWatch, Sight
 from .guarded_camera import GuardedCamera
 
 _REPORT_NS = 500_000_000

@@ -70,6 +70,16 @@ class ControlReport(Struct, kw_only=True):
     task: str | None = None
 
 
+class DeliveredCameraRow(Struct, kw_only=True):
+    """A camera whose frames a robot's driver delivers."""
+
+    name: str
+    reason: str = ""
+    frames: Count = 0
+    frame_age_ms: Measure | None = None
+    freezes: Count = 0
+
+
 class DriverReport(Struct, kw_only=True):
     """Of a robot's driver; the episodes where the robot counts them itself."""
 
@@ -81,6 +91,7 @@ class DriverReport(Struct, kw_only=True):
     outages: Count = 0
     dropped: dict[str, Count] = {}
     unlimited: list[str] = []
+    cameras: list[DeliveredCameraRow] = []
     estop: StopReport | None = None
     tried: Count | None = None
     successes: Count | None = None

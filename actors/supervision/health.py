@@ -127,10 +127,15 @@ def emergency_stop(row: Row) -> str:
 
 
 def blind(row: Row) -> str:
-    """Why a running sensor has no frames; empty if it has some, and for every other actor."""
-    if row["kind"] != "sensor" or row["state"] != ActorState.READY:
+    """Why a running sensor, or a camera of a robot's driver, has no frames; empty if it has some,
+    and for every other actor."""
+    report = row["report"] or {}
+    if row["state"] != ActorState.READY:
         return ""
-    reason = (row["report"] or {}).get("reason")
+    if row["kind"] == "driver":
+        cameras = [camera for camera in report.get("cameras", ()) if camera["reason"]]
+        return "; ".join(f"has no frames of {each['name']}: {each['reason']}" for each in cameras)
+    reason = report.get("reason") if row["kind"] == "sensor" else ""
     return f"has no frames: {reason}" if reason else ""
 
 

@@ -92,7 +92,7 @@ def seen(fleet: FleetProcess, camera: str, reason: str) -> dict[str, object]:
     if reason:
         assert not status["healthy"]
         text = " ".join(fleet.actorctl("status").stdout.split())
-        assert f"{camera} has no frames" in text
+        assert f"{camera}: has no frames: " in text, text
     report: dict[str, object] = row(status["actors"], camera)["report"]
     return report
 
@@ -133,7 +133,7 @@ def test_every_kind_of_camera_fails_aloud_and_sees_again(
 
     wrong.touch()
     report = seen(fleet, "a/wrist", "read raised IndexError: frame 7 of 5")
-    assert f"{tmp_path}/eyes.py:23 in read" in str(report["reason"])
+    assert f"{tmp_path}/eyes.py:21 in read" in str(report["reason"])
     wrong.unlink()
 
     stop.touch()

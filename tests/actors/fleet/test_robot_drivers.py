@@ -89,7 +89,7 @@ def test_a_camera_of_the_robots_driver_has_no_actor_of_its_own(
     made = expanded(own, folder)
     assert "r1/overhead" in made and "r1/wrist" not in made
     ring = {"segment": "r1/wrist", "width": 640, "height": 480, "fps": 30.0}
-    assert made["r1/driver"].config["cameras"] == {"wrist": ring}
+    assert made["r1/driver"].config["cameras"]["wrist"].items() >= ring.items()
     uses = {use.name: use.writable for use in made["r1/driver"].segments}
     assert uses["r1/wrist"]
     assert "r1/wrist" in {use.name for use in made["r1/network"].segments}

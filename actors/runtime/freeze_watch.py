@@ -53,6 +53,14 @@ class FreezeWatch:
         self.reason = ""
         return Sight.NEW
 
+    def nothing(self, now_ns: int) -> Sight:
+        """Judge that there was no frame at all."""
+        if not self._instant_since_ns:
+            self._instant_since_ns = now_ns
+        if self._is_long(now_ns - self._instant_since_ns):
+            return self._frozen("gives no new frame")
+        return Sight.OLD
+
     def _is_long(self, lasted_ns: int) -> bool:
         return 0 < self._after_ns < lasted_ns
 

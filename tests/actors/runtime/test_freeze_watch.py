@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from holdfast.actors.sensor.freeze_watch import FreezeWatch, Sight
+from holdfast.actors.runtime.freeze_watch import FreezeWatch, Sight
 
 S = 1_000_000_000
 PICTURES = [np.full((48, 64, 3), level, np.uint8) for level in range(3)]
@@ -72,3 +72,14 @@ def test_nothing_is_ever_frozen_with_a_bound_of_zero(compares: bool) -> None:
     assert watch.look(1, PICTURES[0], 0) is Sight.NEW
     assert watch.look(1, PICTURES[0], 10**6 * S) is Sight.OLD
     assert watch.look(2, PICTURES[0], 10**7 * S) is Sight.NEW
+
+
+def test_no_frame_at_all_is_frozen_after_as_long_as_a_frame_that_stays() -> None:
+    """From the first question on, and again from the last frame on."""
+    watch = FreezeWatch(1.0, compares_pixels=False)
+    start = 50 * S
+    assert watch.nothing(start) is watch.nothing(start + S) is Sight.OLD
+    assert watch.nothing(start + 2 * S) is Sight.FROZEN and "gives no new frame" in watch.reason
+    assert watch.look(start + 3 * S, PICTURES[0], start + 3 * S) is Sight.NEW and not watch.reason
+    assert watch.nothing(start + 4 * S) is Sight.OLD
+    assert watch.nothing(start + 5 * S) is Sight.FROZEN and watch.count == 2
