@@ -116,7 +116,7 @@ def emergency_stop(row: Row) -> str:
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(stop["at_s"]))
     why = f": {stop['why']}" if stop["why"] else ""
     held = (
-        "the device holds"
+        "the device holds" + (f", but {stop['error']}" if stop["error"] else "")
         if stop["confirmed"]
         else f"THE DEVICE HAS NOT CONFIRMED IT ({stop['error']})"
     )
