@@ -51,6 +51,9 @@ _IDLE_TICKS = 1.5
 """After a command, until the robot is measured without another one: the next command is due before,
 and shall not find the bus busy."""
 _KEPT = 1024
+_SLICE_NS = 1_000_000
+"""From the scheduler: shorter ones than others' wake a process sooner; from a command to the device
+it takes half of this, in which it is not to be interrupted."""
 
 
 class DriverActor(Actor):
@@ -86,8 +89,7 @@ class DriverActor(Actor):
         """From the tick of control to the call of `write_action`."""
 
     def run(self) -> None:
-        # A command is to find this process awake soon; the arm's bus is slow enough.
-        set_slice()
+        set_slice(_SLICE_NS)
         gc.freeze()
         self.ready(hang_timeout_s=self.config.io_timeout_s)
         while not self.stopping:
