@@ -72,8 +72,8 @@ def test_the_first_action_is_within_a_step_of_the_observed_state(loop: Make) -> 
 def test_a_slow_loop_that_plays_by_time_is_held_to_the_rate_of_the_clock(
     loop: Make, hz: float
 ) -> None:
-    """It leaves out steps, and may move as far as they would have; not farther. A new chunk may be
-    ahead of the one before by less than a step."""
+    """It leaves out steps, and may move as far as they would have; not farther."""
+    # A new chunk may be ahead of the one before by less than a step: hence twice the rate.
     allowed = loop(plan=BY_TIME, limits={"t": {"max_rate": RATE * 2.01}})
     allowed.run(hz, 1)
     assert follow(allowed, hz, 5)[10:].count(None) == 0

@@ -81,8 +81,7 @@ def test_a_loop_that_begins_a_period_late_has_missed_a_tick() -> None:
 
 @pytest.mark.timeout(120)
 def test_a_rough_bus_costs_control_no_tick() -> None:
-    """Real processes at 50 Hz, on a bus that blocks for 3 to 8 ms, and 50 ms now and then: no tick
-    is missed but by the machine's pauses, and commands reach the arm."""
+    """Real processes at 50 Hz: no tick is missed by control itself, and commands reach the arm."""
     rows = measured("--quick", 110)
     for row in rows.values():
         assert row["n"] > 0.6 * 6 * 50 and row["p50"] <= row["p99"] <= row["max"]
