@@ -75,7 +75,10 @@ def _driver(robot: RobotEntry, name: str, at: str, said: Description | None) -> 
     """Whether the camera's driver exists, and the robot's delivers its frames if it is to."""
     camera = robot.cameras[name]
     if camera.driver == "robot":
-        if said is not None and name not in said.cameras:
+        if robot.in_process:
+            found = "'robot', but a driver in the control loop's own process delivers no frames"
+            yield Fault(f"{at}.driver", found, remedy="remove `in_process`, or use another one")
+        elif said is not None and name not in said.cameras:
             delivers = ", ".join(said.cameras) or "none"
             yield Fault(
                 f"{at}.driver",

@@ -102,6 +102,22 @@ def test_a_camera_that_is_wrong_has_one_fault_at_its_place(
     assert f"$.robots[0].cameras.wrist.{place}: " in found and expected in found
 
 
+@pytest.mark.parametrize(
+    ("in_process", "expected"),
+    [
+        (False, "the driver sim delivers no camera 'wrist'"),
+        (True, "a driver in the control loop's own process delivers no frames"),
+    ],
+)
+def test_a_camera_of_the_robots_driver_is_one_that_it_delivers(
+    good: dict[str, Any], tmp_path: Path, in_process: bool, expected: str
+) -> None:
+    """From a process of its own."""
+    good["robots"][0]["in_process"] = in_process
+    found = faults(good, tmp_path, {"driver": "robot"})
+    assert any("cameras.wrist.driver" in fault and expected in fault for fault in found), found
+
+
 @pytest.mark.parametrize("version", ["0.6", "0.4"])
 def test_a_camera_of_lerobot_is_checked_by_the_library_in_its_own_interpreter(
     good: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
