@@ -146,6 +146,9 @@ class Robot(Protocol):
 
     Inherit it for the defaults; only `connect`, `read_state` and `write_action` have none. There
     are three ways to rest, and a driver has them apart: `hold`, `safe_stop` and `release`.
+
+    A class may have `calibrate(**options)` too, a class or static method: the procedure that
+    `actorctl robots calibrate` hands its terminal to. Nothing else calls it.
     """
 
     spec: RobotSpec
