@@ -27,6 +27,16 @@ class Eager(Arm):
         self.port = open(port)
 """
 
+CAMERAS = """
+from holdfast import Camera as Base
+
+class Camera(Base):
+    def __init__(self, width, height, fps):
+        self.width, self.height = width, height
+    def open(self): raise AssertionError("a check touches no hardware")
+    def read(self, out): raise AssertionError
+"""
+
 GOOD = """\
 name: cell
 services:
@@ -131,6 +141,7 @@ WRONG = {
 def folder(tmp_path: Path) -> Path:
     """Where fleet.yaml and the user's modules are."""
     (tmp_path / "my_arms.py").write_text(ARMS)
+    (tmp_path / "my_cameras.py").write_text(CAMERAS)
     return tmp_path
 
 
