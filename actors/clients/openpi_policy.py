@@ -38,10 +38,10 @@ class OpenpiPolicy:
 
     `cameras` are the keys of its images with their sizes, `{key: [width, height]}`; robots call
     them by the last part of the key, or by `names[key]`. The state is sent under the key `state`,
-    the task under `prompt`. `api_key` is a file. An answer that takes longer than `timeout_s`, over
-    all reconnections, fails the request; the replica is taken for hung after 3 s, unless
-    `supervision.rules.inference` has another `hang_timeout_s`. At its start it waits for the server
-    up to `wait_s`, while robots find no replica.
+    or in parts, `{key: how many values}`, the task under `prompt`. `api_key` is a file. An answer
+    that takes longer than `timeout_s`, over all reconnections, fails the request; the replica is
+    taken for hung after 3 s, unless `supervision.rules.inference` has another `hang_timeout_s`. At
+    its start it waits for the server up to `wait_s`, while robots find no replica.
 
     Raises TypeError or ValueError that begins with the option, OSError without a server.
     """
@@ -55,7 +55,7 @@ class OpenpiPolicy:
         fps: float,
         cameras: Mapping[str, Sequence[int]] | None = None,
         names: Mapping[str, str] | None = None,
-        state: str = "observation/state",
+        state: str | Mapping[str, int] = "observation/state",
         prompt: str = "prompt",
         model: str = "openpi",
         revision: str = "1",
@@ -67,7 +67,10 @@ class OpenpiPolicy:
         self.spec, self._keys = _spec(options)
         if not address.startswith(("ws://", "wss://")):
             raise ValueError(f"address: {address!r}, expected ws://host:port")
-        self._address, self._state, self._prompt = address, state, prompt
+        self._address, self._prompt = address, prompt
+        self._state = {state: len(state_names)} if isinstance(state, str) else dict(state)
+        if sum(self._state.values()) != len(state_names):
+            raise ValueError(f"state: {state}, expected {len(state_names)} values in all")
         self._timeout_s = arguments.number("timeout_s", timeout_s, most=3600)
         self._headers = {}
         if api_key is not None:
@@ -102,7 +105,7 @@ class OpenpiPolicy:
         packed = msgpack_arrays.pack(
             {
                 **{key: observation.images[name] for key, name in self._keys.items()},
-                self._state: observation.state,
+                **self._parts(observation.state),
                 self._prompt: observation.task,
             }
         )
@@ -118,6 +121,11 @@ class OpenpiPolicy:
             self.close()
             raise PolicyError(f"what the server at {self._address} answers: {error}") from error
         return Chunk(model=actions, robot=actions)
+
+    def _parts(self, state: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """The state by the keys that its parts are sent under."""
+        ends = np.cumsum(list(self._state.values()))[:-1]
+        return dict(zip(self._state, np.split(state, ends), strict=True))
 
     def _ask(self, packed: bytes, deadline_s: float) -> bytes | str:
         """The answer of the server, asked once more where the connection was lost."""

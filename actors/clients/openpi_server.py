@@ -19,11 +19,7 @@ import errno
 import hmac
 import itertools
 import logging
-import os
 import socket
-import time
-import traceback
-from collections import Counter
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -37,25 +33,20 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request as Handshake
 from websockets.http11 import Response
 
-from ...errors import HoldfastError, RefusedError, WireError
+from ...errors import RefusedError
 from ...policy.base import PolicySpec
 from ...transport import sockets
-from ...transport.bodies import Open, Reply, Request
-from ...transport.messages import Blobs, Message
 from ..runtime.actor import Actor
 from ..runtime.configs import OpenpiConfig
 from ..runtime.credentials import credentials
 from . import msgpack_arrays, roboarena
+from .client_service import ClientService
 from .observation_mapping import ObservationReader
-from .service_caller import ServiceCaller
+from .openpi_conversation import OpenpiConversation
 
 MAX_CLIENTS = 32
 MAX_MESSAGE = 16 << 20
 HANDSHAKE_S = 5.0
-SEND_S = 10.0
-"""How long a client may take to read an answer."""
-SLACK_S = 0.5
-"""The deadline of a client's requests: robots whose plan runs out sooner are served first."""
 _BEAT_S = 0.25
 # Each failed handshake, of whoever connects, would be a line with a traceback.
 _QUIET = logging.Logger("openpi.websockets", logging.CRITICAL)  # noqa: LOG001 no configured one
@@ -71,18 +62,24 @@ class OpenpiActor(Actor):
     def setup(self) -> None:
         cv2.setNumThreads(1)
         config: OpenpiConfig = self.config
-        self._spec = msgspec.convert(config.spec, PolicySpec)
-        self._reader = ObservationReader(self._spec, config.mapping)
+        spec = msgspec.convert(config.spec, PolicySpec)
         self._api_key = None if config.api_key is None else _read_key(config.api_key)
-        self._metadata = msgpack_arrays.pack(self._describe())
-        self._keys = credentials(self.name, config.key, config.broker_key)
-        self._context: sockets.Context = zmq.Context()
-        self.resources.callback(self._context.destroy, linger=100)
+        self._metadata = msgpack_arrays.pack(_describe(config, spec))
+        context: sockets.Context = zmq.Context()
+        self.resources.callback(context.destroy, linger=100)
+        self._service = ClientService(
+            config.service,
+            spec,
+            ObservationReader(spec, config.mapping),
+            context,
+            config.broker,
+            credentials(self.name, config.key, config.broker_key),
+            self.incarnation,
+        )
+        self._counts = self._service.counts
         self._listener = _listen(config.host, config.port)
         self.resources.callback(self._listener.close)
-        self._epochs = itertools.count(time.monotonic_ns() // 100_000_000 & 0xFFFFFFF)
         self._clients: dict[int, ServerConnection] = {}
-        self._counts: Counter[str] = Counter()
 
     def run(self) -> None:
         asyncio.run(self._serve())
@@ -150,7 +147,8 @@ class OpenpiActor(Actor):
             return
         number = next(n for n in itertools.count(1) if n not in self._clients)
         self._clients[number] = client
-        conversation = _Conversation(self, client, f"{self.name}/{number}")
+        name = f"{self.name}/{number}"
+        conversation = OpenpiConversation(self._service, self._metadata, client, name)
         try:
             await conversation.serve()
         except ConnectionClosed:
@@ -164,141 +162,23 @@ class OpenpiActor(Actor):
             await conversation.close()
             del self._clients[number]
 
-    def caller(self, name: str) -> ServiceCaller:
-        """A session of the service for the client `name`."""
-        opening = Open(
-            robot=name,
-            service=self.config.service,
-            action_names=self._spec.action_names,
-            state_names=self._spec.state_names,
-            cameras={c.name: (c.width, c.height) for c in self._spec.cameras},
-            fps=self._spec.fps,
-            control_mode=self._spec.control_mode,
-            incarnation=self.incarnation,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-        )
-        return ServiceCaller(self._context, self.config.broker, opening, self._epochs, *self._keys)
 
-    def request(self, observation: object) -> tuple[Request, Blobs]:
-        """The request of an observation. Raises WireError."""
-        state, images, prompt = self._reader.read(observation)
-        blobs = Blobs()
-        body = Request(
-            state=blobs.array(state),
-            images={name: blobs.image(pixels) for name, pixels in images.items()},
-            task=prompt,
-            slack_s=SLACK_S,
-        )
-        return body, blobs
-
-    def count(self, what: str) -> None:
-        self._counts[what] += 1
-
-    @property
-    def metadata(self) -> bytes:
-        """The first message that a client gets."""
-        return self._metadata
-
-    def _describe(self) -> dict[str, Any]:
-        if self.config.roboarena:
-            return {**roboarena.server_config(self._spec), **self.config.metadata}
-        spec = self._spec
-        return {
-            "service": self.config.service,
-            "model": spec.model,
-            "revision": spec.revision,
-            "cameras": {c.name: [c.height, c.width, 3] for c in spec.cameras},
-            "state_names": list(spec.state_names),
-            "action_names": list(spec.action_names),
-            "action_horizon": spec.chunk_size,
-            "fps": spec.fps,
-            "control_mode": spec.control_mode,
-            **self.config.metadata,
-        }
-
-
-class _Conversation:
-    """One client: its messages, in order, and the session that they need."""
-
-    def __init__(self, server: OpenpiActor, client: ServerConnection, name: str) -> None:
-        self._server, self._client, self._name = server, client, name
-        self._caller: ServiceCaller | None = None
-        self._total_s: float | None = None
-        self._begins = False
-
-    async def serve(self) -> None:
-        """Answer message after message. Raises ConnectionClosed, or TimeoutError for a client that
-        does not read."""
-        await self._send(self._server.metadata)
-        while True:
-            message = await self._client.recv()
-            began_s = time.monotonic()
-            try:
-                answer = await self._answer(message)
-            except HoldfastError as error:
-                self._server.count("errors")
-                self._server.log.info("%s: %s", self._name, error)
-                # As openpi's server does, without the stack, which says nothing about the client.
-                what = "".join(traceback.format_exception_only(error))
-                await self._send(f"Traceback (most recent call last):\n{what}")
-                await self._client.close(
-                    CloseCode.INTERNAL_ERROR,
-                    "Internal server error. Traceback included in previous frame.",
-                )
-                return
-            await self._send(answer)
-            self._total_s = time.monotonic() - began_s
-
-    async def close(self) -> None:
-        if self._caller is not None:
-            await self._caller.close("the client is gone")
-
-    async def _answer(self, message: bytes | str) -> bytes | str:
-        observation = msgpack_arrays.unpack(message)
-        if isinstance(observation, dict) and "endpoint" in observation:
-            endpoint = observation.pop("endpoint")
-            if endpoint == "reset":
-                if self._caller is not None:
-                    self._caller.session.new_episode()
-                return roboarena.RESET_ANSWER
-            if endpoint != "infer":
-                raise WireError("endpoint", f"endpoint {endpoint!r:.40}, expected infer or reset")
-        began_s = time.monotonic()
-        body, blobs = self._server.request(observation)
-        reply = await self._infer(body, blobs)
-        timing = {"infer_ms": (time.monotonic() - began_s) * 1e3}
-        if self._total_s is not None:
-            timing["prev_total_ms"] = self._total_s * 1e3
-        self._server.count("replies")
-        return msgpack_arrays.pack(
-            {
-                "actions": reply.array(reply.body.chunk),
-                "policy_timing": {"infer_ms": reply.body.inference_s * 1e3},
-                "server_timing": timing,
-            }
-        )
-
-    async def _infer(self, body: Request, blobs: Blobs) -> Message[Reply]:
-        """The reply of the service. Raises ConnectionClosed as soon as the client is gone."""
-        if self._caller is None:
-            self._caller = self._server.caller(self._name)
-        asked = asyncio.ensure_future(self._caller.infer(body, blobs))
-        gone = asyncio.ensure_future(self._client.wait_closed())
-        try:
-            await asyncio.wait((asked, gone), return_when=asyncio.FIRST_COMPLETED)
-            if asked.done():
-                return asked.result()
-            self._server.count("gone-in-inference")
-            raise self._client.protocol.close_exc
-        finally:
-            for task in (asked, gone):
-                task.cancel()
-            await asyncio.gather(asked, gone, return_exceptions=True)
-
-    async def _send(self, message: bytes | str) -> None:
-        async with asyncio.timeout(SEND_S):
-            await self._client.send(message)
+def _describe(config: OpenpiConfig, spec: PolicySpec) -> dict[str, Any]:
+    """The metadata."""
+    if config.roboarena:
+        return {**roboarena.server_config(spec), **config.metadata}
+    return {
+        "service": config.service,
+        "model": spec.model,
+        "revision": spec.revision,
+        "cameras": {c.name: [c.height, c.width, 3] for c in spec.cameras},
+        "state_names": list(spec.state_names),
+        "action_names": list(spec.action_names),
+        "action_horizon": spec.chunk_size,
+        "fps": spec.fps,
+        "control_mode": spec.control_mode,
+        **config.metadata,
+    }
 
 
 def _read_key(path: str) -> bytes:

@@ -123,6 +123,22 @@ def test_a_server_is_asked_in_its_own_keys_and_answers_with_chunks() -> None:
         assert server.asked[0]["prompt"] == "t"
 
 
+def test_a_state_is_sent_in_the_parts_that_the_server_takes() -> None:
+    """DROID's servers take joints and gripper apart; parts that are not the whole are refused."""
+    with running() as server:
+        parts = {"observation/state": 1, "observation/gripper_position": 1}
+        with asking(server, state=parts) as policy:
+            observed = Observation(
+                np.array([1, 2], np.float32), {"wrist": np.zeros((6, 8, 3), np.uint8)}, "t"
+            )
+            with pytest.raises(PolicyError):  # this server answers by the first part alone
+                policy.predict_chunk([observed])
+        assert server.asked[0]["observation/state"].tolist() == [1.0]
+        assert server.asked[0]["observation/gripper_position"].tolist() == [2.0]
+        with pytest.raises(ValueError, match="expected 2 values in all"):
+            OpenpiPolicy(server.address, **{**OPTIONS, "state": {"observation/state": 1}})
+
+
 def test_a_server_that_was_restarted_is_asked_again() -> None:
     """The connection is made anew within the request, and counted."""
     with running() as first, asking(first) as policy:

@@ -1,0 +1,70 @@
+"""`ClientService`: the service behind a port for clients, as each of them uses it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import time
+from collections import Counter
+
+from ...policy.base import PolicySpec
+from ...transport import sockets
+from ...transport.bodies import Open, Request
+from ...transport.keys import Key, PublicKey
+from ...transport.messages import Blobs
+from .observation_mapping import ObservationReader
+from .service_caller import ServiceCaller
+
+SLACK_S = 0.5
+"""The deadline of a client's requests: robots whose plan runs out sooner are served first."""
+
+
+class ClientService:
+    """The service `name` at the `broker`, with a policy of `spec`; `counts` of what happened."""
+
+    def __init__(
+        self,
+        name: str,
+        spec: PolicySpec,
+        reader: ObservationReader,
+        context: sockets.Context,
+        broker: str,
+        keys: tuple[Key, PublicKey] | tuple[None, None],
+        incarnation: int,
+    ) -> None:
+        self.name, self.spec = name, spec
+        self.counts: Counter[str] = Counter()
+        self._reader = reader
+        self._context, self._broker, self._keys = context, broker, keys
+        self._incarnation = incarnation
+        # Epochs rise over restarts too: the broker forgets an old session late.
+        self._epochs = itertools.count(time.monotonic_ns() // 100_000_000 & 0xFFFFFFF)
+
+    def caller(self, client: str) -> ServiceCaller:
+        """A session for the `client` of this name. Within a running loop."""
+        opening = Open(
+            robot=client,
+            service=self.name,
+            action_names=self.spec.action_names,
+            state_names=self.spec.state_names,
+            cameras={c.name: (c.width, c.height) for c in self.spec.cameras},
+            fps=self.spec.fps,
+            control_mode=self.spec.control_mode,
+            incarnation=self._incarnation,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+        )
+        return ServiceCaller(self._context, self._broker, opening, self._epochs, *self._keys)
+
+    def request(self, observation: object) -> tuple[Request, Blobs]:
+        """The request of an observation. Raises WireError."""
+        state, images, prompt = self._reader.read(observation)
+        blobs = Blobs()
+        body = Request(
+            state=blobs.array(state),
+            images={name: blobs.image(pixels) for name, pixels in images.items()},
+            task=prompt,
+            slack_s=SLACK_S,
+        )
+        return body, blobs
