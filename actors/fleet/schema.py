@@ -207,8 +207,8 @@ class RobotEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     driver: Annotated[
         str,
         Meta(
-            description="the robot's driver: sim, gym, or module:Class or module:function beside "
-            "this file"
+            description="the robot's driver: sim, gym, lerobot, or module:Class or "
+            "module:function beside this file"
         ),
     ] = "sim"
     python: Python = None
