@@ -129,7 +129,7 @@ def emergency_stop(row: Row) -> str:
 def blind(row: Row) -> str:
     """Why a running sensor, or a camera of a robot's driver, has no frames; empty if it has some,
     and for every other actor."""
-    report = row["report"] or {}
+    report = row.get("report") or {}
     if row["state"] != ActorState.READY:
         return ""
     if row["kind"] == "driver":
