@@ -178,8 +178,7 @@ def kill_and_await(fleet: ArmFleet, name: str) -> None:
 def test_the_first_command_after_a_death_is_a_step_from_the_measured_pose_at_most(
     start_arm: Callable[..., ArmFleet], victims: tuple[str, ...], number: signal.Signals
 ) -> None:
-    """Killed, or stopped for so long that the supervisor ends them; a hand moves the arm meanwhile.
-    The torque stays on, and nobody has to help."""
+    """After SIGKILL or SIGSTOP of driver or control the torque stays on and nothing jumps."""
     fleet = start_arm({"creep": 0.02, "bus_ms": [1, 2]})
     names = tuple(f"arm/{name}" for name in victims)
     before = fleet.status()

@@ -100,8 +100,7 @@ def seen(fleet: FleetProcess, camera: str, reason: str) -> dict[str, object]:
 def test_every_kind_of_camera_fails_aloud_and_sees_again(
     start_fleet: StartFleet, tmp_path: Path, stream: MjpegServer
 ) -> None:
-    """A stream that freezes and ends, a camera of the user's own that raises, one of LeRobot in its
-    own interpreter that falls silent: each with its reason in the status, and none for good."""
+    """A frozen stream, a class that raises, a silent LeRobot camera."""
     lerobot = interpreter_of("lerobot-0.6")
     wrong, stop = tmp_path / "wrong", tmp_path / "stop"
     (tmp_path / "eyes.py").write_text(EYES)

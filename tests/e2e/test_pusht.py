@@ -25,8 +25,7 @@ def both_tried(status: dict[str, Any]) -> bool:
 def test_two_pusht_environments_are_driven_and_their_episodes_counted(
     start_fleet: StartFleet, tmp_path: Path
 ) -> None:
-    """The example, with gym-pusht in an interpreter of its own: both robots play chunks of a
-    planner, an episode of each ends and is counted, and their pictures reach the rings."""
+    """Both robots play a planner's chunks, and an ended episode of each is counted."""
     python = interpreter_of("pusht")
     folder = tmp_path / "example"
     folder.mkdir()

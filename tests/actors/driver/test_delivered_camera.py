@@ -63,8 +63,7 @@ def test_a_new_frame_is_published_less_the_offset_and_an_old_one_is_not(memory: 
 def test_a_camera_that_shows_nothing_new_has_a_reason(
     memory: bytearray, frozen_after_s: float | None
 ) -> None:
-    """No frames count after three seconds, or as said; identical pixels only where that is said,
-    because a simulator has no noise."""
+    """No frame for three seconds, or as configured, is a reason."""
     it = camera(memory, frozen_after_s)
     for n in range(200):
         it.show(gives((1000 + 20 * n) * MS), (1001 + 20 * n) * MS)

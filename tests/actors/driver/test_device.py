@@ -64,6 +64,7 @@ def device(robot: Scripted) -> Device:
 
 
 def test_a_measurement_is_kept_with_its_instant(device: Device) -> None:
+    """The state and its instant are those of the last call that succeeded."""
     before_ns = time.monotonic_ns()
     assert device.read()
     assert device.state.tolist() == [1, 2]
@@ -167,6 +168,8 @@ def test_a_call_that_fails_now_and_then_does_not_hide_behind_others(
     "error", [RobotError("no"), OSError(5, "no"), KeyError("no"), ValueError()]
 )
 def test_no_error_of_a_driver_gets_out(device: Device, robot: Scripted, error: Exception) -> None:
+    """Whatever a driver raises becomes a counted failure with its method's name."""
+
     def fail(_out: NDArray[np.float32]) -> int:
         raise error
 

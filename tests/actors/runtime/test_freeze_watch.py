@@ -30,8 +30,7 @@ def nearly() -> NDArray[np.uint8]:
 def test_a_camera_is_frozen_exactly_while_nothing_was_new_for_longer_than_said(
     looks: list[tuple[float, bool, int]], compares: bool
 ) -> None:
-    """New is another instant and, where pixels are compared, another picture; every freeze counts
-    once."""
+    """A new instant, or another picture where pixels are compared, ends a freeze."""
     watch = FreezeWatch(3.0, compares)
     now_ns, capture_ns, shown = 1000 * S, 0, -1
     instant_since = pixels_since = now_ns

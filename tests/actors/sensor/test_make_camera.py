@@ -51,8 +51,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 def test_a_camera_that_cannot_be_made_is_refused_by_what_its_code_did(
     folder: str, driver: str, options: dict[str, Any], expected: str
 ) -> None:
-    """With the file and line where there is one; asked in this process and before the start, in
-    one of its own."""
+    """The error has the file and line, in this process and in one of its own interpreter."""
     with pytest.raises(RobotError, match=expected):
         make_camera.create(driver, options, *SIZE, folder)
     asked = AskedCamera(driver, options, *SIZE, folder)

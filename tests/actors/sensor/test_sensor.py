@@ -92,8 +92,7 @@ def of_stream(server: MjpegServer, **entry: Any) -> dict[str, Any]:
 
 
 def test_a_stream_that_freezes_has_failed_until_it_moves_again(stream: MjpegServer) -> None:
-    """The identical frames stop being published, each freeze counts once however often the camera
-    is opened anew, and the reason is gone with the first other frame."""
+    """Identical frames are not published; a freeze counts once and ends with another frame."""
     with sensor(**of_stream(stream, frozen_after_s=0.5)) as it:
         it.says("")
         it.sees()
@@ -168,8 +167,7 @@ FAULTS = {
 def test_a_camera_of_the_users_own_that_goes_wrong_is_said_to_and_used_again_after(
     folder: str, tmp_path: Path, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its traceback is in the log once, with the file and line; errors that it reports have none.
-    No frame is published while it is wrong."""
+    """Its traceback is logged once, no frame is published meanwhile, and it is used again after."""
     wrong = tmp_path / "wrong"
     options = {"fault": fault, "fault_file": str(wrong)}
     entry = {"driver": "eyes:Noise", "import_path": folder, "options": options}

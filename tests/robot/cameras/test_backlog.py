@@ -41,8 +41,7 @@ class Stream:
 def test_frames_that_are_taken_are_young_after_any_stall(
     period_ms: float, expected_ms: float, stalls_ms: list[float]
 ) -> None:
-    """At any rate, whatever rate was expected, once that was learnt; and most frames of a steady
-    stream are taken."""
+    """After any stall, at any rate, a frame taken is young."""
     stream = Stream(period_ms, expected_ms)
     while stream.now_ms < 1000 + max(2000, 30 * period_ms):
         stream.take()

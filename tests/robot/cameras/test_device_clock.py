@@ -18,8 +18,7 @@ MS = 1_000_000
 def test_jitter_of_the_transfer_is_not_in_the_instants(
     zero_ns: int, drift_ppm: float, late_ms: list[float]
 ) -> None:
-    """Instants are never after their arrival, and keep the device's own intervals to the drift once
-    the promptest frame was seen."""
+    """Instants keep the device's own intervals and never lie after their arrival."""
     clock = DeviceClock()
     start_ns, period_ns = 7_000 * 10**9, 33 * MS
     promptest = late_ms.index(min(late_ms))

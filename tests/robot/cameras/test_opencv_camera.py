@@ -125,8 +125,7 @@ def test_a_stream_that_falls_silent_is_an_error_in_bounded_time(stream: MjpegSer
 
 
 def test_what_a_stream_queued_during_a_stall_is_dropped(stream: MjpegServer) -> None:
-    """A frame's instant is at most three periods after its capture, after three stalls of a
-    network that loses nothing, and one of the reader."""
+    """A frame's instant is at most three periods after its capture, whoever stalled."""
     camera = OpenCVCamera(stream.address, *SIZE, fps=1 / stream.period_s, timeout_s=5)
     camera.open()
     out = np.empty((SIZE[1], SIZE[0], 3), np.uint8)
@@ -243,8 +242,7 @@ def test_a_devices_exposure_is_set_or_refused(monkeypatch: pytest.MonkeyPatch) -
 def test_a_devices_frame_has_the_instant_that_the_kernel_gives(
     monkeypatch: pytest.MonkeyPatch, clock: Callable[[], float], stamp: Stamp, age_ms: float
 ) -> None:
-    """Of either clock of the kernel; one that fits neither counts for nothing, and the stamp says
-    so."""
+    """Either clock of the kernel is understood; an instant that fits neither is not used."""
     monkeypatch.setattr(cv2, "VideoCapture", Device)
     monkeypatch.setattr(Device, "pictures", 9)
     monkeypatch.setattr(Device, "clock", staticmethod(clock))
@@ -259,8 +257,7 @@ def test_a_devices_frame_has_the_instant_that_the_kernel_gives(
 def test_a_device_that_was_unplugged_is_found_again_by_its_stable_path(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """A camera that was opened by its number is opened again by its link, whichever number it has
-    then."""
+    """A camera opened by its number is opened again by its link, whatever number it has then."""
     monkeypatch.setattr(cv2, "VideoCapture", Device)
     monkeypatch.setattr(Device, "pictures", 9)
     monkeypatch.setattr(Device, "opened", [])
