@@ -50,8 +50,10 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
         control_mode: whether actions are positions or velocities.
         prefix: how a chunk continues the current plan: `none`, `guided` while denoising (RTC,
             arXiv 2506.07339) or `trained` conditioning (arXiv 2512.05964).
-        max_prefix_steps: for at most how many steps it does. stateful: whether the policy keeps
-        state between calls, so that an instance serves one robot.
+        max_prefix_steps: for at most how many steps it does.
+        stateful: whether the policy keeps state between calls, so that an instance serves one
+            robot.
+        by_count: whether the names are placeholders: the robot's are taken, by their count.
 
     >>> spec = PolicySpec(
     ...     model="reach",
@@ -79,6 +81,7 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
     prefix: Literal["none", "guided", "trained"] = "none"
     max_prefix_steps: int = 0
     stateful: bool = False
+    by_count: bool = False
 
     def __post_init__(self) -> None:
         """Convert sequences to tuples. Raises TypeError or ValueError that begins with the
@@ -111,6 +114,8 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
         content = {**msgspec.to_builtins(self), "checkpoint": checkpoint_hash}
         # Sharing between robots is the replica's decision.
         content.pop("stateful")
+        if not self.by_count:
+            content.pop("by_count")  # as before there were such policies
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
     def example(self, seed: int = 0, task: str = "") -> Observation:

@@ -17,7 +17,7 @@ import pytest
 import zmq
 from hypothesis import HealthCheck, Phase, settings
 
-pytest_plugins = ["holdfast.tests.browser"]
+pytest_plugins = ["holdfast.tests.browser", "holdfast.tests.peers.lerobot_checkpoints"]
 
 MARK = "HOLDFAST_TEST_RUN"
 """In the environment of every process a test starts, however deep: finds orphans that were

@@ -123,6 +123,7 @@ def _replica(context: HostContext, name: str, service: ServiceEntry, k: int) -> 
         broker=context.endpoint("back", service.host),
         policy=service.policy,
         checkpoint=service.checkpoint,
+        revision=service.revision,
         options=service.all_options,
         device=service.device,
         dtype=service.dtype,

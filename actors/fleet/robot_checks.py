@@ -157,6 +157,8 @@ def _names(robot: RobotEntry, path: str, spec: RobotSpec, policy: PolicySpec) ->
         ("state", spec.state_names, policy.state_names),
     ):
         renamed = tuple(robot.rename.get(name, name) for name in own)
+        if policy.by_count and len(renamed) == len(wanted):
+            continue
         if renamed != tuple(wanted):
             wrong.setdefault((renamed, tuple(wanted)), []).append(what)
     for (renamed, wanted), whats in wrong.items():

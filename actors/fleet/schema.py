@@ -70,8 +70,8 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     policy: Annotated[
         str,
         Meta(
-            description="the kind of policy, e.g. flow, or module:Class or module:function beside "
-            "this file"
+            description="the kind of policy, e.g. flow or lerobot, or module:Class or "
+            "module:function beside this file"
         ),
     ] = ""
     checkpoint: Annotated[
@@ -91,6 +91,13 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         ]
         | None
     ) = None
+    revision: Annotated[
+        str | None,
+        Meta(
+            description="of a checkpoint that a hub has: a commit, tag or branch; your own policy "
+            "gets it as its keyword `revision`"
+        ),
+    ] = None
     options: Annotated[
         dict[str, Any],
         Meta(

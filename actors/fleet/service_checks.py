@@ -78,8 +78,12 @@ def _built_in(
             "file), or `replicas: external` for one that scripts serve",
         )
         return
+    if service.revision is not None:
+        found = f"{service.revision!r} has no effect: policy {service.policy} has no hub"
+        yield Fault(f"{path}.revision", found, remedy="remove it")
     if service.policy not in POLICY_KINDS:
-        remedy = f"{closest(service.policy, POLICY_KINDS)}; your own is named module:Class"
+        hint = closest(service.policy, [*POLICY_KINDS, *user_policy.ADAPTERS])
+        remedy = f"{hint}; your own is named module:Class"
         yield Fault(f"{path}.policy", f"no policy kind {service.policy!r}", remedy=remedy)
     if service.checkpoint is None:
         remedy = "add `checkpoint:` (a checkpoint's directory, or the name of a shipped one)"

@@ -22,7 +22,13 @@ from .schema import FleetFile, LimitEntry, RobotEntry, ServiceEntry
 def policy_spec(fleet: FleetFile, service: ServiceEntry) -> PolicySpec:
     """What the policy of a service that the fleet runs wants and gives. Raises PolicyError."""
     if is_own(service.policy):
-        given = keywords(service.all_options, service.checkpoint, service.device, service.dtype)
+        given = keywords(
+            service.all_options,
+            service.checkpoint,
+            service.device,
+            service.dtype,
+            service.revision,
+        )
         asked = AskedPolicy(service.policy, given, fleet.import_path)
         return describe_policy(asked, service.python)
     if service.checkpoint is None:

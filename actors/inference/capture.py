@@ -48,6 +48,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, tag="origin"):
     pin_task: str | None = None
     default_task: str = ""
     import_path: str | None = None
+    revision: str | None = None
 
 
 class CapturedExchange(msgspec.Struct, frozen=True):

@@ -65,7 +65,7 @@ class Handshake:
                 robot, header.epoch, asked.tags, self._offered(robot, asked), header.episode
             )
         session = self.sessions[robot]
-        terms = self._accept(verdict, session.name, shm=session.outbox is not None)
+        terms = self._accept(asked, verdict, session.name, shm=session.outbox is not None)
         return encode(header._replace(kind=Kind.ACCEPT), terms)
 
     def inquire(self, robot: str, header: Header, frames: list[Buffer]) -> Answer:
@@ -76,11 +76,12 @@ class Handshake:
         except WireError as error:
             body = Verdict(reject=_unreadable(error))
         else:
-            verdict = self._verdict(robot, message.body.open)
+            asked = message.body.open
+            verdict = self._verdict(robot, asked)
             if isinstance(verdict, Reject):
                 body = Verdict(reject=verdict)
             else:
-                body = Verdict(accept=self._accept(verdict, session="", shm=False))
+                body = Verdict(accept=self._accept(asked, verdict, session="", shm=False))
         return encode(header._replace(kind=Kind.VERDICT), body)
 
     def _verdict(self, robot: str, asked: Open) -> Admitted | Reject:
@@ -94,7 +95,7 @@ class Handshake:
         others = len(self.sessions) - (robot in self.sessions)
         return admit(asked, self._terms, self._occupancy(others))
 
-    def _accept(self, verdict: Admitted, session: str, shm: bool) -> Accept:
+    def _accept(self, asked: Open, verdict: Admitted, session: str, shm: bool) -> Accept:
         spec = self._terms.spec
         return Accept(
             session=session,
@@ -104,7 +105,7 @@ class Handshake:
             checkpoint=self._checkpoint_hash,
             chunk_size=spec.chunk_size,
             fps=spec.fps,
-            action_names=spec.action_names,
+            action_names=asked.action_names if spec.by_count else spec.action_names,
             cameras={c.name: (c.width, c.height) for c in spec.cameras},
             prefix=verdict.prefix,
             max_prefix_steps=spec.max_prefix_steps if verdict.prefix != "none" else 0,

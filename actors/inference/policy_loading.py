@@ -24,10 +24,11 @@ def loaded(
     dtype: str,
     options: Mapping[str, Any],
     import_path: str | None,
+    revision: str | None = None,
 ) -> ChunkPolicy:
     """A policy that is built in, or the user's own. Raises PolicyError."""
     if user_policy.is_own(policy):
-        given = user_policy.keywords(options, checkpoint, device, dtype)
+        given = user_policy.keywords(options, checkpoint, device, dtype, revision)
         return user_policy.create(policy, given, import_path)
     assert checkpoint is not None, "a built-in policy without a checkpoint is refused before"
     return load_policy(policy, checkpoint, device, dtype, **options)
@@ -49,6 +50,7 @@ def configured_policy(config: InferenceConfig) -> ChunkPolicy:
             config.dtype,
             config.options,
             config.import_path,
+            config.revision,
         )
     except PolicyError as error:
         if _may_pass(error.__cause__):

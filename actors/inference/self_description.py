@@ -58,6 +58,7 @@ def origin(config: InferenceConfig, runner: PolicyRunner) -> Origin:
         threads=config.threads,
         options=config.options,
         import_path=config.import_path,
+        revision=config.revision,
         pin_task=config.pin_task,
         default_task=config.default_task,
     )

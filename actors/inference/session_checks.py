@@ -78,6 +78,8 @@ def _version(robot: Open, terms: Terms) -> Reject | None:
 def _actions(robot: Open, spec: PolicySpec) -> Reject | None:
     if robot.action_names == spec.action_names:
         return None
+    if spec.by_count and len(robot.action_names) == len(spec.action_names):
+        return None
     same = sorted(robot.action_names) == sorted(spec.action_names)
     return _final(
         "action-order" if same else "action-names",
@@ -101,7 +103,7 @@ def _control_mode(robot: Open, spec: PolicySpec) -> Reject | None:
 
 def _state(robot: Open, spec: PolicySpec) -> Reject | None:
     have, want = robot.state_names, spec.state_names
-    if len(have) == len(want) and (have == want or sorted(have) != sorted(want)):
+    if len(have) == len(want) and (have == want or spec.by_count or sorted(have) != sorted(want)):
         return None
     reason = "state-order" if len(have) == len(want) else "state-dimension"
     return _final(

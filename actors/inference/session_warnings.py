@@ -22,7 +22,14 @@ def warnings_of(robot: Open, terms: Terms, occupancy: Occupancy) -> list[str]:
                 f"camera '{camera.name}' is {width}x{height}, the policy sees "
                 f"{camera.width}x{camera.height}: its image will be stretched; crop it at the robot"
             )
-    if robot.state_names != spec.state_names:
+    if spec.by_count:
+        warnings.append(
+            f"policy {spec.model} names no motors: its {len(spec.action_names)} actions are taken "
+            f"to be {listed(robot.action_names)}, its {len(spec.state_names)} state values "
+            f"{listed(robot.state_names)}, and the order was not checked; give the service "
+            "`options: {action_names: [...], state_names: [...]}`"
+        )
+    elif robot.state_names != spec.state_names:
         warnings.append(
             f"state values are named {listed(robot.state_names)}, the policy was trained with "
             f"{listed(spec.state_names)}: make sure that they mean the same in this order"

@@ -1,7 +1,7 @@
 """A policy of the user's own, by the name `module:Class` or `module:function` in fleet.yaml.
 
 The class, or the function that makes the policy, is called with the service's `options` as
-keywords, and with `checkpoint`, `device` and `dtype` where the file gives them.
+keywords, and with `checkpoint`, `revision`, `device` and `dtype` where the file gives them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,19 @@ from .given_policy import GivenPolicy
 SERVERS = {"openpi": "holdfast.actors.clients.openpi_policy:OpenpiPolicy"}
 """Policies that other servers run, by kind: made as the user's own are, and asked there."""
 
-_BUILT_IN = {**dict.fromkeys(OPTIONS, ""), **SERVERS}
+LIBRARIES = {"lerobot": "holdfast.policy.lerobot.policy:LeRobotPolicy"}
+"""Policies of another project's library, by kind: made as the user's own are, in the interpreter
+that has it."""
+
+ADAPTERS = {**SERVERS, **LIBRARIES}
+
+_BUILT_IN = {**dict.fromkeys(OPTIONS, ""), **ADAPTERS}
 """The others' names are for messages: they are loaded elsewhere."""
 
 
 def is_own(policy: str) -> bool:
-    """Whether `policy` names the user's code, or a server of another project: not a kind that is
-    built in."""
-    return ":" in policy or policy in SERVERS
+    """Whether `policy` names the user's code, or another project's: not a kind that is built in."""
+    return ":" in policy or policy in ADAPTERS
 
 
 def keywords(
@@ -38,11 +43,13 @@ def keywords(
     checkpoint: str | None = None,
     device: str = "cpu",
     dtype: str = "float32",
+    revision: str | None = None,
 ) -> dict[str, Any]:
     """What the user's class is called with: a key that is not in the file is left to its default.
     Raises PolicyError for an option that is a key of the service."""
     named = {
         "checkpoint": checkpoint,
+        "revision": revision,
         "device": None if device == "cpu" else device,
         "dtype": None if dtype == "float32" else dtype,
     }
@@ -81,6 +88,8 @@ def describe(name: str, given: Mapping[str, Any], import_path: str | None = None
 def _called(name: str, make: Any, given: Mapping[str, Any]) -> Any:
     try:
         return make(**given)
+    except PolicyError:
+        raise
     except Exception as error:
         shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
         raise PolicyError(

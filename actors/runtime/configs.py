@@ -58,6 +58,7 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     broker: str
     policy: str
     checkpoint: str | None = None
+    revision: str | None = None
     options: dict[str, Any] = {}
     device: str = "cpu"
     dtype: str = "float32"

@@ -62,6 +62,7 @@ def _load(origin: Origin, checkpoint: str | None, device: str | None) -> PolicyR
         origin.dtype,
         origin.options,
         origin.import_path,
+        origin.revision,
     )
     if policy.checkpoint_hash != origin.checkpoint_hash:
         raise CaptureError(

@@ -50,6 +50,23 @@ def test_a_robot_that_fits_is_accepted_without_a_warning() -> None:
     assert admit(ROBOT, TERMS, ROOM) == Admitted(version=1, prefix="trained", warnings=())
 
 
+def test_a_policy_without_names_takes_the_robots_by_their_count() -> None:
+    """The warning says that the order was not checked; another count is refused."""
+    spec = msgspec.structs.replace(
+        SPEC,
+        action_names=("action_0", "action_1", "action_2"),
+        state_names=("state_0", "state_1", "state_2"),
+        by_count=True,
+    )
+    accepted = verdict({}, {"spec": spec})
+    assert isinstance(accepted, Admitted)
+    (warning,) = accepted.warnings
+    assert "x, y, gripper" in warning and "the order was not checked" in warning
+    refused = verdict({"action_names": ("x", "y")}, {"spec": spec})
+    assert isinstance(refused, Reject) and refused.reason == "action-names"
+    assert spec.contract("h") != msgspec.structs.replace(spec, by_count=False).contract("h")
+
+
 @pytest.mark.parametrize(
     ("robot", "terms", "reason", "says"),
     [

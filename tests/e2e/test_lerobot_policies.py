@@ -1,0 +1,106 @@
+"""LeRobot's policies in a running fleet: a robot gets what the library itself gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from holdfast.actors.inference.capture import CapturedBatch, read
+from holdfast.actors.inference.served_session import TaskRule, observe
+from holdfast.policy.lerobot import files
+from holdfast.robot.sim import SPEC
+from holdfast.tests.e2e.conftest import StartFleet, row
+from holdfast.tests.peers.lerobot_checkpoints import Direct, MakeCheckpoint
+from holdfast.tests.waiting import wait_until
+from holdfast.transport.arrays import resolve
+from holdfast.transport.bodies import Reply
+from holdfast.transport.messages import decode
+
+FLEET = """
+name: {family}
+services:
+  pick:
+    policy: lerobot
+    checkpoint: {checkpoint}
+    python: {python}
+    options: {options}
+    capture_bytes: 60000000
+robots:
+  - name: r1
+    driver: sim
+    service: pick
+    fps: 30
+    cameras:
+      overhead: {{width: 96, height: 72, fps: 30}}
+      wrist: {{width: 96, height: 72, fps: 30}}
+    plan: {{merge: replace, buffer_time_s: 0.3}}
+    safety: {{request_timeout_s: 20.0, max_action_age_s: 20.0}}
+gateway: {{enabled: false}}
+"""
+WANTED = 3
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("family", "mode", "named"), [("act", "shared", True), ("diffusion", "exclusive", False)]
+)
+def test_a_robot_receives_the_bytes_of_the_librarys_own_call(
+    start_fleet: StartFleet,
+    checkpoint_of: MakeCheckpoint,
+    direct: Direct,
+    lerobot: Path,
+    lerobot_environment: dict[str, str],
+    tmp_path: Path,
+    family: str,
+    mode: str,
+    named: bool,
+) -> None:
+    """Encode, broker, replica, processors: the chunk is the library's, byte for byte. Without names
+    the robot's are taken by count, and a warning says so."""
+    checkpoint, names = checkpoint_of(family), list(SPEC.action_names)
+    options = {"action_names": names, "state_names": list(SPEC.state_names)} if named else {}
+    (tmp_path / "fleet.yaml").write_text(
+        FLEET.format(
+            family=family, checkpoint=checkpoint, python=lerobot, options=json.dumps(options)
+        )
+    )
+    evidence = tmp_path / "state"
+    environment = {**lerobot_environment, "HOLDFAST_STATE": str(evidence)}
+    fleet = start_fleet(fleet=tmp_path / "fleet.yaml", environment=environment)
+    status = fleet.streaming(120.0)
+    report = row(status["actors"], "pick/0")["report"]
+    assert (report["model"], report["mode"]) == (family, mode)
+    assert len(report["checkpoint"]) == 64
+    warnings = " ".join(row(status["robots"], "r1")["warnings"])
+    assert ("names no motors" in warnings and "x, y, z" in warnings) is not named
+
+    def batches() -> list[CapturedBatch]:
+        return [
+            record
+            for path in evidence.rglob("capture")
+            for record in read(path)
+            if isinstance(record, CapturedBatch)
+        ]
+
+    wait_until(lambda: len(batches()) >= WANTED, "the robot asks", within_s=60.0)
+    fleet.interrupt()
+    fleet.wait(30.0)
+    captured = batches()
+    # A policy with a queue: from the beginning of an episode.
+    first = max(k for k in range(len(captured)) if captured[k].reset or k == 0)
+    spec = files.spec_of(checkpoint, str(checkpoint), None, files.options_of(options))
+    exchanges = [each for batch in captured[first:] for each in batch.exchanges]
+    observations = [
+        observe(decode(list(each.request)), "r1", spec, TaskRule(None, ""), None)
+        for each in exchanges
+    ]
+    expected = direct(checkpoint, observations)
+    assert exchanges
+    for each, wanted in zip(exchanges, expected, strict=True):
+        message = decode(list(each.reply))
+        assert isinstance(message.body, Reply)
+        got = resolve(message.body.chunk, message.blobs)
+        assert np.asarray(got).tobytes() == wanted.tobytes()
