@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +43,42 @@ def _weights(policy: Any, folder: Path) -> Iterator[str]:
         yield f"{WEIGHTS} cannot be read ({error})"
         return
     with stored:
-        there = set(stored.keys())
-        seen = {held[name].data_ptr() for name in there & held.keys()}
+        there = sources(policy, stored.keys(), held)
+        seen = {held[name].data_ptr() for name in there.keys() & held.keys()}
         for name, value in held.items():
             if name not in there:
                 # A tensor of two names is stored once.
                 if value.data_ptr() not in seen and value.numel():
                     yield f"{name} is not in {WEIGHTS}, it was left untrained"
                 continue
-            wanted = stored.get_tensor(name)
+            wanted = stored.get_tensor(there[name])
             if wanted.shape != value.shape:
                 yield f"{name} is {list(value.shape)}, in {WEIGHTS} {list(wanted.shape)}"
             elif not torch.equal(wanted.to(value.dtype), value.detach().cpu()):
                 yield f"{name} has other values than in {WEIGHTS}"
-        for name in sorted(there - held.keys()):
-            yield f"{name} of {WEIGHTS} is in no part of the network"
+        for name in sorted(there.keys() - held.keys()):
+            yield f"{there[name]} of {WEIGHTS} is in no part of the network"
+
+
+class _StoredName(str):
+    """The name of a tensor in the place of the tensor, which the library may copy."""
+
+    __slots__ = ()
+
+    def clone(self) -> _StoredName:
+        return self
+
+
+def sources(policy: Any, stored: Iterable[str], held: Container[str]) -> dict[str, str]:
+    """The stored name of each tensor by its name in the network: the same, or what the family's own
+    loader makes of it (older checkpoints of pi0 and its descendants)."""
+    names: Mapping[str, str] = {name: _StoredName(name) for name in stored}
+    if callable(fix := getattr(policy, "_fix_pytorch_state_dict_keys", None)):
+        names = fix(names, policy.config)
+    return {
+        name if name in held or f"model.{name}" not in held else f"model.{name}": str(source)
+        for name, source in names.items()
+    }
 
 
 def _statistics(processor: Any, folder: Path) -> Iterator[str]:
