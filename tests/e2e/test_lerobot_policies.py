@@ -58,8 +58,7 @@ def test_a_robot_receives_the_bytes_of_the_librarys_own_call(
     mode: str,
     named: bool,
 ) -> None:
-    """Encode, broker, replica, processors: the chunk is the library's, byte for byte. Without names
-    the robot's are taken by count, and a warning says so."""
+    """Encode, broker, replica, processors: the chunk is the library's, byte for byte."""
     checkpoint, names = checkpoint_of(family), list(SPEC.action_names)
     options = {"action_names": names, "state_names": list(SPEC.state_names)} if named else {}
     (tmp_path / "fleet.yaml").write_text(

@@ -35,8 +35,7 @@ def bus_of(*positions: int) -> FeetechBus:
 def test_a_request_has_the_answers_of_the_motors_that_it_names(
     asked: str, answers: list[str]
 ) -> None:
-    """Ping, read, ping of all, read of several; a damaged request and an absent motor have none.
-    Motor 1 is at 0x0518, as in the manual, and motor 2 at 0x0800."""
+    """Each named motor answers; a damaged request and an absent motor have no answer."""
     bus = bus_of(0x0518, 0x0800)
     data = bytes.fromhex(asked)
     heard = [a for byte in data for a in bus.receive(bytes((byte,)), SECOND)]

@@ -23,8 +23,7 @@ STEPS_OF_FALL = 20
 def test_a_robot_that_holds_is_attached_without_a_write(
     driver: LeRobotProcess, arm: So101, options: Options
 ) -> None:
-    """Torque on and every register as the library wants it: nothing at all is written, and the
-    state is the pose."""
+    """With torque on and the registers as the library wants them, nothing is written."""
     arm.hold()
     driver.call("make", options)
     driver.call("robot.connect")
@@ -37,8 +36,7 @@ def test_a_robot_that_holds_is_attached_without_a_write(
 def test_a_limp_robot_is_configured_and_stays_where_it_is(
     driver: LeRobotProcess, arm: So101, options: Options
 ) -> None:
-    """Torque off: configured as the library does, then each goal is the present position, and only
-    then the torque is switched on. It is never written 0."""
+    """Without torque it is configured, each goal becomes the present position."""
     driver.call("make", options)
     for joint in (1, 2, 3):  # the goals of a run long ago
         arm.motors[joint].put(sts3215.GOAL, 3000)
@@ -153,8 +151,7 @@ def test_an_overloaded_gripper_is_reported_and_goes_on(
 def test_a_robot_whose_power_was_cut_is_noticed_and_stays_where_it_fell(
     driver: LeRobotProcess, arm: So101, options: Options
 ) -> None:
-    """No state shows that the torque is gone: the driver asks. After that, attaching commands the
-    present position first."""
+    """Lost torque is found out by asking, and attaching commands the present position first."""
     arm.hold()
     driver.call("make", options)
     driver.call("robot.connect")

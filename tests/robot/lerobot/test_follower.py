@@ -30,8 +30,7 @@ def held(driver: LeRobotProcess, arm: So101, options: Options) -> LeRobotProcess
 def test_names_and_ranges_are_those_of_the_library_before_anything_is_opened(
     driver: LeRobotProcess, options: Options
 ) -> None:
-    """`spec` is there after the construction, in degrees by the calibrated range or in hundredths;
-    the port need not exist."""
+    """`spec` is there after construction, in the unit of the calibration, without a port."""
     options["port"] = "/nonexistent/ttyACM7"
     degrees = driver.call("make", {**options, "use_degrees": True})
     assert tuple(degrees["actions"]) == tuple(degrees["states"]) == NAMES
@@ -56,8 +55,7 @@ def test_a_command_moves_the_arm_and_the_state_follows(held: LeRobotProcess, arm
 
 
 def test_hold_stops_a_moving_joint_and_lets_the_others_be(held: LeRobotProcess, arm: So101) -> None:
-    """The joint on its way stops where it is; a goal beside which gravity holds a joint stays, or
-    the arm would sag at every hold."""
+    """A joint on its way stops; a goal against which gravity is held stays as it is."""
     goals = [motor.get(sts3215.GOAL) for motor in arm.motors.values()]
     held.call("write", [110.0, *held.call("read")[1:]])
     wait_until(lambda: arm.written(sts3215.GOAL), "the goals arrive")
@@ -95,8 +93,7 @@ def test_release_is_the_only_way_in_which_the_torque_goes_off(
 def test_a_process_that_ends_leaves_the_torque_as_it_is(
     lerobot: Path, path: str, arm: So101, options: Options, end: str
 ) -> None:
-    """Without `close`, by garbage collection, at the end of the program or by SIGKILL. The library
-    would switch it off in its destructor."""
+    """Without `close`, at the end of the program or by SIGKILL, nothing switches the torque off."""
     arm.hold()
     with LeRobotProcess(lerobot, path) as process:
         process.call("make", options)
@@ -147,8 +144,7 @@ def test_a_bus_that_was_silent_works_again_without_being_opened(
 def test_an_answer_that_comes_late_is_not_taken_for_the_next_one(
     held: LeRobotProcess, arm: So101
 ) -> None:
-    """What lies in the port's buffer when a question is sent answers an older one: here a register
-    of the same length, which would be a position far away."""
+    """What lies in the port's buffer before a question is never taken for its answer."""
     assert held.call("hear_late")[0] == pytest.approx(0, abs=0.3)
     assert arm.torques == ALL_ON
 
