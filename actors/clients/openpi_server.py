@@ -48,7 +48,7 @@ MAX_CLIENTS = 32
 MAX_MESSAGE = 16 << 20
 HANDSHAKE_S = 5.0
 _BEAT_S = 0.25
-# Each failed handshake, of whoever connects, would be a line with a traceback.
+# Each failed handshake of any peer would be a line with a traceback.
 _QUIET = logging.Logger("openpi.websockets", logging.CRITICAL)  # noqa: LOG001 no configured one
 _LISTEN = 256
 

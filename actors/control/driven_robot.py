@@ -1,4 +1,4 @@
-"""`DrivenRobot`: the robot of a control loop, and whether its driver is there and obeys.
+"""`DrivenRobot`: the robot of a control loop, and whether its driver is there and takes commands.
 
 The driver is what `drivers.create` makes of the config; it is connected when the robot is enabled.
 """

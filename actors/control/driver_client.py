@@ -96,7 +96,7 @@ class DriverClient(Robot):
 
     @property
     def trouble(self) -> str:
-        """Why the robot obeys no command now; empty if it does, as far as its driver says."""
+        """Why the driver passes no command on; empty if it does."""
         said = self._said
         if self._restarted:
             return "the robot's driver was started again: what was commanded meanwhile is lost"
@@ -114,7 +114,7 @@ class DriverClient(Robot):
 
     @property
     def estop(self) -> None:
-        """Its driver obeys it, and reports it."""
+        """Nothing: its driver acts on it and reports it."""
 
     def serve(self) -> None:
         """Nothing to do: see `estop`."""
@@ -142,9 +142,9 @@ class DriverClient(Robot):
 
     def _write(self, kind: CommandKind, action: NDArray[np.float32]) -> None:
         self._sequence += 1
-        now = self._clock()
+        now_ns = self._clock()
         command = RobotCommand(
-            self._incarnation, self._sequence, now, now + self._good_ns, kind, action
+            self._incarnation, self._sequence, now_ns, now_ns + self._good_ns, kind, action
         )
         self._register.write(registers.pack_command(command))
         self._waker.wake()

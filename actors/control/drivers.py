@@ -20,9 +20,9 @@ class PromptRobot(Robot, Protocol):
 
     Attributes:
         at_rest: the next command has to be within a policy step of where the robot is.
-        trouble: why the robot obeys no command now; empty if it does.
+        trouble: why no command reaches the robot now; empty if they do.
         refusal: why the driver refused the last command by the limits; empty if it did not.
-        estop: the emergency stop, where this process is the one that obeys it; else None.
+        estop: the emergency stop, where this process is the one that acts on it; else None.
     """
 
     @property
@@ -38,7 +38,7 @@ class PromptRobot(Robot, Protocol):
         """There is nothing to command at this tick."""
 
     def serve(self) -> None:
-        """Obey the emergency stop at a tick at which the robot is not connected."""
+        """Act on the emergency stop at a tick at which the robot is not connected."""
 
 
 def create(

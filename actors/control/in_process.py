@@ -90,7 +90,7 @@ class InProcessRobot(Robot):
 
     @property
     def trouble(self) -> str:
-        """Why the robot obeys no command now."""
+        """Why no command reaches the robot now."""
         return self._stop.why
 
     @property
@@ -99,7 +99,7 @@ class InProcessRobot(Robot):
         return self._stop.report(self._hold_error)
 
     def serve(self) -> None:
-        """Obey the emergency stop. To be called at every tick, also before `connect`."""
+        """Look at the emergency stop's latch and hold while it is engaged. To be called at every tick, also before `connect`."""
         self._obey_latch()
 
     def close(self) -> None:

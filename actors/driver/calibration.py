@@ -72,7 +72,7 @@ def main(words: list[str]) -> int:
     except RobotError as error:
         sys.stderr.write(f"{error}\n")
         return FAILED
-    except Exception:  # noqa: BLE001  the procedure is somebody else's code
+    except Exception:  # noqa: BLE001  the procedure is the user's or a library's code
         traceback.print_exc()
         return FAILED
     return 0

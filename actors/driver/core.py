@@ -19,7 +19,7 @@ from ...robot.command_limits import FLOW_S, CommandLimits
 from .registers import CommandKind, DriverPhase, Floats, RobotCommand
 
 SILENT_TICKS = 2
-"""Without a command written, after which a velocity-controlled robot is told to stand still."""
+"""Without a command written, after which zero is commanded to a velocity-controlled robot."""
 
 _MOVING = (DriverPhase.ENABLED, DriverPhase.PARKING)
 
@@ -147,7 +147,7 @@ class DriverCore:
         self._hold_due = False
 
     def must_hold(self, now_ns: int) -> bool:
-        """Whether the robot has to be told to `hold` now: it was stopped, or is controlled by
+        """Whether `hold` is to be called now: it was stopped, or is controlled by
         velocity and was commanded, but not lately. Until `held`, in every phase but OPENING."""
         if self._motion in _MOVING and not self.stopped:
             quiet_ns = now_ns - self._written_ns
@@ -187,7 +187,7 @@ class DriverCore:
         self._not_before_ns = now_ns
         self._motion = DriverPhase.ATTACHED
         self._checked_ns = 0
-        # A base may still move as the process before this one, or before the outage, told it.
+        # A base may still move by a command from before this process, or before the outage.
         self._hold_due = self.stopped or self._velocity
         self._first()
 

@@ -182,7 +182,7 @@ class Device:
         except (RobotError, OSError) as error:
             self._count(name, str(error) or type(error).__name__)
             return False, None
-        except Exception as error:  # noqa: BLE001  the driver is somebody else's code
+        except Exception as error:  # noqa: BLE001  the driver is the user's or a library's code
             self._count(name, blame(error), error)
             return False, None
         finally:
@@ -212,10 +212,10 @@ class Device:
             self.open = False
 
     def _fail(self, reason: str) -> None:
-        now = monotonic_ns()
-        if self._outage.failed(reason, now):
+        now_ns = monotonic_ns()
+        if self._outage.failed(reason, now_ns):
             self._log.warning("the robot does not answer: %s", reason)
-        self._retry_ns = now + round(self._outage.pause_s * 1e9)
+        self._retry_ns = now_ns + round(self._outage.pause_s * 1e9)
 
     def _misread(self, instant: object) -> str:
         """What is wrong with the measurement in `_fresh`, of `instant`; empty if nothing is."""
@@ -224,9 +224,9 @@ class Device:
                 f"read_state returned {instant!r:.40}, expected the instant of the measurement in "
                 "ns (time.monotonic_ns())"
             )
-        now = monotonic_ns()
-        if instant > now:
-            return f"read_state returned an instant {(instant - now) / 1e6:.3g} ms in the future"
+        now_ns = monotonic_ns()
+        if instant > now_ns:
+            return f"read_state returned an instant {(instant - now_ns) / 1e6:.3g} ms in the future"
         if instant < self.measured_ns:
             back_ms = (self.measured_ns - instant) / 1e6
             return f"read_state returned an instant {back_ms:.3g} ms before the last one"

@@ -57,7 +57,7 @@ it takes half of this, in which it is not to be interrupted."""
 
 
 class DriverActor(Actor):
-    """See the module."""
+    """One robot's hardware, simulator or environment, in a process of its own."""
 
     kind = "driver"
     Config = DriverConfig
@@ -95,8 +95,8 @@ class DriverActor(Actor):
         while not self.stopping:
             self._open()
             requests = self._rest()
-            self._obey_latch(requests)
-            self._obey_control()
+            self._check_latch(requests)
+            self._take_command()
             self._hold()
             self._measure()
             self._show()
@@ -107,13 +107,13 @@ class DriverActor(Actor):
     # The loop's parts
 
     def _open(self) -> None:
-        now = monotonic_ns()
+        now_ns = monotonic_ns()
         if self._device.open:
             return
         if self._core.open:
             self._core.lost()
             self._publish()
-        if now < self._device.retry_ns:
+        if now_ns < self._device.retry_ns:
             return
         self.patience(self.config.connect_timeout_s)
         if self._device.connect():
@@ -123,12 +123,12 @@ class DriverActor(Actor):
 
     def _rest(self) -> list[DriverRequest]:
         """Wait for a command, a request, the supervisor, or the next thing that is due."""
-        now = monotonic_ns()
-        rest_s = min(max(0, self._due_ns - now) / 1e9, _IDLE_S)
+        now_ns = monotonic_ns()
+        rest_s = min(max(0, self._due_ns - now_ns) / 1e9, _IDLE_S)
         wake, link = self._wake.fileno(), self.link.fileno()
         readable, _, _ = select.select([wake, link], [], [], rest_s)
         self.board.progress()
-        overslept_ns = monotonic_ns() - now - round(rest_s * 1e9)
+        overslept_ns = monotonic_ns() - now_ns - round(rest_s * 1e9)
         if overslept_ns > max(self.config.tick_ns, 50_000_000) or self._device.stood_still:
             self._device.stood_still = False
             self._core.stood_still(monotonic_ns())
@@ -145,7 +145,7 @@ class DriverActor(Actor):
             return self._device.retry_ns
         return min([self._read_ns, *(camera.due_ns for camera in self._cameras.values())])
 
-    def _obey_latch(self, requests: list[DriverRequest]) -> None:
+    def _check_latch(self, requests: list[DriverRequest]) -> None:
         stopped = self._stop.look()
         for request in requests:
             if request.body.get("do") == "estop":
@@ -153,7 +153,7 @@ class DriverActor(Actor):
         if stopped:
             self._core.stop()
 
-    def _obey_control(self) -> None:
+    def _take_command(self) -> None:
         block = self._commands.read()
         if block is None or block == self._command:
             return
@@ -180,16 +180,16 @@ class DriverActor(Actor):
             self._stop.confirm()
 
     def _measure(self) -> None:
-        now = monotonic_ns()
-        if not self._device.open or now < self._read_ns:
+        now_ns = monotonic_ns()
+        if not self._device.open or now_ns < self._read_ns:
             return
         if self._device.read():
             self._core.measured(self._device.state)
         if self._own_pace:
-            self._read_ns = max(self._read_ns + self._period_ns, now)
+            self._read_ns = max(self._read_ns + self._period_ns, now_ns)
         else:
             flowing = self._core.phase is DriverPhase.ENABLED
-            self._read_ns = now + round(self._period_ns * (_IDLE_TICKS if flowing else 1.0))
+            self._read_ns = now_ns + round(self._period_ns * (_IDLE_TICKS if flowing else 1.0))
 
     def _show(self) -> None:
         """Frames that the driver itself delivers."""
@@ -218,19 +218,19 @@ class DriverActor(Actor):
         self._state.write(registers.pack_state(state))
 
     def _answer(self, requests: list[DriverRequest]) -> None:
-        now = monotonic_ns()
-        if requests or now >= self._report_ns:
-            self.board.report(self._status(now))
-            self._report_ns = now + _REPORT_NS
+        now_ns = monotonic_ns()
+        if requests or now_ns >= self._report_ns:
+            self.board.report(self._status(now_ns))
+            self._report_ns = now_ns + _REPORT_NS
         for request in requests:
-            self._wake.answer(request, self._carry_out(request.body, now))
+            self._wake.answer(request, self._carry_out(request.body, now_ns))
 
-    def _carry_out(self, asked: dict[str, Any], now: int) -> dict[str, Any]:
+    def _carry_out(self, asked: dict[str, Any], now_ns: int) -> dict[str, Any]:
         match asked.get("do"):
             case "status":
-                return self._status(now)
+                return self._status(now_ns)
             case "probe":
-                return self._device.readings() | self._status(now)
+                return self._device.readings() | self._status(now_ns)
             case "estop":
                 return self._stopped or {"latched": False, "confirmed": False, "error": ""}
             case "release":
@@ -250,10 +250,10 @@ class DriverActor(Actor):
         """Bring the robot to the rest that its entry names; to a stand if it is stopped."""
         device = self._device
         at_stop = "hold" if self.link.orphaned else self.config.at_stop
-        until = monotonic_ns() + round(self.config.park_timeout_s * 1e9)
-        while at_stop == "park" and device.open and monotonic_ns() < until:
+        until_ns = monotonic_ns() + round(self.config.park_timeout_s * 1e9)
+        while at_stop == "park" and device.open and monotonic_ns() < until_ns:
             requests = self._await_request(self.config.tick_ns / 1e9)
-            self._obey_latch(requests)
+            self._check_latch(requests)
             self._hold()
             self._answer(requests)
             parked = self._stop.stop is None and device.park() is True
@@ -299,7 +299,7 @@ class DriverActor(Actor):
 
     @property
     def _reason(self) -> str:
-        """Why the robot is not commanded, or the last command was not obeyed."""
+        """Why the robot is not commanded, or the last command was dropped."""
         if not self._device.open:
             return self._device.reason
         return self._stop.why or self._core.refusal
@@ -308,10 +308,10 @@ class DriverActor(Actor):
     def _stopped(self) -> dict[str, Any] | None:
         return self._stop.report(self._device.reason or self._device.last_error)
 
-    def _status(self, now: int) -> dict[str, Any]:
+    def _status(self, now_ns: int) -> dict[str, Any]:
         device, core = self._device, self._core
         delays = np.array(self._delays_ms)
-        age_ms = (now - device.measured_ns) / 1e6 if device.measured_ns else None
+        age_ms = (now_ns - device.measured_ns) / 1e6 if device.measured_ns else None
         return {
             "phase": core.phase.name,
             "reason": self._reason,
@@ -327,6 +327,6 @@ class DriverActor(Actor):
             "estop": self._stopped,
             "damaged": self._commands.damaged,
             "unlimited": list(self._spec.unlimited),
-            "cameras": [camera.report(now) for camera in self._cameras.values()],
+            "cameras": [camera.report(now_ns) for camera in self._cameras.values()],
             **device.report(),
         }

@@ -1,4 +1,4 @@
-"""The emergency stop, for whoever wants to stop robots: the command line, the page, a program.
+"""The emergency stop, as the command line, the page and programs use it.
 
 Each robot's latch is engaged first: a file, which needs no live process. Then its driver is told by
 a datagram, and asked until its device has confirmed, for a bounded time. All robots at once.

@@ -1,6 +1,6 @@
 """`StopKeeper`: a robot's emergency stop in the process that commands its device.
 
-Guaranteed: a stop that was seen stays in force until `lift`, whoever removes its file, and also
+Guaranteed: a stop that was seen stays in force until `lift`, whatever removes its file, and also
 where the file cannot be written. The caller holds the robot still for as long as `stop` is not
 None, and says when the device has `confirmed` it.
 """
@@ -45,7 +45,7 @@ class StopKeeper:
         return self._engage(found)
 
     def asked(self, body: dict[str, Any]) -> bool:
-        """Somebody asks by a datagram; whether the robot was stopped by that. Whoever asks has
+        """A stop was requested by a datagram; True if the robot is stopped by it. The sender has
         written the latch before, unless that was impossible."""
         if self.look() or self.stop is not None:
             return self.stop is not None
@@ -80,7 +80,7 @@ class StopKeeper:
         return "" if self.stop is None else str(self.stop)
 
     def report(self, trouble: str = "") -> dict[str, Any] | None:
-        """The stop for the status and for whoever asked; None without one. `trouble` is what keeps
+        """The stop for the status and for an answer; None without one. `trouble` is what keeps
         the device from confirming it."""
         if self.stop is None:
             return None

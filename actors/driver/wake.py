@@ -22,7 +22,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 class DriverRequest(NamedTuple):
-    """What somebody asks, and where the answer goes; "" if nobody waits for one."""
+    """A request, and the address for its answer; "" for a sender that waits for none."""
 
     body: dict[str, Any]
     sender: str

@@ -1,4 +1,4 @@
-"""The robots of a fleet file for `robots.json`: whom an emergency stop has to reach, and how."""
+"""The robots of a fleet file for `robots.json`: what an emergency stop has to reach, and how."""
 
 from __future__ import annotations
 

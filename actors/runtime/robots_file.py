@@ -1,4 +1,4 @@
-"""The robots of each fleet on this machine, in a file: whom an emergency stop has to reach.
+"""The robots of each fleet on this machine, in a file: those that an emergency stop has to reach.
 
 It is written when a fleet starts or is reloaded, into its runtime directory and its state
 directory, so that it can be read while no process of the fleet runs.

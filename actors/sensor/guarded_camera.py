@@ -72,7 +72,7 @@ class GuardedCamera:
             raise
         except OSError as error:
             raise RobotError(f"{name}: {error or type(error).__name__}") from error
-        except Exception as error:  # the camera may be somebody else's code
+        except Exception as error:  # the camera may be the user's or a library's code
             said = f"{name} raised {blame(error)}"
             if said != self._logged:
                 self._logged = said

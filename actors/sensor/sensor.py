@@ -44,7 +44,7 @@ _FROZEN_AFTER_S = 3.0
 
 
 class SensorActor(Actor):
-    """See the module."""
+    """One camera, whose frames it writes to a ring in shared memory."""
 
     kind = "sensor"
     Config = SensorConfig
@@ -97,17 +97,17 @@ class SensorActor(Actor):
         """Publish the next frame, if it is one. Raises RobotError."""
         slot = self._ring.slot()
         capture_ns = self._camera.read(slot)
-        now = time.monotonic_ns()
-        match self._watch.look(capture_ns, slot, now):
+        now_ns = time.monotonic_ns()
+        match self._watch.look(capture_ns, slot, now_ns):
             case Sight.FROZEN:
                 raise RobotError(self._watch.reason)
             case Sight.OLD:
-                # Whoever returns at once with the last frame is not asked without a pause.
+                # A camera that returns at once with the last frame is read after a pause.
                 self._serve(0.5 / self.config.fps)
                 return
-        if (lost_s := self._outage.ended(now)) is not None:
+        if (lost_s := self._outage.ended(now_ns)) is not None:
             self.log.info("frames again, after %.1f s without", lost_s)
-        capture_ns = min(capture_ns - self._offset_ns, now)
+        capture_ns = min(capture_ns - self._offset_ns, now_ns)
         self._ring.publish(capture_ns)
         self._frames += 1
         self._captured.append(capture_ns)
@@ -118,10 +118,10 @@ class SensorActor(Actor):
         self.board.progress()
         if select.select([self.link], [], [], rest_s)[0]:
             self.refuse_commands()
-        now = time.monotonic_ns()
-        if now >= self._report_at:
-            self.board.report(self._status(now))
-            self._report_at = now + _REPORT_NS
+        now_ns = time.monotonic_ns()
+        if now_ns >= self._report_at:
+            self.board.report(self._status(now_ns))
+            self._report_at = now_ns + _REPORT_NS
 
     def _become_ready(self) -> None:
         size = {"width": self.config.width, "height": self.config.height}
@@ -186,12 +186,12 @@ class SensorActor(Actor):
             return FreezeWatch(_FROZEN_AFTER_S, camera.has_noise)
         return FreezeWatch(after_s, compares_pixels=True)
 
-    def _status(self, now: int) -> dict[str, object]:
+    def _status(self, now_ns: int) -> dict[str, object]:
         span_s = (self._captured[-1] - self._captured[0]) / 1e9 if self._captured else 0.0
         return {
             "frames": self._frames,
             "fps": (len(self._captured) - 1) / span_s if span_s > 0 else 0.0,
-            "frame_age_ms": (now - self._captured[-1]) / 1e6 if self._captured else None,
+            "frame_age_ms": (now_ns - self._captured[-1]) / 1e6 if self._captured else None,
             "width": self.config.width,
             "height": self.config.height,
             "stamp": self._camera.camera.stamp.value,

@@ -3,8 +3,8 @@ live view. Its names are an interface: they are added to, never changed.
 
 `healthy` means that nothing needs a person: every actor is READY (or was stopped by a person) and
 every robot executes its plan, which its limits accept, or is paused. `health` gives the reasons in
-sentences. A robot whose emergency stop is engaged is STOPPED, whatever else is so: `estop` says by
-whom, why, since when, and whether its device has confirmed it.
+sentences. A robot whose emergency stop is engaged is STOPPED, whatever else is so: `estop` has
+the sender, the reason, the time, and whether its device has confirmed it.
 """
 
 from __future__ import annotations

@@ -115,7 +115,7 @@ class OpenCVCamera(Camera):
             self.close()
             raise RobotError(
                 f"camera source {self._source!r} does not open as a {self._kind.value}: "
-                "see that it exists, that this user may read it and that nobody else has it open"
+                "see that it exists, that this user may read it and that no other program has it open"
             )
         try:
             self._obeyed(capture)
@@ -270,9 +270,9 @@ class OpenCVCamera(Camera):
         return f" (it offers {offered})" if offered else ""
 
     def _wait_for_grid(self) -> None:
-        now = time.monotonic_ns()
-        if now < self._due_ns:
-            time.sleep((self._due_ns - now) / _NS)
+        now_ns = time.monotonic_ns()
+        if now_ns < self._due_ns:
+            time.sleep((self._due_ns - now_ns) / _NS)
         else:
-            self._due_ns += (now - self._due_ns) // self._period_ns * self._period_ns
+            self._due_ns += (now_ns - self._due_ns) // self._period_ns * self._period_ns
         self._due_ns += self._period_ns

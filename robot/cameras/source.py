@@ -1,4 +1,4 @@
-"""What OpenCV's camera reads, and the options that it obeys."""
+"""What OpenCV's camera reads, and its options."""
 
 from __future__ import annotations
 

@@ -186,11 +186,11 @@ class SimCamera(Camera):
 
     def read(self, out: NDArray[np.uint8]) -> int:
         """See `Camera.read`. Late callers get the next picture on the grid, never a burst."""
-        now = time.monotonic_ns()
-        if now < self._due_ns:
-            time.sleep((self._due_ns - now) / _NS)
+        now_ns = time.monotonic_ns()
+        if now_ns < self._due_ns:
+            time.sleep((self._due_ns - now_ns) / _NS)
         else:
-            self._due_ns += (now - self._due_ns) // self._period_ns * self._period_ns
+            self._due_ns += (now_ns - self._due_ns) // self._period_ns * self._period_ns
         self._due_ns += self._period_ns
         block = self._source.read()
         if block is None:
@@ -205,10 +205,10 @@ class SimCamera(Camera):
         """Nothing to release."""
 
     def _see(self, scene: Scene) -> None:
-        now = time.monotonic_ns()
+        now_ns = time.monotonic_ns()
         if scene.instant_ns != self._instant_ns:
-            self._instant_ns, self._seen_ns = scene.instant_ns, now
-        elif now - self._seen_ns > self._timeout_s * _NS:
+            self._instant_ns, self._seen_ns = scene.instant_ns, now_ns
+        elif now_ns - self._seen_ns > self._timeout_s * _NS:
             raise _absent(self._timeout_s)
 
 

@@ -38,7 +38,7 @@ class Transaction(NamedTuple):
 
 
 class RoughArm(Robot):
-    """See the module. `journal` is a file, `seed` that of what the bus does."""
+    """`journal` is the file of the recorded spans, `seed` that of the delays and errors."""
 
     def __init__(self, journal: str, seed: int = 7) -> None:
         self.spec = RobotSpec(JOINTS, JOINTS)
