@@ -99,7 +99,7 @@ class InProcessRobot(Robot):
         return self._stop.report(self._hold_error)
 
     def serve(self) -> None:
-        """Look at the emergency stop's latch and hold while it is engaged. To be called at every tick, also before `connect`."""
+        """Hold while the emergency stop's latch is engaged. To be called at every tick, also before `connect`."""
         self._obey_latch()
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
 """The emergency stop of a robot, as a file in the fleet's state directory.
 
 The sender of a stop writes it, which needs no other live process; it outlives all of them, and the
-driver drops every command for as long as it is there. A latch that cannot be read counts as engaged. A
+driver drops every command while it is there. A latch that cannot be read counts as engaged. A
 datagram to the driver's socket only makes it look at once.
 
 Not guaranteed: that the device has stopped. The driver says so in its status and its answers.

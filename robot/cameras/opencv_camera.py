@@ -115,7 +115,7 @@ class OpenCVCamera(Camera):
             self.close()
             raise RobotError(
                 f"camera source {self._source!r} does not open as a {self._kind.value}: "
-                "see that it exists, that this user may read it and that no other program has it open"
+                "see that it exists, that this user may read it and that no other program uses it"
             )
         try:
             self._obeyed(capture)
