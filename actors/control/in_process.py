@@ -99,7 +99,8 @@ class InProcessRobot(Robot):
         return self._stop.report(self._hold_error)
 
     def serve(self) -> None:
-        """Hold while the emergency stop's latch is engaged. To be called at every tick, also before `connect`."""
+        """Hold while the emergency stop is engaged. To be called at every tick, also before
+        `connect`."""
         self._obey_latch()
 
     def close(self) -> None:
