@@ -45,7 +45,8 @@ WANTED = 3
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
-    ("family", "mode", "named"), [("act", "shared", True), ("diffusion", "exclusive", False)]
+    ("family", "mode", "named"),
+    [("act", "shared", True), ("diffusion", "exclusive", False), ("smolvla", "shared", True)],
 )
 def test_a_robot_receives_the_bytes_of_the_librarys_own_call(
     start_fleet: StartFleet,

@@ -51,19 +51,70 @@ SMALL: dict[str, dict[str, Any]] = {
         "crop_shape": None,
         "pretrained_backbone_weights": None,
     },
+    "smolvla": {
+        "chunk_size": 45,
+        "n_action_steps": 45,
+        "num_steps": 2,
+        "num_vlm_layers": 2,
+        "resize_imgs_with_padding": (64, 64),
+    },
 }
+UNKNOWN, PADDING = "<unk>", "<pad>"
+SPECIAL = {
+    "image_token": "<image>",
+    "fake_image_token": "<fake_token_around_image>",
+    "global_image_token": "<global-img>",
+    "end_of_utterance_token": "<end_of_utterance>",
+}
+
+
+def make_vlm(folder: Path) -> str:
+    """A small backbone's configuration and tokenizer, which else only a hub has."""
+    import tokenizers
+    import transformers
+
+    words = [PADDING, UNKNOWN, *SPECIAL.values(), "pick", "the", "red", "parcel"]
+    vocabulary = {word: place for place, word in enumerate(words)}
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=UNKNOWN))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made, unk_token=UNKNOWN, pad_token=PADDING, extra_special_tokens=SPECIAL
+    )
+    size = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
+    transformers.SmolVLMConfig(
+        text_config={
+            **size,
+            "model_type": "llama",
+            "num_hidden_layers": 2,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "vocab_size": len(words),
+            "pad_token_id": 0,
+        },
+        vision_config={**size, "num_hidden_layers": 1, "image_size": 64, "patch_size": 16},
+        scale_factor=2,
+        image_token_id=vocabulary["<image>"],
+        pad_token_id=0,
+    ).save_pretrained(folder)
+    transformers.SmolVLMProcessor(
+        transformers.SmolVLMImageProcessor(), tokenizer, transformers.SmolVLMVideoProcessor()
+    ).save_pretrained(folder)
+    return str(folder)
 
 
 def make(family: str, folder: str) -> None:
     """Write the checkpoint of a policy and its processors."""
     torch.manual_seed(0)
+    given = dict(SMALL[family])
+    if family == "smolvla":
+        given["vlm_model_name"] = make_vlm(Path(folder) / "vlm")
     config = make_policy_config(
         family,
         input_features=dict(INPUTS),
         output_features=dict(OUTPUTS),
         device="cpu",
         push_to_hub=False,
-        **SMALL[family],
+        **given,
     )
     get_policy_class(family)(config).save_pretrained(folder)
     stats = {
