@@ -70,7 +70,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
 class Accept(msgspec.Struct, frozen=True, kw_only=True):
     """The session is open, on these terms. `cameras`: the sizes that the policy sees.
 
-    `shm`: references to the outbox that was offered will be honoured.
+    `shm`: references to the outbox that was offered will be honoured. `pin_task`: the only task
+    that requests may have, if there is one.
     """
 
     session: Name
@@ -88,6 +89,7 @@ class Accept(msgspec.Struct, frozen=True, kw_only=True):
     warnings: Texts = ()
     version: Version = VERSIONS[1]
     limits: Annotated[dict[Name, Count], _few] = {}
+    pin_task: Text | None = None
 
 
 class Reject(msgspec.Struct, frozen=True, kw_only=True):

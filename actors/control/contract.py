@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ...transport.bodies import Accept
+from .task import Task
 
 
 class Contract(msgspec.Struct, frozen=True):
@@ -42,7 +43,7 @@ class Kept(msgspec.Struct, frozen=True):
     """What the segment keeps for the next incarnation."""
 
     contract: Contract | None = None
-    task: str | None = None
+    task: Task | None = None
 
     def pack(self) -> bytes:
         return msgspec.msgpack.encode(self)

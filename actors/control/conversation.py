@@ -53,7 +53,7 @@ class Conversation:
         session = self._session
         epoch = session.open_epoch(now_ns)
         if epoch is not None:
-            if self.client.open(self._spec, epoch, session.task):
+            if self.client.open(self._spec, epoch, session.task.sentence):
                 session.opening(epoch, now_ns)
             else:
                 session.unopened()

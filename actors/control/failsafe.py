@@ -139,6 +139,11 @@ class FailSafe:
         use any more."""
         self._asked_ns = self._unanswered_ns = 0
 
+    def withdrawn(self) -> None:
+        """The request in flight is given up for another one and does not time out. Whether the
+        server lives is as unknown as before."""
+        self._asked_ns = 0
+
     def request_timed_out(self, now_ns: int) -> bool:
         """Whether the request in flight has waited for longer than `request_timeout`. It is then no
         longer in flight, and counts as TIMEOUT."""

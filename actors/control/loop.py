@@ -224,7 +224,7 @@ class ControlActor(Actor):
             self._words[Word.ROBOT_EPISODE] = number
             if seen:
                 self._reset(episode.task)
-        self._cycle.session.follow_task(episode.task)
+        self._cycle.follow_task(episode.task)
 
     def _reset(self, task: str | None = None) -> None:
         self._conversation.reset(task)

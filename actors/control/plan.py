@@ -38,6 +38,8 @@ class Drop(StrEnum):
     """The connection that owed the answer was lost."""
     VOID = "void"
     """The robot's driver was gone meanwhile: the motion that it continues did not happen."""
+    TASK = "task"
+    """The task changed meanwhile: it is a plan for the one before."""
 
 
 class Provenance(NamedTuple):

@@ -50,11 +50,12 @@ SEGMENT_BYTES = 1 << 20
 """What the supervisor allocates for `<robot>/plan`: the plan, then the tick log (tick_log.py)."""
 
 MAGIC = int.from_bytes(b"hf:plan\0", "little")
-LAYOUT = 1
+LAYOUT = 2
 MAX_STEPS = 1024
 LATENCY_SLOTS = 128
 LATENESS_BINS = 512
-_KEPT_BYTES = 16384
+_KEPT_BYTES = 48 << 10
+"""A contract, and up to four tasks of the longest kind: see contract.py."""
 _WORDS = 128
 _MARKS = 9
 _LAST, _LAST_ON_WIRE = 1 << 62, 1 << 31
@@ -215,7 +216,7 @@ class PlanMemory:
         return draft
 
     def keep(self, data: bytes) -> None:
-        """Keep up to 16 KiB for the next incarnation, in place of what was kept before."""
+        """Keep up to 48 KiB for the next incarnation, in place of what was kept before."""
         self._kept.write(data)
 
     def recall(self) -> bytes:

@@ -18,6 +18,7 @@ from .plan import Drop
 from .plan_memory import PlanMemory, Word
 from .reason import Reason
 from .supply_state import SupplyEvent, SupplyState
+from .task import Task
 
 _NS = 1_000_000_000
 
@@ -50,7 +51,7 @@ class PolicySession:
         self.why = Reason(config.service)
         kept = Kept.unpack(plan.recall())
         self.contract = kept.contract
-        self.task = config.task if kept.task is None else kept.task
+        self.task = Task.resume(kept.task, config.task)
         self.terms: Accept | None = None
         self._opened: int | None = None
         """The epoch of the handshake that awaits its answer, however late that may be."""
@@ -115,8 +116,8 @@ class PolicySession:
         if unfit:
             self._end(SupplyEvent.REFUSED, unfit, now_ns)
             return
-        if self.contract is None:
-            self.contract = contract
+        if self.contract is None or self.task.pinned != terms.pin_task:
+            self.contract, self.task.pinned = contract, terms.pin_task
             self.keep()
         self.terms = terms
         self.why.opened(terms.replica, now_ns)
@@ -174,9 +175,10 @@ class PolicySession:
         if self._words[Word.PAUSED_NS] != failsafe.paused_ns:
             self._words[Word.PAUSED_NS] = failsafe.paused_ns
 
-    def follow_task(self, task: str) -> None:
-        """Take the task of the robot's surroundings, which name it again after a restart."""
-        self.task = task
+    def task_fault(self, task: str) -> str:
+        """Why the service would refuse requests of `task`; empty if it would not, or nothing is
+        known of it yet."""
+        return self.task.fault(task, self._service)
 
     def keep(self) -> None:
         """Keep contract and task for the next incarnation."""

@@ -60,6 +60,8 @@ class RequestCycle:
         self._max_state_age_ns = round(safety.max_state_age_s * _NS)
         self._endpoint = config.endpoint
         self.rule = MergeRule(plan.merge, plan.trim, plan.blend_weight)
+        # The rest of a plan of the task before is neither played first nor averaged in.
+        self._task_rule = MergeRule("replace", plan.trim)
         self._seed = crc32(config.robot.encode()) << 31
         self.buffer = buffer
         self.latency = LatencyWindow(memory.latency, quantile=plan.latency_quantile)
@@ -72,6 +74,8 @@ class RequestCycle:
         self._pause = RequestPause()
         self._now_ns = 0
         self._asked_ns = 0
+        self._asked_task = ""
+        """Of the last request."""
         self._session_epoch = 0
         """Of the session that the last request was made in."""
         self._settling = False
@@ -158,8 +162,9 @@ class RequestCycle:
             self._pause.succeeded()
         snapshot = self.buffer.snapshot(epoch, observed_ns, step, now_ns)
         prefix = min(len(snapshot.model), terms.max_prefix_steps)
-        if terms.prefix == "none" or self.rule.mode == "append":
+        if terms.prefix == "none" or self._merging.mode == "append":
             prefix = 0
+        self._asked_task = self.session.task.sentence
         return PlannedRequest(
             asked=snapshot,
             prefix=snapshot.model[:prefix] if prefix else None,
@@ -168,7 +173,7 @@ class RequestCycle:
             slack_s=self.plan_ns / _NS,
             episode_start=self._episode_start,
             seed=self._seed + (snapshot.seq & 0x7FFFFFFF),
-            task=self.session.task,
+            task=self._asked_task,
         )
 
     def asked(self, now_ns: int) -> None:
@@ -202,10 +207,12 @@ class RequestCycle:
             oldest_ns = min(asked.observed_ns, self._asked_ns - oldest_age_ns)
             asked = replace(asked, observed_ns=oldest_ns)
         self.latency.record(now_ns - self._asked_ns)
-        fault = self.buffer.merge(model, robot, asked, self.rule, step=step, now_ns=now_ns)
+        fault = self.buffer.merge(model, robot, asked, self._merging, step=step, now_ns=now_ns)
         if fault is None:
             self._episode_start = False
             self._pause.succeeded()
+            if self._asked_task == self.session.task.sentence:
+                self._settle_task()
             self.why.merged(now_ns)
             self.failsafe.on(SupplyEvent.MERGED, now_ns)
             self.session.settle()
@@ -253,12 +260,24 @@ class RequestCycle:
         self.failsafe.resume(now_ns)
         self.session.settle()
 
+    def change_task(self, task: str) -> None:
+        """The policy is to do `task` from now on, in the same episode. A chunk of it is asked for
+        at once, however long the plan is, and continues the plan, which is played until then."""
+        if self.session.task.give(task):
+            self._task_changed()
+
+    def follow_task(self, task: str) -> None:
+        """The robot's surroundings say that the task is `task`, as they do at every tick: see
+        `Task`."""
+        if self.session.task.follow(task):
+            self._task_changed()
+
     def reset(self, task: str | None = None) -> int:
         """An episode begins, with another `task` if one is given; returns its number. Latency
         history and session go on."""
-        if task is not None and task != self.session.task:
-            self.session.task = task
+        if task is not None and self.session.task.give(task):
             self.session.keep()
+        self._settle_task()  # the plan is void: there is none of another task
         self.failsafe.reset()
         self._reset_ns = self._now_ns if self.failsafe.session_open else 0
         self._reset_epoch = self.session.epoch
@@ -272,7 +291,28 @@ class RequestCycle:
 
     @property
     def _due(self) -> bool:
-        return not self.why.driver and self.plan_ns < self._buffer_ns
+        wanted = self.session.task.pending or self.plan_ns < self._buffer_ns
+        return wanted and not self.why.driver
+
+    @property
+    def _merging(self) -> MergeRule:
+        """How the next chunk becomes part of the plan."""
+        return self._task_rule if self.session.task.pending else self.rule
+
+    def _task_changed(self) -> None:
+        task = self.session.task
+        # A request that was made for a change is answered before the next: a task that changes
+        # faster than the service answers does not leave the robot without a plan.
+        if not task.pending and self.buffer.outstanding is not None:
+            self.buffer.settle(Drop.TASK)
+            self.failsafe.withdrawn()
+        task.pending = True
+        self.session.keep()
+
+    def _settle_task(self) -> None:
+        if self.session.task.pending:
+            self.session.task.pending = False
+            self.session.keep()
 
     def _claim(self, key: tuple[int, int, int], now_ns: int) -> Snapshot | None:
         asked = self.buffer.claim(*key)

@@ -1,4 +1,4 @@
-"""`RobotCommands`: what a person commands a control loop to do: pause, resume, begin an episode."""
+"""`RobotCommands`: what a person commands a control loop: pause, resume, an episode, a task."""
 
 from __future__ import annotations
 
@@ -9,36 +9,48 @@ from ...transport.limits import DEFAULT
 from ..runtime.supervisor_link import Command
 from .request_cycle import RequestCycle
 
-VERBS = ("pause", "resume", "reset", "episode")
+VERBS = ("pause", "resume", "reset", "episode", "task")
 
 
 class RobotCommands:
-    """Of one loop. `reset` begins an episode, with another task unless it gets None."""
+    """Of one loop. `reset` begins an episode, with another task unless it gets None; `task` is
+    another task in the same episode."""
 
     def __init__(self, cycle: RequestCycle, reset: Callable[[str | None], None]) -> None:
         self._cycle, self._reset = cycle, reset
 
     def carry_out(self, command: Command) -> dict[str, object]:
         """Carry out one of VERBS; returns what the acknowledgement carries. Raises ValueError for
-        a task that is none."""
+        a task that is none, or that the service does not do."""
         match command.verb:
             case "pause":
                 self._cycle.pause(monotonic_ns())
             case "resume":
                 self._cycle.resume(monotonic_ns())
             case "reset" | "episode":
-                self._reset(_task(command.args.get("task")))
+                self._reset(self._task(command.args.get("task")))
+            case "task":
+                task = self._task(command.args.get("task"))
+                if task is None:
+                    raise ValueError("`task` needs the task, a sentence")
+                self._cycle.change_task(task)
         return {
             "state": self._cycle.state.value,
             "paused": self._cycle.failsafe.paused,
             "episode": self._cycle.buffer.episode,
+            "task": self._cycle.session.task.sentence,
         }
 
-
-def _task(asked: object) -> str | None:
-    """The task in a command; None where it names none, which keeps the present one."""
-    if asked is None or (isinstance(asked, str) and len(asked) <= DEFAULT.max_text_chars):
+    def _task(self, asked: object) -> str | None:
+        """The task in a command; None where it names none, which keeps the present one."""
+        if asked is None:
+            return None
+        most = DEFAULT.max_text_chars
+        if not isinstance(asked, str) or len(asked) > most:
+            raise ValueError(
+                f"a task is a sentence of at most {most} characters, not {asked!r:.60}"
+            )
+        fault = self._cycle.session.task_fault(asked)
+        if fault:
+            raise ValueError(fault)
         return asked
-    raise ValueError(
-        f"a task is a sentence of at most {DEFAULT.max_text_chars} characters, not {asked!r:.60}"
-    )

@@ -34,6 +34,7 @@ def status(
     words = plan.words
     return {
         "state": "PAUSED" if cycle.failsafe.paused else cycle.state.value,
+        "task": cycle.session.task.sentence,
         "supply": cycle.state.value,
         "paused": cycle.failsafe.paused,
         "enabled": cycle.session.enabled,

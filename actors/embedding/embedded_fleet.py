@@ -141,6 +141,13 @@ class Fleet:
         args = {} if task is None else {"task": arguments.text("task", task)}
         self._ask(do="reset", names=[arguments.label("robot", robot)], args=args)
 
+    def change_task(self, robot: str, task: str) -> None:
+        """The policy is to do `task` from now on, in the same episode: a chunk of it is asked for
+        at once and continues the plan. Raises ControlSocketError for one that the robot's service
+        does not do."""
+        args = {"task": arguments.text("task", task)}
+        self._ask(do="task", names=[arguments.label("robot", robot)], args=args)
+
     def emergency_stop(self, *robots: str, why: str = "") -> list[StopOutcome]:
         """Stop `robots`, or all without one, below everything else: see
         `holdfast.emergency_stop`."""

@@ -213,17 +213,18 @@ class RemotePolicy:
         """The action for this control step, float32 [A], or None to hold. Never blocks.
 
         `observation`: `state` [S], finite numbers, `images` {name: uint8 [h, w, 3] RGB} for every
-        camera, and `task` where it changes. Raises TypeError or ValueError when it does not fit
-        what was declared, and nothing has happened then: the next call goes on. Raises
+        camera, and `task` where it changes: a chunk of it is asked for at once and continues the
+        plan. Raises TypeError or ValueError when it does not fit what was declared or the service
+        does not do the task, and nothing has happened then: the next call goes on. Raises
         PolicyLostError when the policy must not be used any more.
         """
         self._own()
         state = self._declared.state(observation)
         images = self._declared.images(observation)
-        task = arguments.text("task", observation["task"]) if "task" in observation else None
+        task = self._task(observation["task"]) if "task" in observation else None
         now_ns = time.monotonic_ns()
-        if task is not None and task != self._cycle.session.task:
-            self._cycle.session.follow_task(task)
+        if task is not None:
+            self._cycle.change_task(task)
         begins_step = self._pacing.call(now_ns)
         if self._pacing.had_break:
             self._source.interrupt()
@@ -275,7 +276,7 @@ class RemotePolicy:
         """An episode begins, with another `task` if one is given: the plan of the one before is
         void."""
         self._own()
-        given = None if task is None else arguments.text("task", task)
+        given = None if task is None else self._task(task)
         self._conversation.reset(given)
         self._source.interrupt()
         self._source.attach()
@@ -295,6 +296,15 @@ class RemotePolicy:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _task(self, given: object) -> str:
+        """The task `given`; raises TypeError or ValueError for one that is none, or that the
+        service does not do."""
+        task = arguments.text("task", given)
+        fault = self._cycle.session.task_fault(task)
+        if fault:
+            raise ValueError(f"task: {fault}")
+        return task
 
     def _own(self) -> None:
         """Raises RuntimeError where this object must not be used."""

@@ -116,6 +116,7 @@ class Handshake:
                 "message_bytes": DEFAULT.max_message_bytes,
                 "blob_bytes": DEFAULT.max_blob_bytes,
             },
+            pin_task=self._terms.pin_task,
         )
 
     def _reject(self, header: Header, refusal: Reject) -> Answer:

@@ -136,7 +136,8 @@ def _robot(
     elif not report["reason"] and row["state"] == "PAUSED":
         row["reason"] = f"`actorctl resume {name}` goes on"
     row["stopped"] = record["state"] == ActorState.STOPPED
-    for key, in_driver in (("episodes", "tried"), ("successes", "successes"), ("task", "task")):
+    row["task"] = report["task"] or driver_report["task"]
+    for key, in_driver in (("episodes", "tried"), ("successes", "successes")):
         row[key] = report[key] if driver_report[in_driver] is None else driver_report[in_driver]
     _stop(row, stop, driver if driver is not None else record)
     return row

@@ -174,6 +174,7 @@ def test_an_invalid_task_is_refused_with_the_reason(cell: Cell, task: object) ->
     streaming(cell, cell.server)
     answer = cell.command("reset", task=task)
     assert "a task is a sentence" in answer.error
+    assert "a task is a sentence" in cell.command("task", task=task).error
     assert cell.command("reset", task="put it down").error is None
     merged = cell.status()["merged"]
     wait_until(lambda: cell.status()["merged"] > merged, "the stream to go on")

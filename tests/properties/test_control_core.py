@@ -68,6 +68,10 @@ class CoreMachine(RuleBasedStateMachine):
         self.merged: set[int] = set()
         self.paused = self.dead = False
         self.episode = 0
+        self.task = ""
+        self.surroundings: str | None = None
+        self.task_of: dict[int, str] = {}
+        self.for_a_change: set[int] = set()
         self._begin()
 
     def _begin(self) -> None:
@@ -124,8 +128,15 @@ class CoreMachine(RuleBasedStateMachine):
                 assert ask.asked.seq not in self.sent_seqs, "a seq is used once"
                 assert ask.prefix is None or len(ask.prefix) <= TERMS.max_prefix_steps
                 self.sent_seqs.add(ask.asked.seq)
+                assert ask.task == self.task, "of an earlier task"
+                self.task_of[ask.asked.seq] = ask.task
+                if self.cycle.session.task.pending:
+                    self.for_a_change.add(ask.asked.seq)
                 self.asked.append((ask.asked.seq, ask.asked.episode, ask.asked.epoch, self.now_ns))
                 self.cycle.asked(self.now_ns)
+            elif self.cycle.session.task.pending and self.cycle.session.terms is not None:
+                waits = self.cycle.buffer.outstanding is not None
+                assert waits or not self.cycle._pause.over(self.now_ns), "not asked for at once"
             dry = len(self.cycle.buffer) == 0
             command = self.source.command(self.now_ns)
             if dry:
@@ -203,6 +214,7 @@ class CoreMachine(RuleBasedStateMachine):
                 epoch,
             )
             assert seq not in self.merged, "merged twice"
+            assert self.task_of[seq] == self.task or seq in self.for_a_change
             assert epoch == self.cycle.session.epoch and episode == self.episode
             self.merged.add(seq)
 
@@ -261,16 +273,37 @@ class CoreMachine(RuleBasedStateMachine):
     @rule()
     def an_episode_begins(self) -> None:
         assert self.cycle.reset() == self.episode + 1
+        assert not self.cycle.session.task.pending, "there is no plan of another task"
         self.source.interrupt()
         self.episode += 1
+
+    @rule(task=st.sampled_from(["", "pick", "place"]), surroundings=st.booleans())
+    def the_task_changes(self, task: str, surroundings: bool) -> None:
+        """What is asked for now is withdrawn, unless it is a chunk of a change before; the plan
+        stays."""
+        plan, asked = len(self.cycle.buffer), self.cycle.buffer.outstanding
+        same = task == self.surroundings if surroundings else task == self.task
+        if surroundings:
+            self.surroundings = task
+            self.cycle.follow_task(task)
+        else:
+            self.cycle.change_task(task)
+        if not same:
+            self.task = task
+        assert len(self.cycle.buffer) == plan
+        left = self.cycle.buffer.outstanding
+        assert left is asked or (left is None and not same)
+        if left is not None and not same and self.task_of[left.seq] != task:
+            assert left.seq in self.for_a_change
 
     @precondition(lambda self: not self.dead)
     @rule(ms=st.integers(0, 500))
     def the_process_is_killed(self, ms: int) -> None:
         self.now_ns += ms * MS
-        before = len(self.cycle.buffer)
+        before, pending = len(self.cycle.buffer), self.cycle.session.task.pending
         self._begin()
         assert len(self.cycle.buffer) == before
+        assert self.cycle.session.task.pending == pending
         assert self.cycle.state is SupplyState.CONNECTING
 
     @invariant()
@@ -280,6 +313,10 @@ class CoreMachine(RuleBasedStateMachine):
             assert self.cycle.session.open_epoch(self.now_ns) is None
         else:
             assert self.cycle.failsafe.paused == self.paused
+
+    @invariant()
+    def the_last_to_name_a_task_decides(self) -> None:
+        assert self.cycle.session.task.sentence == self.task
 
     @invariant()
     def a_wait_has_a_reason(self) -> None:

@@ -123,6 +123,7 @@ BODY: dict[Kind, Any] = {
         shm=True,
         warnings=("camera wrist is not used",),
         limits={"max_blob_bytes": 1 << 25},
+        pin_task="pick the red one",
     ),
     Kind.REJECT: lambda _: Reject(
         reason="capacity",

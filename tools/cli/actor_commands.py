@@ -99,6 +99,16 @@ def episode(
     _command_robot("episode", robot, {"task": task} if task else {}, fleet)
 
 
+@app.command()
+def task(
+    robot: RobotName,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The policy's instruction.")],
+    fleet: FleetName = None,
+) -> None:
+    """Another instruction in the same episode: the motion under way is continued."""
+    _command_robot("task", robot, {"task": text}, fleet)
+
+
 def _announce(
     verb: str, names: list[str], no_wait: bool, fleet: str | None, wanted: tuple[str, ...]
 ) -> None:

@@ -263,6 +263,28 @@ def test_an_episode_that_the_robot_reports_resets_the_plan(cell: Cell) -> None:
     wait_until(lambda: cell.server.seen[-1][2] and last_task(cell) == "second task", "its task")
 
 
+def test_a_task_that_is_given_holds_until_the_robot_s_next_episode(cell: Cell) -> None:
+    """The episode goes on, and the plan is continued: the request has it as its prefix."""
+    cell.robot.attempt = Episode(4, "first task")
+    running(cell)
+    wait_until(lambda: last_task(cell) == "first task", "its task")
+    answer = cell.command("task", task="another task")
+    assert (answer.result["task"], answer.result["episode"]) == ("another task", 0)
+    assert cell.status()["task"] == "another task"
+    wait_until(lambda: last_task(cell) == "another task", "the given task")
+    seen = [body for kind, _, body in list(cell.server.seen) if kind is Kind.REQUEST]
+    first = next(body for body in seen if body.task == "another task")
+    assert first.prefix is not None and not first.episode_start
+    assert "needs the task" in cell.command("task").error
+    merged = cell.status()["merged"]
+    wait_until(lambda: cell.status()["merged"] > merged + 2, "chunks of it")
+    assert last_task(cell) == "another task", "the robot still reports its own"
+    assert cell.status()["stalled_ticks"] == 0
+    assert in_order(cell.played())
+    cell.robot.attempt = Episode(5, "second task")
+    wait_until(lambda: last_task(cell) == "second task", "its task")
+
+
 def last_task(cell: Cell) -> str:
     tasks: list[str] = [b.task for kind, _, b in list(cell.server.seen) if kind is Kind.REQUEST]
     return tasks[-1]
@@ -271,7 +293,7 @@ def last_task(cell: Cell) -> str:
 def test_an_unknown_command_is_answered_with_what_is_possible(cell: Cell) -> None:
     """The acknowledgement's error lists the actor's commands."""
     running(cell)
-    assert "stop, pause, resume, reset, episode" in cell.command("dance").error
+    assert "stop, pause, resume, reset, episode, task" in cell.command("dance").error
 
 
 def crash(cell: Cell) -> None:
