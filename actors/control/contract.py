@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from ...transport.bodies import Accept
-from .task import Task
+from .policy_task import Task
 
 
 class Contract(msgspec.Struct, frozen=True):

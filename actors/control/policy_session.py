@@ -16,9 +16,9 @@ from .contract import Contract, Kept, misfit
 from .failsafe import FailSafe
 from .plan import Drop
 from .plan_memory import PlanMemory, Word
+from .policy_task import Task
 from .reason import Reason
 from .supply_state import SupplyEvent, SupplyState
-from .task import Task
 
 _NS = 1_000_000_000
 

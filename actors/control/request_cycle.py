@@ -269,8 +269,11 @@ class RequestCycle:
     def follow_task(self, task: str) -> None:
         """The robot's surroundings say that the task is `task`, as they do at every tick: see
         `Task`."""
+        said = self.session.task.surroundings
         if self.session.task.follow(task):
             self._task_changed()
+        elif self.session.task.surroundings != said:
+            self.session.keep()  # it does not count again for the next incarnation either
 
     def reset(self, task: str | None = None) -> int:
         """An episode begins, with another `task` if one is given; returns its number. Latency

@@ -83,8 +83,7 @@ def task_of(fleet: FleetProcess, robot: str) -> Any:
 def test_a_task_is_changed_while_the_robot_plays_on(
     start_fleet: StartFleet, tmp_path: Path
 ) -> None:
-    """Within its episode and without a stalled tick; it survives a kill of control, and a service
-    of one task refuses another by its sentence."""
+    """In its episode, also after a kill of control; a pinned service refuses by its sentence."""
     seen = tmp_path / "seen.txt"
     (tmp_path / "lab.py").write_text(LAB)
     (tmp_path / "fleet.yaml").write_text(FLEET.replace("SEEN", str(seen)))

@@ -279,8 +279,7 @@ class CoreMachine(RuleBasedStateMachine):
 
     @rule(task=st.sampled_from(["", "pick", "place"]), surroundings=st.booleans())
     def the_task_changes(self, task: str, surroundings: bool) -> None:
-        """What is asked for now is withdrawn, unless it is a chunk of a change before; the plan
-        stays."""
+        """What is asked for is withdrawn, unless for a change before; the plan stays."""
         plan, asked = len(self.cycle.buffer), self.cycle.buffer.outstanding
         same = task == self.surroundings if surroundings else task == self.task
         if surroundings:

@@ -32,7 +32,7 @@ from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import Blobs, decode, encode
 
 ACTIONS = 2
-SIZE = 96 * 1024  # small, so that images are cheap; the layout adapts its capacity
+SIZE = 160 * 1024  # small, so that images are cheap; the layout adapts its capacity
 TERMS = Accept(
     session="x",
     replica="s/0",

@@ -89,6 +89,17 @@ def test_a_chunk_of_a_change_that_fails_to_come_is_asked_for_again() -> None:
     assert cycle.state is SupplyState.DEGRADED
 
 
+def test_what_the_surroundings_said_is_known_after_a_restart() -> None:
+    """Also if the task was the same already, so that nothing changed."""
+    memory = bytearray(PLAN_BYTES)
+    cycle = opened(new_cycle(memory, task="pick"))
+    cycle.follow_task("pick")
+    later = new_cycle(memory, task="pick")
+    later.change_task("place")
+    later.follow_task("pick")
+    assert later.session.task.sentence == "place"
+
+
 def test_a_change_survives_the_loop_and_is_still_asked_for_at_once() -> None:
     """The next incarnation has the task and the plan of the one before."""
     memory = bytearray(PLAN_BYTES)
