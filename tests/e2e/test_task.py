@@ -118,11 +118,10 @@ def test_a_task_is_changed_while_the_robot_plays_on(
     assert fleet.actorctl("task", "r2", "wave").returncode == 0
     assert row(fleet.streaming(10.0)["robots"], "r2")["task"] == "wave"
 
-    # Of a simulated cell: until the cell's next episode, whose task is the cell's again.
+    # Of a simulated cell: until the cell's next episode, which may begin at any time.
     given = json.loads(fleet.actorctl("status", "--json").stdout)
     assert "bin" in row(given["robots"], "s1")["task"]
-    assert fleet.actorctl("task", "s1", "rest").returncode == 0
-    assert task_of(fleet, "s1") == "rest"
+    assert "task rest" in fleet.actorctl("task", "s1", "rest").stdout
     fleet.wait_for(lambda now: row(now["robots"], "s1")["task"] != "rest", 60.0)
 
 
