@@ -3,7 +3,8 @@
 Guarantees: no exception of a driver gets out, whatever it is; a state that is handed on has a
 finite number for every name and an instant that lies in the past and does not go back. A driver
 that fails once in a row is asked again; one that fails twice is closed, and opened again after a
-pause. Not guaranteed: that a call returns. The supervisor ends a process that stays in one.
+pause. A failing `read_frame` or `report` costs its result alone: the robot is commanded without.
+Not guaranteed: that a call returns. The supervisor ends a process that stays in one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ FAILURES = 2
 STANDS_STILL_NS = 300_000_000
 """A call that takes longer says that this process, or its bus, stood still."""
 _KEPT = 512
+_OPTIONAL = ("read_frame", "report")
+"""The methods without which the robot is commanded and measured all the same."""
 
 T = TypeVar("T")
 
@@ -63,6 +66,8 @@ class Device:
         self._outage = Outage()
         self._failed: dict[str, int] = {}
         """Calls that failed in a row, by method."""
+        self._said: dict[tuple[str, str], str] = {}
+        """Why each method, of each camera, failed last: the log has it once."""
         self._retry_ns = 0
 
     @property
@@ -123,14 +128,19 @@ class Device:
         return self._call("flush", self.robot.flush)[0]
 
     def read_frame(self, camera: str, out: NDArray[np.uint8]) -> int | None:
-        """The instant of a new frame of `camera`, written to `out`; None if there is none."""
+        """The instant of a new frame of `camera`, written to `out`; None if there is none. Raises
+        RobotError, with the method and the reason, when the driver fails."""
 
         def misread(instant: object) -> str:
             if instant is None or (isinstance(instant, int) and 0 < instant <= monotonic_ns()):
                 return ""
             return f"read_frame returned {instant!r:.40}, expected the instant of the capture in ns"
 
-        instant = self._call("read_frame", lambda: self.robot.read_frame(camera, out), misread)[1]
+        done, instant = self._call(
+            "read_frame", lambda: self.robot.read_frame(camera, out), misread, camera
+        )
+        if not done:
+            raise RobotError(self.last_error)
         self.frames[camera] = self.frames.get(camera, 0) + (instant is not None)
         return instant
 
@@ -172,18 +182,23 @@ class Device:
         }
 
     def _call(
-        self, name: str, call: Callable[[], T], fault: Callable[[T], str] = lambda _: ""
+        self,
+        name: str,
+        call: Callable[[], T],
+        fault: Callable[[T], str] = lambda _: "",
+        camera: str = "",
     ) -> tuple[bool, T | None]:
-        """(True, what `call` returned), or (False, None) if it failed or has a `fault`."""
+        """(True, what `call` returned), or (False, None) if it failed or has a `fault`. `camera` is
+        the one that it is about, if it is about one."""
         self._progress()
         began = monotonic_ns()
         try:
             result = call()
         except (RobotError, OSError) as error:
-            self._count(name, str(error) or type(error).__name__)
+            self._count(name, str(error) or type(error).__name__, camera=camera)
             return False, None
         except Exception as error:  # noqa: BLE001  the driver is the user's or a library's code
-            self._count(name, blame(error), error)
+            self._count(name, blame(error), error, camera)
             return False, None
         finally:
             took_ns = monotonic_ns() - began
@@ -192,18 +207,27 @@ class Device:
                 self.stood_still = True
             self._progress()
         if broken := fault(result):
-            self._count(name, f"the driver broke its contract: {broken}")
+            self._count(name, f"the driver broke its contract: {broken}", camera=camera)
             return False, None
         self._failed[name] = 0
         return True, result
 
-    def _count(self, name: str, reason: str, error: Exception | None = None) -> None:
+    def _count(
+        self, name: str, reason: str, error: Exception | None = None, camera: str = ""
+    ) -> None:
         """One call failed."""
         self.errors[name] = self.errors.get(name, 0) + 1
         self._failed[name] = self._failed.get(name, 0) + 1
         said = self.last_error = f"{name}: {reason}"
-        if error is not None and said != self.reason:
-            self._log.error("%s failed in the driver's own code", name, exc_info=error)
+        new = self._said.get((name, camera)) != said
+        self._said[name, camera] = said
+        of_camera = f" of camera {camera}" if camera else ""
+        if new and error is not None:
+            self._log.error("%s%s failed in the driver's own code", name, of_camera, exc_info=error)
+        elif new and name in _OPTIONAL:
+            self._log.warning("%s failed%s: %s", name, of_camera, reason)
+        if name in _OPTIONAL:
+            return
         if not self.open:
             if name == "connect":
                 self._fail(said)

@@ -143,8 +143,8 @@ class Actor:
     def phase(self, text: str) -> None:
         """Report on the board what a long `setup` is doing, for the status. The last report of the
         previous incarnation stays beside it."""
-        phase = {"incarnation": self.incarnation, "text": text}
-        self.board.report({**(self.board.previous() or {}), "phase": phase})
+        setup = {"incarnation": self.incarnation, "phase": text}
+        self.board.report({**(self.board.previous() or {}), "setup": setup})
 
     def refusal(self, command: Command) -> str:
         """The error with which a command that is none of `verbs` is answered."""

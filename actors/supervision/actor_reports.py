@@ -76,6 +76,7 @@ class DeliveredCameraRow(Struct, kw_only=True):
     name: str
     reason: str = ""
     frames: Count = 0
+    errors: Count = 0
     frame_age_ms: Measure | None = None
     freezes: Count = 0
 

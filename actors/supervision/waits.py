@@ -37,12 +37,12 @@ def waits_for(
 
 
 def _phase(report: Mapping[str, Any] | None, incarnation: int) -> str:
-    """The phase that this incarnation reported. The board may hold any other value: of an earlier
-    incarnation, or of an actor that uses the name for something else."""
-    phase = (report or {}).get("phase")
-    if not isinstance(phase, Mapping) or phase.get("incarnation") != incarnation:
+    """The phase of its setup that this incarnation reported. The board may hold any other value: of
+    an earlier incarnation, or of an actor that uses the name for something else."""
+    setup = (report or {}).get("setup")
+    if not isinstance(setup, Mapping) or setup.get("incarnation") != incarnation:
         return ""
-    return str(phase.get("text") or "")
+    return str(setup.get("phase") or "")
 
 
 def _others(actor: ActorRecord, actors: Mapping[str, ActorRecord]) -> str:

@@ -41,6 +41,15 @@ class Scripted(Robot):
     def write_action(self, action: NDArray[np.float32]) -> None:
         self._call("write_action")
 
+    def read_frame(self, camera: str, out: NDArray[np.uint8]) -> int | None:
+        self._call("read_frame")
+        out[:] = {"light": 7}[camera]
+        return time.monotonic_ns()
+
+    def report(self) -> dict[str, Any]:
+        self._call("report")
+        return {}
+
     def close(self) -> None:
         self._call("close")
 
@@ -183,3 +192,21 @@ def test_progress_is_counted_around_every_call(robot: Scripted) -> None:
     device = Device(robot, logging.getLogger("test"), lambda: counted.append(len(robot.calls)))
     device.connect()
     assert counted == [0, 1, 1, 2]
+
+
+def test_a_frame_or_a_report_that_fails_costs_itself_alone(
+    robot: Scripted, device: Device, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The device stays open; the log has each camera's reason once, with the driver's own line."""
+    out = np.zeros((2, 2, 3), np.uint8)
+    for _ in range(5):
+        with pytest.raises(RobotError, match=r"read_frame: KeyError: .*test_device\.py:\d+ in"):
+            device.read_frame("dark", out)
+        assert device.read_frame("light", out) is not None
+    assert len(caplog.records) == 1 and "camera dark" in caplog.text
+    robot.fails = "report"
+    assert [device.report() for _ in range(5)] == [{}] * 5
+    assert len(caplog.records) == 2
+    assert device.errors == {"read_frame": 5, "report": 5}
+    assert device.open and device.reason == "" and device.read()
+    assert "close" not in robot.calls[1:]

@@ -17,6 +17,7 @@ from holdfast.actors.gateway.events import between
 from holdfast.actors.gateway.metrics import Exposition
 from holdfast.actors.gateway.status_history import StatusHistory
 from holdfast.actors.gateway.status_stream import StatusStream
+from holdfast.actors.runtime.actor import Actor, boot_in_memory
 from holdfast.actors.runtime.configs import BrokerConfig
 from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoard, StatusBoardReader
 from holdfast.actors.supervision import actor_reports, report
@@ -278,3 +279,24 @@ def test_a_board_with_any_map_can_be_read_into_the_status(reported: dict[str, An
     StatusBoard(memory).report(reported)
     for kind in SOUND:
         msgspec.json.encode(actor_reports.read(kind, StatusBoardReader(memory).report()))
+
+
+class Idle(Actor):
+    """Says what its setup does."""
+
+    kind = "idle"
+    Config = msgspec.defstruct("Config", [])
+
+
+@pytest.mark.parametrize("kind", sorted(SOUND))
+def test_the_phase_of_a_setup_is_no_wrong_value_of_any_report(kind: str) -> None:
+    """An actor that starts again shows its setup beside the last report of the one before."""
+    boot, link, supervisor = boot_in_memory("idle", "i", {})
+    memory = boot.memory["i/board"]
+    StatusBoard(memory).report(SOUND[kind])
+    Idle(boot, link).phase("loads the driver")
+    shown, misfits = actor_reports.read(kind, StatusBoardReader(memory).report())
+    assert shown is not None and shown["setup"] == {"incarnation": 1, "phase": "loads the driver"}
+    assert misfits == []
+    link.close()
+    supervisor.close()

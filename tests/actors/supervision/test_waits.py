@@ -51,11 +51,11 @@ def test_a_phase_of_setup_is_shown_for_its_own_incarnation_only(
     fleet: FleetState,
 ) -> None:
     """A phase of another incarnation is ignored."""
-    reported = {"phase": {"incarnation": 1, "text": "loads policy flow onto cpu"}}
+    reported = {"setup": {"incarnation": 1, "phase": "loads policy flow onto cpu"}}
     assert wait_of(fleet, "a", 3.0, reported).endswith(
         "3 s of at most 60 s: loads policy flow onto cpu"
     )
-    reported["phase"]["incarnation"] = 2
+    reported["setup"]["incarnation"] = 2
     assert wait_of(fleet, "a", 3.0, reported) == "its setup, 3 s of at most 60 s"
 
 
@@ -63,8 +63,8 @@ def test_a_phase_of_setup_is_shown_for_its_own_incarnation_only(
 def test_a_wait_is_described_whatever_the_board_holds(reported: object) -> None:
     """Any value as phase leaves the description of the setup intact."""
     starting = step(fleet_of([Member("a", RULES)], 0.0), Start(), 0.0)[0]
-    for phase in (reported, {"incarnation": 1, "text": reported}, {"text": reported}):
-        report = {"phase": phase}
+    for setup in (reported, {"incarnation": 1, "phase": reported}, {"phase": reported}):
+        report = {"setup": setup}
         assert wait_of(starting, "a", 3.0, report).startswith("its setup, 3 s of at most 60 s")
 
 
