@@ -66,7 +66,7 @@ class RobotSpec:
     or none at all for a robot without limits. `max_rate` is in units per second and `inf` where a
     jump is harmless (a gripper). `home` is where `safe_stop` may move, or None to hold in place.
 
-    Raises ValueError for a spec that contradicts itself.
+    Raises ValueError for a spec that contradicts itself, TypeError for a text in place of names.
     """
 
     action_names: tuple[str, ...]
@@ -83,6 +83,8 @@ class RobotSpec:
 
         become("control_mode", ControlMode(self.control_mode))
         for name in ("action_names", "state_names"):
+            if isinstance(given := getattr(self, name), str):
+                raise TypeError(f"{name} {given!r}: expected a tuple of names, e.g. ({given!r},)")
             names = tuple(getattr(self, name))
             become(name, names)
             if not names and name == "action_names":

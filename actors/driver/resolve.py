@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ... import arguments
 from ...errors import RobotError
 from ...robot.base import Robot, RobotSpec
+from ..runtime.user_classes import constructor_missing, unfinished
 from ..runtime.user_code import blame, load, with_defaults
 
 BUILT_IN = {
@@ -25,27 +27,40 @@ def create(name: str, options: Mapping[str, Any], import_path: str | None = None
     """The robot that `name` means, made with `options`, not yet connected. Raises RobotError when
     it cannot be made, or is no robot."""
     make = load(name, BUILT_IN, import_path)
+    if why := unfinished(make, Robot):
+        raise RobotError(f"{name}: {why}")
     try:
         robot = make(**options)
     except RobotError as error:  # a refusal, which says itself what is wrong
         raise RobotError(f"driver {name}: {error}") from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         given = ", ".join(f"{key}={value!r}" for key, value in options.items())
-        raise RobotError(
-            f"{name}({given}) raised {blame(error)}; mend its `options` or its constructor, which "
-            "has to work without the hardware (`connect` opens it)"
-        ) from error
+        remedy = constructor_missing(make, Robot, options) or (
+            "mend its `options` or its constructor, which has to work without the hardware "
+            "(`connect` opens it)"
+        )
+        raise RobotError(f"{name}({given}) raised {blame(error)}; {remedy}") from error
     return complete(name, robot)
 
 
 def complete(name: str, robot: Any) -> Robot:
     """`robot` with the defaults of `Robot` for what it does not have: a class may have the methods
-    without inheriting it. Raises RobotError when it lacks one that has no default."""
+    without inheriting it. Raises RobotError when it lacks one that has no default, or has one that
+    cannot be called."""
     made: Robot = with_defaults(name, robot, Robot, ("connect", "read_state", "write_action"))
     spec = getattr(made, "spec", None)
     if not isinstance(spec, RobotSpec):
         raise RobotError(
             f"{name}: `spec` is {spec!r:.80}, expected a holdfast.RobotSpec right after the "
             "construction"
+        )
+    try:
+        cameras = arguments.names("cameras", made.cameras)
+    except (TypeError, ValueError) as error:
+        raise RobotError(f"{name}: {error}, e.g. cameras = ('wrist',)") from None
+    if cameras and getattr(made.read_frame, "__func__", None) is Robot.read_frame:
+        raise RobotError(
+            f"{name} has cameras ({', '.join(cameras)}) and no read_frame: define "
+            "read_frame(self, camera, out), or remove `cameras`"
         )
     return made

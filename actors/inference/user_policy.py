@@ -17,6 +17,7 @@ from ...errors import PolicyError
 from ...policy.base import ChunkPolicy, PolicySpec
 from ...policy.policy_options import OPTIONS
 from ...policy.weights import weights_hash
+from ..runtime.user_classes import constructor_missing, uncallable, unfinished
 from ..runtime.user_code import blame, load
 from .given_policy import GivenPolicy
 
@@ -71,6 +72,8 @@ def create(name: str, given: Mapping[str, Any], import_path: str | None = None) 
             f"{name} made a {type(made).__name__} without predict_chunk(observations): add it; it "
             "returns a holdfast.Chunk for each observation"
         )
+    if why := uncallable(made, ChunkPolicy):
+        raise PolicyError(f"{name}: {why}")
     spec = _spec(name, getattr(made, "spec", None), "`spec`")
     return GivenPolicy(made, spec, _hash(made, given))
 
@@ -86,15 +89,18 @@ def describe(name: str, given: Mapping[str, Any], import_path: str | None = None
 
 
 def _called(name: str, make: Any, given: Mapping[str, Any]) -> Any:
+    if why := unfinished(make, ChunkPolicy):
+        raise PolicyError(f"{name}: {why}")
     try:
         return make(**given)
     except PolicyError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
-        raise PolicyError(
-            f"{name}({shown}) raised {blame(error)}; mend it there, or the service's `options`"
-        ) from error
+        remedy = constructor_missing(make, ChunkPolicy, given) or (
+            "mend it there, or the service's `options`"
+        )
+        raise PolicyError(f"{name}({shown}) raised {blame(error)}; {remedy}") from error
 
 
 def _spec(name: str, spec: object, what: str) -> PolicySpec:

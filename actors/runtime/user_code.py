@@ -17,6 +17,7 @@ from typing import Any
 
 from ...errors import HoldfastError, RobotError
 from .suggestions import closest
+from .user_classes import uncallable
 
 _PACKAGE = Path(__file__).parents[2]
 _STDLIB = Path(sysconfig.get_paths()["stdlib"])
@@ -32,6 +33,8 @@ def load(
     """The class or function that `name` means, of a `what`; a user's module is looked for in
     `import_path`, the directory of fleet.yaml, too. Raises `error_type` when there is none."""
     where, colon, attribute = built_in.get(name, name).partition(":")
+    if hint := _misspelt(name):
+        raise error_type(f"there is no {what} {name!r}: did you mean {hint!r}?")
     if not colon or not where or not attribute:
         raise error_type(
             f"there is no {what} {name!r}: built in are {', '.join(built_in)}; your own is named "
@@ -41,7 +44,7 @@ def load(
         sys.path.append(import_path)
     try:
         module = importlib.import_module(where)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise error_type(
             f"{what} {name!r} cannot be imported: {blame(error)}; "
             f"{_remedy(error, where, import_path)}"
@@ -59,7 +62,20 @@ def load(
     return found
 
 
-def _remedy(error: Exception, module: str, import_path: str | None) -> str:
+def _misspelt(name: str) -> str:
+    """`module:Class` for a name with the module's file, or with a dot for the colon; else empty."""
+    where, colon, attribute = name.partition(":")
+    if not colon:
+        where, dot, attribute = name.rpartition(".")
+        return f"{where}:{attribute}" if dot and where and attribute.isidentifier() else ""
+    if not attribute or not ("/" in where or where.endswith(".py")):
+        return ""
+    file = Path(where)
+    parts = (file.name,) if file.is_absolute() else file.parts
+    return f"{'.'.join(parts).removesuffix('.py')}:{attribute}"
+
+
+def _remedy(error: BaseException, module: str, import_path: str | None) -> str:
     """What to do about `error` of importing the user's `module`."""
     if not isinstance(error, ModuleNotFoundError):
         return "mend it there"
@@ -79,13 +95,16 @@ def _made_in(module: str, value: object) -> bool:
 
 def with_defaults(name: str, made: Any, base: type, needed: Iterable[str]) -> Any:
     """`made`, of the driver `name`, with the defaults of `base` for what it does not have: a class
-    may have the methods without inheriting it. Raises RobotError when it lacks one of `needed`."""
+    may have the methods without inheriting it. Raises RobotError when it lacks one of `needed`, and
+    for one that cannot be called as that of `base`."""
     missing = [method for method in needed if not callable(getattr(made, method, None))]
     if missing:
         raise RobotError(
             f"{name} made a {type(made).__name__} without {', '.join(missing)}: it has to be a "
             f"holdfast.{base.__name__}"
         )
+    if why := uncallable(made, base):
+        raise RobotError(f"{name}: {why}")
     for attribute, default in vars(base).items():
         if attribute.startswith("_") or hasattr(made, attribute):
             continue
@@ -107,6 +126,8 @@ def blame(error: BaseException) -> str:
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     if isinstance(error, SyntaxError) and error.filename:
         return f"{type(error).__name__}: {error.msg} ({error.filename}:{error.lineno})"
+    if isinstance(error, SystemExit):
+        said = f"SystemExit by sys.exit({'' if error.code is None else repr(error.code)})"
     frames = _frames(error)
     own = [frame for frame in frames if not _of_library(frame)]
     return f"{said} {_place(own or frames)}".strip()

@@ -9,6 +9,7 @@ import msgspec
 
 from ...errors import RobotError
 from ...robot.cameras.base import Camera
+from ..runtime.user_classes import constructor_missing, unfinished
 from ..runtime.user_code import blame, load, with_defaults
 
 BUILT_IN = {"lerobot": "holdfast.robot.lerobot.camera:LeRobotCamera"}
@@ -39,13 +40,19 @@ def create(
             "hands it on; remove it here"
         )
     given = {**size, **options}
+    if why := unfinished(make, Camera):
+        raise RobotError(f"{driver}: {why}")
     try:
         made = make(**given)
     except RobotError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
-        raise RobotError(f"{driver}({shown}) raised {blame(error)}") from error
+        remedy = constructor_missing(make, Camera, given) or (
+            "mend its `options` or its constructor, which has to work without the device (`open` "
+            "opens it)"
+        )
+        raise RobotError(f"{driver}({shown}) raised {blame(error)}; {remedy}") from error
     camera: Camera = with_defaults(driver, made, Camera, ("open", "read"))
     own = getattr(camera, "width", None), getattr(camera, "height", None)
     if own != (width, height):

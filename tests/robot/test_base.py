@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +87,14 @@ def test_a_spec_takes_lists_and_is_unlimited_without_limits() -> None:
     assert (spec.lower, spec.upper) == ((-np.inf, -np.inf), (1.0, 2.0))
     assert spec.unlimited == ()
     assert RobotSpec(("a", "b"), (), lower=(-np.inf, 0)).unlimited == ("a",)
+
+
+@pytest.mark.parametrize("field", ["action_names", "state_names"])
+def test_a_text_in_place_of_names_is_no_sequence_of_letters(field: str) -> None:
+    """`("x")` is the text "x" in Python, and a robot of one joint needs `("x",)`."""
+    names: Any = {"action_names": ("a",), "state_names": ("a",), field: "xyz"}
+    with pytest.raises(TypeError, match=f"{field} 'xyz': expected a tuple of names"):
+        RobotSpec(**names)
 
 
 @pytest.mark.parametrize(

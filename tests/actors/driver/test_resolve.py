@@ -46,6 +46,40 @@ class Specless(Arm):
 class Contradictory(Arm):
     def __init__(self): self.spec = RobotSpec(("a", "a"), ("a",))
 
+class Sightless(Plain):
+    cameras = ("wrist",)
+
+class Lettered(Sightless):
+    cameras = ("wrist")
+    def read_frame(self, camera, out): return None
+
+class Outless(Arm):
+    def read_state(self): return 0
+
+class Lacking(Robot):
+    def connect(self): pass
+    def read_state(self, out): return 0
+
+class Later(Arm):
+    async def hold(self): pass
+
+class Bare:
+    pass
+
+class Heir(Robot):
+    connect, read_state, write_action = Arm.connect, Arm.read_state, Arm.write_action
+
+class Leaving(Arm):
+    def __init__(self): raise SystemExit(4)
+
+class Free(Plain):
+    """Takes what it is called with in ways of its own."""
+    cameras = ("wrist",)
+    def read_frame(self, *args, **more): return None
+    @staticmethod
+    def hold(): pass
+    read_state = staticmethod(lambda out, *, fast=True: 0)
+
 def make(**options):
     return Arm("/dev/" + options["name"])
 
@@ -58,6 +92,7 @@ def folder(tmp_path: Path) -> Iterator[str]:
     """The directory of a fleet file, with modules of a user's own."""
     (tmp_path / "my_arms.py").write_text(ARMS)
     (tmp_path / "torn_arms.py").write_text("class Arm:\n  def (\n")
+    (tmp_path / "ending_arms.py").write_text("import sys\nsys.exit(3)\n")
     (tmp_path / "needy_arms.py").write_text("import a_library_that_is_not_there\n")
     yield str(tmp_path)
     for name in ("my_arms", "torn_arms", "needy_arms"):
@@ -93,12 +128,32 @@ def test_a_class_that_only_has_the_methods_gets_the_defaults_of_the_others(folde
     robot.write_action(np.zeros(1, np.float32))
 
 
+def test_a_method_with_further_defaults_or_of_any_arguments_can_be_called(folder: str) -> None:
+    """Only a call that would fail is refused."""
+    assert resolve.create("my_arms:Free", {}, folder).cameras == ("wrist",)
+
+
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
         ("simm", {}, r"there is no driver 'simm': built in are sim"),
         (":Arm", {}, "there is no driver"),
         ("my_arms:", {}, "there is no driver"),
+        ("my_arms.py:Arm", {}, "there is no driver 'my_arms.py:Arm': did you mean 'my_arms:Arm'"),
+        ("./my_arms.py:Arm", {}, "did you mean 'my_arms:Arm'"),
+        ("/lab/my_arms.py:Arm", {}, "did you mean 'my_arms:Arm'"),
+        ("lab/arms.py:Arm", {}, "did you mean 'lab.arms:Arm'"),
+        ("my_arms.Arm", {}, "did you mean 'my_arms:Arm'"),
+        ("my_arms:Sightless", {}, r"has cameras \(wrist\) and no read_frame: define read_f"),
+        ("my_arms:Lettered", {}, r"cameras: a str \('wrist'\), expected a sequence of names"),
+        ("my_arms:Outless", {"port": "/dev/x"}, r"read_state\(\) cannot be called as read_"),
+        ("my_arms:Outless", {"port": "/dev/x"}, r"arguments\): define read_state\(self, out\)"),
+        ("my_arms:Lacking", {}, r"no write_action: define write_action\(self, action\)$"),
+        ("my_arms:Later", {"port": "/dev/x"}, "hold is `async`"),
+        ("my_arms:Bare", {"port": 3}, r"inherit holdfast.Robot and define __init__\(self, port\)"),
+        ("my_arms:Heir", {"port": 3}, r"; define __init__\(self, port\), which takes"),
+        ("my_arms:Leaving", {}, r"SystemExit by sys.exit\(4\) \(.*my_arms.py:\d+ in __init__\)"),
+        ("ending_arms:Arm", {}, r"sys.exit\(3\) \(.*ending_arms.py:2 in <module>\)"),
         ("no_arms:Arm", {}, r"cannot be imported: ModuleNotFoundError.*looked for in .*installed"),
         ("my_arms:Leg", {}, r"my_arms.py has no 'Leg'"),
         ("my_arms:number", {}, "is a int, expected a class"),

@@ -32,6 +32,7 @@ class Arm(Robot):
     def connect(self): raise AssertionError("a check touches no hardware")
     def read_state(self, out): raise AssertionError
     def write_action(self, action): raise AssertionError
+    def read_frame(self, camera, out): raise AssertionError
 
 class Broken(Arm):
     def __init__(self):
@@ -153,7 +154,7 @@ def test_a_driver_is_asked_once_until_its_file_is_edited(own: dict[str, Any], fo
         ),
         (
             lambda r: r.update(driver="my_arms:Broken", options={}),
-            ["robots[0].driver: my_arms:Broken() raised FileNotFoundError", "my_arms.py:17 in"],
+            ["robots[0].driver: my_arms:Broken() raised FileNotFoundError", "my_arms.py:18 in"],
         ),
         (
             lambda r: r["options"].update(actions=["x", "y"]),

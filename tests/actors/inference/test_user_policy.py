@@ -66,6 +66,11 @@ class Torn(Swing):
 class Mute:
     spec = SPEC
 
+class Narrow(Swing):
+    def predict_chunk(self): pass
+
+class Bare: pass
+
 class Specless(Swing):
     spec = {"chunk": 5}
 
@@ -142,6 +147,9 @@ def test_a_class_that_loads_long_describes_itself_without_being_made(folder: str
         ("my_policies:Swing", {"speed": 1}, "raised TypeError: .*'speed'"),
         ("my_policies:Swing", {"amplitude": -1}, r"negative amplitude \(.*my_policies.py:12 in __"),
         ("my_policies:Mute", {}, "made a Mute without predict_chunk.*add it"),
+        ("my_policies:Narrow", {}, r"predict_chunk\(\) cannot be called as predict_chunk\(batch\)"),
+        ("my_policies:Bare", {"speed": 1}, r"ChunkPolicy and define __init__\(self, speed\)"),
+        ("my_policies.py:Swing", {}, "no policy .*: did you mean 'my_policies:Swing'"),
         ("my_policies:Specless", {}, r"`spec` is \{'chunk': 5\}, expected a holdfast.PolicySpec"),
         ("torn_policies:Swing", {}, r"SyntaxError: .*\(.*torn_policies.py:2\)"),
     ],

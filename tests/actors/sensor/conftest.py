@@ -78,6 +78,10 @@ class Blind:
     def open(self): pass
 
 
+class Argumentless(Plain):
+    def read(self): return time.monotonic_ns()
+
+
 def make(width, height, fps, **options):
     return Noise(width, height, fps, **options)
 '''

@@ -43,6 +43,12 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("eyes:Noise", {"fault": "constructor"}, r"KeyError: 'no such serial number' .*eyes.py:\d+"),
     ("eyes:Noise", {"fault": "size"}, "width and height are 64 and 49, expected"),
     ("eyes:Noise", {"width": 3}, "width cannot be an option"),
+    ("eyes.py:Noise", {}, "did you mean 'eyes:Noise'"),
+    (
+        "eyes:Argumentless",
+        {},
+        r"read\(\) cannot be called as read\(out\).*define read\(self, out\)",
+    ),
     ("eyes:Blind", {}, "a Blind without read: it has to be a holdfast.Camera"),
 ]
 

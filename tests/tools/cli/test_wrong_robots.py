@@ -21,6 +21,7 @@ class Arm(Robot):
     def connect(self): raise AssertionError("a check touches no hardware")
     def read_state(self, out): raise AssertionError
     def write_action(self, action): raise AssertionError
+    def read_frame(self, camera, out): raise AssertionError
 
 class Eager(Arm):
     def __init__(self, port):
@@ -89,7 +90,7 @@ WRONG = {
         {DRIVER: "driver: my_arms:Eager  # here\n    options: {port: /no/port}\n"},
         "$.robots[0].driver: my_arms:Eager(port='/no/port') raised FileNotFoundError",
         (
-            "({folder}/my_arms.py:14 in __init__); mend its `options` or its constructor, which "
+            "({folder}/my_arms.py:15 in __init__); mend its `options` or its constructor, which "
             "has to work without the hardware (`connect` opens it)"
         ),
     ),
