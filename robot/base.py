@@ -21,7 +21,8 @@ there is `driver: my_arm:MyArm`:
 
 A driver is called by one thread of one process, which serves this robot alone: every call may
 block for as long as its bus takes, and may raise `RobotError` or `OSError`. The process counts
-that, closes the driver and connects again; a call that never returns is ended with the process.
+that, closes the driver after two in a row of one method and connects again; a failing `read_frame`
+or `report` costs its result alone. A call that never returns is ended with the process.
 Nothing here knows about plans, policies or processes.
 """
 

@@ -71,6 +71,8 @@ class DrivenRobot:
         if trouble := self._robot.trouble:
             return trouble
         faults = [f"; {name}: {r.fault}" for name, r in self.readers.items() if r.fault]
+        if call := self._robot.running_call:
+            faults.insert(0, f"; its {call} has not returned")
         return (
             f"the robot's driver is gone: its state stands still for more than "
             f"{self._lost_after_ns / 1e9:g} s (driver_lost_after_s){''.join(faults)}"

@@ -19,6 +19,7 @@ from ...transport.seqlock import Seqlock, SteadyReader
 from ..driver import registers
 from ..driver.registers import CommandKind, DriverPhase, RobotCommand, RobotState
 from ..driver.wake import Waker
+from ..runtime.status_board import StatusBoardReader
 
 MIN_DEADLINE_NS = 25_000_000
 DEADLINE_TICKS = 2
@@ -39,6 +40,7 @@ class DriverClient(Robot):
         incarnation: int,
         tick_ns: int,
         clock: Callable[[], int] = monotonic_ns,
+        board: StatusBoardReader | None = None,
     ) -> None:
         self.spec = spec
         self._reader = state
@@ -48,6 +50,7 @@ class DriverClient(Robot):
         self._sequence = 0
         self._good_ns = max(DEADLINE_TICKS * tick_ns, MIN_DEADLINE_NS)
         self._clock = clock
+        self._board = board
         self._nothing = np.zeros(len(spec.action_names), np.float32)
         self._block: bytes | None = None
         self._said: RobotState | None = None
@@ -105,6 +108,11 @@ class DriverClient(Robot):
         if said.phase is DriverPhase.OPENING:
             return f"the robot's device is not open: {said.reason or 'its driver opens it'}"
         return said.reason
+
+    @property
+    def running_call(self) -> str:
+        """The driver's method that has not returned, by the board of its process; empty if none."""
+        return self._board.call() if self._board is not None else ""
 
     @property
     def refusal(self) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from ...errors import RefusedError
 from ...robot.base import Robot
 from ...transport.seqlock import Seqlock, SteadyReader
+from ..runtime.status_board import StatusBoardReader
 from .config import ControlConfig
 from .driver_client import DriverClient
 
@@ -21,6 +22,7 @@ class PromptRobot(Robot, Protocol):
     Attributes:
         at_rest: the next command has to be within a policy step of where the robot is.
         trouble: why no command reaches the robot now; empty if they do.
+        running_call: the driver's method that has not returned, in another process; else empty.
         refusal: why the driver refused the last command by the limits; empty if it did not.
         estop: the emergency stop, where this process is the one that acts on it; else None.
     """
@@ -29,6 +31,8 @@ class PromptRobot(Robot, Protocol):
     def at_rest(self) -> bool: ...
     @property
     def trouble(self) -> str: ...
+    @property
+    def running_call(self) -> str: ...
     @property
     def refusal(self) -> str: ...
     @property
@@ -64,4 +68,5 @@ def create(
         config.wake,
         incarnation,
         config.tick_ns,
+        board=StatusBoardReader(segment(config.driver_board)) if config.driver_board else None,
     )

@@ -89,6 +89,11 @@ class InProcessRobot(Robot):
         return self._stop.stop is not None or self._robot.safe_stop()
 
     @property
+    def running_call(self) -> str:
+        """None runs beside this loop."""
+        return ""
+
+    @property
     def trouble(self) -> str:
         """Why no command reaches the robot now."""
         return self._stop.why

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ...errors import RobotError
+from ...robot.base import Robot
 from ..runtime import questions
 from ..runtime.configs import SpecConfig
 from . import resolve
@@ -21,10 +22,13 @@ _MODULE = "holdfast.actors.driver.describe"
 
 
 class Description(msgspec.Struct, frozen=True):
-    """A driver's `RobotSpec`, and the names of the cameras whose frames it delivers."""
+    """A driver's `RobotSpec`, the names of the cameras whose frames it delivers, and which of
+    `safe_stop` and `release` it has of its own."""
 
     spec: SpecConfig
     cameras: tuple[str, ...] = ()
+    has_safe_stop: bool = True
+    has_release: bool = True
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -48,7 +52,7 @@ def describe(asked: Asked, python: str | None = None) -> Description:
     if asked.driver == "sim":  # it touches nothing, and its options are typed
         from ...robot.sim import SPEC
 
-        return Description(SpecConfig.of(SPEC))
+        return Description(SpecConfig.of(SPEC), has_release=False)
     question = json.dumps(msgspec.to_builtins(asked), sort_keys=True).encode()
     stamp = questions.edited_ns(asked.driver, asked.import_path)
     said, otherwise = questions.ask(_MODULE, question, python, stamp)
@@ -61,12 +65,24 @@ def describe(asked: Asked, python: str | None = None) -> Description:
     return answer.description
 
 
+def has_own(robot: Robot | type[Robot], method: str) -> bool:
+    """Whether `method` is the driver's, and not the default of `Robot`."""
+    own = getattr(robot, method)
+    return getattr(own, "__func__", own) is not getattr(Robot, method)
+
+
 def respond(question: bytes) -> bytes:
     """The answer of this process."""
     asked = msgspec.json.decode(question, type=Asked)
     try:
         robot = resolve.create(asked.driver, asked.options, asked.import_path)
-        answer = Answer(Description(SpecConfig.of(robot.spec), tuple(robot.cameras)))
+        description = Description(
+            SpecConfig.of(robot.spec),
+            tuple(robot.cameras),
+            has_own(robot, "safe_stop"),
+            has_own(robot, "release"),
+        )
+        answer = Answer(description)
     except RobotError as error:
         answer = Answer(error=str(error))
     return msgspec.json.encode(answer)

@@ -36,7 +36,8 @@ T = TypeVar("T")
 
 
 class Device:
-    """One robot's. `progress` is called before each call of the driver.
+    """One robot's. `calls` is called with the method's name before each call of the driver, and
+    with an empty one after it.
 
     Attributes:
         open: whether the last `connect` worked and nothing failed since.
@@ -47,7 +48,7 @@ class Device:
         stood_still: a call took so long that what is queued is old; the caller takes it back.
     """
 
-    def __init__(self, robot: Robot, log: logging.Logger, progress: Callable[[], object]) -> None:
+    def __init__(self, robot: Robot, log: logging.Logger, calls: Callable[[str], object]) -> None:
         self.robot = robot
         self.open = False
         spec = robot.spec
@@ -60,7 +61,7 @@ class Device:
         self.stood_still = False
         self.took_ms: dict[str, deque[float]] = {}
         self._log = log
-        self._progress = progress
+        self._calls = calls
         self._names = spec.state_names
         self._fresh = np.empty_like(self.state)
         self._outage = Outage()
@@ -190,7 +191,7 @@ class Device:
     ) -> tuple[bool, T | None]:
         """(True, what `call` returned), or (False, None) if it failed or has a `fault`. `camera` is
         the one that it is about, if it is about one."""
-        self._progress()
+        self._calls(name)
         began = monotonic_ns()
         try:
             result = call()
@@ -205,7 +206,7 @@ class Device:
             self.took_ms.setdefault(name, deque(maxlen=_KEPT)).append(took_ns / 1e6)
             if took_ns > STANDS_STILL_NS and name != "connect":
                 self.stood_still = True
-            self._progress()
+            self._calls("")
         if broken := fault(result):
             self._count(name, f"the driver broke its contract: {broken}", camera=camera)
             return False, None

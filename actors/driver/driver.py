@@ -66,7 +66,7 @@ class DriverActor(Actor):
         config: DriverConfig = self.config
         self._spec = spec = config.spec.spec()
         self.phase(f"loads the driver {config.driver}")
-        self._device = Device(self._make(spec), self.log, self.board.progress)
+        self._device = Device(self._make(spec), self.log, self._calls)
         self.resources.callback(self._device.close)
         self._core = DriverCore(spec, config.tick_ns, config.interpolate)
         self._state = Seqlock.owned(self.segment(config.state))
@@ -102,7 +102,7 @@ class DriverActor(Actor):
             self._show()
             self._publish()
             self._answer(requests)
-        self._settle()
+        self.unfinished = self._settle()
 
     # The loop's parts
 
@@ -246,8 +246,9 @@ class DriverActor(Actor):
             self._publish()
         return {"latched": self._stop.stop is not None, "error": error}
 
-    def _settle(self) -> None:
-        """Bring the robot to the rest that its entry names; to a stand if it is stopped."""
+    def _settle(self) -> str:
+        """Bring the robot to the rest that its entry names; to a stand if it is stopped. Why that
+        failed; empty if it did not."""
         device = self._device
         at_stop = "hold" if self.link.orphaned else self.config.at_stop
         until_ns = monotonic_ns() + round(self.config.park_timeout_s * 1e9)
@@ -258,14 +259,30 @@ class DriverActor(Actor):
             self._answer(requests)
             parked = self._stop.stop is None and device.park() is True
             if parked or self._stop.confirmed:
-                break
+                return ""
             device.read()
-        if not device.open:
-            return
-        if at_stop == "torque_off" and self._stop.stop is None:
-            device.release()
-        elif at_stop == "hold" and self._spec.control_mode is ControlMode.VELOCITY:
-            device.hold()  # one that is controlled by position holds its last command
+        if self._stop.confirmed:
+            return ""
+        match at_stop:
+            case "park":
+                what = f"the robot is not parked after {self.config.park_timeout_s:g} s"
+                done = False
+            case "torque_off":
+                what = "the torque is not off"
+                done = self._stop.stop is None and device.open and device.release()
+            case _:  # one that is controlled by position holds its last command
+                what = "the robot may still move"
+                velocity = self._spec.control_mode is ControlMode.VELOCITY
+                done = not velocity or (device.open and device.hold())
+        if done:
+            return ""
+        why = self._stop.why or device.reason or device.last_error
+        return f"{what}: {why}" if why else what
+
+    def _calls(self, method: str) -> None:
+        """A call of the driver begins, or ends (empty): a turn of the loop."""
+        self.board.progress()
+        self.board.calls(method)
 
     def _await_request(self, within_s: float) -> list[DriverRequest]:
         readable, _, _ = select.select([self._wake.fileno()], [], [], within_s)

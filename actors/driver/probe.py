@@ -64,7 +64,7 @@ class _Look:
         self._probe, self._out = probe, out
         asked = probe.asked
         robot = resolve.create(asked.driver, asked.options, asked.import_path)
-        self._device = Device(robot, logging.getLogger(__name__), lambda: None)
+        self._device = Device(robot, logging.getLogger(__name__), lambda _: None)
         own_s = robot.period_s
         self._period_s = probe.period_s if own_s is None else own_s
         self._pictures = {

@@ -142,7 +142,11 @@ def control(context: HostContext, robot: RobotEntry) -> ActorSpec:
     registers = (
         []
         if robot.in_process
-        else [segment_uses.state(robot, spec), segment_uses.command(robot, spec, writable=True)]
+        else [
+            segment_uses.state(robot, spec),
+            segment_uses.command(robot, spec, writable=True),
+            segment_uses.driver_board(robot),
+        ]
     )
     config = ControlConfig(
         robot=robot.name,
@@ -155,6 +159,7 @@ def control(context: HostContext, robot: RobotEntry) -> ActorSpec:
         spec=SpecConfig.of(spec),
         state=registers[0].name if registers else None,
         command=registers[1].name if registers else None,
+        driver_board=registers[2].name if registers else None,
         wake=context.wake(robot),
         in_process=robot.in_process,
         driver=robot.driver if robot.in_process else "",

@@ -42,6 +42,7 @@ def robot_faults(
         with suppress(ValueError):
             spec = limited(spec, robot.limits)
         yield from _control(robot, path, spec)
+        yield from _rest(robot, path, said)
     if robot.in_process and robot.python is not None:
         found = "has no effect: the driver is called in the control loop's own process"
         yield Fault(f"{path}.python", found, remedy="remove it, or `in_process`")
@@ -107,6 +108,28 @@ def _control(robot: RobotEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
     )
     for fault in control.faults(settings, spec.control_mode):
         yield fault.within(path)
+
+
+def _rest(robot: RobotEntry, path: str, said: Description) -> Iterator[Fault]:
+    """A rest that the driver does not have would end every run as `hold` does."""
+    at_stop = robot.safety.at_stop
+    methods = {
+        "park": ("safe_stop", said.has_safe_stop),
+        "torque_off": ("release", said.has_release),
+    }
+    method, there = methods.get(at_stop, ("", True))
+    if not there:
+        yield Fault(
+            f"{path}.safety.at_stop",
+            f"{at_stop!r}, but the driver {robot.driver} has no `{method}`",
+            remedy=f"write `at_stop: hold`, or give the driver `{method}`",
+        )
+    elif at_stop == "torque_off" and robot.in_process:
+        yield Fault(
+            f"{path}.safety.at_stop",
+            "'torque_off' has no effect with in_process",
+            remedy="remove one of them",
+        )
 
 
 def _against_policy(

@@ -1,4 +1,5 @@
-"""The segments that actors share: their names and sizes. Their boards are in `HostContext.spec`."""
+"""The segments that actors share: their names and sizes. Each actor's own board is in
+`HostContext.spec`."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from ...transport.seqlock import Seqlock
 from ..driver import registers
 from ..jitter_probe import KEPT
 from ..runtime.spec import SegmentUse
+from ..runtime.status_board import BOARD_SIZE
 from .schema import FleetFile, RobotEntry, ServiceEntry
 from .specs import policy_spec
 
@@ -37,6 +39,11 @@ def state(robot: RobotEntry, spec: RobotSpec, writable: bool = False) -> Segment
 def command(robot: RobotEntry, spec: RobotSpec, writable: bool = False) -> SegmentUse:
     size = registers.command_bytes(len(spec.action_names))
     return SegmentUse(f"{robot.name}/command", Seqlock.size_for(size), writable)
+
+
+def driver_board(robot: RobotEntry) -> SegmentUse:
+    """The board of the robot's driver, as another actor reads it."""
+    return SegmentUse(f"{robot.name}/driver/board", BOARD_SIZE)
 
 
 def is_near(service: ServiceEntry, robot: RobotEntry) -> bool:

@@ -104,6 +104,8 @@ class Actor:
         self._memory = boot.memory
         self.resources = ExitStack()
         """`setup` enters here what it opens, so that `teardown` closes it."""
+        self.unfinished = ""
+        """What `run` could not do at its end, though it ended as asked; the exit code tells it."""
         try:
             self.config: Any = msgspec.convert(boot.config, self.Config)
         except msgspec.ValidationError as error:
@@ -174,6 +176,9 @@ class Actor:
             self.run()
             if self.link.orphaned:
                 reason = "the supervisor is gone"
+            if self.unfinished:
+                reason, code = self.unfinished, EXIT_CRASHED
+                self.log.error("ended, but %s", self.unfinished)
         except RefusedError as error:
             reason, code = str(error), EXIT_REFUSED
             self.log.error("refused: %s", error)

@@ -5,8 +5,9 @@ killed actor stays readable, for the supervisor and for the next incarnation; a 
 as empty. The board does not show whether the actor is alive, only that its loop made progress, and
 when.
 
-Layout: progress count (u64), instant of the last progress (monotonic ns, i64), padding to 64 bytes,
-then a `Seqlock` that holds the last report as MessagePack. Only the actor writes.
+Layout: progress count (u64), instant of the last progress (monotonic ns, i64), the call that runs
+(length, then UTF-8, 48 bytes), then a `Seqlock` that holds the last report as MessagePack. Only the
+actor writes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from ...errors import SeqlockError
 from ...transport.seqlock import Seqlock
 
 _WORDS = 64
+_CALL = slice(16, _WORDS)
 REPORT_BYTES = 64 * 1024
 """Of the largest report, a broker's of many robots. Pages that are never written take no memory."""
 BOARD_SIZE = _WORDS + Seqlock.size_for(REPORT_BYTES)
@@ -35,6 +37,8 @@ class StatusBoard:
     def __init__(self, memory: mmap.mmap | memoryview) -> None:
         view = memoryview(memory)
         self._words = view[:16].cast("q")
+        self._call = view[_CALL]
+        self.calls("")
         self._register = Seqlock.owned(view[_WORDS:])
         self._previous = _report(self._register)
         self.oversized = 0
@@ -48,6 +52,11 @@ class StatusBoard:
         """Count one turn of the actor's own loop. Costs a clock reading and two stores."""
         self._words[0] += 1
         self._words[1] = time.monotonic_ns()
+
+    def calls(self, name: str) -> None:
+        """Note which call of foreign code runs from now on, which may not return; empty: none."""
+        text = name.encode()[: len(self._call) - 1]
+        self._call[: len(text) + 1] = bytes((len(text),)) + text
 
     @property
     def turns(self) -> int:
@@ -74,11 +83,17 @@ class StatusBoardReader:
     def __init__(self, memory: mmap.mmap | memoryview) -> None:
         view = memoryview(memory)
         self._words = view[:16].cast("q")
+        self._call = view[_CALL]
         self._register = Seqlock(view[_WORDS:], writable=False)
 
     def progress(self) -> tuple[int, int]:
         """(turns of the actor's loop so far over all incarnations, instant of the last one)."""
         return self._words[0], self._words[1]
+
+    def call(self) -> str:
+        """The call of foreign code that runs, as the actor noted it; empty if none does."""
+        noted = bytes(self._call)
+        return noted[1 : noted[0] + 1].decode(errors="replace")
 
     def report(self) -> dict[str, Any] | None:
         """The last report; None if there never was one, or if it is damaged."""

@@ -81,6 +81,7 @@ class ActorProcess:
             uptime_s=now_s - self._started_s if alive else None,
             progress_age_s=now_s - instant_ns / 1e9 if ready and count else None,
             memory_mb=self.process.resident_mb() if self.process else None,
+            call=memory.boards[self.actor.name].call() if ready else "",
             last_exit=self.last_exit,
             last_error=error.message if error else None,
             report=memory.report(self.actor.name),

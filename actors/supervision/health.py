@@ -82,7 +82,8 @@ def failing(body: Row) -> list[str]:
         age, bound = row["progress_age_s"], row.get("hang_timeout_s")
         if row["state"] == ActorState.READY:
             if age is not None and bound is not None and age > bound * LATE:
-                why.append(f"{row['name']} has made no progress for {age:.1f} s")
+                where = f": {row['call']} has not returned" if row.get("call") else ""
+                why.append(f"{row['name']} has made no progress for {age:.1f} s{where}")
         elif row["state"] in (ActorState.BACKOFF, ActorState.FAILED) or (
             row["state"] != ActorState.STOPPED and row["last_exit"]
         ):

@@ -43,6 +43,8 @@ class ActorFacts(msgspec.Struct, kw_only=True):
     last_exit: str | None
     last_error: str | None
     report: dict[str, Any] | None
+    call: str = ""
+    """The call of foreign code that it runs, as it noted it; empty if it runs none."""
     python: str | None = None
     """Its interpreter, where that is not the supervisor's own."""
 
@@ -110,6 +112,7 @@ def _actor(
         # The actor may have turned since `now_s` was read.
         "progress_age_s": _rounded(fact.progress_age_s and max(0.0, fact.progress_age_s)),
         "hang_timeout_s": hang_timeout_s(actor, rules),
+        "call": fact.call,
         "memory_mb": _rounded(fact.memory_mb),
         "last_exit": fact.last_exit,
         "last_error": fact.last_error,

@@ -111,8 +111,8 @@ class _Step(Transitions):
             case Faulty(name, incarnation, fault):
                 if self.current(name, incarnation):
                     self.end_by_fault(name, fault, gently=True)
-            case ClockTick(progress):
-                self.tick(progress)
+            case ClockTick(progress, calls):
+                self.tick(progress, calls)
 
     def start(self, names: Iterable[str]) -> None:
         if self.stopping:
@@ -236,7 +236,7 @@ class _Step(Transitions):
             if actor.state is not ActorState.STOPPING:
                 self.end(name, f"restarts with {leader}")
 
-    def tick(self, progress: Mapping[str, int]) -> None:
+    def tick(self, progress: Mapping[str, int], calls: Mapping[str, str]) -> None:
         for name, actor in list(self.actors.items()):
             count = progress.get(name, actor.progress)
             if count != actor.progress:
@@ -246,7 +246,9 @@ class _Step(Transitions):
             if actor.state is ActorState.READY:
                 timeout_s = hang_timeout_s(actor, rules)
                 if self.now_s - actor.progressed_at_s >= timeout_s:
-                    self.end_by_fault(name, f"hung: no progress for {timeout_s:g} s")
+                    call = calls.get(name)
+                    where = f": {call} has not returned" if call else ""
+                    self.end_by_fault(name, f"hung: no progress for {timeout_s:g} s{where}")
             elif self.now_s < actor.deadline_s:
                 continue
             elif actor.state is ActorState.BACKOFF:

@@ -137,9 +137,11 @@ class Faulty(msgspec.Struct, frozen=True):
 
 
 class ClockTick(msgspec.Struct, frozen=True):
-    """Time has passed; `progress` is every board's count of turns."""
+    """Time has passed; `progress` is every board's count of turns, `calls` the call of foreign code
+    that runs, where one does."""
 
     progress: Mapping[str, int] = {}
+    calls: Mapping[str, str] = {}
 
 
 SupervisionEvent = (

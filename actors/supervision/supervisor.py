@@ -216,7 +216,9 @@ class Supervisor:
         self._next_s["turn"] = now_s + TURN_S
         self._event_loop.unmute()
         boards = self.segments.boards
-        self.feed(ClockTick({name: boards[name].progress()[0] for name in boards}))
+        progress = {name: boards[name].progress()[0] for name in boards}
+        calls = {name: call for name in boards if (call := boards[name].call())}
+        self.feed(ClockTick(progress, calls))
         for name in self.processes.forget_all_but(self.state.actors):
             self.segments.forget(name)
         if now_s >= self._stop_by_s and not self.state.hastened:

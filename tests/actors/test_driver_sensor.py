@@ -20,10 +20,10 @@ from holdfast.actors.driver.driver import DriverActor
 from holdfast.actors.driver.registers import CommandKind, DriverPhase, RobotCommand, RobotState
 from holdfast.actors.driver.wake import Waker
 from holdfast.actors.jitter_probe import JitterProbeActor
-from holdfast.actors.runtime.actor import Actor, boot_in_memory
+from holdfast.actors.runtime.actor import EXIT_CRASHED, Actor, boot_in_memory
 from holdfast.actors.runtime.configs import SpecConfig
 from holdfast.actors.runtime.status_board import StatusBoardReader
-from holdfast.actors.runtime.supervisor_link import ReadyMessage, SupervisorLink
+from holdfast.actors.runtime.supervisor_link import ExitReason, ReadyMessage, SupervisorLink
 from holdfast.actors.sensor.sensor import SensorActor
 from holdfast.robot.sim import SPEC
 from holdfast.robot.sim.scene import SIZE, Scene, unpack
@@ -308,5 +308,20 @@ def test_the_witness_publishes_the_pauses_that_it_overslept(
     assert end - start >= 25_000_000
     assert begun[0] - 20_000_000 <= start <= end <= time.monotonic_ns()
     assert pauses_in(None) == []
+    supervisor.close()
+    link.close()
+
+
+def test_a_rest_that_fails_ends_the_driver_with_the_reason(
+    simulated: dict[str, object],
+) -> None:
+    """The log, the supervisor and the exit code say that the torque is still on."""
+    config = simulated | {"at_stop": "torque_off"}
+    boot, link, supervisor = boot_in_memory("driver", "r/driver", config, SEGMENTS)
+    supervisor.command("stop", id=1)
+    assert DriverActor(boot, link).main() == EXIT_CRASHED
+    said = supervisor.messages()[0][-1]
+    assert isinstance(said, ExitReason)
+    assert said.reason.startswith("the torque is not off: release: SimRobot cannot cut the torque")
     supervisor.close()
     link.close()

@@ -15,6 +15,7 @@ from holdfast.actors.control.driver_client import DriverClient
 from holdfast.actors.driver import registers
 from holdfast.actors.driver.registers import CommandKind, DriverPhase, RobotCommand, RobotState
 from holdfast.actors.runtime.configs import SpecConfig
+from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoard, StatusBoardReader
 from holdfast.errors import RefusedError
 from holdfast.robot.base import Episode, RobotSpec
 from holdfast.transport.seqlock import Seqlock, SteadyReader
@@ -177,3 +178,16 @@ def test_a_robot_is_parked_when_its_driver_says_so_or_has_no_robot() -> None:
         ends = Ends()
         ends.say(7, phase)
         assert ends.client.safe_stop() is done
+
+
+def test_the_call_that_has_not_returned_is_read_from_the_drivers_board() -> None:
+    """Without a board nothing is known of it."""
+    assert Ends().client.running_call == ""
+    memory = bytearray(BOARD_SIZE)
+    StatusBoard(memoryview(memory)).calls("read_state")
+    state = SteadyReader(mmap.mmap(-1, Seqlock.size_for(registers.state_bytes(3))))
+    command = Seqlock(mmap.mmap(-1, Seqlock.size_for(registers.command_bytes(2))))
+    reader = StatusBoardReader(memoryview(memory))
+    client = DriverClient(SPEC, state, command, "/nonexistent/driver", 1, TICK_NS, board=reader)
+    assert client.running_call == "read_state"
+    client.close()

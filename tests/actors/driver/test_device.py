@@ -69,7 +69,7 @@ def robot() -> Scripted:
 @pytest.fixture
 def device(robot: Scripted) -> Device:
     """An open one."""
-    made = Device(robot, logging.getLogger("test"), lambda: None)
+    made = Device(robot, logging.getLogger("test"), lambda _: None)
     assert made.connect()
     return made
 
@@ -197,12 +197,14 @@ def test_no_error_of_a_driver_gets_out(device: Device, robot: Scripted, error: E
     assert not device.read() and device.last_error.startswith("read_state: ")
 
 
-def test_progress_is_counted_around_every_call(robot: Scripted) -> None:
-    """A call that hangs is then one that no progress is seen of."""
-    counted: list[int] = []
-    device = Device(robot, logging.getLogger("test"), lambda: counted.append(len(robot.calls)))
+def test_every_call_is_noted_before_it_begins_and_after_it_ends(robot: Scripted) -> None:
+    """A call that hangs is then one that has a name, and of which no progress is seen."""
+    noted: list[tuple[str, int]] = []
+    device = Device(
+        robot, logging.getLogger("test"), lambda name: noted.append((name, len(robot.calls)))
+    )
     device.connect()
-    assert counted == [0, 1, 1, 2]
+    assert noted == [("close", 0), ("", 1), ("connect", 1), ("", 2)]
 
 
 def test_a_frame_or_a_report_that_fails_costs_itself_alone(

@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 import yaml
 
+from holdfast.actors.driver.describe import Asked, describe, has_own
 from holdfast.actors.fleet.expand import expand
 from holdfast.actors.fleet.loading import loads
 from holdfast.actors.runtime.spec import ActorSpec
 from holdfast.errors import FleetError
 from holdfast.robot.sim import SPEC
+from holdfast.robot.sim.devices import SimRobot
 
 ARMS = f"""
 from holdfast import ControlMode, Robot, RobotSpec
@@ -33,6 +35,10 @@ class Arm(Robot):
     def read_state(self, out): raise AssertionError
     def write_action(self, action): raise AssertionError
     def read_frame(self, camera, out): raise AssertionError
+
+class Resting(Arm):
+    def safe_stop(self): return True
+    def release(self): pass
 
 class Broken(Arm):
     def __init__(self):
@@ -232,3 +238,22 @@ def test_a_driver_of_another_machine_need_not_be_here(own: dict[str, Any], folde
     fleet = loads(yaml.safe_dump(own), base=folder)
     with pytest.raises(FleetError, match="'not_here:Arm' cannot be imported"):
         expand(fleet, "elsewhere", Path("/run/x"))
+
+
+@pytest.mark.parametrize(("at_stop", "method"), [("torque_off", "release"), ("park", "safe_stop")])
+def test_a_rest_that_the_driver_does_not_have_is_refused(
+    own: dict[str, Any], folder: Path, at_stop: str, method: str
+) -> None:
+    """The default of `Robot` would leave it as `hold` does; a driver with the method may."""
+    own["robots"][0]["safety"] = {"at_stop": at_stop}
+    with pytest.raises(FleetError, match=rf"at_stop.*{at_stop}.* has no `{method}`"):
+        expanded(own, folder)
+    own["robots"][0]["driver"] = "my_arms:Resting"
+    assert expanded(own, folder)["r1/driver"].config["at_stop"] == at_stop
+
+
+def test_the_simulated_robots_description_is_what_its_class_has() -> None:
+    """It is described without being made."""
+    said = describe(Asked("sim", {}))
+    assert said.has_release is has_own(SimRobot, "release")
+    assert said.has_safe_stop is has_own(SimRobot, "safe_stop")

@@ -226,6 +226,20 @@ def test_a_board_counts_progress_over_all_incarnations() -> None:
     assert before <= instant <= time.monotonic_ns()
 
 
+@pytest.mark.parametrize("name", ["read_state", "", "é" * 40])
+def test_a_board_shows_the_call_that_runs_and_the_next_incarnation_runs_none(name: str) -> None:
+    """A name that is too long is cut; progress stays as it is."""
+    memory = bytearray(BOARD_SIZE)
+    board, reader = StatusBoard(memoryview(memory)), StatusBoardReader(memoryview(memory))
+    board.progress()
+    board.calls("a call before it")
+    board.calls(name)
+    assert name.startswith(reader.call().rstrip("\ufffd")) and bool(reader.call()) is bool(name)
+    assert reader.progress()[0] == 1
+    StatusBoard(memoryview(memory))
+    assert reader.call() == ""
+
+
 @pytest.fixture
 def tiny() -> str:
     """The `module:Class` of a kind that any process can import."""

@@ -365,3 +365,12 @@ def test_the_instant_of_the_last_change_of_state_is_kept() -> None:
     assert log.fleet.actors["a"].since_s == 7.0
     log.of("a", ClockTick(), ActorReady("a", 1), ClockTick(), after_s=0.5)
     assert log.fleet.actors["a"].since_s == 8.0
+
+
+def test_a_hang_names_the_call_that_has_not_returned() -> None:
+    """The actor's board notes which call of foreign code it runs."""
+    log = up()
+    found = log.of("a", *[ClockTick(calls={"a": "read_state"})] * 9, after_s=0.25)
+    assert found == [
+        ("READY", "STOPPING", "hung: no progress for 2 s: read_state has not returned")
+    ]
