@@ -38,7 +38,7 @@ def camera_faults(
         known = [*robot.cameras, *_own_names(said)]
         if old not in known:
             at, found = f"{path}.rename.{old}", f"nothing is called {old!r}"
-            yield Fault(at, found, remedy=closest(old, known))
+            yield Fault(at, found, remedy=closest(old, dict.fromkeys(known)))
         elif known.count(old) > 1 and old in robot.cameras:
             yield Fault(
                 f"{path}.rename.{old}",

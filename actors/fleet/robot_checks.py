@@ -13,6 +13,7 @@ from ...robot.base import RobotSpec
 from ..control import config as control
 from ..control.config import PlanSettings
 from ..driver.describe import Description
+from ..inference.service_terms import same_fps
 from ..runtime import interpreters
 from ..runtime.suggestions import closest
 from . import kind_options
@@ -67,7 +68,16 @@ def robot_faults(
         remedy = closest(robot.service, fleet.services)
         yield Fault(f"{path}.service", f"no service {robot.service!r}", remedy=remedy)
     elif robot.service in specs:
-        yield from _against_policy(robot, path, specs[robot.service], spec)
+        policy = specs[robot.service]
+        yield from _cameras_of(robot, path, policy)
+        yield from _against_policy(robot, path, policy, spec)
+        if fleet.services[robot.service].strict_fps and not same_fps(robot.fps, policy.fps):
+            yield Fault(
+                f"{path}.fps",
+                f"{robot.fps:g}, and the policy {policy.model} was trained at {policy.fps:g}; "
+                f"service {robot.service!r} is strict about it",
+                remedy=f"use {policy.fps:g}, or `strict_fps: false`",
+            )
 
 
 def _of_driver(robot: RobotEntry, path: str, error: str) -> Fault:
@@ -132,14 +142,16 @@ def _rest(robot: RobotEntry, path: str, said: Description) -> Iterator[Fault]:
         )
 
 
-def _against_policy(
-    robot: RobotEntry, path: str, policy: PolicySpec, spec: RobotSpec | None
-) -> Iterator[Fault]:
-    """What the service would refuse this robot for at the handshake."""
+def _cameras_of(robot: RobotEntry, path: str, policy: PolicySpec) -> Iterator[Fault]:
+    """Cameras that the policy does not see, and those that it misses."""
     features = [camera.name for camera in policy.cameras]
     offered = {robot.rename.get(name, name): name for name in robot.cameras}
     for feature, name in offered.items():
-        if feature not in features:
+        if feature not in features and name in robot.rename:
+            remedy = closest(feature, [each for each in features if each not in offered])
+            found = f"no feature of the policy {policy.model} is called {feature!r}"
+            yield Fault(f"{path}.rename.{name}", found, remedy=remedy)
+        elif feature not in features:
             yield Fault(
                 f"{path}.cameras.{name}",
                 f"no feature of the policy {policy.model} is called {feature!r} (it sees "
@@ -147,12 +159,19 @@ def _against_policy(
                 remedy=f"rename the camera with `rename: {{{name}: ...}}` or remove it",
             )
     missing = [feature for feature in features if feature not in offered]
-    if missing:
+    misspelt = [robot.rename[name] for name in robot.cameras if name in robot.rename]
+    if len(missing) > sum(feature not in features for feature in misspelt):
         yield Fault(
             f"{path}.cameras",
             f"the policy {policy.model} sees {', '.join(features)}",
             remedy=f"add {', '.join(missing)}, or `rename` a camera to it",
         )
+
+
+def _against_policy(
+    robot: RobotEntry, path: str, policy: PolicySpec, spec: RobotSpec | None
+) -> Iterator[Fault]:
+    """What the service would refuse this robot for at the handshake, beside its cameras."""
     lasts_s = policy.chunk_size / robot.fps
     if robot.plan.buffer_time_s >= lasts_s:
         yield Fault(

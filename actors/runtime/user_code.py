@@ -12,7 +12,7 @@ import sysconfig
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import MethodType
+from types import FrameType, MethodType
 from typing import Any
 
 from ...errors import HoldfastError, RobotError
@@ -146,10 +146,24 @@ def _place(frames: list[traceback.FrameSummary]) -> str:
 
 
 def _frames(error: BaseException) -> list[traceback.FrameSummary]:
-    """Those of files outside of this package and of the import machinery, the oldest first."""
+    return _outside(traceback.extract_tb(error.__traceback__))
+
+
+def waits_in(frame: FrameType | None) -> str:
+    """What a thread with the innermost `frame` does in the user's own code: `importing my_arm`, or
+    `Arm.__init__`'s file, line and function; empty if none of its frames is theirs."""
+    stack = _outside(traceback.StackSummary.extract(traceback.walk_stack(frame)))
+    own = [each for each in reversed(stack) if not _of_library(each)]
+    importing = [each for each in own if each.name == "<module>"]
+    what = f"importing {Path(importing[0].filename).stem} " if importing else ""
+    return what + _place(own)
+
+
+def _outside(stack: traceback.StackSummary) -> list[traceback.FrameSummary]:
+    """Those of files outside of this package and of the import machinery, in their order."""
     return [
         frame
-        for frame in traceback.extract_tb(error.__traceback__)
+        for frame in stack
         for path in [Path(frame.filename)]
         if path.is_file() and _PACKAGE not in path.parents and "importlib" not in path.parts
     ]

@@ -51,17 +51,19 @@ def notes(status: dict[str, Any]) -> list[Note]:
 def _notes(status: dict[str, Any]) -> Iterator[Note]:
     site = status.get("site", {})
     states = {row["name"]: row["state"] for row in status["actors"]}
+    # A fleet that ends stops them all, and nothing is left that could start one.
+    ending = not {row["state"] for row in status["actors"]} - {"STOPPED", "STOPPING"}
     if fault := unlogged(status):
         yield Note(Weight.WRONG, "log", fault)
     for row in status["robots"]:
         # If the control actor does not run, the note on that actor says why.
         if row["state"] != "DOWN" or states.get(f"{row['name']}/control", "READY") == "READY":
-            yield from _note(row, row["name"])
+            yield from _note(row, row["name"], ending)
         yield from _about_commands(row, row["name"])
     dead = {f"{row['name']}/control" for row in status["robots"] if row["state"] == "DEAD"}
     for row in status["actors"]:
         if row["name"] not in dead:  # the note on the robot says it
-            yield from _note(row, row["name"])
+            yield from _note(row, row["name"], ending)
         if fault := blind(row):
             yield Note(Weight.WRONG, row["name"], fault)
         if lost := (row.get("report") or {}).get("evidence_lost"):
@@ -76,7 +78,7 @@ def _notes(status: dict[str, Any]) -> Iterator[Note]:
         yield from _about_commands(row, name)
 
 
-def _note(row: dict[str, Any], name: str) -> Iterator[Note]:
+def _note(row: dict[str, Any], name: str, ending: bool = False) -> Iterator[Note]:
     state = row["state"]
     if state in _WELL:
         return
@@ -84,10 +86,12 @@ def _note(row: dict[str, Any], name: str) -> Iterator[Note]:
     error = row.get("last_error")
     if error and state in ("BACKOFF", "FAILED") and error.partition(": ")[2] not in why:
         why += f" - {error}"
+    remedy = ""
     if state == "DEAD":
-        why += f"; `actorctl start {row['name']}/control` once that is mended"
-    if state == "STOPPED" and not row.get("estop"):
-        why += f"; `actorctl start {row['name']}` starts it"
+        remedy = f"`actorctl start {row['name']}/control` once that is mended"
+    if state == "STOPPED" and not row.get("estop") and not ending:
+        remedy = f"`actorctl start {row['name']}` starts it"
+    why = "; ".join(filter(None, (why, remedy)))
     weight = Weight.WRONG
     if state in _COMING:
         weight = Weight.WAITS

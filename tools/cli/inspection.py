@@ -45,6 +45,8 @@ def doctor(fleet_file: FleetFile = HERE, as_json: AsJson = False) -> None:
     from . import doctor as practice
     from . import doctor_devices
 
+    if fleet_file != HERE and not fleet_file.exists():
+        fail(f"there is no {fleet_file}: `supervisor init` writes a fleet file to start from")
     findings = practice.examine() + doctor_devices.examine(fleet_file)
     if as_json:
         print(json.dumps([practice.plain(finding) for finding in findings], indent=2))

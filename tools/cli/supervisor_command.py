@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ...errors import BrokerUnreachableError, FleetError, HeadroomError
+from ...errors import BrokerUnreachableError, Fault, FleetError, HeadroomError
 from .option_types import HERE, AsJson, FleetFile, FleetName, HostOption, Version, run
 from .running_fleet import ask, fail, reach
 from .start_command import start
@@ -48,12 +49,13 @@ def check(
 ) -> None:
     """Say what is wrong with the file and what this machine lacks for it; start nothing.
 
-    Exit status 2 if there is anything."""
+    Exit status 2 if there is anything; a warning changes it not."""
     import msgspec
 
     from ...actors.fleet.expand import expand
+    from ...actors.fleet.file_warnings import warnings_of
     from ...actors.fleet.hosts import here
-    from ...actors.fleet.loading import load
+    from ...actors.fleet.loading import load, placed
     from ...actors.fleet.surroundings import require
 
     result: dict[str, Any] = {"faults": []}
@@ -64,13 +66,16 @@ def check(
         actors = expand(fleet, place, Path("/run"))
     except FleetError as error:
         if as_json:
-            rows = [{"path": f.path, "message": f.message, "line": f.line} for f in error.faults]
-            print(json.dumps({"faults": rows}, indent=2))
+            print(json.dumps({"faults": _rows(error.faults)}, indent=2))
             raise SystemExit(2) from None
         fail(str(error))
+    warnings = placed(fleet_file.read_text(encoding="utf-8"), warnings_of(fleet))
     result |= {"fleet": fleet.name, "actors": [actor.name for actor in actors]}
+    result["warnings"] = _rows(warnings)
     if not as_json:
         print(f"{fleet_file}: {fleet.name!r} is right; {len(actors)} actors on this host")
+        for warning in warnings:
+            print(f"  warning: {warning}")
     if online:
         from .online import accepted, table
 
@@ -89,6 +94,10 @@ def check(
         print(json.dumps(result, indent=2))
     if online and not all(answer.accepted for answer in answers):
         raise SystemExit(1)
+
+
+def _rows(faults: Iterable[Fault]) -> list[dict[str, Any]]:
+    return [{"path": each.path, "message": each.message, "line": each.line} for each in faults]
 
 
 @app.command()

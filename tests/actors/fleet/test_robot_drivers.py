@@ -160,7 +160,7 @@ def test_a_driver_is_asked_once_until_its_file_is_edited(own: dict[str, Any], fo
         ),
         (
             lambda r: r.update(driver="my_arms:Broken", options={}),
-            ["robots[0].driver: my_arms:Broken() raised FileNotFoundError", "my_arms.py:18 in"],
+            ["robots[0].driver: my_arms:Broken() raised FileNotFoundError", "my_arms.py:22 in"],
         ),
         (
             lambda r: r["options"].update(actions=["x", "y"]),
@@ -199,6 +199,14 @@ def test_a_driver_is_asked_once_until_its_file_is_edited(own: dict[str, Any], fo
         (
             lambda r: r.update(in_process=True, python=sys.executable),
             ["robots[0].python: has no effect"],
+        ),
+        (
+            lambda r: r.update(rename={"overhead": "overhaed"}),
+            ["rename.overhead: no feature of", "'overhaed'; did you mean 'overhead'?"],
+        ),
+        (
+            lambda r: r.update(rename={"q": "x"}),
+            ["rename.q: nothing is called 'q'; expected one of: overhead, wrist, x, y, z, gripper"],
         ),
         (lambda r: r.update(driver="simm"), ["robots[0].driver: there is no driver 'simm'"]),
     ],
@@ -257,3 +265,11 @@ def test_the_simulated_robots_description_is_what_its_class_has() -> None:
     said = describe(Asked("sim", {}))
     assert said.has_release is has_own(SimRobot, "release")
     assert said.has_safe_stop is has_own(SimRobot, "safe_stop")
+
+
+def test_a_misspelt_renaming_is_one_fault(own: dict[str, Any], folder: Path) -> None:
+    """The camera that the policy then misses is not a second one."""
+    own["robots"][0]["rename"] = {"overhead": "overhaed"}
+    with pytest.raises(FleetError) as caught:
+        loads(yaml.safe_dump(own), base=folder)
+    assert [fault.path for fault in caught.value.faults] == ["$.robots[0].rename.overhead"]

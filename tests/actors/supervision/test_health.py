@@ -205,3 +205,16 @@ def test_lost_audit_records_are_a_warning_with_their_number() -> None:
     assert note.name == "pick/0" and note.text.startswith("3 records")
     assert unhealthy(body) == []
     assert notes({**body, "actors": [row | {"report": {"evidence_lost": 0}}]}) == []
+
+
+def test_a_note_on_a_stopped_actor_has_no_empty_reason_and_a_remedy_only_while_the_fleet_runs() -> (
+    None
+):
+    """A fleet that ends has stopped every actor, and none can be started."""
+    stopped = {"name": "pick/0", "kind": "inference", "state": "STOPPED"}
+    running = {"name": "broker", "kind": "broker", "state": "READY"}
+    body = {"actors": [stopped, running], "robots": [], "site": {}}
+    [note] = notes(body)
+    assert note.text == "STOPPED: `actorctl start pick/0` starts it"
+    [note] = notes({**body, "actors": [stopped]})
+    assert note.text == "STOPPED"

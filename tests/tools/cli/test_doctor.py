@@ -96,3 +96,17 @@ def test_a_file_that_cannot_be_read_is_a_finding(tmp_path: Path) -> None:
     (tmp_path / "fleet.yaml").write_text("robots: [")
     (finding,) = (each for each in doctor(tmp_path) if each.what == "fleet file")
     assert finding.verdict == "bad" and "supervisor check" in finding.remedy
+
+
+def test_a_fleet_file_that_is_named_and_is_not_there_ends_the_doctor(tmp_path: Path) -> None:
+    """A misspelt name is not a machine without a fleet."""
+    done = subprocess.run(
+        [Path(sys.executable).parent / "actorctl", "doctor", "nofile.yaml"],
+        cwd=tmp_path,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2 and done.stdout == ""
+    assert "there is no nofile.yaml: `supervisor init`" in done.stderr

@@ -78,6 +78,20 @@ def test_the_faults_of_a_check_have_path_message_and_line_in_json(fleet_file: Pa
     assert set(json.loads(done.output)["faults"][0]) == {"path", "message", "line"}
 
 
+def test_a_warning_of_a_check_has_its_line_and_leaves_the_exit_status(fleet_file: Path) -> None:
+    """In the text and in JSON."""
+    text = fleet_file.read_text().replace("fps: 30   ", "fps: 25   ", 1)
+    fleet_file.write_text(text)
+    line = next(n for n, each in enumerate(text.splitlines(), 1) if "fps: 25   " in each)
+    done = CliRunner().invoke(app, ["check", str(fleet_file)])
+    assert done.exit_code == 0
+    assert f"  warning: line {line}: $.robots[0].fps: 25, and the policy" in done.output
+    (row,) = json.loads(CliRunner().invoke(app, ["check", str(fleet_file), "--json"]).output)[
+        "warnings"
+    ]
+    assert (row["path"], row["line"]) == ("$.robots[0].fps", line)
+
+
 def test_a_missing_file_is_refused_with_the_command_that_writes_one(tmp_path: Path) -> None:
     """The message names `supervisor init`."""
     done = CliRunner().invoke(app, ["check", str(tmp_path / "fleet.yaml")])

@@ -1,0 +1,69 @@
+"""What a fleet file may mean, and what is rarely meant: warnings, which refuse nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+
+from ...errors import Fault, PolicyError, RobotError
+from ...robot.base import RobotSpec
+from ..inference.service_terms import same_fps
+from .schema import FleetFile, RobotEntry
+from .specs import described, limited, policy_spec
+
+
+def warnings_of(fleet: FleetFile) -> list[Fault]:
+    """The warnings of a `fleet` that has no faults, as faults with their places."""
+    found: list[Fault] = []
+    for i, robot in enumerate(fleet.robots):
+        path = f"$.robots[{i}]"
+        with suppress(RobotError):  # a driver of another host
+            found += _limits(robot, path, described(fleet, robot).spec.spec())
+        found += _rate(fleet, robot, path)
+    return found
+
+
+def _limits(robot: RobotEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
+    """Actions that nothing limits, and limits that allow more than the driver's own."""
+    if unlimited := limited(spec, robot.limits).unlimited:
+        found = f"nothing limits {', '.join(unlimited)} of {robot.name}"
+        remedy = "give each a range or a `max_rate` here"
+        yield Fault(f"{path}.limits", found, remedy=remedy)
+    own = zip(spec.action_names, spec.lower, spec.upper, spec.max_rate, strict=True)
+    for action, lower, upper, max_rate in own:
+        given = robot.limits.get(action)
+        if given is None:
+            continue
+        for key, new, bound, wider in (
+            ("lower", given.lower, lower, given.lower is not None and given.lower < lower),
+            ("upper", given.upper, upper, given.upper is not None and given.upper > upper),
+            (
+                "max_rate",
+                given.max_rate,
+                max_rate,
+                given.max_rate is not None and given.max_rate > max_rate,
+            ),
+        ):
+            if wider and math.isfinite(bound):
+                yield Fault(
+                    f"{path}.limits.{action}.{key}",
+                    f"{new:g} allows more than the driver's own {bound:g}, and is in its place",
+                    remedy="remove it unless that is meant",
+                )
+
+
+def _rate(fleet: FleetFile, robot: RobotEntry, path: str) -> Iterator[Fault]:
+    """Whether the robot runs at the rate of its policy."""
+    service = fleet.services[robot.service]
+    if service.external:
+        return
+    with suppress(PolicyError):  # a policy of another host
+        policy = policy_spec(fleet, service)
+        if not same_fps(robot.fps, policy.fps):
+            yield Fault(
+                f"{path}.fps",
+                f"{robot.fps:g}, and the policy {policy.model} was trained at {policy.fps:g}: "
+                f"motions will be {robot.fps / policy.fps:.2g} times as fast as demonstrated",
+                remedy=f"use {policy.fps:g} unless that is meant",
+            )
