@@ -46,16 +46,18 @@ def test_a_task_that_changes_faster_than_the_service_answers_gets_chunks() -> No
     """The request of a change is answered before the next change is asked for."""
     cycle = streaming(task="0")
     merged = []
-    for n in range(1, 100):
+    asked_n = 0
+    for n in range(1, 99):
         now_ns = S + n * 10 * MS
         cycle.change_task(str(n))
-        asked = cycle.ask(now_ns, 10, now_ns)
-        if asked is not None:
+        if cycle.ask(now_ns, 10, now_ns) is not None:
             cycle.asked(now_ns)
-        if n % 7 == 0:
-            merged.append(cycle.replied(CHUNK, CHUNK, key(cycle), 10, now_ns))
-    assert merged == [None] * len(merged) and len(merged) == 14
-    assert cycle.session.task.pending, "the last is asked for next"
+            asked_n, asked_key = n, key(cycle)
+        elif n == asked_n + 6:
+            merged.append(cycle.replied(CHUNK, CHUNK, asked_key, 10, now_ns))
+    assert merged == [None] * 14
+    assert cycle.session.task.pending, "the last chunk is of an earlier task"
+    assert ask(cycle, 2 * S).task == "98"
 
 
 @pytest.mark.parametrize("merge", ["replace", "append", "blend"])
