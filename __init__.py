@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .errors import NotReadyError as NotReadyError
     from .errors import OutboxError as OutboxError
     from .errors import PlanError as PlanError
+    from .errors import PolicyBrokenError as PolicyBrokenError
     from .errors import PolicyError as PolicyError
     from .errors import PolicyLostError as PolicyLostError
     from .errors import RecordingEndedError as RecordingEndedError
@@ -114,6 +115,7 @@ _NAMES = {
         "NotReadyError",
         "OutboxError",
         "PlanError",
+        "PolicyBrokenError",
         "PolicyError",
         "PolicyLostError",
         "RecordingEndedError",

@@ -20,7 +20,8 @@ HoldfastError
 │   ├── PolicyError
 │   ├── UnfitPolicyError
 │   ├── WrongOutputError (ValueError)
-│   ├── DeviceLostError
+│   ├── PolicyBrokenError
+│   │   └── DeviceLostError
 │   └── CaptureError (ValueError)
 ├── Robots
 │   ├── RobotError
@@ -188,7 +189,12 @@ class WrongOutputError(HoldfastError, ValueError):
     """A policy returned a value that cannot be sent to a robot."""
 
 
-class DeviceLostError(HoldfastError):
+class PolicyBrokenError(HoldfastError):
+    """The policy fails at every request, and at the example that worked at its warm-up: it gets a
+    new process. The message has the policy's exception."""
+
+
+class DeviceLostError(PolicyBrokenError):
     """The device does not work any more (a GPU that does not respond, exhausted memory): only a
     new process may help."""
 

@@ -14,7 +14,7 @@ from ..runtime.spec import ActorSpec, Member, SegmentUse
 from ..runtime.status_board import BOARD_SIZE
 from .hosts import back_address, front_address
 from .schema import FleetFile, RobotEntry
-from .supervision_defaults import memory_mb_of, rules_of, spares_of
+from .supervision_defaults import HANG_HINTS, memory_mb_of, rules_of, spares_of
 
 
 class HostContext:
@@ -80,7 +80,9 @@ class HostContext:
         self.known.add(name)
         return ActorSpec(
             kind=kind,
-            member=Member(name, rules, tuple(before), self.groups.get(name)),
+            member=Member(
+                name, rules, tuple(before), self.groups.get(name), HANG_HINTS.get(kind, "")
+            ),
             # By way of JSON, so that it equals itself after travelling: no tuples.
             config=msgspec.json.decode(msgspec.json.encode(config)),
             segments=(SegmentUse(f"{name}/board", BOARD_SIZE, writable=True), *segments),

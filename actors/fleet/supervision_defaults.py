@@ -44,6 +44,13 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+HANG_HINTS = {
+    "inference": "predict_chunk has not returned; where it may take longer, raise "
+    "supervision.rules.inference.hang_timeout_s"
+}
+"""What to do about an actor that hung, by kind."""
+
+
 def memory_mb_of(fleet: FleetFile, kind: str) -> int | None:
     """The memory in MB above which an actor of `kind` is restarted; None for no limit."""
     given = fleet.supervision.memory_mb

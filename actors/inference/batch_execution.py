@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from ...errors import DeviceLostError, WireError
+from ...errors import PolicyBrokenError, WireError
 from ...policy.base import Chunk, Observation
 from .capture import Capture, CapturedExchange, exchange, self_contained
 from .handshake import Answer
@@ -84,7 +84,7 @@ class BatchExecution:
 
     def run(self, batch: Batch, reset: bool) -> Iterator[tuple[str, Answer]]:
         """Predict, after a reset of the policy if asked for; the answers by robot. Raises
-        DeviceLostError."""
+        PolicyBrokenError."""
         if reset:
             self._runner.reset()
         usual_s = self._runner.times.get(len(batch), 0.0)
@@ -93,8 +93,9 @@ class BatchExecution:
             results, seconds = self._runner.predict(
                 batch.observations, learn=self._representative(batch.robots)
             )
-        except DeviceLostError as error:
-            self._histories.lost(batch.robots, str(error), time.monotonic_ns())
+        except PolicyBrokenError as error:
+            shared = len(self._sessions) > 1
+            self._histories.lost(batch.robots, str(error), time.monotonic_ns(), shared)
             raise
         end_ns = time.monotonic_ns()
         self._meters.ran(len(batch), start_ns, end_ns)

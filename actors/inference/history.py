@@ -4,7 +4,8 @@ Guarantees that a robot whose requests fail, or take much longer than others', c
 little: until one of its requests is served as usual it is inferred alone, after all others, and
 while others are served it rests for `REST_FACTOR` times the duration of its last request, so that
 it gets at most `1 / (1 + REST_FACTOR)` of the device's time. A robot whose request was alone on the
-device when that was lost rests longer each time. The duration of one request is not bounded.
+device when the policy needed a new process rests longer each time. The duration of one request is
+not bounded.
 
 Instants are monotonic ns of this host, so that the next incarnation can continue from `rows`.
 """
@@ -22,6 +23,9 @@ SLOW_FACTOR, SLOW_S = 3.0, 0.05
 SLOW_IN_A_ROW = 3
 """Consecutive slow requests of one robot alone before it rests; single ones are the machine's."""
 LOSS_REST_S, LOSS_REST_GROWTH, MAX_REST_S = 10.0, 4.0, 600.0
+MAX_LONE_REST_S = 30.0
+"""The longest rest of the only robot: it protects no other one, only the restarts that the replica
+has within the default window (`Rules`), so that it is not given up."""
 MAX_ROBOTS = 256
 MAX_ROWS = 16
 MAX_REASON_CHARS = 160
@@ -31,7 +35,7 @@ _REPORTED = ("failed", "failing", "slow", "clipped", "losses", "reason")
 @dataclass
 class History:
     """One robot's counts. `failing` and `slow` are consecutive, the others total; `losses` counts
-    the devices that were lost at its requests."""
+    the new processes that the policy needed after its requests."""
 
     failed: int = 0
     failing: int = 0
@@ -95,9 +99,11 @@ class Histories:
                 self._rest(history, seconds, now_ns, shared)
         return f"a request of {robot} succeeded after {failed} that failed" if failed else ""
 
-    def lost(self, robots: Sequence[str], reason: str, now_ns: int) -> None:
-        """Record that the device was lost at a batch of these robots. Which of several requests was
-        the cause is unknown: each robot is then inferred alone, and a next loss has one cause."""
+    def lost(self, robots: Sequence[str], reason: str, now_ns: int, shared: bool) -> None:
+        """Record that the policy needs a new process after a batch of these robots; `shared`:
+        others are served here. Which of several requests was the cause is unknown: each robot is
+        then inferred alone, and a next loss has one cause."""
+        longest_s = MAX_REST_S if shared else MAX_LONE_REST_S
         for robot in robots:
             history = self.of(robot)
             history.failed += 1
@@ -105,7 +111,7 @@ class Histories:
             history.reason = reason[:MAX_REASON_CHARS]
             if len(robots) == 1:
                 history.losses += 1
-                rest_s = min(MAX_REST_S, LOSS_REST_S * LOSS_REST_GROWTH ** (history.losses - 1))
+                rest_s = min(longest_s, LOSS_REST_S * LOSS_REST_GROWTH ** (history.losses - 1))
                 history.rests_until_ns = now_ns + round(rest_s * 1e9)
 
     def clipped(self, robot: str, values: int) -> None:

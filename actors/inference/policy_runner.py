@@ -14,7 +14,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from ...errors import DeviceLostError, UnfitPolicyError, WrongOutputError
+from ...errors import DeviceLostError, PolicyBrokenError, UnfitPolicyError, WrongOutputError
 from ...policy.base import Chunk, ChunkPolicy, Observation
 from ..runtime.user_code import blame
 from .device_errors import free_memory, is_device_error
@@ -90,20 +90,18 @@ class PolicyRunner:
         self, batch: Sequence[Observation], learn: bool = True
     ) -> tuple[list[Result], float]:
         """A chunk or an exception for each observation, in order, and the duration in seconds;
-        `learn` updates `times`. Raises DeviceLostError when the warm-up's example fails too."""
+        `learn` updates `times`. Raises PolicyBrokenError when the warm-up's example fails too."""
         started_s = time.perf_counter()
         results = self._together(batch)
         broken = next((r for r in results if isinstance(r, Exception) and is_device_error(r)), None)
         if broken is not None:
-            self._prove(f"the device failed with {blame(broken)}")
+            self._prove(f"a request failed with {blame(broken)}", on_device=True)
         elif any(isinstance(r, Chunk) for r in results):
             self._failures, self._doubt_at = 0, DOUBTFUL_FAILURES
         else:
             self._failures += 1
             if self._failures >= self._doubt_at:
-                self._prove(
-                    f"{self._failures} batches in a row failed, the last with {results[0]!r}"
-                )
+                self._prove(f"{self._failures} batches in a row that failed", on_device=False)
                 self._doubt_at *= 2  # each proof delays all robots by a batch
         seconds = time.perf_counter() - started_s
         if learn and not any(isinstance(r, Exception) for r in results):
@@ -130,15 +128,17 @@ class PolicyRunner:
             return error
         return _result(chunk, fault_of(chunk, self.spec))
 
-    def _prove(self, suspicion: str) -> None:
-        """Run the warm-up's example. Raises DeviceLostError if it fails."""
+    def _prove(self, suspicion: str, on_device: bool) -> None:
+        """Run the warm-up's example. Raises PolicyBrokenError if it fails: DeviceLostError if it
+        does so with a device's error, or if the request did (`on_device`)."""
         free_memory(thoroughly=True)
         self.disturbed = True
         result = self._alone(self._examples.plain(0))
         if isinstance(result, Exception):
-            raise DeviceLostError(
-                f"{suspicion}, and the example that worked at warm-up fails now with "
-                f"{blame(result)}: the policy gets a new process"
+            kind = DeviceLostError if on_device or is_device_error(result) else PolicyBrokenError
+            raise kind(
+                f"{blame(result)}, now also at the example that worked at warm-up, after "
+                f"{suspicion}: the policy gets a new process"
             )
 
     def _call(self, batch: Sequence[Observation]) -> Sequence[object]:

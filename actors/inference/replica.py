@@ -7,12 +7,14 @@ one; no request makes it load a model. It holds no state that a robot cannot rep
 
 from __future__ import annotations
 
+import hashlib
 import time
 from pathlib import Path
 
 import cv2
+import msgspec
 
-from ...errors import RefusedError, WireError
+from ...errors import PolicyError, RefusedError, WireError
 from ...policy.base import ChunkPolicy, Observation
 from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
@@ -36,7 +38,8 @@ from .service import ReplicaCore
 MESSAGES_PER_TURN = 256
 HANG_BATCHES = 3.0
 """A turn of the loop runs one batch and makes progress after it: one that takes so many times the
-longest that was measured at the warm-up counts as hung."""
+longest that was measured, at the warm-up or since, counts as hung, but none before the
+`hang_timeout_s` of its rules."""
 REPORT_NS = 500_000_000
 _NEVER_NS = 1 << 63
 
@@ -70,18 +73,23 @@ class InferenceActor(Actor):
         keys = credentials(self.name, config.key, config.broker_key)
         cv2.setNumThreads(config.threads)
         self._next_beat_ns = _NEVER_NS  # the warm-up predicts before there is a broker client
-        self.phase(f"loads policy {config.policy} onto {config.device}")
-        policy = self._load_policy()
-        self.board.progress()
-        self.phase(f"warms up with batches of 1 to {largest_batch(config)}")
-        self._runner = warmed_up(policy, config, self._example(), self._called)
+        before = self.board.previous() or {}
+        self._configuration = _hash_of(config)
+        # A robot is not to blame for a policy that failed in a process without its requests.
+        blame = {} if self.forgiven or before.get("broken") else before.get("robots", {})
+        try:
+            self._runner = self._warmed_up_policy()
+        except RefusedError as error:
+            if before.get("configuration") != self._configuration:
+                raise
+            self.board.report({**before, "broken": True})
+            raise PolicyError(f"{error} (it has served with this configuration before)") from error
         self.log.info("%s: %s", self._runner.mode, self._runner.mode_reason)
         if self._runner.execution:
             self.log.info(self._runner.execution)
-        before = self.board.previous() or {}
         self._meters = Meters(before.get("counts"))
         histories = Histories()
-        histories.restore(before.get("robots", {}))
+        histories.restore(blame)
         self._core = self._make_core(self._runner, histories)
         self.resources.callback(self._core.close)
         identity = f"{self.name}:{self.incarnation}"
@@ -91,12 +99,13 @@ class InferenceActor(Actor):
         self._unreachable = ""
         self._departure = Departure(config.drain_s)
         self._next_beat_ns = self._next_report_ns = 0
+        self._longest_s = max(self._runner.times.values(), default=0.0)
         self.resources.callback(lambda: self.board.report(self._status(time.monotonic_ns())))
 
     def run(self) -> None:
         """Serve until the departure is complete or the supervisor is gone."""
-        longest_s = max(self._runner.times.values(), default=0.0)
-        self.ready(HANG_BATCHES * longest_s, mode=self._runner.mode, batch_s=self._runner.times)
+        timeout_s = HANG_BATCHES * self._longest_s
+        self.ready(timeout_s, mode=self._runner.mode, batch_s=self._runner.times)
         poll = Poll(self.link.fileno())
         self._client.watch(poll)
         while not self._finished(time.monotonic_ns()):
@@ -173,6 +182,10 @@ class InferenceActor(Actor):
         for robot, frames in self._core.work(now_ns):
             self._client.send(robot, frames)
         self.board.progress()  # reported by the heartbeat after the batch
+        took_s = (time.monotonic_ns() - now_ns) / 1e9
+        if took_s > self._longest_s:
+            self._longest_s = took_s
+            self.patience(HANG_BATCHES * took_s)
 
     def _called(self) -> None:
         """Make progress after each call of the policy, also within a batch that is retried."""
@@ -202,6 +215,7 @@ class InferenceActor(Actor):
             "registered": self._client.registered,
             "broker": self._client.reason,
             "draining": self._departure.begun,
+            "configuration": self._configuration,
             **self._core.status(now_ns),
             "unsent": dict(self._client.dropped),
         }
@@ -231,6 +245,14 @@ class InferenceActor(Actor):
 
     # Parts, some of which a subclass replaces
 
+    def _warmed_up_policy(self) -> PolicyRunner:
+        config = self.config
+        self.phase(f"loads policy {config.policy} onto {config.device}")
+        policy = self._load_policy()
+        self.board.progress()
+        self.phase(f"warms up with batches of 1 to {largest_batch(config)}")
+        return warmed_up(policy, config, self._example(), self._called)
+
     def _load_policy(self) -> ChunkPolicy:
         return configured_policy(self.config)
 
@@ -256,3 +278,8 @@ class InferenceActor(Actor):
             histories,
             self.log,
         )
+
+
+def _hash_of(config: InferenceConfig) -> str:
+    """Equal for equal configurations."""
+    return hashlib.sha256(msgspec.json.encode(config, order="sorted")).hexdigest()[:16]

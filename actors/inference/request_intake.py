@@ -167,7 +167,8 @@ def _expired(job: Waiting, now_ns: int) -> WireError:
 def _cause(history: History) -> str:
     """Why a robot rests."""
     if history.losses:
-        return f"the device was lost at its requests {history.losses} times: {history.reason}"
+        times = f"{history.losses} time{'s' if history.losses > 1 else ''}"
+        return f"the policy was restarted after its requests {times}: {history.reason}"
     if history.failing:
         return f"the last {history.failing} failed: {history.reason}"
     return f"the last {history.slow} took much longer than other robots'"

@@ -116,7 +116,7 @@ class ReplicaCore:
 
     def work(self, now_ns: int) -> Iterator[tuple[str, Answer]]:
         """Run the next batch, if it is due; its answers by robot, and the errors of requests that
-        expired. Raises DeviceLostError."""
+        expired. Raises PolicyBrokenError."""
         yield from self._intake.expire(now_ns)
         batch, failed = self._execution.prepare(self._intake.take(now_ns))
         for job, error in failed:

@@ -41,8 +41,8 @@ def warnings_of(robot: Open, terms: Terms, occupancy: Occupancy) -> list[str]:
         )
     if robot.rtc and spec.prefix == "none":
         warnings.append(
-            f"policy {spec.model} cannot continue a plan (no real-time chunking): its chunks "
-            "replace the plan, trimmed by what was played; the motion may jump where they begin"
+            f"policy {spec.model} cannot continue a plan: the motion may jump where a chunk begins "
+            "(harmless where it looks smooth; a PolicySpec with a `prefix` avoids it)"
         )
     if occupancy.sessions >= occupancy.capacity:
         warnings.append(

@@ -56,6 +56,8 @@ class Boot:
     memory: Mapping[str, mmap.mmap]
     release: str = ""
     """The supervisor's release of Holdfast, where a supervisor sent this."""
+    forgiven: bool = False
+    """It follows no failure of its own since a person's start: earlier ones do not count."""
 
 
 class Actor:
@@ -97,6 +99,7 @@ class Actor:
     def __init__(self, boot: Boot, link: Link) -> None:
         self.name = boot.name
         self.incarnation = boot.incarnation
+        self.forgiven = boot.forgiven
         self.rundir = boot.rundir
         self.link = link
         self.log = logging.getLogger(boot.name)
@@ -247,4 +250,5 @@ def map_boot(message: BootMessage, fds: list[int]) -> Boot:
         config=message.config,
         memory=memory,
         release=message.release,
+        forgiven=message.forgiven,
     )

@@ -30,12 +30,13 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 class Member(msgspec.Struct, frozen=True):
     """One actor in the start order. `after` names those that start before it; `group` is its
-    rest_for_one group."""
+    rest_for_one group. `hang_hint` is what to do about one that hung, for the message."""
 
     name: str
     rules: Rules = Rules()
     after: tuple[str, ...] = ()
     group: str | None = None
+    hang_hint: str = ""
 
 
 class SegmentUse(msgspec.Struct, frozen=True):

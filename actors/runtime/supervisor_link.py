@@ -61,6 +61,8 @@ class BootMessage(msgspec.Struct, frozen=True, tag="boot"):
     segments: tuple[SegmentEntry, ...] = ()
     release: str = ""
     """The supervisor's release of Holdfast."""
+    forgiven: bool = False
+    """It follows no failure of its own since a person's start: earlier ones do not count."""
 
 
 class Descriptors(msgspec.Struct, frozen=True, tag="descriptors"):

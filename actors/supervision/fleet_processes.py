@@ -84,8 +84,8 @@ class FleetProcesses:
         """Carry out an effect on the process of its actor."""
         held = self._actors[effect.name]
         match effect:
-            case Spawn(_, incarnation):
-                self._spawn(held, incarnation)
+            case Spawn(_, incarnation, forgiven):
+                self._spawn(held, incarnation, forgiven)
             case AskToStop(_, _, drain):
                 held.ask(drain)
             case Kill():
@@ -101,7 +101,7 @@ class FleetProcesses:
                 self._release(held)
         self.helpers.close()
 
-    def _spawn(self, held: ActorProcess, incarnation: int) -> None:
+    def _spawn(self, held: ActorProcess, incarnation: int, forgiven: bool) -> None:
         actor = held.actor
         entries, fds = self._segments.table(actor)
         boot = BootMessage(
@@ -112,6 +112,7 @@ class FleetProcesses:
             config=actor.config,
             segments=entries,
             release=release(),
+            forgiven=forgiven,
         )
         try:
             spare = self.helpers.take_spare(actor.warm)

@@ -7,10 +7,11 @@ import signal
 
 import msgspec
 
-from ..runtime.spec import Rules
+from ..runtime.spec import Member, Rules
 from .supervised import ActorRecord
 
-EXIT_REASONS = {3: "refused its configuration", 4: "is dead until a person restarts it"}
+EXIT_DEAD = 4
+EXIT_REASONS = {3: "refused its configuration", EXIT_DEAD: "is dead until a person restarts it"}
 """Exit codes after which a restart is pointless."""
 
 
@@ -47,6 +48,26 @@ def after_failure(actor: ActorRecord, rules: Rules, now_s: float, jitter: float)
 def hang_timeout_s(actor: ActorRecord, rules: Rules) -> float:
     """For how long `actor` may make no progress before it counts as hung."""
     return max(rules.hang_timeout_s, actor.hang_timeout_s)
+
+
+def hang_text(member: Member, timeout_s: float, call: str) -> str:
+    """The reason of one that made no progress for `timeout_s`; `call`: the one that it reported
+    to be in, or empty."""
+    where = f": {call} has not returned" if call else ""
+    hint = member.hang_hint and f"; {member.hang_hint}"
+    return f"hung: no progress for {timeout_s:g} s{where}{hint}"
+
+
+def remedy(name: str) -> str:
+    """What a person does about an actor that was given up."""
+    return f"mend the cause, then `actorctl start {name}`"
+
+
+def refusal_text(name: str, code: int, error: str | None) -> str:
+    """The reason of an exit after which a restart is pointless. `code` is of EXIT_REASONS."""
+    reason = f"{EXIT_REASONS[code]}: {error or exit_text(code)}"
+    # What lifts DEAD depends on the robot: the status says it in the robot's row.
+    return reason if code == EXIT_DEAD else f"{reason}; {remedy(name)}"
 
 
 def exit_text(code: int | None, error: str | None = None) -> str:

@@ -26,7 +26,15 @@ import signal
 from collections.abc import Iterable, Mapping
 
 from ..runtime.spec import Member
-from .restart_policy import EXIT_REASONS, after_failure, exit_text, hang_timeout_s
+from .restart_policy import (
+    EXIT_REASONS,
+    after_failure,
+    exit_text,
+    hang_text,
+    hang_timeout_s,
+    refusal_text,
+    remedy,
+)
 from .start_order import earlier_in_group, is_coming, is_going, later_in_group, still_needed
 from .supervised import (
     NEVER,
@@ -191,12 +199,12 @@ class _Step(Transitions):
             self.put(name, relaunch=False, restarts=actor.restarts + 1)
             self.enter(name, ActorState.WAITING, actor.reason)
         elif code is not None and code in EXIT_REASONS and not actor.fault:
-            self.give_up(name, f"{EXIT_REASONS[code]}: {error or exit_text(code)}")
+            self.give_up(name, refusal_text(name, code, error))
         elif code == 0 and not actor.fault and rules.restart != "always":
             self.put(name, wanted=False)
             self.enter(name, ActorState.STOPPED, "finished")
         elif rules.restart == "never":
-            self.give_up(name, f"{reason}; it is not to be restarted")
+            self.give_up(name, f"{reason}; it is not to be restarted: {remedy(name)}")
         else:
             self.failed(name, reason)
 
@@ -207,8 +215,7 @@ class _Step(Transitions):
         )
         self.put(name, failures=decision.failures, ready_at_s=NEVER)
         if decision.too_often:
-            remedy = f"mend the cause, then `actorctl start {name}`"
-            self.give_up(name, f"{reason}; it failed {decision.too_often}: {remedy}")
+            self.give_up(name, f"{reason}; it failed {decision.too_often}: {remedy(name)}")
             return
         later = [n for n in later_in_group(self.members, name) if self.actors[n].wanted]
         self.put(
@@ -246,9 +253,8 @@ class _Step(Transitions):
             if actor.state is ActorState.READY:
                 timeout_s = hang_timeout_s(actor, rules)
                 if self.now_s - actor.progressed_at_s >= timeout_s:
-                    call = calls.get(name)
-                    where = f": {call} has not returned" if call else ""
-                    self.end_by_fault(name, f"hung: no progress for {timeout_s:g} s{where}")
+                    text = hang_text(self.members[name], timeout_s, calls.get(name, ""))
+                    self.end_by_fault(name, text)
             elif self.now_s < actor.deadline_s:
                 continue
             elif actor.state is ActorState.BACKOFF:

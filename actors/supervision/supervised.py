@@ -152,10 +152,12 @@ SupervisionEvent = (
 
 
 class Spawn(msgspec.Struct, frozen=True):
-    """Start a process for this incarnation."""
+    """Start a process for this incarnation; `forgiven`: it follows no failure since a person's
+    start."""
 
     name: str
     incarnation: int
+    forgiven: bool = False
 
 
 class AskToStop(msgspec.Struct, frozen=True):

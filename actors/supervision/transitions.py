@@ -85,7 +85,9 @@ class Transitions:
             for_gone=frozenset(),
         )
         self.enter(name, ActorState.STARTING, actor.reason)
-        self.effects.append(Spawn(name, incarnation))
+        # A failure is counted, and its restart remembered, until a person starts or restarts it.
+        forgiven = incarnation > 1 and actor.failures == 0 and not actor.restarted_at_s
+        self.effects.append(Spawn(name, incarnation, forgiven))
 
     def end(self, name: str, reason: str, drain: bool = False) -> None:
         """Ask `name` to stop, or to drain first; it is killed when its rules' timeout is over."""

@@ -25,6 +25,13 @@ def test_rules_of_a_kind_override_those_of_all_and_the_defaults(good: dict[str, 
     assert made["r1/control"].memory_mb is None
 
 
+def test_a_replica_that_hung_has_the_setting_to_raise_in_its_hint(good: dict[str, Any]) -> None:
+    """Other kinds have no hint."""
+    hints = {actor.name: actor.member.hang_hint for actor in actors(good)}
+    assert "supervision.rules.inference.hang_timeout_s" in hints["pick/0"]
+    assert hints["broker"] == ""
+
+
 def test_an_actor_that_untrusted_peers_reach_has_a_memory_limit_by_default(
     good: dict[str, Any],
 ) -> None:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.actors.inference.history import (
+    MAX_LONE_REST_S,
     MAX_REST_S,
     MAX_ROBOTS,
     MAX_ROWS,
@@ -13,6 +14,7 @@ from holdfast.actors.inference.history import (
     SLOW_IN_A_ROW,
     Histories,
 )
+from holdfast.actors.runtime.spec import Rules
 
 S = 1_000_000_000
 
@@ -81,17 +83,26 @@ def test_each_device_lost_at_a_robots_request_makes_the_robot_rest_longer() -> N
     """The rests grow to a maximum, and the robots of a larger batch do not rest."""
     histories, rests = Histories(), []
     for _ in range(6):
-        histories.lost(["bad"], "CUDA error", now_ns=0)
+        histories.lost(["bad"], "CUDA error", now_ns=0, shared=True)
         rests.append(histories.rest_s("bad", 0))
     assert rests == sorted(rests) and rests[0] >= 10 and rests[-1] == MAX_REST_S
-    histories.lost(["a", "b"], "CUDA error", now_ns=0)
+    histories.lost(["a", "b"], "CUDA error", now_ns=0, shared=True)
     assert histories.rest_s("a", 0) == 0 and histories.of("a").alone
+
+
+def test_the_only_robot_of_a_replica_rests_as_long_as_the_restarts_need() -> None:
+    """Its longest rest keeps the restarts within the window that the default rules allow."""
+    histories, rules = Histories(), Rules()
+    for _ in range(6):
+        histories.lost(["r1"], "ValueError: broke", now_ns=0, shared=False)
+    assert histories.rest_s("r1", 0) == MAX_LONE_REST_S < MAX_REST_S
+    assert rules.settle_s < MAX_LONE_REST_S == rules.window_s / rules.max_restarts
 
 
 def test_the_next_incarnation_continues_from_the_rows() -> None:
     """Restored rows give the same rows and rests, and unknown keys are ignored."""
     histories, after = Histories(), Histories()
-    histories.lost(["bad"], "CUDA error", now_ns=7)
+    histories.lost(["bad"], "CUDA error", now_ns=7, shared=True)
     histories.clipped("odd", 3)
     after.restore({name: {**row, "later": 1} for name, row in histories.rows().items()})
     assert after.rows() == histories.rows()

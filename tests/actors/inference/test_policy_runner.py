@@ -14,7 +14,12 @@ import torch
 from holdfast.actors.inference.device_errors import is_device_error
 from holdfast.actors.inference.example import Examples
 from holdfast.actors.inference.policy_runner import DOUBTFUL_FAILURES, PolicyRunner
-from holdfast.errors import DeviceLostError, UnfitPolicyError, WrongOutputError
+from holdfast.errors import (
+    DeviceLostError,
+    PolicyBrokenError,
+    UnfitPolicyError,
+    WrongOutputError,
+)
 from holdfast.policy.base import Chunk, Observation, PolicySpec
 
 SPEC = PolicySpec(
@@ -266,8 +271,8 @@ def test_an_error_raised_from_a_device_error_is_a_device_error() -> None:
         assert is_device_error(error)
 
 
-def test_a_policy_that_fails_at_every_request_loses_its_device() -> None:
-    """After some failed batches the warm-up's example is run; if it fails, DeviceLostError."""
+def test_a_policy_that_fails_at_every_request_is_broken() -> None:
+    """After some failed batches the warm-up's example is run; if it fails, PolicyBrokenError."""
     policy = Toy()
     device = PolicyRunner(policy)
     device.warm_up(max_batch=1)
@@ -278,8 +283,9 @@ def test_a_policy_that_fails_at_every_request_loses_its_device() -> None:
     policy.returns = wedged
     for _ in range(DOUBTFUL_FAILURES - 1):
         device.predict([observation(1)])
-    with pytest.raises(DeviceLostError, match="policy server is gone"):
+    with pytest.raises(PolicyBrokenError, match="policy server is gone") as broken:
         device.predict([observation(1)])
+    assert not isinstance(broken.value, DeviceLostError)
 
 
 def test_failing_requests_cause_ever_fewer_proofs_of_the_device() -> None:

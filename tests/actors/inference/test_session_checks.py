@@ -126,7 +126,7 @@ def test_a_robot_that_can_never_fit_is_refused_finally(
         (
             {},
             {"spec": msgspec.structs.replace(SPEC, prefix="none", max_prefix_steps=0)},
-            ["real-time chunking", "replace the plan"],
+            ["cannot continue a plan", "may jump", "`prefix`"],
         ),
     ],
 )

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from holdfast.errors import DeviceLostError
+from holdfast.actors.inference.policy_runner import DOUBTFUL_FAILURES
+from holdfast.errors import DeviceLostError, PolicyBrokenError
 from holdfast.policy.base import Chunk, Observation
 from holdfast.tests.actors.inference.bench import Bench, Echo, MakeBench
 from holdfast.tests.actors.inference.robot_side import RobotSide, example
@@ -127,7 +128,7 @@ def test_a_robot_whose_requests_fail_comes_after_all_others(crowd: MakeCrowd) ->
 def test_a_robot_at_whose_request_the_device_was_lost_rests(
     crowd: MakeCrowd,
 ) -> None:
-    """The next request gets the reason `resting` with the number of lost devices."""
+    """The next request gets the reason `resting` with the number of new processes."""
     robots, policy = crowd(1)
 
     def lost(batch: Sequence[Observation]) -> list[Chunk]:
@@ -138,4 +139,23 @@ def test_a_robot_at_whose_request_the_device_was_lost_rests(
         robots.ask()
     answer = robots.ask()["r0"]
     assert answer.body.reason == "resting"
-    assert "device was lost at its requests 1 times" in answer.body.message
+    assert "the policy was restarted after its requests 1 time: " in answer.body.message
+    assert "RuntimeError: CUDA error: device-side assert" in answer.body.message
+
+
+def test_a_robot_rests_for_the_policys_own_exception_by_its_name(crowd: MakeCrowd) -> None:
+    """PolicyBrokenError and `resting` name the exception and no device; the rest is bounded."""
+    robots, policy = crowd(1)
+
+    def broken(batch: Sequence[Observation]) -> list[Chunk]:
+        raise ValueError("policy broke")
+
+    policy.fails = broken
+    with pytest.raises(PolicyBrokenError, match="ValueError: policy broke") as raised:
+        for _ in range(DOUBTFUL_FAILURES):
+            robots.ask()
+    assert not isinstance(raised.value, DeviceLostError)
+    answer = robots.ask()["r0"]
+    assert answer.body.reason == "resting"
+    assert "ValueError: policy broke" in answer.body.message
+    assert "device" not in answer.body.message

@@ -99,7 +99,10 @@ def test_an_actor_has_a_reason_at_each_change_of_state() -> None:
     ]
 
 
-GIVEN_UP = "killed by SIGKILL; it failed {}: mend the cause, then `actorctl start a`"
+REMEDY = "mend the cause, then `actorctl start a`"
+NOT_RESTARTED = f"exited with status 1; it is not to be restarted: {REMEDY}"
+REFUSED = f"refused its configuration: exited with status 3; {REMEDY}"
+GIVEN_UP = "killed by SIGKILL; it failed {}: " + REMEDY
 
 
 def test_an_actor_that_fails_too_often_in_a_row_is_given_up_with_the_count_and_a_remedy() -> None:
@@ -161,6 +164,13 @@ def test_an_actor_without_a_process_is_stopped_at_once() -> None:
         log = up()
         log.of("a", Exited("a", 1, -9), Exited("a", 2, -9))
         assert log.of("a", end) == [("BACKOFF", "STOPPED", why)]
+
+
+def test_a_hung_actor_has_the_hint_of_its_kind_in_its_reason() -> None:
+    """The hint follows the duration."""
+    log = up(Member("a", RULES, hang_hint="raise its limit"))
+    log.of("a", ClockTick(), ClockTick(), ClockTick(), after_s=0.8)
+    assert log.fleet.actors["a"].fault == "hung: no progress for 2 s; raise its limit"
 
 
 @pytest.mark.parametrize(
@@ -326,8 +336,18 @@ def test_an_exit_status_is_described_in_words(
         ("on_failure", 0, ActorState.STOPPED, "finished"),
         ("on_failure", 1, ActorState.STARTING, "exited with status 1"),
         ("never", 0, ActorState.STOPPED, "finished"),
-        ("never", 1, ActorState.FAILED, "exited with status 1; it is not to be restarted"),
-        ("always", 3, ActorState.FAILED, "refused its configuration: exited with status 3"),
+        (
+            "never",
+            1,
+            ActorState.FAILED,
+            f"exited with status 1; it is not to be restarted: {REMEDY}",
+        ),
+        (
+            "always",
+            3,
+            ActorState.FAILED,
+            f"refused its configuration: exited with status 3; {REMEDY}",
+        ),
         ("never", 4, ActorState.FAILED, "is dead until a person restarts it: exited with status 4"),
     ],
 )

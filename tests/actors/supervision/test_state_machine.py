@@ -182,7 +182,24 @@ def test_an_exit_with_3_or_4_is_final_until_a_person_starts_the_actor() -> None:
         fake.up("a")
         assert fake.crash(code=code) == []
         assert fake.state() is ActorState.FAILED
-        assert fake.feed(Start(("a",))) == [Spawn("a", 2)]
+        assert fake.feed(Start(("a",))) == [Spawn("a", 2, forgiven=True)]
+
+
+def test_a_start_or_restart_by_a_person_forgives_earlier_failures() -> None:
+    """Its Spawn is `forgiven`, that of a restart after a failure is not, also when settled."""
+    fake = Fake(Member("a", Rules(settle_s=10, hang_timeout_s=1000)))
+    fake.up("a")
+    assert fake.crash() == [Spawn("a", 2, forgiven=False)]
+    fake.feed(ActorReady("a", 2))
+    fake.wait(10)
+    assert fake.crash() == [Spawn("a", 3, forgiven=False)]
+    fake.feed(ActorReady("a", 3))
+    fake.feed(Restart(("a",)))
+    assert fake.crash(code=0) == [Spawn("a", 4, forgiven=True)]
+    fake.feed(Stop(("a",)))
+    fake.crash(code=0)
+    assert fake.feed(Start(("a",))) == [Spawn("a", 5, forgiven=True)]
+    assert fake.crash() == [Spawn("a", 6, forgiven=False)]
 
 
 def test_a_stop_wins_over_a_pending_restart() -> None:
@@ -223,7 +240,7 @@ def test_a_start_during_a_stop_waits_for_the_end_of_the_old_incarnation() -> Non
     fake.up("a")
     fake.feed(Stop(("a",)))
     assert fake.feed(Start(("a",))) == []
-    assert fake.crash(code=0) == [Spawn("a", 2)]
+    assert fake.crash(code=0) == [Spawn("a", 2, forgiven=True)]
 
 
 def test_a_restart_by_a_person_is_no_failure() -> None:
@@ -231,7 +248,7 @@ def test_a_restart_by_a_person_is_no_failure() -> None:
     fake = Fake(Member("a", Rules(max_restarts=0)))
     fake.up("a")
     assert fake.feed(Restart(("a",))) == [AskToStop("a", 1)]
-    assert fake.crash(code=-9) == [Spawn("a", 2)]
+    assert fake.crash(code=-9) == [Spawn("a", 2, forgiven=True)]
     assert fake.fleet.actors["a"].restarts == 1
     assert fake.fleet.actors["a"].failures == 0
 
@@ -313,7 +330,7 @@ def test_a_failure_in_a_rest_for_one_group_restarts_the_later_members_only() -> 
     fake.up(*"abcd")
     assert fake.crash("b") == [AskToStop("c", 1)], "b waits until c is gone"
     assert fake.crash("c", 0) == [Spawn("b", 2)], "c waits until b is ready"
-    assert fake.feed(ActorReady("b", 2)) == [Spawn("c", 2)]
+    assert fake.feed(ActorReady("b", 2)) == [Spawn("c", 2, forgiven=True)]
     assert fake.fleet.actors["c"].failures == 0
     assert fake.state("a") is fake.state("d") is ActorState.READY
 
