@@ -304,9 +304,9 @@ class Supervision(RuleBasedStateMachine):
     def get_ready(self, name: str, slow_s: float = 0.0) -> None:
         process = self.processes[name]
         self.feed(ActorReady(name, process.incarnation, slow_s))
-        if not process.ready:
-            process.ready, process.slow_s = True, slow_s
-            process.progressed_s = self.now_s
+        # A second READY is progress too, and may carry another bound.
+        process.ready, process.slow_s = True, slow_s
+        process.progressed_s = self.now_s
 
     def behave(self) -> None:
         for name in sorted(self.processes):
