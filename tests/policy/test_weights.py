@@ -169,6 +169,7 @@ CHANGES: dict[str, Any] = {
     "control_mode": "velocity",
     "prefix": "guided",
     "max_prefix_steps": 9,
+    "by_count": True,
 }
 
 

@@ -210,10 +210,10 @@ def test_every_call_is_noted_before_it_begins_and_after_it_ends(robot: Scripted)
 def test_a_frame_or_a_report_that_fails_costs_itself_alone(
     robot: Scripted, device: Device, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The device stays open; the log has each camera's reason once, with the driver's own line."""
+    """The device stays open; the log has each camera's reason once."""
     out = np.zeros((2, 2, 3), np.uint8)
     for _ in range(5):
-        with pytest.raises(RobotError, match=r"read_frame: KeyError: .*test_device\.py:\d+ in"):
+        with pytest.raises(RobotError, match="read_frame: KeyError: 'dark'"):
             device.read_frame("dark", out)
         assert device.read_frame("light", out) is not None
     assert len(caplog.records) == 1 and "camera dark" in caplog.text

@@ -112,6 +112,7 @@ class SegmentsMachine(RuleBasedStateMachine):
                 writer.progress()
                 assert self.memory.boards[name].progress()[0] == before + 1
                 writer._register.close()
+                writer._call.release()
                 writer._words.release()
                 view.release()
 

@@ -199,9 +199,15 @@ def test_a_camera_that_the_running_policy_does_not_know_is_rejected_by_name(
 def test_another_rate_is_a_warning_or_with_strict_fps_a_rejection(
     files: Files, fleet: Fleet
 ) -> None:
-    """Exit status 1 only for the rejection."""
+    """The replica's rule counts, which a file that does not know it learns only by asking."""
+    knowing = files.write(fps=20)
+    refused = run("supervisor", "check", knowing)
+    assert refused.returncode == 2 and "strict_fps" in refused.stderr
+    text = knowing.read_text()
+    assert "strict_fps: true" in text
+    knowing.write_text(text.replace("strict_fps: true", "strict_fps: false"))
     with undisturbed(fleet):
-        status, rows = check(files.write(fps=20))
+        status, rows = check(knowing)
     assert status == 1
     assert rows["r1"]["accepted"]
     assert any("runs at 20 Hz" in warning for warning in rows["r1"]["warnings"])
