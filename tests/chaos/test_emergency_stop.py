@@ -170,7 +170,8 @@ def test_a_fleet_that_does_not_run_is_stopped_at_its_next_start(start_arm: Start
     fleet.process.kill()
     fleet.process.wait(5)
     wait_until(lambda: not _driver_lives(), within_s=10)
-    said = estop(fleet, status=1)
+    # By its fleet, because other tests' fleets that do not run have an arm too.
+    said = estop(fleet, "--fleet", "arm", status=1)
     assert said["latched"] and "not running: the latch holds when it starts" in said["message"]
     stopped_ns = time.monotonic_ns()
     fleet.again()

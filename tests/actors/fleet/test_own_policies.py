@@ -141,7 +141,7 @@ def test_a_checkpoint_beside_the_file_is_given_to_the_policy_as_a_path(
         ),
         (
             lambda s: s.update(policy="my_lab:leaves"),
-            ["services.pick.policy: my_lab:leaves cannot be asked for its spec", "`describe`"],
+            ["policy: my_lab:leaves() raised SystemExit by sys.exit(3)", "my_lab.py:"],
         ),
         (lambda s: s.pop("policy"), ["services.pick.policy: missing", "replicas: external"]),
         (
