@@ -23,7 +23,7 @@ GOAL, GOAL_ANGLE = np.array([256.0, 256.0]), np.pi / 4
 CANDIDATES, STEPS = 60, 16
 
 
-class Planner:
+class PushPlanner:
     """Random shooting. State [5] as in NAMES, action [2]: where the agent is to go, in pixels."""
 
     def __init__(self, candidates: int = CANDIDATES) -> None:

@@ -8,16 +8,12 @@ of JSON several times a second: `python -m holdfast.actors.driver.probe`, the qu
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import time
-from contextlib import suppress
-from typing import NoReturn
 
 import msgspec
 import numpy as np
 
-from ...errors import RobotError
+from ..runtime.readings import answer_and_end, say
 from . import resolve
 from .describe import Asked
 from .device import Device
@@ -113,30 +109,7 @@ class _Look:
             say(self._out, Reading(**self._device.readings(), phase=phase))
 
 
-def say(out: int, reading: Reading) -> None:
-    """Write `reading` as a line; nothing if there is no reader any more."""
-    with suppress(BrokenPipeError):
-        os.write(out, msgspec.json.encode(reading) + b"\n")
-
-
-def main() -> int:
-    """Answer on stdout; what the driver prints goes to stderr."""
-    out = os.dup(1)
-    os.dup2(2, 1)
-    probe = msgspec.json.decode(sys.stdin.buffer.read(), type=Probe)
-    try:
-        _Look(probe, out).run()
-    except RobotError as error:
-        say(out, Reading(fatal=str(error)))
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def _end(code: int) -> NoReturn:
-    sys.stderr.flush()
-    os._exit(code)  # a library's threads do not keep the answer waiting
-
-
 if __name__ == "__main__":
-    _end(main())
+    answer_and_end(
+        Probe, lambda probe, out: _Look(probe, out).run(), lambda reason: Reading(fatal=reason)
+    )

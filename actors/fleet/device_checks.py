@@ -65,7 +65,7 @@ def _named(value: Any, path: str) -> Iterator[tuple[str, Path]]:
 
 
 def _exempt(path: str) -> bool:
-    """Whether it lies in /dev and is nobody's own."""
+    """Whether it lies in /dev and is no device that one robot owns."""
     return any(path == other or path.startswith(f"{other}/") for other in _NO_DEVICES)
 
 

@@ -153,7 +153,7 @@ class SensorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """One camera. `segment` is its frame ring; `scene` what a simulated one draws from.
 
     `offset_ms` is subtracted from the instant of every frame. `frozen_after_s` is how long its
-    frames may be the same one; 0: for ever; None: as suits the camera.
+    frames may be the same one; 0: without a bound; None: as suits the camera.
     """
 
     robot: str

@@ -26,7 +26,7 @@ class FreezeWatch:
 
     def __init__(self, after_s: float, compares_pixels: bool) -> None:
         """`after_s` is how long a camera may give the instant of the last frame again, or, with
-        `compares_pixels`, the pixels; 0: for ever."""
+        `compares_pixels`, the pixels; 0: without a bound."""
         self._after_ns = round(after_s * 1e9)
         self._compares = compares_pixels and after_s > 0
         self._capture_ns = 0

@@ -8,16 +8,13 @@ on stdin.
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import time
-from contextlib import suppress
-from typing import NoReturn
 
 import msgspec
 import numpy as np
 
 from ...errors import RobotError
+from ..runtime.readings import answer_and_end, say
 from . import make_camera
 from .describe_camera import AskedCamera
 from .guarded_camera import GuardedCamera
@@ -69,29 +66,5 @@ def look(probe: CameraProbe, out: int) -> None:
         say(out, CameraReading(at_ns=time.monotonic_ns(), frames=frames, reason=reason))
 
 
-def say(out: int, reading: CameraReading) -> None:
-    with suppress(BrokenPipeError):
-        os.write(out, msgspec.json.encode(reading) + b"\n")
-
-
-def main() -> int:
-    """Answer on stdout; what the camera's driver prints goes to stderr."""
-    out = os.dup(1)
-    os.dup2(2, 1)
-    probe = msgspec.json.decode(sys.stdin.buffer.read(), type=CameraProbe)
-    try:
-        look(probe, out)
-    except RobotError as error:
-        say(out, CameraReading(reason=str(error)))
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def _end(code: int) -> NoReturn:
-    sys.stderr.flush()
-    os._exit(code)  # a library's threads do not keep the answer waiting
-
-
 if __name__ == "__main__":
-    _end(main())
+    answer_and_end(CameraProbe, look, lambda reason: CameraReading(reason=reason))

@@ -9,7 +9,7 @@ _QUICK = 0.5
 _SHARE = 0.25
 """Of a new interval in the estimate of the period."""
 _LONGEST_NS = 1_000_000_000
-"""Of a queue. A reader that is slower than its stream finds a frame waiting for ever."""
+"""Of a queue. A reader that is slower than its stream always finds a frame waiting."""
 
 
 class Backlog:

@@ -31,7 +31,7 @@ def test_two_pusht_environments_are_driven_and_their_episodes_counted(
     folder.mkdir()
     shutil.copy(EXAMPLES / "pusht_planner.py", folder)
     text = (EXAMPLES / "pusht.yaml").read_text()
-    for line in ("    policy: pusht_planner:Planner", "    driver: gym"):
+    for line in ("    policy: pusht_planner:PushPlanner", "    driver: gym"):
         assert line in text
         text = text.replace(line, f"    python: {python}\n{line}")
     path = folder / "pusht.yaml"

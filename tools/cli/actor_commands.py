@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .option_types import FleetName, Names, RobotName
+from .option_types import FleetName, Names, NewTask, RobotName
 from .running_fleet import ask, reach
 
 app = typer.Typer()
@@ -76,10 +76,7 @@ def resume(robot: RobotName, fleet: FleetName = None) -> None:
 @app.command()
 def reset(
     robot: RobotName,
-    task: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="The policy's instruction from now on."),
-    ] = None,
+    task: NewTask = None,
     fleet: FleetName = None,
 ) -> None:
     """An episode begins: the plan is void."""
@@ -89,10 +86,7 @@ def reset(
 @app.command()
 def episode(
     robot: RobotName,
-    task: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="The policy's instruction from now on."),
-    ] = None,
+    task: NewTask = None,
     fleet: FleetName = None,
 ) -> None:
     """The same as `reset`, for robots whose episodes only a person can tell apart."""

@@ -103,6 +103,9 @@ Names = Annotated[
         autocompletion=actor_names,
     ),
 ]
+NewTask = Annotated[
+    str | None, typer.Option("--task", metavar="TEXT", help="The policy's instruction from now on.")
+]
 RobotName = Annotated[
     str, typer.Argument(help="A robot's name, e.g. r1.", autocompletion=robot_names)
 ]

@@ -244,7 +244,7 @@ def test_a_base_whose_control_falls_silent_is_told_to_stand_still_after_two_tick
 
 
 def test_a_takeover_of_control_goes_on_from_the_last_command() -> None:
-    """The arm trails its command: where it is measured holds nobody back."""
+    """The arm trails its command: the measured place refuses no next command."""
     core = driver()
     act: Callable[[int, int, float], CommandKind] = lambda incarnation, n, value: core.take(  # noqa: E731
         RobotCommand(

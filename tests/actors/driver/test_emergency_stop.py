@@ -1,4 +1,4 @@
-"""The emergency stop as whoever stops meets it: latches first, then drivers, whatever they do."""
+"""The emergency stop as its callers see it: latches first, then drivers, whatever their state."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_a_latch_that_cannot_be_written_without_a_driver_is_no_stop(
 
 
 def test_a_release_is_carried_out_by_the_driver(cell: KnownRobots) -> None:
-    """Whoever releases does not touch the latch of a driver that runs."""
+    """A release does not touch the latch of a driver that runs."""
     emergency_stop.stop([cell], ["left"], patience_s=0.0)
     with driver(cell, "left", LIFTED) as left:
         outcome = emergency_stop.release([cell], ["left"], patience_s=30)[0]
@@ -203,7 +203,7 @@ def test_a_release_that_the_driver_refuses_leaves_the_stop(cell: KnownRobots) ->
 
 
 def test_a_release_without_a_driver_removes_the_latch(cell: KnownRobots) -> None:
-    """Nobody else could."""
+    """No process is left that could do it."""
     emergency_stop.stop([cell], ["left"], patience_s=0.0)
     outcome = emergency_stop.release([cell], ["left"], patience_s=0.1)[0]
     assert outcome.done and latched(cell, "left") is None
