@@ -84,6 +84,11 @@ class Browser:
         actions = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
         self._do("POST", "/actions", actions=[{"type": "key", "id": "k", "actions": actions}])
 
+    def write(self, text: str) -> None:
+        """Type `text` where the focus is, in place of what is selected."""
+        keys = [{"type": kind, "value": k} for k in text for kind in ("keyDown", "keyUp")]
+        self._do("POST", "/actions", actions=[{"type": "key", "id": "k", "actions": keys}])
+
     def resize(self, width: int, height: int) -> None:
         """What the page has to draw in, in CSS pixels: narrower than a window may be."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}

@@ -9,6 +9,7 @@
 /api/events                      the same as server-sent events, with timelines and what happened
 /api/camera/<robot>/<camera>.jpg the newest frame, small
 POST /api/robots/<robot>/<pause|resume|reset>
+POST /api/robots/<robot>/task     {"task": "..."}: another task in the same episode
 POST /api/actors/<actor>/restart
 POST /api/estop                  the emergency stop of all robots of this host
 POST /api/robots/<robot>/<estop|release>
@@ -45,6 +46,10 @@ _TYPES = {
 _ROBOT_VERBS = ("pause", "resume", "reset")
 
 
+class _TaskBody(msgspec.Struct, frozen=True):
+    task: str
+
+
 class Routes:
     """Answers requests from the history of `stream`; only commands go to the supervisor, and
     the emergency stop to the drivers."""
@@ -79,7 +84,7 @@ class Routes:
         if refusal is not None:
             return refusal
         if request.method == "POST":
-            return await self._command(request.path)
+            return await self._command(request)
         if request.method not in ("GET", "HEAD"):
             return HttpResponse(
                 405, b"only GET, HEAD and POST\n", headers={"allow": "GET, HEAD, POST"}
@@ -145,7 +150,8 @@ class Routes:
         headers = {"x-frame": str(newest.number), "x-frame-age-ms": str(newest.age_ms)}
         return HttpResponse(200, newest.jpeg, "image/jpeg", headers)
 
-    async def _command(self, path: str) -> HttpResponse:
+    async def _command(self, request: HttpRequest) -> HttpResponse:
+        path = request.path
         what, _, verb = path.rpartition("/")
         asked: Awaitable[object]
         if path == "/api/estop":
@@ -156,16 +162,29 @@ class Routes:
             asked = button(robot)
         elif what.startswith("/api/robots/") and verb in _ROBOT_VERBS:
             asked = self._supervisor.robot(what.removeprefix("/api/robots/"), verb)
+        elif what.startswith("/api/robots/") and verb == "task":
+            task = _task(request.body)
+            if task is None:
+                return json(400, {"error": 'expected the task as {"task": "a sentence"}'})
+            asked = self._supervisor.change_task(what.removeprefix("/api/robots/"), task)
         elif what.startswith("/api/actors/") and verb == "restart":
             asked = self._supervisor.restart(what.removeprefix("/api/actors/"))
         else:
             return text(
                 404,
                 f"no command is at {path!r}: expected /api/robots/NAME/"
-                f"{{{','.join((*_ROBOT_VERBS, 'estop', 'release'))}}}, /api/estop or "
+                f"{{{','.join((*_ROBOT_VERBS, 'task', 'estop', 'release'))}}}, /api/estop or "
                 "/api/actors/NAME/restart",
             )
         return await _outcome(asked)
+
+
+def _task(body: bytes) -> str | None:
+    """The task in a command's body; None if there is none."""
+    try:
+        return msgspec.json.decode(body, type=_TaskBody).task
+    except msgspec.MsgspecError:
+        return None
 
 
 async def _outcome(asked: Awaitable[object]) -> HttpResponse:

@@ -27,8 +27,8 @@ from .socket_owner import End
 
 MAX_CLIENTS = 64
 MAX_HEAD = 16 * 1024
-MAX_BODY = 4 * 1024
-"""No request needs a body; what a client sends all the same is read and dropped up to here."""
+MAX_BODY = 16 * 1024
+"""The longest task fits, as JSON."""
 RECEIVE_S = 10.0
 SEND_S = 10.0
 TURNED_AWAY_S = 0.2
@@ -50,13 +50,14 @@ _log = logging.getLogger("http")
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
     """`path` is decoded and has no query; header names are lower-case; `peer` is an IP address;
-    `ends` are the connection's, the peer's first."""
+    `ends` are the connection's, the peer's first; `body` is whole."""
 
     method: str
     path: str
     headers: Mapping[str, str] = field(default_factory=dict)
     peer: str = "127.0.0.1"
     ends: tuple[End, End] | None = None
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,18 +157,18 @@ class _Connection:
     async def _receive(self) -> HttpRequest | None:
         """The next whole request; None when the client is done."""
         head: h11.Request | None = None
-        size = 0
+        body = bytearray()
         while True:
             match await self._event():
                 case h11.Request() as head:
                     pass
                 case h11.Data() as data:
-                    size += len(data.data)
-                    if size > MAX_BODY:
-                        raise h11.RemoteProtocolError("a body is not needed", 413)
+                    body += data.data
+                    if len(body) > MAX_BODY:
+                        raise h11.RemoteProtocolError(f"a body over {MAX_BODY} bytes", 413)
                 case h11.EndOfMessage():
                     assert head is not None
-                    return self._request(head)
+                    return self._request(head, bytes(body))
                 case _:
                     return None
 
@@ -180,13 +181,14 @@ class _Connection:
                 await self._write(h11.InformationalResponse(status_code=100, headers=[]))
             self._http.receive_data(await self._reader.read(MAX_HEAD))
 
-    def _request(self, head: h11.Request) -> HttpRequest:
+    def _request(self, head: h11.Request, body: bytes) -> HttpRequest:
         return HttpRequest(
             method=head.method.decode("ascii"),
             path=unquote(head.target.partition(b"?")[0].decode("latin-1")),
             headers={name.decode("ascii"): v.decode("latin-1") for name, v in head.headers},
             peer=self._ends[0].host,
             ends=self._ends,
+            body=body,
         )
 
     async def _answer(self, request: HttpRequest) -> HttpResponse:

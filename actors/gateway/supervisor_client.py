@@ -38,6 +38,12 @@ class SupervisorClient:
         """`pause`, `resume` or `reset` a robot; what its control actor answered."""
         return (await self._ask(COMMAND_S, do=verb, names=[name])).get("result")
 
+    async def change_task(self, robot: str, task: str) -> Any:
+        """Another task in the same episode; what the robot's control actor answered."""
+        return (await self._ask(COMMAND_S, do="task", names=[robot], args={"task": task})).get(
+            "result"
+        )
+
     async def restart(self, actor: str) -> Any:
         """Announce the restart of an actor; its state after that."""
         return (await self._ask(COMMAND_S, do="restart", names=[actor])).get("states")

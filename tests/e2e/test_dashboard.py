@@ -38,7 +38,7 @@ def dashboard(fleet: FleetProcess) -> str:
 def test_the_page_shows_the_fleet_live_and_its_buttons_work(
     start_fleet: StartFleet, browser: Browser
 ) -> None:
-    """Values and pictures move, a killed replica turns red and back, pause and resume work."""
+    """Values and pictures move, a killed replica turns red and back, its buttons work."""
     fleet = start_fleet()
     fleet.streaming()
     browser.open(dashboard(fleet))
@@ -70,6 +70,11 @@ def test_the_page_shows_the_fleet_live_and_its_buttons_work(
     browser.click(button)
     fleet.streaming()
     browser.wait_for(ALL_STREAM)
+
+    browser.click(f"{button}:nth-of-type(3)")
+    browser.write("rest")
+    browser.press("\ue007")
+    browser.wait_for("return document.getElementById('outcome').textContent === 'task of r1: done'")
 
     fleet.interrupt()
     assert fleet.wait(8.0) == 0, fleet.said()

@@ -43,7 +43,7 @@ class FittedTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         spare = self._spare if options.max_width < NARROW else ()
-        kept = [k for k, heading in enumerate(self._headings) if heading.lstrip(">") not in spare]
+        kept = [k for k, heading in enumerate(self._headings) if heading.lstrip(">.") not in spare]
         widths = {k: max(cell_len(str(c)) for c in self._column(k)) for k in kept}
         prose = next((k for k in kept if self._headings[k].startswith("...")), None)
         fixed = sum(width for k, width in widths.items() if k != prose)

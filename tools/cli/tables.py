@@ -99,7 +99,9 @@ def robots(status: dict[str, Any]) -> RenderableType:
     if any(row.get("refused_commands") for row in status["robots"]):
         columns.append((">refused", lambda row: str(sum(row["refused_commands"].values()))))
     columns.append((">done", _done))
-    return FittedTable(status["robots"], columns)
+    if any(row.get("task") for row in status["robots"]):
+        columns.append(("...task", lambda row: row.get("task") or ""))
+    return FittedTable(status["robots"], columns, spare=("task",))
 
 
 def elsewhere(status: dict[str, Any]) -> list[RenderableType]:

@@ -2,6 +2,7 @@
 
 import { StopButton } from "./estop.js";
 import { ask, command } from "./stream.js";
+import { TaskField } from "./task.js";
 import { Timeline } from "./timeline.js";
 import {
   count, make, microseconds, milliseconds, reasons, robotTone, seconds, setState, setText, sum, term,
@@ -31,7 +32,7 @@ export class RobotCard {
     this.say = say;
     this.state = make("span", { class: "state", role: "status", "data-of": name });
     this.reason = make("p", { class: "reason" });
-    this.task = make("p", { class: "task" });
+    this.task = new TaskField(name, say);
     this.pause = this.#button("Pause", () => (this.paused ? "resume" : "pause"));
     this.reset = this.#button("Reset", () => "reset");
     this.stop = new StopButton(name, say);
@@ -43,8 +44,8 @@ export class RobotCard {
     const pairs = [...this.figures].map(([key, dd]) => make("div", {}, make("dt", {}, term(key)), dd));
     this.element = make(
       "article", { "aria-label": `robot ${name}`, "data-robot": name },
-      make("div", {}, make("h3", {}, name), this.state, make("span", { class: "grow" }), this.pause, this.reset, this.stop.element),
-      this.reason, this.task, make("dl", {}, ...pairs), this.canvas, this.gallery,
+      make("div", {}, make("h3", {}, name), this.state, make("span", { class: "grow" }), this.pause, this.reset, this.task.button, this.stop.element),
+      this.reason, this.task.present, this.task.form, make("dl", {}, ...pairs), this.canvas, this.gallery,
     );
     this.seen = true;
     new IntersectionObserver(([entry]) => { this.seen = entry.isIntersecting; }).observe(this.element);
@@ -63,7 +64,7 @@ export class RobotCard {
     const refusing = robot.refusing_s > REFUSING_S ? [`Every command is refused: ${robot.refusing}`] : [];
     setText(this.reason, [robot.reason, ...refusing, ...warnings].filter(Boolean).join("\n"));
     this.reason.dataset.tone = refusing.length ? "bad" : robot.reason ? this.state.dataset.tone : "fair";
-    setText(this.task, robot.task || "");
+    this.task.show(robot.task || "");
     setText(this.pause, this.paused ? "Resume" : "Pause");
     for (const [key, dd] of this.figures) {
       const [figure, note] = FIGURES[key](robot);

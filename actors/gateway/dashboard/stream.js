@@ -22,7 +22,7 @@ function takeToken() {
 
 // A request with the token; an answer that is not OK becomes an error with its reason.
 export async function ask(path, options = {}) {
-  const headers = { authorization: `Bearer ${token}` };
+  const headers = { authorization: `Bearer ${token}`, ...options.headers };
   const answer = await fetch(path, { ...options, headers, cache: "no-store" });
   if (!answer.ok) {
     const reason = sentence(await answer.text()) || `refused with status ${answer.status}`;
@@ -63,10 +63,11 @@ async function* pieces(stream) {
   for (let step = await reader.read(); !step.done; step = await reader.read()) yield step.value;
 }
 
-// Sends a command; resolves to a sentence with the outcome.
-export async function command(path, what) {
+// Sends a command, with `body` as JSON if there is one; resolves to a sentence with the outcome.
+export async function command(path, what, body) {
+  const json = body && { headers: { "content-type": "application/json" }, body: JSON.stringify(body) };
   try {
-    const answer = await ask(path, { method: "POST", signal: AbortSignal.timeout(10_000) });
+    const answer = await ask(path, { method: "POST", signal: AbortSignal.timeout(10_000), ...json });
     const { result } = await answer.json();
     return `${what}: ${typeof result === "string" ? result : "done"}`;
   } catch (error) {

@@ -79,11 +79,15 @@ class Gateway:
         return self.url.partition("#")[2]
 
     def request(
-        self, method: str, path: str, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         try:
-            connection.request(method, path, headers=headers or {})
+            connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
             return answer.status, answer.headers, answer.read()
         finally:
@@ -96,10 +100,12 @@ class Gateway:
     def get(self, path: str, **headers: str) -> tuple[int, http.client.HTTPMessage, bytes]:
         return self.request("GET", path, {**self.bearer, **headers})
 
-    def post(self, path: str, token: str | None = None) -> tuple[int, dict[str, Any]]:
+    def post(
+        self, path: str, token: str | None = None, body: bytes | None = None
+    ) -> tuple[int, dict[str, Any]]:
         authorization = f"Bearer {self.token if token is None else token}"
-        status, _, body = self.request("POST", path, {"authorization": authorization})
-        return status, json.loads(body)
+        status, _, answer = self.request("POST", path, {"authorization": authorization}, body)
+        return status, json.loads(answer)
 
     def close(self) -> None:
         """Stop it as a supervisor does. Idempotent."""

@@ -99,6 +99,33 @@ def test_a_button_commands_with_the_token_of_the_link(
     ]
 
 
+def test_another_task_is_given_on_the_page(
+    browser: Browser, gateway: Gateway, supervisor: ScriptedSupervisor
+) -> None:
+    """The field has the present task, stays while the task is not the robot's, and then closes."""
+    opened = "return !document.querySelector('article form').hidden"
+    browser.open(gateway.url)
+    browser.wait_for("return document.querySelector('article p.task')?.textContent")
+    assert not browser.run(opened)
+    browser.click("article button:nth-of-type(3)")
+    assert browser.run(opened)
+    assert browser.run("return document.activeElement.value") == browser.text("article p.task")
+    browser.write("bow to the left")
+    supervisor.reports["r1/control"]["task"] = "put it anywhere"
+    browser.wait_for("return document.querySelector('article p.task').textContent.includes('any')")
+    assert browser.run("return document.activeElement.value") == "bow to the left"
+    browser.press("\ue007")
+    browser.wait_for("return document.getElementById('outcome').textContent")
+    assert browser.text("#outcome") == "task of r1: done"
+    assert supervisor.asked == [
+        {"do": "task", "names": ["r1"], "args": {"task": "bow to the left"}}
+    ]
+    assert browser.run(opened), "no report has it yet"
+    supervisor.reports["r1/control"]["task"] = "bow to the left"
+    browser.wait_for("return document.querySelector('article form').hidden")
+    assert browser.text("article p.task") == "bow to the left"
+
+
 def test_the_keyboard_alone_reaches_and_presses_a_button(
     browser: Browser, gateway: Gateway, supervisor: ScriptedSupervisor
 ) -> None:

@@ -186,6 +186,34 @@ def test_a_robot_is_commanded_with_the_token(
     assert supervisor.asked == [{"do": verb, "names": ["r1"]}]
 
 
+@pytest.mark.parametrize("task", ["", "bow to the left", "把红色的包裹放好" * 256])
+def test_a_robot_is_given_another_task(
+    gateway: Gateway, supervisor: ScriptedSupervisor, task: str
+) -> None:
+    """Of any length that a request of a robot may carry."""
+    body = json.dumps({"task": task}, ensure_ascii=False).encode()
+    assert gateway.post("/api/robots/r1/task", body=body) == (200, {"result": None})
+    assert supervisor.asked == [{"do": "task", "names": ["r1"], "args": {"task": task}}]
+
+
+@pytest.mark.parametrize("body", [None, b"bow", b"{}", b'{"task": 3}', b'{"task": "bow', b"\xff"])
+def test_a_task_that_is_none_is_refused(
+    gateway: Gateway, supervisor: ScriptedSupervisor, body: bytes | None
+) -> None:
+    """The answer says what was expected, and the supervisor is not asked."""
+    status, answer = gateway.post("/api/robots/r1/task", body=body)
+    assert status == 400
+    assert '{"task": "a sentence"}' in answer["error"]
+    assert supervisor.asked == []
+
+
+def test_a_task_needs_the_token(gateway: Gateway, supervisor: ScriptedSupervisor) -> None:
+    """As every command does."""
+    status, _, _ = gateway.request("POST", "/api/robots/r1/task", {}, b'{"task": "bow"}')
+    assert status == 401
+    assert supervisor.asked == []
+
+
 def test_a_robot_is_stopped_and_released_without_the_supervisor(
     gateway: Gateway, supervisor: ScriptedSupervisor
 ) -> None:

@@ -127,7 +127,15 @@ def test_every_answer_forbids_other_sites_to_use_it(gateway: Gateway) -> None:
 
 def test_the_page_needs_no_other_host(gateway: Gateway) -> None:
     """It works without internet: no file of it holds an address."""
-    for path in ("/", "/app.js", "/style.css", "/stream.js", "/robot.js", "/timeline.js"):
+    for path in (
+        "/",
+        "/app.js",
+        "/style.css",
+        "/stream.js",
+        "/robot.js",
+        "/task.js",
+        "/timeline.js",
+    ):
         status, _, body = gateway.get(path)
         assert status == 200
         assert b"://" not in body

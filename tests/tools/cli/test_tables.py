@@ -110,6 +110,16 @@ def test_refused_commands_have_a_column_once_there_are_some() -> None:
     assert any("refused" in line for line in lines) and any("42" in line for line in lines)
 
 
+def test_the_task_has_a_column_where_there_is_room() -> None:
+    """It is cut at the terminal's edge; a narrow one leaves it out."""
+    asked = robot("r1", "STREAMING") | {"task": "put the red parcel in the left bin"}
+    assert any("put the red parcel in the left bin" in line for line in drawn(120, robots=[asked]))
+    (line,) = [line for line in drawn(100, robots=[asked]) if line.startswith("r1")]
+    assert "put the red" in line and line.rstrip().endswith("…")
+    assert not any("put the red" in line for line in drawn(80, robots=[asked]))
+    assert not any("task" in line for line in drawn(120, robots=[robot("r1", "STREAMING")]))
+
+
 def test_the_tick_shown_is_of_the_recent_window() -> None:
     """The lateness since the start is not shown where the recent one is."""
     moved = robot("r1", "STREAMING") | {
