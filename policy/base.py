@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import arguments
+
+Schedule = Literal["zeros", "ones", "linear", "exp"]
+"""How agreement with the prefix decreases between the delay and the execution horizon."""
+Clip = Annotated[float, msgspec.Meta(gt=0, le=1e6, description="a number, more than 0, e.g. 5")]
+Horizon = Annotated[int, msgspec.Meta(ge=1, description="steps from the observation, 1 or more")]
+MAX_OBSERVATION_STEPS = 32
 
 
 class CameraFeature(msgspec.Struct, frozen=True):
@@ -54,6 +60,9 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
         stateful: whether the policy keeps state between calls, so that an instance serves one
             robot.
         by_count: whether the names are placeholders: the robot's are taken, by their count.
+        observation_steps: how many observations the policy sees, the newest included; 1: no earlier
+            ones.
+        observation_stride_steps: policy steps between two of them.
 
     >>> spec = PolicySpec(
     ...     model="reach",
@@ -82,11 +91,13 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
     max_prefix_steps: int = 0
     stateful: bool = False
     by_count: bool = False
+    observation_steps: int = 1
+    observation_stride_steps: int = 1
 
     def __post_init__(self) -> None:
         """Convert sequences to tuples. Raises TypeError or ValueError that begins with the
         field."""
-        for field, plain in (
+        for name, plain in (
             ("model", arguments.name("model", self.model)),
             ("revision", arguments.name("revision", self.revision)),
             ("cameras", _features(self.cameras)),
@@ -98,8 +109,18 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
                 "max_prefix_steps",
                 arguments.count("max_prefix_steps", self.max_prefix_steps, 0, 1 << 16),
             ),
+            (
+                "observation_steps",
+                arguments.count(
+                    "observation_steps", self.observation_steps, 1, MAX_OBSERVATION_STEPS
+                ),
+            ),
+            (
+                "observation_stride_steps",
+                arguments.count("observation_stride_steps", self.observation_stride_steps, 1, 1000),
+            ),
         ):
-            msgspec.structs.force_setattr(self, field, plain)
+            msgspec.structs.force_setattr(self, name, plain)
         arguments.fields(self)
 
     @property
@@ -107,6 +128,11 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
         """The steps for which a chunk can continue the current plan; the whole chunk for a policy
         that continues none."""
         return (self.prefix != "none" and self.max_prefix_steps) or self.chunk_size
+
+    @property
+    def observation_window_steps(self) -> int:
+        """The policy steps from the oldest observation that the policy sees to the newest."""
+        return (self.observation_steps - 1) * self.observation_stride_steps
 
     def contract(self, checkpoint_hash: str) -> str:
         """A hash, 64 hex digits, of everything that a robot relies on: policies of equal contracts
@@ -116,6 +142,9 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
         content.pop("stateful")
         if not self.by_count:
             content.pop("by_count")  # as before there were such policies
+        if self.observation_steps == 1:
+            content.pop("observation_steps")
+            content.pop("observation_stride_steps")
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
     def example(self, seed: int = 0, task: str = "") -> Observation:
@@ -125,16 +154,28 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
         if self.prefix != "none":
             shape = (self.max_prefix_steps, len(self.action_names))
             prefix = rng.standard_normal(shape, dtype=np.float32)
+        state = rng.standard_normal(len(self.state_names), dtype=np.float32)
+        images: dict[str, NDArray[np.uint8]] = {
+            c.name: rng.integers(0, 256, (c.height, c.width, 3), dtype=np.uint8)
+            for c in self.cameras
+        }
+        states, earlier = None, self.observation_steps - 1
+        histories: dict[str, NDArray[np.uint8]] = {}
+        if earlier:
+            before = rng.standard_normal((earlier, len(state)), dtype=np.float32)
+            states = np.concatenate([before, state[None]])
+            for name, image in images.items():
+                frames = rng.integers(0, 256, (earlier, *image.shape), dtype=np.uint8)
+                histories[name] = np.concatenate([frames, image[None]])
         return Observation(
-            state=rng.standard_normal(len(self.state_names), dtype=np.float32),
-            images={
-                c.name: rng.integers(0, 256, (c.height, c.width, 3), dtype=np.uint8)
-                for c in self.cameras
-            },
+            state=state,
+            images=images,
             task=task,
             seed=seed,
             prefix=prefix,
             delay_steps=0 if prefix is None else len(prefix) // 2,
+            state_history=states,
+            image_history=histories,
         )
 
 
@@ -153,6 +194,15 @@ class Observation:
         prefix_robot: the same in robot space, for policies whose actions are relative to a state.
         delay_steps: ticks until the chunk is expected to arrive; so many steps of `prefix` are
             certain to be executed.
+        execution_horizon: how far the chunk must agree with `prefix`, in steps from this
+            observation. None, here and in the next two: as the policy itself has it.
+        guidance_schedule: how agreement decreases from `delay_steps` to `execution_horizon`.
+        guidance_clip: the bound of the guidance weight.
+        state_history: float32 [k, S], where `spec.observation_steps` k is more than 1: the states
+            at its stride, the oldest first and `state` last. What is before the episode is its
+            first observation. None with a k of 1.
+        image_history: the same of the images: uint8 [k, h, w, 3] by camera name. Empty with a k of
+            1.
 
     >>> observation = Observation(
     ...     state=np.zeros(2, np.float32),
@@ -170,6 +220,11 @@ class Observation:
     prefix: NDArray[np.float32] | None = None
     prefix_robot: NDArray[np.float32] | None = None
     delay_steps: int = 0
+    execution_horizon: int | None = None
+    guidance_schedule: Schedule | None = None
+    guidance_clip: float | None = None
+    state_history: NDArray[np.float32] | None = None
+    image_history: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

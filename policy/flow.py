@@ -18,7 +18,7 @@ from .encoder import Sizes
 from .flow_network import FlowConfig, FlowNetwork
 from .learned import LearnedPolicy, network_config
 from .processing import Sample
-from .rtc import Guidance, guided_direction, prefix_weights
+from .rtc import Guidance, guided_direction
 
 
 class FlowPolicy(LearnedPolicy):
@@ -59,7 +59,7 @@ class FlowPolicy(LearnedPolicy):
         self, batch: Sequence[Observation], samples: Sequence[Sample]
     ) -> tuple[Tensor, ...]:
         """Noise [b, H, A], prefixes [b, H, A], and the steps that belong to the prefix [b, H]:
-        weights for guidance, else a mask."""
+        weights for guidance and the clips of its strength [b], else a mask."""
         steps, actions = self.spec.chunk_size, len(self.spec.action_names)
         noise = self._tensor(
             [
@@ -68,28 +68,18 @@ class FlowPolicy(LearnedPolicy):
             ]
         )
         prefix, lengths = self._prefixes(samples)
-        delays = [o.delay_steps for o in batch]
+        known = list(zip(batch, lengths, strict=True))
         if self.spec.prefix == "guided":
-            guidance = self.guidance
-            weights = [
-                prefix_weights(
-                    guidance.schedule,
-                    delay=delay,
-                    horizon=min(n, guidance.execution_horizon or n),
-                    steps=steps,
-                )
-                for delay, n in zip(delays, lengths, strict=True)
-            ]
-            return noise, prefix, self._tensor(weights)
+            weights = [self.guidance.weights(o, n, steps) for o, n in known]
+            clips = [np.array(self.guidance.clip_of(o), np.float32) for o in batch]
+            return noise, prefix, self._tensor(weights), self._tensor(clips)
         limit = 0 if self.spec.prefix == "none" else self.spec.max_prefix_steps
-        sure = [min(delay, n, limit) for delay, n in zip(delays, lengths, strict=True)]
+        sure = [min(o.delay_steps, n, o.execution_horizon or n, limit) for o, n in known]
         given = np.arange(steps) < np.array(sure)[:, None]
         return noise, prefix, torch.from_numpy(given).to(self.device)
 
     def _actions(self, seen: Tensor, *inputs: Tensor) -> Tensor:
-        noise, prefix, agree = inputs
-        denoise = self._guide if self.spec.prefix == "guided" else self._clamp
-        return denoise(seen, noise, prefix, agree)
+        return (self._guide if self.spec.prefix == "guided" else self._clamp)(seen, *inputs)
 
     def _clamp(self, seen: Tensor, x: Tensor, prefix: Tensor, given: Tensor) -> Tensor:
         """Euler steps from noise to a chunk, the prefix clamped before each and after the last."""
@@ -101,12 +91,16 @@ class FlowPolicy(LearnedPolicy):
             x = torch.where(held, prefix, x)
         return x
 
-    def _guide(self, seen: Tensor, x: Tensor, prefix: Tensor, weights: Tensor) -> Tensor:
+    def _guide(
+        self, seen: Tensor, x: Tensor, prefix: Tensor, weights: Tensor, clip: Tensor
+    ) -> Tensor:
         """Euler steps from noise to a chunk, each guided towards the prefix."""
         for time in self._times():
             times = torch.full((len(x),), time, device=x.device, dtype=x.dtype)
             clean = partial(self.network.clean, seen, time=times)
-            direction = guided_direction(clean, x, time, prefix, weights, self.guidance)
+            direction = guided_direction(
+                clean, x, time, prefix, weights, clip, self.guidance.jacobian
+            )
             x = x + direction / self.euler_steps
         return x
 

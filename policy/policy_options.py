@@ -10,12 +10,9 @@ import msgspec
 from msgspec import Meta
 
 from ..errors import Fault, PolicyError
-from .base import PolicySpec
+from .base import Clip, Horizon, PolicySpec, Schedule
 
-Schedule = Literal["zeros", "ones", "linear", "exp"]
 Jacobian = Literal["gradient", "identity"]
-Clip = Annotated[float, Meta(gt=0, le=1e6, description="a number, more than 0, e.g. 5")]
-Horizon = Annotated[int, Meta(ge=1, description="steps from the observation, 1 or more")]
 Delay = Annotated[float, Meta(ge=0, le=3600, description="seconds, 0 to 3600")]
 
 

@@ -187,6 +187,7 @@ def check_observation(spec: PolicySpec, observation: Observation) -> None:
             raise ValueError(f"image '{camera.name}' is missing, the observation has: {has}")
         shape = (camera.height, camera.width, 3)
         _check_array(f"image '{camera.name}'", image, shape, np.uint8)
+    _check_history(spec, observation)
     for name in ("prefix", "prefix_robot"):
         value: NDArray[np.float32] | None = getattr(observation, name)
         if value is not None:
@@ -195,6 +196,26 @@ def check_observation(spec: PolicySpec, observation: Observation) -> None:
             _check_array(name, value, (len(value), len(spec.action_names)), np.float32)
     if observation.delay_steps < 0:
         raise ValueError(f"delay_steps must be 0 or more, found {observation.delay_steps}")
+
+
+def _check_history(spec: PolicySpec, observation: Observation) -> None:
+    """Raise ValueError unless the histories are those of a policy that sees several observations,
+    or absent for one that sees one."""
+    steps, states = spec.observation_steps, observation.state_history
+    if steps == 1:
+        return
+    if states is None:
+        raise ValueError(
+            f"state_history is missing: this policy sees the last {steps} observations, "
+            f"{spec.observation_stride_steps} steps apart"
+        )
+    _check_array("state_history", states, (steps, len(spec.state_names)), np.float32)
+    for camera in spec.cameras:
+        frames = observation.image_history.get(camera.name)
+        if frames is None:
+            raise ValueError(f"image_history of '{camera.name}' is missing")
+        shape = (steps, camera.height, camera.width, 3)
+        _check_array(f"image_history of '{camera.name}'", frames, shape, np.uint8)
 
 
 def _check_array(

@@ -7,7 +7,7 @@ costs a backward pass per step in the paper's form and almost nothing with the i
 network's Jacobian. Agreement is approximate; conditioning learned in training is exact (see
 `flow`).
 
-Each sample of a batch has its own delay, prefix and weights.
+Each sample of a batch has its own delay, prefix, weights and clip.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .policy_options import Clip, Horizon, Jacobian, Schedule
+from .base import Clip, Horizon, Observation, Schedule
+from .policy_options import Jacobian
 
 
 class Guidance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How strongly a chunk is guided towards its prefix.
+    """How strongly a chunk is guided towards its prefix, where its robot does not say.
 
     `execution_horizon` counts steps from the observation (None: all of the prefix). `clip` bounds
     the guidance weight, which grows without bound at both ends of the path (5 in the paper).
@@ -35,6 +36,20 @@ class Guidance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     clip: Clip = 5.0
     execution_horizon: Horizon | None = None
     jacobian: Jacobian = "gradient"
+
+    def weights(self, observation: Observation, length: int, steps: int) -> NDArray[np.float32]:
+        """The weights [steps] of agreement of one sample, whose prefix has `length` steps."""
+        horizon = observation.execution_horizon or self.execution_horizon or length
+        return prefix_weights(
+            observation.guidance_schedule or self.schedule,
+            delay=observation.delay_steps,
+            horizon=min(length, horizon),
+            steps=steps,
+        )
+
+    def clip_of(self, observation: Observation) -> float:
+        """The bound of the guidance weight of one sample."""
+        return self.clip if observation.guidance_clip is None else observation.guidance_clip
 
 
 def prefix_weights(
@@ -58,12 +73,14 @@ def prefix_weights(
     return np.where(step < delay, 1.0, np.where(step < horizon, between, 0.0)).astype(np.float32)
 
 
-def strength(time: float, clip: float) -> float:
+def strength(time: float, clip: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
     """The guidance weight at `time` (0 to 1) of the path: (1 - t) / (t r²) with r² = (1-t)² / (t² +
     (1-t)²), the spread of the chunks that are still possible; at most `clip`."""
     left = 1.0 - time
     denominator = time * left
-    return clip if denominator <= 0.0 else min(clip, (time * time + left * left) / denominator)
+    if denominator <= 0.0:
+        return clip
+    return clip.clamp(max=(time * time + left * left) / denominator)
 
 
 def guided_direction(
@@ -72,13 +89,14 @@ def guided_direction(
     time: float,
     prefix: Float[Tensor, "b h a"],
     weights: Float[Tensor, "b h"],
-    guidance: Guidance,
+    clip: Float[Tensor, " b"],
+    jacobian: Jacobian,
 ) -> Float[Tensor, "b h a"]:
     """The flow's velocity at `noisy`, guided towards `prefix`.
 
     `clean` predicts the chunk at the end of the path from a point on it; `time` is below 1.
     """
-    if guidance.jacobian == "gradient":
+    if jacobian == "gradient":
         with torch.enable_grad():
             point = noisy.detach().requires_grad_()
             chunk = clean(point)
@@ -88,4 +106,4 @@ def guided_direction(
     else:
         chunk = clean(noisy)
         pull = (prefix - chunk) * weights[..., None]
-    return (chunk - noisy) / (1.0 - time) + strength(time, guidance.clip) * pull
+    return (chunk - noisy) / (1.0 - time) + strength(time, clip)[:, None, None] * pull

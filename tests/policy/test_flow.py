@@ -67,6 +67,15 @@ def test_every_field_of_an_observation_changes_the_chunk(policy: FlowPolicy, fea
     assert np.abs(before.model - after.model).max() > 1e-4
 
 
+def test_no_more_of_a_prefix_is_certain_than_its_robots_horizon(policy: FlowPolicy) -> None:
+    """A trained policy returns the prefix up to the horizon, and its own actions after it."""
+    observation = replace(policy.spec.example(1), delay_steps=5, execution_horizon=2)
+    assert observation.prefix is not None
+    (chunk,) = policy.predict_chunk([observation])
+    assert chunk.model[:2].tobytes() == observation.prefix[:2].tobytes()
+    assert not np.allclose(chunk.model[2:5], observation.prefix[2:5], atol=1e-3)
+
+
 @pytest.mark.parametrize("delay", [0, 1, 5, 6, 40])
 def test_the_certain_part_of_a_prefix_is_returned_exactly(policy: FlowPolicy, delay: int) -> None:
     """Bit for bit up to max_prefix_steps, and the steps after it differ."""

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from holdfast.errors import PolicyError
-from holdfast.policy.base import Observation
+from holdfast.policy.base import Observation, Schedule
 from holdfast.policy.flow import FlowPolicy
 from holdfast.policy.kinds import load_policy
-from holdfast.policy.policy_options import Jacobian, Schedule
+from holdfast.policy.policy_options import Jacobian
 from holdfast.policy.rtc import Guidance, guided_direction, prefix_weights, strength
 
 SCHEDULES: tuple[Schedule, ...] = ("zeros", "ones", "linear", "exp")
@@ -55,10 +55,12 @@ def reference_chunk(policy: FlowPolicy, observation: Observation) -> NDArray[np.
     length = 0 if observation.prefix is None else len(observation.prefix)
     if observation.prefix is not None:
         prefix[:length] = observation.prefix
-    horizon = length if guidance.execution_horizon is None else guidance.execution_horizon
+    horizon = observation.execution_horizon or guidance.execution_horizon or length
     horizon = min(horizon, length)
     delay = min(observation.delay_steps, horizon)
-    weights = np.array(reference_weights(guidance.schedule, delay, horizon, shape[0]))
+    schedule = observation.guidance_schedule or guidance.schedule
+    clip = observation.guidance_clip or guidance.clip
+    weights = np.array(reference_weights(schedule, delay, horizon, shape[0]))
     for step in range(policy.euler_steps):
         t = step / policy.euler_steps
 
@@ -73,10 +75,10 @@ def reference_chunk(policy: FlowPolicy, observation: Observation) -> NDArray[np.
             jacobian = torch.autograd.functional.jacobian(clean, point)  # type: ignore[no-untyped-call] # torch's own
             error = error @ jacobian.numpy()
         if t == 0:
-            bend = guidance.clip
+            bend = clip
         else:
             spread = (1 - t) ** 2 / (t**2 + (1 - t) ** 2)
-            bend = min(guidance.clip, (1 - t) / (t * spread))
+            bend = min(clip, (1 - t) / (t * spread))
         velocity = (chunk - x.ravel()) / (1 - t) + bend * error
         x = x + velocity.reshape(shape) / policy.euler_steps
     policy.network.float()
@@ -100,7 +102,8 @@ def test_the_prefix_weights_are_those_of_the_paper(
 @given(st.floats(0, 1), st.floats(0.1, 50))
 def test_the_guidance_weight_is_finite_and_at_most_the_clip(time: float, clip: float) -> None:
     """Also at both ends of the path, where the formula has no value."""
-    assert 0 < strength(time, clip) <= clip
+    bound = torch.tensor(clip, dtype=torch.float64)
+    assert 0 < strength(time, bound) <= bound
 
 
 @pytest.mark.parametrize("jacobian", ["gradient", "identity"])
@@ -128,13 +131,29 @@ def test_a_guided_chunk_equals_that_of_the_reference(
 
 
 @pytest.mark.parametrize("jacobian", ["gradient", "identity"])
+def test_each_sample_of_a_batch_is_guided_as_its_robot_says(
+    checkpoint: Path, jacobian: Jacobian
+) -> None:
+    """Horizon, schedule and clip are per sample; what a robot leaves open is the policy's own."""
+    policy = FlowPolicy(checkpoint, prefix="guided", jacobian=jacobian, clip=2.0)
+    batch = [replace(policy.spec.example(s), delay_steps=2) for s in range(5)]
+    batch[1] = replace(batch[1], execution_horizon=4)
+    batch[2] = replace(batch[2], guidance_schedule="ones", guidance_clip=0.5)
+    batch[3] = replace(batch[3], execution_horizon=9, guidance_schedule="zeros")
+    batch[4] = replace(batch[4], guidance_clip=20.0, guidance_schedule="linear")
+    for observation, chunk in zip(batch, policy.predict_chunk(batch), strict=True):
+        want = reference_chunk(policy, observation)
+        np.testing.assert_allclose(chunk.model, want, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("jacobian", ["gradient", "identity"])
 @settings(deadline=None)
 @given(st.integers(0, 2**32), st.floats(0.3, 2.0))
 def test_guidance_moves_a_chunk_towards_its_prefix_where_the_weight_is_1(
     jacobian: Jacobian, seed: int, spread: float
 ) -> None:
     """On the exact flow of a Gaussian, and without an effect where the weight is 0."""
-    guidance = Guidance(jacobian=jacobian)
+    clip = torch.tensor([Guidance().clip], dtype=torch.float64)
     generator = torch.Generator().manual_seed(seed)
     middle, noise, prefix = torch.randn(3, 1, 8, 2, generator=generator, dtype=torch.float64)
     weights = torch.tensor([[1.0] * 4 + [0.0] * 4], dtype=torch.float64)
@@ -148,7 +167,7 @@ def test_guidance_moves_a_chunk_towards_its_prefix_where_the_weight_is_1(
                 chunk: torch.Tensor = middle + gain * (point - t * middle)
                 return chunk
 
-            x = x + 0.2 * guided_direction(clean, x, time, prefix, weights, guidance)
+            x = x + 0.2 * guided_direction(clean, x, time, prefix, weights, clip, jacobian)
         return x
 
     free, bent = sample(torch.zeros_like(weights)), sample(weights)
