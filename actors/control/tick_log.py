@@ -124,10 +124,14 @@ class TickLog(_TickRing):
 class TickReader(_TickRing):
     """A reader of its own pace; it needs read access only. `lost` counts what it was too slow for.
 
+    It begins with the ticks to come or, with `after`, with the tick of that number plus 1.
+
     Raises ValueError when the memory is not (yet) a tick log of this robot's sizes.
     """
 
-    def __init__(self, memory: memoryview, states: int, actions: int):
+    def __init__(
+        self, memory: memoryview, states: int, actions: int, after: int | None = None
+    ) -> None:
         super().__init__(memory, states, actions)
         if list(self.head[:4]) != [MAGIC, *self.shape]:
             raise ValueError(
@@ -135,7 +139,7 @@ class TickReader(_TickRing):
                 "control actor runs, and use its robot's sizes"
             )
         self.lost = 0
-        self._next = self.head[4]
+        self._next = self.head[4] if after is None else min(after + 1, self.head[4])
 
     def read(self) -> list[TickRecord]:
         """The ticks since the last call, oldest first."""

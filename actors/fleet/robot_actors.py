@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ..control.config import ControlConfig
-from ..control.plan_memory import SEGMENT_BYTES
 from ..runtime.configs import (
     CameraFeed,
     DriverConfig,
@@ -12,7 +11,7 @@ from ..runtime.configs import (
     SensorConfig,
     SpecConfig,
 )
-from ..runtime.spec import ActorSpec, SegmentUse
+from ..runtime.spec import ActorSpec
 from . import segment_uses
 from .host_context import HostContext
 from .schema import CameraEntry, RobotEntry
@@ -102,6 +101,7 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
     frames = [segment_uses.frames(robot, name) for name in robot.cameras]
     near = segment_uses.is_near(service, robot)
     outbox = [segment_uses.outbox(context.fleet, robot, writable=True)] if near else []
+    plan = segment_uses.plan(robot)
     config = NetworkConfig(
         robot=robot.name,
         evidence=context.evidence,
@@ -122,6 +122,9 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         max_frame_age_s=robot.images.max_frame_age_s,
         heartbeat_s=context.fleet.broker.heartbeat_s,
         tags=robot.tags,
+        plan=plan.name,
+        fps=robot.fps,
+        executed_bytes=context.fleet.logs.executed_mb * 1_000_000,
         key=context.key(robot.name, "key"),
         broker_key=context.key("broker", "pub"),
     )
@@ -129,14 +132,14 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         "network",
         f"{robot.name}/network",
         config,
-        [*frames, *outbox],
+        [*frames, *outbox, plan],
         robot,
         after=["broker"],
     )
 
 
 def control(context: HostContext, robot: RobotEntry) -> ActorSpec:
-    plan = SegmentUse(f"{robot.name}/plan", SEGMENT_BYTES, writable=True)
+    plan = segment_uses.plan(robot, writable=True)
     pauses = segment_uses.pauses()
     spec = robot_spec(context.fleet, robot)
     registers = (

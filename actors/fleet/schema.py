@@ -268,10 +268,12 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class Logs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The log on disk: `files` of at most `file_mb` each, the oldest dropped."""
+    """The log on disk: `files` of at most `file_mb` each, the oldest dropped. Of each robot's
+    executed steps, which `actorctl plot` shows, the newest `executed_mb` are kept; 0 keeps none."""
 
     file_mb: Annotated[int, Meta(ge=1, le=100_000, description="megabytes, 1 to 100000")] = 16
     files: Annotated[int, Meta(ge=2, le=1000, description="a whole number, 2 to 1000")] = 4
+    executed_mb: Annotated[int, Meta(ge=0, le=100_000, description="megabytes, 0 to 100000")] = 32
 
 
 class OpenpiEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -7,6 +7,7 @@ from ...robot.base import RobotSpec
 from ...transport.frame_ring import FrameRing
 from ...transport.outbox import Outbox
 from ...transport.seqlock import Seqlock
+from ..control.plan_memory import SEGMENT_BYTES
 from ..driver import registers
 from ..jitter_probe import KEPT
 from ..runtime.spec import SegmentUse
@@ -39,6 +40,11 @@ def state(robot: RobotEntry, spec: RobotSpec, writable: bool = False) -> Segment
 def command(robot: RobotEntry, spec: RobotSpec, writable: bool = False) -> SegmentUse:
     size = registers.command_bytes(len(spec.action_names))
     return SegmentUse(f"{robot.name}/command", Seqlock.size_for(size), writable)
+
+
+def plan(robot: RobotEntry, writable: bool = False) -> SegmentUse:
+    """The plan and the tick log."""
+    return SegmentUse(f"{robot.name}/plan", SEGMENT_BYTES, writable)
 
 
 def driver_board(robot: RobotEntry) -> SegmentUse:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -25,10 +26,12 @@ from ...transport.connection import Connection
 from ...transport.header import Header, Kind
 from ...transport.messages import Blobs, unreadable
 from ...transport.poll import Poll
+from ..control.plan_memory import PLAN_BYTES
 from ..runtime.actor import Actor
 from ..runtime.configs import NetworkConfig
 from ..runtime.credentials import credentials
 from .control_link import ControlLink
+from .executed_log import ExecutedHead, ExecutedLog, clock_offset_ns
 from .latest_vitals import LatestVitals
 from .opening import completed
 from .request_audit import RequestAudit
@@ -59,6 +62,7 @@ class NetworkActor(Actor):
         self._bytes_out = self._bytes_in = 0
         self._audit = RequestAudit(config, self.rundir)
         self.resources.callback(self._audit.close)
+        self._executed = self._executed_log()
         self._context: sockets.Context = zmq.Context()
         self.resources.callback(sockets.unlink_stale, config.control)
         # Long enough for the last two messages to leave: a socket discards unsent ones on close.
@@ -107,9 +111,29 @@ class NetworkActor(Actor):
                 self._control.reply(self._control.identity, about, beat)
                 control_beat_ns = now_ns + _CONTROL_HEARTBEAT_NS
             if now_ns >= report_ns:
+                if self._executed is not None:
+                    self._executed.drain()
                 self.board.report(self._status())
                 report_ns = now_ns + _REPORT_NS
             self.board.progress()
+
+    def _executed_log(self) -> ExecutedLog | None:
+        config: NetworkConfig = self.config
+        if config.plan is None or config.executed_bytes == 0:
+            return None
+        head = ExecutedHead(
+            robot=config.robot,
+            fps=config.fps,
+            state_names=config.state_names,
+            action_names=config.action_names,
+            epoch_ns=clock_offset_ns(),
+        )
+        path = Path(config.evidence or self.rundir) / "executed" / f"{config.robot}.jsonl"
+        memory = memoryview(self.segment(config.plan))[PLAN_BYTES:]
+        first = self.incarnation <= 1
+        log = ExecutedLog(path, head, memory, config.executed_bytes, first)
+        self.resources.callback(log.close)
+        return log
 
     def _end_session(self) -> None:
         """Close the session, and notify both peers."""
@@ -287,7 +311,7 @@ class NetworkActor(Actor):
             "warnings": list(terms.warnings) if terms else [],
             "sent": self._audit.sent,
             "received": self._audit.received,
-            "evidence_lost": self._audit.lost,
+            "evidence_lost": self._audit.lost + (self._executed.lost if self._executed else 0),
             "bytes_out": self._bytes_out,
             "bytes_in": self._bytes_in,
             "frame_age_ms": self._images.frames.age_ms,

@@ -140,6 +140,12 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     tags: dict[str, str] = {}
     audit_bytes: int = 4 << 20
     """The newest lines kept in `<evidence>/audit`, one per request; 0 keeps none."""
+    plan: str | None = None
+    """The segment with the tick log; None: the control loop is a program's own."""
+    fps: float = 0.0
+    """Policy steps per second of the control loop of `plan`."""
+    executed_bytes: int = 0
+    """The newest steps kept in `<evidence>/executed`, one line each; 0 keeps none."""
     evidence: str | None = None
     """A directory that outlives the fleet; None: the runtime directory, which does not."""
     key: str | None = None

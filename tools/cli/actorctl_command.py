@@ -18,9 +18,9 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import ControlSocketError
-from . import actor_commands, estop_command, inspection, key_commands, robots_command
+from . import actor_commands, estop_command, inspection, key_commands, plot_command, robots_command
 from .option_types import INTERRUPTED, AsJson, FleetName, Version, run, speaker_names
-from .running_fleet import ask, fail, reach
+from .running_fleet import ask, fail, log_of, reach
 
 app = typer.Typer(
     help="Looks at a running fleet and tells it what to do.",
@@ -133,7 +133,7 @@ def logs(
     from . import logs as store
 
     selection = _selection(tuple(names or ()), since, level, grep)
-    log = _log_of(fleet)
+    log = log_of(fleet)
     for name in selection.names:
         _must_be_known(name, log)
     colour = sys.stdout.isatty()
@@ -179,21 +179,6 @@ def _watch(path: Path, as_json: bool) -> None:
         raise SystemExit(INTERRUPTED) from None
 
 
-def _log_of(fleet: str | None) -> Path:
-    """The log of the running fleet; with `fleet`, also of one that has ended."""
-    from ...actors.runtime.runtime_dir import running, state_dir
-
-    if fleet is not None and (log := state_dir(fleet) / "log.jsonl").exists():
-        return log
-    found = running()
-    if (fleet or next(iter(found), None)) not in found:
-        kept = sorted(path.parent.name for path in state_dir("").glob("*/log.jsonl"))
-        what = f"no fleet {fleet!r} is" if fleet else "no fleet is"
-        if kept:
-            fail(f"{what} running; logs are kept of: {', '.join(kept)} (--fleet NAME)")
-    return Path(ask(reach(fleet), do="places")["log"])
-
-
 def _must_be_known(name: str, log: Path) -> None:
     """End the command unless `name` is in the running fleet or in its log: no output for a misspelt
     name would look like an empty log."""
@@ -235,6 +220,7 @@ def _selection(names: tuple[str, ...], since: str | None, level: str, grep: str 
 
 app.add_typer(actor_commands.app)
 app.add_typer(inspection.app)
+app.add_typer(plot_command.app)
 app.add_typer(key_commands.app, name="keys")
 app.add_typer(robots_command.app, name="robots")
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ...actors.runtime.runtime_dir import SOCKET, running, runtime_base
+from ...actors.runtime.runtime_dir import SOCKET, running, runtime_base, state_dir
 from ...actors.supervision import control_socket
 from ...errors import ControlSocketError
 
@@ -50,3 +50,16 @@ def ask(path: Path, **request: Any) -> dict[str, Any]:
         return control_socket.ask(path, **request)
     except ControlSocketError as error:
         fail(str(error))
+
+
+def log_of(fleet: str | None) -> Path:
+    """The log of the running fleet; with `fleet`, also of one that has ended."""
+    if fleet is not None and (log := state_dir(fleet) / "log.jsonl").exists():
+        return log
+    found = running()
+    if (fleet or next(iter(found), None)) not in found:
+        kept = sorted(path.parent.name for path in state_dir("").glob("*/log.jsonl"))
+        what = f"no fleet {fleet!r} is" if fleet else "no fleet is"
+        if kept:
+            fail(f"{what} running; logs are kept of: {', '.join(kept)} (--fleet NAME)")
+    return Path(ask(reach(fleet), do="places")["log"])
