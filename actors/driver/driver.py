@@ -10,25 +10,19 @@ device is closed and opened again after failures; a call that never returns is e
 process, and the next process attaches to a robot that holds. What the emergency stop does is said
 in latch.py.
 
-The socket that wakes it takes requests too, MessagePack maps with a `do`, and answers them to the
-sender's address: `status`, `probe` (the measured values too), `estop` (the latch was engaged: hold,
-and say whether the device confirmed it), `release` (with the operator's `key` where the fleet has
-keys).
+The socket that wakes it takes the requests of driver_answers.py too, and answers them to the
+sender's address.
 """
 
 from __future__ import annotations
 
 import gc
 import select
-from collections import deque
 from functools import partial
 from pathlib import Path
 from time import monotonic_ns
-from typing import Any
 
-import numpy as np
-
-from ...errors import RefusedError, RobotError
+from ...errors import RobotError
 from ...robot.base import ControlMode, Robot, RobotSpec
 from ...transport.frame_ring import FrameRing
 from ...transport.layout import own
@@ -40,6 +34,7 @@ from . import registers, resolve
 from .core import DriverCore
 from .delivered_camera import DeliveredCamera
 from .device import Device
+from .driver_answers import DriverAnswers
 from .registers import CommandKind, DriverPhase, RobotState
 from .stop_keeper import StopKeeper
 from .wake import DriverRequest, WakeSocket
@@ -50,7 +45,6 @@ _IDLE_S = 0.2
 _IDLE_TICKS = 1.5
 """After a command, until the robot is measured without another one: the next command is due before,
 and shall not find the bus busy."""
-_KEPT = 1024
 _SLICE_NS = 1_000_000
 """From the scheduler: shorter ones than others' wake a process sooner; from a command to the device
 it takes half of this, in which it is not to be interrupted."""
@@ -85,8 +79,14 @@ class DriverActor(Actor):
         self._published: tuple[object, ...] = ()
         keyring = None if config.keyring is None else Path(config.keyring)
         self._stop = StopKeeper(config.robot, Path(config.state_dir), keyring, self.log)
-        self._delays_ms: deque[float] = deque(maxlen=_KEPT)
-        """From the tick of control to the call of `write_action`."""
+        self._answers = DriverAnswers(
+            self._device,
+            self._core,
+            self._stop,
+            self._commands,
+            list(self._cameras.values()),
+            spec.unlimited,
+        )
 
     def run(self) -> None:
         set_slice(_SLICE_NS)
@@ -165,7 +165,7 @@ class DriverActor(Actor):
             return
         match self._core.take(command, monotonic_ns()):
             case CommandKind.ACTION:
-                self._delays_ms.append((monotonic_ns() - command.instant_ns) / 1e6)
+                self._answers.delayed((monotonic_ns() - command.instant_ns) / 1e6)
                 if self._device.write(self._core.action):
                     self._core.written(monotonic_ns())
             case CommandKind.PARK:
@@ -200,7 +200,7 @@ class DriverActor(Actor):
 
     def _publish(self) -> None:
         device, core = self._device, self._core
-        said = (device.measured_ns, core.phase, core.refused, self._reason)
+        said = (device.measured_ns, core.phase, core.refused, self._answers.reason)
         if said == self._published:
             return
         self._published = said
@@ -213,38 +213,19 @@ class DriverActor(Actor):
             sum(device.errors.values()),
             core.refused,
             device.episode,
-            self._reason,
+            self._answers.reason,
         )
         self._state.write(registers.pack_state(state))
 
     def _answer(self, requests: list[DriverRequest]) -> None:
         now_ns = monotonic_ns()
         if requests or now_ns >= self._report_ns:
-            self.board.report(self._status(now_ns))
+            self.board.report(self._answers.status(now_ns))
             self._report_ns = now_ns + _REPORT_NS
         for request in requests:
-            self._wake.answer(request, self._carry_out(request.body, now_ns))
-
-    def _carry_out(self, asked: dict[str, Any], now_ns: int) -> dict[str, Any]:
-        match asked.get("do"):
-            case "status":
-                return self._status(now_ns)
-            case "probe":
-                return self._device.readings() | self._status(now_ns)
-            case "estop":
-                return self._stopped or {"latched": False, "confirmed": False, "error": ""}
-            case "release":
-                return self._release(asked.get("key"))
-            case other:
-                known = "status, probe, estop or release"
-                return {"error": f"a driver has no {other!r}; expected {known}"}
-
-    def _release(self, key: object) -> dict[str, Any]:
-        error = self._stop.lift(key)
-        if self._stop.stop is None:
-            self._core.release(monotonic_ns())
-            self._publish()
-        return {"latched": self._stop.stop is not None, "error": error}
+            answer = self._answers.answer(request.body, now_ns)
+            self._publish()  # a release is to be seen before its answer
+            self._wake.answer(request, answer)
 
     def _settle(self) -> str:
         """Bring the robot to the rest that its entry names; to a stand if it is stopped. Why that
@@ -301,49 +282,4 @@ class DriverActor(Actor):
         options = dict(config.options)
         if config.scene is not None:
             options["scene"] = Seqlock.owned(self.segment(config.scene))
-        try:
-            robot = resolve.create(config.driver, options, config.import_path)
-        except RobotError as error:
-            raise RefusedError(f"robot {config.robot}: {error}") from error
-        for what in ("action_names", "state_names", "control_mode"):
-            if getattr(robot.spec, what) != getattr(spec, what):
-                raise RefusedError(
-                    f"robot {config.robot}: the {what} of {config.driver} are "
-                    f"{getattr(robot.spec, what)}, but were {getattr(spec, what)} when the fleet "
-                    "was read: `supervisor reload`"
-                )
-        return robot
-
-    @property
-    def _reason(self) -> str:
-        """Why the robot is not commanded, or the last command was dropped."""
-        if not self._device.open:
-            return self._device.reason
-        return self._stop.why or self._core.refusal
-
-    @property
-    def _stopped(self) -> dict[str, Any] | None:
-        return self._stop.report(self._device.reason or self._device.last_error)
-
-    def _status(self, now_ns: int) -> dict[str, Any]:
-        device, core = self._device, self._core
-        delays = np.array(self._delays_ms)
-        age_ms = (now_ns - device.measured_ns) / 1e6 if device.measured_ns else None
-        return {
-            "phase": core.phase.name,
-            "reason": self._reason,
-            "state_age_ms": age_ms,
-            "errors": dict(device.errors),
-            "last_error": device.last_error,
-            "outages": device.outages,
-            "dropped": dict(core.dropped),
-            "calls_ms": device.milliseconds(),
-            "command_ms": {
-                f"p{q}": round(float(np.percentile(delays, q)), 3) for q in (50, 99) if len(delays)
-            },
-            "estop": self._stopped,
-            "damaged": self._commands.damaged,
-            "unlimited": list(self._spec.unlimited),
-            "cameras": [camera.report(now_ns) for camera in self._cameras.values()],
-            **device.report(),
-        }
+        return resolve.create_as_checked(config, spec, options)

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ... import arguments
-from ...errors import RobotError
+from ...errors import RefusedError, RobotError
 from ...robot.base import Robot, RobotSpec
+from ..runtime.configs import DriverConfig
 from ..runtime.user_classes import constructor_missing, unfinished
 from ..runtime.user_code import blame, load, with_defaults
 
@@ -41,6 +42,23 @@ def create(name: str, options: Mapping[str, Any], import_path: str | None = None
         )
         raise RobotError(f"{name}({given}) raised {blame(error)}; {remedy}") from error
     return complete(name, robot)
+
+
+def create_as_checked(config: DriverConfig, spec: RobotSpec, options: Mapping[str, Any]) -> Robot:
+    """The robot of `config`, made with `options`. Raises RefusedError when it cannot be made, or is
+    not the one of `spec` that the fleet was checked with."""
+    try:
+        robot = create(config.driver, options, config.import_path)
+    except RobotError as error:
+        raise RefusedError(f"robot {config.robot}: {error}") from error
+    for what in ("action_names", "state_names", "control_mode"):
+        if getattr(robot.spec, what) != getattr(spec, what):
+            raise RefusedError(
+                f"robot {config.robot}: the {what} of {config.driver} are "
+                f"{getattr(robot.spec, what)}, but were {getattr(spec, what)} when the fleet "
+                "was read: `supervisor reload`"
+            )
+    return robot
 
 
 def complete(name: str, robot: Any) -> Robot:

@@ -12,60 +12,15 @@ import msgspec
 from ...errors import FleetNotFoundError
 from ..fleet.schema import is_name
 from ..runtime.runtime_dir import SOCKET
+from ..supervision.actor_reports import ServiceRow
 from ..supervision.control_socket import ask
 from .discovery import only_fleet
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
-class ServiceOffer(msgspec.Struct, frozen=True, kw_only=True):
-    """One service.
-
-    Attributes:
-        name: what a robot names as its `service`.
-        external: whether it is declared as one that scripts serve.
-        replicas: how many serve it now; without any, nothing is known of its policy.
-        sessions: the robots it has, of `capacity` that it takes.
-        capacity: robots.
-        load: the share of the time that its devices compute, 0 to 1.
-        listed: whether what follows is known: there is a replica, and room for its names.
-        model: the policy.
-        revision: of its weights.
-        checkpoint: the hash of its weights.
-        cameras: (width, height) of each image that it sees.
-        state_names: the entries of a state, in order.
-        action_names: the columns of a chunk, in order.
-        control_mode: whether actions are positions or velocities.
-        chunk_size: the steps of a chunk.
-        fps: steps per second.
-        prefix: how a chunk continues the plan under way: none, guided or trained.
-        max_prefix_steps: for how many steps it does.
-        pin_task: the only task, if there is one.
-        default_task: the task of a robot that names none.
-        strict_fps: whether a robot of another rate is refused; else it is warned.
-    """
-
-    name: str
-    external: bool = False
-    replicas: int = 0
-    sessions: int = 0
-    capacity: int = 0
-    load: float = 0.0
-    listed: bool = False
-    model: str = ""
-    revision: str = ""
-    checkpoint: str = ""
-    cameras: dict[str, tuple[int, int]] = {}
-    state_names: tuple[str, ...] = ()
-    action_names: tuple[str, ...] = ()
-    control_mode: str = ""
-    chunk_size: int = 0
-    fps: float = 0.0
-    prefix: str = "none"
-    max_prefix_steps: int = 0
-    pin_task: str | None = None
-    default_task: str = ""
-    strict_fps: bool = False
+class ServiceOffer(ServiceRow, frozen=True, kw_only=True):
+    """One service: the fields of `ServiceRow`, and what they mean for a robot."""
 
     @property
     def task_rule(self) -> str:

@@ -1,17 +1,10 @@
-"""The reports on actors' boards, in the shape that the rest of the status relies on. Pure.
-
-A board belongs to its actor and may hold any MessagePack value. `read` keeps the fields that fit
-the shape of the actor's kind and replaces each other one by its default. Fields that no shape names
-pass through as plain JSON values.
-"""
+"""The reports on actors' boards: the shape that the rest of the status relies on, for each kind of
+actor. `report_reader` brings what was reported into it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
-from typing import Annotated, Any, NamedTuple, get_args, get_origin
+from typing import Annotated
 
-import msgspec
 from msgspec import Meta, Struct, field
 
 Count = Annotated[int, Meta(ge=0)]
@@ -19,9 +12,6 @@ Measure = Annotated[float, Meta(ge=0, le=1e300)]
 """Finite: JSON has no other numbers."""
 Quantiles = dict[str, Measure | None]
 BatchSize = Annotated[str, Meta(pattern="^[1-9][0-9]{0,5}$")]
-
-MAX_MISFITS = 8
-"""How many names of wrong fields are reported."""
 
 
 class StopReport(Struct, kw_only=True):
@@ -192,8 +182,32 @@ class ReplicaRow(Struct, kw_only=True):
     stateful: bool = False
 
 
-class ServiceRow(Struct, kw_only=True):
-    """A service as the broker knows it: what it wants of a robot, where `listed`."""
+class ServiceRow(Struct, frozen=True, kw_only=True):
+    """A service as the broker knows it.
+
+    Attributes:
+        name: what a robot names as its `service`.
+        external: whether it is declared as one that scripts serve.
+        replicas: how many serve it now; without any, nothing is known of its policy.
+        sessions: the robots it has, of `capacity` that it takes.
+        capacity: robots.
+        load: the share of the time that its devices compute, 0 to 1.
+        listed: whether what follows is known: there is a replica, and room for its names.
+        model: the policy.
+        revision: of its weights.
+        checkpoint: the hash of its weights.
+        cameras: (width, height) of each image that it sees.
+        state_names: the entries of a state, in order.
+        action_names: the columns of a chunk, in order.
+        control_mode: whether actions are positions or velocities.
+        chunk_size: the steps of a chunk.
+        fps: steps per second.
+        prefix: how a chunk continues the plan under way: none, guided or trained.
+        max_prefix_steps: for how many steps it does.
+        pin_task: the only task, if there is one.
+        default_task: the task of a robot that names none.
+        strict_fps: whether a robot of another rate is refused; else it is warned.
+    """
 
     name: str
     external: bool = False
@@ -206,8 +220,8 @@ class ServiceRow(Struct, kw_only=True):
     revision: str = ""
     checkpoint: str = ""
     cameras: dict[str, tuple[Count, Count]] = {}
-    state_names: list[str] = []
-    action_names: list[str] = []
+    state_names: tuple[str, ...] = ()
+    action_names: tuple[str, ...] = ()
     control_mode: str = ""
     chunk_size: Count = 0
     fps: Measure = 0.0
@@ -237,7 +251,7 @@ class JitterProbeReport(Struct, kw_only=True):
     oversleep_us: Quantiles = field(default_factory=lambda: dict.fromkeys(("p50", "p99", "max")))
 
 
-_SHAPES: dict[str, type[Struct]] = {
+SHAPES: dict[str, type[Struct]] = {
     "control": ControlReport,
     "driver": DriverReport,
     "sensor": SensorReport,
@@ -246,105 +260,3 @@ _SHAPES: dict[str, type[Struct]] = {
     "broker": BrokerReport,
     "witness": JitterProbeReport,
 }
-
-
-def read(kind: str, reported: object) -> tuple[dict[str, Any] | None, list[str]]:
-    """(report, misfits): what an actor of `kind` has `reported`, every field of its shape filled,
-    and the names of the fields that were replaced (at most MAX_MISFITS). None, of an actor that
-    has not reported yet, stays None. Raises nothing."""
-    if reported is None:
-        return None, []
-    misfits: list[str] = []
-    try:
-        plain = msgspec.to_builtins(reported, str_keys=True)
-    except (TypeError, ValueError, RecursionError):
-        plain = None
-    if not isinstance(plain, dict):
-        plain, misfits = {}, ["the whole report"]
-    shape = _SHAPES.get(kind)
-    if shape is not None:
-        plain = _filled(plain, shape, misfits, "")
-    return plain, misfits[:MAX_MISFITS]
-
-
-def unreported(kind: str) -> dict[str, Any]:
-    """The default report of an actor of `kind`."""
-    return read(kind, {})[0] or {}
-
-
-class _Field(NamedTuple):
-    name: str
-    type: Any
-    shape: type[Struct] | None
-    """The struct in the field, or in each item of its list."""
-    many: bool
-    required: bool
-    default: Any
-
-
-@cache
-def _fields(shape: type[Struct]) -> list[_Field]:
-    fields = []
-    for each in msgspec.structs.fields(shape):
-        many = get_origin(each.type) is list
-        inner = [one for one in (each.type, *get_args(each.type)) if _is_struct(one)]
-        default = each.default
-        if each.default_factory is not msgspec.NODEFAULT:
-            default = each.default_factory()
-        fields.append(
-            _Field(each.name, each.type, inner[0] if inner else None, many, each.required, default)
-        )
-    return fields
-
-
-def _is_struct(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Struct)
-
-
-def _filled(
-    reported: Mapping[str, Any], shape: type[Struct], misfits: list[str], where: str
-) -> dict[str, Any]:
-    """`reported` with every field of `shape`. Raises ValidationError where a required one is
-    missing or does not fit."""
-    row = dict(reported)
-    for each in _fields(shape):
-        value = reported.get(each.name, msgspec.UNSET)
-        try:
-            row[each.name] = _fitted(value, each, misfits, where + each.name)
-        except msgspec.ValidationError:
-            if each.required:
-                raise
-            misfits.append(where + each.name)
-            row[each.name] = _default(each)
-    return row
-
-
-def _fitted(value: Any, each: _Field, misfits: list[str], where: str) -> Any:
-    if value is msgspec.UNSET:
-        if each.required:
-            raise msgspec.ValidationError
-        return _default(each)
-    if each.shape is not None and each.many and isinstance(value, list):
-        return _rows(value, each.shape, misfits, where)
-    if each.shape is not None and isinstance(value, dict):
-        return _filled(value, each.shape, misfits, f"{where}.")
-    if each.shape is not None and value is None:
-        return _default(each)
-    msgspec.convert(value, each.type)
-    return value
-
-
-def _rows(
-    reported: list[Any], shape: type[Struct], misfits: list[str], where: str
-) -> list[dict[str, Any]]:
-    rows = []
-    for k, item in enumerate(reported):
-        try:
-            rows.append(_filled(msgspec.convert(item, dict), shape, misfits, f"{where}[{k}]."))
-        except msgspec.ValidationError:
-            misfits.append(f"{where}[{k}]")
-    return rows
-
-
-def _default(each: _Field) -> Any:
-    return msgspec.to_builtins(each.default)  # a copy, because callers change the rows

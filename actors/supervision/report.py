@@ -17,7 +17,7 @@ import msgspec
 
 from ..driver.latch import EmergencyStop
 from ..runtime.spec import Member, Rules
-from . import actor_reports, health
+from . import health, report_reader
 from .restart_policy import hang_timeout_s
 from .site import site
 from .supervised import ActorRecord, ActorState
@@ -99,7 +99,7 @@ def _actor(
     fact: ActorFacts, actors: Mapping[str, ActorRecord], rules: Rules, now_s: float
 ) -> dict[str, Any]:
     actor = actors[fact.name]
-    report, misfits = actor_reports.read(fact.kind, fact.report)
+    report, misfits = report_reader.read(fact.kind, fact.report)
     return {
         "name": fact.name,
         "kind": fact.kind,
@@ -128,8 +128,8 @@ def _robot(
 ) -> dict[str, Any]:
     record, driver = rows[f"{name}/control"], rows.get(f"{name}/driver")
     # The row has every key, also where an actor of another kind has the name of a robot's control.
-    report = actor_reports.unreported("control") | (record["report"] or {})
-    driver_report = actor_reports.unreported("driver") | ((driver and driver["report"]) or {})
+    report = report_reader.unreported("control") | (record["report"] or {})
+    driver_report = report_reader.unreported("driver") | ((driver and driver["report"]) or {})
     row: dict[str, Any] = {"name": name} | report | {"name": name}
     # The last report of a control actor that does not run: its counters hold, its state does not.
     if (record["state"] != ActorState.READY and report["state"] != "DEAD") or not report["state"]:

@@ -20,7 +20,7 @@ from holdfast.actors.gateway.status_stream import StatusStream
 from holdfast.actors.runtime.actor import Actor, boot_in_memory
 from holdfast.actors.runtime.configs import BrokerConfig
 from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoard, StatusBoardReader
-from holdfast.actors.supervision import actor_reports, report
+from holdfast.actors.supervision import report, report_reader
 from holdfast.actors.supervision.health import failing, unhealthy, unready, warnings
 from holdfast.actors.supervision.notes import Weight, notes
 from holdfast.actors.supervision.report import ActorFacts
@@ -242,11 +242,11 @@ def test_a_wrong_report_changes_nothing_about_the_other_actors(
 def test_a_valid_report_is_kept_with_the_fields_that_no_shape_names() -> None:
     """`read` of a valid report reports no misfit and changes no value."""
     for kind, sound in SOUND.items():
-        read, misfits = actor_reports.read(kind, sound)
+        read, misfits = report_reader.read(kind, sound)
         assert misfits == [] and read is not None
         for key in sound.keys() - {"sessions", "replicas", "services"}:
             assert msgspec.json.decode(msgspec.json.encode(read[key])) == sound[key]
-    (row,) = actor_reports.read("broker", SOUND["broker"])[0]["sessions"]  # type: ignore[index]
+    (row,) = report_reader.read("broker", SOUND["broker"])[0]["sessions"]  # type: ignore[index]
     assert row["epoch"] == 3 and row["vitals"]["steps"] == 3 and row["vitals"]["plan_s"] is None
 
 
@@ -254,7 +254,7 @@ def test_a_field_that_does_not_fit_is_named_and_its_neighbours_are_kept() -> Non
     """A misfit is replaced or dropped by itself, and a note of the status names it."""
     good = SOUND["broker"]["sessions"][0]
     reported = {"sessions": [good, {**good, "silent_s": "long"}, 7, {"service": "pick"}]}
-    read, misfits = actor_reports.read("broker", reported)
+    read, misfits = report_reader.read("broker", reported)
     assert read is not None
     assert [row["silent_s"] for row in read["sessions"]] == [0.2, 0.0]
     assert misfits == ["sessions[1].silent_s", "sessions[2]", "sessions[3]"]
@@ -268,8 +268,8 @@ def test_a_field_that_does_not_fit_is_named_and_its_neighbours_are_kept() -> Non
 )
 def test_a_report_that_is_no_json_object_is_replaced_by_the_default(reported: Any) -> None:
     """`read` returns the default report and names the whole report as misfit."""
-    read, misfits = actor_reports.read("witness", reported)
-    assert read == actor_reports.unreported("witness") and misfits == ["the whole report"]
+    read, misfits = report_reader.read("witness", reported)
+    assert read == report_reader.unreported("witness") and misfits == ["the whole report"]
 
 
 @given(st.dictionaries(keys, anything, max_size=4))
@@ -278,7 +278,7 @@ def test_a_board_with_any_map_can_be_read_into_the_status(reported: dict[str, An
     memory = memoryview(bytearray(BOARD_SIZE))
     StatusBoard(memory).report(reported)
     for kind in SOUND:
-        msgspec.json.encode(actor_reports.read(kind, StatusBoardReader(memory).report()))
+        msgspec.json.encode(report_reader.read(kind, StatusBoardReader(memory).report()))
 
 
 class Idle(Actor):
@@ -295,7 +295,7 @@ def test_the_phase_of_a_setup_is_no_wrong_value_of_any_report(kind: str) -> None
     memory = boot.memory["i/board"]
     StatusBoard(memory).report(SOUND[kind])
     Idle(boot, link).phase("loads the driver")
-    shown, misfits = actor_reports.read(kind, StatusBoardReader(memory).report())
+    shown, misfits = report_reader.read(kind, StatusBoardReader(memory).report())
     assert shown is not None and shown["setup"] == {"incarnation": 1, "phase": "loads the driver"}
     assert misfits == []
     link.close()
