@@ -98,7 +98,7 @@ class LeRobotRobot(Robot):
         """See `Robot.read_state`; the instant is the one at which the question was sent."""
         with library.said(self._where):
             for motors in self._parts.values():
-                motors.discard_old()
+                motors.servos.discard_old()
             now_ns = time.monotonic_ns()
             found = self._device.get_observation()
             out[:] = [found[name] for name in self.spec.state_names]
@@ -132,7 +132,7 @@ class LeRobotRobot(Robot):
         """See `Robot.flush`."""
         with library.said(self._where):
             for motors in self._parts.values():
-                motors.flush()
+                motors.servos.flush()
 
     def report(self) -> dict[str, Any]:
         """What motors report that does not keep them from moving."""
@@ -142,7 +142,7 @@ class LeRobotRobot(Robot):
     def close(self) -> None:
         """See `Robot.close`."""
         for motors in self._parts.values():
-            motors.close()
+            motors.servos.close()
         if not self._parts:
             with suppress(Exception):
                 if self._device.is_connected:

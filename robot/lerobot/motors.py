@@ -5,35 +5,22 @@ falls. Here the bus is opened, the motors are compared with what `configure` wou
 motor whose torque is on keeps it: what differs is written if its register is in RAM, which motors
 take at any time; a difference in the EPROM is refused. A motor whose torque is off is configured,
 its goal becomes its present position, and then its torque is switched on.
-
-Registers below `Torque_Enable` are EPROM in all of the library's serial families (Feetech STS, SMS
-and SCS, Dynamixel X): https://emanual.robotis.com/docs/en/dxl/x/xl330-m288/ and
-https://www.feetechrc.com.
 """
 
 from __future__ import annotations
 
-import copy
 from contextlib import suppress
 from typing import Any
 
 from ...errors import RobotError
 from .library import calibrated, said
+from .servo_bus import RETRIES, TORQUE, ServoBus, Values
 
-RETRIES = 2
-"""Of each exchange on the bus: a damaged packet is no failure."""
 HELD_SHARE = 0.01
 """Of a revolution: a joint that is no further from its goal is held there. A loaded STS3215 stands
 20 to 30 of its 4096 steps beside its goal (https://github.com/TheRobotStudio/SO-ARM100/issues/134);
 its present position as the new goal would let it sag by as much again."""
-POLL_S = 0.005
-"""The library polls the port without a pause; with this a read waits in the kernel."""
-_TORQUE, _GOAL, _PRESENT, _SPEED = (
-    "Torque_Enable",
-    "Goal_Position",
-    "Present_Position",
-    "Goal_Velocity",
-)
+_GOAL, _PRESENT, _SPEED = "Goal_Position", "Present_Position", "Goal_Velocity"
 _HEALTH = ("Status", "Hardware_Error_Status")
 _OVERLOAD = 32
 """In both families. A gripper that holds something reports it, and goes on with less torque."""
@@ -46,7 +33,6 @@ _DYNAMIXEL_ERRORS = {
     _OVERLOAD: "overload",
 }
 _VELOCITY_MODE = 1
-_Values = dict[str, int]
 
 
 class HeldMotors:
@@ -54,8 +40,9 @@ class HeldMotors:
 
     def __init__(self, owner: Any) -> None:
         self.owner, self.bus = owner, owner.bus
-        self.names: tuple[str, ...] = tuple(self.bus.motors)
         self.where = f"{owner.id or owner.name} on {self.bus.port}"
+        self.servos = ServoBus(self.bus, self.where)
+        self.names = self.servos.names
         self.warning = ""
         """What a motor reports that does not keep it from moving."""
         self._released = False
@@ -65,11 +52,11 @@ class HeldMotors:
         the calibration file says, reports a fault, or holds with another configuration."""
         calibrated(self.owner)
         with said(self.where):
-            self._open()
+            self.servos.open()
             self._check_models()
             self._check_health()
             self._check_calibration()
-            self._configure(self._read(_TORQUE))
+            self._configure(self.servos.read(TORQUE))
         self._released = False
 
     def watch(self) -> None:
@@ -77,7 +64,7 @@ class HeldMotors:
         it protects itself."""
         with said(self.where):
             self._check_health()
-            limp = [name for name, on in self._read(_TORQUE).items() if not on]
+            limp = [name for name, on in self.servos.read(TORQUE).items() if not on]
         if limp and not self._released:
             raise RobotError(f"{self.where}: the torque of {', '.join(limp)} is off; its power?")
 
@@ -85,8 +72,8 @@ class HeldMotors:
         """Each joint that is on its way stops where it is; read back. The others keep their
         goal."""
         with said(self.where):
-            on, moving = self._read(_TORQUE), self._moving()
-            goals, present = self._read(_GOAL), self._read(_PRESENT)
+            on, moving = self.servos.read(TORQUE), self._moving()
+            goals, present = self.servos.read(_GOAL), self.servos.read(_PRESENT)
             stops = {
                 name: present[name]
                 for name in self.names
@@ -96,38 +83,15 @@ class HeldMotors:
             for register, values in ((_GOAL, stops), (_SPEED, spins)):
                 if values:
                     self.bus.sync_write(register, values, normalize=False)
-                    self._confirm(register, values)
+                    self.servos.confirm(register, values)
 
     def release(self) -> None:
         """Switch the torque off, for good: the next `attach` switches it on again."""
         self._released = True
         with said(self.where):
-            self.flush()
+            self.servos.flush()
             self.bus.disable_torque(num_retry=RETRIES)
-            self._confirm(_TORQUE, dict.fromkeys(self.names, 0))
-
-    def flush(self) -> None:
-        """Discard what is queued at the port, in both directions."""
-        port = self.bus.port_handler
-        port.is_using = False  # an exchange that raised has left it set
-        if port.is_open:
-            port.ser.reset_input_buffer()
-            port.ser.reset_output_buffer()
-
-    def discard_old(self) -> None:
-        """An answer that came after its time would be taken for the next one."""
-        port = self.bus.port_handler
-        if port.is_open and port.getBytesAvailable():
-            port.ser.reset_input_buffer()
-
-    def close(self) -> None:
-        """Close the port; the torque stays as it is. Never raises."""
-        port = self.bus.port_handler
-        port.is_using = False
-        with suppress(Exception):
-            if port.is_open:
-                port.closePort()
-        port.is_open = False
+            self.servos.confirm(TORQUE, dict.fromkeys(self.names, 0))
 
     def limits(self, name: str) -> tuple[float, float] | None:
         """The calibrated range of a motor in the unit of its actions; None without calibration."""
@@ -144,20 +108,9 @@ class HeldMotors:
                 return -half, half
         return None
 
-    def _open(self) -> None:
-        self.close()
-        try:
-            self.bus.connect(handshake=False)
-        except Exception as error:
-            cause = error.__cause__ or error
-            raise RobotError(f"{self.where}: {cause}") from error
-        serial = self.bus.port_handler.ser
-        serial.exclusive = True  # two programs on one bus read each other's answers
-        serial.timeout = POLL_S
-
     def _check_models(self) -> None:
         try:
-            found = self._read("Model_Number")
+            found = self.servos.read("Model_Number")
         except ConnectionError as error:
             port, packets = self.bus.port_handler, self.bus.packet_handler
             silent = [
@@ -181,7 +134,7 @@ class HeldMotors:
                 )
 
     def _check_calibration(self) -> None:
-        bus = self._tolerant()
+        bus = self.servos.tolerant()
         if bus.is_calibrated:
             return
         in_motors, in_file = bus.read_calibration(), self.owner.calibration
@@ -199,13 +152,13 @@ class HeldMotors:
         )
 
     def _check_health(self) -> None:
-        register = next((name for name in _HEALTH if self._has(name)), None)
+        register = next((name for name in _HEALTH if self.servos.has(name)), None)
         if register is None:
             return
         errors = _FEETECH_ERRORS if register == "Status" else _DYNAMIXEL_ERRORS
         faults: list[str] = []
         warnings: list[str] = []
-        for name, bits in self._read(register).items():
+        for name, bits in self.servos.read(register).items():
             words = [word for bit, word in errors.items() if bits & bit]
             if words:
                 motor = f"{name} ({self.bus.motors[name].id}): {', '.join(words)}"
@@ -214,12 +167,12 @@ class HeldMotors:
         if faults:
             raise RobotError(f"{self.where}: {'; '.join(faults)}")
 
-    def _configure(self, torque: _Values) -> None:
+    def _configure(self, torque: Values) -> None:
         """Make every motor what `configure` would make it; then all have their torque."""
         limp = [name for name in self.names if not torque[name]]
         todo = []
         for register, values in self._wanted().items():
-            found = self._read(register, list(values))
+            found = self.servos.read(register, list(values))
             todo += [
                 (register, name, value, found[name])
                 for name, value in values.items()
@@ -228,7 +181,7 @@ class HeldMotors:
         stuck = [
             f"{name}: {register} is {found}, {self.owner.name} is driven with {value}"
             for register, name, value, found in todo
-            if torque[name] and not self._in_ram(register, name)
+            if torque[name] and not self.servos.in_ram(register, name)
         ]
         if stuck:
             raise RobotError(
@@ -236,10 +189,10 @@ class HeldMotors:
                 "which changes with the torque off only: support it, switch its power off and on"
             )
         for name in limp:
-            if self._has("Lock", name):
-                self._write("Lock", name, 0)
+            if self.servos.has("Lock", name):
+                self.servos.write("Lock", name, 0)
         for register, name, value, _ in todo:
-            self._write(register, name, value)
+            self.servos.write(register, name, value)
         if limp:
             self._enable(limp)
 
@@ -247,20 +200,20 @@ class HeldMotors:
         """Switch the torque of motors on that hold nothing. They stay where they are: the library
         alone would let them go to the goal of their last run."""
         moving = self._moving()
-        for name, position in self._read(_PRESENT, limp).items():
+        for name, position in self.servos.read(_PRESENT, limp).items():
             if name in moving:
-                self._write(_SPEED, name, 0)
+                self.servos.write(_SPEED, name, 0)
             else:
-                self._write(_GOAL, name, position)
-        with suppress(RuntimeError):  # see _write
+                self.servos.write(_GOAL, name, position)
+        with suppress(RuntimeError):  # see ServoBus.write
             self.bus.enable_torque(limp, num_retry=RETRIES)
-        self._confirm(_TORQUE, dict.fromkeys(limp, 1))
+        self.servos.confirm(TORQUE, dict.fromkeys(limp, 1))
 
-    def _wanted(self) -> dict[str, _Values]:
+    def _wanted(self) -> dict[str, Values]:
         """What `configure` of the library's robot writes: it runs on a bus that notes the writes,
         and that reads from the motors."""
-        wanted: dict[str, _Values] = {}
-        ours = {_TORQUE, "Lock", *self.bus.normalized_data}
+        wanted: dict[str, Values] = {}
+        ours = {TORQUE, "Lock", *self.bus.normalized_data}
 
         def note(register: str, motor: str, value: float, **_: object) -> None:
             if register not in ours:
@@ -271,7 +224,7 @@ class HeldMotors:
             for motor, value in each.items():
                 note(register, motor, value)
 
-        twin = self._tolerant()
+        twin = self.servos.tolerant()
         twin.write, twin.sync_write = note, note_all
         twin.enable_torque = twin.disable_torque = lambda *_, **__: None
         self.owner.bus = twin
@@ -281,58 +234,14 @@ class HeldMotors:
             self.owner.bus = self.bus
         return wanted
 
-    def _tolerant(self) -> Any:
-        """The bus, but an answer that carries an error bit is an answer: the bits are looked at in
-        one place."""
-        twin = copy.copy(self.bus)
-        twin.read = lambda register, name, **_: self._read(register, [name])[name]
-        return twin
-
     def _moving(self) -> list[str]:
         """The motors that are controlled by velocity: wheels."""
-        if not self._has("Operating_Mode"):
+        if not self.servos.has("Operating_Mode"):
             return []
-        return [n for n, mode in self._read("Operating_Mode").items() if mode == _VELOCITY_MODE]
+        return [
+            n for n, mode in self.servos.read("Operating_Mode").items() if mode == _VELOCITY_MODE
+        ]
 
     def _far(self, name: str, goal: int, present: int) -> bool:
         steps = self.bus.model_resolution_table[self.bus.motors[name].model]
         return abs(goal - present) > HELD_SHARE * float(steps)
-
-    def _has(self, register: str, name: str = "") -> bool:
-        names = (name,) if name else self.names
-        return all(register in self._table(each) for each in names)
-
-    def _in_ram(self, register: str, name: str) -> bool:
-        table = self._table(name)
-        return bool(table[register][0] >= table[_TORQUE][0])
-
-    def _table(self, name: str) -> dict[str, tuple[int, int]]:
-        table: dict[str, tuple[int, int]] = self.bus.model_ctrl_table[self.bus.motors[name].model]
-        return table
-
-    def _read(self, register: str, names: list[str] | None = None) -> _Values:
-        self.discard_old()
-        names = list(self.names) if names is None else names
-        try:
-            found = self.bus.sync_read(register, names, normalize=False, num_retry=RETRIES)
-        except NotImplementedError:  # Feetech's protocol 1 reads one motor at a time
-            found = {
-                name: self.bus.read(register, name, normalize=False, num_retry=RETRIES)
-                for name in names
-            }
-        return {name: int(found[name]) for name in names}
-
-    def _write(self, register: str, name: str, value: int) -> None:
-        # An answer that carries an error bit is an answer: RuntimeError. Whether the value is there
-        # is read back.
-        with suppress(RuntimeError):
-            self.bus.write(register, name, value, normalize=False, num_retry=RETRIES)
-        self._confirm(register, {name: value})
-
-    def _confirm(self, register: str, values: _Values) -> None:
-        found = self._read(register, list(values))
-        if found != values:
-            wrong = [f"{n}: {found[n]}, not {v}" for n, v in values.items() if found[n] != v]
-            raise RobotError(
-                f"{self.where}: {register} did not take what was written: {'; '.join(wrong)}"
-            )
