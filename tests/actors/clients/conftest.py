@@ -99,7 +99,7 @@ def serve(
         assert sum(counts.values()) == restarts, counts
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A robot and openpi's clients use one service."""
     robot = {
@@ -112,7 +112,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield from serve(tmp_path_factory.mktemp("served"), values, metadata={"reset_pose": [0.5]})
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One place, a chunk takes a second, an API key is needed, RoboArena's metadata are sent."""
     pick = {

@@ -1,4 +1,4 @@
-"""The port for openpi's clients against those that are hostile, slow, many, or gone."""
+"""The port for openpi's clients against those that are slow, many, or gone."""
 
 from __future__ import annotations
 
@@ -6,84 +6,20 @@ import os
 import signal
 import socket
 import threading
-import time
 import urllib.request
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgpack
 import pytest
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.exceptions import InvalidStatus
 
-from holdfast.actors.clients.msgpack_arrays import pack, unpack
-from holdfast.actors.clients.openpi_server import MAX_CLIENTS, MAX_MESSAGE
+from holdfast.actors.clients.msgpack_arrays import pack
+from holdfast.actors.clients.openpi_server import MAX_CLIENTS
 from holdfast.tests.actors.clients.conftest import Served, observation, serve
 from holdfast.tests.waiting import wait_until
 
 KEY = {"additional_headers": {"Authorization": "Api-Key s3cret"}}
-
-
-def array(**fields: Any) -> bytes:
-    """An observation whose state is an array of these fields, as they are."""
-    whole = {"__ndarray__": True, "data": bytes(4), "dtype": "<f4", "shape": [1], **fields}
-    state = {key.encode(): value for key, value in whole.items()}
-    packed: bytes = msgpack.packb({"state": state})
-    return packed
-
-
-@pytest.mark.parametrize(
-    ("message", "why"),
-    [
-        ("an observation", "a text message of 14 characters"),
-        (b"", "no MessagePack"),
-        (b"\xc1", "no MessagePack"),
-        (b"\x93\x01\x02\x03", "an observation is a map, list came"),
-        (array(dtype="|O", data=b"\x80\x04N."), "objects would have to be unpickled"),
-        (array(data="text"), "is str, expected bytes"),
-        (array(shape=[1 << 28]), "has 1073741824 bytes, and 4 came"),
-        (array(dtype="<i8"), "has 8 bytes, and 4 came"),
-        (array(), "state have 1 values, the policy conveyor-flow takes 7"),
-        (b"\xdd\xff\xff\xff\xff", "no MessagePack"),
-        (b"\xc6\x40\x00\x00\x00abc", "no MessagePack"),
-        (pack({"endpoint": "kill"}), "endpoint 'kill', expected infer or reset"),
-        (pack({**observation(), "observation/state": [float("nan")] * 7}), "not finite"),
-        (pack({**observation(), "prompt": 7}), "prompt is int, expected text"),
-    ],
-)
-def test_what_a_client_must_not_send_ends_its_connection_as_openpi_does(
-    served: Served, message: bytes | str, why: str
-) -> None:
-    """A traceback as text, then code 1011; another client of the same moment is not affected."""
-    with served.connect() as other, served.connect() as client:
-        assert unpack(client.recv(10.0)) == unpack(other.recv(10.0))
-        client.send(message)
-        answer = client.recv(10.0)
-        assert isinstance(answer, str)
-        assert answer.startswith("Traceback (most recent call last)")
-        assert why in answer
-        with pytest.raises(ConnectionClosed) as closed:
-            client.recv(10.0)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 1011
-        assert served.infer(other, 4.0)["actions"][0, 0] == 4.0
-
-
-def test_a_message_that_declares_a_gigabyte_is_refused_by_its_first_bytes(served: Served) -> None:
-    """Neither its memory is taken nor its bytes are awaited: the connection ends with 1009."""
-    with served.connect() as client:
-        client.recv(10.0)
-        frame = b"\x82\xff" + (1 << 30).to_bytes(8, "big") + bytes(4)
-        client.socket.sendall(frame)
-        with pytest.raises(ConnectionClosed) as closed:
-            client.recv(10.0)
-        assert closed.value.rcvd is not None
-        assert closed.value.rcvd.code == 1009
-    with served.connect() as client:
-        client.recv(10.0)
-        client.send(bytes(MAX_MESSAGE + 1))
-        with pytest.raises(ConnectionClosed):
-            client.recv(10.0)
 
 
 def test_health_is_answered_without_a_websocket_and_without_the_key(slow: Served) -> None:
@@ -92,16 +28,9 @@ def test_health_is_answered_without_a_websocket_and_without_the_key(slow: Served
         assert (answer.status, answer.read()) == (200, b"OK\n")
 
 
-def test_a_page_in_a_browser_cannot_connect(served: Served) -> None:
-    """Any page may open a WebSocket to this machine, and names its origin: that is refused."""
-    with pytest.raises(InvalidStatus) as refused:
-        served.connect(origin="http://elsewhere.example")
-    assert refused.value.response.status_code == 403
-
-
 def test_many_clients_each_get_their_own_chunks(served: Served) -> None:
     """Sixteen at once, each with a state of its own, which its actions repeat."""
-    wrong: list[Any] = []
+    amiss: list[Any] = []
 
     def ask(value: float) -> None:
         with served.connect() as client:
@@ -110,14 +39,14 @@ def test_many_clients_each_get_their_own_chunks(served: Served) -> None:
                 sent = value + step / 8
                 got = served.infer(client, sent)["actions"]
                 if got.min() != sent or got.max() != sent:
-                    wrong.append((sent, got))
+                    amiss.append((sent, got))
 
     threads = [threading.Thread(target=ask, args=(float(k),)) for k in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(60)
-    assert wrong == []
+    assert amiss == []
     served.without_clients()
 
 
@@ -203,21 +132,3 @@ def test_broker_and_replica_may_be_killed_between_two_requests(tmp_path: Path) -
             os.kill(rows[actor]["pid"], signal.SIGKILL)
             assert served.infer(client, value + 0.5)["actions"][0, 0] == value + 0.5
         served.fleet.wait(60.0)
-
-
-def test_two_hundred_connects_a_second_do_not_disturb_a_robot(served: Served) -> None:
-    """The robot streams on without a stalled step; every connection is answered."""
-    robot = served.fleet.wait(60.0)["robots"][0]
-    began_s, made, metadata = time.monotonic(), 0, set()
-    while made < 600:
-        with served.connect() as client:
-            metadata.add(client.recv(10.0))
-        made += 1
-        due_s = began_s + made / 200
-        if (early_s := due_s - time.monotonic()) > 0:
-            time.sleep(early_s)
-    after = served.fleet.status()["robots"][0]
-    assert len(metadata) == 1
-    assert after["state"] == "STREAMING"
-    assert after["stalled_ticks"] == robot["stalled_ticks"]
-    served.without_clients()
