@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .errors import BrokerUnreachableError as BrokerUnreachableError
     from .errors import CaptureError as CaptureError
     from .errors import ControlSocketError as ControlSocketError
+    from .errors import DatasetError as DatasetError
     from .errors import DeadError as DeadError
     from .errors import DeviceLostError as DeviceLostError
     from .errors import Fault as Fault
@@ -101,6 +102,7 @@ _NAMES = {
         "BrokerUnreachableError",
         "CaptureError",
         "ControlSocketError",
+        "DatasetError",
         "DeadError",
         "DeviceLostError",
         "Fault",

@@ -27,7 +27,8 @@ HoldfastError
 │   ├── RobotError
 │   │   └── RecordingEndedError
 │   ├── PlanError
-│   └── StaleFrameError
+│   ├── StaleFrameError
+│   └── DatasetError
 └── Messages and memory
     ├── WireError
     ├── KeyFileError
@@ -220,6 +221,10 @@ class PlanError(HoldfastError):
 
 class StaleFrameError(HoldfastError):
     """A camera has no frame, or none that is recent enough."""
+
+
+class DatasetError(HoldfastError):
+    """A dataset is missing, damaged, of another format or not the one that was asked for."""
 
 
 # Messages and memory

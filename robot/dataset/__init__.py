@@ -1,0 +1,1 @@
+"""LeRobotDataset v3 on disk: reading, writing, verifying. A pure format: it knows no actor."""

@@ -1,0 +1,161 @@
+"""`Dataset`: reading a LeRobotDataset v3.0, ours or any other.
+
+Several episodes may share a file, as lerobot writes them. Opening a dataset reads its meta folder
+only. Does not check that the data and videos are whole; `verification.verify` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ...errors import DatasetError
+from .dataset_info import INFO, STATS, TASKS, DatasetInfo, Feature, read_info
+from .recorded_episode import EpisodeEntry, RecordedEpisode, VideoSpan
+
+_KNOWN = ("episode_index", "length", "tasks", "dataset_from_index", "dataset_to_index")
+
+
+class Dataset:
+    """A dataset as it was when opened. Raises DatasetError: none, of another version, or damaged.
+
+    `episodes` are those that meta/info.json counts, in order. `len()` is their number.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.root = Path(path).expanduser()
+        self.info: DatasetInfo = read_info(self.root)
+        self.tasks: tuple[str, ...] = read_tasks(self.root) if self.info.total_tasks else ()
+        self.episodes: tuple[EpisodeEntry, ...] = tuple(_committed(self.root, self.info))
+
+    @property
+    def fps(self) -> float:
+        return self.info.fps
+
+    @property
+    def features(self) -> dict[str, Feature]:
+        return self.info.features
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        return self.info.cameras
+
+    @property
+    def frames(self) -> int:
+        """The number of frames of all episodes."""
+        return self.info.total_frames
+
+    def names(self, key: str) -> tuple[str, ...]:
+        """The names of the parts of a vector, such as `observation.state`; empty if it has none."""
+        feature = self.features.get(key)
+        if feature is None:
+            raise DatasetError(f"no feature {key}; there are {', '.join(self.features)}")
+        return feature.flat_names
+
+    def __len__(self) -> int:
+        return len(self.episodes)
+
+    def episode(self, index: int) -> RecordedEpisode:
+        if not 0 <= index < len(self.episodes):
+            raise DatasetError(f"{self.root} has no episode {index}: it has {len(self.episodes)}")
+        return RecordedEpisode(self.root, self.info, self.tasks, self.episodes[index])
+
+    def __iter__(self) -> Iterator[RecordedEpisode]:
+        return (self.episode(index) for index in range(len(self)))
+
+    def stats(self) -> dict[str, dict[str, Any]]:
+        """meta/stats.json: `min`, `max`, `mean`, `std`, `count` and quantiles of each feature, as
+        nested lists."""
+        path = self.root / STATS
+        try:
+            return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, Any]])
+        except OSError as error:
+            raise DatasetError(f"{path} cannot be read: {error.strerror}") from error
+        except msgspec.MsgspecError as error:
+            raise DatasetError(f"{path} is damaged: {error}") from error
+
+
+def read_tasks(root: Path) -> tuple[str, ...]:
+    """The tasks by `task_index`."""
+    table = read_parquet(root / TASKS)
+    index = table.column_names
+    # pandas keeps the sentences as the table's index, which has its own name or none.
+    text = next((name for name in ("task", "__index_level_0__") if name in index), None)
+    if text is None or "task_index" not in index:
+        raise DatasetError(f"{root / TASKS} has the columns {index}, expected task and task_index")
+    found = dict(
+        zip(table.column("task_index").to_pylist(), table.column(text).to_pylist(), strict=True)
+    )
+    if sorted(found) != list(range(len(found))):
+        raise DatasetError(f"{root / TASKS} has the task_index {sorted(found)}, expected 0, 1, ...")
+    return tuple(found[number] for number in range(len(found)))
+
+
+def episode_entries(root: Path, info: DatasetInfo) -> Iterator[EpisodeEntry]:
+    """The rows of meta/episodes, in the order of the files. Raises DatasetError."""
+    for path in episode_files(root):
+        schema = _schema(path)
+        columns = [name for name in schema if not name.startswith("stats/")]
+        for row in read_parquet(path, columns).to_pylist():
+            yield _entry(row, info, path)
+
+
+def episode_files(root: Path) -> list[Path]:
+    """The files of meta/episodes, in order."""
+    return sorted((root / "meta" / "episodes").glob("chunk-*/file-*.parquet"))
+
+
+def read_parquet(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """The whole table. Raises DatasetError."""
+    try:
+        return pq.read_table(path, columns=columns, partitioning=None)
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path} is missing") from error
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(f"{path} cannot be read: {error}") from error
+
+
+def _schema(path: Path) -> list[str]:
+    try:
+        return list(pq.read_schema(path).names)
+    except (OSError, pa.ArrowException) as error:
+        raise DatasetError(f"{path} cannot be read: {error}") from error
+
+
+def _committed(root: Path, info: DatasetInfo) -> Iterator[EpisodeEntry]:
+    if info.total_episodes == 0:
+        return
+    found = {entry.index: entry for entry in episode_entries(root, info)}
+    missing = [index for index in range(info.total_episodes) if index not in found]
+    if missing:
+        raise DatasetError(
+            f"{root / INFO} counts {info.total_episodes} episodes, but meta/episodes lacks "
+            f"{', '.join(map(str, missing[:5]))}{' and more' if len(missing) > 5 else ''}"
+        )
+    yield from (found[index] for index in range(info.total_episodes))
+
+
+def _entry(row: dict[str, Any], info: DatasetInfo, path: Path) -> EpisodeEntry:
+    def place(key: str) -> tuple[int, int]:
+        return row.pop(f"{key}/chunk_index"), row.pop(f"{key}/file_index")
+
+    try:
+        index, length, tasks, first, last = (row.pop(name) for name in _KNOWN)
+        data = info.data_file(*place("data"))
+        videos = {
+            camera: VideoSpan(
+                info.video_file(camera, *place(f"videos/{camera}")),
+                row.pop(f"videos/{camera}/from_timestamp"),
+                row.pop(f"videos/{camera}/to_timestamp"),
+            )
+            for camera in info.video_cameras
+        }
+    except KeyError as error:
+        raise DatasetError(f"{path} lacks the column {error}") from error
+    extra = {key: value for key, value in row.items() if not key.startswith("meta/")}
+    return EpisodeEntry(index, length, tuple(tasks), first, last, data, videos, extra)
