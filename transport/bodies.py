@@ -34,6 +34,10 @@ Texts = Annotated[tuple[Text, ...], _few]
 Cameras = Annotated[dict[Name, tuple[Pixel, Pixel]], _few]
 ControlMode = Literal["position", "velocity"]
 PrefixMode = Literal["none", "guided", "trained"]
+GuidanceSchedule = Literal["zeros", "ones", "linear", "exp"]
+Horizon = Annotated[int, msgspec.Meta(ge=1, le=1 << 20)]
+GuidanceClip = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
+History = Annotated[tuple[Image, ...], msgspec.Meta(max_length=DEFAULT.max_frames)]
 
 
 class Open(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +47,9 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     and `kind` ("fleet", "script") say where the robot's loop runs.
     `max_action_age_s` and `buffer_time_s` are the robot's settings (0: not said): how old an action
     may be when it is played, and with how much playback left it asks for the next chunk.
+    `execution_horizon`, `guidance_schedule` and `guidance_clip` are those of its requests, None
+    where the policy's own count. `observation_window_steps`: for how many policy steps back it
+    keeps its observations.
     """
 
     robot: Name
@@ -65,13 +72,18 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     kind: Name = ""
     max_action_age_s: Seconds = 0.0
     buffer_time_s: Seconds = 0.0
+    execution_horizon: Horizon | None = None
+    guidance_schedule: GuidanceSchedule | None = None
+    guidance_clip: GuidanceClip | None = None
+    observation_window_steps: Steps = 0
 
 
 class Accept(msgspec.Struct, frozen=True, kw_only=True):
     """The session is open, on these terms. `cameras`: the sizes that the policy sees.
 
     `shm`: references to the outbox that was offered will be honoured. `pin_task`: the only task
-    that requests may have, if there is one.
+    that requests may have, if there is one. `observation_steps`: how many observations each request
+    carries, `observation_stride_steps` policy steps apart.
     """
 
     session: Name
@@ -90,6 +102,8 @@ class Accept(msgspec.Struct, frozen=True, kw_only=True):
     version: Version = VERSIONS[1]
     limits: Annotated[dict[Name, Count], _few] = {}
     pin_task: Text | None = None
+    observation_steps: Steps = 1
+    observation_stride_steps: Steps = 1
 
 
 class Reject(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +134,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     request was made; `prefix` f4 [P, A] in model space and `prefix_robot` in robot space: the
     leftover plan, absent if there is none; `delay_steps`: ticks until the chunk is expected;
     `slack_s`: playback left, the deadline that the scheduler goes by; `seed` of the noise.
+    `execution_horizon` in steps from the observation, `guidance_schedule` and `guidance_clip`: how
+    the chunk continues the prefix, None where the policy's own count.
+
+    For a policy that sees k observations: `state_history` f4 [k, S] and `image_history` [k] by
+    camera, the oldest first and the last those of this request; `history_age_s` [k]: how old each
+    was when the request was made; `episode_age_s`: how long its episode had lasted by then.
     """
 
     state: Array
@@ -132,6 +152,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     slack_s: Seconds = 0.0
     episode_start: bool = False
     seed: Count = 0
+    execution_horizon: Horizon | None = None
+    guidance_schedule: GuidanceSchedule | None = None
+    guidance_clip: GuidanceClip | None = None
+    state_history: Array | None = None
+    image_history: Annotated[dict[Name, History], msgspec.Meta(max_length=DEFAULT.max_images)] = {}
+    history_age_s: Annotated[tuple[Seconds, ...], _few] = ()
+    episode_age_s: Seconds = 0.0
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -266,6 +293,8 @@ class Register(msgspec.Struct, frozen=True, kw_only=True):
     pin_task: Text | None = None
     default_task: Text = ""
     strict_fps: bool = False
+    observation_steps: Steps = 1
+    observation_stride_steps: Steps = 1
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from ... import arguments
 from ...errors import Fault
 from ...robot.base import ControlMode
 from ..runtime.configs import AtStop, SpecConfig
+from .rtc_settings import RtcSettings
 
 MergeMode = Literal["replace", "append", "blend"]
 Trim = Literal["consumed", "time"]
@@ -34,7 +35,8 @@ class PlanSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     predicted, and is off unless asked for. `trim` says which of a late chunk's first actions are
     dropped: as many as were played since its observation (`consumed`), or as many ticks as passed
     (`time`: velocity control, moving scenes). `latency_quantile` of the latest request latencies is
-    the delay that a request announces to the policy; 1.0 is their maximum.
+    the delay that a request announces to the policy; 1.0 is their maximum. `rtc` says how a chunk
+    continues the plan, with `replace` and a policy that can.
 
     Raises TypeError for a value of another type. What is out of range is refused where it is used.
 
@@ -47,6 +49,7 @@ class PlanSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     blend_weight: float = 0.5
     buffer_time_s: float = 0.5
     latency_quantile: float = 0.95
+    rtc: RtcSettings = RtcSettings()
 
     def __post_init__(self) -> None:
         arguments.fields(self)
@@ -191,6 +194,15 @@ def faults(config: ControlConfig, mode: ControlMode) -> list[Fault]:
                 remedy="lower one of them",
             )
         )
+    if plan.merge != "replace":
+        found += [
+            Fault(
+                f"plan.rtc.{name}",
+                f"{getattr(plan.rtc, name)!r} has no effect with merge: {plan.merge}",
+                remedy="write `merge: replace`, or remove this",
+            )
+            for name in plan.rtc.given
+        ]
     if not 0 < plan.blend_weight <= 1:
         found.append(Fault("plan.blend_weight", f"{plan.blend_weight} is not in (0, 1]"))
     for name in (

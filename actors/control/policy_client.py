@@ -44,6 +44,7 @@ class PolicyClient:
         """Send a request made from `state` [S]."""
         blobs = Blobs()
         asked, prefix, prefix_robot = request.asked, request.prefix, request.prefix_robot
+        rtc = self._config.plan_settings.rtc
         body = Request(
             state=blobs.array(state),
             task=request.task,
@@ -53,6 +54,9 @@ class PolicyClient:
             slack_s=request.slack_s,
             episode_start=request.episode_start,
             seed=request.seed,
+            execution_horizon=rtc.execution_horizon,
+            guidance_schedule=rtc.schedule,
+            guidance_clip=rtc.clip,
         )
         header = Header(Kind.REQUEST, asked.seq, asked.episode, asked.epoch, now_ns)
         return self._send(header, body, blobs)
@@ -92,6 +96,7 @@ class PolicyClient:
 
 def opening(config: ControlConfig, spec: RobotSpec, task: str, incarnation: int) -> Open:
     """What a robot asks its service for, in its own names, as far as control knows it."""
+    rtc = config.plan_settings.rtc
     return Open(
         robot=config.robot,
         service=config.service,
@@ -106,6 +111,9 @@ def opening(config: ControlConfig, spec: RobotSpec, task: str, incarnation: int)
         incarnation=incarnation,
         max_action_age_s=config.safety.max_action_age_s,
         buffer_time_s=config.plan_settings.buffer_time_s,
+        execution_horizon=rtc.execution_horizon,
+        guidance_schedule=rtc.schedule,
+        guidance_clip=rtc.clip,
     )
 
 

@@ -59,6 +59,7 @@ class RequestCycle:
         self._buffer_ns = round(plan.buffer_time_s * _NS)
         self._max_state_age_ns = round(safety.max_state_age_s * _NS)
         self._endpoint = config.endpoint
+        self._horizon = plan.rtc.execution_horizon
         self.rule = MergeRule(plan.merge, plan.trim, plan.blend_weight)
         # The rest of a plan of the task before is neither played first nor averaged in.
         self._task_rule = MergeRule("replace", plan.trim)
@@ -161,7 +162,8 @@ class RequestCycle:
             self.latency.connected()
             self._pause.succeeded()
         snapshot = self.buffer.snapshot(epoch, observed_ns, step, now_ns)
-        prefix = min(len(snapshot.model), terms.max_prefix_steps)
+        limit = terms.max_prefix_steps
+        prefix = min(len(snapshot.model), limit, self._horizon or limit)
         if terms.prefix == "none" or self._merging.mode == "append":
             prefix = 0
         self._asked_task = self.session.task.sentence

@@ -9,6 +9,7 @@ from contextlib import suppress
 from ...errors import Fault, PolicyError, RobotError
 from ...robot.base import RobotSpec
 from ..inference.service_terms import same_fps
+from ..inference.session_warnings import without_effect
 from .schema import FleetFile, RobotEntry
 from .specs import described, limited, policy_spec
 
@@ -20,7 +21,7 @@ def warnings_of(fleet: FleetFile) -> list[Fault]:
         path = f"$.robots[{i}]"
         with suppress(RobotError):  # a driver of another host
             found += _limits(robot, path, described(fleet, robot).spec.spec())
-        found += _rate(fleet, robot, path)
+        found += _against_policy(fleet, robot, path)
     return found
 
 
@@ -53,8 +54,8 @@ def _limits(robot: RobotEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
                 )
 
 
-def _rate(fleet: FleetFile, robot: RobotEntry, path: str) -> Iterator[Fault]:
-    """Whether the robot runs at the rate of its policy."""
+def _against_policy(fleet: FleetFile, robot: RobotEntry, path: str) -> Iterator[Fault]:
+    """Another rate than the policy's, and settings that it cannot follow."""
     service = fleet.services[robot.service]
     if service.external:
         return
@@ -67,3 +68,6 @@ def _rate(fleet: FleetFile, robot: RobotEntry, path: str) -> Iterator[Fault]:
                 f"motions will be {robot.fps / policy.fps:.2g} times as fast as demonstrated",
                 remedy=f"use {policy.fps:g} unless that is meant",
             )
+        vain, why = without_effect(policy, robot.plan.rtc.given)
+        for name in vain:
+            yield Fault(f"{path}.plan.rtc.{name}", f"no effect: {why}", remedy="remove it")

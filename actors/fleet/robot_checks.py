@@ -180,6 +180,13 @@ def _against_policy(
             f"{robot.fps:g} fps lasts {lasts_s:.3g} s only",
             remedy=f"use less, e.g. {lasts_s / 2:.2g}",
         )
+    horizon = robot.plan.rtc.execution_horizon or 0
+    if horizon > policy.chunk_size:
+        yield Fault(
+            f"{path}.plan.rtc.execution_horizon",
+            f"{horizon} steps, but a chunk of the policy {policy.model} has {policy.chunk_size}",
+            remedy=f"use {policy.execution_horizon} or less, or remove it",
+        )
     if spec is not None:
         yield from _names(robot, path, spec, policy)
         if policy.control_mode != spec.control_mode:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,9 @@ from ...transport.limits import DEFAULT
 from ...transport.messages import Blobs, Message, encode
 from ...transport.outbox import OutboxReader
 from ..runtime.user_code import blame, place
+
+_CONTINUES = ("execution_horizon", "guidance_schedule", "guidance_clip")
+"""How a chunk continues its prefix, equally named in a request and in an observation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +150,9 @@ def observe(
     """
     request, header = message.body, message.header
     prefix = prefix_robot = None
+    continues: dict[str, Any] = {}
+    if spec.prefix != "none":
+        continues = {name: getattr(request, name) for name in _CONTINUES}
     if spec.prefix != "none" and has_prefix(request):
         prefix = _actions(message, "prefix", spec)
         if request.prefix_robot is not None:
@@ -166,6 +173,7 @@ def observe(
         prefix=prefix,
         prefix_robot=prefix_robot,
         delay_steps=min(request.delay_steps, spec.chunk_size - 1),
+        **continues,
     )
 
 

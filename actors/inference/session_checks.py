@@ -42,6 +42,7 @@ def admit(robot: Open, terms: Terms, occupancy: Occupancy) -> Admitted | Reject:
         or _cameras(robot, spec)
         or _task(robot, terms)
         or _fps(robot, terms)
+        or _horizon(robot, spec)
         or _room(terms, occupancy)
     )
     if refusal is not None:
@@ -145,6 +146,18 @@ def _fps(robot: Open, terms: Terms) -> Reject | None:
         f"robot {robot.robot} runs at {robot.fps:g} Hz, policy {terms.spec.model} was trained at "
         f"{terms.spec.fps:g} Hz and service '{terms.service}' is strict about it: set the robot's "
         "fps, or `strict_fps: false`",
+    )
+
+
+def _horizon(robot: Open, spec: PolicySpec) -> Reject | None:
+    horizon = robot.execution_horizon or 0
+    if spec.prefix == "none" or horizon <= spec.chunk_size:
+        return None
+    return _final(
+        "execution-horizon",
+        f"robot {robot.robot} has an execution_horizon of {horizon} steps, a chunk of policy "
+        f"{spec.model} has {spec.chunk_size}: set the robot's plan.rtc.execution_horizon to "
+        f"{spec.execution_horizon} or less, or remove it",
     )
 
 

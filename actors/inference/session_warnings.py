@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from ...policy.base import PolicySpec
 from ...transport.bodies import Open
@@ -44,6 +45,7 @@ def warnings_of(robot: Open, terms: Terms, occupancy: Occupancy) -> list[str]:
             f"policy {spec.model} cannot continue a plan: the motion may jump where a chunk begins "
             "(harmless where it looks smooth; a PolicySpec with a `prefix` avoids it)"
         )
+    warnings += _continuation(robot, spec)
     if occupancy.sessions >= occupancy.capacity:
         warnings.append(
             f"with this robot the replica has {occupancy.sessions + 1} and carries "
@@ -53,6 +55,39 @@ def warnings_of(robot: Open, terms: Terms, occupancy: Occupancy) -> list[str]:
         )
     warnings += _too_old(robot, spec, occupancy.inference_s)
     warnings += _too_slow(robot, terms, occupancy.inference_s)
+    return warnings
+
+
+def without_effect(spec: PolicySpec, given: Iterable[str]) -> tuple[list[str], str]:
+    """Those of the `given` names of a robot's `plan.rtc` that the policy cannot follow, and why."""
+    if spec.prefix == "none":
+        return list(given), f"policy {spec.model} cannot continue a plan"
+    if spec.prefix == "trained":
+        why = f"policy {spec.model} continues a plan as it was trained to, not by guidance"
+        return [name for name in given if name != "execution_horizon"], why
+    return [], ""
+
+
+def _continuation(robot: Open, spec: PolicySpec) -> list[str]:
+    """The settings of how a plan is continued that have no effect, or less than they say."""
+    given = {
+        "execution_horizon": robot.execution_horizon,
+        "schedule": robot.guidance_schedule,
+        "clip": robot.guidance_clip,
+    }
+    vain, why = without_effect(spec, [name for name, value in given.items() if value is not None])
+    warnings = []
+    if vain:
+        warnings.append(
+            f"plan.rtc: {', '.join(vain)} {'have' if vain[1:] else 'has'} no effect: {why}; remove "
+            f"{'them' if vain[1:] else 'it'}"
+        )
+    horizon = robot.execution_horizon or 0
+    if spec.prefix != "none" and horizon > spec.execution_horizon:
+        warnings.append(
+            f"plan.rtc: an execution_horizon of {horizon} steps counts as {spec.execution_horizon}:"
+            f" for no more does policy {spec.model} continue a plan"
+        )
     return warnings
 
 

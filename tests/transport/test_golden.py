@@ -56,12 +56,11 @@ def red_then_blue() -> NDArray[np.uint8]:
 
 
 def request(blobs: Blobs) -> Request:
+    top = blobs.image(red_then_blue())
+    wrist = blobs.reference(Reference(2**62 + 1, 9, 64, 48, 64))
     return Request(
         state=blobs.array(ramp(3)),
-        images={
-            "top": blobs.image(red_then_blue()),
-            "wrist": blobs.reference(Reference(2**62 + 1, 9, 64, 48, 64)),
-        },
+        images={"top": top, "wrist": wrist},
         frame_age_s={"top": 0.0125, "wrist": 0.5},
         task="leg das rote Päckchen in die linke Kiste",
         delay_steps=4,
@@ -70,6 +69,16 @@ def request(blobs: Blobs) -> Request:
         slack_s=0.75,
         episode_start=True,
         seed=2**53 + 1,
+        execution_horizon=12,
+        guidance_schedule="linear",
+        guidance_clip=4.5,
+        state_history=blobs.array(ramp(2, 3)),
+        image_history={
+            "top": (top, top),
+            "wrist": (blobs.reference(Reference(2**62 + 1, 9, 9280, 48, 64)), wrist),
+        },
+        history_age_s=(0.125, 0.0),
+        episode_age_s=7.5,
     )
 
 
@@ -107,6 +116,10 @@ BODY: dict[Kind, Any] = {
         kind="script",
         max_action_age_s=3.0,
         buffer_time_s=0.5,
+        execution_horizon=12,
+        guidance_schedule="exp",
+        guidance_clip=5.0,
+        observation_window_steps=30,
     ),
     Kind.ACCEPT: lambda _: Accept(
         session="r1#7",
@@ -124,6 +137,8 @@ BODY: dict[Kind, Any] = {
         warnings=("camera wrist is not used",),
         limits={"max_blob_bytes": 1 << 25},
         pin_task="pick the red one",
+        observation_steps=2,
+        observation_stride_steps=4,
     ),
     Kind.REJECT: lambda _: Reject(
         reason="capacity",
@@ -184,6 +199,8 @@ BODY: dict[Kind, Any] = {
         pin_task="pick the red one",
         default_task="pick",
         strict_fps=True,
+        observation_steps=2,
+        observation_stride_steps=4,
     ),
     Kind.WELCOME: lambda _: Welcome(broker="main", heartbeat_s=0.5),
     Kind.DRAIN: lambda _: Drain(reason="stop"),
@@ -202,7 +219,14 @@ def document(kind: Kind) -> dict[str, Any]:
     decoded = decode(encode(header, body, blobs))
     arrays = {
         name: decoded.array(value).tolist()
-        for name in ("state", "prefix", "prefix_robot", "chunk", "chunk_model")
+        for name in (
+            "state",
+            "state_history",
+            "prefix",
+            "prefix_robot",
+            "chunk",
+            "chunk_model",
+        )
         if isinstance(value := getattr(body, name, None), Array)
     }
     images = {
@@ -243,11 +267,14 @@ def test_golden_bytes_are_read_as_their_contents(kind: Kind) -> None:
         assert found.header == header
         assert type(found.body) is type(body)
         said = json.loads(json.dumps(msgspec.to_builtins(found.body)))
-        assert {key: value for key, value in said.items() if key not in golden["body"]} == {
+        later = {
             field.name: field.default
+            if field.default_factory is msgspec.NODEFAULT
+            else field.default_factory()
             for field in msgspec.structs.fields(found.body)
             if field.name not in golden["body"]
         }
+        assert {k: v for k, v in said.items() if k in later} == json.loads(json.dumps(later))
         assert _known(said, golden["body"]) == golden["body"]
     assert found.body == body
 

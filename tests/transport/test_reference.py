@@ -33,7 +33,8 @@ def written(kind: inspect.Type) -> str:
         case inspect.StrType(max_length=length):
             return {DEFAULT.max_name_chars: "name", DEFAULT.max_text_chars: "text"}[length or 0]
         case inspect.LiteralType(values=values):
-            return "mode" if "velocity" in values else "prefix mode"
+            modes = {"velocity": "mode", "guided": "prefix mode", "linear": "schedule"}
+            return next(name for value, name in modes.items() if value in values)
         case inspect.StructType(cls=cls):
             return cls.__name__.lower()
         case inspect.UnionType(types=types):

@@ -30,6 +30,15 @@ def test_a_service_that_loses_its_prefix_capability_ends_the_robot() -> None:
     assert "continues_a_plan True became False" in cycle.reason
 
 
+def test_a_service_that_gains_its_prefix_capability_ends_the_robot() -> None:
+    """The merge rule would change in mid-task: a person accepts that."""
+    cycle = opened(new_cycle(), prefix="none")
+    cycle.session.lost("gone", 1, 2 * S)
+    opened(cycle, now_ns=3 * S, prefix="guided")
+    assert cycle.state is SupplyState.DEAD
+    assert "continues_a_plan False became True" in cycle.reason
+
+
 def test_a_service_of_other_joints_is_refused_with_both_orders() -> None:
     """DEAD, and the robot was never enabled."""
     cycle = opened(new_cycle(), action_names=("b",))

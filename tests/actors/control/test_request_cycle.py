@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from holdfast.actors.control.plan import Drop
@@ -167,6 +168,33 @@ def test_the_expected_delay_is_the_configured_quantile_of_the_latencies() -> Non
         assert asked is not None
         steps[quantile] = asked.delay_steps
     assert steps == {0.5: 5, 0.95: 9, 1.0: 9}
+
+
+@pytest.mark.parametrize(("horizon", "sent"), [(None, 4), (2, 2), (9, 4)])
+def test_a_request_carries_no_more_of_the_plan_than_the_horizon(
+    horizon: int | None, sent: int
+) -> None:
+    """Nor than the policy uses; in both spaces."""
+    cycle = streaming(plan_settings={"rtc": {"execution_horizon": horizon}, "buffer_time_s": 5})
+    asked = cycle.ask(2 * S, 11, 2 * S)
+    assert asked is not None and asked.prefix is not None and asked.prefix_robot is not None
+    assert len(asked.prefix) == len(asked.prefix_robot) == sent
+
+
+@pytest.mark.parametrize("merge", ["replace", "blend"])
+def test_a_policy_that_continues_no_plan_has_its_chunks_trimmed_and_put_in_its_place(
+    merge: str,
+) -> None:
+    """Not appended: the plan ends with the newest chunk, less what was played meanwhile."""
+    cycle = opened(new_cycle(plan_settings={"merge": merge, "buffer_time_s": 5}), prefix="none")
+    ask(cycle, S)
+    assert cycle.replied(CHUNK, CHUNK, key(cycle), 10, S) is None
+    asked = ask(cycle, 2 * S)
+    assert asked.prefix is None
+    for _ in range(3):
+        cycle.buffer.pop(2 * S)
+    assert cycle.replied(CHUNK, CHUNK, key(cycle), 13, 2 * S) is None
+    assert len(cycle.buffer) == len(CHUNK) - 3
 
 
 def test_a_request_that_could_not_be_sent_is_not_awaited() -> None:

@@ -20,6 +20,7 @@ from holdfast import (
     PlanSettings,
     PolicySpec,
     RemotePolicy,
+    RtcSettings,
     SafetySettings,
     serve,
 )
@@ -194,6 +195,24 @@ def test_a_setting_of_a_wrong_type_is_refused_where_it_is_made(
     """TypeError that begins with the field's name."""
     with pytest.raises(TypeError, match=f"^{field}: "):
         settings(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("execution_horizon", 0),
+        ("execution_horizon", 1.5),
+        ("schedule", "steep"),
+        ("clip", NAN),
+        ("clip", "5"),
+    ],
+)
+def test_a_setting_of_how_a_plan_is_continued_is_refused_where_it_is_made(
+    field: str, value: Any
+) -> None:
+    """TypeError or ValueError that begins with the field's name."""
+    with pytest.raises((TypeError, ValueError), match=f"^{field}: "):
+        RtcSettings(**{field: value})
 
 
 @pytest.mark.parametrize("value", [0, -1, NAN, math.inf])

@@ -67,6 +67,26 @@ Spoil = Callable[[dict[str, Any]], object]
             ["$.robots[0].plan.latency_quantile", "95", "use 0.95, or 1.0"],
         ),
         (
+            lambda f: f["robots"][0].update(plan={"rtc": {"execution_horizon": 46}}),
+            ["$.robots[0].plan.rtc.execution_horizon", "46 steps", "has 45", "or less"],
+        ),
+        (
+            lambda f: f["robots"][0].update(plan={"rtc": {"execution_horizon": 0}}),
+            ["$.robots[0].plan.rtc.execution_horizon", "found 0", "1 or more"],
+        ),
+        (
+            lambda f: f["robots"][0].update(plan={"rtc": {"schedule": "steep"}}),
+            ["$.robots[0].plan.rtc.schedule", "'steep'", "exp"],
+        ),
+        (
+            lambda f: f["robots"][0].update(plan={"rtc": {"clip": -1}}),
+            ["$.robots[0].plan.rtc.clip", "-1", "more than 0"],
+        ),
+        (
+            lambda f: f["robots"][0].update(plan={"merge": "append", "rtc": {"clip": 5}}),
+            ["$.robots[0].plan.rtc.clip", "no effect", "merge: append", "merge: replace"],
+        ),
+        (
             lambda f: f["robots"][0].update(rename={"x": "base_x"}),
             ["$.robots[0].rename", "base_x", "in that order"],
         ),

@@ -95,3 +95,14 @@ def test_a_limit_wider_than_the_drivers_own_is_a_warning(
     found = warned(own, tmp_path)
     assert list(found) == [f"limits.{first}.{key}" for key in wider]
     assert all("allows more than the driver's own" in text for text in found.values())
+
+
+def test_settings_that_the_policy_cannot_follow_are_named(
+    own: dict[str, Any], tmp_path: Path
+) -> None:
+    """With the reason; a policy that continues no plan follows none."""
+    own["robots"][0]["limits"] = {"gripper": {"max_rate": 5}}
+    own["robots"][0]["plan"] = {"rtc": {"execution_horizon": 5, "clip": 2.0}}
+    found = warned(own, tmp_path)
+    assert found.keys() == {"plan.rtc.execution_horizon", "plan.rtc.clip"}
+    assert "cannot continue a plan; remove it" in found["plan.rtc.clip"]

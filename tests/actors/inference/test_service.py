@@ -87,6 +87,35 @@ def test_batched_chunks_agree_with_single_ones(
         np.testing.assert_allclose(chunk_of(answers[name]).robot, alone.robot, atol=1e-4)
 
 
+@pytest.mark.parametrize("jacobian", ["gradient", "identity"])
+def test_each_robot_of_a_batch_is_guided_by_its_own_settings(
+    checkpoint: Path, bench: MakeBench, jacobian: str
+) -> None:
+    """Horizon, schedule and clip of a request; one that names none gets the policy's own."""
+    policy = load_policy("flow", checkpoint, prefix="guided", jacobian=jacobian)
+    b = bench(policy, max_batch=4)
+    settings: dict[str, dict[str, Any]] = {
+        "r0": {},
+        "r1": {"execution_horizon": 3},
+        "r2": {"guidance_schedule": "ones", "guidance_clip": 20.0},
+        "r3": {"guidance_schedule": "zeros", "execution_horizon": 5},
+    }
+    b.join(*settings)
+    seen = example(1, delay_steps=1)
+    for name, changes in settings.items():
+        b.receive(name, RobotSide(name).request(seen, **changes))
+    answers = dict(b.work())
+    chunks = []
+    for name, changes in settings.items():
+        [alone] = policy.predict_chunk([dataclasses.replace(seen, **changes)])
+        assert answers[name].body.batch == 4
+        np.testing.assert_allclose(chunk_of(answers[name]).model, alone.model, atol=1e-3)
+        chunks.append(alone.model)
+    for place, chunk in enumerate(chunks):
+        for other in chunks[:place]:
+            assert np.abs(chunk - other).max() > 5e-3, "each setting makes a difference"
+
+
 def test_a_jpeg_is_decoded_and_resized_to_the_policys_resolution(
     bench: MakeBench, echo: Echo
 ) -> None:

@@ -103,6 +103,12 @@ def test_a_policy_without_names_takes_the_robots_by_their_count() -> None:
         ),
         ({"tasks": ("pick the cup", "dance")}, {"pin_task": "pick the cup"}, "task", ["'dance'"]),
         ({"fps": 50.0}, {"strict_fps": True}, "fps", ["50 Hz", "30 Hz", "strict_fps"]),
+        (
+            {"execution_horizon": 46},
+            {},
+            "execution-horizon",
+            ["46 steps", "has 45", "to 20 or less"],
+        ),
     ],
 )
 def test_a_robot_that_can_never_fit_is_refused_finally(
@@ -158,6 +164,33 @@ def test_an_insignificant_difference_causes_no_warning(
     """Broadcast rates, other resolutions of the same shape, spare cameras, equal tasks."""
     accepted = verdict(robot, terms)
     assert isinstance(accepted, Admitted) and accepted.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "robot", "says"),
+    [
+        (
+            "none",
+            {"execution_horizon": 60, "guidance_clip": 2.0},
+            ["execution_horizon, clip have no effect", "cannot continue a plan", "remove them"],
+        ),
+        ("trained", {"guidance_schedule": "ones"}, ["schedule has no effect", "as it was trained"]),
+        ("guided", {"execution_horizon": 30}, ["30 steps counts as 20"]),
+        ("trained", {"execution_horizon": 30}, ["30 steps counts as 20"]),
+        ("guided", {"execution_horizon": 20, "guidance_clip": 2.0}, []),
+        ("trained", {"execution_horizon": 5}, []),
+    ],
+)
+def test_a_robot_is_warned_of_settings_that_its_policy_cannot_follow(
+    prefix: str, robot: dict[str, Any], says: list[str]
+) -> None:
+    """The warning names the settings, the reason and the remedy."""
+    spec = msgspec.structs.replace(SPEC, prefix=prefix)
+    accepted = verdict({"rtc": prefix != "none", **robot}, {"spec": spec})
+    assert isinstance(accepted, Admitted)
+    assert len(accepted.warnings) == bool(says)
+    for part in says:
+        assert part in accepted.warnings[0]
 
 
 def test_a_full_replica_refuses_for_the_moment() -> None:
