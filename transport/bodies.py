@@ -264,7 +264,8 @@ class Register(msgspec.Struct, frozen=True, kw_only=True):
     `batch_s`: measured duration of a batch of 1, 2, ... `host`, `boot_id`, `pid` and `kind`
     ("fleet", "script") say where it runs. `contract`: a hash of all that robots rely on, equal for
     all replicas of a service. `pin_task`, `default_task` and `strict_fps` are its rules for tasks
-    and rates.
+    and rates. `service_limit`: sessions at all replicas of the service together, 0 for no limit but
+    their capacities.
     """
 
     replica: Name
@@ -295,6 +296,7 @@ class Register(msgspec.Struct, frozen=True, kw_only=True):
     strict_fps: bool = False
     observation_steps: Steps = 1
     observation_stride_steps: Steps = 1
+    service_limit: Count = 0
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,16 +17,31 @@ from .sessions import RoutedSession
 RETRY_AFTER_S = 1.0
 
 
-def has_room(replica: Replica, loads: Counter[bytes]) -> bool:
-    """Whether `replica` may take one more session."""
-    return not replica.draining and loads[replica.identity] < replica.offer.capacity
+def with_room(registry: Registry, loads: Counter[bytes], service: str) -> list[Replica]:
+    """The replicas of `service` that may take one more session: none once all of them together have
+    as many as the service allows."""
+    replicas = registry.of(service)
+    limit = _limit(replicas)
+    if limit and sum(loads[replica.identity] for replica in replicas) >= limit:
+        return []
+    return [
+        replica
+        for replica in replicas
+        if not replica.draining and loads[replica.identity] < replica.offer.capacity
+    ]
+
+
+def room_of(replicas: list[Replica]) -> int:
+    """How many sessions the `replicas` of one service take together."""
+    places = sum(replica.offer.capacity for replica in replicas)
+    return min(places, _limit(replicas) or places)
 
 
 def place_for(
     registry: Registry, loads: Counter[bytes], service: str, home: str | None
 ) -> Replica | None:
     """The replica for a robot that opens a session; `home` is the name of its last one."""
-    candidates = [r for r in registry.of(service) if has_room(r, loads)]
+    candidates = with_room(registry, loads, service)
     for replica in candidates:
         if replica.name == home and not replica.suspect:
             return replica
@@ -45,9 +60,8 @@ def failover_for(
     terms = session.terms
     fit = [
         replica
-        for replica in registry.of(session.service)
-        if has_room(replica, loads)
-        and replica.identity not in session.refused
+        for replica in with_room(registry, loads, session.service)
+        if replica.identity not in session.refused
         and (terms is None or replica.offer.checkpoint == terms.checkpoint)
         and (terms is None or not terms.shm or replica.offer.boot_id == _boot_id(session))
     ]
@@ -62,11 +76,11 @@ def refusal(
     replicas = registry.of(asked.service)
     elsewhere = sorted(
         {
-            replica.service
-            for replica in registry
-            if replica.service != asked.service
-            and has_room(replica, loads)
-            and replica.offer.action_names == asked.action_names
+            service
+            for service in registry.services()
+            if service != asked.service
+            for replica in with_room(registry, loads, service)
+            if replica.offer.action_names == asked.action_names
         }
     )
     hint = f"; with room for such a robot: {', '.join(elsewhere)}" if elsewhere else ""
@@ -87,12 +101,14 @@ def refusal(
             retry_after_s=RETRY_AFTER_S,
             alternatives=tuple(elsewhere),
         )
-    capacity = sum(replica.offer.capacity for replica in replicas)
+    capacity = room_of(replicas)
     used = sum(loads[replica.identity] for replica in replicas)
     draining = all(replica.draining for replica in replicas)
     state = "is draining" if draining else "is full"
     advice = "add a replica or raise its limit"
-    if all(replica.offer.stateful for replica in replicas):
+    if used >= _limit(replicas) > 0:
+        advice = "raise its `max_sessions`, which counts over all replicas"
+    elif all(replica.offer.stateful for replica in replicas):
         advice = "each serves one robot at a time, as its policy must; add a replica"
     return Reject(
         reason="draining" if draining else "capacity",
@@ -105,14 +121,32 @@ def refusal(
 
 
 def _least_loaded(replicas: list[Replica], loads: Counter[bytes]) -> Replica | None:
-    """The replica with the smallest share of its places taken, those that answer first; among
-    equals by name."""
+    """The replica whose device would be the least busy with one session more, those that answer
+    first; among equals by name.
+
+    By the times of batches that the replicas measured, so that of unequal devices each gets a share
+    that fits its speed; where one has measured none, by the share of its places that is taken.
+    """
+    measured = all(map(_request_s, replicas))
 
     def rank(replica: Replica) -> tuple[bool, float, str]:
-        share = loads[replica.identity] / replica.offer.capacity
-        return replica.suspect, share, replica.name
+        held = loads[replica.identity]
+        busy = (held + 1) * _request_s(replica) if measured else held / replica.offer.capacity
+        return replica.suspect, busy, replica.name
 
     return min(replicas, key=rank, default=None)
+
+
+def _request_s(replica: Replica) -> float:
+    """How long its device takes for one request, in the batches that it does best; 0 if it has
+    measured none."""
+    times = enumerate(replica.offer.batch_s, 1)
+    return min((seconds / size for size, seconds in times if seconds > 0), default=0.0)
+
+
+def _limit(replicas: list[Replica]) -> int:
+    """The most sessions of their service; 0 for no limit but the replicas' own."""
+    return max((replica.offer.service_limit for replica in replicas), default=0)
 
 
 def _boot_id(session: RoutedSession) -> str:

@@ -97,7 +97,7 @@ class ReplicaHandlers:
             self._state.violation(peer.identity, peer.name, "too-many-replicas", now_ns)
             return
         if unlike := self._other_contract(offer):
-            self._refuse(peer, message, unlike, now_ns)
+            self._refuse(peer, message, offer, unlike, now_ns)
             return
         replica = Replica(peer, offer, message.header.token, progress_ns=now_ns, heard_ns=now_ns)
         self._state.out.send_to_replica(peer.identity, message.header, self._welcome)
@@ -111,15 +111,17 @@ class ReplicaHandlers:
             if replica.name == offer.replica or replica.draining:
                 continue
             if unlike := differences(offer, replica.offer):
-                return f"{unlike}, as {replica.name} serves it"
+                return f"{unlike}, as {_placed(replica.offer)} serves it"
         return ""
 
-    def _refuse(self, peer: Peer, message: Received, unlike: str, now_ns: int) -> None:
+    def _refuse(
+        self, peer: Peer, message: Received, offer: Register, unlike: str, now_ns: int
+    ) -> None:
         """Reject a replica of another contract: robots of the service keep the terms they have."""
         self._counters.count("replica-refused", peer.name)
         words = (
-            f"{peer.name} offers {unlike}: the replicas of one service must be alike; serve it "
-            "under a name of its own, or stop the others first"
+            f"{_placed(offer)} offers {unlike}: the replicas of one service must be alike; serve "
+            "it under a name of its own, or stop the others first"
         )
         self._state.out.log(
             now_ns, logging.WARNING, "replica refused", replica=peer.name, why=unlike
@@ -127,6 +129,7 @@ class ReplicaHandlers:
         known = self._state.registry.at(peer.identity)
         if known is not None:
             self._state.remove_replica(known, "replaced", now_ns)
+        self._state.refused.add(offer, words, now_ns)
         refusal = Reject(reason="contract", message=words[:MAX_TEXT], final=True)
         self._state.out.send_to_replica(peer.identity, message.header, refusal)
 
@@ -209,6 +212,11 @@ class ReplicaHandlers:
         self._state.out.forward_to_robot(session, message)
         if event.what == "lost":
             self._state.close(session, "lost-at-replica")
+
+
+def _placed(offer: Register) -> str:
+    """A replica and its host, for people."""
+    return f"{offer.replica} on {offer.host}" if offer.host else offer.replica
 
 
 def _same_contract(new: Accept, old: Accept) -> bool:

@@ -20,7 +20,8 @@ from .callers import Callers
 from .counters import Counters
 from .effect_queue import EffectQueue
 from .quarantine import Quarantine
-from .replica_choice import RETRY_AFTER_S, failover_for, has_room, place_for
+from .refused_replicas import RefusedReplicas
+from .replica_choice import RETRY_AFTER_S, failover_for, place_for, with_room
 from .replicas import Registry, Replica
 from .sessions import Outstanding, RoutedSession, Sessions
 from .waiting import HOLDOFF_NS, Waiter, Waiting
@@ -41,6 +42,7 @@ class RouterState:
         self.external = external
         """The services that scripts serve."""
         self.registry = Registry()
+        self.refused = RefusedReplicas()
         self.sessions = Sessions()
         self.counters = counters
         self.quarantine = Quarantine()
@@ -110,7 +112,7 @@ class RouterState:
         """Notify the robots that wait for a service that has room."""
         loads = self.sessions.loads()
         for service in self.waiting.services():
-            if any(has_room(replica, loads) for replica in self.registry.of(service)):
+            if with_room(self.registry, loads, service):
                 self._notify(service, now_ns - HOLDOFF_NS)
 
     def _notify(self, service: str, before_ns: int) -> None:
@@ -130,6 +132,7 @@ class RouterState:
         if before is not None:
             self.registry.remove(before)
         self.registry.add(replica)
+        self.refused.discard(replica.name)
         self.out.log(now_ns, logging.INFO, "replica registered", replica=replica.name)
         if before is not None:
             self.counters.count("replica-replaced", replica.name)

@@ -152,6 +152,7 @@ class Routing:
         state.waiting.expire(now_ns - EXPIRED_NS)
         state.notify_waiters(now_ns)
         state.callers.expire(now_ns - self._robot_lost_ns)
+        state.refused.expire(now_ns)
         self._inquiries.tick(now_ns)
         for replica in state.registry:
             state.retry(replica, now_ns)

@@ -10,6 +10,8 @@ import msgspec
 from ...transport.bodies import Open, Vitals
 from .callers import Caller
 from .peers import label
+from .refused_replicas import RefusedReplica
+from .replica_choice import room_of
 from .replicas import Replica
 from .router_state import RouterState
 from .sessions import RoutedSession
@@ -39,6 +41,7 @@ def status_of(state: RouterState, now_ns: int, rows: int) -> dict[str, Any]:
         "replies": reasons.get("replies", 0),
         "replays": reasons.get("replays", 0),
         "replicas": [_replica(each, loads[each.identity], now_ns) for each in replicas[:rows]],
+        "refused": [_refused(each) for each in list(state.refused)[: rows // 4]],
         "services": _services(state, loads, rows // 4),
         "sessions": [
             *(_session(each, callers.of(each.robot), now_ns) for each in sessions[:rows]),
@@ -62,7 +65,7 @@ def _services(state: RouterState, loads: Counter[bytes], rows: int) -> list[dict
             "external": name in state.external,
             "replicas": len(replicas),
             "sessions": sum(loads[replica.identity] for replica in replicas),
-            "capacity": sum(replica.offer.capacity for replica in replicas),
+            "capacity": room_of(replicas),
             "load": round(sum(r.load for r in replicas) / max(1, len(replicas)), 3),
             "listed": False,
         }
@@ -118,6 +121,17 @@ def _replica(replica: Replica, sessions: int, now_ns: int) -> dict[str, Any]:
         "batch_ms": {str(k): round(s * 1e3, 2) for k, s in enumerate(offer.batch_s, 1)},
         "chunk_s": round(offer.chunk_size / offer.fps, 3),
         "stateful": offer.stateful,
+    }
+
+
+def _refused(refused: RefusedReplica) -> dict[str, Any]:
+    offer = refused.offer
+    return {
+        "name": offer.replica,
+        "service": offer.service,
+        "kind": offer.kind,
+        "host": offer.host,
+        "reason": refused.why[: 2 * _CHARS],
     }
 
 

@@ -32,7 +32,7 @@ def completed(asked: Open, config: NetworkConfig, outbox: Outbox | None, incarna
         boot_id=boot_id() if outbox else "",
         outbox_nonce=outbox.nonce if outbox else 0,
         incarnation=incarnation,
-        host=socket.gethostname(),
+        host=config.host or socket.gethostname(),
         pid=os.getpid(),
         kind="script" if config.script else "fleet",
     )

@@ -56,6 +56,8 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     service: str
     replica: int
     broker: str
+    host: str | None = None
+    """The fleet file's name of this machine, for people; None: its host name."""
     policy: str
     checkpoint: str | None = None
     revision: str | None = None
@@ -64,6 +66,7 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     dtype: str = "float32"
     threads: int = 1
     max_sessions: int = 8
+    """Robots at all replicas of the service together, but of a script's: at this one."""
     max_batch: int = 4
     max_wait_ms: float = 4.0
     scheduling: Scheduling = "deadline"
@@ -128,6 +131,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     service: str
     control: str
     broker: str
+    host: str | None = None
+    """The fleet file's name of this machine, for people; None: its host name."""
     cameras: dict[str, CameraFeed]
     state_names: tuple[str, ...]
     action_names: tuple[str, ...]

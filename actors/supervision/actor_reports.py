@@ -232,6 +232,16 @@ class ServiceRow(Struct, frozen=True, kw_only=True):
     strict_fps: bool = False
 
 
+class RefusedReplicaRow(Struct, kw_only=True):
+    """A replica that the broker refused, and why."""
+
+    name: str
+    service: str = ""
+    kind: str = ""
+    host: str = ""
+    reason: str = ""
+
+
 class BrokerReport(Struct, kw_only=True):
     """Of the broker."""
 
@@ -239,6 +249,7 @@ class BrokerReport(Struct, kw_only=True):
     replica_count: Count | None = None
     sessions: list[SessionRow] = []
     replicas: list[ReplicaRow] = []
+    refused: list[RefusedReplicaRow] = []
     services: list[ServiceRow] = []
     counters: dict[str, Count] = {}
 

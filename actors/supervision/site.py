@@ -31,9 +31,14 @@ def site(actors: Sequence[Row], robots: Sequence[Row]) -> dict[str, list[dict[st
     sessions = (row for row in report.get("sessions", ()) if row["robot"] not in own)
     replicas = (row for row in report.get("replicas", ()) if row["name"] not in own)
     # The broker's own order changes with each handshake.
+    refused = (row for row in report.get("refused", ()) if row["name"] not in own)
+    elsewhere = [
+        *(_replica(row, here) for row in replicas),
+        *(_refused(row, here) for row in refused),
+    ]
     return {
         "robots": sorted((_robot(row, here) for row in sessions), key=lambda row: row["name"]),
-        "replicas": sorted((_replica(row, here) for row in replicas), key=lambda row: row["name"]),
+        "replicas": sorted(elsewhere, key=lambda row: row["name"]),
     }
 
 
@@ -72,6 +77,22 @@ def _replica(replica: Row, here: str) -> dict[str, Any]:
         "where": _where(replica, here),
         "state": "DRAINING" if draining else "READY",
         "reason": "it takes no new robots and hands over those it has" if draining else "",
+    }
+
+
+def _refused(replica: Row, here: str) -> dict[str, Any]:
+    """A replica that may not serve: it has no robots."""
+    return {
+        **replica,
+        "where": _where(replica, here),
+        "state": "REFUSED",
+        "sessions": 0,
+        "capacity": 0,
+        "load": 0.0,
+        "progress_age_s": 0.0,
+        "batch_ms": {},
+        "chunk_s": 0.0,
+        "stateful": False,
     }
 
 

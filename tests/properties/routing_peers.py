@@ -28,7 +28,13 @@ def open_body(robot: str, service: str, boot_id: str = "") -> Open:
     )
 
 
-def offer(name: str, capacity: int, checkpoint: str = "weights", boot_id: str = "") -> Register:
+def offer(
+    name: str,
+    capacity: int,
+    checkpoint: str = "weights",
+    boot_id: str = "",
+    service_limit: int = 0,
+) -> Register:
     return Register(
         replica=name,
         service=name.rpartition("/")[0],
@@ -42,6 +48,7 @@ def offer(name: str, capacity: int, checkpoint: str = "weights", boot_id: str = 
         chunk_size=50,
         fps=30.0,
         boot_id=boot_id,
+        service_limit=service_limit,
     )
 
 

@@ -37,6 +37,8 @@ class RoutingSite:
         self.routing = Routing(CONFIG, "broker:1", self.now_ns)
         self.replicas: dict[bytes, FakeReplica] = {}
         self.robots: dict[bytes, FakeRobot] = {}
+        self.limits: dict[str, int] = {}
+        """Service to the most sessions at all its replicas together, which each of them states."""
         self.sessions: dict[str, tuple[bytes, bytes, int]] = {}
         """Robot name to (robot's identity, replica's identity, epoch): the sessions."""
         self.refused: dict[str, set[bytes]] = {}
@@ -188,6 +190,14 @@ class RoutingSite:
         for name, (_, replica, _) in self.sessions.items():
             if name != robot.name:
                 used[replica] = used.get(replica, 0) + 1
+        of_service = sum(
+            count
+            for identity, count in used.items()
+            if self.replicas[identity].listed
+            and self.replicas[identity].peer.service == robot.service
+        )
+        if of_service >= self.limits.get(robot.service, 1000):
+            return []
         return [
             replica.peer.name
             for identity, replica in self.replicas.items()
@@ -199,8 +209,11 @@ class RoutingSite:
         ]
 
     def check_capacity(self) -> None:
-        for row in self.routing.status(self.now_ns)["replicas"]:
+        status = self.routing.status(self.now_ns)
+        for row in (*status["replicas"], *status["services"]):
             assert row["sessions"] <= row["capacity"]
+        for row in status["services"]:
+            assert row["capacity"] <= self.limits.get(row["name"], 1000)
 
     def check_requests(self) -> None:
         """The request that a robot waits for is at its session's replica, unless a full socket
@@ -234,7 +247,8 @@ class RoutingSite:
                 assert other.peer.incarnation < replica.peer.incarnation
                 other.listed = False
         replica.listed = True
-        body = offer(replica.peer.name, replica.capacity)
+        limit = self.limits.get(replica.peer.service, 0)
+        body = offer(replica.peer.name, replica.capacity, service_limit=limit)
         self.say(replica, "", message(Kind.REGISTER, body, token=replica.token))
 
     def beat(self, replica: FakeReplica) -> None:

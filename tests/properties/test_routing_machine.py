@@ -19,6 +19,7 @@ from holdfast.transport.header import Kind
 
 SERVICES = ("flow", "flow", "flow", "act")
 NAMES = ("r1", "r2", "r3")
+HOSTS = (0, 1)
 Fake = TypeVar("Fake", FakeReplica, FakeRobot)
 
 
@@ -36,9 +37,14 @@ class RoutingMachine(RuleBasedStateMachine):
         self.site = RoutingSite()
         self.incarnation = 0
 
-    @initialize(capacities=st.lists(st.integers(1, 4), min_size=1, max_size=3))
-    def begin(self, capacities: list[int]) -> None:
+    @initialize(
+        capacities=st.lists(st.integers(1, 4), min_size=1, max_size=3),
+        limit=st.none() | st.integers(1, 4),
+    )
+    def begin(self, capacities: list[int], limit: int | None) -> None:
         """A site at work; everything else that a broker goes through, happens to it later."""
+        if limit is not None:
+            self.site.limits["flow"] = limit
         for k, capacity in enumerate(capacities):
             self.start_replica(k, "flow", capacity)
         for name in NAMES:
@@ -50,7 +56,7 @@ class RoutingMachine(RuleBasedStateMachine):
 
     # Replicas
 
-    @rule(k=st.integers(0, 1), service=st.sampled_from(SERVICES), capacity=st.integers(1, 3))
+    @rule(k=st.integers(0, 2), service=st.sampled_from(SERVICES), capacity=st.integers(1, 3))
     def start_replica(self, k: int, service: str, capacity: int) -> None:
         name = f"{service}/{k}"
         for replica in self.site.replicas.values():
@@ -69,6 +75,27 @@ class RoutingMachine(RuleBasedStateMachine):
         replica.up = False
         if found:
             self.site.carry_out(self.site.routing.disconnected(self.site.now_ns))
+
+    @precondition(lambda self: self.site.living())
+    @rule(host=st.sampled_from(HOSTS), found=st.booleans())
+    def kill_host(self, host: int, found: bool) -> None:
+        """All its replicas die at once, of whichever services."""
+        for replica in self.on(host):
+            replica.up = False
+        if found:
+            self.site.carry_out(self.site.routing.disconnected(self.site.now_ns))
+
+    @precondition(lambda self: self.site.living())
+    @rule(host=st.sampled_from(HOSTS), for_ms=st.sampled_from((0, 400, 2500, 6000)))
+    def cut_host(self, host: int, for_ms: int) -> None:
+        """Nothing reaches its replicas or comes from them; what they answer once the link is whole
+        again may be late."""
+        cut = self.on(host)
+        for replica in cut:
+            replica.hung = True
+        self.site.advance(for_ms * MS)
+        for replica in cut:
+            self.wake(replica)
 
     @precondition(lambda self: self.site.living())
     @rule(data=st.data())
@@ -252,7 +279,7 @@ class RoutingMachine(RuleBasedStateMachine):
         self.site.restart_broker()
 
     @invariant()
-    def no_replica_holds_more_than_it_offers(self) -> None:
+    def no_replica_and_no_service_holds_more_than_it_offers(self) -> None:
         self.site.check_capacity()
 
     @invariant()
@@ -283,6 +310,14 @@ class RoutingMachine(RuleBasedStateMachine):
         self.site.work(replica)
         for robot in list(replica.pending):
             self.site.answer(replica, robot)
+
+    def on(self, host: int) -> list[FakeReplica]:
+        """The living replicas of one of two hosts, by their numbers."""
+        return [
+            replica
+            for replica in self.site.living()
+            if int(replica.peer.name.rpartition("/")[2]) % len(HOSTS) == host
+        ]
 
     def hung(self) -> list[FakeReplica]:
         return [r for r in self.site.replicas.values() if r.up and r.hung]

@@ -201,6 +201,7 @@ BODY: dict[Kind, Any] = {
         strict_fps=True,
         observation_steps=2,
         observation_stride_steps=4,
+        service_limit=6,
     ),
     Kind.WELCOME: lambda _: Welcome(broker="main", heartbeat_s=0.5),
     Kind.DRAIN: lambda _: Drain(reason="stop"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.actors.broker.replica_choice import RETRY_AFTER_S
 from holdfast.actors.broker.routing import Routing
@@ -10,6 +13,7 @@ from holdfast.tests.actors.broker.conftest import (
     Desk,
     Sent,
     asking,
+    granting,
     offering,
     rejection,
 )
@@ -25,6 +29,46 @@ def test_a_robot_goes_to_the_least_loaded_replica_of_its_service(desk: Desk) -> 
     placed = [desk.opened(f"r{n}:1").decode() for n in range(6)]
     assert placed.count("flow/0:1") == 4
     assert placed.count("flow/1:1") == 2
+
+
+@given(times=st.lists(st.floats(0.002, 0.5), min_size=2, max_size=4), robots=st.integers(1, 40))
+def test_unequal_devices_get_shares_that_fit_their_measured_times(
+    times: list[float], robots: int
+) -> None:
+    """None is busier than another would be with one robot more; of enough robots all have some."""
+    desk = Desk()
+    for k, seconds in enumerate(times):
+        desk.register(f"flow/{k}:1", capacity=1000, batch_s=(seconds, 1.5 * seconds))
+    placed = [desk.opened(f"r{n}:1").decode() for n in range(robots)]
+    held = [placed.count(f"flow/{k}:1") for k in range(len(times))]
+    after = [(count + 1) * seconds for count, seconds in zip(held, times, strict=True)]
+    for count, seconds in zip(held, times, strict=True):
+        assert count * seconds <= min(after) + 1e-9
+    if robots >= sum(max(times) / seconds for seconds in times) + len(times):
+        assert all(held)
+
+
+def test_the_sessions_of_a_service_are_counted_over_all_its_replicas(desk: Desk) -> None:
+    """Also while one of its hosts is dead: then its replicas may hold all of them, and no more."""
+    for k in range(3):
+        desk.register(f"flow/{k}:1", capacity=3, service_limit=3, host=f"gpu{k % 2}")
+    desk.register("act/0:1")
+    for n in range(3):
+        desk.opened(f"r{n}:1")
+    answer = rejection(desk.robot("r3:1", asking("r3"), epoch=1))
+    assert (answer.reason, answer.load, answer.alternatives) == ("capacity", 1.0, ("act",))
+    assert "3 sessions, room for 3 on 3 replicas" in answer.message
+    assert "raise its `max_sessions`, which counts over all replicas" in answer.message
+    (row,) = [row for row in desk.routing.status(desk.now_ns)["services"] if row["name"] == "flow"]
+    assert (row["sessions"], row["capacity"]) == (3, 3)
+    desk.wait(3, beats=("flow/1:1",), robots=("r0:1", "r1:1", "r2:1"))
+    for n in range(3):
+        if desk.sessions()[f"r{n}"] == "flow/1":
+            desk.replica("flow/1:1", granting("flow/1"), f"r{n}", epoch=1)
+    assert set(desk.sessions().values()) == {"flow/1"}
+    assert rejection(desk.robot("r3:1", asking("r3"), epoch=2)).reason == "capacity"
+    desk.robot("r0:1", Close(), epoch=1)
+    assert desk.opened("r3:1", epoch=3) == b"flow/1:1"
 
 
 def test_a_full_service_says_its_load_and_where_there_is_room(desk: Desk) -> None:
