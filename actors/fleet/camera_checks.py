@@ -10,8 +10,8 @@ from ..runtime import interpreters
 from ..runtime.suggestions import closest
 from ..sensor.describe_camera import AskedCamera, why_not
 from . import kind_options
+from .hosts import is_here
 from .schema import NAME, CameraEntry, FleetFile, RobotEntry, is_name
-from .specs import is_here
 
 CAMERA_DRIVERS = ("sim", "opencv", "lerobot", "robot")
 RESERVED = (
@@ -64,7 +64,7 @@ def camera_faults(
             wrong = list(kind_options.faults(f"{at}.options", camera.options, kind))
         wrong += _driver(robot, name, at, said)
         yield from wrong
-        if not wrong and is_here(fleet, robot):
+        if not wrong and is_here(fleet, robot.host):
             yield from _makeable(fleet, camera, at)
         yield from _frame_age(robot, camera, at)
         if camera.driver == "sim":

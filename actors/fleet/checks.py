@@ -16,6 +16,7 @@ from ..runtime.suggestions import closest
 from . import device_checks
 from .client_checks import OPENPI, client_faults
 from .host_checks import host_faults
+from .places import replica_names
 from .robot_checks import robot_faults
 from .schema import FleetFile, GatewayEntry
 from .service_checks import service_faults
@@ -87,7 +88,7 @@ def _supervision(fleet: FleetFile) -> Iterator[Fault]:
 def actor_names(fleet: FleetFile) -> list[str]:
     """Every actor of the fleet, on whichever host, in start order."""
     names = ["witness", "broker"]
-    names += [f"{name}/{k}" for name, s in fleet.services.items() for k in range(s.processes)]
+    names += replica_names(fleet)
     for robot in fleet.robots:
         names += [] if robot.in_process else [f"{robot.name}/driver"]
         names += [

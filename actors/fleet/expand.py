@@ -25,7 +25,8 @@ from . import robot_actors, segment_uses
 from .client_checks import OPENPI
 from .host_context import HostContext
 from .hosts import back_address, front_address
-from .schema import FleetFile, OpenpiEntry, RobotEntry, ServiceEntry
+from .places import Place, places_on
+from .schema import FleetFile, OpenpiEntry, RobotEntry
 from .specs import policy_spec
 from .supervision_defaults import memory_mb_of
 
@@ -64,8 +65,8 @@ def _actors(context: HostContext) -> list[ActorSpec]:
     if fleet.broker.host == context.host:
         made.append(_broker(context))
     for name, service in fleet.services.items():
-        if service.host == context.host:
-            made += [_replica(context, name, service, k) for k in range(service.processes)]
+        for place in places_on(service, context.host):
+            made += [_replica(context, name, place, k) for k in place.numbers]
     made += [robot_actors.driver(context, robot) for robot in robots if not robot.in_process]
     made += [
         robot_actors.sensor(context, robot, name, camera)
@@ -110,9 +111,10 @@ def _broker(context: HostContext) -> ActorSpec:
     return context.spec("broker", "broker", config, [])
 
 
-def _replica(context: HostContext, name: str, service: ServiceEntry, k: int) -> ActorSpec:
+def _replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec:
+    service = context.fleet.services[name]
     robots = [robot for robot in context.fleet.robots if robot.service == name]
-    near = [robot for robot in robots if segment_uses.is_near(service, robot)]
+    near = [robot for robot in robots if robot.host == place.host]
     outboxes = {
         robot.name: segment_uses.outbox(context.fleet, robot, writable=False) for robot in near
     }
@@ -120,12 +122,13 @@ def _replica(context: HostContext, name: str, service: ServiceEntry, k: int) -> 
         service=name,
         evidence=context.evidence,
         replica=k,
-        broker=context.endpoint("back", service.host),
+        host=place.host,
+        broker=context.endpoint("back", place.host),
         policy=service.policy,
         checkpoint=service.checkpoint,
         revision=service.revision,
         options=service.all_options,
-        device=service.device,
+        device=place.device,
         dtype=service.dtype,
         threads=service.threads,
         max_sessions=service.max_sessions,
@@ -152,7 +155,7 @@ def _replica(context: HostContext, name: str, service: ServiceEntry, k: int) -> 
         config,
         list(outboxes.values()),
         after=["broker"],
-        python=service.python,
+        python=place.python,
     )
 
 

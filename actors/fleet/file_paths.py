@@ -18,6 +18,10 @@ def anchored(fleet: FleetFile, base: Path) -> FleetFile:
             service,
             checkpoint=_checkpoint(service, base),
             python=_program(service.python, base),
+            placements=[
+                replace(placement, python=_program(placement.python, base))
+                for placement in service.placements
+            ],
         )
         for name, service in fleet.services.items()
     }

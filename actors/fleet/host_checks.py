@@ -10,6 +10,7 @@ from ...transport.keys import is_local
 from ..runtime.suggestions import closest
 from .file_paths import is_dir
 from .hosts import ports_of
+from .places import places
 from .schema import FleetFile
 
 
@@ -17,9 +18,9 @@ def host_faults(fleet: FleetFile) -> Iterator[Fault]:
     """What is wrong with `hosts`, each `host`, the broker's ports and timeouts, and `security`."""
     placed = [("$.broker", fleet.broker.host)]
     placed += [
-        (f"$.services.{name}", service.host)
+        (f"$.services.{name}{place.at}", place.host)
         for name, service in fleet.services.items()
-        if not service.external
+        for place in places(service)
     ]
     placed += [(f"$.robots[{i}]", robot.host) for i, robot in enumerate(fleet.robots)]
     for path, host in placed:

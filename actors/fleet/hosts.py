@@ -29,6 +29,12 @@ def here(fleet: FleetFile, host: str | None) -> str | None:
     return found
 
 
+def is_here(fleet: FleetFile, host: str | None) -> bool:
+    """Whether `host` is this machine, as far as its host name tells: drivers and policies of others
+    need not be installed here."""
+    return not fleet.hosts or host == socket.gethostname()
+
+
 def ports_of(broker: BrokerEntry) -> tuple[int, int]:
     """The TCP ports of a broker that listens: its front's and its back's."""
     return broker.front_port or FRONT_PORT, broker.back_port or BACK_PORT

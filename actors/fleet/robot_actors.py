@@ -105,6 +105,7 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
     config = NetworkConfig(
         robot=robot.name,
         evidence=context.evidence,
+        host=robot.host,
         service=robot.service,
         control=context.own_endpoint(robot),
         broker=context.endpoint("front", robot.host),

@@ -18,8 +18,9 @@ from ..runtime import interpreters
 from ..runtime.suggestions import closest
 from . import kind_options
 from .camera_checks import camera_faults
+from .hosts import is_here
 from .schema import FleetFile, RobotEntry
-from .specs import described, is_here, limited
+from .specs import described, limited
 
 MAX_SECONDS = 1e6
 
@@ -34,7 +35,7 @@ def robot_faults(
     try:
         said = described(fleet, robot)
     except RobotError as error:
-        if is_here(fleet, robot):
+        if is_here(fleet, robot.host):
             yield _of_driver(robot, path, str(error))
     spec: RobotSpec | None = None
     if said is not None:

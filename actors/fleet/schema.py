@@ -39,6 +39,13 @@ Python = Annotated[
 ]
 
 
+Device = Annotated[
+    str, Meta(pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="cpu, cuda, cuda:N or mps")
+]
+
+Replicas = Annotated[int, Meta(ge=1, le=64, description="processes, 1 to 64")]
+
+
 class HostEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A machine of the fleet. Its key is its host name, or the value of `--host` there."""
 
@@ -64,8 +71,20 @@ class BrokerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     session_idle_s: Seconds = 300.0
 
 
+class PlacementEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Replicas of a service on one device of one host. Without a `python` it is the service's."""
+
+    host: Host = None
+    device: Device = "cpu"
+    replicas: Replicas = 1
+    python: Python = None
+
+
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One policy that robots may use, and the processes that serve it."""
+    """One policy that robots may use, and the processes that serve it.
+
+    They are `replicas` processes on one `device` of one `host`, or those that `placements` list.
+    """
 
     policy: Annotated[
         str,
@@ -106,20 +125,36 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             "own policy its keywords"
         ),
     ] = {}
-    device: Annotated[
-        str, Meta(pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="cpu, cuda, cuda:N or mps")
-    ] = "cpu"
+    device: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^(cpu|mps|cuda(:\d+)?)$",
+                description="cpu, cuda, cuda:N or mps; without it cpu",
+            ),
+        ]
+        | None
+    ) = None
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     threads: Annotated[int, Meta(ge=1, le=1024, description="processor threads, 1 to 1024")] = 1
     replicas: Annotated[
-        Annotated[int, Meta(ge=1, le=64)] | Literal["external"],
+        Annotated[int, Meta(ge=1, le=64)] | Literal["external"] | None,
         Meta(
-            description="processes on one host, 1 to 64, or external: scripts that call "
-            "holdfast.serve"
+            description="processes on one host, 1 to 64, without it 1; or external: scripts that "
+            "call holdfast.serve"
         ),
-    ] = 1
+    ] = None
     host: Host = None
-    max_sessions: Annotated[int, Meta(ge=1, le=10_000, description="robots, 1 to 10000")] = 8
+    placements: Annotated[
+        list[PlacementEntry],
+        Meta(
+            description="several devices, of one host or of several, in place of host, device and "
+            "replicas; the replicas are numbered in this order"
+        ),
+    ] = []
+    max_sessions: Annotated[
+        int, Meta(ge=1, le=10_000, description="robots at all replicas together, 1 to 10000")
+    ] = 8
     max_batch: Annotated[int, Meta(ge=1, le=1024, description="requests, 1 to 1024")] = 4
     max_wait_ms: Annotated[float, Meta(ge=0, le=10_000, description="milliseconds, 0 to 10000")] = (
         4.0
@@ -142,11 +177,6 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def external(self) -> bool:
         """Whether scripts serve it: then its policy is not known from the file."""
         return self.replicas == "external"
-
-    @property
-    def processes(self) -> int:
-        """How many replicas the fleet runs."""
-        return 0 if self.replicas == "external" else self.replicas
 
 
 class CameraEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,6 +12,7 @@ from ..driver import registers
 from ..jitter_probe import KEPT
 from ..runtime.spec import SegmentUse
 from ..runtime.status_board import BOARD_SIZE
+from .places import places_on
 from .schema import FleetFile, RobotEntry, ServiceEntry
 from .specs import policy_spec
 
@@ -53,9 +54,9 @@ def driver_board(robot: RobotEntry) -> SegmentUse:
 
 
 def is_near(service: ServiceEntry, robot: RobotEntry) -> bool:
-    """Whether the robot's images reach the service's replicas by shared memory: those that the
+    """Whether the robot's images reach a replica of the service by shared memory: one that the
     fleet runs on the robot's host."""
-    return service.host == robot.host and not service.external
+    return bool(places_on(service, robot.host))
 
 
 def outbox(fleet: FleetFile, robot: RobotEntry, writable: bool) -> SegmentUse:

@@ -14,8 +14,10 @@ from ..inference import user_policy
 from ..runtime import interpreters
 from ..runtime.suggestions import closest
 from . import kind_options
+from .hosts import is_here
+from .places import Place, described_at, places
 from .schema import NAME, FleetFile, ServiceEntry, is_name
-from .specs import is_here, policy_spec
+from .specs import policy_spec
 
 WITHOUT_NETWORK = ("constant", "shape-only")
 """Kinds of policy that compute nothing on any device."""
@@ -27,6 +29,7 @@ def service_faults(fleet: FleetFile, specs: dict[str, PolicySpec]) -> Iterator[F
         path = f"$.services.{name}"
         if not is_name(name):
             yield Fault(path, f"{name!r} is no name", remedy=f"use {NAME}")
+        yield from _placements(service, path)
         if service.address is not None and service.policy not in user_policy.SERVERS:
             remedy = f"remove it, or write `policy: {', '.join(user_policy.SERVERS)}`"
             yield Fault(f"{path}.address", f"{service.address} has no effect", remedy=remedy)
@@ -39,16 +42,18 @@ def service_faults(fleet: FleetFile, specs: dict[str, PolicySpec]) -> Iterator[F
             try:
                 specs[name] = policy_spec(fleet, service)
             except PolicyError as error:
-                if is_here(fleet, service):
-                    yield of_policy(service, path, str(error))
+                place = described_at(fleet, service)
+                if is_here(fleet, place.host):
+                    yield of_policy(place, path, str(error))
         else:
             yield from _built_in(fleet, name, path, specs)
 
 
-def of_policy(service: ServiceEntry, path: str, error: str) -> Fault:
-    """Why the user's policy cannot be asked, at the key that is to be mended."""
-    if service.python is not None and (unusable := interpreters.unusable(service.python)):
-        return Fault(f"{path}.python", unusable)
+def of_policy(place: Place, path: str, error: str) -> Fault:
+    """Why the user's policy, asked at a `place` of the service at `path`, does not answer, at the
+    key that is to be mended."""
+    if place.python is not None and (unusable := interpreters.unusable(place.python)):
+        return Fault(f"{path}{place.python_at}", unusable)
     if error.startswith("options: "):
         return Fault(f"{path}.options", error.removeprefix("options: "))
     return Fault(f"{path}.policy", error)
@@ -58,12 +63,21 @@ def _external(service: ServiceEntry, path: str) -> Iterator[Fault]:
     """What only replicas of the fleet would heed."""
     for field in msgspec.structs.fields(service):
         value = getattr(service, field.name)
-        if field.name != "replicas" and value not in (field.default, {}):
+        if field.name not in ("replicas", "placements") and value not in (field.default, {}):
             yield Fault(
                 f"{path}.{field.name}",
                 f"{value!r} has no effect: scripts serve it, with the arguments of holdfast.serve",
                 remedy="remove it, or `replicas: external`",
             )
+
+
+def _placements(service: ServiceEntry, path: str) -> Iterator[Fault]:
+    """The keys that `placements` stand in place of."""
+    for key in ("host", "device", "replicas") if service.placements else ():
+        value = getattr(service, key)
+        if value is not None:
+            found = f"{value!r} beside `placements`, of which each says it for itself"
+            yield Fault(f"{path}.{key}", found, remedy="remove it here, or remove `placements`")
 
 
 def _built_in(
@@ -104,13 +118,11 @@ def _policy(service: ServiceEntry, path: str, spec: PolicySpec) -> Iterator[Faul
         return
     yield from kind_options.faults(f"{path}.options", service.options, kind, spec)
     if service.policy in WITHOUT_NETWORK:
-        for key, value, usual in (
-            ("device", service.device, "cpu"),
-            ("dtype", service.dtype, "float32"),
-        ):
-            if value != usual:
-                found = f"has no effect: policy {service.policy} has no network"
-                yield Fault(f"{path}.{key}", found, remedy="remove it")
+        given = [f"{place.at}.device" for place in places(service) if place.device != "cpu"]
+        given += [".dtype"] if service.dtype != "float32" else []
+        for key in given:
+            found = f"has no effect: policy {service.policy} has no network"
+            yield Fault(f"{path}{key}", found, remedy="remove it")
         return
     assert service.checkpoint is not None, "its spec was read from it"
     made_for = read_config(service.checkpoint).kind

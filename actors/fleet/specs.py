@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -16,21 +15,25 @@ from ..driver.describe import Asked, Description, describe
 from ..inference.describe_policy import AskedPolicy
 from ..inference.describe_policy import describe as describe_policy
 from ..inference.user_policy import is_own, keywords
+from .hosts import is_here
+from .places import Place, described_at, places
 from .schema import FleetFile, LimitEntry, RobotEntry, ServiceEntry
 
 
-def policy_spec(fleet: FleetFile, service: ServiceEntry) -> PolicySpec:
-    """What the policy of a service that the fleet runs wants and gives. Raises PolicyError."""
+def policy_spec(fleet: FleetFile, service: ServiceEntry, place: Place | None = None) -> PolicySpec:
+    """What the policy of a service that the fleet runs wants and gives; one of the user's own is
+    asked as it is at `place`. Raises PolicyError."""
     if is_own(service.policy):
+        place = place or described_at(fleet, service)
         given = keywords(
             service.all_options,
             service.checkpoint,
-            service.device,
+            place.device,
             service.dtype,
             service.revision,
         )
         asked = AskedPolicy(service.policy, given, fleet.import_path)
-        return describe_policy(asked, service.python)
+        return describe_policy(asked, place.python)
     if service.checkpoint is None:
         raise PolicyError(f"a policy of kind {service.policy} needs a checkpoint")
     return read_spec(service.checkpoint)
@@ -63,12 +66,6 @@ def limited(spec: RobotSpec, limits: Mapping[str, LimitEntry]) -> RobotSpec:
     )
 
 
-def is_here(fleet: FleetFile, entry: RobotEntry | ServiceEntry) -> bool:
-    """Whether the robot or service is this machine's, as far as its host name tells: drivers and
-    policies of others need not be installed here."""
-    return not fleet.hosts or entry.host == socket.gethostname()
-
-
 def ask_all(fleet: FleetFile) -> None:
     """Ask the drivers and policies of this machine at the same time: what they said is kept."""
 
@@ -77,10 +74,14 @@ def ask_all(fleet: FleetFile) -> None:
         with suppress(RobotError, PolicyError):
             if isinstance(entry, RobotEntry):
                 described(fleet, entry)
-            elif is_own(entry.policy) and not entry.external:
+            elif is_own(entry.policy):
                 policy_spec(fleet, entry)
 
-    entries: list[RobotEntry | ServiceEntry] = [*fleet.services.values(), *fleet.robots]
-    here = [each for each in entries if is_here(fleet, each)]
+    here: list[RobotEntry | ServiceEntry] = [
+        service
+        for service in fleet.services.values()
+        if any(is_here(fleet, place.host) for place in places(service))
+    ]
+    here += [robot for robot in fleet.robots if is_here(fleet, robot.host)]
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(ask, here))

@@ -24,6 +24,7 @@ from ..runtime import interpreters
 from . import device_checks
 from .client_checks import OPENPI
 from .loading import placed
+from .places import Place, places, places_on, replica_names
 from .schema import FleetFile, RobotEntry, ServiceEntry
 from .service_checks import WITHOUT_NETWORK, of_policy
 from .specs import policy_spec
@@ -78,11 +79,25 @@ def require(fleet: FleetFile, host: str | None, source: Path, strict: bool = Fal
     return placed(text, later)
 
 
+def checked_elsewhere(fleet: FleetFile, host: str | None) -> dict[str, list[str]]:
+    """What `faults_here` of other hosts than `host` would look for: GPUs and interpreters, by
+    host."""
+    found: dict[str, dict[str, None]] = {}
+    for service in fleet.services.values():
+        for place in places(service):
+            if place.host in (host, None):
+                continue
+            wanted = [place.device] if place.device != "cpu" else []
+            wanted += [place.python] if place.python else []
+            found.setdefault(place.host, {}).update(dict.fromkeys(wanted))
+    return {other: list(wanted) for other, wanted in found.items() if wanted}
+
+
 def interpreters_named(fleet: FleetFile, host: str | None) -> Iterator[tuple[str, str]]:
     """The interpreters of `host` that `fleet` names: the place in the file, and the path."""
     for name, service in fleet.services.items():
-        if service.host == host and service.python is not None:
-            yield f"$.services.{name}.python", service.python
+        found = {place.python_at: place.python for place in places_on(service, host)}
+        yield from ((f"$.services.{name}{at}", python) for at, python in found.items() if python)
     for i, robot in enumerate(fleet.robots):
         if robot.host != host:
             continue
@@ -102,45 +117,51 @@ def _interpreters(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
 def _policies(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
     torch: dict[str, dict[str, Any] | str] = {}
     for name, service in fleet.services.items():
-        if service.host != host or service.external or service.policy in WITHOUT_NETWORK:
+        found = places_on(service, host)
+        if not found or service.policy in WITHOUT_NETWORK:
             continue
         path = f"$.services.{name}"
         if is_own(service.policy):
-            yield from _own_policy(fleet, service, path)
+            yield from _own_policy(fleet, service, path, found)
             continue
         assert service.checkpoint is not None, "a fleet without it has a fault"
         try:
             check_whole(service.checkpoint)
         except PolicyError as error:
             yield Fault(f"{path}.checkpoint", str(error))
-        python = service.python or sys.executable
-        if service.python and interpreters.unusable(python):
+        lacking: set[str] = set()
+        for place in found:
+            python = place.python or sys.executable
+            if python in lacking or (place.python and interpreters.unusable(python)):
+                continue
+            missing = interpreters.lacks(python, ("torch", "safetensors"))
+            if missing:
+                lacking.add(python)
+                yield Fault(
+                    f"{path}.policy",
+                    f"{service.policy!r} needs {' and '.join(missing)}, not installed for {python}",
+                    remedy=f"`{python} -m pip install 'holdfast[policy]'`",
+                )
+            elif place.device != "cpu":
+                torch[python] = torch.get(python) or _torch(python)
+                yield from _device(f"{path}{place.at}.device", place.device, torch[python])
+
+
+def _own_policy(
+    fleet: FleetFile, service: ServiceEntry, path: str, found: list[Place]
+) -> Iterator[Fault]:
+    """What the interpreters of the user's policy lack for it, where they can be asked."""
+    for place in found:
+        if place.python is not None and interpreters.unusable(place.python):
             continue
-        missing = interpreters.lacks(python, ("torch", "safetensors"))
-        if missing:
-            yield Fault(
-                f"{path}.policy",
-                f"{service.policy!r} needs {' and '.join(missing)}, not installed for {python}",
-                remedy=f"`{python} -m pip install 'holdfast[policy]'`",
-            )
-        elif service.device != "cpu":
-            torch[python] = torch.get(python) or _torch(python)
-            yield from _device(f"{path}.device", service.device, torch[python])
-
-
-def _own_policy(fleet: FleetFile, service: ServiceEntry, path: str) -> Iterator[Fault]:
-    """What the interpreter of the user's policy lacks for it, where it can be asked."""
-    if service.python is not None and interpreters.unusable(service.python):
-        return
-    try:
-        policy_spec(fleet, service)
-    except PolicyError as error:
-        yield of_policy(service, path, str(error))
-    else:
-        if service.device != "cpu" and isinstance(
-            found := _torch(service.python or sys.executable), dict
-        ):
-            yield from _device(f"{path}.device", service.device, found)
+        try:
+            policy_spec(fleet, service, place)
+        except PolicyError as error:
+            yield of_policy(place, path, str(error))
+        else:
+            torch = "" if place.device == "cpu" else _torch(place.python or sys.executable)
+            if isinstance(torch, dict):
+                yield from _device(f"{path}{place.at}.device", place.device, torch)
 
 
 def _torch(python: str) -> dict[str, Any] | str:
@@ -187,7 +208,9 @@ def _device(path: str, device: str, torch: dict[str, Any] | str) -> Iterator[Fau
             remedy="see `nvidia-smi` and CUDA_VISIBLE_DEVICES, or use cpu",
         )
     else:
-        yield Fault(path, f"found {device!r}; the GPUs here are cuda:0 to cuda:{torch['cuda'] - 1}")
+        last = torch["cuda"] - 1
+        there = f"GPUs here are cuda:0 to cuda:{last}" if last else "only GPU here is cuda:0"
+        yield Fault(path, f"found {device!r}; the {there}")
 
 
 def _keys(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
@@ -195,9 +218,7 @@ def _keys(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
     if fleet.security.keys is None:
         return
     directory = Path(fleet.security.keys)
-    needed = [(f"{name}/{k}", Role.REPLICA)
-              for name, service in fleet.services.items() if service.host == host
-              for k in range(service.processes)]  # fmt: skip
+    needed = [(name, Role.REPLICA) for name in replica_names(fleet, host)]
     needed += [(robot.name, Role.ROBOT) for robot in fleet.robots if robot.host == host]
     if fleet.gateway.openpi is not None and fleet.broker.host == host:
         needed.append((OPENPI, Role.ROBOT))

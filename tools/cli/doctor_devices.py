@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...actors.fleet import specs
+from ...actors.fleet.hosts import is_here
 from ...actors.fleet.loading import outline
+from ...actors.fleet.places import places
 from ...actors.fleet.schema import FleetFile, RobotEntry
 from ...actors.runtime import device_files, interpreters
 from ...errors import FleetError, RobotError
@@ -63,7 +65,7 @@ def of_file(fleet_file: Path) -> Iterator[Finding]:
     for python, users in _users(fleet).items():
         yield _interpreter(python, users, fleet_file)
     for robot in fleet.robots:
-        if specs.is_here(fleet, robot):
+        if is_here(fleet, robot.host):
             yield _driver(fleet, robot, fleet_file)
 
 
@@ -75,10 +77,11 @@ def _users(fleet: FleetFile) -> dict[str, list[str]]:
         users.setdefault(python or sys.executable, []).append(name)
 
     for name, service in fleet.services.items():
-        if specs.is_here(fleet, service):
-            uses(service.python, name)
+        for place in places(service):
+            if is_here(fleet, place.host):
+                uses(place.python, name)
     for robot in fleet.robots:
-        if specs.is_here(fleet, robot):
+        if is_here(fleet, robot.host):
             uses(None if robot.in_process else robot.python, f"{robot.name}/driver")
             for name, camera in robot.cameras.items():
                 if camera.driver != "robot":

@@ -62,6 +62,8 @@ def capacity(as_json: AsJson = False, fleet: FleetName = None) -> None:
     Replicas of scripts and other hosts too, if this host has the broker: for robots with the usual
     `buffer_time_s`.
     """
+    from ...actors.embedding.service_list import offers
+
     body = ask(reach(fleet), do="status")["status"]
     rows = [
         {
@@ -84,7 +86,7 @@ def capacity(as_json: AsJson = False, fleet: FleetName = None) -> None:
         times = ", ".join(f"{size} in {ms:g} ms" for size, ms in row["batch_ms"].items())
         print(
             f"{row['replica']} ({row['where']}): carries {row['robots']} robots by its times "
-            f"({times}), {row['max_sessions']} by its limit; "
+            f"({times}), {row['max_sessions']} by `max_sessions`; "
             f"has {row['sessions']}, load {row['load']:.0%}"
         )
         if each := row["each"]:
@@ -92,6 +94,13 @@ def capacity(as_json: AsJson = False, fleet: FleetName = None) -> None:
                 f"  each robot asks {each['rate_hz']:.2g} times a second, and is to be answered "
                 f"within half its execution horizon of {each['horizon_s']:.2g} s, less "
                 f"{each['rtt_s'] * 1e3:.0f} ms on the way"
+            )
+    for offer in offers(body) or ():
+        carried = [row["robots"] or 0 for row in rows if _service(row) == offer.name]
+        if len(carried) > 1:
+            print(
+                f"{offer.name}: its {len(carried)} replicas carry {sum(carried)} robots by their "
+                f"times, {offer.capacity} by `max_sessions`; has {offer.sessions}"
             )
 
 
@@ -123,6 +132,10 @@ def services(
         print(json.dumps(listing.plain(chosen), indent=2))
     else:
         print(listing.text(chosen))
+
+
+def _service(row: dict[str, Any]) -> str:
+    return str(row["replica"]).rpartition("/")[0]
 
 
 def _carried(report: dict[str, Any]) -> dict[str, Any]:

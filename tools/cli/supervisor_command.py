@@ -56,7 +56,7 @@ def check(
     from ...actors.fleet.file_warnings import warnings_of
     from ...actors.fleet.hosts import here
     from ...actors.fleet.loading import load, placed
-    from ...actors.fleet.surroundings import require
+    from ...actors.fleet.surroundings import checked_elsewhere, require
 
     result: dict[str, Any] = {"faults": []}
     try:
@@ -72,10 +72,13 @@ def check(
     warnings = placed(fleet_file.read_text(encoding="utf-8"), warnings_of(fleet))
     result |= {"fleet": fleet.name, "actors": [actor.name for actor in actors]}
     result["warnings"] = _rows(warnings)
+    result["unchecked"] = unchecked = checked_elsewhere(fleet, place)
     if not as_json:
         print(f"{fleet_file}: {fleet.name!r} is right; {len(actors)} actors on this host")
         for warning in warnings:
             print(f"  warning: {warning}")
+        for other, wanted in unchecked.items():
+            print(f"  not checked here: {', '.join(wanted)} of {other}; check the file there too")
     if online:
         from .online import accepted, table
 
