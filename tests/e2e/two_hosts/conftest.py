@@ -1,5 +1,6 @@
-"""Two hosts on one machine: network namespaces with a wire of ours between them, at packet level,
-so that delay, loss and cuts do not depend on which queueing disciplines a kernel was built with."""
+"""Several hosts on one machine: network namespaces with a wire of ours between them, at packet
+level, so that delay, loss and cuts do not depend on which queueing disciplines a kernel was built
+with."""
 
 from __future__ import annotations
 
@@ -9,11 +10,13 @@ import os
 import random
 import select
 import shutil
+import socket
 import struct
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -23,23 +26,25 @@ TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 
 @dataclass
 class Wire:
-    """Two tunnel interfaces, each in a namespace, and the thread that carries packets across.
+    """Tunnel interfaces, each in a namespace, and the thread that carries packets between them.
 
-    `delay_s` is one-way; `loss` a probability per packet; `cut` loses everything.
+    `delay_s` is one-way; `loss` a probability per packet; `cut` loses everything, and `apart`
+    everything from and to the namespaces in it.
     """
 
-    names: tuple[str, str]
-    addresses: tuple[str, str]
+    names: tuple[str, ...]
+    addresses: tuple[str, ...]
     delay_s: float = 0.0
     loss: float = 0.0
     cut: bool = False
+    apart: set[str] = field(default_factory=set)
     carried: int = 0
     lost: int = 0
     _fds: list[int] = field(default_factory=list)
 
     def lay(self) -> None:
         for namespace, address in zip(self.names, self.addresses, strict=True):
-            device = f"w{namespace[-8:]}"
+            device = f"w{len(self._fds)}-{os.getpid()}"
             fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
             self._fds.append(fd)
             fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH", device.encode(), IFF_TUN | IFF_NO_PI))
@@ -65,7 +70,11 @@ class Wire:
     def _carry(self) -> None:
         rng = random.Random(1)
         due: list[tuple[float, int, int, bytes]] = []
-        other = dict(zip(self._fds, reversed(self._fds), strict=True))
+        names = dict(zip(self._fds, self.names, strict=True))
+        by_address = {
+            socket.inet_aton(address): fd
+            for fd, address in zip(self._fds, self.addresses, strict=True)
+        }
         while True:
             patience_s = max(0.0, due[0][0] - time.monotonic()) if due else None
             ready, _, _ = select.select([*self._fds, self._stop], [], [], patience_s)
@@ -73,12 +82,16 @@ class Wire:
                 return
             for fd in ready:
                 packet = os.read(fd, 65536)
-                if self.cut or rng.random() < self.loss:
+                to = by_address.get(packet[16:20])  # of IPv4; other packets have no host here
+                if to is None:
+                    continue
+                apart = {names[fd], names[to]} & self.apart
+                if self.cut or apart or rng.random() < self.loss:
                     self.lost += 1
                 else:
                     self.carried += 1
                     at_s = time.monotonic() + self.delay_s
-                    heapq.heappush(due, (at_s, self.carried, other[fd], packet))
+                    heapq.heappush(due, (at_s, self.carried, to, packet))
             while due and due[0][0] <= time.monotonic():
                 _, _, fd, packet = heapq.heappop(due)
                 try:
@@ -111,10 +124,17 @@ def _possible() -> str | None:
 @pytest.fixture
 def wire() -> Iterator[Wire]:
     """A robot's host and a GPU's, each in its namespace, 10.77.0.1 and 10.77.0.2."""
+    with laid("cell", "gpu") as wire:
+        yield wire
+
+
+@contextmanager
+def laid(*hosts: str) -> Iterator[Wire]:
+    """A wire between `hosts`, each in its namespace, 10.77.0.1, 10.77.0.2 and so on."""
     if why := _possible():
         pytest.skip(why)
-    pid = os.getpid()
-    wire = Wire((f"hf-cell-{pid}", f"hf-gpu-{pid}"), ("10.77.0.1", "10.77.0.2"))
+    names = tuple(f"hf-{host}-{os.getpid()}" for host in hosts)
+    wire = Wire(names, tuple(f"10.77.0.{k}" for k in range(1, len(hosts) + 1)))
     try:
         wire.lay()
         yield wire

@@ -1,0 +1,147 @@
+"""One service on two GPU hosts, a robot on a third, the broker on a fourth: the robot of a dead or
+unreachable GPU host goes on at the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from holdfast.actors.runtime.runtime_dir import SOCKET
+from holdfast.actors.supervision.control_socket import ask
+from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, all_well, row
+from holdfast.tests.e2e.two_hosts.conftest import Wire, laid
+from holdfast.tests.waiting import wait_until
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
+
+HOSTS = ("cell", "hub", "gpu1", "gpu2")
+FLEET = """
+name: spread
+hosts:
+  cell: {address: 10.77.0.1}
+  hub: {address: 10.77.0.2}
+  gpu1: {address: 10.77.0.3}
+  gpu2: {address: 10.77.0.4}
+broker: {host: hub}
+security: {insecure: true}
+gateway: {enabled: false}
+supervision: {policy_spare: false}
+services:
+  pick:
+    policy: constant
+    checkpoint: conveyor-flow
+    options: {delay_s: 0.03}
+    placements: [{host: gpu1}, {host: gpu2}]
+    max_sessions: 2
+robots:
+  - name: r1
+    host: cell
+    options: {seed: 1}
+    service: pick
+    cameras: {overhead: {}, wrist: {}}
+"""
+
+
+@dataclass
+class Spread:
+    """The parts of one fleet, by host."""
+
+    wire: Wire
+    parts: dict[str, FleetProcess]
+
+    def status(self, host: str) -> dict[str, Any]:
+        """As `actorctl status` has it, without the second of processor time that its start takes:
+        that would be a robot's here."""
+        runtime = self.parts[host].environment["HOLDFAST_RUNTIME"]
+        return dict(ask(Path(runtime) / "spread" / SOCKET, do="status")["status"])
+
+    def replica(self) -> str:
+        """Where the broker has the robot's session; empty without one."""
+        rows = self.status("hub")["site"]["robots"]
+        return next((r["replica"] for r in rows if r["name"] == "r1"), "")
+
+    def served(self) -> set[str]:
+        """The replicas that the broker knows."""
+        return {r["name"] for r in self.status("hub")["site"]["replicas"]}
+
+    def robot(self) -> dict[str, Any]:
+        return row(self.status("cell")["robots"], "r1")
+
+    def namespace(self, host: str) -> str:
+        return self.wire.names[HOSTS.index(host)]
+
+
+@pytest.fixture
+def spread(start_fleet: StartFleet, tmp_path: Path) -> Iterator[Spread]:
+    """All four started; the robot streams, and both replicas serve."""
+    path = tmp_path / "spread.yaml"
+    path.write_text(FLEET)
+    with laid(*HOSTS) as wire:
+        parts = {}
+        for host, namespace in zip(HOSTS, wire.names, strict=True):
+            parts[host] = start_fleet(
+                "--host",
+                host,
+                fleet=path,
+                inside=("ip", "netns", "exec", namespace),
+                environment={
+                    "HOLDFAST_RUNTIME": str(tmp_path / f"{host}-run"),
+                    "HOLDFAST_STATE": str(tmp_path / f"{host}-state"),
+                },
+            )
+        made = Spread(wire, parts)
+        parts["cell"].streaming(60.0)
+        wait_until(lambda: made.served() == {"pick/0", "pick/1"}, within_s=40.0)
+        yield made
+
+
+def kill(part: FleetProcess) -> None:
+    """SIGKILL everything of a host: what a power failure leaves behind, but for closed sockets."""
+    top = psutil.Process(part.process.pid)
+    processes = [top, *top.children(recursive=True)]
+    for process in processes:
+        process.suspend()  # or the supervisor's death would let the others end in order
+    for process in processes:
+        process.kill()
+    part.process.wait(5)
+
+
+@pytest.mark.parametrize("fault", ["killed", "cut off"])
+def test_the_robot_of_a_lost_gpu_host_goes_on_at_the_other(spread: Spread, fault: str) -> None:
+    """It misses no tick, is never without a plan and keeps its session, also once that is back."""
+    lost, other = ("gpu1", "pick/1") if spread.replica() == "pick/0" else ("gpu2", "pick/0")
+    before = spread.robot()
+    if fault == "killed":
+        kill(spread.parts[lost])
+    else:
+        spread.wire.apart = {spread.namespace(lost)}
+    states: set[str] = set()
+
+    def moved() -> bool:
+        robot = spread.robot()
+        states.add(robot["state"])
+        return spread.replica() == other and bool(robot["merged"] >= before["merged"] + 4)
+
+    wait_until(moved, "the robot is served by the other host", within_s=10.0, every_s=0.1)
+    wait_until(lambda: spread.served() == {other}, "the lost one is given up", within_s=10.0)
+    after = spread.robot()
+    assert states <= {"STREAMING", "DEGRADED"}
+    assert after["missed_ticks"] == before["missed_ticks"]
+    for count in ("stalled_ticks", "epoch", "void_dropped", "stale_dropped"):
+        assert after[count] == before[count], count
+    if fault == "killed":
+        spread.parts[lost].again()
+    else:
+        spread.wire.apart = set()
+    wait_until(lambda: len(spread.served()) == 2, "the lost host is back", within_s=40.0)
+    merged = spread.robot()["merged"]
+    wait_until(
+        lambda: all_well(spread.status("cell")) and spread.robot()["merged"] >= merged + 3,
+        within_s=20.0,
+    )
+    assert (spread.replica(), spread.robot()["epoch"]) == (other, before["epoch"])
