@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from .errors import SeqlockError as SeqlockError
     from .errors import ServingFailedError as ServingFailedError
     from .errors import StaleFrameError as StaleFrameError
+    from .errors import StepError as StepError
     from .errors import SupervisorUnreachableError as SupervisorUnreachableError
     from .errors import UnfitPolicyError as UnfitPolicyError
     from .errors import WireError as WireError
@@ -131,6 +132,7 @@ _NAMES = {
         "SeqlockError",
         "ServingFailedError",
         "StaleFrameError",
+        "StepError",
         "SupervisorUnreachableError",
         "UnfitPolicyError",
         "WireError",

@@ -22,6 +22,7 @@ HoldfastError
 │   ├── WrongOutputError (ValueError)
 │   ├── PolicyBrokenError
 │   │   └── DeviceLostError
+│   ├── StepError (ValueError)
 │   └── CaptureError (ValueError)
 ├── Robots
 │   ├── RobotError
@@ -198,6 +199,11 @@ class PolicyBrokenError(HoldfastError):
 class DeviceLostError(PolicyBrokenError):
     """The device does not work any more (a GPU that does not respond, exhausted memory): only a
     new process may help."""
+
+
+class StepError(HoldfastError, ValueError):
+    """Data do not fit a step of `policy/steps/`: the message names the step, the key, and what was
+    there."""
 
 
 class CaptureError(HoldfastError, ValueError):

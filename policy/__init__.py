@@ -5,6 +5,7 @@ checkpoint    a trained policy on disk (no torch)
 policy_options  the options of each kind of policy (no torch)
 kinds         policies by kind
 lerobot       policies of the LeRobot library, in its own interpreter
+steps         the data of openpi's models as steps that compose (no torch)
 processing    the steps before and after a network: normalize, tokens
 encoder       cameras, state and instruction as one vector
 transformer   over the steps of a chunk

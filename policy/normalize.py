@@ -21,12 +21,13 @@ MIN_SPREAD = 1e-4
 
 
 class Stats(msgspec.Struct, frozen=True):
-    """The statistics of one feature vector, one entry per dimension."""
+    """The statistics of one feature vector, one entry per dimension. Those of other projects may
+    lack the quantiles: then they are empty."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    q01: tuple[float, ...]
-    q99: tuple[float, ...]
+    q01: tuple[float, ...] = ()
+    q99: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, samples: NDArray[np.floating]) -> Stats:
