@@ -20,7 +20,7 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 class ServiceOffer(ServiceRow, frozen=True, kw_only=True):
-    """One service: the fields of `ServiceRow`, and what they mean for a robot."""
+    """One service: what it says of itself, and what that means for a robot."""
 
     @property
     def task_rule(self) -> str:
