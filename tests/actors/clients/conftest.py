@@ -114,12 +114,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 @pytest.fixture(scope="package")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """One place, a chunk takes a second, an API key is needed, RoboArena's metadata are sent."""
+    """One place, a chunk takes half a second, an API key is needed, RoboArena's metadata are
+    sent."""
     pick = {
         "policy": "constant",
         "checkpoint": "conveyor-flow",
         "max_sessions": 1,
-        "options": {"delay_s": 1.0},
+        "max_batch": 1,  # the warm-up runs each size several times
+        "options": {"delay_s": 0.5},
     }
     folder = tmp_path_factory.mktemp("slow")
     (folder / "openpi.key").write_text("s3cret\n")
