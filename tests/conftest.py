@@ -94,23 +94,39 @@ def _traces() -> set[str]:
 
 
 def _processes() -> set[str]:
-    """Every live process that carries our mark, zombies we have not reaped included."""
-    mark = f"{MARK}={os.environ[MARK]}".encode()
-    found = {
-        f"process {c.pid} (zombie)" for c in _me.children() if c.status() == psutil.STATUS_ZOMBIE
-    }
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
-                command = (
-                    (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                )
-                found.add(f"process {entry.name} ({command.strip()})")
-        except OSError:
-            continue  # it ended while we looked, or is not ours to read
+    """Every live process that carries our mark, zombies we have not reaped included. It runs twice
+    a test, so that it reads as little as possible."""
+    found = {f"process {pid} (zombie)" for pid in _children() if _is_zombie(pid)}
+    mark = f"{MARK}={os.environ[MARK]}\0".encode()
+    for name in os.listdir("/proc"):  # noqa: PTH208  half the time of Path.iterdir
+        if name.isdigit() and int(name) != os.getpid() and mark in _read(f"/proc/{name}/environ"):
+            command = _read(f"/proc/{name}/cmdline").replace(b"\0", b" ").decode(errors="replace")
+            found.add(f"process {name} ({command.strip()})")
     return found
+
+
+def _children() -> list[str]:
+    threads = os.listdir("/proc/self/task")  # noqa: PTH208
+    lists = (_read(f"/proc/self/task/{thread}/children") for thread in threads)
+    return b" ".join(lists).decode().split()
+
+
+def _is_zombie(pid: str) -> bool:
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[:1] == [b"Z"]
+
+
+def _read(path: str) -> bytes:
+    """A file of /proc; empty where its process ended meanwhile, or is not ours to read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, 1 << 20)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
 
 
 def _segments() -> set[str]:

@@ -10,9 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from holdfast.actors.runtime.runtime_dir import SOCKET, runtime_base, state_dir
-from holdfast.actors.supervision.control_socket import ask
-from holdfast.errors import ControlSocketError
+from holdfast.actors.runtime.runtime_dir import state_dir
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import CONFIG, Config
 from holdfast.robot.sim.arm import SPEC
@@ -49,15 +47,8 @@ class ChaosFleet(FleetProcess):
 
     name = ""
 
-    @property
-    def control_socket(self) -> Path:
-        return runtime_base() / self.name / SOCKET
-
     def status(self) -> dict[str, Any]:
-        try:
-            return dict(ask(self.control_socket, do="status")["status"])
-        except ControlSocketError:
-            return {}
+        return self.asked()
 
     def record(self) -> list[Recorder]:
         """A recorder for each robot, from here on."""

@@ -44,7 +44,9 @@ def disturb(fleet: ChaosFleet, victim: str, number: signal.Signals) -> Disturban
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM], ids=lambda number: number.name
+    "number",
+    [signal.SIGKILL, signal.SIGSTOP, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)],
+    ids=lambda number: number.name,
 )
 def test_a_signalled_actor_comes_back_and_costs_no_other_robot_a_tick(
     start_chaos: Callable[..., ChaosFleet], number: signal.Signals, witnesses: Witnesses

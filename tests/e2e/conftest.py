@@ -13,7 +13,11 @@ from typing import Any
 
 import psutil
 import pytest
+import yaml
 
+from holdfast.actors.runtime.runtime_dir import SOCKET
+from holdfast.actors.supervision.control_socket import ask
+from holdfast.errors import ControlSocketError
 from holdfast.tests.waiting import wait_until
 
 BIN = Path(sys.executable).parent
@@ -34,10 +38,12 @@ class FleetProcess:
         """`inside` is a command that runs another elsewhere, `environment` added to ours."""
         self.report_path = directory / "report.json"
         self.directory = directory
+        self.file = fleet
         start = [str(BIN / "supervisor"), "start", str(fleet)]
         start += ["--report", str(self.report_path), *options]
         self.command: list[str] = [*inside, *start]
         self.environment = {**os.environ, **(environment or {})}
+        self.runtime = Path(self.environment["HOLDFAST_RUNTIME"])
         self.output = (directory / "output.txt").open("w+")
         self.again()
 
@@ -68,6 +74,18 @@ class FleetProcess:
         done = self.actorctl("status", "--json")
         return dict(json.loads(done.stdout)) if done.stdout.startswith("{") else {}
 
+    @property
+    def control_socket(self) -> Path:
+        name = yaml.safe_load(self.file.read_text()).get("name", "fleet")
+        return self.runtime / str(name) / SOCKET
+
+    def asked(self) -> dict[str, Any]:
+        """`status` by the control socket: a tenth of the command's cost, for what asks often."""
+        try:
+            return dict(ask(self.control_socket, do="status")["status"])
+        except ControlSocketError:
+            return {}
+
     def actor(self, name: str) -> dict[str, Any]:
         return row(self.status()["actors"], name)
 
@@ -77,7 +95,7 @@ class FleetProcess:
 
         def satisfied() -> bool:
             nonlocal last
-            last = self.status()
+            last = self.asked()
             assert self.process.poll() is None, f"the fleet ended:\n{self.said()}"
             return bool(last and what(last))
 

@@ -59,7 +59,7 @@ def test_the_default_fleet_runs_its_time_and_ends_with_a_clean_report(
     start_fleet: StartFleet,
 ) -> None:
     """All READY and STREAMING within 20 s; then no tick is missed and no action stale."""
-    fleet = start_fleet("--duration", "45")
+    fleet = start_fleet("--duration", "20")
     begun = time.monotonic()
     fleet.streaming(within_s=20.0)
     took_s = time.monotonic() - begun
@@ -67,7 +67,7 @@ def test_the_default_fleet_runs_its_time_and_ends_with_a_clean_report(
     assert fleet.wait(60) == 0, fleet.said()
     report = fleet.report()
     assert report["healthy"], report
-    assert report["uptime_s"] >= 45 - 1, (report["uptime_s"], took_s)
+    assert report["uptime_s"] >= 20 - 1, (report["uptime_s"], took_s)
     assert all(set(a) >= ACTOR_KEYS for a in report["actors"])
     assert all(a["restarts"] == 0 for a in report["actors"])
     assert {r["name"] for r in report["robots"]} == {"r1", "r2"}
@@ -76,13 +76,11 @@ def test_the_default_fleet_runs_its_time_and_ends_with_a_clean_report(
         assert one["missed_ticks"] == 0, one
         assert one["stalled_ticks"] == 0, one
         assert one["stale_dropped"] == 0, one
-        assert one["ticks"] > 20 * 30
+        assert one["ticks"] > 8 * 30
         assert one["merged"] > 10
-        assert one["episodes"] >= 2
-        assert one["successes"] >= 1
         assert set(one["tick_lateness_us"]) == {"p50", "p99", "p999", "max"}
         assert set(one["request_latency_ms"]) >= {"p50", "p99"}
-    assert report["witness"]["ticks"] > 20 * 30
+    assert report["witness"]["ticks"] > 8 * 30
 
 
 def test_a_ctrl_c_stops_every_actor_within_five_seconds(
@@ -106,6 +104,7 @@ def test_a_ctrl_c_while_actors_are_still_starting_leaves_nothing(start_fleet: St
     fleet.wait(5.0)
 
 
+@pytest.mark.slow  # chaos/test_every_actor does the same with a policy that costs less
 def test_a_killed_actor_costs_no_robot_a_tick_unless_it_was_its_control(
     start_fleet: StartFleet, tmp_path: Path
 ) -> None:
@@ -242,4 +241,5 @@ def test_the_default_fleet_runs_a_minute_without_a_missed_or_stalled_tick(
     for one in fleet.report()["robots"]:
         assert one["missed_ticks"] == 0, one
         assert one["stalled_ticks"] == 0, one
+        assert one["episodes"] >= 2, one
         assert one["successes"] >= 3, one

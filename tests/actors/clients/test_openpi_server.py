@@ -75,7 +75,8 @@ def test_more_clients_than_there_are_places_are_turned_away(served: Served) -> N
 
 def test_a_client_that_reads_nothing_holds_up_no_other(served: Served) -> None:
     """It asks and asks, its answers fill its own buffers, and others get theirs."""
-    with served.connect() as stuck, served.connect() as client:
+    # Its closing handshake is not answered either.
+    with served.connect(close_timeout=0.2) as stuck, served.connect() as client:
         client.recv(10.0)
         stuck.socket.settimeout(0.5)
         # By the bare socket; the library's thread stops reading after a few unread messages.
@@ -106,6 +107,7 @@ def test_a_client_that_is_gone_in_mid_inference_frees_its_session(slow: Served) 
     slow.without_clients()
 
 
+@pytest.mark.slow  # it waits for the time after which a request is given up
 def test_a_service_without_room_is_an_error_that_says_so(slow: Served) -> None:
     """The second client of a service with one place gets the refusal's words, in time."""
     with slow.connect(**KEY) as first, slow.connect(**KEY) as second:

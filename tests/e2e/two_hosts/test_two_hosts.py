@@ -78,7 +78,7 @@ def test_a_robot_streams_over_a_slow_and_lossy_wire(wire: Wire, pair: Pair) -> N
     assert wire.lost > 0
 
 
-@pytest.mark.parametrize("until", ["STALLED", "RECONNECTING"])
+@pytest.mark.parametrize("until", [pytest.param("STALLED", marks=pytest.mark.slow), "RECONNECTING"])
 def test_a_robot_misses_no_tick_while_its_wire_is_cut_and_streams_again_after(
     wire: Wire, pair: Pair, until: str
 ) -> None:

@@ -81,7 +81,9 @@ def test_the_policy_is_as_deep_as_the_memory_allows() -> None:
         Shape.fitting(gib // 2)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)]
+)
 def test_a_graph_can_hold_the_whole_network(dtype: torch.dtype) -> None:
     """Traced with one batch, right for another, in the measured precision too."""
     eager, graphed = (Pi0Policy(TINY, "cpu", dtype, "off") for _ in range(2))

@@ -12,6 +12,7 @@ import pytest
 
 from holdfast.actors.runtime.log import Record, stray
 from holdfast.actors.supervision.logstore import LogStore
+from holdfast.tools.cli import logs
 from holdfast.tools.cli.logs import LEVELS, Selection, line, parse_since, read
 
 
@@ -62,8 +63,11 @@ def test_a_librarys_own_level_is_shown_by_its_number_or_as_info(
         assert messages(tmp_path, level=least) == (["odd"] if shown else [])
 
 
-def test_a_reader_that_follows_misses_nothing_over_a_rotation(tmp_path: Path) -> None:
+def test_a_reader_that_follows_misses_nothing_over_a_rotation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Every record comes once, in order."""
+    monkeypatch.setattr(logs, "POLL_S", 0.001)
     store = LogStore(tmp_path, 2000, 3)
     store.add(record("before"))
     store.flush()
