@@ -42,7 +42,7 @@ ACTORS = {
     "network": ("runtime", "control"),
     "supervision": ("runtime", "driver"),
     "gateway": ("runtime", "driver", "supervision", "control"),
-    "fleet": ("runtime", "jitter_probe", "driver", "sensor", "inference", "control"),
+    "fleet": ("runtime", "jitter_probe", "driver", "sensor", "inference", "clients", "control"),
     "embedding": ("runtime", "driver", "network", "inference", "control", "supervision", "fleet"),
 }
 """The folders and modules of actors/, each with those that it may import, from the bottom up."""

@@ -93,19 +93,22 @@ def router(
     authenticator: Authenticator | None = None,
     handover: bool = True,
     limits: Limits = DEFAULT,
+    hwm: int = ROUTER_HWM,
 ) -> Socket:
     """A bound socket that routes by the peer's identity, the first frame of what it receives.
 
     Sending to an unknown peer or a full queue fails at once (MANDATORY). With `handover` a peer
     that comes back under an identity that is still connected takes it over: the old connection may
     be half-open; without, it is not heard until that ends. With `key` only peers that the
-    `authenticator`, of the same context, lets in can connect.
+    `authenticator`, of the same context, lets in can connect. At most `hwm` messages of each peer,
+    and for each, are kept.
     """
     if (key is None) is not (authenticator is None):
         # Without an authenticator libzmq accepts every key.
         raise ValueError("a ROUTER takes a key and an authenticator, or neither")
-    socket = _socket(context, zmq.ROUTER, ROUTER_HWM, limits)
+    socket = _socket(context, zmq.ROUTER, hwm, limits)
     socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
+    socket.setsockopt(zmq.IPV6, int("[" in endpoint))
     # The connection that is replaced is not closed on ipc (libzmq 4.3.5): its peer goes on sending
     # into the void, and notices only by the silence.
     socket.setsockopt(zmq.ROUTER_HANDOVER, int(handover))

@@ -7,13 +7,17 @@ import os
 import socket
 import time
 from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...policy.base import PolicySpec
 from ...transport import sockets
 from ...transport.bodies import Open, Request
+from ...transport.images import Pixels
 from ...transport.keys import Key, PublicKey
 from ...transport.messages import Blobs
-from .observation_mapping import ObservationReader
 from .service_caller import ServiceCaller
 
 SLACK_S = 0.5
@@ -27,7 +31,6 @@ class ClientService:
         self,
         name: str,
         spec: PolicySpec,
-        reader: ObservationReader,
         context: sockets.Context,
         broker: str,
         keys: tuple[Key, PublicKey] | tuple[None, None],
@@ -35,7 +38,6 @@ class ClientService:
     ) -> None:
         self.name, self.spec = name, spec
         self.counts: Counter[str] = Counter()
-        self._reader = reader
         self._context, self._broker, self._keys = context, broker, keys
         self._incarnation = incarnation
         # Epochs rise over restarts too: the broker forgets an old session late.
@@ -57,9 +59,12 @@ class ClientService:
         )
         return ServiceCaller(self._context, self._broker, opening, self._epochs, *self._keys)
 
-    def request(self, observation: object) -> tuple[Request, Blobs]:
-        """The request of an observation. Raises WireError."""
-        state, images, prompt = self._reader.read(observation)
+    @staticmethod
+    def request(
+        state: NDArray[np.float32], images: Mapping[str, Pixels], prompt: str
+    ) -> tuple[Request, Blobs]:
+        """The request of an observation: state, images by the policy's camera names and at its
+        sizes, and instruction."""
         blobs = Blobs()
         body = Request(
             state=blobs.array(state),

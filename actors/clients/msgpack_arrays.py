@@ -12,12 +12,13 @@ unpickles. Arrays are views of the message, read-only.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Any
 
 import msgpack
 import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import WireError
 
@@ -38,10 +39,16 @@ def unpack(data: bytes | str) -> Any:
             f"a text message of {len(data)} characters, expected a binary one: an observation is "
             "packed with openpi_client.msgpack_numpy",
         )
+    return unpacked(data, _array)
+
+
+def unpacked(data: bytes, each: Callable[[dict[Any, Any]], Any]) -> Any:
+    """The value of a message, with `each` of its maps as that function makes it. Raises
+    WireError: `msgpack`, and what `each` raises."""
     try:
         return msgpack.unpackb(
             data,
-            object_hook=_array,
+            object_hook=each,
             max_array_len=MAX_LIST,
             max_map_len=MAX_LIST,
             max_ext_len=0,
@@ -76,31 +83,33 @@ def _described(value: Any) -> dict[bytes, Any]:
 def _array(found: dict[Any, Any]) -> Any:
     """The array or scalar that a map describes; the map itself if it describes none."""
     if b"__ndarray__" in found:
-        return _ndarray(found)
+        return numbers(found.get(b"dtype"), found.get(b"shape"), found.get(b"data"))
     if b"__npgeneric__" in found:
         return _scalar(found)
     return found
 
 
-def _ndarray(found: Mapping[Any, Any]) -> Any:
-    dtype = _dtype(found.get(b"dtype"))
-    shape = found.get(b"shape")
+def numbers(name: object, shape: object, data: object, start: int = 0) -> NDArray[Any]:
+    """The array of the dtype `name` and this `shape` whose bytes are `data` from `start` on, as a
+    view of them. Raises WireError where they are not that many, before anything is allocated."""
+    dtype = _dtype(name)
     if (
         not isinstance(shape, list)
         or len(shape) > MAX_RANK
         or not all(type(n) is int and 0 <= n < MAX_DIMENSION for n in shape)
     ):
         raise WireError("array", f"an array of shape {shape!r:.60}, expected whole numbers")
-    data = found.get(b"data")
     if not isinstance(data, bytes):
         raise WireError("array", f"the data of an array is {type(data).__name__}, expected bytes")
-    declared = prod(shape) * dtype.itemsize
-    if declared != len(data):
+    declared, came = prod(shape) * dtype.itemsize, len(data) - start
+    if declared != came:
         raise WireError(
             "array",
-            f"an array {dtype} of shape {shape} has {declared} bytes, and {len(data)} came",
+            f"an array {dtype} of shape {shape} has {declared} bytes, and {came} came",
         )
-    return np.frombuffer(data, dtype).reshape(shape)
+    if not came:
+        return np.zeros(shape, dtype)
+    return np.frombuffer(data, dtype, offset=start).reshape(shape)
 
 
 def _scalar(found: Mapping[Any, Any]) -> Any:

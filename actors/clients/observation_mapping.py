@@ -26,7 +26,7 @@ from ...errors import WireError
 from ...policy.base import CameraFeature, PolicySpec
 from ...transport.images import Pixels, resize
 from ...transport.limits import DEFAULT
-from ..runtime.configs import ObservationMapping
+from ..runtime.client_configs import ObservationMapping
 
 _DROID = ("joint_position", "gripper_position")
 _SHOWN = 24

@@ -15,6 +15,7 @@ from ...transport.bodies import Reply, Request
 from ...transport.messages import Blobs, Message
 from . import msgpack_arrays, roboarena
 from .client_service import ClientService
+from .observation_mapping import ObservationReader
 from .service_caller import ServiceCaller
 
 SEND_S = 10.0
@@ -27,9 +28,14 @@ class OpenpiConversation:
     """One client: its messages, in order, and the session that they need."""
 
     def __init__(
-        self, service: ClientService, metadata: bytes, client: ServerConnection, name: str
+        self,
+        service: ClientService,
+        reader: ObservationReader,
+        metadata: bytes,
+        client: ServerConnection,
+        name: str,
     ) -> None:
-        self._service, self._metadata = service, metadata
+        self._service, self._reader, self._metadata = service, reader, metadata
         self._client, self._name = client, name
         self._caller: ServiceCaller | None = None
         self._total_s: float | None = None
@@ -72,7 +78,7 @@ class OpenpiConversation:
             if endpoint != "infer":
                 raise WireError("endpoint", f"endpoint {endpoint!r:.40}, expected infer or reset")
         began_s = time.monotonic()
-        body, blobs = self._service.request(observation)
+        body, blobs = self._service.request(*self._reader.read(observation))
         reply = await self._infer(body, blobs)
         timing = {"infer_ms": (time.monotonic() - began_s) * 1e3}
         if self._total_s is not None:

@@ -16,12 +16,10 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hmac
 import itertools
 import logging
 import socket
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -37,12 +35,13 @@ from ...errors import RefusedError
 from ...policy.base import PolicySpec
 from ...transport import sockets
 from ..runtime.actor import Actor
-from ..runtime.configs import OpenpiConfig
+from ..runtime.client_configs import OpenpiConfig
 from ..runtime.credentials import credentials
 from . import msgpack_arrays, roboarena
 from .client_service import ClientService
 from .observation_mapping import ObservationReader
 from .openpi_conversation import OpenpiConversation
+from .shared_secret import is_secret, read_secret
 
 MAX_CLIENTS = 32
 MAX_MESSAGE = 16 << 20
@@ -63,20 +62,20 @@ class OpenpiActor(Actor):
         cv2.setNumThreads(1)
         config: OpenpiConfig = self.config
         spec = msgspec.convert(config.spec, PolicySpec)
-        self._api_key = None if config.api_key is None else _read_key(config.api_key)
+        self._api_key = None if config.api_key is None else read_secret(config.api_key)
         self._metadata = msgpack_arrays.pack(_describe(config, spec))
         context: sockets.Context = zmq.Context()
         self.resources.callback(context.destroy, linger=100)
         self._service = ClientService(
             config.service,
             spec,
-            ObservationReader(spec, config.mapping),
             context,
             config.broker,
             credentials(self.name, config.key, config.broker_key),
             self.incarnation,
         )
         self._counts = self._service.counts
+        self._reader = ObservationReader(spec, config.mapping)
         self._listener = _listen(config.host, config.port)
         self.resources.callback(self._listener.close)
         self._clients: dict[int, ServerConnection] = {}
@@ -135,9 +134,7 @@ class OpenpiActor(Actor):
         assert self._api_key is not None
         given = request.headers.get_all("Authorization")
         scheme, _, key = (given[0] if len(given) == 1 else "").partition(" ")
-        return scheme.lower() == "api-key" and hmac.compare_digest(
-            key.strip().encode("utf-8", "surrogateescape"), self._api_key
-        )
+        return scheme.lower() == "api-key" and is_secret(key.strip(), self._api_key)
 
     async def _client(self, client: ServerConnection) -> None:
         """Serve one client until it is gone."""
@@ -148,7 +145,7 @@ class OpenpiActor(Actor):
         number = next(n for n in itertools.count(1) if n not in self._clients)
         self._clients[number] = client
         name = f"{self.name}/{number}"
-        conversation = OpenpiConversation(self._service, self._metadata, client, name)
+        conversation = OpenpiConversation(self._service, self._reader, self._metadata, client, name)
         try:
             await conversation.serve()
         except ConnectionClosed:
@@ -179,17 +176,6 @@ def _describe(config: OpenpiConfig, spec: PolicySpec) -> dict[str, Any]:
         "control_mode": spec.control_mode,
         **config.metadata,
     }
-
-
-def _read_key(path: str) -> bytes:
-    """The API key in the file `path`. Raises RefusedError."""
-    try:
-        key = Path(path).read_bytes().strip()
-    except OSError as error:
-        raise RefusedError(f"the API key {path} cannot be read: {error.strerror}") from error
-    if not key or b"\n" in key:
-        raise RefusedError(f"the API key {path}: expected one line that is not empty")
-    return key
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -14,7 +14,7 @@ from ..runtime.kinds import KINDS as ACTOR_KINDS
 from ..runtime.spec import Rules
 from ..runtime.suggestions import closest
 from . import device_checks
-from .client_checks import OPENPI, client_faults
+from .client_checks import client_faults, client_ports
 from .host_checks import host_faults
 from .places import replica_names
 from .robot_checks import robot_faults
@@ -98,4 +98,4 @@ def actor_names(fleet: FleetFile) -> list[str]:
         ]
         names += [f"{robot.name}/network", f"{robot.name}/control"]
     names += ["gateway"] if fleet.gateway.enabled else []
-    return [*names, OPENPI] if fleet.gateway.openpi is not None else names
+    return [*names, *client_ports(fleet)]

@@ -7,18 +7,38 @@ from collections.abc import Iterator, Mapping
 from ...errors import Fault
 from ...policy.base import PolicySpec
 from ...transport.keys import is_local
+from ..clients.groot_modalities import mapping_faults
 from ..runtime.suggestions import closest
+from .client_entries import GrootEntry, OpenpiEntry
 from .schema import FleetFile
 
-OPENPI = "openpi"
-"""The name of the actor for openpi's clients, and of their key."""
+_SECRETS = {"openpi": "api_key", "groot": "api_token"}
+
+
+def client_ports(fleet: FleetFile) -> dict[str, OpenpiEntry | GrootEntry]:
+    """The entries of such ports, by the names of their actors, which are those of their keys."""
+    gateway = fleet.gateway
+    found = {"openpi": gateway.openpi, "groot": gateway.groot}
+    return {name: entry for name, entry in found.items() if entry is not None}
 
 
 def client_faults(fleet: FleetFile, specs: Mapping[str, PolicySpec]) -> Iterator[Fault]:
     """What is wrong with them; `specs` are those of the services that have one."""
-    entry, path = fleet.gateway.openpi, "$.gateway.openpi"
-    if entry is None:
-        return
+    taken = {fleet.gateway.port: "the page"} if fleet.gateway.enabled else {}
+    for name, entry in client_ports(fleet).items():
+        path = f"$.gateway.{name}"
+        if entry.port in taken:
+            found = f"{entry.port} is the port of {taken[entry.port]} too"
+            yield Fault(f"{path}.port", found, remedy="use another, e.g. 8000")
+        taken[entry.port] = f"the clients of {name}"
+        yield from _port(fleet, name, entry, path)
+        if (spec := specs.get(entry.service)) is not None:
+            yield from _mapping(entry, spec, f"{path}.mapping")
+
+
+def _port(
+    fleet: FleetFile, name: str, entry: OpenpiEntry | GrootEntry, path: str
+) -> Iterator[Fault]:
     if entry.service not in fleet.services:
         remedy = closest(entry.service, fleet.services)
         yield Fault(f"{path}.service", f"no service {entry.service!r}", remedy=remedy)
@@ -26,25 +46,26 @@ def client_faults(fleet: FleetFile, specs: Mapping[str, PolicySpec]) -> Iterator
         # Clients name neither motors nor cameras: the port must know them.
         found = f"scripts serve {entry.service!r}: what it takes is not known from this file"
         yield Fault(f"{path}.service", found, remedy="use a service with a `policy`")
-    if any(robot.name == OPENPI for robot in fleet.robots):
-        found = f"a robot is called {OPENPI!r} too"
+    if any(robot.name == name for robot in fleet.robots):
+        found = f"a robot is called {name!r} too"
         yield Fault(path, found, remedy="give the robot another name")
-    if fleet.gateway.enabled and entry.port == fleet.gateway.port:
-        found = f"{entry.port} is the port of the page too"
-        yield Fault(f"{path}.port", found, remedy="use another, e.g. 8000")
+    secret = _SECRETS[name]
     local = is_local(f"tcp://{entry.host}:{entry.port}")
-    if not local and entry.api_key is None and not fleet.security.insecure:
+    if not local and getattr(entry, secret) is None and not fleet.security.insecure:
         yield Fault(
             f"{path}.host",
             f"other machines reach {entry.host}, and every client that connects is served",
-            remedy="write `api_key: FILE`, or `security: {insecure: true}`",
+            remedy=f"write `{secret}: FILE`, or `security: {{insecure: true}}`",
         )
-    spec = specs.get(entry.service)
-    if spec is None:
+
+
+def _mapping(entry: OpenpiEntry | GrootEntry, spec: PolicySpec, path: str) -> Iterator[Fault]:
+    if isinstance(entry, GrootEntry):
+        for place, found in mapping_faults(spec, entry.mapping):
+            yield Fault(f"{path}.{place}", found)
         return
     features = [camera.name for camera in spec.cameras]
     for name in entry.mapping.cameras:
         if name not in features:
             found = f"the policy {spec.model} has no camera {name!r}"
-            remedy = closest(name, features)
-            yield Fault(f"{path}.mapping.cameras.{name}", found, remedy=remedy)
+            yield Fault(f"{path}.cameras.{name}", found, remedy=closest(name, features))

@@ -13,20 +13,20 @@ import msgspec
 from ...errors import Fault, FleetError, PolicyError, RobotError
 from ...transport import sockets
 from ..inference.user_policy import is_own
+from ..runtime.client_configs import GrootConfig, OpenpiConfig
 from ..runtime.configs import (
     BrokerConfig,
     GatewayConfig,
     InferenceConfig,
     JitterProbeConfig,
-    OpenpiConfig,
 )
 from ..runtime.spec import ActorSpec
 from . import robot_actors, segment_uses
-from .client_checks import OPENPI
+from .client_entries import GrootEntry, OpenpiEntry
 from .host_context import HostContext
 from .hosts import back_address, front_address
 from .places import Place, places_on
-from .schema import FleetFile, OpenpiEntry, RobotEntry
+from .schema import FleetFile, RobotEntry
 from .specs import policy_spec
 from .supervision_defaults import memory_mb_of
 
@@ -78,8 +78,11 @@ def _actors(context: HostContext) -> list[ActorSpec]:
     made += [robot_actors.control(context, robot) for robot in robots]
     if fleet.gateway.enabled and fleet.broker.host == context.host:
         made.append(_gateway(context, robots))
-    if (openpi := fleet.gateway.openpi) is not None and fleet.broker.host == context.host:
-        made.append(_openpi(context, openpi))
+    if fleet.broker.host == context.host:
+        if (openpi := fleet.gateway.openpi) is not None:
+            made.append(_openpi(context, openpi))
+        if (groot := fleet.gateway.groot) is not None:
+            made.append(_groot(context, groot))
     return made
 
 
@@ -186,7 +189,24 @@ def _openpi(context: HostContext, entry: OpenpiEntry) -> ActorSpec:
         mapping=entry.mapping,
         metadata=entry.metadata,
         roboarena=entry.dialect == "roboarena",
-        key=context.key(OPENPI, "key"),
+        key=context.key("openpi", "key"),
         broker_key=context.key("broker", "pub"),
     )
-    return context.spec("openpi", OPENPI, config, [], after=["broker"])
+    return context.spec("openpi", "openpi", config, [], after=["broker"])
+
+
+def _groot(context: HostContext, entry: GrootEntry) -> ActorSpec:
+    spec = policy_spec(context.fleet, context.fleet.services[entry.service])
+    config = GrootConfig(
+        service=entry.service,
+        broker=context.endpoint("front", context.host),
+        spec=msgspec.to_builtins(spec),
+        host=entry.host,
+        port=entry.port,
+        api_token=entry.api_token,
+        dialect=entry.dialect,
+        mapping=entry.mapping,
+        key=context.key("groot", "key"),
+        broker_key=context.key("broker", "pub"),
+    )
+    return context.spec("groot", "groot", config, [], after=["broker"])

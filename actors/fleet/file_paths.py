@@ -35,10 +35,13 @@ def anchored(fleet: FleetFile, base: Path) -> FleetFile:
     ]
     keys = fleet.security.keys
     security = replace(fleet.security, keys=str(base / keys)) if keys else fleet.security
-    gateway, openpi = fleet.gateway, fleet.gateway.openpi
+    gateway, openpi, groot = fleet.gateway, fleet.gateway.openpi, fleet.gateway.groot
     if openpi is not None and openpi.api_key is not None:
         api_key = str(base / Path(openpi.api_key).expanduser())
         gateway = replace(gateway, openpi=replace(openpi, api_key=api_key))
+    if groot is not None and groot.api_token is not None:
+        api_token = str(base / Path(groot.api_token).expanduser())
+        gateway = replace(gateway, groot=replace(groot, api_token=api_token))
     import_path = str((base / fleet.import_path).resolve())
     return replace(
         fleet,

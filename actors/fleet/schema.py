@@ -13,7 +13,8 @@ import msgspec
 from msgspec import Meta
 
 from ..control.config import PlanSettings, SafetySettings, TimingSettings
-from ..runtime.configs import ObservationMapping, Scheduling
+from ..runtime.configs import Scheduling
+from .client_entries import GrootEntry, OpenpiEntry, Port
 
 NAME = "1 to 32 letters, digits, `-` and `_`"
 Name = Annotated[
@@ -23,8 +24,6 @@ Name = Annotated[
 Positive = Annotated[int, Meta(ge=1, le=10**9, description="a whole number, 1 or more")]
 
 Seconds = Annotated[float, Meta(gt=0, le=1e6, description="seconds, more than 0, at most 1000000")]
-
-Port = Annotated[int, Meta(ge=1, le=65535, description="a TCP port, 1 to 65535")]
 
 Bytes = Annotated[int, Meta(ge=0, description="bytes of the newest kept on disk, 0 for none")]
 
@@ -104,8 +103,9 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Annotated[
             str,
             Meta(
-                pattern=r"^wss?://[^\s/]+$",
-                description="of a running server, for policy openpi: ws://host:port",
+                pattern=r"^(wss?|tcp)://[^\s/]+$",
+                description="of a running server: ws://host:port for policy openpi, "
+                "tcp://host:port for groot",
             ),
         ]
         | None
@@ -283,9 +283,10 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     `rules` are by kind of actor, and so is `memory_mb`, the most that an actor may use. Those that
     untrusted peers reach have a limit by default: broker 1024, network and gateway 512, openpi
-    1536; the broker ends the connections that fill its memory 134 MB earlier. `groups` are of actor
-    names: a failure of one restarts those listed after it. At most `spares` control processes, one
-    per robot of a host, stand ready for those that die: each takes 20 MB. With `policy_spare`, one
+    and groot 1536; the broker ends the connections that fill its memory 134 MB earlier. `groups`
+    are of actor names: a failure of one restarts those listed after it. At most `spares` control
+    processes, one per robot of a host, stand ready for those that die: each takes 20 MB. With
+    `policy_spare`, one
     per kind of policy that needs torch stands ready for its replicas, without weights, which takes
     150 MB.
     """
@@ -306,26 +307,6 @@ class Logs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     executed_mb: Annotated[int, Meta(ge=0, le=100_000, description="megabytes, 0 to 100000")] = 32
 
 
-class OpenpiEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A WebSocket port for unmodified clients of openpi, each with a session with one service.
-
-    `mapping` says which keys of their observations hold the policy's cameras, state and
-    instruction, where the names do not. `metadata` is sent to them first, beside what the service
-    says of itself; with `dialect: roboarena` that is RoboArena's `PolicyServerConfig`.
-    """
-
-    port: Port
-    service: Annotated[str, Meta(description="a name under `services`")]
-    host: Annotated[str, Meta(description="the address to listen on")] = "127.0.0.1"
-    api_key: Annotated[
-        str | None,
-        Meta(description="a file with the key that clients must have, relative to this file"),
-    ] = None
-    dialect: Literal["openpi", "roboarena"] = "openpi"
-    mapping: ObservationMapping = ObservationMapping()
-    metadata: dict[str, Any] = {}
-
-
 class GatewayEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The page, health and metrics over HTTP, and the ports for clients of other projects, on the
     broker's host. `enabled` is about the page, health and metrics."""
@@ -340,6 +321,7 @@ class GatewayEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Meta(description="who on this machine may read /metrics: this user and root, or anyone"),
     ] = "owner"
     openpi: OpenpiEntry | None = None
+    groot: GrootEntry | None = None
 
 
 class Security(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

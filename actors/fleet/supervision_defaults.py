@@ -41,6 +41,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "sensor": {"start_timeout_s": 30.0, "hang_timeout_s": 3.0},
     "gateway": {"hang_timeout_s": 10.0},
     "openpi": {"hang_timeout_s": 10.0},
+    "groot": {"hang_timeout_s": 10.0},
 }
 
 
@@ -67,5 +68,5 @@ def spares_of(fleet: FleetFile, kind: str) -> int:
 
 # An actor that receives a message without an end keeps its frames and grows: libzmq has no bound
 # for that. A broker of a hundred robots that send raw images stays below.
-# Each of openpi's clients may have two of its largest messages on their way.
-_MEMORY_MB = {"broker": 1024, "network": 512, "gateway": 512, "openpi": 1536}
+# Each client of another project may have two of its largest messages on their way.
+_MEMORY_MB = {"broker": 1024, "network": 512, "gateway": 512, "openpi": 1536, "groot": 1536}

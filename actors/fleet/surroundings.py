@@ -22,7 +22,7 @@ from ...transport.keys import Key, Keyring, PublicKey, Role, load, load_public
 from ..inference.user_policy import is_own
 from ..runtime import interpreters
 from . import device_checks
-from .client_checks import OPENPI
+from .client_checks import client_ports
 from .loading import placed
 from .places import Place, places, places_on, replica_names
 from .schema import FleetFile, RobotEntry, ServiceEntry
@@ -48,7 +48,7 @@ def faults_here(fleet: FleetFile, host: str | None) -> list[Fault]:
         *_interpreters(fleet, host),
         *_policies(fleet, host),
         *_keys(fleet, host),
-        *_api_key(fleet, host),
+        *_client_secrets(fleet, host),
     ]
     for i, robot in robots:
         found += _files(robot, f"$.robots[{i}]")
@@ -220,8 +220,8 @@ def _keys(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
     directory = Path(fleet.security.keys)
     needed = [(name, Role.REPLICA) for name in replica_names(fleet, host)]
     needed += [(robot.name, Role.ROBOT) for robot in fleet.robots if robot.host == host]
-    if fleet.gateway.openpi is not None and fleet.broker.host == host:
-        needed.append((OPENPI, Role.ROBOT))
+    if fleet.broker.host == host:
+        needed += [(port, Role.ROBOT) for port in client_ports(fleet)]
     own = [("broker", Role.BROKER)] if fleet.broker.host == host else []
     files = [(directory / f"{name.replace('/', '@')}.key", name, role)
              for name, role in (*own, *needed)]  # fmt: skip
@@ -256,20 +256,26 @@ def _key(path: Path, name: str, role: Role) -> Iterator[Fault]:
         )
 
 
-def _api_key(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
-    """The file with the key of openpi's clients: present, readable, and one line."""
-    openpi = fleet.gateway.openpi
-    if openpi is None or openpi.api_key is None or fleet.broker.host != host:
+def _client_secrets(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
+    """The files with what clients of other projects must have: present, readable, and one line."""
+    if fleet.broker.host != host:
         return
-    try:
-        key = Path(openpi.api_key).read_bytes().strip()
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        yield Fault("$.gateway.openpi.api_key", f"{openpi.api_key} cannot be read ({why})")
-        return
-    if not key or b"\n" in key:
-        found = f"{openpi.api_key} holds no key"
-        yield Fault("$.gateway.openpi.api_key", found, "one line that is not empty")
+    openpi, groot = fleet.gateway.openpi, fleet.gateway.groot
+    for place, file in (
+        ("openpi.api_key", None if openpi is None else openpi.api_key),
+        ("groot.api_token", None if groot is None else groot.api_token),
+    ):
+        if file is None:
+            continue
+        path = f"$.gateway.{place}"
+        try:
+            secret = Path(file).read_bytes().strip()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            yield Fault(path, f"{file} cannot be read ({why})")
+            continue
+        if not secret or b"\n" in secret:
+            yield Fault(path, f"{file} holds no key", "one line that is not empty")
 
 
 def _files(robot: RobotEntry, path: str) -> Iterator[Fault]:

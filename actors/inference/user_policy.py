@@ -21,7 +21,9 @@ from ..runtime.user_classes import constructor_missing, uncallable, unfinished
 from ..runtime.user_code import blame, load
 from .given_policy import GivenPolicy
 
-SERVERS = {"openpi": "holdfast.actors.clients.openpi_policy:OpenpiPolicy"}
+SERVERS = {
+    "openpi": "holdfast.actors.clients.openpi_policy:OpenpiPolicy",
+}
 """Policies that other servers run, by kind: made as the user's own are, and asked there."""
 
 LIBRARIES = {"lerobot": "holdfast.policy.lerobot.policy:LeRobotPolicy"}

@@ -273,35 +273,3 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cameras: dict[str, str] = {}
     metrics: Literal["owner", "anyone"] = "owner"
     """Which users of this machine may read /metrics: this one and root, or any."""
-
-
-class ObservationMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which keys of a client's observation hold what: a key for each camera of the policy, one or
-    several in order for the state, one for the instruction. Maps within the observation contribute
-    `outer/inner`. What is left away is found by its name."""
-
-    cameras: dict[str, str] = {}
-    state: str | tuple[str, ...] | None = None
-    prompt: str | None = None
-
-
-class OpenpiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Clients of openpi at a WebSocket port, each with a session of its own with `service`.
-
-    `spec` is the `PolicySpec` of the service's policy, `metadata` what clients are sent first,
-    beside what the service says of itself. `api_key` is a file.
-    """
-
-    service: str
-    broker: str
-    spec: dict[str, Any]
-    port: int
-    host: str = "127.0.0.1"
-    api_key: str | None = None
-    mapping: ObservationMapping = ObservationMapping()
-    metadata: dict[str, Any] = {}
-    roboarena: bool = False
-    """Whether the metadata are RoboArena's `PolicyServerConfig`."""
-    key: str | None = None
-    broker_key: str | None = None
-    """The secret key file of these clients and the broker's public one: both or neither."""

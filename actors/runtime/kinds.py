@@ -20,6 +20,7 @@ KINDS = {
     "witness": "holdfast.actors.jitter_probe:JitterProbeActor",
     "gateway": "holdfast.actors.gateway.gateway:GatewayActor",
     "openpi": "holdfast.actors.clients.openpi_server:OpenpiActor",
+    "groot": "holdfast.actors.clients.groot_server:GrootActor",
 }
 """The class of each kind. A kind that is not built in is written `module:Class`."""
 

@@ -1,4 +1,4 @@
-"""Real fleets that openpi's clients connect to, and a raw client."""
+"""Real fleets that clients of openpi and GR00T connect to, and raw clients."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def observation(value: float = 0.0) -> dict[str, Any]:
 
 
 class Served:
-    """A running fleet with a port for openpi's clients."""
+    """A running fleet with a port for clients of one kind."""
 
-    def __init__(self, fleet: Fleet, port: int, folder: Path) -> None:
-        self.fleet, self.port, self.folder = fleet, port, folder
+    def __init__(self, fleet: Fleet, port: int, folder: Path, kind: str) -> None:
+        self.fleet, self.port, self.folder, self.kind = fleet, port, folder, kind
 
     def connect(self, **options: Any) -> ClientConnection:
         """A raw connection, before its first message."""
@@ -63,11 +63,11 @@ class Served:
     def sessions(self) -> set[str]:
         """The names of the clients that have a session."""
         rows = self.report("broker")["sessions"]
-        return {row["robot"] for row in rows if row["robot"].startswith("openpi/")}
+        return {row["robot"] for row in rows if row["robot"].startswith(f"{self.kind}/")}
 
     def without_clients(self) -> None:
         """Wait until no client is connected, and none has a session."""
-        idle = lambda: not self.sessions() and self.report("openpi")["clients"] == 0  # noqa: E731
+        idle = lambda: not self.sessions() and self.report(self.kind)["clients"] == 0  # noqa: E731
         wait_until(idle, "the clients' sessions to end", 10.0, 0.1)
 
     def run(self, script: str, *arguments: str) -> str:
@@ -81,19 +81,20 @@ class Served:
 
 
 def serve(
-    folder: Path, values: dict[str, Any], restarts: int = 0, **entry: Any
+    folder: Path, values: dict[str, Any], restarts: int = 0, kind: str = "openpi", **entry: Any
 ) -> Iterator[Served]:
-    """A fleet of these values, with such an entry for openpi's clients of the service pick; its
-    actors are restarted so often."""
+    """A fleet of these values, with such an entry for the clients of this kind of the service pick;
+    its actors are restarted so often."""
     port = free_port()
-    gateway = {"enabled": False, "openpi": {"port": port, "service": "pick", **entry}}
+    gateway = {"enabled": False, kind: {"port": port, "service": "pick", **entry}}
     file = folder / "fleet.yaml"
     # A spare that gets ready late would be a process that a test has left behind.
     supervision = {"spares": 0, "policy_spare": False}
-    file.write_text(yaml.safe_dump({"gateway": gateway, "supervision": supervision, **values}))
+    whole = {"gateway": gateway, "supervision": supervision, **values}
+    file.write_text(yaml.safe_dump(whole, sort_keys=False))
     with Fleet(file) as fleet:
         fleet.wait(90.0)
-        yield Served(fleet, port, folder)
+        yield Served(fleet, port, folder, kind)
         # Whatever clients did, no actor died of it.
         counts = {row["name"]: row["restarts"] for row in fleet.status()["actors"]}
         assert sum(counts.values()) == restarts, counts

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.actors.clients.observation_mapping import ObservationReader
-from holdfast.actors.runtime.configs import ObservationMapping
+from holdfast.actors.runtime.client_configs import ObservationMapping
 from holdfast.errors import WireError
 from holdfast.policy.base import CameraFeature, PolicySpec
 

@@ -1,4 +1,4 @@
-"""The entry for openpi's clients in a fleet file: its faults, and its actor."""
+"""The entries for clients of openpi and GR00T in a fleet file: their faults, and their actors."""
 
 from __future__ import annotations
 
@@ -82,4 +82,72 @@ def test_the_file_of_the_api_key_is_looked_at(tmp_path: Path) -> None:
         (fault,) = faults_here(loads(text, base=tmp_path), None)
         assert why in str(fault)
     file.write_text("secret\n")
+    assert faults_here(loads(text, base=tmp_path), None) == []
+
+
+@pytest.mark.parametrize(
+    ("entry", "where", "why"),
+    [
+        ({"service": "pikc"}, "service", "no service 'pikc'"),
+        ({"host": "0.0.0.0"}, "host", "write `api_token: FILE`"),  # noqa: S104
+        ({"dialect": "n1"}, "dialect", "found 'n1'"),
+        ({"mapping": {"cameras": {"writs": "a"}}}, "mapping.cameras.writs", "no camera 'writs'"),
+        ({"mapping": {"cameras": {"wrist": "video.overhead"}}}, "mapping.cameras", "several"),
+        ({"mapping": {"prompt": "task"}}, "mapping", "prompt"),
+        (
+            {"mapping": {"action": {"arm": ["x", "y", "z", "wrist"]}}},
+            "mapping.action",
+            "gripper: in no key",
+        ),
+        (
+            {"mapping": {"action": {"arm": ["x", "y", "z", "wrist", "gripper", "w"]}}},
+            "mapping.action.arm",
+            "has no w in its action: x, y, z, wrist, gripper",
+        ),
+        (
+            {"mapping": {"action": {"a": ["x", "y", "x", "z", "wrist", "gripper"]}}},
+            "mapping.action",
+            "x: listed more than once",
+        ),
+        (
+            {"mapping": {"action": {"a": ["x", "y"], "action.a": ["z", "wrist", "gripper"]}}},
+            "mapping.action",
+            "with and without its prefix",
+        ),
+    ],
+)
+def test_what_cannot_work_for_groot_is_said_before_a_process_starts(
+    entry: dict[str, Any], where: str, why: str
+) -> None:
+    """Each fault names the key and what is wrong with it."""
+    gateway = {"groot": {"port": 5555, "service": "pick", **entry}}
+    (fault,) = faults({"services": {"pick": PICK}, "gateway": gateway})
+    assert f"gateway.groot.{where}" in fault
+    assert why in fault
+
+
+def test_two_kinds_of_clients_have_ports_of_their_own() -> None:
+    """Side by side each has its actor; one port for both is a fault."""
+    values = fleet()
+    values["gateway"] = {
+        "enabled": False,
+        "openpi": {"port": 8000, "service": "pick"},
+        "groot": {"port": 5555, "service": "pick", "dialect": "n1.5"},
+    }
+    made = {spec.name: spec for spec in actors(values)}
+    assert list(made) == ["broker", "pick/0", "openpi", "groot"]
+    assert made["groot"].config["dialect"] == "n1.5"
+    values["gateway"]["groot"]["port"] = 8000
+    assert "8000 is the port of the clients of openpi too" in faults(values)[0]
+
+
+def test_the_file_of_the_token_is_looked_at(tmp_path: Path) -> None:
+    """Relative to the fleet file; absent it is a fault of this machine, else not."""
+    text = (
+        "services: {pick: {policy: constant, checkpoint: conveyor-flow}}\n"
+        "gateway: {groot: {port: 5555, service: pick, api_token: own.key}}\n"
+    )
+    (fault,) = faults_here(loads(text, base=tmp_path), None)
+    assert "gateway.groot.api_token" in str(fault)
+    (tmp_path / "own.key").write_text("secret\n")
     assert faults_here(loads(text, base=tmp_path), None) == []
