@@ -6,7 +6,7 @@ only. Does not check that the data and videos are whole; `verification.verify` d
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +96,9 @@ def read_tasks(root: Path) -> tuple[str, ...]:
     return tuple(found[number] for number in range(len(found)))
 
 
-def episode_entries(root: Path, info: DatasetInfo) -> Iterator[EpisodeEntry]:
-    """The rows of meta/episodes, in the order of the files. Raises DatasetError."""
-    for path in episode_files(root):
+def episode_entries(info: DatasetInfo, files: Iterable[Path]) -> Iterator[EpisodeEntry]:
+    """The rows of these files of meta/episodes, in their order. Raises DatasetError."""
+    for path in files:
         schema = _schema(path)
         columns = [name for name in schema if not name.startswith("stats/")]
         for row in read_parquet(path, columns).to_pylist():
@@ -130,7 +130,7 @@ def _schema(path: Path) -> list[str]:
 def _committed(root: Path, info: DatasetInfo) -> Iterator[EpisodeEntry]:
     if info.total_episodes == 0:
         return
-    found = {entry.index: entry for entry in episode_entries(root, info)}
+    found = {entry.index: entry for entry in episode_entries(info, episode_files(root))}
     missing = [index for index in range(info.total_episodes) if index not in found]
     if missing:
         raise DatasetError(

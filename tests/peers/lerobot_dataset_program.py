@@ -91,10 +91,10 @@ def recompute(root: str) -> None:
 
 def train(root: str) -> None:
     """One optimizer step of ACT on one batch; prints the loss."""
-    from lerobot.datasets.feature_utils import dataset_to_policy_features
     from lerobot.policies.act.configuration_act import ACTConfig
     from lerobot.policies.act.modeling_act import ACTPolicy
     from lerobot.policies.factory import make_pre_post_processors
+    from lerobot.utils.feature_utils import dataset_to_policy_features
 
     dataset = LeRobotDataset("lab/small", root=root, video_backend="pyav")
     meta = dataset.meta

@@ -1,0 +1,65 @@
+"""Small recordings for tests: the same number gives the same episode."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from holdfast.robot.dataset.dataset_writer import DatasetWriter
+from holdfast.robot.dataset.episode_recording import EpisodeRecording
+from holdfast.robot.dataset.recording_schema import RecordingSchema, Row
+
+SCHEMA = RecordingSchema(
+    fps=30,
+    state_names=("x", "y", "yaw"),
+    action_names=("x", "y"),
+    cameras={"top": (48, 64), "wrist": (32, 32)},
+    robot_type="sim",
+)
+SMALL = RecordingSchema(30, ("x",), ("x",), {"top": (16, 16)})
+BLIND = RecordingSchema(30, ("x",), ("x",), {})
+
+
+def grey(frame: int) -> int:
+    """The grey value of a camera's frame."""
+    return 16 + 5 * frame % 224
+
+
+def row(schema: RecordingSchema, number: int, frame: int) -> Row:
+    """Row `frame` of episode `number`."""
+    random = np.random.default_rng(1000 * number + frame)
+    images: dict[str, tuple[NDArray[np.uint8], int] | None] = {
+        name: (np.full((*size, 3), grey(frame), np.uint8), 10**9 * number + frame)
+        for name, size in schema.cameras.items()
+    }
+    return Row(
+        state=random.normal(size=len(schema.state_names)).astype(np.float32),
+        action=random.normal(size=len(schema.action_names)).astype(np.float32),
+        task=f"task {number % 3}",
+        session=7,
+        seq=frame // 3,
+        step=frame % 3,
+        latency_s=0.05 + frame / 100,
+        intervention=frame % 4 == 3,
+        images=images,
+    )
+
+
+def record(writer: DatasetWriter, number: int, length: int) -> EpisodeRecording:
+    """An episode in progress with all its rows."""
+    recording = writer.begin()
+    for frame in range(length):
+        recording.add(row(writer.schema, number, frame))
+    return recording
+
+
+def dataset(
+    root: Path, schema: RecordingSchema = SCHEMA, lengths: tuple[int, ...] = (5, 8)
+) -> None:
+    """Write a whole dataset."""
+    writer = DatasetWriter(root, "r1", schema)
+    for number, length in enumerate(lengths):
+        writer.commit(record(writer, number, length), success=bool(number % 2))
+    writer.close()
