@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from .robot.base import RobotSpec as RobotSpec
     from .robot.cameras.base import Camera as Camera
     from .robot.cameras.base import Stamp as Stamp
+    from .robot.teleoperator import Teleoperator as Teleoperator
     from .transport.bodies import Vitals as Vitals
     from .transport.frames import Frame as Frame
     from .transport.frames import FrameReader as FrameReader
@@ -141,6 +142,7 @@ _NAMES = {
     ".policy.base": ("CameraFeature", "Chunk", "ChunkPolicy", "Observation", "PolicySpec"),
     ".robot.base": ("ControlMode", "Episode", "Options", "Robot", "RobotSpec"),
     ".robot.cameras.base": ("Camera", "Stamp"),
+    ".robot.teleoperator": ("Teleoperator",),
     ".transport.frames": ("Frame", "FrameReader"),
     ".transport.bodies": ("Vitals",),
 }

@@ -78,6 +78,8 @@ class CommandLimits:
         self._unmeasured = np.ones(self._shape, np.bool_)
         self._command = np.zeros(self._shape, np.float32)
         self._moved = np.zeros(self._shape, np.float32)
+        self._nearest = np.zeros(self._shape, np.float32)
+        self._lowest_move = np.zeros(self._shape, np.float32)
         self._allowed = np.zeros(self._shape, np.float32)
         self._finite = np.zeros(self._shape, np.bool_)
         self._refused = np.zeros(self._shape, np.float32)
@@ -141,6 +143,19 @@ class CommandLimits:
         self._ticks = 1
         self._refused_steps = 0
         return self._command, None
+
+    def toward(self, target: Floats) -> Floats:
+        """The command [A] nearest to `target` that lies in the range and is at most one tick's step
+        from where `check` measures steps, valid until the next call. `target` is finite."""
+        start = self._last if self.flowing else self._known
+        np.clip(target, self._lower, self._upper, out=self._nearest)
+        np.subtract(self._nearest, start, out=self._moved)
+        np.multiply(self._step, 1 - TOLERANCE, out=self._allowed)  # what rounding adds is accepted
+        np.negative(self._allowed, out=self._lowest_move)
+        np.clip(self._moved, self._lowest_move, self._allowed, out=self._moved)
+        np.isfinite(start, out=self._finite)
+        np.add(start, self._moved, out=self._nearest, where=self._finite)
+        return self._nearest
 
     def explanation(self) -> str:
         """Which joint's value was refused last, how far it was off and which limit that is, in a

@@ -39,10 +39,20 @@ ACTORS = {
     "inference": ("runtime",),
     "clients": ("runtime",),
     "control": ("runtime", "driver"),
+    "teleoperator": ("runtime", "driver", "control"),
     "network": ("runtime", "control"),
     "supervision": ("runtime", "driver"),
     "gateway": ("runtime", "driver", "supervision", "control"),
-    "fleet": ("runtime", "jitter_probe", "driver", "sensor", "inference", "clients", "control"),
+    "fleet": (
+        "runtime",
+        "jitter_probe",
+        "driver",
+        "sensor",
+        "inference",
+        "clients",
+        "control",
+        "teleoperator",
+    ),
     "embedding": ("runtime", "driver", "network", "inference", "control", "supervision", "fleet"),
 }
 """The folders and modules of actors/, each with those that it may import, from the bottom up."""

@@ -197,8 +197,8 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     """The state of a robot, for display only. Counts continue over restarts.
 
     Attributes:
-        state: the fail-safe's: CONNECTING, STREAMING, DEGRADED, STALLED, RECONNECTING, DEAD, or
-            PAUSED.
+        state: the fail-safe's: CONNECTING, STREAMING, DEGRADED, STALLED, RECONNECTING, DEAD,
+            PAUSED, or MANUAL.
         reason: why the state is what it is: what is not reachable, not accepted, not answering.
         plan_s: how long the plan lasts.
         fps: policy steps per second, as measured.

@@ -50,6 +50,12 @@ class CommandSource:
     def begins_step(self) -> bool:
         return self._interpolator.needs_action
 
+    @property
+    def position(self) -> Floats:
+        """Where the robot is measured to be, [A]; NaN for what is not measured. Zeros for one that
+        is velocity-controlled: its rest."""
+        return self._zero if self._velocity else self._position
+
     def locate(self, state: Floats) -> None:
         """Learn from the measured `state` [S] where the robot is. A velocity-controlled one counts
         as at rest whenever commands do not flow."""
@@ -86,6 +92,10 @@ class CommandSource:
             self._words[Word.STALLED] += due
             self._limits.missed()
             return self._fall_back()
+        return self._checked(command, now_ns)
+
+    def _checked(self, command: Floats, now_ns: int) -> Floats | None:
+        """`command`, if the limits accept it; else it is counted, and the fallback follows."""
         accepted, refusal = self._limits.check(command)
         if accepted is None:
             if refusal is not None:
@@ -97,6 +107,16 @@ class CommandSource:
         self._commanded = self.accepted = True
         self._refused_since_ns = self._refused_ns = 0
         return accepted
+
+    def follow(self, target: Floats, now_ns: int) -> Floats | None:
+        """The command [A] for a tick at which a person commands `target` [A]: the nearest that the
+        limits accept. None for a target that is not finite, which is refused and counted."""
+        if self._interpolator.needs_action:
+            self._interpolator.skip()
+        self._interpolator.command()  # none; it only counts the ticks of a policy step
+        self.action, self.accepted = None, False
+        finite = np.isfinite(target).all()
+        return self._checked(self._limits.toward(target) if finite else target, now_ns)
 
     def rest(self) -> Floats | None:
         """The command for a tick in which the plan is not to be played (paused, its driver gone,

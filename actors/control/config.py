@@ -129,6 +129,8 @@ class ControlConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     spec: SpecConfig | None = None
     state: str | None = None
     command: str | None = None
+    teleop: str | None = None
+    """The register of its teleoperator."""
     driver_board: str | None = None
     """The board of its driver, which says which of its calls runs."""
     wake: str | None = None

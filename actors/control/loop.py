@@ -29,9 +29,11 @@ from .command_source import CommandSource
 from .config import ControlConfig, faults
 from .conversation import Conversation
 from .driven_robot import DrivenRobot
+from .handover import Handover
 from .histogram import Histogram, Recent
 from .missed_ticks import MissedTicks, pauses_in
 from .pace import Pace
+from .plan import Floats
 from .plan_memory import PLAN_BYTES, PlanMemory, Word
 from .policy_client import PolicyClient
 from .request_cycle import PlannedRequest, RequestCycle
@@ -73,6 +75,9 @@ class ControlActor(Actor):
         self._buffer = ChunkBuffer(self._plan, round(config.safety.max_action_age_s * 1e9))
         self._cycle = RequestCycle(config, spec, self._plan, self._buffer)
         self._source = CommandSource(config, spec, self._plan, self._buffer)
+        teleop = robot.reader(config.teleop) if config.teleop else None
+        actions = len(spec.action_names)
+        self._handover = Handover(self._plan, teleop, actions, config.tick_ns)
         self._lateness = Histogram(self._plan.lateness)
         self._recent = Recent(self._lateness, monotonic_ns())
         witness = robot.reader(config.witness) if config.witness else None
@@ -87,7 +92,7 @@ class ControlActor(Actor):
         self._client = PolicyClient(self._context, config, self.incarnation)
         self._conversation = Conversation(self._cycle, self._client, spec, self._plan, self._vitals)
         self._poll = Poll(self._client.socket, self.link.fileno())
-        self._commands = RobotCommands(self._cycle, self._reset)
+        self._commands = RobotCommands(self._cycle, self._handover, self._reset)
         self._pace = Pace(_BREAK_NS)
         self._transitions = TransitionLog(self.log, self._cycle, self._source, monotonic_ns())
         self._stop_by_ns = 0
@@ -197,7 +202,14 @@ class ControlActor(Actor):
             cycle.driver_lost(robot.why_gone())
         elif cycle.why.driver and not gone:
             cycle.driver_found()
-        if gone or cycle.failsafe.paused:
+        if self._handover.possible and self._handover.pressed():
+            self._commands.toggle()
+        manual = self._handover.manual
+        if gone:
+            command = source.rest()
+        elif manual:
+            command = self._follow(now_ns)
+        elif cycle.failsafe.paused:
             command = source.rest()
         else:
             if begins_step:
@@ -207,11 +219,16 @@ class ControlActor(Actor):
         self._next_step += begins_step
         action = source.action if source.accepted else None
         self._log.write(
-            now_ns, lateness_ns, self._buffer.episode, state, command, action, begins_step
+            now_ns, lateness_ns, self._buffer.episode, state, command, action, begins_step, manual
         )
         source.written(monotonic_ns())
         if request is not None:
             self._conversation.ask(request, state, now_ns)
+
+    def _follow(self, now_ns: int) -> Floats | None:
+        """The command of a tick at which a person commands."""
+        target = self._handover.command(self._source.position, now_ns)
+        return self._source.rest() if target is None else self._source.follow(target, now_ns)
 
     def _follow_episode(self) -> None:
         """The robot's surroundings begin an episode by themselves: so does the plan."""
@@ -288,6 +305,9 @@ class ControlActor(Actor):
         report = status(self._plan, self._cycle, self._source, self._lateness, self._missed_ticks)
         report["tick_lateness_recent_us"] = self._recent.summary_us(monotonic_ns())
         report["timing"] = self._timing
+        report["manual"] = self._handover.manual
+        if self._handover.manual:
+            report["reason"] = self._handover.reason
         report["malformed"] = dict(self._client.malformed)
         report["damaged"] = self._robot.damaged
         report["estop"] = self._robot.estop

@@ -92,6 +92,7 @@ class Word(IntEnum):
     FALLBACKS = 22
     DRIVER_GAPS = 23
     VOID = 24
+    MANUAL_NS = 25
     DROPPED = 32
     REFUSED = 48
 
@@ -174,7 +175,7 @@ class PlanMemory:
         found = self._inspect()
         if found:
             self._format()
-        self.words = memory[_OFFSET_WORDS:][: _WORDS * 8].cast("Q")
+        self.words = memory[OFFSET_WORDS:][: _WORDS * 8].cast("Q")
         self.latency: NDArray[np.int64] = _array(
             memory, _OFFSET_LATENCY, 1, LATENCY_SLOTS, np.dtype(np.int64)
         )[0]
@@ -234,7 +235,7 @@ class PlanMemory:
                 return "nothing" if self._head[0] == 0 else f"{name} {found} instead of {expected}"
         if list(self._head[4:8]) != self._expected[4:8]:
             return "the plan of another robot"
-        words = self._memory[_OFFSET_WORDS:][: _WORDS * 8].cast("Q")
+        words = self._memory[OFFSET_WORDS:][: _WORDS * 8].cast("Q")
         for place, value in enumerate(words):
             if value > (_LAST_ON_WIRE if place in (Word.EPISODE, Word.EPOCH) else _LAST):
                 return f"a word {place} of {value}, which nothing counts up to"
@@ -284,8 +285,8 @@ def _array(memory: memoryview, at: int, rows: int, columns: int, kind: np.dtype[
     return flat.reshape(rows, columns)
 
 
-_OFFSET_WORDS = LINE
-_OFFSET_LATENCY = _OFFSET_WORDS + _WORDS * 8
+OFFSET_WORDS = LINE
+_OFFSET_LATENCY = OFFSET_WORDS + _WORDS * 8
 _OFFSET_LATENESS = _OFFSET_LATENCY + LATENCY_SLOTS * 8
 _OFFSET_KEPT = _OFFSET_LATENESS + LATENESS_BINS * 8
 _OFFSET_COPIES = _OFFSET_KEPT + Seqlock.size_for(_KEPT_BYTES)

@@ -245,6 +245,10 @@ class RequestCycle:
         does not continue it. No chunk is due until `driver_found`."""
         self.why.driver = why
         self._words[Word.DRIVER_GAPS] += 1
+        self.void_plan()
+
+    def void_plan(self) -> None:
+        """What was planned does not happen, and what was asked for does not continue it."""
         self.buffer.void()
         self.failsafe.answered()
 

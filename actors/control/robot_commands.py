@@ -7,26 +7,34 @@ from time import monotonic_ns
 
 from ...transport.limits import DEFAULT
 from ..runtime.supervisor_link import Command
+from .handover import Handover
 from .request_cycle import RequestCycle
 
-VERBS = ("pause", "resume", "reset", "episode", "task")
+VERBS = ("pause", "resume", "reset", "episode", "task", "take-over")
 
 
 class RobotCommands:
     """Of one loop. `reset` begins an episode, with another task unless it gets None; `task` is
-    another task in the same episode."""
+    another task in the same episode. `take-over`: the teleoperator commands the robot, until
+    `resume` gives it back to the policy, or `pause` to neither."""
 
-    def __init__(self, cycle: RequestCycle, reset: Callable[[str | None], None]) -> None:
-        self._cycle, self._reset = cycle, reset
+    def __init__(
+        self, cycle: RequestCycle, handover: Handover, reset: Callable[[str | None], None]
+    ) -> None:
+        self._cycle, self._handover, self._reset = cycle, handover, reset
 
     def carry_out(self, command: Command) -> dict[str, object]:
         """Carry out one of VERBS; returns what the acknowledgement carries. Raises ValueError for
-        a task that is none, or that the service does not do."""
+        a task that is none, or that the service does not do, and for a take-over without a
+        teleoperator."""
         match command.verb:
+            case "take-over":
+                self._take_over()
             case "pause":
+                self._handover.give_back()
                 self._cycle.pause(monotonic_ns())
             case "resume":
-                self._cycle.resume(monotonic_ns())
+                self._give_back()
             case "reset" | "episode":
                 self._reset(self._task(command.args.get("task")))
             case "task":
@@ -37,9 +45,32 @@ class RobotCommands:
         return {
             "state": self._cycle.state.value,
             "paused": self._cycle.failsafe.paused,
+            "manual": self._handover.manual,
             "episode": self._cycle.buffer.episode,
             "task": self._cycle.session.task.sentence,
         }
+
+    def toggle(self) -> None:
+        """The person takes over or, if they have, gives back to the policy."""
+        if self._handover.manual:
+            self._give_back()
+        else:
+            self._take_over()
+
+    def _take_over(self) -> None:
+        if not self._handover.possible:
+            raise ValueError(
+                "it has no teleoperator: name one by `teleop` in the robot's entry of the fleet "
+                "file"
+            )
+        now_ns = monotonic_ns()
+        self._cycle.pause(now_ns)
+        self._cycle.void_plan()
+        self._handover.take(now_ns)
+
+    def _give_back(self) -> None:
+        self._handover.give_back()
+        self._cycle.resume(monotonic_ns())
 
     def _task(self, asked: object) -> str | None:
         """The task in a command; None where it names none, which keeps the present one."""

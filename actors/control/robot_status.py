@@ -11,6 +11,13 @@ from .plan_memory import PlanMemory, Word
 from .request_cycle import RequestCycle
 
 
+def shown_state(plan: PlanMemory, cycle: RequestCycle) -> str:
+    """The fail-safe's state; PAUSED, or MANUAL while a person commands, in front of it."""
+    if plan.words[Word.MANUAL_NS]:
+        return "MANUAL"
+    return "PAUSED" if cycle.failsafe.paused else cycle.state.value
+
+
 def status(
     plan: PlanMemory,
     cycle: RequestCycle,
@@ -33,7 +40,7 @@ def status(
     """
     words = plan.words
     return {
-        "state": "PAUSED" if cycle.failsafe.paused else cycle.state.value,
+        "state": shown_state(plan, cycle),
         "task": cycle.session.task.sentence,
         "supply": cycle.state.value,
         "paused": cycle.failsafe.paused,

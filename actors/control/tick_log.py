@@ -38,13 +38,13 @@ class _Word(IntEnum):
     OWN_EPISODE = 9
 
 
-_PLAYED, _COMMANDED, _BEGINS_STEP = 1, 2, 4
+_PLAYED, _COMMANDED, _BEGINS_STEP, _MANUAL = 1, 2, 4, 8
 
 
 class TickRecord(NamedTuple):
     """One record. `command` [A] is what was written to the robot, None if nothing was; `provenance`
     is that of the policy action it came from, None for the fallback. With interpolation only the
-    first command of each policy step `begins_step`."""
+    first command of each policy step `begins_step`. `manual`: a person had taken over."""
 
     number: int
     instant_ns: int
@@ -55,6 +55,7 @@ class TickRecord(NamedTuple):
     provenance: Provenance | None
     observed_ns: int | None
     begins_step: bool
+    manual: bool = False
 
 
 class _TickRing:
@@ -97,6 +98,7 @@ class TickLog(_TickRing):
         command: Floats | None,
         action: PlannedAction | None,
         begins_step: bool,
+        manual: bool = False,
     ) -> None:
         """Add one tick; everything is copied."""
         number = self._next
@@ -104,7 +106,7 @@ class TickLog(_TickRing):
         row = self.words[place]
         row[_Word.NUMBER] = 0
         fence()
-        flags = begins_step * _BEGINS_STEP
+        flags = begins_step * _BEGINS_STEP + manual * _MANUAL
         self.states[place] = state
         if command is not None:
             flags |= _COMMANDED
@@ -179,4 +181,5 @@ class TickReader(_TickRing):
             provenance=Provenance(*row[_Word.SESSION : _Word.OWN_EPISODE]) if played else None,
             observed_ns=row[_Word.OBSERVED_NS] if played else None,
             begins_step=bool(row[_Word.FLAGS] & _BEGINS_STEP),
+            manual=bool(row[_Word.FLAGS] & _MANUAL),
         )

@@ -11,6 +11,7 @@ from ...transport.limits import DEFAULT
 from .command_source import CommandSource
 from .plan_memory import PlanMemory, Word
 from .request_cycle import RequestCycle
+from .robot_status import shown_state
 
 
 def vitals(
@@ -29,7 +30,7 @@ def vitals(
     missed = words[Word.MISSED] + words[Word.MISSED_RESTART]
     handshake = cycle.session.terms.warnings if cycle.session.terms else ()
     return Vitals(
-        state="PAUSED" if cycle.failsafe.paused else cycle.state.value,
+        state=shown_state(plan, cycle),
         reason=_cut(cycle.reason if reason is None else reason),
         plan_s=round(cycle.plan_ns / 1e9, 3),
         fps=round(fps, 2),

@@ -25,6 +25,7 @@ RESERVED = (
     "scene",
     "plan",
     "outbox",
+    "teleop",
 )
 """Names of a robot's own actors and segments: a camera's stand beside them."""
 

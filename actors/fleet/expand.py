@@ -74,6 +74,9 @@ def _actors(context: HostContext) -> list[ActorSpec]:
         for name, camera in robot.cameras.items()
         if camera.driver != "robot"
     ]
+    made += [
+        robot_actors.teleoperator(context, robot, robot.teleop) for robot in robots if robot.teleop
+    ]
     made += [robot_actors.network(context, robot) for robot in robots]
     made += [robot_actors.control(context, robot) for robot in robots]
     if fleet.gateway.enabled and fleet.broker.host == context.host:

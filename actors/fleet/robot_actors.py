@@ -10,11 +10,12 @@ from ..runtime.configs import (
     NetworkConfig,
     SensorConfig,
     SpecConfig,
+    TeleopConfig,
 )
 from ..runtime.spec import ActorSpec
 from . import segment_uses
 from .host_context import HostContext
-from .schema import CameraEntry, RobotEntry
+from .schema import CameraEntry, RobotEntry, TeleopEntry
 from .specs import robot_spec
 
 
@@ -95,6 +96,36 @@ def sensor(context: HostContext, robot: RobotEntry, name: str, camera: CameraEnt
     )
 
 
+def teleoperator(context: HostContext, robot: RobotEntry, teleop: TeleopEntry) -> ActorSpec:
+    spec = robot_spec(context.fleet, robot)
+    register = segment_uses.teleop(robot, spec, writable=True)
+    plan = segment_uses.plan(robot)
+    state = [] if robot.in_process else [segment_uses.state(robot, spec)]
+    scene = [segment_uses.scene(robot)] if robot.driver == "sim" and not robot.in_process else []
+    config = TeleopConfig(
+        robot=robot.name,
+        driver=teleop.driver,
+        options=teleop.options,
+        rename=teleop.rename,
+        spec=SpecConfig.of(spec),
+        register=register.name,
+        plan=plan.name,
+        state=state[0].name if state else None,
+        scene=scene[0].name if scene else None,
+        period_ns=round(1e9 / (robot.fps * robot.interpolate)),
+        import_path=context.fleet.import_path,
+    )
+    return context.spec(
+        "teleoperator",
+        f"{robot.name}/teleop",
+        config,
+        [register, plan, *state, *scene],
+        robot,
+        after=[f"{robot.name}/driver"],
+        python=teleop.python,
+    )
+
+
 def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
     service = context.fleet.services[robot.service]
     own = robot_spec(context.fleet, robot)
@@ -152,6 +183,7 @@ def control(context: HostContext, robot: RobotEntry) -> ActorSpec:
             segment_uses.driver_board(robot),
         ]
     )
+    teleop = [segment_uses.teleop(robot, spec)] if robot.teleop else []
     config = ControlConfig(
         robot=robot.name,
         service=robot.service,
@@ -163,6 +195,7 @@ def control(context: HostContext, robot: RobotEntry) -> ActorSpec:
         spec=SpecConfig.of(spec),
         state=registers[0].name if registers else None,
         command=registers[1].name if registers else None,
+        teleop=teleop[0].name if teleop else None,
         driver_board=registers[2].name if registers else None,
         wake=context.wake(robot),
         in_process=robot.in_process,
@@ -181,7 +214,7 @@ def control(context: HostContext, robot: RobotEntry) -> ActorSpec:
         "control",
         f"{robot.name}/control",
         config,
-        [plan, pauses, *registers],
+        [plan, pauses, *registers, *teleop],
         robot,
         after=["witness", f"{robot.name}/driver", f"{robot.name}/network"],
     )

@@ -21,6 +21,7 @@ from .camera_checks import camera_faults
 from .hosts import is_here
 from .schema import FleetFile, RobotEntry
 from .specs import described, limited
+from .teleop_checks import teleop_faults
 
 MAX_SECONDS = 1e6
 
@@ -45,6 +46,8 @@ def robot_faults(
             spec = limited(spec, robot.limits)
         yield from _control(robot, path, spec)
         yield from _rest(robot, path, said)
+        if robot.teleop is not None:
+            yield from teleop_faults(fleet, robot, robot.teleop, f"{path}.teleop", spec)
     if robot.in_process and robot.python is not None:
         found = "has no effect: the driver is called in the control loop's own process"
         yield Fault(f"{path}.python", found, remedy="remove it, or `in_process`")

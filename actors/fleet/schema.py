@@ -228,6 +228,23 @@ class LimitEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_rate: Annotated[float, Meta(gt=0, description="more than 0")] | None = None
 
 
+class TeleopEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A person's input device, which commands the robot after `actorctl take-over`. `rename` maps
+    its action names to the robot's."""
+
+    driver: Annotated[
+        str,
+        Meta(
+            description="keyboard (keys pressed in actorctl teleop), lerobot (a leader arm or "
+            "another teleoperator of that library), expert (of a simulated cell), or module:Class "
+            "of your own, a file beside this one"
+        ),
+    ]
+    python: Python = None
+    options: dict[str, Any] = {}
+    rename: dict[str, str] = {}
+
+
 class Images(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How a robot's frames get to its policy."""
 
@@ -270,6 +287,7 @@ class RobotEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     strategy: Annotated[Literal["base"], Meta(description="base: run, and record nothing")] = "base"
     task: str = ""
     cameras: dict[str, CameraEntry] = {}
+    teleop: TeleopEntry | None = None
     rename: dict[str, str] = {}
     images: Images = Images()
     plan: PlanSettings = PlanSettings()

@@ -8,6 +8,7 @@ from ...transport.frame_ring import FrameRing
 from ...transport.outbox import Outbox
 from ...transport.seqlock import Seqlock
 from ..control.plan_memory import SEGMENT_BYTES
+from ..control.teleop_register import teleop_bytes
 from ..driver import registers
 from ..jitter_probe import KEPT
 from ..runtime.spec import SegmentUse
@@ -46,6 +47,12 @@ def command(robot: RobotEntry, spec: RobotSpec, writable: bool = False) -> Segme
 def plan(robot: RobotEntry, writable: bool = False) -> SegmentUse:
     """The plan and the tick log."""
     return SegmentUse(f"{robot.name}/plan", SEGMENT_BYTES, writable)
+
+
+def teleop(robot: RobotEntry, spec: RobotSpec, writable: bool = False) -> SegmentUse:
+    """What the robot's teleoperator says."""
+    size = teleop_bytes(len(spec.action_names))
+    return SegmentUse(f"{robot.name}/teleop/reading", Seqlock.size_for(size), writable)
 
 
 def driver_board(robot: RobotEntry) -> SegmentUse:

@@ -38,6 +38,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "backoff_s": 0.1,
     },
     # Opening a camera may take many seconds.
+    "teleoperator": {"start_timeout_s": 30.0, "hang_timeout_s": 3.0},
     "sensor": {"start_timeout_s": 30.0, "hang_timeout_s": 3.0},
     "gateway": {"hang_timeout_s": 10.0},
     "openpi": {"hang_timeout_s": 10.0},

@@ -30,8 +30,8 @@ Point = tuple[str, tuple[str, ...], float | None]
 Report = Mapping[str, Any]
 
 ACTOR_STATES = tuple(state.value for state in ActorState)
-ROBOT_STATES = (*(state.value for state in RobotState), "PAUSED", DOWN, STOPPED)
-GUEST_STATES = (*(state.value for state in RobotState), "PAUSED", "OPEN", "MOVING")
+ROBOT_STATES = (*(state.value for state in RobotState), "PAUSED", "MANUAL", DOWN, STOPPED)
+GUEST_STATES = (*(state.value for state in RobotState), "PAUSED", "MANUAL", "OPEN", "MOVING")
 _QUANTILES = {"p50": "0.5", "p99": "0.99", "max": "1"}
 
 

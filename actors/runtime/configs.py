@@ -255,6 +255,27 @@ class DriverConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The directory of public keys: with one, the emergency stop is lifted by an operator only."""
 
 
+class TeleopConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One robot's teleoperator, read every `period_ns`.
+
+    `register` is what it writes, `state` the register of the robot's driver (None: the driver is in
+    control's process), `plan` the robot's plan, which says whether the person is in command, and
+    `scene` that of a simulated robot. `rename` maps the device's action names to the robot's.
+    """
+
+    robot: str
+    driver: str
+    spec: SpecConfig
+    register: str
+    plan: str
+    period_ns: int
+    state: str | None = None
+    scene: str | None = None
+    options: dict[str, Any] = {}
+    rename: dict[str, str] = {}
+    import_path: str | None = None
+
+
 class JitterProbeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A sleeping loop at the fleet's fastest control rate: when it oversleeps, the machine paused,
     not the control loop. It writes the pauses to `segment`."""

@@ -17,6 +17,7 @@ KINDS = {
     "network": "holdfast.actors.network.network:NetworkActor",
     "sensor": "holdfast.actors.sensor.sensor:SensorActor",
     "driver": "holdfast.actors.driver.driver:DriverActor",
+    "teleoperator": "holdfast.actors.teleoperator.teleoperator_actor:TeleoperatorActor",
     "witness": "holdfast.actors.jitter_probe:JitterProbeActor",
     "gateway": "holdfast.actors.gateway.gateway:GatewayActor",
     "openpi": "holdfast.actors.clients.openpi_server:OpenpiActor",

@@ -50,6 +50,7 @@ class ControlReport(Struct, kw_only=True):
     driver_gaps: Count = 0
     void_dropped: Count = 0
     refused_commands: dict[str, Count] = {}
+    manual: bool = False
     refusing_s: Measure = 0.0
     refusing: str = ""
     fallback_ticks: Count = 0
@@ -87,6 +88,16 @@ class DriverReport(Struct, kw_only=True):
     tried: Count | None = None
     successes: Count | None = None
     task: str | None = None
+
+
+class TeleoperatorReport(Struct, kw_only=True):
+    """Of a robot's teleoperator."""
+
+    reason: str = ""
+    outages: Count = 0
+    readings: Count = 0
+    in_command: bool = False
+    presses: dict[str, Count] = {}
 
 
 class SensorReport(Struct, kw_only=True):
@@ -266,6 +277,7 @@ SHAPES: dict[str, type[Struct]] = {
     "control": ControlReport,
     "driver": DriverReport,
     "sensor": SensorReport,
+    "teleoperator": TeleoperatorReport,
     "network": NetworkReport,
     "inference": InferenceReport,
     "broker": BrokerReport,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 ANSWER_S = 5.0
 NOTHING_TO_DRAIN = frozenset(KINDS) - {"inference"}
-ROBOT_VERBS = ("pause", "resume", "reset", "episode", "task")
+ROBOT_VERBS = ("pause", "resume", "reset", "episode", "task", "take-over")
 
 
 class ControlRequest(msgspec.Struct, frozen=True):

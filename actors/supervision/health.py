@@ -18,7 +18,7 @@ from typing import Any
 
 from .supervised import ActorState
 
-DRIVEN = ("STREAMING", "DEGRADED", "PAUSED")
+DRIVEN = ("STREAMING", "DEGRADED", "PAUSED", "MANUAL")
 """Fail-safe states in which a robot needs no person."""
 
 PLAYED = ("STREAMING", "DEGRADED")

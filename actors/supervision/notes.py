@@ -95,7 +95,7 @@ def _note(row: dict[str, Any], name: str, ending: bool = False) -> Iterator[Note
     weight = Weight.WRONG
     if state in _COMING:
         weight = Weight.WAITS
-    elif state in ("STOPPED", "PAUSED") and not row.get("estop"):
+    elif state in ("STOPPED", "PAUSED", "MANUAL") and not row.get("estop"):
         weight = Weight.INTENDED
     yield Note(weight, name, f"{state}: {why}" if why else state)
 

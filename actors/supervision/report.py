@@ -138,6 +138,8 @@ def _robot(
         row["refusing_s"], row["refusing"], row["warnings"] = 0.0, "", []
     elif not report["reason"] and row["state"] == "PAUSED":
         row["reason"] = f"`actorctl resume {name}` goes on"
+    elif not report["reason"] and row["state"] == "MANUAL":
+        row["reason"] = f"`actorctl resume {name}` gives it back to the policy"
     row["stopped"] = record["state"] == ActorState.STOPPED
     row["task"] = report["task"] or driver_report["task"]
     for key, in_driver in (("episodes", "tried"), ("successes", "successes")):

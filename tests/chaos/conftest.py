@@ -26,6 +26,7 @@ services:
 robots:
   - name: r1
     options: {{seed: 1}}
+    teleop: {{driver: expert}}
     service: pick
     cameras: {{overhead: {{width: 64, height: 48, fps: 15}}}}
     safety: {{max_action_age_s: {age}, request_timeout_s: 1.5, backoff_s: 0.2, max_backoff_s: 1.0}}

@@ -69,8 +69,14 @@ def pause(robot: RobotName, fleet: FleetName = None) -> None:
 
 @app.command()
 def resume(robot: RobotName, fleet: FleetName = None) -> None:
-    """Go on after a pause."""
+    """Go on after a pause or a take-over: the policy commands the robot."""
     _command_robot("resume", robot, {}, fleet)
+
+
+@app.command(name="take-over")
+def take_over(robot: RobotName, fleet: FleetName = None) -> None:
+    """The robot's teleoperator commands it from now on, until `resume` or `pause`."""
+    _command_robot("take-over", robot, {}, fleet)
 
 
 @app.command()

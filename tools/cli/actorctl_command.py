@@ -18,7 +18,15 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import ControlSocketError
-from . import actor_commands, estop_command, inspection, key_commands, plot_command, robots_command
+from . import (
+    actor_commands,
+    estop_command,
+    inspection,
+    key_commands,
+    plot_command,
+    robots_command,
+    teleop_command,
+)
 from .option_types import INTERRUPTED, AsJson, FleetName, Version, run, speaker_names
 from .running_fleet import ask, fail, log_of, reach
 
@@ -221,6 +229,7 @@ def _selection(names: tuple[str, ...], since: str | None, level: str, grep: str 
 app.add_typer(actor_commands.app)
 app.add_typer(inspection.app)
 app.add_typer(plot_command.app)
+app.add_typer(teleop_command.app)
 app.add_typer(key_commands.app, name="keys")
 app.add_typer(robots_command.app, name="robots")
 

@@ -15,7 +15,7 @@ NARROW = 100
 PROSE = 18
 """Columns that prose is given at least: `killed by SIGKILL`."""
 
-WELL = ("READY", "STREAMING", "PAUSED", "OPEN")
+WELL = ("READY", "STREAMING", "PAUSED", "MANUAL", "OPEN")
 """States of a row for which no note follows the tables."""
 
 Row = dict[str, Any]

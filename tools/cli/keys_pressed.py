@@ -34,6 +34,11 @@ class KeysPressed:
         if self._fd >= 0:
             termios.tcsetattr(self._fd, termios.TCSADRAIN, self._before)
 
+    @property
+    def possible(self) -> bool:
+        """Whether stdin is a terminal."""
+        return self._fd >= 0
+
     def wait(self, within_s: float) -> str:
         """The keys of the next `within_s`, as soon as there are some; else ""."""
         if self._fd < 0:

@@ -19,6 +19,7 @@ COLOURS = {
     "STREAMING": "green",
     "OPEN": "green",
     "PAUSED": "cyan",
+    "MANUAL": "cyan",
     "STARTING": "yellow",
     "WAITING": "yellow",
     "CONNECTING": "yellow",

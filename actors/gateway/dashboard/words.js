@@ -15,6 +15,7 @@ const STATES = {
   RECONNECTING: "The service is lost; the plan is played on while handshakes are tried.",
   DEAD: "The robot came to its safe rest for good: a person must look.",
   PAUSED: "A person paused it: nothing is asked for, nothing is played.",
+  MANUAL: "A person has taken over: the teleoperator commands it, the policy does not.",
   DOWN: "There is no control process, or it has not reported yet.",
   OPEN: "It has a session, and reports no state.",
   MOVING: "Its session moves to another replica.",

@@ -1,0 +1,1 @@
+"""The teleoperator actor: a person's input device as a source of actions."""

@@ -1,0 +1,93 @@
+"""`KeyboardTeleoperator`: keys that move the joints by steps, pressed in `actorctl teleop`."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import msgspec
+import numpy as np
+from msgspec import Meta
+from numpy.typing import NDArray
+
+from .base import Options, RobotSpec
+from .teleoperator import Teleoperator
+
+PAIRS = ("qa", "ws", "ed", "rf", "tg", "yh", "uj", "ik", "ol", "p;")
+"""The keys of the joints in order: up, down."""
+COMMANDS = {" ": "take_over", "\n": "success", "0": "failure", "x": "rerecord", "\x1b": "stop"}
+"""The keys of the buttons: space, enter, 0, x, escape."""
+_STEP_S = 0.1
+"""A step is as far as a joint's `max_rate` takes it in this time."""
+_STEPS = 50
+"""In a joint's range, for one without a rate."""
+_PLAIN_STEP = 0.05
+"""For a joint that has neither."""
+
+
+KeyStep = Annotated[float, Meta(gt=0, description="more than 0")]
+
+
+class KeyboardOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of the keyboard: `step` replaces how far one press moves a joint, by its name."""
+
+    step: dict[str, KeyStep] = msgspec.field(default_factory=dict)
+
+
+class KeyboardTeleoperator(Teleoperator):
+    """A pose that keys move, from where the robot is when the person takes over."""
+
+    def __init__(self, spec: RobotSpec, options: KeyboardOptions) -> None:
+        self.action_names = spec.action_names
+        self._lower, self._upper = np.array(spec.lower), np.array(spec.upper)
+        self._step = np.array(
+            [
+                options.step.get(name, _step(low, high, rate))
+                for name, low, high, rate in zip(
+                    spec.action_names, spec.lower, spec.upper, spec.max_rate, strict=True
+                )
+            ]
+        )
+        self._pose = np.zeros(len(spec.action_names))
+        self._placed = False
+        self._pressed: list[str] = []
+
+    def connect(self) -> None:
+        """Nothing to open: keys come by `key`."""
+
+    def locate(self, position: NDArray[np.float32], in_command: bool) -> None:
+        """See `Teleoperator.locate`. A joint that is not measured stays where keys put it."""
+        if in_command and self._placed:
+            return
+        known = np.isfinite(position)
+        self._pose[known] = position[known]
+        self._placed = bool(known.any())
+
+    def key(self, name: str) -> None:
+        """See `Teleoperator.key`."""
+        if name in COMMANDS:
+            self._pressed.append(COMMANDS[name])
+            return
+        for joint, pair in enumerate(PAIRS[: len(self._pose)]):
+            if name in pair:
+                moved = self._pose[joint] + self._step[joint] * (1 if name == pair[0] else -1)
+                self._pose[joint] = np.clip(moved, self._lower[joint], self._upper[joint])
+
+    def pressed(self) -> tuple[str, ...]:
+        """See `Teleoperator.pressed`."""
+        found, self._pressed = tuple(self._pressed), []
+        return found
+
+    def get_action(self, out: NDArray[np.float32]) -> int:
+        """See `Teleoperator.get_action`."""
+        out[:] = self._pose
+        return time.monotonic_ns()
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _step(lower: float, upper: float, rate: float) -> float:
+    if np.isfinite(rate):
+        return rate * _STEP_S
+    return (upper - lower) / _STEPS if np.isfinite(upper - lower) else _PLAIN_STEP

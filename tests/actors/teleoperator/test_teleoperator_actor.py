@@ -1,0 +1,199 @@
+"""A teleoperator's process: what it says of a device that works, fails and comes back."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import pytest
+
+from holdfast.actors.control.plan_memory import SEGMENT_BYTES
+from holdfast.actors.control.teleop_register import (
+    Presses,
+    TeleopReading,
+    pack_reading,
+    teleop_bytes,
+    unpack_reading,
+)
+from holdfast.actors.driver import registers
+from holdfast.actors.driver.registers import DriverPhase, RobotState
+from holdfast.actors.runtime.actor import boot_in_memory
+from holdfast.actors.runtime.configs import SpecConfig
+from holdfast.actors.runtime.status_board import StatusBoardReader
+from holdfast.actors.runtime.supervisor_link import ExitReason, SupervisorLink
+from holdfast.actors.teleoperator.teleoperator_actor import TeleoperatorActor
+from holdfast.robot.base import RobotSpec
+from holdfast.tests.waiting import wait_until
+from holdfast.transport.seqlock import Seqlock, SteadyReader
+
+SPEC = RobotSpec(("a", "b"), ("b", "a"), lower=(-9, -9), upper=(9, 9), max_rate=(2, 2))
+
+PAD = """
+from pathlib import Path
+import time
+from holdfast import Teleoperator
+
+
+class Pad(Teleoperator):
+    def __init__(self, file):
+        self.action_names = ("y", "a")  # in another order, and under another name
+        self.file = Path(file)
+        self.seen = (0.0, 0.0)
+
+    def connect(self):
+        if not self.file.exists():
+            raise OSError("no pad is plugged in")
+
+    def locate(self, position, in_command):
+        self.seen = tuple(position)
+
+    def get_action(self, out):
+        value = float(self.file.read_text())
+        out[:] = [self.seen[0] + value, self.seen[1] - value]
+        return time.monotonic_ns()
+
+    def pressed(self):
+        return ("success",) if self.file.read_text() == "3" else ()
+
+    def close(self):
+        pass
+"""
+
+
+class Rig(NamedTuple):
+    """A teleoperator actor that runs, seen from outside."""
+
+    reader: SteadyReader
+    board: StatusBoardReader
+    link: SupervisorLink
+
+    def reading(self) -> TeleopReading | None:
+        block = self.reader.read()
+        return None if block is None else unpack_reading(block, 2)
+
+    def says(self, *action: float) -> TeleopReading:
+        """The reading, once it is `action` and recent."""
+
+        def said() -> TeleopReading | None:
+            found = self.reading()
+            recent = found and time.monotonic_ns() - found.instant_ns < 200_000_000
+            return found if found and recent and found.action.tolist() == list(action) else None
+
+        return wait_until(said, f"the teleoperator says {action}", 10)
+
+
+@contextmanager
+def teleoperator(rundir: Path, presses: Presses | None = None, **entry: Any) -> Iterator[Rig]:
+    """The actor, until it is asked to stop; its robot is at a = 1, b = 5."""
+    config = {
+        "robot": "r",
+        "spec": msgspec.to_builtins(SpecConfig.of(SPEC)),
+        "register": "r/teleop/reading",
+        "plan": "r/plan",
+        "state": "r/state",
+        "period_ns": 10_000_000,
+        "import_path": str(rundir),
+        **entry,
+    }
+    segments = {
+        "r/teleop/reading": Seqlock.size_for(teleop_bytes(2)),
+        "r/state": Seqlock.size_for(registers.state_bytes(2)),
+        "r/plan": SEGMENT_BYTES,
+    }
+    boot, link, supervisor = boot_in_memory(
+        "teleoperator", "r/teleop", config, segments, rundir=rundir
+    )
+    measured = RobotState(1, 1, 1, DriverPhase.ENABLED, np.array([5, 1], np.float32))
+    Seqlock.owned(memoryview(boot.memory["r/state"])).write(registers.pack_state(measured))
+    if presses is not None:
+        said = TeleopReading(1, 1, np.zeros(2, np.float32), presses)
+        register = Seqlock.owned(memoryview(boot.memory["r/teleop/reading"]))
+        register.write(pack_reading(said))
+    actor = TeleoperatorActor(boot, link)
+    thread = threading.Thread(target=actor.main, daemon=True)
+    thread.start()
+    try:
+        yield Rig(
+            SteadyReader(boot.memory["r/teleop/reading"]),
+            StatusBoardReader(boot.memory["r/teleop/board"]),
+            supervisor,
+        )
+    finally:
+        supervisor.command("stop")
+        thread.join(10)
+        supervisor.close()
+        link.close()
+        assert not thread.is_alive()
+
+
+def test_a_device_of_ones_own_is_read_in_the_robots_order_and_comes_back_when_it_failed(
+    tmp_path: Path,
+) -> None:
+    """It gets the robot's pose in its own order; while it is absent its last pose grows old."""
+    (tmp_path / "pad_of_mine.py").write_text(PAD)
+    plug = tmp_path / "pad"
+    entry = {
+        "driver": "pad_of_mine:Pad",
+        "options": {"file": str(plug)},
+        "rename": {"y": "b"},
+    }
+    with teleoperator(tmp_path, presses=Presses(success=7), **entry) as rig:
+        absent = "no pad is plugged in"
+        wait_until(
+            lambda: absent in (rig.board.report() or {}).get("reason", ""), "it says why", 10
+        )
+        plug.write_text("2")
+        rig.says(-1.0, 7.0)  # a = 1 - 2, b = 5 + 2
+        plug.write_text("3")
+        pressed = rig.says(-2.0, 8.0)
+        assert pressed.presses.success > 7 and pressed.presses.take_over == 0
+        plug.unlink()
+        wait_until(
+            lambda: "FileNotFoundError" in (rig.board.report() or {})["reason"], "it failed", 10
+        )
+        old = rig.reading()
+        plug.write_text("1")
+        back = rig.says(0.0, 6.0)
+        assert old is not None and back.instant_ns > old.instant_ns
+
+
+def test_keys_reach_the_keyboard_by_a_command_and_move_the_pose(tmp_path: Path) -> None:
+    """As `actorctl teleop` sends them; the answer names the joints and who is in command."""
+    with teleoperator(tmp_path, driver="keyboard") as rig:
+        rig.says(1.0, 5.0)
+        rig.link.command("key", {"keys": " "}, id=4)
+        wait_until(lambda: (r := rig.reading()) and r.presses.take_over == 1, "the press", 10)
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"driver": "nothing"}, "no teleoperator driver 'nothing'"),
+        ({"driver": "expert"}, "knows the simulated cell only"),
+        (
+            {"driver": "pad_of_mine:Pad", "options": {"file": "f"}},
+            "its actions are y, a; the robot's are a, b",
+        ),
+        ({"driver": "pad_of_mine:Pad"}, "missing 1 required positional argument: 'file'"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_device_that_cannot_be_one_is_refused_with_the_reason(
+    tmp_path: Path, entry: dict[str, Any], said: str
+) -> None:
+    """Unknown drivers, other joints and wrong options end the actor with a sentence."""
+    (tmp_path / "pad_of_mine.py").write_text(PAD)
+    with teleoperator(tmp_path, **entry) as rig:
+        message = wait_until(lambda: _farewell(rig.link), "it says why it ends", 10)
+    assert said in message
+
+
+def _farewell(link: SupervisorLink) -> str | None:
+    messages, _ = link.messages()
+    return next((m.reason for m in messages if isinstance(m, ExitReason)), None)
