@@ -59,6 +59,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also run the tests that take minutes")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    from holdfast.tests.peers import environments
+
+    environments.slow_run = config.getoption("--slow")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     slow = pytest.mark.skip(reason="takes minutes: run with --slow (.ci/run does)")
     gpu = pytest.mark.skip(reason="needs a CUDA device")

@@ -90,6 +90,7 @@ def follow(step: Typed, folder: Path, environment: dict[str, str]) -> None:
         assert time.monotonic() < deadline_s, came[1]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_the_page_is_followed_literally(tmp_path: Path) -> None:
     """Every file is written, every command typed: each exits and shows as the page says."""

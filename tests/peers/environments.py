@@ -11,6 +11,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 """The checkout under test."""
 
+slow_run = False
+"""Whether this run takes the time for other projects' packages; set from --slow."""
+
 
 def peers() -> Path:
     """The folder of the environments: $HOLDFAST_PEERS, else .peers in the checkout."""
@@ -18,7 +21,10 @@ def peers() -> Path:
 
 
 def interpreter_of(name: str) -> Path:
-    """The interpreter of the environment `name`. Skips the test where the environment is absent."""
+    """The interpreter of the environment `name`. Skips the test where the environment is absent,
+    and without --slow: to import another project's packages takes seconds in every process."""
+    if not slow_run:
+        pytest.skip(f"uses the environment {name}: run with --slow (.ci/run does)")
     place = peers() / name
     if not (place / "complete").is_file():
         pytest.skip(f"the environment {name} is absent: run tests/peers/install {name}")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from holdfast.tests.actors.clients.conftest import Served
+
+pytestmark = pytest.mark.slow  # before a fleet is started that no client can use
 
 COMMON = """
 import json, sys
