@@ -2,7 +2,8 @@
 
 `start`, `stop`, `restart` and `drain` are answered as soon as they are accepted; a client that
 needs their outcome polls the status. Commands for an actor itself (`pause`, `resume`, `reset`, ...)
-are answered by the actor, or with an error after ANSWER_S.
+are answered by the actor, or with an error after ANSWER_S. `shutdown` with `wait` is answered when
+every actor has ended, with the `faults` of the stop.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class ControlRequest(msgspec.Struct, frozen=True):
     segment: str = ""
     actors: tuple[ActorSpec, ...] = ()
     dry: bool = False
+    wait: bool = False
 
 
 class ControlCommands:
@@ -55,6 +57,7 @@ class ControlCommands:
         self._supervisor = supervisor
         self._ids = itertools.count(1)
         self._waiting: dict[int, tuple[ControlClient, str, float]] = {}
+        self._until_end: list[ControlClient] = []
         self._verbs: dict[str, Callable[[ControlClient, ControlRequest], None]] = {
             "status": self._status,
             "places": self._places,
@@ -101,6 +104,11 @@ class ControlCommands:
             client.refuse(f"{name}: {reply.error}")
         else:
             client.reply({"ok": True, "name": name, "result": reply.result})
+
+    def ended(self, faults: list[str]) -> None:
+        """Answer those who wait for the end of the fleet with what went wrong at its stop."""
+        for client in self._until_end:
+            client.reply({"ok": True, "faults": faults})
 
     def exited(self, actor: str, how: str) -> None:
         """Refuse the requests that wait for `actor`, whose process has ended."""
@@ -221,7 +229,10 @@ class ControlCommands:
         client.reply({"ok": True, "difference": msgspec.to_builtins(difference)})
 
     def _shutdown(self, client: ControlClient, request: ControlRequest) -> None:
-        client.reply({"ok": True})
+        if request.wait:
+            self._until_end.append(client)
+        else:
+            client.reply({"ok": True})
         self._supervisor.stop("a person asked")
 
     def _robot(self, client: ControlClient, request: ControlRequest) -> None:

@@ -29,7 +29,7 @@ class FleetProcesses:
     """The processes of `actors`, by name of actor, whether they run or not.
 
     `feed` takes events for the state machine, `keep` records of the log. `on_reply` gets (actor,
-    answer to a command), `on_exit` (actor, how its process ended).
+    answer to a command), `on_exit` (actor, how its process ended, its code as in `Exited`).
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class FleetProcesses:
         warn: Callable[[str], None],
         feed: Callable[[SupervisionEvent], None],
         on_reply: Callable[[str, CommandReply], None],
-        on_exit: Callable[[str, str], None],
+        on_exit: Callable[[str, str, int], None],
     ) -> None:
         self._runtime = runtime
         self._segments = segments
@@ -139,7 +139,7 @@ class FleetProcesses:
         reason = held.exit_reason if code > 0 else None
         held.last_exit = exit_text(code, reason)
         self._release(held)
-        self._on_exit(held.actor.name, held.last_exit)
+        self._on_exit(held.actor.name, held.last_exit, code)
         self._feed(Exited(held.actor.name, incarnation, code, reason))
         self.helpers.end_orphans()
 

@@ -78,6 +78,9 @@ class Supervisor:
         self.started_s = time.monotonic()
         self.final: Status | None = None
         """The status at the moment the stop began."""
+        self.stop_faults: list[str] = []
+        """The actors that ended with an error during the stop, a sentence each: a robot that is not
+        at its rest."""
         self._publish = publish
         self._events: deque[SupervisionEvent] = deque()
         self._event_loop = EventLoop()
@@ -93,7 +96,7 @@ class Supervisor:
             warn=lambda message: self.note("warning", message),
             feed=self.feed,
             on_reply=self._commands.answered,
-            on_exit=self._commands.exited,
+            on_exit=self._exited,
         )
         self._clients = ControlClients(
             ControlSocket(runtime.path / SOCKET, self._commands.handle), self._event_loop
@@ -188,6 +191,11 @@ class Supervisor:
         )
         return body | {"spares": self.processes.helpers.report()}
 
+    def _exited(self, actor: str, how: str, code: int) -> None:
+        if self.state.stopping and code > 0:
+            self.stop_faults.append(f"{actor} {how}")
+        self._commands.exited(actor, how)
+
     def _emergency_stops(self) -> dict[str, latch.EmergencyStop]:
         """Those in force by the latches on disk, by robot."""
         directory = self.logs.path.parent
@@ -236,6 +244,7 @@ class Supervisor:
     def _teardown(self) -> None:
         """End every process of the fleet, however the loop ended."""
         self.processes.close()
+        self._commands.ended(self.stop_faults)
         self._clients.close()
         self._event_loop.close()
         self.segments.close()

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
@@ -22,6 +23,7 @@ from holdfast.actors.runtime.runtime_dir import runtime_base, state_dir
 from holdfast.policy.base import PolicySpec
 from holdfast.policy.checkpoint import CONFIG, Config
 from holdfast.tests.chaos.conftest import ChaosFleet, actor, robot
+from holdfast.tests.e2e.conftest import BIN
 from holdfast.tests.waiting import wait_until
 
 FPS = 50.0
@@ -285,3 +287,29 @@ def test_a_driver_leaves_its_robot_as_the_file_says(
     fleet.wait(15)
     last = [row["what"] for row in fleet.rows()][-2:]
     assert last == (["torque off", "close"] if at_stop == "torque_off" else ["write", "close"])
+
+
+RESTLESS_ARM = """
+from fake_arm import FakeArm
+
+class RestlessArm(FakeArm):
+    def release(self):
+        raise OSError(5, "the brake is stuck")
+"""
+
+
+def test_a_rest_that_failed_is_said_by_the_commands_that_start_and_stop(
+    start_arm: Callable[..., ArmFleet], tmp_path: Path
+) -> None:
+    """Both exit with 1 and name the robot's driver, what is not so, and why."""
+    (tmp_path / "cell").mkdir()
+    (tmp_path / "cell" / "restless_arm.py").write_text(RESTLESS_ARM)
+    fleet = start_arm({}, driver="restless_arm:RestlessArm", safety={"at_stop": "torque_off"})
+    done = subprocess.run(
+        [BIN / "supervisor", "stop"], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert done.returncode == 1 and "'arm' is stopped" in done.stdout, done.stderr
+    assert fleet.wait(5) == 1
+    said = "at the stop: arm/driver exited with status 1: the torque is not off: release: "
+    for told in (done.stderr, fleet.said()):
+        assert said in told and "the brake is stuck" in told, told

@@ -99,7 +99,7 @@ def start(
     view.end()
     if report is not None:
         _write(report, final)
-    _conclude(final, duration is not None)
+    _conclude(final, supervisor.stop_faults, duration is not None)
 
 
 def _detach(
@@ -166,12 +166,14 @@ def _write(report: Path, final: dict[str, Any]) -> None:
     draft.replace(report)
 
 
-def _conclude(final: dict[str, Any], judged: bool) -> None:
-    """Print what was not healthy; end with status 1 for that if the run is `judged`."""
+def _conclude(final: dict[str, Any], stop_faults: list[str], judged: bool) -> None:
+    """Print what went wrong at the stop, and what was not healthy before it if the run is `judged`;
+    end with status 1 for that."""
     from ...actors.supervision.health import unhealthy
 
-    if final["healthy"] or not judged:
-        return
-    for sentence in unhealthy(final):
-        print(f"not healthy: {sentence}", file=sys.stderr)
-    raise SystemExit(1)
+    said = [f"at the stop: {sentence}" for sentence in stop_faults]
+    if judged and not final["healthy"]:
+        said += [f"not healthy: {sentence}" for sentence in unhealthy(final)]
+    if said:
+        print("\n".join(said), file=sys.stderr)
+        raise SystemExit(1)

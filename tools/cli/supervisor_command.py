@@ -1,6 +1,7 @@
 """`supervisor`: start a fleet, check its file, write a first one, stop it.
 
-Exit status: 0 all was well, 1 the fleet ran and was not healthy at its end, 2 it was not started.
+Exit status: 0 all was well, 1 the fleet ran and was not healthy at its end or did not stop well, 2
+it was not started.
 """
 
 from __future__ import annotations
@@ -13,10 +14,19 @@ from typing import Annotated, Any
 
 import typer
 
-from ...errors import BrokerUnreachableError, Fault, FleetError, HeadroomError
+from ...actors.supervision import control_socket
+from ...errors import (
+    BrokerUnreachableError,
+    ControlSocketError,
+    Fault,
+    FleetError,
+    HeadroomError,
+)
 from .option_types import HERE, AsJson, FleetFile, FleetName, HostOption, Version, run
 from .running_fleet import ask, fail, reach
 from .start_command import start
+
+STOPPED_WITHIN_S = 15.0
 
 app = typer.Typer(
     help="Runs robots and their policies: every part a process, restarted when it fails.",
@@ -136,15 +146,23 @@ def schema() -> None:
 
 @app.command()
 def stop(fleet: FleetName = None) -> None:
-    """Stop the running fleet in order, and wait until it is gone."""
+    """Stop the running fleet in order, and wait until it is gone.
+
+    Exit status 1 if an actor ended with an error: a robot that is not at its rest."""
     path = reach(fleet)
-    ask(path, do="shutdown")
-    deadline_s = time.monotonic() + 15
+    deadline_s = time.monotonic() + STOPPED_WITHIN_S
+    try:
+        faults = control_socket.ask(path, STOPPED_WITHIN_S, do="shutdown", wait=True)["faults"]
+    except ControlSocketError:  # it is stuck, or ends by force
+        faults = []
     while path.exists():
         if time.monotonic() > deadline_s:
-            fail(f"the fleet {path.parent.name!r} is still there after 15 s", 1)
+            within = f"after {STOPPED_WITHIN_S:g} s"
+            fail(f"the fleet {path.parent.name!r} is still there {within}", 1)
         time.sleep(0.02)
     print(f"{path.parent.name!r} is stopped")
+    if faults:
+        fail("\n".join(f"at the stop: {sentence}" for sentence in faults), 1)
 
 
 @app.command()
