@@ -35,9 +35,9 @@ def camera_faults(
 ) -> Iterator[Fault]:
     """What is wrong with the cameras and renamings of the robot at `path`; `said` is what its
     driver says."""
+    known = [*robot.cameras, *_own_names(said)]
     for old in robot.rename:
-        known = [*robot.cameras, *_own_names(said)]
-        if old not in known:
+        if old in renamed_nothing(robot, said):
             at, found = f"{path}.rename.{old}", f"nothing is called {old!r}"
             yield Fault(at, found, remedy=closest(old, dict.fromkeys(known)))
         elif known.count(old) > 1 and old in robot.cameras:
@@ -70,6 +70,13 @@ def camera_faults(
         yield from _frame_age(robot, camera, at)
         if camera.driver == "sim":
             yield from _simulated_camera(robot, name, at)
+
+
+def renamed_nothing(robot: RobotEntry, said: Description | None) -> list[str]:
+    """The names under `rename` that are no camera's and no joint's of the robot; none where its
+    driver does not say its joints."""
+    known = [*robot.cameras, *_own_names(said)]
+    return [] if said is None else [old for old in robot.rename if old not in known]
 
 
 def _driver(robot: RobotEntry, name: str, at: str, said: Description | None) -> Iterator[Fault]:

@@ -27,10 +27,19 @@ def warnings_of(fleet: FleetFile) -> list[Fault]:
 
 def _limits(robot: RobotEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
     """Actions that nothing limits, and limits that allow more than the driver's own."""
-    if unlimited := limited(spec, robot.limits).unlimited:
+    allowed = limited(spec, robot.limits)
+    if unlimited := allowed.unlimited:
         found = f"nothing limits {', '.join(unlimited)} of {robot.name}"
         remedy = "give each a range or a `max_rate` here"
         yield Fault(f"{path}.limits", found, remedy=remedy)
+    # A driver that limits the rate of some actions leaves it out of the others on purpose.
+    forgotten = spec.action_names if all(map(math.isinf, spec.max_rate)) else robot.limits
+    rates = zip(allowed.action_names, allowed.max_rate, strict=True)
+    unlimited_rate = [name for name, rate in rates if math.isinf(rate) and name in forgotten]
+    if sudden := [name for name in unlimited_rate if name not in unlimited]:
+        found = f"nothing limits the rate of {', '.join(sudden)} of {robot.name}: one command may "
+        remedy = "give each a `max_rate` here"
+        yield Fault(f"{path}.limits", f"{found}cross the whole range", remedy=remedy)
     own = zip(spec.action_names, spec.lower, spec.upper, spec.max_rate, strict=True)
     for action, lower, upper, max_rate in own:
         given = robot.limits.get(action)

@@ -17,7 +17,7 @@ from ..inference.service_terms import same_fps
 from ..runtime import interpreters
 from ..runtime.suggestions import closest
 from . import kind_options
-from .camera_checks import camera_faults
+from .camera_checks import camera_faults, renamed_nothing
 from .hosts import is_here
 from .schema import FleetFile, RobotEntry
 from .specs import described, limited
@@ -73,7 +73,12 @@ def robot_faults(
         yield Fault(f"{path}.service", f"no service {robot.service!r}", remedy=remedy)
     elif robot.service in specs:
         policy = specs[robot.service]
-        yield from _cameras_of(robot, path, policy)
+        # What a misspelt renaming would have offered is missing: one fault says it.
+        intended = {robot.rename[old] for old in renamed_nothing(robot, said)}
+        if not intended & {camera.name for camera in policy.cameras}:
+            yield from _cameras_of(robot, path, policy)
+        if spec is not None and not intended & {*policy.action_names, *policy.state_names}:
+            yield from _names(robot, path, spec, policy)
         yield from _against_policy(robot, path, policy, spec)
         if fleet.services[robot.service].strict_fps and not same_fps(robot.fps, policy.fps):
             yield Fault(
@@ -175,7 +180,7 @@ def _cameras_of(robot: RobotEntry, path: str, policy: PolicySpec) -> Iterator[Fa
 def _against_policy(
     robot: RobotEntry, path: str, policy: PolicySpec, spec: RobotSpec | None
 ) -> Iterator[Fault]:
-    """What the service would refuse this robot for at the handshake, beside its cameras."""
+    """What the service would refuse this robot for at the handshake, beside its names."""
     lasts_s = policy.chunk_size / robot.fps
     if robot.plan.buffer_time_s >= lasts_s:
         yield Fault(
@@ -191,15 +196,13 @@ def _against_policy(
             f"{horizon} steps, but a chunk of the policy {policy.model} has {policy.chunk_size}",
             remedy=f"use {policy.execution_horizon} or less, or remove it",
         )
-    if spec is not None:
-        yield from _names(robot, path, spec, policy)
-        if policy.control_mode != spec.control_mode:
-            yield Fault(
-                f"{path}.service",
-                f"{policy.model} commands {policy.control_mode}, {robot.name} obeys "
-                f"{spec.control_mode}",
-                remedy="choose a service whose policy was trained for it",
-            )
+    if spec is not None and policy.control_mode != spec.control_mode:
+        yield Fault(
+            f"{path}.service",
+            f"{policy.model} commands {policy.control_mode}, {robot.name} obeys "
+            f"{spec.control_mode}",
+            remedy="choose a service whose policy was trained for it",
+        )
 
 
 def _names(robot: RobotEntry, path: str, spec: RobotSpec, policy: PolicySpec) -> Iterator[Fault]:

@@ -59,6 +59,17 @@ def test_actions_that_nothing_limits_are_named(own: dict[str, Any], tmp_path: Pa
     assert warned(own, tmp_path) == {}
 
 
+def test_an_action_with_a_range_and_no_rate_is_named(own: dict[str, Any], tmp_path: Path) -> None:
+    """From one end of the range to the other is one command then."""
+    own["robots"][0]["limits"] = {"gripper": {"lower": 0, "upper": 1}}
+    assert warned(own, tmp_path) == {
+        "limits": "nothing limits the rate of gripper of r1: one command may cross the whole "
+        "range; give each a `max_rate` here"
+    }
+    own["robots"][0]["limits"]["gripper"]["max_rate"] = 5
+    assert warned(own, tmp_path) == {}
+
+
 def test_a_rate_that_is_not_the_policys_is_a_warning(own: dict[str, Any], tmp_path: Path) -> None:
     """29.97 Hz counts as 30."""
     own["robots"][0] |= {"limits": {"gripper": {"max_rate": 5}}, "fps": 15}

@@ -273,3 +273,15 @@ def test_a_misspelt_renaming_is_one_fault(own: dict[str, Any], folder: Path) -> 
     with pytest.raises(FleetError) as caught:
         loads(yaml.safe_dump(own), base=folder)
     assert [fault.path for fault in caught.value.faults] == ["$.robots[0].rename.overhead"]
+
+
+def test_a_renaming_of_what_is_not_there_is_one_fault(own: dict[str, Any], folder: Path) -> None:
+    """That the camera, or the joint, has not the policy's name is no second one."""
+    robot = own["robots"][0]
+    robot["cameras"]["top"] = robot["cameras"].pop("overhead")
+    robot["options"]["actions"] = ["base", *SPEC.action_names[1:]]
+    robot["rename"] = {"tpo": "overhead", "bsae": "x"}
+    with pytest.raises(FleetError) as caught:
+        loads(yaml.safe_dump(own), base=folder)
+    found = {fault.path for fault in caught.value.faults}
+    assert found == {"$.robots[0].rename.tpo", "$.robots[0].rename.bsae"}, caught.value.faults
