@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from holdfast.actors.supervision.supervised import ActorState
-from holdfast.tests.actors.driver.fake_driver import FakeDriver
-from holdfast.tests.actors.gateway.running_gateway import Gateway, list_robot
+from holdfast.tests.actors.gateway.running_gateway import Gateway
 from holdfast.tests.actors.gateway.scripted_supervisor import ScriptedSupervisor
 from holdfast.tests.browser import Browser
 from holdfast.tests.waiting import wait_until
@@ -317,42 +316,3 @@ def test_no_text_is_cut_and_nothing_scrolls_sideways_at_any_width(
     assert "RECONNECTING" in {text for text, _ in drawn}
     assert {"state", "plan left to play", "request latency", "now"} <= {text for text, _ in drawn}
     assert [text for text, whole in drawn if not whole] == []
-
-
-def test_one_click_stops_a_robot_and_two_release_it(
-    browser: Browser, gateway: Gateway, supervisor: ScriptedSupervisor
-) -> None:
-    """The card and the timeline are red meanwhile; the first click on release only asks."""
-    stop = {"confirmed": True, "by": "the dashboard", "why": "", "at_s": time.time()}
-    button = 'article[data-robot="r1"] button.estop'
-
-    def answer(asked: dict[str, object]) -> dict[str, object]:
-        stopping = asked["do"] == "estop"
-        supervisor.reports["r1/control"]["estop"] = stop if stopping else None
-        return {"latched": stopping, "confirmed": stopping, "error": ""}
-
-    with FakeDriver(gateway.rundir / "r1.driver", answer) as driver:
-        list_robot(gateway.rundir)
-        browser.open(gateway.url)
-        browser.wait_for(
-            "return document.querySelector(arguments[0])?.textContent === 'Stop'", button
-        )
-        browser.click(button)
-        browser.wait_for(
-            "return document.querySelector('article.stopped .state')?.dataset.tone === 'bad'"
-        )
-        assert browser.text("#outcome") == "emergency stop: r1 stopped, confirmed by the device"
-        assert "stopped by the dashboard" in browser.text("article .reason")
-        browser.wait_for(
-            "return document.querySelector(arguments[0]).textContent === 'Release …'", button
-        )
-        browser.click(button)
-        assert "it may move at once" in browser.text(button)
-        assert [body["do"] for body in driver.asked] == ["estop"]
-        browser.click(button)
-        browser.wait_for(
-            "return document.querySelector(arguments[0]).textContent === 'Stop'", button
-        )
-        browser.click("#estop")
-        browser.wait_for("return document.querySelector('article.stopped') !== null")
-        assert [body["do"] for body in driver.asked] == ["estop", "release", "estop"]
