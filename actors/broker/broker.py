@@ -106,6 +106,8 @@ class BrokerActor(Actor):
                     disconnected |= listener.disconnected()
             if self.link.fileno() in awake:
                 self.refuse_commands()
+                if self.reconfigured():
+                    self._routing.external = self.config.external
             if disconnected and now_ns >= probe_ns:
                 disconnected, probe_ns = False, now_ns + PROBE_NS
                 self._carry_out(self._routing.disconnected(now_ns), now_ns)

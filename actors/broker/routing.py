@@ -79,6 +79,15 @@ class Routing:
         """How many sessions there are."""
         return len(self._state.sessions)
 
+    @property
+    def external(self) -> Collection[str]:
+        """The services that scripts serve."""
+        return self._state.external
+
+    @external.setter
+    def external(self, services: Collection[str]) -> None:
+        self._state.external = services
+
     def ignores(self, identity: bytes, now_ns: int) -> bool:
         """Whether to drop a message of `identity` unread, because it is in quarantine."""
         if not self._state.quarantine.holds(identity, now_ns):

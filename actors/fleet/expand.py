@@ -114,7 +114,7 @@ def _broker(context: HostContext) -> ActorSpec:
         memory_mb=memory_mb_of(context.fleet, "broker"),
         external=tuple(name for name, s in context.fleet.services.items() if s.external),
     )
-    return context.spec("broker", "broker", config, [])
+    return context.spec("broker", "broker", config, [], reconfigurable=("external",))
 
 
 def _replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec:
@@ -162,6 +162,7 @@ def _replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec
         list(outboxes.values()),
         after=["broker"],
         python=place.python,
+        reconfigurable=("outboxes",),
     )
 
 
@@ -177,7 +178,8 @@ def _gateway(context: HostContext, robots: list[RobotEntry]) -> ActorSpec:
         metrics=context.fleet.gateway.metrics,
         cameras={camera: ring.name for camera, ring in rings.items()},
     )
-    return context.spec("gateway", "gateway", config, list(rings.values()))
+    segments = list(rings.values())
+    return context.spec("gateway", "gateway", config, segments, reconfigurable=("cameras",))
 
 
 def _openpi(context: HostContext, entry: OpenpiEntry) -> ActorSpec:

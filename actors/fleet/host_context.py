@@ -71,9 +71,11 @@ class HostContext:
         after: list[str] | None = None,
         python: str | None = None,
         stop_timeout_s: float = 0.0,
+        reconfigurable: tuple[str, ...] = (),
     ) -> ActorSpec:
         """One actor; of `after`, those that this host has start before it. It runs in the
-        interpreter `python`, and gets `stop_timeout_s` at least to end."""
+        interpreter `python`, gets `stop_timeout_s` at least to end, and takes over changes of the
+        `reconfigurable` keys while it runs."""
         rules = rules_of(self.fleet, kind)
         rules = replace(rules, stop_timeout_s=max(rules.stop_timeout_s, stop_timeout_s))
         before = [other for other in after or [] if other in self.known]
@@ -92,4 +94,5 @@ class HostContext:
             warm=None if python else modules_of(kind, getattr(config, "policy", None)),
             python=python,
             spares=spares_of(self.fleet, kind),
+            reconfigurable=reconfigurable,
         )

@@ -38,6 +38,10 @@ class Thumbnails:
     """The newest frame of each camera `robot/camera` of `rings`, as a small JPEG."""
 
     def __init__(self, rings: Mapping[str, mmap | memoryview | bytearray]) -> None:
+        self.read(rings)
+
+    def read(self, rings: Mapping[str, mmap | memoryview | bytearray]) -> None:
+        """Read these from now on."""
         self._readers = {camera: FrameReader(ring) for camera, ring in rings.items()}
         self._newest: dict[str, Thumbnail] = {}
 

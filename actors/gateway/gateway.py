@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+from mmap import mmap
 
 from ...errors import RefusedError
 from ..runtime.actor import Actor
@@ -44,9 +45,7 @@ class GatewayActor(Actor):
         port, self._token = address.last_known(self.rundir)
         self._listener = _listen(config.host, config.port, [port or PORT, PORT, 0])
         self.resources.callback(self._listener.close)
-        self._thumbnails = Thumbnails(
-            {camera: self.segment(segment) for camera, segment in config.cameras.items()}
-        )
+        self._thumbnails = Thumbnails(self._rings())
 
     def run(self) -> None:
         asyncio.run(self._serve())
@@ -92,6 +91,12 @@ class GatewayActor(Actor):
                 continue
             readable.clear()
             self.refuse_commands()
+            if self.reconfigured():
+                self._thumbnails.read(self._rings())
+
+    def _rings(self) -> dict[str, mmap]:
+        cameras: dict[str, str] = self.config.cameras
+        return {camera: self.segment(segment) for camera, segment in cameras.items()}
 
 
 def _listen(host: str, demanded: int | None, wished: list[int]) -> socket.socket:

@@ -43,7 +43,8 @@ class Handshake:
         self.sessions: dict[str, ServedSession] = {}
         self.draining = False
         self._replica, self._terms, self._checkpoint_hash = replica, terms, checkpoint_hash
-        self._outboxes, self._meters, self._occupancy = outboxes, meters, occupancy
+        self.outboxes = outboxes
+        self._meters, self._occupancy = meters, occupancy
 
     def open(self, robot: str, header: Header, frames: list[Buffer]) -> Answer:
         """Answer an OPEN by ACCEPT or REJECT. The same OPEN again is accepted again, for the answer
@@ -125,7 +126,7 @@ class Handshake:
 
     def _offered(self, robot: str, asked: Open) -> OutboxReader | None:
         """The shared memory that the robot offered, if it is the one mapped here under its name."""
-        outbox = self._outboxes.get(robot)
+        outbox = self.outboxes.get(robot)
         if outbox is None or asked.boot_id != boot_id() or not asked.outbox_nonce:
             return None
         try:

@@ -137,6 +137,9 @@ class InferenceActor(Actor):
                 self.link.acknowledge(command.id, {"sessions": len(self._core.sessions)})
             else:
                 self.link.acknowledge(command.id, error=self.refusal(command))
+        if self.reconfigured():
+            self._configuration = _hash_of(self.config)
+            self._core.map_outboxes(self._mapped_outboxes())
         if self.stopping and not self.link.orphaned:
             self._drain(now_ns, "asked to stop", stop=True)
 
@@ -260,6 +263,10 @@ class InferenceActor(Actor):
         """An observation to vary for the warm-up, where the policy accepts no synthetic one."""
         return None
 
+    def _mapped_outboxes(self) -> dict[str, OutboxReader]:
+        outboxes: dict[str, str] = self.config.outboxes
+        return {robot: OutboxReader(self.segment(name)) for robot, name in outboxes.items()}
+
     def _make_core(self, runner: PolicyRunner, histories: Histories) -> ReplicaCore:
         config = self.config
         place = self.name.replace("/", ".")
@@ -271,7 +278,7 @@ class InferenceActor(Actor):
             self.name,
             config,
             runner,
-            {robot: OutboxReader(self.segment(s)) for robot, s in config.outboxes.items()},
+            self._mapped_outboxes(),
             self._meters,
             Audit(evidence / "audit" / f"{place}.jsonl", config.audit_bytes),
             capture,

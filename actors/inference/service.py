@@ -106,6 +106,11 @@ class ReplicaCore:
         message that is to be dropped and counted."""
         return self._intake.receive(robot, header, frames, now_ns)
 
+    def map_outboxes(self, outboxes: Mapping[str, OutboxReader]) -> None:
+        """Robots of this host came or went: these are the shared memories of those that are there
+        now. The sessions under way keep theirs."""
+        self._outboxes = self.handshake.outboxes = outboxes
+
     def end_all_sessions(self) -> None:
         """End every session: the broker that opened them is gone, or has moved them."""
         self._intake.end_all_sessions()

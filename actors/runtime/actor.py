@@ -26,7 +26,7 @@ from ...errors import DeadError, RefusedError
 from ...transport import segment as _segment
 from .release import release
 from .status_board import BOARD_SIZE, StatusBoard
-from .supervisor_link import BootMessage, Command, Link, SupervisorLink, pair
+from .supervisor_link import BootMessage, Command, Link, SegmentEntry, SupervisorLink, pair
 
 EXIT_STOPPED = 0
 EXIT_CRASHED = 1
@@ -104,7 +104,7 @@ class Actor:
         self.link = link
         self.log = logging.getLogger(boot.name)
         self.board = StatusBoard(boot.memory[f"{boot.name}/board"])
-        self._memory = boot.memory
+        self._memory = dict(boot.memory)
         self.resources = ExitStack()
         """`setup` enters here what it opens, so that `teardown` closes it."""
         self.unfinished = ""
@@ -160,6 +160,17 @@ class Actor:
         """Read the link and refuse every command but `stop`: for actors without `verbs`."""
         for command in self.link.commands():
             self.link.acknowledge(command.id, error=self.refusal(command))
+
+    def reconfigured(self) -> bool:
+        """Take over what a changed fleet file changes for an actor that runs: True if `config` is
+        another one, and its segments are mapped. For the keys that its `ActorSpec` names; call it
+        after the link was read."""
+        taken, self.link.reconfigurations = self.link.reconfigurations, []
+        for message, fds in taken:
+            self._memory |= _mapped(message.segments, fds)
+            self._memory = {name: self._memory[name] for name in message.names}
+            self.config = msgspec.convert(message.config, self.Config)
+        return bool(taken)
 
     def segment(self, name: str) -> mmap.mmap:
         """The mapping of the segment `name`. Raises KeyError for one that the boot does not
@@ -238,17 +249,22 @@ def boot_in_memory(
 
 def map_boot(message: BootMessage, fds: list[int]) -> Boot:
     """Map the segments of a boot that came over a real link; closes the descriptors."""
-    memory: dict[str, mmap.mmap] = {}
-    for entry, fd in zip(message.segments, fds, strict=True):
-        memory[entry.name] = _segment.map(fd, entry.size, entry.writable)
-        os.close(fd)
     return Boot(
         kind=message.kind,
         name=message.name,
         incarnation=message.incarnation,
         rundir=Path(message.rundir),
         config=message.config,
-        memory=memory,
+        memory=_mapped(message.segments, fds),
         release=message.release,
         forgiven=message.forgiven,
     )
+
+
+def _mapped(entries: tuple[SegmentEntry, ...], fds: list[int]) -> dict[str, mmap.mmap]:
+    """The segments of `fds`, which it closes, by name."""
+    memory: dict[str, mmap.mmap] = {}
+    for entry, fd in zip(entries, fds, strict=True):
+        memory[entry.name] = _segment.map(fd, entry.size, entry.writable)
+        os.close(fd)
+    return memory

@@ -64,6 +64,9 @@ class ActorSpec(msgspec.Struct, frozen=True, kw_only=True):
     spare."""
     spares: int = 1
     """The most warm spares for this actor and the others of the same `warm`."""
+    reconfigurable: tuple[str, ...] = ()
+    """Keys of `config` whose new values its process takes over while it runs, with the segments
+    that they name; a change of any other needs a new process."""
 
     @property
     def name(self) -> str:

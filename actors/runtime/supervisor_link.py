@@ -69,6 +69,15 @@ class Descriptors(msgspec.Struct, frozen=True, tag="descriptors"):
     """Carries more of the boot's descriptors."""
 
 
+class Reconfiguration(msgspec.Struct, frozen=True, tag="reconfigure"):
+    """An actor's whole configuration, changed in what it takes over while it runs. The descriptors
+    of `segments` come with it; `names` are those of all segments that it has now."""
+
+    config: dict[str, Any]
+    names: tuple[str, ...] = ()
+    segments: tuple[SegmentEntry, ...] = ()
+
+
 class ReadyMessage(msgspec.Struct, frozen=True, tag="ready"):
     """The actor's setup is done and its loop runs. `hang_timeout_s`: for how long one turn of the
     loop was measured to last; the larger of this and the configured timeout counts."""
@@ -91,7 +100,7 @@ class ExitReason(msgspec.Struct, frozen=True, tag="farewell"):
     reason: str
 
 
-FromSupervisor = Command | BootMessage | Descriptors
+FromSupervisor = Command | BootMessage | Descriptors | Reconfiguration
 FromActor = ReadyMessage | CommandReply | ExitReason
 
 MAX_COMMAND = 64 * 1024
@@ -139,6 +148,8 @@ class Link:
         self._epoll.register(sock, select.EPOLLIN)
         self._epoll.register(self._signal_in, select.EPOLLIN)
         self.stopping = False
+        self.reconfigurations: list[tuple[Reconfiguration, list[int]]] = []
+        """Those that `commands` has read, with their descriptors, which the caller owns."""
         self.orphaned = False
         """The supervisor is gone, so that this actor is neither restarted nor killed: it must end
         by itself."""
@@ -167,7 +178,9 @@ class Link:
             os.read(self._signal_in, 64)
         while True:
             try:
-                packet = self._sock.recv(MAX_PACKET)
+                packet, fds, _, _ = socket.recv_fds(
+                    self._sock, MAX_PACKET, FDS_PER_PACKET, socket.MSG_CMSG_CLOEXEC
+                )
             except BlockingIOError:
                 return received
             except ConnectionError:
@@ -178,6 +191,8 @@ class Link:
                 self.orphaned = self.stopping = True
                 return received
             message = _decode_at_actor(packet)
+            if isinstance(message, Reconfiguration):
+                self.reconfigurations.append((message, fds))
             if not isinstance(message, Command):
                 continue
             if message.verb == "stop":
@@ -197,6 +212,9 @@ class Link:
         self._send(ExitReason(reason))
 
     def close(self) -> None:
+        for _, fds in self.reconfigurations:
+            for fd in fds:
+                os.close(fd)
         self._epoll.close()
         self._sock.close()
         os.close(self._signal_in)
@@ -233,6 +251,17 @@ class SupervisorLink:
         packet = _checked(Command(verb, args or {}, id))
         try:
             self._sock.send(packet)
+        except (BlockingIOError, ConnectionError):
+            return False
+        return True
+
+    def reconfigure(self, message: Reconfiguration, fds: list[int]) -> bool:
+        """Send a changed configuration and the descriptors of its segments; False when the actor is
+        gone or no longer reads its link, or there are too many."""
+        if len(fds) > FDS_PER_PACKET:
+            return False
+        try:
+            self._send(message, fds)
         except (BlockingIOError, ConnectionError):
             return False
         return True

@@ -12,13 +12,20 @@ from ..runtime.log import Record
 from ..runtime.release import release
 from ..runtime.runtime_dir import RuntimeDir
 from ..runtime.spec import ActorSpec
-from ..runtime.supervisor_link import BootMessage, CommandReply, ExitReason, ReadyMessage
+from ..runtime.supervisor_link import (
+    BootMessage,
+    CommandReply,
+    ExitReason,
+    ReadyMessage,
+    Reconfiguration,
+)
 from .actor_process import ActorProcess
 from .event_loop import EventLoop
 from .helper_processes import HelperProcesses
 from .process import Process
 from .restart_policy import exit_text
 from .segments import Segments
+from .spec_diff import taken_over
 from .supervised import ActorReady, AskToStop, Exited, Kill, Spawn, SupervisionEvent
 
 LONGEST_HANG_S = 600.0
@@ -72,6 +79,17 @@ class FleetProcesses:
             else:
                 self._actors[actor.name] = ActorProcess(actor, self._keep)
         self.helpers.adapt(actors)
+
+    def reconfigure(self, name: str) -> bool:
+        """Have the actor's process, if there is one, take over what it can of its specification;
+        False if it cannot be sent that."""
+        held = self._actors[name]
+        if held.process is None:
+            return True
+        actor = held.actor
+        entries, fds = self._segments.table(taken_over(actor))
+        names = tuple(use.name for use in actor.segments)
+        return held.process.link.reconfigure(Reconfiguration(actor.config, names, entries), fds)
 
     def forget_all_but(self, actors: Collection[str]) -> list[str]:
         """Forget actors that are removed and have no process; returns their names."""

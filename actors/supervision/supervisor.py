@@ -145,7 +145,8 @@ class Supervisor:
         self.segments.adapt(actors)  # the last thing that can fail
         self.processes.adapt(actors)
         self.robots = robots
-        self.feed(Reform(members, frozenset(difference.changed)))
+        unread = (n for n in difference.reconfigured if not self.processes.reconfigure(n))
+        self.feed(Reform(members, frozenset((*difference.changed, *unread))))
 
     def specs(self) -> list[ActorSpec]:
         """The fleet's actors, without those that are being removed."""

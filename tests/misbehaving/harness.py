@@ -37,6 +37,7 @@ def actor(
     robot: str | None = None,
     warm: str | None = None,
     spares: int = 1,
+    reconfigurable: tuple[str, ...] = (),
     **config: object,
 ) -> ActorSpec:
     board = SegmentUse(f"{name}/board", BOARD_SIZE, writable=True)
@@ -49,6 +50,7 @@ def actor(
         robot=robot,
         warm=warm,
         spares=spares,
+        reconfigurable=reconfigurable,
     )
 
 

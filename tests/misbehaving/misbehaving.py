@@ -69,6 +69,32 @@ class Steady(Actor):
             file.write(f"{text}\n")
 
 
+class Watches(Steady):
+    """Reads the segments `watched`, which may change while it runs, and reports what they hold."""
+
+    kind = "watches"
+
+    class Config(msgspec.Struct, frozen=True):
+        """`watched`: name to segment."""
+
+        watched: dict[str, str] = {}
+        after_s: float = 0.0
+
+    def run(self) -> None:
+        self.ready()
+        while not self.stopping:
+            select.select([self.link], [], [], 0.02)
+            self.refuse_commands()
+            self.reconfigured()
+            watched: dict[str, str] = self.config.watched
+            registers = {key: Seqlock(self.segment(name)) for key, name in watched.items()}
+            seen = {key: register.read() is not None for key, register in registers.items()}
+            self.board.report({"seen": seen, "segments": sorted(self.segments())})
+            for register in registers.values():
+                register.close()
+            self.board.progress()
+
+
 class Slow(Steady):
     """A turn of its loop takes a second; it announces a hang timeout of 3 s."""
 
@@ -262,7 +288,8 @@ class Shares(Steady):
     """Counts in a segment that outlives it; a reader's mapping must refuse to be written."""
 
     def misbehave(self) -> None:
-        register = Seqlock(self.segment("shared"))
+        own = f"{self.name}/board"
+        register = Seqlock(self.segment(next(name for name in self.segments() if name != own)))
         if register.writable:
             register.write(str(int(register.read() or b"0") + 1).encode())
         else:

@@ -173,7 +173,8 @@ def reload(
 ) -> None:
     """Make the running fleet the one in the file.
 
-    New actors start, those that are gone stop, only changed ones restart; it says which first."""
+    New actors start, those that are gone stop, only changed ones restart; some take over a change
+    while they run. It says which first."""
     import msgspec
 
     from ...actors.fleet.expand import expand
@@ -199,6 +200,8 @@ def reload(
         print(f"- {name}")
     for name, what in difference["changed"].items():
         print(f"~ {name}  ({'; '.join(what)})")
+    for name, what in difference["reconfigured"].items():
+        print(f"= {name}  runs on with ({'; '.join(what)})")
     print(f"{len(difference['same'])} actors run on as they are")
     if not dry_run:
         ask(path, do="reform", actors=plain)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from holdfast.actors.runtime.spec import Rules, SegmentUse
+from holdfast.actors.runtime.spec import ActorSpec, Rules, SegmentUse
 from holdfast.actors.supervision.control_socket import attach
 from holdfast.errors import ControlSocketError
 from holdfast.tests.misbehaving.harness import Supervised, actor, exists
@@ -148,6 +149,40 @@ def test_a_reload_replaces_only_the_processes_that_changed(tmp_path: Path) -> No
         broken = [{**plain[0], "member": {**plain[0]["member"], "after": ["unknown"]}}]
         assert "unknown" in fleet.refused("reform", actors=broken)
         assert fleet.status()["healthy"]
+
+
+def test_a_process_takes_over_memory_of_actors_that_come_and_go_while_it_runs() -> None:
+    """It keeps its pid; its next incarnation begins with what the last change said."""
+    one, two = (SegmentUse(f"{name}/out", Seqlock.size_for(64), writable=True) for name in "ab")
+
+    def fleet_with(*uses: SegmentUse) -> list[ActorSpec]:
+        watched = {use.name[0]: use.name for use in uses}
+        mapped = tuple(replace(use, writable=False) for use in uses)
+        writers = [actor(use.name[0], "Shares", segments=(use,)) for use in uses]
+        watcher = actor(
+            "w", "Watches", segments=mapped, watched=watched, reconfigurable=("watched",)
+        )
+        return [*writers, watcher]
+
+    with Supervised(*fleet_with(one)) as fleet:
+
+        def sees(*names: str) -> bool:
+            report = fleet.row("w")["report"] or {}
+            mapped = ["w/board", *(f"{name}/out" for name in names)]
+            expected = {"seen": dict.fromkeys(names, True), "segments": sorted(mapped)}
+            return expected.items() <= report.items()
+
+        pid = fleet.reach("w", "READY")["pid"]
+        wait_until(lambda: sees("a"), within_s=20.0)
+        change = msgspec.to_builtins(fleet_with(one, two))
+        assert list(fleet.ask("reform", actors=change)["difference"]["reconfigured"]) == ["w"]
+        wait_until(lambda: sees("a", "b"), within_s=20.0)
+        fleet.ask("reform", actors=msgspec.to_builtins(fleet_with(two)))
+        wait_until(lambda: sees("b"), within_s=20.0)
+        assert (fleet.row("w")["pid"], fleet.row("w")["incarnation"]) == (pid, 1)
+        fleet.ask("restart", "w")
+        fleet.reach("w", "READY", 2)
+        wait_until(lambda: sees("b"), within_s=20.0)
 
 
 def test_an_actor_that_is_removed_and_added_again_is_supervised() -> None:

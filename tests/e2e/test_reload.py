@@ -1,0 +1,45 @@
+"""`supervisor reload` of a fleet at work: what a new robot or service does not concern runs on."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from .conftest import BIN, StartFleet, all_well, row
+
+ROBOT = """
+  - name: {name}
+    service: pick
+    options: {{seed: {seed}}}
+    cameras: {{overhead: {{}}, wrist: {{}}}}
+"""
+FLEET = """
+name: growing
+services:
+  pick: {policy: constant, checkpoint: conveyor-flow}
+"""
+
+
+def test_a_robot_and_a_service_are_added_while_all_others_run_on(
+    start_fleet: StartFleet, tmp_path: Path
+) -> None:
+    """The new robot's images reach the replica that runs by shared memory, as the first one's."""
+    path = tmp_path / "growing.yaml"
+    path.write_text(FLEET + "robots:" + ROBOT.format(name="r1", seed=1))
+    fleet = start_fleet(fleet=path)
+    fleet.streaming(40.0)
+    before = fleet.pids()
+    robots = "".join(ROBOT.format(name=f"r{k}", seed=k) for k in (1, 2))
+    path.write_text(FLEET + "  mine: {replicas: external}\nrobots:" + robots)
+    done = subprocess.run(
+        [BIN / "supervisor", "reload", path], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "= broker  runs on with (external: [] -> ['mine'])" in done.stdout
+    assert "= pick/0  runs on with (outboxes.r2 is new: 'r2/outbox'" in done.stdout
+    assert "= gateway  runs on with (cameras.r2/overhead is new" in done.stdout
+    assert "~" not in done.stdout
+    after = fleet.wait_for(lambda s: len(s["robots"]) == 2 and all_well(s), 40.0)
+    assert before.items() <= fleet.pids().items()
+    for robot in ("r1", "r2"):
+        assert row(after["actors"], f"{robot}/network")["report"]["shm"]
+    assert "a script has to serve it" in fleet.actorctl("services").stdout
