@@ -24,14 +24,14 @@ RINGS = {name: f"bench/{name}" for name in CAMERAS}
 _FRAME_MS = 33
 
 
-def images() -> list[NDArray[np.uint8]]:
+def images(width: int = WIDTH, height: int = HEIGHT) -> list[NDArray[np.uint8]]:
     """What three cameras see: surfaces and edges with a sensor's noise, as hard for JPEG as that
     and not as noise alone."""
     rng = np.random.default_rng(0)
     seen = []
     for _ in CAMERAS:
         coarse = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
-        smooth = cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+        smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
         noisy = smooth + rng.normal(0, 3, smooth.shape)
         seen.append(np.clip(noisy, 0, 255).astype(np.uint8))
     return seen
@@ -41,6 +41,8 @@ class CamerasConfig(msgspec.Struct, frozen=True, kw_only=True):
     """`rings` are segments."""
 
     rings: tuple[str, ...]
+    width: int = WIDTH
+    height: int = HEIGHT
 
 
 class Cameras(Actor):
@@ -50,9 +52,9 @@ class Cameras(Actor):
     Config = CamerasConfig
 
     def setup(self) -> None:
-        shape = (HEIGHT, WIDTH, 3)
+        shape = (self.config.height, self.config.width, 3)
         self._rings = [FrameRing(self.segment(name), shape) for name in self.config.rings]
-        self._images = images()
+        self._images = images(self.config.width, self.config.height)
 
     def run(self) -> None:
         poller = zmq.Poller()
@@ -67,14 +69,17 @@ class Cameras(Actor):
 
 
 @contextmanager
-def cameras(directory: Directory) -> Iterator[dict[str, segment.Segment]]:
+def cameras(
+    directory: Directory, width: int = WIDTH, height: int = HEIGHT
+) -> Iterator[dict[str, segment.Segment]]:
     """The rings that all paths read, by segment name, and an actor that fills them."""
     started = Started(directory)
     try:
         for ring in RINGS.values():
-            started.memory(ring, FrameRing.size_for((HEIGHT, WIDTH, 3)))
+            started.memory(ring, FrameRing.size_for((height, width, 3)))
         uses = dict.fromkeys(RINGS.values(), True)
-        started.start(Cameras.kind, "bench/cameras", CamerasConfig(rings=tuple(uses)), uses)
+        config = CamerasConfig(rings=tuple(uses), width=width, height=height)
+        started.start(Cameras.kind, "bench/cameras", config, uses)
         yield started.segments
     finally:
         started.close()

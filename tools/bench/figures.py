@@ -6,6 +6,7 @@ import argparse
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -41,6 +42,17 @@ def run(main: Callable[[], int]) -> NoReturn:
     except KeyboardInterrupt:
         status = 130
     sys.exit(status)
+
+
+def timed(what: Callable[[], object]) -> Callable[[], float]:
+    """Does `what` once; how long that took, in ms."""
+
+    def once() -> float:
+        began_s = time.perf_counter()
+        what()
+        return (time.perf_counter() - began_s) * 1e3
+
+    return once
 
 
 def machine() -> dict[str, Any]:

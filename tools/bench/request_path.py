@@ -12,8 +12,9 @@ import socket
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path as Directory
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -51,6 +52,22 @@ _PATIENCE_S = 30.0
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
+@dataclass(frozen=True)
+class Served:
+    """The policy of a path, as in fleet.yaml; the default one answers with a constant chunk.
+    `python` is the interpreter of its replica, which finds holdfast by `path`."""
+
+    policy: str = "constant"
+    checkpoint: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    python: str | None = None
+    path: str | None = None
+    max_wait_ms: float = 4.0
+
+
+CONSTANT = Served()
+
+
 def spec_of(width: int, height: int) -> PolicySpec:
     return PolicySpec(
         model="bench",
@@ -67,15 +84,16 @@ def spec_of(width: int, height: int) -> PolicySpec:
 
 @dataclass(frozen=True)
 class Way:
-    """How the images go. `size` is the policy's; `hosts` says that robot and replica are apart, as
-    far as they can tell: their broker is reached by TCP and they share no memory. `bare` has the
-    pipe in the broker's place."""
+    """How the images go. `size` is the policy's, `seen` the cameras'; `hosts` says that robot and
+    replica are apart, as far as they can tell: their broker is reached by TCP and they share no
+    memory. `bare` has the pipe in the broker's place."""
 
     case: str
     shared: bool = False
     hosts: bool = False
     quality: int = 0
     size: tuple[int, int] = (WIDTH, HEIGHT)
+    seen: tuple[int, int] = (WIDTH, HEIGHT)
     bare: bool = False
 
 
@@ -95,11 +113,15 @@ class Path:
     """One way's broker, replica and network actor, and control's side of it in this process."""
 
     def __init__(
-        self, way: Way, directory: Directory, rings: Mapping[str, segment.Segment]
+        self,
+        way: Way,
+        directory: Directory,
+        rings: Mapping[str, segment.Segment],
+        served: Served = CONSTANT,
     ) -> None:
-        self.way = way
+        self.way, self._served = way, served
         directory.mkdir()
-        self._started = started = Started(directory)
+        self._started = started = Started(directory, served.python, served.path)
         self._rings = rings
         self._step = 0
         with ExitStack() as opened:
@@ -111,12 +133,14 @@ class Path:
             self._resources = opened.pop_all()
 
     def _start(self, started: Started) -> None:
-        way, directory = self.way, started.directory
-        checkpoint = directory / "checkpoint"
-        checkpoint.mkdir()
-        written = Config(kind="constant", spec=spec_of(*way.size), network={})
-        (checkpoint / CONFIG).write_bytes(msgspec.json.encode(written))
-        front, back = (
+        way, directory, served = self.way, started.directory, self._served
+        checkpoint = served.checkpoint
+        if served.policy == "constant":
+            (place := directory / "checkpoint").mkdir()
+            written = Config(kind="constant", spec=spec_of(*way.size), network={})
+            (place / CONFIG).write_bytes(msgspec.json.encode(written))
+            checkpoint = str(place)
+        self.front, back = (
             [_tcp(), _tcp()]
             if way.hosts
             else [sockets.ipc(directory, n) for n in ("front", "back")]
@@ -129,13 +153,15 @@ class Path:
             ring = self._rings[name]
             started.segments[name] = segment.Segment(os.dup(ring.fd), ring.size, name)
         broker = BareBroker.kind if way.bare else "broker"
-        started.start(broker, "broker", BrokerConfig(front=front, back=back), {})
+        started.start(broker, "broker", BrokerConfig(front=self.front, back=back), {})
         service = InferenceConfig(
             service="bench",
             replica=0,
             broker=back,
-            policy="constant",
-            checkpoint=str(checkpoint),
+            policy=served.policy,
+            checkpoint=checkpoint,
+            options=served.options,
+            max_wait_ms=served.max_wait_ms,
             outboxes={"r1": "r1/outbox"} if outbox else {},
         )
         started.start("inference", "bench/0", service, dict.fromkeys(outbox, False))
@@ -143,9 +169,10 @@ class Path:
             robot="r1",
             service="bench",
             control=sockets.ipc(directory, "network"),
-            broker=front,
+            broker=self.front,
             cameras={
-                n: CameraFeed(segment=r, width=WIDTH, height=HEIGHT) for n, r in RINGS.items()
+                n: CameraFeed(segment=r, width=way.seen[0], height=way.seen[1])
+                for n, r in RINGS.items()
             },
             state_names=JOINTS,
             action_names=JOINTS,
@@ -207,6 +234,10 @@ class Path:
             if buffer.outstanding is None or time.monotonic_ns() > deadline_ns:
                 raise RuntimeError(f"{self.way.case}: a request failed: {cycle.reason}")
 
+    def start(self, kind: str, name: str, config: msgspec.Struct) -> None:
+        """Another actor beside those of the path."""
+        self._started.start(kind, name, config, {})
+
     def idle(self) -> None:
         """Stay in touch while others are asked."""
         self._keep_in_touch()
@@ -247,6 +278,11 @@ def _cpu_s(pid: int) -> float:
 
 def _tcp() -> str:
     """A loopback endpoint that is free now."""
+    return f"tcp://127.0.0.1:{free_port()}"
+
+
+def free_port() -> int:
+    """A loopback port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+        return int(probe.getsockname()[1])

@@ -15,15 +15,19 @@ from ...actors.runtime.supervisor_link import BootMessage, ReadyMessage, Segment
 from ...actors.supervision.process import Process
 from ...transport import segment
 
-_PATIENCE_S = 30.0
+_PATIENCE_S = 60.0
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class Started:
     """Actors that were started here, and the memory they share."""
 
-    def __init__(self, directory: Directory) -> None:
+    def __init__(
+        self, directory: Directory, python: str | None = None, path: str | None = None
+    ) -> None:
+        """`python`: the interpreter of replicas, which finds holdfast by `path`; None: this one."""
         self.directory = directory
+        self._python, self._path = python, path
         self.segments: dict[str, segment.Segment] = {}
         self._processes: dict[str, Process] = {}
 
@@ -40,7 +44,11 @@ class Started:
         self.memory(f"{name}/board", BOARD_SIZE)
         table = {f"{name}/board": True, **uses}
         entries = tuple(SegmentEntry(s, self.segments[s].size, w) for s, w in table.items())
-        process = Process(name, _ENVIRONMENT)
+        elsewhere = kind == "inference" and self._python is not None
+        there = {"PYTHONPATH": self._path} if elsewhere and self._path else {}
+        process = Process(
+            name, {**_ENVIRONMENT, **there}, python=self._python if elsewhere else None
+        )
         self._processes[name] = process
         content = msgspec.to_builtins(config)
         message = BootMessage(kind, name, 1, str(self.directory), content, entries)

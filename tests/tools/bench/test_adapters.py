@@ -1,0 +1,69 @@
+"""The benchmark of the adapters runs, and says which peers are absent."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from holdfast.tests.peers.environments import interpreter_of
+
+ARGV = [sys.executable, "-m", "holdfast.tools.bench.adapters", "--json", "-n", "20"]
+
+
+def measured(*words: str) -> dict[str, Any]:
+    """The report of the benchmark."""
+    out = subprocess.run([*ARGV, *words], capture_output=True, text=True, check=True, timeout=240)
+    report: dict[str, Any] = json.loads(out.stdout)
+    assert report["bench"] == "adapters" and report["machine"]["cpus"]
+    for row in report["rows"]:
+        assert row["n"] == 20 and row["unit"] == "ms"
+        assert 0 < row["p50"] <= row["p99"] <= row["max"]
+    return report
+
+
+def cases(report: dict[str, Any]) -> dict[str, Any]:
+    return {row["case"]: row for row in report["rows"]}
+
+
+def test_a_case_whose_peer_is_absent_is_skipped_by_name() -> None:
+    """The others are measured; the reason names the option that mends it."""
+    report = measured("--lerobot-python", sys.executable, "--openpi-python", sys.executable)
+    rows = cases(report)
+    assert set(rows) == {"floor/own", "holdfast/own"}
+    over = rows["holdfast/own"]["over"]
+    assert over["case"] == "floor/own"
+    assert over["p50"] == pytest.approx(
+        rows["holdfast/own"]["p50"] - rows["floor/own"]["p50"], abs=0.001
+    )
+    skipped = {each["case"]: each["why"] for each in report["skipped"]}
+    assert set(skipped) == {
+        *("holdfast/lerobot-call", "holdfast/lerobot"),
+        *("holdfast/openpi-port", "holdfast/openpi"),
+    }
+    assert "--lerobot-python" in skipped["holdfast/lerobot"]
+    assert "openpi_client" in skipped["holdfast/openpi"]
+
+
+def test_openpis_own_client_is_measured_at_the_port_and_at_a_bare_server() -> None:
+    """Both adapters of openpi cost more than the bare server."""
+    report = measured("--only", "openpi", "--openpi-python", str(interpreter_of("openpi")))
+    rows = cases(report)
+    adapters = {"holdfast/openpi-port", "holdfast/openpi"}
+    assert set(rows) == {"floor/openpi", "holdfast/service", *adapters}
+    assert {name for name, row in rows.items() if "over" in row} == adapters
+    assert not report["skipped"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_library_of_lerobot_is_measured_in_its_interpreter() -> None:
+    """Alone, through the adapter's class alone, and through the whole system."""
+    report = measured("--only", "lerobot", "--lerobot-python", str(interpreter_of("lerobot-0.6")))
+    rows = cases(report)
+    assert set(rows) == {"floor/lerobot", "holdfast/lerobot-call", "holdfast/lerobot"}
+    assert rows["holdfast/lerobot"]["over"]["case"] == "floor/lerobot"
+    assert not report["skipped"]
