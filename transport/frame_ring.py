@@ -91,6 +91,12 @@ class FrameRing:
         """Bytes of memory for `slots` frames of `shape` [height, width, channels]."""
         return ring_size(shape, slots)
 
+    @staticmethod
+    def slots_in(size: int, shape: Shape) -> int:
+        """How many frames of `shape` a ring of `size` bytes holds."""
+        two = ring_size(shape, 2)
+        return 2 + (size - two) // (ring_size(shape, 3) - two)
+
     @property
     def number(self) -> int:
         """The number of the frame published last; 0 before the first."""

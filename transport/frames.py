@@ -99,10 +99,27 @@ class FrameReader:
             self.torn += 1
         return None
 
-    def read(self, number: int, out: Pixels | None = None) -> Frame | None:
-        """Frame `number`, or None if it was overwritten or is not there yet."""
+    def read(
+        self, number: int, out: Pixels | None = None, transform: Transform | None = None
+    ) -> Frame | None:
+        """Frame `number`, or None if it was overwritten or is not there yet; `out` and `transform`
+        as in `latest`."""
         ring = self._attach()
-        return None if ring is None or number < 1 else self._copy(ring, number, out, None)
+        return None if ring is None or number < 1 else self._copy(ring, number, out, transform)
+
+    def captured(self) -> list[tuple[int, int]]:
+        """The number and the capture instant of each frame that is there, oldest first. One that
+        is overwritten meanwhile may be among them: `read` does not find it."""
+        ring = self._attach()
+        if ring is None:
+            return []
+        newest, slots = int(ring.head[HEAD]), ring.slot_words
+        found = []
+        for number in range(max(newest - len(slots) + 1, 1), newest + 1):
+            slot = slots[number % len(slots)]
+            if slot[SEQUENCE] == 2 * number:
+                found.append((number, int(slot[CAPTURE])))
+        return found
 
     def close(self) -> None:
         """Release the buffer, so that its mapping can be closed."""

@@ -20,8 +20,9 @@ memory: only processes that mapped it, and those that got a reference to it, kno
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from mmap import mmap
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -35,6 +36,8 @@ from .limits import DEFAULT, Limits
 MAGIC = int.from_bytes(b"hf:outbx", "little")
 LAYOUT = 1
 CHANNELS = 3
+
+Key = TypeVar("Key", bound=Hashable)
 
 _MAGIC, _LAYOUT, _SLOTS, _CAPACITY, _NONCE, _HEAD = range(6)
 
@@ -74,7 +77,7 @@ class Outbox:
         self._sequences = _sequences(self._data, self.slots, self.capacity)
         begun = max((int(w[0]) + 1) // 2 for w in self._sequences)
         self._number = max(int(self._head[_HEAD]), begun)
-        self._reserved: dict[str, Reference] | None = None
+        self._reserved: dict[Any, Reference] | None = None
 
     @staticmethod
     def size_for(capacity: int, slots: int = 4) -> int:
@@ -84,15 +87,15 @@ class Outbox:
         """
         return LINE + slots * (LINE + align(capacity))
 
-    def reserve(self, shapes: Mapping[str, tuple[int, int, int]]) -> dict[str, NDArray[np.uint8]]:
-        """Arrays for a request's images, to be filled in place and published.
+    def reserve(self, shapes: Mapping[Key, tuple[int, int, int]]) -> dict[Key, NDArray[np.uint8]]:
+        """Arrays for a request's images, by their names, to be filled in place and published.
 
         Raises OutboxError if they do not fit. A reservation that was not published is replaced.
         """
         number = self._number + 1
         base = _slot(number, self.slots, self.capacity) + LINE
         offset = 0
-        references: dict[str, Reference] = {}
+        references: dict[Key, Reference] = {}
         for name, (height, width, channels) in shapes.items():
             if min(height, width) < 1 or channels != CHANNELS:
                 raise OutboxError(
@@ -110,8 +113,8 @@ class Outbox:
         self._reserved = references
         return {name: _pixels(self._data, base, r) for name, r in references.items()}
 
-    def publish(self) -> dict[str, Reference]:
-        """Make the reserved images readable; return the reference of each."""
+    def publish(self) -> dict[Any, Reference]:
+        """Make the reserved images readable; return the reference of each, by its name."""
         if self._reserved is None:
             raise OutboxError("publish without reserve(): fill the arrays that it returns first")
         references, self._reserved = self._reserved, None

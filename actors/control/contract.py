@@ -17,6 +17,8 @@ class Contract(msgspec.Struct, frozen=True):
     action_names: tuple[str, ...]
     continues_a_plan: bool
     """Whether its chunks continue the plan under way (real-time chunking)."""
+    observation_steps: int = 1
+    observation_stride_steps: int = 1
 
     @classmethod
     def of(cls, terms: Accept) -> Contract:
@@ -27,6 +29,8 @@ class Contract(msgspec.Struct, frozen=True):
             terms.checkpoint,
             terms.action_names,
             terms.prefix != "none",
+            terms.observation_steps,
+            terms.observation_stride_steps,
         )
 
     def changes(self, after: Contract) -> str:

@@ -11,10 +11,13 @@ from collections.abc import Callable
 
 from ...robot.base import RobotSpec
 from ...transport.bodies import Vitals
+from .config import ControlConfig
+from .observation_history import ObservationHistory
 from .plan import Floats
 from .plan_memory import PlanMemory, Word
 from .policy_client import PolicyClient
 from .request_cycle import PlannedRequest, RequestCycle
+from .tick_log import TickLog
 
 _BEAT_NS = 200_000_000
 
@@ -22,21 +25,26 @@ _BEAT_NS = 200_000_000
 class Conversation:
     """Call `receive`, `elapse` and `keep_in_touch` once a tick, in this order.
 
-    `vitals` gives the figures that a heartbeat carries; it is called for each of them.
+    `vitals` gives the figures that a heartbeat carries; it is called for each of them. `log` has
+    the
+    observations of the policy steps.
     """
 
     def __init__(
         self,
+        config: ControlConfig,
         cycle: RequestCycle,
         client: PolicyClient,
         spec: RobotSpec,
         plan: PlanMemory,
         vitals: Callable[[], Vitals],
+        log: TickLog,
     ) -> None:
         self.client = client
         self._cycle, self._session, self._spec = cycle, cycle.session, spec
         self._words = plan.words
         self._vitals = vitals
+        self._config, self._log = config, log
         self._beat_ns = 0
 
     def receive(self, step: int, now_ns: int) -> bool:
@@ -68,13 +76,27 @@ class Conversation:
         self.client.beat(epoch, self._words[Word.TICKS], self._vitals())
 
     def ask(self, request: PlannedRequest, state: Floats, now_ns: int) -> bool:
-        """Send `request`, made from `state` [S]; False if it could not be sent."""
-        sent = self.client.ask(request, state, now_ns)
+        """Send `request`, made from `state` [S], which is in the log; False if it could not be
+        sent."""
+        sent = self.client.ask(request, state, now_ns, self._history())
         if sent:
             self._cycle.asked(now_ns)
         else:
             self._cycle.unsent(now_ns)
         return sent
+
+    def _history(self) -> ObservationHistory | None:
+        """What the policy sees beside the present observation; None where that is nothing."""
+        terms, config = self._session.terms, self._config
+        if terms is None or terms.observation_steps < 2:
+            return None
+        return ObservationHistory.of(
+            self._log,
+            terms.observation_steps,
+            terms.observation_stride_steps,
+            config.dt_ns,
+            config.interpolate,
+        )
 
     def reset(self, task: str | None = None) -> int:
         """Begin an episode, with another `task` if one is given; returns its number."""

@@ -90,7 +90,9 @@ class ControlActor(Actor):
         self._clock = self._start_clock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._client = PolicyClient(self._context, config, self.incarnation)
-        self._conversation = Conversation(self._cycle, self._client, spec, self._plan, self._vitals)
+        self._conversation = Conversation(
+            config, self._cycle, self._client, spec, self._plan, self._vitals, self._log
+        )
         self._poll = Poll(self._client.socket, self.link.fileno())
         self._commands = RobotCommands(self._cycle, self._handover, self._reset)
         self._pace = Pace(_BREAK_NS)

@@ -15,6 +15,7 @@ from ...transport.bodies import Close, Heartbeat, Open, Request, Reset, Vitals
 from ...transport.header import Header, Kind
 from ...transport.messages import Blobs
 from .config import ControlConfig
+from .observation_history import ObservationHistory, most_steps
 from .plan import Floats
 from .request_cycle import PlannedRequest, RequestCycle
 
@@ -40,8 +41,15 @@ class PolicyClient:
         body = opening(self._config, spec, task, self._incarnation)
         return self._send(Header(Kind.OPEN, epoch=epoch), body)
 
-    def ask(self, request: PlannedRequest, state: Floats, now_ns: int) -> bool:
-        """Send a request made from `state` [S]."""
+    def ask(
+        self,
+        request: PlannedRequest,
+        state: Floats,
+        now_ns: int,
+        history: ObservationHistory | None = None,
+    ) -> bool:
+        """Send a request made from `state` [S] and the observations before it, if the policy sees
+        them."""
         blobs = Blobs()
         asked, prefix, prefix_robot = request.asked, request.prefix, request.prefix_robot
         rtc = self._config.plan_settings.rtc
@@ -57,6 +65,9 @@ class PolicyClient:
             execution_horizon=rtc.execution_horizon,
             guidance_schedule=rtc.schedule,
             guidance_clip=rtc.clip,
+            state_history=None if history is None else blobs.array(history.states),
+            history_age_s=() if history is None else tuple(ns / 1e9 for ns in history.age_ns),
+            episode_age_s=0.0 if history is None else history.episode_age_ns / 1e9,
         )
         header = Header(Kind.REQUEST, asked.seq, asked.episode, asked.epoch, now_ns)
         return self._send(header, body, blobs)
@@ -114,6 +125,7 @@ def opening(config: ControlConfig, spec: RobotSpec, task: str, incarnation: int)
         execution_horizon=rtc.execution_horizon,
         guidance_schedule=rtc.schedule,
         guidance_clip=rtc.clip,
+        observation_window_steps=most_steps(spec, config.interpolate),
     )
 
 

@@ -58,12 +58,28 @@ class TickRecord(NamedTuple):
     manual: bool = False
 
 
+def rows_in(size: int, states: int, actions: int) -> int:
+    """How many ticks a log of `size` bytes holds."""
+    return (size - 4 * LINE) // (8 * _WORDS + 4 * (states + actions))
+
+
+class StepRows(NamedTuple):
+    """What the latest policy steps of one episode began with, oldest first: int64 [n], int64 [n],
+    float32 [n, S]."""
+
+    instant_ns: NDArray[np.int64]
+    lateness_ns: NDArray[np.int64]
+    states: Floats
+
+
 class _TickRing:
     def __init__(self, memory: memoryview, states: int, actions: int):
-        row = 8 * _WORDS + 4 * (states + actions)
-        self.rows = rows = (len(memory) - 4 * LINE) // row
+        self.rows = rows = rows_in(len(memory), states, actions)
         if rows < 2:
-            raise ValueError(f"{len(memory)} bytes cannot hold ticks of {row} bytes: need more")
+            raise ValueError(
+                f"{len(memory)} bytes cannot hold ticks of {states} states and {actions} actions: "
+                "need more"
+            )
         self.head = memory[:LINE].cast("Q")
         at = LINE
         self.words = np.frombuffer(memory, np.int64, rows * _WORDS, at).reshape(rows, _WORDS)
@@ -121,6 +137,23 @@ class TickLog(_TickRing):
         fence()
         row[_Word.NUMBER] = number + 1
         self._next = self.head[4] = number + 1
+
+    def newest(self, ticks: int) -> StepRows:
+        """Of the last `ticks` ticks those that began a policy step in the newest one's episode.
+        Raises ValueError for an empty log."""
+        if not self._next:
+            raise ValueError("the tick log is empty: write the present tick first")
+        numbers = np.arange(max(self._next - min(ticks, self.rows), 0), self._next)
+        places = numbers % self.rows
+        words = self.words[places]
+        kept = (
+            (words[:, _Word.NUMBER] == numbers + 1)
+            & (words[:, _Word.FLAGS] & _BEGINS_STEP != 0)
+            & (words[:, _Word.OWN_EPISODE] == words[-1, _Word.OWN_EPISODE])
+        )
+        return StepRows(
+            words[kept, _Word.INSTANT_NS], words[kept, _Word.LATENESS_NS], self.states[places[kept]]
+        )
 
 
 class TickReader(_TickRing):

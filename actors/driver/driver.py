@@ -274,7 +274,9 @@ class DriverActor(Actor):
         shape = (camera.height, camera.width, 3)
         return own(
             self.segment(camera.segment),
-            lambda memory: FrameRing(memory, shape, incarnation=self.incarnation),
+            lambda memory: FrameRing(
+                memory, shape, FrameRing.slots_in(len(memory), shape), self.incarnation
+            ),
         )
 
     def _make(self, spec: RobotSpec) -> Robot:

@@ -22,7 +22,6 @@ from ...errors import NotReadyError, PolicyLostError
 from ...robot.base import ControlMode, RobotSpec
 from ...transport import sockets
 from ...transport.bodies import Vitals
-from ...transport.frame_ring import FrameRing
 from ..control.buffer import ChunkBuffer
 from ..control.command_source import CommandSource
 from ..control.config import PlanSettings, SafetySettings
@@ -36,6 +35,7 @@ from .loop_report import LoopReport
 from .observation import Declared
 from .pacing import Pacing
 from .script_config import ScriptConfig
+from .seen_observations import SeenObservations
 from .worker import Worker
 
 Limits = Mapping[str, Mapping[str, float]]
@@ -129,10 +129,9 @@ class RemotePolicy:
         self._source = CommandSource(loop, config.robot, plan_memory, self._buffer)
         self._worker = Worker(NetworkActor, f"{name}/network", config.network, config.rings)
         self._loop = loop = config.loop(self._worker.directory)
-        self._cameras = {
-            camera: FrameRing(self._worker.memory[config.ring(camera)], shape)
-            for camera, shape in self._declared.shapes.items()
-        }
+        self._seen = SeenObservations(
+            loop, config.robot, self._declared.shapes, self._ring_memory, plan_memory.words
+        )
         self._context: sockets.Context = zmq.Context()
         # Epochs rise over restarts of the script too: the broker forgets an old session late.
         plan_memory.words[Word.EPOCH] = self._worker.incarnation
@@ -142,7 +141,13 @@ class RemotePolicy:
         )
         client = PolicyClient(self._context, loop, self._worker.incarnation)
         self._conversation = Conversation(
-            self._cycle, client, config.robot, plan_memory, self._report.heartbeat
+            loop,
+            self._cycle,
+            client,
+            config.robot,
+            plan_memory,
+            self._report.heartbeat,
+            self._seen.log,
         )
         self._source.attach()
         self._pid = os.getpid()
@@ -232,6 +237,9 @@ class RemotePolicy:
         self._source.locate(state)
         self._source.follow_pace(self._pacing.missed, self._cycle.step_ns)
         self._converse(now_ns)
+        terms = self._cycle.session.terms
+        if begins_step:
+            self._seen.keep(state, images, now_ns, terms)
         if self._cycle.failsafe.paused:
             return self._rest()
         if self._pacing.by_time:
@@ -244,8 +252,9 @@ class RemotePolicy:
             command = self._source.command(now_ns, due=self._cycle.failsafe.action_due)
             self._pacing.played()
             if request is not None:
-                for name, ring in self._cameras.items():
-                    ring.put(images[name], now_ns)
+                if not begins_step:
+                    self._seen.keep(state, images, now_ns, terms)
+                self._seen.send(images, now_ns)
                 self._conversation.ask(request, state, now_ns)
         except BaseException:  # a notebook's stop button too: no request may seem under way
             if self._buffer.outstanding is not before:
@@ -315,6 +324,9 @@ class RemotePolicy:
             )
         if self._context.closed:
             raise RuntimeError("this RemotePolicy is closed: make another one")
+
+    def _ring_memory(self, camera: str) -> mmap:
+        return self._worker.memory[self._config.ring(camera)]
 
     def _rest(self) -> NDArray[np.float32] | None:
         self._action = None

@@ -23,6 +23,10 @@ from .observation import Sizes, sizes
 from .script_limits import limited
 
 _AUDIT_BYTES = 4 << 20
+HISTORY_STEPS = 64
+"""For how many calls of `act` back the images are kept, for a policy that sees them. Their memory
+is reserved, and used only then."""
+RING_SLOTS = 4
 _unnamed = itertools.count()
 """Robots of this process that were given no name."""
 _Settings = TypeVar("_Settings", PlanSettings, SafetySettings)
@@ -116,6 +120,7 @@ class ScriptConfig:
             state_names=self.robot.state_names,
             action_names=self.robot.action_names,
             jpeg_quality=self.jpeg_quality,
+            history_steps=HISTORY_STEPS,
             audit_bytes=_AUDIT_BYTES if self.audit else 0,
             evidence=self.audit,
             script=True,
@@ -133,7 +138,7 @@ class ScriptConfig:
     def rings(self) -> Mapping[str, int]:
         """Sizes of all such segments."""
         return {
-            self.ring(name): FrameRing.size_for((height, width, 3))
+            self.ring(name): FrameRing.size_for((height, width, 3), RING_SLOTS + HISTORY_STEPS)
             for name, (width, height) in self.cameras.items()
         }
 

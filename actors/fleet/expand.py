@@ -168,7 +168,7 @@ def _replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec
 
 def _gateway(context: HostContext, robots: list[RobotEntry]) -> ActorSpec:
     rings = {
-        f"{robot.name}/{name}": segment_uses.frames(robot, name)
+        f"{robot.name}/{name}": segment_uses.frames(context.fleet, robot, name)
         for robot in robots
         for name in robot.cameras
     }

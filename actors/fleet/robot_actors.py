@@ -25,7 +25,9 @@ def driver(context: HostContext, robot: RobotEntry) -> ActorSpec:
     command = segment_uses.command(robot, spec)
     scene = [segment_uses.scene(robot, writable=True)] if robot.driver == "sim" else []
     delivered = {name: camera for name, camera in robot.cameras.items() if camera.driver == "robot"}
-    frames = {name: segment_uses.frames(robot, name, writable=True) for name in delivered}
+    frames = {
+        name: segment_uses.frames(context.fleet, robot, name, writable=True) for name in delivered
+    }
     safety = robot.safety
     config = DriverConfig(
         robot=robot.name,
@@ -69,7 +71,7 @@ def driver(context: HostContext, robot: RobotEntry) -> ActorSpec:
 
 
 def sensor(context: HostContext, robot: RobotEntry, name: str, camera: CameraEntry) -> ActorSpec:
-    frames = segment_uses.frames(robot, name, writable=True)
+    frames = segment_uses.frames(context.fleet, robot, name, writable=True)
     scene = [segment_uses.scene(robot)] if camera.driver == "sim" else []
     config = SensorConfig(
         robot=robot.name,
@@ -129,7 +131,7 @@ def teleoperator(context: HostContext, robot: RobotEntry, teleop: TeleopEntry) -
 def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
     service = context.fleet.services[robot.service]
     own = robot_spec(context.fleet, robot)
-    frames = [segment_uses.frames(robot, name) for name in robot.cameras]
+    frames = [segment_uses.frames(context.fleet, robot, name) for name in robot.cameras]
     near = segment_uses.is_near(service, robot)
     outbox = [segment_uses.outbox(context.fleet, robot, writable=True)] if near else []
     plan = segment_uses.plan(robot)
@@ -152,6 +154,7 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         resize=robot.images.resize,
         jpeg_quality=robot.images.jpeg_quality,
         max_frame_age_s=robot.images.max_frame_age_s,
+        history_steps=segment_uses.history_steps(context.fleet, robot),
         heartbeat_s=context.fleet.broker.heartbeat_s,
         tags=robot.tags,
         plan=plan.name,

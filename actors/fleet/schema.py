@@ -251,6 +251,19 @@ class Images(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     resize: Literal["edge", "server"] = "edge"
     jpeg_quality: Annotated[int, Meta(ge=0, le=100, description="1 to 100, or 0 for raw")] = 90
     max_frame_age_s: Seconds = 0.5
+    history_steps: (
+        Annotated[
+            int,
+            Meta(
+                ge=0,
+                le=10_000,
+                description="for how many actions back frames are kept, for policies that see "
+                "several observations; without it as many as the service's policy sees, if this "
+                "host knows it",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class RobotEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from math import ceil
+
+from ...errors import PolicyError
 from ...robot.base import RobotSpec
 from ...transport.frame_ring import FrameRing
 from ...transport.outbox import Outbox
@@ -22,10 +25,28 @@ _PAUSE_BYTES = 16
 _IMAGE_ALIGNMENT = 64
 
 
-def frames(robot: RobotEntry, name: str, writable: bool = False) -> SegmentUse:
+def frames(fleet: FleetFile, robot: RobotEntry, name: str, writable: bool = False) -> SegmentUse:
+    """The newest frames of a camera, and as many as its policy looks back."""
     camera = robot.cameras[name]
-    size = FrameRing.size_for((camera.height, camera.width, 3))
+    history_s = history_steps(fleet, robot) / robot.fps
+    # A camera may be a little faster than it is configured, and a frame is older than its use.
+    earlier = ceil(1.1 * (history_s + robot.images.max_frame_age_s) * camera.fps)
+    slots = 4 + (earlier if history_s else 0)
+    size = FrameRing.size_for((camera.height, camera.width, 3), slots)
     return SegmentUse(f"{robot.name}/{name}", size, writable)
+
+
+def history_steps(fleet: FleetFile, robot: RobotEntry) -> int:
+    """For how many policy steps back the robot keeps its frames."""
+    service = fleet.services[robot.service]
+    if robot.images.history_steps is not None:
+        return robot.images.history_steps
+    if service.external:
+        return 0
+    try:
+        return policy_spec(fleet, service).observation_window_steps
+    except PolicyError:  # a policy of another host
+        return 0
 
 
 def scene(robot: RobotEntry, writable: bool = False) -> SegmentUse:
@@ -73,7 +94,8 @@ def outbox(fleet: FleetFile, robot: RobotEntry, writable: bool) -> SegmentUse:
     if robot.images.resize == "server":
         sizes = [(camera.width, camera.height) for camera in robot.cameras.values()]
     # A policy that sees nothing sends no images; an outbox holds at least one of no size.
-    capacity = sum(w * h * 3 + _IMAGE_ALIGNMENT for w, h in sizes) or _IMAGE_ALIGNMENT
+    one = sum(w * h * 3 + _IMAGE_ALIGNMENT for w, h in sizes) or _IMAGE_ALIGNMENT
+    capacity = one * policy.observation_steps
     return SegmentUse(f"{robot.name}/outbox", Outbox.size_for(capacity), writable)
 
 

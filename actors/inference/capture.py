@@ -101,7 +101,15 @@ def self_contained(message: Message[Request], observation: Observation) -> list[
         for name, image in request.images.items()
         if image.encoding != "shm" or name in observation.images
     }
-    whole = msgspec.structs.replace(request, images=images)
+    histories = {
+        name: tuple(
+            blobs.image(pixels) if image.encoding == "shm" else image
+            for image, pixels in zip(history, observation.image_history[name], strict=True)
+        )
+        for name, history in request.image_history.items()
+        if name in observation.image_history
+    }
+    whole = msgspec.structs.replace(request, images=images, image_history=histories)
     return _bytes(encode(message.header, whole, blobs))
 
 

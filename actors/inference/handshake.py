@@ -118,6 +118,8 @@ class Handshake:
                 "blob_bytes": DEFAULT.max_blob_bytes,
             },
             pin_task=self._terms.pin_task,
+            observation_steps=spec.observation_steps,
+            observation_stride_steps=spec.observation_stride_steps,
         )
 
     def _reject(self, header: Header, refusal: Reject) -> Answer:

@@ -44,6 +44,8 @@ def registration(
         pin_task=config.pin_task,
         default_task=config.default_task,
         strict_fps=config.strict_fps,
+        observation_steps=spec.observation_steps,
+        observation_stride_steps=spec.observation_stride_steps,
     )
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import OutboxError, WireError
-from ...policy.base import Chunk, Observation, PolicySpec
+from ...policy.base import CameraFeature, Chunk, Observation, PolicySpec
 from ...transport.arrays import Buffer
 from ...transport.bodies import Error, Reply, Request
 from ...transport.header import VERSION, Header, Kind
@@ -163,16 +163,17 @@ def observe(
                     f"prefix has {len(prefix)} steps, prefix_robot {len(prefix_robot)}: they are "
                     "the same leftover plan in two spaces",
                 )
+    states, frames = _history(message, spec, outbox)
     return Observation(
         state=_floats(message, "state", (len(spec.state_names),)),
-        images={
-            c.name: _image(message, c.name, c.width, c.height, outbox, keep) for c in spec.cameras
-        },
+        images={c.name: _image(message, c, outbox, keep) for c in spec.cameras},
         task=tasks.choose(request.task),
         seed=request.seed or noise_seed(robot, header.epoch, header.episode, header.seq),
         prefix=prefix,
         prefix_robot=prefix_robot,
         delay_steps=min(request.delay_steps, spec.chunk_size - 1),
+        state_history=states,
+        image_history=frames,
         **continues,
     )
 
@@ -190,30 +191,66 @@ def overwritten(
 
 
 def _image(
-    message: Message[Request],
-    name: str,
-    width: int,
-    height: int,
-    outbox: OutboxReader | None,
-    keep: bool,
+    message: Message[Request], camera: CameraFeature, outbox: OutboxReader | None, keep: bool
 ) -> NDArray[np.uint8]:
+    name = camera.name
     described = message.body.images.get(name)
     if described is None:
         has = ", ".join(sorted(message.body.images)) or "none"
         raise WireError(
             "image-missing", f"the request has no image '{name}', only: {has}; send every camera"
         )
-    try:
-        pixels = message.image(described, {} if outbox is None else {outbox.nonce: outbox})
-    except OutboxError as error:
-        raise WireError("shm-outbox", str(error)) from error
-    image = resize(pixels, width, height)
-    if described.encoding == "shm" and (keep or image is not pixels):
-        if image is pixels:
-            image = pixels.copy()
+    image = _pixels(message, camera, described, outbox)
+    resized = (described.width, described.height) != (camera.width, camera.height)
+    if described.encoding == "shm" and (keep or resized):
+        if not resized:
+            image = image.copy()
         if not _still_valid(described, outbox):
             raise _overwritten(name)
     return image
+
+
+def _pixels(
+    message: Message[Request], camera: CameraFeature, image: Image, outbox: OutboxReader | None
+) -> NDArray[np.uint8]:
+    """The image, at the policy's resolution; in shared memory, if it needs no resize."""
+    try:
+        pixels = message.image(image, {} if outbox is None else {outbox.nonce: outbox})
+    except OutboxError as error:
+        raise WireError("shm-outbox", str(error)) from error
+    return resize(pixels, camera.width, camera.height)
+
+
+def _history(
+    message: Message[Request], spec: PolicySpec, outbox: OutboxReader | None
+) -> tuple[NDArray[np.float32] | None, dict[str, NDArray[np.uint8]]]:
+    """The states [k, S] and by camera the images [k, h, w, 3] of a policy that sees k observations,
+    copied; nothing for one that sees one."""
+    steps, request = spec.observation_steps, message.body
+    if steps == 1:
+        return None, {}
+    if request.state_history is None:
+        raise WireError(
+            "history-missing",
+            f"the request has no state_history: this policy sees the last {steps} observations, "
+            f"{spec.observation_stride_steps} steps apart",
+        )
+    frames = {}
+    for camera in spec.cameras:
+        described = request.image_history.get(camera.name, ())
+        if len(described) != steps:
+            raise WireError(
+                "history-missing",
+                f"image_history has {len(described)} images '{camera.name}', this policy sees the "
+                f"last {steps}",
+            )
+        # The first image of an episode may stand for several: it is decoded once.
+        each = {image: _pixels(message, camera, image, outbox) for image in set(described)}
+        frames[camera.name] = np.stack([each[image] for image in described])
+        for image in each:
+            if image.encoding == "shm" and not _still_valid(image, outbox):
+                raise _overwritten(camera.name)
+    return _floats(message, "state_history", (steps, len(spec.state_names))), frames
 
 
 def _still_valid(image: Image, outbox: OutboxReader | None) -> bool:

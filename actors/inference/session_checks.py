@@ -43,6 +43,7 @@ def admit(robot: Open, terms: Terms, occupancy: Occupancy) -> Admitted | Reject:
         or _task(robot, terms)
         or _fps(robot, terms)
         or _horizon(robot, spec)
+        or _history(robot, spec)
         or _room(terms, occupancy)
     )
     if refusal is not None:
@@ -158,6 +159,19 @@ def _horizon(robot: Open, spec: PolicySpec) -> Reject | None:
         f"robot {robot.robot} has an execution_horizon of {horizon} steps, a chunk of policy "
         f"{spec.model} has {spec.chunk_size}: set the robot's plan.rtc.execution_horizon to "
         f"{spec.execution_horizon} or less, or remove it",
+    )
+
+
+def _history(robot: Open, spec: PolicySpec) -> Reject | None:
+    keeps, wants = robot.observation_window_steps, spec.observation_window_steps
+    if keeps >= wants:
+        return None
+    return _final(
+        "history",
+        f"policy {spec.model} sees the last {spec.observation_steps} observations, "
+        f"{spec.observation_stride_steps} steps apart, and robot {robot.robot} keeps those of "
+        f"{keeps} steps, {wants} are needed: set its images.history_steps in fleet.yaml; a client "
+        "that sends single observations cannot use this policy",
     )
 
 

@@ -1,4 +1,5 @@
-"""`CameraFrames`: the newest frame of each of a robot's cameras, for one request.
+"""`CameraFrames`: the frames of a robot's cameras for one request: the newest of each, and those of
+earlier instants for a policy that sees several observations.
 
 Guarantees that no frame older than the bound is used, nor one from before the episode began: a
 camera without such a frame makes the request impossible, and the error names it and its age.
@@ -6,8 +7,10 @@ camera without such a frame makes the request impossible, and the error names it
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -16,10 +19,26 @@ from ...errors import FrameError, StaleFrameError
 from ...transport.frames import Frame, FrameReader
 from ...transport.images import Pixels, resize
 
-Allocate = Callable[[Mapping[str, tuple[int, int, int]]], dict[str, Pixels]]
-"""Returns an array for each shape [h, w, c], by camera."""
+FrameKey = tuple[str, int]
+"""A camera, and the number of a frame of it; 0 for the newest."""
+Allocate = Callable[[Mapping[FrameKey, tuple[int, int, int]]], dict[FrameKey, Pixels]]
+"""Returns an array for each shape [h, w, c]."""
 _EARLY_MS = 100.0
 """How much newer than the request a frame may be: it was captured meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFrames:
+    """`pixels`: uint8 [h, w, 3] RGB of each frame; `earlier`: by camera those of the instants that
+    were asked for, in their order. A frame that stands for several is there once."""
+
+    pixels: dict[FrameKey, Pixels]
+    earlier: dict[str, tuple[FrameKey, ...]]
+
+    @property
+    def newest(self) -> dict[str, Pixels]:
+        """The newest of each camera."""
+        return {name: pixels for (name, number), pixels in self.pixels.items() if not number}
 
 
 class CameraFrames:
@@ -39,10 +58,10 @@ class CameraFrames:
         self._readers = readers
         self._sizes = sizes
         self._max_age_ms = max_age_s * 1e3
-        self._kept: dict[str, Pixels] = {}
+        self._kept: dict[FrameKey, Pixels] = {}
         self.age_ms: dict[str, float] = {}
         self.oldest_ns = 0
-        """When the oldest frame of the last `newest` was captured; 0 if there was none."""
+        """When the oldest of the last newest frames was captured; 0 if there was none."""
         self.damaged: Counter[str] = Counter()
         self._faults: dict[str, str] = {}
 
@@ -53,16 +72,48 @@ class CameraFrames:
         since_ns: int = 0,
         allocate: Allocate | None = None,
     ) -> dict[str, Pixels]:
-        """uint8 [h, w, 3] RGB of each wanted camera that this robot has, captured at `since_ns` or
-        later (monotonic ns), scaled to (w, h) where `wanted` has a size. Raises StaleFrameError.
+        """`take` of the newest frames alone, by camera."""
+        return self.take(wanted, now_ns, since_ns, allocate=allocate).newest
+
+    def take(
+        self,
+        wanted: Mapping[str, tuple[int, int] | None],
+        now_ns: int,
+        since_ns: int = 0,
+        earlier_ns: Sequence[int] = (),
+        allocate: Allocate | None = None,
+    ) -> RequestFrames:
+        """The frames of each wanted camera that this robot has, captured at `since_ns` or later
+        (monotonic ns), scaled to (w, h) where `wanted` has a size: the newest, and for each of the
+        instants `earlier_ns` the newest of that instant, or the first since `since_ns`. Raises
+        StaleFrameError.
 
         The arrays are those of `allocate`, by default ones that the next call overwrites.
         """
         self._faults.clear()
         ours = {n: size for n, size in wanted.items() if n in self._readers}
         shapes = {n: shape for n, size in ours.items() if (shape := self._shape(n, size))}
-        targets = (allocate or self._reuse)(shapes)
-        frames = {n: self._read(n, targets[n]) if n in targets else None for n in ours}
+        chosen: dict[str, list[int]] = {}
+        last: dict[str, int] = {}  # the newest's number: all are chosen at one moment
+        for name in shapes if earlier_ns else ():
+            chosen[name], last[name] = self._choose(name, since_ns, earlier_ns)
+        keys = {(n, number) for n, numbers in chosen.items() for number in numbers if number}
+        targets = (allocate or self._reuse)(
+            {(n, 0): shape for n, shape in shapes.items()} | {key: shapes[key[0]] for key in keys}
+        )
+        frames = {
+            n: self._read(n, last.get(n, 0), targets[n, 0]) if n in shapes else None for n in ours
+        }
+        self._check(frames, now_ns, since_ns)
+        for name, number in sorted(keys):
+            if self._read(name, number, targets[name, number]) is None:
+                raise StaleFrameError(f"{name}: frame {number} was overwritten while it was read")
+        self.oldest_ns = min((f.capture_ns for f in frames.values() if f is not None), default=0)
+        earlier = {n: tuple((n, number) for number in numbers) for n, numbers in chosen.items()}
+        return RequestFrames(targets, earlier)
+
+    def _check(self, frames: Mapping[str, Frame | None], now_ns: int, since_ns: int) -> None:
+        """Raise StaleFrameError unless each camera has a frame that may be used."""
         ages_ms = {n: (now_ns - f.capture_ns) / 1e6 for n, f in frames.items() if f is not None}
         for name, age_ms in ages_ms.items():
             if age_ms < -_EARLY_MS:
@@ -77,15 +128,50 @@ class CameraFrames:
             for name, frame in frames.items()
             if name not in self.age_ms or self.age_ms[name] > self._max_age_ms
         ]
-        earlier = [n for n, frame in frames.items() if frame and frame.capture_ns < since_ns]
-        if earlier and not unfit:
-            raise StaleFrameError(f"{', '.join(earlier)}: no frame of this episode yet")
+        before = [n for n, frame in frames.items() if frame and frame.capture_ns < since_ns]
+        if before and not unfit:
+            raise StaleFrameError(f"{', '.join(before)}: no frame of this episode yet")
         if unfit:
             raise StaleFrameError(
                 f"{', '.join(unfit)}; at most {self._max_age_ms:.0f} ms are allowed"
             )
-        self.oldest_ns = min((f.capture_ns for f in frames.values() if f is not None), default=0)
-        return {name: targets[name] for name in frames}
+
+    def _choose(
+        self, camera: str, since_ns: int, instants_ns: Sequence[int]
+    ) -> tuple[list[int], int]:
+        """The numbers of the frames of these instants, 0 where it is the newest, and the newest's
+        number, 0 if there is none of the episode."""
+        try:
+            captured = self._readers[camera].captured()
+        except FrameError as error:
+            self._fault(camera, f"its ring is damaged: {error}")
+            return [], 0
+        # Frames from before the episode are left out, unless all are: `take` says so then.
+        usable = [frame for frame in captured if frame[1] >= since_ns]
+        if not usable:
+            return [0] * len(instants_ns), 0
+        first, newest = usable[0], usable[-1][0]
+        numbers = []
+        for instant_ns in instants_ns:
+            place = bisect_right(usable, instant_ns, key=lambda frame: frame[1]) - 1
+            number, capture_ns = usable[max(place, 0)]
+            if place < 0 and first == captured[0] and first[0] > 1 and first[1] > since_ns:
+                self._missing(camera, usable[-1][1] - instant_ns, len(captured))
+            age_ms = (instant_ns - capture_ns) / 1e6
+            if age_ms > self._max_age_ms:
+                raise StaleFrameError(
+                    f"{camera} was {age_ms:.0f} ms old at an earlier observation; at most "
+                    f"{self._max_age_ms:.0f} ms are allowed"
+                )
+            numbers.append(0 if number == newest else number)
+        return numbers, newest
+
+    @staticmethod
+    def _missing(camera: str, ago_ns: int, kept: int) -> None:
+        raise StaleFrameError(
+            f"{camera} keeps its last {kept} frames, that of {ago_ns / 1e9:.2g} s ago is not among "
+            "them: set the robot's images.history_steps"
+        )
 
     def _shape(self, camera: str, size: tuple[int, int] | None) -> tuple[int, int, int] | None:
         """The shape of the image that travels; None while the camera has not written yet."""
@@ -106,20 +192,28 @@ class CameraFrames:
         self.damaged[camera] += 1
         self._faults[camera] = why
 
-    def _reuse(self, shapes: Mapping[str, tuple[int, int, int]]) -> dict[str, Pixels]:
+    def _reuse(self, shapes: Mapping[FrameKey, tuple[int, int, int]]) -> dict[FrameKey, Pixels]:
         # Fresh memory for an image costs more than copying the image.
-        for name, shape in shapes.items():
-            if name not in self._kept or self._kept[name].shape != shape:
-                self._kept[name] = np.empty(shape, np.uint8)
-        return {name: self._kept[name] for name in shapes}
+        spare = {key: pixels for key, pixels in self._kept.items() if key not in shapes}
+        found: dict[FrameKey, Pixels] = {}
+        for key, shape in shapes.items():
+            kept = self._kept.get(key)
+            if kept is None or kept.shape != shape:
+                other = next((k for k, pixels in spare.items() if pixels.shape == shape), None)
+                kept = np.empty(shape, np.uint8) if other is None else spare.pop(other)
+            found[key] = kept
+        self._kept = found
+        return found
 
-    def _read(self, camera: str, target: Pixels) -> Frame | None:
+    def _read(self, camera: str, number: int, target: Pixels) -> Frame | None:
+        """Frame `number`, or the newest for 0, into `target`."""
         reader = self._readers[camera]
+        read = partial(reader.read, number) if number else reader.latest
         if target.shape == reader.shape:
-            return reader.latest(target)
+            return read(target)
         # Scaled directly from shared memory: the full-size image is never copied.
         scale = partial(resize, width=target.shape[1], height=target.shape[0])
-        frame = reader.latest(transform=scale)
+        frame = read(transform=scale)
         if frame is not None:
             np.copyto(target, frame.image)
         return frame

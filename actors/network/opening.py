@@ -21,6 +21,9 @@ def as_policy_says(asked: Open, config: NetworkConfig) -> Open:
         state_names=config.state_names,
         cameras={name: (feed.width, feed.height) for name, feed in config.cameras.items()},
         tags={**config.tags, **asked.tags},
+        observation_window_steps=min(asked.observation_window_steps, config.history_steps)
+        if config.cameras
+        else asked.observation_window_steps,
     )
 
 

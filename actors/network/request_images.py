@@ -18,8 +18,8 @@ from .camera_frames import CameraFrames
 
 
 class RequestImages:
-    """Adds the newest frame of every camera to a request: as references into the outbox once the
-    replica accepted shared memory, else as JPEG or raw.
+    """Adds the newest frame of every camera to a request, and those of its earlier observations: as
+    references into the outbox once the replica accepted shared memory, else as JPEG or raw.
 
     `ages_s`: how old each camera's image was in the last request.
     """
@@ -59,15 +59,27 @@ class RequestImages:
         """
         outbox = self.outbox if terms is not None and terms.shm else None
         allocate = outbox.reserve if outbox else None
-        pixels = self.frames.newest(self._wanted(terms), now_ns, self._began_ns, allocate)
+        earlier_ns = [header.token - round(age_s * 1e9) for age_s in body.history_age_s[:-1]]
+        since_ns = self._began_ns
+        if earlier_ns:  # this process may have been started in mid-episode
+            since_ns = max(since_ns, header.token - round(body.episode_age_s * 1e9))
+        frames = self.frames.take(self._wanted(terms), now_ns, since_ns, earlier_ns, allocate)
         if outbox is not None:
-            images = {n: Blobs.reference(r) for n, r in outbox.publish().items()}
+            described = {key: Blobs.reference(r) for key, r in outbox.publish().items()}
         else:
             quality = self._config.jpeg_quality
-            images = {n: blobs.image(image, quality) for n, image in pixels.items()}
+            described = {key: blobs.image(image, quality) for key, image in frames.pixels.items()}
         self.ages_s = {name: ms / 1e3 for name, ms in self.frames.age_ms.items()}
         self._asked, self.oldest_ns = header, self.frames.oldest_ns
-        return msgspec.structs.replace(body, images=images, frame_age_s=self.ages_s)
+        return msgspec.structs.replace(
+            body,
+            images={name: described[name, 0] for name in frames.newest},
+            frame_age_s=self.ages_s,
+            image_history={
+                name: tuple(described[key] for key in (*keys, (name, 0)))
+                for name, keys in frames.earlier.items()
+            },
+        )
 
     def with_age(self, header: Header, body: Reply) -> Reply:
         """The reply, with the age of the oldest image when control asked for it."""

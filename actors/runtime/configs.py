@@ -140,6 +140,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     resize: Literal["edge", "server"] = "edge"
     jpeg_quality: int = 90
     max_frame_age_s: float = 0.5
+    history_steps: int = 0
+    """For how many policy steps back the cameras' rings hold the frames."""
     broker_lost_after_s: float = 2.0
     heartbeat_s: float = 0.5
     tags: dict[str, str] = {}

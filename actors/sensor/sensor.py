@@ -59,7 +59,9 @@ class SensorActor(Actor):
         shape = (config.height, config.width, 3)
         self._ring = own(
             self.segment(config.segment),
-            lambda memory: FrameRing(memory, shape, incarnation=self.incarnation),
+            lambda memory: FrameRing(
+                memory, shape, FrameRing.slots_in(len(memory), shape), self.incarnation
+            ),
         )
         self.phase(f"loads the driver {config.driver} of camera {config.camera}")
         camera = self._make()

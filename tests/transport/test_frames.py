@@ -307,3 +307,11 @@ def test_a_reader_cannot_change_a_frame() -> None:
 
     reader.latest(transform=look)
     assert seen == [False]
+
+
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(2, 30))
+def test_a_ring_fills_the_memory_that_was_made_for_it(height: int, width: int, slots: int) -> None:
+    """`slots_in` is the inverse of `size_for`."""
+    shape = (height, width, 3)
+    size = FrameRing.size_for(shape, slots)
+    assert FrameRing.slots_in(size, shape) == FrameRing.slots_in(size + 63, shape) == slots

@@ -26,6 +26,7 @@ from ...actors.control.conversation import Conversation
 from ...actors.control.plan_memory import PlanMemory, Word
 from ...actors.control.policy_client import PolicyClient
 from ...actors.control.request_cycle import RequestCycle
+from ...actors.control.tick_log import TICK_BYTES, TickLog
 from ...actors.runtime.configs import BrokerConfig, CameraFeed, InferenceConfig, NetworkConfig
 from ...policy.base import CameraFeature, PolicySpec
 from ...policy.checkpoint import CONFIG, Config
@@ -199,7 +200,8 @@ class Path:
         self._words = plan.words
         self._cycle = RequestCycle(config, ROBOT, plan, self._buffer)
         client = PolicyClient(self._context, config, 1)
-        self._conversation = Conversation(self._cycle, client, ROBOT, plan, Vitals)
+        log = TickLog(memoryview(bytearray(TICK_BYTES)), len(JOINTS), len(JOINTS))
+        self._conversation = Conversation(config, self._cycle, client, ROBOT, plan, Vitals, log)
         self._poller = zmq.Poller()
         self._poller.register(client.socket, zmq.POLLIN)
         self._state = np.zeros(len(JOINTS), np.float32)

@@ -15,6 +15,7 @@ import pytest
 
 from holdfast import RemotePolicy
 from holdfast.actors.broker.broker import BrokerActor
+from holdfast.actors.control.observation_history import ObservationHistory
 from holdfast.actors.control.plan import Floats
 from holdfast.actors.control.request_cycle import PlannedRequest, RequestCycle
 from holdfast.actors.embedding import remote_policy
@@ -61,7 +62,10 @@ class Server:
         self.answers = True
         self.prefix = "trained"
         self.warnings: tuple[str, ...] = ()
+        self.several = (1, 1)
+        """How many observations the policy sees, and how many steps apart."""
         self.asked: list[PlannedRequest] = []
+        self.histories: list[ObservationHistory | None] = []
         self.opened: list[int] = []
         self.beats: list[tuple[int, Vitals]] = []
         self.socket = SimpleNamespace(close=lambda linger: None)
@@ -86,6 +90,8 @@ class Server:
             prefix=self.prefix,  # type: ignore[arg-type]
             max_prefix_steps=self.chunk_size if self.prefix != "none" else 0,
             warnings=self.warnings,
+            observation_steps=self.several[0],
+            observation_stride_steps=self.several[1],
         )
 
         def accept(cycle: RequestCycle, step: int) -> bool:
@@ -95,10 +101,17 @@ class Server:
         self._due.append((self.clock.now_ns, accept))
         return True
 
-    def ask(self, request: PlannedRequest, state: Floats, now_ns: int) -> bool:
+    def ask(
+        self,
+        request: PlannedRequest,
+        state: Floats,
+        now_ns: int,
+        history: ObservationHistory | None = None,
+    ) -> bool:
         if self.raises is not None:
             raise self.raises
         self.asked.append(request)
+        self.histories.append(history)
         if self.answers:
             meant = now_ns / 1e9 + np.arange(self.chunk_size) / self.fps
             chunk = np.repeat(meant.astype(np.float32)[:, None], 1, 1)

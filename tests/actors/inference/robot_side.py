@@ -6,6 +6,8 @@ import dataclasses
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from holdfast.policy.base import CameraFeature, Observation, PolicySpec
 from holdfast.transport.arrays import Buffer
@@ -68,10 +70,21 @@ class RobotSide:
     ) -> list[bytes]:
         """The REQUEST of the observation `seen`, with `changes` of its body."""
         blobs = Blobs()
+        frames = {
+            (name, place): frame
+            for name, image in seen.images.items()
+            for place, frame in enumerate([*seen.image_history.get(name, [])[:-1], image])
+        }
         if self.outbox is not None:
-            images = {n: Blobs.reference(r) for n, r in self.outbox.put(seen.images).items()}
+            placed = self.outbox.reserve({k: _shape(f) for k, f in frames.items()})
+            for key, pixels in placed.items():
+                pixels[:] = frames[key]
+            sent = {k: Blobs.reference(r) for k, r in self.outbox.publish().items()}
         else:
-            images = {n: blobs.image(i, quality) for n, i in seen.images.items()}
+            sent = {k: blobs.image(f, quality) for k, f in frames.items()}
+        rows = {name: tuple(i for k, i in sent.items() if k[0] == name) for name in seen.images}
+        images = {name: row[-1] for name, row in rows.items()}
+        states = seen.state_history
         body = Request(
             state=blobs.array(seen.state),
             images=images,
@@ -81,6 +94,8 @@ class RobotSide:
             prefix_robot=None if seen.prefix_robot is None else blobs.array(seen.prefix_robot),
             slack_s=slack_s,
             seed=seen.seed,
+            state_history=None if states is None else blobs.array(states),
+            image_history=rows if seen.image_history else {},
         )
         body = msgspec.structs.replace(body, **changes)
         header = Header(Kind.REQUEST, seq=seq, episode=episode, epoch=epoch, token=77)
@@ -89,3 +104,8 @@ class RobotSide:
     def reset(self, episode: int, epoch: int = 1) -> list[Buffer]:
         """The RESET to `episode`."""
         return encode(Header(Kind.RESET, episode=episode, epoch=epoch), Reset())
+
+
+def _shape(image: NDArray[np.uint8]) -> tuple[int, int, int]:
+    height, width, channels = image.shape
+    return height, width, channels

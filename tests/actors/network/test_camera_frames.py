@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.actors.network.camera_frames import CameraFrames
@@ -75,3 +75,57 @@ def test_each_damage_of_a_ring_has_its_own_reason(place: int, value: int, said: 
         frames.newest({"top": None}, NOW)
     assert said in str(stale.value)
     assert frames.damaged["top"] == 1
+
+
+@settings(deadline=None)
+@given(
+    captures=st.lists(st.integers(1, 60), min_size=1, max_size=40),
+    began=st.integers(0, 400),
+    back=st.lists(st.integers(0, 300), min_size=1, max_size=6),
+    size=st.sampled_from([None, (8, 6)]),
+    slots=st.sampled_from([4, 64]),
+)
+def test_the_frame_of_an_earlier_instant_is_the_newest_that_was_there_then(
+    captures: list[int],
+    began: int,
+    back: list[int],
+    size: tuple[int, int] | None,
+    slots: int,
+) -> None:
+    """Or the first of the episode; where it is gone or too old, the request is refused."""
+    ms = 1_000_000
+    memory = bytearray(FrameRing.size_for(SHAPE, slots))
+    ring, taken, at = FrameRing(memory, SHAPE, slots), [], 0
+    for gap in captures:
+        at += gap
+        taken.append(at)
+        ring.put(np.full(SHAPE, len(taken), np.uint8), at * ms)
+    now = at + 1
+    usable = [n for n, instant in enumerate(taken, 1) if instant >= began]
+    kept = range(len(taken) - slots + 1, len(taken) + 1)
+    expected = []
+    known = True
+    for ago in sorted(back, reverse=True):
+        until = [n for n in usable if taken[n - 1] <= now - ago]
+        expected.append((until[-1] if until else usable[0]) if usable else 0)
+        # Without the frame before it, none is known to be the first of the episode.
+        known &= bool(until) or not usable or usable[0] - 1 in {0, *kept}
+    possible = (
+        usable
+        and known
+        and all(
+            n in kept and now - ago - taken[n - 1] <= 500
+            for n, ago in zip(expected, sorted(back, reverse=True), strict=True)
+        )
+    )
+    instants_ns = [(now - ago) * ms for ago in sorted(back, reverse=True)]
+    try:
+        found = rig(memory).take({"top": size}, now * ms, began * ms, instants_ns)
+    except StaleFrameError:
+        assert not possible
+        return
+    assert possible
+    assert found.newest["top"].flat[0] == len(taken)
+    values = [int(found.pixels[key].flat[0]) for key in found.earlier["top"]]
+    assert values == expected
+    assert len(found.pixels) == len({*expected, len(taken)}), "each frame is copied once"

@@ -1,0 +1,163 @@
+"""Scripts and policies that see several observations, and how a script's plan is continued."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from holdfast import (
+    CameraFeature,
+    Chunk,
+    Observation,
+    PlanSettings,
+    PolicyLostError,
+    PolicySpec,
+    RemotePolicy,
+    RtcSettings,
+    serve,
+)
+from holdfast.tests.actors.embedding.conftest import Loop
+from holdfast.tests.waiting import wait_until
+
+SPEC = PolicySpec(
+    model="looking-back",
+    revision="1",
+    cameras=(CameraFeature("top", 16, 12),),
+    state_names=("n",),
+    action_names=("a",),
+    chunk_size=30,
+    fps=50.0,
+    prefix="guided",
+    max_prefix_steps=30,
+    observation_steps=3,
+    observation_stride_steps=4,
+)
+
+
+@pytest.fixture
+def seen(broker: dict[str, str]) -> Iterator[list[Observation]]:
+    """What a policy of SPEC gets, which a thread serves as `back`."""
+    found: list[Observation] = []
+
+    def predict(batch: Sequence[Observation]) -> list[Chunk]:
+        found.extend(batch)
+        chunk = np.zeros((SPEC.chunk_size, 1), np.float32)
+        return [Chunk(chunk, chunk) for _ in batch]
+
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=serve,
+        args=(predict, SPEC),
+        kwargs={"service": "back", "broker": broker["back"], "stop": stop},
+    )
+    thread.start()
+    yield found
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_script_sends_the_observations_of_its_calls_and_its_own_rtc_settings(
+    broker: dict[str, str], seen: list[Observation]
+) -> None:
+    """Each image is that of the call whose state stands beside it; an episode begins anew."""
+    rtc = RtcSettings(execution_horizon=9, schedule="linear", clip=3.0)
+    policy = RemotePolicy(
+        "back",
+        action_names=("a",),
+        state_names=("n",),
+        cameras={"top": (16, 12)},
+        fps=50.0,
+        broker=broker["front"],
+        plan=PlanSettings(rtc=rtc, buffer_time_s=0.4),
+    )
+    calls = 0
+
+    def act() -> None:
+        nonlocal calls
+        calls += 1
+        image = np.full((12, 16, 3), calls % 256, np.uint8)
+        policy.act({"state": [calls], "images": {"top": image}})
+        time.sleep(0.02)
+
+    def requests(count: int) -> Callable[[], bool]:
+        def asked() -> bool:
+            act()
+            return len(seen) >= count
+
+        return asked
+
+    with policy:
+        policy.wait(20)
+        del seen[:]  # the warm-up's
+        wait_until(requests(6), "six requests", 20)
+        before = len(seen)
+        policy.reset()
+        first = calls + 1
+        wait_until(requests(before + 2), "requests of the next episode", 20)
+    later = [o for o in seen if o.state[0] >= first]
+    for observation in seen:
+        states = observation.state_history
+        assert states is not None and states[-1] == observation.state
+        assert (np.diff(states[:, 0]) >= 0).all()
+        images = observation.image_history["top"][:, 0, 0, 0]
+        assert images.tolist() == (states[:, 0] % 256).tolist()
+        assert (observation.execution_horizon, observation.guidance_clip) == (9, 3.0)
+        assert observation.guidance_schedule == "linear"
+    assert later and all(o.state_history is not None for o in later)
+    assert min(o.state_history.min() for o in later if o.state_history is not None) == first
+
+
+def test_a_script_gets_the_stride_right_whatever_the_requests_intervals(
+    loop: Callable[..., Loop],
+) -> None:
+    """Exactly, where each call comes in its step."""
+    script = loop(plan=PlanSettings(buffer_time_s=0.3))
+    script.server.several = (3, 4)
+    histories: list[Any] = script.server.histories
+    calls = 0
+    for took_s in (0.02, 0.1, 0.25):
+        script.server.took_s = took_s
+        for _ in range(120):
+            calls += 1
+            script.policy.act({"state": [calls]})
+            script.clock.sleep(1 / 30)
+    assert len(histories) > 6
+    for history in histories:
+        newest = history.states[-1, 0]
+        assert history.states[:, 0].tolist() == [max(newest - 8, 1), max(newest - 4, 1), newest]
+
+
+def test_a_script_that_keeps_too_little_for_a_policy_is_refused(broker: dict[str, str]) -> None:
+    """At the handshake, with the figures."""
+    spec = msgspec.structs.replace(SPEC, observation_stride_steps=100)
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=serve,
+        args=(
+            lambda batch: [
+                Chunk(np.zeros((30, 1), np.float32), np.zeros((30, 1), np.float32)) for _ in batch
+            ],
+            spec,
+        ),
+        kwargs={"service": "back", "broker": broker["back"], "stop": stop},
+    )
+    thread.start()
+    policy = RemotePolicy(
+        "back",
+        action_names=("a",),
+        state_names=("n",),
+        cameras={"top": (16, 12)},
+        fps=50.0,
+        broker=broker["front"],
+    )
+    with policy, pytest.raises(PolicyLostError, match="keeps those of 64 steps, 200 are needed"):
+        policy.wait(20)
+    stop.set()
+    thread.join(10)

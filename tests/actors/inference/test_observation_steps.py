@@ -1,0 +1,224 @@
+"""A policy that sees several observations: from the robot's clock to `predict_chunk`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from mmap import mmap
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from holdfast.actors.control.observation_history import ObservationHistory
+from holdfast.actors.control.tick_log import TICK_BYTES, TickLog
+from holdfast.actors.inference.capture import CapturedBatch, read
+from holdfast.actors.inference.served_session import TaskRule, observe
+from holdfast.actors.network.request_images import RequestImages
+from holdfast.actors.runtime.configs import CameraFeed, NetworkConfig
+from holdfast.policy.base import CameraFeature, Observation, PolicySpec
+from holdfast.tests.actors.inference.bench import Echo, MakeBench
+from holdfast.tests.actors.inference.robot_side import SPEC, RobotSide
+from holdfast.transport.bodies import Accept, Request
+from holdfast.transport.frame_ring import FrameRing
+from holdfast.transport.header import Header, Kind
+from holdfast.transport.messages import Blobs, decode, encode
+from holdfast.transport.outbox import Outbox, OutboxReader
+
+THREE = msgspec.structs.replace(SPEC, observation_steps=3, observation_stride_steps=4)
+DT_NS = 20_000_000
+EYE = (6, 8, 3)
+
+
+@pytest.mark.parametrize("way", ["raw", "shared memory"])
+def test_a_policy_that_sees_several_observations_gets_all_of_a_request(
+    bench: MakeBench, way: str
+) -> None:
+    """By value and by reference; what the replica keeps between requests is nothing."""
+    memory = bytearray(Outbox.size_for(64_000))
+    outbox = Outbox(memory) if way != "raw" else None
+    policy = Echo(THREE)
+    b = bench(policy, {"r1": OutboxReader(memory)} if outbox else None)
+    seen: list[Observation] = []
+    policy.look = seen.append
+    robot = RobotSide("r1", outbox)
+    [accepted] = b.receive("r1", robot.open(observation_window_steps=8))
+    assert (accepted.body.observation_steps, accepted.body.observation_stride_steps) == (3, 4)
+    for seq in (1, 2):
+        given_ = THREE.example(seq)
+        b.receive("r1", robot.request(given_, seq=seq))
+        [(_, reply)] = b.work()
+        assert reply.header.kind is Kind.REPLY, reply.body
+        assert given_.state_history is not None and seen[-1].state_history is not None
+        assert seen[-1].state_history.tobytes() == given_.state_history.tobytes()
+        for name, frames in given_.image_history.items():
+            assert seen[-1].image_history[name].tobytes() == frames.tobytes()
+    assert b.runner.mode == "shared", "it keeps nothing itself"
+
+
+def test_a_robot_that_keeps_too_few_observations_is_refused(bench: MakeBench) -> None:
+    """At the handshake and for good, with both figures and what to set."""
+    b = bench(Echo(THREE))
+    [refused] = b.receive("r1", RobotSide("r1").open(observation_window_steps=7))
+    assert refused.header.kind is Kind.REJECT and refused.body.final
+    assert refused.body.reason == "history"
+    for part in ("last 3 observations, 4 steps apart", "of 7 steps, 8", "images.history_steps"):
+        assert part in refused.body.message
+
+
+@pytest.mark.parametrize(
+    "without", [{"state_history": None}, {"image_history": {}}, {"image_history": {"wrist": ()}}]
+)
+def test_a_request_without_its_history_fails_alone(
+    bench: MakeBench, without: dict[str, Any]
+) -> None:
+    """Its error says what is missing."""
+    b = bench(Echo(THREE))
+    robot = RobotSide("r1")
+    b.receive("r1", robot.open(observation_window_steps=8))
+    b.receive("r1", robot.request(THREE.example(1), **without))
+    [(_, error)] = b.work()
+    assert error.body.reason == "history-missing" and "last 3" in error.body.message
+
+
+def test_a_capture_contains_the_histories(bench: MakeBench, tmp_path: Path) -> None:
+    """With the pixels of shared memory: it is replayed anywhere."""
+    memory = bytearray(Outbox.size_for(64_000))
+    b = bench(Echo(THREE), {"r1": OutboxReader(memory)}, capture_bytes=1_000_000)
+    robot = RobotSide("r1", Outbox(memory))
+    b.receive("r1", robot.open(observation_window_steps=8))
+    sent = THREE.example(1)
+    b.receive("r1", robot.request(sent))
+    b.work()
+    b.service.close()
+    [batch] = [each for each in read(tmp_path / "capture") if isinstance(each, CapturedBatch)]
+    again = observe(decode(batch.exchanges[0].request), "r1", THREE, TaskRule(), None)
+    for name, frames in sent.image_history.items():
+        assert again.image_history[name].tobytes() == frames.tobytes()
+
+
+class Arm:
+    """A robot whose state and image are the number of its tick: loop, cameras and network actor
+    without processes, on a clock of its own."""
+
+    def __init__(self, spec: PolicySpec, near: bool) -> None:
+        self.spec, self.tick, self.episode, self.seq = spec, 0, 0, 0
+        self.log = TickLog(memoryview(bytearray(TICK_BYTES)), 1, 1)
+        slots = 6 + spec.observation_window_steps
+        size = FrameRing.size_for(EYE, slots)
+        self.memory = {
+            "r/eye": mmap(-1, size),
+            "r/outbox": mmap(-1, Outbox.size_for(200 * spec.observation_steps)),
+        }
+        self.ring = FrameRing(self.memory["r/eye"], EYE, slots)
+        self.outbox = OutboxReader(self.memory["r/outbox"]) if near else None
+        self.terms = Accept(
+            session="s",
+            replica="p/0",
+            model="m",
+            revision="1",
+            checkpoint="c",
+            chunk_size=4,
+            fps=50.0,
+            action_names=("a",),
+            cameras={"eye": (8, 6)},
+            shm=near,
+        )
+        self.restart_network()
+
+    def restart_network(self) -> None:
+        """A new incarnation of the network actor, which kept nothing."""
+        feed = CameraFeed(segment="r/eye", width=EYE[1], height=EYE[0])
+        config = NetworkConfig(
+            robot="r",
+            service="p",
+            control="",
+            broker="",
+            cameras={"eye": feed},
+            state_names=("a",),
+            action_names=("a",),
+            outbox="r/outbox" if self.outbox else None,
+            jpeg_quality=0,
+        )
+        self.images = RequestImages(config, self.memory.__getitem__)
+
+    def step(self) -> None:
+        """One tick; its frame is captured just before."""
+        self.tick += 1
+        now_ns = self.tick * DT_NS
+        self.ring.put(np.full(EYE, self.tick % 256, np.uint8), now_ns - 1_000_000)
+        state = np.array([self.tick], np.float32)
+        self.log.write(now_ns, 0, self.episode, state, None, None, begins_step=True)
+
+    def reset(self) -> None:
+        """An episode begins, between two ticks."""
+        self.episode += 1
+        header = Header(Kind.RESET, episode=self.episode)
+        self.images.follow_episode(header, self.tick * DT_NS + DT_NS // 2)
+
+    def ask(self) -> Observation:
+        """What the policy gets for a request that is made now."""
+        self.seq += 1
+        now_ns, blobs, spec = self.tick * DT_NS, Blobs(), self.spec
+        history = ObservationHistory.of(
+            self.log, spec.observation_steps, spec.observation_stride_steps, DT_NS
+        )
+        header = Header(Kind.REQUEST, self.seq, self.episode, 1, now_ns)
+        body = Request(
+            state=blobs.array(np.array([self.tick], np.float32)),
+            state_history=blobs.array(history.states),
+            history_age_s=tuple(ns / 1e9 for ns in history.age_ns),
+            episode_age_s=history.episode_age_ns / 1e9,
+        )
+        self.images.follow_episode(header, now_ns)
+        body = self.images.add(header, body, blobs, self.terms, now_ns + 100_000)
+        message = decode([bytes(frame) for frame in encode(header, body, blobs)])
+        return observe(message, "r", spec, TaskRule(), self.outbox)
+
+
+@settings(deadline=None)
+@given(
+    near=st.booleans(),
+    steps=st.integers(2, 5),
+    stride=st.integers(1, 6),
+    doings=st.lists(st.sampled_from(["ask", "ask", "reset", "kill", *["step"] * 8]), max_size=60),
+)
+def test_the_policy_sees_the_observations_of_the_stride_whatever_the_requests_intervals(
+    near: bool, steps: int, stride: int, doings: Sequence[str]
+) -> None:
+    """States and images: by reference and by value, after a reset, after the network was killed."""
+    spec = PolicySpec(
+        model="m",
+        revision="1",
+        cameras=(CameraFeature("eye", 8, 6),),
+        state_names=("a",),
+        action_names=("a",),
+        chunk_size=4,
+        fps=50.0,
+        observation_steps=steps,
+        observation_stride_steps=stride,
+    )
+    arm, first = Arm(spec, near), 1
+    arm.step()
+    arm.images.follow_episode(Header(Kind.REQUEST), 0)
+    for doing in doings:
+        if doing == "step":
+            arm.step()
+        elif doing == "kill":
+            arm.restart_network()
+        elif doing == "reset":
+            arm.reset()
+            first = arm.tick + 1
+            arm.step()
+        else:
+            seen = arm.ask()
+            wanted = [max(arm.tick - back * stride, first) for back in range(steps - 1, -1, -1)]
+            assert seen.state_history is not None
+            assert seen.state_history[:, 0].tolist() == wanted
+            assert seen.image_history["eye"][:, 0, 0, 0].tolist() == [n % 256 for n in wanted]
+            assert (seen.images["eye"] == arm.tick % 256).all()
+            assert dataclasses.replace(seen).state.tolist() == [arm.tick]

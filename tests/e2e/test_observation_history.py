@@ -1,0 +1,145 @@
+"""A policy that sees several observations, in a running fleet of one host."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, row
+from holdfast.tests.waiting import wait_until
+
+STRIDE, PERIOD_MS = 5, 20
+
+FLEET = """
+name: back
+services: {back: {policy: "recorded:LooksBack", options: {path: PATH}}}
+robots:
+  - name: r1
+    service: back
+    driver: recorded:Arm
+    in_process: true
+    fps: 50
+    limits: {a: {lower: -1, upper: 1}}
+    cameras: {eye: {driver: "recorded:Eye", width: 16, height: 12, fps: 50}}
+gateway: {enabled: false}
+"""
+
+MODULE = '''
+import json, time
+import numpy as np
+from holdfast import Camera, CameraFeature, Chunk, PolicySpec, Robot, RobotSpec
+
+
+def now_ms():
+    """Exact as float32, and in three bytes."""
+    return time.monotonic_ns() // 1_000_000 % 10_000_000
+
+
+class Arm(Robot):
+    """Its state: how often it was read, and when."""
+
+    def __init__(self):
+        self.spec = RobotSpec(("a",), ("reads", "ms"))
+        self.reads = 0
+
+    def connect(self): pass
+    def write_action(self, action): pass
+
+    def read_state(self, out):
+        self.reads += 1
+        out[:] = self.reads, now_ms()
+        return time.monotonic_ns()
+
+
+class Eye(Camera):
+    """Its image: when it was captured."""
+
+    has_noise = False
+
+    def __init__(self, width, height, fps):
+        self.width, self.height, self.period_s = width, height, 1 / fps
+
+    def open(self): pass
+
+    def read(self, out):
+        time.sleep(self.period_s)
+        captured_ns, ms = time.monotonic_ns(), now_ms()
+        out[:] = ms >> 16, ms >> 8 & 255, ms & 255
+        return captured_ns
+
+
+class LooksBack:
+    """Writes what it sees to a file."""
+
+    def __init__(self, path):
+        self.spec = PolicySpec(
+            model="back", revision="1", cameras=(CameraFeature("eye", 16, 12),),
+            state_names=("reads", "ms"), action_names=("a",), chunk_size=40, fps=50,
+            observation_steps=3, observation_stride_steps=5,
+        )
+        self.file = open(path, "w", buffering=1)
+
+    def predict_chunk(self, batch):
+        chunk = np.zeros((40, 1), np.float32)
+        for o in batch:
+            eye = o.image_history["eye"][:, 0, 0].astype(int) @ (65536, 256, 1)
+            row = {"reads": o.state_history[:, 0].tolist(), "ms": o.state_history[:, 1].tolist()}
+            print(json.dumps({**row, "eye": eye.tolist()}), file=self.file)
+        return [Chunk(chunk, chunk) for _ in batch]
+'''
+
+
+@pytest.fixture
+def started(start_fleet: StartFleet, tmp_path: Path) -> tuple[FleetProcess, Path]:
+    """The fleet, streaming, and the file of what its policy sees."""
+    path = tmp_path / "seen.jsonl"
+    (tmp_path / "fleet.yaml").write_text(FLEET.replace("PATH", str(path)))
+    (tmp_path / "recorded.py").write_text(MODULE)
+    fleet = start_fleet(fleet=tmp_path / "fleet.yaml")
+    fleet.streaming(60.0)
+    return fleet, path
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    """What the policy saw of the robot; the examples of its warm-up are random."""
+    rows = [
+        json.loads(line) for line in path.read_text().splitlines(keepends=True) if line[-1:] == "\n"
+    ]
+    return [row for row in rows if all(n == int(n) and n > 0 for n in row["reads"])]
+
+
+@pytest.mark.timeout(120)
+def test_the_observations_are_those_of_the_stride_on_the_robots_clock(
+    started: tuple[FleetProcess, Path],
+) -> None:
+    """By shared memory, after a reset, and after the network actor was killed."""
+    fleet, path = started
+    wait_until(lambda: len(lines(path)) >= 4, "four requests", 20)
+    assert row(fleet.status()["actors"], "r1/network")["report"]["shm"]
+    assert row(fleet.status()["actors"], "back/0")["report"]["mode"] == "shared"
+    before = len(lines(path))
+    assert fleet.actorctl("reset", "r1").returncode == 0
+    wait_until(lambda: len(lines(path)) >= before + 3, "requests of the next episode", 20)
+    first = next(row for row in lines(path)[before - 1 :] if row["reads"][0] == row["reads"][1])
+    assert first["reads"][2] - first["reads"][0] < 2 * STRIDE, (
+        "the first of the episode is repeated"
+    )
+    killed = len(lines(path))
+    assert fleet.actorctl("kill", "r1/network").returncode == 0
+    wait_until(lambda: len(lines(path)) >= killed + 4, "requests after the kill", 20)
+    begin, exact, seen = 0, 0, lines(path)
+    for observation in seen:
+        reads, ms, eye = observation["reads"], observation["ms"], observation["eye"]
+        begins = reads[0] == reads[1]
+        begin += begins
+        exact += [reads[2] - n for n in reads] == [2 * STRIDE, STRIDE, 0]
+        assert begins or abs(ms[2] - ms[1] - STRIDE * PERIOD_MS) < 60
+        for instant, captured in zip(ms[:-1], eye[:-1], strict=True):
+            # The newest frame of that tick; an episode's first may have been captured after it.
+            assert (-100 if begins else -1) <= instant - captured < 500
+    assert 2 <= begin <= 5, "of the two episodes"
+    # The machine may have taken ticks away.
+    assert exact >= 0.8 * (len(seen) - begin), seen
