@@ -77,7 +77,7 @@ def _actors(context: HostContext) -> list[ActorSpec]:
     made += [
         robot_actors.teleoperator(context, robot, robot.teleop) for robot in robots if robot.teleop
     ]
-    made += [robot_actors.network(context, robot) for robot in robots]
+    made += [robot_actors.network(context, robot) for robot in robots if robot.service]
     made += [robot_actors.control(context, robot) for robot in robots]
     if fleet.gateway.enabled and fleet.broker.host == context.host:
         made.append(_gateway(context, robots))

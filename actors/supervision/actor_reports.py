@@ -51,6 +51,8 @@ class ControlReport(Struct, kw_only=True):
     void_dropped: Count = 0
     refused_commands: dict[str, Count] = {}
     manual: bool = False
+    service: str | None = None
+    """What it asks for chunks; empty for a robot that a person alone moves."""
     refusing_s: Measure = 0.0
     refusing: str = ""
     fallback_ticks: Count = 0
