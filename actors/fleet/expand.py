@@ -11,9 +11,12 @@ from pathlib import Path
 import msgspec
 
 from ...errors import Fault, FleetError, PolicyError, RobotError
+from ...policy.base import PolicySpec
 from ...transport import sockets
+from ..clients.describe_embodiment import robot_keys
+from ..clients.named_mapping import mapping_of
 from ..inference.user_policy import is_own
-from ..runtime.client_configs import GrootConfig, OpenpiConfig
+from ..runtime.client_configs import GrootConfig, ObservationMapping, OpenpiConfig
 from ..runtime.configs import (
     BrokerConfig,
     GatewayConfig,
@@ -191,7 +194,7 @@ def _openpi(context: HostContext, entry: OpenpiEntry) -> ActorSpec:
         host=entry.host,
         port=entry.port,
         api_key=entry.api_key,
-        mapping=entry.mapping,
+        mapping=_mapping(context, entry, spec),
         metadata=entry.metadata,
         roboarena=entry.dialect == "roboarena",
         key=context.key("openpi", "key"),
@@ -215,3 +218,9 @@ def _groot(context: HostContext, entry: GrootEntry) -> ActorSpec:
         broker_key=context.key("broker", "pub"),
     )
     return context.spec("groot", "groot", config, [], after=["broker"])
+
+
+def _mapping(context: HostContext, entry: OpenpiEntry, spec: PolicySpec) -> ObservationMapping:
+    if isinstance(entry.mapping, ObservationMapping):
+        return entry.mapping
+    return mapping_of(robot_keys(entry.mapping, context.fleet.import_path), spec)
