@@ -36,6 +36,13 @@ def client_faults(fleet: FleetFile, specs: Mapping[str, PolicySpec]) -> Iterator
         yield from _port(fleet, name, entry, path)
         if (spec := specs.get(entry.service)) is not None:
             yield from _mapping(fleet, entry, spec, f"{path}.mapping")
+            if spec.observation_steps > 1:
+                yield Fault(
+                    f"{path}.service",
+                    f"the policy {spec.model} sees the last {spec.observation_steps} observations, "
+                    "and these clients send single ones",
+                    remedy="use another service",
+                )
 
 
 def _port(

@@ -220,6 +220,8 @@ class ServiceRow(Struct, frozen=True, kw_only=True):
         pin_task: the only task, if there is one.
         default_task: the task of a robot that names none.
         strict_fps: whether a robot of another rate is refused; else it is warned.
+        observation_steps: how many observations it sees.
+        observation_stride_steps: steps between two of them.
     """
 
     name: str
@@ -243,6 +245,8 @@ class ServiceRow(Struct, frozen=True, kw_only=True):
     pin_task: str | None = None
     default_task: str = ""
     strict_fps: bool = False
+    observation_steps: Count = 1
+    observation_stride_steps: Count = 1
 
 
 class RefusedReplicaRow(Struct, kw_only=True):

@@ -52,6 +52,22 @@ def test_a_service_of_scripts_has_no_port() -> None:
     assert "not known from this file" in faults(values)[0]
 
 
+def test_clients_of_single_observations_have_no_policy_that_sees_several(tmp_path: Path) -> None:
+    """It is said before a process starts, not to each client."""
+    (tmp_path / "looks_back.py").write_text(
+        "from holdfast import PolicySpec\n"
+        "class Policy:\n"
+        "    spec = PolicySpec(model='m', revision='1', cameras=(), state_names=('a',),\n"
+        "        action_names=('a',), chunk_size=4, fps=20, observation_steps=3)\n"
+        "    def predict_chunk(self, batch): return []\n"
+    )
+    values = fleet()
+    values["services"]["pick"] = {"policy": "looks_back:Policy"}
+    with pytest.raises(FleetError, match="sees the last 3 observations") as caught:
+        loads(yaml.safe_dump(values), base=tmp_path)
+    assert "$.gateway.openpi.service" in str(caught.value)
+
+
 def test_the_page_and_the_clients_have_ports_of_their_own() -> None:
     """One port for both is a fault, unless there is no page."""
     values = fleet()
