@@ -16,7 +16,7 @@ import zmq
 
 from holdfast.actors.runtime.runtime_dir import state_dir
 from holdfast.robot.sim.arm import SPEC
-from holdfast.tests.actors.broker.conftest import Wire
+from holdfast.tests.actors.broker.live_broker import Wire
 from holdfast.tests.chaos.conftest import ChaosFleet, actor, robot, streams_again
 from holdfast.tests.hostile.corpus import Corpus
 from holdfast.transport import sockets
