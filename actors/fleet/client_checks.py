@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from ...errors import Fault, PolicyError
 from ...policy.base import PolicySpec
@@ -95,3 +96,22 @@ def _named(fleet: FleetFile, name: str, spec: PolicySpec, path: str) -> Iterator
     for found in misfits(robot, spec):
         remedy = "use a policy of such a robot, or name the keys: {cameras, state, prompt}"
         yield Fault(path, found, remedy=remedy)
+
+
+def client_secret_faults(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
+    """The files with what clients of other projects must have: present, readable, and one line."""
+    if fleet.broker.host != host:
+        return
+    for name, entry in client_ports(fleet).items():
+        file = getattr(entry, _SECRETS[name])
+        if file is None:
+            continue
+        path = f"$.gateway.{name}.{_SECRETS[name]}"
+        try:
+            secret = Path(file).read_bytes().strip()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            yield Fault(path, f"{file} cannot be read ({why})")
+            continue
+        if not secret or b"\n" in secret:
+            yield Fault(path, f"{file} holds no key", "one line that is not empty")
