@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 
 from ...transport.limits import DEFAULT
-from ..runtime.supervisor_link import Command
+from ..runtime.link_messages import Command
 from .handover import Handover
 from .request_cycle import RequestCycle
 

@@ -24,9 +24,10 @@ import msgspec
 
 from ...errors import DeadError, RefusedError
 from ...transport import segment as _segment
+from .link_messages import BootMessage, Command, SegmentEntry
 from .release import release
 from .status_board import BOARD_SIZE, StatusBoard
-from .supervisor_link import BootMessage, Command, Link, SegmentEntry, SupervisorLink, pair
+from .supervisor_link import Link, SupervisorLink, pair
 
 EXIT_STOPPED = 0
 EXIT_CRASHED = 1

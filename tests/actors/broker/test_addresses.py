@@ -11,7 +11,7 @@ import zmq
 from holdfast.actors.broker.broker import BrokerActor
 from holdfast.actors.broker.listener import Listener
 from holdfast.actors.runtime.actor import EXIT_REFUSED, boot_in_memory
-from holdfast.actors.runtime.supervisor_link import ExitReason
+from holdfast.actors.runtime.link_messages import ExitReason
 from holdfast.tests.actors.broker.live_broker import (
     LiveBroker,
 )
