@@ -164,8 +164,8 @@ class Actor:
 
     def reconfigured(self) -> bool:
         """Take over what a changed fleet file changes for an actor that runs: True if `config` is
-        another one, and its segments are mapped. For the keys that its `ActorSpec` names; call it
-        after the link was read."""
+        another one, and its segments are mapped. For the keys that its entry in the supervisor
+        names; call it after the link was read."""
         taken, self.link.reconfigurations = self.link.reconfigurations, []
         for message, fds in taken:
             self._memory |= _mapped(message.segments, fds)
