@@ -9,11 +9,12 @@ import pytest
 from holdfast.actors.broker.effects import Received, ToReplica, ToRobot
 from holdfast.actors.broker.replica_choice import RETRY_AFTER_S
 from holdfast.errors import WireError
-from holdfast.tests.actors.broker.desk import Desk, asking, granting, is_a, offering
+from holdfast.tests.actors.broker.desk import Desk, Sent, asking, granting, is_a, offering
 from holdfast.tests.actors.broker.own_messages import fail, keyed, readable
 from holdfast.transport.bodies import (
     Error,
     Event,
+    Heartbeat,
     Inquiry,
     Reject,
     Reset,
@@ -217,3 +218,32 @@ def test_the_sessions_of_a_replica_with_a_revoked_key_go_on_elsewhere(desk: Desk
         (again,) = [e for e in sent if is_a(e, ToReplica, Kind.REQUEST)]
         assert again.header.seq == 8
         assert int(desk.sessions()["r1"].partition("/")[2]) in left
+
+
+def test_a_robot_whose_request_or_answer_was_lost_with_a_connection_learns_it(
+    desk: Desk, sent: Sent
+) -> None:
+    """By its next heartbeat with that seq; not while the broker holds the request or an answer."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+
+    def doubt(seq: int, epoch: int = 1) -> list[str]:
+        beat = Heartbeat(progress=seq)
+        effects = desk.robot("r1:1", beat, seq=seq, epoch=epoch, episode=2)
+        found = sent(effects, ToRobot, Kind.ERROR)
+        assert all(effect.header[1:4] == (seq, 2, epoch) for effect in found)
+        return [effect.payload.reason for effect in found]
+
+    assert doubt(1) == ["connection-lost"], "the request did not arrive"
+    desk.robot("r1:1", Kind.REQUEST, seq=2, epoch=1, episode=2)
+    assert doubt(2) == []
+    desk.replica("flow/0:1", Kind.REPLY, "r1", seq=2, epoch=1, episode=2)
+    assert doubt(2) == ["connection-lost"], "the answer was sent, and may not have arrived"
+    desk.robot("r1:1", Kind.REQUEST, seq=3, epoch=1, episode=2)
+    effects = desk.replica("flow/0:1", Kind.REPLY, "r1", seq=3, epoch=1, episode=2)
+    (reply,) = sent(effects, ToRobot, Kind.REPLY)
+    desk.routing.undelivered(reply, "unreachable", desk.now_ns)
+    effects = desk.robot("r1:1", Heartbeat(progress=9), seq=3, epoch=1, episode=2)
+    assert sent(effects, ToRobot, Kind.REPLY) == [reply], "it was not sent, and is sent now"
+    assert doubt(3) == ["connection-lost"], "and once only"
+    assert doubt(2, epoch=7) == [], "of a session that is none"

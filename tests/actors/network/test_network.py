@@ -16,7 +16,7 @@ from holdfast.tests.actors.network.network_bench import Bench, noise
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import messages, sockets
 from holdfast.transport.arrays import Buffer
-from holdfast.transport.bodies import Event, Heartbeat, Open, Vitals
+from holdfast.transport.bodies import Error, Event, Heartbeat, Open, Vitals
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.outbox import OutboxReader
 
@@ -191,6 +191,24 @@ def test_control_learns_at_once_that_the_broker_is_unreachable(tmp_path: Path) -
         pass
     assert "nothing answers" in event.message
     bench.close()
+
+
+def test_the_broker_is_asked_about_a_request_whose_connection_broke(bench: Bench) -> None:
+    """By every heartbeat, also the first over the new one, until the answer to it is there."""
+    bench.open(shm=True)
+    assert bench.at_broker(Kind.HEARTBEAT).header.seq == 0
+    bench.camera.put(noise(), time.monotonic_ns())
+    bench.request(episode=3)
+    asked = bench.at_broker(Kind.REQUEST).header
+    assert bench.at_broker(Kind.HEARTBEAT).header[:4] == (Kind.HEARTBEAT, 7, 3, 1)
+    address = bench.front.getsockopt_string(zmq.LAST_ENDPOINT)
+    bench.front.close(linger=0)
+    bench.front = sockets.router(bench.context, address)
+    assert bench.at_broker(Kind.HEARTBEAT).header[:4] == (Kind.HEARTBEAT, 7, 3, 1)
+    lost = Error(reason="connection-lost", message="")
+    bench.answer(asked._replace(kind=Kind.ERROR), lost)
+    assert bench.at_control(Kind.ERROR).body == lost
+    wait_until(lambda: bench.at_broker(Kind.HEARTBEAT).header.seq == 0)
 
 
 def test_a_connection_that_leads_nowhere_is_replaced(bench: Bench) -> None:
