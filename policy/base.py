@@ -151,8 +151,8 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
         """A valid synthetic observation, a function of the seed, for warm-up and tests."""
         rng = np.random.default_rng(seed)
         prefix = None
+        shape = (self.max_prefix_steps, len(self.action_names))
         if self.prefix != "none":
-            shape = (self.max_prefix_steps, len(self.action_names))
             prefix = rng.standard_normal(shape, dtype=np.float32)
         state = rng.standard_normal(len(self.state_names), dtype=np.float32)
         images: dict[str, NDArray[np.uint8]] = {
@@ -173,6 +173,7 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
             task=task,
             seed=seed,
             prefix=prefix,
+            prefix_robot=None if prefix is None else rng.standard_normal(shape, dtype=np.float32),
             delay_steps=0 if prefix is None else len(prefix) // 2,
             state_history=states,
             image_history=histories,
@@ -203,6 +204,8 @@ class Observation:
             first observation. None with a k of 1.
         image_history: the same of the images: uint8 [k, h, w, 3] by camera name. Empty with a k of
             1.
+        session: which robot, connection and episode it belongs to, for processors that keep
+            something of an episode; empty where there is no session.
 
     >>> observation = Observation(
     ...     state=np.zeros(2, np.float32),
@@ -225,6 +228,7 @@ class Observation:
     guidance_clip: float | None = None
     state_history: NDArray[np.float32] | None = None
     image_history: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
+    session: str = ""
 
 
 @dataclass(frozen=True)

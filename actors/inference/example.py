@@ -44,7 +44,9 @@ class Examples:
         moved = np.random.default_rng(seed).standard_normal(given.state.shape, np.float32)
         own = given.prefix is not None or self.spec.prefix == "none"
         return replace(
-            given if own else replace(given, prefix=synthetic.prefix),
+            given
+            if own
+            else replace(given, prefix=synthetic.prefix, prefix_robot=synthetic.prefix_robot),
             state=given.state + np.float32(VARIATION) * moved,
             images={name: np.roll(i, seed % 7, axis=1) for name, i in given.images.items()},
             delay_steps=given.delay_steps if own else synthetic.delay_steps,

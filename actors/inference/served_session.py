@@ -175,6 +175,7 @@ def observe(
         state_history=states,
         image_history=frames,
         **continues,
+        session=f"{robot}:{header.epoch}:{header.episode}",
     )
 
 

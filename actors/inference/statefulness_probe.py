@@ -12,6 +12,7 @@ each call. It may be shared; it is not deterministic, so that a replay gives oth
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal
 
 from ...policy.base import Chunk, ChunkPolicy, Observation
@@ -72,13 +73,14 @@ def _first_difference(call: Predict, examples: Examples, before: Restore) -> int
     one = [examples.full(seed) for seed in range(STEPS)]
     other = [examples.full(1000 + seed) for seed in range(STEPS)]
 
-    def predict(observation: Observation) -> bytes:
+    def predict(observation: Observation, session: str) -> bytes:
         before()
-        return _bytes(call([observation])[0])
+        return _bytes(call([replace(observation, session=session)])[0])
 
-    alone = [[predict(o) for o in session] for session in (one, other)]
+    # Each run is a session of its own: what a policy keeps by session is not shared.
+    alone = [[predict(o, session) for o in given] for given, session in ((one, "a"), (other, "b"))]
     for step, (a, b) in enumerate(zip(one, other, strict=True)):
-        if [predict(a), predict(b)] != [alone[0][step], alone[1][step]]:
+        if [predict(a, "c"), predict(b, "d")] != [alone[0][step], alone[1][step]]:
             return step
     return None
 
@@ -90,7 +92,11 @@ def _mixing(call: Predict, examples: Examples, batched: bool, before: Restore) -
     firsts = []
     for neighbour in (1000, 1001):
         before()
-        firsts.append(_bytes(call([examples.full(0), examples.full(neighbour)])[0]))
+        pair = [
+            replace(examples.full(seed), session=f"{seed} beside {neighbour}")
+            for seed in (0, neighbour)
+        ]
+        firsts.append(_bytes(call(pair)[0]))
     if firsts[0] == firsts[1]:
         return ""
     return "a sample of a batch changed when only its neighbour did: samples mix"

@@ -1,39 +1,76 @@
-"""How each family of LeRobot's policies is served. By the library's modeling_*.py, 0.6.1."""
+"""How each family of LeRobot's policies is served: by the library's modeling_*.py, 0.6.1.
+
+Whether a family was tried is in docs/lerobot-policies.md.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, NamedTuple
 
 Mode = Literal["shared", "exclusive"]
+Noise = Literal["none", "given", "drawn"]
 
 
 class PolicyFamily(NamedTuple):
-    """`mode` is exclusive where the policy keeps a queue of observations; `steps` is the field of
-    its configuration with the length of what `predict_action_chunk` returns; `noise` says whether
-    that takes the noise from which it begins."""
+    """What the adapter has to know of a family.
+
+    `mode` is exclusive where the policy keeps a queue of observations or other state; it is then
+    asked through its own `select_action`. The product of the fields `steps` of its configuration is
+    the length of a chunk. `noise`: the policy uses none, takes it as an argument, or draws it
+    itself, so that each observation of a batch is predicted alone. `guided`: it continues a prefix
+    (real-time chunking). `steps_first`: chunks are [steps, batch, actions].
+    """
 
     mode: Mode
-    steps: str = "chunk_size"
-    noise: bool = False
+    steps: tuple[str, ...] = ("chunk_size",)
+    noise: Noise = "drawn"
+    guided: bool = False
+    steps_first: bool = False
+
+    def chunk_size(self, config: dict[str, Any]) -> int:
+        """The length of what `predict_action_chunk` returns. Raises KeyError, TypeError,
+        ValueError."""
+        if config.get("use_mpc") is False:  # TD-MPC that does not plan gives the next action only
+            return 1
+        return math.prod(int(config[name]) for name in self.steps)
 
 
 FAMILIES = {
-    "act": PolicyFamily("shared"),
-    "pi0": PolicyFamily("shared", noise=True),
-    "pi05": PolicyFamily("shared", noise=True),
-    "pi0_fast": PolicyFamily("shared"),
-    "smolvla": PolicyFamily("shared", noise=True),
-    "diffusion": PolicyFamily("exclusive", "n_action_steps"),
-    "multi_task_dit": PolicyFamily("exclusive", "n_action_steps"),
-    "vqbet": PolicyFamily("exclusive", "action_chunk_size"),
-    "tdmpc": PolicyFamily("exclusive", "horizon"),
+    "act": PolicyFamily("shared", noise="none"),
+    "pi0": PolicyFamily("shared", noise="given", guided=True),
+    "pi05": PolicyFamily("shared", noise="given", guided=True),
+    "pi0_fast": PolicyFamily("shared", ("n_action_steps",), noise="none"),
+    "smolvla": PolicyFamily("shared", noise="given", guided=True),
+    "xvla": PolicyFamily("shared"),
+    "wall_x": PolicyFamily("shared"),
+    "vla_jepa": PolicyFamily("shared"),
+    "eo1": PolicyFamily("shared"),
+    "evo1": PolicyFamily("shared"),
+    "molmoact2": PolicyFamily("shared"),
+    "groot": PolicyFamily("shared", ("n_action_steps",)),
+    "fastwam": PolicyFamily("exclusive", ("action_horizon",)),
+    "lingbot_va": PolicyFamily("exclusive", ("frame_chunk_size", "action_per_frame")),
+    "diffusion": PolicyFamily("exclusive", ("n_action_steps",)),
+    "multi_task_dit": PolicyFamily("exclusive", ("n_action_steps",)),
+    "vqbet": PolicyFamily("exclusive", ("action_chunk_size",)),
+    "tdmpc": PolicyFamily("exclusive", ("horizon",), steps_first=True),
 }
+
+CHUNKLESS = {
+    "gaussian_actor": "gives single actions",
+    "sac": "gives single actions",
+    "sarm": "is a reward model",
+    "reward_classifier": "is a reward model",
+}
+"""Families without chunks, and what they are."""
 
 
 def family_of(config: dict[str, Any]) -> PolicyFamily:
     """The family of a checkpoint with this config.json; one that is not known is exclusive."""
     known = FAMILIES.get(config["type"])
     if known is not None:
-        return known
+        # pi0-FAST chooses its tokens at random then.
+        return known._replace(noise="drawn") if config.get("temperature") else known
     steps = "chunk_size" if "chunk_size" in config else "n_action_steps"
-    return PolicyFamily("exclusive", steps)
+    return PolicyFamily("exclusive", (steps,))

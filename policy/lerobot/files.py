@@ -1,12 +1,10 @@
-"""The files of a LeRobot checkpoint: where they are, their hash, and the spec that they imply.
+"""What the configuration of a LeRobot checkpoint implies: its spec, with the service's options.
 
 This module imports neither torch nor lerobot.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,13 +14,13 @@ import msgspec
 
 from ...errors import PolicyError
 from ..base import CameraFeature, PolicySpec
-from .families import Mode, family_of
+from ..policy_options import Clip, Horizon, Schedule
+from .checkpoint_folder import CONFIG
+from .families import CHUNKLESS, Mode, PolicyFamily, family_of
 
-CONFIG = "config.json"
-PATTERNS = ("*.json", "*.safetensors")
-"""The files that a policy is loaded from."""
-
-_BLOCK_BYTES = 1 << 22
+GUIDANCE = ("schedule", "clip", "execution_horizon")
+_HORIZON = 10
+"""The execution horizon of `RTCConfig`, LeRobot 0.6.1."""
 _USUAL_FPS = 30.0
 """LeRobot's recordings have this rate unless another was asked for."""
 
@@ -30,7 +28,8 @@ _USUAL_FPS = 30.0
 class LeRobotOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a checkpoint does not say. `dataset` is the directory of the dataset that it was trained
     on, or its meta/info.json: names and fps are taken from there, unless given. `serving_mode`
-    replaces the family's."""
+    replaces the family's. `prefix` is how a chunk continues the current plan (None: as the family
+    can); `schedule`, `clip` and `execution_horizon` replace the checkpoint's own `rtc_config`."""
 
     action_names: tuple[str, ...] | None = None
     state_names: tuple[str, ...] | None = None
@@ -38,6 +37,10 @@ class LeRobotOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     fps: float | None = None
     control_mode: Literal["position", "velocity"] = "position"
     serving_mode: Mode | None = None
+    prefix: Literal["none", "guided"] | None = None
+    schedule: Schedule | None = None
+    clip: Clip | None = None
+    execution_horizon: Horizon | None = None
 
 
 def options_of(given: Mapping[str, Any]) -> LeRobotOptions:
@@ -50,50 +53,6 @@ def options_of(given: Mapping[str, Any]) -> LeRobotOptions:
             f"options: {error}; policy lerobot takes {known}, and `rename` of a robot maps its "
             "cameras to the policy's"
         ) from error
-
-
-def folder_of(checkpoint: str | None, revision: str | None, whole: bool) -> Path:
-    """The directory of `checkpoint`, a directory or an id of the hub: in its cache, else downloaded
-    there, only the configuration unless `whole`. Raises PolicyError."""
-    if not checkpoint:
-        raise PolicyError(
-            "policy lerobot needs a checkpoint: add `checkpoint:`, the directory that "
-            "save_pretrained wrote, or an id of the hub, e.g. user/pick"
-        )
-    place = Path(checkpoint).expanduser()
-    if place.is_dir():
-        if not (place / CONFIG).is_file():
-            raise PolicyError(
-                f"checkpoint {checkpoint} has no {CONFIG}: name the directory that save_pretrained "
-                "wrote, of a training run .../checkpoints/last/pretrained_model"
-            )
-        return place
-    try:
-        hub = importlib.import_module("huggingface_hub")
-    except ModuleNotFoundError as error:
-        raise PolicyError(_not_installed(error)) from error
-    try:
-        if whole:
-            return Path(
-                hub.snapshot_download(checkpoint, revision=revision, allow_patterns=list(PATTERNS))
-            )
-        return Path(hub.hf_hub_download(checkpoint, CONFIG, revision=revision)).parent
-    except Exception as error:
-        line = " ".join(str(error).split())
-        at = f" --revision {revision}" if revision else ""
-        raise PolicyError(
-            f"checkpoint {checkpoint!r} is no directory here, is not in the cache of the hub, and "
-            f"cannot be downloaded ({type(error).__name__}: {line:.200}): `hf download "
-            f"{checkpoint}{at}` where there is a network and no HF_HUB_OFFLINE, or name its "
-            "directory"
-        ) from error
-
-
-def _not_installed(error: ModuleNotFoundError) -> str:
-    return (
-        f"policy lerobot needs {error.name}, which is not installed here: `pip install lerobot`, "
-        "or name the interpreter of the environment that has it by `python:` of the service"
-    )
 
 
 def config_of(folder: Path) -> dict[str, Any]:
@@ -115,6 +74,7 @@ def spec_of(
     Without names of the actions the spec has `by_count`, and action_0, action_1, ...
     """
     config = config_of(folder)
+    _refuse_unserved(config, folder)
     inputs, outputs = config.get("input_features") or {}, config.get("output_features") or {}
     info = _info(options.dataset)
     family = family_of(config)
@@ -122,7 +82,7 @@ def spec_of(
         actions = int(outputs["action"]["shape"][0])
         states = [f for name, f in inputs.items() if name == "observation.state"]
         count = int(states[0]["shape"][0]) if states else 0
-        chunk_size = int(config[family.steps])
+        chunk_size = family.chunk_size(config)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise PolicyError(
             f"{folder / CONFIG} of family {config['type']} lacks {error}: a chunk's length and the "
@@ -142,6 +102,7 @@ def spec_of(
     if own_states is None and own_actions is not None and count == actions:
         own_states = own_actions
     mode = options.serving_mode or family.mode
+    horizon = _horizon(config, family, options)
     try:
         return PolicySpec(
             model=checkpoint if not Path(checkpoint).is_dir() else _name(folder, config["type"]),
@@ -152,11 +113,55 @@ def spec_of(
             chunk_size=chunk_size,
             fps=options.fps or float(info.get("fps") or _USUAL_FPS),
             control_mode=options.control_mode,
+            prefix="guided" if horizon else "none",
+            max_prefix_steps=min(horizon, chunk_size),
             stateful=mode == "exclusive",
             by_count=own_actions is None or (count > 0 and own_states is None),
         )
     except (TypeError, ValueError) as error:
         raise PolicyError(f"options: {error}") from error
+
+
+def _refuse_unserved(config: Mapping[str, Any], folder: Path) -> None:
+    kind = config["type"]
+    if kind in CHUNKLESS:
+        raise PolicyError(
+            f"{folder / CONFIG}: LeRobot's {kind} {CHUNKLESS[kind]}: only policies with a chunk "
+            "API (predict_action_chunk) can be served"
+        )
+    if config.get("use_peft"):
+        raise PolicyError(
+            f"{folder / CONFIG}: an adapter (use_peft) of family {kind}, which is not loaded here: "
+            "merge it into its base policy (merge_and_unload of peft) and save that"
+        )
+
+
+def keeps_queues(config: dict[str, Any], options: LeRobotOptions) -> bool:
+    """Whether the policy is asked through its `select_action`, which fills its queues."""
+    return family_of(config).mode == "exclusive" and options.serving_mode != "shared"
+
+
+def _horizon(config: dict[str, Any], family: PolicyFamily, options: LeRobotOptions) -> int:
+    """For how many steps a chunk continues the plan, 0 if it does not. Raises PolicyError."""
+    guided = options.prefix == "guided" or (options.prefix is None and family.guided)
+    if guided and keeps_queues(config, options):
+        if options.prefix is None:
+            return 0
+        raise PolicyError(
+            f"options: prefix: a policy of family {config['type']} keeps queues, and LeRobot's "
+            "select_action takes no prefix: remove it"
+        )
+    if not guided:
+        for name in GUIDANCE:
+            if getattr(options, name) is not None:
+                raise PolicyError(
+                    f"options: {name}: it is for prefix 'guided', and a policy of family "
+                    f"{config['type']} continues no plan here: remove it, or add `prefix: guided` "
+                    "where the policy supports RTC"
+                )
+        return 0
+    stored = (config.get("rtc_config") or {}).get("execution_horizon")
+    return options.execution_horizon or int(stored or _HORIZON)
 
 
 def _name(folder: Path, kind: str) -> str:
@@ -215,15 +220,3 @@ def _dataset_names(info: Mapping[str, Any], feature: str) -> tuple[str, ...] | N
     if isinstance(names, dict):
         names = [name for group in names.values() for name in group]
     return tuple(str(name).removesuffix(".pos") for name in names) if names else None
-
-
-def hash_of(folder: Path, *options: object) -> str:
-    """SHA-256 in hex of the names and bytes of the files that a policy is loaded from, and of what
-    changes it."""
-    digest = hashlib.sha256(repr(options).encode())
-    for path in sorted(p for pattern in PATTERNS for p in folder.glob(pattern)):
-        digest.update(f"\n{path.name} {path.stat().st_size}\n".encode())
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK_BYTES):
-                digest.update(block)
-    return digest.hexdigest()

@@ -35,11 +35,11 @@ def verify(policy: Any, processors: Sequence[Any], folder: Path) -> None:
 
 def _weights(policy: Any, folder: Path) -> Iterator[str]:
     torch = importlib.import_module("torch")
-    open_file = importlib.import_module("safetensors").safe_open
+    safetensors = importlib.import_module("safetensors")
     held = policy.state_dict()
     try:
-        stored = open_file(folder / WEIGHTS, framework="pt")
-    except OSError as error:
+        stored = safetensors.safe_open(folder / WEIGHTS, framework="pt")
+    except (OSError, safetensors.SafetensorError) as error:
         yield f"{WEIGHTS} cannot be read ({error})"
         return
     with stored:

@@ -3,25 +3,38 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import PolicyError
 from ..base import Chunk, Observation, PolicySpec
 from ..processing import check_observation
-from . import files, loaded
+from . import checkpoint_folder, files, loaded, policy_library
 from .families import family_of
+from .processor_pairs import ProcessorPair, ProcessorPairs
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An observation after its session's preprocessor: `inputs` of batch size 1; `prefix` [1, P, A]
+    in the network's space, or None."""
+
+    inputs: dict[str, Any]
+    pair: ProcessorPair
+    seed: int
+    prefix: Any | None
+    delay_steps: int
 
 
 class LeRobotPolicy:
-    """The policy of a checkpoint, with the library's own pre- and postprocessor.
+    """The policy of a checkpoint, with a pair of the library's own processors for each session.
 
-    An exclusive policy predicts through its own `select_action`, which fills its queues; each call
-    gives the whole chunk. Raises PolicyError, also where what was loaded is not in the files.
+    A policy with queues predicts through its own `select_action`, which fills them; each call gives
+    the whole chunk. Raises PolicyError, also where what was loaded is not in the files.
     """
 
     def __init__(
@@ -33,64 +46,30 @@ class LeRobotPolicy:
         **options: Any,
     ) -> None:
         given = files.options_of(options)
-        folder = files.folder_of(checkpoint, revision, whole=True)
+        folder = checkpoint_folder.folder_of(checkpoint, revision, whole=True)
         self.spec = files.spec_of(folder, str(checkpoint), revision, given)
-        self.checkpoint_hash = files.hash_of(folder, dtype, self.spec)
+        guidance = [getattr(given, name) for name in files.GUIDANCE]
+        self.checkpoint_hash = checkpoint_folder.hash_of(folder, dtype, self.spec, guidance)
         config = files.config_of(folder)
+        self._family = family_of(config)
+        self._queues = files.keeps_queues(config, given)
         self._visual = {
             f"observation.images.{camera.name}"
             if f"observation.images.{camera.name}" in config["input_features"]
             else f"observation.{camera.name}": camera.name
             for camera in self.spec.cameras
         }
-        try:
-            self._load(folder, device, dtype)
-        except PolicyError:
-            raise
-        except ModuleNotFoundError as error:
-            raise PolicyError(
-                f"policy lerobot needs {error.name}, which is not installed here: `pip install "
-                "lerobot` with the extra of the policy's family, or name the interpreter that has "
-                "it by `python:` of the service"
-            ) from error
-        except Exception as error:
-            line = " ".join(str(error).split())
-            raise PolicyError(
-                f"LeRobot cannot load {checkpoint} ({type(error).__name__}: {line:.400})"
-            ) from error
-        loaded.verify(self._policy, (self._before, self._after), folder)
-        self._noise = family_of(config).noise
-        self.execution = f"LeRobot {config['type']}"
-
-    def _load(self, folder: Path, device: str, dtype: str | None) -> None:
-        configs = importlib.import_module("lerobot.configs")
-        factory = importlib.import_module("lerobot.policies.factory")
-        importlib.import_module("lerobot.policies")  # registers the families
-        utils = importlib.import_module("lerobot.policies.utils")
-        importlib.import_module("lerobot.utils.import_utils").register_third_party_plugins()
-        self._torch = importlib.import_module("torch")
-        config = configs.PreTrainedConfig.from_pretrained(str(folder))
-        config.device = device
-        if getattr(config, "pretrained_backbone_weights", None):
-            # They would be downloaded, and then replaced by the checkpoint's.
-            config.pretrained_backbone_weights = None
-        if dtype is not None:
-            if not hasattr(config, "dtype"):
-                raise PolicyError(
-                    f"a LeRobot policy of family {config.type} has no dtype to choose: remove "
-                    "`dtype` of the service"
-                )
-            config.dtype = dtype
-        self._policy = factory.get_policy_class(config.type).from_pretrained(
-            str(folder), config=config
-        )
-        self._before, self._after = factory.make_pre_post_processors(
-            config,
-            str(folder),
-            preprocessor_overrides={"device_processor": {"device": device}},
-        )
-        self._prepare = utils.prepare_observation_for_inference
+        self._torch: Any
+        with policy_library.errors_of(str(checkpoint)):
+            self._torch = importlib.import_module("torch")
+            self._policy, before, after = policy_library.load(folder, device, dtype)
+            if self.spec.prefix == "guided":
+                policy_library.guide(self._policy, given, self.spec.max_prefix_steps)
+        loaded.verify(self._policy, (before, after), folder)
+        self._pairs = ProcessorPairs(before, after)
+        self._prepare_frame = policy_library.frame_maker()
         self._device = self._torch.device(device)
+        self.execution = f"LeRobot {policy_library.version()}, {config['type']}"
 
     @classmethod
     def describe(
@@ -103,7 +82,7 @@ class LeRobotPolicy:
     ) -> PolicySpec:
         """The spec by the checkpoint's configuration alone. Raises PolicyError."""
         given = files.options_of(options)
-        folder = files.folder_of(checkpoint, revision, whole=False)
+        folder = checkpoint_folder.folder_of(checkpoint, revision, whole=False)
         return files.spec_of(folder, str(checkpoint), revision, given)
 
     def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
@@ -111,53 +90,101 @@ class LeRobotPolicy:
         spec."""
         for observation in batch:
             check_observation(self.spec, observation)
-        inputs = self._before(self._together([self._frame(each) for each in batch]))
-        if self.spec.stateful:
-            self._torch.manual_seed(batch[0].seed)
-            actions = self._exclusive(inputs)
-        else:
-            actions = self._shared(inputs, [each.seed for each in batch])
-        robot = self._after(actions)
-        return [
-            Chunk(model=_plain(of_model), robot=_plain(of_robot))
-            for of_model, of_robot in zip(actions, robot, strict=True)
-        ]
+        seen: Counter[str] = Counter()
+        prepared = []
+        for observation in batch:
+            # Two of one session, or without one, do not see each other's state.
+            pair = self._pairs.of((observation.session, seen[observation.session]))
+            seen[observation.session] += 1
+            prepared.append(self._prepared(observation, pair))
+        made: dict[int, Chunk] = {}
+        for places in self._groups(prepared):
+            group = [prepared[place] for place in places]
+            actions = self._queued(group[0]) if self._queues else self._together(group)
+            for row, (place, each) in enumerate(zip(places, group, strict=True)):
+                # The whole chunk, with the state that the same pair saw in this request.
+                own = actions[row : row + 1]
+                made[place] = Chunk(model=_plain(own), robot=_plain(each.pair.after(own)))
+        return [made[place] for place in range(len(batch))]
 
     def reset(self) -> None:
-        """Begin an episode: empty the queues."""
+        """Begin an episode: empty the queues, forget what processors keep."""
         self._policy.reset()
-        self._before.reset()
-        self._after.reset()
+        self._pairs.forget()
 
-    def _frame(self, observation: Observation) -> dict[str, Any]:
-        """The library's own form of an observation, of batch size 1."""
+    def _prepared(self, observation: Observation, pair: ProcessorPair) -> Prepared:
         # Copies: received arrays are not writable, which torch requires.
         frame: dict[str, NDArray[Any]] = {
             key: observation.images[name].copy() for key, name in self._visual.items()
         }
         if self.spec.state_names:
             frame["observation.state"] = observation.state.copy()
-        made: dict[str, Any] = self._prepare(frame, self._device, task=observation.task)
-        return made
+        inputs = pair.before(self._prepare_frame(frame, self._device, task=observation.task))
+        prefix = self._prefix(pair, observation)
+        return Prepared(inputs, pair, observation.seed, prefix, observation.delay_steps)
 
-    def _together(self, frames: list[dict[str, Any]]) -> dict[str, Any]:
-        first = frames[0]
-        if len(frames) == 1:
-            return first
-        return {
-            key: self._torch.cat([frame[key] for frame in frames])
-            if isinstance(value, self._torch.Tensor)
-            else [frame[key] for frame in frames]
-            for key, value in first.items()
-        }
+    def _prefix(self, pair: ProcessorPair, observation: Observation) -> Any | None:
+        """The rest of the plan [1, P, A] for the network; of relative actions counted from the
+        state of this observation. Raises ValueError for one without its form in robot space."""
+        prefix = observation.prefix
+        if self.spec.prefix == "none" or prefix is None or not len(prefix):
+            return None
+        prefix = prefix[: self.spec.max_prefix_steps]
+        if pair.relative:
+            if observation.prefix_robot is None:
+                raise ValueError(
+                    "prefix_robot is missing: the model-space prefix of a policy with relative "
+                    "actions counts from the state of an older request; send both"
+                )
+            return pair.reanchored(observation.prefix_robot[: len(prefix)], self._device)[None]
+        return self._torch.from_numpy(prefix.copy()).to(self._device)[None]
 
-    def _shared(self, inputs: dict[str, Any], seeds: list[int]) -> Any:
-        """The chunks; each has the noise that the library draws for it alone, after its seed."""
+    def _groups(self, prepared: Sequence[Prepared]) -> list[list[int]]:
+        """The places of observations that one call of the library may predict: it takes one delay
+        and prefixes of one length, and noise from outside or none."""
+        groups: dict[object, list[int]] = defaultdict(list)
+        for place, each in enumerate(prepared):
+            key: object = each.prefix is not None and (each.delay_steps, each.prefix.shape)
+            alone = self._queues or self._family.noise == "drawn"
+            groups[place if alone else key].append(place)
+        return list(groups.values())
+
+    def _together(self, group: Sequence[Prepared]) -> Any:
+        """The actions [B, H, A]; each has the noise that the library draws for it alone, after its
+        seed."""
         given: dict[str, Any] = {}
-        if self._noise and len(seeds) > 1:
-            given["noise"] = self._torch.cat([self._noise_of(seed) for seed in seeds])
-        self._torch.manual_seed(seeds[0])
-        return self._policy.predict_action_chunk(inputs, **given)
+        if self._family.noise == "given" and len(group) > 1:
+            given["noise"] = self._torch.cat([self._noise_of(each.seed) for each in group])
+        if group[0].prefix is not None:
+            # As rollout/inference/rtc.py of 0.6.1, which however fills a prefix shorter than the
+            # execution horizon with zeros, and so guides towards zero.
+            given["prev_chunk_left_over"] = self._torch.cat([each.prefix for each in group])
+            given["inference_delay"] = group[0].delay_steps
+        inputs = self._joined([each.inputs for each in group])
+        self._torch.manual_seed(group[0].seed)
+        return self._batch_first(self._policy.predict_action_chunk(inputs, **given))
+
+    def _joined(self, inputs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        first = inputs[0]
+        if len(inputs) == 1:
+            return first
+        joined = dict(first)
+        for key, value in first.items():
+            if isinstance(value, self._torch.Tensor):
+                values = [each[key] for each in inputs]
+                joined[key] = self._torch.cat(self._padded(key, values))
+            elif isinstance(value, list):
+                joined[key] = [one for each in inputs for one in each[key]]
+        return joined
+
+    def _padded(self, key: str, values: list[Any]) -> list[Any]:
+        """Tokens and their mask [1, T] of the longest task's length: SmolVLA's tokenizer fills up
+        to the longest of what it sees together."""
+        if not key.startswith("observation.language."):
+            return values
+        longest = max(value.shape[-1] for value in values)
+        pad = self._torch.nn.functional.pad
+        return [pad(value, (0, longest - value.shape[-1])) for value in values]
 
     def _noise_of(self, seed: int) -> Any:
         """By `sample_noise` of the library's flow matching policies, 0.6.1."""
@@ -168,7 +195,10 @@ class LeRobotPolicy:
             mean=0.0, std=1.0, size=shape, dtype=self._torch.float32, device=self._device
         )
 
-    def _exclusive(self, inputs: dict[str, Any]) -> Any:
+    def _batch_first(self, actions: Any) -> Any:
+        return actions.transpose(0, 1) if self._family.steps_first else actions
+
+    def _queued(self, one: Prepared) -> Any:
         """The chunk that the policy's own `select_action` predicts, after it filled its queues."""
         policy, made = self._policy, []
         predict = policy.predict_action_chunk
@@ -181,9 +211,10 @@ class LeRobotPolicy:
         waiting = queues["action"] if queues else getattr(policy, "_action_queue", ())
         if waiting:
             waiting.clear()  # an action that waits there would be given instead of a new chunk
+        self._torch.manual_seed(one.seed)
         policy.predict_action_chunk = keeping
         try:
-            policy.select_action(inputs)
+            policy.select_action(one.inputs)
         finally:
             del policy.predict_action_chunk
         if not made:
@@ -191,9 +222,10 @@ class LeRobotPolicy:
                 f"select_action of {type(policy).__name__} predicted no chunk: this policy can "
                 "only be served with `serving_mode: shared`"
             )
-        return made[-1]
+        return self._batch_first(made[-1])
 
 
 def _plain(actions: Any) -> NDArray[np.float32]:
-    """A chunk of the library as an array of its own."""
-    return np.ascontiguousarray(actions.detach().float().cpu().numpy())
+    """The chunk of a batch of one as an array of its own."""
+    array: NDArray[np.float32] = actions[0].detach().float().cpu().numpy()
+    return np.array(array, order="C")

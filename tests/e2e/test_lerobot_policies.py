@@ -13,7 +13,7 @@ from holdfast.actors.inference.served_session import TaskRule, observe
 from holdfast.policy.lerobot import files
 from holdfast.robot.sim import SPEC
 from holdfast.tests.e2e.conftest import StartFleet, row
-from holdfast.tests.peers.lerobot_checkpoints import Direct, MakeCheckpoint
+from holdfast.tests.peers.lerobot_checkpoints import Direct, EnvironmentFor, MakeCheckpoints
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.arrays import resolve
 from holdfast.transport.bodies import Reply
@@ -43,24 +43,31 @@ gateway: {{enabled: false}}
 WANTED = 3
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("family", "mode", "named"),
-    [("act", "shared", True), ("diffusion", "exclusive", False), ("smolvla", "shared", True)],
+    ("family", "mode", "named", "guided"),
+    [
+        ("act", "shared", True, False),
+        ("diffusion", "exclusive", False, False),
+        ("smolvla", "shared", True, True),
+        ("pi0-relative", "shared", True, True),
+    ],
 )
 def test_a_robot_receives_the_bytes_of_the_librarys_own_call(
     start_fleet: StartFleet,
-    checkpoint_of: MakeCheckpoint,
+    checkpoints_of: MakeCheckpoints,
     direct: Direct,
     lerobot: Path,
-    lerobot_environment: dict[str, str],
+    lerobot_environment: EnvironmentFor,
     tmp_path: Path,
     family: str,
     mode: str,
     named: bool,
+    guided: bool,
 ) -> None:
-    """Encode, broker, replica, processors: the chunk is the library's, byte for byte."""
-    checkpoint, names = checkpoint_of(family), list(SPEC.action_names)
+    """Encode, broker, replica, processors: the chunk is the library's, the plan continued."""
+    [checkpoint], names = checkpoints_of(family), list(SPEC.action_names)
     options = {"action_names": names, "state_names": list(SPEC.state_names)} if named else {}
     (tmp_path / "fleet.yaml").write_text(
         FLEET.format(
@@ -68,7 +75,7 @@ def test_a_robot_receives_the_bytes_of_the_librarys_own_call(
         )
     )
     evidence = tmp_path / "state"
-    environment = {**lerobot_environment, "HOLDFAST_STATE": str(evidence)}
+    environment = {**lerobot_environment(family), "HOLDFAST_STATE": str(evidence)}
     fleet = start_fleet(fleet=tmp_path / "fleet.yaml", environment=environment)
     status = fleet.streaming(120.0)
     report = row(status["actors"], "pick/0")["report"]
@@ -98,8 +105,9 @@ def test_a_robot_receives_the_bytes_of_the_librarys_own_call(
         observe(decode(list(each.request)), "r1", spec, TaskRule(None, ""), None)
         for each in exchanges
     ]
-    expected = direct(checkpoint, observations)
+    [expected] = direct([(checkpoint, observations)])
     assert exchanges
+    assert any(each.prefix is not None for each in observations) is guided
     for each, wanted in zip(exchanges, expected, strict=True):
         message = decode(list(each.reply))
         assert isinstance(message.body, Reply)

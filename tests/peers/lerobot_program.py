@@ -1,122 +1,62 @@
-"""A program for an interpreter with LeRobot: makes a small checkpoint of random weights, or asks
-one directly, through the library alone.
+"""A program for an interpreter with LeRobot: makes small checkpoints of random weights, or asks
+them directly, through the library alone.
 
-    lerobot_program.py make FAMILY FOLDER
-    lerobot_program.py chunk FOLDER INPUTS.npz OUTPUT.npy
+    lerobot_program.py make FAMILY FOLDER ...
+    lerobot_program.py chunk FOLDER INPUTS.npz OUTPUT.npy ...
+
+FAMILY may end by -relative: its actions count from the state.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from lerobot.configs import FeatureType, PolicyFeature, PreTrainedConfig
+from lerobot.configs.policies import PreTrainedConfig
+from lerobot.configs.types import FeatureType
 from lerobot.policies.factory import (
     get_policy_class,
     make_policy_config,
     make_pre_post_processors,
 )
-from lerobot.policies.utils import prepare_observation_for_inference
+from lerobot.policies.utils import populate_queues, prepare_observation_for_inference
+from lerobot.utils.import_utils import register_third_party_plugins
 
-STATES, ACTIONS = 7, 5
-INPUTS = {
-    "observation.state": PolicyFeature(FeatureType.STATE, (STATES,)),
-    "observation.images.overhead": PolicyFeature(FeatureType.VISUAL, (3, 72, 96)),
-    "observation.images.wrist": PolicyFeature(FeatureType.VISUAL, (3, 72, 96)),
-}
-OUTPUTS = {"action": PolicyFeature(FeatureType.ACTION, (ACTIONS,))}
-SMALL: dict[str, dict[str, Any]] = {
-    "act": {
-        "chunk_size": 45,
-        "n_action_steps": 45,
-        "dim_model": 32,
-        "n_heads": 2,
-        "dim_feedforward": 32,
-        "n_encoder_layers": 1,
-        "n_vae_encoder_layers": 1,
-        "latent_dim": 8,
-        "pretrained_backbone_weights": None,
-    },
-    "diffusion": {
-        "horizon": 40,
-        "n_action_steps": 32,
-        "down_dims": (16, 32),
-        "diffusion_step_embed_dim": 16,
-        "spatial_softmax_num_keypoints": 4,
-        "num_train_timesteps": 100,
-        "num_inference_steps": 2,
-        "crop_shape": None,
-        "pretrained_backbone_weights": None,
-    },
-    "smolvla": {
-        "chunk_size": 45,
-        "n_action_steps": 45,
-        "num_steps": 2,
-        "num_vlm_layers": 2,
-        "resize_imgs_with_padding": (64, 64),
-    },
-}
-UNKNOWN, PADDING = "<unk>", "<pad>"
-SPECIAL = {
-    "image_token": "<image>",
-    "fake_image_token": "<fake_token_around_image>",
-    "global_image_token": "<global-img>",
-    "end_of_utterance_token": "<end_of_utterance>",
-}
+from holdfast.tests.peers import lerobot_families
+
+HORIZON = 8
+"""Of real-time chunking."""
 
 
-def make_vlm(folder: Path) -> str:
-    """A small backbone's configuration and tokenizer, which else only a hub has."""
-    import tokenizers
-    import transformers
-
-    words = [PADDING, UNKNOWN, *SPECIAL.values(), "pick", "the", "red", "parcel"]
-    vocabulary = {word: place for place, word in enumerate(words)}
-    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token=UNKNOWN))
-    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
-    tokenizer = transformers.PreTrainedTokenizerFast(
-        tokenizer_object=made, unk_token=UNKNOWN, pad_token=PADDING, extra_special_tokens=SPECIAL
-    )
-    size = {"hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 2}
-    transformers.SmolVLMConfig(
-        text_config={
-            **size,
-            "model_type": "llama",
-            "num_hidden_layers": 2,
-            "num_key_value_heads": 2,
-            "head_dim": 16,
-            "vocab_size": len(words),
-            "pad_token_id": 0,
-        },
-        vision_config={**size, "num_hidden_layers": 1, "image_size": 64, "patch_size": 16},
-        scale_factor=2,
-        image_token_id=vocabulary["<image>"],
-        pad_token_id=0,
-    ).save_pretrained(folder)
-    transformers.SmolVLMProcessor(
-        transformers.SmolVLMImageProcessor(), tokenizer, transformers.SmolVLMVideoProcessor()
-    ).save_pretrained(folder)
-    return str(folder)
-
-
-def make(family: str, folder: str) -> None:
+def make(family: str, folder: Path, relative: bool) -> None:
     """Write the checkpoint of a policy and its processors."""
     torch.manual_seed(0)
-    given = dict(SMALL[family])
-    if family == "smolvla":
-        given["vlm_model_name"] = make_vlm(Path(folder) / "vlm")
+    given = dict(lerobot_families.SMALL[family])
+    if relative:
+        given |= lerobot_families.RELATIVE
+    if family in lerobot_families.BACKBONES:
+        given |= lerobot_families.BACKBONES[family](folder)
+    inputs, outputs = lerobot_families.features(family)
     config = make_policy_config(
         family,
-        input_features=dict(INPUTS),
-        output_features=dict(OUTPUTS),
+        input_features=dict(inputs),
+        output_features=dict(outputs),
         device="cpu",
         push_to_hub=False,
         **given,
     )
-    get_policy_class(family)(config).save_pretrained(folder)
+    policy = get_policy_class(family)(config)
+    if family == "pi0_fast":  # whose likeliest tokens are else the same for every observation
+        for value in policy.parameters():
+            torch.nn.init.normal_(value, std=0.5)
+    if hasattr(config, "rtc_config"):
+        rtc = importlib.import_module("lerobot.policies.rtc.configuration_rtc")
+        config.rtc_config = rtc.RTCConfig(execution_horizon=HORIZON)
+    policy.save_pretrained(folder)
     stats = {
         name: {
             # In place of a dataset's: min below max, mean between them.
@@ -124,12 +64,48 @@ def make(family: str, folder: str) -> None:
             "std": torch.rand(shape) + 0.5,
             "min": -1 - torch.rand(shape),
             "max": 2 + torch.rand(shape),
+            "q01": -0.9 - torch.rand(shape),
+            "q99": 1.9 + torch.rand(shape),
         }
-        for name, feature in {**INPUTS, **OUTPUTS}.items()
+        for name, feature in {**inputs, **outputs}.items()
         for shape in [(3, 1, 1) if feature.type is FeatureType.VISUAL else feature.shape]
     }
     for processor in make_pre_post_processors(config, dataset_stats=stats):
         processor.save_pretrained(folder)
+
+
+def fill_queues(policy: Any, batch: dict[str, Any]) -> dict[str, Any]:
+    """As the family's own select_action does."""
+    images = [batch[key] for key in policy.config.image_features]
+    batch = {key: value for key, value in batch.items() if key != "action"}
+    if policy.config.type != "tdmpc":
+        batch["observation.images"] = torch.stack(images, dim=-4)
+    policy._queues = populate_queues(policy._queues, batch)
+    return batch
+
+
+def continuation(given: Any, k: int, before: Any) -> dict[str, Any]:
+    """The arguments of real-time chunking, as lerobot-rollout makes them; none without a prefix."""
+    steps = int(given["prefix_steps"][k])
+    if not steps:
+        return {}
+    prefix = torch.from_numpy(given["prefix"][k][:steps])
+    relative = [each for each in before.steps if type(each).__name__ == _RELATIVE and each.enabled]
+    if relative:
+        from lerobot.policies.rtc import reanchor_relative_rtc_prefix
+
+        normalizer = [s for s in before.steps if type(s).__name__ == "NormalizerProcessorStep"]
+        prefix = reanchor_relative_rtc_prefix(
+            prev_actions_absolute=torch.from_numpy(given["prefix_robot"][k][:steps]),
+            current_state=relative[0].get_cached_state(),
+            relative_step=relative[0],
+            normalizer_step=normalizer[0],
+            policy_device="cpu",
+        )
+    return {"prev_chunk_left_over": prefix, "inference_delay": int(given["delay_steps"][k])}
+
+
+_RELATIVE = "RelativeActionsProcessorStep"
 
 
 def chunk(folder: str, inputs: str, output: str) -> None:
@@ -143,26 +119,26 @@ def chunk(folder: str, inputs: str, output: str) -> None:
     given = np.load(inputs)
     made = []
     for k in range(len(given["seed"])):
-        frame: dict[str, Any] = {key: np.array(given[key][k]) for key in INPUTS}
+        frame: dict[str, Any] = {key: np.array(given[key][k]) for key in config.input_features}
         device = torch.device("cpu")
         batch = before(prepare_observation_for_inference(frame, device, str(given["task"][k])))
+        arguments = continuation(given, k, before)
         torch.manual_seed(int(given["seed"][k]))
-        if config.type == "diffusion":
-            # As select_action: images under one key, then into the queues.
-            from lerobot.policies.utils import populate_queues
-            from lerobot.utils.constants import OBS_IMAGES
-
-            batch = dict(batch)
-            images = [batch[key] for key in config.image_features]
-            batch[OBS_IMAGES] = torch.stack(images, dim=-4)
-            batch.pop("action", None)
-            policy._queues = populate_queues(policy._queues, batch)
-        made.append(after(policy.predict_action_chunk(batch))[0].numpy())
+        if config.type in ("diffusion", "multi_task_dit", "vqbet", "tdmpc"):
+            batch = fill_queues(policy, batch)
+        actions = policy.predict_action_chunk(batch, **arguments)
+        if config.type == "tdmpc":  # [steps, batch, actions]
+            actions = actions.transpose(0, 1)
+        made.append(after(actions)[0].numpy())
     np.save(output, np.stack(made))
 
 
 if __name__ == "__main__":
+    register_third_party_plugins()
+    words = sys.argv[2:]
     if sys.argv[1] == "make":
-        make(sys.argv[2], sys.argv[3])
+        for family, folder in zip(words[::2], words[1::2], strict=True):
+            make(family.removesuffix("-relative"), Path(folder), family.endswith("-relative"))
     else:
-        chunk(sys.argv[2], sys.argv[3], str(Path(sys.argv[4])))
+        for given in zip(words[::3], words[1::3], words[2::3], strict=True):
+            chunk(*given)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from holdfast.errors import PolicyError
-from holdfast.policy.lerobot.files import folder_of, hash_of, options_of, spec_of
+from holdfast.policy.lerobot.checkpoint_folder import folder_of, hash_of
+from holdfast.policy.lerobot.files import options_of, spec_of
 
 Config = dict[str, Any]
 
