@@ -13,8 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from ...errors import PolicyError
-from ..base import CameraFeature, PolicySpec
-from ..policy_options import Clip, Horizon, Schedule
+from ..base import CameraFeature, Clip, Horizon, PolicySpec, Schedule
 from .checkpoint_folder import CONFIG
 from .families import CHUNKLESS, Mode, PolicyFamily, family_of
 

@@ -28,6 +28,7 @@ class Prepared:
     seed: int
     prefix: Any | None
     delay_steps: int
+    guidance: policy_library.Guidance
 
 
 class LeRobotPolicy:
@@ -64,7 +65,9 @@ class LeRobotPolicy:
             self._torch = importlib.import_module("torch")
             self._policy, before, after = policy_library.load(folder, device, dtype)
             if self.spec.prefix == "guided":
-                policy_library.guide(self._policy, given, self.spec.max_prefix_steps)
+                self._chunking = policy_library.RealTimeChunking(
+                    self._policy, given, self.spec.max_prefix_steps
+                )
         loaded.verify(self._policy, (before, after), folder)
         self._pairs = ProcessorPairs(before, after)
         self._prepare_frame = policy_library.frame_maker()
@@ -121,7 +124,12 @@ class LeRobotPolicy:
             frame["observation.state"] = observation.state.copy()
         inputs = pair.before(self._prepare_frame(frame, self._device, task=observation.task))
         prefix = self._prefix(pair, observation)
-        return Prepared(inputs, pair, observation.seed, prefix, observation.delay_steps)
+        guidance = (
+            observation.execution_horizon,
+            observation.guidance_schedule,
+            observation.guidance_clip,
+        )
+        return Prepared(inputs, pair, observation.seed, prefix, observation.delay_steps, guidance)
 
     def _prefix(self, pair: ProcessorPair, observation: Observation) -> Any | None:
         """The rest of the plan [1, P, A] for the network; of relative actions counted from the
@@ -141,10 +149,14 @@ class LeRobotPolicy:
 
     def _groups(self, prepared: Sequence[Prepared]) -> list[list[int]]:
         """The places of observations that one call of the library may predict: it takes one delay
-        and prefixes of one length, and noise from outside or none."""
+        and guidance, prefixes of one length, and noise from outside or none."""
         groups: dict[object, list[int]] = defaultdict(list)
         for place, each in enumerate(prepared):
-            key: object = each.prefix is not None and (each.delay_steps, each.prefix.shape)
+            key: object = each.prefix is not None and (
+                each.delay_steps,
+                each.guidance,
+                each.prefix.shape,
+            )
             alone = self._queues or self._family.noise == "drawn"
             groups[place if alone else key].append(place)
         return list(groups.values())
@@ -160,6 +172,7 @@ class LeRobotPolicy:
             # execution horizon with zeros, and so guides towards zero.
             given["prev_chunk_left_over"] = self._torch.cat([each.prefix for each in group])
             given["inference_delay"] = group[0].delay_steps
+            self._chunking.use(group[0].guidance)
         inputs = self._joined([each.inputs for each in group])
         self._torch.manual_seed(group[0].seed)
         return self._batch_first(self._policy.predict_action_chunk(inputs, **given))

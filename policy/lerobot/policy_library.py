@@ -11,7 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import PolicyError
+from ..base import Schedule
 from .files import LeRobotOptions
+
+Guidance = tuple[int | None, Schedule | None, float | None]
+"""Execution horizon, schedule, and the bound of the weight; None: as usual."""
 
 SUPPORTED = "0.4.4 to 0.6.1"
 
@@ -77,25 +81,39 @@ def load(folder: Path, device: str, dtype: str | None) -> tuple[Any, Any, Any]:
     return policy, before, after
 
 
-def guide(policy: Any, options: LeRobotOptions, horizon: int) -> None:
-    """Turn the library's real-time chunking on, as its own rollout does. Raises PolicyError for a
-    policy that has none."""
-    supports = getattr(policy, "supports_rtc", None)  # since 0.6
-    if not (supports() if callable(supports) else hasattr(policy, "init_rtc_processor")):
-        raise PolicyError(
-            f"options: prefix: LeRobot's {type(policy).__name__} does not support real-time "
-            "chunking: remove it, or write `prefix: none`"
-        )
-    rtc = importlib.import_module("lerobot.policies.rtc.configuration_rtc")
-    settings = policy.config.rtc_config or rtc.RTCConfig()
-    changed: dict[str, Any] = {"enabled": True, "execution_horizon": horizon}
-    if options.clip is not None:
-        changed["max_guidance_weight"] = options.clip
-    if options.schedule is not None:
-        schedules = type(settings.prefix_attention_schedule)
-        changed["prefix_attention_schedule"] = schedules(options.schedule.upper())
-    policy.config.rtc_config = dataclasses.replace(settings, **changed)
-    policy.init_rtc_processor()
+class RealTimeChunking:
+    """The library's guidance of a policy, turned on as its own rollout does; `horizon`: for so many
+    steps. Raises PolicyError for a policy that has none."""
+
+    def __init__(self, policy: Any, options: LeRobotOptions, horizon: int) -> None:
+        supports = getattr(policy, "supports_rtc", None)  # since 0.6
+        if not (supports() if callable(supports) else hasattr(policy, "init_rtc_processor")):
+            raise PolicyError(
+                f"options: prefix: LeRobot's {type(policy).__name__} does not support real-time "
+                "chunking: remove it, or write `prefix: none`"
+            )
+        rtc = importlib.import_module("lerobot.policies.rtc.configuration_rtc")
+        self._policy = policy
+        self._usual = policy.config.rtc_config or rtc.RTCConfig()
+        self._usual = self._with((horizon, options.schedule, options.clip))
+        policy.config.rtc_config = self._usual
+        policy.init_rtc_processor()
+
+    def use(self, guidance: Guidance) -> None:
+        """Use these settings, and the policy's own where one is None."""
+        self._policy.rtc_processor.rtc_config = self._with(guidance)
+
+    def _with(self, guidance: Guidance) -> Any:
+        horizon, schedule, clip = guidance
+        changed: dict[str, Any] = {"enabled": True}
+        if horizon is not None:
+            changed["execution_horizon"] = horizon
+        if schedule is not None:
+            schedules = type(self._usual.prefix_attention_schedule)
+            changed["prefix_attention_schedule"] = schedules(schedule.upper())
+        if clip is not None:
+            changed["max_guidance_weight"] = clip
+        return dataclasses.replace(self._usual, **changed)
 
 
 def frame_maker() -> Callable[..., dict[str, Any]]:

@@ -38,6 +38,9 @@ def observations(policy: LeRobotPolicy, inputs: str) -> list[Observation]:
                 prefix=given["prefix"][k][:steps] if steps else None,
                 prefix_robot=given["prefix_robot"][k][:steps] if steps else None,
                 delay_steps=int(given["delay_steps"][k]),
+                execution_horizon=int(given["execution_horizon"][k]) or None,
+                guidance_schedule=str(given["guidance_schedule"][k]) or None,  # type: ignore[arg-type]
+                guidance_clip=float(given["guidance_clip"][k]) or None,
                 session="" if policy.spec.stateful else f"r{k}",
             )
         )

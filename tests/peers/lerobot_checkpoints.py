@@ -120,6 +120,9 @@ def arrays_of(given: Sequence[Observation]) -> dict[str, Any]:
         "task": np.asarray([each.task for each in given]),
         "delay_steps": np.asarray([each.delay_steps for each in given]),
         "prefix_steps": np.asarray(steps),
+        "execution_horizon": np.asarray([each.execution_horizon or 0 for each in given]),
+        "guidance_schedule": np.asarray([each.guidance_schedule or "" for each in given]),
+        "guidance_clip": np.asarray([each.guidance_clip or 0.0 for each in given]),
         "observation.state": np.stack([each.state for each in given]),
     }
     for name in given[0].images:

@@ -123,6 +123,15 @@ def chunk(folder: str, inputs: str, output: str) -> None:
         device = torch.device("cpu")
         batch = before(prepare_observation_for_inference(frame, device, str(given["task"][k])))
         arguments = continuation(given, k, before)
+        if given["guidance_schedule"][k]:
+            from lerobot.policies.rtc.configuration_rtc import RTCAttentionSchedule
+
+            settings = policy.rtc_processor.rtc_config
+            settings.prefix_attention_schedule = RTCAttentionSchedule(
+                str(given["guidance_schedule"][k]).upper()
+            )
+            settings.max_guidance_weight = float(given["guidance_clip"][k])
+            arguments["execution_horizon"] = int(given["execution_horizon"][k])
         torch.manual_seed(int(given["seed"][k]))
         if config.type in ("diffusion", "multi_task_dit", "vqbet", "tdmpc"):
             batch = fill_queues(policy, batch)

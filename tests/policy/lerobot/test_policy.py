@@ -80,7 +80,13 @@ def observations(checkpoint: Path) -> list[Observation]:
         second,
         replace(third, prefix=third.prefix[:5], prefix_robot=third.prefix_robot[:5]),
         replace(fourth, delay_steps=0),
-        replace(fifth, delay_steps=second.delay_steps),
+        replace(
+            fifth,
+            delay_steps=second.delay_steps,
+            execution_horizon=6,
+            guidance_schedule="exp",
+            guidance_clip=2.0,
+        ),
     ]
 
 
