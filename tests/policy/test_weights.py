@@ -170,6 +170,7 @@ CHANGES: dict[str, Any] = {
     "prefix": "guided",
     "max_prefix_steps": 9,
     "by_count": True,
+    "observation_steps": 2,
 }
 
 
@@ -179,4 +180,11 @@ def test_every_field_that_a_robot_relies_on_changes_the_contract() -> None:
     contracts = {SPEC.contract("0"), SPEC.contract("1"), *(s.contract("0") for s in changed)}
     assert len(contracts) == 2 + len(CHANGES)
     assert msgspec.structs.replace(SPEC, stateful=True).contract("0") == SPEC.contract("0")
-    assert set(CHANGES) == set(PolicySpec.__struct_fields__) - {"stateful"}
+    # Of a policy that sees several observations.
+    near, far = (
+        msgspec.structs.replace(SPEC, observation_steps=2, observation_stride_steps=stride)
+        for stride in (1, 2)
+    )
+    assert near.contract("0") != far.contract("0")
+    fields = set(PolicySpec.__struct_fields__)
+    assert set(CHANGES) == fields - {"stateful", "observation_stride_steps"}
