@@ -43,6 +43,7 @@ ACTORS = {
     "network": ("runtime", "control"),
     "supervision": ("runtime", "driver"),
     "gateway": ("runtime", "driver", "supervision", "control"),
+    "recorder": ("runtime", "control"),
     "fleet": (
         "runtime",
         "jitter_probe",
@@ -52,6 +53,7 @@ ACTORS = {
         "clients",
         "control",
         "teleoperator",
+        "recorder",
     ),
     "embedding": ("runtime", "driver", "network", "inference", "control", "supervision", "fleet"),
 }

@@ -97,5 +97,6 @@ def actor_names(fleet: FleetFile) -> list[str]:
             if camera.driver != "robot"
         ]
         names += [f"{robot.name}/network", f"{robot.name}/control"]
+        names += [f"{robot.name}/recorder"] if robot.record else []
     names += ["gateway"] if fleet.gateway.enabled else []
     return [*names, *client_ports(fleet)]

@@ -30,6 +30,7 @@ def anchored(fleet: FleetFile, base: Path) -> FleetFile:
             robot,
             python=_program(robot.python, base),
             cameras={name: _camera(camera, base) for name, camera in robot.cameras.items()},
+            record=robot.record and replace(robot.record, root=_folder(robot.record.root, base)),
         )
         for robot in fleet.robots
     ]
@@ -68,6 +69,10 @@ def _program(python: str | None, base: Path) -> str | None:
     if python is None:
         return None
     return os.path.normpath(base / Path(python).expanduser())
+
+
+def _folder(path: str, base: Path) -> str:
+    return os.path.normpath(base / Path(path).expanduser())
 
 
 def _camera(camera: CameraEntry, base: Path) -> CameraEntry:

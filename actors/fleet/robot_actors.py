@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..control.config import ControlConfig
+from ..recorder.record_settings import RecorderConfig, RecordSettings
 from ..runtime.configs import (
     CameraFeed,
     DriverConfig,
@@ -170,6 +171,36 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         [*frames, *outbox, plan],
         robot,
         after=["broker"],
+    )
+
+
+def recorder(context: HostContext, robot: RobotEntry, record: RecordSettings) -> ActorSpec:
+    own = robot_spec(context.fleet, robot)
+    frames = {name: segment_uses.frames(context.fleet, robot, name) for name in robot.cameras}
+    plan, board = segment_uses.plan(robot), segment_uses.control_board(robot)
+    config = RecorderConfig(
+        robot=robot.name,
+        record=record,
+        fps=robot.fps,
+        state_names=tuple(robot.rename.get(n, n) for n in own.state_names),
+        action_names=tuple(robot.rename.get(n, n) for n in own.action_names),
+        plan=plan.name,
+        board=board.name,
+        cameras={
+            robot.rename.get(name, name): CameraFeed(
+                segment=frames[name].name, width=camera.width, height=camera.height
+            )
+            for name, camera in robot.cameras.items()
+        },
+        robot_type=robot.driver,
+    )
+    return context.spec(
+        "recorder",
+        f"{robot.name}/recorder",
+        config,
+        [*frames.values(), plan, board],
+        robot,
+        after=[f"{robot.name}/control"],
     )
 
 

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from ..control.config import PlanSettings, SafetySettings, TimingSettings
+from ..recorder.record_settings import RecordSettings
 from ..runtime.configs import Scheduling
 from .client_entries import GrootEntry, OpenpiEntry, Port
 
@@ -270,13 +271,7 @@ class RobotEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """One robot: its driver and cameras, the service it uses, and how it plays what it gets."""
 
     name: Name
-    service: Annotated[
-        str,
-        Meta(
-            description="a name under `services`; left away for a robot that a person alone moves, "
-            "by its `teleop`"
-        ),
-    ] = ""
+    service: Annotated[str, Meta(description="a name under `services`")]
     driver: Annotated[
         str,
         Meta(
@@ -303,7 +298,11 @@ class RobotEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Meta(gt=0, le=1000, description="actions per second, the policy's own rate, e.g. 30"),
     ] = 30.0
     interpolate: Annotated[int, Meta(ge=1, le=100, description="commands per action, 1 to 100")] = 1
-    strategy: Annotated[Literal["base"], Meta(description="base: run, and record nothing")] = "base"
+    strategy: Annotated[
+        Literal["base"],
+        Meta(description="base: run; with `record`, record from each reset to the next, or a stop"),
+    ] = "base"
+    record: RecordSettings | None = None
     task: str = ""
     cameras: dict[str, CameraEntry] = {}
     teleop: TeleopEntry | None = None

@@ -81,6 +81,11 @@ def driver_board(robot: RobotEntry) -> SegmentUse:
     return SegmentUse(f"{robot.name}/driver/board", BOARD_SIZE)
 
 
+def control_board(robot: RobotEntry) -> SegmentUse:
+    """The board of the robot's control, as another actor reads it."""
+    return SegmentUse(f"{robot.name}/control/board", BOARD_SIZE)
+
+
 def is_near(service: ServiceEntry, robot: RobotEntry) -> bool:
     """Whether the robot's images reach a replica of the service by shared memory: one that the
     fleet runs on the robot's host."""

@@ -37,6 +37,9 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "stop_timeout_s": 2.5,
         "backoff_s": 0.1,
     },
+    # It looks through the dataset at its start, and saves the episode in progress at its end. What
+    # may block, a slow disk, does so in a thread of its own, but for a row's few bytes.
+    "recorder": {"start_timeout_s": 300.0, "hang_timeout_s": 20.0, "stop_timeout_s": 30.0},
     # Opening a camera may take many seconds.
     "teleoperator": {"start_timeout_s": 30.0, "hang_timeout_s": 3.0},
     "sensor": {"start_timeout_s": 30.0, "hang_timeout_s": 3.0},

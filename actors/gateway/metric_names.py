@@ -101,6 +101,21 @@ FAMILIES: dict[str, Family] = {
     "holdfast_camera_frame_age_seconds": Family(
         "gauge", ("actor",), "Age of the newest frame when the sensor reported."
     ),
+    "holdfast_recorder_rows_total": Family(
+        "counter", ("actor",), "Policy steps recorded by this incarnation."
+    ),
+    "holdfast_recorder_episodes_saved_total": Family(
+        "counter", ("actor",), "Episodes made durable by this incarnation."
+    ),
+    "holdfast_recorder_images_repeated_total": Family(
+        "counter", ("actor",), "Recorded images that stand for one that was not there."
+    ),
+    "holdfast_recorder_dropped_total": Family(
+        "counter", ("actor",), "Ticks and images that the recorder was too slow for."
+    ),
+    "holdfast_recorder_paused": Family(
+        "gauge", ("actor",), "1 while the recorder cannot record, else 0."
+    ),
     "holdfast_network_sent_bytes_total": Family(
         "counter", ("actor",), "Sent towards the broker by this incarnation."
     ),

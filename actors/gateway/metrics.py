@@ -204,6 +204,14 @@ def _sensor(actor: str, report: Report) -> Iterator[Point]:
     yield "holdfast_camera_frame_age_seconds", (actor,), age
 
 
+def _recorder(actor: str, report: Report) -> Iterator[Point]:
+    yield "holdfast_recorder_rows_total", (actor,), report.get("rows")
+    yield "holdfast_recorder_episodes_saved_total", (actor,), report.get("saved")
+    yield "holdfast_recorder_images_repeated_total", (actor,), report.get("repeated")
+    yield "holdfast_recorder_dropped_total", (actor,), report.get("dropped")
+    yield "holdfast_recorder_paused", (actor,), float(bool(report.get("reason")))
+
+
 def _network(actor: str, report: Report) -> Iterator[Point]:
     yield "holdfast_network_sent_bytes_total", (actor,), report.get("bytes_out")
     yield "holdfast_network_received_bytes_total", (actor,), report.get("bytes_in")
@@ -247,6 +255,7 @@ def _nothing(_actor: str, _report: Report) -> Iterator[Point]:
 
 _REPORTS: dict[str, Callable[[str, Report], Iterator[Point]]] = {
     "sensor": _sensor,
+    "recorder": _recorder,
     "network": _network,
     "inference": _inference,
     "broker": _broker,

@@ -18,6 +18,7 @@ KINDS = {
     "sensor": "holdfast.actors.sensor.sensor:SensorActor",
     "driver": "holdfast.actors.driver.driver:DriverActor",
     "teleoperator": "holdfast.actors.teleoperator.teleoperator_actor:TeleoperatorActor",
+    "recorder": "holdfast.actors.recorder.recorder:RecorderActor",
     "witness": "holdfast.actors.jitter_probe:JitterProbeActor",
     "gateway": "holdfast.actors.gateway.gateway:GatewayActor",
     "openpi": "holdfast.actors.clients.openpi_server:OpenpiActor",

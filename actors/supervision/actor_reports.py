@@ -51,8 +51,6 @@ class ControlReport(Struct, kw_only=True):
     void_dropped: Count = 0
     refused_commands: dict[str, Count] = {}
     manual: bool = False
-    service: str | None = None
-    """What it asks for chunks; empty for a robot that a person alone moves."""
     refusing_s: Measure = 0.0
     refusing: str = ""
     fallback_ticks: Count = 0
@@ -111,6 +109,22 @@ class SensorReport(Struct, kw_only=True):
     stamp: str = ""
     outages: Count = 0
     freezes: Count = 0
+
+
+class RecorderReport(Struct, kw_only=True):
+    """Of a robot's recorder. `state` is idle, recording, saving or paused (`reason` says why)."""
+
+    state: str = ""
+    reason: str = ""
+    root: str = ""
+    episode: Count = 0
+    frames: Count = 0
+    rows: Count = 0
+    saved: Count = 0
+    repeated: Count = 0
+    dropped: Count = 0
+    idle: Count = 0
+    encoder: str = ""
 
 
 class NetworkReport(Struct, kw_only=True):
@@ -220,8 +234,6 @@ class ServiceRow(Struct, frozen=True, kw_only=True):
         pin_task: the only task, if there is one.
         default_task: the task of a robot that names none.
         strict_fps: whether a robot of another rate is refused; else it is warned.
-        observation_steps: how many observations it sees.
-        observation_stride_steps: steps between two of them.
     """
 
     name: str
@@ -245,8 +257,6 @@ class ServiceRow(Struct, frozen=True, kw_only=True):
     pin_task: str | None = None
     default_task: str = ""
     strict_fps: bool = False
-    observation_steps: Count = 1
-    observation_stride_steps: Count = 1
 
 
 class RefusedReplicaRow(Struct, kw_only=True):
@@ -284,6 +294,7 @@ SHAPES: dict[str, type[Struct]] = {
     "driver": DriverReport,
     "sensor": SensorReport,
     "teleoperator": TeleoperatorReport,
+    "recorder": RecorderReport,
     "network": NetworkReport,
     "inference": InferenceReport,
     "broker": BrokerReport,

@@ -2,8 +2,8 @@
 
 `start`, `stop`, `restart` and `drain` are answered as soon as they are accepted; a client that
 needs their outcome polls the status. Commands for an actor itself (`pause`, `resume`, `reset`, ...)
-are answered by the actor, or with an error after ANSWER_S. `shutdown` with `wait` is answered when
-every actor has ended, with the `faults` of the stop.
+are answered by the actor, or with an error after ANSWER_S, those for a recorder after SAVED_S.
+`shutdown` with `wait` is answered when every actor has ended, with the `faults` of the stop.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ import msgspec
 
 from ...errors import RequestDeclinedError, SegmentError
 from ..runtime.kinds import KINDS
-from ..runtime.link_messages import CommandReply
 from ..runtime.spec import ActorSpec
 from ..runtime.suggestions import closest
+from ..runtime.supervisor_link import CommandReply
 from .control_socket import ControlClient
 from .spec_diff import differences
 from .supervised import Restart, Start, Stop, SupervisionEvent
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 ANSWER_S = 5.0
 NOTHING_TO_DRAIN = frozenset(KINDS) - {"inference"}
 ROBOT_VERBS = ("pause", "resume", "reset", "episode", "task", "take-over")
+RECORDER_VERBS = ("episode_start", "episode_stop", "episode_discard")
+SAVED_S = 120.0
+"""How long saving an episode may take, on a slow disk."""
 
 
 class ControlRequest(msgspec.Struct, frozen=True):
@@ -56,8 +59,8 @@ class ControlCommands:
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
         self._ids = itertools.count(1)
-        self._waiting: dict[int, tuple[ControlClient, str, float]] = {}
         self._until_end: list[ControlClient] = []
+        self._waiting: dict[int, tuple[ControlClient, str, float, float]] = {}
         self._verbs: dict[str, Callable[[ControlClient, ControlRequest], None]] = {
             "status": self._status,
             "places": self._places,
@@ -73,6 +76,7 @@ class ControlCommands:
             "reform": self._reform,
             "tell": self._tell,
             **dict.fromkeys(ROBOT_VERBS, self._robot),
+            **dict.fromkeys(RECORDER_VERBS, self._recorder),
         }
 
     def handle(self, client: ControlClient, request: dict[str, Any]) -> None:
@@ -97,9 +101,9 @@ class ControlCommands:
 
     def answered(self, actor: str, reply: CommandReply) -> None:
         """Pass on the reply of `actor` to a command. One to another actor's command is ignored."""
-        if self._waiting.get(reply.id, (None, "", 0.0))[1] != actor:
+        if self._waiting.get(reply.id, (None, "", 0.0, 0.0))[1] != actor:
             return
-        client, name, _ = self._waiting.pop(reply.id)
+        client, name, *_ = self._waiting.pop(reply.id)
         if reply.error is not None:
             client.refuse(f"{name}: {reply.error}")
         else:
@@ -112,17 +116,17 @@ class ControlCommands:
 
     def exited(self, actor: str, how: str) -> None:
         """Refuse the requests that wait for `actor`, whose process has ended."""
-        for id, (client, name, _) in list(self._waiting.items()):
+        for id, (client, name, *_) in list(self._waiting.items()):
             if name == actor:
                 del self._waiting[id]
                 client.refuse(f"{name} {how} before it answered; see `actorctl status`")
 
     def expire(self, now_s: float) -> None:
-        """Refuse the requests whose actor did not answer within ANSWER_S."""
-        for id, (client, name, deadline_s) in list(self._waiting.items()):
+        """Refuse the requests whose actor did not answer in time."""
+        for id, (client, name, deadline_s, within_s) in list(self._waiting.items()):
             if now_s >= deadline_s:
                 del self._waiting[id]
-                client.refuse(f"{name} did not answer within {ANSWER_S:g} s; see `actorctl status`")
+                client.refuse(f"{name} did not answer within {within_s:g} s; see `actorctl status`")
 
     def _status(self, client: ControlClient, request: ControlRequest) -> None:
         client.reply({"ok": True, "pid": os.getpid(), "status": self._supervisor.status()})
@@ -244,12 +248,30 @@ class ControlCommands:
         names = [f"{robot}/control" for robot in request.names]
         self._deliver(client, names, request.do, request.args)
 
+    def _recorder(self, client: ControlClient, request: ControlRequest) -> None:
+        """A command for a robot's recorder."""
+        robots = self._supervisor.robots
+        for robot in request.names:
+            if robot not in robots:
+                raise RequestDeclinedError(f"no robot {robot!r}; {closest(robot, robots)}")
+            if f"{robot}/recorder" not in self._supervisor.state.actors:
+                raise RequestDeclinedError(
+                    f"{robot} is not recorded: give it `record: {{root: FOLDER}}` in fleet.yaml"
+                )
+        names = [f"{robot}/recorder" for robot in request.names]
+        self._deliver(client, names, request.do, request.args, SAVED_S)
+
     def _tell(self, client: ControlClient, request: ControlRequest) -> None:
         """Any command for any actor: {"do": "tell", "names": [...], "verb": ..., "args": {...}}."""
         self._deliver(client, self._names(request), request.verb, request.args)
 
     def _deliver(
-        self, client: ControlClient, names: list[str], verb: str, args: dict[str, Any]
+        self,
+        client: ControlClient,
+        names: list[str],
+        verb: str,
+        args: dict[str, Any],
+        answer_s: float | None = None,
     ) -> None:
         if len(names) != 1:
             raise RequestDeclinedError(f"{verb} takes one name, got {len(names)}")
@@ -262,7 +284,8 @@ class ControlCommands:
         if not sent:
             state = self._supervisor.state.actors[names[0]].state
             raise RequestDeclinedError(f"{names[0]} cannot be sent {verb!r}: it is {state}")
-        self._waiting[id] = (client, names[0], time.monotonic() + ANSWER_S)
+        within_s = ANSWER_S if answer_s is None else answer_s
+        self._waiting[id] = (client, names[0], time.monotonic() + within_s, within_s)
 
     def _names(self, request: ControlRequest) -> list[str]:
         """The actors named in the request, all known."""

@@ -54,6 +54,7 @@ def unhealthy(body: Row) -> list[str]:
         if row.get("estop") or (row["state"] not in DRIVEN and not row["stopped"])
     ]
     refusing = [f"robot {row['name']} {refusal(row)}" for row in body["robots"] if refusal(row)]
+    sensors += [f"{row['name']} {unrecorded(row)}" for row in body["actors"] if unrecorded(row)]
     return actors + sensors + robots + refusing + list(filter(None, [unlogged(body)]))
 
 
@@ -138,6 +139,14 @@ def blind(row: Row) -> str:
         return "; ".join(f"has no frames of {each['name']}: {each['reason']}" for each in cameras)
     reason = report.get("reason") if row["kind"] == "sensor" else ""
     return f"has no frames: {reason}" if reason else ""
+
+
+def unrecorded(row: Row) -> str:
+    """Why a running recorder cannot record; empty if it can, and for every other actor."""
+    if row["kind"] != "recorder" or row["state"] != ActorState.READY:
+        return ""
+    reason = (row.get("report") or {}).get("reason")
+    return f"does not record: {reason}" if reason else ""
 
 
 def refusal(row: Row) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from .health import blind, cause, refusal, unlogged
+from .health import blind, cause, refusal, unlogged, unrecorded
 
 _COMING = (
     "WAITING",
@@ -32,7 +32,7 @@ class Weight(IntEnum):
     LOST = 3
     """Chunks and commands that did not reach the robot, by reason: some are usual."""
     INTENDED = 4
-    """As a person asked: stopped, paused."""
+    """As a person asked: stopped, paused, recording."""
 
 
 class Note(NamedTuple):
@@ -64,11 +64,13 @@ def _notes(status: dict[str, Any]) -> Iterator[Note]:
     for row in status["actors"]:
         if row["name"] not in dead:  # the note on the robot says it
             yield from _note(row, row["name"], ending)
-        if fault := blind(row):
+        if fault := blind(row) or unrecorded(row):
             yield Note(Weight.WRONG, row["name"], fault)
         if lost := (row.get("report") or {}).get("evidence_lost"):
             text = f"{lost} records of its audit or capture are lost: its log says why"
             yield Note(Weight.WARNS, row["name"], text)
+        if recorded := _recording(row):
+            yield Note(Weight.INTENDED, row["name"], recorded)
         if wrong := row.get("misreported"):
             text = f"its status report has wrong values, left out here: {', '.join(wrong)}"
             yield Note(Weight.WARNS, row["name"], text)
@@ -98,6 +100,16 @@ def _note(row: dict[str, Any], name: str, ending: bool = False) -> Iterator[Note
     elif state in ("STOPPED", "PAUSED", "MANUAL") and not row.get("estop"):
         weight = Weight.INTENDED
     yield Note(weight, name, f"{state}: {why}" if why else state)
+
+
+def _recording(row: dict[str, Any]) -> str:
+    """What a recorder records; empty while it does not, and for every other actor."""
+    report = row.get("report") or {}
+    if row["kind"] != "recorder" or row["state"] != "READY" or report["state"] != "recording":
+        return ""
+    counts = f"{report['frames']} frames, {report['dropped']} dropped"
+    encoder = f", {report['encoder']}" if report["encoder"] else ""
+    return f"recording episode {report['episode']}, {counts}{encoder}"
 
 
 def _about_commands(row: dict[str, Any], name: str) -> Iterator[Note]:

@@ -31,11 +31,12 @@ from . import commit_plan, episode_stats, recovery
 from .commit_plan import REDO, STAGING, Move, RedoRecord
 from .dataset_info import EPISODES_PATH, INFO, STATS, TASKS, DatasetInfo, read_info
 from .dataset_reader import Dataset, read_tasks
+from .encoding import Encoding
 from .episode_recording import EpisodeRecording, column_stats
 from .episode_stats import Stats
 from .recording_schema import RecordingSchema, to_table
 from .verification import CRC32
-from .video_encoder import Encoding, VideoFacts, choose
+from .video_encoder import VideoFacts, choose
 
 NOT_JUDGED = -1
 """In the column `success`, beside 1 for yes and 0 for no."""
@@ -64,7 +65,7 @@ class DatasetWriter:
         commit_plan.make_durable_folder(self._folder, root)
         self._own_lock = _take_lock(self._folder / "lock", owner)
         try:
-            with self._locked():
+            with locked(root):
                 self.recovered: list[str] = self._resume()
             self._clear()
         except BaseException:
@@ -91,7 +92,7 @@ class DatasetWriter:
         if not len(recording):
             raise DatasetError("an episode without rows is not kept")
         videos = recording.close()
-        with self._locked():
+        with locked(self.root):
             recovery.redo(self.root)
             index, operations = self._stage(recording, videos, success)
             try:
@@ -213,15 +214,17 @@ class DatasetWriter:
         for left in self._folder.glob("episode-*"):
             shutil.rmtree(left)
 
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """No other writer commits meanwhile."""
-        descriptor = os.open(self.root / STAGING / "lock", os.O_CREAT | os.O_RDWR, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
+
+@contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """No other process changes the dataset meanwhile."""
+    commit_plan.make_durable_folder(root / STAGING, root)
+    descriptor = os.open(root / STAGING / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _take_lock(path: Path, owner: str) -> int:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from ...errors import DatasetError
 from . import episode_stats
 from .dataset_info import ACTION, STATE
+from .encoding import Encoding
 from .episode_stats import PixelStats, Stats
 from .recording_schema import Picture, RecordingSchema, Row
-from .video_encoder import Encoding, VideoEncoder, VideoFacts, make_plain
+from .video_encoder import VideoEncoder, VideoFacts, make_plain
 
 _MOST_HELD = 100
 """Frames that an encoder may keep back: it looks ahead, and has several at a time."""
@@ -32,7 +33,7 @@ class EpisodeRecording:
         self.repeated = dict.fromkeys(schema.cameras, 0)
         self.keep_files = False
         self._rows: list[tuple[Any, ...]] = []
-        self._tasks: list[str] = []
+        self._tasks: list[str | None] = []
         self._last: dict[str, tuple[Picture, int]] = {}
         self._pixels = {name: PixelStats() for name in schema.cameras}
         self._encoders: dict[str, VideoEncoder] = {}
@@ -81,8 +82,13 @@ class EpisodeRecording:
 
     @property
     def tasks(self) -> list[str]:
-        """The task of each row."""
-        return self._tasks
+        """The task of each row; where it was not known, the next one that was, else the last."""
+        known = [task for task in self._tasks if task is not None]
+        found, following = [], known[-1] if known else ""
+        for task in reversed(self._tasks):
+            following = following if task is None else task
+            found.append(following)
+        return found[::-1]
 
     def columns(self) -> dict[str, NDArray[Any]]:
         """All columns that do not depend on the episode's place in a dataset, [T] or [T, n]."""

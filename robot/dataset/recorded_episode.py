@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ...errors import DatasetError
 from . import video_frames
-from .dataset_info import ACTION, STATE, DatasetInfo
+from .dataset_info import ACTION, STATE, DatasetInfo, Feature
 from .video_frames import Image
 
 
@@ -55,6 +55,11 @@ class RecordedEpisode:
 
     def __len__(self) -> int:
         return self.entry.length
+
+    @property
+    def features(self) -> dict[str, Feature]:
+        """The dataset's columns and cameras, by their keys."""
+        return self._info.features
 
     @property
     def states(self) -> NDArray[np.float32]:

@@ -21,15 +21,15 @@ Picture = NDArray[np.uint8]
 class Row:
     """One policy step: what the robot was measured at, what was then commanded, and why.
 
-    `session`, `seq` and `step` tell which action of which chunk it was (all 0 without a policy),
-    and `latency_s` how old the observation was that the chunk came from. `images` has the newest
-    frame of each camera and the instant of its capture; a camera that is missing, or is None,
-    repeats its last.
+    A `task` of None is that of the rows after it. `session`, `seq` and `step` tell which action of
+    which chunk it was (all 0 without a policy), and `latency_s` how old the observation was that
+    the chunk came from. `images` has the newest frame of each camera and the instant of its
+    capture; a camera that is missing, or is None, repeats its last.
     """
 
     state: NDArray[np.float32]
     action: NDArray[np.float32]
-    task: str
+    task: str | None
     session: int = 0
     seq: int = 0
     step: int = 0

@@ -13,16 +13,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 import av
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DatasetError
-
-Codec = Literal["h264", "auto", "hevc"]
+from .encoding import Codec, Encoding
 
 _ENCODERS: dict[str, tuple[str, ...]] = {
     "h264": ("libx264",),
@@ -37,16 +34,6 @@ _SETTINGS: dict[str, dict[str, str]] = {
 }
 _PIXELS = "yuv420p"
 _PROBE = (128, 256)
-
-
-class Encoding(msgspec.Struct, frozen=True, kw_only=True):
-    """How images are encoded. `quality` is the encoder's CRF or QP, the less the better; every
-    `key_every`-th frame can be decoded alone; `threads` bounds those of one encoder."""
-
-    codec: Codec = "h264"
-    quality: int = 23
-    threads: int = 1
-    key_every: int = 10
 
 
 @dataclass(frozen=True)

@@ -90,16 +90,6 @@ def reset(
 
 
 @app.command()
-def episode(
-    robot: RobotName,
-    task: NewTask = None,
-    fleet: FleetName = None,
-) -> None:
-    """The same as `reset`, for robots whose episodes only a person can tell apart."""
-    _command_robot("episode", robot, {"task": task} if task else {}, fleet)
-
-
-@app.command()
 def task(
     robot: RobotName,
     text: Annotated[str, typer.Argument(metavar="TEXT", help="The policy's instruction.")],

@@ -20,6 +20,8 @@ import typer
 from ...errors import ControlSocketError
 from . import (
     actor_commands,
+    dataset_commands,
+    episode_commands,
     estop_command,
     inspection,
     key_commands,
@@ -230,6 +232,8 @@ app.add_typer(actor_commands.app)
 app.add_typer(inspection.app)
 app.add_typer(plot_command.app)
 app.add_typer(teleop_command.app)
+app.add_typer(episode_commands.app, name="episode")
+app.add_typer(dataset_commands.app, name="dataset")
 app.add_typer(key_commands.app, name="keys")
 app.add_typer(robots_command.app, name="robots")
 

@@ -26,6 +26,13 @@ function recent(robot) {
   return robot.tick_lateness_recent_us ?? robot.tick_lateness_us;
 }
 
+function recorded(recording) {
+  if (!recording) return "";
+  const { state, episode, frames, dropped, saved, encoder, reason } = recording;
+  if (state === "recording") return `Recording episode ${episode}: ${count(frames, "frame")}, ${dropped} dropped, ${encoder}`;
+  return `Recorder ${state}, ${count(saved, "episode")} saved${reason ? `: ${reason}` : ""}`;
+}
+
 export class RobotCard {
   constructor(name, say) {
     this.name = name;
@@ -36,6 +43,7 @@ export class RobotCard {
     this.pause = this.#button("Pause", () => (this.paused ? "resume" : "pause"));
     this.reset = this.#button("Reset", () => "reset");
     this.stop = new StopButton(name, say);
+    this.recording = make("p", { class: "recording" });
     this.figures = new Map(Object.keys(FIGURES).map((key) => [key, make("dd")]));
     this.canvas = make("canvas", { role: "img" });
     this.timeline = new Timeline(this.canvas);
@@ -45,7 +53,7 @@ export class RobotCard {
     this.element = make(
       "article", { "aria-label": `robot ${name}`, "data-robot": name },
       make("div", {}, make("h3", {}, name), this.state, make("span", { class: "grow" }), this.pause, this.reset, this.task.button, this.stop.element),
-      this.reason, this.task.present, this.task.form, make("dl", {}, ...pairs), this.canvas, this.gallery,
+      this.reason, this.recording, this.task.present, this.task.form, make("dl", {}, ...pairs), this.canvas, this.gallery,
     );
     this.seen = true;
     new IntersectionObserver(([entry]) => { this.seen = entry.isIntersecting; }).observe(this.element);
@@ -64,6 +72,7 @@ export class RobotCard {
     const refusing = robot.refusing_s > REFUSING_S ? [`Every command is refused: ${robot.refusing}`] : [];
     setText(this.reason, [robot.reason, ...refusing, ...warnings].filter(Boolean).join("\n"));
     this.reason.dataset.tone = refusing.length ? "bad" : robot.reason ? this.state.dataset.tone : "fair";
+    setText(this.recording, recorded(robot.recording));
     this.task.show(robot.task || "");
     setText(this.pause, this.paused ? "Resume" : "Pause");
     for (const [key, dd] of this.figures) {

@@ -5,8 +5,14 @@ from __future__ import annotations
 import pytest
 
 from holdfast.actors.broker.effects import ToReplica, ToRobot
-from holdfast.tests.actors.broker.desk import Desk, Sent, asking, granting
-from holdfast.transport.bodies import Close, Event, Heartbeat
+from holdfast.tests.actors.broker.conftest import (
+    Desk,
+    Sent,
+    asking,
+    granting,
+    rejection,
+)
+from holdfast.transport.bodies import Close, Drain, Event, Heartbeat
 from holdfast.transport.header import Kind
 
 EVENT = Event(what="lost")
@@ -254,3 +260,177 @@ def test_a_heartbeat_that_claims_a_session_learns_that_there_is_none(
     assert sent(claims, ToRobot, Kind.HEARTBEAT)
     assert sent(claims, ToRobot, Kind.EVENT)
     assert not sent(desk.robot("r1:1", Heartbeat(progress=1)), ToRobot, Kind.EVENT)
+
+
+# The end of sessions
+
+
+def test_a_session_ends_five_seconds_after_its_robot_was_last_heard(desk: Desk, sent: Sent) -> None:
+    """Its replica gets a CLOSE."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    desk.wait(4.75, beats=("flow/0:1",))
+    assert desk.sessions()
+    effects = desk.wait(0.25, beats=("flow/0:1",))
+    assert desk.sessions() == {}
+    assert sent(effects, ToReplica, Kind.CLOSE)
+
+
+def test_a_session_ends_after_five_idle_minutes(desk: Desk, sent: Sent) -> None:
+    """Heartbeats do not count; the robot gets an EVENT `lost`."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    desk.wait(299, beats=("flow/0:1",), robots=("r1:1",))
+    assert desk.sessions()
+    effects = desk.wait(2, beats=("flow/0:1",), robots=("r1:1",))
+    assert desk.sessions() == {}
+    (told,) = sent(effects, ToRobot, Kind.EVENT)
+    assert told.payload.what == "lost"
+
+
+def test_a_late_close_of_an_old_session_leaves_its_replacement(desk: Desk) -> None:
+    """A CLOSE counts in its own epoch only."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1", epoch=1)
+    desk.opened("r1:1", epoch=2)
+    desk.robot("r1:1", Close(), epoch=1)
+    assert desk.sessions() == {"r1": "flow/0"}
+    desk.robot("r1:1", Close(), epoch=2)
+    assert desk.sessions() == {}
+    assert desk.count("late-close") == 1
+
+
+def test_a_session_that_its_replica_lost_ends_and_is_reported(desk: Desk, sent: Sent) -> None:
+    """The replica's EVENT `lost` reaches the robot."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    assert sent(desk.replica("flow/0:1", EVENT, "r1", epoch=1), ToRobot, Kind.EVENT)
+    assert desk.sessions() == {}
+
+
+# Draining
+
+
+def test_a_draining_replica_finishes_and_its_sessions_move(desk: Desk, sent: Sent) -> None:
+    """Idle sessions move at once, the others after their answer; then the replica may go."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    desk.opened("r2:1")
+    desk.register("flow/1:1")
+    desk.robot("r2:1", Kind.REQUEST, epoch=1, seq=1)
+    effects = desk.replica("flow/0:1", Drain())
+    assert desk.sessions() == {"r1": "flow/1", "r2": "flow/0"}
+    assert not sent(effects, ToReplica, Kind.DRAIN)
+    effects = desk.replica("flow/0:1", Kind.REPLY, "r2", epoch=1, seq=1)
+    assert sent(effects, ToRobot, Kind.REPLY)
+    assert desk.sessions() == {"r1": "flow/1", "r2": "flow/1"}
+    (done,) = sent(effects, ToReplica, Kind.DRAIN)
+    assert done.identity == b"flow/0:1"
+    assert not sent(effects, ToRobot, Kind.EVENT), "the robots notice nothing"
+
+
+def test_a_draining_replica_gets_no_session(desk: Desk) -> None:
+    """An OPEN is rejected with `draining`."""
+    desk.register("flow/0:1")
+    desk.replica("flow/0:1", Drain())
+    assert rejection(desk.robot("r1:1", asking("r1"), epoch=1)).reason == "draining"
+
+
+def test_a_robot_that_cannot_move_stays_served_until_there_is_room(desk: Desk, sent: Sent) -> None:
+    """It is notified, and moves once another replica registers."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    effects = desk.replica("flow/0:1", Drain())
+    (told,) = sent(effects, ToRobot, Kind.EVENT)
+    assert told.payload.what == "draining"
+    assert sent(desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=1), ToReplica, Kind.REQUEST)
+    desk.replica("flow/0:1", Kind.REPLY, "r1", epoch=1, seq=1)
+    desk.register("flow/1:1")
+    effects = desk.wait(0.5, beats=("flow/0:1", "flow/1:1"), robots=("r1:1",))
+    assert desk.sessions() == {"r1": "flow/1"}
+    assert sent(effects, ToReplica, Kind.DRAIN)
+
+
+def test_a_stopping_replica_may_go_when_all_is_answered_and_no_session_can_move(
+    desk: Desk, sent: Sent
+) -> None:
+    """To wait longer would only delay its successor."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=1)
+    assert not sent(desk.replica("flow/0:1", Drain(reason="stopping")), ToReplica, Kind.DRAIN)
+    effects = desk.replica("flow/0:1", Kind.REPLY, "r1", epoch=1, seq=1)
+    assert sent(effects, ToRobot, Kind.REPLY)
+    assert sent(effects, ToReplica, Kind.DRAIN)
+    assert desk.sessions() == {"r1": "flow/0"}
+
+
+# Two robots of one name
+
+
+def test_the_newest_claim_to_a_name_holds_it(desk: Desk, sent: Sent) -> None:
+    """By epoch, then by incarnation; the older one gets `lost` for its next message."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1", epoch=5)
+    desk.opened("r1:2", epoch=5)
+    (told,) = sent(desk.robot("r1:1", Kind.REQUEST, epoch=5, seq=1), ToRobot, Kind.EVENT)
+    assert told.payload.what == "lost"
+    assert told.identity == b"r1:1"
+    assert desk.routing.status(desk.now_ns)["session_count"] == 1
+
+
+def test_the_highest_epoch_does_not_lock_its_robot_out(desk: Desk, sent: Sent) -> None:
+    """Of one identity the later claim is the newer."""
+    desk.register("flow/0:1")
+    desk.opened("r1:2", epoch=2**32 - 1)
+    effects = desk.robot("r1:2", asking("r1"), epoch=6)
+    assert [(e.header.kind, e.header.epoch) for e in effects if isinstance(e, ToReplica)] == [
+        (Kind.CLOSE, 2**32 - 1),
+        (Kind.OPEN, 6),
+    ]
+    assert not sent(effects, ToRobot, Kind.REJECT)
+
+
+@pytest.mark.parametrize(("identity", "epoch"), [("r1:1", 4), ("r1:9", 4), ("r1:1", 5)])
+def test_an_older_claim_is_refused_while_the_holder_is_heard_of(
+    desk: Desk, identity: str, epoch: int
+) -> None:
+    """The REJECT is `name-taken` and not final."""
+    desk.register("flow/0:1")
+    desk.opened("r1:2", epoch=5)
+    answer = rejection(desk.robot(identity, asking("r1"), epoch=epoch))
+    assert answer.reason == "name-taken"
+    assert not answer.final
+    desk.wait(1.25, beats=("flow/0:1",), robots=("r1:2",))
+    assert rejection(desk.robot(identity, asking("r1"), epoch=epoch)).reason == "name-taken"
+
+
+def test_a_robot_whose_whole_computer_restarted_gets_its_name_back(desk: Desk) -> None:
+    """A lower claim is accepted once the holder is silent."""
+    desk.register("flow/0:1")
+    desk.opened("r1:7", epoch=31)
+    desk.wait(1.5, beats=("flow/0:1",))
+    desk.opened("r1:1", epoch=1)
+    assert desk.routing.status(desk.now_ns)["sessions"][0]["epoch"] == 1
+
+
+def test_an_unreachable_holder_gives_its_name_up_at_once(desk: Desk, sent: Sent) -> None:
+    """A failed send replaces the wait for its silence."""
+    desk.register("flow/0:1")
+    desk.opened("r1:7", epoch=31)
+    (probe,) = sent(desk.routing.disconnected(desk.now_ns), ToRobot, Kind.HEARTBEAT)
+    desk.routing.undelivered(probe, "unreachable", desk.now_ns)
+    desk.opened("r1:1", epoch=1)
+    assert desk.routing.status(desk.now_ns)["sessions"][0]["epoch"] == 1
+
+
+def test_a_replaced_session_cannot_be_removed_again(desk: Desk) -> None:
+    """Its replacement stays."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1", epoch=1)
+    sessions = desk.routing._state.sessions
+    old = sessions.of("r1")
+    assert old is not None
+    desk.opened("r1:1", epoch=2)
+    assert not sessions.remove(old)
+    assert len(sessions) == 1

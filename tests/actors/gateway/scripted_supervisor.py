@@ -23,6 +23,7 @@ KINDS = {
     "r1/wrist": "sensor",
     "r1/network": "network",
     "r1/control": "control",
+    "r1/recorder": "recorder",
 }
 CONTROL: dict[str, Any] = {
     "state": "STREAMING",
@@ -105,6 +106,19 @@ REPORTS: dict[str, dict[str, Any]] = {
         "counters": {"requests": 50, "replies": 48},
         "sessions": [GUEST],
         "replicas": [GUEST_REPLICA],
+    },
+    "r1/recorder": {
+        "state": "recording",
+        "reason": "",
+        "root": "/data/pick",
+        "episode": 3,
+        "frames": 412,
+        "rows": 1412,
+        "saved": 3,
+        "repeated": 5,
+        "dropped": 1,
+        "idle": 2,
+        "encoder": "libx264",
     },
     "pick/0": {
         "service": "pick",

@@ -141,7 +141,7 @@ def test_an_actor_without_a_report_has_no_metrics_of_its_own(
     found = scrape(gateway)
     assert "holdfast_broker_sessions" not in found
     assert found["holdfast_robot_ticks_total"][(("robot", "r1"),)] == 0
-    assert len(found["holdfast_actor_up"]) == 7
+    assert len(found["holdfast_actor_up"]) == 8
 
 
 def test_the_format_is_openmetrics_where_the_client_accepts_it(gateway: Gateway) -> None:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from holdfast.errors import DatasetError
 from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.robot.dataset.dataset_writer import DatasetWriter
+from holdfast.robot.dataset.encoding import Encoding
 from holdfast.robot.dataset.recording_schema import RecordingSchema
 from holdfast.robot.dataset.verification import verify
-from holdfast.robot.dataset.video_encoder import Encoding
 
 from . import recordings
 from .recordings import BLIND, SCHEMA, SMALL, grey, record, row

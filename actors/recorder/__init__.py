@@ -1,0 +1,1 @@
+"""Datasets of what robots did, recorded off the control process."""

@@ -1,0 +1,259 @@
+"""The recorder actor: one robot's episodes as a dataset on disk.
+
+Reads control's tick log and the cameras' rings in shared memory, one row for each policy step that
+was executed, and takes nothing from control: no message and no lock. Guaranteed: an episode is
+durable when `episode_stop` is answered, and a kill at any instant costs at most the episode in
+progress. A full or absent disk costs that episode and a sentence in the report.
+
+Not guaranteed: a row for a step in which nothing was commanded (the robot held still; `idle`
+counts them), or that this process was too slow for (`lost`).
+"""
+
+from __future__ import annotations
+
+import select
+import time
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from ...errors import DatasetError, RefusedError
+from ...robot.dataset.recording_schema import RecordingSchema, Row
+from ..control.plan_memory import PLAN_BYTES
+from ..control.tick_log import TickReader, TickRecord
+from ..runtime.actor import Actor
+from ..runtime.status_board import StatusBoardReader
+from ..runtime.supervisor_link import Command
+from .dataset_recorder import DatasetRecorder
+from .frame_taker import FrameTaker
+from .record_settings import RecorderConfig
+from .strategy import (
+    BaseStrategy,
+    Begin,
+    Discard,
+    EpisodeDiscard,
+    EpisodeStart,
+    EpisodeStop,
+    Finish,
+    MarkIntervention,
+    RecordingEffect,
+    Strategy,
+)
+
+_REPORT_NS = 250_000_000
+VERBS = ("episode_start", "episode_stop", "episode_discard")
+
+
+class RecorderActor(Actor):
+    """One robot's recorder."""
+
+    kind = "recorder"
+    Config = RecorderConfig
+    verbs = VERBS
+
+    def setup(self) -> None:
+        cv2.setNumThreads(1)
+        config: RecorderConfig = self.config
+        try:
+            schema = RecordingSchema(
+                fps=_whole(config.fps),
+                state_names=config.state_names,
+                action_names=config.action_names,
+                cameras={name: (feed.height, feed.width) for name, feed in config.cameras.items()},
+                robot_type=config.robot_type,
+            )
+            self.phase(f"opens the dataset {config.record.root}")
+            self._dataset = DatasetRecorder(
+                Path(config.record.root), config.robot, schema, config.record.encoding, self.log
+            )
+            self._dataset.open()
+        except DatasetError as error:
+            raise RefusedError(f"robot {config.robot} cannot be recorded: {error}") from error
+        self.resources.callback(self._dataset.close)
+        self._takers = {
+            name: FrameTaker(self.segment(feed.segment)) for name, feed in config.cameras.items()
+        }
+        self._ticks = memoryview(self.segment(config.plan))[PLAN_BYTES:]
+        self._control = StatusBoardReader(self.segment(config.board))
+        self._reader: TickReader | None = None
+        self._strategy: Strategy = BaseStrategy()
+        self._waiting: list[tuple[int, Future[Any]]] = []
+        """Commands that are answered when their episode has begun, or is durable."""
+        self._intervention = False
+        self._idle = self._lost = self._steps = 0
+        self._report_ns = 0
+
+    def run(self) -> None:
+        self.ready(root=self.config.record.root)
+        half_step_s = 0.5 / self.config.fps
+        while not self.stopping:
+            if select.select([self.link], [], [], half_step_s)[0]:
+                self._serve_commands()
+            self._follow()
+            now_ns = time.monotonic_ns()
+            self._dataset.serve(now_ns)
+            self._answer()
+            if now_ns >= self._report_ns:
+                self._report_ns = now_ns + _REPORT_NS
+                self.board.report(self._status())
+            self.board.progress()
+
+    # The steps of the robot
+
+    def _follow(self) -> None:
+        """Record what control has executed since the last call."""
+        if self._reader is None:
+            config = self.config
+            try:
+                self._reader = TickReader(
+                    self._ticks, len(config.state_names), len(config.action_names)
+                )
+            except ValueError:
+                return  # control has not started yet
+        for tick in self._reader.read():
+            if tick.begins_step:
+                self._carry_out(self._strategy.step(tick.episode, tick.instant_ns))
+                self._record(tick)
+        self._lost = self._reader.lost
+
+    def _record(self, tick: TickRecord) -> None:
+        if not self._dataset.recording:
+            return
+        if tick.command is None:
+            self._idle += 1
+            return
+        origin = tick.provenance
+        self._steps += 1
+        self._dataset.add(
+            Row(
+                state=tick.state,
+                action=tick.command,
+                task=self._task_of(tick.episode),
+                session=origin.session if origin else 0,
+                seq=origin.seq if origin else 0,
+                step=origin.step if origin else 0,
+                latency_s=(tick.instant_ns - tick.observed_ns) / 1e9 if tick.observed_ns else 0.0,
+                intervention=tick.manual or self._intervention,
+                images={n: taker.take(tick.instant_ns) for n, taker in self._takers.items()},
+            )
+        )
+
+    def _task_of(self, episode: int) -> str | None:
+        """The task, as control's board says it; None while it tells of another episode."""
+        said = self._control.report() or {}
+        return str(said.get("task") or "") if said.get("episode") == episode else None
+
+    def _carry_out(self, effects: list[RecordingEffect]) -> Future[Any] | None:
+        """Returns what the last of the effects has to wait for, if anything."""
+        last: Future[Any] | None = None
+        for effect in effects:
+            match effect:
+                case Begin():
+                    self._intervention = False
+                    last = self._dataset.begin()
+                case Finish(success):
+                    last = self._dataset.finish(success)
+                case Discard():
+                    self._dataset.discard()
+                case MarkIntervention(intervention):
+                    self._intervention = intervention
+        if effects:
+            self._report_ns = 0
+        return last
+
+    # Commands
+
+    def _serve_commands(self) -> None:
+        for command in self.link.commands():
+            if command.verb not in self.verbs:
+                self.link.acknowledge(command.id, error=self.refusal(command))
+                continue
+            self._follow()  # what was executed before the command
+            self._carry_out_command(command)
+
+    def _carry_out_command(self, command: Command) -> None:
+        now_ns = time.monotonic_ns()
+        match command.verb:
+            case "episode_start":
+                episode = command.args.get("episode")
+                if not isinstance(episode, int):
+                    error = f"`episode` is the robot's number of the episode, not {episode!r}"
+                    self.link.acknowledge(command.id, error=error)
+                    return
+                begun = self._carry_out(self._strategy.on(EpisodeStart(episode), now_ns))
+                if begun is not None:
+                    self._waiting.append((command.id, begun))
+                    return
+            case "episode_stop":
+                if not self._dataset.recording:
+                    self.link.acknowledge(command.id, error=self._why_not())
+                    return
+                success = command.args.get("success")
+                judged = success if isinstance(success, bool) else None
+                finished = self._carry_out(self._strategy.on(EpisodeStop(judged), now_ns))
+                if finished is None:
+                    error = "the episode has no frames: nothing was commanded, and it is not kept"
+                    self.link.acknowledge(command.id, error=error)
+                else:
+                    self._waiting.append((command.id, finished))
+                return
+            case "episode_discard":
+                if not self._dataset.recording:
+                    self.link.acknowledge(command.id, error=self._why_not())
+                    return
+                self._carry_out(self._strategy.on(EpisodeDiscard(), now_ns))
+        self.link.acknowledge(command.id, self._brief())
+
+    def _answer(self) -> None:
+        """Answer the commands whose episode is durable, or lost."""
+        for id, future in [each for each in self._waiting if each[1].done()]:
+            self._waiting.remove((id, future))
+            error = future.exception()
+            self._dataset.serve(time.monotonic_ns())
+            self.board.report(self._status())
+            if error is None and future.result() is None:
+                self.link.acknowledge(id, self._brief())
+            elif error is None:
+                saved = {"saved": future.result(), "root": self.config.record.root}
+                self.link.acknowledge(id, saved)
+            else:
+                self.link.acknowledge(id, error=self._dataset.reason or str(error))
+
+    def _why_not(self) -> str:
+        return self._dataset.reason or "no episode is being recorded: `actorctl episode start`"
+
+    def _brief(self) -> dict[str, Any]:
+        return {"state": self._state(), "recording": self._dataset.next_index}
+
+    def _state(self) -> str:
+        if self._dataset.recording:
+            return "recording"
+        if self._dataset.reason:
+            return "paused"
+        return "saving" if self._dataset.saving else "idle"
+
+    def _status(self) -> dict[str, Any]:
+        dataset = self._dataset
+        faults = [f"{name}: {t.fault}" for name, t in self._takers.items() if t.fault]
+        return {
+            "state": self._state(),
+            "reason": dataset.reason or "; ".join(faults),
+            "root": self.config.record.root,
+            "episode": dataset.next_index,
+            "frames": dataset.frames,
+            "rows": self._steps,
+            "saved": dataset.saved,
+            "repeated": dataset.repeated,
+            "dropped": self._lost + dataset.dropped + sum(t.late for t in self._takers.values()),
+            "waiting_mb": round(dataset.waiting_bytes / 1e6, 1),
+            "idle": self._idle,
+            "encoder": dataset.encoder,
+        }
+
+
+def _whole(fps: float) -> int:
+    if fps != int(fps):
+        raise DatasetError(f"fps is {fps:g}; a dataset has a whole number of frames per second")
+    return int(fps)

@@ -1,0 +1,225 @@
+"""Recording as a user does it: `record:` in fleet.yaml, `actorctl episode`, `actorctl dataset`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from holdfast.robot.dataset.dataset_reader import Dataset
+from holdfast.robot.dataset.verification import verify
+from holdfast.tests.e2e.conftest import FleetProcess, row
+
+FLEET = """
+name: recorded
+services:
+  wave: {policy: "lab:Wave"}
+robots:
+  - name: r1
+    driver: "lab:Arm"
+    service: wave
+    fps: 30
+    task: wave
+    cameras: {top: {driver: "lab:Eye", width: 64, height: 48}}
+    record: {root: data/wave}
+  - name: r2
+    driver: "lab:Arm"
+    service: wave
+    fps: 30
+    cameras: {top: {driver: "lab:Eye", width: 64, height: 48}}
+gateway: {enabled: false}
+"""
+
+LAB = """
+import time
+
+import numpy as np
+
+from holdfast import Camera, CameraFeature, Chunk, PolicySpec, Robot, RobotSpec
+
+JOINTS = ("base", "elbow")
+
+
+class Arm(Robot):
+    spec = RobotSpec(JOINTS, JOINTS)
+
+    def __init__(self):
+        self.at = np.zeros(2, np.float32)
+
+    def connect(self):
+        pass
+
+    def read_state(self, out):
+        out[:] = self.at
+        return time.monotonic_ns()
+
+    def write_action(self, action):
+        self.at[:] = action
+
+
+class Eye(Camera):
+    def __init__(self, width, height, fps):
+        self.width, self.height, self.fps, self.number = width, height, fps, 0
+
+    def open(self):
+        self.number = 0
+
+    def read(self, out):
+        time.sleep(1 / self.fps)
+        self.number += 1
+        out[:] = self.number % 200
+        return time.monotonic_ns()
+
+    def close(self):
+        pass
+
+
+class Wave:
+    spec = PolicySpec(
+        model="wave", revision="1", cameras=(CameraFeature("top", 64, 48),),
+        state_names=JOINTS, action_names=JOINTS, chunk_size=100, fps=30.0,
+    )
+
+    def predict_chunk(self, requests):
+        ramp = np.linspace(0, 0.1, 100, dtype=np.float32)[:, None]
+        return [Chunk(r.state + ramp, r.state + ramp) for r in requests]
+"""
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetProcess]:
+    folder = tmp_path_factory.mktemp("recorded")
+    (folder / "fleet.yaml").write_text(FLEET)
+    (folder / "lab.py").write_text(LAB)
+    fleet = FleetProcess(folder / "fleet.yaml", folder, environment={"COLUMNS": "400"})
+    try:
+        fleet.streaming()
+        yield fleet
+    finally:
+        fleet.end()
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind() -> None:
+    """The fleet outlives its tests; the module's end ends it."""
+
+
+def ctl(fleet: FleetProcess, *words: str) -> str:
+    done = fleet.actorctl(*words)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def recording(fleet: FleetProcess) -> dict[str, Any]:
+    return dict(row(fleet.asked()["robots"], "r1")["recording"])
+
+
+def recorded(fleet: FleetProcess, frames: int) -> None:
+    """Wait until an episode has so many frames."""
+    fleet.wait_for(
+        lambda status: (
+            row(status["robots"], "r1")["recording"]["state"] == "recording"
+            and row(status["robots"], "r1")["recording"]["frames"] >= frames
+        ),
+        30.0,
+    )
+
+
+def test_a_stopped_episode_is_on_the_disk_with_what_was_executed(fleet: FleetProcess) -> None:
+    """Rows are commands of the policy with their provenance, and a picture each; status tells."""
+    root = fleet.file.parent / "data" / "wave"
+    assert "recording episode" in ctl(fleet, "episode", "start", "r1", "--task", "wave twice")
+    recorded(fleet, 30)
+    assert "recording episode" in fleet.actorctl("status").stdout
+    saved = ctl(fleet, "episode", "stop", "r1", "--success")
+    assert f"is saved in {root}" in saved
+    assert "all whole" in ctl(fleet, "dataset", "verify", str(root))
+    dataset = Dataset(root)
+    episode = dataset.episode(len(dataset) - 1)
+    assert len(episode) >= 30
+    assert set(episode.tasks) == {"wave twice"}
+    assert episode.entry.extra["success"] is True
+    assert dataset.names("action") == ("base", "elbow")
+    # The arm is where the command before has put it, or its driver was late.
+    np.testing.assert_allclose(episode.states[1:], episode.actions[:-1], atol=0.01)
+    assert (episode.column("provenance")[:, 1] > 0).all()
+    latencies_s = episode.column("latency_s")
+    assert 0 < latencies_s.min() <= latencies_s.max() < 3.0
+    pictures = list(episode.frames("observation.images.top"))
+    assert len(pictures) == len(episode)
+    shown = json.loads(ctl(fleet, "dataset", "show", str(root), "--json"))
+    assert shown["episodes"][-1]["frames"] == len(episode)
+
+
+def test_a_discarded_episode_leaves_the_dataset_as_it_was(fleet: FleetProcess) -> None:
+    """Its frames are gone, and no number is used up."""
+    root = fleet.file.parent / "data" / "wave"
+    before = len(Dataset(root)) if root.exists() else 0
+    ctl(fleet, "episode", "start", "r1")
+    recorded(fleet, 5)
+    assert "dropped" in ctl(fleet, "episode", "discard", "r1")
+    refused = fleet.actorctl("episode", "stop", "r1")
+    assert refused.returncode == 2
+    assert "no episode is being recorded" in refused.stderr
+    assert len(Dataset(root)) == before
+
+
+def test_a_robot_without_record_says_how_to_get_it(fleet: FleetProcess) -> None:
+    """The refusal has the line for fleet.yaml."""
+    refused = fleet.actorctl("episode", "stop", "r2")
+    assert refused.returncode == 2
+    assert "r2 is not recorded: give it `record: {root: FOLDER}`" in refused.stderr
+
+
+def test_a_killed_recorder_costs_its_episode_and_no_tick(fleet: FleetProcess) -> None:
+    """It is started again, what was finished is whole, and control has missed nothing more."""
+    root = fleet.file.parent / "data" / "wave"
+    ctl(fleet, "episode", "start", "r1")
+    recorded(fleet, 5)
+    ctl(fleet, "episode", "stop", "r1")
+    finished = len(Dataset(root))
+    ctl(fleet, "episode", "start", "r1")
+    recorded(fleet, 10)
+    before = row(fleet.asked()["actors"], "r1/recorder")
+    os.kill(before["pid"], signal.SIGKILL)
+    fleet.wait_for(
+        lambda status: (
+            row(status["actors"], "r1/recorder")["incarnation"] > before["incarnation"]
+            and row(status["actors"], "r1/recorder")["state"] == "READY"
+        ),
+        30.0,
+    )
+    assert len(Dataset(root)) == finished
+    assert verify(root).whole
+    ctl(fleet, "episode", "start", "r1")
+    recorded(fleet, 3)
+    ctl(fleet, "episode", "stop", "r1", "--failure")
+    assert len(Dataset(root)) == finished + 1
+    assert row(fleet.asked()["robots"], "r1")["state"] == "STREAMING"
+    assert row(fleet.asked()["actors"], "r1/control")["restarts"] == 0
+
+
+@pytest.mark.slow
+def test_a_dataset_deleted_while_recording_is_one_line_in_the_status(fleet: FleetProcess) -> None:
+    """The robot goes on, the fleet is not healthy until the next episode is recorded."""
+    root = fleet.file.parent / "data" / "wave"
+    ctl(fleet, "episode", "start", "r1")
+    recorded(fleet, 3)
+    shutil.rmtree(root)
+    fleet.wait_for(lambda status: row(status["robots"], "r1")["recording"]["reason"], 30.0)
+    said = fleet.actorctl("status")
+    assert said.returncode == 1
+    (line,) = [line for line in said.stdout.splitlines() if "was deleted or moved" in line]
+    assert line.startswith("r1/recorder: does not record: the episode in progress")
+    assert row(fleet.asked()["robots"], "r1")["state"] == "STREAMING"
+    ctl(fleet, "episode", "start", "r1")
+    recorded(fleet, 3)
+    assert recording(fleet)["reason"] == ""
+    ctl(fleet, "episode", "stop", "r1")
+    assert verify(root).whole
