@@ -15,7 +15,14 @@ from .teleoperator import Teleoperator
 
 PAIRS = ("qa", "ws", "ed", "rf", "tg", "yh", "uj", "ik", "ol", "p;")
 """The keys of the joints in order: up, down."""
-COMMANDS = {" ": "take_over", "\n": "success", "0": "failure", "x": "rerecord", "\x1b": "stop"}
+COMMANDS = {
+    " ": "take_over",
+    "\n": "success",
+    "\r": "success",
+    "0": "failure",
+    "x": "rerecord",
+    "\x1b": "stop",
+}
 """The keys of the buttons: space, enter, 0, x, escape."""
 _STEP_S = 0.1
 """A step is as far as a joint's `max_rate` takes it in this time."""

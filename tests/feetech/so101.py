@@ -20,7 +20,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from holdfast.tests.feetech.bus import FeetechBus
-from holdfast.tests.feetech.sts3215 import GOAL, PRESENT, TORQUE, Sts3215
+from holdfast.tests.feetech.sts3215 import GOAL, OFFSET, PRESENT, TORQUE, Sts3215
 
 JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
 NAMES = tuple(f"{joint}.pos" for joint in JOINTS)
@@ -113,6 +113,14 @@ class So101:
                 motor.put(GOAL, round(motor.get(PRESENT) + motor.sag))
                 motor.put(TORQUE, 1)
             self.motors[6].store(MAX_TORQUE=500, PROTECTION_CURRENT=250, OVERLOAD_TORQUE=25)
+
+    def hand(self, **steps: int) -> None:
+        """A person's hand has moved the limp arm: joints stay where it put them, in the steps that
+        the registers say."""
+        with self._lock:
+            for joint, value in steps.items():
+                motor = self.motors[JOINTS.index(joint) + 1]
+                motor.position, motor.rest = float(value + motor.get(OFFSET)), None
 
     def __enter__(self) -> Self:
         self._pass()
