@@ -15,8 +15,10 @@ Noise = Literal["none", "given", "drawn"]
 class PolicyFamily(NamedTuple):
     """What the adapter has to know of a family.
 
-    `mode` is exclusive where the policy keeps a queue of observations or other state; it is then
-    asked through its own `select_action`. The product of the fields `steps` of its configuration is
+    `mode` is exclusive where the policy keeps state. One with `queued` keeps queues, and is asked
+    through its own `select_action`; where the queue holds the last observations, as many as the
+    field `history` of its configuration says, each of them comes with every request, and the policy
+    is shared. The product of the fields `steps` of its configuration is
     the length of a chunk. `noise`: the policy uses none, takes it as an argument, or draws it
     itself, so that each observation of a batch is predicted alone. `guided`: it continues a prefix
     (real-time chunking). `steps_first`: chunks are [steps, batch, actions].
@@ -26,6 +28,8 @@ class PolicyFamily(NamedTuple):
     steps: tuple[str, ...] = ("chunk_size",)
     noise: Noise = "drawn"
     guided: bool = False
+    queued: bool = False
+    history: str = ""
     steps_first: bool = False
 
     def chunk_size(self, config: dict[str, Any]) -> int:
@@ -49,12 +53,14 @@ FAMILIES = {
     "evo1": PolicyFamily("shared"),
     "molmoact2": PolicyFamily("shared"),
     "groot": PolicyFamily("shared", ("n_action_steps",)),
-    "fastwam": PolicyFamily("exclusive", ("action_horizon",)),
-    "lingbot_va": PolicyFamily("exclusive", ("frame_chunk_size", "action_per_frame")),
-    "diffusion": PolicyFamily("exclusive", ("n_action_steps",)),
-    "multi_task_dit": PolicyFamily("exclusive", ("n_action_steps",)),
-    "vqbet": PolicyFamily("exclusive", ("action_chunk_size",)),
-    "tdmpc": PolicyFamily("exclusive", ("horizon",), steps_first=True),
+    "fastwam": PolicyFamily("exclusive", ("action_horizon",), queued=True),
+    "lingbot_va": PolicyFamily("exclusive", ("frame_chunk_size", "action_per_frame"), queued=True),
+    "diffusion": PolicyFamily("shared", ("n_action_steps",), queued=True, history="n_obs_steps"),
+    "multi_task_dit": PolicyFamily(
+        "shared", ("n_action_steps",), queued=True, history="n_obs_steps"
+    ),
+    "vqbet": PolicyFamily("shared", ("action_chunk_size",), queued=True, history="n_obs_steps"),
+    "tdmpc": PolicyFamily("exclusive", ("horizon",), queued=True, steps_first=True),
 }
 
 CHUNKLESS = {
@@ -73,4 +79,4 @@ def family_of(config: dict[str, Any]) -> PolicyFamily:
         # pi0-FAST chooses its tokens at random then.
         return known._replace(noise="drawn") if config.get("temperature") else known
     steps = "chunk_size" if "chunk_size" in config else "n_action_steps"
-    return PolicyFamily("exclusive", (steps,))
+    return PolicyFamily("exclusive", (steps,), queued=True)

@@ -82,6 +82,7 @@ def spec_of(
         states = [f for name, f in inputs.items() if name == "observation.state"]
         count = int(states[0]["shape"][0]) if states else 0
         chunk_size = family.chunk_size(config)
+        observation_steps = int(config[family.history]) if family.history else 1
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise PolicyError(
             f"{folder / CONFIG} of family {config['type']} lacks {error}: a chunk's length and the "
@@ -115,6 +116,7 @@ def spec_of(
             prefix="guided" if horizon else "none",
             max_prefix_steps=min(horizon, chunk_size),
             stateful=mode == "exclusive",
+            observation_steps=observation_steps,
             by_count=own_actions is None or (count > 0 and own_states is None),
         )
     except (TypeError, ValueError) as error:
@@ -137,7 +139,8 @@ def _refuse_unserved(config: Mapping[str, Any], folder: Path) -> None:
 
 def keeps_queues(config: dict[str, Any], options: LeRobotOptions) -> bool:
     """Whether the policy is asked through its `select_action`, which fills its queues."""
-    return family_of(config).mode == "exclusive" and options.serving_mode != "shared"
+    family = family_of(config)
+    return family.queued and (bool(family.history) or options.serving_mode != "shared")
 
 
 def _horizon(config: dict[str, Any], family: PolicyFamily, options: LeRobotOptions) -> int:

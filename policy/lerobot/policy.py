@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +20,12 @@ from .processor_pairs import ProcessorPair, ProcessorPairs
 
 @dataclass(frozen=True)
 class Prepared:
-    """An observation after its session's preprocessor: `inputs` of batch size 1; `prefix` [1, P, A]
-    in the network's space, or None."""
+    """An observation after its session's preprocessor: `inputs` of batch size 1, `earlier` those of
+    the observations before it, the oldest first; `prefix` [1, P, A] in the network's space, or
+    None."""
 
     inputs: dict[str, Any]
+    earlier: list[dict[str, Any]]
     pair: ProcessorPair
     seed: int
     prefix: Any | None
@@ -116,20 +118,43 @@ class LeRobotPolicy:
         self._pairs.forget()
 
     def _prepared(self, observation: Observation, pair: ProcessorPair) -> Prepared:
-        # Copies: received arrays are not writable, which torch requires.
-        frame: dict[str, NDArray[Any]] = {
-            key: observation.images[name].copy() for key, name in self._visual.items()
-        }
-        if self.spec.state_names:
-            frame["observation.state"] = observation.state.copy()
-        inputs = pair.before(self._prepare_frame(frame, self._device, task=observation.task))
+        earlier = [
+            self._inputs(
+                pair,
+                observation.task,
+                states[place],
+                {name: frames[place] for name, frames in observation.image_history.items()},
+            )
+            for states in [observation.state_history]
+            if states is not None
+            for place in range(len(states) - 1)
+        ]
+        inputs = self._inputs(pair, observation.task, observation.state, observation.images)
         prefix = self._prefix(pair, observation)
         guidance = (
             observation.execution_horizon,
             observation.guidance_schedule,
             observation.guidance_clip,
         )
-        return Prepared(inputs, pair, observation.seed, prefix, observation.delay_steps, guidance)
+        return Prepared(
+            inputs, earlier, pair, observation.seed, prefix, observation.delay_steps, guidance
+        )
+
+    def _inputs(
+        self,
+        pair: ProcessorPair,
+        task: str,
+        state: NDArray[np.float32],
+        images: Mapping[str, NDArray[np.uint8]],
+    ) -> dict[str, Any]:
+        # Copies: received arrays are not writable, which torch requires.
+        frame: dict[str, NDArray[Any]] = {
+            key: images[name].copy() for key, name in self._visual.items()
+        }
+        if self.spec.state_names:
+            frame["observation.state"] = state.copy()
+        inputs: dict[str, Any] = pair.before(self._prepare_frame(frame, self._device, task=task))
+        return inputs
 
     def _prefix(self, pair: ProcessorPair, observation: Observation) -> Any | None:
         """The rest of the plan [1, P, A] for the network; of relative actions counted from the
@@ -211,9 +236,24 @@ class LeRobotPolicy:
     def _batch_first(self, actions: Any) -> Any:
         return actions.transpose(0, 1) if self._family.steps_first else actions
 
+    def _fill(self, earlier: Sequence[dict[str, Any]]) -> None:
+        """Let the queues of observations hold `earlier`, as if the policy had stepped through them
+        from the beginning of an episode."""
+        policy, actions = self._policy, len(self.spec.action_names)
+        policy.reset()
+        nothing = self._torch.zeros(1, 1, actions, device=self._device)
+        policy.predict_action_chunk = lambda *_, **__: nothing
+        try:
+            for inputs in earlier:
+                policy.select_action(inputs)  # takes the one action of no meaning at once
+        finally:
+            del policy.predict_action_chunk
+
     def _queued(self, one: Prepared) -> Any:
         """The chunk that the policy's own `select_action` predicts, after it filled its queues."""
         policy, made = self._policy, []
+        if self._family.history:
+            self._fill(one.earlier)
         predict = policy.predict_action_chunk
 
         def keeping(*arguments: Any, **named: Any) -> Any:

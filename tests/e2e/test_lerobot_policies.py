@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from holdfast.actors.inference.capture import CapturedBatch, read
 from holdfast.actors.inference.served_session import TaskRule, observe
+from holdfast.policy.base import Observation
 from holdfast.policy.lerobot import files
 from holdfast.robot.sim import SPEC
 from holdfast.tests.e2e.conftest import StartFleet, row
@@ -43,13 +45,23 @@ gateway: {{enabled: false}}
 WANTED = 3
 
 
+def stepped(seen: Observation) -> list[Observation]:
+    """The observations that a policy sees with a request, one by one."""
+    if seen.state_history is None:
+        return [seen]
+    return [
+        replace(seen, state=state, images={n: f[place] for n, f in seen.image_history.items()})
+        for place, state in enumerate(seen.state_history)
+    ]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("family", "mode", "named", "guided"),
     [
         ("act", "shared", True, False),
-        ("diffusion", "exclusive", False, False),
+        ("diffusion", "shared", False, False),
         ("smolvla", "shared", True, True),
         ("pi0-relative", "shared", True, True),
     ],
@@ -96,16 +108,16 @@ def test_a_robot_receives_the_bytes_of_the_librarys_own_call(
     wait_until(lambda: len(batches()) >= WANTED, "the robot asks", within_s=60.0)
     fleet.interrupt()
     fleet.wait(30.0)
-    captured = batches()
-    # A policy with a queue: from the beginning of an episode.
-    first = max(k for k in range(len(captured)) if captured[k].reset or k == 0)
     spec = files.spec_of(checkpoint, str(checkpoint), None, files.options_of(options))
-    exchanges = [each for batch in captured[first:] for each in batch.exchanges]
+    exchanges = [each for batch in batches() for each in batch.exchanges]
     observations = [
         observe(decode(list(each.request)), "r1", spec, TaskRule(None, ""), None)
         for each in exchanges
     ]
-    [expected] = direct([(checkpoint, observations)])
+    # The library steps through the observations of each request; the last gives the chunk.
+    steps = [step for each in observations for step in stepped(each)]
+    [expected] = direct([(checkpoint, steps)])
+    expected = expected[spec.observation_steps - 1 :: spec.observation_steps]
     assert exchanges
     assert any(each.prefix is not None for each in observations) is guided
     for each, wanted in zip(exchanges, expected, strict=True):

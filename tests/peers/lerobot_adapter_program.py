@@ -29,6 +29,7 @@ def observations(policy: LeRobotPolicy, inputs: str) -> list[Observation]:
     found = []
     for k in range(len(given["seed"])):
         steps = int(given["prefix_steps"][k])
+        several = "state_history" in given
         found.append(
             Observation(
                 state=given["observation.state"][k],
@@ -41,6 +42,12 @@ def observations(policy: LeRobotPolicy, inputs: str) -> list[Observation]:
                 execution_horizon=int(given["execution_horizon"][k]) or None,
                 guidance_schedule=str(given["guidance_schedule"][k]) or None,  # type: ignore[arg-type]
                 guidance_clip=float(given["guidance_clip"][k]) or None,
+                state_history=given["state_history"][k] if several else None,
+                image_history={
+                    name: given[f"{key}.history"][k] for key, name in policy._visual.items()
+                }
+                if several
+                else {},
                 session="" if policy.spec.stateful else f"r{k}",
             )
         )

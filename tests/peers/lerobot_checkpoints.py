@@ -129,6 +129,11 @@ def arrays_of(given: Sequence[Observation]) -> dict[str, Any]:
         # TD-MPC has one camera, without the word between.
         key = "observation.image" if name == "image" else f"observation.images.{name}"
         arrays[key] = np.stack([each.images[name] for each in given])
+        if given[0].image_history:
+            arrays[f"{key}.history"] = np.stack([each.image_history[name] for each in given])
+    histories = [each.state_history for each in given if each.state_history is not None]
+    if histories:
+        arrays["state_history"] = np.stack(histories)
     for name in ("prefix", "prefix_robot"):
         rows = [getattr(each, name) for each in given]
         width = max((row.shape[1] for row in rows if row is not None), default=0)

@@ -28,8 +28,13 @@ from holdfast.tests.peers.lerobot_checkpoints import (
 )
 
 PROGRAM = Path(__file__).parents[2] / "peers" / "lerobot_adapter_program.py"
-SHARED = ("act", "smolvla", "pi0", "pi0-relative", "pi05", "pi05-relative", "pi0_fast")
-EXCLUSIVE = ("diffusion", "multi_task_dit", "vqbet", "tdmpc")
+LOOKING_BACK = ("diffusion", "multi_task_dit", "vqbet")
+"""Their queues hold the last observations, which come with each request."""
+SHARED = (
+    *("act", "smolvla", "pi0", "pi0-relative", "pi05", "pi05-relative", "pi0_fast"),
+    *LOOKING_BACK,
+)
+EXCLUSIVE = ("tdmpc",)
 FAMILIES = (*SHARED, *EXCLUSIVE)
 GUIDED = ("smolvla", "pi0", "pi0-relative", "pi05", "pi05-relative")
 
@@ -66,10 +71,13 @@ def ask(
 
 
 def observations(checkpoint: Path) -> list[Observation]:
-    """Without a prefix, and with several of different lengths and delays."""
+    """Without a prefix, and with several of different lengths and delays; a policy that looks back
+    sees those before, as in an episode that the library itself steps through."""
     spec = spec_of(checkpoint, str(checkpoint), None, options_of({}))
     tasks = ("pick the red parcel", "", "pick", "red parcel", "pick the red parcel")
     made = [spec.example(seed, task) for seed, task in enumerate(tasks)]
+    if spec.observation_steps > 1:
+        return in_episode(made, spec.observation_steps)
     if spec.prefix == "none":
         return made
     first, second, third, fourth, fifth = made
@@ -88,6 +96,24 @@ def observations(checkpoint: Path) -> list[Observation]:
             guidance_clip=2.0,
         ),
     ]
+
+
+def in_episode(given: Sequence[Observation], steps: int) -> list[Observation]:
+    """Each with the last `steps` of `given`, itself included; the first stands for those before."""
+    found = []
+    for place, observation in enumerate(given):
+        last = [given[max(place - back, 0)] for back in range(steps - 1, -1, -1)]
+        found.append(
+            replace(
+                observation,
+                state_history=np.stack([each.state for each in last]),
+                image_history={
+                    name: np.stack([each.images[name] for each in last])
+                    for name in observation.images
+                },
+            )
+        )
+    return found
 
 
 @pytest.fixture(scope="module")
