@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .actors.inference.given_policy import Predict as Predict
     from .actors.runtime.actor import Actor as Actor
     from .actors.runtime.actor import Boot as Boot
-    from .actors.runtime.supervisor_link import Command as Command
+    from .actors.runtime.link_messages import Command as Command
     from .actors.runtime.supervisor_link import Link as Link
     from .errors import BrokerUnreachableError as BrokerUnreachableError
     from .errors import CaptureError as CaptureError
@@ -101,7 +101,8 @@ _NAMES = {
     ".actors.inference.given_policy": ("Predict",),
     ".actors.embedding.stopping": ("emergency_stop", "release_emergency_stop"),
     ".actors.runtime.actor": ("Actor", "Boot"),
-    ".actors.runtime.supervisor_link": ("Command", "Link"),
+    ".actors.runtime.link_messages": ("Command",),
+    ".actors.runtime.supervisor_link": ("Link",),
     ".errors": (
         "BrokerUnreachableError",
         "CaptureError",

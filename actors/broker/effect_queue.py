@@ -33,6 +33,10 @@ class EffectQueue:
         """Pass a replica's message on to the session's robot."""
         self._effects.append(ToRobot(session.peer.identity, message.header, message.frames))
 
+    def repeat_to_robot(self, effect: ToRobot) -> None:
+        """Send again what was not delivered."""
+        self._effects.append(effect)
+
     def send_to_replica(self, identity: bytes, about: Header, body: Body, robot: str = "") -> None:
         """Send `body` to a replica, about `robot` or (empty) the replica itself."""
         header = about._replace(kind=KINDS[type(body)])

@@ -162,6 +162,7 @@ class RobotHandlers:
         session.last_seq = header.seq
         session.active_ns = now_ns
         session.request = Outstanding(header.seq, message, now_ns)
+        session.undelivered = None
         self._counters.count("requests")
         self._state.send_pending(session)
 
@@ -176,6 +177,26 @@ class RobotHandlers:
         if message.header.epoch and (session is None or session.peer.identity != peer.identity):
             # It claims a session that does not exist: the sooner it knows, the less it waits.
             self._send_lost(peer, message)
+        elif message.header.seq and (held := self._session_of(peer, message)) is not None:
+            self._answer_doubt(held, message)
+
+    def _answer_doubt(self, session: RoutedSession, message: Received) -> None:
+        """The robot waits for an answer to the request of the heartbeat's seq. It is sent one that
+        was not delivered. Otherwise, messages arrive in order: if the request is not outstanding,
+        it or its answer was lost with a connection, or the answer is on its way, ahead of this."""
+        about = message.header
+        if session.request is not None and session.request.seq == about.seq:
+            return
+        answer, session.undelivered = session.undelivered, None
+        if answer is not None and answer.header[1:4] == about[1:4]:
+            self._counters.count("delivered-late", session.robot)
+            self._state.out.repeat_to_robot(answer)
+            return
+        self._counters.count("lost-with-connection", session.robot)
+        words = "the request or its answer was lost with the connection to the broker"
+        self._state.out.send_to_robot(
+            session.peer.identity, about, Error(reason="connection-lost", message=words)
+        )
 
     def _session_of(self, peer: Peer, message: Received) -> RoutedSession | None:
         """The session of this robot, identity and epoch, which `message` is about, if it exists."""

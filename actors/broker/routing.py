@@ -240,6 +240,8 @@ class Routing:
         for session in self._state.sessions:
             if session.peer.identity == effect.identity and why == "unreachable":
                 session.reachable = False
+                if effect.header.kind in (Kind.REPLY, Kind.ERROR):
+                    session.undelivered = effect
 
     def _undelivered_to_replica(self, effect: ToReplica, why: Why, now_ns: int) -> None:
         state = self._state

@@ -98,6 +98,8 @@ def _wanted(replica: Replica) -> dict[str, Any]:
         "pin_task": None if offer.pin_task is None else offer.pin_task[:_CHARS],
         "default_task": offer.default_task[:_CHARS],
         "strict_fps": offer.strict_fps,
+        "observation_steps": offer.observation_steps,
+        "observation_stride_steps": offer.observation_stride_steps,
     }
 
 

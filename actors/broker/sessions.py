@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ...transport.bodies import Accept
-from .effects import Received
+from .effects import Received, ToRobot
 from .peers import Peer
 from .replicas import Replica
 
@@ -56,6 +56,8 @@ class RoutedSession:
     request: Outstanding | None = None
     last_seq: int = -1
     refused: set[bytes] = field(default_factory=set)
+    undelivered: ToRobot | None = None
+    """The answer to the last request, if the robot was not connected when it was to be sent."""
 
     @property
     def robot(self) -> str:

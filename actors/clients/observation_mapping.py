@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import WireError
+from ...errors import StepError, WireError
 from ...policy.base import CameraFeature, PolicySpec
+from ...policy.steps import resize_with_pad
 from ...transport.images import Pixels, resize
 from ...transport.limits import DEFAULT
 from ..runtime.client_configs import ObservationMapping
@@ -86,7 +87,7 @@ class ObservationReader:
             found = (
                 ([camera.name] if camera.name in images else [])
                 or [k for k in images if _last(k) == camera.name]
-                or [k for k in images if _bare(_last(k)) and _bare(_last(k)) == _bare(camera.name)]
+                or [k for k in images if bare(_last(k)) and bare(_last(k)) == bare(camera.name)]
                 or (images if len(images) == len(self._spec.cameras) == 1 else [])
             )
             if len(found) != 1:
@@ -96,7 +97,13 @@ class ObservationReader:
         elif key not in flat:
             what = f"camera {camera.name}"
             raise self._unclear(f"cameras.{camera.name}", what, flat, f"expected {key}")
-        return resize(_pixels(key, flat[key]), camera.width, camera.height)
+        pixels = _pixels(key, flat[key])
+        if not self._mapping.pad:
+            return resize(pixels, camera.width, camera.height)
+        try:
+            return resize_with_pad(pixels, camera.height, camera.width)
+        except StepError as error:
+            raise WireError("observation", f"{key}: {error}") from error
 
     def _prompt(self, flat: Mapping[str, Any]) -> str:
         key = self._mapping.prompt
@@ -150,7 +157,7 @@ def _named(flat: Mapping[str, Any], name: str) -> list[str]:
     return [key for key in flat if _last(key) == name]
 
 
-def _bare(name: str) -> str:
+def bare(name: str) -> str:
     """A camera's name without the word `image`."""
     return "_".join(word for word in name.split("_") if word not in ("image", "images"))
 

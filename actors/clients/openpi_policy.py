@@ -11,84 +11,57 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
 
-from ... import arguments
 from ...errors import PolicyError, WireError
-from ...policy.base import CameraFeature, Chunk, Observation, PolicySpec
+from ...policy.base import Chunk, Observation, PolicySpec
 from . import msgpack_arrays
+from .server_robot import options_of, robot_of
 
 MAX_MESSAGE = 16 << 20
 _log = logging.getLogger("openpi")
 _RETRY_S = 0.1
-_LOCAL = ("self", "timeout_s", "wait_s", "api_key")
-"""What is not part of the policy's identity."""
 
 
 class OpenpiPolicy:
     """The policy of the server at `address` (`ws://host:port`).
 
-    `cameras` are the keys of its images with their sizes, `{key: [width, height]}`; robots call
-    them by the last part of the key, or by `names[key]`. The state is sent under the key `state`,
-    or in parts, `{key: how many values}`, the task under `prompt`. `api_key` is a file. An answer
-    that takes longer than `timeout_s`, over all reconnections, fails the request; the replica is
-    taken for hung after 3 s, unless `supervision.rules.inference` has another `hang_timeout_s`. At
-    its start it waits for the server up to `wait_s`, while robots find no replica.
-
-    Raises TypeError or ValueError that begins with the option, OSError without a server.
+    `options` are the other fields of `ServerOptions`. Robots wait until it is there; the replica is
+    taken for hung after 3 s without an answer, unless `supervision.rules.inference` has another
+    `hang_timeout_s`. Raises PolicyError for options that do not fit, OSError without a server.
     """
 
-    def __init__(
-        self,
-        address: str,
-        state_names: Sequence[str],
-        action_names: Sequence[str],
-        chunk_size: int,
-        fps: float,
-        cameras: Mapping[str, Sequence[int]] | None = None,
-        names: Mapping[str, str] | None = None,
-        state: str | Mapping[str, int] = "observation/state",
-        prompt: str = "prompt",
-        model: str = "openpi",
-        revision: str = "1",
-        api_key: str | None = None,
-        timeout_s: float = 2.0,
-        wait_s: float = 240.0,
-    ) -> None:
-        options = {name: value for name, value in locals().items() if name not in _LOCAL}
-        self.spec, self._keys = _spec(options)
-        if not address.startswith(("ws://", "wss://")):
-            raise ValueError(f"address: {address!r}, expected ws://host:port")
-        self._address, self._prompt = address, prompt
-        self._state = {state: len(state_names)} if isinstance(state, str) else dict(state)
-        if sum(self._state.values()) != len(state_names):
-            raise ValueError(f"state: {state}, expected {len(state_names)} values in all")
-        self._timeout_s = arguments.number("timeout_s", timeout_s, most=3600)
+    def __init__(self, address: str, **options: Any) -> None:
+        given = options_of({"address": address, **options})
+        self.spec, self._robot = robot_of(given)
+        self._address, self._timeout_s = address, given.timeout_s
         self._headers = {}
-        if api_key is not None:
-            self._headers["Authorization"] = f"Api-Key {Path(api_key).read_text().strip()}"
+        if given.api_key is not None:
+            self._headers["Authorization"] = f"Api-Key {Path(given.api_key).read_text().strip()}"
         self._opened = ExitStack()
         self._connection: ClientConnection | None = None
         self._metadata: Any = None
         self.reconnects = -1
         """How often the connection was made anew."""
         _log.info("waiting for the server at %s", address)
-        self._connected(time.monotonic() + arguments.number("wait_s", wait_s, most=1e6))
-        plain = json.dumps([options, self._metadata], sort_keys=True, default=repr)
+        self._connected(time.monotonic() + given.wait_s)
+        identity = [address, msgspec.to_builtins(self.spec), msgspec.to_builtins(self._robot)]
+        plain = json.dumps([*identity, self._metadata], sort_keys=True, default=repr)
         self.checkpoint_hash = hashlib.sha256(plain.encode()).hexdigest()
 
     @staticmethod
     def describe(**options: Any) -> PolicySpec:
-        """The spec that the options say; the server need not run."""
-        return _spec(options)[0]
+        """The spec that the options say; the server need not run. Raises PolicyError."""
+        return robot_of(options_of(options))[0]
 
     def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
         """One chunk for each observation, in order. Raises ValueError for one that the server
@@ -102,13 +75,11 @@ class OpenpiPolicy:
         self._opened.close()
 
     def _chunk(self, observation: Observation) -> Chunk:
-        packed = msgpack_arrays.pack(
-            {
-                **{key: observation.images[name] for key, name in self._keys.items()},
-                **self._parts(observation.state),
-                self._prompt: observation.task,
-            }
-        )
+        asked = self._robot.observed(observation)
+        if self._robot.prompt:
+            # Also an empty one: most servers fail without.
+            asked.setdefault(self._robot.prompt, "")
+        packed = msgpack_arrays.pack(asked)
         answer = self._ask(packed, time.monotonic() + self._timeout_s)
         if not isinstance(answer, bytes):
             # The server has closed the connection after its traceback.
@@ -121,11 +92,6 @@ class OpenpiPolicy:
             self.close()
             raise PolicyError(f"what the server at {self._address} answers: {error}") from error
         return Chunk(model=actions, robot=actions)
-
-    def _parts(self, state: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """The state by the keys that its parts are sent under."""
-        ends = np.cumsum(list(self._state.values()))[:-1]
-        return dict(zip(self._state, np.split(state, ends), strict=True))
 
     def _ask(self, packed: bytes, deadline_s: float) -> bytes | str:
         """The answer of the server, asked once more where the connection was lost."""
@@ -197,25 +163,3 @@ class OpenpiPolicy:
             found = getattr(actions, "shape", type(actions).__name__)
             raise WireError("actions", f"its actions are {found}, expected {list(wanted)}")
         return actions.astype(np.float32)
-
-
-def _spec(options: Mapping[str, Any]) -> tuple[PolicySpec, dict[str, str]]:
-    """The spec that `options` say, and the name of the camera of each image's key."""
-    needed = ("state_names", "action_names", "chunk_size", "fps")
-    if missing := [name for name in needed if name not in options]:
-        raise ValueError(f"{', '.join(missing)}: missing, and no such server says it")
-    names = options.get("names") or {}
-    keys = {key: names.get(key, key.rpartition("/")[2]) for key in options.get("cameras") or {}}
-    spec = PolicySpec(
-        model=options.get("model", "openpi"),
-        revision=options.get("revision", "1"),
-        cameras=tuple(
-            CameraFeature(keys[key], width=size[0], height=size[1])
-            for key, size in (options.get("cameras") or {}).items()
-        ),
-        state_names=tuple(options["state_names"]),
-        action_names=tuple(options["action_names"]),
-        chunk_size=options["chunk_size"],
-        fps=options["fps"],
-    )
-    return spec, keys

@@ -85,7 +85,7 @@ class ControlActor(Actor):
             self._words, config.tick_ns, (lambda: pauses_in(witness.read())) if witness else None
         )
         self._timing = realtime.take(config.timing)
-        if self._cycle.session.enabled:
+        if self._cycle.session.enabled or self._handover.manual:
             robot.connect()
         self._clock = self._start_clock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -94,7 +94,9 @@ class ControlActor(Actor):
             config, self._cycle, self._client, spec, self._plan, self._vitals, self._log
         )
         self._poll = Poll(self._client.socket, self.link.fileno())
-        self._commands = RobotCommands(self._cycle, self._handover, self._reset)
+        self._commands = RobotCommands(self._cycle, self._handover, self._reset, config.service)
+        if not config.service:  # there is nothing to wait for but a person
+            self._cycle.pause(monotonic_ns())
         self._pace = Pace(_BREAK_NS)
         self._transitions = TransitionLog(self.log, self._cycle, self._source, monotonic_ns())
         self._stop_by_ns = 0
@@ -181,7 +183,7 @@ class ControlActor(Actor):
             self._die(now_ns)
         elif self._robot.connected:
             self._drive(now_ns, lateness_ns)
-        elif self._cycle.session.enabled:
+        elif self._cycle.session.enabled or self._handover.manual:
             self._robot.connect()
             self._clock = TickClock(self.config.tick_ns, monotonic_ns() + _START_NS)
         else:
@@ -254,7 +256,8 @@ class ControlActor(Actor):
 
     def _keep_in_touch(self, now_ns: int) -> None:
         """Handshakes, heartbeats, the board, and what else is due now and then."""
-        self._conversation.keep_in_touch(now_ns)
+        if self.config.service:
+            self._conversation.keep_in_touch(now_ns)
         if self._transitions.entered(now_ns):
             self._report_ns = 0
         if now_ns - self._report_ns >= _REPORT_NS:
@@ -308,7 +311,8 @@ class ControlActor(Actor):
         report["tick_lateness_recent_us"] = self._recent.summary_us(monotonic_ns())
         report["timing"] = self._timing
         report["manual"] = self._handover.manual
-        if self._handover.manual:
+        report["service"] = self.config.service
+        if self._handover.manual or not self.config.service:
             report["reason"] = self._handover.reason
         report["malformed"] = dict(self._client.malformed)
         report["damaged"] = self._robot.damaged

@@ -240,6 +240,12 @@ class RequestCycle:
         else:
             self._pause.failed(now_ns)
 
+    def lost(self, reason: str, key: tuple[int, int, int], now_ns: int) -> None:
+        """The request `key` or its answer was lost on the way: the next one need not wait."""
+        if self._claim(key, now_ns) is not None:
+            self.why.request = reason
+            self.buffer.count(Drop.ABANDONED)
+
     def driver_lost(self, why: str) -> None:
         """The robot cannot be commanded: what was planned does not happen, and what was asked for
         does not continue it. No chunk is due until `driver_found`."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import monotonic_ns
 
 from ...transport.limits import DEFAULT
-from ..runtime.supervisor_link import Command
+from ..runtime.link_messages import Command
 from .handover import Handover
 from .request_cycle import RequestCycle
 
@@ -14,14 +14,20 @@ VERBS = ("pause", "resume", "reset", "episode", "task", "take-over")
 
 
 class RobotCommands:
-    """Of one loop. `reset` begins an episode, with another task unless it gets None; `task` is
-    another task in the same episode. `take-over`: the teleoperator commands the robot, until
-    `resume` gives it back to the policy, or `pause` to neither."""
+    """Of one loop, whose `service` is empty for a robot that a person alone moves. `reset` begins
+    an episode, with another task unless it gets None; `task` is another task in the same episode.
+    `take-over`: the teleoperator commands the robot, until `resume` gives it back to the policy, or
+    `pause` to neither."""
 
     def __init__(
-        self, cycle: RequestCycle, handover: Handover, reset: Callable[[str | None], None]
+        self,
+        cycle: RequestCycle,
+        handover: Handover,
+        reset: Callable[[str | None], None],
+        service: str,
     ) -> None:
         self._cycle, self._handover, self._reset = cycle, handover, reset
+        self._service = service
 
     def carry_out(self, command: Command) -> dict[str, object]:
         """Carry out one of VERBS; returns what the acknowledgement carries. Raises ValueError for
@@ -31,8 +37,7 @@ class RobotCommands:
             case "take-over":
                 self._take_over()
             case "pause":
-                self._handover.give_back()
-                self._cycle.pause(monotonic_ns())
+                self._pause()
             case "resume":
                 self._give_back()
             case "reset" | "episode":
@@ -52,8 +57,10 @@ class RobotCommands:
 
     def toggle(self) -> None:
         """The person takes over or, if they have, gives back to the policy."""
-        if self._handover.manual:
+        if self._handover.manual and self._service:
             self._give_back()
+        elif self._handover.manual:
+            self._pause()
         else:
             self._take_over()
 
@@ -68,7 +75,15 @@ class RobotCommands:
         self._cycle.void_plan()
         self._handover.take(now_ns)
 
+    def _pause(self) -> None:
+        self._handover.give_back()
+        self._cycle.pause(monotonic_ns())
+
     def _give_back(self) -> None:
+        if not self._service:
+            raise ValueError(
+                "it has no service to give back to: `pause` stops following the teleoperator"
+            )
         self._handover.give_back()
         self._cycle.resume(monotonic_ns())
 

@@ -59,6 +59,9 @@ class ServiceOffer(ServiceRow, frozen=True, kw_only=True):
                 f"    {_quoted(camera)}: {{driver: opencv, options: {{source: {place}}}, {size}}}"
                 f"  # seen at {width} x {height}"
             )
+        if self.observation_steps > 1:
+            window_steps = (self.observation_steps - 1) * self.observation_stride_steps
+            lines.append(f"  images: {{history_steps: {window_steps}}}")
         if renamed:
             pairs = ", ".join(f"{new}: {_quoted(feature)}" for new, feature in renamed.items())
             lines.append(f"  rename: {{{pairs}}}")

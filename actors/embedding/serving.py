@@ -24,7 +24,8 @@ from ..inference.example import Examples
 from ..inference.given_policy import GivenPolicy, Predict
 from ..runtime.actor import EXIT_STOPPED, boot_in_memory
 from ..runtime.configs import InferenceConfig
-from ..runtime.supervisor_link import ExitReason, Link
+from ..runtime.link_messages import ExitReason
+from ..runtime.supervisor_link import Link
 from .discovery import back_of
 from .given import GivenReplica, StopEvent, logged_to_stderr
 from .identity import Identity, here, path

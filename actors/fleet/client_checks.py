@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-from ...errors import Fault
+from ...errors import Fault, PolicyError
 from ...policy.base import PolicySpec
 from ...transport.keys import is_local
+from ..clients.describe_embodiment import robot_keys
 from ..clients.groot_modalities import mapping_faults
+from ..clients.named_mapping import misfits
 from ..runtime.suggestions import closest
 from .client_entries import GrootEntry, OpenpiEntry
 from .schema import FleetFile
@@ -33,7 +36,14 @@ def client_faults(fleet: FleetFile, specs: Mapping[str, PolicySpec]) -> Iterator
         taken[entry.port] = f"the clients of {name}"
         yield from _port(fleet, name, entry, path)
         if (spec := specs.get(entry.service)) is not None:
-            yield from _mapping(entry, spec, f"{path}.mapping")
+            yield from _mapping(fleet, entry, spec, f"{path}.mapping")
+            if spec.observation_steps > 1:
+                yield Fault(
+                    f"{path}.service",
+                    f"the policy {spec.model} sees the last {spec.observation_steps} observations, "
+                    "and these clients send single ones",
+                    remedy="use another service",
+                )
 
 
 def _port(
@@ -59,13 +69,49 @@ def _port(
         )
 
 
-def _mapping(entry: OpenpiEntry | GrootEntry, spec: PolicySpec, path: str) -> Iterator[Fault]:
+def _mapping(
+    fleet: FleetFile, entry: OpenpiEntry | GrootEntry, spec: PolicySpec, path: str
+) -> Iterator[Fault]:
     if isinstance(entry, GrootEntry):
         for place, found in mapping_faults(spec, entry.mapping):
             yield Fault(f"{path}.{place}", found)
+        return
+    if isinstance(entry.mapping, str):
+        yield from _named(fleet, entry.mapping, spec, path)
         return
     features = [camera.name for camera in spec.cameras]
     for name in entry.mapping.cameras:
         if name not in features:
             found = f"the policy {spec.model} has no camera {name!r}"
             yield Fault(f"{path}.cameras.{name}", found, remedy=closest(name, features))
+
+
+def _named(fleet: FleetFile, name: str, spec: PolicySpec, path: str) -> Iterator[Fault]:
+    """What is wrong with a mapping by the name of an embodiment."""
+    try:
+        robot = robot_keys(name, fleet.import_path)
+    except PolicyError as error:
+        yield Fault(path, str(error))
+        return
+    for found in misfits(robot, spec):
+        remedy = "use a policy of such a robot, or name the keys: {cameras, state, prompt}"
+        yield Fault(path, found, remedy=remedy)
+
+
+def client_secret_faults(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
+    """The files with what clients of other projects must have: present, readable, and one line."""
+    if fleet.broker.host != host:
+        return
+    for name, entry in client_ports(fleet).items():
+        file = getattr(entry, _SECRETS[name])
+        if file is None:
+            continue
+        path = f"$.gateway.{name}.{_SECRETS[name]}"
+        try:
+            secret = Path(file).read_bytes().strip()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            yield Fault(path, f"{file} cannot be read ({why})")
+            continue
+        if not secret or b"\n" in secret:
+            yield Fault(path, f"{file} holds no key", "one line that is not empty")

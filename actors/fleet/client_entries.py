@@ -16,8 +16,9 @@ class OpenpiEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """A WebSocket port for unmodified clients of openpi, each with a session with one service.
 
     `mapping` says which keys of their observations hold the policy's cameras, state and
-    instruction, where the names do not. `metadata` is sent to them first, beside what the service
-    says of itself; with `dialect: roboarena` that is RoboArena's `PolicyServerConfig`.
+    instruction, where the names do not; or it names whose clients they are. `metadata` is sent to
+    them first, beside what the service says of itself; with `dialect: roboarena` that is
+    RoboArena's `PolicyServerConfig`.
     """
 
     port: Port
@@ -28,7 +29,13 @@ class OpenpiEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Meta(description="a file with the key that clients must have, relative to this file"),
     ] = None
     dialect: Literal["openpi", "roboarena"] = "openpi"
-    mapping: ObservationMapping = ObservationMapping()
+    mapping: Annotated[
+        ObservationMapping | str,
+        Meta(
+            description="keys, or the kind of robot: aloha, droid, libero, or module:name beside "
+            "this file"
+        ),
+    ] = ObservationMapping()
     metadata: dict[str, Any] = {}
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 import msgspec
 
 from ...errors import Fault, FleetError, PolicyError, RobotError
+from ...policy.base import PolicySpec
 from ...transport import sockets
+from ..clients.describe_embodiment import robot_keys
+from ..clients.named_mapping import mapping_of
 from ..inference.user_policy import is_own
-from ..runtime.client_configs import GrootConfig, OpenpiConfig
+from ..runtime.client_configs import GrootConfig, ObservationMapping, OpenpiConfig
 from ..runtime.configs import (
     BrokerConfig,
     GatewayConfig,
@@ -77,7 +80,7 @@ def _actors(context: HostContext) -> list[ActorSpec]:
     made += [
         robot_actors.teleoperator(context, robot, robot.teleop) for robot in robots if robot.teleop
     ]
-    made += [robot_actors.network(context, robot) for robot in robots]
+    made += [robot_actors.network(context, robot) for robot in robots if robot.service]
     made += [robot_actors.control(context, robot) for robot in robots]
     made += [robot_actors.recorder(context, robot, r) for robot in robots if (r := robot.record)]
     if fleet.gateway.enabled and fleet.broker.host == context.host:
@@ -192,7 +195,7 @@ def _openpi(context: HostContext, entry: OpenpiEntry) -> ActorSpec:
         host=entry.host,
         port=entry.port,
         api_key=entry.api_key,
-        mapping=entry.mapping,
+        mapping=_mapping(context, entry, spec),
         metadata=entry.metadata,
         roboarena=entry.dialect == "roboarena",
         key=context.key("openpi", "key"),
@@ -216,3 +219,9 @@ def _groot(context: HostContext, entry: GrootEntry) -> ActorSpec:
         broker_key=context.key("broker", "pub"),
     )
     return context.spec("groot", "groot", config, [], after=["broker"])
+
+
+def _mapping(context: HostContext, entry: OpenpiEntry, spec: PolicySpec) -> ObservationMapping:
+    if isinstance(entry.mapping, ObservationMapping):
+        return entry.mapping
+    return mapping_of(robot_keys(entry.mapping, context.fleet.import_path), spec)

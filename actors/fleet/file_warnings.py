@@ -65,8 +65,8 @@ def _limits(robot: RobotEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
 
 def _against_policy(fleet: FleetFile, robot: RobotEntry, path: str) -> Iterator[Fault]:
     """Another rate than the policy's, and settings that it cannot follow."""
-    service = fleet.services[robot.service]
-    if service.external:
+    service = fleet.services.get(robot.service)
+    if service is None or service.external:
         return
     with suppress(PolicyError):  # a policy of another host
         policy = policy_spec(fleet, service)

@@ -70,25 +70,44 @@ def robot_faults(
         yield Fault(f"{path}.task", found, remedy="remove it")
     yield from camera_faults(fleet, robot, path, said)
     yield from record_faults(fleet, robot, path)
-    if robot.service not in fleet.services:
+    if not robot.service:
+        if robot.teleop is None:
+            remedy = f"name one: {', '.join(fleet.services)}" if fleet.services else "name one"
+            found = "nothing commands it: it has neither a service nor a teleoperator"
+            yield Fault(f"{path}.service", found, remedy=f"{remedy}, or give it a `teleop`")
+    elif robot.service not in fleet.services:
         remedy = closest(robot.service, fleet.services)
         yield Fault(f"{path}.service", f"no service {robot.service!r}", remedy=remedy)
     elif robot.service in specs:
-        policy = specs[robot.service]
         # What a misspelt renaming would have offered is missing: one fault says it.
         intended = {robot.rename[old] for old in renamed_nothing(robot, said)}
-        if not intended & {camera.name for camera in policy.cameras}:
-            yield from _cameras_of(robot, path, policy)
-        if spec is not None and not intended & {*policy.action_names, *policy.state_names}:
-            yield from _names(robot, path, spec, policy)
-        yield from _against_policy(robot, path, policy, spec)
-        if fleet.services[robot.service].strict_fps and not same_fps(robot.fps, policy.fps):
-            yield Fault(
-                f"{path}.fps",
-                f"{robot.fps:g}, and the policy {policy.model} was trained at {policy.fps:g}; "
-                f"service {robot.service!r} is strict about it",
-                remedy=f"use {policy.fps:g}, or `strict_fps: false`",
-            )
+        strict = fleet.services[robot.service].strict_fps
+        yield from _with_policy(robot, path, specs[robot.service], spec, intended, strict=strict)
+
+
+def _with_policy(
+    robot: RobotEntry,
+    path: str,
+    policy: PolicySpec,
+    spec: RobotSpec | None,
+    intended: set[str],
+    *,
+    strict: bool,
+) -> Iterator[Fault]:
+    """What does not fit between the robot and the policy of its service, which is `strict` about
+    its rate; about names in `intended` nothing is said."""
+    if not intended & {camera.name for camera in policy.cameras}:
+        yield from _cameras_of(robot, path, policy)
+    if spec is not None and not intended & {*policy.action_names, *policy.state_names}:
+        yield from _names(robot, path, spec, policy)
+    yield from _against_policy(robot, path, policy, spec)
+    if strict and not same_fps(robot.fps, policy.fps):
+        yield Fault(
+            f"{path}.fps",
+            f"{robot.fps:g}, and the policy {policy.model} was trained at {policy.fps:g}; "
+            f"service {robot.service!r} is strict about it",
+            remedy=f"use {policy.fps:g}, or `strict_fps: false`",
+        )
 
 
 def _of_driver(robot: RobotEntry, path: str, error: str) -> Fault:

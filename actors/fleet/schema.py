@@ -271,7 +271,13 @@ class RobotEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """One robot: its driver and cameras, the service it uses, and how it plays what it gets."""
 
     name: Name
-    service: Annotated[str, Meta(description="a name under `services`")]
+    service: Annotated[
+        str,
+        Meta(
+            description="a name under `services`; left away for a robot that a person alone moves, "
+            "by its `teleop`"
+        ),
+    ] = ""
     driver: Annotated[
         str,
         Meta(

@@ -22,6 +22,9 @@ from .specs import policy_spec
 WITHOUT_NETWORK = ("constant", "shape-only")
 """Kinds of policy that compute nothing on any device."""
 
+_SCHEMES = {"openpi": ("ws://", "wss://"), "groot": ("tcp://",)}
+"""How the address of another project's server begins."""
+
 
 def service_faults(fleet: FleetFile, specs: dict[str, PolicySpec]) -> Iterator[Fault]:
     """What is wrong with the services; adds the spec of each policy that has one to `specs`."""
@@ -34,8 +37,13 @@ def service_faults(fleet: FleetFile, specs: dict[str, PolicySpec]) -> Iterator[F
             remedy = f"remove it, or write `policy: {', '.join(user_policy.SERVERS)}`"
             yield Fault(f"{path}.address", f"{service.address} has no effect", remedy=remedy)
         if service.address is None and service.policy in user_policy.SERVERS:
-            remedy = "add `address: ws://host:port`, where it listens"
+            remedy = f"add `address: {_SCHEMES[service.policy][0]}host:port`, where it listens"
             yield Fault(f"{path}.address", "missing: another server runs it", remedy=remedy)
+        elif service.address is not None and not service.address.startswith(
+            schemes := _SCHEMES.get(service.policy, ("",))
+        ):
+            expected = f"{schemes[0]}host:port for policy {service.policy}"
+            yield Fault(f"{path}.address", f"found {service.address}", expected)
         elif service.external:
             yield from _external(service, path)
         elif user_policy.is_own(service.policy):

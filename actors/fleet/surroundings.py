@@ -22,7 +22,7 @@ from ...transport.keys import Key, Keyring, PublicKey, Role, load, load_public
 from ..inference.user_policy import is_own
 from ..runtime import interpreters
 from . import device_checks
-from .client_checks import client_ports
+from .client_checks import client_ports, client_secret_faults
 from .loading import placed
 from .places import Place, places, places_on, replica_names
 from .schema import FleetFile, RobotEntry, ServiceEntry
@@ -48,7 +48,7 @@ def faults_here(fleet: FleetFile, host: str | None) -> list[Fault]:
         *_interpreters(fleet, host),
         *_policies(fleet, host),
         *_keys(fleet, host),
-        *_client_secrets(fleet, host),
+        *client_secret_faults(fleet, host),
     ]
     for i, robot in robots:
         found += _files(robot, f"$.robots[{i}]")
@@ -254,28 +254,6 @@ def _key(path: Path, name: str, role: Role) -> Iterator[Fault]:
             f"that of {role}:{name}",
             remedy=f"`actorctl keys new {name} --role {role}`",
         )
-
-
-def _client_secrets(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
-    """The files with what clients of other projects must have: present, readable, and one line."""
-    if fleet.broker.host != host:
-        return
-    openpi, groot = fleet.gateway.openpi, fleet.gateway.groot
-    for place, file in (
-        ("openpi.api_key", None if openpi is None else openpi.api_key),
-        ("groot.api_token", None if groot is None else groot.api_token),
-    ):
-        if file is None:
-            continue
-        path = f"$.gateway.{place}"
-        try:
-            secret = Path(file).read_bytes().strip()
-        except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) else error
-            yield Fault(path, f"{file} cannot be read ({why})")
-            continue
-        if not secret or b"\n" in secret:
-            yield Fault(path, f"{file} holds no key", "one line that is not empty")
 
 
 def _files(robot: RobotEntry, path: str) -> Iterator[Fault]:

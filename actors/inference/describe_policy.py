@@ -39,7 +39,8 @@ class PolicyAnswer(msgspec.Struct, frozen=True):
 def describe(asked: AskedPolicy, python: str | None = None) -> PolicySpec:
     """The spec of the policy, in the interpreter `python` (None: this one). Raises PolicyError for
     one that cannot be imported or made, with what its own code did."""
-    question = json.dumps(msgspec.to_builtins(asked), sort_keys=True).encode()
+    # In the file's order: that of a map's keys may be that of a policy's names.
+    question = json.dumps(msgspec.to_builtins(asked)).encode()
     said, otherwise = questions.ask(_MODULE, question, python, _stamp(asked))
     try:
         answer = msgspec.json.decode(said, type=PolicyAnswer)

@@ -23,6 +23,7 @@ from .given_policy import GivenPolicy
 
 SERVERS = {
     "openpi": "holdfast.actors.clients.openpi_policy:OpenpiPolicy",
+    "groot": "holdfast.actors.clients.groot_policy:GrootPolicy",
 }
 """Policies that other servers run, by kind: made as the user's own are, and asked there."""
 

@@ -201,8 +201,11 @@ class NetworkActor(Actor):
             raise
 
     def _watch_broker(self, now_ns: int) -> None:
-        """Notify control, while it waits for a session, of changes of the broker's connection."""
+        """Notify control, while it waits for a session, of changes of the broker's connection; ask
+        the broker about a request that was under way when it broke."""
         connected = self._broker.connected()
+        if connected and self._audit.pending is not None:
+            self._beat(now_ns)
         if self._broker.tick(now_ns):
             self.log.warning("connecting to the broker anew: %s", self._broker.reason)
         reason = self._broker.reason
@@ -223,6 +226,10 @@ class NetworkActor(Actor):
         decision = self._relay.from_broker(header, event, time.monotonic_ns())
         if decision.action is Disposition.DROP:
             self._count(decision)
+            return
+        asked = self._audit.pending
+        if header.kind is Kind.ERROR and (asked is None or asked.seq != header.seq):
+            self._dropped["answered"] += 1  # the answer came, and overtook a doubt about it
             return
         if header.kind is Kind.ACCEPT:
             frames = self._accepted(messages.decode(frames))
@@ -282,9 +289,13 @@ class NetworkActor(Actor):
 
     def _beat(self, now_ns: int) -> None:
         """Send a heartbeat, in every phase: the broker's answer shows that it is reachable."""
-        # An epoch claims a session: the broker answers at once when it does not exist.
+        # An epoch claims a session, and a seq a request: the broker answers at once when it does
+        # not exist, so that control need not wait for a timeout, which is longer than most plans.
         held = self._relay.phase is not Phase.CLOSED
         header = Header(Kind.HEARTBEAT, epoch=self._relay.epoch if held else 0, token=now_ns)
+        asked = self._audit.pending
+        if held and asked is not None and asked.epoch == header.epoch:
+            header = header._replace(seq=asked.seq, episode=asked.episode)
         beat = Heartbeat(progress=self.board.turns, vitals=self._vitals.current(now_ns))
         self._send(messages.encode(header, beat))
 

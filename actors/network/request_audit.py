@@ -51,6 +51,11 @@ class RequestAudit:
             self._line(asked, "reply" if header.kind is Kind.REPLY else "error", terms, now_ns)
 
     @property
+    def pending(self) -> Header | None:
+        """The header of the request that awaits its answer."""
+        return self._pending.header if self._pending is not None else None
+
+    @property
     def lost(self) -> int:
         """How many lines the disk did not take."""
         return self._audit.lost

@@ -24,8 +24,8 @@ from ...robot.dataset.recording_schema import RecordingSchema, Row
 from ..control.plan_memory import PLAN_BYTES
 from ..control.tick_log import TickReader, TickRecord
 from ..runtime.actor import Actor
+from ..runtime.link_messages import Command
 from ..runtime.status_board import StatusBoardReader
-from ..runtime.supervisor_link import Command
 from .dataset_recorder import DatasetRecorder
 from .frame_taker import FrameTaker
 from .record_settings import RecorderConfig

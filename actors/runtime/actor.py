@@ -24,9 +24,10 @@ import msgspec
 
 from ...errors import DeadError, RefusedError
 from ...transport import segment as _segment
+from .link_messages import BootMessage, Command, SegmentEntry
 from .release import release
 from .status_board import BOARD_SIZE, StatusBoard
-from .supervisor_link import BootMessage, Command, Link, SegmentEntry, SupervisorLink, pair
+from .supervisor_link import Link, SupervisorLink, pair
 
 EXIT_STOPPED = 0
 EXIT_CRASHED = 1
@@ -163,8 +164,8 @@ class Actor:
 
     def reconfigured(self) -> bool:
         """Take over what a changed fleet file changes for an actor that runs: True if `config` is
-        another one, and its segments are mapped. For the keys that its `ActorSpec` names; call it
-        after the link was read."""
+        another one, and its segments are mapped. For the keys that its entry in the supervisor
+        names; call it after the link was read."""
         taken, self.link.reconfigurations = self.link.reconfigurations, []
         for message, fds in taken:
             self._memory |= _mapped(message.segments, fds)

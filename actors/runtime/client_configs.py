@@ -13,11 +13,13 @@ import msgspec
 class ObservationMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which keys of a client's observation hold what: a key for each camera of the policy, one or
     several in order for the state, one for the instruction. Maps within the observation contribute
-    `outer/inner`. What is left away is found by its name."""
+    `outer/inner`. What is left away is found by its name. With `pad`, images are scaled to fit and
+    centred on black, as openpi's own servers do; else they are stretched."""
 
     cameras: dict[str, str] = {}
     state: str | tuple[str, ...] | None = None
     prompt: str | None = None
+    pad: bool = False
 
 
 class OpenpiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -2,8 +2,9 @@
 
 It is a unix SOCK_SEQPACKET socket pair: messages keep their boundaries, arrive in order and may
 carry descriptors, and the death of either side is an end-of-file at the other. Each packet is one
-MessagePack-encoded struct below. Guaranteed: sending never blocks the actor; a message that does
-not fit into the socket's buffer, because the supervisor stopped reading, is dropped.
+MessagePack-encoded struct of link_messages.py. Guaranteed: sending never blocks the actor; a
+message that does not fit into the socket's buffer, because the supervisor stopped reading, is
+dropped.
 
 The link does not show whether the actor is alive (its board does), and carries no bulk data.
 """
@@ -22,86 +23,22 @@ import msgspec
 
 from ...errors import WireError
 from ...transport import nesting
+from .link_messages import (
+    BootMessage,
+    Command,
+    CommandReply,
+    Descriptors,
+    ExitReason,
+    FromActor,
+    FromSupervisor,
+    ReadyMessage,
+    Reconfiguration,
+)
 
 MAX_PACKET = 128 * 1024
 FDS_PER_PACKET = 128
 """Linux carries at most 253 descriptors in one message."""
 
-
-class Command(msgspec.Struct, frozen=True, tag="command"):
-    """A command for an actor: `stop`, `pause`, `resume`, `reset`, `drain`, ... The reply carries
-    its `id`.
-
-    >>> Command("reset", {"task": "stack"}, id=7)
-    Command(verb='reset', args={'task': 'stack'}, id=7)
-    """
-
-    verb: str
-    args: dict[str, Any] = {}
-    id: int = 0
-
-
-class SegmentEntry(msgspec.Struct, frozen=True):
-    """One row of the boot's segment table; its descriptor is the one at the same place."""
-
-    name: str
-    size: int
-    writable: bool
-
-
-class BootMessage(msgspec.Struct, frozen=True, tag="boot"):
-    """Everything an actor gets at its start. The segments' descriptors come with it and, where they
-    are too many, with `Descriptors` after it."""
-
-    kind: str
-    name: str
-    incarnation: int
-    rundir: str
-    config: dict[str, Any]
-    segments: tuple[SegmentEntry, ...] = ()
-    release: str = ""
-    """The supervisor's release of Holdfast."""
-    forgiven: bool = False
-    """It follows no failure of its own since a person's start: earlier ones do not count."""
-
-
-class Descriptors(msgspec.Struct, frozen=True, tag="descriptors"):
-    """Carries more of the boot's descriptors."""
-
-
-class Reconfiguration(msgspec.Struct, frozen=True, tag="reconfigure"):
-    """An actor's whole configuration, changed in what it takes over while it runs. The descriptors
-    of `segments` come with it; `names` are those of all segments that it has now."""
-
-    config: dict[str, Any]
-    names: tuple[str, ...] = ()
-    segments: tuple[SegmentEntry, ...] = ()
-
-
-class ReadyMessage(msgspec.Struct, frozen=True, tag="ready"):
-    """The actor's setup is done and its loop runs. `hang_timeout_s`: for how long one turn of the
-    loop was measured to last; the larger of this and the configured timeout counts."""
-
-    info: dict[str, Any] = {}
-    hang_timeout_s: float = 0.0
-
-
-class CommandReply(msgspec.Struct, frozen=True, tag="reply"):
-    """The answer to a command: `error` is None, or why the actor did not do it."""
-
-    id: int
-    result: Any = None
-    error: str | None = None
-
-
-class ExitReason(msgspec.Struct, frozen=True, tag="farewell"):
-    """Why the actor is about to exit, in a sentence for a person."""
-
-    reason: str
-
-
-FromSupervisor = Command | BootMessage | Descriptors | Reconfiguration
-FromActor = ReadyMessage | CommandReply | ExitReason
 
 MAX_COMMAND = 64 * 1024
 """Bytes of the largest command."""

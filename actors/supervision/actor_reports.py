@@ -51,6 +51,8 @@ class ControlReport(Struct, kw_only=True):
     void_dropped: Count = 0
     refused_commands: dict[str, Count] = {}
     manual: bool = False
+    service: str | None = None
+    """What it asks for chunks; empty for a robot that a person alone moves."""
     refusing_s: Measure = 0.0
     refusing: str = ""
     fallback_ticks: Count = 0
@@ -234,6 +236,8 @@ class ServiceRow(Struct, frozen=True, kw_only=True):
         pin_task: the only task, if there is one.
         default_task: the task of a robot that names none.
         strict_fps: whether a robot of another rate is refused; else it is warned.
+        observation_steps: how many observations it sees.
+        observation_stride_steps: steps between two of them.
     """
 
     name: str
@@ -257,6 +261,8 @@ class ServiceRow(Struct, frozen=True, kw_only=True):
     pin_task: str | None = None
     default_task: str = ""
     strict_fps: bool = False
+    observation_steps: Count = 1
+    observation_stride_steps: Count = 1
 
 
 class RefusedReplicaRow(Struct, kw_only=True):

@@ -21,9 +21,9 @@ import msgspec
 
 from ...errors import RequestDeclinedError, SegmentError
 from ..runtime.kinds import KINDS
+from ..runtime.link_messages import CommandReply
 from ..runtime.spec import ActorSpec
 from ..runtime.suggestions import closest
-from ..runtime.supervisor_link import CommandReply
 from .control_socket import ControlClient
 from .spec_diff import differences
 from .supervised import Restart, Start, Stop, SupervisionEvent

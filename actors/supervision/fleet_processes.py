@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, ItemsView, Sequence
 
-from ..runtime.log import Record
-from ..runtime.release import release
-from ..runtime.runtime_dir import RuntimeDir
-from ..runtime.spec import ActorSpec
-from ..runtime.supervisor_link import (
+from ..runtime.link_messages import (
     BootMessage,
     CommandReply,
     ExitReason,
     ReadyMessage,
     Reconfiguration,
 )
+from ..runtime.log import Record
+from ..runtime.release import release
+from ..runtime.runtime_dir import RuntimeDir
+from ..runtime.spec import ActorSpec
 from .actor_process import ActorProcess
 from .event_loop import EventLoop
 from .helper_processes import HelperProcesses

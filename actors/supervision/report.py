@@ -137,9 +137,14 @@ def _robot(
         row["reason"] = _why_down(record)
         row["refusing_s"], row["refusing"], row["warnings"] = 0.0, "", []
     elif not report["reason"] and row["state"] == "PAUSED":
-        row["reason"] = f"`actorctl resume {name}` goes on"
+        verb = "take-over" if report["service"] == "" else "resume"
+        row["reason"] = f"`actorctl {verb} {name}` goes on"
     elif not report["reason"] and row["state"] == "MANUAL":
-        row["reason"] = f"`actorctl resume {name}` gives it back to the policy"
+        row["reason"] = (
+            f"`actorctl pause {name}` stops following the person"
+            if report["service"] == ""
+            else f"`actorctl resume {name}` gives it back to the policy"
+        )
     recorder = rows.get(f"{name}/recorder")
     row["recording"] = recorder and (recorder["report"] or report_reader.unreported("recorder"))
     row["stopped"] = record["state"] == ActorState.STOPPED

@@ -14,9 +14,9 @@ from typing import Any
 
 from ...errors import SegmentError
 from ...transport import segment
+from ..runtime.link_messages import SegmentEntry
 from ..runtime.spec import ActorSpec
 from ..runtime.status_board import StatusBoardReader
-from ..runtime.supervisor_link import SegmentEntry
 
 
 class Segments:

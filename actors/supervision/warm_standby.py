@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
+from ..runtime.link_messages import CommandReply, ReadyMessage
 from ..runtime.log import Record
-from ..runtime.supervisor_link import CommandReply, ReadyMessage
 from .actor_process import Started, streams_of
 from .process import Process
 

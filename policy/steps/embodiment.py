@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal
 
-import msgspec
-
 from ..normalize import Mode, Stats
 from .data_step import StepPair
 from .normalization import NormalizeKeys, UnnormalizeKeys
@@ -63,7 +61,3 @@ class Embodiment(RobotKeys, frozen=True, kw_only=True):
             pair = pair.push(scale)
         pair = pair.push(StepPair([ResizeImages(IMAGE_SIZE, IMAGE_SIZE)]))
         return pair if family == "pi0_fast" else pair.push(StepPair([PadToModel(size)]))
-
-    def with_steps(self, steps: Callable[[Family], StepPair]) -> Embodiment:
-        """The same robot with other steps."""
-        return msgspec.structs.replace(self, steps=steps)

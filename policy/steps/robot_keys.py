@@ -26,7 +26,7 @@ class RobotKeys(msgspec.Struct, frozen=True, kw_only=True):
         fps: actions per second.
         control_mode: whether actions are positions, or velocities (or differences), of which 0
             means rest.
-        prompt: the key of the instruction.
+        prompt: the key of the instruction; empty where none is sent.
         nested: whether a key `a/b` is an entry `b` of a map `a`; else it is one entry.
         channels_first: whether images are sent as [3, h, w]; else as [h, w, 3].
     """
@@ -88,7 +88,7 @@ class RobotKeys(msgspec.Struct, frozen=True, kw_only=True):
             flat[self.cameras[name]] = pixels
         ends = np.cumsum([len(names) for names in self.state.values()])[:-1]
         flat |= zip(self.state, np.split(observation.state, ends), strict=True)
-        if observation.task:
+        if observation.task and self.prompt:
             flat[self.prompt] = observation.task
         if observation.prefix_robot is not None:
             flat["actions"] = observation.prefix_robot

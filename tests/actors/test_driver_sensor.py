@@ -22,8 +22,9 @@ from holdfast.actors.driver.wake import Waker
 from holdfast.actors.jitter_probe import JitterProbeActor
 from holdfast.actors.runtime.actor import EXIT_CRASHED, Actor, boot_in_memory
 from holdfast.actors.runtime.configs import SpecConfig
+from holdfast.actors.runtime.link_messages import ExitReason, ReadyMessage
 from holdfast.actors.runtime.status_board import StatusBoardReader
-from holdfast.actors.runtime.supervisor_link import ExitReason, ReadyMessage, SupervisorLink
+from holdfast.actors.runtime.supervisor_link import SupervisorLink
 from holdfast.actors.sensor.sensor import SensorActor
 from holdfast.robot.sim import SPEC
 from holdfast.robot.sim.scene import SIZE, Scene, unpack

@@ -178,6 +178,16 @@ def start_fleet(tmp_path: Path) -> Iterator[StartFleet]:
 
 
 @pytest.fixture
+def light(tmp_path: Path) -> Path:
+    """The default fleet with a policy that needs no torch, for what is not about its policy."""
+    text = DEFAULT.read_text()
+    assert text.count("policy: flow ") == 1
+    file = tmp_path / "light.yaml"
+    file.write_text(text.replace("policy: flow ", "policy: constant "))
+    return file
+
+
+@pytest.fixture
 def gone() -> Gone:
     """Assert that processes, by name, end within so many seconds."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -82,10 +83,10 @@ def test_the_page_shows_the_fleet_live_and_its_buttons_work(
 
 
 def test_an_open_page_reconnects_when_the_gateway_was_killed(
-    start_fleet: StartFleet, browser: Browser
+    start_fleet: StartFleet, light: Path, browser: Browser
 ) -> None:
     """Its address and token stay valid, its buttons work, and no session is lost."""
-    fleet = start_fleet()
+    fleet = start_fleet(fleet=light)
     before = fleet.streaming()
     url = dashboard(fleet)
     browser.open(url)
@@ -108,9 +109,11 @@ def test_an_open_page_reconnects_when_the_gateway_was_killed(
     assert restarts == {"gateway"}
 
 
-def test_the_documented_metrics_are_those_of_a_running_fleet(start_fleet: StartFleet) -> None:
+def test_the_documented_metrics_are_those_of_a_running_fleet(
+    start_fleet: StartFleet, light: Path
+) -> None:
     """Every family of FAMILIES is exported, except counts of events that need not have happened."""
-    fleet = start_fleet()
+    fleet = start_fleet(fleet=light)
     fleet.streaming()
     fleet.wait_for(lambda s: all(r["merged"] > 3 for r in s["robots"]), 30)
     base = dashboard(fleet).partition("#")[0]

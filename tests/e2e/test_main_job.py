@@ -166,25 +166,25 @@ def kill_each(fleet: FleetProcess) -> list[Disturbance]:
 
 
 def test_a_killed_supervisor_leaves_no_process_and_the_next_start_works(
-    start_fleet: StartFleet, gone: Gone
+    start_fleet: StartFleet, light: Path, gone: Gone
 ) -> None:
     """Every actor ends within 3 s, one that is stopped (SIGSTOP) included."""
-    fleet = start_fleet()
+    fleet = start_fleet(fleet=light)
     fleet.streaming()
     pids = fleet.pids()
     os.kill(pids["r2/network"], signal.SIGSTOP)
     fleet.process.kill()
     fleet.process.wait(5)
     gone(pids, 3.0)
-    again = start_fleet()
+    again = start_fleet(fleet=light)
     again.streaming()
     again.interrupt()
     assert again.wait(5.0) == 0, again.said()
 
 
-def test_an_actorctl_kill_finds_the_fleet_by_itself(start_fleet: StartFleet) -> None:
+def test_an_actorctl_kill_finds_the_fleet_by_itself(start_fleet: StartFleet, light: Path) -> None:
     """The actor is restarted; an unknown name is refused with the nearest known one."""
-    fleet = start_fleet()
+    fleet = start_fleet(fleet=light)
     before = fleet.streaming()
     done = fleet.actorctl("kill", "r1/network")
     assert done.returncode == 0, done.stderr

@@ -14,14 +14,9 @@ import msgspec
 import psutil
 import pytest
 
+from holdfast.actors.runtime.link_messages import BootMessage, ReadyMessage, SegmentEntry
 from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
-from holdfast.actors.runtime.supervisor_link import (
-    BootMessage,
-    ReadyMessage,
-    SegmentEntry,
-    SupervisorLink,
-    pair,
-)
+from holdfast.actors.runtime.supervisor_link import SupervisorLink, pair
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import CONFIG, Config
 from holdfast.tests.waiting import wait_until

@@ -17,7 +17,7 @@ import psutil
 import pytest
 import zmq
 
-from holdfast.tests.actors.broker.conftest import Wire
+from holdfast.tests.actors.broker.live_broker import Wire
 from holdfast.tests.hostile.corpus import Corpus
 from holdfast.transport import sockets
 from holdfast.transport.bodies import Request

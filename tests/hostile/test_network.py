@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.errors import WireError
-from holdfast.tests.actors.network.test_network import SHAPE, Bench
+from holdfast.tests.actors.network.network_bench import SHAPE, Bench
 from holdfast.tests.hostile.corpus import Corpus
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import bodies, messages, sockets

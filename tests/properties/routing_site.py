@@ -383,7 +383,9 @@ class RoutingSite:
                 self.work(replica)
             for robot in self.present():
                 epoch = 0 if robot.state == "closed" else robot.epoch
-                self.hear(robot, message(Kind.HEARTBEAT, Heartbeat(progress=1), epoch=epoch))
+                waiting = robot.waiting if epoch and robot.waiting is not None else 0
+                beat = message(Kind.HEARTBEAT, Heartbeat(progress=1), epoch=epoch, seq=waiting)
+                self.hear(robot, beat)
             self._tick()
 
     def living(self) -> list[FakeReplica]:

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
+from ...actors.runtime.link_messages import BootMessage, ReadyMessage, SegmentEntry
 from ...actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
-from ...actors.runtime.supervisor_link import BootMessage, ReadyMessage, SegmentEntry
 from ...actors.supervision.process import Process
 from ...transport import segment
 

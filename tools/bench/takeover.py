@@ -39,8 +39,8 @@ from ...actors.driver.registers import (
 )
 from ...actors.runtime.configs import SpecConfig
 from ...actors.runtime.kinds import modules_of
+from ...actors.runtime.link_messages import BootMessage, SegmentEntry
 from ...actors.runtime.status_board import BOARD_SIZE
-from ...actors.runtime.supervisor_link import BootMessage, SegmentEntry
 from ...actors.supervision.process import Process
 from ...robot.sim.arm import HOME, SPEC
 from ...transport import segment

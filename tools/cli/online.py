@@ -67,12 +67,13 @@ class _Question:
 
 
 def accepted(fleet: FleetFile, patience_s: float = PATIENCE_S) -> list[Acceptance]:
-    """Ask about every robot of `fleet`, all at once. Raises BrokerUnreachableError if no broker
-    took any of the questions."""
-    answers = [Acceptance(robot=robot.name, service=robot.service) for robot in fleet.robots]
+    """Ask about every robot of `fleet` that has a service, all at once. Raises
+    BrokerUnreachableError if no broker took any of the questions."""
+    served = [robot for robot in fleet.robots if robot.service]
+    answers = [Acceptance(robot=robot.name, service=robot.service) for robot in served]
     by_robot = {answer.robot: answer for answer in answers}
     questions = []
-    for host in dict.fromkeys(robot.host for robot in fleet.robots):
+    for host in dict.fromkeys(robot.host for robot in served):
         questions += _questions(fleet, host, by_robot)
     _must_run_here(fleet, questions)
     _ask(questions, patience_s)

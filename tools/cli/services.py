@@ -40,6 +40,11 @@ def _one(offer: ServiceOffer) -> str:
     prefix = "none: a chunk replaces the plan, trimmed by what was played"
     if offer.prefix != "none":
         prefix = f"{offer.prefix}, for {offer.max_prefix_steps} steps at most"
+    sees = "one observation"
+    if offer.observation_steps > 1:
+        sees = (
+            f"{offer.observation_steps} observations, {offer.observation_stride_steps} steps apart"
+        )
     cameras = ", ".join(f"{name} {w} x {h}" for name, (w, h) in offer.cameras.items())
     other = "refused" if offer.strict_fps else "warned"
     rows = {
@@ -51,6 +56,7 @@ def _one(offer: ServiceOffer) -> str:
         + (f", {offer.chunk_size / offer.fps:.3g} s" if offer.fps else ""),
         "fps": f"{offer.fps:g}; a robot of another rate is {other}",
         "prefix": prefix,
+        "sees": sees,
         "task": offer.task_rule,
     }
     lines = [f"  {key:<8} {value}" for key, value in rows.items()]

@@ -6,16 +6,12 @@ from typing import Any
 
 import pytest
 
-from holdfast.actors.broker.effects import Effect, Log, Received, ToReplica, ToRobot
-from holdfast.actors.broker.peers import Peer
+from holdfast.actors.broker.effects import Received, ToReplica, ToRobot
 from holdfast.actors.broker.replica_choice import RETRY_AFTER_S
 from holdfast.errors import WireError
-from holdfast.tests.actors.broker.conftest import Desk, asking, granting, is_a, offering
-from holdfast.transport import messages
+from holdfast.tests.actors.broker.desk import Desk, Sent, asking, granting, is_a, offering
+from holdfast.tests.actors.broker.own_messages import fail, keyed, readable
 from holdfast.transport.bodies import (
-    Body,
-    Close,
-    Drain,
     Error,
     Event,
     Heartbeat,
@@ -25,32 +21,6 @@ from holdfast.transport.bodies import (
     Verdict,
 )
 from holdfast.transport.header import Header, Kind
-
-
-def readable(effects: list[Effect]) -> list[Any]:
-    """The messages among `effects`; those of the broker's own survive the wire, have an address,
-    and a reason in words where they have one."""
-    sent = [effect for effect in effects if not isinstance(effect, Log)]
-    for effect in sent:
-        assert effect.identity, "it goes to a peer"
-        if not isinstance(effect.payload, Body):
-            continue
-        arrived = messages.decode(messages.encode(effect.header, effect.payload))
-        assert arrived.header == effect.header
-        assert arrived.body == effect.payload
-        body = effect.payload.reject if isinstance(effect.payload, Verdict) else effect.payload
-        assert not isinstance(body, Reject | Error | Event) or body.message
-    return sent
-
-
-def keyed(identity: str, key: str) -> Peer:
-    name, _, incarnation = identity.rpartition(":")
-    return Peer(identity.encode(), name, int(incarnation), key)
-
-
-def fail(desk: Desk, effect: Any, why: Any) -> list[Any]:
-    return readable(desk.routing.undelivered(effect, why, desk.now_ns))
-
 
 # Messages that cannot be read
 
@@ -250,161 +220,30 @@ def test_the_sessions_of_a_replica_with_a_revoked_key_go_on_elsewhere(desk: Desk
         assert int(desk.sessions()["r1"].partition("/")[2]) in left
 
 
-# Replicas
-
-
-def test_an_unregistered_replica_may_go_at_once(desk: Desk) -> None:
-    """Its DRAIN is answered by a DRAIN with its token."""
-    effects = desk.replica("flow/0:1", Drain(reason="stopping"), token=6)
-    (told,) = readable(effects)
-    assert (told.identity, told.robot, told.header.token) == (b"flow/0:1", "", 6)
-    assert told.payload == Drain(reason="drained")
-
-
-def test_a_drained_replica_is_notified_once_for_each_time_it_asks(desk: Desk) -> None:
-    """A DRAIN that got lost is answered when it is repeated."""
-    desk.register("flow/0:1")
-    (told,) = readable(desk.replica("flow/0:1", Drain(reason="stopping")))
-    assert (told.header.kind, told.payload) == (Kind.DRAIN, Drain(reason="drained"))
-
-    def drains(effects: list[Effect]) -> int:
-        return sum(is_a(e, ToReplica, Kind.DRAIN) for e in effects)
-
-    assert not drains(desk.wait(1, beats=("flow/0:1",)))
-    assert drains(desk.replica("flow/0:1", Drain(reason="stopping"))) == 1
-
-
-def test_a_robot_is_notified_once_that_its_replica_drains(desk: Desk) -> None:
-    """The EVENT has its epoch and names the replica."""
-    desk.register("flow/0:1")
-    desk.opened("r1:1", epoch=4)
-    (told,) = readable(desk.replica("flow/0:1", Drain(reason="leaving")))
-    assert (told.identity, told.header.epoch, told.payload.what) == (b"r1:1", 4, "draining")
-    assert "flow/0" in told.payload.message
-    later = readable(desk.wait(1, beats=("flow/0:1",), robots=("r1:1",)))
-    assert not [e for e in later if is_a(e, ToRobot, Kind.EVENT)]
-
-
-def test_a_replica_that_changes_its_contract_loses_its_place(
-    desk: Desk,
+def test_a_robot_whose_request_or_answer_was_lost_with_a_connection_learns_it(
+    desk: Desk, sent: Sent
 ) -> None:
-    """Its robots go on at the others, and its new offer is rejected for good."""
-    for k in range(2):
-        desk.register(f"flow/{k}:1")
-    at = desk.opened("r1:1").decode()
-    name = at.partition(":")[0]
-    sent = readable(desk.replica(at, offering(name, checkpoint="others"), token=7))
-    (refused,) = [e for e in sent if is_a(e, ToReplica, Kind.REJECT)]
-    assert (refused.identity, refused.header.token) == (at.encode(), 7)
-    assert (refused.payload.reason, refused.payload.final) == ("contract", True)
-    assert desk.sessions()["r1"] not in ("", name)
-    assert desk.routing.status(desk.now_ns)["replica_count"] == 1
-
-
-def test_a_full_replica_that_registers_again_keeps_its_sessions(desk: Desk) -> None:
-    """A session's own place counts as free for it, and for no other."""
-    desk.register("flow/0:1", capacity=2)
-    for n in (1, 2):
-        desk.opened(f"r{n}:1")
-    sent = readable(desk.replica("flow/0:1", offering("flow/0", 2), token=7))
-    assert [e.robot for e in sent if is_a(e, ToReplica, Kind.OPEN)] == ["r1", "r2"]
-    assert desk.sessions() == {"r1": "flow/0", "r2": "flow/0"}
-    sent = readable(desk.replica("flow/0:1", offering("flow/0", 1), token=8))
-    assert [e.robot for e in sent if is_a(e, ToReplica, Kind.OPEN)] == ["r2"]
-    assert desk.sessions() == {"r2": "flow/0"}, "it offers room for one"
-
-
-# Sends that fail
-
-
-def test_a_robot_with_a_full_socket_keeps_its_name(desk: Desk) -> None:
-    """Only an unreachable one gives it up to an older claim."""
+    """By its next heartbeat with that seq; not while the broker holds the request or an answer."""
     desk.register("flow/0:1")
-    for n in (1, 2):
-        desk.opened(f"r{n}:5", epoch=9)
-    beats = {
-        e.identity: e for e in desk.routing.disconnected(desk.now_ns) if isinstance(e, ToRobot)
-    }
-    fail(desk, beats[b"r1:5"], "full")
-    assert is_refused(desk, "r1") and is_refused(desk, "r2")
-    fail(desk, beats[b"r2:5"], "unreachable")
-    assert is_refused(desk, "r1"), "it is another robot that is gone"
-    assert not is_refused(desk, "r2")
-
-
-def is_refused(desk: Desk, name: str) -> bool:
-    """Whether an older claim to `name` is."""
-    told = readable(desk.robot(f"{name}:1", asking(name), epoch=1))
-    return any(isinstance(e.payload, Reject) for e in told)
-
-
-@pytest.mark.parametrize("kind", [Kind.OPEN, Kind.REQUEST, Kind.CLOSE, Kind.DRAIN])
-def test_a_message_that_a_replicas_full_socket_did_not_take_is_sent_again(
-    desk: Desk, kind: Kind
-) -> None:
-    """At the next tick, once, and nothing else with it."""
-    desk.register("flow/0:1")
-    first = desk.robot("r1:1", asking("r1"), epoch=4)
-    if kind in (Kind.REQUEST, Kind.CLOSE):
-        desk.replica("flow/0:1", granting("flow/0"), "r1", epoch=4)
-        say = Kind.REQUEST if kind is Kind.REQUEST else Close()
-        first = desk.robot("r1:1", say, epoch=4, seq=1)
-    if kind is Kind.DRAIN:
-        desk.robot("r1:1", Close(), epoch=4)
-        first = desk.replica("flow/0:1", Drain(reason="stopping"))
-    (effect,) = [e for e in readable(first) if is_a(e, ToReplica, kind)]
-    assert not fail(desk, effect, "full")
-    again = readable(desk.routing.tick(desk.now_ns))
-    assert [(e.identity, e.header.kind, e.header.epoch) for e in again] == [
-        (b"flow/0:1", kind, effect.header.epoch)
-    ]
-    assert not readable(desk.routing.tick(desk.now_ns))
-
-
-@pytest.mark.parametrize("why", ["another session", "another replica"])
-def test_a_failed_send_of_a_session_that_is_over_changes_nothing(desk: Desk, why: str) -> None:
-    """Neither the session that replaced it nor the one that moved is sent again."""
-    desk.register("flow/0:1")
-    (first,) = readable(desk.robot("r1:1", asking("r1"), epoch=4))
-    if why == "another session":
-        desk.opened("r1:1", epoch=5)
-    else:
-        desk.replica("flow/0:1", granting("flow/0"), "r1", epoch=4)
-        desk.register("flow/1:1")
-        lose(desk, "flow/0")
-        desk.register("flow/0:1")
-    desk.routing.undelivered(first, "full", desk.now_ns)
-    assert not readable(desk.routing.tick(desk.now_ns))
-
-
-# Pauses of the broker
-
-
-def test_a_pause_of_the_broker_makes_nothing_overdue(desk: Desk) -> None:
-    """An OPEN and a request that waited through it count from its end."""
-    for k in range(2):
-        desk.register(f"flow/{k}:1")
     desk.opened("r1:1")
-    desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=1)
-    desk.robot("r2:1", asking("r2"), epoch=1)
-    before = desk.sessions()
-    for _ in range(3):
-        desk.now_ns += 60_000_000_000
-        assert not [e for e in readable(desk.routing.tick(desk.now_ns)) if moved(e)]
-    assert desk.sessions() == before
-    # From here on time counts: the request first, then the OPEN.
-    done = readable(desk.wait(6, beats=("flow/0:1", "flow/1:1"), robots=("r1:1", "r2:1")))
-    assert [e for e in done if moved(e)]
 
+    def doubt(seq: int, epoch: int = 1) -> list[str]:
+        beat = Heartbeat(progress=seq)
+        effects = desk.robot("r1:1", beat, seq=seq, epoch=epoch, episode=2)
+        found = sent(effects, ToRobot, Kind.ERROR)
+        assert all(effect.header[1:4] == (seq, 2, epoch) for effect in found)
+        return [effect.payload.reason for effect in found]
 
-def moved(effect: Any) -> bool:
-    return isinstance(effect, ToReplica) and effect.header.kind is not Kind.HEARTBEAT
-
-
-def test_a_heartbeat_is_answered_under_its_own_header(desk: Desk) -> None:
-    """The token is echoed, for replicas and robots."""
-    desk.register("flow/0:1")
-    (told,) = readable(desk.replica("flow/0:1", Heartbeat(progress=1), token=3))
-    assert (told.identity, told.robot, told.header.token) == (b"flow/0:1", "", 3)
-    (told,) = readable(desk.robot("r1:1", Heartbeat(progress=1), token=4))
-    assert (told.identity, told.header.token) == (b"r1:1", 4)
+    assert doubt(1) == ["connection-lost"], "the request did not arrive"
+    desk.robot("r1:1", Kind.REQUEST, seq=2, epoch=1, episode=2)
+    assert doubt(2) == []
+    desk.replica("flow/0:1", Kind.REPLY, "r1", seq=2, epoch=1, episode=2)
+    assert doubt(2) == ["connection-lost"], "the answer was sent, and may not have arrived"
+    desk.robot("r1:1", Kind.REQUEST, seq=3, epoch=1, episode=2)
+    effects = desk.replica("flow/0:1", Kind.REPLY, "r1", seq=3, epoch=1, episode=2)
+    (reply,) = sent(effects, ToRobot, Kind.REPLY)
+    desk.routing.undelivered(reply, "unreachable", desk.now_ns)
+    effects = desk.robot("r1:1", Heartbeat(progress=9), seq=3, epoch=1, episode=2)
+    assert sent(effects, ToRobot, Kind.REPLY) == [reply], "it was not sent, and is sent now"
+    assert doubt(3) == ["connection-lost"], "and once only"
+    assert doubt(2, epoch=7) == [], "of a session that is none"

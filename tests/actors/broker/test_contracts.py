@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.actors.broker.effects import ToReplica
 from holdfast.actors.supervision.site import site
-from holdfast.tests.actors.broker.conftest import Desk, Sent, offering
+from holdfast.tests.actors.broker.desk import Desk, Sent, offering
 from holdfast.transport.bodies import Drain
 from holdfast.transport.header import Kind
 

@@ -17,7 +17,7 @@ from holdfast.actors.broker.replicas import MAX_REPLICAS
 from holdfast.actors.broker.routing import Routing
 from holdfast.actors.runtime.configs import BrokerConfig
 from holdfast.errors import WireError
-from holdfast.tests.actors.broker.conftest import Desk, asking, granting, is_a, offering
+from holdfast.tests.actors.broker.desk import Desk, asking, granting, is_a, offering
 from holdfast.transport.bodies import Close, Drain, Event, Heartbeat, Reject
 from holdfast.transport.header import Kind
 

@@ -10,7 +10,7 @@ from holdfast.actors.broker import router_state
 from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.actors.broker.replicas import OVERDUE_NS
 from holdfast.actors.broker.waiting import HOLDOFF_NS
-from holdfast.tests.actors.broker.conftest import SECOND, Desk, asking, granting, is_a
+from holdfast.tests.actors.broker.desk import SECOND, Desk, asking, granting, is_a
 from holdfast.transport.bodies import Close, Drain, Event, Heartbeat, Inquiry, Reset, Verdict
 from holdfast.transport.header import Kind
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from holdfast.actors.broker.effects import ToReplica, ToRobot
-from holdfast.tests.actors.broker.conftest import SECOND, Desk, Sent
+from holdfast.tests.actors.broker.desk import SECOND, Desk, Sent
 from holdfast.transport.bodies import Heartbeat
 from holdfast.transport.header import Kind
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.actors.broker.inquiries import MAX_INQUIRIES
-from holdfast.tests.actors.broker.conftest import Desk, Sent
+from holdfast.tests.actors.broker.desk import Desk, Sent
 from holdfast.transport.bodies import Accept, Inquiry, Open, Reject, Verdict
 from holdfast.transport.header import Kind
 

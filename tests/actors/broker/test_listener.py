@@ -13,7 +13,7 @@ import zmq
 from holdfast.actors.broker.arrival import Arrival
 from holdfast.actors.broker.listener import Listener
 from holdfast.errors import WireError
-from holdfast.tests.actors.broker.conftest import PATIENCE_S, WatchedContext
+from holdfast.tests.actors.broker.live_broker import PATIENCE_S, WatchedContext
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import keys, sockets
 from holdfast.transport.keys import Authenticator, Keyring, PublicKey, Role

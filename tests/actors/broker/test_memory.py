@@ -15,7 +15,7 @@ import zmq
 
 from holdfast.actors.broker.memory_bound import FLOOD_BYTES
 from holdfast.actors.runtime.status_board import StatusBoardReader
-from holdfast.tests.actors.broker.conftest import Wire
+from holdfast.tests.actors.broker.live_broker import Wire
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.header import Kind
 

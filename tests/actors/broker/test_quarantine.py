@@ -6,9 +6,7 @@ from holdfast.actors.broker.counters import MAX_PEERS, Counters
 from holdfast.actors.broker.effects import Log
 from holdfast.actors.broker.quarantine import TOLERATED
 from holdfast.errors import WireError
-from holdfast.tests.actors.broker.conftest import (
-    Desk,
-)
+from holdfast.tests.actors.broker.desk import Desk
 from holdfast.transport.header import Kind
 
 

@@ -9,7 +9,7 @@ from holdfast.actors.broker.effects import Effect, Log, ToReplica, ToRobot
 from holdfast.actors.broker.quarantine import TOLERATED
 from holdfast.actors.broker.routing import Routing
 from holdfast.actors.runtime.configs import BrokerConfig
-from holdfast.tests.actors.broker.conftest import Desk, asking, granting, is_a, offering
+from holdfast.tests.actors.broker.desk import Desk, asking, granting, is_a, offering
 from holdfast.transport.bodies import Drain, Event, Reject, Welcome
 from holdfast.transport.header import Kind
 

@@ -9,14 +9,7 @@ from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.actors.broker.replica_choice import RETRY_AFTER_S
 from holdfast.actors.broker.routing import Routing
 from holdfast.actors.runtime.configs import BrokerConfig
-from holdfast.tests.actors.broker.conftest import (
-    Desk,
-    Sent,
-    asking,
-    granting,
-    offering,
-    rejection,
-)
+from holdfast.tests.actors.broker.desk import Desk, Sent, asking, granting, offering, rejection
 from holdfast.transport.bodies import Close, Reject
 from holdfast.transport.header import Kind
 

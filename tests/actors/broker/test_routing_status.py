@@ -9,10 +9,7 @@ from holdfast.actors.broker.callers import MAX_CALLERS
 from holdfast.actors.broker.routing import Routing
 from holdfast.actors.runtime.configs import BrokerConfig
 from holdfast.actors.runtime.status_board import REPORT_BYTES
-from holdfast.tests.actors.broker.conftest import (
-    Desk,
-    asking,
-)
+from holdfast.tests.actors.broker.desk import Desk, asking
 from holdfast.transport.bodies import Close, Heartbeat, Vitals
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from holdfast.actors.broker.effects import ToRobot
-from holdfast.tests.actors.broker.conftest import Desk, asking
+from holdfast.tests.actors.broker.desk import Desk, asking
 from holdfast.transport.bodies import Event, Reset
 from holdfast.transport.header import Kind
 

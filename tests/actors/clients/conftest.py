@@ -81,11 +81,16 @@ class Served:
 
 
 def serve(
-    folder: Path, values: dict[str, Any], restarts: int = 0, kind: str = "openpi", **entry: Any
+    folder: Path,
+    values: dict[str, Any],
+    restarts: int = 0,
+    kind: str = "openpi",
+    port: int | None = None,
+    **entry: Any,
 ) -> Iterator[Served]:
     """A fleet of these values, with such an entry for the clients of this kind of the service pick;
     its actors are restarted so often."""
-    port = free_port()
+    port = port or free_port()
     gateway = {"enabled": False, kind: {"port": port, "service": "pick", **entry}}
     file = folder / "fleet.yaml"
     # A spare that gets ready late would be a process that a test has left behind.

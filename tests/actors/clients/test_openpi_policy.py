@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import websockets.asyncio.server
@@ -121,6 +122,12 @@ def test_a_server_is_asked_in_its_own_keys_and_answers_with_chunks() -> None:
         assert chunks[0].robot.dtype == np.float32
         assert set(server.asked[0]) == {"observation/wrist_image", "observation/state", "prompt"}
         assert server.asked[0]["prompt"] == "t"
+        policy.predict_chunk([seen(1.0, task="")])
+        assert server.asked[-1]["prompt"] == ""
+    with running() as server, asking(server, prompt="") as policy:
+        with pytest.raises(ValueError, match="KeyError: 'prompt'"):
+            policy.predict_chunk([seen(1.0)])
+        assert "prompt" not in server.asked[-1]
 
 
 def test_a_state_is_sent_in_the_parts_that_the_server_takes() -> None:
@@ -135,7 +142,7 @@ def test_a_state_is_sent_in_the_parts_that_the_server_takes() -> None:
                 policy.predict_chunk([observed])
         assert server.asked[0]["observation/state"].tolist() == [1.0]
         assert server.asked[0]["observation/gripper_position"].tolist() == [2.0]
-        with pytest.raises(ValueError, match="expected 2 values in all"):
+        with pytest.raises(PolicyError, match="expected 2 values in all"):
             OpenpiPolicy(server.address, **{**OPTIONS, "state": {"observation/state": 1}})
 
 
@@ -167,10 +174,11 @@ def test_a_failing_request_fails_alone() -> None:
         with pytest.raises(PolicyError, match="its actions are"):
             policy.predict_chunk([wrong])
     with running() as server, asking(server) as policy:
-        policy._keys = {}
+        robot = policy._robot
+        policy._robot = msgspec.structs.replace(robot, cameras={"wrist": "observation/other"})
         with pytest.raises(ValueError, match="KeyError: 'observation/wrist_image'"):
             policy.predict_chunk([seen(1.0)])
-        policy._keys = {"observation/wrist_image": "wrist"}
+        policy._robot = robot
         assert policy.predict_chunk([seen(1.0)])[0].robot[0, 0] == 3.0
 
 

@@ -105,6 +105,18 @@ def test_a_refusal_of_the_robot_s_own_network_actor_does_not_lengthen_the_pause(
     assert cycle.buffer.dropped == {"error": 5, "timeout": 5}
 
 
+def test_a_request_that_was_lost_with_a_connection_is_asked_again_at_once() -> None:
+    """Without a pause; the chunk that answers it all the same is not asked for any more."""
+    cycle = opened(new_cycle())
+    first = ask(cycle, S)
+    before = key(cycle)
+    cycle.lost("the connection broke", before, S)
+    assert cycle.why.request == "the connection broke"
+    assert ask(cycle, S).asked.seq > first.asked.seq
+    assert cycle.replied(chunk(), chunk(), before, 10, S) is Drop.UNASKED
+    assert cycle.buffer.dropped == {"abandoned": 1, "unasked": 1}
+
+
 def test_an_awaited_chunk_has_a_reason_with_the_replica_and_the_duration() -> None:
     """Waiting, timed out and lost are distinguished."""
     cycle = opened(new_cycle(safety={"request_timeout_s": 2.0}))

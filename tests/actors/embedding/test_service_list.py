@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 from holdfast.actors.embedding.service_list import ServiceOffer, offers, services
 from holdfast.actors.fleet.loading import loads
 from holdfast.errors import FleetNotFoundError
+from holdfast.tools.cli.services import text
 
 WANTED = ServiceOffer(
     name="pick",
@@ -63,6 +65,14 @@ def test_the_lines_for_a_robot_make_a_fleet_that_is_right(tmp_path: Path) -> Non
     assert fleet.robots[0].rename == {"camera1": "observation.images.front"}
     assert fleet.robots[0].cameras["camera1"].width == 1280
     assert "# its actions, in order (velocity): a, b.pos" in WANTED.robot_yaml
+
+
+def test_a_robot_for_a_policy_that_looks_back_keeps_its_frames() -> None:
+    """For as many steps as the policy looks back."""
+    offer = msgspec.structs.replace(WANTED, observation_steps=3, observation_stride_steps=4)
+    (robot,) = yaml.safe_load(offer.robot_yaml)
+    assert robot["images"] == {"history_steps": 8}
+    assert "3 observations, 4 steps apart" in text([offer])
 
 
 def test_a_task_rule_is_said_in_words_and_a_pinned_task_is_not_asked_of_the_robot() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from holdfast.actors.fleet.expand import expand
+from holdfast.actors.fleet.hosts import here
 from holdfast.actors.fleet.loading import loads
 from holdfast.actors.fleet.surroundings import faults_here
+from holdfast.errors import FleetError
 from holdfast.tests.actors.fleet.files import actors, faults
 
 PICK = {"policy": "constant", "checkpoint": "conveyor-flow"}
@@ -45,6 +50,22 @@ def test_a_service_of_scripts_has_no_port() -> None:
     values = fleet()
     values["services"]["pick"] = {"replicas": "external"}
     assert "not known from this file" in faults(values)[0]
+
+
+def test_clients_of_single_observations_have_no_policy_that_sees_several(tmp_path: Path) -> None:
+    """It is said before a process starts, not to each client."""
+    (tmp_path / "looks_back.py").write_text(
+        "from holdfast import PolicySpec\n"
+        "class Policy:\n"
+        "    spec = PolicySpec(model='m', revision='1', cameras=(), state_names=('a',),\n"
+        "        action_names=('a',), chunk_size=4, fps=20, observation_steps=3)\n"
+        "    def predict_chunk(self, batch): return []\n"
+    )
+    values = fleet()
+    values["services"]["pick"] = {"policy": "looks_back:Policy"}
+    with pytest.raises(FleetError, match="sees the last 3 observations") as caught:
+        loads(yaml.safe_dump(values), base=tmp_path)
+    assert "$.gateway.openpi.service" in str(caught.value)
 
 
 def test_the_page_and_the_clients_have_ports_of_their_own() -> None:
@@ -151,3 +172,52 @@ def test_the_file_of_the_token_is_looked_at(tmp_path: Path) -> None:
     assert "gateway.groot.api_token" in str(fault)
     (tmp_path / "own.key").write_text("secret\n")
     assert faults_here(loads(text, base=tmp_path), None) == []
+
+
+LAB = """
+from holdfast.policy.steps import Embodiment, StepPair
+
+ARM = Embodiment(
+    name="arm",
+    cameras={"overhead": "cams/0", "wrist": "cams/1"},
+    state={"q": ("x", "y", "z", "wrist", "gripper", "dx", "dy")},
+    action_names=("x", "y", "z", "wrist", "gripper"),
+    fps=30.0,
+    steps=lambda family: StepPair(),
+)
+WRONG = ARM.keys
+"""
+
+
+def test_a_mapping_by_name_becomes_that_of_the_policys_cameras(tmp_path: Path) -> None:
+    """`module:name` beside the file: the actor gets plain keys, and imports nothing of it."""
+    (tmp_path / "arm_lab.py").write_text(LAB)
+    text = yaml.safe_dump(fleet(mapping="arm_lab:ARM"))
+    loaded = loads(text, base=tmp_path)
+    made = {spec.name: spec for spec in expand(loaded, here(loaded, None), tmp_path)}
+    assert made["openpi"].config["mapping"] == {
+        "cameras": {"overhead": "cams/0", "wrist": "cams/1"},
+        "state": ["q"],
+        "prompt": "prompt",
+        "pad": True,
+    }
+    assert "arm_lab" not in sys.modules
+
+
+def test_a_mapping_by_a_wrong_name_is_a_fault_at_it(tmp_path: Path) -> None:
+    """An unknown one, one whose robot is another, and one's own that is none or fails."""
+    (tmp_path / "arm_lab.py").write_text(LAB)
+    (tmp_path / "broken_lab.py").write_text("import holdfast\n1 / 0\n")
+    for name, why in (
+        ("drodi", "did you mean 'droid'"),
+        ("droid", "clients of droid have 8 values of state"),
+        ("arm_lab:WRONG", "expected a holdfast.policy.steps.Embodiment"),
+        ("arm_lab:ABSENT", "has None there"),
+        ("absent_lab:ARM", "cannot be imported: ModuleNotFoundError"),
+        ("broken_lab:ARM", "broken_lab.py:2"),
+    ):
+        with pytest.raises(FleetError) as caught:
+            loads(yaml.safe_dump(fleet(mapping=name)), base=tmp_path)
+        found = list(map(str, caught.value.faults))
+        assert all("$.gateway.openpi.mapping: " in fault for fault in found), found
+        assert why in " ".join(found)

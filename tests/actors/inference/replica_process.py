@@ -8,13 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
+from holdfast.actors.runtime.link_messages import BootMessage, SegmentEntry
 from holdfast.actors.runtime.status_board import BOARD_SIZE
-from holdfast.actors.runtime.supervisor_link import (
-    BootMessage,
-    SegmentEntry,
-    SupervisorLink,
-    pair,
-)
+from holdfast.actors.runtime.supervisor_link import SupervisorLink, pair
 from holdfast.transport import segment
 
 

@@ -15,7 +15,7 @@ import pytest
 from holdfast.actors.inference.policy_runner import DOUBTFUL_FAILURES
 from holdfast.actors.inference.replica import HANG_BATCHES
 from holdfast.actors.runtime.actor import EXIT_CRASHED, EXIT_REFUSED, boot_in_memory
-from holdfast.actors.runtime.supervisor_link import ExitReason, ReadyMessage
+from holdfast.actors.runtime.link_messages import ExitReason, ReadyMessage
 from holdfast.tests.actors.inference.broker_side import BrokerSide
 from holdfast.tests.actors.inference.replica_thread import Replica
 from holdfast.tests.actors.inference.robot_side import RobotSide, example

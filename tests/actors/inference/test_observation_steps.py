@@ -60,6 +60,22 @@ def test_a_policy_that_sees_several_observations_gets_all_of_a_request(
     assert b.runner.mode == "shared", "it keeps nothing itself"
 
 
+def test_another_replica_answers_a_replayed_request_alike(bench: MakeBench) -> None:
+    """The broker sends the frames that it holds: they carry all observations."""
+    request = RobotSide("r1").request(THREE.example(1))
+    seen: list[Observation] = []
+    for _ in range(2):
+        policy = Echo(THREE)
+        b = bench(policy)
+        policy.look = seen.append
+        b.receive("r1", RobotSide("r1").open(observation_window_steps=8))
+        b.receive("r1", request)
+        [(_, reply)] = b.work()
+        assert reply.header.kind is Kind.REPLY
+    first, second = (each.image_history["wrist"].tobytes() for each in seen)
+    assert first == second and seen[0].state_history is not None
+
+
 def test_a_robot_that_keeps_too_few_observations_is_refused(bench: MakeBench) -> None:
     """At the handshake and for good, with both figures and what to set."""
     b = bench(Echo(THREE))

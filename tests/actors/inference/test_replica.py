@@ -12,8 +12,8 @@ import pytest
 
 from holdfast.actors.inference.replica import InferenceActor
 from holdfast.actors.runtime.actor import EXIT_REFUSED, EXIT_STOPPED, boot_in_memory
+from holdfast.actors.runtime.link_messages import ExitReason
 from holdfast.actors.runtime.status_board import StatusBoardReader
-from holdfast.actors.runtime.supervisor_link import ExitReason
 from holdfast.policy.kinds import load_policy
 from holdfast.tests.actors.inference.broker_side import BrokerSide
 from holdfast.tests.actors.inference.replica_thread import Replica

@@ -7,8 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+from holdfast.actors.runtime.link_messages import ReadyMessage
 from holdfast.actors.runtime.status_board import StatusBoardReader
-from holdfast.actors.runtime.supervisor_link import ReadyMessage
 from holdfast.policy.kinds import load_policy
 from holdfast.tests.actors.inference.broker_side import BrokerSide
 from holdfast.tests.actors.inference.replica_process import ReplicaProcess

@@ -4,158 +4,21 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import msgspec
-import numpy as np
 import pytest
 import zmq
 
-from holdfast.actors.network.network import NetworkActor
-from holdfast.actors.runtime.actor import boot_in_memory
-from holdfast.actors.runtime.status_board import StatusBoardReader
+from holdfast.tests.actors.network.network_bench import Bench, noise
 from holdfast.tests.waiting import wait_until
-from holdfast.transport import bodies, messages, sockets
+from holdfast.transport import messages, sockets
 from holdfast.transport.arrays import Buffer
-from holdfast.transport.bodies import Accept, Event, Heartbeat, Open, Reply, Request, Reset, Vitals
-from holdfast.transport.frame_ring import FrameRing
+from holdfast.transport.bodies import Error, Event, Heartbeat, Open, Vitals
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.images import Pixels, resize
-from holdfast.transport.messages import Blobs, Message
-from holdfast.transport.outbox import Outbox, OutboxReader
-
-SHAPE = (48, 64, 3)
-
-
-class Bench:
-    """A network actor in a thread, with the sockets and memory of its peers."""
-
-    def __init__(self, rundir: Path, **options: object) -> None:
-        self.context: sockets.Context = zmq.Context()
-        self.front = sockets.router(self.context, sockets.ipc(rundir, "front"))
-        config: dict[str, Any] = {
-            "robot": "r1",
-            "service": "pick",
-            "control": sockets.ipc(rundir, "r1.network"),
-            "broker": sockets.ipc(rundir, "front"),
-            "cameras": {"top": {"segment": "r1/top", "width": 64, "height": 48}},
-            "state_names": ["a", "b"],
-            "action_names": ["a"],
-            "outbox": "r1/outbox",
-            "heartbeat_s": 0.05,
-            "broker_lost_after_s": 0.4,
-            **options,
-        }
-        segments = {"r1/top": FrameRing.size_for(SHAPE), "r1/outbox": Outbox.size_for(32 * 1024)}
-        self.boot, self._link, self._supervisor = boot_in_memory(
-            "network", "r1/network", config, segments, rundir=rundir
-        )
-        self.camera = FrameRing(self.boot.memory["r1/top"], SHAPE)
-        self.control = sockets.dealer(self.context, config["control"], "r1/control:1")
-        self.peer = b""
-        self.codes: list[int] = []
-        actor = NetworkActor(self.boot, self._link)
-        self._thread = threading.Thread(target=lambda: self.codes.append(actor.main()), daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._supervisor.command("stop")
-        self._thread.join(5)
-        self._supervisor.close()
-        self._link.close()
-        self.context.destroy(linger=0)
-        assert self.codes == [0]
-
-    def status(self) -> dict[str, Any]:
-        return StatusBoardReader(self.boot.memory["r1/network/board"]).report() or {}
-
-    def dropped(self) -> dict[str, int]:
-        """The counts of dropped messages by reason."""
-        return dict(self.status().get("dropped", {}))
-
-    def ask(self, header: Header, body: bodies.Body, blobs: Blobs | None = None) -> None:
-        """Send as control; the connection may still be under way."""
-        frames = messages.encode(header, body, blobs or ())
-        wait_until(lambda: sockets.send(self.control, frames), "a connection to the actor", 5)
-
-    def at_broker(self, kind: Kind) -> Message[Any]:
-        """The next message of `kind` that reaches the broker."""
-        while True:
-            assert self.front.poll(5000), f"no {kind.name} reached the broker"
-            self.peer, *frames = self.front.recv_multipart()
-            message = messages.decode(frames)
-            if message.header.kind is kind:
-                return message
-
-    def at_control(self, kind: Kind) -> Message[Any]:
-        """The next message of `kind` that reaches control."""
-        while True:
-            assert self.control.poll(5000), f"no {kind.name} reached control"
-            message = messages.decode(self.control.recv_multipart())
-            if message.header.kind is kind:
-                return message
-
-    def answer(self, header: Header, body: bodies.Body) -> None:
-        """Send as the broker."""
-        assert sockets.send(self.front, [self.peer, *messages.encode(header, body)])
-
-    def open(self, shm: bool, epoch: int = 1) -> Open:
-        """Complete a handshake; return the OPEN that the broker got."""
-        asked = Open(
-            robot="r1",
-            service="pick",
-            action_names=("a",),
-            state_names=("a", "b"),
-            cameras={},
-            fps=30,
-        )
-        self.ask(Header(Kind.OPEN, epoch=epoch), asked)
-        opened = self.at_broker(Kind.OPEN).body
-        accept = Accept(
-            session="s",
-            replica="pick/0",
-            model="m",
-            revision="1",
-            checkpoint="c",
-            chunk_size=8,
-            fps=30,
-            action_names=("a",),
-            cameras={"top": (32, 24)},
-            shm=shm,
-        )
-        self.answer(Header(Kind.ACCEPT, epoch=epoch), accept)
-        self.at_control(Kind.ACCEPT)
-        assert isinstance(opened, Open)
-        return opened
-
-    def request(self, epoch: int = 1, episode: int = 0) -> None:
-        blobs = Blobs()
-        body = Request(state=blobs.array(np.array([1, 2], np.float32)), task="go")
-        self.ask(Header(Kind.REQUEST, 7, episode, epoch, token=42), body, blobs)
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    bench = Bench(tmp_path)
-    yield bench
-    bench.close()
-
-
-@pytest.fixture
-def patient(tmp_path: Path) -> Iterator[Bench]:
-    """A bench whose broker may be silent."""
-    bench = Bench(tmp_path, broker_lost_after_s=60.0)
-    yield bench
-    bench.close()
-
-
-def noise(seed: int = 0) -> Pixels:
-    return np.random.default_rng(seed).integers(0, 256, SHAPE, dtype=np.uint8)
+from holdfast.transport.outbox import OutboxReader
 
 
 def test_an_open_leaves_with_the_cameras_and_the_offer_of_shared_memory(bench: Bench) -> None:
@@ -164,106 +27,6 @@ def test_an_open_leaves_with_the_cameras_and_the_offer_of_shared_memory(bench: B
     assert opened.cameras == {"top": (64, 48)}
     assert opened.outbox_nonce == OutboxReader(bench.boot.memory["r1/outbox"]).nonce
     assert opened.boot_id
-
-
-def test_on_one_host_a_request_carries_references_and_no_pixels(bench: Bench) -> None:
-    """The referenced pixels are the ring's, resized as the replica would."""
-    bench.open(shm=True)
-    image = noise()
-    bench.camera.put(image, time.monotonic_ns())
-    bench.request()
-    message = bench.at_broker(Kind.REQUEST)
-    assert (message.header.seq, message.header.token) == (7, 42)
-    assert len(message.blobs) == 1, "only the state travels"
-    reader = OutboxReader(bench.boot.memory["r1/outbox"])
-    pixels = message.image(message.body.images["top"], {reader.nonce: reader})
-    assert np.array_equal(pixels, resize(image, 32, 24))
-    assert message.body.frame_age_s["top"] < 1
-    assert np.array_equal(message.array(message.body.state), [1, 2])
-
-
-def test_between_hosts_a_request_carries_jpeg_at_the_policys_resolution(bench: Bench) -> None:
-    """The image has the policy's size and RGB order."""
-    bench.open(shm=False)
-    smooth = np.full(SHAPE, (200, 40, 90), np.uint8)
-    bench.camera.put(smooth, time.monotonic_ns())
-    bench.request()
-    message = bench.at_broker(Kind.REQUEST)
-    assert message.body.images["top"].encoding == "jpeg"
-    pixels = message.image(message.body.images["top"])
-    assert pixels.shape == (24, 32, 3)
-    assert np.abs(pixels.astype(int) - (200, 40, 90)).max() < 8, "channels are RGB at both ends"
-
-
-def test_a_reply_has_the_age_of_the_oldest_image_when_control_asked(bench: Bench) -> None:
-    """`oldest_input_age_s` counts from capture to the request's token; the rest is unchanged."""
-    bench.open(shm=True)
-    asked_ns = time.monotonic_ns()
-    bench.camera.put(np.zeros(SHAPE, np.uint8), asked_ns - 300_000_000)
-    blobs = Blobs()
-    body = Request(state=blobs.array(np.array([1, 2], np.float32)), task="go")
-    bench.ask(Header(Kind.REQUEST, 7, 0, 1, token=asked_ns), body, blobs)
-    header = bench.at_broker(Kind.REQUEST).header
-    blobs = Blobs()
-    rows = np.zeros((8, 1), np.float32)
-    reply = Reply(chunk_model=blobs.array(rows), chunk=blobs.array(rows + 1), load=0.5)
-    frames = messages.encode(header._replace(kind=Kind.REPLY), reply, blobs)
-    assert sockets.send(bench.front, [bench.peer, *frames])
-    told = bench.at_control(Kind.REPLY)
-    assert told.body.oldest_input_age_s == pytest.approx(0.3, abs=1e-6)
-    assert told.body.load == 0.5 and (told.array(told.body.chunk) == 1).all()
-
-
-def test_a_request_never_uses_a_frame_that_is_too_old(bench: Bench) -> None:
-    """Control gets an ERROR with the camera and its age; the broker gets nothing."""
-    bench.open(shm=True)
-    bench.camera.put(noise(), time.monotonic_ns() - 2_000_000_000)
-    bench.request()
-    error = bench.at_control(Kind.ERROR)
-    assert error.header.seq == 7
-    assert error.body.reason == "stale-frame"
-    assert "top is 20" in error.body.message
-    assert "at most 500 ms" in error.body.message
-
-
-@pytest.mark.parametrize("told", [True, False])
-def test_a_request_never_uses_a_frame_from_before_its_episode(bench: Bench, told: bool) -> None:
-    """Also when the RESET was lost: the first request carries the episode too."""
-    bench.open(shm=True)
-    bench.camera.put(noise(), time.monotonic_ns())
-    bench.request()
-    bench.at_broker(Kind.REQUEST)
-    if told:
-        bench.ask(Header(Kind.RESET, episode=1, epoch=1), Reset())
-        bench.at_broker(Kind.RESET)
-    bench.request(episode=1)
-    assert "no frame of this episode" in bench.at_control(Kind.ERROR).body.message
-    bench.camera.put(noise(1), time.monotonic_ns())
-    bench.request(episode=1)
-    assert bench.at_broker(Kind.REQUEST).header.episode == 1
-
-
-def test_a_camera_whose_memory_is_damaged_refuses_the_request_and_ends_nothing(
-    bench: Bench,
-) -> None:
-    """Requests succeed again once the ring is formatted anew."""
-    bench.open(shm=True)
-    memory = bench.boot.memory["r1/top"]
-    memory[:8] = b"garbage!"
-    bench.request()
-    error = bench.at_control(Kind.ERROR)
-    assert error.body.reason == "stale-frame" and "ring is damaged" in error.body.message
-    memory[:8] = bytes(8)
-    FrameRing(memory, SHAPE).put(np.zeros(SHAPE, np.uint8), time.monotonic_ns())
-    bench.request()
-    bench.at_broker(Kind.REQUEST)
-
-
-def test_a_camera_that_never_gave_a_frame_refuses_the_request(bench: Bench) -> None:
-    """Control gets an ERROR that names the camera."""
-    bench.open(shm=True)
-    bench.request()
-    assert "top has no frame" in bench.at_control(Kind.ERROR).body.message
 
 
 def test_a_silent_broker_is_reported_to_control(bench: Bench) -> None:
@@ -428,6 +191,24 @@ def test_control_learns_at_once_that_the_broker_is_unreachable(tmp_path: Path) -
         pass
     assert "nothing answers" in event.message
     bench.close()
+
+
+def test_the_broker_is_asked_about_a_request_whose_connection_broke(bench: Bench) -> None:
+    """By every heartbeat, also the first over the new one, until the answer to it is there."""
+    bench.open(shm=True)
+    assert bench.at_broker(Kind.HEARTBEAT).header.seq == 0
+    bench.camera.put(noise(), time.monotonic_ns())
+    bench.request(episode=3)
+    asked = bench.at_broker(Kind.REQUEST).header
+    assert bench.at_broker(Kind.HEARTBEAT).header[:4] == (Kind.HEARTBEAT, 7, 3, 1)
+    address = bench.front.getsockopt_string(zmq.LAST_ENDPOINT)
+    bench.front.close(linger=0)
+    bench.front = sockets.router(bench.context, address)
+    assert bench.at_broker(Kind.HEARTBEAT).header[:4] == (Kind.HEARTBEAT, 7, 3, 1)
+    lost = Error(reason="connection-lost", message="")
+    bench.answer(asked._replace(kind=Kind.ERROR), lost)
+    assert bench.at_control(Kind.ERROR).body == lost
+    wait_until(lambda: bench.at_broker(Kind.HEARTBEAT).header.seq == 0)
 
 
 def test_a_connection_that_leads_nowhere_is_replaced(bench: Bench) -> None:

@@ -20,8 +20,16 @@ import msgspec
 import pytest
 
 from holdfast.actors.runtime import actor as actor_module
-from holdfast.actors.runtime import suggestions, supervisor_link
+from holdfast.actors.runtime import link_messages, suggestions, supervisor_link
 from holdfast.actors.runtime.actor import EXIT_DEAD, EXIT_REFUSED, Actor, boot_in_memory
+from holdfast.actors.runtime.link_messages import (
+    BootMessage,
+    CommandReply,
+    ExitReason,
+    FromActor,
+    ReadyMessage,
+    SegmentEntry,
+)
 from holdfast.actors.runtime.release import release
 from holdfast.actors.runtime.status_board import (
     BOARD_SIZE,
@@ -29,16 +37,7 @@ from holdfast.actors.runtime.status_board import (
     StatusBoard,
     StatusBoardReader,
 )
-from holdfast.actors.runtime.supervisor_link import (
-    BootMessage,
-    CommandReply,
-    ExitReason,
-    FromActor,
-    ReadyMessage,
-    SegmentEntry,
-    SupervisorLink,
-    pair,
-)
+from holdfast.actors.runtime.supervisor_link import SupervisorLink, pair
 from holdfast.errors import DeadError, RefusedError
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import segment
@@ -370,7 +369,7 @@ def test_an_actor_refused_in_its_setup_closes_its_resources_in_reverse_order() -
     link.close()
 
 
-@pytest.mark.parametrize("module", [actor_module, supervisor_link, suggestions])
+@pytest.mark.parametrize("module", [actor_module, link_messages, supervisor_link, suggestions])
 def test_the_examples_in_the_docstrings_run(module: ModuleType) -> None:
     """Each module has examples, and they give what they show."""
     done = doctest.testmod(module)

@@ -25,8 +25,9 @@ from holdfast.actors.driver import registers
 from holdfast.actors.driver.registers import DriverPhase, RobotState
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.actors.runtime.configs import SpecConfig
+from holdfast.actors.runtime.link_messages import ExitReason
 from holdfast.actors.runtime.status_board import StatusBoardReader
-from holdfast.actors.runtime.supervisor_link import ExitReason, SupervisorLink
+from holdfast.actors.runtime.supervisor_link import SupervisorLink
 from holdfast.actors.teleoperator.teleoperator_actor import TeleoperatorActor
 from holdfast.robot.base import RobotSpec
 from holdfast.tests.waiting import wait_until

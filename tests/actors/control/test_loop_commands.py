@@ -1,0 +1,104 @@
+"""Commands and episodes of a control actor, with real sockets and shared memory."""
+
+from __future__ import annotations
+
+from holdfast.robot.base import Episode
+from holdfast.tests.actors.control.cell_states import in_order, is_streaming, running
+from holdfast.tests.actors.control.conftest import Cell
+from holdfast.tests.actors.control.test_loop_restart import crash
+from holdfast.tests.waiting import wait_until
+from holdfast.transport.header import Kind
+
+
+def test_a_paused_robot_keeps_its_plan_and_resumes_with_the_next_action(cell: Cell) -> None:
+    """While paused nothing is commanded or requested, and ticks go on."""
+    running(cell)
+    cell.server.answering = False
+    answer = cell.command("pause")
+    assert answer.error is None and answer.result["paused"]
+    played = cell.played()
+    requests = cell.server.kinds().count(Kind.REQUEST)
+    ticks = cell.status()["ticks"]
+    wait_until(lambda: cell.status()["ticks"] > ticks + 20, "ticks while paused")
+    assert cell.played() == played and cell.status()["state"] == "PAUSED"
+    assert cell.server.kinds().count(Kind.REQUEST) <= requests + 1
+    assert cell.command("resume").error is None
+    wait_until(lambda: len(cell.played()) > len(played), "the next action")
+    assert cell.played()[len(played)] == played[-1] + 1
+
+
+def test_a_pause_outlives_the_process(cell: Cell) -> None:
+    """The next incarnation commands nothing until it is resumed."""
+    running(cell)
+    cell.command("pause")
+    crash(cell)
+    played = len(cell.played())
+    cell.start()
+    wait_until(lambda: cell.status()["epoch"] == 2, "the next incarnation")
+    ticks = cell.status()["ticks"]
+    wait_until(lambda: cell.status()["ticks"] > ticks + 20, "ticks")
+    assert len(cell.played()) == played
+    cell.command("resume")
+    wait_until(lambda: len(cell.played()) > played, "the robot to move")
+
+
+def test_a_reset_begins_an_episode_and_plays_nothing_of_the_one_before(cell: Cell) -> None:
+    """The replica gets RESET; waiting for the first chunk is no stall."""
+    running(cell)
+    cell.server.answering = False
+    before = cell.status()["requests"]
+    answer = cell.command("reset")
+    assert answer.result["episode"] == 1
+    played = len(cell.played())
+    wait_until(lambda: Kind.RESET in cell.server.kinds(), "the reset at the replica")
+    cell.server.answering = True
+    wait_until(lambda: len(cell.played()) > played + 10, "the new episode's plan")
+    assert min(cell.played()[played:]) // 1000 > before - 1
+    requests = [h.episode for kind, h, _ in cell.server.seen if kind is Kind.REQUEST]
+    assert requests[-1] == 1
+    assert cell.status()["stalled_ticks"] == 0, "waiting for an episode's first chunk is no stall"
+
+
+def test_an_episode_that_the_robot_reports_resets_the_plan(cell: Cell) -> None:
+    """The requests after it carry its task."""
+    cell.robot.attempt = Episode(4, "first task")
+    running(cell)
+    cell.robot.attempt = Episode(5, "second task")
+    wait_until(lambda: cell.status()["episode"] == 1, "the reset")
+    wait_until(lambda: is_streaming(cell), "the stream")
+    tasks = [(h.episode, b.task) for kind, h, b in cell.server.seen if kind is Kind.REQUEST]
+    assert {task for episode, task in tasks if episode == 0} == {"first task"}
+    wait_until(lambda: cell.server.seen[-1][2] and last_task(cell) == "second task", "its task")
+
+
+def test_a_task_that_is_given_holds_until_the_robot_s_next_episode(cell: Cell) -> None:
+    """The episode goes on, and the plan is continued: the request has it as its prefix."""
+    cell.robot.attempt = Episode(4, "first task")
+    running(cell)
+    wait_until(lambda: last_task(cell) == "first task", "its task")
+    answer = cell.command("task", task="another task")
+    assert (answer.result["task"], answer.result["episode"]) == ("another task", 0)
+    assert cell.status()["task"] == "another task"
+    wait_until(lambda: last_task(cell) == "another task", "the given task")
+    seen = [body for kind, _, body in list(cell.server.seen) if kind is Kind.REQUEST]
+    first = next(body for body in seen if body.task == "another task")
+    assert first.prefix is not None and not first.episode_start
+    assert "needs the task" in cell.command("task").error
+    merged = cell.status()["merged"]
+    wait_until(lambda: cell.status()["merged"] > merged + 2, "chunks of it")
+    assert last_task(cell) == "another task", "the robot still reports its own"
+    assert cell.status()["stalled_ticks"] == 0
+    assert in_order(cell.played())
+    cell.robot.attempt = Episode(5, "second task")
+    wait_until(lambda: last_task(cell) == "second task", "its task")
+
+
+def last_task(cell: Cell) -> str:
+    tasks: list[str] = [b.task for kind, _, b in list(cell.server.seen) if kind is Kind.REQUEST]
+    return tasks[-1]
+
+
+def test_an_unknown_command_is_answered_with_what_is_possible(cell: Cell) -> None:
+    """The acknowledgement's error lists the actor's commands."""
+    running(cell)
+    assert "stop, pause, resume, reset, episode, task" in cell.command("dance").error
