@@ -102,9 +102,9 @@ class Watch:
     that its witness saw."""
 
     def __init__(self, socket: Path) -> None:
-        plan = memoryview(_mapped(socket, "arm/plan"))
+        plan = memoryview(mapped(socket, "arm/plan"))
         self._log = TickReader(plan[PLAN_BYTES:], len(JOINTS), len(JOINTS))
-        self._witness = SteadyReader(_mapped(socket, "witness/pauses"))
+        self._witness = SteadyReader(mapped(socket, "witness/pauses"))
         self.ticks: list[TickRecord] = []
         self.pauses: set[Pause] = set()
 
@@ -114,7 +114,7 @@ class Watch:
         self.pauses.update(pauses_in(self._witness.read()))
 
 
-def _mapped(socket: Path, name: str) -> mmap.mmap:
+def mapped(socket: Path, name: str) -> mmap.mmap:
     fd, size = attach(socket, name)
     try:
         return mmap.mmap(fd, size, prot=mmap.PROT_READ)

@@ -106,12 +106,11 @@ def show(path: Place, as_json: AsJson = False) -> None:
             "; ".join(row["tasks"]),
         )
     judged = [row["success"] for row in rows if row["success"] is not None]
-    console = Console()
-    console.print(f"{path}: {len(rows)} episodes, {dataset.frames} frames, {dataset.fps:g} fps")
-    console.print(f"cameras: {', '.join(dataset.cameras) or 'none'}")
+    print(f"{path}: {len(rows)} episodes, {dataset.frames} frames, {dataset.fps:g} fps")
+    print(f"cameras: {', '.join(dataset.cameras) or 'none'}")
     if judged:
-        console.print(f"success: {sum(judged)} of {len(judged)} judged")
-    console.print(table)
+        print(f"success: {sum(judged)} of {len(judged)} judged")
+    Console().print(table)
 
 
 def _row(episode: Any, fps: float) -> dict[str, Any]:

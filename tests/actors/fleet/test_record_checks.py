@@ -1,0 +1,77 @@
+"""What `supervisor check` says about a robot's `record:`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from holdfast.actors.fleet import record_checks
+from holdfast.actors.fleet.expand import expand
+from holdfast.actors.fleet.loading import loads
+from holdfast.actors.recorder.record_settings import RecorderConfig
+from holdfast.errors import FleetError
+
+FLEET = """
+name: cell
+services:
+  pick: {{policy: constant, checkpoint: conveyor-flow}}
+robots:
+  - name: r1
+    service: pick
+    fps: {fps}
+    cameras: {{overhead: {{width: {width}, height: 480}}, wrist: {{}}}}
+    record: {record}
+gateway: {{enabled: false}}
+"""
+
+
+def fleet(record: str = "{root: data}", fps: float = 30, width: int = 640) -> str:
+    return FLEET.format(record=record, fps=fps, width=width)
+
+
+def test_a_recorded_robot_has_a_recorder_with_its_names_and_rings(tmp_path: Path) -> None:
+    """The root is relative to the file; the memory is read only."""
+    made = expand(loads(fleet(), base=tmp_path), None, tmp_path)
+    spec = next(each for each in made if each.name == "r1/recorder")
+    config = RecorderConfig(**spec.config)
+    assert spec.config["record"]["root"] == str(tmp_path / "data")
+    assert list(config.cameras) == ["overhead", "wrist"]
+    assert [use.name for use in spec.segments if use.writable] == ["r1/recorder/board"]
+    assert spec.member.after == ("r1/control",)
+
+
+def test_without_record_there_is_no_recorder(tmp_path: Path) -> None:
+    """Nothing is recorded unless it is asked for."""
+    text = fleet().replace("    record: {root: data}\n", "")
+    assert not [s for s in expand(loads(text), None, tmp_path) if s.kind == "recorder"]
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "reason"),
+    [
+        (fleet(record="{}"), "$.robots[0].record", "root"),
+        (fleet(record="{root: d, codec: vp9}"), "$.robots[0].record.codec", "h264"),
+        (fleet(record="{root: d, quality: 0}"), "$.robots[0].record.quality", "1"),
+        (fleet(fps=29.5), "$.robots[0].fps", "whole number of frames per second"),
+        (fleet(width=641), "$.robots[0].cameras.overhead.width", "even number of pixels"),
+    ],
+)
+def test_a_recording_that_cannot_work_is_refused_with_its_place(
+    text: str, place: str, reason: str
+) -> None:
+    """Wrong values, and what the format cannot hold."""
+    with pytest.raises(FleetError) as refused:
+        loads(text)
+    assert any(
+        fault.path.startswith(place) and reason in fault.message for fault in refused.value.faults
+    ), refused.value
+
+
+def test_missing_packages_are_named_with_their_installation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The extra is optional, and its absence is found before the start."""
+    monkeypatch.setattr(record_checks, "find_spec", lambda name: None)
+    with pytest.raises(FleetError, match=r"pyarrow and av.*pip install 'holdfast\[data\]'"):
+        loads(fleet())
