@@ -26,6 +26,7 @@ from . import (
     inspection,
     key_commands,
     plot_command,
+    policy_command,
     robots_command,
     teleop_command,
 )
@@ -236,6 +237,7 @@ app.add_typer(episode_commands.app, name="episode")
 app.add_typer(dataset_commands.app, name="dataset")
 app.add_typer(key_commands.app, name="keys")
 app.add_typer(robots_command.app, name="robots")
+app.add_typer(policy_command.app, name="policy")
 
 
 def main() -> None:

@@ -1,0 +1,1 @@
+"""Whether a policy does as it was trained: recorded episodes through the deployed service."""
