@@ -13,6 +13,7 @@ class alone, without another process.
 openpi: the floor is openpi's own, unmodified client at a bare server of its protocol, which answers
 by a prepared chunk. `openpi-port` is the same client at the port of the service of `own`, which a
 robot asks as `service`; `openpi` is a robot whose service's policy is that bare server.
+groot: the same with GR00T's protocol and a client of it that is written from its description.
 
 A case whose peer is absent is skipped, by name. tests/peers/install makes interpreters that have
 them.
@@ -31,9 +32,9 @@ from typing import Any
 
 import msgspec
 
-from ...actors.runtime.client_configs import OpenpiConfig
+from ...actors.runtime.client_configs import GrootConfig, OpenpiConfig
 from ...policy.base import Observation
-from . import bare_openpi, figures
+from . import bare_groot, bare_openpi, figures
 from .bench_cameras import CAMERAS, cameras
 from .floors import Once
 from .own_policy import OwnPolicy
@@ -54,6 +55,8 @@ OVER = {
     "holdfast/lerobot": "floor/lerobot",
     "holdfast/openpi-port": "floor/openpi",
     "holdfast/openpi": "floor/openpi",
+    "holdfast/groot-port": "floor/groot",
+    "holdfast/groot": "floor/groot",
 }
 """The floor of each case."""
 
@@ -118,6 +121,25 @@ class Bench:
                 "holdfast/openpi": policy.ask,
             }
 
+    @contextmanager
+    def groot(self) -> Iterator[Cases]:
+        with (
+            bare_groot.running(len(JOINTS)) as bare,
+            bare_groot.asking(bare, len(JOINTS)) as direct,
+            self._served(OWN, SEEN) as service,
+            self._served(_groot(bare), SEEN) as policy,
+        ):
+            port = free_port()
+            spec = msgspec.to_builtins(spec_of(*SEEN))
+            config = GrootConfig(service="bench", broker=service.front, spec=spec, port=port)
+            service.start("groot", "groot", config)
+            with bare_groot.asking(port, len(JOINTS)) as client:
+                yield {
+                    "floor/groot": direct,
+                    "holdfast/groot-port": client,
+                    "holdfast/groot": policy.ask,
+                }
+
     def measured(self, cases: Cases, n: int) -> list[dict[str, Any]]:
         """One row for each case, of at least `n` values each, in turns."""
         took: defaultdict[str, list[float]] = defaultdict(list)
@@ -165,10 +187,23 @@ def _openpi(port: int) -> Served:
     return Served("openpi", options=options)
 
 
+def _groot(port: int) -> Served:
+    """The same for a server of GR00T's protocol."""
+    options = {
+        "address": f"tcp://127.0.0.1:{port}",
+        "state": {bare_groot.ARM: JOINTS},
+        "action": {bare_groot.ARM: JOINTS},
+        "fps": 50.0,
+        "cameras": dict.fromkeys(CAMERAS, SEEN),
+    }
+    return Served("groot", options=options)
+
+
 GROUPS: dict[str, tuple[Callable[[Bench], Any], tuple[str, ...]]] = {
     "own": (Bench.own, ("holdfast/own",)),
     "lerobot": (Bench.lerobot, ("holdfast/lerobot-call", "holdfast/lerobot")),
     "openpi": (Bench.openpi, ("holdfast/openpi-port", "holdfast/openpi")),
+    "groot": (Bench.groot, ("holdfast/groot-port", "holdfast/groot")),
 }
 """Each with the cases that are absent where its peer is."""
 

@@ -33,7 +33,9 @@ def test_a_case_whose_peer_is_absent_is_skipped_by_name() -> None:
     """The others are measured; the reason names the option that mends it."""
     report = measured("--lerobot-python", sys.executable, "--openpi-python", sys.executable)
     rows = cases(report)
-    assert set(rows) == {"floor/own", "holdfast/own"}
+    groot = {"floor/groot", "holdfast/groot-port", "holdfast/groot"}
+    assert set(rows) == {"floor/own", "holdfast/own", *groot}
+    assert rows["holdfast/groot-port"]["over"]["case"] == "floor/groot"
     over = rows["holdfast/own"]["over"]
     assert over["case"] == "floor/own"
     assert over["p50"] == pytest.approx(
