@@ -74,7 +74,9 @@ def test_the_policy_of_the_page_gets_what_openpis_model_gets(folder: Path) -> No
         return np.zeros((10, 32), np.float32)
 
     policy.network = network
-    policy.predict_chunk([policy.spec.example(task="go")])
+    example = policy.spec.example(task="go")
+    policy.predict_chunk([example])
+    assert seen["image"]["base_0_rgb"] is example.images["image"]
     assert seen["state"].shape == (32,)
     assert {name: image.shape for name, image in seen["image"].items()} == dict.fromkeys(
         ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb"), (224, 224, 3)

@@ -58,10 +58,18 @@ class RobotKeys(msgspec.Struct, frozen=True, kw_only=True):
         """The camera that a policy calls `name`: its own name, or that of a slot."""
         return name if name in self.cameras else self.slots.get(name)
 
-    def spec(self, model: str, chunk_size: int, revision: str = "1", **others: Any) -> PolicySpec:
-        """The contract of a policy of such a robot, with its `used_cameras`. `others` replaces
-        fields of it. Raises TypeError or ValueError that begins with the field."""
-        width, height = self.camera_size
+    def spec(
+        self,
+        model: str,
+        chunk_size: int,
+        revision: str = "1",
+        size: tuple[int, int] | None = None,
+        **others: Any,
+    ) -> PolicySpec:
+        """The contract of a policy of such a robot, with its `used_cameras`, of the width and
+        height `size` or its `camera_size`. `others` replaces fields of it. Raises TypeError or
+        ValueError that begins with the field."""
+        width, height = size or self.camera_size
         fields: dict[str, Any] = {
             "model": model,
             "revision": revision,

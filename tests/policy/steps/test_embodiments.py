@@ -220,6 +220,8 @@ def test_the_contract_of_a_policy_follows_from_the_keys() -> None:
     assert [c.name for c in spec.cameras] == ["cam_high", "cam_left_wrist", "cam_right_wrist"]
     assert spec.action_names[6:8] == ("left_gripper", "right_waist")
     assert (spec.fps, spec.control_mode) == (50.0, "position")
+    assert (spec.cameras[0].width, spec.cameras[0].height) == (640, 480)
+    assert aloha().spec("mine", 50, size=(224, 112)).cameras[0].height == 112
     spec = droid().spec("mine", 10, prefix="guided", max_prefix_steps=5)
     assert (len(spec.state_names), spec.control_mode, spec.prefix) == (8, "velocity", "guided")
     assert libero().camera_of("base_0_rgb") == "image"
