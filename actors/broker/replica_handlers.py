@@ -120,8 +120,8 @@ class ReplicaHandlers:
         """Reject a replica of another contract: robots of the service keep the terms they have."""
         self._counters.count("replica-refused", peer.name)
         words = (
-            f"{_placed(offer)} offers {unlike}: the replicas of one service must be alike; serve "
-            "it under a name of its own, or stop the others first"
+            f"{_placed(offer)} offers {unlike}: the replicas of one service must be alike; give "
+            "both the same, serve it under a name of its own, or stop the others first"
         )
         self._state.out.log(
             now_ns, logging.WARNING, "replica refused", replica=peer.name, why=unlike

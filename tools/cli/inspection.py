@@ -81,7 +81,8 @@ def capacity(as_json: AsJson = False, fleet: FleetName = None) -> None:
         return
     for row in rows:
         if row["robots"] is None:
-            print(f"{row['replica']} ({row['where']}): {row['state']}, not measured yet")
+            more = "" if row["state"] == "REFUSED" else ", not measured yet"
+            print(f"{row['replica']} ({row['where']}): {row['state']}{more}")
             continue
         times = ", ".join(f"{size} in {ms:g} ms" for size, ms in row["batch_ms"].items())
         print(
@@ -96,7 +97,8 @@ def capacity(as_json: AsJson = False, fleet: FleetName = None) -> None:
                 f"{each['rtt_s'] * 1e3:.0f} ms on the way"
             )
     for offer in offers(body) or ():
-        carried = [row["robots"] or 0 for row in rows if _service(row) == offer.name]
+        serving = [row for row in rows if row["state"] != "REFUSED"]
+        carried = [row["robots"] or 0 for row in serving if _service(row) == offer.name]
         if len(carried) > 1:
             print(
                 f"{offer.name}: its {len(carried)} replicas carry {sum(carried)} robots by their "

@@ -92,6 +92,21 @@ def test_a_warning_of_a_check_has_its_line_and_leaves_the_exit_status(fleet_file
     assert (row["path"], row["line"]) == ("$.robots[0].fps", line)
 
 
+def test_a_check_names_what_only_another_host_can_check(tmp_path: Path) -> None:
+    """In words and in JSON: the GPUs of other hosts' placements."""
+    file = tmp_path / "spread.yaml"
+    file.write_text(
+        "hosts: {a: {address: 127.0.0.1}, b: {address: 127.0.0.2}}\nbroker: {host: a}\n"
+        "services:\n  pick: {policy: flow, checkpoint: conveyor-flow, placements: "
+        "[{host: a}, {host: b, device: 'cuda:1', replicas: 2}]}\n"
+    )
+    done = CliRunner().invoke(app, ["check", str(file), "--host", "a"])
+    assert done.exit_code == 0, done.output
+    assert "not checked here: cuda:1 of b; check the file there too" in done.output
+    done = CliRunner().invoke(app, ["check", str(file), "--host", "a", "--json"])
+    assert json.loads(done.output)["unchecked"] == {"b": ["cuda:1"]}
+
+
 def test_a_missing_file_is_refused_with_the_command_that_writes_one(tmp_path: Path) -> None:
     """The message names `supervisor init`."""
     done = CliRunner().invoke(app, ["check", str(tmp_path / "fleet.yaml")])
