@@ -140,7 +140,7 @@ def test_a_bus_that_blocks_stumbles_and_fails_costs_control_no_tick(
     start_arm: Callable[..., ArmFleet],
 ) -> None:
     """3 to 8 ms a transaction, 50 ms hiccups, damaged packets: the arm is commanded anyway."""
-    fleet = start_arm({"bus_ms": [3, 8], "hiccup_every": 30, "error_every": 40, "creep": 0.02})
+    fleet = start_arm({"bus_ms": [3, 8], "hiccup_every": 60, "error_every": 60, "creep": 0.02})
     before, began_s = fleet.status(), time.monotonic()
     since_ns = time.monotonic_ns()
     wait_until(lambda: time.monotonic() - began_s > SPAN_S, within_s=30)
@@ -306,7 +306,11 @@ def test_a_rest_that_failed_is_said_by_the_commands_that_start_and_stop(
     (tmp_path / "cell" / "restless_arm.py").write_text(RESTLESS_ARM)
     fleet = start_arm({}, driver="restless_arm:RestlessArm", safety={"at_stop": "torque_off"})
     done = subprocess.run(
-        [BIN / "supervisor", "stop"], capture_output=True, text=True, timeout=30, check=False
+        [BIN / "supervisor", "stop", "--fleet", "arm"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     assert done.returncode == 1 and "'arm' is stopped" in done.stdout, done.stderr
     assert fleet.wait(5) == 1

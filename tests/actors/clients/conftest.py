@@ -105,7 +105,7 @@ def serve(
         assert sum(counts.values()) == restarts, counts
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A robot and openpi's clients use one service."""
     robot = {
@@ -118,7 +118,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield from serve(tmp_path_factory.mktemp("served"), values, metadata={"reset_pose": [0.5]})
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """One place, a chunk takes half a second, an API key is needed, RoboArena's metadata are
     sent."""
