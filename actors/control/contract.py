@@ -38,8 +38,11 @@ class Contract(msgspec.Struct, frozen=True):
         changed = [
             f"{name} {getattr(self, name)!r} became {getattr(after, name)!r}"
             for name in self.__struct_fields__
-            if getattr(self, name) != getattr(after, name)
+            if getattr(self, name) != getattr(after, name) and name != "continues_a_plan"
         ]
+        if self.continues_a_plan != after.continues_a_plan:
+            how = "now continues" if after.continues_a_plan else "no longer continues"
+            changed.append(f"it {how} the plan under way (real-time chunking)")
         return f"the service changed: {'; '.join(changed)}; start the robot again to accept it"
 
 

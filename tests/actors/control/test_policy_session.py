@@ -27,7 +27,7 @@ def test_a_service_that_loses_its_prefix_capability_ends_the_robot() -> None:
     cycle.session.lost("gone", 2, 4 * S)
     opened(cycle, now_ns=10 * S, prefix="none")
     assert cycle.state is SupplyState.DEAD
-    assert "continues_a_plan True became False" in cycle.reason
+    assert "it no longer continues the plan under way" in cycle.reason
 
 
 def test_a_service_that_gains_its_prefix_capability_ends_the_robot() -> None:
@@ -36,7 +36,7 @@ def test_a_service_that_gains_its_prefix_capability_ends_the_robot() -> None:
     cycle.session.lost("gone", 1, 2 * S)
     opened(cycle, now_ns=3 * S, prefix="guided")
     assert cycle.state is SupplyState.DEAD
-    assert "continues_a_plan False became True" in cycle.reason
+    assert "it now continues the plan under way" in cycle.reason
 
 
 def test_a_service_of_other_joints_is_refused_with_both_orders() -> None:

@@ -20,6 +20,7 @@ from holdfast.actors.control.plan import Floats
 from holdfast.actors.control.request_cycle import PlannedRequest, RequestCycle
 from holdfast.actors.embedding import remote_policy
 from holdfast.actors.runtime.actor import boot_in_memory
+from holdfast.tests.actors.clients.conftest import free_port
 from holdfast.transport import sockets
 from holdfast.transport.bodies import Accept, Vitals
 
@@ -185,14 +186,17 @@ class Loop:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A broker in a thread; yields its endpoints, `front` and `back`."""
+    """A broker in a thread; yields its endpoints, `front`, `back`, and `tcp` of the front."""
     ends = {end: sockets.ipc(tmp_path, end) for end in ("front", "back")}
-    boot, inner, outer = boot_in_memory("broker", "broker", dict(ends), rundir=tmp_path)
+    tcp = f"tcp://127.0.0.1:{free_port()}"
+    boot, inner, outer = boot_in_memory(
+        "broker", "broker", {**ends, "front_tcp": tcp}, rundir=tmp_path
+    )
     actor = BrokerActor(boot, inner)
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(actor.main()), daemon=True)
     thread.start()
-    yield ends
+    yield {**ends, "tcp": tcp}
     outer.command("stop")
     thread.join(5)
     outer.close()

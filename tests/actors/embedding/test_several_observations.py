@@ -40,43 +40,66 @@ SPEC = PolicySpec(
 )
 
 
-@pytest.fixture
-def seen(broker: dict[str, str]) -> Iterator[list[Observation]]:
-    """What a policy of SPEC gets, which a thread serves as `back`."""
-    found: list[Observation] = []
+class Serving:
+    """A policy that a thread serves as `back`; `seen` is what it gets."""
 
-    def predict(batch: Sequence[Observation]) -> list[Chunk]:
-        found.extend(batch)
-        chunk = np.zeros((SPEC.chunk_size, 1), np.float32)
+    def __init__(self, spec: PolicySpec, broker: dict[str, str]) -> None:
+        self.spec, self.seen = spec, list[Observation]()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(
+            target=serve,
+            args=(self._predict, spec),
+            kwargs={"service": "back", "broker": broker["back"], "stop": self._stop},
+        )
+        self._thread.start()
+
+    def _predict(self, batch: Sequence[Observation]) -> list[Chunk]:
+        self.seen.extend(batch)
+        chunk = np.zeros((self.spec.chunk_size, 1), np.float32)
         return [Chunk(chunk, chunk) for _ in batch]
 
-    stop = threading.Event()
-    thread = threading.Thread(
-        target=serve,
-        args=(predict, SPEC),
-        kwargs={"service": "back", "broker": broker["back"], "stop": stop},
-    )
-    thread.start()
-    yield found
-    stop.set()
-    thread.join(10)
-    assert not thread.is_alive()
+    def end(self) -> None:
+        self._stop.set()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
 
 
-def test_a_script_sends_the_observations_of_its_calls_and_its_own_rtc_settings(
-    broker: dict[str, str], seen: list[Observation]
-) -> None:
-    """Each image is that of the call whose state stands beside it; an episode begins anew."""
-    rtc = RtcSettings(execution_horizon=9, schedule="linear", clip=3.0)
-    policy = RemotePolicy(
+Serve = Callable[[PolicySpec], Serving]
+
+
+@pytest.fixture
+def serving(broker: dict[str, str]) -> Iterator[Serve]:
+    """Serves policies, and ends that."""
+    made: list[Serving] = []
+
+    def start(spec: PolicySpec) -> Serving:
+        made.append(Serving(spec, broker))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.end()
+
+
+def robot(broker: dict[str, str], **options: Any) -> RemotePolicy:
+    return RemotePolicy(
         "back",
         action_names=("a",),
         state_names=("n",),
         cameras={"top": (16, 12)},
         fps=50.0,
-        broker=broker["front"],
-        plan=PlanSettings(rtc=rtc, buffer_time_s=0.4),
+        broker=broker["tcp"],
+        **options,
     )
+
+
+def test_a_script_sends_the_observations_of_its_calls_and_its_own_rtc_settings(
+    broker: dict[str, str], serving: Serve
+) -> None:
+    """Over TCP; each image is that of its state's call, and an episode begins anew."""
+    rtc = RtcSettings(execution_horizon=9, schedule="linear", clip=3.0)
+    policy = robot(broker, plan=PlanSettings(rtc=rtc, buffer_time_s=0.4))
+    seen = serving(SPEC).seen
     calls = 0
 
     def act() -> None:
@@ -134,30 +157,35 @@ def test_a_script_gets_the_stride_right_whatever_the_requests_intervals(
         assert history.states[:, 0].tolist() == [max(newest - 8, 1), max(newest - 4, 1), newest]
 
 
-def test_a_script_that_keeps_too_little_for_a_policy_is_refused(broker: dict[str, str]) -> None:
+def test_a_script_that_keeps_too_little_for_a_policy_is_refused(
+    broker: dict[str, str], serving: Serve
+) -> None:
     """At the handshake, with the figures."""
-    spec = msgspec.structs.replace(SPEC, observation_stride_steps=100)
-    stop = threading.Event()
-    thread = threading.Thread(
-        target=serve,
-        args=(
-            lambda batch: [
-                Chunk(np.zeros((30, 1), np.float32), np.zeros((30, 1), np.float32)) for _ in batch
-            ],
-            spec,
-        ),
-        kwargs={"service": "back", "broker": broker["back"], "stop": stop},
-    )
-    thread.start()
-    policy = RemotePolicy(
-        "back",
-        action_names=("a",),
-        state_names=("n",),
-        cameras={"top": (16, 12)},
-        fps=50.0,
-        broker=broker["front"],
-    )
-    with policy, pytest.raises(PolicyLostError, match="keeps those of 64 steps, 200 are needed"):
+    serving(msgspec.structs.replace(SPEC, observation_stride_steps=100))
+    with robot(broker) as policy, pytest.raises(PolicyLostError, match="of 64 steps, 200 are"):
         policy.wait(20)
-    stop.set()
-    thread.join(10)
+
+
+@pytest.mark.parametrize("before", ["none", "guided"])
+def test_a_service_that_gains_or_loses_its_prefix_capability_ends_a_scripts_policy(
+    broker: dict[str, str], serving: Serve, before: Any
+) -> None:
+    """The merge rule does not change in silence."""
+    after: Any = "guided" if before == "none" else "none"
+    first = serving(msgspec.structs.replace(SPEC, prefix=before))
+    observation = {"state": [1], "images": {"top": np.zeros((12, 16, 3), np.uint8)}}
+
+    def ended() -> bool:
+        try:
+            policy.act(observation)
+        except PolicyLostError as lost:
+            return "continues the plan under way (real-time chunking)" in str(lost)
+        time.sleep(0.02)
+        return False
+
+    with robot(broker) as policy:
+        policy.wait(20)
+        wait_until(lambda: policy.act(observation) is not None, "an action", 10)
+        first.end()
+        serving(msgspec.structs.replace(SPEC, prefix=after))
+        wait_until(ended, "the end of the policy", 20)
