@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .base import Observation, PolicySpec
+from .base import Observation
 from .checkpoint import Config
 from .encoder import Sizes
 from .flow_network import FlowConfig, FlowNetwork
 from .learned import LearnedPolicy, network_config
+from .policy_options import FlowOptions
 from .processing import Sample
 from .rtc import Guidance, guided_direction
 
@@ -42,12 +43,9 @@ class FlowPolicy(LearnedPolicy):
         `guidance` are the fields of `rtc.Guidance`, for `prefix="guided"`. Only `load_policy`
         validates them. Raises PolicyError."""
         super().__init__(checkpoint, device=device, dtype=dtype, graphs=graphs)
-        self.spec = _with_prefix(self.spec, prefix)
         self.guidance = msgspec.convert(guidance, Guidance)
-        if self.guidance.execution_horizon is not None:
-            # Steps beyond it have no weight, and are not sent.
-            steps = min(self.spec.max_prefix_steps, self.guidance.execution_horizon)
-            self.spec = msgspec.structs.replace(self.spec, max_prefix_steps=steps)
+        horizon = self.guidance.execution_horizon
+        self.spec = FlowOptions(prefix=prefix, execution_horizon=horizon).applied(self.spec)
         self.euler_steps = euler_steps or self.network.euler_steps
         if self.spec.prefix == "guided" and self.guidance.jacobian == "gradient":
             self.chunks.stay_eager("guidance by gradient differentiates while it denoises")
@@ -117,12 +115,3 @@ class FlowPolicy(LearnedPolicy):
             row[:length] = known[:length]
             lengths.append(length)
         return self._tensor(list(prefixes)), lengths
-
-
-def _with_prefix(
-    spec: PolicySpec, prefix: Literal["none", "guided", "trained"] | None
-) -> PolicySpec:
-    if prefix is None or prefix == spec.prefix:
-        return spec
-    steps = spec.chunk_size if prefix == "guided" else 0
-    return msgspec.structs.replace(spec, prefix=prefix, max_prefix_steps=steps)

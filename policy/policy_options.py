@@ -23,6 +23,10 @@ class PolicyOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """The faults of the options for a checkpoint of `spec`; their paths are keys."""
         return iter(())
 
+    def applied(self, spec: PolicySpec) -> PolicySpec:
+        """The spec of a policy with these options, whose checkpoint has `spec`."""
+        return spec
+
     def given(self) -> dict[str, Any]:
         """The options that are not None, as keyword arguments of the policy."""
         return {
@@ -74,6 +78,16 @@ class FlowOptions(LearnedOptions, frozen=True, kw_only=True, forbid_unknown_fiel
     clip: Clip | None = None
     execution_horizon: Horizon | None = None
     jacobian: Jacobian | None = None
+
+    def applied(self, spec: PolicySpec) -> PolicySpec:
+        if self.prefix is not None and self.prefix != spec.prefix:
+            steps = spec.chunk_size if self.prefix == "guided" else 0
+            spec = msgspec.structs.replace(spec, prefix=self.prefix, max_prefix_steps=steps)
+        if self.execution_horizon is not None:
+            # Steps beyond it have no weight, and are not sent.
+            steps = min(spec.max_prefix_steps, self.execution_horizon)
+            spec = msgspec.structs.replace(spec, max_prefix_steps=steps)
+        return spec
 
     def conflicts(self, spec: PolicySpec) -> Iterator[Fault]:
         yield from super().conflicts(spec)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from ...errors import PolicyError, RobotError
 from ...policy.base import PolicySpec
 from ...policy.checkpoint import read_spec
+from ...policy.policy_options import options_of
 from ...robot.base import RobotSpec
 from ..driver.describe import Asked, Description, describe
 from ..inference.describe_policy import AskedPolicy
@@ -36,7 +37,11 @@ def policy_spec(fleet: FleetFile, service: ServiceEntry, place: Place | None = N
         return describe_policy(asked, place.python)
     if service.checkpoint is None:
         raise PolicyError(f"a policy of kind {service.policy} needs a checkpoint")
-    return read_spec(service.checkpoint)
+    spec = read_spec(service.checkpoint)
+    try:
+        return options_of(service.policy, service.options).applied(spec)
+    except (KeyError, PolicyError):  # faults of their own, of the kind and of its options
+        return spec
 
 
 def described(fleet: FleetFile, robot: RobotEntry) -> Description:

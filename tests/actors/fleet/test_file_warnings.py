@@ -117,3 +117,5 @@ def test_settings_that_the_policy_cannot_follow_are_named(
     found = warned(own, tmp_path)
     assert found.keys() == {"plan.rtc.execution_horizon", "plan.rtc.clip"}
     assert "cannot continue a plan; remove it" in found["plan.rtc.clip"]
+    own["services"]["pick"]["options"] = {"prefix": "guided"}
+    assert warned(own, tmp_path) == {}, "the service's options count"
