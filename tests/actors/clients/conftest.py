@@ -71,10 +71,10 @@ class Served:
         wait_until(idle, "the clients' sessions to end", 10.0, 0.1)
 
     def run(self, script: str, *arguments: str) -> str:
-        """What a program prints that has openpi's own client, unmodified."""
+        """What a program prints that has the clients of other projects, unmodified."""
         program = self.folder / "client.py"
         program.write_text(script)
-        command = [str(interpreter_of("openpi")), str(program), str(self.port), *arguments]
+        command = [str(interpreter_of(self.kind)), str(program), str(self.port), *arguments]
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=90)
         assert done.returncode == 0, done.stderr
         return done.stdout
