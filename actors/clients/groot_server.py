@@ -207,7 +207,7 @@ def _bind(context: sockets.Context, host: str, port: int) -> ClientRouter:
     except zmq.ZMQError as error:
         if error.errno == errno.EADDRINUSE:
             remedy = f"another program has it; {remedy}"
-        why: str | None = error.strerror
+        why: str | None = zmq.strerror(error.errno or 0)
     except OSError as error:
         why = error.strerror
     raise RefusedError(f"GR00T's clients cannot be served on {host} port {port}: {why}; {remedy}")
