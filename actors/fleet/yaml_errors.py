@@ -46,6 +46,10 @@ def _fit(
 ) -> Any:
     """`value` without what does not fit `expected`, or _WRONG if nothing of it does."""
     plain, hint = _plain(expected, hint)
+    if isinstance(value, dict):
+        # Of a mapping or text, a mapping can only be the one.
+        structs = [each for each in get_args(plain) if isinstance(each, type(msgspec.Struct))]
+        plain = structs[0] if len(structs) == 1 and get_origin(plain) is UnionType else plain
     if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
         if isinstance(value, dict):
             return _fit_struct(document, value, plain, path, faults)

@@ -33,7 +33,9 @@ def fleet(**entry: Any) -> dict[str, Any]:
         ({"service": "pikc"}, "no service 'pikc'"),
         ({"host": "0.0.0.0"}, "every client that connects is served"),  # noqa: S104
         ({"mapping": {"cameras": {"writs": "a"}}}, "no camera 'writs'"),
-        ({"mapping": {"camera": {}}}, "camera"),
+        ({"mapping": {"camera": {}}}, "mapping.camera: unknown key 'camera'"),
+        ({"mapping": {"cameras": {"wrist": 3}}}, "mapping.cameras.wrist: found 3"),
+        ({"mapping": 3}, "mapping: found 3; expected text or a mapping: keys, or the kind of"),
         ({"port": 0}, "a TCP port"),
         ({"dialect": "groot"}, "groot"),
     ],
