@@ -16,8 +16,9 @@ from ...robot.dataset.dataset_info import STATE
 from ...robot.dataset.dataset_reader import Dataset
 from .verification_run import PolicyFinding
 
-APART = 0.1
-"""Of the dataset's deviation: so far a mean, or so much a deviation, may be another one."""
+APART, RATIO = 0.5, 2.0
+"""How far a mean may be from the dataset's, as a share of its deviation, and how many times larger
+or smaller the deviation: a part of the training's episodes has statistics of its own."""
 _OF_LEROBOT = "policy_preprocessor*.safetensors"
 
 
@@ -36,10 +37,9 @@ def compared(folder: Path, dataset: Dataset, names: Sequence[str]) -> list[Polic
         return [PolicyFinding("the state's statistics", words)]
     found = []
     for k, name in enumerate(own_names):
-        unit = max(wanted_std[k], 1e-6)
-        if abs(mean[k] - wanted_mean[k]) <= APART * unit and abs(std[k] - wanted_std[k]) <= (
-            APART * unit
-        ):
+        unit, own = max(wanted_std[k], 1e-6), max(std[k], 1e-6)
+        near = abs(mean[k] - wanted_mean[k]) <= APART * unit
+        if near and 1 / RATIO <= own / unit <= RATIO:
             continue
         words = (
             f"normalized by mean {mean[k]:.4g} and deviation {std[k]:.4g}, the dataset has "

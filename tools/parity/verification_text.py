@@ -7,6 +7,9 @@ from typing import Any
 from .deployed_verification import Question
 from .verification_run import Verified
 
+_WIDE = 32
+"""Columns for a group of steps: three figures."""
+
 
 def plain(question: Question, found: Verified) -> dict[str, Any]:
     """For JSON."""
@@ -36,10 +39,10 @@ def text(told: dict[str, Any]) -> str:
     of_what = f"{told['samples']} samples of {told['dataset']}"
     lines = [
         f"{told['service']} ({told['model']}) against {of_what}",
-        f"{'joint':24}{'moves by':>9}  " + "".join(f"{f'steps {h}':>26}" for h in heads),
+        f"{'joint':24}{'moves by':>9}  " + "".join(f"{f'steps {h}':>{_WIDE}}" for h in heads),
     ]
     for joint in joints:
-        cells = "".join(f"{_figures(group):>26}" for group in joint["steps"])
+        cells = "".join(f"{_figures(group):>{_WIDE}}" for group in joint["steps"])
         lines.append(f"{joint['name']:24.24}{joint['span']:>9.3g}  {cells}")
     lines += [
         f"camera {each['name']}: its pixels differ from the training's by {each['pixels']:.1f} of "
