@@ -37,6 +37,6 @@ class FrameTaker:
             if frame is not None and frame.capture_ns <= instant_ns:
                 self._last = number
                 return frame.image, frame.capture_ns
-        # Newer ones than the last are there, but none of them is old enough.
-        self.late += newest - self._last >= _KEPT > 0 and self._last > 0
+        # Those that were old enough have been overwritten since.
+        self.late += self._last > 0 and newest - self._last >= _KEPT
         return None

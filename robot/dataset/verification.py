@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -160,17 +161,21 @@ def _data(
     return instants
 
 
+@lru_cache(maxsize=8)
+def _instants_s(path: Path, mtime_ns: int) -> list[float]:  # noqa: ARG001 a part of the key
+    """Those of all frames of a video, in order. LeRobot puts many episodes into one."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        base = stream.time_base
+        assert base is not None
+        return sorted(
+            float(packet.pts * base) for packet in container.demux(stream) if packet.pts is not None
+        )
+
+
 def _video(path: Path, span: VideoSpan, instants: NDArray[np.float64], fps: float) -> list[str]:
     try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            base = stream.time_base
-            assert base is not None
-            found = sorted(
-                float(packet.pts * base)
-                for packet in container.demux(stream)
-                if packet.pts is not None
-            )
+        found = _instants_s(path, path.stat().st_mtime_ns)
     except (av.FFmpegError, IndexError, OSError) as error:
         return [f"{span.path} cannot be read: {error}"]
     within = [at for at in found if span.from_s - 0.5 / fps <= at < span.to_s - 0.5 / fps]

@@ -8,8 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from holdfast.errors import DatasetError
 from holdfast.robot.dataset.dataset_reader import Dataset
+from holdfast.robot.dataset.dataset_writer import DatasetWriter
+from holdfast.robot.dataset.verification import verify
 from holdfast.tests.peers.environments import ROOT, interpreter_of
+
+from . import recordings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -43,6 +48,14 @@ def test_every_row_of_every_episode_is_what_the_library_was_given(place: Path) -
         np.testing.assert_array_equal(episode.column("reward"), np.arange(len(episode)))
     assert set(dataset.episode(0).tasks) == {"pick the red parcel"}
     assert set(dataset.episode(1).tasks) == {"pick the blue parcel"}
+
+
+def test_a_dataset_of_the_library_is_found_whole(place: Path) -> None:
+    """Rows, instants and frames are counted, without checksums; it is not ours to add to."""
+    found = verify(place / "small")
+    assert found.whole, (found.faults, [each.faults for each in found.episodes])
+    with pytest.raises(DatasetError, match="episodes of another kind"):
+        DatasetWriter(place / "small", "r1", recordings.SCHEMA)
 
 
 def test_each_image_of_an_episode_within_a_shared_video_is_its_own(place: Path) -> None:
