@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...errors import PolicyError
 
-CONFIG = "config.json"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
 PATTERNS = ("*.json", "*.safetensors")
 """The files that a policy is loaded from."""
 
@@ -38,21 +38,33 @@ def folder_of(checkpoint: str | None, revision: str | None, whole: bool) -> Path
         hub = importlib.import_module("huggingface_hub")
     except ModuleNotFoundError as error:
         raise PolicyError(_not_installed(error)) from error
+    at = f" --revision {revision}" if revision else ""
+    remedy = (
+        f"`hf download {checkpoint}{at}` where there is a network and no HF_HUB_OFFLINE, or name "
+        "its directory"
+    )
     try:
         if whole:
-            return Path(
-                hub.snapshot_download(checkpoint, revision=revision, allow_patterns=list(PATTERNS))
+            patterns = list(PATTERNS)
+            folder = Path(
+                hub.snapshot_download(checkpoint, revision=revision, allow_patterns=patterns)
             )
-        return Path(hub.hf_hub_download(checkpoint, CONFIG, revision=revision)).parent
+        else:
+            folder = Path(hub.hf_hub_download(checkpoint, CONFIG, revision=revision)).parent
     except Exception as error:
         line = " ".join(str(error).split())
-        at = f" --revision {revision}" if revision else ""
         raise PolicyError(
             f"checkpoint {checkpoint!r} is no directory here, is not in the cache of the hub, and "
-            f"cannot be downloaded ({type(error).__name__}: {line:.200}): `hf download "
-            f"{checkpoint}{at}` where there is a network and no HF_HUB_OFFLINE, or name its "
-            "directory"
+            f"cannot be downloaded ({type(error).__name__}: {line:.200}): {remedy}"
         ) from error
+    # Without a network, what the cache has of a snapshot is returned, however little.
+    absent = [name for name in (CONFIG, WEIGHTS) if whole and not (folder / name).is_file()]
+    if absent:
+        raise PolicyError(
+            f"checkpoint {checkpoint!r}: {folder} has no {' and no '.join(absent)}: a "
+            f"download that did not finish, or no policy of LeRobot's; {remedy}"
+        )
+    return folder
 
 
 def _not_installed(error: ModuleNotFoundError) -> str:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import PolicyError
+from .checkpoint_folder import WEIGHTS
 
-WEIGHTS = "model.safetensors"
 _SHOWN = 4
 
 

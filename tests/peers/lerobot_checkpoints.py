@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import tempfile
@@ -17,6 +18,7 @@ from holdfast.policy.base import Observation
 from holdfast.tests.peers.environments import importable, interpreter_of
 
 PROGRAM = Path(__file__).with_name("lerobot_program.py")
+ADAPTER_PROGRAM = Path(__file__).with_name("lerobot_adapter_program.py")
 PLUGIN = Path(__file__).with_name("lerobot_policy_small_gemma.py")
 PI = ("pi0", "pi05", "pi0_fast")
 """The families that are small by `PLUGIN` only."""
@@ -27,6 +29,11 @@ MakeCheckpoints = Callable[..., list[Path]]
 Asked = tuple[Path, Sequence[Observation]]
 Direct = Callable[[Sequence[Asked]], list[NDArray[np.float32]]]
 """The chunks [N, H, A] of each checkpoint for a sequence of observations."""
+
+AdapterQuestion = tuple[Path | str, dict[str, Any], Sequence[Observation] | None]
+AskAdapter = Callable[[Sequence[AdapterQuestion]], list[dict[str, Any]]]
+"""For each checkpoint with its options, and observations or None for examples: the chunks of each
+`alone` and of all `together`, or the `error`."""
 
 EnvironmentFor = Callable[[str], dict[str, str]]
 """The variables under which a family, or a checkpoint's directory of its name, is loaded."""
@@ -97,6 +104,26 @@ def asker(python: Path, environment: EnvironmentFor, folder: Path) -> Direct:
             words += [str(checkpoint), str(inputs), str(output)]
         run_program(python, words, environment(_one_for_all([c.name for c, _ in asked])))
         return [np.load(output) for output in outputs]
+
+    return ask
+
+
+def adapter(python: Path, variables: dict[str, str], folder: Path) -> AskAdapter:
+    """Asks through the adapter in `python`; files go below `folder`."""
+
+    def ask(questions: Sequence[AdapterQuestion]) -> list[dict[str, Any]]:
+        words = []
+        for k, (checkpoint, options, given) in enumerate(questions):
+            inputs = None if given is None else str(folder / f"{k}.npz")
+            if inputs is not None and given is not None:
+                np.savez(inputs, **arrays_of(given))
+            words.append([str(checkpoint), options, inputs])
+        asked, answered = folder / "questions.json", folder / "answers.json"
+        asked.write_text(json.dumps(words))
+        environment = {**os.environ, **variables}
+        command: list[str | Path] = [python, "-P", ADAPTER_PROGRAM, asked, answered]
+        subprocess.run(command, check=True, timeout=280, env=environment)
+        return [dict(each) for each in json.loads(answered.read_text())]
 
     return ask
 

@@ -83,6 +83,49 @@ def test_a_family_has_its_serving_mode_unless_another_is_asked_for(
     assert spec_of(folder, str(folder), None, options).stateful is exclusive
 
 
+def _pi0(**more: object) -> Config:
+    return {**config(), "type": "pi0", **more}
+
+
+@pytest.mark.parametrize(
+    ("values", "given", "expected"),
+    [
+        (_pi0(), {}, ("guided", 10)),
+        (_pi0(rtc_config={"execution_horizon": 16}), {}, ("guided", 16)),
+        (_pi0(), {"execution_horizon": 80}, ("guided", 50)),
+        (_pi0(), {"prefix": "none"}, ("none", 0)),
+        (_pi0(type="evo1"), {}, ("none", 0)),
+        (_pi0(type="evo1"), {"prefix": "guided"}, ("guided", 10)),
+        (_pi0(type="diffusion", n_action_steps=8), {}, ("none", 0)),
+    ],
+)
+def test_a_family_that_takes_the_rest_of_the_plan_says_for_how_many_steps(
+    folder: Path, values: Config, given: Config, expected: tuple[str, int]
+) -> None:
+    """By the options, the checkpoint's own settings, or LeRobot's default."""
+    (folder / "config.json").write_text(json.dumps(values))
+    spec = spec_of(folder, str(folder), None, options_of(given))
+    assert (spec.prefix, spec.max_prefix_steps) == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "steps"),
+    [
+        ({"type": "pi0_fast", "n_action_steps": 20}, 20),
+        ({"type": "lingbot_va", "frame_chunk_size": 4, "action_per_frame": 3}, 12),
+        ({"type": "tdmpc", "horizon": 5, "use_mpc": True}, 5),
+        ({"type": "tdmpc", "horizon": 5, "use_mpc": False}, 1),
+        ({"type": "vqbet", "action_chunk_size": 7}, 7),
+    ],
+)
+def test_a_chunk_is_as_long_as_the_family_predicts(
+    folder: Path, values: Config, steps: int
+) -> None:
+    """Which families say in different fields."""
+    (folder / "config.json").write_text(json.dumps({**config(), **values}))
+    assert spec_of(folder, str(folder), None, options_of({})).chunk_size == steps
+
+
 def _environment(values: Config) -> None:
     values["input_features"]["observation.environment_state"] = {"type": "ENV", "shape": [4]}
 
@@ -102,6 +145,11 @@ def _no_chunk(values: Config) -> None:
         (_depth, r"shape \[1, 24, 32\], expected \[3, height, width\]"),
         (_no_chunk, "lacks 'chunk_size'"),
         (lambda values: values.pop("type"), "has no `type`"),
+        (
+            lambda values: values.update(type="gaussian_actor"),
+            "LeRobot's gaussian_actor gives single actions: only policies with a chunk API",
+        ),
+        (lambda values: values.update(use_peft=True), "an adapter .* merge it into its base"),
     ],
 )
 def test_what_no_robot_can_give_is_refused(
@@ -122,12 +170,21 @@ def test_what_no_robot_can_give_is_refused(
         ({"actions": []}, "options: Object contains unknown field `actions`"),
         ({"dataset": "/no/such"}, "options: dataset: /no/such/meta/info.json cannot be read"),
         ({"fps": -1}, "options: fps"),
+        ({"clip": 5.0}, "options: clip: it is for prefix 'guided'"),
+        ({"schedule": "steep"}, "options: Invalid enum value 'steep'"),
     ],
 )
 def test_a_wrong_option_is_named(folder: Path, given: Config, said: str) -> None:
     """It begins with `options`, by which the fleet file's check finds the place."""
     with pytest.raises(PolicyError, match=said):
         spec_of(folder, str(folder), None, options_of(given))
+
+
+def test_a_policy_with_queues_continues_no_plan(folder: Path) -> None:
+    """LeRobot's select_action, which fills the queues, takes no prefix."""
+    (folder / "config.json").write_text(json.dumps({**config(), "type": "diffusion"}))
+    with pytest.raises(PolicyError, match="options: prefix: a policy of family diffusion keeps"):
+        spec_of(folder, str(folder), None, options_of({"prefix": "guided"}))
 
 
 def test_a_checkpoint_that_is_missing_is_a_clear_error(tmp_path: Path) -> None:

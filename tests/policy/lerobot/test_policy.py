@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,14 +18,15 @@ from holdfast.policy.base import Observation
 from holdfast.policy.lerobot.checkpoint_folder import folder_of
 from holdfast.policy.lerobot.files import options_of, spec_of
 from holdfast.tests.peers.lerobot_checkpoints import (
+    AdapterQuestion,
+    AskAdapter,
     Asked,
     Direct,
     EnvironmentFor,
     MakeCheckpoints,
-    arrays_of,
+    adapter,
 )
 
-PROGRAM = Path(__file__).parents[2] / "peers" / "lerobot_adapter_program.py"
 LOOKING_BACK = ("diffusion", "multi_task_dit", "vqbet")
 """Their queues hold the last observations, which come with each request."""
 SHARED = (
@@ -40,34 +39,16 @@ GUIDED = ("smolvla", "pi0", "pi0-relative", "pi05", "pi05-relative")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
-Question = tuple[Path | str, dict[str, Any], Sequence[Observation] | None]
-Ask = Callable[[Sequence[Question]], list[dict[str, Any]]]
+Chunks = dict[str, tuple[NDArray[np.float32], dict[str, Any]]]
+"""By checkpoint: what the library gives, and what the adapter gives."""
 
 
 @pytest.fixture(scope="module")
 def ask(
     lerobot: Path, lerobot_environment: EnvironmentFor, tmp_path_factory: pytest.TempPathFactory
-) -> Ask:
-    """Load checkpoints there, with options, and predict for observations, alone and together."""
-    folder = tmp_path_factory.mktemp("asked")
-
-    def run(questions: Sequence[Question]) -> list[dict[str, Any]]:
-        words = []
-        for k, (checkpoint, options, given) in enumerate(questions):
-            inputs = None
-            if given is not None:
-                inputs = str(folder / f"{k}.npz")
-                np.savez(inputs, **arrays_of(given))
-            words.append([str(checkpoint), options, inputs])
-        asked, answered = folder / "questions.json", folder / "answers.json"
-        asked.write_text(json.dumps(words))
-        environment = {**os.environ, **lerobot_environment("pi0")}
-        subprocess.run(
-            [lerobot, "-P", PROGRAM, asked, answered], check=True, timeout=280, env=environment
-        )
-        return [dict(each) for each in json.loads(answered.read_text())]
-
-    return run
+) -> AskAdapter:
+    """The adapter in the newer library."""
+    return adapter(lerobot, lerobot_environment("pi0"), tmp_path_factory.mktemp("asked"))
 
 
 def observations(checkpoint: Path) -> list[Observation]:
@@ -117,10 +98,8 @@ def in_episode(given: Sequence[Observation], steps: int) -> list[Observation]:
 
 
 @pytest.fixture(scope="module")
-def chunks(
-    checkpoints_of: MakeCheckpoints, direct: Direct, ask: Ask
-) -> dict[str, tuple[NDArray[np.float32], dict[str, Any]]]:
-    """By checkpoint: what the library gives, and what the adapter gives."""
+def chunks(checkpoints_of: MakeCheckpoints, direct: Direct, ask: AskAdapter) -> Chunks:
+    """Of every family."""
     places = checkpoints_of(*FAMILIES)
     asked: list[Asked] = [(place, observations(place)) for place in places]
     wanted = direct(asked)
@@ -129,9 +108,7 @@ def chunks(
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_a_chunk_is_the_bytes_of_the_librarys_own_call(
-    chunks: dict[str, tuple[NDArray[np.float32], dict[str, Any]]], name: str
-) -> None:
+def test_a_chunk_is_the_bytes_of_the_librarys_own_call(chunks: Chunks, name: str) -> None:
     """One observation after the other: queues, prefixes and relative actions included."""
     wanted, got = chunks[name]
     assert "error" not in got
@@ -141,9 +118,7 @@ def test_a_chunk_is_the_bytes_of_the_librarys_own_call(
 
 
 @pytest.mark.parametrize("name", SHARED)
-def test_a_batch_gives_what_each_gets_alone(
-    chunks: dict[str, tuple[NDArray[np.float32], dict[str, Any]]], name: str
-) -> None:
+def test_a_batch_gives_what_each_gets_alone(chunks: Chunks, name: str) -> None:
     """Within the tolerance of float32: tasks, prefixes, delays and states are each one's own."""
     _, got = chunks[name]
     np.testing.assert_allclose(got["together"], got["alone"], rtol=1e-4, atol=1e-5)
@@ -212,11 +187,11 @@ SPOILT: dict[str, dict[Callable[[Path], None], tuple[str, ...]]] = {
 
 @pytest.fixture(scope="module")
 def refusals(
-    checkpoints_of: MakeCheckpoints, ask: Ask, tmp_path_factory: pytest.TempPathFactory
+    checkpoints_of: MakeCheckpoints, ask: AskAdapter, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[tuple[str, str], str]]:
     """By family and kind of damage."""
     folder = tmp_path_factory.mktemp("spoilt")
-    questions: dict[tuple[str, str], Question] = {}
+    questions: dict[tuple[str, str], AdapterQuestion] = {}
     for name, damages in SPOILT.items():
         for damage in damages:
             place = Path(shutil.copytree(checkpoints_of(name)[0], folder / name / damage.__name__))
@@ -244,7 +219,7 @@ def test_a_checkpoint_that_was_not_loaded_whole_is_refused(
 
 
 def test_an_option_that_the_family_cannot_follow_is_refused(
-    checkpoints_of: MakeCheckpoints, ask: Ask
+    checkpoints_of: MakeCheckpoints, ask: AskAdapter
 ) -> None:
     """By what the library's own class says of itself."""
     [act] = checkpoints_of("act")
