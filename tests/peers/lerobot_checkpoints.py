@@ -7,6 +7,7 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +138,24 @@ def run_program(python: Path, words: Sequence[str], variables: dict[str, str]) -
     """Run `PROGRAM` in the interpreter."""
     environment = {**os.environ, **variables}
     subprocess.run([python, "-P", PROGRAM, *words], check=True, timeout=280, env=environment)
+
+
+def in_episode(given: Sequence[Observation], steps: int) -> list[Observation]:
+    """Each with the last `steps` of `given`, itself included; the first stands for those before."""
+    found = []
+    for place, observation in enumerate(given):
+        last = [given[max(place - back, 0)] for back in range(steps - 1, -1, -1)]
+        found.append(
+            replace(
+                observation,
+                state_history=np.stack([each.state for each in last]),
+                image_history={
+                    name: np.stack([each.images[name] for each in last])
+                    for name in observation.images
+                },
+            )
+        )
+    return found
 
 
 def arrays_of(given: Sequence[Observation]) -> dict[str, Any]:

@@ -58,6 +58,18 @@ class AnchoredOnTheCallBefore(Relative):
         return anchor
 
 
+class AnchoredOnTheCallBeforeOfItsSession(Relative):
+    """Keeps something, but by session, as a processor of its own for each does."""
+
+    def anchor(self, batch: Sequence[Observation], i: int) -> NDArray[np.float32]:
+        if not hasattr(self, "kept"):
+            self.kept: dict[str, NDArray[np.float32]] = {}
+        one = batch[i]
+        anchor = self.kept.get(one.session, np.zeros(2, np.float32))
+        self.kept[one.session] = one.state
+        return anchor
+
+
 class AnchoredOnTheFirstOfTheBatch(Relative):
     """Stateless between calls, but the samples of a batch mix."""
 
@@ -82,6 +94,12 @@ def test_a_policy_whose_relative_actions_mix_sessions_is_exclusive() -> None:
     mode, reason = serving_mode(AnchoredOnTheCallBefore(), batched=False)
     assert mode == "exclusive"
     assert "interleaved" in reason
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_policy_that_keeps_state_by_session_is_shared(batched: bool) -> None:
+    """Each run of the probe is a session of its own."""
+    assert serving_mode(AnchoredOnTheCallBeforeOfItsSession(), batched=batched)[0] == "shared"
 
 
 @pytest.mark.parametrize(("batched", "expected"), [(True, "exclusive"), (False, "shared")])

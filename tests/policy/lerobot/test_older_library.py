@@ -16,6 +16,7 @@ from holdfast.tests.peers.lerobot_checkpoints import (
     EnvironmentFor,
     adapter,
     asker,
+    in_episode,
     maker,
 )
 
@@ -33,7 +34,10 @@ def test_its_policies_give_the_bytes_of_its_own_calls(
     asked: list[Asked] = []
     for place in places:
         spec = spec_of(place, str(place), None, options_of({}))
-        asked.append((place, [spec.example(seed) for seed in range(3)]))
+        given = [spec.example(seed) for seed in range(3)]
+        if spec.observation_steps > 1:
+            given = in_episode(given, spec.observation_steps)
+        asked.append((place, given))
     wanted = asker(python, lerobot_environment, tmp_path)(asked)
     newer = Path(shutil.copytree(places[0], tmp_path / "newer"))
     config = json.loads((newer / "config.json").read_text())

@@ -25,6 +25,7 @@ from holdfast.tests.peers.lerobot_checkpoints import (
     EnvironmentFor,
     MakeCheckpoints,
     adapter,
+    in_episode,
 )
 
 LOOKING_BACK = ("diffusion", "multi_task_dit", "vqbet")
@@ -77,24 +78,6 @@ def observations(checkpoint: Path) -> list[Observation]:
             guidance_clip=2.0,
         ),
     ]
-
-
-def in_episode(given: Sequence[Observation], steps: int) -> list[Observation]:
-    """Each with the last `steps` of `given`, itself included; the first stands for those before."""
-    found = []
-    for place, observation in enumerate(given):
-        last = [given[max(place - back, 0)] for back in range(steps - 1, -1, -1)]
-        found.append(
-            replace(
-                observation,
-                state_history=np.stack([each.state for each in last]),
-                image_history={
-                    name: np.stack([each.images[name] for each in last])
-                    for name in observation.images
-                },
-            )
-        )
-    return found
 
 
 @pytest.fixture(scope="module")
