@@ -96,7 +96,7 @@ def _pi0(**more: object) -> Config:
         (_pi0(), {"prefix": "none"}, ("none", 0)),
         (_pi0(type="evo1"), {}, ("none", 0)),
         (_pi0(type="evo1"), {"prefix": "guided"}, ("guided", 10)),
-        (_pi0(type="diffusion", n_action_steps=8), {}, ("none", 0)),
+        (_pi0(type="diffusion", n_action_steps=8, n_obs_steps=2), {}, ("none", 0)),
     ],
 )
 def test_a_family_that_takes_the_rest_of_the_plan_says_for_how_many_steps(
@@ -115,7 +115,7 @@ def test_a_family_that_takes_the_rest_of_the_plan_says_for_how_many_steps(
         ({"type": "lingbot_va", "frame_chunk_size": 4, "action_per_frame": 3}, 12),
         ({"type": "tdmpc", "horizon": 5, "use_mpc": True}, 5),
         ({"type": "tdmpc", "horizon": 5, "use_mpc": False}, 1),
-        ({"type": "vqbet", "action_chunk_size": 7}, 7),
+        ({"type": "vqbet", "action_chunk_size": 7, "n_obs_steps": 5}, 7),
     ],
 )
 def test_a_chunk_is_as_long_as_the_family_predicts(
@@ -182,7 +182,8 @@ def test_a_wrong_option_is_named(folder: Path, given: Config, said: str) -> None
 
 def test_a_policy_with_queues_continues_no_plan(folder: Path) -> None:
     """LeRobot's select_action, which fills the queues, takes no prefix."""
-    (folder / "config.json").write_text(json.dumps({**config(), "type": "diffusion"}))
+    queued = {**config(), "type": "diffusion", "n_obs_steps": 2}
+    (folder / "config.json").write_text(json.dumps(queued))
     with pytest.raises(PolicyError, match="options: prefix: a policy of family diffusion keeps"):
         spec_of(folder, str(folder), None, options_of({"prefix": "guided"}))
 
