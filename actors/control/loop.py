@@ -36,6 +36,7 @@ from .pace import Pace
 from .plan import Floats
 from .plan_memory import PLAN_BYTES, PlanMemory, Word
 from .policy_client import PolicyClient
+from .pose_motion import PoseMotion
 from .request_cycle import PlannedRequest, RequestCycle
 from .robot_commands import VERBS, RobotCommands
 from .robot_status import status
@@ -77,6 +78,7 @@ class ControlActor(Actor):
         self._source = CommandSource(config, spec, self._plan, self._buffer)
         teleop = robot.reader(config.teleop) if config.teleop else None
         actions = len(spec.action_names)
+        self._motion = PoseMotion(spec)
         self._handover = Handover(self._plan, teleop, actions, config.tick_ns)
         self._lateness = Histogram(self._plan.lateness)
         self._recent = Recent(self._lateness, monotonic_ns())
@@ -94,7 +96,14 @@ class ControlActor(Actor):
             config, self._cycle, self._client, spec, self._plan, self._vitals, self._log
         )
         self._poll = Poll(self._client.socket, self.link.fileno())
-        self._commands = RobotCommands(self._cycle, self._handover, self._reset, config.service)
+        self._commands = RobotCommands(
+            self._cycle,
+            self._handover,
+            self._motion,
+            lambda: self._source.position,
+            self._reset,
+            config.service,
+        )
         if not config.service:  # there is nothing to wait for but a person
             self._cycle.pause(monotonic_ns())
         self._pace = Pace(_BREAK_NS)
@@ -210,9 +219,12 @@ class ControlActor(Actor):
             self._commands.toggle()
         manual = self._handover.manual
         if gone:
+            self._motion.end()
             command = source.rest()
         elif manual:
             command = self._follow(now_ns)
+        elif self._motion.active:
+            command = source.follow(self._motion.command(now_ns), now_ns)
         elif cycle.failsafe.paused:
             command = source.rest()
         else:
@@ -311,6 +323,7 @@ class ControlActor(Actor):
         report["tick_lateness_recent_us"] = self._recent.summary_us(monotonic_ns())
         report["timing"] = self._timing
         report["manual"] = self._handover.manual
+        report["moves"] = self._motion.active
         report["service"] = self.config.service
         if self._handover.manual or not self.config.service:
             report["reason"] = self._handover.reason

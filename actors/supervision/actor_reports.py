@@ -51,6 +51,8 @@ class ControlReport(Struct, kw_only=True):
     void_dropped: Count = 0
     refused_commands: dict[str, Count] = {}
     manual: bool = False
+    moves: bool = False
+    """Whether it goes to a pose, on a person's word."""
     service: str | None = None
     """What it asks for chunks; empty for a robot that a person alone moves."""
     refusing_s: Measure = 0.0

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from .option_types import FleetName, Names, NewTask, RobotName
-from .running_fleet import ask, reach
+from .running_fleet import ask, fail, reach
 
 app = typer.Typer()
 NoWait = Annotated[
@@ -77,6 +77,28 @@ def resume(robot: RobotName, fleet: FleetName = None) -> None:
 def take_over(robot: RobotName, fleet: FleetName = None) -> None:
     """The robot's teleoperator commands it from now on, until `resume` or `pause`."""
     _command_robot("take-over", robot, {}, fleet)
+
+
+@app.command(name="go-to")
+def go_to(
+    robot: RobotName,
+    pose: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[JOINT=VALUE]...", help="Without any, its driver's home pose."),
+    ] = None,
+    fleet: FleetName = None,
+) -> None:
+    """Move slowly to a pose, then pause; the plan is void. Other joints stay where they are."""
+    named: dict[str, float] = {}
+    for word in pose or ():
+        joint, equals, value = word.rpartition("=")
+        try:
+            named[joint] = float(value)
+        except ValueError:
+            fail(f"{word!r}: {value!r} is not a number; expected e.g. elbow=1.5")
+        if not equals:
+            fail(f"{word!r}: expected JOINT=VALUE, e.g. elbow=1.5")
+    _command_robot("go-to", robot, {"pose": named} if named else {}, fleet)
 
 
 @app.command()
