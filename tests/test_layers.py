@@ -42,8 +42,8 @@ ACTORS = {
     "teleoperator": ("runtime", "driver", "control"),
     "network": ("runtime", "control"),
     "supervision": ("runtime", "driver"),
+    "recorder": ("runtime", "control", "supervision"),
     "gateway": ("runtime", "driver", "supervision", "control"),
-    "recorder": ("runtime", "control"),
     "fleet": (
         "runtime",
         "jitter_probe",

@@ -87,7 +87,7 @@ class ControlActor(Actor):
             self._words, config.tick_ns, (lambda: pauses_in(witness.read())) if witness else None
         )
         self._timing = realtime.take(config.timing)
-        if self._cycle.session.enabled or self._handover.manual:
+        if self._wanted:
             robot.connect()
         self._clock = self._start_clock()
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
@@ -142,6 +142,12 @@ class ControlActor(Actor):
         self._words[Word.GRID_NS] = self._words[Word.COMMAND_NS] = 0
         self._cycle.session.forget()
 
+    @property
+    def _wanted(self) -> bool:
+        """Whether the robot is to be connected: a service has accepted it, or a person moves it.
+        One without a service is measured from the start, and commanded by a person only."""
+        return self._cycle.session.enabled or self._handover.manual or not self.config.service
+
     def _start_clock(self) -> TickClock:
         """Continue the grid of the incarnation before, if it was killed; else begin one."""
         now_ns, period_ns = monotonic_ns(), self.config.tick_ns
@@ -192,7 +198,7 @@ class ControlActor(Actor):
             self._die(now_ns)
         elif self._robot.connected:
             self._drive(now_ns, lateness_ns)
-        elif self._cycle.session.enabled or self._handover.manual:
+        elif self._wanted:
             self._robot.connect()
             self._clock = TickClock(self.config.tick_ns, monotonic_ns() + _START_NS)
         else:

@@ -23,7 +23,7 @@ from pathlib import Path
 from time import monotonic_ns
 
 from ...errors import RobotError
-from ...robot.base import ControlMode, Robot, RobotSpec
+from ...robot.base import ControlMode, Episode, Robot, RobotSpec
 from ...transport.frame_ring import FrameRing
 from ...transport.layout import own
 from ...transport.seqlock import Seqlock, SteadyReader
@@ -77,6 +77,7 @@ class DriverActor(Actor):
         self._command: bytes | None = None
         self._read_ns = self._report_ns = self._turned_ns = 0
         self._published: tuple[object, ...] = ()
+        self._episode: Episode | None = None
         keyring = None if config.keyring is None else Path(config.keyring)
         self._stop = StopKeeper(config.robot, Path(config.state_dir), keyring, self.log)
         self._answers = DriverAnswers(
@@ -204,6 +205,10 @@ class DriverActor(Actor):
         if said == self._published:
             return
         self._published = said
+        if device.episode != self._episode:
+            # Who sees the next episode finds in the report how the one before ended.
+            self._episode = device.episode
+            self.board.report(self._answers.status(monotonic_ns()))
         state = RobotState(
             self.incarnation,
             device.measured_ns,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..control.config import ControlConfig
 from ..recorder.record_settings import RecorderConfig, RecordSettings
+from ..recorder.strategy_settings import BaseSettings
 from ..runtime.configs import (
     CameraFeed,
     DriverConfig,
@@ -178,6 +179,8 @@ def recorder(context: HostContext, robot: RobotEntry, record: RecordSettings) ->
     own = robot_spec(context.fleet, robot)
     frames = {name: segment_uses.frames(context.fleet, robot, name) for name in robot.cameras}
     plan, board = segment_uses.plan(robot), segment_uses.control_board(robot)
+    teleop = [segment_uses.teleop(robot, own)] if robot.teleop else []
+    driver = [] if robot.in_process else [segment_uses.driver_board(robot)]
     config = RecorderConfig(
         robot=robot.name,
         record=record,
@@ -193,12 +196,16 @@ def recorder(context: HostContext, robot: RobotEntry, record: RecordSettings) ->
             for name, camera in robot.cameras.items()
         },
         robot_type=robot.driver,
+        strategy=BaseSettings() if robot.strategy == "base" else robot.strategy,
+        joints=own.action_names,
+        teleop=teleop[0].name if teleop else None,
+        driver_board=driver[0].name if driver else None,
     )
     return context.spec(
         "recorder",
         f"{robot.name}/recorder",
         config,
-        [*frames.values(), plan, board],
+        [*frames.values(), plan, board, *teleop, *driver],
         robot,
         after=[f"{robot.name}/control"],
     )

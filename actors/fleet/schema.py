@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from ..control.config import PlanSettings, SafetySettings, TimingSettings
 from ..recorder.record_settings import RecordSettings
+from ..recorder.strategy_settings import StrategySettings
 from ..runtime.configs import Scheduling
 from .client_entries import GrootEntry, OpenpiEntry, Port
 
@@ -305,8 +306,11 @@ class RobotEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     ] = 30.0
     interpolate: Annotated[int, Meta(ge=1, le=100, description="commands per action, 1 to 100")] = 1
     strategy: Annotated[
-        Literal["base"],
-        Meta(description="base: run; with `record`, record from each reset to the next, or a stop"),
+        Literal["base"] | StrategySettings,
+        Meta(
+            description="base: run; with `record`, record from each reset to the next, or a stop; "
+            "or {type: episodic, teleop, dagger, sentry or highlight, ...}"
+        ),
     ] = "base"
     record: RecordSettings | None = None
     task: str = ""

@@ -38,10 +38,10 @@ def frames(fleet: FleetFile, robot: RobotEntry, name: str, writable: bool = Fals
 
 def history_steps(fleet: FleetFile, robot: RobotEntry) -> int:
     """For how many policy steps back the robot keeps its frames."""
-    service = fleet.services[robot.service]
+    service = fleet.services.get(robot.service)
     if robot.images.history_steps is not None:
         return robot.images.history_steps
-    if service.external:
+    if service is None or service.external:
         return 0
     try:
         return policy_spec(fleet, service).observation_window_steps

@@ -46,6 +46,8 @@ def _fit(
 ) -> Any:
     """`value` without what does not fit `expected`, or _WRONG if nothing of it does."""
     plain, hint = _plain(expected, hint)
+    if isinstance(value, dict) and (kinds := _tagged(plain)):
+        return _fit_tagged(document, value, kinds, path, faults)
     if isinstance(value, dict):
         # Of a mapping or text, a mapping can only be the one.
         structs = [each for each in get_args(plain) if isinstance(each, type(msgspec.Struct))]
@@ -86,7 +88,11 @@ def _fit_struct(
     types = get_type_hints(struct, include_extras=True)
     kept: dict[str, Any] = {}
     before = len(faults)
+    tag = struct.__struct_config__.tag_field
     for key, entry in value.items():
+        if key == tag:
+            kept[key] = entry
+            continue
         if key not in known and not struct.__struct_config__.forbid_unknown_fields:
             kept[key] = entry
             continue
@@ -106,6 +112,42 @@ def _fit_struct(
     if len(faults) > before and any(f.required and n not in kept for n, f in known.items()):
         return _WRONG
     return kept
+
+
+def _tagged(expected: Any) -> dict[str, type[msgspec.Struct]]:
+    """The structs of a union that a tag tells apart, by their tags; empty for another type."""
+    if get_origin(expected) not in (Union, UnionType):
+        return {}
+    some = [_plain(arg, "")[0] for arg in get_args(expected)]
+    return {
+        str(kind.__struct_config__.tag): kind
+        for kind in some
+        if isinstance(kind, type)
+        and issubclass(kind, msgspec.Struct)
+        and kind.__struct_config__.tag is not None
+    }
+
+
+def _fit_tagged(
+    document: Document,
+    value: dict[Any, Any],
+    kinds: dict[str, type[msgspec.Struct]],
+    path: str,
+    faults: list[Fault],
+) -> Any:
+    tag = next(iter(kinds.values())).__struct_config__.tag_field
+    assert tag is not None, "they have tags"
+    if tag not in value:
+        remedy = f"add `{tag}:`, one of {', '.join(kinds)}"
+        faults.append(document.placed(Fault(f"{path}.{tag}", "missing", remedy=remedy)))
+        return _WRONG
+    kind = kinds.get(value[tag]) if isinstance(value[tag], str) else None
+    if kind is None:
+        remedy = closest(str(value[tag]), kinds)
+        found = f"found {value[tag]!r}"
+        faults.append(document.placed(Fault(f"{path}.{tag}", found, remedy=remedy)))
+        return _WRONG
+    return _fit_struct(document, value, kind, path, faults)
 
 
 def _fit_dict(

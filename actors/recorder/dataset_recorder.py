@@ -45,7 +45,7 @@ class _Outcome(NamedTuple):
 class DatasetRecorder:
     """`saved` counts episodes of this process, `repeated` images that stand for a missing one, and
     `dropped` those of them that were left out because too many waited; `frames` are the rows of the
-    episode in progress."""
+    episode in progress, `size_bytes` that of its files, as it was a second ago."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class DatasetRecorder:
     ) -> None:
         self.root, self.reason, self.encoder = root, "", ""
         self.recording = False
-        self.frames = self.saved = self.repeated = self.dropped = 0
+        self.frames = self.saved = self.repeated = self.dropped = self.size_bytes = 0
         self._robot, self._schema, self._encoding, self._log = robot, schema, encoding, log
         self._number = 0
         self._put = self._taken = self._rows_put = self._rows_taken = 0
@@ -98,7 +98,7 @@ class DatasetRecorder:
         """Begin an episode. The future ends when its files are open; `reason` says why not."""
         self.discard()
         self._number += 1
-        self.recording, self.frames = True, 0
+        self.recording, self.frames, self.size_bytes = True, 0, 0
         return self._pool.submit(self._begin, self._number)
 
     def add(self, row: Row) -> None:
@@ -201,6 +201,9 @@ class DatasetRecorder:
                 self._look_s = time.monotonic() + _LOOK_S
                 if not recording.folder.is_dir():
                     raise DatasetError(f"{self.root} was deleted or moved")
+                if number == self._number:
+                    files = (each for each in recording.folder.rglob("*") if each.is_file())
+                    self.size_bytes = sum(each.stat().st_size for each in files)
 
         what = f"the episode in progress ({len(recording)} frames) is lost"
         try:

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from ...robot.dataset.encoding import Codec, Encoding
 from ..runtime.configs import CameraFeed
+from .strategy_settings import BaseSettings, StrategySettings
 
 
 class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,5 +51,12 @@ class RecorderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     action_names: tuple[str, ...]
     plan: str
     board: str
+    strategy: StrategySettings = BaseSettings()
+    joints: tuple[str, ...] = ()
+    """The robot's own names of its actions, in the order of `action_names`."""
+    teleop: str | None = None
+    """The register of its teleoperator, whose buttons count."""
+    driver_board: str | None = None
+    """The board of its driver, which may say how an episode of its surroundings ended."""
     cameras: dict[str, CameraFeed] = {}
     robot_type: str | None = None

@@ -21,29 +21,41 @@ import cv2
 
 from ...errors import DatasetError, RefusedError
 from ...robot.dataset.recording_schema import RecordingSchema, Row
+from ...transport.seqlock import SteadyReader
 from ..control.plan_memory import PLAN_BYTES
 from ..control.tick_log import TickReader, TickRecord
 from ..runtime.actor import Actor
 from ..runtime.link_messages import Command
+from ..runtime.runtime_dir import SOCKET
 from ..runtime.status_board import StatusBoardReader
+from . import make_strategy
 from .dataset_recorder import DatasetRecorder
 from .frame_taker import FrameTaker
 from .record_settings import RecorderConfig
+from .robot_commander import RobotCommander
+from .row_ring import RowRing
+from .saved_progress import SavedProgress
 from .strategy import (
-    BaseStrategy,
     Begin,
+    ControlVerb,
     Discard,
     EpisodeDiscard,
+    EpisodeRerecord,
+    EpisodeSave,
     EpisodeStart,
     EpisodeStop,
     Finish,
     MarkIntervention,
     RecordingEffect,
+    RobotStep,
     Strategy,
+    StrategyEvent,
 )
+from .strategy_settings import HighlightSettings
+from .surroundings_watch import Surroundings
 
 _REPORT_NS = 250_000_000
-VERBS = ("episode_start", "episode_stop", "episode_discard")
+VERBS = ("episode_start", "episode_stop", "episode_discard", "episode_rerecord", "episode_save")
 
 
 class RecorderActor(Actor):
@@ -78,7 +90,18 @@ class RecorderActor(Actor):
         self._ticks = memoryview(self.segment(config.plan))[PLAN_BYTES:]
         self._control = StatusBoardReader(self.segment(config.board))
         self._reader: TickReader | None = None
-        self._strategy: Strategy = BaseStrategy()
+        self._strategy: Strategy | None = None
+        """None until the pose is known in which the robot begins."""
+        held = config.strategy if isinstance(config.strategy, HighlightSettings) else None
+        self._ring = RowRing(*_bounds(held)) if held else None
+        self._commander = RobotCommander(self.rundir / SOCKET, config.robot, self.log)
+        self.resources.callback(self._commander.close)
+        self._surroundings = Surroundings(
+            StatusBoardReader(self.segment(config.driver_board)) if config.driver_board else None,
+            SteadyReader(self.segment(config.teleop)) if config.teleop else None,
+            len(config.action_names),
+        )
+        self._progress = SavedProgress(self.rundir, config.robot, self.incarnation)
         self._waiting: list[tuple[int, Future[Any]]] = []
         """Commands that are answered when their episode has begun, or is durable."""
         self._intervention = False
@@ -114,31 +137,63 @@ class RecorderActor(Actor):
                 return  # control has not started yet
         for tick in self._reader.read():
             if tick.begins_step:
-                self._carry_out(self._strategy.step(tick.episode, tick.instant_ns))
-                self._record(tick)
+                self._take_step(tick)
         self._lost = self._reader.lost
+        for event in self._surroundings.pressed():
+            self._heard(event, time.monotonic_ns())
+
+    def _take_step(self, tick: TickRecord) -> None:
+        if self._strategy is None:
+            self._strategy = self._begin(tick)
+        seen = RobotStep(
+            episode=tick.episode,
+            now_ns=tick.instant_ns,
+            manual=tick.manual,
+            outcome=self._surroundings.outcome(tick.episode),
+            size_bytes=self._dataset.size_bytes,
+        )
+        self._carry_out(self._strategy.step(seen))
+        self._record(tick)
+
+    def _begin(self, tick: TickRecord) -> Strategy:
+        """The strategy, at its beginning or, after this process was killed, where it was."""
+        config = self.config
+        names = config.state_names
+        home = {
+            joint: float(tick.state[names.index(name)])
+            for joint, name in zip(config.joints, config.action_names, strict=False)
+            if name in names
+        }
+        strategy = make_strategy.make(config.strategy, self._progress.home(home))
+        strategy.kept = self._progress.kept()
+        return strategy
+
+    def _heard(self, event: StrategyEvent, now_ns: int) -> Future[Any] | None:
+        return None if self._strategy is None else self._carry_out(self._strategy.on(event, now_ns))
 
     def _record(self, tick: TickRecord) -> None:
-        if not self._dataset.recording:
+        if not self._dataset.recording and self._ring is None:
             return
         if tick.command is None:
             self._idle += 1
             return
         origin = tick.provenance
         self._steps += 1
-        self._dataset.add(
-            Row(
-                state=tick.state,
-                action=tick.command,
-                task=self._task_of(tick.episode),
-                session=origin.session if origin else 0,
-                seq=origin.seq if origin else 0,
-                step=origin.step if origin else 0,
-                latency_s=(tick.instant_ns - tick.observed_ns) / 1e9 if tick.observed_ns else 0.0,
-                intervention=tick.manual or self._intervention,
-                images={n: taker.take(tick.instant_ns) for n, taker in self._takers.items()},
-            )
+        row = Row(
+            state=tick.state,
+            action=tick.command,
+            task=self._task_of(tick.episode),
+            session=origin.session if origin else 0,
+            seq=origin.seq if origin else 0,
+            step=origin.step if origin else 0,
+            latency_s=(tick.instant_ns - tick.observed_ns) / 1e9 if tick.observed_ns else 0.0,
+            intervention=tick.manual or self._intervention,
+            images={n: taker.take(tick.instant_ns) for n, taker in self._takers.items()},
         )
+        if self._dataset.recording:
+            self._dataset.add(row)
+        elif self._ring is not None:
+            self._ring.add(tick.instant_ns, row)
 
     def _task_of(self, episode: int) -> str | None:
         """The task, as control's board says it; None while it tells of another episode."""
@@ -150,17 +205,23 @@ class RecorderActor(Actor):
         last: Future[Any] | None = None
         for effect in effects:
             match effect:
-                case Begin():
+                case Begin(held):
                     self._intervention = False
                     last = self._dataset.begin()
+                    if held and self._ring is not None:
+                        for row in self._ring.drain():
+                            self._dataset.add(row)
                 case Finish(success):
                     last = self._dataset.finish(success)
                 case Discard():
                     self._dataset.discard()
                 case MarkIntervention(intervention):
                     self._intervention = intervention
-        if effects:
+                case ControlVerb():
+                    self._commander.send(effect)
+        if effects and self._strategy is not None:
             self._report_ns = 0
+            self._progress.keep(self._strategy.kept)
         return last
 
     # Commands
@@ -182,28 +243,40 @@ class RecorderActor(Actor):
                     error = f"`episode` is the robot's number of the episode, not {episode!r}"
                     self.link.acknowledge(command.id, error=error)
                     return
-                begun = self._carry_out(self._strategy.on(EpisodeStart(episode), now_ns))
+                before = self._said()
+                begun = self._heard(EpisodeStart(episode), now_ns)
                 if begun is not None:
                     self._waiting.append((command.id, begun))
                     return
+                if not self._dataset.recording and self._said() == before:
+                    error = f"no episode begins now: {before or 'control has not started yet'}"
+                    self.link.acknowledge(command.id, error=error)
+                    return
+            case "episode_save":
+                if not isinstance(self.config.strategy, HighlightSettings):
+                    error = "`save` is for `strategy: {type: highlight}`, in the robot's entry"
+                    self.link.acknowledge(command.id, error=error)
+                    return
+                self._heard(EpisodeSave(), now_ns)
             case "episode_stop":
                 if not self._dataset.recording:
                     self.link.acknowledge(command.id, error=self._why_not())
                     return
                 success = command.args.get("success")
                 judged = success if isinstance(success, bool) else None
-                finished = self._carry_out(self._strategy.on(EpisodeStop(judged), now_ns))
+                finished = self._heard(EpisodeStop(judged), now_ns)
                 if finished is None:
                     error = "the episode has no frames: nothing was commanded, and it is not kept"
                     self.link.acknowledge(command.id, error=error)
                 else:
                     self._waiting.append((command.id, finished))
                 return
-            case "episode_discard":
+            case "episode_discard" | "episode_rerecord":
                 if not self._dataset.recording:
                     self.link.acknowledge(command.id, error=self._why_not())
                     return
-                self._carry_out(self._strategy.on(EpisodeDiscard(), now_ns))
+                again = command.verb == "episode_rerecord"
+                self._heard(EpisodeRerecord() if again else EpisodeDiscard(), now_ns)
         self.link.acknowledge(command.id, self._brief())
 
     def _answer(self) -> None:
@@ -234,12 +307,17 @@ class RecorderActor(Actor):
             return "paused"
         return "saving" if self._dataset.saving else "idle"
 
+    def _said(self) -> str:
+        return self._strategy.progress if self._strategy is not None else ""
+
     def _status(self) -> dict[str, Any]:
         dataset = self._dataset
         faults = [f"{name}: {t.fault}" for name, t in self._takers.items() if t.fault]
         return {
             "state": self._state(),
-            "reason": dataset.reason or "; ".join(faults),
+            "reason": dataset.reason or "; ".join(faults) or self._commander.fault,
+            "strategy": self._said(),
+            "held_s": round(self._ring.span_s, 1) if self._ring is not None else None,
             "root": self.config.record.root,
             "episode": dataset.next_index,
             "frames": dataset.frames,
@@ -251,6 +329,10 @@ class RecorderActor(Actor):
             "idle": self._idle,
             "encoder": dataset.encoder,
         }
+
+
+def _bounds(settings: HighlightSettings) -> tuple[int, int]:
+    return round(settings.before_s * 1e9), round(settings.memory_mb * 1e6)
 
 
 def _whole(fps: float) -> int:

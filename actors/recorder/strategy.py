@@ -8,8 +8,8 @@ ignored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +38,39 @@ class InterventionSwitch:
     on: bool
 
 
-StrategyEvent = EpisodeStart | EpisodeStop | EpisodeDiscard | InterventionSwitch
+@dataclass(frozen=True, slots=True)
+class EpisodeRerecord:
+    """The episode in progress shall not be kept, and be done once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpisodeSave:
+    """What happens now, and did just before, shall be kept."""
+
+
+StrategyEvent = (
+    EpisodeStart | EpisodeStop | EpisodeDiscard | EpisodeRerecord | EpisodeSave | InterventionSwitch
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RobotStep:
+    """A policy step that was executed. `outcome` is whether the robot's episode before this one
+    succeeded, where its surroundings say so, at the step that begins another; `size_bytes` is what
+    the files of the episode in progress have."""
+
+    episode: int
+    now_ns: int
+    manual: bool = False
+    outcome: bool | None = None
+    size_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Begin:
-    """Begin to record an episode."""
+    """Begin to record an episode, with the steps before it that are `held` in memory."""
+
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +92,28 @@ class MarkIntervention:
     intervention: bool
 
 
-RecordingEffect = Begin | Finish | Discard | MarkIntervention
+@dataclass(frozen=True, slots=True)
+class ControlVerb:
+    """Command the robot's control loop: one of its verbs, such as pause."""
+
+    verb: str
+    args: dict[str, Any] = field(default_factory=dict)
+
+
+RecordingEffect = Begin | Finish | Discard | MarkIntervention | ControlVerb
 
 
 class Strategy(Protocol):
-    """One robot's."""
+    """One robot's. `kept` counts the episodes that it had kept."""
 
-    def step(self, episode: int, now_ns: int) -> list[RecordingEffect]:
-        """A policy step of the robot's episode number `episode` is about to be recorded."""
+    kept: int
+
+    @property
+    def progress(self) -> str:
+        """What it does and how far it is, for a person; empty where that says nothing."""
+
+    def step(self, seen: RobotStep) -> list[RecordingEffect]:
+        """A policy step is about to be recorded."""
 
     def on(self, event: StrategyEvent, now_ns: int) -> list[RecordingEffect]:
         """Something was said."""
@@ -83,14 +124,17 @@ class BaseStrategy:
     next reset. Nothing is recorded before the first."""
 
     def __init__(self) -> None:
+        self.kept = 0
         self._recording = False
         self._episode: int | None = None
 
-    def step(self, episode: int, now_ns: int) -> list[RecordingEffect]:
+    progress = ""
+
+    def step(self, seen: RobotStep) -> list[RecordingEffect]:
         if self._episode is None:
             # What goes on when the recorder starts began before it.
-            self._episode = episode
-        return self._enter(episode) if episode != self._episode else []
+            self._episode = seen.episode
+        return self._enter(seen.episode, seen.outcome) if seen.episode != self._episode else []
 
     def on(self, event: StrategyEvent, now_ns: int) -> list[RecordingEffect]:
         match event:
@@ -101,16 +145,18 @@ class BaseStrategy:
                 return self._enter(episode)
             case EpisodeStop(success):
                 return self._leave(Finish(success))
-            case EpisodeDiscard():
+            case EpisodeDiscard() | EpisodeRerecord():
                 return self._leave(Discard())
             case InterventionSwitch(on):
                 return [MarkIntervention(on)]
+        return []
 
-    def _enter(self, episode: int) -> list[RecordingEffect]:
-        ended = self._leave(Finish())
+    def _enter(self, episode: int, outcome: bool | None = None) -> list[RecordingEffect]:
+        ended = self._leave(Finish(outcome))
         self._recording, self._episode = True, episode
         return [*ended, Begin()]
 
     def _leave(self, effect: RecordingEffect) -> list[RecordingEffect]:
         was, self._recording = self._recording, False
+        self.kept += was and isinstance(effect, Finish)
         return [effect] if was else []

@@ -129,6 +129,10 @@ class RecorderReport(Struct, kw_only=True):
     dropped: Count = 0
     idle: Count = 0
     encoder: str = ""
+    strategy: str = ""
+    """What its strategy does, and how far it is."""
+    held_s: Measure | None = None
+    """How much is held in memory, for a highlight."""
 
 
 class NetworkReport(Struct, kw_only=True):

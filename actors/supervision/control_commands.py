@@ -34,7 +34,13 @@ if TYPE_CHECKING:
 ANSWER_S = 5.0
 NOTHING_TO_DRAIN = frozenset(KINDS) - {"inference"}
 ROBOT_VERBS = ("pause", "resume", "reset", "episode", "task", "take-over", "go-to")
-RECORDER_VERBS = ("episode_start", "episode_stop", "episode_discard")
+RECORDER_VERBS = (
+    "episode_start",
+    "episode_stop",
+    "episode_discard",
+    "episode_rerecord",
+    "episode_save",
+)
 SAVED_S = 120.0
 """How long saving an episode may take, on a slow disk."""
 

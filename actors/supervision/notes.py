@@ -103,13 +103,18 @@ def _note(row: dict[str, Any], name: str, ending: bool = False) -> Iterator[Note
 
 
 def _recording(row: dict[str, Any]) -> str:
-    """What a recorder records; empty while it does not, and for every other actor."""
+    """What a recorder does: its strategy, and the episode that it records; empty while there is
+    nothing to say, and for every other actor."""
     report = row.get("report") or {}
-    if row["kind"] != "recorder" or row["state"] != "READY" or report["state"] != "recording":
+    if row["kind"] != "recorder" or row["state"] != "READY":
         return ""
+    said = report["strategy"]
+    if report["state"] != "recording":
+        return str(said)
     counts = f"{report['frames']} frames, {report['dropped']} dropped"
     encoder = f", {report['encoder']}" if report["encoder"] else ""
-    return f"recording episode {report['episode']}, {counts}{encoder}"
+    recording = f"recording episode {report['episode']}, {counts}{encoder}"
+    return f"{said}; {recording}" if said else recording
 
 
 def _about_commands(row: dict[str, Any], name: str) -> Iterator[Note]:

@@ -45,6 +45,20 @@ def stop(
 
 
 @app.command()
+def rerecord(robot: RobotName, fleet: FleetName = None) -> None:
+    """Drop the episode that is being recorded; the strategy does it once more."""
+    ask(reach(fleet), do="episode_rerecord", names=[robot])
+    print(f"{robot}: the episode is dropped, and comes again")
+
+
+@app.command()
+def save(robot: RobotName, fleet: FleetName = None) -> None:
+    """Keep what happened just now (strategy highlight)."""
+    result = ask(reach(fleet), do="episode_save", names=[robot])["result"]
+    print(f"{robot}: recording episode {result['recording']}")
+
+
+@app.command()
 def discard(robot: RobotName, fleet: FleetName = None) -> None:
     """Drop the episode that is being recorded."""
     ask(reach(fleet), do="episode_discard", names=[robot])

@@ -28,7 +28,8 @@ function recent(robot) {
 
 function recorded(recording) {
   if (!recording) return "";
-  const { state, episode, frames, dropped, saved, encoder, reason } = recording;
+  const { state, episode, frames, dropped, saved, encoder, reason, strategy } = recording;
+  if (strategy && state === "idle") return strategy;
   if (state === "recording") return `Recording episode ${episode}: ${count(frames, "frame")}, ${dropped} dropped, ${encoder}`;
   return `Recorder ${state}, ${count(saved, "episode")} saved${reason ? `: ${reason}` : ""}`;
 }

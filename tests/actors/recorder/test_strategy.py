@@ -16,6 +16,7 @@ from holdfast.actors.recorder.strategy import (
     InterventionSwitch,
     MarkIntervention,
     RecordingEffect,
+    RobotStep,
 )
 
 MOVES = st.lists(
@@ -44,7 +45,7 @@ def test_an_episode_begins_once_and_ends_before_the_next(moves: list[object]) ->
             effects = strategy.on(move, 0)
         else:
             episode += move == "reset"
-            effects = strategy.step(episode, 0)
+            effects = strategy.step(RobotStep(episode, 0))
         for effect in effects:
             if isinstance(effect, Begin):
                 assert not recording
@@ -59,25 +60,25 @@ def test_an_episode_begins_once_and_ends_before_the_next(moves: list[object]) ->
 def test_nothing_is_recorded_before_the_first_start_or_reset() -> None:
     """Steps of the episode that goes on when the recorder starts are left out."""
     strategy = BaseStrategy()
-    assert strategy.step(4, 0) == []
-    assert strategy.step(4, 1) == []
+    assert strategy.step(RobotStep(4, 0)) == []
+    assert strategy.step(RobotStep(4, 1)) == []
     assert strategy.on(EpisodeStop(), 2) == []
-    assert strategy.step(5, 3) == [Begin()]
+    assert strategy.step(RobotStep(5, 3)) == [Begin()]
 
 
 def test_a_reset_ends_one_episode_and_begins_the_next() -> None:
     """The one before is kept, without a judgement."""
     strategy = BaseStrategy()
-    strategy.step(0, 0)
-    assert strategy.step(1, 1) == [Begin()]
-    assert strategy.step(2, 2) == [Finish(None), Begin()]
+    strategy.step(RobotStep(0, 0))
+    assert strategy.step(RobotStep(1, 1)) == [Begin()]
+    assert strategy.step(RobotStep(2, 2)) == [Finish(None), Begin()]
 
 
 def test_a_start_whose_reset_was_seen_already_changes_nothing() -> None:
     """`episode start` resets the robot first: its first steps may come before the command."""
     strategy = BaseStrategy()
-    strategy.step(0, 0)
-    assert strategy.step(1, 1) == [Begin()]
+    strategy.step(RobotStep(0, 0))
+    assert strategy.step(RobotStep(1, 1)) == [Begin()]
     assert strategy.on(EpisodeStart(1), 2) == []
     assert strategy.on(EpisodeStop(success=False), 3) == [Finish(success=False)]
     assert strategy.on(EpisodeStart(1), 4) == [Begin()]

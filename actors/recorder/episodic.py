@@ -1,0 +1,131 @@
+"""`EpisodicStrategy`: a number of attempts, one after the other, with a reset between.
+
+    WAITING ──start, or reset_time_s──▶ STARTING ──the robot's next episode──▶ RECORDING
+       ▲                                                                          │
+       └────────────── stop, re-record, the time limit, the robot's own end ──────┘
+                                  after the last: DONE
+
+Before the first attempt, and between two, the robot rests: paused, at the pose it began in, or in
+the person's hands. What it does then is not recorded. Pure, like every strategy.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Literal
+
+from .strategy import (
+    Begin,
+    ControlVerb,
+    Discard,
+    EpisodeDiscard,
+    EpisodeRerecord,
+    EpisodeStart,
+    EpisodeStop,
+    Finish,
+    InterventionSwitch,
+    MarkIntervention,
+    RecordingEffect,
+    RobotStep,
+    StrategyEvent,
+)
+
+RETRY_NS = 3_000_000_000
+"""A robot that has not begun an episode by then is commanded so again: it was refused, or away."""
+
+
+class Attempt(Enum):
+    """Where in an attempt the strategy is."""
+
+    WAITING = "waits for the next episode"
+    STARTING = "begins an episode"
+    RECORDING = "records an episode"
+    DONE = "has recorded all episodes"
+
+
+class EpisodicStrategy:
+    """`by` commands the robot during an attempt. `home` is the pose to rest in, by joints' names;
+    None rests where the robot is. `reset_ns` None waits for a person between two attempts."""
+
+    def __init__(
+        self,
+        episodes: int,
+        by: Literal["policy", "person"],
+        episode_ns: int | None = None,
+        reset_ns: int | None = None,
+        home: dict[str, float] | None = None,
+    ) -> None:
+        self._wanted, self._by = episodes, by
+        self._episode_ns, self._reset_ns, self._home = episode_ns, reset_ns, home
+        self._since_ns: int | None = None
+        """Since when it is in the present attempt's state; None before the first step."""
+        self._episode = 0
+        """The robot's, when the present state began."""
+        self.attempt = Attempt.WAITING
+        self.kept = 0
+
+    @property
+    def progress(self) -> str:
+        """For a person: what it does, and how far it is."""
+        return f"{self.attempt.value} ({self.kept} of {self._wanted} kept)"
+
+    def step(self, seen: RobotStep) -> list[RecordingEffect]:
+        if self._since_ns is None:
+            return self._wait(seen.now_ns, seen.episode)
+        passed_ns = seen.now_ns - self._since_ns
+        match self.attempt:
+            case Attempt.WAITING if self._reset_ns is not None and passed_ns >= self._reset_ns:
+                return self._start(seen.now_ns, seen.episode)
+            case Attempt.STARTING if seen.episode != self._episode:
+                self.attempt, self._since_ns = Attempt.RECORDING, seen.now_ns
+                self._episode = seen.episode
+                return [Begin()]
+            case Attempt.STARTING if passed_ns >= RETRY_NS:
+                return self._start(seen.now_ns, seen.episode)
+            case Attempt.RECORDING if seen.episode != self._episode:
+                return self._keep(seen.outcome, seen.now_ns, seen.episode)
+            case Attempt.RECORDING if self._episode_ns is not None:
+                if passed_ns >= self._episode_ns:
+                    return self._keep(None, seen.now_ns, seen.episode)
+        return []
+
+    def on(self, event: StrategyEvent, now_ns: int) -> list[RecordingEffect]:
+        recording = self.attempt is Attempt.RECORDING
+        match event:
+            case InterventionSwitch(on):
+                return [MarkIntervention(on)]
+            case EpisodeStart(episode) if self.attempt is Attempt.WAITING:
+                # The reset came with it: the attempt is the episode that has begun.
+                self.attempt, self._since_ns = Attempt.STARTING, now_ns
+                self._episode = episode - 1
+                return [self._hands]
+            case EpisodeStop() if self.attempt is Attempt.WAITING and self._since_ns is not None:
+                return self._start(now_ns, self._episode)  # the button that also ends one
+            case EpisodeStop(success) if recording:
+                return self._keep(success, now_ns, self._episode)
+            case EpisodeDiscard() | EpisodeRerecord() if recording:
+                return [Discard(), *self._wait(now_ns, self._episode)]
+            case EpisodeDiscard() | EpisodeRerecord() if self.attempt is Attempt.STARTING:
+                return self._wait(now_ns, self._episode)
+        return []
+
+    def _start(self, now_ns: int, episode: int) -> list[RecordingEffect]:
+        self.attempt, self._since_ns, self._episode = Attempt.STARTING, now_ns, episode
+        return [ControlVerb("reset"), self._hands]
+
+    @property
+    def _hands(self) -> ControlVerb:
+        return ControlVerb("take-over" if self._by == "person" else "resume")
+
+    def _keep(self, success: bool | None, now_ns: int, episode: int) -> list[RecordingEffect]:
+        self.kept += 1
+        return [Finish(success), *self._wait(now_ns, episode)]
+
+    def _wait(self, now_ns: int, episode: int) -> list[RecordingEffect]:
+        self.attempt = Attempt.DONE if self.kept >= self._wanted else Attempt.WAITING
+        self._since_ns, self._episode = now_ns, episode
+        if self._by == "person" and self.attempt is Attempt.WAITING:
+            return [ControlVerb("take-over")]  # the person puts the scene in order
+        if self._home is not None:
+            return [ControlVerb("go-to", {"pose": self._home})]
+        return [ControlVerb("pause")]
