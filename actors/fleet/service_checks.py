@@ -8,7 +8,7 @@ import msgspec
 
 from ...errors import Fault, PolicyError
 from ...policy.base import PolicySpec
-from ...policy.checkpoint import read_config
+from ...policy.checkpoint import read_config, read_spec
 from ...policy.policy_options import OPTIONS as POLICY_KINDS
 from ..inference import user_policy
 from ..runtime import interpreters
@@ -124,7 +124,9 @@ def _policy(service: ServiceEntry, path: str, spec: PolicySpec) -> Iterator[Faul
     kind = POLICY_KINDS.get(service.policy)
     if kind is None:
         return
-    yield from kind_options.faults(f"{path}.options", service.options, kind, spec)
+    # The options are judged against what the checkpoint says, before they have changed it.
+    own = spec if service.checkpoint is None else read_spec(service.checkpoint)
+    yield from kind_options.faults(f"{path}.options", service.options, kind, own)
     if service.policy in WITHOUT_NETWORK:
         given = [f"{place.at}.device" for place in places(service) if place.device != "cpu"]
         given += [".dtype"] if service.dtype != "float32" else []
