@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +63,8 @@ def verify(
     actions differ, says under which order of names, of colours, or way of resizing they would not.
     Exit status 1 if something is beyond the tolerances.
     """
+    if not (find_spec("pyarrow") and find_spec("av")):
+        fail("verify reads datasets, which needs pyarrow and av: pip install 'holdfast[data]'")
     from ...actors.embedding.identity import Identity
     from ...actors.embedding.service_list import offers
     from ...actors.runtime.suggestions import closest
@@ -100,7 +103,7 @@ def verify(
             identity=Identity.of(Role.ROBOT, key, broker_key),
         )
         result = verification(question)
-    except (HoldfastError, ValueError, ModuleNotFoundError) as error:
+    except (HoldfastError, ValueError) as error:
         fail(str(error))
     told: dict[str, Any] = verification_text.plain(question, result)
     print(json.dumps(told) if as_json else verification_text.text(told))
