@@ -7,6 +7,7 @@ nothing. A message that cannot be sent now is not queued: the call returns False
 from __future__ import annotations
 
 from collections import Counter
+from time import monotonic_ns
 
 from ...errors import WireError
 from ...robot.base import RobotSpec
@@ -74,7 +75,8 @@ class PolicyClient:
 
     def reset(self, episode: int, epoch: int) -> bool:
         """Announce to the replica that `episode` has begun; losing this costs nothing."""
-        return self._send(Header(Kind.RESET, episode=episode, epoch=epoch), Reset())
+        header = Header(Kind.RESET, episode=episode, epoch=epoch, token=monotonic_ns())
+        return self._send(header, Reset())
 
     def beat(self, epoch: int, progress: int, vitals: Vitals) -> bool:
         """Send a heartbeat. `epoch` is that of the session, 0 without one; a network actor that

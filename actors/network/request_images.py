@@ -46,7 +46,9 @@ class RequestImages:
         if header.kind is Kind.CLOSE or header.episode == self._episode:
             return
         if self._episode is not None or header.kind is Kind.RESET:
-            self._began_ns = now_ns
+            # A RESET says when it was: the first frame may be there before it arrives.
+            token = header.token if header.kind is Kind.RESET else 0
+            self._began_ns = min(token, now_ns) or now_ns
         self._episode = header.episode
 
     def add(
