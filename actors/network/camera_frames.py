@@ -80,13 +80,13 @@ class CameraFrames:
         wanted: Mapping[str, tuple[int, int] | None],
         now_ns: int,
         since_ns: int = 0,
-        earlier_ns: Sequence[int] = (),
+        instants_ns: Sequence[int] = (),
         allocate: Allocate | None = None,
     ) -> RequestFrames:
         """The frames of each wanted camera that this robot has, captured at `since_ns` or later
-        (monotonic ns), scaled to (w, h) where `wanted` has a size: the newest, and for each of the
-        instants `earlier_ns` the newest of that instant, or the first since `since_ns`. Raises
-        StaleFrameError.
+        (monotonic ns), scaled to (w, h) where `wanted` has a size: the newest. With `instants_ns`,
+        those of several observations and the request's own last, the newest at each of them, or
+        the first since `since_ns`. Raises StaleFrameError.
 
         The arrays are those of `allocate`, by default ones that the next call overwrites.
         """
@@ -95,8 +95,8 @@ class CameraFrames:
         shapes = {n: shape for n, size in ours.items() if (shape := self._shape(n, size))}
         chosen: dict[str, list[int]] = {}
         last: dict[str, int] = {}  # the newest's number: all are chosen at one moment
-        for name in shapes if earlier_ns else ():
-            chosen[name], last[name] = self._choose(name, since_ns, earlier_ns)
+        for name in shapes if instants_ns else ():
+            chosen[name], last[name] = self._choose(name, since_ns, instants_ns)
         keys = {(n, number) for n, numbers in chosen.items() for number in numbers if number}
         targets = (allocate or self._reuse)(
             {(n, 0): shape for n, shape in shapes.items()} | {key: shapes[key[0]] for key in keys}
@@ -139,8 +139,8 @@ class CameraFrames:
     def _choose(
         self, camera: str, since_ns: int, instants_ns: Sequence[int]
     ) -> tuple[list[int], int]:
-        """The numbers of the frames of these instants, 0 where it is the newest, and the newest's
-        number, 0 if there is none of the episode."""
+        """The numbers of the frames of these instants but the last, 0 where it is the last one's,
+        and the last one's number, 0 if there is none of the episode."""
         try:
             captured = self._readers[camera].captured()
         except FrameError as error:
@@ -149,8 +149,8 @@ class CameraFrames:
         # Frames from before the episode are left out, unless all are: `take` says so then.
         usable = [frame for frame in captured if frame[1] >= since_ns]
         if not usable:
-            return [0] * len(instants_ns), 0
-        first, newest = usable[0], usable[-1][0]
+            return [0] * (len(instants_ns) - 1), 0
+        first = usable[0]
         numbers = []
         for instant_ns in instants_ns:
             place = bisect_right(usable, instant_ns, key=lambda frame: frame[1]) - 1
@@ -158,13 +158,14 @@ class CameraFrames:
             if place < 0 and first == captured[0] and first[0] > 1 and first[1] > since_ns:
                 self._missing(camera, usable[-1][1] - instant_ns, len(captured))
             age_ms = (instant_ns - capture_ns) / 1e6
-            if age_ms > self._max_age_ms:
+            if age_ms > self._max_age_ms and instant_ns < instants_ns[-1]:
                 raise StaleFrameError(
                     f"{camera} was {age_ms:.0f} ms old at an earlier observation; at most "
                     f"{self._max_age_ms:.0f} ms are allowed"
                 )
-            numbers.append(0 if number == newest else number)
-        return numbers, newest
+            numbers.append(number)
+        *earlier, newest = numbers
+        return [0 if number == newest else number for number in earlier], newest
 
     @staticmethod
     def _missing(camera: str, ago_ns: int, kept: int) -> None:

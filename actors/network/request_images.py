@@ -61,11 +61,11 @@ class RequestImages:
         """
         outbox = self.outbox if terms is not None and terms.shm else None
         allocate = outbox.reserve if outbox else None
-        earlier_ns = [header.token - round(age_s * 1e9) for age_s in body.history_age_s[:-1]]
+        instants_ns = [header.token - round(age_s * 1e9) for age_s in body.history_age_s]
         since_ns = self._began_ns
-        if earlier_ns:  # this process may have been started in mid-episode
+        if instants_ns:  # this process may have been started in mid-episode
             since_ns = max(since_ns, header.token - round(body.episode_age_s * 1e9))
-        frames = self.frames.take(self._wanted(terms), now_ns, since_ns, earlier_ns, allocate)
+        frames = self.frames.take(self._wanted(terms), now_ns, since_ns, instants_ns, allocate)
         if outbox is not None:
             described = {key: Blobs.reference(r) for key, r in outbox.publish().items()}
         else:

@@ -118,7 +118,7 @@ def test_the_frame_of_an_earlier_instant_is_the_newest_that_was_there_then(
             for n, ago in zip(expected, sorted(back, reverse=True), strict=True)
         )
     )
-    instants_ns = [(now - ago) * ms for ago in sorted(back, reverse=True)]
+    instants_ns = [(now - ago) * ms for ago in (*sorted(back, reverse=True), 0)]
     try:
         found = rig(memory).take({"top": size}, now * ms, began * ms, instants_ns)
     except StaleFrameError:
