@@ -22,7 +22,7 @@ import msgspec
 import pytest
 import yaml
 
-from holdfast.actors.fleet.schema import RobotEntry
+from holdfast.actors.fleet.robot_entry import RobotEntry
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "your-robot.md"

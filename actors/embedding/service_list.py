@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from ...errors import FleetNotFoundError
-from ..fleet.schema import is_name
+from ..fleet.entry_values import is_name
 from ..runtime.runtime_dir import SOCKET
 from ..supervision.actor_reports import ServiceRow
 from ..supervision.control_socket import ask

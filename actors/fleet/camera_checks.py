@@ -10,8 +10,10 @@ from ..runtime import interpreters
 from ..runtime.suggestions import closest
 from ..sensor.describe_camera import AskedCamera, why_not
 from . import kind_options
+from .entry_values import NAME, is_name
 from .hosts import is_here
-from .schema import NAME, CameraEntry, FleetFile, RobotEntry, is_name
+from .robot_entry import CameraEntry, RobotEntry
+from .schema import FleetFile
 
 CAMERA_DRIVERS = ("sim", "opencv", "lerobot", "robot")
 RESERVED = (

@@ -8,7 +8,8 @@ from typing import Any
 
 from ...errors import Fault
 from ..runtime import device_files
-from .schema import CameraEntry, FleetFile, RobotEntry
+from .robot_entry import CameraEntry, RobotEntry
+from .schema import FleetFile
 
 _NO_DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom", "/dev/shm", "/dev/fd")
 

@@ -29,7 +29,8 @@ from .client_entries import GrootEntry, OpenpiEntry
 from .host_context import HostContext
 from .hosts import back_address, front_address
 from .places import Place, places_on
-from .schema import FleetFile, RobotEntry
+from .robot_entry import RobotEntry
+from .schema import FleetFile
 from .specs import policy_spec
 from .supervision_defaults import memory_mb_of
 

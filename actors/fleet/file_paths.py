@@ -8,7 +8,9 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from ..inference.user_policy import is_own
-from .schema import CameraEntry, FleetFile, ServiceEntry
+from .robot_entry import CameraEntry
+from .schema import FleetFile
+from .service_entry import ServiceEntry
 
 
 def anchored(fleet: FleetFile, base: Path) -> FleetFile:

@@ -10,7 +10,8 @@ from ...errors import Fault, PolicyError, RobotError
 from ...robot.base import RobotSpec
 from ..inference.service_terms import same_fps
 from ..inference.session_warnings import without_effect
-from .schema import FleetFile, RobotEntry
+from .robot_entry import RobotEntry
+from .schema import FleetFile
 from .specs import described, limited, policy_spec
 
 

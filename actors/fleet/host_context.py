@@ -13,7 +13,8 @@ from ..runtime.kinds import modules_of
 from ..runtime.spec import ActorSpec, Member, SegmentUse
 from ..runtime.status_board import BOARD_SIZE
 from .hosts import back_address, front_address
-from .schema import FleetFile, RobotEntry
+from .robot_entry import RobotEntry
+from .schema import FleetFile
 from .supervision_defaults import HANG_HINTS, memory_mb_of, rules_of, spares_of
 
 

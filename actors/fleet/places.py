@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .hosts import is_here
-from .schema import FleetFile, PlacementEntry, ServiceEntry
+from .schema import FleetFile
+from .service_entry import PlacementEntry, ServiceEntry
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from ...errors import Fault
 from ..recorder.strategy_settings import DaggerSettings, EpisodicSettings, TeleopSettings
 from .hosts import is_here
-from .schema import FleetFile, RobotEntry
+from .robot_entry import RobotEntry
+from .schema import FleetFile
 
 NEEDED = ("pyarrow", "av")
 RECORD = "add e.g. `record: {root: data/pick}`"

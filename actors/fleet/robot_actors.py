@@ -17,7 +17,7 @@ from ..runtime.configs import (
 from ..runtime.spec import ActorSpec
 from . import segment_uses
 from .host_context import HostContext
-from .schema import CameraEntry, RobotEntry, TeleopEntry
+from .robot_entry import CameraEntry, RobotEntry, TeleopEntry
 from .specs import robot_spec
 
 

@@ -20,7 +20,8 @@ from . import kind_options
 from .camera_checks import camera_faults, renamed_nothing
 from .hosts import is_here
 from .record_checks import record_faults
-from .schema import FleetFile, RobotEntry
+from .robot_entry import RobotEntry
+from .schema import FleetFile
 from .specs import described, limited
 from .teleop_checks import teleop_faults
 

@@ -17,7 +17,9 @@ from ..jitter_probe import KEPT
 from ..runtime.spec import SegmentUse
 from ..runtime.status_board import BOARD_SIZE
 from .places import places_on
-from .schema import FleetFile, RobotEntry, ServiceEntry
+from .robot_entry import RobotEntry
+from .schema import FleetFile
+from .service_entry import ServiceEntry
 from .specs import policy_spec
 
 _PAUSE_BYTES = 16

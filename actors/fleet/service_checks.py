@@ -14,9 +14,11 @@ from ..inference import user_policy
 from ..runtime import interpreters
 from ..runtime.suggestions import closest
 from . import kind_options
+from .entry_values import NAME, is_name
 from .hosts import is_here
 from .places import Place, described_at, places
-from .schema import NAME, FleetFile, ServiceEntry, is_name
+from .schema import FleetFile
+from .service_entry import ServiceEntry
 from .specs import policy_spec
 
 WITHOUT_NETWORK = ("constant", "shape-only")

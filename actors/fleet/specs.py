@@ -18,7 +18,9 @@ from ..inference.describe_policy import describe as describe_policy
 from ..inference.user_policy import is_own, keywords
 from .hosts import is_here
 from .places import Place, described_at, places
-from .schema import FleetFile, LimitEntry, RobotEntry, ServiceEntry
+from .robot_entry import LimitEntry, RobotEntry
+from .schema import FleetFile
+from .service_entry import ServiceEntry
 
 
 def policy_spec(fleet: FleetFile, service: ServiceEntry, place: Place | None = None) -> PolicySpec:

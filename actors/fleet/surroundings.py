@@ -25,8 +25,10 @@ from . import device_checks
 from .client_checks import client_ports, client_secret_faults
 from .loading import placed
 from .places import Place, places, places_on, replica_names
-from .schema import FleetFile, RobotEntry, ServiceEntry
+from .robot_entry import RobotEntry
+from .schema import FleetFile
 from .service_checks import WITHOUT_NETWORK, of_policy
+from .service_entry import ServiceEntry
 from .specs import policy_spec
 
 PATIENCE_S = 120.0

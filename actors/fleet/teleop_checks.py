@@ -12,7 +12,8 @@ from ..runtime.suggestions import closest
 from ..teleoperator.describe_teleoperator import AskedTeleoperator, why_not
 from . import kind_options
 from .hosts import is_here
-from .schema import FleetFile, RobotEntry, TeleopEntry
+from .robot_entry import RobotEntry, TeleopEntry
+from .schema import FleetFile
 
 
 def teleop_faults(

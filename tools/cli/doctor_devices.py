@@ -12,7 +12,8 @@ from ...actors.fleet import specs
 from ...actors.fleet.hosts import is_here
 from ...actors.fleet.loading import outline
 from ...actors.fleet.places import places
-from ...actors.fleet.schema import FleetFile, RobotEntry
+from ...actors.fleet.robot_entry import RobotEntry
+from ...actors.fleet.schema import FleetFile
 from ...actors.runtime import device_files, interpreters
 from ...errors import FleetError, RobotError
 from ...robot.cameras import v4l2

@@ -16,7 +16,8 @@ import msgspec
 from ...actors.driver.describe import Asked
 from ...actors.driver.probe import Probe, Reading
 from ...actors.driver.wake import ask
-from ...actors.fleet.schema import FleetFile, RobotEntry
+from ...actors.fleet.robot_entry import RobotEntry
+from ...actors.fleet.schema import FleetFile
 from ...actors.sensor.describe_camera import AskedCamera
 from ...actors.sensor.probe_camera import CameraProbe, CameraReading
 from .probing import TURN_S, Probing, watch_all

@@ -15,8 +15,8 @@ from .option_types import HERE, AsJson, FleetFile, seconds
 from .running_fleet import ask, fail
 
 if TYPE_CHECKING:
+    from ...actors.fleet.robot_entry import RobotEntry
     from ...actors.fleet.schema import FleetFile as Fleet
-    from ...actors.fleet.schema import RobotEntry
 
 app = typer.Typer(help="The robots of a fleet file: list, probe or calibrate them.")
 Robot = Annotated[str, typer.Argument(help="A robot's name in the file, e.g. r1.")]

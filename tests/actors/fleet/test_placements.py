@@ -15,7 +15,7 @@ from holdfast.actors.fleet import surroundings
 from holdfast.actors.fleet.checks import actor_names
 from holdfast.actors.fleet.loading import loads
 from holdfast.actors.fleet.places import places, replica_names
-from holdfast.actors.fleet.schema import PlacementEntry, ServiceEntry
+from holdfast.actors.fleet.service_entry import PlacementEntry, ServiceEntry
 from holdfast.tests.actors.fleet.files import actors, faults
 
 HOSTS = {name: {"address": f"10.0.0.{k}"} for k, name in enumerate(("cell", "gpu1", "gpu2"), 1)}
