@@ -8,7 +8,8 @@
 /api/status                      the supervisor's report
 /api/events                      the same as server-sent events, with timelines and what happened
 /api/camera/<robot>/<camera>.jpg the newest frame, small
-POST /api/robots/<robot>/<pause|resume|reset>
+POST /api/robots/<robot>/<pause|resume|reset|take-over>
+POST /api/robots/<robot>/episode-<start|success|failure|stop|rerecord|discard|save>
 POST /api/robots/<robot>/task     {"task": "..."}: another task in the same episode
 POST /api/actors/<actor>/restart
 POST /api/estop                  the emergency stop of all robots of this host
@@ -32,7 +33,7 @@ from .emergency_stop_buttons import EmergencyStopButtons
 from .metrics import Exposition
 from .server import HttpRequest, HttpResponse, json, text
 from .status_stream import StatusStream
-from .supervisor_client import SupervisorClient
+from .supervisor_client import EPISODE_VERBS, SupervisorClient
 
 STALE_S = 5.0
 """A report older than this is out of date."""
@@ -43,7 +44,7 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
-_ROBOT_VERBS = ("pause", "resume", "reset")
+_ROBOT_VERBS = ("pause", "resume", "reset", "take-over")
 
 
 class _TaskBody(msgspec.Struct, frozen=True):
@@ -162,6 +163,8 @@ class Routes:
             asked = button(robot)
         elif what.startswith("/api/robots/") and verb in _ROBOT_VERBS:
             asked = self._supervisor.robot(what.removeprefix("/api/robots/"), verb)
+        elif what.startswith("/api/robots/") and verb in EPISODE_VERBS:
+            asked = self._supervisor.episode(what.removeprefix("/api/robots/"), verb)
         elif what.startswith("/api/robots/") and verb == "task":
             task = _task(request.body)
             if task is None:
@@ -173,8 +176,8 @@ class Routes:
             return text(
                 404,
                 f"no command is at {path!r}: expected /api/robots/NAME/"
-                f"{{{','.join((*_ROBOT_VERBS, 'task', 'estop', 'release'))}}}, /api/estop or "
-                "/api/actors/NAME/restart",
+                f"{{{','.join((*_ROBOT_VERBS, *EPISODE_VERBS, 'task', 'estop', 'release'))}}}, "
+                "/api/estop or /api/actors/NAME/restart",
             )
         return await _outcome(asked)
 

@@ -17,6 +17,17 @@ from ...errors import RequestDeclinedError, SupervisorUnreachableError
 STATUS_S = 2.0
 COMMAND_S = 6.0
 """The supervisor itself waits for an actor's answer, and reports when there is none."""
+SAVED_S = 130.0
+"""Longer than the supervisor waits for an episode to be saved."""
+EPISODE_VERBS: dict[str, tuple[str, dict[str, Any]]] = {
+    "episode-start": ("episode_start", {}),
+    "episode-success": ("episode_stop", {"success": True}),
+    "episode-failure": ("episode_stop", {"success": False}),
+    "episode-stop": ("episode_stop", {}),
+    "episode-rerecord": ("episode_rerecord", {}),
+    "episode-discard": ("episode_discard", {}),
+    "episode-save": ("episode_save", {}),
+}
 MAX_ANSWER = 16 * 1024 * 1024
 """A status report of some hundreds of robots is below one MiB."""
 
@@ -35,8 +46,16 @@ class SupervisorClient:
         return report
 
     async def robot(self, name: str, verb: str) -> Any:
-        """`pause`, `resume` or `reset` a robot; what its control actor answered."""
+        """`pause`, `resume`, `reset` or `take-over` a robot; what its control actor answered."""
         return (await self._ask(COMMAND_S, do=verb, names=[name])).get("result")
+
+    async def episode(self, robot: str, verb: str) -> Any:
+        """One of EPISODE_VERBS for what is recorded of a robot; what its recorder answered."""
+        do, args = EPISODE_VERBS[verb]
+        if do == "episode_start":
+            begun = await self.robot(robot, "reset")
+            args = {"episode": begun["episode"]}
+        return (await self._ask(SAVED_S, do=do, names=[robot], args=args)).get("result")
 
     async def change_task(self, robot: str, task: str) -> Any:
         """Another task in the same episode; what the robot's control actor answered."""

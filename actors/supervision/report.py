@@ -146,6 +146,7 @@ def _robot(
             else f"`actorctl resume {name}` gives it back to the policy"
         )
     recorder = rows.get(f"{name}/recorder")
+    row["teleop"] = f"{name}/teleop" in rows
     row["recording"] = recorder and (recorder["report"] or report_reader.unreported("recorder"))
     row["stopped"] = record["state"] == ActorState.STOPPED
     row["task"] = report["task"] or driver_report["task"]

@@ -1,5 +1,6 @@
 // One robot's card: state, figures, timeline, cameras, buttons.
 
+import { EpisodeButtons } from "./episodes.js";
 import { StopButton } from "./estop.js";
 import { ask, command } from "./stream.js";
 import { TaskField } from "./task.js";
@@ -45,6 +46,7 @@ export class RobotCard {
     this.reset = this.#button("Reset", () => "reset");
     this.stop = new StopButton(name, say);
     this.recording = make("p", { class: "recording" });
+    this.episodes = new EpisodeButtons(name, say);
     this.figures = new Map(Object.keys(FIGURES).map((key) => [key, make("dd")]));
     this.canvas = make("canvas", { role: "img" });
     this.timeline = new Timeline(this.canvas);
@@ -54,7 +56,7 @@ export class RobotCard {
     this.element = make(
       "article", { "aria-label": `robot ${name}`, "data-robot": name },
       make("div", {}, make("h3", {}, name), this.state, make("span", { class: "grow" }), this.pause, this.reset, this.task.button, this.stop.element),
-      this.reason, this.recording, this.task.present, this.task.form, make("dl", {}, ...pairs), this.canvas, this.gallery,
+      this.reason, this.recording, this.episodes.element, this.task.present, this.task.form, make("dl", {}, ...pairs), this.canvas, this.gallery,
     );
     this.seen = true;
     new IntersectionObserver(([entry]) => { this.seen = entry.isIntersecting; }).observe(this.element);
@@ -65,6 +67,7 @@ export class RobotCard {
   }
 
   show(robot) {
+    // A robot that a person commands is paused as to its policy: Resume gives it back.
     this.paused = robot.paused ?? robot.state === "PAUSED";
     setState(this.state, robot.state, robotTone(robot.state));
     this.stop.show(Boolean(robot.estop));
@@ -74,6 +77,7 @@ export class RobotCard {
     setText(this.reason, [robot.reason, ...refusing, ...warnings].filter(Boolean).join("\n"));
     this.reason.dataset.tone = refusing.length ? "bad" : robot.reason ? this.state.dataset.tone : "fair";
     setText(this.recording, recorded(robot.recording));
+    this.episodes.show(robot);
     this.task.show(robot.task || "");
     setText(this.pause, this.paused ? "Resume" : "Pause");
     for (const [key, dd] of this.figures) {

@@ -32,7 +32,7 @@ def test_the_page_shows_the_fleet_and_its_values_move(
     for memory in gateway.rings.values():
         FrameRing(memory, SHAPE).put(np.zeros(SHAPE, np.uint8), time.monotonic_ns())
     browser.open(gateway.url)
-    browser.wait_for("return document.querySelectorAll('#actors tr').length === arguments[0]", 7)
+    browser.wait_for("return document.querySelectorAll('#actors tr').length === arguments[0]", 8)
     browser.wait_for(f"{TONE} === 'good'", "#health")
     assert browser.text("#fleet") == "cell"
     assert browser.text("article .state") == "STREAMING"
@@ -96,6 +96,20 @@ def test_a_button_commands_with_the_token_of_the_link(
         ("resume", ["r1"]),
         ("restart", ["broker"]),
     ]
+
+
+def test_the_buttons_of_a_recording_are_those_of_a_robot_that_is_recorded(
+    browser: Browser, gateway: Gateway, supervisor: ScriptedSupervisor
+) -> None:
+    """It has no teleoperator, so that no person takes over."""
+    browser.open(gateway.url)
+    browser.wait_for("return document.querySelector('article .episodes button:nth-of-type(3)')")
+    hidden = "return document.querySelector('article .episodes button:nth-of-type(1)').hidden"
+    browser.wait_for(hidden)
+    browser.click("article .episodes button:nth-of-type(3)")
+    browser.wait_for("return document.getElementById('outcome').textContent")
+    assert browser.text("#outcome") == "episode-success r1: done"
+    assert [(a["do"], a["args"]) for a in supervisor.asked] == [("episode_stop", {"success": True})]
 
 
 def test_another_task_is_given_on_the_page(
@@ -232,11 +246,11 @@ def test_the_page_lists_refusals_warnings_and_waits(
     )
     supervisor.put("r1/wrist", ActorState.STARTING)
     browser.open(gateway.url)
-    browser.wait_for("return document.querySelectorAll('#notes li').length === 3")
+    browser.wait_for("return document.querySelectorAll('#notes li').length === 4")
     notes = browser.run(
         "return [...document.querySelectorAll('#notes li')].map((l) => l.innerText)"
     )
-    assert [note.split()[0] for note in notes] == ["r1", "r1/wrist", "r1"]
+    assert [note.split()[0] for note in notes] == ["r1", "r1/wrist", "r1", "r1/recorder"]
     assert "elbow: 92.1" in notes[0] and "its setup" in notes[1] and "fps 60" in notes[2]
     assert "elbow: 92.1" in browser.text("article .reason")
     assert "2 expired" in browser.text("article dl") and "1 range" in browser.text("article dl")

@@ -177,7 +177,24 @@ def test_a_watched_fleet_is_polled_four_times_a_second(events: Events) -> None:
     assert time.monotonic() - begun_s < 2.5, "an unwatched one takes four seconds for this"
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume", "reset"])
+@pytest.mark.parametrize(
+    ("verb", "asked"),
+    [
+        ("episode-success", {"do": "episode_stop", "args": {"success": True}}),
+        ("episode-failure", {"do": "episode_stop", "args": {"success": False}}),
+        ("episode-rerecord", {"do": "episode_rerecord", "args": {}}),
+        ("episode-save", {"do": "episode_save", "args": {}}),
+    ],
+)
+def test_what_is_recorded_is_judged_and_dropped_with_the_token(
+    gateway: Gateway, supervisor: ScriptedSupervisor, verb: str, asked: dict[str, Any]
+) -> None:
+    """Each button is one command for the robot's recorder."""
+    assert gateway.post(f"/api/robots/r1/{verb}") == (200, {"result": None})
+    assert supervisor.asked == [{"names": ["r1"], **asked}]
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume", "reset", "take-over"])
 def test_a_robot_is_commanded_with_the_token(
     gateway: Gateway, supervisor: ScriptedSupervisor, verb: str
 ) -> None:
