@@ -20,6 +20,7 @@ BUILT_IN = {
     "sim": "holdfast.robot.sim.devices:SimRobot",
     "gym": "holdfast.robot.gym:GymRobot",
     "lerobot": "holdfast.robot.lerobot.follower:LeRobotRobot",
+    "replay": "holdfast.robot.replay_robot:ReplayRobot",
 }
 """Where each built-in robot driver lives."""
 

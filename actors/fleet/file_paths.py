@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
 from ..inference.user_policy import is_own
-from .robot_entry import CameraEntry
+from .robot_entry import CameraEntry, RobotEntry
 from .schema import FleetFile
 from .service_entry import ServiceEntry
 
 
 def anchored(fleet: FleetFile, base: Path) -> FleetFile:
-    """`fleet` with its relative paths below `base`: checkpoints, video files, keys of all kinds."""
+    """`fleet` with its relative paths below `base`: checkpoints, video files, datasets, keys of all
+    kinds."""
     services = {
         name: replace(
             service,
@@ -31,6 +33,7 @@ def anchored(fleet: FleetFile, base: Path) -> FleetFile:
         replace(
             robot,
             python=_program(robot.python, base),
+            options=_robot_options(robot, base),
             cameras={name: _camera(camera, base) for name, camera in robot.cameras.items()},
             record=robot.record and replace(robot.record, root=_folder(robot.record.root, base)),
         )
@@ -75,6 +78,14 @@ def _program(python: str | None, base: Path) -> str | None:
 
 def _folder(path: str, base: Path) -> str:
     return os.path.normpath(base / Path(path).expanduser())
+
+
+def _robot_options(robot: RobotEntry, base: Path) -> dict[str, Any]:
+    """The robot's options, with the path of the dataset that it replays anchored."""
+    dataset = robot.options.get("dataset")
+    if robot.driver != "replay" or not isinstance(dataset, str):
+        return robot.options
+    return {**robot.options, "dataset": _folder(dataset, base)}
 
 
 def _camera(camera: CameraEntry, base: Path) -> CameraEntry:

@@ -117,6 +117,7 @@ def teleoperator(context: HostContext, robot: RobotEntry, teleop: TeleopEntry) -
         state=state[0].name if state else None,
         scene=scene[0].name if scene else None,
         period_ns=round(1e9 / (robot.fps * robot.interpolate)),
+        fps=robot.fps,
         import_path=context.fleet.import_path,
     )
     return context.spec(

@@ -70,8 +70,9 @@ class TeleopEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         str,
         Meta(
             description="keyboard (keys pressed in actorctl teleop), lerobot (a leader arm or "
-            "another teleoperator of that library), expert (of a simulated cell), or module:Class "
-            "of your own, a file beside this one"
+            "another teleoperator of that library), expert (of a simulated cell), replay (of "
+            "recorded episodes, by actorctl replay-episode), or module:Class of your own, a file "
+            "beside this one"
         ),
     ]
     python: Python = None
@@ -114,8 +115,8 @@ class RobotEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     driver: Annotated[
         str,
         Meta(
-            description="the robot's driver: sim, gym, lerobot, or module:Class or "
-            "module:function beside this file"
+            description="the robot's driver: sim, gym, lerobot, replay (a recorded "
+            "episode), or module:Class or module:function beside this file"
         ),
     ] = "sim"
     python: Python = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...errors import Fault
-from ...robot.base import RobotSpec
+from ...robot.base import ControlMode, RobotSpec
 from ...robot.teleop_keys import PAIRS, KeyboardOptions
 from ..runtime.configs import SpecConfig
 from ..runtime.suggestions import closest
@@ -37,6 +37,9 @@ def teleop_faults(
         if not wrong:
             yield from _keys(teleop, path, spec)
         return
+    if teleop.driver == "replay":
+        yield from _replay(teleop, path, spec)
+        return
     if is_here(fleet, robot.host):
         asked = AskedTeleoperator(
             teleop.driver,
@@ -48,6 +51,15 @@ def teleop_faults(
         if why := why_not(asked, teleop.python):
             at = "options" if teleop.driver == "lerobot" else "driver"
             yield Fault(f"{path}.{at}", why)
+
+
+def _replay(teleop: TeleopEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
+    if teleop.options:
+        remedy = "remove them; `actorctl replay-episode` says which episode"
+        yield Fault(f"{path}.options", "replay has none", remedy=remedy)
+    if spec.control_mode is ControlMode.VELOCITY:
+        found = "'replay' on a robot that is commanded by velocities, which have no first pose"
+        yield Fault(f"{path}.driver", found, remedy="use another one")
 
 
 def _keys(teleop: TeleopEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:

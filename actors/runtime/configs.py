@@ -262,7 +262,8 @@ class TeleopConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     `register` is what it writes, `state` the register of the robot's driver (None: the driver is in
     control's process), `plan` the robot's plan, which says whether the person is in command, and
-    `scene` that of a simulated robot. `rename` maps the device's action names to the robot's.
+    `scene` that of a simulated robot. `fps` is the number of the robot's actions per second.
+    `rename` maps the device's action names to the robot's.
     """
 
     robot: str
@@ -271,6 +272,7 @@ class TeleopConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     register: str
     plan: str
     period_ns: int
+    fps: float = 30.0
     state: str | None = None
     scene: str | None = None
     options: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from ..runtime.user_code import blame, load, with_defaults
 
 BUILT_IN = {"lerobot": "holdfast.robot.lerobot.leader:LeRobotTeleoperator"}
 """Where each built-in driver lives that is called as the user's own is. The others: `expert`, for a
-simulated cell, and `keyboard`."""
+simulated cell, `replay`, and `keyboard`."""
 
 
 def create(
@@ -32,7 +32,7 @@ def create(
         from ...robot.teleop_keys import KeyboardOptions, KeyboardTeleoperator
 
         return KeyboardTeleoperator(spec, msgspec.convert(dict(options), KeyboardOptions))
-    built_in = {**BUILT_IN, "expert": "", "keyboard": ""}
+    built_in = {**BUILT_IN, "expert": "", "keyboard": "", "replay": ""}
     make = load(driver, built_in, import_path, "teleoperator driver")
     if why := unfinished(make, Teleoperator):
         raise RobotError(f"{driver}: {why}")

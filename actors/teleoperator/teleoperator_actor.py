@@ -14,9 +14,11 @@ import select
 import time
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ...errors import RefusedError, RobotError
+from ...robot.replay_teleoperator import ReplayTeleoperator
 from ...robot.teleoperator import BUTTONS, Teleoperator
 from ...transport.layout import own
 from ...transport.seqlock import Seqlock, SteadyReader
@@ -25,6 +27,7 @@ from ..control.teleop_register import Presses, TeleopReading, pack_reading, unpa
 from ..driver import registers
 from ..runtime.actor import Actor
 from ..runtime.configs import TeleopConfig
+from ..runtime.link_messages import Command
 from ..runtime.outage import Outage
 from ..runtime.user_code import blame
 from . import make_teleoperator
@@ -32,12 +35,20 @@ from . import make_teleoperator
 _REPORT_NS = 250_000_000
 
 
+class AskedEpisode(msgspec.Struct, frozen=True):
+    """What `play` is to load: see `ReplayTeleoperator.load`."""
+
+    dataset: str
+    episode: int
+    speed: float = 1.0
+
+
 class TeleoperatorActor(Actor):
     """One robot's teleoperator."""
 
     kind = "teleoperator"
     Config = TeleopConfig
-    verbs = ("key",)
+    verbs = ("key", "play")
 
     def setup(self) -> None:
         config: TeleopConfig = self.config
@@ -50,7 +61,9 @@ class TeleoperatorActor(Actor):
         self.phase(f"loads the driver {config.driver} of the teleoperator of {config.robot}")
         try:
             self._device = self._make()
-            names = [config.rename.get(name, name) for name in self._device.action_names]
+            replays = isinstance(self._device, ReplayTeleoperator)  # has the robot's own names
+            rename = {} if replays else config.rename
+            names = [rename.get(name, name) for name in self._device.action_names]
             self._places = make_teleoperator.places(names, spec)
         except RobotError as error:
             raise RefusedError(f"teleoperator of {config.robot}: {error}") from error
@@ -127,10 +140,31 @@ class TeleoperatorActor(Actor):
                 if command.verb not in self.verbs:
                     self.link.acknowledge(command.id, error=self.refusal(command))
                     continue
+                if command.verb == "play":
+                    self._play(command)
+                    continue
                 keys = str(command.args.get("keys", ""))
                 for key in keys:
                     self._device.key(key)
                 self.link.acknowledge(command.id, self._about_keys())
+
+    def _play(self, command: Command) -> None:
+        """Load the episode that is named, if one is; the answer says how far the present one is."""
+        device = self._device
+        if not isinstance(device, ReplayTeleoperator):
+            why = "its teleoperator plays no episodes: that is for `teleop: {driver: replay}`"
+            self.link.acknowledge(command.id, error=why)
+            return
+        pose: dict[str, float] | None = None
+        try:
+            if command.args:
+                asked = msgspec.convert(command.args, AskedEpisode)
+                pose = device.load(asked.dataset, asked.episode, asked.speed)
+        except (RobotError, msgspec.ValidationError) as error:
+            self.link.acknowledge(command.id, error=str(error))
+        else:
+            said = {**device.progress(), "pose": pose, "in_command": taken_over(self._plan)}
+            self.link.acknowledge(command.id, said)
 
     def _about_keys(self) -> dict[str, Any]:
         return {
@@ -161,6 +195,8 @@ class TeleoperatorActor(Actor):
             from ...robot.sim.expert_teleoperator import ExpertTeleoperator
 
             return ExpertTeleoperator(SteadyReader(self.segment(config.scene)))
+        if config.driver == "replay":
+            return ReplayTeleoperator(self._spec, config.fps, config.rename)
         return make_teleoperator.create(
             config.driver, config.options, self._spec, config.import_path, config.rename
         )

@@ -27,6 +27,7 @@ from . import (
     key_commands,
     plot_command,
     policy_command,
+    replay_episode_command,
     robots_command,
     teleop_command,
 )
@@ -233,6 +234,7 @@ app.add_typer(actor_commands.app)
 app.add_typer(inspection.app)
 app.add_typer(plot_command.app)
 app.add_typer(teleop_command.app)
+app.add_typer(replay_episode_command.app)
 app.add_typer(episode_commands.app, name="episode")
 app.add_typer(dataset_commands.app, name="dataset")
 app.add_typer(key_commands.app, name="keys")

@@ -11,6 +11,7 @@ import yaml
 from holdfast.actors.fleet.loading import load, loads
 from holdfast.errors import FleetError
 from holdfast.tests.actors.fleet.files import faults
+from holdfast.tests.robot.dataset import recordings
 
 
 def test_a_good_fleet_is_accepted(good: dict[str, Any]) -> None:
@@ -110,3 +111,13 @@ def test_a_path_is_relative_to_the_file(good: dict[str, Any], tmp_path: Path) ->
     path = tmp_path / "fleet.yaml"
     path.write_text(yaml.safe_dump(good))
     assert load(path).services["pick"].checkpoint == str(tmp_path)
+
+
+def test_the_dataset_that_a_robot_replays_is_relative_to_the_file(tmp_path: Path) -> None:
+    """The same path of another driver is its own matter."""
+    recordings.dataset(tmp_path / "data", recordings.BLIND, (2,))
+    robot = {"name": "r1", "driver": "replay", "options": {"dataset": "data"}, "fps": 30}
+    robot["teleop"] = {"driver": "keyboard"}
+    path = tmp_path / "fleet.yaml"
+    path.write_text(yaml.safe_dump({"robots": [robot]}))
+    assert load(path).robots[0].options == {"dataset": str(tmp_path / "data")}

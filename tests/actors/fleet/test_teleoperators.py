@@ -2,11 +2,36 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from holdfast.actors.fleet.loading import loads
+from holdfast.errors import FleetError
 from holdfast.tests.actors.fleet.files import actors, faults
+
+WHEELS = """
+import time
+
+from holdfast import Robot, RobotSpec
+
+
+class Wheels(Robot):
+    def __init__(self, mode):
+        self.spec = RobotSpec(("left", "right"), ("left", "right"), mode)
+
+    def connect(self):
+        pass
+
+    def read_state(self, out):
+        out[:] = 0
+        return time.monotonic_ns()
+
+    def write_action(self, action):
+        pass
+"""
 
 
 def fleet(**teleop: Any) -> dict[str, Any]:
@@ -32,6 +57,7 @@ def fleet(**teleop: Any) -> dict[str, Any]:
         ({"driver": "keyboard", "options": {"step": {"x": 0}}}, "more than 0"),
         ({"driver": "keyboard", "options": {"steps": {}}}, "steps"),
         ({"driver": "expert", "options": {"speed": 2}}, "the expert has none"),
+        ({"driver": "replay", "options": {"episode": 2}}, "replay has none"),
         ({"driver": "my_pad:Pad"}, "my_pad"),
         ({}, "driver"),
     ],
@@ -60,3 +86,20 @@ def test_a_teleoperator_is_an_actor_that_reads_the_plan_and_control_reads_it() -
     assert "r1/teleop/reading" in {use.name for use in control.segments if not use.writable}
     order = list(made)
     assert order.index("r1/driver") < order.index("r1/teleop") < order.index("r1/control")
+
+
+def test_an_episode_cannot_be_replayed_on_a_robot_that_is_commanded_by_velocities(
+    tmp_path: Path,
+) -> None:
+    """It has no first pose to go to; one that is commanded by positions is no fault."""
+    (tmp_path / "wheels_of_mine.py").write_text(WHEELS)
+    robot = {
+        "name": "r1",
+        "driver": "wheels_of_mine:Wheels",
+        "teleop": {"driver": "replay"},
+        "options": {"mode": "position"},
+    }
+    loads(yaml.safe_dump({"robots": [robot]}), base=tmp_path)
+    robot["options"] = {"mode": "velocity"}
+    with pytest.raises(FleetError, match=r"robots\[0\].teleop.driver: .*velocities"):
+        loads(yaml.safe_dump({"robots": [robot]}), base=tmp_path)

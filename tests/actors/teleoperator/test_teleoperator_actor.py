@@ -25,11 +25,14 @@ from holdfast.actors.driver import registers
 from holdfast.actors.driver.registers import DriverPhase, RobotState
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.actors.runtime.configs import SpecConfig
-from holdfast.actors.runtime.link_messages import ExitReason
+from holdfast.actors.runtime.link_messages import CommandReply, ExitReason
 from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.actors.runtime.supervisor_link import SupervisorLink
 from holdfast.actors.teleoperator.teleoperator_actor import TeleoperatorActor
 from holdfast.robot.base import RobotSpec
+from holdfast.robot.dataset.dataset_reader import Dataset
+from holdfast.robot.dataset.recording_schema import RecordingSchema
+from holdfast.tests.robot.dataset import recordings
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.seqlock import Seqlock, SteadyReader
 
@@ -172,6 +175,27 @@ def test_keys_reach_the_keyboard_by_a_command_and_move_the_pose(tmp_path: Path) 
         wait_until(lambda: (r := rig.reading()) and r.presses.take_over == 1, "the press", 10)
 
 
+def test_an_episode_is_loaded_by_a_command_and_said_from_its_first_pose(tmp_path: Path) -> None:
+    """What is not there, or asked of a device that plays none, is refused with the reason."""
+    root = tmp_path / "data"
+    recordings.dataset(root, RecordingSchema(100, ("x",), ("b", "y"), {}), (4,))
+    first = Dataset(root).episode(0).actions[0]
+    asked = {"dataset": str(root), "episode": 0, "speed": 0.5}
+    with teleoperator(tmp_path, driver="replay", fps=100.0, rename={"y": "a"}) as rig:
+        rig.link.command("play", {**asked, "episode": 3}, id=1)
+        assert "no episode 3: it has 1" in str(_answer(rig.link, 1).error)
+        rig.link.command("play", {**asked, "speed": "fast"}, id=2)
+        assert "speed" in str(_answer(rig.link, 2).error)
+        rig.link.command("play", asked, id=3)
+        result = _answer(rig.link, 3).result
+        assert result is not None and result["frames"] == 4 and not result["over"]
+        assert result["pose"] == pytest.approx({"a": first[1], "b": first[0]})
+        rig.says(float(first[1]), float(first[0]))
+    with teleoperator(tmp_path, driver="keyboard") as rig:
+        rig.link.command("play", asked, id=4)
+        assert "plays no episodes" in str(_answer(rig.link, 4).error)
+
+
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
@@ -193,6 +217,15 @@ def test_a_device_that_cannot_be_one_is_refused_with_the_reason(
     with teleoperator(tmp_path, **entry) as rig:
         message = wait_until(lambda: _farewell(rig.link), "it says why it ends", 10)
     assert said in message
+
+
+def _answer(link: SupervisorLink, id: int) -> CommandReply:
+    def answer() -> CommandReply | None:
+        messages, _ = link.messages()
+        found = (m for m in messages if isinstance(m, CommandReply) and m.id == id)
+        return next(found, None)
+
+    return wait_until(answer, f"command {id} is answered", 10)
 
 
 def _farewell(link: SupervisorLink) -> str | None:
