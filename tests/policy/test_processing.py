@@ -85,7 +85,7 @@ def test_relative_actions_of_two_robots_in_one_pipeline_do_not_mix() -> None:
 def test_a_prefix_of_relative_actions_is_refused_without_robot_space() -> None:
     """The error names the missing field."""
     with pytest.raises(ValueError, match="prefix_robot is missing"):
-        pipeline(relative=True).before(SPEC.example())
+        pipeline(relative=True).before(replace(SPEC.example(), prefix_robot=None))
 
 
 def test_relative_actions_are_named_after_states() -> None:

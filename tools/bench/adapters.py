@@ -38,7 +38,7 @@ from . import bare_groot, bare_openpi, figures
 from .bench_cameras import CAMERAS, cameras
 from .floors import Once
 from .own_policy import OwnPolicy
-from .peer_program import AbsentPeerError, PeerProgram, importable, interpreter
+from .peer_program import PeerProgram, importable, interpreter
 from .request_path import JOINTS, Path, Served, Way, free_port, spec_of
 
 TURN = 10
@@ -226,7 +226,7 @@ def main() -> int:
             try:
                 with group(bench) as once:
                     rows += bench.measured(once, n)
-            except AbsentPeerError as error:
+            except ModuleNotFoundError as error:
                 skipped += [{"case": case, "why": str(error)} for case in cases]
     report = {"bench": "adapters", "machine": about, "rows": rows, "skipped": skipped}
     print(json.dumps(report) if options.json else _text(report))

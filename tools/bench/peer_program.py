@@ -16,18 +16,15 @@ from ...actors.runtime.interpreters import lacks
 ROOT = Path(__file__).parents[2]
 
 
-class AbsentPeerError(Exception):
-    """The other project's package is not installed here; says how to name an interpreter."""
-
-
 def interpreter(named: str | None, environment: str, module: str, option: str) -> str:
     """The interpreter that has `module`: `named` by the `option`, that of the `environment` which
-    tests/peers/install makes, or this one. Raises AbsentPeerError."""
+    tests/peers/install makes, or this one. Raises ModuleNotFoundError, which says
+    how to name one."""
     made = Path(os.environ.get("HOLDFAST_PEERS", ROOT / ".peers")) / environment / "bin/python"
     python = named or (str(made) if made.is_file() else sys.executable)
     there = python != sys.executable
     if lacks(python, [module]) if there else importlib.util.find_spec(module) is None:
-        raise AbsentPeerError(f"{python} has no {module}: name one that has it by {option}")
+        raise ModuleNotFoundError(f"{python} has no {module}: name one that has it by {option}")
     return python
 
 
