@@ -109,6 +109,10 @@ def test_a_recorded_episode_is_seen_by_a_policy_and_played_on_a_robot(
     play = ("replay-episode", "played", "--dataset", str(given))
     refused = fleet.actorctl(*play, "--episode", "2")
     assert refused.returncode == 2 and "no episode 2: it has 2" in refused.stderr
+    assert fleet.actorctl("estop", "played").returncode == 0
+    stopped = fleet.actorctl(*play, "--episode", "1")
+    assert stopped.returncode == 2 and "played does not move: stopped by" in stopped.stderr
+    assert fleet.actorctl("estop", "--release", "played").returncode == 0
     assert fleet.actorctl("episode", "start", "played").returncode == 0
     done = fleet.actorctl(*play, "--episode", "1")
     assert done.returncode == 0, done.stderr + fleet.said()

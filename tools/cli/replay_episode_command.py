@@ -51,7 +51,8 @@ def _await_pose(path: Path, robot: str) -> None:
     deadline_s = time.monotonic() + _SLOW_S
     while time.monotonic() < deadline_s:
         time.sleep(_LOOK_S)
-        said = _control(path, robot)
+        _check_driver(path, robot)
+        said = _report(path, f"{robot}/control")
         if not said.get("paused", True):
             fail(f"{robot} was resumed or taken over on the way to the first pose")
         if not said.get("moves"):
@@ -63,9 +64,10 @@ def _await_end(path: Path, robot: str) -> None:
     frame, since_s = -1, time.monotonic()
     while True:
         time.sleep(_LOOK_S)
+        _check_driver(path, robot)
         said = _play(path, robot, {})
         if not said["frames"] or not said["in_command"]:
-            fail(f"{robot} was paused or resumed before the end: {_why(path, robot)}")
+            fail(f"the episode was not played to its end by {robot}: {_why(path, robot)}")
         if said["over"]:
             return
         if said["frame"] != frame:
@@ -80,13 +82,20 @@ def _play(path: Path, robot: str, args: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _control(path: Path, robot: str) -> dict[str, Any]:
+def _check_driver(path: Path, robot: str) -> None:
+    """A device that is gone, or stopped, reaches no pose."""
+    said = _report(path, f"{robot}/driver")
+    if said.get("phase") in {"OPENING", "STOPPED"}:
+        fail(f"{robot} does not move: {said.get('reason') or 'its device is not open'}")
+
+
+def _report(path: Path, actor: str) -> dict[str, Any]:
     rows = ask(path, do="status")["status"]["actors"]
-    found = next((row for row in rows if row["name"] == f"{robot}/control"), None)
+    found = next((row for row in rows if row["name"] == actor), None)
     report: dict[str, Any] = (found and found.get("report")) or {}
     return report
 
 
 def _why(path: Path, robot: str) -> str:
-    said = _control(path, robot)
+    said = _report(path, f"{robot}/control")
     return said.get("reason") or f"it is {said.get('state', 'not running')}"
