@@ -57,13 +57,19 @@ class RobotCommands:
                     raise ValueError("`task` needs the task, a sentence")
                 self._cycle.change_task(task)
         return {
-            "state": self._cycle.state.value,
+            "state": self._state,
             "paused": self._cycle.failsafe.paused,
             "manual": self._handover.manual,
             "moves": self._motion.active,
             "episode": self._cycle.buffer.episode,
             "task": self._cycle.session.task.sentence,
         }
+
+    @property
+    def _state(self) -> str:
+        if self._handover.manual:
+            return "MANUAL"
+        return "PAUSED" if self._cycle.failsafe.paused else self._cycle.state.value
 
     def toggle(self) -> None:
         """The person takes over or, if they have, gives back to the policy."""

@@ -71,6 +71,10 @@ class CorrectionStrategy:
                 return self._end(Discard())
         return []
 
+    def lost(self, now_ns: int) -> None:
+        del now_ns
+        self.kept -= 1
+
     def _end(self, effect: Finish | Discard) -> list[RecordingEffect]:
         self._episode, self._let_go = None, False
         self.kept += isinstance(effect, Finish)

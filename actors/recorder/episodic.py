@@ -5,8 +5,8 @@
        └────────────── stop, re-record, the time limit, the robot's own end ──────┘
                                   after the last: DONE
 
-Before the first attempt, and between two, the robot rests: paused, at the pose it began in, or in
-the person's hands. What it does then is not recorded. Pure, like every strategy.
+Before the first attempt the robot is paused. Between two it rests: paused, at the pose it began in,
+or in the person's hands. What it does then is not recorded. Pure, like every strategy.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ class EpisodicStrategy:
 
     def step(self, seen: RobotStep) -> list[RecordingEffect]:
         if self._since_ns is None:
-            return self._wait(seen.now_ns, seen.episode)
+            self._since_ns, self._episode = seen.now_ns, seen.episode
+            return [ControlVerb("pause")]  # nothing moves before the first attempt
         passed_ns = seen.now_ns - self._since_ns
         match self.attempt:
             case Attempt.WAITING if self._reset_ns is not None and passed_ns >= self._reset_ns:
@@ -94,11 +95,8 @@ class EpisodicStrategy:
         match event:
             case InterventionSwitch(on):
                 return [MarkIntervention(on)]
-            case EpisodeStart(episode) if self.attempt is Attempt.WAITING:
-                # The reset came with it: the attempt is the episode that has begun.
-                self.attempt, self._since_ns = Attempt.STARTING, now_ns
-                self._episode = episode - 1
-                return [self._hands]
+            case EpisodeStart(episode):
+                return self._begin(episode, now_ns)
             case EpisodeStop() if self.attempt is Attempt.WAITING and self._since_ns is not None:
                 return self._start(now_ns, self._episode)  # the button that also ends one
             case EpisodeStop(success) if recording:
@@ -109,6 +107,11 @@ class EpisodicStrategy:
                 return self._wait(now_ns, self._episode)
         return []
 
+    def lost(self, now_ns: int) -> None:
+        self.kept -= 1
+        if self.attempt is Attempt.DONE:
+            self.attempt, self._since_ns = Attempt.WAITING, now_ns
+
     def _start(self, now_ns: int, episode: int) -> list[RecordingEffect]:
         self.attempt, self._since_ns, self._episode = Attempt.STARTING, now_ns, episode
         return [ControlVerb("reset"), self._hands]
@@ -117,12 +120,30 @@ class EpisodicStrategy:
     def _hands(self) -> ControlVerb:
         return ControlVerb("take-over" if self._by == "person" else "resume")
 
+    @property
+    def _wants_more(self) -> bool:
+        return self.kept < self._wanted
+
+    def _begin(self, episode: int, now_ns: int) -> list[RecordingEffect]:
+        """A person wants an attempt: one that is being recorded is kept first."""
+        if self.attempt in (Attempt.WAITING, Attempt.STARTING):
+            return self._adopt(episode, now_ns)
+        if self.attempt is Attempt.DONE or episode == self._episode:
+            return []  # all are kept, or its own reset was seen before it was said
+        kept = self._keep(None, now_ns, self._episode)
+        return [kept[0], *self._adopt(episode, now_ns)] if self._wants_more else kept
+
+    def _adopt(self, episode: int, now_ns: int) -> list[RecordingEffect]:
+        """Begin the attempt whose reset a person has made: the robot's `episode`."""
+        self.attempt, self._since_ns, self._episode = Attempt.STARTING, now_ns, episode - 1
+        return [self._hands]
+
     def _keep(self, success: bool | None, now_ns: int, episode: int) -> list[RecordingEffect]:
         self.kept += 1
         return [Finish(success), *self._wait(now_ns, episode)]
 
     def _wait(self, now_ns: int, episode: int) -> list[RecordingEffect]:
-        self.attempt = Attempt.DONE if self.kept >= self._wanted else Attempt.WAITING
+        self.attempt = Attempt.WAITING if self._wants_more else Attempt.DONE
         self._since_ns, self._episode = now_ns, episode
         if self._by == "person" and self.attempt is Attempt.WAITING:
             return [ControlVerb("take-over")]  # the person puts the scene in order

@@ -59,6 +59,10 @@ class HighlightStrategy:
                 return [Discard()]
         return []
 
+    def lost(self, now_ns: int) -> None:
+        del now_ns
+        self.kept -= 1
+
     def _mark(self, success: bool | None, now_ns: int) -> list[RecordingEffect]:
         began, self._until_ns = self._until_ns is None, now_ns + self._after_ns
         self._success = success

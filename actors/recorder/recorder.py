@@ -101,7 +101,11 @@ class RecorderActor(Actor):
             SteadyReader(self.segment(config.teleop)) if config.teleop else None,
             len(config.action_names),
         )
+        self._finishing: list[Future[int]] = []
+        """Episodes on their way to the disk."""
         self._progress = SavedProgress(self.rundir, config.robot, self.incarnation)
+        if self._progress.interrupted:
+            self.log.warning("the episode in progress was lost with the process before this one")
         self._waiting: list[tuple[int, Future[Any]]] = []
         """Commands that are answered when their episode has begun, or is durable."""
         self._intervention = False
@@ -118,6 +122,7 @@ class RecorderActor(Actor):
             now_ns = time.monotonic_ns()
             self._dataset.serve(now_ns)
             self._answer()
+            self._count_lost()
             if now_ns >= self._report_ns:
                 self._report_ns = now_ns + _REPORT_NS
                 self.board.report(self._status())
@@ -213,6 +218,10 @@ class RecorderActor(Actor):
                             self._dataset.add(row)
                 case Finish(success):
                     last = self._dataset.finish(success)
+                    if last is None:
+                        self._lost_episode()
+                    else:
+                        self._finishing.append(last)
                 case Discard():
                     self._dataset.discard()
                 case MarkIntervention(intervention):
@@ -221,8 +230,20 @@ class RecorderActor(Actor):
                     self._commander.send(effect)
         if effects and self._strategy is not None:
             self._report_ns = 0
-            self._progress.keep(self._strategy.kept)
+            self._progress.keep(self._strategy.kept, recording=self._dataset.recording)
         return last
+
+    def _count_lost(self) -> None:
+        """Let the strategy know of episodes that the disk did not take."""
+        for future in [each for each in self._finishing if each.done()]:
+            self._finishing.remove(future)
+            if future.exception() is not None:
+                self._lost_episode()
+
+    def _lost_episode(self) -> None:
+        if self._strategy is not None:
+            self._strategy.lost(time.monotonic_ns())
+            self._progress.keep(self._strategy.kept, recording=False)
 
     # Commands
 

@@ -13,6 +13,7 @@ import msgspec
 
 class _Progress(msgspec.Struct):
     kept: int = 0
+    recording: bool = False
     home: dict[str, float] = {}
 
 
@@ -28,6 +29,11 @@ class SavedProgress:
             except (OSError, msgspec.MsgspecError):
                 self._saved = _Progress()  # killed before it had kept any
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether an episode was in progress when the incarnation before ended."""
+        return self._saved.recording
+
     def kept(self) -> int:
         """How many episodes were kept."""
         return self._saved.kept
@@ -39,10 +45,10 @@ class SavedProgress:
             self._write()
         return self._saved.home
 
-    def keep(self, kept: int) -> None:
-        """Remember how many episodes were kept."""
-        if kept != self._saved.kept:
-            self._saved.kept = kept
+    def keep(self, kept: int, *, recording: bool) -> None:
+        """Remember how many episodes were kept, and whether one is in progress."""
+        if (kept, recording) != (self._saved.kept, self._saved.recording):
+            self._saved.kept, self._saved.recording = kept, recording
             self._write()
 
     def _write(self) -> None:

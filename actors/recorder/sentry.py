@@ -54,6 +54,10 @@ class SentryStrategy:
                 return self._end(Discard())
         return []
 
+    def lost(self, now_ns: int) -> None:
+        del now_ns
+        self.kept -= 1
+
     def _begin(self, seen: RobotStep) -> list[RecordingEffect]:
         self._episode, self._since_ns = seen.episode, seen.now_ns
         return [Begin()]

@@ -118,6 +118,9 @@ class Strategy(Protocol):
     def on(self, event: StrategyEvent, now_ns: int) -> list[RecordingEffect]:
         """Something was said."""
 
+    def lost(self, now_ns: int) -> None:
+        """An episode that it had kept could not be saved."""
+
 
 class BaseStrategy:
     """An episode is recorded from `actorctl episode start`, or a reset, to `episode stop` or the
@@ -150,6 +153,10 @@ class BaseStrategy:
             case InterventionSwitch(on):
                 return [MarkIntervention(on)]
         return []
+
+    def lost(self, now_ns: int) -> None:
+        del now_ns
+        self.kept -= 1
 
     def _enter(self, episode: int, outcome: bool | None = None) -> list[RecordingEffect]:
         ended = self._leave(Finish(outcome))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -92,12 +93,16 @@ def go_to(
     named: dict[str, float] = {}
     for word in pose or ():
         joint, equals, value = word.rpartition("=")
+        if not equals:
+            fail(f"{word!r}: expected JOINT=VALUE, e.g. elbow=1.5")
+        if joint in named:
+            fail(f"{joint} is given twice")
         try:
             named[joint] = float(value)
         except ValueError:
+            named[joint] = math.nan
+        if not math.isfinite(named[joint]):
             fail(f"{word!r}: {value!r} is not a number; expected e.g. elbow=1.5")
-        if not equals:
-            fail(f"{word!r}: expected JOINT=VALUE, e.g. elbow=1.5")
     _command_robot("go-to", robot, {"pose": named} if named else {}, fleet)
 
 

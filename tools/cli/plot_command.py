@@ -32,8 +32,8 @@ def plot(
 ) -> None:
     """What a robot was commanded and what it measured, the last minute of it, as a picture.
 
-    From the steps kept on disk, so also of a fleet that has ended (--fleet NAME). Needs matplotlib:
-    pip install 'holdfast[plots]'.
+    From the steps kept on disk, so also of a fleet that has ended (--fleet NAME). Needs matplotlib,
+    the extra `plots`.
     """
     from . import executed_plot, logs
 

@@ -41,9 +41,12 @@ def teleop(robot: RobotName, fleet: FleetName = None) -> None:
                 said = ask(path, do="tell", names=[f"{robot}/teleop"], verb="key", args=args)
                 now = said["result"]["in_command"]
                 if now != manual:
-                    print("you command the robot" if now else "the policy commands the robot")
+                    print("you command the robot" if now else "you do not command it: press space")
                     manual = now
         except KeyboardInterrupt:
             pass
     if manual:
-        print(f"{robot} keeps its pose; `actorctl resume {robot}` gives it back to the policy")
+        print(
+            f"{robot} keeps its pose; `actorctl resume {robot}` gives it back to its policy, "
+            f"`actorctl pause {robot}` to neither"
+        )

@@ -68,7 +68,9 @@ export class RobotCard {
 
   show(robot) {
     // A robot that a person commands is paused as to its policy: Resume gives it back.
-    this.paused = robot.paused ?? robot.state === "PAUSED";
+    // One without a service has no policy to give it back to.
+    const byHand = robot.manual && robot.service === "";
+    this.paused = !byHand && (robot.paused ?? robot.state === "PAUSED");
     setState(this.state, robot.state, robotTone(robot.state));
     this.stop.show(Boolean(robot.estop));
     this.element.classList.toggle("stopped", Boolean(robot.estop));

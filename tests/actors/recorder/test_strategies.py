@@ -175,6 +175,40 @@ def test_an_attempt_is_recorded_from_the_robots_episode_on_and_ends_in_time(
             assert len(episodes) <= 1
 
 
+@pytest.mark.parametrize("kind", MAKERS)
+@given(moves=MOVES)
+def test_an_episode_that_the_disk_did_not_take_is_not_counted(kind: str, moves: list[Move]) -> None:
+    """However many are lost, a number of episodes is reached only by those that are kept."""
+
+    class Full(World):
+        def carry_out(self, effects: list[RecordingEffect]) -> None:
+            super().carry_out(effects)
+            for effect in effects:
+                if isinstance(effect, Finish):
+                    self.strategy.lost(self.now_ns)
+
+    world = Full(MAKERS[kind]())
+    world.play(moves)
+    assert world.strategy.kept == 0
+    assert "all" not in world.strategy.progress.split("(")[0].replace("everything", "")
+
+
+def test_a_start_within_an_attempt_keeps_it_and_begins_the_next() -> None:
+    """As `actorctl episode start` says."""
+    world = World(MAKERS["teleop"]())
+    world.play([1, "start", 5])
+    assert world.recording
+    world.play(["start", 5])
+    assert world.recording and world.kept == 1 and world.hands == "person"
+
+
+def test_nothing_moves_before_the_first_attempt() -> None:
+    """A person is not followed until they say so."""
+    world = World(MAKERS["teleop"]())
+    world.play([30])
+    assert (world.recording, world.hands) == (False, "nobody")
+
+
 def test_a_robot_that_refuses_to_begin_is_asked_again() -> None:
     """Nothing is recorded until it has begun an episode."""
     world = World(episodic())
