@@ -6,8 +6,8 @@ the uninterrupted one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -40,31 +40,80 @@ def describe(config: TrainingConfig, data: Demonstrations, **made_by: Any) -> Co
 
 
 @dataclass(frozen=True)
-class TrainingBatch:
-    """One step's observations [b, ...], their ground truth, and their chunks [b * looks, ...].
+class GroundTruth:
+    """What a simulator knows of b observations, and what its terms of the loss weigh.
 
-    `tokens` [b, L]; `places` [b, X] true quantities and `visible` [b] whether the target is in
-    view; `cells` [b] by camera, the cell of its feature map with the named object; `given` and
-    `counts` [b * looks, H], the steps of a chunk that are a prefix and those that count.
+    `places` [b, X] true quantities and `visible` [b] whether the target is in view; `cells` [b] by
+    camera, the cell of its feature map with the named object.
+    """
+
+    places: Tensor
+    visible: Tensor
+    cells: tuple[Tensor, ...]
+    auxiliary_weight: float
+    finding_weight: float
+
+    def to(self, device: torch.device) -> GroundTruth:
+        """The same on `device`."""
+        return replace(
+            self,
+            places=self.places.to(device),
+            visible=self.visible.to(device),
+            cells=tuple(each.to(device) for each in self.cells),
+        )
+
+
+@dataclass(frozen=True)
+class TrainingBatch:
+    """The observations [b, ...] of one backward pass, and their chunks [b * looks, ...].
+
+    `tokens` [b, L]; `given` and `counts` [b * looks, H], the steps of a chunk that are a prefix and
+    those that count; `generator`, of the CPU, is for noise. `truth` is None for recorded data.
     """
 
     images: tuple[Tensor, ...]
     state: Tensor
     tokens: Tensor
-    places: Tensor
-    visible: Tensor
-    cells: tuple[Tensor, ...]
     chunk: Tensor
     given: Tensor
     counts: Tensor
     generator: torch.Generator
+    truth: GroundTruth | None = None
+
+    def to(self, device: torch.device) -> TrainingBatch:
+        """The same on `device`, but for the generator."""
+        return replace(
+            self,
+            images=tuple(image.to(device) for image in self.images),
+            state=self.state.to(device),
+            tokens=self.tokens.to(device),
+            chunk=self.chunk.to(device),
+            given=self.given.to(device),
+            counts=self.counts.to(device),
+            truth=self.truth and self.truth.to(device),
+        )
+
+
+class BatchSource(Protocol):
+    """The data of a training: `draw` is a function of the number alone. `description` and `stats`
+    are those of the checkpoint; `identity` names the data, so that a run is not resumed on other
+    data."""
+
+    description: Config
+    stats: NormStats
+    seed: int
+    identity: str
+
+    def draw(self, number: int) -> TrainingBatch:
+        """Batch `number`."""
 
 
 class Batches:
-    """The batches of one training, by step."""
+    """The batches of a training on the simulator's demonstrations, by number."""
 
     def __init__(self, config: TrainingConfig, data: Demonstrations, seed: int) -> None:
         self.config, self.data, self.seed = config, data, seed
+        self.identity = f"{len(data)} observations"
         self.description = describe(config, data, seed=seed)
         relative = RelativeActions.named(config.spec, config.relative_actions)
         self._anchors = relative.anchors(data.state)
@@ -76,40 +125,38 @@ class Batches:
         self._state = Normalizer(self.stats.state, config.state_mode).normalize(data.state)
 
     def draw(self, step: int) -> TrainingBatch:
-        """The batch of `step`."""
+        """Batch `step`."""
         config, data, rng = self.config, self.data, np.random.default_rng((self.seed, step))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         rows = self.rows(step)
         images = [brighten(i[rows], config.brightness, rng) for i in data.images.values()]
-        tokens = self._words(rows, rng)
+        tokens = drop_words(self._tokens, data.task[rows], config.word_dropout, rng)
         chunk, given, counts = self._chunks(np.repeat(rows, config.looks), rng)
         return TrainingBatch(
             images=tuple(map(torch.from_numpy, images)),
             state=torch.from_numpy(self._state[rows]),
             tokens=torch.from_numpy(tokens),
-            places=torch.from_numpy(data.auxiliary[rows]),
-            visible=torch.from_numpy(data.visible[rows]),
-            cells=tuple(
-                torch.from_numpy(
-                    cells(data.sights[rows, i], image.shape[1] // STRIDE, image.shape[2] // STRIDE)
-                )
-                for i, image in enumerate(images)
-            ),
             chunk=torch.from_numpy(chunk),
             given=torch.from_numpy(given),
             counts=torch.from_numpy(counts),
             generator=generator,
+            truth=GroundTruth(
+                places=torch.from_numpy(data.auxiliary[rows]),
+                visible=torch.from_numpy(data.visible[rows]),
+                cells=tuple(
+                    torch.from_numpy(
+                        cells(data.sights[rows, i], *(side // STRIDE for side in image.shape[1:3]))
+                    )
+                    for i, image in enumerate(images)
+                ),
+                auxiliary_weight=config.auxiliary_weight,
+                finding_weight=config.finding_weight,
+            ),
         )
 
     def rows(self, step: int) -> NDArray[np.int64]:
         """The observations of `step`: each once an epoch, in an order of the epoch's own."""
-        total, batch = len(self.data), self.config.batch
-        position = np.arange(step * batch, (step + 1) * batch)
-        epochs = {
-            int(e): np.random.default_rng((self.seed, 1, int(e))).permutation(total)
-            for e in np.unique(position // total)
-        }
-        return np.array([epochs[int(i // total)][i % total] for i in position], dtype=np.int64)
+        return epoch_rows(len(self.data), self.config.batch, self.seed, step)
 
     def _statistics(self) -> NormStats:
         """The statistics of the states and of the expert's actions from each."""
@@ -117,16 +164,6 @@ class Batches:
         first = data.chunks[:, 0] - self._anchors[:, None]
         steps = np.arange(first.shape[1]) < data.counts[:, :1]
         return NormStats(state=Stats.of(data.state), action=Stats.of(first[steps]))
-
-    def _words(self, rows: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-        """Instructions in which some of the words that all tasks share are unknown, so that another
-        wording has little effect."""
-        tokens = self._tokens[self.data.task[rows]]
-        distinguishing = (self._tokens != self._tokens[:1]).any(0)
-        lost = (
-            (rng.random(tokens.shape) < self.config.word_dropout) & ~distinguishing & (tokens > 0)
-        )
-        return np.where(lost, UNKNOWN, tokens)
 
     def _chunks(
         self, rows: NDArray[np.int64], rng: np.random.Generator
@@ -144,6 +181,31 @@ class Batches:
         step = np.arange(chunk.shape[1])
         counts = data.counts[rows, column] + config.linger_steps
         return chunk, step < delay[:, None], step < counts[:, None]
+
+
+def epoch_rows(total: int, batch: int, seed: int, number: int) -> NDArray[np.int64]:
+    """The rows [batch] of batch `number` among `total`: each once an epoch, in an order of the
+    epoch's own."""
+    position = np.arange(number * batch, (number + 1) * batch)
+    epochs = {
+        int(e): np.random.default_rng((seed, 1, int(e))).permutation(total)
+        for e in np.unique(position // total)
+    }
+    return np.array([epochs[int(i // total)][i % total] for i in position], dtype=np.int64)
+
+
+def drop_words(
+    instructions: NDArray[np.int64],
+    task: NDArray[np.int64],
+    share: float,
+    rng: np.random.Generator,
+) -> NDArray[np.int64]:
+    """The tokens [b, L] of each `task` [b], a row of `instructions` [tasks, L]. A `share` of the
+    words that all tasks have is unknown, so that another wording has little effect."""
+    tokens = instructions[task]
+    distinguishing = (instructions != instructions[:1]).any(0)
+    lost = (rng.random(tokens.shape) < share) & ~distinguishing & (tokens > 0)
+    return np.where(lost, UNKNOWN, tokens)
 
 
 def cells(sights: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.int64]:

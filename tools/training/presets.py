@@ -1,4 +1,4 @@
-"""The named training configurations."""
+"""The named training configurations, and `register_config` for those of others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 from ...policy.base import CameraFeature, PolicySpec
 from ...robot.sim import CONTROL_HZ, SPEC
 from .dataset import DatasetConfig
-from .training_config import TrainingConfig
+from .training_config import OptimizationConfig, RecordedConfig, TrainingConfig
 
 _CAMERAS = (
     CameraFeature("overhead", width=128, height=96),
@@ -33,7 +33,9 @@ def _spec(model: str, prefix: Literal["none", "trained"]) -> PolicySpec:
 
 _NETWORK = {"width": 128, "layers": 3, "heads": 4, "patch": 4, "camera_width": 32, "places": 24}
 
-CONFIGS = {
+CONFIGS: dict[str, OptimizationConfig] = {
+    "flow": RecordedConfig(kind="flow", network={**_NETWORK, "euler_steps": 5}, steps=5000),
+    "act": RecordedConfig(kind="act", network=_NETWORK, steps=5000, looks=1),
     "conveyor-flow": TrainingConfig(
         kind="flow",
         spec=_spec("conveyor-flow", "trained"),
@@ -53,3 +55,28 @@ CONFIGS = {
         linger_steps=12,
     ),
 }
+
+
+def register_config(name: str, config: OptimizationConfig) -> None:
+    """Add a named config. Raises ValueError for a name that is taken, or is none.
+
+    `holdfast-train --import MODULE NAME` imports the module that calls this.
+
+    >>> register_config(
+    ...     "small-flow", RecordedConfig(kind="flow", network={"width": 64}, steps=1000)
+    ... )
+    >>> CONFIGS["small-flow"].network
+    {'width': 64}
+    """
+    if not name or "=" in name or name == "stats":
+        raise ValueError(f"a config cannot be called {name!r}: it is an argument of holdfast-train")
+    if name in CONFIGS:
+        raise ValueError(f"there is a config {name!r} already; choose another name")
+    CONFIGS[name] = config
+
+
+def named_config(name: str) -> OptimizationConfig:
+    """Raises ValueError that lists the names."""
+    if name not in CONFIGS:
+        raise ValueError(f"no config '{name}'; there are: {', '.join(CONFIGS)}")
+    return CONFIGS[name]

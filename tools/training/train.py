@@ -5,92 +5,240 @@ Importing it, and so `--help`, imports no torch.
 
 from __future__ import annotations
 
+import importlib
+import os
+import shlex
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import msgspec
 import typer
 
-from ...errors import PolicyError
+from ...errors import DatasetError, PolicyError
+from .dataset_statistics import main as statistics
 from .evaluate import console
-from .presets import CONFIGS
+from .metrics_log import Tracker
+from .presets import CONFIGS, named_config
+from .training_config import OptimizationConfig, TrainingConfig, for_recordings
+
+if TYPE_CHECKING:
+    from .batches import BatchSource
 
 
 def main(
-    config: Annotated[str, typer.Option(help=f"What to train, one of: {', '.join(CONFIGS)}.")],
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CONFIG [KEY=VALUE]...",
+            help=f"What to train ({', '.join(CONFIGS)}), and its keys that are to be others, as "
+            "steps=200 network.width=64.",
+        ),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="What to train, where it is not the first argument.")
+    ] = None,
     out: Annotated[
-        Path, typer.Option(help="Folder of the checkpoint, the metrics and the progress.")
-    ],
+        Path | None, typer.Option(help="Folder of the checkpoint, the metrics and the progress.")
+    ] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="A LeRobotDataset v3.0 to train on, on this machine.")
+    ] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder of the demonstrations, made if missing. Default: OUT/data."),
+        typer.Option(
+            help="Folder of the demonstrations that are made, or of the dataset's decoded images. "
+            "Default: OUT/data."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, noise and order.")] = 0,
-    steps: Annotated[
-        int | None, typer.Option(min=1, help="Optimizer steps, instead of the config's.")
-    ] = None,
-    shards: Annotated[
-        int | None, typer.Option(min=1, help="Shards of demonstrations, instead of the config's.")
-    ] = None,
-    batch: Annotated[
-        int | None, typer.Option(min=1, help="Observations in a step, instead of the config's.")
-    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="The same as steps=N.")] = None,
+    shards: Annotated[int | None, typer.Option(min=1, help="The same as shards=N.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="The same as batch=N.")] = None,
+    device: Annotated[str, typer.Option(help="Where to train: cpu, cuda or cuda:N.")] = "cpu",
     workers: Annotated[int, typer.Option(min=1, help="Processes that make demonstrations.")] = 2,
     threads: Annotated[
         int, typer.Option(min=1, help="Threads that train; more than free cores slow it down.")
     ] = 1,
     episodes: Annotated[
-        int, typer.Option("--eval", min=0, help="Episodes to evaluate over at the end; 0 for none.")
+        int,
+        typer.Option(
+            "--eval",
+            min=0,
+            help="Episodes of the simulator to evaluate over at the end, without --dataset; 0 for "
+            "none.",
+        ),
     ] = 200,
     resume: Annotated[
         bool, typer.Option(help="Resume from the progress in OUT if there is some, or start over.")
     ] = True,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="One batch of fake data through the whole pipeline; no OUT."),
+    ] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(help="Send the metrics to tensorboard or wandb too; may be repeated."),
+    ] = None,
+    imports: Annotated[
+        list[str] | None,
+        typer.Option("--import", help="A module that calls register_config; may be repeated."),
+    ] = None,
 ) -> None:
-    """Train a policy on demonstrations from the simulator, and evaluate it.
+    """Train a policy on a dataset, or on demonstrations from the simulator.
 
-    Ctrl-C saves a checkpoint and the progress; the same command resumes from there.
+    Ctrl-C saves a checkpoint and the progress; the same command resumes from there. The folder OUT
+    is what a service's `policy: flow` or `act` takes as `checkpoint`.
 
-    Example: holdfast-train --config conveyor-flow --out runs/flow
+    Example: holdfast-train flow --dataset ~/data/pick --out runs/pick steps=20000
+
+    `holdfast-train stats PATH` shows the statistics of a dataset.
     """
-    if config not in CONFIGS:
-        raise typer.BadParameter(f"no config '{config}'; there are: {', '.join(CONFIGS)}")
-    changes = {"steps": steps, "shards": shards, "batch": batch}
-    chosen = msgspec.structs.replace(
-        CONFIGS[config], **{k: v for k, v in changes.items() if v is not None}
-    )
+    words = list(arguments or ())
+    try:
+        _import_modules(imports or ())
+        name = config or (words.pop(0) if words and "=" not in words[0] else "")
+        if not name:
+            raise ValueError(f"no config is named; there are: {', '.join(CONFIGS)}")
+        chosen = named_config(name)
+        trackers = _trackers(track or ())
+        if out is None and not check:
+            raise ValueError("--out is missing: the folder of the checkpoint")
+        if dataset is None and not check and not isinstance(chosen, TrainingConfig):
+            raise ValueError(f"{name} trains on recorded episodes: give --dataset PATH")
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
     try:
         import torch
 
-        from .trainer import Trainer
-        from .training_run import assess, fit, prepare
+        from .overrides import override
     except ModuleNotFoundError as error:
         console.print(
             f"[red]training needs {error.name}, which is not installed; install the policy extra: "
             "pip install 'holdfast\\[policy]'[/red]"
         )
         raise typer.Exit(1) from None
-    out.mkdir(parents=True, exist_ok=True)
+    if dataset is not None or check:
+        chosen = for_recordings(chosen)
+    options = {"steps": steps, "shards": shards, "batch": batch}
+    words += [f"{key}={value}" for key, value in options.items() if value is not None]
     try:
-        demonstrations = prepare(data or out / "data", chosen, workers)
-        torch.set_num_threads(threads)
-        trainer = Trainer(chosen, demonstrations, seed)
+        chosen = override(chosen, words)
+        _prepare_device(device, threads)
+        if check:
+            _check(chosen, dataset, device, seed)
+            return
+        assert out is not None
+        out.mkdir(parents=True, exist_ok=True)
+        source = _source(chosen, dataset, data or out / "data", seed, workers)
+        given = f" --dataset {shlex.quote(dataset.name)}" if dataset else ""
         again = (
-            f"holdfast-train --config {config} --out DIRECTORY "
-            f"--seed {seed} --steps {chosen.steps} --shards {chosen.shards} --batch {chosen.batch}"
-        )
-        finished = fit(trainer, out, resume, again)
-        if finished and episodes:
+            f"holdfast-train --config {name}{given} --out DIRECTORY --seed {seed} "
+            f"{' '.join(map(shlex.quote, words))}"
+        ).strip()
+        finished = _train(chosen, source, out, device, resume, again, trackers)
+        if finished and episodes and dataset is None:
+            from .training_run import assess
+
             assess(out, chosen.kind, episodes)
-    except (ValueError, PolicyError) as error:
-        console.print(f"[red]{error}[/red]")
+    except ModuleNotFoundError as error:
+        console.print(
+            f"[red]datasets need {error.name}, which is not installed; install the data extra: "
+            "pip install 'holdfast\\[data]'[/red]"
+        )
+        raise typer.Exit(1) from None
+    except (ValueError, PolicyError, DatasetError, torch.OutOfMemoryError) as error:
+        console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from None
     if not finished:
         raise typer.Exit(130)
 
 
 def command() -> None:
-    """Run `main` with the arguments of this process."""
+    """Run `main`, or `stats`, with the arguments of this process."""
+    if sys.argv[1:2] == ["stats"]:
+        sys.argv = [f"{sys.argv[0]} stats", *sys.argv[2:]]
+        typer.run(statistics)
     typer.run(main)
+
+
+def _train(
+    config: OptimizationConfig,
+    source: BatchSource,
+    out: Path,
+    device: str,
+    resume: bool,
+    again: str,
+    trackers: list[Tracker],
+) -> bool:
+    from .trainer import Trainer
+    from .training_run import fit
+
+    return fit(Trainer(config, source, device), out, resume, again, trackers)
+
+
+def _source(
+    config: OptimizationConfig, dataset: Path | None, folder: Path, seed: int, workers: int
+) -> BatchSource:
+    from .training_run import demonstrated, recorded
+
+    if dataset is not None:
+        return recorded(dataset, for_recordings(config), seed, folder)
+    assert isinstance(config, TrainingConfig)
+    return demonstrated(folder, config, seed, workers)
+
+
+def _check(config: OptimizationConfig, dataset: Path | None, device: str, seed: int) -> None:
+    """Print the loss of a fake batch, of the dataset's spec if one is given."""
+    from ...robot.dataset.dataset_reader import Dataset
+    from .episode_windows import spec_of
+    from .training_check import check, fake_spec
+
+    typed = for_recordings(config)
+    spec = spec_of(Dataset(dataset), typed) if dataset else fake_spec(typed)
+    loss = check(typed, spec, device, seed)
+    console.print(f"a batch of fake data trained (loss {loss:.4f}), was saved, loaded and served")
+
+
+def _prepare_device(device: str, threads: int) -> None:
+    """Raise ValueError for a device that is not there; make its kernels deterministic."""
+    import torch
+
+    torch.set_num_threads(threads)
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = ""
+    if kind not in {"cpu", "cuda"}:
+        raise ValueError(f"--device {device}: expected cpu, cuda or cuda:N")
+    if kind == "cuda":
+        count = torch.cuda.device_count()
+        if (torch.device(device).index or 0) >= count:
+            raise ValueError(f"--device {device}: torch finds {count} CUDA devices here")
+        # Without such a workspace cuBLAS is not (NVIDIA, cuBLAS, section 2.1.4).
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(mode=True)
+
+
+def _import_modules(names: list[str] | tuple[str, ...]) -> None:
+    """Import modules, also of the current directory. Raises ValueError for one that is not
+    found."""
+    if names and "" not in sys.path:
+        sys.path.insert(0, "")
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise ValueError(f"--import {name}: there is no module {error.name}") from None
+
+
+def _trackers(names: list[str] | tuple[str, ...]) -> list[Tracker]:
+    try:
+        return [msgspec.convert(name, Tracker) for name in names]
+    except msgspec.ValidationError:
+        raise ValueError(
+            f"--track {' '.join(names)}: expected {' or '.join(get_args(Tracker))}"
+        ) from None
 
 
 if __name__ == "__main__":

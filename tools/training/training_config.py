@@ -1,43 +1,129 @@
-"""The configuration of a training: network, demonstrations, optimization."""
+"""The configuration of a training: network, data, optimization."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from ...policy.base import PolicySpec
 from ...policy.normalize import Mode
 from .dataset import DatasetConfig
 
+Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
+CountOrNone = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
+Share = Annotated[float, Meta(ge=0, le=1, description="a number, 0 to 1")]
+Positive = Annotated[float, Meta(gt=0, description="a number, more than 0")]
+Amount = Annotated[float, Meta(ge=0, description="a number, 0 or more")]
 
-class TrainingConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One training. `presets.CONFIGS` has the named ones.
 
-    `looks` is the number of noisy chunks for each encoded observation, because images are the main
-    cost. `fresh` is the share of chunks that continue no plan. `linger_steps` are added after the
-    end of an episode, with its last action: the release of a parcel ends the episode, and a single
-    step of it has no influence on a median.
+class OptimizationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every training has, whatever its data.
+
+    Attributes:
+        kind: the kind of policy.
+        network: the fields of the kind's own config.
+        steps: optimizer steps.
+        batch: observations of one backward pass.
+        accumulate: backward passes of one optimizer step.
+        dtype: in which the network computes; its weights stay float32.
+        base: a checkpoint (a path or a shipped name) whose weights the network begins with; empty
+            for none.
+        base_weights: patterns of the names of those weights; one with a leading `!` excludes.
+        state_mode: how states are normalized.
+        action_mode: how actions are normalized.
+        relative_actions: the actions that are offsets from the state of the same name.
+        looks: noisy chunks for each encoded observation, because images are the main cost.
+        fresh: the share of chunks that continue no plan.
+        linger_steps: steps after an episode's end, with its last action, that count.
+        rate: the greatest learning rate.
+        final_rate: the share of it that is left at the end of the cosine.
+        warmup_steps: steps over which it rises.
+        weight_decay: of matrices.
+        gradient_norm: the norm to which gradients are clipped.
+        ema: the share of the averaged weights that a step keeps; the average is what is saved.
+        word_dropout: the share of words that all tasks have which become unknown.
+        brightness: by how much images change in brightness and contrast.
     """
 
     kind: Literal["flow", "act"]
-    spec: PolicySpec
     network: dict[str, Any]
-    dataset: DatasetConfig
-    shards: int
-    steps: int
-    batch: int = 64
+    steps: Count
+    batch: Count = 64
+    accumulate: Count = 1
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    base: str = ""
+    base_weights: tuple[str, ...] = ("*",)
     state_mode: Mode = "zscore"
     action_mode: Mode = "zscore"
     relative_actions: tuple[str, ...] = ()
-    looks: int = 2
-    fresh: float = 0.3
-    linger_steps: int = 0
-    rate: float = 2e-3
-    warmup_steps: int = 100
-    weight_decay: float = 1e-4
-    ema: float = 0.998
-    auxiliary_weight: float = 0.3
-    finding_weight: float = 0.1
-    word_dropout: float = 0.1
-    brightness: float = 0.15
+    looks: Count = 2
+    fresh: Share = 0.3
+    linger_steps: CountOrNone = 0
+    rate: Positive = 2e-3
+    final_rate: Share = 0.02
+    warmup_steps: Count = 100
+    weight_decay: Amount = 1e-4
+    gradient_norm: Positive = 1.0
+    ema: Share = 0.998
+    word_dropout: Share = 0.1
+    brightness: Share = 0.15
+
+
+class TrainingConfig(OptimizationConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A training on demonstrations of the simulator's expert, made for it.
+
+    `linger_steps` matter here: the release of a parcel ends the episode, and a single step of it
+    has no influence on a median.
+    """
+
+    spec: PolicySpec
+    dataset: DatasetConfig
+    shards: Count
+    auxiliary_weight: Amount = 0.3
+    finding_weight: Amount = 0.1
+
+
+class RecordedConfig(OptimizationConfig, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A training on a LeRobotDataset, which gives names, cameras and fps.
+
+    Attributes:
+        model: the policy's name; empty for the dataset's.
+        chunk_size: the steps of a chunk.
+        max_prefix_steps: for how many steps at most a flow policy learns to continue a plan.
+        cameras: the cameras that the policy sees; empty for all.
+        image_width: the width of its images.
+        image_height: their height.
+        control_mode: what the recorded actions are.
+        statistics: whether states and actions are normalized by statistics of the frames, or by
+            those in the dataset's meta/stats.json.
+        limit_actions: whether chunks are clipped to the least and greatest recorded actions.
+    """
+
+    model: str = ""
+    chunk_size: Count = 48
+    max_prefix_steps: CountOrNone = 24
+    cameras: tuple[str, ...] = ()
+    image_width: Count = 128
+    image_height: Count = 96
+    control_mode: Literal["position", "velocity"] = "position"
+    statistics: Literal["recomputed", "dataset"] = "recomputed"
+    limit_actions: bool = True
+
+
+def for_recordings(config: OptimizationConfig) -> RecordedConfig:
+    """`config` for a recorded dataset: one for the simulator gives its network, optimization, chunk
+    and image sizes."""
+    if isinstance(config, RecordedConfig):
+        return config
+    assert isinstance(config, TrainingConfig)
+    common = {name: getattr(config, name) for name in OptimizationConfig.__struct_fields__}
+    camera = config.spec.cameras[0]
+    return RecordedConfig(
+        **common,
+        chunk_size=config.spec.chunk_size,
+        max_prefix_steps=config.spec.max_prefix_steps,
+        image_width=camera.width,
+        image_height=camera.height,
+    )

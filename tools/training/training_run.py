@@ -1,4 +1,4 @@
-"""The three stages of a training: demonstrations, optimization, evaluation.
+"""The stages of a training: data, optimization, evaluation.
 
 An interrupted run saves its state; a run in the same folder resumes from there.
 """
@@ -9,36 +9,59 @@ import json
 import signal
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...policy.kinds import load_policy
-from .dataset import Demonstrations, generate, load
+from .batches import Batches, BatchSource
+from .dataset import generate, load
 from .evaluate import bar_of, console, measure, one_core
+from .metrics_log import MetricsLog, Tracker
 from .trainer import Trainer
-from .training_config import TrainingConfig
+from .training_config import RecordedConfig, TrainingConfig
 
 SAVE_EVERY_S = 60.0
 LOG_EVERY_STEPS = 20
 
 
-def prepare(directory: Path, config: TrainingConfig, workers: int) -> Demonstrations:
-    """The demonstrations in `directory`, which are made where they are missing."""
+def demonstrated(directory: Path, config: TrainingConfig, seed: int, workers: int) -> Batches:
+    """The batches of the demonstrations in `directory`, which are made where they are missing."""
     with bar_of() as progress:
         bar = progress.add_task("demonstrations", total=config.shards)
         for finished in generate(directory, config.dataset, config.shards, workers):
             progress.update(bar, completed=finished)
-    return load(directory, config.shards)
+    return Batches(config, load(directory, config.shards), seed)
 
 
-def fit(trainer: Trainer, out: Path, resume: bool, command: str) -> bool:
+def recorded(path: Path, config: RecordedConfig, seed: int, cache: Path) -> BatchSource:
+    """The batches of the LeRobotDataset at `path`, whose images are decoded into `cache`. Raises
+    DatasetError, PolicyError or ValueError."""
+    # Here: the simulator's demonstrations need no pyarrow.
+    from ...policy.steps.stats_files import read_norm_stats
+    from ...robot.dataset.dataset_reader import Dataset
+    from .episode_windows import load_windows, spec_of
+    from .recorded_batches import RecordedBatches, dataset_stats
+
+    dataset = Dataset(path)
+    spec = spec_of(dataset, config)
+    stats = None
+    if config.statistics == "dataset":
+        stats = dataset_stats(read_norm_stats(dataset.root), config)
+    with bar_of() as progress:
+        bar = progress.add_task("images", total=dataset.frames * len(spec.cameras))
+        data = load_windows(dataset, spec, cache, lambda images: progress.advance(bar, images))
+    return RecordedBatches(config, spec, data, seed, stats, dataset=dataset.root.resolve().name)
+
+
+def fit(
+    trainer: Trainer, out: Path, resume: bool, command: str, trackers: Sequence[Tracker] = ()
+) -> bool:
     """Train to the end, or until Ctrl-C or SIGTERM; True at the end. Saves in both cases.
     `command`, which makes the same checkpoint again, is stored in it."""
-    progress_file, metrics = out / "progress.pt", out / "metrics.jsonl"
+    progress_file = out / "progress.pt"
     if resume and progress_file.exists():
         trainer.load_progress(progress_file)
         console.print(f"going on at step {trainer.step}")
-    else:
-        metrics.unlink(missing_ok=True)
     stop, resumed_at = threading.Event(), trainer.step
     before = {
         number: signal.signal(number, lambda *_: stop.set())
@@ -51,15 +74,13 @@ def fit(trainer: Trainer, out: Path, resume: bool, command: str) -> bool:
         trainer.save_progress(progress_file)
 
     try:
-        with bar_of() as progress, metrics.open("a") as log:
+        with bar_of() as progress, MetricsLog(out, trainer.step, trackers) as log:
             bar = progress.add_task("training", total=trainer.config.steps)
             while trainer.step < trainer.config.steps and not stop.is_set():
                 row = trainer.advance()
                 progress.update(bar, completed=trainer.step, description=f"{row['loss']:.4f}")
                 if trainer.step % LOG_EVERY_STEPS == 0:
-                    row = {"step": trainer.step, **row, "seconds": trainer.seconds}
-                    log.write(json.dumps({k: round(v, 6) for k, v in row.items()}) + "\n")
-                    log.flush()
+                    log.write(trainer.step, {**row, "seconds": trainer.seconds})
                 if time.monotonic() - saved_s > SAVE_EVERY_S:
                     save()
                     saved_s = time.monotonic()

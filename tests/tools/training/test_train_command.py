@@ -57,30 +57,38 @@ def test_the_console_script_is_the_training_command() -> None:
 
 
 def test_a_training_that_is_interrupted_is_resumed_by_the_same_command(tmp_path: Path) -> None:
-    """Ctrl-C leaves a whole checkpoint and exit status 130; the next run goes on from its step."""
+    """Ctrl-C leaves a checkpoint and status 130; the next run goes on, one of other steps not."""
     metrics = tmp_path / "metrics.jsonl"
-    endless = [*COMMAND, *SMALL, "--steps", "100000", "--out", str(tmp_path)]
-    training = subprocess.Popen(endless, stderr=subprocess.DEVNULL)
-    try:
+    endless = [*COMMAND, *SMALL, "--out", str(tmp_path), "steps=100000"]
 
-        def logged() -> bool:
-            assert training.poll() is None, "the training ended by itself"
-            return metrics.exists() and "\n" in metrics.read_text()
+    def interrupted_after(least: int) -> str:
+        training = subprocess.Popen(endless, stderr=subprocess.PIPE, text=True)
+        try:
 
-        wait_until(logged, "a line of metrics", within_s=90.0)
-        training.send_signal(signal.SIGINT)
-        assert training.wait(timeout=30) == 130
-    finally:
-        training.kill()
-        training.wait()
+            def logged() -> bool:
+                assert training.poll() is None, "the training ended by itself"
+                return metrics.exists() and metrics.read_text().count("\n") > least
+
+            wait_until(logged, "a line of metrics", within_s=90.0)
+            training.send_signal(signal.SIGINT)
+            said = training.communicate(timeout=30)[1]
+            assert training.returncode == 130
+            return said
+        finally:
+            training.kill()
+            training.wait()
+
+    interrupted_after(0)
     step = read_config(tmp_path).training["at"]
     assert step >= 20
-    again = [*COMMAND, *SMALL, "--steps", str(step + 25), "--out", str(tmp_path)]
-    done = subprocess.run(again, capture_output=True, text=True, timeout=90, check=True)
-    assert f"going on at step {step}" in done.stderr
-    assert read_config(tmp_path).training["at"] == step + 25
+    assert f"going on at step {step}" in interrupted_after(step // 20)
+    assert read_config(tmp_path).training["at"] > step
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
     assert steps == sorted(set(steps)), "no step is logged twice"
+    other = [*COMMAND, *SMALL, "--out", str(tmp_path), "--steps", "9"]
+    done = subprocess.run(other, capture_output=True, text=True, timeout=90, check=False)
+    assert done.returncode == 1
+    assert "steps was 100000, is now 9" in " ".join(done.stderr.split())
 
 
 def test_an_unknown_config_is_refused_with_the_known_ones(tmp_path: Path) -> None:

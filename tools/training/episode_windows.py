@@ -1,0 +1,182 @@
+"""`EpisodeWindows`: the frames of a LeRobotDataset in memory, each with the actions that follow."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import DatasetError
+from ...policy.base import CameraFeature, PolicySpec
+from ...robot.dataset.dataset_info import ACTION, IMAGES, INFO, STATE, STATS
+from ...robot.dataset.dataset_reader import Dataset
+from ...transport.images import resize
+from .training_config import RecordedConfig
+
+Advance = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class EpisodeWindows:
+    """N frames, episode after episode.
+
+    `images[camera]` uint8 [N, h, w, 3] of the policy's size, mapped from a file; `state` [N, S];
+    `action` [N, A]; `end` [N], the row after the last of the frame's episode; `task` [N] indexes
+    `tasks`; `identity` names the dataset and its content.
+    """
+
+    images: dict[str, NDArray[np.uint8]]
+    state: NDArray[np.float32]
+    action: NDArray[np.float32]
+    end: NDArray[np.int64]
+    task: NDArray[np.int64]
+    tasks: tuple[str, ...]
+    identity: str
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    def chunks(
+        self, rows: NDArray[np.int64], steps: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The actions [b, steps, A] from each row on, and how many [b] of them were recorded: after
+        an episode's end its last action is repeated."""
+        at = rows[:, None] + np.arange(steps)
+        last = self.end[rows, None] - 1
+        return self.action[np.minimum(at, last)], np.minimum(self.end[rows] - rows, steps)
+
+
+def spec_of(dataset: Dataset, config: RecordedConfig) -> PolicySpec:
+    """The contract of a policy that is trained on `dataset`. Where the parts of its state or action
+    have no names, the policy's go by their count. Raises ValueError or DatasetError."""
+    cameras = cameras_of(dataset)
+    unknown = [name for name in config.cameras if name not in cameras]
+    if unknown:
+        raise ValueError(
+            f"cameras: {', '.join(unknown)} not found, {dataset.root} has "
+            f"{', '.join(cameras) or 'none'}"
+        )
+    names = {key: _names(dataset, key) for key in (STATE, ACTION)}
+    prefixed = config.kind == "flow" and config.max_prefix_steps > 0
+    return PolicySpec(
+        model=config.model or dataset.root.resolve().name,
+        revision="1",
+        cameras=tuple(
+            CameraFeature(name, width=config.image_width, height=config.image_height)
+            for name in config.cameras or cameras
+        ),
+        state_names=names[STATE][0],
+        action_names=names[ACTION][0],
+        chunk_size=config.chunk_size,
+        fps=dataset.fps,
+        control_mode=config.control_mode,
+        prefix="trained" if prefixed else "none",
+        max_prefix_steps=min(config.max_prefix_steps, config.chunk_size - 1) if prefixed else 0,
+        by_count=any(placeholders for _, placeholders in names.values()),
+    )
+
+
+def cameras_of(dataset: Dataset) -> dict[str, str]:
+    """The key of each colour camera, by the camera's name."""
+    return {
+        key.removeprefix(IMAGES).removeprefix("observation."): key
+        for key in dataset.cameras
+        if not dataset.features[key].is_depth
+    }
+
+
+def identity_of(dataset: Dataset) -> str:
+    """A hash of meta/info.json and meta/stats.json, 16 hex digits: more episodes, or others, give
+    another."""
+    digest = hashlib.sha256()
+    for name in (INFO, STATS):
+        path = dataset.root / name
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()[:16]
+
+
+def load_windows(
+    dataset: Dataset, spec: PolicySpec, cache: Path, advance: Advance = lambda _: None
+) -> EpisodeWindows:
+    """All frames of `dataset` for `spec`. Images are decoded once, into `cache`; `advance` is
+    called with the number of images after each episode. Raises DatasetError."""
+    if not len(dataset):
+        raise DatasetError(f"{dataset.root} has no episodes; record some first")
+    numbers = {task: number for number, task in enumerate(dataset.tasks)}
+    parts: dict[str, list[NDArray[Any]]] = {"state": [], "action": [], "end": [], "task": []}
+    row = 0
+    for episode in dataset:
+        row += len(episode)
+        parts["state"].append(episode.states)
+        parts["action"].append(episode.actions)
+        parts["end"].append(np.full(len(episode), row))
+        parts["task"].append(np.array([numbers[task] for task in episode.tasks]))
+    whole = {name: np.concatenate(each) for name, each in parts.items()}
+    for name in ("state", "action"):
+        if not np.isfinite(whole[name]).all():
+            raise DatasetError(f"{dataset.root}: the {name}s hold values that are not finite")
+    keys, identity = cameras_of(dataset), identity_of(dataset)
+    folder = cache / identity
+    return EpisodeWindows(
+        images={c.name: _frames(dataset, keys[c.name], c, folder, advance) for c in spec.cameras},
+        **whole,
+        tasks=dataset.tasks,
+        identity=identity,
+    )
+
+
+def fake_windows(spec: PolicySpec, seed: int = 0) -> EpisodeWindows:
+    """Two short episodes of random values that fit `spec`."""
+    rng, length = np.random.default_rng(seed), 8
+    total = 2 * length
+    sizes = len(spec.state_names), len(spec.action_names)
+    return EpisodeWindows(
+        images={
+            c.name: rng.integers(0, 256, (total, c.height, c.width, 3), np.uint8)
+            for c in spec.cameras
+        },
+        state=rng.standard_normal((total, sizes[0]), np.float32),
+        action=rng.standard_normal((total, sizes[1]), np.float32),
+        end=np.repeat([length, total], length),
+        task=np.repeat([0, 1], length),
+        tasks=("pick up the part", "put down the part"),
+        identity=f"fake data of seed {seed}",
+    )
+
+
+def _names(dataset: Dataset, key: str) -> tuple[tuple[str, ...], bool]:
+    """The names of a vector's parts, and whether they are placeholders."""
+    names, size = dataset.names(key), int(np.prod(dataset.features[key].shape))
+    if len(names) == size == len(set(names)):
+        return names, False
+    short = key.rpartition(".")[2]
+    return tuple(f"{short}_{place}" for place in range(size)), True
+
+
+def _frames(
+    dataset: Dataset, key: str, camera: CameraFeature, folder: Path, advance: Advance
+) -> NDArray[np.uint8]:
+    """The images of a camera, mapped from a file of `folder`, which is whole or absent."""
+    path = folder / f"{key}-{camera.width}x{camera.height}.npy"
+    total = sum(len(episode) for episode in dataset)
+    if not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        shape, row = (total, camera.height, camera.width, 3), 0
+        images = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        for episode in dataset:
+            for image in episode.frames(key):
+                images[row] = resize(image, camera.width, camera.height)
+                row += 1
+            advance(len(episode))
+        images.flush()
+        partial.replace(path)
+    else:
+        advance(total)
+    mapped: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+    return mapped

@@ -1,0 +1,133 @@
+"""`RecordedBatches`: the batches of a training on recorded episodes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ...policy.base import PolicySpec
+from ...policy.checkpoint import Config, NormStats
+from ...policy.encoder import EncoderConfig
+from ...policy.normalize import Normalizer, Stats, bounded
+from ...policy.processing import RelativeActions
+from ...policy.steps.running_stats import RunningStats
+from ...policy.tokens import Vocabulary
+from .batches import TrainingBatch, brighten, drop_words, epoch_rows
+from .episode_windows import EpisodeWindows
+from .training_config import RecordedConfig
+
+_ROWS_AT_ONCE = 1024
+
+
+class RecordedBatches:
+    """By number, each a function of the dataset, the config and (seed, number) alone.
+
+    `stats` normalizes; None measures the statistics of the frames: of the states, and of the
+    actions as the network sees them (as offsets, those of whole chunks). Raises ValueError.
+    """
+
+    def __init__(
+        self,
+        config: RecordedConfig,
+        spec: PolicySpec,
+        data: EpisodeWindows,
+        seed: int = 0,
+        stats: NormStats | None = None,
+        **made_by: Any,
+    ) -> None:
+        self.config, self.data, self.seed = config, data, seed
+        self.identity = data.identity
+        self._spec = spec
+        self._relative = RelativeActions.named(spec, config.relative_actions)
+        self.stats = stats or self._measured()
+        limits = data.action.min(axis=0), data.action.max(axis=0)
+        lower, upper = (tuple(map(float, limit)) for limit in limits)
+        self.description = Config(
+            kind=config.kind,
+            spec=spec,
+            network=config.network,
+            vocabulary=Vocabulary.of(data.tasks).words,
+            state_mode=config.state_mode,
+            action_mode=config.action_mode,
+            relative_actions=config.relative_actions,
+            action_limits=(lower, upper) if config.limit_actions else None,
+            training={"frames": len(data), "steps": config.steps, "seed": seed, **made_by},
+        )
+        length = config.network.get("instruction_words", EncoderConfig().instruction_words)
+        vocabulary = Vocabulary(self.description.vocabulary)
+        self._tokens = np.stack([vocabulary.encode(task, length) for task in data.tasks])
+        self._action = Normalizer(self.stats.action, config.action_mode)
+        state = Normalizer(self.stats.state, config.state_mode).normalize(data.state)
+        self._state, _ = bounded(state, self.description.state_bound)
+
+    def draw(self, number: int) -> TrainingBatch:
+        """Batch `number`."""
+        config, data = self.config, self.data
+        rng = np.random.default_rng((self.seed, number))
+        generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
+        rows = epoch_rows(len(data), config.batch, self.seed, number)
+        images = [brighten(i[rows], config.brightness, rng) for i in data.images.values()]
+        tokens = drop_words(self._tokens, data.task[rows], config.word_dropout, rng)
+        chunk, given, counts = self._chunks(np.repeat(rows, config.looks), rng)
+        return TrainingBatch(
+            images=tuple(map(torch.from_numpy, images)),
+            state=torch.from_numpy(self._state[rows]),
+            tokens=torch.from_numpy(tokens),
+            chunk=torch.from_numpy(chunk),
+            given=torch.from_numpy(given),
+            counts=torch.from_numpy(counts),
+            generator=generator,
+        )
+
+    def _chunks(
+        self, rows: NDArray[np.int64], rng: np.random.Generator
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+        """Chunks [b, H, A], the steps that are a given prefix, and those that count."""
+        config, spec = self.config, self._spec
+        actions, recorded = self._windows(rows)
+        delay = rng.integers(1, max(spec.max_prefix_steps, 1) + 1, len(rows))
+        delay[rng.random(len(rows)) < config.fresh] = 0
+        # An episode that ends within the prefix leaves no step to learn.
+        delay[(recorded <= delay) | (spec.prefix != "trained")] = 0
+        step = np.arange(spec.chunk_size)
+        counts = step < (recorded + config.linger_steps)[:, None]
+        return self._action.normalize(actions), step < delay[:, None], counts
+
+    def _windows(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The actions [b, H, A] as the network sees them before normalization, and how many [b]
+        were recorded."""
+        actions, recorded = self.data.chunks(rows, self._spec.chunk_size)
+        return actions - self._relative.anchors(self.data.state[rows])[:, None], recorded
+
+    def _measured(self) -> NormStats:
+        """The statistics of the frames. Raises ValueError for fewer than two."""
+        state, action = RunningStats(), RunningStats()
+        state.update(self.data.state)
+        for first in range(0, len(self.data), _ROWS_AT_ONCE):
+            if not self.config.relative_actions:
+                action.update(self.data.action[first : first + _ROWS_AT_ONCE])
+                continue
+            rows = np.arange(first, min(first + _ROWS_AT_ONCE, len(self.data)))
+            actions, recorded = self._windows(rows)
+            action.update(actions[np.arange(actions.shape[1]) < recorded[:, None]])
+        return NormStats(state=state.stats(), action=action.stats())
+
+
+def dataset_stats(found: dict[str, Stats], config: RecordedConfig) -> NormStats:
+    """The statistics of a dataset's own meta/stats.json, as `read_norm_stats` gives them. Raises
+    ValueError where they cannot be used."""
+    if config.relative_actions:
+        raise ValueError(
+            "statistics=dataset: meta/stats.json describes absolute actions, but relative_actions "
+            f"has {', '.join(config.relative_actions)}; use statistics=recomputed"
+        )
+    absent = [key for key in ("state", "actions") if key not in found or not found[key].q01]
+    if absent:
+        raise ValueError(
+            f"statistics=dataset: meta/stats.json lacks mean, std, q01 or q99 of "
+            f"{' and '.join(absent)}; use statistics=recomputed"
+        )
+    return NormStats(state=found["state"], action=found["actions"])
