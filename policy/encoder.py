@@ -136,6 +136,14 @@ class Sizes:
         )
 
 
+class _Predictions(nn.Linear):
+    """A linear layer that may have no outputs: torch warns of initializing those."""
+
+    def reset_parameters(self) -> None:
+        if self.out_features:
+            super().reset_parameters()
+
+
 class ObservationEncoder(nn.Module):
     """Images, state and instruction to one vector [b, width]."""
 
@@ -148,7 +156,7 @@ class ObservationEncoder(nn.Module):
         )
         seen = 64 + len(sizes.cameras) * (3 * config.places + 1)
         self.auxiliary = nn.Sequential(
-            nn.Linear(seen, config.width), nn.SiLU(), nn.Linear(config.width, config.auxiliary)
+            nn.Linear(seen, config.width), nn.SiLU(), _Predictions(config.width, config.auxiliary)
         )
         self.fuse = nn.Sequential(
             nn.Linear(seen + config.auxiliary + sizes.state, config.width),

@@ -91,12 +91,15 @@ def cameras_of(dataset: Dataset) -> dict[str, str]:
 
 
 def identity_of(dataset: Dataset) -> str:
-    """A hash of meta/info.json and meta/stats.json, 16 hex digits: more episodes, or others, give
-    another."""
-    digest = hashlib.sha256()
+    """A hash of meta/info.json, meta/stats.json and the names and sizes of all files, 16 hex
+    digits: more episodes, or others, give another. The dataset's place does not count."""
+    digest, root = hashlib.sha256(), dataset.root
     for name in (INFO, STATS):
-        path = dataset.root / name
+        path = root / name
         digest.update(path.read_bytes() if path.is_file() else b"")
+    for folder in ("meta", "data", "videos"):
+        for path in sorted(path for path in (root / folder).rglob("*") if path.is_file()):
+            digest.update(f"{path.relative_to(root).as_posix()} {path.stat().st_size}\n".encode())
     return digest.hexdigest()[:16]
 
 

@@ -61,7 +61,7 @@ def _type_of(key: str, name: str, types: dict[str, Any], prefix: str = "") -> An
     if name in types:
         return types[name]
     near = difflib.get_close_matches(name, types, 1)
-    meant = f"; did you mean {prefix}{near[0]}?" if near else ""
+    meant = f"; did you mean {prefix}{near[0]}?" if near else "."
     raise ValueError(f"no key {key}{meant} There are: {', '.join(prefix + name for name in types)}")
 
 
