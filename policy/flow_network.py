@@ -94,8 +94,8 @@ class FlowNetwork(EncodingNetwork):
         given."""
         # Time is uniform. Measured on x1, early times, which are hard and which a long Euler step
         # depends on, weigh as much as late ones, and the loss stays finite as t approaches 1.
-        time = torch.rand(len(chunk), generator=generator).to(chunk.device)
-        noise = torch.randn(chunk.shape, generator=generator).to(chunk.device)
+        time = torch.rand(len(chunk), generator=generator)
+        noise = torch.randn(chunk.shape, generator=generator)
         t = time[:, None, None]
         noisy = torch.where(given[..., None], chunk, t * chunk + (1 - t) * noise)
         error = (self.clean(seen, noisy, time, given) - chunk).square().mean(-1)

@@ -6,7 +6,7 @@ the uninterrupted one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -53,22 +53,13 @@ class GroundTruth:
     auxiliary_weight: float
     finding_weight: float
 
-    def to(self, device: torch.device) -> GroundTruth:
-        """The same on `device`."""
-        return replace(
-            self,
-            places=self.places.to(device),
-            visible=self.visible.to(device),
-            cells=tuple(each.to(device) for each in self.cells),
-        )
-
 
 @dataclass(frozen=True)
 class TrainingBatch:
     """The observations [b, ...] of one backward pass, and their chunks [b * looks, ...].
 
     `tokens` [b, L]; `given` and `counts` [b * looks, H], the steps of a chunk that are a prefix and
-    those that count; `generator`, of the CPU, is for noise. `truth` is None for recorded data.
+    those that count; `generator` is for noise. `truth` is None for recorded data.
     """
 
     images: tuple[Tensor, ...]
@@ -79,19 +70,6 @@ class TrainingBatch:
     counts: Tensor
     generator: torch.Generator
     truth: GroundTruth | None = None
-
-    def to(self, device: torch.device) -> TrainingBatch:
-        """The same on `device`, but for the generator."""
-        return replace(
-            self,
-            images=tuple(image.to(device) for image in self.images),
-            state=self.state.to(device),
-            tokens=self.tokens.to(device),
-            chunk=self.chunk.to(device),
-            given=self.given.to(device),
-            counts=self.counts.to(device),
-            truth=self.truth and self.truth.to(device),
-        )
 
 
 class BatchSource(Protocol):

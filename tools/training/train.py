@@ -6,7 +6,6 @@ Importing it, and so `--help`, imports no torch.
 from __future__ import annotations
 
 import importlib
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -55,7 +54,6 @@ def main(
     steps: Annotated[int | None, typer.Option(min=1, help="The same as steps=N.")] = None,
     shards: Annotated[int | None, typer.Option(min=1, help="The same as shards=N.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="The same as batch=N.")] = None,
-    device: Annotated[str, typer.Option(help="Where to train: cpu, cuda or cuda:N.")] = "cpu",
     workers: Annotated[int, typer.Option(min=1, help="Processes that make demonstrations.")] = 2,
     threads: Annotated[
         int, typer.Option(min=1, help="Threads that train; more than free cores slow it down.")
@@ -124,9 +122,9 @@ def main(
     words += [f"{key}={value}" for key, value in options.items() if value is not None]
     try:
         chosen = override(chosen, words)
-        _prepare_device(device, threads)
+        torch.set_num_threads(threads)
         if check:
-            _check(chosen, dataset, device, seed)
+            _check(chosen, dataset, seed)
             return
         assert out is not None
         out.mkdir(parents=True, exist_ok=True)
@@ -136,7 +134,7 @@ def main(
             f"holdfast-train --config {name}{given} --out DIRECTORY --seed {seed} "
             f"{' '.join(map(shlex.quote, words))}"
         ).strip()
-        finished = _train(chosen, source, out, device, resume, again, trackers)
+        finished = _train(chosen, source, out, resume, again, trackers)
         if finished and episodes and dataset is None:
             from .training_run import assess
 
@@ -147,7 +145,7 @@ def main(
             "pip install 'holdfast\\[data]'[/red]"
         )
         raise typer.Exit(1) from None
-    except (ValueError, PolicyError, DatasetError, torch.OutOfMemoryError) as error:
+    except (ValueError, PolicyError, DatasetError) as error:
         console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from None
     if not finished:
@@ -166,7 +164,6 @@ def _train(
     config: OptimizationConfig,
     source: BatchSource,
     out: Path,
-    device: str,
     resume: bool,
     again: str,
     trackers: list[Tracker],
@@ -174,7 +171,7 @@ def _train(
     from .trainer import Trainer
     from .training_run import fit
 
-    return fit(Trainer(config, source, device), out, resume, again, trackers)
+    return fit(Trainer(config, source), out, resume, again, trackers)
 
 
 def _source(
@@ -188,7 +185,7 @@ def _source(
     return demonstrated(folder, config, seed, workers)
 
 
-def _check(config: OptimizationConfig, dataset: Path | None, device: str, seed: int) -> None:
+def _check(config: OptimizationConfig, dataset: Path | None, seed: int) -> None:
     """Print the loss of a fake batch, of the dataset's spec if one is given."""
     from ...robot.dataset.dataset_reader import Dataset
     from .episode_windows import spec_of
@@ -196,28 +193,8 @@ def _check(config: OptimizationConfig, dataset: Path | None, device: str, seed: 
 
     typed = for_recordings(config)
     spec = spec_of(Dataset(dataset), typed) if dataset else fake_spec(typed)
-    loss = check(typed, spec, device, seed)
+    loss = check(typed, spec, seed)
     console.print(f"a batch of fake data trained (loss {loss:.4f}), was saved, loaded and served")
-
-
-def _prepare_device(device: str, threads: int) -> None:
-    """Raise ValueError for a device that is not there; make its kernels deterministic."""
-    import torch
-
-    torch.set_num_threads(threads)
-    try:
-        kind = torch.device(device).type
-    except RuntimeError:
-        kind = ""
-    if kind not in {"cpu", "cuda"}:
-        raise ValueError(f"--device {device}: expected cpu, cuda or cuda:N")
-    if kind == "cuda":
-        count = torch.cuda.device_count()
-        if (torch.device(device).index or 0) >= count:
-            raise ValueError(f"--device {device}: torch finds {count} CUDA devices here")
-        # Without such a workspace cuBLAS is not (NVIDIA, cuBLAS, section 2.1.4).
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(mode=True)
 
 
 def _import_modules(names: list[str] | tuple[str, ...]) -> None:

@@ -1,7 +1,7 @@
 """Training, one step at a time.
 
 All randomness of a step is drawn from (seed, step), so that a resumed run equals the uninterrupted
-one, on the same machine, device and number of threads. The saved policy is the exponential moving
+one, on the same machine with the same number of threads. The saved policy is the exponential moving
 average of the weights.
 """
 
@@ -28,20 +28,16 @@ from .training_config import OptimizationConfig
 
 
 class Trainer:
-    """A network, its optimizer and its average over `config.steps` steps, on `device`. Raises
+    """A network, its optimizer and its average over `config.steps` steps. Raises
     PolicyError for a network that cannot be built, and for base weights that do not fit."""
 
-    def __init__(
-        self, config: OptimizationConfig, batches: BatchSource, device: str = "cpu"
-    ) -> None:
+    def __init__(self, config: OptimizationConfig, batches: BatchSource) -> None:
         self.config, self.batches, self.step = config, batches, 0
-        self.device = torch.device(device)
         self.seconds = 0.0
         torch.manual_seed(batches.seed)
         self.network = untrained_network(batches.description)
         if config.base:
             load_base(self.network, config.base, config.base_weights)
-        self.network.to(self.device)
         self.average = {k: v.detach().clone() for k, v in self.network.named_parameters()}
         self.optimizer = torch.optim.AdamW(
             _groups(self.network, config.weight_decay), lr=config.rate, betas=(0.9, 0.98)
@@ -68,9 +64,9 @@ class Trainer:
 
     def _backward(self, batch: TrainingBatch) -> dict[str, float]:
         """Add the gradients of `batch`; return its losses."""
-        config, batch = self.config, batch.to(self.device)
+        config = self.config
         low = config.dtype == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=low):
+        with torch.autocast("cpu", torch.bfloat16, enabled=low):
             seen, clues = self.network.observe(batch.images, batch.state, batch.tokens)
             loss = self.network.loss(
                 seen.repeat_interleave(config.looks, dim=0),
@@ -107,7 +103,7 @@ class Trainer:
             directory,
             msgspec.structs.replace(description, training=training),
             self.batches.stats,
-            {k: v.cpu().numpy() for k, v in self.average.items()},
+            {k: v.numpy() for k, v in self.average.items()},
         )
 
     def save_progress(self, path: Path) -> None:
@@ -127,13 +123,12 @@ class Trainer:
         partial.replace(path)
 
     def run(self) -> dict[str, str]:
-        """What has to be the same for a run to be resumed: seed, device, data, and every key of the
+        """What has to be the same for a run to be resumed: seed, data, and every key of the
         config."""
         settings = msgspec.to_builtins(self.config)
         network = {f"network.{key}": value for key, value in settings.pop("network").items()}
         made_of = {
             "seed": self.batches.seed,
-            "device": self.device.type,
             "data": self.batches.identity,
             **settings,
             **network,
@@ -142,8 +137,8 @@ class Trainer:
 
     def load_progress(self, path: Path) -> None:
         """Continue from a file of `save_progress`. Raises ValueError for that of a run with another
-        seed, device, config or data, which names each difference."""
-        saved = torch.load(path, weights_only=True, map_location=self.device)
+        seed, config or data, which names each difference."""
+        saved = torch.load(path, weights_only=True)
         before, now = saved.get("run", {}), self.run()
         differences = [
             f"{key} was {before.get(key, 'not set')}, is now {now.get(key, 'not set')}"
@@ -184,7 +179,7 @@ def place_loss(clues: Clues, truth: GroundTruth) -> tuple[Tensor, float]:
     weight = torch.cat((visible.expand(-1, others), torch.ones_like(visible)), 1)
     loss = F.smooth_l1_loss(clues.places, truth.places, reduction="none", beta=0.1) * weight
     with torch.no_grad():
-        scale = torch.tensor(AUXILIARY_SCALE[:2] * 1000, device=truth.places.device)
+        scale = torch.tensor(AUXILIARY_SCALE[:2] * 1000)
         off = (clues.places - truth.places)[:, :2] * scale
         error = (off.norm(dim=1) * visible[:, 0]).sum() / visible.sum().clamp(min=1)
     return loss.mean(), float(error)

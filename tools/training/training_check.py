@@ -38,17 +38,17 @@ def fake_spec(config: RecordedConfig) -> PolicySpec:
     )
 
 
-def check(config: RecordedConfig, spec: PolicySpec, device: str, seed: int) -> float:
+def check(config: RecordedConfig, spec: PolicySpec, seed: int) -> float:
     """Take a step on at most two fake samples, save, load as a service does, predict a chunk;
     return the loss. Raises PolicyError or ValueError for what does not work."""
     config = msgspec.structs.replace(config, batch=min(config.batch, 2))
-    trainer = Trainer(config, RecordedBatches(config, spec, fake_windows(spec, seed), seed), device)
+    trainer = Trainer(config, RecordedBatches(config, spec, fake_windows(spec, seed), seed))
     loss = trainer.advance()["loss"]
     if not np.isfinite(loss):
         raise PolicyError(f"the loss of the fake batch is {loss}, expected a finite number")
     with tempfile.TemporaryDirectory() as folder:
         trainer.save(Path(folder))
-        policy = load_policy(config.kind, folder, device)
+        policy = load_policy(config.kind, folder)
         (chunk,) = policy.predict_chunk([policy.spec.example()])
     expected = (spec.chunk_size, len(spec.action_names))
     if chunk.robot.shape != expected or not np.isfinite(chunk.robot).all():
