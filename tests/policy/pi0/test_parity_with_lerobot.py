@@ -1,0 +1,94 @@
+"""π0 and π0.5 beside LeRobot's, from a block to a chunk, with the same weights and inputs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from holdfast.policy.pi0.gemma import rotation_at
+from holdfast.policy.pi0.pi_network import PiNetwork, Prefix, score_bias
+from holdfast.tests.peers.environments import importable, interpreter_of
+from holdfast.tests.peers.small_pi0 import BATCH, EULER_STEPS, inputs
+
+from .conftest import NetworkOf
+
+PROGRAM = Path(__file__).parents[2] / "peers" / "lerobot_pi0_program.py"
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+FolderOf = Callable[[str], Path]
+
+
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> FolderOf:
+    """LeRobot's own directory of a family, with what it computed in computed.npz."""
+    interpreter = interpreter_of("lerobot-0.6")
+    base = tmp_path_factory.mktemp("lerobot")
+    path = str(importable(base / "path"))
+
+    @cache
+    def make(family: str) -> Path:
+        folder = base / family
+        folder.mkdir()
+        environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
+        command = [str(interpreter), "-P", str(PROGRAM), family, str(folder)]
+        subprocess.run(command, check=True, timeout=280, env=environment)
+        return folder
+
+    return make
+
+
+def given(family: str) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(value) for name, value in inputs(family).items()}
+
+
+def prefix_of(network: PiNetwork, now: dict[str, Tensor]) -> Prefix:
+    views = (now["left"], now["right"])
+    return network.prefix(views, now["image_counts"], now["tokens"], now["token_counts"])
+
+
+def differ(ours: Tensor, theirs: Tensor) -> float:
+    """The largest difference, relative to the largest value."""
+    return float((ours - theirs).abs().max() / theirs.abs().max())
+
+
+@pytest.mark.parametrize("family", ["pi0", "pi05"])
+def test_each_part_and_the_whole_sample_are_those_of_lerobot(
+    family: str, folder_of: FolderOf, network_of: NetworkOf
+) -> None:
+    """Image, block, prefix cache and velocity within 1e-4, the chunk of ten steps within 1e-2."""
+    with np.load(folder_of(family) / "computed.npz") as file:
+        theirs = {name: torch.from_numpy(file[name]) for name in file.files}
+    network, now = network_of(family), given(family)
+    assert differ(network.vision(now["left"]), theirs["image"]) < 1e-4
+
+    prefix = prefix_of(network, now)
+    counts = prefix.counts
+    seen = counts[:, None, :] & counts[:, :, None]
+    head = network.architecture.language.head
+    rotation = rotation_at(counts.cumsum(1) - 1, head, torch.float32)
+    block, _ = network.language.blocks[0](
+        theirs["embedded"], rotation, score_bias(seen, torch.float32)
+    )
+    assert differ(block[counts], theirs["block"][counts]) < 1e-4
+
+    for k, name in enumerate(("keys", "values")):
+        ours = torch.stack([layer[k] for layer in prefix.layers])
+        # By layer and head the tokens that count: [layers, heads, tokens, head].
+        where = counts[None, :, None, :, None].expand_as(ours)
+        assert differ(ours[where], theirs[name][where]) < 1e-4
+
+    time = torch.full((BATCH, 1), 0.7)
+    velocity = network.velocity(prefix, now["noise"], time, now["state"])
+    assert differ(velocity, theirs["velocity"]) < 1e-4
+    chunk = network.sample(prefix, now["noise"], now["state"], EULER_STEPS)
+    assert differ(chunk, theirs["chunk"]) < 1e-2
+    assert differ(chunk, now["noise"]) > 0.1  # The steps lead somewhere.
