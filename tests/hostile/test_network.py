@@ -125,11 +125,11 @@ def test_hostile_messages_from_both_sides_are_counted_and_survived(between: Betw
 
 def test_a_control_loop_that_does_not_read_costs_a_bounded_queue(between: Between) -> None:
     """Messages for it are dropped and counted."""
-    header = Header(Kind.ERROR, seq=1, epoch=between.epoch)
-    frames = messages.encode(header, bodies.Error(reason="observation"))
+    header = Header(Kind.EVENT, epoch=between.epoch)
+    frames = messages.encode(header, bodies.Event(what="draining", message="x" * 1000))
 
     def dropped() -> int:
-        sockets.send(between.bench.front, [between.bench.peer, *frames, bytes(100_000)])
+        sockets.send(between.bench.front, [between.bench.peer, *frames])
         while between.bench.front.poll(0):
             between.bench.front.recv_multipart()
         return int(between.status().get("dropped", {}).get("control-gone", 0))

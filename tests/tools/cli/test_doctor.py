@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.tests.installed import INTERPRETER
 from holdfast.tests.robots.cell import Cell
 from holdfast.tools.cli import doctor_devices
 from holdfast.tools.cli.doctor import Finding
@@ -81,7 +82,7 @@ def test_interpreters_and_drivers_of_the_file_are_looked_at(tmp_path: Path) -> N
     own, other = (each for each in findings if each.what == "interpreter")
     version = ".".join(map(str, sys.version_info[:3]))
     assert own.verdict == "good"
-    assert own.found == f"{sys.executable}: Python {version} with holdfast, for hold, arm/driver"
+    assert own.found == f"{INTERPRETER}: Python {version} with holdfast, for hold, arm/driver"
     assert other.verdict == "bad" and other.found == f"{bare} has no holdfast, for arm/front"
     assert other.remedy.startswith(f"`{bare} -m pip install ")
     (driver,) = (each for each in findings if each.what == "driver")

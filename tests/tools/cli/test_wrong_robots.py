@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.robot.sim import SPEC
+from holdfast.tests.installed import INTERPRETER
 
 ARMS = f"""
 from holdfast import Robot, RobotSpec
@@ -181,6 +182,6 @@ def test_a_wrong_robot_is_one_line_with_place_what_was_found_and_what_to_do(
     assert heading == "fleet.yaml: one thing is wrong" and len(lines) == 1, done.stderr
     marked = [n for n, line in enumerate(text.splitlines(), 1) if "# here" in line]
     robot = text.splitlines().index("  - name: left") + 1
-    names = {"folder": str(folder), "python": sys.executable}
+    names = {"folder": str(folder), "python": INTERPRETER}
     assert lines[0].startswith(f"  line {[*marked, robot][0]}: {found.format(**names)}")
     assert remedy.format(**names) in lines[0]
