@@ -10,6 +10,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from graphlib import TopologicalSorter
@@ -236,6 +237,14 @@ def test_no_two_modules_have_one_name_without_a_reason() -> None:
             places[path.stem].append(str(path))
     twice = {name: paths for name, paths in places.items() if len(paths) > 1}
     assert set(twice) == set(SAME_MODULE_NAME), twice
+
+
+def test_every_package_is_installed() -> None:
+    """A wheel has what pyproject.toml lists: each folder with an __init__.py, and no other."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = project["tool"]["setuptools"]["packages"]
+    folders = {path.parent for path in sources() if path.name == "__init__.py"}
+    assert sorted(listed) == sorted(".".join(("holdfast", *folder.parts)) for folder in folders)
 
 
 def test_every_path_in_the_architecture_page_exists() -> None:
