@@ -119,7 +119,7 @@ class GrootActor(Actor):
                 await self._forget(identity, "the port closes")
 
     async def _receive(self) -> None:
-        """Take what arrives, for ever."""
+        """Take what arrives, without an end."""
         while True:
             messages, ended = self._router.receive(_AT_ONCE)
             for frames in messages:

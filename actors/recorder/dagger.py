@@ -10,30 +10,23 @@ from __future__ import annotations
 from .strategy import (
     Begin,
     ControlVerb,
+    CountingStrategy,
     Discard,
-    EpisodeDiscard,
-    EpisodeRerecord,
-    EpisodeStop,
     Finish,
-    InterventionSwitch,
-    MarkIntervention,
     RecordingEffect,
     RobotStep,
-    StrategyEvent,
 )
 
 
-class CorrectionStrategy:
+class CorrectionStrategy(CountingStrategy):
     """Until `corrections` are kept; then the robot is paused."""
 
     def __init__(self, corrections: int) -> None:
+        super().__init__()
         self._wanted = corrections
-        self._episode: int | None = None
-        """The robot's, of the correction under way; None while the policy runs."""
         self._let_go = True
         """Whether the person has given back since the last episode ended: what a discard left out
         is not recorded from its middle on."""
-        self.kept = 0
 
     @property
     def progress(self) -> str:
@@ -60,24 +53,7 @@ class CorrectionStrategy:
             return [*ended, Begin()]
         return []
 
-    def on(self, event: StrategyEvent, now_ns: int) -> list[RecordingEffect]:
-        del now_ns
-        match event:
-            case InterventionSwitch(on):
-                return [MarkIntervention(on)]
-            case EpisodeStop(success) if self._episode is not None:
-                return self._end(Finish(success))
-            case EpisodeDiscard() | EpisodeRerecord() if self._episode is not None:
-                return self._end(Discard())
-        return []
-
-    def lost(self, now_ns: int) -> None:
-        del now_ns
-        self.kept -= 1
-
     def _end(self, effect: Finish | Discard) -> list[RecordingEffect]:
-        self._episode, self._let_go = None, False
-        self.kept += isinstance(effect, Finish)
-        if self.kept >= self._wanted:
-            return [effect, ControlVerb("pause")]
-        return [effect]
+        self._let_go = False
+        ended = super()._end(effect)
+        return [*ended, ControlVerb("pause")] if self.kept >= self._wanted else ended

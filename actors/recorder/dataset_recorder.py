@@ -1,9 +1,9 @@
 """`DatasetRecorder`: the dataset of one robot, with an episode in progress or none.
 
 Encoding and the disk have a thread of their own, of low priority, which gets what is to be done in
-order: a slow disk or a busy processor delays nobody, and the images that wait for it are bounded in
-bytes. What the disk does not take costs the episode in progress, is said once in the log and stays
-in `reason` until an episode is begun again.
+order: a slow disk or a busy processor delays no other process, and the images that wait for it are
+bounded in bytes. What the disk does not take costs the episode in progress, is said once in the log
+and stays in `reason` until an episode is begun again.
 """
 
 from __future__ import annotations

@@ -2,31 +2,17 @@
 
 from __future__ import annotations
 
-from .strategy import (
-    Begin,
-    Discard,
-    EpisodeDiscard,
-    EpisodeRerecord,
-    EpisodeStop,
-    Finish,
-    InterventionSwitch,
-    MarkIntervention,
-    RecordingEffect,
-    RobotStep,
-    StrategyEvent,
-)
+from .strategy import Begin, CountingStrategy, Finish, RecordingEffect, RobotStep
 
 
-class SentryStrategy:
+class SentryStrategy(CountingStrategy):
     """An episode ends at the robot's own, after `rotate_ns`, or with `rotate_bytes` of files; the
     next begins with the next step."""
 
     def __init__(self, rotate_ns: int, rotate_bytes: int) -> None:
+        super().__init__()
         self._rotate_ns, self._rotate_bytes = rotate_ns, rotate_bytes
-        self._episode: int | None = None
-        """The robot's, that is recorded; None while nothing is."""
         self._since_ns = 0
-        self.kept = 0
 
     @property
     def progress(self) -> str:
@@ -43,26 +29,6 @@ class SentryStrategy:
             return [*self._end(Finish()), *self._begin(seen)]
         return []
 
-    def on(self, event: StrategyEvent, now_ns: int) -> list[RecordingEffect]:
-        del now_ns
-        match event:
-            case InterventionSwitch(on):
-                return [MarkIntervention(on)]
-            case EpisodeStop(success) if self._episode is not None:
-                return self._end(Finish(success))
-            case EpisodeDiscard() | EpisodeRerecord() if self._episode is not None:
-                return self._end(Discard())
-        return []
-
-    def lost(self, now_ns: int) -> None:
-        del now_ns
-        self.kept -= 1
-
     def _begin(self, seen: RobotStep) -> list[RecordingEffect]:
         self._episode, self._since_ns = seen.episode, seen.now_ns
         return [Begin()]
-
-    def _end(self, effect: Finish | Discard) -> list[RecordingEffect]:
-        self._episode = None
-        self.kept += isinstance(effect, Finish)
-        return [effect]

@@ -122,6 +122,35 @@ class Strategy(Protocol):
         """An episode that it had kept could not be saved."""
 
 
+class CountingStrategy:
+    """What strategies share that keep episodes of the robot's own making: `_episode` is the
+    robot's that is recorded, None while none is."""
+
+    def __init__(self) -> None:
+        self.kept = 0
+        self._episode: int | None = None
+
+    def on(self, event: StrategyEvent, now_ns: int) -> list[RecordingEffect]:
+        del now_ns
+        match event:
+            case InterventionSwitch(on):
+                return [MarkIntervention(on)]
+            case EpisodeStop(success) if self._episode is not None:
+                return self._end(Finish(success))
+            case EpisodeDiscard() | EpisodeRerecord() if self._episode is not None:
+                return self._end(Discard())
+        return []
+
+    def lost(self, now_ns: int) -> None:
+        del now_ns
+        self.kept -= 1
+
+    def _end(self, effect: Finish | Discard) -> list[RecordingEffect]:
+        self._episode = None
+        self.kept += isinstance(effect, Finish)
+        return [effect]
+
+
 class BaseStrategy:
     """An episode is recorded from `actorctl episode start`, or a reset, to `episode stop` or the
     next reset. Nothing is recorded before the first."""

@@ -1,4 +1,4 @@
-"""A person's hands in a running fleet: the robot never jumps, whoever dies."""
+"""A person's hands in a running fleet: the robot never jumps, whichever process dies."""
 
 from __future__ import annotations
 

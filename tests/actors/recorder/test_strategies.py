@@ -58,7 +58,7 @@ class World:
     def __init__(self, strategy: Strategy) -> None:
         self.strategy = strategy
         self.now_ns = self.episode = 0
-        self.hands, self.refuses, self.recording = "nobody", False, False
+        self.hands, self.refuses, self.recording = "none", False, False
         self.outcome: bool | None = None
         self.spans: list[tuple[int, int | None, bool | None]] = []
         """Of each recorded episode: begin, end, and whether it was kept."""
@@ -108,7 +108,7 @@ class World:
                     self.episode += verb == "reset"
                     hands = {"resume": "policy", "take-over": "person"}
                     if verb != "reset":
-                        self.hands = hands.get(verb, "nobody")
+                        self.hands = hands.get(verb, "none")
 
     @property
     def kept(self) -> int:
@@ -151,7 +151,7 @@ def test_between_two_attempts_the_policy_does_not_command_the_robot(moves: list[
             continue
         world.play([move])
         if world.strategy.attempt in (Attempt.WAITING, Attempt.DONE) and world.now_ns:  # type: ignore[attr-defined]
-            assert world.hands == "nobody"
+            assert world.hands == "none"
         if world.recording:
             assert world.hands == "policy"
 
@@ -206,14 +206,14 @@ def test_nothing_moves_before_the_first_attempt() -> None:
     """A person is not followed until they say so."""
     world = World(MAKERS["teleop"]())
     world.play([30])
-    assert (world.recording, world.hands) == (False, "nobody")
+    assert (world.recording, world.hands) == (False, "none")
 
 
 def test_a_robot_that_refuses_to_begin_is_asked_again() -> None:
     """Nothing is recorded until it has begun an episode."""
     world = World(episodic())
     world.play(["refuse", 20])
-    assert (world.recording, world.hands) == (False, "nobody")
+    assert (world.recording, world.hands) == (False, "none")
     world.play(["refuse", RETRY_NS // STEP_NS + 1])
     assert (world.recording, world.hands) == (True, "policy")
 
