@@ -17,7 +17,7 @@ from typing import Any
 
 from ...errors import HoldfastError, RobotError
 from .suggestions import closest
-from .user_classes import uncallable
+from .user_classes import constructor_missing, uncallable, unfinished
 
 _PACKAGE = Path(__file__).parents[2]
 _STDLIB = Path(sysconfig.get_paths()["stdlib"])
@@ -91,6 +91,27 @@ def _made_in(module: str, value: object) -> bool:
     """Whether `value` is a public class or function that `module` itself defines."""
     own = getattr(value, "__module__", None) == module
     return own and callable(value) and not getattr(value, "__name__", "_").startswith("_")
+
+
+def construct(
+    name: str, make: Callable[..., Any], base: type, given: Mapping[str, Any], opener: str
+) -> Any:
+    """What the class or function `make` of the driver `name` makes of the options `given`, which
+    touches no device: the method `opener` opens it. Raises RobotError when it is not finished as a
+    `base`, or raises: its own RobotError as it is, another error with what to mend."""
+    if why := unfinished(make, base):
+        raise RobotError(f"{name}: {why}")
+    try:
+        return make(**given)
+    except RobotError:
+        raise
+    except (Exception, SystemExit) as error:
+        shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
+        remedy = constructor_missing(make, base, given) or (
+            "mend its `options` or its constructor, which has to work without the device "
+            f"(`{opener}` opens it)"
+        )
+        raise RobotError(f"{name}({shown}) raised {blame(error)}; {remedy}") from error
 
 
 def with_defaults(name: str, made: Any, base: type, needed: Iterable[str]) -> Any:

@@ -9,8 +9,7 @@ import msgspec
 
 from ...errors import RobotError
 from ...robot.cameras.base import Camera
-from ..runtime.user_classes import constructor_missing, unfinished
-from ..runtime.user_code import blame, load, with_defaults
+from ..runtime.user_code import construct, load, with_defaults
 
 BUILT_IN = {"lerobot": "holdfast.robot.lerobot.camera:LeRobotCamera"}
 """Where each built-in driver lives that is called as the user's own is."""
@@ -40,19 +39,7 @@ def create(
             "hands it on; remove it here"
         )
     given = {**size, **options}
-    if why := unfinished(make, Camera):
-        raise RobotError(f"{driver}: {why}")
-    try:
-        made = make(**given)
-    except RobotError:
-        raise
-    except (Exception, SystemExit) as error:
-        shown = ", ".join(f"{key}={value!r}" for key, value in given.items())
-        remedy = constructor_missing(make, Camera, given) or (
-            "mend its `options` or its constructor, which has to work without the device (`open` "
-            "opens it)"
-        )
-        raise RobotError(f"{driver}({shown}) raised {blame(error)}; {remedy}") from error
+    made = construct(driver, make, Camera, given, "open")
     camera: Camera = with_defaults(driver, made, Camera, ("open", "read"))
     own = getattr(camera, "width", None), getattr(camera, "height", None)
     if own != (width, height):

@@ -10,8 +10,7 @@ import msgspec
 from ...errors import RobotError
 from ...robot.base import RobotSpec
 from ...robot.teleoperator import Teleoperator
-from ..runtime.user_classes import constructor_missing, unfinished
-from ..runtime.user_code import blame, load, with_defaults
+from ..runtime.user_code import construct, load, with_defaults
 
 BUILT_IN = {"lerobot": "holdfast.robot.lerobot.leader:LeRobotTeleoperator"}
 """Where each built-in driver lives that is called as the user's own is. The others: `expert`, for a
@@ -34,19 +33,7 @@ def create(
         return KeyboardTeleoperator(spec, msgspec.convert(dict(options), KeyboardOptions))
     built_in = {**BUILT_IN, "expert": "", "keyboard": "", "replay": ""}
     make = load(driver, built_in, import_path, "teleoperator driver")
-    if why := unfinished(make, Teleoperator):
-        raise RobotError(f"{driver}: {why}")
-    try:
-        made = make(**options)
-    except RobotError:
-        raise
-    except (Exception, SystemExit) as error:
-        shown = ", ".join(f"{key}={value!r}" for key, value in options.items())
-        remedy = constructor_missing(make, Teleoperator, options) or (
-            "mend its `options` or its constructor, which has to work without the device "
-            "(`connect` opens it)"
-        )
-        raise RobotError(f"{driver}({shown}) raised {blame(error)}; {remedy}") from error
+    made = construct(driver, make, Teleoperator, options, "connect")
     device: Teleoperator = with_defaults(
         driver, made, Teleoperator, ("connect", "get_action", "close")
     )
