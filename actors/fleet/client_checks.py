@@ -11,6 +11,7 @@ from ...transport.keys import is_local
 from ..clients.describe_embodiment import robot_keys
 from ..clients.groot_modalities import mapping_faults
 from ..clients.named_mapping import misfits
+from ..runtime.configs import PAGE_PORT
 from ..runtime.suggestions import closest
 from .client_entries import GrootEntry, OpenpiEntry
 from .schema import FleetFile
@@ -27,7 +28,7 @@ def client_ports(fleet: FleetFile) -> dict[str, OpenpiEntry | GrootEntry]:
 
 def client_faults(fleet: FleetFile, specs: Mapping[str, PolicySpec]) -> Iterator[Fault]:
     """What is wrong with them; `specs` are those of the services that have one."""
-    taken = {fleet.gateway.port: "the page"} if fleet.gateway.enabled else {}
+    taken = {fleet.gateway.port or PAGE_PORT: "the page"} if fleet.gateway.enabled else {}
     for name, entry in client_ports(fleet).items():
         path = f"$.gateway.{name}"
         if entry.port in taken:

@@ -15,7 +15,7 @@ from mmap import mmap
 
 from ...errors import RefusedError
 from ..runtime.actor import Actor
-from ..runtime.configs import GatewayConfig
+from ..runtime.configs import PAGE_PORT, GatewayConfig
 from ..runtime.runtime_dir import SOCKET
 from . import address
 from .access import Access
@@ -26,9 +26,6 @@ from .routes import Routes
 from .server import HttpServer
 from .status_stream import StatusStream
 from .supervisor_client import SupervisorClient
-
-PORT = 8807
-"""The dashboard's, unless fleet.yaml sets another or another fleet has it."""
 
 _BEAT_S = 0.25
 _REPORT_BEATS = 4
@@ -43,7 +40,7 @@ class GatewayActor(Actor):
     def setup(self) -> None:
         config: GatewayConfig = self.config
         port, self._token = address.last_known(self.rundir)
-        self._listener = _listen(config.host, config.port, [port or PORT, PORT, 0])
+        self._listener = _listen(config.host, config.port, [port or PAGE_PORT, PAGE_PORT, 0])
         self.resources.callback(self._listener.close)
         self._thumbnails = Thumbnails(self._rings())
 

@@ -288,6 +288,10 @@ class JitterProbeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknow
     rate_hz: float = 30.0
 
 
+PAGE_PORT = 8807
+"""The dashboard's, unless fleet.yaml sets another or another fleet has it."""
+
+
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The dashboard, health and metrics over HTTP. `cameras` maps `robot/camera` to the segment of
     its frame ring, for thumbnails."""

@@ -37,6 +37,7 @@ def fleet(**entry: Any) -> dict[str, Any]:
         ({"mapping": {"cameras": {"wrist": 3}}}, "mapping.cameras.wrist: found 3"),
         ({"mapping": 3}, "mapping: found 3; expected text or a mapping: keys, or the kind of"),
         ({"port": 0}, "a TCP port"),
+        ({"port": 8807}, "8807 is the port of the page too"),
         ({"dialect": "groot"}, "groot"),
     ],
 )
