@@ -72,6 +72,15 @@ class DatasetRecorder:
         self._look_s = 0.0
 
     @property
+    def state(self) -> str:
+        """recording, paused (`reason` says why), saving or idle."""
+        if self.recording:
+            return "recording"
+        if self.reason:
+            return "paused"
+        return "saving" if self.saving else "idle"
+
+    @property
     def saving(self) -> bool:
         return self._saving > 0
 

@@ -25,13 +25,13 @@ from ...transport.seqlock import SteadyReader
 from ..control.plan_memory import PLAN_BYTES
 from ..control.tick_log import TickReader, TickRecord
 from ..runtime.actor import Actor
-from ..runtime.link_messages import Command
 from ..runtime.runtime_dir import SOCKET
 from ..runtime.status_board import StatusBoardReader
 from . import make_strategy
 from .dataset_recorder import DatasetRecorder
 from .frame_taker import FrameTaker
 from .record_settings import RecorderConfig
+from .recorder_commands import VERBS, RecorderCommands
 from .robot_commander import RobotCommander
 from .row_ring import RowRing
 from .saved_progress import SavedProgress
@@ -39,11 +39,6 @@ from .strategy import (
     Begin,
     ControlVerb,
     Discard,
-    EpisodeDiscard,
-    EpisodeRerecord,
-    EpisodeSave,
-    EpisodeStart,
-    EpisodeStop,
     Finish,
     MarkIntervention,
     RecordingEffect,
@@ -55,7 +50,6 @@ from .strategy_settings import HighlightSettings
 from .surroundings_watch import Surroundings
 
 _REPORT_NS = 250_000_000
-VERBS = ("episode_start", "episode_stop", "episode_discard", "episode_rerecord", "episode_save")
 
 
 class RecorderActor(Actor):
@@ -106,8 +100,9 @@ class RecorderActor(Actor):
         self._progress = SavedProgress(self.rundir, config.robot, self.incarnation)
         if self._progress.interrupted:
             self.log.warning("the episode in progress was lost with the process before this one")
-        self._waiting: list[tuple[int, Future[Any]]] = []
-        """Commands that are answered when their episode has begun, or is durable."""
+        self._commands = RecorderCommands(
+            self._dataset, self._heard, self._said, self.link.acknowledge, highlights=bool(held)
+        )
         self._intervention = False
         self._idle = self._lost = self._steps = 0
         self._report_ns = 0
@@ -121,7 +116,10 @@ class RecorderActor(Actor):
             self._follow()
             now_ns = time.monotonic_ns()
             self._dataset.serve(now_ns)
-            self._answer()
+            if self._commands.due:
+                self._dataset.serve(time.monotonic_ns())
+                self.board.report(self._status())  # first: the status shows what is answered
+                self._commands.answer()
             self._count_lost()
             if now_ns >= self._report_ns:
                 self._report_ns = now_ns + _REPORT_NS
@@ -253,80 +251,7 @@ class RecorderActor(Actor):
                 self.link.acknowledge(command.id, error=self.refusal(command))
                 continue
             self._follow()  # what was executed before the command
-            self._carry_out_command(command)
-
-    def _carry_out_command(self, command: Command) -> None:
-        now_ns = time.monotonic_ns()
-        match command.verb:
-            case "episode_start":
-                episode = command.args.get("episode")
-                if not isinstance(episode, int):
-                    error = f"`episode` is the robot's number of the episode, not {episode!r}"
-                    self.link.acknowledge(command.id, error=error)
-                    return
-                before = self._said()
-                begun = self._heard(EpisodeStart(episode), now_ns)
-                if begun is not None:
-                    self._waiting.append((command.id, begun))
-                    return
-                if not self._dataset.recording and self._said() == before:
-                    error = f"no episode begins now: {before or 'control has not started yet'}"
-                    self.link.acknowledge(command.id, error=error)
-                    return
-            case "episode_save":
-                if not isinstance(self.config.strategy, HighlightSettings):
-                    error = "`save` is for `strategy: {type: highlight}`, in the robot's entry"
-                    self.link.acknowledge(command.id, error=error)
-                    return
-                self._heard(EpisodeSave(), now_ns)
-            case "episode_stop":
-                if not self._dataset.recording:
-                    self.link.acknowledge(command.id, error=self._why_not())
-                    return
-                success = command.args.get("success")
-                judged = success if isinstance(success, bool) else None
-                finished = self._heard(EpisodeStop(judged), now_ns)
-                if finished is None:
-                    error = "the episode has no frames: nothing was commanded, and it is not kept"
-                    self.link.acknowledge(command.id, error=error)
-                else:
-                    self._waiting.append((command.id, finished))
-                return
-            case "episode_discard" | "episode_rerecord":
-                if not self._dataset.recording:
-                    self.link.acknowledge(command.id, error=self._why_not())
-                    return
-                again = command.verb == "episode_rerecord"
-                self._heard(EpisodeRerecord() if again else EpisodeDiscard(), now_ns)
-        self.link.acknowledge(command.id, self._brief())
-
-    def _answer(self) -> None:
-        """Answer the commands whose episode is durable, or lost."""
-        for id, future in [each for each in self._waiting if each[1].done()]:
-            self._waiting.remove((id, future))
-            error = future.exception()
-            self._dataset.serve(time.monotonic_ns())
-            self.board.report(self._status())
-            if error is None and future.result() is None:
-                self.link.acknowledge(id, self._brief())
-            elif error is None:
-                saved = {"saved": future.result(), "root": self.config.record.root}
-                self.link.acknowledge(id, saved)
-            else:
-                self.link.acknowledge(id, error=self._dataset.reason or str(error))
-
-    def _why_not(self) -> str:
-        return self._dataset.reason or "no episode is being recorded: `actorctl episode start`"
-
-    def _brief(self) -> dict[str, Any]:
-        return {"state": self._state(), "recording": self._dataset.next_index}
-
-    def _state(self) -> str:
-        if self._dataset.recording:
-            return "recording"
-        if self._dataset.reason:
-            return "paused"
-        return "saving" if self._dataset.saving else "idle"
+            self._commands.carry_out(command, time.monotonic_ns())
 
     def _said(self) -> str:
         return self._strategy.progress if self._strategy is not None else ""
@@ -335,7 +260,7 @@ class RecorderActor(Actor):
         dataset = self._dataset
         faults = [f"{name}: {t.fault}" for name, t in self._takers.items() if t.fault]
         return {
-            "state": self._state(),
+            "state": self._dataset.state,
             "reason": dataset.reason or "; ".join(faults) or self._commander.fault,
             "strategy": self._said(),
             "held_s": round(self._ring.span_s, 1) if self._ring is not None else None,
