@@ -1,7 +1,24 @@
 """What a teleoperator is: a person's input device, as a source of a robot's actions.
 
 One of your own is a class that inherits `Teleoperator`, in a module beside fleet.yaml, and its
-entry there is `teleop: {driver: "my_pad:Pad", options: {...}}`. It is made with the options by
+entry there is `teleop: {driver: "my_pad:Pad", options: {port: /dev/ttyUSB1}}`:
+
+    class Pad(Teleoperator):
+        def __init__(self, port: str) -> None:  # `options` of fleet.yaml, by name
+            self.action_names = ("base", "elbow")
+            self.bus = Bus(port)  # opens nothing yet
+
+        def connect(self) -> None:
+            self.bus.open()
+
+        def get_action(self, out: NDArray[np.float32]) -> int:
+            out[:] = self.bus.degrees()
+            return time.monotonic_ns()
+
+        def close(self) -> None:
+            self.bus.close()
+
+It is made with the options by
 name, which touches no hardware, and called by one thread of one process: every call may block for
 as long as the device takes, and may raise `RobotError` or `OSError`; the device is then closed and
 connected again. What it says is limited before it reaches the robot.

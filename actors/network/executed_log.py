@@ -13,6 +13,7 @@ length hid are counted in `lost`.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 
 from ..control.tick_log import TickReader, TickRecord
 from ..runtime.audit import log_change
-from ..runtime.bounded_file import BoundedFile
+from ..runtime.bounded_file import TAIL_BYTES, BoundedFile
 
 _log = logging.getLogger(__name__)
 
@@ -155,10 +156,22 @@ def read(path: Path) -> list[ExecutedHead | ExecutedStep]:
 
 
 def _last_tick(path: Path) -> int:
-    """The number of the newest tick in the file; -1 without one."""
+    """The number of the newest tick in the file, by its end alone; -1 without one."""
     try:
-        lines = read(path)
-    except (OSError, ValueError) as error:
+        with path.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - TAIL_BYTES))
+            lines = file.read().split(b"\n")[:-1]  # after the last newline: none, or cut off
+    except FileNotFoundError:
+        return -1
+    except OSError as error:
         _log.warning("the executed steps before this start are not continued: %s", error)
         return -1
-    return next((line.tick for line in reversed(lines) if isinstance(line, ExecutedStep)), -1)
+    decoder = msgspec.json.Decoder(ExecutedHead | ExecutedStep)
+    for line in reversed(lines):
+        try:
+            decoded = decoder.decode(line)
+        except msgspec.MsgspecError:
+            continue  # the first line of the tail may be half of one
+        if isinstance(decoded, ExecutedStep):
+            return decoded.tick
+    return -1

@@ -83,6 +83,20 @@ def test_a_restarted_writer_leaves_no_step_out_and_repeats_none(tmp_path: Path) 
     assert log.lost == 0
 
 
+def test_a_restarted_writer_looks_at_the_end_of_a_long_file(tmp_path: Path) -> None:
+    """Whatever half a line its tail begins with, and the one that a kill cut off."""
+    robot, path = Robot(), tmp_path / "r1.jsonl"
+    first = robot.writer(path)
+    robot.steps(5, seq=1)
+    first.close()
+    lines = path.read_bytes()
+    path.write_bytes(lines.partition(b"\n")[2] * 300 + lines + b'{"kind":"step","tick":9')
+    robot.steps(5, seq=2)
+    log = robot.writer(path, first=False)
+    log.close()
+    assert [step.tick for step in executed(path)][-6:] == [8, 10, 12, 14, 16, 18]
+
+
 def test_a_new_run_of_the_fleet_begins_at_its_own_first_tick(tmp_path: Path) -> None:
     """The file's last tick belongs to the run before: it hides nothing of this one."""
     path = tmp_path / "r1.jsonl"
