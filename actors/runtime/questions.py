@@ -7,6 +7,7 @@ answer on stdout. Answers are kept for as long as their stamp stays the same.
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
+
+import msgspec
 
 from .interpreters import PATIENCE_S, explain
 from .user_code import waits_in
@@ -50,6 +53,19 @@ def _ask(module: str, question: bytes, python: str, _stamp: int) -> tuple[bytes,
     if done.returncode == _LATE:
         return b"", done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
     return done.stdout, explain(python, done)
+
+
+def why_not(
+    module: str, asked: msgspec.Struct, driver: str, import_path: str | None, python: str | None
+) -> str:
+    """Why what is `asked` about cannot be, as `module` answers it by a text; empty if it can.
+    `driver` is the user's `module:Class`, whose last edit makes an answer old."""
+    question = json.dumps(msgspec.to_builtins(asked), sort_keys=True).encode()
+    said, otherwise = ask(module, question, python, edited_ns(driver, import_path))
+    try:
+        return msgspec.json.decode(said, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return otherwise
 
 
 def edited_ns(place: str, import_path: str | None) -> int:

@@ -7,7 +7,6 @@ as long as the driver's file is unchanged.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import msgspec
@@ -33,13 +32,7 @@ class AskedCamera(msgspec.Struct, frozen=True):
 def why_not(asked: AskedCamera, python: str | None = None) -> str:
     """Why the camera cannot be made in the interpreter `python` (None: this one), with what its own
     code did; empty if it can."""
-    question = json.dumps(msgspec.to_builtins(asked), sort_keys=True).encode()
-    stamp = questions.edited_ns(asked.driver, asked.import_path)
-    said, otherwise = questions.ask(_MODULE, question, python, stamp)
-    try:
-        return msgspec.json.decode(said, type=str)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return otherwise
+    return questions.why_not(_MODULE, asked, asked.driver, asked.import_path, python)
 
 
 def respond(question: bytes) -> bytes:

@@ -7,7 +7,6 @@ are kept for as long as the driver's file is unchanged.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import msgspec
@@ -33,13 +32,7 @@ class AskedTeleoperator(msgspec.Struct, frozen=True):
 def why_not(asked: AskedTeleoperator, python: str | None = None) -> str:
     """Why it cannot be made in the interpreter `python` (None: this one), or why it does not fit
     the robot; empty if it can and does."""
-    question = json.dumps(msgspec.to_builtins(asked), sort_keys=True).encode()
-    stamp = questions.edited_ns(asked.driver, asked.import_path)
-    said, otherwise = questions.ask(_MODULE, question, python, stamp)
-    try:
-        return msgspec.json.decode(said, type=str)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return otherwise
+    return questions.why_not(_MODULE, asked, asked.driver, asked.import_path, python)
 
 
 def respond(question: bytes) -> bytes:
