@@ -219,7 +219,7 @@ def die_and_go_on(fleet: ArmFleet, number: signal.Signals, victims: tuple[str, .
 def test_a_bus_that_is_silent_for_a_while_is_opened_again_and_the_plan_of_before_is_void(
     start_arm: Callable[..., ArmFleet],
 ) -> None:
-    """Status says why the robot is not commanded; afterwards nobody has to help."""
+    """Status says why the robot is not commanded; afterwards no person has to help."""
     fleet = start_arm({"creep": 0.02})
     pid = actor(fleet.status(), "arm/driver")["pid"]
     unplugged = fleet.journal.with_name("unplugged")
@@ -237,7 +237,7 @@ def test_a_bus_that_is_silent_for_a_while_is_opened_again_and_the_plan_of_before
     assert actor(status, "arm/driver")["report"]["outages"] == 1
 
 
-def test_a_stopped_arm_obeys_nobody_until_the_stop_is_lifted_whatever_is_killed(
+def test_a_stopped_arm_takes_no_command_until_the_stop_is_lifted_whatever_is_killed(
     start_arm: Callable[..., ArmFleet],
 ) -> None:
     """Within a period, confirmed by the device, and over kills of everything else."""

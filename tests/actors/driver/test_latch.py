@@ -1,4 +1,4 @@
-"""The emergency stop as a file: whoever writes it, however often, and whatever becomes of it."""
+"""The emergency stop as a file: written by any process, any number of times, and damaged."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_the_first_of_many_stops_is_the_one_that_counts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"why": "no name"}', b"\xff"])
 def test_a_latch_that_cannot_be_read_is_engaged(tmp_path: Path, content: bytes) -> None:
-    """Torn, empty or written by another program: nobody may move."""
+    """Torn, empty or written by another program: the robot stays stopped."""
     latch.engage(tmp_path, "r1", "anna")
     latch.place(tmp_path, "r1").write_bytes(content)
     stop = latch.engaged(tmp_path, "r1")
@@ -48,7 +48,7 @@ def test_a_latch_that_cannot_be_read_is_engaged(tmp_path: Path, content: bytes) 
 
 
 def test_a_stop_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
-    """Whoever pressed the button has to know that it did nothing."""
+    """The person who pressed the button gets the reason."""
     (tmp_path / "file").write_text("")
     with pytest.raises((RobotError, RuntimeDirError)):
         latch.engage(tmp_path / "file" / "state", "r1", "anna")

@@ -25,7 +25,7 @@ def keeper(state_dir: Path | None, keyring: Path | None = None) -> StopKeeper:
 
 
 class KeeperMachine(RuleBasedStateMachine):
-    """Whoever engages, removes, or starts the driver anew: stopped is what was engaged and not
+    """Engaged, removed, or with a driver started anew: stopped is what was engaged and not
     lifted."""
 
     @initialize()

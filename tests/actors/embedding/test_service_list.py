@@ -103,7 +103,7 @@ def test_a_service_whose_replicas_are_not_ready_is_listed_too() -> None:
     assert offers({"actors": [{**broker(), "report": None}]}) is None
 
 
-def test_without_a_fleet_there_is_nobody_to_ask() -> None:
+def test_without_a_fleet_no_service_can_be_asked() -> None:
     """The error says how to start one."""
     with pytest.raises(FleetNotFoundError, match="supervisor start"):
         services()

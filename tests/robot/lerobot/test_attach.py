@@ -107,7 +107,7 @@ def test_a_calibration_that_differs_is_refused_with_both_values(
     assert arm.writes == []
 
 
-def test_a_robot_without_a_calibration_file_is_refused_and_asks_nobody(
+def test_a_robot_without_a_calibration_file_is_refused_without_a_question(
     driver: LeRobotProcess, arm: So101, options: Options
 ) -> None:
     """The library's own connect would wait for a person here."""

@@ -29,7 +29,7 @@ def test_a_leader_arm_gives_its_pose_by_the_names_of_its_actions(
     driver.call("leader.close")
 
 
-def test_a_leader_that_is_not_calibrated_is_refused_and_asks_nobody(
+def test_a_leader_that_is_not_calibrated_is_refused_without_a_question(
     driver: LeRobotProcess, arm: So101, options: Options
 ) -> None:
     """The library would wait for a person."""

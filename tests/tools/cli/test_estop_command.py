@@ -49,7 +49,7 @@ def confirming(cell: KnownRobots) -> FakeDriver:
 def test_a_stop_without_names_is_of_all_and_exits_with_0_if_all_have_confirmed(
     cell: KnownRobots, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A line for each robot; in a hurry nobody types names."""
+    """A line for each robot; a person in a hurry types no names."""
     with confirming(cell):
         assert estop_command.main([]) == 0
         assert "latched, confirmed by the device" in capsys.readouterr().out
