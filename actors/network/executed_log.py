@@ -21,9 +21,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from ..control.plan_memory import PLAN_BYTES
 from ..control.tick_log import TickReader, TickRecord
 from ..runtime.audit import log_change
 from ..runtime.bounded_file import TAIL_BYTES, BoundedFile
+from ..runtime.configs import NetworkConfig
 
 _log = logging.getLogger(__name__)
 
@@ -103,6 +105,21 @@ class ExecutedLog:
         self._file = BoundedFile(path, max_bytes // 2, preamble=msgspec.json.encode(head) + b"\n")
         self._reader: TickReader | None = None
 
+    @classmethod
+    def of(
+        cls, config: NetworkConfig, rundir: Path, plan: memoryview, *, first: bool
+    ) -> ExecutedLog:
+        """The log of the robot of `config`; `plan` is its plan's segment."""
+        head = ExecutedHead(
+            robot=config.robot,
+            fps=config.fps,
+            state_names=config.state_names,
+            action_names=config.action_names,
+            epoch_ns=time.time_ns() - time.monotonic_ns(),
+        )
+        path = Path(config.evidence or rundir) / "executed" / f"{config.robot}.jsonl"
+        return cls(path, head, plan[PLAN_BYTES:], config.executed_bytes, first)
+
     @property
     def lost(self) -> int:
         """Steps that the disk did not take, and ticks that were overwritten unread."""
@@ -131,11 +148,6 @@ class ExecutedLog:
         except ValueError:
             return False  # control has not started yet
         return True
-
-
-def clock_offset_ns() -> int:
-    """The time of day minus the monotonic clock, now."""
-    return time.time_ns() - time.monotonic_ns()
 
 
 def read(path: Path) -> list[ExecutedHead | ExecutedStep]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -26,12 +25,11 @@ from ...transport.connection import Connection
 from ...transport.header import Header, Kind
 from ...transport.messages import Blobs, unreadable
 from ...transport.poll import Poll
-from ..control.plan_memory import PLAN_BYTES
 from ..runtime.actor import Actor
 from ..runtime.configs import NetworkConfig
 from ..runtime.credentials import credentials
 from .control_link import ControlLink
-from .executed_log import ExecutedHead, ExecutedLog, clock_offset_ns
+from .executed_log import ExecutedLog
 from .latest_vitals import LatestVitals
 from .opening import completed
 from .request_audit import RequestAudit
@@ -121,17 +119,8 @@ class NetworkActor(Actor):
         config: NetworkConfig = self.config
         if config.plan is None or config.executed_bytes == 0:
             return None
-        head = ExecutedHead(
-            robot=config.robot,
-            fps=config.fps,
-            state_names=config.state_names,
-            action_names=config.action_names,
-            epoch_ns=clock_offset_ns(),
-        )
-        path = Path(config.evidence or self.rundir) / "executed" / f"{config.robot}.jsonl"
-        memory = memoryview(self.segment(config.plan))[PLAN_BYTES:]
-        first = self.incarnation <= 1
-        log = ExecutedLog(path, head, memory, config.executed_bytes, first)
+        memory = memoryview(self.segment(config.plan))
+        log = ExecutedLog.of(config, self.rundir, memory, first=self.incarnation <= 1)
         self.resources.callback(log.close)
         return log
 
