@@ -43,7 +43,10 @@ def plot(
         from ...actors.runtime.suggestions import closest
 
         known = closest(robot, kept) if kept else "of none of its robots yet"
-        fail(f"no executed steps are kept of a robot {robot!r} in {folder / 'executed'}; {known}")
+        fail(
+            f"no executed steps are kept of a robot {robot!r} in {folder / 'executed'}; {known} "
+            "(a robot has them if it has a service)"
+        )
     if not find_spec("matplotlib"):
         fail("plot needs matplotlib: pip install 'holdfast[plots]'")
     path = out or Path(f"{robot}.png")

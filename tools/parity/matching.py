@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ...actors.embedding.service_list import ServiceOffer
+from ...actors.runtime.suggestions import closest
 from ...errors import DatasetError
 from ...robot.dataset.dataset_info import ACTION, IMAGES, STATE
 from ...robot.dataset.dataset_reader import Dataset
@@ -28,7 +29,15 @@ class Match:
 
 def match(dataset: Dataset, offer: ServiceOffer, rename: Mapping[str, str]) -> Match:
     """By name. `rename`: the service's name of each of the dataset's, where they differ. Raises
-    DatasetError for a dataset that lacks what the service needs."""
+    DatasetError for a dataset that lacks what the service needs, or a name of `rename`."""
+    shorts = [key.removeprefix(IMAGES) for key in dataset.cameras]
+    names = {*dataset.names(STATE), *dataset.names(ACTION), *dataset.cameras, *shorts}
+    for theirs in rename:
+        if theirs not in names:
+            raise DatasetError(
+                f"--rename {theirs}: {dataset.root} has no such state, action or camera; "
+                f"{closest(theirs, sorted(names))}"
+            )
     states, state_finding = _columns("state", dataset, STATE, offer.state_names, rename)
     actions, action_finding = _columns("actions", dataset, ACTION, offer.action_names, rename)
     deployed = Presentation(states, actions)

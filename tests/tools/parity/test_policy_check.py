@@ -134,6 +134,8 @@ def test_names_are_matched_and_what_differs_is_said(dataset: Dataset) -> None:
     assert "which nothing checks" in named.findings[0].words
     other = offer(action_names=("u", "v"), state_names=("u", "v", "yaw"))
     assert match(dataset, other, {"x": "u", "y": "v"}).findings == ()
+    with pytest.raises(DatasetError, match=r"--rename xx: .* has no such .*did you mean 'x'"):
+        match(dataset, offer(), {"xx": "u"})
     with pytest.raises(DatasetError, match="has no camera front"):
         match(dataset, offer(cameras={"front": (8, 8)}), {})
     with pytest.raises(DatasetError, match="2 values of action"):
