@@ -67,7 +67,7 @@ class InProcessRobot(Robot):
 
     def read_state(self, out: NDArray[np.float32]) -> int:
         instant = self._robot.read_state(out)
-        self._obey_latch()
+        self._act_on_latch()
         return instant
 
     def write_action(self, action: NDArray[np.float32]) -> None:
@@ -85,7 +85,7 @@ class InProcessRobot(Robot):
         self._robot.hold()
 
     def safe_stop(self) -> bool:
-        self._obey_latch()
+        self._act_on_latch()
         return self._stop.stop is not None or self._robot.safe_stop()
 
     @property
@@ -106,14 +106,14 @@ class InProcessRobot(Robot):
     def serve(self) -> None:
         """Hold while the emergency stop is engaged. To be called at every tick, also before
         `connect`."""
-        self._obey_latch()
+        self._act_on_latch()
 
     def close(self) -> None:
         self._robot.close()
         if self._socket is not None:
             self._socket.close()
 
-    def _obey_latch(self) -> None:
+    def _act_on_latch(self) -> None:
         self._stop.look()
         requests = self._socket.receive() if self._socket is not None else []
         for request in requests:
