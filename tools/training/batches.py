@@ -6,6 +6,7 @@ the uninterrupted one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -71,6 +72,29 @@ class TrainingBatch:
     generator: torch.Generator
     truth: GroundTruth | None = None
 
+    @classmethod
+    def of(
+        cls,
+        images: Sequence[NDArray[Any]],
+        state: NDArray[np.float32],
+        tokens: NDArray[np.int64],
+        chunks: tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]],
+        generator: torch.Generator,
+        truth: GroundTruth | None = None,
+    ) -> TrainingBatch:
+        """The batch of these arrays; `chunks` are the chunks, what is given and what counts."""
+        chunk, given, counts = map(torch.from_numpy, chunks)
+        return cls(
+            images=tuple(map(torch.from_numpy, images)),
+            state=torch.from_numpy(state),
+            tokens=torch.from_numpy(tokens),
+            chunk=chunk,
+            given=given,
+            counts=counts,
+            generator=generator,
+            truth=truth,
+        )
+
 
 class BatchSource(Protocol):
     """The data of a training: `draw` is a function of the number alone. `description` and `stats`
@@ -109,15 +133,13 @@ class Batches:
         rows = self.rows(step)
         images = [brighten(i[rows], config.brightness, rng) for i in data.images.values()]
         tokens = drop_words(self._tokens, data.task[rows], config.word_dropout, rng)
-        chunk, given, counts = self._chunks(np.repeat(rows, config.looks), rng)
-        return TrainingBatch(
-            images=tuple(map(torch.from_numpy, images)),
-            state=torch.from_numpy(self._state[rows]),
-            tokens=torch.from_numpy(tokens),
-            chunk=torch.from_numpy(chunk),
-            given=torch.from_numpy(given),
-            counts=torch.from_numpy(counts),
-            generator=generator,
+        chunks = self._chunks(np.repeat(rows, config.looks), rng)
+        return TrainingBatch.of(
+            images,
+            self._state[rows],
+            tokens,
+            chunks,
+            generator,
             truth=GroundTruth(
                 places=torch.from_numpy(data.auxiliary[rows]),
                 visible=torch.from_numpy(data.visible[rows]),

@@ -71,15 +71,13 @@ class RecordedBatches:
         rows = epoch_rows(len(data), config.batch, self.seed, number)
         images = [brighten(i[rows], config.brightness, rng) for i in data.images.values()]
         tokens = drop_words(self._tokens, data.task[rows], config.word_dropout, rng)
-        chunk, given, counts = self._chunks(np.repeat(rows, config.looks), rng)
-        return TrainingBatch(
-            images=tuple(map(torch.from_numpy, images)),
-            state=torch.from_numpy(self._state[rows]),
-            tokens=torch.from_numpy(tokens),
-            chunk=torch.from_numpy(chunk),
-            given=torch.from_numpy(given),
-            counts=torch.from_numpy(counts),
-            generator=generator,
+        chunks = self._chunks(np.repeat(rows, config.looks), rng)
+        return TrainingBatch.of(
+            images,
+            self._state[rows],
+            tokens,
+            chunks,
+            generator,
         )
 
     def _chunks(
