@@ -12,6 +12,7 @@ from holdfast.actors.control.plan_memory import PLAN_BYTES
 from holdfast.actors.control.tick_log import TickReader, TickRecord
 from holdfast.actors.supervision.control_socket import attach
 from holdfast.robot.sim.arm import SPEC
+from holdfast.tests.waiting import wait_until
 
 MAX_ACTION_AGE_S = 3.0
 
@@ -33,6 +34,10 @@ class Recorder(threading.Thread):
         while not self._ended.wait(0.2):
             self.ticks += self.reader.read()
         self.ticks += self.reader.read()
+
+    def saw(self, instant_ns: int) -> None:
+        """Wait until a tick after that instant was read."""
+        wait_until(lambda: bool(self.ticks) and self.ticks[-1].instant_ns > instant_ns, "a tick")
 
     def end(self) -> None:
         self._ended.set()

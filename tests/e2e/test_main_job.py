@@ -119,14 +119,14 @@ def test_a_killed_actor_costs_no_robot_a_tick_unless_it_was_its_control(
         disturbances = kill_each(fleet)
         fleet.streaming(40.0)
         for recorder in recorders:
+            recorder.saw(disturbances[-1].until_ns)
             recorder.end()
         fleet.interrupt()
         assert fleet.wait(8.0) == 0, fleet.said()
         pauses = witnesses.end()
     for recorder in recorders:
         assert recorder.reader.lost == 0, "the recorder was too slow to judge by"
-        seen_ns = (recorder.ticks[0].instant_ns, recorder.ticks[-1].instant_ns)
-        assert seen_ns[0] < disturbances[0].until_ns and disturbances[-1].until_ns < seen_ns[1]
+        assert recorder.ticks[0].instant_ns < disturbances[0].until_ns
         fault = harmed(recorder.robot, recorder.ticks, PERIOD_NS, disturbances, pauses)
         assert not fault, fault
     restarts = {a["name"]: a["restarts"] for a in fleet.report()["actors"]}
