@@ -8,7 +8,6 @@ the robot continues its plan meanwhile; that measures the policy, not the machin
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ from ...robot.sim.draw import draw
 from ...robot.sim.rollout import rollout
 from ...robot.sim.task import Outcome
 from ...transport.images import resize
+from ..evaluation.intervals import wilson
 
 EPISODES_PER_CELL = 4
 """Consecutive episodes, so that most begin where the last one left the arm."""
@@ -64,12 +64,7 @@ class Success:
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's 95 % confidence interval of the rate."""
-        if self.tried == 0:
-            return 0.0, 1.0
-        n, p, z = self.tried, self.rate, 1.96
-        centre, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        low, high = ((centre + side * spread) / (1 + z * z / n) for side in (-1, 1))
-        return max(0.0, low), min(1.0, high)
+        return wilson(self.succeeded, self.tried)
 
     def row(self) -> dict[str, Any]:
         """For a JSON file."""

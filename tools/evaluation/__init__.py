@@ -1,0 +1,1 @@
+"""How well services do on robots of a running fleet: episodes, statistics, one report."""
