@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from ...errors import DatasetError
 from ...policy.base import CameraFeature, PolicySpec
 from ...robot.dataset.dataset_info import ACTION, IMAGES, INFO, STATE, STATS
 from ...robot.dataset.dataset_reader import Dataset
+from ...robot.dataset.recorded_episode import RecordedEpisode
 from ...transport.images import resize
 from .training_config import RecordedConfig
 
@@ -104,16 +105,25 @@ def identity_of(dataset: Dataset) -> str:
 
 
 def load_windows(
-    dataset: Dataset, spec: PolicySpec, cache: Path, advance: Advance = lambda _: None
+    dataset: Dataset,
+    spec: PolicySpec,
+    cache: Path,
+    advance: Advance = lambda _: None,
+    *,
+    skip_failures: bool = False,
 ) -> EpisodeWindows:
-    """All frames of `dataset` for `spec`. Images are decoded once, into `cache`; `advance` is
-    called with the number of images after each episode. Raises DatasetError."""
+    """All frames of `dataset` for `spec`; with `skip_failures` those of episodes that were not
+    judged to be failures. Images are decoded once, into `cache`; `advance` is called with the
+    number of images after each episode. Raises DatasetError."""
     if not len(dataset):
         raise DatasetError(f"{dataset.root} has no episodes; record some first")
+    episodes = [each for each in dataset if not (skip_failures and failed(each))]
+    if not episodes:
+        raise DatasetError(f"{dataset.root}: all episodes are failures, which skip_failures omits")
     numbers = {task: number for number, task in enumerate(dataset.tasks)}
     parts: dict[str, list[NDArray[Any]]] = {"state": [], "action": [], "end": [], "task": []}
     row = 0
-    for episode in dataset:
+    for episode in episodes:
         row += len(episode)
         parts["state"].append(episode.states)
         parts["action"].append(episode.actions)
@@ -124,13 +134,21 @@ def load_windows(
         if not np.isfinite(whole[name]).all():
             raise DatasetError(f"{dataset.root}: the {name}s hold values that are not finite")
     keys, identity = cameras_of(dataset), identity_of(dataset)
+    if len(episodes) < len(dataset):
+        identity += "-without-failures"
     folder = cache / identity
     return EpisodeWindows(
-        images={c.name: _frames(dataset, keys[c.name], c, folder, advance) for c in spec.cameras},
+        images={c.name: _frames(episodes, keys[c.name], c, folder, advance) for c in spec.cameras},
         **whole,
         tasks=dataset.tasks,
         identity=identity,
     )
+
+
+def failed(episode: RecordedEpisode) -> bool:
+    """Whether an episode was judged, and not to be a success."""
+    success = episode.entry.extra.get("success")
+    return success is not None and not success
 
 
 def fake_windows(spec: PolicySpec, seed: int = 0) -> EpisodeWindows:
@@ -162,17 +180,21 @@ def _names(dataset: Dataset, key: str) -> tuple[tuple[str, ...], bool]:
 
 
 def _frames(
-    dataset: Dataset, key: str, camera: CameraFeature, folder: Path, advance: Advance
+    episodes: Sequence[RecordedEpisode],
+    key: str,
+    camera: CameraFeature,
+    folder: Path,
+    advance: Advance,
 ) -> NDArray[np.uint8]:
     """The images of a camera, mapped from a file of `folder`, which is whole or absent."""
     path = folder / f"{key}-{camera.width}x{camera.height}.npy"
-    total = sum(len(episode) for episode in dataset)
+    total = sum(len(episode) for episode in episodes)
     if not path.is_file():
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".partial")
         shape, row = (total, camera.height, camera.width, 3), 0
         images = np.lib.format.open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
-        for episode in dataset:
+        for episode in episodes:
             for image in episode.frames(key):
                 images[row] = resize(image, camera.width, camera.height)
                 row += 1

@@ -99,6 +99,7 @@ class RecordedConfig(OptimizationConfig, frozen=True, kw_only=True, forbid_unkno
         statistics: whether states and actions are normalized by statistics of the frames, or by
             those in the dataset's meta/stats.json.
         limit_actions: whether chunks are clipped to the least and greatest recorded actions.
+        skip_failures: whether episodes that were judged to be failures are left out.
     """
 
     model: str = ""
@@ -110,6 +111,7 @@ class RecordedConfig(OptimizationConfig, frozen=True, kw_only=True, forbid_unkno
     control_mode: Literal["position", "velocity"] = "position"
     statistics: Literal["recomputed", "dataset"] = "recomputed"
     limit_actions: bool = True
+    skip_failures: bool = False
 
 
 def for_recordings(config: OptimizationConfig) -> RecordedConfig:

@@ -49,7 +49,13 @@ def recorded(path: Path, config: RecordedConfig, seed: int, cache: Path) -> Batc
         stats = dataset_stats(read_norm_stats(dataset.root), config)
     with bar_of() as progress:
         bar = progress.add_task("images", total=dataset.frames * len(spec.cameras))
-        data = load_windows(dataset, spec, cache, lambda images: progress.advance(bar, images))
+        data = load_windows(
+            dataset,
+            spec,
+            cache,
+            lambda images: progress.advance(bar, images),
+            skip_failures=config.skip_failures,
+        )
     return RecordedBatches(config, spec, data, seed, stats, dataset=dataset.root.resolve().name)
 
 

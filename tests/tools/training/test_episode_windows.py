@@ -127,3 +127,23 @@ def test_a_dataset_without_episodes_is_refused(tmp_path: Path) -> None:
     opened = Dataset(tmp_path / "none")
     with pytest.raises(DatasetError, match="no episodes; record some first"):
         load_windows(opened, spec_of(opened, small()), tmp_path)
+
+
+def test_failures_are_left_out_where_that_is_asked_for(root: Path, tmp_path: Path) -> None:
+    """The frames, pictures too, are those of the other episodes, and the identity says so."""
+    opened = Dataset(root)  # its first episode is a failure
+    spec = spec_of(opened, small())
+    whole = load_windows(opened, spec, tmp_path)
+    kept = load_windows(opened, spec, tmp_path, skip_failures=True)
+    assert len(kept) == LENGTHS[1] and kept.end.tolist() == [LENGTHS[1]] * LENGTHS[1]
+    np.testing.assert_array_equal(kept.action, whole.action[LENGTHS[0] :])
+    np.testing.assert_array_equal(kept.images["top"], whole.images["top"][LENGTHS[0] :])
+    assert kept.identity != whole.identity
+
+
+def test_a_dataset_of_failures_alone_is_refused(tmp_path: Path) -> None:
+    """The error names the key."""
+    dataset(tmp_path / "failed", SCHEMA, (3,))
+    opened = Dataset(tmp_path / "failed")
+    with pytest.raises(DatasetError, match="all episodes are failures, which skip_failures omits"):
+        load_windows(opened, spec_of(opened, small()), tmp_path, skip_failures=True)
