@@ -209,7 +209,8 @@ def _recorder(actor: str, report: Report) -> Iterator[Point]:
     yield "holdfast_recorder_episodes_saved_total", (actor,), report.get("saved")
     yield "holdfast_recorder_images_repeated_total", (actor,), report.get("repeated")
     yield "holdfast_recorder_dropped_total", (actor,), report.get("dropped")
-    yield "holdfast_recorder_paused", (actor,), float(bool(report.get("reason")))
+    paused = bool(report.get("reason")) and report.get("state") != "recording"
+    yield "holdfast_recorder_paused", (actor,), float(paused)
 
 
 def _network(actor: str, report: Report) -> Iterator[Point]:

@@ -35,6 +35,7 @@ from .recorder_commands import VERBS, RecorderCommands
 from .robot_commander import RobotCommander
 from .row_ring import RowRing
 from .saved_progress import SavedProgress
+from .session_priority import SessionPriority
 from .strategy import (
     Begin,
     ControlVerb,
@@ -78,6 +79,8 @@ class RecorderActor(Actor):
         except DatasetError as error:
             raise RefusedError(f"robot {config.robot} cannot be recorded: {error}") from error
         self.resources.callback(self._dataset.close)
+        self._priority = SessionPriority()
+        self.resources.callback(self._priority.restore)
         self._takers = {
             name: FrameTaker(self.segment(feed.segment)) for name, feed in config.cameras.items()
         }
@@ -87,7 +90,7 @@ class RecorderActor(Actor):
         self._strategy: Strategy | None = None
         """None until the pose is known in which the robot begins."""
         held = config.strategy if isinstance(config.strategy, HighlightSettings) else None
-        self._ring = RowRing(*_bounds(held)) if held else None
+        self._ring = RowRing(held.before_ns, held.memory_bytes) if held else None
         self._commander = RobotCommander(self.rundir / SOCKET, config.robot, self.log)
         self.resources.callback(self._commander.close)
         self._surroundings = Surroundings(
@@ -101,7 +104,12 @@ class RecorderActor(Actor):
         if self._progress.interrupted:
             self.log.warning("the episode in progress was lost with the process before this one")
         self._commands = RecorderCommands(
-            self._dataset, self._heard, self._said, self.link.acknowledge, highlights=bool(held)
+            self._dataset,
+            self._heard,
+            self._said,
+            lambda: self._strategy is not None,
+            self.link.acknowledge,
+            highlights=bool(held),
         )
         self._intervention = False
         self._idle = self._lost = self._steps = 0
@@ -115,7 +123,10 @@ class RecorderActor(Actor):
                 self._serve_commands()
             self._follow()
             now_ns = time.monotonic_ns()
+            self._commands.serve(now_ns)
             self._dataset.serve(now_ns)
+            waits = self._dataset.saving or self._commands.waits
+            self._priority.follow(self._dataset.waiting, self._dropped, now_ns, waits=waits)
             if self._commands.due:
                 self._dataset.serve(time.monotonic_ns())
                 self.board.report(self._status())  # first: the status shows what is answered
@@ -253,6 +264,11 @@ class RecorderActor(Actor):
             self._follow()  # what was executed before the command
             self._commands.carry_out(command, time.monotonic_ns())
 
+    @property
+    def _dropped(self) -> int:
+        late = sum(taker.late for taker in self._takers.values())
+        return self._lost + self._dataset.dropped + late
+
     def _said(self) -> str:
         return self._strategy.progress if self._strategy is not None else ""
 
@@ -270,15 +286,12 @@ class RecorderActor(Actor):
             "rows": self._steps,
             "saved": dataset.saved,
             "repeated": dataset.repeated,
-            "dropped": self._lost + dataset.dropped + sum(t.late for t in self._takers.values()),
+            "dropped": self._dropped,
             "waiting_mb": round(dataset.waiting_bytes / 1e6, 1),
             "idle": self._idle,
             "encoder": dataset.encoder,
+            "yields": self._priority.low,
         }
-
-
-def _bounds(settings: HighlightSettings) -> tuple[int, int]:
-    return round(settings.before_s * 1e9), round(settings.memory_mb * 1e6)
 
 
 def _whole(fps: float) -> int:

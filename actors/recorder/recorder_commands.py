@@ -17,6 +17,9 @@ from .strategy import (
     StrategyEvent,
 )
 
+_FIRST_STEP_NS = 3_000_000_000
+"""How long a start waits for the robot's first step; the supervisor waits longer for the answer."""
+
 VERBS = ("episode_start", "episode_stop", "episode_discard", "episode_rerecord", "episode_save")
 
 
@@ -28,21 +31,31 @@ class Acknowledge(Protocol):
 
 class RecorderCommands:
     """Of one recorder. `hear` gives an event to its strategy, and returns what the answer has to
-    wait for; `progress` is what the strategy says; `highlights`: it keeps what is marked."""
+    wait for; `progress` is what the strategy says; `following`: whether the robot has executed a
+    step, so that there is a strategy; `highlights`: it keeps what is marked."""
 
     def __init__(
         self,
         dataset: DatasetRecorder,
         hear: Callable[[StrategyEvent, int], Future[Any] | None],
         progress: Callable[[], str],
+        following: Callable[[], bool],
         acknowledge: Acknowledge,
         *,
         highlights: bool,
     ) -> None:
         self._dataset, self._hear, self._progress = dataset, hear, progress
-        self._acknowledge, self._highlights = acknowledge, highlights
+        self._following, self._acknowledge, self._highlights = following, acknowledge, highlights
         self._waiting: list[tuple[int, Future[Any]]] = []
         """Commands that are answered when their episode has begun, or is durable."""
+
+        self._early: list[tuple[Command, int]] = []
+        """Starts before the robot's first step, and until when they wait for it."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether a person waits for an episode to begin, or to be durable."""
+        return bool(self._waiting)
 
     @property
     def due(self) -> bool:
@@ -51,6 +64,24 @@ class RecorderCommands:
 
     def carry_out(self, command: Command, now_ns: int) -> None:
         """Carry out one of VERBS, and answer it now or, by `answer`, later."""
+        if command.verb == "episode_start" and not self._following():
+            self._early.append((command, now_ns + _FIRST_STEP_NS))
+            return
+        self._answer(command, now_ns)
+
+    def serve(self, now_ns: int) -> None:
+        """Carry out the starts that came before the robot's first step, or refuse them."""
+        early, self._early = self._early, []
+        for command, until_ns in early:
+            if self._following():
+                self._answer(command, now_ns)
+            elif now_ns < until_ns:
+                self._early.append((command, until_ns))
+            else:
+                why = "no episode begins now: control has not executed a step yet"
+                self._acknowledge(command.id, error=why)
+
+    def _answer(self, command: Command, now_ns: int) -> None:
         why, awaited = self._carry_out(command, now_ns)
         if why:
             self._acknowledge(command.id, error=why)
@@ -101,7 +132,7 @@ class RecorderCommands:
         before = self._progress()
         begun = self._hear(EpisodeStart(episode), now_ns)
         if begun is None and not self._dataset.recording and self._progress() == before:
-            return f"no episode begins now: {before or 'control has not started yet'}", None
+            return f"no episode begins now: {before or self._dataset.reason}", None
         return "", begun
 
     def _brief(self) -> dict[str, Any]:

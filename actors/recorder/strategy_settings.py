@@ -100,6 +100,14 @@ class HighlightSettings(
     after_s: Annotated[float, Meta(ge=0, le=600, description="seconds, 0 or more")] = 5.0
     memory_mb: Annotated[float, Meta(gt=0, le=10_000, description="megabytes, more than 0")] = 256
 
+    @property
+    def before_ns(self) -> int:
+        return round(self.before_s * 1e9)
+
+    @property
+    def memory_bytes(self) -> int:
+        return round(self.memory_mb * 1e6)
+
 
 StrategySettings = (
     BaseSettings

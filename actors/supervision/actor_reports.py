@@ -116,7 +116,8 @@ class SensorReport(Struct, kw_only=True):
 
 
 class RecorderReport(Struct, kw_only=True):
-    """Of a robot's recorder. `state` is idle, recording, saving or paused (`reason` says why)."""
+    """Of a robot's recorder. `state` is idle, recording, saving or paused (`reason` says why);
+    `yields`: it keeps up with less processor time than others get."""
 
     state: str = ""
     reason: str = ""
@@ -129,6 +130,7 @@ class RecorderReport(Struct, kw_only=True):
     dropped: Count = 0
     idle: Count = 0
     encoder: str = ""
+    yields: bool = False
     strategy: str = ""
     """What its strategy does, and how far it is."""
     held_s: Measure | None = None

@@ -142,10 +142,14 @@ def blind(row: Row) -> str:
 
 
 def unrecorded(row: Row) -> str:
-    """Why a running recorder cannot record; empty if it can, and for every other actor."""
+    """Why a running recorder cannot record, or what it has lost since it saved an episode; empty
+    for every other actor."""
     if row["kind"] != "recorder" or row["state"] != ActorState.READY:
         return ""
-    reason = (row.get("report") or {}).get("reason")
+    report = row.get("report") or {}
+    reason = report.get("reason")
+    if report.get("state") == "recording":
+        return f"is recording, but {reason}" if reason else ""
     return f"does not record: {reason}" if reason else ""
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from holdfast.actors.recorder import dataset_recorder
 from holdfast.actors.recorder.dataset_recorder import DatasetRecorder
 from holdfast.errors import DatasetError
+from holdfast.robot.dataset import commit_plan
 from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.robot.dataset.encoding import Encoding
 from holdfast.robot.dataset.verification import verify
@@ -78,10 +81,10 @@ def test_the_next_episode_is_recorded_while_the_last_is_saved(
 def test_a_full_disk_costs_the_episode_and_one_sentence(
     recorder: DatasetRecorder, root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The reason names the error once; the next episode is recorded when there is room again."""
+    """The reason names the error once, and stays until an episode is saved, when there is room."""
     recorder.begin().result(30)
-    assert recorder._recording is not None
-    (encoder,) = recorder._recording._encoders.values()
+    assert recorder._worker._recording is not None
+    (encoder,) = recorder._worker._recording._encoders.values()
     full = os.open("/dev/full", os.O_WRONLY)
     os.dup2(full, encoder._file.fileno())
     os.close(full)
@@ -95,11 +98,12 @@ def test_a_full_disk_costs_the_episode_and_one_sentence(
     assert not recorder.recording
     assert caplog.text.count("No space left") == 1
     recorder.begin().result(30)
-    assert served(recorder).reason == ""
+    assert "is lost" in served(recorder).reason, "the next one is not safe yet"
     rows(recorder, 1, 4)
     saved = recorder.finish(None)
     assert saved is not None
     assert saved.result(30) == 0
+    assert served(recorder).reason == ""
     assert verify(root).whole
 
 
@@ -155,7 +159,7 @@ def test_images_that_wait_are_bounded_and_rows_are_not_lost(
     """Beyond the bound a row repeats the last image, is counted, and keeps its place."""
     monkeypatch.setattr(dataset_recorder, "_MOST_BYTES", 3 * 16 * 16 * 3)
     recorder.begin()
-    recorder._pool.submit(time.sleep, 0.3)
+    recorder._worker._encode.submit(time.sleep, 0.3)
     rows(recorder, 0, 10)
     assert recorder.dropped == 7
     saved = recorder.finish(None)
@@ -164,6 +168,34 @@ def test_images_that_wait_are_bounded_and_rows_are_not_lost(
     assert len(Dataset(root).episode(0)) == 10
     assert Dataset(root).episode(0).column("repeated").sum() == 7
     assert recorder.waiting_bytes == 0
+
+
+def test_a_slow_disk_holds_up_no_image_of_the_next_episode(
+    recorder: DatasetRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While an episode waits for the disk, the next one's images are encoded."""
+    synchronized = threading.Event()
+    carry_out = commit_plan.carry_out
+
+    def slow(*args: Any) -> None:
+        assert synchronized.wait(60)
+        carry_out(*args)
+
+    monkeypatch.setattr(commit_plan, "carry_out", slow)
+    recorder.begin()
+    rows(recorder, 0, 4)
+    first = recorder.finish(None)
+    recorder.begin()
+    rows(recorder, 1, 6)
+    try:
+        wait_until(lambda: recorder.waiting_bytes == 0, "the images to be encoded", 30.0)
+        assert first is not None and not first.done() and recorder.saving
+    finally:
+        synchronized.set()
+    second = recorder.finish(None)
+    assert second is not None
+    assert (first.result(30), second.result(30)) == (0, 1)
+    assert not served(recorder).saving
 
 
 def test_an_episode_in_progress_is_kept_at_the_end(root: Path) -> None:

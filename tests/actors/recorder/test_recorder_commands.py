@@ -33,9 +33,15 @@ class Desk:
         self.heard: list[StrategyEvent] = []
         self.awaited: Future[Any] | None = None
         self.progress = ""
+        self.following = True
         self.answers: list[tuple[int, Any, str | None]] = []
         self.commands = RecorderCommands(
-            self.dataset, self._hear, lambda: self.progress, self._answer, highlights=highlights
+            self.dataset,
+            self._hear,
+            lambda: self.progress,
+            lambda: self.following,
+            self._answer,
+            highlights=highlights,
         )
 
     def say(self, verb: str, **args: object) -> None:
@@ -118,3 +124,21 @@ def test_a_mark_is_for_the_strategy_that_keeps_what_is_marked(desk: Desk, tmp_pa
     marked.say("episode_save")
     marked.dataset.close()
     assert marked.heard == [EpisodeSave()] and marked.answers[0][2] is None
+
+
+@pytest.mark.parametrize("begins", [True, False])
+def test_a_start_before_the_robots_first_step_waits_for_it(desk: Desk, begins: bool) -> None:
+    """It is carried out then, or refused with the reason after some seconds."""
+    desk.following, desk.awaited = False, Future()
+    desk.say("episode_start", episode=1)
+    desk.commands.serve(0)
+    assert not desk.heard and not desk.answers
+    desk.following = begins
+    desk.commands.serve(10_000_000_000)
+    desk.awaited.set_result(None)
+    desk.commands.answer()
+    ((_, _, error),) = desk.answers
+    if begins:
+        assert desk.heard == [EpisodeStart(1)] and error is None
+    else:
+        assert not desk.heard and "control has not executed a step yet" in (error or "")

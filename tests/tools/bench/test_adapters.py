@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from typing import Any
 
 import pytest
 
 from holdfast.tests.peers.environments import interpreter_of
-
-ARGV = [sys.executable, "-m", "holdfast.tools.bench.adapters", "--json", "-n", "20"]
+from holdfast.tests.tools.bench.reports import report_of
 
 
 def measured(*words: str) -> dict[str, Any]:
     """The report of the benchmark."""
-    out = subprocess.run([*ARGV, *words], capture_output=True, text=True, check=True, timeout=240)
-    report: dict[str, Any] = json.loads(out.stdout)
-    assert report["bench"] == "adapters" and report["machine"]["cpus"]
+    report = report_of("adapters", "-n", "20", *words, timeout_s=240)
     for row in report["rows"]:
         assert row["n"] == 20 and row["unit"] == "ms"
         assert 0 < row["p50"] <= row["p99"] <= row["max"]

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
 import pytest
 
-ARGV = [sys.executable, "-m", "holdfast.tools.bench.control", "--quick", "--json", "--only"]
+from holdfast.tests.tools.bench.reports import report_of
 
 
 def report(part: str) -> dict[str, dict[str, float]]:
-    out = subprocess.run([*ARGV, part], capture_output=True, text=True, check=True, timeout=110)
-    found = json.loads(out.stdout)
-    assert found["bench"] == "control" and found["machine"]["cpus"]
+    found = report_of("control", "--quick", "--only", part, timeout_s=110)
     for row in found["rows"]:
         assert row["n"] > 0 and row["p50"] <= row["p99"] <= row["max"]
     return {row["case"]: row for row in found["rows"]}

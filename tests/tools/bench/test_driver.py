@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
 from holdfast.actors.control.tick_log import TickRecord
+from holdfast.tests.tools.bench.reports import report_of
 from holdfast.tools.bench.driver import PERIOD_NS, driver_rows, loop_rows
 from holdfast.tools.bench.rough_bus import Transaction
 
-ARGV = [sys.executable, "-m", "holdfast.tools.bench.driver", "--json"]
 MS = 1_000_000
 
 
@@ -36,11 +33,7 @@ def tick(number: int, *, commands: bool = True) -> TickRecord:
 
 def measured(option: str, timeout_s: float) -> dict[str, dict[str, Any]]:
     """The rows of the benchmark's report, by their case."""
-    out = subprocess.run(
-        [*ARGV, option], capture_output=True, text=True, check=True, timeout=timeout_s
-    )
-    report = json.loads(out.stdout)
-    assert report["bench"] == "driver" and report["machine"]["cpus"]
+    report = report_of("driver", option, timeout_s=timeout_s)
     return {row["case"]: row for row in report["rows"]}
 
 

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-
-ARGV = [sys.executable, "-m", "holdfast.tools.bench.request", "--json", "-n", "25", "--only"]
+from holdfast.tests.tools.bench.reports import report_of
 
 
 def test_a_request_through_shared_memory_is_measured_with_real_processes() -> None:
     """Every floor is there; request and reply are small, as the pixels do not travel."""
-    out = subprocess.run(
-        [*ARGV, "holdfast/shm", "floor/pipe-shm"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=100,
-    )
-    found = json.loads(out.stdout)
-    assert found["bench"] == "request" and found["machine"]["cpus"]
+    only = ("-n", "25", "--only", "holdfast/shm", "floor/pipe-shm")
+    found = report_of("request", *only, timeout_s=100)
     rows = {row["case"]: row for row in found["rows"]}
     floors = {"echo-direct", "echo", "echo-three", "memcpy", "jpeg", "pipe-shm"}
     assert set(rows) == {"holdfast/shm", *(f"floor/{name}" for name in floors)}
