@@ -35,8 +35,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_dataset_of_the_library_trains_a_policy(
     place: Path, tmp_path: Path, kind: str, statistics: str
 ) -> None:
-    """The loss falls; names, rate, cameras and tasks are the library's, and the statistics are
-    those of what it was given."""
+    """The loss falls; names, rate, cameras and tasks are the library's, statistics the data's."""
     command = [sys.executable, "-m", "holdfast.tools.training", kind]
     command += ["--dataset", str(place / "small"), "--out", str(tmp_path), *SMALL_KEYS]
     command += ["steps=60", f"statistics={statistics}"]
