@@ -50,6 +50,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     `execution_horizon`, `guidance_schedule` and `guidance_clip` are those of its requests, None
     where the policy's own count. `observation_window_steps`: for how many policy steps back it
     keeps its observations.
+    `move`: how often the robot has changed its broker within this epoch; `holder`: the replica that
+    holds its session of this epoch, "" if none does.
     """
 
     robot: Name
@@ -76,6 +78,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     guidance_schedule: GuidanceSchedule | None = None
     guidance_clip: GuidanceClip | None = None
     observation_window_steps: Steps = 0
+    move: Count = 0
+    holder: Name = ""
 
 
 class Accept(msgspec.Struct, frozen=True, kw_only=True):
@@ -234,11 +238,12 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """`progress` is counted by the sender's own loop: equal counts mean that it hangs. A robot's
-    carries its vitals."""
+    carries its vitals, a replica's how many sessions it holds by other brokers (`elsewhere`)."""
 
     progress: Count
     load: Load = 0.0
     vitals: Vitals | None = None
+    elsewhere: Count = 0
 
 
 class Inquiry(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,6 +13,7 @@ wait. A socket that is only received from, until it is empty, needs none of that
 from __future__ import annotations
 
 import select
+from collections.abc import Collection
 
 import zmq
 
@@ -52,8 +53,9 @@ class Poll:
         if source in self._asked:
             self._asked.remove(source)
 
-    def wait(self, timeout_ms: int, sendable: Socket | None = None) -> set[Source]:
-        """The sources that are readable (or at their end), and `sendable` if it takes a message.
+    def wait(self, timeout_ms: int, sendable: Collection[Socket] = ()) -> set[Source]:
+        """The sources that are readable (or at their end), and those of `sendable` that take a
+        message.
 
         Empty after `timeout_ms`, and possibly earlier.
         """
@@ -65,7 +67,7 @@ class Poll:
         return ready
 
     @staticmethod
-    def _has_events(socket: Source, sendable: Socket | None) -> bool:
+    def _has_events(socket: Source, sendable: Collection[Socket]) -> bool:
         assert not isinstance(socket, int), "only sockets are asked"
-        wanted = zmq.POLLIN | (zmq.POLLOUT if socket is sendable else 0)
+        wanted = zmq.POLLIN | (zmq.POLLOUT if socket in sendable else 0)
         return bool(int(socket.getsockopt(zmq.EVENTS)) & wanted)

@@ -49,9 +49,9 @@ class Inquiries:
         )
         self._pending.pop(question.robot, None)
         state = self._state
-        place = state.place(question.robot, question.service)
+        place = state.place(asked)
         if place is None:
-            loads = state.sessions.loads()
+            loads = state.loads()
             self._refuse(question, refusal(state.registry, loads, asked, state.external))
             return
         while len(self._pending) >= MAX_INQUIRIES:

@@ -22,6 +22,8 @@ from .router_state import RETRYABLE, RouterState
 from .sessions import RoutedSession
 
 MAX_TEXT = DEFAULT.max_text_chars
+MOVED = "moved"
+"""The reason of a REJECT of a robot that has a newer session by another broker."""
 
 
 class ReplicaHandlers:
@@ -141,7 +143,7 @@ class ReplicaHandlers:
             self._counters.count("unregistered", peer.name)
             self._state.out.send_to_replica(peer.identity, Header(Kind.WELCOME), self._welcome)
             return
-        replica.heard(beat.progress, beat.load, now_ns)
+        replica.heard(beat, now_ns)
         answer = Heartbeat(progress=self._state.turns)
         self._state.out.send_to_replica(peer.identity, message.header, answer)
 
@@ -189,6 +191,9 @@ class ReplicaHandlers:
             self._counters.count("rejected-by-replica", session.robot)
             self._state.out.forward_to_robot(session, message)
             self._state.close(session, "rejected")
+            return
+        if answer.reason == MOVED:
+            self._state.lose(session, answer.message, now_ns)
             return
         self._state.fail_over(session, f"its replica refused: {answer.message}", now_ns)
 

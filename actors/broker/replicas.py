@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ...transport.bodies import Register
+from ...transport.bodies import Heartbeat, Register
 from .peers import Peer
 
 MAX_REPLICAS = 1024
@@ -38,6 +38,8 @@ class Replica:
     heard_ns: int
     progress: int | None = None
     load: float = 0.0
+    elsewhere: int = 0
+    """How many sessions it holds by other brokers, as its last heartbeat says."""
     draining: bool = False
     drained: bool = False
     stopping: bool = False
@@ -62,12 +64,12 @@ class Replica:
     def service(self) -> str:
         return self.peer.service
 
-    def heard(self, progress: int, load: float, now_ns: int) -> None:
+    def heard(self, beat: Heartbeat, now_ns: int) -> None:
         """It sent a heartbeat: only a count that moved is progress."""
-        self.load = load
+        self.load, self.elsewhere = beat.load, beat.elsewhere
         self.heard_ns = now_ns
-        if progress != self.progress:
-            self.progress = progress
+        if beat.progress != self.progress:
+            self.progress = beat.progress
             self.moved(now_ns)
 
     def moved(self, now_ns: int) -> None:

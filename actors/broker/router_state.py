@@ -10,10 +10,10 @@ the session's present replica may answer, and only once.
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection
 
-from ...transport.bodies import Body, Close, Drain, Error, Event, Reject
+from ...transport.bodies import Body, Close, Drain, Error, Event, Open, Reject
 from ...transport.header import Header, Kind
 from ...transport.limits import DEFAULT
 from .callers import Callers
@@ -72,7 +72,7 @@ class RouterState:
             if before.request is not None:
                 self.counters.count("superseded", session.robot)
             self._close_at_replica(before)
-        place = self.place(session.robot, session.service)
+        place = self.place(session.asked)
         if place is None:
             return False
         self.waiting.discard(session.robot)
@@ -80,13 +80,28 @@ class RouterState:
         self._assign(session, place, now_ns)
         return True
 
-    def place(self, robot: str, service: str) -> Replica | None:
-        """Where a session of `robot` would begin; the place of its present one counts as free."""
+    def loads(self) -> Counter[bytes]:
+        """How many sessions each replica holds: those routed here, and by its own word those of
+        other brokers."""
         loads = self.sessions.loads()
-        present = self.sessions.of(robot)
+        for replica in self.registry:
+            loads[replica.identity] += replica.elsewhere
+        return loads
+
+    def place(self, asked: Open) -> Replica | None:
+        """Where a session that is asked for would begin; the place of the robot's present one
+        counts as free, be it here or by another broker."""
+        loads = self.loads()
+        present = self.sessions.of(asked.robot)
+        holder = self.registry.named(asked.holder)
         if present is not None:
             loads[present.replica] -= 1
-        return place_for(self.registry, loads, service, self._homes.get(robot))
+        elif holder is not None and holder.service == asked.service:
+            # Or less than it holds: the robot may have left it. Then it refuses, and another is
+            # tried.
+            loads[holder.identity] -= min(1, holder.elsewhere)
+        home = asked.holder or self._homes.get(asked.robot)
+        return place_for(self.registry, loads, asked.service, home)
 
     def send_pending(self, session: RoutedSession) -> None:
         """Send the OPEN, then the request, to the session's replica where that is still to do."""
@@ -110,7 +125,7 @@ class RouterState:
 
     def notify_waiters(self, now_ns: int) -> None:
         """Notify the robots that wait for a service that has room."""
-        loads = self.sessions.loads()
+        loads = self.loads()
         for service in self.waiting.services():
             if with_room(self.registry, loads, service):
                 self._notify(service, now_ns - HOLDOFF_NS)
@@ -194,7 +209,7 @@ class RouterState:
 
     def failover_target(self, session: RoutedSession) -> Replica | None:
         """Where `session` could go on, if anywhere; its own place there counts as free."""
-        loads = self.sessions.loads()
+        loads = self.loads()
         loads[session.replica] -= 1
         return failover_for(self.registry, loads, session)
 

@@ -29,7 +29,7 @@ def status_of(state: RouterState, now_ns: int, rows: int) -> dict[str, Any]:
 
     `sessions` also has the robots that were heard of and have no session, with the state `none`.
     """
-    loads = state.sessions.loads()
+    loads = state.loads()
     replicas, sessions = list(state.registry), list(state.sessions)
     callers = state.callers
     waiting = [c for c in callers if c.asked is not None and not state.sessions.of(c.name)]

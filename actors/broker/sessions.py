@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ...transport.bodies import Accept
+from ...transport.bodies import Accept, Inquiry, Open
 from .effects import Received, ToRobot
 from .peers import Peer
 from .replicas import Replica
@@ -66,6 +66,15 @@ class RoutedSession:
     @property
     def epoch(self) -> int:
         return self.opening.header.epoch
+
+    @property
+    def asked(self) -> Open:
+        """The body of its OPEN, or of the one that an inquiry is about."""
+        body = self.opening.body
+        if isinstance(body, Inquiry):
+            return body.open
+        assert isinstance(body, Open), "a session begins with an OPEN"
+        return body
 
     @property
     def rank(self) -> tuple[int, int]:

@@ -77,9 +77,10 @@ class GivenReplica(InferenceActor):
 
     def _announce(self, now_ns: int) -> None:
         """Log what has changed. What a replica waits for is logged by its base."""
-        registered = self._client.registered
+        registered = bool(self._brokers.registered)
         if registered and not self._registered:
-            self.log.info("ready, registered with the broker at %s", self.config.broker)
+            at = ", ".join(self.config.brokers[k] for k in self._brokers.registered)
+            self.log.info("ready, registered with the broker at %s", at)
         self._registered = registered
         robots = set(self._core.sessions)
         for robot in sorted(robots - self._robots):

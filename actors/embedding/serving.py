@@ -96,7 +96,7 @@ def serve(
     config = InferenceConfig(
         service=service,
         replica=0,
-        broker=back_of() if broker is None else arguments.endpoint("broker", broker),
+        brokers=(back_of() if broker is None else arguments.endpoint("broker", broker),),
         policy="given",
         max_sessions=arguments.count("max_sessions", max_sessions, 1, 4096),
         max_batch=arguments.count("max_batch", max_batch, 1, 1024),

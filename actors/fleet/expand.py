@@ -134,7 +134,7 @@ def _replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec
         evidence=context.evidence,
         replica=k,
         host=place.host,
-        broker=context.endpoint("back", place.host),
+        brokers=(context.endpoint("back", place.host),),
         policy=service.policy,
         checkpoint=service.checkpoint,
         revision=service.revision,

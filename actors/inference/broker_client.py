@@ -22,7 +22,7 @@ from ...errors import WireError
 from ...transport import sockets
 from ...transport.arrays import Buffer
 from ...transport.bodies import Drain, Heartbeat, Register
-from ...transport.connection import Connection
+from ...transport.connection import Condition, Connection
 from ...transport.header import Header, Kind
 from ...transport.keys import Key, PublicKey
 from ...transport.messages import encode
@@ -32,6 +32,8 @@ MAX_UNSENT = 256
 MAX_UNANSWERED = 4
 LOST_AFTER_NS = 2_000_000_000
 """The connection is lost after this silence and `MAX_UNANSWERED` heartbeats without an answer."""
+ABANDONED_NS = 5_000_000_000
+"""Longer than a broker keeps a replica that is silent, and a robot keeps a broker that is."""
 UNSOLICITED = 0
 """The token of a WELCOME that answers no registration and asks for one."""
 
@@ -61,6 +63,7 @@ class BrokerClient:
             lost_after_ns=LOST_AFTER_NS,
         )
         self._unanswered = 0
+        self._beat_ns = self._reached_ns = time.monotonic_ns()
         self._offer = offer
         self._token = time.monotonic_ns()
         self._unsent: deque[list[Buffer]] = deque()
@@ -77,6 +80,12 @@ class BrokerClient:
     def sendable(self) -> sockets.Socket | None:
         """The socket while messages wait for room in it, to be polled for that; else None."""
         return self._connection.socket if self._unsent else None
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether there has been no connection for so long that the broker, wherever it is, has
+        given this replica up."""
+        return self._beat_ns - self._reached_ns > ABANDONED_NS
 
     @property
     def reason(self) -> str:
@@ -113,23 +122,28 @@ class BrokerClient:
         """Whether `header` answers the pending registration."""
         return not self.registered and header.token == self._token
 
-    def beat(self, progress: int, load: float, draining: str = "") -> None:
+    def beat(self, progress: int, load: float, draining: str = "", *, elsewhere: int = 0) -> None:
         """Send a heartbeat, or a registration until the broker has answered one.
 
-        `progress` counts the loop's turns, `load` is 0 to 1. A replica that drains sends a DRAIN
+        `progress` counts the loop's turns, `load` is 0 to 1, `elsewhere` counts the sessions that
+        came by other brokers. A replica that drains sends a DRAIN
         each time and never registers; `draining` is its reason, `draining` (it waits until all its
         robots can move) or `stopping` (it waits for those that can). After `MAX_UNANSWERED`
         heartbeats without an answer the connection is replaced.
         """
         # A batch may outlast any silence, so unanswered heartbeats count and not only time.
         patient = self._unanswered < MAX_UNANSWERED
-        if self._connection.tick(time.monotonic_ns(), patient):
+        self._beat_ns = now_ns = time.monotonic_ns()
+        if self._connection.tick(now_ns, patient):
             self._unanswered = 0
+        if self._connection.condition is Condition.OPEN:
+            self._reached_ns = now_ns
         self._unanswered += 1
         if draining:
             self._send_or_drop(Header(Kind.DRAIN), Drain(reason=draining))
         if self.registered or draining:
-            self._send_or_drop(Header(Kind.HEARTBEAT), Heartbeat(progress=progress, load=load))
+            beat = Heartbeat(progress=progress, load=load, elsewhere=elsewhere)
+            self._send_or_drop(Header(Kind.HEARTBEAT), beat)
         else:
             self._send_or_drop(Header(Kind.REGISTER, token=self._token), self._offer)
 

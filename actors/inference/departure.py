@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal
 
 Leaving = Literal["", "draining", "stopping"]
@@ -18,7 +19,7 @@ class Departure:
         self.leaving: Leaving = ""
         self._drain_ns = round(drain_s * 1e9)
         self._until_ns: int | None = None
-        self._released = False
+        self._released: set[int] = set()
 
     @property
     def begun(self) -> bool:
@@ -36,15 +37,17 @@ class Departure:
             self._until_ns = now_ns + self._drain_ns
         return True
 
-    def release(self) -> None:
-        """Note the broker's DRAIN: if this replica drains already, its robots have moved."""
-        self._released = self.begun
+    def release(self, broker: int = 0) -> None:
+        """Note a broker's DRAIN: if this replica drains already, its robots have moved."""
+        if self.begun:
+            self._released.add(broker)
 
     def overdue(self, now_ns: int) -> bool:
         """Whether the time limit has passed."""
         return self._until_ns is not None and now_ns >= self._until_ns
 
-    def complete(self, busy: bool, alone: bool) -> bool:
+    def complete(self, busy: bool, used_by: Iterable[int]) -> bool:
         """Whether the replica may end: nothing is `busy` (requests that wait, answers unsent), and
-        the broker has released it or it is `alone`, without a broker or without sessions."""
-        return self.begun and not busy and (self._released or alone)
+        all brokers that it is `used_by` have released it: those that know it and whose robots have
+        sessions here."""
+        return self.begun and not busy and self._released.issuperset(used_by)

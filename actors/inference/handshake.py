@@ -1,13 +1,17 @@
 """Handshakes: OPEN and INQUIRY to ACCEPT, REJECT or VERDICT, and the sessions that result.
 
-Guarantees that a robot holds at most one session, that of its newest epoch; that `limit` is never
-exceeded; and that shared memory is accepted only when the robot's offer names the memory that is
-mapped here under its name, on this host and for this user.
+Guarantees that a robot holds at most one session; that `limit` is never exceeded, by however many
+brokers robots come; and that shared memory is accepted only when the robot's offer names the memory
+that is mapped here under its name, on this host and for this user.
+
+Of two brokers' claims to one robot the newer counts, by (epoch, move): an OPEN that a broker was
+slow to pass on, or repeats, does not take the robot back. One broker puts its claims in order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from ...errors import OutboxError, WireError
 from ...transport.arrays import Buffer
@@ -25,10 +29,19 @@ from .session_checks import RETRY_AFTER_S, Admitted, admit
 Answer = list[Buffer]
 
 
+class Displaced(NamedTuple):
+    """A session that its robot continues by another broker than the one numbered `broker`."""
+
+    broker: int
+    robot: str
+    epoch: int
+
+
 class Handshake:
     """A replica's answers to OPEN and INQUIRY, and its `sessions` by robot.
 
-    `occupancy(n)` is how full the replica is with `n` other sessions.
+    `occupancy(n)` is how full the replica is with `n` other sessions. `displaced`: what brokers are
+    to be notified of; the caller empties it.
     """
 
     def __init__(
@@ -42,30 +55,39 @@ class Handshake:
     ) -> None:
         self.sessions: dict[str, ServedSession] = {}
         self.draining = False
+        self.displaced: list[Displaced] = []
         self._replica, self._terms, self._checkpoint_hash = replica, terms, checkpoint_hash
         self.outboxes = outboxes
         self._meters, self._occupancy = meters, occupancy
 
-    def open(self, robot: str, header: Header, frames: list[Buffer]) -> Answer:
-        """Answer an OPEN by ACCEPT or REJECT. The same OPEN again is accepted again, for the answer
-        may have been lost; one of another epoch replaces the robot's session."""
+    def open(self, robot: str, header: Header, frames: list[Buffer], broker: int = 0) -> Answer:
+        """Answer an OPEN that came by `broker` by ACCEPT or REJECT. The same OPEN again is accepted
+        again, for the answer may have been lost; one of another epoch replaces the robot's session,
+        one of the same epoch by another broker continues it there."""
         before = self.sessions.get(robot)
-        if before is not None and header.epoch != before.epoch:
+        elsewhere = before if before is not None and before.broker != broker else None
+        if before is not None and not elsewhere and header.epoch != before.epoch:
             del self.sessions[robot]
         try:
             asked: Open = decode(frames).body
         except WireError as error:
             return self._reject(header, _unreadable(error))
+        if elsewhere and (header.epoch, asked.move) < (elsewhere.epoch, elsewhere.move):
+            return self._reject(header, _outdated(self._replica, robot, header.epoch))
         verdict = self._verdict(robot, asked)
         if isinstance(verdict, Reject):
-            self.sessions.pop(robot, None)
+            if not elsewhere:
+                self.sessions.pop(robot, None)
             return self._reject(header, verdict)
-        if robot not in self.sessions:
+        if elsewhere:
+            self.displaced.append(Displaced(elsewhere.broker, robot, elsewhere.epoch))
+        session = self.sessions.get(robot)
+        if session is None or session.epoch != header.epoch:
             self._meters.counts["accepted"] += 1
-            self.sessions[robot] = ServedSession(
+            session = self.sessions[robot] = ServedSession(
                 robot, header.epoch, asked.tags, self._offered(robot, asked), header.episode
             )
-        session = self.sessions[robot]
+        session.broker, session.move = broker, asked.move
         terms = self._accept(asked, verdict, session.name, shm=session.outbox is not None)
         return encode(header._replace(kind=Kind.ACCEPT), terms)
 
@@ -136,6 +158,15 @@ class Handshake:
         except OutboxError:
             self._meters.counts["outbox-unreadable"] += 1
             return None  # the robot sends its pixels instead
+
+
+def _outdated(replica: str, robot: str, epoch: int) -> Reject:
+    return Reject(
+        reason="moved",
+        message=f"replica {replica} holds a newer session of {robot} than that of epoch {epoch}, "
+        "by another broker",
+        retry_after_s=RETRY_AFTER_S,
+    )
 
 
 def _unreadable(error: WireError) -> Reject:

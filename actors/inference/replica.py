@@ -25,7 +25,7 @@ from ..runtime.actor import Actor
 from ..runtime.audit import Audit
 from ..runtime.configs import InferenceConfig
 from ..runtime.credentials import credentials
-from .broker_client import BrokerClient
+from .broker_links import BrokerLinks
 from .capture import Capture
 from .departure import Departure
 from .history import Histories
@@ -92,10 +92,9 @@ class InferenceActor(Actor):
         histories.restore(blame)
         self._core = self._make_core(self._runner, histories)
         self.resources.callback(self._core.close)
-        identity = f"{self.name}:{self.incarnation}"
         offer = registration(self.name, self.incarnation, config, self._runner, self._core.limit)
-        self._client = BrokerClient(config.broker, identity, offer, *keys)
-        self.resources.callback(self._client.close)
+        self._brokers = BrokerLinks(config.brokers, f"{self.name}:{self.incarnation}", offer, *keys)
+        self.resources.callback(self._brokers.close)
         self._unreachable = ""
         self._departure = Departure(config.drain_s)
         self._next_beat_ns = self._next_report_ns = 0
@@ -107,16 +106,16 @@ class InferenceActor(Actor):
         timeout_s = HANG_BATCHES * self._longest_s
         self.ready(timeout_s, mode=self._runner.mode, batch_s=self._runner.times)
         poll = Poll(self.link.fileno())
-        self._client.watch(poll)
+        self._brokers.watch(poll)
         while not self._finished(time.monotonic_ns()):
-            poll.wait(self._timeout_ms(time.monotonic_ns()), self._client.sendable)
+            poll.wait(self._timeout_ms(time.monotonic_ns()), self._brokers.sendable)
             self.board.progress()
             now_ns = time.monotonic_ns()
             self._serve_commands(now_ns)
-            if self._client.lost_sessions():
-                self._core.end_all_sessions()
+            for broker in self._brokers.lost():
+                self._core.end_sessions_by(broker)
             self._receive(now_ns)
-            self._client.flush()
+            self._brokers.flush()
             self._work(now_ns)
             self._report(time.monotonic_ns())
 
@@ -144,36 +143,47 @@ class InferenceActor(Actor):
             self._drain(now_ns, "asked to stop", stop=True)
 
     def _receive(self, now_ns: int) -> None:
-        for _ in range(MESSAGES_PER_TURN):
-            try:
-                frames = self._client.receive()
-                if frames is None:
-                    return
-                self._dispatch(frames, now_ns)
-            except WireError as error:
-                self._meters.counts[f"dropped:{error.reason}"] += 1
+        for broker, link in enumerate(self._brokers.links):
+            for _ in range(MESSAGES_PER_TURN):
+                try:
+                    if (frames := link.receive()) is None:
+                        break
+                    self._dispatch(broker, frames, now_ns)
+                except WireError as error:
+                    self._meters.counts[f"dropped:{error.reason}"] += 1
 
-    def _dispatch(self, frames: list[Buffer], now_ns: int) -> None:
+    def _dispatch(self, broker: int, frames: list[Buffer], now_ns: int) -> None:
+        link = self._brokers.links[broker]
         try:
             robot = bytes(frames[0]).decode()
         except UnicodeDecodeError as error:
             raise WireError("robot", "a robot's name that is not UTF-8") from error
         header = Header.unpack(frames[1])
         if robot:
-            for answer in self._core.receive(robot, header, frames[1:], now_ns):
-                self._client.send(robot, answer)
+            for answer in self._core.receive(robot, header, frames[1:], now_ns, broker):
+                link.send(robot, answer)
+            if header.kind in (Kind.OPEN, Kind.CLOSE):
+                self._sessions_changed(now_ns)
         elif header.kind is Kind.WELCOME:
-            if not self._client.welcomed(header):
+            if not link.welcomed(header):
                 self.log.warning("the broker does not know this replica: registering again")
-                self._core.end_all_sessions()
-        elif header.kind is Kind.REJECT and self._client.answers_offer(header):
+                self._core.end_sessions_by(broker)
+            self._sessions_changed(now_ns)
+        elif header.kind is Kind.REJECT and link.answers_offer(header):
             # A restart would be refused like this one: a person has to change something.
             raise RefusedError(decode(frames[1:]).body.message)
         elif header.kind is Kind.DRAIN:
-            self._departure.release()
+            self._departure.release(broker)
             self._drain(now_ns, "drained by the broker")
         elif header.kind is not Kind.HEARTBEAT:
             raise WireError("kind", f"a {header.kind.name} to the replica itself")
+
+    def _sessions_changed(self, now_ns: int) -> None:
+        """Notify the other brokers: robots have gone on by another one, places are taken."""
+        for broker, robot, frames in self._core.displaced():
+            self._brokers.links[broker].send(robot, frames)
+        if len(self._brokers.links) > 1:
+            self._next_beat_ns = now_ns
 
     def _work(self, now_ns: int) -> None:
         """Run at most one batch, after a heartbeat if the batch may outlast the next one."""
@@ -183,7 +193,7 @@ class InferenceActor(Actor):
         if now_ns + self._core.longest_batch_ns >= self._next_beat_ns:
             self._beat(now_ns)
         for robot, frames in self._core.work(now_ns):
-            self._client.send(robot, frames)
+            self._brokers.links[self._core.sessions[robot].broker].send(robot, frames)
         self.board.progress()  # reported by the heartbeat after the batch
         took_s = (time.monotonic_ns() - now_ns) / 1e9
         if took_s > self._longest_s:
@@ -198,10 +208,9 @@ class InferenceActor(Actor):
             self._beat(now_ns)
 
     def _report(self, now_ns: int) -> None:
-        if (reason := self._client.reason) != self._unreachable:
-            self._unreachable = reason
-            if reason:
-                self.log.warning("not registered: %s", reason)
+        before, self._unreachable = self._unreachable, self._brokers.reason
+        if self._unreachable not in ("", before):
+            self.log.warning("not registered: %s", self._unreachable)
         if now_ns >= self._next_beat_ns:
             self._beat(now_ns)
         if now_ns >= self._next_report_ns:
@@ -211,16 +220,16 @@ class InferenceActor(Actor):
     def _beat(self, now_ns: int) -> None:
         self._next_beat_ns = now_ns + round(self.config.heartbeat_s * 1e9)
         load = self._meters.busy.load(now_ns)
-        self._client.beat(self.board.turns, load, self._departure.leaving)
+        self._brokers.beat(self.board.turns, load, self._core.by_broker, self._departure.leaving)
 
     def _status(self, now_ns: int) -> dict[str, object]:
         return {
-            "registered": self._client.registered,
-            "broker": self._client.reason,
+            "registered": bool(self._brokers.registered),
+            "broker": self._brokers.reason,
             "draining": self._departure.begun,
             "configuration": self._configuration,
             **self._core.status(now_ns),
-            "unsent": dict(self._client.dropped),
+            "unsent": dict(self._brokers.dropped),
         }
 
     # Departure
@@ -242,8 +251,8 @@ class InferenceActor(Actor):
             self.log.warning("left with %d sessions", len(self._core.sessions))
             return True
         return self._departure.complete(
-            busy=len(self._core.waiting) > 0 or not self._client.flush(),
-            alone=not self._client.registered or not self._core.sessions,
+            busy=len(self._core.waiting) > 0 or not self._brokers.flush(),
+            used_by=set(self._brokers.registered) & self._core.by_broker.keys(),
         )
 
     # Parts, some of which a subclass replaces
@@ -288,5 +297,4 @@ class InferenceActor(Actor):
 
 
 def _hash_of(config: InferenceConfig) -> str:
-    """Equal for equal configurations."""
     return hashlib.sha256(msgspec.json.encode(config, order="sorted")).hexdigest()[:16]

@@ -46,18 +46,18 @@ class RequestIntake:
         self._histories, self._meters, self._ledger = histories, meters, ledger
 
     def receive(
-        self, robot: str, header: Header, frames: list[Buffer], now_ns: int
+        self, robot: str, header: Header, frames: list[Buffer], now_ns: int, broker: int = 0
     ) -> list[Answer]:
-        """Handle one message of a robot; return the immediate answers. Raises WireError for a
-        message that is to be dropped and counted."""
+        """Handle one message of a robot that came by `broker`; return the immediate answers. Raises
+        WireError for a message that is to be dropped and counted."""
         if header.kind is Kind.OPEN:
-            return self._open(robot, header, frames)
+            return self._open(robot, header, frames, broker)
         if header.kind is Kind.INQUIRY:
             return [self.handshake.inquire(robot, header, frames)]
         session = self.sessions.get(robot)
         if session is not None and header.epoch < session.epoch:
             raise WireError("stale-epoch", f"epoch {header.epoch} of {robot} is over")
-        if session is None or header.epoch > session.epoch:
+        if session is None or header.epoch > session.epoch or session.broker != broker:
             return self._unknown(robot, header)
         if header.kind is Kind.CLOSE:
             self._end(session)
@@ -90,14 +90,30 @@ class RequestIntake:
         self._ledger.refused(f"{robot}:{header.epoch}", header, error)
         return answer(header, error, Cost())
 
-    def end_all_sessions(self) -> None:
-        """End every session: the broker that opened them is gone, or has moved them."""
+    def end_sessions_by(self, broker: int) -> None:
+        """End every session that came by `broker`: that is gone, or has moved them."""
         for session in list(self.sessions.values()):
-            self._end(session)
+            if session.broker == broker:
+                self._end(session)
 
-    def _open(self, robot: str, header: Header, frames: list[Buffer]) -> list[Answer]:
+    def displaced(self) -> list[tuple[int, str, Answer]]:
+        """What is to be sent to brokers whose robots have gone on by another one: broker, robot,
+        message. Empties the list."""
+        handshake = self.handshake
+        gone, handshake.displaced = handshake.displaced, []
+        words = "the robot has gone on by another broker"
+        return [
+            (
+                each.broker,
+                each.robot,
+                encode(Header(Kind.EVENT, epoch=each.epoch), Event(what="lost", message=words)),
+            )
+            for each in gone
+        ]
+
+    def _open(self, robot: str, header: Header, frames: list[Buffer], broker: int) -> list[Answer]:
         before = self.sessions.get(robot)
-        verdict = self.handshake.open(robot, header, frames)
+        verdict = self.handshake.open(robot, header, frames, broker)
         if self.sessions.get(robot) is not before:
             self.waiting.remove(robot)
             self.episode_began = True
@@ -107,7 +123,10 @@ class RequestIntake:
         if header.kind is not Kind.REQUEST:
             raise WireError("no-session", f"a {header.kind.name} of {robot}, which has no session")
         self._meters.counts["lost-sessions"] += 1
-        message = f"replica {self._replica} holds no session of {robot} in epoch {header.epoch}"
+        message = (
+            f"replica {self._replica} holds no session of {robot} in epoch {header.epoch} by this "
+            "broker"
+        )
         return [encode(header._replace(kind=Kind.EVENT), Event(what="lost", message=message))]
 
     def _request(

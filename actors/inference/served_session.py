@@ -62,6 +62,7 @@ class ServedSession:
     `outbox` is this host's memory that its images lie in, None for a robot that sends pixels.
     `superseded` counts requests that a newer one replaced since the last reply. `away_s` is the
     time that a request and its chunk spend outside of this replica, from the robot's delay.
+    `broker` is the number of the broker that it comes by, `move` how often that had changed.
     """
 
     robot: str
@@ -71,6 +72,8 @@ class ServedSession:
     episode: int = 0
     superseded: int = 0
     away_s: float = 0.0
+    broker: int = 0
+    move: int = 0
 
     @property
     def name(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -90,6 +91,11 @@ class ReplicaCore:
         return self.handshake.sessions
 
     @property
+    def by_broker(self) -> Counter[int]:
+        """How many sessions came by each broker."""
+        return Counter(session.broker for session in self.sessions.values())
+
+    @property
     def waiting(self) -> Schedule[Message[Request]]:
         """The requests that wait for the device."""
         return self._intake.waiting
@@ -100,20 +106,25 @@ class ReplicaCore:
         return ns(max(self._runner.times.values()))
 
     def receive(
-        self, robot: str, header: Header, frames: list[Buffer], now_ns: int
+        self, robot: str, header: Header, frames: list[Buffer], now_ns: int, broker: int = 0
     ) -> list[Answer]:
-        """Handle one message of a robot; return the immediate answers. Raises WireError for a
-        message that is to be dropped and counted."""
-        return self._intake.receive(robot, header, frames, now_ns)
+        """Handle one message of a robot that came by the `broker` of that number; return the
+        immediate answers. Raises WireError for a message that is to be dropped and counted."""
+        return self._intake.receive(robot, header, frames, now_ns, broker)
+
+    def displaced(self) -> list[tuple[int, str, Answer]]:
+        """What is to be sent to brokers whose robots have gone on by another one: broker, robot,
+        message. Each is returned once."""
+        return self._intake.displaced()
 
     def map_outboxes(self, outboxes: Mapping[str, OutboxReader]) -> None:
         """Robots of this host came or went: these are the shared memories of those that are there
         now. The sessions under way keep theirs."""
         self._outboxes = self.handshake.outboxes = outboxes
 
-    def end_all_sessions(self) -> None:
-        """End every session: the broker that opened them is gone, or has moved them."""
-        self._intake.end_all_sessions()
+    def end_sessions_by(self, broker: int) -> None:
+        """End every session that came by `broker`: that is gone, or has moved them."""
+        self._intake.end_sessions_by(broker)
 
     def due_ns(self, now_ns: int) -> int | None:
         """The instant from which `work` runs a batch; None while nothing waits."""

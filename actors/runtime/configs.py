@@ -55,7 +55,8 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     service: str
     replica: int
-    broker: str
+    brokers: tuple[str, ...]
+    """Where it registers: with all brokers of the site."""
     host: str | None = None
     """The fleet file's name of this machine, for people; None: its host name."""
     policy: str

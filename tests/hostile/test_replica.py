@@ -136,7 +136,7 @@ def site(start_actor: Callable[..., Any], rundir: Path, still: Path) -> Iterator
     config = {
         "service": "pick",
         "replica": 0,
-        "broker": sockets.ipc(rundir, "back"),
+        "brokers": [sockets.ipc(rundir, "back")],
         "policy": "constant",
         "checkpoint": str(still),
         "max_sessions": 64,

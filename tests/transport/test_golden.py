@@ -120,6 +120,8 @@ BODY: dict[Kind, Any] = {
         guidance_schedule="exp",
         guidance_clip=5.0,
         observation_window_steps=30,
+        move=2,
+        holder="pick/1",
     ),
     Kind.ACCEPT: lambda _: Accept(
         session="r1#7",
@@ -172,6 +174,7 @@ BODY: dict[Kind, Any] = {
             latency_ms={"p50": 21.0, "p99": 40.25},
             warnings=("camera wrist is not used",),
         ),
+        elsewhere=2,
     ),
     Kind.INQUIRY: lambda blobs: Inquiry(open=BODY[Kind.OPEN](blobs)),
     Kind.VERDICT: lambda blobs: Verdict(accept=BODY[Kind.ACCEPT](blobs)),

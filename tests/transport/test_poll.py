@@ -67,9 +67,11 @@ def test_a_poll_names_a_sendable_socket_to_its_sender_only(
     """It is returned once it takes messages, and only with `sendable`."""
     dealer = sockets.dealer(context, sockets.ipc(tmp_path, "late"), "r1:1")
     poll = Poll(dealer)
-    assert poll.wait(20, sendable=dealer) == set()
+    assert poll.wait(20, sendable=(dealer,)) == set()
     router = sockets.router(context, sockets.ipc(tmp_path, "late"))
-    wait_until(lambda: dealer in poll.wait(PATIENCE_MS, sendable=dealer), "the dealer to connect")
+    wait_until(
+        lambda: dealer in poll.wait(PATIENCE_MS, sendable=(dealer,)), "the dealer to connect"
+    )
     assert sockets.send(dealer, [b"x"])
     assert poll.wait(0) == set()  # without `sendable` it is not
     router.close(linger=0)

@@ -29,7 +29,7 @@ def service_of(
     policy: ChunkPolicy, outboxes: dict[str, OutboxReader], **settings: Any
 ) -> ReplicaCore:
     served = InferenceConfig(
-        service="bench", replica=0, broker="", policy="", max_wait_ms=MAX_WAIT_S * 1e3, **settings
+        service="bench", replica=0, brokers=(), policy="", max_wait_ms=MAX_WAIT_S * 1e3, **settings
     )
     device = PolicyRunner(policy)
     device.warm_up(served.max_batch if served.scheduling == "deadline" else 1)

@@ -158,7 +158,7 @@ class Path:
         service = InferenceConfig(
             service="bench",
             replica=0,
-            broker=back,
+            brokers=(back,),
             policy=served.policy,
             checkpoint=checkpoint,
             options=served.options,

@@ -98,7 +98,7 @@ def test_each_host_gets_its_own_actors_and_tcp_has_to_be_allowed(
     assert broker["front_tcp"] == "tcp://10.0.0.2:7447"
     assert broker["back_tcp"] == "tcp://10.0.0.2:7448"
     assert broker["front"].startswith("ipc://") and broker["back"].startswith("ipc://")
-    assert at_gpu["pick/0"].config["broker"] == broker["back"]
+    assert at_gpu["pick/0"].config["brokers"] == [broker["back"]]
     assert at_edge["r1/network"].config["broker"] == "tcp://10.0.0.2:7447"
     assert at_edge["r1/network"].config["outbox"] is None
     with pytest.raises(FleetError, match="--host"):

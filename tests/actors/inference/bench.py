@@ -24,10 +24,13 @@ class Bench:
     def __init__(self, service: ReplicaCore, runner: PolicyRunner, meters: Meters) -> None:
         self.service, self.runner, self.meters = service, runner, meters
 
-    def receive(self, robot: str, frames: Sequence[Buffer], now_ns: int = 0) -> list[Message[Any]]:
-        """The immediate answers to a message of `robot`."""
+    def receive(
+        self, robot: str, frames: Sequence[Buffer], now_ns: int = 0, broker: int = 0
+    ) -> list[Message[Any]]:
+        """The immediate answers to a message of `robot`, which came by `broker`."""
         header = Header.unpack(frames[0])
-        return [decode(f) for f in self.service.receive(robot, header, list(frames), now_ns)]
+        answers = self.service.receive(robot, header, list(frames), now_ns, broker)
+        return [decode(frames) for frames in answers]
 
     def join(self, *names: str) -> None:
         """Open a session for each robot."""

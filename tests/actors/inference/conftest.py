@@ -44,7 +44,7 @@ def bench(tmp_path: Path) -> MakeBench:
             **{
                 "service": "pick",
                 "replica": 0,
-                "broker": "",
+                "brokers": [],
                 "policy": "echo",
                 "max_wait_ms": 0,
                 **config,

@@ -63,7 +63,7 @@ class Outage:
         configured = {
             "service": "pick",
             "replica": 0,
-            "broker": self._endpoint,
+            "brokers": [self._endpoint],
             "policy": "fickle_policy:Fickle",
             "import_path": str(self._folder),
             "heartbeat_s": 0.05,

@@ -15,11 +15,11 @@ def test_a_draining_replica_waits_for_its_release_or_the_time_limit() -> None:
     departure = Departure(drain_s=2.0)
     assert not departure.overdue(10 * S_NS)
     assert departure.begin(0, stop=False)
-    assert not departure.complete(busy=False, alone=False)
+    assert not departure.complete(busy=False, used_by={0})
     assert not departure.overdue(2 * S_NS - 1) and departure.overdue(2 * S_NS)
     departure.release()
-    assert departure.complete(busy=False, alone=False)
-    assert not departure.complete(busy=True, alone=False), "requests are answered first"
+    assert departure.complete(busy=False, used_by={0})
+    assert not departure.complete(busy=True, used_by={0}), "requests are answered first"
 
 
 def test_a_release_before_the_drain_has_no_effect() -> None:
@@ -27,9 +27,9 @@ def test_a_release_before_the_drain_has_no_effect() -> None:
     departure = Departure(drain_s=2.0)
     departure.release()
     departure.begin(0, stop=False)
-    assert not departure.complete(busy=False, alone=False)
+    assert not departure.complete(busy=False, used_by={0})
     departure.release()
-    assert departure.complete(busy=False, alone=False)
+    assert departure.complete(busy=False, used_by={0})
 
 
 @given(stops=st.lists(st.tuples(st.booleans(), st.integers(0, 10)), min_size=1, max_size=8))

@@ -43,7 +43,7 @@ def replica(checkpoint: Path, endpoint: str, tmp_path: Path) -> StartReplica:
         configured = {
             "service": "pick",
             "replica": 0,
-            "broker": endpoint,
+            "brokers": [endpoint],
             "policy": "shape-only",
             "checkpoint": str(checkpoint),
             "heartbeat_s": 0.05,

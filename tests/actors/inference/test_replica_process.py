@@ -29,7 +29,7 @@ def test_a_replica_process_serves_and_ends_on_sigterm(
     config = {
         "service": "pick",
         "replica": 0,
-        "broker": endpoint,
+        "brokers": [endpoint],
         "policy": "flow",
         "checkpoint": str(checkpoint),
         "heartbeat_s": 0.05,
@@ -72,7 +72,7 @@ def test_the_last_status_of_a_killed_replica_stays_readable(
     config = {
         "service": "pick",
         "replica": 0,
-        "broker": endpoint,
+        "brokers": [endpoint],
         "policy": "shape-only",
         "checkpoint": str(checkpoint),
     }

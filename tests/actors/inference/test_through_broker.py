@@ -117,7 +117,7 @@ def site(tmp_path: Path, checkpoint: Path) -> Iterator[dict[str, Any]]:
     broker = Running(BrokerActor, "broker", config, tmp_path)
     replica = {
         "service": "pick",
-        "broker": back,
+        "brokers": [back],
         "policy": "flow",
         "checkpoint": str(checkpoint),
         "heartbeat_s": 0.05,
@@ -267,7 +267,7 @@ def test_a_replica_without_a_key_is_not_registered_by_a_broker_with_keys(
     broker = Running(BrokerActor, "broker", config, tmp_path)
     replica = {
         "service": "pick",
-        "broker": back,
+        "brokers": [back],
         "policy": "shape-only",
         "checkpoint": str(checkpoint),
         "heartbeat_s": 0.05,

@@ -173,7 +173,7 @@ def config(folder: str, name: str, **options: Any) -> InferenceConfig:
     return InferenceConfig(
         service="swing",
         replica=0,
-        broker="",
+        brokers=(),
         policy=f"my_policies:{name}",
         options=options,
         import_path=folder,

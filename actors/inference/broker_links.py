@@ -1,0 +1,85 @@
+"""`BrokerLinks`: a replica's connections to all brokers of its site, numbered in their order.
+
+Each is independent: the replica registers with every broker, and a session belongs to the broker by
+which it came. Used by one thread; never blocks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from ...transport import sockets
+from ...transport.bodies import Register
+from ...transport.keys import Key, PublicKey
+from ...transport.poll import Poll
+from .broker_client import BrokerClient
+
+
+class BrokerLinks:
+    """The clients of the brokers at `endpoints`; `links[k]` is that of the k-th."""
+
+    def __init__(
+        self,
+        endpoints: Sequence[str],
+        identity: str,
+        offer: Register,
+        key: Key | None = None,
+        server: PublicKey | None = None,
+    ) -> None:
+        self.links = [BrokerClient(each, identity, offer, key, server) for each in endpoints]
+        self._abandoned: set[int] = set()
+
+    @property
+    def registered(self) -> list[int]:
+        """The brokers that have welcomed this replica."""
+        return [k for k, link in enumerate(self.links) if link.registered]
+
+    @property
+    def reason(self) -> str:
+        """Which brokers are unreachable, and why; empty when none is."""
+        return "; ".join(link.reason for link in self.links if link.reason)
+
+    @property
+    def sendable(self) -> list[sockets.Socket]:
+        """The sockets for whose room messages wait."""
+        return [socket for link in self.links if (socket := link.sendable) is not None]
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many messages no socket took, by kind."""
+        return sum((link.dropped for link in self.links), Counter[str]())
+
+    def watch(self, poll: Poll) -> None:
+        """Wake `poll` for messages and for new connections."""
+        for link in self.links:
+            link.watch(poll)
+
+    def lost(self) -> list[int]:
+        """The brokers whose sessions are void since the last call. Call it in every turn."""
+        gone = []
+        for k, link in enumerate(self.links):
+            if link.lost_sessions():
+                gone.append(k)
+            elif link.abandoned and k not in self._abandoned:
+                self._abandoned.add(k)
+                gone.append(k)
+            if not link.abandoned:
+                self._abandoned.discard(k)
+        return gone
+
+    def beat(self, progress: int, load: float, sessions: Counter[int], draining: str = "") -> None:
+        """Send a heartbeat to each broker (see `BrokerClient.beat`). `sessions`: how many came by
+        each of them."""
+        total = sessions.total()
+        for k, link in enumerate(self.links):
+            link.beat(progress, load, draining, elsewhere=total - sessions[k])
+
+    def flush(self) -> bool:
+        """Send the waiting messages that the sockets take; True when none is left."""
+        return min([link.flush() for link in self.links])
+
+    def close(self) -> None:
+        """Close; messages in the sockets have a moment to leave."""
+        for link in self.links:
+            link.close()
