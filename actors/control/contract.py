@@ -47,10 +47,21 @@ class Contract(msgspec.Struct, frozen=True):
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """What the segment keeps for the next incarnation."""
+    """What the segment keeps for the next incarnation. The contract is `service`'s, which a person
+    may have chosen in place of the `configured` one."""
 
     contract: Contract | None = None
     task: Task | None = None
+    service: str = ""
+    configured: str = ""
+
+    def under(self, configured: str) -> Kept:
+        """What of it holds where the fleet file names the service `configured`: if that is another
+        than it was, the robot uses it, and is bound by no contract of the one before."""
+        if self.configured == configured:
+            return self
+        contract = self.contract if self.service == configured else None
+        return Kept(contract, self.task, configured, configured)
 
     def pack(self) -> bytes:
         return msgspec.msgpack.encode(self)

@@ -26,8 +26,7 @@ class Conversation:
     """Call `receive`, `elapse` and `keep_in_touch` once a tick, in this order.
 
     `vitals` gives the figures that a heartbeat carries; it is called for each of them. `log` has
-    the
-    observations of the policy steps.
+    the observations of the policy steps.
     """
 
     def __init__(
@@ -61,7 +60,7 @@ class Conversation:
         session = self._session
         epoch = session.open_epoch(now_ns)
         if epoch is not None:
-            if self.client.open(self._spec, epoch, session.task.sentence):
+            if self.client.open(self._spec, epoch, session.service, session.task.sentence):
                 session.opening(epoch, now_ns)
             else:
                 session.unopened()
@@ -104,6 +103,13 @@ class Conversation:
         if self._session.open:
             self.client.reset(episode, self._session.epoch)
         return episode
+
+    def use(self, service: str, now_ns: int) -> None:
+        """Go over to another `service`, see `PolicySession.use`; then `reset`, because what the one
+        before has planned is not continued."""
+        if self._session.open:
+            self.client.leave(self._session.epoch, f"goes over to service {service}")
+        self._session.use(service, now_ns)
 
     def close(self, reason: str) -> None:
         """End the session, if there is one, and close the connection."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import gc
 from time import monotonic_ns
+from typing import Any
 
 import zmq
 
@@ -102,6 +103,8 @@ class ControlActor(Actor):
             self._motion,
             lambda: self._source.position,
             self._reset,
+            self._use,
+            self._acknowledge,
             config.service,
         )
         if not config.service:  # there is nothing to wait for but a person
@@ -263,11 +266,17 @@ class ControlActor(Actor):
             self._words[Word.ROBOT_EPISODE] = number
             if seen:
                 self._reset(episode.task)
+                self._commands.episode_began()
         self._cycle.follow_task(episode.task)
 
     def _reset(self, task: str | None = None) -> None:
         self._conversation.reset(task)
         self._source.interrupt()
+
+    def _use(self, service: str) -> None:
+        """Another service, from an episode on that begins with it."""
+        self._conversation.use(service, monotonic_ns())
+        self._reset()
 
     def _receive(self) -> None:
         self._conversation.receive(self._next_step, monotonic_ns())
@@ -276,6 +285,7 @@ class ControlActor(Actor):
         """Handshakes, heartbeats, the board, and what else is due now and then."""
         if self.config.service:
             self._conversation.keep_in_touch(now_ns)
+            self._commands.answer()
         if self._transitions.entered(now_ns):
             self._report_ns = 0
         if now_ns - self._report_ns >= _REPORT_NS:
@@ -294,16 +304,15 @@ class ControlActor(Actor):
 
     def _serve_commands(self) -> None:
         for command in self.link.commands():
-            if command.verb not in self.verbs:
-                self.link.acknowledge(command.id, error=self.refusal(command))
-                continue
-            try:
-                result = self._commands.carry_out(command)
-            except ValueError as error:
-                self.link.acknowledge(command.id, error=str(error))
+            if command.verb in self.verbs:
+                self._commands.serve(command)
             else:
-                self._report()  # first: the status shows the result once it is acknowledged
-                self.link.acknowledge(command.id, result)
+                self.link.acknowledge(command.id, error=self.refusal(command))
+
+    def _acknowledge(self, id: int, result: Any = None, error: str | None = None) -> None:
+        if error is None:
+            self._report()  # first: the status shows the result once it is acknowledged
+        self.link.acknowledge(id, result, error)
 
     def _die(self, now_ns: int) -> None:
         """Bring the robot to its safe rest, a step per tick; then end for good."""
@@ -330,7 +339,7 @@ class ControlActor(Actor):
         report["timing"] = self._timing
         report["manual"] = self._handover.manual
         report["moves"] = self._motion.active
-        report["service"] = self.config.service
+        report["service"] = self._cycle.session.service
         if self._handover.manual or not self.config.service:
             report["reason"] = self._handover.reason
         report["malformed"] = dict(self._client.malformed)

@@ -37,9 +37,9 @@ class PolicyClient:
         )
         self.malformed: Counter[str] = Counter()
 
-    def open(self, spec: RobotSpec, epoch: int, task: str) -> bool:
+    def open(self, spec: RobotSpec, epoch: int, service: str, task: str) -> bool:
         """Ask for a session. The network actor adds what it knows: cameras, shared memory."""
-        body = opening(self._config, spec, task, self._incarnation)
+        body = opening(self._config, spec, service, task, self._incarnation)
         return self._send(Header(Kind.OPEN, epoch=epoch), body)
 
     def ask(
@@ -84,9 +84,13 @@ class PolicyClient:
         beat = Heartbeat(progress=progress, vitals=vitals)
         return self._send(Header(Kind.HEARTBEAT, epoch=epoch), beat)
 
+    def leave(self, epoch: int, reason: str) -> bool:
+        """End the session; losing this costs nothing but the service's place until the next."""
+        return self._send(Header(Kind.CLOSE, epoch=epoch), Close(reason=reason))
+
     def close(self, epoch: int, reason: str) -> None:
         """End the session, and the connection once that is on its way."""
-        self._send(Header(Kind.CLOSE, epoch=epoch), Close(reason=reason))
+        self.leave(epoch, reason)
         self.socket.close(linger=50)
 
     def drain(self, cycle: RequestCycle, step: int, now_ns: int) -> bool:
@@ -107,12 +111,14 @@ class PolicyClient:
         return sockets.send(self.socket, messages.encode(header, body, blobs or ()))
 
 
-def opening(config: ControlConfig, spec: RobotSpec, task: str, incarnation: int) -> Open:
-    """What a robot asks its service for, in its own names, as far as control knows it."""
+def opening(
+    config: ControlConfig, spec: RobotSpec, service: str, task: str, incarnation: int
+) -> Open:
+    """What a robot asks a `service` for, in its own names, as far as control knows it."""
     rtc = config.plan_settings.rtc
     return Open(
         robot=config.robot,
-        service=config.service,
+        service=service,
         action_names=spec.action_names,
         state_names=spec.state_names,
         cameras={},

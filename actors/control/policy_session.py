@@ -18,6 +18,7 @@ from .plan import Drop
 from .plan_memory import PlanMemory, Word
 from .policy_task import Task
 from .reason import Reason
+from .service_change import CHANGE_NS, ServiceChange
 from .supply_state import SupplyEvent, SupplyState
 
 _NS = 1_000_000_000
@@ -27,6 +28,7 @@ class PolicySession:
     """One robot's. What `failsafe` decides takes effect here: `settle` it after each of its events.
 
     Attributes:
+        change: the last change of the service; None before the first.
         contract: the model that the robot was accepted under; None until the first handshake.
         task: what the policy is asked to do.
         terms: what the session was accepted on; None without one.
@@ -43,13 +45,14 @@ class PolicySession:
     ):
         self._plan, self._words, self._buffer = plan, plan.words, buffer
         self._actions = actions
-        self._service, self._endpoint = config.service, config.endpoint
+        self._configured, self._endpoint = config.service, config.endpoint
         self._open_timeout_s = config.safety.open_timeout_s
         self._liveness_s = config.safety.liveness_s
         self._liveness_ns = round(self._liveness_s * _NS)
         self.failsafe = failsafe
-        self.why = Reason(config.service)
-        kept = Kept.unpack(plan.recall())
+        kept = Kept.unpack(plan.recall()).under(config.service)
+        self.why = Reason(kept.service)
+        self.change: ServiceChange | None = None
         self.contract = kept.contract
         self.task = Task.resume(kept.task, config.task)
         self.terms: Accept | None = None
@@ -62,6 +65,11 @@ class PolicySession:
     def epoch(self) -> int:
         """The number of the last handshake."""
         return self._words[Word.EPOCH]
+
+    @property
+    def service(self) -> str:
+        """The service that it asks for."""
+        return self.why.service
 
     @property
     def open(self) -> bool:
@@ -80,7 +88,7 @@ class PolicySession:
         due = self.failsafe.should_open(now_ns)
         if waiting and not self.failsafe.handshake_open:
             self.why.session = (
-                f"the broker took the handshake with service '{self._service}', which was not "
+                f"the broker took the handshake with service '{self.service}', which was not "
                 f"answered within {self._open_timeout_s:g} s"
             )
         return self.epoch + 1 if due else None
@@ -109,14 +117,20 @@ class PolicySession:
             return
         self._opened = None
         contract = Contract.of(terms)
-        if self.contract is not None and contract != self.contract:
+        unfit = misfit(terms, self._actions, self._buffer.capacity)
+        changes = self._changes
+        if changes is not None:
+            if fault := unfit or self.task.misfit(terms.pin_task, self.service):
+                self._stay(fault, now_ns)
+                return
+            changes.accepted()
+        elif self.contract is not None and contract != self.contract:
             self._end(SupplyEvent.CHANGED, self.contract.changes(contract), now_ns)
             return
-        unfit = misfit(terms, self._actions, self._buffer.capacity)
-        if unfit:
+        elif unfit:
             self._end(SupplyEvent.REFUSED, unfit, now_ns)
             return
-        if self.contract is None or self.task.pinned != terms.pin_task:
+        if changes or self.contract is None or self.task.pinned != terms.pin_task:
             self.contract, self.task.pinned = contract, terms.pin_task
             self.keep()
         self.terms = terms
@@ -131,7 +145,9 @@ class PolicySession:
             return
         self._opened = None
         self.why.session = f"{answer.reason}: {answer.message}"
-        if answer.final:
+        if self._changes:
+            self._stay(self.why.session, now_ns)
+        elif answer.final:
             self._end(SupplyEvent.REFUSED, self.why.session, now_ns)
         else:
             self.failsafe.open_failed(now_ns, round(answer.retry_after_s * _NS))
@@ -157,9 +173,22 @@ class PolicySession:
             self._opened = None
             self.why.session = message
             self.failsafe.open_failed(now_ns)
+            if self._changes:
+                self._stay(message, now_ns)
+
+    def use(self, service: str, now_ns: int) -> None:
+        """Go over to another `service`: the next handshake asks it, and what it accepts the robot
+        under is the contract from then on. Unless it accepts within `CHANGE_NS`, the robot goes
+        back to the one before; `change` says how it went."""
+        self.change = ServiceChange(self.service, service, now_ns + CHANGE_NS)
+        self._ask(service, f"it goes over to service '{service}'", now_ns)
 
     def elapse(self, now_ns: int) -> None:
         """Let time pass: the session is lost if the network actor was silent for too long."""
+        change = self._changes
+        if change is not None and now_ns >= change.deadline_ns:
+            waited_s = CHANGE_NS / _NS
+            self._stay(f"not accepted within {waited_s:g} s: {self.why.session}", now_ns)
         if self.open and now_ns - self._heard_ns > self._liveness_ns:
             self._lose(f"the network actor has been silent for {self._liveness_s:g} s", now_ns)
 
@@ -178,11 +207,13 @@ class PolicySession:
     def task_fault(self, task: str) -> str:
         """Why the service would refuse requests of `task`; empty if it would not, or nothing is
         known of it yet."""
-        return self.task.fault(task, self._service)
+        return self.task.fault(task, self.service)
 
     def keep(self) -> None:
-        """Keep contract and task for the next incarnation."""
-        self._plan.keep(Kept(self.contract, self.task).pack())
+        """Keep service, contract and task for the next incarnation."""
+        # Until another service has accepted the robot, it is the one before that is kept.
+        service = self._changes.before if self._changes else self.service
+        self._plan.keep(Kept(self.contract, self.task, service, self._configured).pack())
 
     def forget(self) -> None:
         """The actor ends in order: time until its next start is not time offline, and if a person
@@ -191,6 +222,28 @@ class PolicySession:
         if self.failsafe.state is SupplyState.DEAD:
             self.contract = None
             self.keep()
+
+    @property
+    def _changes(self) -> ServiceChange | None:
+        """The change of the service that is under way."""
+        return self.change if self.change is not None and self.change.pending else None
+
+    def _stay(self, why: str, now_ns: int) -> None:
+        """The other service did not accept: go back to the one before, under its contract."""
+        assert self.change is not None, "a change is under way"
+        self.change.refused(why)
+        self._ask(self.change.before, f"service '{self.change.after}' refused it: {why}", now_ns)
+
+    def _ask(self, service: str, why: str, now_ns: int) -> None:
+        """End what session and handshake there is; the next handshake, now, is with `service`."""
+        self.why.service = service
+        self._opened = None
+        if self.open:
+            self._lose(why, now_ns)
+        else:
+            self.why.session = why
+            self.failsafe.open_failed(now_ns)
+        self.failsafe.available(now_ns)
 
     def _lose(self, why: str, now_ns: int) -> None:
         self.why.closed(why, now_ns)

@@ -52,9 +52,18 @@ class Task(msgspec.Struct):
 
     def fault(self, sentence: str, service: str) -> str:
         """Why `service` would refuse a request of this task; empty if it would not."""
-        if self.pinned is None or sentence in ("", self.pinned):
-            return ""
-        return (
-            f"service '{service}' is pinned to {self.pinned!r} and does not do {sentence!r}: give "
-            "that task or none, or remove `pin_task` from the service"
-        )
+        return _fault(sentence, self.pinned, service)
+
+    def misfit(self, pinned: str | None, service: str) -> str:
+        """Why `service`, which is pinned to that task, would refuse requests of the present one;
+        empty if it would not."""
+        return _fault(self.sentence, pinned, service)
+
+
+def _fault(sentence: str, pinned: str | None, service: str) -> str:
+    if pinned is None or sentence in ("", pinned):
+        return ""
+    return (
+        f"service '{service}' is pinned to {pinned!r} and does not do {sentence!r}: give "
+        "that task or none, or remove `pin_task` from the service"
+    )

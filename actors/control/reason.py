@@ -12,9 +12,10 @@ _NS = 1_000_000_000
 
 
 class Reason:
-    """One robot's. `service` is the name that it asks for.
+    """One robot's.
 
     Attributes:
+        service: the name that it asks for.
         dead: why the robot stopped for good.
         driver: why the robot cannot be commanded; empty if it can.
         session: why there is no session; empty if there is one, or nothing is known.
@@ -23,7 +24,7 @@ class Reason:
     """
 
     def __init__(self, service: str):
-        self._service = service
+        self.service = service
         self.dead = self.driver = self.session = self.request = self.replica = ""
         self._since_ns = 0
 
@@ -51,7 +52,7 @@ class Reason:
         if state is SupplyState.STREAMING:
             return ""
         if not self.replica:
-            return self.session or f"the handshake with service '{self._service}' is not answered"
+            return self.session or f"the handshake with service '{self.service}' is not answered"
         return self.request or f"a chunk is awaited from {self.replica}"
 
     def sentence(self, state: SupplyState, now_ns: int) -> str:

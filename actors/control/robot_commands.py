@@ -1,9 +1,11 @@
-"""`RobotCommands`: what a person commands a control loop: pause, resume, an episode, a task."""
+"""`RobotCommands`: what a person commands a control loop: pause, resume, an episode, a task, a
+service."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic_ns
+from typing import Any, Protocol
 
 import msgspec
 
@@ -13,15 +15,24 @@ from .handover import Handover
 from .plan import Floats
 from .pose_motion import PoseMotion
 from .request_cycle import RequestCycle
+from .supply_state import SupplyState
 
-VERBS = ("pause", "resume", "reset", "episode", "task", "take-over", "go-to")
+VERBS = ("pause", "resume", "reset", "episode", "task", "take-over", "go-to", "use")
+
+
+class AcknowledgeCommand(Protocol):
+    """Answers a command by its id: with a result, or why it was not done."""
+
+    def __call__(self, id: int, result: Any = None, error: str | None = None) -> None: ...
 
 
 class RobotCommands:
     """Of one loop, whose `service` is empty for a robot that a person alone moves. `reset` begins
     an episode, with another task unless it gets None; `task` is another task in the same episode.
     `take-over`: the teleoperator commands the robot, until `resume` gives it back to the policy, or
-    `pause` to neither. `go-to`: a slow motion to a pose, then it is paused."""
+    `pause` to neither. `go-to`: a slow motion to a pose, then it is paused. `use`: from a new
+    episode on, another service infers for the robot. `resume` until "episode" is up to where the
+    robot's surroundings begin the next one: there it is paused, before anything is commanded."""
 
     def __init__(
         self,
@@ -30,17 +41,51 @@ class RobotCommands:
         motion: PoseMotion,
         position: Callable[[], Floats],
         reset: Callable[[str | None], None],
+        use: Callable[[str], None],
+        acknowledge: AcknowledgeCommand,
         service: str,
     ) -> None:
         self._cycle, self._handover, self._reset = cycle, handover, reset
-        self._service = service
+        self._service, self._use, self._acknowledge = service, use, acknowledge
         self._motion, self._position = motion, position
+        self._until_episode = False
+        self._changing: int | None = None
+        """The command that waits for the other service's answer."""
 
-    def carry_out(self, command: Command) -> dict[str, object]:
-        """Carry out one of VERBS; returns what the acknowledgement carries. Raises ValueError for
-        a task that is none, or that the service does not do, and for a take-over without a
-        teleoperator."""
+    def serve(self, command: Command) -> None:
+        """Carry out one of VERBS and acknowledge it, a change of the service by `answer`."""
+        try:
+            self._carry_out(command)
+        except ValueError as error:
+            self._acknowledge(command.id, error=str(error))
+        else:
+            if self._changing != command.id:
+                self._acknowledge(command.id, self._result)
+
+    def answer(self) -> None:
+        """Acknowledge the change of the service once the other one has accepted the robot, or it
+        stays with its own. Once a tick."""
+        change = self._cycle.session.change
+        if self._changing is None or change is None or change.pending:
+            return
+        id, self._changing = self._changing, None
+        if change.refusal:
+            why = f"service '{change.after}' refused it: {change.refusal}"
+            self._acknowledge(id, error=f"{why}; it stays with '{change.before}'")
+        else:
+            self._acknowledge(id, self._result)
+
+    def episode_began(self) -> None:
+        """The robot's surroundings have begun an episode by themselves."""
+        if self._until_episode:
+            self._pause()
+
+    def _carry_out(self, command: Command) -> None:
+        """Raises ValueError for a task that is none, or that the service does not do, for a
+        take-over without a teleoperator, and for a service that is none."""
         match command.verb:
+            case "use":
+                self._change(command.id, command.args.get("service"))
             case "go-to":
                 self._go_to(command.args.get("pose"))
             case "take-over":
@@ -49,6 +94,7 @@ class RobotCommands:
                 self._pause()
             case "resume":
                 self._give_back()
+                self._until_episode = command.args.get("until") == "episode"
             case "reset" | "episode":
                 self._reset(self._task(command.args.get("task")))
             case "task":
@@ -56,6 +102,10 @@ class RobotCommands:
                 if task is None:
                     raise ValueError("`task` needs the task, a sentence")
                 self._cycle.change_task(task)
+
+    @property
+    def _result(self) -> dict[str, object]:
+        """What the acknowledgement carries."""
         return {
             "state": self._state,
             "paused": self._cycle.failsafe.paused,
@@ -63,6 +113,7 @@ class RobotCommands:
             "moves": self._motion.active,
             "episode": self._cycle.buffer.episode,
             "task": self._cycle.session.task.sentence,
+            "service": self._cycle.session.service,
         }
 
     @property
@@ -92,7 +143,23 @@ class RobotCommands:
         self._cycle.void_plan()
         self._handover.take(now_ns)
 
+    def _change(self, id: int, service: object) -> None:
+        if not isinstance(service, str) or not service:
+            raise ValueError(f"`use` needs the name of a service, not {service!r:.60}")
+        if not self._service:
+            raise ValueError(
+                "it has no service, so no network actor: name one in the fleet file, and reload it"
+            )
+        if self._changing is not None:
+            raise ValueError("it is going over to another service already: wait for its answer")
+        if self._cycle.state is SupplyState.DEAD:
+            raise ValueError(f"it is DEAD ({self._cycle.reason}): start it again first")
+        if service != self._cycle.session.service:
+            self._changing = id
+            self._use(service)
+
     def _pause(self) -> None:
+        self._until_episode = False
         self._motion.end()
         self._handover.give_back()
         self._cycle.pause(monotonic_ns())

@@ -125,7 +125,12 @@ def _broker(context: HostContext) -> ActorSpec:
 def _replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec:
     service = context.fleet.services[name]
     robots = [robot for robot in context.fleet.robots if robot.service == name]
-    near = [robot for robot in robots if robot.host == place.host]
+    # A robot may use another service than its own: see `actorctl use`.
+    near = [
+        robot
+        for robot in context.fleet.robots
+        if robot.host == place.host and segment_uses.outbox_takes(context.fleet, robot, name)
+    ]
     outboxes = {
         robot.name: segment_uses.outbox(context.fleet, robot, writable=False) for robot in near
     }

@@ -95,15 +95,34 @@ def is_near(service: ServiceEntry, robot: RobotEntry) -> bool:
 
 
 def outbox(fleet: FleetFile, robot: RobotEntry, writable: bool) -> SegmentUse:
-    """Room for the images of one request, at the size in which they travel."""
-    policy = policy_spec(fleet, fleet.services[robot.service])
+    """Room for the images of one request to the robot's service, at the size in which they
+    travel."""
+    capacity = _request_bytes(fleet, robot, robot.service)
+    return SegmentUse(f"{robot.name}/outbox", Outbox.size_for(capacity), writable)
+
+
+def outbox_takes(fleet: FleetFile, robot: RobotEntry, service: str) -> bool:
+    """Whether the robot has an outbox, and in it room for the images of `service`, which it may
+    use in place of its own. Those of another one travel to it as JPEG."""
+    own = fleet.services.get(robot.service)
+    if own is None or not is_near(own, robot):
+        return False
+    if service == robot.service:
+        return True
+    try:
+        return _request_bytes(fleet, robot, service) <= _request_bytes(fleet, robot, robot.service)
+    except PolicyError:  # a policy that cannot be described here
+        return False
+
+
+def _request_bytes(fleet: FleetFile, robot: RobotEntry, service: str) -> int:
+    policy = policy_spec(fleet, fleet.services[service])
     sizes = [(camera.width, camera.height) for camera in policy.cameras]
     if robot.images.resize == "server":
         sizes = [(camera.width, camera.height) for camera in robot.cameras.values()]
     # A policy that sees nothing sends no images; an outbox holds at least one of no size.
     one = sum(w * h * 3 + _IMAGE_ALIGNMENT for w, h in sizes) or _IMAGE_ALIGNMENT
-    capacity = one * policy.observation_steps
-    return SegmentUse(f"{robot.name}/outbox", Outbox.size_for(capacity), writable)
+    return one * policy.observation_steps
 
 
 def pauses(writable: bool = False) -> SegmentUse:

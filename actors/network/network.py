@@ -54,6 +54,8 @@ class NetworkActor(Actor):
         config: NetworkConfig = self.config
         self._images = RequestImages(config, self.segment)
         self._terms: Accept | None = None
+        self._service = config.service
+        """What the last handshake asked for."""
         self._vitals = LatestVitals(script=config.script)
         self._own_actions: tuple[str, ...] = ()
         self._dropped: Counter[str] = Counter()
@@ -203,7 +205,7 @@ class NetworkActor(Actor):
         self._reported = reason
         if self._relay.phase is not Phase.CLOSED:
             return
-        what, words = ("waiting", reason) if reason else ("available", self.config.service)
+        what, words = ("waiting", reason) if reason else ("available", self._service)
         about = Header(Kind.EVENT, epoch=self._relay.epoch)
         self._control.reply(self._control.identity, about, Event(what=what, message=words))
 
@@ -243,7 +245,7 @@ class NetworkActor(Actor):
 
     def _open(self, message: messages.Message[bodies.Open]) -> None:
         """Complete control's OPEN by what only this process knows, with the policy's names."""
-        self._own_actions = message.body.action_names
+        self._own_actions, self._service = message.body.action_names, message.body.service
         body = completed(message.body, self.config, self._images.outbox, self.incarnation)
         self._terms = None
         if not self._send(messages.encode(message.header, body, message.blobs)):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 ANSWER_S = 5.0
 NOTHING_TO_DRAIN = frozenset(KINDS) - {"inference"}
-ROBOT_VERBS = ("pause", "resume", "reset", "episode", "task", "take-over", "go-to")
+ROBOT_VERBS = ("pause", "resume", "reset", "episode", "task", "take-over", "go-to", "use")
 RECORDER_VERBS = (
     "episode_start",
     "episode_stop",

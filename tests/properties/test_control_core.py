@@ -51,6 +51,8 @@ TERMS = Accept(
     prefix="guided",
     max_prefix_steps=8,
 )
+CHECKPOINTS = {"s": "c", "t": "d"}
+"""Of the services that the robot may use."""
 
 
 class CoreMachine(RuleBasedStateMachine):
@@ -72,6 +74,9 @@ class CoreMachine(RuleBasedStateMachine):
         self.surroundings: str | None = None
         self.task_of: dict[int, str] = {}
         self.for_a_change: set[int] = set()
+        self.service_of: dict[int, str] = {}
+        self.accepted_by = "s"
+        """The service that accepted the robot last, or is configured."""
         self._begin()
 
     def _begin(self) -> None:
@@ -130,6 +135,7 @@ class CoreMachine(RuleBasedStateMachine):
                 self.sent_seqs.add(ask.asked.seq)
                 assert ask.task == self.task, "of an earlier task"
                 self.task_of[ask.asked.seq] = ask.task
+                self.service_of[ask.asked.seq] = self.cycle.session.service
                 if self.cycle.session.task.pending:
                     self.for_a_change.add(ask.asked.seq)
                 self.asked.append((ask.asked.seq, ask.asked.episode, ask.asked.epoch, self.now_ns))
@@ -158,6 +164,7 @@ class CoreMachine(RuleBasedStateMachine):
         assert float(command[0]) == origin.seq * 100 + origin.step
         assert origin.seq in self.merged
         assert origin.episode == self.episode, "of an earlier episode"
+        assert self.service_of[origin.seq] == self.cycle.session.service, "of another service"
         assert self.now_ns - action.observed_ns <= CONFIG.safety.max_action_age_s * 1e9
         assert not self.played or (origin.seq, origin.step) > self.played[-1]
         self.played.append((origin.seq, origin.step))
@@ -166,13 +173,17 @@ class CoreMachine(RuleBasedStateMachine):
     def the_server_accepts(self, changed: int) -> None:
         epoch, awaited = self.cycle.session.epoch, self.awaited
         self.awaited = False
-        terms = TERMS
-        if changed == 0:
-            terms = msgspec.structs.replace(TERMS, checkpoint="other")
+        checkpoint = "other" if changed == 0 else CHECKPOINTS[self.cycle.session.service]
+        terms = msgspec.structs.replace(TERMS, checkpoint=checkpoint)
+        changes = self.changes
         before, opened = self.cycle.session.contract, self.cycle.failsafe.session_open
         self.cycle.session.accepted(terms, epoch, self.now_ns)
         if self.dead or not awaited:
             assert self.cycle.failsafe.session_open == opened, "an answer to no question"
+        elif changes:
+            contract = self.cycle.session.contract
+            assert contract is not None and contract.checkpoint == checkpoint
+            self.accepted_by = self.cycle.session.service
         elif before is not None and before.checkpoint != terms.checkpoint:
             assert self.cycle.state is SupplyState.DEAD, "another model is never played"
         else:
@@ -278,6 +289,24 @@ class CoreMachine(RuleBasedStateMachine):
         self.source.interrupt()
         self.episode += 1
 
+    @property
+    def changes(self) -> bool:
+        """Whether a change of the service is under way."""
+        change = self.cycle.session.change
+        return change is not None and change.pending
+
+    @precondition(lambda self: not self.dead and not self.changes)
+    @rule()
+    def a_person_names_the_other_service(self) -> None:
+        """Nothing is played or asked for until it has accepted the robot."""
+        other = "t" if self.cycle.session.service == "s" else "s"
+        contract = self.cycle.session.contract
+        self.cycle.session.use(other, self.now_ns)
+        self.an_episode_begins()
+        self.awaited = False
+        assert self.cycle.session.service == other and not self.cycle.session.open
+        assert self.cycle.session.contract == contract and len(self.cycle.buffer) == 0
+
     @rule(task=st.sampled_from(["", "pick", "place"]), surroundings=st.booleans())
     def the_task_changes(self, task: str, surroundings: bool) -> None:
         """What is asked for is withdrawn, unless for a change before; the plan stays."""
@@ -303,6 +332,7 @@ class CoreMachine(RuleBasedStateMachine):
         self.now_ns += ms * MS
         before, pending = len(self.cycle.buffer), self.cycle.session.task.pending
         self._begin()
+        assert self.cycle.session.service == self.accepted_by
         assert len(self.cycle.buffer) == before
         assert self.cycle.session.task.pending == pending
         assert self.cycle.state is SupplyState.CONNECTING
@@ -318,6 +348,11 @@ class CoreMachine(RuleBasedStateMachine):
     @invariant()
     def the_last_to_name_a_task_decides(self) -> None:
         assert self.cycle.session.task.sentence == self.task
+
+    @invariant()
+    def the_service_is_the_one_that_accepted_or_is_asked_now(self) -> None:
+        if not self.changes:
+            assert self.cycle.session.service == self.accepted_by
 
     @invariant()
     def a_wait_has_a_reason(self) -> None:

@@ -69,9 +69,34 @@ def pause(robot: RobotName, fleet: FleetName = None) -> None:
 
 
 @app.command()
-def resume(robot: RobotName, fleet: FleetName = None) -> None:
+def resume(
+    robot: RobotName,
+    one_episode: Annotated[
+        bool,
+        typer.Option(
+            "--one-episode",
+            help="Pause it again where its surroundings (a simulator) begin the next episode.",
+        ),
+    ] = False,
+    fleet: FleetName = None,
+) -> None:
     """Go on after a pause or a take-over: the policy commands the robot."""
-    _command_robot("resume", robot, {}, fleet)
+    _command_robot("resume", robot, {"until": "episode"} if one_episode else {}, fleet)
+
+
+@app.command()
+def use(
+    robot: RobotName,
+    service: Annotated[str, typer.Argument(help="Its name in the fleet file.")],
+    fleet: FleetName = None,
+) -> None:
+    """Another service infers for the robot, from a new episode on.
+
+    Refused with the reason, and the robot stays with its own, unless the service accepts it: its
+    actions, state, cameras and rate have to fit. It lasts until the fleet ends, or a reload names
+    another service in the robot's entry.
+    """
+    _command_robot("use", robot, {"service": service}, fleet)
 
 
 @app.command(name="take-over")

@@ -116,7 +116,8 @@ def _network(fleet: FleetFile, plain: dict[str, Any]) -> NetworkConfig:
 def _opening(control: ControlConfig, network: NetworkConfig) -> Open:
     assert control.spec is not None, "the fleet file's control has the spec of its driver"
     return as_policy_says(
-        opening(control, control.spec.spec(), control.task, incarnation=0), network
+        opening(control, control.spec.spec(), control.service, control.task, incarnation=0),
+        network,
     )
 
 

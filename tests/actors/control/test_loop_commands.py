@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
+import msgspec
+
 from holdfast.robot.base import Episode
 from holdfast.tests.actors.control.cell_states import in_order, is_streaming, running
 from holdfast.tests.actors.control.conftest import Cell
 from holdfast.tests.actors.control.test_loop_restart import crash
 from holdfast.tests.waiting import wait_until
+from holdfast.transport import bodies
 from holdfast.transport.header import Kind
 
 
@@ -102,3 +108,61 @@ def test_an_unknown_command_is_answered_with_what_is_possible(cell: Cell) -> Non
     """The acknowledgement's error lists the actor's commands."""
     running(cell)
     assert "stop, pause, resume, reset, episode, task" in cell.command("dance").error
+
+
+def test_another_service_infers_from_an_episode_of_its_own_on(cell: Cell) -> None:
+    """The session before is closed; nothing that it planned is played."""
+    running(cell)
+    cell.server.terms = msgspec.structs.replace(cell.server.terms, checkpoint="c2")
+    answer = cell.command("use", service="q")
+    assert answer.error is None, answer.error
+    assert (answer.result["service"], answer.result["episode"]) == ("q", 1)
+    played, merged = len(cell.played()), cell.status()["merged"]
+    wait_until(lambda: cell.status()["merged"] > merged + 1, "chunks of the other service")
+    assert cell.status()["service"] == "q" and in_order(cell.played())
+    opens = [body.service for kind, _, body in list(cell.server.seen) if kind is Kind.OPEN]
+    assert opens == ["p", "q"] and Kind.CLOSE in cell.server.kinds()
+    wait_until(lambda: len(cell.played()) > played + 5, "its actions")
+    crash(cell)
+    cell.start()
+    wait_until(lambda: cell.status()["epoch"] == 3, "the next incarnation")
+    assert cell.status()["service"] == "q"
+
+
+def test_a_robot_that_the_other_service_refuses_stays_with_its_own(cell: Cell) -> None:
+    """The answer has the reason, and the robot goes on."""
+    running(cell)
+    cell.server.reject = bodies.Reject(reason="fps", message="it is for 5 Hz", final=True)
+    answered: list[Any] = []
+    asked = threading.Thread(target=lambda: answered.append(cell.command("use", service="q")))
+    asked.start()
+    wait_until(lambda: cell.server.kinds().count(Kind.OPEN) == 2, "the handshake with q")
+    cell.server.reject = None
+    asked.join(10)
+    why = "service 'q' refused it: fps: it is for 5 Hz; it stays with 'p'"
+    assert answered[0].error == why
+    merged = cell.status()["merged"]
+    wait_until(lambda: cell.status()["merged"] > merged + 1, "chunks of its own service")
+    assert cell.status()["service"] == "p"
+    assert cell.command("use", service="p").error is None, "it has that one"
+    assert "name of a service" in cell.command("use").error
+
+
+def test_a_robot_that_goes_on_for_one_episode_is_paused_at_the_next(cell: Cell) -> None:
+    """Nothing is commanded in the next one; an episode that a person begins does not count."""
+    cell.robot.attempt = Episode(4, "first task")
+    running(cell)
+    cell.command("resume", until="episode")
+    cell.command("reset")
+    played = len(cell.played())
+    wait_until(lambda: len(cell.played()) > played + 5, "the robot to go on")
+    cell.robot.attempt = Episode(5, "second task")
+    wait_until(lambda: cell.status()["paused"], "the pause")
+    played, ticks = len(cell.played()), cell.status()["ticks"]
+    assert cell.status()["episode"] == 2
+    wait_until(lambda: cell.status()["ticks"] > ticks + 20, "ticks while paused")
+    assert len(cell.played()) == played
+    cell.command("resume")
+    cell.robot.attempt = Episode(6, "third task")
+    wait_until(lambda: len(cell.played()) > played + 5, "the robot to go on")
+    assert not cell.status()["paused"], "that was for one episode"

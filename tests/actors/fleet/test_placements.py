@@ -10,12 +10,15 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from holdfast.actors.fleet import surroundings
+from holdfast.actors.fleet import segment_uses, specs, surroundings
 from holdfast.actors.fleet.checks import actor_names
 from holdfast.actors.fleet.loading import loads
 from holdfast.actors.fleet.places import places, replica_names
+from holdfast.actors.fleet.schema import FleetFile
 from holdfast.actors.fleet.service_entry import PlacementEntry, ServiceEntry
+from holdfast.policy.base import PolicySpec
 from holdfast.tests.actors.fleet.files import actors, faults
 
 HOSTS = {name: {"address": f"10.0.0.{k}"} for k, name in enumerate(("cell", "gpu1", "gpu2"), 1)}
@@ -94,6 +97,27 @@ def test_a_robot_near_a_replica_gives_it_its_images_by_memory_and_others_by_tcp(
     assert at_gpu1["r1/network"].config["outbox"] == "r1/outbox"
     assert at_gpu2["pick/1"].config["outboxes"] == {}
     assert at_cell["r2/network"].config["outbox"] is None
+
+
+@pytest.mark.parametrize(("larger", "mapped"), [(0, True), (1, False)])
+def test_the_replicas_of_another_service_map_an_outbox_that_takes_their_images(
+    good: dict[str, Any], monkeypatch: pytest.MonkeyPatch, larger: int, mapped: bool
+) -> None:
+    """A robot may use that service; larger images than its own service's travel as JPEG."""
+    good["services"]["other"] = dict(good["services"]["pick"])
+
+    def spec(fleet: FleetFile, service: ServiceEntry) -> PolicySpec:
+        found = specs.policy_spec(fleet, service)
+        if service is not fleet.services["other"]:
+            return found
+        cameras = [replace(camera, width=camera.width + larger) for camera in found.cameras]
+        return replace(found, cameras=tuple(cameras))
+
+    monkeypatch.setattr(segment_uses, "policy_spec", spec)
+    made = {actor.name: actor for actor in actors(good)}
+    assert ("r1" in made["other/0"].config["outboxes"]) is mapped
+    assert ("r1/outbox" in {use.name for use in made["other/0"].segments}) is mapped
+    assert made["pick/0"].config["outboxes"]["r1"] == "r1/outbox"
 
 
 def test_what_placements_stand_in_place_of_is_refused_beside_them(placed: dict[str, Any]) -> None:
