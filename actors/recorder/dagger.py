@@ -31,15 +31,19 @@ class CorrectionStrategy(CountingStrategy):
     @property
     def progress(self) -> str:
         """For a person."""
-        if self.kept >= self._wanted:
+        if self.done:
             return f"has recorded all {self._wanted} corrections"
         doing = "waits for a correction" if self._episode is None else "records a correction"
         return f"{doing} ({self.kept} of {self._wanted} kept)"
 
+    @property
+    def done(self) -> bool:
+        return self.kept >= self._wanted
+
     def step(self, seen: RobotStep) -> list[RecordingEffect]:
         self._let_go |= not seen.manual
         if self._episode is None:
-            if not seen.manual or not self._let_go or self.kept >= self._wanted:
+            if not seen.manual or not self._let_go or self.done:
                 return []
             self._episode = seen.episode
             return [Begin()]
@@ -47,7 +51,7 @@ class CorrectionStrategy(CountingStrategy):
             return self._end(Finish())
         if seen.episode != self._episode:
             ended = self._end(Finish(seen.outcome))
-            if self.kept >= self._wanted:
+            if self.done:
                 return ended
             self._episode = seen.episode
             return [*ended, Begin()]
@@ -56,4 +60,4 @@ class CorrectionStrategy(CountingStrategy):
     def _end(self, effect: Finish | Discard) -> list[RecordingEffect]:
         self._let_go = False
         ended = super()._end(effect)
-        return [*ended, ControlVerb("pause")] if self.kept >= self._wanted else ended
+        return [*ended, ControlVerb("pause")] if self.done else ended

@@ -69,6 +69,10 @@ class EpisodicStrategy:
         """For a person: what it does, and how far it is."""
         return f"{self.attempt.value} ({self.kept} of {self._wanted} kept)"
 
+    @property
+    def done(self) -> bool:
+        return self.attempt is Attempt.DONE
+
     def step(self, seen: RobotStep) -> list[RecordingEffect]:
         if self._since_ns is None:
             self._since_ns, self._episode = seen.now_ns, seen.episode

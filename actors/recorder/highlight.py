@@ -35,6 +35,10 @@ class HighlightStrategy:
         doing = "waits for a mark" if self._until_ns is None else "records after a mark"
         return f"{doing} ({self.kept} kept)"
 
+    @property
+    def done(self) -> bool:
+        return False
+
     def step(self, seen: RobotStep) -> list[RecordingEffect]:
         if self._until_ns is None or seen.now_ns < self._until_ns:
             return []

@@ -272,6 +272,12 @@ class RecorderActor(Actor):
     def _said(self) -> str:
         return self._strategy.progress if self._strategy is not None else ""
 
+    def _done(self) -> bool | None:
+        """Whether all episodes are on the disk; None for a strategy that has no last one."""
+        if not hasattr(self.config.strategy, "episodes"):
+            return None
+        return self._strategy is not None and self._strategy.done and not self._dataset.saving
+
     def _status(self) -> dict[str, Any]:
         dataset = self._dataset
         faults = [f"{name}: {t.fault}" for name, t in self._takers.items() if t.fault]
@@ -279,6 +285,7 @@ class RecorderActor(Actor):
             "state": self._dataset.state,
             "reason": dataset.reason or "; ".join(faults) or self._commander.fault,
             "strategy": self._said(),
+            "done": self._done(),
             "held_s": round(self._ring.span_s, 1) if self._ring is not None else None,
             "root": self.config.record.root,
             "episode": dataset.next_index,

@@ -112,6 +112,10 @@ class Strategy(Protocol):
     def progress(self) -> str:
         """What it does and how far it is, for a person; empty where that says nothing."""
 
+    @property
+    def done(self) -> bool:
+        """Whether it has kept all the episodes that it was to record."""
+
     def step(self, seen: RobotStep) -> list[RecordingEffect]:
         """A policy step is about to be recorded."""
 
@@ -141,6 +145,10 @@ class CountingStrategy:
                 return self._end(Discard())
         return []
 
+    @property
+    def done(self) -> bool:
+        return False
+
     def lost(self, now_ns: int) -> None:
         del now_ns
         self.kept -= 1
@@ -161,6 +169,7 @@ class BaseStrategy:
         self._episode: int | None = None
 
     progress = ""
+    done = False
 
     def step(self, seen: RobotStep) -> list[RecordingEffect]:
         if self._episode is None:

@@ -133,6 +133,8 @@ class RecorderReport(Struct, kw_only=True):
     yields: bool = False
     strategy: str = ""
     """What its strategy does, and how far it is."""
+    done: bool | None = None
+    """Whether all its strategy's episodes are on the disk; None where it has no last one."""
     held_s: Measure | None = None
     """How much is held in memory, for a highlight."""
 

@@ -51,6 +51,9 @@ def test_demonstrations_are_counted_over_a_kill_and_a_highlight_begins_before_it
     held = fleet.wait_for(lambda s: recorder(s, "watch")["held_s"] >= 1.9, 30.0)
     assert held
     assert fleet.actorctl("episode", "save", "watch").returncode == 0
+    assert fleet.actorctl("episode", "wait", "--timeout", "1").returncode == 1
+    endless = fleet.actorctl("episode", "wait", "watch")
+    assert endless.returncode == 2 and "has no last episode" in endless.stderr
     done = fleet.wait_for(
         lambda s: (
             "all episodes (3 of 3 kept)" in recorder(s, "demo")["strategy"]
@@ -59,6 +62,7 @@ def test_demonstrations_are_counted_over_a_kill_and_a_highlight_begins_before_it
         90.0,
     )
     assert row(done["actors"], "demo/recorder")["incarnation"] > 1
+    assert fleet.actorctl("episode", "wait", "demo").returncode == 0
     refused = fleet.actorctl("episode", "start", "demo")
     assert refused.returncode == 2 and "has recorded all episodes" in refused.stderr
     fleet.interrupt()

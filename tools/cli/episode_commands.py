@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from .option_types import FleetName, NewTask, RobotName
-from .running_fleet import ask, reach
+from .option_types import FleetName, NewTask, RobotName, robot_names
+from .running_fleet import ask, fail, reach
 
 app = typer.Typer(help="Begin, keep or drop a recorded episode.", no_args_is_help=True)
 
+_LOOK_S = 0.5
 _SAVED_S = 130.0
 """Longer than the fleet waits for an episode to be saved."""
 
@@ -63,3 +67,53 @@ def discard(robot: RobotName, fleet: FleetName = None) -> None:
     """Drop the episode that is being recorded."""
     ask(reach(fleet), do="episode_discard", names=[robot])
     print(f"{robot}: the episode is dropped")
+
+
+@app.command()
+def wait(
+    robots: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ROBOT]...",
+            help="Whose episodes; left out, of all robots whose strategy has a last one.",
+            autocompletion=robot_names,
+        ),
+    ] = None,
+    timeout_s: Annotated[
+        float | None, typer.Option("--timeout", metavar="SECONDS", help="At most so long.")
+    ] = None,
+    fleet: FleetName = None,
+) -> None:
+    """Return once the robots' strategies have recorded all their episodes.
+
+    For scripts. Exit status 1 where that takes longer than --timeout."""
+    path = reach(fleet)
+    deadline_s = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
+    while True:
+        missing = [report for report in _recorders(path, robots or ()) if not report["done"]]
+        if not missing:
+            return
+        if time.monotonic() > deadline_s:
+            fail("\n".join(f"{each['robot']}: {each['strategy']}" for each in missing), status=1)
+        time.sleep(_LOOK_S)
+
+
+def _recorders(path: Path, robots: Sequence[str]) -> list[dict[str, Any]]:
+    """What the recorders of `robots` report, each with its `robot`; without names, those that have
+    a last episode. Ends the command where there are none."""
+    actors = ask(path, do="status")["status"]["actors"]
+    found = {
+        str(actor["name"]).partition("/")[0]: actor["report"]
+        or {"done": False, "strategy": "starts"}
+        for actor in actors
+        if actor["kind"] == "recorder"
+    }
+    for robot in robots:
+        if robot not in found:
+            fail(f"{robot} records nothing; those that do: {', '.join(found) or 'none'}")
+        if found[robot]["done"] is None:
+            fail(f"the strategy of {robot} has no last episode")
+    chosen = robots or [name for name, report in found.items() if report["done"] is not None]
+    if not chosen:
+        fail("no robot of this fleet has a strategy with a last episode")
+    return [{"robot": name, **found[name]} for name in chosen]

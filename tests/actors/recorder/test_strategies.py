@@ -138,6 +138,7 @@ def test_episodes_alternate_and_what_is_kept_is_counted(kind: str, moves: list[M
     assert world.strategy.kept == world.kept
     if kind in ("episodic", "teleop", "dagger"):
         assert world.kept <= WANTED
+        assert world.strategy.done == (world.kept == WANTED)
         if world.kept == WANTED:
             assert not world.recording and "all" in world.strategy.progress
 
