@@ -102,7 +102,30 @@ def episode_entries(info: DatasetInfo, files: Iterable[Path]) -> Iterator[Episod
         schema = _schema(path)
         columns = [name for name in schema if not name.startswith("stats/")]
         for row in read_parquet(path, columns).to_pylist():
-            yield _entry(row, info, path)
+            yield to_entry(row, info, path)
+
+
+def to_entry(row: dict[str, Any], info: DatasetInfo, path: Path) -> EpisodeEntry:
+    """One row of the file `path` of meta/episodes, without its statistics. Raises DatasetError."""
+
+    def place(key: str) -> tuple[int, int]:
+        return row.pop(f"{key}/chunk_index"), row.pop(f"{key}/file_index")
+
+    try:
+        index, length, tasks, first, last = (row.pop(name) for name in _KNOWN)
+        data = info.data_file(*place("data"))
+        videos = {
+            camera: VideoSpan(
+                info.video_file(camera, *place(f"videos/{camera}")),
+                row.pop(f"videos/{camera}/from_timestamp"),
+                row.pop(f"videos/{camera}/to_timestamp"),
+            )
+            for camera in info.video_cameras
+        }
+    except KeyError as error:
+        raise DatasetError(f"{path} lacks the column {error}") from error
+    extra = {key: value for key, value in row.items() if not key.startswith("meta/")}
+    return EpisodeEntry(index, length, tuple(tasks), first, last, data, videos, extra)
 
 
 def episode_files(root: Path) -> list[Path]:
@@ -138,24 +161,3 @@ def _committed(root: Path, info: DatasetInfo) -> Iterator[EpisodeEntry]:
             f"{', '.join(map(str, missing[:5]))}{' and more' if len(missing) > 5 else ''}"
         )
     yield from (found[index] for index in range(info.total_episodes))
-
-
-def _entry(row: dict[str, Any], info: DatasetInfo, path: Path) -> EpisodeEntry:
-    def place(key: str) -> tuple[int, int]:
-        return row.pop(f"{key}/chunk_index"), row.pop(f"{key}/file_index")
-
-    try:
-        index, length, tasks, first, last = (row.pop(name) for name in _KNOWN)
-        data = info.data_file(*place("data"))
-        videos = {
-            camera: VideoSpan(
-                info.video_file(camera, *place(f"videos/{camera}")),
-                row.pop(f"videos/{camera}/from_timestamp"),
-                row.pop(f"videos/{camera}/to_timestamp"),
-            )
-            for camera in info.video_cameras
-        }
-    except KeyError as error:
-        raise DatasetError(f"{path} lacks the column {error}") from error
-    extra = {key: value for key, value in row.items() if not key.startswith("meta/")}
-    return EpisodeEntry(index, length, tuple(tasks), first, last, data, videos, extra)

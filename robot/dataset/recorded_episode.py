@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,15 +89,17 @@ class RecordedEpisode:
 
     def column(self, name: str) -> NDArray[Any]:
         """[T] for a scalar, else [T, ...]: one column of the frames' table."""
-        feature = self._info.features.get(name)
-        if feature is None or feature.dtype == "video":
-            columns = [key for key, of in self._info.features.items() if of.dtype != "video"]
-            raise DatasetError(f"no column {name}; there are {', '.join(columns)}")
-        values = _array(self._table([name]).column(name))
-        if feature.dtype == "image" or values.dtype == object:
-            return values
-        shape = () if feature.shape == (1,) else feature.shape
-        return values.reshape(len(self), *shape)
+        return self.columns([name])[name]
+
+    def columns(self, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+        """Several columns, as `column` has them, by one reading of the file."""
+        for name in names:
+            feature = self._info.features.get(name)
+            if feature is None or feature.dtype == "video":
+                known = [key for key, of in self._info.features.items() if of.dtype != "video"]
+                raise DatasetError(f"no column {name}; there are {', '.join(known)}")
+        table = self._table(list(names))
+        return {name: self._shaped(name, _array(table.column(name))) for name in names}
 
     def frames(self, camera: str) -> Iterator[Image]:
         """The T images of `camera` (a key of `Dataset.cameras`) in order, uint8 [height, width, 3]
@@ -114,6 +116,13 @@ class RecordedEpisode:
         span = self.entry.videos[camera]
         instants_s = span.from_s + self.timestamps
         return video_frames.decode(self._root / span.path, instants_s, self._info.fps)
+
+    def _shaped(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
+        feature = self._info.features[name]
+        if feature.dtype == "image" or values.dtype == object:
+            return values
+        shape = () if feature.shape == (1,) else feature.shape
+        return values.reshape(len(self), *shape)
 
     def _vectors(self, name: str) -> NDArray[np.float32]:
         return self.column(name).reshape(len(self), -1).astype(np.float32, copy=False)
