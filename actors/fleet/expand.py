@@ -187,9 +187,24 @@ def _gateway(context: HostContext, robots: list[RobotEntry]) -> ActorSpec:
         port=context.fleet.gateway.port,
         metrics=context.fleet.gateway.metrics,
         cameras={camera: ring.name for camera, ring in rings.items()},
+        datasets=_named([r.record.root for r in robots if r.record]),
     )
     segments = list(rings.values())
-    return context.spec("gateway", "gateway", config, segments, reconfigurable=("cameras",))
+    return context.spec(
+        "gateway", "gateway", config, segments, reconfigurable=("cameras", "datasets")
+    )
+
+
+def _named(roots: list[str]) -> dict[str, str]:
+    """Roots by names that are short and differ: that of the folder, numbered where it is taken."""
+    made: dict[str, str] = {}
+    for root in dict.fromkeys(roots):
+        name, number = Path(root).name or "dataset", 1
+        while name in made:
+            number += 1
+            name = f"{Path(root).name or 'dataset'}-{number}"
+        made[name] = root
+    return made
 
 
 def _openpi(context: HostContext, entry: OpenpiEntry) -> ActorSpec:

@@ -5,6 +5,8 @@
   runtime directory, where the token is, is this user's alone, and so is what it opens. No other
   site's page can add a header to a request that it makes a browser send, and there is no cookie
   that a browser would add by itself.
+- A recorded video may also be asked for by a ticket in its address, which is for that path alone
+  and comes with the token only: a browser's video element sends no header.
 - Health is public, as ok or not; the reasons are for trusted clients: those that have the token, or
   are processes of this user or of root on this machine.
 - Metrics are for trusted clients, or on this machine for `anyone` if fleet.yaml allows it.
@@ -16,6 +18,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import hmac
 import ipaddress
 import os
@@ -62,13 +65,18 @@ class Access:
         origin = request.headers.get("origin")
         if not looks and origin is not None and origin != f"http://{host}":
             return text(403, f"the page at {origin} may not command this fleet")
-        if not self._has_token(request):
+        if not self._has_token(request) and not (looks and self._has_ticket(request)):
             return text(
                 401,
                 "this needs the fleet's token, as `Authorization: Bearer TOKEN`: it is what comes "
                 "after # in the link that `actorctl status` prints",
             )
         return None
+
+    def ticket(self, path: str) -> str:
+        """What opens `path` (decoded) for reading, as `?ticket=`, for as long as the token is in
+        use."""
+        return hmac.new(self._token.encode(), path.encode(), hashlib.sha256).hexdigest()
 
     def trusts(self, request: HttpRequest) -> bool:
         """Whether the client may see reasons and metrics: it has the token, or could read it."""
@@ -86,6 +94,10 @@ class Access:
             "on this machine the fleet's own user, root and clients with its token may read "
             "/metrics: scrape as one of them, or set `gateway.metrics: anyone` in fleet.yaml",
         )
+
+    def _has_ticket(self, request: HttpRequest) -> bool:
+        given = request.query.get("ticket", "").encode()
+        return hmac.compare_digest(given, self.ticket(request.path).encode())
 
     def _has_token(self, request: HttpRequest) -> bool:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")

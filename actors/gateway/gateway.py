@@ -1,8 +1,8 @@
 """The gateway actor: the fleet over HTTP, for people, monitoring and scripts. One per site.
 
 Guarantees that it only looks: it asks the supervisor for its report, reads camera rings that are
-mapped read-only, and passes a person's commands on: to the supervisor,
-and the emergency stop straight to the drivers. No actor waits for it. When it dies only the
+mapped read-only and recorded datasets, and passes a person's commands on: to the supervisor, and
+the emergency stop straight to the drivers. No actor waits for it. When it dies only the
 timelines are lost; an open page finds the next incarnation at the same address.
 """
 
@@ -20,6 +20,7 @@ from ..runtime.runtime_dir import SOCKET
 from . import address
 from .access import Access
 from .cameras import Thumbnails
+from .dataset_routes import DatasetRoutes
 from .emergency_stop_buttons import EmergencyStopButtons
 from .metrics import Exposition
 from .routes import Routes
@@ -53,7 +54,10 @@ class GatewayActor(Actor):
         exposition = Exposition(self._stream)
         access = Access(self._token, self.config.metrics)
         buttons = EmergencyStopButtons(self.rundir)
-        routes = Routes(access, self._stream, supervisor, self._thumbnails, exposition, buttons)
+        self._datasets = DatasetRoutes(self.config.datasets, access.ticket)
+        routes = Routes(
+            access, self._stream, supervisor, self._thumbnails, exposition, buttons, self._datasets
+        )
         self._server = HttpServer(routes.answer)
         await self._server.start(self._listener)
         port = self._listener.getsockname()[1]
@@ -90,6 +94,7 @@ class GatewayActor(Actor):
             self.refuse_commands()
             if self.reconfigured():
                 self._thumbnails.read(self._rings())
+                self._datasets.datasets = dict(self.config.datasets)
 
     def _rings(self) -> dict[str, mmap]:
         cameras: dict[str, str] = self.config.cameras

@@ -8,6 +8,7 @@
 /api/status                      the supervisor's report
 /api/events                      the same as server-sent events, with timelines and what happened
 /api/camera/<robot>/<camera>.jpg the newest frame, small
+/api/datasets...                 what was recorded, see dataset_routes.py
 POST /api/robots/<robot>/<pause|resume|reset|take-over>
 POST /api/robots/<robot>/episode-<start|success|failure|stop|rerecord|discard|save>
 POST /api/robots/<robot>/task     {"task": "..."}: another task in the same episode
@@ -21,7 +22,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
-from pathlib import Path
 
 import msgspec
 
@@ -29,21 +29,17 @@ from ...errors import FrameError, RequestDeclinedError, SupervisorUnreachableErr
 from ..supervision.health import failing, unhealthy
 from .access import Access
 from .cameras import Thumbnails
+from .dataset_routes import DatasetRoutes, within
 from .emergency_stop_buttons import EmergencyStopButtons
 from .metrics import Exposition
-from .server import HttpRequest, HttpResponse, json, text
+from .page_files import pages
+from .server import HttpRequest, HttpResponse, json, not_allowed, text
 from .status_stream import StatusStream
 from .supervisor_client import EPISODE_VERBS, SupervisorClient
 
 STALE_S = 5.0
 """A report older than this is out of date."""
 
-_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
 _ROBOT_VERBS = ("pause", "resume", "reset", "take-over")
 
 
@@ -63,6 +59,7 @@ class Routes:
         thumbnails: Thumbnails,
         exposition: Exposition,
         buttons: EmergencyStopButtons,
+        datasets: DatasetRoutes,
     ) -> None:
         self._access = access
         self._stream = stream
@@ -70,7 +67,8 @@ class Routes:
         self._thumbnails = thumbnails
         self._exposition = exposition
         self._buttons = buttons
-        self._pages = _pages(Path(__file__).with_name("dashboard"))
+        self._datasets = datasets
+        self._pages = pages()
         self._looks: dict[str, Callable[[HttpRequest], HttpResponse]] = {
             "/healthz": self._health,
             "/readyz": self._readiness,
@@ -87,13 +85,13 @@ class Routes:
         if request.method == "POST":
             return await self._command(request)
         if request.method not in ("GET", "HEAD"):
-            return HttpResponse(
-                405, b"only GET, HEAD and POST\n", headers={"allow": "GET, HEAD, POST"}
-            )
+            return not_allowed("GET, HEAD, POST")
         if request.path in self._looks:
             return self._looks[request.path](request)
         if request.path.startswith("/api/camera/") and request.path.endswith(".jpg"):
             return self._camera(request.path[len("/api/camera/") : -len(".jpg")])
+        if within(request.path):
+            return await self._datasets.answer(request)
         return self._pages.get(request.path) or text(404, f"nothing is at {request.path!r}")
 
     def _health(self, request: HttpRequest) -> HttpResponse:
@@ -203,14 +201,3 @@ async def _as_sse(messages: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes
     async with aclosing(messages):
         async for message in messages:
             yield b"data: %s\n\n" % message
-
-
-def _pages(folder: Path) -> dict[str, HttpResponse]:
-    """Every file of the dashboard, read once: it is part of the package."""
-    pages = {
-        f"/{file.name}": HttpResponse(200, file.read_bytes(), _TYPES[file.suffix])
-        for file in folder.iterdir()
-        if file.suffix in _TYPES
-    }
-    pages["/"] = pages["/index.html"]
-    return pages

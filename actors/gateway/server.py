@@ -7,7 +7,7 @@ one pure-Python package without dependencies, and does only the part that is eas
 
 Guarantees: whatever clients send or fail to read, each holds at most a few 100 KB, a request must
 be whole within `RECEIVE_S` and an answer read within `SEND_S`, and no more than `MAX_CLIENTS` are
-served at once. Does not do: TLS, compression, ranges, uploads; put a proxy before it for these.
+served at once. Does not do: TLS, compression, uploads; put a proxy before it for these.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import h11
 import msgspec
@@ -37,7 +37,8 @@ _SECURITY = {
     "cache-control": "no-store",
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-        "img-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "img-src 'self' blob:; media-src 'self'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
     ),
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
@@ -49,8 +50,9 @@ _log = logging.getLogger("http")
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """`path` is decoded and has no query; header names are lower-case; `peer` is an IP address;
-    `ends` are the connection's, the peer's first; `body` is whole."""
+    """`path` is decoded and has no query, which is in `query`, the last value of each name; header
+    names are lower-case; `peer` is an IP address; `ends` are the connection's, the peer's first;
+    `body` is whole."""
 
     method: str
     path: str
@@ -58,11 +60,13 @@ class HttpRequest:
     peer: str = "127.0.0.1"
     ends: tuple[End, End] | None = None
     body: bytes = b""
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """`body` whole, or pieces for as long as the client listens."""
+    """`body` whole, or pieces for as long as the client listens; with a `content-length` they have
+    that many bytes."""
 
     status: int
     body: bytes | AsyncGenerator[bytes, None] = b""
@@ -76,6 +80,11 @@ Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 def text(status: int, message: str) -> HttpResponse:
     """A sentence for a person."""
     return HttpResponse(status, f"{message}\n".encode())
+
+
+def not_allowed(methods: str) -> HttpResponse:
+    """Another method than `methods`, such as "GET, HEAD"."""
+    return HttpResponse(405, f"only {methods}\n".encode(), headers={"allow": methods})
 
 
 def json(status: int, value: object) -> HttpResponse:
@@ -182,13 +191,15 @@ class _Connection:
             self._http.receive_data(await self._reader.read(MAX_HEAD))
 
     def _request(self, head: h11.Request, body: bytes) -> HttpRequest:
+        target, _, query = head.target.decode("latin-1").partition("?")
         return HttpRequest(
             method=head.method.decode("ascii"),
-            path=unquote(head.target.partition(b"?")[0].decode("latin-1")),
+            path=unquote(target),
             headers={name.decode("ascii"): v.decode("latin-1") for name, v in head.headers},
             peer=self._ends[0].host,
             ends=self._ends,
             body=body,
+            query=dict(parse_qsl(query, keep_blank_values=True)),
         )
 
     async def _answer(self, request: HttpRequest) -> HttpResponse:

@@ -301,5 +301,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     port: int | None = None
     """None: the default one, or any free one when another fleet uses that."""
     cameras: dict[str, str] = {}
+    datasets: dict[str, str] = {}
+    """The roots of those that this host's robots record to, by names that the page shows."""
     metrics: Literal["owner", "anyone"] = "owner"
     """Which users of this machine may read /metrics: this one and root, or any."""

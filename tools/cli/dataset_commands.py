@@ -6,6 +6,7 @@ Exit status 0 for a dataset that is whole, 1 for one with damage, 2 for none.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -111,6 +112,29 @@ def show(path: Place, as_json: AsJson = False) -> None:
     if judged:
         print(f"success: {sum(judged)} of {len(judged)} judged")
     Console().print(table)
+
+
+@app.command()
+def view(
+    path: Place,
+    port: Annotated[int, typer.Option(help="Of the page; 0: a free one.", min=0, max=65535)] = 0,
+) -> None:
+    """Its episodes in a browser: videos, curves and where each action is from. Until Ctrl-C.
+
+    The page is for this machine only, and for who has the link that is printed."""
+    _imported("episode_pages")
+    from ...actors.gateway.dataset_viewer import DatasetViewer
+    from ...robot.dataset.episode_pages import EpisodePages
+
+    try:
+        EpisodePages(path)
+        viewer = DatasetViewer(path, port)
+    except DatasetError as error:
+        fail(str(error), NONE)
+    except OSError as error:
+        fail(f"port {port} cannot be used: {error.strerror}; name another by --port", DAMAGED)
+    with suppress(KeyboardInterrupt):
+        viewer.serve(lambda url: print(f"{path} is at {url}  (Ctrl-C ends it)", flush=True))
 
 
 def _row(episode: Any, fps: float) -> dict[str, Any]:

@@ -67,6 +67,7 @@ function heard({ t, trouble, report, timelines, events, notes }) {
     $("elsewhere").hidden = !elsewhere.length;
     $("no-robots").hidden = Boolean(report.robots.length || site.robots.length);
     $("site").hidden = false;
+    $("recordings").hidden = !report.robots.some((robot) => robot.recording);
     $("estop").hidden = !report.robots.length;
     attend(notes);
     for (const [name, card] of robots) card.showCameras(camerasOf(report, name));

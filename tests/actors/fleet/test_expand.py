@@ -136,6 +136,21 @@ def test_the_options_reach_the_actors_that_obey_them(good: dict[str, Any]) -> No
     assert made["r2/wrist"]["options"] == {"source": "rtsp://cell/1", "timeout_s": 0.7}
 
 
+def test_the_gateway_shows_each_dataset_that_its_robots_record_to(good: dict[str, Any]) -> None:
+    """Once, however many record to it, by the name of its folder, which is numbered if taken."""
+    robot = good["robots"][0]
+    roots = ("/data/pick", "/old/pick", "/data/pick", "/data/place")
+    good["robots"] = [
+        {**robot, "name": f"r{k}", "record": {"root": root}} for k, root in enumerate(roots)
+    ]
+    (gateway,) = (actor for actor in actors(good) if actor.kind == "gateway")
+    assert gateway.config["datasets"] == {
+        "pick": "/data/pick",
+        "pick-2": "/old/pick",
+        "place": "/data/place",
+    }
+
+
 @pytest.mark.parametrize("rest", ["", "services: {}\nrobots: []\n"])
 def test_a_fleet_may_be_a_broker_for_the_robots_and_policies_of_scripts(rest: str) -> None:
     """A name is enough; the page and the metrics are there as usual."""
