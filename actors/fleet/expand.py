@@ -27,7 +27,7 @@ from ..runtime.spec import ActorSpec
 from . import robot_actors, segment_uses
 from .client_entries import GrootEntry, OpenpiEntry
 from .host_context import HostContext
-from .hosts import back_address, front_address
+from .hosts import listening_addresses
 from .places import Place, places_on
 from .robot_entry import RobotEntry
 from .schema import FleetFile
@@ -84,7 +84,7 @@ def _actors(context: HostContext) -> list[ActorSpec]:
     made += [robot_actors.network(context, robot) for robot in robots if robot.service]
     made += [robot_actors.control(context, robot) for robot in robots]
     made += [robot_actors.recorder(context, robot, r) for robot in robots if (r := robot.record)]
-    if fleet.gateway.enabled and fleet.broker.host == context.host:
+    if fleet.gateway.enabled:
         made.append(_gateway(context, robots))
     if fleet.broker.host == context.host:
         if (openpi := fleet.gateway.openpi) is not None:
@@ -104,11 +104,12 @@ def _witness(context: HostContext, robots: list[RobotEntry]) -> ActorSpec:
 
 def _broker(context: HostContext) -> ActorSpec:
     broker = context.fleet.broker
+    front_tcp, back_tcp = listening_addresses(context.fleet)
     config = BrokerConfig(
         front=sockets.ipc(context.rundir, "broker.front"),
         back=sockets.ipc(context.rundir, "broker.back"),
-        front_tcp=front_address(context.fleet),
-        back_tcp=back_address(context.fleet),
+        front_tcp=front_tcp,
+        back_tcp=back_tcp,
         heartbeat_s=broker.heartbeat_s,
         replica_lost_after_s=broker.replica_lost_after_s,
         robot_lost_after_s=broker.robot_lost_after_s,

@@ -50,11 +50,11 @@ def _broker(fleet: FleetFile) -> Iterator[Fault]:
                 remedy=f"use {4 * broker.heartbeat_s:g}",
             )
     if not fleet.hosts:
-        for key, port in (("front_port", broker.front_port), ("back_port", broker.back_port)):
-            if port is not None:
+        for key in ("listen", "front_port", "back_port"):
+            if (given := getattr(broker, key)) is not None:
                 yield Fault(
                     f"$.broker.{key}",
-                    f"{port} has no effect: without `hosts` the broker listens on no TCP port",
+                    f"{given} has no effect: without `hosts` the broker listens on no TCP port",
                     remedy="name this machine (`hosts: {NAME: {address: ...}}`) and put "
                     "`host: NAME` under `broker`, or remove this",
                 )
@@ -69,12 +69,15 @@ def _broker(fleet: FleetFile) -> Iterator[Fault]:
         found = "has no effect, because there are `keys`"
         yield Fault("$.security.insecure", found, remedy="remove one")
     host = fleet.hosts.get(broker.host or "")
-    if host is None or is_local(f"tcp://{host.address}:1"):
+    if host is None:
+        return
+    listens = broker.listen or host.address
+    if is_local(f"tcp://{listens}:1"):
         return
     if not fleet.security.insecure and not fleet.security.keys:
         yield Fault(
-            f"$.hosts.{broker.host}.address",
-            f"the broker at {host.address} can be reached from other machines",
+            "$.broker.listen" if broker.listen else f"$.hosts.{broker.host}.address",
+            f"the broker at {listens} can be reached from other machines",
             remedy="make keys (`actorctl keys new NAME`) and name their directory with "
             "`security: {keys: ...}`, use a loopback address, or write "
             "`security: {insecure: true}` to let every machine on the network command the robots",

@@ -50,6 +50,15 @@ def back_address(fleet: FleetFile) -> str | None:
     return _address(fleet, ports_of(fleet.broker)[1])
 
 
+def listening_addresses(fleet: FleetFile) -> tuple[str, str] | tuple[None, None]:
+    """Where the broker listens for both; (None, None) for a fleet without hosts."""
+    if fleet.broker.host is None:
+        return None, None
+    local = fleet.broker.listen or fleet.hosts[fleet.broker.host].address
+    front, back = ports_of(fleet.broker)
+    return f"tcp://{local}:{front}", f"tcp://{local}:{back}"
+
+
 def _address(fleet: FleetFile, port: int) -> str | None:
     host = fleet.broker.host
     return None if host is None else f"tcp://{fleet.hosts[host].address}:{port}"

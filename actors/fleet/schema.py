@@ -35,6 +35,18 @@ class BrokerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     host's address: `front_port` is for robots (7447), `back_port` for replicas (7448)."""
 
     host: Host = None
+    listen: (
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^[^\s/:]+$|^\[[^\s/]+\]$",
+                description="the local IP address to listen on, without it the host's `address`; "
+                "0.0.0.0 where others reach it by an address that is not this machine's own, as in "
+                "a container or behind a NAT",
+            ),
+        ]
+        | None
+    ) = None
     front_port: Port | None = None
     back_port: Port | None = None
     heartbeat_s: Seconds = 0.5
@@ -73,8 +85,8 @@ class Logs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class GatewayEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The page, health and metrics over HTTP, and the ports for clients of other projects, on the
-    broker's host. `enabled` is about the page, health and metrics."""
+    """The page, health and metrics over HTTP, on every host, and the ports for clients of other
+    projects, on the broker's. `enabled` is about the page, health and metrics."""
 
     enabled: bool = True
     host: Annotated[str, Meta(description="the address to listen on")] = "127.0.0.1"

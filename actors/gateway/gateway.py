@@ -1,4 +1,4 @@
-"""The gateway actor: the fleet over HTTP, for people, monitoring and scripts. One per site.
+"""The gateway actor: the fleet over HTTP, for people, monitoring and scripts. One per host.
 
 Guarantees that it only looks: it asks the supervisor for its report, reads camera rings that are
 mapped read-only and recorded datasets, and passes a person's commands on: to the supervisor, and
@@ -33,7 +33,7 @@ _REPORT_BEATS = 4
 
 
 class GatewayActor(Actor):
-    """The actor of one site: HTTP on one port, read-only."""
+    """The actor of one host: HTTP on one port, read-only."""
 
     kind = "gateway"
     Config = GatewayConfig

@@ -152,6 +152,17 @@ Spoil = Callable[[dict[str, Any]], object]
             ["$.broker.front_port", "17447 has no effect", "`hosts`"],
         ),
         (
+            lambda f: f.update(broker={"listen": "0.0.0.0"}),  # noqa: S104
+            ["$.broker.listen", "0.0.0.0 has no effect", "`hosts`"],
+        ),
+        (
+            lambda f: f.update(
+                hosts={"a": {"address": "127.0.0.1"}},
+                broker={"host": "a", "listen": "0.0.0.0"},  # noqa: S104
+            ),
+            ["$.broker.listen", "0.0.0.0 can be reached from other machines", "make keys"],
+        ),
+        (
             lambda f: f.update(security={"insecure": True}),
             ["$.security.insecure", "no effect", "without `hosts`"],
         ),

@@ -93,6 +93,7 @@ def test_each_host_gets_its_own_actors_and_tcp_has_to_be_allowed(
     at_gpu = {actor.name: actor for actor in actors(good, "gpu")}
     at_edge = {actor.name: actor for actor in actors(good, "edge")}
     assert set(at_gpu) == {"broker", "pick/0", "pick/1", "gateway"}
+    assert "gateway" in at_edge
     assert at_gpu["pick/0"].config["outboxes"] == {}
     broker = at_gpu["broker"].config
     assert broker["front_tcp"] == "tcp://10.0.0.2:7447"
@@ -167,6 +168,7 @@ def test_the_broker_of_a_fleet_with_hosts_listens_on_tcp() -> None:
             ", front_port: 17447, back_port: 17448",
             ("tcp://127.0.0.1:17447", "tcp://127.0.0.1:17448"),
         ),
+        (", listen: 127.0.0.9", ("tcp://127.0.0.9:7447", "tcp://127.0.0.9:7448")),
     ):
         fleet = loads(f"name: lab\n{hosts}broker: {{host: gpu{ports}}}\n")
         config = expand(fleet, "gpu", Path("/run"))[0].config
