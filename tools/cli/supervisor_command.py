@@ -67,6 +67,7 @@ def check(
     from ...actors.fleet.hosts import here
     from ...actors.fleet.loading import load, placed
     from ...actors.fleet.surroundings import checked_elsewhere, require
+    from ...actors.supervision.headroom import needs
 
     result: dict[str, Any] = {"faults": []}
     try:
@@ -83,8 +84,18 @@ def check(
     result |= {"fleet": fleet.name, "actors": [actor.name for actor in actors]}
     result["warnings"] = _rows(warnings)
     result["unchecked"] = unchecked = checked_elsewhere(fleet, place)
+    need = needs(actors)
+    result["needs"] = {
+        "shm_bytes": int(need.shm_bytes),
+        "processes": int(need.processes),
+        "descriptors": int(need.descriptors),
+    }
     if not as_json:
         print(f"{fleet_file}: {fleet.name!r} is right; {len(actors)} actors on this host")
+        print(
+            f"  they need {need.shm_bytes:.0f} bytes of shared memory (a container's --shm-size), "
+            f"{need.processes:.0f} processes and {need.descriptors:.0f} open files each at most"
+        )
         for warning in warnings:
             print(f"  warning: {warning}")
         for other, wanted in unchecked.items():

@@ -48,6 +48,18 @@ def test_the_file_that_init_writes_passes_the_check(fleet_file: Path) -> None:
     assert "14 actors" in done.output
 
 
+def test_a_check_says_what_the_fleet_needs_of_its_machine(fleet_file: Path) -> None:
+    """In words and in JSON: shared memory in bytes, processes and open files."""
+    words = CliRunner().invoke(app, ["check", str(fleet_file)]).output
+    found = json.loads(CliRunner().invoke(app, ["check", str(fleet_file), "--json"]).output)
+    need = found["needs"]
+    assert f"they need {need['shm_bytes']} bytes of shared memory" in words
+    fewer = fleet_file.read_text().split("  - name: r2")[0]
+    fleet_file.write_text(fewer)
+    half = json.loads(CliRunner().invoke(app, ["check", str(fleet_file), "--json"]).output)["needs"]
+    assert all(0 < half[key] < need[key] for key in ("shm_bytes", "processes", "descriptors"))
+
+
 def test_init_overwrites_a_file_only_with_force(fleet_file: Path) -> None:
     """The file stays as it was."""
     before = fleet_file.read_text()
