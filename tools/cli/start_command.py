@@ -63,6 +63,7 @@ def start(
     from ...actors.runtime.runtime_dir import RuntimeDir, state_dir
     from ...actors.supervision import headroom
     from ...actors.supervision.logstore import LogStore
+    from ...actors.supervision.service_manager import ServiceManager
     from ...actors.supervision.supervisor import Supervisor
     from .view import View, on_terminal
 
@@ -80,7 +81,13 @@ def start(
             logs = LogStore(state_dir(fleet.name), fleet.logs.file_mb * 1_000_000, fleet.logs.files)
             list_robots(fleet, place, runtime.path, state_dir(fleet.name))
             view = View(on_terminal(), runtime.path)
-            supervisor = Supervisor(fleet.name, actors, runtime, logs, view.show)
+            service_manager = ServiceManager()
+
+            def publish(status: dict[str, Any]) -> None:
+                view.show(status)
+                service_manager.report(status, stopping=supervisor.final is not None)
+
+            supervisor = Supervisor(fleet.name, actors, runtime, logs, publish)
         except BaseException:
             runtime.remove()
             raise
@@ -97,6 +104,7 @@ def start(
     view.start()
     final = supervisor.run(duration, lifeline=0 if until_stdin_closes else None)
     view.end()
+    service_manager.close()
     if report is not None:
         _write(report, final)
     _conclude(final, supervisor.stop_faults, duration is not None)
