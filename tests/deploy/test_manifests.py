@@ -1,0 +1,190 @@
+"""The Kubernetes manifests: valid by Kubernetes' own schemas, and right for the fleet file beside
+them. No cluster runs here: that they start one is not tested."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from holdfast.actors.fleet.expand import expand
+from holdfast.actors.fleet.loading import loads
+from holdfast.actors.fleet.places import replica_names
+from holdfast.actors.fleet.schema import FleetFile
+from holdfast.actors.supervision.headroom import needs
+from holdfast.transport import keys
+from holdfast.transport.keys import Role
+
+FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
+KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
+OLDEST, NEWEST = "1.30", "1.34"
+UNITS = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30}
+
+Manifest = dict[str, Any]
+
+
+def manifests() -> Iterator[Manifest]:
+    for name in KUSTOMIZATION["resources"]:
+        yield from yaml.safe_load_all((FOLDER / name).read_text())
+
+
+def named(kind: str, name: str) -> Manifest:
+    (found,) = (m for m in manifests() if (m["kind"], m["metadata"]["name"]) == (kind, name))
+    return found
+
+
+PODS = {
+    "broker": named("Deployment", "holdfast-broker")["spec"]["template"]["spec"],
+    "pick-0": named("StatefulSet", "pick")["spec"]["template"]["spec"],
+}
+"""Pod specifications by a host of the fleet file that they are."""
+
+
+def fleet(directory: Path | None = None) -> FleetFile:
+    """The fleet file, with its keys in `directory`."""
+    text = (FOLDER / "fleet.yaml").read_text()
+    if directory is None:
+        return loads(text.replace("{keys: /keys}", "{insecure: true}"))
+    return loads(text.replace("{keys: /keys}", f"{{keys: {directory}}}"))
+
+
+def size(quantity: str) -> int:
+    number, unit = re.fullmatch(r"(\d+)([KMG]i)", quantity).groups()  # type: ignore[union-attr]
+    return int(number) * UNITS[unit]
+
+
+@pytest.mark.parametrize("version", [OLDEST, NEWEST])
+def test_every_manifest_is_valid_by_the_schemas_of_kubernetes(version: str) -> None:
+    """Strictly: no property that the version does not know."""
+    found = list(manifests())
+    assert {m["kind"] for m in found} >= {
+        "Deployment",
+        "StatefulSet",
+        "Service",
+        "PodDisruptionBudget",
+        "HorizontalPodAutoscaler",
+        "NetworkPolicy",
+    }
+    for manifest in found:
+        kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_a_manifest_with_an_unknown_property_is_refused() -> None:
+    """The check of the other test can fail."""
+    broken = named("Deployment", "holdfast-broker")
+    broken["spec"]["replica"] = 1
+    with pytest.raises(kubernetes_validate.ValidationError, match="replica"):
+        kubernetes_validate.validate(broken, OLDEST, strict=True)
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
+def test_kustomize_puts_the_folder_together() -> None:
+    """With the fleet file as a ConfigMap, whose name the pods mount."""
+    done = subprocess.run(
+        ["kubectl", "kustomize", FOLDER], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    made = list(yaml.safe_load_all(done.stdout))
+    (config,) = (m for m in made if m["kind"] == "ConfigMap")
+    assert config["data"]["fleet.yaml"] == (FOLDER / "fleet.yaml").read_text()
+    for kind in ("Deployment", "StatefulSet"):
+        (workload,) = (m for m in made if m["kind"] == kind)
+        volumes = workload["spec"]["template"]["spec"]["volumes"]
+        assert config["metadata"]["name"] in [v.get("configMap", {}).get("name") for v in volumes]
+
+
+@pytest.mark.parametrize("host", PODS)
+def test_the_shared_memory_of_a_pod_suffices_for_its_actors(host: str) -> None:
+    """By the figure that `supervisor check` prints."""
+    (shm,) = (v for v in PODS[host]["volumes"] if v["name"] == "shm")
+    need = needs(expand(fleet(), host, Path("/run/holdfast/r"))).shm_bytes
+    assert shm["emptyDir"]["medium"] == "Memory"
+    assert size(shm["emptyDir"]["sizeLimit"]) >= need > 0
+
+
+@pytest.mark.parametrize("host", PODS)
+def test_a_pod_is_closed_and_is_probed_where_its_gateway_listens(host: str) -> None:
+    """No root, a read-only root file system, no capability; liveness and readiness by our paths."""
+    pod = PODS[host]
+    assert pod["securityContext"]["runAsNonRoot"] and not pod["automountServiceAccountToken"]
+    for container in (*pod["initContainers"], *pod["containers"]):
+        context = container["securityContext"]
+        assert context["readOnlyRootFilesystem"] and not context["allowPrivilegeEscalation"]
+        assert context["capabilities"] == {"drop": ["ALL"]}
+    (container,) = pod["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports["http"] == fleet().gateway.port and fleet().gateway.host == "0.0.0.0"  # noqa: S104
+    assert container["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": "http"}
+    assert container["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "http"}
+    assert "gateway" in {a.name for a in expand(fleet(), host, Path("/run/holdfast/r"))}
+
+
+def test_a_replica_asks_for_the_gpu_that_the_fleet_file_gives_it() -> None:
+    """One a pod, of which the replica uses the first."""
+    (container,) = PODS["pick-0"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert {place.device for place in fleet().services["pick"].placements} == {"cuda"}
+
+
+def test_the_autoscaler_starts_no_more_pods_than_the_fleet_file_has_hosts() -> None:
+    """A pod without a host in the file would refuse to start."""
+    scaler = named("HorizontalPodAutoscaler", "pick")["spec"]
+    target = scaler["scaleTargetRef"]
+    pods = [f"{target['name']}-{k}" for k in range(scaler["maxReplicas"])]
+    assert named(target["kind"], target["name"])
+    assert [place.host for place in fleet().services["pick"].placements] == pods
+    (metric,) = scaler["metrics"]
+    text = (FOLDER.parents[1] / "actors/gateway/metrics.md").read_text()
+    assert f"`{metric['pods']['metric']['name']}`" in text
+
+
+def test_the_broker_listens_on_the_pod_and_is_reached_by_its_service() -> None:
+    """The address of a Service is none of the pod's own."""
+    found = fleet()
+    (broker,) = (a for a in expand(found, "broker", Path("/run")) if a.kind == "broker")
+    assert broker.config["front_tcp"] == "tcp://0.0.0.0:7447"
+    assert broker.config["back_tcp"] == "tcp://0.0.0.0:7448"
+    (control,) = (a for a in expand(found, "cell1", Path("/run")) if a.kind == "network")
+    assert control.config["broker"] == "tcp://holdfast-broker.holdfast.svc:7447"
+    service = named("Service", "holdfast-broker")["spec"]
+    assert [port["port"] for port in service["ports"]] == [7447, 7448]
+
+
+@pytest.mark.parametrize("host", PODS)
+def test_the_init_container_puts_each_key_where_its_actors_look_for_it(
+    host: str, tmp_path: Path
+) -> None:
+    """The command of the manifest, run on keys made as the guide says."""
+    made, secret, public, mounted = (tmp_path / n for n in ("made", "secret", "public", "keys"))
+    for folder in (secret, public, mounted):
+        folder.mkdir()
+    keys.new("broker", Role.BROKER, made)
+    keys.new("r1", Role.ROBOT, made)
+    for name in replica_names(fleet()):
+        keys.new(name, Role.REPLICA, made)
+    for path in made.iterdir():
+        folder = public if path.suffix == ".pub" else secret
+        # Kubernetes makes them readable for the pod's group.
+        copy = folder / path.name.replace("@", ".")
+        copy.write_bytes(path.read_bytes())
+        copy.chmod(0o440)
+    (init,) = PODS[host]["initContainers"]
+    (script,) = init["args"]
+    for folder in (secret, public, mounted):
+        script = script.replace(f"/{folder.name}/", f"{folder}/")
+    environment = {**os.environ, "HOSTNAME": host}
+    subprocess.run([*init["command"], script], check=True, env=environment)
+    actors = expand(fleet(mounted), host, Path("/run"))  # raises for a missing key
+    own = {a.config["key"] for a in actors if a.config.get("key")}
+    assert own and all(keys.load(Path(path)) for path in own)
+    assert {str(path) for path in mounted.glob("*.key")} == own
+    ring = keys.Keyring.of(mounted)
+    assert len(ring) == (6 if host == "broker" else 1)
