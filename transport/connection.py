@@ -14,13 +14,14 @@ Used by one thread.
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 from enum import StrEnum
 
 import zmq
 
 from . import sockets
 from .keys import Key, PublicKey
-from .poll import Poll
+from .poll import Poll, Source
 
 RETRY_NS = 1_000_000_000
 """Until a refused connection is tried again: a person must correct something first."""
@@ -96,6 +97,8 @@ class Connection:
         self.condition = Condition.CONNECTING
         self.remade = 0
         self._connected = False
+        self._judged = self.condition
+        """What `condition` was at the last `tick`."""
         self._since_ns: int | None = None
         """Since when `condition` is what it is, or the peer's last message."""
         self._connect()
@@ -107,9 +110,11 @@ class Connection:
         poll.add(self.socket)
         poll.add(self._monitor, quiet=True)
 
-    def connected(self) -> bool:
-        """Whether a connection was made since the last call. Call it in every turn of the poll."""
-        self._read_monitor()
+    def connected(self, awake: Collection[Source] | None = None) -> bool:
+        """Whether a connection was made since the last call. Call it in every turn of the poll,
+        with what that returned: most turns then take no call of libzmq."""
+        if awake is None or self._monitor in awake:
+            self._read_monitor()
         connected, self._connected = self._connected, False
         return connected
 
@@ -122,10 +127,10 @@ class Connection:
 
         `patient`: silence is not counted, because this side has sent nothing to answer.
         """
-        before = self.condition
         self._read_monitor()
-        if self._since_ns is None or self.condition is not before:
+        if self._since_ns is None or self.condition is not self._judged:
             self._since_ns = now_ns
+        self._judged = self.condition
         waited_ns = now_ns - self._since_ns
         silent = (
             self.condition is Condition.OPEN and waited_ns > self._lost_after_ns and not patient
@@ -197,9 +202,8 @@ class Connection:
 
     def _read_monitor(self) -> None:
         while True:
-            try:
-                frames = self._monitor.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
+            frames = sockets.receive(self._monitor)
+            if frames is None:
                 return
             event, _ = _EVENT.unpack(frames[0])
             self.condition = after(self.condition, event)

@@ -27,7 +27,7 @@ class Limits:
     """A baseline JPEG has 1, or 3; each more costs a pass over all pixels for a few bytes."""
     max_array_rank: int = 4
     max_array_items: int = 1 << 20
-    max_nesting: int = 32
+    max_nesting: int = 64
     """Maps and lists within each other in a body."""
     max_name_chars: int = 128
     """Names of robots, cameras, motors, services, models, ...; reasons."""

@@ -17,7 +17,9 @@ from collections.abc import Collection
 
 import zmq
 
-from .sockets import Socket
+from .sockets import READABLE, WRITABLE, Socket
+
+_EVENTS = int(zmq.EVENTS)  # a plain number, as those of sockets.py
 
 Source = Socket | int
 """A ZeroMQ socket, or a plain descriptor."""
@@ -29,7 +31,7 @@ class Poll:
     def __init__(self, *sources: Source) -> None:
         self._poll = select.poll()
         self._sources: dict[int, Source] = {}
-        self._asked: list[Socket] = []
+        self._asked: dict[int, Socket] = {}
         for source in sources:
             self.add(source)
 
@@ -39,19 +41,18 @@ class Poll:
         `quiet`: a socket that is never sent to and is received from until it is empty, before this
         call and whenever `wait` returns it.
         """
-        fd = source if isinstance(source, int) else int(source.getsockopt(zmq.FD))
+        fd = _descriptor(source)
         self._sources[fd] = source
         self._poll.register(fd, select.POLLIN)
         if not quiet and not isinstance(source, int):
-            self._asked.append(source)
+            self._asked[fd] = source
 
     def remove(self, source: Source) -> None:
         """Do not wait for `source` any more; before it is closed."""
-        fd = source if isinstance(source, int) else int(source.getsockopt(zmq.FD))
+        fd = _descriptor(source)
         del self._sources[fd]
         self._poll.unregister(fd)
-        if source in self._asked:
-            self._asked.remove(source)
+        self._asked.pop(fd, None)
 
     def wait(self, timeout_ms: int, sendable: Collection[Socket] = ()) -> set[Source]:
         """The sources that are readable (or at their end), and those of `sendable` that take a
@@ -59,15 +60,21 @@ class Poll:
 
         Empty after `timeout_ms`, and possibly earlier.
         """
-        ready: set[Source] = {s for s in self._asked if self._has_events(s, sendable)}
+        ready: set[Source] = set()
+        for socket in self._asked.values():
+            if _has_events(socket, sendable):
+                ready.add(socket)
         for fd, _ in self._poll.poll(0 if ready else timeout_ms):
-            source = self._sources[fd]
-            if source not in self._asked or self._has_events(source, sendable):
-                ready.add(source)
+            asked = self._asked.get(fd)
+            if asked is None or _has_events(asked, sendable):
+                ready.add(self._sources[fd])
         return ready
 
-    @staticmethod
-    def _has_events(socket: Source, sendable: Collection[Socket]) -> bool:
-        assert not isinstance(socket, int), "only sockets are asked"
-        wanted = zmq.POLLIN | (zmq.POLLOUT if socket in sendable else 0)
-        return bool(int(socket.getsockopt(zmq.EVENTS)) & wanted)
+
+def _descriptor(source: Source) -> int:
+    return source if isinstance(source, int) else int(source.getsockopt(zmq.FD))
+
+
+def _has_events(socket: Socket, sendable: Collection[Socket]) -> bool:
+    events = int(socket.getsockopt(_EVENTS))
+    return bool(events & (READABLE | WRITABLE if socket in sendable else READABLE))

@@ -145,14 +145,19 @@ class BrokerActor(Actor):
             arrival = listener.receive()
             if arrival is None:
                 return
-            if self._is_revoked(arrival) or self._routing.ignores(arrival.identity, now_ns):
-                continue
-            try:
-                effects = self._handle(listener, arrival, now_ns)
-            except WireError as error:
-                asked = arrival.header if listener is self._front else None
-                effects = self._routing.malformed(arrival.identity, error, now_ns, asked)
-            self._carry_out(effects, now_ns)
+            self._receive_one(listener, arrival, now_ns)
+            if not sockets.has_message(listener.socket):
+                return
+
+    def _receive_one(self, listener: Listener, arrival: Arrival, now_ns: int) -> None:
+        if self._is_revoked(arrival) or self._routing.ignores(arrival.identity, now_ns):
+            return
+        try:
+            effects = self._handle(listener, arrival, now_ns)
+        except WireError as error:
+            asked = arrival.header if listener is self._front else None
+            effects = self._routing.malformed(arrival.identity, error, now_ns, asked)
+        self._carry_out(effects, now_ns)
 
     def _is_revoked(self, arrival: Arrival) -> bool:
         """Whether the key of its connection was revoked. Its peer gets no answer: it learns the

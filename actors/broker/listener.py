@@ -104,7 +104,7 @@ class Listener:
     def receive(self) -> Arrival | None:
         """The next message; None if there is none."""
         try:
-            first = self.socket.recv(zmq.DONTWAIT, copy=False)
+            part = first = self.socket.recv(sockets.NOW, copy=False)
         except zmq.Again:
             return None
         # Connections without keys have no such property.
@@ -112,21 +112,21 @@ class Listener:
         key = str(first.get(KEY_PROPERTY)) if self._keyed else ""
         identity, total, broken = first.bytes, 0, ""
         frames: list[Any] = []
-        while self.socket.getsockopt(zmq.RCVMORE):
-            part = self.socket.recv(zmq.DONTWAIT, copy=len(frames) < COPIED - 1)
+        while part.more:
+            part = self.socket.recv(sockets.NOW, copy=False)
             total += len(part)
             if len(frames) > DEFAULT.max_frames:
                 broken = "frames"
             elif total > DEFAULT.max_message_bytes:
                 broken = "message-bytes"
             else:
-                frames.append(part)
+                frames.append(part.bytes if len(frames) < COPIED - 1 else part)
         return Arrival(identity, user, frames, broken, key)
 
     def send(self, frames: Sequence[Any]) -> Why | None:
         """Send without blocking; the reason if that fails."""
         try:
-            self.socket.send_multipart(frames, zmq.DONTWAIT, copy=False)
+            sockets.send_now(self.socket, frames, copy=False)
         except zmq.Again:
             return "full"
         except zmq.ZMQError as error:

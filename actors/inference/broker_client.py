@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import zmq
 
@@ -26,7 +26,7 @@ from ...transport.connection import Condition, Connection
 from ...transport.header import Header, Kind
 from ...transport.keys import Key, PublicKey
 from ...transport.messages import encode
-from ...transport.poll import Poll
+from ...transport.poll import Poll, Source
 
 MAX_UNSENT = 256
 MAX_UNANSWERED = 4
@@ -92,11 +92,16 @@ class BrokerClient:
         """Why the broker is unreachable; empty when it is reachable."""
         return self._connection.reason
 
-    def lost_sessions(self) -> bool:
+    @property
+    def socket(self) -> sockets.Socket:
+        """The present one, to look for in what the poll returned."""
+        return self._connection.socket
+
+    def lost_sessions(self, awake: Collection[Source] | None = None) -> bool:
         """Whether a new connection replaced the one that this replica was registered through. If
         so it has sent a new registration, and its sessions are void. Call it in every turn of the
-        poll."""
-        if not self._connection.connected():
+        poll, with what that returned."""
+        if not self._connection.connected(awake):
             return False
         self._unanswered = 0
         if self.registered:

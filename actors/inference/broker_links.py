@@ -7,12 +7,12 @@ which it came. Used by one thread; never blocks.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ...transport import sockets
 from ...transport.bodies import Register
 from ...transport.keys import Key, PublicKey
-from ...transport.poll import Poll
+from ...transport.poll import Poll, Source
 from .broker_client import BrokerClient
 
 
@@ -55,11 +55,12 @@ class BrokerLinks:
         for link in self.links:
             link.watch(poll)
 
-    def lost(self) -> list[int]:
-        """The brokers whose sessions are void since the last call. Call it in every turn."""
+    def lost(self, awake: Collection[Source] | None = None) -> list[int]:
+        """The brokers whose sessions are void since the last call. Call it in every turn of the
+        poll, with what that returned."""
         gone = []
         for k, link in enumerate(self.links):
-            if link.lost_sessions():
+            if link.lost_sessions(awake):
                 gone.append(k)
             elif link.abandoned and k not in self._abandoned:
                 self._abandoned.add(k)

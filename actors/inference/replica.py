@@ -16,6 +16,7 @@ import msgspec
 
 from ...errors import PolicyError, RefusedError, WireError
 from ...policy.base import ChunkPolicy, Observation
+from ...transport import sockets
 from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
 from ...transport.messages import decode
@@ -25,6 +26,7 @@ from ..runtime.actor import Actor
 from ..runtime.audit import Audit
 from ..runtime.configs import InferenceConfig
 from ..runtime.credentials import credentials
+from .broker_client import BrokerClient
 from .broker_links import BrokerLinks
 from .capture import Capture
 from .departure import Departure
@@ -108,14 +110,17 @@ class InferenceActor(Actor):
         poll = Poll(self.link.fileno())
         self._brokers.watch(poll)
         while not self._finished(time.monotonic_ns()):
-            poll.wait(self._timeout_ms(time.monotonic_ns()), self._brokers.sendable)
+            awake = poll.wait(self._timeout_ms(time.monotonic_ns()), self._brokers.sendable)
             self.board.progress()
             now_ns = time.monotonic_ns()
-            self._serve_commands(now_ns)
-            for broker in self._brokers.lost():
+            if self.link.fileno() in awake:
+                self._serve_commands(now_ns)
+            for broker in self._brokers.lost(awake):
                 self._core.end_sessions_by(broker)
-            self._receive(now_ns)
-            self._brokers.flush()
+            for broker, link in enumerate(self._brokers.links):
+                if link.socket in awake:
+                    self._receive(broker, link, now_ns)
+                    link.flush()
             self._work(now_ns)
             self._report(time.monotonic_ns())
 
@@ -142,15 +147,16 @@ class InferenceActor(Actor):
         if self.stopping and not self.link.orphaned:
             self._drain(now_ns, "asked to stop", stop=True)
 
-    def _receive(self, now_ns: int) -> None:
-        for broker, link in enumerate(self._brokers.links):
-            for _ in range(MESSAGES_PER_TURN):
-                try:
-                    if (frames := link.receive()) is None:
-                        break
-                    self._dispatch(broker, frames, now_ns)
-                except WireError as error:
-                    self._meters.counts[f"dropped:{error.reason}"] += 1
+    def _receive(self, broker: int, link: BrokerClient, now_ns: int) -> None:
+        for _ in range(MESSAGES_PER_TURN):
+            try:
+                if (frames := link.receive()) is None:
+                    return
+                self._dispatch(broker, frames, now_ns)
+            except WireError as error:
+                self._meters.counts[f"dropped:{error.reason}"] += 1
+            if not sockets.has_message(link.socket):
+                return
 
     def _dispatch(self, broker: int, frames: list[Buffer], now_ns: int) -> None:
         link = self._brokers.links[broker]

@@ -38,7 +38,7 @@ from .session_relay import TAKEOVER_NS, Decision, Disposition, Phase, SessionRel
 
 _REPORT_NS = 250_000_000
 _CONTROL_HEARTBEAT_NS = 200_000_000
-_POLL_MS = 100
+_TICK_MS = 50
 UNREACHABLE_RETRY_S = 0.5
 """Control is notified when the broker answers again; it retries in case that message is lost."""
 
@@ -87,35 +87,43 @@ class NetworkActor(Actor):
         self.ready()
         poll = Poll(self._control.socket, self.link.fileno())
         self._broker.watch(poll)
-        broker_beat_ns = control_beat_ns = report_ns = time.monotonic_ns()
+        tick_ns = time.monotonic_ns()
+        self._broker_beat_ns = self._control_beat_ns = self._report_ns = tick_ns
         while not self.stopping:
-            ready = poll.wait(_POLL_MS)
+            ready = poll.wait(_TICK_MS)
             now_ns = time.monotonic_ns()
             if self._control.socket in ready:
                 self._receive(self._control.socket, self._from_control)
             if self._broker.socket in ready:
                 self._receive(self._broker.socket, self._from_broker)
-            self._watch_broker(now_ns)
+            connected = self._broker.connected(ready)
             if self.link.fileno() in ready:
                 self.refuse_commands()
-            silent = self._relay.tick(now_ns)
-            if silent is not None:
-                self.log.warning("session lost: %s", silent.message)
-                self._send_lost(silent.message)
-            if now_ns >= broker_beat_ns:
-                self._beat(now_ns)
-                broker_beat_ns = now_ns + round(self.config.heartbeat_s * 1e9)
-            if now_ns >= control_beat_ns:
-                beat = Heartbeat(progress=self.board.turns)
-                about = Header(Kind.HEARTBEAT, epoch=self._relay.epoch)
-                self._control.reply(self._control.identity, about, beat)
-                control_beat_ns = now_ns + _CONTROL_HEARTBEAT_NS
-            if now_ns >= report_ns:
-                if self._executed is not None:
-                    self._executed.drain()
-                self.board.report(self._status())
-                report_ns = now_ns + _REPORT_NS
+            if connected or now_ns >= tick_ns:
+                self._watch_broker(connected, now_ns)
+                self._tick(now_ns)
+                tick_ns = now_ns + _TICK_MS * 1_000_000
             self.board.progress()
+
+    def _tick(self, now_ns: int) -> None:
+        """Notice silence; send the heartbeats and the report that are due."""
+        silent = self._relay.tick(now_ns)
+        if silent is not None:
+            self.log.warning("session lost: %s", silent.message)
+            self._send_lost(silent.message)
+        if now_ns >= self._broker_beat_ns:
+            self._beat(now_ns)
+            self._broker_beat_ns = now_ns + round(self.config.heartbeat_s * 1e9)
+        if now_ns >= self._control_beat_ns:
+            beat = Heartbeat(progress=self.board.turns)
+            about = Header(Kind.HEARTBEAT, epoch=self._relay.epoch)
+            self._control.reply(self._control.identity, about, beat)
+            self._control_beat_ns = now_ns + _CONTROL_HEARTBEAT_NS
+        if now_ns >= self._report_ns:
+            if self._executed is not None:
+                self._executed.drain()
+            self.board.report(self._status())
+            self._report_ns = now_ns + _REPORT_NS
 
     def _executed_log(self) -> ExecutedLog | None:
         config: NetworkConfig = self.config
@@ -138,15 +146,13 @@ class NetworkActor(Actor):
         self._control.send_lost(self._control.identity, self._relay.epoch, reason)
 
     def _receive(self, socket: sockets.Socket, handle: Callable[[list[Buffer]], None]) -> None:
-        """Handle what has arrived, at most a few at a time so that no peer starves the other."""
-        for _ in range(16):
-            try:
-                frames = sockets.receive(socket)
-                if frames is None:
-                    return
+        """Handle one message, so that no peer starves the other; the poll names the next."""
+        try:
+            frames = sockets.receive(socket)
+            if frames is not None:
                 handle(frames)
-            except WireError as error:
-                self._dropped[error.reason] += 1
+        except WireError as error:
+            self._dropped[error.reason] += 1
 
     def _from_control(self, frames: list[Buffer]) -> None:
         identity, *rest = frames
@@ -191,10 +197,9 @@ class NetworkActor(Actor):
                 self._control.reply(sender, header, answer)
             raise
 
-    def _watch_broker(self, now_ns: int) -> None:
+    def _watch_broker(self, connected: bool, now_ns: int) -> None:
         """Notify control, while it waits for a session, of changes of the broker's connection; ask
         the broker about a request that was under way when it broke."""
-        connected = self._broker.connected()
         if connected and self._audit.pending is not None:
             self._beat(now_ns)
         if self._broker.tick(now_ns):

@@ -186,7 +186,7 @@ def test_a_huge_declared_size_allocates_nothing(packed: bytes) -> None:
 
 
 @pytest.mark.parametrize("opening", [b"\x91", b"\x81\xa1x", b"\x81\x91"])
-@pytest.mark.parametrize("depth", [33, 900, 20000])
+@pytest.mark.parametrize("depth", [DEFAULT.max_nesting + 1, 900, 20000])
 def test_a_deeply_nested_body_is_refused(opening: bytes, depth: int) -> None:
     """The reason is `nesting`, also for a key that is unknown."""
     packed = b"\x82\xa4what\xa4lost\xa7unknown" + opening * depth + b"\x01"
