@@ -137,6 +137,28 @@ def view(
         viewer.serve(lambda url: print(f"{path} is at {url}  (Ctrl-C ends it)", flush=True))
 
 
+@app.command()
+def rerun(
+    path: Place,
+    episode: Annotated[int, typer.Option(help="Its number.", min=0)],
+    out: Annotated[Path, typer.Option(help="The .rrd file to write, or replace.")],
+) -> None:
+    """Write an episode for the viewer of Rerun: cameras, states, actions, chunks, interventions.
+
+    Needs `pip install 'holdfast[data,rerun]'`; `rerun FILE` opens it."""
+    rerun_export = _imported("rerun_export")
+    from ...robot.dataset.dataset_reader import Dataset
+
+    try:
+        dataset = Dataset(path)
+        rerun_export.export(dataset, episode, out.expanduser())
+    except DatasetError as error:
+        fail(str(error), NONE)
+    except OSError as error:
+        fail(f"{out} cannot be written: {error.strerror}", DAMAGED)
+    print(f"episode {episode} of {path} is in {out}: `rerun {out}` opens it")
+
+
 def _row(episode: Any, fps: float) -> dict[str, Any]:
     entry, features = episode.entry, episode.features
     found: dict[str, Any] = {
@@ -203,4 +225,5 @@ def _imported(name: str) -> Any:
 
 
 def _missing(error: ModuleNotFoundError) -> NoReturn:
-    fail(f"datasets need {error.name}: `pip install 'holdfast[data]'`", NONE)
+    extra = "data,rerun" if error.name == "rerun" else "data"
+    fail(f"this needs {error.name}: `pip install 'holdfast[{extra}]'`", NONE)
