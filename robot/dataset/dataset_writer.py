@@ -30,8 +30,9 @@ from ...errors import DatasetError
 from . import commit_plan, episode_stats, recovery
 from .commit_plan import REDO, STAGING, Move, RedoRecord
 from .dataset_info import EPISODES_PATH, INFO, STATS, TASKS, DatasetInfo, read_info
-from .dataset_reader import Dataset, read_tasks
+from .dataset_reader import read_stats, read_tasks
 from .encoding import Encoding
+from .episode_places import next_place
 from .episode_recording import EpisodeRecording, column_stats
 from .episode_stats import Stats
 from .recording_schema import RecordingSchema, to_table
@@ -117,7 +118,7 @@ class DatasetWriter:
         """Write all files of the commit, and say what is to be done with them."""
         info = read_info(self.root)
         index, first, length = info.total_episodes, info.total_frames, len(recording)
-        chunk, file = divmod(_next_place(self.root, info), info.chunks_size)
+        chunk, file = divmod(next_place(self.root, info), info.chunks_size)
         known = read_tasks(self.root) if info.total_tasks else ()
         tasks = list(dict.fromkeys([*known, *recording.tasks]))
         columns = recording.columns()
@@ -185,11 +186,11 @@ class DatasetWriter:
     def _stage_stats(self, folder: Path, stats: dict[str, Stats], index: int) -> None:
         before: list[dict[str, Stats]] = []
         if index:
-            known = Dataset(self.root).stats()
+            known = read_stats(self.root).items()
             before = [
                 {
                     key: {name: np.array(value, np.float64) for name, value in of.items()}
-                    for key, of in known.items()
+                    for key, of in known
                 }
             ]
         merged = episode_stats.merged([*before, stats])
@@ -253,19 +254,6 @@ def _refuse_other_content(root: Path) -> None:
             f"{root} holds {', '.join(sorted(other)[:3])}, but no {INFO}: it is no dataset; record "
             "to another root"
         )
-
-
-def _next_place(root: Path, info: DatasetInfo) -> int:
-    """The number of the first file that no episode uses, in all folders."""
-    if not info.total_episodes:
-        return 0
-    used = [path for path in recovery.content_files(root) if path.suffix in {".parquet", ".mp4"}]
-    return 1 + max((_place(path, info.chunks_size) for path in used), default=-1)
-
-
-def _place(path: Path, chunks_size: int) -> int:
-    chunk, file = path.parent.name.rpartition("-")[2], path.stem.rpartition("-")[2]
-    return int(chunk) * chunks_size + int(file)
 
 
 def _with_video_info(info: DatasetInfo, found: dict[str, dict[str, object]]) -> DatasetInfo:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ...errors import DatasetError
 from .commit_plan import REDO, crc32_of
-from .dataset_info import DatasetInfo, read_info
+from .dataset_info import EPISODES_PATH, DatasetInfo, read_info
 from .dataset_reader import episode_entries, episode_files, read_tasks
 from .recorded_episode import EpisodeEntry, VideoSpan
 
@@ -76,25 +76,42 @@ def verify(root: Path, thorough: bool = True) -> Verification:
 def verify_episodes(root: Path, info: DatasetInfo, thorough: bool) -> Iterator[VerifiedEpisode]:
     """The episodes that info.json counts, in order; one without a row is a fault too."""
     rows = _rows(root, info)
-    expected_from = 0
+    expected_from: int | None = 0
+    """None after an episode without a row: how long it was is not known."""
     for index in range(info.total_episodes):
         if index not in rows:
-            absent = EpisodeEntry(index, 0, (), expected_from, expected_from, "", {})
+            absent = EpisodeEntry(index, 0, (), 0, 0, "", {})
+            expected_from = None
             yield VerifiedEpisode(absent, "", ("meta/episodes has no row of it",))
             continue
         entry, meta_file = rows[index]
         faults = []
-        if entry.from_index != expected_from or entry.to_index != expected_from + entry.length:
+        first = entry.from_index if expected_from is None else expected_from
+        if (entry.from_index, entry.to_index) != (first, first + entry.length):
             faults.append(
-                f"its frames are {entry.from_index} to {entry.to_index}, expected {expected_from} "
-                f"to {expected_from + entry.length}"
+                f"its frames are {entry.from_index} to {entry.to_index}, expected {first} to "
+                f"{first + entry.length}"
             )
-        expected_from += entry.length
+        expected_from = first + entry.length
         if thorough or index == info.total_episodes - 1:
             faults += _thoroughly(root, info, entry)
         else:
             faults += _files(root, entry)
         yield VerifiedEpisode(entry, meta_file, tuple(faults))
+
+
+def last_faults(root: Path, info: DatasetInfo, place: int) -> list[str]:
+    """What is wrong with the last episode, which is alone in the files of `place`. Raises
+    DatasetError where its row cannot be read."""
+    chunk, file = divmod(place, info.chunks_size)
+    path = root / EPISODES_PATH.format(chunk_index=chunk, file_index=file)
+    rows = list(episode_entries(info, [path]))
+    if len(rows) != 1 or rows[0].index != info.total_episodes - 1:
+        return [f"{path} has {len(rows)} rows, expected that of {info.total_episodes - 1}"]
+    (entry,) = rows
+    if (entry.to_index, entry.to_index - entry.from_index) != (info.total_frames, entry.length):
+        return [f"its frames end at {entry.to_index}, expected {info.total_frames}"]
+    return _thoroughly(root, info, entry)
 
 
 def _rows(root: Path, info: DatasetInfo) -> dict[int, tuple[EpisodeEntry, str]]:

@@ -80,12 +80,16 @@ def _record(root: Path, first: int, out: int) -> None:
 
 
 def _found(root: Path, thorough: bool) -> int:
-    """The number of whole episodes, after recovery as the next recorder would do it."""
+    """The number of episodes after recovery, as the next recorder would do it; -1 where a thorough
+    look finds one of them damaged."""
 
     def look(out: int) -> None:
-        DatasetWriter(root, "check", SMALL).close()
-        checked = verify(root, thorough)
-        os.write(out, b"%d\n" % (checked.info.total_episodes if checked.whole else -1))
+        writer = DatasetWriter(root, "check", SMALL)
+        found = writer.episodes
+        writer.close()
+        if thorough and not verify(root).whole:
+            found = -1
+        os.write(out, b"%d\n" % found)
 
     (line,) = _forked(look)
     return int(line)

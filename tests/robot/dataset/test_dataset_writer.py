@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -227,3 +228,36 @@ def test_info_keeps_what_others_wrote_to_it(root: Path) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), "license": "CC0"}))
     recordings.dataset(root, BLIND, (3,))
     assert json.loads(path.read_text())["license"] == "CC0"
+
+
+def test_an_opening_and_a_commit_read_no_earlier_episode(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They take as long for the thousandth episode as for the tenth."""
+    recordings.dataset(root, SMALL, (3, 2, 4, 2))
+    opened: list[str] = []
+    parquet = pq.ParquetFile
+
+    def noted(path: Path, *args: Any, **kwargs: Any) -> pq.ParquetFile:
+        opened.append(Path(path).relative_to(root).as_posix())
+        return parquet(path, *args, **kwargs)
+
+    monkeypatch.setattr(pq, "ParquetFile", noted)
+    writer = DatasetWriter(root, "r1", SMALL)
+    assert writer.commit(record(writer, 4, 2)) == 4
+    writer.close()
+    assert {path for path in opened if path.startswith("meta/episodes")} == {
+        "meta/episodes/chunk-000/file-003.parquet"
+    }
+    assert not [path for path in opened if path.startswith("data") and "file-003" not in path]
+    assert len(Dataset(root)) == 5
+
+
+@pytest.mark.parametrize("kind", ["data", "videos/observation.images.top", "meta/episodes"])
+def test_an_opening_notices_a_missing_file_of_any_episode(root: Path, kind: str) -> None:
+    """One that a person deleted is noticed, although earlier episodes are not read."""
+    recordings.dataset(root, SMALL, (3, 2, 4))
+    first, *_ = sorted((root / kind / "chunk-000").iterdir())
+    first.unlink()
+    with pytest.raises(DatasetError, match="episode 0 is damaged"):
+        DatasetWriter(root, "r1", SMALL)
