@@ -35,6 +35,7 @@ from .processing import (
     check_observation,
 )
 from .tokens import Vocabulary
+from .torch_devices import device_of, dtype_of
 
 C = TypeVar("C", bound=EncoderConfig)
 
@@ -83,7 +84,7 @@ class LearnedPolicy(ABC):
         self.spec = config.spec
         self.checkpoint_hash = checkpoint_hash(checkpoint)
         self.pipeline = pipeline_of(config, read_stats(checkpoint))
-        self.device, self.dtype = _device(device), _dtype(dtype)
+        self.device, self.dtype = device_of(device), dtype_of(dtype)
         self.network = self._network(config)
         weights = {k: torch.from_numpy(v) for k, v in read_weights(checkpoint).items()}
         try:
@@ -161,28 +162,3 @@ class LearnedPolicy(ABC):
 def _tokens(sample: Sample) -> NDArray[np.int64]:
     assert sample.tokens is not None, "the pipeline has no Tokenize step"
     return sample.tokens
-
-
-def _device(name: str) -> torch.device:
-    """The device `name`. Raises PolicyError if this machine or this build of torch lacks it."""
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise PolicyError(f"no device '{name}'; expected cpu, cuda, cuda:N or mps") from error
-    available = {
-        "cuda": torch.cuda.device_count() if torch.cuda.is_available() else 0,
-        "mps": int(torch.backends.mps.is_available()),
-    }.get(device.type, 1)
-    if (device.index or 0) >= available:
-        raise PolicyError(
-            f"device '{name}': torch {torch.__version__} finds {available} of type {device.type} "
-            "here; use another, or cpu"
-        )
-    return device
-
-
-def _dtype(name: str) -> torch.dtype:
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if name not in known:
-        raise PolicyError(f"dtype must be one of {', '.join(known)}, found '{name}'")
-    return known[name]

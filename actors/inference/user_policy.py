@@ -27,9 +27,13 @@ SERVERS = {
 }
 """Policies that other servers run, by kind: made as the user's own are, and asked there."""
 
-LIBRARIES = {"lerobot": "holdfast.policy.lerobot.policy:LeRobotPolicy"}
-"""Policies of another project's library, by kind: made as the user's own are, in the interpreter
-that has it."""
+LIBRARIES = {
+    "lerobot": "holdfast.policy.lerobot.policy:LeRobotPolicy",
+    "pi0": "holdfast.policy.pi0.pi_policy:Pi0Policy",
+    "pi05": "holdfast.policy.pi0.pi_policy:Pi05Policy",
+}
+"""Policies of another project's checkpoints, by kind: made as the user's own are, in the
+interpreter that has what they need."""
 
 ADAPTERS = {**SERVERS, **LIBRARIES}
 

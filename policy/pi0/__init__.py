@@ -2,6 +2,17 @@
 
 In the order of a chunk's way from pixels to actions:
 
+pi_policy        what `policy: pi0` and `pi05` serve
+pi_options       what a checkpoint does not say
+checkpoint_layout  what a directory holds, openpi's or LeRobot's
+robot_data       the steps between a robot and the model
+prompt_text      the instruction as text
+word_pieces      text as tokens
+pi_model         a batch on a device
+image_preparation  pixels as the vision tower takes them
+pi_weights       the tensors of a directory
+denoising        from noise to a chunk that continues a plan
+
 architecture     the sizes of a model
 vision_tower     an image to tokens (SigLIP)
 gemma            the transformer that images and words go through, and that of the actions

@@ -7,6 +7,8 @@ from typing import Literal
 import msgspec
 
 Family = Literal["pi0", "pi05"]
+Origin = Literal["openpi", "lerobot"]
+"""Whose code trained a checkpoint: the two differ in texts, images and formulas."""
 
 
 class VisionSizes(msgspec.Struct, frozen=True, kw_only=True):

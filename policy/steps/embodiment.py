@@ -44,20 +44,23 @@ class Embodiment(RobotKeys, frozen=True, kw_only=True):
         stats: Mapping[str, Stats] | None = None,
         mode: Mode | None = None,
         prompt: str | None = None,
-        size: int = MODEL_SIZE,
+        size: int | None = MODEL_SIZE,
+        pixels: int = IMAGE_SIZE,
     ) -> StepPair:
         """Everything between a client and a model but the tokens, in openpi's order
         (`policies/policy_config.py`, `training/config.py`).
 
         `stats` are those of `read_norm_stats`; None leaves values as they are. `mode` is z-score
         for π0 and quantile for the others unless given. `prompt` is the one of observations that
-        have none. States and actions are padded to `size`, but not for π0-FAST. Raises StepError
-        for statistics that lack what the mode needs.
+        have none. States and actions are padded to `size`, but not for π0-FAST or None. Images are
+        `pixels` high and wide. Raises StepError for statistics that lack what the mode needs.
         """
         pair = StepPair([DefaultPrompt(prompt)]).push(self.steps(family))
         if stats is not None:
             mode = mode or ("zscore" if family == "pi0" else "quantile")
             scale = StepPair([NormalizeKeys(stats, mode)], [UnnormalizeKeys(stats, mode)])
             pair = pair.push(scale)
-        pair = pair.push(StepPair([ResizeImages(IMAGE_SIZE, IMAGE_SIZE)]))
-        return pair if family == "pi0_fast" else pair.push(StepPair([PadToModel(size)]))
+        pair = pair.push(StepPair([ResizeImages(pixels, pixels)]))
+        if family == "pi0_fast" or size is None:
+            return pair
+        return pair.push(StepPair([PadToModel(size)]))

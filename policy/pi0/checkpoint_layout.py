@@ -1,0 +1,166 @@
+"""What a directory of π0 or π0.5 holds: openpi's PyTorch files, or LeRobot's. No torch.
+
+| | openpi | LeRobot |
+|---|---|---|
+| weights | model.safetensors | model.safetensors |
+| sizes | config.json of its converter, or none | config.json |
+| statistics | assets/ID/norm_stats.json | policy_preprocessor.json and its file |
+
+Both name the published sizes of Gemma only. A model of other sizes has an `architecture` in its
+config.json, with the fields of `Architecture`.
+
+Sources: openpi 15a9616, `examples/convert_jax_model_to_pytorch.py`, `scripts/train_pytorch.py`,
+`src/openpi/models/pi0_config.py`; lerobot 0.6.1, `policies/pi0*/configuration_pi0*.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ...errors import PolicyError
+from .architecture import GEMMA, Architecture, Family, Origin
+from .pi_options import ONLY_LEROBOT, ONLY_OPENPI, PiOptions
+
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+PROMPT_TOKENS: dict[Family, int] = {"pi0": 48, "pi05": 200}
+_EULER_STEPS = 10
+_ONLY = {"pi0": "state_proj.", "pi05": "time_mlp_in."}
+"""How the names begin of tensors that one family has and the other lacks."""
+
+
+class CheckpointLayout(msgspec.Struct, frozen=True, kw_only=True):
+    """A checkpoint before its weights are read. `prompt_tokens` are the most of a prompt."""
+
+    folder: Path
+    origin: Origin
+    architecture: Architecture
+    prompt_tokens: int
+    euler_steps: int
+    config: dict[str, Any]
+
+
+def read_layout(checkpoint: str | None, family: Family, options: PiOptions) -> CheckpointLayout:
+    """The layout of a directory. Raises PolicyError."""
+    folder = _folder(checkpoint, family)
+    config = _config(folder)
+    origin: Origin = "lerobot" if "type" in config else "openpi"
+    _refuse_other_family(folder, family, config)
+    for name in ONLY_OPENPI if origin == "lerobot" else ONLY_LEROBOT:
+        if getattr(options, name) is not None:
+            other = "openpi" if origin == "lerobot" else "LeRobot"
+            raise PolicyError(
+                f"options: {name}: it is for {other}'s files, and {folder} has not these: remove it"
+            )
+    steps = config.get("chunk_size") or config.get("action_horizon") or options.chunk_size
+    if steps is None:
+        raise PolicyError(
+            f"{folder} has no {CONFIG} with the length of a chunk: give it by `options: "
+            "{chunk_size: N}`, the action_horizon of the training's config (10 in pi05_libero)"
+        )
+    limit = config.get("tokenizer_max_length") or PROMPT_TOKENS[family]
+    return CheckpointLayout(
+        folder=folder,
+        origin=origin,
+        architecture=_architecture(folder, family, config, steps),
+        prompt_tokens=int(limit),
+        euler_steps=options.euler_steps or int(config.get("num_inference_steps") or _EULER_STEPS),
+        config=config,
+    )
+
+
+def _folder(checkpoint: str | None, family: Family) -> Path:
+    if not checkpoint:
+        raise PolicyError(
+            f"policy {family} needs a checkpoint: add `checkpoint:`, the directory of openpi's "
+            "PyTorch files or of LeRobot's"
+        )
+    folder = Path(checkpoint).expanduser()
+    if not (folder / WEIGHTS).is_file():
+        jax = (folder / "params").is_dir()
+        raise PolicyError(
+            f"checkpoint {checkpoint!r} has no {WEIGHTS}"
+            + (
+                ": it is openpi's JAX form; convert it with openpi's "
+                "examples/convert_jax_model_to_pytorch.py"
+                if jax
+                else ": expected the directory of openpi's PyTorch files or of LeRobot's"
+            )
+        )
+    return folder
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    file = folder / CONFIG
+    if not file.is_file():
+        return {}
+    try:
+        config = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise PolicyError(f"{file}: not readable as JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise PolicyError(f"{file}: a {type(config).__name__}, expected a map")
+    return config
+
+
+def _refuse_other_family(folder: Path, family: Family, config: dict[str, Any]) -> None:
+    said = config.get("type")
+    names = [name.removeprefix("model.") for name in tensor_shapes(folder)]
+    other: Family = "pi05" if family == "pi0" else "pi0"
+    if said not in (None, family):
+        found = str(said)
+    elif any(name.startswith(_ONLY[other]) for name in names):
+        found = other
+    else:
+        return
+    kind = found if found in _ONLY else "lerobot"
+    raise PolicyError(
+        f"{folder} is a checkpoint of {found}, not of {family}: write `policy: {kind}`"
+    )
+
+
+def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """The names and shapes in the header of the weights' file. Raises PolicyError."""
+    file = folder / WEIGHTS
+    try:
+        with file.open("rb") as stored:
+            size = int.from_bytes(stored.read(8), "little")
+            header = json.loads(stored.read(min(size, file.stat().st_size)))
+        return {k: tuple(v["shape"]) for k, v in header.items() if k != "__metadata__"}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PolicyError(f"{file}: not readable as safetensors: {error}") from error
+
+
+def _architecture(
+    folder: Path, family: Family, config: dict[str, Any], steps: object
+) -> Architecture:
+    given = config.get("architecture")
+    try:
+        if given is not None:
+            return msgspec.convert({**given, "family": family, "steps": steps}, Architecture)
+        height, width = config.get("image_resolution") or (224, 224)
+        if height != width:
+            raise ValueError(f"image_resolution is {height} x {width}, expected a square")
+        actions = config.get("max_action_dim") or config.get("action_dim") or 32
+        known = {
+            "family": family,
+            "vision": {"pixels": height},
+            "language": GEMMA[config.get("paligemma_variant") or "gemma_2b"],
+            "expert": GEMMA[config.get("action_expert_variant") or "gemma_300m"],
+            "actions": actions,
+            "states": config.get("max_state_dim") or actions,
+            "steps": steps,
+            "shortest_period": config.get("min_period") or 4e-3,
+            "longest_period": config.get("max_period") or 4.0,
+        }
+        return msgspec.convert(known, Architecture)
+    except KeyError as error:
+        variants = ", ".join(GEMMA)
+        raise PolicyError(
+            f"{folder / CONFIG}: no Gemma is called {error}; known are {variants}"
+        ) from error
+    except (msgspec.ValidationError, ValueError, TypeError) as error:
+        raise PolicyError(f"{folder / CONFIG}: {error}") from error

@@ -1,0 +1,146 @@
+"""`PiModel`: the network of a checkpoint on a device, from prepared samples to actions.
+
+The images and the text are computed once for all steps of the flow. The noise of a seed is that
+which LeRobot draws for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..base import Observation, PolicySpec
+from ..graphs import GraphedFunction
+from ..rtc import Guidance
+from ..torch_devices import device_of, dtype_of
+from .checkpoint_layout import CheckpointLayout
+from .denoising import conditioned, guided
+from .image_preparation import prepared
+from .pi_options import PiOptions
+from .pi_weights import load_network
+
+_OBSERVED = 4
+"""Tokens, which of them count, states and noise, after the images."""
+_PLAN = {"none": 0, "guided": 3, "trained": 2}
+"""How many tensors continue a plan."""
+
+
+@dataclass(frozen=True)
+class PiSample:
+    """One observation before the model: `images` uint8 [h, w, 3] by slot, `tokens` of the prompt,
+    `state` [S] and `prefix` [P, A] padded to the model's sizes."""
+
+    images: dict[str, NDArray[np.uint8]]
+    tokens: list[int]
+    state: NDArray[np.float32]
+    prefix: NDArray[np.float32]
+
+
+class PiModel:
+    """Raises PolicyError for weights, a device or a dtype that cannot be used."""
+
+    def __init__(
+        self,
+        layout: CheckpointLayout,
+        spec: PolicySpec,
+        options: PiOptions,
+        device: str,
+        dtype: str,
+    ) -> None:
+        self._layout, self._spec = layout, spec
+        self._guidance = msgspec.convert(
+            {k: v for k in Guidance.__struct_fields__ if (v := getattr(options, k)) is not None},
+            Guidance,
+        )
+        self.device, self.dtype = device_of(device), dtype_of(dtype)
+        self.network = load_network(layout.folder, layout.architecture, self.device, self.dtype)
+        self.chunks = GraphedFunction.on(self.device, self._chunks, options.graphs)
+        if spec.prefix == "guided" and self._guidance.jacobian == "gradient":
+            self.chunks.stay_eager("guidance by gradient differentiates while it denoises")
+
+    def predict(
+        self, batch: Sequence[Observation], samples: Sequence[PiSample]
+    ) -> Float[NDArray[np.float32], "b h a"]:
+        """The actions of a batch, in the model's scale and size."""
+        # Not inference mode: guidance differentiates through tensors made here.
+        with torch.no_grad():
+            actions = self.chunks(*self._inputs(batch, samples))
+        values: NDArray[np.float32] = actions.float().cpu().numpy()
+        return values
+
+    def _inputs(
+        self, batch: Sequence[Observation], samples: Sequence[PiSample]
+    ) -> tuple[Tensor, ...]:
+        """Images by slot, tokens, which of them count, states, noise, and what the way to continue
+        a plan takes."""
+        # One length for all prompts: a graph has one shape, and the rounding of a sample does not
+        # depend on the prompts of its neighbours.
+        length = self._layout.prompt_tokens
+        tokens = np.zeros((len(samples), length), np.int64)
+        for row, sample in zip(tokens, samples, strict=True):
+            row[: len(sample.tokens)] = sample.tokens
+        lengths = np.array([len(sample.tokens) for sample in samples])
+        counts = np.arange(length) < lengths[:, None]
+        views = [np.stack([s.images[slot] for s in samples]) for slot in samples[0].images]
+        return (
+            *(torch.from_numpy(view).to(self.device) for view in views),
+            torch.from_numpy(tokens).to(self.device),
+            torch.from_numpy(counts).to(self.device),
+            self._tensor([sample.state for sample in samples]),
+            torch.cat([self._noise(o.seed) for o in batch]).to(self.device, self.dtype),
+            *self._continuation(batch, samples),
+        )
+
+    def _continuation(
+        self, batch: Sequence[Observation], samples: Sequence[PiSample]
+    ) -> tuple[Tensor, ...]:
+        """Prefixes [b, H, A], with weights [b, H] and clips [b] or with the steps that are given
+        [b, H]; nothing for a policy that continues no plan."""
+        if self._spec.prefix == "none":
+            return ()
+        steps = self._spec.chunk_size
+        prefixes = np.zeros((len(samples), steps, self._layout.architecture.actions), np.float32)
+        for row, sample in zip(prefixes, samples, strict=True):
+            row[: len(sample.prefix)] = sample.prefix
+        known = [(o, len(s.prefix)) for o, s in zip(batch, samples, strict=True)]
+        if self._spec.prefix == "guided":
+            weights = [self._guidance.weights(o, n, steps) for o, n in known]
+            clips = [np.array(self._guidance.clip_of(o), np.float32) for o in batch]
+            return self._tensor(list(prefixes)), self._tensor(weights), self._tensor(clips)
+        limit = self._spec.max_prefix_steps
+        sure = [min(o.delay_steps, n, o.execution_horizon or n, limit) for o, n in known]
+        given = np.arange(steps) < np.array(sure)[:, None]
+        return self._tensor(list(prefixes)), torch.from_numpy(given).to(self.device)
+
+    def _chunks(self, *inputs: Tensor) -> Tensor:
+        """The whole computation of the device for a batch, from `_inputs`."""
+        views = len(inputs) - _OBSERVED - _PLAN[self._spec.prefix]
+        tokens, counts, state, noise, *plan = inputs[views:]
+        pixels = self._layout.architecture.vision.pixels
+        images = [prepared(view, pixels).to(self.dtype) for view in inputs[:views]]
+        all_count = torch.ones(len(tokens), views, dtype=torch.bool, device=tokens.device)
+        seen = self.network.prefix(images, all_count, tokens, counts)
+        steps = self._layout.euler_steps
+        if self._spec.prefix == "none":
+            return self.network.sample(seen, noise, state, steps)
+        if self._spec.prefix == "trained":
+            prefix, given = plan
+            return conditioned(self.network, seen, noise, state, prefix, given, steps)
+        prefix, weights, clips = plan
+        jacobian = self._guidance.jacobian
+        return guided(self.network, seen, noise, state, prefix, weights, clips, steps, jacobian)
+
+    def _noise(self, seed: int) -> Tensor:
+        """[1, H, A], the same on every device."""
+        shape = (1, self._spec.chunk_size, self._layout.architecture.actions)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+    def _tensor(self, rows: Sequence[NDArray[np.float32]]) -> Tensor:
+        return torch.from_numpy(np.stack(rows)).to(self.device, self.dtype)

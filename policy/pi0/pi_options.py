@@ -1,0 +1,78 @@
+"""`PiOptions`: what a checkpoint of π0 or π0.5 does not say. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from ...errors import PolicyError
+from ..base import Horizon, PolicySpec
+from ..policy_options import FlowOptions
+
+Side = Annotated[int, Meta(ge=16, le=4096, description="pixels, 16 to 4096")]
+
+
+class PiOptions(FlowOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The options of policies pi0 and pi05.
+
+    Attributes:
+        tokenizer: PaliGemma's `tokenizer.model` or `tokenizer.json`, or the directory of one.
+        prompt: the instruction of observations that have none.
+        chunk_size: the steps of a chunk, openpi's `action_horizon`, where config.json lacks it.
+        discrete_state_input: whether π0.5 reads the state in its text, as openpi calls it.
+        mapping: for openpi's files, the robot: an embodiment of `policy.steps`, or module:name.
+        asset: for openpi's files, the directory below assets/ where there are several.
+        camera_size: for openpi's files, width and height of the images that robots send, where they
+            are not those of the embodiment.
+        action_names: for LeRobot's files, the columns of a chunk.
+        state_names: for LeRobot's files, the values of the state.
+        dataset: for LeRobot's files, the dataset that has these names and the fps.
+        fps: for LeRobot's files, the steps per second.
+        trained_steps: with `prefix: trained`, how many steps the training gave at most.
+    """
+
+    prefix: Literal["none", "guided", "trained"] | None = "guided"
+    tokenizer: str | None = None
+    prompt: str | None = None
+    chunk_size: Horizon | None = None
+    discrete_state_input: bool = True
+    mapping: str | None = None
+    asset: str | None = None
+    camera_size: tuple[Side, Side] | None = None
+    action_names: tuple[str, ...] | None = None
+    state_names: tuple[str, ...] | None = None
+    dataset: str | None = None
+    fps: float | None = None
+    trained_steps: Horizon | None = None
+
+    def continuing(self, spec: PolicySpec) -> PolicySpec:
+        """`spec` with the way to continue a plan. Raises PolicyError for options that exclude each
+        other."""
+        if (self.prefix == "trained") != (self.trained_steps is not None):
+            raise PolicyError(
+                f"options: prefix is {self.prefix!r} and trained_steps {self.trained_steps}: give "
+                "both for a checkpoint that was trained with given prefixes, and neither for others"
+            )
+        if self.trained_steps is not None:
+            spec = msgspec.structs.replace(
+                spec, prefix="trained", max_prefix_steps=min(self.trained_steps, spec.chunk_size)
+            )
+        for fault in self.conflicts(spec):
+            raise PolicyError(f"options: {fault}")
+        return self.applied(spec)
+
+
+ONLY_OPENPI = ("mapping", "asset", "camera_size")
+ONLY_LEROBOT = ("action_names", "state_names", "dataset", "fps")
+
+
+def pi_options_of(given: Mapping[str, Any]) -> PiOptions:
+    """The options, validated. Raises PolicyError."""
+    try:
+        return msgspec.convert(dict(given), PiOptions)
+    except msgspec.ValidationError as error:
+        known = ", ".join(PiOptions.__struct_fields__)
+        raise PolicyError(f"options: {error}; policies pi0 and pi05 take {known}") from error

@@ -1,0 +1,157 @@
+"""`Pi0Policy` and `Pi05Policy`: a checkpoint of openpi's or LeRobot's, served without their code.
+
+Each sample of a batch has its own prompt, noise, prefix, delay and guidance. This module imports no
+torch: a fleet is checked on machines that cannot run the model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import PolicyError, StepError
+from ..base import Chunk, Observation, PolicySpec
+from ..lerobot.checkpoint_folder import hash_of
+from ..processing import check_observation
+from ..steps.padding import pad_last
+from .architecture import Architecture, Family
+from .checkpoint_layout import read_layout
+from .pi_options import PiOptions, pi_options_of
+from .prompt_text import texts_of, tokens_of
+from .robot_data import robot_data, spec_alone
+from .word_pieces import read_word_pieces
+
+if TYPE_CHECKING:
+    from .pi_model import PiSample
+
+
+class PiPolicy:
+    """What both families have in common. Raises PolicyError for a checkpoint, device, dtype or
+    option that cannot be used."""
+
+    family: ClassVar[Family]
+
+    def __init__(
+        self,
+        checkpoint: str | None = None,
+        revision: str | None = None,
+        device: str = "cpu",
+        dtype: str = "float32",
+        **options: Any,
+    ) -> None:
+        from .pi_model import PiModel
+
+        given = pi_options_of(options)
+        self._layout = read_layout(checkpoint, self.family, given)
+        try:
+            data = robot_data(self._layout, revision, given)
+        except StepError as error:
+            raise PolicyError(f"{self._layout.folder}: {error}") from error
+        self.spec, self.steps, self._keys = given.continuing(data.spec), data.steps, data.keys
+        architecture = self._layout.architecture
+        self._refuse_too_many(architecture)
+        self._reads_state = self.family == "pi05" and given.discrete_state_input
+        self._pieces = read_word_pieces(self._layout.folder, given.tokenizer, architecture.words)
+        self._model = PiModel(self._layout, self.spec, given, device, dtype)
+        self.checkpoint_hash = self._hash(given, dtype)
+
+    @classmethod
+    def describe(
+        cls,
+        checkpoint: str | None = None,
+        revision: str | None = None,
+        device: str = "cpu",  # noqa: ARG003  the spec does not depend on it
+        dtype: str = "float32",  # noqa: ARG003
+        **options: Any,
+    ) -> PolicySpec:
+        """The spec by the checkpoint's configuration alone. Raises PolicyError."""
+        given = pi_options_of(options)
+        layout = read_layout(checkpoint, cls.family, given)
+        return given.continuing(spec_alone(layout, revision, given))
+
+    @property
+    def execution(self) -> str:
+        """How the network runs, for the status."""
+        return self._model.chunks.state
+
+    def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
+        """One chunk for each observation, in order. Raises ValueError for one that does not fit the
+        spec."""
+        samples = [self._sample(observation) for observation in batch]
+        chunks = self._model.predict(batch, samples)
+        return [self._chunk(chunk, each) for chunk, each in zip(chunks, samples, strict=True)]
+
+    def _hash(self, given: PiOptions, dtype: str) -> str:
+        """Of the files, and of the options that change a chunk. The files of other places, which
+        the options name, are not included."""
+        files = hash_of(self._layout.folder, dtype, self.spec, given.given())
+        stats = sorted(self._layout.folder.glob("assets/**/*.json"))
+        digest = hashlib.sha256(files.encode())
+        for path in stats:
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    def _refuse_too_many(self, architecture: Architecture) -> None:
+        for names, most in (
+            (self.spec.state_names, architecture.states),
+            (self.spec.action_names, architecture.actions),
+        ):
+            if len(names) > most:
+                raise PolicyError(
+                    f"{self._layout.folder}: the robot has {len(names)} values ({', '.join(names)})"
+                    f", the model {most}"
+                )
+
+    def _sample(self, observation: Observation) -> PiSample:
+        from .pi_model import PiSample
+
+        check_observation(self.spec, observation)
+        keyed = self._keys.observed(observation)
+        if self.spec.prefix == "none" or observation.prefix is None or not len(observation.prefix):
+            keyed.pop("actions", None)
+        elif "actions" not in keyed:
+            raise ValueError(
+                "prefix_robot is missing: the plan is brought to the model by the steps of the "
+                "robot's actions; send both"
+            )
+        try:
+            data = self.steps.before(keyed)
+        except StepError as error:
+            raise ValueError(str(error)) from error
+        state = np.asarray(data.get("state", np.zeros(0, np.float32)))
+        texts = texts_of(
+            self.family,
+            self._layout.origin,
+            str(data.get("prompt", "")),
+            state if self._reads_state else None,
+        )
+        masks, sizes = data["image_mask"], self._layout.architecture
+        rest = np.asarray(data.get("actions", np.zeros((0, sizes.actions))), np.float32)
+        return PiSample(
+            # A slot without a camera is as if it were not there.
+            images={slot: image for slot, image in data["image"].items() if masks[slot]},
+            tokens=tokens_of(self._pieces, texts, self._layout.prompt_tokens),
+            state=pad_last(state, sizes.states).astype(np.float32),
+            prefix=pad_last(rest, sizes.actions)[: self.spec.chunk_size],
+        )
+
+    def _chunk(self, actions: NDArray[np.float32], sample: PiSample) -> Chunk:
+        back = self.steps.after({"state": sample.state, "actions": actions})
+        robot = np.ascontiguousarray(back["actions"], np.float32)
+        return Chunk(model=np.ascontiguousarray(actions[:, : robot.shape[1]]), robot=robot)
+
+
+class Pi0Policy(PiPolicy):
+    """`policy: pi0`."""
+
+    family = "pi0"
+
+
+class Pi05Policy(PiPolicy):
+    """`policy: pi05`."""
+
+    family = "pi05"
