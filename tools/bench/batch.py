@@ -34,7 +34,7 @@ from .bare_service import BUFFER_TIME_S, join, ns, request, service_of
 from .simulated_load import carried, simulate
 
 if TYPE_CHECKING:
-    from .pi0 import Pi0Policy
+    from .pi0 import Pi0SizedPolicy
 
 WAYS: dict[str, Order] = {
     "holdfast/{}batching": "deadline",
@@ -96,14 +96,14 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def pi0(device: str, graphs: str) -> Pi0Policy:
+def pi0(device: str, graphs: str) -> Pi0SizedPolicy:
     """The π0-sized policy, in as much of that GPU's memory as is free."""
     import torch
 
-    from .pi0 import Pi0Policy, Shape
+    from .pi0 import Pi0SizedPolicy, Shape
 
     free, _ = torch.cuda.mem_get_info(torch.device(device))
-    return Pi0Policy(Shape.fitting(free), device, torch.bfloat16, graphs)
+    return Pi0SizedPolicy(Shape.fitting(free), device, torch.bfloat16, graphs)
 
 
 def rows(policy: ChunkPolicy, max_batch: int, quick: bool, name: str = "") -> list[dict[str, Any]]:

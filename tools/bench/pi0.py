@@ -158,7 +158,7 @@ class Network(nn.Module):
         return x
 
 
-class Pi0Policy:
+class Pi0SizedPolicy:
     """`Network` as a `ChunkPolicy`; the same weights at every start on a kind of device."""
 
     checkpoint_hash = "random weights"

@@ -13,7 +13,7 @@ from holdfast.errors import PolicyError
 from holdfast.policy.graphs import GraphedFunction
 from holdfast.tests.policy.trace import Trace
 from holdfast.tools.bench.batch import serve
-from holdfast.tools.bench.pi0 import Pi0Policy, Shape, Size
+from holdfast.tools.bench.pi0 import Pi0SizedPolicy, Shape, Size
 
 TINY = Shape(
     vision=Size(24, 48, 2, 2, 12, gated=False),
@@ -29,11 +29,11 @@ TINY = Shape(
 
 
 @pytest.fixture
-def policy() -> Pi0Policy:
-    return Pi0Policy(TINY, "cpu", torch.float32, "auto")
+def policy() -> Pi0SizedPolicy:
+    return Pi0SizedPolicy(TINY, "cpu", torch.float32, "auto")
 
 
-def test_a_batch_gives_what_each_observation_gives_alone(policy: Pi0Policy) -> None:
+def test_a_batch_gives_what_each_observation_gives_alone(policy: Pi0SizedPolicy) -> None:
     """Chunks have the spec's shape, are finite, and depend on no other sample."""
     batch = [policy.spec.example(seed) for seed in range(3)]
     for observation, chunk in zip(batch, policy.predict_chunk(batch), strict=True):
@@ -45,7 +45,7 @@ def test_a_batch_gives_what_each_observation_gives_alone(policy: Pi0Policy) -> N
 
 
 @pytest.mark.parametrize("feature", ["state", "images", "task", "seed"])
-def test_every_input_changes_the_chunk(feature: str, policy: Pi0Policy) -> None:
+def test_every_input_changes_the_chunk(feature: str, policy: Pi0SizedPolicy) -> None:
     """No part of the arithmetic can be removed without an effect on the actions."""
     one, other = policy.spec.example(1), replace(policy.spec.example(2), task="the left bin")
     changed = replace(one, **{feature: getattr(other, feature)})
@@ -53,7 +53,7 @@ def test_every_input_changes_the_chunk(feature: str, policy: Pi0Policy) -> None:
     assert np.abs(before.robot - after.robot).max() > 1e-4
 
 
-def test_the_pi0_sized_policy_is_served_like_any_policy(policy: Pi0Policy) -> None:
+def test_the_pi0_sized_policy_is_served_like_any_policy(policy: Pi0SizedPolicy) -> None:
     """Shared, in batches, by the replica's own code."""
     device = PolicyRunner(policy)
     assert device.warm_up(max_batch=2) == 2
@@ -86,7 +86,7 @@ def test_the_policy_is_as_deep_as_the_memory_allows() -> None:
 )
 def test_a_graph_can_hold_the_whole_network(dtype: torch.dtype) -> None:
     """Traced with one batch, right for another, in the measured precision too."""
-    eager, graphed = (Pi0Policy(TINY, "cpu", dtype, "off") for _ in range(2))
+    eager, graphed = (Pi0SizedPolicy(TINY, "cpu", dtype, "off") for _ in range(2))
     trace = Trace()
     graphed.chunks = GraphedFunction(graphed.network, trace)
     for start in (0, 2):
@@ -101,7 +101,9 @@ def test_a_graph_can_hold_the_whole_network(dtype: torch.dtype) -> None:
 @pytest.mark.gpu
 def test_the_graphs_in_bfloat16_agree_with_the_eager_run() -> None:
     """For batches of every size, in any order."""
-    graphed, eager = (Pi0Policy(TINY, "cuda", torch.bfloat16, graphs) for graphs in ("auto", "off"))
+    graphed, eager = (
+        Pi0SizedPolicy(TINY, "cuda", torch.bfloat16, graphs) for graphs in ("auto", "off")
+    )
     for size in (1, 3, 2, 3):
         batch = [eager.spec.example(seed) for seed in range(size)]
         for a, b in zip(graphed.predict_chunk(batch), eager.predict_chunk(batch), strict=True):
