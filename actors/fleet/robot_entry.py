@@ -69,10 +69,10 @@ class TeleopEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     driver: Annotated[
         str,
         Meta(
-            description="keyboard (keys pressed in actorctl teleop), lerobot (a leader arm or "
-            "another teleoperator of that library), expert (of a simulated cell), replay (of "
-            "recorded episodes, by actorctl replay-episode), or module:Class of your own, a file "
-            "beside this one"
+            description="keyboard (keys pressed in actorctl teleop), gamepad, lerobot (a leader "
+            "arm or another teleoperator of that library), expert (of a simulated cell), replay "
+            "(of recorded episodes, by actorctl replay-episode), or module:Class of your own, a "
+            "file beside this one"
         ),
     ]
     python: Python = None

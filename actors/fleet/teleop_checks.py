@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from ...errors import Fault
 from ...robot.base import ControlMode, RobotSpec
+from ...robot.gamepad_teleoperator import CONTROLS, GamepadOptions
 from ...robot.teleop_keys import PAIRS, KeyboardOptions
 from ..runtime.configs import SpecConfig
 from ..runtime.suggestions import closest
@@ -26,7 +27,7 @@ def teleop_faults(
             yield Fault(
                 f"{path}.driver",
                 found,
-                remedy="it knows the simulated cell only: use keyboard, lerobot or your own",
+                remedy="it knows the simulated cell only: use keyboard, gamepad, lerobot or yours",
             )
         if teleop.options:
             yield Fault(f"{path}.options", "the expert has none", remedy="remove them")
@@ -36,6 +37,12 @@ def teleop_faults(
         yield from wrong
         if not wrong:
             yield from _keys(teleop, path, spec)
+        return
+    if teleop.driver == "gamepad":
+        wrong = list(kind_options.faults(f"{path}.options", teleop.options, GamepadOptions))
+        yield from wrong
+        if not wrong:
+            yield from _controls(teleop, path, spec)
         return
     if teleop.driver == "replay":
         yield from _replay(teleop, path, spec)
@@ -63,10 +70,23 @@ def _replay(teleop: TeleopEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
 
 
 def _keys(teleop: TeleopEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
-    for name in teleop.options.get("step", {}):
-        if name not in spec.action_names:
-            found = f"the robot has no action {name!r}"
-            yield Fault(f"{path}.options.step", found, remedy=closest(name, spec.action_names))
+    yield from _joints(teleop, path, "step", spec)
     if len(spec.action_names) > len(PAIRS):
         found = f"there are keys for {len(PAIRS)} joints, and the robot has "
         yield Fault(f"{path}.driver", f"{found}{len(spec.action_names)}", remedy="use another one")
+
+
+def _controls(teleop: TeleopEntry, path: str, spec: RobotSpec) -> Iterator[Fault]:
+    yield from _joints(teleop, path, "speed", spec)
+    yield from _joints(teleop, path, "controls", spec)
+    if teleop.options.get("controls") is None and len(spec.action_names) > len(CONTROLS):
+        found = f"there are usual controls for {len(CONTROLS)} joints, and the robot has "
+        remedy = "say by `controls` in its options which joints are moved by what"
+        yield Fault(f"{path}.driver", f"{found}{len(spec.action_names)}", remedy=remedy)
+
+
+def _joints(teleop: TeleopEntry, path: str, option: str, spec: RobotSpec) -> Iterator[Fault]:
+    for name in teleop.options.get(option) or {}:
+        if name not in spec.action_names:
+            found = f"the robot has no action {name!r}"
+            yield Fault(f"{path}.options.{option}", found, remedy=closest(name, spec.action_names))

@@ -14,7 +14,7 @@ from ..runtime.user_code import construct, load, with_defaults
 
 BUILT_IN = {"lerobot": "holdfast.robot.lerobot.leader:LeRobotTeleoperator"}
 """Where each built-in driver lives that is called as the user's own is. The others: `expert`, for a
-simulated cell, `replay`, and `keyboard`."""
+simulated cell, `replay`, `keyboard` and `gamepad`."""
 
 
 def create(
@@ -31,7 +31,11 @@ def create(
         from ...robot.teleop_keys import KeyboardOptions, KeyboardTeleoperator
 
         return KeyboardTeleoperator(spec, msgspec.convert(dict(options), KeyboardOptions))
-    built_in = {**BUILT_IN, "expert": "", "keyboard": "", "replay": ""}
+    if driver == "gamepad":
+        from ...robot.gamepad_teleoperator import GamepadOptions, GamepadTeleoperator
+
+        return GamepadTeleoperator(spec, msgspec.convert(dict(options), GamepadOptions))
+    built_in = {**BUILT_IN, "expert": "", "gamepad": "", "keyboard": "", "replay": ""}
     make = load(driver, built_in, import_path, "teleoperator driver")
     made = construct(driver, make, Teleoperator, options, "connect")
     device: Teleoperator = with_defaults(

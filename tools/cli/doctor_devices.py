@@ -1,6 +1,6 @@
-"""What robots are plugged into: serial ports and cameras of this machine, and the interpreters and
-drivers that a fleet file names. For `actorctl doctor`; no device is opened for more than its name
-and sizes."""
+"""What robots are plugged into: serial ports, cameras and gamepads of this machine, and the
+interpreters and drivers that a fleet file names. For `actorctl doctor`; no device is opened for
+more than its name and sizes."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from ...actors.fleet.robot_entry import RobotEntry
 from ...actors.fleet.schema import FleetFile
 from ...actors.runtime import device_files, interpreters
 from ...errors import FleetError, RobotError
+from ...robot import input_device
 from ...robot.cameras import v4l2
 from .doctor import Finding
 
 
 def examine(fleet_file: Path, dev: Path = device_files.DEV) -> list[Finding]:
     """Look at the devices below `dev`, and at what `fleet_file` names if it is there."""
-    return [*serial_ports(dev), *cameras(dev), *of_file(fleet_file)]
+    return [*serial_ports(dev), *cameras(dev), *gamepads(dev), *of_file(fleet_file)]
 
 
 def serial_ports(dev: Path) -> Iterator[Finding]:
@@ -41,6 +42,17 @@ def cameras(dev: Path) -> Iterator[Finding]:
         yield _device("camera", name, device, v4l2.sizes(device))
     if not found:
         yield Finding("cameras", "good", f"none below {dev} (simulated ones need none)")
+
+
+def gamepads(dev: Path = device_files.DEV, sys: Path = input_device.SYS) -> Iterator[Finding]:
+    """Each gamepad or joystick likewise, with its name."""
+    found = input_device.plugged_in(dev, sys)
+    pads = {name: each for name, each in found.items() if each.is_gamepad}
+    for name, each in pads.items():
+        yield _device("gamepad", name, each.path, each.name)
+    if not pads:
+        others = f"none of {len(found)} input devices below {dev}" if found else f"none below {dev}"
+        yield Finding("gamepads", "good", others)
 
 
 def _device(what: str, name: Path, device: Path, more: str = "") -> Finding:

@@ -33,6 +33,7 @@ from holdfast.robot.base import RobotSpec
 from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.robot.dataset.recording_schema import RecordingSchema
 from holdfast.tests.robot.dataset import recordings
+from holdfast.tests.robot.gamepads import Pad, plug
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.seqlock import Seqlock, SteadyReader
 
@@ -173,6 +174,29 @@ def test_keys_reach_the_keyboard_by_a_command_and_move_the_pose(tmp_path: Path) 
         rig.says(1.0, 5.0)
         rig.link.command("key", {"keys": " "}, id=4)
         wait_until(lambda: (r := rig.reading()) and r.presses.take_over == 1, "the press", 10)
+
+
+def test_a_gamepad_that_is_unplugged_is_an_outage_that_ends_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is away nothing is said; then the pose is the robot's, and its buttons count."""
+    pad = Pad()
+    plug(monkeypatch, None)
+    with teleoperator(tmp_path, driver="gamepad") as rig:
+        absent = "no gamepad is plugged in; there are input devices, none a gamepad: "
+        wait_until(lambda: absent in (rig.board.report() or {}).get("reason", ""), "it waits", 30)
+        assert rig.reading() is None
+        plug(monkeypatch, pad)
+        rig.says(1.0, 5.0)
+        pad.press("start")
+        wait_until(lambda: (r := rig.reading()) and r.presses.take_over == 1, "the press", 30)
+        pad.unplug()
+        gone = "Test Pad was unplugged"
+        wait_until(lambda: gone in (rig.board.report() or {})["reason"], "it is gone", 30)
+        rig.says(1.0, 5.0)
+        pad.press("start")
+        wait_until(lambda: (r := rig.reading()) and r.presses.take_over == 2, "it is back", 30)
+    pad.unplug()
 
 
 def test_an_episode_is_loaded_by_a_command_and_said_from_its_first_pose(tmp_path: Path) -> None:

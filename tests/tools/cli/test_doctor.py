@@ -38,6 +38,7 @@ def test_a_machine_without_devices_and_without_a_file_is_told_so(tmp_path: Path)
     assert doctor_devices.examine(tmp_path / "fleet.yaml", tmp_path) == [
         Finding("serial ports", "good", f"none below {tmp_path}"),
         Finding("cameras", "good", f"none below {tmp_path} (simulated ones need none)"),
+        Finding("gamepads", "good", f"none below {tmp_path}"),
         Finding(
             "fleet file",
             "good",
@@ -54,11 +55,28 @@ def test_ports_and_cameras_have_their_stable_names(tmp_path: Path) -> None:
     (tmp_path / "ttyUSB1").touch()
     (tmp_path / "video0").symlink_to("/dev/null")
     (links / "usb-arm").symlink_to(tmp_path / "ttyACM0")
-    arm, adapter, camera, _ = doctor_devices.examine(tmp_path / "none.yaml", tmp_path)
+    arm, adapter, camera, *_ = doctor_devices.examine(tmp_path / "none.yaml", tmp_path)
     assert arm == Finding("serial port", "good", f"{links}/usb-arm (ttyACM0)")
     assert adapter.verdict == "poor" and f"{tmp_path}/ttyUSB1 is no device" in adapter.found
     assert adapter.remedy
     assert camera == Finding("camera", "good", f"{tmp_path}/video0")
+
+
+def test_gamepads_are_listed_by_their_names_beside_other_input_devices(tmp_path: Path) -> None:
+    """Without opening them; with none, it is said how many other devices there are."""
+    dev, sys = tmp_path / "dev", tmp_path / "sys"
+    (dev / "input").mkdir(parents=True)
+    for number, keys in (("1", "3803078f800d001"), ("2", "7cdb000000000000 0 0 0 0")):
+        (dev / "input" / f"event{number}").symlink_to("/dev/null")
+        about = sys / "class" / "input" / f"event{number}" / "device"
+        (about / "capabilities").mkdir(parents=True)
+        (about / "name").write_text(f"Device {number}\n")
+        (about / "capabilities" / "key").write_text(f"{keys}\n")
+    (pad,) = doctor_devices.gamepads(dev, sys)
+    assert pad == Finding("gamepad", "good", f"{dev}/input/event2: Device 2")
+    (dev / "input" / "event2").unlink()
+    (none,) = doctor_devices.gamepads(dev, sys)
+    assert none == Finding("gamepads", "good", f"none of 1 input devices below {dev}")
 
 
 def test_a_port_that_this_user_may_not_use_has_a_remedy(
