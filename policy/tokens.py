@@ -38,6 +38,10 @@ class Vocabulary:
     def __len__(self) -> int:
         return len(_RESERVED) + len(self.words)
 
+    def numbered(self) -> tuple[str, ...]:
+        """The words at their numbers, the reserved ones first."""
+        return (*_RESERVED, *self.words)
+
     def encode(self, task: str, length: int) -> NDArray[np.int64]:
         """`task` as int64 [length], padded with 0."""
         tokens = np.full(length, PAD, dtype=np.int64)

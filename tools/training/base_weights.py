@@ -5,16 +5,25 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from ...errors import PolicyError
-from ...policy.checkpoint import read_weights
+from ...policy.checkpoint import read_config, read_weights
+from ...policy.tokens import Vocabulary
+
+WORDS = "encoder.instruction.embed.weight"
+"""A row for each word of the vocabulary, which another dataset's instructions make another one."""
 
 
-def load_base(network: nn.Module, checkpoint: str, patterns: Sequence[str]) -> list[str]:
-    """Copy the tensors of `checkpoint` whose names match `patterns` into `network`; return their
-    names.
+def load_base(
+    network: nn.Module, checkpoint: str, patterns: Sequence[str], vocabulary: Sequence[str]
+) -> list[str]:
+    """Copy the tensors of `checkpoint` whose names match `patterns` into `network`, whose
+    instructions have the words `vocabulary`; return their names. Words that the checkpoint does
+    not know keep their initial embedding.
 
     A pattern such as `encoder.eyes.*` includes, one such as `!encoder.instruction.*` excludes; the
     last that matches decides. Raises PolicyError where nothing matches, and for a tensor that the
@@ -30,6 +39,8 @@ def load_base(network: nn.Module, checkpoint: str, patterns: Sequence[str]) -> l
                 f"base {checkpoint}: this network has no weight {name}; exclude it: "
                 f"base_weights=*,!{name}"
             )
+        if name == WORDS:
+            value = _embeddings(value, read_config(checkpoint).vocabulary, own[name], vocabulary)
         if tuple(value.shape) != tuple(own[name].shape):
             raise PolicyError(
                 f"base {checkpoint}: {name} is {list(value.shape)} there and "
@@ -43,6 +54,23 @@ def load_base(network: nn.Module, checkpoint: str, patterns: Sequence[str]) -> l
             f"{', '.join(sorted(weights)[:3])}, ..."
         )
     return chosen
+
+
+def _embeddings(
+    theirs: NDArray[np.generic],
+    their_words: Sequence[str],
+    ours: torch.Tensor,
+    words: Sequence[str],
+) -> NDArray[np.generic]:
+    """`ours` [words, width], with the rows of `theirs` for the words that both have."""
+    if theirs.shape[1:] != tuple(ours.shape[1:]):
+        return theirs
+    rows = {word: row for row, word in enumerate(Vocabulary(their_words).numbered())}
+    found: NDArray[np.generic] = ours.numpy().copy()
+    for row, word in enumerate(Vocabulary(words).numbered()):
+        if word in rows:
+            found[row] = theirs[rows[word]]
+    return found
 
 
 def _included(name: str, patterns: Sequence[str]) -> bool:

@@ -37,7 +37,8 @@ class Trainer:
         torch.manual_seed(batches.seed)
         self.network = untrained_network(batches.description)
         if config.base:
-            load_base(self.network, config.base, config.base_weights)
+            words = batches.description.vocabulary
+            load_base(self.network, config.base, config.base_weights, words)
         self.average = {k: v.detach().clone() for k, v in self.network.named_parameters()}
         self.optimizer = torch.optim.AdamW(
             _groups(self.network, config.weight_decay), lr=config.rate, betas=(0.9, 0.98)
