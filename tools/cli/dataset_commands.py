@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from ...errors import DatasetError
+from ..evaluation.intervals import wilson
 from .option_types import AsJson
 from .running_fleet import fail
 
@@ -110,7 +111,11 @@ def show(path: Place, as_json: AsJson = False) -> None:
     print(f"{path}: {len(rows)} episodes, {dataset.frames} frames, {dataset.fps:g} fps")
     print(f"cameras: {', '.join(dataset.cameras) or 'none'}")
     if judged:
-        print(f"success: {sum(judged)} of {len(judged)} judged")
+        low, high = wilson(sum(judged), len(judged))
+        print(
+            f"success: {sum(judged)} of {len(judged)} judged "
+            f"(95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
+        )
     Console().print(table)
 
 

@@ -84,4 +84,4 @@ def test_the_episodes_are_shown_with_their_figures(run: Run, root: Path) -> None
     assert shown["episodes"][2]["latency_p50_s"] == pytest.approx(0.07, abs=1e-3)
     table = run("show", root).stdout
     assert "3 episodes, 12 frames, 30 fps" in table
-    assert "success: 1 of 3 judged" in table
+    assert "success: 1 of 3 judged (95 % interval 6 to 79 %)" in table
