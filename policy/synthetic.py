@@ -44,8 +44,9 @@ class ConstantPolicy:
         return [self._chunk(o.state) for o in batch]
 
     def _chunk(self, state: NDArray[np.float32]) -> Chunk:
-        action = [self.value if c is None else float(state[c]) for c in self._columns]
-        chunk = np.tile(np.asarray(action, np.float32), (self.spec.chunk_size, 1))
+        action = [self.value if c is None else state[c] for c in self._columns]
+        chunk = np.empty((self.spec.chunk_size, len(action)), np.float32)
+        chunk[:] = action
         return Chunk(model=chunk, robot=chunk.copy())
 
 

@@ -10,9 +10,9 @@ Does not guarantee: that a reader sees every frame; it is given the newest.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from mmap import mmap
 
+import msgspec
 import numpy as np
 
 from .fence import fence, words
@@ -24,8 +24,7 @@ Transform = Callable[[Pixels], Pixels]
 ATTEMPTS = 50  # one retry takes a writer that passed `slots - 1` frames during one copy
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """One captured image: uint8 [height, width, 3] RGB, its number, and its capture instant,
     `time.monotonic_ns` of this host."""
 

@@ -83,10 +83,13 @@ def encode(header: Header, body: Body, blobs: Sequence[Buffer] = ()) -> list[Buf
     return [header.pack(), _ENCODER.encode(body), *blobs]
 
 
-def decode(frames: Sequence[Buffer], limits: Limits = DEFAULT) -> Message[Any]:
-    """Read a message's frames. Raises WireError, whatever they are."""
+def decode(
+    frames: Sequence[Buffer], limits: Limits = DEFAULT, *, header: Header | None = None
+) -> Message[Any]:
+    """Read a message's frames; `header` is what the first holds, if the caller has read it. Raises
+    WireError, whatever they are."""
     check(frames, limits)
-    header = Header.unpack(frames[0])
+    header = header or Header.unpack(frames[0])
     packed = bytes(frames[1])
     nesting.check(packed, limits.max_nesting)
     try:

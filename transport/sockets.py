@@ -19,6 +19,7 @@ from __future__ import annotations
 import secrets
 import stat
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import zmq
@@ -180,6 +181,7 @@ def has_message(socket: Socket) -> bool:
     return bool(int(socket.getsockopt(_EVENTS)) & READABLE)
 
 
+@lru_cache(maxsize=1024)
 def peer(identity: bytes, user: str = "", role: Role | None = None) -> tuple[str, int]:
     """Name and incarnation that a ROUTER's identity frame says, `name:incarnation`.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from ...errors import WireError
 from ...transport import messages
@@ -27,8 +28,7 @@ DECODED = frozenset(
 """Kinds whose body the core needs; all others pass unread."""
 
 
-@dataclass(frozen=True)
-class Arrival:
+class Arrival(msgspec.Struct, frozen=True):
     """One message as it came, without its routing id `identity`.
 
     `user` is the owner of the connection's key (`role:name`), `key` the public key (Z85); both are

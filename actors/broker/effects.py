@@ -7,8 +7,9 @@ messages have their bodies decoded, by the shell.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from ...transport.bodies import Body
 from ...transport.header import Header
@@ -17,8 +18,7 @@ Frames = Sequence[Any]
 """A message as it was received, header frame first."""
 
 
-@dataclass(frozen=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """One message within the limits. `body` is decoded for the kinds that the core acts on."""
 
     header: Header
@@ -26,8 +26,7 @@ class Received:
     body: Body | None = None
 
 
-@dataclass(frozen=True)
-class ToRobot:
+class ToRobot(msgspec.Struct, frozen=True):
     """Send to the robot at `identity`: frames that are passed on, or a body of the broker's own."""
 
     identity: bytes
@@ -35,8 +34,7 @@ class ToRobot:
     payload: Frames | Body
 
 
-@dataclass(frozen=True)
-class ToReplica:
+class ToReplica(msgspec.Struct, frozen=True):
     """Send to the replica at `identity`; `robot` is the frame ahead of the header, empty where the
     message is about the replica itself."""
 
@@ -46,8 +44,7 @@ class ToReplica:
     payload: Frames | Body
 
 
-@dataclass(frozen=True)
-class Log:
+class Log(msgspec.Struct, frozen=True):
     """One log line. `suppressed`: how many of the same event were left out since the last one."""
 
     level: int

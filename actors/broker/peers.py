@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True)
-class Peer:
+class Peer(msgspec.Struct, frozen=True):
     """One incarnation of one named peer; `identity` is its routing id.
 
     A replica's name is `<service>/<k>`. The incarnation counts restarts under one supervisor: of

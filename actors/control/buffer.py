@@ -18,6 +18,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ...transport.arrays import all_finite
 from .plan import Drop, Floats, MergeRule, PlannedAction, Snapshot
 from .plan_memory import Mark, PlanMemory, Word
 
@@ -196,7 +197,7 @@ class ChunkBuffer:
             return Drop.MALFORMED
         if asked.observed_ns < now_ns - self._max_age_ns:
             return Drop.EXPIRED
-        if not (np.isfinite(model).all() and np.isfinite(robot).all()):
+        if not (all_finite(model) and all_finite(robot)):
             return Drop.NOT_FINITE
         return None
 

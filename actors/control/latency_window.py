@@ -8,6 +8,7 @@ makes the robot play actions that the policy did not take into account.
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from math import ceil
 
 import numpy as np
@@ -32,6 +33,7 @@ class LatencyWindow:
         self._initial_ns = initial_ns
         self._cold = True
         self._p50_ns = self._expected_ns = self._p99_ns = initial_ns
+        self._ordered: list[int] = sorted(self._ring[: self.count].tolist())
         self._estimate()
 
     def connected(self) -> None:
@@ -44,8 +46,12 @@ class LatencyWindow:
             self._cold = False
             return
         count = int(self._ring[WINDOW])
-        self._ring[count % WINDOW] = latency_ns
+        place = count % WINDOW
+        if len(self._ordered) == WINDOW:
+            del self._ordered[bisect_left(self._ordered, int(self._ring[place]))]
+        self._ring[place] = latency_ns
         self._ring[WINDOW] = count + 1
+        insort(self._ordered, latency_ns)
         self._estimate()
 
     @property
@@ -69,9 +75,12 @@ class LatencyWindow:
         return {"p50": round(self._p50_ns / 1e6, 2), "p99": round(self._p99_ns / 1e6, 2)}
 
     def _estimate(self) -> None:
-        count = self.count
-        if count:
-            ordered = sorted(self._ring[:count].tolist())
-            self._p50_ns, self._expected_ns, self._p99_ns = (
-                ordered[max(ceil(q * count), 1) - 1] for q in (0.5, self._quantile, 0.99)
-            )
+        ordered = self._ordered
+        if ordered:
+            self._p50_ns = _quantile(ordered, 0.5)
+            self._expected_ns = _quantile(ordered, self._quantile)
+            self._p99_ns = _quantile(ordered, 0.99)
+
+
+def _quantile(ordered: list[int], q: float) -> int:
+    return ordered[max(ceil(q * len(ordered)), 1) - 1]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -77,8 +78,7 @@ class PlannedAction(NamedTuple):
         return Provenance(*self.mark[Mark.BLEND_SESSION :].tolist())
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """What a request is made from: who it is, and the plan that a chunk for it will continue.
 
     `model` and `robot` are the leftovers [n, A], views that stay valid as long as this snapshot is

@@ -10,8 +10,9 @@ outstanding.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from zlib import crc32
+
+import msgspec
 
 from ...robot.base import RobotSpec
 from .buffer import ChunkBuffer
@@ -30,8 +31,7 @@ _RESET_NS = 1_000_000_000
 _NS = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedRequest:
+class PlannedRequest(msgspec.Struct, frozen=True):
     """A request to send: the snapshot it belongs to, and what the policy needs beside the state."""
 
     asked: Snapshot
@@ -207,7 +207,7 @@ class RequestCycle:
             return Drop.UNASKED
         if oldest_age_ns:
             oldest_ns = min(asked.observed_ns, self._asked_ns - oldest_age_ns)
-            asked = replace(asked, observed_ns=oldest_ns)
+            asked = msgspec.structs.replace(asked, observed_ns=oldest_ns)
         self.latency.record(now_ns - self._asked_ns)
         fault = self.buffer.merge(model, robot, asked, self._merging, step=step, now_ns=now_ns)
         if fault is None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...errors import WrongOutputError
 from ...policy.base import Chunk, PolicySpec
+from ...transport.arrays import all_finite
 
 EXPECTED = "predict_chunk returns a list with one Chunk(model=..., robot=...) for each observation"
 
@@ -64,8 +65,8 @@ def _array_fault(values: object, spec: PolicySpec) -> str:
         return f"has {len(values)} steps, and its spec says chunk_size={steps}: make them agree"
     if values.shape != (steps, actions):
         return f"is {_described(values)}, {expected}"
-    finite = np.isfinite(values)
-    if not finite.all():
+    if not all_finite(values):
+        finite = np.isfinite(values)
         step, column = map(int, np.argwhere(~finite)[0])
         return (
             f"is not finite in {int((~finite).sum())} of {values.size} values, first "

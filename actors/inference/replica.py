@@ -214,13 +214,13 @@ class InferenceActor(Actor):
             self._beat(now_ns)
 
     def _report(self, now_ns: int) -> None:
-        before, self._unreachable = self._unreachable, self._brokers.reason
-        if self._unreachable not in ("", before):
-            self.log.warning("not registered: %s", self._unreachable)
         if now_ns >= self._next_beat_ns:
             self._beat(now_ns)
         if now_ns >= self._next_report_ns:
             self._next_report_ns = now_ns + REPORT_NS
+            before, self._unreachable = self._unreachable, self._brokers.reason
+            if self._unreachable not in ("", before):
+                self.log.warning("not registered: %s", self._unreachable)
             self.board.report(self._status(now_ns))
 
     def _beat(self, now_ns: int) -> None:

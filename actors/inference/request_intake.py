@@ -138,7 +138,7 @@ class RequestIntake:
             text = f"the next request is taken in {rest_s:.1f} s, because {_cause(history)}"
             return [self.fail(session.robot, header, WireError("resting", text))]
         try:
-            message: Message[Request] = decode(frames)
+            message: Message[Request] = decode(frames, header=header)
         except WireError as error:
             return [self.fail(session.robot, header, error)]
         # A RESET may have been lost or wrong: the robot is in the episode of its request.

@@ -21,16 +21,16 @@ It does not promise deadlines: with more work than the device can do they are mi
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
 from typing import Generic, Literal, TypeVar
+
+import msgspec
 
 T = TypeVar("T")
 
 Order = Literal["deadline", "round_robin"]
 
 
-@dataclass(frozen=True, slots=True)
-class Job(Generic[T]):
+class Job(msgspec.Struct, Generic[T], frozen=True):
     """One request that waits for the device. Instants are monotonic ns of this host.
 
     Requests of equal `shape` can share a batch; at `expires_ns` the robot stops waiting.
@@ -80,7 +80,9 @@ class Schedule(Generic[T]):
         deadline_ns = min(job.deadline_ns, job.arrived_ns + self._max_slack_ns)
         if waiting is not None:
             deadline_ns = min(deadline_ns, waiting.deadline_ns)
-        self._waiting[job.session] = replace(job, deadline_ns=deadline_ns)
+        if deadline_ns != job.deadline_ns:
+            job = msgspec.structs.replace(job, deadline_ns=deadline_ns)
+        self._waiting[job.session] = job
         return waiting
 
     def remove(self, session: str) -> Job[T] | None:

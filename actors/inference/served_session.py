@@ -16,12 +16,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import OutboxError, WireError
 from ...policy.base import CameraFeature, Chunk, Observation, PolicySpec
-from ...transport.arrays import Buffer
+from ...transport.arrays import Buffer, all_finite
 from ...transport.bodies import Error, Reply, Request
 from ...transport.header import VERSION, Header, Kind
 from ...transport.images import Image, resize
@@ -81,8 +82,7 @@ class ServedSession:
         return f"{self.robot}:{self.epoch}"
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(msgspec.Struct, frozen=True):
     """How a reply was made; the fields are those of `bodies.Reply`."""
 
     queue_s: float = 0.0
@@ -187,10 +187,14 @@ def overwritten(
 ) -> WireError | None:
     """The error for an image of these cameras in shared memory that is no longer the request's;
     None if all still are."""
+    checked = 0
     for name in cameras:
         image = message.body.images[name]
-        if image.encoding == "shm" and not _still_valid(image, outbox):
+        # The images of one request lie in one slot of the outbox, which has one sequence number.
+        number = image.reference.number if image.reference is not None else 0
+        if image.encoding == "shm" and number != checked and not _still_valid(image, outbox):
             return _overwritten(name)
+        checked = number
     return None
 
 
@@ -286,7 +290,7 @@ def _floats(message: Message[Request], name: str, shape: tuple[int, ...]) -> NDA
             f"f4{['steps' if n < 0 else n for n in shape]}",
         )
     values: NDArray[np.float32] = message.array(described)
-    if not np.isfinite(values).all():
+    if not all_finite(values):
         raise WireError(
             "not-finite", f"{name} holds values that are not finite: look at the robot's sensors"
         )

@@ -191,7 +191,7 @@ class NetworkActor(Actor):
         """Read a message of control. Raises WireError, after answering where control waits for an
         answer."""
         try:
-            return messages.decode(frames)
+            return messages.decode(frames, header=header)
         except WireError as error:
             if answer := unreadable(header.kind, error):
                 self._control.reply(sender, header, answer)
@@ -244,7 +244,7 @@ class NetworkActor(Actor):
         return messages.encode(message.header, terms, message.blobs)
 
     def _with_age(self, header: Header, frames: list[Buffer]) -> list[Buffer]:
-        message: messages.Message[bodies.Reply] = messages.decode(frames)
+        message: messages.Message[bodies.Reply] = messages.decode(frames, header=header)
         body = self._images.with_age(header, message.body)
         return messages.encode(header, body, message.blobs)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from ...transport.bodies import Accept
 from ...transport.header import Header, Kind
@@ -14,8 +15,7 @@ from ..runtime.audit import Audit
 from ..runtime.configs import NetworkConfig
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
+class _Asked(msgspec.Struct, frozen=True):
     header: Header
     ages_s: dict[str, float]
     sent_ns: int

@@ -12,7 +12,15 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import DTypeLike, NDArray
 
 from holdfast.errors import WireError
-from holdfast.transport.arrays import Array, Buffer, Dtype, as_bytes, describe, resolve
+from holdfast.transport.arrays import (
+    Array,
+    Buffer,
+    Dtype,
+    all_finite,
+    as_bytes,
+    describe,
+    resolve,
+)
 from holdfast.transport.limits import DEFAULT, Limits
 
 dtypes = st.sampled_from(["<f4", "<f8", "<i4", "<i8", "|u1"])
@@ -81,3 +89,17 @@ def test_the_bytes_of_an_array_are_flat_and_in_c_order() -> None:
     array = np.arange(6, dtype="<i4").reshape(2, 3)
     assert bytes(as_bytes(array.T)) == array.T.tobytes()
     assert as_bytes(np.zeros((0, 3))) == b""
+
+
+@given(
+    st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), max_size=30),
+    st.sampled_from([None, np.nan, np.inf, -np.inf]),
+    st.data(),
+)
+def test_all_finite_finds_one_value_that_is_not(
+    values: list[float], bad: float | None, data: st.DataObject
+) -> None:
+    """It is True for finite values, the largest too, and False with one NaN or infinity."""
+    if bad is not None:
+        values.insert(data.draw(st.integers(0, len(values))), bad)
+    assert all_finite(np.array(values, np.float32)) is (bad is None)
