@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from .errors import DatasetError as DatasetError
     from .errors import DeadError as DeadError
     from .errors import DeviceLostError as DeviceLostError
+    from .errors import EvaluationError as EvaluationError
+    from .errors import EvaluationStoppedError as EvaluationStoppedError
     from .errors import Fault as Fault
     from .errors import FleetError as FleetError
     from .errors import FleetFailedError as FleetFailedError
@@ -110,6 +112,8 @@ _NAMES = {
         "DatasetError",
         "DeadError",
         "DeviceLostError",
+        "EvaluationError",
+        "EvaluationStoppedError",
         "Fault",
         "FleetError",
         "FleetFailedError",

@@ -15,6 +15,8 @@ HoldfastError
 │   ├── SupervisorUnreachableError (ConnectionError)
 │   ├── RequestDeclinedError
 │   ├── HeadroomError
+│   ├── EvaluationError
+│   │   └── EvaluationStoppedError
 │   └── RuntimeDirError
 ├── Policies
 │   ├── PolicyError
@@ -170,6 +172,14 @@ class RequestDeclinedError(HoldfastError):
 class HeadroomError(HoldfastError):
     """The limits of this machine are too small for the fleet: the message has each limit, what is
     available and what is needed."""
+
+
+class EvaluationError(HoldfastError):
+    """Services cannot be evaluated on these robots, or the evaluation cannot be kept or read."""
+
+
+class EvaluationStoppedError(EvaluationError):
+    """An evaluation ends before its time: Ctrl-C, or a fault of another robot's."""
 
 
 class RuntimeDirError(HoldfastError):

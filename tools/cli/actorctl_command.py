@@ -23,6 +23,7 @@ from . import (
     dataset_commands,
     episode_commands,
     estop_command,
+    evaluate_command,
     inspection,
     key_commands,
     plot_command,
@@ -235,6 +236,7 @@ app.add_typer(inspection.app)
 app.add_typer(plot_command.app)
 app.add_typer(teleop_command.app)
 app.add_typer(replay_episode_command.app)
+app.add_typer(evaluate_command.app)
 app.add_typer(episode_commands.app, name="episode")
 app.add_typer(dataset_commands.app, name="dataset")
 app.add_typer(key_commands.app, name="keys")

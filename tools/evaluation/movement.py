@@ -25,14 +25,11 @@ _SIDES = ("left", "right")
 
 
 def sparc(speed: NDArray[np.floating], rate_hz: float) -> float:
-    """SPARC of a speed profile [n], sampled `rate_hz` times a second; 0.0 where nothing moves.
-    Raises ValueError for fewer than two samples."""
-    if len(speed) < 2:
-        raise ValueError(f"{len(speed)} samples of speed, expected 2 or more")
+    """SPARC of a speed profile [n], sampled `rate_hz` times a second; 0.0 where nothing moves."""
+    if not np.any(speed):
+        return 0.0
     padded = 2 ** (math.ceil(math.log2(len(speed))) + _PADDING)
     spectrum = np.abs(np.fft.rfft(speed, padded))
-    if not spectrum[0] > 0:  # a speed is not negative: nothing moved
-        return 0.0
     spectrum /= spectrum.max()
     frequency = np.fft.rfftfreq(padded, 1 / rate_hz)
     below = frequency <= min(CUT_HZ, rate_hz / 2)
