@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from .errors import StepError as StepError
     from .errors import SupervisorUnreachableError as SupervisorUnreachableError
     from .errors import UnfitPolicyError as UnfitPolicyError
+    from .errors import UnsatisfiableError as UnsatisfiableError
     from .errors import WireError as WireError
     from .errors import WrongOutputError as WrongOutputError
     from .policy.base import CameraFeature as CameraFeature
@@ -141,6 +142,7 @@ _NAMES = {
         "StepError",
         "SupervisorUnreachableError",
         "UnfitPolicyError",
+        "UnsatisfiableError",
         "WireError",
         "WrongOutputError",
     ),

@@ -15,6 +15,7 @@ HoldfastError
 │   ├── SupervisorUnreachableError (ConnectionError)
 │   ├── RequestDeclinedError
 │   ├── HeadroomError
+│   ├── UnsatisfiableError (ValueError)
 │   ├── EvaluationError
 │   │   └── EvaluationStoppedError
 │   └── RuntimeDirError
@@ -172,6 +173,10 @@ class RequestDeclinedError(HoldfastError):
 class HeadroomError(HoldfastError):
     """The limits of this machine are too small for the fleet: the message has each limit, what is
     available and what is needed."""
+
+
+class UnsatisfiableError(HoldfastError, ValueError):
+    """No byte of a file is within the range that was asked for: HTTP's status 416."""
 
 
 class EvaluationError(HoldfastError):

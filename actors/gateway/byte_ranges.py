@@ -10,11 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from ...errors import UnsatisfiableError
+
 _SPEC = re.compile(r"(?:(\d+)-(\d*)|-(\d+))")
-
-
-class UnsatisfiableError(ValueError):
-    """No byte of the file is within the range that was asked for: status 416."""
 
 
 def wanted(headers: Mapping[str, str], size: int, tag: str) -> range | None:

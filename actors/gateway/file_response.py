@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import BinaryIO
 
+from ...errors import UnsatisfiableError
 from . import byte_ranges
-from .byte_ranges import UnsatisfiableError
 from .server import HttpRequest, HttpResponse, text
 
 PIECE = 256 * 1024

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.actors.gateway.byte_ranges import UnsatisfiableError, wanted
+from holdfast.actors.gateway.byte_ranges import wanted
+from holdfast.errors import UnsatisfiableError
 
 TAG = '"a"'
 
