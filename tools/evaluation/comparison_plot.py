@@ -24,7 +24,7 @@ def plot(report: dict[str, Any], path: Path) -> None:
     _success(axes[0, 0], report)
     _course(axes[0, 1], report)
     _points(axes[0, 2], report, "length, s", lambda row: [row["length_s"]])
-    _points(axes[1, 0], report, "seam jump, part of the action's range", _of_arms("seam_jump"))
+    _points(axes[1, 0], report, "seam jump, % of the action's range", _of_arms("seam_jump", 100))
     _points(axes[1, 1], report, "SPARC (nearer to 0 is smoother)", _of_arms("sparc"))
     _latency(axes[1, 2], report)
     robots = ", ".join(report["plan"]["robots"])
@@ -90,10 +90,10 @@ def _points(
     _name_places(axis, names)
 
 
-def _of_arms(key: str) -> Callable[[dict[str, Any]], list[float]]:
+def _of_arms(key: str, factor: float = 1) -> Callable[[dict[str, Any]], list[float]]:
     def values(row: dict[str, Any]) -> list[float]:
         found = (arm[key] for arm in row["motion"].values())
-        return [value for value in found if value is not None]
+        return [factor * value for value in found if value is not None]
 
     return values
 

@@ -26,7 +26,15 @@ def markdown(report: dict[str, Any], plot: str | None) -> str:
     lines += [f"![the same as a picture]({plot})", ""] if plot else [_NO_PLOT, ""]
     lines += ["## Motion", ""]
     lines += _table(
-        ("service", "robot", "arm", "seams", "seam jump, p50", "largest", "SPARC, p50 (quartiles)"),
+        (
+            "service",
+            "robot",
+            "arm",
+            "seams",
+            "seam jump %, p50",
+            "largest",
+            "SPARC, p50 (quartiles)",
+        ),
         (
             _motion(name, robot, arm, row)
             for name, service in report["services"].items()
@@ -53,9 +61,9 @@ def markdown(report: dict[str, Any], plot: str | None) -> str:
 
 _NO_PLOT = "No picture: matplotlib is not installed (`pip install 'holdfast[plots]'`)."
 _MOTION = (
-    "Seam jump: the largest step of the commands where chunks meet, in an episode, as a part of "
-    "the range of that action in all episodes here. SPARC (Balasubramanian et al. 2015): nearer to "
-    "0 is smoother; compare it between services of this report only."
+    "Seam jump: the largest step of the commands where chunks meet, in an episode, in percent "
+    "of the range of that action in all episodes here. SPARC (Balasubramanian et al. 2015): nearer "
+    "to 0 is smoother; compare it between services of this report only."
 )
 _COUNTED = {"stalled": "stalled", "missed": "missed", "stale": "stale", "refused": "refused"}
 _SUPPLY = (
@@ -89,8 +97,8 @@ def _motion(name: str, robot: str, arm: str, row: dict[str, Any]) -> Sequence[st
         robot,
         arm,
         str(row["seams"]),
-        f"{_number(jump['p50'], 3)}",
-        f"{_number(jump['p100'], 3)} ({largest['units']:.3g} of {largest['action']})",
+        _number(100 * jump["p50"], 1),
+        f"{_number(100 * jump['p100'], 1)} ({largest['units']:.3g} of {largest['action']})",
         f"{_number(sparc['p50'], 2)} ({_number(sparc['p25'], 2)}, {_number(sparc['p75'], 2)})",
     )
 

@@ -25,6 +25,8 @@ from ..cli.executed_plot import latencies
 
 _HEAD = b'{"kind":"head"'
 _LOOK_S = 0.1
+_UP_S = 60.0
+"""How long a fleet that has just been started may take."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class RobotUnderTest:
     def __init__(self, path: Path, name: str) -> None:
         self._path, self.name = path, name
         self.folder = Path(self._ask(do="places")["log"]).parent
+        self.wait_ready(None, _UP_S)
         row = self.sight().robot
         if not row.get("service"):
             raise EvaluationError(f"robot {name} has no service: a person alone moves it")
@@ -122,7 +125,7 @@ class RobotUnderTest:
         self.command("use", service=service)
 
     def wait_ready(
-        self, service: str, within_s: float, rest: Callable[[float], object] = time.sleep
+        self, service: str | None, within_s: float, rest: Callable[[float], object] = time.sleep
     ) -> None:
         """Wait, by `rest`, until all that an episode needs runs. Raises EvaluationError if it does
         not."""
@@ -137,6 +140,8 @@ class RobotUnderTest:
                 why = sight.unready()
                 if sight.robot["state"] in ("DEAD", "STOPPED"):
                     why = f"it is {sight.robot['state']}: {sight.robot['reason']}"
+                elif sight.robot["service"] is None:
+                    why = why or "its control has not reported yet"
                 if not why:
                     return
             rest(_LOOK_S)
