@@ -28,8 +28,9 @@ _COUNTED = {"interventions": "stats/intervention/mean", "repeated": "stats/repea
 """The shares of the frames that make a count."""
 _ROWS = 64
 """Rows of meta/episodes that become Python objects at a time."""
-_FILES = 64
-"""Of meta/episodes, kept in memory. Ours have one row, those of lerobot thousands."""
+_SHORT_FILES, _LONG_FILES = 10_000, 8
+"""How many files of meta/episodes are kept in memory. Ours have one row, of which reading costs
+some milliseconds; those of lerobot have thousands."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class EpisodePages:
         return RecordedEpisode(self.root, self.info, self.tasks(), self.summary(index).entry)
 
     def page(
-        self, start: int, limit: int, wanted: EpisodeFilter, within_s: float = 0.5
+        self, start: int, limit: int, wanted: EpisodeFilter, within_s: float = 1.0
     ) -> EpisodePage:
         """At most `limit` of those that are `wanted`, from episode `start` on. The search ends
         after `within_s` (and at least one episode), so that a page may have fewer, even none:
@@ -123,19 +124,16 @@ class EpisodePages:
         if start >= len(self):
             return
         # The files have the episodes in order, those of lerobot too: it only appends.
-        at = bisect_right(self._files, start, key=lambda path: int(_indices(path)[0])) - 1
+        at = bisect_right(self._files, start, key=_first) - 1
         expected = start
         for path in self._files[max(at, 0) :]:
-            table = _table(path)
-            behind = table.slice(int(np.searchsorted(_indices(path), expected)))
-            for batch in behind.to_batches(max_chunksize=_ROWS):
-                for row in batch.to_pylist():
-                    if row["episode_index"] != expected:
-                        break
-                    yield self._summary(row, path)
-                    expected += 1
-                    if expected == len(self):
-                        return
+            for row in _rows(path, expected):
+                if row["episode_index"] != expected:
+                    break
+                yield self._summary(row, path)
+                expected += 1
+                if expected == len(self):
+                    return
         raise DatasetError(
             f"{self.root / INFO} counts {len(self)} episodes, but meta/episodes lacks {expected}"
         )
@@ -150,23 +148,42 @@ class EpisodePages:
         return EpisodeSummary(entry, **counts)
 
 
-def _table(path: Path) -> pa.Table:
+def _first(path: Path) -> int:
+    """The number of the first episode of a file."""
+    row = next(_rows(path, 0), None)
+    if row is None:
+        raise DatasetError(f"{path} has no row: it is damaged")
+    return int(row["episode_index"])
+
+
+def _rows(path: Path, start: int) -> Iterator[dict[str, Any]]:
+    """Those from episode `start` on, each a dictionary of its own. Raises DatasetError."""
     try:
-        return _read(path, path.stat().st_mtime_ns)
+        mtime_ns = path.stat().st_mtime_ns
+        short = _short(path, mtime_ns)
+        if short is not None:
+            yield from (dict(row) for row in short if row["episode_index"] >= start)
+            return
+        table = _table(path, mtime_ns)
+        first = int(np.searchsorted(table.column("episode_index").to_numpy(), start))
+        for batch in table.slice(first).to_batches(max_chunksize=_ROWS):
+            yield from batch.to_pylist()
     except (OSError, pa.ArrowException) as error:
         raise DatasetError(f"{path} cannot be read: {error}") from error
 
 
-@lru_cache(maxsize=_FILES)
-def _read(path: Path, mtime_ns: int) -> pa.Table:  # noqa: ARG001 a part of the key
+@lru_cache(maxsize=_SHORT_FILES)
+def _short(path: Path, mtime_ns: int) -> list[dict[str, Any]] | None:
+    """The rows of a file that has few; None for another."""
+    table = _table(path, mtime_ns)
+    return table.to_pylist() if len(table) <= _ROWS else None
+
+
+@lru_cache(maxsize=_LONG_FILES)
+def _table(path: Path, mtime_ns: int) -> pa.Table:  # noqa: ARG001 a part of the key
     with pq.ParquetFile(path) as file:
         names = file.schema_arrow.names
+        if "episode_index" not in names:
+            raise DatasetError(f"{path} lacks the column episode_index")
         kept = [n for n in names if not n.startswith("stats/") or n in _COUNTED.values()]
-        return file.read(kept)
-
-
-def _indices(path: Path) -> np.ndarray[Any, np.dtype[np.int64]]:
-    table = _table(path)
-    if "episode_index" not in table.column_names or not len(table):
-        raise DatasetError(f"{path} has no row, or no episode_index: it is damaged")
-    return np.asarray(table.column("episode_index").to_numpy(), np.int64)
+        return file.read(kept, use_threads=False)

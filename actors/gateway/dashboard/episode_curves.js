@@ -241,7 +241,7 @@ export class EpisodeCurves {
         if (value === undefined) continue;
         pen.fillStyle = this.#color(kind === "state" ? "accent" : "action");
         pen.fillText(written(value), right, TOP + k * (HEAD + LANE + GAP) + HEAD / 2);
-        right -= 66;
+        right -= Math.max(60, pen.measureText(written(value)).width + 12);
       }
     });
   }

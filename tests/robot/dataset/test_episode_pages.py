@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,6 +31,13 @@ def ours(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(params=[64, 2])
+def few(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to how many rows a file is kept as rows, not as a table."""
+    monkeypatch.setattr(episode_pages, "_ROWS", request.param)
+    episode_pages._short.cache_clear()
+
+
 @pytest.fixture(scope="module")
 def theirs(ours: Path) -> Path:
     """The same in two files of meta/episodes, as lerobot has them."""
@@ -53,6 +61,7 @@ def walk(pages: EpisodePages, limit: int, wanted: EpisodeFilter) -> Iterator[Epi
         start = page.next
 
 
+@pytest.mark.usefixtures("few")
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     limit=st.integers(1, 9),
@@ -97,13 +106,13 @@ def test_a_page_reads_the_files_of_its_episodes_only(
 ) -> None:
     """Beside them those that a bisection needs: a logarithm of all."""
     read: list[Path] = []
-    real = episode_pages._table
+    real = episode_pages._rows
 
-    def noted(path: Path) -> pa.Table:
+    def noted(path: Path, start: int) -> Iterator[dict[str, Any]]:
         read.append(path)
-        return real(path)
+        return real(path, start)
 
-    monkeypatch.setattr(episode_pages, "_table", noted)
+    monkeypatch.setattr(episode_pages, "_rows", noted)
     assert EpisodePages(ours).page(5, 1, ANY).next == 6
     assert len(set(read)) <= 4 < len(LENGTHS)
 
