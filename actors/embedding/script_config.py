@@ -115,7 +115,7 @@ class ScriptConfig:
             robot=self.control.robot,
             service=self.control.service,
             control=sockets.ipc(directory, "network"),
-            broker=self.broker,
+            brokers=(self.broker,),
             cameras=feeds,
             state_names=self.robot.state_names,
             action_names=self.robot.action_names,

@@ -101,7 +101,7 @@ def _named(fleet: FleetFile, name: str, spec: PolicySpec, path: str) -> Iterator
 
 def client_secret_faults(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
     """The files with what clients of other projects must have: present, readable, and one line."""
-    if fleet.broker.host != host:
+    if fleet.broker.placed[0] != host:
         return
     for name, entry in client_ports(fleet).items():
         file = getattr(entry, _SECRETS[name])

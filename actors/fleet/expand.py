@@ -12,7 +12,6 @@ import msgspec
 
 from ...errors import Fault, FleetError, PolicyError, RobotError
 from ...policy.base import PolicySpec
-from ...transport import sockets
 from ..clients.describe_embodiment import robot_keys
 from ..clients.named_mapping import mapping_of
 from ..inference.user_policy import is_own
@@ -66,7 +65,7 @@ def _actors(context: HostContext) -> list[ActorSpec]:
     fleet = context.fleet
     robots = [robot for robot in fleet.robots if robot.host == context.host]
     made = [_witness(context, robots)] if robots else []
-    if fleet.broker.host == context.host:
+    if context.host in fleet.broker.placed:
         made.append(_broker(context))
     for name, service in fleet.services.items():
         for place in places_on(service, context.host):
@@ -86,7 +85,7 @@ def _actors(context: HostContext) -> list[ActorSpec]:
     made += [robot_actors.recorder(context, robot, r) for robot in robots if (r := robot.record)]
     if fleet.gateway.enabled:
         made.append(_gateway(context, robots))
-    if fleet.broker.host == context.host:
+    if fleet.broker.placed[0] == context.host:
         if (openpi := fleet.gateway.openpi) is not None:
             made.append(_openpi(context, openpi))
         if (groot := fleet.gateway.groot) is not None:
@@ -104,10 +103,10 @@ def _witness(context: HostContext, robots: list[RobotEntry]) -> ActorSpec:
 
 def _broker(context: HostContext) -> ActorSpec:
     broker = context.fleet.broker
-    front_tcp, back_tcp = listening_addresses(context.fleet)
+    front_tcp, back_tcp = listening_addresses(context.fleet, context.host)
     config = BrokerConfig(
-        front=sockets.ipc(context.rundir, "broker.front"),
-        back=sockets.ipc(context.rundir, "broker.back"),
+        front=context.own_broker("front"),
+        back=context.own_broker("back"),
         front_tcp=front_tcp,
         back_tcp=back_tcp,
         heartbeat_s=broker.heartbeat_s,
@@ -140,7 +139,7 @@ def _replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec
         evidence=context.evidence,
         replica=k,
         host=place.host,
-        brokers=(context.endpoint("back", place.host),),
+        brokers=context.endpoints("back", place.host),
         policy=service.policy,
         checkpoint=service.checkpoint,
         revision=service.revision,
@@ -212,7 +211,7 @@ def _openpi(context: HostContext, entry: OpenpiEntry) -> ActorSpec:
     spec = policy_spec(context.fleet, context.fleet.services[entry.service])
     config = OpenpiConfig(
         service=entry.service,
-        broker=context.endpoint("front", context.host),
+        broker=context.own_broker("front"),
         spec=msgspec.to_builtins(spec),
         host=entry.host,
         port=entry.port,
@@ -230,7 +229,7 @@ def _groot(context: HostContext, entry: GrootEntry) -> ActorSpec:
     spec = policy_spec(context.fleet, context.fleet.services[entry.service])
     config = GrootConfig(
         service=entry.service,
-        broker=context.endpoint("front", context.host),
+        broker=context.own_broker("front"),
         spec=msgspec.to_builtins(spec),
         host=entry.host,
         port=entry.port,

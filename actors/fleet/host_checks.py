@@ -16,26 +16,46 @@ from .schema import FleetFile
 
 def host_faults(fleet: FleetFile) -> Iterator[Fault]:
     """What is wrong with `hosts`, each `host`, the broker's ports and timeouts, and `security`."""
-    placed = [("$.broker", fleet.broker.host)]
+    placed: list[tuple[str, str | None]] = [
+        (f"$.broker.hosts[{i}]", host) for i, host in enumerate(fleet.broker.hosts)
+    ] or [("$.broker.host", fleet.broker.host)]
     placed += [
-        (f"$.services.{name}{place.at}", place.host)
+        (f"$.services.{name}{place.at}.host", place.host)
         for name, service in fleet.services.items()
         for place in places(service)
     ]
-    placed += [(f"$.robots[{i}]", robot.host) for i, robot in enumerate(fleet.robots)]
+    placed += [(f"$.robots[{i}].host", robot.host) for i, robot in enumerate(fleet.robots)]
     for path, host in placed:
         if host is not None and host not in fleet.hosts:
             advice = closest(host, fleet.hosts)
             if not fleet.hosts:
                 advice = "this fleet has no `hosts`: name its machines there, or remove this"
-            yield Fault(f"{path}.host", f"no host {host!r}", remedy=advice)
+            yield Fault(path, f"no host {host!r}", remedy=advice)
         if host is None and fleet.hosts:
             remedy = f"add one of: {', '.join(fleet.hosts)}"
-            yield Fault(f"{path}.host", "missing, because there are `hosts`", remedy=remedy)
+            yield Fault(path, "missing, because there are `hosts`", remedy=remedy)
+    yield from _brokers(fleet)
     yield from _broker(fleet)
     if fleet.security.keys and not is_dir(Path(fleet.security.keys)):
         found = f"no directory {fleet.security.keys}"
         yield Fault("$.security.keys", found, remedy="`actorctl keys new`")
+
+
+def _brokers(fleet: FleetFile) -> Iterator[Fault]:
+    """Whether each broker has a machine of its own."""
+    broker, seen = fleet.broker, dict[str, str]()
+    if broker.host is not None and broker.hosts:
+        yield Fault("$.broker.host", "there are `hosts` too", remedy="keep one of the two")
+    for i, name in enumerate(broker.hosts):
+        address = fleet.hosts[name].address if name in fleet.hosts else ""
+        if name in broker.hosts[:i]:
+            found = f"{name!r} is there already: a host runs one broker"
+            yield Fault(f"$.broker.hosts[{i}]", found, remedy="remove it")
+        elif address in seen:
+            found = f"{name!r} has the address of {seen[address]!r}, {address}"
+            yield Fault(f"$.broker.hosts[{i}]", found, remedy="name another machine")
+        elif address:
+            seen[address] = name
 
 
 def _broker(fleet: FleetFile) -> Iterator[Fault]:
@@ -68,15 +88,15 @@ def _broker(fleet: FleetFile) -> Iterator[Fault]:
     if fleet.security.keys and fleet.security.insecure:
         found = "has no effect, because there are `keys`"
         yield Fault("$.security.insecure", found, remedy="remove one")
-    host = fleet.hosts.get(broker.host or "")
-    if host is None:
+    if fleet.security.insecure or fleet.security.keys:
         return
-    listens = broker.listen or host.address
-    if is_local(f"tcp://{listens}:1"):
-        return
-    if not fleet.security.insecure and not fleet.security.keys:
+    for name in dict.fromkeys(broker.placed):
+        host = fleet.hosts.get(name or "")
+        listens = broker.listen or (host.address if host is not None else "")
+        if host is None or is_local(f"tcp://{listens}:1"):
+            continue
         yield Fault(
-            "$.broker.listen" if broker.listen else f"$.hosts.{broker.host}.address",
+            "$.broker.listen" if broker.listen else f"$.hosts.{name}.address",
             f"the broker at {listens} can be reached from other machines",
             remedy="make keys (`actorctl keys new NAME`) and name their directory with "
             "`security: {keys: ...}`, use a loopback address, or write "

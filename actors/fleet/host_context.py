@@ -47,12 +47,19 @@ class HostContext:
         self.key_files.add(path)
         return str(path)
 
-    def endpoint(self, end: Literal["front", "back"], host: str | None) -> str:
-        """Where an actor on `host` reaches the broker: by a socket file on its own host."""
-        address = front_address(self.fleet) if end == "front" else back_address(self.fleet)
-        if address is None or host == self.fleet.broker.host:
-            return sockets.ipc(self.rundir, f"broker.{end}")
-        return address
+    def endpoints(self, end: Literal["front", "back"], host: str | None) -> tuple[str, ...]:
+        """Where an actor on `host` reaches the brokers: its own host's by a socket file."""
+        address_of = front_address if end == "front" else back_address
+        return tuple(
+            address
+            if broker != host and (address := address_of(self.fleet, broker)) is not None
+            else self.own_broker(end)
+            for broker in self.fleet.broker.placed
+        )
+
+    def own_broker(self, end: Literal["front", "back"]) -> str:
+        """The socket file of this host's broker."""
+        return sockets.ipc(self.rundir, f"broker.{end}")
 
     def own_endpoint(self, robot: RobotEntry) -> str:
         """Where the robot's control reaches its network actor."""

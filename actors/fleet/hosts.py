@@ -40,25 +40,28 @@ def ports_of(broker: BrokerEntry) -> tuple[int, int]:
     return broker.front_port or FRONT_PORT, broker.back_port or BACK_PORT
 
 
-def front_address(fleet: FleetFile) -> str | None:
-    """Where robots of other hosts reach the broker; None for a fleet without hosts."""
-    return _address(fleet, ports_of(fleet.broker)[0])
+def front_address(fleet: FleetFile, broker: str | None) -> str | None:
+    """Where robots of other hosts reach the broker of the host `broker`; None for a fleet without
+    hosts."""
+    return _address(fleet, broker, ports_of(fleet.broker)[0])
 
 
-def back_address(fleet: FleetFile) -> str | None:
+def back_address(fleet: FleetFile, broker: str | None) -> str | None:
     """Where replicas of other hosts do."""
-    return _address(fleet, ports_of(fleet.broker)[1])
+    return _address(fleet, broker, ports_of(fleet.broker)[1])
 
 
-def listening_addresses(fleet: FleetFile) -> tuple[str, str] | tuple[None, None]:
-    """Where the broker listens for both; (None, None) for a fleet without hosts."""
-    if fleet.broker.host is None:
+def listening_addresses(
+    fleet: FleetFile, broker: str | None
+) -> tuple[str, str] | tuple[None, None]:
+    """Where the broker of the host `broker` listens for both; (None, None) for a fleet without
+    hosts."""
+    if broker is None:
         return None, None
-    local = fleet.broker.listen or fleet.hosts[fleet.broker.host].address
+    local = fleet.broker.listen or fleet.hosts[broker].address
     front, back = ports_of(fleet.broker)
     return f"tcp://{local}:{front}", f"tcp://{local}:{back}"
 
 
-def _address(fleet: FleetFile, port: int) -> str | None:
-    host = fleet.broker.host
-    return None if host is None else f"tcp://{fleet.hosts[host].address}:{port}"
+def _address(fleet: FleetFile, broker: str | None, port: int) -> str | None:
+    return None if broker is None else f"tcp://{fleet.hosts[broker].address}:{port}"

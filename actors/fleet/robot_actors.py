@@ -144,7 +144,7 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         host=robot.host,
         service=robot.service,
         control=context.own_endpoint(robot),
-        broker=context.endpoint("front", robot.host),
+        brokers=context.endpoints("front", robot.host),
         cameras={
             robot.rename.get(name, name): CameraFeed(
                 segment=ring.name, width=camera.width, height=camera.height

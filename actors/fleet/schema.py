@@ -31,10 +31,15 @@ class HostEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class BrokerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The one router between robots and replicas. In a fleet with `hosts` it listens on TCP at its
-    host's address: `front_port` is for robots (7447), `back_port` for replicas (7448)."""
+    """The router between robots and replicas, on one `host`, or on several `hosts`, one each: then
+    every replica registers with all of them, and a robot uses the first that answers. In a fleet
+    with `hosts` a broker listens on TCP at its host's address: `front_port` is for robots (7447),
+    `back_port` for replicas (7448)."""
 
     host: Host = None
+    hosts: Annotated[
+        list[str], Meta(description="names under the fleet's `hosts`, instead of `host`")
+    ] = []
     listen: (
         Annotated[
             str,
@@ -53,6 +58,11 @@ class BrokerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     replica_lost_after_s: Seconds = 2.0
     robot_lost_after_s: Seconds = 5.0
     session_idle_s: Seconds = 300.0
+
+    @property
+    def placed(self) -> tuple[str | None, ...]:
+        """The hosts that run a broker, in the robots' order; (None,) in a fleet without hosts."""
+        return tuple(self.hosts) or (self.host,)
 
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

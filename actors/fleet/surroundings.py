@@ -222,9 +222,9 @@ def _keys(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
     directory = Path(fleet.security.keys)
     needed = [(name, Role.REPLICA) for name in replica_names(fleet, host)]
     needed += [(robot.name, Role.ROBOT) for robot in fleet.robots if robot.host == host]
-    if fleet.broker.host == host:
+    if fleet.broker.placed[0] == host:
         needed += [(port, Role.ROBOT) for port in client_ports(fleet)]
-    own = [("broker", Role.BROKER)] if fleet.broker.host == host else []
+    own = [("broker", Role.BROKER)] if host in fleet.broker.placed else []
     files = [(directory / f"{name.replace('/', '@')}.key", name, role)
              for name, role in (*own, *needed)]  # fmt: skip
     if needed:

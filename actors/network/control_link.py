@@ -44,6 +44,11 @@ class ControlLink:
         """Notify `identity` that the session of `epoch` is lost."""
         self.reply(identity, Header(Kind.EVENT, epoch=epoch), Event(what="lost", message=reason))
 
+    def send_reachable(self, epoch: int, service: str, reason: str) -> None:
+        """Notify control, which waits for `service`, that the broker is reachable, or why not."""
+        what, words = ("waiting", reason) if reason else ("available", service)
+        self.reply(self.identity, Header(Kind.EVENT, epoch=epoch), Event(what=what, message=words))
+
     def send(self, frames: list[Buffer], identity: bytes = b"") -> None:
         """Send `frames` to `identity`, by default the holder of the session."""
         identity = identity or self.identity

@@ -15,6 +15,8 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
+from mmap import mmap
 from pathlib import Path
 
 import msgspec
@@ -107,9 +109,17 @@ class ExecutedLog:
 
     @classmethod
     def of(
-        cls, config: NetworkConfig, rundir: Path, plan: memoryview, *, first: bool
-    ) -> ExecutedLog:
-        """The log of the robot of `config`; `plan` is its plan's segment."""
+        cls,
+        config: NetworkConfig,
+        rundir: Path,
+        segment: Callable[[str], mmap | bytearray],
+        *,
+        first: bool,
+    ) -> ExecutedLog | None:
+        """The log of the robot of `config`, None where none is kept; `segment` maps one by name."""
+        if config.plan is None or config.executed_bytes == 0:
+            return None
+        plan = memoryview(segment(config.plan))
         head = ExecutedHead(
             robot=config.robot,
             fps=config.fps,

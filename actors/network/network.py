@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cv2
@@ -20,25 +21,28 @@ import zmq
 from ...errors import StaleFrameError, WireError
 from ...transport import bodies, messages, sockets
 from ...transport.arrays import Buffer
-from ...transport.bodies import Accept, Error, Event, Heartbeat, Reject
-from ...transport.connection import Connection
+from ...transport.bodies import Accept, Error, Heartbeat, Reject
 from ...transport.header import Header, Kind
 from ...transport.messages import Blobs, unreadable
 from ...transport.poll import Poll
 from ..runtime.actor import Actor
 from ..runtime.configs import NetworkConfig
 from ..runtime.credentials import credentials
+from .broker_paths import BrokerPaths
 from .control_link import ControlLink
 from .executed_log import ExecutedLog
 from .latest_vitals import LatestVitals
 from .opening import completed
 from .request_audit import RequestAudit
 from .request_images import RequestImages
+from .session_moves import Consumed, SessionMoves
 from .session_relay import TAKEOVER_NS, Decision, Disposition, Phase, SessionRelay
 
 _REPORT_NS = 250_000_000
 _CONTROL_HEARTBEAT_NS = 200_000_000
 _TICK_MS = 50
+_WAITING_MS = 20
+"""While another broker may have to be asked soon."""
 UNREACHABLE_RETRY_S = 0.5
 """Control is notified when the broker answers again; it retries in case that message is lost."""
 
@@ -53,56 +57,54 @@ class NetworkActor(Actor):
         cv2.setNumThreads(1)
         config: NetworkConfig = self.config
         self._images = RequestImages(config, self.segment)
-        self._terms: Accept | None = None
         self._service = config.service
         """What the last handshake asked for."""
         self._vitals = LatestVitals(script=config.script)
         self._own_actions: tuple[str, ...] = ()
         self._dropped: Counter[str] = Counter()
-        self._bytes_out = self._bytes_in = 0
+        self._bytes_in = 0
         self._audit = RequestAudit(config, self.rundir)
         self.resources.callback(self._audit.close)
-        self._executed = self._executed_log()
+        first = self.incarnation <= 1
+        self._executed = ExecutedLog.of(config, self.rundir, self.segment, first=first)
+        if self._executed is not None:
+            self.resources.callback(self._executed.close)
         self._context: sockets.Context = zmq.Context()
         self.resources.callback(sockets.unlink_stale, config.control)
         # Long enough for the last two messages to leave: a socket discards unsent ones on close.
         self.resources.callback(self._context.destroy, linger=100)
         self._control = ControlLink(self._context, config.control, config.robot, self._dropped)
         key, server = credentials(self.name, config.key, config.broker_key)
-        lost_after_ns = round(config.broker_lost_after_s * 1e9)
-        self._relay = SessionRelay(lost_after_ns)
-        self._broker = Connection(
-            self._context,
-            config.broker,
-            f"{config.robot}:{self.incarnation}",
-            key=key,
-            server=server,
-            lost_after_ns=lost_after_ns,
-        )
-        self.resources.callback(self._broker.close)
+        self._relay = SessionRelay(round(config.broker_lost_after_s * 1e9))
+        identity = f"{config.robot}:{self.incarnation}"
+        self._brokers = BrokerPaths(self._context, config, identity, key, server)
+        self.resources.callback(self._brokers.close)
+        self._session = SessionMoves(self._brokers, self._relay, self.log)
         self._reported = ""
         self.resources.callback(self._end_session)
 
     def run(self) -> None:
         self.ready()
         poll = Poll(self._control.socket, self.link.fileno())
-        self._broker.watch(poll)
+        self._brokers.watch(poll)
         tick_ns = time.monotonic_ns()
         self._broker_beat_ns = self._control_beat_ns = self._report_ns = tick_ns
         while not self.stopping:
-            ready = poll.wait(_TICK_MS)
+            tick_ms = _WAITING_MS if self._brokers.impatient else _TICK_MS
+            ready = poll.wait(tick_ms)
             now_ns = time.monotonic_ns()
             if self._control.socket in ready:
                 self._receive(self._control.socket, self._from_control)
-            if self._broker.socket in ready:
-                self._receive(self._broker.socket, self._from_broker)
-            connected = self._broker.connected(ready)
+            for k, connection in enumerate(self._brokers.connections):
+                if connection.socket in ready:
+                    self._receive(connection.socket, partial(self._from_broker, k))
+            connected = self._brokers.connected(ready)
             if self.link.fileno() in ready:
                 self.refuse_commands()
             if connected or now_ns >= tick_ns:
-                self._watch_broker(connected, now_ns)
+                self._watch_brokers(connected, now_ns)
                 self._tick(now_ns)
-                tick_ns = now_ns + _TICK_MS * 1_000_000
+                tick_ns = now_ns + tick_ms * 1_000_000
             self.board.progress()
 
     def _tick(self, now_ns: int) -> None:
@@ -111,8 +113,8 @@ class NetworkActor(Actor):
         if silent is not None:
             self.log.warning("session lost: %s", silent.message)
             self._send_lost(silent.message)
-        if now_ns >= self._broker_beat_ns:
-            self._beat(now_ns)
+        if now_ns >= self._broker_beat_ns or self._brokers.probe_due(now_ns):
+            self._brokers.beat(*self._heartbeat(now_ns), now_ns)
             self._broker_beat_ns = now_ns + round(self.config.heartbeat_s * 1e9)
         if now_ns >= self._control_beat_ns:
             beat = Heartbeat(progress=self.board.turns)
@@ -125,21 +127,12 @@ class NetworkActor(Actor):
             self.board.report(self._status())
             self._report_ns = now_ns + _REPORT_NS
 
-    def _executed_log(self) -> ExecutedLog | None:
-        config: NetworkConfig = self.config
-        if config.plan is None or config.executed_bytes == 0:
-            return None
-        memory = memoryview(self.segment(config.plan))
-        log = ExecutedLog.of(config, self.rundir, memory, first=self.incarnation <= 1)
-        self.resources.callback(log.close)
-        return log
-
     def _end_session(self) -> None:
         """Close the session, and notify both peers."""
         if self._relay.phase is not Phase.CLOSED:
             close = Header(Kind.CLOSE, epoch=self._relay.epoch)
             frames = messages.encode(close, bodies.Close(reason="stopping"))
-            sockets.send(self._broker.socket, frames)
+            self._brokers.send(frames)
             self._send_lost("the network actor is stopping")
 
     def _send_lost(self, reason: str) -> None:
@@ -184,8 +177,8 @@ class NetworkActor(Actor):
             self._images.follow_episode(header, time.monotonic_ns())
             if header.kind is Kind.REQUEST:
                 self._request(message)
-            else:
-                self._send(rest)
+            elif not self._brokers.send(rest):
+                self._dropped["broker-full"] += 1
 
     def _decode(self, sender: bytes, header: Header, frames: list[Buffer]) -> messages.Message[Any]:
         """Read a message of control. Raises WireError, after answering where control waits for an
@@ -197,35 +190,41 @@ class NetworkActor(Actor):
                 self._control.reply(sender, header, answer)
             raise
 
-    def _watch_broker(self, connected: bool, now_ns: int) -> None:
-        """Notify control, while it waits for a session, of changes of the broker's connection; ask
-        the broker about a request that was under way when it broke."""
-        if connected and self._audit.pending is not None:
-            self._beat(now_ns)
-        if self._broker.tick(now_ns):
-            self.log.warning("connecting to the broker anew: %s", self._broker.reason)
-        reason = self._broker.reason
-        if reason == self._reported and not connected:
-            return
-        self._reported = reason
-        if self._relay.phase is not Phase.CLOSED:
-            return
-        what, words = ("waiting", reason) if reason else ("available", self._service)
-        about = Header(Kind.EVENT, epoch=self._relay.epoch)
-        self._control.reply(self._control.identity, about, Event(what=what, message=words))
+    def _watch_brokers(self, connected: list[int], now_ns: int) -> None:
+        """Notify control, while it waits for a session, of changes of the brokers' connections; ask
+        a broker about a request that was under way when its connection broke; leave one that does
+        not answer."""
+        for broker in connected:
+            self._brokers.beat_one(broker, *self._heartbeat(now_ns), now_ns)
+        for lost in self._brokers.tick(now_ns):
+            self.log.warning("connecting to the broker anew: %s", lost)
+        self._session.follow(now_ns)
+        reason = self._brokers.reason
+        if reason != self._reported or connected:
+            self._reported = reason
+            if self._relay.phase is Phase.CLOSED:
+                self._control.send_reachable(self._relay.epoch, self._service, reason)
 
-    def _from_broker(self, frames: list[Buffer]) -> None:
-        header = Header.unpack(frames[0])
-        self._broker.heard(time.monotonic_ns())
+    def _from_broker(self, broker: int, frames: list[Buffer]) -> None:
+        header, now_ns = Header.unpack(frames[0]), time.monotonic_ns()
+        self._brokers.heard(broker, header, now_ns)
         self._bytes_in += sum(len(frame) for frame in frames)
         event = messages.decode(frames).body.what if header.kind is Kind.EVENT else ""
-        decision = self._relay.from_broker(header, event, time.monotonic_ns())
+        if broker == self._brokers.route.current:
+            consumed = self._session.consume(header, frames, event, now_ns)
+            if consumed is not None:
+                self._moved(consumed)
+                return
+        elif header.kind is not Kind.REPLY and event != "available":
+            return  # a broker that the robot has left, or may go to
+        decision = self._relay.from_broker(header, event, now_ns)
         if decision.action is Disposition.DROP:
             self._count(decision)
             return
         asked = self._audit.pending
-        if header.kind is Kind.ERROR and (asked is None or asked.seq != header.seq):
-            self._dropped["answered"] += 1  # the answer came, and overtook a doubt about it
+        answers = header.kind in (Kind.REPLY, Kind.ERROR)
+        if answers and (asked is None or asked.seq != header.seq):
+            self._dropped["answered"] += 1  # by another broker, or it overtook a doubt about it
             return
         if header.kind is Kind.ACCEPT:
             frames = self._accepted(messages.decode(frames))
@@ -233,12 +232,23 @@ class NetworkActor(Actor):
             frames = self._with_age(header, frames)
         arrived_ns = time.monotonic_ns()
         self._control.send(frames)  # before the audit: control waits for it
-        if header.kind in (Kind.REPLY, Kind.ERROR):
-            self._audit.answered(header, self._terms, arrived_ns)
+        if answers:
+            self._session.answered(arrived_ns)
+            self._audit.answered(header, self._session.terms, arrived_ns)
+
+    def _moved(self, consumed: Consumed) -> None:
+        """A broker answered a session that was to go on there."""
+        if consumed.lost:
+            self.log.warning("session lost: %s", consumed.lost)
+            self._send_lost(consumed.lost)
+        if consumed.failed is not None:
+            about, error = consumed.failed
+            self._control.reply(self._control.identity, about, error)
+            self._audit.answered(about._replace(kind=Kind.ERROR), None, time.monotonic_ns())
 
     def _accepted(self, message: messages.Message[Accept]) -> list[Buffer]:
-        """Keep the terms; pass them on with control's own action names where they are equal."""
-        self._terms = terms = message.body
+        """The terms for control, with its own action names where they are equal."""
+        terms = message.body
         if terms.action_names == self.config.action_names:
             terms = msgspec.structs.replace(terms, action_names=self._own_actions)
         return messages.encode(message.header, terms, message.blobs)
@@ -252,10 +262,10 @@ class NetworkActor(Actor):
         """Complete control's OPEN by what only this process knows, with the policy's names."""
         self._own_actions, self._service = message.body.action_names, message.body.service
         body = completed(message.body, self.config, self._images.outbox, self.incarnation)
-        self._terms = None
-        if not self._send(messages.encode(message.header, body, message.blobs)):
+        if not self._session.open(message.header, body, time.monotonic_ns()):
+            self._dropped["broker-full"] += 1
             self._relay.unreachable()
-            words = self._broker.reason or "the broker takes no message"
+            words = self._brokers.reason or "the broker takes no message"
             refusal = Reject(reason="unreachable", message=words, retry_after_s=UNREACHABLE_RETRY_S)
             self._control.reply(self._control.identity, message.header, refusal)
 
@@ -264,7 +274,7 @@ class NetworkActor(Actor):
         header, blobs = message.header, Blobs(message.blobs)
         now_ns = time.monotonic_ns()
         try:
-            body = self._images.add(header, message.body, blobs, self._terms, now_ns)
+            body = self._images.add(header, message.body, blobs, self._session.terms, now_ns)
         except StaleFrameError as stale:
             self._refuse(header, "stale-frame", str(stale))
             return
@@ -274,52 +284,39 @@ class NetworkActor(Actor):
         except WireError as error:
             self._refuse(header, error.reason, f"{error}: send smaller images, or JPEG")
             return
-        if self._send(frames):
+        if self._session.ask(header, frames, time.monotonic_ns()):
             self._audit.asked(header, self._images.ages_s, time.monotonic_ns())
         else:
+            self._dropped["broker-full"] += 1
             self._refuse(header, "unreachable", "the broker takes no message")
 
     def _refuse(self, header: Header, reason: str, message: str) -> None:
         self._dropped[reason] += 1
         self._control.reply(self._control.identity, header, Error(reason=reason, message=message))
 
-    def _beat(self, now_ns: int) -> None:
-        """Send a heartbeat, in every phase: the broker's answer shows that it is reachable."""
+    def _heartbeat(self, now_ns: int) -> tuple[Header, Heartbeat]:
+        """The heartbeat to send now, in every phase: its answer shows that a broker is there."""
         # An epoch claims a session, and a seq a request: the broker answers at once when it does
         # not exist, so that control need not wait for a timeout, which is longer than most plans.
         held = self._relay.phase is not Phase.CLOSED
         header = Header(Kind.HEARTBEAT, epoch=self._relay.epoch if held else 0, token=now_ns)
         asked = self._audit.pending
-        if held and asked is not None and asked.epoch == header.epoch:
+        opening = self._brokers.route.opening  # the request is sent once the session is open
+        if held and asked is not None and asked.epoch == header.epoch and not opening:
             header = header._replace(seq=asked.seq, episode=asked.episode)
-        beat = Heartbeat(progress=self.board.turns, vitals=self._vitals.current(now_ns))
-        self._send(messages.encode(header, beat))
-
-    def _send(self, frames: list[Buffer]) -> bool:
-        if not sockets.send(self._broker.socket, frames):
-            self._dropped["broker-full"] += 1
-            return False
-        self._bytes_out += sum(len(frame) for frame in frames)
-        return True
+        return header, Heartbeat(progress=self.board.turns, vitals=self._vitals.current(now_ns))
 
     def _count(self, decision: Decision) -> None:
         if decision.reason != "heartbeat":
             self._dropped[decision.reason] += 1
 
     def _status(self) -> dict[str, object]:
-        terms = self._terms
         return {
-            "session": self._relay.phase,
-            "broker": self._broker.reason,
-            "reconnects": self._broker.remade,
-            "epoch": self._relay.epoch,
-            "replica": terms.replica if terms else None,
-            "shm": bool(terms and terms.shm),
-            "warnings": list(terms.warnings) if terms else [],
+            **self._brokers.status(),
+            **self._session.status(),
             "sent": self._audit.sent,
             "received": self._audit.received,
             "evidence_lost": self._audit.lost + (self._executed.lost if self._executed else 0),
-            "bytes_out": self._bytes_out,
             "bytes_in": self._bytes_in,
             "frame_age_ms": self._images.frames.age_ms,
             "damaged": dict(self._images.frames.damaged),

@@ -121,7 +121,7 @@ class DriverFrames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One robot's connection to its service: it binds `control` for the loop and connects to
-    `broker`.
+    `brokers`, of which it uses the first that answers.
 
     `resize` says where images get the policy's resolution: in the network actor (`edge`), or at the
     replica (`server`). `jpeg_quality` 0 sends raw pixels. On the host of the replica neither
@@ -131,7 +131,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     robot: str
     service: str
     control: str
-    broker: str
+    brokers: tuple[str, ...]
     host: str | None = None
     """The fleet file's name of this machine, for people; None: its host name."""
     cameras: dict[str, CameraFeed]

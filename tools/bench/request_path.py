@@ -170,7 +170,7 @@ class Path:
             robot="r1",
             service="bench",
             control=sockets.ipc(directory, "network"),
-            broker=self.front,
+            brokers=(self.front,),
             cameras={
                 n: CameraFeed(segment=r, width=way.seen[0], height=way.seen[1])
                 for n, r in RINGS.items()

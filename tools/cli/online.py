@@ -106,11 +106,12 @@ def _questions(
 
 
 def _network(fleet: FleetFile, plain: dict[str, Any]) -> NetworkConfig:
-    """The config of the robot's network actor, with the broker's TCP address where it has one:
-    the question may come from any host."""
+    """The config of the robot's network actor, with the brokers' TCP addresses where they have
+    some: the question may come from any host."""
     config = msgspec.convert(plain, NetworkConfig)
-    address = front_address(fleet)
-    return config if address is None else replace(config, broker=address)
+    addresses = [front_address(fleet, broker) for broker in fleet.broker.placed]
+    known = tuple(address for address in addresses if address is not None)
+    return replace(config, brokers=known) if known else config
 
 
 def _opening(control: ControlConfig, network: NetworkConfig) -> Open:
@@ -127,7 +128,7 @@ def _rundir(fleet: FleetFile) -> Path:
 
 def _must_run_here(fleet: FleetFile, questions: Sequence[_Question]) -> None:
     """A broker behind a socket file can only be asked while its fleet runs on this machine."""
-    local = [question for question in questions if question.network.broker.startswith("ipc://")]
+    local = [question for question in questions if question.network.brokers[0].startswith("ipc://")]
     if local and fleet.name not in (here := running()):
         others = f" (running: {', '.join(here)})" if here else ""
         raise BrokerUnreachableError(
@@ -179,7 +180,12 @@ def _connect(context: sockets.Context, question: _Question) -> sockets.Socket | 
         return None
     # Robots count their incarnations from 1; the rest keeps two askers apart.
     identity = f"{answer.robot}:0:{secrets.token_hex(8)}"
-    return sockets.dealer(context, config.broker, identity, key=key, server=server)
+    made = sockets.dealer(
+        context, config.brokers[0], identity, key=key, server=server, connect=False
+    )
+    for broker in config.brokers:  # the question goes to one that is connected
+        made.connect(broker)
+    return made
 
 
 def _receive_answer(socket: sockets.Socket, question: _Question) -> bool:
@@ -205,7 +211,7 @@ def _receive_answer(socket: sockets.Socket, question: _Question) -> bool:
 
 
 def _give_up(question: _Question, patience_s: float) -> None:
-    answer, broker = question.acceptance, question.network.broker
+    answer, broker = question.acceptance, " or ".join(question.network.brokers)
     if question.sent:
         answer.reason = "no-answer"
         answer.message = (

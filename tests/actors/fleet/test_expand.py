@@ -100,10 +100,54 @@ def test_each_host_gets_its_own_actors_and_tcp_has_to_be_allowed(
     assert broker["back_tcp"] == "tcp://10.0.0.2:7448"
     assert broker["front"].startswith("ipc://") and broker["back"].startswith("ipc://")
     assert at_gpu["pick/0"].config["brokers"] == [broker["back"]]
-    assert at_edge["r1/network"].config["broker"] == "tcp://10.0.0.2:7447"
+    assert at_edge["r1/network"].config["brokers"] == ["tcp://10.0.0.2:7447"]
     assert at_edge["r1/network"].config["outbox"] is None
     with pytest.raises(FleetError, match="--host"):
         actors(good, "edgy")
+
+
+def test_several_hosts_run_a_broker_each(good: dict[str, Any]) -> None:
+    """Robots and replicas know all in one order, their own host's by its socket file."""
+    good["hosts"] = {name: {"address": f"10.0.0.{k}"} for k, name in enumerate("abc", 1)}
+    good["broker"] = {"hosts": ["b", "a"]}
+    good["services"]["pick"]["host"] = "a"
+    for robot in good["robots"]:
+        robot["host"] = "c"
+    good["security"] = {"insecure": True}
+    made = {host: {actor.name: actor for actor in actors(good, host)} for host in "abc"}
+    for host, address in (("a", "10.0.0.1"), ("b", "10.0.0.2")):
+        assert made[host]["broker"].config["front_tcp"] == f"tcp://{address}:7447"
+        assert "gateway" in made[host]
+    assert "broker" not in made["c"]
+    fronts = ["tcp://10.0.0.2:7447", "tcp://10.0.0.1:7447"]
+    assert made["c"]["r1/network"].config["brokers"] == fronts
+    own = made["a"]["broker"].config["back"]
+    assert made["a"]["pick/0"].config["brokers"] == ["tcp://10.0.0.2:7448", own]
+
+
+@pytest.mark.parametrize(
+    ("broker", "words"),
+    [
+        ({"hosts": ["a", "z"]}, ["$.broker.hosts[1]", "no host 'z'"]),
+        ({"hosts": ["a", "a"]}, ["$.broker.hosts[1]", "'a' is there already"]),
+        ({"hosts": ["a", "b"]}, ["$.broker.hosts[1]", "'b' has the address of 'a', 10.0.0.1"]),
+        ({"host": "a", "hosts": ["c"]}, ["$.broker.host", "keep one of the two"]),
+    ],
+)
+def test_hosts_that_cannot_run_brokers_are_named(
+    broker: dict[str, Any], words: list[str], good: dict[str, Any]
+) -> None:
+    """An unknown one, one that is there twice, two with one address, and both forms at once."""
+    good["hosts"] = {
+        name: {"address": address}
+        for name, address in (("a", "10.0.0.1"), ("b", "10.0.0.1"), ("c", "10.0.0.3"))
+    }
+    good["broker"] = broker
+    good["services"]["pick"]["host"] = "a"
+    for robot in good["robots"]:
+        robot["host"] = "a"
+    good["security"] = {"insecure": True}
+    assert any(all(word in fault for word in words) for fault in faults(good))
 
 
 def test_each_actor_gets_its_own_key_and_a_missing_one_is_named(

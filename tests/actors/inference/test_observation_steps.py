@@ -153,7 +153,7 @@ class Arm:
             robot="r",
             service="p",
             control="",
-            broker="",
+            brokers=(),
             cameras={"eye": feed},
             state_names=("a",),
             action_names=("a",),

@@ -34,7 +34,7 @@ class Bench:
             "robot": "r1",
             "service": "pick",
             "control": sockets.ipc(rundir, "r1.network"),
-            "broker": sockets.ipc(rundir, "front"),
+            "brokers": [sockets.ipc(rundir, "front")],
             "cameras": {"top": {"segment": "r1/top", "width": 64, "height": 48}},
             "state_names": ["a", "b"],
             "action_names": ["a"],

@@ -177,7 +177,7 @@ def test_control_gets_in_after_another_claimed_the_session_and_fell_silent(patie
 
 def test_control_learns_at_once_that_the_broker_is_unreachable(tmp_path: Path) -> None:
     """The REJECT names the address, and an EVENT says when the broker is there."""
-    bench = Bench(tmp_path, broker=sockets.ipc(tmp_path, "elsewhere"), broker_lost_after_s=60.0)
+    bench = Bench(tmp_path, brokers=[sockets.ipc(tmp_path, "elsewhere")], broker_lost_after_s=60.0)
     bench.ask(Header(Kind.OPEN, epoch=1), messages.decode(asking(1)).body)
     refused = bench.at_control(Kind.REJECT).body
     assert refused.reason == "unreachable" and not refused.final

@@ -28,8 +28,8 @@ TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 class Wire:
     """Tunnel interfaces, each in a namespace, and the thread that carries packets between them.
 
-    `delay_s` is one-way; `loss` a probability per packet; `cut` loses everything, and `apart`
-    everything from and to the namespaces in it.
+    `delay_s` is one-way; `loss` a probability per packet; `cut` loses everything, `apart`
+    everything from and to the namespaces in it, and `torn` everything between two of them.
     """
 
     names: tuple[str, ...]
@@ -38,6 +38,7 @@ class Wire:
     loss: float = 0.0
     cut: bool = False
     apart: set[str] = field(default_factory=set)
+    torn: set[frozenset[str]] = field(default_factory=set)
     carried: int = 0
     lost: int = 0
     _fds: list[int] = field(default_factory=list)
@@ -85,7 +86,8 @@ class Wire:
                 to = by_address.get(packet[16:20])  # of IPv4; other packets have no host here
                 if to is None:
                     continue
-                apart = {names[fd], names[to]} & self.apart
+                ends = frozenset((names[fd], names[to]))
+                apart = ends & self.apart or ends in self.torn
                 if self.cut or apart or rng.random() < self.loss:
                     self.lost += 1
                 else:

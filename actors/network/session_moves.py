@@ -1,0 +1,164 @@
+"""`SessionMoves`: a robot's session at the present broker, and how it goes on by another one.
+
+The robot's OPEN is sent again there, in the same epoch. If the terms are the same, the session goes
+on, control notices nothing, and the request that awaits its answer is repeated. If no other broker
+takes the session, or its terms are others, it is lost, and control opens the next.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from logging import Logger
+
+from msgspec.structs import replace
+
+from ...transport import messages
+from ...transport.arrays import Buffer
+from ...transport.bodies import Accept, Error, Open, Reject
+from ...transport.header import Header, Kind
+from .broker_paths import BrokerPaths
+from .session_relay import Phase, SessionRelay
+
+
+@dataclass(frozen=True, slots=True)
+class Consumed:
+    """A message that is not passed on to control. `lost`: why the session is, if it is; `failed`:
+    the request that has to be made anew, if there is one, and its answer."""
+
+    lost: str = ""
+    failed: tuple[Header, Error] | None = None
+
+
+class SessionMoves:
+    """The session of one robot. `terms` are those of the last ACCEPT, None without a session;
+    `moves` counts the changes of the broker that succeeded."""
+
+    def __init__(self, paths: BrokerPaths, relay: SessionRelay, log: Logger) -> None:
+        self.terms: Accept | None = None
+        self.moves = 0
+        self._paths, self._relay, self._log = paths, relay, log
+        self._opening: tuple[Header, Open] | None = None
+        self._asked: tuple[Header, list[Buffer], bool] | None = None
+        """The request that awaits its answer, and whether its images are in shared memory."""
+
+    def open(self, header: Header, body: Open, now_ns: int) -> bool:
+        """Send control's OPEN to the first broker that takes it; False if none does."""
+        self.terms = self._asked = None
+        self._opening = header, body
+        return self._open_at(self._paths.route.begin(now_ns), now_ns)
+
+    def ask(self, header: Header, frames: list[Buffer], now_ns: int) -> bool:
+        """Send a request, or keep it until the session is open at another broker. False if it
+        cannot be sent."""
+        route = self._paths.route
+        route.asked(now_ns)
+        shm = self.terms is not None and self.terms.shm
+        self._asked = (header, frames, shm) if self._paths.several else None
+        if self._moving or self._paths.send(frames):
+            return True
+        to = route.due(now_ns)
+        if to is not None and self._open_at(to, now_ns):
+            return True
+        self._asked = None
+        route.unasked()
+        return False
+
+    def answered(self, now_ns: int) -> None:
+        """The request was answered."""
+        self._asked = None
+        self._paths.route.answered(now_ns)
+
+    def follow(self, now_ns: int) -> None:
+        """Move the session where that is due."""
+        if self._paths.several and self._relay.phase is not Phase.CLOSED:
+            before = self._paths.present
+            to = self._paths.route.due(now_ns)
+            if to is not None:
+                self._log.info("leaves the broker at %s: it does not answer", before)
+                self._open_at(to, now_ns)
+
+    def consume(
+        self, header: Header, frames: list[Buffer], event: str, now_ns: int
+    ) -> Consumed | None:
+        """Handle a message of the present broker that concerns the session, of which an EVENT says
+        `event`; None for one that is for control."""
+        if header.epoch != self._relay.epoch or self._relay.phase is Phase.CLOSED:
+            return None
+        if header.kind is Kind.ACCEPT:
+            return self._accepted(messages.decode(frames).body, now_ns)
+        if header.kind is Kind.REJECT:
+            return self._rejected(messages.decode(frames).body, now_ns)
+        if event == "replayed":
+            self._paths.route.replayed(now_ns)
+        if event != "lost":
+            return None
+        return Consumed() if self._goes_on(now_ns) else None
+
+    def _accepted(self, terms: Accept, now_ns: int) -> Consumed | None:
+        before, self.terms = self.terms, terms
+        moving = self._moving
+        self._paths.route.accepted(now_ns)
+        if not moving:
+            return None
+        if before is None or _contract(terms) != _contract(before):
+            self._relay.phase = Phase.CLOSED
+            return Consumed(lost=f"the broker at {self._paths.present} has another contract")
+        self.moves += 1
+        self._log.info("goes on by the broker at %s, at %s", self._paths.present, terms.replica)
+        if self._asked is None:
+            return Consumed()
+        header, frames, shm = self._asked
+        if (terms.shm or not shm) and self._paths.send(frames):
+            return Consumed()
+        self._asked = None
+        self._paths.route.unasked()
+        words = "the replica at the robot's new broker cannot see the images of this request"
+        return Consumed(failed=(header, Error(reason="connection-lost", message=words)))
+
+    def _rejected(self, answer: Reject, now_ns: int) -> Consumed | None:
+        moving = self._moving
+        if not answer.final and self._goes_on(now_ns):
+            return Consumed()
+        if not moving:
+            return None
+        self._relay.phase = Phase.CLOSED
+        return Consumed(lost=f"no broker continues the session: {answer.message}")
+
+    def _goes_on(self, now_ns: int) -> bool:
+        """Whether another broker is asked, because the present one has no session any more."""
+        self._paths.ended()
+        return self._open_at(self._paths.route.refused(now_ns), now_ns)
+
+    def status(self) -> dict[str, object]:
+        """The session as plain values."""
+        terms = self.terms
+        return {
+            "session": self._relay.phase,
+            "epoch": self._relay.epoch,
+            "moves": self.moves,
+            "replica": terms.replica if terms else None,
+            "shm": bool(terms and terms.shm),
+            "warnings": list(terms.warnings) if terms else [],
+        }
+
+    @property
+    def _moving(self) -> bool:
+        return self._relay.phase is Phase.OPEN and self._paths.route.opening
+
+    def _open_at(self, broker: int | None, now_ns: int) -> bool:
+        """Send the OPEN to `broker`, or to the next that takes it."""
+        assert self._opening is not None, "control has opened a session"
+        header, body = self._opening
+        holder = self.terms.replica if self.terms is not None else ""
+        while broker is not None:
+            move = self._paths.route.move
+            frames = messages.encode(header, replace(body, move=move, holder=holder))
+            if self._paths.open(frames, header.epoch):
+                return True
+            broker = self._paths.route.refused(now_ns)
+        return False
+
+
+def _contract(terms: Accept) -> Accept:
+    """What must not change while a session goes on."""
+    return replace(terms, session="", replica="", warnings=(), shm=False, limits={}, version=0)

@@ -1,0 +1,151 @@
+"""A site with two brokers: a robot goes on by one when the other is dead, or cut off."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.actors.runtime.runtime_dir import SOCKET
+from holdfast.actors.supervision.control_socket import ask
+from holdfast.errors import ControlSocketError
+from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, all_well, row
+from holdfast.tests.e2e.two_hosts.conftest import Wire, laid
+from holdfast.tests.e2e.two_hosts.test_placements_on_hosts import kill
+from holdfast.tests.waiting import wait_until
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
+
+HOSTS = ("cell", "hub1", "hub2", "gpu")
+FLEET = """
+name: twin
+hosts:
+  cell: {address: 10.77.0.1}
+  hub1: {address: 10.77.0.2}
+  hub2: {address: 10.77.0.3}
+  gpu: {address: 10.77.0.4}
+broker: {hosts: [hub1, hub2]}
+security: {insecure: true}
+gateway: {enabled: false}
+supervision: {policy_spare: false}
+services:
+  pick:
+    policy: constant
+    checkpoint: conveyor-flow
+    options: {delay_s: 0.03}
+    host: gpu
+    max_sessions: 2
+robots:
+  - name: r1
+    host: cell
+    options: {seed: 1}
+    service: pick
+    cameras: {overhead: {}, wrist: {}}
+"""
+
+
+@dataclass
+class Twin:
+    """The parts of one fleet, by host."""
+
+    wire: Wire
+    parts: dict[str, FleetProcess]
+
+    def status(self, host: str) -> dict[str, Any]:
+        """As `actorctl status` has it, without the processor time of its start."""
+        runtime = self.parts[host].environment["HOLDFAST_RUNTIME"]
+        return dict(ask(Path(runtime) / "twin" / SOCKET, do="status")["status"])
+
+    def robot(self) -> dict[str, Any]:
+        return row(self.status("cell")["robots"], "r1")
+
+    def used(self) -> str:
+        """The host of the broker by which the robot's session goes."""
+        report = row(self.status("cell")["actors"], "r1/network")["report"]
+        (used,) = [each["endpoint"] for each in report["brokers"] if each["used"]]
+        return {"tcp://10.77.0.2:7447": "hub1", "tcp://10.77.0.3:7447": "hub2"}[used]
+
+    def held(self, host: str) -> tuple[list[str], list[str]]:
+        """The replicas that a broker knows, and the robots that it has sessions of; none while it
+        is not there."""
+        try:
+            report = row(self.status(host)["actors"], "broker")["report"]
+        except ControlSocketError:
+            report = None
+        if report is None:
+            return [], []
+        robots = [each["robot"] for each in report["sessions"] if each["state"] == "open"]
+        return [each["name"] for each in report["replicas"]], robots
+
+    def tear(self, *hosts: str) -> None:
+        """Cut the way between two hosts."""
+        self.wire.torn.add(frozenset(self.wire.names[HOSTS.index(host)] for host in hosts))
+
+
+@pytest.fixture
+def twin(start_fleet: StartFleet, tmp_path: Path) -> Iterator[Twin]:
+    """All four started; the robot streams, and its replica is known to both brokers."""
+    path = tmp_path / "twin.yaml"
+    path.write_text(FLEET)
+    with laid(*HOSTS) as wire:
+        parts = {}
+        for host, namespace in zip(HOSTS, wire.names, strict=True):
+            parts[host] = start_fleet(
+                "--host",
+                host,
+                fleet=path,
+                inside=("ip", "netns", "exec", namespace),
+                environment={
+                    "HOLDFAST_RUNTIME": str(tmp_path / f"{host}-run"),
+                    "HOLDFAST_STATE": str(tmp_path / f"{host}-state"),
+                },
+            )
+        made = Twin(wire, parts)
+        parts["cell"].streaming(60.0)
+        for host in ("hub1", "hub2"):
+            wait_until(lambda host=host: made.held(host)[0] == ["pick/0"], within_s=40.0)
+        yield made
+
+
+def goes_on(twin: Twin, before: dict[str, Any], at: str, gone: str = "") -> None:
+    """The robot is served by the broker at `at`, of which it noticed nothing; the other one, unless
+    it is gone, has no session of it left."""
+    wait_until(lambda: twin.used() == at, f"the robot goes by {at}", within_s=30.0, every_s=0.1)
+    merged = twin.robot()["merged"]
+    wait_until(
+        lambda: twin.robot()["merged"] >= merged + 3 and all_well(twin.status("cell")),
+        "it streams there",
+        within_s=30.0,
+    )
+    after = twin.robot()
+    for count in ("stalled_ticks", "epoch", "void_dropped", "stale_dropped"):
+        assert after[count] == before[count], count
+    assert twin.held(at)[1] == ["r1"]
+    if not gone:
+        other = "hub2" if at == "hub1" else "hub1"
+        wait_until(lambda: twin.held(other) == (["pick/0"], []), within_s=30.0)
+
+
+def test_a_robot_goes_on_by_the_other_broker(twin: Twin) -> None:
+    """Cut from the robot, cut from the replica, or killed: no tick stalls, the session holds."""
+    before, first = twin.robot(), twin.used()
+    second = "hub2" if first == "hub1" else "hub1"
+
+    twin.tear("cell", first)
+    goes_on(twin, before, second, gone=first)
+    twin.wire.torn.clear()
+    goes_on(twin, before, second)
+
+    twin.tear("gpu", second)
+    goes_on(twin, before, first, gone=second)
+    twin.wire.torn.clear()
+    goes_on(twin, before, first)
+
+    kill(twin.parts[first])
+    goes_on(twin, before, second, gone=first)
+    twin.parts[first].again()
+    wait_until(lambda: twin.held(first)[0] == ["pick/0"], "the dead one is back", within_s=40.0)
+    goes_on(twin, before, second)
