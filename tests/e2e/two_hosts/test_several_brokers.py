@@ -105,8 +105,9 @@ def twin(start_fleet: StartFleet, tmp_path: Path) -> Iterator[Twin]:
             )
         made = Twin(wire, parts)
         parts["cell"].streaming(60.0)
-        for host in ("hub1", "hub2"):
-            wait_until(lambda host=host: made.held(host)[0] == ["pick/0"], within_s=40.0)
+        wait_until(
+            lambda: made.held("hub1")[0] == made.held("hub2")[0] == ["pick/0"], within_s=40.0
+        )
         yield made
 
 

@@ -116,7 +116,9 @@ def state(fleet: Fleet) -> dict[str, Any]:
     """What would change if a robot were disturbed."""
     report = broker(fleet)
     sessions = {(s["robot"], s["epoch"], s["replica"], s["state"]) for s in report["sessions"]}
-    ended = {k: n for k, n in report["counters"].items() if k.startswith(("ended", "lost", "mov"))}
+    # Not `lost-with-connection`: a heartbeat that meets the answer to its request counts there.
+    ends = ("ended", "lost", "moves")
+    ended = {k: n for k, n in report["counters"].items() if k.startswith("ended") or k in ends}
     # An episode's end drops the requests of it, without an inquiry too.
     faults = ("timeout", "unsent", "malformed")
     robots = {
