@@ -24,6 +24,8 @@ PROBE_NS = 100_000_000
 """For how long an answer is awaited before the brokers are asked whether they are there; then so
 often."""
 MOST_ROUND_TRIP_NS = 1_000_000_000
+REFUSED_NS = 1_000_000_000
+"""For how long a broker that refused the session is not asked for it again."""
 HOLD_NS = 2_000_000_000
 """How long a robot stays at a broker to which it came because of an answer that was overdue."""
 _KEPT = 32
@@ -60,7 +62,8 @@ class BrokerRoute:
         self.move = 0
         self.opening = False
         self._recent_ns = 3 * heartbeat_ns
-        self._refused: set[int] = set()
+        self._refused_ns: dict[int, int] = {}
+        """When each broker refused the session that is to be opened."""
         self._opened_ns = self._beaten_ns = 0
         self._asked_ns: int | None = None
         self._arrived_ns = -HOLD_NS
@@ -113,7 +116,7 @@ class BrokerRoute:
     def begin(self, now_ns: int) -> int:
         """The robot opens a session, of a new epoch: the broker to open it at, the first that
         answers."""
-        self._refused.clear()
+        self._refused_ns.clear()
         self._asked_ns = None
         self.move = -1
         there = [k for k, path in enumerate(self.paths) if path.open]
@@ -123,13 +126,13 @@ class BrokerRoute:
     def refused(self, now_ns: int) -> int | None:
         """The present broker refused the session, or lost it: the broker to open it at instead;
         None when there is no other, and the robot has to know."""
-        self._refused.add(self.current)
+        self._refused_ns[self.current] = now_ns
         self.opening = False
         return self._other(now_ns, now_ns - self._recent_ns)
 
     def accepted(self, now_ns: int) -> None:
         """The session is open at the present broker."""
-        self._refused.clear()
+        self._refused_ns.clear()
         self.opening = False
         if self._asked_ns is not None:
             self._asked_ns = now_ns  # it is sent now
@@ -172,8 +175,8 @@ class BrokerRoute:
     def _other(self, now_ns: int, since_ns: int) -> int | None:
         """Go to the first other broker that has been heard since then."""
         for k, path in enumerate(self.paths):
-            other = k != self.current and k not in self._refused
-            if other and path.open and path.heard_ns > since_ns:
+            refused = now_ns - self._refused_ns.get(k, -REFUSED_NS) < REFUSED_NS
+            if k != self.current and path.open and path.heard_ns > since_ns and not refused:
                 return self._go(k, now_ns)
         return None
 
