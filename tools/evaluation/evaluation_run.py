@@ -122,7 +122,7 @@ def restore(robot: RobotUnderTest) -> str:
     """Have the robot as it was before the evaluation: its service, paused or not. Why that was not
     possible; empty if it was."""
     deadline_s = time.monotonic() + _RESTORED_S
-    while True:
+    while not robot.gone:
         try:
             robot.command("pause")
             robot.use(robot.service)
@@ -136,3 +136,4 @@ def restore(robot: RobotUnderTest) -> str:
                     f"`actorctl use {robot.name} {robot.service}`"
                 )
             time.sleep(0.2)
+    return ""

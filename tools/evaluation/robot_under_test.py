@@ -132,6 +132,8 @@ class RobotUnderTest:
         deadline_s = time.monotonic() + within_s
         why = "the fleet does not answer"
         while time.monotonic() < deadline_s:
+            if self.gone:
+                raise EvaluationError("the fleet has ended")
             try:
                 sight = self.sight(service)
             except ControlSocketError as error:
@@ -146,6 +148,11 @@ class RobotUnderTest:
                     return
             rest(_LOOK_S)
         raise EvaluationError(f"robot {self.name} cannot go on: {why}")
+
+    @property
+    def gone(self) -> bool:
+        """Whether the fleet has ended, with all of its robots."""
+        return not self._path.exists()
 
     def ticks(self) -> list[TickRecord]:
         """Those since the last call, oldest first."""

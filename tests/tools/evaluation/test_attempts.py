@@ -15,12 +15,12 @@ from holdfast.actors.control.plan import Provenance
 from holdfast.actors.control.tick_log import TickRecord
 from holdfast.errors import ControlSocketError, EvaluationError, EvaluationStoppedError
 from holdfast.tests.tools.evaluation.evaluations import plan
-from holdfast.tools.evaluation import environment_attempts
+from holdfast.tools.evaluation import environment_attempts, evaluation_run
 from holdfast.tools.evaluation.attempts import Attempts
 from holdfast.tools.evaluation.environment_attempts import EnvironmentAttempts
 from holdfast.tools.evaluation.evaluation_folder import EvaluationFolder
 from holdfast.tools.evaluation.evaluation_plan import EvaluationPlan, Slot
-from holdfast.tools.evaluation.evaluation_run import MOST_INVALID, EvaluationRun
+from holdfast.tools.evaluation.evaluation_run import MOST_INVALID, EvaluationRun, check, restore
 from holdfast.tools.evaluation.person_attempts import PersonAttempts
 from holdfast.tools.evaluation.robot_under_test import RobotSight, RobotUnderTest
 
@@ -32,12 +32,13 @@ class PlayedRobot:
     service `better`, but never with the one that is `stuck`; `at_tick` is called with each tick's
     number in the episode."""
 
-    name, service, paused, recorded = "r1", "own", False, False
+    name, service = "r1", "own"
     rate_hz, action_names = 30.0, ("left_a",)
 
     def __init__(self, ends: bool = True) -> None:
         self.ends, self.used, self.stuck = ends, "own", ""
-        self.resting, self.until, self.manual = False, False, False
+        self.resting = self.until = self.manual = False
+        self.paused = self.recorded = self.gone = False
         self.episode = self.number = self.tick = self.tried = self.successes = self.lost = 0
         self.incarnation = self.epoch = 1
         self.last_exit = ""
@@ -296,3 +297,29 @@ def test_a_fault_that_repeating_does_not_mend_is_raised(tmp_path: Any) -> None:
     with pytest.raises(ZeroDivisionError):
         EvaluationRun(folder, {"r1": of_environment(robot)}, Event(), print).run()
     assert not issubclass(ZeroDivisionError, EvaluationError)
+
+
+def test_a_robot_is_given_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To its own service, and paused if it was; if that is not possible, what to do is said."""
+    robot = PlayedRobot()
+    of_environment(robot).run(SLOT)
+    assert restore(_as_robot(robot)) == ""
+    assert robot.used == "own" and robot.commands[-3:] == ["pause", "use", "resume"]
+    robot.paused = True
+    assert restore(_as_robot(robot)) == "" and robot.commands[-1] == "use"
+    monkeypatch.setattr(evaluation_run, "_RESTORED_S", 0.0)
+    robot.refuses = {"use": "no replica serves 'own' now"}
+    assert "no replica serves" in restore(_as_robot(robot))
+    assert "`actorctl use r1 own`" in restore(_as_robot(robot))
+    robot.gone = True
+    assert restore(_as_robot(robot)) == "", "there is nothing to give back"
+
+
+def test_a_service_that_refuses_the_robot_is_known_before_the_first_episode() -> None:
+    """With the reason; the robot is paused meanwhile."""
+    robot = PlayedRobot()
+    check(_as_robot(robot), ("better", "worse"))
+    assert robot.commands == ["pause", "use", "use"]
+    robot.refuses = {"use": "fps: it is for 5 Hz"}
+    with pytest.raises(EvaluationError, match="r1 cannot be evaluated: fps: it is for 5 Hz"):
+        check(_as_robot(robot), ("better",))
