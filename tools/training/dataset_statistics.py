@@ -14,7 +14,7 @@ from rich.table import Table
 from ...errors import DatasetError
 from ...policy.normalize import Stats
 from ...policy.steps.running_stats import RunningStats
-from .evaluate import console
+from .training_console import console
 
 if TYPE_CHECKING:
     from ...robot.dataset.dataset_reader import Dataset

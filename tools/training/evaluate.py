@@ -18,8 +18,6 @@ import cv2
 import numpy as np
 import typer
 from numpy.typing import NDArray
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ...errors import PolicyError
 from ...policy.base import Chunk, ChunkPolicy, Observation
@@ -31,6 +29,7 @@ from ...robot.sim.rollout import rollout
 from ...robot.sim.task import Outcome
 from ...transport.images import resize
 from ..evaluation.intervals import wilson
+from .training_console import bar_of, console
 
 EPISODES_PER_CELL = 4
 """Consecutive episodes, so that most begin where the last one left the arm."""
@@ -38,9 +37,6 @@ EPISODES_PER_CELL = 4
 REPLAN_STEPS = 24
 """Ticks between two observations, about those of a robot with the shipped policies and a buffer
 time of half a second."""
-
-
-console = Console(stderr=True)
 
 
 @dataclass(frozen=True)
@@ -164,18 +160,6 @@ def one_core() -> None:
         import torch
 
         torch.set_num_threads(1)
-
-
-def bar_of() -> Progress:
-    """The progress bar of the training tools."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed}/{task.total}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-    )
 
 
 def main(
