@@ -55,9 +55,10 @@ class ActNetwork(EncodingNetwork):
         chunk: Float[Tensor, "b h a"],
         given: Bool[Tensor, "b h"],
         counts: Bool[Tensor, "b h"],
-        generator: torch.Generator,
+        time: Float[Tensor, " b"],
+        noise: Float[Tensor, "b h a"],
     ) -> Float[Tensor, ""]:
-        """Mean absolute error over the steps that count and are not given."""
+        """Mean absolute error over the steps that count and are not given; there is no noise."""
         # A mean of squares would blur a gripper's switch between two values.
         error = (self.chunk(seen) - chunk).abs().mean(-1)
         weight = (counts & ~given).to(error.dtype)

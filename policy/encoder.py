@@ -204,7 +204,9 @@ class EncodingNetwork(nn.Module):
         chunk: Float[Tensor, "b h a"],
         given: Bool[Tensor, "b h"],
         counts: Bool[Tensor, "b h"],
-        generator: torch.Generator,
+        time: Float[Tensor, " b"],
+        noise: Float[Tensor, "b h a"],
     ) -> Float[Tensor, ""]:
-        """The training loss of `chunk`, over the steps that count and are not given."""
+        """The training loss of `chunk`, over the steps that count and are not given; `time` and
+        `noise` are random, for the kinds that denoise."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it is trained")

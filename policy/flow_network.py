@@ -88,14 +88,13 @@ class FlowNetwork(EncodingNetwork):
         chunk: Float[Tensor, "b h a"],
         given: Bool[Tensor, "b h"],
         counts: Bool[Tensor, "b h"],
-        generator: torch.Generator,
+        time: Float[Tensor, " b"],
+        noise: Float[Tensor, "b h a"],
     ) -> Float[Tensor, ""]:
-        """Mean squared error of the predicted chunk, over the steps that count and are not
-        given."""
-        # Time is uniform. Measured on x1, early times, which are hard and which a long Euler step
-        # depends on, weigh as much as late ones, and the loss stays finite as t approaches 1.
-        time = torch.rand(len(chunk), generator=generator)
-        noise = torch.randn(chunk.shape, generator=generator)
+        """Mean squared error of the chunk predicted from the path's point at `time`, which is
+        uniform in [0, 1], over the steps that count and are not given."""
+        # Measured on x1, early times, which are hard and which a long Euler step depends on, weigh
+        # as much as late ones, and the loss stays finite as t approaches 1.
         t = time[:, None, None]
         noisy = torch.where(given[..., None], chunk, t * chunk + (1 - t) * noise)
         error = (self.clean(seen, noisy, time, given) - chunk).square().mean(-1)

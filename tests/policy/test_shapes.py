@@ -31,7 +31,8 @@ for network in (
     act.ActNetwork(act.ActConfig(), sizes),
 ):
     seen, _ = network.observe(images, torch.zeros(4, 3), torch.zeros(4, 5, dtype=torch.long))
-    network.loss(seen, torch.zeros(4, 12, 2), given, ~given, torch.Generator()).backward()
+    path = torch.rand(4), torch.randn(4, 12, 2)
+    network.loss(seen, torch.zeros(4, 12, 2), given, ~given, *path).backward()
 
 try:
     network.observe(images, torch.zeros(5, 3), torch.zeros(4, 5, dtype=torch.long))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch import nn
 from ...errors import PolicyError
 from ...policy.checkpoint import read_config, read_weights
 from ...policy.tokens import Vocabulary
+from .name_patterns import included
 
 WORDS = "encoder.instruction.embed.weight"
 """A row for each word of the vocabulary, which another dataset's instructions make another one."""
@@ -23,16 +23,17 @@ def load_base(
 ) -> list[str]:
     """Copy the tensors of `checkpoint` whose names match `patterns` into `network`, whose
     instructions have the words `vocabulary`; return their names. Words that the checkpoint does
-    not know keep their initial embedding.
+    not know keep their initial embedding, and where there are some, the embedding is not among the
+    names.
 
     A pattern such as `encoder.eyes.*` includes, one such as `!encoder.instruction.*` excludes; the
     last that matches decides. Raises PolicyError where nothing matches, and for a tensor that the
     network has not, or of another shape.
     """
     own, chosen = network.state_dict(), []
-    weights = read_weights(checkpoint)
+    weights, known = read_weights(checkpoint), read_config(checkpoint).vocabulary
     for name, value in weights.items():
-        if not _included(name, patterns):
+        if not included(name, patterns):
             continue
         if name not in own:
             raise PolicyError(
@@ -40,7 +41,7 @@ def load_base(
                 f"base_weights=*,!{name}"
             )
         if name == WORDS:
-            value = _embeddings(value, read_config(checkpoint).vocabulary, own[name], vocabulary)
+            value = _embeddings(value, known, own[name], vocabulary)
         if tuple(value.shape) != tuple(own[name].shape):
             raise PolicyError(
                 f"base {checkpoint}: {name} is {list(value.shape)} there and "
@@ -53,7 +54,8 @@ def load_base(
             f"base {checkpoint}: no weight matches {', '.join(patterns)}; there are "
             f"{', '.join(sorted(weights)[:3])}, ..."
         )
-    return chosen
+    partly = not set(vocabulary).issubset(known)
+    return [name for name in chosen if name != WORDS or not partly]
 
 
 def _embeddings(
@@ -71,11 +73,3 @@ def _embeddings(
         if word in rows:
             found[row] = theirs[rows[word]]
     return found
-
-
-def _included(name: str, patterns: Sequence[str]) -> bool:
-    included = False
-    for pattern in patterns:
-        if fnmatchcase(name, pattern.removeprefix("!")):
-            included = not pattern.startswith("!")
-    return included

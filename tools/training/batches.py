@@ -6,14 +6,12 @@ the uninterrupted one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from ...policy.checkpoint import Config, NormStats
 from ...policy.encoder import STRIDE, EncoderConfig
@@ -22,7 +20,11 @@ from ...policy.processing import RelativeActions
 from ...policy.tokens import UNKNOWN, Vocabulary
 from ...robot.sim import SPEC
 from .dataset import AUXILIARY, LABEL_EVERY, Demonstrations
+from .ranks import Ranks
+from .training_batch import GroundTruth, TrainingBatch
 from .training_config import TrainingConfig
+
+ALONE = Ranks()
 
 
 def describe(config: TrainingConfig, data: Demonstrations, **made_by: Any) -> Config:
@@ -40,62 +42,6 @@ def describe(config: TrainingConfig, data: Demonstrations, **made_by: Any) -> Co
     )
 
 
-@dataclass(frozen=True)
-class GroundTruth:
-    """What a simulator knows of b observations, and what its terms of the loss weigh.
-
-    `places` [b, X] true quantities and `visible` [b] whether the target is in view; `cells` [b] by
-    camera, the cell of its feature map with the named object.
-    """
-
-    places: Tensor
-    visible: Tensor
-    cells: tuple[Tensor, ...]
-    auxiliary_weight: float
-    finding_weight: float
-
-
-@dataclass(frozen=True)
-class TrainingBatch:
-    """The observations [b, ...] of one backward pass, and their chunks [b * looks, ...].
-
-    `tokens` [b, L]; `given` and `counts` [b * looks, H], the steps of a chunk that are a prefix and
-    those that count; `generator` is for noise. `truth` is None for recorded data.
-    """
-
-    images: tuple[Tensor, ...]
-    state: Tensor
-    tokens: Tensor
-    chunk: Tensor
-    given: Tensor
-    counts: Tensor
-    generator: torch.Generator
-    truth: GroundTruth | None = None
-
-    @classmethod
-    def of(
-        cls,
-        images: Sequence[NDArray[Any]],
-        state: NDArray[np.float32],
-        tokens: NDArray[np.int64],
-        chunks: tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]],
-        generator: torch.Generator,
-        truth: GroundTruth | None = None,
-    ) -> TrainingBatch:
-        """The batch of these arrays; `chunks` are the chunks, what is given and what counts."""
-        chunk, given, counts = map(torch.from_numpy, chunks)
-        return cls(
-            images=tuple(map(torch.from_numpy, images)),
-            state=torch.from_numpy(state),
-            tokens=torch.from_numpy(tokens),
-            chunk=chunk,
-            given=given,
-            counts=counts,
-            generator=generator,
-            truth=truth,
-        )
-
-
 class BatchSource(Protocol):
     """The data of a training: `draw` is a function of the number alone. `description` and `stats`
     are those of the checkpoint; `identity` names the data, so that a run is not resumed on other
@@ -106,8 +52,8 @@ class BatchSource(Protocol):
     seed: int
     identity: str
 
-    def draw(self, number: int) -> TrainingBatch:
-        """Batch `number`."""
+    def draw(self, number: int, ranks: Ranks = ALONE) -> TrainingBatch:
+        """Batch `number`, or a rank's part of it, which has the same random numbers."""
 
 
 class Batches:
@@ -126,12 +72,12 @@ class Batches:
         self._action = Normalizer(self.stats.action, config.action_mode)
         self._state = Normalizer(self.stats.state, config.state_mode).normalize(data.state)
 
-    def draw(self, step: int) -> TrainingBatch:
-        """Batch `step`."""
-        config, data, rng = self.config, self.data, np.random.default_rng((self.seed, step))
+    def draw(self, number: int, ranks: Ranks = ALONE) -> TrainingBatch:
+        """Batch `number`, or a rank's part of it."""
+        config, data, rng = self.config, self.data, np.random.default_rng((self.seed, number))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-        rows = self.rows(step)
-        images = [brighten(i[rows], config.brightness, rng) for i in data.images.values()]
+        rows = self.rows(number)
+        images = pictures(data.images, rows, config.brightness, rng, ranks)
         tokens = drop_words(self._tokens, data.task[rows], config.word_dropout, rng)
         chunks = self._chunks(np.repeat(rows, config.looks), rng)
         return TrainingBatch.of(
@@ -140,6 +86,7 @@ class Batches:
             tokens,
             chunks,
             generator,
+            ranks,
             truth=GroundTruth(
                 places=torch.from_numpy(data.auxiliary[rows]),
                 visible=torch.from_numpy(data.visible[rows]),
@@ -217,13 +164,31 @@ def cells(sights: NDArray[np.float32], rows: int, columns: int) -> NDArray[np.in
     return np.where(inside, down * columns + across, rows * columns)
 
 
+def pictures(
+    images: Mapping[str, NDArray[np.uint8]],
+    rows: NDArray[np.int64],
+    brightness: float,
+    rng: np.random.Generator,
+    ranks: Ranks,
+) -> list[NDArray[np.uint8]]:
+    """The images [b, h, w, 3] of a rank's part of `rows`, by camera, each with a random brightness
+    and contrast."""
+    mine, taken = ranks.part(len(rows)), []
+    for whole in images.values():
+        part = whole[rows[mine]]
+        if brightness:
+            gain = rng.uniform(1 - brightness, 1 + brightness, len(rows))
+            lift = rng.uniform(-255 * brightness, 255 * brightness, len(rows)) / 2
+            part = brighten(part, gain[mine], lift[mine])
+        taken.append(part)
+    return taken
+
+
 def brighten(
-    images: NDArray[np.uint8], amount: float, rng: np.random.Generator
+    images: NDArray[np.uint8], gain: NDArray[np.float64], lift: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
-    """Images [b, h, w, 3], each with a random brightness and contrast."""
-    if amount == 0.0:
-        return images
-    gain = rng.uniform(1 - amount, 1 + amount, (len(images), 1))
-    lift = rng.uniform(-255 * amount, 255 * amount, (len(images), 1)) / 2
-    tables = np.clip((np.arange(256) - 128) * gain + 128 + lift, 0, 255).astype(np.uint8)
+    """Images [b, h, w, 3], the contrast of each multiplied by `gain` [b] and its brightness raised
+    by `lift` [b], at most to black and white."""
+    values = (np.arange(256) - 128) * gain[:, None] + 128 + lift[:, None]
+    tables = np.clip(values, 0, 255).astype(np.uint8)
     return np.stack([table[image] for table, image in zip(tables, images, strict=True)])

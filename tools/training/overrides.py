@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 
 from ...policy.encoder import EncoderConfig
-from .training_config import OptimizationConfig
+from .training_config import LoraConfig, OptimizationConfig
 
 C = TypeVar("C", bound=OptimizationConfig)
 
@@ -24,15 +24,17 @@ def override(config: C, settings: Iterable[str]) -> C:
         key, equals, text = setting.partition("=")
         if not equals:
             raise ValueError(f"{setting}: expected KEY=VALUE, as steps=200")
+        types = _keys(config)
+        if key not in types:
+            meant = f"; did you mean {near}?" if (near := _nearest(key, types)) else "."
+            raise ValueError(f"no key {key}{meant} There are: {', '.join(types)}")
         outer, dot, inner = key.partition(".")
+        value = _value(key, text, types[key])
         if dot and outer == "network":
-            types = _types(network_type(config.kind))
-            value = _value(key, text, _type_of(key, inner, types, "network."))
-            config = msgspec.structs.replace(config, network={**config.network, inner: value})
-            continue
-        types = {k: t for k, t in _types(type(config)).items() if _from_text(t)}
-        value = _value(key, text, _type_of(key, key, types))
-        config = msgspec.structs.replace(config, **{key: value})
+            value = {**config.network, inner: value}
+        elif dot:
+            value = msgspec.structs.replace(getattr(config, outer), **{inner: value})
+        config = msgspec.structs.replace(config, **{outer: value})
     return config
 
 
@@ -47,22 +49,31 @@ def network_type(kind: str) -> type[EncoderConfig]:
     return ActConfig
 
 
-def _types(struct: type[msgspec.Struct]) -> dict[str, Any]:
-    return {field.name: field.type for field in msgspec.structs.fields(struct)}
+def _keys(config: OptimizationConfig) -> dict[str, Any]:
+    """The type of each key that an argument can set, those of a part with its name before."""
+    types: dict[str, Any] = {}
+    parts: dict[str, Any] = {}
+    for field in msgspec.structs.fields(type(config)):
+        part = network_type(config.kind) if field.name == "network" else field.type
+        if part is LoraConfig or field.name == "network":
+            inner = msgspec.structs.fields(part)
+            parts |= {f"{field.name}.{each.name}": each.type for each in inner}
+        elif _from_text(field.type):
+            types[field.name] = field.type
+    return types | parts
+
+
+def _nearest(key: str, types: Iterable[str]) -> str | None:
+    """The key that was probably meant: also one of a part, given without the part's name."""
+    by_name = {name.rpartition(".")[2]: name for name in types} | {name: name for name in types}
+    near = difflib.get_close_matches(key, by_name, 1)
+    return by_name[near[0]] if near else None
 
 
 def _from_text(kind: Any) -> bool:
     """Whether one argument can say such a value."""
     plain = typing.get_args(kind)[0] if typing.get_origin(kind) is Annotated else kind
     return plain in {int, float, str, bool} or typing.get_origin(plain) in {Literal, tuple}
-
-
-def _type_of(key: str, name: str, types: dict[str, Any], prefix: str = "") -> Any:
-    if name in types:
-        return types[name]
-    near = difflib.get_close_matches(name, types, 1)
-    meant = f"; did you mean {prefix}{near[0]}?" if near else "."
-    raise ValueError(f"no key {key}{meant} There are: {', '.join(prefix + name for name in types)}")
 
 
 def _value(key: str, text: str, kind: Any) -> Any:

@@ -15,8 +15,10 @@ from ...policy.normalize import Normalizer, Stats, bounded
 from ...policy.processing import RelativeActions
 from ...policy.steps.running_stats import RunningStats
 from ...policy.tokens import Vocabulary
-from .batches import TrainingBatch, brighten, drop_words, epoch_rows
+from .batches import ALONE, drop_words, epoch_rows, pictures
 from .episode_windows import EpisodeWindows
+from .ranks import Ranks
+from .training_batch import TrainingBatch
 from .training_config import RecordedConfig
 
 _ROWS_AT_ONCE = 1024
@@ -63,13 +65,13 @@ class RecordedBatches:
         state = Normalizer(self.stats.state, config.state_mode).normalize(data.state)
         self._state, _ = bounded(state, self.description.state_bound)
 
-    def draw(self, number: int) -> TrainingBatch:
-        """Batch `number`."""
+    def draw(self, number: int, ranks: Ranks = ALONE) -> TrainingBatch:
+        """Batch `number`, or a rank's part of it."""
         config, data = self.config, self.data
         rng = np.random.default_rng((self.seed, number))
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         rows = epoch_rows(len(data), config.batch, self.seed, number)
-        images = [brighten(i[rows], config.brightness, rng) for i in data.images.values()]
+        images = pictures(data.images, rows, config.brightness, rng, ranks)
         tokens = drop_words(self._tokens, data.task[rows], config.word_dropout, rng)
         chunks = self._chunks(np.repeat(rows, config.looks), rng)
         return TrainingBatch.of(
@@ -78,6 +80,7 @@ class RecordedBatches:
             tokens,
             chunks,
             generator,
+            ranks,
         )
 
     def _chunks(

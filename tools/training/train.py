@@ -6,22 +6,25 @@ Importing it, and so `--help`, imports no torch.
 from __future__ import annotations
 
 import importlib
+import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, NoReturn, get_args
 
 import msgspec
 import typer
 
 from ...errors import DatasetError, PolicyError
 from .dataset_statistics import main as statistics
-from .evaluate import console
 from .metrics_log import Tracker
 from .presets import CONFIGS, named_config
 from .training_config import OptimizationConfig, TrainingConfig, for_recordings
+from .training_console import console
 
 if TYPE_CHECKING:
+    import torch
+
     from .batches import BatchSource
 
 
@@ -55,6 +58,12 @@ def main(
     shards: Annotated[int | None, typer.Option(min=1, help="The same as shards=N.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="The same as batch=N.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that make demonstrations.")] = 2,
+    device_name: Annotated[
+        str, typer.Option("--device", help="cpu, cuda, cuda:N, or auto: a GPU if there is one.")
+    ] = "auto",
+    loaders: Annotated[
+        int, typer.Option(min=0, help="Threads that draw the next batches; 0: between steps.")
+    ] = 1,
     threads: Annotated[
         int, typer.Option(min=1, help="Threads that train; more than free cores slow it down.")
     ] = 1,
@@ -110,46 +119,66 @@ def main(
         import torch
 
         from .overrides import override
+        from .ranks import Ranks
+        from .trainer import Trainer
+        from .training_device import training_device
+        from .training_run import assess, fit
     except ModuleNotFoundError as error:
-        console.print(
-            f"[red]training needs {error.name}, which is not installed; install the policy extra: "
-            "pip install 'holdfast\\[policy]'[/red]"
+        _fail(
+            f"training needs {error.name}, which is not installed; install the policy extra: "
+            "pip install 'holdfast[policy]'"
         )
-        raise typer.Exit(1) from None
     if dataset is not None or check:
         chosen = for_recordings(chosen)
-    options = {"steps": steps, "shards": shards, "batch": batch}
-    words += [f"{key}={value}" for key, value in options.items() if value is not None]
+    words += _settings(steps=steps, shards=shards, batch=batch)
     try:
         chosen = override(chosen, words)
-        torch.set_num_threads(threads)
+        device = training_device(device_name, threads)
         if check:
-            _check(chosen, dataset, seed)
+            _check(chosen, dataset, seed, device)
             return
         assert out is not None
+        ranks = Ranks.joined(device)
+        console.quiet = ranks.rank > 0
         out.mkdir(parents=True, exist_ok=True)
-        source = _source(chosen, dataset, data or out / "data", seed, workers)
-        given = f" --dataset {shlex.quote(dataset.name)}" if dataset else ""
-        again = (
-            f"holdfast-train --config {name}{given} --out DIRECTORY --seed {seed} "
-            f"{' '.join(map(shlex.quote, words))}"
-        ).strip()
-        finished = _train(chosen, source, out, resume, again, trackers)
-        if finished and episodes and dataset is None:
-            from .training_run import assess
-
+        with ranks.first_alone():
+            source = _source(chosen, dataset, data or out / "data", seed, workers)
+        again = _again(name, dataset, seed, words)
+        finished = fit(
+            Trainer(chosen, source, device, ranks, loaders), out, resume, again, trackers
+        )
+        ranks.left()
+        if finished and episodes and dataset is None and ranks.rank == 0:
             assess(out, chosen.kind, episodes)
     except ModuleNotFoundError as error:
-        console.print(
-            f"[red]datasets need {error.name}, which is not installed; install the data extra: "
-            "pip install 'holdfast\\[data]'[/red]"
+        _fail(
+            f"datasets need {error.name}, which is not installed; install the data extra: "
+            "pip install 'holdfast[data]'"
         )
-        raise typer.Exit(1) from None
-    except (ValueError, PolicyError, DatasetError) as error:
-        console.print(str(error), style="red", markup=False)
-        raise typer.Exit(1) from None
+    except (ValueError, PolicyError, DatasetError, torch.OutOfMemoryError) as error:
+        _fail(str(error))
     if not finished:
         raise typer.Exit(130)
+
+
+def _settings(**options: int | None) -> list[str]:
+    """The keys that have options of their own."""
+    return [f"{key}={value}" for key, value in options.items() if value is not None]
+
+
+def _again(name: str, dataset: Path | None, seed: int, words: list[str]) -> str:
+    """The command that makes the same checkpoint."""
+    given = f" --dataset {shlex.quote(dataset.name)}" if dataset else ""
+    keys = " ".join(map(shlex.quote, words))
+    return f"holdfast-train --config {name}{given} --out DIRECTORY --seed {seed} {keys}".strip()
+
+
+def _fail(message: str) -> NoReturn:
+    """Print an error, of several processes with the number of this one, and end."""
+    rank = os.environ.get("RANK", "")
+    console.quiet = False
+    console.print(f"process {rank}: {message}" if rank else message, style="red", markup=False)
+    raise typer.Exit(1) from None
 
 
 def command() -> None:
@@ -158,20 +187,6 @@ def command() -> None:
         sys.argv = [f"{sys.argv[0]} stats", *sys.argv[2:]]
         typer.run(statistics)
     typer.run(main)
-
-
-def _train(
-    config: OptimizationConfig,
-    source: BatchSource,
-    out: Path,
-    resume: bool,
-    again: str,
-    trackers: list[Tracker],
-) -> bool:
-    from .trainer import Trainer
-    from .training_run import fit
-
-    return fit(Trainer(config, source), out, resume, again, trackers)
 
 
 def _source(
@@ -185,7 +200,9 @@ def _source(
     return demonstrated(folder, config, seed, workers)
 
 
-def _check(config: OptimizationConfig, dataset: Path | None, seed: int) -> None:
+def _check(
+    config: OptimizationConfig, dataset: Path | None, seed: int, device: torch.device
+) -> None:
     """Print the loss of a fake batch, of the dataset's spec if one is given."""
     from ...robot.dataset.dataset_reader import Dataset
     from .episode_windows import spec_of
@@ -193,7 +210,7 @@ def _check(config: OptimizationConfig, dataset: Path | None, seed: int) -> None:
 
     typed = for_recordings(config)
     spec = spec_of(Dataset(dataset), typed) if dataset else fake_spec(typed)
-    loss = check(typed, spec, seed)
+    loss = check(typed, spec, seed, device)
     console.print(f"a batch of fake data trained (loss {loss:.4f}), was saved, loaded and served")
 
 

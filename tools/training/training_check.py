@@ -7,13 +7,14 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import torch
 
 from ...errors import PolicyError
 from ...policy.base import CameraFeature, PolicySpec
 from ...policy.kinds import load_policy
 from .episode_windows import fake_windows
 from .recorded_batches import RecordedBatches
-from .trainer import Trainer
+from .trainer import CPU, Trainer
 from .training_config import RecordedConfig
 
 
@@ -38,17 +39,18 @@ def fake_spec(config: RecordedConfig) -> PolicySpec:
     )
 
 
-def check(config: RecordedConfig, spec: PolicySpec, seed: int) -> float:
+def check(config: RecordedConfig, spec: PolicySpec, seed: int, device: torch.device = CPU) -> float:
     """Take a step on at most two fake samples, save, load as a service does, predict a chunk;
     return the loss. Raises PolicyError or ValueError for what does not work."""
     config = msgspec.structs.replace(config, batch=min(config.batch, 2))
-    trainer = Trainer(config, RecordedBatches(config, spec, fake_windows(spec, seed), seed))
+    batches = RecordedBatches(config, spec, fake_windows(spec, seed), seed)
+    trainer = Trainer(config, batches, device)
     loss = trainer.advance()["loss"]
     if not np.isfinite(loss):
         raise PolicyError(f"the loss of the fake batch is {loss}, expected a finite number")
     with tempfile.TemporaryDirectory() as folder:
         trainer.save(Path(folder))
-        policy = load_policy(config.kind, folder)
+        policy = load_policy(config.kind, folder, str(device))
         (chunk,) = policy.predict_chunk([policy.spec.example()])
     expected = (spec.chunk_size, len(spec.action_names))
     if chunk.robot.shape != expected or not np.isfinite(chunk.robot).all():

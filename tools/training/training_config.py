@@ -18,6 +18,20 @@ Positive = Annotated[float, Meta(gt=0, description="a number, more than 0")]
 Amount = Annotated[float, Meta(ge=0, description="a number, 0 or more")]
 
 
+class LoraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Low-rank changes of frozen linear layers, see `low_rank`.
+
+    Attributes:
+        rank: of the changes; 0 for none.
+        alpha: the change is multiplied by alpha / rank.
+        modules: patterns of the names of the layers; one with a leading `!` excludes.
+    """
+
+    rank: CountOrNone = 0
+    alpha: Positive = 16.0
+    modules: tuple[str, ...] = ("denoiser.blocks.*", "decoder.blocks.*")
+
+
 class OptimizationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What every training has, whatever its data.
 
@@ -31,6 +45,9 @@ class OptimizationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         base: a checkpoint (a path or a shipped name) whose weights the network begins with; empty
             for none.
         base_weights: patterns of the names of those weights; one with a leading `!` excludes.
+        lora: the low-rank changes that are trained instead of the base's weights.
+        freeze: patterns of the names of the weights that stay those of the base; with `lora`, empty
+            stands for all.
         state_mode: how states are normalized.
         action_mode: how actions are normalized.
         relative_actions: the actions that are offsets from the state of the same name.
@@ -55,6 +72,8 @@ class OptimizationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     dtype: Literal["float32", "bfloat16"] = "float32"
     base: str = ""
     base_weights: tuple[str, ...] = ("*",)
+    lora: LoraConfig = LoraConfig()
+    freeze: tuple[str, ...] = ()
     state_mode: Mode = "zscore"
     action_mode: Mode = "zscore"
     relative_actions: tuple[str, ...] = ()

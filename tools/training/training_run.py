@@ -5,6 +5,7 @@ An interrupted run saves its state; a run in the same folder resumes from there.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import threading
@@ -15,10 +16,11 @@ from pathlib import Path
 from ...policy.kinds import load_policy
 from .batches import Batches, BatchSource
 from .dataset import generate, load
-from .evaluate import bar_of, console, measure, one_core
+from .evaluate import measure, one_core
 from .metrics_log import MetricsLog, Tracker
 from .trainer import Trainer
 from .training_config import RecordedConfig, TrainingConfig
+from .training_console import bar_of, console
 
 SAVE_EVERY_S = 60.0
 LOG_EVERY_STEPS = 20
@@ -63,39 +65,63 @@ def fit(
     trainer: Trainer, out: Path, resume: bool, command: str, trackers: Sequence[Tracker] = ()
 ) -> bool:
     """Train to the end, or until Ctrl-C or SIGTERM; True at the end. Saves in both cases.
-    `command`, which makes the same checkpoint again, is stored in it."""
-    progress_file = out / "progress.pt"
-    if resume and progress_file.exists():
-        trainer.load_progress(progress_file)
-        console.print(f"going on at step {trainer.step}")
-    stop, resumed_at = threading.Event(), trainer.step
+    `command`, which makes the same checkpoint again, is stored in it. All ranks call this, and the
+    first one writes."""
+    interrupted = threading.Event()
     before = {
-        number: signal.signal(number, lambda *_: stop.set())
+        number: signal.signal(number, lambda *_: interrupted.set())
         for number in (signal.SIGINT, signal.SIGTERM)
     }
-    saved_s = time.monotonic()
+    try:
+        return _fit(trainer, out, resume, command, trackers, interrupted)
+    finally:
+        trainer.loader.close()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _fit(
+    trainer: Trainer,
+    out: Path,
+    resume: bool,
+    command: str,
+    trackers: Sequence[Tracker],
+    interrupted: threading.Event,
+) -> bool:
+    progress_file, ranks = out / "progress.pt", trainer.ranks
+    if resume and progress_file.exists():
+        before = trainer.load_progress(progress_file)
+        other = "" if before == trainer.made_by() else f", until now on {before}"
+        console.print(f"going on at step {trainer.step}{other}")
+    resumed_at, saved_s, stop = trainer.step, time.monotonic(), False
 
     def save() -> None:
         trainer.save(out, command=command, seconds=round(trainer.seconds))
         trainer.save_progress(progress_file)
 
-    try:
-        with bar_of() as progress, MetricsLog(out, trainer.step, trackers) as log:
-            bar = progress.add_task("training", total=trainer.config.steps)
-            while trainer.step < trainer.config.steps and not stop.is_set():
-                row = trainer.advance()
-                progress.update(bar, completed=trainer.step, description=f"{row['loss']:.4f}")
-                if trainer.step % LOG_EVERY_STEPS == 0:
-                    log.write(trainer.step, {**row, "seconds": trainer.seconds})
-                if time.monotonic() - saved_s > SAVE_EVERY_S:
-                    save()
-                    saved_s = time.monotonic()
+    log = MetricsLog(out, trainer.step, trackers) if ranks.rank == 0 else contextlib.nullcontext()
+    with bar_of() as progress, log:
+        bar = progress.add_task("training", total=trainer.config.steps)
+        while trainer.step < trainer.config.steps and not stop:
+            row = trainer.advance()
+            progress.update(bar, completed=trainer.step, description=f"{row['loss']:.4f}")
+            if trainer.step % LOG_EVERY_STEPS == 0 and isinstance(log, MetricsLog):
+                log.write(trainer.step, {**row, "seconds": trainer.seconds})
+            # The ranks' clocks differ, and a signal reaches one before another.
+            due, stop = ranks.any(time.monotonic() - saved_s > SAVE_EVERY_S, interrupted.is_set())
+            if due:
+                save()
+                saved_s = time.monotonic()
         if trainer.step > resumed_at:
             save()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    return trainer.step >= trainer.config.steps
+    finished = trainer.step >= trainer.config.steps
+    if not finished:
+        console.print(
+            f"interrupted: step {trainer.step} of {trainer.config.steps} is saved in {out}; the "
+            "same command goes on from there",
+            soft_wrap=True,
+        )
+    return finished
 
 
 def assess(out: Path, kind: str, episodes: int) -> None:

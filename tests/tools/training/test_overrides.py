@@ -9,6 +9,7 @@ import pytest
 from holdfast.tests.tools.training.small_trainings import NETWORK, small
 from holdfast.tools.training.overrides import override
 from holdfast.tools.training.presets import CONFIGS
+from holdfast.tools.training.training_config import LoraConfig
 
 
 @pytest.mark.parametrize(
@@ -43,6 +44,14 @@ def test_a_key_of_the_network_is_changed_and_the_rest_of_it_stays() -> None:
     assert config.network == NETWORK
 
 
+def test_a_key_of_lora_is_changed_and_the_rest_of_it_stays() -> None:
+    """Patterns of modules are a list; the config that was given is not altered."""
+    config = small()
+    changed = override(config, ["lora.rank=8", "lora.modules=denoiser.blocks.*,!*.modulate"])
+    assert changed.lora == LoraConfig(rank=8, modules=("denoiser.blocks.*", "!*.modulate"))
+    assert config.lora == LoraConfig()
+
+
 @pytest.mark.parametrize(
     ("setting", "error"),
     [
@@ -56,6 +65,10 @@ def test_a_key_of_the_network_is_changed_and_the_rest_of_it_stays() -> None:
         ("zzz=3", "no key zzz. There are: kind, steps, "),
         ("network=3", "no key network"),
         ("network.widht=3", "no key network.widht; did you mean network.width? There are: "),
+        ("widht=3", "no key widht; did you mean network.width? There are: "),
+        ("lora.rang=8", "no key lora.rang; did you mean lora.rank? There are: "),
+        ("lora.rank=-1", "lora.rank: found '-1', expected a whole number, 0 or more"),
+        ("lora=8", "no key lora"),
         ("network.width=wide", "network.width: found 'wide', expected a whole number"),
     ],
 )

@@ -15,8 +15,10 @@ from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.tests.robot.dataset.recordings import dataset
 from holdfast.tests.tools.training.small_trainings import fake_training, small
 from holdfast.tools.training.episode_windows import load_windows, spec_of
+from holdfast.tools.training.ranks import Ranks
 from holdfast.tools.training.recorded_batches import RecordedBatches
 from holdfast.tools.training.trainer import Trainer
+from holdfast.tools.training.training_loss import TrainingLoss
 from holdfast.tools.training.training_run import recorded
 
 KINDS: tuple[Literal["flow", "act"], ...] = ("flow", "act")
@@ -181,3 +183,28 @@ def test_a_training_without_a_simulators_truth_makes_no_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         fake_training(small())
+
+
+def test_the_parts_of_the_ranks_are_the_batch(root: Path, tmp_path: Path) -> None:
+    """Put together they are the whole one, and their losses, weighed by their shares, its loss."""
+    config = small(batch=6, looks=3)
+    trainer = recorded_training(root, tmp_path, batch=6, looks=3)
+    whole = trainer.batches.draw(5)
+    parts = [trainer.batches.draw(5, Ranks(rank, 3)) for rank in range(3)]
+    for name in ("state", "tokens", "chunk", "given", "counts", "time", "noise"):
+        together = torch.cat([getattr(part, name) for part in parts])
+        assert torch.equal(together, getattr(whole, name)), name
+    for place, images in enumerate(whole.images):
+        assert torch.equal(torch.cat([part.images[place] for part in parts]), images)
+    loss = TrainingLoss(trainer.network, config.looks)
+    with torch.no_grad():
+        mean = torch.stack([loss(part)[0] for part in parts]).mean()
+        torch.testing.assert_close(mean, loss(whole)[0])
+    assert len({part.share for part in parts}) > 1, "the parts have as many steps to learn"
+
+
+def test_a_batch_that_the_processes_do_not_divide_is_refused() -> None:
+    """The error has one that they do."""
+    trainer = fake_training(small())
+    with pytest.raises(ValueError, match=r"batch=4 does not divide into 3 processes.* as batch=3"):
+        Trainer(small(), trainer.batches, ranks=Ranks(0, 3))

@@ -78,9 +78,10 @@ def test_a_training_that_is_interrupted_is_resumed_by_the_same_command(tmp_path:
             training.kill()
             training.wait()
 
-    interrupted_after(0)
+    said = interrupted_after(0)
     step = read_config(tmp_path).training["at"]
     assert step >= 20
+    assert f"step {step} of 100000 is saved in {tmp_path}" in said
     assert f"going on at step {step}" in interrupted_after(step // 20)
     assert read_config(tmp_path).training["at"] > step
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
@@ -89,6 +90,21 @@ def test_a_training_that_is_interrupted_is_resumed_by_the_same_command(tmp_path:
     done = subprocess.run(other, capture_output=True, text=True, timeout=90, check=False)
     assert done.returncode == 1
     assert "steps was 100000, is now 9" in " ".join(done.stderr.split())
+
+
+def test_a_training_whose_output_is_no_longer_read_is_saved_at_its_end(tmp_path: Path) -> None:
+    """As with `2>&1 | head`: status 0, and the checkpoint is that of the last step."""
+    command = [*COMMAND, *SMALL, "--out", str(tmp_path), "steps=20"]
+    training = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    try:
+        assert training.stderr is not None
+        assert training.stderr.read(1)
+        training.stderr.close()
+        assert training.wait(timeout=100) == 0
+    finally:
+        training.kill()
+        training.wait()
+    assert read_config(tmp_path).training["at"] == 20
 
 
 def test_an_unknown_config_is_refused_with_the_known_ones(tmp_path: Path) -> None:

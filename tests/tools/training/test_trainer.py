@@ -15,7 +15,7 @@ from holdfast.policy.checkpoint import read_spec
 from holdfast.policy.kinds import load_policy
 from holdfast.robot.sim.cell import ConveyorCell
 from holdfast.robot.sim.expert import Expert
-from holdfast.tools.training.batches import Batches, brighten
+from holdfast.tools.training.batches import Batches, pictures
 from holdfast.tools.training.dataset import (
     FIRST_SEED,
     LABEL_EVERY,
@@ -26,6 +26,7 @@ from holdfast.tools.training.dataset import (
     load,
 )
 from holdfast.tools.training.presets import CONFIGS
+from holdfast.tools.training.ranks import Ranks
 from holdfast.tools.training.trainer import Trainer
 from holdfast.tools.training.training_config import TrainingConfig
 
@@ -165,7 +166,7 @@ def test_demonstrations_of_another_config_are_refused(shards: Path) -> None:
 def test_brightening_changes_each_image_differently() -> None:
     """Shape and dtype stay, and all pixels of a uniform image change equally."""
     images = np.full((6, 4, 4, 3), 128, np.uint8)
-    bright = brighten(images, 0.3, np.random.default_rng(0))
+    (bright,) = pictures({"front": images}, np.arange(6), 0.3, np.random.default_rng(0), Ranks())
     assert bright.shape == images.shape and bright.dtype == np.uint8
     assert len({int(image[0, 0, 0]) for image in bright}) > 1
     assert all((image == image[0, 0, 0]).all() for image in bright)

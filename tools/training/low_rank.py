@@ -1,0 +1,72 @@
+"""LoRA: low-rank changes of frozen linear layers (arXiv 2106.09685).
+
+A layer's weight W stays, and W + (alpha / rank) up @ down is trained, with `up` zero at first. The
+checkpoint has the sum as an ordinary weight, so that a service needs nothing of this.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...errors import PolicyError
+from .name_patterns import included
+from .training_config import LoraConfig
+
+_DOWN, _UP = "lora_down", "lora_up"
+
+
+class LowRankLinear(nn.Linear):
+    """A linear layer with the parameters of another, and its change of rank `rank`."""
+
+    def __init__(self, layer: nn.Linear, rank: int, scale: float) -> None:
+        bias = layer.bias is not None
+        super().__init__(layer.in_features, layer.out_features, bias, device="meta")
+        self.weight, self.bias, self.scale = layer.weight, layer.bias, scale
+        self.lora_down = nn.Parameter(torch.empty(rank, layer.in_features))
+        self.lora_up = nn.Parameter(torch.zeros(layer.out_features, rank))
+        nn.init.kaiming_uniform_(self.lora_down, a=math.sqrt(5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        change = F.linear(F.linear(x, self.lora_down), self.lora_up)
+        return super().forward(x) + self.scale * change
+
+
+def add_adapters(network: nn.Module, lora: LoraConfig) -> list[str]:
+    """Give the linear layers whose names match `lora.modules` a low-rank change; return their
+    names. Raises PolicyError where none matches."""
+    layers = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
+    chosen = [name for name in layers if included(name, lora.modules)]
+    if not chosen:
+        raise PolicyError(
+            f"lora.modules: no linear layer matches {', '.join(lora.modules)}; there are "
+            f"{', '.join(layers)}"
+        )
+    for name in chosen:
+        parent, _, child = name.rpartition(".")
+        layer = network.get_submodule(name)
+        assert isinstance(layer, nn.Linear)
+        adapted = LowRankLinear(layer, lora.rank, lora.alpha / lora.rank)
+        setattr(network.get_submodule(parent), child, adapted)
+    return chosen
+
+
+def is_adapter(name: str) -> bool:
+    """Whether `name` is of a parameter that `add_adapters` has added."""
+    return name.rpartition(".")[2] in {_DOWN, _UP}
+
+
+def merged(weights: Mapping[str, Tensor], lora: LoraConfig) -> dict[str, Tensor]:
+    """`weights` with the changes added to the layers' own weights: those of the network without
+    adapters."""
+    plain = {name: value for name, value in weights.items() if not is_adapter(name)}
+    for name, up in weights.items():
+        layer, _, last = name.rpartition(".")
+        if last == _UP:
+            change = up @ weights[f"{layer}.{_DOWN}"] * (lora.alpha / lora.rank)
+            plain[f"{layer}.weight"] = plain[f"{layer}.weight"] + change
+    return plain
