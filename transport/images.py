@@ -19,6 +19,7 @@ from ..errors import WireError
 from .arrays import Buffer, Index, as_bytes
 from .limits import DEFAULT, Limits
 from .outbox import OutboxReader, Reference
+from .parallel import in_two_threads
 
 Pixels = NDArray[np.uint8]
 
@@ -38,9 +39,20 @@ def describe(image: Pixels, blobs: list[Buffer], quality: int = 0) -> Image:
 
     A raw image's memory must stay as it is until the message is sent.
     """
-    height, width = _size(image)
-    blobs.append(encode_jpeg(image, quality) if quality else as_bytes(image))
-    return Image(width, height, "jpeg" if quality else "raw", len(blobs) - 1)
+    [described] = describe_all([image], blobs, quality)
+    return described
+
+
+def describe_all(images: Sequence[Pixels], blobs: list[Buffer], quality: int = 0) -> list[Image]:
+    """`describe` each of several images; they are encoded by two threads."""
+    sizes = [_size(image) for image in images]
+    first = len(blobs)
+    if quality:
+        blobs += in_two_threads(lambda image: encode_jpeg(image, quality), images)
+    else:
+        blobs += [as_bytes(image) for image in images]
+    encoding: Literal["jpeg", "raw"] = "jpeg" if quality else "raw"
+    return [Image(w, h, encoding, first + k) for k, (h, w) in enumerate(sizes)]
 
 
 def refer(reference: Reference) -> Image:

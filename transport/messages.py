@@ -20,7 +20,7 @@ from . import arrays, images, nesting
 from .arrays import Array, Buffer
 from .bodies import BODIES, KINDS, Body, Error, Reject, Verdict
 from .header import Header, Kind
-from .images import Image, Pixels
+from .images import Image, Pixels, describe_all
 from .limits import DEFAULT, Limits
 from .outbox import OutboxReader, Reference
 
@@ -31,6 +31,7 @@ UNREADABLE_RETRY_S = 1.0
 """After which an unreadable handshake is to be repeated: it may have been damaged on its way."""
 
 AnyBody = TypeVar("AnyBody", bound=Body)
+Key = TypeVar("Key")
 
 
 class Blobs(list[Buffer]):
@@ -48,6 +49,11 @@ class Blobs(list[Buffer]):
     def image(self, image: Pixels, quality: int = 0) -> Image:
         """Add an image, as JPEG of `quality` or raw if 0; see images.describe."""
         return images.describe(image, self, quality)
+
+    def images(self, images: Mapping[Key, Pixels], quality: int = 0) -> dict[Key, Image]:
+        """Add several, which are encoded by two threads; see images.describe_all."""
+        described = describe_all(list(images.values()), self, quality)
+        return dict(zip(images, described, strict=True))
 
     @staticmethod
     def reference(reference: Reference) -> Image:

@@ -12,6 +12,7 @@ from ...policy.base import Chunk, Observation
 from .capture import Capture, CapturedExchange, exchange, self_contained
 from .handshake import Answer
 from .history import Histories
+from .observed_images import overwritten
 from .policy_runner import PolicyRunner
 from .replica_metrics import Ledger, Meters
 from .request_intake import Waiting
@@ -22,7 +23,6 @@ from .served_session import (
     answer,
     message_of,
     observe,
-    overwritten,
 )
 
 

@@ -2,17 +2,11 @@
 
 A session holds nothing that a request does not repeat, so that losing it costs a handshake and no
 chunk. It belongs to one epoch of one robot.
-
-A chunk is made from the pixels that the request refers to. Images in shared memory are read in
-place (copied only if they are kept) and checked against the outbox's sequence number after their
-use: `observe` checks those that it copies or resizes, `overwritten` the others. A robot that
-overwrites them makes its own request fail and no other.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,16 +14,16 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import OutboxError, WireError
-from ...policy.base import CameraFeature, Chunk, Observation, PolicySpec
+from ...errors import WireError
+from ...policy.base import Chunk, Observation, PolicySpec
 from ...transport.arrays import Buffer, all_finite
 from ...transport.bodies import Error, Reply, Request
 from ...transport.header import VERSION, Header, Kind
-from ...transport.images import Image, resize
 from ...transport.limits import DEFAULT
 from ...transport.messages import Blobs, Message, encode
 from ...transport.outbox import OutboxReader
 from ..runtime.user_code import blame, place
+from .observed_images import earlier_images, newest_images
 
 _CONTINUES = ("execution_horizon", "guidance_schedule", "guidance_clip")
 """How a chunk continues its prefix, equally named in a request and in an observation."""
@@ -149,7 +143,7 @@ def observe(
     """The observation of a request. Raises WireError that names the field that does not fit.
 
     Without `keep`, images in shared memory that need no resize are views of it, which the robot may
-    overwrite: call `overwritten` after their use.
+    overwrite: call `observed_images.overwritten` after their use.
     """
     request, header = message.body, message.header
     prefix = prefix_robot = None
@@ -166,10 +160,13 @@ def observe(
                     f"prefix has {len(prefix)} steps, prefix_robot {len(prefix_robot)}: they are "
                     "the same leftover plan in two spaces",
                 )
-    states, frames = _history(message, spec, outbox)
+    states, frames = None, {}
+    if spec.observation_steps > 1:
+        frames = earlier_images(message, spec, outbox)
+        states = _floats(message, "state_history", (spec.observation_steps, len(spec.state_names)))
     return Observation(
         state=_floats(message, "state", (len(spec.state_names),)),
-        images={c.name: _image(message, c, outbox, keep) for c in spec.cameras},
+        images=newest_images(message, spec, outbox, keep),
         task=tasks.choose(request.task),
         seed=request.seed or noise_seed(robot, header.epoch, header.episode, header.seq),
         prefix=prefix,
@@ -179,97 +176,6 @@ def observe(
         image_history=frames,
         **continues,
         session=f"{robot}:{header.epoch}:{header.episode}",
-    )
-
-
-def overwritten(
-    message: Message[Request], cameras: Iterable[str], outbox: OutboxReader | None
-) -> WireError | None:
-    """The error for an image of these cameras in shared memory that is no longer the request's;
-    None if all still are."""
-    checked = 0
-    for name in cameras:
-        image = message.body.images[name]
-        # The images of one request lie in one slot of the outbox, which has one sequence number.
-        number = image.reference.number if image.reference is not None else 0
-        if image.encoding == "shm" and number != checked and not _still_valid(image, outbox):
-            return _overwritten(name)
-        checked = number
-    return None
-
-
-def _image(
-    message: Message[Request], camera: CameraFeature, outbox: OutboxReader | None, keep: bool
-) -> NDArray[np.uint8]:
-    name = camera.name
-    described = message.body.images.get(name)
-    if described is None:
-        has = ", ".join(sorted(message.body.images)) or "none"
-        raise WireError(
-            "image-missing", f"the request has no image '{name}', only: {has}; send every camera"
-        )
-    image = _pixels(message, camera, described, outbox)
-    resized = (described.width, described.height) != (camera.width, camera.height)
-    if described.encoding == "shm" and (keep or resized):
-        if not resized:
-            image = image.copy()
-        if not _still_valid(described, outbox):
-            raise _overwritten(name)
-    return image
-
-
-def _pixels(
-    message: Message[Request], camera: CameraFeature, image: Image, outbox: OutboxReader | None
-) -> NDArray[np.uint8]:
-    """The image, at the policy's resolution; in shared memory, if it needs no resize."""
-    try:
-        pixels = message.image(image, {} if outbox is None else {outbox.nonce: outbox})
-    except OutboxError as error:
-        raise WireError("shm-outbox", str(error)) from error
-    return resize(pixels, camera.width, camera.height)
-
-
-def _history(
-    message: Message[Request], spec: PolicySpec, outbox: OutboxReader | None
-) -> tuple[NDArray[np.float32] | None, dict[str, NDArray[np.uint8]]]:
-    """The states [k, S] and by camera the images [k, h, w, 3] of a policy that sees k observations,
-    copied; nothing for one that sees one."""
-    steps, request = spec.observation_steps, message.body
-    if steps == 1:
-        return None, {}
-    if request.state_history is None:
-        raise WireError(
-            "history-missing",
-            f"the request has no state_history: this policy sees the last {steps} observations, "
-            f"{spec.observation_stride_steps} steps apart",
-        )
-    frames = {}
-    for camera in spec.cameras:
-        described = request.image_history.get(camera.name, ())
-        if len(described) != steps:
-            raise WireError(
-                "history-missing",
-                f"image_history has {len(described)} images '{camera.name}', this policy sees the "
-                f"last {steps}",
-            )
-        # The first image of an episode may stand for several: it is decoded once.
-        each = {image: _pixels(message, camera, image, outbox) for image in set(described)}
-        frames[camera.name] = np.stack([each[image] for image in described])
-        for image in each:
-            if image.encoding == "shm" and not _still_valid(image, outbox):
-                raise _overwritten(camera.name)
-    return _floats(message, "state_history", (steps, len(spec.state_names))), frames
-
-
-def _still_valid(image: Image, outbox: OutboxReader | None) -> bool:
-    return outbox is not None and image.reference is not None and outbox.valid(image.reference)
-
-
-def _overwritten(camera: str) -> WireError:
-    return WireError(
-        "shm-overwritten",
-        f"image '{camera}' was overwritten while it was read: the robot has sent several "
-        "requests since; it must keep one in flight",
     )
 
 

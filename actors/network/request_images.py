@@ -69,8 +69,7 @@ class RequestImages:
         if outbox is not None:
             described = {key: Blobs.reference(r) for key, r in outbox.publish().items()}
         else:
-            quality = self._config.jpeg_quality
-            described = {key: blobs.image(image, quality) for key, image in frames.pixels.items()}
+            described = blobs.images(frames.pixels, self._config.jpeg_quality)
         self.ages_s = {name: ms / 1e3 for name, ms in self.frames.age_ms.items()}
         self._asked, self.oldest_ns = header, self.frames.oldest_ns
         return msgspec.structs.replace(
