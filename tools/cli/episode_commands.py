@@ -103,8 +103,7 @@ def _recorders(path: Path, robots: Sequence[str]) -> list[dict[str, Any]]:
     a last episode. Ends the command where there are none."""
     actors = ask(path, do="status")["status"]["actors"]
     found = {
-        str(actor["name"]).partition("/")[0]: actor["report"]
-        or {"done": False, "strategy": "starts"}
+        str(actor["name"]).partition("/")[0]: _begun(actor["report"])
         for actor in actors
         if actor["kind"] == "recorder"
     }
@@ -117,3 +116,8 @@ def _recorders(path: Path, robots: Sequence[str]) -> list[dict[str, Any]]:
     if not chosen:
         fail("no robot of this fleet has a strategy with a last episode")
     return [{"robot": name, **found[name]} for name in chosen]
+
+
+def _begun(report: dict[str, Any] | None) -> dict[str, Any]:
+    """What a recorder reports, or what stands for it until its first report."""
+    return report if report and report["root"] else {"done": False, "strategy": "starts"}
