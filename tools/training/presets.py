@@ -36,6 +36,16 @@ _NETWORK = {"width": 128, "layers": 3, "heads": 4, "patch": 4, "camera_width": 3
 CONFIGS: dict[str, OptimizationConfig] = {
     "flow": RecordedConfig(kind="flow", network={**_NETWORK, "euler_steps": 5}, steps=5000),
     "act": RecordedConfig(kind="act", network=_NETWORK, steps=5000, looks=1),
+    "pusht-flow": RecordedConfig(
+        kind="flow",
+        model="pusht-flow",
+        network={**_NETWORK, "patch": 10, "euler_steps": 8},
+        chunk_size=20,
+        max_prefix_steps=10,
+        relative_actions=("agent_x", "agent_y"),
+        rate=1.5e-3,
+        steps=8000,
+    ),
     "conveyor-flow": TrainingConfig(
         kind="flow",
         spec=_spec("conveyor-flow", "trained"),
