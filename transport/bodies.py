@@ -24,6 +24,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Load = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+Megabytes = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Hertz = Annotated[float, msgspec.Meta(gt=0, le=1e5)]
 Pixel = Annotated[int, msgspec.Meta(ge=1, le=DEFAULT.max_image_width)]
 Version = Annotated[int, msgspec.Meta(ge=0, le=255)]
@@ -236,14 +237,40 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     warnings: Texts = ()
 
 
+class ActorVitals(msgspec.Struct, frozen=True, kw_only=True):
+    """An actor of the sender's host, as its supervisor sees it, for display only.
+
+    Attributes:
+        state: the supervisor's: READY, STARTING, BACKOFF, FAILED, STOPPED and so on.
+        restarts: since the start of the host's part of the fleet.
+        up_s: the age of this incarnation.
+        progress_age_s: how long ago its own loop made progress.
+        last_exit: how the incarnation before this ended.
+        reason: why it is not READY.
+    """
+
+    name: Name
+    kind: Name = ""
+    state: Name = ""
+    pid: Count = 0
+    restarts: Count = 0
+    up_s: Seconds = 0.0
+    progress_age_s: Seconds = 0.0
+    memory_mb: Megabytes = 0.0
+    last_exit: Text = ""
+    reason: Text = ""
+
+
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """`progress` is counted by the sender's own loop: equal counts mean that it hangs. A robot's
-    carries its vitals, a replica's how many sessions it holds by other brokers (`elsewhere`)."""
+    carries its vitals, a replica's how many sessions it holds by other brokers (`elsewhere`), and
+    those of another host than the broker's some of the actors of theirs."""
 
     progress: Count
     load: Load = 0.0
     vitals: Vitals | None = None
     elsewhere: Count = 0
+    actors: Annotated[tuple[ActorVitals, ...], _few] = ()
 
 
 class Inquiry(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ...transport.bodies import Open, Vitals
+from ...transport.bodies import ActorVitals, Heartbeat, Open, Vitals
 
 MAX_CALLERS = 512
 
@@ -23,6 +23,8 @@ class Caller:
     heard_ns: int
     asked: Open | None = None
     vitals: Vitals | None = None
+    actors: tuple[ActorVitals, ...] = ()
+    """Of its host, as its last heartbeat says."""
 
 
 class Callers:
@@ -42,9 +44,10 @@ class Callers:
         """`name` sent an OPEN."""
         self._heard(name, now_ns).asked = opening
 
-    def beat(self, name: str, vitals: Vitals | None, now_ns: int) -> None:
+    def beat(self, name: str, beat: Heartbeat, now_ns: int) -> None:
         """`name` sent a heartbeat."""
-        self._heard(name, now_ns).vitals = vitals
+        caller = self._heard(name, now_ns)
+        caller.vitals, caller.actors = beat.vitals, beat.actors
 
     def forget(self, name: str) -> None:
         """`name` closed its session."""

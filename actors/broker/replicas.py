@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ...transport.bodies import Heartbeat, Register
+from ...transport.bodies import ActorVitals, Heartbeat, Register
 from .peers import Peer
 
 MAX_REPLICAS = 1024
@@ -40,6 +40,8 @@ class Replica:
     load: float = 0.0
     elsewhere: int = 0
     """How many sessions it holds by other brokers, as its last heartbeat says."""
+    actors: tuple[ActorVitals, ...] = ()
+    """Of its host, as its last heartbeat says."""
     draining: bool = False
     drained: bool = False
     stopping: bool = False
@@ -66,7 +68,7 @@ class Replica:
 
     def heard(self, beat: Heartbeat, now_ns: int) -> None:
         """It sent a heartbeat: only a count that moved is progress."""
-        self.load, self.elsewhere = beat.load, beat.elsewhere
+        self.load, self.elsewhere, self.actors = beat.load, beat.elsewhere, beat.actors
         self.heard_ns = now_ns
         if beat.progress != self.progress:
             self.progress = beat.progress

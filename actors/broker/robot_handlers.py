@@ -173,7 +173,7 @@ class RobotHandlers:
         beat = message.body
         assert isinstance(beat, Heartbeat), "the shell decodes every HEARTBEAT"
         if session is None or session.peer.identity == peer.identity:
-            self._state.callers.beat(peer.name, beat.vitals, now_ns)
+            self._state.callers.beat(peer.name, beat, now_ns)
         if message.header.epoch and (session is None or session.peer.identity != peer.identity):
             # It claims a session that does not exist: the sooner it knows, the less it waits.
             self._send_lost(peer, message)

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from ...transport.bodies import Open, Vitals
+from .actors_of_hosts import actors_of_hosts
 from .callers import Caller
 from .peers import label
 from .refused_replicas import RefusedReplica
@@ -47,6 +48,7 @@ def status_of(state: RouterState, now_ns: int, rows: int) -> dict[str, Any]:
             *(_session(each, callers.of(each.robot), now_ns) for each in sessions[:rows]),
             *(_caller(each, now_ns) for each in waiting[: max(0, rows - len(sessions))]),
         ],
+        "actors": actors_of_hosts(state, now_ns, rows),
         "counters": reasons,
         "peers": state.counters.worst(rows // 4),
         "quarantined": [label(peer) for peer in state.quarantine.held(now_ns)][: rows // 4],

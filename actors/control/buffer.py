@@ -72,6 +72,11 @@ class ChunkBuffer:
         plan = self._plan
         return PlannedAction(plan.robot[position], plan.model[position], plan.marks[position])
 
+    def age_ns(self, now_ns: int) -> int | None:
+        """How old the observation is that the next action was made from; None without a plan."""
+        position = self._cursor - self._base
+        return None if position >= self._length else now_ns - int(self._observed_ns[position])
+
     def expire(self, now_ns: int) -> int:
         """Drop the actions at the front that are too old to play; return how many."""
         position, oldest_ns = self._cursor - self._base, now_ns - self._max_age_ns

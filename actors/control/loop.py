@@ -334,8 +334,11 @@ class ControlActor(Actor):
             self._robot.close()
 
     def _report(self) -> None:
-        report = status(self._plan, self._cycle, self._source, self._lateness, self._missed_ticks)
-        report["tick_lateness_recent_us"] = self._recent.summary_us(monotonic_ns())
+        now_ns = monotonic_ns()
+        report = status(
+            self._plan, self._cycle, self._source, self._lateness, self._missed_ticks, now_ns
+        )
+        report["tick_lateness_recent_us"] = self._recent.summary_us(now_ns)
         report["timing"] = self._timing
         report["manual"] = self._handover.manual
         report["moves"] = self._motion.active

@@ -24,12 +24,14 @@ def status(
     source: CommandSource,
     lateness: Histogram,
     missed: MissedTicks,
+    now_ns: int,
 ) -> dict[str, Any]:
     """The report. Counts continue over all incarnations, except where their name differs.
 
     `stalled_ticks`: ticks of a robot that is enabled, not paused and whose driver is alive, for
     which the plan had no action; not counted from a start or reset until its first chunk came or
     was late by degraded_after_s. `refused_commands`: what the plan had and the limits refused;
+    `action_age_s`: the age of the observation behind the next action, None without a plan;
     `refusing_s`: for how long now all of it, `refusing`: why. `driver_gaps`: how often the driver
     was gone; `void_dropped`: actions that were planned for such a gap.
 
@@ -39,6 +41,7 @@ def status(
     first, whatever was killed in between.
     """
     words = plan.words
+    age_ns = cycle.buffer.age_ns(now_ns)
     return {
         "state": shown_state(plan, cycle),
         "task": cycle.session.task.sentence,
@@ -53,6 +56,7 @@ def status(
         "tick_lateness_us": lateness.summary_us(),
         "tick_lateness_buckets_us": lateness.buckets_us(),
         "plan_s": round(cycle.plan_ns / 1e9, 3),
+        "action_age_s": None if age_ns is None else round(age_ns / 1e9, 3),
         "requests": words[Word.REQUESTS],
         "merged": words[Word.MERGES],
         "dropped": cycle.buffer.dropped,

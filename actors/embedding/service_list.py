@@ -12,7 +12,7 @@ import msgspec
 from ...errors import FleetNotFoundError
 from ..fleet.entry_values import is_name
 from ..runtime.runtime_dir import SOCKET
-from ..supervision.actor_reports import ServiceRow
+from ..supervision.broker_report import ServiceRow
 from ..supervision.control_socket import ask
 from .discovery import only_fleet
 

@@ -184,6 +184,7 @@ def _gateway(context: HostContext, robots: list[RobotEntry]) -> ActorSpec:
     }
     config = GatewayConfig(
         host=context.fleet.gateway.host,
+        site_host=context.host,
         port=context.fleet.gateway.port,
         metrics=context.fleet.gateway.metrics,
         cameras={camera: ring.name for camera, ring in rings.items()},

@@ -9,9 +9,10 @@ import msgspec
 from msgspec.structs import replace
 
 from ...transport import sockets
+from ..runtime.host_board import HOST_BOARD, HOST_BOARD_SIZE
 from ..runtime.kinds import modules_of
 from ..runtime.spec import ActorSpec, Member, SegmentUse
-from ..runtime.status_board import BOARD_SIZE
+from ..runtime.status_board import BOARD_SIZE, BROKER_BOARD_SIZE
 from .hosts import back_address, front_address
 from .robot_entry import RobotEntry
 from .schema import FleetFile
@@ -61,6 +62,12 @@ class HostContext:
         """The socket file of this host's broker."""
         return sockets.ipc(self.rundir, f"broker.{end}")
 
+    def _host_board(self, kind: str) -> list[SegmentUse]:
+        """What an actor that talks to a broker tells it about its host, where there are several."""
+        if kind not in ("network", "inference") or not self.fleet.hosts:
+            return []
+        return [SegmentUse(HOST_BOARD, HOST_BOARD_SIZE, writable=False)]
+
     def own_endpoint(self, robot: RobotEntry) -> str:
         """Where the robot's control reaches its network actor."""
         return sockets.ipc(self.rundir, f"{robot.name}.network")
@@ -88,6 +95,7 @@ class HostContext:
         rules = replace(rules, stop_timeout_s=max(rules.stop_timeout_s, stop_timeout_s))
         before = [other for other in after or [] if other in self.known]
         self.known.add(name)
+        board_size = BROKER_BOARD_SIZE if kind == "broker" else BOARD_SIZE
         return ActorSpec(
             kind=kind,
             member=Member(
@@ -95,7 +103,11 @@ class HostContext:
             ),
             # By way of JSON, so that it equals itself after travelling: no tuples.
             config=msgspec.json.decode(msgspec.json.encode(config)),
-            segments=(SegmentUse(f"{name}/board", BOARD_SIZE, writable=True), *segments),
+            segments=(
+                SegmentUse(f"{name}/board", board_size, writable=True),
+                *segments,
+                *self._host_board(kind),
+            ),
             robot=None if robot is None else robot.name,
             memory_mb=memory_mb_of(self.fleet, kind),
             # A standby runs in the supervisor's interpreter.

@@ -51,7 +51,7 @@ class GatewayActor(Actor):
     async def _serve(self) -> None:
         supervisor = SupervisorClient(self.rundir / SOCKET)
         self._stream = StatusStream(supervisor)
-        exposition = Exposition(self._stream)
+        exposition = Exposition(self._stream, host=self.config.site_host)
         access = Access(self._token, self.config.metrics)
         buttons = EmergencyStopButtons(self.rundir)
         self._datasets = DatasetRoutes(self.config.datasets, access.ticket)

@@ -23,6 +23,7 @@ _ACTOR = ("actor", "kind")
 _ROBOT = ("robot",)
 _REPLICA = ("actor", "service")
 _GUEST = ("robot", "where")
+_GUEST_ACTOR = ("actor", "where", "kind")
 _GUEST_REPLICA = ("replica", "where", "service")
 
 FAMILIES: dict[str, Family] = {
@@ -30,6 +31,9 @@ FAMILIES: dict[str, Family] = {
     "holdfast_report_age_seconds": Family("gauge", _NONE, "Age of what the rest was read from."),
     "holdfast_fleet_healthy": Family("gauge", _NONE, "1 while nothing needs a person, else 0."),
     "holdfast_fleet_uptime_seconds": Family("gauge", _NONE, "Time since the fleet's start."),
+    "holdfast_host_info": Family(
+        "gauge", ("host",), "1: the host that these metrics are of, by its name in fleet.yaml."
+    ),
     "holdfast_actor_up": Family("gauge", _ACTOR, "1 while the actor is READY, else 0."),
     "holdfast_actor_state": Family(
         "gauge", ("actor", "state"), "1 for the state that the actor is in, 0 for the others."
@@ -42,6 +46,12 @@ FAMILIES: dict[str, Family] = {
     "holdfast_actor_memory_bytes": Family("gauge", _ACTOR, "Memory of the actor's process."),
     "holdfast_robot_state": Family(
         "gauge", ("robot", "state"), "1 for the fail-safe state of the robot, 0 for the others."
+    ),
+    "holdfast_robot_action_age_seconds": Family(
+        "gauge", _ROBOT, "Staleness: age of the observation that the next action was made from."
+    ),
+    "holdfast_robot_sessions_total": Family(
+        "counter", _ROBOT, "Sessions asked for: each reconnection asks for one."
     ),
     "holdfast_robot_ticks_total": Family("counter", _ROBOT, "Ticks of the control loop."),
     "holdfast_robot_missed_ticks_total": Family(
@@ -122,6 +132,9 @@ FAMILIES: dict[str, Family] = {
     "holdfast_network_received_bytes_total": Family(
         "counter", ("actor",), "Received from the broker by this incarnation."
     ),
+    "holdfast_network_reconnects_total": Family(
+        "counter", ("actor",), "Connections to the broker that were made anew by this incarnation."
+    ),
     "holdfast_replica_load_ratio": Family(
         "gauge", _REPLICA, "Share of the last 5 s in which the device worked."
     ),
@@ -165,6 +178,19 @@ FAMILIES: dict[str, Family] = {
         "gauge", (*_GUEST, "quantile"), "Its requests, from asking to having the chunk."
     ),
     "holdfast_site_robot_warnings": Family("gauge", _GUEST, "Warnings of its present handshake."),
+    "holdfast_site_robot_silent_seconds": Family(
+        "gauge", _GUEST, "Time since the broker last heard of it: how old its other figures are."
+    ),
+    "holdfast_site_actor_up": Family(
+        "gauge", _GUEST_ACTOR, "1 while an actor of another host is READY, else 0."
+    ),
+    "holdfast_site_actor_restarts_total": Family(
+        "counter", _GUEST_ACTOR, "Its restarts since its host's start."
+    ),
+    "holdfast_site_actor_progress_age_seconds": Family(
+        "gauge", _GUEST_ACTOR, "Time since its own loop last made progress."
+    ),
+    "holdfast_site_actor_memory_bytes": Family("gauge", _GUEST_ACTOR, "Memory of its process."),
     "holdfast_site_replica_load_ratio": Family(
         "gauge", _GUEST_REPLICA, "Load of a replica of a script or another host."
     ),

@@ -6,6 +6,7 @@ While the supervisor does not answer, only that is exported: old figures would l
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -38,7 +39,14 @@ _QUANTILES = {"p50": "0.5", "p99": "0.99", "max": "1"}
 class Exposition:
     """What `/metrics` answers."""
 
-    def __init__(self, stream: StatusStream, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        stream: StatusStream,
+        clock: Callable[[], float] = time.monotonic,
+        host: str | None = None,
+    ) -> None:
+        """`host` is the fleet file's name of this machine; without one, its host name."""
+        self._host = host or socket.gethostname()
         self._stream = stream
         self._clock = clock
         self._registry = CollectorRegistry()
@@ -88,10 +96,13 @@ class Exposition:
             yield from _REPORTS.get(actor["kind"], _nothing)(actor["name"], actor["report"] or {})
         for robot in report["robots"]:
             yield from _robot(robot)
+        yield "holdfast_host_info", (self._host,), 1
         for robot in report["site"]["robots"]:
             yield from _guest(robot)
         for replica in report["site"]["replicas"]:
             yield from _guest_replica(replica)
+        for actor in report["site"]["actors"]:
+            yield from _guest_actor(actor)
 
 
 def _actor(actor: Report) -> Iterator[Point]:
@@ -114,6 +125,7 @@ def _robot(robot: Report) -> Iterator[Point]:
     for metric, key in _ROBOT_COUNTERS.items():
         yield metric, name, robot.get(key)
     yield "holdfast_robot_plan_seconds", name, robot["plan_s"]
+    yield "holdfast_robot_action_age_seconds", name, robot["action_age_s"]
     for metric, key in _ROBOT_REASONS.items():
         for reason, count in robot.get(key, {}).items():
             yield metric, (*name, reason), count
@@ -144,6 +156,7 @@ _ROBOT_COUNTERS = {
     "holdfast_robot_stale_actions_dropped_total": "stale_dropped",
     "holdfast_robot_void_actions_dropped_total": "void_dropped",
     "holdfast_robot_driver_gaps_total": "driver_gaps",
+    "holdfast_robot_sessions_total": "epoch",
     "holdfast_robot_episodes_total": "episodes",
     "holdfast_robot_successes_total": "successes",
 }
@@ -159,6 +172,7 @@ def _guest(robot: Report) -> Iterator[Point]:
     for state in GUEST_STATES:
         yield "holdfast_site_robot_state", (*labels, state), robot["state"] == state
     yield "holdfast_site_robot_plan_seconds", labels, robot["plan_s"]
+    yield "holdfast_site_robot_silent_seconds", labels, robot["silent_s"]
     yield "holdfast_site_robot_steps_per_second", labels, robot["fps"]
     for outcome, key in _STEPS.items():
         yield "holdfast_site_robot_steps_total", (*labels, outcome), robot[key]
@@ -183,6 +197,14 @@ def _guest_replica(replica: Report) -> Iterator[Point]:
     yield "holdfast_site_replica_sessions", labels, replica["sessions"]
     yield "holdfast_site_replica_sessions_limit", labels, replica["capacity"]
     yield "holdfast_site_replica_progress_age_seconds", labels, replica["progress_age_s"]
+
+
+def _guest_actor(actor: Report) -> Iterator[Point]:
+    labels = (actor["actor"], actor["where"], actor["kind"])
+    yield "holdfast_site_actor_up", labels, actor["state"] == ActorState.READY
+    yield "holdfast_site_actor_restarts_total", labels, actor["restarts"]
+    yield "holdfast_site_actor_progress_age_seconds", labels, actor["progress_age_s"]
+    yield "holdfast_site_actor_memory_bytes", labels, _scaled(actor["memory_mb"], 1e6)
 
 
 def _lateness(robots: Iterable[Report]) -> Iterator[Metric]:
@@ -216,6 +238,7 @@ def _recorder(actor: str, report: Report) -> Iterator[Point]:
 def _network(actor: str, report: Report) -> Iterator[Point]:
     yield "holdfast_network_sent_bytes_total", (actor,), report.get("bytes_out")
     yield "holdfast_network_received_bytes_total", (actor,), report.get("bytes_in")
+    yield "holdfast_network_reconnects_total", (actor,), report.get("reconnects")
 
 
 def _inference(actor: str, report: Report) -> Iterator[Point]:

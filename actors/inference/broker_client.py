@@ -21,7 +21,7 @@ import zmq
 from ...errors import WireError
 from ...transport import sockets
 from ...transport.arrays import Buffer
-from ...transport.bodies import Drain, Heartbeat, Register
+from ...transport.bodies import ActorVitals, Drain, Heartbeat, Register
 from ...transport.connection import Condition, Connection
 from ...transport.header import Header, Kind
 from ...transport.keys import Key, PublicKey
@@ -127,7 +127,15 @@ class BrokerClient:
         """Whether `header` answers the pending registration."""
         return not self.registered and header.token == self._token
 
-    def beat(self, progress: int, load: float, draining: str = "", *, elsewhere: int = 0) -> None:
+    def beat(
+        self,
+        progress: int,
+        load: float,
+        draining: str = "",
+        *,
+        elsewhere: int = 0,
+        actors: tuple[ActorVitals, ...] = (),
+    ) -> None:
         """Send a heartbeat, or a registration until the broker has answered one.
 
         `progress` counts the loop's turns, `load` is 0 to 1, `elsewhere` counts the sessions that
@@ -147,7 +155,7 @@ class BrokerClient:
         if draining:
             self._send_or_drop(Header(Kind.DRAIN), Drain(reason=draining))
         if self.registered or draining:
-            beat = Heartbeat(progress=progress, load=load, elsewhere=elsewhere)
+            beat = Heartbeat(progress=progress, load=load, elsewhere=elsewhere, actors=actors)
             self._send_or_drop(Header(Kind.HEARTBEAT), beat)
         else:
             self._send_or_drop(Header(Kind.REGISTER, token=self._token), self._offer)

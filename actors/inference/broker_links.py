@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from ...transport import sockets
-from ...transport.bodies import Register
+from ...transport.bodies import ActorVitals, Register
 from ...transport.keys import Key, PublicKey
 from ...transport.poll import Poll, Source
 from .broker_client import BrokerClient
@@ -69,12 +69,19 @@ class BrokerLinks:
                 self._abandoned.discard(k)
         return gone
 
-    def beat(self, progress: int, load: float, sessions: Counter[int], draining: str = "") -> None:
+    def beat(
+        self,
+        progress: int,
+        load: float,
+        sessions: Counter[int],
+        draining: str = "",
+        actors: tuple[ActorVitals, ...] = (),
+    ) -> None:
         """Send a heartbeat to each broker (see `BrokerClient.beat`). `sessions`: how many came by
         each of them."""
         total = sessions.total()
         for k, link in enumerate(self.links):
-            link.beat(progress, load, draining, elsewhere=total - sessions[k])
+            link.beat(progress, load, draining, elsewhere=total - sessions[k], actors=actors)
 
     def flush(self) -> bool:
         """Send the waiting messages that the sockets take; True when none is left."""

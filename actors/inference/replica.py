@@ -99,6 +99,7 @@ class InferenceActor(Actor):
         self.resources.callback(self._brokers.close)
         self._unreachable = ""
         self._departure = Departure(config.drain_s)
+        self._host = self.host_board()
         self._next_beat_ns = self._next_report_ns = 0
         self._longest_s = max(self._runner.times.values(), default=0.0)
         self.resources.callback(lambda: self.board.report(self._status(time.monotonic_ns())))
@@ -226,7 +227,9 @@ class InferenceActor(Actor):
     def _beat(self, now_ns: int) -> None:
         self._next_beat_ns = now_ns + round(self.config.heartbeat_s * 1e9)
         load = self._meters.busy.load(now_ns)
-        self._brokers.beat(self.board.turns, load, self._core.by_broker, self._departure.leaving)
+        by_broker, leaving = self._core.by_broker, self._departure.leaving
+        rows = self._host.rows(self.name) if self._host else ()
+        self._brokers.beat(self.board.turns, load, by_broker, leaving, rows)
 
     def _status(self, now_ns: int) -> dict[str, object]:
         return {

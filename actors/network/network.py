@@ -60,6 +60,7 @@ class NetworkActor(Actor):
         self._service = config.service
         """What the last handshake asked for."""
         self._vitals = LatestVitals(script=config.script)
+        self._host = self.host_board()
         self._own_actions: tuple[str, ...] = ()
         self._dropped: Counter[str] = Counter()
         self._bytes_in = 0
@@ -304,7 +305,9 @@ class NetworkActor(Actor):
         opening = self._brokers.route.opening  # the request is sent once the session is open
         if held and asked is not None and asked.epoch == header.epoch and not opening:
             header = header._replace(seq=asked.seq, episode=asked.episode)
-        return header, Heartbeat(progress=self.board.turns, vitals=self._vitals.current(now_ns))
+        rows = self._host.rows(self.name, self.config.robot) if self._host else ()
+        vitals = self._vitals.current(now_ns)
+        return header, Heartbeat(progress=self.board.turns, vitals=vitals, actors=rows)
 
     def _count(self, decision: Decision) -> None:
         if decision.reason != "heartbeat":

@@ -24,6 +24,7 @@ import msgspec
 
 from ...errors import DeadError, RefusedError
 from ...transport import segment as _segment
+from .host_board import HOST_BOARD, HostBoardReader
 from .link_messages import BootMessage, Command, SegmentEntry
 from .release import release
 from .status_board import BOARD_SIZE, StatusBoard
@@ -177,6 +178,11 @@ class Actor:
         """The mapping of the segment `name`. Raises KeyError for one that the boot does not
         have."""
         return self._memory[name]
+
+    def host_board(self) -> HostBoardReader | None:
+        """How the actors of this host are, for the broker; None where there is one host only."""
+        memory = self._memory.get(HOST_BOARD)
+        return None if memory is None else HostBoardReader(memory)
 
     def segments(self) -> tuple[str, ...]:
         """Names of the boot's segments, the board's included."""

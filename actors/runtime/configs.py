@@ -300,6 +300,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     host: str = "127.0.0.1"
     port: int | None = None
     """None: the default one, or any free one when another fleet uses that."""
+    site_host: str | None = None
+    """The fleet file's name of this machine, for the metrics; None: its host name."""
     cameras: dict[str, str] = {}
     datasets: dict[str, str] = {}
     """The roots of those that this host's robots record to, by names that the page shows."""

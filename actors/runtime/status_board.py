@@ -24,8 +24,11 @@ from ...transport.seqlock import Seqlock
 _WORDS = 64
 _CALL = slice(16, _WORDS)
 REPORT_BYTES = 64 * 1024
-"""Of the largest report, a broker's of many robots. Pages that are never written take no memory."""
+"""Of the largest report, but for a broker's. Pages that are never written take no memory."""
+BROKER_REPORT_BYTES = 4 * REPORT_BYTES
+"""Of many robots, and of the actors of all hosts."""
 BOARD_SIZE = _WORDS + Seqlock.size_for(REPORT_BYTES)
+BROKER_BOARD_SIZE = _WORDS + Seqlock.size_for(BROKER_REPORT_BYTES)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(dict[str, Any])
@@ -42,7 +45,7 @@ class StatusBoard:
         self._register = Seqlock.owned(view[_WORDS:])
         self._previous = _report(self._register)
         self.oversized = 0
-        """Reports dropped because they exceed REPORT_BYTES."""
+        """Reports dropped because the board has no room for them."""
 
     def previous(self) -> dict[str, Any] | None:
         """The last report of the previous incarnation; None for the first one."""
@@ -66,11 +69,11 @@ class StatusBoard:
     def report(self, status: dict[str, Any]) -> bool:
         """Publish `status` (MessagePack types only); to be called a few times a second at most.
 
-        Returns False when it is larger than REPORT_BYTES: the previous report stays, because an
+        Returns False when the board has no room for it: the previous report stays, because an
         actor must not fail over a report.
         """
         packed = _encoder.encode(status)
-        if len(packed) > REPORT_BYTES:
+        if len(packed) > self._register.capacity:
             self.oversized += 1
             return False
         self._register.write(packed)

@@ -103,6 +103,7 @@ def _actor(
     return {
         "name": fact.name,
         "kind": fact.kind,
+        "robot": fact.robot,
         "state": actor.state.value,
         "pid": fact.pid,
         "python": fact.python,

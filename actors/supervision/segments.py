@@ -14,6 +14,7 @@ from typing import Any
 
 from ...errors import SegmentError
 from ...transport import segment
+from ..runtime.host_board import HOST_BOARD, HostBoard
 from ..runtime.link_messages import SegmentEntry
 from ..runtime.spec import ActorSpec
 from ..runtime.status_board import StatusBoardReader
@@ -27,6 +28,8 @@ class Segments:
         self._segments: dict[str, segment.Segment] = {}
         self._read_only: dict[str, int] = {}
         self.boards: dict[str, StatusBoardReader] = {}
+        self.host_board: HostBoard | None = None
+        """Where the actors of this host are shown to those that talk to a broker elsewhere."""
         segment.sweep()
         try:
             self.adapt(actors)
@@ -63,6 +66,10 @@ class Segments:
         self._read_only |= read_only
         # An actor that was removed and added again before its process was gone has a new board.
         self.boards |= boards
+        if HOST_BOARD in made:
+            self.host_board = HostBoard(made[HOST_BOARD].map(writable=True))
+        elif HOST_BOARD not in uses:
+            self.host_board = None
 
     def forget(self, actor: str) -> None:
         """Unmap the board of an actor that was removed."""

@@ -1,5 +1,5 @@
-"""The robots and replicas of scripts and of other hosts, as the broker of this host reports them.
-Pure.
+"""The robots, replicas and actors of scripts and of other hosts, as the broker of this host reports
+them. Pure.
 
 `where` says what runs them: `script` for a program on this machine that calls `RemotePolicy` or
 `serve`, `script on HOST` for one elsewhere, `HOST` for an actor of another host's supervisor. On a
@@ -13,15 +13,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 SILENT_S = 1.0
-"""A robot from which the broker has received nothing for longer than this is shown as silent."""
+"""A robot from which the broker has received nothing for longer than this is shown as silent, and
+so are the actors of a host whose robots and replicas are."""
 
 Row = Mapping[str, Any]
 
 
 def site(actors: Sequence[Row], robots: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
-    """`robots` and `replicas` that use the broker and are not of this host's fleet.
+    """`robots` and `replicas` that use the broker and are not of this host's fleet, and `actors`,
+    the processes of other hosts that run them.
 
-    `actors` and `robots` are the rows of the status; both results are sorted by name.
+    `actors` and `robots` are the rows of the status; all results are sorted by name.
     """
     report: Row = next(
         (row["report"] for row in actors if row["kind"] == "broker" and row["report"]), {}
@@ -39,7 +41,34 @@ def site(actors: Sequence[Row], robots: Sequence[Row]) -> dict[str, list[dict[st
     return {
         "robots": sorted((_robot(row, here) for row in sessions), key=lambda row: row["name"]),
         "replicas": sorted(elsewhere, key=lambda row: row["name"]),
+        "actors": sorted(
+            (_actor(row) for row in report.get("actors", ()) if row["reporter"] not in own),
+            key=lambda row: (row["where"], row["name"]),
+        ),
     }
+
+
+def _actor(row: Row) -> dict[str, Any]:
+    """Its `name` has its host before it: on each there is a gateway."""
+    silent_s = row["heard_s"]
+    reason = row["reason"]
+    if silent_s > SILENT_S:
+        reason = f"nothing heard of its host for {silent_s:.1f} s"
+    shown = {key: row[key] for key in _OF_ACTOR}
+    return {
+        "name": f"{row['host']}:{row['name']}",
+        "actor": row["name"],
+        "where": row["host"],
+        **shown,
+        "state": row["state"] if silent_s <= SILENT_S else "SILENT",
+        "reason": reason,
+        "uptime_s": row["up_s"],
+        "last_exit": row["last_exit"] or None,
+        "silent_s": silent_s,
+    }
+
+
+_OF_ACTOR = ("kind", "pid", "restarts", "progress_age_s", "memory_mb")
 
 
 def _robot(session: Row, here: str) -> dict[str, Any]:

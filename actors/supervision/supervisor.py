@@ -30,6 +30,7 @@ from .event_loop import EventLoop, signal_bytes
 from .fleet_processes import FleetProcesses
 from .headroom import raise_descriptor_limit
 from .logstore import LogStore
+from .robots_of_actors import robots_of
 from .segments import Segments
 from .spec_diff import differences
 from .state_machine import step
@@ -85,7 +86,7 @@ class Supervisor:
         self._events: deque[SupervisionEvent] = deque()
         self._event_loop = EventLoop()
         self.segments = Segments(actors)
-        self.robots = _robots(actors)
+        self.robots = robots_of(actors)
         self._commands = ControlCommands(self)
         self.processes = FleetProcesses(
             actors,
@@ -140,7 +141,7 @@ class Supervisor:
         raises ValueError for a list that cannot be supervised and SegmentError when the machine has
         no room for it, before anything was changed."""
         members = tuple(ordered(actor.member for actor in actors).values())
-        robots = _robots(actors)
+        robots = robots_of(actors)
         difference = differences(self.specs(), actors)
         self.segments.adapt(actors)  # the last thing that can fail
         self.processes.adapt(actors)
@@ -235,12 +236,21 @@ class Supervisor:
         if now_s >= self._next_s["memory"]:
             self._next_s["memory"] = now_s + MEMORY_S
             self._check_memory()
-        if self._publish and now_s >= self._next_s["publish"]:
+        if now_s >= self._next_s["publish"]:
             self._next_s["publish"] = now_s + PUBLISH_S
-            self._publish(self.status())
+            self._show()
         self.processes.helpers.turn(now_s, self._calm())
         self._commands.expire(now_s)
         self.logs.flush()
+
+    def _show(self) -> None:
+        """Give the status to whatever shows it."""
+        if self._publish or self.segments.host_board:
+            status = self.status()
+            if self._publish:
+                self._publish(status)
+            if self.segments.host_board:
+                self.segments.host_board.write(status["actors"])
 
     def _teardown(self) -> None:
         """End every process of the fleet, however the loop ended."""
@@ -291,14 +301,3 @@ class Supervisor:
         if not os.read(lifeline, 4096):
             self._event_loop.forget(lifeline)
             self.stop("the program that started it is gone")
-
-
-def _robots(actors: Sequence[ActorSpec]) -> list[str]:
-    """The robots among `actors`. Raises ValueError for one without a control actor, whose report is
-    the robot's status."""
-    robots = list(dict.fromkeys(actor.robot for actor in actors if actor.robot))
-    names = {actor.name for actor in actors}
-    for robot in robots:
-        if f"{robot}/control" not in names:
-            raise ValueError(f"robot {robot!r} has no actor {robot}/control among its own")
-    return robots

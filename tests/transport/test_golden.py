@@ -22,6 +22,7 @@ from holdfast.transport.arrays import Array
 from holdfast.transport.bodies import (
     BODIES,
     Accept,
+    ActorVitals,
     Body,
     Close,
     Drain,
@@ -175,6 +176,20 @@ BODY: dict[Kind, Any] = {
             warnings=("camera wrist is not used",),
         ),
         elsewhere=2,
+        actors=(
+            ActorVitals(
+                name="r1/driver",
+                kind="driver",
+                state="BACKOFF",
+                pid=4711,
+                restarts=2,
+                up_s=12.5,
+                progress_age_s=0.25,
+                memory_mb=18.5,
+                last_exit="killed by SIGKILL",
+                reason="restart in 0.2 s",
+            ),
+        ),
     ),
     Kind.INQUIRY: lambda blobs: Inquiry(open=BODY[Kind.OPEN](blobs)),
     Kind.VERDICT: lambda blobs: Verdict(accept=BODY[Kind.ACCEPT](blobs)),

@@ -52,7 +52,7 @@ def live_screen(
     `width`."""
     found = notes(status)
     site = _site(status)
-    heads = 2 + (len(site["robots"]) > 0) + (len(site["replicas"]) > 0)
+    heads = 2 + sum(len(rows) > 0 for rows in site.values())
     fixed = 1 + heads + len(hint.splitlines())
     headline = _headline(status)
     headline.no_wrap, headline.overflow = True, "ellipsis"
@@ -66,7 +66,7 @@ def live_screen(
     # One more line counts what is left out.
     room = height - fixed - 1 - len(shown)
     if room < 6:
-        room, site = room + heads - 2, {"robots": [], "replicas": []}
+        room, site = room + heads - 2, {kind: [] for kind in site}
     guests = {kind: _fitting(rows, room // 5) for kind, rows in site.items()}
     room -= sum(map(len, guests.values()))
     some_robots = _fitting(status["robots"], room // 2)
@@ -106,13 +106,16 @@ def robots(status: dict[str, Any]) -> RenderableType:
 
 
 def elsewhere(status: dict[str, Any]) -> list[RenderableType]:
-    """Tables of the robots and the replicas of scripts and other hosts, where there are any."""
+    """Tables of the robots, replicas and actors of scripts and other hosts, where there are
+    any."""
     site = _site(status)
     tables: list[RenderableType] = []
     if site["robots"]:
         tables.append(FittedTable(site["robots"], _ROBOT_ELSEWHERE, spare=("service", "refused")))
     if site["replicas"]:
         tables.append(FittedTable(site["replicas"], _REPLICA_ELSEWHERE))
+    if site["actors"]:
+        tables.append(FittedTable(site["actors"], _ACTOR_ELSEWHERE))
     return tables
 
 
@@ -137,6 +140,17 @@ _REPLICA_ELSEWHERE: list[Column] = [
     (">robots", lambda row: f"{row['sessions']} / {row['capacity']}"),
     (">load", lambda row: _number(row["load"], "{:.0%}")),
     (">progress", lambda row: _number(row["progress_age_s"], "{:.2f} s")),
+]
+_ACTOR_ELSEWHERE: list[Column] = [
+    ("other actor", lambda row: row["actor"]),
+    ("where", lambda row: row["where"]),
+    ("kind", lambda row: row["kind"]),
+    ("state", lambda row: _state(row["state"])),
+    (">pid", lambda row: str(row["pid"] or "-")),
+    (">restarts", lambda row: str(row["restarts"])),
+    (">up", lambda row: duration(row["uptime_s"])),
+    (">progress", lambda row: _number(row["progress_age_s"], "{:.2f} s")),
+    ("...last exit", lambda row: row["last_exit"] or ""),
 ]
 
 
@@ -185,12 +199,12 @@ def _fitting(rows: list[Row], room: int) -> list[Row]:
 
 
 def _site(status: dict[str, Any]) -> dict[str, list[Row]]:
-    return {"robots": [], "replicas": [], **status.get("site", {})}
+    return {"robots": [], "replicas": [], "actors": [], **status.get("site", {})}
 
 
 def _count(status: dict[str, Any]) -> int:
     site = _site(status)
-    return sum(map(len, (status["robots"], status["actors"], site["robots"], site["replicas"])))
+    return sum(map(len, (status["robots"], status["actors"], *site.values())))
 
 
 def _lines(note: Note, width: int) -> int:

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ class View(threading.Thread):
 def _lines(status: dict[str, Any]) -> Iterator[tuple[object, object, str]]:
     """(subject, value, line) of each: a line is printed when the value of its subject changes."""
     site = status["site"]
-    for row in (*status["actors"], *status["robots"], *site["robots"], *site["replicas"]):
+    for row in (*status["actors"], *status["robots"], *chain(*site.values())):
         refused = refusal(row)
         text = refused or ": ".join(filter(None, (row["state"], cause(row))))
         yield row["name"], (row["state"], bool(refused)), f"{row['name']:<16} {text}"

@@ -1,7 +1,7 @@
-// The table of robots and replicas of scripts and of other hosts.
+// The table of robots, replicas and actors of scripts and of other hosts.
 
 import { because } from "./actors.js";
-import { make, milliseconds, reasons, seconds, setState, setText, sum } from "./words.js";
+import { duration, make, milliseconds, reasons, seconds, setState, setText, sum } from "./words.js";
 
 export class GuestRow {
   constructor(name) {
@@ -20,8 +20,8 @@ export class GuestRow {
     setState(this.state, guest.state);
     this.element.dataset.tone = this.state.dataset.tone;
     setText(this.where, guest.where);
-    setText(this.service, guest.service);
-    setText(this.figures, "capacity" in guest ? ofReplica(guest) : ofRobot(guest));
+    setText(this.service, guest.service ?? guest.kind);
+    setText(this.figures, figuresOf(guest));
     setText(this.why, [because(guest), ...(guest.warnings ?? [])].filter(Boolean).join("; "));
     this.why.title = this.why.textContent;
   }
@@ -29,6 +29,21 @@ export class GuestRow {
   remove() {
     this.element.remove();
   }
+}
+
+function figuresOf(guest) {
+  if ("actor" in guest) return ofActor(guest);
+  return "capacity" in guest ? ofReplica(guest) : ofRobot(guest);
+}
+
+function ofActor(actor) {
+  return [
+    `process ${actor.pid || "none"}`,
+    `up ${duration(actor.uptime_s)}`,
+    `restarts ${actor.restarts}`,
+    `progress ${seconds(actor.progress_age_s)} ago`,
+    `${actor.memory_mb.toFixed(0)} MB`,
+  ].join(" · ");
 }
 
 function ofRobot(robot) {

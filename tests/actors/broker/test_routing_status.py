@@ -8,9 +8,9 @@ from holdfast.actors.broker.broker import ROWS
 from holdfast.actors.broker.callers import MAX_CALLERS
 from holdfast.actors.broker.routing import Routing
 from holdfast.actors.runtime.configs import BrokerConfig
-from holdfast.actors.runtime.status_board import REPORT_BYTES
+from holdfast.actors.runtime.status_board import BROKER_REPORT_BYTES, REPORT_BYTES
 from holdfast.tests.actors.broker.desk import Desk, asking
-from holdfast.transport.bodies import Close, Heartbeat, Vitals
+from holdfast.transport.bodies import ActorVitals, Close, Heartbeat, Vitals
 
 
 def test_the_status_stays_small(desk: Desk) -> None:
@@ -106,10 +106,13 @@ def test_the_rows_of_many_robots_fit_the_board(desk: Desk) -> None:
     said = Vitals(state="STREAMING", plan_s=1.25, fps=29.9, steps=10**9, dropped={"expired": 10**6})
     for n in range(200):
         desk.opened(f"robot-with-a-long-name-{n}:1", host="a-long-host-name", kind="fleet")
-        desk.robot(f"robot-with-a-long-name-{n}:1", Heartbeat(progress=1, vitals=said), epoch=1)
+        name = f"robot-with-a-long-name-{n}"
+        actors = tuple(ActorVitals(name=f"{name}/{kind}", kind=kind) for kind in "abcdef")
+        beat = Heartbeat(progress=1, vitals=said, actors=actors)
+        desk.robot(f"{name}:1", beat, epoch=1)
     fitting = [
         rows
         for rows in ROWS
-        if len(msgspec.msgpack.encode(desk.routing.status(desk.now_ns, rows))) < REPORT_BYTES
+        if len(msgspec.msgpack.encode(desk.routing.status(desk.now_ns, rows))) < BROKER_REPORT_BYTES
     ]
     assert fitting[0] == ROWS[0]

@@ -37,6 +37,8 @@ CONTROL: dict[str, Any] = {
     "tick_lateness_buckets_us": Histogram().buckets_us(),
     "tick_lateness_recent_us": {"p50": 35.0, "p99": 90.0, "p999": 95.0, "max": 99.0},
     "plan_s": 0.8,
+    "action_age_s": 0.4,
+    "epoch": 3,
     "requests": 50,
     "merged": 48,
     "dropped": {"expired": 2},
@@ -94,6 +96,21 @@ GUEST_REPLICA = {
     "host": "lab",
     "pid": 12,
 }
+GUEST_ACTOR = {
+    "name": "r2/driver",
+    "kind": "driver",
+    "state": "READY",
+    "pid": 21,
+    "restarts": 1,
+    "up_s": 12.0,
+    "progress_age_s": 0.1,
+    "memory_mb": 18.0,
+    "last_exit": "killed by SIGKILL",
+    "reason": "",
+    "host": "cell2",
+    "reporter": "r2",
+    "heard_s": 0.2,
+}
 REPORTS: dict[str, dict[str, Any]] = {
     "witness": {
         "ticks": 310,
@@ -106,6 +123,7 @@ REPORTS: dict[str, dict[str, Any]] = {
         "counters": {"requests": 50, "replies": 48},
         "sessions": [GUEST],
         "replicas": [GUEST_REPLICA],
+        "actors": [GUEST_ACTOR],
     },
     "r1/recorder": {
         "state": "recording",
@@ -133,7 +151,7 @@ REPORTS: dict[str, dict[str, Any]] = {
     },
     "r1/overhead": {"frames": 300, "frame_age_ms": 12.0},
     "r1/wrist": {"frames": 300, "frame_age_ms": 12.0},
-    "r1/network": {"bytes_out": 123456, "bytes_in": 45678},
+    "r1/network": {"bytes_out": 123456, "bytes_in": 45678, "reconnects": 2},
     "r1/control": CONTROL,
 }
 

@@ -267,11 +267,13 @@ def test_robots_and_replicas_of_scripts_have_a_section_with_their_place(
 ) -> None:
     """Each row has the host, the state and the figures."""
     browser.open(gateway.url)
-    browser.wait_for("return document.querySelectorAll('#guests tr').length === 2")
+    browser.wait_for("return document.querySelectorAll('#guests tr').length === 3")
     row = browser.run("return document.querySelector('#guests tr').innerText")
     for text in ("bench-arm", "script on lab", "STREAMING", "29.8 Hz", "3 of 900 steps"):
         assert text in row
-    assert "1 of 8 robots" in browser.text("#guests tr:last-child")
+    assert "1 of 8 robots" in browser.text("#guests tr:nth-child(2)")
+    actor = browser.text("#guests tr:last-child")
+    assert "cell2:r2/driver" in actor and "READY" in actor and "restarts 1" in actor
 
 
 def test_the_page_of_a_fleet_without_robots_names_remote_policy(
@@ -279,7 +281,7 @@ def test_the_page_of_a_fleet_without_robots_names_remote_policy(
 ) -> None:
     """The section of other hosts is hidden while it is empty."""
     supervisor.robots = []
-    supervisor.reports["broker"].update(sessions=[], replicas=[])
+    supervisor.reports["broker"].update(sessions=[], replicas=[], actors=[])
     browser.open(gateway.url)
     browser.wait_for("return !document.getElementById('no-robots').hidden")
     assert "RemotePolicy" in browser.text("#no-robots")

@@ -1,0 +1,111 @@
+"""Two hosts of a fleet, here on two loopback addresses: the broker's shows them both, and each
+answers for its own health."""
+
+from __future__ import annotations
+
+import os
+import signal
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.actors.gateway.address import one_click
+from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, row
+from holdfast.tests.waiting import wait_until
+
+pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
+
+FLEET = """
+name: two
+hosts: {hub: {address: 127.0.0.1}, cell: {address: 127.0.0.2}}
+broker: {host: hub, front_port: %d, back_port: %d}
+supervision: {spares: 0, policy_spare: false, rules: {driver: {hang_timeout_s: 16}}}
+services:
+  pick: {policy: constant, checkpoint: conveyor-flow, host: hub}
+robots:
+  - {name: r1, host: cell, service: pick, cameras: {overhead: {}, wrist: {}}}
+"""
+
+
+@pytest.fixture
+def hosts(
+    start_fleet: StartFleet, tmp_path: Path, free_ports: list[int]
+) -> dict[str, FleetProcess]:
+    """Both hosts by name; the robot streams."""
+    file = tmp_path / "two.yaml"
+    file.write_text(FLEET % tuple(free_ports))
+    parts: dict[str, FleetProcess] = {}
+    for host in ("hub", "cell"):
+        own = {"HOLDFAST_RUNTIME": str(tmp_path / f"{host}-r")}
+        own["HOLDFAST_STATE"] = str(tmp_path / f"{host}-s")
+        parts[host] = start_fleet("--host", host, fleet=file, environment=own)
+    parts["cell"].streaming(90.0)
+    return parts
+
+
+@pytest.fixture
+def free_ports() -> list[int]:
+    """Two TCP ports that nothing uses, below those that the kernel gives to connections."""
+    first = 20_000 + os.getpid() % 5_000 * 2
+    return [first, first + 1]
+
+
+def get(host: FleetProcess, path: str) -> tuple[int, str]:
+    """What the host's gateway answers."""
+    address = one_click(host.runtime / "two")
+    assert address is not None
+    try:
+        with urllib.request.urlopen(address.split("/#")[0] + path, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, refusal.read().decode()
+
+
+def elsewhere(hub: FleetProcess) -> dict[str, dict[str, Any]]:
+    """The hub's rows of the other host's actors, by their names there."""
+    rows = hub.asked().get("site", {}).get("actors", [])
+    return {each["actor"]: each for each in rows if each["where"] == "cell"}
+
+
+def test_the_brokers_host_shows_every_host_and_each_answers_for_its_own_health(
+    hosts: dict[str, FleetProcess],
+) -> None:
+    """A killed driver shows in the status elsewhere, a hung one in its own host's health only."""
+    hub, cell = hosts["hub"], hosts["cell"]
+    everything = {actor["name"] for actor in cell.asked()["actors"]}
+    assert "gateway" in everything
+    wait_until(lambda: elsewhere(hub).keys() == everything, "all are shown", 30, every_s=0.2)
+    assert [robot["name"] for robot in hub.asked()["site"]["robots"]] == ["r1"]
+    assert not any(each["where"] == "hub" for each in hub.asked()["site"]["actors"])
+
+    pid = row(cell.asked()["actors"], "r1/driver")["pid"]
+    assert elsewhere(hub)["r1/driver"]["pid"] == pid
+    os.kill(pid, signal.SIGKILL)
+
+    def restarted() -> bool:
+        shown = elsewhere(hub)["r1/driver"]
+        return bool(shown["restarts"] == 1 and shown["state"] == "READY")
+
+    wait_until(restarted, "the restart is shown on the broker's host", 60, every_s=0.2)
+    words = hub.actorctl("status").stdout
+    assert "other actor" in words and "r1/driver" in words
+
+    wait_until(lambda: get(cell, "/healthz")[0] == 200, "the cell is well again", 60, every_s=0.2)
+    assert 'holdfast_host_info{host="cell"} 1.0' in get(cell, "/metrics")[1]
+    metrics = get(hub, "/metrics")[1]
+    assert 'holdfast_host_info{host="hub"} 1.0' in metrics
+    labels = 'actor="r1/driver",kind="driver",where="cell"'
+    assert f"holdfast_site_actor_restarts_total{{{labels}}} 1.0" in metrics
+
+    pid = row(cell.asked()["actors"], "r1/driver")["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_until(lambda: get(cell, "/healthz")[0] == 503, "a hang is seen", 60, every_s=0.5)
+        assert "r1/driver" in get(cell, "/healthz")[1]
+        assert get(hub, "/healthz")[0] == 200
+        assert elsewhere(hub)["r1/driver"]["progress_age_s"] > 1.0
+    finally:
+        os.kill(pid, signal.SIGCONT)
