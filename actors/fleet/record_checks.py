@@ -1,15 +1,23 @@
-"""What can be wrong with the recording of a robot, as far as no disk has to be touched."""
+"""What can be wrong with the recording of a robot, and with the folder that it records to."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ...errors import Fault
+from ...errors import DatasetError, Fault, RobotError
+from ...robot.dataset.dataset_info import INFO, read_info
+from ...robot.dataset.dataset_place import cannot_write, other_content
 from ..recorder.strategy_settings import DaggerSettings, EpisodicSettings, TeleopSettings
 from .hosts import is_here
 from .robot_entry import RobotEntry
 from .schema import FleetFile
+from .specs import robot_spec
+
+if TYPE_CHECKING:
+    from ...robot.dataset.recording_schema import RecordingSchema
 
 NEEDED = ("pyarrow", "av")
 RECORD = "add e.g. `record: {root: data/pick}`"
@@ -41,6 +49,37 @@ def record_faults(fleet: FleetFile, robot: RobotEntry, path: str) -> Iterator[Fa
                     f"{size}: a recorded video needs an even number of pixels",
                     remedy=f"use {size + 1}, or remove `record`",
                 )
+
+
+def place_faults(fleet: FleetFile, robot: RobotEntry, path: str) -> Iterator[Fault]:
+    """Why the robot at `path` cannot record to the folder that it names, which is looked at."""
+    if robot.record is None:
+        return
+    root = Path(robot.record.root)
+    remedy = "record to another root"
+    if found := other_content(root) or cannot_write(root):
+        yield Fault(f"{path}.record.root", found, remedy=remedy)
+    elif (root / INFO).exists() and find_spec("pyarrow") is not None:
+        try:
+            if misfit := _schema(fleet, robot).misfit(read_info(root)):
+                found = f"{root} has episodes of another kind: {misfit}"
+                yield Fault(f"{path}.record.root", found, remedy=remedy)
+        except DatasetError as error:
+            yield Fault(f"{path}.record.root", str(error), remedy=remedy)
+        except (RobotError, ValueError):
+            return  # the driver's own fault is said elsewhere
+
+
+def _schema(fleet: FleetFile, robot: RobotEntry) -> RecordingSchema:
+    from ...robot.dataset.recording_schema import RecordingSchema
+
+    own, names = robot_spec(fleet, robot), robot.rename
+    return RecordingSchema(
+        fps=round(robot.fps),
+        state_names=tuple(names.get(name, name) for name in own.state_names),
+        action_names=tuple(names.get(name, name) for name in own.action_names),
+        cameras={names.get(n, n): (each.height, each.width) for n, each in robot.cameras.items()},
+    )
 
 
 def _strategy(robot: RobotEntry, path: str) -> Iterator[Fault]:

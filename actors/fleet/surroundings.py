@@ -25,6 +25,7 @@ from . import device_checks
 from .client_checks import client_ports, client_secret_faults
 from .loading import placed
 from .places import Place, places, places_on, replica_names
+from .record_checks import place_faults
 from .robot_entry import RobotEntry
 from .schema import FleetFile
 from .service_checks import WITHOUT_NETWORK, of_policy
@@ -55,6 +56,7 @@ def faults_here(fleet: FleetFile, host: str | None) -> list[Fault]:
     for i, robot in robots:
         found += _files(robot, f"$.robots[{i}]")
         found += _processors(robot, f"$.robots[{i}]")
+        found += place_faults(fleet, robot, f"$.robots[{i}]")
     return found
 
 

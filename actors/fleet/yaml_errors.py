@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import FieldInfo, fields
 
 from ...errors import Fault
-from ..runtime.suggestions import closest
+from ..runtime.suggestions import closest, similar
 from .yaml_document import Document
 
 
@@ -104,8 +104,10 @@ def _fit_struct(
         fitted = _fit(document, entry, types[known[key].name], f"{path}.{key}", "", faults)
         if fitted is not _WRONG:
             kept[key] = fitted
-    missing = [name for name, field in known.items() if field.required and name not in value]
-    for name in missing:
+    # A misspelt key is one mistake: what it stands for is not missing besides.
+    meant = {similar(str(key), known) for key in value if key not in known}
+    required = [name for name, field in known.items() if field.required]
+    for name in (name for name in required if name not in value and name not in meant):
         _, hint = _plain(types[known[name].name], "")
         remedy = f"add `{name}:`" + (f" ({hint})" if hint else "")
         faults.append(document.placed(Fault(f"{path}.{name}", "missing", remedy=remedy)))

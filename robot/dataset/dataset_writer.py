@@ -30,6 +30,7 @@ from ...errors import DatasetError
 from . import commit_plan, episode_stats, recovery
 from .commit_plan import REDO, STAGING, Move, RedoRecord
 from .dataset_info import EPISODES_PATH, INFO, STATS, TASKS, DatasetInfo, read_info
+from .dataset_place import other_content
 from .dataset_reader import read_stats, read_tasks
 from .encoding import Encoding
 from .episode_places import next_place
@@ -61,7 +62,8 @@ class DatasetWriter:
             choose(self.encoding.codec)
         self._folder = root / STAGING / owner
         self._count = 0
-        _refuse_other_content(root)
+        if other := other_content(root):
+            raise DatasetError(f"{other}; record to another root")
         commit_plan.make_durable_folder(root, Path(root.anchor))
         commit_plan.make_durable_folder(self._folder, root)
         self._own_lock = _take_lock(self._folder / "lock", owner)
@@ -239,21 +241,6 @@ def _take_lock(path: Path, owner: str) -> int:
             "root"
         ) from None
     return descriptor
-
-
-def _refuse_other_content(root: Path) -> None:
-    """Raises DatasetError for a folder that holds something else than a dataset."""
-    if not root.exists() or (root / INFO).exists():
-        return
-    if not root.is_dir():
-        raise DatasetError(f"{root} is a file, expected a folder: record to another root")
-    other = [path.name for path in root.iterdir() if path.name != STAGING]
-    # `meta` without info.json is what a kill before the first commit may leave.
-    if other and (other != ["meta"] or any((root / "meta").iterdir())):
-        raise DatasetError(
-            f"{root} holds {', '.join(sorted(other)[:3])}, but no {INFO}: it is no dataset; record "
-            "to another root"
-        )
 
 
 def _with_video_info(info: DatasetInfo, found: dict[str, dict[str, object]]) -> DatasetInfo:

@@ -24,6 +24,8 @@ app = typer.Typer(help="Show, check or mend a recorded dataset.", no_args_is_hel
 Place = Annotated[Path, typer.Argument(metavar="PATH", help="The dataset's folder.")]
 
 WHOLE, DAMAGED, NONE = 0, 1, 2
+_WHOLE_LINE = 10_000
+"""Characters: more than any row has."""
 
 
 @app.command()
@@ -116,7 +118,9 @@ def show(path: Place, as_json: AsJson = False) -> None:
             f"success: {sum(judged)} of {len(judged)} judged "
             f"(95 % interval {100 * low:.0f} to {100 * high:.0f} %)"
         )
-    Console().print(table)
+    # A program that reads it gets each column whole: without a terminal, rich takes 80 characters.
+    console = Console()
+    (console if console.is_terminal else Console(width=_WHOLE_LINE)).print(table)
 
 
 @app.command()

@@ -35,14 +35,16 @@ def start(robot: RobotName, task: NewTask = None, fleet: FleetName = None) -> No
 @app.command()
 def stop(
     robot: RobotName,
-    success: Annotated[
-        bool | None,
-        typer.Option("--success/--failure", help="How it went; without either, not judged."),
-    ] = None,
+    success: Annotated[bool, typer.Option("--success", help="It went well.")] = False,
+    failure: Annotated[
+        bool, typer.Option("--failure", help="It did not; without either, it is not judged.")
+    ] = False,
     fleet: FleetName = None,
 ) -> None:
     """The episode is over. Returns once it is safe on the disk."""
-    args = {} if success is None else {"success": success}
+    if success and failure:
+        fail("--success and --failure: an episode has one of them, or neither")
+    args = {"success": success} if success or failure else {}
     answer = ask(reach(fleet), timeout_s=_SAVED_S, do="episode_stop", names=[robot], args=args)
     result = answer["result"]
     print(f"{robot}: episode {result['saved']} is saved in {result['root']}")

@@ -9,8 +9,10 @@ import pytest
 from holdfast.actors.fleet import record_checks
 from holdfast.actors.fleet.expand import expand
 from holdfast.actors.fleet.loading import loads
+from holdfast.actors.fleet.surroundings import faults_here
 from holdfast.actors.recorder.record_settings import RecorderConfig
 from holdfast.errors import FleetError
+from holdfast.tests.robot.dataset import recordings
 
 FLEET = """
 name: cell
@@ -75,3 +77,32 @@ def test_missing_packages_are_named_with_their_installation(
     monkeypatch.setattr(record_checks, "find_spec", lambda name: None)
     with pytest.raises(FleetError, match=r"pyarrow and av.*pip install 'holdfast\[data\]'"):
         loads(fleet())
+
+
+def test_a_root_that_cannot_be_recorded_to_is_found_before_the_start(tmp_path: Path) -> None:
+    """A file, a folder of other things, and a dataset of another robot; a new one is fine."""
+    file, other, dataset = tmp_path / "file", tmp_path / "other", tmp_path / "dataset"
+    file.write_text("")
+    other.mkdir()
+    (other / "thesis.tex").write_text("")
+    recordings.dataset(dataset, recordings.SMALL, (2,))
+    wanted = {
+        "new/set": "",
+        "file": "is a file",
+        "file/set": "is a file",
+        "other": "holds thesis.tex",
+        "dataset": "episodes of another kind: it lacks the columns",
+    }
+    for root, reason in wanted.items():
+        made = loads(fleet(record=f"{{root: {root}}}"), base=tmp_path)
+        found = [f for f in faults_here(made, None) if f.path == "$.robots[0].record.root"]
+        assert [reason in each.message for each in found] == [True] * bool(reason), (root, found)
+
+
+def test_a_misspelt_key_is_one_fault() -> None:
+    """What it stands for is not called missing besides."""
+    text = fleet().replace("    fps:", "    strategy: {type: episodic, episods: 3}\n    fps:")
+    with pytest.raises(FleetError) as refused:
+        loads(text)
+    (fault,) = refused.value.faults
+    assert "did you mean 'episodes'" in str(fault)

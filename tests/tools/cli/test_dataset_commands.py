@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from holdfast.robot.dataset.dataset_reader import Dataset
+from holdfast.robot.dataset.dataset_writer import DatasetWriter
 from holdfast.tests.robot.dataset import recordings
 from holdfast.tests.robot.dataset.recordings import SMALL
 from holdfast.tools.cli.dataset_commands import app
+from holdfast.tools.cli.episode_commands import app as episodes
 
 Run = Callable[..., Result]
 
@@ -85,3 +88,20 @@ def test_the_episodes_are_shown_with_their_figures(run: Run, root: Path) -> None
     table = run("show", root).stdout
     assert "3 episodes, 12 frames, 30 fps" in table
     assert "success: 1 of 3 judged (95 % interval 6 to 79 %)" in table
+
+
+def test_a_table_in_a_pipe_is_as_wide_as_its_columns(run: Run, tmp_path: Path) -> None:
+    """A long task stands on the line of its episode."""
+    task = "put the red cup beside the blue plate, " * 4 + "now"
+    writer = DatasetWriter(tmp_path / "set", "r1", SMALL)
+    recording = writer.begin()
+    recording.add(replace(recordings.row(SMALL, 0, 0), task=task))
+    writer.commit(recording)
+    writer.close()
+    assert task in run("show", tmp_path / "set").stdout
+
+
+def test_an_episode_cannot_be_both_a_success_and_a_failure() -> None:
+    """It is refused before the fleet is asked."""
+    done = CliRunner().invoke(episodes, ["stop", "r1", "--success", "--failure"])
+    assert done.exit_code != 0 and "one of them" in done.output
