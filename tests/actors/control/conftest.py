@@ -102,6 +102,8 @@ class Server(threading.Thread):
             max_prefix_steps=20,
         )
         self.reject: bodies.Reject | None = None
+        self.rejects: str | None = None
+        """The service whose handshakes `reject` is for; None: all."""
         self.silent = False
         self.answering = True
         self.delay_s = 0.0
@@ -140,12 +142,15 @@ class Server(threading.Thread):
     def kinds(self) -> list[Kind]:
         return [kind for kind, _, _ in list(self.seen)]
 
+    def _rejected(self, asked: bodies.Open) -> bodies.Reject | None:
+        return self.reject if self.rejects in (None, asked.service) else None
+
     def _answer(self, message: messages.Message[Any]) -> Iterator[list[Buffer]]:
         header = message.header
         if self.silent:
             return
-        if header.kind is Kind.OPEN and self.reject is not None:
-            yield messages.encode(header._replace(kind=Kind.REJECT), self.reject)
+        if header.kind is Kind.OPEN and (reject := self._rejected(message.body)) is not None:
+            yield messages.encode(header._replace(kind=Kind.REJECT), reject)
         elif header.kind is Kind.OPEN:
             self._epoch = header.epoch
             yield messages.encode(header._replace(kind=Kind.ACCEPT), self.terms)
