@@ -118,6 +118,9 @@ def encode_jpeg(image: Pixels, quality: int) -> bytes:
     import simplejpeg  # as cv2 above
 
     pixels = np.ascontiguousarray(image)
+    # 4:4:4 would take 1.3 times the bytes and 1.6 times the time at 640x480 for 0.8 dB more (33.7
+    # instead of 32.9, of the chroma 38.2 instead of 37.1; quality 90, 48 frames of the simulator),
+    # and at 224x224 1.2 times the bytes for 1.6 to 2.5 dB.
     data: bytes = simplejpeg.encode_jpeg(pixels, quality, colorspace="RGB", colorsubsampling="420")
     return data
 
