@@ -13,6 +13,7 @@ Used by one thread.
 
 from __future__ import annotations
 
+import secrets
 import struct
 from collections.abc import Collection
 from enum import StrEnum
@@ -92,6 +93,8 @@ class Connection:
         after how much silence an open connection is dead."""
         self._context, self._endpoint, self._identity = context, endpoint, identity
         self._key, self._server, self._hwm = key, server, hwm
+        # One for all sockets: the peer's session belongs to the identity, and goes on.
+        self._nonce = secrets.token_hex(8)
         self._lost_after_ns = lost_after_ns
         self._poll: Poll | None = None
         self.condition = Condition.CONNECTING
@@ -182,6 +185,7 @@ class Connection:
             server=self._server,
             hwm=self._hwm,
             connect=False,
+            nonce=self._nonce,
         )
         self._monitor = self.socket.get_monitor_socket(_WATCHED)
         self.socket.connect(self._endpoint)

@@ -63,18 +63,20 @@ def dealer(
     limits: Limits = DEFAULT,
     hwm: int = DEALER_HWM,
     connect: bool = True,
+    nonce: str | None = None,
 ) -> Socket:
     """A connecting socket whose peer sees it as `identity` (`name:incarnation`).
 
     Messages are queued for a completed connection only (IMMEDIATE), at most `hwm`. With `key` and
     the `server`'s public key the connection is encrypted and both ends are authenticated. Without
-    `connect` that is left to the caller.
+    `connect` that is left to the caller. With a key the identity ends in `nonce`, by default a new
+    one: the same keeps the identity of a socket that this one replaces.
     """
     socket = _socket(context, zmq.DEALER, hwm, limits)
     if key is not None:
         # A ROUTER gives an identity to the last peer that connects with it. The owner of another
         # key could not send as this peer, but would get its replies by guessing the identity.
-        identity += f":{secrets.token_hex(8)}"
+        identity += f":{nonce or secrets.token_hex(8)}"
     socket.setsockopt(zmq.IDENTITY, identity.encode())
     socket.setsockopt(zmq.IMMEDIATE, 1)
     socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_MS)

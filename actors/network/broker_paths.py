@@ -19,6 +19,10 @@ from ...transport.poll import Poll, Source
 from ..runtime.configs import NetworkConfig
 from .broker_route import BrokerRoute
 
+SILENT_NS = 2_000_000_000
+"""After this silence a connection is made anew, as address and path may have changed; the session
+goes on by it."""
+
 
 class BrokerPaths:
     """The connections of one robot, numbered as its brokers are. Sends do not block; what a socket
@@ -40,7 +44,7 @@ class BrokerPaths:
                 identity,
                 key=key,
                 server=server,
-                lost_after_ns=round(config.broker_lost_after_s * 1e9),
+                lost_after_ns=min(SILENT_NS, round(config.broker_lost_after_s * 5e8)),
             )
             for endpoint in config.brokers
         ]

@@ -143,7 +143,9 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_frame_age_s: float = 0.5
     history_steps: int = 0
     """For how many policy steps back the cameras' rings hold the frames."""
-    broker_lost_after_s: float = 2.0
+    broker_lost_after_s: float = 4.0
+    """After how much silence of the broker the session is lost: sooner than at the broker, which
+    ends it after 5 s. The connection is made anew before that."""
     heartbeat_s: float = 0.5
     tags: dict[str, str] = {}
     audit_bytes: int = 4 << 20

@@ -69,6 +69,7 @@ class Site:
 
     def __init__(self, directory: Path, keyed: bool) -> None:
         self.directory = directory
+        self.identities = set[bytes]()
         self.broker = keys.new("broker", Role.BROKER, directory)
         self.robot = keys.new("r1", Role.ROBOT, directory)
         self.context: sockets.Context = zmq.Context()
@@ -103,6 +104,7 @@ class Site:
             if self.authenticator is not None:
                 self.authenticator.handle()
             if (frames := sockets.receive(self.router)) is not None:
+                self.identities.add(bytes(frames[0]))
                 sockets.send(self.router, frames)
             sockets.send(connection.socket, [b"beat"])
             if sockets.receive(connection.socket) is not None:
@@ -190,7 +192,7 @@ def test_an_address_without_a_listener_is_reported(site: Site) -> None:
 def test_a_connection_that_leads_nowhere_is_replaced(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A relay that forgot it without closing it is detected by silence."""
+    """A relay that forgot it is detected by silence; the next connection has its identity."""
     with_key = site.accepted()
     relay = Relay(int(site.endpoint.rpartition(":")[2]))
     try:
@@ -208,6 +210,7 @@ def test_a_connection_that_leads_nowhere_is_replaced(
         monkeypatch.setattr(connection, "heard", heard)
         site.until(connection, lambda: heard_ns)
         assert connection.condition is Condition.OPEN
+        assert len(site.identities) == 1, "what the broker knows of the robot goes on"
     finally:
         relay.close()
 

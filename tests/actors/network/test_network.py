@@ -219,6 +219,21 @@ def test_a_connection_that_leads_nowhere_is_replaced(bench: Bench) -> None:
     bench.open(shm=True, epoch=2)
 
 
+def test_a_session_goes_on_by_a_connection_that_is_made_anew(patient: Bench) -> None:
+    """A path that was gone for a while costs neither a handshake nor the session."""
+    patient.open(shm=True)
+    wait_until(lambda: patient.status().get("reconnects"), "another connection", 20.0)
+    beat = patient.at_broker(Kind.HEARTBEAT)
+    patient.answer(beat.header, Heartbeat(progress=1))
+    patient.camera.put(noise(), time.monotonic_ns())
+    patient.request()
+    asked = patient.at_broker(Kind.REQUEST)
+    assert asked.header.epoch == 1
+    patient.answer(asked.header._replace(kind=Kind.ERROR), Error(reason="policy", message=""))
+    assert patient.at_control(Kind.ERROR).header.seq == 7
+    assert patient.status()["session"] == "open"
+
+
 def test_a_message_of_control_beyond_a_limit_is_answered_with_the_limit(patient: Bench) -> None:
     """A request by an ERROR, a handshake by a REJECT that is not final."""
     patient.open(shm=True)
