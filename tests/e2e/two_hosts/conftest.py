@@ -42,12 +42,16 @@ class Wire:
     carried: int = 0
     lost: int = 0
     _fds: list[int] = field(default_factory=list)
+    _by_address: dict[bytes, int] = field(default_factory=dict)
+    _devices: list[str] = field(default_factory=list)
 
     def lay(self) -> None:
         for namespace, address in zip(self.names, self.addresses, strict=True):
             device = f"w{len(self._fds)}-{os.getpid()}"
             fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
             self._fds.append(fd)
+            self._devices.append(device)
+            self._by_address[socket.inet_aton(address)] = fd
             fcntl.ioctl(fd, TUNSETIFF, struct.pack("16sH", device.encode(), IFF_TUN | IFF_NO_PI))
             ip("netns", "add", namespace)
             ip("link", "set", device, "netns", namespace)
@@ -57,6 +61,15 @@ class Wire:
         self._stop, self._wake = os.pipe()
         self._thread = threading.Thread(target=self._carry, daemon=True)
         self._thread.start()
+
+    def readdress(self, host: int, address: str) -> None:
+        """Give a host another address, as a robot that comes to another access point gets one; what
+        is sent to the old one is lost."""
+        namespace, device = self.names[host], self._devices[host]
+        ip("-n", namespace, "addr", "flush", "dev", device)
+        ip("-n", namespace, "addr", "add", f"{address}/24", "dev", device)
+        fd = self._by_address.pop(socket.inet_aton(self.addresses[host]))
+        self._by_address[socket.inet_aton(address)] = fd
 
     def remove(self) -> None:
         if hasattr(self, "_thread"):
@@ -72,10 +85,6 @@ class Wire:
         rng = random.Random(1)
         due: list[tuple[float, int, int, bytes]] = []
         names = dict(zip(self._fds, self.names, strict=True))
-        by_address = {
-            socket.inet_aton(address): fd
-            for fd, address in zip(self._fds, self.addresses, strict=True)
-        }
         while True:
             patience_s = max(0.0, due[0][0] - time.monotonic()) if due else None
             ready, _, _ = select.select([*self._fds, self._stop], [], [], patience_s)
@@ -83,7 +92,7 @@ class Wire:
                 return
             for fd in ready:
                 packet = os.read(fd, 65536)
-                to = by_address.get(packet[16:20])  # of IPv4; other packets have no host here
+                to = self._by_address.get(packet[16:20])  # of IPv4; other packets have no host here
                 if to is None:
                     continue
                 ends = frozenset((names[fd], names[to]))

@@ -78,6 +78,27 @@ def test_a_robot_streams_over_a_slow_and_lossy_wire(wire: Wire, pair: Pair) -> N
     assert wire.lost > 0
 
 
+@pytest.mark.slow
+def test_a_robot_whose_address_changes_keeps_its_session(wire: Wire, pair: Pair) -> None:
+    """It comes back by a connection from the new one, without a handshake or a missed tick."""
+    cell, gpu = pair
+    before = cell.streaming(40.0)
+    wire.readdress(0, "10.77.0.9")
+    after = cell.wait_for(
+        lambda s: (
+            all_well(s)
+            and robot(s)["merged"] >= robot(before)["merged"] + 5
+            and row(s["actors"], "r1/network")["report"]["reconnects"] > 0
+        ),
+        within_s=40.0,
+    )
+    assert robot(after)["epoch"] == robot(before)["epoch"]
+    assert robot(after)["missed_ticks"] == robot(before)["missed_ticks"]
+    for half in (cell, gpu):
+        half.interrupt()
+        assert half.wait(8.0) == 0, half.said()
+
+
 @pytest.mark.parametrize("until", [pytest.param("STALLED", marks=pytest.mark.slow), "RECONNECTING"])
 def test_a_robot_misses_no_tick_while_its_wire_is_cut_and_streams_again_after(
     wire: Wire, pair: Pair, until: str
