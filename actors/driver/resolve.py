@@ -13,7 +13,7 @@ from ... import arguments
 from ...errors import RefusedError, RobotError
 from ...robot.base import Robot, RobotSpec
 from ..runtime.configs import DriverConfig
-from ..runtime.user_classes import constructor_missing, unfinished
+from ..runtime.user_classes import constructor_missing, lacking, unfinished
 from ..runtime.user_code import blame, load, with_defaults
 
 BUILT_IN = {
@@ -29,7 +29,7 @@ def create(name: str, options: Mapping[str, Any], import_path: str | None = None
     """The robot that `name` means, made with `options`, not yet connected. Raises RobotError when
     it cannot be made, or is no robot."""
     make = load(name, BUILT_IN, import_path)
-    if why := unfinished(make, Robot):
+    if why := unfinished(make, Robot) or lacking(make, options):
         raise RobotError(f"{name}: {why}")
     try:
         robot = make(**options)

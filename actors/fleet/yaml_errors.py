@@ -46,7 +46,9 @@ def _fit(
 ) -> Any:
     """`value` without what does not fit `expected`, or _WRONG if nothing of it does."""
     plain, hint = _plain(expected, hint)
-    if isinstance(value, dict) and (kinds := _tagged(plain)):
+    if isinstance(value, dict | str) and (kinds := _tagged(plain)):
+        if isinstance(value, str):
+            return _fit_text(document, value, _texts(plain), kinds, path, faults)
         return _fit_tagged(document, value, kinds, path, faults)
     if isinstance(value, dict):
         # Of a mapping or text, a mapping can only be the one.
@@ -65,11 +67,7 @@ def _fit(
         ]
         return [entry for entry in fitted if entry is not _WRONG]
     elif get_origin(plain) is Literal and isinstance(value, str):
-        if value in get_args(plain):
-            return value
-        remedy = closest(value, get_args(plain))
-        faults.append(document.placed(Fault(path, f"found {value!r}", remedy=remedy)))
-        return _WRONG
+        return _fit_text(document, value, list(get_args(plain)), {}, path, faults)
     problem = _converts(value, expected)
     if problem is None:
         return value
@@ -87,6 +85,7 @@ def _fit_struct(
     known: dict[str, FieldInfo] = {field.encode_name: field for field in fields(struct)}
     types = get_type_hints(struct, include_extras=True)
     kept: dict[str, Any] = {}
+    meant: dict[str, Any] = {}
     before = len(faults)
     tag = struct.__struct_config__.tag_field
     for key, entry in value.items():
@@ -100,14 +99,23 @@ def _fit_struct(
             name = document.key(path, key)
             fault = Fault(f"{path}.{name}", f"unknown key {name!r}", remedy=closest(name, known))
             faults.append(document.placed(fault))
+            near = similar(name, known)
+            if near is not None and near not in value and near not in meant:
+                # It is checked as what is meant, so that nothing is said to be absent.
+                meant[near] = entry
             continue
         fitted = _fit(document, entry, types[known[key].name], f"{path}.{key}", "", faults)
         if fitted is not _WRONG:
             kept[key] = fitted
-    # A misspelt key is one mistake: what it stands for is not missing besides.
-    meant = {similar(str(key), known) for key in value if key not in known}
-    required = [name for name, field in known.items() if field.required]
-    for name in (name for name in required if name not in value and name not in meant):
+    for name, entry in meant.items():
+        found: list[Fault] = []
+        fitted = _fit(document, entry, types[known[name].name], f"{path}.{name}", "", found)
+        if fitted is not _WRONG:
+            kept[name] = fitted
+            faults += found
+    given = value.keys() | meant.keys()
+    missing = [name for name, field in known.items() if field.required and name not in given]
+    for name in missing:
         _, hint = _plain(types[known[name].name], "")
         remedy = f"add `{name}:`" + (f" ({hint})" if hint else "")
         faults.append(document.placed(Fault(f"{path}.{name}", "missing", remedy=remedy)))
@@ -150,6 +158,38 @@ def _fit_tagged(
         faults.append(document.placed(Fault(f"{path}.{tag}", found, remedy=remedy)))
         return _WRONG
     return _fit_struct(document, value, kind, path, faults)
+
+
+def _fit_text(
+    document: Document,
+    value: str,
+    texts: list[Any],
+    kinds: dict[str, type[msgspec.Struct]],
+    path: str,
+    faults: list[Fault],
+) -> Any:
+    """A text where one of `texts`, or a mapping that a tag tells apart, is expected."""
+    if value in texts:
+        return value
+    if value in kinds:
+        kind = kinds[value]
+        required = [f"{field.encode_name}: ..." for field in fields(kind) if field.required]
+        parts = ", ".join([f"{kind.__struct_config__.tag_field}: {value}", *required])
+        fault = Fault(path, f"found the text {value!r}", remedy=f"write `{{{parts}}}`")
+    else:
+        fault = Fault(
+            path,
+            f"found {value!r}",
+            remedy=closest(value, dict.fromkeys([*map(str, texts), *kinds])),
+        )
+    faults.append(document.placed(fault))
+    return _WRONG
+
+
+def _texts(expected: Any) -> list[str]:
+    """The texts that a union has beside other types."""
+    some = [_plain(arg, "")[0] for arg in get_args(expected)]
+    return [text for each in some if get_origin(each) is Literal for text in get_args(each)]
 
 
 def _fit_dict(

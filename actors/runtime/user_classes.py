@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 
@@ -63,3 +63,19 @@ def _definition(base: type, name: str) -> str:
 def _parameters(method: Any) -> list[str]:
     """Those of a method of a class, without `self`."""
     return list(inspect.signature(method).parameters)[1:]
+
+
+def lacking(make: Callable[..., Any], given: Mapping[str, Any]) -> str:
+    """Which options `make` needs and `given` does not have, and what to add; empty if none."""
+    try:
+        parameters = inspect.signature(make).parameters.values()
+    except (TypeError, ValueError):
+        return ""  # of a builtin: the call will say it
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    absent = [
+        each.name
+        for each in parameters
+        if each.kind in named and each.default is each.empty and each.name not in given
+    ]
+    keys = ", ".join(f"{key}: ..." for key in absent)
+    return f"it needs {', '.join(absent)}: add `options: {{{keys}}}`" if absent else ""

@@ -17,7 +17,7 @@ from typing import Any
 
 from ...errors import HoldfastError, RobotError
 from .suggestions import closest
-from .user_classes import constructor_missing, uncallable, unfinished
+from .user_classes import constructor_missing, lacking, uncallable, unfinished
 
 _PACKAGE = Path(__file__).parents[2]
 _STDLIB = Path(sysconfig.get_paths()["stdlib"])
@@ -99,7 +99,7 @@ def construct(
     """What the class or function `make` of the driver `name` makes of the options `given`, which
     touches no device: the method `opener` opens it. Raises RobotError when it is not finished as a
     `base`, or raises: its own RobotError as it is, another error with what to mend."""
-    if why := unfinished(make, base):
+    if why := unfinished(make, base) or lacking(make, given):
         raise RobotError(f"{name}: {why}")
     try:
         return make(**given)

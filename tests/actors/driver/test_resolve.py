@@ -157,7 +157,7 @@ def test_a_method_with_further_defaults_or_of_any_arguments_can_be_called(folder
         ("no_arms:Arm", {}, r"cannot be imported: ModuleNotFoundError.*looked for in .*installed"),
         ("my_arms:Leg", {}, r"my_arms.py has no 'Leg'"),
         ("my_arms:number", {}, "is a int, expected a class"),
-        ("my_arms:Arm", {}, r"my_arms:Arm\(\) raised TypeError: .*missing 1 required.*'port'"),
+        ("my_arms:Arm", {}, r"my_arms:Arm: it needs port: add `options: \{port: \.\.\.\}`"),
         ("my_arms:Arm", {"port": "COM3"}, r"KeyError: 'COM3' \(.*my_arms.py:8 in __init__\)"),
         ("my_arms:Half", {}, "made a Half without read_state, write_action"),
         ("my_arms:Specless", {}, r"`spec` is \{'names': \['a'\]\}, expected a holdfast.RobotSpec"),

@@ -86,7 +86,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
         "options.format",
         "'grey'",
     ),
-    ({"driver": "eyes:Eye"}, "driver", "missing 1 required positional argument: 'serial'"),
+    ({"driver": "eyes:Eye"}, "driver", "eyes:Eye: it needs serial"),
     ({"driver": "eyes:Eye", "options": {"serial": "13"}}, "driver", "LookupError: no camera 13"),
     ({"driver": "eyes:Eye", "options": {"fps": 3}}, "driver", "fps cannot be an option"),
     ({"driver": "eyes:Ear", "options": {}}, "driver", "expected one of: Eye"),

@@ -98,7 +98,7 @@ Spoil = Callable[[dict[str, Any]], object]
             lambda f: f["robots"][0].update(rename={"wrist": "hand"}),
             ["$.robots[0].rename.wrist", "a camera and a joint", "options: {view: wrist}"],
         ),
-        (lambda f: f["robots"][0].update(strategy="sentry"), ["$.robots[0].strategy", "base"]),
+        (lambda f: f["robots"][0].update(strategy="sentry"), ["$.robots[0].strategy", "type:"]),
         (
             lambda f: f["services"]["pick"].update(policy="flaw"),
             ["$.services.pick.policy", "'flow'?"],

@@ -46,7 +46,10 @@ TELEOP = {"driver": "keyboard"}
         ({"strategy": {"type": "episodic"}, "record": RECORD}, "episodes"),
         ({"strategy": {"type": "sentry", "episodes": 2}, "record": RECORD}, "episodes"),
         ({"strategy": {"type": "sentri"}, "record": RECORD}, "sentri"),
-        ({"strategy": "sentry", "record": RECORD}, "base"),
+        ({"strategy": "sentry", "record": RECORD}, "write `{type: sentry}`"),
+        ({"strategy": "dagger", "record": RECORD}, "write `{type: dagger, episodes: ...}`"),
+        ({"strategy": "episodics", "record": RECORD}, "did you mean 'episodic'"),
+        ({"strategy": {"type": "sentry"}, "recrod": RECORD}, "did you mean 'record'"),
     ],
 )
 def test_what_cannot_work_is_said_before_a_process_starts(robot: dict[str, Any], why: str) -> None:

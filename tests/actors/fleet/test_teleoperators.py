@@ -61,6 +61,7 @@ def fleet(**teleop: Any) -> dict[str, Any]:
         ({"driver": "gamepad", "options": {"controls": {"x": "banana"}}}, "expected an axis"),
         ({"driver": "gamepad", "options": {"dead_zone": 1}}, "less than 1"),
         ({"driver": "gamepad", "options": {"deadzone": 0.1}}, "dead_zone"),
+        ({"driver": "lerobot"}, "lerobot: it needs type: add `options: {type: ...}`"),
         ({"driver": "expert", "options": {"speed": 2}}, "the expert has none"),
         ({"driver": "replay", "options": {"episode": 2}}, "replay has none"),
         ({"driver": "my_pad:Pad"}, "my_pad"),
@@ -72,6 +73,34 @@ def test_what_cannot_work_is_said_before_a_process_starts(entry: dict[str, Any],
     (fault,) = faults(fleet(**entry))
     assert "$.robots[0].teleop" in fault
     assert why in fault
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"), [("telop", "teleop"), ("servise", "service"), ("teleoperator", "teleop")]
+)
+def test_a_misspelt_key_is_one_fault(key: str, meant: str) -> None:
+    """What it says counts as what is meant: nothing is said to be absent."""
+    values = fleet(driver="keyboard")
+    robot = values["robots"][0]
+    if meant == "teleop":
+        del robot["service"]
+    robot[key] = robot.pop(meant)
+    (fault,) = faults(values)
+    assert f"unknown key {key!r}; did you mean {meant!r}?" in fault
+
+
+def test_what_is_wrong_below_a_misspelt_key_is_said_too() -> None:
+    """Unless it fits so little that something else may have been meant."""
+    values = fleet(drivr="keyboard")
+    robot = values["robots"][0]
+    robot["telop"] = robot.pop("teleop")
+    assert [fault.partition(": ")[2] for fault in faults(values)] == [
+        "$.robots[0].teleop.drivr: unknown key 'drivr'; did you mean 'driver'?",
+        "$.robots[0].telop: unknown key 'telop'; did you mean 'teleop'?",
+    ]
+    robot["telop"] = 3
+    (fault,) = faults(values)
+    assert "unknown key 'telop'" in fault
 
 
 def test_the_expert_knows_the_simulated_cell_only() -> None:

@@ -229,7 +229,7 @@ def test_an_episode_is_loaded_by_a_command_and_said_from_its_first_pose(tmp_path
             {"driver": "pad_of_mine:Pad", "options": {"file": "f"}},
             "its actions are y, a; the robot's are a, b",
         ),
-        ({"driver": "pad_of_mine:Pad"}, "missing 1 required positional argument: 'file'"),
+        ({"driver": "pad_of_mine:Pad"}, "pad_of_mine:Pad: it needs file"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
