@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -70,3 +74,36 @@ def test_a_tracker_gets_every_metric(tmp_path: Path, monkeypatch: pytest.MonkeyP
         "closed",
         "finished",
     ]
+
+
+def test_tensorboard_itself_reads_what_was_tracked(tmp_path: Path) -> None:
+    """Its own reader finds each value at its step, where the package is installed."""
+    pytest.importorskip("tensorboard", reason="needs tensorboard, which is not installed")
+    reader = "tensorboard.backend.event_processing.event_accumulator"
+    with MetricsLog(tmp_path, 0, ["tensorboard"]) as log:
+        log.write(20, {"loss": 0.5})
+        log.write(40, {"loss": 0.25})
+    events = importlib.import_module(reader).EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [
+        (20, 0.5),
+        (40, 0.25),
+    ]
+
+
+@pytest.mark.slow
+def test_wandb_itself_tracks_without_a_network(tmp_path: Path) -> None:
+    """With WANDB_MODE=offline a run of its own is in the folder, where the package is installed."""
+    if importlib.util.find_spec("wandb") is None:
+        pytest.skip("needs wandb, which is not installed")
+    script = (
+        "from pathlib import Path\n"
+        "from holdfast.tools.training.metrics_log import MetricsLog\n"
+        f"with MetricsLog(Path({str(tmp_path)!r}), 0, ['wandb']) as log:\n"
+        "    log.write(20, {'loss': 0.5})\n"
+    )
+    command, offline = [sys.executable, "-c", script], {**os.environ, "WANDB_MODE": "offline"}
+    done = subprocess.run(command, env=offline, capture_output=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    (run,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    assert run.stat().st_size > 0
