@@ -207,7 +207,7 @@ def test_a_killed_recorder_costs_its_episode_and_no_tick(fleet: FleetProcess) ->
 
 @pytest.mark.slow
 def test_a_dataset_deleted_while_recording_is_one_line_in_the_status(fleet: FleetProcess) -> None:
-    """The robot goes on, the fleet is not healthy until the next episode is recorded."""
+    """The robot goes on, the fleet is not healthy until the next episode is saved."""
     root = fleet.file.parent / "data" / "wave"
     ctl(fleet, "episode", "start", "r1")
     recorded(fleet, 3)
@@ -216,10 +216,11 @@ def test_a_dataset_deleted_while_recording_is_one_line_in_the_status(fleet: Flee
     said = fleet.actorctl("status")
     assert said.returncode == 1
     (line,) = [line for line in said.stdout.splitlines() if "was deleted or moved" in line]
-    assert line.startswith("r1/recorder: does not record: the episode in progress")
+    assert line.startswith("r1/recorder: does not record: an episode of")
     assert row(fleet.asked()["robots"], "r1")["state"] == "STREAMING"
     ctl(fleet, "episode", "start", "r1")
     recorded(fleet, 3)
-    assert recording(fleet)["reason"] == ""
+    assert "is recording, but an episode of" in fleet.actorctl("status").stdout
     ctl(fleet, "episode", "stop", "r1")
+    assert recording(fleet)["reason"] == ""
     assert verify(root).whole
