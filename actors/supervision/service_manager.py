@@ -61,7 +61,10 @@ class ServiceManager:
             self._alive_s = now_s
 
     def close(self) -> None:
+        """Tell the end, which may have come before the next report."""
         if self._socket is not None:
+            if "STOPPING=1" not in self._said:
+                self._send(["STOPPING=1"])
             self._socket.close()
 
     def _send(self, lines: list[str]) -> bool:
