@@ -152,8 +152,8 @@ def test_the_broker_listens_on_the_pod_and_is_reached_by_its_service() -> None:
     (broker,) = (a for a in expand(found, "broker", Path("/run")) if a.kind == "broker")
     assert broker.config["front_tcp"] == "tcp://0.0.0.0:7447"
     assert broker.config["back_tcp"] == "tcp://0.0.0.0:7448"
-    (control,) = (a for a in expand(found, "cell1", Path("/run")) if a.kind == "network")
-    assert control.config["broker"] == "tcp://holdfast-broker.holdfast.svc:7447"
+    (network,) = (a for a in expand(found, "cell1", Path("/run")) if a.kind == "network")
+    assert list(network.config["brokers"]) == ["tcp://holdfast-broker.holdfast.svc:7447"]
     service = named("Service", "holdfast-broker")["spec"]
     assert [port["port"] for port in service["ports"]] == [7447, 7448]
 

@@ -18,8 +18,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
+
+from holdfast.tests.e2e.conftest import FleetProcess, StartFleet
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 
@@ -137,6 +140,25 @@ def wire() -> Iterator[Wire]:
     """A robot's host and a GPU's, each in its namespace, 10.77.0.1 and 10.77.0.2."""
     with laid("cell", "gpu") as wire:
         yield wire
+
+
+def started(
+    start_fleet: StartFleet, fleet: Path, namespaces: dict[str, str]
+) -> dict[str, FleetProcess]:
+    """The part of each host of a fleet file, in its namespace and with folders beside the file."""
+    return {
+        host: start_fleet(
+            "--host",
+            host,
+            fleet=fleet,
+            inside=("ip", "netns", "exec", namespace),
+            environment={
+                "HOLDFAST_RUNTIME": str(fleet.with_name(f"{host}-run")),
+                "HOLDFAST_STATE": str(fleet.with_name(f"{host}-state")),
+            },
+        )
+        for host, namespace in namespaces.items()
+    }
 
 
 @contextmanager

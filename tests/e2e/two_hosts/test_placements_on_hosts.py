@@ -14,7 +14,7 @@ import pytest
 from holdfast.actors.runtime.runtime_dir import SOCKET
 from holdfast.actors.supervision.control_socket import ask
 from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, all_well, row
-from holdfast.tests.e2e.two_hosts.conftest import Wire, laid
+from holdfast.tests.e2e.two_hosts.conftest import Wire, laid, started
 from holdfast.tests.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
@@ -82,18 +82,7 @@ def spread(start_fleet: StartFleet, tmp_path: Path) -> Iterator[Spread]:
     path = tmp_path / "spread.yaml"
     path.write_text(FLEET)
     with laid(*HOSTS) as wire:
-        parts = {}
-        for host, namespace in zip(HOSTS, wire.names, strict=True):
-            parts[host] = start_fleet(
-                "--host",
-                host,
-                fleet=path,
-                inside=("ip", "netns", "exec", namespace),
-                environment={
-                    "HOLDFAST_RUNTIME": str(tmp_path / f"{host}-run"),
-                    "HOLDFAST_STATE": str(tmp_path / f"{host}-state"),
-                },
-            )
+        parts = started(start_fleet, path, dict(zip(HOSTS, wire.names, strict=True)))
         made = Spread(wire, parts)
         parts["cell"].streaming(60.0)
         wait_until(lambda: made.served() == {"pick/0", "pick/1"}, within_s=40.0)

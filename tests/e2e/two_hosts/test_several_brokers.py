@@ -13,7 +13,7 @@ from holdfast.actors.runtime.runtime_dir import SOCKET
 from holdfast.actors.supervision.control_socket import ask
 from holdfast.errors import ControlSocketError
 from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, all_well, row
-from holdfast.tests.e2e.two_hosts.conftest import Wire, laid
+from holdfast.tests.e2e.two_hosts.conftest import Wire, laid, started
 from holdfast.tests.e2e.two_hosts.test_placements_on_hosts import kill
 from holdfast.tests.waiting import wait_until
 
@@ -91,18 +91,7 @@ def twin(start_fleet: StartFleet, tmp_path: Path) -> Iterator[Twin]:
     path = tmp_path / "twin.yaml"
     path.write_text(FLEET)
     with laid(*HOSTS) as wire:
-        parts = {}
-        for host, namespace in zip(HOSTS, wire.names, strict=True):
-            parts[host] = start_fleet(
-                "--host",
-                host,
-                fleet=path,
-                inside=("ip", "netns", "exec", namespace),
-                environment={
-                    "HOLDFAST_RUNTIME": str(tmp_path / f"{host}-run"),
-                    "HOLDFAST_STATE": str(tmp_path / f"{host}-state"),
-                },
-            )
+        parts = started(start_fleet, path, dict(zip(HOSTS, wire.names, strict=True)))
         made = Twin(wire, parts)
         parts["cell"].streaming(60.0)
         wait_until(
