@@ -32,7 +32,8 @@ HoldfastError
 │   │   └── RecordingEndedError
 │   ├── PlanError
 │   ├── StaleFrameError
-│   └── DatasetError
+│   ├── DatasetError
+│   └── HubUnreachableError (ConnectionError)
 └── Messages and memory
     ├── WireError
     ├── KeyFileError
@@ -246,6 +247,10 @@ class StaleFrameError(HoldfastError):
 
 class DatasetError(HoldfastError):
     """A dataset is missing, damaged, of another format or not the one that was asked for."""
+
+
+class HubUnreachableError(HoldfastError, ConnectionError):
+    """The Hugging Face hub does not answer, or is overloaded: the same call may succeed later."""
 
 
 # Messages and memory

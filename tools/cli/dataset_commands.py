@@ -1,4 +1,4 @@
-"""The commands of `actorctl dataset`: look at a recorded dataset, check it, mend it.
+"""The commands of `actorctl dataset`: look at a recorded dataset, check it, mend it, upload it.
 
 Exit status 0 for a dataset that is whole, 1 for one with damage, 2 for none.
 """
@@ -14,13 +14,15 @@ import typer
 
 from ...errors import DatasetError
 from ..evaluation.intervals import wilson
+from .dataset_upload import upload
 from .option_types import AsJson
 from .running_fleet import fail
 
 if TYPE_CHECKING:
     from ...robot.dataset.verification import Verification, VerifiedEpisode
 
-app = typer.Typer(help="Show, check or mend a recorded dataset.", no_args_is_help=True)
+app = typer.Typer(help="Show, check, mend or upload a recorded dataset.", no_args_is_help=True)
+app.command()(upload)
 Place = Annotated[Path, typer.Argument(metavar="PATH", help="The dataset's folder.")]
 
 WHOLE, DAMAGED, NONE = 0, 1, 2
@@ -154,7 +156,7 @@ def rerun(
 ) -> None:
     """Write an episode for the viewer of Rerun: cameras, states, actions, chunks, interventions.
 
-    Needs `pip install 'holdfast[data,rerun]'`; `rerun FILE` opens it."""
+    Needs the extras `data` and `rerun`; `rerun FILE` opens it."""
     rerun_export = _imported("rerun_export")
     from ...robot.dataset.dataset_reader import Dataset
 

@@ -1,0 +1,82 @@
+"""`actorctl dataset upload`: a dataset's finished episodes to the Hugging Face hub."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import psutil
+import typer
+
+from ...errors import DatasetError, HubUnreachableError
+from .option_types import INTERRUPTED
+from .running_fleet import fail
+
+if TYPE_CHECKING:
+    from ...robot.dataset.hub_upload import UploadProgress
+
+_AGAIN, _REFUSED = 1, 2
+_MB = 1e6
+
+
+def upload(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The dataset's folder.")],
+    repo_id: Annotated[
+        str, typer.Option(metavar="NAME", help="Such as lab/pick; made if absent, else continued.")
+    ],
+    private: Annotated[
+        bool, typer.Option("--private", help="Make it private; a public one is refused.")
+    ] = False,
+    max_mbps: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Megabits a second that it may send.", min=0.01),
+    ] = None,
+) -> None:
+    """Send its finished episodes to the Hugging Face hub; what is there already is not sent again.
+
+    An upload that was ended continues with the next call. It may run while the dataset is recorded
+    to, and yields processor and disk. Log in before, with `hf auth login`. Needs the extras `data`
+    and `hub`.
+
+    Exit status 0 if all is sent, 1 if the network or the hub does not answer, 2 if it is
+    refused."""
+    try:
+        from ...robot.dataset.hub_upload import HubUpload
+    except ModuleNotFoundError as error:
+        fail(f"this needs {error.name}: `pip install 'holdfast[data,hub]'`", _REFUSED)
+    _yield_to_all()
+    try:
+        done = HubUpload(path, repo_id, private=private, mbit_s=max_mbps, report=_say).run()
+    except HubUnreachableError as error:
+        fail(f"{error}; the same command continues the upload", _AGAIN)
+    except DatasetError as error:
+        fail(str(error), _REFUSED)
+    except OSError as error:
+        fail(f"{error.filename or path}: {error.strerror or error}", _REFUSED)
+    except KeyboardInterrupt:
+        print("ended; the same command continues the upload", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from None
+    if not done.episodes:
+        print(f"{path} has no finished episode yet")
+    else:
+        what = f"{done.files} files were sent" if done.files else "nothing was to be sent"
+        print(f"{repo_id} has all {done.episodes} episodes of {path}; {what}")
+
+
+def _yield_to_all() -> None:
+    """The lowest priority for the processor and, where the system has it, for the disk."""
+    os.nice(19)
+    with suppress(psutil.Error, OSError, AttributeError):  # not Linux, or a filter of system calls
+        psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
+
+
+def _say(progress: UploadProgress) -> None:
+    if progress.files:
+        print(
+            f"{progress.sent} of {progress.files} files, {progress.sent_bytes / _MB:.1f} of "
+            f"{progress.size_bytes / _MB:.1f} MB",
+            flush=True,
+        )
