@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 from ...errors import DatasetError, Fault, RobotError
 from ...robot.dataset.dataset_info import INFO, read_info
 from ...robot.dataset.dataset_place import cannot_write, other_content
-from ..recorder.strategy_settings import DaggerSettings, EpisodicSettings, TeleopSettings
+from ..recorder.strategy_settings import (
+    DaggerSettings,
+    EpisodicSettings,
+    SentrySettings,
+    TeleopSettings,
+)
 from .hosts import is_here
 from .robot_entry import RobotEntry
 from .schema import FleetFile
@@ -35,6 +40,7 @@ def record_faults(fleet: FleetFile, robot: RobotEntry, path: str) -> Iterator[Fa
             f"recording needs {' and '.join(missing)}, which {_are(missing)} not installed here",
             remedy="`pip install 'holdfast[data]'`",
         )
+    yield from _upload(fleet, robot, path)
     if robot.fps != int(robot.fps):
         yield Fault(
             f"{path}.fps",
@@ -80,6 +86,31 @@ def _schema(fleet: FleetFile, robot: RobotEntry) -> RecordingSchema:
         action_names=tuple(names.get(name, name) for name in own.action_names),
         cameras={names.get(n, n): (each.height, each.width) for n, each in robot.cameras.items()},
     )
+
+
+def _upload(fleet: FleetFile, robot: RobotEntry, path: str) -> Iterator[Fault]:
+    """What an upload of its episodes lacks."""
+    if robot.record is None or robot.record.upload == "never":
+        return
+    repo_id = robot.record.repo_id
+    if repo_id is None or repo_id.count("/") != 1:
+        yield Fault(
+            f"{path}.record.repo_id",
+            f"{repo_id!r}: an upload needs the name of a repository",
+            remedy="name one, e.g. `repo_id: lab/pick`",
+        )
+    if robot.record.upload == "deferred" and isinstance(robot.strategy, SentrySettings):
+        yield Fault(
+            f"{path}.record.upload",
+            "'deferred' waits until no episode is recorded, and 'sentry' always records one",
+            remedy="use `upload: continuous`",
+        )
+    if find_spec("huggingface_hub") is None and is_here(fleet, robot.host):
+        yield Fault(
+            f"{path}.record.upload",
+            "uploading needs huggingface_hub, which is not installed here",
+            remedy="`pip install 'holdfast[data,hub]'`",
+        )
 
 
 def _strategy(robot: RobotEntry, path: str) -> Iterator[Fault]:

@@ -3,14 +3,18 @@ heavy."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from ...errors import DatasetError
 from ...robot.dataset.encoding import Codec, Encoding
 from ..runtime.configs import CameraFeed
 from .strategy_settings import BaseSettings, StrategySettings
+
+if TYPE_CHECKING:
+    from ...robot.dataset.recording_schema import RecordingSchema
 
 
 class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -30,6 +34,28 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     quality: Annotated[int, Meta(ge=1, le=51, description="the encoder's CRF, 1 (best) to 51")] = 23
     threads: Annotated[
         int, Meta(ge=1, le=64, description="processor threads of each camera's encoder, 1 to 64")
+    ] = 1
+
+    upload: Annotated[
+        Literal["deferred", "continuous", "never"],
+        Meta(
+            description="of finished episodes to `repo_id`. deferred: while none is recorded; "
+            "continuous: also while one is, for strategies that always record; or never"
+        ),
+    ] = "never"
+    repo_id: Annotated[
+        str | None,
+        Meta(description="a dataset repository of the Hugging Face hub, such as lab/pick"),
+    ] = None
+    private: Annotated[
+        bool, Meta(description="`repo_id` is made private; a public one is refused")
+    ] = False
+    max_mbps: Annotated[
+        Annotated[float, Meta(ge=0.01)] | None,
+        Meta(description="megabits a second that an upload may send; all that there are without"),
+    ] = None
+    upload_every: Annotated[
+        int, Meta(ge=1, description="an upload begins when so many episodes wait for it")
     ] = 1
 
     @property
@@ -60,3 +86,20 @@ class RecorderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The board of its driver, which may say how an episode of its surroundings ended."""
     cameras: dict[str, CameraFeed] = {}
     robot_type: str | None = None
+
+    @property
+    def schema(self) -> RecordingSchema:
+        """Raises DatasetError for a rate that a dataset cannot have."""
+        from ...robot.dataset.recording_schema import RecordingSchema
+
+        if self.fps != int(self.fps):
+            raise DatasetError(
+                f"fps is {self.fps:g}; a dataset has a whole number of frames per second"
+            )
+        return RecordingSchema(
+            fps=int(self.fps),
+            state_names=self.state_names,
+            action_names=self.action_names,
+            cameras={name: (feed.height, feed.width) for name, feed in self.cameras.items()},
+            robot_type=self.robot_type,
+        )

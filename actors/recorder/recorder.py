@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 
 from ...errors import DatasetError, RefusedError
-from ...robot.dataset.recording_schema import RecordingSchema, Row
+from ...robot.dataset.recording_schema import Row
 from ...transport.seqlock import SteadyReader
 from ..control.plan_memory import PLAN_BYTES
 from ..control.tick_log import TickReader, TickRecord
@@ -29,6 +29,7 @@ from ..runtime.runtime_dir import SOCKET
 from ..runtime.status_board import StatusBoardReader
 from . import make_strategy
 from .dataset_recorder import DatasetRecorder
+from .deferred_upload import DeferredUpload
 from .frame_taker import FrameTaker
 from .record_settings import RecorderConfig
 from .recorder_commands import VERBS, RecorderCommands
@@ -64,21 +65,20 @@ class RecorderActor(Actor):
         cv2.setNumThreads(1)
         config: RecorderConfig = self.config
         try:
-            schema = RecordingSchema(
-                fps=_whole(config.fps),
-                state_names=config.state_names,
-                action_names=config.action_names,
-                cameras={name: (feed.height, feed.width) for name, feed in config.cameras.items()},
-                robot_type=config.robot_type,
-            )
             self.phase(f"opens the dataset {config.record.root}")
             self._dataset = DatasetRecorder(
-                Path(config.record.root), config.robot, schema, config.record.encoding, self.log
+                Path(config.record.root),
+                config.robot,
+                config.schema,
+                config.record.encoding,
+                self.log,
             )
             self._dataset.open()
         except DatasetError as error:
             raise RefusedError(f"robot {config.robot} cannot be recorded: {error}") from error
         self.resources.callback(self._dataset.close)
+        self._upload = DeferredUpload(config.record, self.log)
+        self.resources.callback(self._upload.close)
         self._priority = SessionPriority()
         self.resources.callback(self._priority.restore)
         self._takers = {
@@ -112,8 +112,7 @@ class RecorderActor(Actor):
             highlights=bool(held),
         )
         self._intervention = False
-        self._idle = self._lost = self._steps = 0
-        self._report_ns = 0
+        self._idle = self._lost = self._steps = self._report_ns = 0
 
     def run(self) -> None:
         self.ready(root=self.config.record.root)
@@ -127,6 +126,8 @@ class RecorderActor(Actor):
             self._dataset.serve(now_ns)
             waits = self._dataset.saving or self._commands.waits
             self._priority.follow(self._dataset.waiting, self._dropped, now_ns, waits=waits)
+            busy = waits or self._dataset.recording
+            self._upload.serve(now_ns, self._dataset.next_index, busy=busy)
             if self._commands.due:
                 self._dataset.serve(time.monotonic_ns())
                 self.board.report(self._status())  # first: the status shows what is answered
@@ -142,11 +143,9 @@ class RecorderActor(Actor):
     def _follow(self) -> None:
         """Record what control has executed since the last call."""
         if self._reader is None:
-            config = self.config
+            states, actions = len(self.config.state_names), len(self.config.action_names)
             try:
-                self._reader = TickReader(
-                    self._ticks, len(config.state_names), len(config.action_names)
-                )
+                self._reader = TickReader(self._ticks, states, actions)
             except ValueError:
                 return  # control has not started yet
         for tick in self._reader.read():
@@ -171,8 +170,7 @@ class RecorderActor(Actor):
 
     def _begin(self, tick: TickRecord) -> Strategy:
         """The strategy, at its beginning or, after this process was killed, where it was."""
-        config = self.config
-        names = config.state_names
+        config, names = self.config, self.config.state_names
         home = {
             joint: float(tick.state[names.index(name)])
             for joint, name in zip(config.joints, config.action_names, strict=False)
@@ -298,10 +296,5 @@ class RecorderActor(Actor):
             "idle": self._idle,
             "encoder": dataset.encoder,
             "yields": self._priority.low,
+            "upload": self._upload.report(),
         }
-
-
-def _whole(fps: float) -> int:
-    if fps != int(fps):
-        raise DatasetError(f"fps is {fps:g}; a dataset has a whole number of frames per second")
-    return int(fps)

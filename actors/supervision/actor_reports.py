@@ -111,6 +111,19 @@ class SensorReport(Struct, kw_only=True):
     freezes: Count = 0
 
 
+class UploadReport(Struct, kw_only=True):
+    """Of a recorder's episodes to the hub. `state` is waiting, sending, paused (an episode is
+    recorded) or done; `waiting` counts episodes; the sizes are of the upload in progress, or of
+    the last one; `error` is why the last one failed."""
+
+    repo_id: str = ""
+    state: str = ""
+    waiting: Count = 0
+    sent_mb: Measure = 0.0
+    size_mb: Measure = 0.0
+    error: str = ""
+
+
 class RecorderReport(Struct, kw_only=True):
     """Of a robot's recorder. `state` is idle, recording, saving or paused (`reason` says why);
     `yields`: it keeps up with less processor time than others get."""
@@ -133,6 +146,7 @@ class RecorderReport(Struct, kw_only=True):
     """Whether all its strategy's episodes are on the disk; None where it has no last one."""
     held_s: Measure | None = None
     """How much is held in memory, for a highlight."""
+    upload: UploadReport | None = None
 
 
 class NetworkReport(Struct, kw_only=True):

@@ -110,13 +110,24 @@ def _recording(row: dict[str, Any]) -> str:
     report = row.get("report") or {}
     if row["kind"] != "recorder" or row["state"] != "READY":
         return ""
-    said = report["strategy"]
+    said = "; ".join(filter(None, (report["strategy"], _uploading(report.get("upload")))))
     if report["state"] != "recording":
-        return str(said)
+        return said
     counts = f"{report['frames']} frames, {report['dropped']} dropped"
     encoder = f", {report['encoder']}" if report["encoder"] else ""
     recording = f"recording episode {report['episode']}, {counts}{encoder}"
     return f"{said}; {recording}" if said else recording
+
+
+def _uploading(upload: dict[str, Any] | None) -> str:
+    if upload is None:
+        return ""
+    said = f"upload to {upload['repo_id']} {upload['state']}"
+    if upload["waiting"]:
+        said += f", {upload['waiting']} episodes wait"
+    if upload["state"] in {"sending", "paused"}:
+        said += f", {upload['sent_mb']} of {upload['size_mb']} MB are sent"
+    return f"{said} (last error: {upload['error']})" if upload["error"] else said
 
 
 def _about_commands(row: dict[str, Any], name: str) -> Iterator[Note]:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import DatasetError
 from . import recovery
@@ -85,7 +85,9 @@ class _Sent:
 class HubUpload:
     """Of the dataset in `root` to the repository `repo_id`, which is made if absent: private, or as
     the account's default is. `mbit_s` bounds the files' transfer, in megabits a second. `report`
-    is called with the progress at the start and after each file."""
+    is called with the progress at the start and after each file; `pause` before each file and each
+    of its blocks: the upload goes on when it returns. `waits`: for another upload of the same
+    dataset, which is an error without."""
 
     def __init__(
         self,
@@ -95,7 +97,10 @@ class HubUpload:
         private: bool = False,
         mbit_s: float | None = None,
         report: Callable[[UploadProgress], None] = lambda _: None,
+        pause: Callable[[], Any] = lambda: None,
+        waits: bool = False,
     ) -> None:
+        self._pause, self._waits = pause, waits
         self.root, self.repo_id = root.expanduser(), repo_id
         self._private, self._mbit_s, self._report = private, mbit_s, report
 
@@ -120,7 +125,7 @@ class HubUpload:
             ) from error
         disable_progress_bars()
         api = huggingface_hub.HfApi(library_name="holdfast")
-        with _only_upload(self.root), translated(self.repo_id):
+        with _only_upload(self.root, waits=self._waits), translated(self.repo_id):
             return self._run(api)
 
     def _run(self, api: HfApi) -> UploadProgress:
@@ -189,6 +194,7 @@ class HubUpload:
 
         operations = []
         for path in paths:
+            self._pause()
             operations.append(self._send(api, path))
             sent.add(1, (self.root / path).stat().st_size)
         for path, content in contents.items():
@@ -208,7 +214,9 @@ class HubUpload:
 
         with PacedFile(self.root / path) as file:
             operation = CommitOperationAdd(path_in_repo=path, path_or_fileobj=file)
-            file.pace(self._mbit_s)  # from here on: to be hashed, it has been read already
+            file.pace(
+                self._mbit_s, self._pause
+            )  # from here on: to be hashed, it has been read already
             api.preupload_lfs_files(
                 self.repo_id, [operation], repo_type="dataset", num_threads=1, free_memory=False
             )
@@ -248,12 +256,12 @@ def _snapshot(root: Path) -> _Snapshot:
 
 
 @contextmanager
-def _only_upload(root: Path) -> Iterator[None]:
+def _only_upload(root: Path, *, waits: bool) -> Iterator[None]:
     with locked(root):  # makes its folder
         descriptor = os.open(root / STAGING / "upload.lock", os.O_CREAT | os.O_RDWR, 0o644)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
         except BlockingIOError:
             raise DatasetError(f"another process uploads {root}: wait for it, or end it") from None
         yield

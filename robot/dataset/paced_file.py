@@ -26,13 +26,18 @@ class PacedFile(io.BufferedReader):
         self._clock, self._sleep = clock, sleep
         self._byte_s = 0.0
         self._due_s = 0.0
+        self._pause: Callable[[], Any] | None = None
 
-    def pace(self, mbit_s: float | None) -> None:
-        """At most `mbit_s` megabits a second; None for no limit."""
+    def pace(self, mbit_s: float | None, pause: Callable[[], Any] | None = None) -> None:
+        """At most `mbit_s` megabits a second; None for no limit. `pause` is called before each
+        `read`, and returns when it may go on."""
+        self._pause = pause
         self._byte_s = 8 / (mbit_s * 1e6) if mbit_s else 0.0
         self._due_s = self._clock()
 
     def read(self, size: int | None = -1, /) -> bytes:
+        if self._pause is not None:
+            self._pause()
         if not self._byte_s:
             return super().read(size)
         if size is not None and size > 0:

@@ -15,6 +15,7 @@ import pytest
 from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.robot.dataset.verification import verify
 from holdfast.tests.e2e.conftest import FleetProcess, row
+from holdfast.tests.robot.dataset.upload_hub import TOKEN, UploadHub, upload_hub
 
 FLEET = """
 name: recorded
@@ -27,7 +28,7 @@ robots:
     fps: 30
     task: wave
     cameras: {top: {driver: "lab:Eye", width: 64, height: 48}}
-    record: {root: data/wave}
+    record: {root: data/wave, upload: deferred, repo_id: lab/wave}
   - name: r2
     driver: "lab:Arm"
     service: wave
@@ -93,11 +94,25 @@ class Wave:
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FleetProcess]:
+def hub() -> Iterator[UploadHub]:
+    with upload_hub() as hub:
+        yield hub
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory: pytest.TempPathFactory, hub: UploadHub) -> Iterator[FleetProcess]:
     folder = tmp_path_factory.mktemp("recorded")
     (folder / "fleet.yaml").write_text(FLEET)
     (folder / "lab.py").write_text(LAB)
-    fleet = FleetProcess(folder / "fleet.yaml", folder, environment={"COLUMNS": "400"})
+    environment = {
+        "COLUMNS": "400",
+        "HF_ENDPOINT": hub.url,
+        "HF_HOME": str(folder / "huggingface"),
+        "HF_HUB_OFFLINE": "0",
+        "HF_TOKEN": TOKEN,
+        "NO_PROXY": "127.0.0.1",
+    }
+    fleet = FleetProcess(folder / "fleet.yaml", folder, environment=environment)
     try:
         fleet.streaming()
         yield fleet
@@ -155,6 +170,25 @@ def test_a_stopped_episode_is_on_the_disk_with_what_was_executed(fleet: FleetPro
     assert len(pictures) == len(episode)
     shown = json.loads(ctl(fleet, "dataset", "show", str(root), "--json"))
     assert shown["episodes"][-1]["frames"] == len(episode)
+
+
+def test_a_saved_episode_is_uploaded_while_none_is_recorded(
+    fleet: FleetProcess, hub: UploadHub
+) -> None:
+    """The hub gets the whole dataset; the status says how far it is, and no token is in the log."""
+    ctl(fleet, "episode", "start", "r1")
+    recorded(fleet, 5)
+    assert recording(fleet)["upload"]["state"] in {"waiting", "paused", "done"}
+    ctl(fleet, "episode", "stop", "r1")
+    fleet.wait_for(
+        lambda status: row(status["robots"], "r1")["recording"]["upload"]["state"] == "done", 60.0
+    )
+    assert "upload to lab/wave done" in fleet.actorctl("status").stdout
+    root = fleet.file.parent / "data" / "wave"
+    tree = hub.repositories["lab/wave"].tagged[-1]
+    assert tree["meta/info.json"] == (root / "meta" / "info.json").read_bytes()
+    assert TOKEN not in fleet.said()
+    assert "lab/wave has" in ctl(fleet, "logs", "r1/recorder")
 
 
 def test_a_discarded_episode_leaves_the_dataset_as_it_was(fleet: FleetProcess) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import psutil
 import typer
 
 from ...errors import DatasetError, HubUnreachableError
+from ...robot.dataset.lowest_priority import take_lowest_priority
 from .option_types import INTERRUPTED
 from .running_fleet import fail
 
@@ -47,7 +45,7 @@ def upload(
         from ...robot.dataset.hub_upload import HubUpload
     except ModuleNotFoundError as error:
         fail(f"this needs {error.name}: `pip install 'holdfast[data,hub]'`", _REFUSED)
-    _yield_to_all()
+    take_lowest_priority()
     try:
         done = HubUpload(path, repo_id, private=private, mbit_s=max_mbps, report=_say).run()
     except HubUnreachableError as error:
@@ -64,13 +62,6 @@ def upload(
     else:
         what = f"{done.files} files were sent" if done.files else "nothing was to be sent"
         print(f"{repo_id} has all {done.episodes} episodes of {path}; {what}")
-
-
-def _yield_to_all() -> None:
-    """The lowest priority for the processor and, where the system has it, for the disk."""
-    os.nice(19)
-    with suppress(psutil.Error, OSError, AttributeError):  # not Linux, or a filter of system calls
-        psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
 
 
 def _say(progress: UploadProgress) -> None:

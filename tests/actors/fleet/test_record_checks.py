@@ -55,6 +55,13 @@ def test_without_record_there_is_no_recorder(tmp_path: Path) -> None:
         (fleet(record="{}"), "$.robots[0].record", "root"),
         (fleet(record="{root: d, codec: vp9}"), "$.robots[0].record.codec", "h264"),
         (fleet(record="{root: d, quality: 0}"), "$.robots[0].record.quality", "1"),
+        (fleet(record="{root: d, upload: soon}"), "$.robots[0].record.upload", "deferred"),
+        (fleet(record="{root: d, upload: deferred}"), "$.robots[0].record.repo_id", "needs the"),
+        (
+            fleet(record="{root: d, upload: deferred, repo_id: l/p}\n    strategy: {type: sentry}"),
+            "$.robots[0].record.upload",
+            "always records",
+        ),
         (fleet(fps=29.5), "$.robots[0].fps", "whole number of frames per second"),
         (fleet(width=641), "$.robots[0].cameras.overhead.width", "even number of pixels"),
     ],

@@ -63,3 +63,10 @@ def dataset(
     for number, length in enumerate(lengths):
         writer.commit(record(writer, number, length), success=bool(number % 2))
     writer.close()
+
+
+def add_episode(root: Path, schema: RecordingSchema, number: int) -> None:
+    """One more, of five rows, to a dataset that is there."""
+    writer = DatasetWriter(root, "r1", schema)
+    writer.commit(record(writer, number, 5))
+    writer.close()

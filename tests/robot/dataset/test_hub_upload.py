@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.robot.dataset.dataset_writer import DatasetWriter
 from holdfast.robot.dataset.verification import verify
 from holdfast.tests.peers.environments import interpreter_of
 
@@ -96,12 +95,6 @@ def copy_of(root: Path, number: int) -> Path:
     return shutil.copytree(root, root.with_name(f"copy-{number}"))
 
 
-def add_episode(root: Path, number: int) -> None:
-    writer = DatasetWriter(root, "r1", SMALL)
-    writer.commit(recordings.record(writer, number, 5))
-    writer.close()
-
-
 def assert_whole(tree: Tree, folder: Path, episodes: int) -> None:
     """Written to a folder, it is a dataset without a fault."""
     for path, content in tree.items():
@@ -121,7 +114,7 @@ def test_a_second_upload_sends_the_new_episode_only(
     assert "lab/pick has all 2 episodes" in said
     first = len(hub.received)
     assert first == 2 * OF_AN_EPISODE + 1
-    add_episode(root, 2)
+    recordings.add_episode(root, SMALL, 2)
     assert "has all 3 episodes" in done(upload())
     assert len(hub.received) - first == OF_AN_EPISODE + 1
     assert "nothing was to be sent" in done(upload())
@@ -159,7 +152,7 @@ def test_an_upload_is_of_the_episodes_that_were_finished_when_it_began(
     hub.hold_at = 1
     first = upload()
     assert hub.held.wait(60)
-    add_episode(root, 2)
+    recordings.add_episode(root, SMALL, 2)
     assert "another process uploads" in refused(upload(), 2)
     hub.go_on.set()
     assert "has all 2 episodes" in done(first)
