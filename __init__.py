@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from .errors import FrameError as FrameError
     from .errors import HeadroomError as HeadroomError
     from .errors import HoldfastError as HoldfastError
+    from .errors import HubUnreachableError as HubUnreachableError
     from .errors import KeyFileError as KeyFileError
     from .errors import LayoutError as LayoutError
     from .errors import NotReadyError as NotReadyError
@@ -122,6 +123,7 @@ _NAMES = {
         "FrameError",
         "HeadroomError",
         "HoldfastError",
+        "HubUnreachableError",
         "KeyFileError",
         "LayoutError",
         "NotReadyError",

@@ -99,7 +99,7 @@ class InferenceActor(Actor):
         self.resources.callback(self._brokers.close)
         self._unreachable = ""
         self._departure = Departure(config.drain_s)
-        self._host = self.host_board()
+        self._host = self._host_board()
         self._next_beat_ns = self._next_report_ns = 0
         self._longest_s = max(self._runner.times.values(), default=0.0)
         self.resources.callback(lambda: self.board.report(self._status(time.monotonic_ns())))

@@ -60,7 +60,7 @@ class NetworkActor(Actor):
         self._service = config.service
         """What the last handshake asked for."""
         self._vitals = LatestVitals(script=config.script)
-        self._host = self.host_board()
+        self._host = self._host_board()
         self._own_actions: tuple[str, ...] = ()
         self._dropped: Counter[str] = Counter()
         self._bytes_in = 0

@@ -179,7 +179,7 @@ class Actor:
         have."""
         return self._memory[name]
 
-    def host_board(self) -> HostBoardReader | None:
+    def _host_board(self) -> HostBoardReader | None:
         """How the actors of this host are, for the broker; None where there is one host only."""
         memory = self._memory.get(HOST_BOARD)
         return None if memory is None else HostBoardReader(memory)
