@@ -63,9 +63,10 @@ def label(argument: str, value: object) -> str:
 
 def names(argument: str, value: object, least: int = 0, most: int = 256) -> tuple[str, ...]:
     """Different names, in order."""
-    if isinstance(value, str | bytes | Mapping | set | frozenset) or not isinstance(
-        value, Iterable
-    ):
+    unordered = isinstance(value, str | bytes | Mapping | set | frozenset)
+    # An array without an axis has `__iter__` too, which refuses.
+    unordered |= isinstance(value, np.ndarray) and not value.ndim
+    if unordered or not isinstance(value, Iterable):
         raise TypeError(f"{argument}: {shown(value)}, expected a sequence of names in order")
     found = tuple(name(f"{argument}[{place}]", each) for place, each in enumerate(value))
     if not least <= len(found) <= most:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast import arguments
@@ -54,6 +54,7 @@ CHECKS: dict[str, tuple[Callable[[str, Any], Any], type]] = {
 
 @pytest.mark.parametrize("check", CHECKS)
 @given(value=ANYTHING)
+@example(value=np.array("a"))
 def test_a_value_is_taken_as_the_promised_type_or_refused_by_its_name(
     check: str, value: Any
 ) -> None:
