@@ -66,12 +66,10 @@ class GivenReplica(InferenceActor):
         timeout_ms = super()._timeout_ms(now_ns)
         return timeout_ms if self._stop is None else min(timeout_ms, _MAX_WAIT_MS)
 
-    def _serve_commands(self, now_ns: int) -> None:
-        super()._serve_commands(now_ns)
+    def _report(self, now_ns: int) -> None:
+        """At every turn of the loop."""
         if self._stop is not None and self._stop.is_set():
             self._drain(now_ns, "asked to stop")
-
-    def _report(self, now_ns: int) -> None:
         super()._report(now_ns)
         self._announce(now_ns)
 
