@@ -54,6 +54,7 @@ SIZES = {
 }
 _REFILL_BELOW = 300
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+_SERVICE = "none"
 _PATIENCE_S = 20.0
 
 
@@ -66,7 +67,7 @@ class Stand:
         self._commands = Seqlock(memoryview(self._maps["r1/command"]), writable=False)
         self._config = ControlConfig(
             robot="r1",
-            service="none",
+            service=_SERVICE,
             endpoint=f"ipc://{rundir}/unbound",
             plan="r1/plan",
             spec=SpecConfig.of(SPEC),
@@ -88,7 +89,8 @@ class Stand:
         said = RobotState(1, now_ns, now_ns, DriverPhase.ENABLED, home)
         Seqlock(self._maps["r1/state"]).write(pack_state(said))
         plan = self._plan()
-        kept = Kept(Contract("m", "1", "c", SPEC.action_names, continues_a_plan=True))
+        contract = Contract("m", "1", "c", SPEC.action_names, continues_a_plan=True)
+        kept = Kept(contract, service=_SERVICE, configured=_SERVICE)
         plan.keep(kept.pack())
 
     def _plan(self) -> PlanMemory:
