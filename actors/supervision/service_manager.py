@@ -52,13 +52,15 @@ class ServiceManager:
         sentence = "healthy" if status["healthy"] else f"not healthy: {'; '.join(why)}"
         lines = ["STOPPING=1" if stopping else "READY=1"]
         lines.append(f"STATUS={sentence[:_STATUS_CHARS]}".replace("\n", " "))
-        news = [line for line in lines if line not in self._said]
+        unsaid = [line for line in lines if line not in self._said]
         now_s = time.monotonic()
-        if self._alive_every_s and now_s - self._alive_s >= self._alive_every_s:
-            news.append("WATCHDOG=1")
-        if news and self._send(news):
+        due = self._alive_every_s > 0 and now_s - self._alive_s >= self._alive_every_s
+        if due:
+            unsaid.append("WATCHDOG=1")
+        if unsaid and self._send(unsaid):
             self._said = lines
-            self._alive_s = now_s
+            if due:
+                self._alive_s = now_s
 
     def close(self) -> None:
         """Tell the end, which may have come before the next report."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +19,7 @@ from holdfast.actors.supervision.service_manager import ServiceManager
 from holdfast.tests.waiting import wait_until
 
 HEALTHY = {"healthy": True, "actors": [], "robots": []}
-FAILED = {
+FAILED: dict[str, Any] = {
     "healthy": False,
     "actors": [
         {
@@ -95,6 +97,23 @@ def test_the_watchdog_is_fed_by_reports_alone(systemd: Systemd, address: str) ->
     wait_until(fed, "the watchdog is fed again and again", 30)
     count = len(systemd.read())
     assert len(systemd.read()) == count
+    manager.close()
+
+
+def test_the_watchdog_is_fed_while_the_status_is_another_at_every_report(
+    systemd: Systemd, address: str
+) -> None:
+    """A reason may count seconds: the messages about it are none about the loop."""
+    manager = ServiceManager({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "800000"})
+    reasons = itertools.count()
+
+    def fed() -> bool:
+        (row,) = FAILED["actors"]
+        reason = f"silent for {next(reasons)} s"
+        manager.report(FAILED | {"actors": [row | {"reason": reason}]}, stopping=False)
+        return systemd.read().count("WATCHDOG=1") > 1
+
+    wait_until(fed, "the watchdog is fed again and again", 5)
     manager.close()
 
 
