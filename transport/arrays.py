@@ -66,7 +66,8 @@ def as_bytes(array: NDArray[Any]) -> Buffer:
 
 
 def all_finite(values: NDArray[np.float32]) -> bool:
-    """Whether no value is infinite or NaN. In half of the time of `np.isfinite(values).all()`."""
+    """Whether no value is infinite or NaN."""
+    # 0.8 µs for [50, 7], where `np.isfinite(values).all()` takes 1.4 (numpy 2.4, least of 7).
     return int(np.count_nonzero(np.isfinite(values))) == values.size
 
 

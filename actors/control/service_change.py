@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CHANGE_NS = 4_000_000_000
-"""How long the other service may take to accept the robot; whoever asks for it waits 5 s."""
+"""How long the other service may take to accept the robot. Less than the supervisor waits for the
+answer to a command, so that this has the reason of a refusal."""
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ def emergency_stop(
     *robots: str, fleet: str | None = None, why: str = "", by: str = ""
 ) -> list[StopOutcome]:
     """Stop `robots`, or without one all, of the fleets that run on this machine (or of `fleet`)
-    until somebody releases them; what became of each, after about a second at most.
+    until a person releases them; what became of each, after about a second at most.
 
     Needs no other live process of the fleet. `by` is who does it, for the status; the user of this
     process if it is empty. Raises FleetNotFoundError.

@@ -11,6 +11,7 @@ from holdfast.actors.control.plan_memory import PLAN_BYTES
 from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.actors.control.service_change import CHANGE_NS
 from holdfast.actors.control.supply_state import SupplyState
+from holdfast.actors.supervision.control_commands import ANSWER_S
 from holdfast.tests.actors.control.request_cycles import TERMS, S, new_cycle, opened
 from holdfast.transport.bodies import Reject
 
@@ -116,3 +117,8 @@ def test_a_handshake_under_way_is_given_up_for_the_other_service() -> None:
     assert not cycle.session.open
     cycle.session.accepted(OTHER, 2, S)
     assert cycle.failsafe.session_open and cycle.session.service == "t"
+
+
+def test_a_change_ends_before_the_supervisor_gives_its_command_up() -> None:
+    """So that the answer to the command has the reason of a refusal."""
+    assert CHANGE_NS / S <= ANSWER_S - 1

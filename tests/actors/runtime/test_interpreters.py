@@ -80,7 +80,7 @@ def test_what_is_no_usable_python_is_refused_with_what_it_did(
 
 
 def test_a_file_that_may_not_be_executed_is_named(tmp_path: Path) -> None:
-    """For root too, who may execute only what somebody may."""
+    """For root too, which may execute only what some user may."""
     path = tmp_path / "python"
     path.write_text("#!/bin/sh\n")
     path.chmod(0o644)
