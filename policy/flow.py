@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from . import continuation
 from .base import Observation
 from .checkpoint import Config
 from .encoder import Sizes
@@ -65,15 +66,15 @@ class FlowPolicy(LearnedPolicy):
                 for o in batch
             ]
         )
-        prefix, lengths = self._prefixes(samples)
-        known = list(zip(batch, lengths, strict=True))
+        nothing = np.zeros((0, actions), np.float32)
+        known = [nothing if s.prefix is None else s.prefix for s in samples]
+        prefixes, lengths = continuation.padded(known, steps, actions)
+        prefix = self._tensor(list(prefixes))
         if self.spec.prefix == "guided":
-            weights = [self.guidance.weights(o, n, steps) for o, n in known]
-            clips = [np.array(self.guidance.clip_of(o), np.float32) for o in batch]
-            return noise, prefix, self._tensor(weights), self._tensor(clips)
+            weights, clips = continuation.guided(batch, lengths, self.guidance, steps)
+            return noise, prefix, self._tensor(list(weights)), self._tensor(list(clips))
         limit = 0 if self.spec.prefix == "none" else self.spec.max_prefix_steps
-        sure = [min(o.delay_steps, n, o.execution_horizon or n, limit) for o, n in known]
-        given = np.arange(steps) < np.array(sure)[:, None]
+        given = continuation.given(batch, lengths, limit, steps)
         return noise, prefix, torch.from_numpy(given).to(self.device)
 
     def _actions(self, seen: Tensor, *inputs: Tensor) -> Tensor:
@@ -104,14 +105,3 @@ class FlowPolicy(LearnedPolicy):
 
     def _times(self) -> list[float]:
         return [step / self.euler_steps for step in range(self.euler_steps)]
-
-    def _prefixes(self, samples: Sequence[Sample]) -> tuple[Tensor, list[int]]:
-        """Prefixes [b, H, A], padded with zeros, and their lengths."""
-        shape = (len(samples), self.spec.chunk_size, len(self.spec.action_names))
-        prefixes, lengths = np.zeros(shape, np.float32), []
-        for row, sample in zip(prefixes, samples, strict=True):
-            known = sample.prefix if sample.prefix is not None else row[:0]
-            length = min(len(known), len(row))
-            row[:length] = known[:length]
-            lengths.append(length)
-        return self._tensor(list(prefixes)), lengths

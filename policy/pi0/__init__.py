@@ -8,6 +8,7 @@ checkpoint_layout  what a directory holds, openpi's or LeRobot's
 robot_data       the steps between a robot and the model
 prompt_text      the instruction as text
 word_pieces      text as tokens
+pi_sample        one observation as the model takes it
 pi_model         a batch on a device
 image_preparation  pixels as the vision tower takes them
 pi_weights       the tensors of a directory

@@ -7,7 +7,6 @@ which LeRobot draws for it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -16,6 +15,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .. import continuation
 from ..base import Observation, PolicySpec
 from ..graphs import GraphedFunction
 from ..rtc import Guidance
@@ -24,23 +24,13 @@ from .checkpoint_layout import CheckpointLayout
 from .denoising import conditioned, guided
 from .image_preparation import prepared
 from .pi_options import PiOptions
+from .pi_sample import PiSample
 from .pi_weights import load_network
 
 _OBSERVED = 4
 """Tokens, which of them count, states and noise, after the images."""
 _PLAN = {"none": 0, "guided": 3, "trained": 2}
 """How many tensors continue a plan."""
-
-
-@dataclass(frozen=True)
-class PiSample:
-    """One observation before the model: `images` uint8 [h, w, 3] by slot, `tokens` of the prompt,
-    `state` [S] and `prefix` [P, A] padded to the model's sizes."""
-
-    images: dict[str, NDArray[np.uint8]]
-    tokens: list[int]
-    state: NDArray[np.float32]
-    prefix: NDArray[np.float32]
 
 
 class PiModel:
@@ -106,18 +96,14 @@ class PiModel:
         if self._spec.prefix == "none":
             return ()
         steps = self._spec.chunk_size
-        prefixes = np.zeros((len(samples), steps, self._layout.architecture.actions), np.float32)
-        for row, sample in zip(prefixes, samples, strict=True):
-            row[: len(sample.prefix)] = sample.prefix
-        known = [(o, len(s.prefix)) for o, s in zip(batch, samples, strict=True)]
+        actions = self._layout.architecture.actions
+        prefixes, lengths = continuation.padded([s.prefix for s in samples], steps, actions)
+        prefix = self._tensor(list(prefixes))
         if self._spec.prefix == "guided":
-            weights = [self._guidance.weights(o, n, steps) for o, n in known]
-            clips = [np.array(self._guidance.clip_of(o), np.float32) for o in batch]
-            return self._tensor(list(prefixes)), self._tensor(weights), self._tensor(clips)
-        limit = self._spec.max_prefix_steps
-        sure = [min(o.delay_steps, n, o.execution_horizon or n, limit) for o, n in known]
-        given = np.arange(steps) < np.array(sure)[:, None]
-        return self._tensor(list(prefixes)), torch.from_numpy(given).to(self.device)
+            weights, clips = continuation.guided(batch, lengths, self._guidance, steps)
+            return prefix, self._tensor(list(weights)), self._tensor(list(clips))
+        given = continuation.given(batch, lengths, self._spec.max_prefix_steps, steps)
+        return prefix, torch.from_numpy(given).to(self.device)
 
     def _chunks(self, *inputs: Tensor) -> Tensor:
         """The whole computation of the device for a batch, from `_inputs`."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +21,10 @@ from ..steps.padding import pad_last
 from .architecture import Architecture, Family
 from .checkpoint_layout import read_layout
 from .pi_options import PiOptions, pi_options_of
+from .pi_sample import PiSample
 from .prompt_text import texts_of, tokens_of
 from .robot_data import robot_data, spec_alone
 from .word_pieces import read_word_pieces
-
-if TYPE_CHECKING:
-    from .pi_model import PiSample
 
 
 class PiPolicy:
@@ -68,7 +66,8 @@ class PiPolicy:
         dtype: str = "float32",  # noqa: ARG003
         **options: Any,
     ) -> PolicySpec:
-        """The spec by the checkpoint's configuration alone. Raises PolicyError."""
+        """The spec by the names and sizes in the checkpoint's files, without its weights. Raises
+        PolicyError."""
         given = pi_options_of(options)
         layout = read_layout(checkpoint, cls.family, given)
         return given.continuing(spec_alone(layout, revision, given))
@@ -107,8 +106,6 @@ class PiPolicy:
                 )
 
     def _sample(self, observation: Observation) -> PiSample:
-        from .pi_model import PiSample
-
         check_observation(self.spec, observation)
         keyed = self._keys.observed(observation)
         if self.spec.prefix == "none" or observation.prefix is None or not len(observation.prefix):

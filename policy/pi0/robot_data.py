@@ -32,7 +32,7 @@ from ..steps import (
 from .checkpoint_layout import CONFIG, CheckpointLayout
 from .pi_options import PiOptions
 
-_STATE, _ACTION, _TASK = "observation.state", "action", "task"
+_STATE, _TASK = "observation.state", "task"
 _MODES: dict[str, Mode | None] = {"IDENTITY": None, "MEAN_STD": "zscore", "QUANTILES": "quantile"}
 
 
