@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..errors import PolicyError
 from .base import PolicySpec
 from .normalize import Mode, Stats
+from .tensor_header import read_header
 
 CONFIG, WEIGHTS, STATS = "config.json", "model.safetensors", "norm_stats.json"
 FILES = (CONFIG, WEIGHTS, STATS)
@@ -147,23 +148,7 @@ def check_whole(checkpoint: str | os.PathLike[str]) -> None:
             f"{', '.join(FILES)}"
         )
     read_stats(directory)
-    path = directory / WEIGHTS
-    try:
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            length = path.stat().st_size
-            header = file.read(size) if size < length else b""
-        tensors = msgspec.json.decode(header, type=dict[str, dict[str, Any]])
-        ends = [t["data_offsets"][1] for name, t in tensors.items() if name != "__metadata__"]
-    except OSError as error:
-        raise PolicyError(f"{path}: cannot be read ({error.strerror})") from error
-    except (msgspec.MsgspecError, LookupError, TypeError) as error:
-        raise PolicyError(f"{path}: not readable as safetensors: it has no such header") from error
-    if 8 + size + max(ends, default=0) != length:
-        raise PolicyError(
-            f"{path}: {length} bytes, its header says {8 + size + max(ends, default=0)}: it is "
-            "damaged, copy it again"
-        )
+    read_header(directory / WEIGHTS)
 
 
 def checkpoint_hash(checkpoint: str | os.PathLike[str]) -> str:

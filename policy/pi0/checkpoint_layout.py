@@ -22,6 +22,7 @@ from typing import Any
 import msgspec
 
 from ...errors import PolicyError
+from ..tensor_header import read_header
 from .architecture import GEMMA, Architecture, Family, Origin
 from .pi_options import ONLY_LEROBOT, ONLY_OPENPI, PiOptions
 
@@ -108,7 +109,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 def _refuse_other_family(folder: Path, family: Family, config: dict[str, Any]) -> None:
     said = config.get("type")
-    names = [name.removeprefix("model.") for name in tensor_shapes(folder)]
+    names = [name.removeprefix("model.") for name in read_header(folder / WEIGHTS)]
     other: Family = "pi05" if family == "pi0" else "pi0"
     if said not in (None, family):
         found = str(said)
@@ -120,18 +121,6 @@ def _refuse_other_family(folder: Path, family: Family, config: dict[str, Any]) -
     raise PolicyError(
         f"{folder} is a checkpoint of {found}, not of {family}: write `policy: {kind}`"
     )
-
-
-def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
-    """The names and shapes in the header of the weights' file. Raises PolicyError."""
-    file = folder / WEIGHTS
-    try:
-        with file.open("rb") as stored:
-            size = int.from_bytes(stored.read(8), "little")
-            header = json.loads(stored.read(min(size, file.stat().st_size)))
-        return {k: tuple(v["shape"]) for k, v in header.items() if k != "__metadata__"}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PolicyError(f"{file}: not readable as safetensors: {error}") from error
 
 
 def _architecture(

@@ -26,6 +26,9 @@ from .prompt_text import texts_of, tokens_of
 from .robot_data import robot_data, spec_alone
 from .word_pieces import read_word_pieces
 
+_OF_THE_HOST = ("tokenizer", "dataset", "graphs")
+"""Options that say where something lies, or how the network runs."""
+
 
 class PiPolicy:
     """What both families have in common. Raises PolicyError for a checkpoint, device, dtype or
@@ -85,13 +88,12 @@ class PiPolicy:
         return [self._chunk(chunk, each) for chunk, each in zip(chunks, samples, strict=True)]
 
     def _hash(self, given: PiOptions, dtype: str) -> str:
-        """Of the files, and of the options that change a chunk. The files of other places, which
-        the options name, are not included."""
-        files = hash_of(self._layout.folder, dtype, self.spec, given.given())
-        stats = sorted(self._layout.folder.glob("assets/**/*.json"))
-        digest = hashlib.sha256(files.encode())
-        for path in stats:
-            digest.update(path.read_bytes())
+        """Of the bytes of all files, the tokenizer's included, and of the options that change a
+        chunk: where a file lies, and how the network runs, may differ from host to host."""
+        options = {k: v for k, v in given.given().items() if k not in _OF_THE_HOST}
+        digest = hashlib.sha256(hash_of(self._layout.folder, dtype, self.spec, options).encode())
+        for path in (*sorted(self._layout.folder.glob("assets/**/*.json")), self._pieces.file):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
     def _refuse_too_many(self, architecture: Architecture) -> None:

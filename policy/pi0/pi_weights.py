@@ -14,8 +14,9 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ...errors import PolicyError
+from ..tensor_header import read_header
 from .architecture import Architecture
-from .checkpoint_layout import WEIGHTS, tensor_shapes
+from .checkpoint_layout import WEIGHTS
 from .pi_network import PiNetwork
 from .tensor_names import UNUSED, WORDS, WORDS_OUT, published_name
 
@@ -33,7 +34,8 @@ def load_network(
         published_name(name, architecture.family): (name, tuple(value.shape))
         for name, value in network.state_dict().items()
     }
-    shapes = {name.removeprefix("model."): shape for name, shape in tensor_shapes(folder).items()}
+    header = read_header(folder / WEIGHTS)
+    shapes = {name.removeprefix("model."): tensor.shape for name, tensor in header.items()}
     _check(folder / WEIGHTS, {name: shape for name, (_, shape) in own.items()}, shapes)
     state: dict[str, Tensor] = {}
     try:

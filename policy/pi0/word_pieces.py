@@ -16,8 +16,9 @@ HUB = "google/paligemma-3b-pt-224"
 
 
 class WordPieces(Protocol):
-    """A tokenizer of `size` words."""
+    """A tokenizer of `size` words, of a `file`."""
 
+    file: Path
     size: int
 
     def encode(self, text: str) -> list[int]:
@@ -34,7 +35,7 @@ class SentencePieces:
         import sentencepiece
 
         self._made = sentencepiece.SentencePieceProcessor(model_file=str(file))
-        self.size = int(self._made.vocab_size())
+        self.file, self.size = file, int(self._made.vocab_size())
 
     def encode(self, text: str) -> list[int]:
         return [int(token) for token in self._made.encode(text)]
@@ -50,7 +51,7 @@ class JsonPieces:
         import tokenizers
 
         self._made = tokenizers.Tokenizer.from_file(str(file))
-        self.size = int(self._made.get_vocab_size())
+        self.file, self.size = file, int(self._made.get_vocab_size())
 
     def encode(self, text: str) -> list[int]:
         return list(self._made.encode(text, add_special_tokens=False).ids)

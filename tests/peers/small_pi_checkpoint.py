@@ -50,14 +50,14 @@ def stats(size: int) -> Stats:
     return Stats(mean=(0.0,) * size, std=(0.5,) * size, q01=(-1.0,) * size, q99=(1.0,) * size)
 
 
-def trained_pieces() -> bytes:
+def trained_pieces(words: int = 60) -> bytes:
     """A SentencePiece model with PaliGemma's special tokens, and fewer words than `SMALL`."""
     text = ["Task: pick the red parcel, State: 12 0 255 7 93;", "Action: open the drawer 4 6 8"]
     made = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(text * 4),
         model_writer=made,
-        vocab_size=60,
+        vocab_size=words,
         model_type="bpe",
         pad_id=0,
         eos_id=1,

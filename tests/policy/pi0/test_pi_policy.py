@@ -22,7 +22,7 @@ from holdfast.policy.base import Chunk, Observation
 from holdfast.policy.pi0.pi_policy import Pi0Policy, Pi05Policy, PiPolicy
 from holdfast.policy.pi0.prompt_text import texts_of, tokens_of
 from holdfast.policy.pi0.word_pieces import SentencePieces, read_word_pieces
-from holdfast.tests.peers.small_pi_checkpoint import STEPS, write_openpi_checkpoint
+from holdfast.tests.peers.small_pi_checkpoint import STEPS, trained_pieces, write_openpi_checkpoint
 
 KINDS: dict[str, type[PiPolicy]] = {"pi0": Pi0Policy, "pi05": Pi05Policy}
 FAMILIES = [*KINDS]
@@ -273,3 +273,22 @@ def test_the_hash_is_of_weights_statistics_and_options(folder_of: FolderOf, tmp_
     moved = policy_of(changed(folder, tmp_path / "pi0", scaled), "pi0", prompt="a").checkpoint_hash
     assert policy_of(folder, "pi0", prompt="a").checkpoint_hash == same
     assert len({same, other, moved}) == 3
+
+
+def test_the_hash_is_of_the_tokenizers_bytes_wherever_they_lie(
+    folder_of: FolderOf, tmp_path: Path
+) -> None:
+    """Two hosts may have it in different places, and one of them no graphs."""
+    folder = folder_of("pi0")
+    own = (folder / "tokenizer.model").read_bytes()
+    (tmp_path / "same.model").write_bytes(own)
+    (tmp_path / "other.model").write_bytes(trained_pieces(50))
+    here, there, another = (
+        policy_of(folder, "pi0", **options).checkpoint_hash
+        for options in (
+            {},
+            {"tokenizer": str(tmp_path / "same.model"), "graphs": "off"},
+            {"tokenizer": str(tmp_path / "other.model")},
+        )
+    )
+    assert here == there != another
