@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -56,3 +57,27 @@ def saved_base(folder: Path, config: RecordedConfig, seed: int) -> dict[str, tor
     trainer = fake_training(config, seed)
     trainer.save(folder)
     return {name: value.clone() for name, value in trainer.network.state_dict().items()}
+
+
+def check_resumption(begin: Callable[[], Trainer], progress: Path) -> None:
+    """Eight steps of a training of `begin`, and three with five after a resumption from the file
+    `progress`, give the same weights, averages and checkpoint, bit for bit."""
+    whole, first = begin(), begin()
+    for _ in range(8):
+        whole.advance()
+    for _ in range(3):
+        first.advance()
+    first.save_progress(progress)
+    second = begin()
+    second.load_progress(progress)
+    for _ in range(5):
+        second.advance()
+    for expected, found in (
+        (whole.network.state_dict(), second.network.state_dict()),
+        (whole.average, second.average),
+    ):
+        assert expected.keys() == found.keys()
+        for name, weight in expected.items():
+            assert torch.equal(weight, found[name]), name
+    folders = progress.with_name("whole"), progress.with_name("resumed")
+    assert whole.save(folders[0]) == second.save(folders[1])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
@@ -11,17 +10,22 @@ from holdfast.tests.tools.training.small_trainings import fake_training, small
 from holdfast.tools.training.batch_loader import BatchLoader
 from holdfast.tools.training.training_batch import TrainingBatch
 
-ONE = fake_training(small()).batches.draw(0)
+BATCHES = fake_training(small()).batches
+ONE = BATCHES.draw(0)
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
 def test_batches_come_by_their_number_from_any_number_of_threads(threads: int) -> None:
-    """Also where later ones are drawn faster, and after a jump, as a resumed run makes."""
+    """Also where a later one is drawn first, and after a jump, as a resumed run makes."""
     made: dict[int, TrainingBatch] = {}
+    drawn = {number: threading.Event() for number in range(9 + threads + 1)}
 
     def draw(number: int) -> TrainingBatch:
-        time.sleep(0.002 * (3 - number % 4))
-        return made.setdefault(number, fake_training(small()).batches.draw(number % 2))
+        if threads > 1 and number in (0, 8):
+            assert drawn[number + 1].wait(10.0), "no other thread drew the batch after this one"
+        batch = made.setdefault(number, BATCHES.draw(number % 2))
+        drawn[number].set()
+        return batch
 
     loader = BatchLoader(draw, threads)
     try:

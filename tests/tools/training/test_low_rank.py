@@ -13,7 +13,12 @@ import torch
 from holdfast.errors import PolicyError
 from holdfast.policy.checkpoint import read_weights
 from holdfast.policy.kinds import load_policy, untrained_network
-from holdfast.tests.tools.training.small_trainings import fake_training, saved_base, small
+from holdfast.tests.tools.training.small_trainings import (
+    check_resumption,
+    fake_training,
+    saved_base,
+    small,
+)
 from holdfast.tools.training.base_weights import WORDS, load_base
 from holdfast.tools.training.frozen_weights import freeze
 from holdfast.tools.training.trainer import Trainer
@@ -90,16 +95,7 @@ def test_a_resumed_training_of_adapters_equals_the_uninterrupted_one(
     base: str, tmp_path: Path
 ) -> None:
     """The adapters are in the progress; the merged checkpoints are the same file."""
-    whole, first, second = (adapted(base, ema=0.9) for _ in range(3))
-    for _ in range(6):
-        whole.advance()
-    for _ in range(2):
-        first.advance()
-    first.save_progress(tmp_path / "progress.pt")
-    second.load_progress(tmp_path / "progress.pt")
-    for _ in range(4):
-        second.advance()
-    assert whole.save(tmp_path / "a") == second.save(tmp_path / "b")
+    check_resumption(lambda: adapted(base, ema=0.9), tmp_path / "progress.pt")
     other = adapted(base, lora=LoraConfig(rank=3))
     with pytest.raises(ValueError, match=r"lora\.rank was 2, is now 3"):
         other.load_progress(tmp_path / "progress.pt")

@@ -13,7 +13,7 @@ import torch
 from holdfast.policy.kinds import load_policy
 from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.tests.robot.dataset.recordings import dataset
-from holdfast.tests.tools.training.small_trainings import fake_training, small
+from holdfast.tests.tools.training.small_trainings import check_resumption, fake_training, small
 from holdfast.tools.training.episode_windows import load_windows, spec_of
 from holdfast.tools.training.ranks import Ranks
 from holdfast.tools.training.recorded_batches import RecordedBatches
@@ -43,20 +43,7 @@ def test_a_resumed_run_on_recorded_data_equals_the_uninterrupted_one(
     root: Path, tmp_path: Path, changes: dict[str, Any]
 ) -> None:
     """Weights and average are the same bit for bit, through the end of an epoch."""
-    whole, first = (recorded_training(root, tmp_path, **changes) for _ in range(2))
-    for _ in range(8):
-        whole.advance()
-    for _ in range(3):
-        first.advance()
-    first.save_progress(tmp_path / "progress.pt")
-    second = recorded_training(root, tmp_path, **changes)
-    second.load_progress(tmp_path / "progress.pt")
-    for _ in range(5):
-        second.advance()
-    resumed = second.network.state_dict()
-    for name, weight in whole.network.state_dict().items():
-        assert torch.equal(weight, resumed[name]), name
-    assert whole.save(tmp_path / "a") == second.save(tmp_path / "b")
+    check_resumption(lambda: recorded_training(root, tmp_path, **changes), tmp_path / "progress.pt")
 
 
 def test_the_progress_of_another_run_is_refused_with_each_difference(

@@ -15,6 +15,7 @@ from holdfast.policy.checkpoint import read_spec
 from holdfast.policy.kinds import load_policy
 from holdfast.robot.sim.cell import ConveyorCell
 from holdfast.robot.sim.expert import Expert
+from holdfast.tests.tools.training.small_trainings import check_resumption
 from holdfast.tools.training.batches import Batches, pictures
 from holdfast.tools.training.dataset import (
     FIRST_SEED,
@@ -91,19 +92,8 @@ def test_a_training_reduces_the_loss_and_saves_a_policy(
 
 
 def test_a_resumed_run_equals_the_uninterrupted_one(data: Demonstrations, tmp_path: Path) -> None:
-    """The average has the same weights, bit for bit."""
-    whole, first, second = (trainer_of(data, seed=3) for _ in range(3))
-    for _ in range(8):
-        whole.advance()
-    for _ in range(4):
-        first.advance()
-    first.save_progress(tmp_path / "progress.pt")
-    second.load_progress(tmp_path / "progress.pt")
-    for _ in range(4):
-        second.advance()
-    for name, weight in whole.average.items():
-        assert torch.equal(weight, second.average[name]), name
-    assert whole.save(tmp_path / "a") == second.save(tmp_path / "b")
+    """Weights, average and checkpoint are the same, bit for bit."""
+    check_resumption(lambda: trainer_of(data, seed=3), tmp_path / "progress.pt")
 
 
 def test_the_progress_of_a_run_with_another_seed_is_refused(
