@@ -19,10 +19,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Self
 
+import psutil
 import pytest
 
-from holdfast.tests.e2e.conftest import FleetProcess, StartFleet
+from holdfast.actors.supervision.control_socket import ask
+from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, row
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 
@@ -142,6 +145,20 @@ def wire() -> Iterator[Wire]:
         yield wire
 
 
+@contextmanager
+def laid(*hosts: str) -> Iterator[Wire]:
+    """A wire between `hosts`, each in its namespace, 10.77.0.1, 10.77.0.2 and so on."""
+    if why := _possible():
+        pytest.skip(why)
+    names = tuple(f"hf-{host}-{os.getpid()}" for host in hosts)
+    wire = Wire(names, tuple(f"10.77.0.{k}" for k in range(1, len(hosts) + 1)))
+    try:
+        wire.lay()
+        yield wire
+    finally:
+        wire.remove()
+
+
 def started(
     start_fleet: StartFleet, fleet: Path, namespaces: dict[str, str]
 ) -> dict[str, FleetProcess]:
@@ -161,15 +178,40 @@ def started(
     }
 
 
-@contextmanager
-def laid(*hosts: str) -> Iterator[Wire]:
-    """A wire between `hosts`, each in its namespace, 10.77.0.1, 10.77.0.2 and so on."""
-    if why := _possible():
-        pytest.skip(why)
-    names = tuple(f"hf-{host}-{os.getpid()}" for host in hosts)
-    wire = Wire(names, tuple(f"10.77.0.{k}" for k in range(1, len(hosts) + 1)))
-    try:
-        wire.lay()
-        yield wire
-    finally:
-        wire.remove()
+@dataclass
+class SpreadFleet:
+    """One fleet on several hosts: its parts by host, in the order of the wire's namespaces."""
+
+    wire: Wire
+    parts: dict[str, FleetProcess]
+
+    @classmethod
+    def started(cls, start_fleet: StartFleet, fleet: Path, wire: Wire, *hosts: str) -> Self:
+        """All parts of the fleet file, host by host in the namespaces of `wire`; the robot's host,
+        `cell`, streams."""
+        parts = started(start_fleet, fleet, dict(zip(hosts, wire.names, strict=True)))
+        parts["cell"].streaming(60.0)
+        return cls(wire, parts)
+
+    def status(self, host: str) -> dict[str, Any]:
+        """As `actorctl status` has it, without the second of processor time that its start takes:
+        that would be a robot's here. Raises ControlSocketError while the host's supervisor does
+        not answer."""
+        return dict(ask(self.parts[host].control_socket, do="status")["status"])
+
+    def robot(self) -> dict[str, Any]:
+        return row(self.status("cell")["robots"], "r1")
+
+    def namespace(self, host: str) -> str:
+        return dict(zip(self.parts, self.wire.names, strict=True))[host]
+
+
+def kill(part: FleetProcess) -> None:
+    """SIGKILL everything of a host: what a power failure leaves behind, but for closed sockets."""
+    top = psutil.Process(part.process.pid)
+    processes = [top, *top.children(recursive=True)]
+    for process in processes:
+        process.suspend()  # or the supervisor's death would let the others end in order
+    for process in processes:
+        process.kill()
+    part.process.wait(5)

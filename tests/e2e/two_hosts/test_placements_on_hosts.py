@@ -4,17 +4,12 @@ unreachable GPU host goes on at the other."""
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
 
-from holdfast.actors.runtime.runtime_dir import SOCKET
-from holdfast.actors.supervision.control_socket import ask
-from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, all_well, row
-from holdfast.tests.e2e.two_hosts.conftest import Wire, laid, started
+from holdfast.tests.e2e.conftest import StartFleet, all_well
+from holdfast.tests.e2e.two_hosts.conftest import SpreadFleet, kill, laid
 from holdfast.tests.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
@@ -47,18 +42,8 @@ robots:
 """
 
 
-@dataclass
-class Spread:
-    """The parts of one fleet, by host."""
-
-    wire: Wire
-    parts: dict[str, FleetProcess]
-
-    def status(self, host: str) -> dict[str, Any]:
-        """As `actorctl status` has it, without the second of processor time that its start takes:
-        that would be a robot's here."""
-        runtime = self.parts[host].environment["HOLDFAST_RUNTIME"]
-        return dict(ask(Path(runtime) / "spread" / SOCKET, do="status")["status"])
+class Spread(SpreadFleet):
+    """Who serves the robot, as the broker on its hub says."""
 
     def replica(self) -> str:
         """Where the broker has the robot's session; empty without one."""
@@ -69,12 +54,6 @@ class Spread:
         """The replicas that the broker knows."""
         return {r["name"] for r in self.status("hub")["site"]["replicas"]}
 
-    def robot(self) -> dict[str, Any]:
-        return row(self.status("cell")["robots"], "r1")
-
-    def namespace(self, host: str) -> str:
-        return self.wire.names[HOSTS.index(host)]
-
 
 @pytest.fixture
 def spread(start_fleet: StartFleet, tmp_path: Path) -> Iterator[Spread]:
@@ -82,22 +61,9 @@ def spread(start_fleet: StartFleet, tmp_path: Path) -> Iterator[Spread]:
     path = tmp_path / "spread.yaml"
     path.write_text(FLEET)
     with laid(*HOSTS) as wire:
-        parts = started(start_fleet, path, dict(zip(HOSTS, wire.names, strict=True)))
-        made = Spread(wire, parts)
-        parts["cell"].streaming(60.0)
+        made = Spread.started(start_fleet, path, wire, *HOSTS)
         wait_until(lambda: made.served() == {"pick/0", "pick/1"}, within_s=40.0)
         yield made
-
-
-def kill(part: FleetProcess) -> None:
-    """SIGKILL everything of a host: what a power failure leaves behind, but for closed sockets."""
-    top = psutil.Process(part.process.pid)
-    processes = [top, *top.children(recursive=True)]
-    for process in processes:
-        process.suspend()  # or the supervisor's death would let the others end in order
-    for process in processes:
-        process.kill()
-    part.process.wait(5)
 
 
 @pytest.mark.parametrize("fault", ["killed", "cut off"])

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from holdfast.actors.runtime.runtime_dir import SOCKET
-from holdfast.actors.supervision.control_socket import ask
 from holdfast.errors import ControlSocketError
-from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, all_well, row
-from holdfast.tests.e2e.two_hosts.conftest import Wire, laid, started
-from holdfast.tests.e2e.two_hosts.test_placements_on_hosts import kill
+from holdfast.tests.e2e.conftest import StartFleet, all_well, row
+from holdfast.tests.e2e.two_hosts.conftest import SpreadFleet, kill, laid
 from holdfast.tests.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
@@ -47,20 +43,8 @@ robots:
 """
 
 
-@dataclass
-class Twin:
-    """The parts of one fleet, by host."""
-
-    wire: Wire
-    parts: dict[str, FleetProcess]
-
-    def status(self, host: str) -> dict[str, Any]:
-        """As `actorctl status` has it, without the processor time of its start."""
-        runtime = self.parts[host].environment["HOLDFAST_RUNTIME"]
-        return dict(ask(Path(runtime) / "twin" / SOCKET, do="status")["status"])
-
-    def robot(self) -> dict[str, Any]:
-        return row(self.status("cell")["robots"], "r1")
+class Twin(SpreadFleet):
+    """By which broker the robot goes, and what each broker has of it."""
 
     def used(self) -> str:
         """The host of the broker by which the robot's session goes."""
@@ -82,7 +66,7 @@ class Twin:
 
     def tear(self, *hosts: str) -> None:
         """Cut the way between two hosts."""
-        self.wire.torn.add(frozenset(self.wire.names[HOSTS.index(host)] for host in hosts))
+        self.wire.torn.add(frozenset(map(self.namespace, hosts)))
 
 
 @pytest.fixture
@@ -91,9 +75,7 @@ def twin(start_fleet: StartFleet, tmp_path: Path) -> Iterator[Twin]:
     path = tmp_path / "twin.yaml"
     path.write_text(FLEET)
     with laid(*HOSTS) as wire:
-        parts = started(start_fleet, path, dict(zip(HOSTS, wire.names, strict=True)))
-        made = Twin(wire, parts)
-        parts["cell"].streaming(60.0)
+        made = Twin.started(start_fleet, path, wire, *HOSTS)
         wait_until(
             lambda: made.held("hub1")[0] == made.held("hub2")[0] == ["pick/0"], within_s=40.0
         )

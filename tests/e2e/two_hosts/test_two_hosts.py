@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, all_well, row
-from holdfast.tests.e2e.two_hosts.conftest import Wire
+from holdfast.tests.e2e.two_hosts.conftest import Wire, started
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -43,22 +43,8 @@ def pair(wire: Wire, start_fleet: StartFleet, tmp_path: Path) -> Pair:
     """The robot's half and the GPU's of one fleet, each in its own namespace."""
     path = tmp_path / "pair.yaml"
     path.write_text(FLEET)
-    halves = []
-    for host, namespace in zip(("cell", "gpu"), wire.names, strict=True):
-        own = {
-            "HOLDFAST_RUNTIME": str(tmp_path / f"{host}-run"),
-            "HOLDFAST_STATE": str(tmp_path / f"{host}-state"),
-        }
-        halves.append(
-            start_fleet(
-                "--host",
-                host,
-                fleet=path,
-                inside=("ip", "netns", "exec", namespace),
-                environment=own,
-            )
-        )
-    return halves[0], halves[1]
+    halves = started(start_fleet, path, dict(zip(("cell", "gpu"), wire.names, strict=True)))
+    return halves["cell"], halves["gpu"]
 
 
 def robot(status: dict[str, Any]) -> dict[str, Any]:
