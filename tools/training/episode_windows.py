@@ -151,8 +151,12 @@ def failed(episode: RecordedEpisode) -> bool:
     return success is not None and not success
 
 
-def fake_windows(spec: PolicySpec, seed: int = 0) -> EpisodeWindows:
-    """Two short episodes of random values that fit `spec`."""
+def fake_windows(
+    spec: PolicySpec,
+    seed: int = 0,
+    tasks: tuple[str, ...] = ("pick up the part", "put down the part"),
+) -> EpisodeWindows:
+    """Two short episodes of random values that fit `spec`, of the first and the last of `tasks`."""
     rng, length = np.random.default_rng(seed), 8
     total = 2 * length
     sizes = len(spec.state_names), len(spec.action_names)
@@ -164,8 +168,8 @@ def fake_windows(spec: PolicySpec, seed: int = 0) -> EpisodeWindows:
         state=rng.standard_normal((total, sizes[0]), np.float32),
         action=rng.standard_normal((total, sizes[1]), np.float32),
         end=np.repeat([length, total], length),
-        task=np.repeat([0, 1], length),
-        tasks=("pick up the part", "put down the part"),
+        task=np.repeat([0, len(tasks) - 1], length),
+        tasks=tasks,
         identity=f"fake data of seed {seed}",
     )
 

@@ -1,4 +1,5 @@
-"""`check`: a batch of fake data through the whole pipeline, from the window to the served chunk."""
+"""A training on fake data: `check` from the window to the served chunk, `check_beginning` before
+real data is read."""
 
 from __future__ import annotations
 
@@ -56,3 +57,9 @@ def check(config: RecordedConfig, spec: PolicySpec, seed: int, device: torch.dev
     if chunk.robot.shape != expected or not np.isfinite(chunk.robot).all():
         raise PolicyError(f"the chunk is {chunk.robot.shape}, expected finite {expected}")
     return loss
+
+
+def check_beginning(config: RecordedConfig, spec: PolicySpec, tasks: tuple[str, ...]) -> None:
+    """Begin the training on episodes of `tasks`, without their frames. Raises PolicyError or
+    ValueError for a network, base weights, adapters or frozen weights that do not fit."""
+    Trainer(config, RecordedBatches(config, spec, fake_windows(spec, tasks=tasks)))

@@ -43,12 +43,16 @@ def recorded(path: Path, config: RecordedConfig, seed: int, cache: Path) -> Batc
     from ...robot.dataset.dataset_reader import Dataset
     from .episode_windows import load_windows, spec_of
     from .recorded_batches import RecordedBatches, dataset_stats
+    from .training_check import check_beginning
 
     dataset = Dataset(path)
     spec = spec_of(dataset, config)
     stats = None
     if config.statistics == "dataset":
         stats = dataset_stats(read_norm_stats(dataset.root), config)
+    # Before images are decoded, which takes long. `load_windows` refuses what has no episodes.
+    if len(dataset):
+        check_beginning(config, spec, dataset.tasks)
     with bar_of() as progress:
         bar = progress.add_task("images", total=dataset.frames * len(spec.cameras))
         data = load_windows(

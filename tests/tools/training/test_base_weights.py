@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,7 +55,7 @@ def test_words_of_another_vocabulary_keep_what_the_base_learned_of_them(tmp_path
     tasks = ("pick up a red part", "put a part down")
     config = small(base=str(tmp_path), base_weights=("encoder.instruction.*",))
     spec = fake_spec(config)
-    data = replace(fake_windows(spec), tasks=tasks)
+    data = fake_windows(spec, tasks=tasks)
     begun = Trainer(config, RecordedBatches(config, spec, data, seed=2)).network
     found = begun.state_dict()[WORDS]
     before, now = Vocabulary.of(fake_windows(spec).tasks), Vocabulary.of(tasks)

@@ -52,7 +52,7 @@ def test_the_check_of_every_config_takes_a_batch_the_whole_way(name: str) -> Non
 def test_a_mistake_is_answered_with_what_was_found_and_expected(
     root: Path, tmp_path: Path, keys: list[str], status: int, error: str
 ) -> None:
-    """One message and a status, and no checkpoint."""
+    """One message and a status before an image is decoded, and no checkpoint."""
     app = typer.Typer()
     app.command()(train.main)
     out = tmp_path / "out"
@@ -62,7 +62,7 @@ def test_a_mistake_is_answered_with_what_was_found_and_expected(
     assert done.exit_code == status, done.output
     assert error.format(root=root).replace(" ", "") in said.replace(" ", "")
     assert "Traceback" not in said
-    assert not (out / "config.json").exists()
+    assert not (out / "config.json").exists() and not list(out.rglob("*.npy"))
 
 
 @pytest.mark.parametrize("check", [False, True])
@@ -76,7 +76,7 @@ def test_a_path_that_is_no_dataset_is_refused(tmp_path: Path, check: bool) -> No
 
 
 def test_a_base_for_another_state_is_refused_with_both_sizes(root: Path, tmp_path: Path) -> None:
-    """The weight and the pattern that excludes it are named."""
+    """The weight and the pattern that excludes it are named, before an image is decoded."""
     other = RecordingSchema(30, ("x", "y"), ("x", "y"), SMALL.cameras)
     dataset(tmp_path / "other", other, lengths=(4, 4))
     base = trained(
@@ -90,3 +90,4 @@ def test_a_base_for_another_state_is_refused_with_both_sizes(root: Path, tmp_pat
     assert done.exit_code == 1
     assert "encoder.fuse.0.weight is [16, " in said or "encoder.state.0.weight is [64, 2]" in said
     assert "exclude it: base_weights=*,!encoder." in said
+    assert not list((tmp_path / "out").rglob("*.npy")) and list((tmp_path / "base").rglob("*.npy"))
