@@ -20,11 +20,14 @@ from ...transport.seqlock import Seqlock
 
 HOST_BOARD = "host/board"
 """The segment's name."""
-_ROWS = 1024
 _CHARS = 120
 _SENT = 32
 """Rows in one heartbeat, which may not exceed what a body may."""
 _BYTES = 512 * 1024
+"""More than 1000 rows of plain text."""
+_FRAME = 16
+"""Bytes beside each row and in all, at most: the headers of its list, of its robot's name and of
+the map."""
 HOST_BOARD_SIZE = Seqlock.size_for(_BYTES)
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -39,10 +42,16 @@ class HostBoard:
         self._register = Seqlock.owned(memoryview(memory))
 
     def write(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Publish the `actors` of a status (see `supervision.report`), the first 1024 of them."""
-        by_robot: dict[str, list[ActorVitals]] = {}
-        for row, _ in zip(rows, range(_ROWS), strict=False):
-            by_robot.setdefault(row["robot"] or "", []).append(_vitals(row))
+        """Publish the `actors` of a status (see `supervision.report`), the first ones that the
+        board has room for."""
+        by_robot: dict[str, list[msgspec.Raw]] = {}
+        room = self._register.capacity - _FRAME
+        for row in rows:
+            robot, packed = row["robot"] or "", _encode(_vitals(row))
+            room -= _FRAME + len(robot.encode()) + len(packed)
+            if room < 0:
+                break
+            by_robot.setdefault(robot, []).append(msgspec.Raw(packed))
         self._register.write(_encode(by_robot))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast.actors.runtime.host_board import HOST_BOARD_SIZE, HostBoard, HostBoardReader
@@ -71,6 +71,20 @@ def test_a_board_that_was_never_written_or_is_damaged_reads_as_empty() -> None:
     HostBoard(memoryview(memory)).write(rows(ROWS))
     memory[64:] = b"\xff" * (HOST_BOARD_SIZE - 64)
     assert HostBoardReader(memoryview(memory)).rows("r1/network", "r1") == ()
+
+
+@given(st.integers(0, 2000), st.integers(0, 1500), st.sampled_from("a\u00e4\u20ac\U0001f916"))
+@example(2000, 1500, "\U0001f916")
+def test_however_long_the_rows_are_the_board_takes_the_first_of_them(
+    count: int, robots: int, character: str
+) -> None:
+    """In UTF-8 a character has up to 4 bytes; a supervisor must not fail over what it shows."""
+    memory = memoryview(bytearray(HOST_BOARD_SIZE))
+    actors = [(f"a{k}", "sensor", f"r{k % (robots + 1)}") for k in range(count)]
+    HostBoard(memory).write(rows(actors, 150 * character))
+    shown = [row.name for row in HostBoardReader(memory).rows("r0/network", "r0")]
+    assert shown == [f"a{k}" for k in range(0, count, robots + 1)][: len(shown)]
+    assert bool(shown) == bool(count)
 
 
 @given(st.integers(0, 2000), st.text(max_size=300))
