@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
-from holdfast.actors.broker.effects import Received, ToReplica
+from holdfast.actors.broker.effects import Received, ToReplica, ToRobot
 from holdfast.actors.broker.peers import Peer
 from holdfast.transport.bodies import Accept, Body, Open, Register
 from holdfast.transport.header import Header, Kind
+
+AnyBody = TypeVar("AnyBody", bound=Body)
 
 
 def message(kind: Kind, body: Body | None = None, mark: object = None, **header: int) -> Received:
     """A received message; `mark` stands for its opaque frames."""
     return Received(Header(kind, **header), ("frames", mark), body)
+
+
+def mark_of(effect: ToRobot | ToReplica) -> Any:
+    """The mark of a message that the broker passes on."""
+    assert isinstance(effect.payload, tuple), f"{effect} is the broker's own: it has no frames"
+    return effect.payload[1]
+
+
+def body_of(effect: ToRobot | ToReplica, kind: type[AnyBody]) -> AnyBody:
+    """The body of the broker's own message, or of one that is passed on with its body as mark."""
+    body = mark_of(effect) if isinstance(effect.payload, tuple) else effect.payload
+    assert isinstance(body, kind), f"{body} is no {kind.__name__}"
+    return body
 
 
 def open_body(robot: str, service: str, boot_id: str = "") -> Open:

@@ -14,6 +14,7 @@ from holdfast.actors.runtime.configs import BrokerConfig
 from holdfast.tests.properties.routing_peers import (
     FakeReplica,
     FakeRobot,
+    mark_of,
     message,
     offer,
     open_body,
@@ -106,7 +107,7 @@ class RoutingSite:
         return None
 
     def _opening(self, robot: str, effect: ToReplica) -> FakeRobot:
-        mark = effect.payload[1]  # type: ignore[index]
+        mark = mark_of(effect)
         assert mark[0] == "open" and mark[2] == effect.header.epoch
         opener = self.robots[mark[1]]
         assert opener.name == robot, "an OPEN travels under the name of its robot"
@@ -144,7 +145,7 @@ class RoutingSite:
     # What is promised
 
     def _check_reply(self, robot: FakeRobot, effect: ToRobot) -> None:
-        tag, sender, replica, epoch, seq = effect.payload[1]  # type: ignore[index]
+        tag, sender, replica, epoch, seq = mark_of(effect)
         assert tag == "reply"
         assert sender == robot.peer.identity, "a reply reaches only the robot that asked"
         assert (epoch, seq) not in robot.answered, "a reply is delivered once"
