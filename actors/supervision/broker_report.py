@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+from ...transport.bodies import ActorVitals
 from .measures import BatchSize, Count, Measure, Quantiles
 
 
@@ -119,20 +120,10 @@ class RefusedReplicaRow(Struct, kw_only=True):
     reason: str = ""
 
 
-class ReportedActorRow(Struct, kw_only=True):
+class ReportedActorRow(ActorVitals, frozen=True, kw_only=True):
     """An actor of another host, as `reporter`, a robot or replica of that host, said `heard_s`
     ago."""
 
-    name: str
-    kind: str = ""
-    state: str = ""
-    pid: Count = 0
-    restarts: Count = 0
-    up_s: Measure = 0.0
-    progress_age_s: Measure = 0.0
-    memory_mb: Measure = 0.0
-    last_exit: str = ""
-    reason: str = ""
     host: str = ""
     reporter: str = ""
     heard_s: Measure = 0.0
