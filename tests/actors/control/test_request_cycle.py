@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from holdfast.actors.control.plan import Drop
 from holdfast.actors.control.plan_memory import PLAN_BYTES, Word
-from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.actors.control.supply_state import SupplyState
 from holdfast.tests.actors.control.request_cycles import (
     CHUNK,
@@ -22,27 +18,6 @@ from holdfast.tests.actors.control.request_cycles import (
     opened,
     streaming,
 )
-
-
-def chunk(length: int = 10) -> NDArray[np.float32]:
-    return np.zeros((length, 2), np.float32)
-
-
-def fails(cycle: RequestCycle, now_ns: int, **how: Any) -> None:
-    """Make a request, and answer it with an error."""
-    asked = cycle.ask(now_ns, 10, now_ns)
-    assert asked is not None
-    cycle.asked(now_ns)
-    cycle.failed("policy: it said no", (asked.asked.seq, 0, 1), now_ns, **how)
-
-
-def pause_ms(cycle: RequestCycle, now_ns: int) -> int:
-    """How long the robot waits before its next request."""
-    for ms in range(0, 60_000, 10):
-        if cycle.ask(now_ns + ms * MS, 10, now_ns + ms * MS) is not None:
-            cycle.buffer.settle(Drop.TIMEOUT)
-            return ms
-    raise AssertionError("it never asks again")
 
 
 def test_a_policy_without_prefixes_gets_none_in_any_merge_mode() -> None:
@@ -61,7 +36,7 @@ def test_a_request_is_made_once_less_than_buffer_time_s_of_the_plan_is_left() ->
     assert asked is not None and asked.prefix is None and asked.episode_start
     cycle.asked(S)
     key = (asked.asked.seq, asked.asked.episode, asked.asked.epoch)
-    assert cycle.replied(chunk(), chunk(), key, 11, S) is None
+    assert cycle.replied(CHUNK, CHUNK, key, 11, S) is None
     assert cycle.state is SupplyState.STREAMING
     played = 0
     while (asked := cycle.ask(S, 11, S)) is None:
@@ -76,45 +51,6 @@ def test_no_request_is_made_from_a_state_that_is_too_old() -> None:
     """A chunk for it would be about a robot that has moved on."""
     cycle = opened(new_cycle())
     assert cycle.ask(S, 10, S + 600_000_000) is None
-
-
-def test_the_pause_between_requests_doubles_with_each_error_until_one_succeeds() -> None:
-    """From 0.1 s to 5 s; the reason is that of the last error."""
-    cycle, now_ns, pauses = opened(new_cycle()), S, []
-    for _ in range(8):
-        fails(cycle, now_ns)
-        pauses.append(pause_ms(cycle, now_ns))
-        now_ns += 10 * S
-    assert pauses == [100, 200, 400, 800, 1600, 3200, 5000, 5000]
-    assert cycle.why.request == "policy: it said no"
-    asked = cycle.ask(now_ns, 10, now_ns)
-    assert asked is not None
-    cycle.replied(chunk(1), chunk(1), (asked.asked.seq, 0, 1), 10, now_ns)
-    assert cycle.reason == ""
-    fails(cycle, now_ns)
-    assert pause_ms(cycle, now_ns) == 100
-
-
-def test_a_refusal_of_the_robot_s_own_network_actor_does_not_lengthen_the_pause() -> None:
-    """It costs the service nothing: the next request goes out in 0.1 s."""
-    cycle, now_ns = opened(new_cycle()), S
-    for _ in range(5):
-        fails(cycle, now_ns, near=True)
-        assert pause_ms(cycle, now_ns) == 100
-        now_ns += 10 * S
-    assert cycle.buffer.dropped == {"error": 5, "timeout": 5}
-
-
-def test_a_request_that_was_lost_with_a_connection_is_asked_again_at_once() -> None:
-    """Without a pause; the chunk that answers it all the same is not asked for any more."""
-    cycle = opened(new_cycle())
-    first = ask(cycle, S)
-    before = key(cycle)
-    cycle.lost("the connection broke", before, S)
-    assert cycle.why.request == "the connection broke"
-    assert ask(cycle, S).asked.seq > first.asked.seq
-    assert cycle.replied(chunk(), chunk(), before, 10, S) is Drop.UNASKED
-    assert cycle.buffer.dropped == {"abandoned": 1, "unasked": 1}
 
 
 def test_an_awaited_chunk_has_a_reason_with_the_replica_and_the_duration() -> None:
@@ -148,7 +84,7 @@ def test_an_action_is_as_old_as_the_oldest_input_of_its_request() -> None:
         assert asked is not None
         cycle.asked(S + S // 20)
         key = (asked.asked.seq, 0, 1)
-        assert cycle.replied(chunk(), chunk(), key, 10, 2 * S, round(age_s * S)) is None
+        assert cycle.replied(CHUNK, CHUNK, key, 10, 2 * S, round(age_s * S)) is None
         ages = [4 * S - 150_000_000, 4 * S - 50_000_000, 4 * S]
         assert sum(cycle.buffer.pop(now_ns) is not None for now_ns in ages) == played
 
@@ -209,15 +145,6 @@ def test_a_policy_that_continues_no_plan_has_its_chunks_trimmed_and_put_in_its_p
     assert len(cycle.buffer) == len(CHUNK) - 3
 
 
-def test_a_request_that_could_not_be_sent_is_not_awaited() -> None:
-    """It is counted as unsent, and nothing is outstanding."""
-    cycle = opened(new_cycle())
-    assert cycle.ask(S, 10, S) is not None
-    cycle.unsent(S)
-    assert cycle.buffer.outstanding is None
-    assert cycle.buffer.dropped == {Drop.UNSENT.value: 1}
-
-
 def test_a_seed_is_used_by_one_request_of_one_robot() -> None:
     """And fits in 63 bits."""
     seeds = set()
@@ -270,22 +197,6 @@ def test_a_dead_robot_s_reason_has_the_bound_and_the_last_known_cause() -> None:
     assert cycle.reason == reason
 
 
-def test_the_first_request_of_an_episode_waits_until_the_cameras_have_seen_it() -> None:
-    """40 ms after its first tick; only this one has `episode_start`."""
-    cycle = streaming()
-    cycle.reset()
-    for late in (0, 39):
-        assert cycle.ask(5 * S, 10, 5 * S + late * MS) is None
-    asked = cycle.ask(5 * S, 10, 5 * S + 40 * MS)
-    assert asked is not None and asked.episode_start
-    cycle.asked(5 * S + 40 * MS)
-    assert cycle.replied(CHUNK, CHUNK, key(cycle), 10, 5 * S + 50 * MS) is None
-    while cycle.buffer.pop(5 * S) is not None:
-        pass
-    following = cycle.ask(5 * S + 60 * MS, 10, 5 * S + 60 * MS)
-    assert following is not None and not following.episode_start, "without another pause"
-
-
 def test_the_latency_of_a_request_excludes_a_pause() -> None:
     """From its sending to its answer otherwise."""
     cycle = opened(new_cycle())
@@ -304,20 +215,6 @@ def test_a_chunk_is_trimmed_by_the_clock_where_trim_is_time() -> None:
     ask(cycle, S, step=10)
     assert cycle.replied(CHUNK, CHUNK, key(cycle), 13, S) is None
     assert len(cycle.buffer) == 7
-
-
-def test_a_broken_chunk_slows_the_requests_down_and_a_late_one_does_not() -> None:
-    """Each has its own reason."""
-    cycle = opened(new_cycle(plan_settings={"trim": "time"}))
-    ask(cycle, S, step=10)
-    assert cycle.replied(CHUNK, CHUNK, key(cycle), 30, S) is Drop.EXPIRED
-    assert cycle.why.request == "s/0 answers too late: the chunk was expired"
-    ask(cycle, S)
-    bad = np.full((10, 2), np.nan, np.float32)
-    assert cycle.replied(bad, bad, key(cycle), 10, S) is Drop.NOT_FINITE
-    assert cycle.why.request == "s/0 sends chunks that cannot be played: not_finite"
-    assert cycle.ask(S, 10, S + 99 * MS) is None
-    assert cycle.ask(S, 10, S + 100 * MS) is not None
 
 
 def test_a_gap_of_the_driver_is_counted_and_nothing_is_requested_in_it() -> None:
@@ -363,16 +260,6 @@ def test_requests_are_counted_over_all_incarnations_and_each_has_the_next_seed()
         seeds.append(ask(cycle, sent * 10 * S).seed)
         assert cycle._words[Word.REQUESTS] == sent
     assert seeds == [seeds[0], seeds[0] + 1, seeds[0] + 2]
-
-
-def test_an_unsent_request_is_repeated_after_50_ms() -> None:
-    """The reason names the network actor's endpoint meanwhile."""
-    cycle = opened(new_cycle())
-    assert cycle.ask(S, 10, S) is not None
-    cycle.unsent(S)
-    assert cycle.reason == "the network actor takes no request at e"
-    assert cycle.ask(S, 10, S + 49 * MS) is None
-    assert cycle.ask(S, 10, S + 50 * MS) is not None
 
 
 def test_a_request_may_be_made_from_a_state_of_exactly_max_state_age_s() -> None:
