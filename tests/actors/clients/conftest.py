@@ -137,3 +137,16 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         api_key="openpi.key",
         dialect="roboarena",
     )
+
+
+@pytest.fixture(scope="module")
+def groot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A robot and GR00T's clients use one service."""
+    robot = {
+        "name": "r1",
+        "service": "pick",
+        "cameras": {name: {"width": 128, "height": 96} for name in ("overhead", "wrist")},
+    }
+    pick = {"policy": "constant", "checkpoint": "conveyor-flow", "max_sessions": 40}
+    values = {"name": "grt", "services": {"pick": pick}, "robots": [robot]}
+    yield from serve(tmp_path_factory.mktemp("port"), values, kind="groot")
