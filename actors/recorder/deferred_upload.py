@@ -32,7 +32,7 @@ class DeferredUpload:
         self._record, self._log = record, log
         self._enabled = record.upload != "never" and record.repo_id is not None
         self._process: subprocess.Popen[bytes] | None = None
-        self._paused = False
+        self._is_to_pause = False
         self._left = b""
         self._note = UploadNote()
         self._episodes = self._begun_with = 0
@@ -79,7 +79,7 @@ class DeferredUpload:
             return None
         state = "done" if not self._waiting else "waiting"
         if self._process is not None:
-            state = "paused" if self._paused else "sending"
+            state = "paused" if self._note.paused else "sending"
         return {
             "repo_id": self._record.repo_id,
             "state": state,
@@ -100,7 +100,7 @@ class DeferredUpload:
             private=self._record.private,
             max_mbps=self._record.max_mbps,
         )
-        self._note, self._left, self._paused = UploadNote(), b"", False
+        self._note, self._left, self._is_to_pause = UploadNote(), b"", False
         self._begun_with = self._episodes
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", _PROGRAM, msgspec.json.encode(task).decode()],
@@ -115,9 +115,9 @@ class DeferredUpload:
     def _pause(self, paused: bool) -> None:
         assert self._process is not None
         assert self._process.stdin is not None
-        if paused == self._paused:
+        if paused == self._is_to_pause:
             return
-        self._paused = paused
+        self._is_to_pause = paused
         try:
             os.write(self._process.stdin.fileno(), b"p" if paused else b"r")
         except BrokenPipeError:

@@ -15,10 +15,12 @@ class UploadTask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UploadNote(msgspec.Struct, frozen=True, kw_only=True):
-    """How far it is. `episodes` are on the hub when `done`; `error` says why it has ended."""
+    """How far it is. It sends nothing while `paused`; `episodes` are on the hub when `done`;
+    `error` says why it has ended."""
 
     sent_bytes: int = 0
     size_bytes: int = 0
     episodes: int = 0
+    paused: bool = False
     done: bool = False
     error: str = ""

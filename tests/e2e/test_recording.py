@@ -172,17 +172,21 @@ def test_a_stopped_episode_is_on_the_disk_with_what_was_executed(fleet: FleetPro
     assert shown["episodes"][-1]["frames"] == len(episode)
 
 
+def uploading(status: dict[str, Any]) -> str:
+    """The state of the upload of r1's recorder."""
+    state: str = row(status["robots"], "r1")["recording"]["upload"]["state"]
+    return state
+
+
 def test_a_saved_episode_is_uploaded_while_none_is_recorded(
     fleet: FleetProcess, hub: UploadHub
 ) -> None:
     """The hub gets the whole dataset; the status says how far it is, and no token is in the log."""
     ctl(fleet, "episode", "start", "r1")
     recorded(fleet, 5)
-    assert recording(fleet)["upload"]["state"] in {"waiting", "paused", "done"}
+    fleet.wait_for(lambda status: uploading(status) in {"waiting", "paused", "done"}, 60.0)
     ctl(fleet, "episode", "stop", "r1")
-    fleet.wait_for(
-        lambda status: row(status["robots"], "r1")["recording"]["upload"]["state"] == "done", 60.0
-    )
+    fleet.wait_for(lambda status: uploading(status) == "done", 60.0)
     assert "upload to lab/wave done" in fleet.actorctl("status").stdout
     root = fleet.file.parent / "data" / "wave"
     tree = hub.repositories["lab/wave"].tagged[-1]

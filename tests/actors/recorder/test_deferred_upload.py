@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ import pytest
 from holdfast.actors.recorder import upload_program
 from holdfast.actors.recorder.deferred_upload import DeferredUpload
 from holdfast.actors.recorder.record_settings import RecordSettings
-from holdfast.actors.recorder.upload_note import UploadTask
+from holdfast.actors.recorder.upload_note import UploadNote, UploadTask
 from holdfast.tests.robot.dataset import recordings
 from holdfast.tests.robot.dataset.upload_hub import TOKEN, UploadHub, upload_hub
 from holdfast.tests.waiting import wait_until
@@ -96,8 +95,9 @@ def test_a_recording_pauses_a_deferred_upload_only(hub: UploadHub, root: Path) -
     deferred = ServedUpload(root)
     wait_until(lambda: deferred.report() and hub.held.is_set(), within_s=60)
     deferred.busy = True
-    assert deferred.report()["state"] == "paused"
+    assert deferred.report()["state"] == "sending"
     hub.go_on.set()
+    deferred.until(state="paused")
     deferred.busy = False
     deferred.until(state="done")
     continuous = ServedUpload(root, upload="continuous", repo_id="lab/again")
@@ -149,14 +149,14 @@ def test_a_paused_upload_sends_nothing_and_holds_no_lock_of_a_writer(
     """An episode is saved meanwhile; afterwards it sends all that was there when it began."""
     assert program.stdout is not None
     assert program.stdin is not None
-    assert b'"sent_bytes":0' in program.stdout.readline()
+    notes = (msgspec.json.decode(line, type=UploadNote) for line in program.stdout)
+    assert next(note for note in notes if note.paused).sent_bytes == 0
     recordings.add_episode(root, recordings.SMALL, 2)
-    time.sleep(0.5)  # in which an upload that is not paused would send
     assert not hub.transfers
     program.stdin.write(b"r")
     program.stdin.flush()
-    *_, last = program.stdout
-    assert b'"done":true' in last
+    *_, last = notes
+    assert last.done
     assert len(hub.received) == 7
 
 
