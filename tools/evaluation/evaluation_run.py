@@ -54,10 +54,10 @@ class EvaluationRun:
             except KeyboardInterrupt:
                 self._stop.set()
                 return "interrupted"
-        faults = [f.exception() for f in waiting if f.exception() is not None]
+        faults = [fault for future in waiting if (fault := future.exception())]
         for fault in faults:
             if not isinstance(fault, EvaluationError | ControlSocketError):
-                raise fault or RuntimeError
+                raise fault
         real = [fault for fault in faults if not isinstance(fault, EvaluationStoppedError)]
         return "; ".join(map(str, real))
 
