@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .option_types import FleetName
+from .option_types import AsJson, FleetName
 from .running_fleet import ask, fail, reach
 
 app = typer.Typer(help="A policy as it is deployed.", no_args_is_help=True)
@@ -54,7 +54,7 @@ def verify(
     broker_key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The broker's public one.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: AsJson = False,
     fleet: FleetName = None,
 ) -> None:
     """Give recorded observations to a running service, and compare its actions with the recorded.

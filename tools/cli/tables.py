@@ -141,16 +141,20 @@ _REPLICA_ELSEWHERE: list[Column] = [
     (">load", lambda row: _number(row["load"], "{:.0%}")),
     (">progress", lambda row: _number(row["progress_age_s"], "{:.2f} s")),
 ]
-_ACTOR_ELSEWHERE: list[Column] = [
-    ("other actor", lambda row: row["actor"]),
-    ("where", lambda row: row["where"]),
+_PROCESS: list[Column] = [
     ("kind", lambda row: row["kind"]),
     ("state", lambda row: _state(row["state"])),
     (">pid", lambda row: str(row["pid"] or "-")),
     (">restarts", lambda row: str(row["restarts"])),
     (">up", lambda row: duration(row["uptime_s"])),
     (">progress", lambda row: _number(row["progress_age_s"], "{:.2f} s")),
-    ("...last exit", lambda row: row["last_exit"] or ""),
+]
+_LAST_EXIT: Column = ("...last exit", lambda row: row["last_exit"] or "")
+_ACTOR_ELSEWHERE: list[Column] = [
+    ("other actor", lambda row: row["actor"]),
+    ("where", lambda row: row["where"]),
+    *_PROCESS,
+    _LAST_EXIT,
 ]
 
 
@@ -159,14 +163,9 @@ def actors(status: dict[str, Any], live: bool = True) -> RenderableType:
     line and cuts the last column where it must."""
     columns: list[Column] = [
         ("actor", lambda row: row["name"]),
-        ("kind", lambda row: row["kind"]),
-        ("state", lambda row: _state(row["state"])),
-        (">pid", lambda row: str(row["pid"] or "-")),
-        (">restarts", lambda row: str(row["restarts"])),
-        (">up", lambda row: duration(row["uptime_s"])),
-        (">progress", lambda row: _number(row["progress_age_s"], "{:.2f} s")),
+        *_PROCESS,
         (">MB", lambda row: _number(row["memory_mb"], "{:.0f}")),
-        ("...last exit", lambda row: row["last_exit"] or ""),
+        _LAST_EXIT,
     ]
     return FittedTable(status["actors"], columns, spare=("kind", "MB"), one_line=live)
 
