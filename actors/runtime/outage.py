@@ -18,15 +18,15 @@ class Outage:
         self._since_ns = 0
 
     def failed(self, reason: str, now_ns: int) -> bool:
-        """The device failed; True if that is news, the first time or for another reason."""
-        news = reason != self.reason
+        """The device failed; True if that is new: the first time, or for another reason."""
+        new = reason != self.reason
         if not self.reason:
             self._since_ns, self.pause_s = now_ns, _PAUSE_S
             self.count += 1
         else:
             self.pause_s = min(2 * self.pause_s, _MAX_PAUSE_S)
         self.reason = reason
-        return news
+        return new
 
     def ended(self, now_ns: int) -> float | None:
         """The device works; for how many seconds it did not, None if it always did."""
