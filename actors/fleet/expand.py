@@ -200,10 +200,11 @@ def _named(roots: list[str]) -> dict[str, str]:
     """Roots by names that are short and differ: that of the folder, numbered where it is taken."""
     made: dict[str, str] = {}
     for root in dict.fromkeys(roots):
-        name, number = Path(root).name or "dataset", 1
+        name = folder = Path(root).name or "dataset"
+        number = 1
         while name in made:
             number += 1
-            name = f"{Path(root).name or 'dataset'}-{number}"
+            name = f"{folder}-{number}"
         made[name] = root
     return made
 

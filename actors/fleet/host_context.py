@@ -52,9 +52,7 @@ class HostContext:
         """Where an actor on `host` reaches the brokers: its own host's by a socket file."""
         address_of = front_address if end == "front" else back_address
         return tuple(
-            address
-            if broker != host and (address := address_of(self.fleet, broker)) is not None
-            else self.own_broker(end)
+            (address_of(self.fleet, broker) if broker != host else None) or self.own_broker(end)
             for broker in self.fleet.broker.placed
         )
 
