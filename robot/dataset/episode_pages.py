@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from ...errors import DatasetError
 from .dataset_info import INFO, read_info
 from .dataset_reader import episode_files, read_tasks, to_entry
+from .file_version import FileVersion
 from .recorded_episode import EpisodeEntry, RecordedEpisode
 
 _COUNTED = {"interventions": "stats/intervention/mean", "repeated": "stats/repeated/mean"}
@@ -159,12 +160,12 @@ def _first(path: Path) -> int:
 def _rows(path: Path, start: int) -> Iterator[dict[str, Any]]:
     """Those from episode `start` on, each a dictionary of its own. Raises DatasetError."""
     try:
-        mtime_ns = path.stat().st_mtime_ns
-        short = _short(path, mtime_ns)
+        file = FileVersion.of(path)
+        short = _short(file)
         if short is not None:
             yield from (dict(row) for row in short if row["episode_index"] >= start)
             return
-        table = _table(path, mtime_ns)
+        table = _table(file)
         first = int(np.searchsorted(table.column("episode_index").to_numpy(), start))
         for batch in table.slice(first).to_batches(max_chunksize=_ROWS):
             yield from batch.to_pylist()
@@ -173,17 +174,17 @@ def _rows(path: Path, start: int) -> Iterator[dict[str, Any]]:
 
 
 @lru_cache(maxsize=_SHORT_FILES)
-def _short(path: Path, mtime_ns: int) -> list[dict[str, Any]] | None:
+def _short(file: FileVersion) -> list[dict[str, Any]] | None:
     """The rows of a file that has few; None for another."""
-    table = _table(path, mtime_ns)
+    table = _table(file)
     return table.to_pylist() if len(table) <= _ROWS else None
 
 
 @lru_cache(maxsize=_LONG_FILES)
-def _table(path: Path, mtime_ns: int) -> pa.Table:  # noqa: ARG001 a part of the key
-    with pq.ParquetFile(path) as file:
-        names = file.schema_arrow.names
+def _table(file: FileVersion) -> pa.Table:
+    with pq.ParquetFile(file.path) as parquet:
+        names = parquet.schema_arrow.names
         if "episode_index" not in names:
-            raise DatasetError(f"{path} lacks the column episode_index")
+            raise DatasetError(f"{file.path} lacks the column episode_index")
         kept = [n for n in names if not n.startswith("stats/") or n in _COUNTED.values()]
-        return file.read(kept, use_threads=False)
+        return parquet.read(kept, use_threads=False)

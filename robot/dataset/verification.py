@@ -23,6 +23,7 @@ from ...errors import DatasetError
 from .commit_plan import REDO, crc32_of
 from .dataset_info import EPISODES_PATH, DatasetInfo, read_info
 from .dataset_reader import episode_entries, episode_files, read_tasks
+from .file_version import FileVersion
 from .recorded_episode import EpisodeEntry, VideoSpan
 
 CRC32 = "crc32"
@@ -179,9 +180,9 @@ def _data(
 
 
 @lru_cache(maxsize=8)
-def _instants_s(path: Path, mtime_ns: int) -> list[float]:  # noqa: ARG001 a part of the key
+def _instants_s(file: FileVersion) -> list[float]:
     """Those of all frames of a video, in order. LeRobot puts many episodes into one."""
-    with av.open(str(path)) as container:
+    with av.open(str(file.path)) as container:
         stream = container.streams.video[0]
         base = stream.time_base
         assert base is not None
@@ -192,7 +193,7 @@ def _instants_s(path: Path, mtime_ns: int) -> list[float]:  # noqa: ARG001 a par
 
 def _video(path: Path, span: VideoSpan, instants: NDArray[np.float64], fps: float) -> list[str]:
     try:
-        found = _instants_s(path, path.stat().st_mtime_ns)
+        found = _instants_s(FileVersion.of(path))
     except (av.FFmpegError, IndexError, OSError) as error:
         return [f"{span.path} cannot be read: {error}"]
     within = [at for at in found if span.from_s - 0.5 / fps <= at < span.to_s - 0.5 / fps]
