@@ -19,6 +19,7 @@ from .buffer import ChunkBuffer
 from .config import ControlConfig
 from .failsafe import Bounds, FailSafe
 from .latency_window import LatencyWindow
+from .pending_reset import PendingReset
 from .plan import Drop, Floats, MergeRule, Snapshot
 from .plan_memory import PlanMemory, Word
 from .policy_session import PolicySession
@@ -26,8 +27,6 @@ from .reason import Reason
 from .request_pause import RequestPause
 from .supply_state import SupplyEvent, SupplyState
 
-_RESET_NS = 1_000_000_000
-"""In which a replica acknowledges a reset. A lost one costs nothing: requests carry the episode."""
 _NS = 1_000_000_000
 
 
@@ -80,9 +79,7 @@ class RequestCycle:
         self._session_epoch = 0
         """Of the session that the last request was made in."""
         self._settling = False
-        self._reset_ns = 0
-        """When the reset that awaits its acknowledgement was made; 0 if none does."""
-        self._reset_epoch = 0
+        self._pending_reset = PendingReset()
         self._episode_start = len(buffer) == 0
 
     @property
@@ -105,14 +102,10 @@ class RequestCycle:
         terms = self.session.terms
         if terms is None:
             return []
-        found = list(terms.warnings)
-        unacknowledged = self._reset_ns and self._reset_epoch == self.session.epoch
-        if unacknowledged and self._now_ns - self._reset_ns >= _RESET_NS:
-            found.append(
-                f"{self.why.replica} has not acknowledged the reset to episode "
-                f"{self.buffer.episode} within {_RESET_NS / _NS:g} s"
-            )
-        return found
+        overdue = self._pending_reset.warning(
+            self.why.replica, self.buffer.episode, self.session.epoch, self._now_ns
+        )
+        return [*terms.warnings, overdue] if overdue else list(terms.warnings)
 
     @property
     def plan_ns(self) -> int:
@@ -294,15 +287,17 @@ class RequestCycle:
             self.session.keep()
         self._settle_task()  # the plan is void: there is none of another task
         self.failsafe.reset()
-        self._reset_ns = self._now_ns if self.failsafe.session_open else 0
-        self._reset_epoch = self.session.epoch
+        if self.failsafe.session_open:
+            self._pending_reset.made(self.session.epoch, self._now_ns)
+        else:
+            self._pending_reset.over()
         self._episode_start = self._settling = True
         return self.buffer.reset()
 
     def acknowledged(self, episode: int) -> None:
         """The replica knows that `episode` has begun."""
         if episode == self.buffer.episode:
-            self._reset_ns = 0
+            self._pending_reset.over()
 
     @property
     def _due(self) -> bool:
