@@ -18,10 +18,10 @@ entry there is `teleop: {driver: "my_pad:Pad", options: {port: /dev/ttyUSB1}}`:
         def close(self) -> None:
             self.bus.close()
 
-It is made with the options by
-name, which touches no hardware, and called by one thread of one process: every call may block for
-as long as the device takes, and may raise `RobotError` or `OSError`; the device is then closed and
-connected again. What it says is limited before it reaches the robot.
+It is made with the options by name, which touches no hardware, and called by one thread of one
+process: every call may block for as long as the device takes, and may raise `RobotError` or
+`OSError`; the device is then closed and connected again. What it says is limited before it reaches
+the robot.
 """
 
 from __future__ import annotations

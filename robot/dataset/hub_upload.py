@@ -214,9 +214,8 @@ class HubUpload:
 
         with PacedFile(self.root / path) as file:
             operation = CommitOperationAdd(path_in_repo=path, path_or_fileobj=file)
-            file.pace(
-                self._mbit_s, self._pause
-            )  # from here on: to be hashed, it has been read already
+            # From here on: to be hashed, it has been read already.
+            file.pace(self._mbit_s, self._pause)
             api.preupload_lfs_files(
                 self.repo_id, [operation], repo_type="dataset", num_threads=1, free_memory=False
             )

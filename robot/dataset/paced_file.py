@@ -12,8 +12,8 @@ _BLOCK_BYTES = 1 << 16
 
 
 class PacedFile(io.BufferedReader):
-    """Reads `path`. From the call of `pace` on, each `read` of a number of bytes returns at most
-    64 KiB, after the time that what was read before may take."""
+    """Reads `path`. Once `pace` was called with a limit, each `read` of a number of bytes returns
+    at most 64 KiB, after the time that what was read before may take."""
 
     def __init__(
         self,
