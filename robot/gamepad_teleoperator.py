@@ -17,8 +17,8 @@ from . import input_device
 from .base import ControlMode, Options, RobotSpec
 from .gamepad_layout import AXES, BUTTONS, TRIGGERS, GamepadLayout, button_name
 from .input_device import Described, InputDevice
+from .steered_pose import Positive, SteeredTeleoperator
 from .teleoperator import BUTTONS as PRESSES
-from .teleoperator import Teleoperator
 
 CONTROLS = (
     "left_y",
@@ -45,8 +45,6 @@ _PLAIN_SPEED = 0.25
 _LONGEST_S = 0.1
 """A pose moves by no more than this much time between two readings."""
 
-Speed = Annotated[float, Meta(gt=0, description="more than 0")]
-
 
 class GamepadOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of a gamepad. `device` is its file or a part of its name; without it there has to be exactly
@@ -57,7 +55,7 @@ class GamepadOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     device: str | None = None
     controls: dict[str, str] | None = None
-    speed: dict[str, Speed] = msgspec.field(default_factory=dict)
+    speed: dict[str, Positive] = msgspec.field(default_factory=dict)
     dead_zone: Annotated[float, Meta(ge=0, lt=1, description="from 0 to less than 1")] = 0.1
     presses: dict[str, str | None] = msgspec.field(default_factory=dict)
 
@@ -91,14 +89,14 @@ class GamepadOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=T
 _NAMES = (*AXES, *TRIGGERS, *BUTTONS)
 
 
-class GamepadTeleoperator(Teleoperator):
+class GamepadTeleoperator(SteeredTeleoperator):
     """A pose that the gamepad moves, from where the robot is when the person takes over; for a
     robot that is commanded by velocities: these."""
 
     def __init__(self, spec: RobotSpec, options: GamepadOptions) -> None:
-        self.action_names = names = spec.action_names
+        super().__init__(spec)
+        names = spec.action_names
         self._options = options
-        self._lower, self._upper = np.array(spec.lower), np.array(spec.upper)
         self._velocity = spec.control_mode is ControlMode.VELOCITY
         self._speed = np.array([options.speed.get(n, _speed(spec, k)) for k, n in enumerate(names)])
         usual = dict(zip(names, CONTROLS, strict=False))
@@ -108,9 +106,6 @@ class GamepadTeleoperator(Teleoperator):
         self._presses: dict[str | None, str] = {
             button: press for press, button in presses if button is not None
         }
-        self._pose = np.zeros(len(names))
-        self._placed = False
-        self._pressed: list[str] = []
         self._device: InputDevice | None = None
         self._before_ns = 0
 
@@ -119,14 +114,6 @@ class GamepadTeleoperator(Teleoperator):
         self._device = input_device.open_device(_choose(self._options.device))
         self._layout = GamepadLayout(self._device)
         self._before_ns = time.monotonic_ns()
-
-    def locate(self, position: NDArray[np.float32], in_command: bool) -> None:
-        """See `Teleoperator.locate`. A joint that is not measured stays where the pad put it."""
-        if in_command and self._placed:
-            return
-        known = np.isfinite(position)
-        self._pose[known] = position[known]
-        self._placed = bool(known.any())
 
     def get_action(self, out: NDArray[np.float32]) -> int:
         """See `Teleoperator.get_action`."""
@@ -148,11 +135,6 @@ class GamepadTeleoperator(Teleoperator):
         self._pose = np.where(wanted == 0, self._pose, moved)
         out[:] = self._pose
         return now_ns
-
-    def pressed(self) -> tuple[str, ...]:
-        """See `Teleoperator.pressed`."""
-        found, self._pressed = tuple(self._pressed), []
-        return found
 
     def close(self) -> None:
         """See `Teleoperator.close`. A device that comes back begins where the robot then is."""

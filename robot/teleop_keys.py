@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
 
 import msgspec
 import numpy as np
-from msgspec import Meta
 from numpy.typing import NDArray
 
 from .base import Options, RobotSpec
-from .teleoperator import Teleoperator
+from .steered_pose import Positive, SteeredTeleoperator
 
 PAIRS = ("qa", "ws", "ed", "rf", "tg", "yh", "uj", "ik", "ol", "p;")
 """The keys of the joints in order: up, down."""
@@ -32,21 +30,17 @@ _PLAIN_STEP = 0.05
 """For a joint that has neither."""
 
 
-KeyStep = Annotated[float, Meta(gt=0, description="more than 0")]
-
-
 class KeyboardOptions(Options, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of the keyboard: `step` replaces how far one press moves a joint, by its name."""
 
-    step: dict[str, KeyStep] = msgspec.field(default_factory=dict)
+    step: dict[str, Positive] = msgspec.field(default_factory=dict)
 
 
-class KeyboardTeleoperator(Teleoperator):
+class KeyboardTeleoperator(SteeredTeleoperator):
     """A pose that keys move, from where the robot is when the person takes over."""
 
     def __init__(self, spec: RobotSpec, options: KeyboardOptions) -> None:
-        self.action_names = spec.action_names
-        self._lower, self._upper = np.array(spec.lower), np.array(spec.upper)
+        super().__init__(spec)
         self._step = np.array(
             [
                 options.step.get(name, _step(low, high, rate))
@@ -55,20 +49,9 @@ class KeyboardTeleoperator(Teleoperator):
                 )
             ]
         )
-        self._pose = np.zeros(len(spec.action_names))
-        self._placed = False
-        self._pressed: list[str] = []
 
     def connect(self) -> None:
         """Nothing to open: keys come by `key`."""
-
-    def locate(self, position: NDArray[np.float32], in_command: bool) -> None:
-        """See `Teleoperator.locate`. A joint that is not measured stays where keys put it."""
-        if in_command and self._placed:
-            return
-        known = np.isfinite(position)
-        self._pose[known] = position[known]
-        self._placed = bool(known.any())
 
     def key(self, name: str) -> None:
         """See `Teleoperator.key`."""
@@ -79,11 +62,6 @@ class KeyboardTeleoperator(Teleoperator):
             if name in pair:
                 moved = self._pose[joint] + self._step[joint] * (1 if name == pair[0] else -1)
                 self._pose[joint] = np.clip(moved, self._lower[joint], self._upper[joint])
-
-    def pressed(self) -> tuple[str, ...]:
-        """See `Teleoperator.pressed`."""
-        found, self._pressed = tuple(self._pressed), []
-        return found
 
     def get_action(self, out: NDArray[np.float32]) -> int:
         """See `Teleoperator.get_action`."""
