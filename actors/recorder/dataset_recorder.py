@@ -11,8 +11,10 @@ from __future__ import annotations
 import logging
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+from ...robot.dataset.dataset_writer import DatasetWriter
 from ...robot.dataset.encoding import Encoding
 from ...robot.dataset.recording_schema import RecordingSchema, Row
 from .episode_worker import EpisodeWorker, WorkOutcome
@@ -38,7 +40,8 @@ class DatasetRecorder:
         self.recording = False
         self.frames = self.saved = self.dropped = 0
         self._log = log
-        self._worker = EpisodeWorker(root, robot, schema, encoding, log)
+        write = partial(DatasetWriter, root, robot, schema, encoding)
+        self._worker = EpisodeWorker(root, write, log)
         self._number = 0
         self._put_bytes = self._put_rows = 0
         self._saving: list[Future[int]] = []

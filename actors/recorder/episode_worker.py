@@ -19,9 +19,8 @@ from typing import Any, NamedTuple
 from ...errors import DatasetError
 from ...robot.dataset.dataset_info import INFO
 from ...robot.dataset.dataset_writer import DatasetWriter
-from ...robot.dataset.encoding import Encoding
 from ...robot.dataset.episode_recording import EpisodeRecording
-from ...robot.dataset.recording_schema import RecordingSchema, Row
+from ...robot.dataset.recording_schema import Row
 
 _NICE = 5
 """Control, drivers, sensors and policies go first where the processors are few."""
@@ -39,25 +38,17 @@ class WorkOutcome(NamedTuple):
 
 
 class EpisodeWorker:
-    """`episodes` is how many the dataset had when it was looked at last, `encoder` the name of the
-    one in use, `repeated` how many images stand for a missing one; `size_bytes` is that of the
-    files of the episode `number`, a second ago; `taken_bytes` and `taken_rows` are what was
-    encoded since the start."""
+    """Of the dataset in `root`, which `write` opens, or makes. `episodes` is how many the dataset
+    had when it was looked at last, `encoder` the name of the one in use, `repeated` how many
+    images stand for a missing one; `size_bytes` is that of the files of the episode `number`, a
+    second ago; `taken_bytes` and `taken_rows` are what was encoded since the start."""
 
-    def __init__(
-        self,
-        root: Path,
-        robot: str,
-        schema: RecordingSchema,
-        encoding: Encoding,
-        log: logging.Logger,
-    ) -> None:
+    def __init__(self, root: Path, write: Callable[[], DatasetWriter], log: logging.Logger) -> None:
         self.outcomes: deque[WorkOutcome] = deque()
         self.encoder = ""
         self.episodes = self.repeated = self.size_bytes = self.number = 0
         self.taken_bytes = self.taken_rows = 0
-        self._root, self._robot, self._schema, self._encoding = root, robot, schema, encoding
-        self._log = log
+        self._root, self._write, self._log = root, write, log
         self._writer: DatasetWriter | None = None
         self._writing = threading.Lock()
         """Held while the dataset is opened, closed, or gets an episode."""
@@ -109,7 +100,7 @@ class EpisodeWorker:
     def _open(self) -> None:
         with self._writing:
             self._shut()
-            self._writer = DatasetWriter(self._root, self._robot, self._schema, self._encoding)
+            self._writer = self._write()
             self.episodes = self._writer.episodes
             for sentence in self._writer.recovered:
                 self._log.warning("%s: %s", self._root, sentence)
