@@ -18,7 +18,7 @@ import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -64,22 +64,14 @@ class _Snapshot:
 @dataclass
 class _Sent:
     report: Callable[[UploadProgress], None]
-    files: int
-    size_bytes: int
-    episodes: int
-    sent: int = field(default=0)
-    sent_bytes: int = field(default=0)
+    progress: UploadProgress
 
     def add(self, files: int, size_bytes: int) -> None:
-        self.sent += files
-        self.sent_bytes += size_bytes
-        self.report(self.progress)
-
-    @property
-    def progress(self) -> UploadProgress:
-        return UploadProgress(
-            self.sent, self.files, self.sent_bytes, self.size_bytes, self.episodes
+        before = self.progress
+        self.progress = before._replace(
+            sent=before.sent + files, sent_bytes=before.sent_bytes + size_bytes
         )
+        self.report(self.progress)
 
 
 class HubUpload:
@@ -144,7 +136,8 @@ class HubUpload:
             meta[_CARD] = _card(self.root.resolve().name)
         sizes = [(self.root / path).stat().st_size for path in (*content, *rows)]
         size_bytes = sum(sizes) + sum(map(len, meta.values()))
-        sent = _Sent(self._report, len(sizes) + len(meta), size_bytes, here.episodes)
+        files = len(sizes) + len(meta)
+        sent = _Sent(self._report, UploadProgress(0, files, 0, size_bytes, here.episodes))
         sent.add(0, 0)
         for first in range(0, len(content), _FILES_PER_COMMIT):
             self._commit(api, content[first : first + _FILES_PER_COMMIT], {}, sent)
@@ -202,7 +195,9 @@ class HubUpload:
         api.create_commit(
             self.repo_id,
             operations,
-            commit_message=f"{sent.episodes} episodes" if contents else f"{len(paths)} files",
+            commit_message=f"{sent.progress.episodes} episodes"
+            if contents
+            else f"{len(paths)} files",
             repo_type="dataset",
             num_threads=1,
         )
