@@ -16,6 +16,7 @@ from holdfast.actors.runtime.spec import ActorSpec, Member, SegmentUse
 from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoard
 from holdfast.actors.supervision.segments import Segments
 from holdfast.errors import SegmentError
+from holdfast.tests.descriptors import open_descriptors
 from holdfast.transport import segment
 
 NAMES = ("driver", "sensor", "control")
@@ -32,11 +33,6 @@ FLEETS = st.tuples(
     st.sets(st.sampled_from(NAMES)),
     st.dictionaries(st.sampled_from(["scene", "frames"]), st.sampled_from(SIZES)),
 ).map(lambda drawn: [actor(name, drawn[1]) for name in NAMES if name in drawn[0]])
-
-
-def open_descriptors() -> set[str]:
-    """The numbers of this process's descriptors."""
-    return set(os.listdir("/proc/self/fd"))  # noqa: PTH208
 
 
 class SegmentsMachine(RuleBasedStateMachine):
