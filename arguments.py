@@ -129,6 +129,19 @@ def endpoint(argument: str, value: object) -> str:
     raise ValueError(f"{argument}: {plain!r:.80}, expected tcp://HOST:PORT, or ipc:///PATH")
 
 
+def endpoints(argument: str, value: object) -> tuple[str, ...]:
+    """Where a broker listens, or several in a list or tuple, in the order of their use."""
+    if not isinstance(value, list | tuple):
+        return (endpoint(argument, value),)
+    if not value:
+        raise ValueError(f"{argument}: empty, expected one endpoint or more")
+    found = tuple(endpoint(f"{argument}[{place}]", each) for place, each in enumerate(value))
+    for place, each in enumerate(found):
+        if each in found[:place]:
+            raise ValueError(f"{argument}[{place}]: {each!r} is there twice")
+    return found
+
+
 def path(argument: str, value: object) -> Path:
     """A file or directory."""
     if not isinstance(value, str | os.PathLike):

@@ -33,7 +33,7 @@ class ClientService:
         spec: PolicySpec,
         context: sockets.Context,
         broker: str,
-        keys: tuple[Key, PublicKey] | tuple[None, None],
+        keys: tuple[Key | None, PublicKey | None],
         incarnation: int,
     ) -> None:
         self.name, self.spec = name, spec

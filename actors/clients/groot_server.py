@@ -73,7 +73,7 @@ class GrootActor(Actor):
             spec,
             self._context,
             config.broker,
-            credentials(self.name, config.key, config.broker_key),
+            credentials(self.name, config.key, config.broker_keys).of(0),
             self.incarnation,
         )
         self._counts = self._service.counts

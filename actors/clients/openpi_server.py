@@ -71,7 +71,7 @@ class OpenpiActor(Actor):
             spec,
             context,
             config.broker,
-            credentials(self.name, config.key, config.broker_key),
+            credentials(self.name, config.key, config.broker_keys).of(0),
             self.incarnation,
         )
         self._counts = self._service.counts

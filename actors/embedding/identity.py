@@ -14,23 +14,30 @@ from ..runtime.credentials import credentials
 
 @dataclass(frozen=True)
 class Identity:
-    """The files of the keys, and the name that its own key has; None where there are no keys."""
+    """The files of the keys, and the name that its own key has; None and empty where there are no
+    keys."""
 
     key: str | None
-    broker_key: str | None
+    broker_keys: tuple[str, ...]
     name: str | None
 
     @classmethod
-    def of(cls, role: Role, key: object, broker_key: object) -> Identity:
-        """Raises TypeError or ValueError that begins with the argument's name."""
-        files = path("key", key), path("broker_key", broker_key)
+    def of(cls, role: Role, key: object, broker_key: object, brokers: int = 1) -> Identity:
+        """Of one that connects to so many `brokers`. Raises TypeError or ValueError that begins
+        with the argument's name."""
+        file, public = path("key", key), _paths("broker_key", broker_key)
         try:
-            own, _ = credentials(f"this {role}", *files)
+            own = credentials(f"this {role}", file, public).own
         except RefusedError as refused:
             raise ValueError(f"key, broker_key: {refused}") from refused
         if own is not None and own.peer.role is not role:
-            raise ValueError(f"key: {files[0]} is the key of {own.peer}, expected one of a {role}")
-        return cls(*files, None if own is None else own.peer.name)
+            raise ValueError(f"key: {file} is the key of {own.peer}, expected one of a {role}")
+        if public and len(public) != brokers:
+            raise ValueError(
+                f"broker_key: {len(public)} files for {brokers} brokers, expected one for each, in "
+                "their order"
+            )
+        return cls(file, public, None if own is None else own.peer.name)
 
     def named(self, argument: str, name: str | None) -> str | None:
         """The name to use: the key's, else the one that was given, else None. The broker accepts a
@@ -44,6 +51,16 @@ def here() -> str:
     """A name that no other process of this site is likely to have."""
     host = "".join(c if c.isascii() and c.isalnum() else "-" for c in socket.gethostname())
     return f"{host.strip('-')[:16] or 'host'}-{os.getpid()}"
+
+
+def _paths(argument: str, given: object) -> tuple[str, ...]:
+    """One path, or several in a list or tuple; none where none is given."""
+    if isinstance(given, list | tuple):
+        return tuple(
+            str(arguments.path(f"{argument}[{k}]", each).absolute()) for k, each in enumerate(given)
+        )
+    one = path(argument, given)
+    return () if one is None else (one,)
 
 
 def path(argument: str, given: object) -> str | None:

@@ -17,19 +17,19 @@ _log = logging.getLogger(__name__)
 
 
 class LoopReport:
-    """Of one robot, named `robot`, whose broker is at `broker`."""
+    """Of one robot, named `robot`, whose brokers are at `brokers`."""
 
     def __init__(
         self,
         robot: str,
-        broker: str,
+        brokers: tuple[str, ...],
         plan: PlanMemory,
         cycle: RequestCycle,
         source: CommandSource,
         pacing: Pacing,
         worker: Worker,
     ) -> None:
-        self._robot, self._broker = robot, broker
+        self._robot, self._brokers = robot, brokers
         self._plan, self._cycle, self._source = plan, cycle, source
         self._pacing, self._worker = pacing, worker
         self._logged: set[str] = set()
@@ -51,8 +51,8 @@ class LoopReport:
         """The cause, with the broker's address where there is no session."""
         cause = self.cause
         waits = not self._cycle.session.open and self._cycle.state is not SupplyState.DEAD
-        if waits and self._broker not in cause:
-            return f"{cause}; the broker is {self._broker}"
+        if waits and not any(broker in cause for broker in self._brokers):
+            return f"{cause}; the broker is {' or '.join(self._brokers)}"
         return cause
 
     def stats(self) -> Vitals:

@@ -69,13 +69,13 @@ class RemotePolicy:
         task: str = "",
         control_mode: ControlMode | str = ControlMode.POSITION,
         limits: Limits | RobotSpec | None = None,
-        broker: str | None = None,
+        broker: str | Sequence[str] | None = None,
         jpeg_quality: int = 0,
         plan: PlanSettings | None = None,
         safety: SafetySettings | None = None,
         audit: str | Path | None = None,
         key: str | Path | None = None,
-        broker_key: str | Path | None = None,
+        broker_key: str | Path | Sequence[str | Path] | None = None,
     ) -> None:
         """Names are the policy's; `cameras` are (width, height) of the images `act` will get.
 
@@ -96,7 +96,10 @@ class RemotePolicy:
         name over restarts of the script has its place back at once.
 
         `broker` is its front endpoint (`tcp://host:7447`); by default that of the fleet that runs
-        on this machine. `jpeg_quality` 0 sends raw pixels: right on one machine, use 90 across a
+        on this machine. Of a list of them, where a site has several brokers, it uses the first that
+        answers, and goes on by the next one when that is silent. `key` is the file of the robot's
+        own key and `broker_key` that of the broker's public one, or a list with one for each
+        broker. `jpeg_quality` 0 sends raw pixels: right on one machine, use 90 across a
         network. `audit` is a directory that gets a line for each request, at most 4 MB of them.
 
         Raises TypeError or ValueError, which begin with the argument's name, for arguments that
@@ -137,7 +140,7 @@ class RemotePolicy:
         plan_memory.words[Word.EPOCH] = self._worker.incarnation
         self._pacing = Pacing(loop, plan_memory.words, self._cycle, self._buffer)
         self._report = LoopReport(
-            name, config.broker, plan_memory, self._cycle, self._source, self._pacing, self._worker
+            name, config.brokers, plan_memory, self._cycle, self._source, self._pacing, self._worker
         )
         client = PolicyClient(self._context, loop, self._worker.incarnation)
         self._conversation = Conversation(
@@ -210,7 +213,7 @@ class RemotePolicy:
                 raise NotReadyError(
                     f"service {self._loop.service!r} did not accept robot "
                     f"{self._loop.robot!r} within {limit_s:g} s, through the broker at "
-                    f"{self._config.broker}: {self._report.cause}"
+                    f"{' or '.join(self._config.brokers)}: {self._report.cause}"
                 )
             time.sleep(0.01)
 

@@ -34,12 +34,12 @@ _Settings = TypeVar("_Settings", PlanSettings, SafetySettings)
 
 @dataclass(frozen=True)
 class ScriptConfig:
-    """One robot of a script. `cameras` are (width, height), `broker` its front endpoint."""
+    """One robot of a script. `cameras` are (width, height), `brokers` their front endpoints."""
 
     control: ControlConfig
     robot: RobotSpec
     cameras: Sizes
-    broker: str
+    brokers: tuple[str, ...]
     jpeg_quality: int
     audit: str | None
     identity: Identity
@@ -67,7 +67,8 @@ class ScriptConfig:
     ) -> ScriptConfig:
         """Raises TypeError or ValueError that begins with the argument's name, FleetNotFoundError
         when no broker is named and none runs here."""
-        identity = Identity.of(Role.ROBOT, key, broker_key)
+        brokers = (front_of(),) if broker is None else arguments.endpoints("broker", broker)
+        identity = Identity.of(Role.ROBOT, key, broker_key, len(brokers))
         named = None if robot is None else arguments.label("robot", robot)
         mode = ControlMode(arguments.choice("control_mode", control_mode, [*ControlMode]))
         usual = SafetySettings(fallback="zero" if mode is ControlMode.VELOCITY else "hold")
@@ -95,7 +96,7 @@ class ScriptConfig:
                 limits,
             ),
             cameras=sizes("cameras", cameras),
-            broker=front_of() if broker is None else arguments.endpoint("broker", broker),
+            brokers=brokers,
             jpeg_quality=arguments.count("jpeg_quality", jpeg_quality, 0, 100),
             audit=path("audit", audit),
             identity=identity,
@@ -115,7 +116,7 @@ class ScriptConfig:
             robot=self.control.robot,
             service=self.control.service,
             control=sockets.ipc(directory, "network"),
-            brokers=(self.broker,),
+            brokers=self.brokers,
             cameras=feeds,
             state_names=self.robot.state_names,
             action_names=self.robot.action_names,
@@ -125,7 +126,7 @@ class ScriptConfig:
             evidence=self.audit,
             script=True,
             key=self.identity.key,
-            broker_key=self.identity.broker_key,
+            broker_keys=self.identity.broker_keys,
         )
         built: dict[str, Any] = msgspec.to_builtins(config)
         return built

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def serve(
     spec: PolicySpec | None = None,
     *,
     service: str,
-    broker: str | None = None,
+    broker: str | Sequence[str] | None = None,
     name: str | None = None,
     max_sessions: int = 8,
     max_batch: int = 1,
@@ -50,16 +50,18 @@ def serve(
     audit: str | Path | None = None,
     stop: StopEvent | None = None,
     key: str | Path | None = None,
-    broker_key: str | Path | None = None,
+    broker_key: str | Path | Sequence[str | Path] | None = None,
 ) -> None:
     """Serve `policy` until SIGINT or SIGTERM, which drain it: robots move to another replica.
 
         serve(predict, spec, service="pick")  # blocks until Ctrl-C, or until the fleet drains it
 
     `policy` is a `ChunkPolicy`, or a function from observations to chunks whose `spec` is given.
-    `broker` is its back endpoint, by default that of the fleet that runs on this machine; `name`
-    is `service/` and a name of its own among the service's replicas. `audit` is a directory that
-    gets a line for each request, at most 16 MB of them.
+    `broker` is its back endpoint, by default that of the fleet that runs on this machine; a list
+    of them where a site has several brokers: it registers with all of them. `key` is the file of
+    the replica's own key and `broker_key` that of the broker's public one, or a list with one for
+    each broker. `name` is `service/` and a name of its own among the service's replicas. `audit` is
+    a directory that gets a line for each request, at most 16 MB of them.
 
     In another thread than the main one, where signals do not arrive, setting the event `stop` does
     the same. What is waited for, readiness, and which robots come and go is logged, to stderr
@@ -91,12 +93,13 @@ def serve(
         raise TypeError(f"stop: {arguments.shown(stop)}, expected a threading.Event")
     if checkpoint_hash is not None:
         checkpoint_hash = arguments.name("checkpoint_hash", checkpoint_hash)
-    identity = Identity.of(Role.REPLICA, key, broker_key)
+    brokers = (back_of(),) if broker is None else arguments.endpoints("broker", broker)
+    identity = Identity.of(Role.REPLICA, key, broker_key, len(brokers))
     replica = _name(name, service, identity)
     config = InferenceConfig(
         service=service,
         replica=0,
-        brokers=(back_of() if broker is None else arguments.endpoint("broker", broker),),
+        brokers=brokers,
         policy="given",
         max_sessions=arguments.count("max_sessions", max_sessions, 1, 4096),
         max_batch=arguments.count("max_batch", max_batch, 1, 1024),
@@ -106,7 +109,7 @@ def serve(
         evidence=path("audit", audit),
         script=True,
         key=identity.key,
-        broker_key=identity.broker_key,
+        broker_keys=identity.broker_keys,
     )
     weights = (
         checkpoint_hash

@@ -113,7 +113,7 @@ def _broker(context: HostContext) -> ActorSpec:
         replica_lost_after_s=broker.replica_lost_after_s,
         robot_lost_after_s=broker.robot_lost_after_s,
         session_idle_s=broker.session_idle_s,
-        key=context.key("broker", "key"),
+        key=context.key(context.fleet.broker.key_name(context.host), "key"),
         keyring=context.fleet.security.keys,
         insecure=context.fleet.security.insecure,
         memory_mb=memory_mb_of(context.fleet, "broker"),
@@ -163,7 +163,7 @@ def _replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec
         audit_bytes=service.audit_bytes,
         capture_bytes=service.capture_bytes,
         key=context.key(f"{name}/{k}", "key"),
-        broker_key=context.key("broker", "pub"),
+        broker_keys=context.broker_keys(),
     )
     return context.spec(
         "inference",
@@ -222,7 +222,7 @@ def _openpi(context: HostContext, entry: OpenpiEntry) -> ActorSpec:
         metadata=entry.metadata,
         roboarena=entry.dialect == "roboarena",
         key=context.key("openpi", "key"),
-        broker_key=context.key("broker", "pub"),
+        broker_keys=context.broker_keys()[:1],
     )
     return context.spec("openpi", "openpi", config, [], after=["broker"])
 
@@ -239,7 +239,7 @@ def _groot(context: HostContext, entry: GrootEntry) -> ActorSpec:
         dialect=entry.dialect,
         mapping=entry.mapping,
         key=context.key("groot", "key"),
-        broker_key=context.key("broker", "pub"),
+        broker_keys=context.broker_keys()[:1],
     )
     return context.spec("groot", "groot", config, [], after=["broker"])
 

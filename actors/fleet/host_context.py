@@ -48,6 +48,12 @@ class HostContext:
         self.key_files.add(path)
         return str(path)
 
+    def broker_keys(self) -> tuple[str, ...]:
+        """The public key files of the brokers; empty without security."""
+        broker = self.fleet.broker
+        found = (self.key(broker.key_name(host), "pub") for host in broker.placed)
+        return tuple(path for path in found if path is not None)
+
     def endpoints(self, end: Literal["front", "back"], host: str | None) -> tuple[str, ...]:
         """Where an actor on `host` reaches the brokers: its own host's by a socket file."""
         address_of = front_address if end == "front" else back_address

@@ -164,7 +164,7 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         fps=robot.fps,
         executed_bytes=context.fleet.logs.executed_mb * 1_000_000,
         key=context.key(robot.name, "key"),
-        broker_key=context.key("broker", "pub"),
+        broker_keys=context.broker_keys(),
     )
     return context.spec(
         "network",

@@ -64,6 +64,10 @@ class BrokerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         """The hosts that run a broker, in the robots' order; (None,) in a fleet without hosts."""
         return tuple(self.hosts) or (self.host,)
 
+    def key_name(self, host: str | None) -> str:
+        """The name of the key of the broker on `host`: each of several has one of its own."""
+        return f"broker/{host}" if self.hosts else "broker"
+
 
 class Supervision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How actors are restarted.

@@ -226,11 +226,12 @@ def _keys(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
     needed += [(robot.name, Role.ROBOT) for robot in fleet.robots if robot.host == host]
     if fleet.broker.placed[0] == host:
         needed += [(port, Role.ROBOT) for port in client_ports(fleet)]
-    own = [("broker", Role.BROKER)] if host in fleet.broker.placed else []
+    broker = fleet.broker
+    own = [(broker.key_name(host), Role.BROKER)] if host in broker.placed else []
     files = [(directory / f"{name.replace('/', '@')}.key", name, role)
              for name, role in (*own, *needed)]  # fmt: skip
-    if needed:
-        files.append((directory / "broker.pub", "broker", Role.BROKER))
+    public = map(broker.key_name, broker.placed if needed else ())
+    files += [(directory / f"{n.replace('/', '@')}.pub", n, Role.BROKER) for n in public]
     for path, name, role in files:
         if path.is_file():
             yield from _key(path, name, role)

@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 
 from ...transport import sockets
 from ...transport.bodies import ActorVitals, Register
-from ...transport.keys import Key, PublicKey
 from ...transport.poll import Poll, Source
+from ..runtime.credentials import Credentials
 from .broker_client import BrokerClient
 
 
@@ -24,10 +24,12 @@ class BrokerLinks:
         endpoints: Sequence[str],
         identity: str,
         offer: Register,
-        key: Key | None = None,
-        server: PublicKey | None = None,
+        keys: Credentials | None = None,
     ) -> None:
-        self.links = [BrokerClient(each, identity, offer, key, server) for each in endpoints]
+        keys = keys or Credentials()
+        self.links = [
+            BrokerClient(each, identity, offer, *keys.of(k)) for k, each in enumerate(endpoints)
+        ]
         self._abandoned: set[int] = set()
 
     @property

@@ -72,7 +72,7 @@ class InferenceActor(Actor):
         """Load the policy, warm it up, restore the counts, connect. Raises RefusedError."""
         config = self.config
         # Before the model, so that a missing key is reported at once.
-        keys = credentials(self.name, config.key, config.broker_key)
+        keys = credentials(self.name, config.key, config.broker_keys)
         cv2.setNumThreads(config.threads)
         self._next_beat_ns = _NEVER_NS  # the warm-up predicts before there is a broker client
         before = self.board.previous() or {}
@@ -95,7 +95,7 @@ class InferenceActor(Actor):
         self._core = self._make_core(self._runner, histories)
         self.resources.callback(self._core.close)
         offer = registration(self.name, self.incarnation, config, self._runner, self._core.limit)
-        self._brokers = BrokerLinks(config.brokers, f"{self.name}:{self.incarnation}", offer, *keys)
+        self._brokers = BrokerLinks(config.brokers, f"{self.name}:{self.incarnation}", offer, keys)
         self.resources.callback(self._brokers.close)
         self._unreachable = ""
         self._departure = Departure(config.drain_s)

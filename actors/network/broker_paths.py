@@ -14,9 +14,9 @@ from ...transport.arrays import Buffer
 from ...transport.bodies import Close, Heartbeat
 from ...transport.connection import Condition, Connection
 from ...transport.header import Header, Kind
-from ...transport.keys import Key, PublicKey
 from ...transport.poll import Poll, Source
 from ..runtime.configs import NetworkConfig
+from ..runtime.credentials import Credentials
 from .broker_route import BrokerRoute
 
 SILENT_NS = 2_000_000_000
@@ -33,20 +33,20 @@ class BrokerPaths:
         context: sockets.Context,
         config: NetworkConfig,
         identity: str,
-        key: Key | None = None,
-        server: PublicKey | None = None,
+        keys: Credentials | None = None,
     ) -> None:
+        keys = keys or Credentials()
         self.endpoints = config.brokers
         self.connections = [
             Connection(
                 context,
                 endpoint,
                 identity,
-                key=key,
-                server=server,
+                key=keys.own,
+                server=keys.of(k)[1],
                 lost_after_ns=min(SILENT_NS, round(config.broker_lost_after_s * 5e8)),
             )
-            for endpoint in config.brokers
+            for k, endpoint in enumerate(config.brokers)
         ]
         self.route = BrokerRoute(len(self.connections), round(config.heartbeat_s * 1e9))
         self.several = len(self.connections) > 1

@@ -75,10 +75,10 @@ class NetworkActor(Actor):
         # Long enough for the last two messages to leave: a socket discards unsent ones on close.
         self.resources.callback(self._context.destroy, linger=100)
         self._control = ControlLink(self._context, config.control, config.robot, self._dropped)
-        key, server = credentials(self.name, config.key, config.broker_key)
+        keys = credentials(self.name, config.key, config.broker_keys)
         self._relay = SessionRelay(round(config.broker_lost_after_s * 1e9))
         identity = f"{config.robot}:{self.incarnation}"
-        self._brokers = BrokerPaths(self._context, config, identity, key, server)
+        self._brokers = BrokerPaths(self._context, config, identity, keys)
         self.resources.callback(self._brokers.close)
         self._session = SessionMoves(self._brokers, self._relay, self.log)
         self._reported = ""

@@ -40,7 +40,7 @@ class OpenpiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     roboarena: bool = False
     """Whether the metadata are RoboArena's `PolicyServerConfig`."""
     key: str | None = None
-    broker_key: str | None = None
+    broker_keys: tuple[str, ...] = ()
     """The secret key file of these clients and the broker's public one: both or neither."""
 
 
@@ -78,5 +78,5 @@ class GrootConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     dialect: GrootDialect = "n1.6"
     mapping: GrootMapping = GrootMapping()
     key: str | None = None
-    broker_key: str | None = None
+    broker_keys: tuple[str, ...] = ()
     """The secret key file of these clients and the broker's public one: both or neither."""

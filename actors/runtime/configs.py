@@ -90,8 +90,8 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     evidence: str | None = None
     """A directory that outlives the fleet; None: the runtime directory, which does not."""
     key: str | None = None
-    broker_key: str | None = None
-    """This replica's secret key file and the broker's public one: both or neither."""
+    broker_keys: tuple[str, ...] = ()
+    """This replica's secret key file and the public one of each broker: both or neither."""
     script: bool = False
     """Whether a program serves it (`holdfast.serve`), not a fleet."""
     import_path: str | None = None
@@ -159,8 +159,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     evidence: str | None = None
     """A directory that outlives the fleet; None: the runtime directory, which does not."""
     key: str | None = None
-    broker_key: str | None = None
-    """This robot's secret key file and the broker's public one: both or neither."""
+    broker_keys: tuple[str, ...] = ()
+    """This robot's secret key file and the public one of each broker: both or neither."""
     script: bool = False
     """Whether the control loop is a program's own (`RemotePolicy`), not a fleet's."""
 

@@ -1,26 +1,36 @@
-"""The keys of an actor's connection to the broker, from the paths in its config."""
+"""`Credentials`: the keys of an actor's connections to its brokers, from its config's paths."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import KeyFileError, RefusedError
 from ...transport.keys import Key, PublicKey, load, load_public
 
 
-def credentials(
-    name: str, key: str | None, broker_key: str | None
-) -> tuple[Key, PublicKey] | tuple[None, None]:
-    """The actor's own secret key and the broker's public one; (None, None) where the fleet has no
-    keys. Raises RefusedError when only one is given or a file is not a key."""
-    if key is None and broker_key is None:
-        return None, None
-    if key is None or broker_key is None:
-        raise RefusedError(
-            f"{name} has {'the broker' if key is None else 'its own'} key only: it takes `key` and "
-            "`broker_key`, or neither"
-        )
+@dataclass(frozen=True)
+class Credentials:
+    """The actor's own key and the public ones of its brokers, in their order; None and empty where
+    the fleet has no keys."""
+
+    own: Key | None = None
+    brokers: tuple[PublicKey, ...] = ()
+
+    def of(self, broker: int) -> tuple[Key | None, PublicKey | None]:
+        """The own key and that of the k-th broker, for a connection to it."""
+        return self.own, self.brokers[broker] if self.brokers else None
+
+
+def credentials(name: str, key: str | None, broker_keys: Sequence[str]) -> Credentials:
+    """What the files hold. Raises RefusedError when only one side is given or a file is no key."""
+    if key is None and not broker_keys:
+        return Credentials()
+    if key is None or not broker_keys:
+        found = "the broker's key only" if key is None else "its own key only"
+        raise RefusedError(f"{name} has {found}: it takes both, or neither")
     try:
-        return load(Path(key)), load_public(Path(broker_key))
+        return Credentials(load(Path(key)), tuple(load_public(Path(one)) for one in broker_keys))
     except KeyFileError as problem:
         raise RefusedError(str(problem)) from problem

@@ -26,7 +26,10 @@ HERE = Path("keys")
 @app.command()
 def new(
     name: Annotated[
-        str, typer.Argument(help="`broker`, `operator`, a replica (`pick/0`) or a robot (`r1`).")
+        str,
+        typer.Argument(
+            help="`broker` (of several: `broker/HOST`), `operator`, a replica (`pick/0`), a robot."
+        ),
     ],
     role: Annotated[
         str | None,
@@ -39,8 +42,8 @@ def new(
     from ...transport.keys import new as make
 
     likely = "replica" if "/" in name else "robot"
-    if name in ("broker", "operator"):
-        likely = name
+    if name.partition("/")[0] in ("broker", "operator"):
+        likely = name.partition("/")[0]
     try:
         made = make(name, Role(role or likely), directory)
     except (KeyFileError, ValueError) as problem:

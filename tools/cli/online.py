@@ -174,16 +174,19 @@ def _connect(context: sockets.Context, question: _Question) -> sockets.Socket | 
     """A connection in the robot's name that cannot be taken for the robot's own."""
     config, answer = question.network, question.acceptance
     try:
-        key, server = credentials(answer.robot, config.key, config.broker_key)
+        keys = credentials(answer.robot, config.key, config.broker_keys)
     except RefusedError as refused:
         answer.reason, answer.message = "keys", f"not asked: {refused}"
         return None
     # Robots count their incarnations from 1; the rest keeps two askers apart.
     identity = f"{answer.robot}:0:{secrets.token_hex(8)}"
+    key, server = keys.of(0)
     made = sockets.dealer(
         context, config.brokers[0], identity, key=key, server=server, connect=False
     )
-    for broker in config.brokers:  # the question goes to one that is connected
+    for k, broker in enumerate(config.brokers):  # the question goes to one that is connected
+        if keys.brokers:
+            made.curve_serverkey = keys.brokers[k].public  # of the connections from now on
         made.connect(broker)
     return made
 

@@ -38,7 +38,7 @@ class DeployedService:
         offer: ServiceOffer,
         broker: str,
         jpeg_quality: int = 0,
-        keys: tuple[Key, PublicKey] | tuple[None, None] = (None, None),
+        keys: tuple[Key | None, PublicKey | None] = (None, None),
         robot: str | None = None,
     ) -> None:
         self.offer, self._quality = offer, jpeg_quality

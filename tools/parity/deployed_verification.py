@@ -62,7 +62,7 @@ def verification(question: Question) -> Verified:
     )
     if not samples:
         raise DatasetError(f"{dataset.root} has no frame")
-    keys = credentials("verify", question.identity.key, question.identity.broker_key)
+    keys = credentials("verify", question.identity.key, question.identity.broker_keys).of(0)
     robot = question.identity.name
     with DeployedService(offer, question.broker, question.jpeg_quality, keys, robot) as service:
         check = PolicyCheck(

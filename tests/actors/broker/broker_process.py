@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from holdfast.actors.runtime.link_messages import BootMessage, SegmentEntry
 from holdfast.actors.runtime.status_board import BOARD_SIZE
@@ -17,9 +18,11 @@ from holdfast.transport import segment, sockets
 class BrokerProcess:
     """A broker as the supervisor starts it: exec, a boot over the link, a shared board."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, **config: Any) -> None:
         self.front, self.back = sockets.ipc(directory, "front"), sockets.ipc(directory, "back")
         self.directory, self.incarnation = directory, 0
+        # A robot here is silent while the test waits for processes to start.
+        self.config = {"front": self.front, "back": self.back, "robot_lost_after_s": 60.0, **config}
         self.board = segment.create(BOARD_SIZE, "broker/board")
         self.links: list[SupervisorLink] = []
         self.launch()
@@ -35,10 +38,8 @@ class BrokerProcess:
             HOLDFAST_LINK=theirs,
         )
         entries = (SegmentEntry("broker/board", BOARD_SIZE, True),)
-        # A robot here is silent while the test waits for processes to start.
-        config = {"front": self.front, "back": self.back, "robot_lost_after_s": 60.0}
         rundir = str(self.directory)
-        boot = BootMessage("broker", "broker", self.incarnation, rundir, config, entries)
+        boot = BootMessage("broker", "broker", self.incarnation, rundir, self.config, entries)
         self.link.boot(boot, [self.board.fd])
 
     def close(self) -> None:

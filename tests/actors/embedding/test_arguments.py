@@ -345,6 +345,9 @@ def test_a_robot_or_replica_with_a_key_has_the_name_of_its_key(
         RemotePolicy(**ROBOT, key=of_replica, **files)
     with pytest.raises(ValueError, match=r"^key, broker_key: "):
         RemotePolicy(**ROBOT, key=of_arm)
+    for wrong in ([files["broker_key"]] * 2, [files["broker_key"]] * 3):
+        with pytest.raises(ValueError, match=rf"^broker_key: {len(wrong)} files for 1 brokers"):
+            RemotePolicy(**ROBOT, key=of_arm, broker_key=wrong)
     given: dict[str, Any] = {"spec": PolicySpec(**SPEC), "broker": BROKER, **files}
     with pytest.raises(ValueError, match=r"^key: .* is the key of robot:arm"):
         serve(predict, service="ok", key=of_arm, **given)

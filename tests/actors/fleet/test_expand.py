@@ -165,8 +165,29 @@ def test_each_actor_gets_its_own_key_and_a_missing_one_is_named(
     keys.new("r2", Role.ROBOT, tmp_path / "keys")
     by_name = {actor.name: actor.config for actor in actors(good)}
     assert by_name["pick/1"]["key"].endswith("pick@1.key")
-    assert by_name["r2/network"]["broker_key"].endswith("broker.pub")
+    assert by_name["r2/network"]["broker_keys"] == [str(tmp_path / "keys/broker.pub")]
     assert by_name["broker"]["keyring"] == str(tmp_path / "keys")
+
+
+def test_each_of_several_brokers_has_its_own_key(good: dict[str, Any], tmp_path: Path) -> None:
+    """Its peers have the public ones in the order of the brokers, whose secret ones stay apart."""
+    good["hosts"] = {name: {"address": f"127.0.0.{k}"} for k, name in enumerate("abc", 1)}
+    good["broker"] = {"hosts": ["b", "a"]}
+    for each in (*good["services"].values(), *good["robots"]):
+        each["host"] = "c"
+    good["security"] = {"keys": str(tmp_path / "keys")}
+    for name in ("broker/a", "broker/b"):
+        keys.new(name, Role.BROKER, tmp_path / "keys")
+    for name in ("pick/0", "pick/1"):
+        keys.new(name, Role.REPLICA, tmp_path / "keys")
+    for name in ("r1", "r2"):
+        keys.new(name, Role.ROBOT, tmp_path / "keys")
+    public = [str(tmp_path / "keys" / f"broker@{host}.pub") for host in "ba"]
+    by_name = {actor.name: actor.config for actor in actors(good, host="c")}
+    assert by_name["pick/0"]["broker_keys"] == by_name["r1/network"]["broker_keys"] == public
+    for host in "ab":
+        (own,) = [actor.config for actor in actors(good, host=host) if actor.name == "broker"]
+        assert own["key"] == str(tmp_path / "keys" / f"broker@{host}.key")
 
 
 def test_the_options_reach_the_actors_that_obey_them(good: dict[str, Any]) -> None:
