@@ -170,7 +170,9 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """The chunk, f4 [H, A] in model space and in robot space, and what it cost to make.
 
     `oldest_input_age_s`: how old the oldest image was when the robot asked; its own network actor
-    fills that in, because the age of an action counts from the oldest input.
+    fills that in, because the age of an action counts from the oldest input. `interval_s`: the
+    replica has more robots than it carries at their own pace, and asks each for one request in so
+    long at most; 0: no bound.
     """
 
     chunk_model: Array
@@ -181,6 +183,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     superseded: Count = 0
     load: Load = 0.0
     oldest_input_age_s: Seconds = 0.0
+    interval_s: Seconds = 0.0
 
 
 class Error(msgspec.Struct, frozen=True, kw_only=True):
@@ -261,16 +264,37 @@ class ActorVitals(msgspec.Struct, frozen=True, kw_only=True):
     reason: Text = ""
 
 
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
+    """What robots ask of a replica. Counts are of its incarnation.
+
+    Attributes:
+        requests: those that arrived.
+        misses: those that were answered after their slack, or not at all because they expired.
+        superseded: those that a newer one of their robot replaced.
+        offered: request rate times service time: the share of a device that its robots want, above
+            1 where that is more than one device.
+        queue_ms: `p50` and `p95` of how long its last requests waited; empty without any.
+    """
+
+    requests: Count = 0
+    misses: Count = 0
+    superseded: Count = 0
+    offered: Load = 0.0
+    queue_ms: Annotated[dict[Name, Milliseconds], _few] = {}
+
+
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """`progress` is counted by the sender's own loop: equal counts mean that it hangs. A robot's
-    carries its vitals, a replica's how many sessions it holds by other brokers (`elsewhere`), and
-    those of another host than the broker's some of the actors of theirs."""
+    carries its vitals, a replica's how many sessions it holds by other brokers (`elsewhere`) and
+    what robots ask of it (`demand`), and those of another host than the broker's some of the actors
+    of theirs."""
 
     progress: Count
     load: Load = 0.0
     vitals: Vitals | None = None
     elsewhere: Count = 0
     actors: Annotated[tuple[ActorVitals, ...], _few] = ()
+    demand: Demand | None = None
 
 
 class Inquiry(msgspec.Struct, frozen=True, kw_only=True):
@@ -297,7 +321,7 @@ class Register(msgspec.Struct, frozen=True, kw_only=True):
     ("fleet", "script") say where it runs. `contract`: a hash of all that robots rely on, equal for
     all replicas of a service. `pin_task`, `default_task` and `strict_fps` are its rules for tasks
     and rates. `service_limit`: sessions at all replicas of the service together, 0 for no limit but
-    their capacities.
+    their capacities. `load_s`: how long the replica took from its start to this.
     """
 
     replica: Name
@@ -329,6 +353,7 @@ class Register(msgspec.Struct, frozen=True, kw_only=True):
     observation_steps: Steps = 1
     observation_stride_steps: Steps = 1
     service_limit: Count = 0
+    load_s: Seconds = 0.0
 
 
 class Welcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -107,7 +107,7 @@ class BrokerActor(Actor):
             if self.link.fileno() in awake:
                 self.refuse_commands()
                 if self.reconfigured():
-                    self._routing.external = self.config.external
+                    self._routing.reconfigured(self.config)
             if disconnected and now_ns >= probe_ns:
                 disconnected, probe_ns = False, now_ns + PROBE_NS
                 self._carry_out(self._routing.disconnected(now_ns), now_ns)
@@ -246,7 +246,7 @@ class BrokerActor(Actor):
 
     def _status(self, now_ns: int, rows: int) -> dict[str, Any]:
         status = self._routing.status(now_ns, rows)
-        status["requests_per_s"] = self._rate.of(status["requests"], now_ns)
+        status["requests_per_s"] = self._rate.read(status["requests"], now_ns)
         status["insecure"] = self.config.insecure
         if self._keys is not None:
             status |= self._keys.status(rows // 6)

@@ -57,11 +57,14 @@ class Rate:
 
     def __init__(self) -> None:
         self._readings: deque[tuple[int, int]] = deque()
+        self.per_s = 0.0
+        """As of the last reading."""
 
-    def of(self, count: int, now_ns: int) -> float:
+    def read(self, count: int, now_ns: int) -> float:
         """Record `count`; return the rate per second since the oldest record within the window."""
         self._readings.append((now_ns, count))
         while now_ns - self._readings[0][0] > WINDOW_NS:
             self._readings.popleft()
         then, before = self._readings[0]
-        return round((count - before) * 1e9 / (now_ns - then), 2) if now_ns > then else 0.0
+        self.per_s = round((count - before) * 1e9 / (now_ns - then), 2) if now_ns > then else 0.0
+        return self.per_s

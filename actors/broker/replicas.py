@@ -12,7 +12,8 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ...transport.bodies import ActorVitals, Heartbeat, Register
+from ...transport.bodies import ActorVitals, Demand, Heartbeat, Register
+from .counters import Rate
 from .peers import Peer
 
 MAX_REPLICAS = 1024
@@ -42,6 +43,11 @@ class Replica:
     """How many sessions it holds by other brokers, as its last heartbeat says."""
     actors: tuple[ActorVitals, ...] = ()
     """Of its host, as its last heartbeat says."""
+    demand: Demand = field(default_factory=Demand)
+    """What robots ask of it, as its last heartbeat says."""
+    requests: Rate = field(default_factory=Rate)
+    misses: Rate = field(default_factory=Rate)
+    superseded: Rate = field(default_factory=Rate)
     draining: bool = False
     drained: bool = False
     stopping: bool = False
@@ -70,6 +76,11 @@ class Replica:
         """It sent a heartbeat: only a count that moved is progress."""
         self.load, self.elsewhere, self.actors = beat.load, beat.elsewhere, beat.actors
         self.heard_ns = now_ns
+        if beat.demand is not None:
+            self.demand = beat.demand
+            self.requests.read(beat.demand.requests, now_ns)
+            self.misses.read(beat.demand.misses, now_ns)
+            self.superseded.read(beat.demand.superseded, now_ns)
         if beat.progress != self.progress:
             self.progress = beat.progress
             self.moved(now_ns)

@@ -33,6 +33,7 @@ from .replica_handlers import ReplicaHandlers
 from .robot_handlers import RobotHandlers
 from .router_state import RouterState
 from .routing_status import status_of
+from .service_signals import ServiceSignals
 from .sessions import RoutedSession
 from .waiting import EXPIRED_NS
 
@@ -66,6 +67,7 @@ class Routing:
         self._replica_handlers = ReplicaHandlers(
             self._state, self._inquiries, name, config.heartbeat_s
         )
+        self._signals = ServiceSignals(config.targets)
         self._ticked_ns = now_ns
         self._beat_ns = now_ns
 
@@ -79,14 +81,9 @@ class Routing:
         """How many sessions there are."""
         return len(self._state.sessions)
 
-    @property
-    def external(self) -> Collection[str]:
-        """The services that scripts serve."""
-        return self._state.external
-
-    @external.setter
-    def external(self, services: Collection[str]) -> None:
-        self._state.external = services
+    def reconfigured(self, config: BrokerConfig) -> None:
+        """The fleet file says something else of its services now."""
+        self._state.external, self._signals.targets = config.external, config.targets
 
     def ignores(self, identity: bytes, now_ns: int) -> bool:
         """Whether to drop a message of `identity` unread, because it is in quarantine."""
@@ -158,6 +155,7 @@ class Routing:
         self._watch_replicas(now_ns)
         for session in state.sessions:
             self._tick_session(session, now_ns)
+        self._signals.tick(state, now_ns)
         state.waiting.expire(now_ns - EXPIRED_NS)
         state.notify_waiters(now_ns)
         state.callers.expire(now_ns - self._robot_lost_ns)
@@ -197,7 +195,7 @@ class Routing:
 
     def status(self, now_ns: int, rows: int = 48) -> dict[str, Any]:
         """The routing as plain values, with at most `rows` rows in each table."""
-        return status_of(self._state, now_ns, rows)
+        return status_of(self._state, self._signals, now_ns, rows)
 
     def _watch_replicas(self, now_ns: int) -> None:
         """Suspect the replicas whose answers are overdue; remove those without progress."""

@@ -15,6 +15,7 @@ from .refused_replicas import RefusedReplica
 from .replica_choice import room_of
 from .replicas import Replica
 from .router_state import RouterState
+from .service_signals import ServiceSignals
 from .sessions import RoutedSession
 
 _CHARS = 240
@@ -25,7 +26,9 @@ _WARNINGS = 4
 _DROPPED = 16
 
 
-def status_of(state: RouterState, now_ns: int, rows: int) -> dict[str, Any]:
+def status_of(
+    state: RouterState, signals: ServiceSignals, now_ns: int, rows: int
+) -> dict[str, Any]:
     """Replicas, sessions and counters; tables hold at most `rows`, counts are of everything.
 
     `sessions` also has the robots that were heard of and have no session, with the state `none`.
@@ -43,7 +46,7 @@ def status_of(state: RouterState, now_ns: int, rows: int) -> dict[str, Any]:
         "replays": reasons.get("replays", 0),
         "replicas": [_replica(each, loads[each.identity], now_ns) for each in replicas[:rows]],
         "refused": [_refused(each) for each in list(state.refused)[: rows // 4]],
-        "services": _services(state, loads, rows // 4),
+        "services": _services(state, signals, loads, rows // 4),
         "sessions": [
             *(_session(each, callers.of(each.robot), now_ns) for each in sessions[:rows]),
             *(_caller(each, now_ns) for each in waiting[: max(0, rows - len(sessions))]),
@@ -55,7 +58,9 @@ def status_of(state: RouterState, now_ns: int, rows: int) -> dict[str, Any]:
     }
 
 
-def _services(state: RouterState, loads: Counter[bytes], rows: int) -> list[dict[str, Any]]:
+def _services(
+    state: RouterState, signals: ServiceSignals, loads: Counter[bytes], rows: int
+) -> list[dict[str, Any]]:
     """What each service wants of a robot, and how full it is. Those of scripts are listed without a
     replica too; `listed` is False for one whose names have no room."""
     found = []
@@ -69,6 +74,7 @@ def _services(state: RouterState, loads: Counter[bytes], rows: int) -> list[dict
             "sessions": sum(loads[replica.identity] for replica in replicas),
             "capacity": room_of(replicas),
             "load": round(sum(r.load for r in replicas) / max(1, len(replicas)), 3),
+            **signals.row(name, replicas, state.waiting.count(name)),
             "listed": False,
         }
         if replicas:

@@ -49,6 +49,10 @@ class Waiting:
         """The services that robots wait for."""
         return {waiter.service for waiter in self._by_name.values()}
 
+    def count(self, service: str) -> int:
+        """How many robots wait for `service`."""
+        return sum(waiter.service == service for waiter in self._by_name.values())
+
     def take(self, service: str, before_ns: int) -> list[Waiter]:
         """Remove and return those that have waited for `service` since `before_ns` or longer."""
         found = [

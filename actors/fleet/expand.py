@@ -21,6 +21,7 @@ from ..runtime.configs import (
     GatewayConfig,
     InferenceConfig,
     JitterProbeConfig,
+    ServiceTarget,
 )
 from ..runtime.spec import ActorSpec
 from . import robot_actors, segment_uses
@@ -118,8 +119,12 @@ def _broker(context: HostContext) -> ActorSpec:
         insecure=context.fleet.security.insecure,
         memory_mb=memory_mb_of(context.fleet, "broker"),
         external=tuple(name for name, s in context.fleet.services.items() if s.external),
+        targets={
+            name: ServiceTarget(slo_ms=service.slo_ms)
+            for name, service in context.fleet.services.items()
+        },
     )
-    return context.spec("broker", "broker", config, [], reconfigurable=("external",))
+    return context.spec("broker", "broker", config, [], reconfigurable=("external", "targets"))
 
 
 def _replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec:

@@ -96,6 +96,19 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_sessions: Annotated[
         int, Meta(ge=1, le=10_000, description="robots at all replicas together, 1 to 10000")
     ] = 8
+    slo_ms: (
+        Annotated[
+            float,
+            Meta(
+                gt=0,
+                le=1e6,
+                description="milliseconds, more than 0, within which 95 % of requests are to be "
+                "answered: how many replicas are wanted follows from it; without it, within the "
+                "robots' slack",
+            ),
+        ]
+        | None
+    ) = None
     max_batch: Annotated[int, Meta(ge=1, le=1024, description="requests, 1 to 1024")] = 4
     max_wait_ms: Annotated[float, Meta(ge=0, le=10_000, description="milliseconds, 0 to 10000")] = (
         4.0

@@ -22,6 +22,7 @@ _NONE: tuple[str, ...] = ()
 _ACTOR = ("actor", "kind")
 _ROBOT = ("robot",)
 _REPLICA = ("actor", "service")
+_SERVICE = ("service",)
 _GUEST = ("robot", "where")
 _GUEST_ACTOR = ("actor", "where", "kind")
 _GUEST_REPLICA = ("replica", "where", "service")
@@ -157,6 +158,35 @@ FAMILIES: dict[str, Family] = {
     "holdfast_broker_replicas": Family("gauge", _NONE, "Registered replicas."),
     "holdfast_broker_events_total": Family(
         "counter", ("event",), "What the broker counts: requests, replies, replays, each refusal."
+    ),
+    "holdfast_service_replicas": Family("gauge", _SERVICE, "Registered replicas of the service."),
+    "holdfast_service_replicas_wanted": Family(
+        "gauge", _SERVICE, "How many replicas its load, its robots and its objective need."
+    ),
+    "holdfast_service_sessions": Family("gauge", _SERVICE, "Robots that it serves."),
+    "holdfast_service_robots_waiting": Family("gauge", _SERVICE, "Robots without a place."),
+    "holdfast_service_offered_load": Family(
+        "gauge",
+        _SERVICE,
+        "Request rate times service time over all replicas: how many devices its robots would use.",
+    ),
+    "holdfast_service_requests_per_second": Family("gauge", _SERVICE, "Requests that arrive."),
+    "holdfast_service_slack_misses_per_second": Family(
+        "gauge", _SERVICE, "Requests answered after their robot's slack, or not at all."
+    ),
+    "holdfast_service_superseded_per_second": Family(
+        "gauge", _SERVICE, "Requests that a newer one of their robot replaced."
+    ),
+    "holdfast_service_queue_seconds": Family(
+        "gauge",
+        (*_SERVICE, "quantile"),
+        "How long requests of the last 10 s waited at the busiest replica.",
+    ),
+    "holdfast_service_latency_seconds": Family(
+        "gauge", (*_SERVICE, "quantile"), "From a request at the broker to its answer there."
+    ),
+    "holdfast_service_slo_seconds": Family(
+        "gauge", _SERVICE, "Within which 95 % of requests are to be answered (`slo_ms`)."
     ),
     "holdfast_site_robot_state": Family(
         "gauge",

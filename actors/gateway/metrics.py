@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -24,16 +23,13 @@ from ..control.supply_state import SupplyState as RobotState
 from ..supervision.report import DOWN, STOPPED
 from ..supervision.supervised import ActorState
 from .metric_names import FAMILIES
+from .metric_points import Point, Report, quantiles, scaled
+from .service_metrics import of_service
 from .status_stream import StatusStream
-
-Point = tuple[str, tuple[str, ...], float | None]
-"""Name, label values, and the value; None where there is none yet."""
-Report = Mapping[str, Any]
 
 ACTOR_STATES = tuple(state.value for state in ActorState)
 ROBOT_STATES = (*(state.value for state in RobotState), "PAUSED", "MANUAL", DOWN, STOPPED)
 GUEST_STATES = (*(state.value for state in RobotState), "PAUSED", "MANUAL", "OPEN", "MOVING")
-_QUANTILES = {"p50": "0.5", "p99": "0.99", "max": "1"}
 
 
 class Exposition:
@@ -111,7 +107,7 @@ def _actor(actor: Report) -> Iterator[Point]:
     yield "holdfast_actor_restarts_total", labels, actor["restarts"]
     yield "holdfast_actor_uptime_seconds", labels, actor["uptime_s"]
     yield "holdfast_actor_progress_age_seconds", labels, actor["progress_age_s"]
-    yield "holdfast_actor_memory_bytes", labels, _scaled(actor["memory_mb"], 1e6)
+    yield "holdfast_actor_memory_bytes", labels, scaled(actor["memory_mb"], 1e6)
     for state in ACTOR_STATES:
         yield "holdfast_actor_state", (actor["name"], state), actor["state"] == state
 
@@ -129,10 +125,10 @@ def _robot(robot: Report) -> Iterator[Point]:
     for metric, key in _ROBOT_REASONS.items():
         for reason, count in robot.get(key, {}).items():
             yield metric, (*name, reason), count
-    yield from _quantiles(
+    yield from quantiles(
         "holdfast_robot_request_latency_seconds", name, robot["request_latency_ms"], 1e-3
     )
-    yield from _quantiles(
+    yield from quantiles(
         "holdfast_robot_tick_lateness_recent_seconds", name, robot["tick_lateness_recent_us"], 1e-6
     )
     yield "holdfast_robot_refusing_seconds", name, robot["refusing_s"]
@@ -179,7 +175,7 @@ def _guest(robot: Report) -> Iterator[Point]:
     for reason, count in robot["dropped"].items():
         yield "holdfast_site_robot_dropped_total", (*labels, reason), count
     latency = robot["latency_ms"]
-    yield from _quantiles("holdfast_site_robot_request_latency_seconds", labels, latency, 1e-3)
+    yield from quantiles("holdfast_site_robot_request_latency_seconds", labels, latency, 1e-3)
     yield "holdfast_site_robot_warnings", labels, len(robot["warnings"])
 
 
@@ -204,7 +200,7 @@ def _guest_actor(actor: Report) -> Iterator[Point]:
     yield "holdfast_site_actor_up", labels, actor["state"] == ActorState.READY
     yield "holdfast_site_actor_restarts_total", labels, actor["restarts"]
     yield "holdfast_site_actor_progress_age_seconds", labels, actor["progress_age_s"]
-    yield "holdfast_site_actor_memory_bytes", labels, _scaled(actor["memory_mb"], 1e6)
+    yield "holdfast_site_actor_memory_bytes", labels, scaled(actor["memory_mb"], 1e6)
 
 
 def _lateness(robots: Iterable[Report]) -> Iterator[Metric]:
@@ -222,7 +218,7 @@ def _lateness(robots: Iterable[Report]) -> Iterator[Metric]:
 
 def _sensor(actor: str, report: Report) -> Iterator[Point]:
     yield "holdfast_camera_frames_total", (actor,), report.get("frames")
-    age = _scaled(report.get("frame_age_ms"), 1e-3)
+    age = scaled(report.get("frame_age_ms"), 1e-3)
     yield "holdfast_camera_frame_age_seconds", (actor,), age
 
 
@@ -249,10 +245,8 @@ def _inference(actor: str, report: Report) -> Iterator[Point]:
     yield "holdfast_replica_sessions", labels, len(report["sessions"])
     yield "holdfast_replica_sessions_limit", labels, report["max_sessions"]
     yield "holdfast_replica_queue", labels, report["queue"]
-    yield from _quantiles(
-        "holdfast_replica_inference_seconds", labels, report["inference_ms"], 1e-3
-    )
-    yield from _quantiles("holdfast_replica_queue_seconds", labels, report["queue_ms"], 1e-3)
+    yield from quantiles("holdfast_replica_inference_seconds", labels, report["inference_ms"], 1e-3)
+    yield from quantiles("holdfast_replica_queue_seconds", labels, report["queue_ms"], 1e-3)
     for outcome, count in report["counts"].items():
         yield "holdfast_replica_requests_total", (*labels, outcome), count
     for size, count in report["batches"].items():
@@ -264,13 +258,15 @@ def _broker(_actor: str, report: Report) -> Iterator[Point]:
     yield "holdfast_broker_replicas", (), report.get("replica_count")
     for event, count in report.get("counters", {}).items():
         yield "holdfast_broker_events_total", (event,), count
+    for service in report.get("services", ()):
+        yield from of_service(service)
 
 
 def _witness(_actor: str, report: Report) -> Iterator[Point]:
     yield "holdfast_witness_ticks_total", (), report.get("ticks")
     yield "holdfast_witness_pauses_total", (), report.get("pauses")
     oversleep = report.get("oversleep_us", {})
-    yield from _quantiles("holdfast_witness_oversleep_seconds", (), oversleep, 1e-6)
+    yield from quantiles("holdfast_witness_oversleep_seconds", (), oversleep, 1e-6)
 
 
 def _nothing(_actor: str, _report: Report) -> Iterator[Point]:
@@ -285,14 +281,3 @@ _REPORTS: dict[str, Callable[[str, Report], Iterator[Point]]] = {
     "broker": _broker,
     "witness": _witness,
 }
-
-
-def _quantiles(
-    name: str, labels: tuple[str, ...], summary: Mapping[str, float | None], unit: float
-) -> Iterator[Point]:
-    for key, quantile in _QUANTILES.items():
-        yield name, (*labels, quantile), _scaled(summary.get(key), unit)
-
-
-def _scaled(value: float | None, unit: float) -> float | None:
-    return None if value is None else value * unit

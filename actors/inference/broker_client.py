@@ -21,7 +21,7 @@ import zmq
 from ...errors import WireError
 from ...transport import sockets
 from ...transport.arrays import Buffer
-from ...transport.bodies import ActorVitals, Drain, Heartbeat, Register
+from ...transport.bodies import ActorVitals, Demand, Drain, Heartbeat, Register
 from ...transport.connection import Condition, Connection
 from ...transport.header import Header, Kind
 from ...transport.keys import Key, PublicKey
@@ -135,6 +135,7 @@ class BrokerClient:
         *,
         elsewhere: int = 0,
         actors: tuple[ActorVitals, ...] = (),
+        demand: Demand | None = None,
     ) -> None:
         """Send a heartbeat, or a registration until the broker has answered one.
 
@@ -155,7 +156,9 @@ class BrokerClient:
         if draining:
             self._send_or_drop(Header(Kind.DRAIN), Drain(reason=draining))
         if self.registered or draining:
-            beat = Heartbeat(progress=progress, load=load, elsewhere=elsewhere, actors=actors)
+            beat = Heartbeat(
+                progress=progress, load=load, elsewhere=elsewhere, actors=actors, demand=demand
+            )
             self._send_or_drop(Header(Kind.HEARTBEAT), beat)
         else:
             self._send_or_drop(Header(Kind.REGISTER, token=self._token), self._offer)

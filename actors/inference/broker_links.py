@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from ...transport import sockets
-from ...transport.bodies import ActorVitals, Register
+from ...transport.bodies import ActorVitals, Demand, Register
 from ...transport.poll import Poll, Source
 from ..runtime.credentials import Credentials
 from .broker_client import BrokerClient
@@ -78,12 +78,14 @@ class BrokerLinks:
         sessions: Counter[int],
         draining: str = "",
         actors: tuple[ActorVitals, ...] = (),
+        demand: Demand | None = None,
     ) -> None:
         """Send a heartbeat to each broker (see `BrokerClient.beat`). `sessions`: how many came by
         each of them."""
         total = sessions.total()
         for k, link in enumerate(self.links):
-            link.beat(progress, load, draining, elsewhere=total - sessions[k], actors=actors)
+            elsewhere = total - sessions[k]
+            link.beat(progress, load, draining, elsewhere=elsewhere, actors=actors, demand=demand)
 
     def flush(self) -> bool:
         """Send the waiting messages that the sockets take; True when none is left."""

@@ -43,6 +43,11 @@ def request_rate_hz(chunk_s: float, buffer_time_s: float, latency_s: float) -> f
     return 1.0 / max(chunk_s - buffer_time_s, latency_s, 1e-3)
 
 
+def request_s(service_s: Mapping[int, float]) -> float:
+    """How long the device takes for one request, in the batches that it does best."""
+    return min(seconds / size for size, seconds in service_s.items())
+
+
 def capacity(service_s: Mapping[int, float], load: Load) -> int:
     """The robots that a replica can serve whose batches of `b` take `service_s[b]` seconds; 0 if
     none."""

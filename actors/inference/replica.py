@@ -70,7 +70,7 @@ class InferenceActor(Actor):
 
     def setup(self) -> None:
         """Load the policy, warm it up, restore the counts, connect. Raises RefusedError."""
-        config = self.config
+        config, began_s = self.config, time.monotonic()
         # Before the model, so that a missing key is reported at once.
         keys = credentials(self.name, config.key, config.broker_keys)
         cv2.setNumThreads(config.threads)
@@ -94,7 +94,8 @@ class InferenceActor(Actor):
         histories.restore(blame)
         self._core = self._make_core(self._runner, histories)
         self.resources.callback(self._core.close)
-        offer = registration(self.name, self.incarnation, config, self._runner, self._core.limit)
+        load_s, limit = time.monotonic() - began_s, self._core.limit
+        offer = registration(self.name, self.incarnation, config, self._runner, limit, load_s)
         self._brokers = BrokerLinks(config.brokers, f"{self.name}:{self.incarnation}", offer, keys)
         self.resources.callback(self._brokers.close)
         self._unreachable = ""
@@ -229,7 +230,8 @@ class InferenceActor(Actor):
         load = self._meters.busy.load(now_ns)
         by_broker, leaving = self._core.by_broker, self._departure.leaving
         rows = self._host.rows(self.name) if self._host else ()
-        self._brokers.beat(self.board.turns, load, by_broker, leaving, rows)
+        demand = self._core.demand(now_ns)
+        self._brokers.beat(self.board.turns, load, by_broker, leaving, rows, demand)
 
     def _status(self, now_ns: int) -> dict[str, object]:
         return {

@@ -16,6 +16,7 @@ import numpy as np
 from ...policy.base import Chunk, Observation
 from ...transport.header import Header
 from ..runtime.audit import Audit
+from .demand_meter import DemandMeter
 from .served_session import Cost, message_of, reason_of
 
 WINDOW = 512
@@ -76,6 +77,7 @@ class Meters:
         """Batches by size, of this incarnation."""
         self.inference_ms = Percentiles()
         self.wait_ms = Percentiles()
+        self.demand = DemandMeter()
         self.busy = Busyness()
 
     def ran(self, batch: int, start_ns: int, end_ns: int) -> None:
@@ -109,6 +111,8 @@ class Ledger:
         self._meters.counts[outcome] += 1
         self._meters.counts["late"] += late and not failed
         self._meters.wait_ms.add(cost.queue_s * 1e3)
+        self._meters.demand.waited(cost.queue_s, time.monotonic_ns())
+        self._meters.demand.misses += late and not failed
         self._audit.line(
             at=time.time(),
             session=session,

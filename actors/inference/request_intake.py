@@ -80,9 +80,11 @@ class RequestIntake:
 
     def expire(self, now_ns: int) -> list[tuple[str, Answer]]:
         """Remove the requests whose robots no longer wait; the errors to send, by robot."""
+        expired = self.waiting.expire(now_ns)
+        self._meters.demand.misses += len(expired)
         return [
             (job.session, self.fail(job.session, job.payload.header, _expired(job, now_ns)))
-            for job in self.waiting.expire(now_ns)
+            for job in expired
         ]
 
     def fail(self, robot: str, header: Header, error: Exception) -> Answer:
@@ -132,6 +134,7 @@ class RequestIntake:
     def _request(
         self, session: ServedSession, header: Header, frames: list[Buffer], now_ns: int
     ) -> list[Answer]:
+        self._meters.demand.arrived(now_ns)
         history = self._histories.of(session.robot)
         rest_s = self._histories.rest_s(session.robot, now_ns)
         if rest_s > 0:
@@ -157,6 +160,7 @@ class RequestIntake:
         if self.waiting.put(job) is not None:
             session.superseded += 1
             self._meters.counts["superseded"] += 1
+            self._meters.demand.superseded += 1
         return []
 
     def _enter_episode(self, session: ServedSession, episode: int) -> None:

@@ -13,9 +13,15 @@ from .policy_runner import PolicyRunner
 
 
 def registration(
-    name: str, incarnation: int, config: InferenceConfig, runner: PolicyRunner, capacity: int
+    name: str,
+    incarnation: int,
+    config: InferenceConfig,
+    runner: PolicyRunner,
+    capacity: int,
+    load_s: float = 0.0,
 ) -> Register:
-    """The REGISTER of the replica `name`, which holds `capacity` sessions."""
+    """The REGISTER of the replica `name`, which holds `capacity` sessions and took `load_s` to
+    load."""
     spec, weights = runner.spec, runner.policy.checkpoint_hash
     return Register(
         replica=name,
@@ -46,6 +52,7 @@ def registration(
         strict_fps=config.strict_fps,
         observation_steps=spec.observation_steps,
         observation_stride_steps=spec.observation_stride_steps,
+        load_s=round(load_s, 3),
     )
 
 

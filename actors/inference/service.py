@@ -14,14 +14,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ...transport.arrays import Buffer
-from ...transport.bodies import Request
+from ...transport.bodies import Demand, Request
 from ...transport.header import Header
 from ...transport.messages import Message
 from ...transport.outbox import OutboxReader
 from ..runtime.audit import Audit
 from ..runtime.configs import InferenceConfig
 from .batch_execution import BatchExecution
-from .capacity import Load, capacity, request_rate_hz
+from .capacity import Load, capacity, request_rate_hz, request_s
 from .capture import Capture
 from .handshake import Answer, Handshake
 from .history import Histories
@@ -156,6 +156,11 @@ class ReplicaCore:
         """The number of such robots that this replica can serve, by its measured times."""
         carried = capacity(self._runner.times, self.load())
         return carried if self._runner.mode == "shared" else min(carried, 1)
+
+    def demand(self, now_ns: int) -> Demand:
+        """What the robots of this replica want of it."""
+        nominal_hz = len(self.sessions) * self.load().rate_hz
+        return self._meters.demand.demand(now_ns, nominal_hz, request_s(self._runner.times))
 
     def _occupancy(self, others: int) -> Occupancy:
         load = self._meters.busy.load(time.monotonic_ns())

@@ -20,6 +20,15 @@ AtStop = Literal["hold", "park", "torque_off"]
 Scheduling = Literal["deadline", "round_robin"]
 
 
+class ServiceTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the fleet file asks of a service: requests answered within `slo_ms` at the 95th
+    percentile, by between `fewest` and `most` replicas."""
+
+    slo_ms: float | None = None
+    fewest: int = 1
+    most: int = 1024
+
+
 class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Routes between robots (`front`) and replicas (`back`); it binds both, and beside them
     `front_tcp` and `back_tcp` where other hosts shall reach it.
@@ -43,6 +52,8 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     memory_mb: int | None = None
     external: tuple[str, ...] = ()
     """Services that scripts fill, so that the broker can say what a robot waits for."""
+    targets: dict[str, ServiceTarget] = {}
+    """By service, for how many replicas it should have."""
 
 
 class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

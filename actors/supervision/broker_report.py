@@ -66,6 +66,17 @@ class ServiceRow(Struct, frozen=True, kw_only=True):
         sessions: the robots it has, of `capacity` that it takes.
         capacity: robots.
         load: the share of the time that its devices compute, 0 to 1.
+        waiting: robots that it has no place for.
+        offered: request rate times service time, summed over its replicas: devices that its robots
+            would use.
+        requests_per_s: that arrive.
+        misses_per_s: requests that are answered after their robot's slack, or not at all.
+        superseded_per_s: requests that a newer one of their robot replaces.
+        queue_ms: how long requests wait at the busiest replica, p50 and p95 of the last 10 s.
+        latency_ms: p50 and p95 of the last answers, as the broker sees them.
+        slo_ms: within which p95 is to stay, as the fleet file says.
+        wanted: how many replicas it should have; `why_wanted` in words.
+        why_wanted: what `wanted` follows from.
         listed: whether what follows is known: there is a replica, and room for its names.
         model: the policy.
         revision: of its weights.
@@ -91,6 +102,16 @@ class ServiceRow(Struct, frozen=True, kw_only=True):
     sessions: Count = 0
     capacity: Count = 0
     load: Measure = 0.0
+    waiting: Count = 0
+    offered: Measure = 0.0
+    requests_per_s: Measure = 0.0
+    misses_per_s: Measure = 0.0
+    superseded_per_s: Measure = 0.0
+    queue_ms: Quantiles = {}
+    latency_ms: Quantiles = {}
+    slo_ms: Measure | None = None
+    wanted: Count | None = None
+    why_wanted: str = ""
     listed: bool = False
     model: str = ""
     revision: str = ""

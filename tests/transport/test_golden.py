@@ -25,6 +25,7 @@ from holdfast.transport.bodies import (
     ActorVitals,
     Body,
     Close,
+    Demand,
     Drain,
     Error,
     Event,
@@ -93,6 +94,7 @@ def reply(blobs: Blobs) -> Reply:
         superseded=1,
         load=0.5,
         oldest_input_age_s=0.25,
+        interval_s=1.5,
     )
 
 
@@ -190,6 +192,13 @@ BODY: dict[Kind, Any] = {
                 reason="restart in 0.2 s",
             ),
         ),
+        demand=Demand(
+            requests=900,
+            misses=3,
+            superseded=7,
+            offered=1.25,
+            queue_ms={"p50": 4.5, "p95": 21.0},
+        ),
     ),
     Kind.INQUIRY: lambda blobs: Inquiry(open=BODY[Kind.OPEN](blobs)),
     Kind.VERDICT: lambda blobs: Verdict(accept=BODY[Kind.ACCEPT](blobs)),
@@ -220,6 +229,7 @@ BODY: dict[Kind, Any] = {
         observation_steps=2,
         observation_stride_steps=4,
         service_limit=6,
+        load_s=12.5,
     ),
     Kind.WELCOME: lambda _: Welcome(broker="main", heartbeat_s=0.5),
     Kind.DRAIN: lambda _: Drain(reason="stop"),

@@ -13,7 +13,7 @@ import pytest
 from msgspec import inspect
 
 import holdfast.transport
-from holdfast.transport.bodies import BODIES, ActorVitals, Vitals
+from holdfast.transport.bodies import BODIES, ActorVitals, Demand, Vitals
 from holdfast.transport.header import MAGIC, Kind
 from holdfast.transport.limits import DEFAULT
 
@@ -75,6 +75,11 @@ def test_the_reference_describes_every_key_of_the_vitals() -> None:
 def test_the_reference_describes_every_key_of_an_actors_vitals() -> None:
     """Names, types and defaults of the table are those of the struct."""
     assert rows("### Actors") == described(ActorVitals)
+
+
+def test_the_reference_describes_every_key_of_a_demand() -> None:
+    """Names, types and defaults of the table are those of the struct."""
+    assert rows("### Demand") == described(Demand)
 
 
 def rows(heading: str) -> list[tuple[str, str, str]]:

@@ -27,6 +27,22 @@ def text(offers: Sequence[ServiceOffer]) -> str:
     return "\n\n".join(map(_one, offers)) or "this fleet has no service"
 
 
+def _wanted(offer: ServiceOffer) -> str:
+    """How many replicas the service should have, and the signals that this follows from."""
+    replicas = f"{offer.wanted} replica{'s' * (offer.wanted != 1)} ({offer.why_wanted})"
+    signals = [
+        f"{offer.requests_per_s:g} requests/s",
+        f"{offer.misses_per_s:g} after their slack",
+        f"{offer.superseded_per_s:g} superseded",
+    ]
+    if (latency_ms := offer.latency_ms.get("p95")) is not None:
+        objective = f" of {offer.slo_ms:g}" if offer.slo_ms is not None else ""
+        signals.append(f"p95 {latency_ms:g}{objective} ms")
+    if offer.waiting:
+        signals.append(f"{offer.waiting} robots wait")
+    return f"{replicas}; {', '.join(signals)}"
+
+
 def _one(offer: ServiceOffer) -> str:
     if not offer.replicas:
         waits = "its replicas are not ready (`actorctl status`)"
@@ -59,6 +75,8 @@ def _one(offer: ServiceOffer) -> str:
         "sees": sees,
         "task": offer.task_rule,
     }
+    if offer.wanted is not None:
+        rows["wanted"] = _wanted(offer)
     lines = [f"  {key:<8} {value}" for key, value in rows.items()]
     yaml = ["  under `robots:` of a fleet.yaml:"]
     yaml += [f"    {line}" for line in offer.robot_yaml.splitlines()]

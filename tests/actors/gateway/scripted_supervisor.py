@@ -124,6 +124,25 @@ REPORTS: dict[str, dict[str, Any]] = {
         "sessions": [GUEST],
         "replicas": [GUEST_REPLICA],
         "actors": [GUEST_ACTOR],
+        "services": [
+            {
+                "name": "pick",
+                "replicas": 1,
+                "sessions": 1,
+                "capacity": 8,
+                "load": 0.25,
+                "waiting": 0,
+                "offered": 0.4,
+                "requests_per_s": 2.0,
+                "misses_per_s": 0.1,
+                "superseded_per_s": 0.2,
+                "queue_ms": {"p50": 5.0, "p95": 12.0},
+                "latency_ms": {"p50": 46.0, "p95": 60.0},
+                "slo_ms": 200.0,
+                "wanted": 1,
+                "why_wanted": "the fewest",
+            }
+        ],
     },
     "r1/recorder": {
         "state": "recording",
