@@ -51,10 +51,18 @@ class Move(msgspec.Struct, frozen=True):
 
 
 class RedoRecord(msgspec.Struct, frozen=True):
-    """All moves of one episode, in order."""
+    """All moves of one episode, or of one video that was `transcoded`, in order."""
 
     episode: int
     moves: list[Move]
+    transcoded: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What is committed."""
+        if self.transcoded:
+            return f"the transcoding of {self.transcoded}"
+        return f"the commit of episode {self.episode}"
 
 
 def plan(record: RedoRecord) -> list[Operation]:

@@ -38,7 +38,7 @@ from .episode_recording import EpisodeRecording, column_stats
 from .episode_stats import Stats
 from .recording_schema import RecordingSchema, to_table
 from .verification import CRC32
-from .video_encoder import VideoFacts, choose
+from .video_encoder import CODEC, VideoFacts, choose
 
 NOT_JUDGED = -1
 """In the column `success`, beside 1 for yes and 0 for no."""
@@ -244,9 +244,12 @@ def _take_lock(path: Path, owner: str) -> int:
 
 
 def _with_video_info(info: DatasetInfo, found: dict[str, dict[str, object]]) -> DatasetInfo:
-    """With what is known of the videos, as LeRobot has it, from the first episode on."""
+    """With what is known of the videos, as LeRobot has it, from the first episode on. Where all
+    before were archived in another codec, the newest is named (see video_archive.py)."""
     features = {
-        key: {**feature, "info": feature.get("info") or found[key]} if key in found else feature
+        key: {**feature, "info": {**(feature.get("info") or found[key]), CODEC: found[key][CODEC]}}
+        if key in found
+        else feature
         for key, feature in info.raw["features"].items()
     }
     return msgspec.structs.replace(info, raw={**info.raw, "features": features})

@@ -1,4 +1,5 @@
-"""`Encoding`: how recorded images are encoded. Imports no codec, so that a check of it is light."""
+"""`Encoding`: how recorded images are encoded, and `Archiving`: how saved videos are encoded anew.
+Imports no codec, so that a check of it is light."""
 
 from __future__ import annotations
 
@@ -7,6 +8,8 @@ from typing import Literal
 import msgspec
 
 Codec = Literal["h264", "auto", "hevc"]
+ArchiveCodec = Literal["av1"]
+"""Too slow for images while they come, and small."""
 
 
 class Encoding(msgspec.Struct, frozen=True, kw_only=True):
@@ -16,5 +19,15 @@ class Encoding(msgspec.Struct, frozen=True, kw_only=True):
 
     codec: Codec = "h264"
     quality: int = 23
+    threads: int = 1
+    key_every: int = 10
+
+
+class Archiving(msgspec.Struct, frozen=True, kw_only=True):
+    """`quality` is the encoder's CRF, which is lowered for a video that it would change too much;
+    `threads` and `key_every` are those of Encoding."""
+
+    codec: ArchiveCodec = "av1"
+    quality: int = 30
     threads: int = 1
     key_every: int = 10

@@ -91,9 +91,9 @@ def redo(root: Path) -> list[str]:
     if lost:
         _rebuild_stats(root)
         path.unlink()
-        return [f"episode {record.episode} could not be completed: {', '.join(lost)} is lost"]
+        return [f"{record.subject} could not be completed: {', '.join(lost)} is lost"]
     carry_out(root, moving(left))
-    return [f"the commit of episode {record.episode} was completed"]
+    return [f"{record.subject} was completed"]
 
 
 def cut_back(root: Path, info: DatasetInfo, kept: list[VerifiedEpisode]) -> list[str]:

@@ -7,6 +7,7 @@ files is looked at, and the last episode thoroughly. Images are not decoded.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +31,8 @@ CRC32 = "crc32"
 """The last part of the columns of meta/episodes that have the checksums of an episode's files."""
 
 _TOLERANCE_S = 1e-4
+_ATTEMPTS, _COMMIT_S = 10, 0.05
+"""A commit of another process takes some milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +98,34 @@ def verify_episodes(root: Path, info: DatasetInfo, thorough: bool) -> Iterator[V
             )
         expected_from = first + entry.length
         if thorough or index == info.total_episodes - 1:
-            faults += _thoroughly(root, info, entry)
+            faults += _steadily(root, info, entry, root / meta_file)
         else:
             faults += _files(root, entry)
         yield VerifiedEpisode(entry, meta_file, tuple(faults))
+
+
+def _steadily(root: Path, info: DatasetInfo, entry: EpisodeEntry, meta_file: Path) -> list[str]:
+    """What is wrong with the episode, also while its videos are transcoded: a checksum that was
+    read before its video was replaced is read again."""
+    for _ in range(_ATTEMPTS):
+        faults = _thoroughly(root, info, entry)
+        if not faults:
+            break
+        if (root / REDO).exists():
+            time.sleep(_COMMIT_S)
+        elif entry == (now := _row_again(info, meta_file, entry)):
+            break
+        else:
+            entry = now
+    return faults
+
+
+def _row_again(info: DatasetInfo, meta_file: Path, entry: EpisodeEntry) -> EpisodeEntry:
+    try:
+        rows = episode_entries(info, [meta_file])
+        return next((each for each in rows if each.index == entry.index), entry)
+    except DatasetError:
+        return entry
 
 
 def last_faults(root: Path, info: DatasetInfo, place: int) -> list[str]:

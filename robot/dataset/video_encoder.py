@@ -7,6 +7,7 @@ recording, the container is fragmented, so that what is on disk can be played wh
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,21 +20,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DatasetError
-from .encoding import Codec, Encoding
+from .encoding import ArchiveCodec, Codec, Encoding
 
 _ENCODERS: dict[str, tuple[str, ...]] = {
     "h264": ("libx264",),
     # Hardware first, each probed; those that take pictures from main memory.
     "auto": ("h264_nvenc", "h264_qsv", "h264_videotoolbox", "h264_v4l2m2m", "libx264"),
     "hevc": ("libx265",),
+    "av1": ("libsvtav1",),
 }
-_SETTINGS: dict[str, dict[str, str]] = {
+SETTINGS: dict[str, dict[str, str]] = {
     "libx264": {"preset": "veryfast"},
     "libx265": {"preset": "ultrafast", "x265-params": "log-level=none:bframes=0:pools=none"},
     "h264_nvenc": {"preset": "p4"},
+    "libsvtav1": {"preset": "8"},
 }
-_PIXELS = "yuv420p"
+PIXELS = "yuv420p"
+CODEC, PIXEL_FORMAT = "video.codec", "video.pix_fmt"
+"""Keys of a camera's `info` in meta/info.json."""
 _PROBE = (128, 256)
+
+# SVT-AV1 writes its settings to stderr otherwise; errors are left.
+os.environ.setdefault("SVT_LOG", "1")
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,7 @@ class VideoEncoder:
         self.name = choose(encoding.codec)
         # An own file: errors of writing come out as they are, and at once.
         self._file = path.open("xb", buffering=0)
-        with _as_os_error(path):
+        with as_os_error(path):
             self._container = av.open(
                 self._file,
                 "w",
@@ -71,14 +79,14 @@ class VideoEncoder:
         """Encode the next frame, uint8 [height, width, 3] RGB."""
         frame = av.VideoFrame.from_ndarray(image, "rgb24")
         frame.pts, frame.time_base = self.frames, self._base
-        with _as_os_error(self.path):
-            self._write(frame.reformat(format=_PIXELS))
+        with as_os_error(self.path):
+            self._write(frame.reformat(format=PIXELS))
         self.frames += 1
 
     def close(self) -> None:
         """Write what the encoder still holds, and end the file."""
         try:
-            with _as_os_error(self.path):
+            with as_os_error(self.path):
                 self._write(None)
                 self._container.close()
         finally:
@@ -103,7 +111,7 @@ class VideoEncoder:
 def make_plain(fragmented: Path, plain: Path) -> VideoFacts:
     """Copy the frames of `fragmented` into a plain mp4, with its index first."""
     frames = 0
-    with _as_os_error(plain), av.open(str(fragmented)) as source:
+    with as_os_error(plain), av.open(str(fragmented)) as source:
         video = source.streams.video[0]
         with av.open(str(plain), "w", format="mp4", options={"movflags": "faststart"}) as target:
             stream = target.add_stream_from_template(video, opaque=True)
@@ -120,8 +128,8 @@ def make_plain(fragmented: Path, plain: Path) -> VideoFacts:
             {
                 "video.height": video.height,
                 "video.width": video.width,
-                "video.codec": video.codec.canonical_name,
-                "video.pix_fmt": _PIXELS,
+                CODEC: video.codec.canonical_name,
+                PIXEL_FORMAT: PIXELS,
                 "video.fps": int(rate) if rate is not None else 0,
                 "video.channels": 3,
                 "has_audio": False,
@@ -131,7 +139,7 @@ def make_plain(fragmented: Path, plain: Path) -> VideoFacts:
 
 
 @cache
-def choose(codec: Codec) -> str:
+def choose(codec: Codec | ArchiveCodec) -> str:
     """The first encoder for `codec` that encodes a frame here. Raises DatasetError if none does."""
     refused = []
     for name in _ENCODERS[codec]:
@@ -139,7 +147,8 @@ def choose(codec: Codec) -> str:
         if reason is None:
             return name
         refused.append(f"{name}: {reason}")
-    raise DatasetError(f"no encoder for {codec} works here ({'; '.join(refused)}); use codec: h264")
+    remedy = "remove archive_codec" if codec == "av1" else "use codec: h264"
+    raise DatasetError(f"no encoder for {codec} works here ({'; '.join(refused)}); {remedy}")
 
 
 def _fault(name: str) -> str | None:
@@ -148,10 +157,10 @@ def _fault(name: str) -> str | None:
     try:
         context = av.CodecContext.create(name, "w")
         assert isinstance(context, av.VideoCodecContext)
-        context.width, context.height, context.pix_fmt = width, height, _PIXELS
+        context.width, context.height, context.pix_fmt = width, height, PIXELS
         context.time_base = Fraction(1, 30)
-        context.options = dict(_SETTINGS.get(name, {}))
-        frame = av.VideoFrame(width, height, _PIXELS)
+        context.options = dict(SETTINGS.get(name, {}))
+        frame = av.VideoFrame(width, height, PIXELS)
         frame.pts, frame.time_base = 0, context.time_base
         packets = [*context.encode(frame), *context.encode(None)]
     except (av.FFmpegError, ValueError, OSError) as error:
@@ -163,8 +172,8 @@ def _configure(
     stream: av.VideoStream, name: str, height: int, width: int, fps: int, encoding: Encoding
 ) -> None:
     quality = "crf" if name.startswith("lib") else "qp"
-    stream.options = {**_SETTINGS.get(name, {}), quality: str(encoding.quality)}
-    stream.width, stream.height, stream.pix_fmt = width, height, _PIXELS
+    stream.options = {**SETTINGS.get(name, {}), quality: str(encoding.quality)}
+    stream.width, stream.height, stream.pix_fmt = width, height, PIXELS
     context = stream.codec_context
     context.time_base = Fraction(1, fps)
     context.thread_count = encoding.threads
@@ -173,7 +182,7 @@ def _configure(
 
 
 @contextmanager
-def _as_os_error(path: Path) -> Iterator[None]:
+def as_os_error(path: Path) -> Iterator[None]:
     """FFmpeg's errors of the system as OSError, all others as DatasetError."""
     try:
         yield

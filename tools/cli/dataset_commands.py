@@ -1,4 +1,4 @@
-"""The commands of `actorctl dataset`: look at a recorded dataset, check it, mend it, upload it.
+"""The commands of `actorctl dataset`: what is done with a recorded dataset.
 
 Exit status 0 for a dataset that is whole, 1 for one with damage, 2 for none.
 """
@@ -14,6 +14,7 @@ import typer
 
 from ...errors import DatasetError
 from ..evaluation.intervals import wilson
+from .dataset_transcode import transcode
 from .dataset_upload import upload
 from .option_types import AsJson
 from .running_fleet import fail
@@ -21,8 +22,11 @@ from .running_fleet import fail
 if TYPE_CHECKING:
     from ...robot.dataset.verification import Verification, VerifiedEpisode
 
-app = typer.Typer(help="Show, check, mend or upload a recorded dataset.", no_args_is_help=True)
+app = typer.Typer(
+    help="Show, check, mend, transcode or upload a recorded dataset.", no_args_is_help=True
+)
 app.command()(upload)
+app.command()(transcode)
 Place = Annotated[Path, typer.Argument(metavar="PATH", help="The dataset's folder.")]
 
 WHOLE, DAMAGED, NONE = 0, 1, 2

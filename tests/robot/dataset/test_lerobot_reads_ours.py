@@ -11,6 +11,7 @@ import pytest
 
 from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.robot.dataset.verification import verify
+from holdfast.robot.dataset.video_archive import VideoArchive
 from holdfast.tests.peers.environments import ROOT, interpreter_of
 
 from . import recordings
@@ -91,3 +92,17 @@ def test_a_dataset_that_the_library_has_read_is_still_whole(root: Path, tmp_path
     assert verify(root).whole
     recordings.dataset(root, lengths=(3,))
     assert [len(episode) for episode in Dataset(root)] == [*LENGTHS, 3]
+
+
+def test_the_library_reads_a_dataset_of_transcoded_and_new_videos(
+    root: Path, tmp_path: Path
+) -> None:
+    """Every picture is that of our reader: a file's codec is taken from the file."""
+    VideoArchive(root).run()
+    recordings.dataset(root, lengths=(4,))
+    lerobot("load", str(root), str(tmp_path / "found.npz"))
+    ours, found = Dataset(root), np.load(tmp_path / "found.npz")
+    assert len(ours) == len(LENGTHS) + 1
+    for key in ours.cameras:
+        pictures = np.concatenate([list(episode.frames(key)) for episode in ours])
+        np.testing.assert_allclose(found[key].transpose(0, 2, 3, 1), pictures, atol=2)

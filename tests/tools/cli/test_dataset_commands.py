@@ -15,6 +15,7 @@ from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.robot.dataset.dataset_writer import DatasetWriter
 from holdfast.tests.robot.dataset import recordings
 from holdfast.tests.robot.dataset.recordings import SMALL
+from holdfast.tools.cli import dataset_transcode
 from holdfast.tools.cli.dataset_commands import app
 from holdfast.tools.cli.episode_commands import app as episodes
 
@@ -42,6 +43,25 @@ def test_a_whole_dataset_is_verified_with_status_0(run: Run, root: Path) -> None
     done = run("verify", root)
     assert done.exit_code == 0
     assert "3 episodes, 12 frames, all whole" in done.stdout
+
+
+def test_the_videos_of_a_dataset_are_transcoded(
+    run: Run, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line for each and the sizes; status 1 with the reason for one that is left, 2 for none."""
+    monkeypatch.setattr(dataset_transcode, "take_lowest_priority", lambda: None)
+    os.truncate(video(root, 1), 100)
+    done = run("transcode", root, "--codec", "av1")
+    assert done.exit_code == 1
+    assert "file-001.mp4 cannot be read" in done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("1 of 3 videos: videos/")
+    assert lines[-1].startswith(f"2 of 3 videos of {root} are av1 now: ")
+    again = run("transcode", root)
+    assert again.stdout == f"no video of {root} was to be transcoded\n"
+    none = run("transcode", tmp_path / "nothing")
+    assert none.exit_code == 2
+    assert "no such directory" in none.stderr
 
 
 def test_one_changed_byte_is_found_and_named(run: Run, root: Path) -> None:
