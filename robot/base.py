@@ -180,6 +180,18 @@ class Robot(Protocol):
         """The attempt under way, or None where only a person can tell (`actorctl episode`)."""
         return None
 
+    def begin_episode(self) -> None:
+        """Break off the attempt under way, which is not counted, and begin the next: `episode` has
+        another number at the next `read_state`. For surroundings that can, as a simulator. Those
+        that cannot have no such method; an attempt is then recorded from the next one on that they
+        begin by themselves."""
+        raise RobotError(f"{type(self).__name__} cannot begin an episode")
+
+    @property
+    def begins_episodes(self) -> bool:
+        """Whether the class has a `begin_episode` of its own."""
+        return type(self).begin_episode is not Robot.begin_episode
+
     def read_frame(self, camera: str, out: NDArray[np.uint8]) -> int | None:
         """Fill `out` [H, W, 3] RGB with the newest frame of one of `cameras`; return the instant of
         its capture, monotonic ns, or None when there is no new one."""

@@ -164,6 +164,11 @@ class GymRobot(Robot):
         """The one under way."""
         return Episode(self._number, self._task)
 
+    def begin_episode(self) -> None:
+        """See `Robot.begin_episode`. The environment waits until it is commanded again."""
+        self._action = None
+        self._reset()
+
     def read_frame(self, camera: str, out: NDArray[np.uint8]) -> int | None:
         """See `Robot.read_frame`: one frame per step. Raises RobotError when the camera's size in
         fleet.yaml is not what the environment gives."""

@@ -115,6 +115,10 @@ class DrivenRobot:
         """The episode of the robot's surroundings, where they have any."""
         return self._robot.episode()
 
+    def ask_episode(self) -> bool:
+        """See `PromptRobot.ask_episode`; False for one that is not connected."""
+        return self.connected and self._robot.ask_episode()
+
     def safe_stop(self) -> bool:
         """Take one step towards the safe rest; True once it is reached."""
         return self._robot.safe_stop()

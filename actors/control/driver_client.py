@@ -87,6 +87,16 @@ class DriverClient(Robot):
     def episode(self) -> Episode | None:
         return self._said.episode if self._said else None
 
+    def ask_episode(self) -> bool:
+        """See `PromptRobot.ask_episode`. The request names the attempt that is to end, so that one
+        which is repeated begins no further one."""
+        board = self._board.report() if self._board is not None else None
+        under_way = self.episode()
+        if under_way is None or self.trouble or not (board or {}).get("begins_episodes"):
+            return False
+        self._waker.request({"do": "episode", "after": under_way.number})
+        return True
+
     def hold(self) -> None:
         """A driver holds by itself when nothing is commanded."""
         self.idle()

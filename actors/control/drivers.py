@@ -41,6 +41,11 @@ class PromptRobot(Robot, Protocol):
     def idle(self) -> None:
         """There is nothing to command at this tick."""
 
+    def ask_episode(self) -> bool:
+        """Ask the surroundings to begin another attempt, which a later `episode` shows; whether
+        they can. The request may be lost."""
+        raise NotImplementedError
+
     def serve(self) -> None:
         """Act on the emergency stop at a tick at which the robot is not connected."""
 

@@ -81,6 +81,12 @@ class InProcessRobot(Robot):
     def episode(self) -> Episode | None:
         return self._robot.episode()
 
+    def ask_episode(self) -> bool:
+        if not (self._connected and self._robot.begins_episodes):
+            return False
+        self._robot.begin_episode()
+        return True
+
     def hold(self) -> None:
         self._robot.hold()
 

@@ -40,6 +40,7 @@ from .policy_client import PolicyClient
 from .pose_motion import PoseMotion
 from .request_cycle import PlannedRequest, RequestCycle
 from .robot_commands import VERBS, RobotCommands
+from .robot_episodes import RobotEpisodes
 from .robot_status import status
 from .supply_state import SupplyState
 from .tick_log import TickLog
@@ -97,12 +98,13 @@ class ControlActor(Actor):
             config, self._cycle, self._client, spec, self._plan, self._vitals, self._log
         )
         self._poll = Poll(self._client.socket, self.link.fileno())
+        self._episodes = RobotEpisodes(robot, self._cycle, self._words, self._reset)
         self._commands = RobotCommands(
             self._cycle,
             self._handover,
             self._motion,
             lambda: self._source.position,
-            self._reset,
+            self._episodes,
             self._use,
             self._acknowledge,
             config.service,
@@ -213,7 +215,8 @@ class ControlActor(Actor):
         """Read the state, write the next command, log both, ask for a chunk if one is due."""
         robot, cycle, source = self._robot, self._cycle, self._source
         observed_ns, state = robot.read_state(), robot.state
-        self._follow_episode()
+        if self._episodes.follow():
+            self._commands.episode_began()
         source.locate(state)
         if robot.at_rest:
             source.attach()
@@ -255,23 +258,11 @@ class ControlActor(Actor):
         target = self._handover.command(self._source.position, now_ns)
         return self._source.rest() if target is None else self._source.follow(target, now_ns)
 
-    def _follow_episode(self) -> None:
-        """The robot's surroundings begin an episode by themselves: so does the plan."""
-        episode = self._robot.episode()
-        if episode is None:
-            return
-        number = episode.number + 1  # 0 is: none seen yet
-        if self._words[Word.ROBOT_EPISODE] != number:
-            seen = self._words[Word.ROBOT_EPISODE] != 0
-            self._words[Word.ROBOT_EPISODE] = number
-            if seen:
-                self._reset(episode.task)
-                self._commands.episode_began()
-        self._cycle.follow_task(episode.task)
-
     def _reset(self, task: str | None = None) -> None:
         self._conversation.reset(task)
         self._source.interrupt()
+        self._episodes.note()
+        self._report()  # a recorder has to find the task of the first step
 
     def _use(self, service: str) -> None:
         """Another service, from an episode on that begins with it."""
@@ -285,7 +276,8 @@ class ControlActor(Actor):
         """Handshakes, heartbeats, the board, and what else is due now and then."""
         if self.config.service:
             self._conversation.keep_in_touch(now_ns)
-            self._commands.answer()
+        self._episodes.elapse(now_ns)
+        self._commands.answer()
         if self._transitions.entered(now_ns):
             self._report_ns = 0
         if now_ns - self._report_ns >= _REPORT_NS:
@@ -340,6 +332,7 @@ class ControlActor(Actor):
         )
         report["tick_lateness_recent_us"] = self._recent.summary_us(now_ns)
         report["timing"] = self._timing
+        report["episode_tasks"] = list(self._episodes.tasks)
         report["manual"] = self._handover.manual
         report["moves"] = self._motion.active
         report["service"] = self._cycle.session.service

@@ -15,6 +15,7 @@ from .handover import Handover
 from .plan import Floats
 from .pose_motion import PoseMotion
 from .request_cycle import RequestCycle
+from .robot_episodes import RobotEpisodes
 from .supply_state import SupplyState
 
 VERBS = ("pause", "resume", "reset", "episode", "task", "take-over", "go-to", "use")
@@ -28,7 +29,9 @@ class AcknowledgeCommand(Protocol):
 
 class RobotCommands:
     """Of one loop, whose `service` is empty for a robot that a person alone moves. `reset` begins
-    an episode, with another task unless it gets None; `task` is another task in the same episode.
+    an episode, of the surroundings too where they can begin one, with another task unless it gets
+    None, and unless another than the one numbered `after` has begun already; it is answered when it
+    has begun. `task` is another task in the same episode.
     `take-over`: the teleoperator commands the robot, until `resume` gives it back to the policy, or
     `pause` to neither. `go-to`: a slow motion to a pose, then it is paused. `use`: from a new
     episode on, another service infers for the robot. `resume` until "episode" is up to where the
@@ -40,31 +43,39 @@ class RobotCommands:
         handover: Handover,
         motion: PoseMotion,
         position: Callable[[], Floats],
-        reset: Callable[[str | None], None],
+        episodes: RobotEpisodes,
         use: Callable[[str], None],
         acknowledge: AcknowledgeCommand,
         service: str,
     ) -> None:
-        self._cycle, self._handover, self._reset = cycle, handover, reset
+        self._cycle, self._handover, self._episodes = cycle, handover, episodes
         self._service, self._use, self._acknowledge = service, use, acknowledge
         self._motion, self._position = motion, position
         self._until_episode = False
         self._changing: int | None = None
         """The command that waits for the other service's answer."""
+        self._beginning: list[int] = []
+        """Those that wait for the surroundings to begin an episode."""
 
     def serve(self, command: Command) -> None:
-        """Carry out one of VERBS and acknowledge it, a change of the service by `answer`."""
+        """Carry out one of VERBS and acknowledge it; by `answer` a change of the service, and an
+        episode that the surroundings begin."""
         try:
             self._carry_out(command)
         except ValueError as error:
             self._acknowledge(command.id, error=str(error))
         else:
-            if self._changing != command.id:
+            if command.id not in (self._changing, *self._beginning):
                 self._acknowledge(command.id, self._result)
 
     def answer(self) -> None:
         """Acknowledge the change of the service once the other one has accepted the robot, or it
-        stays with its own. Once a tick."""
+        stays with its own, and an episode once it has begun. Once a tick."""
+        if self._beginning and not self._episodes.awaited:
+            begun, self._beginning = self._beginning, []
+            for id in begun:
+                fault = self._episodes.fault
+                self._acknowledge(id, None if fault else self._result, fault or None)
         change = self._cycle.session.change
         if self._changing is None or change is None or change.pending:
             return
@@ -76,7 +87,7 @@ class RobotCommands:
             self._acknowledge(id, self._result)
 
     def episode_began(self) -> None:
-        """The robot's surroundings have begun an episode by themselves."""
+        """The robot's surroundings have begun an episode without being asked."""
         if self._until_episode:
             self._pause()
 
@@ -96,7 +107,7 @@ class RobotCommands:
                 self._give_back()
                 self._until_episode = command.args.get("until") == "episode"
             case "reset" | "episode":
-                self._reset(self._task(command.args.get("task")))
+                self._begin(command)
             case "task":
                 task = self._task(command.args.get("task"))
                 if task is None:
@@ -142,6 +153,14 @@ class RobotCommands:
         self._cycle.pause(now_ns)
         self._cycle.void_plan()
         self._handover.take(now_ns)
+
+    def _begin(self, command: Command) -> None:
+        task, after = self._task(command.args.get("task")), command.args.get("after")
+        if after is not None and after != self._cycle.buffer.episode:
+            return
+        self._episodes.begin(task, monotonic_ns())
+        if self._episodes.awaited:
+            self._beginning.append(command.id)
 
     def _change(self, id: int, service: object) -> None:
         if not isinstance(service, str) or not service:

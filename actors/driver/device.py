@@ -29,7 +29,7 @@ FAILURES = 2
 STANDS_STILL_NS = 300_000_000
 """A call that takes longer says that this process, or its bus, stood still."""
 _KEPT = 512
-_OPTIONAL = ("read_frame", "report")
+_OPTIONAL = ("read_frame", "report", "begin_episode")
 """The methods without which the robot is commanded and measured all the same."""
 
 T = TypeVar("T")
@@ -56,6 +56,8 @@ class Device:
         self.measured_ns = self.reads = 0
         self.frames: dict[str, int] = {}
         self.episode: Episode | None = None
+        self._ended: object = None
+        """The number of the attempt that was broken off last."""
         self.errors: dict[str, int] = {}
         self.last_error = ""
         self.stood_still = False
@@ -127,6 +129,16 @@ class Device:
 
     def flush(self) -> bool:
         return self._call("flush", self.robot.flush)[0]
+
+    def begin_episode(self, after: object) -> bool:
+        """Have the surroundings begin an attempt, unless another than the one numbered `after` is
+        under way already; whether one is, or will be at the next `read`."""
+        under_way = None if self.episode is None else self.episode.number
+        if after != under_way or after == self._ended:
+            return True
+        begun, _ = self._call("begin_episode", self.robot.begin_episode)
+        self._ended = after if begun else None
+        return begun
 
     def read_frame(self, camera: str, out: NDArray[np.uint8]) -> int | None:
         """The instant of a new frame of `camera`, written to `out`; None if there is none. Raises

@@ -2,7 +2,8 @@
 
 A request is a MessagePack map with a `do`: `status`, `probe` (the measured values too), `estop`
 (the latch was engaged: hold, and say whether the device confirmed it), `release` (with the
-operator's `key` where the fleet has keys).
+operator's `key` where the fleet has keys), `episode` (the surroundings begin another attempt than
+the one numbered `after`).
 """
 
 from __future__ import annotations
@@ -75,6 +76,7 @@ class DriverAnswers:
             "estop": self._stopped,
             "damaged": self._commands.damaged,
             "unlimited": list(self._unlimited),
+            "begins_episodes": device.robot.begins_episodes,
             "cameras": [camera.report(now_ns) for camera in self._cameras],
             **device.report(),
         }
@@ -90,8 +92,11 @@ class DriverAnswers:
                 return self._stopped or {"latched": False, "confirmed": False, "error": ""}
             case "release":
                 return self._release(asked.get("key"))
+            case "episode":
+                begun = self._device.begin_episode(asked.get("after"))
+                return {"begun": begun, "error": "" if begun else self._device.last_error}
             case other:
-                known = "status, probe, estop or release"
+                known = "status, probe, estop, release or episode"
                 return {"error": f"a driver has no {other!r}; expected {known}"}
 
     def _release(self, key: object) -> dict[str, Any]:

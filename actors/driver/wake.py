@@ -84,14 +84,21 @@ class Waker:
 
     def wake(self) -> None:
         """Tell the driver that there is a command in its register."""
+        self._send(b"")
+
+    def request(self, body: dict[str, Any]) -> None:
+        """Ask the driver for something, without an answer. A request may be lost."""
+        self._send(_encode(body))
+
+    def _send(self, packet: bytes) -> None:
         try:
-            self._socket.send(b"")  # to the driver that was there last: no path to look up
+            self._socket.send(packet)  # to the driver that was there last: no path to look up
         except BlockingIOError:
             return  # it has more of them than it can read
         except OSError:
             with contextlib.suppress(OSError):
                 self._socket.connect(self._path)
-                self._socket.send(b"")
+                self._socket.send(packet)
 
     def close(self) -> None:
         self._socket.close()

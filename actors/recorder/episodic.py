@@ -5,6 +5,10 @@
        └────────────── stop, re-record, the time limit, the robot's own end ──────┘
                                   after the last: DONE
 
+An attempt begins with a reset, which has the robot's surroundings begin one too where they can.
+Where they have attempts and begin them by themselves alone (`own_pace`), the robot is commanded to
+the end of the one under way, unrecorded, and the next is recorded from its beginning on.
+
 Before the first attempt the robot is paused. Between two it rests: paused, at the pose it began in,
 or in the person's hands. What it does then is not recorded. Pure, like every strategy.
 """
@@ -15,6 +19,7 @@ from enum import Enum
 from typing import Literal
 
 from .strategy import (
+    Awaits,
     Begin,
     ControlVerb,
     Discard,
@@ -39,6 +44,7 @@ class Attempt(Enum):
 
     WAITING = "waits for the next episode"
     STARTING = "begins an episode"
+    """Of the robot; its surroundings' next one if that is what has to be waited for."""
     RECORDING = "records an episode"
     DONE = "has recorded all episodes"
 
@@ -60,20 +66,32 @@ class EpisodicStrategy:
         self._since_ns: int | None = None
         """Since when it is in the present attempt's state; None before the first step."""
         self._episode = 0
-        """The robot's, when the present state began."""
+        """The robot's, when the present state began; `_latest` is the latest known one."""
+        self._latest = 0
+        self._own_pace = False
         self.attempt = Attempt.WAITING
         self.kept = 0
 
     @property
     def progress(self) -> str:
         """For a person: what it does, and how far it is."""
-        return f"{self.attempt.value} ({self.kept} of {self._wanted} kept)"
+        doing = self.attempt.value
+        if self.attempt is Attempt.STARTING and self._own_pace:
+            doing = "waits for its surroundings to begin an episode"
+        return f"{doing} ({self.kept} of {self._wanted} kept)"
+
+    @property
+    def awaits(self) -> Awaits:
+        if self.attempt is Attempt.WAITING:
+            return "start" if self._reset_ns is None else "time"
+        return "nothing" if self.done else ""
 
     @property
     def done(self) -> bool:
         return self.attempt is Attempt.DONE
 
     def step(self, seen: RobotStep) -> list[RecordingEffect]:
+        self._own_pace, self._latest = seen.own_pace, seen.episode
         if self._since_ns is None:
             self._since_ns, self._episode = seen.now_ns, seen.episode
             return [ControlVerb("pause")]  # nothing moves before the first attempt
@@ -81,7 +99,7 @@ class EpisodicStrategy:
         match self.attempt:
             case Attempt.WAITING if self._reset_ns is not None and passed_ns >= self._reset_ns:
                 return self._start(seen.now_ns, seen.episode)
-            case Attempt.STARTING if seen.episode != self._episode:
+            case Attempt.STARTING if seen.episode > self._episode:
                 self.attempt, self._since_ns = Attempt.RECORDING, seen.now_ns
                 self._episode = seen.episode
                 return [Begin()]
@@ -102,7 +120,7 @@ class EpisodicStrategy:
             case EpisodeStart(episode):
                 return self._begin(episode, now_ns)
             case EpisodeStop() if self.attempt is Attempt.WAITING and self._since_ns is not None:
-                return self._start(now_ns, self._episode)  # the button that also ends one
+                return self._start(now_ns, self._latest)  # the button that also ends one
             case EpisodeStop(success) if recording:
                 return self._keep(success, now_ns, self._episode)
             case EpisodeDiscard() | EpisodeRerecord() if recording:
@@ -118,7 +136,10 @@ class EpisodicStrategy:
 
     def _start(self, now_ns: int, episode: int) -> list[RecordingEffect]:
         self.attempt, self._since_ns, self._episode = Attempt.STARTING, now_ns, episode
-        return [ControlVerb("reset"), self._hands]
+        if self._own_pace:
+            return [self._hands]
+        # One that has begun meanwhile is at its beginning, and no reason for another.
+        return [ControlVerb("reset", {"after": episode}), self._hands]
 
     @property
     def _hands(self) -> ControlVerb:
@@ -138,8 +159,11 @@ class EpisodicStrategy:
         return [kept[0], *self._adopt(episode, now_ns)] if self._wants_more else kept
 
     def _adopt(self, episode: int, now_ns: int) -> list[RecordingEffect]:
-        """Begin the attempt whose reset a person has made: the robot's `episode`."""
-        self.attempt, self._since_ns, self._episode = Attempt.STARTING, now_ns, episode - 1
+        """Begin the attempt whose reset a person has made: the robot's `episode`, or the one after
+        it where a reset begins none of the surroundings'."""
+        before = episode if self._own_pace else episode - 1
+        self.attempt, self._since_ns, self._episode = Attempt.STARTING, now_ns, before
+        self._latest = episode
         return [self._hands]
 
     def _keep(self, success: bool | None, now_ns: int, episode: int) -> list[RecordingEffect]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .strategy import (
+    Awaits,
     Begin,
     Discard,
     EpisodeDiscard,
@@ -28,6 +29,8 @@ class HighlightStrategy:
         """When the present highlight ends; None while there is none."""
         self._success: bool | None = None
         self.kept = 0
+
+    awaits: Awaits = ""
 
     @property
     def progress(self) -> str:

@@ -30,6 +30,7 @@ from ..runtime.status_board import StatusBoardReader
 from . import make_strategy
 from .dataset_recorder import DatasetRecorder
 from .deferred_upload import DeferredUpload
+from .episode_tasks import EpisodeTasks
 from .frame_taker import FrameTaker
 from .record_settings import RecorderConfig
 from .recorder_commands import VERBS, RecorderCommands
@@ -85,7 +86,7 @@ class RecorderActor(Actor):
             name: FrameTaker(self.segment(feed.segment)) for name, feed in config.cameras.items()
         }
         self._ticks = memoryview(self.segment(config.plan))[PLAN_BYTES:]
-        self._control = StatusBoardReader(self.segment(config.board))
+        self._tasks = EpisodeTasks(StatusBoardReader(self.segment(config.board)))
         self._reader: TickReader | None = None
         self._strategy: Strategy | None = None
         """None until the pose is known in which the robot begins."""
@@ -163,6 +164,7 @@ class RecorderActor(Actor):
             now_ns=tick.instant_ns,
             manual=tick.manual,
             outcome=self._surroundings.outcome(tick.episode),
+            own_pace=self._surroundings.own_pace,
             size_bytes=self._dataset.size_bytes,
         )
         self._carry_out(self._strategy.step(seen))
@@ -194,7 +196,7 @@ class RecorderActor(Actor):
         row = Row(
             state=tick.state,
             action=tick.command,
-            task=self._task_of(tick.episode),
+            task=self._tasks.of(tick.episode),
             session=origin.session if origin else 0,
             seq=origin.seq if origin else 0,
             step=origin.step if origin else 0,
@@ -206,11 +208,6 @@ class RecorderActor(Actor):
             self._dataset.add(row)
         elif self._ring is not None:
             self._ring.add(tick.instant_ns, row)
-
-    def _task_of(self, episode: int) -> str | None:
-        """The task, as control's board says it; None while it tells of another episode."""
-        said = self._control.report() or {}
-        return str(said.get("task") or "") if said.get("episode") == episode else None
 
     def _carry_out(self, effects: list[RecordingEffect]) -> Future[Any] | None:
         """Returns what the last of the effects has to wait for, if anything."""
@@ -284,6 +281,7 @@ class RecorderActor(Actor):
             "reason": dataset.reason or "; ".join(faults) or self._commander.fault,
             "strategy": self._said(),
             "done": self._done(),
+            "awaits": self._strategy.awaits if self._strategy is not None else "",
             "held_s": round(self._ring.span_s, 1) if self._ring is not None else None,
             "root": self.config.record.root,
             "episode": dataset.next_index,

@@ -9,7 +9,7 @@ ignored.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,15 @@ StrategyEvent = (
 class RobotStep:
     """A policy step that was executed. `outcome` is whether the robot's episode before this one
     succeeded, where its surroundings say so, at the step that begins another; `size_bytes` is what
-    the files of the episode in progress have."""
+    the files of the episode in progress have. `own_pace`: the robot's surroundings have attempts,
+    which they begin by themselves alone."""
 
     episode: int
     now_ns: int
     manual: bool = False
     outcome: bool | None = None
     size_bytes: int = 0
+    own_pace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +105,19 @@ class ControlVerb:
 RecordingEffect = Begin | Finish | Discard | MarkIntervention | ControlVerb
 
 
+Awaits = Literal["", "start", "time", "nothing"]
+"""A person's start; the time of a reset; nothing, because all episodes are kept; or, empty, what
+does not rest the robot."""
+
+
 class Strategy(Protocol):
     """One robot's. `kept` counts the episodes that it had kept."""
 
     kept: int
+
+    @property
+    def awaits(self) -> Awaits:
+        """What its next episode waits for while the robot rests."""
 
     @property
     def progress(self) -> str:
@@ -129,6 +140,8 @@ class Strategy(Protocol):
 class CountingStrategy:
     """What strategies share that keep episodes of the robot's own making: `_episode` is the
     robot's that is recorded, None while none is."""
+
+    awaits: Awaits = ""
 
     def __init__(self) -> None:
         self.kept = 0
@@ -170,6 +183,7 @@ class BaseStrategy:
 
     progress = ""
     done = False
+    awaits: Awaits = ""
 
     def step(self, seen: RobotStep) -> list[RecordingEffect]:
         if self._episode is None:

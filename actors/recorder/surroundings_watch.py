@@ -21,6 +21,7 @@ class Surroundings:
         self._driver, self._teleop, self._actions = driver, teleop, actions
         self._episode: int | None = None
         self._counts: tuple[int, int] | None = None
+        self._own_pace: bool | None = None
         self._presses: Presses | None = None
 
     def outcome(self, episode: int) -> bool | None:
@@ -35,6 +36,13 @@ class Surroundings:
         if first or before is None or self._counts is None or self._counts[0] == before[0]:
             return None
         return self._counts[1] > before[1]
+
+    @property
+    def own_pace(self) -> bool:
+        """Whether they count attempts, and begin one by themselves alone: a reset begins none."""
+        if self._own_pace is None and self._driver is not None and (said := self._driver.report()):
+            self._own_pace = said.get("tried") is not None and not said.get("begins_episodes")
+        return bool(self._own_pace)
 
     def pressed(self) -> list[StrategyEvent]:
         """What the buttons say that were pressed since the last call."""

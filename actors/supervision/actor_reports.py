@@ -144,6 +144,8 @@ class RecorderReport(Struct, kw_only=True):
     """What its strategy does, and how far it is."""
     done: bool | None = None
     """Whether all its strategy's episodes are on the disk; None where it has no last one."""
+    awaits: str = ""
+    """What its next episode waits for while the robot rests: start, time or nothing."""
     held_s: Measure | None = None
     """How much is held in memory, for a highlight."""
     upload: UploadReport | None = None

@@ -139,9 +139,9 @@ def _robot(
         row["refusing_s"], row["refusing"], row["warnings"] = 0.0, "", []
     elif not report["reason"] and row["state"] == "PAUSED":
         verb = "take-over" if report["service"] == "" else "resume"
-        row["reason"] = f"`actorctl {verb} {name}` goes on"
+        row["reason"] = _rest(name, rows) or f"`actorctl {verb} {name}` goes on"
     elif not report["reason"] and row["state"] == "MANUAL":
-        row["reason"] = (
+        row["reason"] = _rest(name, rows) or (
             f"`actorctl pause {name}` stops following the person"
             if report["service"] == ""
             else f"`actorctl resume {name}` gives it back to the policy"
@@ -155,6 +155,17 @@ def _robot(
         row[key] = report[key] if driver_report[in_driver] is None else driver_report[in_driver]
     _stop(row, stop, driver if driver is not None else record)
     return row
+
+
+def _rest(robot: str, rows: Mapping[str, dict[str, Any]]) -> str:
+    """Why its strategy has the robot rest, and what begins the next episode; empty if it does
+    not."""
+    report = (rows.get(f"{robot}/recorder") or {}).get("report") or {}
+    return {
+        "start": f"`actorctl episode start {robot}` begins the next episode",
+        "time": "its strategy begins the next episode after `reset_time_s`",
+        "nothing": "its strategy has recorded all episodes",
+    }.get(report.get("awaits", ""), "")
 
 
 def _stop(row: dict[str, Any], latched: EmergencyStop | None, driver: dict[str, Any]) -> None:

@@ -121,6 +121,11 @@ class ConveyorCell:
             min(max(v, low), high) for v, low, high in zip(values, _LOWER, _UPPER, strict=True)
         ]
 
+    def begin(self) -> None:
+        """Begin the next attempt; the one under way does not count. The arm stays where it is."""
+        self._scene.joined = self._scene.joined or -1  # the client comes at the beginning of one
+        self._begin()
+
     def step_control(self, action: NDArray[Any] | None = None) -> None:
         """One control tick, 1/30 s, under `action`; None leaves the arm its last target."""
         if action is not None:

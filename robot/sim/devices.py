@@ -105,6 +105,10 @@ class SimRobot(Robot):
             self._episode = Episode(cell.episode, cell.task)
         return self._episode
 
+    def begin_episode(self) -> None:
+        """See `Robot.begin_episode`. The arm stays where it is."""
+        self._running.cell.begin()
+
     def safe_stop(self) -> bool:
         """Rise, then drift home slowly. Before `connect` there is no arm to move: True."""
         if self._world is None or SPEC.home is None:

@@ -119,6 +119,21 @@ def test_episodes_and_successes_are_counted(aims: list[float]) -> None:
     assert report["successes"] == sum(aim > 0.5 for aim in aims)
 
 
+def test_an_episode_that_is_broken_off_is_not_counted_and_the_next_one_is_whole() -> None:
+    """It begins at its first step, whatever was commanded before."""
+    robot = GymRobot(NAME)
+    robot.connect()
+    number = robot.episode().number
+    tick(robot, [0.75, 0])
+    robot.begin_episode()
+    assert robot.begins_episodes and robot.episode().number == number + 1
+    assert (robot.report()["tried"], robot.report()["steps"]) == (0, 0)
+    for _ in range(STEPS):
+        assert robot.report()["tried"] == 0
+        tick(robot, [0.75, 0])
+    assert (robot.report()["tried"], robot.report()["successes"]) == (1, 1)
+
+
 def test_an_environment_waits_while_it_is_not_commanded() -> None:
     """Its state is measured at each reading; one command lasts for a few steps."""
     robot = GymRobot(NAME)

@@ -137,7 +137,7 @@ def reset(
     task: NewTask = None,
     fleet: FleetName = None,
 ) -> None:
-    """An episode begins: the plan is void."""
+    """An episode begins: the plan is void. A simulator or an environment begins a new attempt."""
     _command_robot("reset", robot, {"task": task} if task else {}, fleet)
 
 

@@ -53,6 +53,9 @@ class RecordingRobot:
         self.connected = self.closed = False
         self.stops = 0
         self.attempt: Episode | None = None
+        self.begins = self.deaf = False
+        """Whether its surroundings begin an attempt when they are asked, and do not listen."""
+        self.asked = 0
 
     def connect(self) -> None:
         self.connected = True
@@ -72,6 +75,13 @@ class RecordingRobot:
 
     def episode(self) -> Episode | None:
         return self.attempt
+
+    def ask_episode(self) -> bool:
+        self.asked += self.begins
+        if self.begins and not self.deaf and self.attempt is not None:
+            number = self.attempt.number + 1
+            self.attempt = Episode(number, f"task {number}")
+        return self.begins
 
     def safe_stop(self) -> bool:
         self.stops += 1

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
+from holdfast.actors.control import robot_episodes
+from holdfast.actors.control.plan_memory import PLAN_BYTES
+from holdfast.actors.control.tick_log import TickReader
 from holdfast.robot.base import Episode
 from holdfast.tests.actors.control.cell_states import in_order, is_streaming, running
 from holdfast.tests.actors.control.conftest import Cell
@@ -158,3 +162,59 @@ def test_a_robot_that_goes_on_for_one_episode_is_paused_at_the_next(cell: Cell) 
     cell.robot.attempt = Episode(6, "third task")
     wait_until(lambda: len(cell.played()) > played + 5, "the robot to go on")
     assert not cell.status()["paused"], "that was for one episode"
+
+
+def test_a_reset_begins_an_episode_of_the_surroundings_and_is_answered_then(cell: Cell) -> None:
+    """The plan's episode is theirs, once; the task that was given with it holds."""
+    cell.robot.attempt, cell.robot.begins = Episode(4, "first task"), True
+    running(cell)
+    assert cell.status()["episode"] == 0
+    answer = cell.command("reset", task="as a person says")
+    assert answer.error is None and answer.result["episode"] == 1
+    assert cell.robot.attempt.number == 5 and answer.result["task"] == "as a person says"
+    assert cell.status()["episode_tasks"][-1] == [1, "as a person says"]
+    answer = cell.command("reset")
+    assert (answer.result["episode"], answer.result["task"]) == (2, "task 6")
+    unchanged = cell.command("reset", after=1)
+    assert unchanged.result["episode"] == 2 and cell.robot.attempt.number == 6
+    assert cell.command("reset", after=2).result["episode"] == 3
+    assert in_order(cell.played())
+
+
+def test_surroundings_that_begin_nothing_are_named_in_the_answer(
+    cell: Cell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reset is refused after a while; meanwhile they are asked again, and the plan goes on."""
+    monkeypatch.setattr(robot_episodes, "_WITHIN_NS", 300_000_000)
+    monkeypatch.setattr(robot_episodes, "_AGAIN_NS", 50_000_000)
+    cell.robot.attempt, cell.robot.begins = Episode(4, "first task"), True
+    running(cell)
+    cell.robot.deaf = True
+    played = len(cell.played())
+    assert "has begun no episode within" in cell.command("reset").error
+    assert cell.robot.asked > 2 and cell.status()["episode"] == 0
+    wait_until(lambda: len(cell.played()) > played, "the plan to go on")
+    cell.robot.deaf = False
+    assert cell.command("reset").result["episode"] == 1
+
+
+def test_an_episode_of_the_surroundings_has_its_task_on_the_board_with_its_first_tick(
+    cell: Cell,
+) -> None:
+    """Also one that is shorter than the time between two reports."""
+    cell.robot.attempt = Episode(4, "first task")
+    running(cell)
+    reader = TickReader(memoryview(cell.memory["r1/plan"])[PLAN_BYTES:], 2, 2)
+    seen: dict[int, str | None] = {}
+    for number in range(5, 15):
+        cell.robot.attempt = Episode(number, f"task {number}")
+
+        def begun(number: int = number) -> bool:
+            for tick in reader.read():
+                seen.setdefault(
+                    tick.episode, dict(cell.status()["episode_tasks"]).get(tick.episode)
+                )
+            return number - 4 in seen
+
+        wait_until(begun, "the first tick", every_s=0.001)
+    assert [seen[number - 4] for number in range(5, 15)] == [f"task {n}" for n in range(5, 15)]

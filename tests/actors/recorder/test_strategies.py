@@ -104,8 +104,9 @@ class World:
                     self.recording = False
                     kept = isinstance(effect, Finish)
                     self.spans.append((self.begun_ns, self.now_ns, kept))
-                case ControlVerb(verb) if not self.refuses:
-                    self.episode += verb == "reset"
+                case ControlVerb(verb, args) if not self.refuses:
+                    wanted = args.get("after") in (None, self.episode)
+                    self.episode += verb == "reset" and wanted
                     hands = {"resume": "policy", "take-over": "person"}
                     if verb != "reset":
                         self.hands = hands.get(verb, "none")

@@ -255,3 +255,21 @@ def test_the_episode_that_was_under_way_when_the_robot_came_is_not_its_attempt()
     while cell.episode == 2:
         cell.step_control(expert.act(cell))
     assert (cell.tried, cell.succeeded) == (1, 1)
+
+
+def test_an_attempt_that_is_broken_off_does_not_count_and_the_next_one_is_whole() -> None:
+    """As if its belt had just been loaded; the arm stays where it is."""
+    cell, other = ConveyorCell(7), ConveyorCell(7)
+    for _ in range(40):
+        cell.step_control(np.array([0.1, 0.1, 0.3, 0.0, 1.0], np.float32))
+    position = list(cell.truth.position)
+    cell.begin()
+    other.begin()
+    assert (cell.episode, cell.tried, cell.truth.attempted) == (2, 0, 0)
+    assert cell.truth.position == position and cell.task == other.task
+    assert [p.along - cell.truth.travel for p in cell.truth.parcels] == pytest.approx(
+        [p.along - other.truth.travel for p in other.truth.parcels]
+    )
+    cell.step()
+    cell.command(np.array(HOME, np.float32))
+    assert cell.truth.attempted == 1, "its first commands come a little later"
