@@ -216,6 +216,7 @@ class InferenceActor(Actor):
             self._beat(now_ns)
 
     def _report(self, now_ns: int) -> None:
+        self._core.keep_records(now_ns)
         if now_ns >= self._next_beat_ns:
             self._beat(now_ns)
         if now_ns >= self._next_report_ns:

@@ -193,6 +193,10 @@ class ReplicaCore:
             "evidence_lost": self._audit.lost + self._capture.lost,
         }
 
+    def keep_records(self, now_ns: int) -> None:
+        """Let time pass: write the audit's lines that have waited long enough."""
+        self._audit.keep(now_ns)
+
     def close(self) -> None:
         """Close the audit, the capture and the outboxes."""
         self._audit.close()

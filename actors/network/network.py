@@ -122,6 +122,7 @@ class NetworkActor(Actor):
             about = Header(Kind.HEARTBEAT, epoch=self._relay.epoch)
             self._control.reply(self._control.identity, about, beat)
             self._control_beat_ns = now_ns + _CONTROL_HEARTBEAT_NS
+        self._audit.keep(now_ns)
         if now_ns >= self._report_ns:
             if self._executed is not None:
                 self._executed.drain()

@@ -60,6 +60,10 @@ class RequestAudit:
         """How many lines the disk did not take."""
         return self._audit.lost
 
+    def keep(self, now_ns: int) -> None:
+        """Let time pass: write the lines that have waited long enough."""
+        self._audit.keep(now_ns)
+
     def close(self) -> None:
         self._audit.close()
 

@@ -14,7 +14,7 @@ from holdfast.actors.runtime.runtime_dir import state_dir
 from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.checkpoint import CONFIG, Config
 from holdfast.robot.sim.arm import SPEC
-from holdfast.tests.chaos.recorder import MAX_ACTION_AGE_S, Recorder
+from holdfast.tests.chaos.recorder import MAX_ACTION_AGE_S, Recorder, seed_of
 from holdfast.tests.chaos.witnesses import Witnesses
 from holdfast.tests.e2e.conftest import FleetProcess, all_well, row
 
@@ -60,15 +60,24 @@ class ChaosFleet(FleetProcess):
             recorder.start()
         return recorders
 
-    def evidence(self, service: str) -> dict[int, set[int]]:
-        """What the replicas of `service` wrote down that they served: episodes by seed."""
+    def evidence(self, service: str, robot: str) -> dict[int, set[int]]:
+        """What replicas of `service` served to `robot`: episodes by seed.
+
+        As they wrote it down, and as its network actor did: a line is written a moment after its
+        request, and one of the two may have been killed in between.
+        """
         served: dict[int, set[int]] = {}
-        for path in state_dir(self.name).rglob(f"audit/{service}.*.jsonl*"):
-            for text in path.read_text().splitlines():
-                line = json.loads(text)
-                if line["outcome"] == "served":
-                    served.setdefault(line["seed"], set()).add(line["episode"])
+        for line in self._audited(f"{service}.*"):
+            if line["outcome"] == "served":
+                served.setdefault(line["seed"], set()).add(line["episode"])
+        for line in self._audited(f"{robot}.network"):
+            if line["outcome"] == "reply" and line["replica"].startswith(f"{service}/"):
+                served.setdefault(seed_of(robot, line["seq"]), set()).add(line["episode"])
         return served
+
+    def _audited(self, name: str) -> Iterator[dict[str, Any]]:
+        for path in state_dir(self.name).rglob(f"audit/{name}.jsonl*"):
+            yield from map(json.loads, path.read_text().splitlines())
 
     def end_well(self, recorders: list[Recorder], services: dict[str, str]) -> dict[str, Any]:
         """Stop in order; nothing that was played was wrong. The report."""
@@ -79,7 +88,7 @@ class ChaosFleet(FleetProcess):
         for recorder in recorders:
             played = sum(tick.provenance is not None for tick in recorder.ticks)
             assert played > 30, f"{recorder.robot} played {played} actions"
-            faults = recorder.faults(self.evidence(services[recorder.robot]))
+            faults = recorder.faults(self.evidence(services[recorder.robot], recorder.robot))
             assert not faults, f"{len(faults)} wrong actions of {recorder.robot}: {faults[:3]}"
         return self.report()
 

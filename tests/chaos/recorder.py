@@ -57,12 +57,12 @@ class Recorder(threading.Thread):
                 found.append(f"of episode {of.episode} in {tick.episode}: {tick}")
             if (of.seq, of.step) <= last:
                 found.append(f"played after {last}: {tick}")
-            if of.episode not in served.get(_seed(self.robot, of.seq), ()):
+            if of.episode not in served.get(seed_of(self.robot, of.seq), ()):
                 found.append(f"of a chunk that no replica made for this robot: {tick}")
             last = (of.seq, of.step)
         return found
 
 
-def _seed(robot: str, seq: int) -> int:
+def seed_of(robot: str, seq: int) -> int:
     """Of the noise of a robot's request: no two requests of a fleet have the same."""
     return (crc32(robot.encode()) << 31) + (seq & 0x7FFFFFFF)

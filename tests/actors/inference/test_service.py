@@ -408,6 +408,7 @@ def test_every_request_has_an_audit_line(bench: MakeBench, echo: Echo, tmp_path:
     b.work()
     b.receive("r1", RobotSide("r1").request(example(1), seq=6, images={}))
     b.work()
+    b.service.close()
     served, failed = map(json.loads, (tmp_path / "audit.jsonl").read_text().splitlines())
     assert (served["session"], served["seq"], served["outcome"]) == ("r1:1", 5, "served")
     assert served["slack_ms"] == 250 and served["batch"] == 1

@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from holdfast.actors.runtime.audit import Audit
-from holdfast.actors.runtime.bounded_file import BoundedFile
+from holdfast.actors.runtime.audit import BATCH_LINES, BATCH_NS, Audit
+from holdfast.actors.runtime.bounded_file import BoundedFile, older
 
 
 def test_a_file_that_exists_is_continued(tmp_path: Path) -> None:
@@ -64,8 +66,51 @@ def test_a_disk_that_fills_up_and_is_cleared_is_logged_twice(
     audit = Audit(tmp_path / "audit" / "a.jsonl", 10_000)
     for seq in range(3):
         audit.line(seq=seq)
+        audit.flush()
     (tmp_path / "audit").unlink()
     audit.line(seq=3)
     audit.close()
     logged = [record.getMessage() for record in caplog.records]
     assert len(logged) == 2 and "not written" in logged[0] and "3 records are lost" in logged[1]
+
+
+def test_lines_are_written_once_they_have_waited_or_are_many(tmp_path: Path) -> None:
+    """Not before: one write for all of a batch."""
+    path = tmp_path / "a.jsonl"
+    audit = Audit(path, 1 << 20)
+    audit.keep(0)
+    audit.line(seq=0)
+    audit.keep(BATCH_NS - 1)
+    assert not path.exists()
+    audit.keep(BATCH_NS)
+    assert len(path.read_text().splitlines()) == 1
+    for seq in range(BATCH_LINES):
+        assert len(path.read_text().splitlines()) == 1
+        audit.line(seq=seq)
+    assert len(path.read_text().splitlines()) == 1 + BATCH_LINES
+
+
+@given(sizes=st.lists(st.integers(0, 400), max_size=100), max_bytes=st.integers(60, 2000))
+def test_every_line_of_a_batch_is_kept_or_counted(
+    sizes: list[int], max_bytes: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """However small the file: what is larger alone than it is lost alone, older lines make room."""
+    path = tmp_path_factory.mktemp("audit") / "a.jsonl"
+    audit = Audit(path, max_bytes)
+    for seq, size in enumerate(sizes):
+        audit.line(seq=seq, text="x" * size)
+    audit.close()
+    found = [
+        json.loads(line)["seq"]
+        for file in (*reversed(older(path)), path)
+        if file.exists()
+        for line in file.read_text().splitlines()
+    ]
+    fitting = [
+        seq
+        for seq, size in enumerate(sizes)
+        if len(json.dumps({"seq": seq, "text": "x" * size}, separators=(",", ":"))) < max_bytes // 2
+    ]
+    assert audit.lost == len(sizes) - len(fitting)
+    assert found == fitting[len(fitting) - len(found) :]
+    assert not fitting or found
