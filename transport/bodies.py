@@ -14,11 +14,13 @@ from .arrays import Array
 from .header import VERSIONS, Kind
 from .images import Image
 from .limits import DEFAULT
+from .session_id import SESSION_BITS
 
 Name = Annotated[str, msgspec.Meta(max_length=DEFAULT.max_name_chars)]
 Text = Annotated[str, msgspec.Meta(max_length=DEFAULT.max_text_chars)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
 Word = Annotated[int, msgspec.Meta(ge=0)]
+SessionId = Annotated[int, msgspec.Meta(ge=0, lt=1 << SESSION_BITS)]
 Steps = Annotated[int, msgspec.Meta(ge=0, le=1 << 20)]
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Load = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
@@ -52,7 +54,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     where the policy's own count. `observation_window_steps`: for how many policy steps back it
     keeps its observations.
     `move`: how often the robot has changed its broker within this epoch; `holder`: the replica that
-    holds its session of this epoch, "" if none does.
+    holds its session of this epoch, "" if none does. `session`: the id that the session has in all
+    records; 0: the replica makes one.
     """
 
     robot: Name
@@ -81,10 +84,12 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
     observation_window_steps: Steps = 0
     move: Count = 0
     holder: Name = ""
+    session: SessionId = 0
 
 
 class Accept(msgspec.Struct, frozen=True, kw_only=True):
-    """The session is open, on these terms. `cameras`: the sizes that the policy sees.
+    """The session is open, on these terms. `session`: its id, in decimal digits. `cameras`: the
+    sizes that the policy sees.
 
     `shm`: references to the outbox that was offered will be honoured. `pin_task`: the only task
     that requests may have, if there is one. `observation_steps`: how many observations each request

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import StrEnum
 
+import msgspec
+
 from ...errors import NotReadyError, PolicyLostError, WireError
 from ...transport import messages
 from ...transport.arrays import Buffer
@@ -28,6 +30,7 @@ from ...transport.bodies import (
 )
 from ...transport.header import Header, Kind
 from ...transport.messages import Message
+from ...transport.session_id import new_session_id
 
 OPEN_TIMEOUT_NS = 2_000_000_000
 BEAT_NS = 500_000_000
@@ -152,7 +155,8 @@ class ServiceSession:
         self._epoch, self._opened_ns = next(self._epochs), now_ns
         self.standing = Standing.ASKED
         header = Header(Kind.OPEN, episode=self._episode, epoch=self._epoch, token=now_ns)
-        return messages.encode(header, self._opening)
+        asked = msgspec.structs.replace(self._opening, session=new_session_id())
+        return messages.encode(header, asked)
 
     def _ask(self, body: Request, blobs: list[Buffer]) -> list[Buffer]:
         header = Header(Kind.REQUEST, self._seq, self._episode, self._epoch)

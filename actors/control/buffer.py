@@ -117,6 +117,7 @@ class ChunkBuffer:
             seq=seq,
             episode=self.episode,
             epoch=epoch,
+            session=self._words[Word.SESSION],
             cursor=self._cursor,
             observed_ns=observed_ns,
             step=step,
@@ -244,7 +245,7 @@ class ChunkBuffer:
         return None
 
     def _mark(self, marks: NDArray[np.int64], asked: Snapshot, first_index: int) -> None:
-        marks[:] = (asked.observed_ns, asked.epoch, asked.seq, asked.episode, 0, 0, 0, 0, 0)
+        marks[:] = (asked.observed_ns, asked.session, asked.seq, asked.episode, 0, 0, 0, 0, 0)
         marks[:, Mark.INDEX] = _INDICES[first_index : first_index + len(marks)]
 
     def _carry(self, first: int, end: int) -> None:

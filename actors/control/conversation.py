@@ -60,7 +60,8 @@ class Conversation:
         session = self._session
         epoch = session.open_epoch(now_ns)
         if epoch is not None:
-            if self.client.open(self._spec, epoch, session.service, session.task.sentence):
+            asked = session.service, session.task.sentence
+            if self.client.open(self._spec, epoch, session.next_id, *asked):
                 session.opening(epoch, now_ns)
             else:
                 session.unopened()

@@ -44,8 +44,8 @@ class Drop(StrEnum):
 
 
 class Provenance(NamedTuple):
-    """Which chunk an action is from, and its place in it. A robot has one session per epoch, so
-    the epoch names the session."""
+    """Which chunk an action is from, and its place in it. `session` is the session's id, which no
+    other session of any run has."""
 
     session: int
     seq: int
@@ -88,6 +88,7 @@ class Snapshot(msgspec.Struct, frozen=True):
     seq: int
     episode: int
     epoch: int
+    session: int
     cursor: int
     observed_ns: int
     step: int

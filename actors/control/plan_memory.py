@@ -65,7 +65,8 @@ _T = TypeVar("_T", bound=np.generic)
 
 class Word(IntEnum):
     """The words of the segment. Instants are monotonic ns, 0 is never; what is not an instant or an
-    identity counts up for as long as the fleet runs, over all incarnations."""
+    identity counts up for as long as the fleet runs, over all incarnations. `SESSION` is the id of
+    the session of `EPOCH`."""
 
     COMMITTED = 0
     CURSOR = 1
@@ -93,6 +94,7 @@ class Word(IntEnum):
     DRIVER_GAPS = 23
     VOID = 24
     MANUAL_NS = 25
+    SESSION = 26
     DROPPED = 32
     REFUSED = 48
 

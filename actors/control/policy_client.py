@@ -37,9 +37,10 @@ class PolicyClient:
         )
         self.malformed: Counter[str] = Counter()
 
-    def open(self, spec: RobotSpec, epoch: int, service: str, task: str) -> bool:
-        """Ask for a session. The network actor adds what it knows: cameras, shared memory."""
-        body = opening(self._config, spec, service, task, self._incarnation)
+    def open(self, spec: RobotSpec, epoch: int, session: int, service: str, task: str) -> bool:
+        """Ask for a session with the id `session`. The network actor adds what it knows: cameras,
+        shared memory."""
+        body = opening(self._config, spec, service, task, self._incarnation, session)
         return self._send(Header(Kind.OPEN, epoch=epoch), body)
 
     def ask(
@@ -112,7 +113,12 @@ class PolicyClient:
 
 
 def opening(
-    config: ControlConfig, spec: RobotSpec, service: str, task: str, incarnation: int
+    config: ControlConfig,
+    spec: RobotSpec,
+    service: str,
+    task: str,
+    incarnation: int,
+    session: int = 0,
 ) -> Open:
     """What a robot asks a `service` for, in its own names, as far as control knows it."""
     rtc = config.plan_settings.rtc
@@ -134,6 +140,7 @@ def opening(
         guidance_schedule=rtc.schedule,
         guidance_clip=rtc.clip,
         observation_window_steps=most_steps(spec, config.interpolate),
+        session=session,
     )
 
 

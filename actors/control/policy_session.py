@@ -10,6 +10,7 @@ the robot was accepted under is never played.
 from __future__ import annotations
 
 from ...transport.bodies import Accept, Reject
+from ...transport.session_id import new_session_id
 from .buffer import ChunkBuffer
 from .config import ControlConfig
 from .contract import Contract, Kept, misfit
@@ -30,6 +31,7 @@ class PolicySession:
     Attributes:
         change: the last change of the service; None before the first.
         contract: the model that the robot was accepted under; None until the first handshake.
+        next_id: the id of the session that the next handshake asks for.
         task: what the policy is asked to do.
         terms: what the session was accepted on; None without one.
         why: the reason of the present state, in parts.
@@ -55,6 +57,7 @@ class PolicySession:
         self.change: ServiceChange | None = None
         self.contract = kept.contract
         self.task = Task.resume(kept.task, config.task)
+        self.next_id = new_session_id()
         self.terms: Accept | None = None
         self._opened: int | None = None
         """The epoch of the handshake that awaits its answer, however late that may be."""
@@ -65,6 +68,11 @@ class PolicySession:
     def epoch(self) -> int:
         """The number of the last handshake."""
         return self._words[Word.EPOCH]
+
+    @property
+    def id(self) -> int:
+        """The id of the session that the last handshake asked for."""
+        return self._words[Word.SESSION]
 
     @property
     def service(self) -> str:
@@ -96,6 +104,7 @@ class PolicySession:
     def opening(self, epoch: int, now_ns: int) -> None:
         """The handshake of `epoch` is on its way."""
         self._words[Word.EPOCH] = self._opened = epoch
+        self._words[Word.SESSION], self.next_id = self.next_id, new_session_id()
         self.failsafe.opening(now_ns)
 
     def unopened(self) -> None:

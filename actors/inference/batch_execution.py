@@ -115,9 +115,9 @@ class BatchExecution:
             yield job.session, frames  # before the records, because the robot waits for it
             if self._capture.enabled:
                 request = self_contained(job.payload, observation)
-                exchanges.append(exchange(job.session, request, frames))
+                exchanges.append(exchange(job.session, session.id, request, frames))
             self._ledger.answered(
-                session.name,
+                session.id,
                 job.payload.header,
                 observation,
                 result,

@@ -52,11 +52,13 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True, tag="origin"):
 
 
 class CapturedExchange(msgspec.Struct, frozen=True):
-    """The frames of one robot's request and of its reply or error."""
+    """The frames of one robot's request and of its reply or error, and the session's id (0 in
+    captures of earlier releases)."""
 
     robot: str
     request: list[bytes]
     reply: list[bytes]
+    session: int = 0
 
 
 class CapturedBatch(msgspec.Struct, frozen=True, tag="batch"):
@@ -113,8 +115,10 @@ def self_contained(message: Message[Request], observation: Observation) -> list[
     return _bytes(encode(message.header, whole, blobs))
 
 
-def exchange(robot: str, request: list[bytes], reply: Sequence[Buffer]) -> CapturedExchange:
-    return CapturedExchange(robot, request, _bytes(reply))
+def exchange(
+    robot: str, session: int, request: list[bytes], reply: Sequence[Buffer]
+) -> CapturedExchange:
+    return CapturedExchange(robot, request, _bytes(reply), session)
 
 
 def read(path: Path) -> Iterator[Record]:
@@ -141,6 +145,7 @@ class ReplayDifference:
     """A replayed answer that differs from the captured one."""
 
     robot: str
+    session: int
     seq: int
     captured: str
     replayed: str
@@ -167,7 +172,11 @@ def replay(batch: CapturedBatch, runner: PolicyRunner, tasks: TaskRule) -> list[
             after = decode(again).body
             differences.append(
                 ReplayDifference(
-                    kept.robot, message.header.seq, type(before).__name__, _described(after)
+                    kept.robot,
+                    kept.session,
+                    message.header.seq,
+                    type(before).__name__,
+                    _described(after),
                 )
             )
     return differences

@@ -21,6 +21,7 @@ from ...transport.host import boot_id
 from ...transport.limits import DEFAULT
 from ...transport.messages import Message, decode, encode
 from ...transport.outbox import OutboxReader
+from ...transport.session_id import new_session_id
 from .replica_metrics import Meters
 from .served_session import ServedSession
 from .service_terms import Occupancy, Terms
@@ -85,10 +86,15 @@ class Handshake:
         if session is None or session.epoch != header.epoch:
             self._meters.counts["accepted"] += 1
             session = self.sessions[robot] = ServedSession(
-                robot, header.epoch, asked.tags, self._offered(robot, asked), header.episode
+                robot,
+                header.epoch,
+                asked.session or new_session_id(),
+                asked.tags,
+                self._offered(robot, asked),
+                header.episode,
             )
         session.broker, session.move = broker, asked.move
-        terms = self._accept(asked, verdict, session.name, shm=session.outbox is not None)
+        terms = self._accept(asked, verdict, str(session.id), shm=session.outbox is not None)
         return encode(header._replace(kind=Kind.ACCEPT), terms)
 
     def inquire(self, robot: str, header: Header, frames: list[Buffer]) -> Answer:

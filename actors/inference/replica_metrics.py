@@ -96,7 +96,7 @@ class Ledger:
 
     def answered(
         self,
-        session: str,
+        session: int,
         request: Header,
         seen: Observation,
         result: Chunk | Exception,
@@ -134,7 +134,7 @@ class Ledger:
             tags=tags,
         )
 
-    def refused(self, session: str, request: Header, error: Exception) -> None:
+    def refused(self, session: int, request: Header, error: Exception) -> None:
         """Count a request that the device did not take."""
         outcome = _outcome(error)
         self._meters.counts[outcome] += 1

@@ -89,7 +89,9 @@ class RequestIntake:
 
     def fail(self, robot: str, header: Header, error: Exception) -> Answer:
         """Record a request that the device did not take; its ERROR."""
-        self._ledger.refused(f"{robot}:{header.epoch}", header, error)
+        session = self.sessions.get(robot)
+        held = session is not None and session.epoch == header.epoch
+        self._ledger.refused(session.id if session and held else 0, header, error)
         return answer(header, error, Cost())
 
     def end_sessions_by(self, broker: int) -> None:

@@ -52,7 +52,8 @@ class TaskRule:
 
 @dataclass
 class ServedSession:
-    """One epoch of one robot.
+    """One epoch of one robot. `id` joins the records of its requests with the robot's own, together
+    with `seq`.
 
     `outbox` is this host's memory that its images lie in, None for a robot that sends pixels.
     `superseded` counts requests that a newer one replaced since the last reply. `away_s` is the
@@ -62,6 +63,7 @@ class ServedSession:
 
     robot: str
     epoch: int
+    id: int
     tags: dict[str, str] = field(default_factory=dict)
     outbox: OutboxReader | None = None
     episode: int = 0
@@ -69,11 +71,6 @@ class ServedSession:
     away_s: float = 0.0
     broker: int = 0
     move: int = 0
-
-    @property
-    def name(self) -> str:
-        """The key that joins audit lines with the robot's own, together with `seq`."""
-        return f"{self.robot}:{self.epoch}"
 
 
 class Cost(msgspec.Struct, frozen=True):

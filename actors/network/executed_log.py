@@ -3,7 +3,7 @@
 Reads control's tick log in shared memory and appends one JSON line per policy step to a
 `BoundedFile`. Each file, and what each writer appends to one, begins with a line that names the
 robot's joints and the difference between the host's monotonic clock and the time of day. A line of
-a step joins the audit's lines of the same `session` (the epoch) and `seq`.
+a step joins the audit's lines of the same `session` and `seq`.
 
 Does not guarantee: that a step is in the file. Those of the last quarter of a second may be missing
 after a kill of this process by the fleet's end, and those that a longer outage than the ring's
@@ -52,8 +52,8 @@ class ExecutedStep(msgspec.Struct, frozen=True, kw_only=True, tag="step", tag_fi
         episode: the robot's episode.
         state: the measured state, in the robot's units.
         command: what was written to the robot; None if nothing was.
-        session, seq, step: the epoch and the request of the chunk that it came from, and the place
-            in that chunk; None for the fallback and for what no policy planned.
+        session, seq, step: the session and the request of the chunk that it came from, and the
+            place in that chunk; None for the fallback and for what no policy planned.
         observed_ns: the instant of the observation that the action came from.
     """
 

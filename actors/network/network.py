@@ -287,7 +287,7 @@ class NetworkActor(Actor):
             self._refuse(header, error.reason, f"{error}: send smaller images, or JPEG")
             return
         if self._session.ask(header, frames, time.monotonic_ns()):
-            self._audit.asked(header, self._images.ages_s, time.monotonic_ns())
+            self._audit.asked(header, self._session.id, self._images.ages_s, time.monotonic_ns())
         else:
             self._dropped["broker-full"] += 1
             self._refuse(header, "unreachable", "the broker takes no message")

@@ -17,6 +17,7 @@ from ..runtime.configs import NetworkConfig
 
 class _Asked(msgspec.Struct, frozen=True):
     header: Header
+    session: int
     ages_s: dict[str, float]
     sent_ns: int
 
@@ -35,11 +36,11 @@ class RequestAudit:
         self.sent = 0
         self.received = 0
 
-    def asked(self, header: Header, ages_s: Mapping[str, float], now_ns: int) -> None:
-        """A request was sent to the broker; `ages_s` of its images by camera."""
+    def asked(self, header: Header, session: int, ages_s: Mapping[str, float], now_ns: int) -> None:
+        """A request of that `session` was sent to the broker; `ages_s` of its images by camera."""
         if self._pending is not None:
             self._line(self._pending, "unanswered", None, now_ns)
-        self._pending = _Asked(header, dict(ages_s), now_ns)
+        self._pending = _Asked(header, session, dict(ages_s), now_ns)
         self.sent += 1
 
     def answered(self, header: Header, terms: Accept | None, now_ns: int) -> None:
@@ -71,7 +72,7 @@ class RequestAudit:
         self._audit.line(
             at=time.time(),
             robot=self._robot,
-            session=terms.session if terms else None,
+            session=asked.session,
             replica=terms.replica if terms else None,
             seq=asked.header.seq,
             episode=asked.header.episode,

@@ -129,11 +129,17 @@ class SessionMoves:
         self._paths.ended()
         return self._open_at(self._paths.route.refused(now_ns), now_ns)
 
+    @property
+    def id(self) -> int:
+        """The id of the session that was last asked for; 0 before the first."""
+        return self._opening[1].session if self._opening is not None else 0
+
     def status(self) -> dict[str, object]:
         """The session as plain values."""
         terms = self.terms
         return {
             "session": self._relay.phase,
+            "session_id": self.id,
             "epoch": self._relay.epoch,
             "moves": self.moves,
             "replica": terms.replica if terms else None,

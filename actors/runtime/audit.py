@@ -1,5 +1,5 @@
 """The audit: one JSON object per line and request, in a `BoundedFile`. The lines of a replica and
-of a robot's network actor are joined by `(session, seq)`.
+of a robot's network actor are joined by `(session, seq)`, which names one request of all runs.
 
 Lines are written in batches. A process that is killed loses those of the last `BATCH_NS`, of a
 replica those since its last turn (at most a heartbeat, or the batch that it computes), and never

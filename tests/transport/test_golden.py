@@ -125,6 +125,7 @@ BODY: dict[Kind, Any] = {
         observation_window_steps=30,
         move=2,
         holder="pick/1",
+        session=2**53 - 1,
     ),
     Kind.ACCEPT: lambda _: Accept(
         session="r1#7",

@@ -84,7 +84,8 @@ def show(capture: Path, checkpoint: str | None, device: str | None) -> int:
         Console(stderr=True).print(str(problem), style="red", markup=False)
         return 2
     for d in result.differences[:20]:
-        console.print(f"{d.robot} seq {d.seq}: captured {d.captured}, replayed {d.replayed}")
+        request = f"{d.robot} session {d.session} seq {d.seq}"
+        console.print(f"{request}: captured {d.captured}, replayed {d.replayed}")
     same = result.answers - len(result.differences)
     console.print(f"{same} of {result.answers} answers are the same, in {result.batches} batches")
     return 1 if result.differences else 0

@@ -9,7 +9,7 @@ from time import monotonic_ns
 import msgspec
 import pytest
 
-from holdfast.actors.control.plan_memory import PLAN_BYTES
+from holdfast.actors.control.plan_memory import PLAN_BYTES, Word
 from holdfast.actors.control.tick_log import TickReader, TickRecord
 from holdfast.actors.runtime.actor import EXIT_DEAD, EXIT_REFUSED, EXIT_STOPPED
 from holdfast.robot.base import ControlMode
@@ -239,7 +239,7 @@ def test_every_tick_is_in_the_log_with_what_was_executed(cell: Cell) -> None:
     for tick in ticks:
         if tick.command is not None and tick.provenance is not None:
             assert tick.command[0] == tick.provenance.seq * 1000 + tick.provenance.step
-            assert tick.provenance.session == 1
+            assert tick.provenance.session == cell.actor._words[Word.SESSION] != 0
 
 
 @pytest.mark.parametrize("interpolate", [1, 4])

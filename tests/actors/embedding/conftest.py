@@ -74,7 +74,7 @@ class Server:
         self._due: deque[tuple[int, Callable[[RequestCycle, int], bool]]] = deque()
         self._progress = count()
 
-    def open(self, spec: Any, epoch: int, service: str, task: str) -> bool:
+    def open(self, spec: Any, epoch: int, session: int, service: str, task: str) -> bool:
         if not self.answers:
             return True
         self.opened.append(epoch)

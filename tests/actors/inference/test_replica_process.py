@@ -49,7 +49,7 @@ def test_a_replica_process_serves_and_ends_on_sigterm(
 
         ready = wait_until(ready_message, "the replica is ready", within_s=30.0)
         assert ready is not None and ready.hang_timeout_s == 3 * max(registration.batch_s) > 0
-        broker.send("r1", RobotSide("r1").open())
+        broker.send("r1", RobotSide("r1").open(session=77))
         broker.receive(Kind.ACCEPT)
         broker.send("r1", RobotSide("r1").request(example(1)))
         _, reply = broker.receive(Kind.REPLY, Kind.ERROR)
@@ -62,7 +62,7 @@ def test_a_replica_process_serves_and_ends_on_sigterm(
         assert it.process.wait(30) == 0
         assert time.monotonic() - released_s < 1.5, "its successor waits for this"
     line = json.loads((tmp_path / "audit" / "pick.0.jsonl").read_text())
-    assert (line["session"], line["seq"], line["outcome"]) == ("r1:1", 1, "served")
+    assert (line["session"], line["seq"], line["outcome"]) == (77, 1, "served")
 
 
 def test_the_last_status_of_a_killed_replica_stays_readable(

@@ -403,16 +403,33 @@ def test_the_noise_seed_is_a_function_of_the_request(bench: MakeBench, echo: Ech
 def test_every_request_has_an_audit_line(bench: MakeBench, echo: Echo, tmp_path: Path) -> None:
     """Served and refused requests have a line with session, seq and outcome."""
     b = bench(echo, audit_bytes=1_000_000)
-    b.join("r1")
+    b.receive("r1", RobotSide("r1").open(session=77))
     b.receive("r1", RobotSide("r1").request(example(1), seq=5, slack_s=0.25))
     b.work()
     b.receive("r1", RobotSide("r1").request(example(1), seq=6, images={}))
     b.work()
     b.service.close()
     served, failed = map(json.loads, (tmp_path / "audit.jsonl").read_text().splitlines())
-    assert (served["session"], served["seq"], served["outcome"]) == ("r1:1", 5, "served")
+    assert (served["session"], served["seq"], served["outcome"]) == (77, 5, "served")
     assert served["slack_ms"] == 250 and served["batch"] == 1
-    assert (failed["seq"], failed["outcome"]) == (6, "error:image-missing")
+    assert (failed["session"], failed["seq"]) == (77, 6)
+    assert failed["outcome"] == "error:image-missing"
+
+
+def test_a_session_has_the_id_that_its_robot_gave_it_or_one_of_its_own(
+    bench: MakeBench, echo: Echo
+) -> None:
+    """The same OPEN again is answered with the same id, another epoch is another session."""
+    b = bench(echo)
+
+    def opened(epoch: int, **given: int) -> int:
+        [answer] = b.receive("r1", RobotSide("r1").open(epoch, **given))
+        return int(answer.body.session)
+
+    assert opened(1, session=2**53 - 1) == 2**53 - 1
+    made = opened(2)
+    assert 0 < made < 2**53 and opened(2) == made
+    assert opened(3) != made
 
 
 def test_the_status_of_many_robots_fits_the_board(bench: MakeBench, echo: Echo) -> None:
