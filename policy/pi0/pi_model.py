@@ -7,6 +7,7 @@ which LeRobot draws for it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -22,7 +23,9 @@ from ..rtc import Guidance
 from ..torch_devices import device_of, dtype_of
 from .checkpoint_layout import CheckpointLayout
 from .denoising import conditioned, guided
+from .float8_linear import round_perceptrons
 from .image_preparation import prepared
+from .pi_network import PiNetwork
 from .pi_options import PiOptions
 from .pi_sample import PiSample
 from .pi_weights import load_network
@@ -34,26 +37,33 @@ _PLAN = {"none": 0, "guided": 3, "trained": 2}
 
 
 class PiModel:
-    """Raises PolicyError for weights, a device or a dtype that cannot be used."""
+    """`network` for observations of `spec`, where and in which dtype its weights are."""
 
     def __init__(
-        self,
-        layout: CheckpointLayout,
-        spec: PolicySpec,
-        options: PiOptions,
-        device: str,
-        dtype: str,
+        self, network: PiNetwork, layout: CheckpointLayout, spec: PolicySpec, options: PiOptions
     ) -> None:
-        self._layout, self._spec = layout, spec
+        self.network, self._layout, self._spec = network, layout, spec
         self._guidance = msgspec.convert(
             {k: v for k in Guidance.__struct_fields__ if (v := getattr(options, k)) is not None},
             Guidance,
         )
-        self.device, self.dtype = device_of(device), dtype_of(dtype)
-        self.network = load_network(layout.folder, layout.architecture, self.device, self.dtype)
-        self.chunks = GraphedFunction.on(self.device, self._chunks, options.graphs)
+        weight = network.head.actions_out.weight
+        self.device, self.dtype = weight.device, weight.dtype
+        if options.perceptrons == "float8":
+            round_perceptrons(network)
+        self.chunks = GraphedFunction.on(self.device, self.compute, options.graphs)
         if spec.prefix == "guided" and self._guidance.jacobian == "gradient":
             self.chunks.stay_eager("guidance by gradient differentiates while it denoises")
+
+    @classmethod
+    def load(
+        cls, layout: CheckpointLayout, spec: PolicySpec, options: PiOptions, device: str, dtype: str
+    ) -> Self:
+        """With the weights of the layout's directory. Raises PolicyError for weights, a device or a
+        dtype that cannot be used."""
+        on, kept_as = device_of(device), dtype_of(dtype)
+        network = load_network(layout.folder, layout.architecture, on, kept_as)
+        return cls(network, layout, spec, options)
 
     def predict(
         self, batch: Sequence[Observation], samples: Sequence[PiSample]
@@ -105,7 +115,7 @@ class PiModel:
         given = continuation.given(batch, lengths, self._spec.max_prefix_steps, steps)
         return prefix, torch.from_numpy(given).to(self.device)
 
-    def _chunks(self, *inputs: Tensor) -> Tensor:
+    def compute(self, *inputs: Tensor) -> Tensor:
         """The whole computation of the device for a batch, from `_inputs`."""
         views = len(inputs) - _OBSERVED - _PLAN[self._spec.prefix]
         tokens, counts, state, noise, *plan = inputs[views:]

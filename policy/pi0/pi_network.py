@@ -29,7 +29,9 @@ average of all instead of NaN; no token that counts sees that one."""
 
 def score_bias(seen: Bool[Tensor, "b n m"], dtype: torch.dtype) -> Float[Tensor, "b 1 n m"]:
     """What is added to the scores, from who sees whom."""
-    return torch.where(seen[:, None], 0.0, MASKED).to(dtype)
+    # No torch.where of two numbers: it makes tensors on the host, which a CUDA graph cannot hold.
+    nothing = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
+    return nothing.masked_fill(~seen, MASKED)[:, None]
 
 
 class Prefix(NamedTuple):

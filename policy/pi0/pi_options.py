@@ -31,6 +31,8 @@ class PiOptions(FlowOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         state_names: for LeRobot's files, the values of the state.
         dataset: for LeRobot's files, the dataset that has these names and the fps.
         fps: for LeRobot's files, the steps per second.
+        perceptrons: `float8` multiplies those of the language model and of the expert in 8 bits
+            (cards of compute capability 8.9 and later).
         trained_steps: with `prefix: trained`, how many steps the training gave at most.
     """
 
@@ -46,6 +48,7 @@ class PiOptions(FlowOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     state_names: tuple[str, ...] | None = None
     dataset: str | None = None
     fps: float | None = None
+    perceptrons: Literal["float8"] | None = None
     trained_steps: Horizon | None = None
 
     def continuing(self, spec: PolicySpec) -> PolicySpec:

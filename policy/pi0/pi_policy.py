@@ -57,7 +57,7 @@ class PiPolicy:
         self._refuse_too_many(architecture)
         self._reads_state = self.family == "pi05" and given.discrete_state_input
         self._pieces = read_word_pieces(self._layout.folder, given.tokenizer, architecture.words)
-        self._model = PiModel(self._layout, self.spec, given, device, dtype)
+        self._model = PiModel.load(self._layout, self.spec, given, device, dtype)
         self.checkpoint_hash = self._hash(given, dtype)
 
     @classmethod

@@ -6,68 +6,20 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
-from lerobot.configs.types import FeatureType, PolicyFeature
 from lerobot.policies.common.vla_utils import make_att_2d_masks, prepare_attention_masks_4d
-from lerobot.policies.pi0 import modeling_pi0
-from lerobot.policies.pi0.configuration_pi0 import PI0Config
-from lerobot.policies.pi05 import modeling_pi05
-from lerobot.policies.pi05.configuration_pi05 import PI05Config
 
 from holdfast.policy.pi0.tensor_names import WORDS, WORDS_OUT
 from holdfast.tests.peers.key_weights import weights_of
 from holdfast.tests.peers.small_pi0 import ACTIONS, BATCH, EULER_STEPS, SMALL, inputs
-
-MODULES: dict[str, tuple[Any, Any, str]] = {
-    "pi0": (modeling_pi0, PI0Config, "PI0Policy"),
-    "pi05": (modeling_pi05, PI05Config, "PI05Policy"),
-}
+from holdfast.tools.bench.peers.lerobot_pi0 import policy_of
 
 
-def policy_of(family: str) -> Any:
-    """The policy. The library has no configuration for small vision towers and vocabularies, so
-    the sizes are set on their way to transformers' classes."""
-    module, config_class, name = MODULES[family]
-    small = SMALL[family]
-
-    def gemma(variant: str) -> Any:
-        sizes = small.language if variant == "gemma_2b" else small.expert
-        return module.GemmaConfig(
-            sizes.width, sizes.layers, sizes.mlp, sizes.heads, sizes.key_heads, sizes.head
-        )
-
-    whole, expert = module.PaliGemmaForConditionalGenerationWithPiGemma, module.PiGemmaForCausalLM
-
-    def small_whole(config: Any) -> Any:
-        vision = config.vision_config
-        vision.hidden_size, vision.num_hidden_layers = small.vision.width, small.vision.layers
-        vision.num_attention_heads, vision.intermediate_size = small.vision.heads, small.vision.mlp
-        vision.projection_dim = small.language.width
-        config.text_config.vocab_size = small.words
-        return whole(config=config)
-
-    def small_expert(config: Any) -> Any:
-        config.vocab_size = small.words
-        return expert(config=config)
-
-    config = config_class(
-        chunk_size=small.steps,
-        n_action_steps=small.steps,
-        image_resolution=(small.vision.pixels, small.vision.pixels),
-        device="cpu",
-        dtype="float32",
-        input_features={"observation.state": PolicyFeature(FeatureType.STATE, (7,))},
-        output_features={"action": PolicyFeature(FeatureType.ACTION, (ACTIONS,))},
-    )
-    with (
-        mock.patch.object(module, "get_gemma_config", gemma),
-        mock.patch.object(module, "PaliGemmaForConditionalGenerationWithPiGemma", small_whole),
-        mock.patch.object(module, "PiGemmaForCausalLM", small_expert),
-    ):
-        policy = getattr(module, name)(config)
+def weighted(family: str) -> Any:
+    """The library's policy with weights by name."""
+    policy = policy_of(SMALL[family], ACTIONS)
     with torch.no_grad():
         for key, value in policy.model.state_dict().items():
             named = WORDS if key == WORDS_OUT else key
@@ -125,7 +77,7 @@ def computed(family: str, model: Any) -> dict[str, torch.Tensor]:
 
 if __name__ == "__main__":
     FAMILY, FOLDER = sys.argv[1], Path(sys.argv[2])
-    POLICY = policy_of(FAMILY)
+    POLICY = weighted(FAMILY)
     with torch.no_grad():
         RESULTS = computed(FAMILY, POLICY.model)
     POLICY.save_pretrained(FOLDER)

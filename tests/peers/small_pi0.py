@@ -7,26 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.policy.pi0.architecture import Architecture, Family, GemmaSizes, VisionSizes
+from holdfast.policy.pi0.architecture import Architecture
 from holdfast.tests.peers.key_weights import inputs_of
+from holdfast.tools.bench.pi_sizes import small
 
 BATCH, ACTIONS, EULER_STEPS = 3, 5, 10
 LENGTHS = (6, 11, 1)
 """Of the texts. The second view of the last sample does not count."""
 
 
-def _small(family: Family) -> Architecture:
-    return Architecture(
-        family=family,
-        vision=VisionSizes(width=32, layers=2, heads=4, mlp=48, pixels=42),
-        language=GemmaSizes(width=64, mlp=96, layers=4, heads=4, head=16),
-        expert=GemmaSizes(width=48, mlp=64, layers=4, heads=4, head=16),
-        words=128,
-        steps=10,
-    )
-
-
-SMALL: dict[str, Architecture] = {"pi0": _small("pi0"), "pi05": _small("pi05")}
+SMALL: dict[str, Architecture] = {"pi0": small("pi0"), "pi05": small("pi05")}
 
 
 def inputs(family: str) -> dict[str, NDArray[Any]]:

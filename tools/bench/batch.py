@@ -9,8 +9,8 @@ of robots of whose requests at most 1 % come late is what each way of serving ca
 of that number are then served for some seconds in real time by the replica's own code, model
 included: that shows what the machine makes of it (`cpu_share` below 0.9 means that others used it).
 
-On a GPU all of it is then done once more for a transformer of π0's size (`pi0`), in bfloat16, with
-random weights and as many layers as the memory holds; on a CPU that would measure patience.
+On a GPU all of it is then done once more for π0 (`pi0`), in bfloat16, with random weights and as
+many layers as the memory holds; on a CPU that would take minutes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -34,14 +34,14 @@ from .bare_service import BUFFER_TIME_S, join, ns, request, service_of
 from .simulated_load import carried, simulate
 
 if TYPE_CHECKING:
-    from .pi0 import Pi0SizedPolicy
+    from .random_pi import RandomPi
 
 WAYS: dict[str, Order] = {
     "holdfast/{}batching": "deadline",
     "peer/{}one-at-a-time": "round_robin",
 }
 PI0 = "pi0-"
-"""What the cases of the π0-sized policy begin with."""
+"""What the cases of π0 begin with."""
 
 
 def main() -> int:
@@ -96,14 +96,16 @@ def has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def pi0(device: str, graphs: str) -> Pi0SizedPolicy:
-    """The π0-sized policy, in as much of that GPU's memory as is free."""
+def pi0(device: str, graphs: Literal["auto", "off"]) -> RandomPi:
+    """A π0 of random weights, as deep as that GPU's free memory allows."""
     import torch
 
-    from .pi0 import Pi0SizedPolicy, Shape
+    from ...policy.pi0.pi_options import PiOptions
+    from .random_pi import RandomPi, fitting
 
     free, _ = torch.cuda.mem_get_info(torch.device(device))
-    return Pi0SizedPolicy(Shape.fitting(free), device, torch.bfloat16, graphs)
+    options = PiOptions(prefix="none", graphs=graphs)
+    return RandomPi(fitting("pi0", free), device, torch.bfloat16, options=options)
 
 
 def rows(policy: ChunkPolicy, max_batch: int, quick: bool, name: str = "") -> list[dict[str, Any]]:

@@ -1,211 +1,160 @@
-"""A transformer of π0's shape with random weights: what a policy of that size costs to serve.
+"""How long π0.5 or π0 takes for a chunk: by batch, views, Euler steps and way of running.
 
-After π0 (arXiv 2410.24164) as openpi builds it, 3.2 billion parameters: a vision transformer
-(SigLIP So400m) makes 256 tokens of each of three images; with the instruction's they go once
-through the language model (Gemma 2B), which keeps every layer's keys and values; then a small
-action expert (300 M) attends to those, layer by layer, ten times, from noise to a chunk.
+    actorctl bench pi0 [--quick] [--json] [--family pi05] [--size small] [--lerobot-python PATH]
 
-Sizes and arithmetic are the original's. The weights are noise, so a chunk means nothing. Left out
-is what costs no time: the tokenizer, learned gains, normalization of data, and the mask that keeps
-the state from seeing the actions.
+The weights are random; the arithmetic is that of a checkpoint. `small` is 64 wide and 4 layers
+deep, in float32 on one thread of a CPU. `published` has the published sizes, in bfloat16 on a GPU,
+with as many layers as its memory holds. A call takes one batch from images to actions on the host.
+Ours includes the transfer of the inputs to the device; the peer's inputs are there before.
+
+A case is `WAY/VIEWSv-STEPSs/batch-N`. The ways are `eager`, on a GPU `graph` and `float8` (a graph
+whose perceptrons multiply in 8 bits), and `lerobot`: that library's own model in its own
+interpreter, eager, as it serves. All cases of a shape run in turn. `per_sample_p50` is p50 / N;
+`of_lerobot` is that, divided by the p50 of LeRobot's batch of 1.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from functools import partial
-from typing import NamedTuple
-
-import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+import argparse
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from itertools import product
+from pathlib import Path
+from typing import Any, get_args
 
 from ...errors import PolicyError
-from ...policy.base import CameraFeature, Chunk, Observation, PolicySpec
-from ...policy.graphs import GraphedFunction
-from ...policy.processing import check_observation
-from ...policy.tokens import Vocabulary
-from ...policy.transformer import sinusoid
+from ...policy.pi0.architecture import Family
+from . import figures
+from .peer_program import PeerProgram, importable, interpreter
+from .pi_sizes import small
 
-CAMERAS = ("base", "left_wrist", "right_wrist")
-TASK = "put the red parcel in the left bin"
-DEPTH = 18
-Pair = tuple[Tensor, Tensor]
-Linear = partial(nn.Linear, bias=False)
-
-
-class Size(NamedTuple):
-    """One stack of transformer blocks; fewer `key_heads` than heads share their keys and values."""
-
-    width: int
-    perceptron: int
-    heads: int
-    key_heads: int
-    head_width: int
-    gated: bool = True
+WARM_UP = 3
+BATCHES = (1, 2, 4, 8, 16)
+WAYS: dict[str, dict[str, Any]] = {
+    "eager": {"graphs": "off"},
+    "graph": {},
+    "float8": {"perceptrons": "float8"},
+}
+Case = Callable[[], float]
 
 
-class Shape(NamedTuple):
-    """All that the arithmetic depends on; the default is π0's. Images are three, and square."""
-
-    vision: Size = Size(1152, 4304, 16, 16, 72, gated=False)
-    language: Size = Size(2048, 16384, 8, 1, 256)
-    expert: Size = Size(1024, 4096, 8, 1, 256)
-    depth: int = DEPTH
-    pixels: int = 224
-    patch: int = 14
-    vocabulary: int = 257_152
-    instruction: int = 48
-    chunk: int = 50
-    joints: int = 32
-    flow_steps: int = 10
-
-    @classmethod
-    def fitting(cls, free_bytes: int) -> Shape:
-        """The deepest whose bfloat16 weights leave a third of the memory to everything else."""
-        for shape in (cls(depth=depth) for depth in range(DEPTH, 0, -1)):
-            if 2 * shape.parameters() <= free_bytes * 2 / 3:
-                return shape
-        free, wanted = free_bytes / 2**30, 3 * cls(depth=1).parameters() / 2**30
-        raise PolicyError(f"{free:.1f} GiB are free there, the smallest shape needs {wanted:.1f}")
-
-    def parameters(self) -> int:
-        """How many numbers the weights are."""
-        with torch.device("meta"):
-            return sum(p.numel() for p in Network(self).parameters())
+def main() -> int:
+    parser = figures.parser("pi0", __doc__, "two views, ten steps, batches of 1 and 8, few rounds")
+    parser.add_argument("--family", choices=get_args(Family), default="pi05", help="(pi05)")
+    parser.add_argument(
+        "--size", choices=("small", "published"), help="published on a GPU, else small"
+    )
+    parser.add_argument("--device", help="cuda or cpu; without it, what there is")
+    parser.add_argument("--rounds", type=figures.count, help="calls of each case (30, or 10)")
+    parser.add_argument("--lerobot-python", metavar="PATH", help="one that has LeRobot 0.6")
+    options = parser.parse_args()
+    if find_spec("torch") is None:
+        parser.error("torch is not installed: pip install 'holdfast[policy,pi0]'")
+    with ExitStack() as stack:
+        report = Pi0Bench(options, stack).report()
+    print(json.dumps(report) if options.json else _text(report))
+    return 0
 
 
-class Pi0Block(nn.Module):
-    """Attention over its own tokens and those remembered, then a perceptron per token."""
+class Pi0Bench:
+    """The cases of one device."""
 
-    def __init__(self, size: Size) -> None:
-        super().__init__()
-        self.size = size
-        inner, keys = size.heads * size.head_width, size.key_heads * size.head_width
-        self.qkv = Linear(size.width, inner + 2 * keys)
-        self.out = Linear(inner, size.width)
-        self.wide = Linear(size.width, (1 + size.gated) * size.perceptron)
-        self.narrow = Linear(size.perceptron, size.width)
+    def __init__(self, options: argparse.Namespace, stack: ExitStack) -> None:
+        import torch
 
-    def forward(self, x: Tensor, turn: Pair, before: Pair | None) -> tuple[Tensor, Pair]:
-        """`turn`: cosine and sine of the tokens' places; `before`, and returned: keys, values."""
-        size, width = self.size, x.shape[-1:]
-        qkv = self.qkv(F.rms_norm(x, width)).unflatten(-1, (-1, size.head_width)).transpose(1, 2)
-        q, k, v = qkv.split((size.heads, size.key_heads, size.key_heads), dim=1)
-        q, k = _rotated(q, *turn), _rotated(k, *turn)
-        if before is not None:
-            k, v = torch.cat((before[0], k), dim=2), torch.cat((before[1], v), dim=2)
-        seen = F.scaled_dot_product_attention(q, k, v, enable_gqa=size.key_heads < size.heads)
-        x = x + self.out(seen.transpose(1, 2).flatten(2))
-        gate, *wide = self.wide(F.rms_norm(x, width)).chunk(1 + size.gated, dim=-1)
-        y = F.gelu(gate, approximate="tanh")
-        return x + self.narrow(y * wide[0] if wide else y), (k, v)
+        torch.set_num_threads(1)  # as replicas do
+        self._options = options
+        self._device = options.device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self._gpu = self._device.startswith("cuda")
+        self._size = options.size or ("published" if self._gpu else "small")
+        self._left_out: list[str] = []
+        self._about: dict[str, Any] = {"device": self._device, "size": self._size}
+        self._peer = self._lerobot(stack)
 
+    def report(self) -> dict[str, Any]:
+        """Every case that can run here."""
+        rows: list[dict[str, Any]] = []
+        quick = self._options.quick
+        for views, steps in [(2, 10)] if quick else product((1, 2, 3), (5, 10)):
+            rows += self._measured(views, steps, (1, 8) if quick else BATCHES)
+        where = {**figures.machine(), **self._about}
+        return {"bench": "pi0", "machine": where, "rows": rows, "left_out": self._left_out}
 
-class Stack(nn.Module):
-    """Blocks, each with what the block of its number remembers in another stack."""
+    def _measured(self, views: int, steps: int, batches: tuple[int, ...]) -> list[dict[str, Any]]:
+        cases = {
+            f"{way}/{views}v-{steps}s/batch-{batch}": case
+            for way, of_batch in self._ways(views, steps)
+            for batch, case in ((batch, of_batch(batch)) for batch in batches)
+        }
+        rounds = self._options.rounds or (10 if self._options.quick else 30)
+        took: dict[str, list[float]] = {name: [] for name in cases}
+        for turn in range(-WARM_UP, rounds):
+            for name, once in cases.items():
+                took_ms = once()
+                if turn >= 0:
+                    took[name].append(took_ms)
+        rows = [figures.row(name, values, "ms") for name, values in took.items()]
+        alone = next((row["p50"] for row in rows if row["case"].startswith("lerobot/")), None)
+        for row in rows:
+            row["per_sample_p50"] = round(row["p50"] / int(row["case"].rpartition("-")[2]), 3)
+            if alone is not None:
+                row["of_lerobot"] = round(row["per_sample_p50"] / alone, 3)
+        return rows
 
-    def __init__(self, size: Size, depth: int) -> None:
-        super().__init__()
-        self.head_width = size.head_width
-        self.blocks = nn.ModuleList(Pi0Block(size) for _ in range(depth))
+    def _ways(self, views: int, steps: int) -> Iterator[tuple[str, Callable[[int], Case]]]:
+        for way in WAYS if self._gpu else ("eager",):
+            try:
+                yield way, self._ours(way, views, steps)
+            except PolicyError as error:
+                self._left_out.append(f"{way}/*: {error}")
+        if (peer := self._peer) is not None:
+            yield "lerobot", lambda batch: lambda: peer.once(f"{views} {steps} {batch}")
 
-    def forward(self, x: Tensor, before: Sequence[Pair] = ()) -> tuple[Tensor, list[Pair]]:
-        start = before[0][0].shape[2] if before else 0
-        place = torch.arange(start, start + x.shape[1], device=x.device)[:, None]
-        rate = torch.arange(0, self.head_width, 2, device=x.device) / self.head_width
-        angle = place * torch.exp(-math.log(10_000) * rate)
-        turn, kept = (angle.cos().to(x.dtype), angle.sin().to(x.dtype)), []
-        for number, block in enumerate(self.blocks):
-            x, pair = block(x, turn, before[number] if before else None)
-            kept.append(pair)
-        return F.rms_norm(x, x.shape[-1:]), kept
+    def _ours(self, way: str, views: int, steps: int) -> Callable[[int], Case]:
+        import torch
 
+        from ...policy.pi0.pi_options import PiOptions
+        from .random_pi import RandomPi, fitting
 
-class Network(nn.Module):
-    """Images, instruction, state and noise to a chunk, by flow matching."""
+        family = self._options.family
+        if self._size == "small":
+            architecture, dtype = small(family), torch.float32
+        else:
+            free, _ = torch.cuda.mem_get_info(self._device) if self._gpu else (1 << 40, 0)
+            architecture, dtype = fitting(family, free), torch.bfloat16
+        options = PiOptions(prefix="none", euler_steps=steps, **WAYS[way])
+        policy = RandomPi(architecture, self._device, dtype, views, options)
+        self._about["model"] = f"{policy.spec.model}, {architecture.language.layers} layers"
 
-    def __init__(self, shape: Shape) -> None:
-        super().__init__()
-        self.flow_steps = shape.flow_steps
-        width, expert = shape.language.width, shape.expert.width
-        self.see = nn.Conv2d(3, shape.vision.width, shape.patch, shape.patch, bias=False)
-        self.vision = Stack(shape.vision, shape.depth * 3 // 2)
-        self.language = Stack(shape.language, shape.depth)
-        self.expert = Stack(shape.expert, shape.depth)
-        self.project = Linear(shape.vision.width, width)
-        self.embed = nn.Embedding(shape.vocabulary, width)
-        self.state, self.action = (Linear(shape.joints, expert) for _ in range(2))
-        self.mix = nn.Sequential(Linear(2 * expert, expert), nn.SiLU(), Linear(expert, expert))
-        self.leave = Linear(expert, shape.joints)
+        def of_batch(batch: int) -> Case:
+            given = [policy.spec.example(seed) for seed in range(batch)]
+            return figures.timed(lambda: policy.predict_chunk(given))
 
-    def forward(self, images: Tensor, tokens: Tensor, state: Tensor, noise: Tensor) -> Tensor:
-        """uint8 [b, cameras, h, w, 3], int [b, words], float32 [b, joints] and [b, H, joints]."""
-        dtype = self.leave.weight.dtype
-        pixels = images.flatten(0, 1).permute(0, 3, 1, 2).to(dtype) / 127.5 - 1
-        seen, _ = self.vision(self.see(pixels).flatten(2).transpose(1, 2))
-        seen = self.project(seen).unflatten(0, images.shape[:2]).flatten(1, 2)
-        _, prefix = self.language(torch.cat((seen, self.embed(tokens)), dim=1))
-        now, x = self.state(state.to(dtype))[:, None], noise
-        for step in range(self.flow_steps):
-            time = torch.full((len(x),), step / self.flow_steps, device=x.device)
-            at = sinusoid(time, now.shape[-1]).to(dtype)[:, None].expand(-1, x.shape[1], -1)
-            actions = self.mix(torch.cat((self.action(x.to(dtype)), at), dim=-1))
-            out, _ = self.expert(torch.cat((now, actions), dim=1), prefix)
-            x = x + self.leave(out[:, 1:]).float() / self.flow_steps
-        return x
+        return of_batch
 
-
-class Pi0SizedPolicy:
-    """`Network` as a `ChunkPolicy`; the same weights at every start on a kind of device."""
-
-    checkpoint_hash = "random weights"
-
-    def __init__(self, shape: Shape, device: str, dtype: torch.dtype, graphs: str) -> None:
-        self.shape, self.device = shape, torch.device(device)
-        joints = tuple(f"joint_{i}" for i in range(shape.joints))
-        self.spec = PolicySpec(
-            model=f"pi0-{shape.parameters() / 1e9:.1f}B",
-            revision="random",
-            cameras=tuple(CameraFeature(c, shape.pixels, shape.pixels) for c in CAMERAS),
-            state_names=joints,
-            action_names=joints,
-            chunk_size=shape.chunk,
-            fps=50.0,
-        )
-        self._vocabulary = Vocabulary.of([TASK])
-        with torch.device("meta"):
-            network = Network(shape).to(dtype)
-        self.network = network.to_empty(device=self.device).requires_grad_(requires_grad=False)
-        generator = torch.Generator(self.device).manual_seed(0)
-        for weight in self.network.parameters():
-            weight.normal_(0, weight[0].numel() ** -0.5, generator=generator)
-        self.chunks = GraphedFunction.on(self.device, self.network, graphs)
-
-    @property
-    def execution(self) -> str:
-        """See `GraphedFunction.state`."""
-        return self.chunks.state
-
-    def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
-        """See `ChunkPolicy`."""
-        for observation in batch:
-            check_observation(self.spec, observation)
-        noise = (self.shape.chunk, self.shape.joints)
-        inputs = (
-            np.stack([[o.images[c] for c in CAMERAS] for o in batch]),
-            np.stack([self._vocabulary.encode(o.task, self.shape.instruction) for o in batch]),
-            np.stack([o.state for o in batch]),
-            np.stack([np.random.default_rng(o.seed).standard_normal(noise, "f4") for o in batch]),
-        )
-        with torch.no_grad():
-            chunks = self.chunks(*(torch.from_numpy(a).to(self.device) for a in inputs))
-        return [Chunk(model=chunk, robot=chunk.copy()) for chunk in chunks.cpu().numpy()]
+    def _lerobot(self, stack: ExitStack) -> PeerProgram | None:
+        try:
+            python = interpreter(
+                self._options.lerobot_python, "lerobot-0.6", "lerobot", "--lerobot-python"
+            )
+        except ModuleNotFoundError as error:
+            self._left_out.append(f"lerobot/*: {error}")
+            return None
+        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="hf-"))
+        words = (self._options.family, self._size, self._device)
+        peer = PeerProgram(python, "lerobot_pi0", importable(Path(place) / "imports"), *words)
+        stack.enter_context(peer)
+        peer.ready()
+        return peer
 
 
-def _rotated(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotary places (arXiv 2104.09864)."""
-    a, b = x.chunk(2, dim=-1)
-    return torch.cat((a * cosine - b * sine, b * cosine + a * sine), dim=-1)
+def _text(report: dict[str, Any]) -> str:
+    left_out = (f"left out: {what}" for what in report["left_out"])
+    return "\n".join([figures.text(report), *left_out])
+
+
+if __name__ == "__main__":
+    figures.run(main)
