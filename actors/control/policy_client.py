@@ -157,7 +157,8 @@ def _dispatch(
                 cycle.failed(f"{error.reason}: {error}", key, now_ns)
                 raise
             age_ns = round(body.oldest_input_age_s * 1e9)
-            return cycle.replied(model, robot, key, step, now_ns, age_ns) is None
+            interval_ns = round(body.interval_s * 1e9)
+            return cycle.replied(model, robot, key, step, now_ns, age_ns, interval_ns) is None
         case bodies.Accept():
             cycle.session.accepted(body, header.epoch, now_ns)
         case bodies.Reject():

@@ -105,7 +105,8 @@ class RequestCycle:
         overdue = self._pending_reset.warning(
             self.why.replica, self.buffer.episode, self.session.epoch, self._now_ns
         )
-        return [*terms.warnings, overdue] if overdue else list(terms.warnings)
+        slowed = self._pause.warning(self.why.replica)
+        return [*terms.warnings, *filter(None, (overdue, slowed))]
 
     @property
     def plan_ns(self) -> int:
@@ -131,7 +132,7 @@ class RequestCycle:
     def ask(self, observed_ns: int, step: int, now_ns: int) -> PlannedRequest | None:
         """The request to send now, if one is due. Call it before the pop of the policy step `step`,
         whose observation it is made from; report `asked` or `unsent` afterwards."""
-        terms = self.session.terms
+        terms, self._now_ns = self.session.terms, now_ns
         if self._settling:
             self._settling = False
             self._pause.new_episode(now_ns)
@@ -154,6 +155,7 @@ class RequestCycle:
             self._session_epoch = epoch
             self.latency.connected()
             self._pause.succeeded()
+            self._pause.interval_ns = 0
         snapshot = self.buffer.snapshot(epoch, observed_ns, step, now_ns)
         limit = terms.max_prefix_steps
         prefix = min(len(snapshot.model), limit, self._horizon or limit)
@@ -191,13 +193,16 @@ class RequestCycle:
         step: int,
         now_ns: int,
         oldest_age_ns: int = 0,
+        interval_ns: int = 0,
     ) -> Drop | None:
         """A chunk arrived for (seq, episode, epoch) `key`; None if it became part of the plan.
         `step` is the policy step of the next pop; `oldest_age_ns` is the age of the oldest input
-        when the request was made, which may exceed that of the robot's state."""
+        when the request was made, which may exceed that of the robot's state; `interval_ns` is the
+        pace that the service gives this robot."""
         asked = self._claim(key, now_ns)
         if asked is None:
             return Drop.UNASKED
+        self._pause.interval_ns = interval_ns
         if oldest_age_ns:
             oldest_ns = min(asked.observed_ns, self._asked_ns - oldest_age_ns)
             asked = msgspec.structs.replace(asked, observed_ns=oldest_ns)
@@ -301,8 +306,14 @@ class RequestCycle:
 
     @property
     def _due(self) -> bool:
-        wanted = self.session.task.pending or self.plan_ns < self._buffer_ns
-        return wanted and not self.why.driver
+        if self.why.driver:
+            return False
+        if self.session.task.pending:
+            return True
+        latency_ns, plan_ns = self.latency.expected_ns, self.plan_ns
+        return plan_ns < self._buffer_ns and not self._pause.keeps_pace(
+            self._asked_ns, plan_ns, latency_ns, self._now_ns
+        )
 
     @property
     def _merging(self) -> MergeRule:

@@ -1,4 +1,8 @@
-"""`RequestPause`: how long a robot waits before its next request."""
+"""`RequestPause`: how long a robot waits before its next request.
+
+A service that has more robots than it carries at their own pace gives each a slower one. A robot
+keeps to it while its plan lasts: never so long that the answer might come after its end.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ _MAX_ERROR_NS = 5_000_000_000
 _EPISODE_NS = 40_000_000
 """Until the cameras have seen the new episode: a request before that is refused."""
 _UNSENT_NS = 50_000_000
+_LATENCIES = 2
+"""So many expected latencies before its plan ends a robot asks, whatever its pace."""
 
 
 class RequestPause:
@@ -16,6 +22,22 @@ class RequestPause:
     def __init__(self) -> None:
         self._until_ns = 0
         self._error_ns = _ERROR_NS
+        self.interval_ns = 0
+        """The pace that the service gave: one request in so long at most; 0: none."""
+
+    def keeps_pace(self, asked_ns: int, plan_ns: int, latency_ns: int, now_ns: int) -> bool:
+        """Whether the next request is to wait, because the last was made at `asked_ns` and a plan
+        of `plan_ns` lasts for longer than an answer takes."""
+        return now_ns - asked_ns < self.interval_ns and plan_ns > _LATENCIES * latency_ns
+
+    def warning(self, replica: str) -> str:
+        """That `replica` gave a pace, in words; empty if it gave none."""
+        if not self.interval_ns:
+            return ""
+        return (
+            f"{replica} has more robots than it carries at their own pace: this one asks once in "
+            f"{self.interval_ns / 1e9:.2g} s at most"
+        )
 
     def over(self, now_ns: int) -> bool:
         """Whether the pause is over, so that a request may go out."""

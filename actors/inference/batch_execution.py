@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ...errors import PolicyBrokenError, WireError
@@ -55,7 +55,10 @@ class BatchExecution:
         ledger: Ledger,
         capture: Capture,
         log: logging.Logger,
+        interval_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
+        """`interval_s()`: in how much time each robot is to ask once at most."""
+        self._interval_s = interval_s
         self._runner, self._sessions, self._tasks = runner, sessions, tasks
         self._histories, self._meters, self._ledger = histories, meters, ledger
         self._capture, self._log = capture, log
@@ -99,14 +102,14 @@ class BatchExecution:
             raise
         end_ns = time.monotonic_ns()
         self._meters.ran(len(batch), start_ns, end_ns)
-        load = self._meters.busy.load(end_ns)
+        load, interval_s = self._meters.busy.load(end_ns), self._interval_s()
         exchanges: list[CapturedExchange] = []
         for job, observation, result in zip(batch.jobs, batch.observations, results, strict=True):
             session = self._sessions[job.session]
             if not self._keeps_images:
                 result = overwritten(job.payload, observation.images, session.outbox) or result
             queue_s = (start_ns - job.arrived_ns) / 1e9
-            cost = Cost(queue_s, seconds, len(batch), session.superseded, load)
+            cost = Cost(queue_s, seconds, len(batch), session.superseded, load, interval_s)
             session.superseded = 0
             delay_s = observation.delay_steps / self._runner.spec.fps
             session.away_s = max(0.0, delay_s - queue_s - seconds)

@@ -10,6 +10,10 @@ of `b`, one batch costs `t(b)`:
 
 where only sizes count that the robots can fill (`N(b) >= b`); the best of them is the capacity.
 
+More robots than the device serves at their own pace are given a slower one, down to that at which
+their plans still last: a robot that asks again when its chunk has arrived gets one in each round,
+and plays half of it meanwhile and half of it in the next, so that a round may take half a chunk.
+
 An estimate for robots of one kind with steady requests. Bursts and other work on the device are
 not considered: keep the measured times current.
 """
@@ -60,3 +64,24 @@ def capacity(service_s: Mapping[int, float], load: Load) -> int:
         if robots >= size:
             best = max(best, robots)
     return best
+
+
+def slowed_capacity(service_s: Mapping[int, float], chunk_s: float, rtt_s: float = 0.0) -> int:
+    """The robots that a replica can serve at the slowest rate at which plans of `chunk_s` still
+    last; at least 1, because a first robot takes the place of none."""
+    round_s = chunk_s / 2 - rtt_s
+    carried = ((size, math.floor(round_s * size / seconds)) for size, seconds in service_s.items())
+    return max((robots for size, robots in carried if robots >= size), default=1)
+
+
+def slowed_interval_s(
+    service_s: Mapping[int, float], robots: int, load: Load, chunk_s: float
+) -> float:
+    """The time between two requests of each of so many robots; 0 if the device serves them at their
+    own rate, or there is only one. Never longer than their plans last until the answer."""
+    each_s = request_s({b: s for b, s in service_s.items() if b <= max(1, robots)})
+    round_s = robots * each_s
+    needed_s = round_s / UTILISATION
+    if robots < 2 or needed_s <= 1 / load.rate_hz:  # one robot delays no other
+        return 0.0
+    return max(0.0, min(needed_s, chunk_s - load.rtt_s - round_s))

@@ -185,7 +185,8 @@ def replay(batch: CapturedBatch, runner: PolicyRunner, tasks: TaskRule) -> list[
 def _cost(body: object) -> Cost:
     if not isinstance(body, Reply):
         return Cost()
-    return Cost(body.queue_s, body.inference_s, body.batch, body.superseded, body.load)
+    # Its fields are those of the reply: none may be missing, or the bytes differ.
+    return Cost(**{name: getattr(body, name) for name in Cost.__struct_fields__})
 
 
 def _described(body: object) -> str:

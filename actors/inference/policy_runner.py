@@ -44,6 +44,8 @@ class PolicyRunner:
         self.policy = policy
         self.spec = policy.spec
         self.times: dict[int, float] = {}
+        self.fastest: dict[int, float] = {}
+        """The shortest duration of a batch of each size."""
         self.mode: Mode = "exclusive"
         self.mode_reason = "not probed yet"
         self.disturbed = False
@@ -70,7 +72,7 @@ class PolicyRunner:
                 self._try(full)
             started_s = time.perf_counter()
             self._try(full)
-            self.times[size] = time.perf_counter() - started_s
+            self.times[size] = self.fastest[size] = time.perf_counter() - started_s
         self.reset()
         return largest
 
@@ -107,6 +109,7 @@ class PolicyRunner:
         if learn and not any(isinstance(r, Exception) for r in results):
             usual = self.times.get(len(batch), seconds)
             self.times[len(batch)] = usual + 0.1 * (seconds - usual)
+            self.fastest[len(batch)] = min(self.fastest.get(len(batch), seconds), seconds)
         return results, seconds
 
     def _together(self, batch: Sequence[Observation]) -> list[Result]:

@@ -81,6 +81,7 @@ class Cost(msgspec.Struct, frozen=True):
     batch: int = 1
     superseded: int = 0
     load: float = 0.0
+    interval_s: float = 0.0
 
 
 def answer(request: Header, result: Chunk | Exception, cost: Cost) -> list[Buffer]:
@@ -97,6 +98,7 @@ def answer(request: Header, result: Chunk | Exception, cost: Cost) -> list[Buffe
         batch=cost.batch,
         superseded=cost.superseded,
         load=cost.load,
+        interval_s=cost.interval_s,
     )
     return encode(request._replace(kind=Kind.REPLY, version=VERSION, flags=0), reply, blobs)
 

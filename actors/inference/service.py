@@ -21,7 +21,14 @@ from ...transport.outbox import OutboxReader
 from ..runtime.audit import Audit
 from ..runtime.configs import InferenceConfig
 from .batch_execution import BatchExecution
-from .capacity import Load, capacity, request_rate_hz, request_s
+from .capacity import (
+    Load,
+    capacity,
+    request_rate_hz,
+    request_s,
+    slowed_capacity,
+    slowed_interval_s,
+)
 from .capture import Capture
 from .handshake import Answer, Handshake
 from .history import Histories
@@ -83,6 +90,7 @@ class ReplicaCore:
             ledger,
             capture,
             log or logging.getLogger(replica),
+            self.interval_s,
         )
 
     @property
@@ -157,6 +165,15 @@ class ReplicaCore:
         carried = capacity(self._runner.times, self.load())
         return carried if self._runner.mode == "shared" else min(carried, 1)
 
+    def interval_s(self) -> float:
+        """In how much time each robot is to ask once at most, 0 for no bound: see `capacity`."""
+        robots = len(self.sessions)
+        return slowed_interval_s(self._runner.times, robots, self.load(), self._chunk_s)
+
+    @property
+    def _chunk_s(self) -> float:
+        return self._runner.spec.chunk_size / self._runner.spec.fps
+
     def demand(self, now_ns: int) -> Demand:
         """What the robots of this replica want of it."""
         nominal_hz = len(self.sessions) * self.load().rate_hz
@@ -165,7 +182,11 @@ class ReplicaCore:
     def _occupancy(self, others: int) -> Occupancy:
         load = self._meters.busy.load(time.monotonic_ns())
         times = self._runner.times
-        return Occupancy(others, load, self.capacity(), times[1], self.load().rate_hz)
+        rate_hz, most = self.load().rate_hz, None
+        if self._runner.mode == "shared":
+            # Without round-trip times: one distant robot does not keep others out.
+            most = slowed_capacity(self._runner.fastest, self._chunk_s)
+        return Occupancy(others, load, self.capacity(), times[1], rate_hz, most)
 
     def status(self, now_ns: int) -> dict[str, Any]:
         """The board's report: MessagePack types only, bounded in size."""

@@ -33,13 +33,15 @@ class Terms:
 class Occupancy:
     """How full a replica is: `sessions` of other robots, the device's busy share (0 to 1), the
     robots that it can serve by its measured times, the duration of one inference, the requests per
-    second of one robot."""
+    second of one robot, and the robots that it could serve at the slowest rate at which their plans
+    last, by its shortest times (None: any number)."""
 
     sessions: int = 0
     load: float = 0.0
     capacity: int = 0
     inference_s: float = 0.0
     rate_hz: float = 0.0
+    most: int | None = None
 
 
 def same_fps(a: float, b: float) -> bool:

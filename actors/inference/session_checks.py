@@ -177,7 +177,7 @@ def _history(robot: Open, spec: PolicySpec) -> Reject | None:
 
 def _room(terms: Terms, occupancy: Occupancy) -> Reject | None:
     if occupancy.sessions < terms.limit:
-        return None
+        return _pace(terms, occupancy)
     if terms.alone:
         return Reject(
             reason="capacity",
@@ -192,6 +192,20 @@ def _room(terms: Terms, occupancy: Occupancy) -> Reject | None:
         f"sessions at load {occupancy.load:.0%}; by its measured service times it carries "
         f"{occupancy.capacity} robots: start another replica"
         + (", or raise `max_sessions`" if occupancy.capacity > terms.limit > 1 else ""),
+        retry_after_s=RETRY_AFTER_S,
+        load=occupancy.load,
+    )
+
+
+def _pace(terms: Terms, occupancy: Occupancy) -> Reject | None:
+    """Robots are given a slower rate before one is refused."""
+    if occupancy.most is None or occupancy.sessions < occupancy.most:
+        return None
+    return Reject(
+        reason="capacity",
+        message=f"this replica of '{terms.service}' has {occupancy.sessions} robots, and carries "
+        f"{occupancy.most} at the slowest rate at which their plans last, by its shortest service "
+        "times: start another replica",
         retry_after_s=RETRY_AFTER_S,
         load=occupancy.load,
     )

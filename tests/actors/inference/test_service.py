@@ -463,3 +463,27 @@ def test_a_distant_robot_reduces_the_capacity(bench: MakeBench, echo: Echo) -> N
     assert carried(spec.chunk_size // 2 - 1, seq=2) < near
     assert carried(spec.chunk_size - 1, seq=3) == 0, "its chunks come too late for any round"
     assert carried(0, seq=4) == near
+
+
+def test_robots_beyond_the_capacity_are_given_a_pace_before_one_is_refused(
+    bench: MakeBench, echo: Echo
+) -> None:
+    """Every reply has it; once none would make room, the next robot is refused."""
+    b = bench(echo, max_batch=1, max_sessions=9)
+    chunk_s = echo.spec.chunk_size / echo.spec.fps
+
+    def pace_s(seq: int) -> float:
+        now_ns = time.monotonic_ns()
+        b.receive("r1", RobotSide("r1").request(example(seq), seq=seq), now_ns)
+        b.runner.times[1] = b.runner.fastest[1] = chunk_s / 6
+        [(_, reply)] = b.work(now_ns)
+        return float(reply.body.interval_s)
+
+    b.join("r1")
+    assert pace_s(1) == 0
+    b.join("r2", "r3")
+    assert 0 < pace_s(2) <= chunk_s / 2 + 0.01, "three sixths are half a chunk"
+    b.runner.fastest[1] = chunk_s / 6
+    [refused] = b.receive("r4", RobotSide("r4").open())
+    assert refused.header.kind is Kind.REJECT
+    assert "slowest rate" in refused.body.message

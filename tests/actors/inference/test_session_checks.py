@@ -206,9 +206,18 @@ def test_a_full_replica_refuses_for_the_moment() -> None:
 
 def test_a_replica_beyond_its_measured_capacity_accepts_with_a_warning() -> None:
     """The warning has both numbers of robots."""
-    accepted = verdict({}, occupancy=Occupancy(sessions=2, load=0.9, capacity=2))
+    accepted = verdict({}, occupancy=Occupancy(sessions=2, load=0.9, capacity=2, most=3))
     assert isinstance(accepted, Admitted)
     assert "has 3 and carries 2" in accepted.warnings[0]
+
+
+def test_a_robot_that_no_pace_makes_room_for_is_refused_for_the_moment() -> None:
+    """The REJECT says how many the replica carries at the slowest."""
+    refused = verdict({}, occupancy=Occupancy(sessions=3, load=1.0, capacity=2, most=3))
+    assert isinstance(refused, Reject)
+    assert refused.reason == "capacity"
+    assert not refused.final and refused.retry_after_s > 0
+    assert "has 3 robots" in refused.message and "slowest rate" in refused.message
 
 
 @pytest.mark.parametrize(
