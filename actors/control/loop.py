@@ -38,6 +38,7 @@ from .plan import Floats
 from .plan_memory import PLAN_BYTES, PlanMemory, Word
 from .policy_client import PolicyClient
 from .pose_motion import PoseMotion
+from .processor_wait import ProcessorWait
 from .request_cycle import PlannedRequest, RequestCycle
 from .robot_commands import VERBS, RobotCommands
 from .robot_episodes import RobotEpisodes
@@ -88,6 +89,8 @@ class ControlActor(Actor):
         self._missed_ticks = MissedTicks(
             self._words, config.tick_ns, (lambda: pauses_in(witness.read())) if witness else None
         )
+        self._processor_wait = ProcessorWait()
+        self.resources.callback(self._processor_wait.close)
         self._timing = realtime.take(config.timing)
         if self._wanted:
             robot.connect()
@@ -188,6 +191,7 @@ class ControlActor(Actor):
         due_ns, words = self._clock.deadline_ns, self._words
         missed = self._clock.advance(lateness_ns)
         now_ns = due_ns + lateness_ns
+        waited_ns = self._processor_wait.take()
         words[Word.GRID_NS] = self._clock.deadline_ns - self._clock.period_ns
         words[Word.TICKS] += 1
         self._pace.step(now_ns)
@@ -195,14 +199,14 @@ class ControlActor(Actor):
             self._next_step = (words[Word.GRID_NS] + self.config.dt_ns // 2) // self.config.dt_ns
         self._lateness.record(lateness_ns)
         if missed:
-            self._missed_ticks.missed(missed, due_ns, now_ns)
+            self._missed_ticks.missed(missed, due_ns, now_ns, waited_ns)
             self._source.missed(missed)
             self._receive()  # before time is let pass: what waits unread is not silence
         self._conversation.elapse(now_ns)
         if self._cycle.state is SupplyState.DEAD:
             self._die(now_ns)
         elif self._robot.connected:
-            self._drive(now_ns, lateness_ns)
+            self._drive(now_ns, lateness_ns, waited_ns)
         elif self._wanted:
             self._robot.connect()
             self._clock = TickClock(self.config.tick_ns, monotonic_ns() + _START_NS)
@@ -211,7 +215,7 @@ class ControlActor(Actor):
         self._keep_in_touch(now_ns)
         self.board.progress()
 
-    def _drive(self, now_ns: int, lateness_ns: int) -> None:
+    def _drive(self, now_ns: int, lateness_ns: int, waited_ns: int) -> None:
         """Read the state, write the next command, log both, ask for a chunk if one is due."""
         robot, cycle, source = self._robot, self._cycle, self._source
         observed_ns, state = robot.read_state(), robot.state
@@ -247,7 +251,15 @@ class ControlActor(Actor):
         self._next_step += begins_step
         action = source.action if source.accepted else None
         self._log.write(
-            now_ns, lateness_ns, self._buffer.episode, state, command, action, begins_step, manual
+            now_ns,
+            lateness_ns,
+            self._buffer.episode,
+            state,
+            command,
+            action,
+            begins_step,
+            manual,
+            waited_ns,
         )
         source.written(monotonic_ns())
         if request is not None:

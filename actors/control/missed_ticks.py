@@ -2,9 +2,11 @@
 
 A tick is missed when the loop was not awake before the next grid point. Shared machines pause by
 themselves; a bare sleeping loop in another process, the witness (jitter_probe.py), oversleeps then
-as well. A miss is judged a little later, once the witness has published its pauses, and is the
-machine's as far as those reach: if what they leave of it is a period or more, the loop would have
-missed a tick without them too, and the miss is its own. Until then it counts as neither.
+as well. And other processes take the processor: the kernel counts how long the loop was ready and
+waited for one (processor_wait.py). A miss is judged a little later, once the witness has published
+its pauses, and is the machine's as far as those and that wait reach: if what they leave of it is a
+period or more, the loop would have missed a tick without them too, and the miss is its own. Until
+then it counts as neither.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ Pause = tuple[int, int]
 
 class MissedTicks:
     """Counts into `words` the misses of a loop of `period_ns`. `pauses` gives the latest ones that
-    the witness saw; without a witness every miss is the loop's own."""
+    the witness saw; without a witness only the wait for a processor is the machine's."""
 
     def __init__(
         self, words: memoryview, period_ns: int, pauses: Callable[[], Sequence[Pause]] | None
@@ -32,12 +34,13 @@ class MissedTicks:
         self._words = words
         self._period_ns = period_ns
         self._pauses = pauses
-        self._pending: deque[tuple[int, int, int]] = deque()
+        self._pending: deque[tuple[int, int, int, Pause]] = deque()
 
-    def missed(self, ticks: int, due_ns: int, woke_ns: int) -> None:
-        """A wake-up due at `due_ns` came at `woke_ns` and cost `ticks` grid points."""
+    def missed(self, ticks: int, due_ns: int, woke_ns: int, waited_ns: int = 0) -> None:
+        """A wake-up due at `due_ns` came at `woke_ns` and cost `ticks` grid points; until then the
+        loop had waited `waited_ns` for a processor."""
         self._words[Word.MISSED] += ticks
-        self._pending.append((due_ns, woke_ns, ticks))
+        self._pending.append((due_ns, woke_ns, ticks, wait_until_run(woke_ns, waited_ns)))
         if len(self._pending) > _KEPT:
             self._judge()
 
@@ -49,7 +52,7 @@ class MissedTicks:
     @property
     def own(self) -> int:
         """Missed ticks that the machine's pauses do not explain."""
-        undecided = sum(ticks for _, _, ticks in self._pending)
+        undecided = sum(ticks for _, _, ticks, _ in self._pending)
         return self._words[Word.MISSED] - self._words[Word.MISSED_MACHINE] - undecided
 
     @property
@@ -57,11 +60,16 @@ class MissedTicks:
         return self._words[Word.MISSED_MACHINE]
 
     def _judge(self) -> None:
-        due_ns, woke_ns, ticks = self._pending.popleft()
-        if self._pauses is None:
-            return
-        if not unexplained(due_ns, woke_ns, self._pauses(), self._period_ns):
+        due_ns, woke_ns, ticks, wait = self._pending.popleft()
+        seen = self._pauses() if self._pauses else ()
+        if not unexplained(due_ns, woke_ns, [*seen, wait], self._period_ns):
             self._words[Word.MISSED_MACHINE] += ticks
+
+
+def wait_until_run(woke_ns: int, waited_ns: int) -> Pause:
+    """A loop's wait for a processor that ended when it woke up, as a pause. Its parts may lie apart
+    from each other before that; next to its end their sum explains no more than itself."""
+    return woke_ns - waited_ns, woke_ns
 
 
 def unexplained(due_ns: int, until_ns: int, pauses: Sequence[Pause], period_ns: int) -> bool:

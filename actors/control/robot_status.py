@@ -35,7 +35,7 @@ def status(
     `refusing_s`: for how long now all of it, `refusing`: why. `driver_gaps`: how often the driver
     was gone; `void_dropped`: actions that were planned for such a gap.
 
-    `missed_ticks` excludes what the witness saw the machine miss
+    `missed_ticks` excludes what the machine's pauses and the wait for a processor explain
     (`missed_ticks_machine`) and grid points at which no process was there (`missed_ticks_restart`).
     `max_command_gap_ms`: the longest time between two commands of which the second continued the
     first, whatever was killed in between.

@@ -22,7 +22,7 @@ from .plan_memory import Mark
 
 TICK_BYTES = 256 << 10
 MAGIC = int.from_bytes(b"hf:ticks", "little")
-_WORDS = 10
+_WORDS = 11
 
 
 class _Word(IntEnum):
@@ -36,6 +36,7 @@ class _Word(IntEnum):
     EPISODE = 7
     STEP = 8
     OWN_EPISODE = 9
+    WAITED_NS = 10
 
 
 _PLAYED, _COMMANDED, _BEGINS_STEP, _MANUAL = 1, 2, 4, 8
@@ -44,7 +45,8 @@ _PLAYED, _COMMANDED, _BEGINS_STEP, _MANUAL = 1, 2, 4, 8
 class TickRecord(NamedTuple):
     """One record. `command` [A] is what was written to the robot, None if nothing was; `provenance`
     is that of the policy action it came from, None for the fallback. With interpolation only the
-    first command of each policy step `begins_step`. `manual`: a person had taken over."""
+    first command of each policy step `begins_step`. `manual`: a person had taken over. `waited_ns`:
+    since the tick before, the loop waited so long for a processor (see processor_wait.py)."""
 
     number: int
     instant_ns: int
@@ -56,6 +58,7 @@ class TickRecord(NamedTuple):
     observed_ns: int | None
     begins_step: bool
     manual: bool = False
+    waited_ns: int = 0
 
 
 def rows_in(size: int, states: int, actions: int) -> int:
@@ -115,6 +118,7 @@ class TickLog(_TickRing):
         action: PlannedAction | None,
         begins_step: bool,
         manual: bool = False,
+        waited_ns: int = 0,
     ) -> None:
         """Add one tick; everything is copied."""
         number = self._next
@@ -134,6 +138,7 @@ class TickLog(_TickRing):
         row[_Word.LATENESS_NS] = lateness_ns
         row[_Word.FLAGS] = flags
         row[_Word.OWN_EPISODE] = episode
+        row[_Word.WAITED_NS] = waited_ns
         fence()
         row[_Word.NUMBER] = number + 1
         self._next = self.head[4] = number + 1
@@ -215,4 +220,5 @@ class TickReader(_TickRing):
             observed_ns=row[_Word.OBSERVED_NS] if played else None,
             begins_step=bool(row[_Word.FLAGS] & _BEGINS_STEP),
             manual=bool(row[_Word.FLAGS] & _MANUAL),
+            waited_ns=row[_Word.WAITED_NS],
         )

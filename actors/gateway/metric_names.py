@@ -58,8 +58,9 @@ FAMILIES: dict[str, Family] = {
     "holdfast_robot_missed_ticks_total": Family(
         "counter",
         ("robot", "cause"),
-        "Ticks missed by the loop itself (control), while the machine paused as the witness saw "
-        "(machine), or while no control process was there (restart).",
+        "Ticks missed by the loop itself (control), while the machine paused, as the witness "
+        "saw, or kept it waiting for a processor (machine), or while no "
+        "control process was there (restart).",
     ),
     "holdfast_robot_tick_lateness_seconds": Family(
         "histogram", _ROBOT, "How late ticks began. Without a sum."

@@ -1,8 +1,10 @@
 """Which of a control loop's missed ticks the machine explains, by witnesses outside the fleet.
 
 The fleet's own witness is one of the victims of these tests. Here one process per core does nothing
-but sleep `NAP_NS` on its core and write down when it overslept. A miss is excused as far as those
-pauses reach: what is left of its lateness must be less than a period, or it is the loop's own.
+but sleep `NAP_NS` on its core and write down when it overslept. Where a core is busy, a witness is
+woken before others that wait for it: the loop's own wait for a processor, as the kernel counts it,
+counts too. A miss is excused as far as both reach: what is left of its lateness must be less than a
+period, or it is the loop's own.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from holdfast.actors.control.missed_ticks import Pause, unexplained
+from holdfast.actors.control.missed_ticks import Pause, unexplained, wait_until_run
 from holdfast.actors.control.tick_log import TickRecord
 
 NAP_NS = 5_000_000
@@ -72,11 +74,12 @@ class Witnesses:
 
 class Miss(NamedTuple):
     """`ticks` grid points without a tick: what was due at `due_ns` came, or came to its end, only
-    at `until_ns`."""
+    at `until_ns`, until when the loop had waited for a processor in `wait`."""
 
     due_ns: int
     until_ns: int
     ticks: int
+    wait: Pause
 
 
 def misses(ticks: Sequence[TickRecord], period_ns: int) -> list[Miss]:
@@ -87,7 +90,9 @@ def misses(ticks: Sequence[TickRecord], period_ns: int) -> list[Miss]:
         missing = round((next_due - due) / period_ns) - 1
         if missing > 0:
             late = tick.lateness_ns // period_ns == missing
-            found.append(Miss(due, tick.instant_ns if late else next_due, missing))
+            ended = tick if late else following
+            wait = wait_until_run(ended.instant_ns, ended.waited_ns)
+            found.append(Miss(due, tick.instant_ns if late else next_due, missing, wait))
     return found
 
 
@@ -106,12 +111,18 @@ def harmed(
     disturbances: Sequence[Disturbance],
     pauses: Sequence[Pause],
 ) -> list[str]:
-    """Every miss of `robot` that no pause of the machine explains, but for those of a control loop
-    that was itself the victim."""
+    """Every miss of `robot` that neither the machine's pauses nor its wait for a processor explain,
+    but for those of a control loop that was itself the victim."""
     found = []
     for miss in misses(ticks, period_ns):
         meanwhile = [d.victim for d in disturbances if d.from_ns < miss.until_ns <= d.until_ns]
         own = f"{robot}/control" in meanwhile
-        if not own and unexplained(miss.due_ns, miss.until_ns, pauses, period_ns):
-            found.append(f"{robot} missed {miss.ticks} ticks, disturbed: {meanwhile}")
+        due, until = miss.due_ns, miss.until_ns
+        if not own and unexplained(due, until, [*pauses, miss.wait], period_ns):
+            late_ms, waited_ms = (round((b - a) / 1e6, 1) for a, b in ((due, until), miss.wait))
+            near = [(a - due, b - due) for a, b in sorted(pauses) if a < until and b > due]
+            found.append(
+                f"{robot} missed {miss.ticks} ticks, disturbed: {meanwhile}; {late_ms} ms late, of "
+                f"which it waited {waited_ms} ms for a processor; pauses (ns from its due): {near}"
+            )
     return found

@@ -12,8 +12,9 @@ average once in 3 s for 50 ms, and now and then raise OSError, at 50 Hz:
 
 `ticks` and `writes`: how far the time between two ticks, or two calls of `write_action`, is from
 the period. A tick is missed when it begins a period late or more; what is left out of `missed`
-because of the machine's pauses is `machine`. `tick-to-write` is from the wake-up of a tick to the
-call of `write_action` with its command, `-idle-bus` of those ticks that found the bus idle.
+because of the pauses that the fleet's witness saw is `machine`, for both alike. `tick-to-write` is
+from the wake-up of a tick to the call of `write_action` with its command, `-idle-bus` of those
+ticks that found the bus idle.
 `superseded` commands were replaced by newer ones while the bus was busy.
 """
 
@@ -54,7 +55,7 @@ HZ = 50.0
 PERIOD_NS = round(1e9 / HZ)
 POLL_S = 0.25
 SETTLE_S = 1.5
-"""A missed tick is judged a second later."""
+"""The witness publishes a pause when it is over."""
 
 
 def main() -> int:
@@ -81,7 +82,6 @@ def measure(seconds: float) -> list[dict[str, Any]]:
         with Fleet(fleet_file(directory, journal)) as fleet:
             fleet.wait()
             with beside(other):
-                before = fleet.status()["robots"][0]
                 watch = Watch(runtime_base() / fleet.name / SOCKET)
                 until_s = time.monotonic() + seconds
                 while time.monotonic() < until_s:
@@ -90,11 +90,9 @@ def measure(seconds: float) -> list[dict[str, Any]]:
             ticks = list(watch.ticks)
             time.sleep(SETTLE_S)
             watch.look()
-            after = fleet.status()["robots"][0]
-        rows = driver_rows(ticks, transactions(journal))
-        rows[0]["missed"] = after["missed_ticks"] - before["missed_ticks"]
-        rows[0]["machine"] = after["missed_ticks_machine"] - before["missed_ticks_machine"]
-        return rows + loop_rows(transactions(other), sorted(watch.pauses))
+        pauses = sorted(watch.pauses)
+        rows = driver_rows(ticks, transactions(journal), pauses)
+        return rows + loop_rows(transactions(other), pauses)
 
 
 class Watch:
@@ -122,7 +120,9 @@ def mapped(socket: Path, name: str) -> mmap.mmap:
         os.close(fd)
 
 
-def driver_rows(ticks: Sequence[TickRecord], done: Sequence[Transaction]) -> list[dict[str, Any]]:
+def driver_rows(
+    ticks: Sequence[TickRecord], done: Sequence[Transaction], pauses: Sequence[Pause]
+) -> list[dict[str, Any]]:
     """The rows of control, and of its way to the arm."""
     instants = [tick.instant_ns for tick in ticks]
     commanded = {tick.instant_ns for tick in ticks if tick.command is not None}
@@ -141,8 +141,9 @@ def driver_rows(ticks: Sequence[TickRecord], done: Sequence[Transaction]) -> lis
         if place < 0 or ended[place] <= tick_ns:
             idle[tick_ns] = delays[tick_ns]
     lost = len(commanded) - len(delays)
+    missed = _missed([(t.instant_ns - t.lateness_ns, t.instant_ns) for t in ticks], pauses)
     return [
-        figures.row("holdfast/ticks", _off(instants), "ms"),
+        figures.row("holdfast/ticks", _off(instants), "ms", **missed),
         figures.row("holdfast/tick-to-write", [*delays.values()], "ms", superseded=lost),
         figures.row("holdfast/tick-to-write-idle-bus", [*idle.values()], "ms"),
         figures.row("holdfast/writes", _off(writes), "ms"),
@@ -153,19 +154,22 @@ def loop_rows(done: Sequence[Transaction], pauses: Sequence[Pause]) -> list[dict
     """The rows of the loop that calls its driver by itself: each of its ticks begins with a read of
     the state."""
     starts = [t.began_ns for t in done if not t.writes]
-    missed = machine = 0
-    for before_ns, start_ns in pairwise(starts):
-        due_ns = before_ns + PERIOD_NS
-        ticks = max(0, start_ns - due_ns) // PERIOD_NS
-        if unexplained(due_ns, start_ns, pauses, PERIOD_NS):
-            missed += ticks
-        else:
-            machine += ticks
+    missed = _missed([(before + PERIOD_NS, start) for before, start in pairwise(starts)], pauses)
     writes = [t.began_ns for t in done if t.writes]
     return [
-        figures.row("peer/one-loop/ticks", _off(starts), "ms", missed=missed, machine=machine),
+        figures.row("peer/one-loop/ticks", _off(starts), "ms", **missed),
         figures.row("peer/one-loop/writes", _off(writes), "ms"),
     ]
+
+
+def _missed(begun: Sequence[tuple[int, int]], pauses: Sequence[Pause]) -> dict[str, int]:
+    """The ticks that were missed, and whose they are, of a loop that `begun` each of the others at
+    the second of these instants where it was due at the first."""
+    missed = {"missed": 0, "machine": 0}
+    for due_ns, began_ns in begun:
+        own = unexplained(due_ns, began_ns, pauses, PERIOD_NS)
+        missed["missed" if own else "machine"] += max(0, began_ns - due_ns) // PERIOD_NS
+    return missed
 
 
 def _off(instants: Sequence[int]) -> list[float]:

@@ -49,6 +49,20 @@ def test_a_long_miss_is_not_explained_by_a_shorter_pause(
     assert (misses.own, misses.machine) == (60, 1)
 
 
+@pytest.mark.parametrize(("waited_ns", "own"), [(0, 2), (40 * MS, 2), (60 * MS, 0), (9 * S, 0)])
+def test_what_the_wait_for_a_processor_leaves_of_a_miss_decides_whose_it_is(
+    words: memoryview, waited_ns: int, own: int
+) -> None:
+    """A period or more: the loop's own. The pauses of a witness in the same time add nothing."""
+    due, woke = 10 * S, 10 * S + 80 * MS
+    for pauses in (None, list, lambda: [(woke - 10 * MS, woke)]):
+        before = words[Word.MISSED] - words[Word.MISSED_MACHINE]
+        misses = MissedTicks(words, PERIOD, pauses)
+        misses.missed(2, due, woke, waited_ns)
+        misses.settle(20 * S)
+        assert misses.own == before + own
+
+
 def test_a_miss_without_a_witness_is_the_loop_s_own(words: memoryview) -> None:
     """Nothing is attributed to the machine."""
     misses = MissedTicks(words, PERIOD, None)

@@ -46,7 +46,7 @@ def test_a_write_counts_for_the_tick_before_it() -> None:
         Transaction(writes=True, began_ns=at[2] + 7 * MS, ended_ns=at[2] + 12 * MS),
         Transaction(writes=True, began_ns=at[3] + 2 * MS, ended_ns=at[3] + 9 * MS),
     ]
-    rows = {row["case"]: row for row in driver_rows([tick(n) for n in range(4)], done)}
+    rows = {row["case"]: row for row in driver_rows([tick(n) for n in range(4)], done, [])}
     delays = rows["holdfast/tick-to-write"]
     assert (delays["n"], delays["p50"], delays["max"], delays["superseded"]) == (3, 2.0, 7.0, 1)
     idle = rows["holdfast/tick-to-write-idle-bus"]
@@ -58,7 +58,7 @@ def test_a_tick_without_a_command_has_no_delay() -> None:
     """What is written after it came from elsewhere."""
     at = tick(0).instant_ns
     done = [Transaction(writes=True, began_ns=at + MS, ended_ns=at + 5 * MS)]
-    rows = {row["case"]: row for row in driver_rows([tick(0, commands=False)], done)}
+    rows = {row["case"]: row for row in driver_rows([tick(0, commands=False)], done, [])}
     assert rows["holdfast/tick-to-write"]["n"] == rows["holdfast/tick-to-write"]["superseded"] == 0
 
 
@@ -70,6 +70,16 @@ def test_a_loop_that_begins_a_period_late_has_missed_a_tick() -> None:
     assert (ticks["missed"], ticks["machine"], writes["n"]) == (2, 0, 0)
     ticks, _ = loop_rows(done, [(3 * PERIOD_NS, 6 * PERIOD_NS)])
     assert (ticks["missed"], ticks["machine"]) == (0, 2)
+
+
+def test_the_ticks_of_control_are_judged_as_those_of_the_other_loop() -> None:
+    """By the lateness in its log, less what the witness saw."""
+    late = tick(4)._replace(lateness_ns=2 * PERIOD_NS + PERIOD_NS // 2)
+    (row, *_) = driver_rows([tick(0), late], [], [])
+    assert (row["missed"], row["machine"]) == (2, 0)
+    pause = (late.instant_ns - 2 * PERIOD_NS, late.instant_ns)
+    (row, *_) = driver_rows([tick(0), late], [], [pause])
+    assert (row["missed"], row["machine"]) == (0, 2)
 
 
 @pytest.mark.timeout(120)

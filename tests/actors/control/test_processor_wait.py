@@ -1,0 +1,60 @@
+"""The kernel's count of a thread's wait for a processor."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from holdfast.actors.control import processor_wait
+from holdfast.actors.control.processor_wait import ProcessorWait
+from holdfast.tests.waiting import wait_until
+
+BUSY = """
+import os, sys
+os.sched_setaffinity(0, {int(sys.argv[1])})
+print(flush=True)
+while True: pass
+"""
+
+
+def test_a_thread_that_shares_its_core_with_a_busy_process_waits_for_it() -> None:
+    """Each call gives what was added since the one before."""
+    before = os.sched_getaffinity(0)
+    core = min(before)
+    busy = subprocess.Popen([sys.executable, "-S", "-c", BUSY, str(core)], stdout=subprocess.PIPE)
+    assert busy.stdout is not None
+    wait = ProcessorWait()
+    try:
+        busy.stdout.readline()
+        os.sched_setaffinity(0, {core})
+        # It yields between two looks, as a loop does at its tick.
+        wait_until(lambda: wait.take() > 1_000_000, "a wait of a millisecond", 30, every_s=0)
+        wait_until(lambda: wait.take() < 1_000_000, "a look without one", 30, every_s=0)
+    finally:
+        os.sched_setaffinity(0, before)
+        wait.close()
+        busy.kill()
+        busy.wait()
+        busy.stdout.close()
+
+
+def test_the_time_that_a_thread_sleeps_by_itself_is_no_wait_for_a_processor() -> None:
+    """On a busy machine too, where it may wait as well."""
+    wait = ProcessorWait()
+    began_ns = time.monotonic_ns()
+    time.sleep(0.2)
+    waited_ns = wait.take()
+    assert 0 <= waited_ns <= time.monotonic_ns() - began_ns - 200_000_000
+    wait.close()
+
+
+def test_a_kernel_that_does_not_count_gives_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loop runs there too."""
+    monkeypatch.setattr(processor_wait, "_COUNTS", "/nonexistent/schedstat")
+    wait = ProcessorWait()
+    assert wait.take() == 0
+    wait.close()
