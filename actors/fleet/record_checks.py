@@ -41,6 +41,12 @@ def record_faults(fleet: FleetFile, robot: RobotEntry, path: str) -> Iterator[Fa
             remedy="`pip install 'holdfast[data]'`",
         )
     yield from _upload(fleet, robot, path)
+    if robot.record.archive_codec and isinstance(robot.strategy, SentrySettings):
+        yield Fault(
+            f"{path}.record.archive_codec",
+            "videos are transcoded while no episode is recorded, and 'sentry' always records one",
+            remedy="remove it; `actorctl dataset transcode` does it when the fleet has stopped",
+        )
     if robot.fps != int(robot.fps):
         yield Fault(
             f"{path}.fps",

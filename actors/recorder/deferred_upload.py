@@ -9,20 +9,15 @@ next run of it.
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import sys
 from typing import Any
 
-import msgspec
-
+from .idle_program import IdleProgram
 from .record_settings import RecordSettings
 from .upload_note import UploadNote, UploadTask
 
 _PROGRAM = f"{__package__}.upload_program"
 _RETRY_NS = 30_000_000_000
 _LONGEST_RETRY_NS = 600_000_000_000
-_ENDS_WITHIN_S = 1.0
 
 
 class DeferredUpload:
@@ -31,9 +26,8 @@ class DeferredUpload:
     def __init__(self, record: RecordSettings, log: logging.Logger) -> None:
         self._record, self._log = record, log
         self._enabled = record.upload != "never" and record.repo_id is not None
-        self._process: subprocess.Popen[bytes] | None = None
-        self._is_to_pause = False
-        self._left = b""
+        self._program: IdleProgram[UploadNote] | None = None
+        self._is_held = False
         self._note = UploadNote()
         self._episodes = self._begun_with = 0
         self._uploaded = 0
@@ -42,48 +36,48 @@ class DeferredUpload:
         self._due_ns = 0
         self._pause_ns = _RETRY_NS
 
-    def serve(self, now_ns: int, episodes: int, *, busy: bool) -> None:
-        """`episodes` are in the dataset; `busy`: one is in progress, or on its way to the
-        disk."""
+    def serve(self, now_ns: int, episodes: int, *, busy: bool, held: bool = False) -> None:
+        """`episodes` are in the dataset; `busy`: one is in progress, or on its way to the disk;
+        `held`: their videos are transcoded first."""
         if not self._enabled:
             return
-        self._episodes = episodes
+        self._episodes, self._is_held = episodes, held
         busy = busy and self._record.upload == "deferred"
-        if self._process is not None:
-            self._pause(busy)
-            self._read()
-            if self._process.poll() is not None:
-                self._read()
-                self._end(now_ns)
-        elif not busy and now_ns >= self._due_ns and self._waiting >= self._record.upload_every:
+        if self._program is not None:
+            ended = self._program.follow(paused=busy)
+            self._note = self._program.note
+            if ended is not None:
+                self._end(ended, now_ns)
+        elif (
+            not (busy or held)
+            and now_ns >= self._due_ns
+            and self._waiting >= self._record.upload_every
+        ):
             self._begin()
+
+    @property
+    def runs(self) -> bool:
+        """Whether the dataset's files are being sent, or the transfer is paused."""
+        return self._program is not None
 
     def close(self) -> None:
         """End the process; the next one continues."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.close()
-        try:
-            process.wait(_ENDS_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        program, self._program = self._program, None
+        if program is not None:
+            program.close()
 
     def report(self) -> dict[str, Any] | None:
         """For the status; None if nothing is to be uploaded."""
         if not self._enabled:
             return None
         state = "done" if not self._waiting else "waiting"
-        if self._process is not None:
+        if self._program is not None:
             state = "paused" if self._note.paused else "sending"
         return {
             "repo_id": self._record.repo_id,
             "state": state,
             "waiting": self._waiting,
+            "waits_for": "transcoding" if state == "waiting" and self._is_held else "",
             "sent_mb": round(self._note.sent_bytes / 1e6, 1),
             "size_mb": round(self._note.size_bytes / 1e6, 1),
             "error": self._error,
@@ -100,43 +94,10 @@ class DeferredUpload:
             private=self._record.private,
             max_mbps=self._record.max_mbps,
         )
-        self._note, self._left, self._is_to_pause = UploadNote(), b"", False
-        self._begun_with = self._episodes
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _PROGRAM, msgspec.json.encode(task).decode()],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # a traceback may quote a header, which has the token
-            start_new_session=True,
-        )
-        assert self._process.stdout is not None
-        os.set_blocking(self._process.stdout.fileno(), False)
+        self._note, self._begun_with = UploadNote(), self._episodes
+        self._program = IdleProgram(_PROGRAM, task, UploadNote)
 
-    def _pause(self, paused: bool) -> None:
-        assert self._process is not None
-        assert self._process.stdin is not None
-        if paused == self._is_to_pause:
-            return
-        self._is_to_pause = paused
-        try:
-            os.write(self._process.stdin.fileno(), b"p" if paused else b"r")
-        except BrokenPipeError:
-            return  # it has ended, which the next call of `serve` notices
-
-    def _read(self) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        try:
-            self._left += os.read(self._process.stdout.fileno(), 1 << 16)
-        except BlockingIOError:
-            return
-        *lines, self._left = self._left.split(b"\n")
-        for line in lines:
-            self._note = msgspec.json.decode(line, type=UploadNote)
-
-    def _end(self, now_ns: int) -> None:
-        assert self._process is not None
-        status = self._process.returncode
+    def _end(self, status: int, now_ns: int) -> None:
         self.close()
         if self._note.done:
             # Of those that it began with, none is left, even if the dataset has lost one.

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from ...errors import DatasetError
-from ...robot.dataset.encoding import Codec, Encoding
+from ...robot.dataset.encoding import ArchiveCodec, Archiving, Codec, Encoding
 from ..runtime.configs import CameraFeed
 from .strategy_settings import BaseSettings, StrategySettings
 
@@ -35,7 +35,16 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     threads: Annotated[
         int, Meta(ge=1, le=64, description="processor threads of each camera's encoder, 1 to 64")
     ] = 1
-
+    archive_codec: Annotated[
+        ArchiveCodec | None,
+        Meta(
+            description="av1: saved videos are transcoded to it while no episode is recorded, "
+            "before an upload; they stay as recorded without"
+        ),
+    ] = None
+    archive_quality: Annotated[
+        int, Meta(ge=1, le=63, description="the CRF of archive_codec, 1 (best) to 63")
+    ] = 30
     upload: Annotated[
         Literal["deferred", "continuous", "never"],
         Meta(
@@ -61,6 +70,15 @@ class RecordSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     @property
     def encoding(self) -> Encoding:
         return Encoding(codec=self.codec, quality=self.quality, threads=self.threads)
+
+    @property
+    def archiving(self) -> Archiving | None:
+        """How saved videos are transcoded; None if they are not."""
+        if self.archive_codec is None:
+            return None
+        return Archiving(
+            codec=self.archive_codec, quality=self.archive_quality, threads=self.threads
+        )
 
 
 class RecorderConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

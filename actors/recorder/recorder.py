@@ -29,9 +29,9 @@ from ..runtime.runtime_dir import SOCKET
 from ..runtime.status_board import StatusBoardReader
 from . import make_strategy
 from .dataset_recorder import DatasetRecorder
-from .deferred_upload import DeferredUpload
 from .episode_tasks import EpisodeTasks
 from .frame_taker import FrameTaker
+from .idle_work import IdleWork
 from .record_settings import RecorderConfig
 from .recorder_commands import VERBS, RecorderCommands
 from .robot_commander import RobotCommander
@@ -75,11 +75,11 @@ class RecorderActor(Actor):
                 self.log,
             )
             self._dataset.open()
+            self._idle_work = IdleWork(config.record, self.log)
         except DatasetError as error:
             raise RefusedError(f"robot {config.robot} cannot be recorded: {error}") from error
         self.resources.callback(self._dataset.close)
-        self._upload = DeferredUpload(config.record, self.log)
-        self.resources.callback(self._upload.close)
+        self.resources.callback(self._idle_work.close)
         self._priority = SessionPriority()
         self.resources.callback(self._priority.restore)
         self._takers = {
@@ -128,7 +128,7 @@ class RecorderActor(Actor):
             waits = self._dataset.saving or self._commands.waits
             self._priority.follow(self._dataset.waiting, self._dropped, now_ns, waits=waits)
             busy = waits or self._dataset.recording
-            self._upload.serve(now_ns, self._dataset.next_index, busy=busy)
+            self._idle_work.serve(now_ns, self._dataset.next_index, busy=busy)
             if self._commands.due:
                 self._dataset.serve(time.monotonic_ns())
                 self.board.report(self._status())  # first: the status shows what is answered
@@ -294,5 +294,5 @@ class RecorderActor(Actor):
             "idle": self._idle,
             "encoder": dataset.encoder,
             "yields": self._priority.low,
-            "upload": self._upload.report(),
+            **self._idle_work.report(),
         }

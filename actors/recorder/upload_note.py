@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from .recorder_pipes import PausableNote
+
 
 class UploadTask(msgspec.Struct, frozen=True, kw_only=True):
     """What is uploaded to where."""
@@ -14,13 +16,9 @@ class UploadTask(msgspec.Struct, frozen=True, kw_only=True):
     max_mbps: float | None = None
 
 
-class UploadNote(msgspec.Struct, frozen=True, kw_only=True):
-    """How far it is. It sends nothing while `paused`; `episodes` are on the hub when `done`;
-    `error` says why it has ended."""
+class UploadNote(PausableNote, frozen=True, kw_only=True):
+    """How far it is; `episodes` are on the hub when it is done."""
 
     sent_bytes: int = 0
     size_bytes: int = 0
     episodes: int = 0
-    paused: bool = False
-    done: bool = False
-    error: str = ""

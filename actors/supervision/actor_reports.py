@@ -112,15 +112,34 @@ class SensorReport(Struct, kw_only=True):
 
 
 class UploadReport(Struct, kw_only=True):
-    """Of a recorder's episodes to the hub. `state` is waiting, sending, paused (an episode is
-    recorded) or done; `waiting` counts episodes; the sizes are of the upload in progress, or of
-    the last one; `error` is why the last one failed."""
+    """Of a recorder's episodes to the hub. `state` is waiting (`waits_for` says for what, besides
+    episodes), sending, paused (an episode is recorded) or done; `waiting` counts episodes; the
+    sizes are of the upload in progress, or of the last one; `error` is why the last one failed."""
 
     repo_id: str = ""
     state: str = ""
     waiting: Count = 0
+    waits_for: str = ""
     sent_mb: Measure = 0.0
     size_mb: Measure = 0.0
+    error: str = ""
+
+
+class TranscodingReport(Struct, kw_only=True):
+    """Of a recorder's saved videos to the codec of the archive. `state` is waiting, transcoding,
+    paused (an episode is recorded; `waits_for` says by another robot) or done. The counts and
+    sizes are of the run in progress, or of the last one: `video` is the file at work, `left` says
+    why videos stay as they are, and `error` why the run failed."""
+
+    codec: str = ""
+    state: str = ""
+    transcoded: Count = 0
+    videos: Count = 0
+    video: str = ""
+    waits_for: str = ""
+    before_mb: Measure = 0.0
+    after_mb: Measure = 0.0
+    left: list[str] = []
     error: str = ""
 
 
@@ -148,6 +167,7 @@ class RecorderReport(Struct, kw_only=True):
     """What its next episode waits for while the robot rests: start, time or nothing."""
     held_s: Measure | None = None
     """How much is held in memory, for a highlight."""
+    transcoding: TranscodingReport | None = None
     upload: UploadReport | None = None
 
 

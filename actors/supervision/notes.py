@@ -110,7 +110,8 @@ def _recording(row: dict[str, Any]) -> str:
     report = row.get("report") or {}
     if row["kind"] != "recorder" or row["state"] != "READY":
         return ""
-    said = "; ".join(filter(None, (report["strategy"], _uploading(report.get("upload")))))
+    later = _transcoding(report.get("transcoding")), _uploading(report.get("upload"))
+    said = "; ".join(filter(None, (report["strategy"], *later)))
     if report["state"] != "recording":
         return said
     counts = f"{report['frames']} frames, {report['dropped']} dropped"
@@ -119,10 +120,26 @@ def _recording(row: dict[str, Any]) -> str:
     return f"{said}; {recording}" if said else recording
 
 
+def _transcoding(transcoding: dict[str, Any] | None) -> str:
+    if transcoding is None:
+        return ""
+    said = f"transcoding to {transcoding['codec']} {transcoding['state']}"
+    if transcoding["state"] in {"transcoding", "paused"} and transcoding["videos"]:
+        said = f"{transcoding['codec']}: {transcoding['state']}, "
+        said += f"{transcoding['transcoded']} of {transcoding['videos']} videos done"
+    if transcoding["waits_for"]:
+        said += f", because {transcoding['waits_for']}"
+    if transcoding["left"]:
+        said += f"; {len(transcoding['left'])} videos stay as they are: {transcoding['left'][0]}"
+    return f"{said} (last error: {transcoding['error']})" if transcoding["error"] else said
+
+
 def _uploading(upload: dict[str, Any] | None) -> str:
     if upload is None:
         return ""
     said = f"upload to {upload['repo_id']} {upload['state']}"
+    if upload.get("waits_for"):
+        said += f" for {upload['waits_for']}"
     if upload["waiting"]:
         said += f", {upload['waiting']} episodes wait"
     if upload["state"] in {"sending", "paused"}:

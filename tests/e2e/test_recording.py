@@ -14,6 +14,7 @@ import pytest
 
 from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.robot.dataset.verification import verify
+from holdfast.robot.dataset.video_transcoding import codec_of
 from holdfast.tests.e2e.conftest import FleetProcess, row
 from holdfast.tests.robot.dataset.upload_hub import TOKEN, UploadHub, upload_hub
 
@@ -28,7 +29,7 @@ robots:
     fps: 30
     task: wave
     cameras: {top: {driver: "lab:Eye", width: 64, height: 48}}
-    record: {root: data/wave, upload: deferred, repo_id: lab/wave}
+    record: {root: data/wave, upload: deferred, repo_id: lab/wave, archive_codec: av1}
   - name: r2
     driver: "lab:Arm"
     service: wave
@@ -181,14 +182,16 @@ def uploading(status: dict[str, Any]) -> str:
 def test_a_saved_episode_is_uploaded_while_none_is_recorded(
     fleet: FleetProcess, hub: UploadHub
 ) -> None:
-    """The hub gets the whole dataset; the status says how far it is, and no token is in the log."""
+    """The hub gets all of it, its videos in AV1; the status says so, and no token is in the log."""
     ctl(fleet, "episode", "start", "r1")
     recorded(fleet, 5)
     fleet.wait_for(lambda status: uploading(status) in {"waiting", "paused", "done"}, 60.0)
     ctl(fleet, "episode", "stop", "r1")
-    fleet.wait_for(lambda status: uploading(status) == "done", 60.0)
-    assert "upload to lab/wave done" in fleet.actorctl("status").stdout
+    fleet.wait_for(lambda status: uploading(status) == "done", 120.0)
+    said = fleet.actorctl("status").stdout
+    assert "transcoding to av1 done; upload to lab/wave done" in said
     root = fleet.file.parent / "data" / "wave"
+    assert {codec_of(path) for path in root.glob("videos/*/*/*.mp4")} == {"av1"}
     tree = hub.repositories["lab/wave"].tagged[-1]
     assert tree["meta/info.json"] == (root / "meta" / "info.json").read_bytes()
     assert TOKEN not in fleet.said()

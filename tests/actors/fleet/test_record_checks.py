@@ -62,6 +62,12 @@ def test_without_record_there_is_no_recorder(tmp_path: Path) -> None:
             "$.robots[0].record.upload",
             "always records",
         ),
+        (fleet(record="{root: d, archive_codec: av2}"), "$.robots[0].record.archive_codec", "av1"),
+        (
+            fleet(record="{root: d, archive_codec: av1}\n    strategy: {type: sentry}"),
+            "$.robots[0].record.archive_codec",
+            "always records",
+        ),
         (fleet(fps=29.5), "$.robots[0].fps", "whole number of frames per second"),
         (fleet(width=641), "$.robots[0].cameras.overhead.width", "even number of pixels"),
     ],

@@ -1,0 +1,55 @@
+"""A process of its own that transcodes a dataset's videos, for its recorder: `python -m ... TASK`.
+
+TASK is a `TranscodeTask` as JSON, each line on stdout a `TranscodeNote`. It is paused between two
+frames, and holds none of the dataset's locks then, but for that against others of its kind.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from ...errors import DatasetError
+from ...robot.dataset.lowest_priority import take_lowest_priority
+from ...robot.dataset.video_archive import ArchiveProgress, VideoArchive
+from .recorder_pipes import RecorderPipes
+from .transcode_note import TranscodeNote, TranscodeTask
+
+
+def main() -> None:
+    """Transcode what has another codec, once."""
+    task = msgspec.json.decode(sys.argv[1], type=TranscodeTask)
+    take_lowest_priority()
+    pipes = RecorderPipes(TranscodeNote())
+    archive = VideoArchive(
+        Path(task.root),
+        task.archiving,
+        report=lambda progress: pipes.say(_note(progress)),
+        pause=pipes.pause,
+        waits=True,
+    )
+    try:
+        progress = archive.run()
+        note = msgspec.structs.replace(_note(progress), done=True, left=tuple(archive.left))
+        pipes.say(note)
+    except DatasetError as error:
+        pipes.say(TranscodeNote(error=str(error)))
+    except OSError as error:
+        pipes.say(TranscodeNote(error=f"{error.filename or task.root}: {error.strerror or error}"))
+
+
+def _note(progress: ArchiveProgress) -> TranscodeNote:
+    return TranscodeNote(
+        transcoded=progress.done,
+        files=progress.files,
+        before_bytes=progress.before_bytes,
+        after_bytes=progress.after_bytes,
+        file=progress.file,
+        waits=progress.waits,
+    )
+
+
+if __name__ == "__main__":
+    main()
