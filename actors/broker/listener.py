@@ -41,8 +41,9 @@ class Listener:
         key: Key | None = None,
         authenticator: Authenticator | None = None,
         insecure: bool = False,
+        hwm: int = sockets.ROUTER_HWM,
     ) -> None:
-        """Bind `endpoint`, and `tcp` beside it.
+        """Bind `endpoint`, and `tcp` beside it; at most `hwm` messages wait for each peer.
 
         Raises KeyFileError for an endpoint that needs keys, RuntimeError for one that is in use or
         not of this machine.
@@ -53,6 +54,7 @@ class Listener:
         self.endpoint, self._tcp = endpoint, tcp
         self._context, self._key, self._authenticator = context, key, authenticator
         self._keyed = key is not None
+        self._hwm = hwm
         self._bind()
 
     def reopen(self) -> None:
@@ -77,7 +79,11 @@ class Listener:
         sockets.unlink_stale(endpoint)
         try:
             self.socket = sockets.router(
-                self._context, endpoint, key=self._key, authenticator=self._authenticator
+                self._context,
+                endpoint,
+                key=self._key,
+                authenticator=self._authenticator,
+                hwm=self._hwm,
             )
             if self._tcp is not None:
                 endpoint = self._tcp

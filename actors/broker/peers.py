@@ -25,7 +25,12 @@ class Peer(msgspec.Struct, frozen=True):
         return self.name.rpartition("/")[0]
 
 
+def name_of(identity: bytes) -> str:
+    """The name in a routing id, as far as it is one."""
+    return identity.partition(b":")[0].decode("ascii", "replace")
+
+
 def label(identity: bytes) -> str:
     """The name to count a peer by, whatever its identity; `unnamed` where that is unprintable."""
-    name = identity.partition(b":")[0].decode("ascii", "replace")
+    name = name_of(identity)
     return name[:64] if name and name.isascii() and name.isprintable() else "unnamed"

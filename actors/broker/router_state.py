@@ -52,6 +52,8 @@ class RouterState:
         self.turns = 0
         """The broker's own progress, sent in its heartbeats."""
         self._homes: OrderedDict[str, str] = OrderedDict()
+        self._unsent: dict[str, None] = {}
+        """The robots whose OPEN or request a full socket did not take, in order."""
 
     def violation(self, identity: bytes, name: str, reason: str, now_ns: int) -> None:
         """Count a broken rule against a peer; quarantine one that keeps breaking rules."""
@@ -76,7 +78,6 @@ class RouterState:
         if place is None:
             return False
         self.waiting.discard(session.robot)
-        self.sessions.add(session)
         self._assign(session, place, now_ns)
         return True
 
@@ -114,6 +115,24 @@ class RouterState:
         if request is not None and not request.sent:
             request.sent = True
             self.out.forward_to_replica(session, request.message)
+
+    def unsent(self, session: RoutedSession) -> None:
+        """A full socket did not take the OPEN or the request of `session`."""
+        self._unsent[session.robot] = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether something is to be sent again."""
+        return bool(self._unsent) or any(replica.closing for replica in self.registry)
+
+    def send_again(self) -> None:
+        """Send what full sockets did not take. Costs no look at sessions that wait for nothing."""
+        for replica in self.registry:
+            self._send_closings(replica.identity)
+        waiting, self._unsent = self._unsent, {}
+        for robot in waiting:
+            if (session := self.sessions.of(robot)) is not None:
+                self.send_pending(session)
 
     # Robots wait
 
@@ -199,12 +218,6 @@ class RouterState:
             replica.drained = True
             self.out.send_to_replica(replica.identity, Header(Kind.DRAIN), Drain(reason="drained"))
 
-    def retry(self, replica: Replica, now_ns: int) -> None:
-        """Try again what a full socket did not take, and moves off a draining replica."""
-        self._send_closings(replica.identity)
-        if replica.draining:
-            self.drain(replica, now_ns)
-
     # Sessions move
 
     def failover_target(self, session: RoutedSession) -> Replica | None:
@@ -289,7 +302,7 @@ class RouterState:
         self._assign(session, target, now_ns)
 
     def _assign(self, session: RoutedSession, replica: Replica, now_ns: int) -> None:
-        session.assign(replica, now_ns)
+        self.sessions.place(session, replica, now_ns)
         self._homes[session.robot] = replica.name
         self._homes.move_to_end(session.robot)
         if len(self._homes) > MAX_HOMES:

@@ -28,7 +28,7 @@ from ..runtime.configs import BrokerConfig
 from .counters import Counters
 from .effects import Effect, Received, ToReplica, ToRobot
 from .inquiries import Inquiries
-from .peers import Peer, label
+from .peers import Peer, label, name_of
 from .replica_handlers import ReplicaHandlers
 from .robot_handlers import RobotHandlers
 from .router_state import RouterState
@@ -136,7 +136,7 @@ class Routing:
         return self._state.out.take()
 
     def undelivered(self, effect: ToRobot | ToReplica, why: Why, now_ns: int) -> list[Effect]:
-        """A send failed. Requests wait for the next tick, replies are dropped; an unreachable
+        """A send failed. Requests wait for the next `retry`, replies are dropped; an unreachable
         replica is removed, an unreachable robot may come back until its session ends."""
         if isinstance(effect, ToRobot):
             self._undelivered_to_robot(effect, why)
@@ -161,12 +161,20 @@ class Routing:
         state.callers.expire(now_ns - self._robot_lost_ns)
         state.refused.expire(now_ns)
         self._inquiries.tick(now_ns)
+        state.send_again()
         for replica in state.registry:
-            state.retry(replica, now_ns)
+            if replica.draining:
+                state.drain(replica, now_ns)
         if now_ns - self._beat_ns >= self._heartbeat_ns:
             self._beat_ns = now_ns
             self._probe_replicas()
         return state.out.take()
+
+    def retry(self, now_ns: int) -> list[Effect]:
+        """Send again what full sockets did not take, while `waits`: sooner than the next tick."""
+        self._inquiries.tick(now_ns)
+        self._state.send_again()
+        return self._state.out.take()
 
     def disconnected(self, now_ns: int) -> list[Effect]:
         """A connection broke, the monitor does not say whose: probe every peer."""
@@ -184,14 +192,8 @@ class Routing:
         return self._state.out.take()
 
     def waits(self) -> bool:
-        """Whether something was not sent yet, so that a tick is due soon."""
-        state = self._state
-        if self._inquiries.waits() or any(replica.closing for replica in state.registry):
-            return True
-        return any(
-            not session.opened or (session.request is not None and not session.request.sent)
-            for session in state.sessions
-        )
+        """Whether something was not sent yet, so that a `retry` is due soon."""
+        return self._state.waits or self._inquiries.waits()
 
     def status(self, now_ns: int, rows: int = 48) -> dict[str, Any]:
         """The routing as plain values, with at most `rows` rows in each table."""
@@ -229,17 +231,16 @@ class Routing:
         elif not session.settled and now_ns - session.placed_ns >= ANSWER_OPEN_NS:
             session.refused.add(session.replica)
             state.fail_over(session, "its replica did not answer the OPEN", now_ns)
-        else:
-            state.send_pending(session)
 
     def _undelivered_to_robot(self, effect: ToRobot, why: Why) -> None:
         kind = effect.header.kind.name.lower()
         self.counters.count(f"robot-{why}-{kind}", label(effect.identity))
-        for session in self._state.sessions:
-            if session.peer.identity == effect.identity and why == "unreachable":
-                session.reachable = False
-                if effect.header.kind in (Kind.REPLY, Kind.ERROR):
-                    session.undelivered = effect
+        session = self._state.sessions.of(name_of(effect.identity))
+        if session is None or session.peer.identity != effect.identity or why != "unreachable":
+            return
+        session.reachable = False
+        if effect.header.kind in (Kind.REPLY, Kind.ERROR):
+            session.undelivered = effect
 
     def _undelivered_to_replica(self, effect: ToReplica, why: Why, now_ns: int) -> None:
         state = self._state
@@ -267,9 +268,11 @@ class Routing:
             return
         if kind is Kind.OPEN:
             session.opened = False
+            state.unsent(session)
         request = session.request
         if kind is Kind.REQUEST and request is not None and request.seq == effect.header.seq:
             request.sent = False
+            state.unsent(session)
 
     def _shift(self, absence_ns: int) -> None:
         """Discount a pause of this process: messages of that time are still in the sockets."""

@@ -1,7 +1,8 @@
 """`Sessions`: each robot's place at a replica, and the one request it has in flight.
 
 A robot has at most one session and a session at most one outstanding request. The load of a replica
-is counted from this table each time, so that no place can be lost by miscounting.
+is the size of its part of the table, so that no place can be lost by miscounting and what is asked
+of one replica costs no look at the sessions of the others.
 """
 
 from __future__ import annotations
@@ -105,10 +106,11 @@ class RoutedSession:
 
 
 class Sessions:
-    """The sessions by the robot's name."""
+    """The sessions by the robot's name, and by the identity of their replica."""
 
     def __init__(self) -> None:
         self._by_robot: dict[str, RoutedSession] = {}
+        self._by_replica: dict[bytes, dict[str, RoutedSession]] = {}
 
     def __iter__(self) -> Iterator[RoutedSession]:
         return iter(list(self._by_robot.values()))
@@ -122,19 +124,31 @@ class Sessions:
 
     def on(self, replica: Replica) -> list[RoutedSession]:
         """The sessions at this incarnation of a replica."""
-        return [s for s in self._by_robot.values() if s.replica == replica.identity]
+        return list(self._by_replica.get(replica.identity, {}).values())
 
     def loads(self) -> Counter[bytes]:
         """How many sessions each replica's incarnation holds."""
-        return Counter(session.replica for session in self._by_robot.values())
+        return Counter({replica: len(there) for replica, there in self._by_replica.items()})
 
-    def add(self, session: RoutedSession) -> None:
-        """Add a session; the caller has removed the one that it replaces."""
+    def place(self, session: RoutedSession, replica: Replica, now_ns: int) -> None:
+        """Let `session` begin at `replica`; a new one's caller has removed the one that it
+        replaces."""
+        if self._by_robot.get(session.robot) is session:
+            self._leave(session)
         self._by_robot[session.robot] = session
+        session.assign(replica, now_ns)
+        self._by_replica.setdefault(session.replica, {})[session.robot] = session
 
     def remove(self, session: RoutedSession) -> bool:
         """Remove `session`; False when another one has taken its place, which stays."""
         if self._by_robot.get(session.robot) is not session:
             return False
         del self._by_robot[session.robot]
+        self._leave(session)
         return True
+
+    def _leave(self, session: RoutedSession) -> None:
+        there = self._by_replica[session.replica]
+        del there[session.robot]
+        if not there:
+            del self._by_replica[session.replica]

@@ -29,11 +29,18 @@ _NEAR = frozenset(("stale-frame", "unreachable"))
 class PolicyClient:
     """One connection. `malformed` counts what arrived and could not be read, by reason."""
 
-    def __init__(self, context: sockets.Context, config: ControlConfig, incarnation: int):
+    def __init__(
+        self,
+        context: sockets.Context,
+        config: ControlConfig,
+        incarnation: int,
+        identity: str | None = None,
+    ):
+        """`identity`: what the peer knows this end by; by default, that of a control actor."""
         self._config = config
         self._incarnation = incarnation
         self.socket = sockets.dealer(
-            context, config.endpoint, f"{config.robot}/control:{incarnation}"
+            context, config.endpoint, identity or f"{config.robot}/control:{incarnation}"
         )
         self.malformed: Counter[str] = Counter()
 

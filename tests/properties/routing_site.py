@@ -397,6 +397,7 @@ class RoutingSite:
 
     def _tick(self) -> None:
         self._expire()
+        self.carry_out(self.routing.retry(self.now_ns))
         self.carry_out(self.routing.tick(self.now_ns))
         for name, (_, asked_at_ns) in self.asked.items():
             assert self.now_ns - asked_at_ns < 2 * SECOND, (

@@ -264,13 +264,13 @@ class Path:
 
     def cpu_s(self) -> float:
         """What its processes and this one have used so far, all threads."""
-        return sum(_cpu_s(pid) for pid in [*self._started.pids, os.getpid()])
+        return sum(cpu_s_of(pid) for pid in [*self._started.pids, os.getpid()])
 
     def close(self) -> None:
         self._resources.close()
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s_of(pid: int) -> float:
     """From the scheduler's own account: that of psutil counts in hundredths of a second."""
     total = 0
     for task in Directory(f"/proc/{pid}/task").iterdir():

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from ...actors.runtime.link_messages import BootMessage, ReadyMessage, SegmentEntry
-from ...actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
+from ...actors.runtime.status_board import BOARD_SIZE, BROKER_BOARD_SIZE, StatusBoardReader
 from ...actors.supervision.process import Process
 from ...transport import segment
 
@@ -41,7 +41,7 @@ class Started:
 
         Raises RuntimeError with what it said if it ends instead.
         """
-        self.memory(f"{name}/board", BOARD_SIZE)
+        self.memory(f"{name}/board", BROKER_BOARD_SIZE if kind == "broker" else BOARD_SIZE)
         table = {f"{name}/board": True, **uses}
         entries = tuple(SegmentEntry(s, self.segments[s].size, w) for s, w in table.items())
         elsewhere = kind == "inference" and self._python is not None

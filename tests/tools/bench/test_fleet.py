@@ -1,0 +1,121 @@
+"""The fleet benchmark: what its figures are made of, and that it runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from holdfast.tests.tools.bench.reports import report_of
+from holdfast.tools.bench.fleet import interval_s, row_of
+from holdfast.tools.bench.fleet_load import LoadReport
+from holdfast.tools.bench.fleet_report import aims, plot, text
+from holdfast.tools.bench.fleet_site import Used
+
+BEGAN = Used(
+    at_s=100.0,
+    cpu_s=1.0,
+    requests=50,
+    replies=50,
+    errors=0,
+    replays=0,
+    batches=Counter({"4": 10}),
+    broker_mb=20.0,
+    replica_mb=30.0,
+)
+ENDED = msgspec.structs.replace(
+    BEGAN, at_s=110.0, cpu_s=2.2, requests=250, replies=250, batches=Counter({"4": 50, "8": 5})
+)
+
+
+def load(*latencies_ms: list[float], **more: Any) -> LoadReport:
+    """What one process measured; its load kept its rate."""
+    given: dict[str, Any] = {
+        "latencies_ms": list(latencies_ms),
+        "late_ms": 1.0,
+        "ticks": 600,
+        "due": 600,
+        "sent": 280,
+        "failed": 0,
+        "stalled": 0,
+        "cpu_s": 2.0,
+        **more,
+    }
+    return LoadReport(**given)
+
+
+def row(*reports: LoadReport) -> dict[str, Any]:
+    options = argparse.Namespace(replicas=2, batch=8, service_ms=50.0)
+    return row_of(4, options, 0.02, BEGAN, ENDED, list(reports))
+
+
+def test_the_brokers_idle_time_is_not_a_messages() -> None:
+    """800 messages in 1.2 s of CPU, less the 0.2 s of a broker without robots."""
+    # 280 + 280 of robots, 200 replies, 40 heartbeats of replicas.
+    found = row(load([10.0], [12.0]), load([20.0], [30.0]))
+    assert found["messages"] == 800
+    assert found["us_message"] == pytest.approx(1e6 / 800)
+    assert found["ms_request"] == pytest.approx(1200 / 200)
+    assert found["requests_per_s"] == 20 and found["load"] == pytest.approx(20 / 320, abs=1e-3)
+    assert found["batch"] == pytest.approx(200 / 45, abs=0.01)
+
+
+def test_fairness_is_the_slowest_robots_p99_over_the_fastests() -> None:
+    """A robot without a chunk has no p99: it is counted as starved."""
+    found = row(load([10.0, 10.0], []), load([20.0], [30.0]))
+    assert found["fairness"] == 3.0 and found["starved"] == 1
+    assert "1 of them got no chunk" in text(reported(found))
+
+
+def test_a_load_that_was_late_says_that_its_figures_are_not_the_sites() -> None:
+    """Late at p99 by more than half a tick, or with ticks left out: fairness is then not judged."""
+    for fault in ({"late_ms": 20.0}, {"ticks": 500}):
+        found = row(load([10.0], [12.0], **fault))
+        assert not found["kept"]
+        assert "DID NOT KEEP ITS RATE" in text(reported(found))
+    assert row(load([10.0], [12.0]))["kept"]
+
+
+def test_robots_ask_at_least_as_often_as_with_the_default_buffer() -> None:
+    """And at most once a tick: one robot cannot ask for as much as 300."""
+    assert interval_s(300, 256) == pytest.approx(50 / 30 - 0.5)
+    assert interval_s(100, 256) == pytest.approx(100 / 256)
+    assert interval_s(1, 256) == pytest.approx(1 / 30)
+
+
+def test_fairness_is_judged_near_the_load_of_the_aim_only() -> None:
+    """Of rows whose load kept its rate; the cost of a request is that of the largest fleet."""
+    loaded = {**row(load([10.0], [12.0])), "load": 0.8}
+    small = {**loaded, "robots": 1, "fairness": 9.0, "load": 0.1, "us_message": 100.0}
+    late = {**loaded, "robots": 3, "fairness": 9.0, "kept": False}
+    found = {aim["aim"]: aim for aim in aims([small, late, loaded])}
+    assert found["fairness at 80 % load, slowest over fastest robot's p99"]["found"] == 1.2
+    assert found["broker CPU per request with 4 robots, ms"]["found"] == loaded["ms_request"]
+    spread = found["broker CPU per message, most over least"]
+    assert spread["found"] == pytest.approx(loaded["us_message"] / 100, abs=0.01)
+
+
+def test_the_report_is_drawn(tmp_path: Path) -> None:
+    """With one row or several."""
+    pytest.importorskip("matplotlib")
+    plot(reported(row(load([10.0], [12.0]))), tmp_path / "fleet.png")
+    assert (tmp_path / "fleet.png").read_bytes()[1:4] == b"PNG"
+
+
+def reported(found: dict[str, Any]) -> dict[str, Any]:
+    return {"bench": "fleet", "machine": {"cpus": 2}, "rows": [found], "aims": aims([found])}
+
+
+@pytest.mark.slow
+def test_robots_of_two_processes_are_served_by_a_real_broker() -> None:
+    """Every robot gets chunks; requests, messages, CPU time and memory are counted."""
+    words = ("--robots", "3", "--replicas", "1", "--seconds", "2", "--service-ms", "20")
+    (found,) = report_of("fleet", *words, timeout_s=110)["rows"]
+    assert found["robots"] == 3 and found["starved"] == 0
+    assert found["n"] > 0 and 20 <= found["p50"] <= found["p99"] <= found["max"]
+    assert found["messages"] > found["n"] and found["ms_request"] > 0
+    assert found["broker_mb"] > 1 and found["replica_mb"] > 1

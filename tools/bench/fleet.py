@@ -1,0 +1,195 @@
+"""What one broker costs, and how evenly it serves, with 1 to 300 robots.
+
+    actorctl bench fleet [--quick] [--json] [--robots N ...] [--replicas 1|2] [--plot FILE]
+
+One real broker process, one or two real replica processes, and simulated robots of 14 joints in
+forked processes, many in each: their plans, sessions and requests are the code of a control actor,
+at 30 Hz, and each has a connection of its own. The policy takes a fixed time for a batch of any
+size up to `--batch`; chunks have 50 steps. Requests have no images, which the broker passes on
+unread and uncopied.
+
+All fleets ask for the same number of chunks per second, as far as each can (at most one a tick and
+robot, at least one in 1.17 s, as a robot with the default `buffer_time_s` of 0.5), so that from row
+to row only the number of robots differs. `load` is that rate, of what the replicas would do in full
+batches.
+
+`us_message` is the broker's CPU time, all threads, for a message that it received (request, reply,
+heartbeat) and what it sent for it; what the broker uses with its replicas and no robot is measured
+first and taken off. `ms_request` is all of its CPU time, nothing taken off, by request. `fairness`
+is the slowest robot's p99 over the fastest's; `starved` counts robots without a chunk. The load
+measures itself: `late` is the p99 of its own ticks' lateness in ms, `cores` what it used; where it
+did not keep its rate the row says so, and its latencies are not the site's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import figures
+from .fleet_load import DT_NS, LoadReport, load_of
+from .fleet_report import aims, plot, text
+from .fleet_robot import CHUNK_STEPS, FPS, RobotConfig
+from .fleet_site import Site, Used
+
+ROBOTS = (1, 3, 10, 30, 100, 300)
+QUICK = (1, 30, 300)
+MOST = 1000
+BUFFER_S = 0.5
+"""The default of fleet.yaml."""
+REQUESTS_PER_S = 256.0
+"""Of 300 robots with that buffer."""
+LATE_MS = DT_NS / 2e6
+"""A load whose p99 is later did not keep its rate."""
+KEPT = 0.99
+_REPORTS_S = 0.6
+"""How old the counts in the boards may be."""
+
+
+def main() -> int:
+    parser = figures.parser("fleet", __doc__, "three fleets, for 4 s each")
+    parser.add_argument(
+        "--robots", type=_robots, nargs="+", metavar="N", help=f"how many ({_words(ROBOTS)})"
+    )
+    parser.add_argument("--replicas", type=int, choices=(1, 2), default=2, help="how many (2)")
+    parser.add_argument("--batch", type=figures.count, default=8, help="of a replica, at most (8)")
+    parser.add_argument(
+        "--service-ms", type=_positive, default=50.0, help="what a batch takes, of any size (50)"
+    )
+    parser.add_argument(
+        "--requests-per-s",
+        type=_positive,
+        default=REQUESTS_PER_S,
+        help=f"of all robots together, as far as they can ({REQUESTS_PER_S:g})",
+    )
+    parser.add_argument("--seconds", type=_positive, help="measured for each fleet (20)")
+    parser.add_argument(
+        "--processes", type=figures.count, default=2, help="that the robots are in (2)"
+    )
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="curves (needs matplotlib)")
+    options = parser.parse_args()
+    logging.basicConfig(format="%(processName)s: %(message)s")
+    options.seconds = options.seconds or (4.0 if options.quick else 20.0)
+    about = figures.machine()
+    rows = [
+        measure(robots, options)
+        for robots in options.robots or (QUICK if options.quick else ROBOTS)
+    ]
+    report = {"bench": "fleet", "machine": about, "rows": rows, "aims": aims(rows)}
+    if options.plot is not None:
+        plot(report, options.plot)
+    print(json.dumps(report) if options.json else text(report))
+    return 0
+
+
+def measure(robots: int, options: argparse.Namespace) -> dict[str, Any]:
+    """One row: a site of its own, with so many robots."""
+    processes = min(options.processes, robots)
+    service_s = options.service_ms / 1e3
+    with (
+        load_of(processes) as load,  # forked before there is anything to inherit
+        tempfile.TemporaryDirectory(prefix="hf-") as directory,
+    ):
+        site = Site(Path(directory) / "s", options.replicas, options.batch, service_s, robots)
+        try:
+            before = site.used()
+            time.sleep(min(3.0, options.seconds / 2))
+            idle = site.used()
+            every_s = interval_s(robots, options.requests_per_s)
+            load.join(
+                [
+                    RobotConfig(
+                        name=f"r{k}", front=site.front, buffer_time_s=CHUNK_STEPS / FPS - every_s
+                    )
+                    for k in range(robots)
+                ]
+            )
+            time.sleep(max(_REPORTS_S, 2 * every_s))  # the first chunks come in a crowd
+            began = site.used()
+            load.begin(round((began.at_s + options.seconds) * 1e9))
+            reports = load.reports()
+            ended = site.used()
+        finally:
+            site.close()
+    idle_cpu = (idle.cpu_s - before.cpu_s) / (idle.at_s - before.at_s)
+    return row_of(robots, options, idle_cpu, began, ended, reports)
+
+
+def interval_s(robots: int, requests_per_s: float) -> float:
+    """How often each robot asks, so that all together ask for so many chunks per second."""
+    return min(max(robots / requests_per_s, 1 / FPS), CHUNK_STEPS / FPS - BUFFER_S)
+
+
+def row_of(
+    robots: int,
+    options: argparse.Namespace,
+    idle_cpu: float,
+    began: Used,
+    ended: Used,
+    reports: list[LoadReport],
+) -> dict[str, Any]:
+    """The figures of one fleet. `idle_cpu`: what the broker used without robots, of a core."""
+    seconds = ended.at_s - began.at_s
+    requests, replies = ended.requests - began.requests, ended.replies - began.replies
+    broker_s = ended.cpu_s - began.cpu_s
+    beats = 2 * seconds * options.replicas
+    messages = sum(report.sent for report in reports) + replies + beats
+    by_robot = [values for report in reports for values in report.latencies_ms]
+    p99 = [float(np.percentile(values, 99)) for values in by_robot if values]
+    batches = ended.batches - began.batches
+    full_per_s = options.batch * options.replicas / (options.service_ms / 1e3)
+    ticks, due = (sum(getattr(r, name) for r in reports) for name in ("ticks", "due"))
+    late_ms = max(report.late_ms for report in reports)
+    return figures.row(
+        f"holdfast/fleet-{robots}",
+        np.concatenate([np.array(values) for values in by_robot]) if by_robot else [],
+        "ms",
+        robots=robots,
+        requests_per_s=round(requests / seconds, 1),
+        load=round(requests / seconds / full_per_s, 3),
+        batch=round(sum(int(size) * n for size, n in batches.items()) / max(1, batches.total()), 2),
+        messages=round(messages),
+        us_message=round((broker_s - idle_cpu * seconds) / max(1.0, messages) * 1e6, 1),
+        ms_request=round(broker_s / max(1, requests) * 1e3, 4),
+        broker_cpu=round(broker_s / seconds, 4),
+        idle_cpu=round(idle_cpu, 4),
+        fairness=round(max(p99) / min(p99), 3) if p99 and min(p99) > 0 else None,
+        starved=sum(not values for values in by_robot),
+        failed=sum(report.failed for report in reports),
+        stalled=sum(report.stalled for report in reports),
+        replays=ended.replays - began.replays,
+        broker_mb=ended.broker_mb,
+        replica_mb=ended.replica_mb,
+        late_ms=round(late_ms, 2),
+        load_cores=round(sum(report.cpu_s for report in reports) / seconds, 3),
+        kept=late_ms <= LATE_MS and ticks >= KEPT * due,
+    )
+
+
+def _robots(text: str) -> int:
+    number = figures.count(text)
+    if number > MOST:
+        raise argparse.ArgumentTypeError(f"{number} is more than {MOST}")
+    return number
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1e6:
+        raise argparse.ArgumentTypeError(f"{number:g} is not more than 0")
+    return number
+
+
+def _words(numbers: tuple[int, ...]) -> str:
+    return " ".join(map(str, numbers))
+
+
+if __name__ == "__main__":
+    figures.run(main)
