@@ -49,6 +49,11 @@ class ChunkBuffer:
         return self._plan.robot[position] if position >= 0 else None
 
     @property
+    def rest(self) -> Floats:
+        """The actions not yet popped, in robot space, [steps, A]: a view, until the next merge."""
+        return self._plan.robot[self._cursor - self._base : self._length]
+
+    @property
     def episode(self) -> int:
         return self._words[Word.EPISODE]
 

@@ -35,10 +35,11 @@ import msgspec
 from ...actors.runtime.client_configs import GrootConfig, OpenpiConfig
 from ...policy.base import Observation
 from . import bare_groot, bare_openpi, figures
-from .bench_cameras import CAMERAS, cameras
+from .bench_cameras import cameras
 from .floors import Once
 from .own_policy import OwnPolicy
 from .peer_program import PeerProgram, importable, interpreter
+from .peers.work import CAMERAS
 from .request_path import JOINTS, Path, Served, Way, free_port, spec_of
 
 TURN = 10

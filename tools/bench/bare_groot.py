@@ -16,8 +16,8 @@ import zmq
 
 from ...actors.clients.groot_arrays import ArrayForm, pack, unpack
 from . import figures
-from .bench_cameras import CAMERAS
 from .floors import PATIENCE_MS, Once
+from .peers.work import CAMERAS
 
 STEPS, SIZE = 50, 224
 ARM = "single_arm"

@@ -16,24 +16,23 @@ from numpy.typing import NDArray
 from ...actors.runtime.actor import Actor
 from ...transport import segment
 from ...transport.frame_ring import FrameRing
+from .peers.work import CAMERAS, HEIGHT, WIDTH, marked
 from .started import Started
 
-WIDTH, HEIGHT = 640, 480
-CAMERAS = ("left", "right", "wrist")
 RINGS = {name: f"bench/{name}" for name in CAMERAS}
 _FRAME_MS = 33
 
 
 def images(width: int = WIDTH, height: int = HEIGHT) -> list[NDArray[np.uint8]]:
     """What three cameras see: surfaces and edges with a sensor's noise, as hard for JPEG as that
-    and not as noise alone."""
+    and not as noise alone; in a corner of each the mark of its camera."""
     rng = np.random.default_rng(0)
     seen = []
-    for _ in CAMERAS:
+    for name in CAMERAS:
         coarse = rng.integers(0, 256, (12, 16, 3), dtype=np.uint8)
         smooth = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
         noisy = smooth + rng.normal(0, 3, smooth.shape)
-        seen.append(np.clip(noisy, 0, 255).astype(np.uint8))
+        seen.append(marked(name, np.clip(noisy, 0, 255).astype(np.uint8)))
     return seen
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import os
 import platform
 import sys
@@ -64,6 +65,11 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "load": round(os.getloadavg()[0], 2),
     }
+
+
+def today() -> str:
+    """The date, for a report that is kept."""
+    return dt.datetime.now(tz=dt.UTC).date().isoformat()
 
 
 def row(

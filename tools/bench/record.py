@@ -32,8 +32,8 @@ from ...policy.base import CameraFeature, PolicySpec
 from ...policy.checkpoint import CONFIG, Config
 from ...robot.dataset.verification import verify
 from . import figures
-from .bench_cameras import CAMERAS, HEIGHT, WIDTH
 from .driver import mapped
+from .peers.work import CAMERAS, HEIGHT, WIDTH
 from .recorded_robot import JOINTS, PanningCamera, StillArm
 
 HZ = 30.0

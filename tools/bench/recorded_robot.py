@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from ...robot.base import Robot, RobotSpec
 from ...robot.cameras.base import Camera
-from .bench_cameras import CAMERAS, images
+from .bench_cameras import images
+from .peers.work import CAMERAS
 
 JOINTS = tuple(f"joint_{k}" for k in range(6))
 _SHIFT = 4

@@ -23,6 +23,7 @@ import zmq
 from ...actors.control.buffer import ChunkBuffer
 from ...actors.control.config import ControlConfig, PlanSettings
 from ...actors.control.conversation import Conversation
+from ...actors.control.plan import Floats
 from ...actors.control.plan_memory import PlanMemory, Word
 from ...actors.control.policy_client import PolicyClient
 from ...actors.control.request_cycle import RequestCycle
@@ -35,7 +36,8 @@ from ...transport import segment, sockets
 from ...transport.bodies import Vitals
 from ...transport.outbox import Outbox
 from .bare_broker import BareBroker
-from .bench_cameras import CAMERAS, HEIGHT, RINGS, WIDTH
+from .bench_cameras import RINGS
+from .peers.work import CAMERAS, HEIGHT, WIDTH
 from .started import Started
 
 JOINTS = tuple(f"joint{i}" for i in range(14))
@@ -204,7 +206,7 @@ class Path:
         self._conversation = Conversation(config, self._cycle, client, ROBOT, plan, Vitals, log)
         self._poller = zmq.Poller()
         self._poller.register(client.socket, zmq.POLLIN)
-        self._state = np.zeros(len(JOINTS), np.float32)
+        self._zeros = np.zeros(len(JOINTS), np.float32)
         deadline_s = time.monotonic() + _PATIENCE_S
         while not self._cycle.session.open:
             self._keep_in_touch()
@@ -212,8 +214,15 @@ class Path:
                 raise RuntimeError(f"{self.way.case}: no session: {self._cycle.reason}")
             time.sleep(0.005)
 
-    def ask(self) -> float:
-        """Ask for a chunk; how long it took until it was in the plan, in ms."""
+    @property
+    def planned(self) -> Floats:
+        """What is left to play, [steps, joints]: of the chunk asked for last, all but what it took
+        the place of."""
+        return self._buffer.rest
+
+    def ask(self, state: Floats | None = None) -> float:
+        """Ask for a chunk, from that state of the joints, or zeros; how long it took until it was
+        in the plan, in ms."""
         cycle, buffer = self._cycle, self._buffer
         self._keep_in_touch()
         deadline_ns = time.monotonic_ns() + round(_PATIENCE_S * 1e9)
@@ -225,7 +234,7 @@ class Path:
             self._keep_in_touch()
             started_ns = time.monotonic_ns()
         buffer.pop(started_ns)
-        if not self._conversation.ask(request, self._state, started_ns):
+        if not self._conversation.ask(request, self._zeros if state is None else state, started_ns):
             raise RuntimeError(f"{self.way.case}: the network actor takes no request")
         self._step += 1
         self._words[Word.TICKS] += 1

@@ -179,7 +179,9 @@ def _carried_elsewhere(row: dict[str, Any]) -> dict[str, Any]:
 def benchmarks() -> dict[str, str]:
     """Those that are programs, with what each measures: the first sentence of its file."""
     directory = Path(__file__).parents[1] / "bench"
-    texts = {path.stem: path.read_text(encoding="utf-8") for path in directory.glob("*.py")}
+    programs = {path.stem: path for path in directory.glob("*.py")}
+    programs |= {path.parent.name: path for path in directory.glob("*/__main__.py")}
+    texts = {name: path.read_text(encoding="utf-8") for name, path in programs.items()}
     return {
         name: " ".join(text.partition('"""')[2].partition(".\n\n")[0].split())
         for name, text in sorted(texts.items())

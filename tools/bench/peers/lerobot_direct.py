@@ -18,51 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from . import line_server
+from . import lerobot_act, line_server
+from .work import CAMERAS, JOINTS, TASK
 
-CAMERAS, WIDTH, HEIGHT = ("left", "right", "wrist"), 64, 48
-JOINTS, STEPS = 14, 50
-TASK = "put the red parcel in the left bin"
-
-
-def make(folder: str) -> None:
-    """Write the checkpoint and its processors."""
-    from lerobot.configs import FeatureType, PolicyFeature
-    from lerobot.policies.factory import (
-        get_policy_class,
-        make_policy_config,
-        make_pre_post_processors,
-    )
-
-    torch.manual_seed(0)
-    inputs = {"observation.state": PolicyFeature(FeatureType.STATE, (JOINTS,))}
-    for name in CAMERAS:
-        image = PolicyFeature(FeatureType.VISUAL, (3, HEIGHT, WIDTH))
-        inputs[f"observation.images.{name}"] = image
-    outputs = {"action": PolicyFeature(FeatureType.ACTION, (JOINTS,))}
-    config = make_policy_config(
-        "act",
-        input_features=inputs,
-        output_features=outputs,
-        device="cpu",
-        push_to_hub=False,
-        chunk_size=STEPS,
-        n_action_steps=STEPS,
-        dim_model=64,
-        n_heads=4,
-        dim_feedforward=128,
-        n_encoder_layers=1,
-        n_vae_encoder_layers=1,
-        pretrained_backbone_weights=None,
-    )
-    get_policy_class("act")(config).save_pretrained(folder)
-    stats = {
-        name: {"mean": torch.zeros(shape), "std": torch.ones(shape)}
-        for name, feature in {**inputs, **outputs}.items()
-        for shape in [(3, 1, 1) if feature.type is FeatureType.VISUAL else feature.shape]
-    }
-    for processor in make_pre_post_processors(config, dataset_stats=stats):
-        processor.save_pretrained(folder)
+WIDTH, HEIGHT = 64, 48
 
 
 def library(folder: str) -> Callable[[], Any]:
@@ -116,5 +75,5 @@ def ask(folder: str, options: str) -> None:
 
 
 if __name__ == "__main__":
-    make(sys.argv[1])
+    lerobot_act.make(sys.argv[1], WIDTH, HEIGHT)
     ask(sys.argv[1], sys.argv[2])

@@ -1,0 +1,13 @@
+"""How LeRobot is told of the robot in `lerobot_robot`, which it finds by this module's name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lerobot.robots import RobotConfig
+
+
+@RobotConfig.register_subclass("no_op")
+@dataclass
+class NoOpLeRobotConfig(RobotConfig):  # type: ignore[misc]  # LeRobot's, without types
+    """Of it LeRobot makes a `NoOpLeRobot`."""
