@@ -233,13 +233,13 @@ class ControlActor(Actor):
             cycle.driver_found()
         if self._handover.possible and self._handover.pressed():
             self._commands.toggle()
-        manual = self._handover.manual
+        manual, moves = self._handover.manual, False
         if gone:
             self._motion.end()
             command = source.rest()
         elif manual:
             command = self._follow(now_ns)
-        elif self._motion.active:
+        elif moves := self._motion.active:
             command = source.follow(self._motion.command(now_ns), now_ns)
         elif cycle.failsafe.paused:
             command = source.rest()
@@ -260,6 +260,7 @@ class ControlActor(Actor):
             begins_step,
             manual,
             waited_ns,
+            moves,
         )
         source.written(monotonic_ns())
         if request is not None:

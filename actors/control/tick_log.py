@@ -11,7 +11,7 @@ Does not guarantee: that a tick is in the log. A killed loop leaves out the tick
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,14 +39,19 @@ class _Word(IntEnum):
     WAITED_NS = 10
 
 
-_PLAYED, _COMMANDED, _BEGINS_STEP, _MANUAL = 1, 2, 4, 8
+_PLAYED, _COMMANDED, _BEGINS_STEP, _MANUAL, _MOVES = 1, 2, 4, 8, 16
+
+Commander = Literal["policy", "person", "motion", "fallback"]
+"""From whom a command is: a policy's chunk, a person or a recording that had taken over, a motion
+to a pose (`go-to`, a strategy's way home), or the fallback, which repeats or stops."""
 
 
 class TickRecord(NamedTuple):
     """One record. `command` [A] is what was written to the robot, None if nothing was; `provenance`
     is that of the policy action it came from, None for the fallback. With interpolation only the
-    first command of each policy step `begins_step`. `manual`: a person had taken over. `waited_ns`:
-    since the tick before, the loop waited so long for a processor (see processor_wait.py)."""
+    first command of each policy step `begins_step`. `manual`: a person had taken over; `moves`: it
+    went to a pose by itself. `waited_ns`: since the tick before, the loop waited so long for a
+    processor (see processor_wait.py)."""
 
     number: int
     instant_ns: int
@@ -59,6 +64,18 @@ class TickRecord(NamedTuple):
     begins_step: bool
     manual: bool = False
     waited_ns: int = 0
+    moves: bool = False
+
+    @property
+    def commander(self) -> Commander | None:
+        """Whose command was written; None if none was."""
+        if self.command is None:
+            return None
+        if self.manual:
+            return "person"
+        if self.moves:
+            return "motion"
+        return "policy" if self.provenance is not None else "fallback"
 
 
 def rows_in(size: int, states: int, actions: int) -> int:
@@ -119,6 +136,7 @@ class TickLog(_TickRing):
         begins_step: bool,
         manual: bool = False,
         waited_ns: int = 0,
+        moves: bool = False,
     ) -> None:
         """Add one tick; everything is copied."""
         number = self._next
@@ -126,7 +144,7 @@ class TickLog(_TickRing):
         row = self.words[place]
         row[_Word.NUMBER] = 0
         fence()
-        flags = begins_step * _BEGINS_STEP + manual * _MANUAL
+        flags = begins_step * _BEGINS_STEP + manual * _MANUAL + moves * _MOVES
         self.states[place] = state
         if command is not None:
             flags |= _COMMANDED
@@ -220,5 +238,6 @@ class TickReader(_TickRing):
             observed_ns=row[_Word.OBSERVED_NS] if played else None,
             begins_step=bool(row[_Word.FLAGS] & _BEGINS_STEP),
             manual=bool(row[_Word.FLAGS] & _MANUAL),
+            moves=bool(row[_Word.FLAGS] & _MOVES),
             waited_ns=row[_Word.WAITED_NS],
         )

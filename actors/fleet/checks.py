@@ -96,7 +96,12 @@ def actor_names(fleet: FleetFile) -> list[str]:
             for name, camera in robot.cameras.items()
             if camera.driver != "robot"
         ]
-        names += [f"{robot.name}/network", f"{robot.name}/control"]
+        names += [f"{robot.name}/teleop"] if robot.teleop else []
+        if robot.service:
+            names.append(f"{robot.name}/network")
+        elif fleet.logs.executed_mb:
+            names.append(f"{robot.name}/executed")
+        names.append(f"{robot.name}/control")
         names += [f"{robot.name}/recorder"] if robot.record else []
     names += ["gateway"] if fleet.gateway.enabled else []
     return [*names, *client_ports(fleet)]

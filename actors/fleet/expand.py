@@ -82,6 +82,8 @@ def _actors(context: HostContext) -> list[ActorSpec]:
         robot_actors.teleoperator(context, robot, robot.teleop) for robot in robots if robot.teleop
     ]
     made += [robot_actors.network(context, robot) for robot in robots if robot.service]
+    if fleet.logs.executed_mb:
+        made += [robot_actors.executed(context, robot) for robot in robots if not robot.service]
     made += [robot_actors.control(context, robot) for robot in robots]
     made += [robot_actors.recorder(context, robot, r) for robot in robots if (r := robot.record)]
     if fleet.gateway.enabled:

@@ -14,6 +14,7 @@ from ..runtime.configs import (
     SpecConfig,
     TeleopConfig,
 )
+from ..runtime.executed_config import ExecutedConfig
 from ..runtime.spec import ActorSpec
 from . import segment_uses
 from .host_context import HostContext
@@ -174,6 +175,21 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         robot,
         after=["broker"],
     )
+
+
+def executed(context: HostContext, robot: RobotEntry) -> ActorSpec:
+    """The log of a robot without a service, which has no network actor."""
+    own, plan = robot_spec(context.fleet, robot), segment_uses.plan(robot)
+    config = ExecutedConfig(
+        robot=robot.name,
+        state_names=tuple(robot.rename.get(n, n) for n in own.state_names),
+        action_names=tuple(robot.rename.get(n, n) for n in own.action_names),
+        plan=plan.name,
+        fps=robot.fps,
+        executed_bytes=context.fleet.logs.executed_mb * 1_000_000,
+        evidence=context.evidence,
+    )
+    return context.spec("executed", f"{robot.name}/executed", config, [plan], robot)
 
 
 def recorder(context: HostContext, robot: RobotEntry, record: RecordSettings) -> ActorSpec:

@@ -30,6 +30,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "broker": {"start_timeout_s": 10.0, "hang_timeout_s": 3.0},
     "network": {"start_timeout_s": 10.0, "hang_timeout_s": 3.0},
+    # A slow disk.
+    "executed": {"hang_timeout_s": 20.0},
     # How long a call of a robot's driver may take, safety.io_timeout_s, the driver says itself.
     "driver": {
         "start_timeout_s": 25.0,

@@ -24,10 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..control.plan_memory import PLAN_BYTES
-from ..control.tick_log import TickReader, TickRecord
+from ..control.tick_log import Commander, TickReader, TickRecord
 from ..runtime.audit import log_change
 from ..runtime.bounded_file import TAIL_BYTES, BoundedFile
 from ..runtime.configs import NetworkConfig
+from ..runtime.executed_config import ExecutedConfig
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class ExecutedStep(msgspec.Struct, frozen=True, kw_only=True, tag="step", tag_fi
         episode: the robot's episode.
         state: the measured state, in the robot's units.
         command: what was written to the robot; None if nothing was.
+        by: whose command that was; None if there was none.
         session, seq, step: the session and the request of the chunk that it came from, and the
             place in that chunk; None for the fallback and for what no policy planned.
         observed_ns: the instant of the observation that the action came from.
@@ -63,6 +65,7 @@ class ExecutedStep(msgspec.Struct, frozen=True, kw_only=True, tag="step", tag_fi
     episode: int
     state: list[float]
     command: list[float] | None = None
+    by: Commander | None = None
     session: int | None = None
     seq: int | None = None
     step: int | None = None
@@ -79,6 +82,7 @@ def step_of(tick: TickRecord) -> ExecutedStep:
         episode=tick.episode,
         state=_shortest(tick.state),
         command=None if tick.command is None else _shortest(tick.command),
+        by=tick.commander,
         session=origin.session if origin else None,
         seq=origin.seq if origin else None,
         step=origin.step if origin else None,
@@ -110,7 +114,7 @@ class ExecutedLog:
     @classmethod
     def of(
         cls,
-        config: NetworkConfig,
+        config: NetworkConfig | ExecutedConfig,
         rundir: Path,
         segment: Callable[[str], mmap | bytearray],
         *,

@@ -20,10 +20,11 @@ from typing import Any
 import cv2
 
 from ...errors import DatasetError, RefusedError
+from ...robot.dataset.provenance import FALLBACK, MOTION, PERSON
 from ...robot.dataset.recording_schema import Row
 from ...transport.seqlock import SteadyReader
 from ..control.plan_memory import PLAN_BYTES
-from ..control.tick_log import TickReader, TickRecord
+from ..control.tick_log import Commander, TickReader, TickRecord
 from ..runtime.actor import Actor
 from ..runtime.runtime_dir import SOCKET
 from ..runtime.status_board import StatusBoardReader
@@ -53,6 +54,8 @@ from .strategy_settings import HighlightSettings
 from .surroundings_watch import Surroundings
 
 _REPORT_NS = 250_000_000
+_SESSIONS: dict[Commander | None, int] = {"motion": MOTION, "fallback": FALLBACK}
+"""What stands in for the session of a chunk."""
 
 
 class RecorderActor(Actor):
@@ -197,7 +200,7 @@ class RecorderActor(Actor):
             state=tick.state,
             action=tick.command,
             task=self._tasks.of(tick.episode),
-            session=origin.session if origin else 0,
+            session=origin.session if origin else _SESSIONS.get(tick.commander, PERSON),
             seq=origin.seq if origin else 0,
             step=origin.step if origin else 0,
             latency_s=(tick.instant_ns - tick.observed_ns) / 1e9 if tick.observed_ns else 0.0,

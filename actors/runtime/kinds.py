@@ -15,6 +15,7 @@ KINDS = {
     "inference": "holdfast.actors.inference.replica:InferenceActor",
     "control": "holdfast.actors.control.loop:ControlActor",
     "network": "holdfast.actors.network.network:NetworkActor",
+    "executed": "holdfast.actors.network.executed_actor:ExecutedActor",
     "sensor": "holdfast.actors.sensor.sensor:SensorActor",
     "driver": "holdfast.actors.driver.driver:DriverActor",
     "teleoperator": "holdfast.actors.teleoperator.teleoperator_actor:TeleoperatorActor",

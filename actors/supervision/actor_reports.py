@@ -179,6 +179,12 @@ class NetworkReport(Struct, kw_only=True):
     evidence_lost: Count = 0
 
 
+class ExecutedReport(Struct, kw_only=True):
+    """Of the log of a robot without a service."""
+
+    evidence_lost: Count = 0
+
+
 class RobotLoad(Struct, kw_only=True):
     """What one robot requires of a replica."""
 
@@ -220,6 +226,7 @@ SHAPES: dict[str, type[Struct]] = {
     "teleoperator": TeleoperatorReport,
     "recorder": RecorderReport,
     "network": NetworkReport,
+    "executed": ExecutedReport,
     "inference": InferenceReport,
     "broker": BrokerReport,
     "witness": JitterProbeReport,

@@ -22,9 +22,9 @@ class Row:
     """One policy step: what the robot was measured at, what was then commanded, and why.
 
     A `task` of None is that of the rows after it. `session`, `seq` and `step` tell which action of
-    which chunk it was (all 0 without a policy), and `latency_s` how old the observation was that
-    the chunk came from. `images` has the newest frame of each camera and the instant of its
-    capture; a camera that is missing, or is None, repeats its last.
+    which chunk it was (for what is from none: provenance.py), and `latency_s` how old the
+    observation was that the chunk came from. `images` has the newest frame of each camera and the
+    instant of its capture; a camera that is missing, or is None, repeats its last.
     """
 
     state: NDArray[np.float32]

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from ...errors import DatasetError
 from .dataset_info import ACTION, IMAGES, STATE
 from .dataset_reader import Dataset
+from .provenance import WORDS
 from .recorded_episode import RecordedEpisode
 from .video_cut import cut
 
@@ -69,6 +70,10 @@ class _Exported:
         if "intervention" in columns:
             by_hand = self._episode.column("intervention").tolist()
             words = ["a person commands" if each else "the policy commands" for each in by_hand]
+            if "provenance" in columns:
+                sessions = self._episode.column("provenance")[:, 0].tolist()
+                said = {session: f"{what} commands" for session, what in WORDS.items() if what}
+                words = [said.get(s, word) for s, word in zip(sessions, words, strict=True)]
             self._changes("hand", words)
         if "provenance" in columns:
             self._chunks(self._episode.column("provenance"))
@@ -98,7 +103,9 @@ class _Exported:
         self._series("chunk/seq", provenance[:, 1])
         self._series("chunk/step", provenance[:, 2])
         words = [
-            f"session {session} seq {seq}" if session or seq else ""
+            WORDS.get(session, f"session {session} seq {seq}")
+            if not seq
+            else f"session {session} seq {seq}"
             for session, seq, _ in provenance.tolist()
         ]
         self._changes("chunk/seams", words)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from holdfast.actors.network.executed_log import ExecutedStep, read
+from holdfast.robot.dataset.dataset_reader import Dataset
+from holdfast.robot.dataset.provenance import MOTION, PERSON
 from holdfast.tests.e2e.conftest import FleetProcess, row
 
 FILE = """
@@ -12,6 +15,7 @@ name: by-hand
 robots:
   - name: r1
     teleop: {driver: expert}
+    record: {root: data}
     options: {seed: 1}
     cameras: {overhead: {width: 64, height: 48, fps: 15}}
 gateway: {enabled: false}
@@ -24,7 +28,8 @@ def test_a_robot_without_a_service_waits_for_a_person_and_follows_them(
     """It starts paused, does a task under the expert's hands, and says what goes on when."""
     file = tmp_path / "by-hand.yaml"
     file.write_text(FILE)
-    fleet: FleetProcess = start_fleet(fleet=file)
+    environment = {"HOLDFAST_STATE": str(tmp_path / "state")}
+    fleet: FleetProcess = start_fleet(fleet=file, environment=environment)
 
     def robot(status: dict[str, Any]) -> dict[str, Any]:
         return row(status["robots"], "r1") if status else {"state": "", "successes": 0}
@@ -37,4 +42,27 @@ def test_a_robot_without_a_service_waits_for_a_person_and_follows_them(
     done = fleet.wait_for(lambda s: robot(s)["successes"] >= 1, 40.0)
     assert robot(done)["state"] == "MANUAL" and done["healthy"], done["health"]
     assert fleet.actorctl("pause", "r1").returncode == 0
-    fleet.wait_for(lambda s: robot(s)["state"] == "PAUSED", 10.0)
+    fleet.wait_for(lambda s: robot(s)["state"] == "PAUSED", 30.0)
+    begun = fleet.actorctl("episode", "start", "r1")
+    assert begun.returncode == 0, begun.stderr
+    moved = fleet.actorctl("go-to", "r1")
+    assert moved.returncode == 0, moved.stderr
+    fleet.wait_for(lambda s: robot(s)["recording"]["frames"] > 10, 60.0)
+    assert fleet.actorctl("episode", "stop", "r1").returncode == 0
+    check_origins(fleet, tmp_path)
+
+
+def check_origins(fleet: FleetProcess, folder: Path) -> None:
+    """Rows of the motion have a provenance of their own, and the executed log tells both apart."""
+    dataset = Dataset(folder / "data")
+    sessions = dataset.episode(len(dataset) - 1).column("provenance")[:, 0].tolist()
+    assert MOTION in sessions
+    assert set(sessions) <= {MOTION, PERSON}
+    picture = folder / "r1.png"
+    plotted = fleet.actorctl("plot", "r1", "--since", "10m", "--out", str(picture))
+    assert plotted.returncode == 0, plotted.stderr
+    assert "0 chunks, 0 answered requests" in plotted.stdout
+    assert picture.stat().st_size > 10_000
+    (log,) = (folder / "state").rglob("executed/r1.jsonl")
+    by = {line.by for line in read(log) if isinstance(line, ExecutedStep)}
+    assert by == {"person", "motion", None}

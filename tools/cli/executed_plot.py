@@ -1,9 +1,9 @@
 """`actorctl plot ROBOT`: what the robot was commanded and what it measured, as a picture.
 
-Draws the executed steps that its network actor keeps on disk (actors/network/executed_log.py):
-each joint's command and state, where chunks change, where no command went out; below, the age of
-the observation that each action came from, and the latency of each request, from the audit. Needs
-no running fleet.
+Draws the executed steps that the fleet keeps on disk (actors/network/executed_log.py): each joint's
+command and state, where chunks change, where a person commanded or a motion to a pose, where no
+command went out; below, for a robot with a service, the age of the observation that each action
+came from, and the latency of each request, from the audit. Needs no running fleet.
 """
 
 from __future__ import annotations
@@ -19,6 +19,14 @@ from numpy.typing import NDArray
 
 from ...actors.network.executed_log import ExecutedHead, ExecutedStep, read
 from ...actors.runtime.bounded_file import older
+
+_SHADES = {
+    "none": ("tab:red", "where no command went out"),
+    "person": ("tab:blue", "where a person commanded"),
+    "motion": ("tab:green", "where it moved to a pose"),
+    "fallback": ("tab:orange", "where the fallback commanded"),
+}
+"""By whose command a step was: its color, and what is said of it."""
 
 _GAP_STEPS = 3
 """Steps further apart than so many periods are not joined by a line."""
@@ -123,8 +131,9 @@ def draw(
         axis.grid(alpha=0.3)
         for seam in run.seams():
             axis.axvline(at_s[seam], color="black", alpha=0.15, linewidth=0.8)
-        for begin, end in _spans(at_s, [step.command is None for step in run.steps]):
-            axis.axvspan(begin, end, color="tab:red", alpha=0.12)
+        for by, (color, _) in _SHADES.items():
+            for begin, end in _spans(at_s, [_kind(step) == by for step in run.steps]):
+                axis.axvspan(begin, end, color=color, alpha=0.12)
     last = axes[-1, 0]
     ages = np.array([_age_ms(step) for step in run.steps])
     last.plot(*_broken(at_s, ages, breaks), color="tab:green", label="age of the observation")
@@ -136,13 +145,26 @@ def draw(
     last.grid(alpha=0.3)
     axes[0, 0].legend(loc="upper right", fontsize=8)
     last.legend(loc="upper right", fontsize=8)
-    axes[0, 0].set_title(
-        f"{run.head.robot}: grey lines where a chunk begins, red where no command went out",
-        fontsize=10,
-    )
+    axes[0, 0].set_title(f"{run.head.robot}: {_legend(run)}", fontsize=10)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _kind(step: ExecutedStep) -> str | None:
+    return "none" if step.command is None else step.by
+
+
+def _legend(run: ExecutedRun) -> str:
+    """What the picture's lines and shades mean, of those that it has."""
+    seen = {_kind(step) for step in run.steps}
+    shades = [
+        f"{color.removeprefix('tab:')} {words}"
+        for by, (color, words) in _SHADES.items()
+        if by in seen
+    ]
+    lines = ["grey lines where a chunk begins"] if run.seams() else []
+    return ", ".join([*lines, *shades]) or "command and state"
 
 
 def _age_ms(step: ExecutedStep) -> float:

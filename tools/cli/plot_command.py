@@ -45,7 +45,7 @@ def plot(
         known = closest(robot, kept) if kept else "of none of its robots yet"
         fail(
             f"no executed steps are kept of a robot {robot!r} in {folder / 'executed'}; {known} "
-            "(a robot has them if it has a service)"
+            "(they are kept unless `logs.executed_mb` is 0)"
         )
     if not find_spec("matplotlib"):
         fail("plot needs matplotlib: pip install 'holdfast[plots]'")

@@ -12,6 +12,7 @@ const BANDS = { chunks: [4, 8], hand: [14, 5], repeated: [21, 5] };
 const TOP = 32;
 const AXIS = 18;
 const SEAM_PX = 5;
+const NO_CHUNK = new Set(["0", "-1", "-2"]);
 const PARTS = ["session", "seq", "step", "latency_s", "intervention", "repeated", "behind_ms"];
 
 export class EpisodeCurves {
@@ -139,7 +140,7 @@ export class EpisodeCurves {
 
   #chunk(k) {
     const { session, seq, intervention } = this.columns;
-    if (!seq || k >= seq.length || (seq[k] === 0 && session[k] === "0") || intervention?.[k]) return null;
+    if (!seq || k >= seq.length || (seq[k] === 0 && NO_CHUNK.has(session[k])) || intervention?.[k]) return null;
     return `${session[k]} ${seq[k]}`;
   }
 

@@ -7,6 +7,8 @@ import { ask } from "./stream.js";
 import { make, milliseconds, setState, setText } from "./words.js";
 
 const LATE_MS = 100;
+// Who commanded a row of no chunk, by the column's session. 0 is a person, or was not distinguished.
+const COMMANDERS = { 0: "no policy", "-1": "a motion to a pose", "-2": "the fallback" };
 const $ = (id) => document.getElementById(id);
 
 export class EpisodePage {
@@ -118,11 +120,11 @@ export class EpisodePage {
   #origin(row) {
     const pairs = [];
     if (row.seq !== undefined) {
-      const from = row.seq || row.session !== "0";
-      pairs.push(["session", from ? row.session : "none: no policy"], ["seq", from ? row.seq : "–"], ["step of the chunk", from ? row.step : "–"]);
+      const from = row.seq || !(row.session in COMMANDERS);
+      pairs.push(["session", from ? row.session : "none"], ["seq", from ? row.seq : "–"], ["step of the chunk", from ? row.step : "–"]);
     }
     if (row.latency_s !== undefined) pairs.push(["latency", row.latency_s ? milliseconds(1000 * row.latency_s) : "–"]);
-    if (row.intervention !== undefined) pairs.push(["commanded by", row.intervention ? "a person" : "the policy", row.intervention && "hand"]);
+    if (row.intervention !== undefined) pairs.push(["commanded by", row.intervention ? "a person" : COMMANDERS[row.session] ?? "the policy", row.intervention && "hand"]);
     $("origin").replaceChildren(...pairs.map(([what, value, kind]) => make(
       "div", { class: kind || "" }, make("dt", {}, what), make("dd", {}, String(value)),
     )));

@@ -37,6 +37,29 @@ def test_a_reader_gets_every_tick_whole_and_in_order() -> None:
     assert (last, reader.lost) == (499, 0)
 
 
+@pytest.mark.parametrize(
+    ("manual", "moves", "played", "commander"),
+    [
+        (False, False, True, "policy"),
+        (True, False, False, "person"),
+        (False, True, False, "motion"),
+        (False, False, False, "fallback"),
+    ],
+)
+def test_a_record_says_whose_command_it_has(
+    manual: bool, moves: bool, played: bool, commander: str
+) -> None:
+    """A policy's, a person's, a motion's or the fallback's; that of a tick without one is None."""
+    memory = memoryview(bytearray(SIZE))
+    log = TickLog(memory, 3, 2)
+    reader = TickReader(memory, 3, 2)
+    state, value = np.zeros(3, np.float32), np.ones(2, np.float32)
+    action = PlannedAction(value, value, np.arange(9)) if played else None
+    log.write(1, 0, 3, state, value, action, True, manual, moves=moves)
+    log.write(2, 0, 3, state, None, None, True, manual, moves=moves)
+    assert [tick.commander for tick in reader.read()] == [commander, None]
+
+
 def test_a_slow_reader_loses_the_oldest_ticks_and_counts_them() -> None:
     """What it gets are the newest, without a gap."""
     memory = memoryview(bytearray(SIZE))

@@ -22,6 +22,7 @@ from holdfast.actors.runtime.configs import (
     NetworkConfig,
     SensorConfig,
 )
+from holdfast.actors.runtime.executed_config import ExecutedConfig
 from holdfast.actors.supervision.supervised import fleet_of
 from holdfast.errors import FleetError
 from holdfast.tests.actors.fleet.files import actors, faults
@@ -35,6 +36,7 @@ CONFIGS: dict[str, type[msgspec.Struct]] = {
     "sensor": SensorConfig,
     "driver": DriverConfig,
     "witness": JitterProbeConfig,
+    "executed": ExecutedConfig,
     "control": ControlConfig,
     "gateway": GatewayConfig,
 }
@@ -56,6 +58,25 @@ def test_every_actor_gets_a_config_of_its_kind_and_every_segment_it_names(
         for key in ("segment", "scene", "state", "command", "plan", "outbox", "witness"):
             assert actor.config.get(key) is None or actor.config[key] in named
     assert set(writers) == set(sizes), "a segment without a writer"
+
+
+def test_a_robot_without_a_service_has_a_log_of_what_it_executed(good: dict[str, Any]) -> None:
+    """In place of the network actor, which keeps it for others; none where none is wanted."""
+    robot = good["robots"][1]
+    del robot["service"]
+    robot["teleop"] = {"driver": "expert"}
+    made = {actor.name: actor for actor in actors(good)}
+    assert set(made) == set(actor_names(loads(yaml.safe_dump(good))))
+    assert "r2/network" not in made
+    config = msgspec.convert(made["r2/executed"].config, ExecutedConfig)
+    assert (config.robot, config.executed_bytes) == ("r2", 32_000_000)
+    assert [use.writable for use in made["r2/executed"].segments if use.name == config.plan] == [
+        False
+    ]
+    good["logs"] = {"executed_mb": 0}
+    without = {actor.name for actor in actors(good)}
+    assert without == set(made) - {"r2/executed"}
+    assert without == set(actor_names(loads(yaml.safe_dump(good))))
 
 
 def test_the_start_order_is_one_that_supervision_accepts(good: dict[str, Any]) -> None:

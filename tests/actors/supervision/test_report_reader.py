@@ -37,6 +37,7 @@ KINDS = {
     "r1/driver": "driver",
     "r1/wrist": "sensor",
     "pick/0": "inference",
+    "r2/executed": "executed",
     "witness": "witness",
     "own": "somewhere:Own",
 }
@@ -117,6 +118,7 @@ SOUND: dict[str, dict[str, Any]] = {
         "queue_ms": QUANTILES,
         "counts": {"served": 3},
     },
+    "executed": {"evidence_lost": 2},
     "witness": {"ticks": 3, "pauses": 1, "oversleep_us": QUANTILES},
     "somewhere:Own": {"evidence_lost": 1, "reason": "its own word"},
 }
