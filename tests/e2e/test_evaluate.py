@@ -123,7 +123,7 @@ def test_the_worse_service_is_seen_over_a_kill_and_an_interruption(
     fleet.wait_for(lambda s: (r1(s)["service"], r1(s)["paused"]) == ("pick", False), 30.0)
 
     by_hand = tmp_path / "by-hand"
-    once = ("still", "--robot", "r1", "--episodes", "1", "--judge", "person", "--out")
+    once = ("still", "--robot", "r1", "--episodes", "1", "--home", "--judge", "person", "--out")
     person = Evaluation(fleet, tmp_path / "person.txt", *once, str(by_hand))
     for k, verdict in enumerate("ry", 1):
         person.wait_for(shown("then press space", k), "the next scene")
@@ -131,6 +131,7 @@ def test_the_worse_service_is_seen_over_a_kill_and_an_interruption(
         person.wait_for(shown("y success, n failure", k), "the episode")
         person.press(verdict)
     assert person.end() == 0, person.said()
+    assert person.said().count("goes to its home pose") == 2
     judged = json.loads((by_hand / "report.json").read_text())
     assert judged["services"]["still"]["succeeded"] == 1 and judged["plan"]["judge"] == "person"
     assert [each["reason"] for each in judged["invalid"]] == ["the person wanted it once more"]

@@ -33,6 +33,7 @@ class FakeArm(Robot):
         bus_ms: tuple[float, float] = (0.0, 0.0),
         hiccup_every: int = 0,
         error_every: int = 0,
+        home: list[float] | None = None,
     ) -> None:
         """`journal` is the file to append to; beside it are `pose.json`, the arm, and, while it is
         there, `unplugged`. The arm is measured `creep` beyond its pose, so that a policy which
@@ -40,7 +41,8 @@ class FakeArm(Robot):
         many takes 50 ms, or fails."""
         names = tuple(joints)
         rates = (float(max_rate),) * len(names)
-        self.spec = RobotSpec(names, names, ControlMode(mode), max_rate=rates)
+        rest = None if home is None else tuple(home)
+        self.spec = RobotSpec(names, names, ControlMode(mode), max_rate=rates, home=rest)
         self._journal = None if journal is None else Path(journal)
         self._pose = [0.0] * len(names)
         self._creep = creep

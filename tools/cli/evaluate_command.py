@@ -141,7 +141,7 @@ def _run(
         resources.enter_context(_interrupted_by(signal.SIGTERM))
         try:
             for each in robots.values():
-                check(each, plan.services)
+                check(each, plan)
             folder = prepare()
             if plan.judge == "person":
                 resources.enter_context(keys)

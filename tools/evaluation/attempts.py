@@ -15,13 +15,15 @@ from threading import Event
 from typing import Any
 
 from ...actors.control.tick_log import TickRecord
-from ...errors import ControlSocketError, EvaluationStoppedError
+from ...errors import ControlSocketError, EvaluationError, EvaluationStoppedError
 from .evaluated_episode import End, EvaluatedEpisode, ExecutedSteps
 from .evaluation_plan import EvaluationPlan, Slot
 from .robot_under_test import RobotSight, RobotUnderTest
 
 _LOOK_S = 0.5
 """Between two looks at the status, for faults."""
+_HOME_S = 60.0
+_HOME_LOOK_S = 0.1
 _BACK_S = 60.0
 """How long the fleet may take to start again what ended."""
 
@@ -84,6 +86,17 @@ class Attempts(ABC):
         """Wait. Raises EvaluationStoppedError."""
         if self.stop.wait(seconds):
             raise EvaluationStoppedError("stopped")
+
+    def go_home(self) -> None:
+        """Bring the robot slowly to its home pose; it is paused there. Raises EvaluationError where
+        it does not come there, and ControlSocketError."""
+        self.robot.command("go-to")
+        deadline_s = time.monotonic() + _HOME_S
+        while (row := self.robot.sight().robot)["moves"]:
+            self.rest(_HOME_LOOK_S)
+            if time.monotonic() >= deadline_s:
+                why = f": {row['reason']}" if row["reason"] else ""
+                raise EvaluationError(f"{self.robot.name} is not home within {_HOME_S:g} s{why}")
 
     def _play(self, slot: Slot) -> tuple[EvaluatedEpisode, ExecutedSteps | None]:
         robot = self.robot

@@ -1,9 +1,10 @@
 """Episodes that the robot's surroundings begin, end and judge: a simulator, an environment.
 
-They begin the next episode by themselves, some whether the robot is commanded or not. So the robot
-is paused where one begins, goes over to the service of the next slot, and goes on. Where that takes
-longer than `PROMPT_S`, or an episode was left in its middle, the robot plays on to where the next
-one begins; that part is not evaluated.
+Each episode begins with a reset of the robot, by which they begin one. Those that cannot begin one
+when they are asked do so by themselves alone, some whether the robot is commanded or not. There the
+robot is paused where one begins, goes over to the service of the next slot, and goes on. Where that
+takes longer than `PROMPT_S`, or an episode was left in its middle, the robot plays on to where the
+next one begins; that part is not evaluated.
 """
 
 from __future__ import annotations
@@ -37,10 +38,20 @@ class EnvironmentAttempts(Attempts):
         at the beginning of one."""
 
     def prepare(self, slot: Slot) -> None:
+        if self.robot.sight().begins:
+            self.robot.use(slot.service)
+            if self.plan.home:
+                self.go_home()
+            self.robot.command("reset")
+        else:
+            self._await(slot.service)
+
+    def _await(self, service: str) -> None:
+        """Be paused, with `service` in use, where the surroundings begin an episode."""
         if self._began_s is None:
             self.robot.use(self.robot.service)  # one that got stuck would not come to the end
             self._play_on()
-        self.robot.use(slot.service)
+        self.robot.use(service)
         assert self._began_s is not None
         if time.monotonic() - self._began_s > PROMPT_S:
             self._play_on()

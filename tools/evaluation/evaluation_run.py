@@ -11,7 +11,7 @@ from ...errors import ControlSocketError, EvaluationError, EvaluationStoppedErro
 from .attempts import Attempts
 from .evaluated_episode import EvaluatedEpisode
 from .evaluation_folder import EvaluationFolder
-from .evaluation_plan import Slot
+from .evaluation_plan import EvaluationPlan, Slot
 from .robot_under_test import RobotUnderTest
 
 MOST_INVALID = 5
@@ -107,12 +107,21 @@ class EvaluationRun:
         return "  ".join(words)
 
 
-def check(robot: RobotUnderTest, services: tuple[str, ...]) -> None:
-    """Pause the robot, and see that each of the services accepts it. Raises EvaluationError."""
+def check(robot: RobotUnderTest, plan: EvaluationPlan) -> None:
+    """Pause the robot, and see that each of the services accepts it, and that it can go home where
+    that is wanted. Raises EvaluationError."""
     robot.wait_ready(robot.service, _RESTORED_S)
     try:
         robot.command("pause")
-        for service in services:
+        if plan.home and plan.judge == "environment" and not robot.sight().begins:
+            raise EvaluationError(
+                f"{robot.name} cannot begin at its home pose: its surroundings begin episodes by "
+                "themselves alone; give its driver a `begin_episode`, or leave out --home"
+            )
+        if plan.home:
+            robot.command("go-to")  # refused where there is no home
+            robot.command("pause")
+        for service in plan.services:
             robot.use(service)
     except ControlSocketError as error:
         raise EvaluationError(f"{robot.name} cannot be evaluated: {error}") from error

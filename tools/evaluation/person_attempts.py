@@ -8,20 +8,18 @@ is not worth much. A robot with a recorder and no strategy of its own records th
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event
 from typing import Protocol
 
 from ...actors.control.tick_log import TickRecord
-from ...errors import ControlSocketError, EvaluationError
+from ...errors import ControlSocketError
 from .attempts import Attempts, Course
 from .evaluation_plan import EvaluationPlan, Slot
 from .robot_under_test import RobotSight, RobotUnderTest
 
 _POLL_S = 0.05
-_HOME_S = 60.0
 _SAVED_S = 130.0
 _BEGIN = (" ", "\n", "\r")
 _VERDICTS = {"y": True, "n": False}
@@ -50,7 +48,8 @@ class PersonAttempts(Attempts):
     def prepare(self, slot: Slot) -> None:
         self.robot.command("pause")
         if self.plan.home:
-            self._go_home()
+            self._say(f"{self.robot.name}: goes to its home pose")
+            self.go_home()
         self._say(f"{self.robot.name}: put the scene in order, then press space")
         while not any(key in _BEGIN for key in self._pressed()):
             pass
@@ -92,11 +91,3 @@ class PersonAttempts(Attempts):
     def _pressed(self) -> str:
         self.rest(0.0)
         return self._keys.wait(_POLL_S)
-
-    def _go_home(self) -> None:
-        self.robot.command("go-to")
-        deadline_s = time.monotonic() + _HOME_S
-        while self.robot.sight().robot["moves"]:
-            self.rest(_POLL_S)
-            if time.monotonic() >= deadline_s:
-                raise EvaluationError(f"{self.robot.name} is not home within {_HOME_S:g} s")

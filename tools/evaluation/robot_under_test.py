@@ -38,11 +38,13 @@ class RobotSight:
         actors: the rows of the actors that its episodes need, by name.
         judged: the episodes that its surroundings have counted, and the successes of them; None
             where they judge nothing.
+        begins: whether its surroundings begin an episode at each reset.
     """
 
     robot: dict[str, Any]
     actors: dict[str, dict[str, Any]] = field(default_factory=dict)
     judged: tuple[int, int] | None = None
+    begins: bool = False
 
     def unready(self) -> str:
         """Which of the actors does not run, and why; empty if all do."""
@@ -111,7 +113,7 @@ class RobotUnderTest:
         said = (actors.get(f"{self.name}/driver") or {}).get("report") or {}
         counts = said.get("tried"), said.get("successes")
         judged = (counts[0], counts[1] or 0) if counts[0] is not None else None
-        return RobotSight(robots[self.name], actors, judged)
+        return RobotSight(robots[self.name], actors, judged, bool(said.get("begins_episodes")))
 
     def command(self, verb: str, within_s: float = 10.0, **args: Any) -> dict[str, Any]:
         """Command the robot, or its recorder; what was answered. Raises ControlSocketError."""

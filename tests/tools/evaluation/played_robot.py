@@ -22,8 +22,9 @@ SLOT = Slot(0, "r1", "better")
 
 class PlayedRobot:
     """A robot of one joint. Its surroundings end an episode after ten ticks, as a success with the
-    service `better`, but never with the one that is `stuck`; `at_tick` is called with each tick's
-    number in the episode."""
+    service `better`, but never with the one that is `stuck`; they begin one at a reset if it
+    `begins`. `at_tick` is called with each tick's number in the episode. It is home a few looks
+    after it was commanded so, if it `arrives`."""
 
     name, service = "r1", "own"
     rate_hz, action_names = 30.0, ("left_a",)
@@ -31,7 +32,8 @@ class PlayedRobot:
     def __init__(self, ends: bool = True) -> None:
         self.ends, self.used, self.stuck = ends, "own", ""
         self.resting = self.until = self.manual = False
-        self.paused = self.recorded = self.gone = False
+        self.paused = self.recorded = self.gone = self.begins = False
+        self.arrives, self.way = True, 0
         self.episode = self.number = self.tick = self.tried = self.successes = self.lost = 0
         self.incarnation = self.epoch = 1
         self.last_exit = ""
@@ -44,10 +46,12 @@ class PlayedRobot:
             ("stalled_ticks", "missed_ticks", "missed_ticks_machine", "stale_dropped"), 0
         )
         robot: dict[str, Any] = {**row, "refused_commands": {}, "epoch": self.epoch}
-        robot |= {"state": "STREAMING", "reason": "", "driver_gaps": 0, "moves": False}
+        self.way -= self.arrives and self.way > 0
+        robot |= {"state": "STREAMING", "reason": "", "driver_gaps": 0, "moves": self.way > 0}
         actor: dict[str, Any] = {"state": "READY", "reason": "", "report": {"shm": True}}
         actor |= {"incarnation": self.incarnation, "last_exit": self.last_exit}
-        return RobotSight(robot, {"r1/network": actor}, (self.tried, self.successes))
+        judged = self.tried, self.successes
+        return RobotSight(robot, {"r1/network": actor}, judged, self.begins)
 
     def command(self, verb: str, within_s: float = 10.0, **args: Any) -> dict[str, Any]:
         self.commands.append(verb)
@@ -56,7 +60,9 @@ class PlayedRobot:
         if verb == "resume":
             self.resting, self.until = False, args.get("until") == "episode"
         if verb == "pause":
-            self.resting = True
+            self.resting, self.way = True, 0
+        if verb == "go-to":
+            self.resting, self.way = True, 3
         if verb == "reset":
             self._begin()
         return {"episode": self.episode}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import deque
 from threading import Event
 
+import msgspec
 import pytest
 
-from holdfast.errors import EvaluationStoppedError
+from holdfast.errors import EvaluationError, EvaluationStoppedError
 from holdfast.tests.tools.evaluation.played_robot import (
     SLOT,
     PlayedRobot,
@@ -15,7 +16,9 @@ from holdfast.tests.tools.evaluation.played_robot import (
     limited_plan,
     of_environment,
 )
+from holdfast.tools.evaluation import attempts as evaluated_attempts
 from holdfast.tools.evaluation import environment_attempts
+from holdfast.tools.evaluation.environment_attempts import EnvironmentAttempts
 from holdfast.tools.evaluation.person_attempts import PersonAttempts
 
 
@@ -78,6 +81,48 @@ def test_a_change_that_took_too_long_waits_for_the_next_episode(
     whole, steps = attempts.run(SLOT)
     assert whole.success and steps is not None and len(steps.actions) == 10
     assert robot.tried == before + 2
+
+
+def test_an_episode_that_surroundings_begin_when_asked_needs_no_other_before_it() -> None:
+    """None is played for nothing, also after one that was left in its middle."""
+    robot = PlayedRobot()
+    robot.begins = True
+    attempts = of_environment(robot, limit_s=0.05)
+    robot.stuck = "better"
+    assert attempts.run(SLOT)[0].ended_by == "time limit"
+    robot.stuck, before, robot.commands = "", robot.tried, []
+    whole, steps = of_environment(robot).run(SLOT)
+    assert whole.success and steps is not None and len(steps.actions) == 10
+    assert robot.tried == before + 1
+    assert robot.commands == ["use", "reset", "resume", "pause"]
+
+
+@pytest.mark.parametrize("judge", ["environment", "person"])
+def test_the_robot_is_home_before_an_episode_begins(judge: str) -> None:
+    """It is there before the scene is put in order, or is begun."""
+    robot = PlayedRobot(ends=judge == "environment")
+    robot.begins = True
+    homed = msgspec.structs.replace(limited_plan(30.0), home=True)
+    if judge == "person":
+        keys = ScriptedKeys(" ", "y")
+        episode, _ = PersonAttempts(as_robot(robot), homed, Event(), keys, print).run(SLOT)
+    else:
+        episode, _ = EnvironmentAttempts(as_robot(robot), homed, Event()).run(SLOT)
+    assert episode.success and robot.way == 0
+    moved = [verb for verb in robot.commands if verb in ("go-to", "reset", "resume")]
+    assert moved == ["go-to", "reset", "resume"]
+
+
+def test_a_robot_that_does_not_come_home_ends_the_evaluation(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a while, with the robot's name."""
+    monkeypatch.setattr(evaluated_attempts, "_HOME_S", 0.1)
+    robot = PlayedRobot()
+    robot.begins, robot.arrives = True, False
+    homed = msgspec.structs.replace(limited_plan(30.0), home=True)
+    with pytest.raises(EvaluationError, match="r1 is not home within"):
+        EnvironmentAttempts(as_robot(robot), homed, Event()).run(SLOT)
 
 
 @pytest.mark.parametrize("fault", ["kill", "session", "person"])

@@ -80,8 +80,29 @@ def test_a_robot_is_given_back_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_service_that_refuses_the_robot_is_known_before_the_first_episode() -> None:
     """With the reason; the robot is paused meanwhile."""
     robot = PlayedRobot()
-    check(as_robot(robot), ("better", "worse"))
+    check(as_robot(robot), plan(1))
     assert robot.commands == ["pause", "use", "use"]
     robot.refuses = {"use": "fps: it is for 5 Hz"}
     with pytest.raises(EvaluationError, match="r1 cannot be evaluated: fps: it is for 5 Hz"):
-        check(as_robot(robot), ("better",))
+        check(as_robot(robot), plan(1, against=None))
+
+
+@pytest.mark.parametrize("judge", ["environment", "person"])
+def test_a_robot_that_cannot_go_home_is_refused_before_the_first_episode(judge: str) -> None:
+    """With its reason; nothing was moved."""
+    homed = msgspec.structs.replace(plan(1), home=True, judge=judge)
+    robot = PlayedRobot()
+    robot.begins = True
+    check(as_robot(robot), homed)
+    assert robot.way == 0 and robot.resting
+    robot.refuses = {"go-to": "its driver names no home pose"}
+    with pytest.raises(EvaluationError, match="names no home pose"):
+        check(as_robot(robot), homed)
+
+
+def test_surroundings_that_begin_at_their_own_pace_do_so_in_the_pose_that_there_is() -> None:
+    """To go home would be of no use: it is refused with what the driver lacks."""
+    homed = msgspec.structs.replace(plan(1), home=True)
+    with pytest.raises(EvaluationError, match="begin_episode"):
+        check(as_robot(PlayedRobot()), homed)
+    check(as_robot(PlayedRobot()), msgspec.structs.replace(homed, judge="person"))
