@@ -24,12 +24,16 @@ class ClientSeats:
         (`full`)."""
         if len(self) >= self._most:
             self._service.counts["refused-full"] += 1
+            full = f"a client is refused: {self._most} sessions are in use already"
+            self._service.said.warning("refused", full)
             raise WireError("full", f"{self._most} sessions are in use, and no more are served")
         number = next(n for n in itertools.count(1) if n not in self._taken)
         caller = self._taken[number] = self._service.caller(f"{self._name}/{number}")
+        self._service.said.info("connected", f"{self._name}/{number}: a client's session begins")
         return caller
 
     async def leave(self, caller: ServiceCaller, reason: str) -> None:
         """End a session that was taken; its name is free then."""
+        self._service.said.info("gone", f"{caller.name}: {reason}")
         await caller.close(reason)
         self._taken = {n: each for n, each in self._taken.items() if each is not caller}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import socket
 import time
@@ -18,6 +19,7 @@ from ...transport.bodies import Open, Request
 from ...transport.images import Pixels
 from ...transport.keys import Key, PublicKey
 from ...transport.messages import Blobs
+from .client_log import ClientLog
 from .service_caller import ServiceCaller
 
 SLACK_S = 0.5
@@ -25,7 +27,8 @@ SLACK_S = 0.5
 
 
 class ClientService:
-    """The service `name` at the `broker`, with a policy of `spec`; `counts` of what happened."""
+    """The service `name` at the `broker`, with a policy of `spec`; `counts` of what happened, and
+    `said` what is written about it."""
 
     def __init__(
         self,
@@ -35,9 +38,11 @@ class ClientService:
         broker: str,
         keys: tuple[Key | None, PublicKey | None],
         incarnation: int,
+        log: logging.Logger,
     ) -> None:
         self.name, self.spec = name, spec
         self.counts: Counter[str] = Counter()
+        self.said = ClientLog(log)
         self._context, self._broker, self._keys = context, broker, keys
         self._incarnation = incarnation
         # Epochs rise over restarts too: the broker forgets an old session late.

@@ -7,7 +7,6 @@ get_modality_config, kill. An error is the answer `{"error": text}`.
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import Any
 
@@ -26,8 +25,6 @@ from .shared_secret import is_secret
 
 ENDPOINTS = ("ping", "get_action", "reset", "get_modality_config", "kill")
 _PONG = {"status": "ok", "message": "Server is running"}
-
-_log = logging.getLogger("groot")
 
 
 class GrootPort:
@@ -75,7 +72,7 @@ class GrootConversation:
             result = await self._result(request)
         except HoldfastError as error:
             counts["errors"] += 1
-            _log.info("a client's request failed: %s", error)
+            self._port.service.said.info("failed", f"a client's request failed: {error}")
             result = {"error": str(error)}
             if isinstance(error, PolicyLostError):
                 await self.close("the service refused it")
@@ -94,6 +91,8 @@ class GrootConversation:
             raise WireError("request", f"a request is a map, {type(request).__name__} came")
         if port.token is not None and not is_secret(request.get("api_token"), port.token):
             port.service.counts["refused-token"] += 1
+            given = "another API token" if request.get("api_token") else "no API token"
+            port.service.said.warning("refused", f"a client is refused: it sends {given}")
             # In the words of GR00T's own server.
             raise WireError("token", "Unauthorized: Invalid API token")
         endpoint = request.get("endpoint", "get_action")

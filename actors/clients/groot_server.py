@@ -75,6 +75,7 @@ class GrootActor(Actor):
             config.broker,
             credentials(self.name, config.key, config.broker_keys).of(0),
             self.incarnation,
+            self.log,
         )
         self._counts = self._service.counts
         modalities = Modalities(spec, config.mapping)

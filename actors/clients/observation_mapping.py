@@ -16,7 +16,7 @@ What is not needed is not read. An image is uint8, or floating from 0 to 1, [h, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -85,10 +85,9 @@ class ObservationReader:
         if key is None:
             images = [k for k, v in flat.items() if isinstance(v, np.ndarray) and v.ndim == 3]
             found = (
-                ([camera.name] if camera.name in images else [])
-                or [k for k in images if _last(k) == camera.name]
-                or [k for k in images if bare(_last(k)) and bare(_last(k)) == bare(camera.name)]
+                _called(camera.name, images)
                 or (images if len(images) == len(self._spec.cameras) == 1 else [])
+                or _called(camera.name, flat)[:1]  # no image, as its own error says
             )
             if len(found) != 1:
                 why = f"{', '.join(found)} may all be it" if found else "no key has its name"
@@ -155,6 +154,16 @@ def _last(key: str) -> str:
 
 def _named(flat: Mapping[str, Any], name: str) -> list[str]:
     return [key for key in flat if _last(key) == name]
+
+
+def _called(name: str, keys: Iterable[str]) -> list[str]:
+    """The keys that the name of a camera fits best."""
+    keys = list(keys)
+    return (
+        ([name] if name in keys else [])
+        or [key for key in keys if _last(key) == name]
+        or [key for key in keys if bare(_last(key)) and bare(_last(key)) == bare(name)]
+    )
 
 
 def bare(name: str) -> str:

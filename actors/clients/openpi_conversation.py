@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 import traceback
 
@@ -20,8 +19,6 @@ from .service_caller import ServiceCaller
 
 SEND_S = 10.0
 """How long a client may take to read an answer."""
-
-_log = logging.getLogger("openpi")
 
 
 class OpenpiConversation:
@@ -51,7 +48,7 @@ class OpenpiConversation:
                 answer = await self._answer(message)
             except HoldfastError as error:
                 self._service.counts["errors"] += 1
-                _log.info("%s: %s", self._name, error)
+                self._service.said.info("failed", f"{self._name}: {error}")
                 # As openpi's server does, without the stack, which says nothing about the client.
                 what = "".join(traceback.format_exception_only(error))
                 await self._send(f"Traceback (most recent call last):\n{what}")

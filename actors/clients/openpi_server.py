@@ -73,6 +73,7 @@ class OpenpiActor(Actor):
             config.broker,
             credentials(self.name, config.key, config.broker_keys).of(0),
             self.incarnation,
+            self.log,
         )
         self._counts = self._service.counts
         self._reader = ObservationReader(spec, config.mapping)
@@ -122,13 +123,21 @@ class OpenpiActor(Actor):
         self._counts["connects"] += 1
         if self._api_key is not None and not self._has_key(request):
             self._counts["refused-key"] += 1
+            given = "another API key" if "Authorization" in request.headers else "no API key"
+            self._refused(connection, f"it sends {given}")
             words = "this server takes clients with its API key only: Authorization: Api-Key KEY\n"
             return connection.respond(HTTPStatus.UNAUTHORIZED, words)
         if len(self._clients) >= MAX_CLIENTS:
             self._counts["refused-full"] += 1
+            self._refused(connection, f"{MAX_CLIENTS} are connected already")
             words = f"{MAX_CLIENTS} clients are connected, and no more are served\n"
             return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, words)
         return None
+
+    def _refused(self, connection: ServerConnection, why: str) -> None:
+        self._service.said.warning(
+            "refused", f"a client from {_peer(connection)} is refused: {why}"
+        )
 
     def _has_key(self, request: Handshake) -> bool:
         assert self._api_key is not None
@@ -140,11 +149,13 @@ class OpenpiActor(Actor):
         """Serve one client until it is gone."""
         if len(self._clients) >= MAX_CLIENTS:
             # Between the handshake's two halves others may have taken the last place.
+            self._refused(client, f"{MAX_CLIENTS} are connected already")
             await client.close(CloseCode.TRY_AGAIN_LATER, "too many clients")
             return
         number = next(n for n in itertools.count(1) if n not in self._clients)
         self._clients[number] = client
         name = f"{self.name}/{number}"
+        self._service.said.info("connected", f"{name}: a client from {_peer(client)}")
         conversation = OpenpiConversation(self._service, self._reader, self._metadata, client, name)
         try:
             await conversation.serve()
@@ -152,12 +163,20 @@ class OpenpiActor(Actor):
             pass
         except TimeoutError:
             self._counts["slow"] += 1
+            self._service.said.warning("slow", f"{name}: it did not read an answer in time")
         except Exception:
             self.log.exception("a fault of this server, not of its client %d", number)
             raise  # upon which the connection is closed with code 1011
         finally:
             await conversation.close()
             del self._clients[number]
+            self._service.said.info("gone", f"{name}: the client is gone")
+
+
+def _peer(connection: ServerConnection) -> str:
+    """Where a client is."""
+    address = connection.remote_address
+    return str(address[0]) if address else "nowhere"
 
 
 def _describe(config: OpenpiConfig, spec: PolicySpec) -> dict[str, Any]:

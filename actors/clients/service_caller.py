@@ -42,6 +42,7 @@ class ServiceCaller:
         key: Key | None = None,
         server: PublicKey | None = None,
     ) -> None:
+        self.name = opening.robot
         self.session = ServiceSession(opening, epochs)
         self._connection = Connection(
             context,

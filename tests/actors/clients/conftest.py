@@ -15,6 +15,8 @@ from websockets.sync.client import ClientConnection, connect
 
 from holdfast import Fleet
 from holdfast.actors.clients.msgpack_arrays import pack, unpack
+from holdfast.actors.runtime.runtime_dir import SOCKET, runtime_base
+from holdfast.actors.supervision import control_socket
 from holdfast.tests.peers.environments import interpreter_of
 from holdfast.tests.waiting import wait_until
 
@@ -69,6 +71,11 @@ class Served:
         """Wait until no client is connected, and none has a session."""
         idle = lambda: not self.sessions() and self.report(self.kind)["clients"] == 0  # noqa: E731
         wait_until(idle, "the clients' sessions to end", 10.0, 0.1)
+
+    def log(self) -> str:
+        """The fleet's log so far."""
+        socket = runtime_base() / self.fleet.name / SOCKET
+        return Path(control_socket.ask(socket, do="places")["log"]).read_text()
 
     def run(self, script: str, *arguments: str) -> str:
         """What a program prints that has the clients of other projects, unmodified."""

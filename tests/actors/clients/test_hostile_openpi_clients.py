@@ -66,10 +66,10 @@ def peak_bytes(pid: int) -> int:
         (wrong(wrist_image=np.full((9, 9, 3), 200.0)), "is floating, and not all from 0 to 1"),
         (wrong(wrist_image=np.full((9, 9, 3), np.nan)), "is floating, and not all from 0 to 1"),
         (wrong(wrist_image=np.zeros((96, 128, 4), np.uint8)), "is uint8[96, 128, 4], expected"),
-        (wrong(wrist_image=np.zeros((96, 128), np.uint8)), "which is camera wrist"),
+        (wrong(wrist_image=np.zeros((96, 128), np.uint8)), "is uint8[96, 128], expected an image"),
         (wrong(wrist_image=np.zeros((0, 128, 3), np.uint8)), "is uint8[0, 128, 3], expected"),
         (wrong(wrist_image=np.zeros((5000, 1, 3), np.uint8)), "at most 4096 pixels a side"),
-        (wrong(wrist_image=b"a JPEG, perhaps"), "which is camera wrist"),
+        (wrong(wrist_image=b"a JPEG, perhaps"), "is bytes, expected an image [h, w, 3]"),
         (pack({**observation(), "prompt": 7}), "prompt is int, expected text"),
     ],
 )

@@ -28,6 +28,24 @@ def test_health_is_answered_without_a_websocket_and_without_the_key(slow: Served
         assert (answer.status, answer.read()) == (200, b"OK\n")
 
 
+def test_connections_and_refusals_are_in_the_log_without_a_key(slow: Served) -> None:
+    """Who came, and whom the port refused, and why."""
+    wrong = {"additional_headers": {"Authorization": "Api-Key tr1ed"}}
+    for headers, why in (({}, "no API key"), (wrong, "another API key")):
+
+        def refused(headers: dict[str, Any] = headers, why: str = why) -> bool:
+            with pytest.raises(InvalidStatus), slow.connect(**headers):
+                pass
+            return f"a client from 127.0.0.1 is refused: it sends {why}" in slow.log()
+
+        wait_until(refused, f"the refusal of {why}", 30.0, 0.3)
+    with slow.connect(**KEY) as client:
+        client.recv(10.0)
+        wait_until(lambda: "openpi/1: a client from 127.0.0.1" in slow.log(), "its line", 30.0)
+    wait_until(lambda: "openpi/1: the client is gone" in slow.log(), "the end's line", 30.0)
+    assert "tr1ed" not in slow.log() and "s3cret" not in slow.log()
+
+
 def test_many_clients_each_get_their_own_chunks(served: Served) -> None:
     """Sixteen at once, each with a state of its own, which its actions repeat."""
     amiss: list[Any] = []
