@@ -120,6 +120,7 @@ class Supervisor:
                     self._poll()
                     if time.monotonic() >= deadline_s and not self.state.stopping:
                         self.stop("the duration is over")
+                self._show()
             finally:
                 self._teardown()
         assert self.final is not None, "a fleet is gone only after a stop"

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,7 +66,7 @@ def start(
     from ...actors.supervision.logstore import LogStore
     from ...actors.supervision.service_manager import ServiceManager
     from ...actors.supervision.supervisor import Supervisor
-    from .view import View, on_terminal
+    from .view import View, on_terminal, stopped
 
     if report is not None:
         _check_writable(report)
@@ -84,8 +85,9 @@ def start(
             service_manager = ServiceManager()
 
             def publish(status: dict[str, Any]) -> None:
-                view.show(status)
-                service_manager.report(status, stopping=supervisor.final is not None)
+                stopping = supervisor.final is not None
+                view.show(status, stopping=stopping)
+                service_manager.report(status, stopping=stopping)
 
             supervisor = Supervisor(fleet.name, actors, runtime, logs, publish)
         except BaseException:
@@ -104,6 +106,8 @@ def start(
     view.start()
     final = supervisor.run(duration, lifeline=0 if until_stdin_closes else None)
     view.end()
+    with suppress(OSError):  # the terminal may be gone
+        print(stopped(final), flush=True)
     service_manager.close()
     if report is not None:
         _write(report, final)

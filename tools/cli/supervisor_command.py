@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ...actors.runtime.runtime_dir import SOCKET, runtime_base
 from ...actors.supervision import control_socket
 from ...errors import (
     BrokerUnreachableError,
@@ -62,6 +63,7 @@ def check(
     Exit status 2 if there is anything; a warning changes it not."""
     import msgspec
 
+    from ...actors.fleet import port_checks
     from ...actors.fleet.expand import expand
     from ...actors.fleet.file_warnings import warnings_of
     from ...actors.fleet.hosts import here
@@ -80,7 +82,8 @@ def check(
             print(json.dumps({"faults": _rows(error.faults)}, indent=2))
             raise SystemExit(2) from None
         fail(str(error))
-    warnings = placed(fleet_file.read_text(encoding="utf-8"), warnings_of(fleet))
+    found = [*warnings_of(fleet), *port_checks.held(fleet, place, lambda: _processes(fleet.name))]
+    warnings = placed(fleet_file.read_text(encoding="utf-8"), found)
     result |= {"fleet": fleet.name, "actors": [actor.name for actor in actors]}
     result["warnings"] = _rows(warnings)
     result["unchecked"] = unchecked = checked_elsewhere(fleet, place)
@@ -118,6 +121,15 @@ def check(
         print(json.dumps(result, indent=2))
     if online and not all(answer.accepted for answer in answers):
         raise SystemExit(1)
+
+
+def _processes(fleet: str) -> set[int]:
+    """Those of the running fleet of this name; none if there is none."""
+    try:
+        answer = control_socket.ask(runtime_base() / fleet / SOCKET, do="status")
+    except ControlSocketError:
+        return set()
+    return {answer["pid"], *(row["pid"] for row in answer["status"]["actors"])}
 
 
 def _rows(faults: Iterable[Fault]) -> list[dict[str, Any]]:

@@ -222,12 +222,17 @@ def _line(note: Note, whole: bool = True) -> Text:
 def _headline(status: dict[str, Any]) -> Text:
     healthy = status["healthy"]
     text = Text(status["fleet"], style="bold")
-    text.append("  healthy" if healthy else "  not healthy", "green" if healthy else "red")
+    states = {row["state"] for row in status["actors"]}
+    ending = bool(states) and states <= {"STOPPING", "STOPPED"}
+    if ending:
+        text.append("  stopped" if states == {"STOPPED"} else "  stopping", "yellow")
+    else:
+        text.append("  healthy" if healthy else "  not healthy", "green" if healthy else "red")
     held = [row["name"] for row in status["robots"] if row.get("estop")]
     if held:
         text.append(f"  EMERGENCY STOP: {', '.join(held)} ", "bold white on red")
     stopped = sum(row["state"] == "STOPPED" for row in status["actors"])
-    if stopped:
+    if stopped and not ending:
         text.append(f", {stopped} stopped by a person", "yellow")
     text.append(f"  up {duration(status['uptime_s'])}", "dim")
     witness = status["witness"]

@@ -19,6 +19,7 @@ from ...actors.gateway.address import one_click
 from ...actors.supervision.health import cause, refusal, warnings
 
 HINT = "Ctrl-C stops the fleet; beside it: actorctl status, logs -f, kill NAME, ..."
+STOPPING = "it is being stopped, in order; Ctrl-C once more ends it at once"
 REFRESH_S = 0.25
 
 
@@ -30,12 +31,13 @@ class View(threading.Thread):
         self._live = live
         self._rundir = rundir
         self._latest: dict[str, Any] | None = None
+        self._stopping = False
         self._changed = threading.Event()
         self._done = False
 
-    def show(self, status: dict[str, Any]) -> None:
+    def show(self, status: dict[str, Any], *, stopping: bool = False) -> None:
         """Make `status` the newest. Returns at once."""
-        self._latest = status
+        self._latest, self._stopping = status, stopping
         self._changed.set()
 
     def end(self, patience_s: float = 0.5) -> None:
@@ -75,6 +77,7 @@ class View(threading.Thread):
             for status in self._statuses():
                 address = one_click(self._rundir)
                 hint = f"dashboard {address}\n{HINT}" if address else HINT
+                hint = STOPPING if self._stopping else hint
                 live.update(live_screen(status, hint, console.height, console.width), refresh=True)
                 time.sleep(REFRESH_S)
 
@@ -96,6 +99,15 @@ def _lines(status: dict[str, Any]) -> Iterator[tuple[object, object, str]]:
         yield row["name"], (row["state"], bool(refused)), f"{row['name']:<16} {text}"
     for name, warning in warnings(status):
         yield (name, warning), True, f"{name:<16} warning: {warning}"
+
+
+def stopped(status: dict[str, Any]) -> str:
+    """What was stopped, in a sentence, by the `status` at the moment the stop began."""
+    robots = ", ".join(row["name"] for row in status["robots"])
+    whose = f", those of {robots} among them" if robots else ""
+    actors, after_s = len(status["actors"]), status["uptime_s"]
+    ended = f"{actors} actor{'s' if actors != 1 else ''} ended"
+    return f"{status['fleet']!r} is stopped after {after_s:.0f} s: {ended}{whose}"
 
 
 def on_terminal() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -170,6 +171,17 @@ def test_a_detached_start_that_fails_has_the_reason(fleet_file: Path) -> None:
     fleet_file.write_text(fleet_file.read_text() + "\nunknown: 1\n")
     done = supervisor("start", str(fleet_file), "--detach")
     assert done.returncode == 2 and "$.unknown" in done.stderr
+
+
+def test_the_last_line_of_a_fleet_says_what_was_stopped(tmp_path: Path) -> None:
+    """Each actor is shown as stopped, then a sentence with their number and the robots."""
+    file = tmp_path / "fleet.yaml"
+    file.write_text("name: brief\ngateway: {enabled: false}\n")
+    done = supervisor("start", str(file), "--duration", "1")
+    assert done.returncode in (0, 1), done.stderr  # a slow machine has not started it by then
+    *_, last = done.stdout.splitlines()
+    assert re.fullmatch(r"'brief' is stopped after \d+ s: \d+ actors? ended", last)
+    assert "broker           STOPPED" in done.stdout
 
 
 def test_a_view_without_a_reader_blocks_only_itself(
