@@ -45,6 +45,7 @@ ACTORS = {
     "supervision": ("runtime", "driver"),
     "recorder": ("runtime", "control", "supervision"),
     "gateway": ("runtime", "driver", "supervision", "control"),
+    "telemetry": ("runtime", "control", "network"),
     "fleet": (
         "runtime",
         "jitter_probe",
@@ -55,6 +56,7 @@ ACTORS = {
         "control",
         "teleoperator",
         "recorder",
+        "telemetry",
     ),
     "embedding": ("runtime", "driver", "network", "inference", "control", "supervision", "fleet"),
 }

@@ -22,6 +22,7 @@ from ...transport.poll import Poll
 from ..runtime import allocator
 from ..runtime.actor import Actor
 from ..runtime.configs import BrokerConfig
+from .answer_log import AnswerLog
 from .arrival import Arrival
 from .counters import Rate
 from .effects import Effect, Log, ToReplica, ToRobot
@@ -76,6 +77,8 @@ class BrokerActor(Actor):
             time.monotonic_ns(),
             previous.get("counters"),
         )
+        self._answers = AnswerLog(config, self.rundir)
+        self.resources.callback(self._answers.close)
         self._rate = Rate()
         self._retry_ns: int | None = None
         """When to try again what full sockets did not take, if there is something."""
@@ -119,6 +122,7 @@ class BrokerActor(Actor):
             if now_ns >= tick_ns:
                 tick_ns = now_ns + TICK_NS
                 self._carry_out(self._routing.tick(now_ns), now_ns)
+                self._answers.keep(self._routing.answers(), now_ns)
             elif self._retry_ns is not None and now_ns >= self._retry_ns:
                 # Not a tick, which looks at every session: this follows each burst of requests.
                 self._retry_ns = None

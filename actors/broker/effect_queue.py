@@ -6,7 +6,7 @@ from typing import Any
 
 from ...transport.bodies import KINDS, Body
 from ...transport.header import Header
-from .effects import Effect, Received, ToReplica, ToRobot
+from .effects import Answered, Effect, Received, ToReplica, ToRobot
 from .rate_limited_log import RateLimitedLog
 from .sessions import RoutedSession
 
@@ -17,12 +17,40 @@ class EffectQueue:
 
     def __init__(self) -> None:
         self._effects: list[Effect] = []
+        self._answers: list[Answered] = []
+        self.audited = False
+        """Whether answers are kept, for a shell that calls `take_answers`."""
         self._log = RateLimitedLog()
 
     def take(self) -> list[Effect]:
         """The effects since the last call, in order."""
         effects, self._effects = self._effects, []
         return effects
+
+    def take_answers(self) -> list[Answered]:
+        """The requests that were answered since the last call."""
+        answers, self._answers = self._answers, []
+        return answers
+
+    def answered(
+        self, session: RoutedSession, message: Received, replica: str, now_ns: int
+    ) -> None:
+        """The request of `session` was answered by `message` of the `replica`."""
+        request = session.request
+        if not self.audited or request is None:
+            return
+        self._answers.append(
+            Answered(
+                robot=session.robot,
+                session=session.terms.session if session.terms else "",
+                header=message.header,
+                outcome=message.header.kind.name.lower(),
+                replica=replica,
+                at_ns=now_ns,
+                held_ns=now_ns - request.arrived_ns,
+                failed=request.failed,
+            )
+        )
 
     def send_to_robot(self, identity: bytes, about: Header, body: Body) -> None:
         """Send `body` to a robot; the header echoes `about`, except for its kind."""

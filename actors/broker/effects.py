@@ -53,4 +53,18 @@ class Log(msgspec.Struct, frozen=True):
     suppressed: int = 0
 
 
+class Answered(msgspec.Struct, frozen=True):
+    """A request that was answered at `at_ns` (monotonic), `held_ns` after it had come. `failed`:
+    the replicas that died or hung with it."""
+
+    robot: str
+    session: str
+    header: Header
+    outcome: str
+    replica: str
+    at_ns: int
+    held_ns: int
+    failed: tuple[str, ...]
+
+
 Effect = ToRobot | ToReplica | Log

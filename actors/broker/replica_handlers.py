@@ -203,9 +203,10 @@ class ReplicaHandlers:
         if request is None or request.seq != message.header.seq:
             self._counters.count("reply-unexpected", session.robot)
             return
-        session.request = None
         if (replica := self._state.registry.at(session.replica)) is not None:
             replica.answered(now_ns - request.asked_ns)
+            self._state.out.answered(session, message, replica.name, now_ns)
+        session.request = None
         self._counters.count("replies" if message.header.kind is Kind.REPLY else "errors")
         self._state.out.forward_to_robot(session, message)
         if replica is not None and replica.draining:

@@ -161,7 +161,7 @@ class RobotHandlers:
             self._counters.count("superseded", peer.name)
         session.last_seq = header.seq
         session.active_ns = now_ns
-        session.request = Outstanding(header.seq, message, now_ns)
+        session.request = Outstanding(header.seq, message, now_ns, now_ns)
         session.undelivered = None
         self._counters.count("requests")
         self._state.send_pending(session)

@@ -26,7 +26,7 @@ from ...transport.header import Header, Kind
 from ...transport.messages import unreadable
 from ..runtime.configs import BrokerConfig
 from .counters import Counters
-from .effects import Effect, Received, ToReplica, ToRobot
+from .effects import Answered, Effect, Received, ToReplica, ToRobot
 from .inquiries import Inquiries
 from .peers import Peer, label, name_of
 from .replica_handlers import ReplicaHandlers
@@ -62,6 +62,7 @@ class Routing:
         self._robot_lost_ns = _ns(config.robot_lost_after_s)
         self._idle_ns = _ns(config.session_idle_s)
         self._state = RouterState(Counters(counters), config.external)
+        self._state.out.audited = config.audit_bytes > 0
         self._inquiries = Inquiries(self._state)
         self._robot_handlers = RobotHandlers(self._state, self._inquiries)
         self._replica_handlers = ReplicaHandlers(
@@ -80,6 +81,10 @@ class Routing:
     def sessions(self) -> int:
         """How many sessions there are."""
         return len(self._state.sessions)
+
+    def answers(self) -> list[Answered]:
+        """The requests that were answered since the last call, where `audit_bytes` keeps them."""
+        return self._state.out.take_answers()
 
     def reconfigured(self, config: BrokerConfig) -> None:
         """The fleet file says something else of its services now."""

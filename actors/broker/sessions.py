@@ -22,12 +22,14 @@ class Outstanding:
     """The request that a robot waits for, kept whole until it is answered.
 
     `sent`: to the session's present replica; False while its socket is full. `failed`: names of the
-    replicas that died or hung while they had it. `asked_ns`: when the present replica got it.
+    replicas that died or hung while they had it. `arrived_ns`: when it came, `asked_ns`: when the
+    present replica got it.
     """
 
     seq: int
     message: Received
     asked_ns: int
+    arrived_ns: int
     sent: bool = False
     failed: tuple[str, ...] = ()
 

@@ -104,4 +104,5 @@ def actor_names(fleet: FleetFile) -> list[str]:
         names.append(f"{robot.name}/control")
         names += [f"{robot.name}/recorder"] if robot.record else []
     names += ["gateway"] if fleet.gateway.enabled else []
+    names += ["telemetry"] if fleet.telemetry is not None else []
     return [*names, *client_ports(fleet)]

@@ -24,15 +24,19 @@ from ..runtime.configs import (
     ServiceTarget,
 )
 from ..runtime.spec import ActorSpec
+from ..runtime.telemetry_config import TelemetryConfig
 from . import robot_actors, segment_uses
 from .client_entries import GrootEntry, OpenpiEntry
 from .host_context import HostContext
 from .hosts import listening_addresses
 from .places import Place, places_on
 from .robot_entry import RobotEntry
-from .schema import FleetFile
+from .schema import FleetFile, Telemetry
 from .specs import policy_spec
 from .supervision_defaults import memory_mb_of
+
+_TRACED_BYTES = 4 << 20
+"""Of the broker's audit, which the telemetry actor follows."""
 
 
 def expand(
@@ -88,6 +92,8 @@ def _actors(context: HostContext) -> list[ActorSpec]:
     made += [robot_actors.recorder(context, robot, r) for robot in robots if (r := robot.record)]
     if fleet.gateway.enabled:
         made.append(_gateway(context, robots))
+    if fleet.telemetry is not None:
+        made.append(_telemetry(context, fleet.telemetry, robots))
     if fleet.broker.placed[0] == context.host:
         if (openpi := fleet.gateway.openpi) is not None:
             made.append(_openpi(context, openpi))
@@ -125,6 +131,8 @@ def _broker(context: HostContext) -> ActorSpec:
             name: ServiceTarget(slo_ms=service.slo_ms)
             for name, service in context.fleet.services.items()
         },
+        audit_bytes=_TRACED_BYTES if context.fleet.telemetry is not None else 0,
+        evidence=context.evidence,
     )
     return context.spec("broker", "broker", config, [], reconfigurable=("external", "targets"))
 
@@ -201,6 +209,21 @@ def _gateway(context: HostContext, robots: list[RobotEntry]) -> ActorSpec:
     return context.spec(
         "gateway", "gateway", config, segments, reconfigurable=("cameras", "datasets")
     )
+
+
+def _telemetry(context: HostContext, entry: Telemetry, robots: list[RobotEntry]) -> ActorSpec:
+    services = context.fleet.services.items()
+    places = [(name, place) for name, s in services for place in places_on(s, context.host)]
+    config = TelemetryConfig(
+        otlp=entry.otlp,
+        fleet=context.fleet.name,
+        host=context.host,
+        evidence=context.evidence,
+        robots=tuple(robot.name for robot in robots if robot.service),
+        replicas=tuple(f"{name}/{k}" for name, place in places for k in place.numbers),
+        broker=context.host in context.fleet.broker.placed,
+    )
+    return context.spec("telemetry", "telemetry", config, [])
 
 
 def _named(roots: list[str]) -> dict[str, str]:

@@ -115,6 +115,20 @@ class GatewayEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     groot: GrootEntry | None = None
 
 
+class Telemetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Requests as OpenTelemetry traces, from every host to the collector at `otlp`. Needs the otel
+    extra."""
+
+    otlp: Annotated[
+        str,
+        Meta(
+            pattern=r"^https?://[^\s/]+(/\S*)?$",
+            description="the address of a collector that takes OTLP over HTTP, such as "
+            "http://localhost:4318",
+        ),
+    ]
+
+
 class Security(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Who may speak. `keys` is a directory of key files, relative to this file (`actorctl keys
     new`); `insecure` lets the broker be reached from other machines without any."""
@@ -139,3 +153,4 @@ class FleetFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     logs: Logs = Logs()
     gateway: GatewayEntry = GatewayEntry()
     security: Security = Security()
+    telemetry: Telemetry | None = None

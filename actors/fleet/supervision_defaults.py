@@ -46,6 +46,8 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "teleoperator": {"start_timeout_s": 30.0, "hang_timeout_s": 3.0},
     "sensor": {"start_timeout_s": 30.0, "hang_timeout_s": 3.0},
     "gateway": {"hang_timeout_s": 10.0},
+    # A message to a collector that does not answer takes 3 s, and the name's resolution may too.
+    "telemetry": {"start_timeout_s": 30.0, "hang_timeout_s": 30.0},
     "openpi": {"hang_timeout_s": 10.0},
     "groot": {"hang_timeout_s": 10.0},
 }

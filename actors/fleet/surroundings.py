@@ -21,7 +21,7 @@ from ...policy.checkpoint import check_whole
 from ...transport.keys import Key, Keyring, PublicKey, Role, load, load_public
 from ..inference.user_policy import is_own
 from ..runtime import interpreters
-from . import device_checks
+from . import device_checks, telemetry_checks
 from .client_checks import client_ports, client_secret_faults
 from .loading import placed
 from .places import Place, places, places_on, replica_names
@@ -52,6 +52,7 @@ def faults_here(fleet: FleetFile, host: str | None) -> list[Fault]:
         *_policies(fleet, host),
         *_keys(fleet, host),
         *client_secret_faults(fleet, host),
+        *telemetry_checks.faults(fleet),
     ]
     for i, robot in robots:
         found += _files(robot, f"$.robots[{i}]")

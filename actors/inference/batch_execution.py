@@ -128,6 +128,7 @@ class BatchExecution:
                 slack_s=job.payload.body.slack_s,
                 late=end_ns > job.deadline_ns,
                 tags=session.tags,
+                answer_s=(time.monotonic_ns() - start_ns) / 1e9 - seconds,
             )
         if exchanges:
             self._capture.batch(exchanges, reset)

@@ -104,6 +104,7 @@ class Ledger:
         slack_s: float,
         late: bool,
         tags: Mapping[str, str],
+        answer_s: float,
     ) -> None:
         """Count a request that the device took; `late`: its deadline had passed."""
         failed = isinstance(result, Exception)
@@ -122,6 +123,7 @@ class Ledger:
             error=message_of(result) if isinstance(result, Exception) else None,
             queue_ms=round(cost.queue_s * 1e3, 3),
             inference_ms=round(cost.inference_s * 1e3, 3),
+            answer_ms=round(answer_s * 1e3, 3),
             batch=cost.batch,
             slack_ms=round(slack_s * 1e3, 3),
             late=late,

@@ -54,6 +54,10 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Services that scripts fill, so that the broker can say what a robot waits for."""
     targets: dict[str, ServiceTarget] = {}
     """By service, for how many replicas it should have."""
+    audit_bytes: int = 0
+    """The newest lines kept in `<evidence>/audit`, one per answered request; 0 keeps none."""
+    evidence: str | None = None
+    """A directory that outlives the fleet; None: the runtime directory, which does not."""
 
 
 class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

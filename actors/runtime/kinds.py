@@ -22,6 +22,7 @@ KINDS = {
     "recorder": "holdfast.actors.recorder.recorder:RecorderActor",
     "witness": "holdfast.actors.jitter_probe:JitterProbeActor",
     "gateway": "holdfast.actors.gateway.gateway:GatewayActor",
+    "telemetry": "holdfast.actors.telemetry.telemetry:TelemetryActor",
     "openpi": "holdfast.actors.clients.openpi_server:OpenpiActor",
     "groot": "holdfast.actors.clients.groot_server:GrootActor",
 }

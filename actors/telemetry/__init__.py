@@ -1,0 +1,1 @@
+"""The telemetry actor: the fleet's requests as OpenTelemetry traces."""

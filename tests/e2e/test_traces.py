@@ -1,0 +1,124 @@
+"""The requests of a running fleet arrive at a collector, each as one trace of all its processes."""
+
+from __future__ import annotations
+
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.tests.e2e.conftest import StartFleet
+from holdfast.tests.waiting import wait_until
+
+collector = pytest.importorskip("opentelemetry.proto.collector.trace.v1.trace_service_pb2")
+
+FLEET = """
+name: traced
+telemetry: {otlp: "http://127.0.0.1:PORT"}
+services:
+  pick: {policy: constant, checkpoint: conveyor-flow}
+robots:
+  - name: r1
+    service: pick
+    driver: sim
+    cameras:
+      overhead: {width: 96, height: 96}
+      wrist: {width: 96, height: 96}
+gateway: {enabled: false}
+"""
+
+
+class Collector(ThreadingHTTPServer):
+    """A collector on loopback: the spans that it was sent, by trace."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.traces: dict[bytes, dict[bytes, dict[str, Any]]] = defaultdict(dict)
+        self.paths: set[str] = set()
+
+    def take(self, body: bytes) -> None:
+        request = collector.ExportTraceServiceRequest.FromString(body)
+        for resource in request.resource_spans:
+            about = {a.key: a.value.string_value for a in resource.resource.attributes}
+            for span in (span for scope in resource.scope_spans for span in scope.spans):
+                self.traces[span.trace_id][span.span_id] = {
+                    "process": about["service.name"],
+                    "fleet": about["service.namespace"],
+                    "name": span.name,
+                    "parent": span.parent_span_id,
+                    "times": (span.start_time_unix_nano, span.end_time_unix_nano),
+                }
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Collector
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.headers.get("Content-Encoding") == "gzip":
+            import gzip
+
+            body = gzip.decompress(body)
+        self.server.paths.add(self.path)
+        self.server.take(body)
+        self.send_response(200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+@pytest.fixture
+def receiver() -> Iterator[Collector]:
+    server = Collector()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+PARTS = {"request", "network", "broker", "replica", "queue", "inference", "answer"}
+
+
+@pytest.mark.slow
+def test_a_request_is_one_trace_over_all_its_processes(
+    start_fleet: StartFleet, tmp_path: Path, receiver: Collector
+) -> None:
+    """From control's observation to the first action played, with the parents right."""
+    file = tmp_path / "fleet.yaml"
+    file.write_text(FLEET.replace("PORT", str(receiver.server_port)))
+    start_fleet(fleet=file)
+
+    def whole() -> list[dict[bytes, dict[str, Any]]]:
+        traces = list(receiver.traces.values())
+        return [t for t in traces if {span["name"] for span in list(t.values())} == PARTS]
+
+    wait_until(lambda: len(whole()) >= 3, "three whole traces", 60)
+    assert receiver.paths == {"/v1/traces"}
+    for trace in whole():
+        by_name = {span["name"]: (key, span) for key, span in trace.items()}
+        processes = {name: span["process"] for name, (_, span) in by_name.items()}
+        assert processes["request"] == "r1/control" and processes["network"] == "r1/network"
+        assert processes["broker"] == "broker" and processes["inference"] == "pick/0"
+        for inner, outer in [
+            ("network", "request"),
+            ("broker", "network"),
+            ("replica", "broker"),
+            ("queue", "replica"),
+            ("inference", "replica"),
+            ("answer", "replica"),
+        ]:
+            assert by_name[inner][1]["parent"] == by_name[outer][0]
+        assert by_name["request"][1]["parent"] == b""
+        # On one host all instants are of one clock; records are made some microseconds after.
+        root = by_name["request"][1]["times"]
+        for begin_ns, end_ns in (span["times"] for _, span in by_name.values()):
+            assert begin_ns <= end_ns
+            assert root[0] - 50_000_000 <= begin_ns and end_ns <= root[1] + 50_000_000
