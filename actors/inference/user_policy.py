@@ -31,6 +31,7 @@ LIBRARIES = {
     "lerobot": "holdfast.policy.lerobot.policy:LeRobotPolicy",
     "pi0": "holdfast.policy.pi0.pi_policy:Pi0Policy",
     "pi05": "holdfast.policy.pi0.pi_policy:Pi05Policy",
+    "pi0_fast": "holdfast.policy.pi0.pi_policy:Pi0FastPolicy",
 }
 """Policies of another project's checkpoints, by kind: made as the user's own are, in the
 interpreter that has what they need."""

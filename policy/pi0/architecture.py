@@ -1,4 +1,4 @@
-"""The sizes of π0 and π0.5."""
+"""The sizes of π0, π0.5 and π0-FAST."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Literal
 
 import msgspec
 
-Family = Literal["pi0", "pi05"]
+Family = Literal["pi0", "pi05", "pi0_fast"]
+FlowFamily = Literal["pi0", "pi05"]
 Origin = Literal["openpi", "lerobot"]
 """Whose code trained a checkpoint: the two differ in texts, images and formulas."""
 
@@ -51,7 +52,7 @@ class Architecture(msgspec.Struct, frozen=True, kw_only=True):
     to the keys and values of the language model, layer by layer.
 
     `actions` and `states` are padded sizes. π0 has the state as a token of the expert; π0.5 has it
-    in the text.
+    in the text, and π0-FAST too, which has no expert.
     """
 
     family: Family

@@ -27,20 +27,23 @@ from .architecture import GEMMA, Architecture, Family, Origin
 from .pi_options import ONLY_LEROBOT, ONLY_OPENPI, PiOptions
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
-PROMPT_TOKENS: dict[Family, int] = {"pi0": 48, "pi05": 200}
+PROMPT_TOKENS: dict[Family, int] = {"pi0": 48, "pi05": 200, "pi0_fast": 200}
 _EULER_STEPS = 10
-_ONLY = {"pi0": "state_proj.", "pi05": "time_mlp_in."}
-"""How the names begin of tensors that one family has and the other lacks."""
+_DECODED_TOKENS = 256
+_ONLY: dict[Family, str] = {"pi0": "state_proj.", "pi05": "time_mlp_in."}
+"""How the names begin of tensors that one family has and the others lack."""
 
 
 class CheckpointLayout(msgspec.Struct, frozen=True, kw_only=True):
-    """A checkpoint before its weights are read. `prompt_tokens` are the most of a prompt."""
+    """A checkpoint before its weights are read. `prompt_tokens` are the most of a prompt,
+    `decoded_tokens` the most action tokens of a chunk (π0-FAST)."""
 
     folder: Path
     origin: Origin
     architecture: Architecture
     prompt_tokens: int
     euler_steps: int
+    decoded_tokens: int = _DECODED_TOKENS
     config: dict[str, Any]
 
 
@@ -56,7 +59,9 @@ def read_layout(checkpoint: str | None, family: Family, options: PiOptions) -> C
             raise PolicyError(
                 f"options: {name}: it is for {other}'s files, and {folder} has not these: remove it"
             )
-    steps = config.get("chunk_size") or config.get("action_horizon") or options.chunk_size
+    # LeRobot's π0-FAST decodes only the steps that it executes.
+    own = config.get("n_action_steps") if family == "pi0_fast" else config.get("chunk_size")
+    steps = own or config.get("action_horizon") or options.chunk_size
     if steps is None:
         raise PolicyError(
             f"{folder} has no {CONFIG} with the length of a chunk: give it by `options: "
@@ -69,6 +74,8 @@ def read_layout(checkpoint: str | None, family: Family, options: PiOptions) -> C
         architecture=_architecture(folder, family, config, steps),
         prompt_tokens=int(limit),
         euler_steps=options.euler_steps or int(config.get("num_inference_steps") or _EULER_STEPS),
+        decoded_tokens=options.decoding_steps
+        or int(config.get("max_decoding_steps") or _DECODED_TOKENS),
         config=config,
     )
 
@@ -110,14 +117,18 @@ def _config(folder: Path) -> dict[str, Any]:
 def _refuse_other_family(folder: Path, family: Family, config: dict[str, Any]) -> None:
     said = config.get("type")
     names = [name.removeprefix("model.") for name in read_header(folder / WEIGHTS)]
-    other: Family = "pi05" if family == "pi0" else "pi0"
+    others = [
+        other
+        for other, begin in _ONLY.items()
+        if other != family and any(name.startswith(begin) for name in names)
+    ]
     if said not in (None, family):
         found = str(said)
-    elif any(name.startswith(_ONLY[other]) for name in names):
-        found = other
+    elif others:
+        found = others[0]
     else:
         return
-    kind = found if found in _ONLY else "lerobot"
+    kind = found if found in PROMPT_TOKENS else "lerobot"
     raise PolicyError(
         f"{folder} is a checkpoint of {found}, not of {family}: write `policy: {kind}`"
     )

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ..policy_options import Jacobian
 from ..rtc import guided_direction
-from .pi_network import PiNetwork, Prefix
+from .pali_gemma import Prefix
+from .pi_network import PiNetwork
 
 
 def guided(

@@ -7,6 +7,7 @@ which LeRobot draws for it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Self
 
 import msgspec
@@ -39,6 +40,8 @@ _PLAN = {"none": 0, "guided": 3, "trained": 2}
 class PiModel:
     """`network` for observations of `spec`, where and in which dtype its weights are."""
 
+    files: tuple[Path, ...] = ()
+
     def __init__(
         self, network: PiNetwork, layout: CheckpointLayout, spec: PolicySpec, options: PiOptions
     ) -> None:
@@ -62,8 +65,13 @@ class PiModel:
         """With the weights of the layout's directory. Raises PolicyError for weights, a device or a
         dtype that cannot be used."""
         on, kept_as = device_of(device), dtype_of(dtype)
-        network = load_network(layout.folder, layout.architecture, on, kept_as)
+        network = load_network(PiNetwork, layout.folder, layout.architecture, on, kept_as)
         return cls(network, layout, spec, options)
+
+    @property
+    def execution(self) -> str:
+        """How the network runs, for the status."""
+        return self.chunks.state
 
     def predict(
         self, batch: Sequence[Observation], samples: Sequence[PiSample]

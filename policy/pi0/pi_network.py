@@ -1,78 +1,28 @@
 """The network of π0 and π0.5: the prefix once, then a velocity for each Euler step.
 
-The prefix is the tokens of the images and of the text; it attends to itself in both directions.
-The suffix is the expert's tokens (`flow_head`), which attend to the prefix and to each other.
-Nothing in the prefix sees the suffix, so its keys and values are computed once for all steps.
-
-Time runs from 1 (noise) to 0 (actions), as in openpi.
+The suffix is the expert's tokens (`flow_head`), which attend to the prefix (`pali_gemma`) and to
+each other. Time runs from 1 (noise) to 0 (actions), as in openpi.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import torch
-from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from jaxtyping import Float
+from torch import Tensor
 
 from .architecture import Architecture
 from .flow_head import FlowHead
-from .gemma import Gemma, KeysValues
-from .vision_tower import VisionTower
-
-MASKED = -2.3819763e38
-"""Added to a score that does not count. Finite, so that a token which may see nothing has an
-average of all instead of NaN; no token that counts sees that one."""
+from .gemma import Gemma
+from .pali_gemma import PaliGemma, Prefix, score_bias
 
 
-def score_bias(seen: Bool[Tensor, "b n m"], dtype: torch.dtype) -> Float[Tensor, "b 1 n m"]:
-    """What is added to the scores, from who sees whom."""
-    # No torch.where of two numbers: it makes tensors on the host, which a CUDA graph cannot hold.
-    nothing = torch.zeros(seen.shape, dtype=dtype, device=seen.device)
-    return nothing.masked_fill(~seen, MASKED)[:, None]
-
-
-class Prefix(NamedTuple):
-    """What the expert sees of images and text: keys and values by layer, and which of the tokens
-    count [b, n]."""
-
-    layers: list[KeysValues]
-    counts: Bool[Tensor, "b n"]
-
-
-class PiNetwork(nn.Module):
-    """The vision tower, the language model, the action expert and the flow's head."""
+class PiNetwork(PaliGemma):
+    """PaliGemma, the action expert and the flow's head."""
 
     def __init__(self, architecture: Architecture) -> None:
-        super().__init__()
-        self.architecture = architecture
-        language = architecture.language
-        self.vision = VisionTower(architecture.vision, language.width)
-        self.words = nn.Embedding(architecture.words, language.width)
-        self.language = Gemma(language)
+        super().__init__(architecture)
         self.expert = Gemma(architecture.expert, adaptive=architecture.family == "pi05")
         self.head = FlowHead(architecture)
-
-    def prefix(
-        self,
-        images: Sequence[Float[Tensor, "b 3 y x"]],
-        image_counts: Bool[Tensor, "b views"],
-        tokens: Int[Tensor, "b length"],
-        token_counts: Bool[Tensor, "b length"],
-    ) -> Prefix:
-        """Keys and values of images, -1 to 1, and text. What does not count is as if it were not
-        there: the positions of the others do not depend on it."""
-        views = [self.vision(image) for image in images]
-        words = self.words(tokens) * math.sqrt(self.words.embedding_dim)
-        x = torch.cat((*views, words.to(views[0].dtype)), dim=1)
-        per_view = image_counts.repeat_interleave(self.architecture.vision.tokens, dim=1)
-        counts = torch.cat((per_view, token_counts), dim=1)
-        positions = counts.cumsum(1) - 1
-        seen = counts[:, None, :] & counts[:, :, None]
-        _, layers = self.language(x, positions, score_bias(seen, x.dtype))
-        return Prefix(layers, counts)
 
     def velocity(
         self,

@@ -1,4 +1,4 @@
-"""`PiOptions`: what a checkpoint of π0 or π0.5 does not say. No torch."""
+"""`PiOptions`: what a checkpoint does not say. No torch."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from msgspec import Meta
 from ...errors import PolicyError
 from ..base import Horizon, PolicySpec
 from ..policy_options import FlowOptions
+from .architecture import Family
 
 Side = Annotated[int, Meta(ge=16, le=4096, description="pixels, 16 to 4096")]
 
 
 class PiOptions(FlowOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The options of policies pi0 and pi05.
+    """The options of policies pi0, pi05 and pi0_fast.
 
     Attributes:
         tokenizer: PaliGemma's `tokenizer.model` or `tokenizer.json`, or the directory of one.
@@ -33,6 +34,9 @@ class PiOptions(FlowOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         fps: for LeRobot's files, the steps per second.
         perceptrons: `float8` multiplies those of the language model and of the expert in 8 bits
             (cards of compute capability 8.9 and later).
+        action_tokenizer: for π0-FAST, the directory with the tokenizer.json and the
+            processor_config.json of its actions.
+        decoding_steps: for π0-FAST, the most action tokens of a chunk.
         trained_steps: with `prefix: trained`, how many steps the training gave at most.
     """
 
@@ -48,12 +52,19 @@ class PiOptions(FlowOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     state_names: tuple[str, ...] | None = None
     dataset: str | None = None
     fps: float | None = None
+    action_tokenizer: str | None = None
+    decoding_steps: Horizon | None = None
     perceptrons: Literal["float8"] | None = None
     trained_steps: Horizon | None = None
 
-    def continuing(self, spec: PolicySpec) -> PolicySpec:
+    def continuing(self, spec: PolicySpec, family: Family = "pi0") -> PolicySpec:
         """`spec` with the way to continue a plan. Raises PolicyError for options that exclude each
-        other."""
+        other, or that are not of the `family`."""
+        for name in ONLY_FLOW if family == "pi0_fast" else ONLY_FAST:
+            if getattr(self, name) != _DEFAULTS[name]:
+                raise PolicyError(f"options: {name}: policy {family} has none: remove it")
+        if family == "pi0_fast":
+            return spec
         if (self.prefix == "trained") != (self.trained_steps is not None):
             raise PolicyError(
                 f"options: prefix is {self.prefix!r} and trained_steps {self.trained_steps}: give "
@@ -68,8 +79,15 @@ class PiOptions(FlowOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         return self.applied(spec)
 
 
+ONLY_FAST = ("action_tokenizer", "decoding_steps")
+ONLY_FLOW = (
+    *("euler_steps", "prefix", "schedule", "clip", "execution_horizon", "jacobian"),
+    *("trained_steps", "perceptrons", "graphs"),
+)
 ONLY_OPENPI = ("mapping", "asset", "camera_size")
 ONLY_LEROBOT = ("action_names", "state_names", "dataset", "fps")
+
+_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(PiOptions)}
 
 
 def pi_options_of(given: Mapping[str, Any]) -> PiOptions:
@@ -78,4 +96,6 @@ def pi_options_of(given: Mapping[str, Any]) -> PiOptions:
         return msgspec.convert(dict(given), PiOptions)
     except msgspec.ValidationError as error:
         known = ", ".join(PiOptions.__struct_fields__)
-        raise PolicyError(f"options: {error}; policies pi0 and pi05 take {known}") from error
+        raise PolicyError(
+            f"options: {error}; policies pi0, pi05 and pi0_fast take {known}"
+        ) from error

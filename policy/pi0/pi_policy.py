@@ -1,4 +1,5 @@
-"""`Pi0Policy` and `Pi05Policy`: a checkpoint of openpi's or LeRobot's, served without their code.
+"""`Pi0Policy`, `Pi05Policy` and `Pi0FastPolicy`: a checkpoint of openpi's or LeRobot's, served
+without their code.
 
 Each sample of a batch has its own prompt, noise, prefix, delay and guidance. This module imports no
 torch: a fleet is checked on machines that cannot run the model.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +27,11 @@ from .prompt_text import texts_of, tokens_of
 from .robot_data import robot_data, spec_alone
 from .word_pieces import read_word_pieces
 
-_OF_THE_HOST = ("tokenizer", "dataset", "graphs")
+if TYPE_CHECKING:
+    from .fast_model import FastModel
+    from .pi_model import PiModel
+
+_OF_THE_HOST = ("tokenizer", "action_tokenizer", "dataset", "graphs")
 """Options that say where something lies, or how the network runs."""
 
 
@@ -44,20 +49,24 @@ class PiPolicy:
         dtype: str = "float32",
         **options: Any,
     ) -> None:
-        from .pi_model import PiModel
-
         given = pi_options_of(options)
         self._layout = read_layout(checkpoint, self.family, given)
         try:
             data = robot_data(self._layout, revision, given)
         except StepError as error:
             raise PolicyError(f"{self._layout.folder}: {error}") from error
-        self.spec, self.steps, self._keys = given.continuing(data.spec), data.steps, data.keys
+        self.spec = given.continuing(data.spec, self.family)
+        self.steps, self._keys = data.steps, data.keys
         architecture = self._layout.architecture
         self._refuse_too_many(architecture)
-        self._reads_state = self.family == "pi05" and given.discrete_state_input
+        self._reads_state = self.family == "pi0_fast" or (
+            self.family == "pi05" and given.discrete_state_input
+        )
         self._pieces = read_word_pieces(self._layout.folder, given.tokenizer, architecture.words)
-        self._model = PiModel.load(self._layout, self.spec, given, device, dtype)
+        begin = self._pieces.begin
+        again = self.family == "pi0_fast" and self._layout.origin == "lerobot"
+        self._after_prompt = [begin] if again and begin is not None else []
+        self._model = self._loaded(given, device, dtype)
         self.checkpoint_hash = self._hash(given, dtype)
 
     @classmethod
@@ -73,12 +82,21 @@ class PiPolicy:
         PolicyError."""
         given = pi_options_of(options)
         layout = read_layout(checkpoint, cls.family, given)
-        return given.continuing(spec_alone(layout, revision, given))
+        return given.continuing(spec_alone(layout, revision, given), cls.family)
 
     @property
     def execution(self) -> str:
         """How the network runs, for the status."""
-        return self._model.chunks.state
+        return self._model.execution
+
+    def _loaded(self, given: PiOptions, device: str, dtype: str) -> PiModel | FastModel:
+        if self.family == "pi0_fast":
+            from .fast_model import FastModel
+
+            return FastModel.load(self._layout, self.spec, given, self._pieces, device, dtype)
+        from .pi_model import PiModel
+
+        return PiModel.load(self._layout, self.spec, given, device, dtype)
 
     def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
         """One chunk for each observation, in order. Raises ValueError for one that does not fit the
@@ -92,7 +110,10 @@ class PiPolicy:
         chunk: where a file lies, and how the network runs, may differ from host to host."""
         options = {k: v for k, v in given.given().items() if k not in _OF_THE_HOST}
         digest = hashlib.sha256(hash_of(self._layout.folder, dtype, self.spec, options).encode())
-        for path in (*sorted(self._layout.folder.glob("assets/**/*.json")), self._pieces.file):
+        for path in (
+            *sorted(self._layout.folder.glob("assets/**/*.json")),
+            *(self._pieces.file, *self._model.files),
+        ):
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
@@ -128,12 +149,13 @@ class PiPolicy:
             str(data.get("prompt", "")),
             state if self._reads_state else None,
         )
+        tokens = tokens_of(self._pieces, texts, self._layout.prompt_tokens)
         masks, sizes = data["image_mask"], self._layout.architecture
         rest = np.asarray(data.get("actions", np.zeros((0, sizes.actions))), np.float32)
         return PiSample(
             # A slot without a camera is as if it were not there.
             images={slot: image for slot, image in data["image"].items() if masks[slot]},
-            tokens=tokens_of(self._pieces, texts, self._layout.prompt_tokens),
+            tokens=[*tokens, *self._after_prompt],
             state=pad_last(state, sizes.states).astype(np.float32),
             prefix=pad_last(rest, sizes.actions)[: self.spec.chunk_size],
         )
@@ -154,3 +176,9 @@ class Pi05Policy(PiPolicy):
     """`policy: pi05`."""
 
     family = "pi05"
+
+
+class Pi0FastPolicy(PiPolicy):
+    """`policy: pi0_fast`."""
+
+    family = "pi0_fast"

@@ -6,8 +6,9 @@ Here a missing, unexpected or misshapen tensor is an error.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -17,59 +18,67 @@ from ...errors import PolicyError
 from ..tensor_header import read_header
 from .architecture import Architecture
 from .checkpoint_layout import WEIGHTS
-from .pi_network import PiNetwork
+from .pali_gemma import PaliGemma
 from .tensor_names import UNUSED, WORDS, WORDS_OUT, published_name
 
 _SHOWN = 4
+_TIED = {WORDS: WORDS_OUT, WORDS_OUT: WORDS}
+Network = TypeVar("Network", bound=PaliGemma)
 
 
 def load_network(
-    folder: Path, architecture: Architecture, device: torch.device, dtype: torch.dtype
-) -> PiNetwork:
-    """The network with the directory's weights, for inference. Raises PolicyError that names the
-    tensors which do not fit."""
+    kind: type[Network],
+    folder: Path,
+    architecture: Architecture,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Network:
+    """The network of a `kind` with the directory's weights, for inference. Raises PolicyError that
+    names the tensors which do not fit."""
+    file = folder / WEIGHTS
     with torch.device("meta"):
-        network = PiNetwork(architecture)
-    own = {
-        published_name(name, architecture.family): (name, tuple(value.shape))
-        for name, value in network.state_dict().items()
-    }
-    header = read_header(folder / WEIGHTS)
-    shapes = {name.removeprefix("model."): tensor.shape for name, tensor in header.items()}
-    _check(folder / WEIGHTS, {name: shape for name, (_, shape) in own.items()}, shapes)
+        network = kind(architecture)
+    header = read_header(file)
+    stored = {name.removeprefix("model."): name for name in header}
+    sources: dict[str, str | None] = {}
+    wrong = []
+    for name, value in network.state_dict().items():
+        published = published_name(name, architecture.family)
+        source = sources[published] = _source(published, stored)
+        if source is not None and header[stored[source]].shape != tuple(value.shape):
+            found = list(header[stored[source]].shape)
+            wrong.append(f"{source} is {found}, expected {list(value.shape)}")
+    _check(file, sources, stored.keys(), wrong)
     state: dict[str, Tensor] = {}
     try:
-        with safe_open(folder / WEIGHTS, "pt", device=str(device)) as stored:
-            for name in stored.keys():  # noqa: SIM118  it is no mapping
-                plain = name.removeprefix("model.")
-                if plain == WORDS_OUT and WORDS in shapes:
-                    continue  # LeRobot's training may move the one and leave the other
-                if plain not in UNUSED:
-                    target, _ = own[WORDS if plain == WORDS_OUT else plain]
-                    state[target] = stored.get_tensor(name).to(dtype)
+        with safe_open(file, "pt", device=str(device)) as tensors:
+            for name in network.state_dict():
+                source = sources[published_name(name, architecture.family)]
+                assert source is not None, "a missing tensor has been refused"
+                state[name] = tensors.get_tensor(stored[source]).to(dtype)
     except (OSError, SafetensorError) as error:
-        raise PolicyError(f"{folder / WEIGHTS}: not readable as safetensors: {error}") from error
+        raise PolicyError(f"{file}: not readable as safetensors: {error}") from error
     network.load_state_dict(state, assign=True)
     return network.eval().requires_grad_(requires_grad=False)
 
 
-def _check(file: Path, own: dict[str, tuple[int, ...]], stored: dict[str, tuple[int, ...]]) -> None:
-    given = dict(stored)
-    words = given.pop(WORDS_OUT, None)
-    if words is not None:
-        given.setdefault(WORDS, words)
-    for name in UNUSED:
-        given.pop(name, None)
+def _source(published: str, stored: Container[str]) -> str | None:
+    """The tensor of a file that is `published`; of tied ones the other will do."""
+    for name in (published, _TIED.get(published)):
+        if name is not None and name in stored:
+            return name
+    return None
+
+
+def _check(
+    file: Path, sources: Mapping[str, str | None], stored: Collection[str], wrong: Sequence[str]
+) -> None:
     faults = []
-    if missing := own.keys() - given.keys():
+    if missing := [name for name, source in sources.items() if source is None]:
         faults.append(f"lacks {_listed(missing)}")
-    if unexpected := given.keys() - own.keys():
+    # The output layer of words: LeRobot's training of a model that has none may leave another one.
+    if unexpected := set(stored) - {*sources.values()} - {*UNUSED, WORDS_OUT}:
         faults.append(f"has {_listed(unexpected)}, for which the model has no place")
-    wrong = [
-        f"{name} is {list(given[name])}, expected {list(shape)}"
-        for name, shape in own.items()
-        if given.get(name, shape) != shape
-    ]
     if wrong:
         faults.append(_listed(wrong, "sizes"))
     if faults:

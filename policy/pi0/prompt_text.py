@@ -5,13 +5,16 @@
 | π0 of openpi | the task, then a newline that is tokenized apart |
 | π0 of LeRobot | the task as it is, with a newline at its end |
 | π0.5 | `Task: T, State: 12 0 7;` newline `Action: ` |
+| π0-FAST | `Task: T, State: 12 0 7;` newline |
 
-The task of π0.5, and of openpi's π0, is without spaces around it, underscores and newlines. π0.5
+The task of all but LeRobot's π0 is without spaces around it, underscores and newlines; that of
+openpi's π0-FAST is in lower case. After the text of π0-FAST, LeRobot begins a second time. π0.5
 reads the state as a number for each value, unless it was trained without (openpi's
 `discrete_state_input`, which is off for LIBERO); it then has the text of openpi's π0.
 
 Sources: openpi 15a9616, `src/openpi/models/tokenizer.py`; lerobot 0.6.1,
-`policies/pi0/processor_pi0.py`, `policies/pi05/processor_pi05.py`.
+`policies/pi0/processor_pi0.py`, `policies/pi05/processor_pi05.py`,
+`policies/pi0_fast/modeling_pi0_fast.py`.
 """
 
 from __future__ import annotations
@@ -56,6 +59,9 @@ def texts_of(
     if state is None:
         return clean, "\n"
     numbers = " ".join(map(str, state_numbers(state)))
+    if family == "pi0_fast":
+        # Its answer begins with the text that π0.5 has in its prompt: `fast_model`.
+        return (f"Task: {clean.lower() if origin == 'openpi' else clean}, State: {numbers};\n",)
     return (f"Task: {clean}, State: {numbers};\nAction: ",)
 
 

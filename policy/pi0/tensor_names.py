@@ -50,6 +50,7 @@ _OUTSIDE = {
     "vision.norm": f"{TOWER}.post_layernorm",
     "vision.project": f"{PALIGEMMA}.multi_modal_projector.linear",
     "words": f"{PALIGEMMA}.language_model.embed_tokens",
+    "words_out": "paligemma_with_expert.paligemma.lm_head",
     "language.norm": f"{PALIGEMMA}.language_model.norm",
     "expert.norm": f"{EXPERT}.norm",
     "head.actions_in": "action_in_proj",
@@ -59,11 +60,12 @@ _OUTSIDE = {
 _TIME: Mapping[Family, Mapping[str, str]] = {
     "pi0": {"head.time_in": "action_time_mlp_in", "head.time_out": "action_time_mlp_out"},
     "pi05": {"head.time_in": "time_mlp_in", "head.time_out": "time_mlp_out"},
+    "pi0_fast": {},
 }
 
 
 def published_name(name: str, family: Family) -> str:
-    """The name in the files of the parameter `name` of a `PiNetwork`."""
+    """The name in the files of the parameter `name` of a network."""
     # The linear layer of an adaptive norm.
     stem, _, last = name.replace(".modulate.", ".dense.").rpartition(".")
     within = re.fullmatch(r"(\w+)\.blocks\.(\d+)\.(\w+)((?:\.dense)?)", stem)

@@ -16,10 +16,12 @@ HUB = "google/paligemma-3b-pt-224"
 
 
 class WordPieces(Protocol):
-    """A tokenizer of `size` words, of a `file`."""
+    """A tokenizer of `size` words, of a `file`. `begin` is the word that begins
+    a text."""
 
     file: Path
     size: int
+    begin: int | None
 
     def encode(self, text: str) -> list[int]:
         """The tokens of `text` alone."""
@@ -36,6 +38,7 @@ class SentencePieces:
 
         self._made = sentencepiece.SentencePieceProcessor(model_file=str(file))
         self.file, self.size = file, int(self._made.vocab_size())
+        self.begin: int | None = int(self._made.bos_id())
 
     def encode(self, text: str) -> list[int]:
         return [int(token) for token in self._made.encode(text)]
@@ -51,7 +54,10 @@ class JsonPieces:
         import tokenizers
 
         self._made = tokenizers.Tokenizer.from_file(str(file))
-        self.file, self.size = file, int(self._made.get_vocab_size())
+        # PaliGemma's has one more word, for images, which no text has and no model knows.
+        self.file = file
+        self.size = int(self._made.get_vocab_size(with_added_tokens=False))
+        self.begin: int | None = self._made.token_to_id("<bos>")
 
     def encode(self, text: str) -> list[int]:
         return list(self._made.encode(text, add_special_tokens=False).ids)

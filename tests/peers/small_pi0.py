@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.policy.pi0.architecture import Architecture
+from holdfast.policy.pi0.architecture import Architecture, Family
 from holdfast.tests.peers.key_weights import inputs_of
 from holdfast.tools.bench.pi_sizes import small
 
@@ -16,24 +16,43 @@ LENGTHS = (6, 11, 1)
 """Of the texts. The second view of the last sample does not count."""
 
 
-SMALL: dict[str, Architecture] = {"pi0": small("pi0"), "pi05": small("pi05")}
+FAMILIES: tuple[Family, ...] = ("pi0", "pi05", "pi0_fast")
+SMALL: dict[str, Architecture] = {family: small(family) for family in FAMILIES}
+
+BEGIN, END, DECODED = 2, 3, 6
+"""Of π0-FAST: the words that begin a text and end an answer, and the words of a free choice."""
+
+TASKS = ("Pick the red_parcel", " open the drawer\n", "")
+
+
+def states() -> NDArray[np.float32]:
+    """A state for each of TASKS, also beyond -1 and 1."""
+    made: NDArray[np.float32] = inputs_of({"states": (len(TASKS), 4)})["states"]
+    return made
+
+
+def action_words() -> NDArray[np.int64]:
+    """An answer of each sample, with the word that begins it."""
+    made = np.random.default_rng(2).integers(1, SMALL["pi0_fast"].words, (BATCH, 9))
+    made[:, 0] = BEGIN
+    return made
 
 
 def inputs(family: str) -> dict[str, NDArray[Any]]:
     """Two images, a text and a state for each sample, and noise."""
-    small = SMALL[family]
-    image = (BATCH, 3, small.vision.pixels, small.vision.pixels)
+    sizes = SMALL[family]
+    image = (BATCH, 3, sizes.vision.pixels, sizes.vision.pixels)
     given: dict[str, NDArray[Any]] = {
         **inputs_of(
             {
                 "left": image,
                 "right": image,
-                "state": (BATCH, small.states),
-                "noise": (BATCH, small.steps, small.actions),
+                "state": (BATCH, sizes.states),
+                "noise": (BATCH, sizes.steps, sizes.actions),
             }
         )
     }
-    given["tokens"] = np.random.default_rng(1).integers(1, small.words, (BATCH, max(LENGTHS)))
+    given["tokens"] = np.random.default_rng(1).integers(1, sizes.words, (BATCH, max(LENGTHS)))
     given["token_counts"] = np.arange(max(LENGTHS)) < np.array(LENGTHS)[:, None]
     given["image_counts"] = np.array([[True, True], [True, True], [True, False]])
     return given

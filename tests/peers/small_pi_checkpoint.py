@@ -1,4 +1,5 @@
-"""A small checkpoint of π0 or π0.5 in openpi's form, with a tokenizer that a test trains."""
+"""A small checkpoint of π0, π0.5 or π0-FAST in openpi's form, with tokenizers that a test
+trains."""
 
 from __future__ import annotations
 
@@ -7,11 +8,15 @@ import json
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import sentencepiece
+import tokenizers
 import torch
 from safetensors.torch import save_file
 
 from holdfast.policy.normalize import Stats
+from holdfast.policy.pi0.fast_network import FastNetwork
+from holdfast.policy.pi0.pali_gemma import PaliGemma
 from holdfast.policy.pi0.pi_network import PiNetwork
 from holdfast.policy.pi0.tensor_names import WORDS, WORDS_OUT, published_name
 from holdfast.policy.pi0.word_pieces import MODEL
@@ -19,21 +24,23 @@ from holdfast.policy.steps import Embodiment, libero, write_norm_stats
 from holdfast.tests.peers.key_weights import weights_of
 from holdfast.tests.peers.small_pi0 import SMALL
 
+NETWORKS: dict[str, type[PaliGemma]] = {"pi0_fast": FastNetwork}
 STEPS = SMALL["pi0"].steps
 
 
 def write_openpi_checkpoint(folder: Path, family: str, robot: Embodiment | None = None) -> Path:
-    """The directory, for LIBERO unless `robot` is another. The words stand as `lm_head`, to which
-    openpi's converter ties them."""
+    """The directory, for LIBERO unless `robot` is another. The words of π0 and π0.5 stand as
+    `lm_head`, to which openpi's converter ties them."""
     robot = robot or libero()
     small = SMALL[family]
     tensors = {
         published_name(name, small.family): torch.from_numpy(
             weights_of(published_name(name, small.family), tuple(value.shape))
         )
-        for name, value in PiNetwork(small).named_parameters()
+        for name, value in NETWORKS.get(family, PiNetwork)(small).named_parameters()
     }
-    tensors[WORDS_OUT] = tensors.pop(WORDS)
+    if family != "pi0_fast":  # Whose likeliest word would else be the one before.
+        tensors[WORDS_OUT] = tensors.pop(WORDS)
     folder.mkdir(parents=True)
     save_file(tensors, folder / "model.safetensors")
     sizes = {k: v for k, v in msgspec.to_builtins(small).items() if k not in ("family", "steps")}
@@ -42,6 +49,22 @@ def write_openpi_checkpoint(folder: Path, family: str, robot: Embodiment | None 
     states, actions = len(robot.state_names), len(robot.action_names)
     write_norm_stats(folder / "assets" / "lab", {"state": stats(states), "actions": stats(actions)})
     (folder / MODEL).write_bytes(trained_pieces())
+    if family == "pi0_fast":
+        write_action_tokenizer(folder / "fast")
+    return folder
+
+
+def write_action_tokenizer(folder: Path, least: int = -40) -> Path:
+    """One that was trained on chunks of waves, some letters of which have two bytes."""
+    folder.mkdir(parents=True)
+    (folder / "processor_config.json").write_text(json.dumps({"scale": 10.0, "min_token": least}))
+    rng = np.random.default_rng(0)
+    # All letters, with those of the coefficient 0 as often as in a chunk.
+    letters = [chr(int(max(0, c - least))) for c in np.rint(rng.normal(0, 20, 4000))]
+    texts = ["".join(letters[k : k + 40]) + chr(-least) * 60 for k in range(0, 4000, 40)]
+    made = tokenizers.ByteLevelBPETokenizer()
+    made.train_from_iterator(texts, vocab_size=320, min_frequency=2, show_progress=False)
+    made.save(str(folder / "tokenizer.json"))
     return folder
 
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ...errors import PolicyError
-from ...policy.pi0.architecture import Family
+from ...policy.pi0.architecture import FlowFamily
 from . import figures
 from .peer_program import PeerProgram, importable, interpreter
 from .pi_sizes import small
@@ -43,7 +43,7 @@ Case = Callable[[], float]
 
 def main() -> int:
     parser = figures.parser("pi0", __doc__, "two views, ten steps, batches of 1 and 8, few rounds")
-    parser.add_argument("--family", choices=get_args(Family), default="pi05", help="(pi05)")
+    parser.add_argument("--family", choices=get_args(FlowFamily), default="pi05", help="(pi05)")
     parser.add_argument(
         "--size", choices=("small", "published"), help="published on a GPU, else small"
     )

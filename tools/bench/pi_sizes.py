@@ -16,6 +16,6 @@ def small(family: Family) -> Architecture:
         vision=VisionSizes(width=32, layers=2, heads=4, mlp=48, pixels=42),
         language=GemmaSizes(width=64, mlp=96, layers=4, heads=4, head=16),
         expert=GemmaSizes(width=48, mlp=64, layers=4, heads=4, head=16),
-        words=128,
+        words=512 if family == "pi0_fast" else 128,
         steps=10,
     )

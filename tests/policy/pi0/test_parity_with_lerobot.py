@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from holdfast.policy.pi0.gemma import rotation_at
-from holdfast.policy.pi0.pi_network import PiNetwork, Prefix, score_bias
+from holdfast.policy.pi0.pali_gemma import Prefix, score_bias
+from holdfast.policy.pi0.pi_network import PiNetwork
 from holdfast.tests.peers.environments import importable, interpreter_of
 from holdfast.tests.peers.small_pi0 import BATCH, EULER_STEPS, inputs
 

@@ -247,7 +247,7 @@ def test_a_directory_that_is_not_whole_is_refused_by_name(
         ("pi0", "pi0", {"mapping": "libra"}, "did you mean 'libero'"),
         ("pi0", "pi0", {"mapping": None}, "add `options: {mapping: NAME}`, one of aloha, droid"),
         ("pi0", "pi0", {"fps": 5.0}, "fps: it is for LeRobot's files"),
-        ("pi0", "pi0", {"tokeniser": "x"}, "policies pi0 and pi05 take"),
+        ("pi0", "pi0", {"tokeniser": "x"}, "policies pi0, pi05 and pi0_fast take"),
         ("pi0", "pi0", {"prefix": "trained"}, "trained_steps None: give both"),
         ("pi0", "pi0", {"prefix": "none", "clip": 2.0}, "guidance options are for prefix 'guided'"),
         ("pi0", "pi0", {"tokenizer": "/none/here"}, "looked for tokenizer.model"),

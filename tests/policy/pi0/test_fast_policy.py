@@ -1,0 +1,134 @@
+"""`policy: pi0_fast`: chunks that are whole, whatever the network would choose."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from holdfast.actors.inference.policy_runner import PolicyRunner
+from holdfast.actors.inference.user_policy import is_own
+from holdfast.errors import PolicyError
+from holdfast.policy.base import Observation
+from holdfast.policy.pi0.fast_model import FastModel
+from holdfast.policy.pi0.fast_network import StaticCache
+from holdfast.policy.pi0.pi_policy import Pi0FastPolicy, Pi0Policy, PiPolicy
+from holdfast.tests.peers.small_pi_checkpoint import STEPS, write_openpi_checkpoint
+
+LIBERO: dict[str, Any] = {"mapping": "libero", "camera_size": (48, 32)}
+LETTERS = STEPS * 7
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_openpi_checkpoint(tmp_path_factory.mktemp("pi") / "pi0_fast", "pi0_fast")
+
+
+@pytest.fixture(scope="module")
+def policy(folder: Path) -> Pi0FastPolicy:
+    return Pi0FastPolicy(str(folder), **LIBERO)
+
+
+def examples(policy: Pi0FastPolicy) -> list[Observation]:
+    tasks = ("pick the red parcel", "open the drawer", "")
+    made = [policy.spec.example(seed, task) for seed, task in enumerate(tasks)]
+    return [replace(each, state=each.state * 0.3) for each in made]
+
+
+def model_of(policy: Pi0FastPolicy) -> FastModel:
+    model = policy._model
+    assert isinstance(model, FastModel)
+    return model
+
+
+def test_random_weights_give_whole_chunks_too(policy: Pi0FastPolicy) -> None:
+    """Each token is chosen among those that fit, so that the letters are those of a chunk."""
+    model, given = model_of(policy), examples(policy)
+    found = model.decoded([policy._sample(each) for each in given])
+    for tokens in found:
+        assert tokens is not None
+        assert int(model.tokens.letters[tokens].sum()) == LETTERS
+    chunks = np.stack([chunk.robot for chunk in policy.predict_chunk(given)])
+    assert chunks.shape == (3, STEPS, 7)
+    assert np.isfinite(chunks).all()
+    assert float(np.abs(chunks[0] - chunks[1]).max()) > 1e-2
+
+
+def test_a_batch_gives_what_each_gets_alone(policy: Pi0FastPolicy) -> None:
+    """Prompts of different lengths, answers of different numbers of tokens."""
+    given = examples(policy)
+    alone = [policy.predict_chunk([each])[0].robot for each in given]
+    together = [chunk.robot for chunk in policy.predict_chunk(given)]
+    np.testing.assert_allclose(np.stack(together), np.stack(alone), atol=1e-4)
+
+
+def test_a_token_is_the_likeliest_of_those_that_fit(policy: Pi0FastPolicy) -> None:
+    """By the whole sequence at once, without a cache."""
+    model, one = model_of(policy), policy._sample(examples(policy)[0])
+    [tokens] = model.decoded([one])
+    assert tokens is not None
+    words = model._words
+    text = torch.tensor([one.tokens])
+    images = [
+        torch.from_numpy(i)[None].permute(0, 3, 1, 2) / 127.5 - 1 for i in one.images.values()
+    ]
+    all_count = torch.ones(1, len(images), dtype=torch.bool)
+    prefix = model.network.prefix(images, all_count, text, torch.ones_like(text, dtype=torch.bool))
+    whole = [*model._before, *words.words[tokens].tolist()]
+    hidden = model.network.extend(StaticCache.after(prefix, len(whole)), torch.tensor([whole]))
+    left, within = LETTERS, False
+    for k, token in enumerate(tokens):
+        scores = hidden[0, len(model._before) - 1 + k] @ words.rows.t()
+        fits = (words.letters <= left) & (words.begins == within)
+        best = float(scores[fits].max())
+        assert float(scores[token]) == pytest.approx(best, abs=1e-4), f"token {k}"
+        left, within = left - int(words.letters[token]), bool(words.ends[token])
+    assert left == 0
+
+
+def test_a_chunk_that_is_not_whole_in_time_is_an_error_of_its_robot(folder: Path) -> None:
+    """What was found, what was expected; nothing is filled up with zeros."""
+    policy = Pi0FastPolicy(str(folder), **LIBERO, decoding_steps=2)
+    with pytest.raises(ValueError, match="a malformed chunk: 2 action tokens are not enough"):
+        policy.predict_chunk(examples(policy)[:1])
+
+
+def test_it_continues_no_plan(policy: Pi0FastPolicy) -> None:
+    """A plan changes nothing, and the spec says so."""
+    assert policy.spec.prefix == "none"
+    one = examples(policy)[0]
+    without = replace(one, prefix=None, prefix_robot=None)
+    assert (
+        policy.predict_chunk([one])[0].robot.tobytes()
+        == policy.predict_chunk([without])[0].robot.tobytes()
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "words"),
+    [
+        (Pi0FastPolicy, {"euler_steps": 3}, "euler_steps: policy pi0_fast has none"),
+        (Pi0FastPolicy, {"prefix": "trained"}, "prefix: policy pi0_fast has none"),
+        (Pi0FastPolicy, {"action_tokenizer": "/none"}, "no action tokenizer: looked for"),
+        (Pi0Policy, {"action_tokenizer": "/none"}, "action_tokenizer: policy pi0 has none"),
+    ],
+)
+def test_a_wrong_option_is_refused_by_name(
+    kind: type[PiPolicy], options: dict[str, Any], words: str, folder: Path
+) -> None:
+    """Of another family, or of a place that has nothing."""
+    with pytest.raises(PolicyError, match=words):
+        kind(str(folder), **LIBERO, **options)
+
+
+def test_it_is_served_like_any_policy(policy: Pi0FastPolicy) -> None:
+    """Shared by robots, in batches, by the replica's own code."""
+    runner = PolicyRunner(policy)
+    assert runner.warm_up(max_batch=2) == 2
+    assert runner.mode == "shared"
+    assert is_own("pi0_fast")
+    assert policy.execution.startswith("eager")
