@@ -1,6 +1,6 @@
 """How punctual a control loop is, what its plan costs, and how soon a killed one is replaced.
 
-    actorctl bench control [--quick] [--json]
+    actorctl bench control [--quick] [--json] [--fifo-priority N] [--affinity CORE ...]
 
 Lateness: each way of waiting runs the same work at the same rate, in turns of a few hundred ticks
 so that all meet the same machine; idle, and with both cores busy. A wake-up is late against what
@@ -9,6 +9,8 @@ peers aim. A witness sleeps beside in its own process. On an idle machine, wake-
 overslept by more than 2 ms are the machine's, and left out of all figures but `raw_max`.
 
 `peer/relative-sleep` waits as LeRobot's and openpi's loops do, `peer/sleep-spin-1ms` as UMI's.
+`holdfast/clock-timing`, with --fifo-priority or --affinity, is our clock with a robot's `timing` of
+that name.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -27,8 +30,10 @@ from typing import Any
 
 import numpy as np
 
+from ...actors.control import realtime
 from ...actors.control.buffer import ChunkBuffer
 from ...actors.control.clock import TickClock
+from ...actors.control.config import TimingSettings
 from ...actors.control.plan import MergeRule
 from ...actors.control.plan_memory import PlanMemory
 from ...actors.control.spin import SpinWindow
@@ -51,6 +56,8 @@ Samples = list[tuple[int, int]]
 def main() -> int:
     parser = figures.parser("control", __doc__, "fewer of all")
     parser.add_argument("--only", choices=["lateness", "cost", "takeover"], help="one part")
+    parser.add_argument("--fifo-priority", type=int, metavar="N", help="SCHED_FIFO, 1 to 99")
+    parser.add_argument("--affinity", type=int, nargs="+", metavar="CORE", help="the loop's cores")
     parser.add_argument("--role", choices=["burn", "witness"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role == "burn":
@@ -58,6 +65,15 @@ def main() -> int:
             pass
     if options.role == "witness":
         witness()
+    settings = TimingSettings(
+        affinity=tuple(options.affinity) if options.affinity else None,
+        fifo_priority=options.fifo_priority,
+    )
+    if settings != TimingSettings():
+        with timing(settings) as refused:
+            if refused:
+                parser.error(refused)
+        WAYS["holdfast/clock-timing"] = with_timing(settings)
     rows: list[dict[str, Any]] = []
     about = figures.machine()
     if options.only in (None, "lateness"):
@@ -125,6 +141,29 @@ def grid(period_ns: int, ticks: int, spin: bool = True) -> Samples:
 
 _learnt: dict[int, SpinWindow | None] = {}
 """A loop that runs for hours has learnt its window; turns must not begin anew each time."""
+
+
+@contextmanager
+def timing(settings: TimingSettings) -> Iterator[str]:
+    """This process with a robot's `timing`; the value says why what is asked for did not take."""
+    cores = os.sched_getaffinity(0)
+    took = realtime.take(settings)
+    answers = took["affinity"], took["fifo"]
+    try:
+        yield "; ".join(why for why in answers if why not in (realtime.TOOK, realtime.OFF))
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.sched_setaffinity(0, cores)
+
+
+def with_timing(settings: TimingSettings) -> Callable[[int, int], Samples]:
+    """Our clock with a robot's `timing`."""
+
+    def way(period_ns: int, ticks: int) -> Samples:
+        with timing(settings):
+            return grid(period_ns, ticks)
+
+    return way
 
 
 def relative_sleep(period_ns: int, ticks: int) -> Samples:
