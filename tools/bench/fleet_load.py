@@ -8,11 +8,13 @@ and how much of a core it used: a load that could not keep its rate measures its
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import heapq
 import logging
 import multiprocessing
 import os
 import select
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -33,7 +35,7 @@ from .request_path import cpu_s_of
 
 DT_NS = round(1e9 / FPS)
 PATIENCE_S = 30.0
-_PARENT_NS = 1_000_000_000
+_PR_SET_PDEATHSIG = 1
 _WAIT_MS = 20
 
 _log = logging.getLogger(__name__)
@@ -127,17 +129,26 @@ def load_of(processes: int) -> Iterator[ForkedRobots]:
 
 def _serve(pipe: Connection, parent: int) -> None:
     """A forked process: its robots, from the first message until the pipe or the parent ends."""
+    _end_with(parent)
     try:
         configs: list[RobotConfig] = pipe.recv()
         context: sockets.Context = zmq.Context()
         context.set(zmq.MAX_SOCKETS, 4 * len(configs) + 64)
-        Robots(context, configs).serve(pipe, parent)
+        Robots(context, configs).serve(pipe)
         context.destroy(linger=100)
     except (EOFError, KeyboardInterrupt):
         return  # the parent has ended, or is about to
     except Exception:
         _log.exception("the robots of process %d ended", os.getpid())
         raise
+
+
+def _end_with(parent: int) -> None:
+    """Let the kernel kill this process when the parent ends, however: forked siblings hold the
+    parent's end of the pipe too, so that it does not close (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # it ended before that
 
 
 class Robots:
@@ -155,7 +166,7 @@ class Robots:
         self._late_ns: list[int] = []
         self._skipped = 0
 
-    def serve(self, pipe: Connection, parent: int) -> None:
+    def serve(self, pipe: Connection) -> None:
         """Tick and receive; answer the parent. Returns when the parent closes the pipe."""
         self._poll.register(pipe.fileno(), select.EPOLLIN)
         joined, joining_until_s = False, time.monotonic() + PATIENCE_S
@@ -178,8 +189,6 @@ class Robots:
                     robot.forget()
                 self._late_ns, self._skipped = [], 0
                 began = (cpu_s_of(os.getpid()), sum(r.sent for r in self._robots))
-            if os.getppid() != parent:
-                return
 
     def _turn(self) -> None:
         """Wait for messages until the next tick is due; then all ticks that are."""

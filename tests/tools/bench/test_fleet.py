@@ -82,7 +82,7 @@ def test_a_load_that_was_late_says_that_its_figures_are_not_the_sites() -> None:
 
 def test_robots_ask_at_least_as_often_as_with_the_default_buffer() -> None:
     """And at most once a tick: one robot cannot ask for as much as 300."""
-    assert interval_s(300, 256) == pytest.approx(50 / 30 - 0.5)
+    assert interval_s(300, 200) == pytest.approx(50 / 30 - 0.5)
     assert interval_s(100, 256) == pytest.approx(100 / 256)
     assert interval_s(1, 256) == pytest.approx(1 / 30)
 
