@@ -29,7 +29,7 @@ STATE = "observation.state"
 ACTION = "action"
 IMAGES = "observation.images."
 
-_OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index")
+OWN = ("timestamp", "frame_index", "episode_index", "index", "task_index")
 """The columns that every dataset has beside its features."""
 
 
@@ -106,6 +106,8 @@ def read_info(root: Path) -> DatasetInfo:
         text = path.read_bytes()
     except FileNotFoundError:
         found = "no such directory" if not root.is_dir() else f"it has no {INFO}"
+        if (root / "data").is_dir():
+            found += ", which `actorctl dataset repair` rebuilds"
         raise DatasetError(
             f"{root}: {found}; expected a LeRobotDataset {VERSION}: a directory with meta, data "
             "and videos"
@@ -123,7 +125,7 @@ def read_info(root: Path) -> DatasetInfo:
         info = msgspec.convert({**raw, "raw": raw}, DatasetInfo)
     except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
         raise DatasetError(f"{path} is damaged: {error}; expected {VERSION}'s keys") from error
-    missing = [key for key in _OWN if key not in info.features]
+    missing = [key for key in OWN if key not in info.features]
     if missing:
         raise DatasetError(f"{path} lacks the features {', '.join(missing)} that every dataset has")
     if not info.fps > 0:

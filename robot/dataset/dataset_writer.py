@@ -13,7 +13,6 @@ shared by hosts (the lock is of one host).
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -32,11 +31,13 @@ from .commit_plan import REDO, STAGING, Move, RedoRecord
 from .dataset_info import EPISODES_PATH, INFO, STATS, TASKS, DatasetInfo, read_info
 from .dataset_place import other_content
 from .dataset_reader import read_stats, read_tasks
+from .embedded_info import embed
 from .encoding import Encoding
 from .episode_places import next_place
 from .episode_recording import EpisodeRecording, column_stats
 from .episode_stats import Stats
 from .recording_schema import RecordingSchema, to_table
+from .task_table import task_table
 from .verification import CRC32
 from .video_encoder import CODEC, VideoFacts, choose
 
@@ -154,7 +155,7 @@ class DatasetWriter:
                 f"videos/{key}/to_timestamp": length / self.schema.fps,
                 f"videos/{key}/{CRC32}": move.crc32,
             }
-        table = to_table(info.features, columns)
+        table = embed(to_table(info.features, columns), info)
         pq.write_table(table, recording.folder / "data.parquet", row_group_size=length)
         move = stage("data.parquet", info.data_file(chunk, file))
         row |= {
@@ -174,7 +175,7 @@ class DatasetWriter:
         self._stage_stats(recording.folder, stats, index)
         stage("stats.json", STATS)
         if len(tasks) != len(known):
-            pq.write_table(_task_table(tasks), recording.folder / "tasks.parquet")
+            pq.write_table(task_table(tasks), recording.folder / "tasks.parquet")
             stage("tasks.parquet", TASKS)
         found = {self.schema.video_keys[name]: facts.info for name, (_, facts) in videos.items()}
         (recording.folder / "info.json").write_bytes(
@@ -259,22 +260,3 @@ def _episode_table(row: dict[str, Any], stats: dict[str, Stats]) -> pa.Table:
     kinds = {"tasks": pa.list_(pa.string()), "success": pa.bool_()}
     columns = {key: pa.array([value], kinds.get(key)) for key, value in row.items()}
     return pa.table(columns | recovery.stats_columns(stats))
-
-
-def _task_table(tasks: list[str]) -> pa.Table:
-    """As pandas writes a table whose index is the sentences: LeRobot reads it so."""
-    table = pa.table(
-        {"task_index": pa.array(range(len(tasks)), pa.int64()), "task": pa.array(tasks)}
-    )
-    columns = [
-        {
-            "name": name,
-            "field_name": name,
-            "pandas_type": kind,
-            "numpy_type": numpy,
-            "metadata": None,
-        }
-        for name, kind, numpy in (("task_index", "int64", "int64"), ("task", "unicode", "object"))
-    ]
-    described = {"index_columns": ["task"], "column_indexes": [], "columns": columns}
-    return table.replace_schema_metadata({"pandas": json.dumps(described)})

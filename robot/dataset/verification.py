@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ...errors import DatasetError
 from .commit_plan import REDO, crc32_of
 from .dataset_info import EPISODES_PATH, DatasetInfo, read_info
-from .dataset_reader import episode_entries, episode_files, read_tasks
+from .dataset_reader import episode_entries, episode_files, read_stats, read_tasks
 from .file_version import FileVersion
 from .recorded_episode import EpisodeEntry, VideoSpan
 
@@ -72,6 +72,10 @@ def verify(root: Path, thorough: bool = True) -> Verification:
             tasks = read_tasks(root)
             if len(tasks) != info.total_tasks:
                 faults.append(f"info.json counts {info.total_tasks} tasks, there are {len(tasks)}")
+        except DatasetError as error:
+            faults.append(str(error))
+        try:
+            read_stats(root)
         except DatasetError as error:
             faults.append(str(error))
     return Verification(info, episodes, tuple(faults))
@@ -206,9 +210,15 @@ def _data(
     return instants
 
 
+def video_instants_s(path: Path) -> list[float]:
+    """Those of all frames of a video, in order. Raises av.FFmpegError, IndexError or OSError for a
+    file that cannot be read."""
+    return _instants_s(FileVersion.of(path))
+
+
 @lru_cache(maxsize=8)
 def _instants_s(file: FileVersion) -> list[float]:
-    """Those of all frames of a video, in order. LeRobot puts many episodes into one."""
+    # LeRobot puts many episodes into one.
     with av.open(str(file.path)) as container:
         stream = container.streams.video[0]
         base = stream.time_base
@@ -220,7 +230,7 @@ def _instants_s(file: FileVersion) -> list[float]:
 
 def _video(path: Path, span: VideoSpan, instants: NDArray[np.float64], fps: float) -> list[str]:
     try:
-        found = _instants_s(FileVersion.of(path))
+        found = video_instants_s(path)
     except (av.FFmpegError, IndexError, OSError) as error:
         return [f"{span.path} cannot be read: {error}"]
     within = [at for at in found if span.from_s - 0.5 / fps <= at < span.to_s - 0.5 / fps]

@@ -52,18 +52,23 @@ def verify(path: Place, as_json: AsJson = False) -> None:
 
 @app.command()
 def repair(path: Place) -> None:
-    """Complete an interrupted commit; keep the episodes before the first damaged one.
+    """Complete an interrupted commit; rebuild files of meta; keep the episodes before the first
+    damaged one.
 
-    What is cut off is moved to .recording/aside-N in the dataset, not deleted. Exit status 0 if it
-    is whole afterwards, 1 if not, 2 if it is no dataset."""
+    Files of meta that are missing or damaged are rebuilt from the rest, and what cannot be known
+    from it is said. What is replaced or cut off is moved to .recording/aside-N in the dataset, not
+    deleted. Exit status 0 if it is whole afterwards, 1 if not, 2 if it is no dataset."""
     recovery = _imported("recovery")
     from ...robot.dataset.dataset_writer import locked
 
+    meta_rebuild = _imported("meta_rebuild")
     path = path.expanduser()
-    _verified(path, thorough=False)
+    if not meta_rebuild.has_rows(path):
+        _verified(path, thorough=False)
     try:
         with locked(path):
             done = recovery.redo(path)
+            done += meta_rebuild.rebuild(path)
             found = _verified(path, thorough=True)
             kept = []
             for each in found.episodes:
