@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from ...errors import DatasetError
 from ...robot.dataset.dataset_info import ACTION, IMAGES, STATE, DatasetInfo
 from ...robot.dataset.episode_pages import EpisodeFilter, EpisodePages, EpisodeSummary
+from ...robot.dataset.stored_images import StoredImages, media_type
+from ...robot.dataset.video_transcoding import codec_of
 
 MAX_EPISODES = 200
 MAX_ROWS = 4096
@@ -22,6 +24,7 @@ MAX_ROWS = 4096
 _MAX_TASKS = 500
 _PROVENANCE = ("session", "seq", "step")
 _SCALARS = ("timestamp", "latency_s", "intervention")
+_images = StoredImages()
 _VECTORS = {"state": STATE, "action": ACTION, "repeated": "repeated"}
 
 
@@ -54,6 +57,7 @@ def episode(root: Path, index: int, video_url: Callable[[str], str]) -> dict[str
     """One episode; `video_url` says where the video of a camera is. Raises DatasetError."""
     pages = EpisodePages(root)
     summary, info = pages.summary(index), pages.info
+    codecs = {key: _codec(root, info, key, summary) for key in info.cameras}
     return {
         **_summarized(summary, info),
         "fps": info.fps,
@@ -61,7 +65,7 @@ def episode(root: Path, index: int, video_url: Callable[[str], str]) -> dict[str
         "state_names": _names(info, STATE),
         "action_names": _names(info, ACTION),
         "repeated_names": _names(info, "repeated"),
-        "cameras": [_camera(key, summary, info, video_url) for key in info.cameras],
+        "cameras": [_camera(key, summary, info, video_url, codecs[key]) for key in info.cameras],
     }
 
 
@@ -100,6 +104,20 @@ def video(root: Path, index: int, camera: str) -> Path:
     return path
 
 
+def image(root: Path, index: int, camera: str, frame: int) -> tuple[bytes, str]:
+    """A camera's image of one frame, as it is stored in the rows, and its media type. Raises
+    DatasetError."""
+    pages = EpisodePages(root)
+    feature = pages.info.features.get(camera)
+    if feature is None or feature.dtype != "image":
+        raise DatasetError(f"{root} has no stored images of {camera!r}")
+    content = _images.image(root, pages.episode(index), camera, frame)
+    kind = media_type(content)
+    if kind is None:
+        raise DatasetError(f"frame {frame} of {camera} is no PNG or JPEG")
+    return content, kind
+
+
 def _listed(name: str, root: Path) -> dict[str, Any]:
     try:
         return {**_counted(name, root, EpisodePages(root).info), "fault": ""}
@@ -135,19 +153,32 @@ def _summarized(summary: EpisodeSummary, info: DatasetInfo) -> dict[str, Any]:
 
 
 def _camera(
-    key: str, summary: EpisodeSummary, info: DatasetInfo, video_url: Callable[[str], str]
+    key: str,
+    summary: EpisodeSummary,
+    info: DatasetInfo,
+    video_url: Callable[[str], str],
+    codec: str,
 ) -> dict[str, Any]:
     feature = info.features[key]
     span = summary.entry.videos.get(key)
-    made = {"key": key, "name": _short(key), "shape": feature.shape, "codec": _codec(feature.info)}
-    if span is None or feature.is_depth:
-        why = "a depth map" if feature.is_depth else "stored as single images, not as a video"
-        return {**made, "url": None, "why_not": why}
+    made = {"key": key, "name": _short(key), "shape": feature.shape, "codec": codec}
+    if feature.is_depth:
+        return {**made, "url": None, "stored": False, "why_not": "a depth map"}
+    if span is None:
+        return {**made, "url": None, "stored": True}
     return {**made, "url": video_url(key), "from_s": span.from_s}
 
 
-def _codec(said: Mapping[str, Any] | None) -> str:
-    return str((said or {}).get("video.codec", ""))
+def _codec(root: Path, info: DatasetInfo, key: str, summary: EpisodeSummary) -> str:
+    """Of the episode's own file: others may have another. Empty for stored images, and for a file
+    that cannot be read."""
+    span = summary.entry.videos.get(key)
+    if span is None or info.features[key].is_depth:
+        return ""
+    try:
+        return codec_of(root / span.path)
+    except DatasetError:
+        return ""
 
 
 def _behind_ms(capture_ns: NDArray[np.int64]) -> list[list[float]]:

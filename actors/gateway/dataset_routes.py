@@ -7,6 +7,7 @@
 /api/datasets/<name>/episodes/<k>           one episode, with the addresses of its videos
 /api/datasets/<name>/episodes/<k>/rows      ?from=0: columns of up to 4096 rows
 /api/datasets/<name>/episodes/<k>/video/<camera>   the mp4, whole or a range of its bytes
+/api/datasets/<name>/episodes/<k>/image/<camera>/<frame>   an image that is stored in the rows
 
 The disk is read in threads, so that a slow one delays nothing else of the gateway.
 """
@@ -78,6 +79,13 @@ class DatasetRoutes:
                 root, index = self._root(name), _number("the episode", number)
                 path = await asyncio.to_thread(lambda: _documents().video(root, index, camera))
                 return await file_response.respond(request, path, "video/mp4")
+            case [name, "episodes", number, "image", camera, frame]:
+                root, index = self._root(name), _number("the episode", number)
+                at = _number("the frame", frame)
+                content, kind = await asyncio.to_thread(
+                    lambda: _documents().image(root, index, camera, at)
+                )
+                return HttpResponse(200, content, kind)
         return text(404, f"nothing of a dataset is at {request.path!r}")
 
     async def _page(self, request: HttpRequest, root: Path) -> HttpResponse:

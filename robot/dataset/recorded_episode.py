@@ -157,9 +157,17 @@ def _array(column: pa.ChunkedArray) -> NDArray[Any]:
     return array
 
 
-def _picture(value: Any, camera: str) -> Image:
+def encoded_image(value: Any, camera: str) -> bytes:
+    """The content of an image in a column of `camera`. Raises DatasetError for one without."""
     data = (value or {}).get("bytes")
-    found = None if not data else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if not data:
+        raise DatasetError(f"an image of {camera} is missing in the rows")
+    return bytes(data)
+
+
+def _picture(value: Any, camera: str) -> Image:
+    data = encoded_image(value, camera)
+    found = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if found is None:
-        raise DatasetError(f"an image of {camera} is missing or damaged")
+        raise DatasetError(f"an image of {camera} is damaged")
     return np.asarray(cv2.cvtColor(found, cv2.COLOR_BGR2RGB), np.uint8)

@@ -24,7 +24,7 @@ from ...errors import DatasetError
 from .dataset_info import ACTION, IMAGES, STATE
 from .dataset_reader import Dataset
 from .provenance import WORDS
-from .recorded_episode import RecordedEpisode
+from .recorded_episode import RecordedEpisode, encoded_image
 from .video_cut import cut
 
 APPLICATION = "holdfast"
@@ -123,7 +123,7 @@ class _Exported:
         if feature.is_depth:
             raise DatasetError(f"{camera} is a depth map; only colour images can be exported")
         if span is None:
-            images = [value["bytes"] for value in self._episode.column(camera)]
+            images = [encoded_image(value, camera) for value in self._episode.column(camera)]
             self._send(entity, self._indexes(), rr.EncodedImage.columns(blob=images))
             return
         video, first_s = cut(

@@ -1,7 +1,8 @@
 """`verify`: whether all episodes of a dataset are whole, episode by episode.
 
 Thorough, every file is read: for our own datasets its checksum is compared, for all the rows and
-the frames of the videos are counted and their instants compared. Otherwise only the presence of the
+the frames of the videos are counted and their instants compared, and images in the rows have to be
+there, with their ends. Otherwise only the presence of the
 files is looked at, and the last episode thoroughly. Images are not decoded.
 """
 
@@ -25,7 +26,8 @@ from .commit_plan import REDO, crc32_of
 from .dataset_info import EPISODES_PATH, DatasetInfo, read_info
 from .dataset_reader import episode_entries, episode_files, read_stats, read_tasks
 from .file_version import FileVersion
-from .recorded_episode import EpisodeEntry, VideoSpan
+from .recorded_episode import EpisodeEntry, RecordedEpisode, VideoSpan
+from .stored_images import image_fault
 
 CRC32 = "crc32"
 """The last part of the columns of meta/episodes that have the checksums of an episode's files."""
@@ -173,7 +175,23 @@ def _thoroughly(root: Path, info: DatasetInfo, entry: EpisodeEntry) -> list[str]
     for camera, span in entry.videos.items():
         different = _checksum(root, entry, f"videos/{camera}/{CRC32}", span.path)
         faults += different or _video(root / span.path, span, instants, info.fps)
+    if not faults:
+        for camera in info.cameras:
+            if info.features[camera].dtype == "image":
+                faults += _stored(root, info, entry, camera)
     return faults
+
+
+def _stored(root: Path, info: DatasetInfo, entry: EpisodeEntry, camera: str) -> list[str]:
+    """What is wrong with images that are in the rows."""
+    try:
+        values = RecordedEpisode(root, info, (), entry).column(camera)
+    except DatasetError as error:
+        return [str(error)]
+    judged = ((number, image_fault(value)) for number, value in enumerate(values))
+    found = [f"image {number} of {camera} {fault}" for number, fault in judged if fault]
+    more = f", and {len(found) - 1} more are damaged" if len(found) > 1 else ""
+    return [f"{entry.data}: {found[0]}{more}"] if found else []
 
 
 def _checksum(root: Path, entry: EpisodeEntry, column: str, path: str) -> list[str]:

@@ -14,6 +14,7 @@ export class EpisodeClock {
     this.changed = changed;
     this.speed = 1;
     this.videos = [];
+    this.images = [];
     this.reset(30, 1);
   }
 
@@ -22,6 +23,7 @@ export class EpisodeClock {
     this.fps = fps;
     this.frames = frames;
     this.videos = [];
+    this.images = [];
     this.at_s = 0;
     this.waiting = false;
   }
@@ -29,6 +31,15 @@ export class EpisodeClock {
   add(video, from_s) {
     this.videos.push({ video, from_s });
     this.#place();
+  }
+
+  // Pictures of single frames: `has(frame)` says whether one is there, and is waited for.
+  addImages(images) {
+    this.images.push(images);
+  }
+
+  removeImages(images) {
+    this.images = this.images.filter((each) => each !== images);
   }
 
   remove(video) {
@@ -71,7 +82,7 @@ export class EpisodeClock {
   #turn(now) {
     if (!this.playing) return;
     const before = [this.frame, this.waiting];
-    this.waiting = this.videos.some(({ video }) => this.#lacks(video));
+    this.waiting = this.videos.some(({ video }) => this.#lacks(video)) || this.images.some((each) => !each.has(this.frame));
     if (!this.waiting) this.at_s += Math.max(0, (now - this.since) / 1000) * this.speed;
     this.since = now;
     if (this.at_s * this.fps >= this.frames) {

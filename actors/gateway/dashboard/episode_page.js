@@ -1,7 +1,9 @@
 // One episode: its videos, the player, where the step under the cursor is from, and the curves.
 
 import { EpisodeClock } from "./episode_clock.js";
+import { cannotPlay } from "./codecs.js";
 import { EpisodeCurves } from "./episode_curves.js";
+import { EpisodeImages } from "./episode_images.js";
 import { judgement } from "./episode_table.js";
 import { ask } from "./stream.js";
 import { make, milliseconds, setState, setText } from "./words.js";
@@ -16,6 +18,7 @@ export class EpisodePage {
     Object.assign(this, { open, close, fail });
     this.turn = 0;
     this.captions = new Map();
+    this.stored = [];
     this.clock = new EpisodeClock({ changed: () => this.#changed() });
     this.curves = new EpisodeCurves($("curves"), { seek: (frame) => { this.clock.pause(); this.clock.seek(frame); } });
     const click = { play: () => this.#toggle(), "back-one": () => this.#step(-1), "on-one": () => this.#step(1), previous: () => this.#go(-1), next: () => this.#go(1) };
@@ -36,6 +39,7 @@ export class EpisodePage {
       const episode = await (await ask(path)).json();
       if (turn !== this.turn) return;
       this.episode = episode;
+      this.path = path;
       this.#begin(episode);
       this.fail(null);
       // A long episode comes in several pieces.
@@ -60,6 +64,8 @@ export class EpisodePage {
       video.removeAttribute("src");
       video.load();
     }
+    for (const images of this.stored) images.close();
+    this.stored = [];
     $("videos").replaceChildren();
     this.captions.clear();
     this.curves.clear();
@@ -80,12 +86,18 @@ export class EpisodePage {
     this.#changed();
   }
 
-  #camera({ name, url, from_s, why_not: whyNot, codec, shape }) {
+  #camera({ key, name, url, from_s, why_not: whyNot, stored, codec, shape }) {
     const behind = make("span", { class: "behind" });
     const caption = make("figcaption", {}, make("span", {}, name), behind);
     const said = (why) => make("div", { class: "why-not" }, `${name}: ${why}`);
-    if (!url) {
-      $("videos").append(make("figure", {}, said(whyNot), caption));
+    if (stored) {
+      this.#stored(key, name, shape, caption, said);
+      this.captions.set(name, behind);
+      return;
+    }
+    const refusal = url ? cannotPlay(codec) : whyNot;
+    if (refusal) {
+      $("videos").append(make("figure", { "data-camera": name }, said(refusal), caption));
       return;
     }
     const video = make("video", { preload: "auto", playsinline: "", "aria-label": `camera ${name}`, width: shape[1], height: shape[0] });
@@ -95,12 +107,29 @@ export class EpisodePage {
     video.addEventListener("error", () => {
       if (!figure.isConnected) return;
       this.clock.remove(video);
-      video.replaceWith(said(`this browser cannot play it${codec ? ` (${codec})` : ""}: ${video.error?.message || "no reason given"}`));
+      video.replaceWith(said(cannotPlay(codec, video.error?.message || "no reason given")));
     });
     video.addEventListener("loadedmetadata", () => this.clock.add(video, from_s), { once: true });
     video.src = url;
     this.captions.set(name, behind);
     $("videos").append(figure);
+  }
+
+  // Images that are in the rows, fetched one by one.
+  #stored(key, name, shape, caption, said) {
+    const image = make("img", { alt: `camera ${name}`, width: shape[1], height: shape[0] });
+    const path = `${this.path}/image/${encodeURIComponent(key)}`;
+    const images = new EpisodeImages(image, path, this.episode.frames, {
+      changed: () => this.#changed(),
+      failed: (error) => {
+        this.clock.removeImages(images);
+        this.stored = this.stored.filter((each) => each !== images);
+        image.replaceWith(said(error.message));
+      },
+    });
+    this.stored.push(images);
+    this.clock.addImages(images);
+    $("videos").append(make("figure", { "data-camera": name }, image, caption));
   }
 
   #changed() {
@@ -112,6 +141,7 @@ export class EpisodePage {
     const total_s = episode.frames / episode.fps;
     setText($("at"), `${(frame / episode.fps).toFixed(2)} of ${total_s.toFixed(2)} s, frame ${frame}`);
     setText($("waiting"), clock.playing && clock.waiting ? "loading" : "");
+    for (const images of this.stored) images.show(frame);
     this.curves.move(frame);
     this.#origin(this.curves.row(frame));
   }

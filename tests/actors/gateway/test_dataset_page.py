@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.robot.dataset.dataset_writer import DatasetWriter
+from holdfast.robot.dataset.encoding import Encoding
 from holdfast.tests.actors.gateway.running_gateway import Gateway
 from holdfast.tests.actors.gateway.scripted_supervisor import ScriptedSupervisor
 from holdfast.tests.browser import Browser
@@ -213,3 +214,40 @@ def test_one_dataset_is_viewed_without_a_fleet_until_it_is_interrupted(
         viewer.wait()
         if viewer.stdout is not None:
             viewer.stdout.close()
+
+
+def test_stored_images_follow_the_clock_and_a_codec_that_is_not_played_is_said(
+    browser: Browser, rundir: Path, supervisor: ScriptedSupervisor, tmp_path: Path
+) -> None:
+    """A picture of the rows is that of the frame; HEVC, which Chromium lacks, is a sentence."""
+    del supervisor
+    stored, hevc = tmp_path / "stored", tmp_path / "hevc"
+    recordings.dataset(stored, recordings.BLIND, (40,))
+    recordings.store_images(stored)
+    writer = DatasetWriter(hevc, "r1", recordings.SMALL, Encoding(codec="hevc"))
+    writer.commit(recordings.record(writer, 0, 5))
+    writer.close()
+    gateway = Gateway(rundir, datasets={"stored": str(stored), "hevc": str(hevc)})
+    grey = """
+      const image = document.querySelector('#videos img');
+      if (!image || !image.complete || image.dataset.frame !== String(arguments[0])) return false;
+      const canvas = document.createElement('canvas');
+      const pen = canvas.getContext('2d');
+      pen.drawImage(image, 0, 0, 8, 8);
+      return pen.getImageData(4, 4, 1, 1).data[0] === arguments[1];
+    """
+    try:
+        browser.open(gateway.url.replace("/#", "/dataset.html?dataset=stored&episode=0#"))
+        browser.wait_for(grey, 0, recordings.grey(0))
+        browser.press(RIGHT)
+        browser.wait_for(grey, 1, recordings.grey(1))
+        browser.press(" ")
+        browser.wait_for("return document.querySelector('#play').textContent === 'Play'")
+        browser.wait_for(grey, 39, recordings.grey(39))
+        browser.open(gateway.url.replace("/#", "/dataset.html?dataset=hevc&episode=0#"))
+        browser.wait_for("return document.querySelector('.why-not')")
+        said = browser.text(".why-not")
+        assert "the video is HEVC (H.265), which this browser does not play" in said
+        assert browser.complaints() == []
+    finally:
+        gateway.close()

@@ -13,6 +13,7 @@ import pytest
 
 from holdfast.actors.gateway import file_response
 from holdfast.robot.dataset.dataset_reader import Dataset
+from holdfast.robot.dataset.video_archive import VideoArchive
 from holdfast.tests.actors.gateway.running_gateway import Gateway
 from holdfast.tests.robot.dataset import recordings
 from holdfast.tests.waiting import wait_until
@@ -210,3 +211,43 @@ def test_a_file_that_becomes_shorter_ends_the_connection_and_no_more(
     with pytest.raises(Exception, match="IncompleteRead"):
         site.get(VIDEO)
     wait_until(lambda: site.get("/healthz")[0] == 200, "the server goes on", 30.0)
+
+
+def test_images_that_are_stored_in_the_rows_are_served_one_by_one(
+    make_gateway: Callable[..., Gateway], tmp_path: Path
+) -> None:
+    """As they are stored, with the token; a frame or a camera that there is not is refused."""
+    root = tmp_path / "stored"
+    recordings.dataset(root, recordings.BLIND, (3, 4))
+    recordings.store_images(root)
+    site = make_gateway(datasets={"stored": str(root)})
+    path = "/api/datasets/stored/episodes/1"
+    (camera,) = told(site, path)["cameras"]
+    assert (camera["stored"], camera["url"], camera["shape"]) == (True, None, [24, 32, 3])
+    wanted = [value["bytes"] for value in Dataset(root).episode(1).column(recordings.FRONT)]
+    for frame, content in enumerate(wanted):
+        status, headers, body = site.get(f"{path}/image/{recordings.FRONT}/{frame}")
+        assert (status, body) == (200, content)
+        assert headers["content-type"] == "image/png"
+    assert site.request("GET", f"{path}/image/{recordings.FRONT}/0")[0] == 401
+    for wrong, why in (
+        (f"{recordings.FRONT}/4", "has no frame 4: it has 4"),
+        (f"{recordings.FRONT}/x", "expected a number"),
+        ("action/0", "no stored images of 'action'"),
+    ):
+        status, _, body = site.get(f"{path}/image/{wrong}")
+        assert status == 404
+        assert why in body.decode()
+
+
+def test_a_video_s_codec_is_that_of_its_own_file(
+    make_gateway: Callable[..., Gateway], tmp_path: Path
+) -> None:
+    """Of a dataset that is transcoded in part, each episode says its own."""
+    root = tmp_path / "mixed"
+    recordings.dataset(root, recordings.SMALL, (3,))
+    VideoArchive(root).run()
+    recordings.add_episode(root, recordings.SMALL, 1)
+    site = make_gateway(datasets={"mixed": str(root)})
+    found = [told(site, f"/api/datasets/mixed/episodes/{k}")["cameras"][0]["codec"] for k in (0, 1)]
+    assert found == ["av1", "h264"]

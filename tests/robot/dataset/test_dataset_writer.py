@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -21,7 +22,7 @@ from holdfast.robot.dataset.recording_schema import RecordingSchema
 from holdfast.robot.dataset.verification import verify
 
 from . import recordings
-from .recordings import BLIND, SCHEMA, SMALL, grey, record, row
+from .recordings import BLIND, FRONT, SCHEMA, SMALL, grey, record, row
 
 
 @pytest.fixture
@@ -261,3 +262,24 @@ def test_an_opening_notices_a_missing_file_of_any_episode(root: Path, kind: str)
     first.unlink()
     with pytest.raises(DatasetError, match="episode 0 is damaged"):
         DatasetWriter(root, "r1", SMALL)
+
+
+def test_images_in_the_rows_are_read_and_a_damaged_one_is_found(root: Path) -> None:
+    """As LeRobot stores them without videos: each is decoded; what is cut off or lost is said."""
+    recordings.dataset(root, BLIND, (3, 4))
+    recordings.store_images(root)
+    assert verify(root).whole
+    greys = [image.mean() for image in Dataset(root).episode(1).frames(FRONT)]
+    np.testing.assert_array_equal(greys, [grey(frame) for frame in range(4)])
+    path = root / Dataset(root).episodes[1].data
+    table = pq.read_table(path, partitioning=None)
+    images = table.column(FRONT).to_pylist()
+    images[1]["bytes"] = images[1]["bytes"][:-5]
+    images[2]["bytes"] = None
+    place = table.column_names.index(FRONT)
+    pq.write_table(table.set_column(place, FRONT, pa.array(images)), path)
+    first, second = verify(root).episodes
+    assert not first.faults
+    assert second.faults[0].endswith(f"image 1 of {FRONT} is cut off, and 1 more are damaged")
+    with pytest.raises(DatasetError, match=f"an image of {FRONT} is"):
+        list(Dataset(root).episode(1).frames(FRONT))
