@@ -13,11 +13,11 @@ from lerobot.policies.factory import (
 from .work import CAMERAS, JOINTS, STEPS
 
 
-def make(folder: str, width: int, height: int) -> None:
-    """Write the checkpoint and its processors: three cameras of that size, 14 joints, 50 steps."""
+def make(folder: str, width: int, height: int, cameras: tuple[str, ...] = CAMERAS) -> None:
+    """Write the checkpoint and its processors: `cameras` of that size, 14 joints, 50 steps."""
     torch.manual_seed(0)
     inputs = {"observation.state": PolicyFeature(FeatureType.STATE, (JOINTS,))}
-    for name in CAMERAS:
+    for name in cameras:
         image = PolicyFeature(FeatureType.VISUAL, (3, height, width))
         inputs[f"observation.images.{name}"] = image
     outputs = {"action": PolicyFeature(FeatureType.ACTION, (JOINTS,))}

@@ -21,14 +21,15 @@ class NoOpLeRobot(Robot):  # type: ignore[misc]  # LeRobot's, without types
         super().__init__(config)
         self.number = 0
         self.commanded: list[list[float]] = []
-        self._images = work.images()
+        images = work.images()
+        self._images = {name: images[name] for name in config.views}
         self._joints = [f"joint{joint}.pos" for joint in range(work.JOINTS)]
 
     @property
     def observation_features(self) -> dict[str, Any]:
         """Joints, and cameras by shape."""
         shape = (work.HEIGHT, work.WIDTH, 3)
-        return {**self.action_features, **dict.fromkeys(work.CAMERAS, shape)}
+        return {**self.action_features, **dict.fromkeys(self._images, shape)}
 
     @property
     def action_features(self) -> dict[str, Any]:
@@ -49,8 +50,11 @@ class NoOpLeRobot(Robot):  # type: ignore[misc]  # LeRobot's, without types
 
     def get_observation(self) -> dict[str, Any]:
         """That of `number`."""
-        joints = work.state(self.number).tolist()
-        return {**dict(zip(self._joints, joints, strict=True)), **self._images}
+        return self.seen(work.state(self.number))
+
+    def seen(self, joints: Any) -> dict[str, Any]:
+        """The observation of the joints, [14], as LeRobot has it."""
+        return {**dict(zip(self._joints, joints.tolist(), strict=True)), **self._images}
 
     def send_action(self, action: dict[str, Any]) -> dict[str, Any]:
         """Keep it."""

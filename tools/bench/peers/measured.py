@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -63,12 +63,8 @@ def _quartiles(values: list[float]) -> list[float]:
 
 def run_program(case: Case, python: str, place: Path, n: int, apart: int) -> dict[str, Any]:
     """What one round of the case's program found. Raises RuntimeError with what it said last."""
-    imports = place / "imports"
-    imports.mkdir(exist_ok=True)
-    if not (link := imports / "holdfast").exists():
-        link.symlink_to(ROOT, target_is_directory=True)
-    program = f"holdfast.tools.bench.peers.{case.program}"
-    argv = [python, "-P", "-m", program, case.way, "-n", str(n), "--apart", str(apart)]
+    program = program_of(case.program, python)
+    argv = [*program.words, case.way, "-n", str(n), "--apart", str(apart)]
     with tempfile.TemporaryFile() as answer, tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             argv,
@@ -76,7 +72,7 @@ def run_program(case: Case, python: str, place: Path, n: int, apart: int) -> dic
             stdout=answer,
             stderr=said,
             cwd=place,
-            env={**os.environ, "PYTHONPATH": str(imports), **_ENVIRONMENT},
+            env={**os.environ, **program.environment(place)},
             start_new_session=True,
         )
         try:
@@ -84,10 +80,9 @@ def run_program(case: Case, python: str, place: Path, n: int, apart: int) -> dic
         except subprocess.TimeoutExpired:
             raise RuntimeError(f"it did not end within {_ROUND_S:g} s") from None
         finally:
-            _end(process)
-        out, words = _text(answer), _text(said)
+            end_session(process)
+        out, last = _text(answer), said_last(said)
     if process.returncode or not out:
-        last = words.splitlines()[-1] if words else "without a word"
         raise RuntimeError(f"{case.program} ended with {process.returncode}: {last}")
     found: dict[str, Any] = json.loads(out)
     return found
@@ -101,12 +96,38 @@ _ENVIRONMENT = {
 }
 
 
+class Program(NamedTuple):
+    """The `words` that start one of this folder's programs in another interpreter."""
+
+    words: list[str]
+
+    @staticmethod
+    def environment(place: Path) -> dict[str, str]:
+        """What it needs beside; `place` is a folder where holdfast is made importable."""
+        imports = place / "imports"
+        imports.mkdir(exist_ok=True)
+        if not (link := imports / "holdfast").exists():
+            link.symlink_to(ROOT, target_is_directory=True)
+        # Its temporary files go with `place`, also when it is killed.
+        return {**_ENVIRONMENT, "PYTHONPATH": str(imports), "TMPDIR": str(place)}
+
+
+def program_of(name: str, python: str) -> Program:
+    """The program `name` of this folder, for the interpreter `python`."""
+    return Program([python, "-P", "-m", f"holdfast.tools.bench.peers.{name}"])
+
+
+def said_last(file: IO[bytes]) -> str:
+    """The last line of what a program wrote into `file`."""
+    return (_text(file).splitlines() or ["without a word"])[-1]
+
+
 def _text(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode(errors="replace").strip()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end_session(process: subprocess.Popen[bytes]) -> None:
     """Nothing of its session goes on."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

@@ -18,13 +18,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from . import work
 
 APART_S = 0.03
 _WARM_UP = 20
 _PATIENCE_S = 180.0
+_END_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -48,10 +49,7 @@ def main(
     parser.add_argument("-n", type=int, default=0, help="requests back to back")
     parser.add_argument("--apart", type=int, default=0, help="requests 30 ms apart")
     options = parser.parse_args()
-    # What a library prints is no answer.
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    answers = _answers()
     if options.way == "serve" and serve is not None:
         serve(*options.words)
         return
@@ -63,6 +61,23 @@ def main(
             "apart": turn(peer, options.apart, _WARM_UP + options.n, APART_S),
         }
         print(json.dumps(report), file=answers, flush=True)
+
+
+def program(run: Callable[..., None], serve: Callable[..., None], words: list[str]) -> None:
+    """A program that only runs until its parent is gone, or is one of its servers."""
+    _answers()
+    if words[0] == "serve":
+        serve(*words[1:])
+    else:
+        run(*words)
+
+
+def _answers() -> IO[str]:
+    """Where answers go. What a library prints is none. The process ends with its parent."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    return answers
 
 
 def turn(peer: AskedPeer, n: int, first: int, apart_s: float) -> dict[str, Any]:
@@ -126,7 +141,11 @@ def serving(program: str, *words: str) -> Iterator[None]:
         try:
             yield
         finally:
-            process.kill()
+            process.terminate()
+            try:
+                process.wait(_END_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def free_port() -> int:

@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
+import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +38,9 @@ def asking(way: str) -> Iterator[turns.AskedPeer]:
     """`tcp`, or `shm`."""
     shared = way == "shm"
     port = turns.free_port()
+    mapped: set[Path] = set()
     with ExitStack() as stack:
+        stack.callback(_remove, mapped)
         stack.enter_context(turns.serving("zenoh_query", "router", str(port), way))
         turns.wait_for(port)
         stack.enter_context(turns.serving("zenoh_query", "queryable", str(port), way))
@@ -54,7 +60,23 @@ def asking(way: str) -> Iterator[turns.AskedPeer]:
             if time.monotonic() > deadline_s:
                 raise TimeoutError("no queryable of Zenoh answered")
             time.sleep(0.05)
-        yield turns.AskedPeer(ask, f"eclipse-zenoh {importlib.metadata.version('eclipse-zenoh')}")
+        try:
+            yield turns.AskedPeer(
+                ask, f"eclipse-zenoh {importlib.metadata.version('eclipse-zenoh')}"
+            )
+        finally:
+            mapped |= _segments()
+
+
+def _segments() -> set[Path]:
+    """Those of Zenoh that this process has mapped: one of them outlives its sessions."""
+    maps = Path("/proc/self/maps").read_text()
+    return {Path(found) for found in re.findall(r"/dev/shm/\d+\.zenoh", maps)}
+
+
+def _remove(segments: set[Path]) -> None:
+    for path in segments:
+        path.unlink(missing_ok=True)
 
 
 def _in_bytes() -> Callable[[int], Any]:
@@ -87,6 +109,8 @@ def _in_shared_memory() -> Callable[[int], Any]:
 def serve(role: str, port: str, way: str) -> None:
     """Be the router, or the policy's side, until the parent is gone."""
     shared = way == "shm"
+    # Its shared memory is removed by an orderly end alone, or by the next start of a session.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     if role == "router":
         with zenoh.open(_config("router", int(port), shared)):
             time.sleep(1e9)
