@@ -14,7 +14,7 @@ from holdfast.tests.peers.environments import ROOT
 GUIDE = (ROOT / "docs/troubleshooting.md").read_text()
 FIRST_COLUMN = " ".join(re.findall(r"^\| (.*?) \|", GUIDE, re.MULTILINE))
 LISTED = set(re.findall(r"`([a-z_-]+)`", FIRST_COLUMN))
-MADE_BY = {"Reject", "Error", "_final"}
+MADE_BY = {"Reject", "Error", "_final", "EnrolmentRefusal"}
 """Calls whose `reason`, or first argument, is one."""
 
 

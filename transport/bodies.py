@@ -13,6 +13,7 @@ import msgspec
 from .arrays import Array
 from .header import VERSIONS, Kind
 from .images import Image
+from .key_bodies import Enrol, Enrolled, Keys
 from .limits import DEFAULT
 from .session_id import SESSION_BITS
 
@@ -390,6 +391,9 @@ Body = (
     | Register
     | Welcome
     | Drain
+    | Enrol
+    | Enrolled
+    | Keys
 )
 BODIES: dict[Kind, type[Body]] = {Kind[body.__name__.upper()]: body for body in get_args(Body)}
 KINDS: dict[type[Body], Kind] = {body: kind for kind, body in BODIES.items()}

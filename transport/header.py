@@ -36,6 +36,9 @@ class Kind(IntEnum):
     REGISTER = 32
     WELCOME = 33
     DRAIN = 34
+    ENROL = 48
+    ENROLLED = 49
+    KEYS = 50
 
 
 _LAYOUT = Struct("<4sBBHQIIQ")

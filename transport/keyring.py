@@ -1,4 +1,6 @@
-"""`FollowedRing`: the keyring of a directory, which follows its files without a restart.
+"""`FollowedRing`: the keyring of a directory, which follows its files without a restart. It has the
+keys that were put there (`*.pub`), those that peers enrolled (`enrolled/*/*.pub`), and those of
+tokens (`tokens/*.pub`), without those that are listed in `revoked`.
 
 A file that is added lets its owner in; one that is removed shuts it out. A damaged file shuts out
 its owner only. A directory that is not there any more changes nothing: a file system that was
@@ -10,8 +12,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import KeyFileError
-from .keys import Keyring, PublicKey, load_public
+from . import key_file
+from .enrolment_tokens import load_record
+from .keys import KeyOwner, Keyring, PublicKey, Role, load_public
 
+_PATTERNS = ("*.pub", "enrolled/*/*.pub", "tokens/*.pub")
 _Seen = tuple[tuple[str, int, int, int], ...]
 
 
@@ -25,8 +30,8 @@ class FollowedRing:
         """Raises KeyFileError for a damaged file."""
         # Unlike in `follow`: at the start a person is there to correct it.
         self._directory = directory
-        self._keys = {path: load_public(path) for path in _files(directory)}
-        self.ring = Keyring(self._keys.values())
+        self._keys = {path: _load(path) for path in _files(directory)}
+        self.ring = self._accepted()
         self.problems: list[str] = []
         self._seen = _look(directory)
 
@@ -38,12 +43,12 @@ class FollowedRing:
         if seen == self._seen:
             return None
         self._seen = seen
-        before = {key.public for key in self._keys.values()}
+        before = {k.public for k in self._keys.values() if self.ring.peer(k.public) is not None}
         self._keys, self.problems = {}, []
         taken: dict[bytes, PublicKey] = {}
         for path in _files(self._directory):
             try:
-                key = load_public(path)
+                key = _load(path)
             except KeyFileError as problem:
                 self.problems.append(str(problem))
                 continue
@@ -53,20 +58,31 @@ class FollowedRing:
                 self.problems.append(words)
                 continue
             self._keys[path] = key
-        self.ring = Keyring(self._keys.values())
-        return before - set(taken)
+        self.ring = self._accepted()
+        return {key for key in before if self.ring.peer(key) is None}
+
+    def _accepted(self) -> Keyring:
+        revoked = {line.encode() for line in key_file.lines_of(self._directory / "revoked")}
+        return Keyring(key for key in self._keys.values() if key.public not in revoked)
 
 
 def _files(directory: Path) -> list[Path]:
-    return sorted(directory.glob("*.pub"))
+    return sorted(path for pattern in _PATTERNS for path in directory.glob(pattern))
+
+
+def _load(path: Path) -> PublicKey:
+    if path.parent.name != "tokens":
+        return load_public(path)
+    record = load_record(path)
+    return PublicKey(KeyOwner(record.id, Role.TOKEN), record.public)
 
 
 def _look(directory: Path) -> _Seen:
     found = []
-    for path in _files(directory):
+    for path in (*_files(directory), directory / "revoked"):
         try:
             stat = path.stat()
         except OSError:
             continue  # it was removed meanwhile
-        found.append((path.name, stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        found.append((str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size))
     return tuple(found)

@@ -11,8 +11,6 @@ Does not guarantee: that a peer uses its own name: `sockets.peer` compares it wi
 from __future__ import annotations
 
 import ipaddress
-import os
-import re
 from collections import Counter, OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,10 +21,9 @@ import zmq
 from zmq.utils import z85
 
 from ..errors import KeyFileError
+from . import key_file
 
 DOMAIN = b"holdfast"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,127}")
-_Z85 = re.compile(rb"[0-9A-Za-z.\-:+=^!/*?&<>()\[\]{}@%$#]{40}")
 
 
 class Role(StrEnum):
@@ -36,6 +33,8 @@ class Role(StrEnum):
     ROBOT = "robot"
     REPLICA = "replica"
     OPERATOR = "operator"
+    TOKEN = "token"  # noqa: S105 a word, no secret
+    """Lets its holder enrol a key of its own, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -75,32 +74,33 @@ def new(name: str, role: Role, directory: Path) -> Key:
     Raises KeyFileError for an invalid name, and where the files exist: a replaced key locks its
     owner out.
     """
-    if not _NAME.fullmatch(name):
+    if not key_file.NAME.fullmatch(name):
         raise KeyFileError(f"{name!r} is no name for a key: use letters, digits and _ . / -")
+    if role is Role.TOKEN:
+        raise KeyFileError("a token is made by `actorctl keys token`")
     public, secret = zmq.curve_keypair()
     key = Key(KeyOwner(name, role), public, secret)
-    path = _path(directory, name, ".key")
+    path = key_file.path_of(directory, name, ".key")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     lines = [f"name {name}", f"role {role}", f"public {public.decode()}"]
-    _create(path, [*lines, f"secret {secret.decode()}"], 0o600)
-    _create(_path(directory, name, ".pub"), lines, 0o644)
+    key_file.create(path, [*lines, f"secret {secret.decode()}"], 0o600)
+    key_file.create(key_file.path_of(directory, name, ".pub"), lines, 0o644)
     return key
 
 
 def load(path: Path) -> Key:
     """Read a `.key` file. Raises KeyFileError if it is not one or if other users may read it."""
-    fields = _read(path)
+    fields = key_file.fields_of(path)
     if b"secret" not in fields:
         raise KeyFileError(f"{path} holds no secret key: give the .key file, not the .pub file")
-    if path.stat().st_mode & 0o077:
-        raise KeyFileError(f"the secret key {path} is readable by others: chmod 600 {path}")
+    key_file.require_private(path)
     public = _public(path, fields)
-    return Key(public.peer, public.public, _z85(path, fields, b"secret"))
+    return Key(public.peer, public.public, key_file.z85_of(path, fields, b"secret"))
 
 
 def load_public(path: Path) -> PublicKey:
     """Read the public half from a `.pub` or `.key` file. Raises KeyFileError."""
-    return _public(path, _read(path))
+    return _public(path, key_file.fields_of(path))
 
 
 class Keyring:
@@ -230,51 +230,11 @@ def is_local(endpoint: str) -> bool:
         return False  # an interface's name, `*`, or a host name
 
 
-def _path(directory: Path, name: str, suffix: str) -> Path:
-    return directory / (name.replace("/", "@") + suffix)
-
-
-def _create(path: Path, lines: list[str], mode: int) -> None:
-    try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except FileExistsError as error:
-        raise KeyFileError(
-            f"{path} exists: delete it first if its holder shall get a new key"
-        ) from error
-    with os.fdopen(fd, "w") as file:
-        file.write("\n".join(lines) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _read(path: Path) -> dict[bytes, bytes]:
-    try:
-        lines = path.read_bytes()[:4096].splitlines()
-    except OSError as error:
-        raise KeyFileError(f"cannot read the key {path}: {error.strerror}") from error
-    fields = {}
-    for line in lines:
-        field, _, value = line.partition(b" ")
-        fields[field] = value.strip()
-    return fields
-
-
 def _public(path: Path, fields: dict[bytes, bytes]) -> PublicKey:
-    name = fields.get(b"name", b"").decode("utf-8", "replace")
-    role = fields.get(b"role", b"").decode("utf-8", "replace")
-    if not _NAME.fullmatch(name) or role not in list(Role):
+    name, role = key_file.text_of(fields, b"name"), key_file.text_of(fields, b"role")
+    if not key_file.NAME.fullmatch(name) or role not in list(Role):
         raise KeyFileError(
             f"{path} names {name!r} as {role!r}: expected a name, and a role out of "
-            f"{', '.join(Role)}; make it with `actorctl keys new`"
+            f"{', '.join(Role)}; make it with `actorctl keys`"
         )
-    return PublicKey(KeyOwner(name, Role(role)), _z85(path, fields, b"public"))
-
-
-def _z85(path: Path, fields: dict[bytes, bytes], field: bytes) -> bytes:
-    value = fields.get(field, b"")
-    if not _Z85.fullmatch(value):
-        raise KeyFileError(
-            f"{path} holds no {field.decode()} key of 40 characters: make it anew with "
-            "`actorctl keys new`"
-        )
-    return value
+    return PublicKey(KeyOwner(name, Role(role)), key_file.z85_of(path, fields, b"public"))

@@ -63,7 +63,8 @@ class BrokerActor(Actor):
         self._context: sockets.Context = zmq.Context()
         self.resources.callback(self._context.destroy, linger=LINGER_MS)
         try:
-            self._keys = PeerKeys.of(config, self._context, self.log)
+            identity = f"{self.name}:{self.incarnation}"
+            self._keys = PeerKeys.of(config, self._context, self.log, identity)
             self._front = self._listener(config.front, config.front_tcp)
             self._back = self._listener(config.back, config.back_tcp, REPLICA_HWM)
         except KeyFileError as problem:
@@ -73,7 +74,7 @@ class BrokerActor(Actor):
             self.log.warning("insecure: any peer that reaches %s commands the robots", reached)
         self._routing = Routing(
             config,
-            f"{self.name}:{self.incarnation}",
+            identity,
             time.monotonic_ns(),
             previous.get("counters"),
         )
@@ -85,6 +86,8 @@ class BrokerActor(Actor):
         self._limit_bytes = None if config.memory_mb is None else config.memory_mb * 1_000_000
         self._reopened: Listener | None = None
         self._reopened_ns = -REOPEN_NS
+        if self._keys is not None:
+            self.resources.callback(self._keys.close)
         self.resources.callback(self._notify_peers)
 
     def run(self) -> None:
@@ -94,9 +97,8 @@ class BrokerActor(Actor):
             disconnected |= listener.disconnected()
             listener.watch(poll)
         watermark = allocator.MemoryWatermark(allocator.private_bytes())
-        authenticator = self._keys.authenticator if self._keys is not None else None
-        if authenticator is not None:
-            poll.add(authenticator.socket)
+        if self._keys is not None:
+            self._keys.watch(poll)
         tick_ns = report_ns = probe_ns = memory_ns = time.monotonic_ns()
         self.ready()
         while not self.stopping:
@@ -105,8 +107,8 @@ class BrokerActor(Actor):
             wake_ns = tick_ns if self._retry_ns is None else min(tick_ns, self._retry_ns)
             awake = poll.wait(max(0, -(-(wake_ns - now_ns) // 1_000_000)))
             now_ns = time.monotonic_ns()
-            if authenticator is not None and authenticator.socket in awake:
-                authenticator.handle()
+            if self._keys is not None and self._keys.turn(awake, now_ns):
+                self._follow_keys(now_ns)
             for listener in (self._back, self._front):
                 if listener.socket in awake:
                     self._receive(listener, now_ns)
@@ -128,8 +130,7 @@ class BrokerActor(Actor):
                 self._retry_ns = None
                 self._carry_out(self._routing.retry(now_ns), now_ns)
             if now_ns >= report_ns:
-                if self._keys is not None and (revoked := self._keys.follow()):
-                    self._carry_out(self._routing.revoked(revoked, now_ns), now_ns)
+                self._follow_keys(now_ns)
                 self._report(now_ns)
                 report_ns = now_ns + REPORT_NS
             if now_ns >= memory_ns:
@@ -162,12 +163,35 @@ class BrokerActor(Actor):
     def _receive_one(self, listener: Listener, arrival: Arrival, now_ns: int) -> None:
         if self._is_revoked(arrival) or self._routing.ignores(arrival.identity, now_ns):
             return
+        if self._answers_about_keys(listener, arrival, now_ns):
+            return
         try:
             effects = self._handle(listener, arrival, now_ns)
         except WireError as error:
             asked = arrival.header if listener is self._front else None
             effects = self._routing.malformed(arrival.identity, error, now_ns, asked)
         self._carry_out(effects, now_ns)
+
+    def _answers_about_keys(self, listener: Listener, arrival: Arrival, now_ns: int) -> bool:
+        """Answer a peer that enrols, or another broker; False for all others."""
+        role = Role.ROBOT if listener is self._front else Role.REPLICA
+        try:
+            answer = None if self._keys is None else self._keys.answer(arrival, role, now_ns)
+        except WireError as error:
+            self._routing.counters.count(error.reason, label(arrival.identity))
+            return True
+        if answer is None:
+            return False
+        frames, enrolled = answer
+        if enrolled:
+            self._follow_keys(now_ns)  # before the peer connects with its key
+        listener.send(frames)
+        return True
+
+    def _follow_keys(self, now_ns: int) -> None:
+        """Accept the keys that are there now; end the sessions of those that were revoked."""
+        if self._keys is not None and (revoked := self._keys.follow()):
+            self._carry_out(self._routing.revoked(revoked, now_ns), now_ns)
 
     def _is_revoked(self, arrival: Arrival) -> bool:
         """Whether the key of its connection was revoked. Its peer gets no answer: it learns the

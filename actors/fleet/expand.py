@@ -54,13 +54,12 @@ def expand(
         raise FleetError(fleet.name, [Fault("$.robots", str(error))]) from error
     except PolicyError as error:
         raise FleetError(fleet.name, [Fault("$.services", str(error))]) from error
-    missing = [path for path in sorted(context.key_files) if not path.is_file()]
-    if missing:
+    if missing := context.keys.missing():
         names = ", ".join(path.name for path in missing)
         fault = Fault(
             "$.security.keys",
             f"{fleet.security.keys} lacks {names}",
-            remedy="`actorctl keys new NAME` makes them",
+            remedy="`actorctl keys new NAME` makes them, or put a token in their place",
         )
         raise FleetError(fleet.name, [fault])
     return made
@@ -122,10 +121,11 @@ def _broker(context: HostContext) -> ActorSpec:
         replica_lost_after_s=broker.replica_lost_after_s,
         robot_lost_after_s=broker.robot_lost_after_s,
         session_idle_s=broker.session_idle_s,
-        key=context.key(context.fleet.broker.key_name(context.host), "key"),
+        key=context.keys.broker(context.host),
         keyring=context.fleet.security.keys,
         insecure=context.fleet.security.insecure,
         memory_mb=memory_mb_of(context.fleet, "broker"),
+        others=context.other_brokers(),
         external=tuple(name for name, s in context.fleet.services.items() if s.external),
         targets={
             name: ServiceTarget(slo_ms=service.slo_ms)
@@ -149,6 +149,7 @@ def _replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec
     outboxes = {
         robot.name: segment_uses.outbox(context.fleet, robot, writable=False) for robot in near
     }
+    own = context.keys.own(f"{name}/{k}")
     config = InferenceConfig(
         service=name,
         evidence=context.evidence,
@@ -177,8 +178,9 @@ def _replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec
         drain_s=service.drain_s,
         audit_bytes=service.audit_bytes,
         capture_bytes=service.capture_bytes,
-        key=context.key(f"{name}/{k}", "key"),
-        broker_keys=context.broker_keys(),
+        key=own.key,
+        token=own.token,
+        broker_keys=context.keys.brokers(own),
     )
     return context.spec(
         "inference",
@@ -241,6 +243,7 @@ def _named(roots: list[str]) -> dict[str, str]:
 
 def _openpi(context: HostContext, entry: OpenpiEntry) -> ActorSpec:
     spec = policy_spec(context.fleet, context.fleet.services[entry.service])
+    own = context.keys.given("openpi")
     config = OpenpiConfig(
         service=entry.service,
         broker=context.own_broker("front"),
@@ -251,14 +254,15 @@ def _openpi(context: HostContext, entry: OpenpiEntry) -> ActorSpec:
         mapping=_mapping(context, entry, spec),
         metadata=entry.metadata,
         roboarena=entry.dialect == "roboarena",
-        key=context.key("openpi", "key"),
-        broker_keys=context.broker_keys()[:1],
+        key=own.key,
+        broker_keys=context.keys.brokers(own)[:1],
     )
     return context.spec("openpi", "openpi", config, [], after=["broker"])
 
 
 def _groot(context: HostContext, entry: GrootEntry) -> ActorSpec:
     spec = policy_spec(context.fleet, context.fleet.services[entry.service])
+    own = context.keys.given("groot")
     config = GrootConfig(
         service=entry.service,
         broker=context.own_broker("front"),
@@ -268,8 +272,8 @@ def _groot(context: HostContext, entry: GrootEntry) -> ActorSpec:
         api_token=entry.api_token,
         dialect=entry.dialect,
         mapping=entry.mapping,
-        key=context.key("groot", "key"),
-        broker_keys=context.broker_keys()[:1],
+        key=own.key,
+        broker_keys=context.keys.brokers(own)[:1],
     )
     return context.spec("groot", "groot", config, [], after=["broker"])
 

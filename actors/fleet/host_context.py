@@ -13,6 +13,7 @@ from ..runtime.host_board import HOST_BOARD, HOST_BOARD_SIZE
 from ..runtime.kinds import modules_of
 from ..runtime.spec import ActorSpec, Member, SegmentUse
 from ..runtime.status_board import BOARD_SIZE, BROKER_BOARD_SIZE
+from .host_keys import HostKeys
 from .hosts import back_address, front_address
 from .robot_entry import RobotEntry
 from .schema import FleetFile
@@ -34,25 +35,19 @@ class HostContext:
         }
         self.known: set[str] = set()
         """The names of the actors so far."""
-        self.key_files: set[Path] = set()
-        """The files that the actors so far need."""
+        self.keys = HostKeys(fleet)
 
-    def key(self, name: str, half: str) -> str | None:
-        """The path of `name`'s key file, which has to exist; None without security.
-
-        `half` is `key` or `pub`.
-        """
+    def other_brokers(self) -> dict[str, str]:
+        """Where the fronts of the other brokers are, by the names of their keys; empty without
+        security."""
         if self.fleet.security.keys is None:
-            return None
-        path = Path(self.fleet.security.keys) / f"{name.replace('/', '@')}.{half}"
-        self.key_files.add(path)
-        return str(path)
-
-    def broker_keys(self) -> tuple[str, ...]:
-        """The public key files of the brokers; empty without security."""
+            return {}
         broker = self.fleet.broker
-        found = (self.key(broker.key_name(host), "pub") for host in broker.placed)
-        return tuple(path for path in found if path is not None)
+        return {
+            broker.key_name(host): address
+            for host in broker.placed
+            if host != self.host and (address := front_address(self.fleet, host))
+        }
 
     def endpoints(self, end: Literal["front", "back"], host: str | None) -> tuple[str, ...]:
         """Where an actor on `host` reaches the brokers: its own host's by a socket file."""

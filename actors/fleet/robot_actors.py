@@ -139,6 +139,7 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
     near = segment_uses.is_near(service, robot)
     outbox = [segment_uses.outbox(context.fleet, robot, writable=True)] if near else []
     plan = segment_uses.plan(robot)
+    own_key = context.keys.own(robot.name)
     config = NetworkConfig(
         robot=robot.name,
         evidence=context.evidence,
@@ -164,8 +165,9 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         plan=plan.name,
         fps=robot.fps,
         executed_bytes=context.fleet.logs.executed_mb * 1_000_000,
-        key=context.key(robot.name, "key"),
-        broker_keys=context.broker_keys(),
+        key=own_key.key,
+        token=own_key.token,
+        broker_keys=context.keys.brokers(own_key),
     )
     return context.spec(
         "network",

@@ -16,15 +16,15 @@ from typing import Any
 
 import msgspec
 
-from ...errors import Fault, FleetError, KeyFileError, PolicyError, RobotError
+from ...errors import Fault, FleetError, PolicyError, RobotError
 from ...policy.checkpoint import check_whole
-from ...transport.keys import Key, Keyring, PublicKey, Role, load, load_public
 from ..inference.user_policy import is_own
 from ..runtime import interpreters
 from . import device_checks, telemetry_checks
-from .client_checks import client_ports, client_secret_faults
+from .client_checks import client_secret_faults
+from .key_checks import key_faults
 from .loading import placed
-from .places import Place, places, places_on, replica_names
+from .places import Place, places, places_on
 from .record_checks import place_faults
 from .robot_entry import RobotEntry
 from .schema import FleetFile
@@ -50,7 +50,7 @@ def faults_here(fleet: FleetFile, host: str | None) -> list[Fault]:
     found = [
         *_interpreters(fleet, host),
         *_policies(fleet, host),
-        *_keys(fleet, host),
+        *key_faults(fleet, host),
         *client_secret_faults(fleet, host),
         *telemetry_checks.faults(fleet),
     ]
@@ -216,50 +216,6 @@ def _device(path: str, device: str, torch: dict[str, Any] | str) -> Iterator[Fau
         last = torch["cuda"] - 1
         there = f"GPUs here are cuda:0 to cuda:{last}" if last else "only GPU here is cuda:0"
         yield Fault(path, f"found {device!r}; the {there}")
-
-
-def _keys(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
-    """Key files that are missing, unreadable, or of another peer."""
-    if fleet.security.keys is None:
-        return
-    directory = Path(fleet.security.keys)
-    needed = [(name, Role.REPLICA) for name in replica_names(fleet, host)]
-    needed += [(robot.name, Role.ROBOT) for robot in fleet.robots if robot.host == host]
-    if fleet.broker.placed[0] == host:
-        needed += [(port, Role.ROBOT) for port in client_ports(fleet)]
-    broker = fleet.broker
-    own = [(broker.key_name(host), Role.BROKER)] if host in broker.placed else []
-    files = [(directory / f"{name.replace('/', '@')}.key", name, role)
-             for name, role in (*own, *needed)]  # fmt: skip
-    public = map(broker.key_name, broker.placed if needed else ())
-    files += [(directory / f"{n.replace('/', '@')}.pub", n, Role.BROKER) for n in public]
-    for path, name, role in files:
-        if path.is_file():
-            yield from _key(path, name, role)
-    if missing := [path.name for path, _, _ in files if not path.is_file()]:
-        found = f"{directory} lacks {', '.join(missing)}"
-        yield Fault("$.security.keys", found, remedy="`actorctl keys new NAME` makes them")
-    if own:
-        try:
-            Keyring.of(directory)
-        except (KeyFileError, OSError) as problem:
-            yield Fault("$.security.keys", str(problem))
-
-
-def _key(path: Path, name: str, role: Role) -> Iterator[Fault]:
-    key: Key | PublicKey
-    try:
-        key = load(path) if path.suffix == ".key" else load_public(path)
-    except (KeyFileError, OSError) as problem:
-        yield Fault("$.security.keys", str(problem))
-        return
-    if (key.peer.name, key.peer.role) != (name, role):
-        yield Fault(
-            "$.security.keys",
-            f"{path} is the key of {key.peer}",
-            f"that of {role}:{name}",
-            remedy=f"`actorctl keys new {name} --role {role}`",
-        )
 
 
 def _files(robot: RobotEntry, path: str) -> Iterator[Fault]:

@@ -27,7 +27,7 @@ from ...transport.messages import Blobs, unreadable
 from ...transport.poll import Poll
 from ..runtime.actor import Actor
 from ..runtime.configs import NetworkConfig
-from ..runtime.credentials import credentials
+from ..runtime.credentials import own_credentials
 from .broker_paths import BrokerPaths
 from .control_link import ControlLink
 from .executed_log import ExecutedLog
@@ -75,7 +75,14 @@ class NetworkActor(Actor):
         # Long enough for the last two messages to leave: a socket discards unsent ones on close.
         self.resources.callback(self._context.destroy, linger=100)
         self._control = ControlLink(self._context, config.control, config.robot, self._dropped)
-        keys = credentials(self.name, config.key, config.broker_keys)
+        keys = own_credentials(
+            config.robot,
+            config.key,
+            config.token,
+            config.broker_keys,
+            config.brokers,
+            self._enrols,
+        )
         self._relay = SessionRelay(round(config.broker_lost_after_s * 1e9))
         identity = f"{config.robot}:{self.incarnation}"
         self._brokers = BrokerPaths(self._context, config, identity, keys)
@@ -83,6 +90,11 @@ class NetworkActor(Actor):
         self._session = SessionMoves(self._brokers, self._relay, self.log)
         self._reported = ""
         self.resources.callback(self._end_session)
+
+    def _enrols(self, what: str) -> None:
+        if not self.waits_for:
+            self.ready()  # hosts start in any order, so that this may outlast the start timeout
+        self.wait_for(what)
 
     def run(self) -> None:
         self.ready()

@@ -36,6 +36,10 @@ EXIT_REFUSED = 3
 EXIT_DEAD = 4
 
 
+class StoppedError(Exception):
+    """The actor is asked to end while `setup` waits."""
+
+
 @dataclass(frozen=True)
 class Boot:
     """What an actor gets at its start. `memory` maps each segment's name to its mapping, read-only
@@ -109,6 +113,8 @@ class Actor:
         self._memory = dict(boot.memory)
         self.resources = ExitStack()
         """`setup` enters here what it opens, so that `teardown` closes it."""
+        self.waits_for = ""
+        """What `wait_for` said last."""
         self.unfinished = ""
         """What `run` could not do at its end, though it ended as asked; the exit code tells it."""
         try:
@@ -184,6 +190,18 @@ class Actor:
         memory = self._memory.get(HOST_BOARD)
         return None if memory is None else HostBoardReader(memory)
 
+    def wait_for(self, what: str) -> None:
+        """While `setup` waits for another process: log and report for what, if that is new. Raises
+        StoppedError when this actor is to end."""
+        self.link.commands()
+        if self.stopping:
+            raise StoppedError
+        if what != self.waits_for:
+            self.waits_for = what
+            self.log.warning("waiting: %s", what)
+        self.phase(what)
+        self.board.progress()
+
     def segments(self) -> tuple[str, ...]:
         """Names of the boot's segments, the board's included."""
         return tuple(self._memory)
@@ -200,6 +218,8 @@ class Actor:
             if self.unfinished:
                 reason, code = self.unfinished, EXIT_CRASHED
                 self.log.error("ended, but %s", self.unfinished)
+        except StoppedError:
+            pass
         except RefusedError as error:
             reason, code = str(error), EXIT_REFUSED
             self.log.error("refused: %s", error)

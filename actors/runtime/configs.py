@@ -50,6 +50,8 @@ class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     keyring: str | None = None
     insecure: bool = False
     memory_mb: int | None = None
+    others: dict[str, str] = {}
+    """The other brokers of a site with keys: their fronts, by the names of their keys."""
     external: tuple[str, ...] = ()
     """Services that scripts fill, so that the broker can say what a robot waits for."""
     targets: dict[str, ServiceTarget] = {}
@@ -107,6 +109,8 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     key: str | None = None
     broker_keys: tuple[str, ...] = ()
     """This replica's secret key file and the public one of each broker: both or neither."""
+    token: str | None = None
+    """The file with which it makes and enrols these, unless they are there."""
     script: bool = False
     """Whether a program serves it (`holdfast.serve`), not a fleet."""
     import_path: str | None = None
@@ -176,6 +180,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     key: str | None = None
     broker_keys: tuple[str, ...] = ()
     """This robot's secret key file and the public one of each broker: both or neither."""
+    token: str | None = None
+    """The file with which it makes and enrols these, unless they are there."""
     script: bool = False
     """Whether the control loop is a program's own (`RemotePolicy`), not a fleet's."""
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import KeyFileError, RefusedError
 from ...transport.keys import Key, PublicKey, load, load_public
+from .enrol import enrolled
 
 
 @dataclass(frozen=True)
@@ -34,3 +35,18 @@ def credentials(name: str, key: str | None, broker_keys: Sequence[str]) -> Crede
         return Credentials(load(Path(key)), tuple(load_public(Path(one)) for one in broker_keys))
     except KeyFileError as problem:
         raise RefusedError(str(problem)) from problem
+
+
+def own_credentials(
+    name: str,
+    key: str | None,
+    token: str | None,
+    broker_keys: Sequence[str],
+    endpoints: Sequence[str],
+    wait: Callable[[str], None],
+) -> Credentials:
+    """`credentials`, after the peer `name` has enrolled with its `token`, if it has one: see
+    `enrolled`."""
+    if token is not None and key is not None:
+        enrolled(name, Path(key), Path(token), [Path(p) for p in broker_keys], endpoints, wait)
+    return credentials(name, key, broker_keys)

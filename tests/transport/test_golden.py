@@ -42,6 +42,7 @@ from holdfast.transport.bodies import (
     Welcome,
 )
 from holdfast.transport.header import Header, Kind
+from holdfast.transport.key_bodies import Enrol, Enrolled, Keys, PeerKey
 from holdfast.transport.messages import Blobs, decode, encode
 from holdfast.transport.outbox import Reference
 
@@ -234,6 +235,17 @@ BODY: dict[Kind, Any] = {
     ),
     Kind.WELCOME: lambda _: Welcome(broker="main", heartbeat_s=0.5),
     Kind.DRAIN: lambda _: Drain(reason="stop"),
+    Kind.ENROL: lambda _: Enrol(name="pick/0", key="K" * 40),
+    Kind.ENROLLED: lambda _: Enrolled(name="pick/0", brokers={"broker/hub": "B" * 40}),
+    Kind.KEYS: lambda _: Keys(
+        digest="00ff",
+        start=1,
+        total=3,
+        keys=(
+            PeerKey(key="K" * 40, name="pick/0", role="replica", enrolled_with="1a2b"),
+            PeerKey(key="L" * 40, role="revoked"),
+        ),
+    ),
 }
 
 

@@ -30,6 +30,9 @@ KINDS = {
     32: "REGISTER",
     33: "WELCOME",
     34: "DRAIN",
+    48: "ENROL",
+    49: "ENROLLED",
+    50: "KEYS",
 }
 ITEMS = {"f4": "f", "f8": "d", "i4": "i", "i8": "q", "u1": "B"}
 

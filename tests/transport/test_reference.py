@@ -15,6 +15,7 @@ from msgspec import inspect
 import holdfast.transport
 from holdfast.transport.bodies import BODIES, ActorVitals, Demand, Vitals
 from holdfast.transport.header import MAGIC, Kind
+from holdfast.transport.key_bodies import PeerKey
 from holdfast.transport.limits import DEFAULT
 
 PACKAGE = Path(holdfast.transport.__path__[0])
@@ -80,6 +81,11 @@ def test_the_reference_describes_every_key_of_an_actors_vitals() -> None:
 def test_the_reference_describes_every_key_of_a_demand() -> None:
     """Names, types and defaults of the table are those of the struct."""
     assert rows("### Demand") == described(Demand)
+
+
+def test_the_reference_describes_every_key_of_a_peers_key() -> None:
+    """Names, types and defaults of the table are those of the struct."""
+    assert rows("### Peer keys") == described(PeerKey)
 
 
 def rows(heading: str) -> list[tuple[str, str, str]]:

@@ -18,9 +18,10 @@ from holdfast.transport import segment, sockets
 class BrokerProcess:
     """A broker as the supervisor starts it: exec, a boot over the link, a shared board."""
 
-    def __init__(self, directory: Path, **config: Any) -> None:
+    def __init__(self, directory: Path, log: Path | None = None, **config: Any) -> None:
+        """`log`: the file that gets its stderr; the test's own without."""
         self.front, self.back = sockets.ipc(directory, "front"), sockets.ipc(directory, "back")
-        self.directory, self.incarnation = directory, 0
+        self.directory, self.log, self.incarnation = directory, log, 0
         # A robot here is silent while the test waits for processes to start.
         self.config = {"front": self.front, "back": self.back, "robot_lost_after_s": 60.0, **config}
         self.board = segment.create(BOARD_SIZE, "broker/board")
@@ -35,6 +36,7 @@ class BrokerProcess:
         self.links.append(self.link)
         self.process = _spawn(
             [sys.executable, "-P", "-m", "holdfast.actors.runtime.main", "broker"],
+            self.log,
             HOLDFAST_LINK=theirs,
         )
         entries = (SegmentEntry("broker/board", BOARD_SIZE, True),)
@@ -50,17 +52,21 @@ class BrokerProcess:
         self.board.close()
 
 
-def _spawn(command: list[str], **inherited: socket.socket) -> subprocess.Popen[bytes]:
+def _spawn(
+    command: list[str], log: Path | None, **inherited: socket.socket
+) -> subprocess.Popen[bytes]:
     """Start a process group of its own that inherits sockets, each named in its environment."""
     for theirs in inherited.values():
         theirs.set_inheritable(True)
     numbers = {name: str(theirs.fileno()) for name, theirs in inherited.items()}
-    process = subprocess.Popen(
-        command,
-        pass_fds=[theirs.fileno() for theirs in inherited.values()],
-        env={**os.environ, **numbers},
-        start_new_session=True,
-    )
+    with Path(log or os.devnull).open("ab") as file:
+        process = subprocess.Popen(
+            command,
+            pass_fds=[theirs.fileno() for theirs in inherited.values()],
+            env={**os.environ, **numbers},
+            start_new_session=True,
+            stderr=None if log is None else file,
+        )
     for theirs in inherited.values():
         theirs.close()
     return process
