@@ -98,9 +98,10 @@ class RemotePolicy:
         `broker` is its front endpoint (`tcp://host:7447`); by default that of the fleet that runs
         on this machine. Of a list of them, where a site has several brokers, it uses the first that
         answers, and goes on by the next one when that is silent. `key` is the file of the robot's
-        own key and `broker_key` that of the broker's public one, or a list with one for each
-        broker. `jpeg_quality` 0 sends raw pixels: right on one machine, use 90 across a
-        network. `audit` is a directory that gets a line for each request, at most 4 MB of them.
+        own key, or of a token (`.token`) beside which it makes and enrols one, and `broker_key`
+        that of the broker's public one, or a list with one for each broker. `jpeg_quality` 0 sends
+        raw pixels: right on one machine, use 90 across a network. `audit` is a directory that gets
+        a line for each request, at most 4 MB of them.
 
         Raises TypeError or ValueError, which begin with the argument's name, for arguments that
         cannot work, FleetNotFoundError when no fleet runs here and no broker is named.

@@ -125,7 +125,8 @@ class ScriptConfig:
             audit_bytes=_AUDIT_BYTES if self.audit else 0,
             evidence=self.audit,
             script=True,
-            key=self.identity.key,
+            key=self.identity.key_of(self.control.robot),
+            token=self.identity.token,
             broker_keys=self.identity.broker_keys,
         )
         built: dict[str, Any] = msgspec.to_builtins(config)

@@ -57,11 +57,12 @@ def serve(
         serve(predict, spec, service="pick")  # blocks until Ctrl-C, or until the fleet drains it
 
     `policy` is a `ChunkPolicy`, or a function from observations to chunks whose `spec` is given.
-    `broker` is its back endpoint, by default that of the fleet that runs on this machine; a list
-    of them where a site has several brokers: it registers with all of them. `key` is the file of
-    the replica's own key and `broker_key` that of the broker's public one, or a list with one for
-    each broker. `name` is `service/` and a name of its own among the service's replicas. `audit` is
-    a directory that gets a line for each request, at most 16 MB of them.
+    `broker` is its back endpoint, by default that of the fleet that runs on this machine; a list of
+    them where a site has several brokers: it registers with all of them. `key` is the file of the
+    replica's own key, or of a token (`.token`) beside which it makes and enrols one, and
+    `broker_key` that of the broker's public one, or a list with one for each broker. `name` is
+    `service/` and a name of its own among the service's replicas. `audit` is a directory that gets
+    a line for each request, at most 16 MB of them.
 
     In another thread than the main one, where signals do not arrive, setting the event `stop` does
     the same. What is waited for, readiness, and which robots come and go is logged, to stderr
@@ -108,7 +109,8 @@ def serve(
         audit_bytes=0 if audit is None else _AUDIT_BYTES,
         evidence=path("audit", audit),
         script=True,
-        key=identity.key,
+        key=identity.key_of(replica),
+        token=identity.token,
         broker_keys=identity.broker_keys,
     )
     weights = (

@@ -1,4 +1,4 @@
-"""Scripts at a site with two brokers, each a process with a key of its own."""
+"""Scripts at a site with two brokers, each a process with a key of its own; the robot enrols."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from holdfast import Chunk, PolicySpec, RemotePolicy, serve
 from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.tests.actors.broker.broker_process import BrokerProcess
 from holdfast.tests.waiting import wait_until
-from holdfast.transport.keys import Role, new
+from holdfast.transport.enrolment_tokens import issue
+from holdfast.transport.keys import Role, load_public, new
 
 SPEC = PolicySpec(
     model="m",
@@ -41,11 +42,15 @@ class Site:
     def __init__(self, root: Path, closed: ExitStack) -> None:
         self.keys = root / "keys"
         new("pick/mine", Role.REPLICA, self.keys)
-        new("arm", Role.ROBOT, self.keys)
+        (root / "script").mkdir()
         self.brokers = [closed.enter_context(closing(self._broker(root, k))) for k in "ab"]
         self.public = [self.keys / f"broker@{k}.pub" for k in "ab"]
         self.maps = [each.board.map(writable=False) for each in self.brokers]
         self.stop = threading.Event()
+        issuer = load_public(self.public[0])
+        soon_s = round(time.time()) + 600
+        _, made = issue("arm", Role.ROBOT, self.keys, issuer, expires_s=soon_s)
+        self.token = made.rename(root / "script" / made.name)
 
     def _broker(self, root: Path, name: str) -> BrokerProcess:
         new(f"broker/{name}", Role.BROKER, self.keys)
@@ -71,7 +76,7 @@ class Site:
             state_names=["a"],
             cameras={},
             broker=[each.front for each in self.brokers],
-            key=self.keys / "arm.key",
+            key=self.token,
             broker_key=self.public,
         )
 
