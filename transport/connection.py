@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import secrets
 import struct
+import time
 from collections.abc import Collection
 from enum import StrEnum
 
@@ -99,6 +100,7 @@ class Connection:
         self._poll: Poll | None = None
         self.condition = Condition.CONNECTING
         self.remade = 0
+        self._open_ns: int | None = None
         self._connected = False
         self._judged = self.condition
         """What `condition` was at the last `tick`."""
@@ -171,6 +173,13 @@ class Connection:
                 theirs = self._server.public.decode()
                 return f"what answers at {at} is not the broker whose key is {theirs}"
 
+    @property
+    def open_s(self) -> float | None:
+        """For how long messages have got through; None while they do not."""
+        if self._open_ns is None:
+            return None
+        return round((time.monotonic_ns() - self._open_ns) / 1e9, 1)
+
     def close(self) -> None:
         """Close the monitor; the socket is closed with its context, which sets the linger."""
         self.socket.disable_monitor()
@@ -200,6 +209,7 @@ class Connection:
         self._since_ns = None
         if self.condition is Condition.OPEN:
             self.condition = Condition.CONNECTING
+            self._open_ns = None
         self._connect()
         if self._poll is not None:
             self.watch(self._poll)
@@ -211,4 +221,8 @@ class Connection:
                 return
             event, _ = _EVENT.unpack(frames[0])
             self.condition = after(self.condition, event)
+            if self.condition is not Condition.OPEN:
+                self._open_ns = None
+            elif self._open_ns is None:
+                self._open_ns = time.monotonic_ns()
             self._connected |= event == zmq.EVENT_HANDSHAKE_SUCCEEDED

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from logging import Logger
 from pathlib import Path
+from typing import Any
 
 from ...errors import KeyFileError, WireError
 from ...transport import key_file, messages, sockets
@@ -32,6 +33,7 @@ class OtherBroker:
     part of a newer one that has arrived."""
 
     name: str
+    endpoint: str
     connection: Connection
     digest: str = ""
     newer: str = ""
@@ -57,6 +59,7 @@ class KeyExchange:
         self._others = [
             OtherBroker(
                 name,
+                endpoint,
                 Connection(
                     context,
                     endpoint,
@@ -93,9 +96,17 @@ class KeyExchange:
         for other in self._others:
             other.connection.close()
 
-    def status(self) -> list[dict[str, str]]:
-        """A row for each: its name, and why it is not reachable."""
-        return [{"name": o.name, "reason": o.connection.reason} for o in self._others]
+    def status(self) -> list[dict[str, Any]]:
+        """A row for each: its name, where it is, and why it is not reachable."""
+        return [
+            {
+                "name": other.name,
+                "endpoint": other.endpoint,
+                "reason": other.connection.reason,
+                "open_s": other.connection.open_s,
+            }
+            for other in self._others
+        ]
 
     def _ask(self, other: OtherBroker) -> None:
         asked = Keys(digest=other.digest, start=len(other.arrived))

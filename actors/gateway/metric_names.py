@@ -128,6 +128,15 @@ FAMILIES: dict[str, Family] = {
     "holdfast_recorder_paused": Family(
         "gauge", ("actor",), "1 while the recorder cannot record, else 0."
     ),
+    "holdfast_known_broker_up": Family(
+        "gauge", ("address",), "1 while an actor of this host reaches this broker, else 0."
+    ),
+    "holdfast_known_broker_reachable_seconds": Family(
+        "gauge", ("address",), "For how long an actor of this host has reached this broker."
+    ),
+    "holdfast_known_broker_user": Family(
+        "gauge", ("address", "user"), "1: this robot or replica uses this broker."
+    ),
     "holdfast_network_sent_bytes_total": Family(
         "counter", ("actor",), "Sent towards the broker by this incarnation."
     ),

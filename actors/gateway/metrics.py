@@ -93,12 +93,22 @@ class Exposition:
         for robot in report["robots"]:
             yield from _robot(robot)
         yield "holdfast_host_info", (self._host,), 1
+        for broker in report["brokers"]:
+            yield from _known_broker(broker)
         for robot in report["site"]["robots"]:
             yield from _guest(robot)
         for replica in report["site"]["replicas"]:
             yield from _guest_replica(replica)
         for actor in report["site"]["actors"]:
             yield from _guest_actor(actor)
+
+
+def _known_broker(broker: Report) -> Iterator[Point]:
+    address = broker["address"] or "here"
+    yield "holdfast_known_broker_up", (address,), broker["state"] == "READY"
+    yield "holdfast_known_broker_reachable_seconds", (address,), broker["reachable_s"]
+    for user in broker["users"]:
+        yield "holdfast_known_broker_user", (address, user), 1
 
 
 def _actor(actor: Report) -> Iterator[Point]:

@@ -51,6 +51,7 @@ class BrokerClient:
     ) -> None:
         """Register as `offer`. With `key` and the broker's `server` key the connection is
         encrypted."""
+        self.endpoint = endpoint
         self._context: sockets.Context = zmq.Context()
         self._connection = Connection(
             self._context,
@@ -91,6 +92,11 @@ class BrokerClient:
     def reason(self) -> str:
         """Why the broker is unreachable; empty when it is reachable."""
         return self._connection.reason
+
+    @property
+    def open_s(self) -> float | None:
+        """For how long the connection has been open; None while it is not."""
+        return self._connection.open_s
 
     @property
     def socket(self) -> sockets.Socket:

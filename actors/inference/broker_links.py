@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from ...transport import sockets
 from ...transport.bodies import ActorVitals, Demand, Register
@@ -41,6 +42,19 @@ class BrokerLinks:
     def reason(self) -> str:
         """Which brokers are unreachable, and why; empty when none is."""
         return "; ".join(link.reason for link in self.links if link.reason)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """A row for each: where it is, why it is not reachable, whether it has welcomed this."""
+        return [
+            {
+                "endpoint": link.endpoint,
+                "reason": link.reason,
+                "open_s": link.open_s,
+                "used": link.registered,
+            }
+            for link in self.links
+        ]
 
     @property
     def sendable(self) -> list[sockets.Socket]:

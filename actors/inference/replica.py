@@ -245,6 +245,7 @@ class InferenceActor(Actor):
         return {
             "registered": bool(self._brokers.registered),
             "broker": self._brokers.reason,
+            "brokers": self._brokers.rows,
             "draining": self._departure.begun,
             "configuration": self._configuration,
             **self._core.status(now_ns),

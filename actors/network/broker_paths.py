@@ -158,7 +158,12 @@ class BrokerPaths:
         return {
             "broker": self.reason,
             "brokers": [
-                {"endpoint": endpoint, "reason": each.reason, "used": k == self.route.current}
+                {
+                    "endpoint": endpoint,
+                    "reason": each.reason,
+                    "open_s": each.open_s,
+                    "used": k == self.route.current,
+                }
                 for k, (endpoint, each) in rows
             ],
             "reconnects": sum(each.remade for each in self.connections),

@@ -18,6 +18,7 @@ import msgspec
 from ..driver.latch import EmergencyStop
 from ..runtime.spec import Member, Rules
 from . import health, report_reader
+from .known_brokers import known_brokers
 from .restart_policy import hang_timeout_s
 from .site import site
 from .supervised import ActorRecord, ActorState
@@ -87,6 +88,7 @@ def status(
         "actors": rows,
         "robots": robot_rows,
         "site": site(rows, robot_rows),
+        "brokers": known_brokers(rows),
         "witness": None if witness is None else witness["report"],
         "log": msgspec.to_builtins(log or LogFacts()),
     }

@@ -40,7 +40,8 @@ _STYLES = {Weight.WRONG: "red", Weight.WAITS: "yellow", Weight.WARNS: "yellow"}
 def screen(status: dict[str, Any]) -> RenderableType:
     """The whole status: a line about the fleet, robots, actors, and what is wrong."""
     found = [_line(note) for note in notes(status)]
-    tables = robots(status), *elsewhere(status), actors(status, live=False), *interpreters(status)
+    tables = [robots(status), *elsewhere(status), *brokers(status)]
+    tables += [actors(status, live=False), *interpreters(status)]
     return Group(_headline(status), *tables, *found)
 
 
@@ -57,11 +58,11 @@ def live_screen(
     headline = _headline(status)
     headline.no_wrap, headline.overflow = True, "ellipsis"
     footer = Text(hint, style="dim")
-    if width and fixed + _count(status) + sum(_lines(note, width) for note in found) <= height:
-        lines = [_line(note) for note in found]
-        return Group(
-            headline, *lines, robots(status), *elsewhere(status), actors(status, live=True), footer
-        )
+    known = brokers(status)
+    whole = fixed + _count(status) + len(known) * (1 + len(status.get("brokers", ())))
+    if width and whole + sum(_lines(note, width) for note in found) <= height:
+        tables = [robots(status), *elsewhere(status), *known, actors(status, live=True)]
+        return Group(headline, *(_line(note) for note in found), *tables, footer)
     shown = [_line(note, whole=False) for note in found[: max(1, height // 4)]]
     # One more line counts what is left out.
     room = height - fixed - 1 - len(shown)
@@ -105,6 +106,12 @@ def robots(status: dict[str, Any]) -> RenderableType:
     return FittedTable(status["robots"], columns, spare=("task",))
 
 
+def brokers(status: dict[str, Any]) -> list[RenderableType]:
+    """A table of the brokers that this host knows, unless it knows its own only."""
+    rows = status.get("brokers", [])
+    return [FittedTable(rows, _BROKER)] if any(row["address"] for row in rows) else []
+
+
 def elsewhere(status: dict[str, Any]) -> list[RenderableType]:
     """Tables of the robots, replicas and actors of scripts and other hosts, where there are
     any."""
@@ -118,6 +125,14 @@ def elsewhere(status: dict[str, Any]) -> list[RenderableType]:
         tables.append(FittedTable(site["actors"], _ACTOR_ELSEWHERE))
     return tables
 
+
+_BROKER: list[Column] = [
+    ("broker", lambda row: row["address"] or "this host"),
+    ("state", lambda row: _state(row["state"])),
+    (">for", lambda row: _number(row["reachable_s"], "{:.0f} s")),
+    ("...used by", lambda row: ", ".join(row["users"])),
+    ("reason", lambda row: row["reason"]),
+]
 
 _ROBOT_ELSEWHERE: list[Column] = [
     ("other robot", lambda row: row["name"]),

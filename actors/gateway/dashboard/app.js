@@ -62,7 +62,8 @@ function heard({ t, trouble, report, timelines, events, notes }) {
     sync(actors, report.actors, $("actors"), (name) => new ActorRow(name, say));
     sync(robots, report.robots, $("robots"), (name) => new RobotCard(name, say));
     const { site } = report;
-    const elsewhere = [...site.robots, ...site.replicas, ...site.actors];
+    const brokers = report.brokers.some((broker) => broker.address) ? report.brokers : [];
+    const elsewhere = [...brokers, ...site.robots, ...site.replicas, ...site.actors];
     sync(guests, elsewhere, $("guests"), (name) => new GuestRow(name));
     $("elsewhere").hidden = !elsewhere.length;
     $("no-robots").hidden = Boolean(report.robots.length || site.robots.length);

@@ -1,4 +1,4 @@
-// The table of robots, replicas and actors of scripts and of other hosts.
+// The table of brokers, and of robots, replicas and actors of scripts and of other hosts.
 
 import { because } from "./actors.js";
 import { duration, make, milliseconds, reasons, seconds, setState, setText, sum } from "./words.js";
@@ -32,8 +32,14 @@ export class GuestRow {
 }
 
 function figuresOf(guest) {
+  if ("users" in guest) return ofBroker(guest);
   if ("actor" in guest) return ofActor(guest);
   return "capacity" in guest ? ofReplica(guest) : ofRobot(guest);
+}
+
+function ofBroker(broker) {
+  const since = broker.reachable_s == null ? "not reachable" : `reachable for ${duration(broker.reachable_s)}`;
+  return `${since} · used by ${broker.users.join(", ") || "none here"}`;
 }
 
 function ofActor(actor) {
