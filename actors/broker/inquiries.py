@@ -49,9 +49,9 @@ class Inquiries:
         )
         self._pending.pop(question.robot, None)
         state = self._state
-        place = state.place(asked)
+        place = state.placement.place(asked)
         if place is None:
-            loads = state.loads()
+            loads = state.placement.loads()
             self._refuse(question, refusal(state.registry, loads, asked, state.external))
             return
         while len(self._pending) >= MAX_INQUIRIES:
@@ -74,7 +74,7 @@ class Inquiries:
         assert isinstance(verdict, Verdict), "the shell decodes every VERDICT"
         if verdict.reject is not None and verdict.reject.reason in RETRYABLE:
             question.refused.add(replica.identity)
-            other = self._state.failover_target(question)
+            other = self._state.placement.failover_target(question)
             if other is not None:
                 self._assign(question, other)
                 return

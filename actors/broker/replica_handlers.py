@@ -186,7 +186,9 @@ class ReplicaHandlers:
         answer = message.body
         assert isinstance(answer, Reject), "the shell decodes every REJECT"
         session.refused.add(session.replica)
-        final = answer.reason not in RETRYABLE or self._state.failover_target(session) is None
+        final = (
+            answer.reason not in RETRYABLE or self._state.placement.failover_target(session) is None
+        )
         if session.terms is None and final:
             self._counters.count("rejected-by-replica", session.robot)
             self._state.out.forward_to_robot(session, message)

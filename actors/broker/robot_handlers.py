@@ -73,7 +73,7 @@ class RobotHandlers:
             return
         self._state.callers.asked(peer.name, asked, now_ns)
         if not self._state.open(session, now_ns):
-            loads = self._state.loads()
+            loads = self._state.placement.loads()
             answer = refusal(self._state.registry, loads, asked, self._state.external)
             self._counters.count(f"rejected-{answer.reason}", peer.name)
             self._refuse(peer, message, answer)

@@ -10,18 +10,18 @@ the session's present replica may answer, and only once.
 from __future__ import annotations
 
 import logging
-from collections import Counter, OrderedDict
 from collections.abc import Collection
 
-from ...transport.bodies import Body, Close, Drain, Error, Event, Open, Reject
+from ...transport.bodies import Body, Close, Drain, Error, Event, Reject
 from ...transport.header import Header, Kind
 from ...transport.limits import DEFAULT
 from .callers import Callers
 from .counters import Counters
 from .effect_queue import EffectQueue
+from .placement import Placement
 from .quarantine import Quarantine
 from .refused_replicas import RefusedReplicas
-from .replica_choice import RETRY_AFTER_S, failover_for, place_for, with_room
+from .replica_choice import RETRY_AFTER_S, with_room
 from .replicas import Registry, Replica
 from .sessions import Outstanding, RoutedSession, Sessions
 from .waiting import HOLDOFF_NS, Waiter, Waiting
@@ -30,8 +30,6 @@ RETRYABLE = ("capacity", "draining")
 """Reasons of a REJECT that concern the replica, not the robot: another replica may accept."""
 MOST_FAILURES = 2
 """How many replicas may die or hang while they have one request."""
-MAX_HOMES = 4096
-"""Robots whose last replica is remembered after their session ended."""
 
 
 class RouterState:
@@ -44,6 +42,7 @@ class RouterState:
         self.registry = Registry()
         self.refused = RefusedReplicas()
         self.sessions = Sessions()
+        self.placement = Placement(self.registry, self.sessions)
         self.counters = counters
         self.quarantine = Quarantine()
         self.callers = Callers()
@@ -51,7 +50,6 @@ class RouterState:
         self.out = EffectQueue()
         self.turns = 0
         """The broker's own progress, sent in its heartbeats."""
-        self._homes: OrderedDict[str, str] = OrderedDict()
         self._unsent: dict[str, None] = {}
         """The robots whose OPEN or request a full socket did not take, in order."""
 
@@ -74,35 +72,12 @@ class RouterState:
             if before.request is not None:
                 self.counters.count("superseded", session.robot)
             self._close_at_replica(before)
-        place = self.place(session.asked)
+        place = self.placement.place(session.asked)
         if place is None:
             return False
         self.waiting.discard(session.robot)
         self._assign(session, place, now_ns)
         return True
-
-    def loads(self) -> Counter[bytes]:
-        """How many sessions each replica holds: those routed here, and by its own word those of
-        other brokers."""
-        loads = self.sessions.loads()
-        for replica in self.registry:
-            loads[replica.identity] += replica.elsewhere
-        return loads
-
-    def place(self, asked: Open) -> Replica | None:
-        """Where a session that is asked for would begin; the place of the robot's present one
-        counts as free, be it here or by another broker."""
-        loads = self.loads()
-        present = self.sessions.of(asked.robot)
-        holder = self.registry.named(asked.holder)
-        if present is not None:
-            loads[present.replica] -= 1
-        elif holder is not None and holder.service == asked.service:
-            # Or less than it holds: the robot may have left it. Then it refuses, and another is
-            # tried.
-            loads[holder.identity] -= min(1, holder.elsewhere)
-        home = asked.holder or self._homes.get(asked.robot)
-        return place_for(self.registry, loads, asked.service, home)
 
     def send_pending(self, session: RoutedSession) -> None:
         """Send the OPEN, then the request, to the session's replica where that is still to do."""
@@ -144,7 +119,7 @@ class RouterState:
 
     def notify_waiters(self, now_ns: int) -> None:
         """Notify the robots that wait for a service that has room."""
-        loads = self.loads()
+        loads = self.placement.loads()
         for service in self.waiting.services():
             if with_room(self.registry, loads, service):
                 self._notify(service, now_ns - HOLDOFF_NS)
@@ -190,7 +165,7 @@ class RouterState:
             self.counters.count("replica-overdue", replica.name)
             self.out.log(now_ns, logging.WARNING, "replica overdue", replica=replica.name)
         for session in self.sessions.on(replica):
-            target = self.failover_target(session)
+            target = self.placement.failover_target(session)
             if session.owes_answer and target is not None and not target.suspect:
                 self._record_failure(session, replica)
                 self.fail_over(session, f"replica {replica.name} does not answer", now_ns)
@@ -200,7 +175,7 @@ class RouterState:
         notify the replica, once, when there is nothing left to wait for: one that stops waits for
         answers and for moves, one that only drains also for room elsewhere."""
         for session in self.sessions.on(replica):
-            target = self.failover_target(session)
+            target = self.placement.failover_target(session)
             if target is None and session.terms is not None and not session.drain_reported:
                 session.drain_reported = True
                 why = f"replica {replica.name} drains; the session moves as soon as it can"
@@ -212,7 +187,9 @@ class RouterState:
         waits = [
             session
             for session in self.sessions.on(replica)
-            if not replica.stopping or session.request is not None or self.failover_target(session)
+            if not replica.stopping
+            or session.request is not None
+            or self.placement.failover_target(session)
         ]
         if not replica.drained and not waits:
             replica.drained = True
@@ -220,18 +197,12 @@ class RouterState:
 
     # Sessions move
 
-    def failover_target(self, session: RoutedSession) -> Replica | None:
-        """Where `session` could go on, if anywhere; its own place there counts as free."""
-        loads = self.loads()
-        loads[session.replica] -= 1
-        return failover_for(self.registry, loads, session)
-
     def fail_over(self, session: RoutedSession, why: str, now_ns: int) -> None:
         """Continue `session` at another replica after its own died or refused it, else end it."""
         # A request that two replicas failed with may be the reason: no third one gets it.
         if session.request is not None and len(session.request.failed) >= MOST_FAILURES:
             self._drop_request(session, session.request, now_ns)
-        target = self.failover_target(session)
+        target = self.placement.failover_target(session)
         if target is None:
             self.lose(session, f"{why}, and no other of {session.service!r} can go on", now_ns)
             self.add_waiter(session, now_ns)
@@ -303,10 +274,7 @@ class RouterState:
 
     def _assign(self, session: RoutedSession, replica: Replica, now_ns: int) -> None:
         self.sessions.place(session, replica, now_ns)
-        self._homes[session.robot] = replica.name
-        self._homes.move_to_end(session.robot)
-        if len(self._homes) > MAX_HOMES:
-            self._homes.popitem(last=False)
+        self.placement.came(session.robot, replica)
         self.send_pending(session)
 
     def _close_at_replica(self, session: RoutedSession) -> None:

@@ -33,7 +33,7 @@ def status_of(
 
     `sessions` also has the robots that were heard of and have no session, with the state `none`.
     """
-    loads = state.loads()
+    loads = state.placement.loads()
     replicas, sessions = list(state.registry), list(state.sessions)
     callers = state.callers
     waiting = [c for c in callers if c.asked is not None and not state.sessions.of(c.name)]

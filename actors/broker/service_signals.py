@@ -29,7 +29,7 @@ class ServiceSignals:
         if now_ns - self._stepped_ns < STEP_NS:
             return
         self._stepped_ns = now_ns
-        loads = state.loads()
+        loads = state.placement.loads()
         served = set(state.registry.services())
         for gone in self._scaling.keys() - served - self.targets.keys():
             del self._scaling[gone]

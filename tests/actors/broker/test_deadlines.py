@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.actors.broker import router_state
+from holdfast.actors.broker import placement
 from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.actors.broker.replicas import OVERDUE_NS
 from holdfast.actors.broker.waiting import HOLDOFF_NS
@@ -215,7 +215,7 @@ def test_the_homes_of_the_robots_that_came_last_are_remembered(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A robot returns to its last replica, unless more than MAX_HOMES came since."""
-    monkeypatch.setattr(router_state, "MAX_HOMES", 4)
+    monkeypatch.setattr(placement, "MAX_HOMES", 4)
     for k in range(2):
         desk.register(f"flow/{k}:1", capacity=9)
     desk.robot("busy:1", asking("busy"), epoch=1)
