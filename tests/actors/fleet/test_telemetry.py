@@ -57,3 +57,28 @@ def test_a_machine_without_the_extra_is_named_with_the_remedy(
     (fault,) = surroundings.faults_here(fleet(otlp="http://h:4318"), None)
     assert fault.path == "$.telemetry" and "holdfast[otel]" in str(fault)
     assert surroundings.faults_here(loads("name: t"), None) == []
+
+
+TWO_HOSTS = """
+name: lab
+hosts: {server: {address: 10.0.0.2}, cell1: {address: 10.0.0.11}}
+broker: {host: server}
+security: {insecure: true}
+telemetry: {otlp: "http://10.0.0.2:4318"}
+services: {pick: {policy: constant, checkpoint: conveyor-flow, host: server, replicas: 2}}
+robots:
+  - {name: r1, host: cell1, driver: sim, service: pick, cameras: {overhead: {}, wrist: {}}}
+gateway: {enabled: false}
+"""
+
+
+def test_each_host_sends_what_its_own_actors_recorded() -> None:
+    """Together all of a request, none of it twice."""
+    sent = {}
+    for host in ("server", "cell1"):
+        made = expand(loads(TWO_HOSTS), host, Path("/run/t"), Path("/var/t"))
+        (sent[host],) = (actor.config for actor in made if actor.kind == "telemetry")
+    assert sent["server"]["replicas"] == ["pick/0", "pick/1"] and sent["server"]["broker"]
+    assert sent["cell1"]["robots"] == ["r1"] and not sent["cell1"]["broker"]
+    assert sent["server"]["robots"] == [] and sent["cell1"]["replicas"] == []
+    assert {host: config["host"] for host, config in sent.items()} == {h: h for h in sent}
