@@ -117,7 +117,7 @@ class Browser:
     def screenshot(self, path: Path) -> None:
         path.write_bytes(base64.b64decode(self._do("GET", "/screenshot")))
 
-    def wait_for(self, script: str, *args: Any, within_s: float = 30.0) -> Any:
+    def wait_for(self, script: str, *args: Any, within_s: float = 60.0) -> Any:
         """The first value of `script` that is true."""
         why = f"{script} {args}"
         try:

@@ -89,7 +89,7 @@ def test_the_examples_of_serving_and_of_a_remote_policy_run_together(tmp_path: P
         for process in reversed(running):
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(20)
+                process.wait(60)
             finally:
                 process.kill()
                 process.wait()

@@ -111,7 +111,7 @@ def test_the_page_is_followed_literally(tmp_path: Path) -> None:
                 for step in typed(block.text):
                     follow(step, folder, environment)
     finally:
-        subprocess.run([BIN / "supervisor", "stop"], env=environment, check=False, timeout=30)
+        subprocess.run([BIN / "supervisor", "stop"], env=environment, check=False, timeout=60)
 
 
 def test_every_part_of_an_entry_on_the_page_is_accepted() -> None:

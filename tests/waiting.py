@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def wait_until(
-    condition: Callable[[], T | None], why: str = "", within_s: float = 10.0, every_s: float = 0.01
+    condition: Callable[[], T | None], why: str = "", within_s: float = 60.0, every_s: float = 0.01
 ) -> T:
     """The first truthy value of `condition`, which is called every `every_s` seconds; after
     `within_s` seconds an AssertionError with `why` and the last value."""

@@ -65,7 +65,7 @@ def running(actor: Actor, stop: Callable[[], object]) -> Iterator[Actor]:
         yield actor
     finally:
         stop()
-        thread.join(5)
+        thread.join(60)
     assert codes == [0]
 
 

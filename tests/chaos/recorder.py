@@ -41,7 +41,7 @@ class Recorder(threading.Thread):
 
     def end(self) -> None:
         self._ended.set()
-        self.join(5)
+        self.join(60)
 
     def faults(self, served: dict[int, set[int]]) -> list[str]:
         """Every action played that was stale, of another episode, played before or out of order, or

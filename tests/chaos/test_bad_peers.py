@@ -55,7 +55,7 @@ def test_untrusted_peers_cost_the_robots_no_session_and_no_tick(
 
     with Endless(rundir / "broker.front") as peer:
         ended = fleet.wait_for(lambda status: reopened(status) > 0, 60)
-        peer.join(10)
+        peer.join(60)
         assert not peer.is_alive(), "its connection was not ended"
     recovered = fleet.wait_for(streams_again(ended), 10)
     settled = fleet.wait_for(
@@ -149,7 +149,7 @@ class Endless(threading.Thread):
 
     def __exit__(self, *exc: object) -> None:
         self._ended.set()
-        self.join(10)
+        self.join(60)
 
     def run(self) -> None:
         greeting = b"\xff" + bytes(8) + b"\x7f\x03\x00NULL" + bytes(16 + 32)

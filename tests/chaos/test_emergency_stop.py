@@ -74,7 +74,7 @@ def test_a_stopped_arm_is_commanded_nothing_while_all_else_is_killed_in_turn(
         kill_and_await(fleet, victim)
         assert estop(fleet)["confirmed"], f"after the death of {victim}"
     fleet.process.kill()
-    fleet.process.wait(5)
+    fleet.process.wait(60)
     fleet.again()
     status = fleet.wait_for(
         lambda now: stopped(now) and all(a["state"] == "READY" for a in now["actors"]), 30
@@ -124,7 +124,7 @@ def test_a_driver_in_process_obeys_the_same_stop(start_arm: StartArm) -> None:
     stopped_ns = time.monotonic_ns()
     assert said["latched"] and said["confirmed"]
     kill_and_await(fleet, "arm/control")
-    wait_until(lambda: estop(fleet)["confirmed"], within_s=10)
+    wait_until(lambda: estop(fleet)["confirmed"])
     status = fleet.wait_for(lambda now: stopped(now) and robot(now, "arm")["estop"]["confirmed"], 5)
     assert robot(status, "arm")["estop"]["why"] == "smoke"
     assert fleet.written(stopped_ns) == []
@@ -140,7 +140,7 @@ def test_a_driver_that_stands_still_stops_as_soon_as_it_runs(start_arm: StartArm
     said = estop(fleet, status=1)
     assert said["latched"] and not said["confirmed"] and "did not answer" in said["message"]
     os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: fleet.rows("hold"), within_s=5)
+    wait_until(lambda: fleet.rows("hold"))
     assert len(fleet.written(frozen_ns)) <= 1, "one that was under way"
     assert estop(fleet)["confirmed"]
     release_and_judge(fleet)
@@ -168,8 +168,8 @@ def test_a_fleet_that_does_not_run_is_stopped_at_its_next_start(start_arm: Start
     """Everything is dead: the latch alone holds it, and its file can be lifted alone."""
     fleet = start_arm({"creep": 0.02})
     fleet.process.kill()
-    fleet.process.wait(5)
-    wait_until(lambda: not _driver_lives(), within_s=10)
+    fleet.process.wait(60)
+    wait_until(lambda: not _driver_lives())
     # By its fleet, because other tests' fleets that do not run have an arm too.
     said = estop(fleet, "--fleet", "arm", status=1)
     assert said["latched"] and "not running: the latch holds when it starts" in said["message"]
@@ -212,7 +212,7 @@ def test_a_latch_whose_file_is_removed_by_hand_stays(start_arm: StartArm) -> Non
     stopped_ns = time.monotonic_ns()
     file = state_dir("arm") / "estop" / "arm"
     file.unlink()
-    wait_until(file.exists, within_s=5)
+    wait_until(file.exists)
     assert fleet.written(stopped_ns) == []
     release_and_judge(fleet)
 
@@ -239,10 +239,10 @@ def test_a_stop_ends_the_parking_of_a_fleet_that_is_being_stopped(
     safety = {"at_stop": "park", "safe_stop_timeout_s": 10.0}
     fleet = start_arm({}, driver="parking_arm:ParkingArm", safety=safety)
     fleet.interrupt()
-    wait_until(lambda: len(fleet.rows("park")) > 5, within_s=10)
+    wait_until(lambda: len(fleet.rows("park")) > 5)
     estop(fleet)
     (hold,) = fleet.rows("hold")
-    fleet.wait(15)
+    fleet.wait(60)
     assert len(fleet.rows("park")) < 300
     assert [row for row in fleet.rows("park") if row["at_ns"] > hold["at_ns"]] == []
     assert latch.engaged(state_dir("arm"), "arm") is not None
@@ -265,15 +265,15 @@ def test_a_key_in_top_stops_the_robots_and_the_view_says_so(start_arm: StartArm)
         return words in seen
 
     try:
-        wait_until(lambda: shows(b"e stops all robots"), within_s=20)
+        wait_until(lambda: shows(b"e stops all robots"))
         os.kill(fleet.process.pid, signal.SIGSTOP)
         os.write(master, b"e")
-        wait_until(lambda: fleet.rows("hold"), within_s=5)
+        wait_until(lambda: fleet.rows("hold"))
         os.kill(fleet.process.pid, signal.SIGCONT)
-        wait_until(lambda: shows(b"arm stopped, confirmed by the device"), within_s=10)
-        wait_until(lambda: shows(b"EMERGENCY STOP: arm"), within_s=10)
+        wait_until(lambda: shows(b"arm stopped, confirmed by the device"))
+        wait_until(lambda: shows(b"EMERGENCY STOP: arm"))
         top.send_signal(signal.SIGINT)
-        wait_until(lambda: shows(b"") and top.poll() is not None, within_s=10)
+        wait_until(lambda: shows(b"") and top.poll() is not None)
     finally:
         os.kill(fleet.process.pid, signal.SIGCONT)
         top.kill()

@@ -74,7 +74,7 @@ class So101Fleet(ChaosFleet):
     def end(self) -> None:
         if self.script is not None:
             self.script.send_signal(signal.SIGINT)
-            self.script.wait(20)
+            self.script.wait(60)
         super().end()
 
 
@@ -183,5 +183,5 @@ def test_whatever_is_killed_or_stopped_the_torque_stays_and_nothing_jumps(
             assert [w for w in fleet.arm.written(TORQUE) if w.value != 1] == [], (what, hit)
     assert fleet.arm.torques == (1,) * len(JOINTS)
     fleet.interrupt()
-    fleet.wait(20)
+    fleet.wait(60)
     assert fleet.arm.torques == (1,) * len(JOINTS), "at_stop: hold"

@@ -82,7 +82,6 @@ def test_the_follower_goes_where_the_hand_moves_the_leader_and_rests_when_its_bu
         wait_until(
             lambda: abs(fleet.arm.written(GOAL)[-6:][0].value - (POSE[0] + steps)) <= 3,
             f"the follower's shoulder_pan goes to {POSE[0] + steps}; its goals are {goals}",
-            20,
         )
 
     follows(400)

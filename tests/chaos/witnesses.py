@@ -58,7 +58,7 @@ class Witnesses:
         for process in self._processes:
             assert process.stdin is not None
             process.stdin.close()
-            codes.append(process.wait(10))
+            codes.append(process.wait(60))
         assert not any(codes), f"witnesses ended with {codes}"
         said = [line.split() for path in self._files for line in path.read_text().splitlines()]
         return [(int(start), int(end)) for start, end in said]

@@ -65,7 +65,7 @@ class FleetProcess:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=60,
             check=False,
         )
 
@@ -106,7 +106,7 @@ class FleetProcess:
             raise AssertionError(f"{error}; status: {shown}\nsaid: {self.said()}") from None
         return last
 
-    def streaming(self, within_s: float = 30.0) -> dict[str, Any]:
+    def streaming(self, within_s: float = 60.0) -> dict[str, Any]:
         """Wait until every actor is READY and every robot STREAMING."""
         return self.wait_for(all_well, within_s)
 

@@ -65,7 +65,7 @@ def test_the_page_shows_the_fleet_live_and_its_buttons_work(
     button = 'article[data-robot="r1"] button'
     browser.wait_for(ALL_STREAM)
     browser.click(button)
-    fleet.wait_for(lambda s: s["robots"][0]["state"] == "PAUSED", 10)
+    fleet.wait_for(lambda s: s["robots"][0]["state"] == "PAUSED", 60)
     assert fleet.status()["robots"][1]["state"] != "PAUSED"
     browser.wait_for("return document.querySelector(arguments[0]).textContent === 'Resume'", button)
     browser.click(button)
@@ -78,7 +78,7 @@ def test_the_page_shows_the_fleet_live_and_its_buttons_work(
     browser.wait_for("return document.getElementById('outcome').textContent === 'task of r1: done'")
 
     fleet.interrupt()
-    assert fleet.wait(8.0) == 0, fleet.said()
+    assert fleet.wait(60) == 0, fleet.said()
     browser.wait_for("return document.getElementById('link').textContent.includes('gone')")
 
 
@@ -99,7 +99,7 @@ def test_an_open_page_reconnects_when_the_gateway_was_killed(
     browser.wait_for("return window.gone && document.getElementById('link').textContent === 'live'")
     assert dashboard(fleet) == url
     browser.click('article[data-robot="r2"] button')
-    fleet.wait_for(lambda s: s["robots"][1]["state"] == "PAUSED", 10)
+    fleet.wait_for(lambda s: s["robots"][1]["state"] == "PAUSED", 60)
     after = fleet.status()
     # Missed ticks are test_main_job's: here a browser competes for the processors.
     for one, was in zip(after["robots"], before["robots"], strict=True):
@@ -115,11 +115,11 @@ def test_the_documented_metrics_are_those_of_a_running_fleet(
     """Every family of FAMILIES is exported, except counts of events that need not have happened."""
     fleet = start_fleet(fleet=light)
     fleet.streaming()
-    fleet.wait_for(lambda s: all(r["merged"] > 3 for r in s["robots"]), 30)
+    fleet.wait_for(lambda s: all(r["merged"] > 3 for r in s["robots"]), 60)
     base = dashboard(fleet).partition("#")[0]
-    with urllib.request.urlopen(f"{base}readyz", timeout=10) as answer:
+    with urllib.request.urlopen(f"{base}readyz", timeout=60) as answer:
         assert answer.status == 200
-    with urllib.request.urlopen(f"{base}metrics", timeout=10) as answer:
+    with urllib.request.urlopen(f"{base}metrics", timeout=60) as answer:
         families = list(text_string_to_metric_families(answer.read().decode()))
     names = {f.name + ("_total" if f.type == "counter" else "") for f in families}
     may_be_absent = {"holdfast_robot_dropped_total", "holdfast_robot_refused_commands_total"}

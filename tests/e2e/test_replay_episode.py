@@ -118,7 +118,7 @@ def test_a_recorded_episode_is_seen_by_a_policy_and_played_on_a_robot(
     assert done.returncode == 0, done.stderr + fleet.said()
     assert row(fleet.asked()["robots"], "played")["state"] == "PAUSED"
     fleet.interrupt()  # which keeps what was recorded
-    assert fleet.wait(20.0) == 0, fleet.said()
+    assert fleet.wait(60) == 0, fleet.said()
 
     # The cell may have begun another attempt, and so another episode, meanwhile.
     episodes = list(Dataset(kept))

@@ -66,7 +66,7 @@ def test_demonstrations_are_counted_over_a_kill_and_a_highlight_begins_before_it
     refused = fleet.actorctl("episode", "start", "demo")
     assert refused.returncode == 2 and "has recorded all episodes" in refused.stderr
     fleet.interrupt()
-    assert fleet.wait(20.0) == 0, fleet.said()
+    assert fleet.wait(60) == 0, fleet.said()
 
     kept = Dataset(demo)
     assert len(kept) == 3

@@ -23,7 +23,7 @@ def test_the_fleet_succeeds_within_five_points_of_the_policy_run_in_step(
         lambda s: sum(robot["episodes"] for robot in s["robots"]) >= 100, within_s=400.0
     )
     fleet.interrupt()
-    assert fleet.wait(8.0) == 0, fleet.said()
+    assert fleet.wait(60) == 0, fleet.said()
     tried = sum(robot["episodes"] for robot in status["robots"])
     placed = sum(robot["successes"] for robot in status["robots"])
     assert placed / tried >= in_step.rate - 0.05, (placed, tried, in_step)

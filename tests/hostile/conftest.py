@@ -67,7 +67,7 @@ class ActorProcess:
     def status(self) -> dict[str, Any]:
         return self.board.report() or {}
 
-    def until(self, condition: Callable[[dict[str, Any]], Any], within_s: float = 15.0) -> Any:
+    def until(self, condition: Callable[[dict[str, Any]], Any], within_s: float = 60.0) -> Any:
         """The first truthy `condition` of the status, while the process runs."""
 
         def checked() -> Any:

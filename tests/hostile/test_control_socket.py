@@ -18,7 +18,7 @@ from holdfast.actors.supervision.control_socket import MAX_CLIENTS, MAX_REQUEST
 from holdfast.tests.misbehaving.harness import Supervised, actor
 from holdfast.tests.waiting import wait_until
 
-PROMPT_S = 2.0
+PROMPT_S = 20.0
 GROWTH_MB = 60
 
 
@@ -36,7 +36,7 @@ def fleet(supervised: Supervised) -> Iterator[Supervised]:
     memory = psutil.Process(supervised.process.pid).memory_info().rss
     yield supervised
     turns = supervised.turns("a")
-    wait_until(lambda: supervised.turns("a") > turns, "turns of the actor", 20)
+    wait_until(lambda: supervised.turns("a") > turns, "turns of the actor")
     after = supervised.row("a")
     assert (after["pid"], after["incarnation"]) == (before["pid"], before["incarnation"])
     grown = psutil.Process(supervised.process.pid).memory_info().rss - memory
@@ -46,7 +46,7 @@ def fleet(supervised: Supervised) -> Iterator[Supervised]:
 @contextlib.contextmanager
 def connected(fleet: Supervised) -> Iterator[socket.socket]:
     with socket.socket(socket.AF_UNIX) as sock:
-        sock.settimeout(5)
+        sock.settimeout(60)
         sock.connect(str(fleet.socket))
         yield sock
 
@@ -145,18 +145,18 @@ def test_thousands_of_connections_keep_no_client_out(fleet: Supervised) -> None:
                 answers_promptly(fleet)
         answers_promptly(fleet)
         assert process.num_fds() <= descriptors + MAX_CLIENTS + 1
-        idle[0].settimeout(5)
+        idle[0].settimeout(60)
         assert idle[0].recv(1) == b"", "the first one, which sent nothing, is closed"
     finally:
         for sock in idle:
             sock.close()
-    wait_until(lambda: process.num_fds() <= descriptors + 2, "descriptors of clients that left", 20)
+    wait_until(lambda: process.num_fds() <= descriptors + 2, "descriptors of clients that left")
 
 
 def test_a_client_that_asks_and_never_reads_is_cut_off(fleet: Supervised) -> None:
     """Its answers are neither kept nor made before it reads."""
     with connected(fleet) as sock:
-        sock.settimeout(5)
+        sock.settimeout(60)
         with pytest.raises(ConnectionError):
             for _ in range(2 * MAX_REQUEST // 10_000):
                 sock.sendall(b"".join([line(do="status") + b"\n"] * 600))  # more than 10 kB
@@ -186,7 +186,7 @@ def test_a_burst_of_requests_is_answered_in_full_and_delays_no_restart(fleet: Su
     with connected(fleet) as sock:
         sock.sendall((line(do="places") + b"\n") * many)
         answers_promptly(fleet)
-        sock.settimeout(20)
+        sock.settimeout(60)
         lines = sock.makefile("rb")
         assert sum(bool(json.loads(lines.readline())["ok"]) for _ in range(many)) == many
 

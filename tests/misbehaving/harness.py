@@ -84,7 +84,7 @@ class Supervised:
 
     def __enter__(self) -> Self:
         try:
-            wait_until(self.answers, "the supervisor starts", 20.0)
+            wait_until(self.answers, "the supervisor starts")
         except AssertionError:
             self.process.kill()
             raise AssertionError(self.process.communicate()[1]) from None
@@ -101,7 +101,7 @@ class Supervised:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            _, err = self.process.communicate(timeout=10)
+            _, err = self.process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
@@ -130,7 +130,7 @@ class Supervised:
         """How far a Steady actor has counted."""
         return int((self.row(name)["report"] or {}).get("turns", 0))
 
-    def reach(self, name: str, state: str, incarnation: int = 1, within_s: float = 20.0) -> Row:
+    def reach(self, name: str, state: str, incarnation: int = 1, within_s: float = 60.0) -> Row:
         """Wait until `name` is in `state`, in this incarnation or a later one."""
 
         def there() -> Row | None:

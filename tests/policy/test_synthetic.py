@@ -21,10 +21,10 @@ def test_a_constant_policy_holds_the_robots_position(checkpoint: Path) -> None:
 
 def test_a_simulated_inference_takes_its_configured_duration(checkpoint: Path) -> None:
     """Once per batch and not per sample."""
-    policy = load_policy("constant", checkpoint, delay_s=0.05)
+    policy = load_policy("constant", checkpoint, delay_s=0.5)
     began_s = time.monotonic()
     policy.predict_chunk([policy.spec.example(s) for s in range(20)])
-    assert 0.05 <= time.monotonic() - began_s < 0.5
+    assert 0.5 <= time.monotonic() - began_s < 10, "twenty of them take ten seconds"
 
 
 def test_shape_only_chunks_differ_by_seed_and_keep_the_prefix(checkpoint: Path) -> None:

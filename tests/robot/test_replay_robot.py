@@ -82,7 +82,7 @@ def test_states_and_pictures_are_the_recorded_ones_on_the_grid_of_the_episode(ro
             seen.setdefault(index, instant_ns)
         return bool(robot.report()["ended"])
 
-    wait_until(ended, "the episode ends", 10)
+    wait_until(ended, "the episode ends")
     assert time.monotonic_ns() - began_ns > 7 * PERIOD_NS
     for index, instant_ns in seen.items():
         assert abs(instant_ns - seen[0] - index * PERIOD_NS) < 1_000_000 or 0 not in seen
@@ -104,7 +104,7 @@ def test_a_loop_begins_the_episode_again_as_the_next_one(root: Path) -> None:
         robot.read_frame("top", out := np.zeros((48, 64, 3), np.uint8))
         return robot.episode().number == 3 and bool((out == first).all())
 
-    wait_until(again, "the third round begins", 10)
+    wait_until(again, "the third round begins")
     assert not robot.report()["ended"] and robot.episode().task == "task 0"
 
 
@@ -119,7 +119,7 @@ def test_what_is_commanded_is_compared_with_the_recorded_action_of_the_frame(roo
     assert said["commands"] == 2
     assert said["difference"]["x"] == pytest.approx({"mean": 0.75, "max": 1.0}, abs=1e-6)
     assert said["difference"]["y"] == pytest.approx({"mean": 0.0, "max": 0.0}, abs=1e-6)
-    wait_until(lambda: robot.state() and robot.report()["ended"], "the end", 10)
+    wait_until(lambda: robot.state() and robot.report()["ended"], "the end")
     robot.command(100, 100)
     assert robot.report()["commands"] == 2
 

@@ -112,7 +112,7 @@ class Site:
             connection.tick(time.monotonic_ns())
             return False
 
-        wait_until(served, "the connection's condition", 20, every_s=0.002)
+        wait_until(served, "the connection's condition", every_s=0.002)
 
     def close(self) -> None:
         if self.authenticator is not None:

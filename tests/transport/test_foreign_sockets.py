@@ -42,7 +42,7 @@ def client(context: sockets.Context, router: ClientRouter) -> sockets.Socket:
 
 def next_of(router: ClientRouter) -> bytes:
     """The identity of the next message."""
-    wait_until(lambda: router.socket.poll(0), "a message", 5.0, 0.01)
+    wait_until(lambda: router.socket.poll(0), "a message", 60, 0.01)
     messages, ended = router.receive(1)
     assert ended == []
     return messages[0][0]
@@ -64,7 +64,7 @@ def test_a_connection_that_ended_is_named_once_also_where_its_descriptor_is_used
             into += router.receive(8)[1]
             return bool(into)
 
-        wait_until(ended, "the end of the connection", 5.0, 0.01)
+        wait_until(ended, "the end of the connection", 60, 0.01)
         assert found == [gone]
     assert router.send([kept, b"", b"you"])
     assert stays.recv() == b"you"
@@ -78,7 +78,7 @@ def test_an_answer_to_a_client_that_is_gone_is_not_kept(
     goes = client(context, router)
     gone = next_of(router)
     goes.close()
-    wait_until(lambda: not router.send([gone, b"", b"x"]), "the refusal", 5.0, 0.01)
+    wait_until(lambda: not router.send([gone, b"", b"x"]), "the refusal", 60, 0.01)
 
 
 def test_a_connection_to_nothing_or_to_another_protocol_is_an_error_at_once(
@@ -88,7 +88,7 @@ def test_a_connection_to_nothing_or_to_another_protocol_is_an_error_at_once(
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         port = other.getsockname()[1]
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + 60
         with pytest.raises(ConnectionError, match="nothing listens there"):
             RequestSocket(context, f"tcp://127.0.0.1:{port}", deadline_s, 1 << 16)
         other.listen()
@@ -102,7 +102,7 @@ def test_a_connection_to_nothing_or_to_another_protocol_is_an_error_at_once(
         thread.start()
         with pytest.raises(ConnectionError, match="another protocol"):
             RequestSocket(context, f"tcp://127.0.0.1:{port}", deadline_s, 1 << 16)
-        thread.join(10)
+        thread.join(60)
     with pytest.raises(ValueError, match="cannot be connected to"):
         RequestSocket(context, "nonsense", deadline_s, 1 << 16)
 
@@ -113,7 +113,7 @@ def test_a_connection_that_is_lost_in_mid_request_is_an_error_at_once(
     """The answer would never come; also not where the server is back a moment later."""
     server = context.socket(zmq.REP)
     port = server.bind_to_random_port("tcp://127.0.0.1")
-    made = RequestSocket(context, f"tcp://127.0.0.1:{port}", time.monotonic() + 10, 1 << 16)
+    made = RequestSocket(context, f"tcp://127.0.0.1:{port}", time.monotonic() + 60, 1 << 16)
 
     def leave() -> None:
         server.recv()
@@ -123,9 +123,9 @@ def test_a_connection_that_is_lost_in_mid_request_is_an_error_at_once(
     thread.start()
     began_s = time.monotonic()
     with pytest.raises(ConnectionError, match="was lost"):
-        made.exchange(b"hello", began_s + 30)
-    assert time.monotonic() - began_s < 10
-    thread.join(10)
+        made.exchange(b"hello", began_s + 100)
+    assert time.monotonic() - began_s < 60
+    thread.join(60)
     made.close()
 
 
@@ -136,14 +136,14 @@ def test_a_server_that_gives_no_answer_costs_no_more_than_the_time(
     server = context.socket(zmq.REP)
     port = server.bind_to_random_port("tcp://127.0.0.1")
     address = f"tcp://127.0.0.1:{port}"
-    made = RequestSocket(context, address, time.monotonic() + 10, 1 << 16)
+    made = RequestSocket(context, address, time.monotonic() + 60, 1 << 16)
     with pytest.raises(TimeoutError):
         made.exchange(b"one", time.monotonic() + 0.05)
     assert server.recv() == b"one"
     server.send(b"late")
-    again = RequestSocket(context, address, time.monotonic() + 10, 1 << 16)
+    again = RequestSocket(context, address, time.monotonic() + 60, 1 << 16)
     thread = threading.Thread(target=lambda: server.send(server.recv()))
     thread.start()
-    assert again.exchange(b"two", time.monotonic() + 10) == b"two"
-    thread.join(10)
+    assert again.exchange(b"two", time.monotonic() + 60) == b"two"
+    thread.join(60)
     again.close()

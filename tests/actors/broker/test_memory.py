@@ -95,9 +95,9 @@ def test_a_message_without_an_end_costs_bounded_memory_which_is_given_back(
         seq += 1
         robot.ask(seq=seq)
         with contextlib.suppress(AssertionError):  # lost with the connection that it was sent on
-            replica.backlog.insert(0, replica.get(Kind.REQUEST, patience_s=0.3))
+            replica.backlog.insert(0, replica.get(Kind.REQUEST, patience_s=1.0))
             replica.answer()
-            robot.get(Kind.REPLY, patience_s=0.3)
+            robot.get(Kind.REPLY, patience_s=1.0)
             break
         assert time.monotonic() < deadline_s, "the robot is not served any more"
 

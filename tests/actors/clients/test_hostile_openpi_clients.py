@@ -78,14 +78,14 @@ def test_what_a_client_must_not_send_ends_its_connection_as_openpi_does(
 ) -> None:
     """A traceback as text, then code 1011; another client of the same moment is not affected."""
     with served.connect() as other, served.connect() as client:
-        assert unpack(client.recv(10.0)) == unpack(other.recv(10.0))
+        assert unpack(client.recv(60.0)) == unpack(other.recv(60.0))
         client.send(message)
-        answer = client.recv(10.0)
+        answer = client.recv(60.0)
         assert isinstance(answer, str)
         assert answer.startswith("Traceback (most recent call last)")
         assert why in answer
         with pytest.raises(ConnectionClosed) as closed:
-            client.recv(10.0)
+            client.recv(60.0)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1011
         assert served.infer(other, 4.0)["actions"][0, 0] == 4.0
@@ -94,18 +94,18 @@ def test_what_a_client_must_not_send_ends_its_connection_as_openpi_does(
 def test_a_message_that_declares_a_gigabyte_is_refused_by_its_first_bytes(served: Served) -> None:
     """Neither its memory is taken nor its bytes are awaited: the connection ends with 1009."""
     with served.connect() as client:
-        client.recv(10.0)
+        client.recv(60.0)
         frame = b"\x82\xff" + (1 << 30).to_bytes(8, "big") + bytes(4)
         client.socket.sendall(frame)
         with pytest.raises(ConnectionClosed) as closed:
-            client.recv(10.0)
+            client.recv(60.0)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1009
     with served.connect() as client:
-        client.recv(10.0)
+        client.recv(60.0)
         client.send(bytes(MAX_MESSAGE + 1))
         with pytest.raises(ConnectionClosed):
-            client.recv(10.0)
+            client.recv(60.0)
 
 
 def test_a_message_in_pieces_is_refused_when_they_are_too_many(served: Served) -> None:
@@ -114,16 +114,16 @@ def test_a_message_in_pieces_is_refused_when_they_are_too_many(served: Served) -
     before = peak_bytes(row["pid"])
     for _ in range(10):
         with served.connect() as client:
-            client.recv(10.0)
+            client.recv(60.0)
             piece = (1 << 20).to_bytes(8, "big") + bytes(4 + (1 << 20))
             with suppress(OSError):  # the server has closed the connection
                 client.socket.sendall(b"\x02\xff" + piece)
                 for _ in range(40):
                     client.socket.sendall(b"\x00\xff" + piece)
             with pytest.raises(ConnectionClosed):
-                client.recv(10.0)
+                client.recv(60.0)
     with served.connect() as client:
-        client.recv(10.0)
+        client.recv(60.0)
         assert served.infer(client, 5.0)["actions"][0, 0] == 5.0
     assert peak_bytes(row["pid"]) - before < 6 * MAX_MESSAGE
 
@@ -136,12 +136,12 @@ def test_arrays_of_a_gigabyte_that_are_only_declared_take_no_memory(served: Serv
     for shape in shapes:
         for dtype in ("<f8", "|O", "|V1073741824", "<U268435456"):
             with served.connect() as client:
-                client.recv(10.0)
+                client.recv(60.0)
                 client.send(array(dtype=dtype, shape=shape))
-                assert "Traceback" in str(client.recv(10.0))
+                assert "Traceback" in str(client.recv(60.0))
     assert peak_bytes(row["pid"]) - before < 32 << 20
     with served.connect() as client:
-        client.recv(10.0)
+        client.recv(60.0)
         assert served.infer(client, 3.0)["actions"][0, 0] == 3.0
 
 
@@ -158,7 +158,7 @@ def test_two_hundred_connects_a_second_do_not_disturb_a_robot(served: Served) ->
     began_s, made, metadata = time.monotonic(), 0, set()
     while made < 600:
         with served.connect() as client:
-            metadata.add(client.recv(10.0))
+            metadata.add(client.recv(60.0))
         made += 1
         due_s = began_s + made / 200
         if (early_s := due_s - time.monotonic()) > 0:
@@ -187,9 +187,9 @@ def test_two_hundred_connects_a_second_that_come_to_nothing_hold_up_no_client(
     """They are given up in the handshake, half of them by a reset; a client is served meanwhile."""
     began_s, made = time.monotonic(), 0
     with served.connect() as client:
-        client.recv(10.0)
+        client.recv(60.0)
         while made < 200:
-            with socket.create_connection(("127.0.0.1", served.port), timeout=10) as caller:
+            with socket.create_connection(("127.0.0.1", served.port), timeout=60) as caller:
                 if made % 2:
                     caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 with suppress(OSError):

@@ -56,7 +56,7 @@ class Server:
 
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(main(),))
         self._thread.start()
-        assert started.wait(10)
+        assert started.wait(60)
 
     @property
     def address(self) -> str:
@@ -67,7 +67,7 @@ class Server:
         if self._loop.is_closed():
             return
         self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join(10)
+        self._thread.join(60)
         self._loop.close()
 
     async def _client(self, client: websockets.asyncio.server.ServerConnection) -> None:
@@ -218,10 +218,10 @@ def test_a_clients_chunk_comes_through_a_fleet_from_the_server(tmp_path: Path) -
         pick = {"policy": "openpi", "address": server.address, "options": OPTIONS}
         values = {"name": "opp", "services": {"pick": pick}}
         with contextmanager(serve)(tmp_path, values) as served, served.connect() as client:
-            client.recv(10.0)
+            client.recv(60.0)
             wrist = np.full((6, 8, 3), 2, np.uint8)
             client.send(pack({"wrist": wrist, "state": [1.0, 2.0], "prompt": "go"}))
-            answer = client.recv(30.0)
+            answer = client.recv(60.0)
             assert isinstance(answer, bytes), answer
             assert unpack(answer)["actions"].tolist() == [[3.0, 4.0]] * 3
             assert server.asked[-1]["prompt"] == "go"

@@ -24,7 +24,7 @@ KEY = {"additional_headers": {"Authorization": "Api-Key s3cret"}}
 
 def test_health_is_answered_without_a_websocket_and_without_the_key(slow: Served) -> None:
     """GET /healthz is OK, as of openpi's own server."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{slow.port}/healthz", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{slow.port}/healthz", timeout=60) as answer:
         assert (answer.status, answer.read()) == (200, b"OK\n")
 
 
@@ -52,7 +52,7 @@ def test_many_clients_each_get_their_own_chunks(served: Served) -> None:
 
     def ask(value: float) -> None:
         with served.connect() as client:
-            client.recv(10.0)
+            client.recv(60.0)
             for step in range(5):
                 sent = value + step / 8
                 got = served.infer(client, sent)["actions"]
@@ -72,9 +72,9 @@ def test_more_clients_than_there_are_places_are_turned_away(served: Served) -> N
     """With 503, before a WebSocket is made; a place that becomes free is given again."""
     with ExitStack() as clients:
         for _ in range(MAX_CLIENTS - 1):
-            clients.enter_context(served.connect()).recv(10.0)
+            clients.enter_context(served.connect()).recv(60.0)
         with served.connect() as last:
-            last.recv(10.0)
+            last.recv(60.0)
             with pytest.raises(InvalidStatus) as refused, served.connect():
                 pass
             assert refused.value.response.status_code == 503
@@ -82,7 +82,7 @@ def test_more_clients_than_there_are_places_are_turned_away(served: Served) -> N
         def admitted() -> float | None:
             try:
                 with served.connect() as client:
-                    client.recv(10.0)
+                    client.recv(60.0)
                     return float(served.infer(client, 2.0)["actions"][0, 0])
             except InvalidStatus:
                 return None
@@ -95,7 +95,7 @@ def test_a_client_that_reads_nothing_holds_up_no_other(served: Served) -> None:
     """It asks and asks, its answers fill its own buffers, and others get theirs."""
     # Its closing handshake is not answered either.
     with served.connect(close_timeout=0.2) as stuck, served.connect() as client:
-        client.recv(10.0)
+        client.recv(60.0)
         stuck.socket.settimeout(0.5)
         # By the bare socket; the library's thread stops reading after a few unread messages.
         body = pack(observation(9.0))
@@ -112,9 +112,9 @@ def test_a_client_that_reads_nothing_holds_up_no_other(served: Served) -> None:
 def test_a_client_that_is_gone_in_mid_inference_frees_its_session(slow: Served) -> None:
     """The only place of the service is free before its chunk would have been ready twice over."""
     with slow.connect(**KEY) as client:
-        client.recv(10.0)
+        client.recv(60.0)
         client.send(pack(observation()))
-        wait_until(slow.sessions, "the session to begin", 10.0, 0.05)
+        wait_until(slow.sessions, "the session to begin", 60, 0.05)
         # As a process that was killed: no closing handshake.
         client.socket.shutdown(socket.SHUT_RDWR)
         slow.without_clients()
@@ -122,9 +122,9 @@ def test_a_client_that_is_gone_in_mid_inference_frees_its_session(slow: Served) 
     def counted() -> int:
         return int(slow.report("openpi")["counters"].get("gone-in-inference", 0))
 
-    wait_until(counted, "the port's count of it", 30.0, 0.1)
+    wait_until(counted, "the port's count of it", 60, 0.1)
     with slow.connect(**KEY) as client:
-        client.recv(10.0)
+        client.recv(60.0)
         assert slow.infer(client, 6.0)["actions"][0, 0] == 6.0
     slow.without_clients()
 
@@ -133,11 +133,11 @@ def test_a_client_that_is_gone_in_mid_inference_frees_its_session(slow: Served) 
 def test_a_service_without_room_is_an_error_that_says_so(slow: Served) -> None:
     """The second client of a service with one place gets the refusal's words, in time."""
     with slow.connect(**KEY) as first, slow.connect(**KEY) as second:
-        first.recv(10.0)
-        second.recv(10.0)
+        first.recv(60.0)
+        second.recv(60.0)
         slow.infer(first)
         second.send(pack(observation()))
-        answer = second.recv(30.0)
+        answer = second.recv(60.0)
         assert isinstance(answer, str)
         assert "gave no chunk within 10 s" in answer
         assert "1 of 1" in answer or "no place" in answer or "capacity" in answer
@@ -149,7 +149,7 @@ def test_broker_and_replica_may_be_killed_between_two_requests(tmp_path: Path) -
     pick = {"policy": "constant", "checkpoint": "conveyor-flow"}
     values = {"name": "opk", "services": {"pick": pick}}
     with contextmanager(serve)(tmp_path, values, restarts=2) as served, served.connect() as client:
-        client.recv(10.0)
+        client.recv(60.0)
         for value, actor in enumerate(("broker", "pick/0")):
             assert served.infer(client, value)["actions"][0, 0] == value
             rows = {row["name"]: row for row in served.fleet.status()["actors"]}

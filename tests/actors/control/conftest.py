@@ -222,7 +222,7 @@ class Cell:
         if self._thread is not None:
             with contextlib.suppress(OSError):  # the test closed the link itself
                 self.supervisor.command("stop")
-            self._thread.join(5)
+            self._thread.join(60)
             assert not self._thread.is_alive(), "the actor did not stop"
             self._thread = None
             self.supervisor.close()
@@ -231,7 +231,7 @@ class Cell:
     def ended(self) -> int | None:
         """The exit code, once the actor ended by itself."""
         assert self._thread is not None
-        self._thread.join(5)
+        self._thread.join(60)
         return self.exit_code
 
     def command(self, verb: str, **args: Any) -> Any:
@@ -257,7 +257,7 @@ class Cell:
         self.stop()
         self.server.ended.set()
         if self.server.is_alive():
-            self.server.join(5)
+            self.server.join(60)
         Path(self.endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
 
 

@@ -50,7 +50,7 @@ def test_a_process_killed_at_any_instant_leaves_one_whole_plan_and_its_next_acti
                 play_for_ever(memory, played)
             finally:
                 os._exit(1)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while out[0] < 0:
             assert time.monotonic() < deadline, "the child plays nothing"
         time.sleep(random.random() * 0.004)

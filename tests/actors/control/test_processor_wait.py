@@ -32,8 +32,8 @@ def test_a_thread_that_shares_its_core_with_a_busy_process_waits_for_it() -> Non
         busy.stdout.readline()
         os.sched_setaffinity(0, {core})
         # It yields between two looks, as a loop does at its tick.
-        wait_until(lambda: wait.take() > 1_000_000, "a wait of a millisecond", 30, every_s=0)
-        wait_until(lambda: wait.take() < 1_000_000, "a look without one", 30, every_s=0)
+        wait_until(lambda: wait.take() > 1_000_000, "a wait of a millisecond", every_s=0)
+        wait_until(lambda: wait.take() < 1_000_000, "a look without one", every_s=0)
     finally:
         os.sched_setaffinity(0, before)
         wait.close()

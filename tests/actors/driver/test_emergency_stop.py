@@ -75,8 +75,8 @@ def test_a_stop_returns_as_soon_as_every_device_has_confirmed(cell: KnownRobots)
 
     with FakeDriver(path, answer) as left:
         began_s = time.monotonic()
-        outcomes = emergency_stop.stop([cell], ["left"], by="anna", patience_s=30)
-        assert time.monotonic() - began_s < 10
+        outcomes = emergency_stop.stop([cell], ["left"], by="anna", patience_s=100)
+        assert time.monotonic() - began_s < 60
     assert outcomes == [
         StopOutcome(robot="left", fleet="cell", latched=True, confirmed=True, by="anna")
     ]

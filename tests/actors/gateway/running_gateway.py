@@ -55,7 +55,7 @@ class Gateway:
         self.received: list[object] = []
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
-        wait_until(lambda: self._up() or self.code is not None, "the gateway is up", 30.0)
+        wait_until(lambda: self._up() or self.code is not None, "the gateway is up")
 
     def _up(self) -> bool:
         self.received += self.supervisor.messages()[0]
@@ -85,7 +85,7 @@ class Gateway:
         headers: dict[str, str] | None = None,
         body: bytes | None = None,
     ) -> tuple[int, http.client.HTTPMessage, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
             connection.request(method, path, body, headers or {})
             answer = connection.getresponse()
@@ -112,7 +112,7 @@ class Gateway:
         if self.supervisor.fileno() < 0:
             return
         self.supervisor.command("stop")
-        self._thread.join(30)
+        self._thread.join(60)
         assert not self._thread.is_alive(), "the gateway did not stop"
         self._link.close()
         self.supervisor.close()
@@ -122,7 +122,7 @@ class Events:
     """A page's stream of server-sent events, read message by message."""
 
     def __init__(self, port: int, token: str) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
         request = f"GET /api/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}"
         self._socket.sendall(f"{request}\r\n\r\n".encode())
         self._lines = self._socket.makefile("rb")

@@ -150,7 +150,7 @@ def test_the_keyboard_alone_reaches_and_presses_a_button(
         if browser.run("return document.activeElement.textContent") == "Reset":
             break
     browser.press("\ue007")
-    wait_until(lambda: supervisor.asked, "the button's command", 30.0)
+    wait_until(lambda: supervisor.asked, "the button's command")
     assert supervisor.asked == [{"do": "reset", "names": ["r1"]}]
 
 

@@ -208,7 +208,7 @@ def test_one_dataset_is_viewed_without_a_fleet_until_it_is_interrupted(
         assert browser.run("return document.querySelector('#fleet').hidden")
         assert browser.complaints() == []
         viewer.send_signal(signal.SIGINT)
-        assert viewer.wait(30) == 0
+        assert viewer.wait(60) == 0
     finally:
         viewer.kill()
         viewer.wait()

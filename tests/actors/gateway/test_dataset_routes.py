@@ -210,7 +210,7 @@ def test_a_file_that_becomes_shorter_ends_the_connection_and_no_more(
     monkeypatch.setattr(file_response, "_read", cut)
     with pytest.raises(Exception, match="IncompleteRead"):
         site.get(VIDEO)
-    wait_until(lambda: site.get("/healthz")[0] == 200, "the server goes on", 30.0)
+    wait_until(lambda: site.get("/healthz")[0] == 200, "the server goes on")
 
 
 def test_images_that_are_stored_in_the_rows_are_served_one_by_one(

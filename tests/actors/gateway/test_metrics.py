@@ -82,7 +82,7 @@ def test_lateness_is_a_cumulative_histogram_of_every_tick(
     supervisor.reports["r1/control"]["tick_lateness_buckets_us"] = histogram.buckets_us()
     name = "holdfast_robot_tick_lateness_seconds_bucket"
     labels = (("le", "+Inf"), ("robot", "r1"))
-    wait_until(lambda: scrape(gateway)[name].get(labels) == 5, "all five ticks", 30.0)
+    wait_until(lambda: scrape(gateway)[name].get(labels) == 5, "all five ticks")
     below = {float(dict(k)["le"]): v for k, v in scrape(gateway)[name].items()}
     assert below[0.000016] == 1
     assert below[0.000032] == 3
@@ -97,7 +97,7 @@ def test_exactly_one_state_of_each_actor_and_robot_is_1(
     """Every possible state has a series."""
     supervisor.put("broker", ActorState.BACKOFF)
     up = (("actor", "broker"), ("kind", "broker"))
-    wait_until(lambda: scrape(gateway)["holdfast_actor_up"][up] == 0, "the broker is down", 30.0)
+    wait_until(lambda: scrape(gateway)["holdfast_actor_up"][up] == 0, "the broker is down")
     found = scrape(gateway)
     for name, key, states in (
         ("holdfast_actor_state", "actor", ACTOR_STATES),
@@ -126,7 +126,7 @@ def test_no_old_figure_is_exported_without_a_supervisor(
     """Only the supervisor's absence and the open pages are exported."""
     assert scrape(gateway)["holdfast_supervisor_up"][()] == 1
     supervisor.silent = True
-    wait_until(lambda: scrape(gateway)["holdfast_supervisor_up"][()] == 0, "it is missed", 30.0)
+    wait_until(lambda: scrape(gateway)["holdfast_supervisor_up"][()] == 0, "it is missed")
     assert set(scrape(gateway)) == {"holdfast_supervisor_up", "holdfast_gateway_pages"}
 
 
@@ -136,7 +136,7 @@ def test_an_actor_without_a_report_has_no_metrics_of_its_own(
     """What the supervisor knows of it is exported."""
     supervisor.reported = False
     wait_until(
-        lambda: "holdfast_replica_load_ratio" not in scrape(gateway), "the replica is silent", 30.0
+        lambda: "holdfast_replica_load_ratio" not in scrape(gateway), "the replica is silent"
     )
     found = scrape(gateway)
     assert "holdfast_broker_sessions" not in found

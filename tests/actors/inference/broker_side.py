@@ -30,11 +30,10 @@ class BrokerSide:
         wait_until(
             lambda: sockets.send(self.socket, message),
             "the replica takes a message",
-            within_s=30.0,
             every_s=0.001,
         )
 
-    def receive(self, *kinds: Kind, within_s: float = 30.0) -> tuple[str, Message[Any]]:
+    def receive(self, *kinds: Kind, within_s: float = 60.0) -> tuple[str, Message[Any]]:
         """The next message of one of `kinds`, with its robot; others are skipped."""
         deadline_s = time.monotonic() + within_s
         while self.socket.poll(max(0, int(1000 * (deadline_s - time.monotonic())))):

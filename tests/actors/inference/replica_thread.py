@@ -28,6 +28,6 @@ class Replica:
 
     def end(self) -> int:
         """Wait for its end; the exit code."""
-        self.thread.join(30)
+        self.thread.join(60)
         assert not self.thread.is_alive()
         return self.codes[0]

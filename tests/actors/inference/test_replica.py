@@ -198,7 +198,7 @@ def test_an_invalid_message_of_a_robot_is_dropped_and_counted(
             counts: dict[str, int] = it.status().get("counts", {})
             return counts if counts.get("served") else None
 
-        counts = wait_until(counted, "the request is counted", within_s=30.0)
+        counts = wait_until(counted, "the request is counted")
         assert counts is not None
         for reason in ("header", "version", "kind", "frames"):
             assert counts[f"dropped:{reason}"] >= 1, counts
@@ -315,7 +315,7 @@ def test_the_status_says_how_the_network_runs(
     """`graphs: off`, which YAML reads as false, reaches the policy."""
     with replica(policy="flow", max_batch=1, options=options) as it:
         broker.welcome()
-        execution = wait_until(lambda: it.status().get("execution"), "a status", within_s=30.0)
+        execution = wait_until(lambda: it.status().get("execution"), "a status")
         assert says in execution
 
 

@@ -57,7 +57,7 @@ class Bench:
 
     def close(self) -> None:
         self._supervisor.command("stop")
-        self._thread.join(5)
+        self._thread.join(60)
         self._supervisor.close()
         self._link.close()
         self.context.destroy(linger=0)
@@ -73,12 +73,12 @@ class Bench:
     def ask(self, header: Header, body: bodies.Body, blobs: Blobs | None = None) -> None:
         """Send as control; the connection may still be under way."""
         frames = messages.encode(header, body, blobs or ())
-        wait_until(lambda: sockets.send(self.control, frames), "a connection to the actor", 5)
+        wait_until(lambda: sockets.send(self.control, frames), "a connection to the actor")
 
     def at_broker(self, kind: Kind) -> Message[Any]:
         """The next message of `kind` that reaches the broker."""
         while True:
-            assert self.front.poll(5000), f"no {kind.name} reached the broker"
+            assert self.front.poll(60_000), f"no {kind.name} reached the broker"
             self.peer, *frames = self.front.recv_multipart()
             message = messages.decode(frames)
             if message.header.kind is kind:
@@ -87,7 +87,7 @@ class Bench:
     def at_control(self, kind: Kind) -> Message[Any]:
         """The next message of `kind` that reaches control."""
         while True:
-            assert self.control.poll(5000), f"no {kind.name} reached control"
+            assert self.control.poll(60_000), f"no {kind.name} reached control"
             message = messages.decode(self.control.recv_multipart())
             if message.header.kind is kind:
                 return message

@@ -147,7 +147,7 @@ def test_one_open_of_another_peer_does_not_end_the_robots_session(
     other = sockets.dealer(patient.context, patient.boot.config["control"], identity)
     assert other.poll(5000, zmq.POLLOUT)
     assert sockets.send(other, asking(2**32 - 1))
-    wait_until(lambda: counted <= set(patient.dropped()), f"counts of {counted}", 5)
+    wait_until(lambda: counted <= set(patient.dropped()), f"counts of {counted}")
     patient.camera.put(noise(), time.monotonic_ns())
     patient.request(epoch=5)
     assert patient.at_broker(Kind.REQUEST).header.epoch == 5
@@ -222,7 +222,7 @@ def test_a_connection_that_leads_nowhere_is_replaced(bench: Bench) -> None:
 def test_a_session_goes_on_by_a_connection_that_is_made_anew(patient: Bench) -> None:
     """A path that was gone for a while costs neither a handshake nor the session."""
     patient.open(shm=True)
-    wait_until(lambda: patient.status().get("reconnects"), "another connection", 20.0)
+    wait_until(lambda: patient.status().get("reconnects"), "another connection")
     beat = patient.at_broker(Kind.HEARTBEAT)
     patient.answer(beat.header, Heartbeat(progress=1))
     patient.camera.put(noise(), time.monotonic_ns())

@@ -188,7 +188,7 @@ def test_a_slow_disk_holds_up_no_image_of_the_next_episode(
     recorder.begin()
     rows(recorder, 1, 6)
     try:
-        wait_until(lambda: recorder.waiting_bytes == 0, "the images to be encoded", 30.0)
+        wait_until(lambda: recorder.waiting_bytes == 0, "the images to be encoded")
         assert first is not None and not first.done() and recorder.saving
     finally:
         synchronized.set()

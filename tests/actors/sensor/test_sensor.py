@@ -32,7 +32,7 @@ class Sensor(NamedTuple):
     def report(self) -> dict[str, Any]:
         return self.board.report() or {}
 
-    def says(self, text: str, within_s: float = 15.0) -> dict[str, Any]:
+    def says(self, text: str, within_s: float = 60.0) -> dict[str, Any]:
         """Its report, once its reason contains `text`; "" is: once it has frames."""
 
         def said() -> dict[str, Any] | None:
@@ -45,7 +45,7 @@ class Sensor(NamedTuple):
     def sees(self, count: int = 5) -> None:
         """Wait for so many further frames."""
         number = self.frames.number
-        wait_until(lambda: self.frames.number >= number + count, "further frames", 15)
+        wait_until(lambda: self.frames.number >= number + count, "further frames")
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def sensor(**entry: Any) -> Iterator[Sensor]:
         )
     finally:
         supervisor.command("stop")
-        thread.join(10)
+        thread.join(60)
         supervisor.close()
         link.close()
     assert codes == [0]
@@ -121,7 +121,7 @@ def test_a_stream_that_stalls_ends_or_changes_its_size_is_read_again(stream: Mjp
         it.sees()
         frame = it.frames.latest()
         assert frame is not None
-        assert frame.capture_ns - stream.captured_ns[number_of(frame.image)] < 0.2e9
+        assert frame.capture_ns - stream.captured_ns[number_of(frame.image)] < 0.5e9
         stream.serving.clear()
         it.says("does not open as a stream")
         stream.size = 128, 96
@@ -138,10 +138,14 @@ def test_an_offset_is_subtracted_from_every_instant(stream: MjpegServer) -> None
     with sensor(**of_stream(stream, offset_ms=400.0)) as it:
         it.says("")
         it.sees()
-        frame = it.frames.latest()
-        assert frame is not None
-        late_s = (stream.captured_ns[number_of(frame.image)] - frame.capture_ns) / 1e9
-        assert 0.2 < late_s < 0.41
+
+        def early_s() -> float:
+            frame = it.frames.latest()
+            assert frame is not None
+            return (stream.captured_ns[number_of(frame.image)] - frame.capture_ns) / 1e9
+
+        # Of 0.4 s the time is missing that the picture took, on a machine that may pause.
+        assert wait_until(lambda: found if (found := early_s()) > 0.2 else None) < 0.41
         assert it.report()["offset_ms"] == 400.0
     with sensor(**of_stream(stream, offset_ms=-400.0)) as it:
         it.says("")

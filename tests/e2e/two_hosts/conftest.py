@@ -80,7 +80,7 @@ class Wire:
     def remove(self) -> None:
         if hasattr(self, "_thread"):
             os.close(self._wake)
-            self._thread.join(5)
+            self._thread.join(60)
             os.close(self._stop)
         for fd in self._fds:
             os.close(fd)
@@ -214,4 +214,4 @@ def kill(part: FleetProcess) -> None:
         process.suspend()  # or the supervisor's death would let the others end in order
     for process in processes:
         process.kill()
-    part.process.wait(5)
+    part.process.wait(60)

@@ -62,7 +62,7 @@ def spread(start_fleet: StartFleet, tmp_path: Path) -> Iterator[Spread]:
     path.write_text(FLEET)
     with laid(*HOSTS) as wire:
         made = Spread.started(start_fleet, path, wire, *HOSTS)
-        wait_until(lambda: made.served() == {"pick/0", "pick/1"}, within_s=40.0)
+        wait_until(lambda: made.served() == {"pick/0", "pick/1"})
         yield made
 
 
@@ -82,8 +82,8 @@ def test_the_robot_of_a_lost_gpu_host_goes_on_at_the_other(spread: Spread, fault
         states.add(robot["state"])
         return spread.replica() == other and bool(robot["merged"] >= before["merged"] + 4)
 
-    wait_until(moved, "the robot is served by the other host", within_s=10.0, every_s=0.1)
-    wait_until(lambda: spread.served() == {other}, "the lost one is given up", within_s=10.0)
+    wait_until(moved, "the robot is served by the other host", every_s=0.1)
+    wait_until(lambda: spread.served() == {other}, "the lost one is given up")
     after = spread.robot()
     assert states <= {"STREAMING", "DEGRADED"}
     assert after["missed_ticks"] == before["missed_ticks"]
@@ -93,10 +93,9 @@ def test_the_robot_of_a_lost_gpu_host_goes_on_at_the_other(spread: Spread, fault
         spread.parts[lost].again()
     else:
         spread.wire.apart = set()
-    wait_until(lambda: len(spread.served()) == 2, "the lost host is back", within_s=40.0)
+    wait_until(lambda: len(spread.served()) == 2, "the lost host is back")
     merged = spread.robot()["merged"]
     wait_until(
         lambda: all_well(spread.status("cell")) and spread.robot()["merged"] >= merged + 3,
-        within_s=20.0,
     )
     assert (spread.replica(), spread.robot()["epoch"]) == (other, before["epoch"])

@@ -76,21 +76,18 @@ def twin(start_fleet: StartFleet, tmp_path: Path) -> Iterator[Twin]:
     path.write_text(FLEET)
     with laid(*HOSTS) as wire:
         made = Twin.started(start_fleet, path, wire, *HOSTS)
-        wait_until(
-            lambda: made.held("hub1")[0] == made.held("hub2")[0] == ["pick/0"], within_s=40.0
-        )
+        wait_until(lambda: made.held("hub1")[0] == made.held("hub2")[0] == ["pick/0"])
         yield made
 
 
 def goes_on(twin: Twin, before: dict[str, Any], at: str, gone: str = "") -> None:
     """The robot is served by the broker at `at`, of which it noticed nothing; the other one, unless
     it is gone, has no session of it left."""
-    wait_until(lambda: twin.used() == at, f"the robot goes by {at}", within_s=30.0, every_s=0.1)
+    wait_until(lambda: twin.used() == at, f"the robot goes by {at}", every_s=0.1)
     merged = twin.robot()["merged"]
     wait_until(
         lambda: twin.robot()["merged"] >= merged + 3 and all_well(twin.status("cell")),
         "it streams there",
-        within_s=30.0,
     )
     after = twin.robot()
     for count in ("stalled_ticks", "epoch", "void_dropped", "stale_dropped"):
@@ -98,7 +95,7 @@ def goes_on(twin: Twin, before: dict[str, Any], at: str, gone: str = "") -> None
     assert twin.held(at)[1] == ["r1"]
     if not gone:
         other = "hub2" if at == "hub1" else "hub1"
-        wait_until(lambda: twin.held(other) == (["pick/0"], []), within_s=30.0)
+        wait_until(lambda: twin.held(other) == (["pick/0"], []))
 
 
 def test_a_robot_goes_on_by_the_other_broker(twin: Twin) -> None:
@@ -119,5 +116,5 @@ def test_a_robot_goes_on_by_the_other_broker(twin: Twin) -> None:
     kill(twin.parts[first])
     goes_on(twin, before, second, gone=first)
     twin.parts[first].again()
-    wait_until(lambda: twin.held(first)[0] == ["pick/0"], "the dead one is back", within_s=40.0)
+    wait_until(lambda: twin.held(first)[0] == ["pick/0"], "the dead one is back")
     goes_on(twin, before, second)

@@ -76,13 +76,13 @@ def test_a_robot_whose_address_changes_keeps_its_session(wire: Wire, pair: Pair)
             and robot(s)["merged"] >= robot(before)["merged"] + 5
             and row(s["actors"], "r1/network")["report"]["reconnects"] > 0
         ),
-        within_s=40.0,
+        within_s=60,
     )
     assert robot(after)["epoch"] == robot(before)["epoch"]
     assert robot(after)["missed_ticks"] == robot(before)["missed_ticks"]
     for half in (cell, gpu):
         half.interrupt()
-        assert half.wait(8.0) == 0, half.said()
+        assert half.wait(60) == 0, half.said()
 
 
 @pytest.mark.parametrize("until", [pytest.param("STALLED", marks=pytest.mark.slow), "RECONNECTING"])
@@ -93,7 +93,7 @@ def test_a_robot_misses_no_tick_while_its_wire_is_cut_and_streams_again_after(
     cell, gpu = pair
     before = cell.streaming(40.0)
     wire.cut = True
-    cut = cell.wait_for(lambda s: robot(s)["state"] in (until, "RECONNECTING"), within_s=30.0)
+    cut = cell.wait_for(lambda s: robot(s)["state"] in (until, "RECONNECTING"), within_s=60)
     wire.cut = False
     after = cell.wait_for(
         lambda s: all_well(s) and robot(s)["merged"] > robot(cut)["merged"], within_s=40.0
@@ -104,7 +104,7 @@ def test_a_robot_misses_no_tick_while_its_wire_is_cut_and_streams_again_after(
         assert robot(after)["epoch"] > robot(before)["epoch"]
     for half in (cell, gpu):
         half.interrupt()
-        assert half.wait(8.0) == 0, half.said()
+        assert half.wait(60) == 0, half.said()
 
 
 def test_a_robot_holds_while_its_gpu_host_is_dead_and_streams_again_after(
@@ -114,8 +114,8 @@ def test_a_robot_holds_while_its_gpu_host_is_dead_and_streams_again_after(
     cell, gpu = pair
     before = cell.streaming(40.0)
     gpu.process.kill()
-    gpu.process.wait(5)
-    alone = cell.wait_for(lambda s: robot(s)["state"] in ("RECONNECTING", "STALLED"), within_s=20.0)
+    gpu.process.wait(60)
+    alone = cell.wait_for(lambda s: robot(s)["state"] in ("RECONNECTING", "STALLED"), within_s=60)
     # Until here: the other host's new start takes this machine's cores, not a robot's.
     assert robot(alone)["missed_ticks"] == robot(before)["missed_ticks"]
     gpu.again()

@@ -40,7 +40,7 @@ class LeRobotProcess:
         assert self.process.stdin is not None
         self.process.stdin.write('["exit"]\n')
         self.process.stdin.close()
-        self.process.wait(30)
+        self.process.wait(60)
 
     def __enter__(self) -> Self:
         return self

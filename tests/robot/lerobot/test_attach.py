@@ -205,6 +205,6 @@ def test_damaged_answers_do_not_keep_a_robot_from_being_attached(
             return False
         return True
 
-    wait_until(attached, "it attaches", within_s=20)
+    wait_until(attached, "it attaches")
     assert arm.torques == ALL_ON
     assert all(w.value == 1 for w in arm.written(sts3215.TORQUE))

@@ -49,7 +49,7 @@ def test_the_librarys_procedure_asks_at_the_terminal_and_writes_to_the_motors(
         wait_until(asked, "the library asks", within_s=60)
         written = len(arm.writes)
         os.write(ours, b"\n")
-        assert process.wait(30) == 0, said
+        assert process.wait(60) == 0, said
     finally:
         process.kill()
         process.wait()

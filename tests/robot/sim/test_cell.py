@@ -67,14 +67,14 @@ def test_a_cell_made_from_a_scene_goes_on_exactly() -> None:
 
 
 def test_physics_run_far_faster_than_real_time() -> None:
-    """At least 20 000 steps a second; the best of five, for a shared machine."""
+    """At least 20 000 steps in a second of the processor; the best of five, for a shared one."""
     cell = ConveyorCell(0)
     rates = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.thread_time()
         for _ in range(2000):
             cell.step()
-        rates.append(2000 / (time.perf_counter() - start))
+        rates.append(2000 / (time.thread_time() - start))
     assert max(rates) > 20_000
 
 

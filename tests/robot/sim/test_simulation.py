@@ -171,7 +171,7 @@ def test_a_camera_without_a_scene_is_an_error_in_bounded_time() -> None:
     start = time.monotonic()
     with pytest.raises(RobotError, match=r"no scene within .* \(actorctl status\)"):
         SimCamera("wrist", Latest(), timeout_s=0.05).open()
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 60
     with pytest.raises(RobotError, match="overhead, wrist"):
         SimCamera("nose", Latest())
 
@@ -238,7 +238,7 @@ def test_a_camera_of_a_dead_world_fails_until_there_is_a_new_scene() -> None:
     camera = SimCamera("wrist", published, fps=200, timeout_s=0.1)
     out = np.zeros((480, 640, 3), np.uint8)
     camera.open()
-    deadline_s = time.monotonic() + 5
+    deadline_s = time.monotonic() + 60
     with pytest.raises(RobotError, match="no scene within"):
         while time.monotonic() < deadline_s:
             camera.read(out)

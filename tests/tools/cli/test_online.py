@@ -21,8 +21,9 @@ from holdfast.robot.sim import SPEC
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.keys import Role, new
 
-WITHIN_S = 12.0
-"""Five seconds are promised; starting Python on a busy test machine comes on top."""
+WITHIN_S = 40.0
+"""Five seconds are promised; starting Python on a busy test machine comes on top, and may take
+several times as long."""
 FLEET = """
 name: online
 gateway: {{enabled: false}}
@@ -102,7 +103,7 @@ def undisturbed(fleet: Fleet, questions: int = 2) -> Iterator[None]:
     before = state(fleet)
     asked = broker(fleet)["counters"].get("inquiries", 0) + questions
     yield
-    wait_until(lambda: broker(fleet)["counters"].get("inquiries", 0) >= asked, "inquiries", 20.0)
+    wait_until(lambda: broker(fleet)["counters"].get("inquiries", 0) >= asked, "inquiries")
     assert state(fleet) == before
 
 
@@ -134,7 +135,6 @@ def streaming(fleet: Fleet) -> None:
     wait_until(
         lambda: [s["state"] for s in broker(fleet)["sessions"]] == ["open", "open"],
         "two open sessions",
-        20.0,
     )
 
 
@@ -176,7 +176,6 @@ def test_robots_at_work_are_accepted_in_their_own_places_undisturbed(
         wait_until(
             lambda: all(r["merged"] > merged[r["name"]] for r in fleet.status()["robots"]),
             "new chunks of both robots",
-            20.0,
         )
     assert (status, {n: r["accepted"] for n, r in rows.items()}) == (0, {"r1": True, "r2": True})
     assert rows["r1"]["replica"] == "pick/0"

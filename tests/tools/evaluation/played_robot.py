@@ -53,7 +53,7 @@ class PlayedRobot:
         judged = self.tried, self.successes
         return RobotSight(robot, {"r1/network": actor}, judged, self.begins)
 
-    def command(self, verb: str, within_s: float = 10.0, **args: Any) -> dict[str, Any]:
+    def command(self, verb: str, within_s: float = 60.0, **args: Any) -> dict[str, Any]:
         self.commands.append(verb)
         if verb in self.refuses:
             raise ControlSocketError(self.refuses[verb])

@@ -71,7 +71,7 @@ def test_a_training_that_is_interrupted_is_resumed_by_the_same_command(tmp_path:
 
             wait_until(logged, "a line of metrics", within_s=90.0)
             training.send_signal(signal.SIGINT)
-            said = training.communicate(timeout=30)[1]
+            said = training.communicate(timeout=60)[1]
             assert training.returncode == 130
             return said
         finally:
