@@ -1,12 +1,16 @@
 """How punctual a control loop is, what its plan costs, and how soon a killed one is replaced.
 
     actorctl bench control [--quick] [--json] [--fifo-priority N] [--affinity CORE ...]
+    actorctl bench control --only lateness --hz 100 --ticks 3000 --runs 5
 
 Lateness: each way of waiting runs the same work at the same rate, in turns of a few hundred ticks
 so that all meet the same machine; idle, and with both cores busy. A wake-up is late against what
 its own loop aimed at: an absolute grid point, or `period` after the iteration began, where the
 peers aim. A witness sleeps beside in its own process. On an idle machine, wake-ups during which it
 overslept by more than 2 ms are the machine's, and left out of all figures but `raw_max`.
+
+With --runs the lateness is measured so often; `p99_by_run` is each run's p99, in order, and
+`p99_quartiles` their spread.
 
 `peer/relative-sleep` waits as LeRobot's and openpi's loops do, `peer/sleep-spin-1ms` as UMI's.
 `holdfast/clock-timing`, with --fifo-priority or --affinity, is our clock with a robot's `timing` of
@@ -26,19 +30,17 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...actors.control import realtime
-from ...actors.control.buffer import ChunkBuffer
 from ...actors.control.clock import TickClock
 from ...actors.control.config import TimingSettings
-from ...actors.control.plan import MergeRule
-from ...actors.control.plan_memory import PlanMemory
 from ...actors.control.spin import SpinWindow
 from ...actors.runtime.wakefulness import set_slice, set_timer_slack
 from . import figures
+from .plan_cost import costs
 from .takeover import gaps
 
 RATES_HZ = (30, 100, 500, 1000)
@@ -58,6 +60,9 @@ def main() -> int:
     parser.add_argument("--only", choices=["lateness", "cost", "takeover"], help="one part")
     parser.add_argument("--fifo-priority", type=int, metavar="N", help="SCHED_FIFO, 1 to 99")
     parser.add_argument("--affinity", type=int, nargs="+", metavar="CORE", help="the loop's cores")
+    parser.add_argument("--hz", nargs="+", type=figures.count, default=RATES_HZ, help="the rates")
+    parser.add_argument("--ticks", type=figures.count, help="of each rate, a run (10 s of them)")
+    parser.add_argument("--runs", type=figures.count, default=1, help="of the lateness (1)")
     parser.add_argument("--role", choices=["burn", "witness"], help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.role == "burn":
@@ -78,8 +83,9 @@ def main() -> int:
     about = figures.machine()
     if options.only in (None, "lateness"):
         for busy in (False, True):
-            for hz in RATES_HZ:
-                rows += lateness(hz, busy, seconds=0.5 if options.quick else 10.0)
+            for hz in options.hz:
+                ticks = options.ticks or round(hz * (0.5 if options.quick else 10.0))
+                rows += lateness(hz, busy, ticks, options.runs)
     if options.only in (None, "cost"):
         rows += costs(300 if options.quick else 5000)
     if options.only in (None, "takeover"):
@@ -91,28 +97,39 @@ def main() -> int:
     return 0
 
 
-def lateness(hz: int, busy: bool, seconds: float) -> list[dict[str, Any]]:
-    """One row for each way of waiting, at `hz`, for `seconds` each."""
-    period_ns = 10**9 // hz
-    turns = 3 if seconds < 2 else 10
-    ticks = max(5, round(seconds * hz / turns))
+def lateness(hz: int, busy: bool, ticks: int, runs: int) -> list[dict[str, Any]]:
+    """One row for each way of waiting, at `hz`, of so many ticks in each of the runs."""
+    found: defaultdict[str, list[Lateness]] = defaultdict(list)
+    for _ in range(runs):
+        for name, late in _run(10**9 // hz, busy, ticks).items():
+            found[name].append(late)
+    condition = "busy" if busy else "idle"
+    return [_lateness_row(f"{name}-{hz}hz-{condition}", each) for name, each in found.items()]
+
+
+class Lateness(NamedTuple):
+    """Of a run, µs: `own` without the wake-ups that were the machine's, and the greatest of all."""
+
+    own: list[float]
+    raw_max: float
+    machine: int
+
+
+def _run(period_ns: int, busy: bool, ticks: int) -> dict[str, Lateness]:
+    turns = max(1, min(10, ticks // 30))
     found: defaultdict[str, Samples] = defaultdict(list)
     gc.collect()
     gc.disable()
     with beside(busy) as pauses:
         for _ in range(turns):
             for name, way in WAYS.items():
-                found[name] += way(period_ns, ticks)
+                found[name] += way(period_ns, max(5, round(ticks / turns)))
         machine = pauses()
     gc.enable()
-    condition = "busy" if busy else "idle"
-    return [
-        _lateness_row(f"{name}-{hz}hz-{condition}", samples, [] if busy else machine)
-        for name, samples in found.items()
-    ]
+    return {name: _lateness(samples, [] if busy else machine) for name, samples in found.items()}
 
 
-def _lateness_row(case: str, samples: Samples, machine: list[tuple[int, int]]) -> dict[str, Any]:
+def _lateness(samples: Samples, machine: list[tuple[int, int]]) -> Lateness:
     edges = np.array(machine or [(0, 0)])
     own = [
         late_ns / 1e3
@@ -120,7 +137,19 @@ def _lateness_row(case: str, samples: Samples, machine: list[tuple[int, int]]) -
         if not ((edges[:, 0] <= due_ns + late_ns) & (edges[:, 1] >= due_ns)).any()
     ]
     raw_max = round(max(late_ns for _, late_ns in samples) / 1e3, 1)
-    return figures.row(case, own, "us", raw_max=raw_max, machine=len(samples) - len(own))
+    return Lateness(own, raw_max, len(samples) - len(own))
+
+
+def _lateness_row(case: str, runs: list[Lateness]) -> dict[str, Any]:
+    more: dict[str, Any] = {
+        "raw_max": max(run.raw_max for run in runs),
+        "machine": sum(run.machine for run in runs),
+    }
+    if len(runs) > 1:
+        p99 = [float(np.percentile(run.own, 99, method="higher")) for run in runs if run.own]
+        more["p99_by_run"] = [round(value, 1) for value in p99]
+        more["p99_quartiles"] = [round(float(v), 1) for v in np.percentile(p99, (25, 50, 75))]
+    return figures.row(case, [late for run in runs for late in run.own], "us", **more)
 
 
 def grid(period_ns: int, ticks: int, spin: bool = True) -> Samples:
@@ -257,32 +286,6 @@ def witness() -> None:
         due_ns = max(due_ns, now_ns) + 10_000_000
     sys.stdout.buffer.write(b"".join(struct.pack("=2q", *pause) for pause in found))
     sys.exit(0)
-
-
-def costs(rounds: int) -> list[dict[str, Any]]:
-    """One pop, merge and snapshot of a plan of 50 steps of 14 joints."""
-    buffer = ChunkBuffer(PlanMemory.private("bench", 14), 10**18)
-    chunk = np.random.default_rng(0).standard_normal((50, 14), np.float32)
-    took: defaultdict[str, list[float]] = defaultdict(list)
-    rules = {"merge-replace": MergeRule(), "merge-blend": MergeRule("blend")}
-    for _ in range(rounds):
-        for name, rule in rules.items():
-            now_ns = time.monotonic_ns()
-            asked = buffer.snapshot(1, now_ns, 0, now_ns)
-            took["snapshot"].append(_since(now_ns))
-            for _ in range(5):
-                now_ns = time.monotonic_ns()
-                buffer.pop(now_ns)
-                took["pop"].append(_since(now_ns))
-            now_ns = time.monotonic_ns()
-            buffer.claim(asked.seq, asked.episode, 1)
-            buffer.merge(chunk, chunk, asked, rule, step=0, now_ns=now_ns)
-            took[name].append(_since(now_ns))
-    return [figures.row(f"holdfast/{name}", values, "us") for name, values in took.items()]
-
-
-def _since(ns: int) -> float:
-    return (time.monotonic_ns() - ns) / 1e3
 
 
 if __name__ == "__main__":
