@@ -14,6 +14,7 @@ import typer
 
 from ...errors import DatasetError
 from ..evaluation.intervals import wilson
+from .dataset_rerun import rerun
 from .dataset_transcode import transcode
 from .dataset_upload import upload
 from .option_types import AsJson
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     help="Show, check, mend, transcode or upload a recorded dataset.", no_args_is_help=True
 )
+app.command()(rerun)
 app.command()(upload)
 app.command()(transcode)
 Place = Annotated[Path, typer.Argument(metavar="PATH", help="The dataset's folder.")]
@@ -157,28 +159,6 @@ def view(
         viewer.serve(lambda url: print(f"{path} is at {url}  (Ctrl-C ends it)", flush=True))
 
 
-@app.command()
-def rerun(
-    path: Place,
-    episode: Annotated[int, typer.Option(help="Its number.", min=0)],
-    out: Annotated[Path, typer.Option(help="The .rrd file to write, or replace.")],
-) -> None:
-    """Write an episode for the viewer of Rerun: cameras, states, actions, chunks, interventions.
-
-    Needs the extras `data` and `rerun`; `rerun FILE` opens it."""
-    rerun_export = _imported("rerun_export")
-    from ...robot.dataset.dataset_reader import Dataset
-
-    try:
-        dataset = Dataset(path)
-        rerun_export.export(dataset, episode, out.expanduser())
-    except DatasetError as error:
-        fail(str(error), NONE)
-    except OSError as error:
-        fail(f"{out} cannot be written: {error.strerror}", DAMAGED)
-    print(f"episode {episode} of {path} is in {out}: `rerun {out}` opens it")
-
-
 def _row(episode: Any, fps: float) -> dict[str, Any]:
     entry, features = episode.entry, episode.features
     found: dict[str, Any] = {
@@ -245,5 +225,4 @@ def _imported(name: str) -> Any:
 
 
 def _missing(error: ModuleNotFoundError) -> NoReturn:
-    extra = "data,rerun" if error.name == "rerun" else "data"
-    fail(f"this needs {error.name}: `pip install 'holdfast[{extra}]'`", NONE)
+    fail(f"this needs {error.name}: `pip install 'holdfast[data]'`", NONE)

@@ -145,7 +145,7 @@ def draw(
     last.grid(alpha=0.3)
     axes[0, 0].legend(loc="upper right", fontsize=8)
     last.legend(loc="upper right", fontsize=8)
-    axes[0, 0].set_title(f"{run.head.robot}: {_legend(run)}", fontsize=10)
+    axes[0, 0].set_title(f"{run.head.robot}: {legend(run)}", fontsize=10)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     plt.close(figure)
@@ -155,7 +155,7 @@ def _kind(step: ExecutedStep) -> str | None:
     return "none" if step.command is None else step.by
 
 
-def _legend(run: ExecutedRun) -> str:
+def legend(run: ExecutedRun) -> str:
     """What the picture's lines and shades mean, of those that it has."""
     seen = {_kind(step) for step in run.steps}
     shades = [

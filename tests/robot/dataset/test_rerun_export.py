@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +16,7 @@ import pytest
 
 from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.tests.robot.dataset import recordings
-from holdfast.tools.cli import dataset_commands
+from holdfast.tools.cli import dataset_rerun
 
 pytest.importorskip("rerun", reason="needs rerun-sdk, 170 MB: pip install 'holdfast[rerun]'")
 
@@ -142,9 +143,61 @@ def test_a_file_that_cannot_be_written_and_an_absent_episode_cost_no_file(
         (1, tmp_path / "none" / "a.rrd", 1, "cannot be written: No such file or directory"),
     ):
         with pytest.raises(SystemExit) as ended:
-            dataset_commands.rerun(dataset.root, episode, out)
+            dataset_rerun.rerun(dataset.root, episode, out)
         said = capsys.readouterr().err
         assert ended.value.code == code
         assert why in said and said.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["before.rrd"]
     assert before.read_bytes() == b"before"
+
+
+@pytest.fixture
+def viewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program in the place of Rerun's: it keeps what it was given, and fails without a file
+    `works` beside it."""
+    program = tmp_path / "viewer"
+    program.write_text(
+        '#!/bin/sh\ncd "$(dirname "$0")" && cp "$1" shown.rrd\n'
+        'test -e works || { echo first >&2; echo "Error: no adapter" >&2; exit 1; }\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("RERUN_CLI_PATH", str(program))
+    monkeypatch.setenv("DISPLAY", ":9")
+    return program
+
+
+def test_the_viewer_is_opened_with_the_episode(
+    dataset: Dataset, viewer: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it is given is the episode, which is no longer there when it is closed."""
+    (viewer.parent / "works").touch()
+    dataset_rerun.rerun(dataset.root, 1, None, spawn=True)
+    assert "the viewer shows episode 1" in capsys.readouterr().out
+    shown = (viewer.parent / "shown.rrd").read_bytes()
+    assert shown.startswith(b"RRF")
+    assert not list(Path(tempfile.gettempdir()).glob("holdfast-rerun-*/episode-1.rrd"))
+
+
+def test_a_viewer_that_fails_and_one_without_a_display_are_one_line(
+    dataset: Dataset,
+    viewer: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the viewer's own last words; without a display, no episode is exported."""
+    out = viewer.parent / "kept.rrd"
+    with pytest.raises(SystemExit, match="1"):
+        dataset_rerun.rerun(dataset.root, 1, out, spawn=True)
+    assert capsys.readouterr().err == "Rerun's viewer did not open: Error: no adapter\n"
+    assert out.exists()
+    for name in dataset_rerun.DISPLAYS:
+        monkeypatch.delenv(name, raising=False)
+    out.unlink()
+    with pytest.raises(SystemExit, match="1"):
+        dataset_rerun.rerun(dataset.root, 1, out, spawn=True)
+    said = capsys.readouterr().err
+    assert "the viewer needs a display, and there is none here" in said and said.count("\n") == 1
+    assert not out.exists()
+    with pytest.raises(SystemExit, match="2"):
+        dataset_rerun.rerun(dataset.root, 1)
+    assert "by --out FILE.rrd, or open the viewer by --spawn" in capsys.readouterr().err

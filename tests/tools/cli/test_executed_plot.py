@@ -101,3 +101,16 @@ def test_the_picture_shows_commands_states_and_where_none_went_out(tmp_path: Pat
     }.items():
         close = (np.abs(pixels - colour).max(axis=1) < 8).sum()
         assert close > 100, f"{close} pixels have the colour of {name}"
+
+
+def test_the_title_says_what_the_shades_of_this_picture_mean() -> None:
+    """By whose command the steps are; what the picture does not have is left out."""
+    by_hand = msgspec.structs.replace(step(1, None), command=[0.0, 0.0], by="person")
+    moved = msgspec.structs.replace(by_hand, tick=2, by="motion")
+    run = executed_plot.ExecutedRun(HEAD, [step(0, None), by_hand, moved])
+    assert executed_plot.legend(run) == (
+        "red where no command went out, blue where a person commanded, "
+        "green where it moved to a pose"
+    )
+    run = executed_plot.ExecutedRun(HEAD, [step(0), step(1, 2)])
+    assert executed_plot.legend(run) == "grey lines where a chunk begins"
