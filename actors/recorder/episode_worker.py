@@ -206,5 +206,8 @@ def _words(what: str, error: BaseException, root: Path | None = None) -> str:
 
 
 def _yield_processor() -> None:
-    """Linux gives each thread a priority of its own; the encoder's threads inherit it."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+    """Linux gives each thread a priority of its own; the encoder's threads inherit it. One of the
+    batch class does not preempt an ordinary one when it wakes up, as it does for each row."""
+    thread = threading.get_native_id()
+    os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
+    os.setpriority(os.PRIO_PROCESS, thread, _NICE)

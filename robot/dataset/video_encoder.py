@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from ...errors import DatasetError
@@ -74,13 +76,21 @@ class VideoEncoder:
             _configure(stream, self.name, height, width, fps, encoding)
         self._stream = stream
         self._base = Fraction(1, fps)
+        # One frame and one converter for all pictures: a fresh frame's memory is not in the cache,
+        # and a fresh converter computes its tables again, which together takes as long as half of
+        # the encoding.
+        self._frame = av.VideoFrame(width, height, "rgb24")
+        plane: Any = self._frame.planes[0]
+        rows = np.frombuffer(plane, np.uint8)[: height * plane.line_size].reshape(height, -1)
+        self._pixels: NDArray[np.uint8] = rows[:, : 3 * width]
+        self._converter = VideoReformatter()
 
     def add(self, image: NDArray[np.uint8]) -> None:
         """Encode the next frame, uint8 [height, width, 3] RGB."""
-        frame = av.VideoFrame.from_ndarray(image, "rgb24")
-        frame.pts, frame.time_base = self.frames, self._base
+        np.copyto(self._pixels, image.reshape(self._pixels.shape))
+        self._frame.pts, self._frame.time_base = self.frames, self._base
         with as_os_error(self.path):
-            self._write(frame.reformat(format=PIXELS))
+            self._write(self._converter.reformat(self._frame, format=PIXELS))
         self.frames += 1
 
     def close(self) -> None:
