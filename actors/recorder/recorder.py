@@ -70,13 +70,8 @@ class RecorderActor(Actor):
         config: RecorderConfig = self.config
         try:
             self.phase(f"opens the dataset {config.record.root}")
-            self._dataset = DatasetRecorder(
-                Path(config.record.root),
-                config.robot,
-                config.schema,
-                config.record.encoding,
-                self.log,
-            )
+            root, encoding = Path(config.record.root), config.record.encoding
+            self._dataset = DatasetRecorder(root, config.robot, config.schema, encoding, self.log)
             self._dataset.open()
             self._idle_work = IdleWork(config.record, self.log)
         except DatasetError as error:
@@ -120,7 +115,7 @@ class RecorderActor(Actor):
 
     def run(self) -> None:
         self.ready(root=self.config.record.root)
-        half_step_s = 0.5 / self.config.fps
+        half_step_s, turned_ns = 0.5 / self.config.fps, time.monotonic_ns()
         while not self.stopping:
             if select.select([self.link], [], [], half_step_s)[0]:
                 self._serve_commands()
@@ -129,7 +124,10 @@ class RecorderActor(Actor):
             self._commands.serve(now_ns)
             self._dataset.serve(now_ns)
             waits = self._dataset.saving or self._commands.waits
-            self._priority.follow(self._dataset.waiting, self._dropped, now_ns, waits=waits)
+            late_ns, turned_ns = now_ns - turned_ns - round(half_step_s * 1e9), now_ns
+            self._priority.follow(
+                self._dataset.waiting, self._dropped, now_ns, waits=waits, late_ns=late_ns
+            )
             busy = waits or self._dataset.recording
             self._idle_work.serve(now_ns, self._dataset.next_index, busy=busy)
             if self._commands.due:
