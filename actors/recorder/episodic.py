@@ -94,6 +94,8 @@ class EpisodicStrategy:
         self._own_pace, self._latest = seen.own_pace, seen.episode
         if self._since_ns is None:
             self._since_ns, self._episode = seen.now_ns, seen.episode
+            if not self._wants_more:  # the process before this one has kept all
+                self.attempt = Attempt.DONE
             return [ControlVerb("pause")]  # nothing moves before the first attempt
         passed_ns = seen.now_ns - self._since_ns
         match self.attempt:

@@ -195,6 +195,20 @@ def test_an_episode_that_the_disk_did_not_take_is_not_counted(kind: str, moves: 
     assert "all" not in world.strategy.progress.split("(")[0].replace("everything", "")
 
 
+@pytest.mark.parametrize("kind", ["episodic", "teleop", "dagger"])
+@given(moves=MOVES)
+def test_a_strategy_that_had_kept_all_records_none_after_a_restart(
+    kind: str, moves: list[Move]
+) -> None:
+    """The count of the process that was killed is its successor's."""
+    strategy = MAKERS[kind]()
+    strategy.kept = WANTED
+    world = World(strategy)
+    world.play([1, *moves])
+    assert world.spans == [] and not world.recording
+    assert strategy.done and strategy.kept == WANTED
+
+
 def test_a_start_within_an_attempt_keeps_it_and_begins_the_next() -> None:
     """As `actorctl episode start` says."""
     world = World(MAKERS["teleop"]())
