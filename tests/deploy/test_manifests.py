@@ -3,7 +3,6 @@ them. No cluster runs here: that they start one is not tested."""
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -11,16 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
 
+from holdfast.actors.broker.enrolment_store import EnrolmentStore
 from holdfast.actors.fleet.expand import expand
 from holdfast.actors.fleet.loading import loads
-from holdfast.actors.fleet.places import replica_names
 from holdfast.actors.fleet.schema import FleetFile
 from holdfast.actors.supervision.headroom import needs
 from holdfast.transport import keys
+from holdfast.transport.enrolment_tokens import issue, load_token
 from holdfast.transport.keys import Role
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "kubernetes"
@@ -160,31 +161,98 @@ def test_the_broker_listens_on_the_pod_and_is_reached_by_its_service() -> None:
 
 @pytest.mark.parametrize("host", PODS)
 def test_the_init_container_puts_each_key_where_its_actors_look_for_it(
-    host: str, tmp_path: Path
+    host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command of the manifest, run on keys made as the guide says."""
-    made, secret, public, mounted = (tmp_path / n for n in ("made", "secret", "public", "keys"))
-    for folder in (secret, public, mounted):
+    """The command of the manifest, run on keys and a token made as the guide says."""
+    monkeypatch.setenv("HOLDFAST_STATE", str(tmp_path / "state"))
+    names = ("made", "secret", "public", "issued", "keys")
+    made, secret, public, issued, mounted = (tmp_path / name for name in names)
+    for folder in (secret, public, issued, mounted):
         folder.mkdir()
     keys.new("broker", Role.BROKER, made)
     keys.new("r1", Role.ROBOT, made)
-    for name in replica_names(fleet()):
-        keys.new(name, Role.REPLICA, made)
-    for path in made.iterdir():
-        folder = public if path.suffix == ".pub" else secret
+    public_key = keys.load_public(made / "broker.pub")
+    token, holder = issue("pick/*", Role.REPLICA, made, public_key, expires_s=9, uses=4)
+    files = [(public, path) for path in made.glob("*.pub")]
+    files += [(secret, path) for path in (made / "broker.key", holder)]
+    files += [(issued, path) for path in made.glob("tokens/*.pub")]
+    for folder, path in files:
         # Kubernetes makes them readable for the pod's group.
         copy = folder / path.name.replace("@", ".")
         copy.write_bytes(path.read_bytes())
         copy.chmod(0o440)
     (init,) = PODS[host]["initContainers"]
     (script,) = init["args"]
-    for folder in (secret, public, mounted):
+    script = script.replace("/keys/", f"{mounted}/")
+    for folder in (secret, public, issued):
         script = script.replace(f"/{folder.name}/", f"{folder}/")
-    environment = {**os.environ, "HOSTNAME": host}
-    subprocess.run([*init["command"], script], check=True, env=environment)
+    subprocess.run([*init["command"], script], check=True)
     actors = expand(fleet(mounted), host, Path("/run"))  # raises for a missing key
-    own = {a.config["key"] for a in actors if a.config.get("key")}
-    assert own and all(keys.load(Path(path)) for path in own)
-    assert {str(path) for path in mounted.glob("*.key")} == own
-    ring = keys.Keyring.of(mounted)
-    assert len(ring) == (6 if host == "broker" else 1)
+    if host == "broker":
+        (own,) = (a.config for a in actors if a.kind == "broker")
+        assert keys.load(Path(own["key"])) and len(keys.Keyring.of(mounted)) == 2
+        assert EnrolmentStore(mounted, "broker").record(token.id) == token
+    else:
+        (own,) = (a.config for a in actors if a.kind == "inference")
+        assert load_token(Path(own["token"])).id == token.id
+        assert not list(mounted.glob("*.key"))
+
+
+KEDA = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["scaleTargetRef", "triggers"],
+    "properties": {
+        "scaleTargetRef": {
+            "type": "object",
+            "additionalProperties": False,
+            "required": ["name"],
+            "properties": {name: {"type": "string"} for name in ("apiVersion", "kind", "name")},
+        },
+        **{
+            name: {"type": "integer"}
+            for name in ("minReplicaCount", "maxReplicaCount", "pollingInterval", "cooldownPeriod")
+        },
+        "advanced": {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {"horizontalPodAutoscalerConfig": {"type": "object"}},
+        },
+        "triggers": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "additionalProperties": False,
+                "required": ["metadata", "type"],
+                "properties": {
+                    "type": {"type": "string"},
+                    "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
+                },
+            },
+        },
+    },
+}
+"""Those fields of a ScaledObject's `spec` that are used here, by KEDA's CustomResourceDefinition
+(github.com/kedacore/keda, config/crd/bases/keda.sh_scaledobjects.yaml)."""
+
+
+def test_the_scaled_object_is_valid_and_scales_by_a_metric_that_is_exported() -> None:
+    """Its bounds are those of the plain autoscaler, and so is how fast it scales."""
+    scaled = yaml.safe_load((FOLDER / "keda.yaml").read_text())
+    assert (scaled["apiVersion"], scaled["kind"]) == ("keda.sh/v1alpha1", "ScaledObject")
+    spec, plain = scaled["spec"], named("HorizontalPodAutoscaler", "pick")["spec"]
+    jsonschema.validate(spec, KEDA)
+    assert spec["scaleTargetRef"] == plain["scaleTargetRef"]
+    bounds = (spec["minReplicaCount"], spec["maxReplicaCount"])
+    assert bounds == (plain["minReplicas"], plain["maxReplicas"])
+    behavior = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert behavior == plain["behavior"]
+    (trigger,) = spec["triggers"]
+    metric, service = re.findall(
+        r'(holdfast_\w+)\{service="(\w+)"\}', trigger["metadata"]["query"]
+    )[0]
+    assert (
+        f"| `{metric}` | gauge | service |"
+        in (FOLDER.parents[1] / "actors/gateway/metrics.md").read_text()
+    )
+    assert service in fleet().services
