@@ -2,7 +2,7 @@
 
 The key is written (0600) before it is asked for, so that a peer that is killed in between asks for
 the same one again. Once it is accepted the token is not used again; another token in its place
-makes another key.
+makes another key, unless the first one still has the name.
 """
 
 from __future__ import annotations
@@ -47,25 +47,37 @@ def enrolled(
         token = load_token(token_file)
         if _is_enrolled(key, token):
             return
-        own = _made(name, key, token)
-        answer = _ask(name, own, token, endpoints, wait)
+        new = key.with_name(f"{key.name}.new")
+        own = _made(name, new, token)
+        try:
+            answer = _ask(name, own, token, endpoints, wait)
+        except RefusedError:
+            if _is_accepted(key):
+                return  # with an earlier token: that key has the name
+            raise
         for path in broker_keys:
             _write_broker(path, answer, token)
-        _write(key, own, token, accepted=True)
+        _write(new, own, token, accepted=True)
+        new.replace(key)
     except (KeyFileError, OSError) as problem:
         raise RefusedError(f"{name} cannot enrol: {problem}") from problem
 
 
+def _is_accepted(key: Path) -> bool:
+    return key.is_file() and b"accepted" in key_file.fields_of(key)
+
+
 def _is_enrolled(key: Path, token: Token) -> bool:
-    if not key.is_file():
-        return False
-    fields = key_file.fields_of(key)
-    return key_file.text_of(fields, b"token") == token.id and b"accepted" in fields
+    return _is_accepted(key) and _token_of(key) == token.id
+
+
+def _token_of(key: Path) -> str:
+    return key_file.text_of(key_file.fields_of(key), b"token")
 
 
 def _made(name: str, path: Path, token: Token) -> Key:
     """The key that was made for this token, or a new one."""
-    if path.is_file() and key_file.text_of(key_file.fields_of(path), b"token") == token.id:
+    if path.is_file() and _token_of(path) == token.id:
         made = load(path)
         if made.peer == KeyOwner(name, token.role):
             return made
