@@ -40,7 +40,7 @@ from .fleet_robot import CHUNK_STEPS, FPS, RobotConfig
 from .fleet_site import Site, Used
 
 ROBOTS = (1, 3, 10, 30, 100, 300)
-QUICK = (1, 30, 300)
+QUICK = (30, 300)
 MOST = 1000
 BUFFER_S = 0.5
 """The default of fleet.yaml."""
@@ -55,7 +55,7 @@ _REPORTS_S = 0.6
 
 
 def main() -> int:
-    parser = figures.parser("fleet", __doc__, "three fleets, for 4 s each")
+    parser = figures.parser("fleet", __doc__, "two fleets, for 3 s each")
     parser.add_argument(
         "--robots", type=_robots, nargs="+", metavar="N", help=f"how many ({_words(ROBOTS)})"
     )
@@ -77,7 +77,7 @@ def main() -> int:
     parser.add_argument("--plot", type=Path, metavar="FILE", help="curves (needs matplotlib)")
     options = parser.parse_args()
     logging.basicConfig(format="%(processName)s: %(message)s")
-    options.seconds = options.seconds or (4.0 if options.quick else 20.0)
+    options.seconds = options.seconds or (3.0 if options.quick else 20.0)
     about = figures.machine()
     fleets = options.robots or (QUICK if options.quick else ROBOTS)
     try:
