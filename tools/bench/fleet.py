@@ -16,7 +16,8 @@ batches.
 `us_message` is the broker's CPU time, all threads, for a message that it received (request, reply,
 heartbeat) and what it sent for it; what the broker uses with its replicas and no robot is measured
 first and taken off. `ms_request` is all of its CPU time, nothing taken off, by request. `fairness`
-is the slowest robot's p99 over the fastest's; `starved` counts robots without a chunk. The load
+is the slowest robot's p99 over the fastest's, and judged where each robot has 20 requests at least:
+of few requests it measures chance; `starved` counts robots without a chunk. The load
 measures itself: `late` is the p99 of its own ticks' lateness in ms, `cores` what it used; where it
 did not keep its rate the row says so, and its latencies are not the site's.
 """
@@ -163,6 +164,7 @@ def row_of(
         broker_cpu=round(broker_s / seconds, 4),
         idle_cpu=round(idle_cpu, 4),
         fairness=round(max(p99) / min(p99), 3) if p99 and min(p99) > 0 else None,
+        fewest=min((len(values) for values in by_robot), default=0),
         starved=sum(not values for values in by_robot),
         failed=sum(report.failed for report in reports),
         stalled=sum(report.stalled for report in reports),

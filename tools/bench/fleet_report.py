@@ -9,6 +9,8 @@ Row = dict[str, Any]
 
 FAIR = 1.5
 AT_LOAD = (0.7, 0.9)
+ENOUGH = 20
+"""Requests of each robot, for a p99 that is not chance alone."""
 MS_REQUEST = 0.15
 SPREAD = 1.2
 
@@ -24,7 +26,11 @@ def aims(rows: list[Row]) -> list[dict[str, Any]]:
     if len(costs) > 1:
         ratio = round(max(costs) / min(costs), 3)
         judge("broker CPU per message, most over least", ratio, SPREAD)
-    loaded = [row for row in rows if AT_LOAD[0] <= row["load"] <= AT_LOAD[1] and row["kept"]]
+    loaded = [
+        row
+        for row in rows
+        if AT_LOAD[0] <= row["load"] <= AT_LOAD[1] and row["kept"] and row["fewest"] >= ENOUGH
+    ]
     if loaded:
         most = max(row["fairness"] or 0.0 for row in loaded)
         judge("fairness at 80 % load, slowest over fastest robot's p99", most, FAIR)

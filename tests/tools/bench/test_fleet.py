@@ -89,10 +89,11 @@ def test_robots_ask_at_least_as_often_as_with_the_default_buffer() -> None:
 
 def test_fairness_is_judged_near_the_load_of_the_aim_only() -> None:
     """Of rows whose load kept its rate; the cost of a request is that of the largest fleet."""
-    loaded = {**row(load([10.0], [12.0])), "load": 0.8}
+    loaded = {**row(load([10.0] * 20, [12.0] * 20)), "load": 0.8}
+    few = {**row(load([10.0], [90.0])), "robots": 2, "load": 0.8}
     small = {**loaded, "robots": 1, "fairness": 9.0, "load": 0.1, "us_message": 100.0}
     late = {**loaded, "robots": 3, "fairness": 9.0, "kept": False}
-    found = {aim["aim"]: aim for aim in aims([small, late, loaded])}
+    found = {aim["aim"]: aim for aim in aims([small, late, few, loaded])}
     assert found["fairness at 80 % load, slowest over fastest robot's p99"]["found"] == 1.2
     assert found["broker CPU per request with 4 robots, ms"]["found"] == loaded["ms_request"]
     spread = found["broker CPU per message, most over least"]
