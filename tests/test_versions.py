@@ -11,7 +11,7 @@ from holdfast.tests.peers.environments import ROOT
 
 INSTALL = (ROOT / "tests/peers/install").read_text()
 TABLE = (ROOT / "docs/versions.md").read_text()
-ALONE = {"openpi-server", "pillow", "inspect-robots", "msgpack-numpy"}
+ALONE = {"openpi-server", "pillow", "inspect-robots", "msgpack-numpy", "jax", "jaxlib"}
 """Packages that only take part in a peer's own tests."""
 
 

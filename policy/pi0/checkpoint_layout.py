@@ -92,8 +92,7 @@ def _folder(checkpoint: str | None, family: Family) -> Path:
         raise PolicyError(
             f"checkpoint {checkpoint!r} has no {WEIGHTS}"
             + (
-                ": it is openpi's JAX form; convert it with openpi's "
-                "examples/convert_jax_model_to_pytorch.py"
+                f": it is openpi's JAX form: `holdfast-convert {checkpoint} OUTPUT --steps N`"
                 if jax
                 else ": expected the directory of openpi's PyTorch files or of LeRobot's"
             )

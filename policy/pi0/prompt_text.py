@@ -8,9 +8,9 @@
 | π0-FAST | `Task: T, State: 12 0 7;` newline |
 
 The task of all but LeRobot's π0 is without spaces around it, underscores and newlines; that of
-openpi's π0-FAST is in lower case. After the text of π0-FAST, LeRobot begins a second time. π0.5
-reads the state as a number for each value, unless it was trained without (openpi's
-`discrete_state_input`, which is off for LIBERO); it then has the text of openpi's π0.
+openpi's π0-FAST is in lower case and keeps its newlines. After the text of π0-FAST, LeRobot begins
+a second time. π0.5 reads the state as a number for each value, unless it was trained without
+(openpi's `discrete_state_input`, which is off for LIBERO); it then has the text of openpi's π0.
 
 Sources: openpi 15a9616, `src/openpi/models/tokenizer.py`; lerobot 0.6.1,
 `policies/pi0/processor_pi0.py`, `policies/pi05/processor_pi05.py`,
@@ -55,13 +55,16 @@ def texts_of(
     """
     if family == "pi0" and origin == "lerobot":
         return (task if task.endswith("\n") else f"{task}\n",)
-    clean = task.strip().replace("_", " ").replace("\n", " ")
+    if (family, origin) == ("pi0_fast", "openpi"):
+        clean = task.lower().strip().replace("_", " ")
+    else:
+        clean = task.strip().replace("_", " ").replace("\n", " ")
     if state is None:
         return clean, "\n"
     numbers = " ".join(map(str, state_numbers(state)))
     if family == "pi0_fast":
         # Its answer begins with the text that π0.5 has in its prompt: `fast_model`.
-        return (f"Task: {clean.lower() if origin == 'openpi' else clean}, State: {numbers};\n",)
+        return (f"Task: {clean}, State: {numbers};\n",)
     return (f"Task: {clean}, State: {numbers};\nAction: ",)
 
 
