@@ -84,7 +84,7 @@ class ChaosFleet(FleetProcess):
         self.interrupt()
         for recorder in recorders:
             recorder.end()
-        assert self.wait(10.0) == 0, self.said()
+        assert self.wait(60) == 0, self.said()
         for recorder in recorders:
             played = sum(tick.provenance is not None for tick in recorder.ticks)
             assert played > 30, f"{recorder.robot} played {played} actions"

@@ -84,6 +84,7 @@ def record(root: Path) -> None:
     writer.close()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_recorded_episode_is_seen_by_a_policy_and_played_on_a_robot(
     start_fleet: StartFleet, tmp_path: Path

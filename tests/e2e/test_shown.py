@@ -143,6 +143,7 @@ def test_scripts_that_serve_or_play_are_in_status_capacity_and_metrics(
     assert get(fleet, "api/status")[0] == 401
 
 
+@pytest.mark.slow
 def test_the_health_page_names_an_actor_that_hangs_before_it_is_killed(
     start_fleet: StartFleet, tmp_path: Path
 ) -> None:

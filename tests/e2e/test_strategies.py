@@ -31,6 +31,7 @@ gateway: {{enabled: false}}
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(150)
 def test_demonstrations_are_counted_over_a_kill_and_a_highlight_begins_before_its_mark(
     start_fleet: StartFleet, tmp_path: Path

@@ -79,6 +79,7 @@ def task_of(fleet: FleetProcess, robot: str) -> Any:
     return row(fleet.status()["robots"], robot)["task"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_a_task_is_changed_while_the_robot_plays_on(
     start_fleet: StartFleet, tmp_path: Path

@@ -51,6 +51,7 @@ def robot(status: dict[str, Any]) -> dict[str, Any]:
     return row(status["robots"], "r1")
 
 
+@pytest.mark.slow
 def test_a_robot_streams_over_a_slow_and_lossy_wire(wire: Wire, pair: Pair) -> None:
     """20 ms each way, 2 % of the packets lost: the latency grows and no tick is missed."""
     wire.delay_s, wire.loss = 0.02, 0.02
