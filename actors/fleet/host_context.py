@@ -85,13 +85,18 @@ class HostContext:
         after: list[str] | None = None,
         python: str | None = None,
         stop_timeout_s: float = 0.0,
+        start_timeout_s: float = 0.0,
         reconfigurable: tuple[str, ...] = (),
     ) -> ActorSpec:
         """One actor; of `after`, those that this host has start before it. It runs in the
-        interpreter `python`, gets `stop_timeout_s` at least to end, and takes over changes of the
-        `reconfigurable` keys while it runs."""
+        interpreter `python`, gets `start_timeout_s` at least to start and `stop_timeout_s` to end,
+        and takes over changes of the `reconfigurable` keys while it runs."""
         rules = rules_of(self.fleet, kind)
-        rules = replace(rules, stop_timeout_s=max(rules.stop_timeout_s, stop_timeout_s))
+        rules = replace(
+            rules,
+            start_timeout_s=max(rules.start_timeout_s, start_timeout_s),
+            stop_timeout_s=max(rules.stop_timeout_s, stop_timeout_s),
+        )
         before = [other for other in after or [] if other in self.known]
         self.known.add(name)
         board_size = BROKER_BOARD_SIZE if kind == "broker" else BOARD_SIZE

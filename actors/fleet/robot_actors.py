@@ -176,6 +176,7 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         [*frames, *outbox, plan],
         robot,
         after=["broker"],
+        start_timeout_s=ENROLS_S if own_key.token else 0.0,
     )
 
 
@@ -192,6 +193,10 @@ def executed(context: HostContext, robot: RobotEntry) -> ActorSpec:
         evidence=context.evidence,
     )
     return context.spec("executed", f"{robot.name}/executed", config, [plan], robot)
+
+
+ENROLS_S = 86400.0
+"""How long a robot may wait for the broker at which it enrols: hosts start in any order."""
 
 
 def recorder(context: HostContext, robot: RobotEntry, record: RecordSettings) -> ActorSpec:

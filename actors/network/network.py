@@ -81,7 +81,7 @@ class NetworkActor(Actor):
             config.token,
             config.broker_keys,
             config.brokers,
-            self._enrols,
+            self.wait_for,
         )
         self._relay = SessionRelay(round(config.broker_lost_after_s * 1e9))
         identity = f"{config.robot}:{self.incarnation}"
@@ -90,11 +90,6 @@ class NetworkActor(Actor):
         self._session = SessionMoves(self._brokers, self._relay, self.log)
         self._reported = ""
         self.resources.callback(self._end_session)
-
-    def _enrols(self, what: str) -> None:
-        if not self.waits_for:
-            self.ready()  # hosts start in any order, so that this may outlast the start timeout
-        self.wait_for(what)
 
     def run(self) -> None:
         self.ready()
