@@ -51,16 +51,16 @@ def test_a_person_takes_over_and_gives_back_and_nothing_that_dies_makes_the_robo
             and actor(s, "r1/teleop")["report"]["in_command"]
             and robot(s, "r1")["ticks"] > robot(before, "r1")["ticks"] + 60
         ),
-        30.0,
+        60,
     )
     assert manual["healthy"], manual["health"]
     os.kill(actor(manual, "r1/teleop")["pid"], signal.SIGSTOP)
-    silent = fleet.wait_for(lambda s: "silent" in robot(s, "r1")["reason"], 10.0)
+    silent = fleet.wait_for(lambda s: "silent" in robot(s, "r1")["reason"], 60)
     assert robot(silent, "r1")["state"] == "MANUAL"
     os.kill(actor(manual, "r1/teleop")["pid"], signal.SIGKILL)
     back = fleet.wait_for(
         lambda s: actor(s, "r1/teleop")["incarnation"] > 1 and "resume" in robot(s, "r1")["reason"],
-        20.0,
+        60,
     )
     os.kill(actor(back, "r1/control")["pid"], signal.SIGKILL)
     fleet.wait_for(
@@ -69,10 +69,10 @@ def test_a_person_takes_over_and_gives_back_and_nothing_that_dies_makes_the_robo
             and robot(s, "r1")["state"] == "MANUAL"
             and "resume" in robot(s, "r1")["reason"]
         ),
-        20.0,
+        60,
     )
     assert fleet.actorctl("resume", "r1").returncode == 0
-    fleet.wait_for(streams_again(before), 30.0)
+    fleet.wait_for(streams_again(before), 60)
     for recorder in recorders:
         recorder.end()
     ticks = next(r.ticks for r in recorders if r.robot == "r1")

@@ -34,7 +34,7 @@ def test_a_robot_without_a_service_waits_for_a_person_and_follows_them(
     def robot(status: dict[str, Any]) -> dict[str, Any]:
         return row(status["robots"], "r1") if status else {"state": "", "successes": 0}
 
-    waiting = fleet.wait_for(lambda s: robot(s)["state"] == "PAUSED", 30.0)
+    waiting = fleet.wait_for(lambda s: robot(s)["state"] == "PAUSED", 60)
     assert robot(waiting)["reason"] == "`actorctl take-over r1` goes on"
     refused = fleet.actorctl("resume", "r1")
     assert refused.returncode == 2 and "has no service to give back to" in refused.stderr
@@ -42,7 +42,7 @@ def test_a_robot_without_a_service_waits_for_a_person_and_follows_them(
     done = fleet.wait_for(lambda s: robot(s)["successes"] >= 1 and s["healthy"], 90.0)
     assert robot(done)["state"] == "MANUAL"
     assert fleet.actorctl("pause", "r1").returncode == 0
-    fleet.wait_for(lambda s: robot(s)["state"] == "PAUSED", 30.0)
+    fleet.wait_for(lambda s: robot(s)["state"] == "PAUSED", 60)
     begun = fleet.actorctl("episode", "start", "r1")
     assert begun.returncode == 0, begun.stderr
     moved = fleet.actorctl("go-to", "r1")

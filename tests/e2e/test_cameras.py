@@ -88,7 +88,7 @@ def seen(fleet: FleetProcess, camera: str, reason: str) -> dict[str, object]:
         found = (row(status["actors"], camera)["report"] or {}).get("reason", "unreported")  # type: ignore[arg-type]
         return reason in found if reason else not found
 
-    status = fleet.wait_for(said, 25)
+    status = fleet.wait_for(said, 60)
     if reason:
         assert not status["healthy"]
         text = " ".join(fleet.actorctl("status").stdout.split())

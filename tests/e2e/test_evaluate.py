@@ -109,7 +109,7 @@ def test_the_worse_service_is_seen_over_a_kill_and_an_interruption(
     assert begun.end() == 130, begun.said()
     assert "--resume" in begun.said()
     assert "**Partial: " in (out / "report.md").read_text()
-    fleet.wait_for(lambda s: (r1(s)["service"], r1(s)["paused"]) == ("pick", False), 30.0)
+    fleet.wait_for(lambda s: (r1(s)["service"], r1(s)["paused"]) == ("pick", False), 60)
 
     rest = Evaluation(fleet, tmp_path / "rest.txt", "--resume", str(out))
     assert rest.end() == 0, rest.said()
@@ -120,7 +120,7 @@ def test_the_worse_service_is_seen_over_a_kill_and_an_interruption(
     assert pick["robots"]["r1"]["arms"]["arm"]["sparc"]["p50"] < 0
     assert pick["latency_ms"]["n"] > 0 and (out / "report.png").stat().st_size > 10_000
     assert any("killed by SIGKILL" in each["reason"] for each in report["invalid"])
-    fleet.wait_for(lambda s: (r1(s)["service"], r1(s)["paused"]) == ("pick", False), 30.0)
+    fleet.wait_for(lambda s: (r1(s)["service"], r1(s)["paused"]) == ("pick", False), 60)
 
     by_hand = tmp_path / "by-hand"
     once = ("still", "--robot", "r1", "--episodes", "1", "--home", "--judge", "person", "--out")
@@ -135,5 +135,5 @@ def test_the_worse_service_is_seen_over_a_kill_and_an_interruption(
     judged = json.loads((by_hand / "report.json").read_text())
     assert judged["services"]["still"]["succeeded"] == 1 and judged["plan"]["judge"] == "person"
     assert [each["reason"] for each in judged["invalid"]] == ["the person wanted it once more"]
-    fleet.wait_for(lambda s: (r1(s)["service"], r1(s)["paused"]) == ("pick", False), 30.0)
+    fleet.wait_for(lambda s: (r1(s)["service"], r1(s)["paused"]) == ("pick", False), 60)
     assert fleet.actorctl("evaluate", "absent", "--robot", "r1").returncode == 2

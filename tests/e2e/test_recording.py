@@ -143,7 +143,7 @@ def recorded(fleet: FleetProcess, frames: int) -> None:
             row(status["robots"], "r1")["recording"]["state"] == "recording"
             and row(status["robots"], "r1")["recording"]["frames"] >= frames
         ),
-        30.0,
+        60,
     )
 
 
@@ -234,7 +234,7 @@ def test_a_killed_recorder_costs_its_episode_and_no_tick(fleet: FleetProcess) ->
             row(status["actors"], "r1/recorder")["incarnation"] > before["incarnation"]
             and row(status["actors"], "r1/recorder")["state"] == "READY"
         ),
-        30.0,
+        60,
     )
     assert len(Dataset(root)) == finished
     assert verify(root).whole
@@ -253,7 +253,7 @@ def test_a_dataset_deleted_while_recording_is_one_line_in_the_status(fleet: Flee
     ctl(fleet, "episode", "start", "r1")
     recorded(fleet, 3)
     shutil.rmtree(root)
-    fleet.wait_for(lambda status: row(status["robots"], "r1")["recording"]["reason"], 30.0)
+    fleet.wait_for(lambda status: row(status["robots"], "r1")["recording"]["reason"], 60)
     said = fleet.actorctl("status")
     assert said.returncode == 1
     (line,) = [line for line in said.stdout.splitlines() if "was deleted or moved" in line]

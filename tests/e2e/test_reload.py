@@ -38,7 +38,7 @@ def test_a_robot_and_a_service_are_added_while_all_others_run_on(
     assert "= pick/0  runs on with (outboxes.r2 is new: 'r2/outbox'" in done.stdout
     assert "= gateway  runs on with (cameras.r2/overhead is new" in done.stdout
     assert "~" not in done.stdout
-    after = fleet.wait_for(lambda s: len(s["robots"]) == 2 and all_well(s), 40.0)
+    after = fleet.wait_for(lambda s: len(s["robots"]) == 2 and all_well(s), 60)
     assert before.items() <= fleet.pids().items()
     for robot in ("r1", "r2"):
         assert row(after["actors"], f"{robot}/network")["report"]["shm"]

@@ -49,7 +49,7 @@ def test_demonstrations_are_counted_over_a_kill_and_a_highlight_begins_before_it
     assert fleet.actorctl("take-over", "watch").returncode == 0
     killed = fleet.actor("demo/recorder")
     os.kill(killed["pid"], signal.SIGKILL)
-    held = fleet.wait_for(lambda s: recorder(s, "watch")["held_s"] >= 1.9, 30.0)
+    held = fleet.wait_for(lambda s: recorder(s, "watch")["held_s"] >= 1.9, 60)
     assert held
     assert fleet.actorctl("episode", "save", "watch").returncode == 0
     assert fleet.actorctl("episode", "wait", "--timeout", "1").returncode == 1
