@@ -40,7 +40,7 @@ def markdown(report: dict[str, Any]) -> str:
     n = " and ".join(str(count) for count in counts) or "0"
     measured = (
         f"Measured {report['date']} on {machine['cpus']} CPUs ({machine['cpu']}), Linux "
-        f"{machine['kernel']}, {state}; n = {n} rounds of all cases: {report['rounds']}. "
+        f"{machine['kernel']}, {state}; n = {n} by case; rounds of all cases: {report['rounds']}. "
         "p50 and CPU: the median of the rounds and their quartiles. CPU: of all processes, by "
         "request."
     )
