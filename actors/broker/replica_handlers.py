@@ -170,6 +170,7 @@ class ReplicaHandlers:
         if session.settled:
             self._counters.count("accept-repeated", session.robot)
             return
+        self._state.waiting.accepted(session.robot)
         if session.terms is None:
             session.settled = True
             session.terms = terms
@@ -191,6 +192,8 @@ class ReplicaHandlers:
         )
         if session.terms is None and final:
             self._counters.count("rejected-by-replica", session.robot)
+            if answer.reason == "capacity":
+                self._state.waiting.turned_away(session.robot, session.service, now_ns)
             self._state.out.forward_to_robot(session, message)
             self._state.close(session, "rejected")
             return

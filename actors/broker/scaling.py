@@ -25,12 +25,12 @@ HEADROOM = 0.75
 NEAR = 0.8
 """Answers are close to the objective from this share of it."""
 MISSES = 0.01
-"""More than this share of requests answered after their slack is close to the objective too."""
+"""Without an objective, this share of requests that are answered after their slack is close."""
 PRESSED_NS = 10_000_000_000
 """For how long answers must be close to the objective: longer than a burst, and than what a new
 replica needs to take its share."""
-DOWN_NS = 60_000_000_000
-"""For how long the load must fit fewer replicas, if they load faster than that."""
+ADOPTED_NS = 60_000_000_000
+"""For how long after its start replicas that register are taken for wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Scaling:
     def step(self, signals: Signals, now_ns: int) -> int:
         """Let the signals count; returns `wanted`. Call it about once a second."""
         if self._adopts_until_ns is None:
-            self._adopts_until_ns = now_ns + DOWN_NS
+            self._adopts_until_ns = now_ns + ADOPTED_NS
         if signals.ready > self.wanted and now_ns < self._adopts_until_ns:
             self._go_to(signals.ready, "those that were there")
         if self._pressed(signals, now_ns):
@@ -80,7 +80,7 @@ class Scaling:
         if self._fits_fewer(signals):
             if self._fits_since_ns is None:
                 self._fits_since_ns = now_ns
-            patience_ns = max(DOWN_NS, round(2e9 * signals.load_s))
+            patience_ns = round(1e9 * max(self.target.down_after_s, 2 * signals.load_s))
             if now_ns - self._fits_since_ns >= patience_ns:
                 self._go_to(self.wanted - 1, f"load of {signals.offered:.2f} devices fits fewer")
                 self._fits_since_ns = now_ns
@@ -109,8 +109,10 @@ class Scaling:
         """Whether answers have been close to the objective for long enough while every wanted
         replica was there, so that one more would help."""
         slo_ms, p95_ms = self.target.slo_ms, signals.p95_ms
-        near = slo_ms is not None and p95_ms is not None and p95_ms > NEAR * slo_ms
-        near |= signals.misses_per_s > MISSES * signals.requests_per_s
+        if slo_ms is None:
+            near = signals.misses_per_s > MISSES * signals.requests_per_s
+        else:
+            near = p95_ms is not None and p95_ms > NEAR * slo_ms
         helps = signals.ready >= self.wanted and signals.offered >= LEAST_SHARE * signals.ready
         if not (near and helps and signals.ready):
             self._pressed_since_ns = None

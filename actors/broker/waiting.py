@@ -29,10 +29,13 @@ class Waiter:
 
 
 class Waiting:
-    """The last waiter of each robot's name."""
+    """The last waiter of each robot's name, and the robots that a replica has turned away for want
+    of capacity: these ask again by themselves, and are counted only."""
 
     def __init__(self) -> None:
         self._by_name: OrderedDict[str, Waiter] = OrderedDict()
+        self._turned_away: OrderedDict[str, tuple[str, int]] = OrderedDict()
+        """The service of each, and when that was."""
 
     def add(self, robot: str, waiter: Waiter) -> None:
         """`robot` was rejected for want of a place."""
@@ -40,6 +43,17 @@ class Waiting:
         self._by_name[robot] = waiter
         if len(self._by_name) > MAX_WAITING:
             self._by_name.popitem(last=False)
+
+    def turned_away(self, robot: str, service: str, now_ns: int) -> None:
+        """A replica of `service` has no capacity for `robot`."""
+        self._turned_away.pop(robot, None)
+        self._turned_away[robot] = (service, now_ns)
+        if len(self._turned_away) > MAX_WAITING:
+            self._turned_away.popitem(last=False)
+
+    def accepted(self, robot: str) -> None:
+        """A replica has accepted `robot`."""
+        self._turned_away.pop(robot, None)
 
     def discard(self, robot: str) -> None:
         """`robot` has a session."""
@@ -51,7 +65,9 @@ class Waiting:
 
     def count(self, service: str) -> int:
         """How many robots wait for `service`."""
-        return sum(waiter.service == service for waiter in self._by_name.values())
+        found = {name for name, waiter in self._by_name.items() if waiter.service == service}
+        found |= {name for name, (asked, _) in self._turned_away.items() if asked == service}
+        return len(found)
 
     def take(self, service: str, before_ns: int) -> list[Waiter]:
         """Remove and return those that have waited for `service` since `before_ns` or longer."""
@@ -66,3 +82,6 @@ class Waiting:
         """Remove those that have waited since before `before_ns` and not asked again."""
         while self._by_name and next(iter(self._by_name.values())).since_ns < before_ns:
             self._by_name.popitem(last=False)
+        away = self._turned_away
+        while away and next(iter(away.values()))[1] < before_ns:
+            away.popitem(last=False)

@@ -22,11 +22,13 @@ Scheduling = Literal["deadline", "round_robin"]
 
 class ServiceTarget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the fleet file asks of a service: requests answered within `slo_ms` at the 95th
-    percentile, by between `fewest` and `most` replicas."""
+    percentile, by between `fewest` and `most` replicas, and by fewer once the load has fitted them
+    for `down_after_s`."""
 
     slo_ms: float | None = None
     fewest: int = 1
     most: int = 1024
+    down_after_s: float = 60.0
 
 
 class BrokerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

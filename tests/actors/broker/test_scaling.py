@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.actors.broker.scaling import (
-    DOWN_NS,
     HEADROOM,
     PRESSED_NS,
     UTILISATION,
@@ -19,6 +18,7 @@ from holdfast.actors.broker.scaling import (
 from holdfast.actors.runtime.configs import ServiceTarget
 
 SECOND = 1_000_000_000
+DOWN_NS = round(ServiceTarget().down_after_s * SECOND)
 
 
 def target(fewest: int, most: int, slo_ms: float | None = None) -> ServiceTarget:

@@ -9,7 +9,7 @@ import pytest
 from holdfast.actors.broker.routing import Routing
 from holdfast.actors.runtime.configs import BrokerConfig, ServiceTarget
 from holdfast.tests.actors.broker.desk import SECOND, Desk, asking
-from holdfast.transport.bodies import Demand, Heartbeat
+from holdfast.transport.bodies import Demand, Heartbeat, Reject
 
 
 def service(desk: Desk) -> dict[str, Any]:
@@ -59,6 +59,21 @@ def test_robots_without_a_place_want_a_replica(desk: Desk) -> None:
     desk.now_ns += 2 * SECOND
     desk.routing.tick(desk.now_ns)
     assert (service(desk)["waiting"], service(desk)["wanted"]) == (1, 2)
+
+
+def test_robots_that_a_replica_turns_away_count_as_waiting(desk: Desk) -> None:
+    """By its measured times it has no room, though it has places; once accepted they do not."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    say(desk, "flow/0:1", offered=0.5)
+    full = Reject(reason="capacity", message="full")
+    desk.robot("r2:1", asking("r2"), epoch=1)
+    desk.replica("flow/0:1", full, "r2", epoch=1)
+    desk.now_ns += 2 * SECOND
+    desk.routing.tick(desk.now_ns)
+    assert (service(desk)["waiting"], service(desk)["wanted"]) == (1, 2)
+    desk.opened("r2:1", epoch=2)
+    assert service(desk)["waiting"] == 0
 
 
 def test_robots_beyond_the_limit_of_their_service_want_none(desk: Desk) -> None:
