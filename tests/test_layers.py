@@ -44,6 +44,7 @@ ACTORS = {
     "network": ("runtime", "control"),
     "supervision": ("runtime", "driver"),
     "recorder": ("runtime", "control", "supervision"),
+    "pool": ("runtime", "inference", "supervision"),
     "gateway": ("runtime", "driver", "supervision", "control"),
     "telemetry": ("runtime", "control", "network"),
     "fleet": (
@@ -129,6 +130,24 @@ def room(name: str) -> str:
 
 def modules() -> list[Path]:
     return [path for path in sources() if path.as_posix() not in {f"{n}.py" for n in API}]
+
+
+def test_ray_is_imported_by_the_process_of_a_pool_only() -> None:
+    """And by the peer of the benchmark that measures Ray's own actors."""
+    found = set()
+    for path in sources():
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            if any(name.partition(".")[0] == "ray" for name in names):
+                found.add(path.as_posix())
+    assert found == {"actors/pool/ray_cluster.py", "tools/bench/peers/ray_actor.py"}
+    users = {dotted(path) for path in sources() if "actors.pool.ray_cluster" in _modules(path)}
+    assert users == {"actors.pool.pool"}, "which is loaded by its kind's name"
+
+
+def _modules(path: Path) -> set[str]:
+    return {name.rpartition(".")[0] for name in imports(path)} | imports(path)
 
 
 def test_the_parser_sees_every_form_of_import() -> None:

@@ -16,7 +16,7 @@ from ..runtime.suggestions import closest
 from . import device_checks
 from .client_checks import client_faults, client_ports
 from .host_checks import host_faults
-from .places import replica_names
+from .places import pools, replica_names
 from .robot_checks import robot_faults
 from .schema import FleetFile, GatewayEntry
 from .service_checks import service_faults
@@ -89,6 +89,7 @@ def actor_names(fleet: FleetFile) -> list[str]:
     """Every actor of the fleet, on whichever host, in start order."""
     names = ["witness", "broker"]
     names += replica_names(fleet)
+    names += [f"pool/{name}" for name, service in fleet.services.items() if pools(service)]
     for robot in fleet.robots:
         names += [] if robot.in_process else [f"{robot.name}/driver"]
         names += [

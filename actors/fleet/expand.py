@@ -14,22 +14,19 @@ from ...errors import Fault, FleetError, PolicyError, RobotError
 from ...policy.base import PolicySpec
 from ..clients.describe_embodiment import robot_keys
 from ..clients.named_mapping import mapping_of
-from ..inference.user_policy import is_own
 from ..runtime.client_configs import GrootConfig, ObservationMapping, OpenpiConfig
 from ..runtime.configs import (
     BrokerConfig,
     GatewayConfig,
-    InferenceConfig,
     JitterProbeConfig,
-    ServiceTarget,
 )
 from ..runtime.spec import ActorSpec
 from ..runtime.telemetry_config import TelemetryConfig
-from . import robot_actors, segment_uses
+from . import robot_actors, segment_uses, service_actors
 from .client_entries import GrootEntry, OpenpiEntry
 from .host_context import HostContext
 from .hosts import listening_addresses
-from .places import Place, places_on
+from .places import places_on, pools
 from .robot_entry import RobotEntry
 from .schema import FleetFile, Telemetry
 from .specs import policy_spec
@@ -73,7 +70,13 @@ def _actors(context: HostContext) -> list[ActorSpec]:
         made.append(_broker(context))
     for name, service in fleet.services.items():
         for place in places_on(service, context.host):
-            made += [_replica(context, name, place, k) for k in place.numbers]
+            made += [service_actors.replica(context, name, place, k) for k in place.numbers]
+    if fleet.broker.placed[0] == context.host:
+        made += [
+            service_actors.pool(context, name, pool)
+            for name, service in fleet.services.items()
+            for pool in pools(service)
+        ]
     made += [robot_actors.driver(context, robot) for robot in robots if not robot.in_process]
     made += [
         robot_actors.sensor(context, robot, name, camera)
@@ -128,69 +131,12 @@ def _broker(context: HostContext) -> ActorSpec:
         others=context.other_brokers(),
         external=tuple(name for name, s in context.fleet.services.items() if s.external),
         targets={
-            name: ServiceTarget(slo_ms=service.slo_ms)
-            for name, service in context.fleet.services.items()
+            name: service_actors.target(service) for name, service in context.fleet.services.items()
         },
         audit_bytes=_TRACED_BYTES if context.fleet.telemetry is not None else 0,
         evidence=context.evidence,
     )
     return context.spec("broker", "broker", config, [], reconfigurable=("external", "targets"))
-
-
-def _replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec:
-    service = context.fleet.services[name]
-    robots = [robot for robot in context.fleet.robots if robot.service == name]
-    # A robot may use another service than its own: see `actorctl use`.
-    near = [
-        robot
-        for robot in context.fleet.robots
-        if robot.host == place.host and segment_uses.outbox_takes(context.fleet, robot, name)
-    ]
-    outboxes = {
-        robot.name: segment_uses.outbox(context.fleet, robot, writable=False) for robot in near
-    }
-    own = context.keys.own(f"{name}/{k}")
-    config = InferenceConfig(
-        service=name,
-        evidence=context.evidence,
-        replica=k,
-        host=place.host,
-        brokers=context.endpoints("back", place.host),
-        policy=service.policy,
-        checkpoint=service.checkpoint,
-        revision=service.revision,
-        options=service.all_options,
-        device=place.device,
-        dtype=service.dtype,
-        threads=service.threads,
-        max_sessions=service.max_sessions,
-        max_batch=service.max_batch,
-        max_wait_ms=service.max_wait_ms,
-        scheduling=service.scheduling,
-        pin_task=service.pin_task,
-        default_task=service.default_task,
-        strict_fps=service.strict_fps,
-        heartbeat_s=context.fleet.broker.heartbeat_s,
-        outboxes={robot: outbox.name for robot, outbox in outboxes.items()},
-        request_timeout_s=max((r.safety.request_timeout_s for r in robots), default=5.0),
-        buffer_time_s=max((r.plan.buffer_time_s for r in robots), default=0.5),
-        import_path=context.fleet.import_path if is_own(service.policy) else None,
-        drain_s=service.drain_s,
-        audit_bytes=service.audit_bytes,
-        capture_bytes=service.capture_bytes,
-        key=own.key,
-        token=own.token,
-        broker_keys=context.keys.brokers(own),
-    )
-    return context.spec(
-        "inference",
-        f"{name}/{k}",
-        config,
-        list(outboxes.values()),
-        after=["broker"],
-        python=place.python,
-        reconfigurable=("outboxes",),
-    )
 
 
 def _gateway(context: HostContext, robots: list[RobotEntry]) -> ActorSpec:

@@ -16,7 +16,8 @@ from ..runtime.suggestions import closest
 from . import kind_options
 from .entry_values import NAME, is_name
 from .hosts import is_here
-from .places import Place, described_at, places
+from .places import Place, described_at, places, pools
+from .pool_checks import pool_faults
 from .schema import FleetFile
 from .service_entry import ServiceEntry
 from .specs import policy_spec
@@ -35,6 +36,7 @@ def service_faults(fleet: FleetFile, specs: dict[str, PolicySpec]) -> Iterator[F
         if not is_name(name):
             yield Fault(path, f"{name!r} is no name", remedy=f"use {NAME}")
         yield from _placements(service, path)
+        yield from pool_faults(fleet, service, path)
         if service.address is not None and service.policy not in user_policy.SERVERS:
             remedy = f"remove it, or write `policy: {', '.join(user_policy.SERVERS)}`"
             yield Fault(f"{path}.address", f"{service.address} has no effect", remedy=remedy)
@@ -131,6 +133,7 @@ def _policy(service: ServiceEntry, path: str, spec: PolicySpec) -> Iterator[Faul
     yield from kind_options.faults(f"{path}.options", service.options, kind, own)
     if service.policy in WITHOUT_NETWORK:
         given = [f"{place.at}.device" for place in places(service) if place.device != "cpu"]
+        given += [f"{pool.at}.device" for pool in pools(service) if pool.device != "cpu"]
         given += [".dtype"] if service.dtype != "float32" else []
         for key in given:
             found = f"has no effect: policy {service.policy} has no network"

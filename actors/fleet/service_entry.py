@@ -12,12 +12,26 @@ from .entry_values import Bytes, Device, Host, Python, Replicas, Seconds
 
 
 class PlacementEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Replicas of a service on one device of one host. Without a `python` it is the service's."""
+    """Replicas of a service on one device of one host. Without a `python` it is the service's.
+
+    With `pool: ray` they are actors on the Ray cluster at `address`, between `min` and `max` of
+    them, as many as the service wants. Ray chooses the nodes, and the GPU where `device` is cuda.
+    """
 
     host: Host = None
     device: Device = "cpu"
-    replicas: Replicas = 1
+    replicas: Replicas | None = None
     python: Python = None
+    pool: Literal["ray"] | None = None
+    address: Annotated[
+        str | None,
+        Meta(
+            description="of a pool: auto, the cluster of which the broker's host is a node, or its "
+            "HOST:PORT"
+        ),
+    ] = None
+    min: Replicas | None = None
+    max: Replicas | None = None
 
 
 class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,6 +123,14 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         ]
         | None
     ) = None
+    scale_down_after_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1e6,
+            description="seconds for which the load must fit one replica less before it is wanted",
+        ),
+    ] = 60.0
     max_batch: Annotated[int, Meta(ge=1, le=1024, description="requests, 1 to 1024")] = 4
     max_wait_ms: Annotated[float, Meta(ge=0, le=10_000, description="milliseconds, 0 to 10000")] = (
         4.0

@@ -20,6 +20,14 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     # Loading and warming a policy, on a busy machine and from a cold disk. How long a batch takes
     # the replica measures itself, and asks for more patience where it needs it.
     "inference": {"start_timeout_s": 300.0, "hang_timeout_s": 3.0, "stop_timeout_s": 3.0},
+    # It asks a cluster, which may be far, and stops once its replicas have drained. A cluster that
+    # is not there may come at any time: it is not given up.
+    "pool": {
+        "start_timeout_s": 120.0,
+        "hang_timeout_s": 60.0,
+        "stop_timeout_s": 10.0,
+        "max_restarts": 1_000_000,
+    },
     # Robots wait for these: a start that is not over by now would cost them more (`max_offline_s`)
     # than another attempt. The first restart is immediate; control's next ones come soon.
     "control": {

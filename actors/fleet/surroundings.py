@@ -25,6 +25,7 @@ from .client_checks import client_secret_faults
 from .key_checks import key_faults
 from .loading import placed
 from .places import Place, places, places_on
+from .pool_checks import ray_missing
 from .record_checks import place_faults
 from .robot_entry import RobotEntry
 from .schema import FleetFile
@@ -47,13 +48,9 @@ print(json.dumps({"version": torch.__version__, "built": torch.version.cuda, "cu
 def faults_here(fleet: FleetFile, host: str | None) -> list[Fault]:
     """What is missing or damaged on this machine, the `host` of `fleet`, and needs a person."""
     robots = [(i, robot) for i, robot in enumerate(fleet.robots) if robot.host == host]
-    found = [
-        *_interpreters(fleet, host),
-        *_policies(fleet, host),
-        *key_faults(fleet, host),
-        *client_secret_faults(fleet, host),
-        *telemetry_checks.faults(fleet),
-    ]
+    found = [*_interpreters(fleet, host), *_policies(fleet, host), *key_faults(fleet, host)]
+    found += [*client_secret_faults(fleet, host), *telemetry_checks.faults(fleet)]
+    found += ray_missing(fleet, host)
     for i, robot in robots:
         found += _files(robot, f"$.robots[{i}]")
         found += _processors(robot, f"$.robots[{i}]")

@@ -23,6 +23,7 @@ KINDS = {
     "witness": "holdfast.actors.jitter_probe:JitterProbeActor",
     "gateway": "holdfast.actors.gateway.gateway:GatewayActor",
     "telemetry": "holdfast.actors.telemetry.telemetry:TelemetryActor",
+    "pool": "holdfast.actors.pool.pool:PoolActor",
     "openpi": "holdfast.actors.clients.openpi_server:OpenpiActor",
     "groot": "holdfast.actors.clients.groot_server:GrootActor",
 }

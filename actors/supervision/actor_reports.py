@@ -211,6 +211,29 @@ class InferenceReport(Struct, kw_only=True):
     evidence_lost: Count = 0
 
 
+class PooledReplicaRow(Struct, kw_only=True):
+    """A replica of a pool, with the node that it runs on."""
+
+    name: str
+    state: str = ""
+    node: str = ""
+    pid: Count = 0
+    restarts: Count = 0
+    reason: str = ""
+
+
+class PoolReport(Struct, kw_only=True):
+    """Of a pool of replicas on a cluster."""
+
+    service: str = ""
+    wanted: Count = 0
+    ready: Count = 0
+    fewest: Count = 0
+    most: Count = 0
+    replicas: list[PooledReplicaRow] = []
+    reason: str = ""
+
+
 class JitterProbeReport(Struct, kw_only=True):
     """Of the probe of the machine's pauses."""
 
@@ -228,6 +251,7 @@ SHAPES: dict[str, type[Struct]] = {
     "network": NetworkReport,
     "executed": ExecutedReport,
     "inference": InferenceReport,
+    "pool": PoolReport,
     "broker": BrokerReport,
     "witness": JitterProbeReport,
 }

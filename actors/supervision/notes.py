@@ -69,6 +69,8 @@ def _notes(status: dict[str, Any]) -> Iterator[Note]:
         if lost := (row.get("report") or {}).get("evidence_lost"):
             text = f"{lost} records of its audit or capture are lost: its log says why"
             yield Note(Weight.WARNS, row["name"], text)
+        if pooled := _pooled(row):
+            yield Note(Weight.WAITS, row["name"], pooled)
         if recorded := _recording(row):
             yield Note(Weight.INTENDED, row["name"], recorded)
         if wrong := row.get("misreported"):
@@ -102,6 +104,18 @@ def _note(row: dict[str, Any], name: str, ending: bool = False) -> Iterator[Note
     elif state in ("STOPPED", "PAUSED", "MANUAL") and not row.get("estop"):
         weight = Weight.INTENDED
     yield Note(weight, name, f"{state}: {why}" if why else state)
+
+
+def _pooled(row: dict[str, Any]) -> str:
+    """How many of the wanted replicas of a pool serve, and what the others wait for; empty while
+    all do, and for every other actor."""
+    report = row.get("report") or {}
+    if row["kind"] != "pool" or row["state"] != "READY" or not report.get("service"):
+        return ""
+    if report["ready"] >= report["wanted"] and not report["reason"]:
+        return ""
+    said = f"{report['ready']} of {report['wanted']} replicas are ready"
+    return f"{said}; {report['reason']}" if report["reason"] else said
 
 
 def _recording(row: dict[str, Any]) -> str:

@@ -1,0 +1,1 @@
+"""Replicas whose life and place an engine owns: Ray."""
