@@ -27,6 +27,11 @@ from .poll import Poll, Source
 
 RETRY_NS = 1_000_000_000
 """Until a refused connection is tried again: a person must correct something first."""
+HURRIED_MS = 250
+"""The shortest time for an attempt to connect anew to a peer that was near: after a loss of the
+path for 3 s the session still holds for a second."""
+HURRIED_NS = 3_000_000_000
+"""After which attempts take their usual time: the peer may be farther away than before."""
 _EVENT = struct.Struct("=HI")
 _WATCHED = (
     zmq.EVENT_CONNECTED
@@ -98,6 +103,9 @@ class Connection:
         self._nonce = secrets.token_hex(8)
         self._lost_after_ns = lost_after_ns
         self._poll: Poll | None = None
+        self._round_trip_ns: int | None = None
+        """The longest that was measured lately; None before the first."""
+        self._hurried = False
         self.condition = Condition.CONNECTING
         self.remade = 0
         self._open_ns: int | None = None
@@ -123,26 +131,29 @@ class Connection:
         connected, self._connected = self._connected, False
         return connected
 
-    def heard(self, now_ns: int) -> None:
-        """A message of the peer arrived."""
+    def heard(self, now_ns: int, round_trip_ns: int | None = None) -> None:
+        """A message of the peer arrived. `round_trip_ns`: the longest of the last answers' ways."""
         self._since_ns = now_ns
+        self._round_trip_ns = round_trip_ns or self._round_trip_ns
 
-    def tick(self, now_ns: int, patient: bool = False) -> bool:
+    def tick(self, now_ns: int, patient: bool = False, *, dead: bool = False) -> bool:
         """Let time pass; True when the socket was replaced, with all that it held.
 
-        `patient`: silence is not counted, because this side has sent nothing to answer.
+        `patient`: silence is not counted, because this side has sent nothing to answer. `dead`: the
+        caller knows that an open connection leads nowhere, however short its silence.
         """
         self._read_monitor()
         if self._since_ns is None or self.condition is not self._judged:
             self._since_ns = now_ns
         self._judged = self.condition
         waited_ns = now_ns - self._since_ns
-        silent = (
-            self.condition is Condition.OPEN and waited_ns > self._lost_after_ns and not patient
-        )
+        waited_too_long = waited_ns > self._lost_after_ns and not patient
+        silent = self.condition is Condition.OPEN and (waited_too_long or dead)
         stopped = self.condition in (Condition.REFUSED, Condition.FOREIGN) and waited_ns > RETRY_NS
         if silent or stopped:
-            self._remake()
+            self._remake(hurried=silent)
+        elif self._hurried and self.condition is not Condition.OPEN and waited_ns > HURRIED_NS:
+            self._remake(hurried=False)
         return silent or stopped
 
     @property
@@ -186,6 +197,10 @@ class Connection:
         self._monitor.close(linger=0)
 
     def _connect(self) -> None:
+        timeout_ms = sockets.CONNECT_TIMEOUT_MS
+        if self._hurried:
+            round_trip_ms = (self._round_trip_ns or 0) // 1_000_000
+            timeout_ms = min(timeout_ms, max(HURRIED_MS, 4 * round_trip_ms))
         self.socket = sockets.dealer(
             self._context,
             self._endpoint,
@@ -195,11 +210,13 @@ class Connection:
             hwm=self._hwm,
             connect=False,
             nonce=self._nonce,
+            connect_timeout_ms=timeout_ms,
         )
         self._monitor = self.socket.get_monitor_socket(_WATCHED)
         self.socket.connect(self._endpoint)
 
-    def _remake(self) -> None:
+    def _remake(self, *, hurried: bool) -> None:
+        self._hurried = hurried and self._round_trip_ns is not None
         if self._poll is not None:
             self._poll.remove(self.socket)
             self._poll.remove(self._monitor)

@@ -93,7 +93,7 @@ class BrokerPaths:
         """Let time pass; why connections that were dead are made anew."""
         remade = []
         for k, each in enumerate(self.connections):
-            if each.tick(now_ns):
+            if each.tick(now_ns, dead=self.route.unheard(k, now_ns)):
                 remade.append(each.reason)
             self.route.connection(k, each.condition is Condition.OPEN)
         return remade
@@ -119,9 +119,10 @@ class BrokerPaths:
 
     def heard(self, broker: int, header: Header, now_ns: int) -> None:
         """A message of `broker` arrived."""
-        self.connections[broker].heard(now_ns)
         answered = header.kind is Kind.HEARTBEAT
         self.route.heard(broker, now_ns, header.token if answered else 0)
+        round_trip_ns = self.route.paths[broker].longest_round_trip_ns
+        self.connections[broker].heard(now_ns, round_trip_ns or None)
         closed_ns = self._closed_ns.get(broker)
         if answered and closed_ns is not None and header.token >= closed_ns:
             del self._closed_ns[broker]
@@ -145,6 +146,17 @@ class BrokerPaths:
                 self.send(messages.encode(close, Close(reason="moved")), broker)
         if self.send(messages.encode(header, beat), broker):
             route.beaten(broker, now_ns)
+
+    def answer_times(self, now_ns: int) -> dict[str, float]:
+        """`round_trip_ms`: the last heartbeat's, `waiting_ms`: since when one awaits its answer.
+        Both grow with what waits in the queues on the way, the robot's own included."""
+        path = self.route.paths[self.route.current]
+        last_ns = path.round_trips_ns[-1] if path.round_trips_ns else 0
+        waiting_ns = 0 if path.asked_ns is None else now_ns - path.asked_ns
+        return {
+            "round_trip_ms": round(last_ns / 1e6, 1),
+            "waiting_ms": round(waiting_ns / 1e6, 1),
+        }
 
     def close(self) -> None:
         """Close the monitors; the sockets are closed with their context."""

@@ -23,6 +23,9 @@ SILENT_NS = 150_000_000
 PROBE_NS = 100_000_000
 """For how long an answer is awaited before the brokers are asked whether they are there; then so
 often."""
+UNHEARD_NS = 700_000_000
+"""While a request awaits its answer, a connection on which a heartbeat was not answered for so long
+leads nowhere; TCP repeats a lost packet twice by then."""
 MOST_ROUND_TRIP_NS = 1_000_000_000
 REFUSED_NS = 1_000_000_000
 """For how long a broker that refused the session is not asked for it again."""
@@ -41,9 +44,14 @@ class BrokerPath:
     round_trips_ns: deque[int] = field(default_factory=lambda: deque(maxlen=_KEPT))
 
     @property
+    def longest_round_trip_ns(self) -> int:
+        """Of the last heartbeats; 0 before the first answer."""
+        return max(self.round_trips_ns, default=0)
+
+    @property
     def silent_after_ns(self) -> int:
         """How long an answer of it may take."""
-        return max(SILENT_NS, 4 * max(self.round_trips_ns, default=0))
+        return max(SILENT_NS, 4 * self.longest_round_trip_ns)
 
 
 class BrokerRoute:
@@ -153,6 +161,16 @@ class BrokerRoute:
             return None
         self._arrived_ns = now_ns
         return self._other(now_ns, self._asked_ns)
+
+    def unheard(self, broker: int, now_ns: int) -> bool:
+        """Whether the connection to `broker`, which owes an answer, is to be made anew: it does not
+        answer heartbeats either."""
+        path = self.paths[broker]
+        longest_ns = max(self._latencies_ns, default=0)
+        if broker != self.current or not self.waits or path.asked_ns is None or not longest_ns:
+            return False
+        # On a slow link a heartbeat waits behind the images of a request, as others took as long.
+        return now_ns - path.asked_ns > max(UNHEARD_NS, path.silent_after_ns, 2 * longest_ns)
 
     @property
     def waits(self) -> bool:

@@ -169,3 +169,24 @@ class RouteMachine(RuleBasedStateMachine):
 
 
 TestRoute = RouteMachine.TestCase
+
+
+def test_a_connection_that_brings_neither_answer_nor_heartbeats_is_made_anew() -> None:
+    """After 0.7 s, or twice the longest of the last requests: images may be in the way."""
+    for usual_ms, bound_ms in ((50, 700), (600, 1200)):
+        route = BrokerRoute(1, BEAT_NS)
+        route.connection(0, is_open=True)
+        route.begin(0)
+        route.accepted(0)
+        route.asked(0)
+        route.beaten(0, 0)
+        assert not route.unheard(0, 10_000 * MS), "how long an answer takes is not known yet"
+        route.heard(0, 1)
+        route.answered(usual_ms * MS)
+        route.beaten(0, 1000 * MS)
+        assert not route.unheard(0, 10_000 * MS), "no answer is awaited"
+        route.asked(1000 * MS)
+        assert not route.unheard(0, (1000 + bound_ms) * MS)
+        assert route.unheard(0, (1001 + bound_ms) * MS)
+        route.connection(0, is_open=False)
+        assert not route.unheard(0, 10_000 * MS), "it is being made"

@@ -36,6 +36,7 @@ class Wire:
 
     `delay_s` is one-way; `loss` a probability per packet; `cut` loses everything, `apart`
     everything from and to the namespaces in it, and `torn` everything between two of them.
+    `forget` loses the TCP connections of that moment, in silence.
     """
 
     names: tuple[str, ...]
@@ -47,6 +48,8 @@ class Wire:
     torn: set[frozenset[str]] = field(default_factory=set)
     carried: int = 0
     lost: int = 0
+    _flows: set[Flow] = field(default_factory=set)
+    _forgotten: set[Flow] = field(default_factory=set)
     _fds: list[int] = field(default_factory=list)
     _by_address: dict[bytes, int] = field(default_factory=dict)
     _devices: list[str] = field(default_factory=list)
@@ -77,6 +80,11 @@ class Wire:
         fd = self._by_address.pop(socket.inet_aton(self.addresses[host]))
         self._by_address[socket.inet_aton(address)] = fd
 
+    def forget(self) -> None:
+        """Lose what every TCP connection of now still sends, without an answer to either end, as a
+        NAT or a relay does that dropped its entries."""
+        self._forgotten = set(self._flows)
+
     def remove(self) -> None:
         if hasattr(self, "_thread"):
             os.close(self._wake)
@@ -102,7 +110,10 @@ class Wire:
                 if to is None:
                     continue
                 ends = frozenset((names[fd], names[to]))
-                apart = ends & self.apart or ends in self.torn
+                flow = _flow(packet)
+                apart = ends & self.apart or ends in self.torn or flow in self._forgotten
+                if flow is not None:
+                    self._flows.add(flow)
                 if self.cut or apart or rng.random() < self.loss:
                     self.lost += 1
                 else:
@@ -115,6 +126,19 @@ class Wire:
                     os.write(fd, packet)
                 except BlockingIOError:
                     self.lost += 1  # the far end's queue is full: a real wire drops it too
+
+
+Flow = frozenset[bytes]
+"""The two ends of a TCP connection, each an address and a port."""
+
+
+def _flow(packet: bytes) -> Flow | None:
+    """The connection of an IPv4 packet; None for another protocol than TCP."""
+    header = (packet[0] & 15) * 4
+    if packet[9] != socket.IPPROTO_TCP:
+        return None
+    ports = packet[header : header + 4]
+    return frozenset((packet[12:16] + ports[:2], packet[16:20] + ports[2:]))
 
 
 def ip(*words: str) -> None:
