@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from holdfast.actors.fleet.expand import expand
@@ -15,7 +16,7 @@ from holdfast.tests.peers.environments import ROOT
 from holdfast.tools.cli.key_commands import app as keys
 
 GUIDE = (ROOT / "docs/several-hosts.md").read_text()
-TWO, LAB = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
+TWO, ROUGH, LAB = re.findall(r"```yaml\n(.*?)```", GUIDE, re.DOTALL)
 MADE = re.findall(r"^actorctl keys new (\S+)$", GUIDE, re.MULTILINE)
 HELD = dict(re.findall(r"^\| (server|cell1) \| (.*?) \|$", GUIDE, re.MULTILINE))
 
@@ -41,6 +42,17 @@ def test_each_host_needs_no_more_keys_than_the_table_gives_it(host: str, tmp_pat
     kinds = {a.kind for a in expand(load(here / "fleet.yaml"), host, Path("/run"))}
     assert "gateway" in kinds
     assert ("broker" in kinds) == (host == "server") and ("control" in kinds) == (host == "cell1")
+
+
+def test_the_setting_for_a_rough_link_reaches_the_robots_network_actor(tmp_path: Path) -> None:
+    """In the entry of the two hosts' robot."""
+    make_keys(MADE, tmp_path / "keys")
+    fleet = yaml.safe_load(TWO)
+    fleet["robots"][0] |= yaml.safe_load(ROUGH)["robots"][0]
+    (tmp_path / "fleet.yaml").write_text(yaml.safe_dump(fleet))
+    actors = expand(load(tmp_path / "fleet.yaml"), "cell1", Path("/run"))
+    (network,) = [a for a in actors if a.kind == "network"]
+    assert network.config["max_uplink_kbps"] == 400
 
 
 def test_the_file_of_the_gpu_server_is_right(tmp_path: Path) -> None:

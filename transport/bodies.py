@@ -27,6 +27,7 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Load = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1e6)]
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+Measure = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Megabytes = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 Hertz = Annotated[float, msgspec.Meta(gt=0, le=1e5)]
 Pixel = Annotated[int, msgspec.Meta(ge=1, le=DEFAULT.max_image_width)]
@@ -225,6 +226,10 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
         dropped: answers that did not become part of the plan, by reason.
         latency_ms: `p50` and `p99` from asking to having a chunk; empty until there is one.
         warnings: what the service, or the loop, warns of.
+        uplink: of its link: `request_bytes` of the last request, `kbps` over 5 s and the limit
+            `max_kbps` (0: none), `jpeg_quality` (0: images travel raw, or in shared memory),
+            `round_trip_ms` of the last heartbeat, `waiting_ms` of the one that awaits its answer.
+        uplink_limit: what the limit lowers at present: `quality`, `rate`, or nothing.
 
     >>> vitals = Vitals(state="STREAMING", plan_s=0.5)
     >>> vitals.state, vitals.refused, vitals.warnings
@@ -244,6 +249,8 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
     dropped: Annotated[dict[Name, Count], _few] = {}
     latency_ms: Annotated[dict[Name, Milliseconds], _few] = {}
     warnings: Texts = ()
+    uplink: Annotated[dict[Name, Measure], _few] = {}
+    uplink_limit: Name = ""
 
 
 class ActorVitals(msgspec.Struct, frozen=True, kw_only=True):

@@ -191,6 +191,7 @@ def _vitals(vitals: Vitals | None) -> dict[str, Any] | None:
         "dropped": dict(list(vitals.dropped.items())[:_DROPPED]),
         "latency_ms": {name: vitals.latency_ms.get(name) for name in ("p50", "p99")},
         "warnings": [text[:_CHARS] for text in vitals.warnings[:_WARNINGS]],
+        "uplink": dict(list(vitals.uplink.items())[:_DROPPED]),
     }
 
 

@@ -172,6 +172,8 @@ def _dispatch(
             cycle.session.rejected(body, header.epoch, now_ns)
         case bodies.Error(reason="connection-lost"):
             cycle.lost(body.message, key, now_ns)
+        case bodies.Error(reason="uplink-limit"):
+            cycle.waits(body.message, key, now_ns)
         case bodies.Error():
             near = body.reason in _NEAR
             cycle.failed(f"{body.reason}: {body.message}", key, now_ns, near=near)

@@ -244,6 +244,12 @@ class RequestCycle:
             self.why.request = reason
             self.buffer.count(Drop.ABANDONED)
 
+    def waits(self, reason: str, key: tuple[int, int, int], now_ns: int) -> None:
+        """The request `key` was not sent, because the robot's link has no room for it yet."""
+        if self._claim(key, now_ns) is not None:
+            self.why.request = reason
+            self._pause.refused(now_ns)
+
     def driver_lost(self, why: str) -> None:
         """The robot cannot be commanded: what was planned does not happen, and what was asked for
         does not continue it. No chunk is due until `driver_found`."""

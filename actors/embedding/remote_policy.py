@@ -71,6 +71,7 @@ class RemotePolicy:
         limits: Limits | RobotSpec | None = None,
         broker: str | Sequence[str] | None = None,
         jpeg_quality: int = 0,
+        max_uplink_kbps: float | None = None,
         plan: PlanSettings | None = None,
         safety: SafetySettings | None = None,
         audit: str | Path | None = None,
@@ -100,8 +101,10 @@ class RemotePolicy:
         answers, and goes on by the next one when that is silent. `key` is the file of the robot's
         own key, or of a token (`.token`) beside which it makes and enrols one, and `broker_key`
         that of the broker's public one, or a list with one for each broker. `jpeg_quality` 0 sends
-        raw pixels: right on one machine, use 90 across a network. `audit` is a directory that gets
-        a line for each request, at most 4 MB of them.
+        raw pixels: right on one machine, use 90 across a network. With `max_uplink_kbps` requests
+        take at most so many kbit/s of it, over 5 s: JPEG quality is lowered first, down to 30, then
+        requests are made less often. `audit` is a directory that gets a line for each request, at
+        most 4 MB of them.
 
         Raises TypeError or ValueError, which begin with the argument's name, for arguments that
         cannot work, FleetNotFoundError when no fleet runs here and no broker is named.
@@ -118,6 +121,7 @@ class RemotePolicy:
             limits=limits,
             broker=broker,
             jpeg_quality=jpeg_quality,
+            max_uplink_kbps=max_uplink_kbps,
             plan=plan,
             safety=safety,
             audit=audit,

@@ -41,6 +41,7 @@ class ScriptConfig:
     cameras: Sizes
     brokers: tuple[str, ...]
     jpeg_quality: int
+    max_uplink_kbps: float | None
     audit: str | None
     identity: Identity
 
@@ -59,6 +60,7 @@ class ScriptConfig:
         limits: object,
         broker: object,
         jpeg_quality: object,
+        max_uplink_kbps: object,
         plan: object,
         safety: object,
         audit: object,
@@ -98,6 +100,7 @@ class ScriptConfig:
             cameras=sizes("cameras", cameras),
             brokers=brokers,
             jpeg_quality=arguments.count("jpeg_quality", jpeg_quality, 0, 100),
+            max_uplink_kbps=_limit(max_uplink_kbps, jpeg_quality),
             audit=path("audit", audit),
             identity=identity,
         )
@@ -121,6 +124,7 @@ class ScriptConfig:
             state_names=self.robot.state_names,
             action_names=self.robot.action_names,
             jpeg_quality=self.jpeg_quality,
+            max_uplink_kbps=self.max_uplink_kbps,
             history_steps=HISTORY_STEPS,
             audit_bytes=_AUDIT_BYTES if self.audit else 0,
             evidence=self.audit,
@@ -154,6 +158,19 @@ def _settings(argument: str, given: object, usual: _Settings) -> _Settings:
             f"{argument}: {arguments.shown(given)}, expected {type(usual).__name__}(...)"
         )
     return given
+
+
+def _limit(max_uplink_kbps: object, jpeg_quality: object) -> float | None:
+    """The limit of the uplink, which raw images cannot keep."""
+    if max_uplink_kbps is None:
+        return None
+    limit = arguments.number("max_uplink_kbps", max_uplink_kbps, most=1e6)
+    if jpeg_quality == 0:
+        raise ValueError(
+            "max_uplink_kbps: images of jpeg_quality=0 are sent raw and cannot be made smaller: "
+            "pass a jpeg_quality, e.g. 90"
+        )
+    return limit
 
 
 def _unnamed_robot() -> str:

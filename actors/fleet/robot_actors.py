@@ -158,6 +158,7 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         outbox=outbox[0].name if near else None,
         resize=robot.images.resize,
         jpeg_quality=robot.images.jpeg_quality,
+        max_uplink_kbps=robot.images.max_uplink_kbps,
         max_frame_age_s=robot.images.max_frame_age_s,
         history_steps=segment_uses.history_steps(context.fleet, robot),
         heartbeat_s=context.fleet.broker.heartbeat_s,

@@ -50,6 +50,12 @@ def robot_faults(
         yield from _rest(robot, path, said)
         if robot.teleop is not None:
             yield from teleop_faults(fleet, robot, robot.teleop, f"{path}.teleop", spec)
+    if robot.images.max_uplink_kbps is not None and not robot.images.jpeg_quality:
+        yield Fault(
+            f"{path}.images.max_uplink_kbps",
+            "raw images (jpeg_quality: 0) cannot be made smaller",
+            remedy="write `jpeg_quality: 90`, or remove this",
+        )
     if robot.in_process and robot.python is not None:
         found = "has no effect: the driver is called in the control loop's own process"
         yield Fault(f"{path}.python", found, remedy="remove it, or `in_process`")

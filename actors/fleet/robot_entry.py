@@ -85,6 +85,19 @@ class Images(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     resize: Literal["edge", "server"] = "edge"
     jpeg_quality: Annotated[int, Meta(ge=0, le=100, description="1 to 100, or 0 for raw")] = 90
+    max_uplink_kbps: (
+        Annotated[
+            float,
+            Meta(
+                gt=0,
+                le=1e6,
+                description="kbit/s that a robot's requests may take of its link to another host, "
+                "over 5 s, e.g. 800: JPEG quality is lowered first, down to 30, then the rate of "
+                "requests; without it there is no limit",
+            ),
+        ]
+        | None
+    ) = None
     max_frame_age_s: Seconds = 0.5
     history_steps: (
         Annotated[

@@ -27,6 +27,22 @@ _GUEST = ("robot", "where")
 _GUEST_ACTOR = ("actor", "where", "kind")
 _GUEST_REPLICA = ("replica", "where", "service")
 
+
+def _of_link(prefix: str, labels: tuple[str, ...]) -> dict[str, Family]:
+    """What is known of a robot's link to its broker."""
+    about = {
+        "uplink_request_bytes": "Size of its last request.",
+        "uplink_bytes_per_second": "What it sent to its broker in the last 5 s.",
+        "uplink_limit_bytes_per_second": "Its max_uplink_kbps; 0 without one.",
+        "uplink_jpeg_quality": "JPEG quality of its images; 0: raw, or in shared memory.",
+        "heartbeat_round_trip_seconds": "From its last heartbeat to the broker's answer.",
+        "heartbeat_waiting_seconds": "For how long a heartbeat has awaited its answer, else 0.",
+    }
+    limited = Family("gauge", (*labels, "what"), "1 while max_uplink_kbps lowers this, else 0.")
+    gauges = {f"{prefix}_{name}": Family("gauge", labels, text) for name, text in about.items()}
+    return {**gauges, f"{prefix}_uplink_limited": limited}
+
+
 FAMILIES: dict[str, Family] = {
     "holdfast_supervisor_up": Family("gauge", _NONE, "1 while the supervisor answers, else 0."),
     "holdfast_report_age_seconds": Family("gauge", _NONE, "Age of what the rest was read from."),
@@ -107,6 +123,7 @@ FAMILIES: dict[str, Family] = {
         "1 while its emergency stop is engaged and its device has not confirmed it, else 0.",
     ),
     "holdfast_robot_warnings": Family("gauge", _ROBOT, "Warnings of the present handshake."),
+    **_of_link("holdfast_robot", _ROBOT),
     "holdfast_robot_episodes_total": Family("counter", _ROBOT, "Attempts that have ended."),
     "holdfast_robot_successes_total": Family("counter", _ROBOT, "Attempts that succeeded."),
     "holdfast_camera_frames_total": Family("counter", ("actor",), "Frames of this incarnation."),
@@ -218,6 +235,7 @@ FAMILIES: dict[str, Family] = {
         "gauge", (*_GUEST, "quantile"), "Its requests, from asking to having the chunk."
     ),
     "holdfast_site_robot_warnings": Family("gauge", _GUEST, "Warnings of its present handshake."),
+    **_of_link("holdfast_site_robot", _GUEST),
     "holdfast_site_robot_silent_seconds": Family(
         "gauge", _GUEST, "Time since the broker last heard of it: how old its other figures are."
     ),

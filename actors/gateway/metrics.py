@@ -26,6 +26,7 @@ from .metric_names import FAMILIES
 from .metric_points import Point, Report, quantiles, scaled
 from .service_metrics import of_service
 from .status_stream import StatusStream
+from .uplink_metrics import of_link
 
 ACTOR_STATES = tuple(state.value for state in ActorState)
 ROBOT_STATES = (*(state.value for state in RobotState), "PAUSED", "MANUAL", DOWN, STOPPED)
@@ -146,6 +147,7 @@ def _robot(robot: Report) -> Iterator[Point]:
     yield "holdfast_robot_emergency_stop", name, stop is not None
     yield "holdfast_robot_emergency_stop_unconfirmed", name, bool(stop and not stop["confirmed"])
     yield "holdfast_robot_warnings", name, len(robot["warnings"])
+    yield from of_link("holdfast_robot", name, robot)
 
 
 _MISSED = {
@@ -187,6 +189,7 @@ def _guest(robot: Report) -> Iterator[Point]:
     latency = robot["latency_ms"]
     yield from quantiles("holdfast_site_robot_request_latency_seconds", labels, latency, 1e-3)
     yield "holdfast_site_robot_warnings", labels, len(robot["warnings"])
+    yield from of_link("holdfast_site_robot", labels, robot)
 
 
 _STEPS = {

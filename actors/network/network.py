@@ -18,12 +18,12 @@ import cv2
 import msgspec
 import zmq
 
-from ...errors import StaleFrameError, WireError
+from ...errors import WireError
 from ...transport import bodies, messages, sockets
 from ...transport.arrays import Buffer
-from ...transport.bodies import Accept, Error, Heartbeat, Reject
+from ...transport.bodies import Accept, Heartbeat, Reject
 from ...transport.header import Header, Kind
-from ...transport.messages import Blobs, unreadable
+from ...transport.messages import unreadable
 from ...transport.poll import Poll
 from ..runtime.actor import Actor
 from ..runtime.configs import NetworkConfig
@@ -35,8 +35,10 @@ from .latest_vitals import LatestVitals
 from .opening import completed
 from .request_audit import RequestAudit
 from .request_images import RequestImages
+from .request_sender import RequestSender
 from .session_moves import Consumed, SessionMoves
 from .session_relay import TAKEOVER_NS, Decision, Disposition, Phase, SessionRelay
+from .uplink import Uplink
 
 _REPORT_NS = 250_000_000
 _CONTROL_HEARTBEAT_NS = 200_000_000
@@ -88,6 +90,10 @@ class NetworkActor(Actor):
         self._brokers = BrokerPaths(self._context, config, identity, keys)
         self.resources.callback(self._brokers.close)
         self._session = SessionMoves(self._brokers, self._relay, self.log)
+        self._uplink = Uplink(config.max_uplink_kbps, config.jpeg_quality)
+        self._requests = RequestSender(
+            self._images, self._session, self._audit, self._uplink, self._control, self._dropped
+        )
         self._reported = ""
         self.resources.callback(self._end_session)
 
@@ -130,6 +136,7 @@ class NetworkActor(Actor):
             self._control.reply(self._control.identity, about, beat)
             self._control_beat_ns = now_ns + _CONTROL_HEARTBEAT_NS
         self._audit.keep(now_ns)
+        self._uplink.measured(self._brokers.bytes_out, now_ns)
         if now_ns >= self._report_ns:
             if self._executed is not None:
                 self._executed.drain()
@@ -185,7 +192,7 @@ class NetworkActor(Actor):
         else:
             self._images.follow_episode(header, time.monotonic_ns())
             if header.kind is Kind.REQUEST:
-                self._request(message)
+                self._requests.send(message)
             elif not self._brokers.send(rest):
                 self._dropped["broker-full"] += 1
 
@@ -278,31 +285,6 @@ class NetworkActor(Actor):
             refusal = Reject(reason="unreachable", message=words, retry_after_s=UNREACHABLE_RETRY_S)
             self._control.reply(self._control.identity, message.header, refusal)
 
-    def _request(self, message: messages.Message[bodies.Request]) -> None:
-        """Send a request with its images; answer it where that is not possible."""
-        header, blobs = message.header, Blobs(message.blobs)
-        now_ns = time.monotonic_ns()
-        try:
-            body = self._images.add(header, message.body, blobs, self._session.terms, now_ns)
-        except StaleFrameError as stale:
-            self._refuse(header, "stale-frame", str(stale))
-            return
-        frames = messages.encode(header, body, blobs)
-        try:
-            messages.check(frames)
-        except WireError as error:
-            self._refuse(header, error.reason, f"{error}: send smaller images, or JPEG")
-            return
-        if self._session.ask(header, frames, time.monotonic_ns()):
-            self._audit.asked(header, self._session.id, self._images.ages_s, time.monotonic_ns())
-        else:
-            self._dropped["broker-full"] += 1
-            self._refuse(header, "unreachable", "the broker takes no message")
-
-    def _refuse(self, header: Header, reason: str, message: str) -> None:
-        self._dropped[reason] += 1
-        self._control.reply(self._control.identity, header, Error(reason=reason, message=message))
-
     def _heartbeat(self, now_ns: int) -> tuple[Header, Heartbeat]:
         """The heartbeat to send now, in every phase: its answer shows that a broker is there."""
         # An epoch claims a session, and a seq a request: the broker answers at once when it does
@@ -315,11 +297,24 @@ class NetworkActor(Actor):
             header = header._replace(seq=asked.seq, episode=asked.episode)
         rows = self._host.rows(self.name, self.config.robot) if self._host else ()
         vitals = self._vitals.current(now_ns)
+        if vitals is not None:
+            vitals = msgspec.structs.replace(
+                vitals,
+                uplink=self._uplink_figures(now_ns),
+                uplink_limit=self._uplink.limited,
+            )
         return header, Heartbeat(progress=self.board.turns, vitals=vitals, actors=rows)
 
     def _count(self, decision: Decision) -> None:
         if decision.reason != "heartbeat":
             self._dropped[decision.reason] += 1
+
+    def _uplink_figures(self, now_ns: int) -> dict[str, float]:
+        terms = self._session.terms
+        figures = self._uplink.figures(now_ns) | self._brokers.answer_times(now_ns)
+        if terms is not None and terms.shm:
+            figures["jpeg_quality"] = 0  # images in shared memory are not encoded
+        return figures
 
     def _status(self) -> dict[str, object]:
         return {
@@ -329,6 +324,8 @@ class NetworkActor(Actor):
             "received": self._audit.received,
             "evidence_lost": self._audit.lost + (self._executed.lost if self._executed else 0),
             "bytes_in": self._bytes_in,
+            "uplink": self._uplink_figures(time.monotonic_ns()),
+            "uplink_limit": self._uplink.limited,
             "frame_age_ms": self._images.frames.age_ms,
             "damaged": dict(self._images.frames.damaged),
             "dropped": dict(self._dropped),

@@ -10,11 +10,12 @@ import msgspec
 from ...transport.bodies import Accept, Reply, Request
 from ...transport.frames import FrameReader
 from ...transport.header import Header, Kind
+from ...transport.images import Image
 from ...transport.layout import own
 from ...transport.messages import Blobs
 from ...transport.outbox import Outbox
 from ..runtime.configs import NetworkConfig
-from .camera_frames import CameraFrames
+from .camera_frames import CameraFrames, FrameKey, RequestFrames
 
 
 class RequestImages:
@@ -34,6 +35,8 @@ class RequestImages:
         self._episode: int | None = None
         self._began_ns = 0
         self._asked: Header | None = None
+        self._taken = RequestFrames({}, {})
+        self._shared: dict[FrameKey, Image] | None = None
         self.oldest_ns = 0
         """When the oldest image of the last request was captured (monotonic ns); 0: it had none."""
         self.ages_s: dict[str, float] = {}
@@ -51,10 +54,8 @@ class RequestImages:
             self._began_ns = min(token, now_ns) or now_ns
         self._episode = header.episode
 
-    def add(
-        self, header: Header, body: Request, blobs: Blobs, terms: Accept | None, now_ns: int
-    ) -> Request:
-        """`body` with the images that `terms` ask for, of which `blobs` gets the bytes.
+    def take(self, header: Header, body: Request, terms: Accept | None, now_ns: int) -> None:
+        """Take the frames of a request that `terms` ask for; `add` then adds them to it.
 
         Raises StaleFrameError when a camera's newest frame is missing, too old or of an earlier
         episode.
@@ -65,13 +66,21 @@ class RequestImages:
         since_ns = self._began_ns
         if instants_ns:  # this process may have been started in mid-episode
             since_ns = max(since_ns, header.token - round(body.episode_age_s * 1e9))
-        frames = self.frames.take(self._wanted(terms), now_ns, since_ns, instants_ns, allocate)
-        if outbox is not None:
-            described = {key: Blobs.reference(r) for key, r in outbox.publish().items()}
-        else:
-            described = blobs.images(frames.pixels, self._config.jpeg_quality)
+        self._taken = self.frames.take(self._wanted(terms), now_ns, since_ns, instants_ns, allocate)
+        self._shared = (
+            None
+            if outbox is None
+            else {key: Blobs.reference(r) for key, r in outbox.publish().items()}
+        )
         self.ages_s = {name: ms / 1e3 for name, ms in self.frames.age_ms.items()}
         self._asked, self.oldest_ns = header, self.frames.oldest_ns
+
+    def add(self, body: Request, blobs: Blobs, quality: int) -> Request:
+        """`body` with the frames that were taken, of which `blobs` gets the bytes: as JPEG of
+        `quality`, or raw if 0, unless they lie in the outbox."""
+        frames, described = self._taken, self._shared
+        if described is None:
+            described = blobs.images(frames.pixels, quality)
         return msgspec.structs.replace(
             body,
             images={name: described[name, 0] for name in frames.newest},

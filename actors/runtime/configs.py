@@ -161,6 +161,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     outbox: str | None = None
     resize: Literal["edge", "server"] = "edge"
     jpeg_quality: int = 90
+    max_uplink_kbps: float | None = None
+    """What requests and heartbeats may take, in kbit/s over 5 s; None: no limit."""
     max_frame_age_s: float = 0.5
     history_steps: int = 0
     """For how many policy steps back the cameras' rings hold the frames."""

@@ -177,6 +177,8 @@ class NetworkReport(Struct, kw_only=True):
     bytes_in: Count | None = None
     bytes_out: Count | None = None
     evidence_lost: Count = 0
+    uplink: dict[str, Measure] = {}
+    uplink_limit: str = ""
 
 
 class ExecutedReport(Struct, kw_only=True):

@@ -24,6 +24,8 @@ class VitalsRow(Struct, kw_only=True):
     dropped: dict[str, Count] = {}
     latency_ms: Quantiles = {}
     warnings: list[str] = []
+    uplink: dict[str, Measure] = {}
+    uplink_limit: str = ""
 
 
 class SessionRow(Struct, kw_only=True):

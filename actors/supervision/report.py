@@ -148,6 +148,9 @@ def _robot(
             if report["service"] == ""
             else f"`actorctl resume {name}` gives it back to the policy"
         )
+    network = (rows.get(f"{name}/network") or {}).get("report") or {}
+    row["uplink"] = network.get("uplink", {})
+    row["uplink_limit"] = network.get("uplink_limit", "")
     recorder = rows.get(f"{name}/recorder")
     row["teleop"] = f"{name}/teleop" in rows
     row["recording"] = recorder and (recorder["report"] or report_reader.unreported("recorder"))

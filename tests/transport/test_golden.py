@@ -178,6 +178,8 @@ BODY: dict[Kind, Any] = {
             dropped={"expired": 4},
             latency_ms={"p50": 21.0, "p99": 40.25},
             warnings=("camera wrist is not used",),
+            uplink={"request_bytes": 45000.0, "kbps": 312.5, "max_kbps": 400.0},
+            uplink_limit="quality",
         ),
         elsewhere=2,
         actors=(

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ...actors.supervision.notes import Note, Weight, notes
 from .fitted_table import WELL, Column, FittedTable, Row
+from .uplink_words import uplink
 
 COLOURS = {
     "READY": "green",
@@ -100,6 +101,8 @@ def robots(status: dict[str, Any]) -> RenderableType:
     ]
     if any(row.get("refused_commands") for row in status["robots"]):
         columns.append((">refused", lambda row: str(sum(row["refused_commands"].values()))))
+    if any(uplink(row) for row in status["robots"]):
+        columns.append((">uplink", uplink))
     columns.append((">done", _done))
     if any(row.get("task") for row in status["robots"]):
         columns.append(("...task", lambda row: row.get("task") or ""))
@@ -118,7 +121,9 @@ def elsewhere(status: dict[str, Any]) -> list[RenderableType]:
     site = _site(status)
     tables: list[RenderableType] = []
     if site["robots"]:
-        tables.append(FittedTable(site["robots"], _ROBOT_ELSEWHERE, spare=("service", "refused")))
+        sends = any(uplink(row) for row in site["robots"])
+        columns = [*_ROBOT_ELSEWHERE, (">uplink", uplink)] if sends else _ROBOT_ELSEWHERE
+        tables.append(FittedTable(site["robots"], columns, spare=("service", "refused")))
     if site["replicas"]:
         tables.append(FittedTable(site["replicas"], _REPLICA_ELSEWHERE))
     if site["actors"]:

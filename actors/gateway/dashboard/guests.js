@@ -1,7 +1,7 @@
 // The table of brokers, and of robots, replicas and actors of scripts and of other hosts.
 
 import { because } from "./actors.js";
-import { duration, make, milliseconds, reasons, seconds, setState, setText, sum } from "./words.js";
+import { duration, make, milliseconds, reasons, seconds, setState, setText, sum, uplink } from "./words.js";
 
 export class GuestRow {
   constructor(name) {
@@ -62,6 +62,7 @@ function ofRobot(robot) {
     `missed ${robot.missed_steps} of ${robot.steps} steps`,
     `stalled ${robot.stalled_steps}`,
     `dropped ${dropped || sum(robot.dropped)}`,
+    ...(uplink(robot) ? [`uplink ${uplink(robot).join(" ")}`] : []),
     ...(robot.refused ? [`refused ${robot.refused}`] : []),
   ].join(" · ");
 }

@@ -6,7 +6,7 @@ import { ask, command } from "./stream.js";
 import { TaskField } from "./task.js";
 import { Timeline } from "./timeline.js";
 import {
-  count, make, microseconds, milliseconds, reasons, robotTone, seconds, setState, setText, sum, term,
+  count, make, microseconds, milliseconds, reasons, robotTone, seconds, setState, setText, sum, term, uplink,
 } from "./words.js";
 
 const CAMERA_MS = 500;
@@ -20,6 +20,7 @@ const FIGURES = {
   stalled: (r) => [count(r.stalled_ticks, "tick")],
   dropped: (r) => [count(sum(r.dropped), "chunk"), reasons(r.dropped) || `of ${count(r.requests, "request")}`],
   refused: (r) => [count(sum(r.refused_commands), "command"), reasons(r.refused_commands)],
+  uplink: (r) => uplink(r) ?? ["–", "in shared memory"],
   done: (r) => [`${r.successes ?? "–"}`, `of ${r.episodes} tried`],
 };
 

@@ -37,6 +37,7 @@ export const TERMS = {
   stalled: "Policy steps without an action although there had been a plan.",
   dropped: "Chunks that came and were not used, or did not come, by reason.",
   refused: "Commands of the policy beyond the robot's limits, not sent to it, by reason.",
+  uplink: "What its requests took of the link to the broker in the last 5 s, and its limit; below, the size of the last request and the quality of its JPEGs. The limit lowers the quality first, down to 30, then the rate of requests.",
   done: "Attempts at the task that succeeded.",
   up: "Age of this process.",
   restarts: "Restarts since the fleet's start.",
@@ -110,6 +111,16 @@ export function make(name, attributes = {}, ...children) {
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.append(...children);
   return element;
+}
+
+// What a robot's link carries: the figure and a note; null where its images stay in shared memory.
+export function uplink(robot) {
+  const { request_bytes: size, jpeg_quality: quality, kbps, max_kbps: most } = robot.uplink ?? {};
+  if (!size || (!quality && size < 10000)) return null;
+  const limited = robot.uplink_limit ? `, ${robot.uplink_limit} lowered` : "";
+  const image = quality ? `quality ${quality}` : "raw";
+  const limit = most ? `of ${most} · ` : "";
+  return [`${kbps.toFixed(0)} kbit/s`, `${limit}${(size / 1000).toFixed(0)} kB, ${image}${limited}`];
 }
 
 // A term whose meaning appears on hover.

@@ -54,6 +54,8 @@ WRONG_OF_ROBOT: list[tuple[str, Any]] = [
     *(("task", value) for value in (*NO_TEXT, "\ud800", MEGABYTE)),
     *(("control_mode", value) for value in (None, "torque", 3)),
     *(("jpeg_quality", value) for value in (-1, 101, 90.5, "90", None, True)),
+    # The images of its robot are raw.
+    *(("max_uplink_kbps", value) for value in (0, -1, "400", True, float("nan"), 400)),
     *(("plan", value) for value in ({"merge": "append"}, SafetySettings(), "append")),
     *(("safety", value) for value in ({"max_offline_s": 6}, PlanSettings(), 6)),
     *(("audit", value) for value in (3, b"x", "", ["a"])),

@@ -183,6 +183,10 @@ Spoil = Callable[[dict[str, Any]], object]
             ["$.robots[0].plan.blend_weight", "no effect", "merge: blend"],
         ),
         (
+            lambda f: f["robots"][0].update(images={"max_uplink_kbps": 400, "jpeg_quality": 0}),
+            ["$.robots[0].images.max_uplink_kbps", "raw images", "jpeg_quality: 90"],
+        ),
+        (
             lambda f: f["robots"][0].update(task="pick the cup"),
             ["$.robots[0].task", "'pick the cup' has no effect", "its own tasks"],
         ),

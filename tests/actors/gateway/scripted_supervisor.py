@@ -25,6 +25,14 @@ KINDS = {
     "r1/control": "control",
     "r1/recorder": "recorder",
 }
+LINK = {
+    "request_bytes": 45000.0,
+    "kbps": 312.0,
+    "max_kbps": 400.0,
+    "jpeg_quality": 72.0,
+    "round_trip_ms": 21.0,
+    "waiting_ms": 0.0,
+}
 CONTROL: dict[str, Any] = {
     "state": "STREAMING",
     "paused": False,
@@ -80,6 +88,8 @@ GUEST = {
         "refusing": "",
         "dropped": {"expired": 4},
         "latency_ms": {"p50": 40.0, "p99": 70.0},
+        "uplink": LINK,
+        "uplink_limit": "",
         "warnings": [],
     },
 }
@@ -170,7 +180,13 @@ REPORTS: dict[str, dict[str, Any]] = {
     },
     "r1/overhead": {"frames": 300, "frame_age_ms": 12.0},
     "r1/wrist": {"frames": 300, "frame_age_ms": 12.0},
-    "r1/network": {"bytes_out": 123456, "bytes_in": 45678, "reconnects": 2},
+    "r1/network": {
+        "bytes_out": 123456,
+        "bytes_in": 45678,
+        "reconnects": 2,
+        "uplink": LINK,
+        "uplink_limit": "quality",
+    },
     "r1/control": CONTROL,
 }
 

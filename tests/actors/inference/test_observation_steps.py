@@ -191,7 +191,8 @@ class Arm:
             episode_age_s=history.episode_age_ns / 1e9,
         )
         self.images.follow_episode(header, now_ns)
-        body = self.images.add(header, body, blobs, self.terms, now_ns + 100_000)
+        self.images.take(header, body, self.terms, now_ns + 100_000)
+        body = self.images.add(body, blobs, 0)
         message = decode([bytes(frame) for frame in encode(header, body, blobs)])
         return observe(message, "r", spec, TaskRule(), self.outbox)
 

@@ -110,6 +110,20 @@ def test_refused_commands_have_a_column_once_there_are_some() -> None:
     assert any("refused" in line for line in lines) and any("42" in line for line in lines)
 
 
+def test_what_a_robot_sends_has_a_column_where_images_leave_the_host() -> None:
+    """With rate, limit, size and quality; none of shared memory."""
+    link = {"request_bytes": 45000, "kbps": 312.4, "max_kbps": 400, "jpeg_quality": 72}
+    for words, changes in (
+        ("312 of 400 kbit/s, 45 kB q72", {}),
+        ("312 kbit/s, 45 kB q72", {"max_kbps": 0}),
+        ("312 of 400 kbit/s, 45 kB raw", {"jpeg_quality": 0}),
+    ):
+        sends = robot("r1", "STREAMING") | {"uplink": link | changes}
+        assert any(words in line for line in drawn(160, robots=[sends]))
+    local = robot("r1", "STREAMING") | {"uplink": link | {"jpeg_quality": 0, "request_bytes": 3000}}
+    assert not any("uplink" in line for line in drawn(160, robots=[local]))
+
+
 def test_the_task_has_a_column_where_there_is_room() -> None:
     """It is cut at the terminal's edge; a narrow one leaves it out."""
     asked = robot("r1", "STREAMING") | {"task": "put the red parcel in the left bin"}
