@@ -191,8 +191,8 @@ class Actor:
         return None if memory is None else HostBoardReader(memory)
 
     def wait_for(self, what: str) -> None:
-        """While `setup` waits for another process: log and report for what, if that is new. Raises
-        StoppedError when this actor is to end."""
+        """While `setup` waits for another process: log and report for what, if that is new. Leaves
+        `setup` by an error of its own when this actor is to end, which then ends in order."""
         self.link.commands()
         if self.stopping:
             raise StoppedError

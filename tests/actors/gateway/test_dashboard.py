@@ -32,7 +32,7 @@ def test_the_page_shows_the_fleet_and_its_values_move(
     for memory in gateway.rings.values():
         FrameRing(memory, SHAPE).put(np.zeros(SHAPE, np.uint8), time.monotonic_ns())
     browser.open(gateway.url)
-    browser.wait_for("return document.querySelectorAll('#actors tr').length === arguments[0]", 60)
+    browser.wait_for("return document.querySelectorAll('#actors tr').length === arguments[0]", 8)
     browser.wait_for(f"{TONE} === 'good'", "#health")
     assert browser.text("#fleet") == "cell"
     assert browser.text("article .state") == "STREAMING"
