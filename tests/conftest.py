@@ -95,6 +95,20 @@ def leaves_nothing_behind() -> Iterator[None]:
         assert _me.num_fds() <= most, "the test left many descriptors open"
 
 
+@pytest.fixture(autouse=True)
+def stays_ordinary() -> Iterator[None]:
+    """Fails the test after which this process has another scheduling class, priority or affinity:
+    all later tests, and the processes that they start, would have it too."""
+    before = _scheduling()
+    yield
+    assert _scheduling() == before, "the test left its process another one to the scheduler"
+
+
+def _scheduling() -> tuple[int, int, set[int]]:
+    priority = os.getpriority(os.PRIO_PROCESS, 0)
+    return os.sched_getscheduler(0), priority, os.sched_getaffinity(0)
+
+
 def _traces() -> set[str]:
     return _processes() | _segments() | _sockets()
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ...errors import DatasetError
 from .encoding import ArchiveCodec, Codec, Encoding
+from .ordinary_priority import ordinary_priority
 
 _ENCODERS: dict[str, tuple[str, ...]] = {
     "h264": ("libx264",),
@@ -172,7 +173,8 @@ def _fault(name: str) -> str | None:
         context.options = dict(SETTINGS.get(name, {}))
         frame = av.VideoFrame(width, height, PIXELS)
         frame.pts, frame.time_base = 0, context.time_base
-        packets = [*context.encode(frame), *context.encode(None)]
+        with ordinary_priority():
+            packets = [*context.encode(frame), *context.encode(None)]
     except (av.FFmpegError, ValueError, OSError) as error:
         return str(error)
     return None if packets else "it made no packet of a frame"

@@ -20,6 +20,7 @@ from av.container import InputContainer
 
 from ...errors import DatasetError
 from .encoding import Archiving
+from .ordinary_priority import ordinary_priority
 from .video_encoder import CODEC, PIXEL_FORMAT, PIXELS, SETTINGS, as_os_error, choose
 
 TOLERANCE = 6.0
@@ -85,6 +86,7 @@ def _encode(
     with (
         given,
         as_os_error(target),
+        ordinary_priority(),
         av.open(str(target), "w", format="mp4", options=options) as made,
     ):
         video.thread_count = archiving.threads
