@@ -36,7 +36,7 @@ EXIT_REFUSED = 3
 EXIT_DEAD = 4
 
 
-class StoppedError(Exception):
+class _StoppedError(Exception):
     """The actor is asked to end while `setup` waits."""
 
 
@@ -195,7 +195,7 @@ class Actor:
         `setup` by an error of its own when this actor is to end, which then ends in order."""
         self.link.commands()
         if self.stopping:
-            raise StoppedError
+            raise _StoppedError
         if what != self.waits_for:
             self.waits_for = what
             self.log.warning("waiting: %s", what)
@@ -218,7 +218,7 @@ class Actor:
             if self.unfinished:
                 reason, code = self.unfinished, EXIT_CRASHED
                 self.log.error("ended, but %s", self.unfinished)
-        except StoppedError:
+        except _StoppedError:
             pass
         except RefusedError as error:
             reason, code = str(error), EXIT_REFUSED

@@ -34,7 +34,7 @@ def test_a_robot_and_a_service_are_added_while_all_others_run_on(
     done = subprocess.run(
         [BIN / "supervisor", "reload", path], capture_output=True, text=True, check=True, timeout=60
     )
-    assert "= broker  runs on with (external: [] -> ['mine'])" in done.stdout
+    assert "= broker  runs on with (external: [] -> ['mine']" in done.stdout
     assert "= pick/0  runs on with (outboxes.r2 is new: 'r2/outbox'" in done.stdout
     assert "= gateway  runs on with (cameras.r2/overhead is new" in done.stdout
     assert "~" not in done.stdout
