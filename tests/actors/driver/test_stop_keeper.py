@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from holdfast.actors.driver import latch
 from holdfast.actors.driver.stop_keeper import StopKeeper
-from holdfast.transport.keys import Role
+from holdfast.transport.enrolment_tokens import issue, load_token
+from holdfast.transport.keys import Key, PublicKey, Role
 from holdfast.transport.keys import new as new_key
 
 LOG = logging.getLogger("test")
@@ -137,12 +138,20 @@ def test_a_stop_whose_file_is_removed_keeps_its_instant(tmp_path: Path) -> None:
     assert latch.engaged(tmp_path / "state", "left") == first
 
 
+def key_of(role: Role, keys: Path) -> Key:
+    if role is not Role.TOKEN:
+        return new_key("somebody", role, keys)
+    broker = new_key("broker", Role.BROKER, keys)
+    _, file = issue("r1", Role.ROBOT, keys, PublicKey(broker.peer, broker.public), expires_s=2**31)
+    return load_token(file).key
+
+
 @pytest.mark.parametrize("role", list(Role))
 def test_a_stop_of_a_fleet_with_keys_is_lifted_by_an_operator_only(
     tmp_path: Path, role: Role
 ) -> None:
     """Every other key, and none, is refused with what to do."""
-    key = new_key("somebody", role, tmp_path / "keys")
+    key = key_of(role, tmp_path / "keys")
     held = keeper(tmp_path / "state", tmp_path / "keys")
     latch.engage(tmp_path / "state", "left", "anna")
     held.look()
