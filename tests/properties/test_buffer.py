@@ -55,6 +55,7 @@ class PlanMachine(RuleBasedStateMachine):
         self.now_ns = 10_000 * MS
         self.step = 0
         self.epoch = 1
+        self.open_session()
         self.plan: list[Step] = []
         self.popped = 0
         self.stale = self.merged = self.resets = self.requests = self.voided = 0
@@ -127,6 +128,7 @@ class PlanMachine(RuleBasedStateMachine):
     def snapshot(self, age: int) -> None:
         self._expire()
         asked = self.buffer.snapshot(self.epoch, self.now_ns - age * MS, self.step, self.now_ns)
+        assert asked.session == self.session
         self.requests += 1
         assert asked.seq == self.requests, "each request has the next number"
         assert asked.cursor == self.popped
@@ -215,6 +217,12 @@ class PlanMachine(RuleBasedStateMachine):
     def reconnect(self) -> None:
         self.settle(Drop.ABANDONED)
         self.epoch += 1
+        self.open_session()
+
+    def open_session(self) -> None:
+        """The id of a session, which its owner writes beside the plan."""
+        self.session = 1_000_000 + 17 * self.epoch
+        PlanMemory(self.memory, "r1", ACTIONS).words[Word.SESSION] = self.session
 
     @rule()
     def reset(self) -> None:
@@ -267,7 +275,7 @@ class PlanMachine(RuleBasedStateMachine):
             Step(
                 float(first + i),
                 asked.observed_ns,
-                Provenance(asked.epoch, asked.seq, asked.episode, i),
+                Provenance(asked.session, asked.seq, asked.episode, i),
             )
             for i in range(length)
         ]
