@@ -28,7 +28,7 @@ from ..policy.pi0.jax_names import JaxCheckpoint, Parameters
 from ..policy.pi0.tensor_names import published_name
 
 _SHOWN = 4
-_PATIENCE = "this takes as much memory as the weights, twice"
+_MEMORY = "all weights are held in memory"
 
 
 def converted(parameters: Parameters, steps: int) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -110,7 +110,7 @@ def main(words: list[str]) -> int:
     if given.output.exists() and (not given.output.is_dir() or any(given.output.iterdir())):
         parser.error(f"{given.output} is not empty: name a directory that does not exist yet")
     try:
-        print(f"reads {given.checkpoint} ({_PATIENCE})", flush=True)
+        print(f"reads {given.checkpoint} ({_MEMORY})", flush=True)
         tensors, config = converted(read_parameters(given.checkpoint), given.steps)
     except PolicyError as error:
         print(error, file=sys.stderr)

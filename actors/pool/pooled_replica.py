@@ -2,7 +2,7 @@
 
 It is the same replica as everywhere and dials the broker; Ray routes nothing. Its process ends when
 the replica crashes, so that Ray starts another; a replica that cannot be started stays, with the
-reason, and is tried again. Nobody but its pool calls it. One that its pool has not visited for
+reason, and is tried again. Only its pool calls it. One that its pool has not visited for
 `lease_s` drains and ends: its fleet is gone.
 """
 

@@ -76,7 +76,7 @@ def token(
     ] = None,
     directory: Directory = HERE,
 ) -> None:
-    """Make a token, on the broker's host: whoever holds its file enrols a key of its own with it.
+    """Make a token, on the broker's host; the peer that has its file enrols its own key with it.
 
     The .token file takes the place of the .key file on its holder's host.
     """
