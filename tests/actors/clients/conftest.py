@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,22 @@ class Served:
         """Wait until no client is connected, and none has a session."""
         idle = lambda: not self.sessions() and self.report(self.kind)["clients"] == 0  # noqa: E731
         wait_until(idle, "the clients' sessions to end", 60, 0.1)
+
+    def gone_in_inference(self) -> int:
+        """How many clients the port saw leave before they had their chunk, by its latest report."""
+        return int(self.report(self.kind)["counters"].get("gone-in-inference", 0))
+
+    def leave_in_inference(self, ask_and_leave: Callable[[], None]) -> None:
+        """Repeat until the port counts a client that left before it had its chunk: one that sees
+        its session late has its chunk already."""
+
+        def counted() -> bool:
+            ask_and_leave()
+            self.without_clients()
+            return self.gone_in_inference() > before
+
+        before = self.gone_in_inference()
+        wait_until(counted, "the port's count of a client that left in mid inference", 120)
 
     def log(self) -> str:
         """The fleet's log so far."""

@@ -111,18 +111,16 @@ def test_a_client_that_reads_nothing_holds_up_no_other(served: Served) -> None:
 
 def test_a_client_that_is_gone_in_mid_inference_frees_its_session(slow: Served) -> None:
     """The only place of the service is free before its chunk would have been ready twice over."""
-    with slow.connect(**KEY) as client:
-        client.recv(60.0)
-        client.send(pack(observation()))
-        wait_until(slow.sessions, "the session to begin", 60, 0.05)
-        # As a process that was killed: no closing handshake.
-        client.socket.shutdown(socket.SHUT_RDWR)
-        slow.without_clients()
 
-    def counted() -> int:
-        return int(slow.report("openpi")["counters"].get("gone-in-inference", 0))
+    def ask_and_leave() -> None:
+        with slow.connect(**KEY) as client:
+            client.recv(60.0)
+            client.send(pack(observation()))
+            wait_until(slow.sessions, "the session to begin", 60, 0.05)
+            # As a process that was killed: no closing handshake.
+            client.socket.shutdown(socket.SHUT_RDWR)
 
-    wait_until(counted, "the port's count of it", 60, 0.1)
+    slow.leave_in_inference(ask_and_leave)
     with slow.connect(**KEY) as client:
         client.recv(60.0)
         assert slow.infer(client, 6.0)["actions"][0, 0] == 6.0
