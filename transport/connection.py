@@ -156,6 +156,12 @@ class Connection:
             self._remake(hurried=False)
         return silent or stopped
 
+    def rekey(self, key: Key | None, server: PublicKey | None) -> None:
+        """Connect anew with other keys; what the socket held is lost."""
+        self._key, self._server = key, server
+        self.condition, self._open_ns = Condition.CONNECTING, None
+        self._remake(hurried=False)
+
     @property
     def reason(self) -> str:
         """Why no message gets through, in words that name the endpoint; empty when they do."""

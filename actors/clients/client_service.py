@@ -17,8 +17,8 @@ from ...policy.base import PolicySpec
 from ...transport import sockets
 from ...transport.bodies import Open, Request
 from ...transport.images import Pixels
-from ...transport.keys import Key, PublicKey
 from ...transport.messages import Blobs
+from ..runtime.own_keys import OwnKeys
 from .client_log import ClientLog
 from .service_caller import ServiceCaller
 
@@ -36,7 +36,7 @@ class ClientService:
         spec: PolicySpec,
         context: sockets.Context,
         broker: str,
-        keys: tuple[Key | None, PublicKey | None],
+        keys: OwnKeys,
         incarnation: int,
         log: logging.Logger,
     ) -> None:
@@ -62,7 +62,7 @@ class ClientService:
             host=socket.gethostname(),
             pid=os.getpid(),
         )
-        return ServiceCaller(self._context, self._broker, opening, self._epochs, *self._keys)
+        return ServiceCaller(self._context, self._broker, opening, self._epochs, self._keys)
 
     @staticmethod
     def request(

@@ -36,7 +36,7 @@ from ...policy.base import PolicySpec
 from ...transport import sockets
 from ..runtime.actor import Actor
 from ..runtime.client_configs import OpenpiConfig
-from ..runtime.credentials import credentials
+from ..runtime.own_keys import OwnKeys
 from . import msgpack_arrays, roboarena
 from .client_service import ClientService
 from .observation_mapping import ObservationReader
@@ -66,12 +66,15 @@ class OpenpiActor(Actor):
         self._metadata = msgpack_arrays.pack(_describe(config, spec))
         context: sockets.Context = zmq.Context()
         self.resources.callback(context.destroy, linger=100)
+        keys = OwnKeys(self.name, config.keys, (config.broker,))
+        keys.wait(self.wait_for)
+        self.resources.callback(keys.close)
         self._service = ClientService(
             config.service,
             spec,
             context,
             config.broker,
-            credentials(self.name, config.key, config.broker_keys).of(0),
+            keys,
             self.incarnation,
             self.log,
         )

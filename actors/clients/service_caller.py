@@ -18,8 +18,9 @@ from ...errors import HoldfastError
 from ...transport import sockets
 from ...transport.bodies import Open, Reply, Request, Vitals
 from ...transport.connection import Connection
-from ...transport.keys import Key, PublicKey
 from ...transport.messages import Blobs, Message
+from ..runtime.key_files import KeyFiles
+from ..runtime.own_keys import OwnKeys
 from .service_session import ServiceSession, Standing
 
 REQUEST_TIMEOUT_S = 10.0
@@ -39,17 +40,18 @@ class ServiceCaller:
         broker: str,
         opening: Open,
         epochs: Iterator[int],
-        key: Key | None = None,
-        server: PublicKey | None = None,
+        keys: OwnKeys | None = None,
     ) -> None:
+        self._keys = keys or OwnKeys(opening.robot, KeyFiles(), (broker,))
+        self._used = self._keys.current
         self.name = opening.robot
         self.session = ServiceSession(opening, epochs)
         self._connection = Connection(
             context,
             broker,
             f"{opening.robot}:{opening.incarnation}",
-            key=key,
-            server=server,
+            key=self._used.of(0)[0],
+            server=self._used.of(0)[1],
             lost_after_ns=LOST_AFTER_NS,
         )
         self._loop = asyncio.get_running_loop()
@@ -116,18 +118,32 @@ class ServiceCaller:
             if reply is not None and self._answer is not None and not self._answer.done():
                 self._answer.set_result(reply)
         before = self._fd
-        if self._connection.tick(now_ns):
+        if self._renewed(now_ns) or self._connection.tick(now_ns):
             self._loop.remove_reader(before)
             self._watch()
-            self.session.lost(self._connection.reason or "the broker was silent")
+            self.session.lost(self._reason or "the broker was silent")
             socket = self._connection.socket
         while (due := self.session.due(now_ns, self._vitals())) is not None:
             if not sockets.send(socket, due):
-                self.session.unsent(self._connection.reason, now_ns)
+                self.session.unsent(self._reason, now_ns)
                 break
         # A send may have read the socket's events, which its descriptor then does not repeat.
         if int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
             self._wake.set()
+
+    def _renewed(self, now_ns: int) -> bool:
+        """Whether the connection was made anew with another key, which this or another client of
+        the port has seen to."""
+        self._keys.follow((self._connection.condition,), now_ns)
+        if self._keys.current is self._used:
+            return False
+        self._used = self._keys.current
+        self._connection.rekey(*self._used.of(0))
+        return True
+
+    @property
+    def _reason(self) -> str:
+        return "; ".join(filter(None, [self._connection.reason, self._keys.reason]))
 
     def _vitals(self) -> Vitals:
         session = self.session
@@ -141,7 +157,7 @@ class ServiceCaller:
             }
         return Vitals(
             state="STREAMING" if held else "CONNECTING",
-            reason="" if held else (session.why or self._connection.reason)[:2000],
+            reason="" if held else (session.why or self._reason)[:2000],
             steps=session.answered,
             latency_ms=latency_ms,
             warnings=session.terms.warnings if session.terms else (),

@@ -13,6 +13,7 @@ from ...transport.enrolment_tokens import load_token
 from ...transport.key_file import path_of
 from ...transport.keys import Role
 from ..runtime.credentials import credentials
+from ..runtime.key_files import KeyFiles
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Identity:
         if file is not None and file.endswith(".token"):
             return cls._with_token(role, Path(file), public, brokers)
         try:
-            own = credentials(f"this {role}", file, public).own
+            own = credentials(f"this {role}", KeyFiles(key=file, brokers=public)).own
         except RefusedError as refused:
             raise ValueError(f"key, broker_key: {refused}") from refused
         if own is not None and own.peer.role is not role:
@@ -54,11 +55,12 @@ class Identity:
         name = None if token.name.endswith("/*") else token.name
         return cls(None, public, name, str(file))
 
-    def key_of(self, name: str) -> str | None:
-        """The file of the key of `name`, which is made beside its token."""
+    def files(self, name: str) -> KeyFiles:
+        """Those of the keys of `name`, whose own is made beside its token."""
         if self.token is None:
-            return self.key
-        return str(path_of(Path(self.token).parent, name, ".key"))
+            return KeyFiles(key=self.key, brokers=self.broker_keys)
+        key = path_of(Path(self.token).parent, name, ".key")
+        return KeyFiles(key=str(key), brokers=self.broker_keys, tokens=(self.token,))
 
     def named(self, argument: str, name: str | None) -> str | None:
         """The name to use: the key's, else the one that was given, else None. The broker accepts a

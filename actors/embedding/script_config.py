@@ -129,9 +129,7 @@ class ScriptConfig:
             audit_bytes=_AUDIT_BYTES if self.audit else 0,
             evidence=self.audit,
             script=True,
-            key=self.identity.key_of(self.control.robot),
-            token=self.identity.token,
-            broker_keys=self.identity.broker_keys,
+            keys=self.identity.files(self.control.robot),
         )
         built: dict[str, Any] = msgspec.to_builtins(config)
         return built

@@ -109,9 +109,7 @@ def serve(
         audit_bytes=0 if audit is None else _AUDIT_BYTES,
         evidence=path("audit", audit),
         script=True,
-        key=identity.key_of(replica),
-        token=identity.token,
-        broker_keys=identity.broker_keys,
+        keys=identity.files(replica),
     )
     weights = (
         checkpoint_hash

@@ -189,7 +189,6 @@ def _named(roots: list[str]) -> dict[str, str]:
 
 def _openpi(context: HostContext, entry: OpenpiEntry) -> ActorSpec:
     spec = policy_spec(context.fleet, context.fleet.services[entry.service])
-    own = context.keys.given("openpi")
     config = OpenpiConfig(
         service=entry.service,
         broker=context.own_broker("front"),
@@ -200,15 +199,13 @@ def _openpi(context: HostContext, entry: OpenpiEntry) -> ActorSpec:
         mapping=_mapping(context, entry, spec),
         metadata=entry.metadata,
         roboarena=entry.dialect == "roboarena",
-        key=own.key,
-        broker_keys=context.keys.brokers(own)[:1],
+        keys=context.keys.files("openpi", brokers=1),
     )
     return context.spec("openpi", "openpi", config, [], after=["broker"])
 
 
 def _groot(context: HostContext, entry: GrootEntry) -> ActorSpec:
     spec = policy_spec(context.fleet, context.fleet.services[entry.service])
-    own = context.keys.given("groot")
     config = GrootConfig(
         service=entry.service,
         broker=context.own_broker("front"),
@@ -218,8 +215,7 @@ def _groot(context: HostContext, entry: GrootEntry) -> ActorSpec:
         api_token=entry.api_token,
         dialect=entry.dialect,
         mapping=entry.mapping,
-        key=own.key,
-        broker_keys=context.keys.brokers(own)[:1],
+        keys=context.keys.files("groot", brokers=1),
     )
     return context.spec("groot", "groot", config, [], after=["broker"])
 

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from ...transport import sockets
 from ..runtime.host_board import HOST_BOARD, HOST_BOARD_SIZE
+from ..runtime.key_files import KeyFiles
 from ..runtime.kinds import modules_of
 from ..runtime.spec import ActorSpec, Member, SegmentUse
 from ..runtime.status_board import BOARD_SIZE, BROKER_BOARD_SIZE
@@ -18,6 +19,10 @@ from .hosts import back_address, front_address
 from .robot_entry import RobotEntry
 from .schema import FleetFile
 from .supervision_defaults import HANG_HINTS, memory_mb_of, rules_of, spares_of
+
+ENROLS_S = 86400.0
+"""How long an actor may wait for the broker at which it enrols: hosts start in any order. A
+replica, whose start may hang for other reasons, is started again instead."""
 
 
 class HostContext:
@@ -85,12 +90,15 @@ class HostContext:
         after: list[str] | None = None,
         python: str | None = None,
         stop_timeout_s: float = 0.0,
-        start_timeout_s: float = 0.0,
         reconfigurable: tuple[str, ...] = (),
     ) -> ActorSpec:
         """One actor; of `after`, those that this host has start before it. It runs in the
-        interpreter `python`, gets `start_timeout_s` at least to start and `stop_timeout_s` to end,
-        and takes over changes of the `reconfigurable` keys while it runs."""
+        interpreter `python`, gets `stop_timeout_s` at least to end, and takes over changes of the
+        `reconfigurable` keys while it runs."""
+        start_timeout_s = 0.0
+        keys = getattr(config, "keys", None)
+        if kind != "inference" and isinstance(keys, KeyFiles) and keys.tokens:
+            start_timeout_s = ENROLS_S
         rules = rules_of(self.fleet, kind)
         rules = replace(
             rules,

@@ -5,18 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from ...transport.key_file import path_of
+from ..runtime.key_files import KeyFiles
 from ..runtime.runtime_dir import state_dir
 from .schema import FleetFile
-
-
-class OwnKey(NamedTuple):
-    """Paths of an actor's secret key, and of the token with which it enrols one if need be."""
-
-    key: str | None = None
-    token: str | None = None
 
 
 class HostKeys:
@@ -30,25 +23,19 @@ class HostKeys:
         self.made = state_dir(fleet.name) / "keys"
         self._needed: set[Path] = set()
 
-    def own(self, name: str) -> OwnKey:
-        """The secret key of `name`; without paths in a fleet without keys."""
+    def files(self, name: str, brokers: int | None = None) -> KeyFiles:
+        """Those of the actor with the key `name`, which connects to the first `brokers`, or to all;
+        without paths in a fleet without keys. A token that comes later changes nothing in them."""
         if self.directory is None:
-            return OwnKey()
+            return KeyFiles()
         given, made = (path_of(each, name, ".key") for each in (self.directory, self.made))
-        if given.is_file():
-            return OwnKey(str(given))
-        for token in tokens_of(self.directory, name):
-            if token.is_file():
-                return OwnKey(str(made), str(token))
-        if made.is_file():
-            return OwnKey(str(made))
-        return OwnKey(self._need(given))
-
-    def given(self, name: str) -> OwnKey:
-        """That of a client's port, on the broker's own host: it never enrols."""
-        if self.directory is None:
-            return OwnKey()
-        return OwnKey(self._need(path_of(self.directory, name, ".key")))
+        tokens = list(tokens_of(self.directory, name))
+        enrols = not given.is_file() and (made.is_file() or any(map(Path.is_file, tokens)))
+        return KeyFiles(
+            key=str(made) if enrols else self._need(given),
+            brokers=tuple(self._brokers(enrols=enrols))[:brokers],
+            tokens=tuple(map(str, tokens)) if enrols else (),
+        )
 
     def broker(self, host: str | None) -> str | None:
         """The secret key of the broker on `host`, which never enrols."""
@@ -56,22 +43,17 @@ class HostKeys:
             return None
         return self._need(path_of(self.directory, self._fleet.broker.key_name(host), ".key"))
 
-    def brokers(self, own: OwnKey) -> tuple[str, ...]:
-        """The public keys of the brokers, for the holder of `own`: where they are missing, who
-        enrols gets them. Empty in a fleet without keys."""
-        if self.directory is None:
-            return ()
-        found = []
-        for host in self._fleet.broker.placed:
-            name = self._fleet.broker.key_name(host)
-            given, made = (path_of(each, name, ".pub") for each in (self.directory, self.made))
-            enrols = own.token is not None or made.is_file()
-            found.append(str(made) if enrols and not given.is_file() else self._need(given))
-        return tuple(found)
-
     def missing(self) -> list[Path]:
         """The files that were asked for and are not there."""
         return [path for path in sorted(self._needed) if not path.is_file()]
+
+    def _brokers(self, *, enrols: bool) -> Iterator[str]:
+        """The public keys of the brokers: where they are missing, who enrols gets them."""
+        assert self.directory is not None, "the fleet has keys"
+        for host in self._fleet.broker.placed:
+            name = self._fleet.broker.key_name(host)
+            given, made = (path_of(each, name, ".pub") for each in (self.directory, self.made))
+            yield str(made) if enrols and not given.is_file() else self._need(given)
 
     def _need(self, path: Path) -> str:
         self._needed.add(path)

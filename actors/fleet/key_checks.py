@@ -22,21 +22,22 @@ def key_faults(fleet: FleetFile, host: str | None) -> Iterator[Fault]:
     keys = HostKeys(fleet)
     if keys.directory is None:
         return
-    enrolling = [(name, Role.REPLICA) for name in replica_names(fleet, host)]
-    enrolling += [(robot.name, Role.ROBOT) for robot in fleet.robots if robot.host == host]
-    owners = [(keys.own(name), name, role) for name, role in enrolling]
+    owners = [(name, Role.REPLICA) for name in replica_names(fleet, host)]
+    owners += [(robot.name, Role.ROBOT) for robot in fleet.robots if robot.host == host]
     if fleet.broker.placed[0] == host:
-        owners += [(keys.given(port), port, Role.ROBOT) for port in client_ports(fleet)]
-    public: tuple[str, ...] = ()
-    for own, name, role in owners:
-        public = (*public, *keys.brokers(own))
-        if own.token is not None:
-            yield from _token(Path(own.token), name, role)
-        elif own.key is not None:
-            yield from _key(Path(own.key), name, role)
+        owners += [(port, Role.ROBOT) for port in client_ports(fleet)]
+    public: set[Path] = set()
+    for name, role in owners:
+        own = keys.files(name)
+        public |= set(map(Path, own.brokers))
+        tokens = [path for path in map(Path, own.tokens) if path.is_file()]
+        for token in tokens[:1]:
+            yield from _token(token, name, role)
+        if not tokens:
+            yield from _key(Path(own.key or ""), name, role)
     brokers = {fleet.broker.key_name(each) for each in fleet.broker.placed}
     for name in sorted(brokers):
-        if (path := path_of(keys.directory, name, ".pub")) in map(Path, public):
+        if (path := path_of(keys.directory, name, ".pub")) in public:
             yield from _key(path, name, Role.BROKER)
     if host in fleet.broker.placed:
         secret = keys.broker(host)

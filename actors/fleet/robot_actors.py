@@ -139,7 +139,6 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
     near = segment_uses.is_near(service, robot)
     outbox = [segment_uses.outbox(context.fleet, robot, writable=True)] if near else []
     plan = segment_uses.plan(robot)
-    own_key = context.keys.own(robot.name)
     config = NetworkConfig(
         robot=robot.name,
         evidence=context.evidence,
@@ -166,9 +165,7 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         plan=plan.name,
         fps=robot.fps,
         executed_bytes=context.fleet.logs.executed_mb * 1_000_000,
-        key=own_key.key,
-        token=own_key.token,
-        broker_keys=context.keys.brokers(own_key),
+        keys=context.keys.files(robot.name),
     )
     return context.spec(
         "network",
@@ -177,7 +174,6 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         [*frames, *outbox, plan],
         robot,
         after=["broker"],
-        start_timeout_s=ENROLS_S if own_key.token else 0.0,
     )
 
 
@@ -194,10 +190,6 @@ def executed(context: HostContext, robot: RobotEntry) -> ActorSpec:
         evidence=context.evidence,
     )
     return context.spec("executed", f"{robot.name}/executed", config, [plan], robot)
-
-
-ENROLS_S = 86400.0
-"""How long a robot may wait for the broker at which it enrols: hosts start in any order."""
 
 
 def recorder(context: HostContext, robot: RobotEntry, record: RecordSettings) -> ActorSpec:

@@ -43,16 +43,13 @@ def replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec:
     outboxes = {
         robot.name: segment_uses.outbox(context.fleet, robot, writable=False) for robot in near
     }
-    own = context.keys.own(f"{name}/{k}")
     config = replace(
         _served(context, name, place.host, place.device, k),
         evidence=context.evidence,
         outboxes={robot: outbox.name for robot, outbox in outboxes.items()},
         audit_bytes=service.audit_bytes,
         capture_bytes=service.capture_bytes,
-        key=own.key,
-        token=own.token,
-        broker_keys=context.keys.brokers(own),
+        keys=context.keys.files(f"{name}/{k}"),
     )
     return context.spec(
         "inference",
@@ -70,7 +67,6 @@ def pool(context: HostContext, name: str, where: Pool) -> ActorSpec:
     are not this host's."""
     service = context.fleet.services[name]
     served = _served(context, name, None, where.device, where.first)
-    owns = [context.keys.own(f"{name}/{k}") for k in where.numbers]
     config = PoolConfig(
         service=name,
         address=where.address,
@@ -79,11 +75,8 @@ def pool(context: HostContext, name: str, where: Pool) -> ActorSpec:
         fewest=where.fewest,
         most=where.most,
         fixed=sum(place.replicas for place in places(service)),
-        replica=replace(
-            served, audit_bytes=0, capture_bytes=0, broker_keys=context.keys.brokers(owns[0])
-        ),
-        keys=tuple(own.key for own in owns),
-        tokens=tuple(own.token for own in owns),
+        replica=replace(served, audit_bytes=0, capture_bytes=0),
+        keys=tuple(context.keys.files(f"{name}/{k}") for k in where.numbers),
     )
     return context.spec(
         "pool",

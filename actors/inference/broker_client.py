@@ -94,6 +94,15 @@ class BrokerClient:
         return self._connection.reason
 
     @property
+    def condition(self) -> Condition:
+        """That of the connection."""
+        return self._connection.condition
+
+    def rekey(self, key: Key | None, server: PublicKey | None) -> None:
+        """Connect anew with other keys."""
+        self._connection.rekey(key, server)
+
+    @property
     def open_s(self) -> float | None:
         """For how long the connection has been open; None while it is not."""
         return self._connection.open_s

@@ -6,6 +6,7 @@ which it came. Used by one thread; never blocks.
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -13,7 +14,8 @@ from typing import Any
 from ...transport import sockets
 from ...transport.bodies import ActorVitals, Demand, Register
 from ...transport.poll import Poll, Source
-from ..runtime.credentials import Credentials
+from ..runtime.key_files import KeyFiles
+from ..runtime.own_keys import OwnKeys
 from .broker_client import BrokerClient
 
 
@@ -25,11 +27,12 @@ class BrokerLinks:
         endpoints: Sequence[str],
         identity: str,
         offer: Register,
-        keys: Credentials | None = None,
+        keys: OwnKeys | None = None,
     ) -> None:
-        keys = keys or Credentials()
+        self._keys = keys or OwnKeys(identity, KeyFiles(), endpoints)
         self.links = [
-            BrokerClient(each, identity, offer, *keys.of(k)) for k, each in enumerate(endpoints)
+            BrokerClient(each, identity, offer, *self._keys.of(k))
+            for k, each in enumerate(endpoints)
         ]
         self._abandoned: set[int] = set()
 
@@ -40,8 +43,10 @@ class BrokerLinks:
 
     @property
     def reason(self) -> str:
-        """Which brokers are unreachable, and why; empty when none is."""
-        return "; ".join(link.reason for link in self.links if link.reason)
+        """Which brokers are unreachable, and why, and what a new key waits for; empty when none
+        is."""
+        reasons = [*(link.reason for link in self.links), self._keys.reason]
+        return "; ".join(filter(None, reasons))
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -95,7 +100,10 @@ class BrokerLinks:
         demand: Demand | None = None,
     ) -> None:
         """Send a heartbeat to each broker (see `BrokerClient.beat`). `sessions`: how many came by
-        each of them."""
+        each of them. With a new key all connections are made anew."""
+        if self._keys.follow([link.condition for link in self.links], time.monotonic_ns()):
+            for k, link in enumerate(self.links):
+                link.rekey(*self._keys.of(k))
         total = sessions.total()
         for k, link in enumerate(self.links):
             elsewhere = total - sessions[k]
@@ -107,5 +115,6 @@ class BrokerLinks:
 
     def close(self) -> None:
         """Close; messages in the sockets have a moment to leave."""
+        self._keys.close()
         for link in self.links:
             link.close()

@@ -25,7 +25,7 @@ from ...transport.poll import Poll
 from ..runtime.actor import Actor
 from ..runtime.audit import Audit
 from ..runtime.configs import InferenceConfig
-from ..runtime.credentials import own_credentials
+from ..runtime.own_keys import OwnKeys
 from .broker_client import BrokerClient
 from .broker_links import BrokerLinks
 from .capture import Capture
@@ -72,14 +72,8 @@ class InferenceActor(Actor):
         """Load the policy, warm it up, restore the counts, connect. Raises RefusedError."""
         config, began_s = self.config, time.monotonic()
         # Before the model, so that a missing key is reported at once.
-        keys = own_credentials(
-            self.name,
-            config.key,
-            config.token,
-            config.broker_keys,
-            config.brokers,
-            self.wait_for,
-        )
+        keys = OwnKeys(self.name, config.keys, config.brokers)
+        keys.wait(self.wait_for, patient=not config.script)
         cv2.setNumThreads(config.threads)
         self._next_beat_ns = _NEVER_NS  # the warm-up predicts before there is a broker client
         before = self.board.previous() or {}

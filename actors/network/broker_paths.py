@@ -16,7 +16,8 @@ from ...transport.connection import Condition, Connection
 from ...transport.header import Header, Kind
 from ...transport.poll import Poll, Source
 from ..runtime.configs import NetworkConfig
-from ..runtime.credentials import Credentials
+from ..runtime.key_files import KeyFiles
+from ..runtime.own_keys import OwnKeys
 from .broker_route import BrokerRoute
 
 SILENT_NS = 2_000_000_000
@@ -33,17 +34,17 @@ class BrokerPaths:
         context: sockets.Context,
         config: NetworkConfig,
         identity: str,
-        keys: Credentials | None = None,
+        keys: OwnKeys | None = None,
     ) -> None:
-        keys = keys or Credentials()
+        self._keys = keys or OwnKeys(config.robot, KeyFiles(), config.brokers)
         self.endpoints = config.brokers
         self.connections = [
             Connection(
                 context,
                 endpoint,
                 identity,
-                key=keys.own,
-                server=keys.of(k)[1],
+                key=self._keys.of(k)[0],
+                server=self._keys.of(k)[1],
                 lost_after_ns=min(SILENT_NS, round(config.broker_lost_after_s * 5e8)),
             )
             for k, endpoint in enumerate(config.brokers)
@@ -63,9 +64,10 @@ class BrokerPaths:
 
     @property
     def reason(self) -> str:
-        """Why no broker is reachable, each named; empty when one is."""
+        """Why no broker is reachable, each named, and what a new key waits for; empty when one
+        is."""
         reasons = [each.reason for each in self.connections]
-        return "" if "" in reasons else "; ".join(reasons)
+        return "" if "" in reasons else "; ".join(filter(None, [*reasons, self._keys.reason]))
 
     @property
     def impatient(self) -> bool:
@@ -90,7 +92,10 @@ class BrokerPaths:
         return made
 
     def tick(self, now_ns: int) -> list[str]:
-        """Let time pass; why connections that were dead are made anew."""
+        """Let time pass; why connections that were dead are made anew. All are, with a new key."""
+        if self._keys.follow([each.condition for each in self.connections], now_ns):
+            for k, each in enumerate(self.connections):
+                each.rekey(*self._keys.of(k))
         remade = []
         for k, each in enumerate(self.connections):
             if each.tick(now_ns, dead=self.route.unheard(k, now_ns)):
@@ -160,6 +165,7 @@ class BrokerPaths:
 
     def close(self) -> None:
         """Close the monitors; the sockets are closed with their context."""
+        self._keys.close()
         for each in self.connections:
             each.close()
 

@@ -27,7 +27,7 @@ from ...transport.messages import unreadable
 from ...transport.poll import Poll
 from ..runtime.actor import Actor
 from ..runtime.configs import NetworkConfig
-from ..runtime.credentials import own_credentials
+from ..runtime.own_keys import OwnKeys
 from .broker_paths import BrokerPaths
 from .control_link import ControlLink
 from .executed_log import ExecutedLog
@@ -77,14 +77,8 @@ class NetworkActor(Actor):
         # Long enough for the last two messages to leave: a socket discards unsent ones on close.
         self.resources.callback(self._context.destroy, linger=100)
         self._control = ControlLink(self._context, config.control, config.robot, self._dropped)
-        keys = own_credentials(
-            config.robot,
-            config.key,
-            config.token,
-            config.broker_keys,
-            config.brokers,
-            self.wait_for,
-        )
+        keys = OwnKeys(config.robot, config.keys, config.brokers)
+        keys.wait(self.wait_for, patient=not config.script)
         self._relay = SessionRelay(round(config.broker_lost_after_s * 1e9))
         identity = f"{config.robot}:{self.incarnation}"
         self._brokers = BrokerPaths(self._context, config, identity, keys)

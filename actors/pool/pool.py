@@ -100,11 +100,8 @@ class PoolActor(Actor):
             case "start":
                 self.log.info("starts %s", name)
                 config = self.config
-                k = number - config.first
-                key, token = config.keys[k], config.tokens[k]
-                replica = msgspec.structs.replace(
-                    config.replica, replica=number, key=key, token=token
-                )
+                keys = config.keys[number - config.first]
+                replica = msgspec.structs.replace(config.replica, replica=number, keys=keys)
                 self._cluster.start(
                     number,
                     msgspec.to_builtins(replica),

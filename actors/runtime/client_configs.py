@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from .key_files import KeyFiles
+
 
 class ObservationMapping(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which keys of a client's observation hold what: a key for each camera of the policy, one or
@@ -39,9 +41,7 @@ class OpenpiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     metadata: dict[str, Any] = {}
     roboarena: bool = False
     """Whether the metadata are RoboArena's `PolicyServerConfig`."""
-    key: str | None = None
-    broker_keys: tuple[str, ...] = ()
-    """The secret key file of these clients and the broker's public one: both or neither."""
+    keys: KeyFiles = KeyFiles()
 
 
 GrootDialect = Literal["n1.5", "n1.6"]
@@ -77,6 +77,4 @@ class GrootConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     api_token: str | None = None
     dialect: GrootDialect = "n1.6"
     mapping: GrootMapping = GrootMapping()
-    key: str | None = None
-    broker_keys: tuple[str, ...] = ()
-    """The secret key file of these clients and the broker's public one: both or neither."""
+    keys: KeyFiles = KeyFiles()

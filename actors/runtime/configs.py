@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from ...robot.base import ControlMode, RobotSpec
+from .key_files import KeyFiles
 
 AtStop = Literal["hold", "park", "torque_off"]
 """How a driver leaves its robot when it is stopped."""
@@ -108,11 +109,7 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """The newest requests and replies kept whole in `<evidence>/capture`, to run again offline."""
     evidence: str | None = None
     """A directory that outlives the fleet; None: the runtime directory, which does not."""
-    key: str | None = None
-    broker_keys: tuple[str, ...] = ()
-    """This replica's secret key file and the public one of each broker: both or neither."""
-    token: str | None = None
-    """The file with which it makes and enrols these, unless they are there."""
+    keys: KeyFiles = KeyFiles()
     script: bool = False
     """Whether a program serves it (`holdfast.serve`), not a fleet."""
     import_path: str | None = None
@@ -181,11 +178,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """The newest steps kept in `<evidence>/executed`, one line each; 0 keeps none."""
     evidence: str | None = None
     """A directory that outlives the fleet; None: the runtime directory, which does not."""
-    key: str | None = None
-    broker_keys: tuple[str, ...] = ()
-    """This robot's secret key file and the public one of each broker: both or neither."""
-    token: str | None = None
-    """The file with which it makes and enrols these, unless they are there."""
+    keys: KeyFiles = KeyFiles()
     script: bool = False
     """Whether the control loop is a program's own (`RemotePolicy`), not a fleet's."""
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from .configs import InferenceConfig
+from .key_files import KeyFiles
 
 
 class PoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Between `fewest` and `most` replicas of `service` on the Ray cluster at `address`.
 
     They are numbered from `first`. `replica` is the configuration of each, but for its number, its
-    host and its key. `keys` and `tokens` are the files of all of them, in order: see
-    `InferenceConfig`.
+    host and its keys, which `keys` has for all of them, in order.
     `fixed` counts the service's replicas that are not in the pool. `namespace` keeps the fleets on
     one cluster apart.
     """
@@ -25,7 +25,6 @@ class PoolConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     most: int
     fixed: int
     replica: InferenceConfig
-    keys: tuple[str | None, ...]
-    tokens: tuple[str | None, ...]
+    keys: tuple[KeyFiles, ...]
     lease_s: float = 600.0
     """After so long without a visit of its pool a replica ends."""

@@ -194,7 +194,8 @@ def test_the_init_container_puts_each_key_where_its_actors_look_for_it(
         assert EnrolmentStore(mounted, "broker").record(token.id) == token
     else:
         (own,) = (a.config for a in actors if a.kind == "inference")
-        assert load_token(Path(own["token"])).id == token.id
+        (there,) = (path for path in map(Path, own["keys"]["tokens"]) if path.is_file())
+        assert load_token(there).id == token.id
         assert not list(mounted.glob("*.key"))
 
 

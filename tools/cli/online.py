@@ -174,7 +174,7 @@ def _connect(context: sockets.Context, question: _Question) -> sockets.Socket | 
     """A connection in the robot's name that cannot be taken for the robot's own."""
     config, answer = question.network, question.acceptance
     try:
-        keys = credentials(answer.robot, config.key, config.broker_keys)
+        keys = credentials(answer.robot, config.keys)
     except RefusedError as refused:
         answer.reason, answer.message = "keys", f"not asked: {refused}"
         return None
@@ -223,7 +223,7 @@ def _give_up(question: _Question, patience_s: float) -> None:
         )
         return
     answer.reason = "no-broker"
-    knows = " and knows the key of this robot" if question.network.key else ""
+    knows = " and knows the key of this robot" if question.network.keys.key else ""
     answer.message = (
         f"no broker answers at {broker}: see on its host that the fleet runs{knows} "
         "(`actorctl status`)"

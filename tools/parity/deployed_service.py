@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from ...actors.clients.service_caller import ServiceCaller
 from ...actors.embedding.service_list import ServiceOffer
+from ...actors.runtime.own_keys import OwnKeys
 from ...transport import sockets
 from ...transport.bodies import Open, Request
 from ...transport.images import Pixels, decode_jpeg, encode_jpeg
-from ...transport.keys import Key, PublicKey
 from ...transport.messages import Blobs
 
 SLACK_S = 1.0
@@ -38,7 +38,7 @@ class DeployedService:
         offer: ServiceOffer,
         broker: str,
         jpeg_quality: int = 0,
-        keys: tuple[Key | None, PublicKey | None] = (None, None),
+        keys: OwnKeys | None = None,
         robot: str | None = None,
     ) -> None:
         self.offer, self._quality = offer, jpeg_quality
@@ -112,4 +112,4 @@ class DeployedService:
             pid=os.getpid(),
         )
         epochs = itertools.count(time.monotonic_ns() // 100_000_000 & 0xFFFFFFF)
-        return ServiceCaller(self._context, self._broker, opening, epochs, *self._keys)
+        return ServiceCaller(self._context, self._broker, opening, epochs, self._keys)

@@ -10,7 +10,8 @@ import numpy as np
 
 from ...actors.embedding.identity import Identity
 from ...actors.embedding.service_list import ServiceOffer
-from ...actors.runtime.credentials import credentials
+from ...actors.runtime.key_files import KeyFiles
+from ...actors.runtime.own_keys import OwnKeys
 from ...errors import DatasetError
 from ...robot.dataset.dataset_reader import Dataset
 from .checkpoint_statistics import compared
@@ -62,8 +63,9 @@ def verification(question: Question) -> Verified:
     )
     if not samples:
         raise DatasetError(f"{dataset.root} has no frame")
-    keys = credentials("verify", question.identity.key, question.identity.broker_keys).of(0)
-    robot = question.identity.name
+    own = question.identity
+    files = KeyFiles(key=own.key, brokers=own.broker_keys)
+    keys, robot = OwnKeys("verify", files, ()), own.name
     with DeployedService(offer, question.broker, question.jpeg_quality, keys, robot) as service:
         check = PolicyCheck(
             samples,

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 import zmq
 
-from holdfast.actors.runtime.enrol import enrolled
+from holdfast.actors.runtime.key_files import KeyFiles
+from holdfast.actors.runtime.own_keys import OwnKeys
 from holdfast.errors import RefusedError
 from holdfast.tests.actors.broker.broker_process import BrokerProcess
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import messages, sockets
 from holdfast.transport.bodies import Heartbeat
+from holdfast.transport.connection import Connection
 from holdfast.transport.enrolment_tokens import issue, load_token
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.key_bodies import Enrol
@@ -64,14 +66,19 @@ class Site:
         role = load_token(token).role
         ends = [b.back if role is Role.REPLICA else b.front for b in self.brokers.values()]
         key = self.root / "peer" / (file or f"{name.replace('/', '@')}.key")
-        public = [key.parent / f"broker@{k}.pub" for k in "ab"]
+        files = self.files(key, token)
         deadline_s = time.monotonic() + WITHIN_S
 
         def wait(what: str) -> None:
             assert time.monotonic() < deadline_s, what
 
-        enrolled(name, key, token, public, ends, wait)
+        OwnKeys(name, files, ends).wait(wait, patient=False)
         return key
+
+    def files(self, key: Path, token: Path) -> KeyFiles:
+        """Those of a peer that knows both brokers."""
+        public = tuple(str(key.parent / f"broker@{k}.pub") for k in "ab")
+        return KeyFiles(key=str(key), brokers=public, tokens=(str(token),))
 
     def is_heard(self, key: Path, broker: str) -> bool:
         """Whether the broker answers a heartbeat of the robot with this key."""
@@ -214,4 +221,68 @@ def test_a_token_opens_nothing_but_the_enrolment(site: Site) -> None:
     key = site.root / "peer" / "r1.key"
     # In the handshake or, until the broker has looked at its files again, by its answer.
     with pytest.raises((KeyError, RefusedError), match="withdrawn"):
-        enrolled("r1", key, token, [key.with_name("broker@a.pub")], [front], wait)
+        OwnKeys("r1", site.files(key, token), [front]).wait(wait, patient=False)
+
+
+class RunningPeer:
+    """The robot `r1` as its actor runs it: one connection to broker `a`, and keys that renew."""
+
+    def __init__(self, site: Site, token: Path) -> None:
+        front = site.brokers["a"].front
+        self.keys = OwnKeys("r1", site.files(site.root / "peer" / "r1.key", token), (front,))
+        self._context: sockets.Context = zmq.Context()
+        self.keys.wait(lambda _what: None)
+        own, server = self.keys.of(0)
+        self._connection = Connection(
+            self._context, front, "r1:1", key=own, server=server, lost_after_ns=500_000_000
+        )
+
+    def is_heard(self) -> bool:
+        """Whether the broker has answered a heartbeat since the last call."""
+        now_ns = time.monotonic_ns()
+        self._connection.connected()
+        if self.keys.follow([self._connection.condition], now_ns):
+            self._connection.rekey(*self.keys.of(0))
+        self._connection.tick(now_ns)
+        beat = messages.encode(Header(Kind.HEARTBEAT, token=1), Heartbeat(progress=1))
+        sockets.send(self._connection.socket, beat)
+        heard = sockets.receive(self._connection.socket) is not None
+        if heard:
+            self._connection.heard(now_ns)
+        return heard
+
+    def waits_for(self, words: str) -> bool:
+        """Whether it says so of its keys, in its next turn."""
+        self.is_heard()
+        return words in self.keys.reason
+
+    def close(self) -> None:
+        self.keys.close()
+        self._connection.close()
+        self._context.destroy(linger=0)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.usefixtures("secrets_stay")
+def test_a_peer_that_runs_takes_up_the_next_good_token(site: Site) -> None:
+    """Once its key is refused; what is no good token is named, and costs nothing."""
+    token = site.token("r1")
+    with closing(RunningPeer(site, token)) as peer:
+        wait_until(peer.is_heard, "it is heard", within_s=WITHIN_S)
+        first = load(site.root / "peer" / "r1.key")
+        assert revoke(site.keys["a"], "r1")
+        wait_until(lambda: peer.waits_for("made the key that is not accepted any more"))
+        token.unlink()
+        wait_until(lambda: peer.waits_for(f"no token in {token}"))
+        token.write_text("no token\n")
+        wait_until(lambda: peer.waits_for("holds no token"))
+        token.unlink()
+        site.token("r1", lasts_s=-5)
+        wait_until(lambda: peer.waits_for("the token has expired: make a new one"))
+        token.unlink()
+        site.token("r1").chmod(0o644)
+        wait_until(lambda: peer.waits_for(f"chmod 600 {token}"))
+        token.chmod(0o600)
+        wait_until(peer.is_heard, "it is heard with another key", within_s=WITHIN_S)
+        assert load(site.root / "peer" / "r1.key").public != first.public
+        assert not peer.keys.reason

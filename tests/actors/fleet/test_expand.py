@@ -185,8 +185,8 @@ def test_each_actor_gets_its_own_key_and_a_missing_one_is_named(
     keys.new("pick/1", Role.REPLICA, tmp_path / "keys")
     keys.new("r2", Role.ROBOT, tmp_path / "keys")
     by_name = {actor.name: actor.config for actor in actors(good)}
-    assert by_name["pick/1"]["key"].endswith("pick@1.key")
-    assert by_name["r2/network"]["broker_keys"] == [str(tmp_path / "keys/broker.pub")]
+    assert by_name["pick/1"]["keys"]["key"].endswith("pick@1.key")
+    assert by_name["r2/network"]["keys"]["brokers"] == [str(tmp_path / "keys/broker.pub")]
     assert by_name["broker"]["keyring"] == str(tmp_path / "keys")
 
 
@@ -205,7 +205,9 @@ def test_each_of_several_brokers_has_its_own_key(good: dict[str, Any], tmp_path:
         keys.new(name, Role.ROBOT, tmp_path / "keys")
     public = [str(tmp_path / "keys" / f"broker@{host}.pub") for host in "ba"]
     by_name = {actor.name: actor.config for actor in actors(good, host="c")}
-    assert by_name["pick/0"]["broker_keys"] == by_name["r1/network"]["broker_keys"] == public
+    assert (
+        by_name["pick/0"]["keys"]["brokers"] == by_name["r1/network"]["keys"]["brokers"] == public
+    )
     for host in "ab":
         (own,) = [actor.config for actor in actors(good, host=host) if actor.name == "broker"]
         assert own["key"] == str(tmp_path / "keys" / f"broker@{host}.key")

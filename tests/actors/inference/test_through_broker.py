@@ -271,7 +271,7 @@ def test_a_replica_without_a_key_is_not_registered_by_a_broker_with_keys(
         "checkpoint": str(checkpoint),
         "heartbeat_s": 0.05,
     }
-    mine = {"key": f"{keys}/pick@0.key", "broker_keys": [f"{keys}/broker.pub"]}
+    mine = {"keys": {"key": f"{keys}/pick@0.key", "brokers": [f"{keys}/broker.pub"]}}
     keyless = Running(InferenceActor, "pick/1", {**replica, "replica": 1}, tmp_path)
     served = Running(InferenceActor, "pick/0", {**replica, "replica": 0, **mine}, tmp_path)
     security = {"key": robot_key, "server": load_public(keys / "broker.pub")}
