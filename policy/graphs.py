@@ -82,7 +82,7 @@ class GraphedFunction:
         """For the status: the batch sizes that run as graphs, and the reason why others are
         eager."""
         sizes = sorted(
-            shapes[0][0] for shapes, run in self._runs.items() if run is not self._function
+            {shapes[0][0] for shapes, run in self._runs.items() if run is not self._function}
         )
         if not sizes:
             return f"eager: {self._eager_because or 'nothing has run yet'}"

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...errors import PolicyError
+from ..graphs import GraphedFunction
 from .action_tokens import ActionTokens
 from .fast_network import FastNetwork, StaticCache
-from .pali_gemma import Prefix
+from .image_preparation import prepared
 
 SKIPPED = 128
 """Words at the end of PaliGemma's vocabulary that stand for no action: those of segmentation.
@@ -26,7 +27,13 @@ Source: openpi 15a9616, `src/openpi/models/tokenizer.py`."""
 
 class ActionWords:
     """The action tokens as words of `network`, from the end of its vocabulary on. Raises
-    PolicyError where it has too few."""
+    PolicyError where it has too few.
+
+    Attributes:
+        words: the word of each action token.
+        rows: the rows of the output layer of these words [n, w].
+        letters, begins, ends: see `ActionTokens`.
+    """
 
     def __init__(self, tokens: ActionTokens, network: FastNetwork) -> None:
         words, device = network.architecture.words, network.words_out.weight.device
@@ -44,39 +51,88 @@ class ActionWords:
         self.ends = torch.from_numpy(tokens.ends).to(device)
 
 
-def decode(
-    network: FastNetwork,
-    prefix: Prefix,
-    before: Sequence[int],
-    words: ActionWords,
-    letters: int,
-    most: int,
-) -> list[list[int] | None]:
-    """The action tokens of each sample, which have so many `letters`; None where `most` tokens were
-    not enough. `before` are the words between the text and the first of them."""
-    batch, device = len(prefix.counts), prefix.counts.device
-    cache = StaticCache.after(prefix, len(before) + most)
-    given = torch.tensor(list(before), device=device).expand(batch, -1)
-    hidden = network.extend(cache, given)
-    left = torch.full((batch,), letters, device=device)
-    within = torch.zeros(batch, dtype=torch.bool, device=device)
-    unfinished = torch.ones(batch, dtype=torch.bool, device=device)
-    chosen: list[Tensor] = []
-    for _ in range(most):
-        scores = (hidden[:, -1] @ words.rows.t()).float()
-        fits = (words.letters <= left[:, None]) & (words.begins == within[:, None])
-        best = scores.masked_fill(~fits, -torch.inf).argmax(dim=1)
-        unfinished &= fits.any(dim=1)
-        chosen.append(torch.where(unfinished, best, -1))
-        left = torch.where(unfinished, left - words.letters[best], left)
-        within = torch.where(unfinished, words.ends[best], within)
-        unfinished &= (left > 0) | within
-        if not bool(unfinished.any()):
-            break
-        hidden = network.extend(cache, words.words[best][:, None])
-    whole = ((left == 0) & ~within).tolist()
-    rows = torch.stack(chosen, dim=1).tolist()
-    return [
-        [token for token in row if token >= 0] if done else None
-        for row, done in zip(rows, whole, strict=True)
-    ]
+class FastDecoder:
+    """Chunks of so many `letters` in at most `most` action tokens; `before` are the words between a
+    text and the first of them.
+
+    On a GPU, the prefix of a batch is one graph and each further word the replay of another one.
+    """
+
+    def __init__(
+        self,
+        network: FastNetwork,
+        words: ActionWords,
+        before: Sequence[int],
+        letters: int,
+        most: int,
+        graphs: object = "auto",
+    ) -> None:
+        self.network, self.words = network, words
+        self._letters, self._most = letters, most
+        device = network.words_out.weight.device
+        self._before = torch.tensor(list(before), device=device)
+        self._caches: dict[int, StaticCache] = {}
+        """By the size of the batch: a graph has the addresses of its own."""
+        self.begun = GraphedFunction.on(device, self.begin, graphs)
+        self.scored = GraphedFunction.on(device, self.score, graphs)
+
+    @property
+    def execution(self) -> str:
+        """How the network runs, for the status."""
+        prefix, words = self.begun.state, self.scored.state
+        return words if prefix == words else f"prefix: {prefix}; words: {words}"
+
+    def begin(self, *inputs: Tensor) -> Tensor:
+        """Put the prefix of a batch into its cache: images [b, h, w, 3] of each view, then the
+        tokens of the texts [b, length] and which of them count. Returns the values of the last
+        layer."""
+        *views, tokens, counts = inputs
+        pixels = self.network.architecture.vision.pixels
+        dtype = self.network.words_out.weight.dtype
+        images = [prepared(view, pixels).to(dtype) for view in views]
+        all_count = torch.ones(len(tokens), len(views), dtype=torch.bool, device=tokens.device)
+        prefix = self.network.prefix(images, all_count, tokens, counts)
+        if len(tokens) not in self._caches:
+            self._caches[len(tokens)] = StaticCache(prefix, len(self._before) + self._most)
+        self._caches[len(tokens)].begin(prefix)
+        return prefix.layers[-1][1]
+
+    def score(self, words: Int[Tensor, "b m"], places: Int[Tensor, " m"]) -> Float[Tensor, "b n"]:
+        """How likely each of the action tokens is after `words`, which the cache then has at
+        `places`."""
+        hidden = self.network.extend(self._caches[len(words)], words, places)
+        return (hidden[:, -1] @ self.words.rows.t()).float()
+
+    def decode(self, *inputs: Tensor) -> list[list[int] | None]:
+        """The action tokens of each sample, from the inputs of `begin`; None where the most tokens
+        were not enough."""
+        self.begun(*inputs)
+        batch, known, device = len(inputs[-1]), len(self._before), self._before.device
+        places = self._caches[batch].places
+        words, now = self._before.expand(batch, -1), places[:known]
+        left = torch.full((batch,), self._letters, device=device)
+        within = torch.zeros(batch, dtype=torch.bool, device=device)
+        unfinished = torch.ones(batch, dtype=torch.bool, device=device)
+        chosen: list[Tensor] = []
+        for k in range(known, known + self._most):
+            fits = self._fits(left, within)
+            best = self.scored(words, now).masked_fill(~fits, -torch.inf).argmax(dim=1)
+            unfinished &= fits.any(dim=1)
+            chosen.append(torch.where(unfinished, best, -1))
+            left = torch.where(unfinished, left - self.words.letters[best], left)
+            within = torch.where(unfinished, self.words.ends[best], within)
+            unfinished &= (left > 0) | within
+            if not bool(unfinished.any()):
+                break
+            words, now = self.words.words[best][:, None], places[k : k + 1]
+        whole = ((left == 0) & ~within).tolist()
+        rows = torch.stack(chosen, dim=1).tolist()
+        return [
+            [token for token in row if token >= 0] if done else None
+            for row, done in zip(rows, whole, strict=True)
+        ]
+
+    def _fits(self, left: Int[Tensor, " b"], within: Bool[Tensor, " b"]) -> Bool[Tensor, "b n"]:
+        """Which tokens can come next, where so many letters are left and the last one is whole or
+        `within`."""
+        return (self.words.letters <= left[:, None]) & (self.words.begins == within[:, None])

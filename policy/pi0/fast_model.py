@@ -10,15 +10,14 @@ import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from ..base import Observation, PolicySpec
+from ..base import PolicySpec
 from ..torch_devices import device_of, dtype_of
 from .action_tokens import ActionTokens, read_action_tokens
 from .checkpoint_layout import CheckpointLayout
-from .fast_decoding import ActionWords, decode
+from .fast_decoding import ActionWords, FastDecoder
 from .fast_network import FastNetwork
-from .image_preparation import prepared
 from .pi_options import PiOptions
-from .pi_sample import PiSample
+from .pi_sample import PiSample, texts_of_batch, views_of
 from .pi_weights import load_network
 from .word_pieces import WordPieces
 
@@ -29,8 +28,6 @@ BEFORE = "Action: "
 class FastModel:
     """`network` for observations of `spec`, where and in which dtype its weights are."""
 
-    execution = "eager: actions are decoded token by token"
-
     def __init__(
         self,
         network: FastNetwork,
@@ -38,14 +35,14 @@ class FastModel:
         spec: PolicySpec,
         tokens: ActionTokens,
         pieces: WordPieces,
+        graphs: object = "auto",
     ) -> None:
-        self.network, self.tokens = network, tokens
-        self.files = tokens.files
+        self.tokens, self.files = tokens, tokens.files
         self._layout, self._spec = layout, spec
-        weight = network.words_out.weight
-        self.device, self.dtype = weight.device, weight.dtype
-        self._words = ActionWords(tokens, network)
-        self._before = pieces.encode(BEFORE)
+        self.device = network.words_out.weight.device
+        letters = spec.chunk_size * len(spec.action_names)
+        words, before = ActionWords(tokens, network), pieces.encode(BEFORE)
+        self.decoder = FastDecoder(network, words, before, letters, layout.decoded_tokens, graphs)
 
     @classmethod
     def load(
@@ -62,20 +59,19 @@ class FastModel:
         on, kept_as = device_of(device), dtype_of(dtype)
         tokens = read_action_tokens(layout.folder, options.action_tokenizer)
         network = load_network(FastNetwork, layout.folder, layout.architecture, on, kept_as)
-        return cls(network, layout, spec, tokens, pieces)
+        return cls(network, layout, spec, tokens, pieces, options.graphs)
 
-    def predict(
-        self,
-        batch: Sequence[Observation],
-        samples: Sequence[PiSample],
-    ) -> Float[NDArray[np.float32], "b h a"]:
+    @property
+    def execution(self) -> str:
+        """How the network runs, for the status."""
+        return self.decoder.execution
+
+    def predict(self, samples: Sequence[PiSample]) -> Float[NDArray[np.float32], "b h a"]:
         """The actions of a batch, normalized. Raises ValueError for a chunk that is malformed."""
         steps, actions = self._spec.chunk_size, len(self._spec.action_names)
-        with torch.inference_mode():
-            found = self.decoded(samples)
         most = self._layout.decoded_tokens
         chunks = []
-        for tokens in found:
+        for tokens in self.decoded(samples):
             if tokens is None:
                 raise ValueError(
                     f"a malformed chunk: {most} action tokens are not enough for {steps} steps of "
@@ -86,22 +82,9 @@ class FastModel:
 
     def decoded(self, samples: Sequence[PiSample]) -> list[list[int] | None]:
         """The action tokens of each sample; None for a chunk that is malformed."""
-        longest = max(len(sample.tokens) for sample in samples)
-        tokens = torch.zeros(len(samples), longest, dtype=torch.long)
-        counts = torch.zeros(len(samples), longest, dtype=torch.bool)
-        for k, sample in enumerate(samples):
-            tokens[k, : len(sample.tokens)] = torch.tensor(sample.tokens)
-            counts[k, : len(sample.tokens)] = True
-        pixels = self._layout.architecture.vision.pixels
-        views = [np.stack([s.images[slot] for s in samples]) for slot in samples[0].images]
-        images = [
-            prepared(torch.from_numpy(view).to(self.device), pixels).to(self.dtype)
-            for view in views
-        ]
-        all_count = torch.ones(len(samples), len(views), dtype=torch.bool, device=self.device)
-        seen = self.network.prefix(
-            images, all_count, tokens.to(self.device), counts.to(self.device)
-        )
-        letters = self._spec.chunk_size * len(self._spec.action_names)
-        most = self._layout.decoded_tokens
-        return decode(self.network, seen, self._before, self._words, letters, most)
+        # One more: after a text, LeRobot's model begins a second time.
+        texts = texts_of_batch(samples, self._layout.prompt_tokens + 1)
+        inputs = [torch.from_numpy(x).to(self.device) for x in (*views_of(samples), *texts)]
+        # Not inference mode: its tensors, of which the cache is made, cannot be written elsewhere.
+        with torch.no_grad():
+            return self.decoder.decode(*inputs)

@@ -6,11 +6,8 @@ A token sees images, text and the tokens before it. Source: arXiv 2501.09747; op
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Self
-
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .architecture import Architecture
@@ -18,38 +15,46 @@ from .gemma import KeysValues
 from .pali_gemma import PaliGemma, Prefix, score_bias
 
 
-@dataclass
 class StaticCache:
-    """Keys and values of fixed length for a prefix and the tokens after it: a token is written in
-    its place, and `counts` [b, n] says which places are in use."""
+    """Keys and values of a batch in tensors that stay: n places for a prefix, then one for each of
+    `most` words. A CUDA graph reads and writes them where they are.
 
-    layers: list[KeysValues]
-    counts: Bool[Tensor, "b n"]
-    used: int
+    Attributes:
+        layers: for each layer, keys and values [b, key_heads, n + most, head].
+        counts: which places of the prefix count [b, n + most]; none of the words'.
+    """
 
-    @classmethod
-    def after(cls, prefix: Prefix, most: int) -> Self:
-        """With room for `most` tokens after `prefix`."""
-
+    def __init__(self, prefix: Prefix, most: int) -> None:
         def longer(x: Tensor) -> Tensor:
             return torch.cat((x, x.new_zeros(*x.shape[:2], most, x.shape[3])), dim=2)
 
-        counts = prefix.counts
-        room = counts.new_zeros(len(counts), most)
-        return cls(
-            [(longer(keys), longer(values)) for keys, values in prefix.layers],
-            torch.cat((counts, room), dim=1),
-            counts.shape[1],
+        batch, self._prefix_places = prefix.counts.shape
+        self.layers: list[KeysValues] = [(longer(k), longer(v)) for k, v in prefix.layers]
+        room = prefix.counts.new_zeros(batch, most)
+        self.counts = torch.cat((prefix.counts, room), dim=1)
+        self.places: Int[Tensor, " most"] = self._prefix_places + torch.arange(
+            most, device=prefix.counts.device
         )
+        """Those of the words."""
 
-    def write(self, layers: list[KeysValues]) -> None:
-        """Add the next tokens."""
-        end = self.used + layers[0][0].shape[2]
-        for (keys, values), (new_keys, new_values) in zip(self.layers, layers, strict=True):
-            keys[:, :, self.used : end] = new_keys
-            values[:, :, self.used : end] = new_values
-        self.counts[:, self.used : end] = True
-        self.used = end
+    def begin(self, prefix: Prefix) -> None:
+        """Hold another prefix of the same size; the words are forgotten."""
+        end = self._prefix_places
+        self.counts[:, :end] = prefix.counts
+        for ours, given in zip(self.layers, prefix.layers, strict=True):
+            for whole, part in zip(ours, given, strict=True):
+                whole[:, :, :end] = part
+
+    def before(self, places: Int[Tensor, " m"]) -> Tensor:
+        """Which places [b, n + most] a word at the first of `places` sees."""
+        every = torch.arange(self.counts.shape[1], device=places.device)
+        return self.counts | ((every >= self._prefix_places) & (every < places[0]))
+
+    def write(self, places: Int[Tensor, " m"], layers: list[KeysValues]) -> None:
+        """Put keys and values of m words at their places."""
+        for ours, given in zip(self.layers, layers, strict=True):
+            for whole, part in zip(ours, given, strict=True):
+                whole.index_copy_(2, places, part)
 
 
 class FastNetwork(PaliGemma):
@@ -59,15 +64,19 @@ class FastNetwork(PaliGemma):
         super().__init__(architecture)
         self.words_out = nn.Linear(architecture.language.width, architecture.words, bias=False)
 
-    def extend(self, cache: StaticCache, tokens: Int[Tensor, "b n"]) -> Float[Tensor, "b n w"]:
-        """The tokens after the last norm; the cache then has them too."""
-        batch, length = tokens.shape
-        x = self.embedded(tokens).to(cache.layers[0][0].dtype)
-        steps = torch.arange(length, device=tokens.device)
-        positions = cache.counts.sum(1, keepdim=True) + steps
+    def extend(
+        self, cache: StaticCache, words: Int[Tensor, "b m"], places: Int[Tensor, " m"]
+    ) -> Float[Tensor, "b m w"]:
+        """The tokens of `words` after the last norm. The cache then has them at `places`, which are
+        the next ones after those before; the same call again gives the same."""
+        batch, length = words.shape
+        x = self.embedded(words).to(cache.layers[0][0].dtype)
+        before = cache.before(places)
+        steps = torch.arange(length, device=words.device)
+        positions = before.sum(1, keepdim=True) + steps
         own = (steps[:, None] >= steps).expand(batch, -1, -1)
-        seen = torch.cat((cache.counts[:, None, :].expand(-1, length, -1), own), dim=2)
+        seen = torch.cat((before[:, None, :].expand(-1, length, -1), own), dim=2)
         x, layers = self.language(x, positions, score_bias(seen, x.dtype), cache.layers)
-        cache.write(layers)
+        cache.write(places, layers)
         hidden: Tensor = x
         return hidden

@@ -13,12 +13,12 @@ from typing import Self
 import msgspec
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
 from .. import continuation
-from ..base import Observation, PolicySpec
+from ..base import PolicySpec
 from ..graphs import GraphedFunction
 from ..rtc import Guidance
 from ..torch_devices import device_of, dtype_of
@@ -28,11 +28,9 @@ from .float8_linear import round_perceptrons
 from .image_preparation import prepared
 from .pi_network import PiNetwork
 from .pi_options import PiOptions
-from .pi_sample import PiSample
+from .pi_sample import PiSample, texts_of_batch, views_of
 from .pi_weights import load_network
 
-_OBSERVED = 4
-"""Tokens, which of them count, states and noise, after the images."""
 _PLAN = {"none": 0, "guided": 3, "trained": 2}
 """How many tensors continue a plan."""
 
@@ -73,63 +71,54 @@ class PiModel:
         """How the network runs, for the status."""
         return self.chunks.state
 
-    def predict(
-        self, batch: Sequence[Observation], samples: Sequence[PiSample]
-    ) -> Float[NDArray[np.float32], "b h a"]:
+    def predict(self, samples: Sequence[PiSample]) -> Float[NDArray[np.float32], "b h a"]:
         """The actions of a batch, in the model's scale and size."""
         # Not inference mode: guidance differentiates through tensors made here.
         with torch.no_grad():
-            actions = self.chunks(*self._inputs(batch, samples))
+            actions = self.chunks(*self._inputs(samples))
         values: NDArray[np.float32] = actions.float().cpu().numpy()
         return values
 
-    def _inputs(
-        self, batch: Sequence[Observation], samples: Sequence[PiSample]
-    ) -> tuple[Tensor, ...]:
-        """Images by slot, tokens, which of them count, states, noise, and what the way to continue
-        a plan takes."""
-        # One length for all prompts: a graph has one shape, and the rounding of a sample does not
-        # depend on the prompts of its neighbours.
-        length = self._layout.prompt_tokens
-        tokens = np.zeros((len(samples), length), np.int64)
-        for row, sample in zip(tokens, samples, strict=True):
-            row[: len(sample.tokens)] = sample.tokens
-        lengths = np.array([len(sample.tokens) for sample in samples])
-        counts = np.arange(length) < lengths[:, None]
-        views = [np.stack([s.images[slot] for s in samples]) for slot in samples[0].images]
+    def _inputs(self, samples: Sequence[PiSample]) -> tuple[Tensor, ...]:
+        """What `compute` takes."""
+        texts = texts_of_batch(samples, self._layout.prompt_tokens)
         return (
-            *(torch.from_numpy(view).to(self.device) for view in views),
-            torch.from_numpy(tokens).to(self.device),
-            torch.from_numpy(counts).to(self.device),
+            *(torch.from_numpy(array).to(self.device) for array in texts),
             self._tensor([sample.state for sample in samples]),
-            torch.cat([self._noise(o.seed) for o in batch]).to(self.device, self.dtype),
-            *self._continuation(batch, samples),
+            torch.cat([self._noise(s.asked.seed) for s in samples]).to(self.device, self.dtype),
+            *self._continuation(samples),
+            *(torch.from_numpy(view).to(self.device) for view in views_of(samples)),
         )
 
-    def _continuation(
-        self, batch: Sequence[Observation], samples: Sequence[PiSample]
-    ) -> tuple[Tensor, ...]:
+    def _continuation(self, samples: Sequence[PiSample]) -> tuple[Tensor, ...]:
         """Prefixes [b, H, A], with weights [b, H] and clips [b] or with the steps that are given
         [b, H]; nothing for a policy that continues no plan."""
         if self._spec.prefix == "none":
             return ()
-        steps = self._spec.chunk_size
+        asked, steps = [sample.asked for sample in samples], self._spec.chunk_size
         actions = self._layout.architecture.actions
         prefixes, lengths = continuation.padded([s.prefix for s in samples], steps, actions)
         prefix = self._tensor(list(prefixes))
         if self._spec.prefix == "guided":
-            weights, clips = continuation.guided(batch, lengths, self._guidance, steps)
+            weights, clips = continuation.guided(asked, lengths, self._guidance, steps)
             return prefix, self._tensor(list(weights)), self._tensor(list(clips))
-        given = continuation.given(batch, lengths, self._spec.max_prefix_steps, steps)
+        given = continuation.given(asked, lengths, self._spec.max_prefix_steps, steps)
         return prefix, torch.from_numpy(given).to(self.device)
 
-    def compute(self, *inputs: Tensor) -> Tensor:
-        """The whole computation of the device for a batch, from `_inputs`."""
-        views = len(inputs) - _OBSERVED - _PLAN[self._spec.prefix]
-        tokens, counts, state, noise, *plan = inputs[views:]
+    def compute(
+        self,
+        tokens: Int[Tensor, "b length"],
+        counts: Bool[Tensor, "b length"],
+        state: Float[Tensor, "b s"],
+        noise: Float[Tensor, "b h a"],
+        *others: Tensor,
+    ) -> Float[Tensor, "b h a"]:
+        """The whole computation of the device for a batch. `others` are what `_continuation` gives,
+        then the images uint8 [b, y, x, 3] of each view."""
+        plan, views = others[: (n := _PLAN[self._spec.prefix])], others[n:]
         pixels = self._layout.architecture.vision.pixels
-        images = [prepared(view, pixels).to(self.dtype) for view in inputs[:views]]
-        all_count = torch.ones(len(tokens), views, dtype=torch.bool, device=tokens.device)
+        images = [prepared(view, pixels).to(self.dtype) for view in views]
+        all_count = torch.ones(len(tokens), len(views), dtype=torch.bool, device=tokens.device)
         seen = self.network.prefix(images, all_count, tokens, counts)
         steps = self._layout.euler_steps
         if self._spec.prefix == "none":

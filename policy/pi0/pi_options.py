@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from ...errors import PolicyError
 from ..base import Horizon, PolicySpec
-from ..policy_options import FlowOptions
+from ..policy_options import GUIDANCE, FlowOptions
 from .architecture import Family
 
 Side = Annotated[int, Meta(ge=16, le=4096, description="pixels, 16 to 4096")]
@@ -58,13 +58,8 @@ class PiOptions(FlowOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     trained_steps: Horizon | None = None
 
     def continuing(self, spec: PolicySpec, family: Family = "pi0") -> PolicySpec:
-        """`spec` with the way to continue a plan. Raises PolicyError for options that exclude each
-        other, or that are not of the `family`."""
-        for name in ONLY_FLOW if family == "pi0_fast" else ONLY_FAST:
-            if getattr(self, name) != _DEFAULTS[name]:
-                raise PolicyError(f"options: {name}: policy {family} has none: remove it")
-        if family == "pi0_fast":
-            return spec
+        """`spec` with the way to continue a plan; π0-FAST has none. Raises PolicyError for options
+        that exclude each other."""
         if (self.prefix == "trained") != (self.trained_steps is not None):
             raise PolicyError(
                 f"options: prefix is {self.prefix!r} and trained_steps {self.trained_steps}: give "
@@ -76,22 +71,28 @@ class PiOptions(FlowOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             )
         for fault in self.conflicts(spec):
             raise PolicyError(f"options: {fault}")
-        return self.applied(spec)
+        return spec if family == "pi0_fast" else self.applied(spec)
 
 
-ONLY_FAST = ("action_tokenizer", "decoding_steps")
-ONLY_FLOW = (
-    *("euler_steps", "prefix", "schedule", "clip", "execution_horizon", "jacobian"),
-    *("trained_steps", "perceptrons", "graphs"),
-)
+_ONLY: dict[str, tuple[Family, ...]] = {
+    **dict.fromkeys(("action_tokenizer", "decoding_steps"), ("pi0_fast",)),
+    **dict.fromkeys(
+        ("euler_steps", "prefix", *GUIDANCE, "trained_steps", "perceptrons"), ("pi0", "pi05")
+    ),
+    "discrete_state_input": ("pi05",),
+}
+"""The families of the options that not every one has."""
+
 ONLY_OPENPI = ("mapping", "asset", "camera_size")
 ONLY_LEROBOT = ("action_names", "state_names", "dataset", "fps")
 
-_DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(PiOptions)}
 
-
-def pi_options_of(given: Mapping[str, Any]) -> PiOptions:
-    """The options, validated. Raises PolicyError."""
+def pi_options_of(given: Mapping[str, Any], family: Family) -> PiOptions:
+    """The options given for a policy of the `family`, validated. Raises PolicyError, also for one
+    that another family has, whatever its value."""
+    for name in given:
+        if given[name] is not None and family not in _ONLY.get(name, (family,)):
+            raise PolicyError(f"options: {name}: policy {family} has none: remove it")
     try:
         return msgspec.convert(dict(given), PiOptions)
     except msgspec.ValidationError as error:

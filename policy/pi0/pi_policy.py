@@ -49,7 +49,7 @@ class PiPolicy:
         dtype: str = "float32",
         **options: Any,
     ) -> None:
-        given = pi_options_of(options)
+        given = pi_options_of(options, self.family)
         self._layout = read_layout(checkpoint, self.family, given)
         try:
             data = robot_data(self._layout, revision, given)
@@ -80,7 +80,7 @@ class PiPolicy:
     ) -> PolicySpec:
         """The spec by the names and sizes in the checkpoint's files, without its weights. Raises
         PolicyError."""
-        given = pi_options_of(options)
+        given = pi_options_of(options, cls.family)
         layout = read_layout(checkpoint, cls.family, given)
         return given.continuing(spec_alone(layout, revision, given), cls.family)
 
@@ -102,7 +102,7 @@ class PiPolicy:
         """One chunk for each observation, in order. Raises ValueError for one that does not fit the
         spec."""
         samples = [self._sample(observation) for observation in batch]
-        chunks = self._model.predict(batch, samples)
+        chunks = self._model.predict(samples)
         return [self._chunk(chunk, each) for chunk, each in zip(chunks, samples, strict=True)]
 
     def _hash(self, given: PiOptions, dtype: str) -> str:
@@ -129,6 +129,7 @@ class PiPolicy:
                 )
 
     def _sample(self, observation: Observation) -> PiSample:
+        """The observation after the robot's steps, with its text as tokens."""
         check_observation(self.spec, observation)
         keyed = self._keys.observed(observation)
         if self.spec.prefix == "none" or observation.prefix is None or not len(observation.prefix):
@@ -153,6 +154,7 @@ class PiPolicy:
         masks, sizes = data["image_mask"], self._layout.architecture
         rest = np.asarray(data.get("actions", np.zeros((0, sizes.actions))), np.float32)
         return PiSample(
+            asked=observation,
             # A slot without a camera is as if it were not there.
             images={slot: image for slot, image in data["image"].items() if masks[slot]},
             tokens=[*tokens, *self._after_prompt],
@@ -161,6 +163,7 @@ class PiPolicy:
         )
 
     def _chunk(self, actions: NDArray[np.float32], sample: PiSample) -> Chunk:
+        """The model's actions [H, A], and as the robot's."""
         back = self.steps.after({"state": sample.state, "actions": actions})
         robot = np.ascontiguousarray(back["actions"], np.float32)
         return Chunk(model=np.ascontiguousarray(actions[:, : robot.shape[1]]), robot=robot)

@@ -31,6 +31,7 @@ class VisionBlock(nn.Module):
         self.narrow = nn.Linear(sizes.mlp, sizes.width)
 
     def forward(self, x: Float[Tensor, "b p w"]) -> Float[Tensor, "b p w"]:
+        """The `p` tokens of each image after this layer, `w` wide."""
         y = self.attention_norm(x)
         query, key, value = (
             part(y).unflatten(-1, (self.heads, -1)).transpose(1, 2)
@@ -55,6 +56,7 @@ class VisionTower(nn.Module):
         self.project = nn.Linear(sizes.width, width)
 
     def forward(self, images: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b p width"]:
+        """A token for each of the `p` patches, from the upper left, row by row."""
         x = self.patches(images).flatten(2).transpose(1, 2) + self.places.weight
         for block in self.blocks:
             x = block(x)

@@ -110,7 +110,7 @@ class RandomPi:
 
     def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
         """See `ChunkPolicy`."""
-        chunks = self.model.predict(batch, [self._sample(each) for each in batch])
+        chunks = self.model.predict([self._sample(each) for each in batch])
         return [Chunk(model=chunk, robot=chunk.copy()) for chunk in chunks]
 
     def _sample(self, observation: Observation) -> PiSample:
@@ -118,6 +118,7 @@ class RandomPi:
         of_task = np.random.default_rng(zlib.crc32(observation.task.encode()))
         none = np.zeros((0, self._architecture.actions), np.float32)
         return PiSample(
+            asked=observation,
             images=dict(observation.images),
             tokens=of_task.integers(1, self._architecture.words, WORDS).tolist(),
             state=observation.state,

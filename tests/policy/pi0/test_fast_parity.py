@@ -76,8 +76,8 @@ def test_the_scores_of_each_word_are_those_of_lerobot(
 ) -> None:
     """After the words of an answer, within 1e-4 of the largest, and so the loss of training."""
     words = torch.from_numpy(action_words())
-    cache = StaticCache.after(prefix_of(network), words.shape[1])
-    scores: Tensor = network.words_out(network.extend(cache, words))
+    cache = StaticCache(prefix_of(network), words.shape[1])
+    scores: Tensor = network.words_out(network.extend(cache, words, cache.places))
     expected = torch.from_numpy(theirs["scores"])
     assert float((scores - expected).abs().max() / expected.abs().max()) < 1e-4
     loss = torch.nn.functional.cross_entropy(scores[:, :-1].flatten(0, 1), words[:, 1:].flatten())
@@ -88,11 +88,11 @@ def test_words_that_are_chosen_freely_are_those_of_lerobot(
     network: FastNetwork, theirs: dict[str, NDArray[Any]]
 ) -> None:
     """One after another, each in its place of the cache."""
-    cache = StaticCache.after(prefix_of(network, BEGIN), DECODED)
+    cache = StaticCache(prefix_of(network, BEGIN), DECODED)
     # The first word follows from the last of the text, which the prefix does not keep.
     word = torch.from_numpy(theirs["free"])[:, :1]
     for k in range(1, DECODED):
-        word = network.words_out(network.extend(cache, word)[:, -1:]).argmax(-1)
+        word = network.words_out(network.extend(cache, word, cache.places[k - 1 : k])).argmax(-1)
         assert word[:, 0].tolist() == theirs["free"][:, k].tolist(), f"word {k}"
 
 

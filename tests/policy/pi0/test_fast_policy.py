@@ -14,10 +14,12 @@ from holdfast.actors.inference.policy_runner import PolicyRunner
 from holdfast.actors.inference.user_policy import is_own
 from holdfast.errors import PolicyError
 from holdfast.policy.base import Observation
+from holdfast.policy.graphs import GraphedFunction
 from holdfast.policy.pi0.fast_model import FastModel
 from holdfast.policy.pi0.fast_network import StaticCache
 from holdfast.policy.pi0.pi_policy import Pi0FastPolicy, Pi0Policy, PiPolicy
 from holdfast.tests.peers.small_pi_checkpoint import STEPS, write_openpi_checkpoint
+from holdfast.tests.policy.trace import Trace
 
 LIBERO: dict[str, Any] = {"mapping": "libero", "camera_size": (48, 32)}
 LETTERS = STEPS * 7
@@ -71,23 +73,58 @@ def test_a_token_is_the_likeliest_of_those_that_fit(policy: Pi0FastPolicy) -> No
     model, one = model_of(policy), policy._sample(examples(policy)[0])
     [tokens] = model.decoded([one])
     assert tokens is not None
-    words = model._words
+    network, words = model.decoder.network, model.decoder.words
+    before = model.decoder._before.tolist()
     text = torch.tensor([one.tokens])
     images = [
         torch.from_numpy(i)[None].permute(0, 3, 1, 2) / 127.5 - 1 for i in one.images.values()
     ]
     all_count = torch.ones(1, len(images), dtype=torch.bool)
-    prefix = model.network.prefix(images, all_count, text, torch.ones_like(text, dtype=torch.bool))
-    whole = [*model._before, *words.words[tokens].tolist()]
-    hidden = model.network.extend(StaticCache.after(prefix, len(whole)), torch.tensor([whole]))
+    prefix = network.prefix(images, all_count, text, torch.ones_like(text, dtype=torch.bool))
+    whole = [*before, *words.words[tokens].tolist()]
+    cache = StaticCache(prefix, len(whole))
+    hidden = network.extend(cache, torch.tensor([whole]), cache.places)
     left, within = LETTERS, False
     for k, token in enumerate(tokens):
-        scores = hidden[0, len(model._before) - 1 + k] @ words.rows.t()
+        scores = hidden[0, len(before) - 1 + k] @ words.rows.t()
         fits = (words.letters <= left) & (words.begins == within)
         best = float(scores[fits].max())
         assert float(scores[token]) == pytest.approx(best, abs=1e-4), f"token {k}"
         left, within = left - int(words.letters[token]), bool(words.ends[token])
     assert left == 0
+
+
+def test_graphs_can_hold_the_prefix_and_each_word(policy: Pi0FastPolicy, folder: Path) -> None:
+    """Traced with one batch, right for another, and no operation of theirs needs the host."""
+    decoder = model_of(graphed := Pi0FastPolicy(str(folder), **LIBERO)).decoder
+    prefix, words = Trace(), Trace()
+    decoder.begun = GraphedFunction(decoder.begin, prefix)
+    decoder.scored = GraphedFunction(decoder.score, words)
+    given = examples(policy)
+    for batch in (given[:2], given[1:]):
+        ours, expected = graphed.predict_chunk(batch), policy.predict_chunk(batch)
+        for one, other in zip(ours, expected, strict=True):
+            np.testing.assert_allclose(one.robot, other.robot, atol=1e-4)
+    assert prefix.sizes == [2]
+    assert words.sizes == [2, 2], "the words before an answer, then one after another"
+    assert not prefix.with_host | words.with_host
+    assert words.replays > STEPS
+    assert graphed.execution == "graphs for batches of 2"
+
+
+@pytest.mark.gpu
+def test_the_graphs_agree_with_the_eager_run(folder: Path) -> None:
+    """For batches of every size, in any order."""
+    graphed, eager = (
+        Pi0FastPolicy(str(folder), device="cuda", **LIBERO, graphs=graphs)
+        for graphs in ("auto", "off")
+    )
+    given = examples(graphed)
+    for batch in (given[:1], given, given[1:], given):
+        ours, expected = graphed.predict_chunk(batch), eager.predict_chunk(batch)
+        for one, other in zip(ours, expected, strict=True):
+            np.testing.assert_allclose(one.robot, other.robot, atol=1e-4)
+    assert graphed.execution == "graphs for batches of 1, 2, 3"
 
 
 def test_a_chunk_that_is_not_whole_in_time_is_an_error_of_its_robot(folder: Path) -> None:
@@ -112,9 +149,12 @@ def test_it_continues_no_plan(policy: Pi0FastPolicy) -> None:
     ("kind", "options", "words"),
     [
         (Pi0FastPolicy, {"euler_steps": 3}, "euler_steps: policy pi0_fast has none"),
-        (Pi0FastPolicy, {"prefix": "trained"}, "prefix: policy pi0_fast has none"),
+        (Pi0FastPolicy, {"prefix": "guided"}, "prefix: policy pi0_fast has none"),
+        (Pi0FastPolicy, {"discrete_state_input": True}, "discrete_state_input: policy pi0_fast"),
+        (Pi0FastPolicy, {"graphs": True}, "graphs: found true"),
         (Pi0FastPolicy, {"action_tokenizer": "/none"}, "no action tokenizer: looked for"),
         (Pi0Policy, {"action_tokenizer": "/none"}, "action_tokenizer: policy pi0 has none"),
+        (Pi0Policy, {"discrete_state_input": True}, "discrete_state_input: policy pi0 has none"),
     ],
 )
 def test_a_wrong_option_is_refused_by_name(
