@@ -10,7 +10,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -18,9 +18,12 @@ import numpy as np
 import zmq
 from numpy.typing import NDArray
 
+from ...actors.runtime.allocator import keep_blocks
 from ...transport.images import decode_jpeg, encode_jpeg
+from .peers.work import HEIGHT, WIDTH
 
 REQUEST, REPLY = bytes(900), bytes(5900)
+IMAGE_BYTES = WIDTH * HEIGHT * 3
 PATIENCE_MS = 20_000
 
 Once = Callable[[], float]
@@ -52,10 +55,10 @@ def jpeg(images: list[NDArray[np.uint8]], quality: int) -> Once:
 
 
 @contextmanager
-def echo(directory: Path, proxies: int) -> Iterator[Once]:
+def echo(directory: Path, proxies: int, images: int = 0) -> Iterator[Once]:
     """A round trip to an echoing process through `proxies` others: with one it is the bare broker,
-    with two also the bare network actor ahead of it."""
-    names = [f"ipc://{directory}/echo-{proxies}-{n}" for n in range(2 * proxies + 1)]
+    with two also the bare network actor ahead of it, which adds so many raw `images`."""
+    names = [f"ipc://{directory}/echo-{proxies}-{images}-{n}" for n in range(2 * proxies + 1)]
     with ExitStack() as stack:
         context = stack.enter_context(zmq.Context())
         # Ahead of the echo, which connects, stand only processes that bind or bridge.
@@ -70,7 +73,7 @@ def echo(directory: Path, proxies: int) -> Iterator[Once]:
                 ("connect", names[2], ""),
             ]
         for role in roles:
-            stack.enter_context(_process(*role))
+            stack.enter_context(_process(*role, images))
         socket = stack.enter_context(context.socket(zmq.DEALER))
         socket.setsockopt(zmq.LINGER, 0)
         socket.setsockopt(zmq.RCVTIMEO, PATIENCE_MS)
@@ -87,8 +90,8 @@ def echo(directory: Path, proxies: int) -> Iterator[Once]:
 
 
 @contextmanager
-def _process(role: str, front: str, back: str) -> Iterator[None]:
-    code = f"from {__name__} import main; main({role!r}, {front!r}, {back!r})"
+def _process(role: str, front: str, back: str, images: int) -> Iterator[None]:
+    code = f"from {__name__} import main; main({role!r}, {front!r}, {back!r}, {images})"
     argv = [sys.executable, "-c", code]
     process = subprocess.Popen(argv, stdin=subprocess.PIPE)
     try:
@@ -98,8 +101,9 @@ def _process(role: str, front: str, back: str) -> Iterator[None]:
         process.communicate()
 
 
-def main(role: str, front: str, back: str) -> None:
+def main(role: str, front: str, back: str, images: int) -> None:
     """One of the echo's processes, until it is killed or its parent is gone."""
+    keep_blocks()  # as the actors do
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     near = context.socket(zmq.DEALER if role == "connect" else zmq.ROUTER)
     far = context.socket(zmq.DEALER if role == "bridge" else zmq.ROUTER)
@@ -114,6 +118,7 @@ def main(role: str, front: str, back: str) -> None:
         far.bind(back)
     elif role == "bridge":
         far.connect(back)
+    added = [zmq.Frame(bytes(IMAGE_BYTES), copy=True)] * images
     poller = zmq.Poller()
     poller.register(near, zmq.POLLIN)
     poller.register(far, zmq.POLLIN)
@@ -124,25 +129,25 @@ def main(role: str, front: str, back: str) -> None:
             context.destroy(linger=0)
             return
         if near in awake:
-            *route, _ = near.recv_multipart()
+            frames = near.recv_multipart(copy=False)
             if role in ("bind", "connect"):
-                near.send_multipart([*route, REPLY])
+                near.send_multipart([*frames[: -1 - images], REPLY], copy=False)
             elif role == "bridge":
-                far.send_multipart([*route, REQUEST])
+                far.send_multipart([*frames, *added], copy=False)
             else:
-                _to_echo(far, [*route, REQUEST])
+                _to_echo(far, frames)
         if far in awake:
-            frames = far.recv_multipart()
-            near.send_multipart(frames[1:] if role == "proxy" else frames)
+            frames = far.recv_multipart(copy=False)
+            near.send_multipart(frames[1:] if role == "proxy" else frames, copy=False)
 
 
-def _to_echo(far: zmq.Socket[bytes], frames: list[bytes]) -> None:
+def _to_echo(far: zmq.Socket[bytes], frames: Sequence[zmq.Frame]) -> None:
     """As soon as the echo is connected: only the first message meets one that is not."""
     far.setsockopt(zmq.ROUTER_MANDATORY, 1)
     deadline_s = time.monotonic() + PATIENCE_MS / 1e3
     while True:
         try:
-            far.send_multipart([b"echo", *frames])
+            far.send_multipart([b"echo", *frames], copy=False)
             return
         except zmq.ZMQError as error:
             if error.errno != zmq.EHOSTUNREACH or time.monotonic() > deadline_s:

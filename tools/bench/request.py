@@ -9,10 +9,10 @@ The cameras are filled at 30 Hz meanwhile. One request follows the other, in tur
 so that all cases and floors meet the same machine.
 
 The floors are of the same run: `echo` goes through a bare broker, `echo-direct` through nothing,
-`echo-three` also through a bare network actor (as many sockets as a request has); `memcpy` copies
-the three frames once, `jpeg` encodes and decodes them. A network actor never talks to a replica
-without a broker; `pipe-...` are the same ways through a broker that decides nothing, so that the
-difference is what the real one costs.
+`echo-three` also through a bare network actor (as many sockets as a request has), which in
+`echo-three-raw` adds the three frames; `memcpy` copies them once, `jpeg` encodes and decodes them.
+A network actor never talks to a replica without a broker; `pipe-...` are the same ways through a
+broker that decides nothing, so that the difference is what the real one costs.
 
 `cpu_ms` is by request, over all processes; `request_bytes` and `reply_bytes` are those between
 network actor and broker.
@@ -74,6 +74,7 @@ def measure(cases: list[str], n: int) -> list[dict[str, Any]]:
         names = ("floor/echo-direct", "floor/echo", "floor/echo-three")
         for proxies, name in enumerate(names):
             once[name] = stack.enter_context(floors.echo(directory, proxies))
+        once["floor/echo-three-raw"] = stack.enter_context(floors.echo(directory, 2, len(seen)))
         rings = stack.enter_context(cameras(directory))
         paths: dict[str, Path] = {}
         for way in WAYS:
