@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 import numpy as np
+import zmq
 from numpy.typing import NDArray
 
 from ..errors import WireError
@@ -62,6 +63,9 @@ def as_bytes(array: NDArray[Any]) -> Buffer:
     """The bytes of `array` in C order, flat; a view of it where that is possible."""
     if array.size == 0:
         return b""  # an empty array's memoryview cannot be cast
+    message: Any = array.base
+    if isinstance(message, zmq.Frame) and len(message) == array.nbytes and array.flags.c_contiguous:
+        return message.buffer  # its own, by which `sockets.send` knows it: see `sockets.packed`
     return np.ascontiguousarray(array).data.cast("B")
 
 

@@ -13,11 +13,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 import numpy as np
 
 from ...errors import FrameError, StaleFrameError
 from ...transport.frames import Frame, FrameReader
 from ...transport.images import Pixels, resize
+from ...transport.sockets import packed
 
 FrameKey = tuple[str, int]
 """A camera, and the number of a frame of it; 0 for the newest."""
@@ -82,13 +84,16 @@ class CameraFrames:
         since_ns: int = 0,
         instants_ns: Sequence[int] = (),
         allocate: Allocate | None = None,
+        *,
+        in_messages: bool = False,
     ) -> RequestFrames:
         """The frames of each wanted camera that this robot has, captured at `since_ns` or later
         (monotonic ns), scaled to (w, h) where `wanted` has a size: the newest. With `instants_ns`,
         those of several observations and the request's own last, the newest at each of them, or
         the first since `since_ns`. Raises StaleFrameError.
 
-        The arrays are those of `allocate`, by default ones that the next call overwrites.
+        The arrays are those of `allocate`, by default ones that the next call overwrites; or with
+        `in_messages`, each in the memory of a message of its own.
         """
         self._faults.clear()
         ours = {n: size for n, size in wanted.items() if n in self._readers}
@@ -98,19 +103,26 @@ class CameraFrames:
         for name in shapes if instants_ns else ():
             chosen[name], last[name] = self._choose(name, since_ns, instants_ns)
         keys = {(n, number) for n, numbers in chosen.items() for number in numbers if number}
-        targets = (allocate or self._reuse)(
-            {(n, 0): shape for n, shape in shapes.items()} | {key: shapes[key[0]] for key in keys}
-        )
+        wanted_shapes = {(n, 0): shape for n, shape in shapes.items()}
+        wanted_shapes |= {key: shapes[key[0]] for key in keys}
+        targets = {} if in_messages else (allocate or self._reuse)(wanted_shapes)
         frames = {
-            n: self._read(n, last.get(n, 0), targets[n, 0]) if n in shapes else None for n in ours
+            n: self._read(n, last.get(n, 0), shapes[n], targets.get((n, 0)))
+            if n in shapes
+            else None
+            for n in ours
         }
         self._check(frames, now_ns, since_ns)
+        pixels = {(n, 0): frame.image for n, frame in frames.items() if frame is not None}
         for name, number in sorted(keys):
-            if self._read(name, number, targets[name, number]) is None:
+            key = name, number
+            frame = self._read(name, number, shapes[name], targets.get(key))
+            if frame is None:
                 raise StaleFrameError(f"{name}: frame {number} was overwritten while it was read")
+            pixels[key] = frame.image
         self.oldest_ns = min((f.capture_ns for f in frames.values() if f is not None), default=0)
         earlier = {n: tuple((n, number) for number in numbers) for n, numbers in chosen.items()}
-        return RequestFrames(targets, earlier)
+        return RequestFrames(pixels, earlier)
 
     def _check(self, frames: Mapping[str, Frame | None], now_ns: int, since_ns: int) -> None:
         """Raise StaleFrameError unless each camera has a frame that may be used."""
@@ -206,15 +218,20 @@ class CameraFrames:
         self._kept = found
         return found
 
-    def _read(self, camera: str, number: int, target: Pixels) -> Frame | None:
-        """Frame `number`, or the newest for 0, into `target`."""
+    def _read(
+        self, camera: str, number: int, shape: tuple[int, int, int], target: Pixels | None
+    ) -> Frame | None:
+        """Frame `number`, or the newest for 0, of `shape`, in `target`; for None in a message."""
         reader = self._readers[camera]
         read = partial(reader.read, number) if number else reader.latest
-        if target.shape == reader.shape:
-            return read(target)
+        if shape == reader.shape:
+            return read(transform=packed) if target is None else read(target)
         # Scaled directly from shared memory: the full-size image is never copied.
-        scale = partial(resize, width=target.shape[1], height=target.shape[0])
+        scale = partial(resize, width=shape[1], height=shape[0])
         frame = read(transform=scale)
-        if frame is not None:
-            np.copyto(target, frame.image)
-        return frame
+        if frame is None:
+            return None
+        if target is None:
+            return msgspec.structs.replace(frame, image=packed(frame.image))
+        np.copyto(target, frame.image)
+        return msgspec.structs.replace(frame, image=target)

@@ -66,7 +66,14 @@ class RequestImages:
         since_ns = self._began_ns
         if instants_ns:  # this process may have been started in mid-episode
             since_ns = max(since_ns, header.token - round(body.episode_age_s * 1e9))
-        self._taken = self.frames.take(self._wanted(terms), now_ns, since_ns, instants_ns, allocate)
+        self._taken = self.frames.take(
+            self._wanted(terms),
+            now_ns,
+            since_ns,
+            instants_ns,
+            allocate,
+            in_messages=outbox is None and not self._config.jpeg_quality,
+        )
         self._shared = (
             None
             if outbox is None

@@ -8,7 +8,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
+import numpy as np
 import pytest
 import zmq
 from hypothesis import given
@@ -17,6 +19,7 @@ from hypothesis import strategies as st
 from holdfast.errors import WireError
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import sockets
+from holdfast.transport.arrays import as_bytes
 from holdfast.transport.keys import Role
 from holdfast.transport.limits import Limits
 
@@ -257,3 +260,44 @@ def test_a_robots_key_is_also_that_of_the_clients_below_its_name() -> None:
     ):
         with pytest.raises(WireError, match="was used by"):
             sockets.peer(b"openpi/7:3", user, role)
+
+
+class Sent:
+    """Stands for a socket that only keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.parts: list[object] = []
+
+    def send(self, part: object, _flags: int, _copy: bool) -> None:
+        self.parts.append(part)
+
+
+@given(st.sampled_from([1, 3, 200, 300]), st.integers(50, 60), st.integers(0, 3))
+def test_pixels_that_lie_in_a_message_are_sent_without_a_copy(
+    height: int, width: int, cut: int
+) -> None:
+    """Large ones; a view of such an image is sent as every other buffer."""
+    pixels = np.arange(height * width * 3, dtype=np.uint32).astype(np.uint8).reshape(-1, width, 3)
+    found, sent = sockets.packed(pixels), Sent()
+    cut = min(cut, height - 1)
+    whole, part = as_bytes(found), as_bytes(found[cut:])
+    assert bytes(whole) == pixels.tobytes() and bytes(part) == pixels[cut:].tobytes()
+    sockets.send_now(cast("sockets.Socket", sent), [b"header", whole, part])
+    shared = [isinstance(each, zmq.Frame) for each in sent.parts]
+    assert shared == [False, pixels.nbytes >= sockets.SHARED_BYTES, False]
+
+
+def test_a_packed_image_stays_as_it_was_and_can_be_sent_again(
+    context: sockets.Context, tmp_path: Path
+) -> None:
+    """What it was copied from may be overwritten at once."""
+    endpoint = sockets.ipc(tmp_path, "front")
+    router = sockets.router(context, endpoint)
+    dealer = sockets.dealer(context, endpoint, "r1:3")
+    image = np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)
+    before, blob = image.copy(), as_bytes(sockets.packed(image))
+    image[:] = 0
+    for _ in range(2):
+        wait_until(lambda: sockets.send(dealer, [b"header", blob]))
+        received = wait_until(lambda: sockets.receive(router))
+        assert bytes(received[2]) == before.tobytes()

@@ -84,6 +84,7 @@ def test_each_damage_of_a_ring_has_its_own_reason(place: int, value: int, said: 
     back=st.lists(st.integers(0, 300), min_size=1, max_size=6),
     size=st.sampled_from([None, (8, 6)]),
     slots=st.sampled_from([4, 64]),
+    in_messages=st.booleans(),
 )
 def test_the_frame_of_an_earlier_instant_is_the_newest_that_was_there_then(
     captures: list[int],
@@ -91,6 +92,7 @@ def test_the_frame_of_an_earlier_instant_is_the_newest_that_was_there_then(
     back: list[int],
     size: tuple[int, int] | None,
     slots: int,
+    in_messages: bool,
 ) -> None:
     """Or the first of the episode; where it is gone or too old, the request is refused."""
     ms = 1_000_000
@@ -120,7 +122,9 @@ def test_the_frame_of_an_earlier_instant_is_the_newest_that_was_there_then(
     )
     instants_ns = [(now - ago) * ms for ago in (*sorted(back, reverse=True), 0)]
     try:
-        found = rig(memory).take({"top": size}, now * ms, began * ms, instants_ns)
+        found = rig(memory).take(
+            {"top": size}, now * ms, began * ms, instants_ns, in_messages=in_messages
+        )
     except StaleFrameError:
         assert not possible
         return

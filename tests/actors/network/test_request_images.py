@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,6 +45,24 @@ def test_between_hosts_a_request_carries_jpeg_at_the_policys_resolution(bench: B
     pixels = message.image(message.body.images["top"])
     assert pixels.shape == (24, 32, 3)
     assert np.abs(pixels.astype(int) - (200, 40, 90)).max() < 8, "channels are RGB at both ends"
+
+
+@pytest.mark.parametrize("place", ["edge", "server"])
+def test_raw_images_are_those_that_the_camera_wrote_last(tmp_path: Path, place: str) -> None:
+    """Bit for bit; at the policy's size with `resize: edge`."""
+    bench = Bench(tmp_path, jpeg_quality=0, resize=place)
+    try:
+        bench.open(shm=False)
+        for number in range(3):
+            bench.camera.put(noise(number), time.monotonic_ns())
+            bench.request()
+            message = bench.at_broker(Kind.REQUEST)
+            assert message.body.images["top"].encoding == "raw"
+            pixels = message.image(message.body.images["top"])
+            seen = noise(number)
+            assert np.array_equal(pixels, resize(seen, 32, 24) if place == "edge" else seen)
+    finally:
+        bench.close()
 
 
 def test_a_reply_has_the_age_of_the_oldest_image_when_control_asked(bench: Bench) -> None:
