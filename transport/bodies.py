@@ -96,6 +96,7 @@ class Accept(msgspec.Struct, frozen=True, kw_only=True):
     `shm`: references to the outbox that was offered will be honoured. `pin_task`: the only task
     that requests may have, if there is one. `observation_steps`: how many observations each request
     carries, `observation_stride_steps` policy steps apart.
+    `direct`: where, on the robot's own host, the replica takes REQUESTs straight; "" if nowhere.
     """
 
     session: Name
@@ -116,6 +117,7 @@ class Accept(msgspec.Struct, frozen=True, kw_only=True):
     pin_task: Text | None = None
     observation_steps: Steps = 1
     observation_stride_steps: Steps = 1
+    direct: Name = ""
 
 
 class Reject(msgspec.Struct, frozen=True, kw_only=True):
@@ -300,7 +302,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """`progress` is counted by the sender's own loop: equal counts mean that it hangs. A robot's
     carries its vitals, a replica's how many sessions it holds by other brokers (`elsewhere`) and
     what robots ask of it (`demand`), and those of another host than the broker's some of the actors
-    of theirs."""
+    of theirs. `direct_answers`: how many requests of its session a robot had answered
+    straight by its replica, without the broker."""
 
     progress: Count
     load: Load = 0.0
@@ -308,6 +311,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     elsewhere: Count = 0
     actors: Annotated[tuple[ActorVitals, ...], _few] = ()
     demand: Demand | None = None
+    direct_answers: Count = 0
 
 
 class Inquiry(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,6 +25,10 @@ class Counters:
         self.reasons: Counter[str] = Counter(previous or {})
         self._peers: OrderedDict[str, Counter[str]] = OrderedDict()
 
+    def add(self, reason: str, number: int) -> None:
+        """Count `number` of `reason`, of no peer."""
+        self.reasons[reason] += number
+
     def count(self, reason: str, peer: str = "") -> None:
         """Count one `reason`, also against `peer` if it is given."""
         self.reasons[reason] += 1

@@ -178,6 +178,8 @@ class ReplicaHandlers:
         elif _same_contract(terms, session.terms):
             session.settled = True
             session.refused.clear()  # replicas without room then may have some when this one dies
+            if terms.direct:  # the robot may go there straight
+                self._state.out.forward_to_robot(session, message)
         else:
             session.refused.add(session.replica)
             why = f"replica {terms.replica} serves {terms.checkpoint!r}, not the session's weights"

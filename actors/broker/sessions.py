@@ -58,6 +58,8 @@ class RoutedSession:
     drain_reported: bool = False
     request: Outstanding | None = None
     last_seq: int = -1
+    direct_answers: int = 0
+    """How many requests its replica answered straight, as its last heartbeat says."""
     refused: set[bytes] = field(default_factory=set)
     undelivered: ToRobot | None = None
     """The answer to the last request, if the robot was not connected when it was to be sent."""

@@ -17,6 +17,7 @@ from .policy_runner import PolicyRunner
 from .replica_metrics import Ledger, Meters
 from .request_intake import Waiting
 from .served_session import (
+    BY_BROKER,
     Cost,
     ServedSession,
     TaskRule,
@@ -129,6 +130,7 @@ class BatchExecution:
                 late=end_ns > job.deadline_ns,
                 tags=session.tags,
                 answer_s=(time.monotonic_ns() - start_ns) / 1e9 - seconds,
+                direct=session.ways[0] != BY_BROKER,
             )
         if exchanges:
             self._capture.batch(exchanges, reset)

@@ -57,6 +57,8 @@ class Handshake:
         self.sessions: dict[str, ServedSession] = {}
         self.draining = False
         self.displaced: list[Displaced] = []
+        self.direct = ""
+        """Where this replica takes the requests of robots of its host straight."""
         self._replica, self._terms, self._checkpoint_hash = replica, terms, checkpoint_hash
         self.outboxes = outboxes
         self._meters, self._occupancy = meters, occupancy
@@ -148,6 +150,7 @@ class Handshake:
             pin_task=self._terms.pin_task,
             observation_steps=spec.observation_steps,
             observation_stride_steps=spec.observation_stride_steps,
+            direct=self.direct if shm else "",
         )
 
     def _reject(self, header: Header, refusal: Reject) -> Answer:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from pathlib import Path
 
 import cv2
 import msgspec
@@ -23,19 +22,18 @@ from ...transport.messages import decode
 from ...transport.outbox import OutboxReader
 from ...transport.poll import Poll
 from ..runtime.actor import Actor
-from ..runtime.audit import Audit
 from ..runtime.configs import InferenceConfig
 from ..runtime.own_keys import OwnKeys
+from .answer_sender import AnswerSender
 from .broker_client import BrokerClient
 from .broker_links import BrokerLinks
-from .capture import Capture
 from .departure import Departure
 from .history import Histories
 from .policy_loading import configured_policy, largest_batch, warmed_up
 from .policy_runner import PolicyRunner
+from .recorded_core import recorded_core
 from .replica_metrics import Meters
-from .self_description import origin, registration
-from .service import ReplicaCore
+from .self_description import registration
 
 MESSAGES_PER_TURN = 256
 HANG_BATCHES = 3.0
@@ -93,12 +91,24 @@ class InferenceActor(Actor):
         self._meters = Meters(before.get("counts"))
         histories = Histories()
         histories.restore(blame)
-        self._core = self._make_core(self._runner, histories)
+        self._core = recorded_core(
+            self.name,
+            config,
+            self.rundir,
+            self._runner,
+            self._mapped_outboxes(),
+            self._meters,
+            histories,
+            self.log,
+        )
         self.resources.callback(self._core.close)
         load_s, limit = time.monotonic() - began_s, self._core.limit
         offer = registration(self.name, self.incarnation, config, self._runner, limit, load_s)
         self._brokers = BrokerLinks(config.brokers, f"{self.name}:{self.incarnation}", offer, keys)
         self.resources.callback(self._brokers.close)
+        self._answers = AnswerSender(self._brokers, self._core.sessions)
+        self.resources.callback(self._answers.close)
+        self._open_door()
         self._unreachable = ""
         self._departure = Departure(config.drain_s)
         self._host = self._host_board()
@@ -112,6 +122,7 @@ class InferenceActor(Actor):
         self.ready(timeout_s, mode=self._runner.mode, batch_s=self._runner.times)
         poll = Poll(self.link.fileno())
         self._brokers.watch(poll)
+        self._answers.watch(poll)
         while not self._finished(time.monotonic_ns()):
             awake = poll.wait(self._timeout_ms(time.monotonic_ns()), self._brokers.sendable)
             self.board.progress()
@@ -120,6 +131,8 @@ class InferenceActor(Actor):
                 self._serve_commands(now_ns)
             for broker in self._brokers.lost(awake):
                 self._core.end_sessions_by(broker)
+            if self._answers.socket in awake:
+                self._answers.receive(self._core, self._meters.counts, now_ns)
             for broker, link in enumerate(self._brokers.links):
                 if link.socket in awake:
                     self._receive(broker, link, now_ns)
@@ -147,6 +160,7 @@ class InferenceActor(Actor):
         if self.reconfigured():
             self._configuration = _hash_of(self.config)
             self._core.map_outboxes(self._mapped_outboxes())
+            self._open_door()
         if self.stopping and not self.link.orphaned:
             self._drain(now_ns, "asked to stop", stop=True)
 
@@ -202,7 +216,7 @@ class InferenceActor(Actor):
         if now_ns + self._core.longest_batch_ns >= self._next_beat_ns:
             self._beat(now_ns)
         for robot, frames in self._core.work(now_ns):
-            self._brokers.links[self._core.sessions[robot].broker].send(robot, frames)
+            self._answers.send(robot, frames)
         self.board.progress()  # reported by the heartbeat after the batch
         took_s = (time.monotonic_ns() - now_ns) / 1e9
         if took_s > self._longest_s:
@@ -243,7 +257,7 @@ class InferenceActor(Actor):
             "draining": self._departure.begun,
             "configuration": self._configuration,
             **self._core.status(now_ns),
-            "unsent": dict(self._brokers.dropped),
+            "unsent": self._answers.dropped,
         }
 
     # Departure
@@ -286,28 +300,14 @@ class InferenceActor(Actor):
         """An observation to vary for the warm-up, where the policy accepts no synthetic one."""
         return None
 
+    def _open_door(self) -> None:
+        """Take requests of robots of this host straight, once there are some."""
+        if self.config.outboxes:
+            self._core.handshake.direct = self._answers.open_door(self.rundir, self.name)
+
     def _mapped_outboxes(self) -> dict[str, OutboxReader]:
         outboxes: dict[str, str] = self.config.outboxes
         return {robot: OutboxReader(self.segment(name)) for robot, name in outboxes.items()}
-
-    def _make_core(self, runner: PolicyRunner, histories: Histories) -> ReplicaCore:
-        config = self.config
-        place = self.name.replace("/", ".")
-        evidence = Path(config.evidence or self.rundir)
-        capture = Capture(
-            evidence / "capture" / place, config.capture_bytes, origin(config, runner)
-        )
-        return ReplicaCore(
-            self.name,
-            config,
-            runner,
-            self._mapped_outboxes(),
-            self._meters,
-            Audit(evidence / "audit" / f"{place}.jsonl", config.audit_bytes),
-            capture,
-            histories,
-            self.log,
-        )
 
 
 def _hash_of(config: InferenceConfig) -> str:

@@ -105,8 +105,10 @@ class Ledger:
         late: bool,
         tags: Mapping[str, str],
         answer_s: float,
+        direct: bool = False,
     ) -> None:
-        """Count a request that the device took; `late`: its deadline had passed."""
+        """Count a request that the device took; `late`: its deadline had passed; `direct`: it came
+        straight from the robot."""
         failed = isinstance(result, Exception)
         outcome = _outcome(result)
         self._meters.counts[outcome] += 1
@@ -134,6 +136,7 @@ class Ledger:
             seed=seen.seed,
             clipped=result.clipped if isinstance(result, Chunk) else 0,
             tags=tags,
+            direct=direct,
         )
 
     def refused(self, session: int, request: Header, error: Exception) -> None:

@@ -15,7 +15,7 @@ from .handshake import Answer, Handshake
 from .history import Histories, History
 from .replica_metrics import Ledger, Meters
 from .schedule import Job, Schedule
-from .served_session import Cost, ServedSession, answer, has_prefix
+from .served_session import BY_BROKER, AskedRequest, Cost, ServedSession, answer, has_prefix
 
 Waiting = Job[Message[Request]]
 
@@ -46,10 +46,17 @@ class RequestIntake:
         self._histories, self._meters, self._ledger = histories, meters, ledger
 
     def receive(
-        self, robot: str, header: Header, frames: list[Buffer], now_ns: int, broker: int = 0
+        self,
+        robot: str,
+        header: Header,
+        frames: list[Buffer],
+        now_ns: int,
+        broker: int = 0,
+        way: bytes = BY_BROKER,
     ) -> list[Answer]:
-        """Handle one message of a robot that came by `broker`; return the immediate answers. Raises
-        WireError for a message that is to be dropped and counted."""
+        """Handle one message of a robot that came by `broker`, or a request that came straight by
+        another `way`; return the immediate answers. Raises WireError for a message that is to be
+        dropped and counted."""
         if header.kind is Kind.OPEN:
             return self._open(robot, header, frames, broker)
         if header.kind is Kind.INQUIRY:
@@ -57,7 +64,8 @@ class RequestIntake:
         session = self.sessions.get(robot)
         if session is not None and header.epoch < session.epoch:
             raise WireError("stale-epoch", f"epoch {header.epoch} of {robot} is over")
-        if session is None or header.epoch > session.epoch or session.broker != broker:
+        elsewhere = way == BY_BROKER and session is not None and session.broker != broker
+        if session is None or header.epoch > session.epoch or elsewhere:
             return self._unknown(robot, header)
         if header.kind is Kind.CLOSE:
             self._end(session)
@@ -65,7 +73,7 @@ class RequestIntake:
             self._enter_episode(session, max(header.episode, session.episode))
             return [encode(header._replace(kind=Kind.EVENT), Event(what="reset"))]
         elif header.kind is Kind.REQUEST:
-            return self._request(session, header, frames, now_ns)
+            return self._request(session, header, frames, now_ns, way)
         else:
             raise WireError("kind", f"a {header.kind.name} from {robot}")
         return []
@@ -134,8 +142,12 @@ class RequestIntake:
         return [encode(header._replace(kind=Kind.EVENT), Event(what="lost", message=message))]
 
     def _request(
-        self, session: ServedSession, header: Header, frames: list[Buffer], now_ns: int
+        self, session: ServedSession, header: Header, frames: list[Buffer], now_ns: int, way: bytes
     ) -> list[Answer]:
+        asked = session.asked
+        if asked is not None and asked.seq == header.seq and way not in asked.ways:
+            asked.ways.append(way)
+            return [] if asked.answer is None else [asked.answer]
         self._meters.demand.arrived(now_ns)
         history = self._histories.of(session.robot)
         rest_s = self._histories.rest_s(session.robot, now_ns)
@@ -159,7 +171,10 @@ class RequestIntake:
             expires_ns=expires_ns,
             payload=message,
         )
-        if self.waiting.put(job) is not None:
+        replaced = self.waiting.put(job)
+        if replaced is not job:
+            session.asked = AskedRequest(header.seq, [way])
+        if replaced is not None:
             session.superseded += 1
             self._meters.counts["superseded"] += 1
             self._meters.demand.superseded += 1
@@ -168,7 +183,7 @@ class RequestIntake:
     def _enter_episode(self, session: ServedSession, episode: int) -> None:
         if episode == session.episode:
             return
-        session.episode = episode
+        session.episode, session.asked = episode, None
         self.waiting.remove(session.robot)
         self.episode_began = True
 

@@ -50,6 +50,24 @@ class TaskRule:
         return self.pinned
 
 
+BY_BROKER = b""
+"""The way of a request that came by the broker; others are identities at the direct door."""
+
+
+@dataclass
+class AskedRequest:
+    """The newest request of a session: the ways by which it came, and the frames of its answer,
+    once there is one.
+
+    A robot that came straight asks by the broker too when it waits for long: the policy is called
+    once, and each way gets the answer.
+    """
+
+    seq: int
+    ways: list[bytes]
+    answer: list[Buffer] | None = None
+
+
 @dataclass
 class ServedSession:
     """One epoch of one robot. `id` joins the records of its requests with the robot's own, together
@@ -71,6 +89,18 @@ class ServedSession:
     away_s: float = 0.0
     broker: int = 0
     move: int = 0
+    asked: AskedRequest | None = None
+
+    @property
+    def ways(self) -> list[bytes]:
+        """By which ways the answer to the newest request goes."""
+        return [BY_BROKER] if self.asked is None else self.asked.ways
+
+    def answered(self, frames: list[Buffer]) -> None:
+        """The newest request was answered: keep it for the ways by which it may come yet."""
+        if self.asked is not None:
+            # Copied, because a policy may write its next chunk into the memory of this one.
+            self.asked.answer = [bytes(frame) for frame in frames]
 
 
 class Cost(msgspec.Struct, frozen=True):

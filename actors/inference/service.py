@@ -36,7 +36,7 @@ from .policy_runner import PolicyRunner
 from .replica_metrics import Ledger, Meters
 from .request_intake import RequestIntake, ns
 from .schedule import Schedule
-from .served_session import ServedSession, TaskRule
+from .served_session import BY_BROKER, ServedSession, TaskRule
 from .service_terms import Occupancy, Terms
 
 
@@ -114,11 +114,18 @@ class ReplicaCore:
         return ns(max(self._runner.times.values()))
 
     def receive(
-        self, robot: str, header: Header, frames: list[Buffer], now_ns: int, broker: int = 0
+        self,
+        robot: str,
+        header: Header,
+        frames: list[Buffer],
+        now_ns: int,
+        broker: int = 0,
+        way: bytes = BY_BROKER,
     ) -> list[Answer]:
-        """Handle one message of a robot that came by the `broker` of that number; return the
-        immediate answers. Raises WireError for a message that is to be dropped and counted."""
-        return self._intake.receive(robot, header, frames, now_ns, broker)
+        """Handle one message of a robot that came by the `broker` of that number, or a request that
+        came straight by another `way`; return the immediate answers. Raises WireError for a message
+        that is to be dropped and counted."""
+        return self._intake.receive(robot, header, frames, now_ns, broker, way)
 
     def displaced(self) -> list[tuple[int, str, Answer]]:
         """What is to be sent to brokers whose robots have gone on by another one: broker, robot,

@@ -21,23 +21,25 @@ import zmq
 from ...errors import WireError
 from ...transport import bodies, messages, sockets
 from ...transport.arrays import Buffer
-from ...transport.bodies import Accept, Heartbeat, Reject
+from ...transport.bodies import Heartbeat, Reject
 from ...transport.header import Header, Kind
 from ...transport.messages import unreadable
 from ...transport.poll import Poll
 from ..runtime.actor import Actor
 from ..runtime.configs import NetworkConfig
 from ..runtime.own_keys import OwnKeys
+from .answer_relay import AnswerRelay
 from .broker_paths import BrokerPaths
 from .control_link import ControlLink
+from .direct_path import DirectPath
 from .executed_log import ExecutedLog
 from .latest_vitals import LatestVitals
 from .opening import completed
 from .request_audit import RequestAudit
 from .request_images import RequestImages
 from .request_sender import RequestSender
-from .session_moves import Consumed, SessionMoves
-from .session_relay import TAKEOVER_NS, Decision, Disposition, Phase, SessionRelay
+from .session_moves import SessionMoves
+from .session_relay import TAKEOVER_NS, Disposition, Phase, SessionRelay
 from .uplink import Uplink
 
 _REPORT_NS = 250_000_000
@@ -63,9 +65,7 @@ class NetworkActor(Actor):
         """What the last handshake asked for."""
         self._vitals = LatestVitals(script=config.script)
         self._host = self._host_board()
-        self._own_actions: tuple[str, ...] = ()
         self._dropped: Counter[str] = Counter()
-        self._bytes_in = 0
         self._audit = RequestAudit(config, self.rundir)
         self.resources.callback(self._audit.close)
         first = self.incarnation <= 1
@@ -83,10 +83,22 @@ class NetworkActor(Actor):
         identity = f"{config.robot}:{self.incarnation}"
         self._brokers = BrokerPaths(self._context, config, identity, keys)
         self.resources.callback(self._brokers.close)
-        self._session = SessionMoves(self._brokers, self._relay, self.log)
+        self._direct = DirectPath(self._context, identity, round(config.direct_late_s * 1e9))
+        self._session = SessionMoves(self._brokers, self._direct, self._relay, self.log)
         self._uplink = Uplink(config.max_uplink_kbps, config.jpeg_quality)
         self._requests = RequestSender(
             self._images, self._session, self._audit, self._uplink, self._control, self._dropped
+        )
+        self._answers = AnswerRelay(
+            self._brokers,
+            self._relay,
+            self._session,
+            self._control,
+            self._images,
+            self._audit,
+            config.action_names,
+            self._dropped,
+            self.log,
         )
         self._reported = ""
         self.resources.callback(self._end_session)
@@ -95,17 +107,20 @@ class NetworkActor(Actor):
         self.ready()
         poll = Poll(self._control.socket, self.link.fileno())
         self._brokers.watch(poll)
+        self._direct.watch(poll)
         tick_ns = time.monotonic_ns()
         self._broker_beat_ns = self._control_beat_ns = self._report_ns = tick_ns
         while not self.stopping:
-            tick_ms = _WAITING_MS if self._brokers.impatient else _TICK_MS
+            tick_ms = _WAITING_MS if self._impatient else _TICK_MS
             ready = poll.wait(tick_ms)
             now_ns = time.monotonic_ns()
             if self._control.socket in ready:
                 self._receive(self._control.socket, self._from_control)
+            if self._direct.socket in ready:
+                self._receive(self._direct.socket, self._answers.from_replica)
             for k, connection in enumerate(self._brokers.connections):
                 if connection.socket in ready:
-                    self._receive(connection.socket, partial(self._from_broker, k))
+                    self._receive(connection.socket, partial(self._answers.from_broker, k))
             connected = self._brokers.connected(ready)
             if self.link.fileno() in ready:
                 self.refuse_commands()
@@ -114,6 +129,11 @@ class NetworkActor(Actor):
                 self._tick(now_ns)
                 tick_ns = now_ns + tick_ms * 1_000_000
             self.board.progress()
+
+    @property
+    def _impatient(self) -> bool:
+        """Whether a broker may have to be asked soon."""
+        return self._brokers.impatient or self._direct.route.pending is not None
 
     def _tick(self, now_ns: int) -> None:
         """Notice silence; send the heartbeats and the report that are due."""
@@ -179,7 +199,7 @@ class NetworkActor(Actor):
             )
             self._control.reply(sender, header, refusal)
         elif decision.action is Disposition.DROP:
-            self._count(decision)
+            self._answers.count(decision)
         elif header.kind is Kind.OPEN:
             self._control.identity = sender
             self._open(message)
@@ -187,8 +207,11 @@ class NetworkActor(Actor):
             self._images.follow_episode(header, time.monotonic_ns())
             if header.kind is Kind.REQUEST:
                 self._requests.send(message)
-            elif not self._brokers.send(rest):
-                self._dropped["broker-full"] += 1
+            else:
+                if header.kind is Kind.RESET:
+                    self._session.forget()
+                if not self._brokers.send(rest):
+                    self._dropped["broker-full"] += 1
 
     def _decode(self, sender: bytes, header: Header, frames: list[Buffer]) -> messages.Message[Any]:
         """Read a message of control. Raises WireError, after answering where control waits for an
@@ -215,62 +238,10 @@ class NetworkActor(Actor):
             if self._relay.phase is Phase.CLOSED:
                 self._control.send_reachable(self._relay.epoch, self._service, reason)
 
-    def _from_broker(self, broker: int, frames: list[Buffer]) -> None:
-        header, now_ns = Header.unpack(frames[0]), time.monotonic_ns()
-        self._brokers.heard(broker, header, now_ns)
-        self._bytes_in += sum(len(frame) for frame in frames)
-        event = messages.decode(frames).body.what if header.kind is Kind.EVENT else ""
-        if broker == self._brokers.route.current:
-            consumed = self._session.consume(header, frames, event, now_ns)
-            if consumed is not None:
-                self._moved(consumed)
-                return
-        elif header.kind is not Kind.REPLY and event != "available":
-            return  # a broker that the robot has left, or may go to
-        decision = self._relay.from_broker(header, event, now_ns)
-        if decision.action is Disposition.DROP:
-            self._count(decision)
-            return
-        asked = self._audit.pending
-        answers = header.kind in (Kind.REPLY, Kind.ERROR)
-        if answers and (asked is None or asked.seq != header.seq):
-            self._dropped["answered"] += 1  # by another broker, or it overtook a doubt about it
-            return
-        if header.kind is Kind.ACCEPT:
-            frames = self._accepted(messages.decode(frames))
-        elif header.kind is Kind.REPLY and self._images.oldest_ns:
-            frames = self._with_age(header, frames)
-        arrived_ns = time.monotonic_ns()
-        self._control.send(frames)  # before the audit: control waits for it
-        if answers:
-            self._session.answered(arrived_ns)
-            self._audit.answered(header, self._session.terms, arrived_ns)
-
-    def _moved(self, consumed: Consumed) -> None:
-        """A broker answered a session that was to go on there."""
-        if consumed.lost:
-            self.log.warning("session lost: %s", consumed.lost)
-            self._send_lost(consumed.lost)
-        if consumed.failed is not None:
-            about, error = consumed.failed
-            self._control.reply(self._control.identity, about, error)
-            self._audit.answered(about._replace(kind=Kind.ERROR), None, time.monotonic_ns())
-
-    def _accepted(self, message: messages.Message[Accept]) -> list[Buffer]:
-        """The terms for control, with its own action names where they are equal."""
-        terms = message.body
-        if terms.action_names == self.config.action_names:
-            terms = msgspec.structs.replace(terms, action_names=self._own_actions)
-        return messages.encode(message.header, terms, message.blobs)
-
-    def _with_age(self, header: Header, frames: list[Buffer]) -> list[Buffer]:
-        message: messages.Message[bodies.Reply] = messages.decode(frames, header=header)
-        body = self._images.with_age(header, message.body)
-        return messages.encode(header, body, message.blobs)
-
     def _open(self, message: messages.Message[bodies.Open]) -> None:
         """Complete control's OPEN by what only this process knows, with the policy's names."""
-        self._own_actions, self._service = message.body.action_names, message.body.service
+        self._answers.own_actions = message.body.action_names
+        self._service = message.body.service
         body = completed(message.body, self.config, self._images.outbox, self.incarnation)
         if not self._session.open(message.header, body, time.monotonic_ns()):
             self._dropped["broker-full"] += 1
@@ -286,8 +257,9 @@ class NetworkActor(Actor):
         held = self._relay.phase is not Phase.CLOSED
         header = Header(Kind.HEARTBEAT, epoch=self._relay.epoch if held else 0, token=now_ns)
         asked = self._audit.pending
-        opening = self._brokers.route.opening  # the request is sent once the session is open
-        if held and asked is not None and asked.epoch == header.epoch and not opening:
+        # The request is sent once the session is open, or went straight to the replica.
+        knows = not self._brokers.route.opening and self._session.asks_broker
+        if held and asked is not None and asked.epoch == header.epoch and knows:
             header = header._replace(seq=asked.seq, episode=asked.episode)
         rows = self._host.rows(self.name, self.config.robot) if self._host else ()
         vitals = self._vitals.current(now_ns)
@@ -297,11 +269,13 @@ class NetworkActor(Actor):
                 uplink=self._uplink_figures(now_ns),
                 uplink_limit=self._uplink.limited,
             )
-        return header, Heartbeat(progress=self.board.turns, vitals=vitals, actors=rows)
-
-    def _count(self, decision: Decision) -> None:
-        if decision.reason != "heartbeat":
-            self._dropped[decision.reason] += 1
+        beat = Heartbeat(
+            progress=self.board.turns,
+            vitals=vitals,
+            actors=rows,
+            direct_answers=self._direct.answers,
+        )
+        return header, beat
 
     def _uplink_figures(self, now_ns: int) -> dict[str, float]:
         terms = self._session.terms
@@ -317,7 +291,7 @@ class NetworkActor(Actor):
             "sent": self._audit.sent,
             "received": self._audit.received,
             "evidence_lost": self._audit.lost + (self._executed.lost if self._executed else 0),
-            "bytes_in": self._bytes_in,
+            "bytes_in": self._answers.bytes_in,
             "uplink": self._uplink_figures(time.monotonic_ns()),
             "uplink_limit": self._uplink.limited,
             "frame_age_ms": self._images.frames.age_ms,

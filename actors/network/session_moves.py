@@ -17,6 +17,7 @@ from ...transport.arrays import Buffer
 from ...transport.bodies import Accept, Error, Open, Reject
 from ...transport.header import Header, Kind
 from .broker_paths import BrokerPaths
+from .direct_path import DirectPath
 from .session_relay import Phase, SessionRelay
 
 
@@ -33,10 +34,12 @@ class SessionMoves:
     """The session of one robot. `terms` are those of the last ACCEPT, None without a session;
     `moves` counts the changes of the broker that succeeded."""
 
-    def __init__(self, paths: BrokerPaths, relay: SessionRelay, log: Logger) -> None:
+    def __init__(
+        self, paths: BrokerPaths, direct: DirectPath, relay: SessionRelay, log: Logger
+    ) -> None:
         self.terms: Accept | None = None
         self.moves = 0
-        self._paths, self._relay, self._log = paths, relay, log
+        self._paths, self._direct, self._relay, self._log = paths, direct, relay, log
         self._opening: tuple[Header, Open] | None = None
         self._asked: tuple[Header, list[Buffer], bool] | None = None
         """The request that awaits its answer, and whether its images are in shared memory."""
@@ -44,33 +47,76 @@ class SessionMoves:
     def open(self, header: Header, body: Open, now_ns: int) -> bool:
         """Send control's OPEN to the first broker that takes it; False if none does."""
         self.terms = self._asked = None
+        self._direct.end()
+        self._direct.answers = 0
         self._opening = header, body
         return self._open_at(self._paths.route.begin(now_ns), now_ns)
 
     def ask(self, header: Header, frames: list[Buffer], now_ns: int) -> bool:
-        """Send a request, or keep it until the session is open at another broker. False if it
-        cannot be sent."""
+        """Send a request, straight to the replica or by the broker, or keep it until the session is
+        open at another broker. False if it cannot be sent."""
+        if self._direct.send(header, frames, now_ns):
+            self._paths.bytes_out += sum(len(frame) for frame in frames)
+            return True
+        return self._ask_broker(header, frames, now_ns)
+
+    def _ask_broker(self, header: Header, frames: list[Buffer], now_ns: int) -> bool:
         route = self._paths.route
         route.asked(now_ns)
         shm = self.terms is not None and self.terms.shm
         self._asked = (header, frames, shm) if self._paths.several else None
-        if self._moving or self._paths.send(frames):
-            return True
-        to = route.due(now_ns)
-        if to is not None and self._open_at(to, now_ns):
+        sent = self._moving or self._paths.send(frames)
+        if not sent:
+            to = route.due(now_ns)
+            sent = to is not None and self._open_at(to, now_ns)
+        if sent:
+            self._direct.route.by_broker(header.seq, now_ns)
             return True
         self._asked = None
         route.unasked()
         return False
 
+    def answered_by_broker(self, header: Header) -> None:
+        """The broker answered a request."""
+        self._direct.route.answered_by_broker(header.seq)
+
+    def has_two_answers(self, header: Header) -> bool:
+        """Whether the request was asked both ways."""
+        return self._direct.route.has_two_answers(header.seq)
+
+    def answered_by_replica(self, header: Header) -> None:
+        """The replica answered a request that went straight there."""
+        if self._direct.route.answered(header.seq):
+            self._direct.answers += 1
+
+    def lost_at_replica(self, now_ns: int) -> None:
+        """The replica does not hold the session any more: the broker knows where it is."""
+        self._direct.route.lost()
+        self.follow(now_ns)
+
+    def forget(self) -> None:
+        """The answer to the last request does not count any more."""
+        self._direct.route.forget()
+
+    @property
+    def asks_broker(self) -> bool:
+        """Whether the broker was asked the request that awaits its answer."""
+        return self._direct.route.pending is None
+
     def answered(self, now_ns: int) -> None:
         """The request was answered."""
         self._asked = None
+        self._direct.route.settled(now_ns)
         self._paths.route.answered(now_ns)
 
     def follow(self, now_ns: int) -> None:
         """Move the session where that is due."""
-        if self._paths.several and self._relay.phase is not Phase.CLOSED:
+        if self._relay.phase is Phase.CLOSED:
+            return
+        late = self._direct.route.late(now_ns)
+        if late is not None:
+            self._ask_broker(late.header, late.frames, now_ns)
+        if self._paths.several:
             before = self._paths.present
             to = self._paths.route.due(now_ns)
             if to is not None:
@@ -89,6 +135,7 @@ class SessionMoves:
         if header.kind is Kind.REJECT:
             return self._rejected(messages.decode(frames).body, now_ns)
         if event == "replayed":
+            self._direct.route.lost()
             self._paths.route.replayed(now_ns)
         if event != "lost":
             return None
@@ -98,12 +145,15 @@ class SessionMoves:
         before, self.terms = self.terms, terms
         moving = self._moving
         self._paths.route.accepted(now_ns)
+        self._direct.connect(terms.direct)
         if not moving:
-            return None
+            # In an open session: the broker has moved it to another replica, with the same terms.
+            return Consumed() if self._relay.phase is Phase.OPEN else None
         if before is None or _contract(terms) != _contract(before):
             self._relay.phase = Phase.CLOSED
             return Consumed(lost=f"the broker at {self._paths.present} has another contract")
         self.moves += 1
+        self._direct.answers = 0
         self._log.info("goes on by the broker at %s, at %s", self._paths.present, terms.replica)
         if self._asked is None:
             return Consumed()
@@ -144,6 +194,7 @@ class SessionMoves:
             "moves": self.moves,
             "replica": terms.replica if terms else None,
             "shm": bool(terms and terms.shm),
+            "direct": self._direct.route.chosen,
             "warnings": list(terms.warnings) if terms else [],
         }
 
@@ -167,4 +218,6 @@ class SessionMoves:
 
 def _contract(terms: Accept) -> Accept:
     """What must not change while a session goes on."""
-    return replace(terms, session="", replica="", warnings=(), shm=False, limits={}, version=0)
+    return replace(
+        terms, session="", replica="", warnings=(), shm=False, limits={}, version=0, direct=""
+    )

@@ -117,6 +117,14 @@ class SessionRelay:
             return _drop("unexpected-kind")
         return FORWARD if self.phase is Phase.OPEN else _drop("not-open")
 
+    def from_replica(self, header: Header) -> Decision:
+        """A message that came straight from the replica that serves the session."""
+        if header.epoch != self.epoch:
+            return _drop("stale-epoch")
+        if header.kind not in (Kind.REPLY, Kind.ERROR, Kind.EVENT):
+            return _drop("unexpected-kind")
+        return FORWARD if self.phase is Phase.OPEN else _drop("not-open")
+
     def unreachable(self) -> Decision:
         """The OPEN could not be sent to the broker."""
         self.phase = Phase.CLOSED

@@ -156,6 +156,9 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     state_names: tuple[str, ...]
     action_names: tuple[str, ...]
     outbox: str | None = None
+    direct_late_s: float = 0.04
+    """How long an answer that comes straight from a replica of this host is awaited before the
+    broker is asked too. Where answers take longer, all requests go by the broker; 0: always."""
     resize: Literal["edge", "server"] = "edge"
     jpeg_quality: int = 90
     max_uplink_kbps: float | None = None

@@ -10,6 +10,9 @@ a word between them. The tree of a request:
           replica       a replica; after a replay there are two
             queue, inference, answer
 
+Where the request came straight to the replica, that is below `network`, and the broker has no span,
+or one that begins later, if it was asked too.
+
 Instants are Unix ns by the clock of the host that took them, durations are by its monotonic clock.
 Between hosts nothing is corrected: where their clocks differ, a child seems to begin before its
 parent, or after it.
@@ -104,9 +107,9 @@ def of_broker(line: Line) -> Span:
 def of_replica(line: Line, replica: str) -> list[Span]:
     """What the `replica` recorded: itself and its parts."""
     end_ns, error = _at_ns(line), line["error"] or ""
-    own = f"replica {replica}"
+    own, above = f"replica {replica}", "network" if line.get("direct") else "broker"
     if "queue_ms" not in line:  # the device did not take it
-        return [_span(line, own, "broker", replica, end_ns, end_ns, {}, error=error)]
+        return [_span(line, own, above, replica, end_ns, end_ns, {}, error=error)]
     about = {
         key: line[key]
         for key in ("batch", "late", "superseded", "delay_steps", "prefix_steps", "task")
@@ -114,7 +117,7 @@ def of_replica(line: Line, replica: str) -> list[Span]:
     about |= {f"tag.{key}": value for key, value in line["tags"].items()}
     parts = [(part, round(line[f"{part}_ms"] * _MS)) for part in ("queue", "inference", "answer")]
     begin_ns = end_ns - sum(took_ns for _, took_ns in parts)
-    spans = [_span(line, own, "broker", replica, begin_ns, end_ns, about, error=error)]
+    spans = [_span(line, own, above, replica, begin_ns, end_ns, about, error=error)]
     for part, took_ns in parts:
         name = f"{part} {replica}"
         spans.append(_span(line, name, own, replica, begin_ns, begin_ns + took_ns, {}))

@@ -84,7 +84,8 @@ def receiver() -> Iterator[Collector]:
     thread.join()
 
 
-PARTS = {"request", "network", "broker", "replica", "queue", "inference", "answer"}
+PARTS = {"request", "network", "replica", "queue", "inference", "answer"}
+"""Of every trace; one of a request that the broker was asked has a span of the broker too."""
 
 
 @pytest.mark.slow
@@ -98,7 +99,12 @@ def test_a_request_is_one_trace_over_all_its_processes(
 
     def whole() -> list[dict[bytes, dict[str, Any]]]:
         traces = list(receiver.traces.values())
-        return [t for t in traces if {span["name"] for span in list(t.values())} == PARTS]
+        return [
+            trace
+            for trace in map(dict, traces)
+            if {span["name"] for span in trace.values()} >= PARTS
+            and all(span["parent"] in {b"", *trace} for span in trace.values())
+        ]
 
     wait_until(lambda: len(whole()) >= 3, "three whole traces", 60)
     assert receiver.paths == {"/v1/traces"}
@@ -106,16 +112,19 @@ def test_a_request_is_one_trace_over_all_its_processes(
         by_name = {span["name"]: (key, span) for key, span in trace.items()}
         processes = {name: span["process"] for name, (_, span) in by_name.items()}
         assert processes["request"] == "r1/control" and processes["network"] == "r1/network"
-        assert processes["broker"] == "broker" and processes["inference"] == "pick/0"
+        assert processes["inference"] == "pick/0"
+        assert processes.get("broker", "broker") == "broker"
         for inner, outer in [
             ("network", "request"),
             ("broker", "network"),
-            ("replica", "broker"),
             ("queue", "replica"),
             ("inference", "replica"),
             ("answer", "replica"),
         ]:
-            assert by_name[inner][1]["parent"] == by_name[outer][0]
+            if inner in by_name:  # the broker is passed by
+                assert by_name[inner][1]["parent"] == by_name[outer][0]
+        above = {by_name[name][0] for name in ("network", "broker") if name in by_name}
+        assert by_name["replica"][1]["parent"] in above
         assert by_name["request"][1]["parent"] == b""
         # On one host all instants are of one clock; records are made some microseconds after.
         root = by_name["request"][1]["times"]

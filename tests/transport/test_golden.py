@@ -146,6 +146,7 @@ BODY: dict[Kind, Any] = {
         pin_task="pick the red one",
         observation_steps=2,
         observation_stride_steps=4,
+        direct="ipc:///run/user/1000/holdfast/demo/pick.0.direct",
     ),
     Kind.REJECT: lambda _: Reject(
         reason="capacity",
@@ -203,6 +204,7 @@ BODY: dict[Kind, Any] = {
             offered=1.25,
             queue_ms={"p50": 4.5, "p95": 21.0},
         ),
+        direct_answers=4200,
     ),
     Kind.INQUIRY: lambda blobs: Inquiry(open=BODY[Kind.OPEN](blobs)),
     Kind.VERDICT: lambda blobs: Verdict(accept=BODY[Kind.ACCEPT](blobs)),

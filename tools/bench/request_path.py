@@ -89,7 +89,9 @@ def spec_of(width: int, height: int) -> PolicySpec:
 class Way:
     """How the images go. `size` is the policy's, `seen` the cameras'; `hosts` says that robot and
     replica are apart, as far as they can tell: their broker is reached by TCP and they share no
-    memory. `bare` has the pipe in the broker's place."""
+    memory. `direct_late_s` as in `NetworkConfig`: 0 sends all by the broker. `bare` has the pipe
+    in the broker's place.
+    """
 
     case: str
     shared: bool = False
@@ -97,23 +99,26 @@ class Way:
     quality: int = 0
     size: tuple[int, int] = (WIDTH, HEIGHT)
     seen: tuple[int, int] = (WIDTH, HEIGHT)
+    direct_late_s: float = 0.04
     bare: bool = False
 
 
 WAYS = (
     Way("holdfast/shm", shared=True),
     Way("holdfast/shm-224", shared=True, size=(224, 224)),
+    Way("holdfast/shm-by-broker", shared=True, direct_late_s=0.0),
     Way("holdfast/raw"),
     Way("holdfast/jpeg-tcp", hosts=True, quality=90),
     Way("holdfast/jpeg-tcp-224", hosts=True, quality=90, size=(224, 224)),
-    Way("floor/pipe-shm", shared=True, bare=True),
+    Way("floor/pipe-shm", shared=True, direct_late_s=0.0, bare=True),
     Way("floor/pipe-raw", bare=True),
     Way("floor/pipe-jpeg-tcp", hosts=True, quality=90, bare=True),
 )
 
 
 class Path:
-    """One way's broker, replica and network actor, and control's side of it in this process."""
+    """One way's broker, replica and network actor, and control's side of it in this process.
+    `started` has the processes, `service` is the replica's configuration."""
 
     def __init__(
         self,
@@ -124,7 +129,7 @@ class Path:
     ) -> None:
         self.way, self._served = way, served
         directory.mkdir()
-        self._started = started = Started(directory, served.python, served.path)
+        self.started = started = Started(directory, served.python, served.path)
         self._rings = rings
         self._step = 0
         with ExitStack() as opened:
@@ -157,7 +162,7 @@ class Path:
             started.segments[name] = segment.Segment(os.dup(ring.fd), ring.size, name)
         broker = BareBroker.kind if way.bare else "broker"
         started.start(broker, "broker", BrokerConfig(front=self.front, back=back), {})
-        service = InferenceConfig(
+        self.service = service = InferenceConfig(
             service="bench",
             replica=0,
             brokers=(back,),
@@ -180,6 +185,7 @@ class Path:
             state_names=JOINTS,
             action_names=JOINTS,
             outbox=next(iter(outbox), None),
+            direct_late_s=way.direct_late_s,
             jpeg_quality=way.quality,
         )
         rings = dict.fromkeys(RINGS.values(), False)
@@ -190,7 +196,7 @@ class Path:
             robot="r1",
             driver="bench",
             service="bench",
-            endpoint=sockets.ipc(self._started.directory, "network"),
+            endpoint=sockets.ipc(self.started.directory, "network"),
             plan="plan",
             fps=50.0,
             task=TASK,
@@ -245,9 +251,11 @@ class Path:
             if buffer.outstanding is None or time.monotonic_ns() > deadline_ns:
                 raise RuntimeError(f"{self.way.case}: a request failed: {cycle.reason}")
 
-    def start(self, kind: str, name: str, config: msgspec.Struct) -> None:
-        """Another actor beside those of the path."""
-        self._started.start(kind, name, config, {})
+    def start(
+        self, kind: str, name: str, config: msgspec.Struct, uses: Mapping[str, bool] | None = None
+    ) -> None:
+        """Another actor beside those of the path; `uses` as in `Started`."""
+        self.started.start(kind, name, config, uses or {})
 
     def idle(self) -> None:
         """Stay in touch while others are asked."""
@@ -262,18 +270,18 @@ class Path:
     @property
     def request_bytes(self) -> int:
         """Between network actor and broker, by request; its few heartbeats are counted too."""
-        status = self._started.status("r1/network")
+        status = self.started.status("r1/network")
         return round(int(status["bytes_out"]) / max(int(status["sent"]), 1))
 
     @property
     def reply_bytes(self) -> int:
         """Between broker and network actor, by reply; the few heartbeats are counted too."""
-        status = self._started.status("r1/network")
+        status = self.started.status("r1/network")
         return round(int(status["bytes_in"]) / max(int(status["received"]), 1))
 
     def cpu_s(self) -> float:
         """What its processes and this one have used so far, all threads."""
-        return sum(cpu_s_of(pid) for pid in [*self._started.pids, os.getpid()])
+        return sum(cpu_s_of(pid) for pid in [*self.started.pids, os.getpid()])
 
     def close(self) -> None:
         self._resources.close()

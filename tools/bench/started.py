@@ -73,6 +73,9 @@ class Started:
         memory = self.segments[f"{name}/board"].map(writable=False)
         return StatusBoardReader(memory).report() or {}
 
+    def pid(self, name: str) -> int:
+        return self._processes[name].pid
+
     @property
     def pids(self) -> list[int]:
         return [process.pid for process in self._processes.values()]

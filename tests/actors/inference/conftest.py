@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from holdfast.actors.inference.example import Examples
 from holdfast.actors.inference.policy_runner import PolicyRunner
 from holdfast.actors.inference.replica_metrics import Meters
 from holdfast.actors.inference.service import ReplicaCore
+from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.actors.runtime.audit import Audit
 from holdfast.actors.runtime.configs import InferenceConfig
 from holdfast.policy.base import ChunkPolicy
@@ -22,6 +24,7 @@ from holdfast.policy.normalize import Stats
 from holdfast.policy.tokens import Vocabulary
 from holdfast.tests.actors.inference.bench import Bench, Echo, MakeBench
 from holdfast.tests.actors.inference.broker_side import BrokerSide
+from holdfast.tests.actors.inference.replica_thread import Replica, StartReplica
 from holdfast.tests.actors.inference.robot_side import SPEC, TASK
 from holdfast.transport import sockets
 from holdfast.transport.outbox import OutboxReader
@@ -128,3 +131,34 @@ def checkpoint(one_thread: None, tmp_path_factory: pytest.TempPathFactory) -> Pa
     directory = tmp_path_factory.mktemp("policies") / "tiny"
     save(directory, config, stats, weights)
     return directory
+
+
+@pytest.fixture
+def replica(checkpoint: Path, endpoint: str, tmp_path: Path) -> StartReplica:
+    """Starts a replica in a thread, with a configuration."""
+
+    @contextmanager
+    def running(segments: dict[str, int] | None = None, **config: Any) -> Iterator[Replica]:
+        configured = {
+            "service": "pick",
+            "replica": 0,
+            "brokers": [endpoint],
+            "policy": "shape-only",
+            "checkpoint": str(checkpoint),
+            "heartbeat_s": 0.05,
+            "max_wait_ms": 1.0,
+            **config,
+        }
+        boot, link, supervisor = boot_in_memory(
+            "inference", "pick/0", configured, segments, rundir=tmp_path
+        )
+        it = Replica(boot, link, supervisor)
+        it.thread.start()
+        try:
+            yield it
+        finally:
+            it.supervisor.close()
+            it.end()
+            it.link.close()
+
+    return running

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
 
 from holdfast.actors.inference.replica import InferenceActor
 from holdfast.actors.runtime.actor import Boot
@@ -31,3 +32,11 @@ class Replica:
         self.thread.join(60)
         assert not self.thread.is_alive()
         return self.codes[0]
+
+
+class StartReplica(Protocol):
+    """The fixture `replica`."""
+
+    def __call__(
+        self, segments: dict[str, int] | None = None, **config: Any
+    ) -> AbstractContextManager[Replica]: ...

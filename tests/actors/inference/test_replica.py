@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from holdfast.actors.runtime.link_messages import ExitReason
 from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.policy.kinds import load_policy
 from holdfast.tests.actors.inference.broker_side import BrokerSide
-from holdfast.tests.actors.inference.replica_thread import Replica
+from holdfast.tests.actors.inference.replica_thread import StartReplica
 from holdfast.tests.actors.inference.robot_side import RobotSide, example
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.arrays import Buffer
@@ -24,45 +23,6 @@ from holdfast.transport.bodies import Drain, Heartbeat, Reject, Welcome
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import encode
 from holdfast.transport.outbox import Outbox
-
-
-class StartReplica(Protocol):
-    """The fixture `replica`."""
-
-    def __call__(
-        self, segments: dict[str, int] | None = None, **config: Any
-    ) -> AbstractContextManager[Replica]: ...
-
-
-@pytest.fixture
-def replica(checkpoint: Path, endpoint: str, tmp_path: Path) -> StartReplica:
-    """Starts a replica in a thread, with a configuration."""
-
-    @contextmanager
-    def running(segments: dict[str, int] | None = None, **config: Any) -> Iterator[Replica]:
-        configured = {
-            "service": "pick",
-            "replica": 0,
-            "brokers": [endpoint],
-            "policy": "shape-only",
-            "checkpoint": str(checkpoint),
-            "heartbeat_s": 0.05,
-            "max_wait_ms": 1.0,
-            **config,
-        }
-        boot, link, supervisor = boot_in_memory(
-            "inference", "pick/0", configured, segments, rundir=tmp_path
-        )
-        it = Replica(boot, link, supervisor)
-        it.thread.start()
-        try:
-            yield it
-        finally:
-            it.supervisor.close()
-            it.end()
-            it.link.close()
-
-    return running
 
 
 @pytest.mark.parametrize("kind", ["constant", "flow"])

@@ -11,13 +11,11 @@ from hypothesis import strategies as st
 from holdfast.errors import WireError
 from holdfast.tests.actors.inference.bench import Echo, MakeBench
 from holdfast.tests.actors.inference.broker_side import BrokerSide
+from holdfast.tests.actors.inference.replica_thread import StartReplica
 from holdfast.tests.actors.inference.robot_side import RobotSide, example
-from holdfast.tests.actors.inference.test_replica import StartReplica, replica
 from holdfast.transport.bodies import Close
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import decode, encode
-
-__all__ = ["replica"]
 
 
 def test_a_session_goes_on_by_another_broker(bench: MakeBench, echo: Echo) -> None:

@@ -96,8 +96,9 @@ class Bench:
         """Send as the broker."""
         assert sockets.send(self.front, [self.peer, *messages.encode(header, body)])
 
-    def open(self, shm: bool, epoch: int = 1) -> Open:
-        """Complete a handshake; return the OPEN that the broker got."""
+    def open(self, shm: bool, epoch: int = 1, direct: str = "") -> Open:
+        """Complete a handshake, with a replica that takes requests straight at `direct`; return the
+        OPEN that the broker got."""
         asked = Open(
             robot="r1",
             service="pick",
@@ -108,9 +109,16 @@ class Bench:
         )
         self.ask(Header(Kind.OPEN, epoch=epoch), asked)
         opened = self.at_broker(Kind.OPEN).body
-        accept = Accept(
+        self.answer(Header(Kind.ACCEPT, epoch=epoch), self.terms(shm, direct))
+        self.at_control(Kind.ACCEPT)
+        assert isinstance(opened, Open)
+        return opened
+
+    @staticmethod
+    def terms(shm: bool, direct: str = "", replica: str = "pick/0") -> Accept:
+        return Accept(
             session="s",
-            replica="pick/0",
+            replica=replica,
             model="m",
             revision="1",
             checkpoint="c",
@@ -119,16 +127,13 @@ class Bench:
             action_names=("a",),
             cameras={"top": (32, 24)},
             shm=shm,
+            direct=direct,
         )
-        self.answer(Header(Kind.ACCEPT, epoch=epoch), accept)
-        self.at_control(Kind.ACCEPT)
-        assert isinstance(opened, Open)
-        return opened
 
-    def request(self, epoch: int = 1, episode: int = 0) -> None:
+    def request(self, epoch: int = 1, episode: int = 0, seq: int = 7) -> None:
         blobs = Blobs()
         body = Request(state=blobs.array(np.array([1, 2], np.float32)), task="go")
-        self.ask(Header(Kind.REQUEST, 7, episode, epoch, token=42), body, blobs)
+        self.ask(Header(Kind.REQUEST, seq, episode, epoch, token=42), body, blobs)
 
 
 def noise(seed: int = 0) -> Pixels:

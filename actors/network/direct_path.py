@@ -1,0 +1,165 @@
+"""`DirectPath`: a robot's way straight to the replica that serves it, where both are on one host.
+
+A request that goes by it does not pass the broker: that takes two wake-ups of processes off a way
+of six. It is for policies that answer soon; the requests of others go by the broker, where the
+difference is nothing, and which replays them.
+
+The broker takes part as soon as something is not as usual: it is asked too when no answer has come
+for a while, or when the replica says that it does not hold the session. From then on it replays
+the request, as any other. While it owes an answer, the next request goes to it as well, so that it
+always knows the newest of those that it knows.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ...transport import sockets
+from ...transport.arrays import Buffer
+from ...transport.header import Header
+from ...transport.poll import Poll
+
+_LOCAL = "ipc://"
+
+
+class SentStraight(NamedTuple):
+    """A request as it was sent, and when."""
+
+    header: Header
+    frames: list[Buffer]
+    asked_ns: int
+
+
+class DirectRoute:
+    """Which requests go straight to the replica, and which of them the broker is asked too. Pure:
+    instants are monotonic ns. `late_ns`: how long an answer is awaited before the broker is asked.
+
+    Attributes:
+        usable: whether the replica takes requests straight.
+        pending: the request that went there and awaits its answer, which the broker does not know.
+    """
+
+    def __init__(self, late_ns: int) -> None:
+        self._late_ns = late_ns
+        self.usable = False
+        self.pending: SentStraight | None = None
+        self._owed: int | None = None
+        """The seq of the request that the broker has to answer."""
+        self._both: int | None = None
+        """The seq of the last request that went straight and by the broker."""
+        self._asked_ns = 0
+        self._slow = False
+        """The last answer took `late_ns` or longer."""
+
+    @property
+    def chosen(self) -> bool:
+        """Whether the next request goes straight to the replica."""
+        return self.usable and self._owed is None and not self._slow
+
+    def end(self) -> None:
+        """The session ends."""
+        self.usable, self.pending, self._owed, self._slow = False, None, None, False
+
+    def at_replica(self, *, usable: bool) -> None:
+        """A session begins, or goes on at another replica."""
+        self.usable = usable
+
+    def sent(self, asked: SentStraight) -> None:
+        """A request went straight to the replica."""
+        self.pending, self._asked_ns = asked, asked.asked_ns
+
+    def by_broker(self, seq: int, now_ns: int) -> None:
+        """The broker was asked the request `seq`."""
+        if self.pending is not None and self.pending.header.seq == seq:
+            self._both = seq
+        else:
+            self._asked_ns = now_ns
+        self.pending, self._owed = None, seq
+
+    def answered(self, seq: int) -> bool:
+        """The replica answered the request `seq` straight: whether the broker does not know it."""
+        if self.pending is None or self.pending.header.seq != seq:
+            return False
+        self.pending = None
+        return True
+
+    def answered_by_broker(self, seq: int) -> None:
+        """The broker answered the request `seq`."""
+        if self._owed is not None and seq >= self._owed:
+            self._owed = None
+
+    def has_two_answers(self, seq: int) -> bool:
+        """Whether the request `seq` was asked both ways, so that its second answer is no fault."""
+        return seq == self._both
+
+    def settled(self, now_ns: int) -> None:
+        """The newest request has its answer."""
+        self._slow = now_ns - self._asked_ns >= self._late_ns
+
+    def lost(self) -> None:
+        """The replica does not serve the session, or not alone: use it no more."""
+        self.usable = False
+
+    def forget(self) -> None:
+        """No answer is awaited any more."""
+        self.pending = None
+
+    def late(self, now_ns: int) -> SentStraight | None:
+        """The request that the broker is to be asked too."""
+        asked = self.pending
+        if asked is None or (self.usable and now_ns - asked.asked_ns < self._late_ns):
+            return None
+        return asked
+
+
+class DirectPath:
+    """The connection of one robot. `route` decides; sends do not block.
+
+    `socket` is the present connection, which the poll is woken by; None while there is none.
+    `answers`: how many requests were answered straight, of which the broker does not know, in this
+    session.
+    """
+
+    def __init__(self, context: sockets.Context, identity: str, late_ns: int) -> None:
+        """As `identity`, which the broker knows it by too. `late_ns` 0: nothing goes straight."""
+        self._context, self._identity, self._allowed = context, identity, late_ns > 0
+        self._poll: Poll | None = None
+        self._endpoint = ""
+        self.route = DirectRoute(late_ns)
+        self.socket: sockets.Socket | None = None
+        self.answers = 0
+
+    def watch(self, poll: Poll) -> None:
+        """Wake `poll` for answers."""
+        self._poll = poll
+
+    def connect(self, endpoint: str) -> None:
+        """The replica of the session takes requests at `endpoint`; empty: by the broker only."""
+        local = endpoint if self._allowed and endpoint.startswith(_LOCAL) else ""
+        if local != self._endpoint:
+            self._disconnect()
+            self._endpoint = local
+            if local:
+                self.socket = sockets.dealer(self._context, local, self._identity)
+                if self._poll is not None:
+                    self._poll.add(self.socket)
+        self.route.at_replica(usable=bool(local))
+
+    def end(self) -> None:
+        """The session ends. The connection stays: the next session may be at the same replica."""
+        self.route.end()
+
+    def send(self, header: Header, frames: list[Buffer], now_ns: int) -> bool:
+        """Send a request; False if the broker has to be asked instead."""
+        route = self.route
+        if not route.chosen or self.socket is None or not sockets.send(self.socket, frames):
+            return False
+        route.sent(SentStraight(header, frames, now_ns))
+        return True
+
+    def _disconnect(self) -> None:
+        if self.socket is not None:
+            if self._poll is not None:
+                self._poll.remove(self.socket)
+            self.socket.close(linger=0)
+            self.socket = None

@@ -1,0 +1,179 @@
+"""Requests that come straight from a robot of the replica's host, beside those by the broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import zmq
+
+from holdfast.policy.kinds import load_policy
+from holdfast.tests.actors.inference.bench import Bench, Echo, MakeBench
+from holdfast.tests.actors.inference.broker_side import BrokerSide
+from holdfast.tests.actors.inference.replica_thread import StartReplica
+from holdfast.tests.actors.inference.robot_side import RobotSide, example
+from holdfast.tests.waiting import wait_until
+from holdfast.transport import sockets
+from holdfast.transport.bodies import Close, Reset
+from holdfast.transport.header import Header, Kind
+from holdfast.transport.messages import decode, encode
+from holdfast.transport.outbox import Outbox
+
+BY_BROKER, STRAIGHT = b"", b"r1:1"
+
+
+@pytest.fixture
+def joined(bench: MakeBench, echo: Echo) -> tuple[Bench, list[float]]:
+    """A core with a session of r1, and the states for which its policy was called."""
+    called: list[float] = []
+    made = bench(echo)
+    made.join("r1")
+    echo.look = lambda seen: called.append(float(seen.state[0]))
+    return made, called
+
+
+def ask(bench: Bench, seq: int, way: bytes) -> list[Kind]:
+    """A request of r1 comes by `way`; the kinds of the immediate answers."""
+    frames = RobotSide("r1").request(example(seq), seq=seq)
+    header = Header.unpack(frames[0])
+    answers = bench.service.receive("r1", header, list(frames), 0, way=way)
+    return [decode(answer).header.kind for answer in answers]
+
+
+def work(bench: Bench) -> list[tuple[bytes, int]]:
+    """Run what is due; the way and the seq of each answer."""
+    sent = []
+    for robot, frames in bench.service.work(0):
+        session = bench.service.sessions[robot]
+        sent += [(way, Header.unpack(frames[0]).seq) for way in session.ways]
+        session.answered(frames)
+    return sent
+
+
+@pytest.mark.parametrize(("first", "second"), [(STRAIGHT, BY_BROKER), (BY_BROKER, STRAIGHT)])
+def test_a_request_that_comes_by_two_ways_is_computed_once_and_answered_by_each(
+    joined: tuple[Bench, list[float]], first: bytes, second: bytes
+) -> None:
+    """Whether the second comes before the answer or after it."""
+    bench, called = joined
+    assert ask(bench, 1, first) == ask(bench, 1, second) == []
+    assert work(bench) == [(first, 1), (second, 1)]
+    assert ask(bench, 2, first) == []
+    assert work(bench) == [(first, 2)]
+    assert ask(bench, 2, second) == [Kind.REPLY]
+    assert work(bench) == []
+    assert len(called) == 2
+    assert bench.meters.counts["served"] == 2 and not bench.meters.counts["superseded"]
+
+
+def test_an_answer_that_is_repeated_is_the_one_that_was_given(
+    joined: tuple[Bench, list[float]], echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the policy writes its next chunk into the memory of the last."""
+    bench, _ = joined
+    given = echo.chunk(example(1))
+    monkeypatch.setattr(echo, "chunk", lambda seen: given)
+    ask(bench, 1, STRAIGHT)
+    [(_, frames)] = list(bench.service.work(0))
+    before = [bytes(frame) for frame in frames]
+    bench.service.sessions["r1"].answered(frames)
+    given.robot[:] = -1.0
+    repeated = RobotSide("r1").request(example(1), seq=1)
+    [again] = bench.service.receive("r1", Header.unpack(repeated[0]), list(repeated), 0)
+    assert [bytes(frame) for frame in again] == before
+
+
+def test_a_newer_request_by_either_way_supersedes_the_older(
+    joined: tuple[Bench, list[float]],
+) -> None:
+    """Only the newest is answered, by the way it came."""
+    bench, called = joined
+    ask(bench, 1, STRAIGHT)
+    ask(bench, 2, BY_BROKER)
+    ask(bench, 1, BY_BROKER)
+    assert work(bench) == [(BY_BROKER, 2)]
+    assert len(called) == 1
+
+
+def test_a_request_of_a_session_that_is_not_there_is_lost(
+    joined: tuple[Bench, list[float]],
+) -> None:
+    """Its robot then asks the broker, which knows where the session is."""
+    bench, _ = joined
+    bench.receive("r1", encode(Header(Kind.CLOSE, epoch=1), Close()))
+    assert ask(bench, 1, STRAIGHT) == [Kind.EVENT]
+
+
+def test_a_session_is_used_straight_whichever_broker_it_came_by(bench: MakeBench) -> None:
+    """The door is not a broker's."""
+    made = bench(Echo())
+    made.receive("r1", RobotSide("r1").open(), broker=1)
+    assert ask(made, 1, STRAIGHT) == []
+    assert work(made) == [(STRAIGHT, 1)]
+
+
+@pytest.fixture
+def straight() -> Iterator[Callable[[str], sockets.Socket]]:
+    """Connects to a door as the network actor of r1."""
+    context: sockets.Context = zmq.Context()
+    yield lambda endpoint: sockets.dealer(context, endpoint, "r1:1")
+    context.destroy(linger=0)
+
+
+def test_a_replica_serves_the_robots_of_its_host_straight(
+    checkpoint: Path,
+    replica: StartReplica,
+    broker: BrokerSide,
+    tmp_path: Path,
+    straight: Callable[[str], sockets.Socket],
+) -> None:
+    """Chunks are byte-identical; what is no request of an open session is counted."""
+    policy = load_policy("flow", checkpoint)
+    segments = {"r1/outbox": Outbox.size_for(64_000)}
+    with replica(segments, policy="flow", outboxes={"r1": "r1/outbox"}) as it:
+        broker.welcome()
+        robot = RobotSide("r1", Outbox(it.boot.memory["r1/outbox"]))
+        broker.send("r1", robot.open())
+        _, accepted = broker.receive(Kind.ACCEPT, Kind.REJECT)
+        assert accepted.body.direct == sockets.ipc(tmp_path, "pick.0.direct")
+        socket = straight(accepted.body.direct)
+        for junk in ([b"x"], [b"x", b"y"], encode(Header(Kind.RESET, epoch=1), Reset())):
+            wait_until(lambda junk=junk: sockets.send(socket, junk), "the door takes it")  # type: ignore[misc]
+        for seq in (1, 2):
+            given = example(seq)
+            assert sockets.send(socket, robot.request(given, seq=seq))
+            assert socket.poll(60_000)
+            reply = decode(sockets.receive(socket) or [])
+            [expected] = policy.predict_chunk([given])
+            assert (reply.header.kind, reply.header.seq) == (Kind.REPLY, seq)
+            assert reply.array(reply.body.chunk).tobytes() == expected.robot.tobytes()
+        broker.send("r1", robot.request(example(2), seq=2))
+        _, again = broker.receive(Kind.REPLY, Kind.ERROR)
+        assert again.header == reply.header and again.blobs == reply.blobs
+        broker.send("r1", encode(Header(Kind.CLOSE, epoch=1), Close()))
+        wait_until(lambda: it.status().get("sessions") == [], "the session to end")
+        assert sockets.send(socket, robot.request(example(3), seq=3))
+        assert socket.poll(60_000)
+        lost = decode(sockets.receive(socket) or [])
+        assert (lost.header.kind, lost.body.what) == (Kind.EVENT, "lost")
+        wait_until(
+            lambda: (
+                {"dropped:frames": 1, "dropped:header": 1, "dropped:kind": 1}.items()
+                <= it.status().get("counts", {}).items()
+            ),
+            "the junk is counted",
+        )
+    assert not list(tmp_path.glob("*.direct"))
+
+
+def test_a_robot_that_sends_pixels_is_not_offered_the_door(
+    replica: StartReplica, broker: BrokerSide
+) -> None:
+    """It is on another host, or shares no memory with this replica."""
+    segments = {"r1/outbox": Outbox.size_for(64_000)}
+    with replica(segments, outboxes={"r1": "r1/outbox"}):
+        broker.welcome()
+        broker.send("r2", RobotSide("r2").open())
+        _, accepted = broker.receive(Kind.ACCEPT, Kind.REJECT)
+        assert not accepted.body.shm and not accepted.body.direct
