@@ -11,7 +11,10 @@ from holdfast.tests.peers.environments import ROOT
 
 INSTALL = (ROOT / "tests/peers/install").read_text()
 TABLE = (ROOT / "docs/versions.md").read_text()
-ALONE = {"openpi-server", "pillow", "inspect-robots", "msgpack-numpy", "jax", "jaxlib"}
+ALONE = {
+    *("openpi-server", "pillow", "inspect-robots", "msgpack-numpy", "jax", "jaxlib"),
+    *("transformers", "flax"),
+}
 """Packages that only take part in a peer's own tests."""
 
 

@@ -1,6 +1,7 @@
 """How long π0.5 or π0 takes for a chunk: by batch, views, Euler steps and way of running.
 
     actorctl bench pi0 [--quick] [--json] [--family pi05] [--size small] [--lerobot-python PATH]
+        [--openpi FOLDER] [--openpi-python PATH]
 
 The weights are random; the arithmetic is that of a checkpoint. `small` is 64 wide and 4 layers
 deep, in float32 on one thread of a CPU. `published` has the published sizes, in bfloat16 on a GPU,
@@ -8,9 +9,14 @@ with as many layers as its memory holds. A call takes one batch from images to a
 Ours includes the transfer of the inputs to the device; the peer's inputs are there before.
 
 A case is `WAY/VIEWSv-STEPSs/batch-N`. The ways are `eager`, on a GPU `graph` and `float8` (a graph
-whose perceptrons multiply in 8 bits), and `lerobot`: that library's own model in its own
-interpreter, eager, as it serves. All cases of a shape run in turn. `per_sample_p50` is p50 / N;
-`of_lerobot` is that, divided by the p50 of LeRobot's batch of 1.
+whose perceptrons multiply in 8 bits), and those of the peers, each their own model in their own
+interpreter: `lerobot`, eager, as it serves; `openpi`, its PyTorch files from a folder of its
+repository, eager (on a GPU it serves them compiled). openpi's model always sees three images, of
+which it masks those that are not there.
+
+All cases of a shape run in turn. `per_sample_p50` is p50 / N. `of_lerobot` and `of_openpi` are the
+median over the turns of that time of a sample, divided by what the peer's batch of 1 took in the
+same turn, with the tenth and the ninetieth percentile.
 """
 
 from __future__ import annotations
@@ -20,15 +26,19 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from ...errors import PolicyError
 from ...policy.pi0.architecture import FlowFamily
 from . import figures
 from .peer_program import PeerProgram, importable, interpreter
+from .peers.openpi_files import NETWORK
 from .pi_sizes import small
 
 WARM_UP = 3
@@ -38,6 +48,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "graph": {},
     "float8": {"perceptrons": "float8"},
 }
+PEERS = ("lerobot", "openpi")
 Case = Callable[[], float]
 
 
@@ -50,6 +61,12 @@ def main() -> int:
     parser.add_argument("--device", help="cuda or cpu; without it, what there is")
     parser.add_argument("--rounds", type=figures.count, help="calls of each case (30, or 10)")
     parser.add_argument("--lerobot-python", metavar="PATH", help="one that has LeRobot 0.6")
+    parser.add_argument(
+        "--openpi", metavar="FOLDER", type=_openpis, help="a checkout of openpi's repository"
+    )
+    parser.add_argument(
+        "--openpi-python", metavar="PATH", help="one that has openpi's packages (FOLDER/.venv)"
+    )
     options = parser.parse_args()
     if find_spec("torch") is None:
         parser.error("torch is not installed: pip install 'holdfast[policy,pi0]'")
@@ -57,6 +74,13 @@ def main() -> int:
         report = Pi0Bench(options, stack).report()
     print(json.dumps(report) if options.json else _text(report))
     return 0
+
+
+def _openpis(text: str) -> Path:
+    """The type of --openpi."""
+    if not (Path(text) / NETWORK).is_file():
+        raise argparse.ArgumentTypeError(f"{text} is no folder of openpi's: it has no {NETWORK}")
+    return Path(text).resolve()
 
 
 class Pi0Bench:
@@ -72,7 +96,10 @@ class Pi0Bench:
         self._size = options.size or ("published" if self._gpu else "small")
         self._left_out: list[str] = []
         self._about: dict[str, Any] = {"device": self._device, "size": self._size}
-        self._peer = self._lerobot(stack)
+        self._path = importable(
+            Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hf-"))) / "imports"
+        )
+        self._peers = {name: peer for name in PEERS if (peer := self._started(name, stack))}
 
     def report(self) -> dict[str, Any]:
         """Every case that can run here."""
@@ -96,12 +123,17 @@ class Pi0Bench:
                 took_ms = once()
                 if turn >= 0:
                     took[name].append(took_ms)
-        rows = [figures.row(name, values, "ms") for name, values in took.items()]
-        alone = next((row["p50"] for row in rows if row["case"].startswith("lerobot/")), None)
-        for row in rows:
-            row["per_sample_p50"] = round(row["p50"] / int(row["case"].rpartition("-")[2]), 3)
-            if alone is not None:
-                row["of_lerobot"] = round(row["per_sample_p50"] / alone, 3)
+        rows = []
+        for name, values in took.items():
+            batch = int(name.rpartition("-")[2])
+            row = figures.row(name, values, "ms")
+            row["per_sample_p50"] = round(row["p50"] / batch, 3)
+            for peer in self._peers:
+                alone = took[f"{peer}/{views}v-{steps}s/batch-1"]
+                # Of the same turn: what else the machine does then is in both.
+                of = np.percentile(np.divide(values, alone) / batch, (50, 10, 90)).round(3).tolist()
+                row[f"of_{peer}"], row[f"of_{peer}_p10_p90"] = of[0], of[1:]
+            rows.append(row)
         return rows
 
     def _ways(self, views: int, steps: int) -> Iterator[tuple[str, Callable[[int], Case]]]:
@@ -110,8 +142,8 @@ class Pi0Bench:
                 yield way, self._ours(way, views, steps)
             except PolicyError as error:
                 self._left_out.append(f"{way}/*: {error}")
-        if (peer := self._peer) is not None:
-            yield "lerobot", lambda batch: lambda: peer.once(f"{views} {steps} {batch}")
+        for name, peer in self._peers.items():
+            yield name, partial(_asked, peer, f"{views} {steps}")
 
     def _ours(self, way: str, views: int, steps: int) -> Callable[[int], Case]:
         import torch
@@ -135,20 +167,35 @@ class Pi0Bench:
 
         return of_batch
 
-    def _lerobot(self, stack: ExitStack) -> PeerProgram | None:
+    def _started(self, name: str, stack: ExitStack) -> PeerProgram | None:
         try:
-            python = interpreter(
-                self._options.lerobot_python, "lerobot-0.6", "lerobot", "--lerobot-python"
-            )
-        except ModuleNotFoundError as error:
-            self._left_out.append(f"lerobot/*: {error}")
+            python, *folder = self._openpi() if name == "openpi" else [self._lerobot()]
+            words = (*folder, self._options.family, self._size, self._device)
+            peer = stack.enter_context(PeerProgram(python, f"{name}_pi0", self._path, *words))
+            peer.ready()
+        except (ModuleNotFoundError, RuntimeError) as error:
+            reason = str(error).strip().splitlines() or ["it ended without a word"]
+            self._left_out.append(f"{name}/*: {reason[-1]}")
             return None
-        place = stack.enter_context(tempfile.TemporaryDirectory(prefix="hf-"))
-        words = (self._options.family, self._size, self._device)
-        peer = PeerProgram(python, "lerobot_pi0", importable(Path(place) / "imports"), *words)
-        stack.enter_context(peer)
-        peer.ready()
         return peer
+
+    def _lerobot(self) -> str:
+        named = self._options.lerobot_python
+        return interpreter(named, "lerobot-0.6", "lerobot", "--lerobot-python")
+
+    def _openpi(self) -> list[str]:
+        """The interpreter, and the folder of the files."""
+        folder = self._options.openpi
+        if folder is None:
+            raise ModuleNotFoundError("its model is on no registry: name a checkout by --openpi")
+        own = folder / ".venv/bin/python"
+        named = self._options.openpi_python or (str(own) if own.is_file() else None)
+        python = interpreter(named, "openpi-torch", "transformers", "--openpi-python")
+        return [python, str(folder)]
+
+
+def _asked(peer: PeerProgram, shape: str, batch: int) -> Case:
+    return lambda: peer.once(f"{shape} {batch}")
 
 
 def _text(report: dict[str, Any]) -> str:
