@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from holdfast.policy.normalize import Stats
+from holdfast.policy.pi0.architecture import Architecture
 from holdfast.policy.pi0.fast_network import FastNetwork
 from holdfast.policy.pi0.pali_gemma import PaliGemma
 from holdfast.policy.pi0.pi_network import PiNetwork
@@ -28,11 +29,16 @@ NETWORKS: dict[str, type[PaliGemma]] = {"pi0_fast": FastNetwork}
 STEPS = SMALL["pi0"].steps
 
 
-def write_openpi_checkpoint(folder: Path, family: str, robot: Embodiment | None = None) -> Path:
-    """The directory, for LIBERO unless `robot` is another. The words of π0 and π0.5 stand as
-    `lm_head`, to which openpi's converter ties them."""
+def write_openpi_checkpoint(
+    folder: Path,
+    family: str,
+    robot: Embodiment | None = None,
+    architecture: Architecture | None = None,
+) -> Path:
+    """The directory, for LIBERO and of the sizes `SMALL` unless others are given. The words of π0
+    and π0.5 stand as `lm_head`, to which openpi's converter ties them."""
     robot = robot or libero()
-    small = SMALL[family]
+    small = architecture or SMALL[family]
     tensors = {
         published_name(name, small.family): torch.from_numpy(
             weights_of(published_name(name, small.family), tuple(value.shape))
@@ -86,6 +92,7 @@ def trained_pieces(words: int = 60) -> bytes:
         eos_id=1,
         bos_id=2,
         unk_id=3,
+        normalization_rule_name="identity",  # as PaliGemma's
         minloglevel=2,
     )
     return made.getvalue()
