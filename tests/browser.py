@@ -133,7 +133,7 @@ class Browser:
                 self._do("DELETE", "")
         finally:
             self._driver.terminate()
-            self._driver.wait(10)
+            self._driver.wait(60)
             assert self._driver.stdout is not None
             self._driver.stdout.close()
 
