@@ -37,8 +37,8 @@ robots:
     safety: {{max_action_age_s: {age}, request_timeout_s: 1.5, backoff_s: 0.2, max_backoff_s: 1.0}}
 supervision:
   rules:
-    all: {{hang_timeout_s: 2.0, backoff_s: 0.1, max_backoff_s: 0.5}}
-    inference: {{hang_timeout_s: 2.5, stop_timeout_s: 3.0, max_restarts: 4}}
+    all: {{hang_timeout_s: {hang_s}, start_timeout_s: 120, backoff_s: 0.1, max_backoff_s: 0.5}}
+    inference: {{stop_timeout_s: 3.0, max_restarts: 4, settle_s: 600}}
 {supervision}
 """
 
@@ -119,10 +119,11 @@ def witnesses(tmp_path: Path) -> Iterator[Witnesses]:
 
 @pytest.fixture
 def start_chaos(tmp_path: Path) -> Iterator[Callable[..., ChaosFleet]]:
-    """start_chaos(name, supervision=""): a fleet of two robots at two services, streaming."""
+    """start_chaos(name, supervision="", hang_s=30.0): a fleet of two robots at two services,
+    streaming, whose actors may make no progress for so long: a busy machine hangs none of them."""
     started: list[ChaosFleet] = []
 
-    def start(name: str, supervision: str = "") -> ChaosFleet:
+    def start(name: str, supervision: str = "", hang_s: float = 30.0) -> ChaosFleet:
         paths = {}
         for service in ("pick", "place"):
             spec = PolicySpec(
@@ -141,15 +142,14 @@ def start_chaos(tmp_path: Path) -> Iterator[Callable[..., ChaosFleet]]:
             config = Config(kind="flow", spec=spec, network={})
             (paths[service] / CONFIG).write_bytes(msgspec.json.encode(config))
         file = tmp_path / f"{name}.yaml"
-        file.write_text(
-            FLEET.format(name=name, age=MAX_ACTION_AGE_S, supervision=supervision, **paths)
-        )
+        values = {"age": MAX_ACTION_AGE_S, "supervision": supervision, "hang_s": hang_s}
+        file.write_text(FLEET.format(name=name, **values, **paths))
         directory = tmp_path / f"{name}-out"
         directory.mkdir()
         fleet = ChaosFleet(file, directory)
         fleet.name = name
         started.append(fleet)
-        fleet.streaming(60.0)
+        fleet.streaming()
         return fleet
 
     yield start

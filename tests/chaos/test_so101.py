@@ -34,7 +34,7 @@ STEPS = [4095 / 360] * 5 + [(RANGES[5][1] - RANGES[5][0]) / 100]
 """Of each motor, in one unit of its actions."""
 ROUNDING = 2
 
-pytestmark = [pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.timeout(600)]
 
 
 class So101Fleet(ChaosFleet):
@@ -116,7 +116,7 @@ def fleet(tmp_path: Path) -> Iterator[So101Fleet]:
         started = So101Fleet(tmp_path / "fleet.yaml", tmp_path, environment=there)
         started.name, started.arm = "so101", arm
         try:
-            started.streaming(90)
+            started.streaming()
             started.script = subprocess.Popen(
                 [sys.executable, "-P", Path(__file__).with_name("wave.py"), held.checkpoint_hash],
                 env=started.environment,

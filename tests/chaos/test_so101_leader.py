@@ -19,7 +19,7 @@ from holdfast.tests.feetech.sts3215 import GOAL
 from holdfast.tests.peers.environments import importable, interpreter_of
 from holdfast.tests.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(200), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 
 @pytest.fixture

@@ -20,27 +20,28 @@ MOVED = np.array(SPEC.max_rate) * TICK_S * 1.01 + 1e-3
 
 
 def jumps(ticks: list[TickRecord]) -> list[int]:
-    """The ticks whose command is further than a tick's step from the command before; after a tick
-    without one, the robot's own pose may be as many steps away as ticks passed."""
-    found, last, since = [], None, 1
+    """The ticks whose command is further than a tick's step from the command before; after ticks
+    without one, or that a busy machine missed, it may be as many steps away as periods passed."""
+    found, last, last_s = [], None, 0.0
     for tick in ticks:
         if tick.command is None:
-            since += 1
             continue
-        if last is not None and (np.abs(tick.command - last) > MOVED * min(since + 1, 10)).any():
+        due_s = (tick.instant_ns - tick.lateness_ns) / 1e9
+        periods = round((due_s - last_s) / TICK_S)
+        if last is not None and (np.abs(tick.command - last) > MOVED * min(periods + 1, 10)).any():
             found.append(tick.number)
-        last, since = tick.command, 1
+        last, last_s = tick.command, due_s
     return found
 
 
-@pytest.mark.timeout(200)
+@pytest.mark.timeout(600)
 def test_a_person_takes_over_and_gives_back_and_nothing_that_dies_makes_the_robot_jump(
     start_chaos: Callable[..., ChaosFleet],
 ) -> None:
     """Device killed: a pause. Control killed: still the person's. Given back: a new plan."""
     fleet = start_chaos("handover")
     recorders = fleet.record()
-    before = fleet.streaming(60.0)
+    before = fleet.streaming()
     assert "r2: it has no teleoperator" in fleet.actorctl("take-over", "r2").stderr.replace(
         "r2/control", "r2"
     )
@@ -50,13 +51,14 @@ def test_a_person_takes_over_and_gives_back_and_nothing_that_dies_makes_the_robo
             robot(s, "r1")["state"] == "MANUAL"
             and actor(s, "r1/teleop")["report"]["in_command"]
             and robot(s, "r1")["ticks"] > robot(before, "r1")["ticks"] + 60
+            and s["healthy"]
         ),
         60,
     )
-    assert manual["healthy"], manual["health"]
     os.kill(actor(manual, "r1/teleop")["pid"], signal.SIGSTOP)
     silent = fleet.wait_for(lambda s: "silent" in robot(s, "r1")["reason"], 60)
     assert robot(silent, "r1")["state"] == "MANUAL"
+    # Its hang timeout is longer than all of this: it is there until now.
     os.kill(actor(manual, "r1/teleop")["pid"], signal.SIGKILL)
     back = fleet.wait_for(
         lambda s: actor(s, "r1/teleop")["incarnation"] > 1 and "resume" in robot(s, "r1")["reason"],

@@ -65,7 +65,7 @@ class FleetProcess:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
             check=False,
         )
 
@@ -106,7 +106,7 @@ class FleetProcess:
             raise AssertionError(f"{error}; status: {shown}\nsaid: {self.said()}") from None
         return last
 
-    def streaming(self, within_s: float = 60.0) -> dict[str, Any]:
+    def streaming(self, within_s: float = 120.0) -> dict[str, Any]:
         """Wait until every actor is READY and every robot STREAMING."""
         return self.wait_for(all_well, within_s)
 
@@ -159,6 +159,25 @@ def all_well(status: dict[str, Any]) -> bool:
     return all(a["state"] == "READY" for a in status["actors"]) and all(
         r["state"] == "STREAMING" for r in status["robots"]
     )
+
+
+def without_a_stall(ticks: int) -> Callable[[dict[str, Any]], bool]:
+    """Whether every robot has gone on for so many ticks without a stalled one, at any time since
+    this was called first. What stalls robots by a fault does it again within them; a machine that
+    others use does it now and then."""
+    since: dict[str, tuple[int, int]] = {}
+
+    def gone_on(robot: dict[str, Any]) -> bool:
+        begun, stalled = since.setdefault(robot["name"], (robot["ticks"], robot["stalled_ticks"]))
+        if robot["stalled_ticks"] != stalled:
+            since[robot["name"]] = robot["ticks"], robot["stalled_ticks"]
+        return bool(robot["stalled_ticks"] == stalled and robot["ticks"] >= begun + ticks)
+
+    def all_gone_on(status: dict[str, Any]) -> bool:
+        each = {robot["name"]: gone_on(robot) for robot in status["robots"]}
+        return all(each.values())
+
+    return all_gone_on
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.robot.dataset.provenance import MOTION
 from holdfast.tests.e2e.conftest import FleetProcess, row
+from holdfast.tests.waiting import wait_until
 from holdfast.tools.cli import executed_plot
 
 FILE = """
@@ -32,14 +33,14 @@ def test_a_robot_without_a_service_waits_for_a_person_and_follows_them(
     fleet: FleetProcess = start_fleet(fleet=file, environment=environment)
 
     def robot(status: dict[str, Any]) -> dict[str, Any]:
-        return row(status["robots"], "r1") if status else {"state": "", "successes": 0}
+        return row(status["robots"], "r1")
 
-    waiting = fleet.wait_for(lambda s: robot(s)["state"] == "PAUSED", 60)
-    assert robot(waiting)["reason"] == "`actorctl take-over r1` goes on"
+    said = "`actorctl take-over r1` goes on"
+    fleet.wait_for(lambda s: (robot(s)["state"], robot(s)["reason"]) == ("PAUSED", said), 60)
     refused = fleet.actorctl("resume", "r1")
     assert refused.returncode == 2 and "has no service to give back to" in refused.stderr
     assert fleet.actorctl("take-over", "r1").returncode == 0
-    done = fleet.wait_for(lambda s: robot(s)["successes"] >= 1 and s["healthy"], 90.0)
+    done = fleet.wait_for(lambda s: robot(s)["successes"] >= 1 and s["healthy"], 180.0)
     assert robot(done)["state"] == "MANUAL"
     assert fleet.actorctl("pause", "r1").returncode == 0
     fleet.wait_for(lambda s: robot(s)["state"] == "PAUSED", 60)
@@ -58,6 +59,11 @@ def check_origins(fleet: FleetProcess, folder: Path) -> None:
     sessions = dataset.episode(len(dataset) - 1).column("provenance")[:, 0].tolist()
     assert MOTION in sessions
     (log,) = (folder / "state").rglob("executed/r1.jsonl")
-    run = executed_plot.newest(log, None, seconds=600.0)
-    assert {step.by for step in run.steps} >= {"person", "motion"}
-    assert run.seams() == []
+
+    def written() -> executed_plot.ExecutedRun | None:
+        """The log, once it has both, which are written some time after they were executed."""
+        run = executed_plot.newest(log, None, seconds=600.0)
+        return run if {step.by for step in run.steps} >= {"person", "motion"} else None
+
+    run = wait_until(written, "steps by the person and by the motion")
+    assert run is not None and run.seams() == []

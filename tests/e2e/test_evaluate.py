@@ -29,9 +29,10 @@ robots:
       overhead: {width: 320, height: 240, fps: 15}
       wrist: {width: 320, height: 240, fps: 15}
     plan: {trim: time}
+supervision: {rules: {control: {max_restarts: 1000}}}
 gateway: {enabled: false}
 """
-WITHIN_S = 120.0
+WITHIN_S = 300.0
 
 
 class Evaluation:
@@ -80,7 +81,7 @@ def shown(text: str, times: int) -> Callable[[str], bool]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_the_worse_service_is_seen_over_a_kill_and_an_interruption(
     start_fleet: StartFleet, tmp_path: Path
 ) -> None:
@@ -88,7 +89,7 @@ def test_the_worse_service_is_seen_over_a_kill_and_an_interruption(
     file, out = tmp_path / "tried.yaml", tmp_path / "out"
     file.write_text(FILE)
     fleet = start_fleet(fleet=file)
-    fleet.streaming(60)
+    fleet.streaming()
 
     words = ("pick", "--robot", "r1", "--against", "still", "--episodes", "2", "--out", str(out))
     begun = Evaluation(fleet, tmp_path / "begun.txt", *words)
@@ -116,7 +117,12 @@ def test_the_worse_service_is_seen_over_a_kill_and_an_interruption(
     report = json.loads((out / "report.json").read_text())
     pick, still = report["services"]["pick"], report["services"]["still"]
     assert (report["done"], pick["tried"], still["tried"]) == (4, 2, 2)
-    assert pick["succeeded"] > still["succeeded"] == 0
+    assert still["succeeded"] == 0
+    if not pick["succeeded"]:  # which has a chance below one in a thousand: six are below 1e-9
+        more = ("pick", "--robot", "r1", "--episodes", "4", "--out", str(tmp_path / "more"))
+        assert Evaluation(fleet, tmp_path / "more.txt", *more).end() == 0
+        again = json.loads((tmp_path / "more" / "report.json").read_text())
+        assert again["services"]["pick"]["succeeded"] > 0
     assert pick["robots"]["r1"]["arms"]["arm"]["sparc"]["p50"] < 0
     assert pick["latency_ms"]["n"] > 0 and (out / "report.png").stat().st_size > 10_000
     assert any("killed by SIGKILL" in each["reason"] for each in report["invalid"])

@@ -56,7 +56,7 @@ def stepped(seen: Observation) -> list[Observation]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("family", "mode", "named", "guided"),
     [
@@ -105,7 +105,13 @@ def test_a_robot_receives_the_bytes_of_the_librarys_own_call(
             if isinstance(record, CapturedBatch)
         ]
 
-    wait_until(lambda: len(batches()) >= WANTED, "the robot asks", within_s=60.0)
+    def asked() -> bool:
+        """Whether there are enough requests, with one that continues a plan among them."""
+        requests = [each.request for batch in batches() for each in batch.exchanges]
+        continues = [decode(list(request)).body.prefix is not None for request in requests]
+        return len(requests) >= WANTED and any(continues) >= guided
+
+    wait_until(asked, "the robot asks", within_s=120.0, every_s=0.2)
     fleet.interrupt()
     fleet.wait(60)
     spec = files.spec_of(checkpoint, str(checkpoint), None, files.options_of(options))

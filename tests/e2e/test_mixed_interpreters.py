@@ -12,7 +12,7 @@ import pytest
 from holdfast.robot.sim import SPEC
 from holdfast.tests.peers.environments import importable, interpreter_of, peers
 
-from .conftest import BIN, FleetProcess, StartFleet
+from .conftest import BIN, FleetProcess, StartFleet, row
 
 ARMS = f"""
 import sys
@@ -106,7 +106,14 @@ def test_a_fleet_mixes_interpreters(start_fleet: StartFleet, tmp_path: Path) -> 
     path = fleet_file(tmp_path, drivers, drivers["3.13"], policy)
     there = {"PYTHONPATH": str(importable(tmp_path / "importable"))}
     fleet = start_fleet(fleet=path, environment=there)
-    status = fleet.streaming(60)
+    fleet.streaming()
+    status = fleet.wait_for(
+        lambda now: all(
+            "reports_from" in (row(now["actors"], f"{robot}/driver")["report"] or {})
+            for robot in "ab"
+        ),
+        60,
+    )
     rows = {row["name"]: row for row in status["actors"]}
     expected = {"a/driver": drivers["3.12"], "b/driver": drivers["3.13"]}
     expected |= {
@@ -140,7 +147,7 @@ def test_an_interpreter_that_cannot_run_an_actor_is_refused_before_anything_star
         [BIN / "supervisor", "start", str(path)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
         check=False,
         stdin=subprocess.DEVNULL,
     )

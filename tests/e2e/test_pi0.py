@@ -11,7 +11,7 @@ from holdfast.tests.actors.clients.conftest import Served, serve
 from holdfast.tests.peers.small_pi_checkpoint import STEPS, write_openpi_checkpoint
 from holdfast.tests.waiting import wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 LAB = """
 import time

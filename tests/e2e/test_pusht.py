@@ -38,7 +38,7 @@ def all_recorded(status: dict[str, Any]) -> bool:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(1200)
 def test_pusht_is_demonstrated_by_a_planner_recorded_learned_and_played(
     start_fleet: StartFleet, tmp_path: Path
 ) -> None:
@@ -52,7 +52,7 @@ def test_pusht_is_demonstrated_by_a_planner_recorded_learned_and_played(
     file = edited(folder / "demonstrate.yaml", **driver, **{"episodes: 100": "episodes: 1"})
     fleet = start_fleet(fleet=file, environment=here)
     # An episode has at most 300 steps, at 10 per second of streaming.
-    status = fleet.wait_for(all_recorded, 180)
+    status = fleet.wait_for(all_recorded, 300)
     for name in ("t1", "t2"):
         report = row(status["actors"], f"{name}/driver")["report"]
         assert report["errors"] == {} and report["tried"] >= 1, report
@@ -65,6 +65,6 @@ def test_pusht_is_demonstrated_by_a_planner_recorded_learned_and_played(
     assert done.returncode == 0, done.stderr
     file = edited(folder / "play.yaml", **driver)
     fleet = start_fleet(fleet=file, environment=here)
-    fleet.streaming(60)
+    fleet.streaming()
     fleet.interrupt()
     assert fleet.wait(60) == 0, fleet.said()

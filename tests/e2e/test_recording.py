@@ -17,6 +17,7 @@ from holdfast.robot.dataset.verification import verify
 from holdfast.robot.dataset.video_transcoding import codec_of
 from holdfast.tests.e2e.conftest import FleetProcess, row
 from holdfast.tests.robot.dataset.upload_hub import TOKEN, UploadHub, upload_hub
+from holdfast.tests.waiting import wait_until
 
 FLEET = """
 name: recorded
@@ -132,10 +133,6 @@ def ctl(fleet: FleetProcess, *words: str) -> str:
     return done.stdout
 
 
-def recording(fleet: FleetProcess) -> dict[str, Any]:
-    return dict(row(fleet.asked()["robots"], "r1")["recording"])
-
-
 def recorded(fleet: FleetProcess, frames: int) -> None:
     """Wait until an episode has so many frames."""
     fleet.wait_for(
@@ -151,7 +148,7 @@ def test_a_stopped_episode_is_on_the_disk_with_what_was_executed(fleet: FleetPro
     """Rows are commands of the policy with their provenance, and a picture each; status tells."""
     root = fleet.file.parent / "data" / "wave"
     assert "recording episode" in ctl(fleet, "episode", "start", "r1", "--task", "wave twice")
-    recorded(fleet, 30)
+    recorded(fleet, 45)
     assert "recording episode" in fleet.actorctl("status").stdout
     saved = ctl(fleet, "episode", "stop", "r1", "--success")
     assert f"is saved in {root}" in saved
@@ -164,9 +161,12 @@ def test_a_stopped_episode_is_on_the_disk_with_what_was_executed(fleet: FleetPro
     assert dataset.names("action") == ("base", "elbow")
     # The arm is where the command before has put it, or its driver was late.
     np.testing.assert_allclose(episode.states[1:], episode.actions[:-1], atol=0.01)
-    assert (episode.column("provenance")[:, 1] > 0).all()
-    latencies_s = episode.column("latency_s")
-    assert 0 < latencies_s.min() <= latencies_s.max() < 3.0
+    # A robot whose plan ran out on a busy machine holds: such rows have no request.
+    planned = episode.column("provenance")[:, 0] > 0
+    assert planned.sum() >= 30
+    assert (episode.column("provenance")[planned, 1] > 0).all()
+    latencies_s = episode.column("latency_s")[planned]
+    assert 0 < np.median(latencies_s) < 3.0, "in seconds"
     pictures = list(episode.frames("observation.images.top"))
     assert len(pictures) == len(episode)
     shown = json.loads(ctl(fleet, "dataset", "show", str(root), "--json"))
@@ -187,15 +187,21 @@ def test_a_saved_episode_is_uploaded_while_none_is_recorded(
     recorded(fleet, 5)
     fleet.wait_for(lambda status: uploading(status) in {"waiting", "paused", "done"}, 60.0)
     ctl(fleet, "episode", "stop", "r1")
-    fleet.wait_for(lambda status: uploading(status) == "done", 120.0)
-    said = fleet.actorctl("status").stdout
-    assert "transcoding to av1 done; upload to lab/wave done" in said
     root = fleet.file.parent / "data" / "wave"
+
+    def all_is_there() -> bool:
+        """Whether the hub has the dataset as it is, which the status says some time later."""
+        trees = hub.repositories["lab/wave"].tagged if "lab/wave" in hub.repositories else []
+        content = (root / "meta" / "info.json").read_bytes()
+        return bool(trees) and trees[-1].get("meta/info.json") == content
+
+    wait_until(all_is_there, "the hub has the dataset", 240.0, every_s=0.2)
+    words = "transcoding to av1 done; upload to lab/wave done"
+    wait_until(lambda: words in fleet.actorctl("status").stdout, words, 120.0)
+    assert all_is_there()
     assert {codec_of(path) for path in root.glob("videos/*/*/*.mp4")} == {"av1"}
-    tree = hub.repositories["lab/wave"].tagged[-1]
-    assert tree["meta/info.json"] == (root / "meta" / "info.json").read_bytes()
     assert TOKEN not in fleet.said()
-    assert "lab/wave has" in ctl(fleet, "logs", "r1/recorder")
+    wait_until(lambda: "lab/wave has" in ctl(fleet, "logs", "r1/recorder"), "the record")
 
 
 def test_a_discarded_episode_leaves_the_dataset_as_it_was(fleet: FleetProcess) -> None:
@@ -228,6 +234,7 @@ def test_a_killed_recorder_costs_its_episode_and_no_tick(fleet: FleetProcess) ->
     ctl(fleet, "episode", "start", "r1")
     recorded(fleet, 10)
     before = row(fleet.asked()["actors"], "r1/recorder")
+    control = row(fleet.asked()["actors"], "r1/control")["pid"]
     os.kill(before["pid"], signal.SIGKILL)
     fleet.wait_for(
         lambda status: (
@@ -243,7 +250,7 @@ def test_a_killed_recorder_costs_its_episode_and_no_tick(fleet: FleetProcess) ->
     ctl(fleet, "episode", "stop", "r1", "--failure")
     assert len(Dataset(root)) == finished + 1
     fleet.wait_for(lambda now: row(now["robots"], "r1")["state"] == "STREAMING", 60)
-    assert row(fleet.asked()["actors"], "r1/control")["restarts"] == 0
+    assert row(fleet.asked()["actors"], "r1/control")["pid"] == control
 
 
 @pytest.mark.slow
@@ -254,14 +261,19 @@ def test_a_dataset_deleted_while_recording_is_one_line_in_the_status(fleet: Flee
     recorded(fleet, 3)
     shutil.rmtree(root)
     fleet.wait_for(lambda status: row(status["robots"], "r1")["recording"]["reason"], 60)
-    said = fleet.actorctl("status")
-    assert said.returncode == 1
-    (line,) = [line for line in said.stdout.splitlines() if "was deleted or moved" in line]
-    assert line.startswith("r1/recorder: does not record: an episode of")
+
+    def said() -> bool:
+        done = fleet.actorctl("status")
+        lines = [line for line in done.stdout.splitlines() if "was deleted or moved" in line]
+        words = "r1/recorder: does not record: an episode of"
+        return done.returncode == 1 and len(lines) == 1 and lines[0].startswith(words)
+
+    wait_until(said, "one line of the dataset, and exit status 1")
     fleet.wait_for(lambda now: row(now["robots"], "r1")["state"] == "STREAMING", 60)
     ctl(fleet, "episode", "start", "r1")
     recorded(fleet, 3)
-    assert "is recording, but an episode of" in fleet.actorctl("status").stdout
+    words = "is recording, but an episode of"
+    wait_until(lambda: words in fleet.actorctl("status").stdout, words)
     ctl(fleet, "episode", "stop", "r1")
-    assert recording(fleet)["reason"] == ""
+    fleet.wait_for(lambda now: row(now["robots"], "r1")["recording"]["reason"] == "", 60)
     assert verify(root).whole

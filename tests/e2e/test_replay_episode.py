@@ -85,7 +85,7 @@ def record(root: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_recorded_episode_is_seen_by_a_policy_and_played_on_a_robot(
     start_fleet: StartFleet, tmp_path: Path
 ) -> None:

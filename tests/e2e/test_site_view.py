@@ -16,7 +16,7 @@ from holdfast.actors.gateway.address import one_click
 from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, row
 from holdfast.tests.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 FLEET = """
 name: two
@@ -42,7 +42,7 @@ def hosts(
         own = {"HOLDFAST_RUNTIME": str(tmp_path / f"{host}-r")}
         own["HOLDFAST_STATE"] = str(tmp_path / f"{host}-s")
         parts[host] = start_fleet("--host", host, fleet=file, environment=own)
-    parts["cell"].streaming(90.0)
+    parts["cell"].streaming()
     return parts
 
 
@@ -83,27 +83,32 @@ def test_the_brokers_host_shows_every_host_and_each_answers_for_its_own_health(
     everything = {actor["name"] for actor in cell.asked()["actors"]}
     assert "gateway" in everything
     wait_until(lambda: elsewhere(hub).keys() == everything, "all are shown", every_s=0.2)
-    assert [robot["name"] for robot in hub.asked()["site"]["robots"]] == ["r1"]
+    hub.wait_for(lambda s: [robot["name"] for robot in s["site"]["robots"]] == ["r1"], 60)
     assert not any(each["where"] == "hub" for each in hub.asked()["site"]["actors"])
 
     pid = row(cell.asked()["actors"], "r1/driver")["pid"]
-    assert elsewhere(hub)["r1/driver"]["pid"] == pid
+    wait_until(lambda: elsewhere(hub)["r1/driver"]["pid"] == pid, "its process", every_s=0.2)
     os.kill(pid, signal.SIGKILL)
 
     def restarted() -> bool:
-        shown = elsewhere(hub)["r1/driver"]
-        return bool(shown["restarts"] == 1 and shown["state"] == "READY")
+        shown = elsewhere(hub).get("r1/driver", {"restarts": 0})
+        return bool(shown["restarts"] >= 1 and shown["state"] == "READY")
 
     wait_until(restarted, "the restart is shown on the broker's host", 60, every_s=0.2)
-    words = hub.actorctl("status").stdout
-    assert "other actor" in words and "r1/driver" in words
+
+    def said() -> bool:
+        words = hub.actorctl("status").stdout
+        return "other actor" in words and "r1/driver" in words
+
+    wait_until(said, "the driver in the words of the broker's host")
 
     wait_until(lambda: get(cell, "/healthz")[0] == 200, "the cell is well again", 60, every_s=0.2)
     # Each answer comes from a gateway that asks for the status now and then.
     shows(cell, 'holdfast_host_info{host="cell"} 1.0')
     shows(hub, 'holdfast_host_info{host="hub"} 1.0')
     labels = 'actor="r1/driver",kind="driver",where="cell"'
-    shows(hub, f"holdfast_site_actor_restarts_total{{{labels}}} 1.0")
+    restarts = row(cell.asked()["actors"], "r1/driver")["restarts"]
+    shows(hub, f"holdfast_site_actor_restarts_total{{{labels}}} {restarts:.1f}")
 
     def hung() -> bool:
         status, faults = get(cell, "/healthz")

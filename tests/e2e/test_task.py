@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from holdfast import Fleet
 from holdfast.errors import ControlSocketError
-from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, row
+from holdfast.tests.e2e.conftest import StartFleet, row, without_a_stall
+from holdfast.tests.waiting import wait_until
 
 FLEET = """
 name: tasks
@@ -75,12 +75,13 @@ class Reach:
 """
 
 
-def task_of(fleet: FleetProcess, robot: str) -> Any:
-    return row(fleet.status()["robots"], robot)["task"]
+def lines(path: Path) -> list[str]:
+    """The tasks that the policy has seen, but for one that is being written."""
+    return [line[:-1] for line in path.read_text().splitlines(keepends=True) if line[-1] == "\n"]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_task_is_changed_while_the_robot_plays_on(
     start_fleet: StartFleet, tmp_path: Path
 ) -> None:
@@ -89,44 +90,44 @@ def test_a_task_is_changed_while_the_robot_plays_on(
     (tmp_path / "lab.py").write_text(LAB)
     (tmp_path / "fleet.yaml").write_text(FLEET.replace("SEEN", str(seen)))
     fleet = start_fleet(fleet=tmp_path / "fleet.yaml")
-    before = row(fleet.streaming(60.0)["robots"], "r1")
+    before = row(fleet.streaming()["robots"], "r1")
     assert before["task"] == "wave"
 
     told = fleet.actorctl("task", "r1", "bow to the left")
     assert told.returncode == 0, told.stderr
     assert "task bow to the left" in told.stdout
-    fleet.wait_for(lambda _: "bow to the left" in seen.read_text(), 60)
-    tasks = seen.read_text().splitlines()
+    fleet.wait_for(lambda _: "bow to the left" in lines(seen), 60)
+    tasks = lines(seen)
     assert "wave" not in tasks[tasks.index("bow to the left") :]
-    after = row(fleet.status()["robots"], "r1")
-    assert (after["task"], after["episode"]) == ("bow to the left", before["episode"])
-    assert after["stalled_ticks"] == before["stalled_ticks"]
+    status = fleet.wait_for(lambda now: row(now["robots"], "r1")["task"] == "bow to the left", 60)
+    assert row(status["robots"], "r1")["episode"] == before["episode"]
+    fleet.wait_for(without_a_stall(50), 60)
 
     assert fleet.actorctl("kill", "r1/control").returncode == 0
-    fleet.wait_for(lambda now: row(now["actors"], "r1/control")["restarts"] == 1, 60)
+    fleet.wait_for(lambda now: row(now["actors"], "r1/control")["restarts"] >= 1, 60)
     fleet.streaming()
-    assert task_of(fleet, "r1") == "bow to the left"
-    seen.write_text("")
-    fleet.wait_for(lambda _: seen.read_text(), 60)
-    assert set(seen.read_text().splitlines()) == {"bow to the left"}
+    fleet.wait_for(lambda now: row(now["robots"], "r1")["task"] == "bow to the left", 60)
+    known = len(lines(seen))
+    fleet.wait_for(lambda _: len(lines(seen)) > known + 1, 60)
+    assert set(lines(seen)[known + 1 :]) == {"bow to the left"}
 
     refused = fleet.actorctl("task", "r2", "dance")
     assert refused.returncode != 0
     assert "service 'one' is pinned to 'wave' and does not do 'dance'" in " ".join(
         refused.stderr.split()
     )
-    assert not task_of(fleet, "r2")
+    assert not row(fleet.status()["robots"], "r2")["task"]
     assert fleet.actorctl("task", "r2", "wave").returncode == 0
-    assert row(fleet.streaming()["robots"], "r2")["task"] == "wave"
+    fleet.wait_for(lambda now: row(now["robots"], "r2")["task"] == "wave", 60)
 
     # Of a simulated cell: until the cell's next episode, which may begin at any time.
     given = json.loads(fleet.actorctl("status", "--json").stdout)
     assert "bin" in row(given["robots"], "s1")["task"]
     assert "task rest" in fleet.actorctl("task", "s1", "rest").stdout
-    fleet.wait_for(lambda now: row(now["robots"], "s1")["task"] != "rest", 60.0)
+    fleet.wait_for(lambda now: row(now["robots"], "s1")["task"] != "rest", 180.0)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_task_is_changed_from_code(tmp_path: Path) -> None:
     """By `Fleet.change_task`; what the service refuses is an error."""
     (tmp_path / "lab.py").write_text(LAB)
@@ -136,6 +137,6 @@ def test_a_task_is_changed_from_code(tmp_path: Path) -> None:
     with Fleet(file) as fleet:
         fleet.wait(60)
         fleet.change_task("r1", "bow")
-        assert row(fleet.status()["robots"], "r1")["task"] == "bow"
+        wait_until(lambda: row(fleet.status()["robots"], "r1")["task"] == "bow", "the task")
         with pytest.raises(ControlSocketError, match="pinned to 'wave'"):
             fleet.change_task("r2", "bow")

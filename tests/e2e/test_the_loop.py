@@ -25,7 +25,7 @@ def small(text: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_the_loop_runs_from_demonstrations_to_a_second_measurement(tmp_path: Path) -> None:
     """Each command of the page succeeds; the datasets and checkpoints are there afterwards."""
     pytest.importorskip("torch")
@@ -42,7 +42,7 @@ def test_the_loop_runs_from_demonstrations_to_a_second_measurement(tmp_path: Pat
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=540,
+            timeout=1500,
             check=False,
         )
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -108,4 +108,5 @@ class Cell:
         """What was done to the arm, in order."""
         if not self.journal.exists():
             return []
-        return [json.loads(line)["what"] for line in self.journal.read_text().splitlines()]
+        lines = self.journal.read_text().splitlines(keepends=True)
+        return [json.loads(line)["what"] for line in lines if line.endswith("\n")]

@@ -24,8 +24,8 @@ from typing import Any, Self
 import psutil
 import pytest
 
-from holdfast.actors.supervision.control_socket import ask
 from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, row
+from holdfast.tests.waiting import wait_until
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
 
@@ -214,14 +214,13 @@ class SpreadFleet:
         """All parts of the fleet file, host by host in the namespaces of `wire`; the robot's host,
         `cell`, streams."""
         parts = started(start_fleet, fleet, dict(zip(hosts, wire.names, strict=True)))
-        parts["cell"].streaming(60.0)
+        parts["cell"].streaming()
         return cls(wire, parts)
 
     def status(self, host: str) -> dict[str, Any]:
         """As `actorctl status` has it, without the second of processor time that its start takes:
-        that would be a robot's here. Raises ControlSocketError while the host's supervisor does
-        not answer."""
-        return dict(ask(self.parts[host].control_socket, do="status")["status"])
+        that would be a robot's here. Waits for the host's supervisor to answer."""
+        return wait_until(self.parts[host].asked, f"the supervisor of {host} answers")
 
     def robot(self) -> dict[str, Any]:
         return row(self.status("cell")["robots"], "r1")

@@ -14,7 +14,7 @@ from holdfast.tests.e2e.conftest import StartFleet, all_well
 from holdfast.tests.e2e.two_hosts.conftest import SpreadFleet, Wire
 from holdfast.tests.waiting import wait_until
 
-pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
+pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 FLEET = """
 name: rough

@@ -11,7 +11,7 @@ import pytest
 from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, all_well, row
 from holdfast.tests.e2e.two_hosts.conftest import Wire, started
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 FLEET = """
 name: pair
@@ -56,7 +56,7 @@ def test_a_robot_streams_over_a_slow_and_lossy_wire(wire: Wire, pair: Pair) -> N
     """20 ms each way, 2 % of the packets lost: the latency grows and no tick is missed."""
     wire.delay_s, wire.loss = 0.02, 0.02
     cell, _ = pair
-    before = cell.streaming(40.0)
+    before = cell.streaming()
     after = cell.wait_for(
         lambda s: robot(s)["merged"] >= robot(before)["merged"] + 8, within_s=60.0
     )
@@ -69,13 +69,13 @@ def test_a_robot_streams_over_a_slow_and_lossy_wire(wire: Wire, pair: Pair) -> N
 def test_a_robot_whose_address_changes_keeps_its_session(wire: Wire, pair: Pair) -> None:
     """It comes back by a connection from the new one, without a handshake or a missed tick."""
     cell, gpu = pair
-    before = cell.streaming(40.0)
+    before = cell.streaming()
     wire.readdress(0, "10.77.0.9")
     after = cell.wait_for(
         lambda s: (
             all_well(s)
             and robot(s)["merged"] >= robot(before)["merged"] + 5
-            and row(s["actors"], "r1/network")["report"]["reconnects"] > 0
+            and (row(s["actors"], "r1/network")["report"] or {}).get("reconnects", 0) > 0
         ),
         within_s=60,
     )
@@ -92,7 +92,7 @@ def test_a_robot_misses_no_tick_while_its_wire_is_cut_and_streams_again_after(
 ) -> None:
     """A new session is opened only if the old one was given up before the wire was mended."""
     cell, gpu = pair
-    before = cell.streaming(40.0)
+    before = cell.streaming()
     wire.cut = True
     cut = cell.wait_for(lambda s: robot(s)["state"] in (until, "RECONNECTING"), within_s=60)
     wire.cut = False
@@ -113,12 +113,12 @@ def test_a_robot_holds_while_its_gpu_host_is_dead_and_streams_again_after(
 ) -> None:
     """SIGKILL of the other host's supervisor; its next start gives the robot a new session."""
     cell, gpu = pair
-    before = cell.streaming(40.0)
+    before = cell.streaming()
     gpu.process.kill()
     gpu.process.wait(60)
     alone = cell.wait_for(lambda s: robot(s)["state"] in ("RECONNECTING", "STALLED"), within_s=60)
     # Until here: the other host's new start takes this machine's cores, not a robot's.
     assert robot(alone)["missed_ticks"] == robot(before)["missed_ticks"]
     gpu.again()
-    after = cell.streaming(60.0)
+    after = cell.streaming()
     assert robot(after)["epoch"] > robot(before)["epoch"]
