@@ -102,7 +102,7 @@ print(json.dumps({
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(280)  # on a busy machine the library takes a minute to import
+@pytest.mark.timeout(600)  # on a busy machine the library takes a minute to import
 def test_the_options_of_lerobot_are_those_of_the_library() -> None:
     """Read from the installed one; all of its asynchronous inference's are there."""
     python = interpreter_of("lerobot-0.6")

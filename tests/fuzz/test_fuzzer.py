@@ -63,4 +63,4 @@ def test_the_fuzzer_runs_for_its_time_and_keeps_the_corpus(tmp_path: Path) -> No
 
 def fuzz(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "holdfast.tests.fuzz.fuzzer", *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=90, check=False)

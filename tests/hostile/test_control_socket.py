@@ -15,16 +15,16 @@ import psutil
 import pytest
 
 from holdfast.actors.supervision.control_socket import MAX_CLIENTS, MAX_REQUEST
-from holdfast.tests.misbehaving.harness import Supervised, actor
+from holdfast.tests.misbehaving.harness import PATIENT, Supervised, actor
 from holdfast.tests.waiting import wait_until
 
-PROMPT_S = 20.0
+PROMPT_S = 60.0
 GROWTH_MB = 60
 
 
 @pytest.fixture(scope="module")
 def supervised() -> Iterator[Supervised]:
-    with Supervised(actor("a")) as fleet:
+    with Supervised(actor("a", rules=PATIENT)) as fleet:
         fleet.reach("a", "READY")
         yield fleet
 

@@ -22,7 +22,7 @@ from holdfast.transport.bodies import Heartbeat, Reply
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import Blobs, Message
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(600)
 
 
 class Between:

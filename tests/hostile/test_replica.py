@@ -22,7 +22,7 @@ from holdfast.transport.bodies import Body, Heartbeat, Open, Request, Welcome
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import Blobs, Message, decode, encode
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(600)
 PROMPT_S = 60.0
 GROWTH_MB = 150
 

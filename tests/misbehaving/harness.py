@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import msgspec
+from msgspec.structs import replace
 
 from holdfast.actors.runtime.runtime_dir import SOCKET, runtime_base, state_dir
 from holdfast.actors.runtime.spec import ActorSpec, Member, Rules, SegmentUse
@@ -23,6 +24,8 @@ HERE = Path(__file__).parent
 QUICK = Rules(
     start_timeout_s=10, hang_timeout_s=0.6, stop_timeout_s=0.5, backoff_s=0.1, max_backoff_s=0.3
 )
+PATIENT = replace(QUICK, hang_timeout_s=60.0, start_timeout_s=60.0)
+"""For actors that do not hang, however busy the machine is."""
 Row = dict[str, Any]
 
 
@@ -101,7 +104,7 @@ class Supervised:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            _, err = self.process.communicate(timeout=60)
+            _, err = self.process.communicate(timeout=240)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
@@ -144,7 +147,8 @@ class Supervised:
 
     def log(self) -> list[Row]:
         path = state_dir(self.name) / "log.jsonl"
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        lines = path.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def child(fleet: Supervised, argument: bytes, but: int = 0) -> int:

@@ -105,7 +105,7 @@ print(json.dumps(cell((study, method, 2, 2))))
         env={**os.environ, "PYTHONPATH": str(importable(tmp_path))},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
         check=True,
     )
     row = json.loads(done.stdout)

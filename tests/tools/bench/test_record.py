@@ -8,10 +8,10 @@ from holdfast.tests.tools.bench.reports import report_of
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_the_benchmark_has_the_ticks_of_both_and_a_whole_dataset_of_each_robot() -> None:
     """Ticks with and without recording, and per robot the recorder's cost and rows."""
-    report = report_of("record", "--quick", timeout_s=280)
+    report = report_of("record", "--quick", timeout_s=400)
     cases = [row["case"] for row in report["rows"]]
     assert (
         cases

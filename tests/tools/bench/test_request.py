@@ -8,7 +8,7 @@ from holdfast.tests.tools.bench.reports import report_of
 def test_a_request_through_shared_memory_is_measured_with_real_processes() -> None:
     """Every floor is there; request and reply are small, as the pixels do not travel."""
     only = ("-n", "25", "--only", "holdfast/shm", "floor/pipe-shm")
-    found = report_of("request", *only, timeout_s=100)
+    found = report_of("request", *only, timeout_s=400)
     rows = {row["case"]: row for row in found["rows"]}
     floors = {"echo-direct", "echo", "echo-three", "echo-three-raw", "memcpy", "jpeg", "pipe-shm"}
     assert set(rows) == {"holdfast/shm", *(f"floor/{name}" for name in floors)}

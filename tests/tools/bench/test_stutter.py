@@ -112,13 +112,13 @@ def test_the_report_says_why_a_loop_is_missing_and_draws_the_others(tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_control_loop_of_ours_and_one_of_a_peer_are_watched_through_a_cut() -> None:
     """Each from its start to a cut of its link: openpi's waits for the link, by its design."""
     folder = interpreter_of("openpi").parents[2]
     words = ("--quick", "--no-install", "--peers", str(folder))
     only = ("holdfast/control", "openpi/action-chunk-broker")
-    report = report_of("stutter", *words, "--only", *only, timeout_s=280)
+    report = report_of("stutter", *words, "--only", *only, timeout_s=400)
     rows = {row["case"]: row for row in report["rows"]}
     assert set(rows) == set(only)
     for row in rows.values():

@@ -59,7 +59,7 @@ def test_a_command_prints_its_version(app: Any) -> None:
 def test_the_package_lists_its_commands() -> None:
     """python -m holdfast."""
     done = subprocess.run(
-        [sys.executable, "-m", "holdfast"], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-m", "holdfast"], capture_output=True, text=True, timeout=240, check=True
     )
     for word in ("supervisor start", "actorctl status", "--help"):
         assert word in done.stdout

@@ -25,7 +25,7 @@ def doctor(folder: Path, *words: str) -> list[Finding]:
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.stdout, done.stderr
     findings = [Finding(**row) for row in json.loads(done.stdout)]
@@ -125,7 +125,7 @@ def test_a_fleet_file_that_is_named_and_is_not_there_ends_the_doctor(tmp_path: P
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert done.returncode == 2 and done.stdout == ""
     assert "there is no nofile.yaml: `supervisor init`" in done.stderr

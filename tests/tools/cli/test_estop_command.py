@@ -120,4 +120,5 @@ def test_the_latch_is_engaged_before_anything_slow_is_imported(cell: KnownRobots
     stop = latch.engaged(Path(cell.state_dir), "r1")
     assert stop is not None
     print(f"from the start of the process to the latch: {(stop.at_s - began_s) * 1000:.0f} ms")
-    assert stop.at_s - began_s < 2.0, "generous, for a loaded machine"
+    # What it imports tells whether it is quick; the time, whether it waits for something.
+    assert stop.at_s - began_s < 30.0

@@ -29,7 +29,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
         check=False,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=240,
         stdin=subprocess.DEVNULL,
     )
 

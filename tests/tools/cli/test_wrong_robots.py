@@ -156,7 +156,7 @@ def check(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         cwd=folder,
-        timeout=100,
+        timeout=240,
         stdin=subprocess.DEVNULL,
     )
 

@@ -22,7 +22,7 @@ def test_batches_come_by_their_number_from_any_number_of_threads(threads: int) -
 
     def draw(number: int) -> TrainingBatch:
         if threads > 1 and number in (0, 8):
-            assert drawn[number + 1].wait(10.0), "no other thread drew the batch after this one"
+            assert drawn[number + 1].wait(120.0), "no other thread drew the batch after this one"
         batch = made.setdefault(number, BATCHES.draw(number % 2))
         drawn[number].set()
         return batch

@@ -69,9 +69,9 @@ def test_a_training_that_is_interrupted_is_resumed_by_the_same_command(tmp_path:
                 assert training.poll() is None, "the training ended by itself"
                 return metrics.exists() and metrics.read_text().count("\n") > least
 
-            wait_until(logged, "a line of metrics", within_s=90.0)
+            wait_until(logged, "a line of metrics", within_s=300.0)
             training.send_signal(signal.SIGINT)
-            said = training.communicate(timeout=60)[1]
+            said = training.communicate(timeout=240)[1]
             assert training.returncode == 130
             return said
         finally:
@@ -87,7 +87,7 @@ def test_a_training_that_is_interrupted_is_resumed_by_the_same_command(tmp_path:
     steps = [json.loads(line)["step"] for line in metrics.read_text().splitlines()]
     assert steps == sorted(set(steps)), "no step is logged twice"
     other = [*COMMAND, *SMALL, "--out", str(tmp_path), "--steps", "9"]
-    done = subprocess.run(other, capture_output=True, text=True, timeout=90, check=False)
+    done = subprocess.run(other, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 1
     assert "steps was 100000, is now 9" in " ".join(done.stderr.split())
 
@@ -100,7 +100,7 @@ def test_a_training_whose_output_is_no_longer_read_is_saved_at_its_end(tmp_path:
         assert training.stderr is not None
         assert training.stderr.read(1)
         training.stderr.close()
-        assert training.wait(timeout=100) == 0
+        assert training.wait(timeout=240) == 0
     finally:
         training.kill()
         training.wait()
