@@ -2,140 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import os
-import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
-import yaml
 
 from holdfast.actors.driver import latch
-from holdfast.actors.driver.wake import ask
-from holdfast.actors.runtime.runtime_dir import runtime_base, state_dir
-from holdfast.policy.base import PolicySpec
-from holdfast.policy.checkpoint import CONFIG, Config
-from holdfast.tests.chaos.conftest import ChaosFleet, actor, robot
+from holdfast.actors.runtime.runtime_dir import state_dir
+from holdfast.tests.chaos import arm_fleet as arms
+from holdfast.tests.chaos.arm_fleet import FPS, ArmFleet, kill_and_await, near
+from holdfast.tests.chaos.conftest import actor, robot
 from holdfast.tests.e2e.conftest import BIN, all_well
 from holdfast.tests.waiting import wait_until
 
-FPS = 50.0
-STEP = 0.1
 SPAN = 250
 """For so many ticks a bad bus is looked at."""
-JOINTS = ("base", "elbow")
-FAKE_ARM = Path(__file__).parents[1] / "robots" / "fake_arm.py"
 
 pytestmark = pytest.mark.timeout(600)
 
-
-class ArmFleet(ChaosFleet):
-    """The fleet, and the journal of its arm."""
-
-    journal = Path()
-
-    def rows(self, what: str = "") -> list[dict[str, Any]]:
-        """What was done to the arm; only `what` of it."""
-        if not self.journal.exists():
-            return []
-        lines = self.journal.read_text().splitlines(keepends=True)
-        rows = [json.loads(line) for line in lines if line.endswith("\n")]
-        return [row for row in rows if what in ("", row["what"])]
-
-    def written(self, after_ns: int) -> list[dict[str, Any]]:
-        return [row for row in self.rows("write") if row["at_ns"] > after_ns]
-
-    def move_by_hand(self, by: float) -> None:
-        place = self.journal.with_name("pose.json")
-        pose = [value + by for value in json.loads(place.read_text())]
-        draft = place.with_suffix(".hand")
-        draft.write_text(json.dumps(pose))
-        draft.replace(place)
-
-    def commanded(self, within_s: float = 60.0) -> None:
-        """Wait until the arm is commanded (again)."""
-        since_ns = time.monotonic_ns()
-        wait_until(lambda: len(self.written(since_ns)) > 5, within_s=within_s)
-
-    def ask_driver(self, do: str, **more: object) -> dict[str, Any]:
-        path = runtime_base() / self.name / "arm.driver"
-        answer = wait_until(lambda: ask(path, {"do": do, **more}), "the driver answers")
-        assert answer is not None
-        return answer
-
-
-@pytest.fixture
-def start_arm(tmp_path: Path) -> Iterator[Callable[..., ArmFleet]]:
-    """start_arm(options, fleet={}, **entry): a fleet of one fake arm, streaming. `entry` is for the
-    robot's section of the fleet file, `fleet` for the file."""
-    started: list[ArmFleet] = []
-
-    def start(
-        options: dict[str, Any], fleet: dict[str, Any] | None = None, **entry: Any
-    ) -> ArmFleet:
-        cell = tmp_path / "cell"
-        (cell / "policy").mkdir(parents=True)
-        shutil.copy(FAKE_ARM, cell)
-        spec = PolicySpec(
-            model="hold",
-            revision="1",
-            cameras=(),
-            state_names=JOINTS,
-            action_names=JOINTS,
-            chunk_size=60,
-            fps=FPS,
-            control_mode=options.get("mode", "position"),
-        )
-        config = Config(kind="flow", spec=spec, network={})
-        (cell / "policy" / CONFIG).write_bytes(msgspec.json.encode(config))
-        journal = cell / "journal.jsonl"
-        given = {"joints": list(JOINTS), "max_rate": STEP * FPS, "journal": str(journal)}
-        values = {
-            "name": "arm",
-            "services": {"hold": {"policy": "constant", "checkpoint": "policy"}},
-            "robots": [
-                {
-                    "name": "arm",
-                    "driver": "fake_arm:FakeArm",
-                    "options": {**given, **options},
-                    "service": "hold",
-                    "fps": FPS,
-                    **entry,
-                }
-            ],
-            "gateway": {"enabled": False},
-            **(fleet or {}),
-        }
-        (cell / "fleet.yaml").write_text(yaml.safe_dump(values))
-        made = ArmFleet(cell / "fleet.yaml", tmp_path)
-        made.name, made.journal = "arm", journal
-        started.append(made)
-        made.streaming()
-        made.commanded()
-        return made
-
-    yield start
-    for fleet in started:
-        fleet.end()
-    latch.release(state_dir("arm"), "arm")
-
-
-def first_after(fleet: ArmFleet, after_ns: int) -> tuple[list[float], list[float]]:
-    """The first command after an instant, and where the arm was then."""
-    wait_until(lambda: fleet.written(after_ns))
-    first = fleet.written(after_ns)[0]
-    return first["values"], first["pose"]
-
-
-def near(command: list[float], pose: list[float], step: float = STEP) -> bool:
-    return all(abs(c - p) <= step * 1.01 for c, p in zip(command, pose, strict=True))
+start_arm = arms.start_arm
 
 
 def test_a_bus_that_blocks_stumbles_and_fails_costs_control_no_tick(
@@ -176,17 +67,6 @@ def signal_to(fleet: ArmFleet, victims: tuple[str, ...], number: signal.Signals)
         os.kill(actor(status, name)["pid"], number)
 
 
-def kill_and_await(fleet: ArmFleet, name: str) -> None:
-    before = actor(fleet.status(), name)
-    os.kill(before["pid"], signal.SIGKILL)
-
-    def again(now: dict[str, Any]) -> bool:
-        after = actor(now, name)
-        return bool(after["restarts"] > before["restarts"] and after["state"] == "READY")
-
-    fleet.wait_for(again, 60)
-
-
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=lambda n: n.name)
 def test_the_first_command_after_a_death_is_a_step_from_the_measured_pose_at_most(
     start_arm: Callable[..., ArmFleet], number: signal.Signals
@@ -215,7 +95,7 @@ def die_and_go_on(fleet: ArmFleet, number: signal.Signals, victims: tuple[str, .
         moved_ns = time.monotonic_ns()
     else:
         moved_ns = killed_ns
-    command, pose = first_after(fleet, moved_ns)
+    command, pose = fleet.first_after(moved_ns)
     assert near(command, pose), f"{victims}: {command} from {pose}"
 
     def again(now: dict[str, Any]) -> bool:
@@ -241,7 +121,7 @@ def test_a_bus_that_is_silent_for_a_while_is_opened_again_and_the_plan_of_before
     fleet.move_by_hand(0.75)
     again_ns = time.monotonic_ns()
     unplugged.unlink()
-    command, pose = first_after(fleet, again_ns)
+    command, pose = fleet.first_after(again_ns)
     assert near(command, pose)
     status = fleet.wait_for(
         lambda now: (
@@ -272,7 +152,7 @@ def test_a_stopped_arm_takes_no_command_until_the_stop_is_lifted_whatever_is_kil
     assert fleet.written(stopped_ns) == []
     fleet.move_by_hand(0.75)
     assert fleet.ask_driver("release") == {"latched": False, "error": ""}
-    command, pose = first_after(fleet, stopped_ns)
+    command, pose = fleet.first_after(stopped_ns)
     assert near(command, pose)
     fleet.streaming()
     assert latch.engaged(state_dir("arm"), "arm") is None
@@ -289,12 +169,9 @@ def test_a_base_is_told_to_stand_still_when_its_control_is_gone(
     signal_to(fleet, ("arm/control",), signal.SIGSTOP)
     stopped_ns = time.monotonic_ns()
 
-    def held() -> list[dict[str, Any]]:
-        return [row for row in fleet.rows("hold") if row["at_ns"] > stopped_ns]
-
-    wait_until(held)
+    wait_until(lambda: fleet.held(stopped_ns))
     assert actor(fleet.status(), "arm/control")["restarts"] == 0
-    assert fleet.written(held()[0]["at_ns"]) == []
+    assert fleet.written(fleet.held(stopped_ns)[0]["at_ns"]) == []
 
 
 @pytest.mark.parametrize("at_stop", ["hold", "torque_off"])
