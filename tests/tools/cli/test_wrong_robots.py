@@ -8,9 +8,10 @@ import venv
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from holdfast.robot.sim import SPEC
-from holdfast.tests.installed import INTERPRETER
+from holdfast.tools.cli.supervisor_command import app
 
 ARMS = f"""
 from holdfast import Robot, RobotSpec
@@ -147,10 +148,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def check(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
-    """What `supervisor check` says about a fleet.yaml with this text."""
-    (folder / "fleet.yaml").write_text(text)
-    return subprocess.run(
+def test_the_section_that_the_wrong_ones_are_made_of_is_right(folder: Path) -> None:
+    """A check of it finds nothing."""
+    (folder / "fleet.yaml").write_text(fleet_with({}))
+    done = subprocess.run(
         [Path(sys.executable).parent / "supervisor", "check"],
         check=False,
         capture_output=True,
@@ -159,29 +160,26 @@ def check(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
         timeout=240,
         stdin=subprocess.DEVNULL,
     )
-
-
-def test_the_section_that_the_wrong_ones_are_made_of_is_right(folder: Path) -> None:
-    """A check of it finds nothing."""
-    done = check(folder, fleet_with({}))
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("what", WRONG)
 def test_a_wrong_robot_is_one_line_with_place_what_was_found_and_what_to_do(
-    folder: Path, what: str
+    folder: Path, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The line in the file is that of the key to mend, or of the robot where it has no such key."""
     changes, found, remedy = WRONG[what]
     if "bare/" in str(changes):
         venv.create(folder / "bare", symlinks=True)
     text = fleet_with(changes)
-    done = check(folder, text)
-    assert done.returncode == 2
+    (folder / "fleet.yaml").write_text(text)
+    monkeypatch.chdir(folder)
+    done = CliRunner().invoke(app, ["check"])
+    assert done.exit_code == 2
     heading, *lines = done.stderr.splitlines()
     assert heading == "fleet.yaml: one thing is wrong" and len(lines) == 1, done.stderr
     marked = [n for n, line in enumerate(text.splitlines(), 1) if "# here" in line]
     robot = text.splitlines().index("  - name: left") + 1
-    names = {"folder": str(folder), "python": INTERPRETER}
+    names = {"folder": str(folder), "python": sys.executable}
     assert lines[0].startswith(f"  line {[*marked, robot][0]}: {found.format(**names)}")
     assert remedy.format(**names) in lines[0]
