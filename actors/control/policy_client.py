@@ -40,7 +40,10 @@ class PolicyClient:
         self._config = config
         self._incarnation = incarnation
         self.socket = sockets.dealer(
-            context, config.endpoint, identity or f"{config.robot}/control:{incarnation}"
+            context,
+            config.endpoint,
+            identity or f"{config.robot}/control:{incarnation}",
+            hwm=sockets.LOCAL_HWM,
         )
         self.malformed: Counter[str] = Counter()
 

@@ -114,9 +114,9 @@ class BatchExecution:
             session.superseded = 0
             delay_s = observation.delay_steps / self._runner.spec.fps
             session.away_s = max(0.0, delay_s - queue_s - seconds)
-            self._remember(job.session, result, seconds, usual_s, len(batch), end_ns)
             frames = answer(job.payload.header, result, cost)
             yield job.session, frames  # before the records, because the robot waits for it
+            self._remember(job.session, result, seconds, usual_s, len(batch), end_ns)
             if self._capture.enabled:
                 request = self_contained(job.payload, observation)
                 exchanges.append(exchange(job.session, session.id, request, frames))

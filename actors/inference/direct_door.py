@@ -37,7 +37,7 @@ class DirectDoor:
         self.dropped = Counter[str]()
         sockets.unlink_stale(endpoint)
         self._context: sockets.Context = zmq.Context()
-        self.socket = sockets.router(self._context, endpoint)
+        self.socket = sockets.router(self._context, endpoint, hwm=sockets.LOCAL_HWM)
 
     def receive(self) -> DirectRequest | None:
         """The next request; None when there is none. Raises WireError for what is none."""

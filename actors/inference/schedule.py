@@ -104,8 +104,10 @@ class Schedule(Generic[T]):
         """
         if not self._waiting:
             return None
+        if len(self._waiting) >= sessions:
+            return now_ns
         batch = self._batch()
-        if len(batch) >= self.max_batch or len(self._waiting) >= sessions:
+        if len(batch) >= self.max_batch:
             return now_ns
         waits_until_ns = min(job.arrived_ns for job in batch) + self._max_wait_ns
         return max(now_ns, min(waits_until_ns, batch[0].deadline_ns))
@@ -124,6 +126,8 @@ class Schedule(Generic[T]):
 
     def _batch(self) -> list[Job[T]]:
         """The most urgent request and those of its shape that would share its batch."""
+        if len(self._waiting) == 1:
+            return list(self._waiting.values())
         ready = sorted(self._waiting.values(), key=self._urgency)
         shape = ready[0].shape
         return [job for job in ready if job.shape == shape][: self.max_batch]

@@ -175,6 +175,8 @@ class ReplicaCore:
     def interval_s(self) -> float:
         """In how much time each robot is to ask once at most, 0 for no bound: see `capacity`."""
         robots = len(self.sessions)
+        if robots < 2:  # as below, without the load: a reply waits for this
+            return 0.0
         return slowed_interval_s(self._runner.times, robots, self.load(), self._chunk_s)
 
     @property

@@ -26,7 +26,7 @@ class ControlLink:
         sockets.unlink_stale(endpoint)
         # Control's next incarnation has another identity, and the kernel closes the connections of
         # a dead one: a second connection under the same identity is never control's.
-        self.socket = sockets.router(context, endpoint, handover=False)
+        self.socket = sockets.router(context, endpoint, handover=False, hwm=sockets.LOCAL_HWM)
 
     def incarnation_of(self, identity: bytes) -> int:
         """The incarnation in a routing id of control. Raises WireError for any other peer's."""

@@ -140,7 +140,9 @@ class DirectPath:
             self._disconnect()
             self._endpoint = local
             if local:
-                self.socket = sockets.dealer(self._context, local, self._identity)
+                self.socket = sockets.dealer(
+                    self._context, local, self._identity, hwm=sockets.LOCAL_HWM
+                )
                 if self._poll is not None:
                     self._poll.add(self.socket)
         self.route.at_replica(usable=bool(local))
