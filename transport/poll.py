@@ -6,8 +6,9 @@ its work. Here only those whose descriptor fired are asked again after the wait.
 
 A ZeroMQ descriptor does not say that a message is there but that the socket's events changed since
 they were last read, and a send reads them too. So every socket's events are read once before each
-wait. A socket that is only received from, until it is empty, needs none of that:
-`add(..., quiet=True)`.
+wait, except where the caller knows that it read them and used the socket for nothing since:
+`wait(..., settled=...)`. A socket that is only received from, until it is empty, needs none of
+that: `add(..., quiet=True)`.
 """
 
 from __future__ import annotations
@@ -54,15 +55,21 @@ class Poll:
         self._poll.unregister(fd)
         self._asked.pop(fd, None)
 
-    def wait(self, timeout_ms: int, sendable: Collection[Socket] = ()) -> set[Source]:
+    def wait(
+        self,
+        timeout_ms: int,
+        sendable: Collection[Socket] = (),
+        settled: Collection[Socket] = (),
+    ) -> set[Source]:
         """The sources that are readable (or at their end), and those of `sendable` that take a
         message.
 
-        Empty after `timeout_ms`, and possibly earlier.
+        Empty after `timeout_ms`, and possibly earlier. `settled`: sockets that had no message when
+        they were last asked or received from, and were not sent to since.
         """
         ready: set[Source] = set()
         for socket in self._asked.values():
-            if _has_events(socket, sendable):
+            if socket not in settled and _has_events(socket, sendable):
                 ready.add(socket)
         for fd, _ in self._poll.poll(0 if ready else timeout_ms):
             asked = self._asked.get(fd)

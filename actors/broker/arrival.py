@@ -75,5 +75,6 @@ class Arrival(msgspec.Struct, frozen=True):
 def _received(frames: list[Any]) -> Received:
     messages.check(frames)
     header = Header.unpack(frames[0])
-    body = messages.decode(frames[:2]).body if header.kind in DECODED else None
+    read = header.kind in DECODED
+    body = messages.decode(frames[:2], header=header).body if read else None
     return Received(header, frames, body)

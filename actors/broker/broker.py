@@ -27,7 +27,7 @@ from .arrival import Arrival
 from .counters import Rate
 from .effects import Effect, Log, ToReplica, ToRobot
 from .listener import Listener
-from .memory_bound import max_growth_bytes
+from .memory_guard import MemoryGuard
 from .peer_keys import PeerKeys
 from .peers import Peer, label
 from .routing import Routing, Why
@@ -44,8 +44,6 @@ REPLICA_HWM = 64
 earlier message left. With 8, and 300 robots at two replicas, two requests of five had to wait."""
 ROWS = (128, 48, 16, 4, 0)
 LINGER_MS = 100
-REOPEN_NS = 1_000_000_000
-"""libzmq needs some of it to free what closed connections held."""
 MEMORY_NS = 50_000_000
 """How often the memory is checked: a fast peer on this host sends 50 MB in that time."""
 
@@ -83,9 +81,6 @@ class BrokerActor(Actor):
         self._rate = Rate()
         self._retry_ns: int | None = None
         """When to try again what full sockets did not take, if there is something."""
-        self._limit_bytes = None if config.memory_mb is None else config.memory_mb * 1_000_000
-        self._reopened: Listener | None = None
-        self._reopened_ns = -REOPEN_NS
         if self._keys is not None:
             self.resources.callback(self._keys.close)
         self.resources.callback(self._notify_peers)
@@ -96,7 +91,7 @@ class BrokerActor(Actor):
         for listener in (self._front, self._back):
             disconnected |= listener.disconnected()
             listener.watch(poll)
-        watermark = allocator.MemoryWatermark(allocator.private_bytes())
+        guard = MemoryGuard((self._front, self._back), self._routing, self.config, self.log)
         if self._keys is not None:
             self._keys.watch(poll)
         tick_ns = report_ns = probe_ns = memory_ns = time.monotonic_ns()
@@ -105,7 +100,9 @@ class BrokerActor(Actor):
             now_ns = time.monotonic_ns()
             # Rounded up: to wake early would be to spin until the tick.
             wake_ns = tick_ns if self._retry_ns is None else min(tick_ns, self._retry_ns)
-            awake = poll.wait(max(0, -(-(wake_ns - now_ns) // 1_000_000)))
+            wait_ms = max(0, -(-(wake_ns - now_ns) // 1_000_000))
+            settled = [each.socket for each in (self._back, self._front) if each.settled]
+            awake = poll.wait(wait_ms, settled=settled)
             now_ns = time.monotonic_ns()
             if self._keys is not None and self._keys.turn(awake, now_ns):
                 self._follow_keys(now_ns)
@@ -134,7 +131,7 @@ class BrokerActor(Actor):
                 self._report(now_ns)
                 report_ns = now_ns + REPORT_NS
             if now_ns >= memory_ns:
-                self._bound_memory(watermark, poll, now_ns)
+                guard.check(poll, now_ns)
                 memory_ns = now_ns + MEMORY_NS
             self.board.progress()
 
@@ -157,7 +154,7 @@ class BrokerActor(Actor):
             if arrival is None:
                 return
             self._receive_one(listener, arrival, now_ns)
-            if not sockets.has_message(listener.socket):
+            if not listener.has_message():
                 return
 
     def _receive_one(self, listener: Listener, arrival: Arrival, now_ns: int) -> None:
@@ -200,34 +197,6 @@ class BrokerActor(Actor):
             return False
         self._routing.counters.count("revoked-key", label(arrival.identity))
         return True
-
-    def _bound_memory(self, watermark: allocator.MemoryWatermark, poll: Poll, now_ns: int) -> None:
-        """Give freed memory back, and end connections where it still grows: libzmq keeps the frames
-        of an unfinished message for as long as the sender's connection lasts."""
-        low = watermark.low_bytes
-        most = max_growth_bytes(self._routing.sessions, low, self._limit_bytes)
-        state = watermark.check(allocator.private_bytes(), most, now_ns)
-        if state and now_ns >= watermark.next_trim_ns:
-            allocator.give_back()
-            watermark.trimmed(allocator.private_bytes(), now_ns)
-            state = watermark.check(allocator.private_bytes(), most, now_ns)
-        if state == "exceeded" and now_ns >= self._reopened_ns + REOPEN_NS:
-            # One after the other, robots first: to disconnect replicas may cost a service.
-            again = now_ns < self._reopened_ns + 5 * REOPEN_NS and self._reopened is self._front
-            listener = self._reopened = self._back if again else self._front
-            self._reopened_ns = now_ns
-            self._routing.counters.count("doors-reopened")
-            self.log.error(
-                "peers fill the memory (%d MB, at most %d): all connections to %s end and are made "
-                "anew",
-                allocator.private_bytes() // 1_000_000,
-                (low + most) // 1_000_000,
-                listener.endpoint,
-            )
-            listener.unwatch(poll)
-            listener.reopen()
-            listener.watch(poll)
-            watermark.next_trim_ns = now_ns + REOPEN_NS // 2
 
     def _handle(self, listener: Listener, arrival: Arrival, now_ns: int) -> list[Effect]:
         """Read what the core needs of a message, and let it decide. Raises WireError."""

@@ -55,6 +55,9 @@ class Listener:
         self._context, self._key, self._authenticator = context, key, authenticator
         self._keyed = key is not None
         self._hwm = hwm
+        self.settled = False
+        """Whether it had no message when it was last asked or received from, and was not sent to
+        since: see `Poll.wait`."""
         self._bind()
 
     def reopen(self) -> None:
@@ -76,6 +79,7 @@ class Listener:
 
     def _bind(self) -> None:
         endpoint = self.endpoint
+        self.settled = False
         sockets.unlink_stale(endpoint)
         try:
             self.socket = sockets.router(
@@ -109,9 +113,11 @@ class Listener:
 
     def receive(self) -> Arrival | None:
         """The next message; None if there is none."""
+        self.settled = False
         try:
             part = first = self.socket.recv(sockets.NOW, copy=False)
         except zmq.Again:
+            self.settled = True
             return None
         # Connections without keys have no such property.
         user = str(first.get("User-Id")) if self._keyed else ""
@@ -129,8 +135,14 @@ class Listener:
                 frames.append(part.bytes if len(frames) < COPIED - 1 else part)
         return Arrival(identity, user, frames, broken, key)
 
+    def has_message(self) -> bool:
+        """Whether there is another message."""
+        self.settled = not sockets.has_message(self.socket)
+        return not self.settled
+
     def send(self, frames: Sequence[Any]) -> Why | None:
         """Send without blocking; the reason if that fails."""
+        self.settled = False
         try:
             sockets.send_now(self.socket, frames, copy=False)
         except zmq.Again:
