@@ -106,6 +106,34 @@ class FrameReader:
         ring = self._attach()
         return None if ring is None or number < 1 else self._copy(ring, number, out, transform)
 
+    def view(self, number: int = 0) -> Frame | None:
+        """Frame `number`, by default the newest, whose pixels are a read-only view of the ring: no
+        copy. None if it was overwritten or is not there yet. Ask `valid` after use."""
+        ring = self._attach()
+        if ring is None:
+            return None
+        for _ in range(ATTEMPTS):
+            wanted = number or int(ring.head[HEAD])
+            index = wanted % len(ring.slot_words)
+            slot = ring.slot_words[index]
+            if wanted and slot[SEQUENCE] == 2 * wanted:
+                fence()
+                frame = Frame(wanted, int(slot[CAPTURE]), ring.images[index])
+                if self.valid(frame):
+                    return frame
+            if number or not wanted:
+                return None
+        return None
+
+    def valid(self, frame: Frame) -> bool:
+        """Whether all that was read of the pixels of `view` so far is that frame's."""
+        ring = self._attach()
+        if ring is None:
+            return False
+        fence()
+        slot = ring.slot_words[frame.number % len(ring.slot_words)]
+        return bool(slot[SEQUENCE] == 2 * frame.number)
+
     def captured(self) -> list[tuple[int, int]]:
         """The number and the capture instant of each frame that is there, oldest first. One that
         is overwritten meanwhile may be among them: `read` does not find it."""

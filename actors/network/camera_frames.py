@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -25,6 +26,9 @@ FrameKey = tuple[str, int]
 """A camera, and the number of a frame of it; 0 for the newest."""
 Allocate = Callable[[Mapping[FrameKey, tuple[int, int, int]]], dict[FrameKey, Pixels]]
 """Returns an array for each shape [h, w, c]."""
+Place = Literal["kept", "message", "ring"]
+"""Where the pixels lie that are taken: in arrays that are kept for the next call, each in the
+memory of a message of its own, or still in the camera's ring, until `overwritten`."""
 _EARLY_MS = 100.0
 """How much newer than the request a frame may be: it was captured meanwhile."""
 
@@ -61,6 +65,7 @@ class CameraFrames:
         self._sizes = sizes
         self._max_age_ms = max_age_s * 1e3
         self._kept: dict[FrameKey, Pixels] = {}
+        self._views: list[tuple[FrameReader, Frame]] = []
         self.age_ms: dict[str, float] = {}
         self.oldest_ns = 0
         """When the oldest of the last newest frames was captured; 0 if there was none."""
@@ -84,18 +89,18 @@ class CameraFrames:
         since_ns: int = 0,
         instants_ns: Sequence[int] = (),
         allocate: Allocate | None = None,
-        *,
-        in_messages: bool = False,
+        place: Place = "kept",
     ) -> RequestFrames:
         """The frames of each wanted camera that this robot has, captured at `since_ns` or later
         (monotonic ns), scaled to (w, h) where `wanted` has a size: the newest. With `instants_ns`,
         those of several observations and the request's own last, the newest at each of them, or
         the first since `since_ns`. Raises StaleFrameError.
 
-        The arrays are those of `allocate`, by default ones that the next call overwrites; or with
-        `in_messages`, each in the memory of a message of its own.
+        Frames that need no scaling are left in `place`, others are kept. Kept arrays are those of
+        `allocate`, by default ones that the next call overwrites.
         """
         self._faults.clear()
+        self._views.clear()
         ours = {n: size for n, size in wanted.items() if n in self._readers}
         shapes = {n: shape for n, size in ours.items() if (shape := self._shape(n, size))}
         chosen: dict[str, list[int]] = {}
@@ -103,11 +108,13 @@ class CameraFrames:
         for name in shapes if instants_ns else ():
             chosen[name], last[name] = self._choose(name, since_ns, instants_ns)
         keys = {(n, number) for n, numbers in chosen.items() for number in numbers if number}
-        wanted_shapes = {(n, 0): shape for n, shape in shapes.items()}
-        wanted_shapes |= {key: shapes[key[0]] for key in keys}
-        targets = {} if in_messages else (allocate or self._reuse)(wanted_shapes)
+        kept = {(n, 0): shape for n, shape in shapes.items()}
+        kept |= {key: shapes[key[0]] for key in keys}
+        if place != "kept":
+            kept = {k: shape for k, shape in kept.items() if shape != self._readers[k[0]].shape}
+        targets = (allocate or self._reuse)(kept)
         frames = {
-            n: self._read(n, last.get(n, 0), shapes[n], targets.get((n, 0)))
+            n: self._read(n, last.get(n, 0), targets.get((n, 0)), shapes[n], place)
             if n in shapes
             else None
             for n in ours
@@ -116,13 +123,19 @@ class CameraFrames:
         pixels = {(n, 0): frame.image for n, frame in frames.items() if frame is not None}
         for name, number in sorted(keys):
             key = name, number
-            frame = self._read(name, number, shapes[name], targets.get(key))
+            frame = self._read(name, number, targets.get(key), shapes[name], place)
             if frame is None:
                 raise StaleFrameError(f"{name}: frame {number} was overwritten while it was read")
             pixels[key] = frame.image
         self.oldest_ns = min((f.capture_ns for f in frames.values() if f is not None), default=0)
         earlier = {n: tuple((n, number) for number in numbers) for n, numbers in chosen.items()}
         return RequestFrames(pixels, earlier)
+
+    @property
+    def overwritten(self) -> bool:
+        """Whether a camera has written over a frame that was left in its ring: what was read of it
+        is not to be used."""
+        return not all(reader.valid(frame) for reader, frame in self._views)
 
     def _check(self, frames: Mapping[str, Frame | None], now_ns: int, since_ns: int) -> None:
         """Raise StaleFrameError unless each camera has a frame that may be used."""
@@ -219,19 +232,27 @@ class CameraFrames:
         return found
 
     def _read(
-        self, camera: str, number: int, shape: tuple[int, int, int], target: Pixels | None
+        self,
+        camera: str,
+        number: int,
+        target: Pixels | None,
+        shape: tuple[int, int, int],
+        place: Place,
     ) -> Frame | None:
-        """Frame `number`, or the newest for 0, of `shape`, in `target`; for None in a message."""
+        """Frame `number`, or the newest for 0: in `target`, without one in `place`."""
         reader = self._readers[camera]
         read = partial(reader.read, number) if number else reader.latest
+        if target is None and place == "ring":
+            frame = reader.view(number)
+            self._views += [(reader, frame)] if frame is not None else []
+            return frame
+        if target is None:
+            return read(transform=packed)
         if shape == reader.shape:
-            return read(transform=packed) if target is None else read(target)
+            return read(target)
         # Scaled directly from shared memory: the full-size image is never copied.
-        scale = partial(resize, width=shape[1], height=shape[0])
-        frame = read(transform=scale)
+        frame = read(transform=partial(resize, width=shape[1], height=shape[0]))
         if frame is None:
             return None
-        if target is None:
-            return msgspec.structs.replace(frame, image=packed(frame.image))
         np.copyto(target, frame.image)
         return msgspec.structs.replace(frame, image=target)

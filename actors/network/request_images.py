@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from mmap import mmap
 
 import msgspec
@@ -15,7 +16,7 @@ from ...transport.layout import own
 from ...transport.messages import Blobs
 from ...transport.outbox import Outbox
 from ..runtime.configs import NetworkConfig
-from .camera_frames import CameraFrames, FrameKey, RequestFrames
+from .camera_frames import Allocate, CameraFrames, FrameKey, Place, RequestFrames
 
 
 class RequestImages:
@@ -61,33 +62,46 @@ class RequestImages:
         episode.
         """
         outbox = self.outbox if terms is not None and terms.shm else None
-        allocate = outbox.reserve if outbox else None
         instants_ns = [header.token - round(age_s * 1e9) for age_s in body.history_age_s]
         since_ns = self._began_ns
         if instants_ns:  # this process may have been started in mid-episode
             since_ns = max(since_ns, header.token - round(body.episode_age_s * 1e9))
-        self._taken = self.frames.take(
-            self._wanted(terms),
-            now_ns,
-            since_ns,
-            instants_ns,
-            allocate,
-            in_messages=outbox is None and not self._config.jpeg_quality,
-        )
-        self._shared = (
-            None
-            if outbox is None
-            else {key: Blobs.reference(r) for key, r in outbox.publish().items()}
-        )
-        self.ages_s = {name: ms / 1e3 for name, ms in self.frames.age_ms.items()}
-        self._asked, self.oldest_ns = header, self.frames.oldest_ns
+        wanted = self._wanted(terms)
+        self._asked, self._shared = header, None
+        if outbox is None:
+            self._read = partial(self._taken_at, wanted, since_ns, instants_ns)
+            self._read(now_ns, "ring" if self._config.jpeg_quality else "message")
+            return
+        self._taken_at(wanted, since_ns, instants_ns, now_ns, "kept", outbox.reserve)
+        self._shared = {key: Blobs.reference(r) for key, r in outbox.publish().items()}
 
-    def add(self, body: Request, blobs: Blobs, quality: int) -> Request:
+    def _taken_at(
+        self,
+        wanted: dict[str, tuple[int, int] | None],
+        since_ns: int,
+        instants_ns: list[int],
+        now_ns: int,
+        place: Place,
+        allocate: Allocate | None = None,
+    ) -> None:
+        frames = self.frames
+        self._taken = frames.take(wanted, now_ns, since_ns, instants_ns, allocate, place)
+        self.ages_s = {name: ms / 1e3 for name, ms in frames.age_ms.items()}
+        self.oldest_ns = frames.oldest_ns
+
+    def add(self, body: Request, blobs: Blobs, quality: int, now_ns: int) -> Request:
         """`body` with the frames that were taken, of which `blobs` gets the bytes: as JPEG of
-        `quality`, or raw if 0, unless they lie in the outbox."""
-        frames, described = self._taken, self._shared
+        `quality`, or raw if 0, unless they lie in the outbox. Raises StaleFrameError as `take`:
+        frames over which a camera wrote meanwhile are taken again."""
+        described = self._shared
         if described is None:
-            described = blobs.images(frames.pixels, quality)
+            before = len(blobs)
+            described = blobs.images(self._taken.pixels, quality)
+            if self.frames.overwritten:
+                del blobs[before:]
+                self._read(now_ns, "kept")
+                described = blobs.images(self._taken.pixels, quality)
+        frames = self._taken
         return msgspec.structs.replace(
             body,
             images={name: described[name, 0] for name in frames.newest},

@@ -45,19 +45,18 @@ class RequestSender:
             return
         try:
             self._images.take(header, message.body, terms, now_ns)
+            frames = self._encoded(message)
+            size = sum(len(frame) for frame in frames)
+            while limited and not self._uplink.fits(size, now_ns):
+                if not self._uplink.lower(size, now_ns):
+                    self._wait(header)
+                    return
+                frames = self._encoded(message)
+                size = sum(len(frame) for frame in frames)
+            messages.check(frames)
         except StaleFrameError as stale:
             self._refuse(header, "stale-frame", str(stale))
             return
-        frames = self._encoded(message)
-        size = sum(len(frame) for frame in frames)
-        while limited and not self._uplink.fits(size, now_ns):
-            if not self._uplink.lower(size, now_ns):
-                self._wait(header)
-                return
-            frames = self._encoded(message)
-            size = sum(len(frame) for frame in frames)
-        try:
-            messages.check(frames)
         except WireError as error:
             self._refuse(header, error.reason, f"{error}: send smaller images, or JPEG")
             return
@@ -71,7 +70,7 @@ class RequestSender:
 
     def _encoded(self, message: Message[Request]) -> list[Buffer]:
         blobs = Blobs(message.blobs)
-        body = self._images.add(message.body, blobs, self._uplink.quality)
+        body = self._images.add(message.body, blobs, self._uplink.quality, time.monotonic_ns())
         return messages.encode(message.header, body, blobs)
 
     def _refuse(self, header: Header, reason: str, message: str) -> None:

@@ -192,7 +192,7 @@ class Arm:
         )
         self.images.follow_episode(header, now_ns)
         self.images.take(header, body, self.terms, now_ns + 100_000)
-        body = self.images.add(body, blobs, 0)
+        body = self.images.add(body, blobs, 0, now_ns)
         message = decode([bytes(frame) for frame in encode(header, body, blobs)])
         return observe(message, "r", spec, TaskRule(), self.outbox)
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from holdfast.tests.actors.network.network_bench import SHAPE, Bench, noise
-from holdfast.transport import messages, sockets
+from holdfast.transport import images, messages, sockets
 from holdfast.transport.bodies import Reply, Request, Reset
 from holdfast.transport.frame_ring import FrameRing
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.images import resize
+from holdfast.transport.images import Pixels, encode_jpeg, resize
 from holdfast.transport.messages import Blobs
 from holdfast.transport.outbox import OutboxReader
 
@@ -134,3 +134,36 @@ def test_a_camera_that_never_gave_a_frame_refuses_the_request(bench: Bench) -> N
     bench.open(shm=True)
     bench.request()
     assert "top has no frame" in bench.at_control(Kind.ERROR).body.message
+
+
+def test_a_jpeg_of_a_frame_that_was_overwritten_meanwhile_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What leaves is one frame of the camera, however often it writes while images are encoded."""
+    writes = 8
+    encoded: list[Pixels] = []
+
+    def encode(image: Pixels, quality: int) -> bytes:
+        nonlocal writes
+        for _ in range(writes):  # two rounds of the ring, the first time only
+            bench.camera.put(np.full(SHAPE, 9, np.uint8), time.monotonic_ns())
+        writes = 0
+        encoded.append(image.copy())
+        return encode_jpeg(image, quality)
+
+    monkeypatch.setattr(images, "encode_jpeg", encode)
+    bench = Bench(tmp_path, resize="server")
+    try:
+        bench.open(shm=False)
+        bench.camera.put(np.full(SHAPE, 200, np.uint8), time.monotonic_ns())
+        bench.request()
+        message = bench.at_broker(Kind.REQUEST)
+        assert len(message.blobs) == 2, "the state and one image"
+        assert len(encoded) == 2
+        pixels = message.image(message.body.images["top"])
+        assert np.abs(pixels.astype(int) - 9).max() < 4
+        bench.request()
+        bench.at_broker(Kind.REQUEST)
+        assert len(encoded) == 3, "a frame that stays is encoded once"
+    finally:
+        bench.close()
