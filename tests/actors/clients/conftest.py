@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,14 +16,9 @@ from holdfast import Fleet
 from holdfast.actors.clients.msgpack_arrays import pack, unpack
 from holdfast.actors.runtime.runtime_dir import SOCKET, runtime_base
 from holdfast.actors.supervision import control_socket
+from holdfast.tests.free_ports import free_port
 from holdfast.tests.peers.environments import interpreter_of
 from holdfast.tests.waiting import wait_until
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def observation(value: float = 0.0) -> dict[str, Any]:
@@ -47,7 +41,9 @@ class Served:
     def connect(self, **options: Any) -> ClientConnection:
         """A raw connection, before its first message."""
         url = f"ws://127.0.0.1:{self.port}"
-        made: ClientConnection = connect(url, compression=None, max_size=None, **options)
+        made: ClientConnection = connect(
+            url, compression=None, max_size=None, open_timeout=60, **options
+        )
         return made
 
     def infer(self, client: ClientConnection, value: float = 0.0) -> Any:
@@ -88,6 +84,18 @@ class Served:
         before = self.gone_in_inference()
         wait_until(counted, "the port's count of a client that left in mid inference", 120)
 
+    def undisturbed_by(self, burst: Callable[[], None]) -> None:
+        """The robot stalls at no step of one of several bursts of clients: what disturbs it would
+        do so in each, a machine that pauses now and then does not."""
+
+        def streamed() -> bool:
+            before = self.fleet.wait(60.0)["robots"][0]
+            burst()
+            after = self.fleet.wait(60.0)["robots"][0]
+            return bool(after["stalled_ticks"] == before["stalled_ticks"])
+
+        wait_until(streamed, "a burst without a stalled step", 120.0)
+
     def log(self) -> str:
         """The fleet's log so far."""
         socket = runtime_base() / self.fleet.name / SOCKET
@@ -98,7 +106,7 @@ class Served:
         program = self.folder / "client.py"
         program.write_text(script)
         command = [str(interpreter_of(self.kind)), str(program), str(self.port), *arguments]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=90)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -116,12 +124,14 @@ def serve(
     port = port or free_port()
     gateway = {"enabled": False, kind: {"port": port, "service": "pick", **entry}}
     file = folder / "fleet.yaml"
-    # A spare that gets ready late would be a process that a test has left behind.
-    supervision = {"spares": 0, "policy_spare": False}
+    # A spare that gets ready late would be a process that a test has left behind. On a machine that
+    # pauses, an actor is late and does not hang.
+    patient = {"hang_timeout_s": 60.0, "start_timeout_s": 300.0}
+    supervision = {"spares": 0, "policy_spare": False, "rules": {"all": patient}}
     whole = {"gateway": gateway, "supervision": supervision, **values}
     file.write_text(yaml.safe_dump(whole, sort_keys=False))
     with Fleet(file) as fleet:
-        fleet.wait(90.0)
+        fleet.wait(300.0)
         yield Served(fleet, port, folder, kind)
         # Whatever clients did, no actor died of it.
         counts = {row["name"]: row["restarts"] for row in fleet.status()["actors"]}

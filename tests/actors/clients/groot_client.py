@@ -39,7 +39,7 @@ class GrootClient:
     """A REQ socket that speaks as that `version` of GR00T does."""
 
     def __init__(
-        self, port: int, version: Version = "n1.6", token: str = "", timeout_s: float = 30.0
+        self, port: int, version: Version = "n1.6", token: str = "", timeout_s: float = 60.0
     ) -> None:
         self.version, self._token = version, token
         self._context = zmq.Context()

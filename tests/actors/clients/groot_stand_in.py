@@ -20,6 +20,7 @@ import numpy as np
 import zmq
 
 from holdfast.tests.actors.clients.groot_client import Version, raw, saved
+from holdfast.tests.free_ports import free_port
 
 
 class GrootStandIn:
@@ -46,7 +47,7 @@ class GrootStandIn:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.REP)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.bind(f"tcp://127.0.0.1:{port or '*'}")
+        self._socket.bind(f"tcp://127.0.0.1:{port or free_port()}")
         where = self._socket.getsockopt_string(zmq.LAST_ENDPOINT)
         self.address, self.port = where, int(where.rpartition(":")[2])
         self._stopped = threading.Event()

@@ -20,8 +20,9 @@ from holdfast.actors.clients.msgpack_arrays import pack, unpack
 from holdfast.actors.clients.openpi_policy import OpenpiPolicy
 from holdfast.errors import PolicyError
 from holdfast.policy.base import Observation
-from holdfast.tests.actors.clients.conftest import free_port, serve
+from holdfast.tests.actors.clients.conftest import serve
 from holdfast.tests.actors.fleet.files import faults
+from holdfast.tests.free_ports import free_port
 
 OPTIONS: dict[str, Any] = {
     "state_names": ["a", "b"],
@@ -30,6 +31,7 @@ OPTIONS: dict[str, Any] = {
     "fps": 10.0,
     "cameras": {"observation/wrist_image": [8, 6]},
     "names": {"observation/wrist_image": "wrist"},
+    "timeout_s": 60.0,
 }
 
 
@@ -184,18 +186,18 @@ def test_a_failing_request_fails_alone() -> None:
 
 def test_a_late_answer_is_never_taken_for_the_next_ones() -> None:
     """After the time is over the connection is left, with the answer on it."""
-    with running() as server, asking(server, timeout_s=0.5) as policy:
-        server.slow_s = 1.0
+    with running() as server, asking(server) as policy:
+        policy._timeout_s, server.slow_s = 0.5, 1.0
         with pytest.raises(TimeoutError, match=r"no answer within 0\.5 s"):
             policy.predict_chunk([seen(1.0)])
-        server.slow_s = 0.0
+        policy._timeout_s, server.slow_s = 60.0, 0.0
         assert policy.predict_chunk([seen(2.0)])[0].robot[0, 0] == 4.0
 
 
 def test_an_absent_server_is_an_error_that_a_restart_may_mend(tmp_path: Path) -> None:
     """An OSError, by which the replica is started again; a key is read from its file."""
     with pytest.raises(ConnectionError, match="is not reachable"):
-        OpenpiPolicy(f"ws://127.0.0.1:{free_port()}", wait_s=0.3, **OPTIONS)
+        OpenpiPolicy(f"ws://127.0.0.1:{free_port()}", wait_s=1.0, **OPTIONS)
     (tmp_path / "k").write_text("s3cret\n")
     with running() as server, asking(server, api_key=str(tmp_path / "k")):
         assert server.authorized == ["Api-Key s3cret"]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.tests.actors.clients.conftest import free_port, serve
+from holdfast.tests.actors.clients.conftest import serve
+from holdfast.tests.free_ports import free_port
 from holdfast.tests.peers.environments import interpreter_of
 
 SERVER = """

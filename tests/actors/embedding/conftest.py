@@ -20,7 +20,7 @@ from holdfast.actors.control.plan import Floats
 from holdfast.actors.control.request_cycle import PlannedRequest, RequestCycle
 from holdfast.actors.embedding import remote_policy
 from holdfast.actors.runtime.actor import boot_in_memory
-from holdfast.tests.actors.clients.conftest import free_port
+from holdfast.tests.free_ports import free_port
 from holdfast.transport import sockets
 from holdfast.transport.bodies import Accept, Vitals
 

@@ -1,0 +1,38 @@
+"""TCP ports for programs that are told theirs before they listen."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from pathlib import Path
+
+LOWEST = 10_240
+_given: set[int] = set()
+
+
+def free_port() -> int:
+    """A port that nothing uses, another one at each call.
+
+    It lies below those that the kernel chooses for connections and for sockets that name no port,
+    so that until its program binds it no other program gets it by the kernel's choice.
+    """
+    while True:
+        port = LOWEST + secrets.randbelow(_end() - LOWEST)
+        if port not in _given and _is_free(port):
+            _given.add(port)
+            return port
+
+
+def _end() -> int:
+    """The first port that the kernel chooses; where those begin too low, a common value."""
+    first = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    return first if first > 2 * LOWEST else 32_768
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
