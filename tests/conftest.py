@@ -160,7 +160,9 @@ def _segments() -> set[str]:
 
 
 def _sockets() -> set[str]:
-    return {f"socket {p}" for p in _base.rglob("*") if p.is_socket()}
+    # A fleet's cleanup process may remove its directories just now: os.walk passes over those.
+    files = (Path(folder, name) for folder, _, names in os.walk(_base) for name in names)
+    return {f"socket {path}" for path in files if path.is_socket()}
 
 
 def _has_cuda() -> bool:

@@ -7,12 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
 import msgspec
-from msgspec.structs import replace
 
+from holdfast.actors.runtime.bounded_file import older
 from holdfast.actors.runtime.runtime_dir import SOCKET, runtime_base, state_dir
 from holdfast.actors.runtime.spec import ActorSpec, Member, Rules, SegmentUse
 from holdfast.actors.runtime.status_board import BOARD_SIZE
@@ -21,18 +22,17 @@ from holdfast.errors import ControlSocketError
 from holdfast.tests.waiting import wait_until
 
 HERE = Path(__file__).parent
-QUICK = Rules(
-    start_timeout_s=10, hang_timeout_s=0.6, stop_timeout_s=0.5, backoff_s=0.1, max_backoff_s=0.3
+PATIENT = Rules(
+    start_timeout_s=60, hang_timeout_s=60, stop_timeout_s=0.5, backoff_s=0.1, max_backoff_s=0.3
 )
-PATIENT = replace(QUICK, hang_timeout_s=60.0, start_timeout_s=60.0)
-"""For actors that do not hang, however busy the machine is."""
+"""An actor that the machine delays neither hangs nor fails to start."""
 Row = dict[str, Any]
 
 
 def actor(
     name: str,
     kind: str = "Steady",
-    rules: Rules = QUICK,
+    rules: Rules = PATIENT,
     after: tuple[str, ...] = (),
     segments: tuple[SegmentUse, ...] = (),
     memory_mb: int | None = None,
@@ -68,12 +68,15 @@ def exists(pid: int) -> bool:
 class Supervised:
     """A supervisor in a process of its own, for the length of a `with` block."""
 
-    def __init__(self, *actors: ActorSpec, name: str = "misbehaving") -> None:
+    def __init__(
+        self, *actors: ActorSpec, name: str = "misbehaving", spare_answers_within_s: float = 30.0
+    ) -> None:
+        """A start waits so long for a warm spare before it is a cold one."""
         self.name = name
         self.socket = runtime_base() / name / SOCKET
-        argv = [sys.executable, str(HERE / "supervise.py"), name]
+        program = [sys.executable, str(HERE / "supervise.py")]
         self.process = subprocess.Popen(
-            argv,
+            [*program, name, str(spare_answers_within_s)],
             env={**os.environ, "PYTHONPATH": str(HERE)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -146,9 +149,13 @@ class Supervised:
             raise AssertionError(f"{error}: {self.row(name)}; {self.log()[-5:]}") from None
 
     def log(self) -> list[Row]:
+        """The records of all files, but for a line that is being written."""
         path = state_dir(self.name) / "log.jsonl"
-        lines = path.read_text().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        whole = b""
+        for file in (*reversed(older(path)), path):
+            with suppress(FileNotFoundError):  # it has just become an older one
+                whole += file.read_bytes()
+        return [json.loads(line) for line in whole.splitlines(keepends=True) if line[-1:] == b"\n"]
 
 
 def child(fleet: Supervised, argument: bytes, but: int = 0) -> int:
@@ -161,4 +168,12 @@ def children(fleet: Supervised, argument: bytes) -> list[int]:
     """The supervisor's live children with `argument` in their command line."""
     task = Path(f"/proc/{fleet.process.pid}/task/{fleet.process.pid}")
     pids = [int(pid) for pid in (task / "children").read_text().split()]
-    return [p for p in pids if exists(p) and argument in Path(f"/proc/{p}/cmdline").read_bytes()]
+    return [pid for pid in pids if exists(pid) and argument in _command(pid)]
+
+
+def _command(pid: int) -> bytes:
+    """Empty where the process has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import signal
 import socket
 import time
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_a_command_for_an_actor_is_answered_by_it_or_with_an_error() -> None:
         assert "SIGKILL" in fleet.refused("kill", "r1/control", signal="SIGKIL")
         began = time.monotonic()
         message = fleet.refused("tell", "r1/control", verb="deaf")
-        assert "did not answer" in message and 4 < time.monotonic() - began < 60
+        assert "did not answer" in message and time.monotonic() - began > 4
 
 
 def test_an_actor_can_answer_only_its_own_commands() -> None:
@@ -185,17 +186,23 @@ def test_a_process_takes_over_memory_of_actors_that_come_and_go_while_it_runs() 
 
 def test_an_actor_that_is_removed_and_added_again_is_supervised() -> None:
     """Its progress is read from its new board, so that it does not count as hung."""
-    patient = Rules(stop_timeout_s=1.0, hang_timeout_s=0.6)
+    patient = Rules(stop_timeout_s=60.0, hang_timeout_s=60.0)
     gone, kept = actor("a", "IgnoresSigterm", patient), actor("b")
     with Supervised(gone, kept) as fleet:
         pid = fleet.reach("a", "READY")["pid"]
         fleet.ask("reform", actors=msgspec.to_builtins([kept]))
         assert exists(pid) and fleet.row("a")["state"] == "STOPPING"
         fleet.ask("reform", actors=msgspec.to_builtins([actor("a"), kept]))
+        os.kill(pid, signal.SIGKILL)  # as its stop timeout does
         fleet.reach("a", "READY", 2)
         assert not exists(pid)
-        turns = fleet.turns("a")
-        wait_until(lambda: fleet.turns("a") > turns + 60)  # over a second: twice its hang timeout
+
+        def young() -> bool:
+            row = fleet.row("a")
+            age_s = row["progress_age_s"]
+            return row["uptime_s"] > 1.0 and age_s is not None and age_s < 0.5
+
+        wait_until(young, "progress that is younger than the actor")
         row = fleet.row("a")
         assert (row["state"], row["incarnation"]) == ("READY", 2)
 
@@ -233,8 +240,9 @@ def test_a_robot_without_a_control_actor_is_refused() -> None:
 
 def test_a_stopping_fleet_refuses_a_reload() -> None:
     """The refusal says that the fleet is stopping."""
-    with Supervised(actor("a", "IgnoresSigterm", Rules(stop_timeout_s=2.0))) as fleet:
-        fleet.reach("a", "READY")
+    with Supervised(actor("a", "IgnoresSigterm", Rules(stop_timeout_s=60.0))) as fleet:
+        pid = fleet.reach("a", "READY")["pid"]
         fleet.ask("shutdown")
         change = msgspec.to_builtins([actor("b")])
         assert "is stopping" in fleet.refused("reform", actors=change)
+        os.kill(pid, signal.SIGKILL)

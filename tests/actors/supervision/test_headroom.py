@@ -88,7 +88,7 @@ def test_a_start_under_a_small_limit_is_refused_in_a_sentence(
         preexec_fn=lambda: resource.setrlimit(limit, (value, value)),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert process.returncode == 2
     assert sentences in process.stderr and "needed" in process.stderr

@@ -152,7 +152,7 @@ def test_a_supervisor_tells_systemd_that_it_runs_and_that_it_stops(tmp_path: Pat
     )
     try:
         wait_until(lambda: "STATUS=healthy" in systemd.read(), "the fleet is healthy", 60)
-        assert {"READY=1", "WATCHDOG=1"} <= set(systemd.read())
+        wait_until(lambda: {"READY=1", "WATCHDOG=1"} <= set(systemd.read()), "the watchdog is fed")
         done = subprocess.run(
             [Path(sys.executable).parent / "actorctl", "status", "--json", "--fleet", "notified"],
             capture_output=True,
@@ -165,6 +165,6 @@ def test_a_supervisor_tells_systemd_that_it_runs_and_that_it_stops(tmp_path: Pat
         assert process.wait(60) == 0
         assert "STOPPING=1" in systemd.read()
     finally:
-        if process.poll() is None:
-            process.kill()
+        process.kill()
+        process.wait()
         systemd.socket.close()

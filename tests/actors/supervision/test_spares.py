@@ -6,16 +6,18 @@ import os
 import signal
 
 import msgspec
+from msgspec.structs import replace
 
-from holdfast.actors.runtime.spec import ActorSpec, Rules
-from holdfast.tests.misbehaving.harness import Supervised, actor, child, children, exists
+from holdfast.actors.runtime.spec import ActorSpec
+from holdfast.tests.misbehaving.harness import PATIENT, Supervised, actor, child, children, exists
 from holdfast.tests.waiting import wait_until
+
+FORGETFUL = replace(PATIENT, settle_s=0.2)
 
 
 def test_a_warm_spare_takes_over_and_is_replaced() -> None:
     """The next incarnation is the spare's process, twice in a row."""
-    forgetful = Rules(settle_s=0.2)
-    with Supervised(actor("a", rules=forgetful, warm="misbehaving")) as fleet:
+    with Supervised(actor("a", rules=FORGETFUL, warm="misbehaving")) as fleet:
         fleet.reach("a", "READY")
         spare = 0
         for incarnation in (2, 3):
@@ -39,17 +41,18 @@ def test_an_actor_restarts_without_a_spare_that_died() -> None:
 
 def test_a_frozen_spare_is_not_used_and_is_replaced() -> None:
     """The actor starts cold within 3 s; the frozen process is killed and prepared anew."""
-    with Supervised(actor("a", warm="misbehaving", rules=Rules(settle_s=0.2))) as fleet:
+    frozen = actor("a", warm="misbehaving", rules=FORGETFUL)
+    with Supervised(frozen, spare_answers_within_s=0.1) as fleet:
         fleet.reach("a", "READY")
         spare = wait_until(lambda: child(fleet, b"--preload"))
         wait_until(lambda: _ready_spares(fleet))
         os.kill(spare, signal.SIGSTOP)
         os.kill(fleet.row("a")["pid"], signal.SIGKILL)
-        row = fleet.reach("a", "READY", 2, within_s=60)
+        row = fleet.reach("a", "READY", 2)
         assert row["pid"] != spare
         wait_until(lambda: not exists(spare))
         wait_until(lambda: child(fleet, b"--preload"))
-        assert any("pings unanswered" in r["message"] for r in fleet.log())
+        wait_until(lambda: any("pings unanswered" in r["message"] for r in fleet.log()))
 
 
 def _ready_spares(fleet: Supervised) -> int:
@@ -58,10 +61,9 @@ def _ready_spares(fleet: Supervised) -> int:
 
 def test_a_fleet_has_a_spare_for_each_actor_up_to_its_limit() -> None:
     """Simultaneous deaths are served, and a reload adds and removes spares."""
-    forgetful = Rules(settle_s=0.2)
 
     def fleet_of(*names: str) -> list[ActorSpec]:
-        return [actor(name, rules=forgetful, warm="misbehaving", spares=3) for name in names]
+        return [actor(name, rules=FORGETFUL, warm="misbehaving", spares=3) for name in names]
 
     with Supervised(*fleet_of("a", "b")) as fleet:
         for name in "ab":
