@@ -16,7 +16,7 @@ from holdfast.tests.waiting import wait_until
 from holdfast.transport import sockets
 from holdfast.transport.poll import Poll
 
-PATIENCE_MS = 10_000
+PATIENCE_MS = 60_000
 
 
 @pytest.fixture

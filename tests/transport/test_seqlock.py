@@ -109,7 +109,7 @@ def test_values_are_whole_and_rise_while_their_writer_is_killed_again_and_again(
             command = [sys.executable, "-c", WRITER, str(shared.fd), str(shared.size)]
             writer = subprocess.Popen(command, pass_fds=[shared.fd])
             start = reader.version
-            deadline_s = time.monotonic() + 20
+            deadline_s = time.monotonic() + 60
             try:
                 while reader.version < start + 3000 or reads < wanted:
                     assert time.monotonic() < deadline_s and writer.poll() is None

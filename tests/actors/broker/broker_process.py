@@ -22,8 +22,9 @@ class BrokerProcess:
         """`log`: the file that gets its stderr; the test's own without."""
         self.front, self.back = sockets.ipc(directory, "front"), sockets.ipc(directory, "back")
         self.directory, self.log, self.incarnation = directory, log, 0
-        # A robot here is silent while the test waits for processes to start.
-        self.config = {"front": self.front, "back": self.back, "robot_lost_after_s": 60.0, **config}
+        # Peers here are silent while the test waits for something else.
+        patient = {"robot_lost_after_s": 600.0, "replica_lost_after_s": 600.0}
+        self.config = {"front": self.front, "back": self.back, **patient, **config}
         self.board = segment.create(BOARD_SIZE, "broker/board")
         self.links: list[SupervisorLink] = []
         self.launch()

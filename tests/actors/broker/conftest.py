@@ -64,8 +64,9 @@ def robot_of() -> Iterator[Callable[[str], Wire]]:
 
 
 @pytest.fixture
-def broker_process() -> Iterator[BrokerProcess]:
+def broker_process(request: pytest.FixtureRequest) -> Iterator[BrokerProcess]:
+    """Its configuration may be given as this fixture's parameter."""
     with tempfile.TemporaryDirectory(prefix="hf-") as directory:
-        process = BrokerProcess(Path(directory))
+        process = BrokerProcess(Path(directory), **getattr(request, "param", {}))
         yield process
         process.close()

@@ -51,6 +51,7 @@ def test_heartbeats_are_answered_with_and_without_a_session(broker: LiveBroker) 
 
 def test_the_status_has_a_row_for_each_session_and_replica(broker: LiveBroker) -> None:
     """The rows name robot, replica and load, and requests are counted."""
+    began_s = time.monotonic()
     replica, (robot,) = site(broker)
     robot.ask(seq=1)
     replica.answer()
@@ -59,7 +60,7 @@ def test_the_status_has_a_row_for_each_session_and_replica(broker: LiveBroker) -
     assert status["sessions"][0]["robot"] == "r1"
     assert status["sessions"][0]["replica"] == "flow/0"
     assert status["replicas"][0]["sessions"] == 1
-    assert status["replicas"][0]["progress_age_s"] < 2
+    assert 0 <= status["replicas"][0]["progress_age_s"] < time.monotonic() - began_s
     assert status["requests"] == 1
 
 
@@ -141,8 +142,7 @@ def test_a_robot_that_stops_reading_delays_no_other(broker: LiveBroker) -> None:
         replica.answer()
         assert quick.get(Kind.REPLY)[1].header.seq == seq
         delays[crowded].append(time.monotonic() - began_s)
-    counters = broker.until(lambda s: s["counters"].get("robot-full-reply") and s["counters"])
-    assert counters["robot-full-reply"] > 10
+    broker.until(lambda s: s["counters"].get("robot-full-reply", 0) > 10)
     alone_s, crowded_s = (statistics.median(delays[crowded]) for crowded in (False, True))
     assert crowded_s < 5 * alone_s + 0.01, (alone_s, crowded_s)
 

@@ -117,7 +117,6 @@ def secrets_stay(site: Site) -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(180)
 @pytest.mark.usefixtures("secrets_stay")
 def test_a_key_that_enrolled_at_one_broker_is_accepted_by_both(site: Site) -> None:
     """Also while the first is dead and the other starts anew; once it is revoked, by neither."""
@@ -144,7 +143,6 @@ def test_a_key_that_enrolled_at_one_broker_is_accepted_by_both(site: Site) -> No
     wait_until(lambda: not site.is_heard(key, "a"), "and so has a", within_s=WITHIN_S)
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.usefixtures("secrets_stay")
 def test_of_two_peers_with_one_token_one_enrols(site: Site) -> None:
     """The other is refused for good, and its key is not accepted."""
@@ -169,7 +167,6 @@ def test_of_two_peers_with_one_token_one_enrols(site: Site) -> None:
     assert load_public(accepted).peer.name == won[0]
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.usefixtures("secrets_stay")
 def test_a_broker_that_is_killed_while_it_enrols_does_so_once(site: Site) -> None:
     """Between what it writes and its answer: the peer asks again, and has its one key."""
@@ -190,7 +187,6 @@ def test_a_broker_that_is_killed_while_it_enrols_does_so_once(site: Site) -> Non
         site.enrol("r1", token, file="thief.key")
 
 
-@pytest.mark.timeout(180)
 def test_a_token_opens_nothing_but_the_enrolment(site: Site) -> None:
     """No message but ENROL is answered; expired, withdrawn, or of another name it enrols none."""
     token = site.token("r1", lasts_s=-5)

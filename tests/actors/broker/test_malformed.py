@@ -59,9 +59,8 @@ def test_hostile_frames_are_counted_and_survived(broker: LiveBroker, side: str) 
     robot.ask(seq=1)
     replica.answer()
     robot.get(Kind.REPLY)
-    counters = broker.until(lambda s: s["counters"].get("quarantined") and s["counters"])
-    for reason in ("header", "version", "body", "frames", "body-bytes"):
-        assert counters.get(reason), (reason, counters)
+    reasons = {"quarantined", "header", "version", "body", "frames", "body-bytes"}
+    broker.until(lambda s: reasons <= {name for name, count in s["counters"].items() if count})
     worst = "worst/0" if side == "replica" else "worst"
     assert broker.until(lambda s: worst in s["quarantined"])
 

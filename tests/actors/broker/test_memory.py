@@ -87,6 +87,7 @@ def test_a_message_without_an_end_costs_bounded_memory_which_is_given_back(
         most = max(most, process.memory_info().rss)
         assert time.monotonic() < deadline_s, "the flood is never ended"
     peer.close()
+    deadline_s = time.monotonic() + 60
     assert most - start > FLOOD_BYTES // 2, "it was a flood"
     assert most - start < 3 * FLOOD_BYTES
     seq = 0

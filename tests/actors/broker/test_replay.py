@@ -88,6 +88,10 @@ while True:
 """
 
 
+SILENCE = {"replica_lost_after_s": 4.0}
+"""For a broker whose replicas may be silent for no longer."""
+
+
 class ReplicaProcess:
     """One such process, and the lines that it `printed`."""
 
@@ -220,6 +224,7 @@ def test_the_request_of_a_replica_that_hangs_is_answered_by_another(site: Site, 
     assert site.count("replies") == 2
 
 
+@pytest.mark.parametrize("broker_process", [SILENCE], indirect=True)
 def test_a_replica_that_wakes_up_serves_again(site: Site) -> None:
     """It registers anew and gets a session."""
     first = site.start("flow/0:1")
@@ -271,12 +276,13 @@ def test_a_killed_broker_is_found_again_by_its_peers(site: Site) -> None:
     assert_one_reply(site, replica, 1, epoch=2)
 
 
+@pytest.mark.parametrize("broker_process", [SILENCE], indirect=True)
 def test_a_stopped_broker_that_continues_keeps_its_peers(site: Site) -> None:
     """The silence was its own."""
     replica = site.start("flow/0:1")
     site.open()
     os.kill(site.broker.process.pid, signal.SIGSTOP)
-    time.sleep(2.5)  # longer than any replica may be silent
+    time.sleep(SILENCE["replica_lost_after_s"] + 0.5)
     os.kill(site.broker.process.pid, signal.SIGCONT)
     site.robot.ask(seq=1)
     replica.until_printed("request r1 1")

@@ -93,8 +93,9 @@ class Bench:
                 return message
 
     def answer(self, header: Header, body: bodies.Body) -> None:
-        """Send as the broker."""
-        assert sockets.send(self.front, [self.peer, *messages.encode(header, body)])
+        """Send as the broker; the connection may be made anew just now."""
+        frames = [self.peer, *messages.encode(header, body)]
+        wait_until(lambda: sockets.send(self.front, frames), "the actor's connection")
 
     def open(self, shm: bool, epoch: int = 1, direct: str = "") -> Open:
         """Complete a handshake, with a replica that takes requests straight at `direct`; return the

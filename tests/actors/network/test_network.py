@@ -39,16 +39,17 @@ def test_a_silent_broker_is_reported_to_control(bench: Bench) -> None:
     assert "silent" in event.body.message
 
 
-def test_heartbeats_of_the_broker_keep_the_session_open(bench: Bench) -> None:
-    """For three times as long as silence would have ended it."""
-    bench.open(shm=True)
-    until_s = time.monotonic() + 1.2
-    while time.monotonic() < until_s:
-        beat = bench.at_broker(Kind.HEARTBEAT)
-        bench.answer(beat.header, Heartbeat(progress=1))
-    bench.camera.put(noise(), time.monotonic_ns())
-    bench.request()
-    bench.at_broker(Kind.REQUEST)
+def test_heartbeats_of_the_broker_keep_the_session_open(tmp_path: Path) -> None:
+    """For longer than silence would have taken to end it."""
+    with closing(Bench(tmp_path, broker_lost_after_s=1.5)) as bench:
+        bench.open(shm=True)
+        until_s = time.monotonic() + 2.0
+        while time.monotonic() < until_s:
+            beat = bench.at_broker(Kind.HEARTBEAT)
+            bench.answer(beat.header, Heartbeat(progress=1))
+        bench.camera.put(noise(), time.monotonic_ns())
+        bench.request()
+        bench.at_broker(Kind.REQUEST)
 
 
 def without_link(vitals: Any) -> Any:
@@ -104,24 +105,24 @@ def test_a_network_actor_without_a_session_says_so_at_once(bench: Bench) -> None
     assert (event.header.epoch, event.body.what) == (3, "lost")
 
 
-def test_a_session_lost_at_the_broker_is_reported_to_control_and_ends(bench: Bench) -> None:
+def test_a_session_lost_at_the_broker_is_reported_to_control_and_ends(patient: Bench) -> None:
     """A later request is answered by another EVENT `lost`."""
-    bench.open(shm=True)
-    bench.answer(Header(Kind.EVENT, epoch=1), Event(what="lost", message="unknown session"))
-    assert bench.at_control(Kind.EVENT).body.message == "unknown session"
-    bench.request()
-    assert "holds no session" in bench.at_control(Kind.EVENT).body.message
+    patient.open(shm=True)
+    patient.answer(Header(Kind.EVENT, epoch=1), Event(what="lost", message="unknown session"))
+    assert patient.at_control(Kind.EVENT).body.message == "unknown session"
+    patient.request()
+    assert "holds no session" in patient.at_control(Kind.EVENT).body.message
 
 
-def test_garbage_from_either_side_is_counted_and_survived(bench: Bench) -> None:
+def test_garbage_from_either_side_is_counted_and_survived(patient: Bench) -> None:
     """Requests pass afterwards as before."""
-    bench.open(shm=True)
+    patient.open(shm=True)
     for junk in ([b"x"], [b"\0" * 32, b"\xc1"], [b"HFST" + b"\xff" * 28, b"", b""]):
-        bench.control.send_multipart(junk)
-        bench.front.send_multipart([bench.peer, *junk])
-    bench.camera.put(noise(), time.monotonic_ns())
-    bench.request()
-    bench.at_broker(Kind.REQUEST)
+        patient.control.send_multipart(junk)
+        patient.front.send_multipart([patient.peer, *junk])
+    patient.camera.put(noise(), time.monotonic_ns())
+    patient.request()
+    patient.at_broker(Kind.REQUEST)
 
 
 def asking(epoch: int) -> list[Buffer]:
@@ -152,7 +153,7 @@ def test_one_open_of_another_peer_does_not_end_the_robots_session(
     """Neither under another name nor under control's own, with the highest epoch there is."""
     patient.open(shm=True, epoch=5)
     other = sockets.dealer(patient.context, patient.boot.config["control"], identity)
-    assert other.poll(5000, zmq.POLLOUT)
+    assert other.poll(60_000, zmq.POLLOUT)
     assert sockets.send(other, asking(2**32 - 1))
     wait_until(lambda: counted <= set(patient.dropped()), f"counts of {counted}")
     patient.camera.put(noise(), time.monotonic_ns())
@@ -164,7 +165,7 @@ def test_one_open_of_another_peer_does_not_end_the_robots_session(
 def test_control_gets_in_after_another_claimed_the_session_and_fell_silent(patient: Bench) -> None:
     """A claim with the highest epoch holds the session only while it is heard of."""
     other = sockets.dealer(patient.context, patient.boot.config["control"], "r1/control:7")
-    assert other.poll(5000, zmq.POLLOUT)
+    assert other.poll(60_000, zmq.POLLOUT)
     assert sockets.send(other, asking(2**32 - 1))
     patient.at_broker(Kind.OPEN)
     other.close()
@@ -200,30 +201,31 @@ def test_control_learns_at_once_that_the_broker_is_unreachable(tmp_path: Path) -
     bench.close()
 
 
-def test_the_broker_is_asked_about_a_request_whose_connection_broke(bench: Bench) -> None:
+def test_the_broker_is_asked_about_a_request_whose_connection_broke(patient: Bench) -> None:
     """By every heartbeat, also the first over the new one, until the answer to it is there."""
-    bench.open(shm=True)
-    assert bench.at_broker(Kind.HEARTBEAT).header.seq == 0
-    bench.camera.put(noise(), time.monotonic_ns())
-    bench.request(episode=3)
-    asked = bench.at_broker(Kind.REQUEST).header
-    assert bench.at_broker(Kind.HEARTBEAT).header[:4] == (Kind.HEARTBEAT, 7, 3, 1)
-    address = bench.front.getsockopt_string(zmq.LAST_ENDPOINT)
-    bench.front.close(linger=0)
-    bench.front = sockets.router(bench.context, address)
-    assert bench.at_broker(Kind.HEARTBEAT).header[:4] == (Kind.HEARTBEAT, 7, 3, 1)
+    patient.open(shm=True)
+    assert patient.at_broker(Kind.HEARTBEAT).header.seq == 0
+    patient.camera.put(noise(), time.monotonic_ns())
+    patient.request(episode=3)
+    asked = patient.at_broker(Kind.REQUEST).header
+    assert patient.at_broker(Kind.HEARTBEAT).header[:4] == (Kind.HEARTBEAT, 7, 3, 1)
+    address = patient.front.getsockopt_string(zmq.LAST_ENDPOINT)
+    patient.front.close(linger=0)
+    patient.front = sockets.router(patient.context, address)
+    assert patient.at_broker(Kind.HEARTBEAT).header[:4] == (Kind.HEARTBEAT, 7, 3, 1)
     lost = Error(reason="connection-lost", message="")
-    bench.answer(asked._replace(kind=Kind.ERROR), lost)
-    assert bench.at_control(Kind.ERROR).body == lost
-    wait_until(lambda: bench.at_broker(Kind.HEARTBEAT).header.seq == 0)
+    patient.answer(asked._replace(kind=Kind.ERROR), lost)
+    assert patient.at_control(Kind.ERROR).body == lost
+    wait_until(lambda: patient.at_broker(Kind.HEARTBEAT).header.seq == 0)
 
 
-def test_a_connection_that_leads_nowhere_is_replaced(bench: Bench) -> None:
+def test_a_connection_that_leads_nowhere_is_replaced(tmp_path: Path) -> None:
     """An open connection that is silent for the bound is made anew."""
-    bench.open(shm=True)
-    bench.at_control(Kind.EVENT)
-    wait_until(lambda: bench.status().get("reconnects"), "another connection")
-    bench.open(shm=True, epoch=2)
+    with closing(Bench(tmp_path, broker_lost_after_s=1.5)) as bench:
+        bench.open(shm=True)
+        bench.at_control(Kind.EVENT)
+        wait_until(lambda: bench.status().get("reconnects"), "another connection")
+        bench.open(shm=True, epoch=2)
 
 
 def test_a_session_goes_on_by_a_connection_that_is_made_anew(patient: Bench) -> None:

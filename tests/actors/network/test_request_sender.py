@@ -28,7 +28,6 @@ def link(bench: Bench, limit: str) -> dict[str, Any]:
     return wait_until(
         lambda: bench.status() if bench.status().get("uplink_limit") == limit else None,
         f"the status has the limit {limit!r}",
-        10,
     )
 
 
@@ -59,7 +58,7 @@ def test_images_in_shared_memory_are_not_limited(narrow: Bench) -> None:
         narrow.request()
         narrow.at_broker(Kind.REQUEST)
     uplink = wait_until(
-        lambda: (found := narrow.status()).get("sent") == 10 and found["uplink"], "ten requests", 10
+        lambda: (found := narrow.status()).get("sent") == 10 and found["uplink"], "ten requests"
     )
     assert uplink["jpeg_quality"] == 0
     assert narrow.status()["uplink_limit"] == ""
