@@ -16,6 +16,13 @@ def is_streaming(cell: Cell) -> bool:
     return cell.status().get("state") == "STREAMING"
 
 
+def unhurried(cell: Cell) -> Cell:
+    """With a plan of two seconds, which is filled up at once: it outlasts pauses of the machine."""
+    cell.config["fps"] = 20.0
+    cell.config["plan_settings"]["buffer_time_s"] = 1.8
+    return cell
+
+
 def running(cell: Cell) -> Cell:
     cell.server.start()
     cell.start()

@@ -188,7 +188,13 @@ class Cell:
             "plan": "r1/plan",
             "fps": 100.0,
             "plan_settings": {"buffer_time_s": 0.2},
-            "safety": {"request_timeout_s": 0.4, "degraded_after_s": 0.2, "backoff_s": 0.05},
+            # What the machine delays is neither lost nor unanswered.
+            "safety": {
+                "request_timeout_s": 30.0,
+                "liveness_s": 30.0,
+                "degraded_after_s": 0.2,
+                "backoff_s": 0.05,
+            },
         }
         monkeypatch.setattr(drivers, "create", lambda *_: self.robot)
         self.memory: dict[str, mmap.mmap] = {}

@@ -13,7 +13,7 @@ from holdfast.actors.control.plan_memory import PLAN_BYTES, Word
 from holdfast.actors.control.tick_log import TickReader, TickRecord
 from holdfast.actors.runtime.actor import EXIT_DEAD, EXIT_REFUSED, EXIT_STOPPED
 from holdfast.robot.base import ControlMode
-from holdfast.tests.actors.control.cell_states import in_order, is_streaming, running
+from holdfast.tests.actors.control.cell_states import in_order, is_streaming, running, unhurried
 from holdfast.tests.actors.control.conftest import SPEC, Cell
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.bodies import Reject, Vitals
@@ -22,7 +22,7 @@ from holdfast.transport.header import Kind
 
 def test_a_plan_is_played_in_order_and_the_actor_stops_on_command(cell: Cell) -> None:
     """`stop` ends the session, closes the robot and exits with EXIT_STOPPED."""
-    running(cell)
+    running(unhurried(cell))
     wait_until(lambda: is_streaming(cell) and cell.status()["merged"] > 3, "some merges")
     cell.stop()
     assert in_order(cell.played())
@@ -62,22 +62,27 @@ def test_a_heartbeat_carries_the_vitals_with_and_without_a_session(cell: Cell) -
     assert {(epoch, vitals.state) for epoch, vitals in beats()} == {(0, "CONNECTING")}
     cell.server.reject = None
     cell.server.terms = msgspec.structs.replace(cell.server.terms, warnings=("mind the gap",))
-    wait_until(lambda: beats()[-1][1].state == "STREAMING" and beats()[-1][1].fps > 0, "the stream")
-    epoch, vitals = beats()[-1]
+
+    def streams() -> tuple[int, Vitals] | None:
+        epoch, vitals = beats()[-1]
+        found = vitals.state == "STREAMING" and vitals.fps > 10 and vitals.plan_s > 0
+        return (epoch, vitals) if found else None
+
+    epoch, vitals = wait_until(streams, "the stream")
     assert epoch == cell.status()["epoch"]
-    assert 10 < vitals.fps < 110, "a busy machine makes it slower, never faster"
+    assert vitals.fps < 110, "a busy machine makes it slower, never faster"
     assert vitals.warnings == ("mind the gap",)
     assert vitals.latency_ms.keys() <= {"p50", "p99"}
-    assert 0 < vitals.steps <= cell.status()["ticks"] + 20
-    assert 0 < vitals.plan_s <= 0.4
+    assert vitals.steps > 0 and vitals.plan_s <= 0.4
+    wait_until(lambda: cell.status()["ticks"] >= vitals.steps, "a report of as many ticks")
 
 
 def test_a_lost_server_costs_an_epoch_and_not_one_action(cell: Cell) -> None:
     """The plan is played during the reconnection: no stalled tick."""
-    running(cell)
+    running(unhurried(cell))
     cell.server.lose()
-    wait_until(lambda: cell.server.kinds().count(Kind.OPEN) == 2, "the second handshake")
-    wait_until(lambda: is_streaming(cell) and cell.status()["epoch"] == 2, "the stream to go on")
+    wait_until(lambda: cell.server.kinds().count(Kind.OPEN) >= 2, "the second handshake")
+    wait_until(lambda: is_streaming(cell) and cell.status()["epoch"] >= 2, "the stream to go on")
     assert in_order(cell.played())
     assert cell.status()["stalled_ticks"] == 0
 
@@ -86,7 +91,7 @@ def test_a_network_actor_that_restarted_is_noticed_by_its_heartbeat(cell: Cell) 
     """Its heartbeat names no session, which ends ours."""
     running(cell)
     cell.server._epoch = 0
-    wait_until(lambda: cell.status()["epoch"] == 2 and is_streaming(cell), "the next epoch")
+    wait_until(lambda: cell.status()["epoch"] >= 2 and is_streaming(cell), "the next epoch")
 
 
 def test_a_robot_holds_while_its_server_is_silent_and_continues_when_it_answers(cell: Cell) -> None:
@@ -106,21 +111,17 @@ def test_a_robot_holds_while_its_server_is_silent_and_continues_when_it_answers(
     assert cell.status()["stalled_ticks"] > 0
 
 
-def test_a_robot_with_unanswered_requests_stalls_and_then_reconnects(cell: Cell) -> None:
+def test_a_robot_with_unanswered_requests_stalls_and_then_reconnects(
+    cell: Cell, caplog: pytest.LogCaptureFixture
+) -> None:
     """Each is counted as a time-out."""
+    caplog.set_level("INFO")
+    cell.config["safety"]["request_timeout_s"] = 1.0  # a plan lasts for less than half of it
     running(cell)
     cell.server.answering = False
-    states: list[str] = []
-
-    def reconnecting() -> bool:
-        state: str = cell.status()["state"]
-        if not states or states[-1] != state:
-            states.append(state)
-        return state == "RECONNECTING"
-
-    wait_until(reconnecting, "the reconnection")
-    assert "STALLED" in states
-    assert cell.status()["dropped"]["timeout"] >= 1
+    wait_until(lambda: "RECONNECTING" in caplog.text, "the reconnection")
+    assert "STALLED" in caplog.text.partition("RECONNECTING")[0]
+    wait_until(lambda: cell.status()["dropped"].get("timeout"), "the count of those in time")
     cell.server.answering = True
     wait_until(lambda: is_streaming(cell), "the stream to go on")
 
@@ -249,6 +250,7 @@ def test_an_action_trimmed_by_time_is_played_as_long_after_its_observation_as_it
     """Step `i` is for `i` policy steps after the observation, however late the chunk came."""
     cell.config["fps"], cell.config["interpolate"] = 25.0, interpolate
     cell.config["plan_settings"]["trim"] = "time"
+    cell.config["safety"]["request_timeout_s"] = 0.4
     cell.server.delay_s = 0.028  # late in a policy step
     running(cell)
     memory = memoryview(cell.memory["r1/plan"])[PLAN_BYTES:].toreadonly()

