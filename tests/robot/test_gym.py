@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import gymnasium
@@ -13,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import RobotError
+from holdfast.robot import gym
 from holdfast.robot.gym import GymRobot
 
 STEPS = 5
@@ -64,12 +64,30 @@ gymnasium.register("holdfast-tests/Point-v0", f"{__name__}:Point", disable_env_c
 NAME = "holdfast-tests/Point-v0"
 
 
+class Clock:
+    """Stands in for the module `time`: an environment waits for a command that is late, and the
+    machine may be."""
+
+    now_ns = 10**12
+
+    def monotonic_ns(self) -> int:
+        return self.now_ns
+
+
+CLOCK = Clock()
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gym, "time", CLOCK)
+
+
 def tick(robot: GymRobot, action: list[float] | None) -> np.ndarray:
     """One period: command, wait it out, read."""
     if action is not None:
         robot.write_action(np.array(action, np.float32))
     assert robot.period_s is not None
-    time.sleep(robot.period_s)
+    CLOCK.now_ns += round(robot.period_s * 1e9)
     out = np.zeros(len(robot.spec.state_names), np.float32)
     robot.read_state(out)
     return out

@@ -45,7 +45,7 @@ def serving(tmp_path: Path, back: str, body: str) -> Iterator[subprocess.Popen[s
         yield process
     finally:
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=300)
 
 
 def robot(broker: dict[str, str], name: str, task: str = "") -> RemotePolicy:
@@ -78,7 +78,7 @@ def test_a_policy_whose_chunks_cannot_be_played_is_refused_before_it_registers(
 serve(lambda seen: chunks([{values}] * len(seen)), spec, service="tasks", broker=sys.argv[1])
 """
     with serving(tmp_path, f"ipc://{tmp_path}/nowhere", body) as process:
-        _, output = process.communicate(timeout=60)
+        _, output = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "ServingFailedError" in output
     for words in WRONG[values]:
@@ -97,7 +97,7 @@ def test_a_policy_that_fails_its_warm_up_is_refused_with_the_remedies(tmp_path: 
     """The error has the policy's own and names default_task and example."""
     body = TABLE + 'serve(predict, spec, service="tasks", broker=sys.argv[1])'
     with serving(tmp_path, f"ipc://{tmp_path}/nowhere", body) as process:
-        _, output = process.communicate(timeout=60)
+        _, output = process.communicate(timeout=300)
     assert process.returncode == 1
     for words in ("KeyError: ''", "default_task", "example="):
         assert words in output

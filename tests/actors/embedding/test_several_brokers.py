@@ -101,13 +101,12 @@ def site(tmp_path: Path) -> Iterator[Site]:
         made = Site(tmp_path, closed)
         served = threading.Thread(target=made.serve)
         served.start()
-        closed.callback(served.join, 30)
+        closed.callback(served.join, 60)
         closed.callback(made.stop.set)
         wait_until(lambda: all(made.report(k).get("replica_count") == 1 for k in (0, 1)))
         yield made
 
 
-@pytest.mark.timeout(120)
 def test_a_script_goes_on_by_the_next_broker_when_the_first_is_killed(site: Site) -> None:
     """Its session is the same, and its plan is filled anew."""
     with site.robot() as policy:

@@ -136,12 +136,12 @@ class Events:
                 return message
 
     def until(self, what: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             message = self.next()
             if what(message):
                 return message
-        pytest.fail("no such message within 30 s")
+        pytest.fail("no such message within 60 s")
 
     def close(self) -> None:
         self._lines.close()

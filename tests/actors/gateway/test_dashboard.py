@@ -14,7 +14,7 @@ from holdfast.tests.browser import Browser
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.frame_ring import FrameRing
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 SHAPE = (48, 64, 3)
 TONE = "return document.querySelector(arguments[0])?.dataset.tone"

@@ -20,7 +20,7 @@ from holdfast.tests.actors.gateway.scripted_supervisor import ScriptedSupervisor
 from holdfast.tests.browser import Browser
 from holdfast.tests.robot.dataset import recordings
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 LENGTHS = (60, 44, 30, 30)
 ROWS = "return [...document.querySelectorAll('#episodes tr')].map((row) => row.dataset.episode)"

@@ -128,7 +128,7 @@ def test_status_is_the_supervisors_report_with_its_age(
     expected = json.loads(json.dumps(supervisor.status()))  # with lists for tuples
     found.pop("time"), expected.pop("time")
     assert (status, found) == (200, expected)
-    assert float(headers["x-age-seconds"]) < 5
+    assert 0 <= float(headers["x-age-seconds"]) < 60
 
 
 def test_a_page_gets_everything_at_first_and_then_only_what_is_new(
@@ -312,7 +312,7 @@ def test_a_thumbnail_is_the_newest_frame_with_its_colours_and_its_age(gateway: G
         ring.put(np.full(SHAPE, color, np.uint8), time.monotonic_ns() - 50_000_000)
     status, headers, body = gateway.get("/api/camera/r1/overhead.jpg")
     assert (status, headers["content-type"], headers["x-frame"]) == (200, "image/jpeg", "2")
-    assert 50 <= int(headers["x-frame-age-ms"]) < 5000
+    assert 50 <= int(headers["x-frame-age-ms"]) < 60_000
     red, green, blue = simplejpeg.decode_jpeg(body).reshape(-1, 3).mean(axis=0)
     assert red > 240
     assert green < 15

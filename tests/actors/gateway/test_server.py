@@ -102,6 +102,7 @@ def test_one_client_too_many_is_refused_until_another_leaves(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer is 503 while MAX_CLIENTS are connected."""
+    wait_until(lambda: not gateway.actor._server._clients, "the end of earlier connections")
     monkeypatch.setattr(_server, "MAX_CLIENTS", 3)
     holding = [socket.create_connection(("127.0.0.1", gateway.port)) for _ in range(3)]
     # Accepted in order: the last of them is in before anyone after it.

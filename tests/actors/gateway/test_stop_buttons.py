@@ -15,7 +15,7 @@ from holdfast.tests.actors.gateway.running_gateway import Gateway, list_robot
 from holdfast.tests.actors.gateway.scripted_supervisor import ScriptedSupervisor
 from holdfast.tests.browser import Browser
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 
 
 def test_one_click_stops_a_robot_and_two_release_it(

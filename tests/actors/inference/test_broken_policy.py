@@ -179,14 +179,15 @@ def test_a_batch_that_takes_longer_than_measured_extends_the_hang_timeout(outage
     """The replica asks its supervisor for HANG_BATCHES times its duration."""
     with outage.replica() as it:
         outage.join()
-        outage.mode("0.3")
-        assert outage.ask(1).header.kind is Kind.REPLY
         asked: list[float] = []
 
-        def extended() -> bool:
+        def asked_for(timeout_s: float) -> bool:
             messages = it.supervisor.messages()[0]
             asked.extend(m.hang_timeout_s for m in messages if isinstance(m, ReadyMessage))
-            return len(asked) > 1 and asked[-1] >= HANG_BATCHES * 0.3
+            return bool(asked) and asked[-1] >= timeout_s
 
-        wait_until(extended, "the hang timeout is extended")
-        assert asked[0] < HANG_BATCHES * 0.3
+        wait_until(lambda: asked_for(0.0), "the replica is ready")
+        takes_s = 0.3 + 2 * asked[0] / HANG_BATCHES
+        outage.mode(str(takes_s))
+        assert outage.ask(1).header.kind is Kind.REPLY
+        wait_until(lambda: asked_for(HANG_BATCHES * takes_s), "the hang timeout is extended")

@@ -60,7 +60,7 @@ def test_robots_that_ask_together_are_served_in_one_batch(
     broker: BrokerSide,
 ) -> None:
     """Three requests within max_wait_ms give one batch, and each robot gets its own chunk."""
-    with replica(max_wait_ms=2000.0, max_batch=3):
+    with replica(max_wait_ms=30_000.0, max_batch=3):
         broker.welcome()
         names = ("r1", "r2", "r3")
         for name in names:

@@ -59,7 +59,7 @@ def test_an_episode_is_durable_when_its_future_has_its_index(
     rows(recorder, 0, 5)
     saved = recorder.finish(success=True)
     assert saved is not None
-    assert saved.result(30) == 0
+    assert saved.result(60) == 0
     assert verify(root).whole
     assert len(Dataset(root)) == 1
     assert (served(recorder).saved, recorder.reason) == (1, "")
@@ -74,7 +74,7 @@ def test_the_next_episode_is_recorded_while_the_last_is_saved(
         recorder.begin()
         rows(recorder, number, length)
         futures.append(recorder.finish(None))
-    assert [future.result(30) for future in futures if future] == [0, 1, 2]
+    assert [future.result(60) for future in futures if future] == [0, 1, 2]
     assert [len(episode) for episode in Dataset(root)] == [4, 6, 3]
 
 
@@ -82,7 +82,7 @@ def test_a_full_disk_costs_the_episode_and_one_sentence(
     recorder: DatasetRecorder, root: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The reason names the error once, and stays until an episode is saved, when there is room."""
-    recorder.begin().result(30)
+    recorder.begin().result(60)
     assert recorder._worker._recording is not None
     (encoder,) = recorder._worker._recording._encoders.values()
     full = os.open("/dev/full", os.O_WRONLY)
@@ -97,12 +97,12 @@ def test_a_full_disk_costs_the_episode_and_one_sentence(
     assert "is lost: No space left on device" in recorder.reason
     assert not recorder.recording
     assert caplog.text.count("No space left") == 1
-    recorder.begin().result(30)
+    recorder.begin().result(60)
     assert "is lost" in served(recorder).reason, "the next one is not safe yet"
     rows(recorder, 1, 4)
     saved = recorder.finish(None)
     assert saved is not None
-    assert saved.result(30) == 0
+    assert saved.result(60) == 0
     assert served(recorder).reason == ""
     assert verify(root).whole
 
@@ -111,7 +111,7 @@ def test_a_folder_deleted_while_recording_is_named_and_made_anew(
     recorder: DatasetRecorder, root: Path
 ) -> None:
     """The episode in progress is lost with a reason; the next one begins a new dataset."""
-    recorder.begin().result(30)
+    recorder.begin().result(60)
     shutil.rmtree(root)
 
     def lost() -> bool:
@@ -120,11 +120,11 @@ def test_a_folder_deleted_while_recording_is_named_and_made_anew(
 
     wait_until(lost, "the deleted folder to be noticed")
     assert f"{root} was deleted or moved" in recorder.reason
-    recorder.begin().result(30)
+    recorder.begin().result(60)
     rows(recorder, 1, 3)
     saved = recorder.finish(None)
     assert saved is not None
-    assert saved.result(30) == 0
+    assert saved.result(60) == 0
     assert served(recorder).reason == ""
 
 
@@ -159,12 +159,14 @@ def test_images_that_wait_are_bounded_and_rows_are_not_lost(
     """Beyond the bound a row repeats the last image, is counted, and keeps its place."""
     monkeypatch.setattr(dataset_recorder, "_MOST_BYTES", 3 * 16 * 16 * 3)
     recorder.begin()
-    recorder._worker._encode.submit(time.sleep, 0.3)
+    rows_are_there = threading.Event()
+    recorder._worker._encode.submit(rows_are_there.wait, 60)
     rows(recorder, 0, 10)
     assert recorder.dropped == 7
+    rows_are_there.set()
     saved = recorder.finish(None)
     assert saved is not None
-    assert saved.result(30) == 0
+    assert saved.result(60) == 0
     assert len(Dataset(root).episode(0)) == 10
     assert Dataset(root).episode(0).column("repeated").sum() == 7
     assert recorder.waiting_bytes == 0
@@ -194,7 +196,7 @@ def test_a_slow_disk_holds_up_no_image_of_the_next_episode(
         synchronized.set()
     second = recorder.finish(None)
     assert second is not None
-    assert (first.result(30), second.result(30)) == (0, 1)
+    assert (first.result(60), second.result(60)) == (0, 1)
     assert not served(recorder).saving
 
 

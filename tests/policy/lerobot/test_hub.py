@@ -15,7 +15,7 @@ import pytest
 
 from holdfast.tests.peers.lerobot_checkpoints import EnvironmentFor
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 COMMIT = "3f2a" * 10
 FILES = {
@@ -124,7 +124,7 @@ def ask(
             [lerobot, "-P", "-c", PROGRAM, json.dumps([revision, whole])],
             check=True,
             stdout=subprocess.PIPE,
-            timeout=60,
+            timeout=300,
             env=environment,
         )
         return dict(json.loads(done.stdout))

@@ -22,7 +22,7 @@ from holdfast.tests.peers.lerobot_checkpoints import (
 
 FAMILIES = ("act", "diffusion", "vqbet", "tdmpc")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_its_policies_give_the_bytes_of_its_own_calls(

@@ -38,7 +38,7 @@ EXCLUSIVE = ("tdmpc",)
 FAMILIES = (*SHARED, *EXCLUSIVE)
 GUIDED = ("smolvla", "pi0", "pi0-relative", "pi05", "pi05-relative")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 Chunks = dict[str, tuple[NDArray[np.float32], dict[str, Any]]]
 """By checkpoint: what the library gives, and what the adapter gives."""

@@ -30,7 +30,7 @@ from holdfast.tests.peers.small_pi0 import (
 
 PROGRAM = Path(__file__).parents[2] / "peers" / "lerobot_pi0_fast_program.py"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "HF_HUB_OFFLINE": "1",
     }
     command = [str(interpreter), "-P", str(PROGRAM), str(base)]
-    subprocess.run(command, check=True, timeout=280, env=environment)
+    subprocess.run(command, check=True, timeout=580, env=environment)
     return base
 
 

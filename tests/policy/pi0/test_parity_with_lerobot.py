@@ -23,7 +23,7 @@ from .conftest import NetworkOf
 
 PROGRAM = Path(__file__).parents[2] / "peers" / "lerobot_pi0_program.py"
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 FolderOf = Callable[[str], Path]
 
@@ -41,7 +41,7 @@ def folder_of(tmp_path_factory: pytest.TempPathFactory) -> FolderOf:
         folder.mkdir()
         environment = {**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"}
         command = [str(interpreter), "-P", str(PROGRAM), family, str(folder)]
-        subprocess.run(command, check=True, timeout=280, env=environment)
+        subprocess.run(command, check=True, timeout=580, env=environment)
         return folder
 
     return make

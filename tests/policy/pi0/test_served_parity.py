@@ -22,7 +22,7 @@ from holdfast.tests.peers.lerobot_checkpoints import Asked, Direct, EnvironmentF
 
 torch.set_num_threads(1)
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 NAMES = ("pi0", "pi0-relative", "pi05", "pi05-relative")
 GEMMA = GemmaSizes(width=32, layers=2, mlp=32, heads=2, key_heads=1, head=16)

@@ -67,7 +67,7 @@ def test_any_image_has_the_bytes_of_openpis_client(tmp_path: Path) -> None:
     """Random images of random sizes, resized by its image_tools in its own environment."""
     file = tmp_path / "resized.npz"
     command = [str(interpreter_of("openpi")), "-c", PEER, str(file)]
-    subprocess.run(command, check=True, timeout=100)
+    subprocess.run(command, check=True, timeout=300)
     made = np.load(file)
     for k in range(300):
         image, found = made[f"{k}/image"], made[f"{k}/found"]

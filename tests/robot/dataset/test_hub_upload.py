@@ -75,14 +75,14 @@ def upload(root: Path, hub: UploadHub, tmp_path: Path) -> Iterator[Upload]:
 
 def done(process: subprocess.Popen[str]) -> str:
     """What it printed, of a command that has sent all."""
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=300)
     assert process.returncode == 0, error
     return out
 
 
 def refused(process: subprocess.Popen[str], status: int) -> str:
     """The one sentence of a command that ends with this status."""
-    out, error = process.communicate(timeout=60)
+    out, error = process.communicate(timeout=300)
     assert process.returncode == status, error
     assert not out
     assert TOKEN not in error
@@ -133,7 +133,7 @@ def test_an_upload_that_is_killed_sends_no_file_twice(
     """What is left goes with the next run; until then, nothing has the tag."""
     hub.hold_at = hold_at
     killed = upload()
-    assert hub.held.wait(60)
+    assert hub.held.wait(300)
     killed.kill()
     killed.wait()
     hub.go_on.set()
@@ -151,7 +151,7 @@ def test_an_upload_is_of_the_episodes_that_were_finished_when_it_began(
     """An episode that is saved meanwhile stays out; a second upload is refused meanwhile."""
     hub.hold_at = 1
     first = upload()
-    assert hub.held.wait(60)
+    assert hub.held.wait(300)
     recordings.add_episode(root, SMALL, 2)
     assert "another process uploads" in refused(upload(), 2)
     hub.go_on.set()
@@ -198,7 +198,7 @@ def test_an_absent_network_is_status_1_and_says_that_the_upload_can_go_on(
     assert "http://127.0.0.1:9 is not reachable" in error
     assert "the same command continues the upload" in error
     assert "HF_HUB_OFFLINE" in refused(offline, 1)
-    out, error = unsendable.communicate(timeout=60)
+    out, error = unsendable.communicate(timeout=300)
     assert unsendable.returncode in {1, 2}
     assert "cret" not in out + error
 
@@ -209,7 +209,7 @@ def test_a_private_upload_makes_a_private_repository_at_a_bounded_rate(
     """The command has the lowest priority; every file arrives as without a bound."""
     hub.hold_at = 0
     running = upload("--private", "--max-mbps", "50")
-    assert hub.held.wait(60)
+    assert hub.held.wait(300)
     assert os.getpriority(os.PRIO_PROCESS, running.pid) == 19
     hub.go_on.set()
     done(running)
@@ -242,7 +242,7 @@ def test_lerobot_loads_what_was_uploaded(upload: Upload, hub: UploadHub, tmp_pat
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=300,
     )
     assert loaded.returncode == 0, loaded.stderr[-2000:]
     assert json.loads(loaded.stdout.splitlines()[-1]) == [2, 7, [3, 16, 16]]

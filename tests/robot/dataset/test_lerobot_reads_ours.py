@@ -17,7 +17,7 @@ from holdfast.tests.peers.environments import ROOT, interpreter_of
 from . import recordings
 from .recordings import grey
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PROGRAM = ROOT / "tests" / "peers" / "lerobot_dataset_program.py"
 LENGTHS = (7, 12, 5)

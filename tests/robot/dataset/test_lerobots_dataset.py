@@ -16,7 +16,7 @@ from holdfast.tests.peers.environments import ROOT, interpreter_of
 
 from . import recordings
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 PROGRAM = ROOT / "tests" / "peers" / "lerobot_dataset_program.py"
 CAMERA = "observation.images.top"

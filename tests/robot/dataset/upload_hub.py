@@ -205,7 +205,7 @@ class _Answer(BaseHTTPRequestHandler):
         hub.transfers += 1
         if hub.transfers - 1 == hub.hold_at:
             hub.held.set()
-            hub.go_on.wait(60)
+            hub.go_on.wait(300)
             if self._is_gone():
                 return
         if hashlib.sha256(body).hexdigest() != oid:

@@ -153,20 +153,26 @@ def test_an_unknown_camera_is_refused() -> None:
 
 @pytest.mark.parametrize("camera", CAMERAS)
 def test_a_picture_is_drawn_quickly(camera: str) -> None:
-    """Within 4 ms on one core (the target is 2; the best of many, for a shared machine)."""
+    """In less of one core's time than 2.5 encodings of such a picture as JPEG: the best of many.
+
+    That is 4 ms (the target is 2) on a machine that encodes one in 1.6 ms.
+    """
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
+    noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
     try:
-        cell, best = ConveyorCell(0), 1.0
+        cell, best, encoded = ConveyorCell(0), 1.0, 1.0
         for frame in range(60):
             scene = cell.scene()
             start = time.thread_time()
             draw(camera, scene, frame=frame)
-            best = min(best, time.thread_time() - start)
+            drawn = time.thread_time()
+            cv2.imencode(".jpg", noise)
+            best, encoded = min(best, drawn - start), min(encoded, time.thread_time() - drawn)
             cell.step_control()
     finally:
         cv2.setNumThreads(threads)
-    assert best < 0.004
+    assert best < 2.5 * encoded
 
 
 def test_the_hash_behind_light_and_noise_is_spread_evenly() -> None:
