@@ -11,8 +11,9 @@ from websockets.exceptions import WebSocketException
 from websockets.sync.client import connect
 
 from holdfast.actors.clients.msgpack_arrays import pack, unpack
-from holdfast.tests.actors.clients.conftest import free_port, observation
+from holdfast.tests.actors.clients.conftest import observation
 from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, row
+from holdfast.tests.free_ports import free_port
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.enrolment_tokens import issue
 from holdfast.transport.keys import Role, load_public, new
