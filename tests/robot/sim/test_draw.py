@@ -153,10 +153,8 @@ def test_an_unknown_camera_is_refused() -> None:
 
 @pytest.mark.parametrize("camera", CAMERAS)
 def test_a_picture_is_drawn_quickly(camera: str) -> None:
-    """In less of one core's time than 2.5 encodings of such a picture as JPEG: the best of many.
-
-    That is 4 ms (the target is 2) on a machine that encodes one in 1.6 ms.
-    """
+    """In less of one core's time than 2.5 encodings of such a picture as JPEG: the best of many."""
+    # That is 4 ms (the target is 2) on a machine that encodes one in 1.6 ms.
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     noise = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
