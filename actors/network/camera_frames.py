@@ -20,6 +20,7 @@ import numpy as np
 from ...errors import FrameError, StaleFrameError
 from ...transport.frames import Frame, FrameReader
 from ...transport.images import Pixels, resize
+from ...transport.parallel import in_two_threads
 from ...transport.sockets import packed
 
 FrameKey = tuple[str, int]
@@ -113,19 +114,27 @@ class CameraFrames:
         if place != "kept":
             kept = {k: shape for k, shape in kept.items() if shape != self._readers[k[0]].shape}
         targets = (allocate or self._reuse)(kept)
-        frames = {
-            n: self._read(n, last.get(n, 0), targets.get((n, 0)), shapes[n], place)
-            if n in shapes
-            else None
-            for n in ours
-        }
+        # To resize 640x480 to 224x224 takes 1.3 ms, to wake another thread 10 us.
+        scaled = any(shape != self._readers[n].shape for n, shape in shapes.items())
+
+        def newest(name: str) -> Frame | None:
+            if name not in shapes:
+                return None
+            target = targets.get((name, 0))
+            return self._read(name, last.get(name, 0), target, shapes[name], place)
+
+        def numbered(key: FrameKey) -> Frame | None:
+            return self._read(*key, targets.get(key), shapes[key[0]], place)
+
+        found = in_two_threads(newest, ours) if scaled else [newest(name) for name in ours]
+        frames = dict(zip(ours, found, strict=True))
         self._check(frames, now_ns, since_ns)
         pixels = {(n, 0): frame.image for n, frame in frames.items() if frame is not None}
-        for name, number in sorted(keys):
-            key = name, number
-            frame = self._read(name, number, targets.get(key), shapes[name], place)
+        others = sorted(keys)
+        found = in_two_threads(numbered, others) if scaled else [numbered(key) for key in others]
+        for key, frame in zip(others, found, strict=True):
             if frame is None:
-                raise StaleFrameError(f"{name}: frame {number} was overwritten while it was read")
+                raise StaleFrameError(f"{key[0]}: frame {key[1]} was overwritten while it was read")
             pixels[key] = frame.image
         self.oldest_ns = min((f.capture_ns for f in frames.values() if f is not None), default=0)
         earlier = {n: tuple((n, number) for number in numbers) for n, numbers in chosen.items()}
