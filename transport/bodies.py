@@ -303,7 +303,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     carries its vitals, a replica's how many sessions it holds by other brokers (`elsewhere`) and
     what robots ask of it (`demand`), and those of another host than the broker's some of the actors
     of theirs. `direct_answers`: how many requests of its session a robot had answered
-    straight by its replica, without the broker."""
+    straight by its replica, without the broker; `direct_s`: how long the last of them took."""
 
     progress: Count
     load: Load = 0.0
@@ -312,6 +312,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     actors: Annotated[tuple[ActorVitals, ...], _few] = ()
     demand: Demand | None = None
     direct_answers: Count = 0
+    direct_s: Annotated[tuple[Seconds, ...], _few] = ()
 
 
 class Inquiry(msgspec.Struct, frozen=True, kw_only=True):

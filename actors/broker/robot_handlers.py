@@ -175,20 +175,25 @@ class RobotHandlers:
         if session is None or session.peer.identity == peer.identity:
             self._state.callers.beat(peer.name, beat, now_ns)
         if beat.direct_answers and (held := self._session_of(peer, message)) is not None:
-            self._answered_directly(held, beat.direct_answers, now_ns)
+            self._answered_directly(held, beat, now_ns)
         if message.header.epoch and (session is None or session.peer.identity != peer.identity):
             # It claims a session that does not exist: the sooner it knows, the less it waits.
             self._send_lost(peer, message)
         elif message.header.seq and (held := self._session_of(peer, message)) is not None:
             self._answer_doubt(held, message)
 
-    def _answered_directly(self, session: RoutedSession, answers: int, now_ns: int) -> None:
-        """So many requests went straight to the replica so far: the session is in use."""
-        since = answers - session.direct_answers
-        if since > 0:
-            session.direct_answers, session.active_ns = answers, now_ns
-            for reason in ("requests", "replies", "direct"):
-                self._counters.add(reason, since)
+    def _answered_directly(self, session: RoutedSession, beat: Heartbeat, now_ns: int) -> None:
+        """Requests went straight to the replica: the session is in use, and they took so long."""
+        since = beat.direct_answers - session.direct_answers
+        if since <= 0:
+            return
+        session.direct_answers, session.active_ns = beat.direct_answers, now_ns
+        for reason in ("requests", "replies", "direct"):
+            self._counters.add(reason, since)
+        replica = self._state.registry.at(session.replica)
+        if replica is not None:
+            for took_s in beat.direct_s[-since:]:
+                replica.answered(round(took_s * 1e9))
 
     def _answer_doubt(self, session: RoutedSession, message: Received) -> None:
         """The robot waits for an answer to the request of the heartbeat's seq. It is sent one that

@@ -12,6 +12,7 @@ always knows the newest of those that it knows.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import NamedTuple
 
 from ...transport import sockets
@@ -20,6 +21,8 @@ from ...transport.header import Header
 from ...transport.poll import Poll
 
 _LOCAL = "ipc://"
+_KEPT = 16
+"""More than there are between two heartbeats, where robots play what they get."""
 
 
 class SentStraight(NamedTuple):
@@ -37,6 +40,7 @@ class DirectRoute:
     Attributes:
         usable: whether the replica takes requests straight.
         pending: the request that went there and awaits its answer, which the broker does not know.
+        took_ns: how long the last answer took.
     """
 
     def __init__(self, late_ns: int) -> None:
@@ -47,7 +51,7 @@ class DirectRoute:
         """The seq of the request that the broker has to answer."""
         self._both: int | None = None
         """The seq of the last request that went straight and by the broker."""
-        self._asked_ns = 0
+        self._asked_ns = self.took_ns = 0
         self._slow = False
         """The last answer took `late_ns` or longer."""
 
@@ -94,7 +98,8 @@ class DirectRoute:
 
     def settled(self, now_ns: int) -> None:
         """The newest request has its answer."""
-        self._slow = now_ns - self._asked_ns >= self._late_ns
+        self.took_ns = now_ns - self._asked_ns
+        self._slow = self.took_ns >= self._late_ns
 
     def lost(self) -> None:
         """The replica does not serve the session, or not alone: use it no more."""
@@ -117,7 +122,7 @@ class DirectPath:
 
     `socket` is the present connection, which the poll is woken by; None while there is none.
     `answers`: how many requests were answered straight, of which the broker does not know, in this
-    session.
+    session; `last_s`: how long the last of them took.
     """
 
     def __init__(self, context: sockets.Context, identity: str, late_ns: int) -> None:
@@ -128,6 +133,7 @@ class DirectPath:
         self.route = DirectRoute(late_ns)
         self.socket: sockets.Socket | None = None
         self.answers = 0
+        self.last_s: deque[float] = deque(maxlen=_KEPT)
 
     def watch(self, poll: Poll) -> None:
         """Wake `poll` for answers."""
@@ -150,6 +156,12 @@ class DirectPath:
     def end(self) -> None:
         """The session ends. The connection stays: the next session may be at the same replica."""
         self.route.end()
+
+    def answered(self, seq: int) -> None:
+        """The replica answered the request `seq` straight, and `route` is `settled`."""
+        if self.route.answered(seq):
+            self.answers += 1
+            self.last_s.append(self.route.took_ns / 1e9)
 
     def send(self, header: Header, frames: list[Buffer], now_ns: int) -> bool:
         """Send a request; False if the broker has to be asked instead."""

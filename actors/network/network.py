@@ -274,6 +274,7 @@ class NetworkActor(Actor):
             vitals=vitals,
             actors=rows,
             direct_answers=self._direct.answers,
+            direct_s=tuple(self._direct.last_s),
         )
         return header, beat
 

@@ -86,8 +86,7 @@ class SessionMoves:
 
     def answered_by_replica(self, header: Header) -> None:
         """The replica answered a request that went straight there."""
-        if self._direct.route.answered(header.seq):
-            self._direct.answers += 1
+        self._direct.answered(header.seq)
 
     def lost_at_replica(self, now_ns: int) -> None:
         """The replica does not hold the session any more: the broker knows where it is."""

@@ -205,6 +205,7 @@ BODY: dict[Kind, Any] = {
             queue_ms={"p50": 4.5, "p95": 21.0},
         ),
         direct_answers=4200,
+        direct_s=(0.0125, 0.25),
     ),
     Kind.INQUIRY: lambda blobs: Inquiry(open=BODY[Kind.OPEN](blobs)),
     Kind.VERDICT: lambda blobs: Verdict(accept=BODY[Kind.ACCEPT](blobs)),

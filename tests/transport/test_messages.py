@@ -304,5 +304,5 @@ def test_the_codec_costs_little_of_a_control_tick() -> None:
 
 def test_a_small_message_stays_small() -> None:
     """A heartbeat and a rejection have few bytes of overhead."""
-    assert len(encode(Header(Kind.HEARTBEAT), Heartbeat(progress=1))[1]) < 80
+    assert len(encode(Header(Kind.HEARTBEAT), Heartbeat(progress=1))[1]) < 96
     assert len(encode(Header(Kind.REJECT), Reject(reason="full", message="come back"))[1]) < 120

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.tests.actors.broker.desk import SECOND, Desk, Sent, granting
-from holdfast.transport.bodies import Heartbeat
+from holdfast.transport.bodies import Demand, Heartbeat
 from holdfast.transport.header import Kind
 
 
@@ -25,6 +25,22 @@ def test_requests_that_went_straight_are_counted_once(desk: Desk) -> None:
     assert desk.count("direct") == 10, "it is of the session before"
     beat(desk, 2, epoch=2)
     assert desk.count("direct") == 12
+
+
+def test_the_latency_of_a_service_counts_requests_that_went_straight(desk: Desk) -> None:
+    """Each once, though a heartbeat repeats the last ones."""
+    desk.register("flow/0:1")
+    desk.opened("r1:1")
+    took_s: list[float] = []
+    for n in range(1, 21):
+        took_s.append(n / 1000)
+        body = Heartbeat(progress=1, direct_answers=n, direct_s=tuple(took_s[-5:]))
+        desk.robot("r1:1", body, epoch=1)
+        desk.wait(0.25, beats=())
+        beat = Heartbeat(progress=n, demand=Demand(requests=n))
+        desk.replica("flow/0:1", beat)
+    [row] = desk.routing.status(desk.now_ns)["services"]
+    assert row["latency_ms"] == {"p50": 10.5, "p95": 19.05}
 
 
 def test_a_session_that_is_used_straight_is_not_idle(desk: Desk) -> None:

@@ -29,6 +29,7 @@ class Robot(Bench):
 
     def __init__(self, rundir: Path, **options: object) -> None:
         given = {"broker_lost_after_s": 60.0, "heartbeat_s": 60.0, "direct_late_s": 60.0}
+        given["max_frame_age_s"] = 60.0
         super().__init__(rundir, **(given | options))
         self.endpoint = sockets.ipc(rundir, "pick.0.direct")
         self.door = sockets.router(self.context, self.endpoint)
@@ -146,6 +147,7 @@ def test_heartbeats_say_that_the_session_is_in_use_and_ask_about_no_direct_reque
         while (beat := robot.at_broker(Kind.HEARTBEAT)).body.direct_answers == before:
             assert beat.header.seq == 0
         assert beat.body.direct_answers == before + 1
+        assert len(beat.body.direct_s) == min(before + 1, 16)
 
 
 def test_the_broker_is_asked_too_when_no_answer_comes_and_the_first_answer_counts(
