@@ -154,8 +154,7 @@ class RequestCycle:
         if epoch != self._session_epoch:  # another replica, perhaps: no experience with it
             self._session_epoch = epoch
             self.latency.connected()
-            self._pause.succeeded()
-            self._pause.interval_ns = 0
+            self._pause.new_session()
         snapshot = self.buffer.snapshot(epoch, observed_ns, step, now_ns)
         limit = terms.max_prefix_steps
         prefix = min(len(snapshot.model), limit, self._horizon or limit)
@@ -194,15 +193,17 @@ class RequestCycle:
         now_ns: int,
         oldest_age_ns: int = 0,
         interval_ns: int = 0,
+        crowd_ns: int = 0,
     ) -> Drop | None:
         """A chunk arrived for (seq, episode, epoch) `key`; None if it became part of the plan.
         `step` is the policy step of the next pop; `oldest_age_ns` is the age of the oldest input
         when the request was made, which may exceed that of the robot's state; `interval_ns` is the
-        pace that the service gives this robot."""
+        pace that the service gives this robot; `crowd_ns` is how long the request waited for those
+        of other robots, beyond one batch."""
         asked = self._claim(key, now_ns)
         if asked is None:
             return Drop.UNASKED
-        self._pause.interval_ns = interval_ns
+        self._pause.interval_ns, self._pause.crowd_ns = interval_ns, crowd_ns
         if oldest_age_ns:
             oldest_ns = min(asked.observed_ns, self._asked_ns - oldest_age_ns)
             asked = msgspec.structs.replace(asked, observed_ns=oldest_ns)
@@ -317,8 +318,8 @@ class RequestCycle:
         if self.session.task.pending:
             return True
         latency_ns, plan_ns = self.latency.expected_ns, self.plan_ns
-        return plan_ns < self._buffer_ns and not self._pause.keeps_pace(
-            self._asked_ns, plan_ns, latency_ns, self._now_ns
+        return plan_ns < self._buffer_ns and not self._pause.defers(
+            self._asked_ns, plan_ns, self._buffer_ns, latency_ns, self._now_ns
         )
 
     @property

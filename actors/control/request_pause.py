@@ -2,6 +2,11 @@
 
 A service that has more robots than it carries at their own pace gives each a slower one. A robot
 keeps to it while its plan lasts: never so long that the answer might come after its end.
+
+Robots that asked at one time (after a broker's restart, say) would do so again each time, because
+each asks as long after its last request as its plan lasts: some would wait for all others for as
+long as they run. So a robot that had to wait for longer than one batch asks that much later the
+next time, when the device has served those that it waited for.
 """
 
 from __future__ import annotations
@@ -24,11 +29,17 @@ class RequestPause:
         self._error_ns = _ERROR_NS
         self.interval_ns = 0
         """The pace that the service gave: one request in so long at most; 0: none."""
+        self.crowd_ns = 0
+        """For how long the last request waited for others' beyond the batch that was under way."""
 
-    def keeps_pace(self, asked_ns: int, plan_ns: int, latency_ns: int, now_ns: int) -> bool:
-        """Whether the next request is to wait, because the last was made at `asked_ns` and a plan
-        of `plan_ns` lasts for longer than an answer takes."""
-        return now_ns - asked_ns < self.interval_ns and plan_ns > _LATENCIES * latency_ns
+    def defers(
+        self, asked_ns: int, plan_ns: int, buffer_ns: int, latency_ns: int, now_ns: int
+    ) -> bool:
+        """Whether a request that is due with a plan of `buffer_ns` is to wait: for the pace, the
+        last was made at `asked_ns`, or for the crowd to pass, while the plan of `plan_ns` lasts for
+        longer than an answer takes."""
+        paced = now_ns - asked_ns < self.interval_ns or plan_ns >= buffer_ns - self.crowd_ns
+        return paced and plan_ns > _LATENCIES * latency_ns
 
     def warning(self, replica: str) -> str:
         """That `replica` gave a pace, in words; empty if it gave none."""
@@ -45,6 +56,11 @@ class RequestPause:
 
     def new_episode(self, now_ns: int) -> None:
         self._until_ns = now_ns + _EPISODE_NS
+
+    def new_session(self) -> None:
+        """By another replica, perhaps: no experience with it."""
+        self.succeeded()
+        self.interval_ns = self.crowd_ns = 0
 
     def unsent(self, now_ns: int) -> None:
         self._until_ns = now_ns + _UNSENT_NS
