@@ -40,14 +40,19 @@ def overwritten(
 def newest_images(
     message: Message[Request], spec: PolicySpec, outbox: OutboxReader | None, keep: bool
 ) -> dict[str, NDArray[np.uint8]]:
-    """By camera uint8 [h, w, 3] at the policy's resolution; JPEGs are decoded by two threads. With
-    `keep` none of them is a view of shared memory. Raises WireError."""
+    """By camera uint8 [h, w, 3] at the policy's resolution; JPEGs are decoded, and images resized,
+    by two threads. With `keep` none of them is a view of shared memory. Raises WireError."""
 
     def one(camera: CameraFeature) -> NDArray[np.uint8]:
         return _image(message, camera, outbox, keep)
 
-    encoded = any(image.encoding == "jpeg" for image in message.body.images.values())
-    pixels = in_two_threads(one, spec.cameras) if encoded else map(one, spec.cameras)
+    images = message.body.images
+    laborious = any(
+        image.encoding == "jpeg" or (image.width, image.height) != (camera.width, camera.height)
+        for camera in spec.cameras
+        if (image := images.get(camera.name)) is not None
+    )
+    pixels = in_two_threads(one, spec.cameras) if laborious else map(one, spec.cameras)
     return {camera.name: image for camera, image in zip(spec.cameras, pixels, strict=True)}
 
 
