@@ -1,7 +1,7 @@
 """How long π0.5 or π0 takes for a chunk: by batch, views, Euler steps and way of running.
 
     actorctl bench pi0 [--quick] [--json] [--family pi05] [--size small] [--lerobot-python PATH]
-        [--openpi FOLDER] [--openpi-python PATH]
+        [--openpi FOLDER] [--openpi-python PATH] [--openpi-compiled]
 
 The weights are random; the arithmetic is that of a checkpoint. `small` is 64 wide and 4 layers
 deep, in float32 on one thread of a CPU. `published` has the published sizes, in bfloat16 on a GPU,
@@ -11,8 +11,9 @@ Ours includes the transfer of the inputs to the device; the peer's inputs are th
 A case is `WAY/VIEWSv-STEPSs/batch-N`. The ways are `eager`, on a GPU `graph` and `float8` (a graph
 whose perceptrons multiply in 8 bits), and those of the peers, each their own model in their own
 interpreter: `lerobot`, eager, as it serves; `openpi`, its PyTorch files from a folder of its
-repository, eager (on a GPU it serves them compiled). openpi's model always sees three images, of
-which it masks those that are not there.
+repository, eager, and with --openpi-compiled `openpi-compiled` too, by torch.compile as it serves,
+which takes minutes for each shape. openpi's model always sees three images, of which it masks those
+that are not there.
 
 All cases of a shape run in turn. `per_sample_p50` is p50 / N. `of_lerobot` and `of_openpi` are the
 median over the turns of that time of a sample, divided by what the peer's batch of 1 took in the
@@ -48,7 +49,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "graph": {},
     "float8": {"perceptrons": "float8"},
 }
-PEERS = ("lerobot", "openpi")
+PEERS = ("lerobot", "openpi", "openpi-compiled")
 Case = Callable[[], float]
 
 
@@ -66,6 +67,9 @@ def main() -> int:
     )
     parser.add_argument(
         "--openpi-python", metavar="PATH", help="one that has openpi's packages (FOLDER/.venv)"
+    )
+    parser.add_argument(
+        "--openpi-compiled", action="store_true", help="also by torch.compile (minutes a shape)"
     )
     options = parser.parse_args()
     if find_spec("torch") is None:
@@ -99,7 +103,8 @@ class Pi0Bench:
         self._path = importable(
             Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hf-"))) / "imports"
         )
-        self._peers = {name: peer for name in PEERS if (peer := self._started(name, stack))}
+        wanted = PEERS if options.openpi_compiled else PEERS[:2]
+        self._peers = {name: peer for name in wanted if (peer := self._started(name, stack))}
 
     def report(self) -> dict[str, Any]:
         """Every case that can run here."""
@@ -169,9 +174,12 @@ class Pi0Bench:
 
     def _started(self, name: str, stack: ExitStack) -> PeerProgram | None:
         try:
-            python, *folder = self._openpi() if name == "openpi" else [self._lerobot()]
-            words = (*folder, self._options.family, self._size, self._device)
-            peer = stack.enter_context(PeerProgram(python, f"{name}_pi0", self._path, *words))
+            python, *folder = [self._lerobot()] if name == "lerobot" else self._openpi()
+            words = [*folder, self._options.family, self._size, self._device]
+            if folder:
+                words.append("compiled" if name == "openpi-compiled" else "eager")
+            program = f"{name.partition('-')[0]}_pi0"
+            peer = stack.enter_context(PeerProgram(python, program, self._path, *words))
             peer.ready()
         except (ModuleNotFoundError, RuntimeError) as error:
             reason = str(error).strip().splitlines() or ["it ended without a word"]

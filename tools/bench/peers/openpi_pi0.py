@@ -1,11 +1,12 @@
 """openpi's own π0 or π0.5 in PyTorch with random weights, of sizes that openpi has no names for.
 
-    openpi_pi0.py FOLDER FAMILY SIZE DEVICE
+    openpi_pi0.py FOLDER FAMILY SIZE DEVICE eager|compiled
 
-FOLDER is one of openpi's repository. Each line of input, `VIEWS EULER_STEPS BATCH`, is answered by
-the milliseconds of one batch, from inputs on the device to actions on the host. SIZE is `small` or
-`published`. openpi's model always sees three images: those that a robot lacks are masked, not left
-out.
+FOLDER is one of openpi's repository; compiled is by torch.compile, as openpi's configurations have
+it, which takes minutes for each shape of a batch. Each line of input, `VIEWS EULER_STEPS BATCH`, is
+answered by the milliseconds of one batch, from inputs on the device to actions on the host. SIZE is
+`small` or `published`. openpi's model always sees three images: those that a robot lacks are
+masked, not left out.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from holdfast.tools.bench.pi_sizes import WORDS, small
 
 from . import line_server
 from .openpi_files import OpenpiFiles, openpi_files
+
+COMPILED = "max-autotune"
+"""The `pytorch_compile_mode` of openpi's Pi0Config."""
 
 SLOTS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
 
@@ -102,13 +106,17 @@ def observation_of(
 class TimedOpenpi:
     """The model of a size on a device, timed by lines of "VIEWS EULER_STEPS BATCH"."""
 
-    def __init__(self, folder: Path, family: FlowFamily, size: str, device: str) -> None:
+    def __init__(
+        self, folder: Path, family: FlowFamily, size: str, device: str, execution: str
+    ) -> None:
         torch.set_num_threads(1)  # as replicas do
         self._sizes = small(family) if size == "small" else Architecture(family=family)
         self._device = torch.device(device)
         precision = "float32" if size == "small" else "bfloat16"
         model = model_of(openpi_files(folder), self._sizes, precision)
         self._model = model.to(self._device)
+        if execution == "compiled":
+            self._model.sample_actions = torch.compile(model.sample_actions, mode=COMPILED)
         self._observation = cache(self._made)
 
     def _made(self, views: int, batch: int) -> SimpleNamespace:
@@ -135,6 +143,6 @@ class TimedOpenpi:
 
 
 if __name__ == "__main__":
-    FOLDER, FAMILY, SIZE, DEVICE = sys.argv[1:]
-    MODEL = TimedOpenpi(Path(FOLDER), msgspec.convert(FAMILY, FlowFamily), SIZE, DEVICE)
+    FOLDER, FAMILY, *HOW = sys.argv[1:]
+    MODEL = TimedOpenpi(Path(FOLDER), msgspec.convert(FAMILY, FlowFamily), *HOW)
     line_server.serve(MODEL.once)
