@@ -33,7 +33,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """config.json: the policy, its network and its training.
 
     Attributes:
-        kind: the kind of policy, `flow` or `act`.
+        kind: the kind of policy: `flow`, `act`, `pi0` or `pi05`.
         spec: the policy's contract.
         network: the fields of the kind's own config.
         vocabulary: the words of instructions, in the order of their numbers.

@@ -6,6 +6,8 @@ pi_policy        what `policy: pi0`, `pi05` and `pi0_fast` serve
 pi_options       what a checkpoint does not say
 checkpoint_layout  what a directory holds, openpi's or LeRobot's
 robot_data       the steps between a robot and the model
+pi_settings      what a checkpoint says that `holdfast-train` made
+trained_data     the steps with which it was trained, and is served
 prompt_text      the instruction as text
 word_pieces      text as tokens
 pi_sample        one observation as the models take it
@@ -25,6 +27,10 @@ flow_head        noisy actions, time and state to tokens, and tokens to a veloci
 pi_network       the whole of π0 and π0.5: the prefix once, then a velocity for each Euler step
 fast_network     the whole of π0-FAST: the prefix once, then token by token
 float8_linear    perceptrons that multiply in 8 bits
+flow_loss        what training minimizes
+answer_loss      what the language model of an insulated expert minimizes
+initial_weights  what it begins with
+recomputed       layers that training computes twice to need less memory
 tensor_names     the names of the tensors in openpi's and LeRobot's files
 
 A chunk of π0.5, by the shapes of a batch of b at the published sizes:

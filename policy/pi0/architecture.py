@@ -8,8 +8,9 @@ import msgspec
 
 Family = Literal["pi0", "pi05", "pi0_fast"]
 FlowFamily = Literal["pi0", "pi05"]
-Origin = Literal["openpi", "lerobot"]
-"""Whose code trained a checkpoint: the two differ in texts, images and formulas."""
+Origin = Literal["openpi", "lerobot", "holdfast"]
+"""Whose code trained a checkpoint: openpi and LeRobot differ in texts, images and formulas;
+`holdfast-train` has those of openpi."""
 
 
 class VisionSizes(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,13 +1,14 @@
-"""What a directory of π0 or π0.5 holds: openpi's PyTorch files, or LeRobot's. No torch.
+"""What a directory of π0 or π0.5 holds: openpi's PyTorch files, LeRobot's, or those of
+`holdfast-train`. No torch.
 
-| | openpi | LeRobot |
-|---|---|---|
-| weights | model.safetensors | model.safetensors |
-| sizes | config.json of its converter, or none | config.json |
-| statistics | assets/ID/norm_stats.json | policy_preprocessor.json and its file |
+| | openpi | LeRobot | here |
+|---|---|---|---|
+| weights | model.safetensors | model.safetensors | model.safetensors |
+| sizes | config.json of its converter, or none | config.json | config.json |
+| statistics | assets/ID/norm_stats.json | policy_preprocessor.json and its file | norm_stats.json |
 
-Both name the published sizes of Gemma only. A model of other sizes has an `architecture` in its
-config.json, with the fields of `Architecture`.
+The first two name the published sizes of Gemma only. A model of other sizes has an `architecture`
+in its config.json, with the fields of `Architecture`.
 
 Sources: openpi 15a9616, `examples/convert_jax_model_to_pytorch.py`, `scripts/train_pytorch.py`,
 `src/openpi/models/pi0_config.py`; lerobot 0.6.1, `policies/pi0*/configuration_pi0*.py`.
@@ -22,9 +23,11 @@ from typing import Any
 import msgspec
 
 from ...errors import PolicyError
+from ..checkpoint import read_config
 from ..tensor_header import read_header
 from .architecture import GEMMA, Architecture, Family, Origin
-from .pi_options import ONLY_LEROBOT, ONLY_OPENPI, PiOptions
+from .pi_options import NOT_HOLDFAST, ONLY_LEROBOT, ONLY_OPENPI, PiOptions
+from .pi_settings import settings_of
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
 PROMPT_TOKENS: dict[Family, int] = {"pi0": 48, "pi05": 200, "pi0_fast": 200}
@@ -33,10 +36,22 @@ _DECODED_TOKENS = 256
 _ONLY: dict[Family, str] = {"pi0": "state_proj.", "pi05": "time_mlp_in."}
 """How the names begin of tensors that one family has and the others lack."""
 
+_NOT_OF: dict[Origin, tuple[str, ...]] = {
+    "openpi": ONLY_LEROBOT,
+    "lerobot": ONLY_OPENPI,
+    "holdfast": NOT_HOLDFAST,
+}
+_WHY: dict[Origin, str] = {
+    "openpi": "it is for LeRobot's files, and {folder} has not these",
+    "lerobot": "it is for openpi's files, and {folder} has not these",
+    "holdfast": "{folder} says it itself, as it was trained",
+}
+
 
 class CheckpointLayout(msgspec.Struct, frozen=True, kw_only=True):
     """A checkpoint before its weights are read. `prompt_tokens` are the most of a prompt,
-    `decoded_tokens` the most action tokens of a chunk (π0-FAST)."""
+    `decoded_tokens` the most action tokens of a chunk (π0-FAST); `reads_state` is whether π0.5 has
+    the state in its text."""
 
     folder: Path
     origin: Origin
@@ -44,6 +59,7 @@ class CheckpointLayout(msgspec.Struct, frozen=True, kw_only=True):
     prompt_tokens: int
     euler_steps: int
     decoded_tokens: int = _DECODED_TOKENS
+    reads_state: bool = True
     config: dict[str, Any]
 
 
@@ -51,14 +67,13 @@ def read_layout(checkpoint: str | None, family: Family, options: PiOptions) -> C
     """The layout of a directory. Raises PolicyError."""
     folder = _folder(checkpoint, family)
     config = _config(folder)
-    origin: Origin = "lerobot" if "type" in config else "openpi"
+    origin = _origin(config)
     _refuse_other_family(folder, family, config)
-    for name in ONLY_OPENPI if origin == "lerobot" else ONLY_LEROBOT:
+    for name in _NOT_OF[origin]:
         if getattr(options, name) is not None:
-            other = "openpi" if origin == "lerobot" else "LeRobot"
-            raise PolicyError(
-                f"options: {name}: it is for {other}'s files, and {folder} has not these: remove it"
-            )
+            raise PolicyError(f"options: {name}: {_WHY[origin].format(folder=folder)}: remove it")
+    if origin == "holdfast":
+        return _trained_here(folder, family, options, config)
     # LeRobot's π0-FAST decodes only the steps that it executes.
     own = config.get("n_action_steps") if family == "pi0_fast" else config.get("chunk_size")
     steps = own or config.get("action_horizon") or options.chunk_size
@@ -76,6 +91,37 @@ def read_layout(checkpoint: str | None, family: Family, options: PiOptions) -> C
         euler_steps=options.euler_steps or int(config.get("num_inference_steps") or _EULER_STEPS),
         decoded_tokens=options.decoding_steps
         or int(config.get("max_decoding_steps") or _DECODED_TOKENS),
+        reads_state=options.discrete_state_input is not False,
+        config=config,
+    )
+
+
+def read_sizes(checkpoint: str, family: Family) -> tuple[Path, Architecture]:
+    """The directory of a checkpoint of any origin, and the sizes of its network; the steps of a
+    chunk may be others. Raises PolicyError."""
+    here = _origin(_config(_folder(checkpoint, family))) == "holdfast"
+    layout = read_layout(checkpoint, family, PiOptions(chunk_size=None if here else 1))
+    return layout.folder, layout.architecture
+
+
+def _origin(config: dict[str, Any]) -> Origin:
+    if "spec" in config and "kind" in config:
+        return "holdfast"
+    return "lerobot" if "type" in config else "openpi"
+
+
+def _trained_here(
+    folder: Path, family: Family, options: PiOptions, config: dict[str, Any]
+) -> CheckpointLayout:
+    own = read_config(folder)
+    settings = settings_of(own)
+    return CheckpointLayout(
+        folder=folder,
+        origin="holdfast",
+        architecture=settings.architecture(family, own.spec.chunk_size),
+        prompt_tokens=settings.prompt_tokens or PROMPT_TOKENS[family],
+        euler_steps=options.euler_steps or settings.euler_steps,
+        reads_state=settings.discrete_state_input,
         config=config,
     )
 
@@ -114,7 +160,7 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _refuse_other_family(folder: Path, family: Family, config: dict[str, Any]) -> None:
-    said = config.get("type")
+    said = config.get("kind" if _origin(config) == "holdfast" else "type")
     names = [name.removeprefix("model.") for name in read_header(folder / WEIGHTS)]
     others = [
         other
@@ -127,7 +173,8 @@ def _refuse_other_family(folder: Path, family: Family, config: dict[str, Any]) -
         found = others[0]
     else:
         return
-    kind = found if found in PROMPT_TOKENS else "lerobot"
+    lerobots = _origin(config) == "lerobot" and found not in PROMPT_TOKENS
+    kind = "lerobot" if lerobots else found
     raise PolicyError(
         f"{folder} is a checkpoint of {found}, not of {family}: write `policy: {kind}`"
     )

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .architecture import GemmaSizes
+from .recomputed import block_output
 
 EPS = 1e-6
 LONGEST_WAVE = 10_000.0
@@ -131,6 +132,8 @@ class Gemma(nn.Module):
             GemmaBlock(sizes, adaptive=adaptive) for _ in range(sizes.layers)
         )
         self.norm = RmsNorm(sizes.width, adaptive=adaptive)
+        self.recompute = False
+        """Whether training computes the layers twice, to need less memory."""
 
     def forward(
         self,
@@ -145,7 +148,8 @@ class Gemma(nn.Module):
         kept = []
         for layer, block in enumerate(self.blocks):
             past = None if before is None else before[layer]
-            x, own = block(x, rotation, bias, past, condition)
+            inputs = x, rotation, bias, past, condition
+            x, own = block_output(block, *inputs, recompute=self.recompute)
             kept.append(own)
         x, _ = self.norm(x, condition)
         return x, kept

@@ -23,7 +23,10 @@ class PiOptions(FlowOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         tokenizer: PaliGemma's `tokenizer.model` or `tokenizer.json`, or the directory of one.
         prompt: the instruction of observations that have none.
         chunk_size: the steps of a chunk, openpi's `action_horizon`, where config.json lacks it.
-        discrete_state_input: whether π0.5 reads the state in its text, as openpi calls it.
+        discrete_state_input: whether π0.5 reads the state in its text, as openpi calls it (it does
+            unless this says no).
+        prefix: how a chunk continues the plan; where it is not said as the training was, `guided`
+            for one without prefixes.
         mapping: for openpi's files, the robot: an embodiment of `policy.steps`, or module:name.
         asset: for openpi's files, the directory below assets/ where there are several.
         camera_size: for openpi's files, width and height of the images that robots send, where they
@@ -40,11 +43,10 @@ class PiOptions(FlowOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         trained_steps: with `prefix: trained`, how many steps the training gave at most.
     """
 
-    prefix: Literal["none", "guided", "trained"] | None = "guided"
     tokenizer: str | None = None
     prompt: str | None = None
     chunk_size: Horizon | None = None
-    discrete_state_input: bool = True
+    discrete_state_input: bool | None = None
     mapping: str | None = None
     asset: str | None = None
     camera_size: tuple[Side, Side] | None = None
@@ -60,18 +62,22 @@ class PiOptions(FlowOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def continuing(self, spec: PolicySpec, family: Family = "pi0") -> PolicySpec:
         """`spec` with the way to continue a plan; π0-FAST has none. Raises PolicyError for options
         that exclude each other."""
-        if (self.prefix == "trained") != (self.trained_steps is not None):
+        own = spec.prefix == "trained"
+        usual: Literal["trained", "guided"] = "trained" if own else "guided"
+        chosen = msgspec.structs.replace(self, prefix=self.prefix or usual)
+        if not own and (chosen.prefix == "trained") != (self.trained_steps is not None):
             raise PolicyError(
-                f"options: prefix is {self.prefix!r} and trained_steps {self.trained_steps}: give "
-                "both for a checkpoint that was trained with given prefixes, and neither for others"
+                f"options: prefix is {chosen.prefix!r} and trained_steps {self.trained_steps}: "
+                "give both for a checkpoint that was trained with given prefixes, and neither for "
+                "others"
             )
         if self.trained_steps is not None:
             spec = msgspec.structs.replace(
                 spec, prefix="trained", max_prefix_steps=min(self.trained_steps, spec.chunk_size)
             )
-        for fault in self.conflicts(spec):
+        for fault in chosen.conflicts(spec):
             raise PolicyError(f"options: {fault}")
-        return spec if family == "pi0_fast" else self.applied(spec)
+        return spec if family == "pi0_fast" else chosen.applied(spec)
 
 
 _ONLY: dict[str, tuple[Family, ...]] = {
@@ -85,6 +91,11 @@ _ONLY: dict[str, tuple[Family, ...]] = {
 
 ONLY_OPENPI = ("mapping", "asset", "camera_size")
 ONLY_LEROBOT = ("action_names", "state_names", "dataset", "fps")
+NOT_HOLDFAST = (
+    *(*ONLY_OPENPI, *ONLY_LEROBOT),
+    *("chunk_size", "discrete_state_input", "trained_steps"),
+)
+"""What checkpoints of `holdfast-train` say themselves."""
 
 
 def pi_options_of(given: Mapping[str, Any], family: Family) -> PiOptions:

@@ -18,13 +18,12 @@ from ...errors import PolicyError, StepError
 from ..base import Chunk, Observation, PolicySpec
 from ..lerobot.checkpoint_folder import hash_of
 from ..processing import check_observation
-from ..steps.padding import pad_last
 from .architecture import Architecture, Family
 from .checkpoint_layout import read_layout
 from .pi_options import PiOptions, pi_options_of
 from .pi_sample import PiSample
-from .prompt_text import texts_of, tokens_of
 from .robot_data import robot_data, spec_alone
+from .sampling import Sampling
 from .word_pieces import read_word_pieces
 
 if TYPE_CHECKING:
@@ -59,13 +58,17 @@ class PiPolicy:
         self.steps, self._keys = data.steps, data.keys
         architecture = self._layout.architecture
         self._refuse_too_many(architecture)
-        self._reads_state = self.family == "pi0_fast" or (
-            self.family == "pi05" and given.discrete_state_input
-        )
         self._pieces = read_word_pieces(self._layout.folder, given.tokenizer, architecture.words)
         begin = self._pieces.begin
         again = self.family == "pi0_fast" and self._layout.origin == "lerobot"
-        self._after_prompt = [begin] if again and begin is not None else []
+        self._sampling = Sampling(
+            architecture,
+            self._layout.origin,
+            self._pieces,
+            self._layout.prompt_tokens,
+            self._layout.reads_state,
+            (begin,) if again and begin is not None else (),
+        )
         self._model = self._loaded(given, device, dtype)
         self.checkpoint_hash = self._hash(given, dtype)
 
@@ -143,24 +146,7 @@ class PiPolicy:
             data = self.steps.before(keyed)
         except StepError as error:
             raise ValueError(str(error)) from error
-        state = np.asarray(data.get("state", np.zeros(0, np.float32)))
-        texts = texts_of(
-            self.family,
-            self._layout.origin,
-            str(data.get("prompt", "")),
-            state if self._reads_state else None,
-        )
-        tokens = tokens_of(self._pieces, texts, self._layout.prompt_tokens)
-        masks, sizes = data["image_mask"], self._layout.architecture
-        rest = np.asarray(data.get("actions", np.zeros((0, sizes.actions))), np.float32)
-        return PiSample(
-            asked=observation,
-            # A slot without a camera is as if it were not there.
-            images={slot: image for slot, image in data["image"].items() if masks[slot]},
-            tokens=[*tokens, *self._after_prompt],
-            state=pad_last(state, sizes.states).astype(np.float32),
-            prefix=pad_last(rest, sizes.actions)[: self.spec.chunk_size],
-        )
+        return self._sampling.sample(data, observation)
 
     def _chunk(self, actions: NDArray[np.float32], sample: PiSample) -> Chunk:
         """The model's actions [H, A], and as the robot's."""

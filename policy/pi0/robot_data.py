@@ -1,7 +1,8 @@
 """What stands between a robot and the model, by the origin of the checkpoint: `RobotData`.
 
 openpi's checkpoints do not say which robot they are for: an embodiment of `policy.steps` does.
-LeRobot's say it in their config.json, in other formulas and without the steps of a robot.
+LeRobot's say it in their config.json, in other formulas and without the steps of a robot. Those of
+`holdfast-train` have the spec, and the steps with which they were trained (`trained_data`).
 
 Source of LeRobot's order: lerobot 0.6.1, `policies/pi05/processor_pi05.py`.
 """
@@ -12,8 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import msgspec
+
 from ...errors import PolicyError
 from ..base import PolicySpec
+from ..checkpoint import read_config, read_stats
 from ..lerobot.files import LeRobotOptions, spec_of
 from ..normalize import Mode, Stats
 from ..steps import (
@@ -31,6 +35,8 @@ from ..steps import (
 )
 from .checkpoint_layout import CONFIG, CheckpointLayout
 from .pi_options import PiOptions
+from .pi_settings import settings_of
+from .trained_data import robot_of, steps_of
 
 _STATE, _TASK = "observation.state", "task"
 _MODES: dict[str, Mode | None] = {"IDENTITY": None, "MEAN_STD": "zscore", "QUANTILES": "quantile"}
@@ -47,16 +53,36 @@ class RobotData(NamedTuple):
 
 def robot_data(layout: CheckpointLayout, revision: str | None, options: PiOptions) -> RobotData:
     """The data of the checkpoint's robot. Raises PolicyError and StepError."""
-    if layout.origin == "openpi":
-        return _of_openpi(layout, revision, options)
-    return _of_lerobot(layout, revision, options)
+    match layout.origin:
+        case "openpi":
+            return _of_openpi(layout, revision, options)
+        case "lerobot":
+            return _of_lerobot(layout, revision, options)
+        case _:
+            return _trained_here(layout, revision, options)
 
 
 def spec_alone(layout: CheckpointLayout, revision: str | None, options: PiOptions) -> PolicySpec:
     """The spec of `robot_data`, without reading statistics. Raises PolicyError."""
-    if layout.origin == "openpi":
-        return _openpi_spec(layout, revision, options)
-    return _lerobot_spec(layout, revision, options)
+    match layout.origin:
+        case "openpi":
+            return _openpi_spec(layout, revision, options)
+        case "lerobot":
+            return _lerobot_spec(layout, revision, options)
+        case _:
+            return _revised(read_config(layout.folder).spec, revision)
+
+
+def _revised(spec: PolicySpec, revision: str | None) -> PolicySpec:
+    return spec if revision is None else msgspec.structs.replace(spec, revision=revision)
+
+
+def _trained_here(layout: CheckpointLayout, revision: str | None, options: PiOptions) -> RobotData:
+    config = read_config(layout.folder)
+    robot = robot_of(config.spec, settings_of(config).mapping, config.relative_actions)
+    stats = read_stats(layout.folder)
+    steps = steps_of(robot, layout.architecture.family, config, stats, options.prompt)
+    return RobotData(_revised(config.spec, revision), robot.keys, steps)
 
 
 def _openpi_spec(layout: CheckpointLayout, revision: str | None, options: PiOptions) -> PolicySpec:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .architecture import VisionSizes
+from .recomputed import block_output
 
 EPS = 1e-6
 
@@ -54,11 +55,13 @@ class VisionTower(nn.Module):
         self.blocks = nn.ModuleList(VisionBlock(sizes) for _ in range(sizes.layers))
         self.norm = nn.LayerNorm(sizes.width, eps=EPS)
         self.project = nn.Linear(sizes.width, width)
+        self.recompute = False
+        """As that of `Gemma`."""
 
     def forward(self, images: Float[Tensor, "b 3 y x"]) -> Float[Tensor, "b p width"]:
         """A token for each of the `p` patches, from the upper left, row by row."""
         x = self.patches(images).flatten(2).transpose(1, 2) + self.places.weight
         for block in self.blocks:
-            x = block(x)
+            x = block_output(block, x, recompute=self.recompute)
         tokens: Tensor = self.project(self.norm(x))
         return tokens

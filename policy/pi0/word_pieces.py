@@ -66,9 +66,12 @@ class JsonPieces:
         return list(self._made.encode(text).ids)
 
 
-def read_word_pieces(folder: Path, given: str | None, words: int) -> WordPieces:
+def read_word_pieces(
+    folder: Path, given: str | None, words: int, option: str = "`options: {tokenizer: PATH}`"
+) -> WordPieces:
     """The tokenizer `given`, a file or a directory; else that of the checkpoint's `folder`, of
-    openpi's cache, or of the hub's. `words` is the size of the model's vocabulary.
+    openpi's cache, or of the hub's. `words` is the size of the model's vocabulary,
+    `option` what names a tokenizer.
 
     Raises PolicyError that names the places which were looked at.
     """
@@ -82,7 +85,7 @@ def read_word_pieces(folder: Path, given: str | None, words: int) -> WordPieces:
         looked = ", ".join(map(str, places)) + ("" if given else f" and the hub's cache of {HUB}")
         raise PolicyError(
             f"no tokenizer: looked for {MODEL} or {JSON} in {looked}; name PaliGemma's by "
-            "`options: {tokenizer: PATH}` (it is not part of a checkpoint: openpi downloads it as "
+            f"{option} (it is not part of a checkpoint: openpi downloads it as "
             f"{OPENPI_CACHE}, LeRobot with {HUB})"
         )
     pieces = _read(files[0])

@@ -158,3 +158,8 @@ def aloha(*, adapt_to_pi: bool = True, delta_joints: bool = True) -> Embodiment:
             optional=("action", "prompt"),
         ),
     )
+
+
+def aloha_absolute() -> Embodiment:
+    """With joints that are no differences, as openpi's `pi0_aloha_sim` has it."""
+    return aloha(delta_joints=False)

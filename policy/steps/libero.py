@@ -70,3 +70,8 @@ def libero(*, extra_delta: bool = False) -> Embodiment:
             optional=("actions", "prompt"),
         ),
     )
+
+
+def libero_delta() -> Embodiment:
+    """With differences from the state, as openpi's `pi0_libero` has it."""
+    return libero(extra_delta=True)

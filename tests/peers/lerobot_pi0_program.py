@@ -11,15 +11,16 @@ import numpy as np
 import torch
 from lerobot.policies.common.vla_utils import make_att_2d_masks, prepare_attention_masks_4d
 
+from holdfast.policy.pi0.architecture import Architecture
 from holdfast.policy.pi0.tensor_names import WORDS, WORDS_OUT
 from holdfast.tests.peers.key_weights import weights_of
-from holdfast.tests.peers.small_pi0 import ACTIONS, BATCH, EULER_STEPS, SMALL, inputs
+from holdfast.tests.peers.small_pi0 import ACTIONS, BATCH, EULER_STEPS, SMALL, TRAINED, inputs
 from holdfast.tools.bench.peers.lerobot_pi0 import policy_of
 
 
-def weighted(family: str) -> Any:
+def weighted(sizes: Architecture) -> Any:
     """The library's policy with weights by name."""
-    policy = policy_of(SMALL[family], ACTIONS)
+    policy = policy_of(sizes, ACTIONS)
     with torch.no_grad():
         for key, value in policy.model.state_dict().items():
             named = WORDS if key == WORDS_OUT else key
@@ -75,11 +76,34 @@ def computed(family: str, model: Any) -> dict[str, torch.Tensor]:
     }
 
 
+def trained(family: str, model: Any) -> dict[str, torch.Tensor]:
+    """The loss of each value, and the gradients of their mean, by the names of the weights."""
+    given = {name: torch.from_numpy(value) for name, value in inputs(family).items()}
+    state = (given["state"],) if family == "pi0" else ()
+    losses = model.forward(
+        [given["left"], given["right"]],
+        list(given["image_counts"].unbind(1)),
+        given["tokens"],
+        given["token_counts"],
+        *state,
+        given["chunk"],
+        given["noise"],
+        given["time"],
+    )
+    losses.mean().backward()
+    gradients = {name: each.grad for name, each in model.named_parameters()}
+    return {
+        "losses": losses.detach(),
+        **{f"gradient {name}": each for name, each in gradients.items() if each is not None},
+    }
+
+
 if __name__ == "__main__":
     FAMILY, FOLDER = sys.argv[1], Path(sys.argv[2])
-    POLICY = weighted(FAMILY)
+    POLICY = weighted(SMALL[FAMILY])
     with torch.no_grad():
         RESULTS = computed(FAMILY, POLICY.model)
+    RESULTS |= trained(FAMILY, weighted(TRAINED[FAMILY]).model)
     POLICY.save_pretrained(FOLDER)
     ARRAYS: dict[str, Any] = {name: each.numpy() for name, each in RESULTS.items()}
     np.savez(FOLDER / "computed.npz", **ARRAYS)

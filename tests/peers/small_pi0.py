@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from holdfast.policy.pi0.architecture import Architecture, Family
+from holdfast.policy.pi0.architecture import Architecture, Family, GemmaSizes
 from holdfast.tests.peers.key_weights import inputs_of
 from holdfast.tools.bench.pi_sizes import small
 
@@ -18,6 +19,19 @@ LENGTHS = (6, 11, 1)
 
 FAMILIES: tuple[Family, ...] = ("pi0", "pi05", "pi0_fast")
 SMALL: dict[str, Architecture] = {family: small(family) for family in FAMILIES}
+
+
+def _eight(sizes: GemmaSizes) -> GemmaSizes:
+    return msgspec.structs.replace(sizes, heads=8, head=8)
+
+
+TRAINED: dict[str, Architecture] = {
+    family: msgspec.structs.replace(
+        SMALL[family], language=_eight(SMALL[family].language), expert=_eight(SMALL[family].expert)
+    )
+    for family in ("pi0", "pi05")
+}
+"""With eight heads: LeRobot's forward pass of training has no other number of them."""
 
 BEGIN, END, DECODED = 2, 3, 6
 """Of π0-FAST: the words that begin a text and end an answer, and the words of a free choice."""
@@ -39,7 +53,8 @@ def action_words() -> NDArray[np.int64]:
 
 
 def inputs(family: str) -> dict[str, NDArray[Any]]:
-    """Two images, a text and a state for each sample, and noise."""
+    """Two images, a text and a state for each sample, noise, and a chunk with the time of a
+    training."""
     sizes = SMALL[family]
     image = (BATCH, 3, sizes.vision.pixels, sizes.vision.pixels)
     given: dict[str, NDArray[Any]] = {
@@ -49,10 +64,12 @@ def inputs(family: str) -> dict[str, NDArray[Any]]:
                 "right": image,
                 "state": (BATCH, sizes.states),
                 "noise": (BATCH, sizes.steps, sizes.actions),
+                "chunk": (BATCH, sizes.steps, sizes.actions),
             }
         )
     }
     given["tokens"] = np.random.default_rng(1).integers(1, sizes.words, (BATCH, max(LENGTHS)))
     given["token_counts"] = np.arange(max(LENGTHS)) < np.array(LENGTHS)[:, None]
+    given["time"] = np.array([0.2, 0.7, 1.0], np.float32)
     given["image_counts"] = np.array([[True, True], [True, True], [True, False]])
     return given

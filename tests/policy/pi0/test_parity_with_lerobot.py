@@ -13,13 +13,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from holdfast.policy.pi0.flow_loss import flow_loss
 from holdfast.policy.pi0.gemma import rotation_at
 from holdfast.policy.pi0.pali_gemma import Prefix, score_bias
 from holdfast.policy.pi0.pi_network import PiNetwork
+from holdfast.policy.pi0.tensor_names import WORDS, WORDS_OUT, published_name
 from holdfast.tests.peers.environments import importable, interpreter_of
-from holdfast.tests.peers.small_pi0 import BATCH, EULER_STEPS, inputs
+from holdfast.tests.peers.small_pi0 import BATCH, EULER_STEPS, TRAINED, inputs
 
-from .conftest import NetworkOf
+from .conftest import NetworkOf, weighted
 
 PROGRAM = Path(__file__).parents[2] / "peers" / "lerobot_pi0_program.py"
 
@@ -93,3 +95,40 @@ def test_each_part_and_the_whole_sample_are_those_of_lerobot(
     chunk = network.sample(prefix, now["noise"], now["state"], EULER_STEPS)
     assert differ(chunk, theirs["chunk"]) < 1e-2
     assert differ(chunk, now["noise"]) > 0.1  # The steps lead somewhere.
+
+
+@pytest.mark.parametrize("family", ["pi0", "pi05"])
+def test_the_loss_of_training_and_its_gradients_are_those_of_lerobot(
+    family: str, folder_of: FolderOf
+) -> None:
+    """Same weights, noise and times: the loss and the gradient of every weight within 1e-4; what
+    has no gradient there has none here."""
+    with np.load(folder_of(family) / "computed.npz") as file:
+        theirs = {name: torch.from_numpy(file[name]) for name in file.files}
+    network, now = weighted(TRAINED[family]).requires_grad_(requires_grad=True), given(family)
+    everything = torch.ones(now["chunk"].shape[:2], dtype=torch.bool)
+    loss = flow_loss(
+        network,
+        prefix_of(network, now),
+        now["state"],
+        now["chunk"],
+        None,
+        everything,
+        now["time"],
+        now["noise"],
+    )
+    assert float(loss.detach()) == pytest.approx(float(theirs["losses"].mean()), rel=1e-4)
+    loss.backward()  # type: ignore[no-untyped-call]
+    # A bias of keys has a gradient of rounding errors: the same is added to all scores.
+    largest = max(float(v.abs().max()) for k, v in theirs.items() if k.startswith("gradient "))
+    compared = 0
+    for name, weight in network.named_parameters():
+        published = published_name(name, network.architecture.family)
+        tied = f"gradient {WORDS_OUT}" if published == WORDS else ""
+        expected = theirs.get(f"gradient {published}", theirs.get(tied))
+        assert (weight.grad is None) == (expected is None), name
+        if weight.grad is not None and expected is not None:
+            scale = max(float(expected.abs().max()), 1e-5 * largest)
+            assert float((weight.grad - expected).abs().max()) < 1e-4 * scale, name
+            compared += 1
+    assert compared > 100
