@@ -11,6 +11,7 @@ trained_data     the steps with which it was trained, and is served
 prompt_text      the instruction as text
 word_pieces      text as tokens
 pi_sample        one observation as the models take it
+sampling         what makes it of the data of a robot
 pi_model         a batch of π0 or π0.5 on a device
 fast_model       a batch of π0-FAST on a device
 image_preparation  pixels as the vision tower takes them

@@ -44,11 +44,12 @@ def describe(config: TrainingConfig, data: Demonstrations, **made_by: Any) -> Co
 
 class BatchSource(Protocol):
     """The data of a training: `draw` is a function of the number alone. `description` and `stats`
-    are those of the checkpoint; `identity` names the data, so that a run is not resumed on other
-    data."""
+    are those of the checkpoint, `files` what it has beside; `identity` names the data, so that a
+    run is not resumed on other data."""
 
     description: Config
     stats: NormStats
+    files: dict[str, bytes]
     seed: int
     identity: str
 
@@ -62,6 +63,7 @@ class Batches:
     def __init__(self, config: TrainingConfig, data: Demonstrations, seed: int) -> None:
         self.config, self.data, self.seed = config, data, seed
         self.identity = f"{len(data)} observations"
+        self.files: dict[str, bytes] = {}
         self.description = describe(config, data, seed=seed)
         relative = RelativeActions.named(config.spec, config.relative_actions)
         self._anchors = relative.anchors(data.state)

@@ -17,7 +17,7 @@ from ...robot.dataset.dataset_info import ACTION, IMAGES, INFO, STATE, STATS
 from ...robot.dataset.dataset_reader import Dataset
 from ...robot.dataset.recorded_episode import RecordedEpisode
 from ...transport.images import resize
-from .training_config import RecordedConfig
+from .training_config import RecordedConfig, prefix_of
 
 Advance = Callable[[int], None]
 
@@ -63,7 +63,7 @@ def spec_of(dataset: Dataset, config: RecordedConfig) -> PolicySpec:
             f"{', '.join(cameras) or 'none'}"
         )
     names = {key: _names(dataset, key) for key in (STATE, ACTION)}
-    prefixed = config.kind == "flow" and config.max_prefix_steps > 0
+
     return PolicySpec(
         model=config.model or dataset.root.resolve().name,
         revision="1",
@@ -76,8 +76,7 @@ def spec_of(dataset: Dataset, config: RecordedConfig) -> PolicySpec:
         chunk_size=config.chunk_size,
         fps=dataset.fps,
         control_mode=config.control_mode,
-        prefix="trained" if prefixed else "none",
-        max_prefix_steps=min(config.max_prefix_steps, config.chunk_size - 1) if prefixed else 0,
+        **prefix_of(config),
         by_count=any(placeholders for _, placeholders in names.values()),
     )
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
-from ...policy.encoder import EncoderConfig
 from .training_config import LoraConfig, OptimizationConfig
 
 C = TypeVar("C", bound=OptimizationConfig)
@@ -28,18 +27,26 @@ def override(config: C, settings: Iterable[str]) -> C:
         if key not in types:
             meant = f"; did you mean {near}?" if (near := _nearest(key, types)) else "."
             raise ValueError(f"no key {key}{meant} There are: {', '.join(types)}")
-        outer, dot, inner = key.partition(".")
         value = _value(key, text, types[key])
-        if dot and outer == "network":
-            value = {**config.network, inner: value}
-        elif dot:
-            value = msgspec.structs.replace(getattr(config, outer), **{inner: value})
-        config = msgspec.structs.replace(config, **{outer: value})
+        config = _changed(config, key.split("."), value)
     return config
 
 
-def network_type(kind: str) -> type[EncoderConfig]:
+def _changed(whole: Any, path: list[str], value: Any) -> Any:
+    """A config or map with `value` at `path`."""
+    first, *rest = path
+    if isinstance(whole, dict):
+        return {**whole, first: _changed(whole.get(first, {}), rest, value) if rest else value}
+    new = _changed(getattr(whole, first), rest, value) if rest else value
+    return msgspec.structs.replace(whole, **{first: new})
+
+
+def network_type(kind: str) -> type[msgspec.Struct]:
     """The fields of a kind's `network`."""
+    if kind in {"pi0", "pi05"}:
+        from ...policy.pi0.pi_settings import PiSettings
+
+        return PiSettings
     if kind == "flow":
         from ...policy.flow_network import FlowConfig
 
@@ -56,11 +63,20 @@ def _keys(config: OptimizationConfig) -> dict[str, Any]:
     for field in msgspec.structs.fields(type(config)):
         part = network_type(config.kind) if field.name == "network" else field.type
         if part is LoraConfig or field.name == "network":
-            inner = msgspec.structs.fields(part)
-            parts |= {f"{field.name}.{each.name}": each.type for each in inner}
+            parts |= _inner(field.name, part)
         elif _from_text(field.type):
             types[field.name] = field.type
     return types | parts
+
+
+def _inner(name: str, part: type[msgspec.Struct]) -> dict[str, Any]:
+    """The types of the fields of a part, and of its parts."""
+    types: dict[str, Any] = {}
+    for field in msgspec.structs.fields(part):
+        key = f"{name}.{field.name}"
+        deeper = isinstance(field.type, type) and issubclass(field.type, msgspec.Struct)
+        types |= _inner(key, field.type) if deeper else {key: field.type}
+    return types
 
 
 def _nearest(key: str, types: Iterable[str]) -> str | None:

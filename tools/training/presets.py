@@ -7,6 +7,7 @@ from typing import Literal
 from ...policy.base import CameraFeature, PolicySpec
 from ...robot.sim import CONTROL_HZ, SPEC
 from .dataset import DatasetConfig
+from .pi_presets import PI_CONFIGS
 from .training_config import OptimizationConfig, RecordedConfig, TrainingConfig
 
 _CAMERAS = (
@@ -64,6 +65,7 @@ CONFIGS: dict[str, OptimizationConfig] = {
         looks=1,
         linger_steps=12,
     ),
+    **PI_CONFIGS,
 }
 
 

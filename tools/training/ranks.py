@@ -21,6 +21,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from ...policy.pi0.gemma import GemmaBlock
+from ...policy.pi0.vision_tower import VisionBlock
 from ...policy.transformer import Block
 
 # The others wait while the first decodes a dataset. torchrun notices a process that has ended.
@@ -94,7 +96,7 @@ class Ranks:
 
         mesh = init_device_mesh(device.type, (self.count,))
         for block in module.modules():
-            if isinstance(block, Block):
+            if isinstance(block, Block | GemmaBlock | VisionBlock):
                 fully_shard(block, mesh=mesh)
         empty = {parameter for parameter in module.parameters() if not parameter.numel()}
         fully_shard(module, mesh=mesh, ignored_params=empty)

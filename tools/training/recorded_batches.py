@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ...policy.base import PolicySpec
 from ...policy.checkpoint import Config, NormStats
 from ...policy.encoder import EncoderConfig
-from ...policy.normalize import Normalizer, Stats, bounded
+from ...policy.normalize import Normalizer, bounded
 from ...policy.processing import RelativeActions
 from ...policy.steps.running_stats import RunningStats
 from ...policy.tokens import Vocabulary
@@ -42,6 +42,7 @@ class RecordedBatches:
     ) -> None:
         self.config, self.data, self.seed = config, data, seed
         self.identity = data.identity
+        self.files: dict[str, bytes] = {}
         self._spec = spec
         self._relative = RelativeActions.named(spec, config.relative_actions)
         self.stats = stats or self._measured()
@@ -87,15 +88,9 @@ class RecordedBatches:
         self, rows: NDArray[np.int64], rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
         """Chunks [b, H, A], the steps that are a given prefix, and those that count."""
-        config, spec = self.config, self._spec
         actions, recorded = self._windows(rows)
-        delay = rng.integers(1, max(spec.max_prefix_steps, 1) + 1, len(rows))
-        delay[rng.random(len(rows)) < config.fresh] = 0
-        # An episode that ends within the prefix leaves no step to learn.
-        delay[(recorded <= delay) | (spec.prefix != "trained")] = 0
-        step = np.arange(spec.chunk_size)
-        counts = step < (recorded + config.linger_steps)[:, None]
-        return self._action.normalize(actions), step < delay[:, None], counts
+        given, counts = prefixes(recorded, self._spec, self.config, rng)
+        return self._action.normalize(actions), given, counts
 
     def _windows(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The actions [b, H, A] as the network sees them before normalization, and how many [b]
@@ -117,18 +112,17 @@ class RecordedBatches:
         return NormStats(state=state.stats(), action=action.stats())
 
 
-def dataset_stats(found: dict[str, Stats], config: RecordedConfig) -> NormStats:
-    """The statistics of a dataset's own meta/stats.json, as `read_norm_stats` gives them. Raises
-    ValueError where they cannot be used."""
-    if config.relative_actions:
-        raise ValueError(
-            "statistics=dataset: meta/stats.json describes absolute actions, but relative_actions "
-            f"has {', '.join(config.relative_actions)}; use statistics=recomputed"
-        )
-    absent = [key for key in ("state", "actions") if key not in found or not found[key].q01]
-    if absent:
-        raise ValueError(
-            f"statistics=dataset: meta/stats.json lacks mean, std, q01 or q99 of "
-            f"{' and '.join(absent)}; use statistics=recomputed"
-        )
-    return NormStats(state=found["state"], action=found["actions"])
+def prefixes(
+    recorded: NDArray[np.int64],
+    spec: PolicySpec,
+    config: RecordedConfig,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """The steps [b, H] of chunks that are a given prefix, and those that count, where so many [b]
+    steps of each were `recorded`."""
+    delay = rng.integers(1, max(spec.max_prefix_steps, 1) + 1, len(recorded))
+    delay[rng.random(len(recorded)) < config.fresh] = 0
+    # An episode that ends within the prefix leaves no step to learn.
+    delay[(recorded <= delay) | (spec.prefix != "trained")] = 0
+    step = np.arange(spec.chunk_size)
+    return step < delay[:, None], step < (recorded + config.linger_steps)[:, None]

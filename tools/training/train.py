@@ -18,6 +18,7 @@ import typer
 from ...errors import DatasetError, PolicyError
 from .dataset_statistics import main as statistics
 from .metrics_log import Tracker
+from .pi_config import PiConfig, sized
 from .presets import CONFIGS, named_config
 from .training_config import OptimizationConfig, TrainingConfig, for_recordings
 from .training_console import console
@@ -95,7 +96,7 @@ def main(
     """Train a policy on a dataset, or on demonstrations from the simulator.
 
     Ctrl-C saves a checkpoint and the progress; the same command resumes from there. The folder OUT
-    is what a service's `policy: flow` or `act` takes as `checkpoint`.
+    is what a service's `policy: flow`, `act`, `pi0` or `pi05` takes as `checkpoint`.
 
     Example: holdfast-train flow --dataset ~/data/pick --out runs/pick steps=20000
 
@@ -138,7 +139,7 @@ def main(
             _check(chosen, dataset, seed, device)
             return
         assert out is not None
-        ranks = Ranks.joined(device)
+        chosen, ranks = _sized(chosen), Ranks.joined(device)
         console.quiet = ranks.rank > 0
         out.mkdir(parents=True, exist_ok=True)
         with ranks.first_alone():
@@ -159,6 +160,10 @@ def main(
         _fail(str(error))
     if not finished:
         raise typer.Exit(130)
+
+
+def _sized(config: OptimizationConfig) -> OptimizationConfig:
+    return sized(config) if isinstance(config, PiConfig) else config
 
 
 def _settings(**options: int | None) -> list[str]:
@@ -206,11 +211,17 @@ def _check(
     """Print the loss of a fake batch, of the dataset's spec if one is given."""
     from ...robot.dataset.dataset_reader import Dataset
     from .episode_windows import spec_of
-    from .training_check import check, fake_spec
+    from .pi_recordings import pi_spec_of
+    from .training_check import check, fake_spec, ready_for_check
 
-    typed = for_recordings(config)
-    spec = spec_of(Dataset(dataset), typed) if dataset else fake_spec(typed)
-    loss = check(typed, spec, seed, device)
+    with ready_for_check(for_recordings(config)) as ready:
+        if dataset is None:
+            spec = fake_spec(ready)
+        elif isinstance(ready, PiConfig):
+            spec, _ = pi_spec_of(Dataset(dataset), ready)
+        else:
+            spec = spec_of(Dataset(dataset), ready)
+        loss = check(ready, spec, seed, device)
     console.print(f"a batch of fake data trained (loss {loss:.4f}), was saved, loaded and served")
 
 

@@ -19,16 +19,14 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from ...policy.checkpoint import save
-from ...policy.kinds import untrained_network
-from .base_weights import load_base
 from .batch_loader import BatchLoader
 from .batches import ALONE, BatchSource
 from .frozen_weights import freeze
 from .low_rank import add_adapters, merged
 from .ranks import Ranks, sharded_as, whole
+from .trainee import trainee_of
 from .training_batch import TrainingBatch
 from .training_config import OptimizationConfig
-from .training_loss import TrainingLoss
 
 CPU = torch.device("cpu")
 
@@ -59,10 +57,11 @@ class Trainer:
             )
         self.loader = BatchLoader(self._draw, loaders)
         torch.manual_seed(batches.seed)
-        self.network = untrained_network(batches.description)
+        self._trainee = trainee_of(config, batches.description)
+        self.network = self._trainee.network
         self._begin()
         self.network.to(device)
-        self.loss = TrainingLoss(self.network, config.looks)
+        self.loss = self._trainee.loss
         ranks.shard(self.loss, device)
         self.trained = {
             name: parameter
@@ -77,12 +76,8 @@ class Trainer:
         )
 
     def _begin(self) -> None:
-        """Take the base's weights, and what is trained of them or beside them."""
-        config, loaded = self.config, []
-        if config.base:
-            words = self.batches.description.vocabulary
-            loaded = load_base(self.network, config.base, config.base_weights, words)
-        frozen = config.freeze
+        """What is trained of the base's weights, or beside them."""
+        config, frozen = self.config, self.config.freeze
         if config.lora.rank:
             if not config.base:
                 raise ValueError(
@@ -92,7 +87,7 @@ class Trainer:
             add_adapters(self.network, config.lora)
             frozen = frozen or ("*",)
         if frozen:
-            freeze(self.network, frozen, loaded)
+            freeze(self.network, frozen, self._trainee.loaded)
 
     def advance(self) -> dict[str, float]:
         """Take one step; return its metrics, those of the losses averaged over its batches."""
@@ -137,11 +132,15 @@ class Trainer:
             return ""
         description = self.batches.description
         training = {**description.training, **made_by, "at": self.step}
+        named = self._trainee.named(merged(weights, self.config.lora))
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, content in self.batches.files.items():
+            (directory / name).write_bytes(content)
         return save(
             directory,
             msgspec.structs.replace(description, training=training),
             self.batches.stats,
-            {name: each.numpy() for name, each in merged(weights, self.config.lora).items()},
+            {name: each.numpy() for name, each in named.items()},
         )
 
     def save_progress(self, path: Path) -> None:

@@ -44,7 +44,8 @@ class TrainingBatch:
 
     `tokens` [b, L]; `given` and `counts` [b * looks, H], the steps of a chunk that are a prefix and
     those that count; `time` [b * looks] and `noise` [b * looks, H, A] are of a flow policy's path.
-    `truth` is None for recorded data. `share` is what the mean loss of this part of a batch weighs
+    `truth` is None for recorded data; `answer` [b, n] are the actions as words, where a language
+    model learns them. `share` is what the mean loss of this part of a batch weighs
     in the mean over the ranks, so that it is that of the whole batch.
     """
 
@@ -57,6 +58,7 @@ class TrainingBatch:
     time: Tensor
     noise: Tensor
     truth: GroundTruth | None = None
+    answer: Tensor | None = None
     share: float = 1.0
 
     @classmethod
@@ -69,6 +71,7 @@ class TrainingBatch:
         generator: torch.Generator,
         ranks: Ranks,
         truth: GroundTruth | None = None,
+        answer: NDArray[np.int64] | None = None,
     ) -> TrainingBatch:
         """The rank's part of the batch of these arrays, of which `images` are already that part;
         `chunks` are the chunks, what is given and what counts."""
@@ -87,6 +90,7 @@ class TrainingBatch:
             time=time[looks],
             noise=noise[looks],
             truth=truth and truth.each(lambda tensor: tensor[observations]),
+            answer=None if answer is None else torch.from_numpy(answer[observations]),
             share=ranks.count * _at_least_one(learned[looks]) / _at_least_one(learned),
         )
 
@@ -106,6 +110,7 @@ class TrainingBatch:
             **changed,
             images=tuple(map(change, self.images)),
             truth=self.truth and self.truth.each(change),
+            answer=None if self.answer is None else change(self.answer),
         )
 
 

@@ -3,7 +3,9 @@ real data is read."""
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -11,47 +13,85 @@ import numpy as np
 import torch
 
 from ...errors import PolicyError
-from ...policy.base import CameraFeature, PolicySpec
+from ...policy.base import CameraFeature, ChunkPolicy, PolicySpec
 from ...policy.kinds import load_policy
-from .episode_windows import fake_windows
+from ...policy.pi0.pi_policy import Pi0Policy, Pi05Policy
+from .batches import BatchSource
+from .episode_windows import EpisodeWindows, fake_windows
+from .pi_batches import PiBatches
+from .pi_config import PiConfig, sized
+from .pi_presets import small_network
+from .pi_recordings import BYTES, fake_pi_spec
 from .recorded_batches import RecordedBatches
 from .trainer import CPU, Trainer
-from .training_config import RecordedConfig
+from .training_config import RecordedConfig, prefix_of
 
 
 def fake_spec(config: RecordedConfig) -> PolicySpec:
-    """The spec of a robot with six joints, for a check without a dataset."""
+    """The spec of a robot with six joints, or of the config's mapping, for a check without a
+    dataset."""
     joints = tuple(f"joint_{number}" for number in range(1, 7))
     names = tuple(dict.fromkeys((*joints, *config.relative_actions)))
-    prefixed = config.kind == "flow" and config.max_prefix_steps > 0
-    return PolicySpec(
+    width, height = config.image_width or 1, config.image_height or 1
+    plain = PolicySpec(
         model="check",
         revision="1",
         cameras=tuple(
-            CameraFeature(name, width=config.image_width, height=config.image_height)
-            for name in config.cameras or ("front",)
+            CameraFeature(name, width=width, height=height) for name in config.cameras or ("front",)
         ),
         state_names=names,
         action_names=names,
         chunk_size=config.chunk_size,
         fps=30,
-        prefix="trained" if prefixed else "none",
-        max_prefix_steps=min(config.max_prefix_steps, config.chunk_size - 1) if prefixed else 0,
+        **prefix_of(config),
     )
+    return fake_pi_spec(config, plain) if isinstance(config, PiConfig) else plain
+
+
+@contextlib.contextmanager
+def ready_for_check(config: RecordedConfig) -> Iterator[RecordedConfig]:
+    """The config as it is checked: a published π0 or π0.5 without a base has another one, small and
+    untrained."""
+    if not isinstance(config, PiConfig):
+        yield config
+        return
+    if config.base or "language" in config.network:
+        yield sized(config)
+        return
+    fake = msgspec.structs.replace(
+        config,
+        network={**small_network(), **config.network},
+        tokenizer=BYTES,
+        statistics="recomputed",
+    )
+    plain = msgspec.structs.replace(sized(fake), freeze=(), lora=type(config.lora)())
+    with tempfile.TemporaryDirectory() as folder:
+        Trainer(plain, batches_of(plain, fake_spec(plain), fake_windows(fake_spec(plain)))).save(
+            Path(folder)
+        )
+        yield sized(msgspec.structs.replace(fake, base=folder))
+
+
+def batches_of(
+    config: RecordedConfig, spec: PolicySpec, data: EpisodeWindows, seed: int = 0
+) -> BatchSource:
+    """The batches of the config's kind, normalized by the statistics of `data`."""
+    if isinstance(config, PiConfig):
+        return PiBatches(config, spec, data, seed)
+    return RecordedBatches(config, spec, data, seed)
 
 
 def check(config: RecordedConfig, spec: PolicySpec, seed: int, device: torch.device = CPU) -> float:
     """Take a step on at most two fake samples, save, load as a service does, predict a chunk;
     return the loss. Raises PolicyError or ValueError for what does not work."""
     config = msgspec.structs.replace(config, batch=min(config.batch, 2))
-    batches = RecordedBatches(config, spec, fake_windows(spec, seed), seed)
-    trainer = Trainer(config, batches, device)
+    trainer = Trainer(config, batches_of(config, spec, fake_windows(spec, seed), seed), device)
     loss = trainer.advance()["loss"]
     if not np.isfinite(loss):
         raise PolicyError(f"the loss of the fake batch is {loss}, expected a finite number")
     with tempfile.TemporaryDirectory() as folder:
         trainer.save(Path(folder))
-        policy = load_policy(config.kind, folder, str(device))
+        policy = served(config.kind, folder, str(device))
         (chunk,) = policy.predict_chunk([policy.spec.example()])
     expected = (spec.chunk_size, len(spec.action_names))
     if chunk.robot.shape != expected or not np.isfinite(chunk.robot).all():
@@ -59,7 +99,13 @@ def check(config: RecordedConfig, spec: PolicySpec, seed: int, device: torch.dev
     return loss
 
 
+def served(kind: str, folder: str, device: str) -> ChunkPolicy:
+    """The policy of a checkpoint, as a service of its kind has it. Raises PolicyError."""
+    made = {"pi0": Pi0Policy, "pi05": Pi05Policy}.get(kind)
+    return load_policy(kind, folder, device) if made is None else made(folder, device=device)
+
+
 def check_beginning(config: RecordedConfig, spec: PolicySpec, tasks: tuple[str, ...]) -> None:
     """Begin the training on episodes of `tasks`, without their frames. Raises PolicyError or
     ValueError for a network, base weights, adapters or frozen weights that do not fit."""
-    Trainer(config, RecordedBatches(config, spec, fake_windows(spec, tasks=tasks)))
+    Trainer(config, batches_of(config, spec, fake_windows(spec, tasks=tasks)))

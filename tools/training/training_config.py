@@ -16,6 +16,7 @@ CountOrNone = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")
 Share = Annotated[float, Meta(ge=0, le=1, description="a number, 0 to 1")]
 Positive = Annotated[float, Meta(gt=0, description="a number, more than 0")]
 Amount = Annotated[float, Meta(ge=0, description="a number, 0 or more")]
+TrainedKind = Literal["flow", "act", "pi0", "pi05"]
 
 
 class LoraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,7 +65,7 @@ class OptimizationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         brightness: by how much images change in brightness and contrast.
     """
 
-    kind: Literal["flow", "act"]
+    kind: TrainedKind
     network: dict[str, Any]
     steps: Count
     batch: Count = 64
@@ -115,8 +116,8 @@ class RecordedConfig(OptimizationConfig, frozen=True, kw_only=True, forbid_unkno
         image_width: the width of its images.
         image_height: their height.
         control_mode: what the recorded actions are.
-        statistics: whether states and actions are normalized by statistics of the frames, or by
-            those in the dataset's meta/stats.json.
+        statistics: whether states and actions are normalized by statistics of the frames, by those
+            in the dataset's meta/stats.json, or by those of the base.
         limit_actions: whether chunks are clipped to the least and greatest recorded actions.
         skip_failures: whether episodes that were judged to be failures are left out.
     """
@@ -128,7 +129,7 @@ class RecordedConfig(OptimizationConfig, frozen=True, kw_only=True, forbid_unkno
     image_width: Count = 128
     image_height: Count = 96
     control_mode: Literal["position", "velocity"] = "position"
-    statistics: Literal["recomputed", "dataset"] = "recomputed"
+    statistics: Literal["recomputed", "dataset", "base"] = "recomputed"
     limit_actions: bool = True
     skip_failures: bool = False
 
@@ -148,3 +149,11 @@ def for_recordings(config: OptimizationConfig) -> RecordedConfig:
         image_width=camera.width,
         image_height=camera.height,
     )
+
+
+def prefix_of(config: RecordedConfig) -> dict[str, Any]:
+    """How a chunk of the trained policy continues a plan: fields of its spec."""
+    if config.kind == "act" or not config.max_prefix_steps:
+        return {"prefix": "none", "max_prefix_steps": 0}
+    most = min(config.max_prefix_steps, config.chunk_size - 1)
+    return {"prefix": "trained", "max_prefix_steps": most}

@@ -11,18 +11,23 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ...policy.kinds import load_policy
 from .batches import Batches, BatchSource
 from .dataset import generate, load
 from .evaluate import measure, one_core
 from .metrics_log import MetricsLog, Tracker
+from .pi_config import PiConfig
 from .trainer import Trainer
 from .training_config import RecordedConfig, TrainingConfig
 from .training_console import bar_of, console
 
 SAVE_EVERY_S = 60.0
+_SAVING_SHARE = 0.05
+"""The most of the time that saving takes: the files of a published π0 are large."""
 LOG_EVERY_STEPS = 20
 
 
@@ -39,30 +44,34 @@ def recorded(path: Path, config: RecordedConfig, seed: int, cache: Path) -> Batc
     """The batches of the LeRobotDataset at `path`, whose images are decoded into `cache`. Raises
     DatasetError, PolicyError or ValueError."""
     # Here: the simulator's demonstrations need no pyarrow.
-    from ...policy.steps.stats_files import read_norm_stats
     from ...robot.dataset.dataset_reader import Dataset
+    from .chosen_statistics import chosen_statistics
     from .episode_windows import load_windows, spec_of
-    from .recorded_batches import RecordedBatches, dataset_stats
+    from .pi_batches import PiBatches
+    from .pi_recordings import pi_spec_of, pi_windows
+    from .recorded_batches import RecordedBatches
     from .training_check import check_beginning
 
     dataset = Dataset(path)
-    spec = spec_of(dataset, config)
-    stats = None
-    if config.statistics == "dataset":
-        stats = dataset_stats(read_norm_stats(dataset.root), config)
+    if isinstance(config, PiConfig):
+        spec, theirs = pi_spec_of(dataset, config)
+        load: Any = partial(pi_windows, dataset, spec, theirs, cache)
+    else:
+        spec = spec_of(dataset, config)
+        load = partial(load_windows, dataset, spec, cache)
+    stats = chosen_statistics(dataset, config, spec)
     # Before images are decoded, which takes long. `load_windows` refuses what has no episodes.
     if len(dataset):
         check_beginning(config, spec, dataset.tasks)
     with bar_of() as progress:
         bar = progress.add_task("images", total=dataset.frames * len(spec.cameras))
-        data = load_windows(
-            dataset,
-            spec,
-            cache,
-            lambda images: progress.advance(bar, images),
-            skip_failures=config.skip_failures,
+        data = load(
+            lambda images: progress.advance(bar, images), skip_failures=config.skip_failures
         )
-    return RecordedBatches(config, spec, data, seed, stats, dataset=dataset.root.resolve().name)
+    name = dataset.root.resolve().name
+    if isinstance(config, PiConfig):
+        return PiBatches(config, spec, data, seed, stats, dataset=name)
+    return RecordedBatches(config, spec, data, seed, stats, dataset=name)
 
 
 def fit(
@@ -97,7 +106,7 @@ def _fit(
         before = trainer.load_progress(progress_file)
         other = "" if before == trainer.made_by() else f", until now on {before}"
         console.print(f"going on at step {trainer.step}{other}")
-    resumed_at, saved_s, stop = trainer.step, time.monotonic(), False
+    resumed_at, saved_s, pause_s, stop = trainer.step, time.monotonic(), SAVE_EVERY_S, False
 
     def save() -> None:
         trainer.save(out, command=command, seconds=round(trainer.seconds))
@@ -112,10 +121,12 @@ def _fit(
             if trainer.step % LOG_EVERY_STEPS == 0 and isinstance(log, MetricsLog):
                 log.write(trainer.step, {**row, "seconds": trainer.seconds})
             # The ranks' clocks differ, and a signal reaches one before another.
-            due, stop = ranks.any(time.monotonic() - saved_s > SAVE_EVERY_S, interrupted.is_set())
+            due, stop = ranks.any(time.monotonic() - saved_s > pause_s, interrupted.is_set())
             if due:
+                began_s = time.monotonic()
                 save()
-                saved_s = time.monotonic()
+                took_s, saved_s = time.monotonic() - began_s, time.monotonic()
+                pause_s = max(SAVE_EVERY_S, took_s / _SAVING_SHARE)
         if trainer.step > resumed_at:
             save()
     finished = trainer.step >= trainer.config.steps

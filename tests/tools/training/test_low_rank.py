@@ -12,6 +12,7 @@ import torch
 
 from holdfast.errors import PolicyError
 from holdfast.policy.checkpoint import read_weights
+from holdfast.policy.encoder import EncodingNetwork
 from holdfast.policy.kinds import load_policy, untrained_network
 from holdfast.tests.tools.training.small_trainings import (
     check_resumption,
@@ -78,6 +79,7 @@ def test_the_checkpoint_is_an_ordinary_one_that_computes_the_same(
     plain = untrained_network(trainer.batches.description)
     plain.load_state_dict({name: torch.from_numpy(value) for name, value in weights.items()})
     batch = trainer.batches.draw(99)
+    assert isinstance(trainer.network, EncodingNetwork)
     own, _ = trainer.network.observe(batch.images, batch.state, batch.tokens)
     merged, _ = plain.observe(batch.images, batch.state, batch.tokens)
     looks = (batch.chunk, batch.given, batch.counts, batch.time, batch.noise)

@@ -134,11 +134,11 @@ def test_a_folder_that_is_no_dataset_has_no_statistics(tmp_path: Path) -> None:
     assert done.exit_code == 1 and "expected a LeRobotDataset" in " ".join(done.output.split())
 
 
-def record_expert(root: Path, episodes: int) -> None:
+def record_expert(root: Path, episodes: int, seed: int = 5) -> None:
     """Demonstrations of the expert in the simulator's cell, small pictures of both cameras."""
     size = {"overhead": (48, 64), "wrist": (48, 64)}
     schema = RecordingSchema(CONTROL_HZ, SPEC.state_names, SPEC.action_names, size, "sim")
-    writer, cell, expert = DatasetWriter(root, "cell", schema), ConveyorCell(5), Expert()
+    writer, cell, expert = DatasetWriter(root, "cell", schema), ConveyorCell(seed), Expert()
     for _ in range(episodes):
         recording, episode = writer.begin(), cell.episode
         while cell.episode == episode:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from holdfast.policy.encoder import EncodingNetwork
 from holdfast.policy.kinds import load_policy
 from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.tests.robot.dataset.recordings import dataset
@@ -183,6 +184,7 @@ def test_the_parts_of_the_ranks_are_the_batch(root: Path, tmp_path: Path) -> Non
         assert torch.equal(together, getattr(whole, name)), name
     for place, images in enumerate(whole.images):
         assert torch.equal(torch.cat([part.images[place] for part in parts]), images)
+    assert isinstance(trainer.network, EncodingNetwork)
     loss = TrainingLoss(trainer.network, config.looks)
     with torch.no_grad():
         mean = torch.stack([loss(part)[0] for part in parts]).mean()
