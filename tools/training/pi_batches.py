@@ -32,7 +32,7 @@ PAD = 0
 """The word behind a prompt."""
 
 _HIGHEST = 2.0
-"""A normalized state whose number has as many digits as any."""
+"""A normalized state whose number, 255, has as many digits as any."""
 
 
 class PiBatches:
@@ -86,7 +86,7 @@ class PiBatches:
         self._sampling = Sampling(
             architecture, "openpi", pieces, limit, settings.discrete_state_input
         )
-        self._length = self._longest_prompt()
+        self._check_prompts()
         self._answers = None
         if config.insulate and config.action_tokenizer:
             self._answers = ActionAnswers(
@@ -105,7 +105,7 @@ class PiBatches:
             self._sample(row, dict(zip(data.images, views, strict=True)), chunk)
             for row, chunk, *views in zip(rows, actions, *images, strict=True)
         ]
-        tokens, _ = texts_of_batch(samples, self._length)
+        tokens, _ = texts_of_batch(samples, max(len(sample.tokens) for sample in samples))
         answer = None
         if self._answers is not None:
             real = len(self._spec.action_names)
@@ -136,8 +136,9 @@ class PiBatches:
         )
         return self._sampling.sample(self._steps.before(self._keys.observed(seen)), seen)
 
-    def _longest_prompt(self) -> int:
-        """The most tokens of a prompt. Raises ValueError for more than the network reads."""
+    def _check_prompts(self) -> None:
+        """Raises ValueError for a task whose prompt has more tokens than the network reads: such a
+        prompt is cut, and the state is at its end."""
         sampling = self._sampling
         whole = Sampling(
             sampling.architecture, sampling.origin, sampling.pieces, 1 << 30, sampling.reads_state
@@ -152,4 +153,3 @@ class PiBatches:
                 f"{sampling.prompt_tokens}: shorten the task, or set network.prompt_tokens="
                 f"{lengths[task]}"
             )
-        return lengths[task]

@@ -86,9 +86,8 @@ def errors(
 
 
 def test_a_small_pi05_learns_what_the_expert_does(tmp_path: Path) -> None:
-    """On episodes that it has not seen, its chunks are nearer to the expert's than those of the
-    untrained network and than those for the observation of another frame: by more than four
-    standard errors of the mean over frames."""
+    """On unseen episodes its chunks are nearer to the expert's, by four standard errors."""
+    # Than those of the untrained network, and than those for the observation of another frame.
     record_expert(tmp_path / "seen", EPISODES)
     record_expert(tmp_path / "others", HELD_OUT, seed=6)
     config = sized(msgspec.structs.replace(PI_CONFIGS["pi05_small"], **CONFIG))

@@ -53,8 +53,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_checkpoint_is_served_without_an_option(family: FlowFamily, tmp_path: Path) -> None:
-    """Its spec is the training's, it continues a plan as trained, and every weight is the
-    average."""
+    """Its spec is the training's, it continues a plan as trained, its weights are averages."""
     trainer = pi_training(tiny(family))
     for _ in range(3):
         trainer.advance()
@@ -120,8 +119,7 @@ def test_limits_are_those_of_the_recorded_actions(tmp_path: Path) -> None:
 
 
 def test_insulation_keeps_the_gradients_of_the_flow_from_the_language_model(base: str) -> None:
-    """Vision tower, words and language model have no gradient and stay; all of the expert's
-    learn."""
+    """Vision tower, words and language model stay; every weight of the expert learns."""
     trainer = pi_training(tiny(base=base, insulate=True))
     before = {name: each.clone() for name, each in trainer.network.state_dict().items()}
     for _ in range(2):
@@ -142,8 +140,7 @@ def test_insulation_of_random_weights_is_refused() -> None:
 def test_adapters_alone_are_trained_and_merged_into_the_checkpoint(
     base: str, tmp_path: Path
 ) -> None:
-    """The layers of both transformers change, but not the norms; the vision tower is trained where
-    `freeze` leaves it out."""
+    """Layers of the transformers change, not their norms; so does what `freeze` leaves out."""
     lora = LoraConfig(rank=2, alpha=2.0, modules=tiny().lora.modules)
     freeze = ("words.*", "language.*", "expert.*")
     trainer = pi_training(tiny(base=base, lora=lora, freeze=freeze, ema=0.0, rate=0.02))
@@ -168,8 +165,7 @@ def test_adapters_alone_are_trained_and_merged_into_the_checkpoint(
 
 
 def test_a_training_begins_with_the_weights_of_openpis_files(tmp_path: Path) -> None:
-    """Sizes and weights are the directory's, and so is the tokenizer; the chunk may be of another
-    length."""
+    """Sizes, weights and tokenizer are the directory's; a chunk may have another length."""
     folder = write_openpi_checkpoint(tmp_path / "openpi", "pi05")
     config = tiny(base=str(folder), tokenizer="", network={}, chunk_size=6, looks=1)
     trainer = pi_training(config)
@@ -181,6 +177,14 @@ def test_a_training_begins_with_the_weights_of_openpis_files(tmp_path: Path) -> 
         folder / "tokenizer.model"
     ).read_bytes()
     assert loaded(tmp_path / "run", "pi05").spec.chunk_size == 6
+
+
+def test_prompts_may_have_any_length_that_a_state_gives_them(tmp_path: Path) -> None:
+    """Byte pairs make 255 one token and 137 three: each batch is as long as its longest prompt."""
+    folder = write_openpi_checkpoint(tmp_path / "openpi", "pi05")
+    batches = pi_training(tiny(base=str(folder), tokenizer="", network={}, batch=2)).batches
+    lengths = {batches.draw(number).tokens.shape[1] for number in range(8)}
+    assert len(lengths) > 1
 
 
 def read_weights_of(folder: Path) -> dict[str, Any]:
@@ -240,8 +244,7 @@ def test_a_prefix_is_computed_once_for_all_looks(looks: int) -> None:
 
 
 def test_the_configs_are_those_of_openpi() -> None:
-    """Horizon, batch, rate, steps and state of its `pi05_libero`, the adapters of its low-memory
-    one."""
+    """Those of `pi05_libero`, the adapters of the low-memory one, the horizons of DROID."""
     libero = CONFIGS["pi05_libero"]
     assert (libero.batch, libero.rate, libero.warmup_steps, libero.ema) == (
         256,
