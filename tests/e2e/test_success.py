@@ -27,7 +27,7 @@ def test_the_fleet_succeeds_within_five_points_of_the_policy_run_in_step(
     from holdfast.policy.kinds import load_policy
     from holdfast.tools.training.evaluate import evaluate
 
-    *_, in_step = evaluate(load_policy("flow", "conveyor-flow"), 100)
+    *_, in_step = evaluate(load_policy("flow", "conveyor-flow"), 40)
     fleet = start_fleet()
     plays = without_a_stall(30 * 30)
     fleet.wait_for(plays, within_s=400.0)

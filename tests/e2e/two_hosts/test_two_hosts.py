@@ -86,7 +86,8 @@ def test_a_robot_whose_address_changes_keeps_its_session(wire: Wire, pair: Pair)
         assert half.wait(60) == 0, half.said()
 
 
-@pytest.mark.parametrize("until", [pytest.param("STALLED", marks=pytest.mark.slow), "RECONNECTING"])
+@pytest.mark.slow
+@pytest.mark.parametrize("until", ["STALLED", "RECONNECTING"])
 def test_a_robot_misses_no_tick_while_its_wire_is_cut_and_streams_again_after(
     wire: Wire, pair: Pair, until: str
 ) -> None:

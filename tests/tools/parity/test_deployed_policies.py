@@ -145,6 +145,7 @@ def test_joints_whose_names_are_in_another_order_are_named(folder: Path) -> None
     assert "names them in another (elbow, base, gripper)" in words
 
 
+@pytest.mark.slow
 def test_a_policy_that_was_trained_on_bgr_is_named_with_its_camera(folder: Path) -> None:
     """By trying: its errors vanish with red and blue exchanged."""
     found = beyond(report(folder, "bgr"))
@@ -153,6 +154,7 @@ def test_a_policy_that_was_trained_on_bgr_is_named_with_its_camera(folder: Path)
     assert "joint elbow" not in found
 
 
+@pytest.mark.slow
 def test_another_resize_than_in_training_is_named_with_its_camera(folder: Path) -> None:
     """By trying, and by the pixels where the training's way is given."""
     found = beyond(report(folder, "padded"))
@@ -162,6 +164,7 @@ def test_another_resize_than_in_training_is_named_with_its_camera(folder: Path) 
     assert any("its pixels differ by" in each["words"] for each in told["findings"])
 
 
+@pytest.mark.slow
 def test_tolerances_decide_the_exit_status(folder: Path) -> None:
     """A policy that is wrong is within wide ones."""
     status, said = verified(folder, "bgr", "--joint-tolerance", "5")
@@ -169,6 +172,7 @@ def test_tolerances_decide_the_exit_status(folder: Path) -> None:
     assert "deployed as trained" in said
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_a_sentence(folder: Path) -> None:
     """No such service, no dataset, no such way: exit status 2."""
     for words, expected in (

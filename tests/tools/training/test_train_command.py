@@ -56,6 +56,7 @@ def test_the_console_script_is_the_training_command() -> None:
     assert entry.load() is train.command
 
 
+@pytest.mark.slow
 def test_a_training_that_is_interrupted_is_resumed_by_the_same_command(tmp_path: Path) -> None:
     """Ctrl-C leaves a checkpoint and status 130; the next run goes on, one of other steps not."""
     metrics = tmp_path / "metrics.jsonl"
