@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
+
+from ...errors import DatasetError, HubUnreachableError
 
 
 class PausableNote(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +32,16 @@ class RecorderPipes(Generic[Note]):
         self._goes.set()
         self._said = note
         threading.Thread(target=self._listen, daemon=True).start()
+
+    def run(self, work: Callable[[], Note], root: Path) -> None:
+        """Do the work on the dataset `root`; say what it returns as done, or why it failed."""
+        try:
+            self.say(msgspec.structs.replace(work(), done=True))
+        except (DatasetError, HubUnreachableError) as error:
+            self.say(type(self._said)(error=str(error)))
+        except OSError as error:
+            why = f"{error.filename or root}: {error.strerror or error}"
+            self.say(type(self._said)(error=why))
 
     def say(self, note: Note) -> None:
         """A note to the recorder."""

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 
-from ...errors import DatasetError
 from ...robot.dataset.lowest_priority import take_lowest_priority
 from ...robot.dataset.video_archive import ArchiveProgress, VideoArchive
 from .recorder_pipes import RecorderPipes
@@ -30,14 +29,12 @@ def main() -> None:
         pause=pipes.pause,
         waits=True,
     )
-    try:
-        progress = archive.run()
-        note = msgspec.structs.replace(_note(progress), done=True, left=tuple(archive.left))
-        pipes.say(note)
-    except DatasetError as error:
-        pipes.say(TranscodeNote(error=str(error)))
-    except OSError as error:
-        pipes.say(TranscodeNote(error=f"{error.filename or task.root}: {error.strerror or error}"))
+
+    def transcoded() -> TranscodeNote:
+        note = _note(archive.run())
+        return msgspec.structs.replace(note, left=tuple(archive.left))
+
+    pipes.run(transcoded, archive.root)
 
 
 def _note(progress: ArchiveProgress) -> TranscodeNote:

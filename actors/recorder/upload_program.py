@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 
-from ...errors import DatasetError, HubUnreachableError
 from ...robot.dataset.hub_upload import HubUpload, UploadProgress
 from ...robot.dataset.lowest_priority import take_lowest_priority
 from .recorder_pipes import RecorderPipes
@@ -32,13 +31,7 @@ def main() -> None:
         pause=pipes.pause,
         waits=True,
     )
-    try:
-        progress = upload.run()
-        pipes.say(msgspec.structs.replace(_note(progress), done=True))
-    except (DatasetError, HubUnreachableError) as error:
-        pipes.say(UploadNote(error=str(error)))
-    except OSError as error:
-        pipes.say(UploadNote(error=f"{error.filename or task.root}: {error.strerror or error}"))
+    pipes.run(lambda: _note(upload.run()), Path(task.root))
 
 
 def _note(progress: UploadProgress) -> UploadNote:
