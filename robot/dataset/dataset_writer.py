@@ -231,6 +231,22 @@ def locked(root: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+@contextmanager
+def alone(root: Path, lock: str, does: str, *, waits: bool) -> Iterator[None]:
+    """No other process with the same `lock` works on the dataset meanwhile. Where one does it is
+    waited for, or, without `waits`, DatasetError says what that process `does`."""
+    with locked(root):  # makes its folder
+        descriptor = os.open(root / STAGING / lock, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
+        except BlockingIOError:
+            raise DatasetError(f"another process {does} {root}: wait for it, or end it") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def _take_lock(path: Path, owner: str) -> int:
     descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
     try:

@@ -14,20 +14,17 @@ Source: huggingface_hub's `create_commit` and `preupload_lfs_files`, and lerobot
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import DatasetError
 from . import recovery
-from .commit_plan import STAGING
 from .dataset_info import INFO, STATS, TASKS, VERSION, read_info
 from .dataset_reader import episode_entries, episode_files
-from .dataset_writer import locked
+from .dataset_writer import alone, locked
 from .file_hashes import FileHashes, same_content
 from .paced_file import PacedFile
 
@@ -117,7 +114,10 @@ class HubUpload:
             ) from error
         disable_progress_bars()
         api = huggingface_hub.HfApi(library_name="holdfast")
-        with _only_upload(self.root, waits=self._waits), translated(self.repo_id):
+        with (
+            alone(self.root, "upload.lock", "uploads", waits=self._waits),
+            translated(self.repo_id),
+        ):
             return self._run(api)
 
     def _run(self, api: HfApi) -> UploadProgress:
@@ -247,20 +247,6 @@ def _snapshot(root: Path) -> _Snapshot:
     content |= {span.path for entry in entries for span in entry.videos.values()}
     paths = [path.relative_to(root).as_posix() for path in rows]
     return _Snapshot(info.total_episodes, sorted(content), paths, meta)
-
-
-@contextmanager
-def _only_upload(root: Path, *, waits: bool) -> Iterator[None]:
-    with locked(root):  # makes its folder
-        descriptor = os.open(root / STAGING / "upload.lock", os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise DatasetError(f"another process uploads {root}: wait for it, or end it") from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _card(name: str) -> bytes:

@@ -16,12 +16,9 @@ write to it meanwhile.
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -35,7 +32,7 @@ from . import commit_plan, recovery
 from .commit_plan import STAGING, RedoRecord
 from .dataset_info import EPISODES_PATH, INFO, DatasetInfo, read_info
 from .dataset_reader import episode_entries, episode_files, read_parquet
-from .dataset_writer import locked
+from .dataset_writer import alone, locked
 from .encoding import Archiving
 from .verification import CRC32
 from .video_codecs import VideoCodecs
@@ -85,7 +82,7 @@ class VideoArchive:
         another process at it; OSError where the disk refuses."""
         read_info(self.root)
         choose(self.archiving.codec)
-        with _only_one(self.root, waits=self.waits):
+        with alone(self.root, "transcoding.lock", "transcodes", waits=self.waits):
             codecs = VideoCodecs(self.root)
             wanted = self._begin(codecs)
             self._say(files=len(wanted))
@@ -268,19 +265,3 @@ def _in_progress(root: Path) -> str:
         except FileNotFoundError:
             continue  # it is saved meanwhile
     return ""
-
-
-@contextmanager
-def _only_one(root: Path, *, waits: bool) -> Iterator[None]:
-    with locked(root):  # makes its folder
-        descriptor = os.open(root / STAGING / "transcoding.lock", os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if waits else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise DatasetError(
-                f"another process transcodes {root}: wait for it, or end it"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
