@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_AUTOGROUP = Path("/proc/self/autogroup")
+from ...robot.dataset.lowest_priority import AUTOGROUP
+
 _NICE = 15
 """A twenty-eighth of the processor time of an ordinary process, where all want it."""
 _BEHIND, _CAUGHT_UP = 0.25, 0.02
@@ -28,7 +29,7 @@ class SessionPriority:
     """Of this process, which is the only one of its session. `low` is whether it yields; `fault`
     why it cannot, such as a kernel without autogroups: the nice values of threads count there."""
 
-    def __init__(self, place: Path = _AUTOGROUP) -> None:
+    def __init__(self, place: Path = AUTOGROUP) -> None:
         self.low, self.fault = False, ""
         self._place = place
         self._raised_ns = -_STAYS_NS

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import psutil
 
-_AUTOGROUP = Path("/proc/self/autogroup")
+AUTOGROUP = Path("/proc/self/autogroup")
+"""The nice value of this process's session, where Linux counts processor time by sessions."""
 
 
 def take_lowest_priority() -> None:
@@ -19,4 +20,4 @@ def take_lowest_priority() -> None:
         psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
     if os.getsid(0) == os.getpid():
         with suppress(OSError):  # a kernel without autogroups: the nice value is all there is
-            _AUTOGROUP.write_text("19")
+            AUTOGROUP.write_text("19")
