@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from ...errors import WireError
 from ...policy.base import CameraFeature, PolicySpec
+from ...transport.arrays import all_finite
 from ...transport.images import Pixels, resize
 from ...transport.limits import DEFAULT
 from .groot_modalities import Modalities
@@ -120,7 +121,7 @@ class GrootReader:
                 raise _wrong(f"state.{key} is {came}, expected {wanted} of numbers ({names})")
             with np.errstate(over="ignore"):  # what does not fit is infinite, and refused
                 state[:, places] = value[:, 0]
-        if not np.isfinite(state).all():
+        if not all_finite(state):
             raise _wrong("the state holds values that are not finite")
         return state
 

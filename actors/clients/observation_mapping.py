@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from ...errors import StepError, WireError
 from ...policy.base import CameraFeature, PolicySpec
 from ...policy.steps import resize_with_pad
+from ...transport.arrays import all_finite
 from ...transport.images import Pixels, resize
 from ...transport.limits import DEFAULT
 from ..runtime.client_configs import ObservationMapping
@@ -76,7 +77,7 @@ class ObservationReader:
                 f"{' and '.join(keys)} have {len(state)} values, the policy {self._spec.model} "
                 f"takes {len(wanted)}: {', '.join(wanted)}",
             )
-        if not np.isfinite(state).all():
+        if not all_finite(state):
             raise WireError("observation", f"{' and '.join(keys)} hold values that are not finite")
         return state
 

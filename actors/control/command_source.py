@@ -11,6 +11,7 @@ import numpy as np
 from ...robot.base import ControlMode, RobotSpec
 from ...robot.command_limits import CommandLimits, Refusal
 from ...robot.interpolate import Interpolator
+from ...transport.arrays import all_finite
 from .buffer import ChunkBuffer
 from .config import ControlConfig
 from .plan import Floats, PlannedAction
@@ -115,7 +116,7 @@ class CommandSource:
             self._interpolator.skip()
         self._interpolator.command()  # none; it only counts the ticks of a policy step
         self.action, self.accepted = None, False
-        finite = np.isfinite(target).all()
+        finite = all_finite(target)
         return self._checked(self._limits.toward(target) if finite else target, now_ns)
 
     def rest(self) -> Floats | None:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from ...robot.base import ControlMode, RobotSpec
+from ...transport.arrays import all_finite
 from .plan import Floats
 
 LEAST_S = 2.0
@@ -78,7 +79,7 @@ class PoseMotion:
                     f"{spec.upper[place]:g}"
                 )
             target[place] = value
-        if not np.isfinite(target).all():
+        if not all_finite(target):
             lost = [n for n, v in zip(spec.action_names, target, strict=True) if not np.isfinite(v)]
             raise ValueError(f"{', '.join(lost)}: not measured, so say where to")
         return target

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ...errors import RobotError
 from ...robot.base import Episode, Robot
+from ...transport.arrays import all_finite
 from ..runtime.outage import Outage
 from ..runtime.user_code import blame
 from .registers import Floats
@@ -267,7 +268,7 @@ class Device:
         if instant < self.measured_ns:
             back_ms = (self.measured_ns - instant) / 1e6
             return f"read_state returned an instant {back_ms:.3g} ms before the last one"
-        if not np.isfinite(self._fresh).all():
+        if not all_finite(self._fresh):
             place = int(np.argmin(np.isfinite(self._fresh)))
             return (
                 f"read_state left {self._fresh[place]} in out[{place}] ({self._names[place]}), "

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import arguments
+from ...transport.arrays import all_finite
 
 Sizes = dict[str, tuple[int, int]]
 _SIDE = 4096
@@ -68,7 +69,7 @@ class Declared:
             raise ValueError(f"state of shape {state.shape}, expected {wanted}")
         with np.errstate(over="ignore"):
             state = state.astype(np.float32)
-        if not np.isfinite(state).all():
+        if not all_finite(state):
             wrong = [n for n, ok in zip(self._names, np.isfinite(state), strict=True) if not ok]
             raise ValueError(f"state: {', '.join(wrong)} not finite: {state.tolist()}")
         return state
