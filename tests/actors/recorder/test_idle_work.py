@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +17,11 @@ from holdfast.robot.dataset import video_encoder
 from holdfast.robot.dataset.verification import verify
 from holdfast.robot.dataset.video_transcoding import codec_of
 from holdfast.tests.robot.dataset import recordings
-from holdfast.tests.robot.dataset.upload_hub import TOKEN, UploadHub, upload_hub
+from holdfast.tests.robot.dataset.upload_hub import UploadHub
 from holdfast.tests.waiting import wait_until
 
 RETRY_NS = 30_000_000_000
 LOG = logging.getLogger("idle work")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    recordings.dataset(tmp_path / "pick", recordings.SMALL, (3, 4))
-    return tmp_path / "pick"
-
-
-@pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[UploadHub]:
-    with upload_hub() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        monkeypatch.setenv("HF_HOME", str(tmp_path / "huggingface"))
-        monkeypatch.setenv("HF_HUB_OFFLINE", "0")
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-        yield hub
 
 
 def settings(root: Path, **more: Any) -> RecordSettings:

@@ -9,8 +9,8 @@ import pytest
 from holdfast.actors.driver.latch import EmergencyStop
 from holdfast.actors.supervision import health, report
 from holdfast.actors.supervision.notes import Weight, notes
-from holdfast.actors.supervision.report import ActorFacts
 from holdfast.actors.supervision.supervised import ActorRecord, ActorState
+from holdfast.tests.actors.supervision.actor_facts import facts_of
 
 LATCHED = EmergencyStop("anna", "a hand in the cell", 1_700_000_000.0)
 CONFIRMED = {"by": "anna", "why": "a hand in the cell", "at_s": LATCHED.at_s, "confirmed": True}
@@ -24,21 +24,7 @@ def status(
         "control": {"state": "STREAMING", "refusing_s": 3.0, "refusing": "a joint is too far"},
         "driver": {"estop": said},
     }
-    facts = [
-        ActorFacts(
-            name=f"r1/{kind}",
-            kind=kind,
-            robot="r1",
-            pid=1,
-            uptime_s=1.0,
-            progress_age_s=0.0,
-            memory_mb=1.0,
-            last_exit=None,
-            last_error=None,
-            report=reports[kind],
-        )
-        for kind in reports
-    ]
+    facts = facts_of(reports)
     actors = {
         "r1/control": ActorRecord(ActorState.READY),
         "r1/driver": ActorRecord(driver),

@@ -7,28 +7,14 @@ from typing import Any
 import pytest
 
 from holdfast.actors.supervision import report
-from holdfast.actors.supervision.report import ActorFacts
 from holdfast.actors.supervision.supervised import ActorRecord, ActorState
+from holdfast.tests.actors.supervision.actor_facts import facts_of
 
 
 def reason(control: dict[str, Any], recorder: dict[str, Any] | None) -> str:
     """That of a robot whose two actors report so."""
     reports = {"control": control, **({} if recorder is None else {"recorder": recorder})}
-    facts = [
-        ActorFacts(
-            name=f"r1/{kind}",
-            kind=kind,
-            robot="r1",
-            pid=1,
-            uptime_s=1.0,
-            progress_age_s=0.0,
-            memory_mb=1.0,
-            last_exit=None,
-            last_error=None,
-            report=said,
-        )
-        for kind, said in reports.items()
-    ]
+    facts = facts_of(reports)
     actors = {f"r1/{kind}": ActorRecord(ActorState.READY) for kind in reports}
     (row,) = report.status("cell", 1.0, facts, actors, ["r1"], now_s=1.0)["robots"]
     return str(row["reason"])
