@@ -8,22 +8,14 @@ import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
-import simplejpeg
 
-from holdfast.actors.driver import latch
 from holdfast.actors.gateway import routes as _site
-from holdfast.actors.gateway import supervisor_client as _supervisor
-from holdfast.actors.gateway.cameras import Thumbnails
 from holdfast.actors.supervision.supervised import ActorState
-from holdfast.tests.actors.driver.fake_driver import FakeDriver
-from holdfast.tests.actors.gateway.running_gateway import Events, Gateway, list_robot
+from holdfast.tests.actors.gateway.running_gateway import Events, Gateway
 from holdfast.tests.actors.gateway.scripted_supervisor import ScriptedSupervisor
 from holdfast.tests.waiting import wait_until
-from holdfast.transport.frame_ring import FrameRing
 
 SHAPE = (48, 64, 3)
 
@@ -181,186 +173,6 @@ def test_a_watched_fleet_is_polled_four_times_a_second(events: Events) -> None:
     wait_until(quick, "four polls in less than the four seconds of an unwatched one")
 
 
-@pytest.mark.parametrize(
-    ("verb", "asked"),
-    [
-        ("episode-success", {"do": "episode_stop", "args": {"success": True}}),
-        ("episode-failure", {"do": "episode_stop", "args": {"success": False}}),
-        ("episode-rerecord", {"do": "episode_rerecord", "args": {}}),
-        ("episode-save", {"do": "episode_save", "args": {}}),
-    ],
-)
-def test_what_is_recorded_is_judged_and_dropped_with_the_token(
-    gateway: Gateway, supervisor: ScriptedSupervisor, verb: str, asked: dict[str, Any]
-) -> None:
-    """Each button is one command for the robot's recorder."""
-    assert gateway.post(f"/api/robots/r1/{verb}") == (200, {"result": None})
-    assert supervisor.asked == [{"names": ["r1"], **asked}]
-
-
-@pytest.mark.parametrize("verb", ["pause", "resume", "reset", "take-over"])
-def test_a_robot_is_commanded_with_the_token(
-    gateway: Gateway, supervisor: ScriptedSupervisor, verb: str
-) -> None:
-    """The verb and the robot's name reach the supervisor."""
-    assert gateway.post(f"/api/robots/r1/{verb}") == (200, {"result": None})
-    assert supervisor.asked == [{"do": verb, "names": ["r1"]}]
-
-
-@pytest.mark.parametrize("task", ["", "bow to the left", "把红色的包裹放好" * 256])
-def test_a_robot_is_given_another_task(
-    gateway: Gateway, supervisor: ScriptedSupervisor, task: str
-) -> None:
-    """Of any length that a request of a robot may carry."""
-    body = json.dumps({"task": task}, ensure_ascii=False).encode()
-    assert gateway.post("/api/robots/r1/task", body=body) == (200, {"result": None})
-    assert supervisor.asked == [{"do": "task", "names": ["r1"], "args": {"task": task}}]
-
-
-@pytest.mark.parametrize("body", [None, b"bow", b"{}", b'{"task": 3}', b'{"task": "bow', b"\xff"])
-def test_a_task_that_is_none_is_refused(
-    gateway: Gateway, supervisor: ScriptedSupervisor, body: bytes | None
-) -> None:
-    """The answer says what was expected, and the supervisor is not asked."""
-    status, answer = gateway.post("/api/robots/r1/task", body=body)
-    assert status == 400
-    assert '{"task": "a sentence"}' in answer["error"]
-    assert supervisor.asked == []
-
-
-def test_a_task_needs_the_token(gateway: Gateway, supervisor: ScriptedSupervisor) -> None:
-    """As every command does."""
-    status, _, _ = gateway.request("POST", "/api/robots/r1/task", {}, b'{"task": "bow"}')
-    assert status == 401
-    assert supervisor.asked == []
-
-
-def test_a_robot_is_stopped_and_released_without_the_supervisor(
-    gateway: Gateway, supervisor: ScriptedSupervisor
-) -> None:
-    """The latch and the driver are all that it takes: a supervisor that hangs delays nothing."""
-    supervisor.silent = True
-    state_dir = list_robot(gateway.rundir)
-
-    def answer(asked: dict[str, Any]) -> dict[str, Any]:
-        stopping = asked["do"] == "estop"
-        return {"latched": stopping, "confirmed": stopping, "error": ""}
-
-    with FakeDriver(gateway.rundir / "r1.driver", answer) as driver:
-        said = "r1 stopped, confirmed by the device"
-        assert gateway.post("/api/robots/r1/estop") == (200, {"result": said})
-        stop = latch.engaged(state_dir, "r1")
-        assert stop is not None and stop.by == "the dashboard"
-        assert gateway.post("/api/robots/r1/release") == (200, {"result": "r1 released"})
-        assert [asked["do"] for asked in driver.asked] == ["estop", "release"]
-
-
-def test_a_stop_of_all_robots_says_which_were_not_reached(gateway: Gateway) -> None:
-    """One on another host, and one whose driver does not run; that one is latched all the same."""
-    state_dir = list_robot(gateway.rundir)
-    status, body = gateway.post("/api/estop")
-    assert status == 409
-    assert "r9: not reached: it is on host gpu1" in body["error"]
-    assert "r1: its driver is not running: the latch holds when it starts" in body["error"]
-    assert latch.engaged(state_dir, "r1") is not None
-
-
-def test_an_actor_with_a_slash_in_its_name_is_restarted(
-    gateway: Gateway, supervisor: ScriptedSupervisor
-) -> None:
-    """The slash may be plain or percent-encoded."""
-    assert gateway.post("/api/actors/r1/network/restart")[0] == 200
-    assert gateway.post("/api/actors/r1%2Fnetwork/restart")[0] == 200
-    assert supervisor.asked == [{"do": "restart", "names": ["r1/network"]}] * 2
-
-
-def test_a_command_that_the_supervisor_refuses_is_409_with_its_reason(gateway: Gateway) -> None:
-    """The error is the supervisor's own sentence."""
-    status, body = gateway.post("/api/actors/r1/netwrk/restart")
-    assert status == 409
-    assert "did you mean 'r1/network'?" in body["error"]
-
-
-def test_a_command_to_a_supervisor_that_does_not_answer_is_503(
-    gateway: Gateway, supervisor: ScriptedSupervisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The answer comes after COMMAND_S at the latest."""
-    monkeypatch.setattr(_supervisor, "COMMAND_S", 0.2)
-    supervisor.silent = True
-    status, body = gateway.post("/api/robots/r1/pause")
-    assert status == 503
-    assert "did not answer" in body["error"]
-
-
-def test_an_unknown_command_is_refused(gateway: Gateway, supervisor: ScriptedSupervisor) -> None:
-    """404 for an unknown path, 405 for an unknown method; the supervisor gets neither."""
-    authorization = {"authorization": f"Bearer {gateway.token}"}
-    for path in ("/api/actors/broker/kill", "/api/robots/r1/shutdown", "/api/status", "/"):
-        status, _, body = gateway.request("POST", path, authorization)
-        assert status == 404, path
-        assert b"expected" in body
-    assert gateway.request("DELETE", "/api/status", authorization)[0] == 405
-    assert not supervisor.asked
-
-
-def test_a_thumbnail_is_the_newest_frame_with_its_colours_and_its_age(gateway: Gateway) -> None:
-    """Headers have the frame's number and age; RGB stays RGB."""
-    status, _, body = gateway.get("/api/camera/r1/overhead.jpg")
-    assert (status, body) == (503, b"camera r1/overhead has no frame yet\n")
-    ring = FrameRing(gateway.rings["r1/overhead"], SHAPE)
-    for color in ((0, 0, 255), (255, 0, 0)):
-        ring.put(np.full(SHAPE, color, np.uint8), time.monotonic_ns() - 50_000_000)
-    status, headers, body = gateway.get("/api/camera/r1/overhead.jpg")
-    assert (status, headers["content-type"], headers["x-frame"]) == (200, "image/jpeg", "2")
-    assert 50 <= int(headers["x-frame-age-ms"]) < 60_000
-    red, green, blue = simplejpeg.decode_jpeg(body).reshape(-1, 3).mean(axis=0)
-    assert red > 240
-    assert green < 15
-    assert blue < 15
-
-
-def test_a_thumbnail_is_small_and_encoded_once_for_each_frame() -> None:
-    """The width is 320 and the proportions are the camera's."""
-    shape = (480, 640, 3)
-    memory = bytearray(FrameRing.size_for(shape))
-    thumbnails = Thumbnails({"r1/top": memory})
-    ring = FrameRing(memory, shape)
-    ring.put(np.full(shape, 77, np.uint8), time.monotonic_ns())
-    first = thumbnails.newest("r1/top")
-    assert first is not None
-    assert simplejpeg.decode_jpeg(first.jpeg).shape == (240, 320, 3)
-    assert thumbnails.newest("r1/top") is first
-    ring.put(np.full(shape, 78, np.uint8), time.monotonic_ns())
-    assert thumbnails.newest("r1/top") is not first
-
-
-def test_cameras_and_incarnations_of_a_sensor_do_not_mix(gateway: Gateway) -> None:
-    """Each camera shows the newest frame of its own ring."""
-    for camera, value in (("r1/overhead", 30), ("r1/wrist", 200)):
-        ring = FrameRing(gateway.rings[camera], SHAPE, incarnation=1)
-        ring.put(np.full(SHAPE, value, np.uint8), time.monotonic_ns())
-        assert _mean(gateway, camera) == pytest.approx(value, abs=3)
-    again = FrameRing(gateway.rings["r1/wrist"], SHAPE, incarnation=2)
-    again.put(np.full(SHAPE, 90, np.uint8), time.monotonic_ns())
-    assert _mean(gateway, "r1/wrist") == pytest.approx(90, abs=3)
-    assert _mean(gateway, "r1/overhead") == pytest.approx(30, abs=3)
-
-
-def test_an_unknown_camera_is_404_with_the_known_ones(gateway: Gateway) -> None:
-    """No path outside the rings is read."""
-    status, _, body = gateway.get("/api/camera/r1/overheat.jpg")
-    assert status == 404
-    assert b"r1/overhead, r1/wrist" in body
-    assert gateway.get("/api/camera/../../etc/passwd.jpg")[0] == 404
-
-
-def test_memory_that_holds_no_ring_is_a_503(gateway: Gateway) -> None:
-    """The gateway goes on."""
-    gateway.rings["r1/wrist"][:8] = b"nonsense"
-    assert gateway.get("/api/camera/r1/wrist.jpg")[0] == 503
-    assert gateway.get("/healthz")[0] == 200
-
-
 def test_a_restarted_gateway_keeps_its_address_and_token(
     rundir: Path, supervisor: ScriptedSupervisor, make_gateway: Callable[..., Gateway]
 ) -> None:
@@ -402,8 +214,3 @@ def test_a_page_that_does_not_read_does_not_stop_the_gateway(gateway: Gateway) -
         lazy.sendall(f"GET /api/events HTTP/1.1\r\nHost: localhost\r\n{token}\r\n\r\n".encode())
         before = gateway.actor.board.turns
         wait_until(lambda: gateway.actor.board.turns >= before + 4, "progress of the gateway")
-
-
-def _mean(gateway: Gateway, camera: str) -> float:
-    _, _, body = gateway.get(f"/api/camera/{camera}.jpg")
-    return float(simplejpeg.decode_jpeg(body).mean())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ import numpy as np
 import pytest
 
 from holdfast.actors.inference.served_session import noise_seed
-from holdfast.errors import WireError
-from holdfast.policy.base import Chunk, Observation
+from holdfast.policy.base import Chunk
 from holdfast.policy.kinds import load_policy
 from holdfast.tests.actors.inference.bench import Echo, MakeBench
 from holdfast.tests.actors.inference.robot_side import RobotSide, example
@@ -116,91 +114,6 @@ def test_each_robot_of_a_batch_is_guided_by_its_own_settings(
             assert np.abs(chunk - other).max() > 5e-3, "each setting makes a difference"
 
 
-def test_a_jpeg_is_decoded_and_resized_to_the_policys_resolution(
-    bench: MakeBench, echo: Echo
-) -> None:
-    """The policy's image is close to the resized original."""
-    seen: list[Observation] = []
-    echo.look = seen.append
-    b = bench(echo)
-    b.join("r1")
-    ramp = np.linspace(0, 255, 64, dtype=np.uint8)[None, :, None]
-    image = np.ascontiguousarray(np.broadcast_to(ramp, (48, 64, 3)))
-    sent = dataclasses.replace(example(1), images={"overhead": image, "wrist": image})
-    b.receive("r1", RobotSide("r1").request(sent, quality=95))
-    b.work()
-    for camera in echo.spec.cameras:
-        got = seen[-1].images[camera.name]
-        assert got.shape == (camera.height, camera.width, 3)
-        expected = resize(image, camera.width, camera.height)
-        assert np.abs(got.astype(int) - expected).mean() < 3
-
-
-def test_a_request_whose_pixels_were_overwritten_fails_alone(bench: MakeBench, echo: Echo) -> None:
-    """Its error is `shm-overwritten`, and the other robot gets its chunk."""
-    memory = bytearray(Outbox.size_for(64_000))
-    outbox = Outbox(memory)
-    b = bench(echo, {"r1": OutboxReader(memory)}, max_batch=2)
-    careless = RobotSide("r1", outbox)
-    b.receive("r1", careless.open())
-    b.join("r2")
-    b.receive("r1", careless.request(example(1)))
-    for seed in range(outbox.slots):
-        outbox.put(example(seed).images)
-    b.receive("r2", RobotSide("r2").request(example(2)))
-    answers = dict(b.work())
-    assert answers["r1"].body.reason == "shm-overwritten"
-    assert answers["r2"].header.kind is Kind.REPLY
-
-
-def test_a_request_whose_pixels_are_overwritten_during_the_prediction_fails_alone(
-    bench: MakeBench, echo: Echo
-) -> None:
-    """Images are not copied for a stateless policy; a chunk from overwritten ones is not sent."""
-    memory = bytearray(Outbox.size_for(64_000))
-    outbox = Outbox(memory)
-    looked: list[bool] = []
-
-    def look(observation: Observation) -> None:
-        looked.append(np.shares_memory(observation.images["overhead"], np.frombuffer(memory, "u1")))
-        if looked == [True]:
-            for seed in range(outbox.slots):
-                outbox.put(example(seed).images)
-
-    b = bench(echo, {"r1": OutboxReader(memory)}, max_batch=2)
-    careless = RobotSide("r1", outbox)
-    b.receive("r1", careless.open())
-    b.join("r2")
-    echo.look = look
-    b.receive("r1", careless.request(example(1)))
-    b.receive("r2", RobotSide("r2").request(example(2)))
-    answers = dict(b.work())
-    assert sorted(looked) == [False, True]
-    assert answers["r1"].body.reason == "shm-overwritten"
-    assert answers["r2"].header.kind is Kind.REPLY
-
-
-def test_shared_memory_is_accepted_only_from_the_robot_whose_memory_is_mapped(
-    bench: MakeBench, echo: Echo
-) -> None:
-    """Another name, nonce or host is served without shared memory."""
-    memories = {name: bytearray(Outbox.size_for(64_000)) for name in ("r1", "r2")}
-    outboxes = {name: Outbox(memory) for name, memory in memories.items()}
-    b = bench(echo, {name: OutboxReader(memory) for name, memory in memories.items()})
-
-    def promised(name: str, **changes: Any) -> bool:
-        epoch = 1 + int(b.service.sessions[name].epoch if name in b.service.sessions else 0)
-        [answer] = b.receive(name, RobotSide(name, outboxes["r1"]).open(epoch, **changes))
-        shm: bool = answer.body.shm
-        return shm
-
-    assert promised("r1")
-    assert not promised("r2"), "the memory of r1"
-    assert not promised("r1", outbox_nonce=outboxes["r1"].nonce + 1)
-    assert not promised("r1", boot_id="another host")
-    assert not promised("r3")
-
-
 @pytest.mark.parametrize(
     ("change", "reason", "says"),
     [
@@ -264,92 +177,6 @@ def test_an_observation_that_the_policy_refuses_fails_alone(bench: MakeBench, ec
     assert "out of this world" in answers["r2"].body.message
     assert chunk_of(answers["r1"]).model[0, 0] == 0
     assert chunk_of(answers["r3"]).model[0, 0] == 2
-
-
-def test_a_reply_counts_the_requests_that_it_superseded(bench: MakeBench, echo: Echo) -> None:
-    """The newest request is answered, and the count restarts after it."""
-    b = bench(echo)
-    b.join("r1")
-    for seq in (1, 2, 3):
-        b.receive("r1", RobotSide("r1").request(example(seq), seq=seq))
-    [(_, reply)] = b.work()
-    assert (reply.header.seq, reply.body.superseded) == (3, 2)
-    b.receive("r1", RobotSide("r1").request(example(4), seq=4))
-    [(_, reply)] = b.work()
-    assert (reply.header.seq, reply.body.superseded) == (4, 0)
-
-
-def test_a_message_of_an_earlier_epoch_request_or_episode_is_dropped(
-    bench: MakeBench, echo: Echo
-) -> None:
-    """The newest request of the newest epoch is answered."""
-    b = bench(echo)
-    robot = RobotSide("r1")
-    b.receive("r1", robot.open(epoch=3))
-    b.receive("r1", robot.request(example(1), seq=9, episode=5, epoch=3))
-    with pytest.raises(WireError, match="r1"):
-        b.receive("r1", robot.request(example(1), seq=10, episode=5, epoch=2))
-    b.receive("r1", robot.request(example(1), seq=8, episode=5, epoch=3))
-    b.receive("r1", robot.reset(episode=4, epoch=3))
-    [(_, reply)] = b.work()
-    assert reply.header[1:4] == (9, 5, 3)
-
-
-def test_a_robot_is_served_after_the_largest_epoch_episode_and_seq(
-    bench: MakeBench, echo: Echo
-) -> None:
-    """The session is that of the last OPEN, the episode that of the last request."""
-    b = bench(echo)
-    robot = RobotSide("r1")
-    b.receive("r1", robot.open(epoch=2**32 - 1))
-    b.receive("r1", robot.open(epoch=3))
-    b.receive("r1", robot.reset(episode=2**32 - 1, epoch=3))
-    b.receive("r1", robot.request(example(1), seq=2**64 - 1, episode=2**32 - 1, epoch=3))
-    b.work()
-    b.receive("r1", robot.request(example(1), seq=9, episode=5, epoch=3))
-    [(_, reply)] = b.work()
-    assert reply.header[1:4] == (9, 5, 3)
-
-
-def test_a_reset_drops_the_waiting_request_of_the_old_episode(bench: MakeBench, echo: Echo) -> None:
-    """The reset is acknowledged, and a request of a later episode is served without one."""
-    b = bench(echo)
-    b.join("r1")
-    b.receive("r1", RobotSide("r1").request(example(1), episode=0))
-    [known] = b.receive("r1", RobotSide("r1").reset(episode=1))
-    assert (known.body.what, known.header.episode) == ("reset", 1), "it is acknowledged"
-    assert b.work() == []
-    b.receive("r1", RobotSide("r1").request(example(1), seq=2, episode=2))
-    [(_, reply)] = b.work()
-    assert reply.header.episode == 2, "a lost reset costs nothing"
-
-
-def test_a_request_without_a_session_is_answered_by_lost(bench: MakeBench, echo: Echo) -> None:
-    """The EVENT has the request's epoch, so that the robot reconnects at once."""
-    b = bench(echo)
-    [answer] = b.receive("r1", RobotSide("r1").request(example(1), epoch=4))
-    assert (answer.header.kind, answer.header.epoch, answer.body.what) == (Kind.EVENT, 4, "lost")
-
-
-def test_a_repeated_open_is_accepted_again(bench: MakeBench, echo: Echo) -> None:
-    """The session and its waiting request stay, and it needs no second place."""
-    b = bench(echo, max_sessions=1)
-    b.join("r1")
-    b.receive("r1", RobotSide("r1").request(example(1)))
-    b.join("r1")
-    assert len(b.work()) == 1
-    [refused] = b.receive("r2", RobotSide("r2").open())
-    assert refused.body.reason == "capacity" and not refused.body.final
-
-
-def test_a_robot_that_reconnects_replaces_its_own_session(bench: MakeBench, echo: Echo) -> None:
-    """A full replica accepts its new epoch, and drops the request of the old one."""
-    b = bench(echo, max_sessions=1)
-    b.join("r1")
-    b.receive("r1", RobotSide("r1").request(example(1)))
-    [answer] = b.receive("r1", RobotSide("r1").open(epoch=2))
-    assert answer.header.kind is Kind.ACCEPT
-    assert b.work() == [], "the request of the old epoch is dropped"
 
 
 def test_a_draining_replica_refuses_robots_and_answers_its_requests(
@@ -430,60 +257,3 @@ def test_a_session_has_the_id_that_its_robot_gave_it_or_one_of_its_own(
     made = opened(2)
     assert 0 < made < 2**53 and opened(2) == made
     assert opened(3) != made
-
-
-def test_the_status_of_many_robots_fits_the_board(bench: MakeBench, echo: Echo) -> None:
-    """300 sessions take less than 8 KiB."""
-    b = bench(echo, max_sessions=500, max_batch=2)
-    b.join(*(f"robot-with-quite-a-long-name-{i}" for i in range(300)))
-    status = b.service.status(0)
-    assert len(msgspec.msgpack.encode(status)) < 8 * 1024
-    assert status["mode"] == "shared" and status["checkpoint"] == "echo"
-    assert set(status["batch_ms"]) == {"1", "2"}
-    assert status["counts"]["accepted"] == 300
-
-
-def test_a_distant_robot_reduces_the_capacity(bench: MakeBench, echo: Echo) -> None:
-    """Its delay, without the time at this replica, is the round-trip time."""
-    b = bench(echo, max_batch=1, buffer_time_s=0.1)
-    b.join("r1")
-    spec = echo.spec
-    half_s = spec.chunk_size / spec.fps / 2
-
-    def carried(delay_steps: int, seq: int) -> int:
-        seen = dataclasses.replace(example(seq), delay_steps=delay_steps)
-        now_ns = time.monotonic_ns()
-        b.receive("r1", RobotSide("r1").request(seen, seq=seq), now_ns)
-        b.work(now_ns)
-        b.runner.times[1] = half_s / 10  # a round of ten fits into half a chunk
-        return b.service.capacity()
-
-    near = carried(0, seq=1)
-    assert near > 0
-    assert carried(spec.chunk_size // 2 - 1, seq=2) < near
-    assert carried(spec.chunk_size - 1, seq=3) == 0, "its chunks come too late for any round"
-    assert carried(0, seq=4) == near
-
-
-def test_robots_beyond_the_capacity_are_given_a_pace_before_one_is_refused(
-    bench: MakeBench, echo: Echo
-) -> None:
-    """Every reply has it; once none would make room, the next robot is refused."""
-    b = bench(echo, max_batch=1, max_sessions=9)
-    chunk_s = echo.spec.chunk_size / echo.spec.fps
-
-    def pace_s(seq: int) -> float:
-        now_ns = time.monotonic_ns()
-        b.receive("r1", RobotSide("r1").request(example(seq), seq=seq), now_ns)
-        b.runner.times[1] = b.runner.fastest[1] = chunk_s / 6
-        [(_, reply)] = b.work(now_ns)
-        return float(reply.body.interval_s)
-
-    b.join("r1")
-    assert pace_s(1) == 0
-    b.join("r2", "r3")
-    assert 0 < pace_s(2) <= chunk_s / 2 + 0.01, "three sixths are half a chunk"
-    b.runner.fastest[1] = chunk_s / 6
-    [refused] = b.receive("r4", RobotSide("r4").open())
-    assert refused.header.kind is Kind.REJECT
-    assert "slowest rate" in refused.body.message
