@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from holdfast.actors.supervision.report import ActorFacts
 
 
-def facts_of(reports: Mapping[str, object]) -> list[ActorFacts]:
+def facts_of(reports: Mapping[str, dict[str, Any]]) -> list[ActorFacts]:
     """Of the robot r1, whose actors of these kinds run and have reported so."""
     return [
         ActorFacts(
