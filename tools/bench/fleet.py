@@ -15,7 +15,10 @@ batches.
 
 `us_message` is the broker's CPU time, all threads, for a message that it received (request, reply,
 heartbeat) and what it sent for it; what the broker uses with its replicas and no robot is measured
-first and taken off. `ms_request` is all of its CPU time, nothing taken off, by request. `fairness`
+first and taken off. `wakes_message` is how often its loop turned for it: near 1 where messages come
+alone, and less where several have come whenever it looks. Of three fleets or more the report says
+what a wake-up and what a message costs (`cost`): these are to be constant, not `us_message`, which
+is both. `ms_request` is all of its CPU time, nothing taken off, by request. `fairness`
 is the slowest robot's p99 over the fastest's, and judged where each robot has 20 requests at least:
 of few requests it measures chance; `starved` counts robots without a chunk. The load
 measures itself: `late` is the p99 of its own ticks' lateness in ms, `cores` what it used; where it
@@ -35,10 +38,11 @@ from typing import Any
 import numpy as np
 
 from . import figures
+from .fleet_cost import cost_of
 from .fleet_load import DT_NS, LoadReport, load_of
 from .fleet_report import aims, plot, text
 from .fleet_robot import CHUNK_STEPS, FPS, RobotConfig
-from .fleet_site import Site, Used
+from .fleet_site import Site, Used, UsedIdle
 
 ROBOTS = (1, 3, 10, 30, 100, 300)
 QUICK = (30, 300)
@@ -85,7 +89,13 @@ def main() -> int:
         rows = [measure(robots, options) for robots in fleets]
     except RuntimeError as error:
         parser.exit(1, f"actorctl bench fleet: {error}\n")
-    report = {"bench": "fleet", "machine": about, "rows": rows, "aims": aims(rows)}
+    report = {
+        "bench": "fleet",
+        "machine": about,
+        "rows": rows,
+        "cost": cost_of(rows),
+        "aims": aims(rows),
+    }
     if options.plot is not None:
         plot(report, options.plot)
     print(json.dumps(report) if options.json else text(report))
@@ -121,8 +131,7 @@ def measure(robots: int, options: argparse.Namespace) -> dict[str, Any]:
             ended = site.used()
         finally:
             site.close()
-    idle_cpu = (idle.cpu_s - before.cpu_s) / (idle.at_s - before.at_s)
-    return row_of(robots, options, idle_cpu, began, ended, reports)
+    return row_of(robots, options, UsedIdle.of(before, idle), began, ended, reports)
 
 
 def interval_s(robots: int, requests_per_s: float) -> float:
@@ -133,12 +142,12 @@ def interval_s(robots: int, requests_per_s: float) -> float:
 def row_of(
     robots: int,
     options: argparse.Namespace,
-    idle_cpu: float,
+    idle: UsedIdle,
     began: Used,
     ended: Used,
     reports: list[LoadReport],
 ) -> dict[str, Any]:
-    """The figures of one fleet. `idle_cpu`: what the broker used without robots, of a core."""
+    """The figures of one fleet. `idle`: what the broker used without robots."""
     seconds = ended.at_s - began.at_s
     requests, replies = ended.requests - began.requests, ended.replies - began.replies
     broker_s = ended.cpu_s - began.cpu_s
@@ -159,10 +168,13 @@ def row_of(
         load=round(requests / seconds / full_per_s, 3),
         batch=round(sum(int(size) * n for size, n in batches.items()) / max(1, batches.total()), 2),
         messages=round(messages),
-        us_message=round((broker_s - idle_cpu * seconds) / max(1.0, messages) * 1e6, 1),
+        us_message=round((broker_s - idle.cpu * seconds) / max(1.0, messages) * 1e6, 1),
+        wakes_message=round(
+            (ended.wakes - began.wakes - idle.wakes_per_s * seconds) / max(1.0, messages), 3
+        ),
         ms_request=round(broker_s / max(1, requests) * 1e3, 4),
         broker_cpu=round(broker_s / seconds, 4),
-        idle_cpu=round(idle_cpu, 4),
+        idle_cpu=round(idle.cpu, 4),
         fairness=round(max(p99) / min(p99), 3) if p99 and min(p99) > 0 else None,
         fewest=min((len(values) for values in by_robot), default=0),
         starved=sum(not values for values in by_robot),

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from .fleet_cost import cost_of
+
 Row = dict[str, Any]
 
 FAIR = 1.5
@@ -25,7 +27,11 @@ def aims(rows: list[Row]) -> list[dict[str, Any]]:
     costs = [row["us_message"] for row in rows if row["us_message"] > 0]
     if len(costs) > 1:
         ratio = round(max(costs) / min(costs), 3)
-        judge("broker CPU per message, most over least", ratio, SPREAD)
+        judge("broker CPU per message, wake-ups in it, most over least", ratio, SPREAD)
+    if (cost := cost_of(rows)) is not None:
+        judge(
+            "broker CPU over its wake-ups' and messages' cost, most over least", cost["off"], SPREAD
+        )
     loaded = [
         row
         for row in rows
@@ -54,6 +60,7 @@ _COLUMNS = (
     ("load", "load", "{:.2f}"),
     ("batch", "batch", "{:.1f}"),
     ("µs/message", "us_message", "{:.1f}"),
+    ("wakes/message", "wakes_message", "{:.2f}"),
     ("ms/request", "ms_request", "{:.3f}"),
     ("broker cpu", "broker_cpu", "{:.3f}"),
     ("idle", "idle_cpu", "{:.3f}"),
@@ -73,6 +80,12 @@ def text(report: dict[str, Any]) -> str:
     ]
     for row in report["rows"]:
         lines += [f"{row['robots']} robots: {fault}" for fault in _faults(row)]
+    if (cost := report["cost"]) is not None:
+        idle = min(row["idle_cpu"] for row in report["rows"])
+        lines.append(
+            f"broker: {idle:.3f} of a core without robots, and with them {cost['us_wake']:.0f} µs "
+            f"a wake-up and {cost['us_each']:.0f} µs a message"
+        )
     for aim in report["aims"]:
         outcome = "met" if aim["met"] else "missed"
         lines.append(f"{aim['aim']}: {aim['found']:g}, aim {aim['most']:g}: {outcome}")

@@ -34,10 +34,12 @@ SPEC = PolicySpec(
 
 
 class Used(msgspec.Struct, frozen=True):
-    """What was used until now. `batches` of both replicas by their size, MB of private memory."""
+    """What was used until now. `wakes`: turns of the broker's loop; `batches` of both replicas by
+    their size, MB of private memory."""
 
     at_s: float
     cpu_s: float
+    wakes: int
     requests: int
     replies: int
     errors: int
@@ -45,6 +47,20 @@ class Used(msgspec.Struct, frozen=True):
     batches: Counter[str]
     broker_mb: float
     replica_mb: float
+
+
+class UsedIdle(msgspec.Struct, frozen=True):
+    """What the broker used without robots: of a core, and turns of its loop."""
+
+    cpu: float
+    wakes_per_s: float
+
+    @classmethod
+    def of(cls, began: Used, ended: Used) -> UsedIdle:
+        """Between the two."""
+        seconds = ended.at_s - began.at_s
+        cpu_s, wakes = ended.cpu_s - began.cpu_s, ended.wakes - began.wakes
+        return cls(cpu_s / seconds, wakes / seconds)
 
 
 class Site:
@@ -100,6 +116,7 @@ class Site:
         return Used(
             at_s=time.monotonic(),
             cpu_s=cpu_s_of(self._pid),
+            wakes=self._started.turns("broker"),
             requests=status["requests"],
             replies=status["replies"],
             errors=counters.get("errors", 0),

@@ -76,6 +76,11 @@ class Started:
     def pid(self, name: str) -> int:
         return self._processes[name].pid
 
+    def turns(self, name: str) -> int:
+        """How many turns the actor's loop has made."""
+        memory = self.segments[f"{name}/board"].map(writable=False)
+        return StatusBoardReader(memory).progress()[0]
+
     @property
     def pids(self) -> list[int]:
         return [process.pid for process in self._processes.values()]

@@ -9,16 +9,20 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from holdfast.tests.tools.bench.reports import report_of
 from holdfast.tools.bench.fleet import interval_s, row_of
+from holdfast.tools.bench.fleet_cost import cost_of
 from holdfast.tools.bench.fleet_load import LoadReport
 from holdfast.tools.bench.fleet_report import aims, plot, text
-from holdfast.tools.bench.fleet_site import Used
+from holdfast.tools.bench.fleet_site import Used, UsedIdle
 
 BEGAN = Used(
     at_s=100.0,
     cpu_s=1.0,
+    wakes=1000,
     requests=50,
     replies=50,
     errors=0,
@@ -28,7 +32,13 @@ BEGAN = Used(
     replica_mb=30.0,
 )
 ENDED = msgspec.structs.replace(
-    BEGAN, at_s=110.0, cpu_s=2.2, requests=250, replies=250, batches=Counter({"4": 50, "8": 5})
+    BEGAN,
+    at_s=110.0,
+    cpu_s=2.2,
+    wakes=1600,
+    requests=250,
+    replies=250,
+    batches=Counter({"4": 50, "8": 5}),
 )
 
 
@@ -50,15 +60,16 @@ def load(*latencies_ms: list[float], **more: Any) -> LoadReport:
 
 def row(*reports: LoadReport) -> dict[str, Any]:
     options = argparse.Namespace(replicas=2, batch=8, service_ms=50.0)
-    return row_of(4, options, 0.02, BEGAN, ENDED, list(reports))
+    return row_of(4, options, UsedIdle(0.02, 20.0), BEGAN, ENDED, list(reports))
 
 
 def test_the_brokers_idle_time_is_not_a_messages() -> None:
-    """800 messages in 1.2 s of CPU, less the 0.2 s of a broker without robots."""
+    """800 messages in 1.2 s of CPU and 600 turns, less 0.2 s and 200 of a broker without robots."""
     # 280 + 280 of robots, 200 replies, 40 heartbeats of replicas.
     found = row(load([10.0], [12.0]), load([20.0], [30.0]))
     assert found["messages"] == 800
     assert found["us_message"] == pytest.approx(1e6 / 800)
+    assert found["wakes_message"] == pytest.approx(400 / 800)
     assert found["ms_request"] == pytest.approx(1200 / 200)
     assert found["requests_per_s"] == 20 and found["load"] == pytest.approx(20 / 320, abs=1e-3)
     assert found["batch"] == pytest.approx(200 / 45, abs=0.01)
@@ -96,8 +107,51 @@ def test_fairness_is_judged_near_the_load_of_the_aim_only() -> None:
     found = {aim["aim"]: aim for aim in aims([small, late, few, loaded])}
     assert found["fairness at 80 % load, slowest over fastest robot's p99"]["found"] == 1.2
     assert found["broker CPU per request with 4 robots, ms"]["found"] == loaded["ms_request"]
-    spread = found["broker CPU per message, most over least"]
+    spread = found["broker CPU per message, wake-ups in it, most over least"]
     assert spread["found"] == pytest.approx(loaded["us_message"] / 100, abs=0.01)
+
+
+@given(
+    st.just(0.0) | st.floats(1, 500),
+    st.just(0.0) | st.floats(1, 500),
+    st.lists(st.floats(0.05, 2), min_size=3, max_size=8),
+)
+def test_the_costs_of_a_wake_up_and_of_a_message_are_told_apart(
+    us_wake: float, us_each: float, wakes: list[float]
+) -> None:
+    """Where rows are made of both they are found again, and fit; never is one negative."""
+    rows = [{"wakes_message": w, "us_message": us_wake * w + us_each} for w in wakes]
+    cost = cost_of(rows)
+    if cost is None:
+        assert us_wake + us_each == 0
+        return
+    assert cost["us_wake"] >= 0 and cost["us_each"] >= 0
+    assert cost["off"] == pytest.approx(1, abs=0.01)
+    if max(wakes) - min(wakes) > 0.1:
+        assert cost["us_wake"] == pytest.approx(us_wake, abs=0.2)
+        assert cost["us_each"] == pytest.approx(us_each, abs=0.2)
+
+
+@given(st.lists(st.tuples(st.floats(-0.1, 2), st.floats(1, 1e4)), min_size=1, max_size=8))
+def test_a_cost_is_said_of_three_fleets_or_more(found: list[tuple[float, float]]) -> None:
+    """However badly it fits: `off` says so."""
+    cost = cost_of([{"wakes_message": w, "us_message": us} for w, us in found])
+    assert (cost is None) == (len(found) < 3)
+    if cost is not None:
+        assert min(cost["us_wake"], cost["us_each"]) >= 0 and cost["off"] >= 1
+
+
+def test_the_report_says_what_a_wake_up_and_a_message_cost() -> None:
+    """Of idle time, too."""
+    rows = [{**row(load([10.0], [12.0])), "us_message": us} for us in (100.0, 150.0, 200.0)]
+    rows = [{**each, "wakes_message": w} for each, w in zip(rows, (0.5, 1.0, 1.5), strict=True)]
+    report = {**reported(rows[0]), "rows": rows, "cost": cost_of(rows), "aims": aims(rows)}
+    assert "0.020 of a core without robots, and with them 100 µs a wake-up and 50 µs a message" in (
+        text(report)
+    )
+    met = {aim["aim"]: aim["met"] for aim in report["aims"]}
+    assert met["broker CPU over its wake-ups' and messages' cost, most over least"]
+    assert not met["broker CPU per message, wake-ups in it, most over least"]
 
 
 def test_the_report_is_drawn(tmp_path: Path) -> None:
@@ -108,7 +162,13 @@ def test_the_report_is_drawn(tmp_path: Path) -> None:
 
 
 def reported(found: dict[str, Any]) -> dict[str, Any]:
-    return {"bench": "fleet", "machine": {"cpus": 2}, "rows": [found], "aims": aims([found])}
+    return {
+        "bench": "fleet",
+        "machine": {"cpus": 2},
+        "rows": [found],
+        "cost": None,
+        "aims": aims([found]),
+    }
 
 
 @pytest.mark.slow
