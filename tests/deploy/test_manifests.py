@@ -142,9 +142,6 @@ def test_the_autoscaler_starts_no_more_pods_than_the_fleet_file_has_hosts() -> N
     pods = [f"{target['name']}-{k}" for k in range(scaler["maxReplicas"])]
     assert named(target["kind"], target["name"])
     assert [place.host for place in fleet().services["pick"].placements] == pods
-    (metric,) = scaler["metrics"]
-    text = (FOLDER.parents[1] / "actors/gateway/metrics.md").read_text()
-    assert f"`{metric['pods']['metric']['name']}`" in text
 
 
 def test_the_broker_listens_on_the_pod_and_is_reached_by_its_service() -> None:
@@ -238,7 +235,7 @@ KEDA = {
 
 
 def test_the_scaled_object_is_valid_and_scales_by_a_metric_that_is_exported() -> None:
-    """Its bounds are those of the plain autoscaler, and so is how fast it scales."""
+    """Its bounds are the plain autoscaler's, and so are its metric and how fast it scales."""
     scaled = yaml.safe_load((FOLDER / "keda.yaml").read_text())
     assert (scaled["apiVersion"], scaled["kind"]) == ("keda.sh/v1alpha1", "ScaledObject")
     spec, plain = scaled["spec"], named("HorizontalPodAutoscaler", "pick")["spec"]
@@ -257,3 +254,10 @@ def test_the_scaled_object_is_valid_and_scales_by_a_metric_that_is_exported() ->
         in (FOLDER.parents[1] / "actors/gateway/metrics.md").read_text()
     )
     assert service in fleet().services
+    external = plain["metrics"][0]["external"]
+    assert external["metric"] == {
+        "name": metric,
+        "selector": {"matchLabels": {"service": service}},
+    }
+    wanted = {"type": "AverageValue", "averageValue": trigger["metadata"]["threshold"]}
+    assert external["target"] == wanted
