@@ -16,6 +16,7 @@ from .images import Image
 from .key_bodies import Enrol, Enrolled, Keys
 from .limits import DEFAULT
 from .session_id import SESSION_BITS
+from .stop_bodies import Stops
 
 Name = Annotated[str, msgspec.Meta(max_length=DEFAULT.max_name_chars)]
 Text = Annotated[str, msgspec.Meta(max_length=DEFAULT.max_text_chars)]
@@ -303,7 +304,9 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     carries its vitals, a replica's how many sessions it holds by other brokers (`elsewhere`) and
     what robots ask of it (`demand`), and those of another host than the broker's some of the actors
     of theirs. `direct_answers`: how many requests of its session a robot had answered
-    straight by its replica, without the broker; `direct_s`: how long the last of them took."""
+    straight by its replica, without the broker; `direct_s`: how long the last of them took.
+    `stops`: between a robot and the broker, the digest of the stops of the site that the sender
+    knows, "" if it takes none."""
 
     progress: Count
     load: Load = 0.0
@@ -313,6 +316,7 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     demand: Demand | None = None
     direct_answers: Count = 0
     direct_s: Annotated[tuple[Seconds, ...], _few] = ()
+    stops: Name = ""
 
 
 class Inquiry(msgspec.Struct, frozen=True, kw_only=True):
@@ -406,6 +410,7 @@ Body = (
     | Enrol
     | Enrolled
     | Keys
+    | Stops
 )
 BODIES: dict[Kind, type[Body]] = {Kind[body.__name__.upper()]: body for body in get_args(Body)}
 KINDS: dict[type[Body], Kind] = {body: kind for kind, body in BODIES.items()}

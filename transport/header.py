@@ -39,6 +39,7 @@ class Kind(IntEnum):
     ENROL = 48
     ENROLLED = 49
     KEYS = 50
+    STOPS = 64
 
 
 _LAYOUT = Struct("<4sBBHQIIQ")

@@ -23,6 +23,7 @@ DECODED = frozenset(
         Kind.EVENT,
         Kind.INQUIRY,
         Kind.VERDICT,
+        Kind.STOPS,
     }
 )
 """Kinds whose body the core needs; all others pass unread."""

@@ -17,6 +17,7 @@ import zmq
 
 from ...errors import KeyFileError, RefusedError, WireError
 from ...transport import bodies, messages, sockets
+from ...transport.header import Kind
 from ...transport.keys import Role
 from ...transport.poll import Poll
 from ..runtime import allocator
@@ -31,6 +32,7 @@ from .memory_guard import MemoryGuard
 from .peer_keys import PeerKeys
 from .peers import Peer, label
 from .routing import Routing, Why
+from .stop_exchange import StopExchange
 
 TICK_NS = 50_000_000
 RETRY_NS = 2_000_000
@@ -76,6 +78,7 @@ class BrokerActor(Actor):
             time.monotonic_ns(),
             previous.get("counters"),
         )
+        self._stops = StopExchange(config, self.rundir, self.log)
         self._answers = AnswerLog(config, self.rundir)
         self.resources.callback(self._answers.close)
         self._rate = Rate()
@@ -121,6 +124,7 @@ class BrokerActor(Actor):
             if now_ns >= tick_ns:
                 tick_ns = now_ns + TICK_NS
                 self._carry_out(self._routing.tick(now_ns), now_ns)
+                self._pass_stops(now_ns)
                 self._answers.keep(self._routing.answers(), now_ns)
             elif self._retry_ns is not None and now_ns >= self._retry_ns:
                 # Not a tick, which looks at every session: this follows each burst of requests.
@@ -198,6 +202,11 @@ class BrokerActor(Actor):
         self._routing.counters.count("revoked-key", label(arrival.identity))
         return True
 
+    def _pass_stops(self, now_ns: int) -> None:
+        for frames in self._stops.turn(now_ns):
+            self._front.send(frames)
+        self._routing.knows(self._stops.digest)
+
     def _handle(self, listener: Listener, arrival: Arrival, now_ns: int) -> list[Effect]:
         """Read what the core needs of a message, and let it decide. Raises WireError."""
         if arrival.broken:
@@ -206,7 +215,10 @@ class BrokerActor(Actor):
         name, incarnation = sockets.peer(arrival.identity, arrival.user, role)
         peer = Peer(arrival.identity, name, incarnation, arrival.key)
         if listener is self._front:
-            return self._routing.from_robot(peer, arrival.from_robot(), now_ns)
+            message = arrival.from_robot()
+            self._stops.heard(arrival.identity, message.body, now_ns)
+            about_stops = message.header.kind is Kind.STOPS
+            return [] if about_stops else self._routing.from_robot(peer, message, now_ns)
         robot, message = arrival.from_replica()
         return self._routing.from_replica(peer, robot, message, now_ns)
 

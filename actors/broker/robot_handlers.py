@@ -167,7 +167,7 @@ class RobotHandlers:
         self._state.send_pending(session)
 
     def _heartbeat(self, peer: Peer, message: Received, now_ns: int) -> None:
-        answer = Heartbeat(progress=self._state.turns)
+        answer = Heartbeat(progress=self._state.turns, stops=self._state.stops)
         self._state.out.send_to_robot(peer.identity, message.header, answer)
         session = self._state.sessions.of(peer.name)
         beat = message.body

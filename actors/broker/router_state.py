@@ -50,6 +50,8 @@ class RouterState:
         self.out = EffectQueue()
         self.turns = 0
         """The broker's own progress, sent in its heartbeats."""
+        self.stops = ""
+        """The digest of the stops of the site that the broker knows, likewise."""
         self._unsent: dict[str, None] = {}
         """The robots whose OPEN or request a full socket did not take, in order."""
 

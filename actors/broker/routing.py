@@ -82,6 +82,10 @@ class Routing:
         """How many sessions there are."""
         return len(self._state.sessions)
 
+    def knows(self, stops: str) -> None:
+        """The digest of the stops of the site that the broker knows, for its heartbeats."""
+        self._state.stops = stops
+
     def answers(self) -> list[Answered]:
         """The requests that were answered since the last call, where `audit_bytes` keeps them."""
         return self._state.out.take_answers()

@@ -121,6 +121,7 @@ class InProcessRobot(Robot):
 
     def _act_on_latch(self) -> None:
         self._stop.look()
+        self.at_rest |= self._stop.freed()
         requests = self._socket.receive() if self._socket is not None else []
         for request in requests:
             if request.body.get("do") == "estop":

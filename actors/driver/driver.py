@@ -148,6 +148,8 @@ class DriverActor(Actor):
 
     def _check_latch(self, requests: list[DriverRequest]) -> None:
         stopped = self._stop.look()
+        if self._stop.freed():
+            self._core.release(monotonic_ns())  # commands made from here on count
         for request in requests:
             if request.body.get("do") == "estop":
                 stopped = self._stop.asked(request.body) or stopped

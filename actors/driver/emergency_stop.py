@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -23,7 +23,12 @@ from ..runtime.robots_file import KnownRobot, KnownRobots
 from ..runtime.suggestions import closest
 from . import latch
 
+if TYPE_CHECKING:
+    from .site_request import SiteRequest
+
 PATIENCE_S = 1.0
+SITE_PATIENCE = 3.0
+"""How many times longer the robots of other hosts are waited for."""
 ASK_AGAIN_S = 0.05
 SILENT_S = 0.25
 """Without an answer, after which a driver is asked once more."""
@@ -70,21 +75,34 @@ def stop(
     *,
     by: str = "",
     why: str = "",
+    here: bool = False,
     patience_s: float = PATIENCE_S,
 ) -> list[StopOutcome]:
-    """Stop the robots `names` of `fleets`, or all, and wait up to `patience_s` for their devices;
-    the outcome of each, those of other hosts included, which are not reached. `by` is who does it,
-    the user if it is empty."""
-    by = by or user()
+    """Stop the robots `names` of `fleets`, or all, and wait up to `patience_s` for their devices,
+    three times as long for those of other hosts, which are left alone if only those `here` are
+    meant; the outcome of each. `by` is who does it, the user if it is empty."""
+    by, names = by or user(), tuple(names)
+    until_s = time.monotonic() + SITE_PATIENCE * patience_s
     request = {"do": "estop", "by": by, "why": why}
-    chosen, outcomes = _choose(fleets, tuple(names), request)
+    chosen, elsewhere, outcomes = _choose(fleets, names, request)
+    asked: list[SiteRequest] = []
+    for fleet, robots in elsewhere:
+        if robots and not here:
+            from .site_request import stop_site
+
+            asked.append(stop_site(fleet, robots, names, by, why))
+    # What holds for the whole site is a file of this host too, which its drivers find.
+    written = [one.fleet for one in asked if not one.error]
     for robot in chosen:
+        if robot.fleet in written:
+            continue
         try:
             latch.engage(robot.state_dir, robot.known.name, by, why)
         except RobotError as error:
             robot.error = str(error)
     _ask(chosen, lambda answer: bool(answer.get("confirmed")), patience_s)
-    return [_stopped(robot, by, patience_s) for robot in chosen] + outcomes
+    outcomes = [_stopped(robot, by, patience_s) for robot in chosen] + outcomes
+    return outcomes + [each for one in asked for each in _site_outcomes(one, until_s)]
 
 
 def release(
@@ -94,11 +112,14 @@ def release(
     secret: str | None = None,
     patience_s: float = PATIENCE_S,
 ) -> list[StopOutcome]:
-    """Lift the stop of the robots `names` of `fleets`, or of all; `secret` is that of an operator's
-    key, for a fleet with keys."""
-    chosen, outcomes = _choose(fleets, tuple(names), {"do": "release", "key": secret})
+    """Lift the stop of the robots `names` of `fleets`, or of all, on every host; `secret` is that
+    of an operator's key, for a fleet with keys."""
+    names, until_s = tuple(names), time.monotonic() + SITE_PATIENCE * patience_s
+    chosen, elsewhere, outcomes = _choose(fleets, names, {"do": "release", "key": secret})
+    asked = [_lifted(fleet, robots, names, secret) for fleet, robots in elsewhere]
     _ask(chosen, bool, patience_s)
-    return [_released(robot, secret, patience_s) for robot in chosen] + outcomes
+    outcomes = [_released(robot, secret, patience_s) for robot in chosen] + outcomes
+    return outcomes + [each for one in asked for each in _site_outcomes(one, until_s)]
 
 
 def user() -> str:
@@ -112,19 +133,22 @@ def user() -> str:
 
 def _choose(
     fleets: Sequence[KnownRobots], names: Sequence[str], request: dict[str, Any]
-) -> tuple[list[_Robot], list[StopOutcome]]:
-    """The robots of this machine that are meant, and an outcome for each other one."""
+) -> tuple[list[_Robot], list[tuple[KnownRobots, list[KnownRobot]]], list[StopOutcome]]:
+    """The robots of this machine that are meant, by fleet those of other hosts, and an outcome
+    for each that there is not."""
     chosen: list[_Robot] = []
+    elsewhere: list[tuple[KnownRobots, list[KnownRobot]]] = []
     outcomes: list[StopOutcome] = []
     for known in fleets:
+        others: list[KnownRobot] = []
         for robot in known.robots:
             if names and robot.name not in names:
                 continue
             if robot.wake:
                 chosen.append(_Robot(known, robot, request))
                 continue
-            where = f"not reached: it is on host {robot.host}: run `actorctl estop` there"
-            outcomes.append(StopOutcome(robot=robot.name, fleet=known.fleet, message=where))
+            others.append(robot)
+        elsewhere.append((known, others))
     everyone = [robot.name for known in fleets for robot in known.robots]
     for name in dict.fromkeys(names):
         if name not in everyone:
@@ -132,7 +156,41 @@ def _choose(
             outcomes.append(
                 StopOutcome(robot=name, fleet=", ".join(k.fleet for k in fleets), message=message)
             )
-    return chosen, outcomes
+    return chosen, elsewhere, outcomes
+
+
+def _lifted(
+    fleet: KnownRobots, robots: Sequence[KnownRobot], names: Sequence[str], secret: str | None
+) -> SiteRequest:
+    """The stops of the site are lifted, if that may be."""
+    from . import operator_key
+    from .site_request import SiteRequest, lift_site
+
+    keyring = None if fleet.keyring is None else Path(fleet.keyring)
+    if keyring is None or operator_key.fits(keyring, secret):
+        return lift_site(fleet, robots, names, user(), secret)
+    named = ", ".join(robot.name for robot in robots)
+    return SiteRequest(fleet, robots, lifted=True, error=operator_key.needed(named, keyring))
+
+
+def _site_outcomes(request: SiteRequest, until_s: float) -> list[StopOutcome]:
+    """What became of the robots of other hosts; waits for it."""
+    answers = request.answers(until_s)
+    outcomes = []
+    for robot in request.robots:
+        row = answers.get(robot.name)
+        message = request.message(robot, row)
+        known = row is not None and request.knows(row)
+        outcomes.append(
+            StopOutcome(
+                robot=robot.name,
+                fleet=request.fleet.fleet,
+                latched=row is not None and (row.latched or (known and not request.lifted)),
+                confirmed=row is not None and row.confirmed,
+                message=message,
+            )
+        )
+    return outcomes
 
 
 def _ask(
@@ -212,13 +270,23 @@ def _released(robot: _Robot, secret: str | None, patience_s: float) -> StopOutco
         latched, message = bool(answer.get("latched")), str(answer.get("error") or "")
     elif robot.absent:
         message = _remove(robot, secret)
-        latched = latch.engaged(robot.state_dir, name) is not None
+        latched = _is_held(robot)
     else:
-        latched = latch.engaged(robot.state_dir, name) is not None
+        latched = _is_held(robot)
         message = f"its driver did not answer within {patience_s:g} s: try again"
     return StopOutcome(
         robot=name, fleet=robot.fleet.fleet, latched=latched, confirmed=latched, message=message
     )
+
+
+def _is_held(robot: _Robot) -> bool:
+    """Whether a file of this host holds it, its own or one of the site."""
+    from ..runtime.site_stop_store import SiteStopStore
+
+    store = SiteStopStore(robot.state_dir, None)
+    store.look()
+    own = latch.engaged(robot.state_dir, robot.known.name) is not None
+    return own or bool(store.stops.holding(robot.known.name))
 
 
 def _remove(robot: _Robot, secret: str | None) -> str:

@@ -1,8 +1,9 @@
 """`StopKeeper`: a robot's emergency stop in the process that commands its device.
 
 Guaranteed: a stop that was seen stays in force until `lift`, whatever removes its file, and also
-where the file cannot be written. The caller holds the robot still for as long as `stop` is not
-None, and says when the device has `confirmed` it.
+where the file cannot be written; one of the whole site until an operator has lifted it there. The
+caller holds the robot still for as long as `stop` is not None, and says when the device has
+`confirmed` it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RobotError
+from ...transport.stop_bodies import SiteStop
+from ..runtime.site_stop_store import SiteStopStore
 from . import latch, operator_key
 from .latch import EmergencyStop
 
@@ -32,17 +35,33 @@ class StopKeeper:
         self._keyring = keyring
         self._log = log
         self._unwritten = ""
+        self._own = False
+        """Whether its own latch holds it, beside the stops of the site."""
+        self._site = None if state_dir is None else SiteStopStore(state_dir, keyring)
+        self._site_stops: list[SiteStop] = []
+        self._freed = False
 
     def look(self) -> bool:
         """Look at the latch; whether it was engaged since the last time."""
         directory = self._state_dir
+        self._look_at_site()
         found = None if directory is None else latch.engaged(directory, self._robot)
-        if found is None:
-            if self.stop is not None:
-                self._write(self.stop)
-            return False
-        self._unwritten = ""
-        return self._engage(found)
+        if found is not None:
+            self._unwritten, self._own = "", True
+            return self._engage(found)
+        if self.stop is not None and self._own:
+            self._write(self.stop)
+        elif self._site_stops:
+            return self._engage(_first(self._site_stops))
+        elif self.stop is not None:
+            self._free()
+        return False
+
+    def freed(self) -> bool:
+        """Whether a stop of the site was lifted since the last time, and nothing else holds the
+        robot."""
+        freed, self._freed = self._freed, False
+        return freed
 
     def asked(self, body: dict[str, Any]) -> bool:
         """A stop was requested by a datagram; True if the robot is stopped by it. The sender has
@@ -63,6 +82,7 @@ class StopKeeper:
         it is not lifted; empty if it is."""
         if self._keyring is not None and not operator_key.fits(self._keyring, secret):
             return operator_key.needed(self._robot, self._keyring)
+        self._look_at_site()
         if self.stop is None:
             return ""
         try:
@@ -70,8 +90,12 @@ class StopKeeper:
                 latch.release(self._state_dir, self._robot)
         except RobotError as error:
             return str(error)
-        self.stop, self.confirmed, self._unwritten = None, False, ""
-        self._log.warning("the emergency stop is lifted")
+        self._own, self._unwritten = False, ""
+        if self._site_stops:
+            self.stop = _first(self._site_stops)
+            return f"{self._robot} stays {self.stop}, for the whole site"
+        self._free()
+        self._freed = False
         return ""
 
     @property
@@ -94,6 +118,14 @@ class StopKeeper:
             "error": "; ".join(filter(None, faults)),
         }
 
+    def _look_at_site(self) -> None:
+        if self._site is not None and self._site.look():
+            self._site_stops = self._site.stops.holding(self._robot)
+
+    def _free(self) -> None:
+        self.stop, self.confirmed, self._freed = None, False, True
+        self._log.warning("the emergency stop is lifted")
+
     def _engage(self, stop: EmergencyStop) -> bool:
         if self.stop is not None:
             return False
@@ -103,6 +135,7 @@ class StopKeeper:
 
     def _write(self, stop: EmergencyStop) -> None:
         """Engage the latch on disk, and the stop in any case."""
+        self._own = True
         try:
             if self._state_dir is not None:
                 stop = latch.engage(self._state_dir, self._robot, stop.by, stop.why, stop.at_s)
@@ -112,3 +145,7 @@ class StopKeeper:
                 self._log.error("%s: the stop ends with this process", error)
             self._unwritten = f"{error}: the stop does not outlast its driver"
         self._engage(stop)
+
+
+def _first(stops: list[SiteStop]) -> EmergencyStop:
+    return EmergencyStop(stops[0].by, stops[0].why, stops[0].at_s)

@@ -14,10 +14,11 @@ def emergency_stop(
     *robots: str, fleet: str | None = None, why: str = "", by: str = ""
 ) -> list[StopOutcome]:
     """Stop `robots`, or without one all, of the fleets that run on this machine (or of `fleet`)
-    until a person releases them; what became of each, after about a second at most.
+    until a person releases them, those too that other hosts drive; what became of each, after about
+    a second at most, or three where there are several hosts.
 
-    Needs no other live process of the fleet. `by` is who does it, for the status; the user of this
-    process if it is empty. Raises FleetNotFoundError.
+    Needs no other live process of the fleet for the robots of this machine. `by` is who does it,
+    for the status; the user of this process if it is empty. Raises FleetNotFoundError.
     """
     names = [arguments.label("robot", robot) for robot in robots]
     return stopping.stop(robots_file.find(fleet), names, by=by, why=why)

@@ -40,6 +40,7 @@ from .request_images import RequestImages
 from .request_sender import RequestSender
 from .session_moves import SessionMoves
 from .session_relay import TAKEOVER_NS, Disposition, Phase, SessionRelay
+from .stop_relay import StopRelay
 from .uplink import Uplink
 
 _REPORT_NS = 250_000_000
@@ -100,6 +101,8 @@ class NetworkActor(Actor):
             self._dropped,
             self.log,
         )
+        self._stops = StopRelay.of(config, self.name, self.rundir, self.log)
+        self.resources.callback(self._stops.close)
         self._reported = ""
         self.resources.callback(self._end_session)
 
@@ -120,7 +123,7 @@ class NetworkActor(Actor):
                 self._receive(self._direct.socket, self._answers.from_replica)
             for k, connection in enumerate(self._brokers.connections):
                 if connection.socket in ready:
-                    self._receive(connection.socket, partial(self._answers.from_broker, k))
+                    self._receive(connection.socket, partial(self._from_broker, k))
             connected = self._brokers.connected(ready)
             if self.link.fileno() in ready:
                 self.refuse_commands()
@@ -149,6 +152,8 @@ class NetworkActor(Actor):
             about = Header(Kind.HEARTBEAT, epoch=self._relay.epoch)
             self._control.reply(self._control.identity, about, beat)
             self._control_beat_ns = now_ns + _CONTROL_HEARTBEAT_NS
+        for broker, frames in self._stops.turn(now_ns):
+            self._brokers.send(frames, broker)
         self._audit.keep(now_ns)
         self._uplink.measured(self._brokers.bytes_out, now_ns)
         if now_ns >= self._report_ns:
@@ -238,6 +243,10 @@ class NetworkActor(Actor):
             if self._relay.phase is Phase.CLOSED:
                 self._control.send_reachable(self._relay.epoch, self._service, reason)
 
+    def _from_broker(self, broker: int, frames: list[Buffer]) -> None:
+        if not self._stops.heard(broker, frames):
+            self._answers.from_broker(broker, frames)
+
     def _open(self, message: messages.Message[bodies.Open]) -> None:
         """Complete control's OPEN by what only this process knows, with the policy's names."""
         self._answers.own_actions = message.body.action_names
@@ -275,6 +284,7 @@ class NetworkActor(Actor):
             actors=rows,
             direct_answers=self._direct.answers,
             direct_s=tuple(self._direct.last_s),
+            stops=self._stops.digest,
         )
         return header, beat
 

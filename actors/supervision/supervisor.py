@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..driver import latch
 from ..runtime.log import Record
 from ..runtime.runtime_dir import SOCKET, RuntimeDir
 from ..runtime.spec import ActorSpec
@@ -26,6 +25,7 @@ from . import report
 from .control_clients import SERVE_S, ControlClients
 from .control_commands import ControlCommands
 from .control_socket import ControlSocket
+from .emergency_stops import EmergencyStops
 from .event_loop import EventLoop, signal_bytes
 from .fleet_processes import FleetProcesses
 from .headroom import raise_descriptor_limit
@@ -83,6 +83,7 @@ class Supervisor:
         """The actors that ended with an error during the stop, a sentence each: a robot that is not
         at its rest."""
         self._publish = publish
+        self._emergency_stops = EmergencyStops(logs.path.parent)
         self._events: deque[SupervisionEvent] = deque()
         self._event_loop = EventLoop()
         self.segments = Segments(actors)
@@ -190,7 +191,7 @@ class Supervisor:
             self.state.members,
             now_s,
             report.LogFacts(str(self.logs.path), self.logs.lost, self.logs.error),
-            self._emergency_stops(),
+            self._emergency_stops.of(self.robots),
         )
         return body | {"spares": self.processes.helpers.report()}
 
@@ -198,12 +199,6 @@ class Supervisor:
         if self.state.stopping and code > 0:
             self.stop_faults.append(f"{actor} {how}")
         self._commands.exited(actor, how)
-
-    def _emergency_stops(self) -> dict[str, latch.EmergencyStop]:
-        """Those in force by the latches on disk, by robot."""
-        directory = self.logs.path.parent
-        found = {robot: latch.engaged(directory, robot) for robot in self.robots}
-        return {robot: stop for robot, stop in found.items() if stop is not None}
 
     # The loop.
 

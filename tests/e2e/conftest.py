@@ -58,10 +58,12 @@ class FleetProcess:
             stderr=subprocess.STDOUT,
         )
 
-    def actorctl(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def actorctl(
+        self, *words: str, inside: tuple[str, ...] = ()
+    ) -> subprocess.CompletedProcess[str]:
         """What a user types in a second terminal, without arguments about where the fleet is."""
         return subprocess.run(
-            [BIN / "actorctl", *words],
+            [*inside, BIN / "actorctl", *words],
             env=self.environment,
             capture_output=True,
             text=True,

@@ -45,6 +45,7 @@ from holdfast.transport.header import Header, Kind
 from holdfast.transport.key_bodies import Enrol, Enrolled, Keys, PeerKey
 from holdfast.transport.messages import Blobs, decode, encode
 from holdfast.transport.outbox import Reference
+from holdfast.transport.stop_bodies import HeldRobot, Lift, SiteStop, Stops
 
 GOLDEN = Path(__file__).parent / "golden"
 NAMES = ("x", "y", "gripper")
@@ -206,6 +207,7 @@ BODY: dict[Kind, Any] = {
         ),
         direct_answers=4200,
         direct_s=(0.0125, 0.25),
+        stops="5f0c",
     ),
     Kind.INQUIRY: lambda blobs: Inquiry(open=BODY[Kind.OPEN](blobs)),
     Kind.VERDICT: lambda blobs: Verdict(accept=BODY[Kind.ACCEPT](blobs)),
@@ -249,6 +251,34 @@ BODY: dict[Kind, Any] = {
         keys=(
             PeerKey(key="K" * 40, name="pick/0", role="replica", enrolled_with="1a2b"),
             PeerKey(key="L" * 40, role="revoked"),
+        ),
+    ),
+    Kind.STOPS: lambda _: Stops(
+        stops=(
+            SiteStop(
+                id="00112233445566ff", robots=("r1", "r2"), by="anna@hub", why="smoke", at_s=1.5
+            ),
+            SiteStop(id="ff66554433221100"),
+        ),
+        lifts=(
+            Lift(
+                stop="00112233445566ff",
+                robots=("r1",),
+                by="carla@hub",
+                key="K" * 40,
+                proof="0a" * 64,
+            ),
+        ),
+        held=(
+            HeldRobot(
+                robot="r2",
+                host="cell1",
+                stops=("00112233445566ff",),
+                confirmed=True,
+                latched=True,
+                seen="5f0c",
+                message="the bus is silent",
+            ),
         ),
     ),
 }

@@ -33,6 +33,7 @@ KINDS = {
     48: "ENROL",
     49: "ENROLLED",
     50: "KEYS",
+    64: "STOPS",
 }
 ITEMS = {"f4": "f", "f8": "d", "i4": "i", "i8": "q", "u1": "B"}
 

@@ -98,7 +98,7 @@ def status(
 
 @app.command()
 def top(fleet: FleetName = None) -> None:
-    """The status, live. The key `e` stops all robots of this host (see `estop`)."""
+    """The status, live. The key `e` stops all robots of the site (see `estop`)."""
     _watch(reach(fleet), as_json=False)
 
 

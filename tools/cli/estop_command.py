@@ -23,7 +23,8 @@ ABOUT = "Stop robots now, whatever else runs, until they are released."
 _MORE = """\
 The stop is latched in each robot's driver, below control, network, broker and supervisor: nothing
 commands the robot until `actorctl estop --release`, also after restarts. Without names: all robots
-of this machine. No substitute for the robot's own emergency stop, which cuts its power.
+of the site, by way of its brokers; with --here those of this machine. No substitute for the robot's
+own emergency stop, which cuts its power.
 """
 
 
@@ -40,7 +41,7 @@ def main(words: Sequence[str]) -> int:
             secret = None if given.key is None else _secret(given.key)
             outcomes = emergency_stop.release(fleets, given.robots, secret=secret)
         else:
-            outcomes = emergency_stop.stop(fleets, given.robots, why=given.why)
+            outcomes = emergency_stop.stop(fleets, given.robots, why=given.why, here=given.here)
     except (FleetNotFoundError, KeyFileError) as error:
         print(error, file=sys.stderr)
         return 2
@@ -59,7 +60,10 @@ def main(words: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("actorctl estop", description=ABOUT, epilog=_MORE)
     parser.add_argument("robots", nargs="*", metavar="ROBOT", help="names of robots, e.g. r1")
-    parser.add_argument("--all", action="store_true", help="all robots of this machine")
+    parser.add_argument(
+        "--all", action="store_true", help="all robots of the site, where --release is to lift all"
+    )
+    parser.add_argument("--here", action="store_true", help="stop robots of this machine only")
     parser.add_argument("--why", default="", metavar="TEXT", help="a reason, for the status")
     parser.add_argument("--release", action="store_true", help="lift the stop instead")
     parser.add_argument(

@@ -19,7 +19,7 @@ from .running_fleet import fail
 from .tables import live_screen
 
 REFRESH_S = 0.25
-HINT = "e stops all robots of this host; Ctrl-C ends this view"
+HINT = "e stops all robots of the site; Ctrl-C ends this view"
 
 
 def watch(path: Path) -> None:

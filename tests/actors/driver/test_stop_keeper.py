@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -14,9 +15,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from holdfast.actors.driver import latch
 from holdfast.actors.driver.stop_keeper import StopKeeper
+from holdfast.actors.runtime.lifting import lifts_of
+from holdfast.actors.runtime.site_stop_store import FOLDER, SiteStopStore
+from holdfast.actors.runtime.site_stops import new_stop
 from holdfast.transport.enrolment_tokens import issue, load_token
 from holdfast.transport.keys import Key, PublicKey, Role
 from holdfast.transport.keys import new as new_key
+from holdfast.transport.stop_bodies import SiteStop
 
 LOG = logging.getLogger("test")
 
@@ -159,4 +164,82 @@ def test_a_stop_of_a_fleet_with_keys_is_lifted_by_an_operator_only(
         assert "actorctl keys new operator" in held.lift(secret)
     refused = held.lift(key.secret.decode())
     assert (refused == "") is (role is Role.OPERATOR)
+    assert (held.stop is None) is (role is Role.OPERATOR)
+
+
+def site_stop(state: Path) -> SiteStop:
+    """Given on another host, and written here by what heard of it."""
+    stop = new_stop([], "anna@hub", "smoke", 1.0)
+    SiteStopStore(state, None).add([stop], [])
+    return stop
+
+
+def site_lift(state: Path, stop: SiteStop, key: Key | None) -> None:
+    """Written here, whoever did it, without asking whether it counts."""
+    (lift,) = lifts_of([(stop.id, ())], "ben", key)
+    SiteStopStore(state, None).add([], [lift])
+
+
+def test_a_stop_of_the_site_holds_a_robot_also_after_a_restart(tmp_path: Path) -> None:
+    """Until it is lifted for the site; the robot's own latch is another matter."""
+    stop = site_stop(tmp_path)
+    for _ in range(2):
+        held = keeper(tmp_path)
+        assert held.look() and held.why == "stopped by anna@hub: smoke"
+    assert "for the whole site" in held.lift(None) and held.stop is not None
+    latch.engage(tmp_path, "left", "carla")
+    assert not held.look()
+    site_lift(tmp_path, stop, None)
+    held.look()
+    assert held.stop is not None and not held.freed(), "its own latch holds it"
+    assert held.lift(None) == "" and not held.why
+    assert not keeper(tmp_path).look()
+
+
+def test_removing_the_files_of_a_stop_of_the_site_lifts_it_from_no_driver_that_runs(
+    tmp_path: Path,
+) -> None:
+    """As with a robot's own latch."""
+    site_stop(tmp_path)
+    held = keeper(tmp_path)
+    assert held.look()
+    shutil.rmtree(tmp_path / FOLDER)
+    assert not held.look() and held.stop is not None
+
+
+def test_a_stop_of_the_site_that_cannot_be_read_holds_every_robot(tmp_path: Path) -> None:
+    """A damaged file is as good as a stop; lifting all lifts it."""
+    site_stop(tmp_path)
+    (tmp_path / FOLDER / f"stop.{'0' * 16}").write_bytes(b"\xff damaged")
+    store = SiteStopStore(tmp_path, None)
+    store.look()
+    assert [stop.by for stop in store.stops.holding("left")] == ["unknown", "anna@hub"]
+    held = keeper(tmp_path)
+    assert held.look()
+    store.add([], lifts_of(store.stops.lifting([]), "ben", None))
+    held.look()
+    assert held.stop is None and held.freed()
+
+
+@pytest.mark.parametrize("role", list(Role))
+def test_a_stop_of_the_site_is_lifted_by_an_operators_signature_only(
+    tmp_path: Path, role: Role
+) -> None:
+    """Not by the key of another role, nor by one that is revoked, nor without one."""
+    state, keys = tmp_path / "state", tmp_path / "keys"
+    key = key_of(role, keys)
+    stop = site_stop(state)
+    held = keeper(state, keys)
+    assert held.look()
+    site_lift(state, stop, None)
+    held.look()
+    assert held.stop is not None, "it is not signed"
+    (keys / "revoked").write_text(f"{key.public.decode()}\n")
+    site_lift(state, stop, key)
+    held.look()
+    assert held.stop is not None, "the key is revoked"
+    (keys / "revoked").unlink()
+    lift = lifts_of([(stop.id, ())], "carla", key)
+    SiteStopStore(state, None).add([], lift)
+    held.look()
     assert (held.stop is None) is (role is Role.OPERATOR)

@@ -9,6 +9,7 @@ import pytest
 
 from holdfast.actors.driver import latch
 from holdfast.actors.gateway import supervisor_client as _supervisor
+from holdfast.actors.supervision.emergency_stops import EmergencyStops
 from holdfast.tests.actors.driver.fake_driver import FakeDriver
 from holdfast.tests.actors.gateway.running_gateway import Gateway, list_robot
 from holdfast.tests.actors.gateway.scripted_supervisor import ScriptedSupervisor
@@ -95,9 +96,9 @@ def test_a_stop_of_all_robots_says_which_were_not_reached(gateway: Gateway) -> N
     state_dir = list_robot(gateway.rundir)
     status, body = gateway.post("/api/estop")
     assert status == 409
-    assert "r9: not reached: it is on host gpu1" in body["error"]
+    assert "r9: not reached: host gpu1" in body["error"]
     assert "r1: its driver is not running: the latch holds when it starts" in body["error"]
-    assert latch.engaged(state_dir, "r1") is not None
+    assert "r1" in EmergencyStops(state_dir).of(["r1"])
 
 
 def test_an_actor_with_a_slash_in_its_name_is_restarted(

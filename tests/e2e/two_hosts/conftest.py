@@ -15,7 +15,7 @@ import struct
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +23,7 @@ from typing import Any, Self
 
 import psutil
 import pytest
+import yaml
 
 from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, row
 from holdfast.tests.waiting import wait_until
@@ -181,6 +182,53 @@ def laid(*hosts: str) -> Iterator[Wire]:
         yield wire
     finally:
         wire.remove()
+
+
+def site_file(
+    folder: Path,
+    name: str,
+    hosts: Sequence[str],
+    *,
+    brokers: Sequence[str],
+    serve: Sequence[str],
+    robots: Mapping[str, str] | None = None,
+    **values: Any,
+) -> Path:
+    """A fleet file for `hosts`, with the addresses of `laid`: `brokers` and `serve` are the hosts
+    with a broker, and with a replica of the service `pick`; `robots` have their host each, `r1` on
+    `cell` unless said. `values` are added to the file, or take the place of what is there."""
+    broker = {"host": brokers[0]} if len(brokers) == 1 else {"hosts": list(brokers)}
+    pick = {
+        "policy": "constant",
+        "checkpoint": "conveyor-flow",
+        "options": {"delay_s": 0.03},
+        "placements": [{"host": host} for host in serve],
+    }
+    entries = [
+        {
+            "name": robot,
+            "host": host,
+            "options": {"seed": 1},
+            "service": "pick",
+            "cameras": {"overhead": {}, "wrist": {}},
+            "safety": {"max_offline_s": 120},
+        }
+        for robot, host in (robots or {"r1": "cell"}).items()
+    ]
+    whole = {
+        "name": name,
+        "hosts": {host: {"address": f"10.77.0.{k}"} for k, host in enumerate(hosts, 1)},
+        "broker": broker,
+        "security": {"insecure": True},
+        "gateway": {"enabled": False},
+        "supervision": {"policy_spare": False},
+        "services": {"pick": pick},
+        "robots": entries,
+        **values,
+    }
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(whole, sort_keys=False))
+    return path
 
 
 def started(

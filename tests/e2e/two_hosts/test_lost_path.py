@@ -11,42 +11,18 @@ from typing import Any
 import pytest
 
 from holdfast.tests.e2e.conftest import StartFleet, all_well
-from holdfast.tests.e2e.two_hosts.conftest import SpreadFleet, Wire
+from holdfast.tests.e2e.two_hosts.conftest import SpreadFleet, Wire, site_file
 from holdfast.tests.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
-
-FLEET = """
-name: rough
-hosts:
-  cell: {address: 10.77.0.1}
-  gpu: {address: 10.77.0.2}
-broker: {host: gpu}
-security: {insecure: true}
-gateway: {enabled: false}
-supervision: {policy_spare: false}
-services:
-  pick:
-    policy: constant
-    checkpoint: conveyor-flow
-    options: {delay_s: 0.03}
-    host: gpu
-robots:
-  - name: r1
-    host: cell
-    options: {seed: 1}
-    service: pick
-    cameras: {overhead: {}, wrist: {}}
-    safety: {max_offline_s: 120}
-"""
 
 
 @pytest.fixture
 def pair(wire: Wire, start_fleet: StartFleet, tmp_path: Path) -> SpreadFleet:
     """The robot's host and the GPU's; the robot streams."""
-    path = tmp_path / "rough.yaml"
-    path.write_text(FLEET)
-    return SpreadFleet.started(start_fleet, path, wire, "cell", "gpu")
+    hosts = ("cell", "gpu")
+    path = site_file(tmp_path, "rough", hosts, brokers=["gpu"], serve=["gpu"])
+    return SpreadFleet.started(start_fleet, path, wire, *hosts)
 
 
 def recovery_s(pair: SpreadFleet, mend: Callable[[], None]) -> float:

@@ -9,37 +9,12 @@ from pathlib import Path
 import pytest
 
 from holdfast.tests.e2e.conftest import StartFleet, all_well
-from holdfast.tests.e2e.two_hosts.conftest import SpreadFleet, kill, laid
+from holdfast.tests.e2e.two_hosts.conftest import SpreadFleet, kill, laid, site_file
 from holdfast.tests.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 HOSTS = ("cell", "hub", "gpu1", "gpu2")
-FLEET = """
-name: spread
-hosts:
-  cell: {address: 10.77.0.1}
-  hub: {address: 10.77.0.2}
-  gpu1: {address: 10.77.0.3}
-  gpu2: {address: 10.77.0.4}
-broker: {host: hub}
-security: {insecure: true}
-gateway: {enabled: false}
-supervision: {policy_spare: false}
-services:
-  pick:
-    policy: constant
-    checkpoint: conveyor-flow
-    options: {delay_s: 0.03}
-    placements: [{host: gpu1}, {host: gpu2}]
-    max_sessions: 2
-robots:
-  - name: r1
-    host: cell
-    options: {seed: 1}
-    service: pick
-    cameras: {overhead: {}, wrist: {}}
-"""
 
 
 class Spread(SpreadFleet):
@@ -58,8 +33,7 @@ class Spread(SpreadFleet):
 @pytest.fixture
 def spread(start_fleet: StartFleet, tmp_path: Path) -> Iterator[Spread]:
     """All four started; the robot streams, and both replicas serve."""
-    path = tmp_path / "spread.yaml"
-    path.write_text(FLEET)
+    path = site_file(tmp_path, "spread", HOSTS, brokers=["hub"], serve=["gpu1", "gpu2"])
     with laid(*HOSTS) as wire:
         made = Spread.started(start_fleet, path, wire, *HOSTS)
         wait_until(lambda: made.served() == {"pick/0", "pick/1"})

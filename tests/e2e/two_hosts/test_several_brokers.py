@@ -9,37 +9,12 @@ from typing import Any
 import pytest
 
 from holdfast.tests.e2e.conftest import StartFleet, all_well, row
-from holdfast.tests.e2e.two_hosts.conftest import SpreadFleet, kill, laid
+from holdfast.tests.e2e.two_hosts.conftest import SpreadFleet, kill, laid, site_file
 from holdfast.tests.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
 
 HOSTS = ("cell", "hub1", "hub2", "gpu")
-FLEET = """
-name: twin
-hosts:
-  cell: {address: 10.77.0.1}
-  hub1: {address: 10.77.0.2}
-  hub2: {address: 10.77.0.3}
-  gpu: {address: 10.77.0.4}
-broker: {hosts: [hub1, hub2]}
-security: {insecure: true}
-gateway: {enabled: false}
-supervision: {policy_spare: false}
-services:
-  pick:
-    policy: constant
-    checkpoint: conveyor-flow
-    options: {delay_s: 0.03}
-    host: gpu
-    max_sessions: 2
-robots:
-  - name: r1
-    host: cell
-    options: {seed: 1}
-    service: pick
-    cameras: {overhead: {}, wrist: {}}
-"""
 
 
 class Twin(SpreadFleet):
@@ -69,8 +44,7 @@ class Twin(SpreadFleet):
 @pytest.fixture
 def twin(start_fleet: StartFleet, tmp_path: Path) -> Iterator[Twin]:
     """All four started; the robot streams, and its replica is known to both brokers."""
-    path = tmp_path / "twin.yaml"
-    path.write_text(FLEET)
+    path = site_file(tmp_path, "twin", HOSTS, brokers=["hub1", "hub2"], serve=["gpu"])
     with laid(*HOSTS) as wire:
         made = Twin.started(start_fleet, path, wire, *HOSTS)
         wait_until(lambda: made.held("hub1")[0] == made.held("hub2")[0] == ["pick/0"])

@@ -9,31 +9,9 @@ from typing import Any
 import pytest
 
 from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, all_well, row
-from holdfast.tests.e2e.two_hosts.conftest import Wire, started
+from holdfast.tests.e2e.two_hosts.conftest import Wire, site_file, started
 
 pytestmark = pytest.mark.timeout(600)
-
-FLEET = """
-name: pair
-hosts:
-  cell: {address: 10.77.0.1}
-  gpu: {address: 10.77.0.2}
-broker: {host: gpu}
-security: {insecure: true}
-services:
-  pick:
-    policy: constant
-    checkpoint: conveyor-flow
-    options: {delay_s: 0.03}
-    host: gpu
-robots:
-  - name: r1
-    host: cell
-    options: {seed: 1}
-    service: pick
-    cameras: {overhead: {}, wrist: {}}
-"""
-
 
 Pair = tuple[FleetProcess, FleetProcess]
 
@@ -41,9 +19,9 @@ Pair = tuple[FleetProcess, FleetProcess]
 @pytest.fixture
 def pair(wire: Wire, start_fleet: StartFleet, tmp_path: Path) -> Pair:
     """The robot's half and the GPU's of one fleet, each in its own namespace."""
-    path = tmp_path / "pair.yaml"
-    path.write_text(FLEET)
-    halves = started(start_fleet, path, dict(zip(("cell", "gpu"), wire.names, strict=True)))
+    hosts = ("cell", "gpu")
+    path = site_file(tmp_path, "pair", hosts, brokers=["gpu"], serve=["gpu"])
+    halves = started(start_fleet, path, dict(zip(hosts, wire.names, strict=True)))
     return halves["cell"], halves["gpu"]
 
 

@@ -1,0 +1,141 @@
+"""`SiteRequest`: a stop, or its lift, for the robots that other hosts of the site drive.
+
+It is a file in the fleet's state directory, which the network actors and the broker of this host
+pass on; what becomes of it they write there too. So it needs one of them, and a path to the robots'
+hosts: as soon as there is one it takes effect, also long after `answers` has given up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import RuntimeDirError
+from ...transport.stop_bodies import HeldRobot
+from ..runtime.held_robots import held_robots
+from ..runtime.robots_file import KnownRobot, KnownRobots
+from ..runtime.site_stop_store import SiteStopStore
+from ..runtime.site_stops import new_stop
+
+LOOK_S = 0.05
+
+
+@dataclass
+class SiteRequest:
+    """What is asked of `robots`, all of other hosts; `error` is why it could not be written."""
+
+    fleet: KnownRobots
+    robots: Sequence[KnownRobot]
+    stops: frozenset[str] = frozenset()
+    """The ids of the stops that are given, or lifted."""
+    lifted: bool = False
+    digest: str = ""
+    """Of what a host knows that knows of this."""
+    error: str = ""
+
+    def settled(self, row: HeldRobot) -> bool:
+        """Whether the robot's host has done all of it."""
+        if self.lifted:
+            return self.knows(row) and not row.latched
+        return self.knows(row) and row.confirmed
+
+    def knows(self, row: HeldRobot) -> bool:
+        """Whether the robot's host knows of it."""
+        if self.lifted:
+            return row.seen == self.digest and not self.stops & set(row.stops)
+        return self.stops <= set(row.stops)
+
+    def message(self, robot: KnownRobot, row: HeldRobot | None) -> str:
+        """What was not done at a robot of another host, and what to do; empty if all was."""
+        if row is not None and self.settled(row):
+            return ""
+        if self.error:
+            return self.error
+        if self.lifted and not self.stops and (row is None or self.knows(row)):
+            return f"no stop of the site holds it: one of its host {robot.host} is lifted there"
+        if row is None or not self.knows(row):
+            return self._unreached(robot, row)
+        if self.lifted:
+            return f"a stop of its own host {robot.host} holds it: lift that there"
+        return f"the device has not confirmed it: {row.message or 'no reason given'}"
+
+    def _unreached(self, robot: KnownRobot, row: HeldRobot | None) -> str:
+        if self.lifted:
+            why = row.message if row is not None and row.message else "it has not answered"
+            return (
+                f"its host {robot.host} has not lifted it: {why}; it does so as soon as it can, or "
+                f"`actorctl estop --release {robot.name}` there"
+            )
+        return (
+            f"not reached: host {robot.host} has not answered through a broker. The robot stops as "
+            "soon as its path is back, while this stop is in force; at once by `actorctl estop` "
+            "there, or by cutting its power"
+        )
+
+    def answers(self, until_s: float) -> Mapping[str, HeldRobot]:
+        """What the robots' hosts have answered, by robot, as soon as all is done or at the instant
+        `until_s` of the monotonic clock. Of one whose host does not know of this the last word, if
+        there is one."""
+        wanted = {robot.name for robot in self.robots}
+        while True:
+            found: dict[str, HeldRobot] = {}
+            for row in held_robots(Path(self.fleet.state_dir)):
+                if row.robot in wanted and (row.robot not in found or self.knows(row)):
+                    found[row.robot] = row
+            done = {name for name, row in found.items() if self.settled(row)}
+            if done == wanted or time.monotonic() >= until_s or self.error or not self.digest:
+                return found
+            time.sleep(LOOK_S)
+
+
+def stop_site(
+    fleet: KnownRobots, robots: Sequence[KnownRobot], names: Sequence[str], by: str, why: str
+) -> SiteRequest:
+    """Stop the robots `names`, which are `robots` and some of this host, or where none is named
+    all of the site, those too that the fleet file of this host does not know yet."""
+    store = _store(fleet)
+    store.look()
+    # As with a latch, the first stop is the one to explain.
+    stop = store.stops.covering(names) or new_stop(names, by, why, time.time())
+    request = SiteRequest(fleet, robots, frozenset([stop.id]))
+    try:
+        store.add([stop], [])
+    except (OSError, RuntimeDirError) as error:
+        request.error = f"the stop cannot be written ({error})"
+    request.digest = store.stops.digest
+    return request
+
+
+def lift_site(
+    fleet: KnownRobots, robots: Sequence[KnownRobot], names: Sequence[str], by: str, secret: object
+) -> SiteRequest:
+    """Lift every stop of the site that holds the robots `names`, or all where none is named: also
+    those that hold robots of this host. `secret` is an operator's key where the fleet has keys."""
+    # Not for a stop, which it would delay.
+    import zmq
+
+    from ...transport.keys import Key, KeyOwner, Role
+    from ..runtime import lifting
+
+    store = _store(fleet)
+    store.look()
+    wanted = store.stops.lifting(names)
+    operator = None
+    if fleet.keyring is not None:
+        key = str(secret).encode()
+        operator = Key(KeyOwner("operator", Role.OPERATOR), zmq.curve_public(key), key)
+    request = SiteRequest(fleet, robots, frozenset(stop for stop, _ in wanted), lifted=True)
+    try:
+        store.add([], lifting.lifts_of(wanted, by, operator))
+    except (OSError, RuntimeDirError) as error:
+        request.error = f"the lift cannot be written ({error})"
+    request.digest = store.stops.digest if store.stops.stops else ""
+    return request
+
+
+def _store(fleet: KnownRobots) -> SiteStopStore:
+    return SiteStopStore(
+        Path(fleet.state_dir), None if fleet.keyring is None else Path(fleet.keyring)
+    )
