@@ -125,7 +125,8 @@ def test_the_loss_of_training_and_its_gradients_are_those_of_lerobot(
         published = published_name(name, network.architecture.family)
         tied = f"gradient {WORDS_OUT}" if published == WORDS else ""
         expected = theirs.get(f"gradient {published}", theirs.get(tied))
-        assert (weight.grad is None) == (expected is None), name
+        if weight.grad is None:  # The last layer's output of the language model is not used.
+            assert expected is None or not expected.any(), name
         if weight.grad is not None and expected is not None:
             scale = max(float(expected.abs().max()), 1e-5 * largest)
             assert float((weight.grad - expected).abs().max()) < 1e-4 * scale, name

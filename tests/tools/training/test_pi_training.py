@@ -17,8 +17,8 @@ from holdfast.policy.checkpoint import read_weights
 from holdfast.policy.pi0.architecture import FlowFamily
 from holdfast.policy.pi0.pi_policy import PiPolicy
 from holdfast.policy.pi0.tensor_names import published_name
-from holdfast.tests.peers.small_pi_checkpoint import write_openpi_checkpoint
-from holdfast.tests.tools.training.small_pi_trainings import pi_batches, pi_training, tiny
+from holdfast.tests.peers.small_pi_checkpoint import write_action_tokenizer, write_openpi_checkpoint
+from holdfast.tests.tools.training.small_pi_trainings import NETWORK, pi_batches, pi_training, tiny
 from holdfast.tests.tools.training.small_trainings import check_resumption
 from holdfast.tools.training.presets import CONFIGS
 from holdfast.tools.training.training_check import served
@@ -129,6 +129,28 @@ def test_insulation_keeps_the_gradients_of_the_flow_from_the_language_model(base
         insulated = name.startswith(outside)
         assert (weight.grad is None) == insulated, name
         assert torch.equal(weight, before[name]) == insulated, name
+
+
+def test_the_language_model_of_an_insulated_expert_learns_the_actions_as_words(
+    tmp_path: Path,
+) -> None:
+    """Its loss falls, and what the expert loses changes nothing of its gradients."""
+    tokens = str(write_action_tokenizer(tmp_path / "fast"))
+    network = {**NETWORK, "words": 720}
+    config = tiny(insulate=True, action_tokenizer=tokens, network=network, batch=2, steps=200)
+    trainer = pi_training(config)
+    losses = [trainer.advance()["words"] for _ in range(40)]
+    assert np.mean(losses[-5:]) < 0.8 * losses[0]
+    batch, gradients = trainer.batches.draw(0), []
+    for scale in (1.0, 3.0):
+        trainer.network.zero_grad()
+        trainer.loss(replace(batch, noise=batch.noise * scale))[0].backward()
+        weight = trainer.network.get_parameter("language.blocks.0.query.weight")
+        assert weight.grad is not None
+        gradients.append(weight.grad.clone())
+    assert torch.equal(*gradients) and float(gradients[0].abs().max()) > 0
+    with pytest.raises(ValueError, match=r"no room beside the text's 260: set network\.words=708"):
+        pi_training(tiny(insulate=True, action_tokenizer=tokens))
 
 
 def test_insulation_of_random_weights_is_refused() -> None:
