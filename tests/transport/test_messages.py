@@ -43,6 +43,8 @@ def strategy(kind: inspect.Type) -> st.SearchStrategy[Any]:
             return st.integers(low if low is not None else -(2**63), top)
         case inspect.FloatType(ge=low, gt=above, le=high):
             return st.floats(low if low is not None else above, high, exclude_min=low is None)
+        case inspect.StrType(pattern=str(pattern)):
+            return st.from_regex(pattern, fullmatch=True)
         case inspect.StrType(max_length=length):
             return st.text(max_size=min(length or 20, 20))
         case inspect.BoolType():
