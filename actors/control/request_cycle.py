@@ -105,7 +105,7 @@ class RequestCycle:
         overdue = self._pending_reset.warning(
             self.why.replica, self.buffer.episode, self.session.epoch, self._now_ns
         )
-        slowed = self._pause.warning(self.why.replica)
+        slowed = self._pause.warning(self.why.replica) if self._experienced else ""
         return [*terms.warnings, *filter(None, (overdue, slowed))]
 
     @property
@@ -318,9 +318,16 @@ class RequestCycle:
         if self.session.task.pending:
             return True
         latency_ns, plan_ns = self.latency.expected_ns, self.plan_ns
-        return plan_ns < self._buffer_ns and not self._pause.defers(
+        if plan_ns >= self._buffer_ns:
+            return False
+        return not self._experienced or not self._pause.defers(
             self._asked_ns, plan_ns, self._buffer_ns, latency_ns, self._now_ns
         )
+
+    @property
+    def _experienced(self) -> bool:
+        """Whether a request was made in this session: pace and crowd are those of its replica."""
+        return self.session.epoch == self._session_epoch
 
     @property
     def _merging(self) -> MergeRule:

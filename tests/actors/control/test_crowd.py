@@ -85,9 +85,21 @@ def test_a_robot_that_waited_for_others_asks_that_much_later_once() -> None:
     assert gaps[0] == gaps[1] + 200 * MS and len(set(gaps[1:])) == 1
 
 
-def test_a_new_session_knows_of_no_crowd() -> None:
-    """Another replica may be free."""
-    pause = RequestPause()
-    pause.crowd_ns = pause.interval_ns = S
-    pause.new_session()
-    assert not pause.defers(0, S // 2, S, 0, 0)
+@pytest.mark.parametrize("learnt", [{"crowd_ns": S}, {"interval_ns": 30 * S}])
+def test_the_first_request_of_a_new_session_waits_neither_for_a_crowd_nor_for_a_pace(
+    learnt: dict[str, int],
+) -> None:
+    """Another replica may be free: it is asked as soon as the plan is shorter than the buffer."""
+    cycle = opened(new_cycle())  # chunks of 10 steps of 0.1 s, half of them buffer
+    ask(cycle, S)
+    assert cycle.replied(CHUNK, CHUNK, key(cycle), 10, S, **learnt) is None
+    cycle.latency._expected_ns = 10 * MS
+    for _ in range(6):
+        cycle.buffer.pop(S)
+    now_ns = S + 600 * MS
+    assert cycle.ask(now_ns, 16, now_ns) is None
+    cycle.session.lost("gone", cycle.session.epoch, now_ns)
+    now_ns += 3 * S  # The next handshake waits a while.
+    opened(cycle, now_ns)
+    assert cycle.warnings == []
+    assert cycle.ask(now_ns, 17, now_ns) is not None
