@@ -18,19 +18,22 @@ END = 1
 
 class ActionAnswers:
     """The words of FAST's tokens, which are the last of a vocabulary of `words`, as π0-FAST has
-    them, of which a text has `known` at most. Raises PolicyError for a tokenizer that cannot be
-    used, and ValueError for one that does not fit."""
+    them. A text has the first `known` of these: they have to be others, unless they are all, as
+    those of PaliGemma. Raises PolicyError for a tokenizer that cannot be used, and ValueError for
+    one that does not fit."""
 
     def __init__(self, folder: str, words: int, known: int, begin: int | None) -> None:
         self._tokens: ActionTokens = read_action_tokens(Path(folder), folder)
         self._last = words - 1 - SKIPPED
         self._begin = END if begin is None else begin
-        needed = len(self._tokens.letters) + SKIPPED + known
+        own = len(self._tokens.letters) + SKIPPED
+        # A text that uses the whole vocabulary, as PaliGemma's, shares FAST's words by design.
+        needed = own + (known if known < words else 1)
         if needed > words:
             raise ValueError(
                 f"action_tokenizer: {folder} has {len(self._tokens.letters)} tokens, for which a "
                 f"vocabulary of {words} words has no room beside the text's {known}: set "
-                f"network.words={needed}"
+                f"network.words={own + known}"
             )
 
     def of(self, chunk: NDArray[Any]) -> list[int]:
