@@ -109,14 +109,17 @@ def read_spec(checkpoint: str | os.PathLike[str]) -> PolicySpec:
 
 
 def read_stats(checkpoint: str | os.PathLike[str]) -> NormStats:
-    """norm_stats.json, validated against the spec. Raises PolicyError."""
+    """norm_stats.json, validated against the spec. Quantiles may be empty where they are not used.
+    Raises PolicyError."""
     directory = resolve(checkpoint)
-    stats, spec = _read(directory / STATS, NormStats), read_spec(directory)
-    for name, have, want in (
-        ("state", stats.state, len(spec.state_names)),
-        ("action", stats.action, len(spec.action_names)),
+    stats, config = _read(directory / STATS, NormStats), read_config(directory)
+    for name, have, names, mode in (
+        ("state", stats.state, config.spec.state_names, config.state_mode),
+        ("action", stats.action, config.spec.action_names, config.action_mode),
     ):
-        sizes = {len(v) for v in msgspec.structs.astuple(have)}
+        unused = mode == "zscore" and not have.q01 and not have.q99
+        values = (have.mean, have.std) if unused else msgspec.structs.astuple(have)
+        sizes, want = {len(each) for each in values}, len(names)
         if sizes != {want}:
             raise PolicyError(
                 f"{directory / STATS}: {name} has {sorted(sizes)} entries where the spec "

@@ -82,7 +82,7 @@ def _file(place: Path, asset: str | None) -> Path:
         return place
     assets = place / "assets" if (place / "assets").is_dir() else place
     if asset is not None:
-        return assets / asset / FILE
+        return _of_asset(assets, asset)
     for name in _PLACES:
         if (place / name).is_file():
             return place / name
@@ -94,6 +94,16 @@ def _file(place: Path, asset: str | None) -> Path:
         raise PolicyError(f"{assets} has the statistics of several assets ({names}): name one")
     raise PolicyError(
         f"{place} holds no statistics: looked for {', '.join(_PLACES)} and assets/*/{FILE}"
+    )
+
+
+def _of_asset(assets: Path, asset: str) -> Path:
+    file = assets / asset / FILE
+    if file.is_file():
+        return file
+    there = sorted(str(each.parent.relative_to(assets)) for each in assets.glob(f"**/{FILE}"))
+    raise PolicyError(
+        f"{file}: cannot be read; {assets} has the statistics of {', '.join(there) or 'no asset'}"
     )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import msgspec
 
+from ...errors import PolicyError
 from ...policy.base import PolicySpec
-from ...policy.checkpoint import NormStats
+from ...policy.checkpoint import NormStats, resolve
 from ...policy.normalize import Stats
 from ...policy.steps import read_norm_stats
 from ...robot.dataset.dataset_reader import Dataset
 from .pi_config import PiConfig, network_of
+from .pi_recordings import widened
 from .training_config import RecordedConfig
 
 
@@ -44,23 +46,52 @@ def dataset_stats(found: dict[str, Stats], config: RecordedConfig) -> NormStats:
             f"statistics=dataset: meta/stats.json lacks mean, std, q01 or q99 of "
             f"{' and '.join(absent)}; use statistics=recomputed"
         )
-    return NormStats(state=found["state"], action=found["actions"])
+    return _kept(config, found["state"], found["actions"])
 
 
 def _of_base(config: RecordedConfig, spec: PolicySpec) -> NormStats:
     """Those in the base's directory, of as many values as the spec has."""
     if not config.base:
         raise ValueError("statistics=base needs a base, as base=runs/first")
-    asset = config.asset if isinstance(config, PiConfig) else ""
-    found = read_norm_stats(config.base, asset or None)
+    found = _found(config)
     parts = {}
-    for key, names in (("state", spec.state_names), ("actions", spec.action_names)):
+    for key, names, mode in (
+        ("state", spec.state_names, config.state_mode),
+        ("actions", spec.action_names, config.action_mode),
+    ):
         stats = found.get(key)
         if stats is None or len(stats.mean) < len(names):
             raise ValueError(
                 f"statistics=base: {config.base} has {len(stats.mean) if stats else 0} values of "
                 f"{key}, the robot {len(names)} ({', '.join(names)}); use statistics=recomputed"
             )
+        if mode == "quantile" and not stats.q01:
+            raise ValueError(
+                f"statistics=base: {config.base} has no q01 and q99 of {key}, which the mode "
+                "quantile needs: use statistics=recomputed, or state_mode=zscore "
+                "action_mode=zscore where the base was trained so"
+            )
         # openpi's may be padded to the size of the network.
         parts[key] = Stats(*(each[: len(names)] for each in msgspec.structs.astuple(stats)))
-    return NormStats(state=parts["state"], action=parts["actions"])
+    return _kept(config, parts["state"], parts["actions"])
+
+
+def _found(config: RecordedConfig) -> dict[str, Stats]:
+    """The statistics in the base's directory, by openpi's keys."""
+    if not isinstance(config, PiConfig):
+        return read_norm_stats(resolve(config.base))
+    try:
+        return read_norm_stats(config.base, config.asset or None)
+    except PolicyError as error:
+        raise ValueError(
+            f"statistics=base: {error}. Name another asset, as asset=trossen (`asset=` for the "
+            "statistics beside the weights), or measure the dataset's: statistics=recomputed"
+        ) from error
+
+
+def _kept(config: RecordedConfig, state: Stats, action: Stats) -> NormStats:
+    """The statistics with a spread that the kind's formulas can divide by: those of `flow` and
+    `act` widen a small one themselves (`Normalizer`)."""
+    if isinstance(config, PiConfig):
+        return NormStats(state=widened(state), action=widened(action))
+    return NormStats(state=state, action=action)

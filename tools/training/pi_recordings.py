@@ -154,7 +154,7 @@ def widened(stats: Stats) -> Stats:
         (low, high) if high - low >= MIN_SPREAD else ((low + high) / 2 - 1, (low + high) / 2 + 1)
         for low, high in zip(stats.q01, stats.q99, strict=True)
     ]
-    low, high = (tuple(each) for each in zip(*pairs, strict=True))
+    low, high = tuple(a for a, _ in pairs), tuple(b for _, b in pairs)
     return Stats(stats.mean, std, low, high)
 
 
