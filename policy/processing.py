@@ -76,7 +76,7 @@ class RelativeActions:
 
     def anchors(self, states: NDArray[np.float32]) -> NDArray[np.float32]:
         """The values that actions count from, [..., A], of states [..., S]; 0 for absolute ones."""
-        zero = np.zeros_like(states[..., 0])
+        zero = np.zeros(states.shape[:-1], states.dtype)
         columns = [zero if c is None else states[..., c] for c in self.state_columns]
         return np.stack(columns, axis=-1)
 

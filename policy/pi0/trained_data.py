@@ -62,7 +62,8 @@ def steps_of(
     settings = settings_of(config)
     pair = robot.pipeline(
         family,
-        {"state": stats.state, "actions": stats.action},
+        # A robot without a state has nothing to normalize there.
+        {"actions": stats.action, **({"state": stats.state} if stats.state.mean else {})},
         config.state_mode,
         prompt=prompt or settings.prompt or None,
         size=None,

@@ -94,8 +94,9 @@ class RobotKeys(msgspec.Struct, frozen=True, kw_only=True):
         for name, image in observation.images.items():
             pixels = image.transpose(2, 0, 1) if self.channels_first else image
             flat[self.cameras[name]] = pixels
-        ends = np.cumsum([len(names) for names in self.state.values()])[:-1]
-        flat |= zip(self.state, np.split(observation.state, ends), strict=True)
+        if self.state:
+            ends = np.cumsum([len(names) for names in self.state.values()])[:-1]
+            flat |= zip(self.state, np.split(observation.state, ends), strict=True)
         if observation.task and self.prompt:
             flat[self.prompt] = observation.task
         if observation.prefix_robot is not None:

@@ -9,6 +9,8 @@ drops the bin of the least value.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -44,9 +46,10 @@ class RunningStats:
         """Add the vectors of `batch` [..., D]. Raises ValueError for another D than before, and for
         values that are not finite."""
         values = np.asarray(batch, np.float64)
-        if values.ndim < 2 or values.size == 0:
+        count = math.prod(values.shape[:-1])
+        if values.ndim < 2 or count == 0:
             raise ValueError(f"statistics need vectors [..., D], found {values.shape}")
-        values = values.reshape(-1, values.shape[-1])
+        values = values.reshape(count, values.shape[-1])
         if not np.isfinite(values).all():
             raise ValueError("the vectors hold values that are not finite; drop those episodes")
         if self.count and values.shape[1] != len(self._mean):

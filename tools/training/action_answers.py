@@ -16,6 +16,12 @@ END = 1
 """The word that ends an answer, `<eos>`."""
 
 
+def words_beside(folder: str, known: int) -> int:
+    """The least vocabulary in which FAST's tokens have words of their own beside the `known` of a
+    text. Raises PolicyError for a tokenizer that cannot be used."""
+    return len(read_action_tokens(Path(folder), folder).letters) + SKIPPED + known
+
+
 class ActionAnswers:
     """The words of FAST's tokens, which are the last of a vocabulary of `words`, as π0-FAST has
     them. A text has the first `known` of these: they have to be others, unless they are all, as
@@ -26,14 +32,14 @@ class ActionAnswers:
         self._tokens: ActionTokens = read_action_tokens(Path(folder), folder)
         self._last = words - 1 - SKIPPED
         self._begin = END if begin is None else begin
-        own = len(self._tokens.letters) + SKIPPED
+        beside = len(self._tokens.letters) + SKIPPED + known
         # A text that uses the whole vocabulary, as PaliGemma's, shares FAST's words by design.
-        needed = own + (known if known < words else 1)
+        needed = beside if known < words else beside - known + 1
         if needed > words:
             raise ValueError(
                 f"action_tokenizer: {folder} has {len(self._tokens.letters)} tokens, for which a "
                 f"vocabulary of {words} words has no room beside the text's {known}: set "
-                f"network.words={own + known}"
+                f"network.words={beside}"
             )
 
     def of(self, chunk: NDArray[Any]) -> list[int]:

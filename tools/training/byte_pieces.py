@@ -8,6 +8,8 @@ from typing import Any
 FIRST = ("<pad>", "<eos>", "<bos>", "<unk>")
 """The first words, numbered as in PaliGemma's tokenizer."""
 
+WORDS = len(FIRST) + 256
+
 
 def byte_tokenizer() -> bytes:
     """A `tokenizer.json` of 260 words, for the library tokenizers."""

@@ -7,6 +7,7 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -16,7 +17,10 @@ from ...errors import PolicyError
 from ...policy.base import CameraFeature, ChunkPolicy, PolicySpec
 from ...policy.kinds import load_policy
 from ...policy.pi0.pi_policy import Pi0Policy, Pi05Policy
+from ...policy.pi0.pi_settings import PiSettings
+from .action_answers import words_beside
 from .batches import BatchSource
+from .byte_pieces import WORDS as BYTE_WORDS
 from .episode_windows import EpisodeWindows, fake_windows
 from .pi_batches import PiBatches
 from .pi_config import PiConfig, sized
@@ -25,6 +29,9 @@ from .pi_recordings import BYTES, fake_pi_spec
 from .recorded_batches import RecordedBatches
 from .trainer import CPU, Trainer
 from .training_config import RecordedConfig, prefix_of
+
+_PROMPT_BYTES = 1024
+"""One token a byte makes a prompt longer than PaliGemma's words do."""
 
 
 def fake_spec(config: RecordedConfig) -> PolicySpec:
@@ -59,17 +66,28 @@ def ready_for_check(config: RecordedConfig) -> Iterator[RecordedConfig]:
         yield sized(config)
         return
     fake = msgspec.structs.replace(
-        config,
-        network={**small_network(), **config.network},
-        tokenizer=BYTES,
-        statistics="recomputed",
+        config, network=_small_for(config), tokenizer=BYTES, statistics="recomputed"
     )
-    plain = msgspec.structs.replace(sized(fake), freeze=(), lora=type(config.lora)())
+    untrained = msgspec.structs.replace(
+        fake, freeze=(), lora=type(config.lora)(), insulate=False, base_weights=("*",)
+    )
+    plain = sized(untrained)
     with tempfile.TemporaryDirectory() as folder:
         Trainer(plain, batches_of(plain, fake_spec(plain), fake_windows(fake_spec(plain)))).save(
             Path(folder)
         )
         yield sized(msgspec.structs.replace(fake, base=folder))
+
+
+def _small_for(config: PiConfig) -> dict[str, Any]:
+    """A `network` that is small and takes what the published one takes: as many states and actions,
+    prompts of bytes, and the words of FAST's tokens."""
+    published = PiSettings()
+    sizes = {"states": published.states, "actions": published.actions}
+    network = {**small_network(), **sizes, **config.network, "prompt_tokens": _PROMPT_BYTES}
+    if config.insulate and config.action_tokenizer:
+        network["words"] = words_beside(config.action_tokenizer, BYTE_WORDS)
+    return network
 
 
 def batches_of(

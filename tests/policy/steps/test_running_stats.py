@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from holdfast.policy.normalize import Stats
 from holdfast.policy.steps import RunningStats
 from holdfast.policy.steps.running_stats import BINS
 
@@ -87,3 +88,11 @@ def test_what_has_no_statistics_is_refused() -> None:
         with pytest.raises(ValueError, match=why):
             seen.update(batch)
     assert seen.count == 1
+
+
+def test_a_state_without_values_has_empty_statistics() -> None:
+    """A robot may have none."""
+    seen = RunningStats()
+    seen.update(np.zeros((2, 0)))
+    seen.update(np.zeros((1, 3, 0)))
+    assert seen.count == 5 and seen.stats() == Stats((), ())
