@@ -62,8 +62,14 @@ def spec_of(dataset: Dataset, config: RecordedConfig) -> PolicySpec:
             f"cameras: {', '.join(unknown)} not found, {dataset.root} has "
             f"{', '.join(cameras) or 'none'}"
         )
+    for key in (STATE, ACTION):
+        if key not in dataset.features:
+            raise ValueError(
+                f"{dataset.root} has no {key}: a policy is trained on a state and an action of "
+                f"each frame. Name the feature that it is {key}; there are "
+                f"{', '.join(dataset.features)}"
+            )
     names = {key: _names(dataset, key) for key in (STATE, ACTION)}
-
     return PolicySpec(
         model=config.model or dataset.root.resolve().name,
         revision="1",

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from ...errors import StepError
 from ...policy.base import CameraFeature, Observation, PolicySpec
 from ...policy.checkpoint import NormStats
 from ...policy.normalize import MIN_SPREAD, Stats
@@ -23,7 +24,7 @@ from ...policy.steps.running_stats import RunningStats
 from ...robot.dataset.dataset_reader import Dataset
 from .byte_pieces import byte_tokenizer
 from .episode_windows import EpisodeWindows, cameras_of, load_windows, spec_of
-from .pi_config import PiConfig, fitted, network_of
+from .pi_config import PiConfig, family_of, fitted, network_of
 from .training_config import prefix_of
 
 BYTES = "bytes"
@@ -35,6 +36,11 @@ def pi_spec_of(dataset: Dataset, config: PiConfig) -> tuple[PolicySpec, tuple[st
     cameras. With a mapping, names are the mapping's; the dataset's cameras are those of the same
     names, or in the order of `cameras`. Raises ValueError or DatasetError."""
     mapping, there = network_of(config).mapping, cameras_of(dataset)
+    if not there:
+        raise ValueError(
+            f"{dataset.root} has no colour cameras, and {config.kind} sees at least one: record "
+            "one, or train flow or act"
+        )
     plain = spec_of(dataset, msgspec.structs.replace(config, image_width=1, image_height=1))
     named, own = plain, tuple(camera.name for camera in plain.cameras)
     theirs = own
@@ -51,6 +57,7 @@ def pi_spec_of(dataset: Dataset, config: PiConfig) -> tuple[PolicySpec, tuple[st
                 )
         own, theirs = _cameras(dataset, config, robot, there)
         named = robot.spec(plain.model, config.chunk_size, fps=plain.fps, **prefix_of(config))
+        _try_steps(dataset, config, robot, own, tuple(there))
     cameras = tuple(
         _camera(name, dataset.features[there[other]].shape, config)
         for name, other in zip(own, theirs, strict=True)
@@ -76,6 +83,29 @@ def _cameras(
             f"cameras={','.join(list(there)[: len(used)])}"
         )
     return same, same
+
+
+def _try_steps(
+    dataset: Dataset,
+    config: PiConfig,
+    robot: Embodiment,
+    own: tuple[str, ...],
+    there: tuple[str, ...],
+) -> None:
+    """Bring a frame of the cameras `own` through the steps of the mapping's robot. Raises
+    ValueError where they want more."""
+    state, actions = (np.zeros(len(n), np.float32) for n in (robot.state_names, robot.action_names))
+    black = dict.fromkeys(own, np.zeros((1, 1, 3), np.uint8))
+    frame = Observation(state=state, images=black, prefix_robot=actions[None])
+    try:
+        robot.steps(family_of(config)).before(robot.keys.observed(frame))
+    except StepError as error:
+        used = robot.used_cameras
+        raise ValueError(
+            f"mapping {robot.name}, of the cameras {', '.join(own)} of {dataset.root}: {error}. "
+            f"The dataset has {', '.join(there)}: give those that are {', '.join(used)} in this "
+            f"order, as cameras={','.join(there[: len(used)])}"
+        ) from error
 
 
 def _camera(name: str, shape: tuple[int, ...], config: PiConfig) -> CameraFeature:

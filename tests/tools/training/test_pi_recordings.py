@@ -15,7 +15,7 @@ from holdfast.policy.normalize import Stats
 from holdfast.policy.steps.libero import ACTIONS, STATE
 from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.robot.dataset.recording_schema import RecordingSchema
-from holdfast.tests.robot.dataset.recordings import dataset
+from holdfast.tests.robot.dataset.recordings import BLIND, SMALL, dataset
 from holdfast.tests.tools.training.small_pi_trainings import NETWORK, tiny
 from holdfast.tools.training import train
 from holdfast.tools.training.pi_config import sized
@@ -88,6 +88,34 @@ def test_a_mappings_cameras_are_the_datasets_in_the_order_that_is_given(
     dataset(other, replace(LIBERO, cameras={"left": (8, 8)}), lengths=(3, 3))
     with pytest.raises(ValueError, match="give the dataset's in this order, as cameras=left"):
         pi_spec_of(Dataset(other), sized(tiny(network=network)))
+
+
+@pytest.mark.parametrize("cameras", [(), ("image",)])
+def test_a_mapping_that_wants_more_cameras_says_which_there_are(
+    cameras: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Whether the dataset's are found by name or given, before an image is decoded."""
+    dataset(tmp_path / "one", replace(LIBERO, cameras={"image": (8, 8), "side": (8, 8)}))
+    config = sized(tiny(network={**NETWORK, "mapping": "libero"}, cameras=cameras))
+    said = r"(?s)the cameras image of .*/one: .*wrist_image.* as cameras=image,side"
+    with pytest.raises(ValueError, match=said):
+        pi_spec_of(Dataset(tmp_path / "one"), config)
+
+
+def test_a_dataset_without_cameras_or_without_a_state_is_refused_with_words(
+    tmp_path: Path,
+) -> None:
+    """Both before anything is read of it."""
+    dataset(tmp_path / "blind", BLIND)
+    with pytest.raises(ValueError, match="has no colour cameras, and pi05 sees at least one"):
+        pi_spec_of(Dataset(tmp_path / "blind"), sized(tiny()))
+    dataset(tmp_path / "stateless", SMALL)
+    path = tmp_path / "stateless" / "meta" / "info.json"
+    info = json.loads(path.read_text())
+    info["features"]["observation.position"] = info["features"].pop("observation.state")
+    path.write_text(json.dumps(info))
+    with pytest.raises(ValueError, match=r"has no observation\.state: .*observation\.position"):
+        pi_spec_of(Dataset(tmp_path / "stateless"), sized(tiny()))
 
 
 def test_a_value_that_does_not_vary_is_normalized_to_nothing() -> None:
