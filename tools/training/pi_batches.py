@@ -121,6 +121,7 @@ class PiBatches:
             generator,
             ranks,
             answer=answer,
+            pad=PAD,
         )
 
     def _sample(

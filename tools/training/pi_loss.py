@@ -56,5 +56,5 @@ class PiLoss(nn.Module):
         metrics = {"loss": loss.detach()}
         if batch.answer is None:
             return loss, metrics
-        words = answer_loss(self.network, prefix, batch.answer, PAD)
+        words = batch.answer_share * answer_loss(self.network, prefix, batch.answer, PAD)
         return loss + self.token_weight * words, {**metrics, "words": words.detach()}

@@ -46,7 +46,8 @@ class TrainingBatch:
     those that count; `time` [b * looks] and `noise` [b * looks, H, A] are of a flow policy's path.
     `truth` is None for recorded data; `answer` [b, n] are the actions as words, where a language
     model learns them. `share` is what the mean loss of this part of a batch weighs
-    in the mean over the ranks, so that it is that of the whole batch.
+    in the mean over the ranks, so that it is that of the whole batch; `answer_share` likewise for
+    that of the words.
     """
 
     images: tuple[Tensor, ...]
@@ -60,6 +61,7 @@ class TrainingBatch:
     truth: GroundTruth | None = None
     answer: Tensor | None = None
     share: float = 1.0
+    answer_share: float = 1.0
 
     @classmethod
     def of(
@@ -72,14 +74,17 @@ class TrainingBatch:
         ranks: Ranks,
         truth: GroundTruth | None = None,
         answer: NDArray[np.int64] | None = None,
+        pad: int = 0,
     ) -> TrainingBatch:
         """The rank's part of the batch of these arrays, of which `images` are already that part;
-        `chunks` are the chunks, what is given and what counts."""
+        `chunks` are the chunks, what is given and what counts; `pad` is behind an answer."""
         chunk, given, counts = map(torch.from_numpy, chunks)
         time = torch.rand(len(chunk), generator=generator)
         noise = torch.randn(chunk.shape, generator=generator)
         observations, looks = ranks.part(len(state)), ranks.part(len(chunk))
         learned = counts & ~given
+        answers = None if answer is None else torch.from_numpy(answer)
+        words = None if answers is None else answers[:, 1:] != pad
         return cls(
             images=tuple(map(torch.from_numpy, images)),
             state=torch.from_numpy(state[observations]),
@@ -90,8 +95,9 @@ class TrainingBatch:
             time=time[looks],
             noise=noise[looks],
             truth=truth and truth.each(lambda tensor: tensor[observations]),
-            answer=None if answer is None else torch.from_numpy(answer[observations]),
-            share=ranks.count * _at_least_one(learned[looks]) / _at_least_one(learned),
+            answer=None if answers is None else answers[observations],
+            share=_share(learned, looks, ranks),
+            answer_share=1.0 if words is None else _share(words, observations, ranks),
         )
 
     def pinned(self) -> TrainingBatch:
@@ -112,6 +118,11 @@ class TrainingBatch:
             truth=self.truth and self.truth.each(change),
             answer=None if self.answer is None else change(self.answer),
         )
+
+
+def _share(counts: Tensor, mine: slice, ranks: Ranks) -> float:
+    """What the mean over those of `counts` that are `mine` weighs in the mean over the ranks."""
+    return ranks.count * _at_least_one(counts[mine]) / _at_least_one(counts)
 
 
 def _at_least_one(mask: Tensor) -> int:
