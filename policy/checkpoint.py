@@ -192,10 +192,15 @@ def save(
         (STATS, _json(stats)),
         (CONFIG, _json(config)),
     ):
-        partial = target / f".{name}.partial"
-        partial.write_bytes(content)
-        partial.replace(target / name)
+        replace_file(target / name, content)
     return checkpoint_hash(target)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file that is whole at every instant: the old one, or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)
 
 
 def _json(value: msgspec.Struct) -> bytes:

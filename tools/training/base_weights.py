@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 from ...errors import PolicyError
 from ...policy.checkpoint import read_config, read_weights
 from ...policy.tokens import Vocabulary
-from .name_patterns import included
+from .name_patterns import included, unmatched
 
 WORDS = "encoder.instruction.embed.weight"
 """A row for each word of the vocabulary, which another dataset's instructions make another one."""
@@ -27,11 +27,12 @@ def load_base(
     names.
 
     A pattern such as `encoder.eyes.*` includes, one such as `!encoder.instruction.*` excludes; the
-    last that matches decides. Raises PolicyError where nothing matches, and for a tensor that the
-    network has not, or of another shape.
+    last that matches decides. Raises PolicyError for a pattern that matches nothing, where nothing
+    is included, and for a tensor that the network has not, or of another shape.
     """
     own, chosen = network.state_dict(), []
     weights, known = read_weights(checkpoint), read_config(checkpoint).vocabulary
+    check_base_patterns(checkpoint, weights, patterns)
     for name, value in weights.items():
         if not included(name, patterns):
             continue
@@ -49,13 +50,20 @@ def load_base(
             )
         own[name].copy_(torch.from_numpy(value))
         chosen.append(name)
-    if not chosen:
-        raise PolicyError(
-            f"base {checkpoint}: no weight matches {', '.join(patterns)}; there are "
-            f"{', '.join(sorted(weights)[:3])}, ..."
-        )
     partly = not set(vocabulary).issubset(known)
     return [name for name in chosen if name != WORDS or not partly]
+
+
+def check_base_patterns(checkpoint: str, names: Iterable[str], patterns: Sequence[str]) -> None:
+    """Raises PolicyError for a pattern that matches none of the weights `names` of a base, and
+    where nothing is included."""
+    there = sorted(names)
+    wrong = unmatched(there, patterns)
+    if wrong or not any(included(name, patterns) for name in there):
+        raise PolicyError(
+            f"base {checkpoint}: no weight matches {', '.join(wrong or patterns)}; there are "
+            f"{', '.join(there[:3])}, ..."
+        )
 
 
 def _embeddings(

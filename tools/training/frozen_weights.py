@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from torch import nn
 
 from .low_rank import is_adapter
-from .name_patterns import included
+from .name_patterns import included, unmatched
 
 
 def freeze(network: nn.Module, patterns: Sequence[str], loaded: Collection[str]) -> None:
@@ -15,12 +15,10 @@ def freeze(network: nn.Module, patterns: Sequence[str], loaded: Collection[str])
     Raises ValueError for a pattern without a match, for a parameter that is not `loaded` from a
     base, and where nothing is left to train."""
     names = [name for name, each in network.named_parameters() if each.numel()]
-    for pattern in patterns:
-        if not any(included(name, (pattern.removeprefix("!"),)) for name in names):
-            raise ValueError(
-                f"freeze: no weight matches {pattern.removeprefix('!')}; there are "
-                f"{', '.join(names)}"
-            )
+    if wrong := unmatched(names, patterns):
+        raise ValueError(
+            f"freeze: no weight matches {', '.join(wrong)}; there are {', '.join(names)}"
+        )
     frozen = {name for name in names if included(name, patterns) and not is_adapter(name)}
     random = sorted(frozen.difference(loaded))
     if random:

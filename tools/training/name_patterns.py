@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 
@@ -14,3 +14,9 @@ def included(name: str, patterns: Sequence[str]) -> bool:
         if fnmatchcase(name, pattern.removeprefix("!")):
             chosen = not pattern.startswith("!")
     return chosen
+
+
+def unmatched(names: Iterable[str], patterns: Sequence[str]) -> list[str]:
+    """Those of the patterns, without a leading `!`, that match none of `names`."""
+    there, bare = tuple(names), [pattern.removeprefix("!") for pattern in patterns]
+    return [pattern for pattern in bare if not any(fnmatchcase(name, pattern) for name in there)]

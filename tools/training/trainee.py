@@ -9,7 +9,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from ...errors import PolicyError
 from ...policy.checkpoint import Config
 from ...policy.kinds import untrained_network
 from ...policy.pi0.architecture import Architecture, FlowFamily
@@ -19,7 +18,7 @@ from ...policy.pi0.pi_network import PiNetwork
 from ...policy.pi0.pi_settings import settings_of
 from ...policy.pi0.pi_weights import load_network
 from ...policy.pi0.tensor_names import published_name
-from .base_weights import load_base
+from .base_weights import check_base_patterns, load_base
 from .name_patterns import included
 from .pi_config import PiConfig, family_of
 from .pi_loss import PiLoss
@@ -80,12 +79,8 @@ def _begun(config: PiConfig, description: Config) -> tuple[PiNetwork, list[str]]
     folder, _ = read_sizes(config.base, family)
     whole = load_network(PiNetwork, folder, architecture, torch.device("cpu"), torch.float32)
     given = whole.state_dict()
+    check_base_patterns(config.base, given, config.base_weights)
     chosen = [name for name in given if included(name, config.base_weights)]
-    if not chosen:
-        raise PolicyError(
-            f"base {config.base}: no weight matches {', '.join(config.base_weights)}; there are "
-            f"{', '.join(sorted(given)[:3])}, ..."
-        )
     if len(chosen) == len(given):
         return whole, chosen
     network = _random(architecture)

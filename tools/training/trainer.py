@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from ...policy.checkpoint import save
+from ...policy.checkpoint import replace_file, save
 from .batch_loader import BatchLoader
 from .batches import ALONE, BatchSource
 from .frozen_weights import freeze
@@ -135,7 +135,7 @@ class Trainer:
         named = self._trainee.named(merged(weights, self.config.lora))
         directory.mkdir(parents=True, exist_ok=True)
         for name, content in self.batches.files.items():
-            (directory / name).write_bytes(content)
+            replace_file(directory / name, content)
         return save(
             directory,
             msgspec.structs.replace(description, training=training),

@@ -37,11 +37,12 @@ def test_the_weights_that_match_are_those_of_the_base(tmp_path: Path) -> None:
 
 
 def test_base_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
-    """A name of no weight, one that the network has not, and another shape."""
+    """A pattern of no weight, a name that the network has not, and another shape."""
     saved_base(tmp_path, small(), seed=1)
     base = str(tmp_path)
-    with pytest.raises(PolicyError, match=r"no weight matches eyes\.\*; there are "):
-        fake_training(small(base=base, base_weights=("eyes.*",)))
+    for patterns in (("eyes.*",), ("*", "!eyes.*"), ("encoder.*", "eyes.*")):
+        with pytest.raises(PolicyError, match=r"no weight matches eyes\.\*; there are "):
+            fake_training(small(base=base, base_weights=patterns))
     with pytest.raises(PolicyError, match=r"no weight \S+; exclude it: base_weights=\*,!"):
         fake_training(small("act", base=base))
     wide = small(base=base, network={**NETWORK, "width": 32})
