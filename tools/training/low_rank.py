@@ -7,14 +7,15 @@ checkpoint has the sum as an ordinary weight, so that a service needs nothing of
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...errors import PolicyError
-from .name_patterns import included
+from .name_patterns import included, unmatched
 from .training_config import LoraConfig
 
 _DOWN, _UP = "lora_down", "lora_up"
@@ -36,23 +37,42 @@ class LowRankLinear(nn.Linear):
         return super().forward(x) + self.scale * change
 
 
-def add_adapters(network: nn.Module, lora: LoraConfig) -> list[str]:
+def add_adapters(
+    network: nn.Module, lora: LoraConfig, usual: Sequence[str] = LoraConfig().modules
+) -> list[str]:
     """Give the linear layers whose names match `lora.modules` a low-rank change; return their
-    names. Raises PolicyError where none matches."""
+    names. The patterns of `usual`, which are for several kinds of network, may match nothing.
+    Raises PolicyError for another that matches none, and where all match none."""
     layers = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
     chosen = [name for name in layers if included(name, lora.modules)]
-    if not chosen:
-        raise PolicyError(
-            f"lora.modules: no linear layer matches {', '.join(lora.modules)}; there are "
-            f"{', '.join(layers)}"
-        )
+    ranks = dict(map(_parsed, lora.ranks))
+    wrong = unmatched(layers, [each for each in lora.modules if each not in usual])
+    if wrong or not chosen:
+        _refuse("modules", wrong or lora.modules, layers)
+    if wrong := unmatched(chosen, tuple(ranks)):
+        _refuse("ranks", wrong, chosen)
     for name in chosen:
         parent, _, child = name.rpartition(".")
         layer = network.get_submodule(name)
         assert isinstance(layer, nn.Linear)
-        adapted = LowRankLinear(layer, lora.rank, lora.alpha / lora.rank)
+        rank = next((ranks[p] for p in reversed(ranks) if included(name, (p,))), lora.rank)
+        adapted = LowRankLinear(layer, rank, lora.alpha / lora.rank)
         setattr(network.get_submodule(parent), child, adapted)
     return chosen
+
+
+def _refuse(key: str, patterns: Sequence[str], layers: Sequence[str]) -> NoReturn:
+    raise PolicyError(
+        f"lora.{key}: no linear layer matches {', '.join(patterns)}; there are {', '.join(layers)}"
+    )
+
+
+def _parsed(setting: str) -> tuple[str, int]:
+    """The pattern and the rank of one of `lora.ranks`."""
+    pattern, _, rank = setting.rpartition(":")
+    if not pattern or not rank.isdecimal() or int(rank) < 1:
+        raise PolicyError(f"lora.ranks: found {setting}, expected PATTERN:RANK, as expert.*:32")
+    return pattern, int(rank)
 
 
 def is_adapter(name: str) -> bool:

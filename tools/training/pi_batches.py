@@ -132,7 +132,7 @@ class PiBatches:
         seen = Observation(
             state=data.state[row],
             images=images,
-            task=data.tasks[data.task[row]],
+            task=data.tasks[data.task[row]] if self.config.prompt_from_task else "",
             prefix_robot=chunk,
         )
         return self._sampling.sample(self._steps.before(self._keys.observed(seen)), seen)
@@ -146,7 +146,8 @@ class PiBatches:
         )
         state = np.full(len(self._spec.state_names), _HIGHEST)
         default = network_of(self.config).prompt
-        lengths = {task: len(whole.tokens(task or default, state)) for task in self.data.tasks}
+        tasks = self.data.tasks if self.config.prompt_from_task else (default,)
+        lengths = {task: len(whole.tokens(task or default, state)) for task in tasks}
         task = max(lengths, key=lambda each: lengths[each])
         if lengths[task] > sampling.prompt_tokens:
             raise ValueError(

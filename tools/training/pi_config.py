@@ -14,6 +14,7 @@ from .training_config import (
     Amount,
     Count,
     CountOrNone,
+    Decay,
     LoraConfig,
     Positive,
     RecordedConfig,
@@ -44,6 +45,7 @@ class PiConfig(RecordedConfig, frozen=True, kw_only=True, forbid_unknown_fields=
         token_weight: what the loss of these tokens weighs beside the flow's.
         recompute: whether layers are computed twice, to need less memory.
         asset: with `statistics=base`, which of openpi's assets.
+        prompt_from_task: whether the instruction is the frame's task; else it is `network.prompt`.
         image_width: of the policy's images; 0, as the height: what fits the network, in the
             camera's shape.
     """
@@ -59,6 +61,7 @@ class PiConfig(RecordedConfig, frozen=True, kw_only=True, forbid_unknown_fields=
     rate: Positive = 2.5e-5
     final_rate: Share = 0.1
     warmup_steps: Count = 1000
+    beta2: Decay = 0.95
     weight_decay: Amount = 1e-10
     ema: Share = 0.99
     word_dropout: Share = 0.0
@@ -69,6 +72,7 @@ class PiConfig(RecordedConfig, frozen=True, kw_only=True, forbid_unknown_fields=
     token_weight: Amount = 1.0
     recompute: bool = True
     asset: str = ""
+    prompt_from_task: bool = True
 
 
 def family_of(config: PiConfig) -> FlowFamily:
@@ -90,6 +94,16 @@ def sized(config: PiConfig) -> PiConfig:
     """The config with the sizes of its base, and what `insulate` freezes. Raises ValueError without
     a base, unless the config has sizes of its own; PolicyError for a base that cannot be used."""
     settings = network_of(config)
+    if not config.prompt_from_task and not settings.prompt:
+        raise ValueError(
+            "prompt_from_task=false without an instruction: give the one of all frames, as "
+            "network.prompt='fold the towel'"
+        )
+    if bool(config.image_width) != bool(config.image_height):
+        raise ValueError(
+            f"image_width is {config.image_width} and image_height {config.image_height}: give "
+            "both, or neither for what fits the network in the camera's shape"
+        )
     if config.base:
         _, architecture = read_sizes(config.base, family_of(config))
         settings = settings.sized_as(architecture)

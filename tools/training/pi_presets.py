@@ -1,8 +1,8 @@
 """The configurations of π0 and π0.5, by openpi's names where openpi has them.
 
-Source: openpi 15a9616, `src/openpi/training/config.py`. Not taken over: its augmentation by crops
-and turns (images change in brightness and contrast here), and the addresses of its data and
-weights.
+Source: openpi 15a9616, `src/openpi/training/config.py`, `src/openpi/training/optimizer.py`,
+`src/openpi/models/gemma.py`. Not taken over: the addresses of its data and weights, and what
+docs/pi0.md lists.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ _SMALL: dict[str, Any] = {
     "rate": 1e-3,
     "final_rate": 0.02,
     "warmup_steps": 100,
+    "beta2": 0.98,
     "weight_decay": 1e-4,
     "ema": 0.998,
     "recompute": False,
@@ -45,7 +46,7 @@ _SMALL: dict[str, Any] = {
 """From random weights, for tests of a pipeline on the CPU."""
 
 _LOW_MEMORY: dict[str, Any] = {
-    "lora": LoraConfig(rank=16, alpha=16.0, modules=ADAPTED),
+    "lora": LoraConfig(rank=16, alpha=16.0, modules=ADAPTED, ranks=("expert.*:32",)),
     "freeze": ("words.*", "language.*", "expert.*"),
     "ema": 0.0,
 }
@@ -54,9 +55,12 @@ _ALOHA: dict[str, Any] = {"network": {"mapping": "aloha"}}
 _LIBERO_DELTA: dict[str, Any] = {
     "network": {"mapping": "holdfast.policy.steps.libero:libero_delta"},
 }
+_SHORT: dict[str, Any] = {"steps": 20_000, "decay_steps": 30_000}
+"""openpi's cosine has its own length, which its shorter configurations leave as it is."""
 _PEN: dict[str, Any] = {
     "network": {"mapping": "aloha", "prompt": "uncap the pen"},
-    "steps": 20_000,
+    "prompt_from_task": False,
+    **_SHORT,
     **_TROSSEN,
 }
 
@@ -75,7 +79,8 @@ PI_CONFIGS: dict[str, PiConfig] = {
             "mapping": "holdfast.policy.steps.aloha:aloha_absolute",
             "prompt": "Transfer cube",
         },
-        steps=20_000,
+        prompt_from_task=False,
+        **_SHORT,
     ),
     "pi0_droid": _of("pi0", network={"mapping": "droid"}, chunk_size=10),
     "pi05_droid": _of("pi05", network={"mapping": "droid"}, chunk_size=15),
@@ -83,7 +88,7 @@ PI_CONFIGS: dict[str, PiConfig] = {
         "pi05",
         network={"mapping": "droid"},
         chunk_size=16,
-        steps=20_000,
+        **_SHORT,
         statistics="base",
         asset="droid",
     ),

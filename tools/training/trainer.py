@@ -26,7 +26,7 @@ from .low_rank import add_adapters, merged
 from .ranks import Ranks, sharded_as, whole
 from .trainee import trainee_of
 from .training_batch import TrainingBatch
-from .training_config import OptimizationConfig
+from .training_config import LoraConfig, OptimizationConfig
 
 CPU = torch.device("cpu")
 
@@ -72,7 +72,7 @@ class Trainer:
         self.optimizer = torch.optim.AdamW(
             _groups(list(self.trained.values()), config.weight_decay),
             lr=config.rate,
-            betas=(0.9, 0.98),
+            betas=(0.9, config.beta2),
         )
 
     def _begin(self) -> None:
@@ -84,7 +84,7 @@ class Trainer:
                     f"lora.rank={config.lora.rank} changes a trained network: name it, as "
                     "base=runs/first"
                 )
-            add_adapters(self.network, config.lora)
+            add_adapters(self.network, config.lora, _usual_modules(config))
             frozen = frozen or ("*",)
         if frozen:
             freeze(self.network, frozen, self._trainee.loaded)
@@ -223,7 +223,7 @@ class Trainer:
     def _rate(self) -> float:
         config = self.config
         warm = min(1.0, (self.step + 1) / config.warmup_steps)
-        done = min(1.0, self.step / config.steps)
+        done = min(1.0, self.step / (config.decay_steps or config.steps))
         falling = 0.5 + 0.5 * math.cos(math.pi * done)
         return config.rate * warm * (config.final_rate + (1 - config.final_rate) * falling)
 
@@ -232,6 +232,13 @@ class Trainer:
         # Without this, the average of the first steps would be mostly the random initial weights.
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.values()), list(self.trained.values()), 1.0 - keep)
+
+
+def _usual_modules(config: OptimizationConfig) -> tuple[str, ...]:
+    """The layers that adapters change unless the config of this kind names others."""
+    usual = {field.name: field.default for field in msgspec.structs.fields(config)}["lora"]
+    assert isinstance(usual, LoraConfig)
+    return usual.modules
 
 
 def _groups(parameters: list[nn.Parameter], decay: float) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ from .dataset import DatasetConfig
 Count = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
 CountOrNone = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
 Share = Annotated[float, Meta(ge=0, le=1, description="a number, 0 to 1")]
+Decay = Annotated[float, Meta(ge=0, lt=1, description="a number, 0 to less than 1")]
 Positive = Annotated[float, Meta(gt=0, description="a number, more than 0")]
 Amount = Annotated[float, Meta(ge=0, description="a number, 0 or more")]
 TrainedKind = Literal["flow", "act", "pi0", "pi05"]
@@ -26,11 +27,14 @@ class LoraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         rank: of the changes; 0 for none.
         alpha: the change is multiplied by alpha / rank.
         modules: patterns of the names of the layers; one with a leading `!` excludes.
+        ranks: `PATTERN:RANK` for layers with another rank, as `expert.*:32`; the last that matches
+            decides. Their changes are multiplied by alpha / rank as all are.
     """
 
     rank: CountOrNone = 0
     alpha: Positive = 16.0
     modules: tuple[str, ...] = ("denoiser.blocks.*", "decoder.blocks.*")
+    ranks: tuple[str, ...] = ()
 
 
 class OptimizationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,6 +62,8 @@ class OptimizationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         rate: the greatest learning rate.
         final_rate: the share of it that is left at the end of the cosine.
         warmup_steps: steps over which it rises.
+        decay_steps: the length of the cosine, after which the rate stays; 0: `steps`.
+        beta2: AdamW's, of the mean squares of the gradients.
         weight_decay: of matrices.
         gradient_norm: the norm to which gradients are clipped.
         ema: the share of the averaged weights that a step keeps; the average is what is saved.
@@ -84,6 +90,8 @@ class OptimizationConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     rate: Positive = 2e-3
     final_rate: Share = 0.02
     warmup_steps: Count = 100
+    decay_steps: CountOrNone = 0
+    beta2: Decay = 0.98
     weight_decay: Amount = 1e-4
     gradient_norm: Positive = 1.0
     ema: Share = 0.998

@@ -156,3 +156,44 @@ def test_embeddings_of_new_words_are_trained_or_the_training_is_refused(base: st
         freeze(network, ("*",), given)
     same = untrained_network(description)
     assert WORDS in load_base(same, base, ("*",), description.vocabulary)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        (
+            {"modules": ("denoiser.*", "blocks.*")},
+            r"lora\.modules: .* matches blocks\.\*; there are",
+        ),
+        (
+            {"modules": ("denoiser.*", "!*.widee")},
+            r"lora\.modules: .* matches \*\.widee; there are",
+        ),
+        ({"ranks": ("expert.*:4",)}, r"lora\.ranks: .* matches expert\.\*; there are denoiser\."),
+        ({"ranks": ("denoiser.*",)}, r"lora\.ranks: found denoiser\.\*, expected PATTERN:RANK"),
+        ({"ranks": ("denoiser.*:0",)}, r"lora\.ranks: found denoiser\.\*:0, expected PATTERN:RANK"),
+    ],
+)
+def test_a_pattern_of_several_that_matches_no_layer_is_refused(
+    changes: dict[str, Any], error: str, base: str
+) -> None:
+    """It is named, with the layers that there are."""
+    with pytest.raises(PolicyError, match=error):
+        adapted(base, lora=msgspec.structs.replace(LORA, **changes))
+
+
+def test_layers_may_have_ranks_of_their_own(base: str, tmp_path: Path) -> None:
+    """Of the patterns that match, the last decides; the sum is merged with one factor."""
+    lora = msgspec.structs.replace(LORA, ranks=("*.wide:3", "denoiser.*.qkv:5", "*.qkv:4"))
+    trainer = adapted(base, lora=lora, rate=0.05)
+    ranks = {
+        name.split(".")[-2]: len(each) for name, each in trainer.trained.items() if "down" in name
+    }
+    assert ranks == {"modulate": 2, "qkv": 4, "out": 2, "wide": 3, "narrow": 2}
+    for _ in range(2):
+        trainer.advance()
+    trainer.save(tmp_path / "run")
+    (chunk,) = load_policy("flow", tmp_path / "run").predict_chunk(
+        [trainer.batches.description.spec.example()]
+    )
+    assert np.isfinite(chunk.robot).all()
