@@ -203,8 +203,7 @@ class BrokerActor(Actor):
         return True
 
     def _pass_stops(self, now_ns: int) -> None:
-        for frames in self._stops.turn(now_ns):
-            self._front.send(frames)
+        self._stops.turn(now_ns, lambda frames: self._front.send(frames) is None)
         self._routing.knows(self._stops.digest)
 
     def _handle(self, listener: Listener, arrival: Arrival, now_ns: int) -> list[Effect]:
@@ -216,7 +215,7 @@ class BrokerActor(Actor):
         peer = Peer(arrival.identity, name, incarnation, arrival.key)
         if listener is self._front:
             message = arrival.from_robot()
-            self._stops.heard(arrival.identity, message.body, now_ns)
+            self._stops.heard(arrival.identity, name, message.body, now_ns)
             about_stops = message.header.kind is Kind.STOPS
             return [] if about_stops else self._routing.from_robot(peer, message, now_ns)
         robot, message = arrival.from_replica()

@@ -8,20 +8,20 @@ lifts a stop: a lift counts by its own signature, at every host.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
+from functools import partial
 from logging import Logger
 from pathlib import Path
 
 from ...errors import RuntimeDirError
-from ...transport import messages
 from ...transport.arrays import Buffer
 from ...transport.bodies import Heartbeat
-from ...transport.header import Header, Kind
-from ...transport.stop_bodies import Stops
+from ...transport.stop_bodies import HeldRobot, Stops
 from ..runtime.configs import BrokerConfig
 from ..runtime.held_robots import HeldRobots
 from ..runtime.site_stop_store import SiteStopStore
-from ..runtime.stop_messages import stop_messages
+from ..runtime.site_stops import SiteStops
+from ..runtime.stop_messages import StopPeer, encoded, stop_messages
 
 HELD_NS = 250_000_000
 """How often what became of the stops is passed on: many hosts answer at once."""
@@ -38,8 +38,8 @@ class StopExchange:
         self._store = SiteStopStore(directory, keyring)
         self._held = HeldRobots(directory, "broker")
         self._log = log
-        self._peers: dict[bytes, tuple[str, int]] = {}
-        """By connection: the digest of what its host knows, and when it was heard."""
+        self._peers: dict[bytes, StopPeer] = {}
+        """By connection."""
         self._unheld = False
         self._held_ns = 0
         self._store.look()
@@ -50,10 +50,11 @@ class StopExchange:
         """Of what this broker knows, for its heartbeats."""
         return self._digest
 
-    def heard(self, identity: bytes, body: object, now_ns: int) -> None:
-        """Take in a message of a robot's connection; only those about stops count."""
+    def heard(self, identity: bytes, name: str, body: object, now_ns: int) -> None:
+        """Take in a message of the connection of the robot `name`; only those about stops count."""
         if isinstance(body, Heartbeat) and body.stops:
-            self._peers[identity] = body.stops, now_ns
+            peer = self._peers.setdefault(identity, StopPeer(name))
+            peer.heard(body.stops, now_ns)
         elif isinstance(body, Stops):
             try:
                 changed = self._store.add(body.stops, body.lifts)
@@ -62,35 +63,42 @@ class StopExchange:
                 changed = True
             if changed:
                 self._changed()
-            self._unheld |= self._held.heard(body.held)
+            self._unheld |= self._held.heard(self._believed(name, body.held))
 
-    def turn(self, now_ns: int) -> Iterator[list[Buffer]]:
-        """What is due to be sent, several times a second: frames that begin with a connection."""
+    def _believed(self, name: str, rows: Iterable[HeldRobot]) -> list[HeldRobot]:
+        """Those of the robot itself, and of the others of its host that have no connection of their
+        own: of one that has, only what comes by that, which has the robot's key."""
+        connected = {peer.name for peer in self._peers.values()}
+        return [row for row in rows if row.robot == name or row.robot not in connected]
+
+    def turn(self, now_ns: int, send: Callable[[list[Buffer]], bool]) -> None:
+        """Send what is due, several times a second: frames that begin with a connection. What
+        `send` refuses is sent at a later turn."""
         if self._store.look():
             self._changed()
-        self._peers = {k: v for k, v in self._peers.items() if now_ns - v[1] < SILENT_NS}
+        self._peers = {k: v for k, v in self._peers.items() if now_ns - v.heard_ns < SILENT_NS}
         if not self._store.stops.stops:
             return
         held_due = self._unheld and now_ns >= self._held_ns + HELD_NS
         if held_due:
             self._unheld, self._held_ns = False, now_ns
             self._held.write()
-        for identity, (digest, heard_ns) in self._peers.items():
-            if digest != self._digest:
-                # Once for each heartbeat: what it then knows, the next one says.
-                self._peers[identity] = self._digest, heard_ns
-                yield from self._frames(identity)
-            elif held_due:
-                yield from self._frames(identity, held_only=True)
-
-    def _frames(self, identity: bytes, *, held_only: bool = False) -> Iterator[list[Buffer]]:
-        header = Header(Kind.STOPS)
-        for body in stop_messages(self._store.stops, self._held):
-            if body.held or not held_only:
-                yield [identity, *messages.encode(header, body)]
+        due = [peer for peer in self._peers.values() if peer.is_due(self._digest)]
+        known = encoded(stop_messages(self._store.stops, ())) if due else []
+        held = encoded(stop_messages(SiteStops(), self._held)) if due or held_due else []
+        for peer in due:
+            peer.tell(self._digest, known)
+        for peer in self._peers.values() if held_due else due:
+            peer.tell_held(held)
+        for identity, peer in self._peers.items():
+            peer.turn(self._digest, partial(_send_to, identity, send))
 
     def _changed(self) -> None:
         """All are to be sent what is known now: their heartbeats said something else."""
         self._digest = self._store.stops.digest
         for stop in self._store.stops.in_force():
             self._log.warning("a stop of the site is in force: by %s: %s", stop.by, stop.why)
+
+
+def _send_to(identity: bytes, send: Callable[[list[Buffer]], bool], frames: list[Buffer]) -> bool:
+    return send([identity, *frames])

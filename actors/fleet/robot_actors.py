@@ -166,6 +166,7 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         fps=robot.fps,
         executed_bytes=context.fleet.logs.executed_mb * 1_000_000,
         keys=context.keys.files(robot.name),
+        keyring=context.fleet.security.keys,
     )
     return context.spec(
         "network",

@@ -152,8 +152,7 @@ class NetworkActor(Actor):
             about = Header(Kind.HEARTBEAT, epoch=self._relay.epoch)
             self._control.reply(self._control.identity, about, beat)
             self._control_beat_ns = now_ns + _CONTROL_HEARTBEAT_NS
-        for broker, frames in self._stops.turn(now_ns):
-            self._brokers.send(frames, broker)
+        self._stops.turn(now_ns, self._brokers.send)
         self._audit.keep(now_ns)
         self._uplink.measured(self._brokers.bytes_out, now_ns)
         if now_ns >= self._report_ns:

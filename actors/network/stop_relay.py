@@ -8,9 +8,10 @@ themselves: a driver is only told to look, and asked until its device has confir
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from logging import Logger
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from ..runtime.held_robots import HeldRobots
 from ..runtime.robots_file import KnownRobot
 from ..runtime.site_stop_store import SiteStopStore
 from ..runtime.site_stops import SiteStops
-from ..runtime.stop_messages import stop_messages
+from ..runtime.stop_messages import StopPeer, encoded, stop_messages
 
 ASK_NS = 100_000_000
 """How often a driver is asked that has not confirmed a stop."""
@@ -48,14 +49,19 @@ class LocalRobot:
 
 
 class StopRelay:
-    """That of the network actor `name` on `host`; `rundir` and `state_dir` are its fleet's. Without
-    a `state_dir`, for a script's robot, it knows of no stops."""
+    """That of the network actor `name` on `host`; `rundir` and `state_dir` are its fleet's, and
+    `keyring` the directory of its public keys if it has keys. Without a `state_dir`, for a script's
+    robot, it knows of no stops."""
 
     def __init__(
-        self, name: str, host: str | None, rundir: Path, state_dir: Path | None, log: Logger
+        self,
+        name: str,
+        host: str | None,
+        rundir: Path,
+        state_dir: Path | None,
+        keyring: Path | None,
+        log: Logger,
     ) -> None:
-        known = robots_file.read(rundir)
-        keyring = None if known is None or known.keyring is None else Path(known.keyring)
         self._rundir = rundir
         self._takes = state_dir is not None
         directory = state_dir or rundir
@@ -66,15 +72,16 @@ class StopRelay:
         self._asking = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._asking.bind("")  # an abstract address, which the kernel chooses
         self._sent: tuple[HeldRobot, ...] = ()
-        self._brokers: dict[int, str] = {}
-        """The digests of what the brokers know."""
+        self._brokers: dict[int, StopPeer] = {}
+        """Those that have said what they know."""
         self._changed()
 
     @classmethod
     def of(cls, config: NetworkConfig, name: str, rundir: Path, log: Logger) -> StopRelay:
         """That of the actor with this configuration."""
         directory = None if config.script else Path(config.evidence or rundir)
-        return cls(name, config.host, rundir, directory, log)
+        keyring = None if config.keyring is None else Path(config.keyring)
+        return cls(name, config.host, rundir, directory, keyring, log)
 
     @property
     def digest(self) -> str:
@@ -93,7 +100,7 @@ class StopRelay:
             if isinstance(body, Stops):
                 self._take(body)
             elif isinstance(body, Heartbeat) and body.stops:
-                self._brokers[broker] = body.stops
+                self._brokers.setdefault(broker, StopPeer()).heard(body.stops)
         return header.kind is Kind.STOPS
 
     def _take(self, body: Stops) -> None:
@@ -107,9 +114,9 @@ class StopRelay:
         here = {robot.known.name for robot in self._robots.values()}
         self._elsewhere.heard(row for row in body.held if row.robot not in here)
 
-    def turn(self, now_ns: int) -> Iterator[tuple[int, list[Buffer]]]:
-        """Ask the drivers; what is to be sent, each with the number of its broker. A broker that
-        has not said that it takes stops is sent none."""
+    def turn(self, now_ns: int, send: Callable[[list[Buffer], int], bool]) -> None:
+        """Ask the drivers; send what is due, each with the number of its broker: what `send`
+        refuses at a later turn. A broker that has not said that it takes stops is sent none."""
         if not self._takes:
             return
         if self._store.look():
@@ -123,15 +130,15 @@ class StopRelay:
         self._elsewhere.write()
         held = tuple(self._rows())
         news, self._sent = held != self._sent, held
-        for broker, digest in self._brokers.items():
-            differs = digest != self._digest
-            if not differs and not news:
-                continue
-            # Once for each heartbeat: what the broker then knows, its next one says.
-            self._brokers[broker] = self._digest
-            known = self._store.stops if differs else SiteStops()
-            for body in stop_messages(known, held):
-                yield broker, messages.encode(Header(Kind.STOPS), body)
+        due = [peer for peer in self._brokers.values() if peer.is_due(self._digest)]
+        known = encoded(stop_messages(self._store.stops, ())) if due else []
+        rows = encoded(stop_messages(SiteStops(), held)) if due or news else []
+        for peer in due:
+            peer.tell(self._digest, known)
+        for peer in self._brokers.values() if news else due:
+            peer.tell_held(rows)
+        for broker, peer in self._brokers.items():
+            peer.turn(self._digest, partial(_send_to, broker, send))
 
     def _changed(self) -> None:
         self._digest = self._store.stops.digest
@@ -181,3 +188,7 @@ class StopRelay:
                 seen=self._digest,
                 message=(self._store.refused if stops and self._store.refused else message)[:256],
             )
+
+
+def _send_to(broker: int, send: Callable[[list[Buffer], int], bool], frames: list[Buffer]) -> bool:
+    return send(frames, broker)

@@ -182,6 +182,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     evidence: str | None = None
     """A directory that outlives the fleet; None: the runtime directory, which does not."""
     keys: KeyFiles = KeyFiles()
+    keyring: str | None = None
+    """The directory of public keys: with one, a stop of the site is lifted by an operator only."""
     script: bool = False
     """Whether the control loop is a program's own (`RemotePolicy`), not a fleet's."""
 
