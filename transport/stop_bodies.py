@@ -14,7 +14,7 @@ from .limits import DEFAULT
 _Name = Annotated[str, msgspec.Meta(max_length=DEFAULT.max_name_chars)]
 _Text = Annotated[str, msgspec.Meta(max_length=256)]
 _Instant = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
-_Proof = Annotated[str, msgspec.Meta(max_length=128)]
+_Proof = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[0-9a-f]*$")]
 _Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}$")]
 MAX_STOPS = 16
 """Stops that are in force, and as many that were lifted."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -18,6 +19,7 @@ import msgspec
 from ...transport.stop_bodies import MAX_NAMED, MAX_STOPS, Lift, SiteStop
 
 MAX_LIFTS = 4 * MAX_STOPS
+"""Of one stop, and of stops that are not known."""
 
 
 def new_stop(robots: Iterable[str], by: str, why: str, at_s: float) -> SiteStop:
@@ -118,10 +120,30 @@ def _bounded(stops: dict[str, SiteStop], lifts: frozenset[Lift]) -> SiteStops:
         open_ = [*open_[: MAX_STOPS - 1], msgspec.structs.replace(last, robots=())]
         lifts = held
     kept = {stop.id: stop for stop in (*over, *open_)}
+    lifts = _distinct(lifts)
     known = [lift for lift in lifts if lift.stop in kept]
     early = sorted((lift for lift in lifts if lift.stop not in kept), key=_content)
     room = max(0, MAX_LIFTS - len(known))
     return SiteStops(kept, frozenset((*known, *early[:room])))
+
+
+def _distinct(lifts: Iterable[Lift]) -> frozenset[Lift]:
+    """Without copies that differ in what no signature covers, and of each stop those of the most
+    robots: to leave one out holds a robot longer, and frees none."""
+    found: dict[tuple[str, tuple[str, ...], str, str], Lift] = {}
+    for lift in sorted(lifts, key=_content):
+        found.setdefault((lift.stop, lift.robots, lift.key, lift.proof), lift)
+    counts: Counter[str] = Counter()
+    kept = []
+    for lift in sorted(found.values(), key=_reach):
+        counts[lift.stop] += 1
+        if counts[lift.stop] <= MAX_LIFTS:
+            kept.append(lift)
+    return frozenset(kept)
+
+
+def _reach(lift: Lift) -> tuple[bool, int, bytes]:
+    return bool(lift.robots), -len(lift.robots), _content(lift)
 
 
 def _age(stop: SiteStop) -> tuple[float, str]:

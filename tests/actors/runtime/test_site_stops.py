@@ -160,3 +160,15 @@ def test_a_stop_that_is_given_again_is_the_first_one() -> None:
     known = known.merged([], [Lift(stop=every.id, robots=("r2",))])
     assert known.covering([]) is None and known.covering(["r2"]) is None
     assert known.covering(["r1"]) == one
+
+
+def test_a_lift_that_differs_in_words_only_is_one_lift() -> None:
+    """Its signature does not cover who lifted it: copies of it are without number."""
+    stop = new_stop(["r1"], "", "", 1.0)
+    lifts = [Lift(stop=stop.id, robots=("r1",), by=f"{k}") for k in range(100)]
+    forward, backward = SiteStops(), SiteStops()
+    for k, lift in enumerate(lifts):
+        forward = forward.merged([stop], [lift])
+        backward = backward.merged([stop], [lifts[-1 - k]])
+    assert len(forward.lifts) == 1 and forward.digest == backward.digest
+    assert not forward.holding("r1")
