@@ -93,6 +93,7 @@ class DriverActor(Actor):
         set_slice(_SLICE_NS)
         gc.freeze()
         self.ready(hang_timeout_s=self.config.io_timeout_s)
+        self._check_latch([])  # before the device is opened
         while not self.stopping:
             self._open()
             requests = self._rest()

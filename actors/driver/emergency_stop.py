@@ -81,7 +81,7 @@ def stop(
     """Stop the robots `names` of `fleets`, or all, and wait up to `patience_s` for their devices,
     three times as long for those of other hosts, which are left alone if only those `here` are
     meant; the outcome of each. `by` is who does it, the user if it is empty."""
-    by, names = by or user(), tuple(names)
+    by, why, names = latch.encodable(by or user()), latch.encodable(why), tuple(names)
     until_s = time.monotonic() + SITE_PATIENCE * patience_s
     request = {"do": "estop", "by": by, "why": why}
     chosen, elsewhere, outcomes = _choose(fleets, names, request)

@@ -33,6 +33,11 @@ class EmergencyStop(msgspec.Struct, frozen=True):
         return f"stopped by {self.by}" + (f": {self.why}" if self.why else "")
 
 
+def encodable(text: str) -> str:
+    """`text` with `?` for what UTF-8 cannot encode, as from a command line of other bytes."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def place(state_dir: Path, robot: str) -> Path:
     """The file of `robot`'s latch; it is there while the latch is engaged."""
     return state_dir / _FOLDER / robot
@@ -44,7 +49,7 @@ def engage(
     """Stop `robot`; the stop in force, which is an earlier one if there is one. `state_dir` is the
     fleet's; without `at_s`, now. Raises RobotError when the file cannot be written."""
     path = place(state_dir, robot)
-    stop = EmergencyStop(by, why, time.time() if at_s is None else at_s)
+    stop = EmergencyStop(encodable(by), encodable(why), time.time() if at_s is None else at_s)
     draft = path.with_name(f".{robot}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         claim(state_dir, STATE)

@@ -16,6 +16,7 @@ import re
 import secrets
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -52,7 +53,7 @@ class SiteStopStore:
             changed_ns = self._folder.stat().st_mtime_ns
             if changed_ns == self._seen_ns:
                 return False
-            recent = time.time_ns() - changed_ns < _RECENT_NS
+            recent = 0 <= time.time_ns() - changed_ns < _RECENT_NS
             self._seen_ns = None if recent else changed_ns
             stops, lifts = self._new()
         except FileNotFoundError:
@@ -130,8 +131,9 @@ class SiteStopStore:
             (self._folder / name).unlink(missing_ok=True)
         for name, packed in wanted.items():
             path = self._folder / name
-            if path.exists() and path.read_bytes() == packed:
-                continue
+            with suppress(OSError):  # one that cannot be read is replaced
+                if path.read_bytes() == packed:
+                    continue
             draft = self._folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
             draft.write_bytes(packed)
             draft.replace(path)

@@ -243,3 +243,32 @@ def test_a_stop_of_the_site_is_lifted_by_an_operators_signature_only(
     SiteStopStore(state, None).add([], lift)
     held.look()
     assert (held.stop is None) is (role is Role.OPERATOR)
+
+
+def test_words_that_are_not_utf_8_delay_no_stop(tmp_path: Path) -> None:
+    """A command line of other bytes: what cannot be encoded is replaced."""
+    latch.engage(tmp_path, "left", "anna\udcff", "sm\udce9ke")
+    stop = latch.engaged(tmp_path, "left")
+    assert stop is not None and (stop.by, stop.why) == ("anna?", "sm?ke")
+
+
+def test_a_file_that_cannot_be_read_does_not_keep_a_stop_from_being_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is replaced."""
+    first = site_stop(tmp_path)
+    file = tmp_path / FOLDER / f"stop.{first.id}"
+    read = Path.read_bytes
+
+    def denied(path: Path) -> bytes:
+        if path == file:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    second = new_stop(["left"], "ben", "", 2.0)
+    SiteStopStore(tmp_path, None).add([second], [])
+    monkeypatch.undo()
+    store = SiteStopStore(tmp_path, None)
+    store.look()
+    assert second in store.stops.holding("left") and first.id in store.stops.stops
