@@ -98,21 +98,21 @@ def _groups(known: SiteStops) -> Iterator[Sequence[Item]]:
 
 def _packed(groups: Iterable[Sequence[Item]]) -> Iterator[Stops]:
     """As few messages as hold them."""
-    part = _Part()
+    part = _Packed()
     for group in groups:
         if not part.has_room(group) and part.items:
             yield part.body
-            part = _Part()
+            part = _Packed()
         for item in group:
             if not part.has_room([item]) and part.items:
                 yield part.body
-                part = _Part()
+                part = _Packed()
             part.add(item)
     if part.items:
         yield part.body
 
 
-class _Part:
+class _Packed:
     """One message that is being filled."""
 
     def __init__(self) -> None:
