@@ -43,9 +43,13 @@ class OwnKeys:
 
     @property
     def is_awaited(self) -> bool:
-        """Whether there is no key yet: it has to enrol first."""
+        """Whether there is no key yet: it has to enrol first. Raises RefusedError for a key file
+        that cannot be read."""
         files = self._files
-        return bool(files.tokens) and not MadeKey(Path(files.key or "")).is_accepted
+        try:
+            return bool(files.tokens) and not MadeKey(Path(files.key or "")).is_accepted
+        except (KeyFileError, OSError) as problem:
+            raise RefusedError(f"{self._name} cannot read its key: {problem}") from problem
 
     @property
     def reason(self) -> str:
@@ -132,7 +136,11 @@ class OwnKeys:
 
     def _unused(self, now_ns: int, problems: list[str]) -> Iterator[Token]:
         """The tokens that may be tried; `problems` gets a sentence for each other one."""
-        used = MadeKey(Path(self._files.key or "")).token
+        try:
+            used = MadeKey(Path(self._files.key or "")).token
+        except (KeyFileError, OSError) as problem:
+            problems.append(f"{self._name} cannot read its key: {problem}")
+            return
         for path in map(Path, self._files.tokens):
             try:
                 if not path.is_file():
