@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import logging
 
+from msgspec.structs import replace
+
 from ...transport.bodies import Accept, Drain, Event, Heartbeat, Register, Reject, Welcome
 from ...transport.header import Header, Kind
 from ...transport.limits import DEFAULT
@@ -179,7 +181,9 @@ class ReplicaHandlers:
             session.settled = True
             session.refused.clear()  # replicas without room then may have some when this one dies
             if terms.direct:  # the robot may go there straight
-                self._state.out.forward_to_robot(session, message)
+                # Without shared memory if it began so: the next replica may be on another host.
+                kept = replace(terms, shm=session.terms.shm)
+                self._state.out.send_to_robot(session.peer.identity, message.header, kept)
         else:
             session.refused.add(session.replica)
             why = f"replica {terms.replica} serves {terms.checkpoint!r}, not the session's weights"

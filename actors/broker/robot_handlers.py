@@ -185,7 +185,9 @@ class RobotHandlers:
     def _answered_directly(self, session: RoutedSession, beat: Heartbeat, now_ns: int) -> None:
         """Requests went straight to the replica: the session is in use, and they took so long."""
         since = beat.direct_answers - session.direct_answers
-        if since <= 0:
+        if since < 0:
+            since = beat.direct_answers  # it counts anew
+        if not since:
             return
         session.direct_answers, session.active_ns = beat.direct_answers, now_ns
         for reason in ("requests", "replies", "direct"):

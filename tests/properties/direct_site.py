@@ -1,5 +1,6 @@
-"""A robot and two replicas on one host, and the broker, in memory: the session of a network actor,
-the routing core and the cores of replicas, all real, with queues in the place of sockets.
+"""A robot, two replicas and the broker, in memory: the session of a network actor, the routing core
+and the cores of replicas, all real, with queues in the place of sockets. A replica is on the
+robot's host, where it takes requests straight and sees shared memory, or on another.
 
 Messages of one connection arrive in order, those of different connections whenever the test likes.
 What lies in the queues of a process that dies is lost with it.
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,6 +40,7 @@ from holdfast.tests.actors.inference.robot_side import RobotSide, example
 from holdfast.transport.arrays import Buffer
 from holdfast.transport.bodies import Body, Heartbeat
 from holdfast.transport.header import Header, Kind
+from holdfast.transport.host import boot_id
 from holdfast.transport.messages import decode, encode
 
 MS = 1_000_000
@@ -53,7 +55,7 @@ class PaperPath(DirectPath):
     """A direct path whose connection is a queue."""
 
     def __init__(self, site: DirectSite) -> None:
-        super().__init__(cast("Any", None), "r1:1", 40 * MS)
+        super().__init__(cast("Any", None), "r1:1", 40 * MS, Counter())
         self._site = site
         self.at = ""
 
@@ -63,7 +65,7 @@ class PaperPath(DirectPath):
 
     def send(self, header: Header, frames: list[Buffer], now_ns: int) -> bool:
         there = self._site.replicas.get(self.at)
-        if not self.route.chosen or there is None:
+        if not self.route.takes(now_ns) or there is None:
             return False
         there.door.append(frames)
         self.route.sent(SentStraight(header, frames, now_ns))
@@ -78,6 +80,9 @@ class Replica:
     peer: Peer
     core: ReplicaCore
     policy: Echo
+    far: bool
+    shared: set[int]
+    """The requests whose images are in the shared memory of the robot's host."""
     hung: bool = False
     progress: int = 0
     door: Queue = field(default_factory=deque)
@@ -92,6 +97,7 @@ class Replica:
     def read_door(self, now_ns: int) -> None:
         frames = self.door.popleft()
         header = Header.unpack(frames[0])
+        self._see(header)
         way = _PEER.identity
         self.answers += self.core.receive(ROBOT, header, frames, now_ns, way=way)
 
@@ -99,6 +105,7 @@ class Replica:
         robot, frames = self.back.popleft()
         if robot:
             header = Header.unpack(frames[0])
+            self._see(header)
             for answer in self.core.receive(robot, header, frames, now_ns):
                 self.sent.append((robot, self._with_door(answer)))
 
@@ -112,25 +119,31 @@ class Replica:
                     self.answers.append(frames)
             session.answered(frames)
 
+    def _see(self, header: Header) -> None:
+        lost = self.far and header.kind is Kind.REQUEST and header.seq in self.shared
+        assert not lost, f"{self.name} cannot see the images of request {header.seq}"
+
     def _with_door(self, answer: list[Buffer]) -> list[Buffer]:
         message = decode(answer)
-        if message.header.kind is not Kind.ACCEPT:
+        if message.header.kind is not Kind.ACCEPT or self.far:
             return answer
-        return encode(
-            message.header, msgspec.structs.replace(message.body, direct=f"ipc://{self.name}")
-        )
+        terms = msgspec.structs.replace(message.body, direct=f"ipc://{self.name}", shm=True)
+        return encode(message.header, terms)
 
 
 class DirectSite:
-    """The site. `got`: the answers that control was given, by seq; `lost`: its session was."""
+    """The site, with the replicas named `far` on another host than the robot's. `got`: the answers
+    that control was given, by seq; `lost`: its session was."""
 
-    def __init__(self) -> None:
+    def __init__(self, far: Collection[str] = ()) -> None:
+        self._far = far
         self.now_ns = 1_000_000 * MS
         self.routing = Routing(BrokerConfig(front="", back=""), "broker:1", self.now_ns)
         self.replicas: dict[str, Replica] = {}
         self.to_robot: Queue = deque()
         self.to_broker: Queue = deque()
         self.got: Counter[int] = Counter()
+        self.shared: set[int] = set()
         self.asked: Header | None = None
         self.epoch = self.seq = self._incarnation = 0
         self.relay = SessionRelay(60_000 * MS)
@@ -178,11 +191,16 @@ class DirectSite:
     def open(self) -> bool:
         return self.relay.phase is Phase.OPEN
 
+    @property
+    def closed(self) -> bool:
+        return self.relay.phase is Phase.CLOSED
+
     def start(self, name: str) -> None:
         """A replica starts, in the place of one that died."""
         self._incarnation += 1
         peer = Peer(f"{name}:{self._incarnation}".encode(), name, self._incarnation)
-        self.replicas[name] = replica = Replica(name, peer, *_core(name))
+        far = name in self._far
+        self.replicas[name] = replica = Replica(name, peer, *_core(name), far, self.shared)
         offer = registration(
             name,
             self._incarnation,
@@ -191,6 +209,8 @@ class DirectSite:
             replica.core.limit,
             0.0,
         )
+        if far:
+            offer = msgspec.structs.replace(offer, boot_id="another-host")
         self._from_replica(replica, "", encode(Header(Kind.REGISTER, token=self.now_ns), offer))
 
     def kill(self, name: str) -> None:
@@ -203,12 +223,15 @@ class DirectSite:
         self.asked = None
         header = Header(Kind.OPEN, epoch=self.epoch)
         self.relay.from_control(header, 1, self.now_ns)
-        body = decode(RobotSide(ROBOT).open(self.epoch)).body
+        body = decode(RobotSide(ROBOT).open(self.epoch, boot_id=boot_id())).body
         self.session.open(header, body, self.now_ns)
 
     def ask(self) -> None:
         """Control asks, whether or not the last request was answered."""
         self.seq += 1
+        terms = self.session.terms
+        if terms is not None and terms.shm:
+            self.shared.add(self.seq)
         frames: list[Buffer] = list(
             RobotSide(ROBOT).request(example(self.seq), seq=self.seq, epoch=self.epoch)
         )

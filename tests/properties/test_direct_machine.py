@@ -17,14 +17,19 @@ names = st.sampled_from(NAMES)
 class DirectMachine(RuleBasedStateMachine):
     """Each step moves one message, or one process, or time."""
 
-    @initialize()
-    def a_robot_joins(self) -> None:
-        self.site = site = DirectSite()
+    @initialize(far=st.sampled_from([(), *((name,) for name in NAMES)]))
+    def a_robot_joins(self, far: tuple[str, ...]) -> None:
+        self.site = site = DirectSite(far)
         for name in NAMES:
             site.start(name)
         site.join()
         self.settle()
-        assert site.open and site.direct.route.usable
+        assert site.open and site.direct.route.usable is (site.session.terms.replica not in far)
+
+    @rule()
+    @precondition(lambda self: self.site.closed)
+    def control_opens_the_next_session(self) -> None:
+        self.site.join()
 
     @rule()
     @precondition(lambda self: self.site.open)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.tests.actors.broker.desk import SECOND, Desk, Sent, granting
-from holdfast.transport.bodies import Demand, Heartbeat
+from holdfast.transport.bodies import Accept, Demand, Heartbeat
 from holdfast.transport.header import Kind
 
 
@@ -13,10 +13,10 @@ def beat(desk: Desk, answers: int, epoch: int = 1) -> None:
 
 
 def test_requests_that_went_straight_are_counted_once(desk: Desk) -> None:
-    """However often a heartbeat says how many there were; a late one takes none back."""
+    """However often a heartbeat says how many there were; a smaller count begins anew."""
     desk.register("flow/0:1")
     desk.opened("r1:1")
-    for answers in (3, 3, 10, 4, 10):
+    for answers in (3, 3, 8, 2, 2):
         beat(desk, answers)
     status = desk.routing.status(desk.now_ns)
     assert status["requests"] == status["replies"] == desk.count("direct") == 10
@@ -76,3 +76,18 @@ def test_a_robot_learns_where_its_session_goes_on_if_it_may_go_there_straight(
         assert sent(desk.replica(second, Kind.REPLY, "r1", epoch=1, seq=n), ToRobot, Kind.REPLY)
         desk.replica(first, Heartbeat(progress=desk.progress + n))
         first, second = second, first
+
+
+def test_a_session_that_began_without_shared_memory_goes_on_without(desk: Desk, sent: Sent) -> None:
+    """At a replica of the robot's own host too: the next may be on another."""
+    for name in ("flow/0:1", "flow/1:1"):
+        desk.register(name)
+    first = desk.opened("r1:1").decode()
+    second = "flow/1:1" if first == "flow/0:1" else "flow/0:1"
+    desk.robot("r1:1", Kind.REQUEST, epoch=1, seq=1)
+    desk.now_ns += SECOND // 2
+    desk.routing.tick(desk.now_ns)
+    near = granting("k", direct="ipc:///run/flow.direct", shm=True)
+    [accept] = sent(desk.replica(second, near, "r1", epoch=1), ToRobot, Kind.ACCEPT)
+    assert isinstance(accept.payload, Accept)
+    assert accept.payload.direct and not accept.payload.shm
