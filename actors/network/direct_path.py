@@ -12,7 +12,7 @@ always knows the newest of those that it knows.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import NamedTuple
 
 from ...transport import sockets
@@ -21,8 +21,20 @@ from ...transport.header import Header
 from ...transport.poll import Poll
 
 _LOCAL = "ipc://"
+_MAX_BYTES = 107
+"""Of a Unix socket's path."""
+_UNHEARD_NS = 60_000_000_000
+"""A request goes by the broker after so long: one of a release that does not read the counts of
+straight answers would end the session as unused."""
 _KEPT = 16
 """More than there are between two heartbeats, where robots play what they get."""
+
+
+def is_local(endpoint: str) -> bool:
+    """Whether `endpoint` is the absolute path of a socket on this host, as libzmq takes it."""
+    path = endpoint.removeprefix(_LOCAL)
+    fits = len(path.encode(errors="surrogatepass")) <= _MAX_BYTES and path.isprintable()
+    return endpoint.startswith(_LOCAL) and path.startswith("/") and fits
 
 
 class SentStraight(NamedTuple):
@@ -40,6 +52,7 @@ class DirectRoute:
     Attributes:
         usable: whether the replica takes requests straight.
         pending: the request that went there and awaits its answer, which the broker does not know.
+        owed: the seq of the request that the broker has to answer.
         took_ns: how long the last answer took.
     """
 
@@ -47,8 +60,9 @@ class DirectRoute:
         self._late_ns = late_ns
         self.usable = False
         self.pending: SentStraight | None = None
-        self._owed: int | None = None
-        """The seq of the request that the broker has to answer."""
+        self.owed: int | None = None
+        self._known_ns = 0
+        """When the broker was last sent an OPEN or a request."""
         self._both: int | None = None
         """The seq of the last request that went straight and by the broker."""
         self._asked_ns = self.took_ns = 0
@@ -58,11 +72,19 @@ class DirectRoute:
     @property
     def chosen(self) -> bool:
         """Whether the next request goes straight to the replica."""
-        return self.usable and self._owed is None and not self._slow
+        return self.usable and self.owed is None and not self._slow
+
+    def takes(self, now_ns: int) -> bool:
+        """Whether a request goes straight to the replica now."""
+        return self.chosen and now_ns - self._known_ns < _UNHEARD_NS
+
+    def opened(self, now_ns: int) -> None:
+        """A broker was sent the OPEN of the session."""
+        self._known_ns = now_ns
 
     def end(self) -> None:
         """The session ends."""
-        self.usable, self.pending, self._owed, self._slow = False, None, None, False
+        self.usable, self.pending, self.owed, self._slow = False, None, None, False
 
     def at_replica(self, *, usable: bool) -> None:
         """A session begins, or goes on at another replica."""
@@ -78,7 +100,7 @@ class DirectRoute:
             self._both = seq
         else:
             self._asked_ns = now_ns
-        self.pending, self._owed = None, seq
+        self.pending, self.owed, self._known_ns = None, seq, now_ns
 
     def answered(self, seq: int) -> bool:
         """The replica answered the request `seq` straight: whether the broker does not know it."""
@@ -89,8 +111,8 @@ class DirectRoute:
 
     def answered_by_broker(self, seq: int) -> None:
         """The broker answered the request `seq`."""
-        if self._owed is not None and seq >= self._owed:
-            self._owed = None
+        if self.owed is not None and seq >= self.owed:
+            self.owed = None
 
     def has_two_answers(self, seq: int) -> bool:
         """Whether the request `seq` was asked both ways, so that its second answer is no fault."""
@@ -121,12 +143,16 @@ class DirectPath:
     """The connection of one robot. `route` decides; sends do not block.
 
     `socket` is the present connection, which the poll is woken by; None while there is none.
-    `answers`: how many requests were answered straight, of which the broker does not know, in this
-    session; `last_s`: how long the last of them took.
+    `answers`: how many requests were answered straight since the last OPEN, of which the broker
+    does not know; `last_s`: how long the last of them took.
     """
 
-    def __init__(self, context: sockets.Context, identity: str, late_ns: int) -> None:
-        """As `identity`, which the broker knows it by too. `late_ns` 0: nothing goes straight."""
+    def __init__(
+        self, context: sockets.Context, identity: str, late_ns: int, dropped: Counter[str]
+    ) -> None:
+        """As `identity`, which the broker knows it by too. `late_ns` 0: nothing goes straight.
+        `dropped` counts endpoints that are none."""
+        self._dropped = dropped
         self._context, self._identity, self._allowed = context, identity, late_ns > 0
         self._poll: Poll | None = None
         self._endpoint = ""
@@ -140,8 +166,12 @@ class DirectPath:
         self._poll = poll
 
     def connect(self, endpoint: str) -> None:
-        """The replica of the session takes requests at `endpoint`; empty: by the broker only."""
-        local = endpoint if self._allowed and endpoint.startswith(_LOCAL) else ""
+        """The replica of the session takes requests at `endpoint`; empty, or no path of a socket:
+        by the broker only."""
+        local = endpoint if self._allowed else ""
+        if local and not is_local(local):
+            self._dropped["direct-endpoint"] += 1
+            local = ""
         if local != self._endpoint:
             self._disconnect()
             self._endpoint = local
@@ -152,6 +182,11 @@ class DirectPath:
                 if self._poll is not None:
                     self._poll.add(self.socket)
         self.route.at_replica(usable=bool(local))
+
+    def opened(self, now_ns: int) -> None:
+        """A broker was sent the OPEN: it knows of no answer yet."""
+        self.answers = 0
+        self.route.opened(now_ns)
 
     def end(self) -> None:
         """The session ends. The connection stays: the next session may be at the same replica."""
@@ -166,7 +201,7 @@ class DirectPath:
     def send(self, header: Header, frames: list[Buffer], now_ns: int) -> bool:
         """Send a request; False if the broker has to be asked instead."""
         route = self.route
-        if not route.chosen or self.socket is None or not sockets.send(self.socket, frames):
+        if not route.takes(now_ns) or self.socket is None or not sockets.send(self.socket, frames):
             return False
         route.sent(SentStraight(header, frames, now_ns))
         return True

@@ -84,7 +84,8 @@ class NetworkActor(Actor):
         identity = f"{config.robot}:{self.incarnation}"
         self._brokers = BrokerPaths(self._context, config, identity, keys)
         self.resources.callback(self._brokers.close)
-        self._direct = DirectPath(self._context, identity, round(config.direct_late_s * 1e9))
+        late_ns = round(config.direct_late_s * 1e9)
+        self._direct = DirectPath(self._context, identity, late_ns, self._dropped)
         self._session = SessionMoves(self._brokers, self._direct, self._relay, self.log)
         self._uplink = Uplink(config.max_uplink_kbps, config.jpeg_quality)
         self._requests = RequestSender(
@@ -266,8 +267,8 @@ class NetworkActor(Actor):
         header = Header(Kind.HEARTBEAT, epoch=self._relay.epoch if held else 0, token=now_ns)
         asked = self._audit.pending
         # The request is sent once the session is open, or went straight to the replica.
-        knows = not self._brokers.route.opening and self._session.asks_broker
-        if held and asked is not None and asked.epoch == header.epoch and knows:
+        opening = self._brokers.route.opening
+        if held and asked is not None and not opening and self._session.is_owed_by_broker(asked):
             header = header._replace(seq=asked.seq, episode=asked.episode)
         rows = self._host.rows(self.name, self.config.robot) if self._host else ()
         vitals = self._vitals.current(now_ns)

@@ -48,7 +48,6 @@ class SessionMoves:
         """Send control's OPEN to the first broker that takes it; False if none does."""
         self.terms = self._asked = None
         self._direct.end()
-        self._direct.answers = 0
         self._opening = header, body
         return self._open_at(self._paths.route.begin(now_ns), now_ns)
 
@@ -97,10 +96,9 @@ class SessionMoves:
         """The answer to the last request does not count any more."""
         self._direct.route.forget()
 
-    @property
-    def asks_broker(self) -> bool:
-        """Whether the broker was asked the request that awaits its answer."""
-        return self._direct.route.pending is None
+    def is_owed_by_broker(self, header: Header) -> bool:
+        """Whether the broker was asked that request of this session, and has not answered it."""
+        return header.epoch == self._relay.epoch and self._direct.route.owed == header.seq
 
     def answered(self, now_ns: int) -> None:
         """The request was answered."""
@@ -152,7 +150,6 @@ class SessionMoves:
             self._relay.phase = Phase.CLOSED
             return Consumed(lost=f"the broker at {self._paths.present} has another contract")
         self.moves += 1
-        self._direct.answers = 0
         self._log.info("goes on by the broker at %s, at %s", self._paths.present, terms.replica)
         if self._asked is None:
             return Consumed()
@@ -210,6 +207,7 @@ class SessionMoves:
             move = self._paths.route.move
             frames = messages.encode(header, replace(body, move=move, holder=holder))
             if self._paths.open(frames, header.epoch):
+                self._direct.opened(now_ns)
                 return True
             broker = self._paths.route.refused(now_ns)
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,16 +13,15 @@ import numpy as np
 import pytest
 import zmq
 
-from holdfast.actors.network.direct_path import DirectRoute, SentStraight
+from holdfast.actors.network.direct_path import DirectPath
 from holdfast.tests.actors.network.network_bench import Bench, noise
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import messages, sockets
-from holdfast.transport.bodies import Body, Event, Reply
+from holdfast.transport.bodies import Body, Event, Reply, Reset
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import Blobs, Message
 
-MS = 1_000_000
-LATE_NS = 40 * MS
+LATE_NS = 40_000_000
 
 
 class Robot(Bench):
@@ -226,49 +226,24 @@ def test_only_a_door_on_this_host_is_used(robot: Robot, direct: str) -> None:
     assert not robot.status()["direct"]
 
 
-def asked(seq: int, at_ns: int) -> SentStraight:
-    return SentStraight(Header(Kind.REQUEST, seq), [b""], at_ns)
+@pytest.mark.parametrize("path", ["", "a", "@a", "*", "/" + "a" * 107, "/" + "ä" * 54, "/a\0b"])
+def test_an_endpoint_that_is_no_path_of_a_socket_is_counted(path: str) -> None:
+    """Requests go by the broker then, and nothing raises."""
+    with zmq.Context() as context:
+        dropped: Counter[str] = Counter()
+        direct = DirectPath(context, "r1:1", LATE_NS, dropped)
+        direct.connect(f"ipc://{path}")
+        assert direct.socket is None and not direct.route.usable
+        assert dropped == {"direct-endpoint": 1}
 
 
-def next_goes_straight(route: DirectRoute) -> bool:
-    return route.chosen
-
-
-def test_a_request_that_the_broker_owes_is_followed_by_one_to_the_broker() -> None:
-    """Until the broker has answered that one, or a newer one."""
-    route = DirectRoute(LATE_NS)
-    route.at_replica(usable=True)
-    route.sent(asked(1, 0))
-    assert route.late(LATE_NS - 1) is None
-    assert route.late(LATE_NS) == asked(1, 0)
-    route.by_broker(1, LATE_NS)
-    assert route.late(2 * LATE_NS) is None
-    route.settled(LATE_NS - 1)
-    assert not next_goes_straight(route), "the broker still waits for it"
-    route.answered_by_broker(0)
-    assert not next_goes_straight(route)
-    route.answered_by_broker(1)
-    assert next_goes_straight(route)
-    assert route.has_two_answers(1)
-
-
-def test_slow_answers_keep_requests_at_the_broker_until_one_is_fast() -> None:
-    """Whichever way they come; a new session begins afresh."""
-    route = DirectRoute(LATE_NS)
-    route.at_replica(usable=True)
-    route.sent(asked(1, 0))
-    assert route.answered(1)
-    route.settled(LATE_NS)
-    assert not next_goes_straight(route)
-    route.by_broker(2, 100 * MS)
-    route.answered_by_broker(2)
-    route.settled(100 * MS + LATE_NS)
-    assert not next_goes_straight(route)
-    route.by_broker(3, 200 * MS)
-    route.answered_by_broker(3)
-    route.settled(200 * MS + LATE_NS - 1)
-    assert next_goes_straight(route)
-    route.end()
-    assert not next_goes_straight(route)
-    route.at_replica(usable=True)
-    assert next_goes_straight(route)
+def test_a_request_that_a_reset_gave_up_is_not_claimed_of_the_broker(tmp_path: Path) -> None:
+    """It went straight: the broker never had it."""
+    with closing(Robot(tmp_path, heartbeat_s=0.01)) as robot:
+        robot.join()
+        robot.ask_for()
+        robot.at_door()
+        robot.ask(Header(Kind.RESET, epoch=1, episode=1), Reset())
+        robot.at_broker(Kind.RESET)
+        for _ in range(3):
+            assert robot.at_broker(Kind.HEARTBEAT).header.seq == 0
