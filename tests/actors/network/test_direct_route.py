@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from holdfast.actors.network.broker_route import BrokerRoute
 from holdfast.actors.network.direct_path import DirectRoute, SentStraight
+from holdfast.tests.properties.direct_site import DirectSite
 from holdfast.transport.header import Header, Kind
 
 MS = 1_000_000
@@ -77,3 +79,19 @@ def test_the_broker_owes_only_what_it_was_asked() -> None:
     assert route.owed is None
     route.by_broker(2, 1)
     assert route.owed == 2
+
+
+def test_the_next_broker_is_told_of_no_answer_from_before_its_open() -> None:
+    """Else it counts them too, and takes later ones for none."""
+    site = DirectSite()
+    site.paths.route = BrokerRoute(2, 500 * MS)
+    site.join()
+    site.direct.answers = 300
+    site.paths.route.connection(1, is_open=True)
+    site.paths.route.heard(1, site.now_ns)
+    site.to_broker.clear()
+    lost = Header(Kind.EVENT, epoch=site.epoch)
+    assert site.session.consume(lost, [], "lost", site.now_ns) is not None
+    [opening] = site.to_broker
+    assert Header.unpack(opening[0]).kind is Kind.OPEN
+    assert site.direct.answers == 0

@@ -39,5 +39,5 @@ def test_a_key_that_cannot_be_read_is_refused_at_setup(tmp_path: Path) -> None:
     """In words, with the path."""
     key = tmp_path / "r1.key"
     unreadable(key)
-    with pytest.raises(RefusedError, match="r1 cannot read its key.*r1.key"):
+    with pytest.raises(RefusedError, match=r"r1 cannot read its key.*r1\.key"):
         OwnKeys("r1", files_of(key), ("ipc:///nowhere",))
