@@ -24,7 +24,9 @@ class DirectMachine(RuleBasedStateMachine):
             site.start(name)
         site.join()
         self.settle()
-        assert site.open and site.direct.route.usable is (site.session.terms.replica not in far)
+        terms = site.session.terms
+        assert site.open and terms is not None
+        assert site.direct.route.usable is terms.shm is (terms.replica not in far)
 
     @rule()
     @precondition(lambda self: self.site.closed)
