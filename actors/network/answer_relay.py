@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from logging import Logger
 
 import msgspec
@@ -25,7 +26,7 @@ from .session_relay import Decision, Disposition, SessionRelay
 
 class AnswerRelay:
     """Of one network actor. What is not passed on is counted in `dropped`; `bytes_in` counts what
-    came. `own_actions`: the robot's own names of the policy's actions."""
+    came. `own_actions`: the robot's own names of the policy's actions; `clock`: monotonic ns."""
 
     def __init__(
         self,
@@ -38,7 +39,9 @@ class AnswerRelay:
         action_names: tuple[str, ...],
         dropped: Counter[str],
         log: Logger,
+        clock: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        self._clock = clock
         self._brokers, self._relay, self._session = brokers, relay, session
         self._control, self._images, self._audit = control, images, audit
         self._action_names, self._dropped, self._log = action_names, dropped, log
@@ -47,7 +50,7 @@ class AnswerRelay:
 
     def from_broker(self, broker: int, frames: list[Buffer]) -> None:
         """A message of the `broker` of that number. Raises WireError."""
-        header, now_ns = Header.unpack(frames[0]), time.monotonic_ns()
+        header, now_ns = Header.unpack(frames[0]), self._clock()
         self._brokers.heard(broker, header, now_ns)
         self.bytes_in += sum(len(frame) for frame in frames)
         event = messages.decode(frames).body.what if header.kind is Kind.EVENT else ""
@@ -77,14 +80,14 @@ class AnswerRelay:
         if decision.action is Disposition.DROP:
             self.count(decision)
         elif header.kind is Kind.EVENT:
-            self._session.lost_at_replica(time.monotonic_ns())
+            self._session.lost_at_replica(self._clock())
         elif self._answer(header, frames):
             self._session.answered_by_replica(header)
 
     def failed(self, about: Header, error: bodies.Error) -> None:
         """The request `about` has to be made anew."""
         self._control.reply(self._control.identity, about, error)
-        self._audit.answered(about._replace(kind=Kind.ERROR), None, time.monotonic_ns())
+        self._audit.answered(about._replace(kind=Kind.ERROR), None, self._clock())
 
     def count(self, decision: Decision) -> None:
         """Count a message that is dropped."""
@@ -101,7 +104,7 @@ class AnswerRelay:
             return False
         if header.kind is Kind.REPLY and self._images.oldest_ns:
             frames = self._with_age(header, frames)
-        arrived_ns = time.monotonic_ns()
+        arrived_ns = self._clock()
         self._control.send(frames)  # before the audit: control waits for it
         self._session.answered(arrived_ns)
         self._audit.answered(header, self._session.terms, arrived_ns)

@@ -173,6 +173,7 @@ class DirectSite:
             (),
             Counter(),
             log,
+            lambda: self.now_ns,
         )
 
     # The network actor's audit
@@ -209,8 +210,9 @@ class DirectSite:
             replica.core.limit,
             0.0,
         )
-        if far:
-            offer = msgspec.structs.replace(offer, boot_id="another-host")
+        # Measured times would decide where a session is placed, otherwise in every run.
+        host = "another-host" if far else offer.boot_id
+        offer = msgspec.structs.replace(offer, boot_id=host, batch_s=(0.01,))
         self._from_replica(replica, "", encode(Header(Kind.REGISTER, token=self.now_ns), offer))
 
     def kill(self, name: str) -> None:
