@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -91,7 +92,9 @@ def test_a_message_costs_as_much_with_300_sessions_as_with_3(what: Exchange) -> 
     for sessions in (3, 300):
         desk = filled(sessions)
         what(desk, "r1", 1)  # the first fills the counters' tables
-        costs.append(calls_of(lambda desk=desk: what(desk, "r1", 2)))  # type: ignore[misc]
+        # The least of several: what the interpreter collects or sets up meanwhile is counted too.
+        counted = [calls_of(partial(what, desk, "r1", seq)) for seq in (2, 3, 4)]
+        costs.append(min(counted))
     assert costs[0] == costs[1]
 
 
