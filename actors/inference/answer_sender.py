@@ -13,7 +13,7 @@ from ...transport.poll import Poll
 from .broker_links import BrokerLinks
 from .direct_door import DirectDoor
 from .handshake import Answer
-from .served_session import ServedSession
+from .served_session import BY_BROKER, ServedSession
 from .service import ReplicaCore
 
 MESSAGES_PER_TURN = 64
@@ -70,11 +70,12 @@ class AnswerSender:
         """Send the answer to the newest request of `robot`."""
         session = self._sessions[robot]
         for way in session.ways:
-            if way and self._door is not None:
-                self._door.send(way, frames)
-            else:
+            if way == BY_BROKER or self._door is None:
                 self._brokers.links[session.broker].send(robot, frames)
-        session.answered(frames)
+            else:
+                self._door.send(way, frames)
+        if self._door is not None:  # else no request comes by a second way
+            session.answered(frames)
 
     @property
     def dropped(self) -> dict[str, int]:

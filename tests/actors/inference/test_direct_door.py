@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+from unittest.mock import Mock
 
 import pytest
 import zmq
 
+from holdfast.actors.inference.answer_sender import AnswerSender
+from holdfast.actors.inference.broker_links import BrokerLinks
 from holdfast.policy.kinds import load_policy
 from holdfast.tests.actors.inference.bench import Bench, Echo, MakeBench
 from holdfast.tests.actors.inference.broker_side import BrokerSide
@@ -16,6 +22,7 @@ from holdfast.tests.actors.inference.replica_thread import StartReplica
 from holdfast.tests.actors.inference.robot_side import RobotSide, example
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import sockets
+from holdfast.transport.arrays import Buffer
 from holdfast.transport.bodies import Close, Reset
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import decode, encode
@@ -93,6 +100,28 @@ def test_an_answer_that_is_repeated_is_the_one_that_was_given(
     repeated = RobotSide("r1").request(example(1), seq=1)
     [again] = bench.service.receive("r1", Header.unpack(repeated[0]), list(repeated), 0)
     assert [bytes(frame) for frame in again] == before
+
+
+def test_an_answer_is_kept_where_a_request_may_come_by_a_second_way(
+    joined: tuple[Bench, list[float]], tmp_path: Path
+) -> None:
+    """Where there is a door; without one it is not copied."""
+    bench, _ = joined
+    session, link = bench.service.sessions["r1"], Mock()
+    sender = AnswerSender(cast("BrokerLinks", SimpleNamespace(links=[link])), {"r1": session})
+
+    def kept(seq: int) -> list[Buffer] | None:
+        ask(bench, seq, BY_BROKER)
+        [(robot, frames)] = bench.service.work(0)
+        sender.send(robot, frames)
+        link.send.assert_called_with("r1", frames)
+        assert session.asked is not None
+        return session.asked.answer
+
+    assert kept(1) is None
+    sender.open_door(tmp_path, "pick/0")
+    with closing(sender):
+        assert kept(2) is not None
 
 
 def test_a_newer_request_by_either_way_supersedes_the_older(
