@@ -247,6 +247,13 @@ def ipc(directory: Path, name: str) -> str:
     return f"{_IPC}{path}"
 
 
+def is_ipc(endpoint: str) -> bool:
+    """Whether `endpoint`, as a peer named it, is an absolute path that a Unix socket can have."""
+    path = endpoint.removeprefix(_IPC)
+    fits = len(path.encode(errors="surrogatepass")) <= _IPC_MAX and path.isprintable()
+    return endpoint.startswith(f"{_IPC}/") and fits
+
+
 def unlink_stale(endpoint: str) -> bool:
     """Remove the socket file of an ipc `endpoint` that a dead owner left; True if there was one.
 

@@ -20,21 +20,11 @@ from ...transport.arrays import Buffer
 from ...transport.header import Header
 from ...transport.poll import Poll
 
-_LOCAL = "ipc://"
-_MAX_BYTES = 107
-"""Of a Unix socket's path."""
 _UNHEARD_NS = 60_000_000_000
 """A request goes by the broker after so long: one of a release that does not read the counts of
 straight answers would end the session as unused."""
 _KEPT = 16
 """More than there are between two heartbeats, where robots play what they get."""
-
-
-def is_local(endpoint: str) -> bool:
-    """Whether `endpoint` is the absolute path of a socket on this host, as libzmq takes it."""
-    path = endpoint.removeprefix(_LOCAL)
-    fits = len(path.encode(errors="surrogatepass")) <= _MAX_BYTES and path.isprintable()
-    return endpoint.startswith(_LOCAL) and path.startswith("/") and fits
 
 
 class SentStraight(NamedTuple):
@@ -169,7 +159,7 @@ class DirectPath:
         """The replica of the session takes requests at `endpoint`; empty, or no path of a socket:
         by the broker only."""
         local = endpoint if self._allowed else ""
-        if local and not is_local(local):
+        if local and not sockets.is_ipc(local):
             self._dropped["direct-endpoint"] += 1
             local = ""
         if local != self._endpoint:
