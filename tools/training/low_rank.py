@@ -16,9 +16,18 @@ from torch.nn import functional as F
 
 from ...errors import PolicyError
 from .name_patterns import included, unmatched
-from .training_config import LoraConfig
+from .training_config import LoraConfig, TrainedKind
 
 _DOWN, _UP = "lora_down", "lora_up"
+
+USUAL: dict[TrainedKind, tuple[str, ...]] = {
+    "flow": ("denoiser.blocks.*",),
+    "act": ("decoder.blocks.*",),
+    "pi0": ("language.blocks.*", "expert.blocks.*"),
+    "pi05": ("language.blocks.*", "expert.blocks.*", "!*.modulate"),
+}
+"""The layers that are changed where `lora.modules` is empty: of `flow` and `act` those of the
+transformer that makes the actions, of π0 and π0.5 attention and perceptrons of both."""
 
 
 class LowRankLinear(nn.Linear):
@@ -37,18 +46,17 @@ class LowRankLinear(nn.Linear):
         return super().forward(x) + self.scale * change
 
 
-def add_adapters(
-    network: nn.Module, lora: LoraConfig, usual: Sequence[str] = LoraConfig().modules
-) -> list[str]:
-    """Give the linear layers whose names match `lora.modules` a low-rank change; return their
-    names. The patterns of `usual`, which are for several kinds of network, may match nothing.
-    Raises PolicyError for another that matches none, and where all match none."""
+def add_adapters(network: nn.Module, lora: LoraConfig, kind: TrainedKind) -> list[str]:
+    """Give the linear layers of a kind's network whose names match `lora.modules` a low-rank
+    change; return their names. Raises PolicyError for a pattern that matches none, and where none
+    is chosen."""
     layers = [name for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    chosen = [name for name in layers if included(name, lora.modules)]
+    modules = lora.modules or USUAL[kind]
+    chosen = [name for name in layers if included(name, modules)]
     ranks = dict(map(_parsed, lora.ranks))
-    wrong = unmatched(layers, [each for each in lora.modules if each not in usual])
+    wrong = unmatched(layers, modules)
     if wrong or not chosen:
-        _refuse("modules", wrong or lora.modules, layers)
+        _refuse("modules", wrong or modules, layers)
     if wrong := unmatched(chosen, tuple(ranks)):
         _refuse("ranks", wrong, chosen)
     for name in chosen:

@@ -15,15 +15,10 @@ from .training_config import (
     Count,
     CountOrNone,
     Decay,
-    LoraConfig,
     Positive,
     RecordedConfig,
     Share,
 )
-
-ADAPTED = ("language.blocks.*", "expert.blocks.*", "!*.modulate")
-"""The layers that LoRA changes: attention and perceptrons of both transformers."""
-
 
 PREFIX = ("vision.*", "words.*", "language.*")
 """The weights before the expert."""
@@ -65,7 +60,6 @@ class PiConfig(RecordedConfig, frozen=True, kw_only=True, forbid_unknown_fields=
     weight_decay: Amount = 1e-10
     ema: Share = 0.99
     word_dropout: Share = 0.0
-    lora: LoraConfig = LoraConfig(modules=ADAPTED)
     tokenizer: str = ""
     insulate: bool = False
     action_tokenizer: str = ""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...policy.pi0.architecture import FlowFamily
-from .pi_config import ADAPTED, PiConfig
+from .pi_config import PiConfig
 from .training_config import LoraConfig
 
 
@@ -46,7 +46,7 @@ _SMALL: dict[str, Any] = {
 """From random weights, for tests of a pipeline on the CPU."""
 
 _LOW_MEMORY: dict[str, Any] = {
-    "lora": LoraConfig(rank=16, alpha=16.0, modules=ADAPTED, ranks=("expert.*:32",)),
+    "lora": LoraConfig(rank=16, alpha=16.0, ranks=("expert.*:32",)),
     "freeze": ("words.*", "language.*", "expert.*"),
     "ema": 0.0,
 }

@@ -26,7 +26,7 @@ from .low_rank import add_adapters, merged
 from .ranks import Ranks, sharded_as, whole
 from .trainee import trainee_of
 from .training_batch import TrainingBatch
-from .training_config import LoraConfig, OptimizationConfig
+from .training_config import OptimizationConfig
 
 CPU = torch.device("cpu")
 
@@ -84,7 +84,7 @@ class Trainer:
                     f"lora.rank={config.lora.rank} changes a trained network: name it, as "
                     "base=runs/first"
                 )
-            add_adapters(self.network, config.lora, _usual_modules(config))
+            add_adapters(self.network, config.lora, config.kind)
             frozen = frozen or ("*",)
         if frozen:
             freeze(self.network, frozen, self._trainee.loaded)
@@ -232,13 +232,6 @@ class Trainer:
         # Without this, the average of the first steps would be mostly the random initial weights.
         keep = min(self.config.ema, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.values()), list(self.trained.values()), 1.0 - keep)
-
-
-def _usual_modules(config: OptimizationConfig) -> tuple[str, ...]:
-    """The layers that adapters change unless the config of this kind names others."""
-    usual = {field.name: field.default for field in msgspec.structs.fields(config)}["lora"]
-    assert isinstance(usual, LoraConfig)
-    return usual.modules
 
 
 def _groups(parameters: list[nn.Parameter], decay: float) -> list[dict[str, Any]]:

@@ -26,14 +26,15 @@ class LoraConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     Attributes:
         rank: of the changes; 0 for none.
         alpha: the change is multiplied by alpha / rank.
-        modules: patterns of the names of the layers; one with a leading `!` excludes.
+        modules: patterns of the names of the layers; one with a leading `!` excludes. Empty for
+            those that are usual for the kind of policy (`low_rank.USUAL`).
         ranks: `PATTERN:RANK` for layers with another rank, as `expert.*:32`; the last that matches
             decides. Their changes are multiplied by alpha / rank as all are.
     """
 
     rank: CountOrNone = 0
     alpha: Positive = 16.0
-    modules: tuple[str, ...] = ("denoiser.blocks.*", "decoder.blocks.*")
+    modules: tuple[str, ...] = ()
     ranks: tuple[str, ...] = ()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import numpy as np
@@ -14,6 +14,7 @@ from holdfast.errors import PolicyError
 from holdfast.policy.checkpoint import read_weights
 from holdfast.policy.encoder import EncodingNetwork
 from holdfast.policy.kinds import load_policy, untrained_network
+from holdfast.tests.tools.training.small_pi_trainings import pi_training, tiny
 from holdfast.tests.tools.training.small_trainings import (
     check_resumption,
     fake_training,
@@ -22,8 +23,9 @@ from holdfast.tests.tools.training.small_trainings import (
 )
 from holdfast.tools.training.base_weights import WORDS, load_base
 from holdfast.tools.training.frozen_weights import freeze
+from holdfast.tools.training.low_rank import USUAL, add_adapters
 from holdfast.tools.training.trainer import Trainer
-from holdfast.tools.training.training_config import LoraConfig
+from holdfast.tools.training.training_config import LoraConfig, TrainedKind
 
 LORA = LoraConfig(rank=2, alpha=4.0)
 
@@ -166,6 +168,10 @@ def test_embeddings_of_new_words_are_trained_or_the_training_is_refused(base: st
             r"lora\.modules: .* matches blocks\.\*; there are",
         ),
         (
+            {"modules": ("denoiser.blocks.*", "decoder.blocks.*")},
+            r"lora\.modules: .* matches decoder\.blocks\.\*; there are",
+        ),
+        (
             {"modules": ("denoiser.*", "!*.widee")},
             r"lora\.modules: .* matches \*\.widee; there are",
         ),
@@ -180,6 +186,20 @@ def test_a_pattern_of_several_that_matches_no_layer_is_refused(
     """It is named, with the layers that there are."""
     with pytest.raises(PolicyError, match=error):
         adapted(base, lora=msgspec.structs.replace(LORA, **changes))
+
+
+@pytest.mark.parametrize("kind", get_args(TrainedKind))
+def test_every_kind_has_usual_layers(kind: TrainedKind) -> None:
+    """Without `lora.modules`, each of the kind's patterns matches layers of its network."""
+    match kind:
+        case "pi0" | "pi05":
+            trainer = pi_training(tiny(kind))
+        case _:
+            trainer = fake_training(small(kind))
+    chosen = add_adapters(trainer.network, LORA, kind)
+    assert {name.partition(".")[0] for name in chosen} == {
+        pattern.partition(".")[0] for pattern in USUAL[kind] if not pattern.startswith("!")
+    }
 
 
 def test_layers_may_have_ranks_of_their_own(base: str, tmp_path: Path) -> None:
