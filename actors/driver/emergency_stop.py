@@ -81,7 +81,7 @@ def stop(
     """Stop the robots `names` of `fleets`, or all, and wait up to `patience_s` for their devices,
     three times as long for those of other hosts, which are left alone if only those `here` are
     meant; the outcome of each. `by` is who does it, the user if it is empty."""
-    by, why, names = latch.encodable(by or user()), latch.encodable(why), tuple(names)
+    by, why, names = latch.encodable(by) or user(), latch.encodable(why), _encodable(names)
     until_s = time.monotonic() + SITE_PATIENCE * patience_s
     request = {"do": "estop", "by": by, "why": why}
     chosen, elsewhere, outcomes = _choose(fleets, names, request)
@@ -114,7 +114,7 @@ def release(
 ) -> list[StopOutcome]:
     """Lift the stop of the robots `names` of `fleets`, or of all, on every host; `secret` is that
     of an operator's key, for a fleet with keys."""
-    names, until_s = tuple(names), time.monotonic() + SITE_PATIENCE * patience_s
+    names, until_s = _encodable(names), time.monotonic() + SITE_PATIENCE * patience_s
     chosen, elsewhere, outcomes = _choose(fleets, names, {"do": "release", "key": secret})
     asked = [_lifted(fleet, robots, names, secret) for fleet, robots in elsewhere]
     _ask(chosen, bool, patience_s)
@@ -128,7 +128,11 @@ def user() -> str:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's user may have none
         name = f"user {os.getuid()}"
-    return f"{name}@{socket.gethostname()}"
+    return latch.encodable(f"{name}@{socket.gethostname()}")
+
+
+def _encodable(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(latch.encodable(name) for name in names)
 
 
 def _choose(

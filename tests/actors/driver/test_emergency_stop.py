@@ -14,6 +14,7 @@ from holdfast.actors.driver import emergency_stop, latch
 from holdfast.actors.driver.emergency_stop import StopOutcome
 from holdfast.actors.runtime import robots_file
 from holdfast.actors.runtime.robots_file import KnownRobot, KnownRobots
+from holdfast.actors.runtime.site_stop_store import SiteStopStore
 from holdfast.actors.supervision.emergency_stops import EmergencyStops
 from holdfast.errors import FleetNotFoundError
 from holdfast.tests.actors.driver.fake_driver import FakeDriver
@@ -236,6 +237,22 @@ def test_a_release_on_a_fleet_with_keys_needs_the_operator_also_without_a_driver
     secret = operator.secret.decode()
     assert emergency_stop.release([keyed], ["left"], secret=secret, patience_s=0.0)[0].done
     assert latched(keyed, "left") is None
+
+
+def test_a_user_whose_name_is_not_utf_8_stops_and_releases_the_site(
+    cell: KnownRobots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be encoded is replaced, in the stop and in its lift."""
+    monkeypatch.setattr(socket, "gethostname", lambda: "caf\udce9")
+    stopped = emergency_stop.stop([cell], patience_s=0.0)
+    assert {outcome.by.partition("@")[2] for outcome in stopped if outcome.by} == {"caf?"}
+    named = emergency_stop.stop([cell], ["far", "f\udce9"], patience_s=0.0)
+    assert "no robot 'f?'" in by_name(named)["f?"].message
+    emergency_stop.release([cell], patience_s=0.0)
+    store = SiteStopStore(Path(cell.state_dir), None)
+    store.look()
+    assert {lift.by.partition("@")[2] for lift in store.stops.lifts} == {"caf?"}
+    assert latched(cell, "left") is None
 
 
 def test_the_robots_of_a_fleet_are_found_while_it_runs_and_after(
