@@ -33,6 +33,7 @@ from holdfast.transport.bodies import (
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.limits import DEFAULT, Limits
 from holdfast.transport.messages import Blobs, decode, encode
+from holdfast.transport.stop_bodies import Lift, SiteStop, Stops
 
 
 def strategy(kind: inspect.Type) -> st.SearchStrategy[Any]:
@@ -228,6 +229,20 @@ def test_a_body_with_a_value_beyond_the_limits_is_refused(
         decode(frames)
     assert error.value.reason == reason
     assert decode(encode(Header(Kind.OPEN), valid)).body == valid
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        Stops(stops=(SiteStop(id="0" * 16 + "\n"),)),
+        Stops(lifts=(Lift(stop="0" * 16 + "\n"),)),
+        Stops(lifts=(Lift(stop="0" * 16, proof="00\n"),)),
+    ],
+)
+def test_hexadecimal_digits_with_a_line_feed_are_refused(body: Stops) -> None:
+    """One stop and one proof have one form."""
+    with pytest.raises(WireError, match="regex"):
+        decode(encode(Header(Kind.STOPS), body))
 
 
 @pytest.mark.parametrize(
