@@ -155,6 +155,7 @@ def network(context: HostContext, robot: RobotEntry) -> ActorSpec:
         state_names=tuple(robot.rename.get(n, n) for n in own.state_names),
         action_names=tuple(robot.rename.get(n, n) for n in own.action_names),
         outbox=outbox[0].name if near else None,
+        direct_late_s=context.fleet.broker.direct_late_s,
         resize=robot.images.resize,
         jpeg_quality=robot.images.jpeg_quality,
         max_uplink_kbps=robot.images.max_uplink_kbps,

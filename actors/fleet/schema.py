@@ -58,6 +58,15 @@ class BrokerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     replica_lost_after_s: Seconds = 2.0
     robot_lost_after_s: Seconds = 5.0
     session_idle_s: Seconds = 300.0
+    direct_late_s: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=1e6,
+            description="seconds within which an answer comes straight from a replica of the "
+            "robot's host; where answers take longer, requests go by the broker; 0: all of them",
+        ),
+    ] = 0.04
 
     @property
     def placed(self) -> tuple[str | None, ...]:

@@ -100,6 +100,16 @@ def test_names_on_the_wire_are_the_policys(good: dict[str, Any]) -> None:
     assert network.config["cameras"]["overhead"]["segment"] == "r1/top"
 
 
+@pytest.mark.parametrize("late_s", [0, 0.1])
+def test_the_broker_entry_says_which_requests_go_straight(
+    good: dict[str, Any], late_s: float
+) -> None:
+    """Every robot follows it; 0 sends all by the broker."""
+    good["broker"] = {"direct_late_s": late_s}
+    made = [actor for actor in actors(good) if actor.name.endswith("/network")]
+    assert [actor.config["direct_late_s"] for actor in made] == [late_s] * len(good["robots"])
+
+
 def test_each_host_gets_its_own_actors_and_tcp_has_to_be_allowed(
     good: dict[str, Any],
 ) -> None:
