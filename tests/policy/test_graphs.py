@@ -94,8 +94,11 @@ def test_guidance_by_gradient_stays_eager_and_says_why(
     """A capture is not attempted where one is possible."""
     trace = Trace()
     with monkeypatch.context() as patch:
-        on = lambda device, function, wanted: GraphedFunction(function, trace)  # noqa: E731
-        patch.setattr(GraphedFunction, "on", on)
+        patch.setattr(
+            GraphedFunction,
+            "on",
+            lambda device, function, wanted: GraphedFunction(function, trace),
+        )
         policy = load_policy("flow", checkpoint, prefix="guided", jacobian="gradient")
     assert isinstance(policy, LearnedPolicy)
     policy.predict_chunk([policy.spec.example(1)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,14 @@ def observation(value: float = 0.0) -> dict[str, Any]:
         "observation/state": np.full(7, value),
         "prompt": "put the red parcel into the left bin",
     }
+
+
+def at_200_hz(count: int) -> Iterator[int]:
+    """The numbers from 0, each at its instant, 5 ms apart, or at once where that is past."""
+    began_s = time.monotonic()
+    for n in range(count):
+        time.sleep(max(0.0, began_s + n / 200 - time.monotonic()))
+        yield n
 
 
 class Served:
@@ -65,7 +74,10 @@ class Served:
 
     def without_clients(self) -> None:
         """Wait until no client is connected, and none has a session."""
-        idle = lambda: not self.sessions() and self.report(self.kind)["clients"] == 0  # noqa: E731
+
+        def idle() -> bool:
+            return not self.sessions() and self.report(self.kind)["clients"] == 0
+
         wait_until(idle, "the clients' sessions to end", 60, 0.1)
 
     def gone_in_inference(self) -> int:
@@ -84,13 +96,15 @@ class Served:
         before = self.gone_in_inference()
         wait_until(counted, "the port's count of a client that left in mid inference", 120)
 
-    def undisturbed_by(self, burst: Callable[[], None]) -> None:
-        """The robot stalls at no step of one of several bursts of clients: what disturbs it would
-        do so in each, a machine that pauses now and then does not."""
+    def undisturbed_by(self, visit: Callable[[], None]) -> None:
+        """Of several bursts of 600 visits, 200 a second, there is one at none of whose steps the
+        robot stalls: what disturbs it would do so in each, a machine that pauses now and then does
+        not."""
 
         def streamed() -> bool:
             before = self.fleet.wait(60.0)["robots"][0]
-            burst()
+            for _ in at_200_hz(600):
+                visit()
             after = self.fleet.wait(60.0)["robots"][0]
             return bool(after["stalled_ticks"] == before["stalled_ticks"])
 

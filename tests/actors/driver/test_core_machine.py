@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -246,12 +244,13 @@ def test_a_base_whose_control_falls_silent_is_told_to_stand_still_after_two_tick
 def test_a_takeover_of_control_goes_on_from_the_last_command() -> None:
     """The arm trails its command: the measured place refuses no next command."""
     core = driver()
-    act: Callable[[int, int, float], CommandKind] = lambda incarnation, n, value: core.take(  # noqa: E731
-        RobotCommand(
+
+    def act(incarnation: int, n: int, value: float) -> CommandKind:
+        command = RobotCommand(
             incarnation, n, n * TICK_NS, 10**12, CommandKind.ACTION, np.array([value], np.float32)
-        ),
-        n * TICK_NS,
-    )
+        )
+        return core.take(command, n * TICK_NS)
+
     for n in range(1, 6):
         assert act(1, n, n * 0.9) is CommandKind.ACTION
         core.written(n * TICK_NS)

@@ -53,8 +53,10 @@ def test_a_fleet_lives_as_long_as_its_with_block(fleet_file: Path) -> None:
         fleet.wait(60)
         episode = fleet.status()["robots"][0]["episode"]
         fleet.reset("r1")
-        later = lambda: fleet.status()["robots"][0]["episode"] > episode  # noqa: E731
-        wait_until(later, "the next episode in the status")
+        wait_until(
+            lambda: fleet.status()["robots"][0]["episode"] > episode,
+            "the next episode in the status",
+        )
         pids = [a["pid"] for a in status["actors"]]
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
     with pytest.raises(ControlSocketError):

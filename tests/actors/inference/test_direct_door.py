@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -181,7 +182,7 @@ def test_a_replica_serves_the_robots_of_its_host_straight(
         assert accepted.body.direct == sockets.ipc(tmp_path, "pick.0.direct")
         socket = straight(accepted.body.direct)
         for junk in ([b"x"], [b"x", b"y"], encode(Header(Kind.RESET, epoch=1), Reset())):
-            wait_until(lambda junk=junk: sockets.send(socket, junk), "the door takes it")  # type: ignore[misc]
+            wait_until(partial(sockets.send, socket, junk), "the door takes it")
         for seq in (1, 2):
             given = example(seq)
             assert sockets.send(socket, robot.request(given, seq=seq))
