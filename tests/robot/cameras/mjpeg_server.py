@@ -13,12 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from holdfast.tests.waiting import wait_until
+
 _BITS = 16
 _BLOCK = 8
 
 
 class MjpegServer:
-    """Captures a numbered picture of noise each `period_s`, and sends it to whoever looks.
+    """Captures a numbered picture of noise each `period_s`, and sends it to all who look.
 
     `sending` cleared: pictures queue, as behind a network that stalls. `live` cleared: the picture
     stays the same. `serving` cleared: connections end, and new ones are refused with 503.
@@ -35,6 +37,7 @@ class MjpegServer:
         for event in (self.sending, self.live, self.serving):
             event.set()
         self.captured_ns: dict[int, int] = {}
+        self._opened = 0
         self._watchers: list[deque[bytes]] = []
         self._over = threading.Event()
         owner = self
@@ -66,6 +69,11 @@ class MjpegServer:
             thread.join()
         self._server.server_close()
 
+    def opened_anew(self, times: int) -> None:
+        """Wait until so many further connections have been made."""
+        before = self._opened
+        wait_until(lambda: self._opened >= before + times, "further connections")
+
     def _capture(self) -> None:
         number, jpeg = 0, b""
         random = np.random.default_rng(0)
@@ -84,6 +92,7 @@ class MjpegServer:
         handler.send_response(200)
         handler.send_header("Content-Type", "multipart/x-mixed-replace; boundary=edge")
         handler.end_headers()
+        self._opened += 1
         queue: deque[bytes] = deque()
         self._watchers.append(queue)
         with contextlib.suppress(OSError):
