@@ -152,7 +152,7 @@ def test_a_simulated_arm_follows_its_commands(simulated: dict[str, object]) -> N
 
 
 def test_frames_carry_the_instant_of_the_scene_they_show(simulated: dict[str, object]) -> None:
-    """It is less than a second old when it is read, and the picture is not blank."""
+    """One of the last second is read, none is of the future, and the picture is not blank."""
     with driven(simulated) as (_, memory):
         boot, link, supervisor = boot_in_memory("sensor", "r/top", SIMULATED, memory=memory)
         with running(SensorActor(boot, link), lambda: supervisor.command("stop")):

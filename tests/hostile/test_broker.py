@@ -109,7 +109,7 @@ def test_hostile_messages_are_counted_by_reason_and_their_senders_quarantined(
 
 
 def test_a_flood_from_one_peer_delays_the_others_little(site: Site) -> None:
-    """Well-formed requests without a session, as fast as the socket takes them."""
+    """Requests without a session as fast as the socket takes them: some answer comes in 2 s."""
     flood = site.peer("front", "flood:1", hwm=1000)
     header = Header(Kind.REQUEST, seq=1, epoch=9).pack()
     site.took_s.clear()
@@ -122,7 +122,8 @@ def test_a_flood_from_one_peer_delays_the_others_little(site: Site) -> None:
             with contextlib.suppress(zmq.Again):
                 while True:  # it takes its answers, so that nothing but the flood is measured
                     flood.socket.recv_multipart(zmq.DONTWAIT)
-    assert statistics.median(site.took_s) < 10.0, site.took_s
+    # A flood would delay each of them; a machine that pauses delays some.
+    assert min(site.took_s) < 2.0 and statistics.median(site.took_s) < 10.0, site.took_s
 
 
 def test_messages_as_large_as_allowed_do_not_pile_up(site: Site) -> None:

@@ -40,7 +40,7 @@ def test_an_actor_restarts_without_a_spare_that_died() -> None:
 
 
 def test_a_frozen_spare_is_not_used_and_is_replaced() -> None:
-    """The actor starts cold within 3 s; the frozen process is killed and prepared anew."""
+    """The actor starts cold after 0.1 s without an answer; the frozen process is replaced."""
     frozen = actor("a", warm="misbehaving", rules=FORGETFUL)
     with Supervised(frozen, spare_answers_within_s=0.1) as fleet:
         fleet.reach("a", "READY")

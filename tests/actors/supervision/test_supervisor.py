@@ -270,7 +270,7 @@ def test_a_fleet_that_ended_leaves_no_directory() -> None:
 
 
 def test_an_idle_supervisor_uses_less_than_3_percent_of_a_core() -> None:
-    """The aim is 1 % with 30 actors; 3 % with 10 leaves room for a busy test machine."""
+    """The aim is 1 % with 30 actors; 3 % with 10, and more on a slow machine, leaves room."""
     with Supervised(*(actor(f"a{i}") for i in range(10))) as fleet:
         for i in range(10):
             fleet.reach(f"a{i}", "READY")

@@ -126,8 +126,8 @@ def test_a_stream_that_falls_silent_is_an_error_in_bounded_time(stream: MjpegSer
 
 
 def test_what_a_stream_queued_during_a_stall_is_dropped(stream: MjpegServer) -> None:
-    """A frame's instant is at most three periods after its capture, whoever stalled."""
-    # Of 20 frames most: the machine may pause too. A queue of 0.6 s would make 16 of them late.
+    """The instants of most frames are at most three periods and 50 ms after their capture."""
+    # Of 20 frames: the machine may pause too. A queue of 0.6 s would make 16 of them late.
     camera = OpenCVCamera(stream.address, *SIZE, fps=1 / stream.period_s, timeout_s=5)
     camera.open()
     out = np.empty((SIZE[1], SIZE[0], 3), np.uint8)

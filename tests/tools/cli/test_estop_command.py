@@ -108,7 +108,7 @@ def test_the_command_is_listed_and_explains_itself() -> None:
 
 
 def test_the_latch_is_engaged_before_anything_slow_is_imported(cell: KnownRobots) -> None:
-    """No parser of the other commands, no socket library, no arrays: the start is most of it."""
+    """No parser of the other commands, no socket library, no arrays; it waits for nothing."""
     code = (
         "import sys; from holdfast.tools.cli import estop_command; "
         "print([m for m in ('typer', 'rich', 'zmq', 'numpy') if m in sys.modules])"
