@@ -14,22 +14,31 @@ import yaml
 
 from holdfast.actors.control.config import TimingSettings
 from holdfast.actors.control.realtime import take
+from holdfast.actors.fleet.schema import BrokerEntry
 from holdfast.tests.peers.environments import ROOT
 from holdfast.tools.bench.control import timing, with_timing
 from holdfast.tools.cli import doctor
 
 GUIDE = (ROOT / "docs" / "tuning.md").read_text()
+FILES = [
+    yaml.safe_load(text)
+    for text in re.findall(r"^```yaml\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
+]
 TABLE = "| doctor | what to do | seen by | |\n| --- | --- | --- | --- |\n"
 BIN = Path(sys.executable).parent
 
 
 def test_the_settings_are_those_of_a_robots_entry() -> None:
     """All of them, none more."""
-    (text,) = re.findall(r"^```yaml\n(.*?)^```$", GUIDE, re.DOTALL | re.MULTILINE)
-    given = yaml.safe_load(text)["timing"]
+    given = FILES[0]["timing"]
     settings = msgspec.convert(given, TimingSettings)
     assert set(given) == {field.name for field in msgspec.structs.fields(settings)}
     assert set(take(TimingSettings())) >= {"affinity", "fifo", "mlock"}
+
+
+def test_the_defaults_are_those_of_the_brokers_entry() -> None:
+    """Where the page says that a value is the default."""
+    assert msgspec.convert(FILES[1]["broker"], BrokerEntry) == BrokerEntry()
 
 
 def test_the_names_of_the_status_are_those_that_control_reports() -> None:
