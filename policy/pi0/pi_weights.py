@@ -33,33 +33,39 @@ def load_network(
     device: torch.device,
     dtype: torch.dtype,
 ) -> Network:
-    """The network of a `kind` with the directory's weights, for inference. Raises PolicyError that
-    names the tensors which do not fit."""
+    """The network of a `kind` with the directory's weights, for inference; on the device `meta`
+    without their values, after the same checks. Raises PolicyError that names the tensors which do
+    not fit."""
     file = folder / WEIGHTS
     with torch.device("meta"):
         network = kind(architecture)
     header = read_header(file)
     stored = {name.removeprefix("model."): name for name in header}
     sources: dict[str, str | None] = {}
-    wrong = []
+    places, wrong = {}, []
     for name, value in network.state_dict().items():
         published = published_name(name, architecture.family)
         source = sources[published] = _source(published, stored)
-        if source is not None and header[stored[source]].shape != tuple(value.shape):
-            found = list(header[stored[source]].shape)
-            wrong.append(f"{source} is {found}, expected {list(value.shape)}")
+        if source is None:
+            continue
+        places[name] = stored[source]
+        if (shape := header[stored[source]].shape) != tuple(value.shape):
+            wrong.append(f"{source} is {list(shape)}, expected {list(value.shape)}")
     _check(file, sources, stored.keys(), wrong)
-    state: dict[str, Tensor] = {}
+    if device.type != "meta":
+        network.load_state_dict(_values(file, places, device, dtype), assign=True)
+    return network.eval().requires_grad_(requires_grad=False)
+
+
+def _values(
+    file: Path, places: Mapping[str, str], device: torch.device, dtype: torch.dtype
+) -> dict[str, Tensor]:
+    """The tensors of a network, by the names that they have in the file."""
     try:
         with safe_open(file, "pt", device=str(device)) as tensors:
-            for name in network.state_dict():
-                source = sources[published_name(name, architecture.family)]
-                assert source is not None, "a missing tensor has been refused"
-                state[name] = tensors.get_tensor(stored[source]).to(dtype)
+            return {name: tensors.get_tensor(place).to(dtype) for name, place in places.items()}
     except (OSError, SafetensorError) as error:
         raise PolicyError(f"{file}: not readable as safetensors: {error}") from error
-    network.load_state_dict(state, assign=True)
-    return network.eval().requires_grad_(requires_grad=False)
 
 
 def _source(published: str, stored: Container[str]) -> str | None:

@@ -25,6 +25,8 @@ from .pi_loss import PiLoss
 from .training_config import OptimizationConfig
 from .training_loss import TrainingLoss
 
+CPU, META = torch.device("cpu"), torch.device("meta")
+
 
 class Trainee(NamedTuple):
     """`loaded` are the names of the weights that a base gave; `family` is None for the kinds whose
@@ -42,11 +44,14 @@ class Trainee(NamedTuple):
         return {published_name(name, self.family): each for name, each in weights.items()}
 
 
-def trainee_of(config: OptimizationConfig, description: Config) -> Trainee:
+def trainee_of(
+    config: OptimizationConfig, description: Config, device: torch.device = CPU
+) -> Trainee:
     """The network that `description` describes, with the weights of the config's base or random
-    ones. Raises PolicyError for a network that cannot be built or a base that does not fit."""
+    ones; a π0 or π0.5 on `device`, which is the CPU, or `meta` for its names and sizes alone.
+    Raises PolicyError for a network that cannot be built or a base that does not fit."""
     if isinstance(config, PiConfig):
-        return _pi(config, description)
+        return _pi(config, description, device)
     network = untrained_network(description)
     loaded = []
     if config.base:
@@ -54,8 +59,8 @@ def trainee_of(config: OptimizationConfig, description: Config) -> Trainee:
     return Trainee(network, TrainingLoss(network, config.looks), loaded)
 
 
-def _pi(config: PiConfig, description: Config) -> Trainee:
-    network, loaded = _begun(config, description)
+def _pi(config: PiConfig, description: Config, device: torch.device) -> Trainee:
+    network, loaded = _begun(config, description, device)
     network.train().requires_grad_(requires_grad=True)
     for part in (network.vision, network.language, network.expert):
         part.recompute = config.recompute
@@ -70,27 +75,30 @@ def _pi(config: PiConfig, description: Config) -> Trainee:
     return Trainee(network, loss, loaded, family_of(config))
 
 
-def _begun(config: PiConfig, description: Config) -> tuple[PiNetwork, list[str]]:
+def _begun(
+    config: PiConfig, description: Config, device: torch.device
+) -> tuple[PiNetwork, list[str]]:
     """A network with the weights of the base, or without, and the names of the base's."""
     family = family_of(config)
     architecture = settings_of(description).architecture(family, description.spec.chunk_size)
     if not config.base:
-        return _random(architecture), []
+        return _random(architecture, device), []
     folder, _ = read_sizes(config.base, family)
-    whole = load_network(PiNetwork, folder, architecture, torch.device("cpu"), torch.float32)
+    whole = load_network(PiNetwork, folder, architecture, device, torch.float32)
     given = whole.state_dict()
     check_base_patterns(config.base, given, config.base_weights)
     chosen = [name for name in given if included(name, config.base_weights)]
     if len(chosen) == len(given):
         return whole, chosen
-    network = _random(architecture)
+    network = _random(architecture, device)
     own = network.state_dict()
     for name in chosen:
         own[name].copy_(given[name])
     return network, chosen
 
 
-def _random(architecture: Architecture) -> PiNetwork:
-    network = PiNetwork(architecture)
+def _random(architecture: Architecture, device: torch.device) -> PiNetwork:
+    with device:
+        network = PiNetwork(architecture)
     initialize(network)
     return network

@@ -24,16 +24,15 @@ from .batches import ALONE, BatchSource
 from .frozen_weights import freeze
 from .low_rank import add_adapters, merged
 from .ranks import Ranks, sharded_as, whole
-from .trainee import trainee_of
+from .trainee import CPU, META, trainee_of
 from .training_batch import TrainingBatch
 from .training_config import OptimizationConfig
-
-CPU = torch.device("cpu")
 
 
 class Trainer:
     """A network, its optimizer and its average over `config.steps` steps, on `device`, alone or
-    sharded over `ranks`, which all call each method. `loaders` threads draw batches ahead.
+    sharded over `ranks`, which all call each method. `loaders` threads draw batches ahead. On the
+    device `meta` it is begun and checked, and has no values to train.
 
     Raises PolicyError for a network that cannot be built, and for base weights that do not fit;
     ValueError for a batch that the ranks do not divide, and for weights that cannot be frozen.
@@ -57,7 +56,8 @@ class Trainer:
             )
         self.loader = BatchLoader(self._draw, loaders)
         torch.manual_seed(batches.seed)
-        self._trainee = trainee_of(config, batches.description)
+        # Random weights are drawn on the CPU: the same for every device.
+        self._trainee = trainee_of(config, batches.description, META if device == META else CPU)
         self.network = self._trainee.network
         self._begin()
         self.network.to(device)

@@ -27,7 +27,8 @@ from .pi_config import PiConfig, sized
 from .pi_presets import small_network
 from .pi_recordings import BYTES, fake_pi_spec
 from .recorded_batches import RecordedBatches
-from .trainer import CPU, Trainer
+from .trainee import CPU, META
+from .trainer import Trainer
 from .training_config import RecordedConfig, prefix_of
 
 _PROMPT_BYTES = 1024
@@ -124,6 +125,7 @@ def served(kind: str, folder: str, device: str) -> ChunkPolicy:
 
 
 def check_beginning(config: RecordedConfig, spec: PolicySpec, tasks: tuple[str, ...]) -> None:
-    """Begin the training on episodes of `tasks`, without their frames. Raises PolicyError or
-    ValueError for a network, base weights, adapters or frozen weights that do not fit."""
-    Trainer(config, batches_of(config, spec, fake_windows(spec, tasks=tasks)))
+    """Begin the training on episodes of `tasks`, without their frames and without the values of a
+    π0's base, which are many. Raises PolicyError or ValueError for a network, base weights,
+    adapters or frozen weights that do not fit."""
+    Trainer(config, batches_of(config, spec, fake_windows(spec, tasks=tasks)), META)

@@ -9,12 +9,24 @@ import msgspec
 import numpy as np
 import pytest
 
+from holdfast.errors import PolicyError
 from holdfast.policy.pi0.architecture import FlowFamily
-from holdfast.tests.peers.small_pi_checkpoint import write_action_tokenizer
+from holdfast.tests.peers.small_pi_checkpoint import (
+    write_action_tokenizer,
+    write_openpi_checkpoint,
+)
 from holdfast.tests.tools.training.small_pi_trainings import tiny
+from holdfast.tools.training import training_check
 from holdfast.tools.training.pi_config import PiConfig, sized
 from holdfast.tools.training.pi_presets import PI_CONFIGS
-from holdfast.tools.training.training_check import check, fake_spec, ready_for_check
+from holdfast.tools.training.trainer import Trainer
+from holdfast.tools.training.training_check import (
+    check,
+    check_beginning,
+    fake_spec,
+    ready_for_check,
+)
+from holdfast.tools.training.training_config import LoraConfig
 
 
 def checked(config: PiConfig, values: int = 6) -> float:
@@ -60,3 +72,36 @@ def test_a_robot_without_a_state_is_trained_and_served(kind: FlowFamily) -> None
     config = sized(tiny(kind))
     spec = msgspec.structs.replace(fake_spec(config), state_names=())
     assert np.isfinite(check(config, spec, 0))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"base_weights": ("*", "!head.*")},
+        {"lora": LoraConfig(rank=2), "freeze": ("words.*", "language.*", "expert.*")},
+    ],
+    ids=["whole", "part", "adapted"],
+)
+def test_a_base_is_checked_before_the_training_without_its_values(
+    changes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No weight of a published base is in memory then; a file that is cut short is refused."""
+    folder = write_openpi_checkpoint(tmp_path / "openpi", "pi05")
+    config = sized(tiny(base=str(folder), tokenizer="", network={}, **changes))
+    begun: list[Trainer] = []
+
+    class Kept(Trainer):
+        def __init__(self, *given: Any) -> None:
+            super().__init__(*given)
+            begun.append(self)
+
+    monkeypatch.setattr(training_check, "Trainer", Kept)
+    check_beginning(config, fake_spec(config), ("pick",))
+    (trainer,) = begun
+    assert all(each.is_meta for each in trainer.network.state_dict().values())
+    assert all(each.is_meta for each in trainer.average.values())
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(PolicyError, match="it is damaged, copy it again"):
+        check_beginning(config, fake_spec(config), ("pick",))
