@@ -13,7 +13,7 @@ import msgspec
 from ... import arguments
 from ...errors import Fault
 from ...robot.base import ControlMode
-from ..runtime.configs import AtStop, SpecConfig
+from ..runtime.device_configs import AtStop, SpecConfig
 from .rtc_settings import RtcSettings
 
 MergeMode = Literal["replace", "append", "blend"]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...errors import RobotError
 from ...transport.frame_ring import FrameRing
-from ..runtime.configs import DriverFrames
+from ..runtime.device_configs import DriverFrames
 from ..runtime.freeze_watch import FreezeWatch, Sight
 
 _SILENT_AFTER_S = 3.0

@@ -15,7 +15,7 @@ import msgspec
 from ...errors import RobotError
 from ...robot.base import Robot
 from ..runtime import questions
-from ..runtime.configs import SpecConfig
+from ..runtime.device_configs import SpecConfig
 from . import resolve
 
 _MODULE = "holdfast.actors.driver.describe"

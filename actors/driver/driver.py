@@ -28,7 +28,7 @@ from ...transport.frame_ring import FrameRing
 from ...transport.layout import own
 from ...transport.seqlock import Seqlock, SteadyReader
 from ..runtime.actor import Actor
-from ..runtime.configs import DriverConfig, DriverFrames
+from ..runtime.device_configs import DriverConfig, DriverFrames
 from ..runtime.wakefulness import set_slice
 from . import registers, resolve
 from .core import DriverCore

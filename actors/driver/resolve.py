@@ -12,7 +12,7 @@ from typing import Any
 from ... import arguments
 from ...errors import RefusedError, RobotError
 from ...robot.base import Robot, RobotSpec
-from ..runtime.configs import DriverConfig
+from ..runtime.device_configs import DriverConfig
 from ..runtime.user_classes import constructor_missing, lacking, unfinished
 from ..runtime.user_code import blame, load, with_defaults
 

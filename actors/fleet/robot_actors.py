@@ -5,11 +5,10 @@ from __future__ import annotations
 from ..control.config import ControlConfig
 from ..recorder.record_settings import RecorderConfig, RecordSettings
 from ..recorder.strategy_settings import BaseSettings
-from ..runtime.configs import (
-    CameraFeed,
+from ..runtime.configs import CameraFeed, NetworkConfig
+from ..runtime.device_configs import (
     DriverConfig,
     DriverFrames,
-    NetworkConfig,
     SensorConfig,
     SpecConfig,
     TeleopConfig,

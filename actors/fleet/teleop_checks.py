@@ -8,7 +8,7 @@ from ...errors import Fault
 from ...robot.base import ControlMode, RobotSpec
 from ...robot.gamepad_teleoperator import CONTROLS, GamepadOptions
 from ...robot.teleop_keys import PAIRS, KeyboardOptions
-from ..runtime.configs import SpecConfig
+from ..runtime.device_configs import SpecConfig
 from ..runtime.suggestions import closest
 from ..teleoperator.describe_teleoperator import AskedTeleoperator, why_not
 from . import kind_options

@@ -27,7 +27,7 @@ from ...transport.frame_ring import FrameRing
 from ...transport.layout import own
 from ...transport.seqlock import SteadyReader
 from ..runtime.actor import Actor
-from ..runtime.configs import SensorConfig
+from ..runtime.device_configs import SensorConfig
 from ..runtime.freeze_watch import FreezeWatch, Sight
 from ..runtime.outage import Outage
 from . import make_camera

@@ -13,7 +13,7 @@ import msgspec
 
 from ...errors import RobotError
 from ..runtime import questions
-from ..runtime.configs import SpecConfig
+from ..runtime.device_configs import SpecConfig
 from . import make_teleoperator
 
 _MODULE = "holdfast.actors.teleoperator.describe_teleoperator"

@@ -26,7 +26,7 @@ from ..control.handover import taken_over
 from ..control.teleop_register import Presses, TeleopReading, pack_reading, unpack_reading
 from ..driver import registers
 from ..runtime.actor import Actor
-from ..runtime.configs import TeleopConfig
+from ..runtime.device_configs import TeleopConfig
 from ..runtime.link_messages import Command
 from ..runtime.outage import Outage
 from ..runtime.user_code import blame

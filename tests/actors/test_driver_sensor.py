@@ -21,7 +21,7 @@ from holdfast.actors.driver.registers import CommandKind, DriverPhase, RobotComm
 from holdfast.actors.driver.wake import Waker
 from holdfast.actors.jitter_probe import JitterProbeActor
 from holdfast.actors.runtime.actor import EXIT_CRASHED, Actor, boot_in_memory
-from holdfast.actors.runtime.configs import SpecConfig
+from holdfast.actors.runtime.device_configs import SpecConfig
 from holdfast.actors.runtime.link_messages import ExitReason, ReadyMessage
 from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.actors.runtime.supervisor_link import SupervisorLink

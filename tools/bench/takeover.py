@@ -37,7 +37,7 @@ from ...actors.driver.registers import (
     state_bytes,
     unpack_command,
 )
-from ...actors.runtime.configs import SpecConfig
+from ...actors.runtime.device_configs import SpecConfig
 from ...actors.runtime.kinds import modules_of
 from ...actors.runtime.link_messages import BootMessage, SegmentEntry
 from ...actors.runtime.status_board import BOARD_SIZE

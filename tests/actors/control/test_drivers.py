@@ -14,7 +14,7 @@ from holdfast.actors.control.config import ControlConfig
 from holdfast.actors.control.driver_client import DriverClient
 from holdfast.actors.driver import registers
 from holdfast.actors.driver.registers import CommandKind, DriverPhase, RobotCommand, RobotState
-from holdfast.actors.runtime.configs import SpecConfig
+from holdfast.actors.runtime.device_configs import SpecConfig
 from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoard, StatusBoardReader
 from holdfast.errors import RefusedError
 from holdfast.robot.base import Episode, RobotSpec

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from holdfast.actors.driver.delivered_camera import DeliveredCamera
-from holdfast.actors.runtime.configs import DriverFrames
+from holdfast.actors.runtime.device_configs import DriverFrames
 from holdfast.errors import RobotError
 from holdfast.transport.frame_ring import FrameRing
 from holdfast.transport.frames import FrameReader

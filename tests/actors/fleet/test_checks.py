@@ -283,7 +283,7 @@ def test_a_velocity_robot_may_not_hold(
 
     from holdfast.actors.driver.describe import Description
     from holdfast.actors.fleet import robot_checks as module
-    from holdfast.actors.runtime.configs import SpecConfig
+    from holdfast.actors.runtime.device_configs import SpecConfig
     from holdfast.robot.base import ControlMode
 
     velocity = replace(SPEC, control_mode=ControlMode.VELOCITY)

@@ -15,13 +15,12 @@ from holdfast.actors.fleet.expand import expand
 from holdfast.actors.fleet.loading import loads
 from holdfast.actors.runtime.configs import (
     BrokerConfig,
-    DriverConfig,
     GatewayConfig,
     InferenceConfig,
     JitterProbeConfig,
     NetworkConfig,
-    SensorConfig,
 )
+from holdfast.actors.runtime.device_configs import DriverConfig, SensorConfig
 from holdfast.actors.runtime.executed_config import ExecutedConfig
 from holdfast.actors.supervision.supervised import fleet_of
 from holdfast.errors import FleetError

@@ -24,7 +24,7 @@ from holdfast.actors.control.teleop_register import (
 from holdfast.actors.driver import registers
 from holdfast.actors.driver.registers import DriverPhase, RobotState
 from holdfast.actors.runtime.actor import boot_in_memory
-from holdfast.actors.runtime.configs import SpecConfig
+from holdfast.actors.runtime.device_configs import SpecConfig
 from holdfast.actors.runtime.link_messages import CommandReply, ExitReason
 from holdfast.actors.runtime.status_board import StatusBoardReader
 from holdfast.actors.runtime.supervisor_link import SupervisorLink
