@@ -36,6 +36,7 @@ class StopExchange:
         directory = Path(config.evidence or rundir)
         keyring = None if config.keyring is None else Path(config.keyring)
         self._store = SiteStopStore(directory, keyring)
+        self._store.prepare()
         self._held = HeldRobots(directory, "broker")
         self._log = log
         self._peers: dict[bytes, StopPeer] = {}
@@ -98,6 +99,8 @@ class StopExchange:
         self._digest = self._store.stops.digest
         for stop in self._store.stops.in_force():
             self._log.warning("a stop of the site is in force: by %s: %s", stop.by, stop.why)
+        if self._store.unreadable:
+            self._log.error("stops of the site are not passed on: %s", self._store.unreadable)
 
 
 def _send_to(identity: bytes, send: Callable[[list[Buffer]], bool], frames: list[Buffer]) -> bool:

@@ -290,7 +290,7 @@ def _is_held(robot: _Robot) -> bool:
     store = SiteStopStore(robot.state_dir, None)
     store.look()
     own = latch.engaged(robot.state_dir, robot.known.name) is not None
-    return own or bool(store.stops.holding(robot.known.name))
+    return own or bool(store.holding(robot.known.name))
 
 
 def _remove(robot: _Robot, secret: str | None) -> str:

@@ -37,7 +37,9 @@ class StopKeeper:
         self._unwritten = ""
         self._own = False
         """Whether its own latch holds it, beside the stops of the site."""
-        self._site = None if state_dir is None else SiteStopStore(state_dir, keyring)
+        self._site = None if state_dir is None else SiteStopStore(state_dir, keyring, robot)
+        if self._site is not None:
+            self._site.prepare()
         self._site_stops: list[SiteStop] = []
         self._freed = False
 
@@ -52,7 +54,10 @@ class StopKeeper:
         if self.stop is not None and self._own:
             self._write(self.stop)
         elif self._site_stops:
-            return self._engage(_first(self._site_stops))
+            first = _first(self._site_stops)
+            if self.stop is None:
+                return self._engage(first)
+            self.stop = first  # the one of before may be lifted
         elif self.stop is not None:
             self._free()
         return False
@@ -82,7 +87,7 @@ class StopKeeper:
         it is not lifted; empty if it is."""
         if self._keyring is not None and not operator_key.fits(self._keyring, secret):
             return operator_key.needed(self._robot, self._keyring)
-        self._look_at_site()
+        self._look_at_site(again=True)
         if self.stop is None:
             return ""
         try:
@@ -93,7 +98,7 @@ class StopKeeper:
         self._own, self._unwritten = False, ""
         if self._site_stops:
             self.stop = _first(self._site_stops)
-            return f"{self._robot} stays {self.stop}, for the whole site"
+            return f"{self._robot} stays {self.stop}, {self._until}"
         self._free()
         self._freed = False
         return ""
@@ -118,9 +123,15 @@ class StopKeeper:
             "error": "; ".join(filter(None, faults)),
         }
 
-    def _look_at_site(self) -> None:
-        if self._site is not None and self._site.look():
-            self._site_stops = self._site.stops.holding(self._robot)
+    @property
+    def _until(self) -> str:
+        """Why its own latch is not all that holds it."""
+        known = self._site is not None and self._site.stops.holding(self._robot)
+        return "for the whole site" if known else "until that can be read, or is removed"
+
+    def _look_at_site(self, *, again: bool = False) -> None:
+        if self._site is not None and self._site.look(again=again):
+            self._site_stops = self._site.holding(self._robot)
 
     def _free(self) -> None:
         self.stop, self.confirmed, self._freed = None, False, True

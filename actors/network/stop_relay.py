@@ -66,6 +66,7 @@ class StopRelay:
         self._takes = state_dir is not None
         directory = state_dir or rundir
         self._store = SiteStopStore(directory, keyring)
+        self._store.prepare()
         self._elsewhere = HeldRobots(directory, name.replace("/", "@"))
         self._host, self._log = host or "", log
         self._robots: dict[str, LocalRobot] = {}
@@ -147,6 +148,8 @@ class StopRelay:
         self._robots = {robot.wake: LocalRobot(robot) for robot in here}
         for stop in self._store.stops.in_force():
             self._log.warning("a stop of the site is in force: by %s: %s", stop.by, stop.why)
+        if self._store.unreadable:
+            self._log.error("stops of the site are not passed on: %s", self._store.unreadable)
 
     def _ask(self, robot: LocalRobot, now_ns: int) -> None:
         held = bool(self._store.stops.holding(robot.known.name))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import msgspec
@@ -27,22 +27,29 @@ def lifts_of(
     return made
 
 
-def why_not(lift: Lift, keyring: Path | None) -> str:
-    """Why a lift does not count at this host, whose fleet's public keys are in the directory
-    `keyring`; empty if it does. In a fleet without keys each does."""
-    if keyring is None:
-        return ""
-    public = lift.key.encode()
+def refusals(lifts: Iterable[Lift], keyring: Path) -> dict[Lift, str]:
+    """Which of the lifts do not count at this host, whose fleet's public keys are in the directory
+    `keyring`, and why. The directory is read once for all."""
     try:
-        owner = Keyring.of(keyring).peer(public)
-        revoked = lift.key in key_file.lines_of(keyring / "revoked")
-        if owner is None or owner.role is not Role.OPERATOR or revoked:
-            return (
-                f"the key of the operator who lifted it is not in {keyring} here: copy the "
-                "operator's .pub file there, or lift it on this host"
-            )
+        ring = Keyring.of(keyring)
+        revoked = key_file.lines_of(keyring / "revoked")
+    except (KeyFileError, OSError) as problem:
+        return dict.fromkeys(lifts, str(problem))
+    found = {lift: _why_not(lift, ring, revoked, keyring) for lift in lifts}
+    return {lift: why for lift, why in found.items() if why}
+
+
+def _why_not(lift: Lift, ring: Keyring, revoked: Collection[str], keyring: Path) -> str:
+    public = lift.key.encode()
+    owner = ring.peer(public)
+    if owner is None or owner.role is not Role.OPERATOR or lift.key in revoked:
+        return (
+            f"the key of the operator who lifted it is not in {keyring} here: copy the "
+            "operator's .pub file there, or lift it on this host"
+        )
+    try:
         signed = signatures.verify(public, _signed(lift), bytes.fromhex(lift.proof))
-    except (KeyFileError, OSError, ValueError) as problem:
+    except ValueError as problem:
         return str(problem)
     return "" if signed else "its lift is not signed by an operator"
 

@@ -1,150 +1,126 @@
-"""`SiteStopStore`: the stops of a site in the fleet's state directory of one host.
-
-A file for each stop and for each lift, in the folder `site-stops`: programs, the network actors and
-the broker of a host write them there without a lock, so that none waits for another one that hangs.
-They outlast all processes. A stop that cannot be read holds every robot.
+"""`SiteStopStore`: the stops of a site as one process of a host knows them, beside their files.
 
 Guaranteed: what this process knew it does not forget, whatever happens to the files; a lift that
-comes while it runs counts only if it is an operator's (`lifting`).
+comes while it runs counts only if it is an operator's (`lifting`). One in a file that does not
+count is checked again every second: the operator's public key may be on its way here. A damaged
+stop holds every robot; so do stops that the system does not let this process read, until it can.
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
-import re
-import secrets
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 
-import msgspec
-
 from ...transport.stop_bodies import Lift, SiteStop
-from .claim import STATE, claim
+from .site_stop_files import SiteStopFiles, unknown_stop
 from .site_stops import SiteStops
 
-FOLDER = "site-stops"
-_RECENT_NS = 100_000_000
-"""A folder that changed so shortly before may change again within one tick of its file system."""
+AGAIN_NS = 1_000_000_000
+"""Until what could not be read, or did not count, is tried again."""
 
 
 class SiteStopStore:
     """That of the fleet with the state directory `state_dir`, whose public keys are in `keyring` if
-    it has keys."""
+    it has keys. With `robot` only what is about that robot, and nothing can be added: no time goes
+    to the lifts of others."""
 
-    def __init__(self, state_dir: Path, keyring: Path | None) -> None:
+    def __init__(self, state_dir: Path, keyring: Path | None, robot: str | None = None) -> None:
         self.stops = SiteStops()
         self.refused = ""
-        """Why the last lift that came did not count."""
-        self._state_dir, self._keyring = state_dir, keyring
-        self._folder = state_dir / FOLDER
-        self._read: dict[str, int] = {}
-        """The files that were read, and when they had changed."""
-        self._foreign: set[str] = set()
-        """Files that are left alone: lifts that do not count here."""
-        self._seen_ns: int | None = None
-        self._looked = False
+        """Why one of the lifts that were checked last does not count; empty if all do."""
+        self._files = SiteStopFiles(state_dir)
+        self._keyring, self._robot = keyring, robot
+        self._uncounted: dict[str, Lift] = {}
+        """By file, the lifts that do not count here, or not yet."""
+        self._again_ns = 0
 
-    def look(self) -> bool:
-        """Read what is new; whether the stops are others now. Costs one look at the folder."""
-        try:
-            changed_ns = self._folder.stat().st_mtime_ns
-            if changed_ns == self._seen_ns:
-                return False
-            recent = 0 <= time.time_ns() - changed_ns < _RECENT_NS
-            self._seen_ns = None if recent else changed_ns
-            stops, lifts = self._new()
-        except FileNotFoundError:
-            self._looked = True
-            return False
-        except OSError as error:
-            why = f"{self._folder} cannot be read: {error.strerror}"
-            return self._take([_unreadable(FOLDER, why)], [])
+    def prepare(self) -> None:
+        """Import what the first lift needs, which takes tens of ms: for processes with a loop."""
+        if self._keyring is not None:
+            from . import lifting  # noqa: F401
+
+    @property
+    def unreadable(self) -> str:
+        """What cannot be read now, and why: a stop of any robot, for as long as that is so. Only
+        this process knows it, and no lift ends it."""
+        return self._files.unreadable
+
+    def holding(self, robot: str) -> list[SiteStop]:
+        """What holds a robot, the first stop first; last is one for what cannot be read."""
+        held = self.stops.holding(robot)
+        return [*held, unknown_stop("", self.unreadable)] if self.unreadable else held
+
+    def look(self, *, again: bool = False) -> bool:
+        """Read what is new; whether what holds is something else now. Costs one look at the folder.
+        With `again` what did not count, or could not be read, is tried once more at once."""
+        now_ns = time.monotonic_ns()
+        again = again or now_ns >= self._again_ns
+        if again:
+            self._again_ns = now_ns + AGAIN_NS
+        before = self.unreadable
         # As with a robot's own latch, a process that starts believes the files.
-        counted = self._counted(lifts) if self._looked else lifts
-        self._foreign |= {_file_of(lift) for lift in lifts if lift not in counted}
-        self._looked = True
-        return self._take(stops, counted)
+        believes = not self._files.is_read
+        stops, lifts = self._files.new(again=again)
+        if stops or lifts or (again and self._uncounted):
+            changed = self._take_files(stops, lifts, believes=believes)
+        else:
+            changed = False
+        return changed or before != self.unreadable
 
     def add(self, stops: Iterable[SiteStop], lifts: Iterable[Lift]) -> bool:
         """Take over what another host says, or this one's user; whether the stops are others now.
         Raises OSError and RuntimeDirError where it cannot be written: it counts in this process
         all the same."""
+        assert self._robot is None, "what is about one robot only is not written"
         changed = self.look()
         new = [lift for lift in lifts if lift not in self.stops.lifts]
-        if not self._take(stops, self._counted(new)):
+        if not self._take(stops, self._valid(new)):
             return changed
-        self._write()
+        self._files.write(self.stops, self._uncounted)
         return True
+
+    def _take_files(
+        self, stops: Iterable[SiteStop], lifts: dict[str, Lift], *, believes: bool
+    ) -> bool:
+        stops = [stop for stop in stops if self._is_mine(stop)]
+        known = self.stops.lifts
+        new = {k: lift for k, lift in lifts.items() if self._is_mine(lift) and lift not in known}
+        counted = list(new.values()) if believes else self._counted(stops, new)
+        # In one step: a stop is not in force for a moment that is lifted already.
+        return self._take(stops, counted)
+
+    def _is_mine(self, about: SiteStop | Lift) -> bool:
+        return self._robot is None or not about.robots or self._robot in about.robots
 
     def _take(self, stops: Iterable[SiteStop], lifts: Iterable[Lift]) -> bool:
         before, self.stops = self.stops, self.stops.merged(stops, lifts)
         return before != self.stops
 
-    def _counted(self, lifts: Sequence[Lift]) -> list[Lift]:
-        if not lifts:
+    def _counted(self, stops: Iterable[SiteStop], new: dict[str, Lift]) -> Sequence[Lift]:
+        """Of the lifts in files those that count by now; the others are kept. Both are new."""
+        waiting = {k: lift for k, lift in self._uncounted.items() if k in self._files.read} | new
+        if not waiting:
             return []
+        known = self.stops
+        holding = known.in_force() if self._robot is None else known.holding(self._robot)
+        ids = {stop.id for stop in (*holding, *stops)}
+        # Of a stop that holds nothing any more none need be checked again and again.
+        due = [
+            lift
+            for name, lift in waiting.items()
+            if lift.stop in ids or (self._robot is None and name in new)
+        ]
+        valid = self._valid(due)
+        self._uncounted = {name: lift for name, lift in waiting.items() if lift not in valid}
+        return valid
+
+    def _valid(self, lifts: Sequence[Lift]) -> Sequence[Lift]:
+        if self._keyring is None or not lifts:
+            return lifts
         # Not for a stop, which its imports would delay.
         from . import lifting
 
-        counted = []
-        for lift in lifts:
-            if why := lifting.why_not(lift, self._keyring):
-                self.refused = why
-            else:
-                counted.append(lift)
-        return counted
-
-    def _new(self) -> tuple[list[SiteStop], list[Lift]]:
-        """What the files say that were not read yet."""
-        stops, lifts = [], []
-        for entry in os.scandir(self._folder):
-            kind, _, id = entry.name.partition(".")
-            if kind not in ("stop", "lift"):
-                continue
-            try:
-                changed_ns = entry.stat().st_mtime_ns
-                if self._read.get(entry.name) == changed_ns:
-                    continue
-                self._read[entry.name] = changed_ns
-                packed = Path(entry.path).read_bytes()
-                if kind == "stop":
-                    stops.append(msgspec.json.decode(packed, type=SiteStop))
-                else:
-                    lifts.append(msgspec.json.decode(packed, type=Lift))
-            except FileNotFoundError:
-                continue
-            except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-                if kind == "stop":
-                    stops.append(_unreadable(id, f"{entry.path} cannot be read: {error}"))
-        return stops, lifts
-
-    def _write(self) -> None:
-        """Bring the files to what is known."""
-        claim(self._state_dir, STATE)
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        wanted = {f"stop.{id}": msgspec.json.encode(s) for id, s in self.stops.stops.items()}
-        wanted |= {_file_of(lift): msgspec.json.encode(lift) for lift in self.stops.lifts}
-        for name in self._read.keys() - wanted.keys() - self._foreign:
-            (self._folder / name).unlink(missing_ok=True)
-        for name, packed in wanted.items():
-            path = self._folder / name
-            with suppress(OSError):  # one that cannot be read is replaced
-                if path.read_bytes() == packed:
-                    continue
-            draft = self._folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
-            draft.write_bytes(packed)
-            draft.replace(path)
-
-
-def _file_of(lift: Lift) -> str:
-    return f"lift.{hashlib.sha256(msgspec.json.encode(lift)).hexdigest()[:24]}"
-
-
-def _unreadable(id: str, why: str) -> SiteStop:
-    """A stop of all robots in the place of one that cannot be read."""
-    if not re.fullmatch("[0-9a-f]{16}", id):
-        id = hashlib.sha256(id.encode()).hexdigest()[:16]
-    return SiteStop(id=id, by="unknown", why=why[:256])
+        refused = lifting.refusals(lifts, self._keyring)
+        self.refused = next(iter(refused.values()), "")
+        return [lift for lift in lifts if lift not in refused]

@@ -26,7 +26,7 @@ class EmergencyStops:
 
     def _one(self, robot: str) -> EmergencyStop | None:
         own = latch.engaged(self._directory, robot)
-        of_site = self._site.stops.holding(robot)
+        of_site = self._site.holding(robot)
         if own is not None or not of_site:
             return own
         return EmergencyStop(of_site[0].by, of_site[0].why, of_site[0].at_s)

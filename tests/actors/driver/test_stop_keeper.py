@@ -6,7 +6,10 @@ import errno
 import logging
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +18,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from holdfast.actors.driver import latch
 from holdfast.actors.driver.stop_keeper import StopKeeper
+from holdfast.actors.runtime import site_stop_store
 from holdfast.actors.runtime.lifting import lifts_of
-from holdfast.actors.runtime.site_stop_store import FOLDER, SiteStopStore
+from holdfast.actors.runtime.site_stop_files import FOLDER
+from holdfast.actors.runtime.site_stop_store import SiteStopStore
 from holdfast.actors.runtime.site_stops import new_stop
 from holdfast.transport.enrolment_tokens import issue, load_token
-from holdfast.transport.keys import Key, PublicKey, Role
+from holdfast.transport.keys import Key, Keyring, PublicKey, Role
 from holdfast.transport.keys import new as new_key
-from holdfast.transport.stop_bodies import SiteStop
+from holdfast.transport.stop_bodies import MAX_STOPS, SiteStop
 
 LOG = logging.getLogger("test")
 
@@ -272,3 +277,185 @@ def test_a_file_that_cannot_be_read_does_not_keep_a_stop_from_being_written(
     store = SiteStopStore(tmp_path, None)
     store.look()
     assert second in store.stops.holding("left") and first.id in store.stops.stops
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What did not count is tried again at every look."""
+    monkeypatch.setattr(site_stop_store, "AGAIN_NS", 0)
+
+
+def half_copied(keys: Path) -> bytes:
+    """The operator's public key is on its way into the directory; what it will be."""
+    file = keys / "operator.pub"
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    return whole
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_lift_counts_once_the_operators_key_is_there_whole(tmp_path: Path) -> None:
+    """The driver that runs finds that by itself, without another lift."""
+    state, keys = tmp_path / "state", tmp_path / "keys"
+    operator = new_key("operator", Role.OPERATOR, keys)
+    stop = site_stop(state)
+    held = keeper(state, keys)
+    assert held.look()
+    whole = half_copied(keys)
+    site_lift(state, stop, operator)
+    held.look()
+    assert held.stop is not None
+    (keys / "operator.pub").write_bytes(whole)
+    held.look()
+    assert not held.why and held.freed()
+
+
+def test_a_release_at_the_robot_checks_the_lifts_of_the_site_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, and not when the next check is due."""
+    monkeypatch.setattr(site_stop_store, "AGAIN_NS", 2**62)
+    state, keys = tmp_path / "state", tmp_path / "keys"
+    operator = new_key("operator", Role.OPERATOR, keys)
+    stop = site_stop(state)
+    held = keeper(state, keys)
+    assert held.look()
+    whole = half_copied(keys)
+    site_lift(state, stop, operator)
+    held.look()
+    (keys / "operator.pub").write_bytes(whole)
+    held.look()
+    assert held.stop is not None
+    assert held.lift(operator.secret.decode()) == "" and held.stop is None
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("kind", ["stop", "lift"])
+def test_a_file_that_cannot_be_read_for_a_moment_is_read_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Meanwhile a stop holds every robot, and a lift none."""
+    read = Path.read_bytes
+
+    def full(path: Path) -> bytes:
+        if path.name.startswith(f"{kind}."):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return read(path)
+
+    held = keeper(tmp_path)
+    held.look()
+    stop = new_stop(["right"] if kind == "stop" else ["left"], "anna", "", 1.0)
+    SiteStopStore(tmp_path, None).add([stop], [])
+    if kind == "lift":
+        held.look()
+        site_lift(tmp_path, stop, None)
+    monkeypatch.setattr(Path, "read_bytes", full)
+    os.utime(tmp_path / FOLDER, (1, 1))  # so long ago that it is read only once
+    held.look()
+    assert held.stop is not None
+    if kind == "stop":
+        assert "Too many open files" in held.why
+        assert "or is removed" in held.lift(None)
+    monkeypatch.setattr(Path, "read_bytes", read)
+    held.look()
+    assert not held.why and held.freed()
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.EIO])
+def test_a_folder_that_cannot_be_read_holds_the_robot_until_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Each time; and it is no stop of the site, which would have to be lifted."""
+    stop = site_stop(tmp_path)
+    site_lift(tmp_path, stop, None)
+    held = keeper(tmp_path)
+    store = SiteStopStore(tmp_path, None)
+    assert not held.look() and store.look()
+    digest = store.stops.digest
+
+    def fault(_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    for k in (1, 2):
+        os.utime(tmp_path / FOLDER, (k, k))  # so long ago that it is read only once
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "scandir", fault)
+            assert held.look() and os.strerror(code) in held.why
+            assert store.look() and store.holding("left")
+            assert store.stops.digest == digest
+        assert not held.look() and held.freed()
+        assert store.look() and not store.holding("left")
+
+
+def test_a_scan_that_breaks_off_loses_no_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it had read counts, and the rest is read by the next one."""
+    scan = os.scandir
+    stop = site_stop(tmp_path)
+    store = SiteStopStore(tmp_path, None)
+
+    class Broken:
+        def __init__(self, folder: Path) -> None:
+            self.entries = scan(folder)
+
+        def __enter__(self) -> Iterator[os.DirEntry[str]]:
+            return broken_after(next(self.entries))
+
+        def __exit__(self, *_: object) -> None:
+            self.entries.close()
+
+    monkeypatch.setattr(os, "scandir", Broken)
+    store.look()
+    assert stop in store.stops.holding("left") and store.unreadable
+    monkeypatch.undo()
+    other = site_stop(tmp_path)
+    store.look()
+    assert store.holding("left") == sorted([stop, other], key=lambda each: each.id)
+
+
+def broken_after(entry: os.DirEntry[str]) -> Iterator[os.DirEntry[str]]:
+    yield entry
+    raise OSError(errno.EIO, "Input/output error")
+
+
+def test_a_lift_costs_a_robot_one_look_at_the_keys_and_nothing_for_those_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixteen stops are lifted at once, from this robot or from another one."""
+    state, keys = tmp_path / "state", tmp_path / "keys"
+    operator = new_key("operator", Role.OPERATOR, keys)
+    reads: list[Path] = []
+    ring = Keyring.of
+
+    def counted(directory: Path) -> Keyring:
+        reads.append(directory)
+        return ring(directory)
+
+    stops = [new_stop([], "anna", "", float(k)) for k in range(MAX_STOPS)]
+    SiteStopStore(state, None).add(stops, [])
+    held = keeper(state, keys)
+    assert held.look()
+    monkeypatch.setattr(Keyring, "of", counted)
+    for robot, count in (("right", 0), ("left", 1)):
+        lifts = lifts_of([(stop.id, (robot,)) for stop in stops], "ben", operator)
+        SiteStopStore(state, None).add([], lifts)
+        held.look()
+        assert len(reads) == count
+        assert (held.stop is None) is (robot == "left")
+
+
+def test_what_a_lift_needs_is_imported_with_the_driver(tmp_path: Path) -> None:
+    """Not at the first lift, which a control loop would wait for."""
+    new_key("operator", Role.OPERATOR, tmp_path / "keys")
+    code = (
+        "import logging, pathlib, sys\n"
+        "from holdfast.actors.driver.stop_keeper import StopKeeper\n"
+        "base = pathlib.Path(sys.argv[1])\n"
+        "StopKeeper('left', base / 'state', base / 'keys', logging.getLogger())\n"
+        "print('holdfast.actors.runtime.lifting' in sys.modules)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "True\n"
