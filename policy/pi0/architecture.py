@@ -48,21 +48,26 @@ GEMMA = {
 """By the names that openpi and LeRobot have for them."""
 
 
-class Architecture(msgspec.Struct, frozen=True, kw_only=True):
-    """A model. `language` and `expert` have the same layers and heads, because the expert attends
-    to the keys and values of the language model, layer by layer.
+class NetworkSizes(msgspec.Struct, frozen=True, kw_only=True):
+    """The published sizes unless others are given. `language` and `expert` have the same layers and
+    heads, because the expert attends to the keys and values of the language model, layer by layer.
 
     `actions` and `states` are padded sizes. π0 has the state as a token of the expert; π0.5 has it
     in the text, and π0-FAST too, which has no expert.
     """
 
-    family: Family
     vision: VisionSizes = VisionSizes()
     language: GemmaSizes = GEMMA["gemma_2b"]
     expert: GemmaSizes = GEMMA["gemma_300m"]
     words: int = 257152
     actions: int = 32
     states: int = 32
-    steps: int = 50
     shortest_period: float = 4e-3
     longest_period: float = 4.0
+
+
+class Architecture(NetworkSizes, frozen=True, kw_only=True):
+    """A model, with chunks of so many `steps`."""
+
+    family: Family
+    steps: int = 50

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 
 from ...errors import PolicyError
 from ..checkpoint import Config
-from .architecture import GEMMA, Architecture, Family, GemmaSizes, VisionSizes
-
-_SIZES = (
-    *("vision", "language", "expert", "words", "actions", "states"),
-    *("shortest_period", "longest_period"),
-)
+from .architecture import Architecture, Family, NetworkSizes
 
 
-class PiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The `network` of such a config.json. The sizes are those of `Architecture`, the published
-    ones unless others are given.
+class PiSettings(NetworkSizes, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The `network` of such a config.json: sizes, and what the robot's data go through.
 
     Attributes:
         mapping: the embodiment of `policy.steps` whose steps stand between robot and model; empty
@@ -34,25 +28,19 @@ class PiSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     prompt: str = ""
     prompt_tokens: int = 0
     euler_steps: int = 10
-    vision: VisionSizes = VisionSizes()
-    language: GemmaSizes = GEMMA["gemma_2b"]
-    expert: GemmaSizes = GEMMA["gemma_300m"]
-    words: int = 257152
-    actions: int = 32
-    states: int = 32
-    shortest_period: float = 4e-3
-    longest_period: float = 4.0
 
     def architecture(self, family: Family, steps: int) -> Architecture:
         """That of a network with chunks of so many steps."""
-        sizes = {name: getattr(self, name) for name in _SIZES}
-        return Architecture(family=family, steps=steps, **sizes)
+        return Architecture(family=family, steps=steps, **_sizes_of(self))
 
     def sized_as(self, architecture: Architecture) -> Self:
         """The same with the sizes of another network."""
-        return msgspec.structs.replace(
-            self, **{name: getattr(architecture, name) for name in _SIZES}
-        )
+        return msgspec.structs.replace(self, **_sizes_of(architecture))
+
+
+def _sizes_of(whole: NetworkSizes) -> dict[str, Any]:
+    """The fields of the sizes alone."""
+    return {name: getattr(whole, name) for name in NetworkSizes.__struct_fields__}
 
 
 def settings_of(config: Config) -> PiSettings:
