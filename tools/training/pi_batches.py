@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ...policy.base import Observation, PolicySpec
-from ...policy.checkpoint import Config, NormStats
+from ...policy.checkpoint import NormStats
 from ...policy.pi0.checkpoint_layout import PROMPT_TOKENS
 from ...policy.pi0.pi_sample import PiSample, texts_of_batch, views_of
 from ...policy.pi0.sampling import Sampling
@@ -25,7 +24,7 @@ from .episode_windows import EpisodeWindows
 from .pi_config import PiConfig, family_of, network_of
 from .pi_recordings import measured, word_pieces_of
 from .ranks import Ranks
-from .recorded_batches import prefixes
+from .recorded_batches import described_by, prefixes
 from .training_batch import TrainingBatch
 
 PAD = 0
@@ -66,18 +65,7 @@ class PiBatches:
                     f"network.{key} is {most}, the robot has {len(names)}: {', '.join(names)}"
                 )
         self.stats = stats or measured(config, family, spec, data)
-        limits = data.action.min(axis=0), data.action.max(axis=0)
-        lower, upper = (tuple(map(float, limit)) for limit in limits)
-        self.description = Config(
-            kind=config.kind,
-            spec=spec,
-            network=msgspec.to_builtins(settings),
-            state_mode=config.state_mode,
-            action_mode=config.action_mode,
-            relative_actions=config.relative_actions,
-            action_limits=(lower, upper) if config.limit_actions else None,
-            training={"frames": len(data), "steps": config.steps, "seed": seed, **made_by},
-        )
+        self.description = described_by(config, spec, data, seed=seed, **made_by)
         robot = robot_of(spec, settings.mapping, config.relative_actions)
         self._keys = robot.keys
         self._steps = steps_of(robot, family, self.description, self.stats)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -46,19 +47,9 @@ class RecordedBatches:
         self._spec = spec
         self._relative = RelativeActions.named(spec, config.relative_actions)
         self.stats = stats or self._measured()
-        limits = data.action.min(axis=0), data.action.max(axis=0)
-        lower, upper = (tuple(map(float, limit)) for limit in limits)
-        self.description = Config(
-            kind=config.kind,
-            spec=spec,
-            network=config.network,
-            vocabulary=Vocabulary.of(data.tasks).words,
-            state_mode=config.state_mode,
-            action_mode=config.action_mode,
-            relative_actions=config.relative_actions,
-            action_limits=(lower, upper) if config.limit_actions else None,
-            training={"frames": len(data), "steps": config.steps, "seed": seed, **made_by},
-        )
+        described = described_by(config, spec, data, seed=seed, **made_by)
+        words = Vocabulary.of(data.tasks).words
+        self.description = msgspec.structs.replace(described, vocabulary=words)
         length = config.network.get("instruction_words", EncoderConfig().instruction_words)
         vocabulary = Vocabulary(self.description.vocabulary)
         self._tokens = np.stack([vocabulary.encode(task, length) for task in data.tasks])
@@ -110,6 +101,25 @@ class RecordedBatches:
             actions, recorded = self._windows(rows)
             action.update(actions[np.arange(actions.shape[1]) < recorded[:, None]])
         return NormStats(state=state.stats(), action=action.stats())
+
+
+def described_by(
+    config: RecordedConfig, spec: PolicySpec, data: EpisodeWindows, **made_by: Any
+) -> Config:
+    """The config.json of the checkpoint that a training on `data` makes, without a vocabulary."""
+    lower, upper = (
+        tuple(map(float, limit)) for limit in (data.action.min(axis=0), data.action.max(axis=0))
+    )
+    return Config(
+        kind=config.kind,
+        spec=spec,
+        network=config.network,
+        state_mode=config.state_mode,
+        action_mode=config.action_mode,
+        relative_actions=config.relative_actions,
+        action_limits=(lower, upper) if config.limit_actions else None,
+        training={"frames": len(data), "steps": config.steps, **made_by},
+    )
 
 
 def prefixes(

@@ -15,6 +15,7 @@ import torch
 
 from ...errors import PolicyError
 from ...policy.base import CameraFeature, ChunkPolicy, PolicySpec
+from ...policy.checkpoint import NormStats
 from ...policy.kinds import load_policy
 from ...policy.pi0.pi_policy import Pi0Policy, Pi05Policy
 from ...policy.pi0.pi_settings import PiSettings
@@ -92,12 +93,17 @@ def _small_for(config: PiConfig) -> dict[str, Any]:
 
 
 def batches_of(
-    config: RecordedConfig, spec: PolicySpec, data: EpisodeWindows, seed: int = 0
+    config: RecordedConfig,
+    spec: PolicySpec,
+    data: EpisodeWindows,
+    seed: int = 0,
+    stats: NormStats | None = None,
+    **made_by: Any,
 ) -> BatchSource:
-    """The batches of the config's kind, normalized by the statistics of `data`."""
+    """The batches of the config's kind, normalized by `stats`, else by the statistics of `data`."""
     if isinstance(config, PiConfig):
-        return PiBatches(config, spec, data, seed)
-    return RecordedBatches(config, spec, data, seed)
+        return PiBatches(config, spec, data, seed, stats, **made_by)
+    return RecordedBatches(config, spec, data, seed, stats, **made_by)
 
 
 def check(config: RecordedConfig, spec: PolicySpec, seed: int, device: torch.device = CPU) -> float:

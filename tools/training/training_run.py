@@ -47,10 +47,8 @@ def recorded(path: Path, config: RecordedConfig, seed: int, cache: Path) -> Batc
     from ...robot.dataset.dataset_reader import Dataset
     from .chosen_statistics import chosen_statistics
     from .episode_windows import load_windows, spec_of
-    from .pi_batches import PiBatches
     from .pi_recordings import pi_spec_of, pi_windows
-    from .recorded_batches import RecordedBatches
-    from .training_check import check_beginning
+    from .training_check import batches_of, check_beginning
 
     dataset = Dataset(path)
     if isinstance(config, PiConfig):
@@ -68,10 +66,7 @@ def recorded(path: Path, config: RecordedConfig, seed: int, cache: Path) -> Batc
         data = load(
             lambda images: progress.advance(bar, images), skip_failures=config.skip_failures
         )
-    name = dataset.root.resolve().name
-    if isinstance(config, PiConfig):
-        return PiBatches(config, spec, data, seed, stats, dataset=name)
-    return RecordedBatches(config, spec, data, seed, stats, dataset=name)
+    return batches_of(config, spec, data, seed, stats, dataset=dataset.root.resolve().name)
 
 
 def fit(
