@@ -10,14 +10,24 @@ import hashlib
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from .base import Chunk, Observation, PolicySpec
-from .checkpoint import read_spec
+from .checkpoint import CONFIG, Config, read_spec, replace_file
 from .processing import check_observation
+
+
+def write_spec(checkpoint: str | os.PathLike[str], spec: PolicySpec) -> None:
+    """Make the directory `checkpoint` with a config.json of this spec, which is all that the
+    policies of this module read of one. A service then has `policy: constant`."""
+    directory = Path(checkpoint)
+    directory.mkdir(parents=True, exist_ok=True)
+    config = Config(kind="constant", spec=spec, network={})
+    replace_file(directory / CONFIG, msgspec.json.encode(config))
 
 
 class ConstantPolicy:

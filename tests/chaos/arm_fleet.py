@@ -12,22 +12,20 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import yaml
 
 from holdfast.actors.driver import latch
 from holdfast.actors.driver.wake import ask
 from holdfast.actors.runtime.runtime_dir import runtime_base, state_dir
-from holdfast.policy.base import PolicySpec
-from holdfast.policy.checkpoint import CONFIG, Config
+from holdfast.policy.synthetic import write_spec
 from holdfast.tests.chaos.conftest import ChaosFleet
 from holdfast.tests.e2e.conftest import all_well, row
+from holdfast.tests.robots.cell import JOINTS, holding
 from holdfast.tests.waiting import wait_until
 
 FPS = 50.0
 STEP = 0.1
-JOINTS = ("base", "elbow")
 FAKE_ARM = Path(__file__).parents[1] / "robots" / "fake_arm.py"
 
 
@@ -91,20 +89,9 @@ def arm_fleet(
     """A fleet of one fake arm, streaming. `options` are the driver's, `entry` is for the robot's
     section of the fleet file, `fleet` for the file."""
     cell = folder / "cell"
-    (cell / "policy").mkdir(parents=True)
+    cell.mkdir(exist_ok=True)
     shutil.copy(FAKE_ARM, cell)
-    spec = PolicySpec(
-        model="hold",
-        revision="1",
-        cameras=(),
-        state_names=JOINTS,
-        action_names=JOINTS,
-        chunk_size=60,
-        fps=FPS,
-        control_mode=options.get("mode", "position"),
-    )
-    config = Config(kind="flow", spec=spec, network={})
-    (cell / "policy" / CONFIG).write_bytes(msgspec.json.encode(config))
+    write_spec(cell / "policy", holding(FPS, options.get("mode", "position")))
     journal = cell / "journal.jsonl"
     given = {"joints": list(JOINTS), "max_rate": STEP * FPS, "journal": str(journal)}
     robot = {"name": "arm", "driver": "fake_arm:FakeArm", "service": "hold", "fps": FPS}

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from holdfast.actors.runtime.runtime_dir import state_dir
 from holdfast.policy.base import CameraFeature, PolicySpec
-from holdfast.policy.checkpoint import CONFIG, Config
+from holdfast.policy.synthetic import write_spec
 from holdfast.robot.sim.arm import SPEC
 from holdfast.tests.chaos.recorder import MAX_ACTION_AGE_S, Recorder, seed_of
 from holdfast.tests.chaos.witnesses import Witnesses
@@ -141,9 +140,7 @@ def start_chaos(tmp_path: Path) -> Iterator[Callable[..., ChaosFleet]]:
                 max_prefix_steps=24,
             )
             paths[service] = tmp_path / f"{name}-{service}"
-            paths[service].mkdir()
-            config = Config(kind="flow", spec=spec, network={})
-            (paths[service] / CONFIG).write_bytes(msgspec.json.encode(config))
+            write_spec(paths[service], spec)
         file = tmp_path / f"{name}.yaml"
         values = {"age": MAX_ACTION_AGE_S, "supervision": supervision, "hang_s": hang_s}
         file.write_text(FLEET.format(name=name, **values, **paths))

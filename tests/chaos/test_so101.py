@@ -13,12 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 import yaml
 
-from holdfast.policy.checkpoint import CONFIG, Config
-from holdfast.policy.synthetic import ConstantPolicy
+from holdfast.policy.synthetic import ConstantPolicy, write_spec
 from holdfast.tests.chaos.conftest import ChaosFleet, actor, robot
 from holdfast.tests.chaos.wave import FPS, NAMES, SPEC
 from holdfast.tests.feetech.so101 import JOINTS, RANGES, So101, Write
@@ -86,9 +84,7 @@ def fleet(tmp_path: Path) -> Iterator[So101Fleet]:
     python = interpreter_of("lerobot-0.6")
     with So101(tmp_path / "dev") as arm:
         arm.calibration(tmp_path / "calibration", "left")
-        (tmp_path / "policy").mkdir()
-        config = Config(kind="flow", spec=SPEC, network={})
-        (tmp_path / "policy" / CONFIG).write_bytes(msgspec.json.encode(config))
+        write_spec(tmp_path / "policy", SPEC)
         held = ConstantPolicy(tmp_path / "policy")
         values: dict[str, Any] = {
             "name": "so101",

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psutil
 import pytest
 
@@ -18,7 +17,7 @@ from holdfast.actors.runtime.link_messages import BootMessage, ReadyMessage, Seg
 from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
 from holdfast.actors.runtime.supervisor_link import SupervisorLink, pair
 from holdfast.policy.base import CameraFeature, PolicySpec
-from holdfast.policy.checkpoint import CONFIG, Config
+from holdfast.policy.synthetic import write_spec
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import segment, sockets
 
@@ -148,6 +147,5 @@ SPEC = PolicySpec(
 @pytest.fixture
 def still(tmp_path: Path) -> Path:
     """A checkpoint for `policy: constant`, which needs its config.json only."""
-    config = Config(kind="flow", spec=SPEC, network={}, vocabulary=())
-    (tmp_path / CONFIG).write_bytes(msgspec.json.encode(config))
+    write_spec(tmp_path, SPEC)
     return tmp_path

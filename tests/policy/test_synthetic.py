@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from holdfast.policy.checkpoint import read_spec
 from holdfast.policy.kinds import load_policy
+from holdfast.policy.synthetic import write_spec
 
 
 def test_a_constant_policy_holds_the_robots_position(checkpoint: Path) -> None:
@@ -17,6 +19,16 @@ def test_a_constant_policy_holds_the_robots_position(checkpoint: Path) -> None:
     observation = policy.spec.example(2)
     (chunk,) = policy.predict_chunk([observation])
     np.testing.assert_array_equal(chunk.robot, np.tile(observation.state[:2], (12, 1)))
+
+
+def test_a_spec_alone_is_a_checkpoint_of_a_synthetic_policy(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    """Its directory is made; the policy has the spec that was written."""
+    spec = read_spec(checkpoint)
+    write_spec(tmp_path / "lab" / "hold", spec)
+    for policy in ("constant", "shape-only"):
+        assert load_policy(policy, tmp_path / "lab" / "hold").spec == spec
 
 
 def test_a_simulated_inference_takes_its_configured_duration(checkpoint: Path) -> None:

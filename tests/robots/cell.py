@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import msgspec
 import yaml
 
 from holdfast.policy.base import PolicySpec
-from holdfast.policy.checkpoint import CONFIG, Config
+from holdfast.policy.synthetic import write_spec
 
 JOINTS = ("base", "elbow")
 
@@ -63,6 +62,20 @@ class Camera:
 """
 
 
+def holding(fps: float, control_mode: Literal["position", "velocity"] = "position") -> PolicySpec:
+    """The spec of a policy of the arm, for `policy: constant`."""
+    return PolicySpec(
+        model="hold",
+        revision="1",
+        cameras=(),
+        state_names=JOINTS,
+        action_names=JOINTS,
+        chunk_size=60,
+        fps=fps,
+        control_mode=control_mode,
+    )
+
+
 class Cell:
     """The folder. `file` is its fleet.yaml, `journal` what was done to the arm."""
 
@@ -70,20 +83,9 @@ class Cell:
         self.folder = folder
         self.file = folder / "fleet.yaml"
         self.journal = folder / "journal.jsonl"
-        (folder / "policy").mkdir()
         shutil.copy(Path(__file__).with_name("fake_arm.py"), folder)
         (folder / "arms.py").write_text(MODULE)
-        spec = PolicySpec(
-            model="hold",
-            revision="1",
-            cameras=(),
-            state_names=JOINTS,
-            action_names=JOINTS,
-            chunk_size=60,
-            fps=50,
-        )
-        config = Config(kind="flow", spec=spec, network={})
-        (folder / "policy" / CONFIG).write_bytes(msgspec.json.encode(config))
+        write_spec(folder / "policy", holding(fps=50))
         self.write()
 
     def write(self, **entry: Any) -> None:

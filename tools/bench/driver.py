@@ -46,7 +46,7 @@ from ...actors.embedding.embedded_fleet import Fleet
 from ...actors.runtime.runtime_dir import SOCKET, runtime_base
 from ...actors.supervision.control_socket import attach
 from ...policy.base import PolicySpec
-from ...policy.checkpoint import CONFIG, Config
+from ...policy.synthetic import write_spec
 from ...transport.seqlock import SteadyReader
 from . import figures
 from .rough_bus import JOINTS, RoughArm, Transaction, transactions
@@ -219,9 +219,7 @@ def fleet_file(directory: Path, journal: Path) -> Path:
         chunk_size=60,
         fps=HZ,
     )
-    (directory / "hold").mkdir()
-    config = Config(kind="flow", spec=spec, network={})
-    (directory / "hold" / CONFIG).write_bytes(msgspec.json.encode(config))
+    write_spec(directory / "hold", spec)
     arm = {
         "name": "arm",
         "driver": f"{RoughArm.__module__}:{RoughArm.__name__}",

@@ -13,7 +13,7 @@ import psutil
 
 from ...actors.runtime.configs import BrokerConfig, InferenceConfig
 from ...policy.base import PolicySpec
-from ...policy.checkpoint import CONFIG, Config
+from ...policy.synthetic import write_spec
 from ...transport import sockets
 from .fleet_robot import CHUNK_STEPS, FPS, SERVICE
 from .request_path import JOINTS, cpu_s_of
@@ -71,9 +71,8 @@ class Site:
         self, directory: Path, replicas: int, batch: int, service_s: float, robots: int
     ) -> None:
         directory.mkdir()
-        (place := directory / "checkpoint").mkdir()
-        written = Config(kind="constant", spec=SPEC, network={})
-        (place / CONFIG).write_bytes(msgspec.json.encode(written))
+        place = directory / "checkpoint"
+        write_spec(place, SPEC)
         self.front, back = (sockets.ipc(directory, name) for name in ("front", "back"))
         self._replicas = [f"{SERVICE}/{k}" for k in range(replicas)]
         self._started = started = Started(directory)

@@ -29,7 +29,7 @@ from ...actors.runtime.runtime_dir import SOCKET, runtime_base
 from ...actors.supervision.control_socket import ask
 from ...errors import ControlSocketError
 from ...policy.base import CameraFeature, PolicySpec
-from ...policy.checkpoint import CONFIG, Config
+from ...policy.synthetic import write_spec
 from ...robot.dataset.verification import verify
 from . import figures
 from .driver import mapped
@@ -154,9 +154,7 @@ def fleet_file(directory: Path, codec: str | None) -> Path:
         chunk_size=60,
         fps=HZ,
     )
-    (directory / "hold").mkdir()
-    config = Config(kind="flow", spec=spec, network={})
-    (directory / "hold" / CONFIG).write_bytes(msgspec.json.encode(config))
+    write_spec(directory / "hold", spec)
     camera = {
         "driver": f"{PanningCamera.__module__}:{PanningCamera.__name__}",
         "width": WIDTH,

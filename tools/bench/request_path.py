@@ -30,7 +30,7 @@ from ...actors.control.request_cycle import RequestCycle
 from ...actors.control.tick_log import TICK_BYTES, TickLog
 from ...actors.runtime.configs import BrokerConfig, CameraFeed, InferenceConfig, NetworkConfig
 from ...policy.base import CameraFeature, PolicySpec
-from ...policy.checkpoint import CONFIG, Config
+from ...policy.synthetic import write_spec
 from ...robot.base import ControlMode, RobotSpec
 from ...transport import segment, sockets
 from ...transport.bodies import Vitals
@@ -144,10 +144,8 @@ class Path:
         way, directory, served = self.way, started.directory, self._served
         checkpoint = served.checkpoint
         if served.policy == "constant":
-            (place := directory / "checkpoint").mkdir()
-            written = Config(kind="constant", spec=spec_of(*way.size), network={})
-            (place / CONFIG).write_bytes(msgspec.json.encode(written))
-            checkpoint = str(place)
+            checkpoint = str(directory / "checkpoint")
+            write_spec(checkpoint, spec_of(*way.size))
         self.front, back = (
             [_tcp(), _tcp()]
             if way.hosts

@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from holdfast import Fleet
 from holdfast.policy.base import CameraFeature, PolicySpec
-from holdfast.policy.checkpoint import Config
+from holdfast.policy.synthetic import write_spec
 from holdfast.robot.sim import SPEC
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.keys import Role, new
@@ -66,7 +65,6 @@ class Files:
     def policy(self, camera: str) -> Path:
         """A checkpoint that needs no weights, and sees through `camera`."""
         directory = self.directory / f"sees-{camera}"
-        directory.mkdir(exist_ok=True)
         spec = PolicySpec(
             model="test",
             revision="1",
@@ -76,8 +74,7 @@ class Files:
             chunk_size=45,
             fps=30,
         )
-        config = Config(kind="constant", spec=spec, network={})
-        (directory / "config.json").write_bytes(msgspec.json.encode(config))
+        write_spec(directory, spec)
         return directory
 
 
