@@ -9,7 +9,6 @@ lifts a stop: a lift counts by its own signature, at every host.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from logging import Logger
 from pathlib import Path
 
@@ -20,8 +19,7 @@ from ...transport.stop_bodies import HeldRobot, Stops
 from ..runtime.configs import BrokerConfig
 from ..runtime.held_robots import HeldRobots
 from ..runtime.site_stop_store import SiteStopStore
-from ..runtime.site_stops import SiteStops
-from ..runtime.stop_messages import StopPeer, encoded, stop_messages
+from ..runtime.stop_messages import StopPeer, tell_peers
 
 HELD_NS = 250_000_000
 """How often what became of the stops is passed on: many hosts answer at once."""
@@ -84,15 +82,14 @@ class StopExchange:
         if held_due:
             self._unheld, self._held_ns = False, now_ns
             self._held.write()
-        due = [peer for peer in self._peers.values() if peer.is_due(self._digest)]
-        known = encoded(stop_messages(self._store.stops, ())) if due else []
-        held = encoded(stop_messages(SiteStops(), self._held)) if due or held_due else []
-        for peer in due:
-            peer.tell(self._digest, known)
-        for peer in self._peers.values() if held_due else due:
-            peer.tell_held(held)
-        for identity, peer in self._peers.items():
-            peer.turn(self._digest, partial(_send_to, identity, send))
+        tell_peers(
+            self._peers,
+            self._store.stops,
+            self._digest,
+            self._held,
+            lambda identity, frames: send([identity, *frames]),
+            is_new=held_due,
+        )
 
     def _changed(self) -> None:
         """All are to be sent what is known now: their heartbeats said something else."""
@@ -101,7 +98,3 @@ class StopExchange:
             self._log.warning("a stop of the site is in force: by %s: %s", stop.by, stop.why)
         if self._store.unreadable:
             self._log.error("stops of the site are not passed on: %s", self._store.unreadable)
-
-
-def _send_to(identity: bytes, send: Callable[[list[Buffer]], bool], frames: list[Buffer]) -> bool:
-    return send([identity, *frames])

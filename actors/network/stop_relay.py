@@ -11,7 +11,6 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from logging import Logger
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,7 @@ from ..runtime.configs import NetworkConfig
 from ..runtime.held_robots import HeldRobots
 from ..runtime.robots_file import KnownRobot
 from ..runtime.site_stop_store import SiteStopStore
-from ..runtime.site_stops import SiteStops
-from ..runtime.stop_messages import StopPeer, encoded, stop_messages
+from ..runtime.stop_messages import StopPeer, tell_peers
 
 ASK_NS = 100_000_000
 """How often a driver is asked that has not confirmed a stop."""
@@ -130,16 +128,15 @@ class StopRelay:
         self._receive()
         self._elsewhere.write()
         held = tuple(self._rows())
-        news, self._sent = held != self._sent, held
-        due = [peer for peer in self._brokers.values() if peer.is_due(self._digest)]
-        known = encoded(stop_messages(self._store.stops, ())) if due else []
-        rows = encoded(stop_messages(SiteStops(), held)) if due or news else []
-        for peer in due:
-            peer.tell(self._digest, known)
-        for peer in self._brokers.values() if news else due:
-            peer.tell_held(rows)
-        for broker, peer in self._brokers.items():
-            peer.turn(self._digest, partial(_send_to, broker, send))
+        is_new, self._sent = held != self._sent, held
+        tell_peers(
+            self._brokers,
+            self._store.stops,
+            self._digest,
+            held,
+            lambda broker, frames: send(frames, broker),
+            is_new=is_new,
+        )
 
     def _changed(self) -> None:
         self._digest = self._store.stops.digest
@@ -191,7 +188,3 @@ class StopRelay:
                 seen=self._digest,
                 message=(self._store.refused if stops and self._store.refused else message)[:256],
             )
-
-
-def _send_to(broker: int, send: Callable[[list[Buffer], int], bool], frames: list[Buffer]) -> bool:
-    return send(frames, broker)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
 
 import msgspec
 
@@ -20,6 +22,8 @@ _AT_ONCE = 2
 """Messages to one peer in a turn: its queue, of 4 or 8, has room for requests and replies too."""
 
 Frames = list[Buffer]
+Peer = TypeVar("Peer")
+"""By what a process names its peers."""
 Item = SiteStop | Lift | HeldRobot
 
 
@@ -78,6 +82,30 @@ class StopPeer:
             if not waiting or not send(waiting[0]):
                 return
             waiting.popleft()
+
+
+def tell_peers(
+    peers: Mapping[Peer, StopPeer],
+    known: SiteStops,
+    digest: str,
+    held: Iterable[HeldRobot],
+    send: Callable[[Peer, Frames], bool],
+    *,
+    is_new: bool,
+) -> None:
+    """Send what is due: `known`, with its digest, to those that know something else, and `held` to
+    them too, or to all where it is new. What `send` refuses stays for the next turn."""
+    due = [peer for peer in peers.values() if peer.is_due(digest)]
+    if due:
+        stops = encoded(stop_messages(known, ()))
+        for peer in due:
+            peer.tell(digest, stops)
+    if due or is_new:
+        rows = encoded(stop_messages(SiteStops(), held))
+        for peer in peers.values() if is_new else due:
+            peer.tell_held(rows)
+    for name, peer in peers.items():
+        peer.turn(digest, partial(send, name))
 
 
 def _groups(known: SiteStops) -> Iterator[Sequence[Item]]:
