@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
 
 from holdfast.policy.normalize import Stats
 from holdfast.policy.steps.libero import ACTIONS, STATE
@@ -17,7 +15,7 @@ from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.robot.dataset.recording_schema import RecordingSchema
 from holdfast.tests.robot.dataset.recordings import BLIND, SMALL, dataset
 from holdfast.tests.tools.training.small_pi_trainings import NETWORK, tiny
-from holdfast.tools.training import train
+from holdfast.tests.tools.training.train_commands import trained
 from holdfast.tools.training.pi_config import sized
 from holdfast.tools.training.pi_presets import PI_CONFIGS
 from holdfast.tools.training.pi_recordings import pi_spec_of, pi_windows, widened
@@ -31,13 +29,6 @@ LIBERO = RecordingSchema(
     cameras={"image": (24, 24), "image2": (24, 24)},
     robot_type="libero",
 )
-
-
-def trained(*arguments: str) -> Result:
-    """What the command prints and returns, on the CPU."""
-    app = typer.Typer()
-    app.command()(train.main)
-    return CliRunner().invoke(app, [*arguments, "--device", "cpu"])
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import typer
 from numpy.typing import NDArray
-from typer.testing import CliRunner, Result
 
 from holdfast.policy.checkpoint import read_config
 from holdfast.policy.kinds import load_policy
@@ -23,16 +21,10 @@ from holdfast.robot.sim.draw import draw
 from holdfast.robot.sim.expert import Expert
 from holdfast.tests.robot.dataset.recordings import dataset
 from holdfast.tests.tools.training.small_trainings import SMALL_KEYS
+from holdfast.tests.tools.training.train_commands import invoked
 from holdfast.tools.training import dataset_statistics, train
 from holdfast.tools.training.presets import CONFIGS
 from holdfast.transport.images import resize
-
-
-def invoked(function: object, *arguments: str) -> Result:
-    """What a command prints and returns."""
-    app = typer.Typer()
-    app.command()(function)  # type: ignore[type-var]
-    return CliRunner().invoke(app, list(arguments))
 
 
 @pytest.fixture(scope="module")

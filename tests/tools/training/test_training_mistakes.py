@@ -5,22 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
 
 from holdfast.robot.dataset.recording_schema import RecordingSchema
 from holdfast.tests.robot.dataset.recordings import SMALL, dataset
 from holdfast.tests.tools.training.small_trainings import SMALL_KEYS
+from holdfast.tests.tools.training.train_commands import invoked, trained
 from holdfast.tools.training import train
 from holdfast.tools.training.pi_presets import PI_CONFIGS
 from holdfast.tools.training.presets import CONFIGS
-
-
-def trained(*arguments: str) -> Result:
-    """What the command prints and returns, on the CPU."""
-    app = typer.Typer()
-    app.command()(train.main)
-    return CliRunner().invoke(app, [*arguments, "--device", "cpu"])
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +56,9 @@ def test_a_mistake_is_answered_with_what_was_found_and_expected(
     root: Path, tmp_path: Path, keys: list[str], status: int, error: str
 ) -> None:
     """One message and a status before an image is decoded, and no checkpoint."""
-    app = typer.Typer()
-    app.command()(train.main)
     out = tmp_path / "out"
     given = ["flow", "--dataset", str(root), "--out", str(out), *SMALL_KEYS, *keys]
-    done = CliRunner().invoke(app, given)
+    done = invoked(train.main, *given)
     said = " ".join(done.output.replace("│", " ").split())
     assert done.exit_code == status, done.output
     assert error.format(root=root).replace(" ", "") in said.replace(" ", "")
