@@ -9,11 +9,9 @@ are answered by the actor, or with an error after ANSWER_S, those for a recorder
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
 import re
 import signal
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +19,16 @@ import msgspec
 
 from ...errors import RequestDeclinedError, SegmentError
 from ..runtime.kinds import KINDS
-from ..runtime.link_messages import CommandReply
 from ..runtime.spec import ActorSpec
 from ..runtime.suggestions import closest
 from .control_socket import ControlClient
+from .delivered_commands import ANSWER_S, DeliveredCommands
 from .spec_diff import differences
 from .supervised import Restart, Start, Stop, SupervisionEvent
 
 if TYPE_CHECKING:
     from .supervisor import Supervisor
 
-ANSWER_S = 5.0
 NOTHING_TO_DRAIN = frozenset(KINDS) - {"inference"}
 ROBOT_VERBS = ("pause", "resume", "reset", "episode", "task", "take-over", "go-to", "use")
 RECORDER_VERBS = (
@@ -60,13 +57,12 @@ class ControlRequest(msgspec.Struct, frozen=True):
 
 
 class ControlCommands:
-    """Handles the requests of a supervisor's clients."""
+    """Handles the requests of a supervisor's clients. `delivered`: those that its actors answer."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._ids = itertools.count(1)
+        self.delivered = DeliveredCommands(supervisor)
         self._until_end: list[ControlClient] = []
-        self._waiting: dict[int, tuple[ControlClient, str, float, float]] = {}
         self._verbs: dict[str, Callable[[ControlClient, ControlRequest], None]] = {
             "status": self._status,
             "places": self._places,
@@ -105,34 +101,10 @@ class ControlCommands:
             self._supervisor.note("error", f"a request {request.get('do')!r:.100} failed: {fault}")
             client.refuse(f"the supervisor failed over this request ({fault}): please report it")
 
-    def answered(self, actor: str, reply: CommandReply) -> None:
-        """Pass on the reply of `actor` to a command. One to another actor's command is ignored."""
-        if self._waiting.get(reply.id, (None, "", 0.0, 0.0))[1] != actor:
-            return
-        client, name, *_ = self._waiting.pop(reply.id)
-        if reply.error is not None:
-            client.refuse(f"{name}: {reply.error}")
-        else:
-            client.reply({"ok": True, "name": name, "result": reply.result})
-
     def ended(self, faults: list[str]) -> None:
         """Answer those who wait for the end of the fleet with what went wrong at its stop."""
         for client in self._until_end:
             client.reply({"ok": True, "faults": faults})
-
-    def exited(self, actor: str, how: str) -> None:
-        """Refuse the requests that wait for `actor`, whose process has ended."""
-        for id, (client, name, *_) in list(self._waiting.items()):
-            if name == actor:
-                del self._waiting[id]
-                client.refuse(f"{name} {how} before it answered; see `actorctl status`")
-
-    def expire(self, now_s: float) -> None:
-        """Refuse the requests whose actor did not answer in time."""
-        for id, (client, name, deadline_s, within_s) in list(self._waiting.items()):
-            if now_s >= deadline_s:
-                del self._waiting[id]
-                client.refuse(f"{name} did not answer within {within_s:g} s; see `actorctl status`")
 
     def _status(self, client: ControlClient, request: ControlRequest) -> None:
         client.reply({"ok": True, "pid": os.getpid(), "status": self._supervisor.status()})
@@ -252,7 +224,7 @@ class ControlCommands:
             if robot not in robots:
                 raise RequestDeclinedError(f"no robot {robot!r}; {closest(robot, robots)}")
         names = [f"{robot}/control" for robot in request.names]
-        self._deliver(client, names, request.do, request.args)
+        self.delivered.send(client, names, request.do, request.args, ANSWER_S)
 
     def _recorder(self, client: ControlClient, request: ControlRequest) -> None:
         """A command for a robot's recorder."""
@@ -265,33 +237,12 @@ class ControlCommands:
                     f"{robot} is not recorded: give it `record: {{root: FOLDER}}` in fleet.yaml"
                 )
         names = [f"{robot}/recorder" for robot in request.names]
-        self._deliver(client, names, request.do, request.args, SAVED_S)
+        self.delivered.send(client, names, request.do, request.args, SAVED_S)
 
     def _tell(self, client: ControlClient, request: ControlRequest) -> None:
         """Any command for any actor: {"do": "tell", "names": [...], "verb": ..., "args": {...}}."""
-        self._deliver(client, self._names(request), request.verb, request.args)
-
-    def _deliver(
-        self,
-        client: ControlClient,
-        names: list[str],
-        verb: str,
-        args: dict[str, Any],
-        answer_s: float | None = None,
-    ) -> None:
-        if len(names) != 1:
-            raise RequestDeclinedError(f"{verb} takes one name, got {len(names)}")
-        process = self._supervisor.processes[names[0]].process
-        id = next(self._ids)
-        try:
-            sent = process is not None and process.link.command(verb, args, id)
-        except ValueError as error:
-            raise RequestDeclinedError(f"{names[0]} cannot be sent this: {error}") from error
-        if not sent:
-            state = self._supervisor.state.actors[names[0]].state
-            raise RequestDeclinedError(f"{names[0]} cannot be sent {verb!r}: it is {state}")
-        within_s = ANSWER_S if answer_s is None else answer_s
-        self._waiting[id] = (client, names[0], time.monotonic() + within_s, within_s)
+        names = self._names(request)
+        self.delivered.send(client, names, request.verb, request.args, ANSWER_S)
 
     def _names(self, request: ControlRequest) -> list[str]:
         """The actors named in the request, all known."""

@@ -97,7 +97,7 @@ class Supervisor:
             keep=logs.add,
             warn=lambda message: self.note("warning", message),
             feed=self.feed,
-            on_reply=self._commands.answered,
+            on_reply=self._commands.delivered.answered,
             on_exit=self._exited,
         )
         self._clients = ControlClients(
@@ -198,7 +198,7 @@ class Supervisor:
     def _exited(self, actor: str, how: str, code: int) -> None:
         if self.state.stopping and code > 0:
             self.stop_faults.append(f"{actor} {how}")
-        self._commands.exited(actor, how)
+        self._commands.delivered.exited(actor, how)
 
     # The loop.
 
@@ -236,7 +236,7 @@ class Supervisor:
             self._next_s["publish"] = now_s + PUBLISH_S
             self._show()
         self.processes.helpers.turn(now_s, self._calm())
-        self._commands.expire(now_s)
+        self._commands.delivered.expire(now_s)
         self.logs.flush()
 
     def _show(self) -> None:

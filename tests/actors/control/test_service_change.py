@@ -11,7 +11,7 @@ from holdfast.actors.control.plan_memory import PLAN_BYTES
 from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.actors.control.service_change import CHANGE_NS
 from holdfast.actors.control.supply_state import SupplyState
-from holdfast.actors.supervision.control_commands import ANSWER_S
+from holdfast.actors.supervision.delivered_commands import ANSWER_S
 from holdfast.tests.actors.control.request_cycles import TERMS, S, new_cycle, opened
 from holdfast.transport.bodies import Reject
 
