@@ -5,18 +5,15 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from holdfast.policy.normalize import Stats
-from holdfast.policy.pi0.architecture import Architecture, FlowFamily
+from holdfast.policy.pi0.architecture import FlowFamily
 from holdfast.tests.peers.key_weights import inputs_of
-from holdfast.tests.peers.small_pi0 import SMALL
+from holdfast.tests.peers.small_pi0 import TRAINED
 
 FAMILIES: tuple[FlowFamily, ...] = ("pi0", "pi05")
-HEADS = 8
-"""Of attention: in its training pass, openpi has this number in its code."""
 
 STATES, ACTIONS = 8, 7
 """Of LIBERO's robot."""
@@ -27,16 +24,6 @@ SERVED: dict[str, tuple[FlowFamily, bool]] = {
     "pi05_without_state": ("pi05", False),
 }
 """Whole policies: the family, and whether it reads the state in its text."""
-
-
-def sizes_of(family: FlowFamily) -> Architecture:
-    """Those of `SMALL`, with openpi's number of heads."""
-    small = SMALL[family]
-    return msgspec.structs.replace(
-        small,
-        language=msgspec.structs.replace(small.language, heads=HEADS),
-        expert=msgspec.structs.replace(small.expert, heads=HEADS),
-    )
 
 
 def stats_of(name: str, size: int) -> Stats:
@@ -79,7 +66,7 @@ def requests() -> list[LiberoRequest]:
 
 def loss_inputs(family: FlowFamily) -> dict[str, NDArray[Any]]:
     """The actions and times of a training step."""
-    sizes = sizes_of(family)
+    sizes = TRAINED[family]
     made: dict[str, NDArray[Any]] = {**inputs_of({"actions": (3, sizes.steps, sizes.actions)})}
     made["time"] = np.array([0.05, 0.5, 0.95], np.float32)
     return made

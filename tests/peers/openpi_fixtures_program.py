@@ -26,7 +26,7 @@ from holdfast.policy.pi0.checkpoint_layout import PROMPT_TOKENS
 from holdfast.policy.pi0.tensor_names import WORDS, WORDS_OUT
 from holdfast.tests.peers import openpi_cases as cases
 from holdfast.tests.peers.key_weights import weights_of
-from holdfast.tests.peers.small_pi0 import BATCH, EULER_STEPS, TASKS, inputs, states
+from holdfast.tests.peers.small_pi0 import BATCH, EULER_STEPS, TASKS, TRAINED, inputs, states
 from holdfast.tests.peers.small_pi_checkpoint import trained_pieces
 from holdfast.tools.bench.peers.openpi_files import OpenpiFiles, openpi_files
 from holdfast.tools.bench.peers.openpi_pi0 import model_of, observation_of
@@ -36,7 +36,7 @@ torch.set_num_threads(1)
 
 def weighted(files: OpenpiFiles, family: FlowFamily) -> Any:
     """The model with weights by name."""
-    model = model_of(files, cases.sizes_of(family))
+    model = model_of(files, TRAINED[family])
     torch.set_float32_matmul_precision("highest")  # openpi's model lowers it.
     with torch.no_grad():
         for key, value in model.state_dict().items():
@@ -127,7 +127,7 @@ def images() -> dict[str, Any]:
     it."""
     transforms = importlib.import_module("openpi.transforms")
     observation = importlib.import_module("openpi.models.model").Observation
-    side = cases.sizes_of("pi0").vision.pixels
+    side = TRAINED["pi0"].vision.pixels
     given = {"image": {"base_0_rgb": cases.requests()[0].image}}
     resized = transforms.ResizeImages(side, side)(given)["image"]["base_0_rgb"]
     ramp = torch.arange(256, dtype=torch.uint8).view(1, 16, 16, 1).expand(-1, -1, -1, 3)
@@ -147,7 +147,7 @@ def served(model: Any, name: str, vocabulary: Path) -> dict[str, Any]:
     kind = importlib.import_module("openpi.models.model").ModelType
     normalize = importlib.import_module("openpi.shared.normalize")
     family, reads_state = cases.SERVED[name]
-    sizes = cases.sizes_of(family)
+    sizes = TRAINED[family]
     stats = {
         key: normalize.NormStats(*(np.array(x) for x in (s.mean, s.std, s.q01, s.q99)))
         for key, s in cases.STATS.items()

@@ -22,7 +22,7 @@ SMALL: dict[str, Architecture] = {family: small(family) for family in FAMILIES}
 
 
 def _eight(sizes: GemmaSizes) -> GemmaSizes:
-    return msgspec.structs.replace(sizes, heads=8, head=8)
+    return msgspec.structs.replace(sizes, heads=8)
 
 
 TRAINED: dict[str, Architecture] = {
@@ -31,7 +31,7 @@ TRAINED: dict[str, Architecture] = {
     )
     for family in ("pi0", "pi05")
 }
-"""With eight heads: LeRobot's forward pass of training has no other number of them."""
+"""With eight heads: the training passes of openpi and of LeRobot have no other number of them."""
 
 BEGIN, END, DECODED = 2, 3, 6
 """Of π0-FAST: the words that begin a text and end an answer, and the words of a free choice."""

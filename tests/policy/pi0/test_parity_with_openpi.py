@@ -30,7 +30,7 @@ from holdfast.policy.pi0.word_pieces import SentencePieces
 from holdfast.policy.steps import ResizeImages, write_norm_stats
 from holdfast.tests.peers import openpi_cases as cases
 from holdfast.tests.peers.environments import importable, interpreter_of
-from holdfast.tests.peers.small_pi0 import BATCH, EULER_STEPS, TASKS, inputs, states
+from holdfast.tests.peers.small_pi0 import BATCH, EULER_STEPS, TASKS, TRAINED, inputs, states
 from holdfast.tests.peers.small_pi_checkpoint import write_openpi_checkpoint
 
 from .conftest import weighted
@@ -53,7 +53,7 @@ def theirs(name: str) -> dict[str, NDArray[Any]]:
 
 @cache
 def network_of(family: FlowFamily) -> PiNetwork:
-    return weighted(cases.sizes_of(family))
+    return weighted(TRAINED[family])
 
 
 @cache
@@ -141,7 +141,7 @@ def test_the_tokens_of_a_request_are_those_of_openpi(family: Family, tmp_path: P
 
 def test_an_image_is_prepared_as_openpi_does_to_the_bit() -> None:
     """Pillow's filter in bytes, black around it, and each byte as the same number."""
-    side = cases.sizes_of("pi0").vision.pixels
+    side = TRAINED["pi0"].vision.pixels
     image = cases.requests()[0].image
     resized = ResizeImages(side, side)({"image": {"base_0_rgb": image}})["image"]["base_0_rgb"]
     assert np.array_equal(resized, theirs("images")["resized"])
@@ -153,7 +153,7 @@ def test_an_image_is_prepared_as_openpi_does_to_the_bit() -> None:
 def test_a_served_chunk_is_that_of_openpis_policy(name: str, tmp_path: Path) -> None:
     """From bytes of images and a text to LIBERO's actions, within 1e-3 of each action's spread."""
     family, reads_state = cases.SERVED[name]
-    sizes = cases.sizes_of(family)
+    sizes = TRAINED[family]
     folder = write_openpi_checkpoint(tmp_path / name, family, architecture=sizes)
     (folder / "tokenizer.model").write_bytes(theirs("texts")["vocabulary"].tobytes())
     write_norm_stats(folder / "assets" / "lab", cases.STATS)
