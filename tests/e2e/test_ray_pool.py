@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("ray", reason="needs ray, 240 MB: pip install 'holdfast[ray]'")
 
 from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, row
+from holdfast.tests.free_ports import free_port
 from holdfast.tests.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(1200), pytest.mark.slow]
@@ -130,8 +131,7 @@ def test_a_pool_follows_the_load_and_survives_its_owner_and_a_node(
 ) -> None:
     """Robots are served all the time but while their only replica starts elsewhere."""
     file = tmp_path / "pooled.yaml"
-    first = 25_000 + os.getpid() % 2_000 * 2
-    file.write_text(FLEET % (first, first + 1, cluster.address))
+    file.write_text(FLEET % (free_port(), free_port(), cluster.address))
     fleet = start_fleet("--host", "hub", fleet=file)
     pooled = Pooled(fleet)
 

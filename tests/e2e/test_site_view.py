@@ -14,6 +14,7 @@ import pytest
 
 from holdfast.actors.gateway.address import one_click
 from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, row
+from holdfast.tests.free_ports import free_port
 from holdfast.tests.waiting import wait_until
 
 pytestmark = [pytest.mark.timeout(600), pytest.mark.slow]
@@ -31,12 +32,10 @@ robots:
 
 
 @pytest.fixture
-def hosts(
-    start_fleet: StartFleet, tmp_path: Path, free_ports: list[int]
-) -> dict[str, FleetProcess]:
+def hosts(start_fleet: StartFleet, tmp_path: Path) -> dict[str, FleetProcess]:
     """Both hosts by name; the robot streams."""
     file = tmp_path / "two.yaml"
-    file.write_text(FLEET % tuple(free_ports))
+    file.write_text(FLEET % (free_port(), free_port()))
     parts: dict[str, FleetProcess] = {}
     for host in ("hub", "cell"):
         own = {"HOLDFAST_RUNTIME": str(tmp_path / f"{host}-r")}
@@ -44,13 +43,6 @@ def hosts(
         parts[host] = start_fleet("--host", host, fleet=file, environment=own)
     parts["cell"].streaming()
     return parts
-
-
-@pytest.fixture
-def free_ports() -> list[int]:
-    """Two TCP ports that nothing uses, below those that the kernel gives to connections."""
-    first = 20_000 + os.getpid() % 5_000 * 2
-    return [first, first + 1]
 
 
 def get(host: FleetProcess, path: str) -> tuple[int, str]:
