@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from .actors.control.config import SafetySettings as SafetySettings
     from .actors.control.config import TimingSettings as TimingSettings
     from .actors.control.rtc_settings import RtcSettings as RtcSettings
-    from .actors.driver.emergency_stop import StopOutcome as StopOutcome
+    from .actors.driver.stop_outcome import StopOutcome as StopOutcome
     from .actors.embedding.embedded_fleet import Fleet as Fleet
     from .actors.embedding.given import StopEvent as StopEvent
     from .actors.embedding.remote_policy import RemotePolicy as RemotePolicy
@@ -96,7 +96,7 @@ if TYPE_CHECKING:
 _NAMES = {
     ".actors.control.config": ("PlanSettings", "SafetySettings", "TimingSettings"),
     ".actors.control.rtc_settings": ("RtcSettings",),
-    ".actors.driver.emergency_stop": ("StopOutcome",),
+    ".actors.driver.stop_outcome": ("StopOutcome",),
     ".actors.embedding.embedded_fleet": ("Fleet",),
     ".actors.embedding.given": ("StopEvent",),
     ".actors.embedding.remote_policy": ("RemotePolicy",),

@@ -19,7 +19,7 @@ from ... import arguments
 from ...errors import ControlSocketError, FleetFailedError, NotReadyError
 from ...transport import segment
 from ...transport.frames import FrameReader
-from ..driver.emergency_stop import StopOutcome
+from ..driver.stop_outcome import StopOutcome
 from ..fleet.loading import load
 from ..runtime.runtime_dir import LOCK, SOCKET, runtime_base
 from ..supervision.control_socket import ask, attach

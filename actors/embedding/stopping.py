@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ... import arguments
 from ..driver import emergency_stop as stopping
-from ..driver.emergency_stop import StopOutcome
+from ..driver.stop_outcome import StopOutcome
 from ..runtime import robots_file
 
 

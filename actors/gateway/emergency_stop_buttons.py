@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ...errors import RequestDeclinedError
 from ..driver import emergency_stop
-from ..driver.emergency_stop import StopOutcome
+from ..driver.stop_outcome import StopOutcome
 from ..runtime import robots_file
 
 BY = "the dashboard"

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ...actors.driver import emergency_stop
-from ...actors.driver.emergency_stop import StopOutcome
+from ...actors.driver.stop_outcome import StopOutcome
 from ...actors.runtime import robots_file
 from ...errors import FleetNotFoundError, KeyFileError
 

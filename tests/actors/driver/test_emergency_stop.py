@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from holdfast.actors.driver import emergency_stop, latch
-from holdfast.actors.driver.emergency_stop import StopOutcome
+from holdfast.actors.driver.stop_outcome import StopOutcome
 from holdfast.actors.runtime import robots_file
 from holdfast.actors.runtime.robots_file import KnownRobot, KnownRobots
 from holdfast.actors.runtime.site_stop_store import SiteStopStore
