@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 import time
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from unittest import mock
 
@@ -27,6 +27,7 @@ from holdfast.policy.pi0.checkpoint_layout import PROMPT_TOKENS
 from holdfast.tools.bench.pi_sizes import WORDS, small
 
 from . import line_server
+from .resized_classes import ResizedClasses, gemma_of
 
 MODULES: dict[str, tuple[Any, Any, str]] = {
     "pi0": (modeling_pi0, PI0Config, "PI0Policy"),
@@ -35,29 +36,11 @@ MODULES: dict[str, tuple[Any, Any, str]] = {
 
 
 def policy_of(sizes: Architecture, actions: int) -> Any:
-    """The policy. The sizes are set on their way to transformers' classes, because the library has
-    no configuration for small vision towers and vocabularies."""
+    """The policy, for whose small vision tower and vocabulary the library has no configuration."""
     module, config_class, name = MODULES[sizes.family]
-
-    def gemma(variant: str) -> Any:
-        each = sizes.language if variant == "gemma_2b" else sizes.expert
-        return module.GemmaConfig(
-            each.width, each.layers, each.mlp, each.heads, each.key_heads, each.head
-        )
-
-    whole, expert = module.PaliGemmaForConditionalGenerationWithPiGemma, module.PiGemmaForCausalLM
-
-    def sized_whole(config: Any) -> Any:
-        vision = config.vision_config
-        vision.hidden_size, vision.num_hidden_layers = sizes.vision.width, sizes.vision.layers
-        vision.num_attention_heads, vision.intermediate_size = sizes.vision.heads, sizes.vision.mlp
-        vision.projection_dim = sizes.language.width
-        config.text_config.vocab_size = sizes.words
-        return whole(config=config)
-
-    def sized_expert(config: Any) -> Any:
-        config.vocab_size = sizes.words
-        return expert(config=config)
+    resized = ResizedClasses(
+        sizes, module.PaliGemmaForConditionalGenerationWithPiGemma, module.PiGemmaForCausalLM
+    )
 
     config = config_class(
         chunk_size=sizes.steps,
@@ -69,9 +52,9 @@ def policy_of(sizes: Architecture, actions: int) -> Any:
         output_features={"action": PolicyFeature(FeatureType.ACTION, (actions,))},
     )
     with (
-        mock.patch.object(module, "get_gemma_config", gemma),
-        mock.patch.object(module, "PaliGemmaForConditionalGenerationWithPiGemma", sized_whole),
-        mock.patch.object(module, "PiGemmaForCausalLM", sized_expert),
+        mock.patch.object(module, "get_gemma_config", partial(gemma_of, module.GemmaConfig, sizes)),
+        mock.patch.object(module, "PaliGemmaForConditionalGenerationWithPiGemma", resized.whole),
+        mock.patch.object(module, "PiGemmaForCausalLM", resized.expert),
     ):
         return getattr(module, name)(config)
 

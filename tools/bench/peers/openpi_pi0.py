@@ -29,6 +29,7 @@ from holdfast.tools.bench.pi_sizes import WORDS, small
 
 from . import line_server
 from .openpi_files import OpenpiFiles, openpi_files
+from .resized_classes import ResizedClasses, gemma_of
 
 COMPILED = "max-autotune"
 """The `pytorch_compile_mode` of openpi's Pi0Config."""
@@ -37,29 +38,12 @@ SLOTS = ("base_0_rgb", "left_wrist_0_rgb", "right_wrist_0_rgb")
 
 
 def model_of(files: OpenpiFiles, sizes: Architecture, precision: str = "float32") -> Any:
-    """openpi's `PI0Pytorch`. The sizes are set on their way to transformers' classes, because those
-    of the vision tower and of the vocabulary are numbers in openpi's code."""
+    """openpi's `PI0Pytorch`, whose sizes of the vision tower and of the vocabulary are numbers in
+    openpi's code."""
     classes = files.transformers
-    whole, expert = classes.PaliGemmaForConditionalGeneration, classes.GemmaForCausalLM
-
-    def gemma(variant: str) -> Any:
-        each = sizes.language if variant == "gemma_2b" else sizes.expert
-        return files.gemma.Config(
-            each.width, each.layers, each.mlp, each.heads, each.key_heads, each.head
-        )
-
-    def sized_whole(config: Any) -> Any:
-        vision = config.vision_config
-        vision.hidden_size, vision.num_hidden_layers = sizes.vision.width, sizes.vision.layers
-        vision.num_attention_heads, vision.intermediate_size = sizes.vision.heads, sizes.vision.mlp
-        vision.image_size, vision.patch_size = sizes.vision.pixels, sizes.vision.patch
-        vision.projection_dim = sizes.language.width
-        config.text_config.vocab_size = sizes.words
-        return whole(config=config)
-
-    def sized_expert(config: Any) -> Any:
-        config.vocab_size = sizes.words
-        return expert(config=config)
+    resized = ResizedClasses(
+        sizes, classes.PaliGemmaForConditionalGeneration, classes.GemmaForCausalLM
+    )
 
     config = SimpleNamespace(
         pi05=sizes.family == "pi05",
@@ -71,9 +55,9 @@ def model_of(files: OpenpiFiles, sizes: Architecture, precision: str = "float32"
         pytorch_compile_mode=None,
     )
     with (
-        mock.patch.object(files.gemma, "get_config", gemma),
-        mock.patch.object(classes, "PaliGemmaForConditionalGeneration", sized_whole),
-        mock.patch.object(classes, "GemmaForCausalLM", sized_expert),
+        mock.patch.object(files.gemma, "get_config", partial(gemma_of, files.gemma.Config, sizes)),
+        mock.patch.object(classes, "PaliGemmaForConditionalGeneration", resized.whole),
+        mock.patch.object(classes, "GemmaForCausalLM", resized.expert),
     ):
         model = files.network.PI0Pytorch(config)
     prepare = partial(
