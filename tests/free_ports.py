@@ -1,4 +1,4 @@
-"""TCP ports for programs that are told theirs before they listen."""
+"""TCP ports for programs that are given theirs before they listen."""
 
 from __future__ import annotations
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,21 +20,15 @@ from holdfast.actors.broker.arrival import Arrival
 from holdfast.actors.broker.effects import Effect, ToReplica, ToRobot
 from holdfast.actors.broker.peers import Peer
 from holdfast.actors.broker.routing import Routing
-from holdfast.actors.inference.capture import Capture, Origin
-from holdfast.actors.inference.policy_runner import PolicyRunner
-from holdfast.actors.inference.replica_metrics import Meters
 from holdfast.actors.inference.self_description import registration
-from holdfast.actors.inference.served_session import BY_BROKER
-from holdfast.actors.inference.service import ReplicaCore
 from holdfast.actors.network.answer_relay import AnswerRelay
 from holdfast.actors.network.broker_route import BrokerRoute
 from holdfast.actors.network.direct_path import DirectPath, SentStraight
 from holdfast.actors.network.session_moves import SessionMoves
 from holdfast.actors.network.session_relay import Phase, SessionRelay
-from holdfast.actors.runtime.audit import Audit
-from holdfast.actors.runtime.configs import BrokerConfig, InferenceConfig
-from holdfast.tests.actors.inference.bench import Echo
+from holdfast.actors.runtime.configs import BrokerConfig
 from holdfast.tests.actors.inference.robot_side import RobotSide, example
+from holdfast.tests.properties.direct_replica import ROBOT, ROBOTS_PEER, Queue, Replica, core_of
 from holdfast.transport.arrays import Buffer
 from holdfast.transport.bodies import Body, Heartbeat
 from holdfast.transport.header import Header, Kind
@@ -44,11 +36,7 @@ from holdfast.transport.host import boot_id
 from holdfast.transport.messages import decode, encode
 
 MS = 1_000_000
-ROBOT = "r1"
-_PEER = Peer(b"r1:1", ROBOT, 1)
-_NOWHERE = Path("/nonexistent")
 Frames = Sequence[Buffer]
-Queue = deque[list[Buffer]]
 
 
 class PaperPath(DirectPath):
@@ -70,65 +58,6 @@ class PaperPath(DirectPath):
         there.door.append(frames)
         self.route.sent(SentStraight(header, frames, now_ns))
         return True
-
-
-@dataclass
-class Replica:
-    """A replica's core with its connections: what lies in them has not been read yet."""
-
-    name: str
-    peer: Peer
-    core: ReplicaCore
-    policy: Echo
-    far: bool
-    shared: set[int]
-    """The requests whose images are in the shared memory of the robot's host."""
-    hung: bool = False
-    progress: int = 0
-    door: Queue = field(default_factory=deque)
-    """Requests that came straight."""
-    back: deque[tuple[str, list[Buffer]]] = field(default_factory=deque)
-    """Messages of the broker."""
-    answers: Queue = field(default_factory=deque)
-    """Answers that go straight to the robot."""
-    sent: deque[tuple[str, list[Buffer]]] = field(default_factory=deque)
-    """Messages to the broker."""
-
-    def read_door(self, now_ns: int) -> None:
-        frames = self.door.popleft()
-        header = Header.unpack(frames[0])
-        self._see(header)
-        way = _PEER.identity
-        self.answers += self.core.receive(ROBOT, header, frames, now_ns, way=way)
-
-    def read_back(self, now_ns: int) -> None:
-        robot, frames = self.back.popleft()
-        if robot:
-            header = Header.unpack(frames[0])
-            self._see(header)
-            for answer in self.core.receive(robot, header, frames, now_ns):
-                self.sent.append((robot, self._with_door(answer)))
-
-    def work(self, now_ns: int) -> None:
-        for robot, frames in self.core.work(now_ns):
-            session = self.core.sessions[robot]
-            for way in session.ways:
-                if way == BY_BROKER:
-                    self.sent.append((robot, frames))
-                else:
-                    self.answers.append(frames)
-            session.answered(frames)
-
-    def _see(self, header: Header) -> None:
-        lost = self.far and header.kind is Kind.REQUEST and header.seq in self.shared
-        assert not lost, f"{self.name} cannot see the images of request {header.seq}"
-
-    def _with_door(self, answer: list[Buffer]) -> list[Buffer]:
-        message = decode(answer)
-        if message.header.kind is not Kind.ACCEPT or self.far:
-            return answer
-        terms = msgspec.structs.replace(message.body, direct=f"ipc://{self.name}", shm=True)
-        return encode(message.header, terms)
 
 
 class DirectSite:
@@ -201,7 +130,7 @@ class DirectSite:
         self._incarnation += 1
         peer = Peer(f"{name}:{self._incarnation}".encode(), name, self._incarnation)
         far = name in self._far
-        self.replicas[name] = replica = Replica(name, peer, *_core(name), far, self.shared)
+        self.replicas[name] = replica = Replica(name, peer, core_of(name), far, self.shared)
         offer = registration(
             name,
             self._incarnation,
@@ -264,8 +193,8 @@ class DirectSite:
         if not self.to_broker:
             return False
         frames = self.to_broker.popleft()
-        message = Arrival(_PEER.identity, "", list(frames)).from_robot()
-        self._carry_out(self.routing.from_robot(_PEER, message, self.now_ns))
+        message = Arrival(ROBOTS_PEER.identity, "", list(frames)).from_robot()
+        self._carry_out(self.routing.from_robot(ROBOTS_PEER, message, self.now_ns))
         return True
 
     def broker_reads_replica(self, name: str) -> bool:
@@ -335,31 +264,3 @@ class DirectSite:
                 there[0].back.append((effect.robot, frames))
             else:
                 waiting += self.routing.undelivered(effect, "unreachable", self.now_ns)
-
-
-def _core(name: str) -> tuple[ReplicaCore, Echo]:
-    policy = Echo()
-    config = InferenceConfig(
-        service="pick",
-        replica=int(name.rpartition("/")[2]),
-        brokers=(),
-        policy="echo",
-        max_wait_ms=0,
-        max_batch=1,
-        audit_bytes=0,
-    )
-    runner = PolicyRunner(policy)
-    runner.warm_up(1)
-    origin = Origin(
-        service="pick",
-        policy="echo",
-        checkpoint="",
-        checkpoint_hash="echo",
-        device="cpu",
-        dtype="float32",
-        threads=1,
-    )
-    core = ReplicaCore(
-        name, config, runner, {}, Meters(), Audit(_NOWHERE, 0), Capture(_NOWHERE, 0, origin)
-    )
-    return core, policy

@@ -91,8 +91,8 @@ class Robot(Bench):
         frames = messages.encode(
             asked.header._replace(kind=Kind.REPLY), Reply(chunk_model=chunk, chunk=chunk), blobs
         )
-        way = [self.door, self.straight] if straight else [self.front, self.peer]
-        assert sockets.send(way[0], [way[1], *frames])  # type: ignore[arg-type, list-item]
+        socket, peer = (self.door, self.straight) if straight else (self.front, self.peer)
+        assert sockets.send(socket, [peer, *frames])
 
     def got(self) -> tuple[int, float]:
         """The seq and the value of the next chunk at control."""
