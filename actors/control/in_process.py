@@ -1,9 +1,9 @@
 """`InProcessRobot`: a driver that is called by the control loop itself, because it is faster than a
 register: each of its calls takes much less than a tick.
 
-What the driver's process does elsewhere is done here: the emergency stop is obeyed at the next
-tick, asked for and lifted at the same socket, and the fleet file's limits replace the driver's. An
-exception ends the control actor, whose next incarnation connects anew.
+What the driver's process does elsewhere is done here: the emergency stop takes effect at the next
+tick, is asked for and lifted at the same socket, and the fleet file's limits replace the driver's.
+An exception ends the control actor, whose next incarnation connects anew.
 """
 
 from __future__ import annotations

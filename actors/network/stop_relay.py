@@ -2,7 +2,7 @@
 says what becomes of them at the robots of its host.
 
 Stops and lifts lie in the fleet's state directory (`SiteStopStore`), where the drivers see them by
-themselves: a driver is only told to look, and asked until its device has confirmed. Nothing blocks.
+themselves: a driver is only asked until its device has confirmed. Nothing blocks.
 """
 
 from __future__ import annotations

@@ -47,12 +47,12 @@ class KeeperMachine(RuleBasedStateMachine):
         self.seen = self.on_disk = False
 
     @rule()
-    def somebody_engages_the_latch(self) -> None:
+    def a_program_engages_the_latch(self) -> None:
         latch.engage(self.state_dir, "left", "anna", "smoke")
         self.on_disk = True
 
     @rule()
-    def somebody_removes_the_file(self) -> None:
+    def a_program_removes_the_file(self) -> None:
         latch.release(self.state_dir, "left")
         self.on_disk = False
 
@@ -64,7 +64,7 @@ class KeeperMachine(RuleBasedStateMachine):
         self.on_disk = self.seen
 
     @rule()
-    def somebody_asks(self) -> None:
+    def a_program_asks(self) -> None:
         assert self.keeper.asked({"by": "ben", "why": ""})
         self.seen = self.on_disk = True
 
@@ -150,7 +150,7 @@ def test_a_stop_whose_file_is_removed_keeps_its_instant(tmp_path: Path) -> None:
 
 def key_of(role: Role, keys: Path) -> Key:
     if role is not Role.TOKEN:
-        return new_key("somebody", role, keys)
+        return new_key("owner", role, keys)
     broker = new_key("broker", Role.BROKER, keys)
     _, file = issue("r1", Role.ROBOT, keys, PublicKey(broker.peer, broker.public), expires_s=2**31)
     return load_token(file).key
@@ -180,7 +180,7 @@ def site_stop(state: Path) -> SiteStop:
 
 
 def site_lift(state: Path, stop: SiteStop, key: Key | None) -> None:
-    """Written here, whoever did it, without asking whether it counts."""
+    """Written here by any process, without asking whether it counts."""
     (lift,) = lifts_of([(stop.id, ())], "ben", key)
     SiteStopStore(state, None).add([], [lift])
 
