@@ -18,14 +18,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
 from ...errors import PolicyError
 from ..checkpoint import read_config
 from ..tensor_header import read_header
-from .architecture import GEMMA, Architecture, Family, Origin
+from .architecture import GEMMA, Architecture, Family, FlowFamily, Origin
 from .pi_options import NOT_HOLDFAST, ONLY_LEROBOT, ONLY_OPENPI, PiOptions
 from .pi_settings import settings_of
 
@@ -175,8 +175,9 @@ def _refuse_other_family(folder: Path, family: Family, config: dict[str, Any]) -
         return
     lerobots = _origin(config) == "lerobot" and found not in PROMPT_TOKENS
     kind = "lerobot" if lerobots else found
+    training = f", or train it as {found}" if found in get_args(FlowFamily) else ""
     raise PolicyError(
-        f"{folder} is a checkpoint of {found}, not of {family}: write `policy: {kind}`"
+        f"{folder} is a checkpoint of {found}, not of {family}: write `policy: {kind}`{training}"
     )
 
 

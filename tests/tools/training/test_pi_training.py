@@ -152,6 +152,12 @@ def test_the_language_model_of_an_insulated_expert_learns_the_actions_as_words(
         pi_training(tiny(insulate=True, action_tokenizer=tokens))
 
 
+def test_a_base_of_the_other_family_is_refused(base: str) -> None:
+    """The error says as what it can be trained."""
+    with pytest.raises(PolicyError, match=r"not of pi0: .* train it as pi05"):
+        pi_training(tiny("pi0", base=base))
+
+
 def test_insulation_of_random_weights_is_refused() -> None:
     """Nothing would train the language model."""
     with pytest.raises(ValueError, match="insulate=true without an action_tokenizer: nothing"):
