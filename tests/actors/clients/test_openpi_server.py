@@ -111,7 +111,7 @@ def test_a_client_that_reads_nothing_holds_up_no_other(served: Served) -> None:
 
 
 def test_a_client_that_is_gone_in_mid_inference_frees_its_session(slow: Served) -> None:
-    """The only place of the service is free before its chunk would have been ready twice over."""
+    """The port counts that it had no chunk yet, and the only place of the service is free."""
 
     def ask_and_leave() -> None:
         with slow.connect(**KEY) as client:

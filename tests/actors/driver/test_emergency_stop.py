@@ -123,7 +123,7 @@ def test_a_driver_that_starts_meanwhile_is_reached(cell: KnownRobots) -> None:
 
 
 def test_a_driver_that_does_not_answer_delays_no_other(cell: KnownRobots) -> None:
-    """Both are asked at once; the silent one is told so."""
+    """Both are asked at once; the outcome says which one is silent."""
     with driver(cell, "left", None), driver(cell, "right", CONFIRMED):
         outcomes = by_name(emergency_stop.stop([cell], ["left", "right"], patience_s=3.0))
     assert outcomes["right"].done

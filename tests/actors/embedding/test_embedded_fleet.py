@@ -64,7 +64,7 @@ def test_a_fleet_lives_as_long_as_its_with_block(fleet_file: Path) -> None:
 
 
 def test_a_fleet_ends_with_a_script_that_is_killed(fleet_file: Path) -> None:
-    """SIGKILL of the script ends every actor within seconds."""
+    """SIGKILL of the script ends every actor."""
     script = (
         "import sys\n"
         "from holdfast import Fleet\n"
