@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import RuntimeDirError
+from ...transport.limits import DEFAULT
 from ...transport.stop_bodies import HeldRobot
 from ..runtime.held_robots import held_robots
 from ..runtime.robots_file import KnownRobot, KnownRobots
@@ -95,6 +96,8 @@ def stop_site(
 ) -> SiteRequest:
     """Stop the robots `names`, which are `robots` and some of this host, or where none is named
     all of the site, those too that the fleet file of this host does not know yet."""
+    # A stop with a name that no robot can have could not be read, and would hold all robots.
+    names = [name for name in names if len(name) <= DEFAULT.max_name_chars]
     store = _store(fleet)
     store.look()
     # As with a latch, the first stop is the one to explain.

@@ -20,6 +20,7 @@ from holdfast.errors import FleetNotFoundError
 from holdfast.tests.actors.driver.fake_driver import FakeDriver
 from holdfast.transport.keys import Role
 from holdfast.transport.keys import new as new_key
+from holdfast.transport.limits import DEFAULT
 
 CONFIRMED = {"latched": True, "confirmed": True, "by": "anna", "error": ""}
 LIFTED = {"latched": False, "error": ""}
@@ -237,6 +238,15 @@ def test_a_release_on_a_fleet_with_keys_needs_the_operator_also_without_a_driver
     secret = operator.secret.decode()
     assert emergency_stop.release([keyed], ["left"], secret=secret, patience_s=0.0)[0].done
     assert latched(keyed, "left") is None
+
+
+def test_a_name_that_is_too_long_for_a_robot_stops_no_other_one(cell: KnownRobots) -> None:
+    """The stop of those that are named beside it can be read, and holds them alone."""
+    long = "r" * (DEFAULT.max_name_chars + 1)
+    outcomes = by_name(emergency_stop.stop([cell], ["far", long], patience_s=0.0))
+    assert "no robot" in outcomes[long].message
+    assert latched(cell, "far") is not None
+    assert latched(cell, "left") is None
 
 
 def test_a_user_whose_name_is_not_utf_8_stops_and_releases_the_site(
