@@ -1,11 +1,9 @@
-"""Recorded episodes for π0 and π0.5: the contract of a policy trained on them, their frames, their
-statistics and the tokenizer."""
+"""Recorded episodes for π0 and π0.5: the contract of a policy trained on them, their statistics and
+the tokenizer."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from ...policy.steps import Embodiment, embodiment_of
 from ...policy.steps.running_stats import RunningStats
 from ...robot.dataset.dataset_reader import Dataset
 from .byte_pieces import byte_tokenizer
-from .episode_windows import EpisodeWindows, cameras_of, load_windows, spec_of
+from .episode_windows import EpisodeWindows, cameras_of, spec_of
 from .pi_config import PiConfig, family_of, fitted, network_of
 from .training_config import prefix_of
 
@@ -125,28 +123,6 @@ def fake_pi_spec(config: PiConfig, plain: PolicySpec) -> PolicySpec:
         return msgspec.structs.replace(plain, cameras=cameras)
     robot = embodiment_of(settings.mapping)
     return robot.spec(plain.model, config.chunk_size, size=(side, side), **prefix_of(config))
-
-
-def pi_windows(
-    dataset: Dataset,
-    spec: PolicySpec,
-    theirs: tuple[str, ...],
-    cache: Path,
-    advance: Callable[[int], None] = lambda _: None,
-    *,
-    skip_failures: bool = False,
-) -> EpisodeWindows:
-    """`load_windows` of the dataset's cameras `theirs`, by the names of the spec."""
-    cameras = tuple(
-        CameraFeature(name, width=camera.width, height=camera.height)
-        for name, camera in zip(theirs, spec.cameras, strict=True)
-    )
-    recorded = msgspec.structs.replace(spec, cameras=cameras)
-    data = load_windows(dataset, recorded, cache, advance, skip_failures=skip_failures)
-    images = {
-        camera.name: data.images[name] for name, camera in zip(theirs, spec.cameras, strict=True)
-    }
-    return replace(data, images=images)
 
 
 def measured(

@@ -210,17 +210,14 @@ def _check(
 ) -> None:
     """Print the loss of a fake batch, of the dataset's spec if one is given."""
     from ...robot.dataset.dataset_reader import Dataset
-    from .episode_windows import spec_of
-    from .pi_recordings import pi_spec_of
+    from .recording import Recording
     from .training_check import check, fake_spec, ready_for_check
 
     with ready_for_check(for_recordings(config)) as ready:
         if dataset is None:
             spec = fake_spec(ready)
-        elif isinstance(ready, PiConfig):
-            spec, _ = pi_spec_of(Dataset(dataset), ready)
         else:
-            spec = spec_of(Dataset(dataset), ready)
+            spec = Recording.of(Dataset(dataset), ready).spec
         loss = check(ready, spec, seed, device)
     console.print(f"a batch of fake data trained (loss {loss:.4f}), was saved, loaded and served")
 

@@ -11,16 +11,13 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ...policy.kinds import load_policy
 from .batches import Batches, BatchSource
 from .dataset import generate, load
 from .evaluate import measure, one_core
 from .metrics_log import MetricsLog, Tracker
-from .pi_config import PiConfig
 from .trainer import Trainer
 from .training_config import RecordedConfig, TrainingConfig
 from .training_console import bar_of, console
@@ -46,25 +43,22 @@ def recorded(path: Path, config: RecordedConfig, seed: int, cache: Path) -> Batc
     # Here: the simulator's demonstrations need no pyarrow.
     from ...robot.dataset.dataset_reader import Dataset
     from .chosen_statistics import chosen_statistics
-    from .episode_windows import load_windows, spec_of
-    from .pi_recordings import pi_spec_of, pi_windows
+    from .recording import Recording
     from .training_check import batches_of, check_beginning
 
     dataset = Dataset(path)
-    if isinstance(config, PiConfig):
-        spec, theirs = pi_spec_of(dataset, config)
-        load: Any = partial(pi_windows, dataset, spec, theirs, cache)
-    else:
-        spec = spec_of(dataset, config)
-        load = partial(load_windows, dataset, spec, cache)
+    recording = Recording.of(dataset, config)
+    spec = recording.spec
     stats = chosen_statistics(dataset, config, spec)
     # Before images are decoded, which takes long. `load_windows` refuses what has no episodes.
     if len(dataset):
         check_beginning(config, spec, dataset.tasks)
     with bar_of() as progress:
         bar = progress.add_task("images", total=dataset.frames * len(spec.cameras))
-        data = load(
-            lambda images: progress.advance(bar, images), skip_failures=config.skip_failures
+        data = recording.windows(
+            cache,
+            lambda images: progress.advance(bar, images),
+            skip_failures=config.skip_failures,
         )
     return batches_of(config, spec, data, seed, stats, dataset=dataset.root.resolve().name)
 

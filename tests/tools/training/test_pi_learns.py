@@ -16,7 +16,7 @@ from holdfast.tests.tools.training.test_recorded_train_command import record_exp
 from holdfast.tools.training.pi_batches import PiBatches
 from holdfast.tools.training.pi_config import sized
 from holdfast.tools.training.pi_presets import PI_CONFIGS
-from holdfast.tools.training.pi_recordings import pi_spec_of, pi_windows
+from holdfast.tools.training.recording import Recording
 from holdfast.tools.training.trainer import Trainer
 from holdfast.tools.training.training_check import served
 
@@ -66,11 +66,11 @@ def test_a_small_pi05_learns_what_the_expert_does(tmp_path: Path) -> None:
     parts = []
     for name in ("seen", "others"):
         recorded = Dataset(tmp_path / name)
-        spec, theirs = pi_spec_of(recorded, config)
-        parts.append(pi_windows(recorded, spec, theirs, tmp_path / "cache"))
+        recording = Recording.of(recorded, config)
+        parts.append(recording.windows(tmp_path / "cache"))
     seen, unseen = parts
-    trainer = Trainer(config, PiBatches(config, spec, seen))
-    others = PiBatches(config, spec, unseen, stats=trainer.batches.stats)
+    trainer = Trainer(config, PiBatches(config, recording.spec, seen))
+    others = PiBatches(config, recording.spec, unseen, stats=trainer.batches.stats)
     before = losses(trainer, others)
     for _ in range(config.steps):
         trainer.advance()

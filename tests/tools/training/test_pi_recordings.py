@@ -18,8 +18,9 @@ from holdfast.tests.tools.training.small_pi_trainings import NETWORK, tiny
 from holdfast.tests.tools.training.train_commands import trained
 from holdfast.tools.training.pi_config import sized
 from holdfast.tools.training.pi_presets import PI_CONFIGS
-from holdfast.tools.training.pi_recordings import pi_spec_of, pi_windows, widened
+from holdfast.tools.training.pi_recordings import pi_spec_of, widened
 from holdfast.tools.training.presets import CONFIGS, register_config
+from holdfast.tools.training.recording import Recording
 from holdfast.tools.training.training_check import served
 
 LIBERO = RecordingSchema(
@@ -69,11 +70,12 @@ def test_a_mappings_cameras_are_the_datasets_in_the_order_that_is_given(
     """Names, rate of the recording and steps are LIBERO's; each camera has its own pictures."""
     network = {**NETWORK, "mapping": "libero"}
     config = sized(tiny(network=network, cameras=("image2", "image")))
-    spec, theirs = pi_spec_of(Dataset(libero), config)
+    recording = Recording.of(Dataset(libero), config)
+    spec, theirs = recording.spec, recording.theirs
     assert (spec.state_names, spec.action_names, spec.fps) == (STATE, ACTIONS, 10)
     assert [camera.name for camera in spec.cameras] == ["image", "wrist_image"]
     assert spec.control_mode == "velocity" and theirs == ("image2", "image")
-    data = pi_windows(Dataset(libero), spec, theirs, tmp_path)
+    data = recording.windows(tmp_path)
     assert set(data.images) == {"image", "wrist_image"}
     other = tmp_path / "other"
     dataset(other, replace(LIBERO, cameras={"left": (8, 8)}), lengths=(3, 3))
