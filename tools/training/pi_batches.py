@@ -19,6 +19,7 @@ from ...policy.pi0.pi_sample import PiSample, texts_of_batch, views_of
 from ...policy.pi0.sampling import Sampling
 from ...policy.pi0.trained_data import robot_of, steps_of
 from .action_answers import ActionAnswers
+from .augmentation import augmented
 from .batches import ALONE, epoch_rows, pictures
 from .episode_windows import EpisodeWindows
 from .pi_config import PiConfig, family_of, network_of
@@ -102,7 +103,7 @@ class PiBatches:
         given, counts = prefixes(np.repeat(recorded, looks), self._spec, config, rng)
         chunks = np.repeat(np.stack([sample.prefix for sample in samples]), looks, axis=0)
         return TrainingBatch.of(
-            views_of(samples[mine]),
+            self._views(samples, rng, mine),
             np.stack([sample.state for sample in samples]),
             tokens,
             (chunks, given, counts),
@@ -111,6 +112,17 @@ class PiBatches:
             answer=answer,
             pad=PAD,
         )
+
+    def _views(
+        self, samples: list[PiSample], rng: np.random.Generator, mine: slice
+    ) -> list[NDArray[np.uint8]]:
+        """The images of those samples that are `mine`, by the model's places for images."""
+        if not self.config.augment:
+            return views_of(samples[mine])
+        return [
+            augmented(views, rng, mine, moves="wrist" not in place)
+            for place, views in zip(samples[0].images, views_of(samples), strict=True)
+        ]
 
     def _sample(
         self, row: int, images: dict[str, NDArray[np.uint8]], chunk: NDArray[np.float32]

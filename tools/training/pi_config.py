@@ -40,6 +40,8 @@ class PiConfig(RecordedConfig, frozen=True, kw_only=True, forbid_unknown_fields=
         token_weight: what the loss of these tokens weighs beside the flow's.
         recompute: whether layers are computed twice, to need less memory.
         asset: with `statistics=base`, which of openpi's assets.
+        augment: whether images are cropped, turned and recoloured at random, as in openpi; images
+            of a place of the model whose name has `wrist` are recoloured only.
         prompt_from_task: whether the instruction is the frame's task; else it is `network.prompt`.
         image_width: of the policy's images; 0, as the height: what fits the network, in the
             camera's shape.
@@ -60,6 +62,8 @@ class PiConfig(RecordedConfig, frozen=True, kw_only=True, forbid_unknown_fields=
     weight_decay: Amount = 1e-10
     ema: Share = 0.99
     word_dropout: Share = 0.0
+    brightness: Share = 0.0
+    augment: bool = True
     tokenizer: str = ""
     insulate: bool = False
     action_tokenizer: str = ""

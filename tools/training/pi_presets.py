@@ -41,6 +41,8 @@ _SMALL: dict[str, Any] = {
     "beta2": 0.98,
     "weight_decay": 1e-4,
     "ema": 0.998,
+    "brightness": 0.15,
+    "augment": False,
     "recompute": False,
 }
 """From random weights, for tests of a pipeline on the CPU."""
