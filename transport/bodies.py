@@ -49,8 +49,9 @@ History = Annotated[tuple[Image, ...], msgspec.Meta(max_length=DEFAULT.max_frame
 class Open(msgspec.Struct, frozen=True, kw_only=True):
     """A robot asks a service for a session. `cameras`: (width, height) by the policy's names.
 
-    `boot_id` and `outbox_nonce` offer shared memory to a replica on the same host. `host`, `pid`
-    and `kind` ("fleet", "script") say where the robot's loop runs.
+    `boot_id` and `outbox_nonce` offer shared memory to a replica on the same host; with `host`,
+    `boot_id` shows one that it is. `host`, `pid` and `kind` ("fleet", "script") say where the
+    robot's loop runs.
     `max_action_age_s` and `buffer_time_s` are the robot's settings (0: not said): how old an action
     may be when it is played, and with how much playback left it asks for the next chunk.
     `execution_horizon`, `guidance_schedule` and `guidance_clip` are those of its requests, None
@@ -97,7 +98,8 @@ class Accept(msgspec.Struct, frozen=True, kw_only=True):
     `shm`: references to the outbox that was offered will be honoured. `pin_task`: the only task
     that requests may have, if there is one. `observation_steps`: how many observations each request
     carries, `observation_stride_steps` policy steps apart.
-    `direct`: where, on the robot's own host, the replica takes REQUESTs straight; "" if nowhere.
+    `direct`: where, on the robot's own host, the replica takes REQUESTs straight, with or without
+    shared memory; "" if nowhere.
     """
 
     session: Name

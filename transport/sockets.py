@@ -16,6 +16,7 @@ endpoint is in the locked runtime directory, or on loopback, or has keys.
 
 from __future__ import annotations
 
+import os
 import secrets
 import stat
 from collections.abc import Sequence
@@ -252,6 +253,11 @@ def is_ipc(endpoint: str) -> bool:
     path = endpoint.removeprefix(_IPC)
     fits = len(path.encode(errors="surrogatepass")) <= _IPC_MAX and path.isprintable()
     return endpoint.startswith(f"{_IPC}/") and fits
+
+
+def is_reachable(endpoint: str) -> bool:
+    """Whether the file of an ipc `endpoint` is there, and this user may connect to it."""
+    return os.access(endpoint.removeprefix(_IPC), os.W_OK)
 
 
 def unlink_stale(endpoint: str) -> bool:

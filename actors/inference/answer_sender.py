@@ -26,28 +26,23 @@ class AnswerSender:
     def __init__(self, brokers: BrokerLinks, sessions: Mapping[str, ServedSession]) -> None:
         self._brokers, self._sessions = brokers, sessions
         self._door: DirectDoor | None = None
-        self._poll: Poll | None = None
         self.socket: sockets.Socket | None = None
 
     def watch(self, poll: Poll) -> None:
         """Wake `poll` for requests that come straight."""
-        self._poll = poll
         if self.socket is not None:
             poll.add(self.socket)
 
     def open_door(self, rundir: Path, replica: str) -> str:
-        """Where `replica` takes requests straight from now on; empty if it cannot, because the path
-        is too long for a socket."""
-        if self._door is None:
-            try:
-                endpoint = sockets.ipc(rundir, f"{replica.replace('/', '.')}.direct")
-            except ValueError:
-                return ""
-            self._door = DirectDoor(endpoint)
-            self.socket = self._door.socket
-            if self._poll is not None:
-                self._poll.add(self.socket)
-        return self._door.endpoint
+        """Where `replica` takes requests straight from now on, once, before `watch`; empty if it
+        cannot, because the path is too long for a socket."""
+        try:
+            endpoint = sockets.ipc(rundir, f"{replica.replace('/', '.')}.direct")
+        except ValueError:
+            return ""
+        self._door = DirectDoor(endpoint)
+        self.socket = self._door.socket
+        return endpoint
 
     def receive(self, core: ReplicaCore, counts: Counter[str], now_ns: int) -> None:
         """Give `core` the requests that came straight; `counts` those that are dropped."""

@@ -1,9 +1,10 @@
 """`DirectDoor`: where a replica takes requests straight from the robots of its host.
 
 A socket in the runtime directory, which belongs to one user: a process that can connect could map
-the robots' shared memory too, so no key is asked for. Only REQUESTs come by it, of sessions that
-were opened by a broker, and their answers go back by it. Nothing blocks; an answer that the socket
-does not take is dropped and counted, because its robot then asks the broker.
+the robots' shared memory too, and read the replica's key, so no key is asked for. Only REQUESTs
+come by it, of sessions that were opened by a broker, and their answers go back by it. Nothing
+blocks; an answer that the socket does not take is dropped and counted, because its robot then asks
+the broker.
 """
 
 from __future__ import annotations

@@ -41,7 +41,8 @@ class Displaced(NamedTuple):
 class Handshake:
     """A replica's answers to OPEN and INQUIRY, and its `sessions` by robot.
 
-    `occupancy(n)` is how full the replica is with `n` other sessions. `displaced`: what brokers are
+    `occupancy(n)` is how full the replica is with `n` other sessions, `host` its host's name as
+    robots give theirs. `displaced`: what brokers are
     to be notified of; the caller empties it.
     """
 
@@ -53,6 +54,7 @@ class Handshake:
         outboxes: Mapping[str, OutboxReader],
         meters: Meters,
         occupancy: Callable[[int], Occupancy],
+        host: str = "",
     ) -> None:
         self.sessions: dict[str, ServedSession] = {}
         self.draining = False
@@ -61,7 +63,7 @@ class Handshake:
         """Where this replica takes the requests of robots of its host straight."""
         self._replica, self._terms, self._checkpoint_hash = replica, terms, checkpoint_hash
         self.outboxes = outboxes
-        self._meters, self._occupancy = meters, occupancy
+        self._meters, self._occupancy, self._host = meters, occupancy, host
 
     def open(self, robot: str, header: Header, frames: list[Buffer], broker: int = 0) -> Answer:
         """Answer an OPEN that came by `broker` by ACCEPT or REJECT. The same OPEN again is accepted
@@ -96,7 +98,7 @@ class Handshake:
                 header.episode,
             )
         session.broker, session.move = broker, asked.move
-        terms = self._accept(asked, verdict, str(session.id), shm=session.outbox is not None)
+        terms = self._accept(asked, verdict, session)
         return encode(header._replace(kind=Kind.ACCEPT), terms)
 
     def inquire(self, robot: str, header: Header, frames: list[Buffer]) -> Answer:
@@ -112,7 +114,7 @@ class Handshake:
             if isinstance(verdict, Reject):
                 body = Verdict(reject=verdict)
             else:
-                body = Verdict(accept=self._accept(asked, verdict, session="", shm=False))
+                body = Verdict(accept=self._accept(asked, verdict))
         return encode(header._replace(kind=Kind.VERDICT), body)
 
     def _verdict(self, robot: str, asked: Open) -> Admitted | Reject:
@@ -126,10 +128,15 @@ class Handshake:
         others = len(self.sessions) - (robot in self.sessions)
         return admit(asked, self._terms, self._occupancy(others))
 
-    def _accept(self, asked: Open, verdict: Admitted, session: str, shm: bool) -> Accept:
+    def _accept(
+        self, asked: Open, verdict: Admitted, session: ServedSession | None = None
+    ) -> Accept:
+        """The terms of `session`; those of an inquiry belong to none."""
         spec = self._terms.spec
+        shm = session is not None and session.outbox is not None
+        near = session is not None and (shm or self._is_near(asked))
         return Accept(
-            session=session,
+            session=str(session.id) if session is not None else "",
             replica=self._replica,
             model=spec.model,
             revision=spec.revision,
@@ -150,8 +157,13 @@ class Handshake:
             pin_task=self._terms.pin_task,
             observation_steps=spec.observation_steps,
             observation_stride_steps=spec.observation_stride_steps,
-            direct=self.direct if shm else "",
+            direct=self.direct if near else "",
         )
+
+    def _is_near(self, asked: Open) -> bool:
+        """Whether the robot is on this host and of this user, so that it can reach the door. Two
+        hosts of a fleet that are tried out on one machine differ by their names."""
+        return asked.boot_id == boot_id() and asked.host == self._host
 
     def _reject(self, header: Header, refusal: Reject) -> Answer:
         self._meters.counts[f"rejected:{refusal.reason}"] += 1

@@ -108,7 +108,7 @@ class InferenceActor(Actor):
         self.resources.callback(self._brokers.close)
         self._answers = AnswerSender(self._brokers, self._core.sessions)
         self.resources.callback(self._answers.close)
-        self._open_door()
+        self._core.handshake.direct = self._answers.open_door(self.rundir, self.name)
         self._unreachable = ""
         self._departure = Departure(config.drain_s)
         self._host = self._host_board()
@@ -160,7 +160,6 @@ class InferenceActor(Actor):
         if self.reconfigured():
             self._configuration = _hash_of(self.config)
             self._core.map_outboxes(self._mapped_outboxes())
-            self._open_door()
         if self.stopping and not self.link.orphaned:
             self._drain(now_ns, "asked to stop", stop=True)
 
@@ -299,11 +298,6 @@ class InferenceActor(Actor):
     def _example(self) -> Observation | None:
         """An observation to vary for the warm-up, where the policy accepts no synthetic one."""
         return None
-
-    def _open_door(self) -> None:
-        """Take requests of robots of this host straight, once there are some."""
-        if self.config.outboxes:
-            self._core.handshake.direct = self._answers.open_door(self.rundir, self.name)
 
     def _mapped_outboxes(self) -> dict[str, OutboxReader]:
         outboxes: dict[str, str] = self.config.outboxes

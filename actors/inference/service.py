@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -76,7 +77,13 @@ class ReplicaCore:
             request_timeout_s=config.request_timeout_s,
         )
         self.handshake = Handshake(
-            replica, terms, runner.policy.checkpoint_hash, outboxes, meters, self._occupancy
+            replica,
+            terms,
+            runner.policy.checkpoint_hash,
+            outboxes,
+            meters,
+            self._occupancy,
+            config.host or socket.gethostname(),
         )
         self._intake = RequestIntake(
             replica, config, max(runner.times), self.handshake, histories, meters, ledger

@@ -156,12 +156,14 @@ class DirectPath:
         self._poll = poll
 
     def connect(self, endpoint: str) -> None:
-        """The replica of the session takes requests at `endpoint`; empty, or no path of a socket:
-        by the broker only."""
+        """The replica of the session takes requests at `endpoint`; empty, no path of a socket, or
+        one that this process cannot reach: by the broker only."""
         local = endpoint if self._allowed else ""
         if local and not sockets.is_ipc(local):
             self._dropped["direct-endpoint"] += 1
             local = ""
+        if not sockets.is_reachable(local):
+            local = ""  # robot and replica are in two containers, say
         if local != self._endpoint:
             self._disconnect()
             self._endpoint = local

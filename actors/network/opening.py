@@ -32,7 +32,7 @@ def completed(asked: Open, config: NetworkConfig, outbox: Outbox | None, incarna
     shared memory, and where the robot lives."""
     return msgspec.structs.replace(
         as_policy_says(asked, config),
-        boot_id=boot_id() if outbox else "",
+        boot_id=boot_id(),
         outbox_nonce=outbox.nonce if outbox else 0,
         incarnation=incarnation,
         host=config.host or socket.gethostname(),

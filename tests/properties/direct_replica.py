@@ -36,6 +36,8 @@ class Replica:
     peer: Peer
     core: ReplicaCore
     far: bool
+    shares: bool
+    """Whether it sees the shared memory of the robot, if it is on its host."""
     shared: set[int]
     """The requests whose images are in the shared memory of the robot's host."""
     hung: bool = False
@@ -82,7 +84,7 @@ class Replica:
         message = decode(answer)
         if message.header.kind is not Kind.ACCEPT or self.far:
             return answer
-        terms = msgspec.structs.replace(message.body, direct=f"ipc://{self.name}", shm=True)
+        terms = msgspec.structs.replace(message.body, direct=f"ipc://{self.name}", shm=self.shares)
         return encode(message.header, terms)
 
 

@@ -1,6 +1,6 @@
 """A robot, two replicas and the broker, in memory: the session of a network actor, the routing core
 and the cores of replicas, all real, with queues in the place of sockets. A replica is on the
-robot's host, where it takes requests straight and sees shared memory, or on another.
+robot's host, where it takes requests straight and may see shared memory, or on another.
 
 Messages of one connection arrive in order, those of different connections whenever the test likes.
 What lies in the queues of a process that dies is lost with it.
@@ -61,11 +61,12 @@ class PaperPath(DirectPath):
 
 
 class DirectSite:
-    """The site, with the replicas named `far` on another host than the robot's. `got`: the answers
-    that control was given, by seq; `lost`: its session was."""
+    """The site, with the replicas named `far` on another host than the robot's; the others see its
+    shared memory if it `shares` it. `got`: the answers that control was given, by seq; `lost`: its
+    session was."""
 
-    def __init__(self, far: Collection[str] = ()) -> None:
-        self._far = far
+    def __init__(self, far: Collection[str] = (), *, shares: bool = True) -> None:
+        self._far, self._shares = far, shares
         self.now_ns = 1_000_000 * MS
         self.routing = Routing(BrokerConfig(front="", back=""), "broker:1", self.now_ns)
         self.replicas: dict[str, Replica] = {}
@@ -130,7 +131,9 @@ class DirectSite:
         self._incarnation += 1
         peer = Peer(f"{name}:{self._incarnation}".encode(), name, self._incarnation)
         far = name in self._far
-        self.replicas[name] = replica = Replica(name, peer, core_of(name), far, self.shared)
+        self.replicas[name] = replica = Replica(
+            name, peer, core_of(name), far, self._shares, self.shared
+        )
         offer = registration(
             name,
             self._incarnation,

@@ -17,16 +17,17 @@ names = st.sampled_from(NAMES)
 class DirectMachine(RuleBasedStateMachine):
     """Each step moves one message, or one process, or time."""
 
-    @initialize(far=st.sampled_from([(), *((name,) for name in NAMES)]))
-    def a_robot_joins(self, far: tuple[str, ...]) -> None:
-        self.site = site = DirectSite(far)
+    @initialize(far=st.sampled_from([(), *((name,) for name in NAMES)]), shares=st.booleans())
+    def a_robot_joins(self, far: tuple[str, ...], shares: bool) -> None:
+        self.site = site = DirectSite(far, shares=shares)
         for name in NAMES:
             site.start(name)
         site.join()
         self.settle()
         terms = site.session.terms
         assert site.open and terms is not None
-        assert site.direct.route.usable is terms.shm is (terms.replica not in far)
+        near = terms.replica not in far
+        assert site.direct.route.usable is near and terms.shm is (near and shares)
 
     @rule()
     @precondition(lambda self: self.site.closed)

@@ -108,10 +108,11 @@ WAYS = (
     Way("holdfast/shm-224", shared=True, size=(224, 224)),
     Way("holdfast/shm-by-broker", shared=True, direct_late_s=0.0),
     Way("holdfast/raw"),
+    Way("holdfast/raw-tcp", hosts=True),
     Way("holdfast/jpeg-tcp", hosts=True, quality=90),
     Way("holdfast/jpeg-tcp-224", hosts=True, quality=90, size=(224, 224)),
     Way("floor/pipe-shm", shared=True, direct_late_s=0.0, bare=True),
-    Way("floor/pipe-raw", bare=True),
+    Way("floor/pipe-raw", direct_late_s=0.0, bare=True),
     Way("floor/pipe-jpeg-tcp", hosts=True, quality=90, bare=True),
 )
 
@@ -173,6 +174,7 @@ class Path:
         started.start("inference", "bench/0", service, dict.fromkeys(outbox, False))
         network = NetworkConfig(
             robot="r1",
+            host="elsewhere" if way.hosts else None,
             service="bench",
             control=sockets.ipc(directory, "network"),
             brokers=(self.front,),

@@ -24,8 +24,9 @@ from holdfast.tests.actors.inference.robot_side import RobotSide, example
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import sockets
 from holdfast.transport.arrays import Buffer
-from holdfast.transport.bodies import Close, Reset
+from holdfast.transport.bodies import Close, Inquiry, Reset
 from holdfast.transport.header import Header, Kind
+from holdfast.transport.host import boot_id
 from holdfast.transport.messages import decode, encode
 from holdfast.transport.outbox import Outbox
 
@@ -210,13 +211,31 @@ def test_a_replica_serves_the_robots_of_its_host_straight(
     assert not list(tmp_path.glob("*.direct"))
 
 
-def test_a_robot_that_sends_pixels_is_not_offered_the_door(
-    replica: StartReplica, broker: BrokerSide
+def test_a_robot_of_the_same_host_is_offered_the_door(
+    replica: StartReplica, broker: BrokerSide, tmp_path: Path
 ) -> None:
-    """It is on another host, or shares no memory with this replica."""
-    segments = {"r1/outbox": Outbox.size_for(64_000)}
-    with replica(segments, outboxes={"r1": "r1/outbox"}, heartbeat_s=3600.0):
+    """Also one that sends pixels. One of another machine, user or host of the fleet is not, nor is
+    an inquiry, which opens no session."""
+    door = sockets.ipc(tmp_path, "pick.0.direct")
+    offered = {}
+    with replica(heartbeat_s=3600.0, host="lab"):
         broker.welcome()
-        broker.send("r2", RobotSide("r2").open())
-        _, accepted = broker.receive(Kind.ACCEPT, Kind.REJECT)
-        assert not accepted.body.shm and not accepted.body.direct
+        for epoch, (boot, host) in enumerate(
+            [(boot_id(), "lab"), (boot_id(), "elsewhere"), ("another/1000", "lab"), ("", "")], 1
+        ):
+            asked = RobotSide("r2").open(epoch, boot_id=boot, host=host)
+            broker.send("r2", asked)
+            _, accepted = broker.receive(Kind.ACCEPT, Kind.REJECT)
+            assert not accepted.body.shm
+            offered[boot, host] = accepted.body.direct
+        asked = RobotSide("r3").open(boot_id=boot_id(), host="lab")
+        inquiry = encode(Header(Kind.INQUIRY), Inquiry(open=decode(asked).body))
+        broker.send("r3", inquiry)
+        _, verdict = broker.receive(Kind.VERDICT)
+        assert verdict.body.accept is not None and not verdict.body.accept.direct
+    assert offered == {
+        (boot_id(), "lab"): door,
+        (boot_id(), "elsewhere"): "",
+        ("another/1000", "lab"): "",
+        ("", ""): "",
+    }
