@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import time
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 
+from holdfast.actors.control.config import TimingSettings
 from holdfast.tests.tools.bench.reports import report_of
-from holdfast.tools.bench import control
-from holdfast.tools.bench.control import Lateness
+from holdfast.tools.bench import machine_load
+from holdfast.tools.bench.cyclictest import MOST_US, Cyclictest, histogram
+from holdfast.tools.bench.lateness import Lateness, lateness_row
+from holdfast.tools.bench.waiting_loop import WaitingLoop
 
 
 def report(part: str) -> dict[str, dict[str, float]]:
@@ -33,11 +41,60 @@ def test_the_cost_of_the_plan_is_measured() -> None:
 def test_the_lateness_of_several_runs_has_their_spread() -> None:
     """A row has the p99 of each run with its quartiles, and n and maximum of all of them."""
     runs = [Lateness([1.0] * 99 + [late] * 2, late + 5, machine=1) for late in (10.0, 30.0, 20.0)]
-    row = control._lateness_row("holdfast/clock", runs)
+    row = lateness_row("holdfast/clock", runs)
     assert row["n"] == 303 and row["machine"] == 3 and row["raw_max"] == 35.0
     assert row["p99_by_run"] == [10.0, 30.0, 20.0]
     assert row["p99_quartiles"] == [15.0, 20.0, 25.0]
-    assert "p99_by_run" not in control._lateness_row("holdfast/clock", runs[:1])
+    assert "p99_by_run" not in lateness_row("holdfast/clock", runs[:1])
+
+
+def test_a_way_of_waiting_runs_in_a_session_of_its_own_and_takes_turns() -> None:
+    """As a control loop of the supervisor; each turn has its ticks, due on one grid."""
+    with closing(WaitingLoop("holdfast/clock", TimingSettings())) as loop:
+        assert not loop.refused
+        pid = loop._process.pid
+        assert os.getsid(pid) == pid
+        for ticks in (3, 5):
+            start_ns = time.monotonic_ns() + 10_000_000
+            loop.begin(2_000_000, ticks, start_ns)
+            samples = loop.samples()
+            assert len(samples) == ticks and samples[0][0] == start_ns
+            assert all((due_ns - start_ns) % 2_000_000 == 0 for due_ns, _ in samples)
+
+
+def test_a_process_that_never_rests_ends_with_its_parent() -> None:
+    """Also with one that was killed: what it holds of it is its standard input."""
+    process = machine_load._start("burn")
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(timeout=120) == 0
+
+
+def test_a_report_of_cyclictest_is_the_samples_behind_it() -> None:
+    """Each microsecond as often as it was counted; what was beyond the histogram at its end."""
+    report = "# Histogram\n000003 000002\n000004 000000\n000070 000001\n# Total: 000000003\n"
+    report += "# Histogram Overflows: 00001\n"
+    late_us = [late_ns / 1000 for _, late_ns in histogram(report)]
+    assert late_us == [3, 3, 70, MOST_US]
+
+
+def test_a_floor_without_its_program_says_how_to_install_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It is optional, and its row says why it has no figures."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "apt-get install rt-tests" in Cyclictest(None).refused
+
+
+def test_a_floor_whose_program_fails_says_what_that_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As where SCHED_FIFO is not allowed."""
+    program = tmp_path / "cyclictest"
+    program.write_text("#!/bin/sh\necho no permission >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert Cyclictest(50).refused == "no permission"
 
 
 @pytest.mark.slow
@@ -45,9 +102,10 @@ def test_the_lateness_is_measured_idle_and_busy_in_each_run() -> None:
     """At the rate and with the ticks that were asked for; what the machine took is counted."""
     few = ("--only", "lateness", "--hz", "500", "--ticks", "30", "--runs", "2")
     rows = {row["case"]: row for row in report_of("control", *few, timeout_s=400)["rows"]}
-    assert {"holdfast/clock-500hz-idle", "holdfast/clock-500hz-busy"} <= set(rows)
+    for way in ("holdfast/clock", "floor/sleep", "peer/relative-sleep"):
+        assert {f"{way}-500hz-idle", f"{way}-500hz-busy"} <= set(rows)
     for row in rows.values():
-        assert row["n"] + row["machine"] == 60
+        assert row.get("why") or row["n"] + row["machine"] == 60
 
 
 @pytest.mark.slow
