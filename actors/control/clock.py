@@ -52,13 +52,14 @@ class TickClock:
             now_ns = monotonic_ns()
             if self.window:
                 self.window.learn(now_ns - wake_ns)
-        spins = now_ns < deadline_ns
         while now_ns < deadline_ns:
             now_ns = monotonic_ns()
-        late_ns = max(now_ns - deadline_ns, 0)
-        if spins and self.window:
-            self.window.spun(late_ns)
-        return late_ns
+        return now_ns - deadline_ns
+
+    def waited(self, ns: int) -> None:
+        """Once a tick: how long the loop waited for its processor since the tick before."""
+        if self.window:
+            self.window.waited(ns)
 
     def advance(self, lateness_ns: int) -> int:
         """Move on to the next grid point after a wake-up that was late by `lateness_ns`; return how

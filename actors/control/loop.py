@@ -192,6 +192,7 @@ class ControlActor(Actor):
         missed = self._clock.advance(lateness_ns)
         now_ns = due_ns + lateness_ns
         waited_ns = self._processor_wait.take()
+        self._clock.waited(waited_ns)
         words[Word.GRID_NS] = self._clock.deadline_ns - self._clock.period_ns
         words[Word.TICKS] += 1
         self._pace.step(now_ns)

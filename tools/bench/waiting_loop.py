@@ -22,6 +22,7 @@ import msgspec
 from ...actors.control import realtime
 from ...actors.control.clock import TickClock
 from ...actors.control.config import TimingSettings
+from ...actors.control.processor_wait import ProcessorWait
 from ...actors.control.spin import SpinWindow
 from ...actors.runtime.wakefulness import set_timer_slack
 
@@ -122,6 +123,9 @@ def sleep_spin(period_ns: int, ticks: int, start_ns: int) -> Samples:
     return samples
 
 
+_processor_wait = ProcessorWait()
+
+
 class WayOfWaiting(NamedTuple):
     """`wait` takes a period in ns, the number of ticks and the instant of the first. A `tuned` one
     asks the kernel for what a control loop asks."""
@@ -147,6 +151,7 @@ def _on_the_grid(clock: TickClock, ticks: int, work_ns: int = WORK_NS) -> Sample
         late_ns = clock.wait()
         samples.append((clock.deadline_ns, late_ns))
         clock.advance(late_ns)
+        clock.waited(_processor_wait.take())
         _work(work_ns)
     return samples
 
