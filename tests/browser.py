@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import http.client
 import json
+import os
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.tests.run_mark import MARK
 from holdfast.tests.waiting import wait_until
 
 ABSENT = (
@@ -42,15 +44,18 @@ _FLAGS = (
 
 
 class Browser:
-    """One window. Elements are named by CSS selectors."""
+    """One tab. Elements are named by CSS selectors."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        # Without the mark, because its processes outlive a test and come and go by themselves.
+        unmarked = {name: value for name, value in os.environ.items() if name != MARK}
         self._driver = subprocess.Popen(
             ["chromedriver", "--port=0", f"--log-path={directory / 'chromedriver.log'}"],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            env=unmarked,
         )
         self._port = self._announced_port()
         options = {"args": [*_FLAGS, f"--user-data-dir={directory / 'profile'}"]}
@@ -58,6 +63,13 @@ class Browser:
         wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": logging}
         session = self._ask("POST", "/session", capabilities={"alwaysMatch": wanted})
         self._session = f"/session/{session['sessionId']}"
+
+    def renew(self) -> None:
+        """Another tab in place of this one: nothing is open, emulated or complained of."""
+        fresh = self._do("POST", "/window/new", type="tab")["handle"]
+        self._do("DELETE", "/window")
+        self._do("POST", "/window", handle=fresh)
+        self.complaints()
 
     def open(self, url: str) -> None:
         self._do("POST", "/url", url=url)
@@ -160,9 +172,9 @@ class Browser:
         return value
 
 
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    """A browser with a profile of its own, closed after the test."""
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """A browser with a profile of its own, for all tests of a module: it takes long to start."""
     if ABSENT:
         pytest.skip(ABSENT)
     directory = Path(tempfile.mkdtemp(prefix="holdfast-browser-"))
@@ -172,3 +184,11 @@ def browser() -> Iterator[Browser]:
     finally:
         window.close()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture
+def browser(chromium: Browser) -> Iterator[Browser]:
+    """A new tab, closed after the test."""
+    chromium.renew()
+    yield chromium
+    chromium.renew()

@@ -17,16 +17,14 @@ import pytest
 import zmq
 from hypothesis import HealthCheck, Phase, settings
 
-pytest_plugins = ["holdfast.tests.browser", "holdfast.tests.peers.lerobot_checkpoints"]
+from holdfast.tests.run_mark import MARK
 
-MARK = "HOLDFAST_TEST_RUN"
-"""In the environment of every process a test starts, however deep: finds orphans that were
-re-parented away from us."""
+pytest_plugins = ["holdfast.tests.browser", "holdfast.tests.peers.lerobot_checkpoints"]
 
 SPARE_DESCRIPTORS = 12
 """A library may keep a few for itself at its first use: torch's and zmq's threads, a log file."""
 
-# Before anything of ours is imported: a test run never touches a fleet that runs on this machine.
+# Before anything of ours is used: a test run never touches a fleet that runs on this machine.
 os.environ[MARK] = f"{os.getpid()}-{time.monotonic_ns()}"
 _me = psutil.Process()
 _base = Path(tempfile.mkdtemp(prefix="holdfast-tests-"))  # short: a socket path holds 107 bytes
