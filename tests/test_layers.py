@@ -13,6 +13,7 @@ import sys
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -94,11 +95,17 @@ def sources() -> Iterator[Path]:
         yield from (path.relative_to(ROOT) for path in found)
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text())
+
+
+@cache
 def imports(path: Path) -> set[str]:
     """The modules of ours that `path` imports, as dotted names below the package."""
     package = path.parent.parts
     found: set[str] = set()
-    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -136,7 +143,7 @@ def test_ray_is_imported_by_the_process_of_a_pool_only() -> None:
     """And by the peer of the benchmark that measures Ray's own actors."""
     found = set()
     for path in sources():
-        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        for node in ast.walk(parsed(path)):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             if any(name.partition(".")[0] == "ray" for name in names):
@@ -244,7 +251,7 @@ def test_no_two_classes_have_one_name() -> None:
     """A reader who searches for a class finds one."""
     places: dict[str, list[str]] = defaultdict(list)
     for path in sources():
-        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(str(path))
     assert {name: paths for name, paths in places.items() if len(paths) > 1} == {}
