@@ -26,7 +26,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     start the policy waits for the server up to `wait_s`.
     """
 
-    address: Annotated[str, Meta(pattern=r"^wss?://", description="ws://host:port")]
+    address: Annotated[str, Meta(pattern=r"^wss?://\S+\Z", description="ws://host:port")]
     api_key: str | None = None
     timeout_s: Annotated[float, Meta(gt=0, le=3600)] = 2.0
     wait_s: Annotated[float, Meta(gt=0, le=1e6)] = 240.0

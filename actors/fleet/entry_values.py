@@ -9,7 +9,7 @@ from msgspec import Meta
 
 NAME = "1 to 32 letters, digits, `-` and `_`"
 Name = Annotated[
-    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$", description=f"a name of {NAME}")
+    str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,31}\Z", description=f"a name of {NAME}")
 ]
 
 Positive = Annotated[int, Meta(ge=1, le=10**9, description="a whole number, 1 or more")]
@@ -30,7 +30,7 @@ Python = Annotated[
 
 
 Device = Annotated[
-    str, Meta(pattern=r"^(cpu|mps|cuda(:\d+)?)$", description="cpu, cuda, cuda:N or mps")
+    str, Meta(pattern=r"^(cpu|mps|cuda(:[0-9]+)?)\Z", description="cpu, cuda, cuda:N or mps")
 ]
 
 Replicas = Annotated[int, Meta(ge=1, le=64, description="processes, 1 to 64")]

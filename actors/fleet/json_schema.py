@@ -16,6 +16,7 @@ def schema() -> dict[str, Any]:
     """The schema, as a JSON object."""
     made = msgspec.json.schema(FleetFile)
     _complete(made["$defs"])
+    _make_readable(made)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "fleet.yaml of Holdfast",
@@ -55,3 +56,13 @@ def _complete(definitions: dict[str, Any]) -> None:
             }
             for kind, struct in structs.items()
         ]
+
+
+def _make_readable(value: Any) -> None:
+    r"""Have the patterns end in `$` for editors, whose regular expressions (ECMA 262) know no `\Z`,
+    and whose `$` takes no line feed before the end as Python's does."""
+    for key, within in value.items() if isinstance(value, dict) else enumerate(value):
+        if key == "pattern" and isinstance(within, str):
+            value[key] = within.replace(r"\Z", "$")
+        elif isinstance(within, dict | list):
+            _make_readable(within)

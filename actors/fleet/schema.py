@@ -24,7 +24,7 @@ class HostEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     address: Annotated[
         str,
         Meta(
-            pattern=r"^[^\s/:]+$|^\[[^\s/]+\]$",
+            pattern=r"^([^\s/:]+|\[[^\s/]+\])\Z",
             description="the IP address or name that other hosts reach it by",
         ),
     ]
@@ -44,7 +44,7 @@ class BrokerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Annotated[
             str,
             Meta(
-                pattern=r"^[^\s/:]+$|^\[[^\s/]+\]$",
+                pattern=r"^([^\s/:]+|\[[^\s/]+\])\Z",
                 description="the local IP address to listen on, without it the host's `address`; "
                 "0.0.0.0 where others reach it by an address that is not this machine's own, as in "
                 "a container or behind a NAT",
@@ -131,7 +131,7 @@ class Telemetry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     otlp: Annotated[
         str,
         Meta(
-            pattern=r"^https?://[^\s/]+(/\S*)?$",
+            pattern=r"^https?://[^\s/]+(/\S*)?\Z",
             description="the address of a collector that takes OTLP over HTTP, such as "
             "http://localhost:4318",
         ),

@@ -58,7 +58,7 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Annotated[
             str,
             Meta(
-                pattern=r"^(wss?|tcp)://[^\s/]+$",
+                pattern=r"^(wss?|tcp)://[^\s/]+\Z",
                 description="of a running server: ws://host:port for policy openpi, "
                 "tcp://host:port for groot",
             ),
@@ -84,7 +84,7 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Annotated[
             str,
             Meta(
-                pattern=r"^(cpu|mps|cuda(:\d+)?)$",
+                pattern=r"^(cpu|mps|cuda(:[0-9]+)?)\Z",
                 description="cpu, cuda, cuda:N or mps; without it cpu",
             ),
         ]

@@ -10,4 +10,4 @@ Count = Annotated[int, Meta(ge=0)]
 Measure = Annotated[float, Meta(ge=0, le=1e300)]
 """Finite: JSON has no other numbers."""
 Quantiles = dict[str, Measure | None]
-BatchSize = Annotated[str, Meta(pattern="^[1-9][0-9]{0,5}$")]
+BatchSize = Annotated[str, Meta(pattern=r"^[1-9][0-9]{0,5}\Z")]

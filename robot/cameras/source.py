@@ -80,7 +80,7 @@ class OpenCVOptions(PixelOptions, frozen=True, kw_only=True, forbid_unknown_fiel
         Annotated[
             str,
             Meta(
-                pattern="^[ -~]{4}$",
+                pattern=r"^[ -~]{4}\Z",
                 description="how a device sends its pictures: four characters, e.g. MJPG or YUYV",
             ),
         ]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 from holdfast.actors.fleet.json_schema import schema
 from holdfast.actors.fleet.schema import FleetFile
 from holdfast.policy.policy_options import OPTIONS
@@ -34,3 +37,12 @@ def test_the_schema_shows_the_options_of_every_kind() -> None:
     assert made["Supervision"]["properties"]["rules"]["additionalProperties"] == {
         "$ref": "#/$defs/Rules"
     }
+
+
+def test_the_patterns_are_those_of_editors() -> None:
+    r"""ECMA 262 has neither `\Z` nor named groups as Python writes them."""
+    found = re.findall(r'"pattern": ("(?:[^"\\]|\\.)*")', json.dumps(schema()))
+    patterns = {json.loads(each) for each in found}
+    assert "^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$" in patterns and len(patterns) > 5
+    for pattern in patterns:
+        assert not re.search(r"\\[AZ]|\(\?P|\(\?[aiLmsux]", pattern)
