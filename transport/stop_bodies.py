@@ -21,18 +21,22 @@ MAX_STOPS = 16
 """Stops that are in force, and as many that were lifted."""
 MAX_NAMED = 64
 """Robots that one stop names."""
+MAX_REPLACED = 128
+"""Stops that one stands in for, by name."""
 _Robots = Annotated[tuple[_Name, ...], msgspec.Meta(max_length=MAX_NAMED)]
 
 
 class SiteStop(msgspec.Struct, frozen=True, kw_only=True):
     """Robots of the site are to stand still until this stop is lifted: those in `robots`, or all
-    where that is empty. `at_s`: since 1970, for people."""
+    where that is empty. `at_s`: since 1970, for people. `instead_of`: the ids of the stops that it
+    stands in for, sorted; `id` is then their hash."""
 
     id: _Id
     robots: _Robots = ()
     by: _Text = ""
     why: _Text = ""
     at_s: _Instant = 0.0
+    instead_of: Annotated[tuple[_Id, ...], msgspec.Meta(max_length=MAX_REPLACED)] = ()
 
 
 class Lift(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,9 +1,14 @@
 """`SiteStops`: the emergency stops of a site, as one of its hosts knows them. Pure.
 
 A set of stops and a set of lifts, which only grow: hosts exchange them in any order, as often as
-they like, and know the same in the end. Guaranteed: a stop that is known is in force for each of
-its robots until a lift of that stop is known; nothing else ends it, neither an old message nor a
-lost one, nor more stops than there is room for.
+they like, and have the same in force in the end. Guaranteed: a stop that is known is in force for
+each of its robots until a lift of that stop is known; nothing else ends it, neither an old message
+nor a lost one.
+
+Where more are in force than there is room for, one stop stands in for the newest of them. Its id is
+the hash of theirs: every set has its own, so that no lift was made before the set was known, and
+hosts that stand in for the same stops agree. What a stand-in names does not matter to what is in
+force: it only keeps a stop that is heard of again from making another stand-in.
 """
 
 from __future__ import annotations
@@ -11,12 +16,12 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
 
-from ...transport.stop_bodies import MAX_NAMED, MAX_STOPS, Lift, SiteStop
+from ...transport.stop_bodies import MAX_NAMED, MAX_REPLACED, MAX_STOPS, Lift, SiteStop
 
 MAX_LIFTS = 4 * MAX_STOPS
 """Of one stop, and of stops that are not known."""
@@ -36,17 +41,21 @@ def new_stop(robots: Iterable[str], by: str, why: str, at_s: float) -> SiteStop:
 
 @dataclass(frozen=True)
 class SiteStops:
-    """By id, and their lifts."""
+    """By id, and their lifts: first the stops that are over, in the order in which they came to be
+    so here, of which the last are kept."""
 
     stops: Mapping[str, SiteStop] = field(default_factory=dict)
     lifts: frozenset[Lift] = frozenset()
 
     def merged(self, stops: Iterable[SiteStop], lifts: Iterable[Lift]) -> SiteStops:
         """With those of another host. The lifts are valid: see `may_lift`."""
-        known = dict(self.stops)
-        for stop in stops:
-            before = known.get(stop.id)
-            known[stop.id] = stop if before is None else _joined(before, stop)
+        new: dict[str, SiteStop] = {}
+        for stop in map(_checked, stops):
+            before = new.get(stop.id) or self.stops.get(stop.id)
+            new[stop.id] = stop if before is None else _joined(before, stop)
+        # Those that are over and were not known here come first: they push none out.
+        known = {id: stop for id, stop in new.items() if id not in self.stops}
+        known |= {id: new.get(id, stop) for id, stop in self.stops.items()}
         return _bounded(known, self.lifts | frozenset(lifts))
 
     def holding(self, robot: str) -> list[SiteStop]:
@@ -62,6 +71,10 @@ class SiteStops:
             if whole or (named and all(stop in self.holding(robot) for robot in named)):
                 return stop
         return None
+
+    def standing_for(self, stop: str) -> frozenset[str]:
+        """The ids of the stops by which `stop` is in force: its own, or those that stand in."""
+        return frozenset(s.id for s in self.in_force() if stop == s.id or stop in s.instead_of)
 
     def in_force(self) -> list[SiteStop]:
         """The stops that are in force for a robot at least, the first one first."""
@@ -79,10 +92,12 @@ class SiteStops:
 
     @property
     def digest(self) -> str:
-        """Differs between hosts that do not know the same."""
-        stops = sorted(self.stops.values(), key=_age)
-        known = msgspec.msgpack.encode((stops, sorted(self.lifts, key=_content)))
-        return hashlib.sha256(known).hexdigest()[:32]
+        """Differs between hosts that have not the same in force. Stops that are over do not count:
+        which of them are kept is each host's own matter."""
+        stops = self.in_force()
+        ids = {stop.id for stop in stops}
+        lifts = sorted((lift for lift in self.lifts if lift.stop in ids), key=_content)
+        return hashlib.sha256(msgspec.msgpack.encode((stops, lifts))).hexdigest()[:32]
 
     def _is_lifted(self, stop: str, robot: str) -> bool:
         return any(
@@ -98,33 +113,90 @@ def _is_over(stop: SiteStop, lifts: Iterable[Lift]) -> bool:
     return bool(stop.robots) and set(stop.robots) <= {name for names in own for name in names}
 
 
+def _checked(stop: SiteStop) -> SiteStop:
+    """Without the names of other stops where its id is not their hash."""
+    if not stop.instead_of or stop.id == _id_of(stop.instead_of):
+        return stop
+    return msgspec.structs.replace(stop, instead_of=())
+
+
 def _joined(one: SiteStop, other: SiteStop) -> SiteStop:
     """Two forms of one stop: it holds all robots that either holds."""
     if one == other:
         return one
-    names = tuple(sorted({*one.robots, *other.robots}))
-    all_ = not one.robots or not other.robots or len(names) > MAX_NAMED
     first = min(one, other, key=lambda each: (each.at_s, each.by, each.why))
-    return msgspec.structs.replace(first, robots=() if all_ else names)
+    return msgspec.structs.replace(
+        first,
+        robots=_together([one.robots, other.robots]),
+        instead_of=one.instead_of or other.instead_of,
+    )
+
+
+def _together(robots: Collection[tuple[str, ...]]) -> tuple[str, ...]:
+    """All of them; empty, which is all of the site, where that is among them, or for too many."""
+    names = tuple(sorted({name for each in robots for name in each}))
+    return () if () in robots or len(names) > MAX_NAMED else names
 
 
 def _bounded(stops: dict[str, SiteStop], lifts: frozenset[Lift]) -> SiteStops:
-    """The stops in force, and the newest that are over."""
-    ordered = sorted(stops.values(), key=_age)
-    open_ = [stop for stop in ordered if not _is_over(stop, lifts)]
-    over = [stop for stop in ordered if _is_over(stop, lifts)][-MAX_STOPS:]
+    """The stops in force, and the last that are over."""
+    over = [stop for stop in stops.values() if _is_over(stop, lifts)]
+    gone = {stop.id for stop in over}
+    open_ = sorted((stop for stop in stops.values() if stop.id not in gone), key=_age)
     if len(open_) > MAX_STOPS:
-        # Those without room are held by the last one that has some, which then holds all robots.
-        last = open_[MAX_STOPS - 1]
-        held = frozenset(lift for lift in lifts if lift.stop != last.id)
-        open_ = [*open_[: MAX_STOPS - 1], msgspec.structs.replace(last, robots=())]
-        lifts = held
-    kept = {stop.id: stop for stop in (*over, *open_)}
+        open_ = _with_stand_in(open_, lifts)
+    kept = {stop.id: stop for stop in (*over[-MAX_STOPS:], *open_)}
     lifts = _distinct(lifts)
     known = [lift for lift in lifts if lift.stop in kept]
     early = sorted((lift for lift in lifts if lift.stop not in kept), key=_content)
     room = max(0, MAX_LIFTS - len(known))
     return SiteStops(kept, frozenset((*known, *early[:room])))
+
+
+def _with_stand_in(stops: Sequence[SiteStop], lifts: Collection[Lift]) -> list[SiteStop]:
+    """The first of the stops in force, and one instead of the others: of those that are stand-ins,
+    or that one names, and as many of the newest as there is no room for."""
+    named = {id for stop in stops for id in stop.instead_of}
+    alone = [stop for stop in stops if not stop.instead_of and stop.id not in named]
+    kept = alone[: MAX_STOPS - 1]
+    return [*kept, _stand_in([stop for stop in stops if stop not in kept], lifts)]
+
+
+def _stand_in(stops: Sequence[SiteStop], lifts: Collection[Lift]) -> SiteStop:
+    """One stop for each robot that one of them holds still."""
+    named = {id for stop in stops for id in stop.instead_of}
+    apart = [stop for stop in stops if stop.id not in named]
+    names = {id for stop in apart for id in stop.instead_of or (stop.id,)}
+    if len(names) > MAX_REPLACED:
+        names = _few({stop.id for stop in apart})
+    # Not even a lift of just this set frees a robot: it may be known here for long.
+    while any(lift.stop == _id_of(names) for lift in lifts):
+        names = _few({*names, _id_of(names)})
+    first = min(stops, key=_age)
+    return SiteStop(
+        id=_id_of(names),
+        robots=_together([_still_held(stop, lifts) for stop in stops]),
+        by=first.by,
+        why=first.why,
+        at_s=first.at_s,
+        instead_of=tuple(sorted(names)),
+    )
+
+
+def _still_held(stop: SiteStop, lifts: Iterable[Lift]) -> tuple[str, ...]:
+    lifted = {name for lift in lifts if lift.stop == stop.id for name in lift.robots}
+    return tuple(name for name in stop.robots if name not in lifted)
+
+
+def _few(names: Collection[str]) -> set[str]:
+    """All of them, or some and the hash of all."""
+    if len(names) <= MAX_REPLACED:
+        return set(names)
+    return {*sorted(names)[: MAX_REPLACED - 1], _id_of(names)}
+
+
+def _id_of(stops: Iterable[str]) -> str:
+    return hashlib.sha256("".join(sorted(stops)).encode()).hexdigest()[:16]
 
 
 def _distinct(lifts: Iterable[Lift]) -> frozenset[Lift]:

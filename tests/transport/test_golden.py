@@ -258,7 +258,7 @@ BODY: dict[Kind, Any] = {
             SiteStop(
                 id="00112233445566ff", robots=("r1", "r2"), by="anna@hub", why="smoke", at_s=1.5
             ),
-            SiteStop(id="ff66554433221100"),
+            SiteStop(id="ff66554433221100", instead_of=("00112233445566ff", "11223344556677ff")),
         ),
         lifts=(
             Lift(
@@ -360,6 +360,8 @@ def _known(said: Any, wanted: Any) -> Any:
     """`said`, without the keys that `wanted` does not have, at any depth."""
     if isinstance(said, dict) and isinstance(wanted, dict):
         return {key: _known(said[key], value) for key, value in wanted.items()}
+    if isinstance(said, list) and isinstance(wanted, list) and len(said) == len(wanted):
+        return [_known(*each) for each in zip(said, wanted, strict=True)]
     return said
 
 
