@@ -26,7 +26,8 @@ MAX_ANSWER = 64 * 1024
 
 
 class AskedRobot(msgspec.Struct):
-    """One robot that is being stopped or released; `error` is why its latch was not engaged."""
+    """One robot that is being stopped or released; `error` is why its latch was not engaged, or
+    may not outlast a power cut."""
 
     fleet: KnownRobots
     known: KnownRobot
@@ -126,6 +127,7 @@ def released(robot: AskedRobot, secret: str | None, patience_s: float) -> StopOu
     else:
         latched = _is_held(robot)
         message = f"its driver did not answer within {patience_s:g} s: try again"
+    message = "; ".join(filter(None, [message, robot.error]))
     return StopOutcome(
         robot=name, fleet=robot.fleet.fleet, latched=latched, confirmed=latched, message=message
     )

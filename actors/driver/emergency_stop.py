@@ -1,7 +1,8 @@
 """The emergency stop, as the command line, the page and programs use it.
 
 Each robot's latch is engaged first: a file, which needs no live process. Then its driver is asked
-by datagrams until its device has confirmed, for a bounded time. All robots at once.
+by datagrams until its device has confirmed, for a bounded time. All robots at once. Only then are
+the files waited for, so that a power cut does not undo it: no robot moves on while a disk is slow.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ def stop(
         except RobotError as error:
             robot.error = str(error)
     ask(chosen, lambda answer: bool(answer.get("confirmed")), patience_s)
+    _settle([robot for robot in chosen if robot.fleet not in written], asked)
     outcomes = [stopped(robot, by, patience_s) for robot in chosen] + outcomes
     return outcomes + [each for one in asked for each in _site_outcomes(one, until_s)]
 
@@ -78,8 +80,22 @@ def release(
     chosen, elsewhere, outcomes = _choose(fleets, names, {"do": "release", "key": secret})
     asked = [_lifted(fleet, robots, names, secret) for fleet, robots in elsewhere]
     ask(chosen, bool, patience_s)
+    _settle(chosen, asked)
     outcomes = [released(robot, secret, patience_s) for robot in chosen] + outcomes
     return outcomes + [each for one in asked for each in _site_outcomes(one, until_s)]
+
+
+def _settle(latched: Sequence[AskedRobot], asked: Sequence[SiteRequest]) -> None:
+    """Wait for the disk; what is wrong with it becomes the error of those whose files it has."""
+    for request in asked:
+        request.settle()
+    for state_dir in {robot.state_dir for robot in latched}:
+        there = [robot for robot in latched if robot.state_dir == state_dir and not robot.error]
+        try:
+            latch.settle(state_dir, [robot.known.name for robot in there])
+        except RobotError as error:
+            for robot in there:
+                robot.error = str(error)
 
 
 def user() -> str:

@@ -4,7 +4,8 @@ The sender of a stop writes it, which needs no other live process; it outlives a
 driver drops every command while it is there. A latch that cannot be read counts as engaged. A
 datagram to the driver's socket only makes it look at once.
 
-Not guaranteed: that the device has stopped. The driver says so in its status and its answers.
+Not guaranteed: that the device has stopped. The driver says so in its status and its answers. A
+power cut may undo what `settle` has not waited for.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from __future__ import annotations
 import os
 import secrets
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from ...errors import RobotError, RuntimeDirError
+from ..runtime import durable
 from ..runtime.claim import STATE, claim
 
 _FOLDER = "estop"
@@ -94,3 +97,12 @@ def release(state_dir: Path, robot: str) -> bool:
             f"the emergency stop of {robot} cannot be removed from {path} ({error.strerror})"
         ) from error
     return True
+
+
+def settle(state_dir: Path, robots: Iterable[str]) -> None:
+    """Wait until a power cut does not undo what was done with the latches of `robots`. Raises
+    RobotError."""
+    try:
+        durable.settle(place(state_dir, robot) for robot in robots)
+    except OSError as error:
+        raise RobotError(f"a power cut may undo it ({error})") from error

@@ -2,7 +2,8 @@
 
 It is a file in the fleet's state directory, which the network actors and the broker of this host
 pass on; what becomes of it they write there too. So it needs one of them, and a path to the robots'
-hosts: as soon as there is one it takes effect, also long after `answers` has given up.
+hosts: as soon as there is one it takes effect, also long after `answers` has given up. The file is
+read from when it is made, and outlasts a power cut after `settle`.
 """
 
 from __future__ import annotations
@@ -29,12 +30,22 @@ class SiteRequest:
 
     fleet: KnownRobots
     robots: Sequence[KnownRobot]
+    store: SiteStopStore | None = None
     stops: frozenset[str] = frozenset()
     """The ids of the stops that are given, or lifted."""
     lifted: bool = False
     digest: str = ""
     """Of what a host knows that knows of this."""
     error: str = ""
+
+    def settle(self) -> None:
+        """Wait until a power cut does not undo it; `error` says it if that failed."""
+        try:
+            if self.store is not None and not self.error:
+                self.store.settle()
+        except OSError as error:
+            what = "lift" if self.lifted else "stop"
+            self.error = f"the {what} may be lost by a power cut ({error})"
 
     def settled(self, row: HeldRobot) -> bool:
         """Whether the robot's host has done all of it."""
@@ -50,10 +61,10 @@ class SiteRequest:
 
     def message(self, robot: KnownRobot, row: HeldRobot | None) -> str:
         """What was not done at a robot of another host, and what to do; empty if all was."""
-        if row is not None and self.settled(row):
-            return ""
         if self.error:
             return self.error
+        if row is not None and self.settled(row):
+            return ""
         if self.lifted and not self.stops and (row is None or self.knows(row)):
             return f"no stop of the site holds it: one of its host {robot.host} is lifted there"
         if row is None or not self.knows(row):
@@ -102,11 +113,12 @@ def stop_site(
     store.look()
     # As with a latch, the first stop is the one to explain.
     stop = store.stops.covering(names) or new_stop(names, by, why, time.time())
-    request = SiteRequest(fleet, robots, frozenset([stop.id]))
+    request = SiteRequest(fleet, robots, store)
     try:
         store.add([stop], [])
     except (OSError, RuntimeDirError) as error:
         request.error = f"the stop cannot be written ({error})"
+    request.stops = store.stops.standing_for(stop.id)
     request.digest = store.stops.digest
     return request
 
@@ -129,7 +141,8 @@ def lift_site(
     if fleet.keyring is not None:
         key = str(secret).encode()
         operator = Key(KeyOwner("operator", Role.OPERATOR), zmq.curve_public(key), key)
-    request = SiteRequest(fleet, robots, frozenset(stop for stop, _ in wanted), lifted=True)
+    stops = frozenset(stop for stop, _ in wanted)
+    request = SiteRequest(fleet, robots, store, stops, lifted=True)
     try:
         store.add([], lifting.lifts_of(wanted, by, operator))
     except (OSError, RuntimeDirError) as error:

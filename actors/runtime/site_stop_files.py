@@ -2,7 +2,8 @@
 
 A file for each stop and for each lift: programs, the network actors and the broker of a host write
 them there without a lock, so that none waits for another one that hangs. They outlast all
-processes.
+processes, and once they are settled a power cut. One that a power cut damages before is a stop of
+every robot, or no lift.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,6 +43,9 @@ class SiteStopFiles:
         self._fault = ""
         """Why the folder cannot be read."""
         self._seen_ns: int | None = None
+        self._unsettled: list[Path] = []
+        self._old: frozenset[str] = frozenset()
+        """The files that the last write had no use for."""
 
     @property
     def unreadable(self) -> str:
@@ -99,14 +103,13 @@ class SiteStopFiles:
         self.read, self._unread = read, unread
 
     def write(self, known: SiteStops, spared: Collection[str]) -> None:
-        """Bring the files to what is known, but for those in `spared`. Raises OSError and
-        RuntimeDirError."""
+        """Bring the files to what is known, but for those in `spared`: it can be read at once. What
+        is settled is up to the caller, and what is not wanted any more stays until `tidy`. Raises
+        OSError and RuntimeDirError."""
         claim(self._state_dir, STATE)
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        wanted = {f"stop.{id}": msgspec.json.encode(stop) for id, stop in known.stops.items()}
-        wanted |= {_name_of(lift): msgspec.json.encode(lift) for lift in known.lifts}
-        for name in self.read.keys() - wanted.keys() - set(spared):
-            (self._folder / name).unlink(missing_ok=True)
+        wanted = _files_of(known)
+        self._old = frozenset(self.read.keys() - wanted.keys() - set(spared))
         for name, packed in wanted.items():
             path = self._folder / name
             with suppress(OSError):  # one that cannot be read is replaced
@@ -115,6 +118,28 @@ class SiteStopFiles:
             draft = self._folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
             draft.write_bytes(packed)
             draft.replace(path)
+            self._unsettled.append(path)
+
+    def unsettled(self) -> Sequence[Path]:
+        """What was written since the last call, for `durable.settle`."""
+        paths, self._unsettled = self._unsettled, []
+        return paths
+
+    def tidy(self, known: SiteStops) -> None:
+        """Remove what is not wanted any more. Not before what was written is settled: a power cut
+        would lose a stop along with the one that stands in for it. Raises OSError."""
+        old, self._old = self._old - _files_of(known).keys(), frozenset()
+        for name in old:
+            (self._folder / name).unlink(missing_ok=True)
+
+
+def _files_of(known: SiteStops) -> dict[str, bytes]:
+    """By name, in the order to be written: what holds robots first, and a lift before the stop that
+    is over by it, which would hold them for a moment."""
+    in_force = known.in_force()
+    over = [stop for stop in known.stops.values() if stop not in in_force]
+    files = {_name_of(item): item for item in (*in_force, *known.lifts, *over)}
+    return {name: msgspec.json.encode(item) for name, item in files.items()}
 
 
 def unknown_stop(id: str, why: str) -> SiteStop:
@@ -124,5 +149,7 @@ def unknown_stop(id: str, why: str) -> SiteStop:
     return SiteStop(id=id, by="unknown", why=why.encode("utf-8", "replace").decode()[:256])
 
 
-def _name_of(lift: Lift) -> str:
-    return f"lift.{hashlib.sha256(msgspec.json.encode(lift)).hexdigest()[:24]}"
+def _name_of(item: SiteStop | Lift) -> str:
+    if isinstance(item, SiteStop):
+        return f"stop.{item.id}"
+    return f"lift.{hashlib.sha256(msgspec.json.encode(item)).hexdigest()[:24]}"

@@ -4,15 +4,21 @@ Guaranteed: what this process knew it does not forget, whatever happens to the f
 comes while it runs counts only if it is an operator's (`lifting`). One in a file that does not
 count is checked again every second: the operator's public key may be on its way here. A damaged
 stop holds every robot; so do stops that the system does not let this process read, until it can.
+
+What is added can be read by all processes at once; that it outlasts a power cut takes as long as
+the disk does. A program waits for it (`settle`), an actor has a thread that does.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ...transport.stop_bodies import Lift, SiteStop
+from . import durable
 from .site_stop_files import SiteStopFiles, unknown_stop
 from .site_stops import SiteStops
 
@@ -34,9 +40,15 @@ class SiteStopStore:
         self._uncounted: dict[str, Lift] = {}
         """By file, the lifts that do not count here, or not yet."""
         self._again_ns = 0
+        self.unsettled = ""
+        """Why what was added may not outlast a power cut; empty if it does, or will."""
+        self._has_loop = False
+        self._settling: threading.Thread | None = None
 
     def prepare(self) -> None:
-        """Import what the first lift needs, which takes tens of ms: for processes with a loop."""
+        """For processes with a loop: import what the first lift needs, which takes tens of ms, and
+        let no later call wait for the disk."""
+        self._has_loop = True
         if self._keyring is not None:
             from . import lifting  # noqa: F401
 
@@ -58,6 +70,9 @@ class SiteStopStore:
         again = again or now_ns >= self._again_ns
         if again:
             self._again_ns = now_ns + AGAIN_NS
+        if self._settling is not None and not self._settling.is_alive():
+            self._settling = None
+            self._keep()
         before = self.unreadable
         # As with a robot's own latch, a process that starts believes the files.
         believes = not self._files.is_read
@@ -71,14 +86,39 @@ class SiteStopStore:
     def add(self, stops: Iterable[SiteStop], lifts: Iterable[Lift]) -> bool:
         """Take over what another host says, or this one's user; whether the stops are others now.
         Raises OSError and RuntimeDirError where it cannot be written: it counts in this process
-        all the same."""
+        all the same. A program calls `settle` afterwards."""
         assert self._robot is None, "what is about one robot only is not written"
         changed = self.look()
         new = [lift for lift in lifts if lift not in self.stops.lifts]
         if not self._take(stops, self._valid(new)):
             return changed
         self._files.write(self.stops, self._uncounted)
+        if self._has_loop and self._settling is None:
+            self._keep()
         return True
+
+    def settle(self) -> None:
+        """Wait until what was added outlasts a power cut. Raises OSError."""
+        durable.settle(self._files.unsettled())
+        self._files.tidy(self.stops)
+
+    def _keep(self) -> None:
+        """The same, as far as it takes no time; the rest in a thread."""
+        paths = self._files.unsettled()
+        if paths:
+            # Not waited for at the end: a disk that hangs would hold the process.
+            self._settling = threading.Thread(target=self._settle, args=(paths,), daemon=True)
+            self._settling.start()
+        elif not self.unsettled:
+            with suppress(OSError):
+                self._files.tidy(self.stops)
+
+    def _settle(self, paths: Sequence[Path]) -> None:
+        try:
+            durable.settle(paths)
+            self.unsettled = ""
+        except OSError as error:
+            self.unsettled = f"{error.filename or paths[0].parent}: {error.strerror}"
 
     def _take_files(
         self, stops: Iterable[SiteStop], lifts: dict[str, Lift], *, believes: bool

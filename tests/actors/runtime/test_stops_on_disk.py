@@ -1,0 +1,167 @@
+"""Stops and lifts of a site outlast a power cut, and no loop waits for the disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from holdfast.actors.driver import emergency_stop, latch
+from holdfast.actors.runtime import durable
+from holdfast.actors.runtime.lifting import lifts_of
+from holdfast.actors.runtime.robots_file import KnownRobot, KnownRobots
+from holdfast.actors.runtime.site_stop_files import FOLDER
+from holdfast.actors.runtime.site_stop_store import SiteStopStore
+from holdfast.actors.runtime.site_stops import new_stop
+from holdfast.tests.waiting import wait_until
+from holdfast.transport.stop_bodies import MAX_STOPS
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What the disk was waited for, in this order."""
+    found: list[Path] = []
+    sync = os.fsync
+
+    def noted(fd: int) -> None:
+        found.append(Path(f"/proc/self/fd/{fd}").readlink())
+        sync(fd)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    return found
+
+
+def store_of(state: Path) -> SiteStopStore:
+    store = SiteStopStore(state, None)
+    store.look()
+    return store
+
+
+def files(state: Path, kind: str) -> set[Path]:
+    return set((state / FOLDER).glob(f"{kind}.*"))
+
+
+def test_a_stop_and_a_lift_are_on_the_disk_with_their_folder_when_they_are_settled(
+    tmp_path: Path, synced: list[Path]
+) -> None:
+    """The file first, and then that it is in the folder, and the folder in the state directory."""
+    stop = new_stop(["r1"], "anna", "smoke", 1.0)
+    store = store_of(tmp_path)
+    store.add([stop], [])
+    assert store_of(tmp_path).holding("r1") == [stop], "it holds before the disk has it"
+    assert not synced
+    store.settle()
+    assert synced[0] == tmp_path / FOLDER / f"stop.{stop.id}"
+    assert set(synced[1:]) == {tmp_path / FOLDER, tmp_path}
+    synced.clear()
+    store.settle()
+    assert not synced, "there is nothing new"
+    store.add([], lifts_of([(stop.id, ())], "ben", None))
+    store.settle()
+    assert {synced[0]} == files(tmp_path, "lift")
+
+
+def test_a_stop_from_a_terminal_is_on_the_disk_when_it_is_reported(
+    tmp_path: Path, synced: list[Path]
+) -> None:
+    """That of a robot of this machine, and one for the site; so are the releases."""
+    robots = (KnownRobot("r1", wake=str(tmp_path / "none")), KnownRobot("r2", host="cell"))
+    fleet = KnownRobots(fleet="f", state_dir=str(tmp_path), robots=robots)
+    emergency_stop.stop([fleet], ["r1"], by="anna", here=True, patience_s=0.0)
+    assert latch.place(tmp_path, "r1") in synced and tmp_path / "estop" in synced
+    synced.clear()
+    emergency_stop.stop([fleet], by="anna", patience_s=0.0)
+    assert files(tmp_path, "stop") <= set(synced) and tmp_path / FOLDER in synced
+    synced.clear()
+    emergency_stop.release([fleet], patience_s=0.0)
+    assert files(tmp_path, "lift") <= set(synced)
+    assert tmp_path / FOLDER in synced and tmp_path / "estop" in synced
+
+
+def test_a_disk_that_fails_is_in_the_outcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stop is in force all the same."""
+
+    def fails(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fails)
+    robots = (KnownRobot("r1", wake=str(tmp_path / "none")), KnownRobot("r2", host="cell"))
+    fleet = KnownRobots(fleet="f", state_dir=str(tmp_path), robots=robots)
+    for here in (True, False):
+        outcomes = emergency_stop.stop([fleet], by="anna", here=here, patience_s=0.0)
+        assert all("power cut" in each.message for each in outcomes if each.robot != "r1" or here)
+    assert latch.engaged(tmp_path, "r1") and store_of(tmp_path).holding("r2")
+
+
+def test_an_actor_does_not_wait_for_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that hangs delays no call; what came meanwhile is settled afterwards."""
+    go_on = threading.Event()
+    settled: list[Path] = []
+
+    def hangs(paths: list[Path]) -> None:
+        assert go_on.wait(60)
+        settled.extend(paths)
+
+    monkeypatch.setattr(durable, "settle", hangs)
+    store = store_of(tmp_path)
+    store.prepare()
+    stops = [new_stop(["r1"], "anna", "", float(k)) for k in range(3)]
+    for stop in stops:
+        store.add([stop], [])
+        store.look()
+        assert stop in store_of(tmp_path).holding("r1") and not settled
+    go_on.set()
+    wanted = files(tmp_path, "stop")
+    wait_until(lambda: (store.look(), set(settled) == wanted)[1], "all are settled", within_s=60)
+
+
+def test_an_actor_says_that_a_disk_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until one write succeeds."""
+    with monkeypatch.context() as patched:
+
+        def fails(_: object) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+        patched.setattr(durable, "settle", fails)
+        store = store_of(tmp_path)
+        store.prepare()
+        store.add([new_stop(["r1"], "anna", "", 1.0)], [])
+        wait_until(lambda: "Input/output" in store.unsettled, within_s=60)
+        store.look()
+    store.add([new_stop(["r1"], "anna", "", 2.0)], [])
+    wait_until(lambda: (store.look(), not store.unsettled)[1], within_s=60)
+
+
+@pytest.mark.parametrize("in_loop", [False, True])
+def test_a_stop_that_another_stands_in_for_is_removed_once_that_is_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_loop: bool
+) -> None:
+    """Or a power cut would lose both."""
+    stops = [new_stop([f"r{k}"], "anna", "", float(k)) for k in range(MAX_STOPS + 1)]
+    for stop in stops[:-1]:
+        store_of(tmp_path).add([stop], [])
+    store = store_of(tmp_path)
+    settle = durable.settle
+    there: list[bool] = []
+    replaced = tmp_path / FOLDER / f"stop.{stops[-2].id}"
+
+    def noted(paths: list[Path]) -> None:
+        there.append(replaced.exists())
+        settle(paths)
+
+    monkeypatch.setattr(durable, "settle", noted)
+    if in_loop:
+        store.prepare()
+    store.add([stops[-1]], [])
+    if not in_loop:
+        store.settle()
+    wait_until(lambda: (store.look(), not replaced.exists())[1], within_s=60)
+    assert there == [True]
+    assert all(store_of(tmp_path).holding(f"r{k}") for k in range(MAX_STOPS + 1))
